@@ -33,7 +33,7 @@ class Behaviour(StrEnum):
     FAIL = "fail"
     """Answered with 500."""
     SILENT = "silent"
-    """EventBatch, and never answered."""
+    """Taken, and never answered."""
     ABSENT = "absent"
     """Nobody listens: the connection is refused."""
     DEAF = "deaf"

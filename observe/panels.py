@@ -121,14 +121,14 @@ ROWS = (
                 "Calls to gateways by outcome",
                 (
                     Query(
-                        "sum by (gateway, outcome) (rate(otp_service_gateway_calls_total[1m]))",
+                        "sum by (gateway, outcome) (rate(otp_service_dispatches_total[1m]))",
                         "{{gateway}} {{outcome}}",
                     ),
                 ),
             ),
             Panel(
                 "Time of a gateway's answer, p95",
-                (Query(_quantile(0.95, "otp_service_gateway_call_seconds", "gateway"), "{{gateway}}"),),
+                (Query(_quantile(0.95, "otp_service_dispatch_seconds", "gateway"), "{{gateway}}"),),
                 unit="s",
             ),
             Panel(

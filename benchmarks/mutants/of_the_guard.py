@@ -1,8 +1,8 @@
-"""Defects of the guard: of queues and waits, of money, and of what is told; those of rules against fraud are apart."""
+"""Defects of the guard: of trust and waits, of money, and of what is told; those of rules against fraud are apart."""
 
 from mutant import Mutant, one
 
-_QUEUES: dict[str, Mutant] = {
+_TRUST: dict[str, Mutant] = {
     "everybody-is-known": one("include_guard", "sending.reputation.known_device and 'known' or 'unknown'", "'known'"),
     "nobody-is-known": one("include_guard", "sending.reputation.known_device and 'known' or 'unknown'", "'unknown'"),
     "strangers-have-it-all": one(
@@ -44,7 +44,9 @@ _QUEUES: dict[str, Mutant] = {
         "include_guesses", "guessing.reputation.here", "guessing.reputation.some"
     ),
     "unblock-forgets-approvals": one("guard_forget", "then left[name] = value end", "then left.at = value end"),
-    "one-wait-for-all-queues": one("include_waits", "kept[trust] = { run", "kept.known, kept.unknown = nil, { run"),
+    "one-wait-for-known-and-unknown": one(
+        "include_waits", "kept[trust] = { run", "kept.known, kept.unknown = nil, { run"
+    ),
     "a-resend-forgets-its-context": one("resend", "safe = flags.s, context = context", "safe = flags.s, context = ''"),
 }
 _NUMBERS: dict[str, Mutant] = {
@@ -201,4 +203,4 @@ _TOLD: dict[str, Mutant] = {
     "flags-of-a-start-are-lost": one("include_approvals", "(sending.place == 'home' and 'h' or '')", "''"),
     "states-that-live-for-ever": one("include_states", ", 'PX', life)", ")"),
 }
-DEFECTS: dict[str, Mutant] = {**_QUEUES, **_NUMBERS, **_MONEY, **_TOLD}
+DEFECTS: dict[str, Mutant] = {**_TRUST, **_NUMBERS, **_MONEY, **_TOLD}

@@ -92,7 +92,7 @@ def _schemas(routes: Iterable[Route]) -> tuple[_References, dict[str, Any]]:
 
 
 class _Described(GenerateJsonSchema):
-    """Tells what is written below the members of the classes here.
+    """Tells what is written below the members of the API's classes.
 
     pydantic would read that when they are defined, in each process, and take half of the time that the API's import
     takes. Few processes are asked for it.

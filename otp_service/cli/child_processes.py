@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # a server process imports them when it is told to hold no co
 
 _PR_SET_PDEATHSIG = 1
 READY_TIMEOUT = 60.0
-_POLL = 0.05
+_POLL_INTERVAL = 0.05
 _OK = 200
 _ALL_INTERFACES = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not listened on
 
@@ -141,7 +141,7 @@ def wait_until_ready(url: str, ended: Callable[[], str | None]) -> str:
             raise ConfigurationError(f"It does not start: {reason}.")
         if time.monotonic() > end:
             raise ConfigurationError(f"It does not start: {url}/readyz was not ready in {READY_TIMEOUT:.0f} s.")
-        time.sleep(_POLL)
+        time.sleep(_POLL_INTERVAL)
     return str(probe(f"{url}/readyz")[1].get("starts"))
 
 
@@ -162,7 +162,6 @@ PREPARE, USE, DROP, SHUT_DOWN = "prepare", "use", "drop", "leave"
 """Orders: make an application of other settings; answer with it; discard it; tell proxies of the end."""
 START_TIMEOUT = 60.0
 """Seconds that a process may take to be ready with settings."""
-_POLL_INTERVAL = 0.05
 
 
 if multiprocessing.parent_process():  # a server process: of ours it imports this first

@@ -76,8 +76,8 @@ def status(session: Session, hours: int) -> None:
     )
     closed = ("Application", "Country", "Mode", "Tried again in", "Times")
     _section("closed", "Closed now", closed, _closed(settings, context, kept))
-    spent = ("Application", "Country", "In this", "CeilingUse", "Ceiling", "Currency")
-    _section("spent", "CeilingUse", spent, _spent(settings, context, kept))
+    spent = ("Application", "Country", "In this", "Spent", "Ceiling", "Currency")
+    _section("spent", "Spent", spent, _spent(settings, context, kept))
 
 
 def _section(name: str, title: str, headings: Sequence[str], rows: Sequence[Sequence[out.Cell]]) -> None:
@@ -204,7 +204,7 @@ def _counts(one: RuleHit, currency: str) -> tuple[str, ...]:
     used, most = _plain(one.used), _plain(one.most)
     scope = one.rule.partition(".")[0]
     if scope == "spend":
-        amount = f"CeilingUse: {format_micros(round(one.used))} of {format_micros(round(one.most))} {currency}"
+        amount = f"Spent: {format_micros(round(one.used))} of {format_micros(round(one.most))} {currency}"
     elif one.rule == "application.failures":
         amount = f"Wrong: {used} of {most} codes"
     elif one.rule.endswith(".conversion") and not one.most:
@@ -239,21 +239,21 @@ def explain(session: Session, name: str) -> None:
     if not decisions:
         raise ConfigurationError(f"Nothing is known of {name}: no rule refused it, or that is no longer kept.")
     told = [(one, list(explain_rule(one, session.settings.guard.currency))) for one in decisions]
-    if not out.in_json(decisions=[_decision(decision, findings) for decision, findings in told]):
-        for decision, findings in told:
-            _print(decision, findings)
+    if not out.in_json(decisions=[_decision(decision, explained) for decision, explained in told]):
+        for decision, explained in told:
+            _print(decision, explained)
 
 
-def _decision(decision: Decision, findings: Iterable[ExplainedRule]) -> dict[str, Any]:
+def _decision(decision: Decision, explained: Iterable[ExplainedRule]) -> dict[str, Any]:
     times = {"at": out.when(decision.at), "until": out.when(decision.until or None)}
-    return out.members(decision) | times | {"findings": list(map(out.members, findings))}
+    return out.members(decision) | times | {"rule_hits": list(map(out.members, explained))}
 
 
-def _print(decision: Decision, findings: Iterable[ExplainedRule]) -> None:
+def _print(decision: Decision, explained: Iterable[ExplainedRule]) -> None:
     place = ", ".join(filter(None, (decision.application, decision.purpose, decision.country)))
     click.secho(f"{out.moment(decision.at)}  {decision.kind} of {place}{_TRUST_PHRASES[decision.trust]}", bold=True)
     click.echo(f"  decision {decision.id}" + (f", verification {decision.verification}" * bool(decision.verification)))
-    for one in findings:
+    for one in explained:
         click.echo(out.wrap(f"  {one.rule}: {one.sentence}", 4))
         for line in one.details:
             click.echo(out.wrap(f"    {line}", 4))

@@ -33,7 +33,7 @@ def messages() -> None:
     """Check and show the words of messages."""
 
 
-@command(messages, "MeasuredText every text, and find what is wrong.", reads=True)
+@command(messages, "Measure every text, and find what is wrong.", reads=True)
 def check(session: Session) -> None:
     """Measure every text in every language with its longest values, and find what is wrong.
 

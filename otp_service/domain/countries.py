@@ -48,7 +48,7 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Sender(Registration):
-    """A name that handsets show as the sender of a text message: a sender_id."""
+    """A name that handsets show as the sender of a text message: a sender id."""
 
     sender_id: str
     category: str

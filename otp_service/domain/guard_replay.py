@@ -1,4 +1,4 @@
-"""The guard's rules in Python: what other rules would have done to recorded starts. A test holds both equal."""
+"""The guard's rules in Python: what other rules would have done to recorded starts. Tests hold them equal to the scripts."""
 
 import math
 from collections import Counter
@@ -134,7 +134,7 @@ class ConversionRecord:
     times: int = 0
     """How often it was opened since it was last seen to be well: the next time it is open for longer."""
     since: int = 0
-    """What was started before is reset_after: when it opened last, 0 where all counts."""
+    """What was started before is forgotten: when it opened last, 0 where all counts."""
 
     def at_time(self, now: int) -> "ConversionRecord":
         """Return it as it is now, its slots moved on."""
@@ -270,7 +270,7 @@ Item = TypeVar("Item")
 
 
 class ExpiringItems(Generic[Item]):
-    """Things by name, each kept for a time; one that is not kept again is reset_after."""
+    """Things by name, each kept for a time; one that is not kept again is forgotten."""
 
     def __init__(self, make: Callable[[], Item]) -> None:
         self._make = make
@@ -416,7 +416,7 @@ class RuleHit:
 
 
 def refusing_hit(hits: list[RuleHit]) -> RuleHit | None:
-    """Return the finding that refuses a message, ``None`` when none does: the one with the longest wait."""
+    """Return the rule hit that refuses a message, ``None`` when none does: the one with the longest wait."""
     refusing = [one for one in hits if not one.records]
     return max(refusing, key=lambda one: one.wait, default=None)
 
@@ -467,7 +467,7 @@ class Evaluation:
         return KNOWN if self.known_device else UNKNOWN
 
     def part(self, part: str) -> PartState:
-        """Return what is kept of a part that `part_key`."""
+        """Return what is kept of a part, under its `part_key`."""
         if part not in self._parts:
             self._parts[part] = self.memory.parts.get((part, self.part_key(part)), self.now)
         return self._parts[part]

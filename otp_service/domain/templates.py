@@ -47,7 +47,7 @@ class Variable(StrEnum):
     """What a template may name. There is no other: no attribute, no index, no format."""
 
     BRAND = "brand"
-    """The application's title."""
+    """The application's brand."""
     CODE = "code"
     """The code as one run of ASCII digits, to be read."""
     DIGITS = "digits"
@@ -222,7 +222,7 @@ class MessageTemplates:
         for locale, tag, language in self._languages(wanted, only):
             if texts := language.texts_for(purpose, channel):
                 return ChosenTemplate(language, texts, texts.templates[channel], _as_asked(locale, tag, language))
-        raise LookupError("the templates is complete for English")
+        raise LookupError("the templates are complete for English")
 
     def choose_reply(
         self, meaning: Meaning, *wanted: str, only: Collection[str] = ()
@@ -232,7 +232,7 @@ class MessageTemplates:
             if meaning in language.replies:
                 reference = language.references[reply_name(meaning), Channel.SMS]
                 return language.replies[meaning], reference, _as_asked(locale, tag, language)
-        raise LookupError("the templates is complete for English")
+        raise LookupError("the templates are complete for English")
 
     def supports(self, locale: str) -> bool:
         """Tell whether there are words in a locale's language, and script."""

@@ -409,31 +409,3 @@ def _parse_receipt(body: bytes) -> Receipt:
     status = DeliveryStatus(raw) if raw in DeliveryStatus.__members__.values() else DeliveryStatus.UNKNOWN
     kind = FailureKind(given) if given in FailureKind.__members__.values() else None
     return Receipt(status, raw, reason=kind, kind=kind)
-
-
-class ConsoleGateway:
-    """Shows every message, number and code included, which is why production refuses it."""
-
-    kind: ClassVar[str] = "console"
-    channels = frozenset({"sms", "voice", "whatsapp"})
-    development_only: ClassVar[bool] = True
-
-    class Settings(GatewaySettings):
-        """It has none of its own."""
-
-    def __init__(self, settings: Settings, context: GatewayContext) -> None:  # noqa: ARG002 - the contract's
-        self._name = context.name
-
-    def send(self, message: Message) -> Accepted:
-        """Print the message; raise `GatewayError` (*unavailable*) when standard output is gone."""
-        if not self._print(message):
-            raise GatewayError(FailureKind.UNAVAILABLE, "stdout")
-        return Accepted(message.dispatch_id)
-
-    def _print(self, message: Message) -> bool:
-        text = message.text.replace("\n", "\n    ")
-        try:
-            print(f"[{self._name}] {message.channel} to {message.to}\n    {text}", flush=True)  # noqa: T201 - its purpose
-        except (OSError, ValueError):  # closed, or of an encoding without these letters
-            return False
-        return True

@@ -100,7 +100,7 @@ _calls = threading.local()
 
 
 class SnsGateway:
-    """Publishes SMS, once each: the SDK makes and signs requests and reads answers, `Wire` is their transport."""
+    """Publishes SMS, once each: the SDK makes and signs requests and reads answers, `GatewayClient` is their transport."""
 
     kind: ClassVar[str] = "sns"
     channels = frozenset({"sms"})

@@ -515,7 +515,7 @@ def _within(table: Table, at: str, span: IncidentScope) -> ColumnElement[bool]:
 
 
 def _acts(span: IncidentScope) -> ColumnElement[bool]:
-    """Tell which operator_actions are of a time: within an application, its own and those that are of all."""
+    """Tell which operators' actions are of a time: within an application, its own and those that are of all."""
     inside = (operator_actions.c.at >= span.since) & (operator_actions.c.at < span.until)
     return inside if span.application is None else inside & operator_actions.c.application.in_((span.application, ""))
 

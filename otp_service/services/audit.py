@@ -405,7 +405,7 @@ def _report_lines(
     yield from _table("Systems: messages handed over, by gateway", counted.gateways)
     yield from ("", "## Actions that were recorded in this time", "")
     acts = ", ".join(f"{name} {count}" for name, count in counted.operator_actions.items())
-    yield f"- Acts of operators: {acts or 'none'}"
+    yield f"- Operators' actions: {acts or 'none'}"
     yield f"- Suppressions: {counted.records['suppressions']}; erasures: {counted.records['erasures']}"
     yield f"- Rows deleted by purges: {counted.purged}"
     yield from ("", "## State of the record", "", f"- {state}")

@@ -185,8 +185,8 @@ def _call_gateway(context: Context, job: Job, dispatched: Dispatched) -> NextSte
         outcome = _send(gateway, message)
         tracing.annotate(failed=not isinstance(outcome, Accepted), outcome=_outcome_name(outcome))
     seconds = time.perf_counter() - began
-    metrics.gateway_calls.count(gateway=dispatched.gateway, outcome=_outcome_name(outcome))
-    metrics.gateway_call_duration.observe(seconds, gateway=dispatched.gateway)
+    metrics.dispatches.count(gateway=dispatched.gateway, outcome=_outcome_name(outcome))
+    metrics.dispatch_duration.observe(seconds, gateway=dispatched.gateway)
     if isinstance(outcome, Accepted) and isinstance(gateway, SupportsConnections):
         link_reference(
             context, dispatched.gateway, outcome.reference, dispatched.dispatch_id

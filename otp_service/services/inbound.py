@@ -336,7 +336,7 @@ def _log_message(gateway: str, application: str, meaning: Meaning) -> None:
 def _reply(
     context: Context, gateway: str, channel: str, to: Destination, answered: _AnsweredMessage, meaning: Meaning
 ) -> Reply | None:
-    """Return what is answered in the words of the templates, unless the number had its reply of this kind today."""
+    """Return what is answered by the application's templates, unless the number had its reply of this kind today."""
     application = context.access_cache.find(answered.application) if answered.application else None
     if application is None:
         return None

@@ -51,7 +51,7 @@ def record_action(context: Context, act: OperatorActionEntry) -> bool:
 
 
 def find_actions(context: Context, since: int | None, until: int | None, most: int) -> tuple[AuditedAction, ...]:
-    """Return the operator_actions from a time on and before another, oldest first, each with what the chain says of it.
+    """Return the operator actions from a time on and before another, oldest first, each with what the chain says of it.
 
     Raises `LedgerUnavailableError`.
     """

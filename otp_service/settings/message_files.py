@@ -360,7 +360,7 @@ SAMPLE_APPLICATION: Final = Application(
 
 @dataclass(frozen=True, slots=True)
 class MeasuredText:
-    """One text of the templates, as one application sends it, or as any may."""
+    """One text of a template, as one application sends it, or as any may."""
 
     language: Language
     texts: PurposeTemplates

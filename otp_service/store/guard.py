@@ -193,7 +193,7 @@ class Health:
     ) -> BreakerState | None:
         """Learn from a call; return the state that the breaker changed to, ``None`` when it did not change.
 
-        ``throttled_for`` are the milliseconds that the gateway asked for, granted up to the longest block; ``refusal``
+        ``throttled_for`` are the milliseconds that the gateway asked for, granted up to `max_open_for`; ``refusal``
         says why it refuses our account, empty when it does not.
         """
         policy = self._policy

@@ -313,7 +313,7 @@ class Server:
         return f"Valkey {valkey}" if valkey else f"Redis {info.get('redis_version', 'unknown')}"
 
     def load_scripts(self) -> None:
-        """Load the scripts and register_ruleset them the rules, so that what is broken is found at the start."""
+        """Load the scripts and teach them the rules, so that what is broken is found at the start."""
         for ruleset in self._rulesets.values():
             self._scripts.register_ruleset(ruleset)
 

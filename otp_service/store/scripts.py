@@ -309,7 +309,7 @@ class ConnectionProblem(StrEnum):
     """It takes no writes."""
     DATABASE = "database"
     """It has no database of this number."""
-    NOT_REDIS = "not-redis"
+    NOT_REDIS = "other-server"
     """It is no Redis."""
 
 

@@ -146,11 +146,11 @@ resends = Counter(
     "outcome",
 )
 checks = Counter("otp_service_verification_checks", "Checked codes: `approved`, or why not.", "application", "outcome")
-gateway_calls = Counter(
-    "otp_service_gateway_calls", "Calls to gateways: `accepted`, or the kind of the failure.", "gateway", "outcome"
+dispatches = Counter(
+    "otp_service_dispatches", "Calls to gateways: `accepted`, or the kind of the failure.", "gateway", "outcome"
 )
-gateway_call_duration = Histogram(
-    "otp_service_gateway_call_seconds",
+dispatch_duration = Histogram(
+    "otp_service_dispatch_seconds",
     "Time that a gateway's answer took.",
     "gateway",
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
@@ -209,7 +209,7 @@ outbox_lag = Gauge(
 )
 registration_remaining = Gauge(
     "otp_service_registration_remaining_seconds",
-    "Seconds for which a registered sender, or an approved template, is still good; negative after its end.",
+    "Seconds until the last good day of a registered sender, or an approved template, begins; negative after it.",
     "country",
     "registration",
 )

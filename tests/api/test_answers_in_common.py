@@ -118,11 +118,11 @@ def test_the_metrics_count_requests_by_template_and_name_no_person(api: Api):
     api.post(START, {"to": "+92300"})
     text = api.get("/metrics").text
 
-    assert re.search(r'request_seconds_count\{method="POST",route="/v1/verifications",status="201"\} \d', text)
+    assert re.search(r'request_duration_seconds_count\{method="POST",route="/v1/verifications",status="201"\} \d', text)
     assert re.search(r'route="/v1/verifications/<verification_id>/check",status="200"', text)
-    assert re.search(r'verifications_started_total\{application="shop",country="PK",outcome="accepted"', text)
-    assert re.search(r'verifications_started_total\{application="shop",country="",outcome="invalid-number"', text)
-    assert re.search(r'checks_total\{application="shop",reason="approved"\}', text)
+    assert re.search(r'verification_starts_total\{application="shop",country="PK",outcome="accepted"', text)
+    assert re.search(r'verification_starts_total\{application="shop",country="",outcome="invalid-number"', text)
+    assert re.search(r'checks_total\{application="shop",outcome="approved"\}', text)
     assert one not in text
     assert "923001234567" not in text
 

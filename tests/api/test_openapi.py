@@ -193,11 +193,11 @@ def test_every_value_of_an_answer_is_explained(unlimited: Api):
         kind: set(re.findall(r"^`(\w+)`: ", schemas[name]["properties"][member]["description"], re.MULTILINE))
         for name, member, kind in [
             ("DeliveryAnswer", "status", "DeliveryStatus"),
-            ("CheckAnswer", "reason", "Reason"),
+            ("CheckAnswer", "reason", "CheckFailure"),
         ]
     }
 
-    assert explained == {kind: set(schemas[kind]["enum"]) for kind in ("DeliveryStatus", "Reason")}
+    assert explained == {kind: set(schemas[kind]["enum"]) for kind in ("DeliveryStatus", "CheckFailure")}
     for name in ("CheckAnswer", "ProblemDocument", "VerificationAnswer", "TransactionBody"):
         (example,) = schemas[name]["examples"]
         assert set(schemas[name]["required"]) <= set(example) <= set(schemas[name]["properties"])

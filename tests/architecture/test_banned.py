@@ -10,7 +10,7 @@ from support_sources import modules
 
 CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
 SECRET_WORDS = {"tag", "digest", "mac", "hmac", "signature", "secret", "password"}
-MAY_PRINT = {"cli", "gateways/sandbox.py"}
+MAY_PRINT = {"cli", "gateways/console.py"}
 MAY_READ_THE_ENVIRONMENT = {"cli", "settings"}
 READ_THE_ENVIRONMENT = {"telemetry/metrics.py": {"is_multiprocess"}, "telemetry/logging.py": {"has_colours"}}
 """Functions elsewhere that may: variables of Prometheus' library and of terminals, not of ours."""

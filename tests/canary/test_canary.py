@@ -173,7 +173,7 @@ def test_the_canary_flew_through_everything(flight: Flight):
     assert b"store-unavailable" in flight.written["answers"]
     assert b"unavailable" in flight.written["logs"]
     assert b"destination" in flight.written["append-only file"]
-    assert b"otp_service_gateway_calls_total" in flight.written["worker's metrics"]
+    assert b"otp_service_dispatches_total" in flight.written["worker's metrics"]
 
 
 @pytest.mark.parametrize("gateway", ["refused", *FAILING])

@@ -71,7 +71,7 @@ def test_status_of_an_installation_where_nothing_happened(frozen, tmp_path):
         "Refused in the last 1 d, or would have been: nothing.",
         "Breakers and alarms: nothing.",
         "Closed now: nothing.",
-        "CeilingUse: nothing.",
+        "Spent: nothing.",
     ]
 
 
@@ -168,7 +168,7 @@ def test_money_is_explained_in_its_currency(frozen, tmp_path):
     assert passed(shop, number(1), 2) == 2
     decision = refused(lambda: shop.start(number(1))).decision
 
-    assert "CeilingUse: 2.50 of 3.00 PKR in 1 h." in guard("explain", decision, environ=environ).output
+    assert "Spent: 2.50 of 3.00 PKR in 1 h." in guard("explain", decision, environ=environ).output
 
 
 def test_a_destination_that_was_refused_is_explained(frozen, tmp_path):

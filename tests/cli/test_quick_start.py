@@ -28,9 +28,9 @@ SERVED = """
 import gc, multiprocessing, os, threading
 
 def serve(address):
-    from otp_service.cli import server
+    from otp_service.cli import child_processes
     print(gc.isenabled(), flush=True)
-    server.load(address)
+    child_processes.load_application(address)
     print(gc.isenabled(), gc.get_freeze_count() > 0, flush=True)
     os._exit(0)
 

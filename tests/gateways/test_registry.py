@@ -11,10 +11,10 @@ from otp_service.cli.process_setup import reload_installation
 from otp_service.errors import ConfigurationError
 from otp_service.gateways import plugins
 from otp_service.gateways.base import GATEWAY_ENTRY_POINTS, gateway_kinds, load_gateway_class
-from otp_service.gateways.sandbox import ConsoleGateway
+from otp_service.gateways.console import ConsoleGateway
 from otp_service.settings import settings_from
 
-CONSOLE = "otp_service.gateways.sandbox:ConsoleGateway"
+CONSOLE = "otp_service.gateways.console:ConsoleGateway"
 
 
 @pytest.fixture

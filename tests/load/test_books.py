@@ -24,7 +24,7 @@ def told(*dispatches, status="pending"):
 
 
 def took(dispatch="dp_1", *, accepted=True, lost=False, reported=False, gateway="primary", to=NUMBER):
-    return books.EventBatch(gateway, dispatch, to, accepted, lost, reported, 10.1)
+    return books.Taken(gateway, dispatch, to, accepted, lost, reported, 10.1)
 
 
 def settle(entries=None, stories=None, taken=None, strikes=(), counted=None):

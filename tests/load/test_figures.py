@@ -32,7 +32,7 @@ def test_answers_while_redis_was_away_are_neither_slow_nor_errors():
 def test_a_delivery_lasts_from_the_answer_to_the_first_acceptance_after_it():
     times = ((True, 9.0), (False, 10.2), (True, 10.5), (True, 11.0))
     ends = {"lost": False, "reported": False}
-    calls = [books.EventBatch("primary", f"dp_{at}", "+923001234567", took, at=at, **ends) for took, at in times]
+    calls = [books.Taken("primary", f"dp_{at}", "+923001234567", took, at=at, **ends) for took, at in times]
 
     assert run(entry(), taken=calls).deliveries() == pytest.approx([0.4])
 

@@ -20,7 +20,7 @@ ONCE = {
     ),
     "OtpServiceMessagesGivenUp": 'otp_service_dead_letters_total{reason="defect"}',
     "OtpServiceAccountRefused": 'otp_service_gateway_account_errors_total{gateway="primary"}',
-    "OtpServiceGatewaySuspectsFraud": 'otp_service_gateway_calls_total{gateway="primary",outcome="fraud"}',
+    "OtpServiceGatewaySuspectsFraud": 'otp_service_dispatches_total{gateway="primary",outcome="fraud"}',
     "OtpServiceCeilingReached": (
         'otp_service_guard_refusals_total{application="shop",country="PK",rule="spend.day",mode="enforce"}'
     ),

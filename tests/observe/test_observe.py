@@ -39,7 +39,7 @@ MATCHER = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
 
 VALUES = {
     ("otp_service_verification_starts_total", "outcome"): {"accepted", *PROBLEM_KINDS},
-    ("otp_service_gateway_calls_total", "outcome"): {"accepted", *FailureKind},
+    ("otp_service_dispatches_total", "outcome"): {"accepted", *FailureKind},
     ("otp_service_receipts_total", "status"): set(DeliveryStatus),
     ("otp_service_policy_verdicts_total", "verdict"): set(Ruling),
     ("otp_service_guard_refusals_total", "mode"): set(Mode),

@@ -1,4 +1,4 @@
-"""Races for what the guard counts: budgets, queues and ceilings hold to the last one, whatever comes at once."""
+"""Races for what the guard counts: budgets, trust and ceilings hold to the last one, whatever comes at once."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -138,7 +138,7 @@ def test_after_its_days_a_context_is_a_stranger_again(frozen: FrozenValkey, days
     assert passed(shop, VICTIM, 20, context="own phone") == 4
     later(frozen, DAY + 1)
 
-    assert passed(shop, VICTIM, 20) == 10, "nobody is known: one trust"
+    assert passed(shop, VICTIM, 20) == 10, "nobody is known: nothing is reserved"
 
 
 def test_an_approval_renews_the_days(frozen: FrozenValkey) -> None:

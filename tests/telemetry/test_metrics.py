@@ -58,12 +58,12 @@ def test_a_request_is_timed_by_method_route_and_status():
 
 
 def test_a_gateway_call_counts_its_outcome_and_its_time():
-    metrics.gateway_calls.count(gateway="of-this-test", outcome="unavailable")
-    metrics.gateway_call_duration.observe(0.3, gateway="of-this-test")
+    metrics.dispatches.count(gateway="of-this-test", outcome="unavailable")
+    metrics.dispatch_duration.observe(0.3, gateway="of-this-test")
     metrics.receipts.count(gateway="of-this-test", status="delivered")
 
-    assert _value("otp_service_gateway_calls_total", gateway="of-this-test", outcome="unavailable") == 1
-    assert _value("otp_service_gateway_call_seconds_sum", gateway="of-this-test") == pytest.approx(0.3)
+    assert _value("otp_service_dispatches_total", gateway="of-this-test", outcome="unavailable") == 1
+    assert _value("otp_service_dispatch_seconds_sum", gateway="of-this-test") == pytest.approx(0.3)
     assert _value("otp_service_receipts_total", gateway="of-this-test", status="delivered") == 1
 
 

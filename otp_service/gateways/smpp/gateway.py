@@ -34,7 +34,7 @@ STATES = {
     3: ("EXPIRED", DeliveryStatus.EXPIRED),
     4: ("DELETED", DeliveryStatus.FAILED),
     5: ("UNDELIVERABLE", DeliveryStatus.UNDELIVERED),
-    6: ("ACCEPTED", DeliveryStatus.SENT),  # read by the operator's customer service, not by the subscriber
+    6: ("ACCEPTED", DeliveryStatus.SENT),  # read by the carrier's customer service, not by the subscriber
     7: ("UNKNOWN", DeliveryStatus.UNKNOWN),
     8: ("REJECTED", DeliveryStatus.FAILED),
     9: ("SKIPPED", DeliveryStatus.FAILED),  # SMPP 5.0
@@ -122,7 +122,7 @@ def _receipt(members: str, tlvs: Mapping[int, bytes]) -> Receipt:
 
 
 def _reason(error: str, tlvs: Mapping[int, bytes]) -> str | None:
-    """Return an operator's own code of an error: from the text, or of three octets, the first the kind of network."""
+    """Return an carrier's own code of an error: from the text, or of three octets, the first the kind of network."""
     if error.strip("0"):
         return f"err {error}"
     number = int.from_bytes(tlvs.get(Tag.NETWORK_ERROR_CODE, b"")[1:3], "big")

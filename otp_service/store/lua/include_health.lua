@@ -1,4 +1,4 @@
--- The health of gateways, shared by all workers: a breaker, the operator's rate, the calls in flight.
+-- The health of gateways, shared by all workers: a breaker, the provider's rate, the calls in flight.
 --
 -- A gateway's hash holds, while the breaker is open, `until` (when it lets a probe through), `open_for` (for how
 -- long it was opened), `probe` (the dispatch that tries it), `probing` (until when its outcome is waited for), `probed` (when
