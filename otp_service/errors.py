@@ -147,7 +147,7 @@ class MessageNotAllowedError(UnacceptableError):
 
     def __init__(self, country: str, violation: str) -> None:
         """Keep the violation (`otp_service.domain.countries.Violation`)."""
-        super().__init__(f"Messages to {country} are not cleared: {violation}.")
+        super().__init__(f"Messages to {country} are not allowed: {violation}.")
         self.violation = violation
 
 

@@ -158,7 +158,7 @@ def probe(url: str) -> tuple[int, Mapping[str, Any]]:
         return 0, {}
 
 
-PREPARE, USE, DROP, SHUT_DOWN = "prepare", "use", "drop", "leave"
+PREPARE, USE, DROP, SHUT_DOWN = "prepare", "use", "drop", "shut_down"
 """Orders: make an application of other settings; answer with it; discard it; tell proxies of the end."""
 START_TIMEOUT = 60.0
 """Seconds that a process may take to be ready with settings."""

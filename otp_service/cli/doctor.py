@@ -347,7 +347,7 @@ LONGEST_VALUE = 128
 TOLERATED_SKEW = 1.0
 """Seconds between this host's clock and Redis' beyond which what this host shows may be wrong."""
 
-_HINDRANCES = {
+_CONNECTION_ADVICE = {
     ConnectionProblem.SILENT: ("does not answer", "Start it, or correct redis.url."),
     ConnectionProblem.USER: ("refuses the user or the password", "Correct them in redis.url."),
     ConnectionProblem.RIGHTS: ("refuses a command to this user", "Give the user the rights that are missing (ACL)."),
@@ -360,9 +360,9 @@ _HINDRANCES = {
 
 def redis_diagnosis(settings: Settings, silent: StoreUnavailableError) -> Diagnosis:
     """Return why Redis does not answer, and what to do."""
-    hindrance = connection_problem(silent)
-    what, action = _HINDRANCES[hindrance]
-    if hindrance is ConnectionProblem.SILENT and _dev_is_stopped():
+    problem = connection_problem(silent)
+    what, action = _CONNECTION_ADVICE[problem]
+    if problem is ConnectionProblem.SILENT and _dev_is_stopped():
         what, action = "does not answer: the service of make run in this folder is not running", "Start it: make run"
     return Diagnosis(FAIL, "redis.url", f"Redis at {settings.redis.shown_url} {what}.", action)
 

@@ -1,4 +1,4 @@
-"""The guard's rules in Python: what other rules would have done to recorded starts. Tests hold them equal to the scripts."""
+"""The guard's rules in Python, to replay recorded starts under other rules; tests hold them equal to the scripts."""
 
 import math
 from collections import Counter

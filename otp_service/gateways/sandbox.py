@@ -73,7 +73,7 @@ class SandboxReceipt(_Section):
     @model_validator(mode="after")
     def _comes_at_one_time(self) -> Self:
         if self.before_response and self.after:
-            raise ValueError("a report either overtakes the answer or comes after it")
+            raise ValueError("before_response goes with no after: a report comes before the answer or after it")
         return self
 
 

@@ -100,7 +100,7 @@ _calls = threading.local()
 
 
 class SnsGateway:
-    """Publishes SMS, once each: the SDK makes and signs requests and reads answers, `GatewayClient` is their transport."""
+    """Publishes each SMS once: the SDK makes and signs requests and reads answers, `GatewayClient` carries them."""
 
     kind: ClassVar[str] = "sns"
     channels = frozenset({"sms"})

@@ -50,7 +50,7 @@ _log = get_logger(__name__)
 
 REPLY_KIND: Final = "reply"
 """Kind of a sealed reply."""
-REPLY_LIFE: Final = 600
+REPLY_EXPIRES_IN: Final = 600
 """Seconds after which a provider need not deliver one any more: the handset was on when its holder wrote."""
 FROZEN: Final = "frozen"
 """What became of a reply to a number that is frozen."""
@@ -181,7 +181,7 @@ def _message(context: Context, reply: Reply, name: str) -> Message | None:
         text=words.text,
         channel=reply.channel,
         locale=words.locale,
-        expires_in=REPLY_LIFE,
+        expires_in=REPLY_EXPIRES_IN,
         dispatch_id=new_dispatch_id(context.keyring.bucket(context.keyring.pseudonym(reply.to))),
         receipt_url=None,
         verification_id=name,

@@ -160,7 +160,7 @@ class MirrorSync:
         while True:
             found = self._compare(last)
             if changes := found.next:
-                if self._mirror.reflect(changes, self._buckets(changes)) and changes.upto.sequence >= last.sequence:
+                if self._mirror.write(changes, self._buckets(changes)) and changes.upto.sequence >= last.sequence:
                     break
             elif found.state is MirrorState.ABSENT:
                 if not self._build(last.identity):
@@ -227,7 +227,7 @@ class MirrorSync:
         """Write the states of all numbers; tell whether the turn lasted for that, and the history is still the same."""
         after, self.built = "", 0
         while (changes := self._ledger.mirror_source.all_after(after, BATCH_SIZE, begun)) and changes.numbers:
-            if self._aborted or not building.reflect(changes, self._buckets(changes)):
+            if self._aborted or not building.write(changes, self._buckets(changes)):
                 return False
             after, self.built = changes.numbers[-1].pseudonym, self.built + len(changes.numbers)
         if changes is None:

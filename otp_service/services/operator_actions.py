@@ -45,7 +45,9 @@ def record_action(context: Context, act: OperatorActionEntry) -> bool:
     try:
         context.ledger.operator_actions.add(act)
     except LedgerUnavailableError:
-        _log.warning("action_not_recorded", act=str(act.act), by=act.by, application=act.application, about=act.about)
+        _log.warning(
+            "action_not_recorded", action=str(act.act), by=act.by, application=act.application, about=act.about
+        )
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""Tasks that run by the clock: keeping the mirror in step, purging the ledger."""
+"""Tasks that run by the clock: retention_days the mirror in step, purging the ledger."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ class PeriodicTasks:
         self._period = period
         self._stop = threading.Event()
         self._threads = [
-            threading.Thread(target=self._run, args=(name, task), name=f"watch {name}", daemon=True)
+            threading.Thread(target=self._run, args=(name, task), name=f"periodic task {name}", daemon=True)
             for name, task in tasks.items()
         ]
 
@@ -59,20 +59,20 @@ class PeriodicTasks:
         try:
             task()
         except StoreUnavailableError:
-            metrics.store_errors.count(operation=f"watch.{name}")
+            metrics.store_errors.count(operation=f"periodic_task.{name}")
         except LedgerUnavailableError:
-            metrics.ledger_errors.count(operation=f"watch.{name}")
+            metrics.ledger_errors.count(operation=f"periodic_task.{name}")
         except Exception:  # noqa: BLE001 - the other tasks have their turn, and this one again
-            _log.exception("watch_defect", duty=name)
+            _log.exception("periodic_task_defect", task=name)
 
 
 class Purger:
     """Purges the ledger, in turn with other processes."""
 
-    def __init__(self, context: Context, keeping: RetentionDays, pause: Callable[[], bool]) -> None:
+    def __init__(self, context: Context, retention_days: RetentionDays, pause: Callable[[], bool]) -> None:
         """``pause`` is called after each batch, so that others can write, and returns whether to stop."""
         self._context = context
-        self._keeping = keeping
+        self._retention_days = retention_days
         self._pause = pause
         self.deleted: dict[str, int] = {}
         """Rows that the present purge deleted, or the last one, by class of data."""
@@ -98,7 +98,7 @@ class Purger:
     def _purge(self, now: int) -> Mapping[str, int]:
         self.deleted = deleted = dict.fromkeys(RULES, 0)
         for data in RULES:
-            purge = Purge(data, self._keeping.cutoff(data, now), now, self._context.keyring.signer)
+            purge = Purge(data, self._retention_days.cutoff(data, now), now, self._context.keyring.signer)
             for rows in self._context.ledger.purges.run(purge):
                 deleted[data] += rows
                 if self._pause():

@@ -81,12 +81,12 @@ class Mirror:
         identity, sequence, entry, link = place
         return LedgerPosition(identity.decode(), int(sequence), int(entry), link.decode()), closed is not None
 
-    def reflect(self, changes: MirrorChanges, buckets: Iterable[str]) -> bool:
+    def write(self, changes: MirrorChanges, buckets: Iterable[str]) -> bool:
         """Write the states of numbers, each in its bucket, and bring the mirror to the place that they lead to.
 
         Returns ``False``, and writes nothing, when the mirror is not at the place after which the changes come.
         """
-        return _reflect(self._scripts, changes, buckets, "")
+        return _write(self._scripts, changes, buckets, "")
 
     def close(self) -> None:
         """Let nothing through until an operator has the mirror built anew: the ledger may lack opt-outs."""
@@ -118,9 +118,9 @@ class MirrorBuild:
         """Renew the lease; return whether it is still ours."""
         return self._run(_BUILD_LEASE)
 
-    def reflect(self, changes: MirrorChanges, buckets: Iterable[str]) -> bool:
+    def write(self, changes: MirrorChanges, buckets: Iterable[str]) -> bool:
         """Write the states of numbers; return whether the lease is still ours."""
-        return _reflect(self._scripts, changes, buckets, self._builder) and self.renew()
+        return _write(self._scripts, changes, buckets, self._builder) and self.renew()
 
     def finish(self, place: LedgerPosition) -> bool:
         """Record the place that the mirror is built of; tell whether it may be relied on."""
@@ -144,7 +144,7 @@ class MirrorBuild:
         return bool(self._scripts.run("mirror_build", names, (self._builder, milliseconds, *built)))
 
 
-def _reflect(scripts: ScriptRunner, changes: MirrorChanges, buckets: Iterable[str], builder: str) -> bool:
+def _write(scripts: ScriptRunner, changes: MirrorChanges, buckets: Iterable[str], builder: str) -> bool:
     places = (keys.mirrored(bucket, one.pseudonym) for bucket, one in zip(buckets, changes.numbers, strict=True))
     after, upto = changes.after, changes.upto
     states = (json.dumps(_fields(one)) for one in changes.numbers)

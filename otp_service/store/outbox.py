@@ -719,7 +719,7 @@ def _hash(reference: str) -> str:
 
 REPLY_INTERVAL: Final = keys.replied.seconds
 """Seconds from one reply of a kind, by an application to a number, to the next."""
-REPLY_LIFE: Final = keys.replies.seconds
+WAITING_REPLY_LIFE: Final = keys.replies.seconds
 """Seconds after which a reply that waits is not sent any more."""
 MAX_WAITING_REPLIES: Final = 1000
 """Replies that wait at most; older ones go."""
@@ -743,7 +743,7 @@ class Replies:
             stamp = server_time(self._client)
             pipeline.lpush(keys.REPLIES, b"%d " % stamp + entry)
             pipeline.ltrim(keys.REPLIES, 0, MAX_WAITING_REPLIES - 1)
-            pipeline.expire(keys.REPLIES, REPLY_LIFE)
+            pipeline.expire(keys.REPLIES, WAITING_REPLY_LIFE)
             pipeline.execute()
 
     def take(self) -> bytes | None:
@@ -751,6 +751,6 @@ class Replies:
         with translate_errors():
             while found := cast("bytes | None", self._client.rpop(keys.REPLIES)):
                 stamp, _, entry = found.partition(b" ")
-                if server_time(self._client) - int(stamp) < 1000 * REPLY_LIFE:
+                if server_time(self._client) - int(stamp) < 1000 * WAITING_REPLY_LIFE:
                     return entry
         return None

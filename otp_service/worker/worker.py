@@ -33,8 +33,8 @@ _PURGE_PAUSE: Final = 0.05
 
 def purge_tasks(installation: Installation, stop: threading.Event) -> PeriodicTasks:
     """Return the task that purges the ledger, not started; ``stop`` ends a purge between two batches."""
-    keeping = installation.settings.retention.days
-    purger = Purger(installation.context, keeping, lambda: stop.wait(_PURGE_PAUSE))
+    retention_days = installation.settings.retention.days
+    purger = Purger(installation.context, retention_days, lambda: stop.wait(_PURGE_PAUSE))
     return PeriodicTasks({"purge": purger.purge_if_due}, _PURGE_PERIOD)
 
 

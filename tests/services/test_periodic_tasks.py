@@ -36,7 +36,7 @@ def test_a_duty_that_fails_has_its_turn_again(error):
         eventually(lambda: len(turns) > 3)
         watch.stop()
 
-    assert {line["event"] for line in lines} == ({"watch_defect"} if isinstance(error, ValueError) else set())
+    assert {line["event"] for line in lines} == ({"periodic_task_defect"} if isinstance(error, ValueError) else set())
 
 
 def test_a_watch_that_is_stopped_looks_no_more():

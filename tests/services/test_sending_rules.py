@@ -130,7 +130,7 @@ def test_when_a_registration_ends_starts_are_refused_and_what_waits_is_given_up_
     assert gateway.sent == []
     assert told(shop, one) == [("failed", violation)]
     assert letters(still_world.client) == [violation]
-    with pytest.raises(MessageNotAllowedError, match=f"Messages to PK are not cleared: {violation}"):
+    with pytest.raises(MessageNotAllowedError, match=f"Messages to PK are not allowed: {violation}"):
         shop.start("+923001234569", **CONSENT)
 
 

@@ -64,14 +64,14 @@ def kept(frozen):
 
 
 def test_a_change_brings_the_mirror_to_its_place(frozen, mirror):
-    assert mirror.reflect(changes(1, shop=None, bank=5000), ["00"])
+    assert mirror.write(changes(1, shop=None, bank=5000), ["00"])
     assert kept(frozen) == {"n": "1", "s:shop": "", "s:bank": "5000"}
     assert place(mirror) == at(1)
 
 
 def test_a_freeze_is_in_a_field_of_its_own_and_stays_whatever_ends(frozen, mirror):
     one = NumberState(PSEUDONYM, {"shop": frozen.now + 1}, {}, frozenset({"shop", "*"}))
-    mirror.reflect(of(one, 1), ["00"])
+    mirror.write(of(one, 1), ["00"])
 
     assert kept(frozen) == {"n": "1", "s:shop": str(frozen.now + 1), "f:shop": "", "f:*": ""}
     assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == -1
@@ -79,7 +79,7 @@ def test_a_freeze_is_in_a_field_of_its_own_and_stays_whatever_ends(frozen, mirro
 
 def test_where_a_freeze_was_lifted_is_remembered_for_a_day(frozen, mirror):
     one = NumberState(PSEUDONYM, {}, {}, frozenset(), {"shop": 7, "*": 9})
-    mirror.reflect(of(one, 9), ["00"])
+    mirror.write(of(one, 9), ["00"])
 
     assert kept(frozen) == {"n": "9", "l:shop": "7", "l:*": "9"}
     assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == 86_400_000
@@ -87,23 +87,23 @@ def test_where_a_freeze_was_lifted_is_remembered_for_a_day(frozen, mirror):
 
 def test_a_lift_neither_shortens_nor_ends_what_holds(frozen, mirror):
     suppressed = NumberState(PSEUDONYM, {"shop": frozen.now + 9000}, {}, frozenset(), {"shop": 7})
-    mirror.reflect(of(suppressed, 8), ["00"])
+    mirror.write(of(suppressed, 8), ["00"])
     assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == 86_400_000 + 9000
     for_ever = NumberState(PSEUDONYM, {}, {}, frozenset({"bank"}), {"shop": 7})
-    mirror.reflect(of(for_ever, 9, after=8), ["00"])
+    mirror.write(of(for_ever, 9, after=8), ["00"])
 
     assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == -1
 
 
 def test_a_freeze_that_is_lifted_leaves_nothing_where_no_lift_is_told(frozen, mirror):
-    mirror.reflect(of(NumberState(PSEUDONYM, {}, {}, frozenset({"shop"})), 1), ["00"])
-    mirror.reflect(changes(2, after=1), ["00"])
+    mirror.write(of(NumberState(PSEUDONYM, {}, {}, frozenset({"shop"})), 1), ["00"])
+    mirror.write(changes(2, after=1), ["00"])
 
     assert kept(frozen) == {"n": "2"}
 
 
 def test_what_is_kept_of_a_number_stays(frozen, mirror):
-    mirror.reflect(changes(1, shop=None), ["00"])
+    mirror.write(changes(1, shop=None), ["00"])
 
     assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == -1
 
@@ -111,24 +111,24 @@ def test_what_is_kept_of_a_number_stays(frozen, mirror):
 @pytest.mark.parametrize("after", [at(1), at(3), at(2, history="another "), at(2, OTHER)])
 def test_changes_that_come_after_another_place_are_not_written(frozen, mirror, after):
     """Somebody else was faster, something between is missing, or the mirror has another history than the ledger."""
-    mirror.reflect(changes(2, shop=None), ["00"])
+    mirror.write(changes(2, shop=None), ["00"])
     late = MirrorChanges(after, at(4, after.identity), 4, (NumberState(PSEUDONYM, {}, {}),))
 
-    assert not mirror.reflect(late, ["00"])
+    assert not mirror.write(late, ["00"])
     assert place(mirror) == at(2)
     assert kept(frozen) == {"n": "2", "s:shop": ""}
 
 
 def test_a_state_that_was_read_earlier_does_not_replace_a_later_one(frozen, mirror):
-    mirror.reflect(changes(1, read_at=2, shop=None), ["00"])
-    mirror.reflect(changes(2, after=1, read_at=1), ["00"])
+    mirror.write(changes(1, read_at=2, shop=None), ["00"])
+    mirror.write(changes(2, after=1, read_at=1), ["00"])
 
     assert kept(frozen) == {"n": "2", "s:shop": ""}
 
 
 def test_that_nothing_is_kept_of_a_number_is_remembered_for_a_while(frozen, mirror):
-    mirror.reflect(changes(1, read_at=2), ["00"])
-    mirror.reflect(changes(2, after=1, read_at=1, shop=None), ["00"])
+    mirror.write(changes(1, read_at=2), ["00"])
+    mirror.write(changes(2, after=1, read_at=1, shop=None), ["00"])
 
     assert kept(frozen) == {"n": "2"}
     assert 0 < frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) <= 86_400_000
@@ -145,14 +145,14 @@ def test_that_nothing_is_kept_of_a_number_is_remembered_for_a_while(frozen, mirr
 )
 def test_a_number_is_remembered_for_a_day_longer_than_what_holds(frozen, mirror, suppressed, life):
     ends = {name: None if at is None else frozen.now + at for name, at in suppressed.items()}
-    mirror.reflect(changes(1, **ends), ["00"])
+    mirror.write(changes(1, **ends), ["00"])
 
     assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == (-1 if life is None else 86_400_000 + life)
 
 
 def test_a_number_with_a_consent_stays_whatever_ends(frozen, mirror):
     one = NumberState(PSEUDONYM, {"shop": frozen.now + 1}, {("shop", "login"): (False, 1, 5)})
-    mirror.reflect(of(one, 1), ["00"])
+    mirror.write(of(one, 1), ["00"])
 
     assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == -1
 
@@ -161,9 +161,9 @@ def test_while_the_mirror_is_built_its_builder_alone_writes_into_it(frozen, mirr
     mirror.drop()
     building = mirror.begin(IDENTITY)
 
-    assert not mirror.reflect(changes(1, shop=None), ["00"])
+    assert not mirror.write(changes(1, shop=None), ["00"])
     assert kept(frozen) == {}
-    assert building.reflect(changes(1, shop=None), ["00"])
+    assert building.write(changes(1, shop=None), ["00"])
     assert kept(frozen) == {"n": "1", "s:shop": ""}
     assert place(mirror) is None
 
@@ -171,12 +171,12 @@ def test_while_the_mirror_is_built_its_builder_alone_writes_into_it(frozen, mirr
 def test_into_a_mirror_that_is_lost_nothing_is_written(frozen, mirror):
     mirror.drop()
 
-    assert not mirror.reflect(changes(1, shop=None), ["00"])
+    assert not mirror.write(changes(1, shop=None), ["00"])
     assert kept(frozen) == {}
 
 
 def test_to_forget_takes_all_numbers_and_nothing_else(frozen, mirror):
-    mirror.reflect(changes(1, shop=None), ["00"])
+    mirror.write(changes(1, shop=None), ["00"])
     before = {name for name in frozen.client.scan_iter() if b"mirror" not in name}
     mirror.begin(IDENTITY).forget()
     frozen.client.delete(keys.MIRROR_BUILDER)
@@ -197,10 +197,10 @@ def test_who_was_silent_for_too_long_can_neither_end_nor_disturb_what_another_bu
     late = mirror.begin(IDENTITY)
     frozen.advance(31)
     other = mirror.begin(IDENTITY)
-    other.reflect(changes(1, shop=None), ["00"])
+    other.write(changes(1, shop=None), ["00"])
 
     assert not late.renew()
-    assert not late.reflect(changes(2), ["00"])
+    assert not late.write(changes(2), ["00"])
     late.forget()
     assert not late.finish(at(7, OTHER))
     late.give_up()
@@ -212,7 +212,7 @@ def test_who_was_silent_for_too_long_can_neither_end_nor_disturb_what_another_bu
 
 def test_a_mirror_that_was_closed_is_closed_until_it_is_built_anew(frozen, mirror):
     mirror.close()
-    mirror.reflect(changes(1, shop=None), ["00"])
+    mirror.write(changes(1, shop=None), ["00"])
     assert mirror.head() == (at(1), True)
     building = mirror.begin(IDENTITY)
     building.finish(at(1))
