@@ -323,7 +323,7 @@ def test_what_redis_did_not_hear_of_is_caught_up(install, frozen, monkeypatch):
     def silent(*_):
         raise StoreUnavailableError("away")
 
-    monkeypatch.setattr(type(one.context.store.mirror), "reflect", silent)
+    monkeypatch.setattr(type(one.context.store.mirror), "write", silent)
     with pytest.raises(StoreUnavailableError):
         stop(one)
     monkeypatch.undo()
@@ -417,7 +417,7 @@ def test_a_writer_that_is_about_to_mirror_its_change_keeps_nobody_waiting(instal
         return write(mirror, *arguments)
 
     stop(one, to="+923007654321")
-    monkeypatch.setattr(type(one.context.store.mirror), "reflect", look_first)
+    monkeypatch.setattr(type(one.context.store.mirror), "write", look_first)
     stop(one)
 
     assert not any(refusals)
@@ -426,7 +426,7 @@ def test_a_writer_that_is_about_to_mirror_its_change_keeps_nobody_waiting(instal
 
 def test_a_writer_that_dies_before_it_mirrors_its_change_is_followed_up(install, monkeypatch):
     one, other = install(), install()
-    monkeypatch.setattr(type(one.context.store.mirror), "reflect", lambda *_: (_ for _ in ()).throw(SystemExit))
+    monkeypatch.setattr(type(one.context.store.mirror), "write", lambda *_: (_ for _ in ()).throw(SystemExit))
     with pytest.raises(SystemExit):
         stop(one)
     monkeypatch.undo()
