@@ -48,7 +48,7 @@ DEFECTS: dict[str, Mutant] = {
     "resend-forgets-the-lift": one("resend", ", 'ledger', 'lifted')", ", 'ledger')"),
     "dispatch-forgets-the-lift": one("dispatch", "'ledger',\n  'lifted')", "'ledger')"),
     "allowed-forgets-the-lift": one("mirror_allows", ", 'ledger', 'lifted')", ", 'ledger')"),
-    "reflect-a-lift-for-ever": one("mirror_write", " or kind == 'l:' and now"),
+    "mirror-a-lift-for-ever": one("mirror_write", " or kind == 'l:' and now"),
     "approved-although-frozen": one("check", "if right and mirror.is_frozen(", "if false and mirror.is_frozen("),
     "approved-although-frozen-for-all": one("include_mirror", "ended(kept[1], ", "ended(false, "),
     "approved-although-frozen-for-one": one("include_mirror", "ended(kept[1], kept[2]", "ended(kept[1], false"),
@@ -99,19 +99,19 @@ DEFECTS: dict[str, Mutant] = {
     "dispatch-although-suppressed": one("dispatch", "if why then return dropped(why) end\n"),
     "dispatch-after-any-withdrawal": one("dispatch", "found.ledger or -1", "1e15"),
     "dispatch-stopped-by-an-old-withdrawal": one("dispatch", "found.ledger or -1", "-1"),
-    "reflect-an-older-state": one("mirror_write", "if tonumber(ARGV[8]) >= known then", "if true then"),
-    "reflect-over-what-was-there": one("mirror_write", "    redis.call('DEL', number)\n"),
-    "reflect-nothing-for-ever": one(
+    "mirror-an-older-state": one("mirror_write", "if tonumber(ARGV[8]) >= known then", "if true then"),
+    "mirror-over-what-was-there": one("mirror_write", "    redis.call('DEL', number)\n"),
+    "mirror-nothing-for-ever": one(
         "mirror_write", "    if ends then redis.call('PEXPIREAT', number, ends + tonumber(ARGV[9])) end\n"
     ),
-    "reflect-everything-for-a-day": one("mirror_write", "ends and last and math.max(ends, last)", "ends"),
-    "reflect-until-the-first-end": one("mirror_write", "math.max(ends, last)", "last"),
-    "reflect-for-a-day-after-now": one("mirror_write", "math.max(ends, last)", "ends"),
-    "reflect-into-another-ledgers-mirror": one("mirror_write", "head[1] ~= ARGV[2] or "),
-    "reflect-after-another-place": one("mirror_write", " or head[2] ~= ARGV[3]"),
-    "reflect-into-another-history": one("mirror_write", " or head[3] ~= ARGV[4]"),
-    "reflect-although-another-builds": one(
+    "mirror-everything-for-a-day": one("mirror_write", "ends and last and math.max(ends, last)", "ends"),
+    "mirror-until-the-first-end": one("mirror_write", "math.max(ends, last)", "last"),
+    "mirror-for-a-day-after-now": one("mirror_write", "math.max(ends, last)", "ends"),
+    "mirror-into-another-ledgers-mirror": one("mirror_write", "head[1] ~= ARGV[2] or "),
+    "mirror-after-another-place": one("mirror_write", " or head[2] ~= ARGV[3]"),
+    "mirror-into-another-history": one("mirror_write", " or head[3] ~= ARGV[4]"),
+    "mirror-although-another-builds": one(
         "mirror_write", "  if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end\n", ""
     ),
-    "reflect-never-goes-on": one("mirror_write", "'sequence', ARGV[5], ", ""),
+    "mirror-never-goes-on": one("mirror_write", "'sequence', ARGV[5], ", ""),
 }

@@ -407,7 +407,7 @@ def test_the_world_of_other_tests_has_a_mirror(world: World):
 def test_a_writer_that_is_about_to_mirror_its_change_keeps_nobody_waiting(install, monkeypatch):
     """Between the commit and the mirror others may look: they must not refuse what the writer allows in a moment."""
     one, other = install(), install()
-    write = type(one.context.store.mirror).reflect
+    write = type(one.context.store.mirror).write
     looks, refusals = iter([True]), []
 
     def look_first(mirror, *arguments):
