@@ -102,7 +102,7 @@ ShownOn = Annotated[str, StringConstraints(min_length=1, max_length=32, pattern=
 class Body(BaseModel):
     """A JSON object without surprises: no unknown member, no conversion between types."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
 CONSENT_EXAMPLE: dict[str, JsonValue] = {

@@ -57,7 +57,7 @@ Notations = tuple[Annotated[str, Field(max_length=64)], ...]
 class Section(BaseModel):
     """A part of the tree: frozen, and every unknown member is an error. Errors never show what was given."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
 
 class RedisSettings(Section):
@@ -935,7 +935,7 @@ def _refused(kinds: PluginKinds, faults: list[SettingFault]) -> PydanticCustomEr
 class ConfiguredGateway(BaseModel):
     """One gateway under its name: the class that its kind means, and the settings of that class."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     kind: str
     settings: SerializeAsAny[GatewaySettings]
@@ -957,7 +957,7 @@ GatewayEntry = Annotated[ConfiguredGateway, BeforeValidator(kind_validator(GATEW
 class PolicySection(BaseModel):
     """One policy under its name: the class that its kind means, and the settings of that class."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     kind: str
     settings: SerializeAsAny[PolicySettings]
