@@ -6,17 +6,21 @@ import pty
 import re
 import struct
 import subprocess
+import sys
 import termios
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 from rich.cells import cell_len
 from support_caller import Caller
-from support_cli import configured, run, start
+from support_cli import configured, own_logging, run, start
 from support_installation import NUMBER
 from support_outbox import Scripted, Sender, refused, timed_out
 
 from otp_service.bootstrap import install
 from otp_service.cli import output
+from otp_service.cli.main import commands
 from otp_service.domain.routing import CallResult
 from otp_service.settings import load_settings
 
@@ -160,7 +164,7 @@ def test_a_dumb_terminal_cuts_nothing_off_either(environ):
 )
 def test_colours_are_left_out_for_who_wants_none_and_on_a_dumb_terminal(environ, busy, command):
     shown = {
-        name: in_a_terminal(*command.split(), environ={**environ, "TERM": "xterm", **asked})
+        name: on_a_terminal(*command.split(), environ={**environ, "TERM": "xterm", **asked})
         for name, asked in {"": {}, "dumb": {"TERM": "dumb"}, "no colour": {"NO_COLOR": "1"}}.items()
     }
 
@@ -172,21 +176,47 @@ def test_colours_are_left_out_for_who_wants_none_and_on_a_dumb_terminal(environ,
 def test_log_lines_have_colours_where_the_rest_has_them(environ):
     away = {**environ, "TERM": "xterm", "OTP_SERVICE__LEDGER__URL": "postgresql://otp@127.0.0.1:1/otp"}
     for asked, coloured in (({}, True), ({"TERM": "dumb"}, False), ({"NO_COLOR": "1"}, False)):
-        told = in_a_terminal("gateway", "resume", "second", environ=away | asked)
+        told = on_a_terminal("gateway", "resume", "second", environ=away | asked)
         (line,) = (line for line in told.splitlines() if "action_not_recorded" in line)
         assert ("\x1b" in line) is coloured, line
 
 
-def in_a_terminal(*command, environ, code=0, columns=COLUMNS):
-    """Run a command in a terminal; return what it shows there."""
+def in_a_terminal(*command, environ, columns=COLUMNS):
+    """Run a command in a process of its own, whose streams are a terminal; return what it shows there."""
+    with (
+        new_terminal(columns) as (terminal, shown),
+        start(*command, environ={**environ, "COLUMNS": ""}, stdout=terminal, stderr=terminal) as process,
+    ):
+        terminal.close()
+    assert process.returncode == 0, shown.result()
+    return shown.result()
+
+
+def on_a_terminal(*command, environ):
+    """Run a command here, which takes a tenth of the time, on a terminal; return what it shows there."""
+    with new_terminal(COLUMNS) as (terminal, shown), pytest.MonkeyPatch.context() as here, own_logging():
+        for name in (name for name in os.environ if name.startswith("OTP_SERVICE")):
+            here.delenv(name)
+        for name, value in {**environ, "COLUMNS": ""}.items():
+            here.setenv(name, value)
+        for stream in ("stdout", "stderr", "__stdout__"):
+            here.setattr(sys, stream, terminal)
+        with pytest.raises(SystemExit) as ended:
+            commands(list(command))
+    assert ended.value.code == 0, shown.result()
+    return shown.result()
+
+
+@contextmanager
+def new_terminal(columns):
+    """Yield a terminal, as a file, and what is shown there: a future, of which there is a result at the end."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    with start(*command, environ={**environ, "COLUMNS": ""}, stdout=theirs, stderr=theirs) as process:
-        os.close(theirs)
-        shown = _read(ours)
+    with ThreadPoolExecutor(1) as pool:
+        shown = pool.submit(_read, ours)
+        with os.fdopen(theirs, "w") as terminal:
+            yield terminal, shown
     os.close(ours)
-    assert process.returncode == code, shown
-    return shown
 
 
 def _read(terminal):
