@@ -55,6 +55,13 @@ class Dev:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(15)
 
+    def end(self):
+        """Kill whatever is left."""
+        if self.process.poll() is None:
+            kill(family(self.process.pid))
+            self.process.wait(10)
+        self.process.stdout.close()
+
 
 @pytest.fixture
 def launch(tmp_path):
@@ -67,10 +74,7 @@ def launch(tmp_path):
 
     yield begin
     for dev in started:
-        if dev.process.poll() is None:
-            kill(family(dev.process.pid))
-            dev.process.wait(10)
-        dev.process.stdout.close()
+        dev.end()
 
 
 def code_in(text):
@@ -107,30 +111,45 @@ def test_a_number_is_verified_and_state_survives_a_clean_restart(launch, tmp_pat
     assert "otp_service_" in requests.get(f"{again.url}/metrics", timeout=10).text
 
 
-def test_a_report_of_the_sandbox_reaches_this_service_whatever_proxy_there_is(launch, monkeypatch):
-    with monkeypatch.context() as behind_a_proxy:
+@pytest.fixture(scope="module")
+def trapped(tmp_path_factory):
+    """A folder in which modules lie that note that they were imported."""
+    folder = tmp_path_factory.mktemp("trapped")
+    (folder / "otp_service").mkdir()
+    for name in ("structlog.py", "click.py", "flask.py", "redis.py", "otp_service/__init__.py"):
+        (folder / name).write_text("open('hijacked', 'a').write(__name__)\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lasting(trapped):
+    """A dev in that folder, with a proxy it cannot use, which all tests but the last one leave running."""
+    with pytest.MonkeyPatch.context() as behind_a_proxy:
+        behind_a_proxy.chdir(trapped)
         behind_a_proxy.setenv("http_proxy", "http://127.0.0.1:1")
         behind_a_proxy.delenv("no_proxy", raising=False)
-        dev = launch()
+        dev = Dev(trapped / "data", safe=True)
+    try:
         dev.printed_until_ready()
-    _, verification = dev.call("POST", "/v1/verifications", {"to": "+923555550001"})
+        yield dev
+    finally:
+        dev.end()
+
+
+def test_a_report_of_the_sandbox_reaches_this_service_whatever_proxy_there_is(lasting):
+    _, verification = lasting.call("POST", "/v1/verifications", {"to": "+923555550001"})
     end = time.monotonic() + 15
     while time.monotonic() < end:
-        _, told = dev.call("GET", f"/v1/verifications/{verification['id']}")
+        _, told = lasting.call("GET", f"/v1/verifications/{verification['id']}")
         if told["deliveries"][0]["status"] == "delivered":
             return
         time.sleep(0.05)
     raise AssertionError("no report was recorded")
 
 
-def test_nothing_in_the_current_folder_is_taken_for_a_module(launch, tmp_path, monkeypatch):
-    for name in ("structlog", "click", "flask", "redis"):
-        (tmp_path / f"{name}.py").write_text("open('hijacked', 'a').write(__name__)\n")
-    (tmp_path / "otp_service").mkdir()
-    (tmp_path / "otp_service" / "__init__.py").write_text("open('hijacked', 'a').write(__name__)\n")
-    monkeypatch.chdir(tmp_path)
-    launch(safe=True).printed_until_ready()
-    assert not (tmp_path / "hijacked").exists()
+def test_nothing_in_the_current_folder_is_taken_for_a_module(lasting, trapped):
+    assert lasting.call("GET", "/healthz")[0] == 200
+    assert [*trapped.rglob("hijacked")] == []
 
 
 def part(pids, name):
@@ -168,19 +187,17 @@ def test_who_refuses_all_starts_comes_up_to_check_codes_and_says_so(launch, tmp_
 
 
 @on_linux
-def test_a_killed_worker_is_replaced_and_a_killed_valkey_ends_everything(launch, tmp_path):
-    dev = launch()
-    dev.printed_until_ready()
-    assert "Another otp-service dev uses the folder" in refusal("--data-dir", str(tmp_path / "data"))[1]
-    before = family(dev.process.pid)
+def test_a_killed_worker_is_replaced_and_a_killed_valkey_ends_everything(lasting, trapped):
+    assert "Another otp-service dev uses the folder" in refusal("--data-dir", str(trapped / "data"))[1]
+    before = family(lasting.process.pid)
     kill([part(before, "main\0worker")])
     end = time.monotonic() + 10
-    while len(family(dev.process.pid)) < len(before) or not family(dev.process.pid) - before:
+    while len(family(lasting.process.pid)) < len(before) or not family(lasting.process.pid) - before:
         assert time.monotonic() < end
         time.sleep(0.02)
-    everybody = family(dev.process.pid)
+    everybody = family(lasting.process.pid)
     kill([part(everybody, "valkey-server")])
-    assert dev.process.wait(20) == 1
+    assert lasting.process.wait(20) == 1
     assert all_end(everybody, 15)
 
 

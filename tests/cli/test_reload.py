@@ -15,7 +15,7 @@ import pytest
 import requests
 from pytest_httpserver import HTTPServer
 from support_cli import all_end, family
-from support_installation import API_KEY, NUMBER, key
+from support_installation import API_KEY, key
 from support_rotation import FREE, RootKeys
 from support_service import Service, eventually, in_parallel, running
 from support_valkey import ValkeyServer
@@ -24,7 +24,6 @@ from werkzeug import Request, Response
 from otp_service.domain.keyring import api_key_hash
 
 pytestmark = pytest.mark.timeout(300)
-OTHER = "+923001234568"
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +60,12 @@ def service(lasting: Service, keys: RootKeys):
 def number() -> str:
     """A number of the test's own."""
     return f"+92300{secrets.randbelow(10_000_000):07d}"
+
+
+@pytest.fixture
+def other() -> str:
+    """Another one."""
+    return f"+92301{secrets.randbelow(10_000_000):07d}"
 
 
 def wait_for_workers(service: Service) -> None:
@@ -154,13 +159,14 @@ def served_by(service: Service) -> set[int]:
     return served
 
 
-@pytest.fixture
-def provider(httpserver: HTTPServer):
+@pytest.fixture(scope="module")
+def provider():
     """A gateway's provider that takes its time over each call, and remembers with which secret it was made."""
     provider = Provider()
-    httpserver.expect_request("/messages").respond_with_handler(provider)
-    provider.url = httpserver.url_for("/messages")
-    return provider
+    with HTTPServer() as server:
+        server.expect_request("/messages").respond_with_handler(provider)
+        provider.url = server.url_for("/messages")
+        yield provider
 
 
 class Provider:
@@ -188,47 +194,57 @@ class Provider:
         }
 
 
-@pytest.fixture
-def secret(tmp_path: Path):
+@pytest.fixture(scope="module")
+def secret(tmp_path_factory: pytest.TempPathFactory):
     """The file with the secret of a gateway."""
-    file = tmp_path / "secret"
+    file = tmp_path_factory.mktemp("secret") / "word"
     file.write_text("the-first-word")
     return file
 
 
-@pytest.fixture
-def sending(tmp_path: Path, valkey: ValkeyServer, provider: Provider, secret: Path):
-    """A service whose messages go to the provider."""
+@pytest.fixture(scope="module")
+def sending(tmp_path_factory: pytest.TempPathFactory, provider: Provider, secret: Path):
+    """A service whose messages go to the provider, in a Redis of its own."""
+    folder = tmp_path_factory.mktemp("sending")
+    server = ValkeyServer(folder)
     named = {"OTP_SERVICE__GATEWAYS__MAIN__SECRETS__WORD_FILE": str(secret)}
     sections = {"gateways": {"main": provider.settings()}, "routes": [{"gateways": ["main"]}], "limits": FREE}
-    with running(tmp_path, valkey, environ=named, **sections) as service:
-        wait_for_workers(service)
-        yield service
+    try:
+        with running(folder, server, environ=named, **sections) as service:
+            wait_for_workers(service)
+            yield service
+    finally:
+        server.stop()
 
 
-def test_a_gateways_credential_that_changes_in_its_file_is_used(sending: Service, provider: Provider, secret: Path):
-    sending.start(NUMBER)
-    assert eventually(lambda: provider.serves(NUMBER)) == "the-first-word"
+def test_a_gateways_credential_that_changes_in_its_file_is_used(
+    sending: Service, provider: Provider, secret: Path, number: str, other: str
+):
+    sending.start(number)
+    assert eventually(lambda: provider.serves(number)) == "the-first-word"
     secret.write_text("the-second-word")
     sending.reload()
-    sending.start(OTHER)
-    assert eventually(lambda: provider.serves(OTHER)) == "the-second-word"
+    sending.start(other)
+    assert eventually(lambda: provider.serves(other)) == "the-second-word"
     assert "the-second-word" not in sending.logs()
 
 
-def test_a_message_that_is_being_handed_over_at_a_reload_is_sent_once(sending: Service, provider: Provider):
-    provider.seconds = 3.0
-    slow = sending.start(NUMBER)
-    eventually(lambda: provider.serves(NUMBER))
+def test_a_message_that_is_being_handed_over_at_a_reload_is_sent_once(
+    sending: Service, provider: Provider, number: str, other: str
+):
+    before = sending.told("reloaded")
+    provider.seconds = 1.5  # the worker reloads when the call is over
+    slow = sending.start(number)
+    eventually(lambda: provider.serves(number))
     (worker,) = sending.workers
     worker.send_signal(signal.SIGHUP)
-    eventually(lambda: sending.told("reloaded"))
+    eventually(lambda: sending.told("reloaded") > before)
     provider.seconds = 0.0
-    sending.start(OTHER)
-    eventually(lambda: provider.serves(OTHER))
+    sending.start(other)
+    eventually(lambda: provider.serves(other))
     deliveries = sending.get(f"/v1/verifications/{slow}").json()["deliveries"]
     assert [one["status"] for one in deliveries] == ["sent"]
-    assert sorted(number for number, _ in provider.calls) == [NUMBER, OTHER]
+    assert sorted(to for to, _ in provider.calls if to in {number, other}) == sorted([number, other])
     assert worker.poll() is None
 
 
