@@ -158,7 +158,7 @@ def test_no_number_may_be_in_a_reason_nor_is_one_in_an_answer(shop: Api):
     ("of", "method", "error", "code"),
     [
         (Suppressions, "add", LedgerUnavailableError, "ledger-unavailable"),
-        (Mirror, "reflect", StoreUnavailableError, "store-unavailable"),
+        (Mirror, "write", StoreUnavailableError, "store-unavailable"),
     ],
 )
 def test_what_cannot_be_told_to_both_is_answered_with_503(

@@ -400,7 +400,7 @@ def test_a_freeze_that_redis_did_not_hear_of_is_in_force_as_soon_as_it_does(
     one = shop.start()
     code = shop.code(one)
     with monkeypatch.context() as away:
-        away.setattr(Mirror, "reflect", silent)
+        away.setattr(Mirror, "write", silent)
         with pytest.raises(StoreUnavailableError):
             frozen(shop)
     shop.context.mirror_sync.refresh()
