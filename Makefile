@@ -1,7 +1,6 @@
 # Needs Python 3.11 or later with venv, and make; the rest is set up in .venv. `make lock` alone needs uv too.
 PYTHON ?= python3
-# One more than there are cores: tests wait a third of their time, for processes and clocks.
-WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+WORKERS ?= 2
 LOAD_SECONDS ?= 300
 LOAD_USERS ?= 100
 LOAD_SEED ?= 1

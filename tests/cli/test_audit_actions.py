@@ -181,4 +181,4 @@ def test_the_incident_report_counts_them(environ, shop):
     run("limits", "reset", NUMBER, "--yes", environ=environ)
     report = run("incident", "report", "--from", "2020-01-01", "--to", "2099-01-01", environ=environ).stdout
 
-    assert "- Acts of operators: limits-reset 1" in report
+    assert "- Operators' actions: limits-reset 1" in report

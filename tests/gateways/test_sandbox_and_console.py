@@ -212,7 +212,7 @@ def test_several_sandboxes_have_their_own_faults_and_one_mailbox():
         ({"rate": 0.0}, "how often fail or connection strikes"),
         ({"fail": "fraud", "every": 2, "rate": 0.5}, "either every or rate"),
         ({"report": "sent", "reports": [{"status": "sent"}]}, "either report or reports"),
-        ({"reports": [{"status": "sent", "after": 1, "before_response": True}]}, "overtakes the answer or comes after"),
+        ({"reports": [{"status": "sent", "after": 1, "before_response": True}]}, "before the answer or after it"),
         ({"report": "sent"}, "receipt_secret is needed"),
         ({"report": "sent", "receipt_secret": ""}, "receipt_secret is needed"),
         ({"cases": [{"to": "*", "reports": [{"status": "sent"}]}]}, "receipt_secret is needed"),
