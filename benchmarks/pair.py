@@ -41,12 +41,14 @@ class Checkout:
     """One of the two, being served."""
 
     def __init__(self, stack: ExitStack, tree: Path) -> None:
-        # Both take the server of the wheel, whichever they prefer: on this path there is no other.
+        # Both take the server of this wheel, whichever they prefer: on this path there is no other. Gateways are entry
+        # points of an installed wheel, so each has an environment of its own.
         path = str(Path(sys.executable).parent)
+        python = tree / ".venv" / "bin" / "python"
         environment = {**os.environ, "PATH": path, "PYTHONPATH": f"{tree}{os.pathsep}{tree / 'benchmarks'}"}
         self._process = stack.enter_context(
             subprocess.Popen(
-                [sys.executable, "-P", str(tree / "benchmarks" / "paired.py")], cwd=tree, env=environment, text=True,
+                [python, "-P", str(tree / "benchmarks" / "paired.py")], cwd=tree, env=environment, text=True,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             )
         )  # fmt: skip
@@ -95,7 +97,7 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("before", type=Path, help="another checkout")
+    parser.add_argument("before", type=Path, help="another checkout, in which make setup has run")
     parser.add_argument("--pairs", type=int, default=24)
     parser.add_argument("--seconds", type=int, default=2)
     parser.add_argument("--calls", nargs="+", choices=("start", "check"), default=["start", "check"])

@@ -32,6 +32,8 @@ if TYPE_CHECKING:  # a server process imports them when it is told to hold no co
 
 
 _PR_SET_PDEATHSIG = 1
+KILL_AFTER = 10
+"""Seconds that a server process may take to end."""
 READY_TIMEOUT = 60.0
 _POLL_INTERVAL = 0.05
 _OK = 200
@@ -249,7 +251,8 @@ def load_application(address: str) -> "ReloadableService":
     The files may hold others by now, but a process that replaces one that died must be like the rest.
     """
     if serve := multiprocessing.parent_process():  # it may be killed while the application is imported
-        end_with_parent(serve.pid or 0)
+        signal.signal(signal.SIGUSR1, lambda *_: _end_in_time())
+        end_with_parent(serve.pid or 0, signal.SIGUSR1)
     parent = Client(address, authkey=multiprocessing.current_process().authkey)
     from otp_service import wsgi  # noqa: PLC0415 - takes a second
     from otp_service.api.app import ReloadableService  # noqa: PLC0415
@@ -284,6 +287,16 @@ def _follow_orders(application: "ReloadableService", settings: "Settings", paren
                 wsgi.set_up_process(settings)
             elif order == SHUT_DOWN:
                 application.is_shutting_down = True
+    _end_in_time()
+
+
+def _end_in_time() -> None:
+    """Ask the server of this process to finish its requests; the system ends the process when that takes too long.
+
+    Nobody else will: who asked it to start is gone. Granian hangs, and all threads of the process with it, when it is
+    asked while it begins to serve.
+    """
+    signal.alarm(KILL_AFTER)
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -17,7 +17,7 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
-from otp_service.cli.child_processes import ServerProcesses, check_port, load_application, probe, url_of
+from otp_service.cli.child_processes import KILL_AFTER, ServerProcesses, check_port, load_application, probe, url_of
 from otp_service.cli.output import config_option, settings_for_children
 from otp_service.cli.process_setup import (
     log_reload,
@@ -38,8 +38,6 @@ _FIXED = ("http.host", "http.port", "http.processes", "http.threads", "http.metr
 """Settings of ``serve`` that a reload leaves as they are: its sockets are open, its processes and threads there."""
 _CONNECTIONS = 512
 """Connections that one process holds at a time, idle ones included; others wait in the backlog and are told nothing."""
-_KILL_AFTER = 10
-"""Seconds that a process may take to finish its requests."""
 _POLL_INTERVAL = 0.05
 
 
@@ -75,7 +73,7 @@ def _run_server(settings: Settings, path: Path | None) -> None:
         blocking_threads=settings.http.threads,
         backpressure=_CONNECTIONS,
         respawn_failed_workers=True,
-        workers_kill_timeout=_KILL_AFTER,
+        workers_kill_timeout=KILL_AFTER,
         log_level=LogLevels.error,
         log_dictconfig=GRANIAN_LOGGING,
     )

@@ -344,7 +344,7 @@ def test_where_one_process_cannot_use_the_settings_none_does(tmp_path: Path, val
     (hook / "sitecustomize.py").write_text(FAIL_ONCE.format(file=str(fails)))
     environ = {"PYTHONPATH": str(hook), **keys.environ}
     with running(tmp_path, valkey, workers=0, environ=environ, limits=FREE) as service:
-        eventually(lambda: len(served_by(service)) == 2)
+        eventually(lambda: len([*tmp_path.glob("fails.*")]) == 2)  # both processes have read their settings
         before = served_by(service)
         keys.write("k2")
         fails.touch()
@@ -370,7 +370,9 @@ class Refuse(importlib.abc.MetaPathFinder):
                 try:
                     os.remove({file!r})
                 except FileNotFoundError:
-                    return install(settings)
+                    installation = install(settings)
+                    open(f"{{{file!r}}}.{{os.getpid()}}", "w").close()
+                    return installation
                 raise RuntimeError("no")
 
             bootstrap.install = fail_once

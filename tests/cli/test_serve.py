@@ -139,6 +139,39 @@ sys.meta_path.insert(0, Pause())
 """
 
 
+def test_a_server_process_that_hangs_when_it_is_asked_to_end_is_ended(launch, tmp_path):
+    """Granian does, and no thread of the process goes on, when it is asked while it begins to serve."""
+    hook, port = tmp_path / "hook", free_port()
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(HANG)
+    process = launch("serve", environ={"PYTHONPATH": str(hook)}, http={"port": port, "metrics_port": 0})
+    answer(f"http://127.0.0.1:{port}/readyz")
+    everybody = family(process.pid)
+    process.kill()
+    try:
+        assert all_end(everybody, 10)
+    finally:
+        kill(everybody)
+
+
+HANG = """
+import ctypes, importlib.abc, signal, sys
+
+class Shorten(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == "otp_service.api.app":
+            sys.modules["otp_service.cli.child_processes"].KILL_AFTER = 1
+
+def hang(signum, frame):
+    ctypes.PyDLL(None).sleep(60)  # and holds the lock of the interpreter
+
+if "--multiprocessing-fork" in sys.argv:
+    sys.meta_path.insert(0, Shorten())
+    install = signal.signal
+    signal.signal = lambda number, handler: install(number, hang if number == signal.SIGTERM else handler)
+"""
+
+
 def test_nothing_in_the_current_folder_is_taken_for_a_module(launch, tmp_path):
     for name in ("structlog", "flask", "click", "redis"):
         (tmp_path / f"{name}.py").write_text("open('hijacked', 'a').write(__name__)\n")
