@@ -18,7 +18,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # process started in this directory would import the sources instead.
 ON_WHEEL := PYTHONSAFEPATH=1 OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: help setup run test check lint bench bench-delivery bench-import bench-pair load observe-check storm storm-ledger storm-restores rotate rolling overload soak abuse mutants lock docs sbom clean compose-secrets
+.PHONY: help setup run test check lint bench bench-delivery bench-import bench-pair load observe-check storm storm-ledger storm-restores rotate rolling overload soak abuse mutants phones lock docs sbom clean compose-secrets
 
 help:  ## Tell what the targets do.
 	@sed -n 's/^\([a-z][a-z-]*\):.*  ## /\1\t/p' Makefile | expand --tabs=18
@@ -87,6 +87,9 @@ abuse: setup  ## Attacks beside a simulated day of honest traffic: what passes, 
 
 mutants: setup  ## Put defects into the scripts, one at a time; the tests must notice each. About ten minutes.
 	$(BIN)/python benchmarks/mutants/run.py
+
+phones: setup  ## Compare three million phone numbers, short way and libphonenumber. Five minutes.
+	PYTHONPATH=tests $(BIN)/python benchmarks/phones.py
 
 compose-secrets:  ## Make the keys that docker-compose.yml mounts; needs nothing but Python.
 	@$(PYTHON) config/compose_secrets.py
