@@ -21,7 +21,7 @@ _CALLS, _WARM = 2000, 200
 _PARTS = (
     ("Redis: sending, waiting, reading", ("hiredis", "redis/", "socket", "store/scripts.py")),
     ("the number: parsing and judging it", ("phonenumbers", "domain/numbers.py", "destination")),
-    ("keys: codes, tags, pseudonyms, sealing", ("hmac", "hashlib", "cryptography", "keyring", "pyotp")),
+    ("keys: codes, tags, pseudonyms, sealing", ("hmac", "hashlib", "cryptography", "keyring")),
     ("the line in the log", ("structlog", "telemetry/logging", "telemetry/redaction", "json/", "_io")),
     ("metrics", ("prometheus", "telemetry/metrics")),
     ("what the script is given and answers", ("otp_service/store",)),

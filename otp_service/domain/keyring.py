@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import hmac
 import json
 import os
 import re
@@ -15,6 +14,7 @@ from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from otp_service.domain.payments import NO_TRANSACTION, PaymentNames, Transaction
@@ -62,7 +62,7 @@ _KEY_ID = re.compile(r"[a-z0-9]{1,8}")
 _VERIFICATION_ID = re.compile(r"vf_([a-z0-9]{1,8})_([0-9a-f]{2})[0-9a-f]{32}")
 _DISPATCH_ID = re.compile(r"dp_([0-9a-f]{2})[0-9a-f]{32}")
 _NONCE_BYTES = 12
-_PSEUDONYM_BYTES = 16
+_NAME_BYTES = 16
 _DIGESTS = tuple(
     hashlib.new(name, text).digest()
     for name in ("sha256", "sha384", "sha512", "sha512_256", "sha3_256", "sha3_384", "sha3_512", "blake2b", "blake2s")
@@ -91,17 +91,36 @@ class CodeBinding:
     transaction_digest: str
 
 
+class _Mac:
+    """HMAC-SHA256 (RFC 2104) under one key, whose state after the key is kept: a third of the time of a new one."""
+
+    __slots__ = ("_keyed",)
+
+    def __init__(self, key: bytes) -> None:
+        self._keyed = HMAC(key, SHA256())
+
+    def digest(self, text: bytes) -> bytes:
+        """Return the MAC of a text, 32 bytes."""
+        mac = self._keyed.copy()
+        mac.update(text)
+        return mac.finalize()
+
+    def name(self, text: bytes) -> str:
+        """Return the first 128 bits of the MAC as 22 characters."""
+        return _text(self.digest(text)[:_NAME_BYTES])
+
+
 @dataclass(frozen=True, slots=True)
 class _RootKey:
-    code: bytes
-    tag: bytes
-    seal: bytes
-    display: bytes
-    transaction: bytes
+    code: _Mac
+    tag: _Mac
+    seal: _Mac
+    display: _Mac
+    transaction: _Mac
 
     @classmethod
     def derive(cls, material: bytes) -> "_RootKey":
-        return cls(*(_derive(material, use) for use in ("code", "tag", "seal", "display", "transaction")))
+        return cls(*(_Mac(_derive(material, use)) for use in ("code", "tag", "seal", "display", "transaction")))
 
 
 class Keyring:
@@ -119,13 +138,13 @@ class Keyring:
                 raise ConfigurationError(f"Key {key_id!r} is shorter than {MIN_KEY_BYTES * 8} bits.")
         self._roots = {key_id: _RootKey.derive(material) for key_id, material in root_keys.items()}
         self._active = next(iter(root_keys))
-        self._pseudonym_key = pseudonym_key
-        self._address_key = _derive(pseudonym_key, "address")
-        self._block_key = _derive(pseudonym_key, "block")
-        self._context_key = _derive(pseudonym_key, "context")
-        self._request_key = _derive(pseudonym_key, "request")
-        self._payment_key = _derive(pseudonym_key, "payment")
-        self._inbound_key = _derive(pseudonym_key, "inbound")
+        self._numbers = _Mac(pseudonym_key)
+        self._addresses, self._blocks, self._contexts, self._requests, self._payments, self._inbound = (
+            _Mac(_derive(pseudonym_key, use))
+            for use in ("address", "block", "context", "request", "payment", "inbound")
+        )
+        self.installation = _text(_derive(pseudonym_key, "installation")[:_NAME_BYTES])
+        """What must never change while Redis keeps its data: a fingerprint of the pseudonym key."""
         self.signer = Signer(_derive(pseudonym_key, "audit"))
         """Signs what is exported: the same for the installation's life."""
         self.bucket_bits = bucket_bits
@@ -142,7 +161,7 @@ class Keyring:
 
     def pseudonym(self, e164: str) -> str:
         """Return the name under which a number is counted and recorded, 22 characters."""
-        return _text(hmac.digest(self._pseudonym_key, e164.encode(), "sha256")[:_PSEUDONYM_BYTES])
+        return self._numbers.name(e164.encode())
 
     def bucket(self, pseudonym: str) -> str:
         """Return the bucket of a pseudonym, two hexadecimal digits."""
@@ -155,19 +174,19 @@ class Keyring:
 
     def network_pseudonym(self, network: str) -> str:
         """Return the name under which an end user's network is counted, 22 characters."""
-        return _text(hmac.digest(self._address_key, network.encode(), "sha256")[:_PSEUDONYM_BYTES])
+        return self._addresses.name(network.encode())
 
     def block_pseudonym(self, block: str) -> str:
         """Return the name under which a block of numbers is counted, 22 characters."""
-        return _text(hmac.digest(self._block_key, block.encode(), "sha256")[:_PSEUDONYM_BYTES])
+        return self._blocks.name(block.encode())
 
     def context_pseudonym(self, application: str, context: str) -> str:
         """Return the name under which an application's device or browser is known, 22 characters."""
-        return _text(hmac.digest(self._context_key, _framed(application, context), "sha256")[:_PSEUDONYM_BYTES])
+        return self._contexts.name(_framed(application, context))
 
     def inbound_token(self, gateway: str) -> str:
         """Return what only the provider is told of the address for a gateway's inbound messages, 22 characters."""
-        return _text(hmac.digest(self._inbound_key, gateway.encode(), "sha256")[:_PSEUDONYM_BYTES])
+        return self._inbound.name(gateway.encode())
 
     def payment_names(self, application: str, transaction: Transaction | None) -> PaymentNames:
         """Return the names, 22 characters each, under which an application's payment is recorded."""
@@ -183,16 +202,11 @@ class Keyring:
         return self._payment_name(application, "reference", reference)
 
     def _payment_name(self, *parts: str) -> str:
-        return _text(hmac.digest(self._payment_key, _framed(*parts), "sha256")[:_PSEUDONYM_BYTES])
+        return self._payments.name(_framed(*parts))
 
     def fingerprint(self, *parts: str) -> str:
         """Return a keyed fingerprint of a request, 22 characters: equal requests, equal fingerprints."""
-        return _text(hmac.digest(self._request_key, _framed(*parts), "sha256")[:_PSEUDONYM_BYTES])
-
-    @property
-    def installation(self) -> str:
-        """What must never change while Redis keeps its data: a fingerprint of the pseudonym key."""
-        return _text(_derive(self._pseudonym_key, "installation")[:_PSEUDONYM_BYTES])
+        return self._requests.name(_framed(*parts))
 
     def new_verification_id(self, bucket: str) -> str:
         """Return a new identifier: the active root key's id, the number's bucket, 128 random bits."""
@@ -219,7 +233,7 @@ class Keyring:
             subject.purpose,
             subject.transaction_digest,
         )
-        return hmac.digest(self._root_of(subject.verification_id).code, parts, "sha256")
+        return self._root_of(subject.verification_id).code.digest(parts)
 
     def transaction_digest(self, verification_id: str, transaction: Transaction | None) -> str:
         """Return a keyed digest of a transaction for one verification, empty without a transaction.
@@ -228,13 +242,13 @@ class Keyring:
         """
         if transaction is None:
             return NO_TRANSACTION
-        key = self._root_of(verification_id).transaction
-        return _text(hmac.digest(key, _framed(verification_id, *transaction.parts), "sha256")[:_PSEUDONYM_BYTES])
+        mac = self._root_of(verification_id).transaction
+        return mac.name(_framed(verification_id, *transaction.parts))
 
     def tag(self, verification_id: str, application: str, transaction_digest: str, code: str) -> str:
         """Return what a record keeps instead of the code: all of its input comes with a check request."""
         parts = _framed(verification_id, application, transaction_digest, code)
-        return _text(hmac.digest(self._root_of(verification_id).tag, parts, "sha256"))
+        return _text(self._root_of(verification_id).tag.digest(parts))
 
     # --- seals ----------------------------------------------------------------------------------------------
 
@@ -255,8 +269,8 @@ class Keyring:
 
     def _cipher(self, verification_id: str, kind: str) -> AESGCM:
         root = self._root_of(verification_id)
-        key = root.display if kind == MASK else root.seal
-        return AESGCM(hmac.digest(key, verification_id.encode(), "sha256"))
+        mac = root.display if kind == MASK else root.seal
+        return AESGCM(mac.digest(verification_id.encode()))
 
     def _root_of(self, verification_id: str) -> _RootKey:
         root = self._roots.get(verification_id.split("_")[1])
