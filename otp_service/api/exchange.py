@@ -19,7 +19,7 @@ from otp_service.domain.keyring import IdempotentRequest
 from otp_service.errors import ForbiddenError, LedgerUnavailableError, Quota
 from otp_service.services.access import Caller
 from otp_service.telemetry import metrics, tracing
-from otp_service.telemetry.logging import get_logger
+from otp_service.telemetry.logging import PlainLogger
 from otp_service.telemetry.redaction import SafeText
 
 SHUTTING_DOWN: Final = "otp_service.ends"
@@ -148,7 +148,7 @@ _SPAN_FACTS = {"application", "verification", "problem"}
 _FIRST_FAILURE_STATUS = 500
 """The first status that means a failure of the service."""
 
-_log = get_logger(__name__)
+_log = PlainLogger(__name__)
 
 
 def headers_of(exchange: Exchange) -> dict[str, str]:

@@ -3,12 +3,13 @@
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Generic, TypeVar
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.multiprocess import MultiProcessCollector
 
 OTHER = "other"
@@ -51,71 +52,86 @@ _labels = LabelValues()
 REGISTRY = CollectorRegistry()
 
 
-class Metric:
+_Kept = TypeVar("_Kept", bound=MetricWrapperBase)
+
+
+class Metric(Generic[_Kept]):
     """A metric: its name, what it tells, and its labels."""
 
     kind: ClassVar[str]
 
-    def __init__(self, name: str, description: str, *labels: str) -> None:
+    def __init__(self, kept: _Kept, name: str, description: str, labels: tuple[str, ...]) -> None:
         self.name = name
         self.description = description
         self.labels = labels
         self._label_names = frozenset(labels)
+        self._kept = kept
+        self._children: dict[tuple[str, ...], _Kept] = {}
 
-    def _values(self, given: Mapping[str, str]) -> Iterator[str]:
-        """Yield the labels' values in order, bounded. Raises `ValueError` unless every label has one, and no other."""
+    def _child(self, given: Mapping[str, str]) -> _Kept:
+        """Return what counts for the values of labels. Raises `ValueError` unless every label has one, and no other."""
         if given.keys() != self._label_names:
             raise ValueError(f"{self.name} has the labels {self.labels}, and was given {tuple(given)}.")
-        return (_labels.limit(self.name, label, given[label]) for label in self.labels)
+        values = tuple([given[label] for label in self.labels])
+        return self._children.get(values) or self._new_child(values)
+
+    def _new_child(self, values: tuple[str, ...]) -> _Kept:
+        if not values:
+            return self._kept
+        pairs = zip(self.labels, values, strict=True)
+        bounded = tuple(_labels.limit(self.name, label, value) for label, value in pairs)
+        child = self._kept.labels(*bounded)
+        if bounded == values:  # what is replaced comes in any number of values, which must not pile up
+            self._children[values] = child
+        return child
 
 
-class Counter(Metric):
+class Counter(Metric[prometheus_client.Counter]):
     """Counts events; its exposed name ends in ``_total``."""
 
     kind = "counter"
 
     def __init__(self, name: str, description: str, *labels: str) -> None:
-        super().__init__(name, description, *labels)
-        self._counter = prometheus_client.Counter(name, description, labels, registry=REGISTRY)
+        super().__init__(
+            prometheus_client.Counter(name, description, labels, registry=REGISTRY), name, description, labels
+        )
 
     def count(self, **labels: str) -> None:
         """Count one."""
-        self._counter.labels(*self._values(labels)).inc()
+        self._child(labels).inc()
 
 
-class Histogram(Metric):
+class Histogram(Metric[prometheus_client.Histogram]):
     """Counts durations in buckets of seconds."""
 
     kind = "histogram"
 
     def __init__(self, name: str, description: str, *labels: str, buckets: tuple[float, ...]) -> None:
-        super().__init__(name, description, *labels)
-        self._histogram = prometheus_client.Histogram(name, description, labels, buckets=buckets, registry=REGISTRY)
+        kept = prometheus_client.Histogram(name, description, labels, buckets=buckets, registry=REGISTRY)
+        super().__init__(kept, name, description, labels)
 
     def observe(self, seconds: float, **labels: str) -> None:
         """Count one that took so many ``seconds``."""
-        self._histogram.labels(*self._values(labels)).observe(seconds)
+        self._child(labels).observe(seconds)
 
 
-class Gauge(Metric):
+class Gauge(Metric[prometheus_client.Gauge]):
     """A current value, as the last process set it. Only workers do."""
 
     kind = "gauge"
 
     def __init__(self, name: str, description: str, *labels: str) -> None:
-        super().__init__(name, description, *labels)
-        self._gauge = prometheus_client.Gauge(
-            name, description, labels, registry=REGISTRY, multiprocess_mode="mostrecent"
-        )
+        kept = prometheus_client.Gauge(name, description, labels, registry=REGISTRY, multiprocess_mode="mostrecent")
+        super().__init__(kept, name, description, labels)
 
     def set(self, value: float, **labels: str) -> None:
         """Set the value."""
-        values = tuple(self._values(labels))
-        (self._gauge.labels(*values) if values else self._gauge).set(value)
+        self._child(labels).set(value)
 
     def clear(self) -> None:
         """Drop all values: what they are about may have left the configuration."""
-        self._gauge.clear()
+        self._children.clear()
+        self._kept.clear()
 
 
 request_duration = Histogram(

@@ -11,7 +11,9 @@ import pytest
 import structlog
 from support_sources import modules
 
-from otp_service.telemetry.logging import Renderer, configure_logging, get_logger
+from otp_service.telemetry import tracing
+from otp_service.telemetry.logging import PlainLogger, Renderer, configure_logging, get_logger
+from otp_service.telemetry.redaction import SafeText
 
 NUMBER = "+923001234567"
 
@@ -171,3 +173,60 @@ def test_a_line_that_cannot_be_written_fails_nobody(failure):
     configure_logging("INFO", Renderer.JSON, Full())
 
     get_logger("a").info("request")
+
+
+@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO, logging.WARNING])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "shop",
+        "rate-limited",
+        NUMBER,
+        "call 0300 1234567",
+        'a "quoted" \\ one\nand another line',
+        "آپ کا کوڈ 123456",
+        "00:1795626552481-0",
+        "otp_abcdefghijklmnopqrstuvwxyz",
+        SafeText('/v1/verifications/<verification_id> "é"'),
+        SafeText("rq_0123456789"),
+        0,
+        201,
+        1.3,
+        0.0,
+        99_999,
+        100_000,
+        923001234567,
+    ],
+)
+def test_a_plain_line_looks_like_any_other(written, monkeypatch, value, level, traced):
+    monkeypatch.setattr(tracing, "trace_id", lambda: "4bf92f3577b34da6a3ce929d0e0e4736" if traced else "")
+    members = {"status": value, "application": value, "request_id": SafeText("rq_1")}
+
+    get_logger("otp_service.test").log(level, "request", **members)
+    PlainLogger("otp_service.test").log(level, "request", **members)
+
+    usual, plain = (list(line.items()) for line in written())
+    assert plain[1:] == usual[1:]
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", dict(plain)["timestamp"])
+
+
+def test_plain_lines_are_written_as_text_byte_for_byte():
+    usual, plain = io.StringIO(), io.StringIO()
+    for stream, logger in ((usual, get_logger), (plain, PlainLogger)):
+        configure_logging("INFO", Renderer.JSON, stream)
+        logger("a").log(logging.INFO, "request", status=201, route=SafeText("/é"), application="آپ")
+
+    (first, usual_rest), (_, plain_rest) = (one.getvalue().split(", ", 1) for one in (usual, plain))
+    assert first.startswith('{"timestamp": "20')
+    assert plain_rest == usual_rest
+
+
+@pytest.mark.parametrize("renderer", Renderer)
+def test_plain_lines_below_the_level_are_not_written(renderer):
+    stream = io.StringIO()
+    configure_logging("INFO", renderer, stream)
+    PlainLogger("a").log(logging.DEBUG, "request", status=200)
+    assert not stream.getvalue()
+    PlainLogger("a").log(logging.INFO, "request", status=200)
+    assert "request" in stream.getvalue()
