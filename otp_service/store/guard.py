@@ -14,8 +14,9 @@ from limits.strategies import MovingWindowRateLimiter
 from otp_service.domain.guard import Limit, Limits, Ruleset, limit_after_fence
 from otp_service.domain.routing import BreakerState, BreakerThresholds, CallResult, GatewayHealth
 from otp_service.store import keys
+from otp_service.store.connection import server_time, to_milliseconds, translate_errors
 from otp_service.store.mirror import Fences
-from otp_service.store.scripts import ScriptRunner, server_time, to_milliseconds, translate_errors
+from otp_service.store.scripts import ScriptRunner
 
 
 @dataclass(frozen=True, slots=True)

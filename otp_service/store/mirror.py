@@ -12,16 +12,8 @@ from otp_service.domain.consents import ConsentMode, LedgerPosition, MirrorChang
 from otp_service.domain.keyring import Keyring
 from otp_service.errors import RefusalName, StartRefusal, StartRefusedError
 from otp_service.store import keys
-from otp_service.store.scripts import (
-    PREFIX,
-    Argument,
-    CompiledRuleset,
-    ScriptRunner,
-    library,
-    pairs_to_dict,
-    to_milliseconds,
-    translate_errors,
-)
+from otp_service.store.connection import Argument, to_milliseconds, translate_errors
+from otp_service.store.scripts import PREFIX, CompiledRuleset, ScriptRunner, library, pairs_to_dict
 
 # It is written whenever the ledger changes, and carries its place in the ledger's history. While it is behind the place
 # that a process knows, was lost, or is of another history, nothing is accepted and nothing is sent. So neither a flush

@@ -14,18 +14,16 @@ import redis
 from otp_service.domain.routing import GatewayLimits
 from otp_service.domain.verification import DeliveryStatus, Verification
 from otp_service.store import keys
+from otp_service.store.connection import Argument, server_time, translate_errors
 from otp_service.store.mirror import MirrorQuery
 from otp_service.store.scripts import (
     NO_RULES,
-    Argument,
     CompiledRuleset,
     ScriptRunner,
     StreamLimits,
     entry_id,
     pairs_to_dict,
     parse_entry_id,
-    server_time,
-    translate_errors,
 )
 from otp_service.store.verifications import VERSION, delivery_slot, parse_verification, spend_keys
 

@@ -12,7 +12,7 @@ from otp_service.domain.messages import Message
 from otp_service.domain.numbers import parse_destination
 from otp_service.domain.verification import RECORD_GRACE
 from otp_service.store import keys
-from otp_service.store.scripts import server_time, translate_errors
+from otp_service.store.connection import server_time, translate_errors
 
 MAX_MESSAGES = 100
 """Messages kept for an application."""

@@ -1,37 +1,24 @@
-"""Redis connections and the scripts in Lua: loading, calling, time limits, errors."""
+"""The scripts in Lua: how they are put together, taught rulesets, and called; and the streams that they write."""
 
 import hashlib
 import json
 import re
 import threading
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from functools import cache
 from graphlib import TopologicalSorter
 from importlib.resources import files
 from itertools import pairwise
-from typing import Any, Final, Protocol, cast
+from typing import Any
 
-import hiredis
 import redis
-from redis.backoff import NoBackoff
-from redis.exceptions import (
-    ClusterDownError,
-    ExecAbortError,
-    InvalidResponse,
-    NoPermissionError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    ResponseError,
-)
-from redis.retry import Retry
+from redis.exceptions import ResponseError
 
 from otp_service.domain.guard import Ruleset, Window
-from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
+from otp_service.store.connection import Argument, Connection, FailFast, raise_translated, translate_errors
 
 # Each file in ``lua/`` that is no part of others is a function of one library, named by a hash of its text: releases
 # that share a server do not meet. Rulesets are registered with the library by a hash of theirs; it keeps them until the
@@ -137,44 +124,6 @@ def _read(name: str) -> str:
     return (_LUA / f"{name}{_SUFFIX}").read_text()
 
 
-PAUSE = 0.5
-"""Seconds after a time-out in which nobody asks."""
-_PROBE = 2.0
-"""Seconds in which nobody else asks while one does; longer than connecting and waiting for an answer, which ends
-them."""
-
-
-class FailFast:
-    """Refuses at once while the server does not answer.
-
-    Otherwise every request would wait for a time-out of its own, in turn on the few threads of a process.
-    """
-
-    def __init__(self) -> None:
-        self._until = 0.0
-        self._turn = threading.Lock()
-
-    def check(self) -> None:
-        """Raise `StoreUnavailableError` while the server is silent, except for the one that asks again."""
-        if not self._until:
-            return
-        with self._turn:
-            if not self._until:  # whoever had the turn was answered
-                return
-            now = time.monotonic()
-            if now < self._until:
-                raise StoreUnavailableError("The store does not answer.")
-            self._until = now + _PROBE
-
-    def trip(self) -> None:
-        """Note that a question got no answer in time."""
-        self._until = time.monotonic() + PAUSE
-
-    def reset(self) -> None:
-        """Note that there was an answer, or that the server told at once that there will be none."""
-        self._until = 0.0
-
-
 Rule = dict[str, Any]
 """A rule in plain values."""
 
@@ -241,137 +190,22 @@ NO_RULES = compile_ruleset(Ruleset())
 """For what belongs to an application that the configuration has lost."""
 
 
-_UNAVAILABLE: Final = (
-    redis.ConnectionError,  # loading, and a wrong password, too
-    redis.TimeoutError,
-    ClusterDownError,  # a replica without its primary, too
-    ExecAbortError,
-    InvalidResponse,
-    NoPermissionError,
-    OutOfMemoryError,
-    ReadOnlyError,
-)
-_NO_DATABASE: Final = "DB index is out of range"
-_UNAVAILABLE_CODES: Final = frozenset({"BUSY", "MISCONF", "NOGROUP", "NOREPLICAS", "UNBLOCKED"})
-"""First words of answers that redis-py has no class for. ``NOGROUP``: the server has lost its data."""
-_PIPELINE_PREFIX: Final = " caused error: "
-"""What redis-py puts before the server's own words when a command of a pipeline fails."""
-
-
-def connect(url: str, *, timeout: float, connect_timeout: float) -> redis.Redis:
-    """Return a client for a ``redis://``, ``rediss://`` or ``unix://`` address; opens no connection yet.
-
-    Both time-outs in seconds. Nothing is ever sent again by the client: with redis-py's own retries a lost
-    answer counted one wrong guess twice and turned an approval into ``already_approved``.
-    """
-    return redis.Redis.from_url(
-        url,
-        socket_timeout=timeout,
-        socket_connect_timeout=connect_timeout,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-        client_name="otp-service",
-    )
-
-
-def server_time(client: redis.Redis) -> int:
-    """Return the server's time in milliseconds since the epoch."""
-    return to_milliseconds(client.time())
-
-
-def to_milliseconds(time: tuple[int, int]) -> int:
-    """Return what ``TIME`` answers, seconds and microseconds, in milliseconds."""
-    seconds, micros = time
-    return seconds * 1000 + micros // 1000
-
-
-def is_unavailable(error: redis.RedisError) -> bool:
-    """Tell whether an error is about the server's state: away, silent, full, busy, not letting us, or no Redis at all.
-
-    Any other, such as a script's own or ``WRONGTYPE``, is a defect of ours: it must stay loud.
-    """
-    code = error.status_code or str(error).rpartition(_PIPELINE_PREFIX)[2].partition(" ")[0]
-    return isinstance(error, _UNAVAILABLE) or code in _UNAVAILABLE_CODES or _NO_DATABASE in str(error)
-
-
-class ConnectionProblem(StrEnum):
-    """What keeps us from a server."""
-
-    SILENT = "silent"
-    """It does not answer, or is not able to."""
-    USER = "user"
-    """It does not know the user, or not with this password."""
-    RIGHTS = "rights"
-    """The user may not do this."""
-    MEMORY = "memory"
-    """It is full."""
-    REPLICA = "replica"
-    """It takes no writes."""
-    DATABASE = "database"
-    """It has no database of this number."""
-    NOT_REDIS = "other-server"
-    """It is no Redis."""
-
-
-_PROBLEMS: Final = (
-    (redis.AuthenticationError, ConnectionProblem.USER),
-    (NoPermissionError, ConnectionProblem.RIGHTS),
-    (OutOfMemoryError, ConnectionProblem.MEMORY),
-    (ReadOnlyError, ConnectionProblem.REPLICA),
-    (InvalidResponse, ConnectionProblem.NOT_REDIS),
-)
-
-
-def connection_problem(error: StoreUnavailableError) -> ConnectionProblem:
-    """Return why the store was not available."""
-    cause = error.__cause__
-    if _NO_DATABASE in str(cause):
-        return ConnectionProblem.DATABASE
-    return next((found for kind, found in _PROBLEMS if isinstance(cause, kind)), ConnectionProblem.SILENT)
-
-
-@contextmanager
-def translate_errors() -> Iterator[None]:
-    """Turn a failure of Redis into `StoreUnavailableError`; leave a defect of ours as it is."""
-    try:
-        yield
-    except redis.RedisError as failed:
-        if is_unavailable(failed):
-            raise StoreUnavailableError("The store does not answer, or refuses to.") from failed
-        raise
-
-
 # A script is sent once. When its answer is lost nobody knows whether it ran: the caller is told, and may ask again with
 # an idempotency key.
 
-Argument = str | bytes | int
 ScriptContext = Callable[[str], AbstractContextManager[None]]
 """Wraps each call of a script, given its name."""
 
-_NOTHING: Final = nullcontext()
 _NOT_FOUND = "Function not found"
 _EXISTS = "already exists"
-
-
-class _Connection(Protocol):
-    """The part of redis-py's connection that is used here."""
-
-    def can_read(self, timeout: float = 0) -> bool: ...
-    def connect(self) -> None: ...
-    def disconnect(self) -> None: ...
-    def send_packed_command(self, command: list[bytes], check_health: bool = True) -> None: ...  # noqa: FBT001, FBT002
-    def read_response(self) -> Any: ...  # noqa: ANN401 - whatever the script returns
 
 
 class ScriptRunner:
     """Calls the functions of the library, each in one round trip."""
 
     def __init__(self, client: redis.Redis, script_context: ScriptContext | None = None) -> None:
-        """Take a client for its connection settings; each thread opens a connection of its own and holds it.
-
-        The command layer of redis-py costs more processor time than the server's answer, so it is left out.
-        """
-        self._pool = client.connection_pool
+        """Take a client for its address; each thread opens a connection of its own and holds it."""
+        self._client = client
         self._held = threading.local()
         self._fail_fast = FailFast()
         self._script_context = script_context
@@ -387,62 +221,47 @@ class ScriptRunner:
 
         Raises `StoreUnavailableError` when there is no answer.
         """
-        with self._script_context(name) if self._script_context else _NOTHING:
-            return self._converse(lambda connection: _call(connection, name, keys, arguments, ruleset))
+        if self._script_context is None:
+            return self._converse(_call, name, keys, arguments, ruleset)
+        with self._script_context(name):
+            return self._converse(_call, name, keys, arguments, ruleset)
 
     def register_ruleset(self, ruleset: CompiledRuleset) -> None:
         """Teach the scripts a ruleset; they are loaded where they are not. Raises as `run` does."""
-        self._converse(lambda connection: _register_ruleset(connection, ruleset))
+        self._converse(_register_ruleset, ruleset)
 
-    def _converse(self, ask: Callable[[_Connection], Any]) -> Any:  # noqa: ANN401
-        """Return what is answered over this thread's connection, which is dropped when no answer came."""
+    def _converse(self, ask: Callable[..., Any], *about: Any) -> Any:  # noqa: ANN401
+        """Return what is answered over this thread's connection, which is closed when no answer came."""
         self._fail_fast.check()
-        with translate_errors():
-            try:
-                answer = ask(self._connection())
-            except ResponseError:  # an answer, and nothing comes after it
-                self._fail_fast.reset()
-                raise
-            except BaseException as lost:  # or broken off between question and answer
-                if isinstance(lost, redis.TimeoutError):
-                    self._fail_fast.trip()
-                else:  # refused, closed or loading: told at once, so it is not silent
-                    self._fail_fast.reset()
-                self._drop()
-                raise
+        connection = self._connection()
+        try:
+            answer = ask(connection, *about)
+        except ResponseError as refused:  # an answer, and nothing comes after it
             self._fail_fast.reset()
-            return answer
+            raise_translated(refused)
+        except redis.RedisError as lost:
+            if isinstance(lost, redis.TimeoutError):
+                self._fail_fast.trip()
+            else:  # refused, closed or loading: told at once, so it is not silent
+                self._fail_fast.reset()
+            connection.close()
+            raise_translated(lost)
+        except BaseException:  # broken off between question and answer
+            self._fail_fast.reset()
+            connection.close()
+            raise
+        self._fail_fast.reset()
+        return answer
 
-    def _connection(self) -> _Connection:
-        """Return this thread's connection, a new one when the server has closed it meanwhile."""
-        held = cast("_Connection | None", getattr(self._held, "connection", None))
+    def _connection(self) -> Connection:
+        held: Connection | None = getattr(self._held, "connection", None)
         if held is None:
-            held = cast("_Connection", self._pool.connection_class(**self._pool.connection_kwargs))
-            held.connect()
-            self._held.connection = held
-        elif _is_over(held):
-            held.disconnect()
-            held.connect()
+            held = self._held.connection = Connection(self._client)
         return held
-
-    def _drop(self) -> None:
-        """Close this thread's connection: an answer that comes late must not be taken for another's."""
-        held = getattr(self._held, "connection", None)
-        self._held.connection = None
-        if held is not None:
-            held.disconnect()
-
-
-def _is_over(connection: _Connection) -> bool:
-    """Tell whether the server has closed a connection: nothing was asked, so what can be read is the end."""
-    try:
-        return connection.can_read()
-    except redis.ConnectionError:
-        return True
 
 
 def _call(
-    connection: _Connection,
+    connection: Connection,
     name: str,
     keys: tuple[str, ...],
     arguments: tuple[Argument, ...],
@@ -457,32 +276,26 @@ def _call(
     return answer
 
 
-def _register_ruleset(connection: _Connection, ruleset: CompiledRuleset) -> None:
+def _register_ruleset(connection: Connection, ruleset: CompiledRuleset) -> None:
     _ask_loaded(connection, ("FCALL", library().register_ruleset, 0, ruleset.name, ruleset.text))
 
 
-def _ask_loaded(connection: _Connection, command: tuple[Argument, ...]) -> Any:  # noqa: ANN401
+def _ask_loaded(connection: Connection, command: tuple[Argument, ...]) -> Any:  # noqa: ANN401
     try:
-        return _ask(connection, *command)
+        return connection.ask(*command)
     except ResponseError as error:
         if _NOT_FOUND not in str(error):
             raise
     _load(connection)  # nothing ran: the server lost its functions, or never had these
-    return _ask(connection, *command)
+    return connection.ask(*command)
 
 
-def _load(connection: _Connection) -> None:
+def _load(connection: Connection) -> None:
     try:
-        _ask(connection, "FUNCTION", "LOAD", library().text)
+        connection.ask("FUNCTION", "LOAD", library().text)
     except ResponseError as error:  # another process was faster
         if _EXISTS not in str(error):
             raise
-
-
-def _ask(connection: _Connection, *command: Argument) -> Any:  # noqa: ANN401
-    # Packed by hiredis itself: redis-py first looks at the type of each of the hundred arguments.
-    connection.send_packed_command([hiredis.pack_command(command)], check_health=False)  # type: ignore[arg-type]
-    return connection.read_response()
 
 
 @dataclass(frozen=True, slots=True)

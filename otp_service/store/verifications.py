@@ -25,8 +25,9 @@ from otp_service.domain.verification import (
 )
 from otp_service.errors import Quota
 from otp_service.store import keys
+from otp_service.store.connection import Argument
 from otp_service.store.mirror import MirrorQuery
-from otp_service.store.scripts import Argument, CompiledRuleset, ScriptRunner, StreamLimits, entry_id, pairs_to_dict
+from otp_service.store.scripts import CompiledRuleset, ScriptRunner, StreamLimits, entry_id, pairs_to_dict
 
 # What a record holds: what `record_fields` and `guard_fields` name, and what scripts add:
 #   created, expires, last_send   milliseconds

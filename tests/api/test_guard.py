@@ -12,7 +12,7 @@ from support_rules import ROOMY as ROOMY_GUARD
 from support_valkey import free_port
 
 from otp_service.domain.guard import RULES, Disclosure
-from otp_service.store.scripts import connect
+from otp_service.store.connection import connect
 
 SMS = {"login": {"resend_delays": [0], "max_sends": 5, "channels": ["sms"]}}
 

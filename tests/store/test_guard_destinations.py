@@ -15,7 +15,7 @@ from otp_service.bootstrap import Installation
 from otp_service.domain.guard import RULES as ALL_RULES
 from otp_service.domain.guard import WithoutStore
 from otp_service.errors import NumberTypeNotAllowedError, PrefixDeniedError, StoreUnavailableError, UnacceptableError
-from otp_service.store.scripts import connect
+from otp_service.store.connection import connect
 
 LANDLINE, SATELLITE, FRENCH = "+442079460123", "+881612345678", "+33612345678"
 RULES = ("destination.country", "destination.type", "destination.prefix")

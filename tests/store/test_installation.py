@@ -10,7 +10,8 @@ from support_sources import LUA
 
 from otp_service.bootstrap import Installation, prepare
 from otp_service.errors import ConfigurationError
-from otp_service.store.scripts import PREFIX, connect, library, pairs_to_dict, script_names
+from otp_service.store.connection import connect
+from otp_service.store.scripts import PREFIX, library, pairs_to_dict, script_names
 
 KEYS = {"root": f"k1:{key()}", "pseudonym": key()}
 

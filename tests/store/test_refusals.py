@@ -8,7 +8,8 @@ import redis
 from support_lines import OneLineServer
 
 from otp_service.errors import StoreUnavailableError
-from otp_service.store.scripts import PAUSE, ScriptRunner, connect, translate_errors
+from otp_service.store.connection import PAUSE, connect, translate_errors
+from otp_service.store.scripts import ScriptRunner
 
 STATES = [
     "-LOADING Redis is loading the dataset in memory",

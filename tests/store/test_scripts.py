@@ -22,9 +22,10 @@ from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.routing import CallResult
 from otp_service.errors import NotFoundError, StoreUnavailableError
 from otp_service.store import keys
+from otp_service.store.connection import PAUSE, translate_errors
 from otp_service.store.mirror import MirrorQuery
 from otp_service.store.outbox import CONSUMER_GROUP
-from otp_service.store.scripts import PAUSE, library, translate_errors
+from otp_service.store.scripts import library
 
 PATIENCE = 1.5
 """Seconds until a caller must have an answer, whatever the server does."""
@@ -160,8 +161,7 @@ def test_a_call_that_is_broken_off_leaves_no_answer_to_the_next(
     """An exception between question and answer, such as an interrupt, must not shift answers by one."""
     one, other = shop.start(), shop.start("+923001234568")
     runner = shop.context.store.verifications._scripts
-    held = runner._held.connection
-    monkeypatch.setattr(held, "read_response", _interrupted)
+    monkeypatch.setattr(runner._held.connection, "_answer", _interrupted)
     os.kill(server.process.pid, signal.SIGSTOP)
     with pytest.raises(KeyboardInterrupt):
         shop.read(one)

@@ -21,7 +21,8 @@ from otp_service.domain.payments import Transaction
 from otp_service.errors import SuppressedError
 from otp_service.services.consents import add_suppressions
 from otp_service.store import keys
-from otp_service.store.scripts import connect, library
+from otp_service.store.connection import connect
+from otp_service.store.scripts import library
 
 OTHER = "+923337185206"
 DEARER = Transaction("15000", "PKR", "Daraz")

@@ -1,0 +1,330 @@
+"""Connections to Redis: redis-py's for commands, a held socket for scripts; time limits, and what errors mean."""
+
+import select
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from enum import StrEnum
+from typing import Any, Final, NoReturn
+
+import hiredis
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    ClusterDownError,
+    ExecAbortError,
+    InvalidResponse,
+    MasterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+)
+from redis.retry import Retry
+
+from otp_service.errors import StoreUnavailableError
+
+CLIENT_NAME: Final = "otp-service"
+Argument = str | bytes | int | float
+
+
+def connect(url: str, *, timeout: float, connect_timeout: float) -> redis.Redis:
+    """Return a client for a ``redis://``, ``rediss://`` or ``unix://`` address; opens no connection yet.
+
+    Both time-outs in seconds. Nothing is ever sent again by the client: with redis-py's own retries a lost
+    answer counted one wrong guess twice and turned an approval into ``already_approved``.
+    """
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=timeout,
+        socket_connect_timeout=connect_timeout,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+        client_name=CLIENT_NAME,
+    )
+
+
+_READ_SIZE: Final = 65536
+_INCOMPLETE: Final = object()
+_CLASSES: Final[Mapping[str, type[ResponseError | redis.ConnectionError]]] = {
+    "CLUSTERDOWN": ClusterDownError,
+    "LOADING": BusyLoadingError,
+    "MASTERDOWN": MasterDownError,
+    "NOAUTH": AuthenticationError,
+    "NOPERM": NoPermissionError,
+    "OOM": OutOfMemoryError,
+    "READONLY": ReadOnlyError,
+    "WRONGPASS": AuthenticationError,
+}
+"""redis-py's exception for the first word of an error; `ResponseError` for all others but these."""
+_ERR_CLASSES: Final = (
+    ("ERR max number of clients", redis.ConnectionError),
+    ("ERR AUTH", AuthenticationError),  # there is no password to be given
+)
+
+
+class Connection:
+    """A connection to a server, for one thread; opened, and opened again when the server has closed it.
+
+    It speaks RESP 2, as redis-py would with `hiredis`. A plain socket's time limit is the kernel's, which costs no
+    call; `redis.Redis` asks for each answer whether it is there, and that takes longer than the server's work.
+    """
+
+    def __init__(self, client: redis.Redis) -> None:
+        """Take a client for its address, credentials and time limits."""
+        self._settings = client.get_connection_kwargs()
+        self._encrypted = issubclass(client.connection_pool.connection_class, redis.SSLConnection)
+        self._socket: socket.socket | None = None
+        self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
+        self._readable = select.poll()
+
+    def ask(self, *command: Argument) -> Any:  # noqa: ANN401 - whatever the server answers
+        """Return the answer to a command. Raises redis-py's exceptions: `ResponseError` and those above it are answers.
+
+        After any other one the connection must be closed: an answer that comes late would be taken for another's.
+        """
+        return self._answer(self._connected(), command)
+
+    def close(self) -> None:
+        """Close the connection, if it is open."""
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.close()
+            self._socket = None
+
+    def __del__(self) -> None:
+        """Close the connection when the thread that held it has gone."""
+        self.close()
+
+    def _connected(self) -> socket.socket:
+        """Return the socket, a new one where there is none, or the server has closed it.
+
+        Nothing was asked, so what can be read is the end.
+        """
+        if self._socket is not None and self._readable.poll(0):
+            self.close()
+        return self._socket or self._open()
+
+    def _open(self) -> socket.socket:
+        given = self._settings
+        try:
+            opened = _limited(self._encrypt(_dial(given)), given.get("socket_timeout"))
+        except TimeoutError as silent:
+            raise redis.TimeoutError("The server did not take the connection in time.") from silent
+        except OSError as refused:
+            raise redis.ConnectionError("The server cannot be reached.") from refused
+        self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
+        try:
+            self._introduce(opened)
+        except BaseException:
+            opened.close()
+            raise
+        self._readable = select.poll()
+        self._readable.register(opened, select.POLLIN)
+        self._socket = opened
+        return opened
+
+    def _introduce(self, opened: socket.socket) -> None:
+        """Say who asks, and for which database."""
+        given = self._settings
+        if password := given.get("password"):
+            user = given.get("username")
+            self._answer(opened, ("AUTH", *((user, password) if user else (password,))))
+        self._answer(opened, ("CLIENT", "SETNAME", CLIENT_NAME))
+        if database := given.get("db"):
+            self._answer(opened, ("SELECT", database))
+
+    def _encrypt(self, dialled: socket.socket) -> socket.socket:
+        if not self._encrypted:
+            return dialled
+        given = self._settings
+        context = ssl.create_default_context(cafile=given.get("ssl_ca_certs"))
+        demand = given.get("ssl_cert_reqs", "required")
+        context.check_hostname = demand != "none"
+        context.verify_mode = ssl.VerifyMode[f"CERT_{demand.upper()}"]
+        if certificate := given.get("ssl_certfile"):
+            context.load_cert_chain(certificate, given.get("ssl_keyfile"))
+        return context.wrap_socket(dialled, server_hostname=given["host"])
+
+    def _answer(self, opened: socket.socket, command: tuple[Argument, ...]) -> Any:  # noqa: ANN401
+        reader = self._reader
+        try:
+            opened.sendall(hiredis.pack_command(command))  # type: ignore[arg-type]
+            while (answer := reader.gets()) is _INCOMPLETE:
+                read = opened.recv(_READ_SIZE)
+                if not read:
+                    raise redis.ConnectionError("The server closed the connection.")
+                reader.feed(read)
+        except (BlockingIOError, TimeoutError) as silent:
+            raise redis.TimeoutError("The server did not answer in time.") from silent
+        except OSError as lost:
+            raise redis.ConnectionError("The connection was lost.") from lost
+        except hiredis.ProtocolError as confused:
+            raise InvalidResponse("This is no answer of Redis.") from confused
+        if isinstance(answer, hiredis.ReplyError):
+            raise _error(str(answer))
+        return answer
+
+
+def _error(text: str) -> redis.RedisError:
+    """Return an error that the server answered as redis-py's exception."""
+    found = next((kind for beginning, kind in _ERR_CLASSES if text.startswith(beginning)), ResponseError)
+    return _CLASSES.get(text.partition(" ")[0], found)(text)
+
+
+def _dial(given: Mapping[str, Any]) -> socket.socket:
+    """Return a connected socket."""
+    limit = given.get("socket_connect_timeout")
+    if path := given.get("path"):
+        dialled = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        dialled.settimeout(limit)
+        dialled.connect(path)
+        return dialled
+    dialled = socket.create_connection((given["host"], given["port"]), limit)
+    dialled.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return dialled
+
+
+def _limited(opened: socket.socket, seconds: float | None) -> socket.socket:
+    """Return a socket whose sending and receiving end after so many seconds."""
+    if seconds is None or isinstance(opened, ssl.SSLSocket):  # encrypted, reading goes on after the kernel's limit
+        opened.settimeout(seconds)
+        return opened
+    opened.settimeout(None)
+    limit = struct.pack("@ll", int(seconds), int(seconds % 1 * 1_000_000))
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+    return opened
+
+
+PAUSE = 0.5
+"""Seconds after a time-out in which nobody asks."""
+_PROBE = 2.0
+"""Seconds in which nobody else asks while one does; longer than connecting and waiting for an answer, which ends
+them."""
+
+
+class FailFast:
+    """Refuses at once while the server does not answer.
+
+    Otherwise every request would wait for a time-out of its own, in turn on the few threads of a process.
+    """
+
+    def __init__(self) -> None:
+        self._until = 0.0
+        self._turn = threading.Lock()
+
+    def check(self) -> None:
+        """Raise `StoreUnavailableError` while the server is silent, except for the one that asks again."""
+        if not self._until:
+            return
+        with self._turn:
+            if not self._until:  # whoever had the turn was answered
+                return
+            now = time.monotonic()
+            if now < self._until:
+                raise StoreUnavailableError("The store does not answer.")
+            self._until = now + _PROBE
+
+    def trip(self) -> None:
+        """Note that a question got no answer in time."""
+        self._until = time.monotonic() + PAUSE
+
+    def reset(self) -> None:
+        """Note that there was an answer, or that the server told at once that there will be none."""
+        self._until = 0.0
+
+
+_UNAVAILABLE: Final = (
+    redis.ConnectionError,  # loading, and a wrong password, too
+    redis.TimeoutError,
+    ClusterDownError,  # a replica without its primary, too
+    ExecAbortError,
+    InvalidResponse,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+)
+_NO_DATABASE: Final = "DB index is out of range"
+_UNAVAILABLE_CODES: Final = frozenset({"BUSY", "MISCONF", "NOGROUP", "NOREPLICAS", "UNBLOCKED"})
+"""First words of answers that redis-py has no class for. ``NOGROUP``: the server has lost its data."""
+_PIPELINE_PREFIX: Final = " caused error: "
+"""What redis-py puts before the server's own words when a command of a pipeline fails."""
+
+
+def server_time(client: redis.Redis) -> int:
+    """Return the server's time in milliseconds since the epoch."""
+    return to_milliseconds(client.time())
+
+
+def to_milliseconds(time: tuple[int, int]) -> int:
+    """Return what ``TIME`` answers, seconds and microseconds, in milliseconds."""
+    seconds, micros = time
+    return seconds * 1000 + micros // 1000
+
+
+def is_unavailable(error: redis.RedisError) -> bool:
+    """Tell whether an error is about the server's state: away, silent, full, busy, not letting us, or no Redis at all.
+
+    Any other, such as a script's own or ``WRONGTYPE``, is a defect of ours: it must stay loud.
+    """
+    code = error.status_code or str(error).rpartition(_PIPELINE_PREFIX)[2].partition(" ")[0]
+    return isinstance(error, _UNAVAILABLE) or code in _UNAVAILABLE_CODES or _NO_DATABASE in str(error)
+
+
+class ConnectionProblem(StrEnum):
+    """What keeps us from a server."""
+
+    SILENT = "silent"
+    """It does not answer, or is not able to."""
+    USER = "user"
+    """It does not know the user, or not with this password."""
+    RIGHTS = "rights"
+    """The user may not do this."""
+    MEMORY = "memory"
+    """It is full."""
+    REPLICA = "replica"
+    """It takes no writes."""
+    DATABASE = "database"
+    """It has no database of this number."""
+    NOT_REDIS = "other-server"
+    """It is no Redis."""
+
+
+_PROBLEMS: Final = (
+    (redis.AuthenticationError, ConnectionProblem.USER),
+    (NoPermissionError, ConnectionProblem.RIGHTS),
+    (OutOfMemoryError, ConnectionProblem.MEMORY),
+    (ReadOnlyError, ConnectionProblem.REPLICA),
+    (InvalidResponse, ConnectionProblem.NOT_REDIS),
+)
+
+
+def connection_problem(error: StoreUnavailableError) -> ConnectionProblem:
+    """Return why the store was not available."""
+    cause = error.__cause__
+    if _NO_DATABASE in str(cause):
+        return ConnectionProblem.DATABASE
+    return next((found for kind, found in _PROBLEMS if isinstance(cause, kind)), ConnectionProblem.SILENT)
+
+
+def raise_translated(failed: redis.RedisError) -> NoReturn:
+    """Raise `StoreUnavailableError` for a failure of Redis, and a defect of ours as it is."""
+    if is_unavailable(failed):
+        raise StoreUnavailableError("The store does not answer, or refuses to.") from failed
+    raise failed
+
+
+@contextmanager
+def translate_errors() -> Iterator[None]:
+    """Turn a failure of Redis into `StoreUnavailableError`; leave a defect of ours as it is."""
+    try:
+        yield
+    except redis.RedisError as failed:
+        raise_translated(failed)
