@@ -1,4 +1,4 @@
-"""Errors that callers see, as one tree; the API gives each its status and its problem code."""
+"""The errors that callers see, as one class hierarchy; the API adds the HTTP status of each."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,9 +6,10 @@ from enum import StrEnum
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """State of one window of an application after a request (IETF draft ratelimit-headers)."""
+    """State of one of an application's rate-limit windows after a request (IETF draft ratelimit-headers)."""
 
     amount: int
+    """Requests that the window allows."""
     seconds: int
     """Length of the window."""
     remaining: int
@@ -16,8 +17,8 @@ class Quota:
     """Seconds until more becomes available."""
 
 
-# One tree: an edge (HTTP, CLI) turns a class into its own form by its ``code`` and never parses a message.
-# A wrong code is not here: it is a result of a check, not an error.
+# HTTP and the command line present an error by its ``code``, and never parse its message. A wrong one-time code is not
+# here: it is a result of a check, not an error.
 
 
 class OtpServiceError(Exception):
@@ -27,19 +28,19 @@ class OtpServiceError(Exception):
     retry_after: int | None = None
     """Seconds to wait before the request is made again; ``None`` where waiting does not help."""
     decision: str | None = None
-    """Identifier of what explains the refusal to the operator (``otp-service guard explain``), where there is one."""
+    """Identifier of the guard's decision, which ``otp-service guard explain`` explains; ``None`` if no rule refused."""
 
 
 class ConfigurationError(Exception):
-    """The installation is set up wrongly. Outside the tree, so that no handler of requests can swallow it."""
+    """The configuration is wrong. Not an `OtpServiceError`, so that no request handler can swallow it."""
 
 
-# --- what was asked is not acceptable -----------------------------------------------------------------------
+# --- the request is not acceptable --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One defect of a request body: where (a JSON pointer, RFC 6901) and what."""
+    """One fault in a request body: its place (a JSON pointer, RFC 6901) and a sentence about it."""
 
     pointer: str
     message: str
@@ -59,7 +60,7 @@ class UnacceptableError(OtpServiceError):
     """The request is well formed, but a value in it cannot be used. Nothing was counted or sent."""
 
     rule: str | None = None
-    """The rule of the guard that says so, where it is one."""
+    """Id of the guard's rule that refused the value, if one did."""
 
 
 class InvalidNumberError(UnacceptableError):
@@ -75,13 +76,13 @@ class NumberTypeNotAllowedError(UnacceptableError):
 
 
 class CountryNotAllowedError(UnacceptableError):
-    """The application does not send to the number's country."""
+    """The application may not send to the number's country."""
 
     code = "country-not-allowed"
 
 
 class PrefixDeniedError(UnacceptableError):
-    """The number begins with a prefix that is denied."""
+    """The number begins with a prefix that ``guard.destinations`` denies."""
 
     code = "number-not-allowed"
 
@@ -93,13 +94,13 @@ class ChannelNotAvailableError(UnacceptableError):
 
 
 class InvalidTransactionError(UnacceptableError):
-    """The transaction is missing, not wanted, or cannot be shown to a person safely."""
+    """The transaction is missing, not allowed for the purpose, or cannot be shown to a person safely."""
 
     code = "invalid-transaction"
 
 
 class InvalidTimeError(UnacceptableError):
-    """A time is in the past, or in the future, where it cannot be."""
+    """A time is in the past where only the future makes sense, or the other way round."""
 
     code = "invalid-time"
 
@@ -111,7 +112,7 @@ class InvalidCodeError(UnacceptableError):
 
 
 class ClientIpRequiredError(UnacceptableError):
-    """The application promised to pass the end user's address and did not."""
+    """The application is configured to pass the end user's IP address, and did not."""
 
     code = "client-ip-required"
 
@@ -123,25 +124,25 @@ class ConsentRequiredError(UnacceptableError):
 
 
 class ConsentOutdatedError(UnacceptableError):
-    """The person has said something since the consent was given: it changes nothing any more."""
+    """After this consent was given, the person gave another one, withdrew it or said stop: it has no effect."""
 
     code = "consent-outdated"
 
 
 class ConsentNotKeptError(UnacceptableError):
-    """The application keeps no consents, so that one must not seem to be kept."""
+    """The application is configured to keep no consents, so it may not record one."""
 
     code = "consent-not-kept"
 
 
 class InvalidApplicationError(UnacceptableError):
-    """The settings of an application name what there is not, or what is unsafe."""
+    """The settings of an application name something that does not exist, or are unsafe."""
 
     code = "invalid-application"
 
 
 class MessageNotAllowedError(UnacceptableError):
-    """The rules of the destination's country do not let the message go out: its sender or its words are not allowed."""
+    """The rules of the destination's country forbid the message's sender or its text."""
 
     code = "message-not-allowed"
 
@@ -173,34 +174,34 @@ class ForbiddenError(OtpServiceError):
 
 
 class SuppressedError(OtpServiceError):
-    """The number's holder, or an operator, wants no messages there."""
+    """The number is suppressed: its holder, or an operator, wants no messages to it."""
 
     code = "recipient-suppressed"
 
 
 class FrozenError(OtpServiceError):
-    """Fraud was reported, and the number is frozen: nothing goes out and no code is approved until that is lifted."""
+    """The number is frozen after reported fraud: until that is lifted, no message goes out and no code is approved."""
 
     code = "recipient-frozen"
 
 
 class NotFoundError(OtpServiceError):
-    """There is no such thing here, or it belongs to another application: the two are answered alike."""
+    """The object does not exist, or belongs to another application: the answer does not tell which."""
 
     code = "not-found"
 
 
-# --- not in this state, not now -----------------------------------------------------------------------------
+# --- not possible in this state, or not yet -----------------------------------------------------------------
 
 
 class ConflictError(OtpServiceError):
-    """What the call is about is in no state for it: a verification is final, an API key has ended."""
+    """The state of the object does not allow the call: a verification is final, an API key has ended."""
 
     code = "conflict"
 
 
 class NameTakenError(OtpServiceError):
-    """There is an application of this name, in the ledger or in the configuration."""
+    """An application with this name exists, in the ledger or in the configuration."""
 
     code = "name-taken"
 
@@ -212,7 +213,7 @@ class NoSendsLeftError(OtpServiceError):
 
 
 class TooManyError(OtpServiceError):
-    """Not now, but later."""
+    """The request is refused now, and may be repeated later."""
 
     def __init__(self, message: str, retry_after: int) -> None:
         """Keep the seconds to wait."""
@@ -221,55 +222,55 @@ class TooManyError(OtpServiceError):
 
 
 class RateLimitedError(TooManyError):
-    """A limit is reached: the recipient's (which one is not told) or the application's own quota."""
+    """A limit is reached: one of the recipient's (the answer does not tell which) or the application's own quota."""
 
     code = "rate-limited"
 
     def __init__(self, message: str, retry_after: int, quota: Quota | None = None) -> None:
-        """Keep the application's quota too, where it was the one that refused."""
+        """Keep the seconds to wait, and the application's ``quota`` if that is the limit which is reached."""
         super().__init__(message, retry_after)
         self.quota = quota
 
 
 class ResendTooSoonError(TooManyError):
-    """The delay before the next message of this verification is not over."""
+    """The wait before the next message of this verification is not over."""
 
     code = "resend-too-soon"
 
 
-# --- the service cannot -------------------------------------------------------------------------------------
+# --- the service is not able to -----------------------------------------------------------------------------
 
 
 class StoreUnavailableError(OtpServiceError):
-    """Redis did not answer, or not in time. Refused: a limit that cannot be counted is not passed."""
+    """Redis did not answer in time. The request is refused, because no limit can be counted without Redis."""
 
     code = "store-unavailable"
     retry_after = 1
 
 
 class LedgerUnavailableError(OtpServiceError):
-    """The ledger did not answer, or what Redis knows of it is behind: an opt-out might be overlooked."""
+    """The ledger did not answer, or its mirror in Redis is behind, so an opt-out might be overlooked."""
 
     code = "ledger-unavailable"
     retry_after = 1
 
 
 class LedgerMismatchError(LedgerUnavailableError):
-    """Redis, the ledger and the pseudonym key do not belong together: an operator has to decide."""
+    """Redis, the ledger and the pseudonym key do not belong together; an operator has to decide what to do."""
 
     code = "ledger-mismatch"
     retry_after = 60
 
 
 class BacklogFullError(OtpServiceError):
-    """So many messages wait that a code would arrive dead: nothing more is accepted until workers catch up."""
+    """So many messages wait that a code would arrive too late; starts are refused until workers catch up."""
 
     code = "backlog-full"
     retry_after = 5
 
 
 class RefusalName(StrEnum):
-    """What a refusal is looked up by: here, in the documentation, and in the tests that provoke it."""
+    """Names of the refusals to start, as docs/refusals.md and the tests use them."""
 
     KEY_MISSING = "key-missing"
     KEY_INVALID = "key-invalid"
@@ -283,7 +284,7 @@ class RefusalName(StrEnum):
     NO_SENDER = "no-sender"
     SENDER_NOT_SHOWN = "sender-not-shown"
     TEMPLATE_NOT_APPROVED = "template-not-approved"
-    # Those above refuse everywhere, those below in production.
+    # The refusals above hold everywhere, the ones below in production only.
     KEY_USED_TWICE = "key-used-twice"
     OPEN_FILE = "open-file"
     SAMPLE_SECRET = "sample-secret"  # noqa: S105 - a name
@@ -307,22 +308,22 @@ class RefusalName(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StartRefusal:
-    """One reason not to start. No part of it shows a secret."""
+    """One reason why a process does not start. No part of it shows a secret."""
 
     name: RefusalName
     place: str
-    """What is to be changed: a setting, a variable, a setting of a server."""
+    """What to change: a setting, an environment variable, a setting of a server."""
     sentence: str
-    """What is wrong with it."""
+    """What is wrong with it, as a sentence."""
     action: str
-    """What to do."""
+    """What the operator can do about it, as sentences."""
 
     def __str__(self) -> str:
         return f"{self.place}: {self.sentence} {self.action} [{self.name}]"
 
 
 class StartRefusedError(ConfigurationError):
-    """Nothing is wrong with the form of the settings, but a process must not start with them: one line a refusal."""
+    """The settings are well formed, but a process must not start with them. The text has one line for each refusal."""
 
     def __init__(self, *refusals: StartRefusal) -> None:
         super().__init__("\n".join(map(str, refusals)))

@@ -216,11 +216,11 @@ OF_A_COUNTRY = {
         "Move it, or use another that is in PK.",
         {**HERE, "gateways.primary.hosted_in": "PK"},
     ),
-    "a part of which it is not said where it is": Unsafe(
+    "a part whose country is not set": Unsafe(
         "residency",
         HERE,
         "gateways.primary.hosted_in",
-        "It is not said where it is, and with residency = PK personal data stay in PK.",
+        "Its country is not set, and with residency = PK personal data stay in PK.",
         "Find out where it is, and set that country.",
         {**HERE, "gateways.primary.hosted_in": "PK"},
     ),

@@ -1,4 +1,4 @@
-"""The gateway for any HTTP API, described in settings."""
+"""Gateway ``http``: sends through any provider's HTTP API, as the settings describe it."""
 
 import hmac
 import json
@@ -46,7 +46,7 @@ Scalar = str | int | float | bool | None
 
 
 def value_at_path(document: str | bytes, path: str) -> str | None:
-    """Return a value of a document as text; ``None`` when there is none, or the document is not JSON."""
+    """Return the value at a dotted path of a JSON document, as text; ``None`` if there is none, or it is not JSON."""
     try:
         value: Any = json.loads(document)
         for step in path.split("."):
@@ -57,12 +57,12 @@ def value_at_path(document: str | bytes, path: str) -> str | None:
 
 
 def as_text(value: Any) -> str:  # noqa: ANN401 - whatever JSON is
-    """Return a value as it is compared: ``0`` and ``"0"`` are equal."""
+    """Return a JSON value as text for comparison, so that ``0`` and ``"0"`` are equal."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def walk_strings(value: Any, path: str = "") -> list[tuple[str, str]]:  # noqa: ANN401 - whatever JSON is
-    """Return the strings in a JSON value with their paths."""
+    """Return path and text of every string in a JSON value."""
     if isinstance(value, str):
         return [(path, value)]
     members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
@@ -76,14 +76,14 @@ class Section(BaseModel):
 
 
 class Condition(Section):
-    """Holds when all that is set in it holds."""
+    """A test of a provider's answer. An answer matches when it matches every member that is set."""
 
     status: tuple[int, ...] = ()
-    """HTTP statuses."""
+    """HTTP statuses; the answer has one of them."""
     paths: Mapping[str, tuple[Scalar, ...]] = Field(default_factory=dict, alias="json")
-    """Values by dotted path (``messages.0.status``); compared as text, so that ``0`` and ``"0"`` are equal."""
+    """Values by dotted path (``messages.0.status``), compared as text, so that ``0`` and ``"0"`` are equal."""
     text: re.Pattern[str] | None = None
-    """Pattern found in the body."""
+    """Regular expression that is searched in the body."""
 
     @model_validator(mode="after")
     def _is_not_empty(self) -> Self:
@@ -91,8 +91,8 @@ class Condition(Section):
             raise ValueError("needs status, json or text")
         return self
 
-    def holds(self, answer: HttpResponse) -> bool:
-        """Tell whether an answer is so."""
+    def matches(self, answer: HttpResponse) -> bool:
+        """Tell whether an answer matches."""
         return (
             (not self.status or answer.status in self.status)
             and all(value_at_path(answer.text, path) in {*map(as_text, values)} for path, values in self.paths.items())
@@ -101,20 +101,20 @@ class Condition(Section):
 
 
 class Failure(Condition):
-    """A condition, and what it means."""
+    """A condition, and the failure that an answer means when it matches."""
 
     kind: FailureKind
     code: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_. -]{1,40}$")
-    """What operators are told; the status by default, never words of the answer, which may repeat the message."""
+    """Code that operators see; default: the HTTP status. Never words of the answer, which may repeat the message."""
     ambiguous: bool = False
-    """The message may be sent all the same: delivery goes on once at most."""
+    """The message may have been sent all the same: it is tried again ``worker.max_ambiguous`` times at most."""
     message_specific: bool = False
-    """It is about this message, and tells nothing of the gateway's health."""
+    """The failure concerns this message only, and says nothing about the gateway's health."""
     opted_out: bool = False
-    """The number's holder told the provider that they want none: ours are kept back, too."""
+    """The person told the provider to send no more messages: we suppress the number, too."""
 
     def error(self, answer: HttpResponse) -> GatewayError:
-        """Return what it means for an answer for which it holds."""
+        """Return the failure as an error, for an answer that matches."""
         code = self.code or f"http {answer.status}"
         return GatewayError(
             self.kind,
@@ -127,12 +127,12 @@ class Failure(Condition):
 
 
 class Reference(Section):
-    """Where the provider's reference stands: one of the two."""
+    """Where an answer holds the provider's id of the message: in ``json`` or in ``text``."""
 
     path: str | None = Field(default=None, alias="json")
-    """Dotted path."""
+    """Dotted path in a body of JSON."""
     pattern: re.Pattern[str] | None = Field(default=None, alias="text")
-    """Pattern with one group."""
+    """Regular expression with one group, which is the id."""
 
     @model_validator(mode="after")
     def _is_one_place(self) -> Self:
@@ -143,7 +143,7 @@ class Reference(Section):
         return self
 
     def of(self, answer: HttpResponse) -> str | None:
-        """Return what stands there, or ``None`` when there is nothing."""
+        """Return the id; ``None`` when the answer has none."""
         return value_at_path(answer.text, self.path) if self.path is not None else self._matched(answer)
 
     def _matched(self, answer: HttpResponse) -> str | None:
@@ -154,15 +154,15 @@ class Reference(Section):
 def failure_of(answer: HttpResponse, success: Condition | None, failures: tuple[Failure, ...]) -> GatewayError | None:
     """Return why an answer is not a success; ``None`` when it is one.
 
-    The failures are looked at first, in their order. A success without statuses needs a good one (2xx). A good
-    status without the mark of success is *unavailable* and ambiguous: the provider may have sent the message, and
-    said so in words that the configuration lacks.
+    The first of the ``failures`` that matches decides. A ``success`` without statuses also needs a status of 2xx. An
+    answer with 2xx that does not match ``success`` is *unavailable* and ambiguous: the provider may have sent the
+    message, and said so in words that the configuration lacks.
     """
     for failure in failures:
-        if failure.holds(answer):
+        if failure.matches(answer):
             return failure.error(answer)
     good = 200 <= answer.status < 300  # noqa: PLR2004 - the statuses of success
-    if success.holds(answer) and (success.status or good) if success else good:
+    if success.matches(answer) and (success.status or good) if success else good:
         return None
     if good:
         return GatewayError(
@@ -172,13 +172,13 @@ def failure_of(answer: HttpResponse, success: Condition | None, failures: tuple[
 
 
 TOKEN_PARAMETER = "token"  # noqa: S105 - a name
-"""Parameter of an address that holds the proof."""
+"""Query parameter with the token, in the URLs that we give to a provider."""
 _TOKEN_LENGTH = 32
-"""Of the hexadecimal HMAC: 128 bits, which RFC 2104 (section 5) allows, since some providers bound addresses."""
+"""Hexadecimal digits of a token: an HMAC cut to 128 bits (RFC 2104, section 5), as some providers limit URLs."""
 
 
 class ValueLocation(Section):
-    """Where in a request a value stands: one of the three."""
+    """Where a provider's request holds a value: in ``query``, ``form`` or ``json``."""
 
     query: str | None = Field(default=None, min_length=1)
     form: str | None = Field(default=None, min_length=1)
@@ -192,7 +192,7 @@ class ValueLocation(Section):
         return self
 
     def of(self, request: ProviderRequest) -> str:
-        """Return what stands there, as text; empty when there is nothing."""
+        """Return the value as text; empty when the request has none."""
         if self.query is not None:
             return request.query.get(self.query, "")
         if self.form is not None:
@@ -201,10 +201,10 @@ class ValueLocation(Section):
 
 
 class ProofSettings(Section):
-    """How requests are believed: by a ``secret``, by ``allow_from`` or by both."""
+    """How a request proves that it is the provider's: by a ``secret``, by ``allow_from`` or by both."""
 
     secret: Annotated[SecretStr, Field(min_length=16)] | None = None
-    """Key of the token that our address carries."""
+    """Key of the token in the URL that we give to the provider."""
     allow_from: tuple[IPvAnyNetwork, ...] = ()
     """Networks that the provider calls from."""
 
@@ -220,18 +220,21 @@ class ProofSettings(Section):
 
 
 class RequestProof:
-    """Believes requests as a section says."""
+    """Signs the URLs that we give to a provider, and authenticates the requests to them."""
 
     def __init__(self, settings: ProofSettings) -> None:
         self._settings = settings
 
-    def address(self, url: str, subject: str) -> str:
-        """Return the address for the provider, with the proof. It ends within a query: more is added with ``&``."""
+    def sign_url(self, url: str, subject: str) -> str:
+        """Return the URL with a token for ``subject``, if there is a secret.
+
+        The URL ends within a query, so that the provider can append parameters with ``&``.
+        """
         token = self._token(subject)
         return f"{url}?{urlencode({TOKEN_PARAMETER: token})}" if token else f"{url}?"
 
     def holds(self, request: ProviderRequest, subject: str) -> bool:
-        """Tell whether a request to the address that was made for a ``subject`` is the provider's."""
+        """Tell whether the provider made a request to the URL that was signed for ``subject``."""
         given, expected = request.query.get(TOKEN_PARAMETER, ""), self._token(subject)
         proven = hmac.compare_digest(given.encode(), expected.encode()) or not expected
         return proven and self._is_allowed(request.peer)
@@ -254,7 +257,7 @@ class RequestProof:
 
 
 _SHOWABLE = re.compile(r"(?!.*[0-9]{6})[\w.:/ -]{1,40}", re.ASCII)
-"""Words of a provider that may be kept: too short for a text, and nothing that could be a code or a number."""
+"""Words of a provider that may be kept: too short for a message, and without a code or a phone number in them."""
 ReportedStatus = Literal[
     DeliveryStatus.SENT,
     DeliveryStatus.DELIVERED,
@@ -266,15 +269,16 @@ _SUCCESS_STATUSES = frozenset({DeliveryStatus.SENT, DeliveryStatus.DELIVERED})
 
 
 class ReceiptSettings(ProofSettings):
-    """How reports are believed, and how they are read."""
+    """How delivery receipts are authenticated and read."""
 
     status: ValueLocation
+    """Where a receipt holds the provider's word for the status."""
     statuses: dict[ReportedStatus, tuple[Scalar, ...]] = Field(min_length=1)
-    """The provider's words for each status, in any case of letters; any other word is ``unknown``."""
+    """The provider's words for each of our statuses, in upper or lower case; any other word is ``unknown``."""
     reason: ValueLocation | None = None
-    """A short code, never a text; shown of what was not delivered."""
+    """Where a receipt holds the reason: a short code, never a text; shown for messages that were not delivered."""
     kinds: dict[FailureKind, tuple[Scalar, ...]] = Field(default_factory=dict)
-    """What the codes mean, as far as they are known."""
+    """The codes of each kind of failure, as far as they are known."""
 
     @model_validator(mode="after")
     def _is_unequivocal(self) -> Self:
@@ -288,28 +292,28 @@ class ReceiptSettings(ProofSettings):
 
 
 class ReceiptReader:
-    """Reads reports as a section says."""
+    """Authenticates and reads delivery receipts as the settings describe them."""
 
     def __init__(self, settings: ReceiptSettings) -> None:
         self._settings, self._proof = settings, RequestProof(settings)
         self._statuses = {_normalised(word): status for status, words in settings.statuses.items() for word in words}
         self._kinds = {_normalised(word): kind for kind, words in settings.kinds.items() for word in words}
 
-    def address(self, url: str, dispatch_id: str) -> str:
-        """Return the address for the provider, with the proof. It ends within a query: more is added with ``&``."""
-        return self._proof.address(url, dispatch_id)
+    def sign_url(self, url: str, dispatch_id: str) -> str:
+        """Return the URL for the receipts of a dispatch, as `RequestProof.sign_url` does."""
+        return self._proof.sign_url(url, dispatch_id)
 
-    def read(self, report: ReceiptRequest) -> Receipt:
-        """Return what a report says; raise `ReceiptForgedError`. Nothing but the two places is looked at."""
+    def read(self, request: ReceiptRequest) -> Receipt:
+        """Return the receipt; raise `ReceiptForgedError` unless it is the provider's. Reads status and reason only."""
         settings = self._settings
-        if not self._proof.holds(report, report.dispatch_id):
+        if not self._proof.holds(request, request.dispatch_id):
             raise ReceiptForgedError
-        word = settings.status.of(report)
+        word = settings.status.of(request)
         status = self._statuses.get(_normalised(word), DeliveryStatus.UNKNOWN)
-        code = settings.reason.of(report) if settings.reason and status not in _SUCCESS_STATUSES else ""
+        code = settings.reason.of(request) if settings.reason and status not in _SUCCESS_STATUSES else ""
         kind = self._kinds.get(_normalised(code))
-        told = " ".join(filter(None, (kind, _showable(code))))
-        return Receipt(status, _showable(word), told or None, kind)
+        reason = " ".join(filter(None, (kind, _showable(code))))
+        return Receipt(status, _showable(word), reason or None, kind)
 
 
 def _normalised(word: Scalar) -> str:
@@ -321,41 +325,42 @@ def _showable(word: str) -> str:
 
 
 INBOUND_SUBJECT = "inbound"
-"""What a token in the inbound address is made for."""
+"""Subject of the token in the URL for inbound messages."""
 CHARSETS = {
     **dict.fromkeys(("utf-16be", "utf-16", "ucs-2", "ucs2"), "utf-16-be"),
     **dict.fromkeys(("iso-8859-1", "latin-1", "latin1"), "iso-8859-1"),
     "windows-1252": "windows-1252",
 }
-"""Encodings by the names that providers have for them; all others are taken for UTF-8."""
+"""Python's codecs by the names that providers use; any other name is read as UTF-8."""
 
 
 class InboundSettings(ProofSettings):
-    """How messages from people are believed, and where their parts stand."""
+    """How messages from people are authenticated and read."""
 
     sender: ValueLocation = Field(alias="from")
-    """The number that somebody wrote from."""
+    """Where a request holds the person's number."""
     text: ValueLocation
+    """Where a request holds the text."""
     charset: ValueLocation | None = None
-    """Where the provider tells how the text is encoded, such as ``UTF-16BE``; without it, and in JSON, in UTF-8."""
+    """Where a request holds the encoding of the text, such as ``UTF-16BE``; by default, and in JSON, it is UTF-8."""
     reference: ValueLocation | None = None
-    """The provider's own name of the message, by which a repetition is known; without it none is."""
+    """Where a request holds the provider's id of the message, by which we recognise a repetition."""
     reply: bool = False
-    """Whether the provider sends the text of our answer to whoever wrote, as Kannel does."""
+    """Whether the provider sends the text of our HTTP response to the person, as Kannel does."""
 
 
 class InboundReader:
-    """Reads messages as a section says."""
+    """Authenticates and reads messages from people as the settings describe them."""
 
     def __init__(self, settings: InboundSettings) -> None:
         self._settings, self._proof = settings, RequestProof(settings)
 
-    def address(self, url: str) -> str:
-        """Return the address for the provider, with the proof. It ends within a query: more is added with ``&``."""
-        return self._proof.address(url, INBOUND_SUBJECT)
+    def sign_url(self, url: str) -> str:
+        """Return the URL for messages from people, as `RequestProof.sign_url` does."""
+        return self._proof.sign_url(url, INBOUND_SUBJECT)
 
     def read(self, request: ProviderRequest) -> InboundMessage:
-        """Return the message of a request; raise `InboundForgedError`."""
+        """Return the message; raise `InboundForgedError` unless the request is the provider's."""
         if not self._proof.holds(request, INBOUND_SUBJECT):
             raise InboundForgedError
         reference = self._settings.reference
@@ -366,24 +371,24 @@ class InboundReader:
         )
 
     def _text(self, request: ProviderRequest) -> str:
-        place, told = self._settings.text, self._settings.charset
-        charset = CHARSETS.get(told.of(request).casefold()) if told else None
-        if charset is None or place.path is not None:
-            return place.of(request)
-        members = request.body.decode("latin-1") if place.form else urlsplit(request.url).query
+        location, charset_location = self._settings.text, self._settings.charset
+        charset = CHARSETS.get(charset_location.of(request).casefold()) if charset_location else None
+        if charset is None or location.path is not None:
+            return location.of(request)
+        members = request.body.decode("latin-1") if location.form else urlsplit(request.url).query
         octets = dict(parse_qsl(members, keep_blank_values=True, encoding="latin-1")).get(
-            place.form or place.query or ""
+            location.form or location.query or ""
         )
         return (octets or "").encode("latin-1").decode(charset, "replace")
 
 
 def inbound_response_of(reply: str | None) -> InboundResponse:
-    """Return a reply as plain text, or an answer without any."""
+    """Return the HTTP response with a reply as plain text, or with an empty body."""
     return InboundResponse(reply or "", "text/plain; charset=utf-8")
 
 
-# A template is taken apart before any value is known and put together once, so that a value that looks like a
-# placeholder stays what it is; encoding (URL, form, JSON) happens after it, to the whole.
+# A template is parsed before any value is put into it, and filled once: a value that looks like a placeholder is not
+# filled again. Values in the URL are percent-encoded as they are filled in; forms and JSON are encoded afterwards.
 
 Value = str | int
 _VALUES: Mapping[str, Callable[[Message], Value | None]] = {
@@ -402,9 +407,9 @@ _VALUES: Mapping[str, Callable[[Message], Value | None]] = {
 }
 _MULTILINE = frozenset({"text"})
 _OPTIONAL = {"receipt_url": "receipts", "encoding": "encoding"}
-"""Placeholders that may have no value, and the table of the section that each needs."""
+"""Placeholders that may have no value, and the setting that gives each its values."""
 _NEEDS = {**_OPTIONAL, "sender": "sender"}
-"""Placeholders, and the member of the section that each needs."""
+"""Placeholders, and the setting that each needs."""
 _SECRET = "secret."  # noqa: S105 - a prefix
 Json = dict[str, Any]
 Secrets = Mapping[str, SecretStr]
@@ -412,7 +417,10 @@ EncodingNames = Mapping[str, str | None]
 
 
 def placeholders(template: str) -> list[str]:
-    """Return the names in a template; ``{{`` and ``}}`` stand for braces. Raises `PydanticCustomError`."""
+    """Return the names of a template's placeholders; ``{{`` and ``}}`` stand for braces.
+
+    Raises `PydanticCustomError` for a single brace and for an unknown placeholder.
+    """
     try:
         pieces = list(string.Formatter().parse(template))
     except ValueError:
@@ -425,7 +433,7 @@ def placeholders(template: str) -> list[str]:
 
 
 def required_members(template: str) -> list[str]:
-    """Return the members of the section that a template needs: such as ``secrets.NAME``."""
+    """Return the settings that a template needs, such as ``secrets.NAME``."""
     names = placeholders(template)
     secrets = [f"secrets.{name.removeprefix(_SECRET)}" for name in names if name.startswith(_SECRET)]
     return secrets + [_NEEDS[name] for name in names if name in _NEEDS]
@@ -467,45 +475,45 @@ def _checked_json(value: Any) -> Any:  # noqa: ANN401 - whatever JSON is
 
 
 Template = Annotated[str, AfterValidator(_checked)]
-"""Text with placeholders. What it is a member of is left out where one of them has no value."""
+"""Text with placeholders; its member is left out of the request when a placeholder has no value."""
 WholeTemplate = Annotated[str, AfterValidator(_checked), AfterValidator(_checked_whole)]
-"""Text with placeholders that always have one."""
+"""Text with placeholders that always have a value."""
 LineTemplate = Annotated[str, AfterValidator(_checked_line)]
-"""Text with placeholders, for a header."""
+"""Text with placeholders, for a header: without ``{text}``, which may have several lines."""
 JsonTemplate = Annotated[Json, AfterValidator(_checked_json)]
-"""JSON whose strings have placeholders."""
+"""JSON with placeholders in its strings."""
 
 
 class TemplateFiller:
-    """The values for one message."""
+    """Fills templates with the values of one message."""
 
     def __init__(self, message: Message, secrets: Secrets, encodings: EncodingNames, sender: str | None = None) -> None:
-        """Take them from a message, the section's secrets, its words for the encodings, and its sender."""
+        """Keep the values: the provider's names for ``encodings``; ``sender`` for a message without one."""
         self._message = message if message.sender else replace(message, sender=sender)
         self._secrets = secrets
         self._encodings = encodings
 
     def text(self, template: str, encode: Callable[[str], str] = str) -> str:
-        """Return a template filled, every value through ``encode``; one that has none is empty."""
+        """Return a filled template, with ``encode`` applied to each value; a missing value is empty."""
         return "".join(
             literal + ("" if name is None else encode(str(self._value(name) or "")))
             for literal, name, _, _ in string.Formatter().parse(template)
         )
 
     def texts(self, templates: Mapping[str, str]) -> dict[str, str]:
-        """Return templates filled, without those that lack a value."""
+        """Return filled templates, without those that lack a value."""
         return {name: self.text(template) for name, template in templates.items() if self._has_all(template)}
 
     def json(self, value: Any) -> Any:  # noqa: ANN401 - whatever JSON is
-        """Return a JSON value with its strings filled; one that is only ``{expires_in}`` becomes a number."""
+        """Return a JSON value with its strings filled; a string ``{expires_in}`` becomes a number."""
         if isinstance(value, dict):
             return {name: self.json(member) for name, member in value.items() if self._has_all(member)}
         if isinstance(value, list):
             return [self.json(member) for member in value if self._has_all(member)]
         if not isinstance(value, str):
             return value
-        only = value.startswith("{") and value.endswith("}") and value[1:-1] in _VALUES
-        return self._value(value[1:-1]) if only else self.text(value)
+        is_placeholder = value.startswith("{") and value.endswith("}") and value[1:-1] in _VALUES
+        return self._value(value[1:-1]) if is_placeholder else self.text(value)
 
     def _has_all(self, value: Any) -> bool:  # noqa: ANN401 - whatever JSON is
         names = placeholders(value) if isinstance(value, str) else ()
@@ -522,7 +530,7 @@ _TEMPLATES = {"url", "basic_auth", "headers", "query", "form", "document"}
 
 
 class EncodingSettings(Section):
-    """A provider's words for how a text is encoded on the air; what has none is left out of the request."""
+    """The provider's names for the two encodings of a text message; without a name the member is left out."""
 
     gsm7: str | None = None
     ucs2: str | None = None
@@ -535,19 +543,19 @@ class EncodingSettings(Section):
 
 
 class HttpSettings(GatewaySettings):
-    """What to ask, and how to read the answer. Templates take ``{to}``, ``{text}``, ``{secret.NAME}`` and more."""
+    """The request, and how to read its answer. Templates take ``{to}``, ``{text}``, ``{secret.NAME}`` and more."""
 
     channels: frozenset[Literal["sms", "voice", "whatsapp"]] = Field(default=frozenset({"sms"}), min_length=1)
-    """What the provider carries."""
+    """Channels that the provider carries."""
     secrets: dict[str, SecretStr] = Field(default_factory=dict)
-    """Values that templates name and that nobody is shown."""
+    """Values for ``{secret.NAME}`` in templates; never shown."""
     method: Literal["GET", "POST", "PUT"] = "POST"
     sender: str | None = Field(default=None, min_length=1, max_length=15)
-    """What ``{sender}`` stands for where a message has no sender of its own."""
+    """Value of ``{sender}`` for a message that has no sender of its own."""
     url: WholeTemplate
-    """Values in its path or query are percent-encoded."""
+    """The provider's URL; values in its path or query are percent-encoded."""
     basic_auth: tuple[WholeTemplate, WholeTemplate] | None = None
-    """User and password."""
+    """User and password (RFC 7617)."""
     headers: dict[str, LineTemplate] = Field(default_factory=dict)
     query: dict[str, Template] = Field(default_factory=dict)
     form: dict[str, Template] | None = None
@@ -555,17 +563,17 @@ class HttpSettings(GatewaySettings):
     document: JsonTemplate | None = Field(default=None, alias="json")
     """A body of type ``application/json``."""
     encoding: EncodingSettings | None = None
-    """What ``{encoding}`` stands for."""
+    """Values of ``{encoding}``."""
     success: Condition | None = None
-    """By default any status of success (2xx)."""
+    """Answers that mean that the provider accepted the message; default: any status of 2xx."""
     failures: tuple[Failure, ...] = ()
-    """The first that holds decides; without one, the status does."""
+    """Answers that mean a failure: the first that matches decides, before ``success``; else the status does."""
     reference: Reference | None = None
-    """Without one, or where it is missing, the reference is our own id of the dispatch."""
+    """Where the answer holds the provider's id of the message; without it, the id of our dispatch is used."""
     receipts: ReceiptSettings | None = None
-    """How the provider's reports are believed and read; without it none is."""
+    """How delivery receipts are authenticated and read; without it, none is accepted."""
     inbound: InboundSettings | None = None
-    """How messages from people are believed and read; without it none is."""
+    """How messages from people are authenticated and read; without it, none is accepted."""
 
     @property
     def sets_sender(self) -> bool:
@@ -577,12 +585,12 @@ class HttpSettings(GatewaySettings):
 
     @property
     def takes_receipts(self) -> bool:
-        """Whether it is said how they are read."""
+        """Whether ``receipts`` is set."""
         return self.receipts is not None
 
     @property
     def takes_messages(self) -> bool:
-        """Whether it is said how they are read."""
+        """Whether ``inbound`` is set."""
         return self.inbound is not None
 
     @field_validator("url")
@@ -617,7 +625,7 @@ class HttpSettings(GatewaySettings):
 
 
 class HttpGateway:
-    """Speaks to a provider as its section describes it."""
+    """Sends messages through a provider's HTTP API, as `HttpSettings` describe it."""
 
     kind: ClassVar[str] = "http"
     channels = frozenset({"sms"})
@@ -634,7 +642,7 @@ class HttpGateway:
         self._encodings = settings.encoding.model_dump() if settings.encoding else {}
 
     def send(self, message: Message) -> Accepted:
-        """Make the one request for a message and judge the answer."""
+        """Send a message by one request; raise `GatewayError` unless the answer is a success."""
         settings = self._settings
         answer = self._http_client.call(
             self._request(TemplateFiller(message, settings.secrets, self._encodings, settings.sender))
@@ -646,38 +654,38 @@ class HttpGateway:
         return Accepted(reference_of(reference, message))
 
     def parse_receipt(self, request: ReceiptRequest) -> Receipt:
-        """Return what a report says; raise `ReceiptForgedError`, for all of them when none are configured."""
+        """Return the receipt; raise `ReceiptForgedError` unless it is the provider's, and when none are configured."""
         if self._receipts is None:
             raise ReceiptForgedError
         return self._receipts.read(request)
 
     def sign_receipt_url(self, url: str, dispatch_id: str) -> str:
-        """Return the address with the proof that reports are to carry."""
-        return self._receipts.address(url, dispatch_id) if self._receipts else url
+        """Return the URL with its token, if receipts are configured."""
+        return self._receipts.sign_url(url, dispatch_id) if self._receipts else url
 
     def parse_inbound(self, request: ProviderRequest) -> InboundMessage:
-        """Return a message from somebody; raise `InboundForgedError`, for all of them when none are configured."""
+        """Return the message; raise `InboundForgedError` unless it is the provider's, and when none are configured."""
         if self._inbound is None:
             raise InboundForgedError
         return self._inbound.read(request)
 
     def sign_inbound_url(self, url: str) -> str:
-        """Return the address with the proof that messages are to carry."""
-        return self._inbound.address(url) if self._inbound else url
+        """Return the URL with its token, if messages from people are configured."""
+        return self._inbound.sign_url(url) if self._inbound else url
 
     def inbound_response(self, reply: str | None) -> InboundResponse:
-        """Return a reply as plain text, or an empty answer."""
+        """Return the HTTP response with a reply as plain text, or with an empty body."""
         return inbound_response_of(reply)
 
-    def _request(self, fill: TemplateFiller) -> requests.Request:
+    def _request(self, filler: TemplateFiller) -> requests.Request:
         settings = self._settings
-        user_and_password = tuple(map(fill.text, settings.basic_auth or ()))
+        user_and_password = tuple(map(filler.text, settings.basic_auth or ()))
         return requests.Request(
             settings.method,
-            fill.text(settings.url, lambda value: quote(value, safe="")),
-            headers=fill.texts(settings.headers),
-            params=fill.texts(settings.query),
-            data=fill.texts(settings.form) if settings.form is not None else None,
-            json=fill.json(settings.document),
+            filler.text(settings.url, lambda value: quote(value, safe="")),
+            headers=filler.texts(settings.headers),
+            params=filler.texts(settings.query),
+            data=filler.texts(settings.form) if settings.form is not None else None,
+            json=filler.json(settings.document),
             auth=requests.auth.HTTPBasicAuth(*user_and_password) if user_and_password else None,
         )

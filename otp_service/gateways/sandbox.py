@@ -1,4 +1,4 @@
-"""The gateway of development: catches messages and behaves as the number asks."""
+"""Gateway ``sandbox`` for development: catches messages, and simulates the failures and receipts that it is set to."""
 
 import heapq
 import hmac
@@ -40,12 +40,12 @@ Channel = Literal["sms", "voice", "whatsapp"]
 
 
 class ConnectionFault(StrEnum):
-    """What can happen to a call on its way."""
+    """Ways in which the connection of a call can fail."""
 
     REFUSED = "refused"
-    """Nobody is there: nothing is caught, and it is certain."""
+    """The connection is refused: the message is certainly not caught."""
     LOST = "lost"
-    """The message is caught; the connection breaks before the answer."""
+    """The message is caught; the connection breaks before the answer comes."""
     TIMEOUT = "timeout"
     """The message is caught; no answer comes before the time-out."""
     BLACK_HOLE = "black_hole"
@@ -57,18 +57,18 @@ class _Section(BaseModel):
 
 
 class SandboxReceipt(_Section):
-    """One report on a message that was caught."""
+    """One delivery receipt for a message that was caught."""
 
     status: DeliveryStatus
     after: float = Field(default=0.0, ge=0, le=600)
     """Seconds after the call's answer."""
     before_response: bool = False
-    """It comes before the call's answer instead."""
+    """Send it before the call's answer instead."""
     kind: FailureKind | None = None
     """Why the message failed: ``destination``, ``rejected`` and ``fraud`` end the delivery, after ``account`` another
     gateway is tried first."""
     forged: bool = False
-    """Its signature is wrong."""
+    """Sign it wrongly."""
 
     @model_validator(mode="after")
     def _comes_at_one_time(self) -> Self:
@@ -78,26 +78,26 @@ class SandboxReceipt(_Section):
 
 
 class Faults(_Section):
-    """How a call goes wrong, and what is reported of its message; by default it goes well, and nothing is."""
+    """How calls fail, and which receipts follow; by default they succeed, and no receipt follows."""
 
     fail: FailureKind | None = None
-    """Refuse the message in this way."""
+    """Refuse the message with this kind of failure."""
     retry_after: float = Field(default=0.0, ge=0, le=3600)
-    """With ``fail = "throttled"``, ``"unavailable"`` or ``"error"``: seconds for which to leave the gateway alone."""
+    """With ``fail = "throttled"``, ``"unavailable"`` or ``"error"``: seconds for which to make no calls."""
     opted_out: bool = False
-    """With ``fail = "destination"``: say that the number's holder wants no messages."""
+    """With ``fail = "destination"``: say that the person wants no messages."""
     connection: ConnectionFault | None = None
-    """Instead of ``fail``: what happens to the call on its way."""
+    """Instead of ``fail``: how the connection fails."""
     every: int | None = Field(default=None, ge=1, le=1_000_000)
-    """``fail`` or ``connection`` strikes each n-th call only, counted by each worker process for itself."""
+    """Apply ``fail`` or ``connection`` to every n-th call only; each worker process counts its own."""
     rate: float | None = Field(default=None, ge=0, le=1)
-    """Instead of ``every``: the probability with which it strikes a call."""
+    """Instead of ``every``: the probability of ``fail`` or ``connection`` for a call."""
     delay: float = Field(default=0.0, ge=0, le=60)
-    """Seconds until it answers; beyond ``timeout`` the message is caught, but the call fails as timed out."""
+    """Seconds until the answer; beyond ``timeout`` the message is caught, but the call times out."""
     report: DeliveryStatus | None = None
-    """Report this status once the call is answered: short for one member of ``reports``."""
+    """Send one receipt with this status after the call's answer: short for one member of ``reports``."""
     reports: tuple[SandboxReceipt, ...] = Field(default=(), max_length=20)
-    """Report all of these, each at its time."""
+    """Send all of these receipts, each at its time."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -117,12 +117,12 @@ class Faults(_Section):
 
     @property
     def all_reports(self) -> tuple[SandboxReceipt, ...]:
-        """What is reported, whichever of the two members says so."""
+        """The receipts that ``report`` or ``reports`` asks for."""
         return (SandboxReceipt(status=self.report),) if self.report else self.reports
 
 
 class FaultCase(Faults):
-    """Faults for some messages: where they apply, nothing of the gateway's own faults does."""
+    """Faults for some messages, in place of the gateway's own faults."""
 
     to: str = Field(pattern=r"^(\+[0-9]{1,15}(\*[0-9]{0,15})?|\*[0-9]{0,15})$", repr=False)
     """A number in E.164; one ``*`` stands for any digits: ``+92355555*``, ``*0001``."""
@@ -130,24 +130,26 @@ class FaultCase(Faults):
     """For messages by these channels; all by default."""
 
     def covers(self, message: Message) -> bool:
-        """Tell whether this case is about a message."""
+        """Tell whether this case applies to a message."""
         head, star, tail = self.to.partition("*")
-        room = len(message.to) >= len(head) + len(tail)
-        alike = room and message.to.startswith(head) and message.to.endswith(tail) if star else message.to == head
-        return alike and (self.channels is None or message.channel in self.channels)
+        is_long_enough = len(message.to) >= len(head) + len(tail)
+        fits = is_long_enough and message.to.startswith(head) and message.to.endswith(tail)
+        matches = fits if star else message.to == head
+        return matches and (self.channels is None or message.channel in self.channels)
 
 
 MAX_PENDING = 10_000
-"""Reports that may wait at the same time; what comes beyond is lost."""
+"""Receipts that may wait at the same time; any further one is dropped."""
 _IDLE_TIMEOUT = 1.0
-"""Seconds without a report after which the thread ends; the next report starts another."""
+"""Seconds without a receipt after which the thread ends; the next receipt starts another."""
 
 
 @dataclass(order=True, frozen=True, slots=True)
 class _PendingPost:
     due: float
-    """By the monotonic clock."""
-    place: int
+    """Seconds, by the monotonic clock."""
+    sequence: int
+    """Order among posts that are due at the same moment."""
     url: str = field(compare=False, repr=False)
     body: bytes = field(compare=False, repr=False)
     signature: MappingProxyType[str, str] = field(compare=False, repr=False)
@@ -155,23 +157,23 @@ class _PendingPost:
 
 
 class ReceiptPoster:
-    """Posts reports, the earliest first and one after the other. Used by many threads."""
+    """Posts receipts, the earliest first and one after the other. Thread-safe."""
 
     def __init__(self, timeout: float) -> None:
         """Prepare for posts of at most ``timeout`` seconds each; starts nothing."""
         self._http_client = GatewayClient(timeout)
         self._waiting: list[_PendingPost] = []
-        self._places = itertools.count()
+        self._sequence = itertools.count()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
     def post(self, url: str, body: bytes, signature: dict[str, str], *, due: float) -> threading.Event:
         """Post a body, signed by a header, when it is ``due`` by the monotonic clock.
 
-        The event that is returned is set once the post is answered, has failed, or is lost for want of room.
+        Returns an event, which is set once the post is answered, has failed, or is dropped because too many wait.
         """
         with self._changed:
-            posting = _PendingPost(due, next(self._places), url, body, MappingProxyType(signature))
+            posting = _PendingPost(due, next(self._sequence), url, body, MappingProxyType(signature))
             if len(self._waiting) >= MAX_PENDING:
                 posting.posted.set()
                 return posting.posted
@@ -188,7 +190,7 @@ class ReceiptPoster:
             posting.posted.set()
 
     def _next(self) -> _PendingPost | None:
-        """Return the report that is due next once it is, or ``None`` when there was nothing to do for a while."""
+        """Wait for the next post and return it when it is due; ``None`` after `_IDLE_TIMEOUT` seconds without one."""
         with self._changed:
             while True:
                 if not self._waiting and not self._changed.wait_for(lambda: self._waiting, _IDLE_TIMEOUT):
@@ -204,7 +206,7 @@ class ReceiptPoster:
         try:
             self._http_client.call(requests.Request("POST", posting.url, data=posting.body, headers=headers))
         except GatewayError:
-            return  # providers lose reports too
+            return  # providers lose receipts too
 
 
 _MILLION = 1_000_000
@@ -212,12 +214,12 @@ _MILLION = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class CallOutcome:
-    """What becomes of one call."""
+    """How one call ends."""
 
     caught: bool
     failure: GatewayError | None
     duration: float
-    """Seconds."""
+    """Seconds until the answer or the failure."""
 
 
 _CONNECTION_FAULTS = {
@@ -226,11 +228,11 @@ _CONNECTION_FAULTS = {
     ConnectionFault.TIMEOUT: (True, "timeout", True),
     ConnectionFault.BLACK_HOLE: (False, "timeout", True),
 }
-"""Whether the message is caught, the code of the failure, and whether it is ambiguous."""
+"""For each fault: whether the message is caught, the failure's code, and whether the failure is ambiguous."""
 
 
 class FaultScript:
-    """The faults of a gateway or of one of its cases, with the count of their calls. Used by many threads."""
+    """Applies the faults of a gateway, or of one of its cases, to calls, which it counts. Thread-safe."""
 
     def __init__(self, faults: Faults) -> None:
         self.faults = faults
@@ -238,7 +240,7 @@ class FaultScript:
         self._lock = threading.Lock()
 
     def outcome(self, timeout: float) -> CallOutcome:
-        """Decide the next call, which may take ``timeout`` seconds."""
+        """Return how the next call ends, within ``timeout`` seconds."""
         faults, duration = self.faults, min(self.faults.delay, timeout)
         connection = ConnectionFault.TIMEOUT if faults.delay > timeout else None
         if self._applies():
@@ -264,12 +266,12 @@ class FaultScript:
 
 
 def script_for(message: Message, cases: Iterable[tuple[FaultCase, FaultScript]], default: FaultScript) -> FaultScript:
-    """Return the script of the first case that is about a message, else the gateway's own."""
+    """Return the script of the first case that covers a message, else the gateway's own."""
     return next((script for case, script in cases if case.covers(message)), default)
 
 
 def parse_message(body: bytes) -> InboundMessage:
-    """Return the message of a body; what is missing, or no text, is empty."""
+    """Return the message in a JSON body; a member that is missing or not a string is empty."""
     members = _members(body)
     opt_out = _text(members, "opt_out")
     return InboundMessage(
@@ -294,26 +296,26 @@ def _text(members: dict[str, Any], name: str) -> str:
 
 
 SIGNATURE = "x-sandbox-signature"
-"""Header of a report: hexadecimal HMAC-SHA256 of the address and the body, a line feed between them."""
+"""Header of a receipt or message: hexadecimal HMAC-SHA256 of URL, line feed and body."""
 _WRONG_SIGNATURE = "0" * 64
 
 
 class SandboxSettings(GatewaySettings, Faults):
-    """How it misbehaves; by default not at all."""
+    """Faults that the sandbox simulates; by default none."""
 
     receipt_secret: SecretStr | None = None
-    """Signs reports and inbound messages; needed for them."""
+    """Key that signs receipts and inbound messages; both need it."""
     cases: tuple[FaultCase, ...] = Field(default=(), max_length=100)
-    """Faults for some numbers; the first case that covers a message decides, alone."""
+    """Faults for some numbers; the first case that covers a message replaces the gateway's own faults."""
 
     @property
     def sets_sender(self) -> bool:
-        """Whether it shows the sender of a message: it does."""
+        """Whether the gateway shows a message's own sender: always."""
         return True
 
     @property
     def takes_messages(self) -> bool:
-        """Whether an inbound message could be signed."""
+        """Whether there is a secret, by which inbound messages are authenticated."""
         return self.receipt_secret is not None
 
     @model_validator(mode="after")
@@ -326,7 +328,7 @@ class SandboxSettings(GatewaySettings, Faults):
 
 
 class SandboxGateway:
-    """Keeps messages for ``GET /v1/sandbox/messages``; can be told to fail, to be slow, or to report."""
+    """Keeps messages for ``GET /v1/sandbox/messages``; fails, delays and posts receipts as its settings say."""
 
     kind: ClassVar[str] = "sandbox"
     channels = frozenset({"sms", "voice", "whatsapp"})
@@ -342,7 +344,7 @@ class SandboxGateway:
         self._cases = [(case, FaultScript(case)) for case in settings.cases]
 
     def send(self, message: Message) -> Accepted:
-        """Catch the message and answer after the delay; or raise `GatewayError` as told."""
+        """Catch the message and return after the delay, or raise the `GatewayError` that the faults ask for."""
         script, began = script_for(message, self._cases, self._default), time.monotonic()
         outcome = script.outcome(self._timeout)
         if outcome.caught:
@@ -355,13 +357,13 @@ class SandboxGateway:
         return Accepted(f"sandbox-{message.dispatch_id}")
 
     def parse_receipt(self, request: ReceiptRequest) -> Receipt:
-        """Return its own report; raise `ReceiptForgedError` for anybody else's."""
+        """Return a receipt that this sandbox signed; raise `ReceiptForgedError` for any other."""
         if not self._is_signed(request):
             raise ReceiptForgedError
         return _parse_receipt(request.body)
 
     def parse_inbound(self, request: ProviderRequest) -> InboundMessage:
-        """Return a message that was signed as its reports are; raise `InboundForgedError` for any other."""
+        """Return a message that is signed with ``receipt_secret``; raise `InboundForgedError` for any other."""
         if not self._is_signed(request):
             raise InboundForgedError
         return parse_message(request.body)
@@ -378,7 +380,7 @@ class SandboxGateway:
         return True
 
     def _report(self, message: Message, reports: tuple[SandboxReceipt, ...], began: float, answered: float) -> None:
-        """Have all reports posted: return when those that overtake the answer are, or the call's time is over."""
+        """Schedule all receipts; wait for those that come before the answer, until the call times out at most."""
         if message.receipt_url is None:
             return
         overtaking = [self._post(message.receipt_url, report, began) for report in reports if report.before_response]

@@ -1,4 +1,4 @@
-"""The gateway of Twilio: SMS, WhatsApp, voice."""
+"""Gateway ``twilio``: SMS, WhatsApp and voice."""
 
 import html
 import json
@@ -32,15 +32,15 @@ from otp_service.gateways.base import (
 from otp_service.gateways.http_client import GatewayClient, HttpResponse, failure_of_status, reference_of
 from otp_service.gateways.settings import GatewaySettings
 
-# After "TwiML Voice: <Say>" and "Text-to-Speech" (https://www.twilio.com/docs/voice/twiml/say and below). A language
-# without a voice of its own that is named beside it is spoken by the account's default voice, which knows few, so each
-# has a voice of Amazon Polly here.
+# Source: "TwiML Voice: <Say>" and "Text-to-Speech" (https://www.twilio.com/docs/voice/twiml/say and below). Without a
+# named voice Twilio uses the account's default voice, which speaks few languages; so each locale names a voice of
+# Amazon Polly here.
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class Voice(BaseModel):
-    """Who speaks a language."""
+    """The voice that reads messages in one language."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -87,21 +87,21 @@ VOICES = _voices(
     ("ur-latn", "hi-IN", "Aditi"),  # Roman Urdu: Hindi sounds the same, and this voice reads Latin letters too
     ("zh", "zh-CN", "Zhiyu"),
 )
-"""By locale in lower case."""
+"""Voices by locale in lower case."""
 DEFAULT_VOICE = VOICES["en"]
-"""For languages without a voice, Urdu in its own script among them. Digits at least are understood by many."""
+"""For languages without a voice, such as Urdu in its own script: many people understand at least the digits."""
 
 
 def voice_for(locale: str, own: Mapping[str, Voice]) -> Voice:
-    """Return who speaks a message of a locale: the longest part of it that has a voice, ``own`` ones first."""
+    """Return the voice for a locale: that of its longest prefix with one (RFC 4647, 3.4); ``own`` voices win."""
     subtags = locale.lower().replace("_", "-").split("-")
-    parts = ["-".join(subtags[:length]) for length in range(len(subtags), 0, -1)]
-    known = {**VOICES, **{part.lower(): voice for part, voice in own.items()}}
-    return next((known[part] for part in parts if part in known), DEFAULT_VOICE)
+    prefixes = ["-".join(subtags[:length]) for length in range(len(subtags), 0, -1)]
+    voices = {**VOICES, **{tag.lower(): voice for tag, voice in own.items()}}
+    return next((voices[prefix] for prefix in prefixes if prefix in voices), DEFAULT_VOICE)
 
 
 def twiml(text: str, voice: Voice) -> str:
-    """Return the document of a call that says a text, whatever characters it has, and ends."""
+    """Return TwiML that reads a text out and hangs up; a character that XML forbids becomes a space."""
     said = html.escape(_NOT_XML.sub(" ", text))
     say = f'<Say language="{voice.language}" voice="{voice.voice}">{said}</Say>'
     return f'<?xml version="1.0" encoding="UTF-8"?><Response>{say}</Response>'
@@ -110,46 +110,46 @@ def twiml(text: str, voice: Voice) -> str:
 _NUMBER = r"^\+[1-9][0-9]{6,14}$"
 _CONTENT = r"^HX[0-9a-fA-F]{32}$"
 _VARIABLES = frozenset({"brand", "code", "minutes"})
-_OF_PAYMENTS = frozenset({"amount", "payee", "account"})
-"""Of our own templates, by name: those of every message, and those of payments."""
+_PAYMENT_VARIABLES = frozenset({"amount", "payee", "account"})
+"""Variables of a message that a WhatsApp template may show: of every message, and further ones of payments."""
 
 
 class TwilioSettings(GatewaySettings):
-    """An account, and who its messages come from: a channel is carried when it has a sender."""
+    """A Twilio account and its senders. The gateway carries each channel that has a sender."""
 
     account_sid: str = Field(pattern=r"^AC[0-9a-fA-F]{32}$")
     auth_token: SecretStr = Field(min_length=1)
-    """Authenticates us there and, as the key of signatures, receipts here."""
+    """Authenticates our requests, and is the key of the signatures on Twilio's requests to us."""
     from_: str | None = Field(default=None, alias="from", min_length=1)
-    """Number or name that SMS come from; either this or ``messaging_service_sid``."""
+    """Number or name that sends SMS; either this or ``messaging_service_sid``."""
     messaging_service_sid: str | None = Field(default=None, pattern=r"^MG[0-9a-fA-F]{32}$")
     voice_from: str | None = Field(default=None, pattern=_NUMBER)
-    """Number that calls come from."""
+    """Number that makes calls."""
     voices: dict[str, Voice] = Field(default_factory=dict)
-    """By locale, laid over the table of `otp_service.gateways.twilio`."""
+    """Voices by locale, in addition to those that come with the gateway, or in their place."""
     whatsapp_from: str | None = Field(default=None, pattern=_NUMBER)
     """Number of the WhatsApp sender."""
     whatsapp_content_sid: str | None = Field(default=None, pattern=_CONTENT)
-    """Approved template; without it the text is sent, which WhatsApp takes only within 24 hours of a user's own."""
+    """Approved template. Without it we send text, which WhatsApp accepts for 24 hours after the user's last message."""
     whatsapp_content_variables: dict[str, str] = Field(default={"1": "code"}, min_length=1)
-    """Names of our variables by the template's."""
+    """Our variable for each variable of the template: ``code``, ``brand``, ``minutes``."""
     whatsapp_payment_content_sid: str | None = Field(default=None, pattern=_CONTENT)
-    """Approved template for payments, which has to show amount and payee."""
+    """Approved template for payments, which must show amount and payee."""
     whatsapp_payment_content_variables: dict[str, str] = Field(
         default={"1": "code", "2": "amount", "3": "payee"}, min_length=1
     )
     redact: bool = True
-    """Have Twilio forget texts and numbers; needs Message Redaction to be enabled for the account."""
+    """Ask Twilio not to keep texts and numbers; needs Message Redaction to be enabled for the account."""
     base_url: str = Field(default="https://api.twilio.com", pattern=r"^https?://[^/@?#\\\s]+[^?#\\\s]*$")
 
     @property
     def sets_sender(self) -> bool:
-        """Whether it is not a messaging service that chooses."""
+        """Whether messages go out under their own sender: not if a messaging service chooses it."""
         return self.messaging_service_sid is None
 
     @property
     def channels(self) -> frozenset[str]:
-        """Those that have a sender."""
+        """The channels that have a sender."""
         senders = {
             "sms": self.from_ or self.messaging_service_sid,
             "voice": self.voice_from,
@@ -167,10 +167,10 @@ class TwilioSettings(GatewaySettings):
 
     @model_validator(mode="after")
     def _templates_can_be_filled(self) -> Self:
-        # Otherwise no message that is sent with them has a code, or each is refused.
+        # A message needs its code, and one that lacks a variable of its template is refused when it is sent.
         for member, needed, known in (
             ("whatsapp_content_variables", ("code",), _VARIABLES),
-            ("whatsapp_payment_content_variables", ("code", "amount", "payee"), _VARIABLES | _OF_PAYMENTS),
+            ("whatsapp_payment_content_variables", ("code", "amount", "payee"), _VARIABLES | _PAYMENT_VARIABLES),
         ):
             names = set(getattr(self, member).values())
             if not names.issuperset(needed):
@@ -180,8 +180,8 @@ class TwilioSettings(GatewaySettings):
         return self
 
 
-# After "Error and warning dictionary" (https://www.twilio.com/docs/api/errors), "Message resource" and "Call resource".
-# A code that is not here is judged by the HTTP status when a request is refused, and means nothing more in a receipt.
+# Source: "Error and warning dictionary" (https://www.twilio.com/docs/api/errors), "Message resource", "Call resource".
+# For a code that is not here, the HTTP status decides when a request is refused; a receipt gets no kind of failure.
 
 FAILURES = {
     10004: FailureKind.THROTTLED,  # calls: as many at the same time as the account may make
@@ -245,9 +245,9 @@ FAILURES = {
     63038: FailureKind.THROTTLED,  # account exceeded the daily limit of messages
 }
 MESSAGE_SPECIFIC = frozenset({21215, 21219, 21408, 21608, 21612, 30003, 30004, 30007})
-"""Those after which it goes on that the number or the text brings about, while Twilio and our account are well."""
+"""Failures that the number or the text causes while Twilio and our account are well. Delivery goes on after them."""
 SENDER_SPECIFIC = frozenset({"21210", "21212", "21606", "30024", "30032", "30033", "30034", "30035", "63007"})
-"""Those that are about the sender: where the message has one of its own, they are about the message."""
+"""Codes about the sender, which concern this message only when it names its own sender."""
 OPTED_OUT = 21610
 STATUSES = {
     **dict.fromkeys(("accepted", "scheduled", "queued", "sending", "sent"), DeliveryStatus.SENT),
@@ -255,34 +255,35 @@ STATUSES = {
     "undelivered": DeliveryStatus.UNDELIVERED,
     **dict.fromkeys(("failed", "canceled"), DeliveryStatus.FAILED),
 }
-"""Of messages."""
+"""Delivery status by Twilio's ``MessageStatus``."""
 CALL_STATUSES = {
     **dict.fromkeys(("queued", "initiated", "ringing", "in-progress"), DeliveryStatus.SENT),
     "completed": DeliveryStatus.DELIVERED,  # answered, and over: by a person or a machine
     **dict.fromkeys(("busy", "no-answer"), DeliveryStatus.UNDELIVERED),
     **dict.fromkeys(("failed", "canceled"), DeliveryStatus.FAILED),
 }
+"""Delivery status by Twilio's ``CallStatus``."""
 _RECEIPT_FAILURES = {str(code): kind for code, kind in FAILURES.items()}
 _EXPIRED = "30036"
 _CODES = range(10_000, 100_000)
 
 
 def failure_of(answer: HttpResponse) -> GatewayError:
-    """Return what an answer that is no success means, by Twilio's own code where there is one."""
-    code, rest = _code(answer.text), answer.retry_after
+    """Return the error that a refusal means: by Twilio's error code if it is known, else by the HTTP status."""
+    code, retry_after = _code(answer.text), answer.retry_after
     if code in FAILURES:
         return GatewayError(
             FAILURES[code],
             str(code),
-            retry_after=rest,
+            retry_after=retry_after,
             message_specific=code in MESSAGE_SPECIFIC,
             opted_out=code == OPTED_OUT,
         )
-    return failure_of_status(answer.status, str(code) if code else None, retry_after=rest)
+    return failure_of_status(answer.status, str(code) if code else None, retry_after=retry_after)
 
 
 def receipt_of_message(form: Mapping[str, str]) -> Receipt:
-    """Return what a callback says of a message; its reason is an error code in our words first: ``channel 63003``."""
+    """Return the receipt in a message's status callback. Its reason is kind and error code: ``channel 63003``."""
     raw, code = form.get("MessageStatus", ""), form.get("ErrorCode", "")
     kind = _RECEIPT_FAILURES.get(code)
     status = DeliveryStatus.EXPIRED if code == _EXPIRED else STATUSES.get(raw, DeliveryStatus.UNKNOWN)
@@ -290,12 +291,12 @@ def receipt_of_message(form: Mapping[str, str]) -> Receipt:
 
 
 def receipt_of_call(raw: str) -> Receipt:
-    """Return what a callback says of a call."""
+    """Return the receipt for the ``CallStatus`` of a status callback."""
     return Receipt(CALL_STATUSES.get(raw, DeliveryStatus.UNKNOWN), raw)
 
 
 def _code(text: str) -> int:
-    """Return Twilio's own code if it has five digits, else 0: what is longer may be a number, or a code of ours."""
+    """Return Twilio's error code if it has five digits, else 0: a longer one may be a phone number or our code."""
     try:
         code = json.loads(text)["code"]
     except (ValueError, LookupError, TypeError, RecursionError):
@@ -303,65 +304,71 @@ def _code(text: str) -> int:
     return code if isinstance(code, int) and code in _CODES else 0
 
 
-# After "Twilio's request to your incoming message Webhook URL", "TwiML for Programmable Messaging" and "Customize
-# users' opt-in and opt-out experience with Advanced Opt-Out" (https://www.twilio.com/docs/messaging). With the latter
-# Twilio tells what it made of a keyword (``OptOutType``), and has answered it.
+# Source: "Twilio's request to your incoming message Webhook URL", "TwiML for Programmable Messaging" and "Customize
+# users' opt-in and opt-out experience with Advanced Opt-Out" (https://www.twilio.com/docs/messaging). With Advanced
+# Opt-Out Twilio answers a keyword itself, and tells us its meaning in ``OptOutType``.
 
 OPT_OUT_TYPES = {"STOP": Meaning.STOP, "START": Meaning.START, "HELP": Meaning.HELP}
 _WHATSAPP = "whatsapp:"
 
 
-def parse_message(members: Mapping[str, str]) -> InboundMessage:
-    """Return the message that the members of a request are about."""
-    sender = members.get("From", "")
+def parse_message(parameters: Mapping[str, str]) -> InboundMessage:
+    """Return the message in the parameters of Twilio's request."""
+    sender = parameters.get("From", "")
     return InboundMessage(
-        reference=members.get("MessageSid", ""),
+        reference=parameters.get("MessageSid", ""),
         sender=sender.removeprefix(_WHATSAPP),
-        text=members.get("Body", ""),
+        text=parameters.get("Body", ""),
         channel="whatsapp" if sender.startswith(_WHATSAPP) else "sms",
-        opt_out=OPT_OUT_TYPES.get(members.get("OptOutType", "")),
+        opt_out=OPT_OUT_TYPES.get(parameters.get("OptOutType", "")),
     )
 
 
 def inbound_response_of(reply: str | None) -> InboundResponse:
-    """Return the document that has Twilio send a reply, or nothing."""
+    """Return the TwiML that makes Twilio send a reply, or nothing."""
     message = f"<Message>{html.escape(reply)}</Message>" if reply else ""
     document = f'<?xml version="1.0" encoding="UTF-8"?><Response>{message}</Response>'
     return InboundResponse(document, "text/xml")
 
 
 def sms_parameters(message: Message, settings: TwilioSettings) -> dict[str, str | None]:
-    """Return who writes to whom, and the text."""
+    """Return sender, recipient and text of an SMS as parameters of the SDK."""
     sender = {"from_": message.sender or settings.from_, "messaging_service_sid": settings.messaging_service_sid}
     return {"to": message.to, "body": message.text, **sender}
 
 
 def whatsapp_parameters(message: Message, settings: TwilioSettings) -> dict[str, str | None]:
-    """Return who writes to whom, and a template filled in: never a payment as a mere login. Raises `GatewayError`."""
-    paying = "amount" in message.variables
-    template = settings.whatsapp_payment_content_sid if paying else settings.whatsapp_content_sid
-    names = settings.whatsapp_payment_content_variables if paying else settings.whatsapp_content_variables
-    ends: dict[str, str | None] = {"to": f"whatsapp:{message.to}", "from_": f"whatsapp:{settings.whatsapp_from}"}
+    """Return sender, recipient and filled template of a WhatsApp message as parameters of the SDK.
+
+    A payment never uses the template of logins, which does not show the amount. Raises `GatewayError` when the message
+    lacks a variable of the template.
+    """
+    is_payment = "amount" in message.variables
+    template = settings.whatsapp_payment_content_sid if is_payment else settings.whatsapp_content_sid
+    names = settings.whatsapp_payment_content_variables if is_payment else settings.whatsapp_content_variables
+    parties: dict[str, str | None] = {"to": f"whatsapp:{message.to}", "from_": f"whatsapp:{settings.whatsapp_from}"}
     if template is None:
-        return {"body": message.text, **ends}
+        return {"body": message.text, **parties}
     if not message.variables.keys() >= set(names.values()):
         raise GatewayError(FailureKind.REJECTED, "template variables")
     filled = {position: message.variables[name] for position, name in names.items()}
-    return {"content_sid": template, "content_variables": json.dumps(filled), **ends}
+    return {"content_sid": template, "content_variables": json.dumps(filled), **parties}
 
 
-# After "Message resource", "Call resource", "TwiML Voice: <Say>" and "Webhooks security" of its documentation
-# (https://www.twilio.com/docs). The tables of codes, statuses and voices are in files beside this one.
+# Source: "Message resource", "Call resource", "TwiML Voice: <Say>" and "Webhooks security"
+# (https://www.twilio.com/docs).
 
-_NO_ENVIRONMENT = {"TWILIO_REGION": ""}  # the process' own may name a region, which would rewrite the base URL
+_NO_ENVIRONMENT = {"TWILIO_REGION": ""}  # a region in the environment of the process would change the base URL
 _UNREADABLE = (AttributeError, LookupError, TypeError, ValueError, RecursionError, TwilioException)
 """What the SDK raises at an answer that it cannot read."""
 _MAX_VALIDITY = 36_000
+"""Seconds that Twilio may hold a message at most; the highest ``validity_period``."""
 _MAX_RINGING = 60
+"""Seconds that a call rings at most."""
 
 
 class TwilioGateway:
-    """Sends messages and makes calls, takes Twilio's reports on them, and what people write back."""
+    """Sends messages and makes calls through Twilio; reads its receipts and the messages from people."""
 
     kind: ClassVar[str] = "twilio"
     channels = frozenset({"sms", "voice", "whatsapp"})
@@ -379,27 +386,27 @@ class TwilioGateway:
         self._client.api.base_url = settings.base_url.rstrip("/")
 
     def send(self, message: Message) -> Accepted:
-        """Create a message or a call, in one request; raise `GatewayError`."""
+        """Create a message or a call by one request; raise `GatewayError` if Twilio does not accept it."""
         outcome = self._create(message)
         if isinstance(outcome, GatewayError):
-            raise outcome  # outside of the handlers: what the SDK raises may hold what Twilio answered
+            raise outcome  # outside the handlers: an error of the SDK, which may hold the answer, is not chained to it
         return Accepted(outcome)
 
     def parse_receipt(self, request: ReceiptRequest) -> Receipt:
-        """Return what a status callback says; raise `ReceiptForgedError` unless Twilio signed it."""
+        """Return the receipt in a status callback; raise `ReceiptForgedError` unless Twilio signed it."""
         if not self._is_signed(request):
             raise ReceiptForgedError
-        call = request.form.get("CallStatus")
-        return receipt_of_message(request.form) if call is None else receipt_of_call(call)
+        call_status = request.form.get("CallStatus")
+        return receipt_of_message(request.form) if call_status is None else receipt_of_call(call_status)
 
     def parse_inbound(self, request: ProviderRequest) -> InboundMessage:
-        """Return a message from somebody; raise `InboundForgedError` unless Twilio signed it."""
+        """Return a message from a person; raise `InboundForgedError` unless Twilio signed it."""
         if not self._is_signed(request):
             raise InboundForgedError
         return parse_message(request.form or request.query)
 
     def inbound_response(self, reply: str | None) -> InboundResponse:
-        """Return what has Twilio send a reply, or nothing."""
+        """Return the HTTP response that makes Twilio send a reply, or nothing."""
         return inbound_response_of(reply)
 
     def _is_signed(self, request: ProviderRequest) -> bool:
@@ -417,7 +424,7 @@ class TwilioGateway:
         return reference_of(created.sid, message)
 
     def _message(self, message: Message) -> Any:  # noqa: ANN401 - the SDK's
-        """Create a message that Twilio forgets, and drops once the code is worthless."""
+        """Create a message, which Twilio drops when the code expires, and does not keep if ``redact`` is set."""
         parts = (whatsapp_parameters if message.channel == "whatsapp" else sms_parameters)(message, self._settings)
         return self._client.messages.create(
             validity_period=max(1, min(message.expires_in, _MAX_VALIDITY)),
@@ -428,20 +435,20 @@ class TwilioGateway:
         )
 
     def _call(self, message: Message) -> Any:  # noqa: ANN401 - the SDK's
-        """Make a call that says the text; it rings no longer than the code lives, and is not recorded."""
-        report = {"status_callback": message.receipt_url, "status_callback_event": ["completed"]}
+        """Make a call that reads the text out; it rings no longer than the code lives, and is not recorded."""
+        reporting = {"status_callback": message.receipt_url, "status_callback_event": ["completed"]}
         return self._client.calls.create(
             to=message.to,
             from_=self._settings.voice_from,
             twiml=twiml(message.text, voice_for(message.locale, self._settings.voices)),
             timeout=max(1, min(message.expires_in, _MAX_RINGING)),
             record=False,
-            **report if message.receipt_url else {},
+            **reporting if message.receipt_url else {},
         )
 
 
 class _Transport:
-    """Makes the SDK's calls in our way. Its own client logs them, and sets no bound to their time or size."""
+    """Makes the SDK's HTTP requests. The SDK's own client logs them, and limits neither their time nor their size."""
 
     is_async = False
 
@@ -449,8 +456,8 @@ class _Transport:
         self._http_client = GatewayClient(timeout)
 
     def request(self, method: str, uri: str, *_: Any, **parts: Any) -> Response:  # noqa: ANN401 - the SDK's
-        asked = {name: parts.get(name) for name in ("params", "data", "headers", "auth")}
-        answer = self._http_client.call(requests.Request(method, uri, **asked))
+        sent = {name: parts.get(name) for name in ("params", "data", "headers", "auth")}
+        answer = self._http_client.call(requests.Request(method, uri, **sent))
         if not 200 <= answer.status < 300:  # noqa: PLR2004 - the statuses of success
-            raise failure_of(answer)  # before the SDK makes an error of it, whose words repeat the number
+            raise failure_of(answer)  # not the SDK's error, whose words repeat the number
         return Response(answer.status, answer.text, answer.headers)

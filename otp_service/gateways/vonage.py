@@ -1,4 +1,4 @@
-"""The gateway of Vonage."""
+"""Gateway ``vonage``: SMS."""
 
 import base64
 import hashlib
@@ -34,33 +34,33 @@ SignatureMethod = Literal["md5hash", "md5", "sha1", "sha256", "sha512"]
 
 
 class VonageSettings(GatewaySettings):
-    """An account, who its messages come from, and how its receipts prove that they are Vonage's."""
+    """A Vonage account, its sender, and how its receipts are authenticated."""
 
     api_key: str = Field(min_length=1)
     api_secret: SecretStr = Field(min_length=1)
     from_: str = Field(alias="from", min_length=1, max_length=15)
     """Number (without plus) or name of the sender."""
     signature_secret: SecretStr | None = Field(default=None, min_length=1)
-    """Of the account, where Vonage signs what it sends us; either this or ``receipt_secret``, or no receipts."""
+    """The account's signature secret, if Vonage signs its requests to us. Receipts need this or ``receipt_secret``."""
     signature_method: SignatureMethod = "sha256"
-    """As the account is configured: ``md5hash`` is a hash, the others are HMAC."""
+    """The account's signature method: ``md5hash`` is a plain hash, the others are HMAC."""
     receipt_secret: SecretStr | None = Field(default=None, min_length=16)
-    """Of our own making: with it our addresses have a token, where Vonage does not sign."""
+    """A secret of your own, if Vonage does not sign: key of the token in the URLs that we give to Vonage."""
     base_url: str = Field(default="https://rest.nexmo.com", pattern=r"^https?://[^/@?#\\\s]+[^?#\\\s]*$")
 
     @property
     def sets_sender(self) -> bool:
-        """Whether a message can name its sender: each can."""
+        """Whether messages go out under their own sender: always."""
         return True
 
     @property
     def takes_receipts(self) -> bool:
-        """Whether a receipt could prove that it is Vonage's."""
+        """Whether there is a secret, by which receipts are authenticated."""
         return self.signature_secret is not None or self.receipt_secret is not None
 
     @property
     def takes_messages(self) -> bool:
-        """Whether an inbound message could prove that it is Vonage's: in the same ways."""
+        """Whether there is a secret, by which messages from people are authenticated."""
         return self.takes_receipts
 
     @model_validator(mode="after")
@@ -70,39 +70,39 @@ class VonageSettings(GatewaySettings):
         return self
 
 
-# After "Delivery receipts", "Inbound SMS" and "Signing messages" of its documentation. A request comes as a query
-# (GET), a form or JSON (POST), as the account is configured. One that is signed has ``sig``, ``timestamp`` and
-# ``nonce``; the signature covers all members, but not the address. One that is not signed has a token of ours in its
-# address, which covers what the address was made for, but none of the members.
+# Source: "Delivery receipts", "Inbound SMS" and "Signing messages" of Vonage's documentation. As the account is
+# configured, a request's parameters come in the query (GET), as a form or as JSON (POST). A signed request has ``sig``,
+# ``timestamp`` and ``nonce``; the signature covers all parameters, but not the URL. An unsigned request has our token
+# in its URL, which covers the subject of the URL, but none of the parameters.
 
 TOLERANCE = 300
-"""Seconds that a signed request may be off our clock."""
+"""Seconds by which the timestamp of a signed request may differ from our clock."""
 TOKEN_BYTES = 9
-"""72 bits, which nobody guesses over a network, in 12 characters: the whole address may have a hundred."""
+"""72 bits are too many to guess over a network, and fit into 12 of the 100 characters that a URL may have."""
 
 
 def token_of(subject: str, secret: SecretStr) -> str:
-    """Return what an address ends with: ``subject`` is a dispatch, or what else the address is for."""
+    """Return the token for a URL, in base64url; ``subject`` is a dispatch's id or `INBOUND_SUBJECT`."""
     digest = hmac.digest(secret.get_secret_value().encode(), subject.encode(), "sha256")
     return base64.urlsafe_b64encode(digest[:TOKEN_BYTES]).decode()
 
 
 def members_of(request: ProviderRequest) -> Mapping[str, str]:
-    """Return the members of a request, proven or not."""
+    """Return the parameters of a request, authenticated or not."""
     if request.form:
         return request.form
     return _document(request.body) if request.body else request.query
 
 
 def is_proven(request: ProviderRequest, members: Mapping[str, str], settings: VonageSettings, subject: str) -> bool:
-    """Tell whether one of the two proofs holds; a signature says nothing of the ``subject``."""
+    """Tell whether Vonage's signature or our token is right; a signature does not cover the ``subject``."""
     if settings.signature_secret is not None:
         return _is_signed(members, settings.signature_secret, settings.signature_method) and _is_recent(members)
     return settings.receipt_secret is not None and _has_token(request, subject, settings.receipt_secret)
 
 
 def signature(members: Mapping[str, str], secret: str, method: SignatureMethod) -> str:
-    """Return the signature of members, in hexadecimal digits of lower case."""
+    """Return the signature of a request's parameters, in lower-case hexadecimal digits."""
     signed = "".join(
         f"&{name}={value.replace('&', '_').replace('=', '_')}"
         for name, value in sorted(members.items())
@@ -124,7 +124,7 @@ def _document(body: bytes) -> dict[str, str]:
 
 
 def _is_signed(members: Mapping[str, str], secret: SecretStr, method: SignatureMethod) -> bool:
-    if any("&" in name or "=" in name for name in members):  # they would hide members, under the same signature
+    if any("&" in name or "=" in name for name in members):  # could hide further parameters under one signature
         return False
     expected = signature(members, secret.get_secret_value(), method)
     return hmac.compare_digest(_octets(members.get("sig", "").lower()), _octets(expected))
@@ -141,11 +141,11 @@ def _has_token(request: ProviderRequest, subject: str, secret: SecretStr) -> boo
 
 
 def _octets(text: str) -> bytes:
-    return text.encode(errors="surrogatepass")  # JSON may name half a character
+    return text.encode(errors="surrogatepass")  # JSON may hold a lone surrogate
 
 
-# After "Delivery receipts" and "Messaging Opted-out Numbers" of its documentation. The signature of a receipt does not
-# cover its address, so that the dispatch is held against ``client-ref``, which we gave.
+# Source: "Delivery receipts" and "Messaging Opted-out Numbers" of Vonage's documentation. The signature of a receipt
+# does not cover its URL, so the dispatch in the URL has to equal the signed ``client-ref``, which we gave.
 
 STATUSES = {
     **dict.fromkeys(("accepted", "buffered"), DeliveryStatus.SENT),
@@ -172,20 +172,21 @@ RECEIPT_FAILURES = {
     "15": FailureKind.CHANNEL,  # the subscriber's prepaid balance is too low
     "99": FailureKind.UNAVAILABLE,  # error in the route
 }
+"""Kind of failure by Vonage's ``err-code``."""
 OPTED_OUT = "9"
 
 
 def authentic_members(request: ReceiptRequest, settings: VonageSettings) -> Mapping[str, str]:
-    """Return the members of a receipt; raise `ReceiptForgedError` unless it is proven to be about its dispatch."""
+    """Return the parameters of a receipt; raise `ReceiptForgedError` unless it is Vonage's, and of its dispatch."""
     members = members_of(request)
-    named = settings.signature_secret is None or members.get("client-ref") == request.dispatch_id
-    if not (is_proven(request, members, settings, request.dispatch_id) and named):
+    is_of_dispatch = settings.signature_secret is None or members.get("client-ref") == request.dispatch_id
+    if not (is_proven(request, members, settings, request.dispatch_id) and is_of_dispatch):
         raise ReceiptForgedError
     return members
 
 
 def receipt_of(members: Mapping[str, str]) -> Receipt:
-    """Return what a receipt says; its reason is an error code in our words first: ``destination 3``."""
+    """Return the receipt in the parameters. Its reason is kind and error code: ``destination 3``."""
     raw, code = members.get("status", ""), members.get("err-code", "")
     status, kind = STATUSES.get(raw, DeliveryStatus.UNKNOWN), RECEIPT_FAILURES.get(code)
     if code == "0":
@@ -193,17 +194,17 @@ def receipt_of(members: Mapping[str, str]) -> Receipt:
     return Receipt(status, raw, f"{kind} {code}" if kind else code or None, kind, opted_out=code == OPTED_OUT)
 
 
-# After "Inbound SMS" of its documentation. Its ``keyword``, the first word of a message, is not read: only a whole
-# message counts.
+# Source: "Inbound SMS" of Vonage's documentation. Its ``keyword``, the first word of a message, is not read: only a
+# whole message means something.
 
 INBOUND_SUBJECT = "inbound"
-"""What a token in the inbound address is made for."""
+"""Subject of the token in the URL for inbound messages."""
 _PART = "true"
-"""What ``concat`` says of a part of a longer message."""
+"""Value of ``concat`` for a part of a longer message."""
 
 
 def authentic_message(request: ProviderRequest, settings: VonageSettings) -> InboundMessage:
-    """Return the message of a request; raise `InboundForgedError` unless one of the two proofs holds."""
+    """Return the message of a request; raise `InboundForgedError` unless it is Vonage's."""
     members = members_of(request)
     if not is_proven(request, members, settings, INBOUND_SUBJECT):
         raise InboundForgedError
@@ -219,8 +220,8 @@ def _message(members: Mapping[str, str]) -> InboundMessage:
     )
 
 
-# After "SMS API" (https://developer.vonage.com/en/api/sms), "Troubleshooting SMS", "Delivery receipts" and "Signing
-# messages" of its documentation.
+# Source: "SMS API" (https://developer.vonage.com/en/api/sms), "Troubleshooting SMS", "Delivery receipts" and "Signing
+# messages" of Vonage's documentation.
 
 _ACCEPTED_STATUS = "0"
 FAILURES = {
@@ -244,17 +245,18 @@ FAILURES = {
     "32": FailureKind.ACCOUNT,  # signature and secret in one request
     "33": FailureKind.DESTINATION,  # number de-activated
 }
+"""Kind of failure by the ``status`` of a message in the answer."""
 NUMBER_SPECIFIC, SENDER_SPECIFIC = "29", "15"
-"""Those of *account* that are about the message: always, and where it has a sender of its own."""
+"""Statuses of *account* that concern this message only: the first always, the second if it names its own sender."""
 _CODE = re.compile("[0-9]{1,3}")
 MIN_TTL, MAX_TTL = 20_000, 604_800_000
-"""Milliseconds."""
+"""Bounds of ``ttl``, in milliseconds."""
 MAX_ADDRESS = 100
-"""Characters of an address for receipts."""
+"""Characters that the URL for receipts may have."""
 
 
 class VonageGateway:
-    """Sends SMS, and takes Vonage's delivery receipts, and what people write back."""
+    """Sends SMS through Vonage; reads its receipts and the messages from people."""
 
     kind: ClassVar[str] = "vonage"
     channels = frozenset({"sms"})
@@ -266,7 +268,7 @@ class VonageGateway:
         self._http_client = GatewayClient(settings.timeout)
 
     def send(self, message: Message) -> Accepted:
-        """Post the message; raise `GatewayError`, which is ambiguous when a part of a longer text was taken."""
+        """Post the message; raise `GatewayError`, which is ambiguous if Vonage accepted some parts of a long text."""
         settings = self._settings
         answer = self._http_client.call(
             requests.Request(
@@ -279,19 +281,19 @@ class VonageGateway:
         return Accepted(reference_of(_reference(answer, message), message))
 
     def sign_receipt_url(self, url: str, dispatch_id: str) -> str:
-        """Return the address with a token, unless receipts are signed."""
+        """Return the URL with a token if ``receipt_secret`` is set."""
         return self._sign_url(url, dispatch_id)
 
     def parse_receipt(self, request: ReceiptRequest) -> Receipt:
-        """Return what a delivery receipt says; raise `ReceiptForgedError` unless it is proven to be Vonage's."""
+        """Return the receipt; raise `ReceiptForgedError` unless it is Vonage's."""
         return receipt_of(authentic_members(request, self._settings))
 
     def sign_inbound_url(self, url: str) -> str:
-        """Return the address with a token, unless messages are signed."""
+        """Return the URL with a token if ``receipt_secret`` is set."""
         return self._sign_url(url, INBOUND_SUBJECT)
 
     def parse_inbound(self, request: ProviderRequest) -> InboundMessage:
-        """Return a message from somebody; raise `InboundForgedError` unless it is proven to be Vonage's."""
+        """Return a message from a person; raise `InboundForgedError` unless it is Vonage's."""
         return authentic_message(request, self._settings)
 
     def _sign_url(self, url: str, subject: str) -> str:
@@ -314,7 +316,7 @@ class VonageGateway:
 
 
 def _reference(answer: HttpResponse, message: Message) -> str | None:
-    """Return Vonage's id of the first part; raise `GatewayError` unless all parts were taken."""
+    """Return Vonage's id of the first part; raise `GatewayError` unless Vonage accepted all parts."""
     parts = _parts(answer)
     if not parts:
         good = 200 <= answer.status < 300  # noqa: PLR2004 - the statuses of success
@@ -325,8 +327,13 @@ def _reference(answer: HttpResponse, message: Message) -> str | None:
         kind = FAILURES.get(refused[0], FailureKind.REJECTED)
         code = refused[0] if _CODE.fullmatch(refused[0]) else "unknown status"
         message_specific = code == NUMBER_SPECIFIC or (code == SENDER_SPECIFIC and bool(message.sender))
-        ambiguous, rest = len(refused) < len(parts), answer.retry_after
-        raise GatewayError(kind, code, ambiguous=ambiguous, retry_after=rest, message_specific=message_specific)
+        raise GatewayError(
+            kind,
+            code,
+            ambiguous=len(refused) < len(parts),
+            retry_after=answer.retry_after,
+            message_specific=message_specific,
+        )
     return parts[0].get("message-id")
 
 

@@ -55,16 +55,16 @@ Notations = tuple[Annotated[str, Field(max_length=64)], ...]
 
 
 class Section(BaseModel):
-    """A part of the tree: frozen, and every unknown member is an error. Errors never show what was given."""
+    """A section of the settings: frozen; an unknown member is an error. Errors never show the given value."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
 
 class RedisSettings(Section):
-    """Where the hot state lives. The bounds keep the refusal of a start within 1.5 s when Redis is lost."""
+    """The Redis server. The upper limits of the time-outs let a start fail within 1.5 s when Redis is down."""
 
     url: SecretStr = SecretStr("redis://localhost:6379/0")
-    """``redis://``, ``rediss://`` (TLS) or ``unix://``; may hold a user and a password, and parameters of TLS."""
+    """``redis://``, ``rediss://`` (TLS) or ``unix://``; may hold user, password and TLS parameters."""
     timeout: float = Field(default=1.0, gt=0, le=1.0)
     """Seconds to wait for an answer."""
     connect_timeout: float = Field(default=0.5, gt=0, le=0.5)
@@ -89,11 +89,11 @@ class KeysSettings(Section):
     """The installation's keys. Both come from the environment, never from the configuration file."""
 
     root: SecretStr | None = None
-    """``OTP_SERVICE_ROOT_KEYS``: ``id:base64 …``, the first active, the others still accepted."""
+    """``OTP_SERVICE_ROOT_KEYS``: ``id:base64 …``. The first key is active, the others are still accepted."""
     pseudonym: SecretStr | None = None
-    """``OTP_SERVICE_PSEUDONYM_KEY``: base64, the same for the life of the installation."""
+    """``OTP_SERVICE_PSEUDONYM_KEY``: base64. It never changes in the life of an installation."""
     bucket_bits: int = Field(default=0, ge=0, le=8)
-    """Bits of a number's pseudonym that choose its Redis Cluster slot; 0 on one server."""
+    """Bits of a number's pseudonym that choose the bucket of its keys; 0 on one server."""
 
 
 class HttpSettings(Section):
@@ -104,19 +104,19 @@ class HttpSettings(Section):
     port: Port = 8080
     """Port to listen on."""
     processes: int = Field(default=2, ge=1, le=256)
-    """Server processes; about one for each core."""
+    """Server processes; about one per core."""
     threads: int = Field(default=2, ge=1, le=64)
-    """Threads of each process; two serve best."""
+    """Threads of each process; two give the highest throughput."""
     trusted_proxies: int = Field(default=0, ge=0, le=10)
-    """Proxies before the service: the peer is taken so many hops from the right of ``X-Forwarded-For``."""
+    """Proxies in front of the service: the peer is that many entries from the right of ``X-Forwarded-For``."""
     public_url: str | None = Field(default=None, pattern=r"^https?://[^\s?#@]+$")
-    """Where gateways reach this service for receipts; without it there are no receipts."""
+    """URL at which providers reach this service; without it, there are no receipts."""
     shutdown_delay: float = Field(default=0.0, ge=0, le=300)
-    """Seconds that a server which is asked to end goes on to serve, its probes saying no, for proxies to notice."""
+    """Seconds to serve on after a signal to stop, while the readiness probe fails, so that proxies notice."""
     metrics_port: PortOrNone = 9090
     """Port of ``/metrics``; 0 for none."""
     metrics_on_same_port: bool = False
-    """Serve ``/metrics`` on the service's own port instead, to everybody who reaches it."""
+    """Serve ``/metrics`` on ``port`` instead, to everybody who can reach it."""
 
     @field_validator("public_url")
     @classmethod
@@ -125,7 +125,7 @@ class HttpSettings(Section):
 
 
 class LimitsSettings(Section):
-    """Limits in the notation of the ``limits`` library; one window may stand in a list once."""
+    """Limits in the notation of the ``limits`` library, such as ``10/day``; a list has each window once at most."""
 
     number: Notations = ("5/10 minutes", "10/day")
     """Messages to one number, all applications together."""
@@ -134,7 +134,7 @@ class LimitsSettings(Section):
     application: Notations = ("6000/minute",)
     """Starts and resends of one application."""
     failed_checks: Notations = ("10/day",)
-    """Wrong codes for one number, per application, across verifications."""
+    """Wrong codes for one number in one application, all verifications together."""
 
     @cached_property
     def parsed(self) -> Limits:
@@ -146,45 +146,45 @@ class WorkerSettings(Section):
     """The delivery worker."""
 
     concurrency: int = Field(default=64, ge=1, le=1024)
-    """Messages that one worker process hands over at the same time."""
+    """Gateway calls that one worker process makes at the same time."""
     claim_margin: Seconds = 5.0
-    """Seconds beyond the slowest gateway's timeout after which a silent worker's job is claimed by another."""
+    """Seconds beyond the slowest gateway's timeout after which another worker claims a silent worker's job."""
     backoff: tuple[Annotated[float, Field(ge=0.1, le=600)], ...] = Field(
         default=(1.0, 5.0, 15.0, 30.0), min_length=1, max_length=20
     )
     """Seconds to wait after the first, second … failed round of gateways; the last one repeats.
 
-    Each lasts up to a quarter longer, by chance, and never longer than half of what is left of the code's life.
+    Up to a quarter is added at random. No wait is longer than half of the code's remaining life.
     """
     max_ambiguous: int = Field(default=1, ge=0, le=20)
-    """How often a message goes on after a call that may have been sent all the same, such as a time-out."""
+    """How often delivery goes on after a call that may have sent the message all the same, such as a time-out."""
     metrics_port: PortOrNone = 9091
     """Port of the worker's ``/metrics``; 0 for none."""
 
 
 class BreakerSettings(Section):
-    """When a gateway is left alone. A call is bad when the gateway fails, or answers slowly (its ``slow``)."""
+    """When a gateway's circuit breaker opens. A call is bad if it fails or lasts longer than the gateway's ``slow``."""
 
     bad_in_a_row: int = Field(default=5, ge=1, le=1000)
     """Bad calls in a row that open the breaker."""
     bad_percent: int = Field(default=50, ge=1, le=100)
-    """Share of bad calls of a window that opens it."""
+    """Percentage of bad calls in a window that opens the breaker."""
     min_calls: int = Field(default=20, ge=1, le=100_000)
-    """Calls of a window from which on the share counts."""
+    """Calls in a window below which the percentage does not count."""
     window: Seconds = 30.0
-    """Seconds that a window lasts."""
+    """Length of a window in seconds."""
     open_for: float = Field(default=30.0, ge=0.1, le=86_400)
-    """Seconds that an open breaker blocks at first; the time doubles with each probe that fails."""
+    """Seconds that the breaker stays open at first; the time doubles with each failed probe."""
     max_open_for: float = Field(default=1800.0, ge=0.1, le=86_400)
-    """Seconds that it blocks at most."""
+    """Seconds that the breaker stays open at most."""
     throttled_for: float = Field(default=1.0, ge=0.01, le=3600)
-    """Seconds that a gateway is left alone that says it is asked too fast; the time doubles while it says so."""
+    """Seconds without calls after the gateway throttles us; the time doubles while it goes on to throttle."""
     max_throttled_for: float = Field(default=30.0, ge=0.01, le=3600)
-    """Seconds that it is left alone at most, unless it asks for longer itself."""
+    """Seconds without calls at most, unless the gateway asks for more (``Retry-After``)."""
 
     @property
     def thresholds(self) -> BreakerThresholds:
-        """The same in milliseconds."""
+        """The settings in the form that the store takes; times in milliseconds."""
         return BreakerThresholds(
             run=self.bad_in_a_row,
             calls=self.min_calls,
@@ -198,21 +198,21 @@ class BreakerSettings(Section):
 
 
 class StreamsSettings(Section):
-    """The outbox and the event stream, trimmed at each write."""
+    """The outbox and the event stream; each write trims them."""
 
     retention_days: int = Field(default=7, ge=1, le=90)
     """Days for which waiting messages, events and decisions are kept."""
     max_events: int = Field(default=1_000_000, ge=1000)
-    """Events kept at most, approximately."""
+    """Number of events that are kept at most, approximately."""
     max_outbox: int = Field(default=100_000, ge=10)
-    """Messages waiting of one application, country and channel; a start beyond that is refused as ``backlog-full``."""
+    """Messages of one application, country and channel that may wait; further starts are refused: ``backlog-full``."""
 
 
 class MessagesSettings(Section):
-    """The words of messages."""
+    """The texts of messages."""
 
     directory: str | None = None
-    """Folder with files of your own, laid over ours; another language is one file more."""
+    """Folder with your own message files, which add languages or replace texts of ours."""
 
 
 class LoggingSettings(Section):
@@ -225,16 +225,16 @@ class LoggingSettings(Section):
 
 
 class TelemetrySettings(Section):
-    """Traces, with the extra ``otel``; where they go, and how many, say OpenTelemetry's own variables (``OTEL_…``)."""
+    """Traces; needs the extra ``otel``. OpenTelemetry's variables (``OTEL_…``) set their destination and sampling."""
 
     traces: Literal["otlp"] | None = None
-    """``otlp``: over HTTP to a collector."""
+    """``otlp``: export over HTTP to a collector."""
     hosted_in: CountryCode | None = None
     """Country (ISO 3166-1 alpha-2) in which traces are kept, for ``residency``."""
 
 
 NO_CEILING = "none"
-"""Where a ceiling may stand: there is none, and that is known."""
+"""In place of an amount: deliberately no ceiling."""
 _INTERVALS = {"hour": HOUR, "day": DAY}
 
 
@@ -254,30 +254,30 @@ Amount = Annotated[str, AfterValidator(_amount)]
 
 
 class CeilingSettings(Section):
-    """What may be spent in an hour and in a day, calendar intervals in UTC; no ceiling where nothing stands."""
+    """Ceilings of spending in a calendar hour and a calendar day (UTC). One that is not set does not limit."""
 
     hour: Amount | None = None
-    """In ``guard.currency``, such as ``"500.00"``; ``"none"`` for none."""
+    """Amount in ``guard.currency``, such as ``"500.00"``; ``"none"``: deliberately no ceiling."""
     day: Amount | None = None
-    """In ``guard.currency``."""
+    """The same for a day."""
 
     @property
     def is_set(self) -> bool:
         """Whether there is any ceiling."""
-        return any(one not in {None, NO_CEILING} for one in (self.hour, self.day))
+        return any(amount not in {None, NO_CEILING} for amount in (self.hour, self.day))
 
     @property
     def is_decided(self) -> bool:
-        """Whether there is any ceiling, or is said to be none."""
+        """Whether there is any ceiling, or deliberately none."""
         return self.hour is not None or self.day is not None
 
     @property
     def is_waived(self) -> bool:
-        """Whether it is said that there is no ceiling."""
+        """Whether a ceiling is deliberately absent."""
         return NO_CEILING in {self.hour, self.day}
 
     def ceilings(self, rule: str, part: str, mode: Mode) -> tuple[Ceiling, ...]:
-        """Return the ceilings; none when the rule is off."""
+        """Return the ceilings of a ``rule`` for one of its counters (``part``); none when the rule is off."""
         if mode is Mode.OFF:
             return ()
         return tuple(
@@ -288,28 +288,28 @@ class CeilingSettings(Section):
 
 
 class SpendSettings(CeilingSettings):
-    """What an application may spend, altogether and for a country."""
+    """What an application may spend, in all countries together and in single ones."""
 
     countries: dict[Annotated[str, AfterValidator(_country)], CeilingSettings] = Field(default_factory=dict)
-    """By country; ``"*"`` for each that is not named."""
+    """Ceilings by country; ``"*"`` for each country that is not listed."""
 
     @property
     def is_set(self) -> bool:
         """Whether there is any ceiling."""
-        return super().is_set or any(one.is_set for one in self.countries.values())
+        return super().is_set or any(ceilings.is_set for ceilings in self.countries.values())
 
     def of_country(self, country: str) -> CeilingSettings:
-        """Return what is said of a country by itself."""
+        """Return the ceilings of one country."""
         return self.countries.get(country) or self.countries.get("*") or CeilingSettings()
 
     def is_decided_for(self, countries: Iterable[str]) -> bool:
-        """Tell whether there is a ceiling for all countries, or is said to be none."""
+        """Tell whether each of ``countries`` has a ceiling, or deliberately none."""
         return self.is_decided or all(self.of_country(country).is_decided for country in countries)
 
 
 ALL_COUNTRIES = "*"
 MAX_TRANSACTION_CHECKS = 5
-"""Codes compared for a transaction at most (PSD2 RTS, article 4(3)(b))."""
+"""Codes that may be compared for a transaction (Delegated Regulation (EU) 2018/389, article 4(3)(b))."""
 _NAME = re.compile(r"[a-z0-9_-]{1,32}")
 _KEY_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _APP_HASH = re.compile(r"[A-Za-z0-9+/]{11}")
@@ -368,26 +368,26 @@ Delay = Annotated[int, Field(ge=0, le=600)]
 
 
 class PurposeSettings(Section):
-    """The rules of one purpose; a verification keeps those it was started with."""
+    """The rules of one purpose. A verification keeps the rules under which it was started."""
 
     kind: PurposeKind = PurposeKind.POSSESSION
     """``possession``, or ``transaction``: the code is a function of an amount and a payee."""
     code_length: int = Field(default=6, ge=6, le=8)
-    """Digits."""
+    """Digits of a code."""
     ttl: int = Field(default=300, ge=1, le=MAX_CODE_LIFE)
     """Life of a code in seconds (NIST SP 800-63B-4, 3.1.3.2: at most 10 minutes)."""
     max_checks: int = Field(default=5, ge=1, le=10)
-    """Codes compared before the verification ends; at most 5 for a transaction."""
+    """Codes that are compared before the verification ends; at most 5 for a transaction."""
     max_sends: int = Field(default=3, ge=1, le=10)
-    """Messages, the first included."""
+    """Messages of one verification, including the first."""
     resend_delays: tuple[Delay, ...] = Field(default=(30, 60, 120), min_length=1, max_length=10)
     """Seconds to wait before the second, third … message; the last one repeats."""
     resend: Resend = Resend.SAME_CODE
     """Which code a further message carries: ``same_code`` or ``new_code``."""
     channels: tuple[Channel, ...] = Field(default=(Channel.SMS, Channel.VOICE), min_length=1, max_length=3)
-    """What is offered; the first is the default."""
+    """Channels that callers may choose; the first is the default."""
     fallback: bool = True
-    """Go on to the next of the channels, with the same code, when one does not reach the number."""
+    """Send the same code by the next of the channels when one does not reach the number."""
 
     @field_validator("channels")
     @classmethod
@@ -408,34 +408,34 @@ class PurposeSettings(Section):
 
 
 class ApplicationSection(Section):
-    """What an application may do, wherever that is kept."""
+    """What an application may do, whether it is configured here or kept in the ledger."""
 
     name: Brand | None = None
-    """The brand that messages show; default: the section's own name."""
+    """Brand that messages show; default: the name of the section."""
     purposes: tuple[Name, ...] = Field(min_length=1)
-    """Names of the purposes that it may use."""
+    """Purposes that it may use."""
     countries: tuple[Country, ...] = Field(min_length=1)
-    """Where it sends to; ``["*"]`` for everywhere, in development only."""
+    """Countries to which it may send; ``["*"]``, in development only: all countries."""
     region: CountryCode | None = None
-    """Region of numbers in national spelling."""
+    """Country whose national spelling of numbers is understood."""
     home: CountryCode | None = None
-    """The country that most of its traffic goes to, which the rules against fraud never close; default: the region, or
-    the only country."""
+    """Country that gets most of its traffic, and that the rules against fraud never close altogether; default:
+    ``region``, or the only country."""
     spend: SpendSettings = SpendSettings()
     """Ceilings in money."""
     locale: Locale = "en"
-    """Language of messages when a start names none."""
+    """Language of messages for a start without a locale."""
     client_ip: ClientIpSource = ClientIpSource.REQUIRED
-    """``required``, ``connection`` or ``none``: where an end user's address comes from."""
+    """Source of the end user's address: ``required`` (in the request), ``connection`` (else the peer), ``none``."""
     origin: Annotated[str, AfterValidator(_origin)] | None = None
-    """Host of the origin-bound last line of a message (WebOTP)."""
+    """Host on the last line of a message, which binds the code to a web site (WebOTP)."""
     app_hash: Annotated[str, AfterValidator(_app_hash)] | None = None
-    """Hash of its Android app, for the SMS Retriever; on the last line of a message."""
+    """Hash of its Android app on the last line of a message, for the SMS Retriever."""
     consent: ConsentMode = ConsentMode.RECORDED
-    """``required``: no start without a consent; ``recorded``: what is given is kept, and a withdrawal counts; ``off``:
-    none is kept."""
+    """``required``: a start needs a consent; ``recorded``: consents are kept, and a withdrawal stops messages; ``off``:
+    no consents are kept."""
     payees: tuple[Payee, ...] = ()
-    """Payees allowed although they look like a domain name."""
+    """Names of payees that are allowed although they look like a domain name."""
 
     @model_validator(mode="after")
     def _brand_is_no_strangers_link(self) -> Self:
@@ -470,21 +470,21 @@ class ApplicationSettings(ApplicationSection):
     """One caller of the API, in the configuration."""
 
     keys: tuple[KeyHash, ...] = ()
-    """Hashes of its API keys (``otp-service key new``); several while one replaces another, none to revoke."""
+    """Hashes of its API keys (``otp-service key new``): two during a rotation, none to revoke access."""
 
 
 class RouteSettings(Section):
-    """Gateways for the messages that match; a condition left out matches all. The first match decides."""
+    """Gateways for the messages that match. A condition that is left out matches all; the first match decides."""
 
     gateways: tuple[Name, ...] = Field(min_length=1)
-    """Names, the preferred one first."""
+    """Names of gateways, the preferred one first."""
     countries: tuple[CountryCode, ...] = ()
     purposes: tuple[Name, ...] = ()
     channels: tuple[Channel, ...] = ()
 
     @property
     def route(self) -> Route:
-        """The route."""
+        """The route as the domain knows it."""
         return Route(
             gateways=self.gateways,
             countries=frozenset(self.countries),
@@ -527,46 +527,46 @@ Wait = Annotated[int, Field(ge=0, le=_DAY)]
 
 
 class DestinationSettings(Section):
-    """Where codes go at all; the countries are each application's own."""
+    """Numbers that may receive codes. Which countries may is a setting of each application."""
 
     types: tuple[NumberType, ...] = Field(default=(NumberType.MOBILE, NumberType.FIXED_LINE_OR_MOBILE), min_length=1)
     """Types of numbers that receive codes, as libphonenumber names them."""
     denied: tuple[Prefix, ...] = ()
-    """Beginnings of numbers that receive none."""
+    """Prefixes of numbers that receive no codes."""
     allowed: tuple[Prefix, ...] = ()
-    """Exceptions from what is denied: of two prefixes that fit the longer one decides."""
+    """Exceptions from ``denied``: of two prefixes that match, the longer one decides."""
     safe: tuple[WholeNumber, ...] = Field(default=(), repr=False)
-    """Whole numbers that pass the rules against fraud, such as your own test handsets; never their own limits."""
+    """Whole numbers, such as your test handsets, that the rules against fraud let pass; their own limits hold."""
 
 
 class NumberSettings(Section):
-    """What one number may receive and be guessed, beside ``limits.number`` and ``limits.failed_checks``."""
+    """Limits on messages to one number and on guesses for it, beside ``limits.number`` and ``limits.failed_checks``."""
 
     reserved: float = Field(default=0.4, ge=0, lt=1)
-    """Share of its messages and guesses that is kept for contexts that are known; nobody else can use it up."""
+    """Share of the number's messages and guesses that is reserved for known contexts."""
     cooldown: tuple[Wait, ...] = Field(default=(30, 60, 120), max_length=20)
-    """Seconds to wait after the first, second … message in a row that nobody approved; the last one repeats."""
+    """Seconds to wait after the first, second … message in a row without an approval; the last one repeats."""
     guess_waits: tuple[Wait, ...] = Field(default=(0, 0, 0, 0, 30, 60, 120, 240, 480, 960, 1920, 3600), max_length=50)
     """Seconds to wait after the first, second … wrong code in a row; the last one repeats."""
     lock_after: int = Field(default=100, ge=10, le=100)
-    """Wrong codes in a row that lock a number in an application (NIST SP 800-63B-4, 3.2.2: at most 100)."""
+    """Wrong codes in a row that lock a number in one application (NIST SP 800-63B-4, 3.2.2: at most 100)."""
     lock_days: int = Field(default=30, ge=1, le=90)
-    """Days until the lock ends, unless it is lifted."""
+    """Days until the lock ends, unless an operator lifts it."""
     known_days: int = Field(default=90, ge=1, le=365)
-    """Days for which an approved number, or context of it, is known."""
+    """Days for which a number, or a context of it, is known after an approval."""
     contexts: int = Field(default=8, ge=1, le=50)
-    """Contexts that are remembered of a number; a new one takes the place of the oldest."""
+    """Known contexts of one number; a new one replaces the oldest."""
 
 
 class AddressSettings(Section):
-    """What may come from one end-user address unapproved, and one more for each that is approved there."""
+    """Unapproved starts that one end-user address may make; each approval from it allows one more."""
 
     unapproved: Notations = ("40/day",)
-    """Starts."""
+    """Starts from one address."""
     numbers: Notations = ("20/day",)
-    """Different numbers."""
+    """Different numbers for one address."""
     countries: Notations = ("3/day",)
-    """Different countries."""
+    """Different countries for one address."""
     network: Notations = ("200/day",)
     """Starts from one IPv6 /48."""
     provider: Notations = ("2000/day",)
@@ -574,62 +574,62 @@ class AddressSettings(Section):
 
 
 class BlockSettings(Section):
-    """Messages into one block of 10,000 numbers unapproved, and how many more for each that is approved there."""
+    """Unapproved messages into one block of 10,000 numbers, and how many more each approval in it allows."""
 
     unapproved: Notations = ("4/hour", "4/2 days")
-    """Messages, all applications together."""
+    """Messages into one block, all applications together."""
     growth: Growth = (1.0, 1.5)
-    """How many more for each approval, of each of these in turn; the last one repeats."""
+    """Further messages for each approval, by limit of ``unapproved``; the last one repeats."""
 
 
 class CountryGuardSettings(Section):
-    """Messages of an application into a country unapproved, and how many more for each that is approved there."""
+    """Unapproved messages of an application into one country, and how many more each approval in it allows."""
 
     unapproved: Notations = ("20/day",)
-    """Into any other country than its own."""
+    """Messages into a country other than the application's ``home``."""
     home: Notations = ("1000/day",)
-    """Into its own."""
+    """Messages into the application's ``home``."""
     growth: Growth = (2.0,)
-    """How many more for each approval, of each of these in turn; the last one repeats."""
+    """Further messages for each approval, by limit; the last one repeats."""
 
 
 class ConversionSettings(Section):
-    """When hardly anybody types the codes in."""
+    """When a block or country is closed because hardly anybody types the codes in."""
 
     sends: int = Field(default=20, ge=5, le=100_000)
-    """Verifications from which on the rate is judged."""
+    """Verifications below which the rate is not judged."""
     rate: float = Field(default=0.15, gt=0, lt=1)
-    """Share of approved ones below which a block or country is closed."""
+    """Share of approved verifications below which a block or country is closed."""
     closed_for: int = Field(default=900, ge=60, le=_DAY)
-    """Seconds that it is closed at first; the time doubles each time that it was no better."""
+    """Seconds that it stays closed at first; the time doubles each time that the rate is still too low."""
     max_closed_for: int = Field(default=_DAY, ge=60, le=7 * _DAY)
-    """Seconds that it is closed at most."""
+    """Seconds that it stays closed at most."""
     trickle: Annotated[str, Field(max_length=64)] = "10/10 minutes"
-    """What passes afterwards, until it shows whether it is better."""
+    """Messages that pass after that time, until the rate can be judged again."""
     home_sends: int = Field(default=200, ge=5, le=100_000)
-    """The same as ``sends`` for the application's own country, which a few blocks shall not close to newcomers."""
+    """As ``sends``, for the application's ``home``, which fraud in a few blocks must not close to new numbers."""
     home: Annotated[str, Field(max_length=64)] = "100/day"
-    """What goes on into the application's own country while that is closed, and a quarter of what is approved."""
+    """Messages that pass into the application's ``home`` while it is closed, and one more for every four approvals."""
     home_block: Annotated[str, Field(max_length=64)] = "2/2 days"
-    """What goes on then into one block of it."""
+    """Messages that pass into one block of ``home`` while it is closed."""
 
 
 class FailureSettings(Section):
-    """When most codes that an application checks are wrong."""
+    """When to raise the alarm because most codes that an application checks are wrong."""
 
     wrong: int = Field(default=100, ge=10, le=1_000_000)
-    """Wrong codes in a window from which on the share is judged."""
+    """Wrong codes in a window below which the share is not judged."""
     share: float = Field(default=0.5, gt=0, lt=1)
-    """Share of wrong ones above which it is an alarm."""
+    """Share of wrong codes above which the alarm is raised."""
     window: int = Field(default=600, ge=60, le=_DAY)
-    """Seconds."""
+    """Length of a window in seconds."""
 
 
 class GuardSettings(Section):
-    """All rules, and what each does: ``enforce``, ``record_only`` or ``off``."""
+    """The rules against abuse. The mode of each is ``enforce``, ``record_only`` or ``off``."""
 
     modes: dict[RuleId, Mode] = Field(default_factory=dict)
-    """What a rule does, by its id, where that is not its default."""
+    """Modes of rules by id, where they are not the default."""
     destinations: DestinationSettings = DestinationSettings()
     number: NumberSettings = NumberSettings()
     address: AddressSettings = AddressSettings()
@@ -638,32 +638,32 @@ class GuardSettings(Section):
     conversion: ConversionSettings = ConversionSettings()
     failures: FailureSettings = FailureSettings()
     currency: str = Field(default="PKR", pattern=r"^[A-Z]{3}$")
-    """Of all prices and ceilings: ISO 4217."""
+    """Currency of all prices and ceilings (ISO 4217)."""
     decisions: int = Field(default=100_000, ge=1000, le=10_000_000)
-    """Refusals, and would-have-been ones, that are kept at most, for as long as events are."""
+    """Number of decisions (refusals, and those of ``record_only``) that are kept at most, as long as events are."""
 
     @model_validator(mode="before")
     @classmethod
     def _reads_dotted_ids(cls, given: Any) -> Any:  # noqa: ANN401 - whatever stands in the file
-        """Take ``[guard.modes] number.sends = "off"`` too, which TOML reads as a table in a table."""
+        """Accept ``number.sends = "off"`` under ``[guard.modes]``, which TOML reads as a table in a table."""
         modes = given.get("modes") if isinstance(given, dict) else None
         if not isinstance(modes, dict):
             return given
         flat: dict[str, Any] = {}
         for name, mode in modes.items():
             if isinstance(mode, dict):
-                flat.update({f"{name}.{rule}": one for rule, one in mode.items()})
+                flat.update({f"{name}.{rule}": value for rule, value in mode.items()})
             else:
                 flat[name] = mode
         return {**given, "modes": flat}
 
     def destination_rules(self) -> DestinationRules:
-        """Return the rules that count nothing."""
+        """Return the rules about destinations, which count nothing."""
         own = self.destinations
         return DestinationRules(frozenset(own.types), own.denied, own.allowed, frozenset(own.safe), self.modes)
 
     def mode(self, rule: str) -> Mode:
-        """Return what a rule does."""
+        """Return the mode of a rule."""
         return self.modes.get(rule, RULES[rule].mode)
 
 
@@ -675,25 +675,25 @@ Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class CountrySettings(Section):
-    """What is asked of messages to one country; by default nothing."""
+    """What a country requires of messages to it; by default nothing."""
 
     consent: Literal["required", "any"] = ANY
     """``required``: every application that sends there needs a consent for each number."""
     senders: Literal["registered", "any"] = ANY
-    """``registered``: a text message goes out under a sender of ``senders`` that is registered there, or not at all."""
+    """``registered``: a text message goes out only under a sender that ``senders`` registers for the country."""
     category: Category | Literal["any"] = ANY
-    """The category that such a sender has."""
+    """Category that such a sender must have."""
     reserved_sender_ids: tuple[str, ...] = ()
-    """Words that may be no sender's name."""
+    """Words that no sender's name may be."""
     templates: Literal["approved", "any"] = ANY
-    """``approved``: a text message is made of a template of ``approvals``, word by word, or does not go out."""
+    """``approved``: a text message goes out only if ``approvals`` has its template, word by word."""
     languages: tuple[Locale, ...] = ()
-    """Languages that messages may be in, the first one by default."""
+    """Languages that messages may have; the first is the default."""
     sim_boxes: Literal["refused", "any"] = ANY
-    """``refused``: in production, no gateway that leaves by SIM cards carries messages there."""
+    """``refused``: in production, no gateway with ``sim_box`` carries messages there."""
 
     def rules(self, *, production: bool) -> CountryRules:
-        """Return the rules, some of which are of production alone."""
+        """Return the rules as the domain knows them; ``sim_boxes`` holds in production only."""
         return CountryRules(
             registered_senders=self.senders == "registered",
             category=None if self.category == ANY else self.category,
@@ -704,23 +704,23 @@ class CountrySettings(Section):
 
 
 class RegistrationSettings(Section):
-    """What a sender and an approval have in common."""
+    """The members that a sender and an approval share."""
 
     country: CountryCode
     reference: Reference
-    """Number or name of the registration, as whoever registered it wrote."""
+    """Number or name of the registration, as the registrar gave it."""
     valid_until: date | None = None
-    """Its last day; it is announced 30 days before."""
+    """Last day of the registration; ``doctor`` warns 30 days before."""
 
 
 class SenderSettings(RegistrationSettings):
-    """One name that handsets show as the sender, as it is registered."""
+    """One registered sender id, which handsets show as the sender."""
 
     sender_id: Annotated[str, StringConstraints(min_length=1, max_length=20)]
     """At most 11 letters, digits and blanks."""
     category: Category = "transactional"
     applications: tuple[Name, ...] = ()
-    """Who sends under it; empty: every application."""
+    """Applications that send under it; empty: all."""
 
     def as_sender(self, name: str) -> Sender:
         """Return the sender under its name."""
@@ -728,10 +728,12 @@ class SenderSettings(RegistrationSettings):
 
 
 class ApprovalSettings(RegistrationSettings):
-    """One template that is approved, word by word (``otp-service messages templates`` tells its digest)."""
+    """One template that a country has approved, word by word."""
 
     template: TemplateId
+    """Id of the template, such as ``en/login/sms``."""
     sha256: Digest
+    """Digest of its text; ``otp-service messages templates`` prints both."""
 
     def as_approval(self, name: str) -> Approval:
         """Return the approval under its name."""
@@ -747,18 +749,18 @@ ExtraKeywords = Annotated[
 
 
 class InboundSettings(Section):
-    """Words beside ours that a whole message may be, in any spelling of case and width; and what is answered."""
+    """Keywords in messages from people, beside the built-in ones, in upper or lower case; and the replies to them."""
 
     stop: ExtraKeywords = ()
-    """No more messages of the application that the number was written to by last."""
+    """Words for no more messages from the application that last wrote to the number."""
     start: ExtraKeywords = ()
-    """Messages again."""
+    """Words for messages again."""
     help: ExtraKeywords = ()
-    """Who this is, and how to end it."""
+    """Words that ask who writes, and how to stop the messages."""
     replies: tuple[Literal["stop", "help"], ...] = ("stop", "help")
-    """What is answered, once a day for a number; none where the provider does so itself."""
+    """Meanings that get a reply, once a day for each number; none where the provider replies itself."""
     region: CountryCode | None = None
-    """Region of senders in national spelling, where a provider passes them on so."""
+    """Country of senders in national spelling, for providers that pass numbers on so."""
 
     @model_validator(mode="after")
     def _words_have_one_meaning(self) -> Self:
@@ -767,51 +769,51 @@ class InboundSettings(Section):
 
     @property
     def rules(self) -> InboundRules:
-        """How what people write is read and answered."""
+        """The rules by which messages from people are read and answered."""
         return InboundRules(self._keyword_matcher(), self.region, frozenset(map(Meaning, self.replies)))
 
     def _keyword_matcher(self) -> KeywordMatcher:
-        return _vocabulary_with(self.stop, self.start, self.help)
+        return _matcher_with(self.stop, self.start, self.help)
 
 
 @lru_cache(maxsize=8)
-def _vocabulary_with(stop: tuple[str, ...], start: tuple[str, ...], help_: tuple[str, ...]) -> KeywordMatcher:
-    """Return our words and further ones; made once, for they are asked for more than once and take a while to make."""
-    ours = {meaning: languages.values() for meaning, languages in default_keywords().items()}
-    return KeywordMatcher(ours, {Meaning.STOP: stop, Meaning.START: start, Meaning.HELP: help_})
+def _matcher_with(stop: tuple[str, ...], start: tuple[str, ...], help_: tuple[str, ...]) -> KeywordMatcher:
+    """Return a matcher of the built-in keywords and further ones; cached, because it is slow to build."""
+    built_in = {meaning: languages.values() for meaning, languages in default_keywords().items()}
+    return KeywordMatcher(built_in, {Meaning.STOP: stop, Meaning.START: start, Meaning.HELP: help_})
 
 
 @cache
 def default_keywords() -> dict[Meaning, dict[str, Keywords]]:
-    """Return the words that come with the package, by meaning and language."""
+    """Return the built-in keywords by meaning and language."""
     found = tomllib.loads((files(__package__) / "inbound_keywords.toml").read_text(encoding="utf-8"))
     return {
-        Meaning(meaning): {language: _words(one) for language, one in languages.items()}
+        Meaning(meaning): {language: _keywords(table) for language, table in languages.items()}
         for meaning, languages in found.items()
     }
 
 
-def _words(given: dict[str, Any]) -> Keywords:
-    """Return the words of a language; a noun and a verb are one that is firm."""
-    phrases = map(" ".join, product(given.get("nouns", ()), given.get("verbs", ())))
-    return Keywords(tuple(given.get("whole", ())), (*given.get("firm", ()), *phrases), tuple(given.get("beside", ())))
+def _keywords(table: dict[str, Any]) -> Keywords:
+    """Return the keywords of a language; each pair of a noun and a verb is a firm one."""
+    phrases = map(" ".join, product(table.get("nouns", ()), table.get("verbs", ())))
+    return Keywords(tuple(table.get("whole", ())), (*table.get("firm", ()), *phrases), tuple(table.get("beside", ())))
 
 
 class LedgerSettings(Section):
-    """The database for what must not be lost. Starts and checks never ask it."""
+    """The database for data that must not be lost. Starts and checks of codes never query it."""
 
     url: SecretStr = SecretStr("sqlite:////var/lib/otp-service/ledger.db")
-    """``sqlite:///PATH``, for one host, or ``postgresql://…``, which may hold a user, a password, parameters of TLS."""
+    """``sqlite:///PATH``, for one host, or ``postgresql://…``, which may hold user, password and TLS parameters."""
     timeout: float = Field(default=5.0, gt=0, le=60)
     """Seconds to wait for a connection, a lock or an answer."""
     hosted_in: CountryCode | None = None
     """Country (ISO 3166-1 alpha-2) in which the database and its backups are, for ``residency``."""
     upgrade: bool = True
-    """Whether a process brings the tables up to date when it starts."""
+    """Whether a process migrates the tables when it starts."""
 
     rebuild_lost_mirror: bool | None = None
-    """Whether an emptied Redis is filled from the ledger without asking an operator: a ledger that was restored from an
-    older copy goes unnoticed then. ``None``: in development only."""
+    """Whether an empty Redis is filled from the ledger without asking an operator. A ledger that was restored from an
+    older copy is then not noticed. ``None``: in development only."""
 
     @field_validator("url")
     @classmethod
@@ -830,10 +832,10 @@ _FORMS = "is not file:/PATH, syslog:/dev/log or syslog://HOST:PORT"
 
 
 class AuditSettings(Section):
-    """The audit chain: that its last entries were cut off shows only by a head that was handed out before."""
+    """The audit chain. Only an exported head shows that later somebody cut off the last entries."""
 
     export: str = ""
-    """``file:/PATH``, ``syslog:/dev/log`` or ``syslog://HOST:PORT`` (UDP); empty: heads are signed and stay here."""
+    """Where signed heads go: ``file:/PATH``, ``syslog:/dev/log`` or ``syslog://HOST:PORT`` (UDP); empty: nowhere."""
     every: int = Field(default=3600, ge=60, le=86_400)
     """Seconds between two heads."""
 
@@ -849,43 +851,43 @@ class AuditSettings(Section):
 
 Days = Annotated[int, Field(ge=1, le=7300)]
 ProofDays = Annotated[int, Field(ge=90, le=7300)]
-"""Not before the last entry of a stream (``streams.retention_days``): one that comes late must find what follows it."""
+"""At least 90, as long as ``streams.retention_days`` may be: an event that is recorded late still finds later rows."""
 
 
 class RetentionSettings(Section):
-    """Days for which each class of data is kept in the ledger; what is older, workers delete by themselves."""
+    """Days for which the ledger keeps each class of data; workers delete older rows."""
 
-    # Descriptions, which docs/data.md quotes; docstrings would be looked for in the source at each start.
+    # Descriptions, not docstrings, because docs/data.md quotes them: pydantic reads docstrings from the source.
     traffic: Days = Field(
         400,
-        description="Verifications and what happened to them: a provider's bill is disputed within the year.",
+        description="Verifications and their history: a provider's bill is disputed within the year.",
     )
     consents: ProofDays = Field(
         1095,
-        description="Consents, after others followed them: three years, in which most claims must be brought. "
-        "The last word stays.",
+        description="Consents, after a later one replaced them: three years, in which most claims must be brought. "
+        "The latest one stays.",
     )
     suppressions: ProofDays = Field(
         1095,
-        description="Suppressions, after they were lifted or ended: proof, as long as that of a consent, "
-        "that they were respected.",
+        description="Suppressions, after they were lifted or ended: proof that they were respected, kept as long as "
+        "that of a consent.",
     )
     inbound: Annotated[int, Field(ge=7, le=7300)] = Field(
         90,
-        description="Messages that people sent: what one meant is in the suppression that it made. "
-        "Gateways repeat them for days.",
+        description="Messages from people. The suppression that a message made records its meaning. "
+        "Gateways repeat messages for days.",
     )
     access: Days = Field(
         400,
-        description="API keys, after they were revoked or ended: as long as the traffic that they asked for.",
+        description="API keys, after they were revoked or ended: as long as the traffic that was sent with them.",
     )
     accountability: ProofDays = Field(
         1095,
-        description="What was erased for somebody, what was deleted by itself, what operators did: proof that it was.",
+        description="Erasures on request, automatic deletions and actions of operators: proof that they took place.",
     )
     audit: ProofDays = Field(
         3650,
-        description="The audit chain, which has digests only: ten years, longer than all that it proves.",
+        description="The audit chain, which has digests only: ten years, longer than all data that it proves.",
     )
 
     @model_validator(mode="after")
@@ -903,7 +905,10 @@ class RetentionSettings(Section):
 
 
 def kind_validator(kinds: PluginKinds) -> Callable[[Any], Any]:
-    """Return what reads a section: it gives ``kind`` and ``settings``, or raises an error of the type `KIND_FAULTS`."""
+    """Return a validator of a section with a ``kind``.
+
+    It returns ``kind`` and ``settings`` apart, or raises a `PydanticCustomError` of the type `KIND_FAULTS`.
+    """
 
     def read(members: Any) -> Any:  # noqa: ANN401 - whatever the file holds
         if not isinstance(members, Mapping):
@@ -919,7 +924,7 @@ def kind_validator(kinds: PluginKinds) -> Callable[[Any], Any]:
 
 def _own_settings(kinds: PluginKinds, kind: str, own: dict[str, Any]) -> BaseModel:
     try:
-        model: type[BaseModel] = kinds.find(kind).Settings  # type: ignore[attr-defined] # one of the members it has
+        model: type[BaseModel] = kinds.find(kind).Settings  # type: ignore[attr-defined] # `find` checks it
         return model.model_validate(own)
     except ConfigurationError as unusable:
         raise _refused(kinds, [(("kind",), plain_sentence(str(unusable)))]) from None
@@ -928,12 +933,12 @@ def _own_settings(kinds: PluginKinds, kind: str, own: dict[str, Any]) -> BaseMod
 
 
 def _refused(kinds: PluginKinds, faults: list[SettingFault]) -> PydanticCustomError:
-    # A ValidationError inside a validator would become one error, and its text shows what was given.
+    # A ValidationError within a validator would become one error, whose text shows the given value.
     return PydanticCustomError(KIND_FAULTS, f"is not a {kinds.noun}", {"faults": faults})
 
 
 class ConfiguredGateway(BaseModel):
-    """One gateway under its name: the class that its kind means, and the settings of that class."""
+    """One entry of ``gateways``: its kind, and the settings of the class of that kind."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
@@ -942,12 +947,12 @@ class ConfiguredGateway(BaseModel):
 
     @property
     def gateway_class(self) -> type[Gateway]:
-        """The class that sends."""
+        """The gateway's class."""
         return load_gateway_class(self.kind)
 
     @property
     def channels(self) -> frozenset[str]:
-        """What it carries: as its settings say, where the kind leaves that to them."""
+        """The channels that it carries: by its settings, if they have ``channels``, else by its class."""
         return frozenset(getattr(self.settings, "channels", self.gateway_class.channels))
 
 
@@ -955,7 +960,7 @@ GatewayEntry = Annotated[ConfiguredGateway, BeforeValidator(kind_validator(GATEW
 
 
 class PolicySection(BaseModel):
-    """One policy under its name: the class that its kind means, and the settings of that class."""
+    """One entry of ``policies``: its kind, and the settings of the class of that kind."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
@@ -964,17 +969,17 @@ class PolicySection(BaseModel):
 
     @property
     def policy_class(self) -> type[Policy]:
-        """The class that answers."""
+        """The policy's class."""
         return load_policy_class(self.kind)
 
 
 PolicyEntry = Annotated[PolicySection, BeforeValidator(kind_validator(POLICY_KINDS))]
 
 
-def walk_settings(value: Any, place: str, *, tables: bool = True) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - a kind's own
-    """Yield place and value of every member of a section, of sections and lists in it too.
+def walk_settings(value: Any, path: str, *, tables: bool = True) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - a kind's own
+    """Yield the dotted path and the value of every member of a section, also in nested sections and lists.
 
-    ``tables``: of free tables as well, such as the parameters of a template, where anything may stand.
+    ``tables``: also in tables with free names, such as the parameters of a template.
     """
     match value:
         case BaseModel():
@@ -985,7 +990,7 @@ def walk_settings(value: Any, place: str, *, tables: bool = True) -> Iterator[tu
         case list() | tuple():
             below = enumerate(value)
         case _:
-            yield place, value
+            yield path, value
             return
     for step, member in below:
-        yield from walk_settings(member, f"{place}.{step}", tables=tables)
+        yield from walk_settings(member, f"{path}.{step}", tables=tables)

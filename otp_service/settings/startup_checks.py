@@ -1,7 +1,7 @@
-"""Start refusals: every reason not to start that the settings give. A new one belongs here, and in docs/refusals.md.
+"""Checks of the settings before a process starts.
 
-`start_refusals` returns those of any start and those of production alone; `contradictions` finds settings that no
-process accepts.
+`contradictions` finds settings that refer to something that does not exist, or that cannot be read. `start_refusals`
+finds settings that are well formed but unsafe, some of them in production only. docs/refusals.md explains each refusal.
 """
 
 import re
@@ -52,30 +52,30 @@ _MEMBER: Final = "hosted_in"
 
 
 def residency_refusals(settings: Settings) -> Iterator[StartRefusal]:
-    """Yield what is not said to be in the country that personal data may not leave."""
+    """Yield a refusal for each system that is not in the country of ``residency``, or does not tell its country."""
     home = settings.residency
     if home is None:
         return
-    elsewhere = _not_concerned(settings, home)
-    for part, found in _places(settings):
-        if part not in elsewhere and found != home:
-            yield _residency_refusal(part, found, home)
+    exempt = _without_residency(settings, home)
+    for path, country in _hosting_countries(settings):
+        if path not in exempt and country != home:
+            yield _residency_refusal(path, country, home)
 
 
-def _residency_refusal(part: str, found: str | None, home: str) -> StartRefusal:
-    asked = f"with residency = {home} personal data stay in {home}"
-    if found is None:
-        sentence, action = f"It is not said where it is, and {asked}.", "Find out where it is, and set that country."
-    elif part.startswith("gateways."):
-        sentence = f"It is in {found}, and {asked}."
+def _residency_refusal(path: str, country: str | None, home: str) -> StartRefusal:
+    rule = f"with residency = {home} personal data stay in {home}"
+    if country is None:
+        sentence, action = f"Its country is not set, and {rule}.", "Find out where it is, and set that country."
+    elif path.startswith("gateways."):
+        sentence = f"It is in {country}, and {rule}."
         action = f"Send to {home} through another, and give this one a route of other countries only."
     else:
-        sentence, action = f"It is in {found}, and {asked}.", f"Move it, or use another that is in {home}."
-    return StartRefusal(RefusalName.RESIDENCY, f"{part}.{_MEMBER}", sentence, action)
+        sentence, action = f"It is in {country}, and {rule}.", f"Move it, or use another that is in {home}."
+    return StartRefusal(RefusalName.RESIDENCY, f"{path}.{_MEMBER}", sentence, action)
 
 
-def _places(settings: Settings) -> Iterator[tuple[str, str | None]]:
-    """Yield each section that may say where it is, with its country: every one of the tree that has the member."""
+def _hosting_countries(settings: Settings) -> Iterator[tuple[str, str | None]]:
+    """Yield path and country of each section that has the member ``hosted_in``; ``None`` where it is not set."""
     for name in type(settings).model_fields:
         section = getattr(settings, name)
         if hasattr(section, _MEMBER):
@@ -85,14 +85,15 @@ def _places(settings: Settings) -> Iterator[tuple[str, str | None]]:
                 yield f"{name}.{entry}", member.settings.hosted_in
 
 
-def _not_concerned(settings: Settings, home: str) -> set[str]:
-    """Return what handles nothing of the country: gateways that routes name for others only, or that send nothing.
+def _without_residency(settings: Settings, home: str) -> set[str]:
+    """Return the paths of sections that handle no data of the country ``home``.
 
-    One that no route names may still be written to. Traces are nowhere while they are off.
+    These are gateways that routes name for other countries only, gateways for development, and telemetry while traces
+    are off. A gateway that no route names still counts, since inbound messages may come through it.
     """
     carrying, routed = (
         gateways_for_country(settings, home, *Channel),
-        {name for one in settings.routes for name in one.gateways},
+        {name for route in settings.routes for name in route.gateways},
     )
     gateways = {
         f"gateways.{name}"
@@ -102,20 +103,18 @@ def _not_concerned(settings: Settings, home: str) -> set[str]:
     return gateways if settings.telemetry.traces else {*gateways, "telemetry"}
 
 
-# An ended registration refuses no start, which would stop messages to all other countries too: its own messages are
-# refused one by one, and ``doctor`` tells it.
+# The end of a registration is no reason to refuse a start, which would stop messages to all other countries too. The
+# worker refuses the messages that need the registration, and ``doctor`` reports it.
 
 _NO_SENDER = {
     Violation.SENDER_MISSING: "No sender is registered in {country} for the application {application}.",
     Violation.SENDER_CATEGORY: "The senders in {country} for the application {application} are of another category.",
 }
-
-
 _REGISTER = "Register one, and add a section [senders.NAME] with its reference."
 
 
 def country_refusals(settings: Settings) -> list[StartRefusal]:
-    """Return what countries require and the settings do not meet."""
+    """Return a refusal for each rule of a country that the settings do not meet."""
     unmet = [*residency_refusals(settings), *_gateways_without_sender(settings)]
     for name, application in settings.applications.items():
         unmet += consent_refusals(settings, f"applications.{name}.", application)
@@ -124,8 +123,11 @@ def country_refusals(settings: Settings) -> list[StartRefusal]:
 
 
 def consent_refusals(settings: Settings, path: str, application: ApplicationSection) -> Iterator[StartRefusal]:
-    """Yield the countries that ask for consents which an application, whose members are at a path, does not."""
-    for country in _asked(settings, application):
+    """Yield a refusal for each country that requires consents, if the application does not.
+
+    ``path`` is the prefix of the application's settings in refusals, such as ``applications.shop.``.
+    """
+    for country in _ruled_countries(settings, application):
         if settings.countries[country].consent == "required" and application.consent is not ConsentMode.REQUIRED:
             yield StartRefusal(
                 RefusalName.CONSENT_NOT_REQUIRED,
@@ -136,8 +138,8 @@ def consent_refusals(settings: Settings, path: str, application: ApplicationSect
 
 
 def sender_refusals(settings: Settings, name: str, application: ApplicationSection) -> Iterator[StartRefusal]:
-    """Yield the countries in which an application, wherever it is kept, has no sender that is registered."""
-    for country in _asked(settings, application):
+    """Yield a refusal for each country that requires a registered sender, if the application has none there."""
+    for country in _ruled_countries(settings, application):
         violation = settings.sending_rules.why_not_sender(country, name, datetime.now(UTC).date())
         if violation in _NO_SENDER:
             sentence = _NO_SENDER[violation].format(country=country, application=name)
@@ -145,10 +147,10 @@ def sender_refusals(settings: Settings, name: str, application: ApplicationSecti
 
 
 def load_templates(settings: Settings) -> MessageTemplates:
-    """Return the words of messages, as `read_templates` does.
+    """Return the templates of messages, as `read_templates` does.
 
-    Raises `ConfigurationError` also for a language of a country or an application that has no words, and
-    `StartRefusedError` for each template that a start could need, and that its country has not approved.
+    Raises `ConfigurationError` also when a country or an application uses a language without templates, and
+    `StartRefusedError` when a message could need a template that its country has not approved.
     """
     templates = read_templates(settings)
     if missing := list(_missing_languages(settings, templates)):
@@ -159,8 +161,8 @@ def load_templates(settings: Settings) -> MessageTemplates:
 
 
 def _missing_languages(settings: Settings, templates: MessageTemplates) -> Iterator[str]:
-    for country, asked in settings.countries.items():
-        for tag in asked.languages:
+    for country, rules in settings.countries.items():
+        for tag in rules.languages:
             if tag.lower() not in templates.languages:
                 yield f"countries.{country}.languages: there is no file of messages for {tag}."
     for name, application in settings.applications.items():
@@ -183,18 +185,18 @@ def _unapproved(settings: Settings, templates: MessageTemplates) -> list[StartRe
 def _needed(
     settings: Settings, templates: MessageTemplates, country: str
 ) -> Iterator[tuple[Language, PurposeTemplates]]:
-    """Yield the texts that a text message of some application to a country may be made of."""
+    """Yield language and templates of all text messages that an application may send to a country."""
     languages = {tag.lower() for tag in settings.countries[country].languages}
-    chosen = [one for tag, one in templates.languages.items() if not languages or tag in languages]
-    purposes = [one for one in settings.named_purposes.values() if Channel.SMS in one.channels]
+    chosen = [language for tag, language in templates.languages.items() if not languages or tag in languages]
+    purposes = [purpose for purpose in settings.named_purposes.values() if Channel.SMS in purpose.channels]
     for purpose, language in product(purposes, chosen):
         if texts := language.texts_for(purpose, Channel.SMS):
             yield language, texts
 
 
 def _gateways_without_sender(settings: Settings) -> Iterator[StartRefusal]:
-    for country, asked in settings.countries.items():
-        for name in gateways_for_country(settings, country, Channel.SMS) if asked.senders == "registered" else ():
+    for country, rules in settings.countries.items():
+        for name in gateways_for_country(settings, country, Channel.SMS) if rules.senders == "registered" else ():
             if not settings.gateways[name].settings.sets_sender:
                 sentence = (
                     f"It does not show the sender that a message names, and {country} takes registered ones only."
@@ -203,40 +205,40 @@ def _gateways_without_sender(settings: Settings) -> Iterator[StartRefusal]:
                 yield StartRefusal(RefusalName.SENDER_NOT_SHOWN, f"gateways.{name}", sentence, action)
 
 
-def _asked(settings: Settings, application: ApplicationSection) -> Collection[str]:
-    """Return the countries that an application sends to and that ask for something."""
+def _ruled_countries(settings: Settings, application: ApplicationSection) -> Collection[str]:
+    """Return the countries to which an application sends and that have a section in ``countries``."""
     if ALL_COUNTRIES in application.countries:
         return settings.countries
     return [country for country in application.countries if country in settings.countries]
 
 
 _ENCRYPTED: Final = frozenset({"require", "verify-ca", "verify-full"})
-"""Of PostgreSQL's ``sslmode``; the driver's default, ``prefer``, falls back to plain text."""
-_PLAIN: Final = "without encryption"
-_UNASKED: Final = "without being asked who it is"
+"""Values of PostgreSQL's ``sslmode`` that never fall back to plain text, as the default ``prefer`` does."""
+_UNENCRYPTED: Final = "without encryption"
+_UNVERIFIED: Final = "without a check of its certificate"
 
 
 @dataclass(frozen=True, slots=True)
 class UnsafeConnection:
-    """A connection that somebody on the way could read, or take over."""
+    """A connection that an attacker on the network path could read or take over."""
 
     host: str
-    """The other end."""
+    """The host that the service connects to."""
     how: str
-    """How it is reached."""
+    """What is unsafe: ``without encryption`` or ``without a check of its certificate``."""
     refusal: StartRefusal
-    """What production says of it."""
+    """The refusal in production."""
 
 
 def connection_refusals(settings: Settings) -> Iterator[StartRefusal]:
-    """Yield one refusal for each unsafe connection that is no exception of ``plaintext_hosts``."""
-    for line in unsafe_connections(settings):
-        if line.host not in settings.plaintext_hosts:
-            yield line.refusal
+    """Yield the refusal of each unsafe connection, except to a host of ``plaintext_hosts``."""
+    for connection in unsafe_connections(settings):
+        if connection.host not in settings.plaintext_hosts:
+            yield connection.refusal
 
 
 def unsafe_connections(settings: Settings) -> Iterator[UnsafeConnection]:
-    """Yield every unsafe connection to another host, the exceptions too."""
+    """Yield every unsafe connection to another host, also to a host of ``plaintext_hosts``."""
     yield from _redis(settings.redis.url.get_secret_value())
     yield from _ledger(settings.ledger.url.get_secret_value())
     yield from _web(RefusalName.GATEWAY_UNENCRYPTED, "gateways", settings.gateways, "numbers and codes")
@@ -249,10 +251,10 @@ def _redis(url: str) -> Iterator[UnsafeConnection]:
     if urlsplit(url).scheme == "redis":
         sentence = "Redis is on another host and the connection is not encrypted."
         refusal = StartRefusal(RefusalName.REDIS_UNENCRYPTED, "redis.url", sentence, "Use rediss://.")
-        yield UnsafeConnection(host_of(url), _PLAIN, refusal)
+        yield UnsafeConnection(host_of(url), _UNENCRYPTED, refusal)
     elif "none" in _parameters(url).get("ssl_cert_reqs", []):
         action = "Take ssl_cert_reqs=none away, and name the authority of the certificate in ssl_ca_certs."
-        yield _of_any_certificate(url, "redis.url", action)
+        yield _unverified_connection(url, "redis.url", action)
 
 
 def _ledger(url: str) -> Iterator[UnsafeConnection]:
@@ -264,20 +266,20 @@ def _ledger(url: str) -> Iterator[UnsafeConnection]:
         sentence = "PostgreSQL is on another host and the connection may not be encrypted."
         action = "Add sslmode=verify-full and sslrootcert."
         refusal = StartRefusal(RefusalName.LEDGER_UNENCRYPTED, "ledger.url", sentence, action)
-        yield UnsafeConnection(host_of(url), _PLAIN, refusal)
-    elif "require" in modes and "sslrootcert" not in parameters:  # with one it is verify-ca
+        yield UnsafeConnection(host_of(url), _UNENCRYPTED, refusal)
+    elif "require" in modes and "sslrootcert" not in parameters:  # with sslrootcert, require means verify-ca
         action = "Set sslmode=verify-full, and name the authority of the certificate in sslrootcert."
-        yield _of_any_certificate(url, "ledger.url", action)
+        yield _unverified_connection(url, "ledger.url", action)
 
 
 def _parameters(url: str) -> dict[str, list[str]]:
     return parse_qs(urlsplit(url).query)
 
 
-def _of_any_certificate(url: str, place: str, action: str) -> UnsafeConnection:
+def _unverified_connection(url: str, place: str, action: str) -> UnsafeConnection:
     sentence = "It is encrypted, but any certificate will do: who is on the way may pose as the server."
     return UnsafeConnection(
-        host_of(url), _UNASKED, StartRefusal(RefusalName.CERTIFICATE_NOT_VERIFIED, place, sentence, action)
+        host_of(url), _UNVERIFIED, StartRefusal(RefusalName.CERTIFICATE_NOT_VERIFIED, place, sentence, action)
     )
 
 
@@ -289,85 +291,88 @@ def _web(
             address = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
             if address.lower().startswith("http://") and leads_elsewhere(address):
                 sentence = f"The connection is not encrypted: {what} can be read on the way."
-                yield UnsafeConnection(host_of(address), _PLAIN, StartRefusal(name, place, sentence, "Use https://."))
+                yield UnsafeConnection(
+                    host_of(address), _UNENCRYPTED, StartRefusal(name, place, sentence, "Use https://.")
+                )
 
 
 MIN_PASSWORD_LENGTH: Final = 8
-"""Characters below which a password of one's own choice is guessed."""
+"""Characters of a password; a shorter one can be guessed."""
 _WORDS: Final = (
     "16charactersormore", "sixteencharactersormore", "anywordsthatnobodyelseknows", "secretofyouraccount",
     "0123456789abcdef", "abc", "abcd", "admin", "api", "auth", "changeit", "default", "demo", "dummy", "example",
     "foobared", "guest", "hunter2", "key", "letmein", "my", "password", "postgres", "qwerty", "redis", "replaceme",
     "root", "sample", "secret", "super", "test", "testing", "token", "top", "your",
 )  # fmt: skip
-"""What samples are made of, in letters and digits: those of our own documents, and what others have copied most."""
+"""Words that samples consist of, in letters and digits: from our own documents, and much copied ones."""
 _MADE_OF_WORDS: Final = re.compile(f"(?:{'|'.join(_WORDS)})+")
 _PLACEHOLDERS: Final = ("changeme", "placeholder")
-"""What makes a sample of anything that holds it in any spelling."""
+"""Words that make any secret a sample that contains them, in upper or lower case."""
 _MARK: Final = "EXAMPLE"
-"""The same, but in capitals alone, as providers mark theirs: in small letters a passphrase may hold it."""
+"""The mark in the samples of providers. Only in capitals: in lower case, a passphrase may contain the word."""
 _PLACEHOLDER: Final = re.compile(
     r"[$#@]\{.+\}#?|\$\(.+\)|\{\{.+\}\}"  # ${VAR}, $(command), {{ value }}
     r"|<[\w .:-]+>|\[[\w .:-]+\]|\{[\w .:-]+\}"  # <password>
     r"|(%|@|__)\w+\1"  # %VAR%, @VAR@, __VAR__
     r"|\$[A-Z_][A-Z0-9_]*"  # $VAR
 )
-"""What something should have put a value in place of."""
+"""Placeholders of templates, shells and tools that were not replaced by a value."""
 _SEPARATORS: Final = re.compile(r"[-_.:/\s]")
 _NUMBER: Final = re.compile(r"[0-9]*$")
 _ANY_NUMBER: Final = 4
-"""Digits behind a sample that may be any, such as a year; more of them have to be a run."""
+"""Up to so many digits after a sample word may be arbitrary, such as a year; more have to be a run."""
 _RUNS: Final = (frozenset({0, 1, -9}), frozenset({0, -1, 9}))
-"""By how much characters differ in ``11223344``, ``7890123``, ``abcdef`` and ``xxxx``, and the same backwards."""
+"""Differences between neighbouring characters in ``11223344``, ``7890123``, ``abcdef`` and ``xxxx``, and backwards."""
 _SAMPLE_KEYS: Final = ("", "...", "change me", "changeme", "abc123", "abcd1234", "12345678", "123456789", "1234567890")
 _KNOWN_KEYS: Final = frozenset(map(api_key_hash, (*_SAMPLE_KEYS, *_WORDS, *map("".join, product(_WORDS, repeat=2)))))
-"""Of an API key only the hash is there: these are told by it, and so is a key that somebody made of a word."""
+"""Hashes of sample API keys, and of keys made of one or two words: the settings hold only the hash of an API key."""
 
 
 def is_sample_key(key: bytes) -> bool:
-    """Tell whether a key is a sample in letters, or the digest of one."""
+    """Tell whether a root or pseudonym key is a sample in letters, or the SHA-256 digest of one."""
     return f"sha256:{key.hex()}" in _KNOWN_KEYS or (key.isascii() and is_sample(key.decode()))
 
 
 def is_sample(secret: str) -> bool:
-    """Tell whether a secret is a sample in any spelling, a placeholder that nothing was put in place of, or a run.
+    """Tell whether a secret is a sample, a placeholder that was not replaced, or a run such as ``abcdef``.
 
-    A sample (``CHANGE-ME``, ``secret2024``) is made of words of samples alone, and perhaps a number.
+    A sample (``CHANGE-ME``, ``secret2024``) consists of words of samples, in any case, and at most one number behind
+    them.
     """
     if not secret:
         return False
     plain = "".join(filter(str.isalnum, secret.casefold()))
     number = _NUMBER.findall(plain)[0]
-    of_words = _MADE_OF_WORDS.fullmatch(plain.removesuffix(number)) or _MADE_OF_WORDS.fullmatch(plain)
+    words = _MADE_OF_WORDS.fullmatch(plain.removesuffix(number)) or _MADE_OF_WORDS.fullmatch(plain)
     return bool(
         _PLACEHOLDER.fullmatch(secret.strip())
         or _is_run(_SEPARATORS.sub("", secret) or secret)
-        or (of_words and (len(number) <= _ANY_NUMBER or _is_run(number)))
+        or (words and (len(number) <= _ANY_NUMBER or _is_run(number)))
         or _MARK in secret
         or any(word in plain for word in _PLACEHOLDERS)
     )
 
 
 def _is_run(text: str) -> bool:
-    """Tell whether each character is the one before it or its neighbour, always in the same direction."""
+    """Tell whether each character equals the one before it or is the next one, always in the same direction."""
     steps = {ord(after) - ord(before) for before, after in pairwise(text.casefold())}
     return any(steps <= run for run in _RUNS)
 
 
 def sample_refusals(settings: Settings) -> Iterator[StartRefusal]:
-    """Yield one refusal for each secret of the settings that is none; the installation's own keys are judged apart."""
+    """Yield a refusal for each secret of the settings that is a sample, except the keys of the installation."""
     yield from _password("redis.url", settings.redis.url)
     yield from _password("ledger.url", settings.ledger.url)
     yield from _api_keys(settings)
     for place, secret in provider_secrets(settings):
         if is_sample(secret):
-            yield _placeholder_refusal(
+            yield _sample_refusal(
                 place, "It is a sample, or a placeholder that was not filled in: anybody knows it.", "Set the real one."
             )
 
 
 def provider_secrets(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield place and value of what gateways and policies prove themselves by, or have proven to them."""
+    """Yield path and value of each secret in the settings of gateways and policies."""
     for section, entries in (("gateways", settings.gateways), ("policies", settings.policies)):
         for name, entry in entries.items():
             for place, value in walk_settings(entry.settings, f"{section}.{name}"):
@@ -376,7 +381,7 @@ def provider_secrets(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def holds_secrets(settings: Settings, table: Mapping[str, Any]) -> bool:
-    """Tell whether a file's table holds any secret of the settings."""
+    """Tell whether the table of a configuration file holds a secret."""
     places = [place for place, secret in provider_secrets(settings) if secret]
     urls = (_value_at(table, place) for place in ("redis.url", "ledger.url"))
     return any(_value_at(table, place) for place in places) or any(url and urlsplit(url).password for url in urls)
@@ -392,15 +397,15 @@ def _value_at(table: Mapping[str, Any], place: str) -> Any:  # noqa: ANN401 - wh
 def _password(place: str, url: SecretStr) -> Iterator[StartRefusal]:
     given = urlsplit(url.get_secret_value()).password or ""
     password = unquote(given)
-    if is_sample(given) or is_sample(password):  # %DB_PASSWORD% is no percent-encoding, and looks like one
-        yield _placeholder_refusal(
+    if is_sample(given) or is_sample(password):  # unquoting would change a placeholder such as %DB_PASSWORD%
+        yield _sample_refusal(
             place,
             "Its password is a sample, or a placeholder that was not filled in: anybody knows it.",
             "Choose one at random: openssl rand -hex 16",
         )
     elif 0 < len(password) < MIN_PASSWORD_LENGTH:
         sentence = f"Its password has fewer than {MIN_PASSWORD_LENGTH} characters: it can be guessed."
-        yield _placeholder_refusal(place, sentence, "Choose one at random: openssl rand -hex 16")
+        yield _sample_refusal(place, sentence, "Choose one at random: openssl rand -hex 16")
 
 
 def _api_keys(settings: Settings) -> Iterator[StartRefusal]:
@@ -408,32 +413,30 @@ def _api_keys(settings: Settings) -> Iterator[StartRefusal]:
         for position, key in enumerate(application.keys):
             if key in _KNOWN_KEYS or len(set(key.removeprefix("sha256:"))) == 1:
                 place = f"applications.{name}.keys.{position}"
-                yield _placeholder_refusal(
-                    place, "It is the hash of a sample.", f"Make a key: otp-service key new {name}"
-                )
+                yield _sample_refusal(place, "It is the hash of a sample.", f"Make a key: otp-service key new {name}")
 
 
-def _placeholder_refusal(place: str, sentence: str, action: str) -> StartRefusal:
+def _sample_refusal(place: str, sentence: str, action: str) -> StartRefusal:
     return StartRefusal(RefusalName.SAMPLE_SECRET, place, sentence, action)
 
 
 MAX_GUESSES = 100
-"""Wrong codes in an hour at most, of a million possible ones."""
+"""Wrong codes for one number in an hour at most, of a million possible codes."""
 MAX_MESSAGES = 100
 """Messages to one number in an hour at most."""
 AGAINST_FRAUD = frozenset({"address", "block", "country"})
-"""Scopes of the rules that notice who never types a code in."""
+"""Scopes of the rules that notice traffic whose codes nobody types in."""
 _HOUR = 3600
 _WRITABLE = "Every user of this host can change it."
 
 
 def start_refusals(settings: Settings) -> list[StartRefusal]:
-    """Return all reasons not to start that the settings alone give. docs/refusals.md explains each by its name."""
-    found = [*_keys(settings), *country_refusals(settings)]
+    """Return all refusals to start that follow from the settings. docs/refusals.md explains each by its name."""
+    refusals = [*_keys(settings), *country_refusals(settings)]
     if settings.production:
-        for further in _OF_PRODUCTION:
-            found += further(settings)
-    return found
+        for check in _PRODUCTION_CHECKS:
+            refusals += check(settings)
+    return refusals
 
 
 def _keys(settings: Settings) -> Iterator[StartRefusal]:
@@ -524,8 +527,8 @@ def _vital_rules(settings: Settings) -> Iterator[StartRefusal]:
 
 def _fraud_rules(settings: Settings) -> Iterator[StartRefusal]:
     ruleset = build_ruleset(settings.guard, settings.limits.parsed, SpendSettings())
-    at_work = {one.rule for one in ruleset.buckets} | {one.rule for one in ruleset.breakers}
-    if all(RULES[rule].scope not in AGAINST_FRAUD for rule in at_work):
+    active = {bucket.rule for bucket in ruleset.buckets} | {breaker.rule for breaker in ruleset.breakers}
+    if all(RULES[rule].scope not in AGAINST_FRAUD for rule in active):
         yield StartRefusal(
             RefusalName.FRAUD_RULE,
             "guard.modes",
@@ -543,7 +546,10 @@ def _ceilings(settings: Settings) -> Iterator[StartRefusal]:
 def ceiling_refusals(
     settings: Settings, name: str, path: str, application: ApplicationSection
 ) -> Iterator[StartRefusal]:
-    """Yield why nothing bounds what an application, whose members are at a path, may spend."""
+    """Yield a refusal if an application has no effective spending ceiling in one of its countries.
+
+    ``path`` is the prefix of the application's settings in refusals, such as ``applications.shop.``.
+    """
     spend = application.spend
     if not spend.is_decided_for(application.countries):
         yield StartRefusal(
@@ -559,12 +565,12 @@ def ceiling_refusals(
 
 
 def _is_unbound(settings: Settings, spend: SpendSettings, country: str) -> bool:
-    """Tell whether the ceilings that are said to bound a country are all of rules that are off."""
-    said = {"spend.application": spend, "spend.country": spend.of_country(country)}
-    at_work = (
-        one.is_waived or (one.is_set and settings.guard.mode(rule) is not Mode.OFF) for rule, one in said.items()
+    """Tell whether no ceiling limits spending for a country, because the rules of its ceilings are off."""
+    by_rule = {"spend.application": spend, "spend.country": spend.of_country(country)}
+    return not any(
+        ceilings.is_waived or (ceilings.is_set and settings.guard.mode(rule) is not Mode.OFF)
+        for rule, ceilings in by_rule.items()
     )
-    return not any(at_work)
 
 
 def _prices(settings: Settings) -> Iterator[StartRefusal]:
@@ -591,18 +597,18 @@ def _open_files(settings: Settings) -> Iterator[StartRefusal]:
 
 
 def _is_open(path: Path, modes: int) -> bool:
-    """Tell whether users beside owner and group reach a file, and do with it what some modes allow."""
+    """Tell whether users other than owner and group can reach a file, and have one of the permissions ``modes``."""
     try:
         real = path.resolve(strict=True)
         return not _is_mounted(real) and _is_reached(real) and bool(real.stat().st_mode & modes)
-    except OSError:  # a folder above it is closed to us too
+    except OSError:  # a parent folder is closed even to this process
         return False
 
 
 def _open_folder(path: Path) -> Path | None:
-    """Return a folder above a file, or above a link to it, where users beside owner and group may rename what is there.
+    """Return a parent folder of a file, or of a link to it, in which users other than owner and group may rename files.
 
-    Not one such as /tmp, which lets each rename his own.
+    A folder with the sticky bit, such as /tmp, does not count: users may rename only their own files there.
     """
     try:
         real = path.resolve(strict=True)
@@ -615,15 +621,15 @@ def _open_folder(path: Path) -> Path | None:
 
 
 def _is_mounted(real: Path) -> bool:
-    """Tell whether an engine mounted a file into a container, where nobody else is, so that it may be open.
+    """Tell whether a container engine mounted a file. It may be open then, as the container has no other users.
 
-    Docker and Podman do in /run/secrets, Kubernetes in a folder of its own making, such as ..2026_11_28_06_30_00.1.
+    Docker and Podman mount secrets in /run/secrets, Kubernetes in folders such as ``..2026_11_28_06_30_00.1``.
     """
     return real.is_relative_to("/run/secrets") or any(part.startswith("..") for part in real.parts)
 
 
 def _is_reached(path: Path) -> bool:
-    """Tell whether users beside owner and group get through all folders above."""
+    """Tell whether users other than owner and group may pass all parent folders."""
     return all(folder.stat().st_mode & S_IXOTH for folder in path.parents)
 
 
@@ -650,15 +656,15 @@ def _gateways(settings: Settings) -> Iterator[StartRefusal]:
 
 
 def _sim_boxes(settings: Settings) -> Iterator[StartRefusal]:
-    for country, asked in settings.countries.items():
-        for name in gateways_for_country(settings, country, Channel.SMS) if asked.sim_boxes == "refused" else ():
+    for country, rules in settings.countries.items():
+        for name in gateways_for_country(settings, country, Channel.SMS) if rules.sim_boxes == "refused" else ():
             if settings.gateways[name].settings.sim_box:
                 sentence = f"It leaves by SIM cards, and may carry no messages to {country}."
                 action = f"Route messages to {country} through another."
                 yield StartRefusal(RefusalName.SIM_BOX, f"gateways.{name}", sentence, action)
 
 
-_OF_PRODUCTION: tuple[Callable[[Settings], Iterator[StartRefusal]], ...] = (
+_PRODUCTION_CHECKS: tuple[Callable[[Settings], Iterator[StartRefusal]], ...] = (
     _equal_keys,
     _open_files,
     sample_refusals,
@@ -677,7 +683,7 @@ _OF_PRODUCTION: tuple[Callable[[Settings], Iterator[StartRefusal]], ...] = (
 
 
 def contradictions(settings: Settings) -> list[str]:
-    """Return one line for each name that leads nowhere and each limit that cannot be read, with its path."""
+    """Return one sentence, with its setting, for each name that leads nowhere and each limit that cannot be read."""
     return [
         *_limit_faults(settings),
         *_application_faults(settings),
@@ -704,7 +710,7 @@ def _application_faults(settings: Settings) -> Iterator[str]:
 
 
 def brand_faults(name: str, application: ApplicationSection) -> Iterator[str]:
-    """Yield why an application without a brand needs one: messages show the name of its section then."""
+    """Yield a fault if an application has no brand and its section's name, which messages show then, may not be one."""
     if application.name is None and (rule := broken_name_rule(name.replace("_", "-"))):
         yield f"name: is missing, and messages would show the section's own: it {rule}."
 
@@ -737,8 +743,8 @@ def _policy_faults(settings: Settings) -> Iterator[str]:
 
 def _sender_faults(settings: Settings) -> Iterator[str]:
     for name, sender in settings.senders.items():
-        asked = settings.countries.get(sender.country)
-        for fault in sender_id_faults(sender.sender_id, asked.reserved_sender_ids if asked else ()):
+        rules = settings.countries.get(sender.country)
+        for fault in sender_id_faults(sender.sender_id, rules.reserved_sender_ids if rules else ()):
             yield f"senders.{name}.sender_id: {fault}."
 
 
@@ -750,9 +756,9 @@ def _price_faults(settings: Settings) -> Iterator[str]:
 
 
 def missing_prices(settings: Settings, name: str, application: ApplicationSection) -> Iterator[str]:
-    """Yield what a ceiling would not see: messages that a route sends through a gateway without a price for them."""
+    """Yield a fault for each gateway without a price for messages that count towards the application's ceiling."""
     missing: dict[str, set[str]] = {}
-    for gateway, country, channel in _ways(settings, application) if application.spend.is_set else ():
+    for gateway, country, channel in _deliveries(settings, application) if application.spend.is_set else ():
         if settings.prices[gateway].unit(country, channel) is None:
             missing.setdefault(gateway, set()).add(f"{country}/{channel}")
     for gateway, places in missing.items():
@@ -762,8 +768,8 @@ def missing_prices(settings: Settings, name: str, application: ApplicationSectio
         )
 
 
-def _ways(settings: Settings, application: ApplicationSection) -> Iterator[tuple[str, str, str]]:
-    """Yield gateway, country and channel of all that an application may send."""
+def _deliveries(settings: Settings, application: ApplicationSection) -> Iterator[tuple[str, str, str]]:
+    """Yield gateway, country and channel of every message that an application may send."""
     for purpose, country in product(application.purposes, application.countries):
         if purpose in settings.purposes:
             for channel in settings.purposes[purpose].channels:

@@ -148,7 +148,7 @@ def test_an_exception_tells_that_nobody_asks_who_answers():
     (finding,) = found(url, environment="production", plaintext_hosts=["a.example"])
 
     assert (finding.level, finding.subject) == (Level.WARN, "redis.url")
-    assert finding.sentence == "a.example is reached without being asked who it is, which plaintext_hosts allows."
+    assert finding.sentence == "a.example is reached without a check of its certificate, which plaintext_hosts allows."
 
 
 def test_a_short_secret_of_a_provider_is_a_warning_and_no_refusal():

@@ -18,7 +18,7 @@ from otp_service.settings.stored_applications import dump_section, parse_applica
 
 URL = "redis://127.0.0.1:1/0"
 UNSAID = (
-    "It is not said where it is, and with residency = PK personal data stay in PK. "
+    "Its country is not set, and with residency = PK personal data stay in PK. "
     "Find out where it is, and set that country. [residency]"
 )
 IN_PLACE = "and with residency = PK personal data stay in PK."
