@@ -731,7 +731,7 @@ class ApprovalSettings(RegistrationSettings):
     """One template that a country has approved, word by word."""
 
     template: TemplateId
-    """Id of the template, such as ``en/login/sms``."""
+    """Id of the template, such as ``en/possession/sms``."""
     sha256: Digest
     """Digest of its text; ``otp-service messages templates`` prints both."""
 
