@@ -51,8 +51,6 @@ APART = ("tests/store/test_scripts.py",)
 """How a server fails, which is no matter of the scripts' text."""
 CHOICE = "not fakeredis and not real_time and not every_code"
 """What is slow, or is done twice."""
-QUICK = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-"""What other packages bring to pytest takes longer to load than most defects take to be noticed."""
 PATIENCE = 600
 """Seconds for all of them, one that never ends by itself included."""
 
@@ -121,14 +119,14 @@ def _run(name: str | None) -> Outcome:
     options = ["--mutant", name] if name else []
     command = [
         *(sys.executable, "-m", "pytest", "-x", "-q", "--no-header"),
-        *("-p", "no:cacheprovider", "-p", "pytest_timeout", "-p", "mutant_plugin", *options),
+        *("-p", "no:cacheprovider", "-p", "mutant_plugin", *options),
         *(*TESTS, *(f"--ignore={path}" for path in APART), "-k", CHOICE),
     ]
     paths = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
         command,
         cwd=ROOT,
-        env={**os.environ, **QUICK, "PYTHONPATH": paths},
+        env={**os.environ, "PYTHONPATH": paths},
         capture_output=True,
         text=True,
         timeout=PATIENCE,
