@@ -5,6 +5,7 @@ LOAD_SECONDS ?= 300
 LOAD_USERS ?= 100
 LOAD_SEED ?= 1
 SOAK_SECONDS ?= 1200
+FUZZ_EXAMPLES ?= 200
 VENV := .venv
 BIN := $(VENV)/bin
 LOCKED := $(VENV)/.locked
@@ -15,10 +16,11 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 # Directories too: their time changes when a file in them is deleted.
 SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pycache__ -prune -o -print)
 # Tests run on the installed wheel, so that a file that is missing there is noticed; without the safe path a
-# process started in this directory would import the sources instead.
-ON_WHEEL := PYTHONSAFEPATH=1 OTP_SERVICE_TEST_WHEEL=1
+# process started in this directory would import the sources instead. Bytecode is kept whatever the environment says of
+# it: one of the processes would have to compile the tests again, and each that is started what the wheel needs.
+ON_WHEEL := PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE= OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: help setup run test check lint bench bench-delivery bench-import bench-pair load observe-check storm storm-ledger storm-restores rotate rolling overload soak abuse mutants phones lock docs sbom clean compose-secrets
+.PHONY: help setup run test check lint bench bench-delivery bench-import bench-pair load observe-check storm storm-ledger storm-restores rotate rolling overload soak abuse mutants fuzz phones lock docs sbom clean compose-secrets
 
 help:  ## Tell what the targets do.
 	@sed -n 's/^\([a-z][a-z-]*\):.*  ## /\1\t/p' Makefile | expand --tabs=18
@@ -90,6 +92,9 @@ mutants: setup  ## Put defects into the scripts, one at a time; the tests must n
 
 phones: setup  ## Compare three million phone numbers, short way and libphonenumber. Five minutes.
 	PYTHONPATH=tests $(BIN)/python benchmarks/phones.py
+
+fuzz: setup  ## Send many made-up requests for each operation of the specification, not the few of make test. Half an hour.
+	$(ON_WHEEL) OTP_SERVICE_TEST_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest tests/api/test_openapi.py
 
 compose-secrets:  ## Make the keys that docker-compose.yml mounts; needs nothing but Python.
 	@$(PYTHON) config/compose_secrets.py

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import re
 import secrets
 import threading
@@ -32,6 +33,9 @@ WORTH_WAITING = {"rate-limited", "resend-too-soon", *UNAVAILABLE}
 EXPECTED = ["2xx", "401", "403", "404", "409", "422", "429"]
 """Answers to a request of the right form. 422 is among them: no schema can tell which numbers exist."""
 
+EXAMPLES = int(os.environ.get("OTP_SERVICE_TEST_EXAMPLES", "5"))
+"""Requests that are made up for each operation, in each way of making them up; ``make fuzz`` asks for many."""
+
 URDU_BANK = {"bank": {"name": "Bank", "keys": [api_key_hash(BANK_KEY)], "purposes": ["login"], "countries": ["PK"],
                       "client_ip": "none", "locale": "ur"}}  # fmt: skip
 URDU = "آپ"
@@ -57,7 +61,7 @@ def _configuration() -> SchemathesisConfig:
     return SchemathesisConfig.from_dict(
         {
             "headers": {"Authorization": f"Bearer {API_KEY}"},
-            "generation": {"max-examples": 20, "database": "none"},
+            "generation": {"max-examples": EXAMPLES, "database": "none"},
             "checks": {"positive_data_acceptance": {"expected-statuses": EXPECTED}},
         }
     )
@@ -77,7 +81,7 @@ def _listening(api: Api) -> Iterator[str]:
         server.server_close()
 
 
-@pytest.mark.timeout(600)  # thousands of requests, on however slow a machine
+@pytest.mark.timeout(600 + 30 * EXAMPLES)  # thousands of requests, on however slow a machine
 @pytest.mark.filterwarnings("default")  # the tool's own
 def test_the_service_does_what_the_specification_says(unlimited: Api, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.CRITICAL, "werkzeug")
