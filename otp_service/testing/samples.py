@@ -8,6 +8,7 @@ import tomllib
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote_to_bytes
@@ -182,7 +183,13 @@ class Samples(Section):
 
 def load_samples(path: Path) -> Samples:
     """Read a file; one that is missing has no samples."""
-    return Samples.model_validate(tomllib.loads(path.read_text())) if path.is_file() else Samples()
+    return _samples_in(path.read_text()) if path.is_file() else Samples()
+
+
+@cache
+def _samples_in(text: str) -> Samples:
+    """Return the samples of a file with this text: each test of a suite asks for them, some of them often."""
+    return Samples.model_validate(tomllib.loads(text))
 
 
 _TOKEN = re.compile(r"\{(to|to_plain|text|text_xml|expires_in|dispatch_id|receipt_url)\}")
