@@ -163,12 +163,11 @@ def _live(
     alive: list[tuple[Caller, str]] = []
     right = 0.12 if guessing else chance.choice([0.2, 0.5, 0.8])
     numbers = 3 if guessing else 40
-    for step in range(steps):
+    for _ in range(steps):
         frozen.advance(chance.choice(SECONDS[:7] if chance.random() < 0.95 else SECONDS))
         with suppress(OtpServiceError):
             made += _act(chance, callers, alive, right=right, numbers=numbers)
-        if step % 10 == 0:
-            frozen.client.delete(*queues(frozen.client), "-")  # what is not delivered is not settled either
+        frozen.client.delete(*queues(frozen.client), "-")  # what is not delivered is not settled either
     return made
 
 
