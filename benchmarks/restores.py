@@ -30,7 +30,7 @@ from otp_service import bootstrap
 from otp_service.bootstrap import Installation
 from otp_service.cli.doctor import Level, mirror_diagnosis
 from otp_service.domain.consents import EVERY_APPLICATION, Evidence, Suppression, SuppressionScope, SuppressionSource
-from otp_service.domain.guard import RULES
+from otp_service.domain.guard import GUARD_RULES
 from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.errors import (
     ConsentRequiredError,
@@ -311,7 +311,7 @@ class Order:
             keys=self.keys,
             ledger={"url": self.ledger.url, "rebuild_lost_mirror": False},
             applications={"shop": {"consent": "recorded", "client_ip": "none", "countries": ["PK"]}},
-            guard={"modes": dict.fromkeys(RULES, "off")},
+            guard={"modes": dict.fromkeys(GUARD_RULES, "off")},
         )
         sections["applications"]["shop"].update(purposes=["login"], region="PK")
         made = bootstrap.install(settings_from(sections))

@@ -52,13 +52,13 @@ class Abuse(Scene):
         self.caller.check(person, verification, code, _TOO_LATE)
 
     def _start(self, person: Person) -> Call:
-        return self.caller.start(person, _TAKEN_OR_REFUSED, client_ip=person.address)
+        return self.caller.start(person, _ACCEPTED_OR_LIMITED, client_ip=person.address)
 
 
 def _stranger(number: str) -> Person:
     return Person(number, TOWN.address(CHANCE), "en", f"bot-{CHANCE.getrandbits(64):x}")
 
 
-_TAKEN_OR_REFUSED = either(status(_CREATED), refused(429, "rate-limited"))
+_ACCEPTED_OR_LIMITED = either(status(_CREATED), refused(429, "rate-limited"))
 _NOT_RIGHT = checked(valid=False, reasons=frozenset({"wrong_code", "max_attempts_reached", "number_locked"}))
 _TOO_LATE = checked(valid=False, reasons=frozenset({"max_attempts_reached", "number_locked"}))

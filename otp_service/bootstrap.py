@@ -10,7 +10,7 @@ from otp_service.errors import LedgerMismatchError, RefusalName, StartRefusal, S
 from otp_service.gateways.base import Gateway, GatewayContext
 from otp_service.ledger.access import Access
 from otp_service.ledger.ledger import open_ledger
-from otp_service.policies.base import ConfiguredPolicy, Policies, PolicyContext
+from otp_service.policies.base import Policies, PolicyContext, PolicyRunner
 from otp_service.services.access_cache import AccessCache, CachedApplication, KeyUses
 from otp_service.services.context import Context
 from otp_service.services.inbound import InboundReceiver
@@ -203,7 +203,7 @@ def _gateways(settings: Settings, context: Context) -> dict[str, Gateway]:
 
 def _policies(settings: Settings) -> Policies:
     return Policies(
-        ConfiguredPolicy(
+        PolicyRunner(
             name,
             entry.policy_class(entry.settings, PolicyContext(name, settings.production)),
             entry.settings,

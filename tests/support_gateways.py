@@ -11,10 +11,10 @@ from otp_service.testing.samples import MESSAGE
 __all__ = ["MESSAGE", "make", "require"]
 
 
-def make(kind, mailbox=None, desk=None, **settings):
+def make(kind, mailbox=None, receipt_sink=None, **settings):
     """Return a gateway of a kind under the name ``main``."""
     gateway = load_gateway_class(kind)
-    return gateway(gateway.Settings.model_validate(settings), gateway_context(mailbox, desk))
+    return gateway(gateway.Settings.model_validate(settings), gateway_context(mailbox, receipt_sink))
 
 
 def require(*packages):

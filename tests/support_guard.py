@@ -10,7 +10,7 @@ from support_installation import tree
 from support_outbox import queues
 
 from otp_service.bootstrap import Installation
-from otp_service.domain.guard import RULES
+from otp_service.domain.guard import GUARD_RULES
 from otp_service.domain.prices import MICRO
 from otp_service.errors import OtpServiceError, TooManyError
 from otp_service.store.events import Decision
@@ -23,7 +23,7 @@ ADDRESS = "192.0.2.1"
 
 def modes(*rules: str, mode: str = "enforce") -> dict[str, str]:
     """Return modes by which these rules hold, and no others."""
-    return {rule: mode if rule in rules else "off" for rule in RULES}
+    return {rule: mode if rule in rules else "off" for rule in GUARD_RULES}
 
 
 def guarded(frozen: FrozenValkey, *rules: str, guard: dict[str, Any] | None = None, **sections: Any) -> Installation:

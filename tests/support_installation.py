@@ -11,7 +11,7 @@ from support_ledger import another_ledger
 
 from otp_service import bootstrap
 from otp_service.bootstrap import Installation
-from otp_service.domain.guard import RULES
+from otp_service.domain.guard import GUARD_RULES
 from otp_service.domain.keyring import api_key_hash
 from otp_service.settings import settings_from
 
@@ -23,7 +23,7 @@ TRANSACTION = {"amount": "1500.00", "currency": "PKR", "payee": "Daraz"}
 
 QUIET = {
     rule: "off"
-    for rule in RULES
+    for rule in GUARD_RULES
     if rule not in {"number.sends", "number.guesses", "address.starts", "application.requests", "number.lock"}
     and not rule.startswith("destination.")
 }

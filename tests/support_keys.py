@@ -6,7 +6,7 @@ import redis
 
 from otp_service.settings.guard_ruleset import build_ruleset
 from otp_service.settings.sections import GuardSettings, LimitsSettings, SpendSettings
-from otp_service.store.keys import Spans, kinds_of
+from otp_service.store.keys import KEYS, Key, Spans
 
 DAY = 24 * 3600
 RETENTION = 7 * DAY
@@ -32,6 +32,11 @@ def _is_known(name: str, kind: str, life: int, spans: Spans) -> bool:
         return True
     kinds = kinds_of(name)
     return len(kinds) == 1 and kinds[0].type == kind and kinds[0].life.fits(life, spans)
+
+
+def kinds_of(key: str) -> tuple[Key, ...]:
+    """Return the kinds to which the name of a key belongs: exactly one, if the key is ours."""
+    return tuple(kind for kind in KEYS if kind.has(key))
 
 
 @cache

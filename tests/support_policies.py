@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from prometheus_client.parser import text_string_to_metric_families
 
 from otp_service.bootstrap import Installation
-from otp_service.policies.base import ALLOW, ConfiguredPolicy, Policies, PolicySettings, Question, Verdict
+from otp_service.policies.base import ALLOW, Policies, PolicyRunner, PolicySettings, Question, Verdict
 from otp_service.telemetry import metrics
 
 NUMBER = "+923001234567"
@@ -39,12 +39,12 @@ class Judge:
         return [question.channel for question in self.questions]
 
 
-def asked(name: str, policy: Any, threads: int = 4, **members: Any) -> ConfiguredPolicy:
+def asked(name: str, policy: Any, threads: int = 4, **members: Any) -> PolicyRunner:
     """Return a policy as it is configured; what it does not know is allowed unless the members say otherwise."""
-    return ConfiguredPolicy(name, policy, PolicySettings.model_validate({"unknown": "allow", **members}), threads)
+    return PolicyRunner(name, policy, PolicySettings.model_validate({"unknown": "allow", **members}), threads)
 
 
-def under(installation: Installation, *policies: ConfiguredPolicy) -> Installation:
+def under(installation: Installation, *policies: PolicyRunner) -> Installation:
     """Return an installation with these policies in place of the configured ones."""
     return replace(installation, context=replace(installation.context, policies=Policies(policies)))
 

@@ -11,7 +11,7 @@ from support_installation import key
 from support_ledger import another_ledger
 from support_valkey import free_port
 
-from otp_service.domain.guard import RULES
+from otp_service.domain.guard import GUARD_RULES
 from otp_service.domain.keyring import api_key_hash
 
 PSEUDONYM_KEY, ROOT_KEY = key(), key()
@@ -108,7 +108,7 @@ NO_RULE = (
     "No rule against fraud is at work, not even to record: who is paid for messages to numbers of his own starts them.",
     'Set those of block, country or address to "enforce", or to "record_only" while you look.',
 )
-AGAINST_FRAUD = [rule for rule in RULES if rule.startswith(("address.", "block.", "country."))]
+AGAINST_FRAUD = [rule for rule in GUARD_RULES if rule.startswith(("address.", "block.", "country."))]
 PRICED = {**TWILIO, "prices": {"*": "2.50"}}
 
 

@@ -8,7 +8,7 @@ from support_caller import Caller
 from support_frozen import FrozenValkey
 from support_guard import guarded, guess, modes, number
 
-from otp_service.domain.guard import RULES
+from otp_service.domain.guard import GUARD_RULES
 
 ROOMY: dict[str, Any] = {
     "address": {name: ["900/day"] for name in ("unapproved", "numbers", "countries", "network", "provider")},
@@ -91,7 +91,7 @@ def meeting(frozen: FrozenValkey, rule: str, mode: str = "enforce") -> Caller:
     shop = Caller(
         guarded(
             frozen,
-            guard={**ROOMY, **own.guard, "modes": {**modes(*RULES), rule: mode}},
+            guard={**ROOMY, **own.guard, "modes": {**modes(*GUARD_RULES), rule: mode}},
             limits=own.limits,
             gateways=PRICED,
             applications={"shop": {"spend": {"day": "900", **own.spend}}},

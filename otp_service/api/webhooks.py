@@ -19,23 +19,25 @@ _TOKEN = path_parameter(
     "3q2-7wAAAAAAAAAAAAAAAA",
 )
 _PROBLEMS = ("unauthenticated", "not-found", "body-too-large", "internal", "store-unavailable")
+_NO_CONTENT = Answer(b"", 204, None)
 receipts = Resource("receipts", "Gateways", problems=(*_PROBLEMS, "overloaded"), parameters=(_GATEWAY, _DISPATCH))
 
 
-@receipts.route("POST /v1/receipts/<gateway>/<dispatch_id>", {204: "Taken."}, endpoint="receive")
-def report_delivery(exchange: Exchange, gateway: str, dispatch_id: str) -> Answer:
-    """Report a delivery.
+@receipts.route("POST /v1/receipts/<gateway>/<dispatch_id>", {204: "Accepted."})
+def receive_delivery_receipt(exchange: Exchange, gateway: str, dispatch_id: str) -> Answer:
+    """Receive a delivery receipt.
 
-    For gateways, not for applications: a gateway's report on a message, proven in its own way by a signature, a token
-    in the address, or where it comes from. A report changes what is shown of a delivery and never approves anything.
+    For providers, not for applications: a provider's receipt for a message. The provider authenticates it in its own
+    way: by a signature, a token in the URL, or its IP address. A receipt changes the status of a delivery and never
+    approves a verification.
     """
     require_method(exchange)
-    # Before the body: whoever sends none, or slowly, holds a thread for as long as that takes.
+    # Before the body is read, because a client that sends it slowly, or never, occupies a thread for that time.
     expected = expect_receipt(exchange.context, gateway, dispatch_id)
-    address = receipt_url(str(exchange.context.public_url), gateway, dispatch_id)
-    report = ReceiptRequest(**provider_request(exchange, address), dispatch_id=dispatch_id)
-    receive_receipt(exchange.context, expected, report)
-    return _TAKEN
+    url = receipt_url(str(exchange.context.public_url), gateway, dispatch_id)
+    request = ReceiptRequest(**provider_request(exchange, url), dispatch_id=dispatch_id)
+    receive_receipt(exchange.context, expected, request)
+    return _NO_CONTENT
 
 
 inbound = Resource(
@@ -48,30 +50,26 @@ inbound = Resource(
 
 @inbound.route(
     "POST /v1/inbound/<gateway>/<token>",
-    {200: Success("Taken; what stands here, the gateway sends to whoever wrote.", "text/*"), 204: "Taken."},
-    endpoint="receive",
+    {200: Success("Accepted; the provider sends the body to the person as a reply.", "text/*"), 204: "Accepted."},
 )
-def report_message(exchange: Exchange, gateway: str, token: str) -> Answer:
-    """Pass on what somebody wrote.
+def receive_inbound_message(exchange: Exchange, gateway: str, token: str) -> Answer:
+    """Receive a message from a person.
 
-    For gateways, not for applications: what somebody wrote back, proven as the gateway's reports are. A message that is
-    nothing but a word for *stop* keeps messages back from the number, one for *start* lets them through again. The
-    answer has the form that the gateway expects.
+    For providers, not for applications: a message that a person sent, authenticated as the provider's receipts are. A
+    message that is only a keyword for *stop* suppresses the number; one for *start* lifts that suppression. The answer
+    has the form that the provider expects.
     """
     require_method(exchange)
-    receiver = require_receiver(exchange.context, gateway, token)  # before the body, as for receipts
+    receiver = require_receiver(exchange.context, gateway, token)  # before the body is read, as for receipts
     request = ProviderRequest(**provider_request(exchange, inbound_url(exchange.context, gateway)))
     message = authenticate_message(receiver, request)
-    with exchange.shared.ledger_slots.slot():  # only now: it is known to be authentic
+    with exchange.shared.ledger_slots.slot():  # only for a message that is authentic
         answer = receive_message(exchange.context, gateway, receiver, message)
-    return _TAKEN if answer is None else Answer(answer.body.encode(), media_type=answer.media_type)
-
-
-_TAKEN = Answer(b"", 204, None)
+    return _NO_CONTENT if answer is None else Answer(answer.body.encode(), media_type=answer.media_type)
 
 
 def _also_by_get(resource: Resource) -> None:
-    """Take by GET, too, what many small providers, and Kannel, send in the query."""
+    """Add a route by GET, for the many small providers, and Kannel, that send parameters in the query."""
     (by_post,) = resource.routes
     resource.routes.append(
         replace(by_post, method="GET", name=f"{by_post.name}ByGet", summary=f"{by_post.summary}, in the query")

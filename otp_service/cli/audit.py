@@ -27,7 +27,9 @@ from otp_service.services.audit import write_incident_report as report_of
 from otp_service.services.context import Context
 from otp_service.services.operator_actions import AuditStatus, find_actions
 
-MORE_FOUND = f"There may be more than these {MAX_VERIFICATIONS}: narrow it by --from and --to."
+MAX_ACTIONS = 1000
+"""Actions of operators in one list at most."""
+_MORE_FOUND = "There may be more than these {}: narrow it by --from and --to."
 
 
 @click.group()
@@ -54,7 +56,7 @@ def export(session: Session, **options: Any) -> None:  # noqa: ANN401 - click's
     out.print_json(document)
     out.note(f"Verifications: {len(document['verifications'])}.")
     if not document["complete"]:
-        out.warn(MORE_FOUND)
+        out.warn(_MORE_FOUND.format(MAX_VERIFICATIONS))
 
 
 @command(audit, "Check a dispute pack that somebody wrote.", reads=True)
@@ -163,16 +165,16 @@ def actions(session: Session, since: datetime | None, until: datetime | None) ->
     An action that is unknown there was put into the ledger by somebody else, one that is changed is not as it was
     recorded. That one was removed is told by "otp-service audit verify".
     """
-    found = find_actions(session.context, day_start(since), day_start(until, days=1), MAX_VERIFICATIONS + 1)
-    complete = len(found) <= MAX_VERIFICATIONS
-    shown = [(one.entry, one.proof) for one in found[:MAX_VERIFICATIONS]]
+    found = find_actions(session.context, day_start(since), day_start(until, days=1), MAX_ACTIONS + 1)
+    complete = len(found) <= MAX_ACTIONS
+    shown = [(one.entry, one.proof) for one in found[:MAX_ACTIONS]]
     rows = [(out.when(act.at), act.act, act.by, act.application, act.about, proof) for act, proof in shown]
     out.table("actions", ("When", "Action", "By", "Application", "About", "Chain"), rows)
     out.in_json(complete=complete)
     if any(proof is not AuditStatus.RECORDED for _, proof in shown):
         out.warn("Not all of this is as it was recorded: otp-service audit verify.")
     if not complete:
-        out.warn(MORE_FOUND)
+        out.warn(_MORE_FOUND.format(MAX_ACTIONS))
 
 
 def _heads(file: Any) -> tuple[SignedHead, ...]:  # noqa: ANN401 - click's, of text

@@ -22,7 +22,7 @@ from otp_service.cli.common import Session, command
 from otp_service.cli.output import count_of, duration
 from otp_service.domain.applications import Application, ClientIpSource
 from otp_service.domain.countries import Approval
-from otp_service.domain.guard import RULES, Mode, Ruleset
+from otp_service.domain.guard import GUARD_RULES, Mode, Ruleset
 from otp_service.domain.routing import BreakerState, GatewayHealth
 from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
 from otp_service.errors import (
@@ -111,13 +111,13 @@ def diagnose(checks: Iterable[Check[T]], source: T) -> Iterator[Diagnosis]:
 # --- the settings ---------------------------------------------------------------------------------------------
 
 NO_SUBJECT = "ZZ"
-"""Stands for a country that no route names: what a caller with all countries may also send to."""
+"""Stands for any country that no route names, for an application that may send to all countries."""
 _MINUTE = 60
 
 
 @dataclass(frozen=True, slots=True)
-class ApplicationSettings:
-    """An application of the configuration or the ledger, with the settings around it."""
+class CheckedApplication:
+    """An application, of the configuration or the ledger, with all settings: what the checks of applications take."""
 
     name: str
     application: Application
@@ -140,14 +140,14 @@ class ApplicationSettings:
                     }
 
 
-def _application_settings(settings: Settings) -> Iterator[ApplicationSettings]:
-    return (ApplicationSettings(name, one, settings) for name, one in settings.named_applications.items())
+def _checked_applications(settings: Settings) -> Iterator[CheckedApplication]:
+    return (CheckedApplication(name, one, settings) for name, one in settings.named_applications.items())
 
 
 _GAP = "No gateway carries {channel} for {purpose} to {countries}."
 _CLOSE_GAP = "Add a route or a gateway, or take the channel out of the purpose."
 
-APPLICATION: tuple[Check[ApplicationSettings], ...] = (
+APPLICATION: tuple[Check[CheckedApplication], ...] = (
     Check("applications.{it.name}", WARN,
           "It has no home: all its countries count as abroad, where little passes, and may be closed altogether.",
           "Set home to the country that most of its traffic goes to.",
@@ -208,7 +208,7 @@ SETTINGS: tuple[Check[Settings], ...] = (
           "Take it out of the route, or correct the route's channels.", _unused_gateways),
     Check("routes", OK, "Every application reaches every country of its list.", "",
           lambda settings: bool(settings.applications) and
-          not any(any(one.gaps()) for one in _application_settings(settings))),
+          not any(any(one.gaps()) for one in _checked_applications(settings))),
     Check("http.public_url", WARN, "Receipts come in without encryption.", "Use the https:// address.",
           lambda settings: settings.production and (settings.http.public_url or "").startswith("http://")),
     Check("http.metrics_on_same_port", WARN, "Everybody who reaches the service reads its metrics.",
@@ -219,7 +219,7 @@ SETTINGS: tuple[Check[Settings], ...] = (
 
 def settings_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
     """Yield what shows from the settings alone."""
-    for one in _application_settings(settings):
+    for one in _checked_applications(settings):
         yield from diagnose(APPLICATION, one)
     yield from diagnose(SETTINGS, settings)
 
@@ -264,7 +264,7 @@ def _no_password(settings: Settings) -> bool:
 
 def _idle_rules(settings: Settings) -> Iterator[Mapping[str, object]]:
     """Yield the rules that enforce by default, and do not here."""
-    modes = {rule.id: settings.guard.mode(rule.id) for rule in RULES.values() if rule.mode is Mode.ENFORCE}
+    modes = {rule.id: settings.guard.mode(rule.id) for rule in GUARD_RULES.values() if rule.mode is Mode.ENFORCE}
     if idle := [f"{rule} ({mode})" for rule, mode in modes.items() if mode is not Mode.ENFORCE]:
         yield {"rules": ", ".join(idle)}
 
@@ -600,7 +600,7 @@ def access_diagnoses(settings: Settings, context: Context, now: int) -> Iterator
     yield from diagnose(ACCESS, (access_cache, now))
     for name, application in access_cache.snapshot.applications.items():
         if not access_cache.is_configured(name):
-            yield from diagnose(APPLICATION, ApplicationSettings(name, application, settings))
+            yield from diagnose(APPLICATION, CheckedApplication(name, application, settings))
             rules = access_cache.snapshot.rulesets[name].ruleset
             yield from diagnose(CEILINGS, {name: rules}) if settings.production else ()
 

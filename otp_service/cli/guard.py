@@ -13,7 +13,7 @@ from otp_service.cli import output as out
 from otp_service.cli.common import Session, command, parse_number, phone_number, region_option
 from otp_service.cli.doctor import skew_in_words
 from otp_service.cli.ledger import warn_of_caution
-from otp_service.domain.guard import RULES, Mode
+from otp_service.domain.guard import GUARD_RULES, Mode
 from otp_service.domain.guard_replay import Attempt, AttemptKind, Replay
 from otp_service.domain.numbers import Destination, is_region
 from otp_service.domain.prices import ANY_COUNTRY, format_micros
@@ -40,7 +40,9 @@ def guard() -> None:
 def rules(session: Session) -> None:
     """List the rules: what each refuses, what it does when it applies, and what it does when Redis cannot answer."""
     settings = session.settings
-    rows = [(rule.id, _mode(settings, rule.id), rule.without_store.value, rule.sentence) for rule in RULES.values()]
+    rows = [
+        (rule.id, _mode(settings, rule.id), rule.without_store.value, rule.sentence) for rule in GUARD_RULES.values()
+    ]
     out.table("rules", ("Rule", "Mode", "Without Redis", "Refuses"), rows)
 
 
@@ -186,7 +188,7 @@ def explain_rule(decision: Decision, currency: str) -> Iterator[ExplainedRule]:
 
 
 def _sentence(rule: str) -> str:
-    return RULES[rule].sentence if rule in RULES else "A rule of an earlier configuration."
+    return GUARD_RULES[rule].sentence if rule in GUARD_RULES else "A rule of an earlier configuration."
 
 
 def _of_mode(mode: str) -> str:

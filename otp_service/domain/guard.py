@@ -57,7 +57,7 @@ class Mode(StrEnum):
     ENFORCE = "enforce"
     """It refuses."""
     RECORD_ONLY = "record_only"
-    """It refuses nothing; that it would have is recorded."""
+    """It refuses nothing; a decision records what it would have refused."""
     OFF = "off"
     """It is not evaluated."""
 
@@ -81,66 +81,66 @@ class WithoutStore(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """One rule."""
+class GuardRule:
+    """One rule against abuse."""
 
     id: str
     """Scope and name: ``number.sends``."""
     sentence: str
-    """What it refuses, for a person."""
+    """What it refuses, as a sentence for people."""
     disclosure: Disclosure = Disclosure.UNIFORMLY
     without_store: WithoutStore = WithoutStore.REFUSES
     vital: bool = False
-    """Whether codes could be guessed, or anybody flooded, without it: then production enforces it."""
+    """Whether codes could be guessed or numbers flooded without it; production must enforce such a rule."""
     mode: Mode = Mode.ENFORCE
-    """What it does when the configuration says nothing."""
+    """Its mode where the configuration sets none."""
 
     @property
     def scope(self) -> str:
-        """What it counts by, or judges."""
+        """What it counts by or judges, such as ``number``."""
         return self.id.partition(".")[0]
 
 
-def _static(name: str, sentence: str) -> Rule:
-    return Rule(f"destination.{name}", sentence, Disclosure.FULLY, WithoutStore.DECIDES)
+def _static(name: str, sentence: str) -> GuardRule:
+    return GuardRule(f"destination.{name}", sentence, Disclosure.FULLY, WithoutStore.DECIDES)
 
 
 _ALL = (
     _static("country", "The application does not send to the number's country."),
     _static("type", "The number is of a type that receives no codes, or belongs to no country."),
     _static("prefix", "The number begins with a prefix that is denied."),
-    Rule("number.sends", "Too many messages to one number, all applications together.", vital=True),
-    Rule(
+    GuardRule("number.sends", "Too many messages to one number, all applications together.", vital=True),
+    GuardRule(
         "number.cooldown", "The next start for a number too soon after its last message; the wait grows with each one."
     ),
-    Rule(
+    GuardRule(
         "number.guesses", "Too many wrong codes for one number in an application, over all verifications.", vital=True
     ),
-    Rule("number.guess_wait", "The next guess too soon after a wrong one; the wait grows with each one."),
-    Rule(
+    GuardRule("number.guess_wait", "The next guess too soon after a wrong one; the wait grows with each one."),
+    GuardRule(
         "number.lock", "Too many wrong codes in a row for one number: locked until it ends, or is lifted.", vital=True
     ),
-    Rule("address.starts", "Too many starts from one end-user address."),
-    Rule("address.unapproved", "Too many starts from one end-user address that nobody approved."),
-    Rule("address.numbers", "Codes for too many different numbers from one end-user address, not approved."),
-    Rule("address.countries", "Codes for too many different countries from one end-user address, not approved."),
-    Rule("address.network", "Too many starts from one IPv6 /48 that nobody approved."),
-    Rule("address.provider", "Too many starts from one IPv6 /32 that nobody approved."),
-    Rule("block.unapproved", "Too many messages into one block of 10,000 numbers that nobody approved."),
-    Rule("block.conversion", "Hardly anybody in this block of 10,000 numbers types the codes in."),
-    Rule("country.unapproved", "Too many messages of the application into one country that nobody approved."),
-    Rule("country.conversion", "Hardly anybody in this country types the application's codes in."),
-    Rule("spend.application", "The application's spending ceiling is reached.", Disclosure.FULLY),
-    Rule("spend.country", "The application's spending ceiling for the country is reached.", Disclosure.FULLY),
-    Rule("application.requests", "Too many starts and resends of one application.", Disclosure.FULLY),
-    Rule(
+    GuardRule("address.starts", "Too many starts from one end-user address."),
+    GuardRule("address.unapproved", "Too many starts from one end-user address that nobody approved."),
+    GuardRule("address.numbers", "Codes for too many different numbers from one end-user address, not approved."),
+    GuardRule("address.countries", "Codes for too many different countries from one end-user address, not approved."),
+    GuardRule("address.network", "Too many starts from one IPv6 /48 that nobody approved."),
+    GuardRule("address.provider", "Too many starts from one IPv6 /32 that nobody approved."),
+    GuardRule("block.unapproved", "Too many messages into one block of 10,000 numbers that nobody approved."),
+    GuardRule("block.conversion", "Hardly anybody in this block of 10,000 numbers types the codes in."),
+    GuardRule("country.unapproved", "Too many messages of the application into one country that nobody approved."),
+    GuardRule("country.conversion", "Hardly anybody in this country types the application's codes in."),
+    GuardRule("spend.application", "The application's spending ceiling is reached.", Disclosure.FULLY),
+    GuardRule("spend.country", "The application's spending ceiling for the country is reached.", Disclosure.FULLY),
+    GuardRule("application.requests", "Too many starts and resends of one application.", Disclosure.FULLY),
+    GuardRule(
         "application.failures",
         "Most of the codes that the application checks are wrong: somebody tries one code on many numbers.",
         Disclosure.FULLY,
         mode=Mode.RECORD_ONLY,
     ),
 )
-RULES: Mapping[str, Rule] = MappingProxyType({rule.id: rule for rule in _ALL})
+GUARD_RULES: Mapping[str, GuardRule] = MappingProxyType({rule.id: rule for rule in _ALL})
 """All rules by id, in the order in which they are explained."""
 
 
@@ -401,7 +401,7 @@ class DestinationRules:
         """Return the rules that only record and would refuse a destination; raise the error of one that does refuse."""
         record_only_rules = []
         for rule, error in self._objections(application, destination):
-            mode = self.modes.get(rule, RULES[rule].mode)
+            mode = self.modes.get(rule, GUARD_RULES[rule].mode)
             if mode is Mode.ENFORCE:
                 error.rule = rule
                 raise error

@@ -136,14 +136,15 @@ class ReceiptSink(Protocol):
         self,
         references: tuple[str, ...],
         receipt: Receipt,
-        guesses: Sequence[tuple[str, ...]] = (),
+        candidates: Sequence[tuple[str, ...]] = (),
         numbers: tuple[str, ...] = (),
     ) -> bool:
         """Record a receipt for the dispatch that was accepted under one of the ``references``, the likeliest first.
 
-        Without one, each group of ``guesses`` is tried, for a dispatch to one of the ``numbers`` (international, with
-        a plus or without). A receipt that comes before its dispatch is known is kept. Returns whether it was taken;
-        if not, it is worth sending again. Raises nothing.
+        If there is no such dispatch, each group of ``candidates`` is tried: less certain references, which count only
+        for a dispatch to one of the ``numbers`` (international, with a plus or without). A receipt that comes before
+        its dispatch is known is kept. Returns whether the receipt was recorded or kept; if not, the provider should
+        send it again. Raises nothing.
         """
 
 

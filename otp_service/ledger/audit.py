@@ -263,12 +263,12 @@ def _signed(row: Any) -> SignedHead:  # noqa: ANN401 - a row
 
 
 MAX_VERIFICATIONS: Final = 1000
-"""Verifications of one pack."""
+"""Verifications in one dispute pack at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class DisputeFilter:
-    """Which verifications a dispute is about: those to which all of it applies."""
+    """A filter for the verifications of a dispute; every member that is set has to match."""
 
     verification: str | None = None
     payment: str | None = None
@@ -314,9 +314,9 @@ class Disputes:
         self._database = database
 
     def find(self, wanted: DisputeFilter) -> tuple[ProvenRow, ...]:
-        """Return the rows of the verifications that are wanted: theirs, their events, and what the number said.
+        """Return the rows of the ``wanted`` verifications, of their events, and of messages and consents of the number.
 
-        At most `MOST` verifications, the oldest first.
+        At most `MAX_VERIFICATIONS` verifications, the oldest first.
         """
         with self._database.read() as connection:
             statement = (

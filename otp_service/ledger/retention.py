@@ -86,7 +86,7 @@ class Purge:
     """Signs what is written down, and knows which heads of the chain are the installation's."""
 
 
-Rule = Callable[[Connection, Purge, int], PurgedBatch]
+PurgeRule = Callable[[Connection, Purge, int], PurgedBatch]
 """Deletes a batch, from a place on."""
 
 
@@ -117,7 +117,7 @@ class _EntrySeries:
     def _alike(self, other: Any) -> Condition:  # noqa: ANN401 - an alias of the table
         return and_(*(other.c[name] == self.table.c[name] for name in self.same))
 
-    def rule(self, condition: Callable[[int], Condition]) -> Rule:
+    def rule(self, condition: Callable[[int], Condition]) -> PurgeRule:
         """Return the rule that deletes the entries for which a condition is true."""
 
         def delete_some(connection: Connection, purge: Purge, place: int) -> PurgedBatch:
@@ -139,7 +139,7 @@ class _EntrySeries:
         return delete_some
 
 
-def _older_than(moment: Column[Any], *among: Condition) -> Rule:
+def _older_than(moment: Column[Any], *among: Condition) -> PurgeRule:
     """Return the rule that deletes the rows of a table, or some ``among`` them, by their age."""
     table = moment.table
     (key,) = table.primary_key
@@ -217,7 +217,7 @@ def _ended_and_alone(before: int) -> Condition:
 
 _CHAIN_BEGINS: Final = select(func.max(purges.c.upto)).scalar_subquery()
 """Where the last purge of the chain ended: its record stays, or nothing would tell why the chain begins there."""
-RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
+PURGE_RULES: Final[Mapping[str, tuple[PurgeRule, ...]]] = {
     TRAFFIC: (_older_than(verifications.c.started), _older_than(events.c.at)),
     CONSENTS: (_CONSENTS.rule(_CONSENTS.followed),),
     SUPPRESSIONS: (_SUPPRESSIONS.rule(_no_longer_in_force), _SUPPRESSIONS.rule(_ended_and_alone)),
@@ -257,7 +257,7 @@ class Purges:
     def run(self, purge: Purge) -> Iterator[int]:
         """Purge a class of data; yield the rows of each transaction: then others have their turn."""
         name = f"pu_{secrets.token_hex(16)}"
-        for rule in RULES[purge.data]:
+        for rule in PURGE_RULES[purge.data]:
             place: int | None = 0
             while place is not None:
                 with self._database.write() as connection:

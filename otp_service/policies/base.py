@@ -199,17 +199,17 @@ class TimeLimitedExecutor(Generic[Result]):
 
 
 _REMEMBERED = 10_000
-"""Messages of which it is remembered that they passed: more than a worker has in its hands."""
+"""Messages that passed and are remembered at most; more than a worker holds at a time."""
 
 MessageKey = tuple[str, int, str]
 """A message by its verification, its number in it, and the channel."""
 
 
-class ConfiguredPolicy:
-    """One policy under its name."""
+class PolicyRunner:
+    """Asks one policy under the time limit and the conditions of its settings."""
 
     def __init__(self, name: str, policy: Policy, settings: PolicySettings, threads: int) -> None:
-        """Let it answer as many as ``threads`` questions at a time."""
+        """Keep the policy under its name in the configuration; ``threads`` questions may run at the same time."""
         self.name = name
         self._policy = policy
         self._settings = settings
@@ -217,16 +217,16 @@ class ConfiguredPolicy:
 
     @property
     def is_enforced(self) -> bool:
-        """Whether what it says is done; otherwise it is but counted."""
+        """Whether its verdicts are carried out; otherwise they are only counted."""
         return self._settings.mode is PolicyMode.ENFORCE
 
     @property
     def denies_unknown(self) -> bool:
-        """Whether a message is not sent of which it knows nothing."""
+        """Whether a message is refused when the verdict is *unknown*."""
         return self._settings.unknown is UnknownAction.DENY
 
     def applies_to(self, application: str, purpose: str, channel: str) -> bool:
-        """Tell whether it is asked about such a message."""
+        """Tell whether the policy is asked about a message of an application, purpose and channel."""
         settings = self._settings
         return settings.mode is not PolicyMode.OFF and all(
             not listed or one in listed
@@ -238,7 +238,7 @@ class ConfiguredPolicy:
         )
 
     def ask(self, question: Question) -> Verdict:
-        """Return its verdict; *unknown*, with the reason, when it fails or is not ready in time. Raises nothing."""
+        """Return the verdict; *unknown*, with a reason, if the policy fails or exceeds its time-out. Raises nothing."""
         try:
             return self._executor.run(lambda: self._judge(question), self._settings.timeout)
         except TimeoutError:
@@ -247,7 +247,7 @@ class ConfiguredPolicy:
             return _unknown_verdict("no thread")
 
     def close(self) -> None:
-        """Let its threads end; it is not asked any more."""
+        """End the threads; the policy must not be asked afterwards."""
         self._executor.shutdown()
 
     def _judge(self, question: Question) -> Verdict:
@@ -260,7 +260,7 @@ class ConfiguredPolicy:
 
 
 def _checked_verdict(verdict: object) -> Verdict:
-    """Return a verdict whose members are what they are to be; *unknown* where a stranger put something else."""
+    """Return a verdict with members of the right types; *unknown* if a policy of a site's own returned others."""
     if not isinstance(verdict, Verdict):
         return _unknown_verdict("no verdict")
     try:
@@ -274,21 +274,21 @@ def _unknown_verdict(reason: str) -> Verdict:
 
 
 class Policies:
-    """All policies of an installation, in the order in which they are asked; and what passed them lately."""
+    """All policies of an installation, in the order of asking, and the messages that lately passed them."""
 
-    def __init__(self, asked: Iterable[ConfiguredPolicy] = ()) -> None:
-        self._asked = tuple(asked)
+    def __init__(self, runners: Iterable[PolicyRunner] = ()) -> None:
+        self._runners = tuple(runners)
         self._passed: dict[MessageKey, None] = {}
         self._lock = threading.Lock()
 
-    def applicable(self, application: str, purpose: str, channel: str) -> tuple[ConfiguredPolicy, ...]:
-        """Return those that are asked about such a message."""
-        return tuple(one for one in self._asked if one.applies_to(application, purpose, channel))
+    def applicable(self, application: str, purpose: str, channel: str) -> tuple[PolicyRunner, ...]:
+        """Return the policies that are asked about a message of an application, purpose and channel."""
+        return tuple(runner for runner in self._runners if runner.applies_to(application, purpose, channel))
 
     def close(self) -> None:
-        """Let all threads end; nobody is asked any more."""
-        for one in self._asked:
-            one.close()
+        """End all threads; no policy must be asked afterwards."""
+        for runner in self._runners:
+            runner.close()
 
     def remember(self, message: MessageKey) -> None:
         """Note that a message has passed: it is not asked about again while it waits here for a gateway's turn."""

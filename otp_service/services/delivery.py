@@ -24,7 +24,7 @@ from otp_service.gateways.base import (
     SupportsSignedReceiptUrl,
 )
 from otp_service.gateways.http_client import reference_of
-from otp_service.policies.base import ConfiguredPolicy, Question, Ruling, Verdict
+from otp_service.policies.base import PolicyRunner, Question, Ruling, Verdict
 from otp_service.services.call_outcomes import (
     call_result,
     record_call_result,
@@ -68,6 +68,7 @@ class PolicyDecision:
     """Where the record shows it as waiting; empty when it does not."""
 
 
+_ACCEPTED_STATUSES = frozenset({DeliveryStatus.SENT, DeliveryStatus.DELIVERED})
 _SETTLE_RETRY_DELAY = 0.5
 """Seconds between two attempts to record what a gateway accepted."""
 _STALE_MIRROR_DELAY = 200
@@ -386,9 +387,6 @@ def _give_up(context: Context, job: Job, slot: str, reason: str, gateway: str = 
         _log.error("message_given_up", verification=job.id, message=job.message, reason=reason)
 
 
-_TAKEN = frozenset({DeliveryStatus.SENT, DeliveryStatus.DELIVERED})
-
-
 def ask_policies(context: Context, job: Job, mirror_query: MirrorQuery) -> PolicyDecision | None:
     """Return why policies refuse a message; ``None`` when it may go, or is not wanted any more.
 
@@ -428,12 +426,12 @@ def _needs_asking(verification: Verification, job: Job) -> bool:
     return (
         verification.status is Status.PENDING
         and verification.generation == job.generation
-        and not any(one.channel == job.channel or one.status in _TAKEN for one in calls)
+        and not any(one.channel == job.channel or one.status in _ACCEPTED_STATUSES for one in calls)
     )
 
 
 def _ask_in_turn(
-    context: Context, policies: tuple[ConfiguredPolicy, ...], question: Question, verification: Verification, job: Job
+    context: Context, policies: tuple[PolicyRunner, ...], question: Question, verification: Verification, job: Job
 ) -> PolicyDecision | None:
     """Ask policies in turn: the first that denies decides; each may narrow the channels that are left."""
     slot = _waiting_slot(verification, job)
@@ -455,11 +453,11 @@ def _ask_in_turn(
     return PolicyDecision(reason, further, slot)
 
 
-def _refusal_reason(word: str, policy: ConfiguredPolicy) -> str:
+def _refusal_reason(word: str, policy: PolicyRunner) -> str:
     return sanitize_reason(f"{word} {policy.name}")
 
 
-def _ask_policy(policy: ConfiguredPolicy, question: Question, job: Job) -> Verdict:
+def _ask_policy(policy: PolicyRunner, question: Question, job: Job) -> Verdict:
     verdict = policy.ask(question)
     metrics.policy_verdicts.count(policy=policy.name, verdict=verdict.ruling)
     _log.log(

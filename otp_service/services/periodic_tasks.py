@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from otp_service.domain.audit import RetentionDays
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.ledger import database
-from otp_service.ledger.retention import RULES, Purge
+from otp_service.ledger.retention import PURGE_RULES, Purge
 from otp_service.services.context import Context
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
@@ -96,8 +96,8 @@ class Purger:
         return min(database.now(), self._context.store.decisions.now())
 
     def _purge(self, now: int) -> Mapping[str, int]:
-        self.deleted = deleted = dict.fromkeys(RULES, 0)
-        for data in RULES:
+        self.deleted = deleted = dict.fromkeys(PURGE_RULES, 0)
+        for data in PURGE_RULES:
             purge = Purge(data, self._retention_days.cutoff(data, now), now, self._context.keyring.signer)
             for rows in self._context.ledger.purges.run(purge):
                 deleted[data] += rows

@@ -85,7 +85,7 @@ def receive_receipt(context: Context, expected: ExpectedReceipt, request: Receip
 
 
 class ReceiptRecorder:
-    """Where one gateway hands its receipts in."""
+    """The `ReceiptSink` of one gateway."""
 
     def __init__(self, context: Context, gateway: str) -> None:
         self._context = context
@@ -95,17 +95,16 @@ class ReceiptRecorder:
         self,
         references: tuple[str, ...],
         receipt: Receipt,
-        guesses: Sequence[tuple[str, ...]] = (),
+        candidates: Sequence[tuple[str, ...]] = (),
         numbers: tuple[str, ...] = (),
     ) -> bool:
-        """Record a receipt for the dispatch that was accepted under a reference; return whether it was taken.
+        """Record a receipt as `ReceiptSink.accept` describes; return whether it was recorded or kept.
 
-        One that comes before the dispatch is known to be accepted is kept until `link_reference` tells of it. A guess
-        counts for a dispatch to one of the numbers only.
+        A receipt that comes before its dispatch is accepted is kept until `link_reference` links the reference.
         """
         try:
-            whom = tuple(self._pseudonyms(numbers)) if guesses else ()
-            found = self._found(references, receipt, guesses if whom else (), whom)
+            whom = tuple(self._pseudonyms(numbers)) if candidates else ()
+            found = self._found(references, receipt, candidates if whom else (), whom)
             if found is not None:
                 record_receipt(self._context, self._gateway, found, receipt)
         except StoreUnavailableError:
@@ -120,16 +119,20 @@ class ReceiptRecorder:
         return False
 
     def _found(
-        self, references: tuple[str, ...], receipt: Receipt, guesses: Sequence[tuple[str, ...]], whom: tuple[str, ...]
+        self,
+        references: tuple[str, ...],
+        receipt: Receipt,
+        candidates: Sequence[tuple[str, ...]],
+        whom: tuple[str, ...],
     ) -> str | None:
-        """Return the dispatch that a receipt is about; keep one that nobody knows yet, by its guesses too."""
+        """Return the dispatch of a receipt; keep the receipt, under all its references, if no dispatch is known yet."""
         known = self._context.store.references
-        for group in (references, *guesses) if guesses else ():
+        for group in (references, *candidates) if candidates else ():
             found = known.known(self._gateway, group)
             if found and (group is references or _was_sent_to(self._context, found, whom)):
                 return found
         found = known.dispatch_of(self._gateway, references, _receipt_to_json(receipt, ()))
-        for group in () if found else guesses:
+        for group in () if found else candidates:
             known.dispatch_of(self._gateway, group, _receipt_to_json(receipt, whom))
         return found
 

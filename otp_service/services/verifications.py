@@ -15,7 +15,7 @@ from otp_service.domain.codes import (
     unseal_mask,
 )
 from otp_service.domain.consents import Evidence
-from otp_service.domain.guard import RULES, Disclosure, SendAttempt, coarse_retry_after, whole_seconds
+from otp_service.domain.guard import GUARD_RULES, Disclosure, SendAttempt, coarse_retry_after, whole_seconds
 from otp_service.domain.keyring import IdempotentRequest, Keyring
 from otp_service.domain.numbers import (
     MAX_NUMBER_LENGTH,
@@ -560,7 +560,7 @@ def error_for(refused: StoreRefusal, verification: Verification | None = None) -
 
 
 def _rate_limit_error(refused: RefusedByRule) -> RateLimitedError:
-    rule = RULES[refused.rule]
+    rule = GUARD_RULES[refused.rule]
     if rule.disclosure is Disclosure.FULLY:
         quota = refused.quota if refused.rule == "application.requests" else None
         error = RateLimitedError(

@@ -31,7 +31,17 @@ from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE, Applicat
 from otp_service.domain.audit import RetentionDays
 from otp_service.domain.consents import ConsentMode
 from otp_service.domain.countries import Approval, CountryRules, Sender
-from otp_service.domain.guard import DAY, HOUR, RULES, Ceiling, DestinationRules, Limits, LimitScope, Mode, parse_limits
+from otp_service.domain.guard import (
+    DAY,
+    GUARD_RULES,
+    HOUR,
+    Ceiling,
+    DestinationRules,
+    Limits,
+    LimitScope,
+    Mode,
+    parse_limits,
+)
 from otp_service.domain.inbound import MAX_KEYWORD_LENGTH, InboundRules, KeywordMatcher, Keywords, Meaning
 from otp_service.domain.numbers import NumberType, is_region, parse_destination
 from otp_service.domain.payments import MAX_NAME_LENGTH, broken_name_rule
@@ -498,8 +508,8 @@ _DAY = 86_400
 
 
 def _rule(name: str) -> str:
-    if name not in RULES:
-        raise ValueError(f"is not a rule.{suggestion(name, RULES)} otp-service guard rules lists them")
+    if name not in GUARD_RULES:
+        raise ValueError(f"is not a rule.{suggestion(name, GUARD_RULES)} otp-service guard rules lists them")
     return name
 
 
@@ -664,7 +674,7 @@ class GuardSettings(Section):
 
     def mode(self, rule: str) -> Mode:
         """Return the mode of a rule."""
-        return self.modes.get(rule, RULES[rule].mode)
+        return self.modes.get(rule, GUARD_RULES[rule].mode)
 
 
 ANY: Final = "any"
@@ -959,7 +969,7 @@ class ConfiguredGateway(BaseModel):
 GatewayEntry = Annotated[ConfiguredGateway, BeforeValidator(kind_validator(GATEWAY_KINDS))]
 
 
-class PolicySection(BaseModel):
+class ConfiguredPolicy(BaseModel):
     """One entry of ``policies``: its kind, and the settings of the class of that kind."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
@@ -973,7 +983,7 @@ class PolicySection(BaseModel):
         return load_policy_class(self.kind)
 
 
-PolicyEntry = Annotated[PolicySection, BeforeValidator(kind_validator(POLICY_KINDS))]
+PolicyEntry = Annotated[ConfiguredPolicy, BeforeValidator(kind_validator(POLICY_KINDS))]
 
 
 def walk_settings(value: Any, path: str, *, tables: bool = True) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - a kind's own

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from otp_service.domain.consents import ConsentMode
 from otp_service.domain.countries import Violation, sender_id_faults
-from otp_service.domain.guard import RULES, Mode
+from otp_service.domain.guard import GUARD_RULES, Mode
 from otp_service.domain.keyring import SampleKeyError, api_key_hash, parse_key, parse_root_keys
 from otp_service.domain.payments import broken_name_rule, minor_digits
 from otp_service.domain.templates import Language, MessageTemplates, PurposeTemplates
@@ -31,7 +31,7 @@ from otp_service.settings.sections import (
     ALL_COUNTRIES,
     ApplicationSection,
     ConfiguredGateway,
-    PolicySection,
+    ConfiguredPolicy,
     SpendSettings,
     walk_settings,
 )
@@ -81,7 +81,7 @@ def _hosting_countries(settings: Settings) -> Iterator[tuple[str, str | None]]:
         if hasattr(section, _MEMBER):
             yield name, section.hosted_in
         for entry, member in section.items() if isinstance(section, Mapping) else ():
-            if isinstance(member, ConfiguredGateway | PolicySection):
+            if isinstance(member, ConfiguredGateway | ConfiguredPolicy):
                 yield f"{name}.{entry}", member.settings.hosted_in
 
 
@@ -284,7 +284,7 @@ def _unverified_connection(url: str, place: str, action: str) -> UnsafeConnectio
 
 
 def _web(
-    name: RefusalName, section: str, entries: Mapping[str, ConfiguredGateway | PolicySection], what: str
+    name: RefusalName, section: str, entries: Mapping[str, ConfiguredGateway | ConfiguredPolicy], what: str
 ) -> Iterator[UnsafeConnection]:
     for entry_name, entry in entries.items():
         for place, value in walk_settings(entry.settings, f"{section}.{entry_name}", tables=False):
@@ -519,7 +519,7 @@ def _guess_limit(settings: Settings) -> Iterator[StartRefusal]:
 
 
 def _vital_rules(settings: Settings) -> Iterator[StartRefusal]:
-    for rule in RULES.values():
+    for rule in GUARD_RULES.values():
         if rule.vital and settings.guard.mode(rule.id) is not Mode.ENFORCE:
             sentence = f"{rule.id} is not enforced: anybody could flood numbers or guess codes."
             yield StartRefusal(RefusalName.VITAL_RULE, "guard.modes", sentence, 'Set it to "enforce".')
@@ -528,7 +528,7 @@ def _vital_rules(settings: Settings) -> Iterator[StartRefusal]:
 def _fraud_rules(settings: Settings) -> Iterator[StartRefusal]:
     ruleset = build_ruleset(settings.guard, settings.limits.parsed, SpendSettings())
     active = {bucket.rule for bucket in ruleset.buckets} | {breaker.rule for breaker in ruleset.breakers}
-    if all(RULES[rule].scope not in AGAINST_FRAUD for rule in active):
+    if all(GUARD_RULES[rule].scope not in AGAINST_FRAUD for rule in active):
         yield StartRefusal(
             RefusalName.FRAUD_RULE,
             "guard.modes",

@@ -259,11 +259,11 @@ class MemoryReceiptSink:
         self,
         references: tuple[str, ...],
         receipt: Receipt,
-        guesses: Sequence[tuple[str, ...]] = (),
+        candidates: Sequence[tuple[str, ...]] = (),
         numbers: tuple[str, ...] = (),  # noqa: ARG002 - it knows no dispatch to compare with
     ) -> bool:
         """Keep a receipt, with all that its message may be known by."""
-        self.receipts.append(((*references, *chain.from_iterable(guesses)), receipt))
+        self.receipts.append(((*references, *chain.from_iterable(candidates)), receipt))
         return True
 
 

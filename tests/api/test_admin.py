@@ -418,7 +418,9 @@ def test_while_the_ledger_is_away_nothing_changes_and_who_could_call_can(operato
     assert operators.with_key(ended["secret"]).get(f"{START}/none").status_code == 401
 
 
-def test_the_directory_is_asked_nothing_by_starts_and_checks(operators: Operators, monkeypatch: pytest.MonkeyPatch):
+def test_starts_and_checks_never_query_the_ledger_for_applications(
+    operators: Operators, monkeypatch: pytest.MonkeyPatch
+):
     shop = operators.with_key(operators.issue()["secret"])
     one = shop.start()
 

@@ -11,7 +11,7 @@ from support_rules import MET, PRICED
 from support_rules import ROOMY as ROOMY_GUARD
 from support_valkey import free_port
 
-from otp_service.domain.guard import RULES, Disclosure
+from otp_service.domain.guard import GUARD_RULES, Disclosure
 from otp_service.store.connection import connect
 
 SMS = {"login": {"resend_delays": [0], "max_sends": 5, "channels": ["sms"]}}
@@ -32,7 +32,7 @@ def _api(world: World, rule: str, **guard: Any) -> Api:
 
 
 @pytest.mark.parametrize("rule", MET)
-def test_a_refusal_is_429_with_a_decision_and_tells_a_stranger_nothing_of_the_recipient(
+def test_a_refusal_is_429_with_a_decision_and_tells_the_caller_nothing_of_the_recipient(
     frozen: FrozenValkey, rule: str
 ) -> None:
     api = _api(frozen.world(), rule)
@@ -47,7 +47,7 @@ def test_a_refusal_is_429_with_a_decision_and_tells_a_stranger_nothing_of_the_re
     assert decision.rule == rule
     assert rule not in answer.text
     assert answer.headers["Retry-After"] == str(problem["retry_after"])
-    assert alike == (RULES[rule].disclosure is Disclosure.UNIFORMLY)
+    assert alike == (GUARD_RULES[rule].disclosure is Disclosure.UNIFORMLY)
     if alike:
         assert problem["retry_after"] % 10 == 0, "coarse"
     assert ("RateLimit" in answer.headers) == (rule == "application.requests")

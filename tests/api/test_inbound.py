@@ -469,7 +469,7 @@ def test_a_message_that_the_ledger_does_not_take_has_to_come_again(phone, monkey
 # --- whose message it answers --------------------------------------------------------------------------------
 
 
-def test_from_a_stranger_it_is_recorded_and_changes_nothing_for_anybody(phone, log: StringIO):
+def test_a_message_from_an_unknown_number_is_recorded_and_suppresses_nothing(phone, log: StringIO):
     phone.reads(phone.shop)
     answer = phone.writes("STOP", STRANGER)
 

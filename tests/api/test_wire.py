@@ -165,7 +165,7 @@ def test_noise_is_no_failure_of_ours(service: Service, request_: bytes):
     assert _send(service, b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")[0] == 200
 
 
-def test_a_header_that_a_stranger_doubles_buys_no_start(clean: Service):
+def test_a_doubled_x_forwarded_for_header_allows_no_start(clean: Service):
     """The proxy appends the address that it saw; whatever stands before it, in the same header or another, is noise."""
 
     def start(place: int) -> int:
@@ -199,7 +199,7 @@ def test_a_silent_store_is_told_within_a_second_and_a_half(clean: Service):
 
 @pytest.mark.parametrize("dispatch", ["dp_00" + "0" * 32, "b"])
 @pytest.mark.parametrize("head", ["Transfer-Encoding: chunked", "Content-Length: 1000"])
-def test_strangers_who_begin_a_report_and_do_not_go_on_hold_nobody(service: Service, dispatch: str, head: str):
+def test_a_client_that_never_completes_a_receipt_delays_no_other(service: Service, dispatch: str, head: str):
     address = ("127.0.0.1", int(service.base.rpartition(":")[2]))
     begun = f"POST /v1/receipts/sandbox/{dispatch} HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n".encode()
     with contextlib.ExitStack() as strangers:

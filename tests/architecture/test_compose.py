@@ -68,7 +68,7 @@ def test_the_sink_has_a_gateway_for_each_name_of_the_route_and_proves_its_report
     assert "8025" in COMPOSE["services"]["sink"]["ports"][0]
 
 
-def test_end_users_addresses_come_through_exactly_one_proxy_that_believes_no_stranger(secrets):
+def test_end_users_addresses_come_through_exactly_one_proxy_that_trusts_no_other_peer(secrets):
     settings = load_settings(ROOT / "config" / "compose.toml", _environment("api", secrets))
     published, believed = (PROXY.split(f"\nfrontend {name}\n")[1].split("\n\n")[0] for name in ("outside", "load"))
     port = re.search(r"bind :(\d+)", believed)[1]

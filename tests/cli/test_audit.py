@@ -59,7 +59,7 @@ def pack(environ, *arguments):
         ("--from", "2026-01-01", "--to", "2099-01-01", "--subject", "0300 1234567", "--region", "PK"),
     ],
 )
-def test_a_pack_has_what_a_dispute_needs_by_what_the_desk_knows(environ, paid, asked):
+def test_a_pack_has_what_a_dispute_needs_by_what_support_knows(environ, paid, asked):
     one, code = paid
     document = pack(environ, *(part or one for part in asked))
     rows = {name: [row["row"] for row in document["rows"] if row["table"] == name] for name in ("events", "consents")}

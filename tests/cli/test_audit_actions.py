@@ -114,7 +114,7 @@ def test_what_an_application_does_for_itself_is_no_act(environ, shop):
     assert told(environ) == []
 
 
-def test_an_act_that_somebody_put_in_or_changed_is_marked_and_shows(environ, tmp_path):
+def test_an_action_that_somebody_inserted_or_changed_is_marked_and_reported(environ, tmp_path):
     run("suppressions", "add", NUMBER, environ=environ)
     run("gateway", "resume", "sandbox", environ=environ)
     with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as ledger:
@@ -134,7 +134,7 @@ def test_an_act_that_somebody_put_in_or_changed_is_marked_and_shows(environ, tmp
     assert "the row x of operator_actions has no entry in the chain" in verified.stdout
 
 
-def test_an_act_that_somebody_removed_shows(environ, tmp_path):
+def test_an_action_that_somebody_removed_is_reported(environ, tmp_path):
     run("suppressions", "add", NUMBER, environ=environ)
     with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as ledger:
         ledger.execute("DELETE FROM operator_actions")

@@ -178,7 +178,7 @@ def test_it_must_be_said_which(environ, arguments):
     assert "Name dead letters by their ID, or give --all." in result.output
 
 
-def test_who_put_letters_back_is_an_act_with_how_many_were_meant(environ, shop):
+def test_a_redrive_is_recorded_as_an_action_with_its_operator_and_the_number_of_letters(environ, shop):
     given_up(shop)
     given_up(shop)
     assert command(environ, "redrive", "--all").exit_code == 0

@@ -1,4 +1,4 @@
-"""A fraud desk at the command line: it freezes a number and lets it go again, in words; on a real Valkey."""
+"""Freezing a number and lifting the freeze at the command line, on a real Valkey."""
 
 import pytest
 from support_caller import Caller

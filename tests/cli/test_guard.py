@@ -9,7 +9,7 @@ from support_guard import ADDRESS, ROOMY, modes, number, passed, passes, refused
 from support_installation import tree
 
 from otp_service.bootstrap import install
-from otp_service.domain.guard import RULES
+from otp_service.domain.guard import GUARD_RULES
 from otp_service.errors import UnacceptableError
 from otp_service.settings import load_settings
 
@@ -56,8 +56,8 @@ def test_the_list_of_rules_tells_each_with_its_mode_and_what_it_does_without_red
     environ = configured(tmp_path, "redis://127.0.0.1:1/0", guard={"modes": {"block.unapproved": "record_only"}})
     told = {row[0]: row[1:] for row in rows(guard("rules", environ=environ).output)}
 
-    assert told.keys() == RULES.keys()
-    assert told["block.unapproved"] == ["record only", "refuses", RULES["block.unapproved"].sentence]
+    assert told.keys() == GUARD_RULES.keys()
+    assert told["block.unapproved"] == ["record only", "refuses", GUARD_RULES["block.unapproved"].sentence]
     assert told["application.failures"][0] == "record only"
     assert told["destination.country"][:2] == ["enforce", "decides"]
     assert all(cells[1] == "refuses" for rule, cells in told.items() if not rule.startswith("destination."))
@@ -134,11 +134,11 @@ def test_a_decision_that_the_api_told_is_explained_with_counts_and_until_when(fr
     assert guard("explain", decision, environ=environ).output.splitlines() == [
         "2026-11-18 11:06:40  start of shop, login, PK, from no known context",
         f"  decision {decision}",
-        f"  block.unapproved: {RULES['block.unapproved'].sentence}",
+        f"  block.unapproved: {GUARD_RULES['block.unapproved'].sentence}",
         "    It refused.",
         "    Counted: 2 of 2 in 2 d.",
         "    For 1 d from then.",
-        f"  number.cooldown: {RULES['number.cooldown'].sentence}",
+        f"  number.cooldown: {GUARD_RULES['number.cooldown'].sentence}",
         "    It refused.",
         "    In a row: 1.",
         "    For 10 min from then.",
@@ -177,7 +177,7 @@ def test_a_destination_that_was_refused_is_explained(frozen, tmp_path):
         caller(environ).start("+33612345678")
 
     told = guard("explain", error.value.decision, environ=environ).output.splitlines()
-    assert told[2:] == [f"  destination.country: {RULES['destination.country'].sentence}", "    It refused."]
+    assert told[2:] == [f"  destination.country: {GUARD_RULES['destination.country'].sentence}", "    It refused."]
 
 
 @pytest.mark.parametrize("name", ["1-1", "nonsense", "vf_k1_00" + "0" * 32])

@@ -6,13 +6,14 @@ import runpy
 from pathlib import Path
 
 import pytest
+from support_keys import kinds_of
 from support_sources import ROOT
 
 from otp_service.cli.dev import FILES
 from otp_service.ledger import schema
 from otp_service.settings.sections import RetentionSettings
 from otp_service.store import keys
-from otp_service.store.keys import KEYS, kinds_of
+from otp_service.store.keys import KEYS
 
 MAKER = runpy.run_path(str(ROOT / "docs" / "make_data.py"))
 DOCUMENT = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")

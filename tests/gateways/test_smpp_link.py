@@ -605,12 +605,12 @@ def test_what_is_no_receipt_is_acknowledged_and_not_handed_in_as_one(smsc):
     assert receipt_sink.receipts == []
 
 
-def test_a_desk_that_fails_costs_no_session(smsc):
-    class FailingDesk:
+def test_a_failing_receipt_sink_costs_no_session(smsc):
+    class FailingReceiptSink:
         def accept(self, *_):
             raise RuntimeError
 
-    with gateway_at(smsc, FailingDesk()) as gateway:
+    with gateway_at(smsc, FailingReceiptSink()) as gateway:
         gateway.send(SHORT)
         assert smsc.delivered(deliver_body(RECEIPT % b"id-1")) == [0]
         assert gateway.send(SHORT).reference == "id-2"
@@ -618,18 +618,18 @@ def test_a_desk_that_fails_costs_no_session(smsc):
 
 
 def test_a_receipt_that_was_not_taken_is_left_with_the_smsc(smsc):
-    class DeskWithoutRedis:
+    class ReceiptSinkWithoutRedis:
         def accept(self, *_):
             return False
 
-    with gateway_at(smsc, DeskWithoutRedis()) as gateway:
+    with gateway_at(smsc, ReceiptSinkWithoutRedis()) as gateway:
         gateway.send(SHORT)
         assert smsc.delivered(deliver_body(RECEIPT % b"id-1"), deliver_body(b"STOP", esm_class=0)) == [0x64, 0]
         assert gateway.send(SHORT).reference == "id-2"
     assert len(smsc.binds) == 1
 
 
-def test_a_desk_that_is_slow_holds_up_no_submit_and_has_the_smsc_keep_what_is_too_much(smsc, monkeypatch):
+def test_a_slow_receipt_sink_delays_no_submit_and_leaves_the_excess_to_the_smsc(smsc, monkeypatch):
     monkeypatch.setattr(protocol, "MAX_UNHANDLED", 2)
     ready = threading.Event()
 

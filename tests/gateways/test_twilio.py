@@ -258,7 +258,7 @@ def test_what_is_of_this_account_alone_lets_another_gateway_try(twilio, code, ki
     assert (str(failed.value), failed.value.message_specific) == (f"{kind}: {code}", message_specific)
 
 
-def test_what_strangers_bring_about_by_the_number_they_pick_is_about_the_message():
+def test_a_failure_that_a_caller_can_cause_by_the_choice_of_a_number_is_message_specific():
     unavailable = {code for code, kind in FAILURES.items() if kind is FailureKind.UNAVAILABLE}
 
     assert unavailable - MESSAGE_SPECIFIC == {30008, 30036, 30046, 30410}  # Twilio's own, or nobody knows whose

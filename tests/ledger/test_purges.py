@@ -25,7 +25,7 @@ from otp_service.domain.consents import (
 from otp_service.domain.keyring import Signer
 from otp_service.ledger import consents, retention, schema
 from otp_service.ledger.ledger import Ledger, open_ledger
-from otp_service.ledger.retention import PURGE_INTERVAL, RULES, Purge
+from otp_service.ledger.retention import PURGE_INTERVAL, PURGE_RULES, Purge
 from otp_service.settings.sections import RetentionSettings
 
 NOW = 1_795_000_000_000
@@ -120,7 +120,7 @@ def test_no_table_is_without_an_end_but_the_head_and_the_applications(ledger: Le
         if table not in {schema.head, schema.audit, schema.audit_heads}:  # the chain ends at a head: tests/services
             put(ledger, table, **ended)
     put(ledger, schema.consents, **entry(2))
-    for data in RULES:
+    for data in PURGE_RULES:
         purge(ledger, data, NOW + 1)
 
     left = {table.name for table in schema.METADATA.sorted_tables if rows(ledger, table)}
@@ -132,9 +132,9 @@ def test_no_table_is_without_an_end_but_the_head_and_the_applications(ledger: Le
 def test_every_class_of_data_has_a_rule_and_a_number_of_days() -> None:
     classes = {column.info["class"] for table in schema.METADATA.sorted_tables for column in table.columns}
 
-    assert set(RULES) == classes - {schema.HEAD}
-    assert set(RULES) == set(RetentionSettings.model_fields)
-    assert all(KEPT.cutoff(data, NOW) < NOW for data in RULES)
+    assert set(PURGE_RULES) == classes - {schema.HEAD}
+    assert set(PURGE_RULES) == set(RetentionSettings.model_fields)
+    assert all(KEPT.cutoff(data, NOW) < NOW for data in PURGE_RULES)
 
 
 # --- consents and suppressions: what holds stays ----------------------------------------------------------------
@@ -359,7 +359,7 @@ def test_a_purge_that_is_cut_off_has_written_down_exactly_what_it_did(
 
 
 def test_a_purge_that_finds_nothing_leaves_no_trace(ledger: Ledger) -> None:
-    for data in RULES:
+    for data in PURGE_RULES:
         purge(ledger, data)
 
     assert rows(ledger, schema.purges) == []
@@ -445,11 +445,11 @@ def test_after_its_time_nothing_is_left_of_a_number(ledger: Ledger) -> None:
     left = {0: proofs | {"verifications", "inbound"}, 89: proofs | {"verifications", "inbound"}}
     left |= {91: proofs | {"verifications"}, 399: proofs | {"verifications"}, 401: proofs, 1094: proofs, 1096: set()}
     for days, tables in left.items():
-        for data in RULES:
+        for data in PURGE_RULES:
             purge(ledger, data, KEPT.cutoff(data, NOW + days * DAY), NOW + days * DAY)
         assert _where(ledger) == tables, days
 
-    assert {row["data"] for row in rows(ledger, schema.purges)} == set(RULES) - {
+    assert {row["data"] for row in rows(ledger, schema.purges)} == set(PURGE_RULES) - {
         schema.ACCESS, schema.CONSENTS, schema.AUDIT,
     }  # fmt: skip
 
@@ -469,7 +469,7 @@ def test_after_its_time_nothing_is_left_of_a_number_in_the_file_either(file: Pat
     with time_machine.travel(NOW / 1000, tick=False):
         _fly(ledger)
     held = file.with_suffix(".db-wal").read_bytes()
-    for data in RULES:
+    for data in PURGE_RULES:
         purge(ledger, data, NOW + 1)
     ledger.database.close()
 

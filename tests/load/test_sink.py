@@ -77,7 +77,7 @@ def test_a_gateway_fails_while_it_is_told_to_and_the_other_one_does_not(sink):
 def test_what_arrived_is_reported_and_a_report_that_is_refused_comes_again(sink):
     reports = []
 
-    class Desk(BaseHTTPRequestHandler):
+    class ReceiptServer(BaseHTTPRequestHandler):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             reports.append((self.path, json.loads(body)))
@@ -87,13 +87,13 @@ def test_what_arrived_is_reported_and_a_report_that_is_refused_comes_again(sink)
         def log_message(self, *_):
             """Write nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Desk) as desk:
-        threading.Thread(target=desk.serve_forever, daemon=True).start()
-        assert send(sink, "dp_1", report=f"http://127.0.0.1:{desk.server_port}/receipts/dp_1?token=x") == 200
+    with ThreadingHTTPServer(("127.0.0.1", 0), ReceiptServer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert send(sink, "dp_1", report=f"http://127.0.0.1:{server.server_port}/receipts/dp_1?token=x") == 200
         assert eventually(lambda: len(reports) == 1)
         assert [one["reported"] for one in calls(sink)] == [False]
         assert eventually(lambda: [one["reported"] for one in calls(sink)] == [True])
-        desk.shutdown()
+        server.shutdown()
 
     assert reports == [("/receipts/dp_1?token=x", {"status": "DELIVRD"})] * 2
 

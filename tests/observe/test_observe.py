@@ -11,7 +11,7 @@ from support_programs import programs_of
 from support_sources import LUA, ROOT
 
 from otp_service.api.errors import PROBLEM_KINDS
-from otp_service.domain.guard import RULES, Mode
+from otp_service.domain.guard import GUARD_RULES, Mode
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import FailureKind
 from otp_service.policies.base import Ruling
@@ -84,7 +84,7 @@ def test_a_query_compares_labels_with_values_that_they_take(title, expr):
         if label == "event":
             assert f"'{value}'" in scripts or f"'{value.partition('.')[0]}.'" in scripts, value
         if label == "rule":
-            assert [one for one in RULES if re.fullmatch(value, one)], value
+            assert [one for one in GUARD_RULES if re.fullmatch(value, one)], value
         if label == "job":
             assert value in {job["job_name"] for job in CONFIG["scrape_configs"]}
         assert kind in {"=~", "!~"} or "|" not in value

@@ -12,7 +12,7 @@ from support_policies import NUMBER, QUESTION
 from werkzeug import Request, Response
 
 from otp_service.policies import camara_sim_swap
-from otp_service.policies.base import ALLOW, DENY, ConfiguredPolicy, PolicyContext, PolicyError, Ruling, not_by
+from otp_service.policies.base import ALLOW, DENY, PolicyContext, PolicyError, PolicyRunner, Ruling, not_by
 from otp_service.policies.camara_sim_swap import ERRORS, CamaraSimSwapPolicy, CamaraSimSwapSettings
 from otp_service.testing.provider import Behaviour, FakeProvider
 
@@ -146,7 +146,7 @@ def test_no_redirect_is_followed(httpserver: HTTPServer, policy):
 def test_a_server_that_never_ends_its_answer_is_not_waited_for(behaviour):
     with FakeProvider() as provider:
         provider.behaviour = behaviour
-        asked = ConfiguredPolicy("simswap", policy_of(provider.url), settings_of(provider.url, timeout=0.4), 2)
+        asked = PolicyRunner("simswap", policy_of(provider.url), settings_of(provider.url, timeout=0.4), 2)
         began = time.monotonic()
         verdict = asked.ask(QUESTION)
 

@@ -16,7 +16,7 @@ from otp_service.domain.consents import Suppression, SuppressionScope, Suppressi
 from otp_service.domain.numbers import parse_destination
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
-from otp_service.policies.base import ALLOW, DENY, ConfiguredPolicy, PolicyError, not_by, only_by
+from otp_service.policies.base import ALLOW, DENY, PolicyError, PolicyRunner, not_by, only_by
 from otp_service.services.consents import add_suppressions
 from otp_service.services.delivery import deliver
 from otp_service.services.number_history import Why, find_number_history
@@ -30,7 +30,7 @@ FIRST_AND_SECOND = {
 }
 
 
-def sender(world: World, *policies: ConfiguredPolicy, scripted=None, **sections) -> Sender:
+def sender(world: World, *policies: PolicyRunner, scripted=None, **sections) -> Sender:
     shop = Caller(under(world.install(**sections), *policies))
     return Sender(shop, **(scripted or {"sandbox": Scripted()}))
 

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import requests
-from support_acts import (
+from support_caller import PAYMENT, Caller
+from support_outbox import DEAD, Scripted, Sender, dispatched, jobs_of, queue, refused, story, waiting
+from support_race_actions import (
     SILENT,
     choose,
     choose_the_only_one,
@@ -23,8 +25,6 @@ from support_acts import (
     take,
     take_over_and_choose,
 )
-from support_caller import PAYMENT, Caller
-from support_outbox import DEAD, Scripted, Sender, dispatched, jobs_of, queue, refused, story, waiting
 from support_racers import Racers, racing
 from support_service import Service, eventually, in_parallel, running
 from support_valkey import ValkeyServer

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support_acts import live_through_a_freeze
+from support_race_actions import live_through_a_freeze
 from support_racers import Racers, racing
 from support_valkey import ValkeyServer
 

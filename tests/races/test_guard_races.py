@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support_acts import call_twice, guess_some, settle_unknown, start_some
 from support_caller import Caller
 from support_guard import approve, modes, number, spent
 from support_installation import tree
 from support_outbox import Scripted, Sender, dispatched, jobs_of
+from support_race_actions import call_twice, guess_some, settle_unknown, start_some
 from support_racers import Racers, racing
 from support_valkey import ValkeyServer
 
@@ -122,7 +122,7 @@ def test_guesses_at_once_over_verifications_and_resends_are_compared_to_the_budg
 
 
 @pytest.mark.parametrize("repetition", ROUNDS)
-def test_guesses_of_both_lanes_at_once_are_together_as_many_as_the_budget(
+def test_guesses_from_known_and_unknown_contexts_at_once_are_together_as_many_as_the_budget(
     racers: Racers, shop: Caller, repetition: int
 ) -> None:
     approve(shop, number(1), context=KNOWN)
@@ -140,7 +140,7 @@ def test_guesses_of_both_lanes_at_once_are_together_as_many_as_the_budget(
 
 
 @pytest.mark.parametrize("repetition", ROUNDS)
-def test_starts_of_both_lanes_at_once_are_together_as_many_as_the_number_may_have(
+def test_starts_from_known_and_unknown_contexts_at_once_are_together_as_many_as_the_number_may_have(
     racers: Racers, shop: Caller, repetition: int
 ) -> None:
     approve(shop, number(1), context=KNOWN)

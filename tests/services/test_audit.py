@@ -18,7 +18,7 @@ from otp_service.domain.inbound import Meaning
 from otp_service.domain.keyring import api_key_hash
 from otp_service.errors import UnauthenticatedError
 from otp_service.ledger.audit import ChainLink, DisputeFilter, SignedHead
-from otp_service.ledger.retention import RULES, Purge
+from otp_service.ledger.retention import PURGE_RULES, Purge
 from otp_service.ledger.schema import api_keys, audit, consents, events, head, suppressions, verifications
 from otp_service.services.access import authenticate
 from otp_service.services.audit import (
@@ -224,7 +224,7 @@ def test_how_a_verification_ended_is_proven_by_its_events_alone(filled: Context)
 def test_a_purge_and_an_erasure_leave_the_chain_as_it_was(filled: Context) -> None:
     later = filled.ledger.audit.head().at + 800 * DAY
     with time_machine.travel(later / 1000, tick=False):
-        for data in RULES:
+        for data in PURGE_RULES:
             list(filled.ledger.purges.run(Purge(data, later - 400 * DAY, later, filled.keyring.signer)))
         filled.ledger.subjects.erase(NUMBER, None)
         progress = AuditProgress()
@@ -241,7 +241,7 @@ def test_the_chain_itself_goes_up_to_a_signed_head_and_begins_there(filled: Cont
     fill(filled, "vf_9")
     later = filled.ledger.audit.head().at + 4000 * DAY
     with time_machine.travel(later / 1000, tick=False):
-        for data in RULES:
+        for data in PURGE_RULES:
             list(filled.ledger.purges.run(Purge(data, later - 3650 * DAY, later, filled.keyring.signer)))
         progress = AuditProgress()
         found = list(verify_chain(filled, progress, read_heads(kept)))
@@ -260,7 +260,7 @@ def test_a_purge_while_the_chain_is_looked_through_is_no_flaw(filled: Context, m
     with time_machine.travel(later / 1000, tick=False):
         purge = (
             gone
-            for data in RULES
+            for data in PURGE_RULES
             for gone in filled.ledger.purges.run(Purge(data, later - 3650 * DAY, later, filled.keyring.signer))
         )
 

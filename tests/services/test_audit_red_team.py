@@ -26,7 +26,7 @@ from otp_service.domain.keyring import Keyring
 from otp_service.ledger.audit import COVERED, SignedHead, digest_of_row
 from otp_service.ledger.database import now
 from otp_service.ledger.ledger import Ledger, open_ledger
-from otp_service.ledger.retention import RULES, Purge
+from otp_service.ledger.retention import PURGE_RULES, Purge
 from otp_service.ledger.schema import (
     api_keys,
     audit,
@@ -66,7 +66,7 @@ class Site:
         HeadSigner(self.context, 60, lambda one: self.exported.append(head_to_json(self.context, one))).sign_if_due()
 
     def purge(self, at: int) -> None:
-        for data in RULES:
+        for data in PURGE_RULES:
             list(self.ledger.purges.run(Purge(data, KEPT.cutoff(data, 1000 * at), 1000 * at, KEYRING.signer)))
 
     @property

@@ -537,7 +537,7 @@ def test_a_turn_that_comes_after_the_rest_is_not_waited_for(still_world: World, 
     assert choices(shop, one) == [("first", "configured"), ("first", "retry")]
 
 
-def test_a_backlog_that_finds_nobody_free_stays_in_its_lane_in_its_order(still_world: World):
+def test_a_backlog_that_finds_nobody_free_stays_in_its_queue_in_its_order(still_world: World):
     """Otherwise it would go round and round through Redis; so only the first of it asks."""
     gateways = {"first": {"kind": "sandbox", "max_in_flight": 1, "timeout": 60}}
     shop = _shop(still_world, gateways=gateways)

@@ -5,7 +5,7 @@ import copy
 import pytest
 from support_installation import NUMBER, tree
 
-from otp_service.domain.guard import RULES, Mode
+from otp_service.domain.guard import GUARD_RULES, Mode
 from otp_service.errors import ConfigurationError
 from otp_service.settings import settings_from
 from otp_service.settings.settings import MASK
@@ -127,7 +127,7 @@ def test_a_rule_may_be_named_with_its_dot_or_as_a_table(modes):
 
 
 @pytest.mark.parametrize("mode", ["record_only", "off"])
-@pytest.mark.parametrize("rule", [rule.id for rule in RULES.values()])
+@pytest.mark.parametrize("rule", [rule.id for rule in GUARD_RULES.values()])
 def test_production_enforces_what_is_vital_and_leaves_the_rest_to_the_operator(rule, mode):
     found = refused(changed("guard.modes", {rule: mode}, environment="production"))
     told = [one for one in found if one.startswith("guard.modes")]
@@ -145,24 +145,24 @@ def test_the_safe_list_is_not_shown():
 
 
 def test_rules_that_are_off_are_not_in_the_ruleset_and_those_that_record_are_marked():
-    off = settings_from(changed("guard.modes", dict.fromkeys(RULES, "off"))).rulesets["shop"]
+    off = settings_from(changed("guard.modes", dict.fromkeys(GUARD_RULES, "off"))).rulesets["shop"]
     assert (off.windows, off.buckets, off.breakers, off.ceilings) == ((), (), (), ())
     assert (off.cooldown, off.guess_wait, off.lock, off.failures) == (None, None, None, None)
-    recording = settings_from(changed("guard.modes", dict.fromkeys(RULES, "record_only"))).rulesets["shop"]
+    recording = settings_from(changed("guard.modes", dict.fromkeys(GUARD_RULES, "record_only"))).rulesets["shop"]
     one_by_one = (recording.cooldown, recording.guess_wait, recording.lock, recording.failures)
 
     assert all(one.record_only for one in (*recording.windows, *recording.buckets, *recording.breakers, *one_by_one))
 
 
 @pytest.mark.parametrize(
-    ("notation", "reserved", "strangers"),
+    ("notation", "reserved", "unknown"),
     [("10/day", 0.4, 6), ("5/10 minutes", 0.4, 3), ("1/day", 0.4, 1), ("2/day", 0.9, 1), ("10/day", 0, 10)],
 )
-def test_strangers_have_what_is_not_reserved_and_at_least_one(notation, reserved, strangers):
+def test_unknown_contexts_have_what_is_not_reserved_and_at_least_one(notation, reserved, unknown):
     table = changed("guard.number.reserved", reserved, limits={"number": [notation]})
     (window,) = [one for one in settings_from(table).rulesets["shop"].windows if one.rule == "number.sends"]
 
-    assert window.for_unknown == strangers
+    assert window.for_unknown == unknown
 
 
 def test_what_is_kept_lives_as_long_as_any_rule_needs_it():

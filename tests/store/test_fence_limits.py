@@ -100,7 +100,7 @@ def test_a_resend_counts_against_the_half_too(frozen: FrozenValkey) -> None:
         shop.resend(one)
 
 
-def test_strangers_have_half_of_their_share(frozen: FrozenValkey) -> None:
+def test_unknown_contexts_have_half_of_their_share(frozen: FrozenValkey) -> None:
     shop = Caller(guarded(frozen, "number.sends", limits={"number": ["10/day"]}))
     approve(shop, number(1), context="own phone")
     fence_store(shop.context)

@@ -10,7 +10,7 @@ from support_guard import ADDRESS, approve, decisions, guarded, guess, later, mo
 from support_rules import MET, TIGHT, first, meeting
 
 from otp_service.domain.codes import derive_code
-from otp_service.domain.guard import RULES
+from otp_service.domain.guard import GUARD_RULES
 from otp_service.errors import OtpServiceError
 from otp_service.store import keys
 
@@ -94,7 +94,7 @@ def test_a_guess_that_is_not_compared_is_a_decision_on_its_verification(frozen: 
 
 
 def test_decisions_and_events_name_nobody(frozen: FrozenValkey) -> None:
-    shop = _tight(frozen, "record_only", *RULES)
+    shop = _tight(frozen, "record_only", *GUARD_RULES)
     strict = _tight(frozen, "enforce", "number.cooldown")
     codes = []
     for last in (1, 1, 2, 3, 3):

@@ -12,8 +12,7 @@ from support_valkey import free_port
 
 from otp_service import bootstrap
 from otp_service.bootstrap import Installation
-from otp_service.domain.guard import RULES as ALL_RULES
-from otp_service.domain.guard import WithoutStore
+from otp_service.domain.guard import GUARD_RULES, WithoutStore
 from otp_service.errors import NumberTypeNotAllowedError, PrefixDeniedError, StoreUnavailableError, UnacceptableError
 from otp_service.store.connection import connect
 
@@ -67,7 +66,7 @@ def test_they_decide_although_redis_is_away_and_all_else_refuses_as_unavailable(
     assert (refused.value.code, refused.value.decision) == (code, None)
 
 
-@pytest.mark.parametrize("rule", [rule for rule in ALL_RULES if rule not in REFUSED])
+@pytest.mark.parametrize("rule", [rule for rule in GUARD_RULES if rule not in REFUSED])
 def test_every_rule_that_counts_refuses_without_redis_as_the_list_of_rules_says(
     frozen: FrozenValkey, rule: str
 ) -> None:
@@ -76,8 +75,8 @@ def test_every_rule_that_counts_refuses_without_redis_as_the_list_of_rules_says(
     with pytest.raises(StoreUnavailableError):
         lost.start(number(1))
 
-    assert ALL_RULES[rule].without_store is WithoutStore.REFUSES
-    assert all(ALL_RULES[one].without_store is WithoutStore.DECIDES for one in REFUSED)
+    assert GUARD_RULES[rule].without_store is WithoutStore.REFUSES
+    assert all(GUARD_RULES[one].without_store is WithoutStore.DECIDES for one in REFUSED)
 
 
 @pytest.mark.parametrize("mode", ["record_only", "off"])

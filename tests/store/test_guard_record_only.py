@@ -11,17 +11,17 @@ from support_guard import ADDRESS, decisions, guarded, later, modes, number, ref
 from support_installation import key
 from support_rules import MET, PRICED, TIGHT, first, meeting
 
-from otp_service.domain.guard import RULES
+from otp_service.domain.guard import GUARD_RULES
 from otp_service.errors import OtpServiceError
 
 SPEND = {"spend": {"hour": "3", "countries": {"*": {"hour": "2"}}}}
 RARE = {"number.lock", "address.network", "address.provider"}
 """What a short life need not meet."""
-COUNTED = [rule for rule in RULES if not rule.startswith("destination.")]
+COUNTED = [rule for rule in GUARD_RULES if not rule.startswith("destination.")]
 
 
 def _installed(frozen: FrozenValkey, mode: str) -> Caller:
-    guard = {**TIGHT["guard"], "modes": modes(*RULES, mode=mode)}
+    guard = {**TIGHT["guard"], "modes": modes(*GUARD_RULES, mode=mode)}
     own = {"limits": TIGHT["limits"], "gateways": PRICED, "applications": {"shop": SPEND}, "keys": KEYS}
     return Caller(guarded(frozen, guard=guard, **own))
 

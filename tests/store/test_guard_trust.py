@@ -22,7 +22,7 @@ def _installed(frozen: FrozenValkey, *rules: str, **sections: Any) -> tuple[Call
     return Caller(installation), Caller(installation, "bank")
 
 
-def test_strangers_cannot_use_up_the_messages_that_are_kept_for_a_known_context(frozen: FrozenValkey) -> None:
+def test_unknown_contexts_cannot_use_up_the_messages_reserved_for_a_known_one(frozen: FrozenValkey) -> None:
     shop, _ = _installed(frozen, "number.sends", **SENDS)
     approve(shop, VICTIM, context="own phone")
 
@@ -31,7 +31,7 @@ def test_strangers_cannot_use_up_the_messages_that_are_kept_for_a_known_context(
     assert not passes(shop, VICTIM)
 
 
-def test_what_the_known_use_is_not_given_to_strangers_besides(frozen: FrozenValkey) -> None:
+def test_messages_that_known_contexts_used_are_not_available_to_unknown_ones(frozen: FrozenValkey) -> None:
     shop, _ = _installed(frozen, "number.sends", **SENDS)
     approve(shop, VICTIM, context="own phone")
     assert passed(shop, VICTIM, 7, context="own phone") == 7
@@ -40,7 +40,7 @@ def test_what_the_known_use_is_not_given_to_strangers_besides(frozen: FrozenValk
     assert passed(shop, VICTIM, 20, context="own phone") == 2
 
 
-def test_strangers_cannot_use_up_the_guesses_that_are_kept_for_a_known_context(frozen: FrozenValkey) -> None:
+def test_unknown_contexts_cannot_use_up_the_guesses_reserved_for_a_known_one(frozen: FrozenValkey) -> None:
     shop, _ = _installed(frozen, "number.guesses", **GUESSES)
     approve(shop, VICTIM, context="own phone")
     theirs, own = shop.start(VICTIM), shop.start(VICTIM, context="own phone")
@@ -54,7 +54,7 @@ def test_strangers_cannot_use_up_the_guesses_that_are_kept_for_a_known_context(f
     assert not passes(shop, VICTIM, context="own phone"), "six, and four: not one more"
 
 
-def test_a_verification_keeps_the_lane_of_its_context_to_its_end(frozen: FrozenValkey) -> None:
+def test_a_verification_keeps_the_trust_of_its_context_to_its_end(frozen: FrozenValkey) -> None:
     """Even when eight others came in meanwhile, and its context is no longer remembered."""
     shop, _ = _installed(frozen, "number.guesses", **GUESSES)
     approve(shop, VICTIM, context="own phone")
@@ -68,7 +68,7 @@ def test_a_verification_keeps_the_lane_of_its_context_to_its_end(frozen: FrozenV
     assert not passes(shop, VICTIM, context="own phone"), "a new one does not know it"
 
 
-def test_a_shared_address_does_not_open_the_lane(frozen: FrozenValkey) -> None:
+def test_a_shared_address_gives_no_trust(frozen: FrozenValkey) -> None:
     shop, _ = _installed(frozen, "number.sends", **SENDS)
     approve(shop, VICTIM, context="own phone", client_ip=ADDRESS)
 
@@ -85,7 +85,7 @@ def test_a_context_of_the_same_name_at_another_application_is_not_known(frozen: 
     assert passed(shop, VICTIM, 20, context="phone") == 4
 
 
-def test_strangers_at_another_application_have_all_guesses_for_guesses_count_for_each(frozen: FrozenValkey) -> None:
+def test_unknown_contexts_of_another_application_have_all_guesses_which_each_counts_apart(frozen: FrozenValkey) -> None:
     """Nobody is known there, for whom a share could be kept."""
     shop, bank = _installed(frozen, "number.guesses", **GUESSES)
     approve(shop, VICTIM, context="own phone")
@@ -122,7 +122,7 @@ def test_only_a_right_code_makes_a_context_known(frozen: FrozenValkey) -> None:
 
 
 @pytest.mark.parametrize("context", [None, "own phone"])
-def test_before_anybody_is_known_there_is_one_lane_with_all_of_it(frozen: FrozenValkey, context: str | None) -> None:
+def test_before_any_context_is_known_all_messages_are_available(frozen: FrozenValkey, context: str | None) -> None:
     shop, _ = _installed(frozen, "number.sends", "number.guesses", limits={**SENDS["limits"], **GUESSES["limits"]})
     approve(shop, VICTIM)  # without a context nobody can be known
 
@@ -130,7 +130,7 @@ def test_before_anybody_is_known_there_is_one_lane_with_all_of_it(frozen: Frozen
 
 
 @pytest.mark.parametrize("days", [90, 7])
-def test_after_its_days_a_context_is_a_stranger_again(frozen: FrozenValkey, days: int) -> None:
+def test_after_known_days_a_context_is_unknown_again(frozen: FrozenValkey, days: int) -> None:
     shop, _ = _installed(frozen, "number.sends", guard={"number": {"known_days": days}}, **SENDS)
     approve(shop, VICTIM, context="own phone")
     later(frozen, days * DAY - 1)
@@ -191,7 +191,7 @@ def test_when_fewer_contexts_are_kept_than_before_the_oldest_are_forgotten(froze
     assert all(passes(shop, VICTIM, context=f"phone {place}") for place in (4, 5))
 
 
-def test_a_window_of_one_leaves_one_to_strangers(frozen: FrozenValkey) -> None:
+def test_a_window_of_one_message_leaves_it_to_unknown_contexts(frozen: FrozenValkey) -> None:
     shop, _ = _installed(frozen, "number.sends", limits={"number": ["1/minute"]})
     approve(shop, VICTIM, context="own phone")
     later(frozen, 61)
@@ -199,7 +199,7 @@ def test_a_window_of_one_leaves_one_to_strangers(frozen: FrozenValkey) -> None:
     assert passed(shop, VICTIM, 5) == 1
 
 
-def test_a_resend_is_in_the_lane_of_its_verification(frozen: FrozenValkey) -> None:
+def test_a_resend_has_the_trust_of_its_verification(frozen: FrozenValkey) -> None:
     shop, _ = _installed(frozen, "number.sends", **SENDS)
     approve(shop, VICTIM, context="own phone")
     own, theirs = shop.start(VICTIM, context="own phone"), shop.start(VICTIM)
@@ -210,7 +210,9 @@ def test_a_resend_is_in_the_lane_of_its_verification(frozen: FrozenValkey) -> No
 
 
 @pytest.mark.parametrize("trust", [None, "own phone"])
-def test_a_lock_after_many_wrong_codes_in_a_row_is_of_both_lanes(frozen: FrozenValkey, trust: str | None) -> None:
+def test_a_lock_after_many_wrong_codes_in_a_row_holds_for_known_and_unknown_contexts(
+    frozen: FrozenValkey, trust: str | None
+) -> None:
     shop, bank = _installed(frozen, "number.lock", guard={"number": {"lock_after": 10}})
     approve(shop, VICTIM, context="own phone")
     own = shop.start(VICTIM, context="own phone")
@@ -224,7 +226,7 @@ def test_a_lock_after_many_wrong_codes_in_a_row_is_of_both_lanes(frozen: FrozenV
     assert passes(bank, VICTIM), "guesses at the shop lock nobody out of the bank"
 
 
-def test_both_lanes_wait_for_what_was_sent_in_their_own(frozen: FrozenValkey) -> None:
+def test_known_and_unknown_contexts_wait_for_their_own_messages_only(frozen: FrozenValkey) -> None:
     shop, _ = _installed(frozen, "number.cooldown", "number.guess_wait", guard={"number": {"guess_waits": [60]}})
     approve(shop, VICTIM, context="own phone")
     theirs = shop.start(VICTIM)
@@ -237,7 +239,7 @@ def test_both_lanes_wait_for_what_was_sent_in_their_own(frozen: FrozenValkey) ->
     assert guess(shop, own) == "number_locked"
 
 
-def test_an_approval_ends_the_waits_of_its_own_lane_alone(frozen: FrozenValkey) -> None:
+def test_an_approval_ends_the_waits_of_its_own_trust_only(frozen: FrozenValkey) -> None:
     shop, _ = _installed(frozen, "number.cooldown", "number.guess_wait", guard={"number": {"guess_waits": [0, 300]}})
     approve(shop, VICTIM, context="own phone")
     theirs = shop.start(VICTIM)

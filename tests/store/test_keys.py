@@ -10,7 +10,7 @@ import pytest
 import redis
 from support_caller import PAYMENT, Caller
 from support_frozen import FrozenValkey
-from support_keys import assert_all_keys_expire, guard_lives
+from support_keys import assert_all_keys_expire, guard_lives, kinds_of
 from support_ledger import make_ledger
 from support_outbox import POLICY, dispatch, dispatched, jobs_of, paced, queues, report, settle
 
@@ -21,7 +21,7 @@ from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import OtpServiceError
 from otp_service.services.delivery import deliver
 from otp_service.store import keys
-from otp_service.store.keys import KEYS, Key, kinds_of
+from otp_service.store.keys import KEYS, Key
 from otp_service.store.outbox import NextStep, Settlement
 
 

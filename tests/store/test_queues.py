@@ -62,8 +62,15 @@ def _retries(caller: Caller, count: int) -> None:
     caller.context.store.outbox.requeue(count)
 
 
+def _messages_of_each_kind(caller: Caller, count: int) -> None:
+    """Queue ``count`` retries, as many payments and as many logins."""
+    _retries(caller, count)
+    _payments(caller, count)
+    _logins(caller, count)
+
+
 def _take(context: Context, count: int, start: int, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
-    """Take jobs with the turns beginning at a place."""
+    """Take jobs; the turns begin at ``start`` in place of a random one."""
     monkeypatch.setattr("secrets.randbelow", lambda _: start)
     return jobs_of(context, count=count)
 
@@ -76,9 +83,7 @@ def _kinds(jobs: list[Job]) -> Counter[str]:
 def test_of_seven_turns_four_are_payments_two_logins_and_one_a_retry(
     frozen: FrozenValkey, shop: Caller, context: Context, monkeypatch: pytest.MonkeyPatch, start: int
 ) -> None:
-    _retries(shop, 9)
-    _payments(shop, 9)
-    _logins(shop, 9)
+    _messages_of_each_kind(shop, 9)
 
     assert _kinds(_take(context, 7, start, monkeypatch)) == {"transaction": 4, "possession": 2, "retry": 1}
 
@@ -87,18 +92,14 @@ def test_of_single_turns_each_kind_gets_its_share(
     frozen: FrozenValkey, shop: Caller, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker that has one thread free takes one message: where the turns begin is another place each time."""
-    _retries(shop, 30)
-    _payments(shop, 30)
-    _logins(shop, 30)
+    _messages_of_each_kind(shop, 30)
     taken = [job for start in STARTS for job in _take(context, 1, start, monkeypatch)]
 
     assert _kinds(taken) == {"transaction": 16, "possession": 8, "retry": 4}
 
 
 def test_the_turns_begin_by_lot(shop: Caller, context: Context) -> None:
-    _retries(shop, 100)
-    _payments(shop, 100)
-    _logins(shop, 100)
+    _messages_of_each_kind(shop, 100)
     taken = Counter[str]()
     for _ in range(100):
         taken += _kinds(jobs_of(context, count=1))
@@ -181,13 +182,13 @@ def test_retries_of_one_application_do_not_delay_anothers(
     assert "bank" in {job.application for job in _take(context, 2, start, monkeypatch)}
 
 
-def test_within_a_lane_the_first_comes_first(shop: Caller, context: Context) -> None:
+def test_within_a_queue_the_first_comes_first(shop: Caller, context: Context) -> None:
     ids = [shop.start() for _ in range(20)]
 
     assert [job.id for _ in range(20) for job in jobs_of(context, count=1)] == ids
 
 
-def test_a_lane_whose_application_has_left_the_configuration_is_served(
+def test_a_queue_whose_application_has_left_the_configuration_is_served(
     frozen: FrozenValkey, shop: Caller, context: Context
 ) -> None:
     one = shop.start()
@@ -195,7 +196,7 @@ def test_a_lane_whose_application_has_left_the_configuration_is_served(
     assert [job.id for job in context.store.outbox.take("worker", 9)] == [one]
 
 
-def test_a_worker_that_waits_gets_what_comes_next_from_any_lane(shop: Caller, bank: Caller, context: Context) -> None:
+def test_a_worker_that_waits_gets_what_comes_next_from_any_queue(shop: Caller, bank: Caller, context: Context) -> None:
     assert jobs_of(context) == []
     ids = {shop.start(), bank.start(purpose="payment", transaction=PAYMENT)}
     shop.start()
@@ -204,7 +205,7 @@ def test_a_worker_that_waits_gets_what_comes_next_from_any_lane(shop: Caller, ba
     assert ids < {job.id for job in jobs_of(context)}
 
 
-def test_what_a_dead_worker_held_is_claimed_from_every_lane(
+def test_what_a_dead_worker_held_is_claimed_from_every_queue(
     frozen: FrozenValkey, shop: Caller, bank: Caller, context: Context
 ) -> None:
     _retries(shop, 1)
@@ -345,7 +346,7 @@ def test_the_door_closes_for_a_resend_whose_code_ends_sooner(frozen: FrozenValke
     assert not _refuses(shop.start)
 
 
-def test_the_door_of_one_lane_leaves_those_of_others_open(frozen: FrozenValkey, shop: Caller, bank: Caller) -> None:
+def test_the_door_of_one_queue_leaves_those_of_others_open(frozen: FrozenValkey, shop: Caller, bank: Caller) -> None:
     shop.start()
     frozen.advance(300)
 
@@ -371,7 +372,7 @@ def test_retries_do_not_close_the_door(frozen: FrozenValkey, shop: Caller) -> No
     assert not _refuses(shop.start)
 
 
-def test_each_bucket_of_numbers_has_lanes_of_its_own(frozen: FrozenValkey) -> None:
+def test_each_bucket_of_numbers_has_queues_of_its_own(frozen: FrozenValkey) -> None:
     shop = Caller(frozen.world().install(keys={"bucket_bits": 2}))
     ids = {shop.start(f"+9230012345{place:02d}") for place in range(64)}
     taken = jobs_of(shop.context)

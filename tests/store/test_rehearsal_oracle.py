@@ -12,7 +12,7 @@ from support_installation import tree
 from support_outbox import queues
 
 from otp_service.bootstrap import Installation
-from otp_service.domain.guard import RULES
+from otp_service.domain.guard import GUARD_RULES
 from otp_service.domain.guard_replay import Attempt, Replay
 from otp_service.errors import OtpServiceError, TooManyError
 
@@ -138,7 +138,7 @@ def test_where_several_rules_refuse_the_same_one_decides(frozen: FrozenValkey, s
 @pytest.mark.parametrize("seed", range(6))
 def test_rules_that_only_record_or_are_off_refuse_nothing_in_memory_either(frozen: FrozenValkey, seed: int) -> None:
     chance = random.Random(seed)
-    modes = {rule: chance.choice(["enforce", "record_only", "off"]) for rule in RULES}
+    modes = {rule: chance.choice(["enforce", "record_only", "off"]) for rule in GUARD_RULES}
     installation = _install(frozen, chance.choice(sorted(TIGHT)), **modes)
     _live(frozen, installation, chance, steps=200, guessing=seed % 2 == 0)
     again, differences = _replayed(installation)

@@ -90,7 +90,7 @@ def _put_one_more_into_the_lane_of_retries(shop: Caller) -> None:
     shop.context.store.outbox.requeue()
 
 
-def test_a_lane_that_nobody_reads_is_bounded_by_age(frozen: FrozenValkey) -> None:
+def test_a_queue_that_nobody_reads_is_bounded_by_age(frozen: FrozenValkey) -> None:
     shop = Caller(_install(frozen, StreamLimits(age=7 * DAY, outbox=100_000, events=100_000)))
     _many(shop, 450)
     _take_all(shop.context, NextStep.RETRY)

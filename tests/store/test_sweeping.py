@@ -36,7 +36,7 @@ def _consumers(frozen: FrozenValkey, name: str) -> set[str]:
     return {one["name"].decode() for one in frozen.client.xinfo_consumers(name, CONSUMER_GROUP)}
 
 
-def test_a_lane_that_is_empty_is_forgotten_with_all_that_names_it(
+def test_a_queue_that_is_empty_is_forgotten_with_all_that_names_it(
     frozen: FrozenValkey, shop: Caller, context: Context
 ) -> None:
     shop.start()
@@ -49,7 +49,7 @@ def test_a_lane_that_is_empty_is_forgotten_with_all_that_names_it(
     assert not frozen.client.exists(keys.queues(BUCKET), keys.ready(BUCKET))
 
 
-def test_a_lane_that_was_emptied_but_still_counts_as_ready_is_forgotten_altogether(
+def test_a_queue_that_was_emptied_but_still_counts_as_ready_is_forgotten_altogether(
     frozen: FrozenValkey, shop: Caller, context: Context
 ) -> None:
     """Otherwise it would come back without being on the list of those that may hold what dead workers had."""
@@ -66,7 +66,7 @@ def test_a_lane_that_was_emptied_but_still_counts_as_ready_is_forgotten_altogeth
     assert [job.id for job in context.store.outbox.claim("heir", 9, 15_000)] == [one]
 
 
-def test_a_lane_that_holds_a_message_stays_whether_or_not_anybody_has_it(
+def test_a_queue_that_holds_a_message_stays_whether_or_not_anybody_has_it(
     frozen: FrozenValkey, shop: Caller, context: Context
 ) -> None:
     shop.start()
@@ -85,7 +85,7 @@ def test_a_lane_that_holds_a_message_stays_whether_or_not_anybody_has_it(
     assert len(jobs_of(context)) == 1
 
 
-def test_what_comes_after_its_lane_was_forgotten_is_delivered(
+def test_what_comes_after_its_queue_was_forgotten_is_delivered(
     frozen: FrozenValkey, shop: Caller, context: Context
 ) -> None:
     shop.start()
@@ -97,7 +97,7 @@ def test_what_comes_after_its_lane_was_forgotten_is_delivered(
     assert [str(each.status) for each in shop.read(one).verification.deliveries] == ["sent"]
 
 
-def test_what_rests_comes_back_into_a_lane_that_was_forgotten(
+def test_what_rests_comes_back_into_a_queue_that_was_forgotten(
     frozen: FrozenValkey, shop: Caller, context: Context
 ) -> None:
     one = shop.start()
@@ -111,7 +111,7 @@ def test_what_rests_comes_back_into_a_lane_that_was_forgotten(
     assert [again.id for again in jobs_of(context)] == [one]
 
 
-def test_the_door_of_a_lane_that_was_forgotten_is_open(frozen: FrozenValkey, shop: Caller, context: Context) -> None:
+def test_the_door_of_a_queue_that_was_forgotten_is_open(frozen: FrozenValkey, shop: Caller, context: Context) -> None:
     shop.start()
     frozen.advance(299)
     deliver_all(context)
@@ -137,7 +137,7 @@ def test_a_worker_that_is_silent_is_forgotten_at_its_time_and_one_that_holds_som
     assert [job.id for job in context.store.outbox.claim("heir", 9, SILENT)] != []
 
 
-def test_the_lanes_of_all_buckets_are_swept(frozen: FrozenValkey) -> None:
+def test_the_queues_of_all_buckets_are_swept(frozen: FrozenValkey) -> None:
     shop = Caller(frozen.world().install(keys={"bucket_bits": 2}))
     for place in range(64):
         shop.start(f"+9230012345{place:02d}")
@@ -155,7 +155,7 @@ def test_sweeping_an_empty_house_does_no_harm(frozen: FrozenValkey, context: Con
     assert frozen.client.dbsize() == 0
 
 
-def test_a_lane_that_has_lost_its_group_stays_and_stops_nobody(
+def test_a_queue_that_has_lost_its_group_stays_and_stops_nobody(
     frozen: FrozenValkey, shop: Caller, context: Context
 ) -> None:
     shop.start()

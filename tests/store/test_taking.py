@@ -61,7 +61,7 @@ def _block(client: redis.Redis, application: str) -> str:
 
 
 @pytest.mark.parametrize("kind", STRANGE)
-def test_a_job_in_a_lane_of_a_kind_that_this_release_does_not_know_is_delivered(
+def test_a_job_in_a_queue_of_a_kind_that_this_release_does_not_know_is_delivered(
     frozen: FrozenValkey, shop: Caller, context: Context, kind: str
 ) -> None:
     one = _moved(frozen.client, shop, kind)
@@ -110,7 +110,7 @@ def test_a_key_of_another_type_in_the_way_costs_no_job(
     assert sum(pending(frozen.client, name) for name in {job.queue for job in taken}) == 3
 
 
-def test_what_is_no_lane_is_asked_once(frozen: FrozenValkey, context: Context) -> None:
+def test_what_is_no_queue_is_asked_once(frozen: FrozenValkey, context: Context) -> None:
     name = _block(frozen.client, "aaa")
     jobs_of(context)
 
@@ -118,7 +118,7 @@ def test_what_is_no_lane_is_asked_once(frozen: FrozenValkey, context: Context) -
     assert frozen.client.get(name) == b"not a stream", "and it is left alone: nobody knows whose it is"
 
 
-def test_what_is_no_lane_keeps_nobody_from_taking_over(frozen: FrozenValkey, shop: Caller, context: Context) -> None:
+def test_what_is_no_queue_keeps_nobody_from_taking_over(frozen: FrozenValkey, shop: Caller, context: Context) -> None:
     one = shop.start()
     jobs_of(context, "dead")
     for application in ("aaa", "zzz"):
@@ -133,7 +133,7 @@ def test_what_is_no_lane_keeps_nobody_from_taking_over(frozen: FrozenValkey, sho
 
 @pytest.mark.parametrize("bits", [0, 2])
 @pytest.mark.parametrize("count", [1, 5, 12, 100])
-def test_no_more_is_taken_than_asked_for_over_all_lanes_and_buckets(
+def test_no_more_is_taken_than_asked_for_over_all_queues_and_buckets(
     frozen: FrozenValkey, bits: int, count: int
 ) -> None:
     context = _full(frozen, bits)
@@ -145,7 +145,7 @@ def test_no_more_is_taken_than_asked_for_over_all_lanes_and_buckets(
 
 @pytest.mark.parametrize("bits", [0, 2])
 @pytest.mark.parametrize("count", [1, 5, 12, 100])
-def test_no_more_is_taken_over_than_asked_for_over_all_lanes_and_buckets(
+def test_no_more_is_taken_over_than_asked_for_over_all_queues_and_buckets(
     frozen: FrozenValkey, bits: int, count: int
 ) -> None:
     context = _full(frozen, bits)
@@ -220,7 +220,7 @@ def flooded(frozen: FrozenValkey) -> Context:
     return installation.context
 
 
-def test_a_thousand_messages_in_many_lanes_delay_anothers_by_one_round(
+def test_a_thousand_messages_in_many_queues_delay_anothers_by_one_round(
     frozen: FrozenValkey, flooded: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever the turns begin: a queue that was served is behind all others."""
@@ -236,7 +236,7 @@ def test_a_thousand_messages_in_many_lanes_delay_anothers_by_one_round(
     assert len(places) > 1, "nor is it always the same one that waits longest"
 
 
-def test_who_takes_one_at_a_time_comes_to_each_lane(flooded: Context) -> None:
+def test_who_takes_one_at_a_time_comes_to_each_queue(flooded: Context) -> None:
     taken = Counter(flooded.store.outbox.take("worker", 1)[0].queue for _ in range(60))
 
     assert len(taken) == 4 + 1

@@ -102,7 +102,7 @@ def test_nobody_is_woken_by_nothing(shop: Caller, valkey: ValkeyServer) -> None:
     assert _waited(shop) > AT_ONCE
 
 
-def test_many_messages_of_a_lane_wake_one(shop: Caller, valkey: ValkeyServer) -> None:
+def test_many_messages_of_a_queue_wake_one(shop: Caller, valkey: ValkeyServer) -> None:
     """The first of them did, and who is woken takes all that he can."""
     for _ in range(50):
         shop.start()

@@ -88,14 +88,14 @@ def test_one_that_was_held_before_takes_its_place_at_the_front_again(holding: He
     assert _all_due(holding, clock) == ["first", "second", "third"]
 
 
-def test_the_lane_whose_turn_is_next_is_waited_for(holding: HeldJobs):
+def test_the_queue_whose_turn_is_next_is_waited_for(holding: HeldJobs):
     for queue, milliseconds in (("a", 300), ("b", 50), ("c", 700)):
         holding.hold(job(queue, queue=queue), milliseconds)
 
     assert holding.seconds_to_next() == pytest.approx(0.05)
 
 
-def test_of_those_that_came_at_once_the_first_in_the_lane_is_the_first_to_go_on(holding: HeldJobs, clock: Clock):
+def test_of_those_that_came_at_once_the_first_in_the_queue_is_the_first_to_go_on(holding: HeldJobs, clock: Clock):
     jobs = [job(name, queued=10) for name in ("a", "b", "c")]
     for one in (jobs[1], jobs[2], jobs[0]):
         holding.hold(one, 100)
@@ -103,7 +103,7 @@ def test_of_those_that_came_at_once_the_first_in_the_lane_is_the_first_to_go_on(
     assert _all_due(holding, clock) == ["a", "b", "c"]
 
 
-def test_of_a_lane_one_goes_on_at_a_time(holding: HeldJobs, clock: Clock):
+def test_of_a_queue_one_goes_on_at_a_time(holding: HeldJobs, clock: Clock):
     """Its answer tells the others how long to wait."""
     holding.hold(job("first", queued=1), 100)
     holding.hold(job("second", queued=2), 100)
@@ -116,7 +116,7 @@ def test_of_a_lane_one_goes_on_at_a_time(holding: HeldJobs, clock: Clock):
     assert names(holding.take_due()) == ["second"]
 
 
-def test_what_one_is_told_to_wait_holds_all_of_its_lane_and_no_other(holding: HeldJobs, clock: Clock):
+def test_what_one_is_told_to_wait_holds_all_of_its_queue_and_no_other(holding: HeldJobs, clock: Clock):
     holding.hold(job("first", queued=1), 50)
     holding.hold(job("other", queue="another"), 50)
     holding.hold(job("second", queued=2), 300)
@@ -136,7 +136,7 @@ def test_a_shorter_wait_brings_no_turn_forward(holding: HeldJobs, clock: Clock):
     assert holding.take_due() == []
 
 
-def test_one_of_each_lane_goes_on(holding: HeldJobs, clock: Clock):
+def test_one_of_each_queue_goes_on(holding: HeldJobs, clock: Clock):
     for queue in ("a", "b", "c"):
         holding.hold(job(f"{queue}1", queue=queue, queued=1), 10)
         holding.hold(job(f"{queue}2", queue=queue, queued=2), 10)
@@ -145,7 +145,7 @@ def test_one_of_each_lane_goes_on(holding: HeldJobs, clock: Clock):
     assert sorted(names(holding.take_due())) == ["a1", "b1", "c1"]
 
 
-def test_the_next_of_a_lane_is_had_before_its_time_when_another_one_has_ended(holding: HeldJobs, clock: Clock):
+def test_the_next_of_a_queue_is_had_before_its_time_when_another_one_has_ended(holding: HeldJobs, clock: Clock):
     holding.hold(job("second", queued=2), 600)
     holding.hold(job("first", queued=1), 600)
     holding.hold(job("other", queue="another"), 600)
@@ -165,7 +165,7 @@ def test_after_one_that_went_on_before_its_time_the_next_one_waits_for_its_answe
     assert names(holding.take_due()) == ["second"]
 
 
-def test_a_lane_is_forgotten_with_its_last_job(holding: HeldJobs, clock: Clock):
+def test_a_queue_is_forgotten_with_its_last_job(holding: HeldJobs, clock: Clock):
     holding.hold(job("one"), 600)
     clock.move(0.6)
     holding.take_due()
@@ -174,7 +174,7 @@ def test_a_lane_is_forgotten_with_its_last_job(holding: HeldJobs, clock: Clock):
     assert holding.seconds_to_next() == pytest.approx(0.1), "the time of the first is no matter of the second's"
 
 
-def test_from_a_lane_with_a_message_that_nobody_was_called_for_nothing_more_is_taken(holding: HeldJobs, clock: Clock):
+def test_from_a_queue_with_a_message_that_nobody_was_called_for_nothing_more_is_taken(holding: HeldJobs, clock: Clock):
     """Those behind it would wait for the same: in the outbox they keep their order and their age."""
     holding.hold(job("one"), 100)
     holding.hold(job("other", queue="another", called=("first",)), 100)
@@ -185,7 +185,7 @@ def test_from_a_lane_with_a_message_that_nobody_was_called_for_nothing_more_is_t
     assert holding.full_queues() == ()
 
 
-def test_messages_that_somebody_was_called_for_stop_their_lane_when_there_are_many(holding: HeldJobs):
+def test_messages_that_somebody_was_called_for_stop_their_queue_when_there_are_many(holding: HeldJobs):
     """They wait for another gateway than those behind them will; but a worker's hands are not endless."""
     for place in range(2):
         holding.hold(job(f"{place}", queued=place, called=("first",)), 100)
@@ -195,7 +195,7 @@ def test_messages_that_somebody_was_called_for_stop_their_lane_when_there_are_ma
     assert holding.full_queues() == ("queue",)
 
 
-def test_a_message_that_nobody_was_called_for_stops_its_lane_wherever_it_stands(holding: HeldJobs):
+def test_a_message_that_nobody_was_called_for_stops_its_queue_wherever_it_stands(holding: HeldJobs):
     holding.hold(job("first", queued=1, called=("first",)), 100)
     holding.hold(job("second", queued=2), 100)
 

@@ -29,7 +29,7 @@ def installation(valkey: ValkeyServer) -> Installation:
     return made
 
 
-def _make_empty_lanes(client: redis.Redis) -> None:
+def _make_empty_queues(client: redis.Redis) -> None:
     """Make queues as they are when all that they held was delivered, and before they are forgotten."""
     with client.pipeline(transaction=False) as pipeline:
         for place in range(QUEUES):
@@ -53,12 +53,12 @@ def _asked(client: redis.Redis) -> Counter[str]:
     return Counter({name: count for name, count in calls.items() if not name.startswith(("info", "config"))})
 
 
-def test_a_worker_without_work_asks_little_however_many_lanes_are_empty(
+def test_a_worker_without_work_asks_little_however_many_queues_are_empty(
     valkey: ValkeyServer, installation: Installation
 ) -> None:
     with working(installation, sandbox=Journal()):
         _wait_until_it_waits(valkey.client)
-        _make_empty_lanes(valkey.client)
+        _make_empty_queues(valkey.client)
         eventually(lambda: not valkey.client.exists(keys.ready(BUCKET)))
         valkey.client.config_resetstat()
         time.sleep(WATCHED)
@@ -90,7 +90,7 @@ def test_a_fresh_message_is_there_at_once(valkey: ValkeyServer, installation: In
     with working(installation, sandbox=gateway):
         _wait_until_it_waits(valkey.client)
         if queues:
-            _make_empty_lanes(valkey.client)
+            _make_empty_queues(valkey.client)
         for start in starts:
             time.sleep(0.3)  # it has looked around for the last time, and waits again
             began, before = time.monotonic(), len(gateway.served)

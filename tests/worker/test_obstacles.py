@@ -14,7 +14,7 @@ from otp_service.store import keys
 
 
 @pytest.mark.parametrize("ready", [False, True])
-def test_a_key_of_another_type_among_the_lanes_stops_no_delivery(valkey: ValkeyServer, *, ready: bool):
+def test_a_key_of_another_type_among_the_queues_stops_no_delivery(valkey: ValkeyServer, *, ready: bool):
     world, gateway = World(valkey.client, valkey.url, time.sleep), Journal()
     installation = world.install()
     valkey.client.set(queue("zzz"), "not a stream")

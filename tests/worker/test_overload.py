@@ -102,7 +102,7 @@ def test_a_gateway_that_is_opened_by_hand_closes_the_door_of_what_it_alone_carri
     assert letters(frozen.client) == []
 
 
-def test_a_lane_that_comes_to_a_halt_closes_whatever_its_pace_was(
+def test_a_queue_that_comes_to_a_halt_closes_whatever_its_pace_was(
     frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crowd = Crowd(frozen, monkeypatch, gateways={"slow": PACED}, routes=[{"gateways": ["slow"]}])
@@ -163,7 +163,7 @@ def test_a_message_that_all_refused_comes_back_after_its_rest_and_not_before(
     assert rests == {one: pytest.approx(1.125, abs=0.175), other: pytest.approx(1.125, abs=0.175)}
 
 
-def test_a_lane_that_waits_holds_up_no_other(frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_queue_that_waits_holds_up_no_other(frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch) -> None:
     routes = [{"countries": ["PK"], "gateways": ["slow"]}, {"gateways": ["quick"]}]
     crowd = Crowd(
         frozen, monkeypatch, gateways={"slow": PACED, "quick": FREE}, routes=routes, worker={"concurrency": 1}

@@ -187,7 +187,7 @@ def test_all_workers_together_keep_to_the_calls_in_flight(world: World, workers:
     assert gateway.most_at_once == 3
 
 
-def test_whoever_ends_a_call_makes_the_next_one_of_its_lane(world: World):
+def test_whoever_ends_a_call_makes_the_next_one_of_its_queue(world: World):
     """The place in flight is free now: whoever waits for it has not to wait until he asks again."""
     installation = _install(world, {"max_in_flight": 1})
     gateway, shop = Journal(), Caller(installation)

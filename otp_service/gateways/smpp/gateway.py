@@ -162,7 +162,7 @@ class MessageParts:
                 self._messages.popitem(last=False)
 
     def references(self, report: ReportedPart) -> tuple[tuple[str, ...], ...]:
-        """Return possible references of the message that a report is about: the likeliest, then each guess.
+        """Return possible references of the message that a report is about: the likeliest, then the less certain ones.
 
         For a part before the last one that is the message's reference, or nothing unless the part failed.
         """
@@ -280,5 +280,5 @@ class SmppGateway:
         report = parse_receipt(body)
         if report is None:
             return True
-        references, *guesses = self._parts.references(report)
-        return not references or self._receipts.accept(references, report.receipt, guesses, report.numbers)
+        references, *candidates = self._parts.references(report)
+        return not references or self._receipts.accept(references, report.receipt, candidates, report.numbers)

@@ -51,7 +51,7 @@ def test_what_was_not_done_is_not_told(ledger: Ledger):
     assert told(ledger) == before
 
 
-def test_an_act_is_in_the_audit_chain(ledger: Ledger):
+def test_an_action_is_in_the_audit_chain(ledger: Ledger):
     ledger.operator_actions.add(OperatorActionEntry(OperatorAction.LIMITS_RESET, "cli:ali", about="number"))
     (link,) = ledger.audit.links(0, 10)
 
@@ -60,9 +60,9 @@ def test_an_act_is_in_the_audit_chain(ledger: Ledger):
 
 
 def test_what_is_done_elsewhere_is_recorded_around_it_if_it_came_to_anything(ledger: Ledger):
-    act = OperatorActionEntry(OperatorAction.LIMITS_RESET, "cli:ali")
-    assert (ledger.operator_actions.perform(act, lambda: 0), told(ledger)) == (0, [])
-    assert ledger.operator_actions.perform(act, lambda: 3) == 3
+    action = OperatorActionEntry(OperatorAction.LIMITS_RESET, "cli:ali")
+    assert (ledger.operator_actions.perform(action, lambda: 0), told(ledger)) == (0, [])
+    assert ledger.operator_actions.perform(action, lambda: 3) == 3
 
     assert told(ledger) == [("limits-reset", "cli:ali", "", "")]
     assert [one.entry.sequence for one in ledger.audit.links(0, 10)] == [1]
@@ -78,7 +78,7 @@ def test_what_failed_and_may_have_been_done_is_recorded(ledger: Ledger):
     assert len(told(ledger)) == 1
 
 
-def test_an_act_is_recorded_with_what_says_anything_new_and_with_nothing_else(ledger: Ledger):
+def test_an_action_is_recorded_with_new_information_only(ledger: Ledger):
     entry = Suppression("p" * 22, "shop", SuppressionScope.ALL, SuppressionSource.OPERATOR)
     for _ in range(2):
         ledger.suppressions.add([entry], OperatorActionEntry(OperatorAction.SUPPRESSION_ADDED, "cli:ali", "shop"))
@@ -95,7 +95,7 @@ def test_it_cannot_be_changed(ledger: Ledger):
     assert told(ledger) == [("limits-reset", "cli:ali", "", "")]
 
 
-def test_a_time_has_its_acts_alone(ledger: Ledger):
+def test_a_period_has_its_own_actions_only(ledger: Ledger):
     at = ledger.operator_actions.add(OperatorActionEntry(OperatorAction.MIRROR_REBUILT, "cli:ali")).at
 
     assert len(ledger.operator_actions.between(at, at + 1, 10)) == 1

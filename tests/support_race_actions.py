@@ -137,9 +137,10 @@ def settle_unknown(installation: Installation, given: tuple[Job, Dispatched, int
 
 
 def live_through_a_freeze(installation: Installation, given: tuple[str, int]) -> list[tuple[str, float]]:
-    """Be the desk that freezes a number once so many others use it, or, with 0, use it; return what was done, and when.
+    """Freeze a number once so many other processes use it; or, with 0, use it until it is frozen.
 
-    Of the desk that is when it was answered. Of what succeeded it is when it began, by the clock of the host.
+    Returns actions and their times by the monotonic clock of the host: the end of the freeze, or the beginning of each
+    action that succeeded.
     """
     to, others = given
     if not others:
