@@ -1,8 +1,8 @@
 """Verifications that live in Redis, as many as are asked for: copies of one that was started as usual.
 
-Each copy has names of its own, its number, its address and its identifier, and the same values, byte by byte. So what
-one takes in memory is what a start takes, and a million are there in a minute or two. The two streams are not copied:
-what is in them goes when a worker has delivered and recorded it.
+Each copy has names of its own, its number, its address, its block and its identifier, and the same values, byte by
+byte. So what one takes in memory is what a start takes, and a million are there in a minute or two. The two streams are
+not copied: what is in them goes when a worker has delivered and recorded it.
 """
 
 import secrets
@@ -17,8 +17,8 @@ from otp_service.services.verifications import StartRequest, start
 _NUMBER, _ADDRESS = "+923009999999", "10.255.255.254"
 _AT_ONCE = 500
 """Verifications whose keys are sent before an answer is read."""
-_SHARED = (b":guard/country/", b":guard/block/", b":outbox:", b":events", b":queues", b":ready", b":wake")
-"""Parts of the names of what all verifications, or those of a block, have together."""
+_SHARED = (b":country:", b":application:", b":outbox:", b":events", b":queues", b":ready", b":wake")
+"""Parts of the names of what all verifications have together."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Living:
         request = StartRequest(to=_NUMBER, client_ip=_ADDRESS)
         verification = start(context, context.applications["bench"], request).verification
         self._keys = [_key(client, name) for name in set(client.scan_iter(count=10_000)) - before if _own(name)]
-        network = next(key.name for key in self._keys if b":guard/address/" in key.name).rpartition(b"/")[2]
-        self._names = (verification.id[-32:].encode(), verification.pseudonym.encode(), network)
+        own = [key.name.rpartition(b":")[2] for key in self._keys if b":address:" in key.name or b":block:" in key.name]
+        self._names = (verification.id[-32:].encode(), verification.pseudonym.encode(), *own)
         self.count = 1
         self._taken = 0
 

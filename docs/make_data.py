@@ -21,6 +21,7 @@ from otp_service.settings.sections import (
     StreamsSettings,
 )
 from otp_service.store.keys import KEYS, Key, Spans
+from otp_service.store.scripts import compile_ruleset
 from otp_service.telemetry import metrics
 from otp_service.telemetry.tracing import ATTRIBUTES
 
@@ -204,8 +205,8 @@ def _key(kind: Key) -> tuple[str, ...]:
 def spans() -> Spans:
     """Return what the lives of keys depend on, by default."""
     ruleset = build_ruleset(GuardSettings(), LimitsSettings().parsed, SpendSettings(day="1"))
-    guard = {part: life // 1000 for part, life in {**ruleset.lifetimes, "reputation": ruleset.known}.items()}
-    return {"window": _DAY, "streams": StreamsSettings().retention_days * _DAY, **guard}
+    subjects = {subject: life // 1000 for subject, life in compile_ruleset(ruleset).lives.items()}
+    return {"streams": StreamsSettings().retention_days * _DAY, **subjects}
 
 
 def labels() -> list[str]:

@@ -169,8 +169,9 @@ def watch(installation: Installation) -> PeriodicTasks:
 
 
 def _access_cache(settings: Settings, access: Access) -> AccessCache:
+    remembered = 1000 * settings.streams.retention_days * _DAY
     members = {
-        name: CachedApplication(application, compile_ruleset(settings.rulesets[name]))
+        name: CachedApplication(application, compile_ruleset(settings.rulesets[name], remembered))
         for name, application in settings.named_applications.items()
     }
     keys = {
@@ -180,7 +181,7 @@ def _access_cache(settings: Settings, access: Access) -> AccessCache:
 
     def load_application(name: str, text: str) -> CachedApplication:
         application, ruleset = parse_application(settings, name, text)
-        return CachedApplication(application, compile_ruleset(ruleset))
+        return CachedApplication(application, compile_ruleset(ruleset, remembered))
 
     return AccessCache(members, keys, access, load_application)
 

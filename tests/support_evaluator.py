@@ -1,41 +1,62 @@
 """The evaluator of limits on its own, as the scripts include it, for comparison with the limits library."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 
 import redis
-from limits import RateLimitItem
+from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.storage import RedisStorage
 from limits.strategies import MovingWindowRateLimiter, RateLimiter, SlidingWindowCounterRateLimiter
 
-from otp_service.domain.guard import Limit, LimitScope, Ruleset, Strategy
-from otp_service.domain.guard import Window as RuleWindow
+from otp_service.domain.guard import Limit, LimitScope, Strategy
 from otp_service.store import keys
-from otp_service.store.guard import WindowItem
-from otp_service.store.scripts import compile_ruleset, part_texts
-from otp_service.store.verifications import window_keys
+from otp_service.store.scripts import part_texts
 
-_BODY = """
-local list, place, longest = limits.windows(KEYS, 1, ARGV[1]), 0, 0
-for i, limit in ipairs(list) do
+_PARTS = ("clock", "fence", "rows", "counters", "limits")
+_BODY = f"""
+clock.read() fence.read('{keys.FENCE}')
+local place, longest, sliding = 0, 0, {{}}
+for i, limit in ipairs(ruleset.windows) do
+  local text = redis.call('GET', KEYS[i])
+  if limit.strategy == 'moving-window' then
+    limit.times = text or ''
+  else
+    limit.place, sliding[limit.scope] = 2, true
+    limit.values, limit.layout, limit.tail = rows.unpack(text, rows.layout('ends w' .. limit.seconds))
+  end
   local wait = limits.test(limit, false)
   if wait > longest then place, longest = i, wait end
 end
-if place == 0 then limits.spend(list) end
-return {place, longest}
+if place > 0 then return {{ place, longest }} end
+for scope in pairs(sliding) do limits.spend(scope) end
+for i, limit in ipairs(ruleset.windows) do
+  limit.key = KEYS[i]
+  if limit.times then
+    redis.call('SET', KEYS[i], limits.with_now(limit.scope, limit.times), 'PX', 1000 * limit.seconds)
+  else
+    rows.write(limit, 2000 * limit.seconds)
+  end
+end
+return {{ 0, 0 }}
 """
-_READ = f"clock.read() fence.read('{keys.FENCE}')"
 LOGS = (b":decisions",)
 """What a refusal leaves behind."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """A limit, and the keys that it counts in."""
+    """A limit, and of whom it is."""
 
     limit: Limit
-    keys: tuple[str, ...]
+    name: str
+
+    @property
+    def key(self) -> str:
+        """Where its count is: moving windows share the times of events."""
+        shared = "" if self.limit.strategy is Strategy.MOVING_WINDOW else self.limit.seconds
+        return f"{self.limit.scope}:{self.name}:{shared}"
 
 
 @dataclass(frozen=True)
@@ -52,40 +73,42 @@ class Verdict:
 
 def hit(client: redis.Redis, windows: Sequence[Window]) -> Verdict:
     """Test all windows, and spend them all if each has room."""
-    script = client.register_script(_script(tuple(_rule_of(one.limit) for one in windows)))
-    names = [key for window in windows for key in window.keys]
-    place, wait = script(names, [",".join({one.limit.scope for one in windows})])
-    return Verdict(place, wait)
+    script = client.register_script(_script(tuple(one.limit for one in windows)))
+    return Verdict(*script([one.key for one in windows]))
 
 
 @cache
-def _script(rules: tuple[RuleWindow, ...]) -> str:
-    ruleset = compile_ruleset(Ruleset(windows=rules)).text
+def _script(limits: tuple[Limit, ...]) -> str:
+    rules = [{**asdict(one), "strategy": one.strategy} for one in limits]
     return "\n".join(
-        [f"local ruleset = cjson.decode('{ruleset}')", *part_texts(("clock", "fence", "limits")), _READ, _BODY]
+        [
+            f"local ruleset = cjson.decode('{json.dumps({'windows': rules})}')",
+            *part_texts(_PARTS),
+            _BODY,
+        ]
     )
 
 
-def _rule_of(limit: Limit) -> RuleWindow:
-    return RuleWindow("test", limit.scope, limit.strategy, limit.amount, limit.seconds)
-
-
 def window(scope: LimitScope, amount: int, seconds: int, name: str = "somebody") -> Window:
-    """Return a limit with keys as the library would name them."""
-    limit = Limit(scope, amount, seconds)
-    return Window(limit, window_keys(_rule_of(limit), "00", name, name, name))
+    """Return a limit of somebody."""
+    return Window(Limit(scope, amount, seconds), name)
 
 
 def item(one: Window) -> tuple[RateLimitItem, str]:
     """Return a window in the library's terms: its item, and its identifier."""
-    name = keys.identifier(one.keys[0])
-    moving = one.limit.strategy is Strategy.MOVING_WINDOW
-    return WindowItem(one.limit), name if moving else name.removeprefix("{").removesuffix("}")
+    return _Item(one.limit.amount, one.limit.seconds), one.name
 
 
-def library(client: redis.Redis, scope: LimitScope, prefix: str = keys.PREFIX) -> RateLimiter:
+class _Item(RateLimitItemPerSecond):
+    """An item that is named by its window, not by its amount, as our limits are."""
+
+    def key_for(self, *identifiers: bytes | str | float) -> str:
+        return f"{'/'.join(map(str, identifiers))}/{self.multiples}"
+
+
+def library(client: redis.Redis, scope: LimitScope) -> RateLimiter:
     """Return the library's own strategy for a scope, over the same Redis."""
-    storage = RedisStorage("redis://", connection_pool=client.connection_pool, key_prefix=prefix)
+    storage = RedisStorage("redis://", connection_pool=client.connection_pool, key_prefix="oracle")
     moving = Limit(scope, 1, 1).strategy is Strategy.MOVING_WINDOW
     return MovingWindowRateLimiter(storage) if moving else SlidingWindowCounterRateLimiter(storage)
 

@@ -7,21 +7,21 @@ import redis
 from otp_service.settings.guard_ruleset import build_ruleset
 from otp_service.settings.sections import GuardSettings, LimitsSettings, SpendSettings
 from otp_service.store.keys import KEYS, Key, Spans
+from otp_service.store.scripts import compile_ruleset
 
 DAY = 24 * 3600
 RETENTION = 7 * DAY
 """Of streams, and of what waits for another try."""
 
 
-def assert_all_keys_expire(client: redis.Redis, *, window: int = DAY, retention: int = RETENTION) -> int:
+def assert_all_keys_expire(client: redis.Redis, *, retention: int = RETENTION) -> int:
     """Assert that every key is one that the table knows, and goes away by itself in the time that is told there.
 
-    ``window`` is the longest window of any limit and ``retention`` that of streams, both in seconds. Returns how many
-    keys there are.
+    ``retention`` is that of streams in seconds. Returns how many keys there are.
     """
     names = [name.decode() for name in client.scan_iter(count=1000)]
     found = {name: (client.type(name).decode(), client.pttl(name)) for name in names}
-    spans = {"window": window, "streams": retention, **guard_lives()}
+    spans = {"streams": retention, **guard_lives()}
     wrong = {name: seen for name, seen in found.items() if not _is_known(name, *seen, spans)}
     assert not wrong, f"keys, their types and their remaining milliseconds: {wrong}"
     return len(names)
@@ -41,7 +41,6 @@ def kinds_of(key: str) -> tuple[Key, ...]:
 
 @cache
 def guard_lives() -> dict[str, int]:
-    """Return how long the guard keeps each of its parts under the default rules, in seconds."""
+    """Return how long each subject is kept under the default rules, in seconds."""
     ruleset = build_ruleset(GuardSettings(), LimitsSettings().parsed, SpendSettings(day="1"))
-    parts = {**ruleset.lifetimes, "reputation": ruleset.known}
-    return {part: -(-life // 1000) for part, life in parts.items()}
+    return {subject: -(-life // 1000) for subject, life in compile_ruleset(ruleset).lives.items()}

@@ -160,11 +160,11 @@ DEFECTS: dict[str, Mutant] = {
         "dead_letter_redrive", "if deliveries.is_decided(KEYS[2], ARGV[3]) then return { 'unwanted', 'reported' } end\n"
     ),
     "fallback-leaves-the-message-going": one(
-        "resend", "if ARGV[12] ~= '0' then redis.call('HSET', KEYS[1], 'after' .. ARGV[12], sends) end"
+        "resend", "if ARGV[11] ~= '0' then redis.call('HSET', KEYS[1], 'after' .. ARGV[11], sends) end"
     ),
     "fallback-from-a-call-that-another-followed": one(
         "resend",
-        "if ARGV[12] ~= '0' and redis.call('HGET', KEYS[1], 'n' .. ARGV[12]) ~= ARGV[17] then",
+        "if ARGV[11] ~= '0' and redis.call('HGET', KEYS[1], 'n' .. ARGV[11]) ~= ARGV[16] then",
         "if false then",
     ),
     "receipt-forgets-a-late-opt-out": one("receipt", "elseif ARGV[5] == '1' then", "elseif false then"),

@@ -13,7 +13,7 @@ DEFECTS: dict[str, Mutant] = {
     "fence-is-not-noted": one("include_fence", "if fence.at then redis", "if false then redis"),
     "fence-is-not-shown": one("include_fence", "if place then list[place] =", "if false then list[place] ="),
     "fence-forgotten-by-its-record": one("start", "\nfence.note(KEYS[1])\n", "\n"),
-    "fence-forgotten-by-its-key": one("start", "  fence.note(KEYS[8])\n"),
+    "fence-forgotten-by-its-key": one("start", "  fence.note(KEYS[7])\n"),
     "fence-unknown-to-a-repeated-start": one("start", "fence.apply(remembered)", "remembered"),
     "fence-unknown-to-its-record": one(
         "include_record", "  fields.expires = fence.expiry(fields.expires, fields.fence)\n"

@@ -11,98 +11,108 @@ _TRUST: dict[str, Mutant] = {
     "everybody-is-a-unknown_device": one(
         "include_limits", "unknown_device and limit.for_unknown or limit.amount", "limit.for_unknown or limit.amount"
     ),
-    "strangers-where-nobody-is-known": one(
-        "include_guard", "sending.trust == 'unknown' and some", "sending.trust == 'unknown'"
-    ),
-    "guesses-of-strangers-have-it-all": one(
-        "include_guesses", "guessing.trust == 'unknown' and guessing.reputation.here", "false"
-    ),
-    "guesses-of-strangers-where-nobody-is-known": one(
-        "include_guesses", "guessing.trust == 'unknown' and guessing.reputation.here", "guessing.trust == 'unknown'"
-    ),
+    "strangers-where-nobody-is-known": one("include_guard", "trust == 'unknown' and some)", "trust == 'unknown')"),
+    "guesses-of-strangers-have-it-all": one("include_guard", "some = reputation.here end", "some = false end"),
     "a-verification-loses-its-trust": one(
-        "include_guesses", "(flags.f or guessing.reputation.known_device)", "guessing.reputation.known_device"
+        "check", "(approvals.read_flags(found.guard).f or reputation.known_device)", "reputation.known_device"
     ),
     "no-context-is-known": one(
-        "include_reputation", "context ~= '' and lately(kept['c:' .. context])", "lately(kept.known)"
+        "include_number",
+        "at and lately(struct.unpack('<I6', self.devices, at + DEVICE - TIME)) or false",
+        "lately(self.values[ANYWHERE])",
     ),
-    "known-for-ever": one("include_reputation", "at and now - at < ruleset.known or false", "at and true or false"),
-    "known-for-a-moment-longer": one("include_reputation", "now - at < ruleset.known", "now - at <= ruleset.known"),
-    "a-number-that-stays-unknown": one("include_reputation", "  kept.approved = now\n"),
-    "nobody-notes-that-somebody-is-known": one(
-        "include_reputation",
-        "kept.known, kept['a:' .. application], kept['c:' .. context] = now, now, now",
-        "kept['c:' .. context] = now",
+    "known-for-ever": one("include_number", "return at > 0 and now - at < ruleset.known", "return at > 0"),
+    "known-for-a-moment-longer": one("include_number", "now - at < ruleset.known", "now - at <= ruleset.known"),
+    "a-number-that-stays-unknown": one("include_number", "  values[APPROVED] = now\n"),
+    "nobody-notes-that-somebody-is-known": one("include_number", "  values[ANYWHERE], entry[E_DEVICE] = now, now\n"),
+    "the-newest-context-is-forgotten": one(
+        "include_number",
+        "device .. struct.pack('<I6', now) .. self.devices",
+        "self.devices .. device .. struct.pack('<I6', now)",
     ),
-    "the-newest-context-is-forgotten": one("include_reputation", "at < kept[oldest]", "at > kept[oldest]"),
-    "contexts-without-end": one("include_reputation", "while count > ruleset.contexts do", "while false do"),
-    "one-context-less": one("include_reputation", "count > ruleset.contexts", "count >= ruleset.contexts"),
+    "contexts-without-end": one(
+        "include_number", "  self.devices = string.sub(self.devices, 1, DEVICE * ruleset.contexts)\n"
+    ),
+    "one-context-less": one("include_number", "DEVICE * ruleset.contexts", "DEVICE * (ruleset.contexts - 1)"),
     "starts-share-guesses-with-other-applications": one(
-        "include_guard", "some = sending.reputation.here end", "some = sending.reputation.some end"
+        "include_guard", "some = reputation.here end", "some = reputation.some end"
     ),
-    "guesses-share-with-other-applications": one(
-        "include_guesses", "guessing.reputation.here", "guessing.reputation.some"
+    "unblock-forgets-approvals": one(
+        "guard_forget", "kind == 'l' and 1 or 0", "kind == 'l' and 1 or kind == 'a' and 3 or 0"
     ),
-    "unblock-forgets-approvals": one("guard_forget", "then left[name] = value end", "then left.at = value end"),
     "one-wait-for-known-and-unknown": one(
-        "include_waits", "kept[trust] = { run", "kept.known, kept.unknown = nil, { run"
+        "include_number", "return trust == 'known' and known or unknown", "return known"
     ),
-    "a-resend-forgets-its-context": one("resend", "safe = flags.s, context = context", "safe = flags.s, context = ''"),
+    "a-resend-forgets-its-context": one("resend", "context = found.context or ''", "context = ''"),
 }
 _NUMBERS: dict[str, Mutant] = {
-    "waits-that-do-not-grow": one("include_waits", "rule.waits[math.min(run[1], #rule.waits)]", "rule.waits[1]"),
-    "waits-that-end": one("include_waits", "rule.waits[math.min(run[1], #rule.waits)]", "(rule.waits[run[1]] or 0)"),
-    "waits-that-are-not-forgotten": one("include_waits", "not run or now - run[2] >= rule.reset_after", "not run"),
-    "a-run-that-does-not-grow": one("include_waits", "run + 1, now", "1, now"),
-    "no-cool-down": one("include_guard", "    rule_hits.add(list, ruleset.cooldown, wait, run, 0)\n"),
+    "waits-that-do-not-grow": one("include_streaks", "rule.waits[math.min(length, #rule.waits)]", "rule.waits[1]"),
+    "waits-that-end": one("include_streaks", "rule.waits[math.min(length, #rule.waits)]", "(rule.waits[length] or 0)"),
+    "waits-that-are-not-forgotten": one(
+        "include_streaks", "length == 0 or now - last >= rule.reset_after", "length == 0"
+    ),
+    "a-run-that-does-not-grow": one("include_streaks", "(now - last >= rule.reset_after and 0 or length) + 1", "1"),
+    "no-cool-down": one("include_guard", "    rule_hits.add(list, ruleset.cooldown, wait, length, 0)\n"),
     "a-cool-down-that-nobody-lengthens": one(
-        "include_guard", "    waits.add(ruleset.cooldown, sending.kept.cooldown, sending.trust)\n"
+        "include_number",
+        "    self.values[place] = streaks.longer(ruleset.cooldown, self.values[place], self.values[place + 1])\n",
     ),
     "a-fallback-lengthens-the-cool-down": one(
-        "include_guard", "if ruleset.cooldown and sending.kind ~= 'fallback' then", "if ruleset.cooldown then"
+        "include_number", "if ruleset.cooldown and kind ~= 'fallback' then", "if ruleset.cooldown then"
     ),
     "a-resend-waits-for-the-cool-down": one(
         "include_guard", "if ruleset.cooldown and sending.kind == 'start' then", "if ruleset.cooldown then"
     ),
-    "no-wait-after-a-guess": one("include_guesses", "    rule_hits.add(list, ruleset.guess_wait, wait, run, 0)\n"),
-    "a-guess-that-lengthens-nothing": one(
-        "include_guesses", "  if ruleset.guess_wait then waits.add(ruleset.guess_wait, kept, guessing.trust) end\n"
+    "no-wait-after-a-guess": one(
+        "include_guard", "  if ruleset.guess_wait then rule_hits.add(list, ruleset.guess_wait, wait, length, 0) end\n"
     ),
-    "no-lock": one("include_guesses", "kept.ends, kept.row = now + ruleset.lock.length, 0", "kept.row = 0"),
-    "a-lock-one-guess-later": one("include_guesses", "kept.row >= ruleset.lock.after", "kept.row > ruleset.lock.after"),
+    "a-guess-that-lengthens-nothing": one(
+        "include_number",
+        "streaks.longer(ruleset.guess_wait, entry[place], entry[place + 1]), now",
+        "entry[place], entry[place + 1]",
+    ),
+    "no-lock": one(
+        "include_number", "entry[E_LOCKED], entry[E_ROW] = now + ruleset.lock.length, 0", "entry[E_ROW] = 0"
+    ),
+    "a-lock-one-guess-later": one(
+        "include_number", "entry[E_ROW] >= ruleset.lock.after", "entry[E_ROW] > ruleset.lock.after"
+    ),
     "a-lock-that-is-not-asked": one(
-        "include_guesses", "if ruleset.lock then rule_hits.add", "if false then rule_hits.add"
+        "include_guard", "if ruleset.lock then rule_hits.add", "if false then rule_hits.add"
     ),
     "a-row-that-goes-on-after-a-lock": one(
-        "include_guesses", "kept.ends, kept.row = now + ruleset.lock.length, 0", "kept.ends = now + ruleset.lock.length"
+        "include_number",
+        "entry[E_LOCKED], entry[E_ROW] = now + ruleset.lock.length, 0",
+        "entry[E_LOCKED] = now + ruleset.lock.length",
     ),
     "an-approval-that-ends-no-run": one(
-        "include_guesses", "kept[guessing.trust], kept.row = nil, nil", "kept.row = nil"
+        "include_number",
+        "entry[streak_place(trust, E_KNOWN, E_UNKNOWN)], entry[E_ROW] = 0, 0, 0",
+        "entry[E_ROW] = 0, 0",
     ),
-    "an-approval-that-ends-no-row": one(
-        "include_guesses", "kept[guessing.trust], kept.row = nil, nil", "kept[guessing.trust] = nil"
-    ),
+    "an-approval-that-ends-no-row": one("include_number", "E_UNKNOWN)], entry[E_ROW] = 0, 0, 0", "E_UNKNOWN)] = 0, 0"),
     "an-approval-that-ends-the-runs-of-all": one(
-        "include_guesses",
-        "kept[guessing.trust], kept.row = nil, nil",
-        "kept.known, kept.unknown, kept.row = nil, nil, nil",
+        "include_number",
+        "  values[APPROVED] = now\n",
+        "  values[APPROVED], values[KNOWN], values[UNKNOWN], entry[E_KNOWN], entry[E_UNKNOWN] = now, 0, 0, 0, 0\n",
     ),
     "an-approval-that-ends-no-cool-down": one(
-        "include_guesses", "ipairs({ 'guesses', 'cooldown' })", "ipairs({ 'guesses' })"
+        "include_number",
+        "  values[streak_place(trust, KNOWN, UNKNOWN)], entry[",
+        "  local _, _unused\n  _, entry[",
     ),
-    "guesses-are-counted-for-all-applications": one(
-        "include_guesses", "'guesses/' .. found.application .. '/' ..", "'guesses/all/' .."
-    ),
+    "guesses-are-counted-for-all-applications": one("check", "1, found.application)", "1, 'all')"),
     "a-message-is-counted-as-a-guess": one(
-        "include_guard", "limits.spend(sending.windows, 'failed_checks')", "limits.spend(sending.windows)"
+        "include_number",
+        "  self.sends = limits.with_now('number', self.sends)\n",
+        "  self.wrong = limits.with_now('failed_checks', self.wrong)\n"
+        "  self.sends = limits.with_now('number', self.sends)\n",
     ),
 }
 _MONEY: dict[str, Mutant] = {
     "a-cent-over-the-ceiling": one("include_spending", "amount + price > one.amount", "amount > one.amount"),
     "no-cent-left": one("include_spending", "amount + price > one.amount", "amount + price >= one.amount"),
-    "ceilings-of-the-application-alone": one(
-        "include_spending", "ipairs(own[country] or own['*'] or {})", "ipairs({})"
-    ),
+    "ceilings-of-the-application-alone": one("include_spending", "own[country] or own['*'] or {}", "{}"),
     "no-ceiling-for-countries-without-a-name": one(
         "include_spending", "own[country] or own['*'] or {}", "own[country] or {}"
     ),
@@ -111,19 +121,17 @@ _MONEY: dict[str, Mutant] = {
     ),
     "the-hour-goes-on": one(
         "include_spending",
-        "if interval == present or interval == present + 1 then return interval, amount end",
-        "if true then return present, amount end",
+        "if interval == present or interval == present + 1 then return interval, values[place + 1] end",
+        "if true then return present, values[place + 1] end",
     ),
     "settled-in-the-next-hour": one(
-        "include_spending", " and (at == now or math.floor(at / one.interval) == interval) then", " then"
+        "include_spending", "if at == now or math.floor(at / one.interval) == interval then", "if true then"
     ),
     "below-nothing": one("include_spending", "math.max(0, before + amount)", "before + amount"),
     "settled-twice": one("include_spending", "  redis.call('HDEL', record, reserved)\n"),
-    "settled-without-its-cost": one("include_spending", "tonumber(cost) - tonumber(price)", "-tonumber(price)"),
-    "settled-without-giving-back": one("include_spending", "tonumber(cost) - tonumber(price)", "tonumber(cost)"),
-    "a-start-that-reserves-nothing": one(
-        "include_guard", "if sending.price > 0 then\n    spending.add", "if false then\n    spending.add"
-    ),
+    "settled-without-its-cost": one("dispatch_settle", "tonumber(ARGV[13]) - price", "-price"),
+    "settled-without-giving-back": one("dispatch_settle", "tonumber(ARGV[13]) - price", "tonumber(ARGV[13])"),
+    "a-start-that-reserves-nothing": one("include_guard", "if sending.price > 0 then", "if false then"),
     "a-start-that-forgets-what-it-reserved": one(
         "start", "if sending.price > 0 then spending.reserve(KEYS[1], 1, 1, sending.price) end\n"
     ),
@@ -133,8 +141,10 @@ _MONEY: dict[str, Mutant] = {
     "a-further-call-over-the-ceiling": one(
         "dispatch", "  if first and not first.records then return dropped('spend_ceiling', first.rule) end\n"
     ),
-    "a-further-call-that-costs-nothing": one("dispatch", "  spending.add(key_of, kept, found.country, price, now)\n"),
-    "a-further-call-that-is-not-settled": one("dispatch", "  spending.reserve(KEYS[1], ARGV[2], number, price)\n"),
+    "a-further-call-that-costs-nothing": one(
+        "dispatch", "  if money.application then spending.settle(money, found.country, price, now) end\n"
+    ),
+    "a-further-call-that-is-not-settled": one("dispatch", "  spending.reserve(KEYS[1], ARGV[2], dispatch, price)\n"),
     "every-call-reserves": one(
         "dispatch", "local reserved = price == 0 or", "local reserved = price == 0 or false and"
     ),
@@ -146,10 +156,11 @@ _MONEY: dict[str, Mutant] = {
     ),
     "a-call-that-no-rule-refused": one("dispatch", "dropped('spend_ceiling', first.rule)", "dropped('spend_ceiling')"),
     "ceilings-are-not-asked": one(
-        "include_guard", "  spending.test(list, kept, sending.about.country, sending.price)\n"
+        "include_guard",
+        "  spending.test(list, found.application, found.country, sending.about.country, sending.price)\n",
     ),
     "calls-are-not-settled": one(
-        "dispatch_settle", "  spending.settle(KEYS[1], ARGV[1], 8, about.country, ARGV[13])\n"
+        "dispatch_settle", "    spending.settle(money, about.country, tonumber(ARGV[13]) - price, at)\n"
     ),
 }
 _TOLD: dict[str, Mutant] = {
@@ -159,9 +170,7 @@ _TOLD: dict[str, Mutant] = {
     "what-refuses-only-records": one(
         "include_guard", "return first and not first.records and first or nil", "return nil"
     ),
-    "guesses-that-only-record-refuse": one(
-        "include_guesses", "return first and not first.records and first or nil", "return first"
-    ),
+    "guesses-that-only-record-refuse": one("check", "if refusal and not refusal.records then", "if refusal then"),
     "what-only-records-comes-first": one(
         "include_rule_hits", "(first.records and not one.records)", "(one.records and not first.records)"
     ),
@@ -170,9 +179,9 @@ _TOLD: dict[str, Mutant] = {
         "start", "decision = guard.report(", "function never() return '' end\n  local decision = never("
     ),
     "what-only-records-is-not-told": one(
-        "start", "about.id = ARGV[9]\nguard.report(sending, KEYS[9], ARGV[8], ARGV[7])\n", "about.id = ARGV[9]\n"
+        "start", "guard.count(sending)\nguard.report(sending, KEYS[8], ARGV[8], ARGV[7])\n", "guard.count(sending)\n"
     ),
-    "a-guess-without-a-decision": one("check", "if #guessing.rule_hits > 0 then", "if false then"),
+    "a-guess-without-a-decision": one("check", "if #hits > 0 then", "if false then"),
     "decisions-until-yesterday": one("include_rule_hits", "    now + first.wait, about", "    now - first.wait, about"),
     "decisions-without-end": one(
         "include_rule_hits",
@@ -187,11 +196,11 @@ _TOLD: dict[str, Mutant] = {
         "include_rule_hits",
         "  redis.call('XTRIM', stream, 'MINID', now - age) -- exactly: what it tells is not kept for longer\n",
     ),
-    "a-start-that-no-replay-sees": one("start", ", 'sending', ARGV[20])\n", ")\n"),
-    "a-refused-start-that-no-replay-sees": one("start", "'sending', ARGV[20], 'after'", "'after'"),
+    "a-start-that-no-replay-sees": one("start", ", 'sending', ARGV[19])\n", ")\n"),
+    "a-refused-start-that-no-replay-sees": one("start", "'sending', ARGV[19], 'after'", "'after'"),
     "a-refused-start-before-all-that-led-to-it": one("start", ", 'after', streams.last_entry(KEYS[6]))", ")"),
-    "a-resend-for-nothing-in-a-replay": one("resend", "ARGV[12], 'price', ARGV[11])", "ARGV[12], 'price', 0)"),
-    "a-refused-resend-that-no-replay-sees": one("resend", "'price', ARGV[11], 'after'", "'after'"),
+    "a-resend-for-nothing-in-a-replay": one("resend", "ARGV[11], 'price', ARGV[10])", "ARGV[11], 'price', 0)"),
+    "a-refused-resend-that-no-replay-sees": one("resend", "'price', ARGV[10], 'after'", "'after'"),
     "a-refused-resend-before-all-that-led-to-it": one("resend", ", 'after', streams.last_entry(KEYS[6]))", ")"),
     "a-refused-code-without-its-rule": one("check", ", 'rule', refusal.rule)", ")"),
     "the-first-event-for-the-last": one(
@@ -201,6 +210,5 @@ _TOLD: dict[str, Mutant] = {
         "start", "rule_hits.add(sending.rule_hits, { rule = rule", "rule_hits.add({}, { rule = rule"
     ),
     "flags-of-a-start-are-lost": one("include_approvals", "(sending.place == 'home' and 'h' or '')", "''"),
-    "states-that-live-for-ever": one("include_states", ", 'PX', life)", ")"),
 }
 DEFECTS: dict[str, Mutant] = {**_TRUST, **_NUMBERS, **_MONEY, **_TOLD}

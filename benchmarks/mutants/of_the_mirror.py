@@ -81,7 +81,7 @@ DEFECTS: dict[str, Mutant] = {
     "start-forgets-when-it-was-agreed": one("start", "'consented', string", "'agreed', string"),
     "start-forgets-its-place": one("start", "'ledger', place, deliveries", "'ledger', 0, deliveries"),
     "start-tells-no-number": one("start", "'channel', ARGV[13], 'pseudonym', ARGV[14], ", "'channel', ARGV[13], "),
-    "start-tells-no-consent": one("start", ", 'consent', ARGV[25])", ")"),
+    "start-tells-no-consent": one("start", ", 'consent', ARGV[24])", ")"),
     "start-tells-of-no-consent": one("start", "if given then --", "if false then --"),
     "start-although-nothing-is-recorded": one(
         "start", "if redis.call('XLEN', KEYS[6]) >= tonumber(ARGV[6]) then return { 'events-full' } end\n"
@@ -89,8 +89,8 @@ DEFECTS: dict[str, Mutant] = {
     "resend-asks-no-mirror": one("resend", "if why then return { 'withheld', why } end\n"),
     "resend-after-any-withdrawal": one("resend", "found.ledger or -1", "1e15"),
     "start-tells-no-end": one("start", "'expires', expires, 'payment'", "'payment'"),
-    "start-tells-no-payment": one("start", "'payment', ARGV[26], "),
-    "start-tells-no-reference": one("start", ", 'payment_reference', ARGV[27]"),
+    "start-tells-no-payment": one("start", "'payment', ARGV[25], "),
+    "start-tells-no-reference": one("start", ", 'payment_reference', ARGV[26]"),
     "allowed-although-suppressed": one("mirror_allows", "and 0 or 1", "and 1 or 1"),
     "allowed-never": one("mirror_allows", "and 0 or 1", "and 0 or 0"),
     "opt-out-of-no-place": one("include_deliveries", "redis.call('HGET', mirror, 'sequence') or redis", "redis"),
@@ -100,9 +100,9 @@ DEFECTS: dict[str, Mutant] = {
     "dispatch-after-any-withdrawal": one("dispatch", "found.ledger or -1", "1e15"),
     "dispatch-stopped-by-an-old-withdrawal": one("dispatch", "found.ledger or -1", "-1"),
     "mirror-an-older-state": one("mirror_write", "if tonumber(ARGV[8]) >= known then", "if true then"),
-    "mirror-over-what-was-there": one("mirror_write", "    redis.call('DEL', number)\n"),
+    "mirror-over-what-was-there": one("mirror_write", "    redis.call('DEL', mirrored)\n"),
     "mirror-nothing-for-ever": one(
-        "mirror_write", "    if ends then redis.call('PEXPIREAT', number, ends + tonumber(ARGV[9])) end\n"
+        "mirror_write", "    if ends then redis.call('PEXPIREAT', mirrored, ends + tonumber(ARGV[9])) end\n"
     ),
     "mirror-everything-for-a-day": one("mirror_write", "ends and last and math.max(ends, last)", "ends"),
     "mirror-until-the-first-end": one("mirror_write", "math.max(ends, last)", "last"),

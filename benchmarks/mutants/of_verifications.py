@@ -20,8 +20,8 @@ DEFECTS: dict[str, Mutant] = {
     "start-spends-nothing": one("start", "guard.count(sending)\n"),
     "start-of-a-locked-number": one(
         "include_guard",
-        "  guesses.test(list, kept.guesses, sending.trust)\n",
-        "  if sending.kind ~= 'start' then guesses.test(list, kept.guesses, sending.trust) end\n",
+        "  guard.test_guesses(list, found.number, sending.trust)\n",
+        "  if sending.kind ~= 'start' then guard.test_guesses(list, found.number, sending.trust) end\n",
     ),
     "start-over-the-limits": one("start", "if refusal then\n", "if false then\n"),
     "start-without-life": one("start", "redis.call('PEXPIREAT', KEYS[1], expires + tonumber(ARGV[4]))\n"),
@@ -34,12 +34,14 @@ DEFECTS: dict[str, Mutant] = {
     "start-reports-nothing": one(
         "start", "streams.report(KEYS[6], 'verification.started'", "local function never() end never(KEYS[6], ''"
     ),
-    "start-unknown-to-its-record": one("start", "  redis.call('HSET', KEYS[1], 'start', KEYS[8])\n"),
+    "start-unknown-to-its-record": one("start", "  redis.call('HSET', KEYS[1], 'start', KEYS[7])\n"),
     "start-forgotten-by-its-number": one(
-        "start", "if redis.call('LPUSH', KEYS[7], ARGV[9] .. '|' .. now) > 20 then", "if false then"
+        "include_guard", "if sending.kind == 'start' then number.started(", "if false then number.started("
     ),
-    "start-remembered-without-bound": one("start", "redis.call('LTRIM', KEYS[7], 0, 19) end\n", "end\n"),
-    "start-remembered-for-ever": one("start", "redis.call('PEXPIRE', KEYS[7], ARGV[7])\n"),
+    "start-remembered-without-bound": one("include_number", "if count > MOST_RECENT then", "if false then"),
+    "start-remembered-for-a-day": one(
+        "include_number", "local longest = ruleset.ttls.number", "local longest = 86400000"
+    ),
     "start-shows-no-message": one("start", "deliveries.slot(1, 1), deliveries.new_slot(ARGV[13]), unpack", "unpack"),
     "check-of-a-final-one": one(
         "check", "if found.status ~= 'pending' then return answer(found.status, found.status) end\n"
@@ -68,21 +70,27 @@ DEFECTS: dict[str, Mutant] = {
     "check-of-a-changed-transaction": one("check", "if ARGV[4] ~= found.transaction then", "if false then"),
     "check-after-the-budget": one(
         "check",
-        "if refusal then return answer('pending', 'number_locked', 'check.refused', 'rule', refusal.rule) end\n",
+        "if refusal and not refusal.records then return answer('pending', 'number_locked', 'check.refused', 'rule', "
+        "refusal.rule) end\n",
     ),
-    "check-spends-no-budget": one("include_guesses", "  limits.spend(guessing.windows)\n"),
+    "check-spends-no-budget": one("include_number", "  self.wrong = limits.with_now('failed_checks', self.wrong)\n"),
     "check-spends-for-a-right-code": one(
-        "check", "  guesses.approved(guessing)\n", "  limits.spend(guessing.windows)\n  guesses.approved(guessing)\n"
+        "check",
+        "  number.approved(state, trust, device)\n",
+        "  state.wrong = limits.with_now('failed_checks', state.wrong)\n  number.approved(state, trust, device)\n",
     ),
     "check-budget-of-a-verification": one(
-        "include_guesses", "windows .. found.pseudonym .. '/'", "windows .. found.id .. '/'"
+        "check", "ARGV[8] .. found.pseudonym, KEYS[5]", "ARGV[8] .. found.id, KEYS[5]"
     ),
     "check-not-counted": one("check", "redis.call('HINCRBY', KEYS[1], 'checks', 1)", "checks + 1"),
     "check-counted-after-a-right-one": Mutant(
         "check",
         (
             ("checks = redis.call('HINCRBY', KEYS[1], 'checks', 1)", "checks = checks + 1"),
-            ("guesses.wrong(guessing)\n", "guesses.wrong(guessing)\nredis.call('HINCRBY', KEYS[1], 'checks', 1)\n"),
+            (
+                "number.guessed_wrong(state, trust)\n",
+                "number.guessed_wrong(state, trust)\nredis.call('HINCRBY', KEYS[1], 'checks', 1)\n",
+            ),
         ),
     ),
     "check-one-guess-more": one("check", "if checks < max_checks then", "if checks <= max_checks then"),
@@ -96,7 +104,7 @@ DEFECTS: dict[str, Mutant] = {
         "check", "  idempotency.remember_with(KEYS[1], KEYS[3], ARGV[5], 'reason', reason, 'checks_left', left)\n"
     ),
     "check-again-tells-an-old-status": one("check", "over and 'expired' or found.status", "found.status"),
-    "resend-at-once": one("resend", "if wait > 0 and ARGV[12] == '0' then", "if false then"),
+    "resend-at-once": one("resend", "if wait > 0 and ARGV[11] == '0' then", "if false then"),
     "resend-once-more": one(
         "resend", "if sends >= tonumber(found.max_sends) then", "if sends > tonumber(found.max_sends) then"
     ),
@@ -109,13 +117,13 @@ DEFECTS: dict[str, Mutant] = {
         "resend", "if place_of_delay <= sends then", "if place_of_delay == sends then"
     ),
     "resend-overtaken": one("resend", "if found.generation ~= ARGV[4] or (", "if ("),
-    "resend-falls-back-twice": one("resend", " or (ARGV[12] ~= '0' and ARGV[12] ~= found.sends)"),
-    "resend-waits-to-fall-back": one("resend", "if wait > 0 and ARGV[12] == '0' then", "if wait > 0 then"),
+    "resend-falls-back-twice": one("resend", " or (ARGV[11] ~= '0' and ARGV[11] ~= found.sends)"),
+    "resend-waits-to-fall-back": one("resend", "if wait > 0 and ARGV[11] == '0' then", "if wait > 0 then"),
     "resend-shows-the-old-channel": one("resend", "'last_send', now, 'channel', ARGV[3],", "'last_send', now,"),
     "resend-to-a-locked-number": one(
         "include_guard",
-        "  guesses.test(list, kept.guesses, sending.trust)\n",
-        "  if sending.kind == 'start' then guesses.test(list, kept.guesses, sending.trust) end\n",
+        "  guard.test_guesses(list, found.number, sending.trust)\n",
+        "  if sending.kind == 'start' then guard.test_guesses(list, found.number, sending.trust) end\n",
     ),
     "resend-spends-nothing": one("resend", "guard.count(sending)\n"),
     "resend-keeps-the-old-tag": one("resend", "'generation', generation, 'tag', ARGV[5])", "'generation', generation)"),
@@ -130,7 +138,7 @@ DEFECTS: dict[str, Mutant] = {
     "resend-into-a-backlog-that-outlives-it": one("resend", "ARGV[6], found.expires - now)", "ARGV[6], 300000)"),
     "resend-remembers-nothing": one("resend", "idempotency.remember_with(KEYS[1], KEYS[7], ARGV[2])\n"),
     "resend-falls-back-from-what-arrived": one(
-        "resend", "if ARGV[12] ~= '0' and deliveries.tally", "if false and deliveries.tally"
+        "resend", "if ARGV[11] ~= '0' and deliveries.tally", "if false and deliveries.tally"
     ),
     "resend-queues-nothing": one("resend", "streams.queue_message(KEYS[2]", "local function never() end never(KEYS[2]"),
     "resend-reports-nothing": one("resend", "streams.report(KEYS[6]", "local function never() end never(KEYS[6]"),

@@ -49,7 +49,7 @@ TESTS = (
 """The quickest first."""
 APART = ("tests/store/test_scripts.py",)
 """How a server fails, which is no matter of the scripts' text."""
-CHOICE = "not fakeredis and not real_time and not every_code"
+CHOICE = "not real_time and not every_code"
 """What is slow, or is done twice."""
 PATIENCE = 600
 """Seconds for all of them, one that never ends by itself included."""

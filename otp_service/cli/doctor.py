@@ -735,7 +735,7 @@ def _installation_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
         server = context.store.server
         yield from diagnose(VERSION, server.version())
         yield from server_diagnoses(server.setting)
-        yield from diagnose(CLOCK, context.store.limits.clock_skew())
+        yield from diagnose(CLOCK, server.clock_skew())
         if differences := server.differences():
             yield refusal_diagnosis(installation_refusal(differences))
         else:

@@ -11,7 +11,6 @@ import click
 
 from otp_service.cli import output as out
 from otp_service.cli.common import Session, command, parse_number, phone_number, region_option
-from otp_service.cli.doctor import skew_in_words
 from otp_service.cli.ledger import warn_of_caution
 from otp_service.domain.guard import GUARD_RULES, Mode
 from otp_service.domain.guard_replay import Attempt, AttemptKind, Replay
@@ -398,8 +397,6 @@ def limits() -> None:
 def show(session: Session, to: Destination) -> None:
     """Show how far the windows of NUMBER are used. Reading spends nothing."""
     context = session.context
-    if skew := skew_in_words(context.store.limits.clock_skew()):
-        out.warn(f"this host's clock is {skew} Redis': what is shown is off by as much.")
     warn_of_caution(context)
     subject = session.subject_key(to)
     states = context.store.limits.windows(subject.bucket, subject.pseudonym, context.applications)

@@ -185,7 +185,7 @@ def _failures(guard: GuardSettings) -> Failures | None:
 def _lifetimes(ruleset: Ruleset) -> dict[str, int]:
     """Return how long each part is kept that is not written: until nothing of it counts any more."""
     asked = max((bucket.window for bucket in ruleset.buckets if bucket.new), default=DAY)
-    lifetimes = {"asked": asked, "spend": 2 * DAY, "spendcountry": 2 * DAY, "guesses": ruleset.known}
+    lifetimes = {"asked": asked, "guesses": ruleset.known}
     lifetimes["cooldown"] = ruleset.cooldown.reset_after if ruleset.cooldown else HOUR
     lifetimes["failures"] = 2 * ruleset.failures.window if ruleset.failures else HOUR
     for bucket in ruleset.buckets:

@@ -15,7 +15,7 @@ from otp_service.domain.guard_replay import Attempt, AttemptKind
 from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
 from otp_service.store import keys
 from otp_service.store.connection import server_time, translate_errors
-from otp_service.store.scripts import ScriptRunner, StreamLimits, entry_id, parse_entry_id, read_pages
+from otp_service.store.scripts import NO_RULES, ScriptRunner, StreamLimits, entry_id, parse_entry_id, read_pages
 
 GROUP = "ledger"
 """Consumer group of the recorders."""
@@ -232,18 +232,24 @@ class History:
     """The number's last verifications, the event stream, and the queues."""
 
     def __init__(
-        self, client: redis.Redis, buckets: tuple[str, ...], *, page: int = PAGE, most: int = MAX_PAGES
+        self,
+        client: redis.Redis,
+        scripts: ScriptRunner,
+        buckets: tuple[str, ...],
+        *,
+        page: int = PAGE,
+        most: int = MAX_PAGES,
     ) -> None:
         self._client = client
+        self._scripts = scripts
         self._buckets = buckets
         self._page = page
         self._most = most
 
     def recent(self, bucket: str, pseudonym: str) -> tuple[RecentVerification, ...]:
         """Return a number's last verifications, of all applications, newest first."""
-        with translate_errors():
-            found: Any = self._client.lrange(keys.recent(bucket, pseudonym), 0, -1)
-        pairs = (entry.decode().partition("|") for entry in found)
+        _, recent, *_ = self._scripts.run("number_read", (keys.number(bucket, pseudonym),), (), NO_RULES)
+        pairs = (line.partition(" ") for line in recent.decode().splitlines())
         return tuple(RecentVerification(one, int(at)) for one, _, at in pairs)
 
     def events_of(self, bucket: str, since: Mapping[str, int]) -> EventHistory:

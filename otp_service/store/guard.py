@@ -1,22 +1,18 @@
 """What the guard keeps of numbers, addresses and gateways, read and reset by operators."""
 
 import json
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import redis
-from limits import RateLimitItem, RateLimitItemPerSecond
-from limits.storage import RedisStorage
-from limits.strategies import MovingWindowRateLimiter
 
 from otp_service.domain.guard import Limit, Limits, Ruleset, limit_after_fence
 from otp_service.domain.routing import BreakerState, BreakerThresholds, CallResult, GatewayHealth
 from otp_service.store import keys
 from otp_service.store.connection import server_time, to_milliseconds, translate_errors
 from otp_service.store.mirror import Fences
-from otp_service.store.scripts import ScriptRunner
+from otp_service.store.scripts import NO_RULES, ScriptRunner
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +38,7 @@ class CountryBreaker:
 class Guard:
     """The guard's counts, read and reset by operators."""
 
-    def __init__(self, client: redis.Redis, scripts: ScriptRunner) -> None:
-        self._client = client
+    def __init__(self, scripts: ScriptRunner) -> None:
         self._scripts = scripts
 
     def spent(self, ruleset: Ruleset, application: str, country: str = "") -> tuple[CeilingUse, ...]:
@@ -51,11 +46,10 @@ class Guard:
         ceilings = ruleset.ceilings_of(country) if country else ruleset.ceilings
         if not ceilings:
             return ()
-        key = keys.spend_in_country(application, country) if country else keys.spend(application)
-        now, kept = self._read(key)
+        now, kept = self._read(keys.country(application, country) if country else keys.application(application))
         amounts = []
         for ceiling in ceilings:
-            interval, amount = kept.get(ceiling.name, (-1, 0))
+            interval, amount = kept.get(f"s{ceiling.name}", (-1, 0))
             present = interval - now // ceiling.interval in {0, 1}
             amounts.append(CeilingUse(ceiling.name, int(amount) if present else 0, ceiling.amount))
         return tuple(amounts)
@@ -63,13 +57,12 @@ class Guard:
     def stop(self, application: str, country: str) -> CountryBreaker | None:
         """Return the breaker of an application's country, unless it is closed."""
         _, kept = self._read(keys.country(application, country))
-        *_, ends, times, _ = kept.get("c", (0, 0, 0))
+        *_, ends, times, _ = kept.get("b", (0, 0, 0))
         return CountryBreaker(ends, times) if ends else None
 
     def forget_number(self, bucket: str, pseudonym: str, applications: Iterable[str]) -> int:
         """End the waits and locks of a number; return how many there were. What it was approved for stays."""
-        guesses = (keys.guesses(bucket, one, pseudonym) for one in applications)
-        return self._delete(keys.cooldown(bucket, pseudonym), *guesses)
+        return _forget_number(self._scripts, bucket, pseudonym, "waits", applications)
 
     def forget_block(self, block: str) -> int:
         """Forget what holds a block back (its pseudonym), not its approvals; return 1 when there was anything."""
@@ -80,33 +73,21 @@ class Guard:
         return self._forget(keys.country(application, country))
 
     def forget_network(self, network: str, wide_network: str = "", provider: str = "") -> int:
-        """Forget what holds an end user's network back (pseudonyms), not its approvals; return how many counts."""
+        """Forget what holds an end user's network back (pseudonyms), not its approvals; return of how many networks."""
         wider = (keys.network(wide_network), keys.provider(provider)) if provider else ()
-        return sum(map(self._forget, (keys.address(network), *wider))) + self._delete(keys.asked(network))
+        return sum(map(self._forget, (keys.address(network), *wider)))
 
     def _read(self, key: str) -> tuple[int, Mapping[str, Any]]:
-        """Return the time in milliseconds, and what is kept under a key."""
+        """Return the time in milliseconds, and what is kept of a subject by name."""
         now, text = self._scripts.run("guard_read", (key,), ())
         return now, json.loads(text or b"{}")
 
     def _forget(self, key: str) -> int:
         return int(self._scripts.run("guard_forget", (key,), ()))
 
-    def _delete(self, *names: str) -> int:
-        with translate_errors():
-            return sum(int(self._client.delete(name)) for name in names)
 
-
-class WindowItem(RateLimitItemPerSecond):
-    """A limit of ours in the library's terms: named by rule and window, not by amount."""
-
-    def __init__(self, limit: Limit) -> None:
-        super().__init__(limit.amount, limit.seconds)
-
-    def key_for(self, *identifiers: bytes | str | float) -> str:
-        """Return the one identifier: it is the whole key as `keys` builds it."""
-        (key,) = identifiers
-        return str(key)
+def _forget_number(scripts: ScriptRunner, bucket: str, pseudonym: str, what: str, applications: Iterable[str]) -> int:
+    return int(scripts.run("number_forget", (keys.number(bucket, pseudonym),), (what, *applications), NO_RULES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,55 +107,35 @@ class WindowState:
 class LimitReader:
     """Shows and clears a number's windows."""
 
-    def __init__(self, client: redis.Redis, limits: Limits, fences: Fences) -> None:
-        """Take a client; the library stamps with this host's clock, which `clock_skew` compares."""
-        self._client = client
+    def __init__(self, scripts: ScriptRunner, limits: Limits, fences: Fences) -> None:
+        self._scripts = scripts
         self._limits = limits
         self._fences = fences
-        # The address is not used: the storage takes the connections of our client, and with them its time-outs.
-        self.storage = RedisStorage("redis://", connection_pool=client.connection_pool, key_prefix=keys.PREFIX)
-        self._windows = MovingWindowRateLimiter(self.storage)
 
     def windows(self, bucket: str, pseudonym: str, applications: Iterable[str]) -> list[WindowState]:
         """Return the state of every window of a number."""
+        names = tuple(applications)
         fence = self._fences.current()
         halved = fence is not None and fence.is_new
-        with translate_errors():
-            return [
-                self._state(item, key, limit_after_fence(limit) if halved else limit, application)
-                for item, key, limit, application in self._items(bucket, pseudonym, applications)
-            ]
+        now, _, sends, *wrong = self._scripts.run("number_read", (keys.number(bucket, pseudonym),), names, NO_RULES)
+        states = [_state(limit_after_fence(one) if halved else one, None, sends, now) for one in self._limits.number]
+        for name, times in zip(names, wrong, strict=True):
+            states += [_state(one, name, times, now) for one in self._limits.failed_checks]
+        return states
 
     def reset(self, bucket: str, pseudonym: str, applications: Iterable[str]) -> int:
         """Forget what was counted for a number; return how many windows were."""
-        used = 0
-        with translate_errors():
-            for item, key, _, _ in self._items(bucket, pseudonym, applications):
-                used += self._windows.get_window_stats(item, key).remaining < item.amount
-                self._windows.clear(item, key)
+        names = tuple(applications)
+        used = sum(one.used > 0 for one in self.windows(bucket, pseudonym, names))
+        _forget_number(self._scripts, bucket, pseudonym, "windows", names)
         return used
 
-    def clock_skew(self) -> float:
-        """Return by how many seconds this host's clock is ahead of Redis'."""
-        with translate_errors():
-            seconds, micros = self._client.time()
-        return time.time() - (seconds + micros / 1_000_000)
 
-    def _state(self, item: RateLimitItem, key: str, limit: Limit, application: str | None) -> WindowState:
-        stats = self._windows.get_window_stats(item, key)
-        used = item.amount - stats.remaining
-        reset_in = max(0.0, stats.reset_time - time.time()) if used else 0.0
-        return WindowState(limit, application, used, max(0, limit.amount - used), reset_in)
-
-    def _items(
-        self, bucket: str, pseudonym: str, applications: Iterable[str]
-    ) -> Iterable[tuple[WindowItem, str, Limit, str | None]]:
-        for limit in self._limits.number:
-            yield WindowItem(limit), keys.identifier(keys.number_window(bucket, pseudonym, limit.seconds)), limit, None
-        for application in applications:
-            for limit in self._limits.failed_checks:
-                key = keys.failed_checks_window(bucket, application, pseudonym, limit.seconds)
-                yield WindowItem(limit), keys.identifier(key), limit, application
+def _state(limit: Limit, application: str | None, times: Sequence[int], now: int) -> WindowState:
+    """Return a window's state; ``times`` of its events and ``now`` are in milliseconds, the newest first."""
+    present = [at for at in times if at + 1000 * limit.seconds >= now]
+    reset_in = present[-1] / 1000 + limit.seconds - now / 1000 if present else 0.0
+    return WindowState(limit, application, len(present), max(0, limit.amount - len(present)), reset_in)
 
 
 MAX_MANUAL_OPEN: Final = 1000 * keys.health.seconds // 2

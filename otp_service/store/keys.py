@@ -17,8 +17,8 @@ PREFIX: Final = "otp"
 """What all keys begin with; the ``limits`` library puts it before its own."""
 
 Spans = Mapping[str, int]
-"""Seconds that an installation's settings decide: ``window`` (the longest of any limit), ``streams``
-(``streams.retention_days``), and each part of the guard."""
+"""Seconds that an installation's settings decide: ``streams`` (``streams.retention_days``), and each subject of the
+guard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,24 +95,9 @@ class Key:
         return re.compile(re.sub("<[^>]+>", "[^:/{}]*", exact))
 
 
-def kinds_of(key: str) -> tuple[Key, ...]:
-    """Return the kinds that a key is of: exactly one, if it is ours."""
-    return tuple(kind for kind in KEYS if kind.has(key))
-
-
 def queue_keys(bucket: str, kind: str, application: str, country: str, channel: str) -> tuple[str, str, str, str]:
     """Return all that a script needs to put a job into a queue."""
     return queue(bucket, kind, application, country, channel), queues(bucket), ready(bucket), wake(bucket)
-
-
-def guard_of_number(bucket: str) -> str:
-    """Return what the keys of the guard about numbers begin with; scripts append ``reputation/``, ``cooldown/``, ..."""
-    return f"{PREFIX}:{{{bucket}}}:guard/"
-
-
-def identifier(window: str) -> str:
-    """Return the key of a moving window as the ``limits`` library names it, which puts the prefix before it."""
-    return window.removeprefix(f"{PREFIX}:")
 
 
 _DAY: Final = 24 * 3600
@@ -121,8 +106,6 @@ _MINUTE: Final = Life("a minute", 60)
 _QUEUES: Final = Life("no TTL; an empty queue is forgotten within an hour")
 _RECORD: Final = Life("life of the code + 10 min", MAX_CODE_LIFE + RECORD_GRACE)
 _STREAM: Final = Life("`streams.retention_days` after the last write", 1, "streams")
-_WINDOW: Final = Life("the window", 1, "window")
-_TWO_WINDOWS: Final = Life("twice the window", 2, "window")
 
 # fmt: off
 installation = Key("otp:installation", "hash", "", _FOR_EVER, "all processes",
@@ -170,37 +153,28 @@ events = Key("otp:{<bucket>}:events", "stream", "pseudonym",
     "worker (into the ledger), `find`, `guard replay`, readers of your own",
     "what happened; of a start number, block, address and context; until it is recorded, the evidence of a consent "
     "that came with a start, the address shortened")
-recent = Key("otp:{<bucket>}:recent:<pseudonym>", "list", "pseudonym", _STREAM, "API, `find`",
-    "a number's last 20 verifications, with the time of each start")
 decisions = Key("otp:{<bucket>}:decisions", "stream", "pseudonym", _STREAM, "`guard`",
     "what the guard's rules refused, or would have, and what changed for all; of a refused start number, block, "
     "address and context")
-reputation = Key("otp:{<bucket>}:guard/reputation/<pseudonym>", "string", "pseudonym",
-    Life("{} after the last approval", 1, "reputation"), "API",
-    "when a number was approved last, and from which contexts")
-cooldown = Key("otp:{<bucket>}:guard/cooldown/<pseudonym>", "string", "pseudonym", Life("{}", 1, "cooldown"), "API",
-    "messages in a row that nobody approved, of known and of unknown contexts")
-guesses = Key("otp:{<bucket>}:guard/guesses/<application>/<pseudonym>", "string", "pseudonym",
-    Life("{}", 1, "guesses"), "API", "wrong codes in a row, of known and of unknown contexts; the lock")
-block = Key("otp:{<block>}:guard/block/<block>", "string", "pseudonym", Life("{} after the last message", 1, "block"),
-    "API", "buckets and breaker of a block of 10,000 numbers, all applications together")
-country = Key("otp:{<application>}:guard/country/<application>/<country>", "string", "",
-    Life("{} after the last message", 1, "country"), "API, `guard status`",
-    "buckets and breaker of an application's country")
-address = Key("otp:{<network>}:guard/address/<network>", "string", "pseudonym",
-    Life("{} after the last start", 1, "address"), "API", "buckets of an end user's network")
-asked = Key("otp:{<network>}:guard/asked/<network>", "set", "pseudonym", Life("{}", 1, "asked"), "API",
-    "numbers and countries that a network asked codes for")
-network = Key("otp:{<network>}:guard/network/<network>", "string", "pseudonym",
+number = Key("otp:{<bucket>}:number:<pseudonym>", "string", "pseudonym", Life("{} after the last write", 1, "number"),
+    "API, `find`, `limits`",
+    "a number: when it was approved and from which contexts, times of its last messages, waits, its last 20 "
+    "verifications; for each application wrong codes and a lock")
+address = Key("otp:{<network>}:address:<network>", "string", "pseudonym",
+    Life("{} after the last start", 1, "address"), "API",
+    "an end user's network: its limits, its buckets, and which numbers and countries it asked codes for")
+network = Key("otp:{<network>}:network:<network>", "string", "pseudonym",
     Life("{} after the last start", 1, "network"), "API", "buckets of an IPv6 /48")
-provider = Key("otp:{<network>}:guard/provider/<network>", "string", "pseudonym",
+provider = Key("otp:{<network>}:provider:<network>", "string", "pseudonym",
     Life("{} after the last start", 1, "provider"), "API", "buckets of an IPv6 /32")
-failures = Key("otp:{<application>}:guard/failures/<application>", "string", "", Life("{}", 1, "failures"), "API",
-    "codes that an application checked, wrong and right ones")
-spend = Key("otp:{<application>}:guard/spend/<application>", "string", "", Life("{}", 1, "spend"),
-    "API, worker, `guard status`", "what an application spent in this hour and day")
-spend_in_country = Key("otp:{<application>}:guard/spendcountry/<application>/<country>", "string", "",
-    Life("{}", 1, "spendcountry"), "API, worker, `guard status`", "the same for a country")
+block = Key("otp:{<block>}:block:<block>", "string", "pseudonym", Life("{} after the last message", 1, "block"),
+    "API", "buckets and breaker of a block of 10,000 numbers, all applications together")
+country = Key("otp:{<application>}:country:<application>/<country>", "string", "",
+    Life("{} after the last message", 1, "country"), "API, worker, `guard status`",
+    "an application's country: its buckets and breaker, what was spent in this hour and day")
+application = Key("otp:{<application>}:application:<application>", "string", "",
+    Life("{} after the last message", 1, "application"), "API, worker, `guard status`",
+    "an application: its limits, codes that it checked, what it spent in this hour and day")
 health = Key("otp:{gateways}:health:<gateway>", "hash", "", Life("a day after it says anything", 60 * _DAY),
     "worker, `gateway status`", "breaker, pause and rate of a gateway")
 in_flight = Key("otp:{gateways}:in_flight:<gateway>", "zset", "", Life("a day after the last call", _DAY), "worker",
@@ -209,23 +183,10 @@ reference = Key("otp:{gateways}:reference:<gateway>:<reference>", "string", "", 
     "the dispatch that a gateway took over under a reference (its hash)")
 early_receipts = Key("otp:{gateways}:early:<gateway>:<reference>", "list", "pseudonym", Life("10 min", 600), "worker",
     "receipts for a reference that is not known yet; whom they are about, where it is a guess")
-sandbox_messages = Key("otp:{sandbox}:application:<application>", "list", "sealed", _RECORD, "API (sandbox)",
+sandbox_messages = Key("otp:{sandbox}:messages:<application>", "list", "sealed", _RECORD, "API (sandbox)",
     "the last 100 messages that a sandbox gateway caught")
-sandbox_messages_of = Key("otp:{sandbox}:verification:<application>:<id>", "list", "sealed", _RECORD, "API (sandbox)",
+sandbox_messages_of = Key("otp:{sandbox}:messages:<application>:<id>", "list", "sealed", _RECORD, "API (sandbox)",
     "the caught messages of one verification")
-# Windows are named by rule and length, not by amount, as the limits library names them.
-number_window = Key("otp:{<bucket>}:number/<pseudonym>/<seconds>", "list", "pseudonym", _WINDOW, "API, `limits`",
-    "times of the messages to a number, all applications together")
-failed_checks_window = Key("otp:{<bucket>}:failed_checks/<application>/<pseudonym>/<seconds>", "list", "pseudonym",
-    _WINDOW, "API, `limits`", "times of the wrong codes")
-network_window = Key("otp:{ip/<network>/<seconds>}", "string", "pseudonym", _TWO_WINDOWS, "API, `limits`",
-    "starts from a network")
-network_window_before = Key("otp:{ip/<network>/<seconds>}/-1", "string", "pseudonym", _TWO_WINDOWS, "API, `limits`",
-    "the same, of the window before")
-application_window = Key("otp:{application/<application>/<seconds>}", "string", "", _TWO_WINDOWS, "API, `limits`",
-    "starts and resends of an application")
-application_window_before = Key("otp:{application/<application>/<seconds>}/-1", "string", "", _TWO_WINDOWS,
-    "API, `limits`", "the same, of the window before")
 # fmt: on
 
 KEYS: Final = tuple(kind for kind in list(globals().values()) if isinstance(kind, Key))

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any, Final
@@ -246,6 +247,12 @@ class Server:
         self._scripts = scripts
         self._rulesets = {one.name: one for one in rulesets}
         self._own = {"pseudonym_key": keyring.installation, "bucket_bits": str(keyring.bucket_bits)}
+
+    def clock_skew(self) -> float:
+        """Return by how many seconds this host's clock is ahead of Redis'."""
+        with translate_errors():
+            seconds, micros = self._client.time()
+        return time.time() - (seconds + micros / 1_000_000)
 
     def claim(self) -> None:
         """Record this installation's pseudonym key and buckets; raise `StartRefusedError` when others are there.

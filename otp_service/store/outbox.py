@@ -25,7 +25,7 @@ from otp_service.store.scripts import (
     pairs_to_dict,
     parse_entry_id,
 )
-from otp_service.store.verifications import VERSION, delivery_slot, parse_verification, spend_keys
+from otp_service.store.verifications import VERSION, delivery_slot, money_keys, parse_verification
 
 CONSUMER_GROUP = "workers"
 """The consumer group of all queues."""
@@ -419,7 +419,7 @@ class Dispatches:
                 keys.events(job.bucket),
                 keys.calls(job.bucket),
                 *(key for one in candidates for key in (keys.health(one.name), keys.in_flight(one.name))),
-                *spend_keys(ruleset.ruleset, job.application, job.country),
+                *money_keys(ruleset.ruleset, job.application, job.country),
             ),
             (
                 job.application,
@@ -468,7 +468,7 @@ class Dispatches:
                 keys.events(job.bucket),
                 keys.MIRROR,
                 keys.calls(job.bucket),
-                *spend_keys(ruleset.ruleset, job.application, job.country),
+                *money_keys(ruleset.ruleset, job.application, job.country),
             ),
             (
                 slot,

@@ -11,12 +11,12 @@ from functools import cache
 from graphlib import TopologicalSorter
 from importlib.resources import files
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 import redis
 from redis.exceptions import ResponseError
 
-from otp_service.domain.guard import Ruleset, Window
+from otp_service.domain.guard import DAY, LimitScope, Ruleset, Window
 from otp_service.store import keys
 from otp_service.store.connection import Argument, Connection, FailFast, raise_translated, translate_errors
 
@@ -38,10 +38,6 @@ _NAME = "@name@"
 _BEGIN = f"""#!lua name={_NAME}
 local KEYS, ARGV, ruleset -- of the call at hand
 local rulesets = {{}}
-redis.register_function('{_NAME}_register_ruleset', function(_, taught)
-  rulesets[taught[1]] = cjson.decode(taught[2])
-  return 'OK'
-end)
 """
 _TAKE = "KEYS, ARGV = keys, arguments"
 _TAKE_RULES = f"""KEYS, ARGV, ruleset = keys, arguments, rulesets[table.remove(arguments)]
@@ -64,7 +60,7 @@ class Library:
     @property
     def register_ruleset(self) -> str:
         """The function that is taught a ruleset: its name, and the ruleset as JSON."""
-        return self.function("register_ruleset")
+        return self.function("ruleset_register")
 
 
 @cache
@@ -124,6 +120,11 @@ def _read(name: str) -> str:
     return (_LUA / f"{name}{_SUFFIX}").read_text()
 
 
+_PARTS: Final = ("country", "block", "address", "network", "provider")
+"""Subjects in which unapproved messages count."""
+_WINDOWS_OF: Final = {LimitScope.IP: "address", LimitScope.APPLICATION: "application"}
+"""Subjects that hold the counters of a scope; the windows of other scopes are texts in a number's state."""
+
 Rule = dict[str, Any]
 """A rule in plain values."""
 
@@ -137,19 +138,53 @@ class CompiledRuleset:
     text: str
     quota: Window | None
     """The one that the application is told."""
-    parts: frozenset[str]
-    """Parts of the guard in which it counts unapproved messages."""
+    lives: Mapping[str, int]
+    """For how many milliseconds each subject is kept after a write, at most."""
 
 
-def compile_ruleset(ruleset: Ruleset) -> CompiledRuleset:
-    """Return a ruleset as the scripts read it."""
+def compile_ruleset(ruleset: Ruleset, remembered: int = 7 * DAY) -> CompiledRuleset:
+    """Return a ruleset as the scripts read it; a number's last verifications are ``remembered`` for milliseconds."""
     data = asdict(ruleset)
+    data["lifetimes"] = {"guesses": ruleset.known, **ruleset.lifetimes}
     buckets, breakers = data.pop("buckets"), data.pop("breakers")
     parts = _parts(buckets, breakers)
-    text = json.dumps(_without_nulls({**data, "parts": parts}))
+    ttls = _ttls(ruleset, remembered)
+    text = json.dumps(_without_nulls({**data, "parts": parts, "layouts": _layouts(ruleset), "ttls": ttls}))
     name = hashlib.sha256(text.encode()).hexdigest()[:16]
     quota = next((window for window in ruleset.windows if window.quota), None)
-    return CompiledRuleset(ruleset, name, text, quota, frozenset(part["name"] for part in parts))
+    known = max(ruleset.known, ruleset.lock.length if ruleset.lock else 0)
+    return CompiledRuleset(ruleset, name, text, quota, {**ttls, "number": max(ttls["number"], known)})
+
+
+def _layouts(ruleset: Ruleset) -> dict[str, str]:
+    """Return the names of what is kept of each subject but a number (see ``include_rows.lua``), in their order."""
+    names: dict[str, dict[str, None]] = {part: {"ends": None, "time": None} for part in _PARTS}
+    for bucket in ruleset.buckets:
+        names[bucket.part] |= {f"l{bucket.name}": None, bucket.approvals: None}
+    for breaker in ruleset.breakers:
+        names[breaker.part]["b"] = None
+    names["application"] = {"ends": None}
+    if ruleset.failures:
+        names["application"] |= dict.fromkeys(("awrong", "aright", "ntold"))
+    for window in ruleset.windows:
+        if subject := _WINDOWS_OF.get(window.scope):
+            names[subject][f"w{window.seconds}"] = None
+    names["application"] |= {f"s{ceiling.name}": None for ceiling in ruleset.ceilings}
+    of_countries = (ceiling for ceilings in ruleset.ceilings_of_countries.values() for ceiling in ceilings)
+    names["country"] |= {f"s{ceiling.name}": None for ceiling in of_countries}
+    return {subject: " ".join(of_subject) for subject, of_subject in names.items()}
+
+
+def _ttls(ruleset: Ruleset, remembered: int) -> dict[str, int]:
+    """Return for how many milliseconds each subject is kept after a write, a number that was never approved too."""
+    ttls = {part: ruleset.lifetimes.get(part, DAY) for part in _PARTS}
+    ttls["application"] = max(2 * DAY, ruleset.lifetimes.get("failures", 0))
+    ttls["country"] = max(2 * DAY, ttls["country"])  # what is spent counts for a day and its neighbours
+    ttls["number"] = max(remembered, ruleset.lifetimes.get("cooldown", 0))
+    for window in ruleset.windows:
+        subject = _WINDOWS_OF.get(window.scope, "number")
+        ttls[subject] = max(ttls[subject], 2000 * window.seconds)
+    return ttls
 
 
 def _parts(buckets: tuple[Rule, ...], breakers: tuple[Rule, ...]) -> tuple[Rule, ...]:

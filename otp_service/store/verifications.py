@@ -1,13 +1,13 @@
 """Start, resend, check and cancel: the scripts that change a verification."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from otp_service.domain import keyring
-from otp_service.domain.guard import LimitScope, Ruleset, SendAttempt, Window, whole_seconds
+from otp_service.domain.guard import Ruleset, SendAttempt, Window, whole_seconds
 from otp_service.domain.keyring import IdempotentRequest
 from otp_service.domain.payments import PaymentNames
 from otp_service.domain.verification import (
@@ -293,83 +293,27 @@ def parse_refusal(answer: list[Any]) -> StoreRefusal:
             raise ValueError(f"unknown answer of a script: {answer[:1]!r}")
 
 
-_NUMBER_SCOPES = (LimitScope.FAILED_CHECKS, LimitScope.NUMBER)
-START_SCOPES = (*_NUMBER_SCOPES, LimitScope.IP, LimitScope.APPLICATION)
-SCOPES_WITHOUT_ADDRESS = (*_NUMBER_SCOPES, LimitScope.APPLICATION)
-"""Of a start where addresses do not count, and of a resend."""
-FALLBACK_SCOPES = _NUMBER_SCOPES
-"""Of a message that the service itself sends further: it is not the application's request."""
-
-
-def start_keys(loaded: CompiledRuleset, bucket: str, verification: Verification, sending: SendAttempt) -> list[str]:
-    """Return the keys of a start, those of the guard first: of the parts that its rules count in."""
-    ruleset = loaded.ruleset
-    found = _guard_keys(ruleset, bucket, verification)
-    if "block" in loaded.parts:
-        found.append(keys.block(sending.block))
-    if "country" in loaded.parts:
-        found.append(keys.country(verification.application, verification.country))
-    if sending.network and "address" in loaded.parts:
-        found += (keys.address(sending.network), keys.asked(sending.network))
-    if sending.wide_network and "network" in loaded.parts:
-        found.append(keys.network(sending.wide_network))
-    if sending.provider and "provider" in loaded.parts:
-        found.append(keys.provider(sending.provider))
-    found += _window_keys(ruleset, start_scopes(sending), bucket, verification, sending.network)
+def subject_keys(bucket: str, verification: Verification, sending: SendAttempt) -> tuple[str, ...]:
+    """Return the keys of the subjects of a start, in the order in which the scripts read them."""
+    application, country = verification.application, verification.country
+    found: tuple[str, ...] = (
+        keys.number(bucket, verification.pseudonym),
+        keys.application(application),
+        keys.country(application, country),
+        keys.block(sending.block),
+    )
+    if sending.network:
+        found += (keys.address(sending.network),)
+    if sending.wide_network and sending.provider:
+        found += (keys.network(sending.wide_network), keys.provider(sending.provider))
     return found
 
 
-def start_scopes(sending: SendAttempt) -> tuple[LimitScope, ...]:
-    """Return what the windows of a start count by."""
-    return START_SCOPES if sending.network else SCOPES_WITHOUT_ADDRESS
-
-
-def resend_keys(ruleset: Ruleset, bucket: str, verification: Verification, scopes: Collection[LimitScope]) -> list[str]:
-    """Return the keys of a further message; those of its block and country are in its record."""
-    return _guard_keys(ruleset, bucket, verification) + _window_keys(ruleset, scopes, bucket, verification, "")
-
-
-def spend_keys(ruleset: Ruleset, application: str, country: str) -> Iterator[str]:
-    """Yield what an application has spent, where a ceiling is."""
-    if ruleset.ceilings:
-        yield keys.spend(application)
-    if ruleset.ceilings_of_countries:
-        yield keys.spend_in_country(application, country)
-
-
-def _guard_keys(ruleset: Ruleset, bucket: str, verification: Verification) -> list[str]:
-    number, application = verification.pseudonym, verification.application
-    found = [keys.reputation(bucket, number), keys.cooldown(bucket, number), keys.guesses(bucket, application, number)]
-    if ruleset.failures:
-        found.append(keys.failures(application))
-    found += spend_keys(ruleset, application, verification.country)
-    return found
-
-
-def _window_keys(
-    ruleset: Ruleset, scopes: Collection[LimitScope], bucket: str, verification: Verification, network: str
-) -> list[str]:
-    application, number = verification.application, verification.pseudonym
-    return [
-        key
-        for window in ruleset.windows
-        if window.scope in scopes
-        for key in window_keys(window, bucket, application, number, network)
-    ]
-
-
-def window_keys(window: Window, bucket: str, application: str, number: str, network: str) -> tuple[str, ...]:
-    """Return the keys of one window, applied to somebody."""
-    match window.scope:
-        case LimitScope.NUMBER:
-            return (keys.number_window(bucket, number, window.seconds),)
-        case LimitScope.FAILED_CHECKS:
-            return (keys.failed_checks_window(bucket, application, number, window.seconds),)
-        case LimitScope.IP:
-            return tuple(kind(network, window.seconds) for kind in (keys.network_window, keys.network_window_before))
-        case _:
-            found = keys.application_window, keys.application_window_before
-            return tuple(kind(application, window.seconds) for kind in found)
+def money_keys(ruleset: Ruleset, application: str, country: str) -> tuple[str, ...]:
+    """Return the keys in which a message's price counts, where a ceiling is."""
+    if not ruleset.ceilings and not ruleset.ceilings_of_countries:
+        return ()
+    return keys.application(application), keys.country(application, country)
 
 
 def build_quota(window: Window | None, most: int, used: int, reset: int) -> Quota | None:
@@ -428,11 +372,10 @@ class Verifications:
                 keys.record(bucket, verification.id),
                 *_queue(bucket, verification, verification.channel),
                 keys.events(bucket),
-                keys.recent(bucket, verification.pseudonym),
                 _idempotency_key(bucket, verification, retry),
                 keys.decisions(bucket),
                 *_mirror_keys(bucket, verification),
-                *start_keys(ruleset, bucket, verification, sending),
+                *subject_keys(bucket, verification, sending),
             ),
             (
                 retry.fingerprint if retry else "",
@@ -448,7 +391,6 @@ class Verifications:
                 verification.country,
                 verification.channel,
                 verification.pseudonym,
-                ",".join(start_scopes(sending)),
                 sending.place,
                 int(sending.safe),
                 sending.context,
@@ -495,7 +437,7 @@ class Verifications:
                 keys.events(bucket),
                 keys.idempotency(bucket, application, retry.key) if retry else record,
                 keys.decisions(bucket),
-                keys.failures(application),
+                keys.application(application),
             ),
             (
                 application,
@@ -504,8 +446,7 @@ class Verifications:
                 transaction_digest,
                 retry.fingerprint if retry else "",
                 *self._limits.decision_limits,
-                keys.failed_checks_window.beginning(bucket, application),
-                keys.guard_of_number(bucket),
+                keys.number.beginning(bucket),
                 keys.mirrored.beginning(bucket),
             ),
             ruleset,
@@ -528,7 +469,6 @@ class Verifications:
     ) -> Queued | StoreRefusal:
         """Queue a further message."""
         record = keys.record(bucket, verification.id)
-        scopes = FALLBACK_SCOPES if message.falls_back_from else SCOPES_WITHOUT_ADDRESS
         answer = self._scripts.run(
             "resend",
             (
@@ -538,7 +478,8 @@ class Verifications:
                 _idempotency_key(bucket, verification, retry),
                 keys.decisions(bucket),
                 *_mirror_keys(bucket, verification),
-                *resend_keys(ruleset.ruleset, bucket, verification, scopes),
+                keys.number(bucket, verification.pseudonym),
+                keys.application(verification.application),
             ),
             (
                 verification.application,
@@ -549,7 +490,6 @@ class Verifications:
                 self._limits.outbox,
                 self._limits.unrecorded,
                 *self._limits.decision_limits,
-                ",".join(scopes),
                 message.price,
                 message.falls_back_from,
                 *mirror_query.message_arguments,

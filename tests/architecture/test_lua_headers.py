@@ -29,8 +29,7 @@ def _used(body, array):
     starts += [str(int(before) + 1) for before in re.findall(rf"\b{array}\[(\d+) \+ \w+\]", body)]
     starts += re.findall(rf"\bunpack\({array}, (\w+)\)", body)
     if array == "KEYS":
-        starts += re.findall(r"\bguard\.read\((\w+),", body)
-        starts += re.findall(r"\bspending\.settle\(KEYS\[1\], ARGV\[1\], (\w+),", body)
+        starts += re.findall(r"\b(?:guard\.read|subjects\.read_money)\(KEYS, (\w+)", body)
     if array == "ARGV":
         starts += re.findall(r"\bvalues\((\w+)\)", body)
     return {int(place) for place in named + starts if place.isdigit()}

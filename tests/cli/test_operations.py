@@ -15,7 +15,6 @@ from otp_service.cli import output, verification
 from otp_service.cli.dev import lock
 from otp_service.domain.verification import CheckFailure
 from otp_service.settings import load_settings
-from otp_service.store.guard import LimitReader
 
 NUMBER = "+923001234567"
 
@@ -171,12 +170,6 @@ def test_reset_asks_first(environ):
     sent(environ)
     assert run("limits", "reset", NUMBER, environ=environ, stdin="n\n").exit_code == 1
     assert "\t1\t" in run("limits", "show", NUMBER, environ=environ).stdout
-
-
-def test_show_warns_when_the_clocks_differ(environ, monkeypatch):
-    monkeypatch.setattr(LimitReader, "clock_skew", lambda _: 600.0)
-    result = run("limits", "show", NUMBER, environ=environ)
-    assert "clock is 600.0 s ahead of Redis'" in result.stderr
 
 
 # --- doctor -------------------------------------------------------------------------------------------------

@@ -74,7 +74,7 @@ def test_a_ledger_is_restored_under_load_and_nobody_gets_a_message_who_said_stop
     sections = {
         "keys": {"root": f"k1:{key()}", "pseudonym": key()},
         "ledger": {"url": server.url(name), "rebuild_lost_mirror": False},
-        "limits": {"number": ["1000/day"]},
+        "limits": {"number": ["1000/day"], "ip": ["100000/day"]},
     }
     with running(tmp_path, valkey, **sections) as service:
         client(server, "pg_dump", "--format", "custom", "--file", str(tmp_path / "copy.dump"), name)

@@ -14,6 +14,7 @@ from otp_service.domain.numbers import parse_destination
 from otp_service.domain.verification import Status
 from otp_service.services.number_history import NumberHistory, VerificationHistory, Why, find_number_history
 from otp_service.store.events import History
+from otp_service.store.scripts import ScriptRunner
 
 GONE = 1300
 """Seconds after which nothing of a verification is left but events."""
@@ -196,7 +197,7 @@ def test_what_the_events_no_longer_tell_is_said_to_be_forgotten(world: World, sh
 
 def test_who_reads_is_told_when_there_is_too_much_to_read(world: World, shop: Caller) -> None:
     shop.start()
-    hurried = History(world.client, ("00",), page=1, most=1)
+    hurried = History(world.client, ScriptRunner(world.client), ("00",), page=1, most=1)
     impatient = replace(shop.context, store=replace(shop.context.store, history=hurried))
     world.advance(GONE)
 

@@ -246,7 +246,7 @@ def test_the_safe_list_passes_the_rules_against_fraud_and_is_not_counted_by_them
     }
     shop = _shop(frozen, rule, guard=rules)
     approve(shop, number(1), client_ip=ADDRESS)
-    frozen.client.delete(*frozen.client.keys("*reputation*"))
+    frozen.client.delete(*frozen.client.keys("*:number:*"))
     assert passed(shop, number(1), 9, client_ip=ADDRESS) == 9
 
     assert _fresh(shop, 9, client_ip=ADDRESS) == 2

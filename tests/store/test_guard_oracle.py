@@ -14,45 +14,44 @@ from otp_service.store import scripts
 MINUTE = 60_000
 JUMPS = [0, 1, 999, 30_000, MINUTE, 90_000, 10 * MINUTE, 61 * MINUTE, 25 * 60 * MINUTE]
 BUCKET = """
-local rule = { name = ARGV[1], approvals = ARGV[2], amount = tonumber(ARGV[3]), window = tonumber(ARGV[4]),
-  factor = tonumber(ARGV[5]) }
-local text = redis.call('GET', KEYS[1])
-local kept = text and cmsgpack.unpack(text) or {}
-local level, most = buckets.leak(kept, rule)
+local layout = rows.layout('ends time lu3600 a3600')
+local rule = { level = 3, approved = 4, amount = tonumber(ARGV[1]), window = tonumber(ARGV[2]),
+  factor = tonumber(ARGV[3]) }
+local values = rows.unpack(redis.call('GET', KEYS[1]), layout)
+local level, most = buckets.leak(values, rule)
 local wait = buckets.wait(level, most, rule)
-if ARGV[6] == 'approve' then
-  buckets.give_back(kept, rule, 1)
-  kept[rule.approvals] = counters.add(kept[rule.approvals], rule.window)
-  kept.at = kept.at or now
-elseif wait == 0 then
-  kept[rule.name], kept.at = level + 1, now
+if ARGV[4] == 'approve' then
+  values[3] = math.max(0, values[3] - 1)
+  counters.add(values, rule.approved, rule.window)
+  if values[2] == 0 then values[2] = now end
 else
-  kept[rule.name], kept.at = level, now
+  values[3], values[2] = wait == 0 and level + 1 or level, now
 end
-states.write(KEYS[1], kept, 864000000)
+values[1] = now + 864000000
+rows.write({ key = KEYS[1], values = values, layout = layout, tail = '' }, 864000000)
 return { wait, string.format('%.9f', level), string.format('%.9f', most) }
 """
 BREAKER = """
 local rule = { sends = 20, probe = 10, rate = 0.15, closed_for = 900000, max_closed_for = 7200000,
   passes_while_open = ARGV[1] == 'passes_while_open' }
-local text = redis.call('GET', KEYS[1])
-local kept = text and cmsgpack.unpack(text) or {}
-local seen = conversions.advance(kept.c)
+local layout = rows.layout('ends b')
+local values = rows.unpack(redis.call('GET', KEYS[1]), layout)
 local stands
+conversions.advance(values, 2)
 if ARGV[2] == 'approve' then
-  conversions.approve(seen, tonumber(ARGV[3]))
+  conversions.approve(values, 2, tonumber(ARGV[3]))
 else
-  stands = conversions.judge(seen, rule)
-  if stands ~= 'open' or rule.passes_while_open then seen[2] = seen[2] + 1 end
+  stands = conversions.judge(values, 2, rule)
+  if stands ~= 'open' or rule.passes_while_open then values[3] = values[3] + 1 end
 end
-kept.c = seen
-states.write(KEYS[1], kept, 864000000)
-return { stands or '', seen[8], seen[9], string.format('%.6f', seen[6]), string.format('%.6f', seen[7]) }
+values[1] = now + 864000000
+rows.write({ key = KEYS[1], values = values, layout = layout, tail = '' }, 864000000)
+return { stands or '', values[9], values[10], string.format('%.6f', values[7]), string.format('%.6f', values[8]) }
 """
 
 
 def _text(part: str, body: str) -> str:
-    return "\n".join([*scripts.part_texts(("clock", "states", "counters", part)), "clock.read()", body])
+    return "\n".join([*scripts.part_texts(("clock", "rows", "counters", part)), "clock.read()", body])
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -65,7 +64,7 @@ def test_a_bucket_holds_in_the_script_what_it_holds_in_memory(frozen: FrozenValk
     for _ in range(150):
         frozen.move_to(frozen.now + chance.choice(JUMPS[:7] if chance.random() < 0.97 else JUMPS))
         does = chance.choice([*5 * ["send"], "approve"])
-        shape = (rule.name, rule.approvals, rule.amount, rule.window, rule.factor)
+        shape = (rule.amount, rule.window, rule.factor)
         wait, held, most = frozen.client.eval(text, 1, "guard", *shape, does)
         expected = _bucket_step(kept, rule, frozen.now, does)
         waits.add(bool(wait))

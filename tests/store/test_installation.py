@@ -81,7 +81,7 @@ def test_the_scripts_are_loaded_as_one_library(frozen: FrozenValkey) -> None:
     assert set(script_names()) == files
     (found,) = frozen.client.function_list(library().name)
     functions = {pairs_to_dict(one)["name"].decode() for one in pairs_to_dict(found)["functions"]}
-    assert functions == {library().function(name) for name in (*files, "register_ruleset")}
+    assert functions == {library().function(name) for name in files}
 
 
 def test_a_process_that_starts_deletes_the_scripts_of_other_releases_and_of_nobody_else(frozen: FrozenValkey) -> None:

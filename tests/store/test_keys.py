@@ -77,8 +77,7 @@ def test_after_everything_was_done_every_key_expires(
     assert assert_all_keys_expire(frozen.client) > 30
     kinds = {name.decode().split(":")[2].split("/")[0] for name in frozen.client.scan_iter("otp:{00}:*")}
     assert {
-        "v", "dispatch", "idempotency", "outbox", "queues", "events", "delayed", "dead", "recent", "number",
-        "failed_checks",
+        "v", "dispatch", "idempotency", "outbox", "queues", "events", "delayed", "dead", "number",
     } <= kinds  # fmt: skip
     gateways = {name.decode().split(":")[2] for name in frozen.client.scan_iter("otp:{gateways}:*")}
     assert gateways == {"health", "in_flight", "reference", "early"}
@@ -185,21 +184,20 @@ DAY = 24 * 3600
         ("otp:{00}:v:vf_1", "hash", None),
         ("otp:{00}:v:vf_1", "hash", 1300),
         ("otp:{00}:v:vf_1", "string", 1200),
-        ("otp:{00}:number/somebody/60", "list", None),
-        ("otp:{00}:number/somebody/60", "list", 3 * DAY),
+        ("otp:{00}:number:somebody", "string", None),
+        ("otp:{00}:number:somebody", "string", 91 * DAY),
         ("otp:{00}:idempotency:shop:key", "hash", 25 * 3600),
         ("otp:{00}:dead", "stream", None),
         ("otp:{00}:events", "stream", 60),
         ("otp:{00}:outbox:retry:shop", "stream", None),
         ("otp:{00}:outbox:retry:shop:PK:sms", "stream", 60),
-        ("otp:{00}:recent:somebody", "list", None),
         ("otp:{gateways}:health:first", "hash", None),
         ("otp:{gateways}:in_flight:first", "zset", None),
         ("otp:{gateways}:reference:first:abc", "string", None),
         ("otp:{gateways}:reference:first:abc", "string", 1300),
         ("otp:{gateways}:early:first:abc", "list", 700),
-        ("otp:{00}:guard/reputation/somebody", "string", 91 * DAY),
-        ("otp:{00}:guard/unheard_of/somebody", "string", 60),
+        ("otp:{shop}:application:shop", "string", 3 * DAY),
+        ("otp:{00}:unheard_of:somebody", "string", 60),
     ],
 )
 def test_the_watch_over_keys_sees_what_is_wrong(
@@ -227,7 +225,7 @@ def _make(client: redis.Redis, name: str, kind: str) -> None:
 @pytest.mark.parametrize("kind", KEYS, ids=lambda kind: kind.pattern)
 def test_the_watch_over_keys_lets_pass_what_is_right(frozen: FrozenValkey, kind: Key) -> None:
     name = re.sub("<[^>]+>", "x", kind.pattern.replace("<bucket>", "00"))
-    longest = kind.life.longest({"window": DAY, "streams": 7 * DAY, **guard_lives()})
+    longest = kind.life.longest({"streams": 7 * DAY, **guard_lives()})
     assert kinds_of(name) == (kind,)
     _make(frozen.client, name, kind.type)
     if longest is not None:

@@ -26,7 +26,7 @@ def test_orders_that_contradict_each_other_are_refused() -> None:
 def test_another_text_is_another_library(monkeypatch: pytest.MonkeyPatch) -> None:
     """Releases that share a server must not replace each other's scripts."""
     before, read = library(), module._read
-    monkeypatch.setattr(module, "_read", lambda name: read(name) + "-- changed\n" * (name == "include_waits"))
+    monkeypatch.setattr(module, "_read", lambda name: read(name) + "-- changed\n" * (name == "include_streaks"))
     after = library.__wrapped__()
 
     assert before.name.startswith(PREFIX)
@@ -35,8 +35,11 @@ def test_another_text_is_another_library(monkeypatch: pytest.MonkeyPatch) -> Non
     )
 
 
+RULED = ("start", "resend", "check", "dispatch", "dispatch_settle", "number_read", "number_forget")
+
+
 def test_the_scripts_that_read_a_ruleset_are_known_by_their_text() -> None:
     functions = library().text.split("redis.register_function('")[1:]
     ruled = {one.partition("'")[0] for one in functions if "rulesets[table.remove(arguments)]" in one}
 
-    assert ruled == {library().function(name) for name in ("start", "resend", "check", "dispatch", "dispatch_settle")}
+    assert ruled == {library().function(name) for name in RULED}

@@ -142,7 +142,7 @@ def test_he_can_have_as_many_guesses_as_he_likes_for_as_long_as_he_likes(
     for _ in range(20):
         assert shop.check(one, shop.wrong(one))[3] == "wrong_code"
         client.hset(record(one), "checks", 0)
-        forget(client, "failed_checks", "guard/guesses")
+        forget(client, ":number:")
     frozen.advance(24 * 3600)
 
     assert shop.check(one, code)[1]
@@ -152,7 +152,7 @@ def test_he_can_have_as_many_guesses_as_he_likes_for_as_long_as_he_likes(
 def test_he_can_have_limits_and_ceilings_forgotten(shop: Caller, client: redis.Redis) -> None:
     for _ in range(6):
         shop.start()
-        forget(client, ":number/", "guard/spend")
+        forget(client, ":number:", ":application:")
 
 
 def test_he_can_have_a_live_code_sent_to_its_own_number_again_and_again(shop: Caller, client: redis.Redis) -> None:

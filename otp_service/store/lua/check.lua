@@ -2,21 +2,20 @@
 -- one wins; of any number of wrong ones no more are compared than the budgets allow.
 --
 -- KEYS[1] the record    KEYS[2] events    KEYS[3] idempotency key; the record again when there is none
--- KEYS[4] decisions     KEYS[5] what the guard keeps of the application's failures
+-- KEYS[4] decisions     KEYS[5] application
 -- ARGV[1] application   ARGV[2] tag of the code as typed   ARGV[3] digits typed
 -- ARGV[4] digest of the transaction, empty without one
 -- ARGV[5] idempotency fingerprint, empty without one
 -- ARGV[6] greatest age of the decisions in milliseconds             ARGV[7] their greatest length
--- ARGV[8] beginning of the keys of the number's failed checks; the pseudonym and the window end them
--- ARGV[9] beginning of the keys that the guard keeps of a number
--- ARGV[10] beginning of the keys of what the mirror says of numbers
--- Derives: the windows of the number's failed checks, what the guard keeps of the number and what the mirror says of
--- it, from the record's pseudonym (same hash tag); the guard's keys of its address, block and country, from the record
+-- ARGV[8] beginning of the keys of numbers
+-- ARGV[9] beginning of the keys of what the mirror says of numbers
+-- Derives: the number, and what the mirror says of it, from the record's pseudonym (same hash tag); its address, block and
+-- country, from the record
 -- Returns one of: {'not-found'} {'mismatch'} {'invalid-code', length} {'transaction-missing'}
 --                 {'transaction-unwanted'} {'checked', status, reason, checks left, whether the application's alarm
 --                 was raised}
--- include clock fence states counters limits reputation waits buckets conversions rule_hits failure_alarm bucket_counts approvals guesses
--- include streams idempotency record mirror
+-- include clock fence rows counters streaks limits number subjects asked buckets conversions rule_hits spending failure_alarm
+-- include bucket_counts approvals fraud guard streams idempotency record mirror
 
 local found = record.read(KEYS[1], ARGV[1], 'tag', 'checks', 'max_checks', 'code_length', 'kind', 'transaction',
   'pseudonym', 'sends', 'created', 'guard', 'context', 'block', 'network', 'wide', 'provider',
@@ -56,31 +55,41 @@ if ARGV[4] ~= found.transaction then
   return answer('failed', 'transaction_changed', 'verification.failed')
 end
 
-local guessing = guesses.read(found, ARGV[8], ARGV[9], KEYS[5])
-local refusal = guesses.refusal(guessing)
-if #guessing.rule_hits > 0 then
-  rule_hits.report(KEYS[4], ARGV[7], ARGV[6], guessing.rule_hits, found, 'check', guessing.trust)
-end
-if refusal then return answer('pending', 'number_locked', 'check.refused', 'rule', refusal.rule) end
+local subjects_found = subjects.read({ ARGV[8] .. found.pseudonym, KEYS[5] }, 1, found.application)
+local state, application, device = subjects_found.number, subjects_found.application.values, found.context or ''
+local reputation = number.reputation(state, device)
+local trust = (approvals.read_flags(found.guard).f or reputation.known_device) and 'known' or 'unknown'
+limits.bind('failed_checks', state.wrong)
+local hits = {}
+guard.test_windows(hits, { failed_checks = true }, trust, reputation)
+guard.test_guesses(hits, state, trust)
+if #hits > 0 then rule_hits.report(KEYS[4], ARGV[7], ARGV[6], hits, found, 'check', trust) end
+local refusal = rule_hits.first(hits)
+if refusal and not refusal.records then return answer('pending', 'number_locked', 'check.refused', 'rule', refusal.rule) end
 
 checks = redis.call('HINCRBY', KEYS[1], 'checks', 1) -- counted before compared
 local right = ARGV[2] == found.tag -- two keyed MACs: how long the comparison takes tells nothing of the code
-if right and mirror.is_frozen(ARGV[10] .. found.pseudonym, found) then
+if right and mirror.is_frozen(ARGV[9] .. found.pseudonym, found) then
   record.finish(KEYS[1], found.start, 'canceled')
   streams.report(KEYS[2], 'verification.canceled', found, 'reason', 'frozen')
   return answer('canceled', 'canceled')
 end
-if failure_alarm.count(KEYS[5], guessing.kept.failures, right) then
-  alarm = 1
-  failure_alarm.report(KEYS[4], ARGV[7], ARGV[6], guessing.kept.failures, found)
+if ruleset.failures then
+  if failure_alarm.count(application, right) then
+    alarm = 1
+    failure_alarm.report(KEYS[4], ARGV[7], ARGV[6], application, found)
+  end
+  subjects.write(subjects_found, 'application')
 end
 if right then
-  guesses.approved(guessing)
-  approvals.give_back(found, guessing.reputation.approved)
+  number.approved(state, trust, device)
+  number.write(state)
+  approvals.give_back(found, reputation.approved)
   record.finish(KEYS[1], found.start, 'approved')
   return answer('approved', '', 'verification.approved')
 end
-guesses.wrong(guessing)
+number.guessed_wrong(state, trust)
+number.write(state)
 if checks < max_checks then return answer('pending', 'wrong_code', 'check.failed') end
 record.finish(KEYS[1], found.start, 'max_attempts_reached')
 return answer('max_attempts_reached', 'wrong_code', 'verification.max_attempts_reached')

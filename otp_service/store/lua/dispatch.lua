@@ -3,7 +3,7 @@
 -- KEYS[1] the record   KEYS[2] the dispatch   KEYS[3] queue of the outbox   KEYS[4] decisions
 -- KEYS[5] the mirror's head   KEYS[6] events   KEYS[7] calls that are under way
 -- KEYS[8] and following: for each gateway of the route, the preferred one first, its health and its calls in flight; then
--- what the application has spent
+-- application and country, where a ceiling is
 -- ARGV[1] application  ARGV[2] number of the message   ARGV[3] generation of its code   ARGV[4] channel
 -- ARGV[5] how many dispatches of a message may be ones that may have been sent although they failed, if more are to follow
 -- ARGV[6] identifier of the dispatch
@@ -19,7 +19,8 @@
 --                 {'dropped', reason, slot in which the message still waits or empty, rule that refused it or empty}
 --                 {'no-gateway-free', now, milliseconds until a gateway may be free or -1, record}
 --                 {'dispatched', now, number of the dispatch, gateway, choice, record}
--- include clock fence states rule_hits spending streams record mirror deliveries health routing
+-- include clock fence rows streaks limits number subjects rule_hits spending streams record mirror deliveries
+-- include health routing
 
 if not streams.is_held(KEYS[3], ARGV[7], ARGV[9], ARGV[8]) then return { 'lease-lost' } end
 local found = record.read(KEYS[1], ARGV[1], 'generation', 'sends', 'from' .. ARGV[2], 'p' .. ARGV[2], 'pseudonym', 'ledger',
@@ -47,14 +48,14 @@ local tally = deliveries.tally(whole, ARGV[2], after)
 if tally.sent + tally.delivered > 0 then return dropped('sent') end
 if tally.unknown > tonumber(ARGV[5]) then return dropped('too_many_ambiguous') end
 
-local number = made + 1
-local slot = deliveries.slot(ARGV[2], number)
+local dispatch = made + 1
+local slot = deliveries.slot(ARGV[2], dispatch)
 local price = tonumber(found['p' .. ARGV[2]] or 0)
-local reserved = price == 0 or redis.call('HEXISTS', KEYS[1], 'r' .. ARGV[2] .. '.' .. number) == 1
-local key_of, kept = states.read(KEYS, 8 + 2 * (#ARGV - 15) / 5)
-if not reserved then
+local reserved = price == 0 or redis.call('HEXISTS', KEYS[1], 'r' .. ARGV[2] .. '.' .. dispatch) == 1
+local money = subjects.read_money(KEYS, 8 + 2 * (#ARGV - 15) / 5)
+if not reserved and money.application then
   local list = {}
-  spending.test(list, kept, found.country, price)
+  spending.test(list, money.application, money.country, found.country, price)
   local first = rule_hits.first(list)
   if first then rule_hits.report(KEYS[4], ARGV[10], ARGV[11], list, found, 'dispatch', '') end
   if first and not first.records then return dropped('spend_ceiling', first.rule) end
@@ -66,13 +67,13 @@ if not one then return { 'no-gateway-free', now, choice, whole } end
 health.enter(one, ARGV[6], one.lease)
 
 if not reserved then
-  spending.add(key_of, kept, found.country, price, now)
-  spending.reserve(KEYS[1], ARGV[2], number, price)
+  if money.application then spending.settle(money, found.country, price, now) end
+  spending.reserve(KEYS[1], ARGV[2], dispatch, price)
 end
 local held = deliveries.new_slot(ARGV[4], one.name, choice)
-redis.call('HSET', KEYS[1], 'n' .. ARGV[2], number, slot, held)
+redis.call('HSET', KEYS[1], 'n' .. ARGV[2], dispatch, slot, held)
 deliveries.open(KEYS[7], place, ARGV[11], slot, price, held)
 if ARGV[2] == found.sends then redis.call('HSET', KEYS[1], 'channel', ARGV[4]) end -- the newest message's
 redis.call('HSET', KEYS[2], 'v', '1', 'record', KEYS[1], 'slot', slot, 'gateway', one.name)
 redis.call('PEXPIREAT', KEYS[2], now + redis.call('PTTL', KEYS[1]))
-return { 'dispatched', now, number, one.name, choice, record.read_all(KEYS[1]) }
+return { 'dispatched', now, dispatch, one.name, choice, record.read_all(KEYS[1]) }

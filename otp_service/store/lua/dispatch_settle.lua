@@ -2,7 +2,7 @@
 --
 -- KEYS[1] the record    KEYS[2] queue of the outbox   KEYS[3] delayed
 -- KEYS[4] dead letters  KEYS[5] events                  KEYS[6] the mirror's head
--- KEYS[7] calls that are under way   KEYS[8] and following: what the application has spent
+-- KEYS[7] calls that are under way   KEYS[8] application and KEYS[9] country, where a ceiling is
 -- ARGV[1] slot of the outcome in the record, empty when there is none
 -- ARGV[2] status        ARGV[3] reason, may be empty
 -- ARGV[4] gateway, empty when none was called                ARGV[5] its reference, may be empty
@@ -16,7 +16,7 @@
 -- ARGV[16] and following: the job as it goes on, name, value, …
 -- Returns one of: {'settled'} {'arrived'} (a receipt was faster: nothing more is sent of this message)
 --                 {'lease-lost'} (another worker has the job by now: nothing follows here)
--- include clock states rule_hits spending streams deliveries
+-- include clock fence rows streaks limits number subjects rule_hits spending streams deliveries
 
 local job, follows, called = { unpack(ARGV, 16) }, ARGV[6], ARGV[4] ~= ''
 local about, place = streams.fields(job), KEYS[2] .. '/' .. ARGV[8]
@@ -26,7 +26,11 @@ local _, through, told = deliveries.parse(redis.call('HGET', KEYS[1], ARGV[1]))
 if called or through == '' then -- who made no call says nothing of one that was made
   local status = told == 'sent' and told or ARGV[2] -- a receipt outweighs what the answer made of it
   local kept, news = deliveries.settle(KEYS[1], ARGV[1], status, ARGV[3], '', ARGV[5])
-  spending.settle(KEYS[1], ARGV[1], 8, about.country, ARGV[13])
+  local price, at = spending.release(KEYS[1], ARGV[1])
+  if price and KEYS[9] then
+    local money = subjects.read_money(KEYS, 8)
+    spending.settle(money, about.country, tonumber(ARGV[13]) - price, at)
+  end
   local open, held = deliveries.close(KEYS[7], place, ARGV[1])
   if news or open then
     deliveries.report(KEYS[5], about, ARGV[1], ARGV[2], ARGV[3], ARGV[13], kept or held, 'reference', ARGV[5],

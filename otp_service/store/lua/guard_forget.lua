@@ -1,15 +1,22 @@
--- Forgets what holds messages back of a block, a country or an address. What was approved there stays: it makes room.
+-- Forgets what holds messages back of a block, a country, an address, an application or a wide network. What was approved there
+-- stays, for it makes room, and so does what was spent, and counted in plain limits.
 --
--- KEYS[1] a key of the guard
+-- KEYS[1] the subject
 -- Returns: 1 when there was anything, else 0
+-- include clock rows
 
 local text = redis.call('GET', KEYS[1])
 if not text then return 0 end
-local kept, left = cmsgpack.unpack(text), {}
-for name, value in pairs(kept) do
-  if string.match(name, '^a%d+$') then left[name] = value end
+local layout = rows.layout(string.match(text, '^[^\n]*'))
+local values, _, tail = rows.unpack(text, layout)
+local anything = tail ~= ''
+for name, place in pairs(layout.at) do
+  local kind = string.sub(name, 1, 1)
+  local size = kind == 'b' and 10 or kind == 'l' and 1 or 0
+  for i = place, place + size - 1 do
+    anything = anything or values[i] ~= 0
+    values[i] = 0
+  end
 end
-if next(left) == nil then return redis.call('DEL', KEYS[1]) end
-left.at = kept.at
-redis.call('SET', KEYS[1], cmsgpack.pack(left), 'KEEPTTL')
-return 1
+rows.write({ key = KEYS[1], values = values, layout = layout, tail = '' }, redis.call('PTTL', KEYS[1]))
+return anything and 1 or 0

@@ -1,8 +1,8 @@
--- Tells what the guard keeps under a key, for those who look. Changes nothing.
+-- Tells what is kept of a subject other than a number, for those who look. Changes nothing.
 --
--- KEYS[1] a key of the guard
--- Returns: the time, and what is kept as JSON, an empty word for nothing
--- include clock
+-- KEYS[1] the subject
+-- Returns: the time, and what is kept by name as JSON, an empty word for nothing
+-- include clock rows
 
 local text = redis.call('GET', KEYS[1])
-return { now, text and cjson.encode(cmsgpack.unpack(text)) or '' }
+return { now, text and cjson.encode(rows.by_name(text)) or '' }

@@ -5,6 +5,7 @@
 -- at home, s safe, a from an approved number, f from a known device, n and c number and country that were new to its
 -- address. What its messages were counted in, of its block and its country, is in `in_block` and `in_country`.
 local approvals = {}
+local ENDS, TIME = 1, 2 -- of a row
 
 -- Returns the flags of a start.
 function approvals.flags(sending)
@@ -14,61 +15,53 @@ function approvals.flags(sending)
     .. (new.number and 'n' or '') .. (new.country and 'c' or '')
 end
 
--- Reads what a record remembers, of the fields that `record.read` found. Returns the flags by letter, the context, and the
--- guard's keys: of its block and country, and of its address when they are asked for.
-function approvals.read(found, with_address)
-  local flags, keys = {}, {}
-  for letter in string.gmatch(found.guard or '', '%a') do flags[letter] = true end
-  local function add(part, tag, name) keys[#keys + 1] = 'otp:{' .. tag .. '}:guard/' .. part .. '/' .. name end
-  if found.block then
-    add('block', found.block, found.block)
-    add('country', found.application, found.application .. '/' .. found.country)
-  end
-  if with_address and found.network then
-    add('address', found.network, found.network)
-    add('asked', found.network, found.network)
-  end
-  if with_address and found.wide then add('network', found.wide, found.wide) end
-  if with_address and found.provider then add('provider', found.provider, found.provider) end
-  return flags, found.context or '', keys
+-- Returns the flags that a record remembers, by letter.
+function approvals.read_flags(text)
+  local flags = {}
+  for letter in string.gmatch(text or '', '%a') do flags[letter] = true end
+  return flags
 end
 
 -- Gives back to a part what a verification was counted for, and counts its approval. Rules for home and for abroad may share a
 -- level or a window: each is seen to once. `messages` tells by bucket how often it was counted; `counts` whether the approval
 -- makes room.
-local function give_back(part, state, created, messages, counts)
+local function give_back(part, values, created, messages, counts)
   local done = {}
   for _, rule in ipairs(part.buckets) do
-    if not done[rule.name] then buckets.give_back(state, rule, messages(rule)) end
-    if counts and not done[rule.approvals] then state[rule.approvals] = counters.add(state[rule.approvals], rule.window) end
-    done[rule.name], done[rule.approvals] = true, true
+    if not done[rule.level] then values[rule.level] = math.max(0, values[rule.level] - messages(rule)) end
+    if counts and not done[rule.approved] then counters.add(values, rule.approved, rule.window) end
+    done[rule.level], done[rule.approved] = true, true
   end
   if part.breakers[1] then
-    state.c = conversions.advance(state.c)
-    conversions.approve(state.c, created)
+    conversions.advance(values, part.breaker)
+    conversions.approve(values, part.breaker, created)
   end
-  state.at = state.at or now
+  if values[TIME] == 0 then values[TIME] = now end
+  values[ENDS] = now + ruleset.lifetimes[part.name]
 end
 
 -- Gives back what a verification was counted for, and counts its approval: of one number once, while it is known, however
 -- many verifications of it were under way. `known` tells whether it was before this approval.
-function approvals.give_back(found, known)
-  local flags, _, names = approvals.read(found, true)
-  if flags.s or #names == 0 then return end
-  local keys, kept = states.read(names, 1)
+function approvals.give_back(record, known)
+  local flags = approvals.read_flags(record.guard)
+  if flags.s or not record.block then return end
+  local found = subjects.read_shared(subjects.keys(record, true, {}))
   local looked_at = { approved = not flags.a, known_device = not flags.f }
   local new = { number = flags.n, country = flags.c }
+  local touched = {}
   for _, part in ipairs(ruleset.parts) do
-    local state = kept[part.name]
-    if state and looked_at[part.exempts] then
+    if found[part.name] and looked_at[part.exempts] then
       local function messages(rule)
         if part.starts then return (not rule.new or new[rule.new]) and 1 or 0 end
-        return bucket_counts.times(found['in_' .. part.name], rule.name)
+        return bucket_counts.times(record['in_' .. part.name], rule.name)
       end
-      give_back(part, state, tonumber(found.created), messages, part.exempts ~= 'approved' or not known)
-      states.write(keys[part.name], state, ruleset.lifetimes[part.name])
+      give_back(part, found[part.name].values, tonumber(record.created), messages, part.exempts ~= 'approved' or not known)
+      touched[part.name] = true
     end
   end
-  if keys.asked and flags.n then redis.call('SREM', keys.asked, found.pseudonym) end
-  if keys.asked and flags.c then redis.call('SREM', keys.asked, found.country) end
+  if found.address and (flags.n or flags.c) then
+    asked.forget(found.address, flags.n and record.pseudonym, flags.c and record.country)
+    touched.address = true
+  end
+  for name in pairs(touched) do subjects.write(found, name) end
 end

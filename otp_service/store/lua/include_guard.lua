@@ -1,70 +1,99 @@
 -- The guard of a message: reads what its rules count, tests them all, and then counts the message in all of them or in
 -- none.
 --
--- `sending` holds: kind (start, resend or fallback), scopes (of the windows that count), place (home or abroad), safe
--- (whether the fraud rules pass it), context (a pseudonym, empty for none), number (a pseudonym), price, about (the
--- verification).
+-- `sending` holds: kind (start, resend or fallback), place (home or abroad), safe (whether the fraud rules pass it), context
+-- (a device's pseudonym, empty for none), number (a pseudonym), price, about (the verification).
 local guard = {}
+local SCOPES = { -- of the windows that a message counts in; a wrong code counts in `failed_checks`, a message does not
+  start = { failed_checks = true, number = true, application = true },
+  start_from_address = { failed_checks = true, number = true, ip = true, application = true },
+  resend = { failed_checks = true, number = true, application = true },
+  fallback = { failed_checks = true, number = true }, -- it is not the application's request
+}
 
--- Reads everything: the guard's keys, which KEYS has from a place on, and after them those of the windows; and further keys
--- of the guard that a record remembers.
-function guard.read(place, further, sending)
-  local keys = KEYS
-  if #further > 0 then
-    for i = place, #KEYS do further[#further + 1] = KEYS[i] end
-    keys, place = further, 1
-  end
-  sending.keys, sending.kept, place = states.read(keys, place)
-  sending.reputation = reputation.read(sending.kept.reputation, sending.context, sending.about.application)
+-- Reads the states of the subjects whose keys a list has from a place on.
+function guard.read(keys, place, sending)
+  local found = subjects.read(keys, place, sending.about.application)
+  sending.subjects, sending.touched, sending.rule_hits, sending.new = found, {}, {}, {}
+  sending.reputation = number.reputation(found.number, sending.context)
   sending.trust = sending.reputation.known_device and 'known' or 'unknown'
-  sending.windows = limits.windows(keys, place, sending.scopes)
-  sending.rule_hits, sending.new = {}, {}
-  if sending.keys.asked then
-    if next(sending.kept.address) then
-      local asked = redis.call('SMISMEMBER', sending.keys.asked, sending.number, sending.about.country)
-      sending.new = { number = asked[1] == 0, country = asked[2] == 0 }
-    else -- what an address asked for is not kept longer than what it was counted for
-      sending.new = { number = true, country = true }
-    end
+  limits.bind('number', found.number.sends)
+  limits.bind('failed_checks', found.number.wrong)
+  limits.bind('application', nil, found.application.values)
+  sending.scopes = SCOPES[sending.kind]
+  if found.address then
+    sending.scopes = SCOPES.start_from_address
+    limits.bind('ip', nil, found.address.values)
+    if ruleset.has_new then sending.new = asked.are_new(found.address, sending.number, sending.about.country) end
   end
   return sending
 end
 
+-- Notes what stands against a message or a guess because of wrong codes.
+function guard.test_guesses(list, state, trust)
+  local wait, length, locked = number.guess_waits(state, trust)
+  if ruleset.guess_wait then rule_hits.add(list, ruleset.guess_wait, wait, length, 0) end
+  if ruleset.lock then rule_hits.add(list, ruleset.lock, locked, ruleset.lock.after, ruleset.lock.after) end
+end
+
+-- Notes what stands against it in the windows of some scopes.
+function guard.test_windows(list, scopes, trust, reputation)
+  for _, limit in ipairs(ruleset.windows) do
+    if scopes[limit.scope] then
+      local some = reputation.some
+      if limit.scope == 'failed_checks' then some = reputation.here end -- guesses count for each application
+      rule_hits.add(list, limit, limits.test(limit, trust == 'unknown' and some))
+    end
+  end
+end
+
 -- Tests all rules. Returns the rule hit that refuses the message, nil when none does.
 function guard.test(sending)
-  local list, kept = sending.rule_hits, sending.kept
-  for _, limit in ipairs(sending.windows) do
-    local some = sending.reputation.some
-    if limit.scope == 'failed_checks' then some = sending.reputation.here end -- guesses count for each application
-    rule_hits.add(list, limit, limits.test(limit, sending.trust == 'unknown' and some))
-  end
+  local list, found = sending.rule_hits, sending.subjects
+  guard.test_windows(list, sending.scopes, sending.trust, sending.reputation)
   if ruleset.cooldown and sending.kind == 'start' then -- a resend has delays of its own
-    local wait, run = waits.left(ruleset.cooldown, kept.cooldown, sending.trust)
-    rule_hits.add(list, ruleset.cooldown, wait, run, 0)
+    local wait, length = number.cooldown(found.number, sending.trust)
+    rule_hits.add(list, ruleset.cooldown, wait, length, 0)
   end
-  guesses.test(list, kept.guesses, sending.trust)
-  if ruleset.failures and kept.failures then rule_hits.add(list, ruleset.failures, failure_alarm.wait(kept.failures)) end
-  spending.test(list, kept, sending.about.country, sending.price)
+  guard.test_guesses(list, found.number, sending.trust)
+  if ruleset.failures then rule_hits.add(list, ruleset.failures, failure_alarm.wait(found.application.values)) end
+  spending.test(list, found.application, found.country, sending.about.country, sending.price)
   fraud.test(sending)
   local first = rule_hits.first(list)
   return first and not first.records and first or nil
 end
 
+local function write(sending)
+  for name in pairs(sending.touched) do subjects.write(sending.subjects, name) end
+end
+
 -- Counts the message in everything.
 function guard.count(sending)
-  limits.spend(sending.windows, 'failed_checks') -- it is tested against wrong codes, but is none
-  if ruleset.cooldown and sending.kind ~= 'fallback' then
-    waits.add(ruleset.cooldown, sending.kept.cooldown, sending.trust)
-    states.write(sending.keys.cooldown, sending.kept.cooldown, ruleset.cooldown.reset_after)
+  local found, touched = sending.subjects, sending.touched
+  number.sent(found.number, sending.trust, sending.kind)
+  if sending.kind == 'start' then number.started(found.number, sending.about.id) end
+  if sending.scopes.application then
+    limits.spend('application')
+    touched.application = true
+  end
+  if sending.scopes.ip then
+    limits.spend('ip')
+    touched.address = true
   end
   if sending.price > 0 then
-    spending.add(sending.keys, sending.kept, sending.about.country, sending.price, now)
+    local all, own = spending.add(found.application, found.country, sending.about.country, sending.price, now)
+    touched.application, touched.country = touched.application or all or nil, touched.country or own or nil
   end
   fraud.count(sending)
-  if sending.new.number or sending.new.country then
-    local added = redis.call('SADD', sending.keys.asked, sending.number, sending.about.country)
-    if added == 2 then redis.call('PEXPIRE', sending.keys.asked, ruleset.lifetimes.asked, 'NX') end -- it may be new
-  end
+  if sending.new.number or sending.new.country then asked.add(found.address, sending.number, sending.about.country) end
+  number.write(found.number)
+  write(sending)
+end
+
+-- Keeps what a refused message changed: breakers.
+function guard.settle_changes(sending)
+  fraud.settle_changes(sending)
+  write(sending)
 end
 
 -- Reports what the rules found, and the breakers that changed. Returns the identifier of the decision, empty when there

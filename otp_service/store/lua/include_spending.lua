@@ -1,45 +1,61 @@
 -- Money that an application has spent, by calendar intervals (UTC). Amounts are millionths of the currency's unit.
--- Kept for each ceiling: number of the interval, and the amount in it.
+-- Kept for each ceiling, in the row of the application or of its country: number of the interval, and the amount in it.
 local spending = {}
 
--- Returns the ceilings that a message to a country counts in.
-function spending.ceilings(country)
+-- Returns the ceilings that a message to a country counts in, those of the application and those of the country.
+local function ceilings(country)
   local own = ruleset.ceilings_of_countries
-  local list = {}
-  for _, one in ipairs(ruleset.ceilings) do list[#list + 1] = one end
-  for _, one in ipairs(own[country] or own['*'] or {}) do list[#list + 1] = one end
-  return list
+  return ruleset.ceilings, own[country] or own['*'] or {}
 end
 
 -- Returns the present interval of a ceiling and the amount in it. A clock that was set back a little counts on where it was;
 -- one that was far ahead was wrong.
-local function spent(kept, ceiling)
-  local interval, amount = unpack(kept[ceiling.name] or { 0, 0 })
-  local present = math.floor(now / ceiling.interval)
-  if interval == present or interval == present + 1 then return interval, amount end
+local function spent(values, place, ceiling)
+  local interval, present = values[place], math.floor(now / ceiling.interval)
+  if interval == present or interval == present + 1 then return interval, values[place + 1] end
   return present, 0
 end
 
--- Notes which ceilings a price would pass.
-function spending.test(list, kept, country, price)
-  for _, one in ipairs(spending.ceilings(country)) do
-    local _, amount = spent(kept[one.part] or {}, one)
+local function test(list, of, subject, price)
+  for _, one in ipairs(of) do
+    local _, amount = spent(subject.values, one.place, one)
     local ends = (math.floor(now / one.interval) + 1) * one.interval
     rule_hits.add(list, one, amount + price > one.amount and ends - now or 0, amount, one.amount)
   end
 end
 
--- Adds an amount, which may be negative, to all ceilings whose interval is still the one of `at`, and writes them.
-function spending.add(keys, kept, country, amount, at)
-  local changed = {}
-  for _, one in ipairs(spending.ceilings(country)) do
-    local interval, before = spent(kept[one.part] or {}, one)
-    if kept[one.part] and (at == now or math.floor(at / one.interval) == interval) then
-      kept[one.part][one.name] = { interval, math.max(0, before + amount) }
-      changed[one.part] = true
+-- Notes which ceilings a price would pass; `application` and `country` are the subjects.
+function spending.test(list, application, country, code, price)
+  local all, own = ceilings(code)
+  test(list, all, application, price)
+  test(list, own, country, price)
+end
+
+local function add(of, subject, amount, at)
+  local changed = false
+  for _, one in ipairs(of) do
+    local place = one.place
+    local interval, before = spent(subject.values, place, one)
+    if at == now or math.floor(at / one.interval) == interval then
+      subject.values[place], subject.values[place + 1] = interval, math.max(0, before + amount)
+      changed = true
     end
   end
-  for part in pairs(changed) do states.write(keys[part], kept[part], ruleset.lifetimes[part]) end
+  return changed
+end
+
+-- Adds an amount, which may be negative, to all ceilings whose interval is still the one of `at`. Returns whether the
+-- application's row changed, and its country's.
+function spending.add(application, country, code, amount, at)
+  local all, own = ceilings(code)
+  return add(all, application, amount, at), add(own, country, amount, at)
+end
+
+-- Adds an amount to what was spent, of a call that was made or settled, and writes the rows.
+function spending.settle(money, code, amount, at)
+  local all, own = spending.add(money.application, money.country, code, amount, at)
+  if all then subjects.write(money, 'application') end
+  if own then subjects.write(money, 'country') end
 end
 
 -- Notes in a record what is reserved for a dispatch that is to come (price|time), and what its message may cost.
@@ -48,13 +64,12 @@ function spending.reserve(record, message, dispatch, price)
     'r' .. message .. '.' .. dispatch, string.format('%.0f|%d', price, now))
 end
 
--- Settles what was reserved for a dispatch by what it cost; KEYS has what was spent from a place on. Once it is settled, to
--- do it again changes nothing.
-function spending.settle(record, slot, place, country, cost)
+-- Returns what was reserved for a dispatch and when, and takes the note away: once it is settled, to do it again changes
+-- nothing. Nil when nothing was.
+function spending.release(record, slot)
   local reserved = string.gsub(slot, '^d', 'r')
   local price, at = string.match(redis.call('HGET', record, reserved) or '', '^(%d+)|(%d+)$')
-  if not price then return end
+  if not price then return nil end
   redis.call('HDEL', record, reserved)
-  local key_of, kept = states.read(KEYS, place)
-  spending.add(key_of, kept, country, tonumber(cost) - tonumber(price), tonumber(at))
+  return tonumber(price), tonumber(at)
 end

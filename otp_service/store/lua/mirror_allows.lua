@@ -9,5 +9,4 @@
 
 local found = record.read(KEYS[1], ARGV[1], 'pseudonym', 'ledger', 'lifted')
 if not found then return 0 end
-local number = ARGV[5] .. found.pseudonym
-return mirror.refusal(KEYS[2], number, found, ARGV[2], ARGV[3], ARGV[4], found.ledger or -1) and 0 or 1
+return mirror.refusal(KEYS[2], ARGV[5] .. found.pseudonym, found, ARGV[2], ARGV[3], ARGV[4], found.ledger or -1) and 0 or 1

@@ -17,8 +17,8 @@ elseif head[1] ~= ARGV[2] or head[2] ~= ARGV[3] or head[3] ~= ARGV[4] then
   return 0
 end
 for i = 1, #KEYS - 2 do
-  local number, fields = KEYS[2 + i], { 'n', ARGV[8] }
-  local known = tonumber(redis.call('HGET', number, 'n') or -1)
+  local mirrored, fields = KEYS[2 + i], { 'n', ARGV[8] }
+  local known = tonumber(redis.call('HGET', mirrored, 'n') or -1)
   if tonumber(ARGV[8]) >= known then -- what was read later may have been written first
     local ends = now
     for name, value in pairs(cjson.decode(ARGV[9 + i])) do
@@ -27,9 +27,9 @@ for i = 1, #KEYS - 2 do
       local last = kind == 's:' and tonumber(value) or kind == 'l:' and now -- a lift need be known no longer
       ends = ends and last and math.max(ends, last) -- a consent or a freeze has no end, nor need a suppression
     end
-    redis.call('DEL', number)
-    redis.call('HSET', number, unpack(fields))
-    if ends then redis.call('PEXPIREAT', number, ends + tonumber(ARGV[9])) end
+    redis.call('DEL', mirrored)
+    redis.call('HSET', mirrored, unpack(fields))
+    if ends then redis.call('PEXPIREAT', mirrored, ends + tonumber(ARGV[9])) end
   end
 end
 if ARGV[1] == '' then redis.call('HSET', KEYS[1], 'sequence', ARGV[5], 'entry', ARGV[6], 'link', ARGV[7]) end

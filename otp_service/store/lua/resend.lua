@@ -5,7 +5,7 @@
 -- KEYS[4] names of those that may have new jobs      KEYS[5] wake-up list
 -- KEYS[6] events        KEYS[7] idempotency key; the record again when there is none
 -- KEYS[8] decisions     KEYS[9] the mirror's head   KEYS[10] what it says of the number
--- KEYS[11] and following: the guard's keys, then its windows
+-- KEYS[11] number   KEYS[12] application
 -- ARGV[1] application   ARGV[2] idempotency fingerprint, empty without one
 -- ARGV[3] channel       ARGV[4] generation that the caller read
 -- ARGV[5] tag of the next generation, empty for the same code
@@ -13,19 +13,19 @@
 -- ARGV[7] events that may wait to be recorded; from then on nothing is accepted
 -- ARGV[8] greatest age of all streams in milliseconds
 -- ARGV[9] greatest length of the decisions
--- ARGV[10] scopes of the windows                   ARGV[11] dearest price of the message in millionths
--- ARGV[12] number of the message that this one falls back from, which makes it wait for nothing; 0 when a caller
+-- ARGV[10] dearest price of the message in millionths
+-- ARGV[11] number of the message that this one falls back from, which makes it wait for nothing; 0 when a caller
 -- asks for it
--- ARGV[13] identity of the ledger   ARGV[14] place that it is known to have come to
--- ARGV[15] which consent is needed: recorded, off   ARGV[16] the traceparent that the message carries on, or empty
--- ARGV[17] number of the call that this one falls back from, which must be the last one for its message; or 0
--- Derives: the guard's keys of the verification's block and country, from the record
+-- ARGV[12] identity of the ledger   ARGV[13] place that it is known to have come to
+-- ARGV[14] which consent is needed: recorded, off   ARGV[15] the traceparent that the message carries on, or empty
+-- ARGV[16] number of the call that this one falls back from, which must be the last one for its message; or 0
+-- Derives: the keys of country and block, from the record
 -- Returns one of: {'not-found'} {'mismatch'} {'final', status} {'no-sends-left'} {'too-soon', wait}
 --                 {'conflict'} {'withheld', by what: mirror-behind, frozen, suppressed, consent-required} {'events-full'} {'backlog-full'}
 --                 {'refused', decision, rule, wait, quota, quota used, quota reset}
 --                 {'queued', now, record, quota, quota used, quota reset, rules that only record}
--- include clock fence states counters limits reputation waits buckets conversions rule_hits spending failure_alarm bucket_counts approvals
--- include guesses fraud guard streams idempotency record mirror deliveries
+-- include clock fence rows counters streaks limits number subjects asked buckets conversions rule_hits spending failure_alarm
+-- include bucket_counts approvals fraud guard streams idempotency record mirror deliveries
 
 local found = record.read(KEYS[1], ARGV[1], 'sends', 'max_sends', 'resend_delays', 'last_send', 'generation', 'pseudonym',
   'guard', 'context', 'block', 'in_block', 'in_country', 'ledger', 'lifted')
@@ -45,27 +45,26 @@ for seconds in string.gmatch(found.resend_delays, '%d+') do
   if place_of_delay <= sends then delay = tonumber(seconds) * 1000 end -- the last one repeats
 end
 local wait = tonumber(found.last_send) + delay - now
-if wait > 0 and ARGV[12] == '0' then return { 'too-soon', wait } end
-if found.generation ~= ARGV[4] or (ARGV[12] ~= '0' and ARGV[12] ~= found.sends) then return { 'conflict' } end
-if ARGV[12] ~= '0' and deliveries.tally(redis.call('HGETALL', KEYS[1]), ARGV[12], 0).delivered > 0 then
+if wait > 0 and ARGV[11] == '0' then return { 'too-soon', wait } end
+if found.generation ~= ARGV[4] or (ARGV[11] ~= '0' and ARGV[11] ~= found.sends) then return { 'conflict' } end
+if ARGV[11] ~= '0' and deliveries.tally(redis.call('HGETALL', KEYS[1]), ARGV[11], 0).delivered > 0 then
   return { 'conflict' } -- another call for the message did arrive
 end
-if ARGV[12] ~= '0' and redis.call('HGET', KEYS[1], 'n' .. ARGV[12]) ~= ARGV[17] then return { 'conflict' } end
-local why = mirror.refusal(KEYS[9], KEYS[10], found, ARGV[13], ARGV[14], ARGV[15], found.ledger or -1)
+if ARGV[11] ~= '0' and redis.call('HGET', KEYS[1], 'n' .. ARGV[11]) ~= ARGV[16] then return { 'conflict' } end
+local why = mirror.refusal(KEYS[9], KEYS[10], found, ARGV[12], ARGV[13], ARGV[14], found.ledger or -1)
 if why then return { 'withheld', why } end
 if redis.call('XLEN', KEYS[6]) >= tonumber(ARGV[7]) then return { 'events-full' } end
 local full, ahead = streams.is_full(KEYS[2], KEYS[3], ARGV[6], found.expires - now)
 if full then return { 'backlog-full' } end
 
-local flags, context, names = approvals.read(found)
-local kind = ARGV[12] == '0' and 'resend' or 'fallback'
-local sending = guard.read(11, names, { kind = kind, about = found, number = found.pseudonym,
-  scopes = ARGV[10], place = flags.h and 'home' or 'abroad', safe = flags.s, context = context,
-  price = tonumber(ARGV[11]) })
-local refusal, quota = guard.test(sending), limits.quota(sending.windows)
+local flags, kind = approvals.read_flags(found.guard), ARGV[11] == '0' and 'resend' or 'fallback'
+local sending = guard.read(subjects.keys(found, false, { KEYS[11], KEYS[12] }), 1, { kind = kind, about = found,
+  number = found.pseudonym, place = flags.h and 'home' or 'abroad', safe = flags.s, context = found.context or '',
+  price = tonumber(ARGV[10]) })
+local refusal, quota = guard.test(sending), limits.quota(sending.scopes)
 if refusal then
-  fraud.write_changes(sending)
-  local decision = guard.report(sending, KEYS[8], ARGV[9], ARGV[8], 'price', ARGV[11], 'after', streams.last_entry(KEYS[6]))
+  guard.settle_changes(sending)
+  local decision = guard.report(sending, KEYS[8], ARGV[9], ARGV[8], 'price', ARGV[10], 'after', streams.last_entry(KEYS[6]))
   return { 'refused', decision, refusal.rule, refusal.wait, quota.most, quota.used, quota.ttl }
 end
 guard.count(sending)
@@ -81,9 +80,9 @@ end
 redis.call('HSET', KEYS[1], 'sends', sends, 'last_send', now, 'channel', ARGV[3],
   deliveries.slot(sends, 1), deliveries.new_slot(ARGV[3]))
 if sending.price > 0 then spending.reserve(KEYS[1], sends, 1, sending.price) end
-if ARGV[12] ~= '0' then redis.call('HSET', KEYS[1], 'after' .. ARGV[12], sends) end -- whoever has that one stops
+if ARGV[11] ~= '0' then redis.call('HSET', KEYS[1], 'after' .. ARGV[11], sends) end -- whoever has that one stops
 idempotency.remember_with(KEYS[1], KEYS[7], ARGV[2])
-found.trace = ARGV[16]
+found.trace = ARGV[15]
 streams.queue_message(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[8], ahead, found, ARGV[3], sends, generation, found.expires)
-streams.report(KEYS[6], 'verification.resent', found, 'channel', ARGV[3], 'falls_back_from', ARGV[12], 'price', ARGV[11])
+streams.report(KEYS[6], 'verification.resent', found, 'channel', ARGV[3], 'falls_back_from', ARGV[11], 'price', ARGV[10])
 return { 'queued', now, record.read_all(KEYS[1]), quota.most, quota.used + 1, quota.ttl, rule_hits.rules(sending.rule_hits) }

@@ -1,0 +1,44 @@
+-- The numbers and countries that an address asked codes for: the tail of its row. It holds the time when all of them are
+-- forgotten, the countries with a comma after each, a line feed, and beginnings of the numbers' pseudonyms.
+local asked = {}
+local MOST, LENGTH = 1000, 12 -- numbers that are kept; characters of each
+
+local function parse(tail)
+  if #tail < 7 then return 0, '', '' end
+  local ends, place = struct.unpack('<I6', tail)
+  local feed = string.find(tail, '\n', place, true)
+  return ends, string.sub(tail, place, feed - 1), string.sub(tail, feed + 1)
+end
+
+local function has(text, word) return string.find(text, word, 1, true) ~= nil end
+
+-- Returns whether number and country are new to an address.
+function asked.are_new(address, pseudonym, country)
+  if not address.exists then return { number = true, country = true } end -- what it was counted for is forgotten
+  local ends, countries, numbers = parse(address.tail)
+  if now >= ends then return { number = true, country = true } end
+  return { number = not has(numbers, string.sub(pseudonym, 1, LENGTH)), country = not has(countries, country .. ',') }
+end
+
+-- Notes a number and a country.
+function asked.add(address, pseudonym, country)
+  local ends, countries, numbers = parse(address.tail)
+  local short = string.sub(pseudonym, 1, LENGTH)
+  if now >= ends or countries .. numbers == '' then
+    ends, countries, numbers = now + ruleset.lifetimes.asked, '', ''
+  end
+  if not has(countries, country .. ',') then countries = countries .. country .. ',' end
+  if not has(numbers, short) then numbers = string.sub(short .. numbers, 1, LENGTH * MOST) end
+  address.tail = struct.pack('<I6', ends) .. countries .. '\n' .. numbers
+end
+
+-- Forgets a number or a country, which may be nil.
+function asked.forget(address, pseudonym, country)
+  local ends, countries, numbers = parse(address.tail)
+  if pseudonym then
+    local at = string.find(numbers, string.sub(pseudonym, 1, LENGTH), 1, true)
+    if at then numbers = string.sub(numbers, 1, at - 1) .. string.sub(numbers, at + LENGTH) end
+  end
+  if country then countries = string.gsub(countries, country .. ',', '') end
+  address.tail = struct.pack('<I6', ends) .. countries .. '\n' .. numbers
+end

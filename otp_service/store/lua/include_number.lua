@@ -1,0 +1,167 @@
+-- The state of a number: when it was approved and from which devices, its last messages, wrong codes for it by application,
+-- and its last verifications.
+--
+-- Its row has a fixed layout, named by a number, and a tail of four texts: times of the last messages; devices (22 characters
+-- of a pseudonym and a time each); last verifications (identifier, blank, time, line feed); and for each application that
+-- needs it: the length of its name, the name, and what ENTRY packs, followed by the times of wrong codes.
+local number = {}
+
+local ROW = '<I6I6I2I6I2I6I4I2I2'
+local APPROVED, ANYWHERE, KNOWN, UNKNOWN, SENDS, DEVICES, RECENT = 1, 2, 3, 5, 7, 8, 9 -- places of the values
+local ENTRY = '<I6I2I6I2I6I2I6I6I4'
+local E_DEVICE, E_KNOWN, E_UNKNOWN, E_ROW, E_LOCKED, E_WRITTEN, E_TIMES = 1, 2, 4, 6, 7, 8, 9
+local TIME, DEVICE, MOST_RECENT = 6, 28, 20
+local VERSION = '1\n'
+local NEW, NEW_ENTRY = { 0, 0, 0, 0, 0, 0, 0, 0, 0 }, { 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+local function streak_place(trust, known, unknown) return trust == 'known' and known or unknown end
+
+local function lately(at) return at > 0 and now - at < ruleset.known end
+
+-- Reads the state of a number from its row, false for none.
+function number.read(key, text, application)
+  local self = { key = key, application = application, sends = '', devices = '', recent = '', others = '' }
+  if not text then
+    self.values, self.entry, self.wrong = { unpack(NEW) }, { unpack(NEW_ENTRY) }, ''
+    return self
+  end
+  local values = { struct.unpack(ROW, text, #VERSION + 1) }
+  local place = values[RECENT + 1]
+  self.values, values[RECENT + 1] = values, nil
+  local function take(size)
+    place = place + size
+    return string.sub(text, place - size, place - 1)
+  end
+  self.sends, self.devices, self.recent = take(TIME * values[SENDS]), take(DEVICE * values[DEVICES]), take(values[RECENT])
+  local others = {}
+  while place <= #text do
+    local begins, size = place, string.byte(text, place)
+    local name = string.sub(text, place + 1, place + size)
+    local entry = { struct.unpack(ENTRY, text, place + 1 + size) }
+    place = entry[E_TIMES + 1] + TIME * entry[E_TIMES]
+    if name == application then
+      self.wrong = string.sub(text, entry[E_TIMES + 1], place - 1)
+      entry[E_TIMES + 1] = nil
+      self.entry = entry
+    elseif lately(entry[E_DEVICE]) or now - entry[E_WRITTEN] < ruleset.lifetimes.guesses then
+      others[#others + 1] = string.sub(text, begins, place - 1)
+    end
+  end
+  self.others = table.concat(others)
+  if not self.entry then self.entry, self.wrong = { unpack(NEW_ENTRY) }, '' end
+  local entry = self.entry
+  if now - entry[E_WRITTEN] >= ruleset.lifetimes.guesses then -- its streaks are over
+    for place_of = E_KNOWN, E_LOCKED do entry[place_of] = 0 end
+  end
+  return self
+end
+
+-- Returns whether the number was approved lately, whether from any device, from any of this application, and from this one.
+function number.reputation(self, device)
+  local at = device ~= '' and string.find(self.devices, device, 1, true)
+  return { approved = lately(self.values[APPROVED]), some = lately(self.values[ANYWHERE]),
+    here = lately(self.entry[E_DEVICE]),
+    known_device = at and lately(struct.unpack('<I6', self.devices, at + DEVICE - TIME)) or false }
+end
+
+-- Returns the milliseconds that a device of this trust has to wait after the number's messages, and how many came in a row.
+function number.cooldown(self, trust)
+  local place = streak_place(trust, KNOWN, UNKNOWN)
+  return streaks.wait(ruleset.cooldown, self.values[place], self.values[place + 1])
+end
+
+-- Notes a message.
+function number.sent(self, trust, kind)
+  self.sends = limits.with_now('number', self.sends)
+  if ruleset.cooldown and kind ~= 'fallback' then
+    local place = streak_place(trust, KNOWN, UNKNOWN)
+    self.values[place] = streaks.longer(ruleset.cooldown, self.values[place], self.values[place + 1])
+    self.values[place + 1] = now
+  end
+end
+
+-- Notes a verification that begins.
+function number.started(self, id)
+  self.recent = id .. ' ' .. string.format('%d', now) .. '\n' .. self.recent
+  local _, count = string.gsub(self.recent, '\n', '')
+  if count > MOST_RECENT then self.recent = string.match(self.recent, '^(.*\n)[^\n]*\n$') end
+end
+
+-- Returns the milliseconds to wait after wrong codes, how many came in a row, and the milliseconds that a lock still holds.
+function number.guess_waits(self, trust)
+  local place, wait, length = streak_place(trust, E_KNOWN, E_UNKNOWN), 0, 0
+  if ruleset.guess_wait then wait, length = streaks.wait(ruleset.guess_wait, self.entry[place], self.entry[place + 1]) end
+  return wait, length, self.entry[E_LOCKED] - now
+end
+
+-- Notes a wrong code.
+function number.guessed_wrong(self, trust)
+  local entry, place = self.entry, streak_place(trust, E_KNOWN, E_UNKNOWN)
+  self.wrong = limits.with_now('failed_checks', self.wrong)
+  if ruleset.guess_wait then
+    entry[place], entry[place + 1] = streaks.longer(ruleset.guess_wait, entry[place], entry[place + 1]), now
+  end
+  entry[E_ROW], entry[E_WRITTEN] = entry[E_ROW] + 1, now
+  if ruleset.lock and entry[E_ROW] >= ruleset.lock.after then entry[E_LOCKED], entry[E_ROW] = now + ruleset.lock.length, 0 end
+end
+
+-- Notes a right code: it ends the streaks of its own kind of device, and the row of all. The number is known from now on, and
+-- the device: one that comes new takes the place of the one that was approved longest ago when there are too many.
+function number.approved(self, trust, device)
+  local values, entry = self.values, self.entry
+  values[streak_place(trust, KNOWN, UNKNOWN)], entry[streak_place(trust, E_KNOWN, E_UNKNOWN)], entry[E_ROW] = 0, 0, 0
+  values[APPROVED] = now
+  if device == '' then return end
+  values[ANYWHERE], entry[E_DEVICE] = now, now
+  local at = string.find(self.devices, device, 1, true)
+  if at then self.devices = string.sub(self.devices, 1, at - 1) .. string.sub(self.devices, at + DEVICE) end
+  self.devices = device .. struct.pack('<I6', now) .. self.devices -- so the first is the last that was approved
+  self.devices = string.sub(self.devices, 1, DEVICE * ruleset.contexts)
+end
+
+local function is_needed(entry, wrong)
+  return entry[E_DEVICE] > 0 or entry[E_KNOWN] > 0 or entry[E_UNKNOWN] > 0 or entry[E_ROW] > 0 or entry[E_LOCKED] > now
+    or wrong ~= ''
+end
+
+-- Forgets the times of wrong codes, and those of messages, which all applications share. Returns of how many there were any.
+function number.forget_windows(self, shared)
+  local count = (self.wrong ~= '' and 1 or 0) + (shared and self.sends ~= '' and 1 or 0)
+  self.wrong, self.sends = '', shared and '' or self.sends
+  return count
+end
+
+-- Forgets the waits and the lock after wrong codes, and the wait after messages, which all applications share. Returns of how many
+-- there was any.
+function number.forget_waits(self, shared)
+  local values, entry = self.values, self.entry
+  local count = (entry[E_KNOWN] > 0 or entry[E_UNKNOWN] > 0 or entry[E_ROW] > 0 or entry[E_LOCKED] > now) and 1 or 0
+  for place = E_KNOWN, E_LOCKED do entry[place] = 0 end
+  if shared then
+    count = count + ((values[KNOWN] > 0 or values[UNKNOWN] > 0) and 1 or 0)
+    for place = KNOWN, UNKNOWN + 1 do values[place] = 0 end
+  end
+  return count
+end
+
+-- Returns for how many milliseconds a number's state counts.
+local function life(self)
+  local values, entry = self.values, self.entry
+  local longest = ruleset.ttls.number
+  if values[APPROVED] > 0 then longest = math.max(longest, values[APPROVED] + ruleset.known - now) end
+  if self.others ~= '' or is_needed(entry, self.wrong) then longest = math.max(longest, ruleset.lifetimes.guesses) end
+  return math.max(longest, entry[E_LOCKED] - now)
+end
+
+-- Writes the state, which is kept for at least so many milliseconds.
+function number.write(self, least)
+  local values, entry = self.values, self.entry
+  values[SENDS], values[DEVICES], values[RECENT] = #self.sends / TIME, #self.devices / DEVICE, #self.recent
+  local own = ''
+  if is_needed(entry, self.wrong) then
+    entry[E_TIMES] = #self.wrong / TIME
+    own = string.char(#self.application) .. self.application .. struct.pack(ENTRY, unpack(entry, 1, E_TIMES)) .. self.wrong
+  end
+  redis.call('SET', self.key, VERSION .. struct.pack(ROW, unpack(values, 1, RECENT)) .. self.sends .. self.devices
+    .. self.recent .. own .. self.others, 'PX', math.max(life(self), least or 0))
+end

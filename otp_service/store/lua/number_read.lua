@@ -1,0 +1,21 @@
+-- Tells what is kept of a number, for those who look. Changes nothing.
+--
+-- KEYS[1] the number
+-- ARGV[1] and following: applications
+-- Returns: {now, its last verifications as text, times of its last messages in milliseconds, newest first, and of the wrong codes for
+-- it in each application}
+-- include clock fence streaks limits number
+
+local function times(text)
+  local found = {}
+  for place = 1, #text, 6 do found[#found + 1] = struct.unpack('<I6', text, place) end
+  return found
+end
+
+local row = redis.call('GET', KEYS[1])
+local state = number.read(KEYS[1], row, '')
+local answer = { now, state.recent, times(state.sends) }
+for _, application in ipairs({ unpack(ARGV, 1) }) do
+  answer[#answer + 1] = times(number.read(KEYS[1], row, application).wrong)
+end
+return answer
