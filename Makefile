@@ -1,6 +1,6 @@
 # Needs Python 3.11 or later with venv, and make; the rest is set up in .venv. `make lock` alone needs uv too.
 PYTHON ?= python3
-WORKERS ?= 2
+WORKERS ?= 3
 LOAD_SECONDS ?= 300
 LOAD_USERS ?= 100
 LOAD_SEED ?= 1
@@ -20,7 +20,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # it: one of the processes would have to compile the tests again, and each that is started what the wheel needs.
 ON_WHEEL := PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE= OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: help setup run test check lint bench bench-delivery bench-import bench-pair load observe-check storm storm-ledger storm-restores rotate rolling overload soak abuse mutants fuzz phones lock docs sbom clean compose-secrets
+.PHONY: help setup run test check lint types contracts bench bench-delivery bench-import bench-pair load observe-check storm storm-ledger storm-restores rotate rolling overload soak abuse mutants fuzz phones lock docs sbom clean compose-secrets
 
 help:  ## Tell what the targets do.
 	@sed -n 's/^\([a-z][a-z-]*\):.*  ## /\1\t/p' Makefile | expand --tabs=18
@@ -40,7 +40,12 @@ check: lint  ## Linters, types, import contracts, rules of the house.
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync types contracts
+
+types:
 	$(BIN)/mypy
+
+contracts:
 	$(BIN)/lint-imports
 
 bench: setup  ## Rates, CPU, Redis commands and growth, as ratios to floors of the same run: docs/performance/report.md. Needs wrk, 25 minutes.
