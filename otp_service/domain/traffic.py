@@ -198,8 +198,15 @@ class UsualTraffic:
 
     def daily_approvals(self) -> float:
         """Return how many newcomers usually approve in a day, over the week."""
+        return self._daily(sum(self.approved))
+
+    def daily_unapproved(self) -> float:
+        """Return how many newcomers usually do not approve in a day, over the week."""
+        return self._daily(sum(self.started) - sum(self.approved))
+
+    def _daily(self, count: float) -> float:
         weight = sum(self._weight(place) for place in range(HOURS))
-        return _DAY * sum(self.approved) / weight if weight else 0.0
+        return _DAY * count / weight if weight else 0.0
 
     def share(self, hour: int, base: UsualShare | None = None) -> UsualShare:
         """Return the usual share at an hour (since the epoch); a carrier range has its country's as the ``base``."""
@@ -384,6 +391,27 @@ class Whose(StrEnum):
     KNOWN = "known numbers"
 
 
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """Unapproved messages of newcomers that passed, of about a day: faded to a third after one."""
+
+    minute: int = 0
+    unapproved: float = 0.0
+    money: float = 0.0
+    """What they cost, in millionths."""
+
+    def at(self, minute: int) -> "Passed":
+        """Return it as it is in a minute; a clock set back fades nothing."""
+        kept = math.exp(-max(0, minute - self.minute) / (_DAY * 60))
+        return Passed(max(minute, self.minute), self.unapproved * kept, self.money * kept)
+
+    def add(self, slot: Slot) -> "Passed":
+        """Return it with what a slot brought."""
+        now, unapproved = self.at(slot.minute), max(0, slot.messages - slot.approvals)
+        cost = slot.money * unapproved / slot.messages if slot.messages else 0.0
+        return Passed(now.minute, now.unapproved + unapproved, now.money + cost)
+
+
 @dataclass(slots=True)
 class PlaceTraffic:
     """Newcomers and known numbers of an application in a country or in a carrier range."""
@@ -405,6 +433,8 @@ class PlaceTraffic:
     """Messages of newcomers while an alarm stands, and in the next the approvals of them, and those that are usual."""
     passed_approved: float = 0.0
     passed_usual: float = 0.0
+    passed: Passed = Passed()
+    """To be shown beside `UsualTraffic.daily_unapproved`, whether an alarm stands or not."""
 
     def advance(self, minute: int, base: UsualShare | None = None, *, judged: bool = True) -> list[tuple[Told, Whose]]:
         """Judge what is ripe when a minute begins; return what is to be told, and of whom.
@@ -427,6 +457,7 @@ class PlaceTraffic:
 
     def _judge(self, slot: Slot, base: UsualShare | None, *, judged: bool) -> Told | None:
         usual, told = self.usual.share(slot.minute // 60, base), None
+        self.passed = self.passed.add(slot)
         if judged or self.newcomers.alarm:
             told = self.newcomers.judge(slot, usual)
         alarmed = self.newcomers.alarm is not None or not judged
@@ -712,7 +743,7 @@ _OUTCOMES_ROW: Final = struct.Struct("<IHII" + "HHHf" * _KEPT)
 _RUN_ROW: Final = struct.Struct("<fIIIff")
 _DAILY_ROW: Final = struct.Struct("<IIIffBfffIfff")
 _ALARM_ROW: Final = struct.Struct("<IIIIfffffff")
-_PLACE_ROW: Final = struct.Struct("<BBffIfff")
+_PLACE_ROW: Final = struct.Struct("<BBffIfffIff")
 _MOST_IN_A_MINUTE: Final = 65_535
 _Number = int | float
 
@@ -790,14 +821,18 @@ def _unpack_alarm(reader: _Reader) -> Alarm:
 
 
 def pack_place(place: PlaceTraffic) -> bytes:
-    """Return a place in one row: 789 bytes, and 170 for each kind of outcomes that came, 36 more under an alarm."""
+    """Return a place in one row of 735 bytes, and 170 for each kind of outcomes that came.
+
+    Under an alarm each has 44 more; a whole country has 49 for its days.
+    """
     kinds = (place.newcomers, place.checked, place.known)
     there = sum(1 << bit for bit, one in enumerate(kinds) if one != Outcomes(one.newest))
     alarmed = sum(8 << bit for bit, one in enumerate(kinds) if one.alarm)
     known = (place.known_started, place.known_approved, place.known_hour)
     passed = (place.passed_started, place.passed_approved, place.passed_usual)
+    shown = (place.passed.minute, place.passed.unapproved, place.passed.money)
     daily = _pack_daily(place.daily) if place.daily.day else b""
-    head = _PLACE_ROW.pack(VERSION, there | alarmed | (64 if daily else 0), *known, *passed)
+    head = _PLACE_ROW.pack(VERSION, there | alarmed | (64 if daily else 0), *known, *passed, *shown)
     return b"".join(
         (head, _pack_usual(place.usual), daily, *(_pack_outcomes(one) for one in kinds if one != Outcomes(one.newest)))
     )
@@ -806,7 +841,7 @@ def pack_place(place: PlaceTraffic) -> bytes:
 def unpack_place(packed: bytes) -> PlaceTraffic:
     """Return what `pack_place` made; raise `ValueError` for a row of another version."""
     reader = _Reader(packed)
-    version, flags, started, approved, hour, *passed = reader.take(_PLACE_ROW)
+    version, flags, started, approved, hour, *passed, minute, unapproved, money = reader.take(_PLACE_ROW)
     if version != VERSION:
         raise ValueError(f"A row of traffic has version {version}, not {VERSION}.")
     usual = _unpack_usual(reader)
@@ -815,4 +850,8 @@ def unpack_place(packed: bytes) -> PlaceTraffic:
         _unpack_outcomes(reader, alarmed=bool(int(flags) & 8 << bit)) if int(flags) & 1 << bit else Outcomes()
         for bit in range(3)
     ]
-    return PlaceTraffic(usual, kinds[0], kinds[1], kinds[2], daily, started, approved, int(hour), *passed)
+    newcomers, checked, known_numbers = kinds
+    place = PlaceTraffic(usual, newcomers, checked, known_numbers, daily, started, approved, int(hour))
+    place.passed_started, place.passed_approved, place.passed_usual = passed
+    place.passed = Passed(int(minute), unapproved, money)
+    return place
