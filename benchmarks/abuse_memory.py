@@ -474,12 +474,14 @@ def foreign_numbers() -> list[str]:
         for known, rate in ((False, FOREIGN_NEWCOMERS), (True, FOREIGN_NEWCOMERS * KNOWN)):
             for _ in range(poisson(chance, rate / DAY)):
                 _foreign_honest(country, minute, chance, known=known)
-        if minute < first or minute % (DAY // ASKED_A_DAY):
+        if minute < first:
             continue
         usual = country.whole.usual.daily_approvals()
         capacity = bounded_capacity(FOREIGN_BUCKET, 2.0, usual, usual)
-        level = max(0.0, level - capacity / ASKED_A_DAY)
+        level = max(0.0, level - capacity / DAY)
         for place in range(FOREIGN):
+            if (minute - 3 * place) % (DAY // ASKED_A_DAY):
+                continue  # each at its own time
             known = is_still_known(unapproved[place], Place.ABROAD)
             own = FOREIGN_RANGES[place % 4]  # a few ranges, in which honest people are too
             if passes := _foreign_attempt(country, minute, own, known=known, fits=level + 1 <= capacity):

@@ -413,6 +413,12 @@ def test_an_attack_in_one_range_is_told_of_that_range_alone(learnt):
     assert site.country.suspicion("92302").level == 0
 
 
+def test_what_is_not_ripe_of_a_range_that_is_told_does_not_tell_of_the_country_too(learnt):
+    site = site_of(learnt, rate=0.3)
+
+    assert site.play(60, 10.0, within=("92301",)) == [(Told.ALARM, "92301")]
+
+
 def test_a_gateway_that_delivers_badly_is_told_as_such_and_nobody_is_asked(learnt):
     site = site_of(learnt)
     site.play(300, known=4.0, delivered=0.5)
