@@ -536,6 +536,16 @@ def test_a_place_is_the_same_after_it_was_packed(learnt, seed, attack, asks):
         assert again.usual.share(5).share == pytest.approx(place.usual.share(5).share, abs=1e-3)
 
 
+def test_each_number_of_an_alarm_a_run_and_a_day_comes_back():
+    place, numbers = PlaceTraffic(), (2, 3, 4.5, 6, 7.5, 8.5, 9.5, 10.5, 11.5)
+    place.known = Outcomes(MIDNIGHT + 9, surplus=3, told=MIDNIGHT + 2, ended=MIDNIGHT + 3)
+    place.known.alarm = Alarm(MIDNIGHT, MIDNIGHT + 1, *numbers)
+    place.known.test.runs[2] = Run(1.5, MIDNIGHT, 2, 3, 4.5, 6)
+    place.daily = DailyTest(20_000, 1, 2, 3.5, 4.5, True, 5.5, 6.5, 7.5, 20_001, 8.5, 9.5, 10.5)
+
+    assert unpack_place(pack_place(place)) == place
+
+
 def test_a_place_goes_on_where_it_was_packed(learnt):
     one, other = site_of(learnt), site_of(learnt)
     one.play(8, 8.0)
