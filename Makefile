@@ -20,7 +20,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # it: one of the processes would have to compile the tests again, and each that is started what the wheel needs.
 ON_WHEEL := PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE= OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: help setup run test check lint types contracts bench bench-delivery bench-import bench-pair load observe-check storm storm-ledger storm-restores rotate rolling overload soak abuse mutants fuzz phones lock docs sbom clean compose-secrets
+.PHONY: help setup run test check lint types contracts bench bench-delivery bench-import bench-pair load observe-check storm storm-ledger storm-restores rotate rolling overload soak abuse abuse-memory mutants fuzz phones lock docs sbom clean compose-secrets
 
 help:  ## Tell what the targets do.
 	@sed -n 's/^\([a-z][a-z-]*\):.*  ## /\1\t/p' Makefile | expand --tabs=18
@@ -91,6 +91,9 @@ soak: setup  ## Half load for SOAK_SECONDS (twenty minutes): memory, keys and fi
 
 abuse: setup  ## Attacks beside a simulated day of honest traffic: what passes, costs, is refused. Needs libfaketime. An hour.
 	$(BIN)/python benchmarks/abuse.py
+
+abuse-memory: setup  ## How early patient attacks beside honest traffic are told, simulated in memory. Ten minutes.
+	PYTHONPATH=. $(BIN)/python benchmarks/abuse_memory.py
 
 mutants: setup  ## Put defects into the scripts, one at a time; the tests must notice each. About ten minutes.
 	$(BIN)/python benchmarks/mutants/run.py
