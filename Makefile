@@ -95,13 +95,13 @@ abuse: setup  ## Attacks beside a simulated day of honest traffic: what passes, 
 abuse-memory: setup  ## How early patient attacks beside honest traffic are told, simulated in memory. Ten minutes.
 	PYTHONPATH=. $(BIN)/python benchmarks/abuse_memory.py
 
-mutants: setup  ## Put defects into the scripts, one at a time; the tests must notice each. About ten minutes.
+mutants: setup  ## Put defects into the scripts, one at a time; the tests must notice each. Takes hours.
 	$(BIN)/python benchmarks/mutants/run.py
 
 phones: setup  ## Compare three million phone numbers, short way and libphonenumber. Five minutes.
 	PYTHONPATH=tests $(BIN)/python benchmarks/phones.py
 
-fuzz: setup  ## Send many made-up requests for each operation of the specification, not the few of make test. Half an hour.
+fuzz: setup  ## Send many made-up requests for each operation of the specification, not the few of make test.
 	$(ON_WHEEL) OTP_SERVICE_TEST_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest tests/api/test_openapi.py
 
 compose-secrets:  ## Make the keys that docker-compose.yml mounts; needs nothing but Python.
