@@ -5,7 +5,7 @@ from mutant import Mutant, one
 _FRAUD: dict[str, Mutant] = {
     "a-bucket-that-does-not-leak": one(
         "include_buckets",
-        "math.min(level, most) - most / rule.window * math.max(0, now - values[TIME])",
+        "math.min(level, most) - most / rule.window * math.max(0, now - values[rows.TIME])",
         "math.min(level, most)",
     ),
     "a-bucket-that-stays-as-full-as-it-was": one("include_buckets", "math.min(level, most)", "level"),

@@ -36,9 +36,9 @@ DEFECTS: dict[str, Mutant] = {
     "health-marks-no-probe": one("include_health", "  if one['until'] then redis.call", "  if false then redis.call"),
     "health-through-a-rest": one("include_health", "if one.paused and now < one.paused then", "if false then"),
     "health-at-any-rate": one(
-        "include_health", "if one.per_second > 0 and one.turn and exact() < one.turn then", "if false then"
+        "include_health", "if one.per_second > 0 and one.turn and exact < one.turn then", "if false then"
     ),
-    "health-gives-credit": one("include_health", "math.max(one.turn or 0, exact())", "(one.turn or exact())"),
+    "health-gives-credit": one("include_health", "math.max(one.turn or 0, exact)", "(one.turn or exact())"),
     "health-any-number-in-flight": one(
         "include_health", "if redis.call('ZCARD', one.in_flight) >= one.most then", "if false then"
     ),

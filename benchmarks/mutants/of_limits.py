@@ -35,11 +35,9 @@ DEFECTS: dict[str, Mutant] = {
         "include_limits", "faded_ttl - (most - count) * interval / faded", "faded_ttl - most * interval / faded"
     ),
     "rows-that-live-for-ever": one("include_rows", ", 'PX', life)", ")"),
-    "rows-of-other-settings-are-dropped": one(
-        "include_rows", "for i = 0, #string.gsub(FORMATS", "for i = 1, 0 * #string.gsub(FORMATS"
-    ),
+    "rows-of-other-settings-are-dropped": one("include_rows", "for i = 0, from.sizes[name] - 1 do", "for i = 1, 0 do"),
     "what-settings-no-longer-name-is-dropped": one("include_rows", "if not wanted.at[name] then", "if false then"),
-    "what-fades-does-not-end": one("include_rows", "if now < values[1] then", "if true then"),
+    "what-fades-does-not-end": one("include_rows", "if now < values[rows.ENDS] then", "if true then"),
     "money-ends-with-what-fades": one("include_rows", "if not STAYS[kind] then", "if true then"),
     "a-number-that-lives-for-ever": one("include_number", ", 'PX', math.max(life(self), least or 0))", ")"),
     "an-approval-forgotten-after-a-week": one(

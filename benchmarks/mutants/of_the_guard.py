@@ -38,7 +38,7 @@ _TRUST: dict[str, Mutant] = {
         "include_guard", "some = reputation.here end", "some = reputation.some end"
     ),
     "unblock-forgets-approvals": one(
-        "guard_forget", "kind == 'l' and 1 or 0", "kind == 'l' and 1 or kind == 'a' and 3 or 0"
+        "guard_forget", "if kind == 'b' or kind == 'l' then", "if kind ~= 'w' and kind ~= 's' then"
     ),
     "one-wait-for-known-and-unknown": one(
         "include_number", "return trust == 'known' and known or unknown", "return known"

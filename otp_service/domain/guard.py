@@ -335,7 +335,6 @@ class Ceiling:
     """At most this much money in a calendar interval (UTC)."""
 
     rule: str
-    part: str
     name: str
     interval: int
     amount: int

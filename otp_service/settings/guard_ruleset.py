@@ -49,7 +49,7 @@ def build_ruleset(guard: GuardSettings, limits: Limits, spend: SpendSettings) ->
         breakers=tuple(
             replace(one, record_only=_records(guard, one.rule)) for one in _breakers(guard) if _is_on(guard, one.rule)
         ),
-        ceilings=spend.ceilings("spend.application", "spend", guard.mode("spend.application")),
+        ceilings=spend.ceilings("spend.application", guard.mode("spend.application")),
         ceilings_of_countries=_ceilings_of_countries(guard, spend),
         failures=_failures(guard),
         known=guard.number.known_days * DAY,
@@ -169,9 +169,7 @@ def _breakers(guard: GuardSettings) -> Iterator[ConversionBreaker]:
 def _ceilings_of_countries(guard: GuardSettings, spend: SpendSettings) -> Mapping[str, tuple[Ceiling, ...]]:
     """Return the ceilings by country. One that is named with none has none: those of all others are not its own."""
     mode = guard.mode("spend.country")
-    ceilings = {
-        country: own.ceilings("spend.country", "spendcountry", mode) for country, own in spend.countries.items()
-    }
+    ceilings = {country: own.ceilings("spend.country", mode) for country, own in spend.countries.items()}
     return ceilings if any(ceilings.values()) else {}
 
 

@@ -286,12 +286,12 @@ class CeilingSettings(Section):
         """Whether a ceiling is deliberately absent."""
         return NO_CEILING in {self.hour, self.day}
 
-    def ceilings(self, rule: str, part: str, mode: Mode) -> tuple[Ceiling, ...]:
-        """Return the ceilings of a ``rule`` for one of its counters (``part``); none when the rule is off."""
+    def ceilings(self, rule: str, mode: Mode) -> tuple[Ceiling, ...]:
+        """Return the ceilings of a ``rule``; none when it is off."""
         if mode is Mode.OFF:
             return ()
         return tuple(
-            Ceiling(rule, part, name, length, to_micros(amount), record_only=mode is Mode.RECORD_ONLY)
+            Ceiling(rule, name, length, to_micros(amount), record_only=mode is Mode.RECORD_ONLY)
             for name, length in _INTERVALS.items()
             if (amount := getattr(self, name)) not in {None, NO_CEILING}
         )

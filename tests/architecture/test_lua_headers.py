@@ -7,7 +7,7 @@ from support_sources import LUA, answers
 
 SCRIPTS = sorted(path.stem for path in LUA.glob("*.lua") if not path.stem.startswith("include_"))
 PARTS = sorted(path.stem.removeprefix("include_") for path in LUA.glob("include_*.lua"))
-PROVIDED = {"clock": r"\b(?:now|stamp)\b"}
+PROVIDED = {"clock": r"\b(?:now|exact)\b"}
 """What a part provides, where that is not a table of its own name."""
 
 

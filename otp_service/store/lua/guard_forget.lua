@@ -12,10 +12,11 @@ local values, _, tail = rows.unpack(text, layout)
 local anything = tail ~= ''
 for name, place in pairs(layout.at) do
   local kind = string.sub(name, 1, 1)
-  local size = kind == 'b' and 10 or kind == 'l' and 1 or 0
-  for i = place, place + size - 1 do
-    anything = anything or values[i] ~= 0
-    values[i] = 0
+  for i = place, place + layout.sizes[name] - 1 do
+    if kind == 'b' or kind == 'l' then
+      anything = anything or values[i] ~= 0
+      values[i] = 0
+    end
   end
 end
 rows.write({ key = KEYS[1], values = values, layout = layout, tail = '' }, redis.call('PTTL', KEYS[1]))

@@ -5,7 +5,6 @@
 -- at home, s safe, a from an approved number, f from a known device, n and c number and country that were new to its
 -- address. What its messages were counted in, of its block and its country, is in `in_block` and `in_country`.
 local approvals = {}
-local ENDS, TIME = 1, 2 -- of a row
 
 -- Returns the flags of a start.
 function approvals.flags(sending)
@@ -36,8 +35,8 @@ local function give_back(part, values, created, messages, counts)
     conversions.advance(values, part.breaker)
     conversions.approve(values, part.breaker, created)
   end
-  if values[TIME] == 0 then values[TIME] = now end
-  values[ENDS] = now + ruleset.lifetimes[part.name]
+  if values[rows.TIME] == 0 then values[rows.TIME] = now end
+  values[rows.ENDS] = now + ruleset.lifetimes[part.name]
 end
 
 -- Gives back what a verification was counted for, and counts its approval: of one number once, while it is known, however

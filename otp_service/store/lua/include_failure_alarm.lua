@@ -17,7 +17,7 @@ function failure_alarm.count(values, right)
   counters.add(values, right and rule.right_at or rule.wrong_at, rule.window)
   local tell = failure_alarm.wait(values) > 0 and values[rule.told_at] ~= interval
   if tell then values[rule.told_at] = interval end
-  values[1] = now + ruleset.lifetimes.failures -- the row's end
+  values[rows.ENDS] = now + ruleset.lifetimes.failures
   return tell
 end
 

@@ -5,7 +5,6 @@
 --
 -- What is found is noted in the ruleset, and belongs to the call at hand: `change` of a part, `held` and `counts` of a bucket.
 local fraud = {}
-local ENDS, TIME = 1, 2 -- of a row: when it is forgotten, and when its levels were so
 
 local function exempt(sending, part)
   return sending.safe or (part.starts and sending.kind ~= 'start')
@@ -63,7 +62,7 @@ local function settle(sending, part, more)
   for _, rule in ipairs(part.buckets) do
     if rule.held then values[rule.level] = rule.held + (rule.counts and more or 0) end
   end
-  values[ENDS], values[TIME] = now + ruleset.lifetimes[part.name], now
+  values[rows.ENDS], values[rows.TIME] = now + ruleset.lifetimes[part.name], now
   if sending.stands[part.name] and sending.kind == 'start' then
     values[part.breaker + 1] = values[part.breaker + 1] + more
   end

@@ -9,9 +9,6 @@ local health = {}
 
 local DAY, PATIENCE, IN_FLIGHT_AGAIN, LAST_RESORT = 86400000, 1000, 50, 10000
 
--- Returns now with its microseconds, in milliseconds.
-local function exact() return tonumber(stamp) * 1000 end
-
 -- Reads how a gateway is: its hash, its calls in flight, and what it is allowed (0: any).
 function health.read(hash, in_flight, per_second, most)
   local names = { 'until', 'probing', 'probed', 'opened_by', 'paused', 'turn' }
@@ -27,7 +24,7 @@ function health.wait(one)
   if one['until'] and now < one['until'] then return one['until'] - now, 'breaker' end
   if one.probing and now < one.probing then return math.min(one.probing - now, PATIENCE), 'breaker' end
   if one.paused and now < one.paused then return one.paused - now, 'limit' end
-  if one.per_second > 0 and one.turn and exact() < one.turn then return math.ceil(one.turn - exact()), 'limit' end
+  if one.per_second > 0 and one.turn and exact < one.turn then return math.ceil(one.turn - exact), 'limit' end
   if one.most > 0 then
     redis.call('ZREMRANGEBYSCORE', one.in_flight, '-inf', now) -- what dead workers left
     if redis.call('ZCARD', one.in_flight) >= one.most then return IN_FLIGHT_AGAIN, 'limit' end
@@ -46,7 +43,7 @@ end
 function health.enter(one, dispatch, lease)
   if one['until'] then redis.call('HSET', one.hash, 'probe', dispatch, 'probing', now + lease, 'probed', now) end
   if one.per_second > 0 then
-    local turn = math.max(one.turn or 0, exact()) + 1000 / one.per_second
+    local turn = math.max(one.turn or 0, exact) + 1000 / one.per_second
     redis.call('HSET', one.hash, 'turn', string.format('%.3f', turn))
     redis.call('PEXPIRE', one.hash, math.max(DAY, redis.call('PTTL', one.hash)))
   end

@@ -3,7 +3,7 @@
 --
 -- The letter that a name begins with tells how its values are packed. A row with other names was written by another release,
 -- or under other settings: it is read by its names, and what this ruleset has no name for is kept.
-local rows = {}
+local rows = { ENDS = 1, TIME = 2 } -- places of two values: when what fades ends, and when the levels were so
 
 local FORMATS = {
   e = 'I6', -- end: when what fades is forgotten
@@ -18,11 +18,12 @@ local FORMATS = {
 local STAYS = { w = true, s = true } -- they tell themselves when they are over
 local layouts, count = {}, 0
 
--- Returns how a row with these names, blanks between, is packed: `at` has the place of each name's first value.
+-- Returns how a row with these names, blanks between, is packed: `at` has the place of each name's first value, `sizes` how many
+-- values it has.
 function rows.layout(names)
   local layout = layouts[names]
   if layout then return layout end
-  local formats, at, zeros, fading = { '<' }, {}, {}, {}
+  local formats, at, sizes, zeros, fading = { '<' }, {}, {}, {}, {}
   for name in string.gmatch(names, '%S+') do
     local kind = string.sub(name, 1, 1)
     at[name] = #zeros + 1
@@ -30,9 +31,11 @@ function rows.layout(names)
       zeros[#zeros + 1] = 0
       if not STAYS[kind] then fading[#fading + 1] = #zeros end
     end
+    sizes[name] = #zeros - at[name] + 1
     formats[#formats + 1] = FORMATS[kind]
   end
-  layout = { names = names, format = table.concat(formats), at = at, zeros = zeros, size = #zeros, fading = fading }
+  layout = { names = names, format = table.concat(formats), at = at, sizes = sizes, zeros = zeros, size = #zeros,
+    fading = fading }
   if count == 500 then layouts, count = {}, 0 end -- of settings that were: it does not grow for ever
   layouts[names], count = layout, count + 1
   return layout
@@ -48,7 +51,7 @@ local function converted(values, from, wanted)
   local moved = { unpack(to.zeros) }
   for name in string.gmatch(from.names, '%S+') do
     local place, source = to.at[name], from.at[name]
-    for i = 0, #string.gsub(FORMATS[string.sub(name, 1, 1)], '%d', '') - 1 do moved[place + i] = values[source + i] end
+    for i = 0, from.sizes[name] - 1 do moved[place + i] = values[source + i] end
   end
   return moved, to
 end
@@ -62,7 +65,7 @@ function rows.unpack(text, wanted)
   local tail = string.sub(text, values[layout.size + 1])
   values[layout.size + 1] = nil
   if layout.names ~= wanted.names then values, layout = converted(values, layout, wanted) end
-  if now < values[1] then return values, layout, tail, true end
+  if now < values[rows.ENDS] then return values, layout, tail, true end
   for _, place in ipairs(layout.fading) do values[place] = 0 end
   return values, layout, tail, false
 end
@@ -79,7 +82,7 @@ function rows.by_name(text)
   local layout, found = rows.layout(string.match(text, '^[^\n]*')), {}
   local values = rows.unpack(text, layout)
   for name, place in pairs(layout.at) do
-    local size = #string.gsub(FORMATS[string.sub(name, 1, 1)], '%d', '')
+    local size = layout.sizes[name]
     found[name] = size == 1 and values[place] or { unpack(values, place, place + size - 1) }
   end
   return found
