@@ -14,29 +14,36 @@ from otp_service.domain.guard import Limit, LimitScope, Strategy
 from otp_service.store import keys
 from otp_service.store.scripts import part_texts
 
-_PARTS = ("clock", "fence", "rows", "counters", "limits")
+_PARTS = ("clock", "fence", "rows", "counters", "limits", "rule_hits", "guard")
 _BODY = f"""
 clock.read() fence.read('{keys.FENCE}')
-local place, longest, sliding = 0, 0, {{}}
-for i, limit in ipairs(ruleset.windows) do
-  local text = redis.call('GET', KEYS[i])
+local place, longest = 0, 0
+for i, limit in ipairs(windows) do
+  local text, hits = redis.call('GET', KEYS[i]), {{}}
+  limit.milliseconds = 1000 * limit.seconds
+  ruleset.windows = {{ [limit.scope] = {{ limit }} }}
   if limit.strategy == 'moving-window' then
     limit.times = text or ''
+    guard.test_moving(hits, limit.scope, limit.times, false)
   else
-    limit.place, sliding[limit.scope] = 2, true
-    limit.values, limit.layout, limit.tail = rows.unpack(text, rows.layout('ends w' .. limit.seconds))
+    limit.row, limit.place = rows.unpack(KEYS[i], text, rows.layout('ends w' .. limit.seconds)), 2
+    guard.test_sliding(hits, limit.scope, limit.row)
   end
-  local wait = limits.test(limit, false)
-  if wait > longest then place, longest = i, wait end
+  if hits[1] and hits[1].wait > longest then place, longest = i, hits[1].wait end
 end
 if place > 0 then return {{ place, longest }} end
-for scope in pairs(sliding) do limits.spend(scope) end
-for i, limit in ipairs(ruleset.windows) do
-  limit.key = KEYS[i]
+for i, limit in ipairs(windows) do
   if limit.times then
-    redis.call('SET', KEYS[i], limits.with_now(limit.scope, limit.times), 'PX', 1000 * limit.seconds)
+    local kept = {{ most = 0, longest = 0 }}
+    for _, one in ipairs(windows) do
+      if one.scope == limit.scope then
+        kept = {{ most = math.max(kept.most, one.amount), longest = math.max(kept.longest, one.milliseconds) }}
+      end
+    end
+    ruleset.windows = {{ [limit.scope] = kept }}
+    redis.call('SET', KEYS[i], limits.with_now(limit.scope, limit.times), 'PX', limit.milliseconds)
   else
-    rows.write(limit, 2000 * limit.seconds)
+    rows.write(limit.row, 2 * limit.milliseconds)
   end
 end
 return {{ 0, 0 }}
@@ -82,7 +89,7 @@ def _script(limits: tuple[Limit, ...]) -> str:
     rules = [{**asdict(one), "strategy": one.strategy} for one in limits]
     return "\n".join(
         [
-            f"local ruleset = cjson.decode('{json.dumps({'windows': rules})}')",
+            f"local windows, ruleset = cjson.decode('{json.dumps(rules)}'), {{ windows = {{}} }}",
             *part_texts(_PARTS),
             _BODY,
         ]

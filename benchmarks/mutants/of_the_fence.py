@@ -38,17 +38,20 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "cautious-rounds-up": one("include_fence", "math.floor(amount / 2)", "math.ceil(amount / 2)"),
     "cautious-with-guesses-too": one(
-        "include_limits", "limit.scope == 'failed_checks' and whole or fence.limit(whole)", "fence.limit(whole)"
+        "include_guard", "scope == 'failed_checks' and whole or fence.limit(whole)", "fence.limit(whole)"
     ),
     "cautious-with-all-but-strangers": one(
-        "include_limits", "or fence.limit(whole)", "or unknown_device and whole or fence.limit(whole)"
+        "include_guard", "or fence.limit(whole)", "or (unknown_device and whole or fence.limit(whole))"
     ),
-    "cautious-waits-for-the-half": one("include_limits", "wait > 0 and limit.most < whole", "false"),
+    "cautious-waits-for-the-half": one(
+        "include_guard",
+        "      if most < whole then wait = fence.wait(wait, limits.moving_wait(window, times, whole)) end\n",
+    ),
     "cautious-waits-for-the-hour-only": one(
-        "include_limits", "math.max(fence.cautious, wait_for(limit, whole))", "fence.cautious"
+        "include_fence", "math.max(fence.cautious, wait_for_whole)", "fence.cautious"
     ),
     "cautious-waits-for-the-whole-only": one(
-        "include_limits", "math.max(fence.cautious, wait_for(limit, whole))", "wait_for(limit, whole)"
+        "include_fence", "math.max(fence.cautious, wait_for_whole)", "wait_for_whole"
     ),
     "cautious-promises-the-whole-quota": one(
         "start", "{ 'started', now, quota.most,", "{ 'started', now, quota.amount or 0,"

@@ -6,15 +6,17 @@ _TRUST: dict[str, Mutant] = {
     "everybody-is-known": one("include_guard", "sending.reputation.known_device and 'known' or 'unknown'", "'known'"),
     "nobody-is-known": one("include_guard", "sending.reputation.known_device and 'known' or 'unknown'", "'unknown'"),
     "strangers-have-it-all": one(
-        "include_limits", "unknown_device and limit.for_unknown or limit.amount", "limit.amount"
+        "include_guard", "unknown_device and window.for_unknown or window.amount", "window.amount"
     ),
     "everybody-is-a-unknown_device": one(
-        "include_limits", "unknown_device and limit.for_unknown or limit.amount", "limit.for_unknown or limit.amount"
+        "include_guard", "unknown_device and window.for_unknown or window.amount", "window.for_unknown or window.amount"
     ),
-    "strangers-where-nobody-is-known": one("include_guard", "trust == 'unknown' and some)", "trust == 'unknown')"),
-    "guesses-of-strangers-have-it-all": one("include_guard", "some = reputation.here end", "some = false end"),
+    "strangers-where-nobody-is-known": one("include_guard", "unknown and reputation.some)", "unknown)"),
+    "guesses-of-strangers-have-it-all": one(
+        "include_guard", "found.number.wrong, unknown and reputation.here)", "found.number.wrong, false)"
+    ),
     "a-verification-loses-its-trust": one(
-        "check", "(approvals.read_flags(found.guard).f or reputation.known_device)", "reputation.known_device"
+        "check", "(approvals.has(found, 'f') or reputation.known_device)", "reputation.known_device"
     ),
     "no-context-is-known": one(
         "include_number",
@@ -23,8 +25,8 @@ _TRUST: dict[str, Mutant] = {
     ),
     "known-for-ever": one("include_number", "return at > 0 and now - at < ruleset.known", "return at > 0"),
     "known-for-a-moment-longer": one("include_number", "now - at < ruleset.known", "now - at <= ruleset.known"),
-    "a-number-that-stays-unknown": one("include_number", "  values[APPROVED] = now\n"),
-    "nobody-notes-that-somebody-is-known": one("include_number", "  values[ANYWHERE], entry[E_DEVICE] = now, now\n"),
+    "a-number-that-stays-unknown": one("include_number", "  self[APPROVED] = now\n"),
+    "nobody-notes-that-somebody-is-known": one("include_number", "  self[ANYWHERE], entry[E_DEVICE] = now, now\n"),
     "the-newest-context-is-forgotten": one(
         "include_number",
         "device .. struct.pack('<I6', now) .. self.devices",
@@ -35,7 +37,7 @@ _TRUST: dict[str, Mutant] = {
     ),
     "one-context-less": one("include_number", "DEVICE * ruleset.contexts", "DEVICE * (ruleset.contexts - 1)"),
     "starts-share-guesses-with-other-applications": one(
-        "include_guard", "some = reputation.here end", "some = reputation.some end"
+        "include_guard", "unknown and reputation.here)", "unknown and reputation.some)"
     ),
     "unblock-forgets-approvals": one(
         "guard_forget", "if kind == 'b' or kind == 'l' then", "if kind ~= 'w' and kind ~= 's' then"
@@ -52,10 +54,11 @@ _NUMBERS: dict[str, Mutant] = {
         "include_streaks", "length == 0 or now - last >= rule.reset_after", "length == 0"
     ),
     "a-run-that-does-not-grow": one("include_streaks", "(now - last >= rule.reset_after and 0 or length) + 1", "1"),
-    "no-cool-down": one("include_guard", "    rule_hits.add(list, ruleset.cooldown, wait, length, 0)\n"),
+    "no-cool-down": one(
+        "include_guard", "    if wait > 0 then rule_hits.add(list, ruleset.cooldown, wait, length, 0) end\n"
+    ),
     "a-cool-down-that-nobody-lengthens": one(
-        "include_number",
-        "    self.values[place] = streaks.longer(ruleset.cooldown, self.values[place], self.values[place + 1])\n",
+        "include_number", "    self[place] = streaks.longer(ruleset.cooldown, self[place], self[place + 1])\n"
     ),
     "a-fallback-lengthens-the-cool-down": one(
         "include_number", "if ruleset.cooldown and kind ~= 'fallback' then", "if ruleset.cooldown then"
@@ -64,7 +67,7 @@ _NUMBERS: dict[str, Mutant] = {
         "include_guard", "if ruleset.cooldown and sending.kind == 'start' then", "if ruleset.cooldown then"
     ),
     "no-wait-after-a-guess": one(
-        "include_guard", "  if ruleset.guess_wait then rule_hits.add(list, ruleset.guess_wait, wait, length, 0) end\n"
+        "include_guard", "  if wait > 0 then rule_hits.add(list, ruleset.guess_wait, wait, length, 0) end\n"
     ),
     "a-guess-that-lengthens-nothing": one(
         "include_number",
@@ -77,9 +80,7 @@ _NUMBERS: dict[str, Mutant] = {
     "a-lock-one-guess-later": one(
         "include_number", "entry[E_ROW] >= ruleset.lock.after", "entry[E_ROW] > ruleset.lock.after"
     ),
-    "a-lock-that-is-not-asked": one(
-        "include_guard", "if ruleset.lock then rule_hits.add", "if false then rule_hits.add"
-    ),
+    "a-lock-that-is-not-asked": one("include_guard", "if locked > 0 and ruleset.lock then", "if false then"),
     "a-row-that-goes-on-after-a-lock": one(
         "include_number",
         "entry[E_LOCKED], entry[E_ROW] = now + ruleset.lock.length, 0",
@@ -93,13 +94,11 @@ _NUMBERS: dict[str, Mutant] = {
     "an-approval-that-ends-no-row": one("include_number", "E_UNKNOWN)], entry[E_ROW] = 0, 0, 0", "E_UNKNOWN)] = 0, 0"),
     "an-approval-that-ends-the-runs-of-all": one(
         "include_number",
-        "  values[APPROVED] = now\n",
-        "  values[APPROVED], values[KNOWN], values[UNKNOWN], entry[E_KNOWN], entry[E_UNKNOWN] = now, 0, 0, 0, 0\n",
+        "  self[APPROVED] = now\n",
+        "  self[APPROVED], self[KNOWN], self[UNKNOWN], entry[E_KNOWN], entry[E_UNKNOWN] = now, 0, 0, 0, 0\n",
     ),
     "an-approval-that-ends-no-cool-down": one(
-        "include_number",
-        "  values[streak_place(trust, KNOWN, UNKNOWN)], entry[",
-        "  local _, _unused\n  _, entry[",
+        "include_number", "  self[streak_place(trust, KNOWN, UNKNOWN)], entry[", "  local _, _unused\n  _, entry["
     ),
     "guesses-are-counted-for-all-applications": one("check", "1, found.application)", "1, 'all')"),
     "a-message-is-counted-as-a-guess": one(
@@ -121,8 +120,8 @@ _MONEY: dict[str, Mutant] = {
     ),
     "the-hour-goes-on": one(
         "include_spending",
-        "if interval == present or interval == present + 1 then return interval, values[place + 1] end",
-        "if true then return present, values[place + 1] end",
+        "if interval == present or interval == present + 1 then return interval, row[ceiling.place + 1] end",
+        "if true then return present, row[ceiling.place + 1] end",
     ),
     "settled-in-the-next-hour": one(
         "include_spending", "if at == now or math.floor(at / one.interval) == interval then", "if true then"

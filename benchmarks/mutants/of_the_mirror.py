@@ -44,7 +44,7 @@ DEFECTS: dict[str, Mutant] = {
     "lift-ends-what-knows-of-it": one("include_mirror", ") > tonumber(about.lifted", ") >= tonumber(about.lifted"),
     "lift-ends-whatever-starts": one("start", "lifted = math.huge", "lifted = 0"),
     "start-forgets-the-lift": one("start", "if lifted > 0 then redis.call('HSET', KEYS[1], 'lifted', lifted) end\n"),
-    "check-forgets-the-lift": one("check", ", 'in_country', 'lifted')", ", 'in_country')"),
+    "check-forgets-the-lift": one("check", ",\n  'lifted')", ")"),
     "resend-forgets-the-lift": one("resend", ", 'ledger', 'lifted')", ", 'ledger')"),
     "dispatch-forgets-the-lift": one("dispatch", "'ledger',\n  'lifted')", "'ledger')"),
     "allowed-forgets-the-lift": one("mirror_allows", ", 'ledger', 'lifted')", ", 'ledger')"),

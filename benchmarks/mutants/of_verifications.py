@@ -40,7 +40,7 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "start-remembered-without-bound": one("include_number", "if count > MOST_RECENT then", "if false then"),
     "start-remembered-for-a-day": one(
-        "include_number", "local longest = ruleset.ttls.number", "local longest = 86400000"
+        "include_number", "own, life = self.entry, '', ruleset.ttls.number", "own, life = self.entry, '', 86400000"
     ),
     "start-shows-no-message": one("start", "deliveries.slot(1, 1), deliveries.new_slot(ARGV[13]), unpack", "unpack"),
     "check-of-a-final-one": one(
@@ -143,7 +143,7 @@ DEFECTS: dict[str, Mutant] = {
     "resend-queues-nothing": one("resend", "streams.queue_message(KEYS[2]", "local function never() end never(KEYS[2]"),
     "resend-reports-nothing": one("resend", "streams.report(KEYS[6]", "local function never() end never(KEYS[6]"),
     "resend-shows-no-message": one(
-        "resend", "ARGV[3],\n  deliveries.slot(sends, 1), deliveries.new_slot(ARGV[3]))", "ARGV[3])"
+        "resend", "sending.counted,\n  deliveries.slot(sends, 1), deliveries.new_slot(ARGV[3]))", "sending.counted)"
     ),
     "cancel-of-a-final-one": one(
         "cancel", "  if found.status ~= 'pending' then return { 'final', found.status } end\n"

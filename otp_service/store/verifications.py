@@ -32,7 +32,7 @@ from otp_service.store.scripts import CompiledRuleset, ScriptRunner, StreamLimit
 # What a record holds: what `record_fields` and `guard_fields` name, and what scripts add:
 #   created, expires, last_send   milliseconds
 #   start                         the start's idempotency key
-#   guard, in_block, in_country   how the start was counted (include_approvals.lua, include_bucket_counts.lua)
+#   guard                         how its messages were counted (include_approvals.lua)
 #   ledger, lifted                places in the ledger: the start's, and of the last freeze that was lifted before it
 #   fence                         the fence that stood at the start
 #   consented                     when the consent was given that came with the start

@@ -9,6 +9,8 @@ from support_caller import Caller
 from support_frozen import FrozenValkey
 from support_guard import approve, decisions, guarded, later, modes, number, passed, passes
 
+from otp_service.store import keys
+
 MINUTE, DAY = 60, 86_400
 _fresh = count(10_000)
 
@@ -102,6 +104,20 @@ def test_a_country_where_enough_people_type_their_codes_in_stays_open(
         later(frozen, MINUTE)
 
     assert passes(shop, british()) != closed
+
+
+def test_the_start_at_which_a_country_closes_is_counted_nowhere(frozen: FrozenValkey) -> None:
+    guard = {"conversion": {"sends": 5}, "country": {"unapproved": ["1000/30 days"]}}
+    countries = {"shop": {"countries": ["PK", "GB"]}}
+    shop = Caller(guarded(frozen, "country.conversion", "country.unapproved", guard=guard, applications=countries))
+    starts = 0
+    while passes(shop, british()):
+        starts += 1
+        later(frozen, 20)
+    _, kept = shop.context.store.guard._read(keys.country("shop", "GB"))
+
+    assert kept["lu2592000"] == pytest.approx(starts, abs=0.5)
+    assert kept["b"][1] == 0, "the breaker judges what is sent from now on"
 
 
 def test_a_trickle_that_is_approved_opens_the_country_again(frozen: FrozenValkey) -> None:

@@ -17,36 +17,36 @@ BUCKET = """
 local layout = rows.layout('ends time lu3600 a3600')
 local rule = { level = 3, approved = 4, amount = tonumber(ARGV[1]), window = tonumber(ARGV[2]),
   factor = tonumber(ARGV[3]) }
-local values = rows.unpack(redis.call('GET', KEYS[1]), layout)
-local level, most = buckets.leak(values, rule)
+local row = rows.unpack(KEYS[1], redis.call('GET', KEYS[1]), layout)
+local level, most = buckets.leak(row, rule)
 local wait = buckets.wait(level, most, rule)
 if ARGV[4] == 'approve' then
-  values[3] = math.max(0, values[3] - 1)
-  counters.add(values, rule.approved, rule.window)
-  if values[2] == 0 then values[2] = now end
+  row[3] = math.max(0, row[3] - 1)
+  counters.add(row, rule.approved, rule.window)
+  if row[2] == 0 then row[2] = now end
 else
-  values[3], values[2] = wait == 0 and level + 1 or level, now
+  row[3], row[2] = wait == 0 and level + 1 or level, now
 end
-values[1] = now + 864000000
-rows.write({ key = KEYS[1], values = values, layout = layout, tail = '' }, 864000000)
+row[1] = now + 864000000
+rows.write(row, 864000000)
 return { wait, string.format('%.9f', level), string.format('%.9f', most) }
 """
 BREAKER = """
 local rule = { sends = 20, probe = 10, rate = 0.15, closed_for = 900000, max_closed_for = 7200000,
   passes_while_open = ARGV[1] == 'passes_while_open' }
 local layout = rows.layout('ends b')
-local values = rows.unpack(redis.call('GET', KEYS[1]), layout)
+local row = rows.unpack(KEYS[1], redis.call('GET', KEYS[1]), layout)
 local stands
-conversions.advance(values, 2)
+conversions.advance(row, 2)
 if ARGV[2] == 'approve' then
-  conversions.approve(values, 2, tonumber(ARGV[3]))
+  conversions.approve(row, 2, tonumber(ARGV[3]))
 else
-  stands = conversions.judge(values, 2, rule)
-  if stands ~= 'open' or rule.passes_while_open then values[3] = values[3] + 1 end
+  stands = conversions.judge(row, 2, rule)
+  if stands ~= 'open' or rule.passes_while_open then row[3] = row[3] + 1 end
 end
-values[1] = now + 864000000
-rows.write({ key = KEYS[1], values = values, layout = layout, tail = '' }, 864000000)
-return { stands or '', values[9], values[10], string.format('%.6f', values[7]), string.format('%.6f', values[8]) }
+row[1] = now + 864000000
+rows.write(row, 864000000)
+return { stands or '', row[9], row[10], string.format('%.6f', row[7]), string.format('%.6f', row[8]) }
 """
 
 

@@ -15,11 +15,11 @@
 --                 {'transaction-unwanted'} {'checked', status, reason, checks left, whether the application's alarm
 --                 was raised}
 -- include clock fence rows counters streaks limits number subjects asked buckets conversions rule_hits spending failure_alarm
--- include bucket_counts approvals fraud guard streams idempotency record mirror
+-- include approvals fraud guard streams idempotency record mirror
 
 local found = record.read(KEYS[1], ARGV[1], 'tag', 'checks', 'max_checks', 'code_length', 'kind', 'transaction',
   'pseudonym', 'sends', 'created', 'guard', 'context', 'block', 'network', 'wide', 'provider',
-  'in_block', 'in_country', 'lifted')
+  'lifted')
 if not found then return { 'not-found' } end
 local remembered = idempotency.find(KEYS[3], ARGV[5])
 if remembered == 'mismatch' then return { 'mismatch' } end
@@ -56,12 +56,11 @@ if ARGV[4] ~= found.transaction then
 end
 
 local subjects_found = subjects.read({ ARGV[8] .. found.pseudonym, KEYS[5] }, 1, found.application)
-local state, application, device = subjects_found.number, subjects_found.application.values, found.context or ''
+local state, application, device = subjects_found.number, subjects_found.application, found.context or ''
 local reputation = number.reputation(state, device)
-local trust = (approvals.read_flags(found.guard).f or reputation.known_device) and 'known' or 'unknown'
-limits.bind('failed_checks', state.wrong)
+local trust = (approvals.has(found, 'f') or reputation.known_device) and 'known' or 'unknown'
 local hits = {}
-guard.test_windows(hits, { failed_checks = true }, trust, reputation)
+guard.test_moving(hits, 'failed_checks', state.wrong, trust == 'unknown' and reputation.here)
 guard.test_guesses(hits, state, trust)
 if #hits > 0 then rule_hits.report(KEYS[4], ARGV[7], ARGV[6], hits, found, 'check', trust) end
 local refusal = rule_hits.first(hits)
@@ -79,12 +78,14 @@ if ruleset.failures then
     alarm = 1
     failure_alarm.report(KEYS[4], ARGV[7], ARGV[6], application, found)
   end
-  subjects.write(subjects_found, 'application')
+  subjects.write(subjects_found)
 end
 if right then
   number.approved(state, trust, device)
   number.write(state)
-  approvals.give_back(found, reputation.approved)
+  local by_key = {}
+  if found.guard then approvals.give_back(found, reputation.approved, by_key) end
+  for _, row in pairs(by_key) do rows.write(row, row.life) end
   record.finish(KEYS[1], found.start, 'approved')
   return answer('approved', '', 'verification.approved')
 end

@@ -7,17 +7,17 @@
 
 local text = redis.call('GET', KEYS[1])
 if not text then return 0 end
-local layout = rows.layout(string.match(text, '^[^\n]*'))
-local values, _, tail = rows.unpack(text, layout)
-local anything = tail ~= ''
-for name, place in pairs(layout.at) do
+local row = rows.unpack(KEYS[1], text, rows.layout_of(text))
+local anything = row.tail ~= ''
+for name, place in pairs(row.layout.at) do
   local kind = string.sub(name, 1, 1)
-  for i = place, place + layout.sizes[name] - 1 do
+  for i = place, place + row.layout.sizes[name] - 1 do
     if kind == 'b' or kind == 'l' then
-      anything = anything or values[i] ~= 0
-      values[i] = 0
+      anything = anything or row[i] ~= 0
+      row[i] = 0
     end
   end
 end
-rows.write({ key = KEYS[1], values = values, layout = layout, tail = '' }, redis.call('PTTL', KEYS[1]))
+row.tail = ''
+rows.write(row, redis.call('PTTL', KEYS[1]))
 return anything and 1 or 0

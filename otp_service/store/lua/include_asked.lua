@@ -14,9 +14,8 @@ local function has(text, word) return string.find(text, word, 1, true) ~= nil en
 
 -- Returns whether number and country are new to an address.
 function asked.are_new(address, pseudonym, country)
-  if not address.exists then return { number = true, country = true } end -- what it was counted for is forgotten
   local ends, countries, numbers = parse(address.tail)
-  if now >= ends then return { number = true, country = true } end
+  if now >= ends or address[rows.ENDS] == 0 then return { number = true, country = true } end
   return { number = not has(numbers, string.sub(pseudonym, 1, LENGTH)), country = not has(countries, country .. ',') }
 end
 
@@ -24,12 +23,13 @@ end
 function asked.add(address, pseudonym, country)
   local ends, countries, numbers = parse(address.tail)
   local short = string.sub(pseudonym, 1, LENGTH)
-  if now >= ends or countries .. numbers == '' then
-    ends, countries, numbers = now + ruleset.lifetimes.asked, '', ''
+  if now >= ends or #countries + #numbers == 0 then
+    ends, countries, numbers = now + ruleset.lifetimes.asked, country .. ',', short
+  else
+    if not has(countries, country .. ',') then countries = countries .. country .. ',' end
+    if not has(numbers, short) then numbers = string.sub(short .. numbers, 1, LENGTH * MOST) end
   end
-  if not has(countries, country .. ',') then countries = countries .. country .. ',' end
-  if not has(numbers, short) then numbers = string.sub(short .. numbers, 1, LENGTH * MOST) end
-  address.tail = struct.pack('<I6', ends) .. countries .. '\n' .. numbers
+  address.tail, address.changed = struct.pack('<I6', ends) .. countries .. '\n' .. numbers, true
 end
 
 -- Forgets a number or a country, which may be nil.

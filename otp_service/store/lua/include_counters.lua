@@ -3,18 +3,20 @@
 local counters = {}
 
 -- Returns the count at this time.
-function counters.value(values, place, window)
-  local interval, count, before = values[place], values[place + 1], values[place + 2]
-  local passed = math.floor(now / window) - interval
+function counters.value(row, place, window)
+  local count, before = row[place + 1], row[place + 2]
+  if count + before == 0 then return 0 end
+  local passed = math.floor(now / window) - row[place]
   if passed > 1 then return 0 end
   if passed == 1 then count, before = 0, count end
   return count + before * (1 - (now % window) / window)
 end
 
 -- Counts one more. A clock that was set back counts on where it was.
-function counters.add(values, place, window)
-  local interval, count, before = values[place], values[place + 1], values[place + 2]
-  local present = math.max(math.floor(now / window), interval)
-  if present ~= interval then count, before = 0, present == interval + 1 and count or 0 end
-  values[place], values[place + 1], values[place + 2] = present, count + 1, before
+function counters.add(row, place, window)
+  local interval, present = row[place], math.floor(now / window)
+  if present > interval then
+    row[place], row[place + 1], row[place + 2] = present, 0, present == interval + 1 and row[place + 1] or 0
+  end
+  row[place + 1] = row[place + 1] + 1
 end

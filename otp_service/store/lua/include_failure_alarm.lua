@@ -2,28 +2,29 @@
 local failure_alarm = {}
 
 -- Returns the milliseconds until the present interval ends when more codes fail than may, 0 when they do not; and how many
--- failed, and were checked. `values` are the application's.
-function failure_alarm.wait(values)
+-- failed, and were checked. `application` is its row.
+function failure_alarm.wait(application)
   local rule = ruleset.failures
-  local wrong, right = counters.value(values, rule.wrong_at, rule.window), counters.value(values, rule.right_at, rule.window)
-  local high = wrong >= rule.wrong and wrong > rule.share * (wrong + right)
-  return high and rule.window - now % rule.window or 0, wrong, wrong + right
+  local wrong = counters.value(application, rule.wrong_at, rule.window)
+  if wrong < rule.wrong then return 0 end
+  local all = wrong + counters.value(application, rule.right_at, rule.window)
+  return wrong > rule.share * all and rule.window - now % rule.window or 0, wrong, all
 end
 
 -- Counts a compared code. Returns whether more fail than may, and that was not told in this interval yet.
-function failure_alarm.count(values, right)
+function failure_alarm.count(application, right)
   local rule = ruleset.failures
   local interval = math.floor(now / rule.window)
-  counters.add(values, right and rule.right_at or rule.wrong_at, rule.window)
-  local tell = failure_alarm.wait(values) > 0 and values[rule.told_at] ~= interval
-  if tell then values[rule.told_at] = interval end
-  values[rows.ENDS] = now + ruleset.lifetimes.failures
+  counters.add(application, right and rule.right_at or rule.wrong_at, rule.window)
+  local tell = failure_alarm.wait(application) > 0 and application[rule.told_at] ~= interval
+  if tell then application[rule.told_at] = interval end
+  application[rows.ENDS], application.changed = now + ruleset.lifetimes.failures, true
   return tell
 end
 
 -- Reports the alarm.
-function failure_alarm.report(stream, length, age, values, about)
-  local wait, wrong, all = failure_alarm.wait(values)
+function failure_alarm.report(stream, length, age, application, about)
+  local wait, wrong, all = failure_alarm.wait(application)
   rule_hits.report_change(stream, length, age, ruleset.failures, 'alarm', now + wait, about.application, '',
     string.format('%s %.12g %.12g %d %d alarm', ruleset.failures.rule, wrong, all, ruleset.failures.window, wait))
 end

@@ -33,6 +33,11 @@ function fence.apply(list)
   return list
 end
 
+-- Returns how long to wait for what a halved limit refuses: until it is whole again and has room, if that comes first.
+function fence.wait(wait, wait_for_whole)
+  return math.min(wait, math.max(fence.cautious, wait_for_whole))
+end
+
 -- Returns how many messages a limit allows now that allows so many: half of them, at least one, while the fence is new.
 function fence.limit(amount)
   return fence.cautious > 0 and math.max(1, math.floor(amount / 2)) or amount

@@ -1,82 +1,67 @@
 -- Rules against codes that are asked for by nobody: breakers on conversion, and buckets of unapproved sends.
 --
--- They come by the subject that they count in, a part of the ruleset. A part exempts what is known: a number that was approved,
--- or a device that was. What is exempt is not counted either.
+-- They come by the subject that they count in, a part of the ruleset (see ruleset_register). A part exempts what is known: a
+-- number that was approved, or a device that was. What is exempt is not counted either.
 --
--- What is found is noted in the ruleset, and belongs to the call at hand: `change` of a part, `held` and `counts` of a bucket.
+-- What is tested is counted at once, in rows that are not written when anything refuses the message.
 local fraud = {}
 
-local function exempt(sending, part)
-  return sending.safe or (part.starts and sending.kind ~= 'start')
-    or (part.exempts == 'approved' and sending.reputation.approved)
-    or (part.exempts == 'known_device' and sending.reputation.known_device)
-end
-
 -- Judges the breaker of a part. Leaves in `sending` how it stands.
-local function judge(sending, part, values)
-  for _, rule in ipairs(part.breakers) do
-    if not rule.place or rule.place == sending.place then
-      conversions.advance(values, part.breaker)
-      local stands, changed = conversions.judge(values, part.breaker, rule)
-      local ends = values[part.breaker + 7]
-      sending.stands[part.name] = stands
-      if changed then part.change = { rule = rule, stands = stands, ends = ends } end
-      if stands == 'open' and not rule.passes_while_open then
-        rule_hits.add(sending.rule_hits, rule, ends - now, values[part.breaker + 8], 0)
-      end
-    end
+local function judge(sending, part, row)
+  local rule, b = part.breaker, part.breaker_at
+  conversions.advance(row, b)
+  local stands, changed = conversions.judge(row, b, rule)
+  sending.stands[part.name] = stands
+  if changed then sending.changes[#sending.changes + 1] = { part = part, stands = stands, ends = row[b + 7] } end
+  if stands == 'open' and not rule.passes_while_open then
+    rule_hits.add(sending.rule_hits, rule, row[b + 7] - now, row[b + 8], 0)
   end
+  if sending.kind == 'start' then row[b + 1] = row[b + 1] + 1 end
 end
 
--- Tests the buckets of a part. Those that hold something leak, for they are written together; one that was never used has
--- room for at least one.
-local function test(sending, part, values)
-  for _, rule in ipairs(part.buckets) do
-    rule.held, rule.counts = nil, false
-    if not rule.place or rule.place == sending.place then
-      rule.counts = (not rule.breaker or sending.stands[rule.breaker] == rule.breaker_state)
-        and (not rule.new or sending.new[rule.new])
-      local level, most = buckets.leak(values, rule)
-      rule.held = level
-      if rule.counts then rule_hits.add(sending.rule_hits, rule, buckets.wait(level, most, rule), level, most) end
+-- Tests the buckets of a part. Those that hold something leak, for they are written together; an empty one has room for one.
+local function test(sending, part, row)
+  local rules, counted = part.buckets, sending.counted
+  for i = 1, #rules do
+    local rule = rules[i]
+    local level, counts = row[rule.level], not rule.about or sending[rule.about][rule.key] == rule.value
+    if level > 0 then
+      local most
+      level, most = buckets.leak(row, rule)
+      local wait = counts and level + 1 > most and buckets.wait(level, most, rule) or 0
+      if wait > 0 then rule_hits.add(sending.rule_hits, rule, wait, level, most) end
     end
+    if counts then level, counted = level + 1, counted .. rule.mark end
+    row[rule.level] = level
   end
+  sending.counted = counted
+  row[rows.ENDS], row[rows.TIME], row.changed = now + part.life, now, true
 end
 
--- Tests all that applies to a message. Leaves in `sending` what counting it needs.
+-- Tests and counts all that applies to a message. Leaves in `sending` in which buckets it `counted`.
 function fraud.test(sending)
-  sending.stands, sending.parts = {}, {}
-  for _, part in ipairs(ruleset.parts) do
-    part.change = nil
-    if sending.subjects[part.name] and not exempt(sending, part) then
-      judge(sending, part, sending.subjects[part.name].values)
-      sending.parts[#sending.parts + 1] = part
+  local found, reputation = sending.subjects, sending.reputation
+  sending.counted, sending.stands, sending.changes = '', {}, {}
+  if sending.safe then return end
+  local parts = ruleset.parts_of[sending.kind][sending.place]
+  for i = 1, #parts do
+    local part = parts[i]
+    local row = found[part.name]
+    if row and not reputation[part.exempts] then
+      if part.breaker then judge(sending, part, row) end
+      test(sending, part, row)
     end
   end
-  for _, part in ipairs(sending.parts) do test(sending, part, sending.subjects[part.name].values) end
 end
 
--- Settles a part, with one more in each bucket that counts when `more` is 1.
-local function settle(sending, part, more)
-  local values = sending.subjects[part.name].values
-  for _, rule in ipairs(part.buckets) do
-    if rule.held then values[rule.level] = rule.held + (rule.counts and more or 0) end
-  end
-  values[rows.ENDS], values[rows.TIME] = now + ruleset.lifetimes[part.name], now
-  if sending.stands[part.name] and sending.kind == 'start' then
-    values[part.breaker + 1] = values[part.breaker + 1] + more
-  end
-  sending.touched[part.name] = true
-end
-
--- Counts a message in all that was tested, and a start for the breakers too.
-function fraud.count(sending)
-  for _, part in ipairs(sending.parts) do settle(sending, part, 1) end
-end
-
--- Settles the parts whose breakers changed, of a message that is refused.
-function fraud.settle_changes(sending)
-  for _, part in ipairs(sending.parts) do
-    if part.change then settle(sending, part, 0) end
+-- Keeps of a message that is refused the rows whose breakers changed, without what it was counted for.
+function fraud.keep_changes(sending)
+  for _, change in ipairs(sending.changes) do
+    local part, row = change.part, sending.subjects[change.part.name]
+    for _, rule in ipairs(part.buckets) do
+      if string.find(sending.counted, rule.mark, 1, true) then row[rule.level] = row[rule.level] - 1 end
+    end
+    if sending.kind == 'start' then row[part.breaker_at + 1] = row[part.breaker_at + 1] - 1 end
+    rows.write(row, row.life)
   end
 end

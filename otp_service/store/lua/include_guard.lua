@@ -4,107 +4,113 @@
 -- `sending` holds: kind (start, resend or fallback), place (home or abroad), safe (whether the fraud rules pass it), context
 -- (a device's pseudonym, empty for none), number (a pseudonym), price, about (the verification).
 local guard = {}
-local SCOPES = { -- of the windows that a message counts in; a wrong code counts in `failed_checks`, a message does not
-  start = { failed_checks = true, number = true, application = true },
-  start_from_address = { failed_checks = true, number = true, ip = true, application = true },
-  resend = { failed_checks = true, number = true, application = true },
-  fallback = { failed_checks = true, number = true }, -- it is not the application's request
-}
+local NOTHING_NEW, NO_QUOTA = {}, { most = 0, used = 0, ttl = 0 }
 
 -- Reads the states of the subjects whose keys a list has from a place on.
 function guard.read(keys, place, sending)
   local found = subjects.read(keys, place, sending.about.application)
-  sending.subjects, sending.touched, sending.rule_hits, sending.new = found, {}, {}, {}
+  sending.subjects, sending.rule_hits, sending.new = found, {}, NOTHING_NEW
   sending.reputation = number.reputation(found.number, sending.context)
   sending.trust = sending.reputation.known_device and 'known' or 'unknown'
-  limits.bind('number', found.number.sends)
-  limits.bind('failed_checks', found.number.wrong)
-  limits.bind('application', nil, found.application.values)
-  sending.scopes = SCOPES[sending.kind]
-  if found.address then
-    sending.scopes = SCOPES.start_from_address
-    limits.bind('ip', nil, found.address.values)
-    if ruleset.has_new then sending.new = asked.are_new(found.address, sending.number, sending.about.country) end
+  if found.address and ruleset.has_new then
+    sending.new = asked.are_new(found.address, sending.number, sending.about.country)
   end
   return sending
 end
 
--- Notes what stands against a message or a guess because of wrong codes.
-function guard.test_guesses(list, state, trust)
-  local wait, length, locked = number.guess_waits(state, trust)
-  if ruleset.guess_wait then rule_hits.add(list, ruleset.guess_wait, wait, length, 0) end
-  if ruleset.lock then rule_hits.add(list, ruleset.lock, locked, ruleset.lock.after, ruleset.lock.after) end
-end
-
--- Notes what stands against it in the windows of some scopes.
-function guard.test_windows(list, scopes, trust, reputation)
-  for _, limit in ipairs(ruleset.windows) do
-    if scopes[limit.scope] then
-      local some = reputation.some
-      if limit.scope == 'failed_checks' then some = reputation.here end -- guesses count for each application
-      rule_hits.add(list, limit, limits.test(limit, trust == 'unknown' and some))
+-- Notes what stands against a message or a guess in the moving windows of a scope. An unknown device leaves some of them to known
+-- ones, and behind a new fence only half of a window may be used for messages.
+function guard.test_moving(list, scope, times, unknown_device)
+  if times == '' then return end -- all windows have room for one
+  local windows = ruleset.windows[scope]
+  for i = 1, #windows do
+    local window = windows[i]
+    local whole = unknown_device and window.for_unknown or window.amount
+    local most = scope == 'failed_checks' and whole or fence.limit(whole)
+    local wait = limits.moving_wait(window, times, most)
+    if wait > 0 then
+      if most < whole then wait = fence.wait(wait, limits.moving_wait(window, times, whole)) end
+      rule_hits.add(list, window, wait, most, most)
     end
   end
 end
 
--- Tests all rules. Returns the rule hit that refuses the message, nil when none does.
+-- The same for the sliding window counters of a scope, in which the message is counted at once: the row is not written when
+-- anything refuses it.
+function guard.test_sliding(list, scope, row)
+  local windows = ruleset.windows[scope]
+  row.changed = true
+  for i = 1, #windows do
+    local window = windows[i]
+    local most = fence.limit(window.amount)
+    local wait = limits.sliding_wait(window, row, most)
+    if wait > 0 then
+      if most < window.amount then wait = fence.wait(wait, limits.sliding_wait(window, row, window.amount)) end
+      rule_hits.add(list, window, wait, window.used, most)
+    end
+    window.most, row[window.place] = most, row[window.place] + 1
+  end
+end
+
+-- Notes what stands against it because wrong codes came in a row.
+function guard.test_guesses(list, state, trust)
+  local wait, length, locked = number.guess_waits(state, trust)
+  if wait > 0 then rule_hits.add(list, ruleset.guess_wait, wait, length, 0) end
+  if locked > 0 and ruleset.lock then rule_hits.add(list, ruleset.lock, locked, ruleset.lock.after, ruleset.lock.after) end
+end
+
+-- Notes what stands against a message in the windows that it counts in: a further one in none of its address, and a fall-back in
+-- none of its application, whose request it is not.
+local function test_windows(list, sending)
+  local found, reputation, unknown = sending.subjects, sending.reputation, sending.trust == 'unknown'
+  guard.test_moving(list, 'failed_checks', found.number.wrong, unknown and reputation.here) -- guesses count by application
+  guard.test_moving(list, 'number', found.number.sends, unknown and reputation.some)
+  if found.address then guard.test_sliding(list, 'ip', found.address) end
+  if sending.kind ~= 'fallback' then guard.test_sliding(list, 'application', found.application) end
+end
+
+-- Tests all rules. Returns the rule hit that refuses the message, nil when none does; and the application's own quota, as it was
+-- tested: `most`, `used` and `ttl`.
 function guard.test(sending)
   local list, found = sending.rule_hits, sending.subjects
-  guard.test_windows(list, sending.scopes, sending.trust, sending.reputation)
+  test_windows(list, sending)
   if ruleset.cooldown and sending.kind == 'start' then -- a resend has delays of its own
     local wait, length = number.cooldown(found.number, sending.trust)
-    rule_hits.add(list, ruleset.cooldown, wait, length, 0)
+    if wait > 0 then rule_hits.add(list, ruleset.cooldown, wait, length, 0) end
   end
   guard.test_guesses(list, found.number, sending.trust)
-  if ruleset.failures then rule_hits.add(list, ruleset.failures, failure_alarm.wait(found.application.values)) end
-  spending.test(list, found.application, found.country, sending.about.country, sending.price)
+  if ruleset.failures then
+    local wait, wrong, all = failure_alarm.wait(found.application)
+    if wait > 0 then rule_hits.add(list, ruleset.failures, wait, wrong, all) end
+  end
+  if ruleset.has_ceilings then
+    spending.test(list, found.application, found.country, sending.about.country, sending.price)
+  end
   fraud.test(sending)
   local first = rule_hits.first(list)
-  return first and not first.records and first or nil
+  return first and not first.records and first or nil, sending.kind ~= 'fallback' and ruleset.quota or NO_QUOTA
 end
 
-local function write(sending)
-  for name in pairs(sending.touched) do subjects.write(sending.subjects, name) end
-end
-
--- Counts the message in everything.
+-- Counts the message in the rest, and writes what was counted.
 function guard.count(sending)
-  local found, touched = sending.subjects, sending.touched
-  number.sent(found.number, sending.trust, sending.kind)
-  if sending.kind == 'start' then number.started(found.number, sending.about.id) end
-  if sending.scopes.application then
-    limits.spend('application')
-    touched.application = true
-  end
-  if sending.scopes.ip then
-    limits.spend('ip')
-    touched.address = true
-  end
-  if sending.price > 0 then
-    local all, own = spending.add(found.application, found.country, sending.about.country, sending.price, now)
-    touched.application, touched.country = touched.application or all or nil, touched.country or own or nil
-  end
-  fraud.count(sending)
-  if sending.new.number or sending.new.country then asked.add(found.address, sending.number, sending.about.country) end
-  number.write(found.number)
-  write(sending)
-end
-
--- Keeps what a refused message changed: breakers.
-function guard.settle_changes(sending)
-  fraud.settle_changes(sending)
-  write(sending)
+  local found, about, state = sending.subjects, sending.about, sending.subjects.number
+  number.sent(state, sending.trust, sending.kind)
+  if sending.kind == 'start' then number.started(state, about.id) end
+  if sending.new.number or sending.new.country then asked.add(found.address, sending.number, about.country) end
+  if sending.price > 0 then spending.add(found, about.country, sending.price, now) end
+  number.write(state)
+  subjects.write(found)
 end
 
 -- Reports what the rules found, and the breakers that changed. Returns the identifier of the decision, empty when there
 -- is none. What follows is what a decision has besides: name, value, …
 function guard.report(sending, stream, length, age, ...)
-  for _, part in ipairs(sending.parts) do
-    local change, about = part.change, sending.about
-    if change then
-      rule_hits.report_change(stream, length, age, change.rule, change.stands, change.ends, about.application, about.country, '')
-    end
+  local about, changes = sending.about, sending.changes
+  for i = 1, #changes do
+    local change = changes[i]
+    rule_hits.report_change(stream, length, age, change.part.breaker, change.stands, change.ends, about.application,
+      about.country, '')
   end
   if #sending.rule_hits == 0 then return '' end
-  return rule_hits.report(stream, length, age, sending.rule_hits, sending.about, sending.kind, sending.trust, ...)
+  return rule_hits.report(stream, length, age, sending.rule_hits, about, sending.kind, sending.trust, ...)
 end

@@ -4,6 +4,9 @@
 -- Its row has a fixed layout, named by a number, and a tail of four texts: times of the last messages; devices (22 characters
 -- of a pseudonym and a time each); last verifications (identifier, blank, time, line feed); and for each application that
 -- needs it: the length of its name, the name, and what ENTRY packs, followed by the times of wrong codes.
+--
+-- A script has it as the list of the row's values, with the texts `sends`, `devices`, `recent` and `others`, and of the
+-- application at hand `entry`, the list of its values, and `wrong`, the times of its wrong codes.
 local number = {}
 
 local ROW = '<I6I6I2I6I2I6I4I2I2'
@@ -12,54 +15,59 @@ local ENTRY = '<I6I2I6I2I6I2I6I6I4'
 local E_DEVICE, E_KNOWN, E_UNKNOWN, E_ROW, E_LOCKED, E_WRITTEN, E_TIMES = 1, 2, 4, 6, 7, 8, 9
 local TIME, DEVICE, MOST_RECENT = 6, 28, 20
 local VERSION = '1\n'
-local NEW, NEW_ENTRY = { 0, 0, 0, 0, 0, 0, 0, 0, 0 }, { 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 local function streak_place(trust, known, unknown) return trust == 'known' and known or unknown end
 
 local function lately(at) return at > 0 and now - at < ruleset.known end
 
--- Reads the state of a number from its row, false for none.
-function number.read(key, text, application)
-  local self = { key = key, application = application, sends = '', devices = '', recent = '', others = '' }
-  if not text then
-    self.values, self.entry, self.wrong = { unpack(NEW) }, { unpack(NEW_ENTRY) }, ''
-    return self
-  end
-  local values = { struct.unpack(ROW, text, #VERSION + 1) }
-  local place = values[RECENT + 1]
-  self.values, values[RECENT + 1] = values, nil
-  local function take(size)
-    place = place + size
-    return string.sub(text, place - size, place - 1)
-  end
-  self.sends, self.devices, self.recent = take(TIME * values[SENDS]), take(DEVICE * values[DEVICES]), take(values[RECENT])
+-- Reads what a row has of applications, from a place on.
+local function read_entries(self, text, place)
   local others = {}
   while place <= #text do
     local begins, size = place, string.byte(text, place)
     local name = string.sub(text, place + 1, place + size)
     local entry = { struct.unpack(ENTRY, text, place + 1 + size) }
-    place = entry[E_TIMES + 1] + TIME * entry[E_TIMES]
-    if name == application then
-      self.wrong = string.sub(text, entry[E_TIMES + 1], place - 1)
-      entry[E_TIMES + 1] = nil
-      self.entry = entry
-    elseif lately(entry[E_DEVICE]) or now - entry[E_WRITTEN] < ruleset.lifetimes.guesses then
+    local times = entry[E_TIMES + 1]
+    place = times + TIME * entry[E_TIMES]
+    local counts = now - entry[E_WRITTEN] < ruleset.lifetimes.guesses
+    if name == self.application then
+      self.entry, self.wrong = entry, string.sub(text, times, place - 1)
+      if not counts then -- its streaks are over
+        for streak = E_KNOWN, E_LOCKED do entry[streak] = 0 end
+      end
+    elseif counts or lately(entry[E_DEVICE]) then
       others[#others + 1] = string.sub(text, begins, place - 1)
     end
   end
   self.others = table.concat(others)
-  if not self.entry then self.entry, self.wrong = { unpack(NEW_ENTRY) }, '' end
-  local entry = self.entry
-  if now - entry[E_WRITTEN] >= ruleset.lifetimes.guesses then -- its streaks are over
-    for place_of = E_KNOWN, E_LOCKED do entry[place_of] = 0 end
-  end
+end
+
+local function new(key, application, ...)
+  return { key = key, application = application, sends = '', devices = '', recent = '', others = '', wrong = '',
+    entry = { 0, 0, 0, 0, 0, 0, 0, 0, 0 }, ... }
+end
+
+-- Reads the state of a number from its row, false for none.
+function number.read(key, text, application)
+  if not text then return new(key, application, 0, 0, 0, 0, 0, 0, 0, 0, 0) end
+  local self = new(key, application, struct.unpack(ROW, text, #VERSION + 1))
+  local sends = self[RECENT + 1]
+  local devices = sends + TIME * self[SENDS]
+  local recent = devices + DEVICE * self[DEVICES]
+  local entries = recent + self[RECENT]
+  self.sends, self.devices = string.sub(text, sends, devices - 1), string.sub(text, devices, recent - 1)
+  self.recent = string.sub(text, recent, entries - 1)
+  if entries <= #text then read_entries(self, text, entries) end
   return self
 end
 
+local NOBODY = { approved = false, some = false, here = false, known_device = false }
+
 -- Returns whether the number was approved lately, whether from any device, from any of this application, and from this one.
 function number.reputation(self, device)
+  if self[APPROVED] == 0 then return NOBODY end
   local at = device ~= '' and string.find(self.devices, device, 1, true)
-  return { approved = lately(self.values[APPROVED]), some = lately(self.values[ANYWHERE]),
+  return { approved = lately(self[APPROVED]), some = lately(self[ANYWHERE]),
     here = lately(self.entry[E_DEVICE]),
     known_device = at and lately(struct.unpack('<I6', self.devices, at + DEVICE - TIME)) or false }
 end
@@ -67,7 +75,7 @@ end
 -- Returns the milliseconds that a device of this trust has to wait after the number's messages, and how many came in a row.
 function number.cooldown(self, trust)
   local place = streak_place(trust, KNOWN, UNKNOWN)
-  return streaks.wait(ruleset.cooldown, self.values[place], self.values[place + 1])
+  return streaks.wait(ruleset.cooldown, self[place], self[place + 1])
 end
 
 -- Notes a message.
@@ -75,23 +83,24 @@ function number.sent(self, trust, kind)
   self.sends = limits.with_now('number', self.sends)
   if ruleset.cooldown and kind ~= 'fallback' then
     local place = streak_place(trust, KNOWN, UNKNOWN)
-    self.values[place] = streaks.longer(ruleset.cooldown, self.values[place], self.values[place + 1])
-    self.values[place + 1] = now
+    self[place] = streaks.longer(ruleset.cooldown, self[place], self[place + 1])
+    self[place + 1] = now
   end
 end
 
 -- Notes a verification that begins.
 function number.started(self, id)
-  self.recent = id .. ' ' .. string.format('%d', now) .. '\n' .. self.recent
+  self.recent = id .. ' ' .. now .. '\n' .. self.recent
   local _, count = string.gsub(self.recent, '\n', '')
   if count > MOST_RECENT then self.recent = string.match(self.recent, '^(.*\n)[^\n]*\n$') end
 end
 
 -- Returns the milliseconds to wait after wrong codes, how many came in a row, and the milliseconds that a lock still holds.
 function number.guess_waits(self, trust)
-  local place, wait, length = streak_place(trust, E_KNOWN, E_UNKNOWN), 0, 0
-  if ruleset.guess_wait then wait, length = streaks.wait(ruleset.guess_wait, self.entry[place], self.entry[place + 1]) end
-  return wait, length, self.entry[E_LOCKED] - now
+  local entry, place, wait, length = self.entry, streak_place(trust, E_KNOWN, E_UNKNOWN), 0, 0
+  if entry[E_WRITTEN] == 0 then return 0, 0, 0 end -- there was none
+  if ruleset.guess_wait then wait, length = streaks.wait(ruleset.guess_wait, entry[place], entry[place + 1]) end
+  return wait, length, entry[E_LOCKED] - now
 end
 
 -- Notes a wrong code.
@@ -108,11 +117,11 @@ end
 -- Notes a right code: it ends the streaks of its own kind of device, and the row of all. The number is known from now on, and
 -- the device: one that comes new takes the place of the one that was approved longest ago when there are too many.
 function number.approved(self, trust, device)
-  local values, entry = self.values, self.entry
-  values[streak_place(trust, KNOWN, UNKNOWN)], entry[streak_place(trust, E_KNOWN, E_UNKNOWN)], entry[E_ROW] = 0, 0, 0
-  values[APPROVED] = now
+  local entry = self.entry
+  self[streak_place(trust, KNOWN, UNKNOWN)], entry[streak_place(trust, E_KNOWN, E_UNKNOWN)], entry[E_ROW] = 0, 0, 0
+  self[APPROVED] = now
   if device == '' then return end
-  values[ANYWHERE], entry[E_DEVICE] = now, now
+  self[ANYWHERE], entry[E_DEVICE] = now, now
   local at = string.find(self.devices, device, 1, true)
   if at then self.devices = string.sub(self.devices, 1, at - 1) .. string.sub(self.devices, at + DEVICE) end
   self.devices = device .. struct.pack('<I6', now) .. self.devices -- so the first is the last that was approved
@@ -120,8 +129,9 @@ function number.approved(self, trust, device)
 end
 
 local function is_needed(entry, wrong)
-  return entry[E_DEVICE] > 0 or entry[E_KNOWN] > 0 or entry[E_UNKNOWN] > 0 or entry[E_ROW] > 0 or entry[E_LOCKED] > now
-    or wrong ~= ''
+  if entry[E_DEVICE] > 0 or wrong ~= '' then return true end
+  return entry[E_WRITTEN] > 0
+    and (entry[E_KNOWN] > 0 or entry[E_UNKNOWN] > 0 or entry[E_ROW] > 0 or entry[E_LOCKED] > now)
 end
 
 -- Forgets the times of wrong codes, and those of messages, which all applications share. Returns of how many there were any.
@@ -134,34 +144,26 @@ end
 -- Forgets the waits and the lock after wrong codes, and the wait after messages, which all applications share. Returns of how many
 -- there was any.
 function number.forget_waits(self, shared)
-  local values, entry = self.values, self.entry
+  local entry = self.entry
   local count = (entry[E_KNOWN] > 0 or entry[E_UNKNOWN] > 0 or entry[E_ROW] > 0 or entry[E_LOCKED] > now) and 1 or 0
   for place = E_KNOWN, E_LOCKED do entry[place] = 0 end
   if shared then
-    count = count + ((values[KNOWN] > 0 or values[UNKNOWN] > 0) and 1 or 0)
-    for place = KNOWN, UNKNOWN + 1 do values[place] = 0 end
+    count = count + ((self[KNOWN] > 0 or self[UNKNOWN] > 0) and 1 or 0)
+    for place = KNOWN, UNKNOWN + 1 do self[place] = 0 end
   end
   return count
 end
 
--- Returns for how many milliseconds a number's state counts.
-local function life(self)
-  local values, entry = self.values, self.entry
-  local longest = ruleset.ttls.number
-  if values[APPROVED] > 0 then longest = math.max(longest, values[APPROVED] + ruleset.known - now) end
-  if self.others ~= '' or is_needed(entry, self.wrong) then longest = math.max(longest, ruleset.lifetimes.guesses) end
-  return math.max(longest, entry[E_LOCKED] - now)
-end
-
--- Writes the state, which is kept for at least so many milliseconds.
+-- Writes the state, which is kept for at least so many milliseconds, and while anything of it counts.
 function number.write(self, least)
-  local values, entry = self.values, self.entry
-  values[SENDS], values[DEVICES], values[RECENT] = #self.sends / TIME, #self.devices / DEVICE, #self.recent
-  local own = ''
+  local entry, own, life = self.entry, '', ruleset.ttls.number
+  self[SENDS], self[DEVICES], self[RECENT] = #self.sends / TIME, #self.devices / DEVICE, #self.recent
   if is_needed(entry, self.wrong) then
     entry[E_TIMES] = #self.wrong / TIME
     own = string.char(#self.application) .. self.application .. struct.pack(ENTRY, unpack(entry, 1, E_TIMES)) .. self.wrong
   end
-  redis.call('SET', self.key, VERSION .. struct.pack(ROW, unpack(values, 1, RECENT)) .. self.sends .. self.devices
-    .. self.recent .. own .. self.others, 'PX', math.max(life(self), least or 0))
+  if own ~= '' or self.others ~= '' then life = math.max(life, ruleset.lifetimes.guesses, entry[E_LOCKED] - now) end
+  if self[APPROVED] > 0 then life = math.max(life, self[APPROVED] + ruleset.known - now) end
+  redis.call('SET', self.key, VERSION .. struct.pack(ROW, unpack(self, 1, RECENT)) .. self.sends .. self.devices
+    .. self.recent .. own .. self.others, 'PX', math.max(life, least or 0))
 end

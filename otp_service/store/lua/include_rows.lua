@@ -3,6 +3,8 @@
 --
 -- The letter that a name begins with tells how its values are packed. A row with other names was written by another release,
 -- or under other settings: it is read by its names, and what this ruleset has no name for is kept.
+--
+-- A script has a row as the list of its values, with `key`, `layout` and `tail`.
 local rows = { ENDS = 1, TIME = 2 } -- places of two values: when what fades ends, and when the levels were so
 
 local FORMATS = {
@@ -34,56 +36,60 @@ function rows.layout(names)
     sizes[name] = #zeros - at[name] + 1
     formats[#formats + 1] = FORMATS[kind]
   end
-  layout = { names = names, format = table.concat(formats), at = at, sizes = sizes, zeros = zeros, size = #zeros,
-    fading = fading }
+  layout = { names = names, head = names .. '\n', format = table.concat(formats), at = at, sizes = sizes, zeros = zeros,
+    size = #zeros, fading = fading }
   if count == 500 then layouts, count = {}, 0 end -- of settings that were: it does not grow for ever
   layouts[names], count = layout, count + 1
   return layout
 end
 
--- Returns a row of another layout in one that has the wanted names first, and then those that only the other one has.
-local function converted(values, from, wanted)
-  local further = {}
+-- Moves the values of a row into places of the wanted names, which come first; those that only the row has stay behind them.
+local function convert(row, wanted)
+  local from, further = row.layout, {}
   for name in string.gmatch(from.names, '%S+') do
     if not wanted.at[name] then further[#further + 1] = ' ' .. name end
   end
   local to = #further == 0 and wanted or rows.layout(wanted.names .. table.concat(further))
-  local moved = { unpack(to.zeros) }
+  local moved = { key = row.key, layout = to, tail = row.tail, unpack(to.zeros) }
   for name in string.gmatch(from.names, '%S+') do
     local place, source = to.at[name], from.at[name]
-    for i = 0, from.sizes[name] - 1 do moved[place + i] = values[source + i] end
+    for i = 0, from.sizes[name] - 1 do moved[place + i] = row[source + i] end
   end
-  return moved, to
+  return moved
 end
 
--- Reads a row; a new one for false. Returns its values, its layout, its tail, and whether there was one that still counts.
-function rows.unpack(text, wanted)
-  if not text then return { unpack(wanted.zeros) }, wanted, '', false end
-  local feed = string.find(text, '\n', 1, true)
-  local layout = rows.layout(string.sub(text, 1, feed - 1))
-  local values = { struct.unpack(layout.format, text, feed + 1) }
-  local tail = string.sub(text, values[layout.size + 1])
-  values[layout.size + 1] = nil
-  if layout.names ~= wanted.names then values, layout = converted(values, layout, wanted) end
-  if now < values[rows.ENDS] then return values, layout, tail, true end
-  for _, place in ipairs(layout.fading) do values[place] = 0 end
-  return values, layout, tail, false
+-- Returns the layout that a row has itself.
+function rows.layout_of(text)
+  return rows.layout(string.match(text, '^[^\n]*'))
 end
 
--- Writes the row of a subject, which lives for some milliseconds.
-function rows.write(subject, life)
-  local layout = subject.layout
-  redis.call('SET', subject.key, layout.names .. '\n' .. struct.pack(layout.format, unpack(subject.values, 1, layout.size))
-    .. subject.tail, 'PX', life)
+-- Reads a row, for a wanted layout; a new one for false.
+function rows.unpack(key, text, wanted)
+  if not text then return { key = key, layout = wanted, tail = '', unpack(wanted.zeros) } end
+  local layout = wanted
+  if string.sub(text, 1, #layout.head) ~= layout.head then layout = rows.layout_of(text) end
+  local row = { key = key, layout = layout, tail = '', struct.unpack(layout.format, text, #layout.head + 1) }
+  row.tail = string.sub(text, row[layout.size + 1]) -- which tells where the values end
+  if layout ~= wanted then row = convert(row, wanted) end
+  local ends, fading = row[rows.ENDS], row.layout.fading
+  if ends > 0 and now >= ends then
+    for i = 1, #fading do row[fading[i]] = 0 end
+  end
+  return row
+end
+
+-- Writes a row, which lives for some milliseconds.
+function rows.write(row, life)
+  local layout = row.layout
+  redis.call('SET', row.key, layout.head .. struct.pack(layout.format, unpack(row, 1, layout.size)) .. row.tail, 'PX', life)
 end
 
 -- Returns what counts of a row as a table by name, of lists where a name has several values.
 function rows.by_name(text)
-  local layout, found = rows.layout(string.match(text, '^[^\n]*')), {}
-  local values = rows.unpack(text, layout)
-  for name, place in pairs(layout.at) do
-    local size = layout.sizes[name]
-    found[name] = size == 1 and values[place] or { unpack(values, place, place + size - 1) }
+  local row, found = rows.unpack('', text, rows.layout_of(text)), {}
+  for name, place in pairs(row.layout.at) do
+    local size = row.layout.sizes[name]
+    found[name] = size == 1 and row[place] or { unpack(row, place, place + size - 1) }
   end
   return found
 end

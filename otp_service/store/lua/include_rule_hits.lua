@@ -2,10 +2,9 @@
 -- refuse nothing; they are told all the same.
 local rule_hits = {}
 
--- Notes what a rule says: nothing when there is no wait. `used` of `most` tells how far it is from its limit.
+-- Notes what a rule says that makes wait. `used` of `most` tells how far it is from its limit.
 function rule_hits.add(list, rule, wait, used, most)
-  if wait <= 0 then return end
-  local window = rule.window or rule.interval or 1000 * (rule.seconds or 0)
+  local window = rule.window or rule.interval or rule.milliseconds or 0
   list[#list + 1] = { rule = rule.rule, wait = wait, used = used, most = most, window = window,
     records = rule.record_only }
 end
@@ -22,6 +21,7 @@ end
 
 -- Returns the rules that found something, blanks between.
 function rule_hits.rules(list)
+  if #list == 0 then return '' end
   local names = {}
   for i, one in ipairs(list) do names[i] = one.rule end
   return table.concat(names, ' ')

@@ -10,52 +10,47 @@ end
 
 -- Returns the present interval of a ceiling and the amount in it. A clock that was set back a little counts on where it was;
 -- one that was far ahead was wrong.
-local function spent(values, place, ceiling)
-  local interval, present = values[place], math.floor(now / ceiling.interval)
-  if interval == present or interval == present + 1 then return interval, values[place + 1] end
+local function spent(row, ceiling)
+  local interval, present = row[ceiling.place], math.floor(now / ceiling.interval)
+  if interval == present or interval == present + 1 then return interval, row[ceiling.place + 1] end
   return present, 0
 end
 
-local function test(list, of, subject, price)
+local function test(list, of, row, price)
   for _, one in ipairs(of) do
-    local _, amount = spent(subject.values, one.place, one)
-    local ends = (math.floor(now / one.interval) + 1) * one.interval
-    rule_hits.add(list, one, amount + price > one.amount and ends - now or 0, amount, one.amount)
+    local _, amount = spent(row, one)
+    if amount + price > one.amount then rule_hits.add(list, one, one.interval - now % one.interval, amount, one.amount) end
   end
 end
 
--- Notes which ceilings a price would pass; `application` and `country` are the subjects.
+-- Notes which ceilings a price would pass; `application` and `country` are the rows.
 function spending.test(list, application, country, code, price)
   local all, own = ceilings(code)
   test(list, all, application, price)
   test(list, own, country, price)
 end
 
-local function add(of, subject, amount, at)
-  local changed = false
+local function add(of, row, amount, at)
   for _, one in ipairs(of) do
-    local place = one.place
-    local interval, before = spent(subject.values, place, one)
+    local interval, before = spent(row, one)
     if at == now or math.floor(at / one.interval) == interval then
-      subject.values[place], subject.values[place + 1] = interval, math.max(0, before + amount)
-      changed = true
+      row[one.place], row[one.place + 1] = interval, math.max(0, before + amount)
+      row.changed = true
     end
   end
-  return changed
 end
 
--- Adds an amount, which may be negative, to all ceilings whose interval is still the one of `at`. Returns whether the
--- application's row changed, and its country's.
-function spending.add(application, country, code, amount, at)
+-- Adds an amount, which may be negative, to all ceilings whose interval is still the one of `at`.
+function spending.add(found, code, amount, at)
   local all, own = ceilings(code)
-  return add(all, application, amount, at), add(own, country, amount, at)
+  add(all, found.application, amount, at)
+  add(own, found.country, amount, at)
 end
 
 -- Adds an amount to what was spent, of a call that was made or settled, and writes the rows.
 function spending.settle(money, code, amount, at)
-  local all, own = spending.add(money.application, money.country, code, amount, at)
-  if all then subjects.write(money, 'application') end
-  if own then subjects.write(money, 'country') end
+  spending.add(money, code, amount, at)
+  subjects.write(money)
 end
 
 -- Notes in a record what is reserved for a dispatch that is to come (price|time), and what its message may cost.

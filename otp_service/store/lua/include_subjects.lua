@@ -6,52 +6,42 @@
 local subjects = {}
 local OF_MESSAGE = { 'number', 'application', 'country', 'block', 'address', 'network', 'provider' }
 local OF_MONEY = { 'application', 'country' }
-local SHARED = { 'country', 'block', 'address', 'network', 'provider' }
+local FIELDS = { block = 'block', address = 'network', network = 'wide', provider = 'provider' } -- of a record: pseudonyms
 
-local function read(order, keys, place, application)
-  local found = {}
-  if not keys[place] then return found end
-  for i, text in ipairs(redis.call('MGET', unpack(keys, place))) do
-    local name, key = order[i], keys[place + i - 1]
-    if name == 'number' then
-      found.number = number.read(key, text, application)
-    else
-      local values, layout, tail, exists = rows.unpack(text, ruleset.layouts[name])
-      found[name] = { key = key, values = values, layout = layout, tail = tail, exists = exists }
-    end
+-- Reads rows behind those that were found before. A row knows for how long it is to live, and is written when it is `changed`.
+local function read(found, names, keys, first, texts)
+  local layouts, ttls = ruleset.layouts, ruleset.ttls
+  for i = #found + 1, #texts do
+    local name = names[i]
+    local row = rows.unpack(keys[first + i - 1], texts[i], layouts[name])
+    row.life, found[i], found[name] = ttls[name], row, row
   end
   return found
 end
 
 -- Reads the subjects of a message, whose keys a list has from a place on: the first ones in the order of above.
-function subjects.read(keys, place, application)
-  return read(OF_MESSAGE, keys, place, application)
+function subjects.read(keys, first, application)
+  local texts = redis.call('MGET', unpack(keys, first))
+  local state = number.read(keys[first], texts[1], application)
+  return read({ state, number = state }, OF_MESSAGE, keys, first, texts)
 end
 
--- Reads the subjects that approvals change besides the number.
-function subjects.read_shared(keys)
-  return read(SHARED, keys, 1)
+-- Reads application and country, in which money counts, where their keys are given.
+function subjects.read_money(keys, first)
+  return keys[first] and read({}, OF_MONEY, keys, first, redis.call('MGET', unpack(keys, first))) or {}
 end
 
--- Reads application and country, in which money counts.
-function subjects.read_money(keys, place)
-  return read(OF_MONEY, keys, place)
+-- Writes all that changed but the number.
+function subjects.write(found)
+  for i = 1, #found do
+    local row = found[i]
+    if row.changed then rows.write(row, row.life) end
+  end
 end
 
--- Writes a subject other than a number.
-function subjects.write(found, name)
-  rows.write(found[name], ruleset.ttls[name])
-end
-
--- Returns the keys of those that a record tells of: its country's and block's, and its address' where they are asked for.
--- `first` are keys before them.
-function subjects.keys(record, with_address, first)
-  local function add(name, tag, rest) first[#first + 1] = 'otp:{' .. tag .. '}:' .. name .. ':' .. tag .. (rest or '') end
-  add('country', record.application, '/' .. record.country)
-  if not record.block then return first end -- the release before kept none
-  add('block', record.block)
-  if with_address and record.network then add('address', record.network) end
-  if with_address and record.wide then add('network', record.wide) end
-  if with_address and record.provider then add('provider', record.provider) end
-  return first
+-- Returns the key of a subject that a record tells of, nil when it tells of none.
+function subjects.key(name, record)
+  local tag = name == 'country' and record.application or record[FIELDS[name]]
+  if not tag then return nil end
+  return 'otp:{' .. tag .. '}:' .. name .. ':' .. tag .. (name == 'country' and '/' .. record.country or '')
 end

@@ -25,10 +25,10 @@
 --                 {'refused', decision, rule, wait, quota, quota used, quota reset}
 --                 {'queued', now, record, quota, quota used, quota reset, rules that only record}
 -- include clock fence rows counters streaks limits number subjects asked buckets conversions rule_hits spending failure_alarm
--- include bucket_counts approvals fraud guard streams idempotency record mirror deliveries
+-- include approvals fraud guard streams idempotency record mirror deliveries
 
 local found = record.read(KEYS[1], ARGV[1], 'sends', 'max_sends', 'resend_delays', 'last_send', 'generation', 'pseudonym',
-  'guard', 'context', 'block', 'in_block', 'in_country', 'ledger', 'lifted')
+  'guard', 'context', 'block', 'ledger', 'lifted')
 if not found then return { 'not-found' } end
 local remembered = idempotency.find(KEYS[7], ARGV[2])
 if remembered == 'mismatch' then return { 'mismatch' } end
@@ -57,18 +57,17 @@ if redis.call('XLEN', KEYS[6]) >= tonumber(ARGV[7]) then return { 'events-full' 
 local full, ahead = streams.is_full(KEYS[2], KEYS[3], ARGV[6], found.expires - now)
 if full then return { 'backlog-full' } end
 
-local flags, kind = approvals.read_flags(found.guard), ARGV[11] == '0' and 'resend' or 'fallback'
-local sending = guard.read(subjects.keys(found, false, { KEYS[11], KEYS[12] }), 1, { kind = kind, about = found,
-  number = found.pseudonym, place = flags.h and 'home' or 'abroad', safe = flags.s, context = found.context or '',
-  price = tonumber(ARGV[10]) })
-local refusal, quota = guard.test(sending), limits.quota(sending.scopes)
+local keys = { KEYS[11], KEYS[12], subjects.key('country', found), subjects.key('block', found) }
+local sending = guard.read(keys, 1, { kind = ARGV[11] == '0' and 'resend' or 'fallback', about = found,
+  number = found.pseudonym, place = approvals.has(found, 'h') and 'home' or 'abroad', safe = approvals.has(found, 's'),
+  context = found.context or '', price = tonumber(ARGV[10]) })
+local refusal, quota = guard.test(sending)
 if refusal then
-  guard.settle_changes(sending)
+  fraud.keep_changes(sending)
   local decision = guard.report(sending, KEYS[8], ARGV[9], ARGV[8], 'price', ARGV[10], 'after', streams.last_entry(KEYS[6]))
   return { 'refused', decision, refusal.rule, refusal.wait, quota.most, quota.used, quota.ttl }
 end
 guard.count(sending)
-bucket_counts.note(KEYS[1], sending, found)
 guard.report(sending, KEYS[8], ARGV[9], ARGV[8])
 
 sends = sends + 1
@@ -78,6 +77,7 @@ if ARGV[5] ~= '' then
   redis.call('HSET', KEYS[1], 'generation', generation, 'tag', ARGV[5])
 end
 redis.call('HSET', KEYS[1], 'sends', sends, 'last_send', now, 'channel', ARGV[3],
+  'guard', (found.guard or '.') .. sending.counted,
   deliveries.slot(sends, 1), deliveries.new_slot(ARGV[3]))
 if sending.price > 0 then spending.reserve(KEYS[1], sends, 1, sending.price) end
 if ARGV[11] ~= '0' then redis.call('HSET', KEYS[1], 'after' .. ARGV[11], sends) end -- whoever has that one stops

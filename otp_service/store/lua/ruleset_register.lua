@@ -1,5 +1,5 @@
--- Learns an application's rules: computes once where their counts are in the rows of subjects. They are kept until the server
--- restarts.
+-- Learns an application's rules: computes once where their counts are in the rows of subjects, and which of them apply where.
+-- They are kept until the server restarts.
 --
 -- ARGV[1] their name, a digest   ARGV[2] the rules as JSON
 -- Returns: OK
@@ -8,17 +8,58 @@
 local rules = cjson.decode(ARGV[2])
 local layouts = rules.layouts
 for subject, names in pairs(layouts) do layouts[subject] = rows.layout(names) end
-for _, part in ipairs(rules.parts) do
-  local at = layouts[part.name].at
-  part.breaker = at.b
-  for _, rule in ipairs(part.buckets) do
-    rule.level, rule.approved = at['l' .. rule.name], at['a' .. rule.window / 1000]
-    rules.has_new = rules.has_new or rule.new ~= nil
+
+for scope, windows in pairs(rules.windows) do
+  windows.most, windows.longest = 0, 0
+  for _, window in ipairs(windows) do
+    window.milliseconds = 1000 * window.seconds
+    windows.most, windows.longest = math.max(windows.most, window.amount), math.max(windows.longest, window.milliseconds)
+    if scope == 'ip' then window.place = layouts.address.at['w' .. window.seconds] end
+    if scope == 'application' then window.place = layouts.application.at['w' .. window.seconds] end
+    if window.quota then rules.quota = window end
   end
 end
-for _, window in ipairs(rules.windows) do
-  window.place = layouts[window.scope == 'ip' and 'address' or 'application'].at['w' .. window.seconds]
+
+-- What a bucket counts that has a condition is told by `sending[about][key]`, which has to be `value` (see fraud).
+--
+-- Rules for home and for abroad may share a level or a window, to which an approval gives back once: `levels` and `approvals`
+-- have each once. A level's `mark` names it in a record of what it counted (see approvals); a part that counts starts needs none.
+for _, part in ipairs(rules.parts) do
+  local at, known = layouts[part.name].at, {}
+  part.life, part.breaker_at, part.levels, part.approvals = rules.lifetimes[part.name], at.b, {}, {}
+  for _, rule in ipairs(part.buckets) do
+    rule.level, rule.approved = at['l' .. rule.name], at['a' .. rule.window / 1000]
+    if rule.breaker then rule.about, rule.key, rule.value = 'stands', rule.breaker, rule.breaker_state end
+    if rule.new then rule.about, rule.key, rule.value = 'new', rule.new, true end
+    rule.mark = part.starts and '' or string.sub(part.name, 1, 1) .. rule.name .. ' '
+    rules.has_new = rules.has_new or rule.new ~= nil
+    if not known[rule.level] then part.levels[#part.levels + 1] = rule end
+    if not known[rule.approved] then part.approvals[#part.approvals + 1] = rule end
+    known[rule.level], known[rule.approved] = true, true
+  end
 end
+
+local function of_place(list, place)
+  local found = {}
+  for _, rule in ipairs(list) do
+    if not rule.place or rule.place == place then found[#found + 1] = rule end
+  end
+  return found
+end
+
+-- What of the parts applies to each kind of message in each place.
+rules.parts_of = { start = {}, resend = {}, fallback = {} }
+for _, place in ipairs({ 'home', 'abroad' }) do
+  local all, further = {}, {}
+  for _, part in ipairs(rules.parts) do
+    local here = { name = part.name, exempts = part.exempts, life = part.life, buckets = of_place(part.buckets, place),
+      breaker = of_place(part.breakers, place)[1], breaker_at = part.breaker_at }
+    all[#all + 1] = here
+    if not part.starts then further[#further + 1] = here end
+  end
+  rules.parts_of.start[place], rules.parts_of.resend[place], rules.parts_of.fallback[place] = all, further, further
+end
+
 local application = layouts.application.at
 if rules.failures then
   rules.failures.wrong_at, rules.failures.right_at = application.awrong, application.aright
@@ -28,5 +69,6 @@ for _, ceiling in ipairs(rules.ceilings) do ceiling.place = application['s' .. c
 for _, of_country in pairs(rules.ceilings_of_countries) do
   for _, ceiling in ipairs(of_country) do ceiling.place = layouts.country.at['s' .. ceiling.name] end
 end
+rules.has_ceilings = rules.ceilings[1] ~= nil or next(rules.ceilings_of_countries) ~= nil
 rulesets[ARGV[1]] = rules
 return 'OK'

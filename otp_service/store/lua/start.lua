@@ -28,7 +28,7 @@
 --                 {'withheld', by what: mirror-behind, frozen, suppressed, consent-required, consent-outdated} {'events-full'} {'backlog-full'}
 --                 {'refused', decision, rule, wait, quota, quota used, quota reset}
 -- include clock fence rows counters streaks limits number subjects asked buckets conversions rule_hits spending failure_alarm
--- include bucket_counts approvals fraud guard streams idempotency record mirror deliveries
+-- include approvals fraud guard streams idempotency record mirror deliveries
 
 local remembered = idempotency.find(KEYS[7], ARGV[1])
 if remembered == 'mismatch' then return { 'mismatch' } end
@@ -50,9 +50,9 @@ local sending = guard.read(KEYS, 11, { kind = 'start', about = about, number = A
 for rule in string.gmatch(ARGV[20], '%S+') do
   rule_hits.add(sending.rule_hits, { rule = rule, record_only = true }, 1, 0, 0)
 end
-local refusal, quota = guard.test(sending), limits.quota(sending.scopes)
+local refusal, quota = guard.test(sending)
 if refusal then
-  guard.settle_changes(sending)
+  fraud.keep_changes(sending)
   local decision = guard.report(sending, KEYS[8], ARGV[8], ARGV[7], 'sending', ARGV[19], 'after', streams.last_entry(KEYS[6]))
   return { 'refused', decision, refusal.rule, refusal.wait, quota.most, quota.used, quota.ttl }
 end
@@ -61,9 +61,8 @@ guard.count(sending)
 guard.report(sending, KEYS[8], ARGV[8], ARGV[7])
 
 local expires = now + tonumber(ARGV[3])
-redis.call('HSET', KEYS[1], 'created', now, 'expires', expires, 'last_send', now, 'guard', approvals.flags(sending),
+redis.call('HSET', KEYS[1], 'created', now, 'expires', expires, 'last_send', now, 'guard', approvals.note(sending),
   'ledger', place, deliveries.slot(1, 1), deliveries.new_slot(ARGV[13]), unpack(ARGV, 28))
-bucket_counts.note(KEYS[1], sending, {})
 redis.call('PEXPIREAT', KEYS[1], expires + tonumber(ARGV[4]))
 fence.note(KEYS[1])
 if given then redis.call('HSET', KEYS[1], 'consented', string.format('%.0f', given)) end
