@@ -201,7 +201,7 @@ class Play:
         count = poisson(self.honest.chance, KNOWN * self.honest.rates[minute // 60 % 168] * times)
         approved = sum(self.honest.chance.random() < self.honest.now * IN_TIME * delivered for _ in range(count))
         if count:
-            self.country.known_start(at, PRICE, count)
+            self.country.known_start(at, count * PRICE, count)
             self.country.known_approve(at, approved)
 
     def _come(self, minute: int, carrier_range: str, *, solves: bool, approves: bool) -> str:

@@ -119,6 +119,7 @@ Counts only, kept by whoever collects them: [metrics.md](metrics.md). Their labe
 """
 LABELS = {
     "application": "name of an application",
+    "cause": "of an alarm: `newcomers`, `delivery`",
     "country": "ISO 3166 code of a number's country",
     "event": "type of an event",
     "gateway": "name of a gateway",
@@ -136,6 +137,7 @@ LABELS = {
     "state": "of a breaker: `open`, `closed`",
     "status": "status of an answer, or of a delivery",
     "verdict": "what a policy answered",
+    "window": "of time: about the last `hour`, `day`",
 }
 OTHERS = """\
 ## With others

@@ -36,6 +36,10 @@ class Row:
     panels: tuple[Panel, ...]
 
 
+def _by_country(metric: str, window: str) -> str:
+    return f'max by (application, country) (otp_service_{metric}{{window="{window}"}})'
+
+
 def _events(name: str, within: str) -> str:
     return f'sum(increase({_EVENTS}{{event="{name}"}}[{within}]))'
 
@@ -171,6 +175,19 @@ ROWS = (
                         "{{rule}}",
                     ),
                 ),
+            ),
+            Panel(
+                "Unapproved messages to newcomers that passed, of the last hour",
+                (
+                    Query(_by_country("unapproved_messages", "hour"), "{{application}} {{country}}"),
+                    Query(_by_country("unapproved_messages_usual", "hour"), "usual: {{application}} {{country}}"),
+                ),
+                unit="short",
+            ),
+            Panel(
+                "Their cost, of the last day",
+                (Query(_by_country("unapproved_money", "day"), "{{application}} {{country}}"),),
+                unit="short",
             ),
             Panel(
                 "Alarms of wrong codes, in the last hour",

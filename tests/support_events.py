@@ -1,5 +1,6 @@
 """The event stream without a recorder that runs: tests say when it is recorded."""
 
+from otp_service.domain.tallies import tally
 from otp_service.services.consents import record_events as record
 from otp_service.services.context import Context
 from otp_service.store.events import EventBatch
@@ -15,4 +16,5 @@ def record_events(context: Context) -> None:
     events = context.store.events
     for batch in (*events.claim("recorder", 1000, 0), *events_of(context)):
         record(context, batch.events)
+        context.store.traffic.add(tally(batch.events))
         events.acknowledge(batch)

@@ -8,6 +8,7 @@ import of_the_fence
 import of_the_guard
 import of_the_mirror
 import of_the_outbox
+import of_traffic
 import of_verifications
 from mutant import Mutant
 
@@ -19,6 +20,7 @@ _PARTS = (
     of_gateways.DEFECTS,
     of_the_guard.DEFECTS,
     of_fraud.DEFECTS,
+    of_traffic.DEFECTS,
     of_the_mirror.DEFECTS,
     of_the_fence.DEFECTS,
 )

@@ -40,7 +40,7 @@ _TRUST: dict[str, Mutant] = {
         "include_guard", "unknown and reputation.here)", "unknown and reputation.some)"
     ),
     "unblock-forgets-approvals": one(
-        "guard_forget", "if kind == 'b' or kind == 'l' then", "if kind ~= 'w' and kind ~= 's' then"
+        "guard_forget", "if kind == 'b' or (kind == 'l' and", "if kind == 'a' or kind == 'b' or (kind == 'l' and"
     ),
     "one-wait-for-known-and-unknown": one(
         "include_number", "return trust == 'known' and known or unknown", "return known"
@@ -195,7 +195,7 @@ _TOLD: dict[str, Mutant] = {
         "include_rule_hits",
         "  redis.call('XTRIM', stream, 'MINID', now - age) -- exactly: what it tells is not kept for longer\n",
     ),
-    "a-start-that-no-replay-sees": one("start", ", 'sending', ARGV[19])\n", ")\n"),
+    "a-start-that-no-replay-sees": one("start", ", 'sending', ARGV[19],\n", ",\n"),
     "a-refused-start-that-no-replay-sees": one("start", "'sending', ARGV[19], 'after'", "'after'"),
     "a-refused-start-before-all-that-led-to-it": one("start", ", 'after', streams.last_entry(KEYS[6]))", ")"),
     "a-resend-for-nothing-in-a-replay": one("resend", "ARGV[11], 'price', ARGV[10])", "ARGV[11], 'price', 0)"),

@@ -20,6 +20,7 @@ from otp_service.errors import ConfigurationError, InvalidRequestError
 from otp_service.services import operator_actions
 from otp_service.services.context import Context
 from otp_service.services.operator_actions import BLOCK_RULE, COUNTRY_RULE, Restriction, reset_limits
+from otp_service.services.traffic import PlaceReport, report_traffic
 from otp_service.settings import Settings
 from otp_service.store.events import LIFTED, Decision, RuleHit
 from otp_service.store.guard import CountryBreaker, WindowState
@@ -53,7 +54,7 @@ def _mode(settings: Settings, rule: str) -> out.Labelled:
 @command(guard, "Show what the rules do now.", reads=True, applications=True)
 @click.option("--hours", type=click.IntRange(1, 24 * 90), default=24, show_default=True, help="How far to look back.")
 def status(session: Session, hours: int) -> None:
-    """Show what the rules refused lately, which countries are closed, and how far the ceilings are used."""
+    """Show what the rules refused lately, what passed that nobody approved, what is closed, and how much is spent."""
     settings, context = session.settings, session.context
     warn_of_caution(context)
     since = context.store.decisions.now() - hours * 3_600_000
@@ -75,6 +76,8 @@ def status(session: Session, hours: int) -> None:
         ("At", "Rule", "Application", "Country", "What", "Until"),
         [_change(one) for one in _changes(recent)],
     )
+    passed = ("Application", "Country", "Range", "In the last", "Messages", "Usual", "Cost", "Currency", "Alarm since")
+    _section("passed", "Passed unapproved to newcomers, about", passed, _passed(settings, context))
     closed = ("Application", "Country", "Mode", "Tried again in", "Times")
     _section("closed", "Closed now", closed, _closed(settings, context, kept))
     spent = ("Application", "Country", "In this", "Spent", "Ceiling", "Currency")
@@ -105,6 +108,23 @@ def _changes(decisions: Iterable[Decision]) -> list[Decision]:
 
 def _change(one: Decision) -> out.Row:
     return out.when(one.at), one.rule, one.application, one.country, one.mode, out.when(one.until or None)
+
+
+def _passed(settings: Settings, context: Context) -> list[out.Row]:
+    return [
+        (
+            *(one.application, one.country, out.Labelled(one.carrier_range or None, one.carrier_range or "all")),
+            *(passed.window, round(passed.messages), round(passed.usual)),
+            *(format_micros(round(passed.money)), settings.guard.currency, _alarm(one)),
+        )
+        for one in report_traffic(context)
+        for passed in one.passed
+    ]
+
+
+def _alarm(one: PlaceReport) -> out.Cell:
+    since = out.when(one.alarmed_since or None)
+    return out.Labelled(since, f"{since:%Y-%m-%d %H:%M:%S} ({one.cause})") if since else None
 
 
 def _closed(settings: Settings, context: Context, kept: Iterable[Decision]) -> list[out.Row]:

@@ -446,19 +446,22 @@ class SendAttempt:
     """The most that it may cost, in millionths."""
     record_only_rules: tuple[str, ...] = ()
     """Rules that only record, and would have refused it without counting anything."""
+    carrier_range: str = ""
+    """The calling code and three digits."""
 
     @property
     def encoded(self) -> str:
         """All of it in one string, for the log of attempts; `decode_attempt` reads it."""
         flags = f"{self.place}{'+safe' if self.safe else ''}"
         networks = (self.network, self.wide_network, self.provider)
-        return "|".join((self.number, self.block, *networks, self.context, flags, str(self.price)))
+        return "|".join((self.number, self.block, *networks, self.context, flags, str(self.price), self.carrier_range))
 
 
 def decode_attempt(text: str) -> SendAttempt:
     """Return what `SendAttempt.encoded` wrote."""
-    number, block, network, wide_network, provider, context, flags, price = text.split("|")
+    number, block, network, wide_network, provider, context, flags, price, *carrier_range = text.split("|")
     place, _, safe = flags.partition("+")
     return SendAttempt(
-        number, block, network, wide_network, provider, context, Place(place), safe == "safe", int(price)
-    )
+        number, block, network, wide_network, provider, context, Place(place), safe == "safe", int(price),
+        carrier_range="".join(carrier_range),  # none in an attempt of the release before
+    )  # fmt: skip

@@ -78,6 +78,11 @@ class Destination:
         """The number without its last four digits: what a range of numbers that is rented out has in common."""
         return self.e164[:-4]
 
+    @property
+    def carrier_range(self) -> str:
+        """The calling code and the three digits after it, which tell the carrier in most countries."""
+        return self.e164[1 : self.mask.index(" ") + 3]
+
     def __repr__(self) -> str:
         return f"Destination({self.mask})"
 

@@ -7,7 +7,7 @@ has happened is compared with that, minute by minute, by the tests of `detection
 
 import math
 import struct
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from enum import StrEnum
 from itertools import chain
 from typing import Final
@@ -32,6 +32,7 @@ RIPE_AFTER: Final = 5
 """Minutes after which a start that nobody approved counts as unapproved. With the usual delays (half within 25 s,
 97.5 % within two minutes) one in a thousand comes later."""
 _KEPT: Final = RIPE_AFTER + 1
+_MOST_IN_A_MINUTE: Final = 65_535
 
 HOURS: Final = 168
 """Of a week; the first is the one in which the epoch began."""
@@ -200,6 +201,10 @@ class UsualTraffic:
         """Return how many newcomers usually approve in a day, over the week."""
         return self._daily(sum(self.approved))
 
+    def hourly_unapproved(self, hour: int) -> float:
+        """Return how many newcomers who start in an hour (since the epoch) usually do not approve."""
+        return self.starts(hour) - self.approvals(hour)
+
     def daily_unapproved(self) -> float:
         """Return how many newcomers usually do not approve in a day, over the week."""
         return self._daily(sum(self.started) - sum(self.approved))
@@ -271,6 +276,8 @@ class Outcomes:
     """Attempts, messages, approvals and money of the last minutes, by minute modulo their number."""
     surplus: int = 0
     """Approvals of a minute beyond its attempts, where the clock moved: they are of the next one."""
+    asked: int = 0
+    """Attempts of the last minute that was judged for which no message was sent then: they may pass in the next one."""
     test: ChangeTest = field(default_factory=ChangeTest)
     alarm: Alarm | None = None
     told: int = 0
@@ -311,6 +318,8 @@ class Outcomes:
         attempts, messages, approvals, money = self.pending[minute % _KEPT]
         self.pending[minute % _KEPT] = [0, 0, 0, 0]
         self.waiting -= attempts + messages
+        attempts = max(attempts, messages - self.asked)  # a check that came without being asked for is an attempt too
+        self.asked = min(_MOST_IN_A_MINUTE, attempts - messages)
         approved = min(attempts, approvals + self.surplus)
         self.surplus = min(RIPE_AFTER, approvals + self.surplus - approved)
         return Slot(minute, attempts, messages, approved, money)
@@ -393,23 +402,27 @@ class Whose(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """Unapproved messages of newcomers that passed, of about a day: faded to a third after one."""
+    """Unapproved messages of newcomers that passed, of about an hour and of about a day: a third is left after each."""
 
     minute: int = 0
-    unapproved: float = 0.0
-    money: float = 0.0
-    """What they cost, in millionths."""
+    hour: float = 0.0
+    hour_money: float = 0.0
+    """What those of the hour cost, in millionths."""
+    day: float = 0.0
+    day_money: float = 0.0
 
     def at(self, minute: int) -> "Passed":
         """Return it as it is in a minute; a clock set back fades nothing."""
-        kept = math.exp(-max(0, minute - self.minute) / (_DAY * 60))
-        return Passed(max(minute, self.minute), self.unapproved * kept, self.money * kept)
+        passed = max(0, minute - self.minute)
+        hour, day = math.exp(-passed / 60), math.exp(-passed / (_DAY * 60))
+        amounts = self.hour * hour, self.hour_money * hour, self.day * day, self.day_money * day
+        return Passed(max(minute, self.minute), *amounts)
 
     def add(self, slot: Slot) -> "Passed":
         """Return it with what a slot brought."""
-        now, unapproved = self.at(slot.minute), max(0, slot.messages - slot.approvals)
-        cost = slot.money * unapproved / slot.messages if slot.messages else 0.0
-        return Passed(now.minute, now.unapproved + unapproved, now.money + cost)
+        now, more = self.at(slot.minute), max(0, slot.messages - slot.approvals)
+        cost = slot.money * more / slot.messages if slot.messages else 0.0
+        return Passed(now.minute, now.hour + more, now.hour_money + cost, now.day + more, now.day_money + cost)
 
 
 @dataclass(slots=True)
@@ -434,7 +447,12 @@ class PlaceTraffic:
     passed_approved: float = 0.0
     passed_usual: float = 0.0
     passed: Passed = Passed()
-    """To be shown beside `UsualTraffic.daily_unapproved`, whether an alarm stands or not."""
+    """To be shown beside what is usual, whether an alarm stands or not."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether something is still to be judged, or an alarm stands."""
+        return any(one.waiting or one.alarm for one in (self.newcomers, self.checked, self.known))
 
     def advance(self, minute: int, base: UsualShare | None = None, *, judged: bool = True) -> list[tuple[Told, Whose]]:
         """Judge what is ripe when a minute begins; return what is to be told, and of whom.
@@ -560,13 +578,13 @@ class CountryTraffic:
     ranges: dict[str, PlaceTraffic] = field(default_factory=dict)
     minute: int = 0
 
-    def start(self, at: int, carrier_range: str, price: int, *, count: int = 1, checked: bool = False) -> list[Notice]:
-        """Count messages of newcomers at a time (ms), each for a price (millionths)."""
+    def start(self, at: int, carrier_range: str, money: int, *, count: int = 1, checked: bool = False) -> list[Notice]:
+        """Count messages of newcomers at a time (ms), and what all of them cost (millionths)."""
         notices = self.advance(at)
         for place in self._places(at // MINUTE, carrier_range):
-            place.newcomers.start(at // MINUTE, count, count, count * price)
+            place.newcomers.start(at // MINUTE, count, count, money)
             if checked:
-                place.checked.start(at // MINUTE, count, count, count * price)
+                place.checked.start(at // MINUTE, count, count, money)
         return notices
 
     def asked(self, at: int, carrier_range: str, count: int = 1) -> list[Notice]:
@@ -576,12 +594,12 @@ class CountryTraffic:
             place.newcomers.start(at // MINUTE, count, 0, 0)
         return notices
 
-    def passed_check(self, at: int, asked: int, carrier_range: str, price: int, count: int = 1) -> list[Notice]:
+    def passed_check(self, at: int, asked: int, carrier_range: str, money: int, count: int = 1) -> list[Notice]:
         """Count messages of newcomers who passed the human check for which they were ``asked`` at a time."""
         notices = self.advance(at)
         for place in self._places(asked // MINUTE, carrier_range):
-            place.newcomers.start(at // MINUTE, 0, count, count * price)
-            place.checked.start(at // MINUTE, count, count, count * price)
+            place.newcomers.start(at // MINUTE, 0, count, money)
+            place.checked.start(at // MINUTE, count, count, money)
         return notices
 
     def approve(self, started: int, carrier_range: str, count: int = 1, *, checked: bool = False) -> None:
@@ -591,10 +609,10 @@ class CountryTraffic:
             if checked:
                 place.checked.approve(started // MINUTE, count)
 
-    def known_start(self, at: int, price: int, count: int = 1) -> list[Notice]:
+    def known_start(self, at: int, money: int, count: int = 1) -> list[Notice]:
         """Count messages to known numbers."""
         notices = self.advance(at)
-        self.whole.known.start(at // MINUTE, count, count, count * price)
+        self.whole.known.start(at // MINUTE, count, count, money)
         return notices
 
     def known_approve(self, started: int, count: int = 1) -> None:
@@ -632,6 +650,19 @@ class CountryTraffic:
             self.whole.newcomers.take_out(place.newcomers)
         alarm = place.newcomers.alarm
         return Notice(self.minute, told, whose, name, self.whole.cause(alarm.level if alarm else 1.0))
+
+    def live_ranges(self) -> list[str]:
+        """Return the ranges in which something is still to be judged, or an alarm stands."""
+        return [name for name, one in self.ranges.items() if one.is_live]
+
+    def lift(self) -> None:
+        """End all alarms, and forget the evidence: an operator says that nothing is wrong."""
+        for place in (self.whole, *self.ranges.values()):
+            for one in (place.newcomers, place.checked):
+                one.test.forget()
+                if one.alarm:
+                    one.end_alarm()
+            place.daily.forget()
 
     def _base(self, minute: int) -> UsualShare:
         return self.whole.usual.share((minute - _KEPT) // 60)
@@ -739,12 +770,11 @@ _FINE: Final = 3000.0
 """Sums by hour are kept as 3000 times the logarithm of one more than they are: to 0.02 %, up to 3e9."""
 _HOURS_ROW: Final = struct.Struct(f"<{2 * HOURS}H")
 _USUAL_ROW: Final = struct.Struct("<IIIIBff")
-_OUTCOMES_ROW: Final = struct.Struct("<IHII" + "HHHf" * _KEPT)
+_OUTCOMES_ROW: Final = struct.Struct("<IHHII" + "HHHf" * _KEPT)
 _RUN_ROW: Final = struct.Struct("<fIIIff")
 _DAILY_ROW: Final = struct.Struct("<IIIffBfffIfff")
 _ALARM_ROW: Final = struct.Struct("<IIIIfffffff")
-_PLACE_ROW: Final = struct.Struct("<BBffIfffIff")
-_MOST_IN_A_MINUTE: Final = 65_535
+_PLACE_ROW: Final = struct.Struct("<BBffIfffIffff")
 _Number = int | float
 
 
@@ -789,7 +819,7 @@ def _unpack_daily(reader: _Reader) -> DailyTest:
 
 def _pack_outcomes(one: Outcomes) -> bytes:
     pending = ((*(min(_MOST_IN_A_MINUTE, count) for count in slot[:3]), slot[3]) for slot in one.pending)
-    row = _OUTCOMES_ROW.pack(one.newest, one.surplus, one.told, one.ended, *chain.from_iterable(pending))
+    row = _OUTCOMES_ROW.pack(one.newest, one.surplus, one.asked, one.told, one.ended, *chain.from_iterable(pending))
     runs = (
         _RUN_ROW.pack(run.evidence, run.since, run.messages, run.approvals, run.unusual, run.money)
         for run in one.test.runs
@@ -803,11 +833,12 @@ def _pack_alarm(one: Alarm) -> bytes:
 
 
 def _unpack_outcomes(reader: _Reader, *, alarmed: bool) -> Outcomes:
-    newest, surplus, told, ended, *pending = (int(one) for one in reader.take(_OUTCOMES_ROW))
+    newest, surplus, asked, told, ended, *pending = (int(one) for one in reader.take(_OUTCOMES_ROW))
     slots = [pending[place : place + 4] for place in range(0, 4 * _KEPT, 4)]
     runs = [_unpack_run(reader) for _ in REMAINING]
     alarm = _unpack_alarm(reader) if alarmed else None
-    return Outcomes(newest, slots, surplus, ChangeTest(runs), alarm, told, ended, sum(one[0] + one[1] for one in slots))
+    waiting = sum(one[0] + one[1] for one in slots)
+    return Outcomes(newest, slots, surplus, asked, ChangeTest(runs), alarm, told, ended, waiting)
 
 
 def _unpack_run(reader: _Reader) -> Run:
@@ -821,7 +852,7 @@ def _unpack_alarm(reader: _Reader) -> Alarm:
 
 
 def pack_place(place: PlaceTraffic) -> bytes:
-    """Return a place in one row of 735 bytes, and 170 for each kind of outcomes that came.
+    """Return a place in one row of 743 bytes, and 172 for each kind of outcomes that came.
 
     Under an alarm each has 44 more; a whole country has 49 for its days.
     """
@@ -830,7 +861,7 @@ def pack_place(place: PlaceTraffic) -> bytes:
     alarmed = sum(8 << bit for bit, one in enumerate(kinds) if one.alarm)
     known = (place.known_started, place.known_approved, place.known_hour)
     passed = (place.passed_started, place.passed_approved, place.passed_usual)
-    shown = (place.passed.minute, place.passed.unapproved, place.passed.money)
+    shown = astuple(place.passed)
     daily = _pack_daily(place.daily) if place.daily.day else b""
     head = _PLACE_ROW.pack(VERSION, there | alarmed | (64 if daily else 0), *known, *passed, *shown)
     return b"".join(
@@ -841,7 +872,7 @@ def pack_place(place: PlaceTraffic) -> bytes:
 def unpack_place(packed: bytes) -> PlaceTraffic:
     """Return what `pack_place` made; raise `ValueError` for a row of another version."""
     reader = _Reader(packed)
-    version, flags, started, approved, hour, *passed, minute, unapproved, money = reader.take(_PLACE_ROW)
+    version, flags, started, approved, hour, *passed = reader.take(_PLACE_ROW)
     if version != VERSION:
         raise ValueError(f"A row of traffic has version {version}, not {VERSION}.")
     usual = _unpack_usual(reader)
@@ -852,6 +883,6 @@ def unpack_place(packed: bytes) -> PlaceTraffic:
     ]
     newcomers, checked, known_numbers = kinds
     place = PlaceTraffic(usual, newcomers, checked, known_numbers, daily, started, approved, int(hour))
-    place.passed_started, place.passed_approved, place.passed_usual = passed
-    place.passed = Passed(int(minute), unapproved, money)
+    place.passed_started, place.passed_approved, place.passed_usual, minute, *shown = passed
+    place.passed = Passed(int(minute), *shown)
     return place

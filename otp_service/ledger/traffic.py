@@ -29,8 +29,8 @@ STARTED: Final = "verification.started"
 _ENDINGS: Final = {f"verification.{status}": status for status in Status if status is not Status.PENDING}
 _START_FIELDS: Final = ("pseudonym", "payment", "payment_reference")
 """What only the event of a start says of a verification."""
-_REPLAY_FIELDS: Final = ("sending", "price", "rule")
-"""What only a replay of the rules reads, from the stream: addresses and contexts are not for the ledger."""
+_REPLAY_FIELDS: Final = ("sending", "price", "rule", "guard", "created")
+"""What only the guard reads, from the stream: addresses and contexts are not for the ledger."""
 _NOT_IN_DETAILS: Final = frozenset(
     {
         *("type", "id", "application", "purpose", "country", "gateway", "expires", "consent", "ledger"),

@@ -104,8 +104,12 @@ def block_restriction(context: Context, to: Destination) -> Restriction:
 
 def country_restriction(context: Context, application: str, country: str) -> Restriction:
     """Return what is held back of a country at an application."""
-    forget = context.store.guard.forget_country
-    return Restriction("country", COUNTRY_RULE, lambda: forget(application, country), application, country)
+
+    def forget() -> int:
+        context.store.traffic.lift(application, country)
+        return context.store.guard.forget_country(application, country)
+
+    return Restriction("country", COUNTRY_RULE, forget, application, country)
 
 
 def address_restriction(context: Context, address: str) -> Restriction:

@@ -299,6 +299,7 @@ def _send_attempt(
         safe=destination.e164 in context.destinations.safe,
         price=max_price(context, application, verification, verification.channel, view.transaction),
         record_only_rules=record_only_rules,
+        carrier_range=destination.carrier_range,
     )
 
 

@@ -95,6 +95,18 @@ class EventLog:
             mine = [one for one in taken.split() if one.consents and one.events[0].member("pseudonym") == pseudonym]
             yield from mine
 
+    def recorded_until(self) -> int:
+        """Return the time (ms, by Redis' clock) before which all that happened is recorded: now, if nothing waits."""
+        with translate_errors():
+            now = server_time(self._client)
+            waiting = (self._first_unrecorded(keys.events(bucket)) for bucket in self._buckets)
+            return min((at for at in waiting if at is not None), default=now)
+
+    def _first_unrecorded(self, stream: str) -> int | None:
+        """Return the time of the first entry that is not known to be recorded."""
+        entries: Any = self._client.xrange(stream, "{}-{}".format(*self._recorded(stream)), count=1)
+        return _position(entries[0][0])[0] if entries else None
+
     def trim(self) -> None:
         """Trim what is recorded in the ledger, and too old or too much."""
         with translate_errors():

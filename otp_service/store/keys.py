@@ -172,6 +172,13 @@ block = Key("otp:{<block>}:block:<block>", "string", "pseudonym", Life("{} after
 country = Key("otp:{<application>}:country:<application>/<country>", "string", "",
     Life("{} after the last message", 1, "country"), "API, worker, `guard status`",
     "an application's country: its buckets and breaker, what was spent in this hour and day")
+tallies = Key("otp:{<application>}:tallies:<application>", "hash", "",
+    Life("a day after the last event", _DAY), "worker",
+    "starts and approvals by country, carrier range and minute, that are still to be judged")
+traffic = Key("otp:{<application>}:traffic:<application>", "hash", "",
+    Life("60 days after the last event", 60 * _DAY), "worker, `guard status`",
+    "an application's newcomers by country and carrier range: how many usually start and approve, and what is unusual")
+judge = Key("otp:judge", "string", "", Life("15 s", 15), "worker", "which worker judges the traffic of newcomers")
 application = Key("otp:{<application>}:application:<application>", "string", "",
     Life("{} after the last message", 1, "application"), "API, worker, `guard status`",
     "an application: its limits, codes that it checked, what it spent in this hour and day")
@@ -196,4 +203,5 @@ WORKER: Final = worker()
 MIRROR: Final = mirror()
 MIRROR_BUILDER: Final = mirror_builder()
 FENCE: Final = fence()
+JUDGE: Final = judge()
 REPLIES: Final = replies()

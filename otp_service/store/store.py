@@ -14,6 +14,7 @@ from otp_service.store.mirror import Fences, Mirror, Server
 from otp_service.store.outbox import DeadLetters, Dispatches, Outbox, References, Replies
 from otp_service.store.sandbox import SandboxMailbox
 from otp_service.store.scripts import NO_RULES, CompiledRuleset, ScriptContext, ScriptRunner, StreamLimits
+from otp_service.store.traffic import TrafficStore
 from otp_service.store.verifications import Verifications
 
 
@@ -36,6 +37,7 @@ class Store:
     fences: Fences
     guard: Guard
     events: EventLog
+    traffic: TrafficStore
     mirror: Mirror
     server: Server
 
@@ -68,6 +70,7 @@ def open_store(
         limits=LimitReader(scripts, limits, fences),
         fences=fences,
         guard=Guard(scripts),
+        traffic=TrafficStore(client, scripts),
         events=EventLog(client, stream_limits, keyring.buckets),
         mirror=Mirror(client, scripts),
         server=Server(client, scripts, keyring, (NO_RULES, *rulesets.values())),

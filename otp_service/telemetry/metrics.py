@@ -212,6 +212,35 @@ wrong_code_alarms = Counter(
     "Times that most of the codes that an application checked were wrong.",
     "application",
 )
+newcomer_alarms = Gauge(
+    "otp_service_newcomer_alarms",
+    "Alarms that stand, because fewer newcomers of a country or of one of its carrier ranges approve than usual; "
+    "`cause` is `delivery` where known numbers approve less as well.",
+    "application",
+    "country",
+    "cause",
+)
+unapproved_messages = Gauge(
+    "otp_service_unapproved_messages",
+    "Messages to newcomers that passed the guard and that nobody approved, of about the last `hour` or `day`.",
+    "application",
+    "country",
+    "window",
+)
+unapproved_messages_usual = Gauge(
+    "otp_service_unapproved_messages_usual",
+    "How many of them are usual: in this hour of the week, in a day.",
+    "application",
+    "country",
+    "window",
+)
+unapproved_money = Gauge(
+    "otp_service_unapproved_money",
+    "The most that those messages cost, in `guard.currency`.",
+    "application",
+    "country",
+    "window",
+)
 gateway_breaker_changes = Counter(
     "otp_service_gateway_breaker_changes",
     "Times that a gateway's breaker changed to `open` or `closed`, seen by this process.",

@@ -2,6 +2,7 @@
 
 import threading
 
+from otp_service.domain.tallies import tally
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.services.consents import record_events
 from otp_service.services.context import Context
@@ -116,6 +117,7 @@ class Recorder:
         while self._taken:
             batch = self._taken[0]
             record_events(self._context, batch.events)
+            self._context.store.traffic.add(tally(batch.events))
             self._events.acknowledge(batch)
             _count(batch)
             count += len(batch.entries)

@@ -19,6 +19,7 @@ from otp_service.services.delivery import HeldJob, RetryPolicy, deliver
 from otp_service.services.inbound import send_replies
 from otp_service.services.periodic_tasks import PeriodicTasks, Purger
 from otp_service.services.registrations import RegistrationMonitor
+from otp_service.services.traffic import TrafficJudge
 from otp_service.store.outbox import Job
 from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import audit_line_writer, get_logger
@@ -54,6 +55,15 @@ def audit_head_tasks(installation: Installation) -> PeriodicTasks:
 def registration_tasks(installation: Installation) -> PeriodicTasks:
     """Return the task that announces the end of registrations, not started."""
     return PeriodicTasks({"registrations": RegistrationMonitor(installation.context.sending_rules).check_daily})
+
+
+_JUDGE_PERIOD: Final = 5.0
+"""Seconds between two judgements of the traffic of newcomers."""
+
+
+def judge_tasks(installation: Installation, name: str) -> PeriodicTasks:
+    """Return the task that judges the traffic of newcomers, in turn with other workers, not started."""
+    return PeriodicTasks({"judge": TrafficJudge(installation.context, name).judge}, _JUDGE_PERIOD)
 
 
 _log = get_logger(__name__)
@@ -93,6 +103,7 @@ class Worker:
         self._purges = purge_tasks(installation, stop)
         self._heads = audit_head_tasks(installation)
         self._registrations = registration_tasks(installation)
+        self._judge = judge_tasks(installation, self._consumer)
         self._replies = PeriodicTasks({"replies": self._send_replies})
         self._heartbeat = Periodic(_HEARTBEAT_INTERVAL, self._send_heartbeat)
         self._renew = Periodic(self._claim_after / 3, lambda: renew(self._outbox, self._consumer, self._in_flight))
@@ -110,12 +121,14 @@ class Worker:
         self._purges.start()
         self._heads.start()
         self._registrations.start()
+        self._judge.start()
         self._replies.start()
         with ThreadPoolExecutor(self._concurrency, thread_name_prefix="deliver") as self._pool:
             while not self._stop.is_set():
                 self._run_once()
             self._drain()
         self._replies.stop()
+        self._judge.stop()
         self._registrations.stop()
         self._heads.stop()
         self._purges.stop()

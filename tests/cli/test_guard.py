@@ -1,5 +1,6 @@
 """``otp-service guard status``, ``explain``, ``unblock`` and ``rules``, on a real Valkey."""
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from support_caller import Caller
 from support_cli import configured, run
 from support_guard import ADDRESS, ROOMY, modes, number, passed, passes, refused, spent
 from support_installation import tree
+from support_traffic import Newcomers
 
 from otp_service.bootstrap import install
 from otp_service.domain.guard import GUARD_RULES
@@ -70,6 +72,7 @@ def test_status_of_an_installation_where_nothing_happened(frozen, tmp_path):
     assert result.stderr.splitlines() == [
         "Refused in the last 1 d, or would have been: nothing.",
         "Breakers and alarms: nothing.",
+        "Passed unapproved to newcomers, about: nothing.",
         "Closed now: nothing.",
         "Spent: nothing.",
     ]
@@ -252,3 +255,19 @@ def test_unblock_asks_first_and_says_when_there_was_nothing(frozen, tmp_path):
 @pytest.mark.parametrize("arguments", [(), ("--number", number(1), "--address", ADDRESS), ("--address", "nowhere")])
 def test_unblock_takes_exactly_one_thing_that_makes_sense(frozen, tmp_path, arguments):
     assert run("guard", "unblock", *arguments, "--yes", environ=configure(frozen, tmp_path)).exit_code == 2
+
+
+def test_status_shows_what_passes_unapproved_by_country_and_range_against_what_is_usual(frozen, tmp_path):
+    site = Newcomers(frozen, install(load_settings(environ=configure(frozen, tmp_path))))
+    environ = configure(frozen, tmp_path)
+    site.minutes(30, attack=6, within="92301")
+    quiet, busy = Counter(), Counter()
+    for row in rows(guard("status", environ=environ).stdout):
+        name, country, carrier_range, window, messages, usual, cost, _, alarm = row
+        assert (name, country) == ("shop", "PK")
+        quiet[carrier_range, window], busy[carrier_range, window] = int(usual), int(messages)
+        assert (alarm != "-") == (carrier_range == "92301")
+        assert float(cost) > 0
+
+    assert set(busy) == {(place, window) for place in ("all", "92301") for window in ("hour", "day")}
+    assert all(busy["92301", window] > quiet["92301", window] + 50 for window in ("hour", "day"))

@@ -127,6 +127,33 @@ def test_few_approvals_page_whichever_workers_record_them(workers, started, appr
     evaluated(tmp_path, {"interval": "5m", "input_series": recorded, "promql_expr_test": asked}, step="5m")
 
 
+ALARMS = 'otp_service_newcomer_alarms{application="shop",country="PK",cause="%s",instance="%d"}'
+
+
+@pytest.mark.parametrize(
+    ("cause", "alert"), [("newcomers", "OtpServiceNewcomersApproveLess"), ("delivery", "OtpServiceCodesDoNotArrive")]
+)
+def test_an_alarm_of_newcomers_pages_while_it_stands_whichever_worker_judges(cause, alert, tmp_path):
+    judged = [
+        {"series": ALARMS % (cause, 1), "values": "0+0x20 1+0x10 _x40"},
+        {"series": ALARMS % (cause, 2), "values": "_x31 1+0x10 0+0x30"},
+    ]
+    asked = [is_silent(alert, 19), fires(alert, 28), fires(alert, 38), is_silent(alert, 60)]
+
+    evaluated(tmp_path, {"interval": "1m", "input_series": judged, "promql_expr_test": asked})
+
+
+@pytest.mark.parametrize(("passed", "told"), [(400, is_silent), (899, is_silent), (901, fires), (12_000, fires)])
+def test_more_than_twice_the_usual_unapproved_messages_are_a_ticket(passed, told, tmp_path):
+    named = 'otp_service_unapproved_messages%s{application="shop",country="PK",window="day"}'
+    given = [{"series": named % "", "values": f"{passed}+0x30"}, {"series": named % "_usual", "values": "400+0x30"}]
+
+    evaluated(
+        tmp_path,
+        {"interval": "1m", "input_series": given, "promql_expr_test": [told("OtpServiceUnapprovedMessagesPass", 20)]},
+    )
+
+
 def test_what_the_proxy_refuses_burns_the_error_budget(tmp_path):
     answers = [
         {"series": ANSWERS % ("/v1/verifications", "201"), "values": "0+96x120"},

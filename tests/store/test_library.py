@@ -35,7 +35,7 @@ def test_another_text_is_another_library(monkeypatch: pytest.MonkeyPatch) -> Non
     )
 
 
-RULED = ("start", "resend", "check", "dispatch", "dispatch_settle", "number_read", "number_forget")
+RULED = ("start", "resend", "check", "dispatch", "dispatch_settle", "number_read", "number_forget", "traffic_commit")
 
 
 def test_the_scripts_that_read_a_ruleset_are_known_by_their_text() -> None:

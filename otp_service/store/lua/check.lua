@@ -87,7 +87,7 @@ if right then
   if found.guard then approvals.give_back(found, reputation.approved, by_key) end
   for _, row in pairs(by_key) do rows.write(row, row.life) end
   record.finish(KEYS[1], found.start, 'approved')
-  return answer('approved', '', 'verification.approved')
+  return answer('approved', '', 'verification.approved', 'guard', found.guard or '', 'created', found.created)
 end
 number.guessed_wrong(state, trust)
 number.write(state)

@@ -12,7 +12,7 @@ local anything = row.tail ~= ''
 for name, place in pairs(row.layout.at) do
   local kind = string.sub(name, 1, 1)
   for i = place, place + row.layout.sizes[name] - 1 do
-    if kind == 'b' or kind == 'l' then
+    if kind == 'b' or (kind == 'l' and name ~= 'lusual') or name == 'tsuspicion' then
       anything = anything or row[i] ~= 0
       row[i] = 0
     end

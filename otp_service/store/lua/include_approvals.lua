@@ -5,15 +5,16 @@
 -- Pseudonyms are in fields of their own, for a long value would triple the record: `context`, `block`, `network`, `wide` (its
 -- /48) and `provider` (its /32).
 -- Flags: h at home, s safe, a from an approved number, f from a known device, n and c number and country that were new to its
--- address.
+-- address; the carrier range follows them.
 local approvals = {}
 local EXEMPT, NEW = { approved = 'a', known_device = 'f' }, { number = 'n', country = 'c' } -- flags
 
--- Returns what a record remembers of a start that was counted.
-function approvals.note(sending)
+-- Returns what a record remembers of a start that was counted, an attempt whose last part is its carrier range (domain/guard.py).
+function approvals.note(sending, attempt)
   local reputation, new = sending.reputation, sending.new
   return (sending.place == 'home' and 'h' or '') .. (sending.safe and 's' or '') .. (reputation.approved and 'a' or '')
-    .. (reputation.known_device and 'f' or '') .. (new.number and 'n' or '') .. (new.country and 'c' or '') .. '.'
+    .. (reputation.known_device and 'f' or '') .. (new.number and 'n' or '') .. (new.country and 'c' or '')
+    .. string.match(attempt, '%d*$') .. '.'
     .. sending.counted
 end
 

@@ -60,8 +60,8 @@ about.id = ARGV[9]
 guard.count(sending)
 guard.report(sending, KEYS[8], ARGV[8], ARGV[7])
 
-local expires = now + tonumber(ARGV[3])
-redis.call('HSET', KEYS[1], 'created', now, 'expires', expires, 'last_send', now, 'guard', approvals.note(sending),
+local expires, note = now + tonumber(ARGV[3]), approvals.note(sending, ARGV[19])
+redis.call('HSET', KEYS[1], 'created', now, 'expires', expires, 'last_send', now, 'guard', note,
   'ledger', place, deliveries.slot(1, 1), deliveries.new_slot(ARGV[13]), unpack(ARGV, 28))
 redis.call('PEXPIREAT', KEYS[1], expires + tonumber(ARGV[4]))
 fence.note(KEYS[1])
@@ -76,7 +76,8 @@ if ARGV[1] ~= '' then
 end
 streams.queue_message(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[7], ahead, about, ARGV[13], 1, 0, expires)
 streams.report(KEYS[6], 'verification.started', about, 'channel', ARGV[13], 'pseudonym', ARGV[14], 'ledger', place,
-  'expires', expires, 'payment', ARGV[25], 'payment_reference', ARGV[26], 'sending', ARGV[19])
+  'expires', expires, 'payment', ARGV[25], 'payment_reference', ARGV[26], 'sending', ARGV[19],
+  'guard', note)
 if given then -- an event of its own, which goes when it is recorded: the other is kept for some days
   streams.report(KEYS[6], 'consent.given', about, 'pseudonym', ARGV[14], 'ledger', place, 'consent', ARGV[24])
 end

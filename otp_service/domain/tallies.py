@@ -1,0 +1,126 @@
+"""What is counted of events, for `traffic` to judge: tallies by country, carrier range and minute.
+
+Several recorders add to them, in any order. **An event that is seen twice** (a recorder ended, or hung, before it
+acknowledged what it had counted) counts twice. That happens to one batch at a time, to starts and approvals alike, so
+the share stays what it was; and what one minute can say is bounded (`detection.LARGEST_STEP`). None is lost: tallies
+are added before events are acknowledged.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from otp_service.domain.audit import Event
+from otp_service.domain.guard import decode_attempt
+from otp_service.domain.traffic import MINUTE, CountryTraffic, Notice
+
+
+class Who(StrEnum):
+    """Of whom something is counted."""
+
+    NEWCOMER = "n"
+    CHECKED = "c"
+    """A newcomer under suspicion who passed a human check."""
+    KNOWN = "k"
+
+
+class What(StrEnum):
+    """What is counted."""
+
+    MESSAGE = "m"
+    """A start for which a message was sent."""
+    MONEY = "p"
+    """The most that those messages may cost, in millionths."""
+    APPROVAL = "a"
+    """By the minute of the start."""
+    ASKED = "q"
+    """A start that was asked for a human check."""
+    LIFTED = "l"
+    """An operator lifted what is held back of the country."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What one count is of, within an application."""
+
+    country: str
+    carrier_range: str
+    """The first digits of the numbers; empty where they do not matter."""
+    minute: int
+    """Since the epoch, by Redis' clock."""
+    who: Who
+    what: What
+
+    def __str__(self) -> str:
+        return f"{self.country}:{self.carrier_range}:{self.minute}:{self.who}:{self.what}"
+
+
+def parse_tally(text: str) -> Tally:
+    """Return what `Tally` is as a string."""
+    country, carrier_range, minute, who, what = text.split(":")
+    return Tally(country, carrier_range, int(minute), Who(who), What(what))
+
+
+Tallies = Mapping[str, Mapping[Tally, int]]
+"""By the name of the application."""
+
+_STARTED: Final = "verification.started"
+_APPROVED: Final = "verification.approved"
+_KNOWN, _SAFE, _CHECKED = "a", "s", "k"
+"""Flags of a start (``include_approvals.lua``)."""
+
+
+def tally(events: Iterable[Event]) -> Tallies:
+    """Return what is counted of some events. Starts to numbers on the safe list are nobody's."""
+    counted: dict[str, Counter[Tally]] = {}
+    for one in events:
+        counts = counted.setdefault(one.member("application"), Counter())
+        for key, amount in _counts(one):
+            counts[key] += amount
+    return {application: counts for application, counts in counted.items() if counts}
+
+
+def _counts(event: Event) -> Iterator[tuple[Tally, int]]:
+    guard = event.member("guard").partition(".")[0]  # empty in an event of the release before
+    if not guard or _SAFE in guard:
+        return
+    who = Who.KNOWN if _KNOWN in guard else Who.CHECKED if _CHECKED in guard else Who.NEWCOMER
+    carrier_range = "" if who is Who.KNOWN else guard.lstrip("abcdefghijklmnopqrstuvwxyz")
+    if event.type == _STARTED:
+        place = event.member("country"), carrier_range, event.at // MINUTE, who
+        yield Tally(*place, What.MESSAGE), 1
+        yield Tally(*place, What.MONEY), decode_attempt(event.member("sending")).price
+    elif event.type == _APPROVED:
+        started = int(event.member("created")) // MINUTE
+        yield Tally(event.member("country"), carrier_range, started, who, What.APPROVAL), 1
+
+
+def feed(country: CountryTraffic, tallies: Mapping[Tally, int]) -> list[Notice]:
+    """Count tallies of a country, minute by minute; return what is to be told of the minutes before."""
+    notices = []
+    for minute, carrier_range, who in sorted({(one.minute, one.carrier_range, one.who) for one in tallies}):
+        counts = {one.what: count for one, count in tallies.items()
+                  if (one.minute, one.carrier_range, one.who) == (minute, carrier_range, who)}  # fmt: skip
+        notices += _feed(country, minute * MINUTE, carrier_range, who, counts)
+    return notices
+
+
+def _feed(country: CountryTraffic, at: int, carrier_range: str, who: Who, counts: Mapping[What, int]) -> list[Notice]:
+    if What.LIFTED in counts:
+        country.lift()
+        return []
+    messages, money, approvals = (counts.get(one, 0) for one in (What.MESSAGE, What.MONEY, What.APPROVAL))
+    notices = country.asked(at, carrier_range, counts[What.ASKED]) if What.ASKED in counts else []
+    match who:
+        case Who.KNOWN:
+            notices += country.known_start(at, money, messages) if messages else []
+            country.known_approve(at, approvals)
+        case Who.CHECKED:
+            notices += country.passed_check(at, at, carrier_range, money, messages) if messages else []
+            country.approve(at, carrier_range, approvals, checked=True)
+        case Who.NEWCOMER:
+            notices += country.start(at, carrier_range, money, count=messages) if messages else []
+            country.approve(at, carrier_range, approvals)
+    return notices

@@ -1,0 +1,210 @@
+"""The traffic of newcomers: judged in turn by the workers, told to operators."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from otp_service.domain.prices import MICRO
+from otp_service.domain.tallies import Tally, feed
+from otp_service.domain.traffic import MINUTE, Cause, CountryTraffic, Notice, PlaceTraffic, Told
+from otp_service.services.context import Context
+from otp_service.store.scripts import CompiledRuleset
+from otp_service.store.traffic import Meets
+from otp_service.telemetry import metrics
+from otp_service.telemetry.logging import get_logger
+from otp_service.telemetry.redaction import SafeNumber
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PassedUnapproved:
+    """Messages to newcomers that passed the guard, and that nobody approved."""
+
+    window: str
+    """``hour`` or ``day``: about the last one."""
+    messages: float
+    usual: float
+    money: float
+    """What they cost at most, in millionths."""
+
+
+def passed_unapproved(place: PlaceTraffic, minute: int) -> tuple[PassedUnapproved, PassedUnapproved]:
+    """Return what passed at a place in about the last hour and day, and what is usual, as it is in a minute."""
+    passed, usual = place.passed.at(minute), place.usual
+    hour = PassedUnapproved("hour", passed.hour, usual.hourly_unapproved(minute // 60), passed.hour_money)
+    return hour, PassedUnapproved("day", passed.day, usual.daily_unapproved(), passed.day_money)
+
+
+_MANY: Final = 20
+"""Messages of a day, and twice what is usual, from which on a carrier range is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceReport:
+    """What is known of the newcomers of a country, or of a carrier range in it."""
+
+    application: str
+    country: str
+    carrier_range: str
+    """Empty for the whole country."""
+    passed: tuple[PassedUnapproved, PassedUnapproved]
+    alarmed_since: int
+    """When the alarm that stands was told: milliseconds since the epoch; 0 for none."""
+    cause: Cause | None
+
+
+def report_traffic(context: Context) -> Iterator[PlaceReport]:
+    """Yield each country with newcomers, and its carrier ranges that stand out; raises `StoreUnavailableError`."""
+    minute = context.store.decisions.now() // MINUTE
+    for application in context.applications:
+        for country, traffic in sorted(context.store.traffic.learnt(application)[1].items()):
+            yield _report(application, country, "", traffic, minute)
+            for name in sorted(traffic.ranges):
+                one = _report(application, country, name, traffic, minute)
+                day = one.passed[1]
+                if one.alarmed_since or day.messages > 2 * day.usual + _MANY:
+                    yield one
+
+
+def _report(application: str, country: str, name: str, traffic: CountryTraffic, minute: int) -> PlaceReport:
+    place = traffic.ranges[name] if name else traffic.whole
+    standing = (one.alarm for one in (place.newcomers, place.checked, place.known) if one.alarm)
+    alarm = next(standing, None)
+    cause = traffic.whole.cause(alarm.level) if alarm else None
+    told = alarm.told * MINUTE if alarm else 0
+    return PlaceReport(application, country, name, passed_unapproved(place, minute), told, cause)
+
+
+@dataclass(slots=True)
+class _Learnt:
+    """What this process knows of an application."""
+
+    version: str
+    countries: dict[str, CountryTraffic]
+
+
+class TrafficJudge:
+    """Brings what is learnt forward from the tallies, while it has the lease; tells what is unusual.
+
+    A step is kept whole or not at all, and only by the process that read what it goes on from: one that dies, or whose
+    lease went meanwhile, leaves nothing wrong.
+    """
+
+    def __init__(self, context: Context, name: str) -> None:
+        """Prepare; ``name`` is the worker's."""
+        self._context = context
+        self._name = name
+        self._learnt: dict[str, _Learnt] = {}
+
+    def judge(self) -> None:
+        """Judge what is recorded, if it is this process' turn; raises `StoreUnavailableError`."""
+        if not self._context.store.traffic.lead(self._name):
+            if self._learnt:
+                self._learnt.clear()
+                _forget_gauges()
+            return
+        until = self._context.store.events.recorded_until()
+        for application, ruleset in self._context.rulesets.items():
+            self._judge(application, ruleset, until)
+
+    def _judge(self, application: str, ruleset: CompiledRuleset, until: int) -> None:
+        store = self._context.store.traffic
+        version, tallies = store.tallies(application)
+        learnt = self._learnt.pop(application, None)
+        if learnt is None or learnt.version != version:
+            learnt = _Learnt(*store.learnt(application))
+        if learnt.version != version:  # another process is at it
+            return
+        ripe = {one: count for one, count in tallies.items() if one.minute <= until // MINUTE}
+        step = _Step(learnt.countries, ripe, until)
+        if step.changed:
+            meets = tuple(_meets(country, learnt.countries[country]) for country in step.changed)
+            changed = {country: (learnt.countries[country], ranges) for country, ranges in step.changed.items()}
+            if not store.commit(application, version, changed, ripe, meets, ruleset):
+                return
+            learnt.version = str(int(version) + 1)
+        self._learnt[application] = learnt
+        for country, notice in step.notices:
+            _tell(application, country, learnt.countries[country], notice)
+        for country, traffic in learnt.countries.items():
+            _set_gauges(application, country, traffic, until // MINUTE)
+
+
+class _Step:
+    """What became of an application's countries when they were brought forward."""
+
+    def __init__(self, countries: dict[str, CountryTraffic], tallies: Mapping[Tally, int], until: int) -> None:
+        self.changed: dict[str, set[str]] = {}
+        """Countries that changed, each with its ranges that did."""
+        self.notices: list[tuple[str, Notice]] = []
+        for one in {each.country for each in tallies} | {*countries}:
+            traffic = countries.setdefault(one, CountryTraffic())
+            own = {each: count for each, count in tallies.items() if each.country == one}
+            if own or (until // MINUTE != traffic.minute and (traffic.whole.is_live or traffic.live_ranges())):
+                self._bring_forward(one, traffic, own, until)
+
+    def _bring_forward(self, country: str, traffic: CountryTraffic, tallies: Mapping[Tally, int], until: int) -> None:
+        ranges = {*traffic.live_ranges(), *(one.carrier_range for one in tallies)}
+        notices = [*feed(traffic, tallies), *traffic.advance(until)]
+        self.notices += [(country, one) for one in notices]
+        self.changed[country] = {one for one in ranges if one in traffic.ranges}
+
+
+def _meets(country: str, traffic: CountryTraffic) -> Meets:
+    ranges = (one for one, place in traffic.ranges.items() if place.newcomers.alarm)
+    whole, usual = traffic.suspicion(""), traffic.whole.usual.daily_approvals()
+    of_ranges = ((one, traffic.suspicion(one)) for one in ranges)
+    return Meets(
+        country, whole.ask, whole.trickle, whole.checked_too, usual,
+        tuple(Meets(one, met.ask, met.trickle, met.checked_too) for one, met in of_ranges),
+    )  # fmt: skip
+
+
+_ENDS: Final = frozenset({Told.USUAL_AGAIN, Told.REBASED})
+
+
+def _tell(application: str, country: str, traffic: CountryTraffic, notice: Notice) -> None:
+    place = traffic.ranges.get(notice.carrier_range, traffic.whole)
+    day = passed_unapproved(place, notice.minute)[1]
+    ended = notice.told in _ENDS
+    _log.log(
+        logging.INFO if ended else logging.WARNING,
+        "newcomers_usual_again" if ended else "newcomers_unusual",
+        application=application,
+        country=country,
+        carrier_range=notice.carrier_range,
+        whose=notice.whose,
+        why=notice.told,
+        cause=notice.cause,
+        unapproved=SafeNumber(round(day.messages)),
+        usual=SafeNumber(round(day.usual)),
+    )
+
+
+def _causes_of_alarms(traffic: CountryTraffic) -> Iterator[Cause]:
+    """Yield the cause of each alarm that stands."""
+    for place in (traffic.whole, *traffic.ranges.values()):
+        for one in (place.newcomers, place.checked, place.known):
+            if one.alarm:
+                yield traffic.whole.cause(one.alarm.level)
+
+
+def _set_gauges(application: str, country: str, traffic: CountryTraffic, minute: int) -> None:
+    alarms = list(_causes_of_alarms(traffic))
+    for cause in Cause:
+        metrics.newcomer_alarms.set(alarms.count(cause), application=application, country=country, cause=cause)
+    for one in passed_unapproved(traffic.whole, minute):
+        metrics.unapproved_messages.set(one.messages, application=application, country=country, window=one.window)
+        metrics.unapproved_messages_usual.set(one.usual, application=application, country=country, window=one.window)
+        metrics.unapproved_money.set(one.money / MICRO, application=application, country=country, window=one.window)
+
+
+def _forget_gauges() -> None:
+    """Drop what another process tells from now on; where processes report together, the last word counts anyway."""
+    if not metrics.is_multiprocess():
+        metrics.newcomer_alarms.clear()
+        metrics.unapproved_messages.clear()
+        metrics.unapproved_messages_usual.clear()
+        metrics.unapproved_money.clear()

@@ -1,0 +1,261 @@
+"""What the recorder counts is judged outside the hot path, once, by whichever worker's turn it is."""
+
+import json
+
+import pytest
+from structlog.testing import capture_logs
+from support_caller import Caller
+from support_events import events_of, record_events
+from support_guard import approve, guarded
+from support_traffic import Newcomers
+
+from otp_service.domain.tallies import What, Who, tally
+from otp_service.errors import StoreUnavailableError
+from otp_service.services import operator_actions
+from otp_service.services.traffic import TrafficJudge, report_traffic
+from otp_service.store import keys
+from otp_service.telemetry import metrics
+
+NUMBER = "+923001234567"
+
+
+def sample(name, **labels):
+    return metrics.REGISTRY.get_sample_value(name, {"application": "shop", "country": "PK", **labels})
+
+
+def counted(context):
+    found = context.store.traffic.tallies("shop")[1]
+    return {(one.carrier_range, one.who, one.what): count for one, count in found.items()}
+
+
+def row(site, name):
+    """Return what the country's row says; of a time how much of it is left."""
+    now, text = site.context.store.guard._scripts.run("guard_read", (keys.country("shop", "PK"),), ())
+    return json.loads(text or b"{}").get(name, 0) - (now if name == "tsuspicion" else 0)
+
+
+def test_a_start_and_its_approval_are_counted_by_who_it_is_and_by_carrier_range(frozen):
+    caller = Caller(guarded(frozen))
+    approve(caller, NUMBER)
+    caller.start("+923011234567")
+    approve(caller, NUMBER)
+    record_events(caller.context)
+
+    assert counted(caller.context) == {
+        ("92300", Who.NEWCOMER, What.MESSAGE): 1,
+        ("92300", Who.NEWCOMER, What.MONEY): 0,
+        ("92300", Who.NEWCOMER, What.APPROVAL): 1,
+        ("92301", Who.NEWCOMER, What.MESSAGE): 1,
+        ("92301", Who.NEWCOMER, What.MONEY): 0,
+        ("", Who.KNOWN, What.MESSAGE): 1,
+        ("", Who.KNOWN, What.MONEY): 0,
+        ("", Who.KNOWN, What.APPROVAL): 1,
+    }
+
+
+def test_what_a_message_costs_is_counted_and_the_safe_list_is_nobodys(frozen):
+    gateways = {"sandbox": {"kind": "sandbox", "prices": {"*": "2.50"}}}
+    caller = Caller(guarded(frozen, gateways=gateways, guard={"destinations": {"safe": ["+923011234567"]}}))
+    caller.start(NUMBER)
+    approve(caller, "+923011234567")
+    record_events(caller.context)
+
+    assert counted(caller.context)[("92300", Who.NEWCOMER, What.MONEY)] == 2_500_000
+    assert {one for one, _, _ in counted(caller.context)} == {"92300"}
+
+
+def test_the_ledger_gets_nothing_of_it(frozen):
+    caller = Caller(guarded(frozen))
+    approve(caller, NUMBER)
+    record_events(caller.context)
+    past = caller.context.ledger.subjects.export(caller.context.keyring.pseudonym(NUMBER), "shop").verifications
+
+    assert {"guard", "created", "sending"}.isdisjoint(name for one in past[0].events for name in one)
+
+
+def test_an_attack_is_told_and_newcomers_come_under_suspicion(frozen):
+    site = Newcomers(frozen)
+    with capture_logs() as lines:
+        site.minutes(20)
+        assert not [line for line in lines if line["event"].startswith("newcomers")]
+        assert row(site, "tsuspicion") <= 0
+        site.minutes(40, attack=8)
+    told = next(line for line in lines if line["event"] == "newcomers_unusual")
+
+    assert (told["application"], told["country"], told["carrier_range"]) == ("shop", "PK", "")
+    assert (told["whose"], told["cause"]) == ("newcomers", "newcomers")
+    assert 0 < row(site, "tsuspicion") <= 600_000
+    assert row(site, "ntrickle") == pytest.approx(72 / 4, abs=4)
+    assert row(site, "lusual") == pytest.approx(1728, rel=0.05)
+    assert sample("otp_service_newcomer_alarms", cause="newcomers") == 1
+    assert sample("otp_service_newcomer_alarms", cause="delivery") == 0
+
+
+def test_a_quiet_hour_and_an_attacked_one_do_not_look_alike(frozen):
+    site = Newcomers(frozen)
+    site.minutes(60)
+    (quiet, _) = next(report_traffic(site.context)).passed
+    site.minutes(60, attack=8)
+    (hour, day) = next(report_traffic(site.context)).passed
+
+    assert quiet.messages == pytest.approx(quiet.usual, rel=0.6)
+    assert hour.messages > 5 * hour.usual
+    assert day.messages > quiet.messages + 300
+    assert sample("otp_service_unapproved_messages", window="hour") == pytest.approx(hour.messages, rel=0.01)
+    assert sample("otp_service_unapproved_messages_usual", window="day") == pytest.approx(day.usual, rel=0.01)
+
+
+def test_an_attack_on_one_range_is_told_of_it_and_its_newcomers_alone_are_under_suspicion(frozen):
+    site = Newcomers(frozen)
+    site.minutes(30, attack=6, within="92301")
+    shown = [(one.carrier_range, one.alarmed_since > 0) for one in report_traffic(site.context)]
+    tail = frozen.client.get(keys.country("shop", "PK")).rpartition(b"92301 ")[2].split(b"\n")[0].split()
+
+    assert shown == [("", False), ("92301", True)]
+    assert row(site, "tsuspicion") <= 0
+    assert int(tail[0]) > frozen.now
+
+
+def test_a_suspicion_that_nobody_renews_ends_by_its_time(frozen):
+    site = Newcomers(frozen)
+    site.minutes(30, attack=8)
+    assert row(site, "tsuspicion") > 0
+    frozen.advance(601)
+
+    assert row(site, "tsuspicion") < 0
+
+
+def test_it_is_judged_no_further_than_all_is_recorded(frozen):
+    """A recorder that hangs, or a ledger that is away: what is missing must not look like an attack."""
+    site = Newcomers(frozen)
+    site.minutes(10)
+    held = [site.come(site.number(), approves=True) for _ in range(50)]
+    taken = events_of(site.context)  # by a recorder that hangs
+    site.context.store.traffic.add({})
+    before = site.learnt.minute, site.context.store.events.recorded_until()
+    frozen.advance(1800)
+    site.judge.judge()
+
+    assert held
+    assert taken
+    assert site.context.store.events.recorded_until() == before[1] < frozen.now - 1_000_000
+    assert not site.learnt.whole.newcomers.alarm
+    site.record()
+    site.judge.judge()
+    assert site.context.store.events.recorded_until() == frozen.now
+    assert not site.learnt.whole.newcomers.alarm
+
+
+def test_a_step_is_taken_once_whoever_takes_it(frozen):
+    site = Newcomers(frozen)
+    site.come(site.number(), approves=False)
+    site.record()
+    store, ruleset = site.context.store.traffic, site.context.rulesets["shop"]
+    version, tallies = store.tallies("shop")
+
+    assert store.commit("shop", version, {}, tallies, (), ruleset)
+    assert not store.commit("shop", version, {}, tallies, (), ruleset)
+    assert store.tallies("shop") == (str(int(version) + 1), {})
+
+
+def test_what_is_counted_while_a_step_is_taken_is_left_for_the_next(frozen):
+    site = Newcomers(frozen)
+    store, ruleset = site.context.store.traffic, site.context.rulesets["shop"]
+    for _ in range(3):
+        site.come(site.number("92300"), approves=False)
+    site.record()
+    version, tallies = store.tallies("shop")
+    for _ in range(2):
+        site.come(site.number("92300"), approves=False)
+    site.record()
+
+    assert store.commit("shop", version, {}, tallies, (), ruleset)
+    assert counted(site.context)[("92300", Who.NEWCOMER, What.MESSAGE)] == 2
+
+
+def test_a_worker_that_dies_before_a_step_is_kept_leaves_it_to_the_next(frozen, monkeypatch):
+    site = Newcomers(frozen)
+    before = site.learnt.whole.newcomers.waiting // 2  # they began in this hour, and are not ripe
+    commit = type(site.context.store.traffic).commit
+
+    def away(*_):
+        raise StoreUnavailableError("away")
+
+    site.minutes(5, attack=3)
+    monkeypatch.setattr(type(site.context.store.traffic), "commit", away)
+    with pytest.raises(StoreUnavailableError):
+        site.minute(attack=3)
+    monkeypatch.setattr(type(site.context.store.traffic), "commit", commit)
+    twin = TrafficJudge(site.context, "twin")
+    frozen.advance(16)
+    twin.judge()
+    for _ in range(8):
+        frozen.advance(60)
+        twin.judge()
+
+    assert site.context.store.traffic.tallies("shop")[1] == {}
+    assert site.learnt.whole.usual.hour_started == before + 6 * (2 + 3)
+
+
+def test_one_worker_judges_at_a_time_and_another_when_it_has_gone(frozen):
+    site = Newcomers(frozen)
+    store = site.context.store.traffic
+
+    assert store.lead("one")
+    assert not store.lead("two")
+    frozen.advance(10)
+    assert store.lead("one")
+    frozen.advance(16)
+    assert store.lead("two")
+
+
+def test_who_lost_the_lease_tells_nothing_any_more(frozen):
+    site = Newcomers(frozen)
+    site.minutes(2)
+    assert sample("otp_service_newcomer_alarms", cause="newcomers") == 0
+    frozen.client.set(keys.JUDGE, "another")
+    site.judge.judge()
+
+    assert sample("otp_service_newcomer_alarms", cause="newcomers") is None
+
+
+def test_an_event_that_is_seen_twice_moves_no_share(frozen):
+    site = Newcomers(frozen)
+    site.minutes(5)
+    for _ in range(100):
+        site.come(site.number(), approves=True)
+        site.come(site.number(), approves=False)
+    (batch,) = events_of(site.context)
+    for _ in range(2):
+        site.context.store.traffic.add(tally(batch.events))
+    site.context.store.events.acknowledge(batch)
+    site.minutes(20)
+
+    assert not site.learnt.whole.newcomers.alarm
+
+
+def test_unblocking_a_country_ends_its_alarm(frozen):
+    site = Newcomers(frozen)
+    site.minutes(30, attack=8)
+    assert site.learnt.whole.newcomers.alarm
+    restriction = operator_actions.country_restriction(site.context, "shop", "PK")
+    assert operator_actions.unblock(site.context, restriction, "root")
+    assert row(site, "tsuspicion") <= 0
+    site.minute()
+
+    assert not site.learnt.whole.newcomers.alarm
+    assert row(site, "tsuspicion") <= 0
+
+
+def test_messages_that_do_not_arrive_are_told_as_such_and_nobody_is_suspected(frozen):
+    site = Newcomers(frozen, rate=8)
+    known = [site.number() for _ in range(8)]
+    for one in known:
+        site.come(one, approves=True)
+    for _ in range(40):
+        for one in known:
+            site.come(one, approves=False)
+        site.minute(attack=16)
+
+    assert sample("otp_service_newcomer_alarms", cause="delivery") >= 1
+    assert row(site, "tsuspicion") <= 0
