@@ -15,6 +15,7 @@ from processes import thread_states
 
 from otp_service.store import keys
 from otp_service.store.outbox import CONSUMER_GROUP
+from otp_service.store.scripts import entry_values
 from otp_service.store.verifications import delivery_slot
 
 BUCKET = "00"
@@ -103,8 +104,8 @@ def _held(worker: Worker, client: redis.Redis) -> list[tuple[str, int]]:
     found = []
     for queue in queues(client):
         for one in client.xpending_range(queue, CONSUMER_GROUP, "-", "+", 10_000, consumername=worker.name):
-            found += [fields for _, fields in client.xrange(queue, one["message_id"], one["message_id"])]
-    return [(fields[b"id"].decode(), int(fields[b"message"])) for fields in found]
+            found += [entry_values(fields) for _, fields in client.xrange(queue, one["message_id"], one["message_id"])]
+    return [(fields["id"], int(fields["message"])) for fields in found]
 
 
 def _open_dispatch(client: redis.Redis, verification: str, message: int) -> Slot | None:

@@ -2,8 +2,9 @@
 
 Two services of two processes and two workers share a Redis and a ledger. Callers start verifications, read the codes
 that were sent, and check them, through HAProxy with the configuration of the compose file. Meanwhile every worker and
-every service is restarted, one after the other, again and again. With ``--before``, the folder of another checkout, all
-of them are of that release at first, so that old and new ones work side by side until the last one is replaced. Ends
+every service is restarted, one after the other, again and again. With ``--before``, the folder of another checkout with
+an environment of its own (``.venv``), all of them are of that release at first: in the first round new ones come that
+write what old ones read (``redis.write_format``), in the second those that do not. Ends
 with 1 when a call failed, a message was lost or sent twice, the ledger lacks one, or a process did not end well.
 """
 
@@ -81,17 +82,20 @@ class Fleet:
         self._config.write_text(json.dumps(settings))
         self._keys = {"OTP_SERVICE_ROOT_KEYS": keys["root"], "OTP_SERVICE_PSEUDONYM_KEY": keys["pseudonym"]}
 
-    def launch(self, place: Place, code: Path) -> None:
-        """Start a process of a checkout, and wait until it works."""
+    def launch(self, place: Place, code: Path, *, as_before: bool = False) -> None:
+        """Start a process of a checkout, which writes what the release before reads, and wait until it works."""
         self._launched += 1
+        own = code / ".venv" / "bin" / "python"
         place.log = self.folder / f"{place.command}-{self._launched}.log"
         environment = {**os.environ, **self._keys, "PYTHONPATH": str(code), "PYTHONSAFEPATH": "1"}
+        if as_before:
+            environment["OTP_SERVICE__REDIS__WRITE_FORMAT"] = "1"
         if place.base:
             environment["OTP_SERVICE__HTTP__PORT"] = place.base.rpartition(":")[2]
             environment["OTP_SERVICE__HTTP__SHUTDOWN_DELAY"] = str(SHUTDOWN_DELAY)
         with place.log.open("wb") as output:
             place.process = subprocess.Popen(
-                [sys.executable, "-c", _MAIN, place.command, "--config", self._config],
+                [own if own.exists() else sys.executable, "-c", _MAIN, place.command, "--config", self._config],
                 env=environment, stdout=output, stderr=output,
             )  # fmt: skip
         told = '"worker_started"' if place.command == "worker" else '"serving"'
@@ -131,9 +135,10 @@ def main() -> int:
             eventually(lambda: proxy.is_up(0) and proxy.is_up(1))
             with Load(Service(proxy.base, Path(), Path(), fleet.valkey, {}), options.callers) as load:
                 load.goes_on(options.verifications)
-                for _ in range(options.rounds):
+                for turn in range(options.rounds):
+                    as_before = options.before is not None and turn == 0
                     for place in (*fleet.workers, *fleet.services):  # the workers first, as docs/operations.md has it
-                        _restart(fleet, place, proxy, books)
+                        _restart(fleet, place, proxy, books, as_before=as_before)
                         load.goes_on(options.verifications)
         _settle(fleet, load, books)
     breaches = books.breaches + load.failures
@@ -164,10 +169,10 @@ def _fleet(before: Path | None, books: Books) -> Iterator[Fleet]:
         yield fleet
 
 
-def _restart(fleet: Fleet, place: Place, proxy: Proxy, books: Books) -> None:
+def _restart(fleet: Fleet, place: Place, proxy: Proxy, books: Books, *, as_before: bool) -> None:
     """Let a new process take the place of one that is asked to end; return when the proxy asks it."""
     fleet.end(place, books)
-    fleet.launch(place, HERE)
+    fleet.launch(place, HERE, as_before=as_before)
     if place in fleet.services:
         eventually(lambda: proxy.is_up(fleet.services.index(place)))
 

@@ -21,7 +21,7 @@ from otp_service.settings import Settings
 from otp_service.settings.startup_checks import load_templates
 from otp_service.settings.stored_applications import parse_application
 from otp_service.store.connection import connect as connect_store
-from otp_service.store.scripts import StreamLimits, compile_ruleset
+from otp_service.store.scripts import ScriptRunner, StreamLimits, compile_ruleset
 from otp_service.store.store import open_store
 from otp_service.telemetry import tracing
 from otp_service.telemetry.logging import get_logger
@@ -88,12 +88,12 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
     client = client or connect(settings)
     store = open_store(
         client,
+        ScriptRunner(client, tracing.script if traced else None, settings.redis.write_format),
         keyring,
         settings.limits.parsed,
         access_cache.rulesets,
         stream_limits,
         settings.breaker.thresholds,
-        tracing.script if traced else None,
     )
     gateways: dict[str, Gateway] = {}
     context = Context(

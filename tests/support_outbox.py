@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import redis
 from support_caller import Caller
+from support_records import entries_of
 
 from otp_service.domain.consents import ConsentMode
 from otp_service.domain.keyring import new_dispatch_id
@@ -120,12 +121,12 @@ def choices(caller: Caller, one: str) -> list[tuple[str | None, str]]:
 
 
 def events(client: redis.Redis) -> list[str]:
-    return [fields[b"type"].decode() for _, fields in client.xrange(EVENTS)]
+    return [event["type"] for event in entries_of(client, EVENTS)]
 
 
 def letters(client: redis.Redis) -> list[str]:
     """Return the reasons of the dead letters."""
-    return [fields[b"reason"].decode() for _, fields in client.xrange(DEAD)]
+    return [letter["reason"] for letter in entries_of(client, DEAD)]
 
 
 def refused(kind: str, code: str = "http 503", **members: Any) -> GatewayError:

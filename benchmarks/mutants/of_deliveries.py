@@ -43,17 +43,13 @@ DEFECTS: dict[str, Mutant] = {
         "include_deliveries", "before == 'failed' and values[8]", "rank[before] == 3 and values[8]"
     ),
     "dispatch-of-a-final-one": one("dispatch", "if found.status ~= 'pending' then return dropped(found.status) end\n"),
-    "dispatch-of-an-expired-one": one("dispatch", "if now >= tonumber(found.expires) then", "if false then"),
-    "dispatch-expires-later": one(
-        "dispatch", "if now >= tonumber(found.expires) then", "if now > tonumber(found.expires) then"
-    ),
+    "dispatch-of-an-expired-one": one("dispatch", "if now >= found.expires then", "if false then"),
+    "dispatch-expires-later": one("dispatch", "if now >= found.expires then", "if now > found.expires then"),
     "dispatch-of-an-old-code": one(
-        "dispatch", "if found.generation ~= ARGV[3] then return dropped('superseded') end\n"
+        "dispatch", "if found.generation ~= tonumber(ARGV[3]) then return dropped('superseded') end\n"
     ),
-    "dispatch-hides-its-channel": one(
-        "dispatch", "if ARGV[2] == found.sends then redis.call('HSET', KEYS[1], 'channel', ARGV[4]) end"
-    ),
-    "dispatch-of-an-old-message-shows-its-channel": one("dispatch", "if ARGV[2] == found.sends then", "if true then"),
+    "dispatch-hides-its-channel": one("dispatch", "  found.channel = ARGV[4]\n"),
+    "dispatch-of-an-old-message-shows-its-channel": one("dispatch", "if tonumber(ARGV[2]) == found.sends and", "if"),
     "dispatch-hides-an-interruption": one(
         "dispatch", "deliveries.interrupt(KEYS[1], KEYS[6], KEYS[7], place, found)\n"
     ),
@@ -61,7 +57,9 @@ DEFECTS: dict[str, Mutant] = {
     "dispatch-after-a-report-that-decided": one(
         "dispatch", "if deliveries.is_decided(KEYS[1], ARGV[2]) then return dropped('reported') end\n"
     ),
-    "interruption-without-its-cost": one("include_deliveries", "'interrupted', most, held)", "'interrupted', 0, held)"),
+    "interruption-without-its-cost": one(
+        "include_deliveries", "'interrupted', most, held, {})", "'interrupted', 0, held, {})"
+    ),
     "interruption-again-and-again": one(
         "include_deliveries", "  redis.call('HDEL', calls, place)\n  return values[2]", "  return values[2]"
     ),
@@ -94,7 +92,7 @@ DEFECTS: dict[str, Mutant] = {
     "dispatch-after-one-doubt-more": one(
         "dispatch", "tally.unknown > tonumber(ARGV[5])", "tally.unknown > 1 + tonumber(ARGV[5])"
     ),
-    "dispatch-counts-from-the-beginning": one("dispatch", "tonumber(found['from' .. ARGV[2]] or 0)", "0"),
+    "dispatch-counts-from-the-beginning": one("dispatch", "tonumber(of_message[2] or 0)", "0"),
     "dispatch-enters-nobody": one("dispatch", "health.enter(one, ARGV[6], one.lease)\n"),
     "settle-without-acknowledging": one("dispatch_settle", "redis.call('XACK', KEYS[2], ARGV[7], ARGV[8])\n"),
     "settle-without-deleting": one("dispatch_settle", "redis.call('XDEL', KEYS[2], ARGV[8])\n"),
@@ -145,8 +143,7 @@ DEFECTS: dict[str, Mutant] = {
     "settle-dead-without-life": one("dispatch_settle", "  redis.call('PEXPIRE', KEYS[4], ARGV[12])"),
     "settle-retries-at-once": one("dispatch_settle", "now + tonumber(ARGV[10])", "now"),
     "settle-gives-up-in-silence": one(
-        "dispatch_settle",
-        "  redis.call('XADD', KEYS[5], '*', 'type', 'message.given_up', 'reason', ARGV[3], unpack(job))\n",
+        "dispatch_settle", "  streams.report(KEYS[5], 'message.given_up', about, about)\n"
     ),
     "receipt-of-any-gateway": one("receipt", " or dispatch[3] ~= ARGV[1]"),
     "receipt-in-silence": one(
@@ -160,11 +157,11 @@ DEFECTS: dict[str, Mutant] = {
         "dead_letter_redrive", "if deliveries.is_decided(KEYS[2], ARGV[3]) then return { 'unwanted', 'reported' } end\n"
     ),
     "fallback-leaves-the-message-going": one(
-        "resend", "if ARGV[11] ~= '0' then redis.call('HSET', KEYS[1], 'after' .. ARGV[11], sends) end"
+        "resend", "if falls_back_from > 0 then redis.call('HSET', KEYS[1], 'after' .. ARGV[11], sends) end"
     ),
     "fallback-from-a-call-that-another-followed": one(
         "resend",
-        "if ARGV[11] ~= '0' and redis.call('HGET', KEYS[1], 'n' .. ARGV[11]) ~= ARGV[16] then",
+        "if falls_back_from > 0 and redis.call('HGET', KEYS[1], 'n' .. ARGV[11]) ~= ARGV[16] then",
         "if false then",
     ),
     "receipt-forgets-a-late-opt-out": one("receipt", "elseif ARGV[5] == '1' then", "elseif false then"),

@@ -26,9 +26,13 @@ _FRAUD: dict[str, Mutant] = {
         "times = tonumber(redis.call('HGET', KEYS[1], 'sends'))",
     ),
     "a-resend-forgets-what-was-counted": one(
-        "resend", "(found.guard or '.') .. sending.counted", "string.match(found.guard, '^%a*.') .. sending.counted"
+        "resend",
+        "(found.guard == '' and '.' or found.guard) .. sending.counted",
+        "string.match(found.guard, '^%a*.') .. sending.counted",
     ),
-    "a-resend-notes-nothing": one("resend", "(found.guard or '.') .. sending.counted", "found.guard"),
+    "a-resend-notes-nothing": one(
+        "resend", "(found.guard == '' and '.' or found.guard) .. sending.counted", "found.guard"
+    ),
     "a-start-notes-nothing": one("include_approvals", "    .. sending.counted\n", "    .. ''\n"),
     "what-does-not-count-is-noted": one(
         "include_fraud",
@@ -149,7 +153,7 @@ _BREAKERS: dict[str, Mutant] = {
     "a-refusal-that-a-breaker-sees": one("include_fraud", "row[part.breaker_at + 1] - 1", "row[part.breaker_at + 1]"),
     "a-change-is-not-told": one("include_guard", "  for i = 1, #changes do\n", "  for i = 1, 0 do\n"),
     "approvals-that-no-breaker-sees": one(
-        "include_approvals", "    conversions.approve(row, part.breaker_at, tonumber(record.created))\n"
+        "include_approvals", "    conversions.approve(row, part.breaker_at, record.created)\n"
     ),
 }
 _FAILURES: dict[str, Mutant] = {

@@ -6,21 +6,19 @@ DEFECTS: dict[str, Mutant] = {
     "fence-of-nothing": one("include_fence", "fence.at, fence.cautious = kept[1]", "fence.at, fence.cautious = false"),
     "fence-of-what-comes-after-it-too": one("include_fence", " or behind == fence.at"),
     "fence-of-the-first-time-only": one("include_fence", "behind == fence.at then", "behind then"),
-    "fence-of-the-first-time-only-is-shown": one("include_fence", "behind = list[i + 1] end", "behind = fence.at end"),
+    "fence-of-the-first-time-only-is-shown": one(
+        "include_fence", "behind = tonumber(list[i + 1]) end", "behind = fence.at end"
+    ),
     "fence-by-the-clock-that-was": one("include_fence", "math.min(expires, fence.at, now)", "fence.at"),
-    "fence-until-the-clock-is-set-back": one("include_fence", "fence.at, now))", "fence.at))"),
+    "fence-until-the-clock-is-set-back": one("include_fence", "fence.at, now)", "fence.at)"),
     "fence-lengthens-a-life": one("include_fence", "math.min(expires, fence.at, now)", "math.min(fence.at, now)"),
     "fence-is-not-noted": one("include_fence", "if fence.at then redis", "if false then redis"),
     "fence-is-not-shown": one("include_fence", "if place then list[place] =", "if false then list[place] ="),
-    "fence-forgotten-by-its-record": one("start", "\nfence.note(KEYS[1])\n", "\n"),
+    "fence-forgotten-by-its-record": one("start", "fence = fence.at or 0,", "fence = 0,"),
     "fence-forgotten-by-its-key": one("start", "  fence.note(KEYS[7])\n"),
     "fence-unknown-to-a-repeated-start": one("start", "fence.apply(remembered)", "remembered"),
-    "fence-unknown-to-its-record": one(
-        "include_record", "  fields.expires = fence.expiry(fields.expires, fields.fence)\n"
-    ),
-    "fence-unknown-to-who-reads": one(
-        "include_record", "fence.apply(redis.call('HGETALL', key))", "redis.call('HGETALL', key)"
-    ),
+    "fence-unknown-to-its-record": one("include_record", "fence.expiry(self.expires, self.fence)", "self.expires"),
+    "fence-unknown-to-who-reads": one("include_record", "fence.at and record.read(key)", "false"),
     "fence-named-as-the-one-before": one(
         "fence_put", "math.max(now, tonumber(redis.call('HGET', KEYS[1], 'at') or 0) + 1)", "now"
     ),

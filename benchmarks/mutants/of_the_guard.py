@@ -45,7 +45,7 @@ _TRUST: dict[str, Mutant] = {
     "one-wait-for-known-and-unknown": one(
         "include_number", "return trust == 'known' and known or unknown", "return known"
     ),
-    "a-resend-forgets-its-context": one("resend", "context = found.context or ''", "context = ''"),
+    "a-resend-forgets-its-context": one("resend", "context = found.context", "context = ''"),
 }
 _NUMBERS: dict[str, Mutant] = {
     "waits-that-do-not-grow": one("include_streaks", "rule.waits[math.min(length, #rule.waits)]", "rule.waits[1]"),
@@ -178,7 +178,9 @@ _TOLD: dict[str, Mutant] = {
         "start", "decision = guard.report(", "function never() return '' end\n  local decision = never("
     ),
     "what-only-records-is-not-told": one(
-        "start", "guard.count(sending)\nguard.report(sending, KEYS[8], ARGV[8], ARGV[7])\n", "guard.count(sending)\n"
+        "start",
+        "guard.count(sending)\nguard.report(sending, KEYS[8], plan.decisions, plan.age)\n",
+        "guard.count(sending)\n",
     ),
     "a-guess-without-a-decision": one("check", "if #hits > 0 then", "if false then"),
     "decisions-until-yesterday": one("include_rule_hits", "    now + first.wait, about", "    now - first.wait, about"),
@@ -195,13 +197,13 @@ _TOLD: dict[str, Mutant] = {
         "include_rule_hits",
         "  redis.call('XTRIM', stream, 'MINID', now - age) -- exactly: what it tells is not kept for longer\n",
     ),
-    "a-start-that-no-replay-sees": one("start", ", 'sending', ARGV[19],\n", ",\n"),
-    "a-refused-start-that-no-replay-sees": one("start", "'sending', ARGV[19], 'after'", "'after'"),
-    "a-refused-start-before-all-that-led-to-it": one("start", ", 'after', streams.last_entry(KEYS[6]))", ")"),
-    "a-resend-for-nothing-in-a-replay": one("resend", "ARGV[11], 'price', ARGV[10])", "ARGV[11], 'price', 0)"),
+    "a-start-that-no-replay-sees": one("start", ", sending = ARGV[17],\n", ",\n"),
+    "a-refused-start-that-no-replay-sees": one("start", "'sending', ARGV[17],\n    'after'", "'after'"),
+    "a-refused-start-before-all-that-led-to-it": one("start", ",\n    'after', streams.last_entry(KEYS[6]))", ")"),
+    "a-resend-for-nothing-in-a-replay": one("resend", ", price = ARGV[10] })", ", price = 0 })"),
     "a-refused-resend-that-no-replay-sees": one("resend", "'price', ARGV[10], 'after'", "'after'"),
     "a-refused-resend-before-all-that-led-to-it": one("resend", ", 'after', streams.last_entry(KEYS[6]))", ")"),
-    "a-refused-code-without-its-rule": one("check", ", 'rule', refusal.rule)", ")"),
+    "a-refused-code-without-its-rule": one("check", ", { rule = refusal.rule })", ")"),
     "the-first-event-for-the-last": one(
         "include_streams", "'XREVRANGE', stream, '+', '-'", "'XRANGE', stream, '-', '+'"
     ),

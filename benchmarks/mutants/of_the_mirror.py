@@ -43,19 +43,29 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "lift-ends-what-knows-of-it": one("include_mirror", ") > tonumber(about.lifted", ") >= tonumber(about.lifted"),
     "lift-ends-whatever-starts": one("start", "lifted = math.huge", "lifted = 0"),
-    "start-forgets-the-lift": one("start", "if lifted > 0 then redis.call('HSET', KEYS[1], 'lifted', lifted) end\n"),
-    "check-forgets-the-lift": one("check", ",\n  'lifted')", ")"),
-    "resend-forgets-the-lift": one("resend", ", 'ledger', 'lifted')", ", 'ledger')"),
-    "dispatch-forgets-the-lift": one("dispatch", "'ledger',\n  'lifted')", "'ledger')"),
-    "allowed-forgets-the-lift": one("mirror_allows", ", 'ledger', 'lifted')", ", 'ledger')"),
+    "start-forgets-the-lift": one(
+        "start",
+        "one.ledger, one.lifted, one.consented = tonumber(place), lifted, given or 0",
+        "one.ledger, one.lifted, one.consented = tonumber(place), 0, given or 0",
+    ),
+    "check-forgets-the-lift": one(
+        "check",
+        "mirror.is_frozen(ARGV[9] .. found.pseudonym, found)",
+        "mirror.is_frozen(ARGV[9] .. found.pseudonym, { application = found.application })",
+    ),
+    "resend-forgets-the-lift": one("resend", "local why = mirror", "found.lifted = 0\nlocal why = mirror"),
+    "dispatch-forgets-the-lift": one("dispatch", "local why = mirror", "found.lifted = 0\nlocal why = mirror"),
+    "allowed-forgets-the-lift": one(
+        "mirror_allows", "if not found then return 0 end\n", "if not found then return 0 end\nfound.lifted = 0\n"
+    ),
     "mirror-a-lift-for-ever": one("mirror_write", " or kind == 'l:' and now"),
     "approved-although-frozen": one("check", "if right and mirror.is_frozen(", "if false and mirror.is_frozen("),
     "approved-although-frozen-for-all": one("include_mirror", "ended(kept[1], ", "ended(false, "),
     "approved-although-frozen-for-one": one("include_mirror", "ended(kept[1], kept[2]", "ended(kept[1], false"),
     "frozen-ends-a-wrong-guess": one("check", "if right and mirror.is_frozen(", "if mirror.is_frozen("),
-    "frozen-stays-pending": one("check", "  record.finish(KEYS[1], found.start, 'canceled')\n"),
+    "frozen-stays-pending": one("check", "  record.finish(found, 'canceled')\n"),
     "frozen-is-not-told": one(
-        "check", "  streams.report(KEYS[2], 'verification.canceled', found, 'reason', 'frozen')\n"
+        "check", "  streams.report(KEYS[2], 'verification.canceled', found, { reason = 'frozen' })\n"
     ),
     "frozen-counts-as-right": one(
         "check",
@@ -67,7 +77,7 @@ DEFECTS: dict[str, Mutant] = {
         "if right and mirror",
         "if right then streams.report(KEYS[2], 'verification.approved', found) end\nif right and mirror",
     ),
-    "canceled-without-a-reason": one("cancel", ", 'reason', ARGV[3])", ", 'reason', '')"),
+    "canceled-without-a-reason": one("cancel", ", { reason = ARGV[3] })", ", { reason = '' })"),
     "consent-off-is-looked-at": one("include_mirror", "demand ~= 'off' and", "true and"),
     "consent-never-demanded": one("include_mirror", "if demand == 'required' and", "if false and"),
     "consent-always-demanded": one("include_mirror", "if demand == 'required' and", "if"),
@@ -78,27 +88,33 @@ DEFECTS: dict[str, Mutant] = {
     "start-with-a-consent-needs-another": one("include_mirror", "if given then", "if false then"),
     "outdated-consent-counts": one("include_mirror", "given <= tonumber(said)", "given < 0"),
     "consent-of-the-same-moment-counts": one("include_mirror", "given <= tonumber(said)", "given < tonumber(said)"),
-    "start-forgets-when-it-was-agreed": one("start", "'consented', string", "'agreed', string"),
-    "start-forgets-its-place": one("start", "'ledger', place, deliveries", "'ledger', 0, deliveries"),
-    "start-tells-no-number": one("start", "'channel', ARGV[13], 'pseudonym', ARGV[14], ", "'channel', ARGV[13], "),
-    "start-tells-no-consent": one("start", ", 'consent', ARGV[24])", ")"),
+    "start-forgets-when-it-was-agreed": one("start", "lifted, given or 0", "lifted, 0"),
+    "start-forgets-its-place": one("start", "= tonumber(place), lifted", "= 0, lifted"),
+    "start-tells-no-number": one(
+        "start", "{ channel = plan.channel, pseudonym = ARGV[4], ", "{ channel = plan.channel, "
+    ),
+    "start-tells-no-consent": one("start", ", consent = ARGV[21] })", " })"),
     "start-tells-of-no-consent": one("start", "if given then --", "if false then --"),
     "start-although-nothing-is-recorded": one(
-        "start", "if redis.call('XLEN', KEYS[6]) >= tonumber(ARGV[6]) then return { 'events-full' } end\n"
+        "start", "if redis.call('XLEN', KEYS[6]) >= plan.unrecorded then return { 'events-full' } end\n"
     ),
     "resend-asks-no-mirror": one("resend", "if why then return { 'withheld', why } end\n"),
-    "resend-after-any-withdrawal": one("resend", "found.ledger or -1", "1e15"),
-    "start-tells-no-end": one("start", "'expires', expires, 'payment'", "'payment'"),
-    "start-tells-no-payment": one("start", "'payment', ARGV[25], "),
-    "start-tells-no-reference": one("start", ", 'payment_reference', ARGV[26]"),
+    "resend-after-any-withdrawal": one("resend", "ARGV[14], found.ledger)", "ARGV[14], 1e15)"),
+    "start-tells-no-end": one("start", "  expires = one.expires, payment", "  payment"),
+    "start-tells-no-payment": one("start", "payment = ARGV[22], "),
+    "start-tells-no-reference": one("start", ", payment_reference = ARGV[23]"),
     "allowed-although-suppressed": one("mirror_allows", "and 0 or 1", "and 1 or 1"),
     "allowed-never": one("mirror_allows", "and 0 or 1", "and 0 or 0"),
-    "opt-out-of-no-place": one("include_deliveries", "redis.call('HGET', mirror, 'sequence') or redis", "redis"),
-    "opt-out-is-not-told": one("include_deliveries", "if told ~= '1' then return end", "if true then return end"),
+    "opt-out-of-no-place": one(
+        "include_deliveries", "redis.call('HGET', mirror, 'sequence') or verification.ledger", "verification.ledger"
+    ),
+    "opt-out-is-not-told": one(
+        "include_deliveries", "if not verification then return values end", "if true then return values end"
+    ),
     "dispatch-although-behind": one("dispatch", "if why == 'mirror-behind' then return { 'mirror-behind' } end\n"),
     "dispatch-although-suppressed": one("dispatch", "if why then return dropped(why) end\n"),
-    "dispatch-after-any-withdrawal": one("dispatch", "found.ledger or -1", "1e15"),
-    "dispatch-stopped-by-an-old-withdrawal": one("dispatch", "found.ledger or -1", "-1"),
+    "dispatch-after-any-withdrawal": one("dispatch", "ARGV[14], found.ledger)", "ARGV[14], 1e15)"),
+    "dispatch-stopped-by-an-old-withdrawal": one("dispatch", "ARGV[14], found.ledger)", "ARGV[14], -1)"),
     "mirror-an-older-state": one("mirror_write", "if tonumber(ARGV[8]) >= known then", "if true then"),
     "mirror-over-what-was-there": one("mirror_write", "    redis.call('DEL', mirrored)\n"),
     "mirror-nothing-for-ever": one(

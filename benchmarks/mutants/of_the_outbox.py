@@ -5,30 +5,32 @@ from mutant import Mutant, one
 DEFECTS: dict[str, Mutant] = {
     "streams-of-any-length": one("include_streams", "'MAXLEN', '~', length, "),
     "streams-of-any-age": one("include_streams", "  redis.call('XTRIM', stream, 'MINID', '~', now - age)\n"),
-    "outbox-of-any-age": one("include_streams", "'MINID', '~', now - age, '*', unpack(job))", "'*', unpack(job))"),
+    "outbox-of-any-age": one("include_streams", "'MINID', '~', now - age, '*', entry(job))", "'*', entry(job))"),
     "queue-unknown": one("include_streams", "redis.call('HINCRBY', queues, queue, 1)", "1"),
     "queue-never-ready": one("include_streams", "redis.call('SADD', ready, queue) == 1", "true"),
     "queue-wakes-nobody": one("include_streams", " then streams.wake(wake) end", " then end"),
     "wake-ups-without-bound": one("include_streams", "  redis.call('LTRIM', wake, 0, 63)\n"),
     "wake-ups-for-ever": one("include_streams", "  redis.call('PEXPIRE', wake, 60000)\n"),
-    "job-with-nobody-ahead": one("include_streams", "'ahead', ahead,", "'ahead', 0,"),
-    "job-without-a-place": one("include_streams", "'place', place }", "'place', 0 }"),
-    "door-for-any-length": one("include_streams", "  if count >= tonumber(length) then return true, count end\n"),
-    "door-one-message-too-late": one("include_streams", "count >= tonumber(length)", "count > tonumber(length)"),
-    "door-for-any-age": one(
-        "include_streams", "wait = streams.fields(entry[2]), now - ", "wait = streams.fields(entry[2]), 0 * "
+    "job-with-nobody-ahead": one("include_streams", "job.ahead, job.place = ahead,", "job.ahead, job.place = 0,"),
+    "job-without-a-place": one(
+        "include_streams",
+        "job.ahead, job.place = ahead, redis.call('HINCRBY', queues, queue, 1)",
+        "job.ahead, job.place = ahead, redis.call('HINCRBY', queues, queue, 1) * 0",
     ),
+    "door-for-any-length": one("include_streams", "  if count >= length then return true, count end\n"),
+    "door-one-message-too-late": one("include_streams", "count >= length", "count > length"),
+    "door-for-any-age": one("include_streams", "local wait = now - ", "local wait = 0 * "),
     "door-a-moment-too-late": one("include_streams", "wait >= 0.75 *", "wait > 0.75 *"),
     "door-for-all-of-a-life": one("include_streams", "wait >= 0.75 *", "wait >="),
     "door-by-the-newest": one("include_streams", "'XRANGE', queue, '-', '+'", "'XREVRANGE', queue, '+', '-'"),
-    "door-at-any-pace": one("include_streams", "if count >= MANY and", "if false and"),
+    "door-at-any-pace": one("include_streams", "local job = count >= MANY and", "local job = false and"),
     "door-by-the-pace-of-few-that-left": one("include_streams", "if left >= LEFT then", "if left > 0 then"),
-    "door-by-the-pace-of-a-few": one("include_streams", "if count >= MANY and", "if"),
+    "door-by-the-pace-of-a-few": one("include_streams", "local job = count >= MANY and", "local job ="),
     "door-where-those-behind-do-not-count": one(
-        "include_streams", " + redis.call('HGET', queues, queue) - oldest.place - (count - 1)"
+        "include_streams", " + redis.call('HGET', queues, queue) - job.place - (count - 1)"
     ),
-    "door-where-those-ahead-do-not-count": one("include_streams", "oldest.ahead + redis", "redis"),
-    "door-where-an-old-job-has-no-place": one("include_streams", " and oldest.place then", " then"),
+    "door-where-those-ahead-do-not-count": one("include_streams", "job.ahead + redis", "redis"),
+    "door-where-an-old-job-has-no-place": one("include_streams", "if job and job.place then", "if job then"),
     "held-by-everybody": one("include_streams", "return not pending.err and #pending > 0", "return true"),
     "held-by-whoever-has-it": one("include_streams", "entry, entry, 1, ...)", "entry, entry, 1)"),
     "held-where-nothing-is": one("include_streams", "redis.pcall('XPENDING'", "redis.call('XPENDING'"),
@@ -101,12 +103,15 @@ DEFECTS: dict[str, Mutant] = {
     "requeue-stumbles": one("retries_requeue", "pcall(cjson.decode, job)", "true, cjson.decode(job)"),
     "requeue-tells-no-wait": one("retries_requeue", "next_due and math.max", "false and math.max"),
     "redrive-of-a-final-one": one("dead_letter_redrive", "if found.status ~= 'pending' then", "if false then"),
-    "redrive-of-an-expired-one": one("dead_letter_redrive", "if now >= tonumber(found.expires) then", "if false then"),
-    "redrive-of-an-old-code": one("dead_letter_redrive", "if found.generation ~= ARGV[4] then", "if false then"),
+    "redrive-of-an-expired-one": one("dead_letter_redrive", "if now >= found.expires then", "if false then"),
+    "redrive-of-an-old-code": one(
+        "dead_letter_redrive", "if found.generation ~= tonumber(ARGV[4]) then", "if false then"
+    ),
     "redrive-twice": one("dead_letter_redrive", "redis.call('XDEL', KEYS[1], ARGV[1])\n"),
     "redrive-of-nothing": one("dead_letter_redrive", " or #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 0"),
     "redrive-without-a-budget": one(
-        "dead_letter_redrive", "redis.call('HSET', KEYS[2], 'from' .. ARGV[3], found['n' .. ARGV[3]] or 0)\n"
+        "dead_letter_redrive",
+        "redis.call('HSET', KEYS[2], 'from' .. ARGV[3], redis.call('HGET', KEYS[2], 'n' .. ARGV[3]) or 0)\n",
     ),
     "redrive-in-silence": one(
         "dead_letter_redrive", "streams.report(KEYS[7]", "local function never() end never(KEYS[7]"

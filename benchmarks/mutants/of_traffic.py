@@ -3,9 +3,9 @@
 from mutant import Mutant, one
 
 DEFECTS: dict[str, Mutant] = {
-    "a-start-without-its-flags-in-the-event": one("start", ",\n  'guard', note)", ")"),
-    "an-approval-without-its-start": one("check", ", 'created', found.created)", ", 'created', 0)"),
-    "an-approval-of-nobody": one("check", "'guard', found.guard or ''", "'guard', ''"),
+    "a-start-without-its-flags-in-the-event": one("start", ",\n  guard = one.guard })", " })"),
+    "an-approval-without-its-start": one("check", ", created = found.created })", ", created = 0 })"),
+    "an-approval-of-nobody": one("check", "guard = found.guard", "guard = ''"),
     "a-start-without-its-carrier-range": one("include_approvals", "string.match(attempt, '%d*$') .. '.'", "'.'"),
     "a-step-that-is-kept-twice": one(
         "traffic_commit", "(redis.call('HGET', KEYS[1], 'version') or '0') ~= ARGV[1]", "false"

@@ -15,7 +15,15 @@ from otp_service.domain.guard_replay import Attempt, AttemptKind
 from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
 from otp_service.store import keys
 from otp_service.store.connection import server_time, translate_errors
-from otp_service.store.scripts import NO_RULES, ScriptRunner, StreamLimits, entry_id, parse_entry_id, read_pages
+from otp_service.store.scripts import (
+    NO_RULES,
+    ScriptRunner,
+    StreamLimits,
+    entry_id,
+    entry_values,
+    parse_entry_id,
+    read_pages,
+)
 
 GROUP = "ledger"
 """Consumer group of the recorders."""
@@ -190,13 +198,9 @@ def _batch(bucket: str, entries: Sequence[Any]) -> EventBatch:
 
 
 def _parse_event(bucket: str, entry: str, raw: Mapping[bytes, bytes]) -> Event:
-    fields = _decoded(raw)
+    fields = entry_values(raw)
     at, kind = int(entry.partition("-")[0]), fields.pop("type", "")
     return Event(f"{entry_id(bucket, entry)}:{_digest(raw)}", at, kind, fields)
-
-
-def _decoded(raw: Mapping[bytes, bytes]) -> dict[str, str]:
-    return {name.decode(errors="replace"): value.decode(errors="replace") for name, value in raw.items()}
 
 
 def _digest(raw: Mapping[bytes, bytes]) -> str:
@@ -309,7 +313,7 @@ def _spans(begins: Iterable[int]) -> list[tuple[int, int]]:
 
 def _event(entry: tuple[bytes, Mapping[bytes, bytes]]) -> Event:
     at, raw = entry
-    fields = _decoded(raw)
+    fields = entry_values(raw)
     return Event("", int(at.partition(b"-")[0]), fields.pop("type", ""), fields)
 
 
@@ -428,7 +432,7 @@ class Decisions:
 def parse_decision(bucket: str, entry: tuple[bytes, Mapping[bytes, bytes]]) -> Decision:
     """Return a decision as it is read from a bucket's stream."""
     name, raw = entry
-    fields = _decoded(raw)
+    fields = entry_values(raw)
     return Decision(
         id=entry_id(bucket, name.decode()),
         rule=fields.get("rule", ""),
@@ -495,7 +499,7 @@ class Attempts:
 
     def _entries(self, stream: str, begin: str) -> Iterator[tuple[_Position, Mapping[str, str]]]:
         for entries in read_pages(self._client, stream, begin, size=PAGE):
-            yield from ((_position(name), _decoded(raw)) for name, raw in entries)
+            yield from ((_position(name), entry_values(raw)) for name, raw in entries)
 
 
 def _accepted(position: _Position, fields: Mapping[str, str]) -> tuple[_Position, Attempt | None]:

@@ -126,7 +126,8 @@ replies = Key("otp:replies", "list", "sealed", Life("10 min", 600), "worker",
 replied = Key("otp:{<bucket>}:replied:<application>:<meaning>:<pseudonym>", "string", "pseudonym", Life("a day", _DAY),
     "API, worker", "that something which a number wrote was answered")
 record = Key("otp:{<bucket>}:v:<id>", "hash", "sealed", _RECORD, "API, worker, `find`",
-    "the record: status, policy, tag, counts, sealed number, mask and details, dispatches")
+    "the record: what never changes (policy, sealed mask and details, …), its state (status, tag, counts), the sealed "
+    "number, dispatches")
 dispatch = Key("otp:{<bucket>}:dispatch:<dp id>", "hash", "", _RECORD, "API (receipts)",
     "record and slot of a dispatch, gateway")
 idempotency = Key("otp:{<bucket>}:idempotency:<application>:<fingerprint>", "hash", "",

@@ -14,7 +14,7 @@ from otp_service.domain.keyring import Keyring
 from otp_service.errors import RefusalName, StartRefusal, StartRefusedError
 from otp_service.store import keys
 from otp_service.store.connection import Argument, to_milliseconds, translate_errors
-from otp_service.store.scripts import PREFIX, CompiledRuleset, ScriptRunner, library, pairs_to_dict
+from otp_service.store.scripts import PREFIX, CompiledRuleset, ScriptRunner, pairs_to_dict
 
 # It is written whenever the ledger changes, and carries its place in the ledger's history. While it is behind the place
 # that a process knows, was lost, or is of another history, nothing is accepted and nothing is sent. So neither a flush
@@ -47,11 +47,6 @@ class MirrorQuery:
     def message_arguments(self) -> tuple[Argument, ...]:
         """As the scripts of further messages and of dispatches take it."""
         return self.identity, self.min_sequence, self.consent_mode
-
-    @property
-    def start_arguments(self) -> tuple[Argument, ...]:
-        """As the script of a start takes it."""
-        return *self.message_arguments, self.evidence
 
 
 class Mirror:
@@ -321,7 +316,7 @@ class Server:
         with translate_errors():
             found: Any = self._client.function_list(f"{PREFIX}*")
             for name in (pairs_to_dict(one)["library_name"].decode() for one in found):
-                if name != library().name:
+                if name != self._scripts.library_name:
                     self._client.function_delete(name)
 
     def note_worker(self, worker: str, seconds: int) -> None:

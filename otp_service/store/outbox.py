@@ -22,10 +22,11 @@ from otp_service.store.scripts import (
     ScriptRunner,
     StreamLimits,
     entry_id,
+    entry_values,
     pairs_to_dict,
     parse_entry_id,
 )
-from otp_service.store.verifications import VERSION, delivery_slot, money_keys, parse_verification
+from otp_service.store.verifications import VERSION, delivery_slot, money_keys, parse_verification, record_values
 
 CONSUMER_GROUP = "workers"
 """The consumer group of all queues."""
@@ -97,7 +98,7 @@ def parse_job(bucket: str, queue: str, entry: str, consumer: str, fields: Mappin
         message=int(fields["message"]),
         generation=int(fields["generation"]),
         expires=int(fields["expires"]),
-        fields=tuple(part for pair in fields.items() for part in pair),
+        fields=tuple(part for pair in sorted(fields.items()) for part in pair),
         trace=fields.get("trace", ""),
         queued=int(fields["queued"]),
     )
@@ -175,7 +176,7 @@ class Outbox:
                 pipeline.xrange(queue, count=1)
             oldest = pipeline.execute(raise_on_error=False)
         found = [entries[0][1] for entries in filter(_is_queue, oldest) if entries]
-        queued = [int(fields.get(b"queued", 0)) // 1000 or now for fields in found]
+        queued = [int(entry_values(fields).get("queued", 0)) // 1000 or now for fields in found]
         return float(max(0, now - min(queued))) if queued else 0.0
 
     def renew(self, consumer: str, jobs: Iterable[Job]) -> None:
@@ -215,13 +216,9 @@ class Outbox:
             queue, fields = name.decode(), dict(zip(parts[::2], parts[1::2], strict=True))
             bucket = queue.partition("{")[2].partition("}")[0]
             try:
-                yield parse_job(bucket, queue, entry.decode(), consumer, _text(fields))
+                yield parse_job(bucket, queue, entry.decode(), consumer, entry_values(fields))
             except (KeyError, ValueError):
                 self._give_up(unreadable_job(bucket, queue, entry.decode(), consumer, fields), "unreadable")
-
-
-def _text(fields: Mapping[bytes, bytes]) -> dict[str, str]:
-    return {name.decode(): value.decode() for name, value in fields.items()}
 
 
 def _is_queue(answer: object) -> bool:
@@ -509,7 +506,8 @@ class Dispatches:
         """Return whom a dispatch went to, as a pseudonym; ``None`` when it is not known (any more)."""
         with translate_errors():
             record = cast("bytes | None", self._client.hget(keys.dispatch(bucket, dispatch_id), "record"))
-            found = cast("bytes | None", self._client.hget(record.decode(), "pseudonym")) if record else None
+            fields: Any = self._client.hgetall(record.decode()) if record else {}
+        found = record_values({name.decode(): value for name, value in fields.items()}).get("pseudonym")
         return found.decode() if found else None
 
     def report(  # noqa: PLR0913 - all of it comes with one report
@@ -665,7 +663,7 @@ def count_reasons(letters: list[DeadLetter]) -> Counter[str]:
 
 
 def _letter(bucket: str, entry: str, raw: Mapping[bytes, bytes]) -> DeadLetter:
-    fields = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in raw.items()}
+    fields = entry_values(raw)
     reason = fields.pop("reason", "")
     return DeadLetter(bucket, entry, int(entry.partition("-")[0]), reason, fields)
 

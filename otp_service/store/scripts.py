@@ -21,27 +21,33 @@ from otp_service.store import keys
 from otp_service.store.connection import Argument, Connection, FailFast, raise_translated, translate_errors
 
 # Each file in ``lua/`` that is no part of others is a function of one library, named by a hash of its text: releases
-# that share a server do not meet. Rulesets are registered with the library by a hash of theirs; it keeps them until the
-# server restarts.
+# that share a server do not meet. Rulesets and plans are registered with the library by a hash of theirs; it keeps
+# them until the server restarts.
 
 PREFIX = "otp_service_"
 """Begins the names of all libraries of this service, of this release or another."""
-UNKNOWN_RULES = b"ruleset-unknown"
-"""Answer of a function whose ruleset is not registered; it has done nothing."""
+UNREGISTERED = b"unregistered"
+"""Answer of a function whose ruleset or plan is not registered; it has done nothing."""
+WRITE_FORMAT = 2
+"""Of records, events and jobs as this release writes them; 1 is what the release before writes, and reads."""
 
 _INCLUDES = re.compile(r"^-- include (.+)$", re.MULTILINE)
+_PLAN = re.compile(r"\bplan\.")
 _RULESET = re.compile(r"\bruleset\.")
 _LUA = files("otp_service.store") / "lua"
 _SUFFIX = ".lua"
 _PART = "include_"
-_NAME = "@name@"
+_NAME, _FORMAT = "@name@", "@format@"
 _BEGIN = f"""#!lua name={_NAME}
-local KEYS, ARGV, ruleset -- of the call at hand
-local rulesets = {{}}
+local WRITE_FORMAT = {_FORMAT}
+local KEYS, ARGV, ruleset, plan -- of the call at hand
+local rulesets, plans = {{}}, {{}}
 """
 _TAKE = "KEYS, ARGV = keys, arguments"
-_TAKE_RULES = f"""KEYS, ARGV, ruleset = keys, arguments, rulesets[table.remove(arguments)]
-if not ruleset then return {{ '{UNKNOWN_RULES.decode()}' }} end"""
+_TAKE_RULESET = "KEYS, ARGV, ruleset = keys, arguments, rulesets[table.remove(arguments)]"
+_TAKE_PLAN = """KEYS, ARGV, plan = keys, arguments, plans[table.remove(arguments)]
+ruleset = plan and rulesets[plan.ruleset]"""
+_REQUIRE_RULESET = f"if not ruleset then return {{ '{UNREGISTERED.decode()}' }} end"
 _READ = {"clock": "clock.read()", "fence": f"fence.read('{keys.FENCE}')"}
 """What is read when a script begins that includes the part, in this order."""
 
@@ -57,11 +63,6 @@ class Library:
         """Return the name of a script's function."""
         return f"{self.name}_{script}"
 
-    @property
-    def register_ruleset(self) -> str:
-        """The function that is taught a ruleset: its name, and the ruleset as JSON."""
-        return self.function("ruleset_register")
-
 
 @cache
 def script_names() -> tuple[str, ...]:
@@ -71,13 +72,13 @@ def script_names() -> tuple[str, ...]:
 
 
 @cache
-def library() -> Library:
-    """Return the library of this release."""
+def library(write_format: int = WRITE_FORMAT) -> Library:
+    """Return the library of this release, which writes records, events and jobs in a format."""
     bodies = {name: _read(name) for name in script_names()}
     names = order(map(included, bodies.values()))
     parts = dict(zip(names, part_texts(names), strict=True))
     functions = [_function(name, body, parts) for name, body in bodies.items()]
-    text = "\n".join([_BEGIN, *parts.values(), *functions])
+    text = "\n".join([_BEGIN, *parts.values(), *functions]).replace(_FORMAT, str(write_format))
     name = PREFIX + hashlib.sha256(text.encode()).hexdigest()[:12]
     return Library(name, text.replace(_NAME, name))
 
@@ -104,12 +105,16 @@ def order(includes: Iterable[list[str]]) -> list[str]:
 
 
 def _function(name: str, body: str, parts: Mapping[str, str]) -> str:
-    """Return a script as a function; one that reads a ruleset, itself or in a part, is given its name at the end."""
+    """Return a script as a function.
+
+    One that reads a plan is given its name at the end; one that reads a ruleset, itself or in a part, that name.
+    """
     own = included(body)
     rules = any(_RULESET.search(text) for text in (body, *(parts[part] for part in own)))
+    take = (_TAKE_PLAN, _REQUIRE_RULESET) if _PLAN.search(body) else (_TAKE_RULESET, _REQUIRE_RULESET)
     lines = [
         f"redis.register_function('{_NAME}_{name}', function(keys, arguments)",
-        _TAKE_RULES if rules else _TAKE,
+        *(take if rules else (_TAKE,)),
         *(read for part, read in _READ.items() if part in own),
         f"{body}end)\n",
     ]
@@ -150,10 +155,14 @@ def compile_ruleset(ruleset: Ruleset, remembered: int = 7 * DAY) -> CompiledRule
     data["parts"] = _parts(data.pop("buckets"), data.pop("breakers"))
     ttls = _ttls(ruleset, remembered)
     text = json.dumps(_without_nulls({**data, "layouts": _layouts(ruleset), "ttls": ttls}))
-    name = hashlib.sha256(text.encode()).hexdigest()[:16]
+    name = _digest(text)
     quota = next((window for window in ruleset.windows if window.quota), None)
     known = max(ruleset.known, ruleset.lock.length if ruleset.lock else 0)
     return CompiledRuleset(ruleset, name, text, quota, {**ttls, "number": max(ttls["number"], known)})
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _layouts(ruleset: Ruleset) -> dict[str, str]:
@@ -226,6 +235,23 @@ NO_RULES = compile_ruleset(Ruleset())
 """For what belongs to an application that the configuration has lost."""
 
 
+@dataclass(frozen=True, slots=True)
+class CompiledPlan:
+    """What the starts of an application, purpose, country and channel have in common, as the scripts are taught it."""
+
+    name: str
+    """Under which the scripts know it."""
+    text: str
+    """JSON."""
+    ruleset: CompiledRuleset
+
+
+def compile_plan(values: Mapping[str, str | int], ruleset: CompiledRuleset) -> CompiledPlan:
+    """Return a plan of these values, by the names under which ``start.lua`` reads them."""
+    text = json.dumps({**values, "ruleset": ruleset.name})
+    return CompiledPlan(_digest(text), text, ruleset)
+
+
 # A script is sent once. When its answer is lost nobody knows whether it ran: the caller is told, and may ask again with
 # an idempotency key.
 
@@ -239,9 +265,12 @@ _EXISTS = "already exists"
 class ScriptRunner:
     """Calls the functions of the library, each in one round trip."""
 
-    def __init__(self, client: redis.Redis, script_context: ScriptContext | None = None) -> None:
+    def __init__(
+        self, client: redis.Redis, script_context: ScriptContext | None = None, write_format: int = WRITE_FORMAT
+    ) -> None:
         """Take a client for its address; each thread opens a connection of its own and holds it."""
         self._client = client
+        self._library = library(write_format)
         self._held = threading.local()
         self._fail_fast = FailFast()
         self._script_context = script_context
@@ -251,20 +280,25 @@ class ScriptRunner:
         name: str,
         keys: tuple[str, ...],
         arguments: tuple[Argument, ...],
-        ruleset: CompiledRuleset | None = None,
+        taught: CompiledRuleset | CompiledPlan | None = None,
     ) -> Any:  # noqa: ANN401 - whatever the script returns
-        """Return the script's answer, under a ruleset where it needs one.
+        """Return the script's answer, under a ruleset or plan where it needs one.
 
         Raises `StoreUnavailableError` when there is no answer.
         """
         if self._script_context is None:
-            return self._converse(_call, name, keys, arguments, ruleset)
+            return self._converse(self._call, name, keys, arguments, taught)
         with self._script_context(name):
-            return self._converse(_call, name, keys, arguments, ruleset)
+            return self._converse(self._call, name, keys, arguments, taught)
+
+    @property
+    def library_name(self) -> str:
+        """The name of the library that it calls."""
+        return self._library.name
 
     def register_ruleset(self, ruleset: CompiledRuleset) -> None:
         """Teach the scripts a ruleset; they are loaded where they are not. Raises as `run` does."""
-        self._converse(_register_ruleset, ruleset)
+        self._converse(self._register, ruleset)
 
     def _converse(self, ask: Callable[..., Any], *about: Any) -> Any:  # noqa: ANN401
         """Return what is answered over this thread's connection, which is closed when no answer came."""
@@ -295,43 +329,43 @@ class ScriptRunner:
             held = self._held.connection = Connection(self._client)
         return held
 
+    def _call(
+        self,
+        connection: Connection,
+        name: str,
+        keys: tuple[str, ...],
+        arguments: tuple[Argument, ...],
+        taught: CompiledRuleset | CompiledPlan | None,
+    ) -> Any:  # noqa: ANN401
+        names = (taught.name,) if taught else ()
+        command = ("FCALL", self._library.function(name), len(keys), *keys, *arguments, *names)
+        answer = self._ask_loaded(connection, command)
+        if taught and answer == [UNREGISTERED]:  # nothing was done: the server was restarted, or never heard of them
+            self._register(connection, taught)
+            answer = self._ask_loaded(connection, command)
+        return answer
 
-def _call(
-    connection: Connection,
-    name: str,
-    keys: tuple[str, ...],
-    arguments: tuple[Argument, ...],
-    ruleset: CompiledRuleset | None,
-) -> Any:  # noqa: ANN401
-    rules = (ruleset.name,) if ruleset else ()
-    command = ("FCALL", library().function(name), len(keys), *keys, *arguments, *rules)
-    answer = _ask_loaded(connection, command)
-    if ruleset and answer == [UNKNOWN_RULES]:  # nothing was done: the server was restarted, or never heard of them
-        _register_ruleset(connection, ruleset)
-        answer = _ask_loaded(connection, command)
-    return answer
+    def _register(self, connection: Connection, taught: CompiledRuleset | CompiledPlan) -> None:
+        if isinstance(taught, CompiledPlan):
+            self._register(connection, taught.ruleset)
+        script = "plan_register" if isinstance(taught, CompiledPlan) else "ruleset_register"
+        self._ask_loaded(connection, ("FCALL", self._library.function(script), 0, taught.name, taught.text))
 
-
-def _register_ruleset(connection: Connection, ruleset: CompiledRuleset) -> None:
-    _ask_loaded(connection, ("FCALL", library().register_ruleset, 0, ruleset.name, ruleset.text))
-
-
-def _ask_loaded(connection: Connection, command: tuple[Argument, ...]) -> Any:  # noqa: ANN401
-    try:
+    def _ask_loaded(self, connection: Connection, command: tuple[Argument, ...]) -> Any:  # noqa: ANN401
+        try:
+            return connection.ask(*command)
+        except ResponseError as error:
+            if _NOT_FOUND not in str(error):
+                raise
+        self._load(connection)  # nothing ran: the server lost its functions, or never had these
         return connection.ask(*command)
-    except ResponseError as error:
-        if _NOT_FOUND not in str(error):
-            raise
-    _load(connection)  # nothing ran: the server lost its functions, or never had these
-    return connection.ask(*command)
 
-
-def _load(connection: Connection) -> None:
-    try:
-        connection.ask("FUNCTION", "LOAD", library().text)
-    except ResponseError as error:  # another process was faster
-        if _EXISTS not in str(error):
-            raise
+    def _load(self, connection: Connection) -> None:
+        try:
+            connection.ask("FUNCTION", "LOAD", self._library.text)
+        except ResponseError as error:  # another process was faster
+            if _EXISTS not in str(error):
+                raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,6 +421,18 @@ def pairs_to_dict(flat: list[bytes]) -> dict[str, bytes]:
     """Return the hash that a script returned as a flat list."""
     names = iter(flat)
     return {name.decode(): value for name, value in zip(names, names, strict=True)}
+
+
+def entry_values(fields: Mapping[bytes, bytes]) -> dict[str, str]:
+    """Return what a stream's entry holds: one field of JSON, or a field for each value; what is no text is replaced."""
+    values = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in fields.items()}
+    if "json" not in values:
+        return values
+    packed = values.pop("json")
+    try:
+        return {**values, **{name: str(value) for name, value in json.loads(packed).items()}}
+    except (ValueError, AttributeError):
+        return {**values, "json": packed}
 
 
 def read_pages(client: redis.Redis, stream: str, begin: str = "-", end: str = "+", *, size: int) -> Iterator[list[Any]]:

@@ -13,7 +13,7 @@ from otp_service.store.guard import Guard, Health, LimitReader
 from otp_service.store.mirror import Fences, Mirror, Server
 from otp_service.store.outbox import DeadLetters, Dispatches, Outbox, References, Replies
 from otp_service.store.sandbox import SandboxMailbox
-from otp_service.store.scripts import NO_RULES, CompiledRuleset, ScriptContext, ScriptRunner, StreamLimits
+from otp_service.store.scripts import NO_RULES, CompiledRuleset, ScriptRunner, StreamLimits
 from otp_service.store.traffic import TrafficStore
 from otp_service.store.verifications import Verifications
 
@@ -44,15 +44,14 @@ class Store:
 
 def open_store(
     client: redis.Redis,
+    scripts: ScriptRunner,
     keyring: Keyring,
     limits: Limits,
     rulesets: Mapping[str, CompiledRuleset],
     stream_limits: StreamLimits,
     breaker: BreakerThresholds,
-    script_context: ScriptContext | None = None,
 ) -> Store:
     """Return the store behind a client; opens no connection yet. ``rulesets`` by the name of the application."""
-    scripts = ScriptRunner(client, script_context)
     fences = Fences(client, scripts)
     dispatches = Dispatches(client, scripts, stream_limits, rulesets)
     return Store(

@@ -1,12 +1,13 @@
 """Start, resend, check and cancel: the scripts that change a verification."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from otp_service.domain import keyring
+from otp_service.domain.applications import Place
 from otp_service.domain.guard import Ruleset, SendAttempt, Window, whole_seconds
 from otp_service.domain.keyring import IdempotentRequest
 from otp_service.domain.payments import PaymentNames
@@ -25,29 +26,76 @@ from otp_service.domain.verification import (
 )
 from otp_service.errors import Quota
 from otp_service.store import keys
-from otp_service.store.connection import Argument
 from otp_service.store.mirror import MirrorQuery
-from otp_service.store.scripts import CompiledRuleset, ScriptRunner, StreamLimits, entry_id, pairs_to_dict
+from otp_service.store.scripts import (
+    CompiledPlan,
+    CompiledRuleset,
+    ScriptRunner,
+    StreamLimits,
+    compile_plan,
+    entry_id,
+    pairs_to_dict,
+)
 
-# What a record holds: what `record_fields` and `guard_fields` name, and what scripts add:
-#   created, expires, last_send   milliseconds
-#   start                         the start's idempotency key
-#   guard                         how its messages were counted (include_approvals.lua)
-#   ledger, lifted                places in the ledger: the start's, and of the last freeze that was lifted before it
-#   fence                         the fence that stood at the start
-#   consented                     when the consent was given that came with the start
+# What a record holds, beside `_FIXED`, `_STATE` and the sealed number `to` (include_record.lua writes it):
 #   n<message>                    how many dispatches a message had
 #   d<message>.<dispatch>         channel|gateway|status|time|reason|choice|begun|raw status|reference
 #   from<message>                 dispatches before the message was put back from the dead letters
 #   after<message>                the message that a report on this one has led to; 0 when it led to none
 #   p<message>                    the most that one of its dispatches may cost
 #   r<message>.<dispatch>         what is reserved for a dispatch
+# A record of the release before has a field for each value.
+
+
+class _Row:
+    """A row of a record: numbers, then texts with their lengths before them, the long ones first."""
+
+    def __init__(self, numbers: tuple[tuple[str, int], ...], long: tuple[str, ...], short: tuple[str, ...]) -> None:
+        """Take the names of the numbers, each with its bytes, and of the texts: lengths of two bytes, and of one."""
+        self._numbers, self._texts = numbers, (*((name, 2) for name in long), *((name, 1) for name in short))
+
+    def unpack(self, row: bytes) -> dict[str, bytes]:
+        """Return the values by name, numbers as decimals."""
+        values, place = {}, 0
+        for name, size in self._numbers:
+            values[name] = b"%d" % int.from_bytes(row[place : place + size], "little")
+            place += size
+        for name, size in self._texts:
+            begin = place + size
+            place = begin + int.from_bytes(row[place:begin], "little")
+            values[name] = row[begin:place]
+        return values
+
+
+_FIXED = _Row(
+    (("v", 1), ("created", 6), ("life", 3), ("ledger", 6)),
+    ("details", "start"),
+    ("policy", "mask", "rare", "locale", "pseudonym", "transaction", "context", "block", "network", "wide", "provider"),
+)
+"""Times in milliseconds, ``life`` that of the code; ``ledger`` is the place in it that the start was looked up at;
+``start`` is the start's idempotency key."""
+_RARE = _Row((("lifted", 6), ("consented", 6), ("fence", 6)), (), ())
+"""Place in the ledger of the last freeze that was lifted before the start; when the consent was given that came with
+it; the fence that stood."""
+_STATE = _Row(
+    (("checks", 1), ("sends", 1), ("generation", 1), ("last_send", 3)),
+    ("guard",),
+    ("status", "channel", "tag"),
+)
+"""``last_send`` counts from ``created``; ``guard`` says how the messages were counted (include_approvals.lua)."""
+_POLICY = (
+    *("application", "purpose", "country", "kind", "code_length", "max_checks", "max_sends", "resend_delays"),
+    *("resend", "channels", "fallback"),
+)
+"""What the policy of a record lists."""
 
 _SEALED = frozenset({"destination", "mask", "details"})
 _SLOT = re.compile(r"d(\d+)\.(\d+)")
 
 VERSION = "1"
-"""Format of records and jobs: a release reads what the one before it wrote."""
+"""Format of jobs."""
+_FORM = b"\2"
+"""What rows of records begin with."""
 
 
 def delivery_slot(message: int, dispatch: int) -> str:
@@ -55,60 +103,42 @@ def delivery_slot(message: int, dispatch: int) -> str:
     return f"d{message}.{dispatch}"
 
 
-def record_fields(verification: Verification, tag: str) -> tuple[Argument, ...]:
-    """Return what a new record holds, name and value in turn; the script adds the times."""
-    policy = verification.purpose
-    fields: dict[str, Argument] = {
-        "v": VERSION,
-        "application": verification.application,
-        "pseudonym": verification.pseudonym,
-        "status": verification.status,
-        "country": verification.country,
-        "channel": verification.channel,
-        "locale": verification.locale,
-        "purpose": policy.name,
-        "kind": policy.kind,
-        "code_length": policy.code_length,
-        "max_checks": policy.max_checks,
-        "max_sends": policy.max_sends,
-        "resend_delays": ",".join(map(str, policy.resend_delays)),
-        "resend": policy.resend,
-        "channels": ",".join(policy.channels),
-        "fallback": int(policy.fallback),
-        "checks": verification.checks,
-        "sends": verification.sends,
-        "generation": verification.generation,
-        "transaction": verification.transaction_digest,
-        "destination": verification.sealed_destination,
-        "mask": verification.sealed_mask,
-        "details": verification.sealed_details,
-        "tag": tag,
-    }
-    return tuple(part for pair in fields.items() for part in pair)
+def _policy(application: str, purpose: Purpose, country: str) -> str:
+    """Return a purpose's policy as a record keeps it, with the application's name and a country's."""
+    delays = ",".join(map(str, purpose.resend_delays))
+    numbers = (purpose.code_length, purpose.max_checks, purpose.max_sends, delays)
+    values = (purpose.name, country, purpose.kind, *numbers, purpose.resend, ",".join(purpose.channels))
+    return "|".join(map(str, (application, *values, int(purpose.fallback))))
 
 
-def guard_fields(sending: SendAttempt) -> Iterator[str]:
-    """Yield what a record remembers of how its start was counted, name and value in turn: pseudonyms.
+def record_values(fields: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the values of a record by name, those of its messages too; empty for no record.
 
-    Each in a field of its own, for a long value would triple the record.
+    Raises `ValueError` for a form that is not known.
     """
-    fields = (
-        ("block", sending.block),
-        ("network", sending.network),
-        ("wide", sending.wide_network),
-        ("provider", sending.provider),
-        ("context", sending.context),
-    )
-    for name, value in fields:
-        if value:
-            yield name
-            yield value
+    if "f" not in fields:
+        return dict(fields)
+    if not fields["f"].startswith(_FORM):
+        raise ValueError(f"a record of the form {fields['f'][0]}")
+    fixed, state = _FIXED.unpack(fields["f"]), _STATE.unpack(fields["s"])
+    created = int(fixed["created"])
+    values = {
+        **_RARE.unpack(fixed.pop("rare")),
+        **fixed,
+        **dict(zip(_POLICY, fixed["policy"].split(b"|"), strict=True)),
+        **state,
+        "expires": b"%d" % (created + int(fixed["life"])),
+        "last_send": b"%d" % (created + int(state["last_send"])),
+        "destination": fields.get("to", b""),
+    }
+    return {**values, **{name: value for name, value in fields.items() if name not in {"f", "s", "to"}}}
 
 
 def parse_verification(verification_id: str, fields: Mapping[str, bytes], now: int) -> Verification:
     """Return a recorded verification as it is at ``now`` (milliseconds by Redis' clock)."""
-    text = {name: value.decode() for name, value in fields.items() if name not in _SEALED}
-    if text["v"] != VERSION:
+    values = record_values(fields)
+    text = {name: value.decode() for name, value in values.items() if name not in _SEALED}
+    if text["v"] not in {"1", "2"}:
         raise ValueError(f"the record of {verification_id} has the format {text['v']}")
     created, expires, status = int(text["created"]), int(text["expires"]), Status(text["status"])
     return Verification(
@@ -127,9 +157,9 @@ def parse_verification(verification_id: str, fields: Mapping[str, bytes], now: i
         last_send=int(text["last_send"]),
         generation=int(text["generation"]),
         transaction_digest=text["transaction"],
-        sealed_destination=fields.get("destination", b""),
-        sealed_mask=fields["mask"],
-        sealed_details=fields["details"],
+        sealed_destination=values.get("destination", b""),
+        sealed_mask=values["mask"],
+        sealed_details=values["details"],
         consented=int(text.get("consented", 0)),
         deliveries=tuple(sorted(_parse_deliveries(text.items()), key=lambda one: (one.message, one.dispatch))),
     )
@@ -349,6 +379,37 @@ class Verifications:
     def __init__(self, scripts: ScriptRunner, limits: StreamLimits) -> None:
         self._scripts = scripts
         self._limits = limits
+        self._plans: dict[tuple[str, ...], CompiledPlan] = {}
+
+    def _plan(
+        self, verification: Verification, place: Place, consent_mode: str, ruleset: CompiledRuleset
+    ) -> CompiledPlan:
+        """Return what the starts of an application, purpose, country and channel have in common."""
+        application, purpose, country = verification.application, verification.purpose, verification.country
+        key = (application, purpose.name, country, verification.channel, place, consent_mode, ruleset.name)
+        plan = self._plans.get(key)
+        if plan is None:
+            age, decisions = self._limits.decision_limits
+            plan = self._plans[key] = compile_plan(
+                {
+                    "application": application,
+                    "purpose": purpose.name,
+                    "country": country,
+                    "channel": verification.channel,
+                    "place": place,
+                    "policy": _policy(application, purpose, country),
+                    "consent": consent_mode,
+                    "life": purpose.ttl * 1000,
+                    "grace": RECORD_GRACE * 1000,
+                    "idempotency": _IDEMPOTENCY_LIFE,
+                    "outbox": self._limits.outbox,
+                    "unrecorded": self._limits.unrecorded,
+                    "age": age,
+                    "decisions": decisions,
+                },
+                ruleset,
+            )
+        return plan
 
     def start(  # noqa: PLR0913, PLR0917 - all of it comes with one request
         self,
@@ -378,33 +439,32 @@ class Verifications:
                 *subject_keys(bucket, verification, sending),
             ),
             (
-                retry.fingerprint if retry else "",
-                _IDEMPOTENCY_LIFE,
-                verification.purpose.ttl * 1000,
-                RECORD_GRACE * 1000,
-                self._limits.outbox,
-                self._limits.unrecorded,
-                *self._limits.decision_limits,
                 verification.id,
-                verification.application,
-                verification.purpose.name,
-                verification.country,
-                verification.channel,
+                retry.fingerprint if retry else "",
+                verification.locale,
                 verification.pseudonym,
-                sending.place,
                 int(sending.safe),
                 sending.context,
+                sending.block,
+                sending.network,
+                sending.wide_network,
+                sending.provider,
+                tag,
+                verification.transaction_digest,
+                verification.sealed_destination,
+                verification.sealed_mask,
+                verification.sealed_details,
                 sending.price,
                 sending.encoded,
                 " ".join(sending.record_only_rules),
-                *mirror_query.start_arguments,
+                mirror_query.identity,
+                mirror_query.min_sequence,
+                mirror_query.evidence,
                 names.payment,
                 names.reference,
                 trace,
-                *record_fields(verification, tag),
-                *guard_fields(sending),
             ),
-            ruleset,
+            self._plan(verification, sending.place, mirror_query.consent_mode, ruleset),
         )
         return _started(bucket, answer, ruleset)
 

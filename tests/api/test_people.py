@@ -7,6 +7,7 @@ import pytest
 from support_api import START, Api
 from support_events import record_events
 from support_installation import BANK_KEY, NUMBER, World
+from support_records import entries_of
 
 from otp_service.errors import LedgerUnavailableError
 from otp_service.services.consents import record_events as record
@@ -337,7 +338,7 @@ WRITTEN = {"source": "told by Bilal", "text_version": "letter to Bilal"}
 
 def in_redis(client) -> bytes:
     """Return all that the event stream holds."""
-    return repr(client.xrange(keys.events("00"))).encode()
+    return repr(entries_of(client, keys.events("00"))).encode()
 
 
 @pytest.mark.parametrize("path", ["/v1/consents/find", "/v1/subjects/export"])

@@ -14,6 +14,7 @@ from support_events import record_events
 from support_installation import World, tree
 from support_ledger import make_ledger
 from support_outbox import Scripted, Sender, refused, timed_out
+from support_records import record_of
 
 from otp_service.bootstrap import Installation, prepare
 from otp_service.domain.consents import Evidence, SuppressionSource
@@ -173,7 +174,7 @@ def test_no_value_is_as_long_as_the_number(world: World, short: str, long: str) 
     installation = world.install(applications={"shop": {**SHOP, "countries": ["AT"], "region": "AT"}})
     prepare(installation)
     shop = Caller(installation)
-    records = [world.client.hgetall(keys.record("00", shop.start(to))) for to in (short, long)]
+    records = [record_of(world.client, keys.record("00", shop.start(to))) for to in (short, long)]
 
     first, second = ({name: len(value) for name, value in record.items()} for record in records)
     assert first == second
@@ -184,7 +185,7 @@ def test_two_masks_of_one_number_have_nothing_in_common(world: World) -> None:
     installation = world.install()
     prepare(installation)
     shop = Caller(installation)
-    first, second = (world.client.hget(keys.record("00", shop.start()), "mask") for _ in range(2))
+    first, second = (record_of(world.client, keys.record("00", shop.start()))["mask"] for _ in range(2))
 
     assert len(first) == len(second)
     assert not set(_quads(first)) & set(_quads(second))

@@ -19,6 +19,7 @@ from support_installation import key
 from support_ledger import VARIABLE, make_ledger
 from support_missing import missing
 from support_outbox import waiting
+from support_records import record_of
 from support_service import COMMAND, Service, eventually, running
 from support_valkey import ValkeyServer, faketime_library
 
@@ -158,7 +159,7 @@ def _restored(folder: Path, service: Service, backup: bytes, done: Drill) -> Ite
     apart = ValkeyServer(own, options=("--appendonly", "no"))
     try:
         for name, one in done.ids.items():
-            done.in_the_backup[name] = apart.client.hget(keys.record("00", one), "status").decode()
+            done.in_the_backup[name] = record_of(apart.client, keys.record("00", one))["status"].decode()
         done.fenced = _fence(service, apart)
         apart.client.config_set("appendonly", "yes")
         eventually(lambda: not _rewrites(apart))

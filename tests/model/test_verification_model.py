@@ -27,6 +27,7 @@ from support_installation import key
 from support_keys import assert_all_keys_expire
 from support_model import GRACE, Checked, Model, Policy, Refused, Rules, Shown
 from support_outbox import POLICY, jobs_of, waiting
+from support_records import entries_of
 
 from otp_service.domain.guard import coarse_retry_after
 from otp_service.domain.payments import Transaction
@@ -363,7 +364,7 @@ class Life(RuleBasedStateMachine):
             return
         client = self.frozen.client
         assert waiting(client) == len(self.model.waiting)
-        events = [(fields[b"type"].decode(), fields[b"id"].decode()) for _, fields in client.xrange("otp:{00}:events")]
+        events = [(event["type"], event["id"]) for event in entries_of(client, "otp:{00}:events")]
         assert events == self.model.events
         assert_all_keys_expire(client)
 

@@ -237,10 +237,10 @@ def test_an_approved_verification_cannot_be_canceled(shop: Caller):
 def test_a_final_verification_keeps_no_number(world: World):
     shop = Caller(world.install())
     one = shop.start()
-    assert world.client.hexists(f"otp:{{00}}:v:{one}", "destination")
+    assert world.client.hexists(f"otp:{{00}}:v:{one}", "to")
     shop.check(one, shop.code(one))
 
-    assert not world.client.hexists(f"otp:{{00}}:v:{one}", "destination")
+    assert not world.client.hexists(f"otp:{{00}}:v:{one}", "to")
 
 
 def test_a_start_asked_again_is_answered_again_and_sends_nothing(world: World):

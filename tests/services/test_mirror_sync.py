@@ -8,6 +8,7 @@ from support_frozen import FrozenValkey
 from support_installation import NUMBER, World
 from support_ledger_events import EVIDENCE, anew
 from support_outbox import POLICY, deliver_all, jobs_of
+from support_records import entries_of
 
 from otp_service.domain.consents import EVERY_APPLICATION, ConsentMode, Suppression, SuppressionScope, SuppressionSource
 from otp_service.domain.numbers import parse_destination, subject_key
@@ -155,10 +156,10 @@ def test_a_start_with_a_consent_needs_no_other_and_is_sent_before_that_is_record
     end_consent(one.context, shop.application, number(one), "login")
     mine = shop.send(consent=anew()).verification
     deliver_all(one.context)
-    told = frozen.client.xrange(keys.events("00"))[1][1]
+    told = entries_of(frozen.client, keys.events("00"))[1]
 
     assert [status for status, _ in sent(one, mine)] == ["sent"]
-    assert json.loads(told[b"consent"])["text_sha256"] == EVIDENCE.text_sha256
+    assert json.loads(told["consent"])["text_sha256"] == EVIDENCE.text_sha256
 
 
 def test_a_flush_forgets_no_suppression(install, frozen):

@@ -8,6 +8,7 @@ from support_caller import Caller
 from support_frozen import FrozenValkey
 from support_installation import NUMBER
 from support_outbox import EVENTS, Scripted, Sender, story
+from support_records import entries_of
 
 from otp_service.domain.messages import Message
 from otp_service.domain.verification import DeliveryStatus
@@ -85,7 +86,7 @@ def _reference(shop: Caller, one: str) -> str | None:
 def _everything(frozen: FrozenValkey, one: str) -> bytes:
     """Return all that is kept of a delivery: the slot, and the events."""
     slot = frozen.client.hget(keys.record("00", one), "d1.1")
-    return b"\n".join([slot, *(fields[b"reference"] for _, fields in frozen.client.xrange(EVENTS)[1:])])
+    return b"\n".join([slot, *(event["reference"].encode() for event in entries_of(frozen.client, EVENTS)[1:])])
 
 
 @pytest.mark.parametrize("kind", [Odd, OddConnected])

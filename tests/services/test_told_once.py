@@ -9,6 +9,7 @@ import pytest
 from support_caller import Caller
 from support_frozen import FrozenValkey
 from support_outbox import EVENTS, POLICY, Scripted, Sender, dispatched, letters, refused, settle, story, timed_out
+from support_records import entries_of
 
 from otp_service.domain.numbers import parse_destination
 from otp_service.domain.verification import DeliveryStatus
@@ -45,8 +46,9 @@ def shop(frozen: FrozenValkey) -> Caller:
 
 def _told(frozen: FrozenValkey) -> list[dict[str, str]]:
     """Return what the events say of calls, oldest first."""
-    found = [{name.decode(): value.decode() for name, value in one.items()} for _, one in frozen.client.xrange(EVENTS)]
-    return [one for one in found if one["type"].startswith("delivery.") and one.get("gateway")]
+    return [
+        one for one in entries_of(frozen.client, EVENTS) if one["type"].startswith("delivery.") and one.get("gateway")
+    ]
 
 
 def _outcomes(frozen: FrozenValkey) -> list[tuple[str, ...]]:

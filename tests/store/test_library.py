@@ -30,16 +30,18 @@ def test_another_text_is_another_library(monkeypatch: pytest.MonkeyPatch) -> Non
     after = library.__wrapped__()
 
     assert before.name.startswith(PREFIX)
-    assert {after.name, after.function("start"), after.register_ruleset}.isdisjoint(
-        {before.name, before.function("start"), before.register_ruleset}
+    assert {after.name, after.function("start"), after.function("check")}.isdisjoint(
+        {before.name, before.function("start"), before.function("check")}
     )
 
 
-RULED = ("start", "resend", "check", "dispatch", "dispatch_settle", "number_read", "number_forget", "traffic_commit")
+RULED = ("resend", "check", "dispatch", "dispatch_settle", "number_read", "number_forget", "traffic_commit")
 
 
 def test_the_scripts_that_read_a_ruleset_are_known_by_their_text() -> None:
     functions = library().text.split("redis.register_function('")[1:]
     ruled = {one.partition("'")[0] for one in functions if "rulesets[table.remove(arguments)]" in one}
+    planned = {one.partition("'")[0] for one in functions if "plans[table.remove(arguments)]" in one}
 
     assert ruled == {library().function(name) for name in RULED}
+    assert planned == {library().function("start")}

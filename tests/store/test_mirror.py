@@ -8,6 +8,7 @@ from support_caller import Caller
 from support_frozen import FrozenValkey
 from support_installation import NUMBER, World
 from support_ledger_events import EVIDENCE
+from support_records import entries_of
 
 from otp_service.domain.consents import ConsentMode, LedgerPosition, MirrorChanges, NumberState
 from otp_service.errors import (
@@ -350,11 +351,11 @@ def test_a_replayed_start_needs_no_mirror(frozen: FrozenValkey):
 def test_a_start_says_who_it_was_for_and_at_which_place_of_the_ledger(frozen: FrozenValkey):
     shop = installed(frozen)
     one = begin(shop).verification
-    ((_, event),) = frozen.client.xrange(keys.events("00"))
+    (event,) = entries_of(frozen.client, keys.events("00"))
 
-    assert event[b"pseudonym"].decode() == one.pseudonym
-    assert event[b"ledger"] == frozen.client.hget(keys.MIRROR, "sequence")
-    assert b"consent" not in event
+    assert event["pseudonym"] == one.pseudonym
+    assert event["ledger"].encode() == frozen.client.hget(keys.MIRROR, "sequence")
+    assert "consent" not in event
     assert json.dumps(NUMBER)[2:-1] not in str(event)
 
 

@@ -23,6 +23,7 @@ from support_outbox import (
     story,
     waiting,
 )  # fmt: skip
+from support_records import change_record, entries_of
 
 from otp_service.bootstrap import Installation
 from otp_service.domain.keyring import new_dispatch_id
@@ -432,9 +433,9 @@ def test_a_record_with_more_than_this_release_knows_is_read_and_kept(
 
 def test_a_record_of_a_format_to_come_is_not_guessed_at(frozen: FrozenValkey, shop: Caller) -> None:
     one = shop.start()
-    frozen.client.hset(f"otp:{{00}}:v:{one}", "v", "2")
+    change_record(frozen.client, f"otp:{{00}}:v:{one}", v="3")
 
-    with pytest.raises(ValueError, match="format 2"):
+    with pytest.raises(ValueError, match="format 3"):
         shop.read(one)
 
 
@@ -527,4 +528,4 @@ def test_what_cannot_be_read_among_the_delayed_goes_to_the_dead_letters(
     one = shop.start()
 
     assert [job.id for job in jobs_of(context)] == [one]
-    assert {letter[b"unreadable"] for _, letter in frozen.client.xrange(DEAD)} == {b"not json", b"7"}
+    assert {letter["unreadable"] for letter in entries_of(frozen.client, DEAD)} == {"not json", "7"}

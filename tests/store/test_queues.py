@@ -7,6 +7,7 @@ import pytest
 from support_caller import PAYMENT, Caller
 from support_frozen import FrozenValkey
 from support_outbox import deliver_all, dispatched, jobs_of, queue, settle, waiting
+from support_records import entries_of
 
 from otp_service.bootstrap import Installation
 from otp_service.domain.verification import DeliveryStatus
@@ -327,12 +328,12 @@ def test_what_was_tried_before_counts_from_where_it_stands_now(
     for job in jobs_of(context):
         settle(context, job, dispatched(context, job), Settlement(NextStep.RETRY, DeliveryStatus.FAILED))
     context.store.outbox.requeue()
-    ((_, first), (_, second), (_, third)) = frozen.client.xrange(queue(kind="retry"))
+    first, second, third = entries_of(frozen.client, queue(kind="retry"))
 
-    assert [(one[b"ahead"], one[b"place"]) for one in (first, second, third)] == [
-        (b"0", b"1"),
-        (b"1", b"2"),
-        (b"2", b"3"),
+    assert [(one["ahead"], one["place"]) for one in (first, second, third)] == [
+        ("0", "1"),
+        ("1", "2"),
+        ("2", "3"),
     ]
 
 

@@ -13,7 +13,7 @@ from otp_service.bootstrap import Installation
 from otp_service.errors import BacklogFullError, LedgerUnavailableError
 from otp_service.services.context import Context
 from otp_service.store.outbox import CONSUMER_GROUP, Dropped, NextStep, Settlement
-from otp_service.store.scripts import StreamLimits
+from otp_service.store.scripts import ScriptRunner, StreamLimits
 from otp_service.store.store import open_store
 
 OTHER = "+923007654321"
@@ -29,8 +29,10 @@ def _install(frozen: FrozenValkey, kept: StreamLimits) -> Installation:
         purposes={"login": {"max_checks": 10, "resend_delays": [0], "max_sends": 10}},
     )
     breaker = made.settings.breaker.thresholds
-    store = open_store(frozen.client, made.context.keyring, made.context.limits, made.context.rulesets, kept, breaker)
-    return replace(made, context=replace(made.context, store=store))
+    scripts = ScriptRunner(frozen.client)
+    context = made.context
+    store = open_store(frozen.client, scripts, context.keyring, context.limits, context.rulesets, kept, breaker)
+    return replace(made, context=replace(context, store=store))
 
 
 def _many(shop: Caller, count: int) -> None:

@@ -14,6 +14,7 @@ from support_events import record_events
 from support_frozen import FrozenValkey
 from support_installation import NUMBER, World
 from support_outbox import Scripted, Sender, deliver_all, queue
+from support_records import change_record, record_of
 
 from otp_service.bootstrap import Installation, prepare
 from otp_service.domain.consents import Suppression, SuppressionScope, SuppressionSource
@@ -84,7 +85,7 @@ def test_he_can_have_a_verification_read_as_approved_while_no_check_of_it_is_val
     shop: Caller, client: redis.Redis
 ) -> None:
     one = shop.start()
-    client.hset(record(one), "status", "approved")
+    change_record(client, record(one), status="approved")
 
     assert shop.read(one).verification.status == "approved"
     for code in (shop.wrong(one), shop.code(one)):
@@ -99,7 +100,7 @@ def test_he_can_have_a_wrong_code_answered_as_right_when_its_check_is_repeated(
     assert shop.check(one, shop.wrong(one), retry=retry)[1] is False
     (remembered,) = client.scan_iter("*:idempotency:*")
     client.hset(remembered, "reason", "")
-    client.hset(record(one), "status", "approved")
+    change_record(client, record(one), status="approved")
 
     assert shop.check(one, shop.wrong(one), retry=retry)[:2] == ("approved", True)
 
@@ -108,17 +109,17 @@ def test_he_can_have_a_code_approved_once_more(shop: Caller, client: redis.Redis
     one = shop.start()
     code = shop.code(one)
     assert shop.check(one, code)[1]
-    client.hset(record(one), "status", "pending")
+    change_record(client, record(one), status="pending")
 
     assert shop.check(one, code)[1]
 
 
 def test_he_can_bring_a_code_back_that_a_resend_replaced(shop: Caller, client: redis.Redis) -> None:
     one = shop.start(purpose="renewed")
-    old, tag = shop.code(one), client.hget(record(one), "tag")
+    old, tag = shop.code(one), record_of(client, record(one))["tag"]
     shop.resend(one)
     assert shop.check(one, old)[3] == "wrong_code"
-    client.hset(record(one), "tag", tag)
+    change_record(client, record(one), tag=tag)
 
     assert shop.check(one, old)[1]
 
@@ -126,7 +127,7 @@ def test_he_can_bring_a_code_back_that_a_resend_replaced(shop: Caller, client: r
 def test_he_can_have_a_login_pass_for_another_purpose_without_a_payment(shop: Caller, client: redis.Redis) -> None:
     one = shop.start()
     code = shop.code(one)
-    client.hset(record(one), "purpose", "renewed")
+    change_record(client, record(one), purpose="renewed")
 
     assert shop.check(one, code)[1]
     assert shop.read(one).verification.purpose.name == "renewed"
@@ -137,11 +138,11 @@ def test_he_can_have_as_many_guesses_as_he_likes_for_as_long_as_he_likes(
 ) -> None:
     one = shop.start()
     code = shop.code(one)
-    client.hset(record(one), "expires", frozen.now + 365 * 24 * 3600 * 1000)
-    client.persist(record(one))
+    change_record(client, record(one), expires=frozen.now + 365 * 24 * 3600 * 1000)
+    client.pexpire(record(one), 365 * 24 * 3600 * 1000)
     for _ in range(20):
         assert shop.check(one, shop.wrong(one))[3] == "wrong_code"
-        client.hset(record(one), "checks", 0)
+        change_record(client, record(one), checks=0)
         forget(client, ":number:")
     frozen.advance(24 * 3600)
 
@@ -194,7 +195,7 @@ def test_he_can_have_the_ledger_record_what_never_happened(shop: Caller, client:
 
 def test_who_can_load_functions_can_have_any_code_approved(shop: Caller, client: redis.Redis) -> None:
     one, ours = shop.start(), library().text
-    theirs = ours.replace("ARGV[2] == found.tag", "true")
+    theirs = ours.replace("record.is_tag(found, ARGV[2])", "true")
     assert theirs != ours
     client.function_load(theirs, replace=True)
     try:
@@ -214,7 +215,7 @@ def test_who_can_watch_commands_can_have_a_code_of_his_choice_approved(shop: Cal
         client.config_set("slowlog-log-slower-than", 10_000)
     tag = shop.context.keyring.tag(one, "shop", "", wrong).encode()
     assert tag in seen[0]
-    client.hset(record(one), "tag", tag)
+    change_record(client, record(one), tag=tag)
 
     assert shop.check(one, wrong)[1]
 
@@ -236,7 +237,7 @@ def test_he_cannot_make_the_code_of_a_payment_fit_another_one(shop: Caller, clie
     his = shop.start(OTHER, purpose="payment", transaction=DEARER)
     code = shop.code(one)
     for name in ("transaction", "details"):
-        client.hset(record(one), name, client.hget(record(his), name))
+        change_record(client, record(one), **{name: record_of(client, record(his))[name]})
 
     assert shop.check(one, code, DEARER)[3] == "transaction_changed"
 
@@ -244,7 +245,7 @@ def test_he_cannot_make_the_code_of_a_payment_fit_another_one(shop: Caller, clie
 def test_he_cannot_make_a_code_for_a_login_confirm_a_payment(shop: Caller, client: redis.Redis) -> None:
     one = shop.start()
     code = shop.code(one)
-    client.hset(record(one), mapping={"purpose": "payment", "kind": "transaction"})
+    change_record(client, record(one), purpose="payment", kind="transaction")
 
     assert shop.check(one, code, PAYMENT)[3] == "transaction_changed"
 
@@ -252,7 +253,7 @@ def test_he_cannot_make_a_code_for_a_login_confirm_a_payment(shop: Caller, clien
 def test_he_cannot_have_a_message_say_or_name_anything_else(shop: Caller, client: redis.Redis) -> None:
     one = shop.start(purpose="payment", transaction=PAYMENT)
     his = shop.start(OTHER, purpose="payment", transaction=DEARER)
-    client.hset(record(one), "details", client.hget(record(his), "details"))
+    change_record(client, record(one), details=record_of(client, record(his))["details"])
 
     assert sent(shop) == [OTHER]
 
@@ -263,7 +264,7 @@ def test_he_cannot_have_a_message_sent_to_a_number_for_which_no_verification_is_
     ended = shop.start()
     assert sent(shop) == [NUMBER]
     shop.cancel(ended)
-    client.hset(record(ended), "status", "pending")
+    change_record(client, record(ended), status="pending")
     add_job(client, ended, 2)
     add_job(client, f"vf_k1_00{'0' * 32}", 1)
 

@@ -12,6 +12,7 @@ from support_valkey import ValkeyServer
 pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="the extra otel is not installed")
 
 from support_collector import Collector, Exported, collecting
+from support_records import record_of
 
 NUMBER, ADDRESS, CONTEXT = "+923451987654", "203.0.113.77", "canary-device-4711"
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -54,7 +55,7 @@ def flight(valkey_server: ValkeyServer, tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("traced")
     with collecting() as collector, running(folder, valkey_server, environ=_environ(collector), **SECTIONS) as service:
         verification, code = _fly(service)
-        pseudonym = valkey_server.client.hget(f"otp:{{00}}:v:{verification}", "pseudonym").decode()
+        pseudonym = record_of(valkey_server.client, f"otp:{{00}}:v:{verification}")["pseudonym"].decode()
         service.stop()  # what is still to be exported goes when a process ends
         secrets = (NUMBER, NUMBER[1:], NUMBER[-7:], ADDRESS, CONTEXT, code, pseudonym, "Daraz", "1500.00")
         yield Flight(verification, code, collector, secrets, service.logs())

@@ -14,6 +14,7 @@ from support_api import Api
 from support_caller import Caller
 from support_installation import NUMBER, World
 from support_outbox import Scripted, Sender, letters, queue, refused
+from support_records import entries_of
 from support_service import eventually
 from support_valkey import free_port
 from support_worker import Journal, working
@@ -201,8 +202,8 @@ def test_a_message_keeps_its_trace_while_it_waits_goes_on_and_is_given_up(spans:
 def test_without_a_trace_a_message_says_nothing_of_one(real_world: World):
     Caller(real_world.install()).start()
 
-    ((_, fields),) = real_world.client.xrange(queue())
-    assert b"trace" not in fields
+    (job,) = entries_of(real_world.client, queue())
+    assert "trace" not in job
 
 
 def test_what_is_not_sampled_is_not_exported_but_carried_on(spans: Spans, real_world: World):

@@ -12,9 +12,9 @@ local remembered = idempotency.find(KEYS[3], ARGV[2])
 if remembered == 'mismatch' then return { 'mismatch' } end
 if not remembered and found.status ~= 'canceled' then
   if found.status ~= 'pending' then return { 'final', found.status } end
-  if now >= tonumber(found.expires) then return { 'final', 'expired' } end
-  record.finish(KEYS[1], found.start, 'canceled')
-  streams.report(KEYS[2], 'verification.canceled', found, 'reason', ARGV[3])
+  if now >= found.expires then return { 'final', 'expired' } end
+  record.finish(found, 'canceled')
+  streams.report(KEYS[2], 'verification.canceled', found, { reason = ARGV[3] })
 end
 if not remembered then idempotency.remember_with(KEYS[1], KEYS[3], ARGV[2]) end
 return { 'canceled', now, record.read_all(KEYS[1]) }

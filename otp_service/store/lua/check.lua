@@ -17,33 +17,34 @@
 -- include clock fence rows counters streaks limits number subjects asked buckets conversions rule_hits spending failure_alarm
 -- include approvals fraud guard streams idempotency record mirror
 
-local found = record.read(KEYS[1], ARGV[1], 'tag', 'checks', 'max_checks', 'code_length', 'kind', 'transaction',
-  'pseudonym', 'sends', 'created', 'guard', 'context', 'block', 'network', 'wide', 'provider',
-  'lifted')
+local found = record.read(KEYS[1], ARGV[1])
 if not found then return { 'not-found' } end
 local remembered = idempotency.find(KEYS[3], ARGV[5])
 if remembered == 'mismatch' then return { 'mismatch' } end
 if remembered then
   local first = redis.call('HMGET', KEYS[3], 'reason', 'checks_left')
-  local over = found.status == 'pending' and now >= tonumber(found.expires)
+  local over = found.status == 'pending' and now >= found.expires
   return { 'checked', over and 'expired' or found.status, first[1], tonumber(first[2]), 0 }
 end
 
-local checks, max_checks, alarm = tonumber(found.checks), tonumber(found.max_checks), 0
+local max_checks, alarm = tonumber(found.max_checks), 0
 
 -- Every answer to a check that was understood: told to the caller, remembered, reported.
-local function answer(status, reason, event, ...)
-  local left = status == 'pending' and max_checks - checks or 0
-  if reason == '' then left = max_checks - checks end
+local function answer(status, reason, event, values)
+  local left = (status == 'pending' or reason == '') and max_checks - found.checks or 0
   idempotency.remember_with(KEYS[1], KEYS[3], ARGV[5], 'reason', reason, 'checks_left', left)
-  if event then streams.report(KEYS[2], event, found, 'reason', reason, ...) end
+  if event then
+    values = values or {}
+    values.reason = reason
+    streams.report(KEYS[2], event, found, values)
+  end
   return { 'checked', status, reason, left, alarm }
 end
 
 if found.status == 'approved' then return answer('approved', 'already_approved') end
 if found.status ~= 'pending' then return answer(found.status, found.status) end
-if now >= tonumber(found.expires) then
-  record.finish(KEYS[1], found.start, 'expired')
+if now >= found.expires then
+  record.finish(found, 'expired')
   return answer('expired', 'expired', 'verification.expired')
 end
 
@@ -51,12 +52,12 @@ if ARGV[3] ~= found.code_length then return { 'invalid-code', tonumber(found.cod
 if found.kind == 'transaction' and ARGV[4] == '' then return { 'transaction-missing' } end
 if found.kind ~= 'transaction' and ARGV[4] ~= '' then return { 'transaction-unwanted' } end
 if ARGV[4] ~= found.transaction then
-  record.finish(KEYS[1], found.start, 'failed')
+  record.finish(found, 'failed')
   return answer('failed', 'transaction_changed', 'verification.failed')
 end
 
 local subjects_found = subjects.read({ ARGV[8] .. found.pseudonym, KEYS[5] }, 1, found.application)
-local state, application, device = subjects_found.number, subjects_found.application, found.context or ''
+local state, application, device = subjects_found.number, subjects_found.application, found.context
 local reputation = number.reputation(state, device)
 local trust = (approvals.has(found, 'f') or reputation.known_device) and 'known' or 'unknown'
 local hits = {}
@@ -64,13 +65,13 @@ guard.test_moving(hits, 'failed_checks', state.wrong, trust == 'unknown' and rep
 guard.test_guesses(hits, state, trust)
 if #hits > 0 then rule_hits.report(KEYS[4], ARGV[7], ARGV[6], hits, found, 'check', trust) end
 local refusal = rule_hits.first(hits)
-if refusal and not refusal.records then return answer('pending', 'number_locked', 'check.refused', 'rule', refusal.rule) end
+if refusal and not refusal.records then return answer('pending', 'number_locked', 'check.refused', { rule = refusal.rule }) end
 
-checks = redis.call('HINCRBY', KEYS[1], 'checks', 1) -- counted before compared
-local right = ARGV[2] == found.tag -- two keyed MACs: how long the comparison takes tells nothing of the code
+found.checks = found.checks + 1
+local right = record.is_tag(found, ARGV[2]) -- two keyed MACs: how long the comparison takes tells nothing of the code
 if right and mirror.is_frozen(ARGV[9] .. found.pseudonym, found) then
-  record.finish(KEYS[1], found.start, 'canceled')
-  streams.report(KEYS[2], 'verification.canceled', found, 'reason', 'frozen')
+  record.finish(found, 'canceled')
+  streams.report(KEYS[2], 'verification.canceled', found, { reason = 'frozen' })
   return answer('canceled', 'canceled')
 end
 if ruleset.failures then
@@ -84,13 +85,16 @@ if right then
   number.approved(state, trust, device)
   number.write(state)
   local by_key = {}
-  if found.guard then approvals.give_back(found, reputation.approved, by_key) end
+  if found.guard ~= '' then approvals.give_back(found, reputation.approved, by_key) end
   for _, row in pairs(by_key) do rows.write(row, row.life) end
-  record.finish(KEYS[1], found.start, 'approved')
-  return answer('approved', '', 'verification.approved', 'guard', found.guard or '', 'created', found.created)
+  record.finish(found, 'approved')
+  return answer('approved', '', 'verification.approved', { guard = found.guard, created = found.created })
 end
 number.guessed_wrong(state, trust)
 number.write(state)
-if checks < max_checks then return answer('pending', 'wrong_code', 'check.failed') end
-record.finish(KEYS[1], found.start, 'max_attempts_reached')
+if found.checks < max_checks then
+  record.write(found)
+  return answer('pending', 'wrong_code', 'check.failed')
+end
+record.finish(found, 'max_attempts_reached')
 return answer('max_attempts_reached', 'wrong_code', 'verification.max_attempts_reached')

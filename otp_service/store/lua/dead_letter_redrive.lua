@@ -8,15 +8,16 @@
 -- Returns one of: {'gone'} (the letter, or the record) {'unwanted', reason} {'redriven'}
 -- include clock fence streams record deliveries
 
-local found = record.read(KEYS[2], ARGV[2], 'generation', 'n' .. ARGV[3])
+local found = record.read(KEYS[2], ARGV[2])
 if not found or #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 0 then return { 'gone' } end
 if found.status ~= 'pending' then return { 'unwanted', found.status } end
-if now >= tonumber(found.expires) then return { 'unwanted', 'expired' } end
-if found.generation ~= ARGV[4] then return { 'unwanted', 'superseded' } end
+if now >= found.expires then return { 'unwanted', 'expired' } end
+if found.generation ~= tonumber(ARGV[4]) then return { 'unwanted', 'superseded' } end
 if deliveries.has_arrived(KEYS[2], ARGV[3]) then return { 'unwanted', 'sent' } end
 if deliveries.is_decided(KEYS[2], ARGV[3]) then return { 'unwanted', 'reported' } end
-redis.call('HSET', KEYS[2], 'from' .. ARGV[3], found['n' .. ARGV[3]] or 0)
-streams.put(KEYS[3], KEYS[4], KEYS[5], KEYS[6], ARGV[5], redis.call('XLEN', KEYS[3]), unpack(ARGV, 6))
+redis.call('HSET', KEYS[2], 'from' .. ARGV[3], redis.call('HGET', KEYS[2], 'n' .. ARGV[3]) or 0)
+streams.put(KEYS[3], KEYS[4], KEYS[5], KEYS[6], ARGV[5], redis.call('XLEN', KEYS[3]),
+  streams.fields({ unpack(ARGV, 6) }))
 redis.call('XDEL', KEYS[1], ARGV[1])
-streams.report(KEYS[7], 'message.redriven', found, 'message', ARGV[3])
+streams.report(KEYS[7], 'message.redriven', found, { message = ARGV[3] })
 return { 'redriven' }

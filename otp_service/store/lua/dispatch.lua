@@ -23,34 +23,32 @@
 -- include health routing
 
 if not streams.is_held(KEYS[3], ARGV[7], ARGV[9], ARGV[8]) then return { 'lease-lost' } end
-local found = record.read(KEYS[1], ARGV[1], 'generation', 'sends', 'from' .. ARGV[2], 'p' .. ARGV[2], 'pseudonym', 'ledger',
-  'lifted')
+local found = record.read(KEYS[1], ARGV[1])
 if not found then return { 'dropped', 'gone', '', '' } end
 
 local place = KEYS[3] .. '/' .. ARGV[9]
 deliveries.interrupt(KEYS[1], KEYS[6], KEYS[7], place, found)
-local made = tonumber(redis.call('HGET', KEYS[1], 'n' .. ARGV[2]) or 0)
+local of_message = redis.call('HMGET', KEYS[1], 'n' .. ARGV[2], 'from' .. ARGV[2], 'p' .. ARGV[2])
+local made, after, price = tonumber(of_message[1] or 0), tonumber(of_message[2] or 0), tonumber(of_message[3] or 0)
 local last = deliveries.slot(ARGV[2], math.max(made, 1))
 local _, _, status = deliveries.parse(redis.call('HGET', KEYS[1], last))
 
 local function dropped(reason, rule) return { 'dropped', reason, status == 'queued' and last or '', rule or '' } end
 if found.status ~= 'pending' then return dropped(found.status) end
-if now >= tonumber(found.expires) then return dropped('expired') end
-if found.generation ~= ARGV[3] then return dropped('superseded') end
+if now >= found.expires then return dropped('expired') end
+if found.generation ~= tonumber(ARGV[3]) then return dropped('superseded') end
 if deliveries.is_decided(KEYS[1], ARGV[2]) then return dropped('reported') end
 local number_key = ARGV[15] .. found.pseudonym
-local why = mirror.refusal(KEYS[5], number_key, found, ARGV[12], ARGV[13], ARGV[14], found.ledger or -1)
+local why = mirror.refusal(KEYS[5], number_key, found, ARGV[12], ARGV[13], ARGV[14], found.ledger)
 if why == 'mirror-behind' then return { 'mirror-behind' } end
 if why then return dropped(why) end
 local whole = record.read_all(KEYS[1])
-local after = tonumber(found['from' .. ARGV[2]] or 0)
 local tally = deliveries.tally(whole, ARGV[2], after)
 if tally.sent + tally.delivered > 0 then return dropped('sent') end
 if tally.unknown > tonumber(ARGV[5]) then return dropped('too_many_ambiguous') end
 
 local dispatch = made + 1
 local slot = deliveries.slot(ARGV[2], dispatch)
-local price = tonumber(found['p' .. ARGV[2]] or 0)
 local reserved = price == 0 or redis.call('HEXISTS', KEYS[1], 'r' .. ARGV[2] .. '.' .. dispatch) == 1
 local money = subjects.read_money(KEYS, 8 + 2 * (#ARGV - 15) / 5)
 if not reserved and money.application then
@@ -73,7 +71,10 @@ end
 local held = deliveries.new_slot(ARGV[4], one.name, choice)
 redis.call('HSET', KEYS[1], 'n' .. ARGV[2], dispatch, slot, held)
 deliveries.open(KEYS[7], place, ARGV[11], slot, price, held)
-if ARGV[2] == found.sends then redis.call('HSET', KEYS[1], 'channel', ARGV[4]) end -- the newest message's
+if tonumber(ARGV[2]) == found.sends and ARGV[4] ~= found.channel then -- the newest message's
+  found.channel = ARGV[4]
+  record.write(found)
+end
 redis.call('HSET', KEYS[2], 'v', '1', 'record', KEYS[1], 'slot', slot, 'gateway', one.name)
 redis.call('PEXPIREAT', KEYS[2], now + redis.call('PTTL', KEYS[1]))
 return { 'dispatched', now, dispatch, one.name, choice, record.read_all(KEYS[1]) }

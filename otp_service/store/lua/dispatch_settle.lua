@@ -16,7 +16,7 @@
 -- ARGV[16] and following: the job as it goes on, name, value, …
 -- Returns one of: {'settled'} {'arrived'} (a receipt was faster: nothing more is sent of this message)
 --                 {'lease-lost'} (another worker has the job by now: nothing follows here)
--- include clock rows streaks limits number subjects rule_hits spending streams deliveries
+-- include clock fence rows streaks limits number subjects rule_hits spending streams record deliveries
 
 local job, follows, called = { unpack(ARGV, 16) }, ARGV[6], ARGV[4] ~= ''
 local about, place = streams.fields(job), KEYS[2] .. '/' .. ARGV[8]
@@ -33,8 +33,9 @@ if called or through == '' then -- who made no call says nothing of one that was
   end
   local open, held = deliveries.close(KEYS[7], place, ARGV[1])
   if news or open then
-    deliveries.report(KEYS[5], about, ARGV[1], ARGV[2], ARGV[3], ARGV[13], kept or held, 'reference', ARGV[5],
-      'template', ARGV[15], deliveries.opt_out(KEYS[1], KEYS[6], ARGV[14]))
+    local values = { reference = ARGV[5], template = ARGV[15] }
+    if ARGV[14] == '1' then deliveries.opt_out(values, record.read(KEYS[1]), KEYS[6]) end
+    deliveries.report(KEYS[5], about, ARGV[1], ARGV[2], ARGV[3], ARGV[13], kept or held, values)
   end
   local message, dispatch = string.match(ARGV[1], '^d(%d+)%.(%d+)$')
   local repeated = called and tonumber(redis.call('HGET', KEYS[1], 'n' .. message) or 0) > tonumber(dispatch)
@@ -50,7 +51,8 @@ if follows == 'retry' then
 elseif follows == 'dead' then
   streams.append(KEYS[4], ARGV[11], ARGV[12], 'reason', ARGV[3], unpack(job))
   redis.call('PEXPIRE', KEYS[4], ARGV[12]) -- it has no consumer group that could be lost
-  redis.call('XADD', KEYS[5], '*', 'type', 'message.given_up', 'reason', ARGV[3], unpack(job))
+  about.reason = ARGV[3]
+  streams.report(KEYS[5], 'message.given_up', about, about)
 end
 redis.call('XACK', KEYS[2], ARGV[7], ARGV[8])
 redis.call('XDEL', KEYS[2], ARGV[8])

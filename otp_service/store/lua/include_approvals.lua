@@ -2,8 +2,7 @@
 --
 -- A record remembers how its messages were counted. `guard` has flags of the first one, a dot, and the marks of the buckets of its
 -- block and country that each was counted in (see ruleset_register): `hn.bu3600 bu172800 cu86400 `. Of an address the flags tell.
--- Pseudonyms are in fields of their own, for a long value would triple the record: `context`, `block`, `network`, `wide` (its
--- /48) and `provider` (its /32).
+-- It has the pseudonyms `context`, `block`, `network` (an address), `wide` (its /48) and `provider` (its /32).
 -- Flags: h at home, s safe, a from an approved number, f from a known device, n and c number and country that were new to its
 -- address; the carrier range follows them.
 local approvals = {}
@@ -20,7 +19,7 @@ end
 
 -- Returns whether a record remembers a flag.
 function approvals.has(record, flag)
-  return record.guard and string.find(record.guard, '^%a*' .. flag) ~= nil
+  return string.find(record.guard, '^%a*' .. flag) ~= nil
 end
 
 -- Gives back to a part what a verification was counted for, and counts its approval where it makes room.
@@ -39,7 +38,7 @@ local function give_back(part, row, record, makes_room)
   end
   if part.breakers[1] then
     conversions.advance(row, part.breaker_at)
-    conversions.approve(row, part.breaker_at, tonumber(record.created))
+    conversions.approve(row, part.breaker_at, record.created)
   end
   if row[rows.TIME] == 0 then row[rows.TIME] = now end
   row[rows.ENDS] = now + part.life

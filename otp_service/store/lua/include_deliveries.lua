@@ -1,6 +1,6 @@
 -- What became of a dispatch, in its slot of the record:
 -- channel|gateway|status|time|reason|choice|begun|raw status|reference. `choice` is why this gateway was chosen,
--- `begun` when it was called; both times in milliseconds. A later format may add values at the end: they are kept.
+-- `begun` when it was called, if it was; both times in milliseconds. A later format may add values at the end: they are kept.
 local deliveries = {}
 
 local rank = { queued = 0, unknown = 1, sent = 2, failed = 3, expired = 3, undelivered = 3, delivered = 3 }
@@ -12,7 +12,8 @@ end
 
 -- Returns what a slot holds before there is an outcome; gateway and choice are empty while the message waits.
 function deliveries.new_slot(channel, gateway, choice)
-  return table.concat({ channel, gateway or '', 'queued', now, '', choice or '', now, '', '' }, '|')
+  if not gateway then return channel .. '||queued|' .. now .. '||' end
+  return table.concat({ channel, gateway, 'queued', now, '', choice, now, '', '' }, '|')
 end
 
 -- Returns channel, gateway, status and reason of what a slot holds; nil when it holds nothing.
@@ -34,19 +35,20 @@ function deliveries.tally(record, message, after)
   return tally
 end
 
--- Tells whether any call for a message brought it to a gateway.
+-- Tells whether any call for a message brought it to a gateway. `key` is the record's.
 function deliveries.has_arrived(key, message)
   local tally = deliveries.tally(redis.call('HGETALL', key), message, 0)
   return tally.sent + tally.delivered > 0
 end
 
--- Returns the fields with which an event tells the ledger that a number's holder opted out at the gateway; else none.
--- `mirror` is the mirror's head: what was lifted after the place that it has come to is lifted since. While it is built
--- anew, the place of the verification's start has to do.
-function deliveries.opt_out(key, mirror, told)
-  if told ~= '1' then return end
-  return 'opted_out', '1', 'pseudonym', redis.call('HGET', key, 'pseudonym'),
-    'ledger', redis.call('HGET', mirror, 'sequence') or redis.call('HGET', key, 'ledger') or 0
+-- Adds to an event's values what tells the ledger that a number's holder opted out at the gateway. `verification` may be nil:
+-- its record has gone. `mirror` is the mirror's head: what was lifted after the place that it has come to is lifted since.
+-- While it is built anew, the place of the verification's start has to do.
+function deliveries.opt_out(values, verification, mirror)
+  if not verification then return values end
+  values.opted_out, values.pseudonym = '1', verification.pseudonym
+  values.ledger = redis.call('HGET', mirror, 'sequence') or verification.ledger
+  return values
 end
 
 -- Tells whether a gateway's report has decided what follows for a message: a further one, or nothing.
@@ -62,11 +64,12 @@ function deliveries.open(calls, place, age, slot, most, held)
 end
 
 -- Tells the outcome of a call and what it cost. `held` is what its slot holds, as a list: a report may have been faster, and
--- outweigh it.
-function deliveries.report(events, about, slot, outcome, reason, cost, held, ...)
-  local status = (held[3] == outcome or held[3] == 'queued') and '' or held[3]
-  streams.report(events, 'delivery.' .. outcome, about, 'slot', slot, 'channel', held[1], 'gateway', held[2], 'choice', held[6],
-    'reason', reason, 'cost', cost, 'status', status, ...)
+-- outweigh it. `values` are what else the event tells.
+function deliveries.report(events, about, slot, outcome, reason, cost, held, values)
+  values.status = (held[3] == outcome or held[3] == 'queued') and '' or held[3]
+  values.slot, values.channel, values.gateway, values.choice = slot, held[1], held[2], held[6]
+  values.reason, values.cost = reason, cost
+  streams.report(events, 'delivery.' .. outcome, about, values)
 end
 
 local function values_of(text)
@@ -112,5 +115,5 @@ function deliveries.interrupt(key, events, calls, place, about)
   local most, held, slot = deliveries.close(calls, place)
   if not most then return end
   held = deliveries.settle(key, slot, 'unknown', 'interrupted', '', '') or held
-  deliveries.report(events, about, slot, 'unknown', 'interrupted', most, held)
+  deliveries.report(events, about, slot, 'unknown', 'interrupted', most, held, {})
 end

@@ -7,18 +7,18 @@ local fence = {}
 -- none does; `cautious` is for how many milliseconds yet fewer messages may be sent, 0 or less when that is over.
 function fence.read(key)
   local kept = redis.call('HMGET', key, 'at', 'until')
-  fence.at, fence.cautious = kept[1], tonumber(kept[2] or 0) - now
+  fence.at, fence.cautious = kept[1] and tonumber(kept[1]), tonumber(kept[2] or 0) - now
 end
 
--- Notes in a new record or idempotency key behind which fence it was started.
+-- Notes in a new idempotency key behind which fence it was started.
 function fence.note(key)
   if fence.at then redis.call('HSET', key, 'fence', fence.at) end
 end
 
--- Returns when something expires that says so itself, and behind which fence it was started.
+-- Returns when something expires that says so itself, and behind which fence it was started, if any.
 function fence.expiry(expires, behind)
   if not fence.at or behind == fence.at then return expires end
-  return string.format('%d', math.min(expires, fence.at, now))
+  return math.min(expires, fence.at, now)
 end
 
 -- The same for what a key holds, as a flat list: field, value, … Returns the list.
@@ -27,9 +27,9 @@ function fence.apply(list)
   local place, behind
   for i = 1, #list, 2 do
     if list[i] == 'expires' then place = i + 1 end
-    if list[i] == 'fence' then behind = list[i + 1] end
+    if list[i] == 'fence' then behind = tonumber(list[i + 1]) end
   end
-  if place then list[place] = fence.expiry(list[place], behind) end
+  if place then list[place] = string.format('%d', fence.expiry(tonumber(list[place]), behind)) end
   return list
 end
 

@@ -1,32 +1,145 @@
--- The verification's record, for scripts that find it as it is.
+-- The verification's record, a hash: what never changes (`f`), its state (`s`), the sealed number (`to`, gone when the
+-- verification has ended), and fields of its messages (see verifications.py).
+--
+-- A record of the release before has a field for each value, and keeps that form while it lives.
 local record = {}
+
+local FORM = 2
+local FIXED = '<BI6I3I6Hc0Hc0Bc0Bc0Bc0Bc0Bc0Bc0Bc0Bc0Bc0Bc0Bc0' -- texts with their lengths
+local RARE = '<I6I6I6' -- what hardly any record has, in one text
+local STATE = '<BBBI3Hc0Bc0Bc0Bc0' -- the last message's time counts from the start
+local TAG_LENGTH = 21
+local OF_POLICY = { 'application', 'purpose', 'country', 'kind', 'code_length', 'max_checks', 'max_sends', 'resend_delays',
+  'resend', 'channels', 'fallback' }
+local NEEDED = '([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|' -- the first ones of them
+local OF_STATE = { 'checks', 'sends', 'generation', 'last_send', 'status', 'channel', 'tag', 'guard' }
+local NUMBERS = { 'created', 'expires', 'ledger', 'lifted', 'consented', 'fence', 'checks', 'sends', 'generation', 'last_send' }
+local TEXTS = { 'locale', 'pseudonym', 'transaction', 'mask', 'details', 'start', 'context', 'block', 'network', 'wide',
+  'provider', 'status', 'channel', 'tag', 'guard' }
+local MAY_BE_MISSING = { lifted = 0, consented = 0, fence = 0, start = '', context = '', network = '', wide = '',
+  provider = '', guard = '' }
+
+local function pack_fixed(self)
+  local rare = ''
+  if self.lifted + self.consented + self.fence > 0 then
+    rare = struct.pack(RARE, self.lifted, self.consented, self.fence)
+  end
+  return struct.pack(FIXED, FORM, self.created, self.expires - self.created, self.ledger, #self.details, self.details,
+    #self.start, self.start, #self.policy, self.policy, #self.mask, self.mask, #rare, rare, #self.locale, self.locale,
+    #self.pseudonym, self.pseudonym, #self.transaction, self.transaction, #self.context, self.context, #self.block,
+    self.block, #self.network, self.network, #self.wide, self.wide, #self.provider, self.provider)
+end
+
+local function pack_state(self)
+  local sent_after = math.max(0, self.last_send - self.created) -- a clock may be set back
+  return struct.pack(STATE, self.checks, self.sends, self.generation, sent_after, #self.guard, self.guard, #self.status,
+    self.status, #self.channel, self.channel, #self.tag, self.tag)
+end
+
+local function unpacked(fixed, state)
+  local self, _, life, rare = { lifted = 0, consented = 0, fence = 0 }, nil, nil, nil
+  _, self.created, life, self.ledger, self.details, self.start, self.policy, self.mask, rare, self.locale,
+    self.pseudonym, self.transaction, self.context, self.block, self.network, self.wide, self.provider =
+    struct.unpack(FIXED, fixed)
+  if rare ~= '' then self.lifted, self.consented, self.fence = struct.unpack(RARE, rare) end
+  self.checks, self.sends, self.generation, self.last_send, self.guard, self.status, self.channel, self.tag =
+    struct.unpack(STATE, state)
+  self.expires, self.last_send = self.created + life, self.created + self.last_send
+  return self
+end
+
+-- Reads a record that has a field for each value; nil for none.
+local function of_fields(key)
+  local list, fields = redis.call('HGETALL', key), {}
+  for i = 1, #list, 2 do fields[list[i]] = list[i + 1] end
+  if not fields.application then return nil end
+  local self, policy = { has_fields = true }, {}
+  for _, name in ipairs(NUMBERS) do self[name] = tonumber(fields[name] or 0) end
+  for _, name in ipairs(TEXTS) do self[name] = fields[name] or '' end
+  for i, name in ipairs(OF_POLICY) do policy[i] = fields[name] or '0' end
+  self.policy = table.concat(policy, '|')
+  if string.find(self.guard, '^%.%a*$') then self.guard = string.sub(self.guard, 2) .. '.' end -- flags after a dot, no marks
+  return self
+end
+
+-- Writes a value each into fields, names in the order of a list.
+local function write_fields(self, names, fields)
+  for _, name in ipairs(names) do
+    if self[name] ~= MAY_BE_MISSING[name] then fields[#fields + 1], fields[#fields + 2] = name, self[name] end
+  end
+  redis.call('HSET', self.key, unpack(fields))
+end
+
+local function parse_policy(self)
+  self.application, self.purpose, self.country, self.kind, self.code_length, self.max_checks, self.max_sends,
+    self.resend_delays = string.match(self.policy, NEEDED)
+end
+
+-- Returns what is kept of a tag: 126 bits, but all of it for the release before, which compares all.
+function record.kept_tag(tag)
+  return WRITE_FORMAT > 1 and string.sub(tag, 1, TAG_LENGTH) or tag
+end
+
+-- Tells whether a tag is that of the verification's code.
+function record.is_tag(self, tag)
+  return string.sub(self.tag, 1, TAG_LENGTH) == string.sub(tag, 1, TAG_LENGTH)
+end
 
 -- Returns the identifier that a record's key ends with.
 function record.id(key)
   return string.match(key, '[^:]+$')
 end
 
--- Returns the fields asked for as a table by name, always with its identifier, application, purpose, country,
--- status, expiry (that of before a fence is over) and the key of its start; nil when there is no record of this application.
-function record.read(key, application, ...)
-  local names = { 'application', 'purpose', 'country', 'status', 'expires', 'fence', 'start', ... }
-  local values = redis.call('HMGET', key, unpack(names))
-  if values[1] ~= application then return nil end
-  local fields = { id = record.id(key) }
-  for i, name in ipairs(names) do fields[name] = values[i] end
-  fields.expires = fence.expiry(fields.expires, fields.fence)
-  return fields
+-- Returns a verification's values by name, its expiry that of before a fence is over; nil when there is no record, or one of
+-- another application than a given one. What is missing is '' or 0.
+function record.read(key, application)
+  local kept, self = redis.call('HMGET', key, 'f', 's'), nil
+  if kept[1] then self = unpacked(kept[1], kept[2]) else self = of_fields(key) end
+  if not self then return nil end
+  parse_policy(self)
+  if application and self.application ~= application then return nil end
+  self.key, self.id, self.expires = key, record.id(key), fence.expiry(self.expires, self.fence)
+  return self
 end
 
--- Returns all of it as a flat list, as it is handed out; empty when there is none.
+-- Writes a new record, kept until `ends`, with the sealed number, and further fields: name, value, …
+function record.create(self, ends, number, ...)
+  if WRITE_FORMAT > 1 then
+    redis.call('HSET', self.key, 'f', pack_fixed(self), 's', pack_state(self), 'to', number, ...)
+  else
+    local fields, i = { 'v', '1', 'destination', number, ... }, 0
+    for value in string.gmatch(self.policy, '[^|]+') do
+      i = i + 1
+      fields[#fields + 1], fields[#fields + 2] = OF_POLICY[i], value
+    end
+    write_fields(self, NUMBERS, fields)
+    write_fields(self, TEXTS, {})
+  end
+  redis.call('PEXPIREAT', self.key, ends)
+end
+
+-- Writes what changes of a record.
+function record.write(self)
+  if self.has_fields then
+    write_fields(self, OF_STATE, {})
+  else
+    redis.call('HSET', self.key, 's', pack_state(self))
+  end
+end
+
+-- Makes a verification final: the number goes, and the start's idempotency key learns the outcome, since it outlives the
+-- record.
+function record.finish(self, status)
+  self.status = status
+  record.write(self)
+  redis.call('HDEL', self.key, self.has_fields and 'destination' or 'to')
+  if self.start ~= '' and redis.call('EXISTS', self.start) == 1 then redis.call('HSET', self.start, 'status', status) end
+end
+
+-- Returns all of it as a flat list, as it is handed out; empty when there is none. `expires` comes last where a fence changes it.
 function record.read_all(key)
-  return fence.apply(redis.call('HGETALL', key))
-end
-
--- Makes a verification final: the number goes, and the start's idempotency key learns the outcome, since it
--- outlives the record.
-function record.finish(key, start, status)
-  redis.call('HSET', key, 'status', status)
-  redis.call('HDEL', key, 'destination')
-  if start and redis.call('EXISTS', start) == 1 then redis.call('HSET', start, 'status', status) end
+  local list, found = redis.call('HGETALL', key), fence.at and record.read(key)
+  if not found then return list end
+  list[#list + 1], list[#list + 2] = 'expires', string.format('%d', found.expires)
+  return list
 end

@@ -8,11 +8,23 @@ local streams = {}
 local MANY = 20 -- messages from which on their pace says how long one more will wait
 local LEFT = 5 -- messages that must have left before there is a pace: one that leaves during an outage is none
 
--- Returns a job, kept as name, value, …, as a table by name.
-function streams.fields(job)
+-- Returns what an entry holds as a table by name: one field of JSON, or a field for each value.
+function streams.fields(list)
+  if list[1] == 'json' then
+    local readable, values = pcall(cjson.decode, list[2])
+    return readable and values or {}
+  end
   local fields = {}
-  for i = 1, #job, 2 do fields[job[i]] = job[i + 1] end
+  for i = 1, #list, 2 do fields[list[i]] = list[i + 1] end
   return fields
+end
+
+-- Returns the fields of an entry that holds a table's values.
+local function entry(values)
+  if WRITE_FORMAT > 1 then return 'json', cjson.encode(values) end
+  local fields = {}
+  for name, value in pairs(values) do fields[#fields + 1], fields[#fields + 2] = name, value end
+  return unpack(fields)
 end
 
 -- Appends to a stream of letters: the oldest entries go when it is too long, or they are too old.
@@ -21,10 +33,12 @@ function streams.append(stream, length, age, ...)
   redis.call('XTRIM', stream, 'MINID', '~', now - age)
 end
 
--- Reports what happened to a verification, without personal data but for pseudonyms.
-function streams.report(stream, event, about, ...)
-  redis.call('XADD', stream, '*', 'type', event, 'id', about.id, 'application', about.application,
-    'purpose', about.purpose, 'country', about.country, ...)
+-- Reports what happened to a verification, and some values, without personal data but for pseudonyms.
+function streams.report(stream, event, about, values)
+  values = values or {}
+  values.type, values.id, values.application = event, about.id, about.application
+  values.purpose, values.country = about.purpose, about.country
+  redis.call('XADD', stream, '*', entry(values))
 end
 
 -- Returns the name of a stream's last entry.
@@ -35,11 +49,10 @@ end
 
 -- Puts a job into a queue, and wakes a worker when nothing else waited there. It must not push out what was accepted
 -- before, however long the queue is: that is trimmed by age only. `queues`, `ready` and `wake` are keys (see keys.py).
--- A job knows how many were before it: in the queue (`ahead`), and ever.
-function streams.put(queue, queues, ready, wake, age, ahead, ...)
-  local job, place = { ... }, redis.call('HINCRBY', queues, queue, 1)
-  for _, part in ipairs({ 'ahead', ahead, 'place', place }) do job[#job + 1] = part end
-  redis.call('XADD', queue, 'MINID', '~', now - age, '*', unpack(job))
+-- A job knows how many were before it: in the queue (`ahead`), and ever (`place`).
+function streams.put(queue, queues, ready, wake, age, ahead, job)
+  job.ahead, job.place = ahead, redis.call('HINCRBY', queues, queue, 1)
+  redis.call('XADD', queue, 'MINID', '~', now - age, '*', entry(job))
   if redis.call('SADD', ready, queue) == 1 then streams.wake(wake) end
 end
 
@@ -52,25 +65,25 @@ end
 
 -- Queues a message of a verification; it has a trace only where there is one.
 function streams.queue_message(queue, queues, ready, wake, age, ahead, about, channel, message, generation, expires)
-  streams.put(queue, queues, ready, wake, age, ahead, 'v', '1', 'id', about.id, 'application', about.application,
-    'purpose', about.purpose, 'country', about.country, 'channel', channel, 'message', message,
-    'generation', generation, 'expires', expires, 'queued', now,
-    unpack(about.trace ~= '' and { 'trace', about.trace } or {}))
+  streams.put(queue, queues, ready, wake, age, ahead, { v = '1', id = about.id, application = about.application,
+    purpose = about.purpose, country = about.country, channel = channel, message = message, generation = generation,
+    expires = expires, queued = now, trace = about.trace ~= '' and about.trace or nil })
 end
 
 -- Tells whether a queue is so long, or moves so slowly, that one more message would come when less than a quarter of its
 -- code's life (milliseconds) is left to read and type the code. Returns also how many messages there are.
 function streams.is_full(queue, queues, length, life)
   local count = redis.call('XLEN', queue)
-  if count >= tonumber(length) then return true, count end
+  if count >= length then return true, count end
   if count == 0 then return false, count end
-  local entry = redis.call('XRANGE', queue, '-', '+', 'COUNT', 1)[1]
-  local oldest, wait = streams.fields(entry[2]), now - tonumber(string.match(entry[1], '^%d+'))
-  if count >= MANY and oldest.place then -- all of them, at the pace of those that have left since the oldest one came
-    local left = oldest.ahead + redis.call('HGET', queues, queue) - oldest.place - (count - 1)
+  local oldest = redis.call('XRANGE', queue, '-', '+', 'COUNT', 1)[1]
+  local wait = now - tonumber(string.match(oldest[1], '^%d+'))
+  local job = count >= MANY and streams.fields(oldest[2])
+  if job and job.place then -- all of them, at the pace of those that have left since the oldest one came
+    local left = job.ahead + redis.call('HGET', queues, queue) - job.place - (count - 1)
     if left >= LEFT then wait = math.max(wait, wait * count / left) end
   end
-  return wait >= 0.75 * tonumber(life), count
+  return wait >= 0.75 * life, count
 end
 
 -- Tells whether a consumer still has a job, nobody else has claimed it meanwhile; or, without a consumer, whether anybody

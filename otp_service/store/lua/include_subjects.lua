@@ -42,6 +42,6 @@ end
 -- Returns the key of a subject that a record tells of, nil when it tells of none.
 function subjects.key(name, record)
   local tag = name == 'country' and record.application or record[FIELDS[name]]
-  if not tag then return nil end
+  if tag == '' then return nil end
   return 'otp:{' .. tag .. '}:' .. name .. ':' .. tag .. (name == 'country' and '/' .. record.country or '')
 end

@@ -7,6 +7,6 @@
 -- Returns: 1, or 0 when it does not, cannot tell now, or there is no such verification
 -- include clock fence record mirror
 
-local found = record.read(KEYS[1], ARGV[1], 'pseudonym', 'ledger', 'lifted')
+local found = record.read(KEYS[1], ARGV[1])
 if not found then return 0 end
-return mirror.refusal(KEYS[2], ARGV[5] .. found.pseudonym, found, ARGV[2], ARGV[3], ARGV[4], found.ledger or -1) and 0 or 1
+return mirror.refusal(KEYS[2], ARGV[5] .. found.pseudonym, found, ARGV[2], ARGV[3], ARGV[4], found.ledger) and 0 or 1

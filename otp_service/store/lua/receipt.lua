@@ -11,17 +11,16 @@
 
 local dispatch = redis.call('HMGET', KEYS[1], 'record', 'slot', 'gateway')
 if not dispatch[1] or dispatch[3] ~= ARGV[1] then return { 'not-found' } end
-local application = redis.call('HGET', dispatch[1], 'application')
-if not application then return { 'not-found' } end
-local about = record.read(dispatch[1], application)
+local about = record.read(dispatch[1])
+if not about then return { 'not-found' } end
 if ARGV[6] == '1' then redis.call('HSETNX', dispatch[1], 'after' .. string.match(dispatch[2], '^d(%d+)'), 0) end
 local kept, news = deliveries.settle(dispatch[1], dispatch[2], ARGV[2], ARGV[3], ARGV[4], '')
+local values = { slot = dispatch[2], gateway = ARGV[1] }
+if ARGV[5] == '1' then deliveries.opt_out(values, about, KEYS[3]) end
 if news then
-  streams.report(KEYS[2], 'delivery.' .. ARGV[2], about, 'slot', dispatch[2], 'channel', kept[1],
-    'gateway', ARGV[1], 'choice', kept[6], 'reason', ARGV[3], 'raw_status', ARGV[4],
-    deliveries.opt_out(dispatch[1], KEYS[3], ARGV[5]))
+  values.channel, values.choice, values.reason, values.raw_status = kept[1], kept[6], ARGV[3], ARGV[4]
+  streams.report(KEYS[2], 'delivery.' .. ARGV[2], about, values)
 elseif ARGV[5] == '1' then -- a second report may be the one that tells it
-  streams.report(KEYS[2], 'delivery.opted_out', about, 'slot', dispatch[2], 'gateway', ARGV[1],
-    deliveries.opt_out(dispatch[1], KEYS[3], ARGV[5]))
+  streams.report(KEYS[2], 'delivery.opted_out', about, values)
 end
 return { news and 'recorded' or 'ignored', dispatch[2], now, about.id, record.read_all(dispatch[1]) }

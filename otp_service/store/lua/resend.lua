@@ -27,16 +27,15 @@
 -- include clock fence rows counters streaks limits number subjects asked buckets conversions rule_hits spending failure_alarm
 -- include approvals fraud guard streams idempotency record mirror deliveries
 
-local found = record.read(KEYS[1], ARGV[1], 'sends', 'max_sends', 'resend_delays', 'last_send', 'generation', 'pseudonym',
-  'guard', 'context', 'block', 'ledger', 'lifted')
+local found = record.read(KEYS[1], ARGV[1])
 if not found then return { 'not-found' } end
 local remembered = idempotency.find(KEYS[7], ARGV[2])
 if remembered == 'mismatch' then return { 'mismatch' } end
 if remembered then return { 'queued', now, record.read_all(KEYS[1]), 0, 0, 0, '' } end
 
 if found.status ~= 'pending' then return { 'final', found.status } end
-if now >= tonumber(found.expires) then return { 'final', 'expired' } end
-local sends = tonumber(found.sends)
+if now >= found.expires then return { 'final', 'expired' } end
+local sends, falls_back_from = found.sends, tonumber(ARGV[11]) -- 0 for a caller's
 if sends >= tonumber(found.max_sends) then return { 'no-sends-left' } end
 
 local delay, place_of_delay = 0, 0
@@ -44,23 +43,23 @@ for seconds in string.gmatch(found.resend_delays, '%d+') do
   place_of_delay = place_of_delay + 1
   if place_of_delay <= sends then delay = tonumber(seconds) * 1000 end -- the last one repeats
 end
-local wait = tonumber(found.last_send) + delay - now
-if wait > 0 and ARGV[11] == '0' then return { 'too-soon', wait } end
-if found.generation ~= ARGV[4] or (ARGV[11] ~= '0' and ARGV[11] ~= found.sends) then return { 'conflict' } end
-if ARGV[11] ~= '0' and deliveries.tally(redis.call('HGETALL', KEYS[1]), ARGV[11], 0).delivered > 0 then
+local wait = found.last_send + delay - now
+if wait > 0 and falls_back_from == 0 then return { 'too-soon', wait } end
+if found.generation ~= tonumber(ARGV[4]) or (falls_back_from > 0 and falls_back_from ~= sends) then return { 'conflict' } end
+if falls_back_from > 0 and deliveries.tally(redis.call('HGETALL', KEYS[1]), ARGV[11], 0).delivered > 0 then
   return { 'conflict' } -- another call for the message did arrive
 end
-if ARGV[11] ~= '0' and redis.call('HGET', KEYS[1], 'n' .. ARGV[11]) ~= ARGV[16] then return { 'conflict' } end
-local why = mirror.refusal(KEYS[9], KEYS[10], found, ARGV[12], ARGV[13], ARGV[14], found.ledger or -1)
+if falls_back_from > 0 and redis.call('HGET', KEYS[1], 'n' .. ARGV[11]) ~= ARGV[16] then return { 'conflict' } end
+local why = mirror.refusal(KEYS[9], KEYS[10], found, ARGV[12], ARGV[13], ARGV[14], found.ledger)
 if why then return { 'withheld', why } end
 if redis.call('XLEN', KEYS[6]) >= tonumber(ARGV[7]) then return { 'events-full' } end
-local full, ahead = streams.is_full(KEYS[2], KEYS[3], ARGV[6], found.expires - now)
+local full, ahead = streams.is_full(KEYS[2], KEYS[3], tonumber(ARGV[6]), found.expires - now)
 if full then return { 'backlog-full' } end
 
 local keys = { KEYS[11], KEYS[12], subjects.key('country', found), subjects.key('block', found) }
-local sending = guard.read(keys, 1, { kind = ARGV[11] == '0' and 'resend' or 'fallback', about = found,
+local sending = guard.read(keys, 1, { kind = falls_back_from == 0 and 'resend' or 'fallback', about = found,
   number = found.pseudonym, place = approvals.has(found, 'h') and 'home' or 'abroad', safe = approvals.has(found, 's'),
-  context = found.context or '', price = tonumber(ARGV[10]) })
+  context = found.context, price = tonumber(ARGV[10]) })
 local refusal, quota = guard.test(sending)
 if refusal then
   fraud.keep_changes(sending)
@@ -71,18 +70,17 @@ guard.count(sending)
 guard.report(sending, KEYS[8], ARGV[9], ARGV[8])
 
 sends = sends + 1
-local generation = tonumber(found.generation)
-if ARGV[5] ~= '' then
-  generation = generation + 1
-  redis.call('HSET', KEYS[1], 'generation', generation, 'tag', ARGV[5])
-end
-redis.call('HSET', KEYS[1], 'sends', sends, 'last_send', now, 'channel', ARGV[3],
-  'guard', (found.guard or '.') .. sending.counted,
-  deliveries.slot(sends, 1), deliveries.new_slot(ARGV[3]))
+found.sends, found.last_send, found.channel = sends, now, ARGV[3]
+found.guard = (found.guard == '' and '.' or found.guard) .. sending.counted
+if ARGV[5] ~= '' then found.generation, found.tag = found.generation + 1, record.kept_tag(ARGV[5]) end
+record.write(found)
+redis.call('HSET', KEYS[1], deliveries.slot(sends, 1), deliveries.new_slot(ARGV[3]))
 if sending.price > 0 then spending.reserve(KEYS[1], sends, 1, sending.price) end
-if ARGV[11] ~= '0' then redis.call('HSET', KEYS[1], 'after' .. ARGV[11], sends) end -- whoever has that one stops
+if falls_back_from > 0 then redis.call('HSET', KEYS[1], 'after' .. ARGV[11], sends) end -- whoever has that one stops
 idempotency.remember_with(KEYS[1], KEYS[7], ARGV[2])
 found.trace = ARGV[15]
-streams.queue_message(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[8], ahead, found, ARGV[3], sends, generation, found.expires)
-streams.report(KEYS[6], 'verification.resent', found, 'channel', ARGV[3], 'falls_back_from', ARGV[11], 'price', ARGV[10])
+streams.queue_message(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[8], ahead, found, ARGV[3], sends, found.generation,
+  found.expires)
+streams.report(KEYS[6], 'verification.resent', found,
+  { channel = ARGV[3], falls_back_from = ARGV[11], price = ARGV[10] })
 return { 'queued', now, record.read_all(KEYS[1]), quota.most, quota.used + 1, quota.ttl, rule_hits.rules(sending.rule_hits) }

@@ -5,24 +5,19 @@
 -- KEYS[7] idempotency key; the record again when there is none       KEYS[8] decisions
 -- KEYS[9] the mirror's head                           KEYS[10] what it says of the number
 -- KEYS[11] and following: number, application, country, block; address, its /48 and its /32 where there are any
--- ARGV[1] idempotency fingerprint, empty without one
--- ARGV[2] life of the idempotency key in milliseconds
--- ARGV[3] life of the code in milliseconds
--- ARGV[4] milliseconds that the record outlives the code
--- ARGV[5] greatest length of the queue; when it is reached nothing is accepted, for nothing is delivered
--- ARGV[6] events that may wait to be recorded; from then on nothing is accepted
--- ARGV[7] greatest age of all streams in milliseconds
--- ARGV[8] greatest length of the decisions
--- ARGV[9] identifier   ARGV[10] application   ARGV[11] purpose   ARGV[12] country   ARGV[13] channel
--- ARGV[14] pseudonym of the number   ARGV[15] home or abroad
--- ARGV[16] 1 when the number is on the safe list    ARGV[17] pseudonym of the context, empty for none
--- ARGV[18] dearest price of the message in millionths   ARGV[19] what the guard sees of it, packed
--- ARGV[20] rules that only record, and would have refused before Redis was asked, blanks between
--- ARGV[21] identity of the ledger   ARGV[22] place that it is known to have come to
--- ARGV[23] which consent is needed: required, recorded, off    ARGV[24] a consent that comes with the start: JSON, or empty
--- ARGV[25] name under which its payment can be found, and ARGV[26] that of its reference; empty for none
--- ARGV[27] the traceparent that the message carries on, empty without traces
--- ARGV[28] and following: the record's fields: name, value, …
+-- ARGV[1] identifier    ARGV[2] idempotency fingerprint, empty without one    ARGV[3] locale
+-- ARGV[4] pseudonym of the number    ARGV[5] 1 when the number is on the safe list
+-- Pseudonyms, empty where there is none: ARGV[6] of the context   ARGV[7] of the block   ARGV[8] of the address
+-- ARGV[9] of its /48   ARGV[10] of its /32
+-- ARGV[11] tag of the code    ARGV[12] digest of the transaction, empty without one
+-- Sealed: ARGV[13] number   ARGV[14] mask   ARGV[15] details
+-- ARGV[16] dearest price of the message in millionths   ARGV[17] what the guard sees of it, packed
+-- ARGV[18] rules that only record, and would have refused before Redis was asked, blanks between
+-- ARGV[19] identity of the ledger   ARGV[20] place that it is known to have come to
+-- ARGV[21] a consent that comes with the start: JSON, or empty
+-- ARGV[22] name under which its payment can be found, and ARGV[23] that of its reference; empty for none
+-- ARGV[24] the traceparent that the message carries on, empty without traces
+-- What does not change from start to start is in the plan (see `CompiledPlan`).
 -- Derives: the record of the first start, from the idempotency key (same hash tag)
 -- Returns one of: {'started', now, quota, quota used, quota reset, rules that only record} {'replayed', now, remembered, record} {'mismatch'}
 --                 {'withheld', by what: mirror-behind, frozen, suppressed, consent-required, consent-outdated} {'events-full'} {'backlog-full'}
@@ -30,55 +25,56 @@
 -- include clock fence rows counters streaks limits number subjects asked buckets conversions rule_hits spending failure_alarm
 -- include approvals fraud guard streams idempotency record mirror deliveries
 
-local remembered = idempotency.find(KEYS[7], ARGV[1])
+local remembered = idempotency.find(KEYS[7], ARGV[2])
 if remembered == 'mismatch' then return { 'mismatch' } end
 if remembered then
   return { 'replayed', now, fence.apply(remembered), record.read_all(redis.call('HGET', KEYS[7], 'record')) }
 end
 
-local about = { application = ARGV[10], purpose = ARGV[11], country = ARGV[12], trace = ARGV[27],
+local one = { key = KEYS[1], id = ARGV[1], application = plan.application, purpose = plan.purpose,
+  country = plan.country, channel = plan.channel, policy = plan.policy, locale = ARGV[3], pseudonym = ARGV[4],
+  context = ARGV[6], block = ARGV[7], network = ARGV[8], wide = ARGV[9], provider = ARGV[10], transaction = ARGV[12],
+  mask = ARGV[14], details = ARGV[15], trace = ARGV[24], status = 'pending', checks = 0, sends = 1, generation = 0,
+  created = now, last_send = now, expires = now + plan.life, fence = fence.at or 0, start = '',
   lifted = math.huge } -- knows of every lift
-local given = ARGV[24] ~= '' and cjson.decode(ARGV[24]).given or nil
-local why, place, lifted = mirror.refusal(KEYS[9], KEYS[10], about, ARGV[21], ARGV[22], ARGV[23], -1, given)
+local given = ARGV[21] ~= '' and cjson.decode(ARGV[21]).given or nil
+local why, place, lifted = mirror.refusal(KEYS[9], KEYS[10], one, ARGV[19], ARGV[20], plan.consent, -1, given)
 if why then return { 'withheld', why } end
-if redis.call('XLEN', KEYS[6]) >= tonumber(ARGV[6]) then return { 'events-full' } end
-local full, ahead = streams.is_full(KEYS[2], KEYS[3], ARGV[5], ARGV[3])
+if redis.call('XLEN', KEYS[6]) >= plan.unrecorded then return { 'events-full' } end
+local full, ahead = streams.is_full(KEYS[2], KEYS[3], plan.outbox, plan.life)
 if full then return { 'backlog-full' } end
 
-local sending = guard.read(KEYS, 11, { kind = 'start', about = about, number = ARGV[14], place = ARGV[15],
-  safe = ARGV[16] == '1', context = ARGV[17], price = tonumber(ARGV[18]) })
-for rule in string.gmatch(ARGV[20], '%S+') do
+local sending = guard.read(KEYS, 11, { kind = 'start', about = one, number = ARGV[4], place = plan.place,
+  safe = ARGV[5] == '1', context = ARGV[6], price = tonumber(ARGV[16]) })
+for rule in string.gmatch(ARGV[18], '%S+') do
   rule_hits.add(sending.rule_hits, { rule = rule, record_only = true }, 1, 0, 0)
 end
 local refusal, quota = guard.test(sending)
 if refusal then
+  one.id = nil -- there is none
   fraud.keep_changes(sending)
-  local decision = guard.report(sending, KEYS[8], ARGV[8], ARGV[7], 'sending', ARGV[19], 'after', streams.last_entry(KEYS[6]))
+  local decision = guard.report(sending, KEYS[8], plan.decisions, plan.age, 'sending', ARGV[17],
+    'after', streams.last_entry(KEYS[6]))
   return { 'refused', decision, refusal.rule, refusal.wait, quota.most, quota.used, quota.ttl }
 end
-about.id = ARGV[9]
 guard.count(sending)
-guard.report(sending, KEYS[8], ARGV[8], ARGV[7])
+guard.report(sending, KEYS[8], plan.decisions, plan.age)
 
-local expires, note = now + tonumber(ARGV[3]), approvals.note(sending, ARGV[19])
-redis.call('HSET', KEYS[1], 'created', now, 'expires', expires, 'last_send', now, 'guard', note,
-  'ledger', place, deliveries.slot(1, 1), deliveries.new_slot(ARGV[13]), unpack(ARGV, 28))
-redis.call('PEXPIREAT', KEYS[1], expires + tonumber(ARGV[4]))
-fence.note(KEYS[1])
-if given then redis.call('HSET', KEYS[1], 'consented', string.format('%.0f', given)) end
-if lifted > 0 then redis.call('HSET', KEYS[1], 'lifted', lifted) end
-if sending.price > 0 then spending.reserve(KEYS[1], 1, 1, sending.price) end
-if ARGV[1] ~= '' then
-  redis.call('HSET', KEYS[1], 'start', KEYS[7])
-  idempotency.remember(KEYS[7], ARGV[1], ARGV[2], 'record', KEYS[1], 'created', now, 'expires', expires,
+one.ledger, one.lifted, one.consented = tonumber(place), lifted, given or 0
+one.guard, one.tag = approvals.note(sending, ARGV[17]), record.kept_tag(ARGV[11])
+if ARGV[2] ~= '' then
+  one.start = KEYS[7]
+  idempotency.remember(KEYS[7], ARGV[2], plan.idempotency, 'record', KEYS[1], 'created', now, 'expires', one.expires,
     'status', 'pending')
   fence.note(KEYS[7])
 end
-streams.queue_message(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[7], ahead, about, ARGV[13], 1, 0, expires)
-streams.report(KEYS[6], 'verification.started', about, 'channel', ARGV[13], 'pseudonym', ARGV[14], 'ledger', place,
-  'expires', expires, 'payment', ARGV[25], 'payment_reference', ARGV[26], 'sending', ARGV[19],
-  'guard', note)
+record.create(one, one.expires + plan.grace, ARGV[13], deliveries.slot(1, 1), deliveries.new_slot(plan.channel))
+if sending.price > 0 then spending.reserve(KEYS[1], 1, 1, sending.price) end
+streams.queue_message(KEYS[2], KEYS[3], KEYS[4], KEYS[5], plan.age, ahead, one, plan.channel, 1, 0, one.expires)
+streams.report(KEYS[6], 'verification.started', one, { channel = plan.channel, pseudonym = ARGV[4], ledger = place,
+  expires = one.expires, payment = ARGV[22], payment_reference = ARGV[23], sending = ARGV[17],
+  guard = one.guard })
 if given then -- an event of its own, which goes when it is recorded: the other is kept for some days
-  streams.report(KEYS[6], 'consent.given', about, 'pseudonym', ARGV[14], 'ledger', place, 'consent', ARGV[24])
+  streams.report(KEYS[6], 'consent.given', one, { pseudonym = ARGV[4], ledger = place, consent = ARGV[21] })
 end
 return { 'started', now, quota.most, quota.used + 1, quota.ttl, rule_hits.rules(sending.rule_hits) }
