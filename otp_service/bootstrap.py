@@ -18,10 +18,12 @@ from otp_service.services.mirror import MirrorSync
 from otp_service.services.periodic_tasks import PeriodicTasks
 from otp_service.services.receipts import ReceiptRecorder
 from otp_service.settings import Settings
+from otp_service.settings.guard_ruleset import build_ruleset
+from otp_service.settings.sections import SpendSettings
 from otp_service.settings.startup_checks import load_templates
 from otp_service.settings.stored_applications import parse_application
 from otp_service.store.connection import connect as connect_store
-from otp_service.store.scripts import ScriptRunner, StreamLimits, compile_ruleset
+from otp_service.store.scripts import CompiledRuleset, ScriptRunner, StreamLimits, compile_ruleset
 from otp_service.store.store import open_store
 from otp_service.telemetry import tracing
 from otp_service.telemetry.logging import get_logger
@@ -144,6 +146,7 @@ def prepare(installation: Installation) -> None:
     server.claim()
     server.load_scripts()
     server.delete_other_scripts()
+    installation.context.store.former.convert(_rules_of_numbers(installation.settings))
     installation.context.access_cache.refresh()
     installation.context.mirror_sync.refresh()
 
@@ -168,8 +171,19 @@ def watch(installation: Installation) -> PeriodicTasks:
     return PeriodicTasks(duties, on_stop=context.mirror_sync.abort_build)
 
 
+def _remembered(settings: Settings) -> int:
+    """Return for how many milliseconds a number's last verifications are remembered."""
+    return 1000 * settings.streams.retention_days * _DAY
+
+
+def _rules_of_numbers(settings: Settings) -> CompiledRuleset:
+    """Return the rules that all applications share: an application adds to them what it may spend."""
+    ruleset = build_ruleset(settings.guard, settings.limits.parsed, SpendSettings())
+    return compile_ruleset(ruleset, _remembered(settings))
+
+
 def _access_cache(settings: Settings, access: Access) -> AccessCache:
-    remembered = 1000 * settings.streams.retention_days * _DAY
+    remembered = _remembered(settings)
     members = {
         name: CachedApplication(application, compile_ruleset(settings.rulesets[name], remembered))
         for name, application in settings.named_applications.items()

@@ -1,6 +1,8 @@
 """What every key in Redis must keep to, whatever was done."""
 
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import redis
 
@@ -44,3 +46,16 @@ def guard_lives() -> dict[str, int]:
     """Return how long each subject is kept under the default rules, in seconds."""
     ruleset = build_ruleset(GuardSettings(), LimitsSettings().parsed, SpendSettings(day="1"))
     return {subject: -(-life // 1000) for subject, life in compile_ruleset(ruleset).lives.items()}
+
+
+def make_key(client: redis.Redis, name: str, kind: str) -> None:
+    """Make a key of a type, as ``TYPE`` answers it, with something in it."""
+    makers: dict[str, Callable[[], Any]] = {
+        "string": lambda: client.set(name, "x"),
+        "hash": lambda: client.hset(name, "x", "x"),
+        "list": lambda: client.rpush(name, "x"),
+        "set": lambda: client.sadd(name, "x"),
+        "zset": lambda: client.zadd(name, {"x": 1}),
+        "stream": lambda: client.xadd(name, {"x": "x"}),
+    }
+    makers[kind]()

@@ -8,6 +8,7 @@ import of_the_fence
 import of_the_guard
 import of_the_mirror
 import of_the_outbox
+import of_the_upgrade
 import of_traffic
 import of_verifications
 from mutant import Mutant
@@ -23,6 +24,7 @@ _PARTS = (
     of_traffic.DEFECTS,
     of_the_mirror.DEFECTS,
     of_the_fence.DEFECTS,
+    of_the_upgrade.DEFECTS,
 )
 MUTANTS: dict[str, Mutant] = {name: mutant for part in _PARTS for name, mutant in part.items()}
 

@@ -33,6 +33,7 @@ TESTS = (
     "tests/store/test_mirror.py",
     "tests/store/test_fence.py",
     "tests/store/test_fence_limits.py",
+    "tests/store/test_upgrade.py",
     "tests/services/test_mirror_sync.py",
     "tests/store/test_taking.py",
     "tests/store/test_ownership.py",

@@ -109,7 +109,7 @@ _STREAM: Final = Life("`streams.retention_days` after the last write", 1, "strea
 
 # fmt: off
 installation = Key("otp:installation", "hash", "", _FOR_EVER, "all processes",
-    "fingerprint of the pseudonym key, number of bucket bits")
+    "fingerprint of the pseudonym key, number of bucket bits; that what the release before kept was converted")
 worker = Key("otp:worker", "string", "", Life("15 s", 60), "API (`/readyz`), `doctor`",
     "when a worker was last seen, and its name")
 mirror = Key("otp:mirror/head", "hash", "", _FOR_EVER, "API, worker",

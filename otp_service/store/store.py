@@ -15,6 +15,7 @@ from otp_service.store.outbox import DeadLetters, Dispatches, Outbox, References
 from otp_service.store.sandbox import SandboxMailbox
 from otp_service.store.scripts import NO_RULES, CompiledRuleset, ScriptRunner, StreamLimits
 from otp_service.store.traffic import TrafficStore
+from otp_service.store.upgrade import FormerStates
 from otp_service.store.verifications import Verifications
 
 
@@ -40,6 +41,7 @@ class Store:
     traffic: TrafficStore
     mirror: Mirror
     server: Server
+    former: FormerStates
 
 
 def open_store(
@@ -73,4 +75,5 @@ def open_store(
         events=EventLog(client, stream_limits, keyring.buckets),
         mirror=Mirror(client, scripts),
         server=Server(client, scripts, keyring, (NO_RULES, *rulesets.values())),
+        former=FormerStates(client, scripts),
     )

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 from support_caller import PAYMENT, Caller
 from support_frozen import FrozenValkey
-from support_keys import assert_all_keys_expire, guard_lives, kinds_of
+from support_keys import assert_all_keys_expire, guard_lives, kinds_of, make_key
 from support_ledger import make_ledger
 from support_outbox import POLICY, dispatch, dispatched, jobs_of, paced, queues, report, settle
 
@@ -203,23 +202,11 @@ DAY = 24 * 3600
 def test_the_watch_over_keys_sees_what_is_wrong(
     frozen: FrozenValkey, name: str, kind: str, seconds: int | None
 ) -> None:
-    _make(frozen.client, name, kind)
+    make_key(frozen.client, name, kind)
     if seconds is not None:
         frozen.client.expire(name, seconds)
     with pytest.raises(AssertionError, match=r"otp:"):
         assert_all_keys_expire(frozen.client)
-
-
-def _make(client: redis.Redis, name: str, kind: str) -> None:
-    makers: dict[str, Callable[[], Any]] = {
-        "string": lambda: client.set(name, "x"),
-        "hash": lambda: client.hset(name, "x", "x"),
-        "list": lambda: client.rpush(name, "x"),
-        "set": lambda: client.sadd(name, "x"),
-        "zset": lambda: client.zadd(name, {"x": 1}),
-        "stream": lambda: client.xadd(name, {"x": "x"}),
-    }
-    makers[kind]()
 
 
 @pytest.mark.parametrize("kind", KEYS, ids=lambda kind: kind.pattern)
@@ -227,7 +214,7 @@ def test_the_watch_over_keys_lets_pass_what_is_right(frozen: FrozenValkey, kind:
     name = re.sub("<[^>]+>", "x", kind.pattern.replace("<bucket>", "00"))
     longest = kind.life.longest({"streams": 7 * DAY, **guard_lives()})
     assert kinds_of(name) == (kind,)
-    _make(frozen.client, name, kind.type)
+    make_key(frozen.client, name, kind.type)
     if longest is not None:
         frozen.client.expire(name, longest)
 

@@ -6,16 +6,10 @@
 -- it in each application}
 -- include clock streaks limits number
 
-local function times(text)
-  local found = {}
-  for place = 1, #text, 6 do found[#found + 1] = struct.unpack('<I6', text, place) end
-  return found
-end
-
 local row = redis.call('GET', KEYS[1])
 local state = number.read(KEYS[1], row, '')
-local answer = { now, state.recent, times(state.sends) }
+local answer = { now, state.recent, number.times(state.sends) }
 for _, application in ipairs({ unpack(ARGV, 1) }) do
-  answer[#answer + 1] = times(number.read(KEYS[1], row, application).wrong)
+  answer[#answer + 1] = number.times(number.read(KEYS[1], row, application).wrong)
 end
 return answer
