@@ -17,7 +17,7 @@ from otp_service.services.verifications import StartRequest, start
 _NUMBER, _ADDRESS = "+923009999999", "10.255.255.254"
 _AT_ONCE = 500
 """Verifications whose keys are sent before an answer is read."""
-_SHARED = (b":country:", b":application:", b":outbox:", b":events", b":queues", b":ready", b":wake")
+_SHARED = (b":country:", b":application_state:", b":outbox:", b":events", b":queues", b":ready", b":wake")
 """Parts of the names of what all verifications have together."""
 
 

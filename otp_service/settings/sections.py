@@ -79,7 +79,7 @@ class RedisSettings(Section):
     """Seconds to wait for an answer."""
     connect_timeout: float = Field(default=0.5, gt=0, le=0.5)
     """Seconds to wait for a connection."""
-    write_format: Literal[1, 2] = 2
+    write_format: int = Field(default=2, ge=1, le=2)
     """Form in which verifications and messages are written: 1, which the release before reads too, while processes of
     both run (docs/operations.md). All forms are read."""
     hosted_in: CountryCode | None = None

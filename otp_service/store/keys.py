@@ -180,7 +180,7 @@ traffic = Key("otp:{<application>}:traffic:<application>", "hash", "",
     Life("60 days after the last event", 60 * _DAY), "worker, `guard status`",
     "an application's newcomers by country and carrier range: how many usually start and approve, and what is unusual")
 judge = Key("otp:judge", "string", "", Life("15 s", 15), "worker", "which worker judges the traffic of newcomers")
-application = Key("otp:{<application>}:application:<application>", "string", "",
+application = Key("otp:{<application>}:application_state:<application>", "string", "",
     Life("{} after the last message", 1, "application"), "API, worker, `guard status`",
     "an application: its limits, codes that it checked, what it spent in this hour and day")
 health = Key("otp:{gateways}:health:<gateway>", "hash", "", Life("a day after it says anything", 60 * _DAY),
@@ -191,9 +191,9 @@ reference = Key("otp:{gateways}:reference:<gateway>:<reference>", "string", "", 
     "the dispatch that a gateway took over under a reference (its hash)")
 early_receipts = Key("otp:{gateways}:early:<gateway>:<reference>", "list", "pseudonym", Life("10 min", 600), "worker",
     "receipts for a reference that is not known yet; whom they are about, where it is a guess")
-sandbox_messages = Key("otp:{sandbox}:messages:<application>", "list", "sealed", _RECORD, "API (sandbox)",
+sandbox_messages = Key("otp:{sandbox}:application:<application>", "list", "sealed", _RECORD, "API (sandbox)",
     "the last 100 messages that a sandbox gateway caught")
-sandbox_messages_of = Key("otp:{sandbox}:messages:<application>:<id>", "list", "sealed", _RECORD, "API (sandbox)",
+sandbox_messages_of = Key("otp:{sandbox}:verification:<application>:<id>", "list", "sealed", _RECORD, "API (sandbox)",
     "the caught messages of one verification")
 # fmt: on
 

@@ -72,7 +72,7 @@ def _answers(frozen: FrozenValkey, shop: Caller, chance: random.Random) -> list[
 
 def _shape(client: redis.Redis) -> list[str]:
     """Return what is stored apart from the guard, with names that differ from run to run left out."""
-    subjects = (":number:", ":application:", ":country:", ":block:", ":address:", ":network:", ":provider:")
+    subjects = (":number:", ":application_state:", ":country:", ":block:", ":address:", ":network:", ":provider:")
     left_out = (*subjects, *(one.decode() for one in LOGS))
     names = [name.decode() for name in client.scan_iter() if not any(one in name.decode() for one in left_out)]
     return sorted(name.partition(":v:")[0] for name in names)

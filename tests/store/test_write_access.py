@@ -153,7 +153,7 @@ def test_he_can_have_as_many_guesses_as_he_likes_for_as_long_as_he_likes(
 def test_he_can_have_limits_and_ceilings_forgotten(shop: Caller, client: redis.Redis) -> None:
     for _ in range(6):
         shop.start()
-        forget(client, ":number:", ":application:")
+        forget(client, ":number:", ":application_state:")
 
 
 def test_he_can_have_a_live_code_sent_to_its_own_number_again_and_again(shop: Caller, client: redis.Redis) -> None:
