@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from support_caller import Caller
+from support_events import record_events
 from support_frozen import FrozenValkey
 from support_outbox import queues
 from support_sources import ROOT
@@ -95,6 +96,7 @@ class Days:
                 books.messages[visit.group.value, visit.kind] += 1
             else:
                 caller.check(one, caller.code(one) if what is What.APPROVE else caller.wrong(one))
+                record_events(self._context)
         except OtpServiceError as refused:
             self._refused(books, visit, refused)
 

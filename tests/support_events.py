@@ -1,6 +1,7 @@
 """The event stream without a recorder that runs: tests say when it is recorded."""
 
 from otp_service.domain.tallies import tally
+from otp_service.services.approvals import give_back
 from otp_service.services.consents import record_events as record
 from otp_service.services.context import Context
 from otp_service.store.events import EventBatch
@@ -12,9 +13,10 @@ def events_of(context: Context) -> list[EventBatch]:
 
 
 def record_events(context: Context) -> None:
-    """Record what happened; what could not be recorded is there again the next time."""
+    """Give back and record what happened; what could not be recorded is there again the next time."""
     events = context.store.events
     for batch in (*events.claim("recorder", 1000, 0), *events_of(context)):
+        give_back(context, batch)
         record(context, batch.events)
         context.store.traffic.add(tally(batch.events))
         events.acknowledge(batch)

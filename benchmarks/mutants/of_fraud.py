@@ -50,6 +50,14 @@ _FRAUD: dict[str, Mutant] = {
     "approvals-that-are-counted-twice": one(
         "ruleset_register", "known[rule.level], known[rule.approved] = true, true", "known[rule.level] = true"
     ),
+    "given-back-each-time-that-it-is-seen": one("guard_give_back", "    found.guard = '' -- so it is done\n"),
+    "what-is-given-back-is-not-written": one(
+        "guard_give_back", "for _, row in pairs(by_key) do rows.write(row, row.life) end\n"
+    ),
+    "each-approval-reads-anew": one("include_approvals", "if key and not by_key[key] then", "if key then"),
+    "one-number-makes-room-again-and-again": one("guard_give_back", "ARGV[1 + i] == '1'", "false"),
+    "nobody-tells-that-a-number-was-known": one("check", "known = reputation.approved and 1 or 0", "known = 0"),
+    "an-approval-that-is-not-given-back": one("check", " known = reputation.approved and 1 or 0,", ""),
     "known-numbers-give-back": one("include_approvals", "approved = 'a',", "approved = 'x',"),
     "known-contexts-give-back": one("include_approvals", "known_device = 'f' }", "known_device = 'x' }"),
     "safe-numbers-give-back": one("include_approvals", "  if approvals.has(record, 's') then return end\n"),

@@ -11,7 +11,9 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "moving-forgets-too-early": one("include_limits", "< now - windows.longest do", "< now - windows.longest / 2 do"),
     "moving-windows-of-the-shortest": one(
-        "ruleset_register", "math.max(windows.longest, window.milliseconds)", "window.milliseconds"
+        "ruleset_register",
+        "math.max(windows.longest, window.milliseconds)",
+        "windows.longest > 0 and windows.longest or window.milliseconds",
     ),
     "any-wait-not-the-longest": one("include_rule_hits", "and one.wait > first.wait", ""),
     "tests-only-the-first": one(

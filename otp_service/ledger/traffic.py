@@ -33,7 +33,7 @@ _REPLAY_FIELDS: Final = ("sending", "price", "rule", "guard", "created")
 """What only the guard reads, from the stream: addresses and contexts are not for the ledger."""
 _NOT_IN_DETAILS: Final = frozenset(
     {
-        *("type", "id", "application", "purpose", "country", "gateway", "expires", "consent", "ledger"),
+        *("type", "id", "application", "purpose", "country", "gateway", "expires", "consent", "ledger", "known"),
         *_START_FIELDS,
         *_REPLAY_FIELDS,
     }

@@ -69,11 +69,19 @@ class EventLog:
 
         Where there are none, they are waited for: ``wait`` milliseconds, fewer than the client's time-out.
         """
-        streams: dict[Any, Any] = {keys.events(bucket): ">" for bucket in self._buckets}
+        return self._read(consumer, ">", most, wait)
+
+    def held(self, consumer: str, most: int) -> list[EventBatch]:
+        """Return entries that are this consumer's, the oldest first, at most ``most`` of each bucket."""
+        return self._read(consumer, "0", most, 0)
+
+    def _read(self, consumer: str, after: str, most: int, wait: int) -> list[EventBatch]:
+        streams: dict[Any, Any] = {keys.events(bucket): after for bucket in self._buckets}
         found = self._with_groups(
             lambda: self._client.xreadgroup(GROUP, consumer, streams, count=most, block=wait or None)
         )
-        return [_batch(bucket, entries) for bucket, entries in self._by_bucket(found) if entries]
+        there = ((bucket, _there(entries)) for bucket, entries in self._by_bucket(found))
+        return [_batch(bucket, entries) for bucket, entries in there if entries]
 
     def claim(self, consumer: str, most: int, idle: int) -> list[EventBatch]:
         """Take over entries that were taken ``idle`` milliseconds ago, and not acknowledged: nobody else will."""
@@ -82,7 +90,7 @@ class EventLog:
 
     def _claimed(self, stream: str, consumer: str, most: int, idle: int) -> list[Any]:
         answer = self._with_groups(lambda: self._client.xautoclaim(stream, GROUP, consumer, idle, count=most))
-        return [entry for entry in answer[1] if entry[1]]  # one that was deleted meanwhile has no fields
+        return _there(answer[1])
 
     def acknowledge(self, taken: EventBatch) -> None:
         """Note that entries are recorded; consents go with that."""
@@ -190,6 +198,11 @@ class EventLog:
         buckets = {keys.events(bucket).encode(): bucket for bucket in self._buckets}
         for stream, entries in found.items() if isinstance(found, dict) else found or ():
             yield buckets[stream], entries
+
+
+def _there(entries: Iterable[Any]) -> list[Any]:
+    """Return the entries that were not deleted meanwhile: those have no fields."""
+    return [entry for entry in entries if entry[1]]
 
 
 def _batch(bucket: str, entries: Sequence[Any]) -> EventBatch:

@@ -588,6 +588,16 @@ class Verifications:
             case _:
                 return parse_refusal(answer)
 
+    def give_back(self, bucket: str, application: str, approved: Mapping[str, bool], ruleset: CompiledRuleset) -> int:
+        """Give back to the guard what approved verifications were counted for; return how many were not done before.
+
+        ``approved`` tells by identifier whether the number was known before. To ask again changes nothing. A record
+        that is gone, `RECORD_GRACE` after its code, gives nothing back: its buckets leak as if nobody had approved.
+        """
+        records = tuple(keys.record(bucket, one) for one in approved)
+        given: int = self._scripts.run("guard_give_back", records, (application, *map(int, approved.values())), ruleset)
+        return given
+
     def read(self, bucket: str, verification_id: str) -> Verification | None:
         """Return a verification as it is now."""
         now, found = self._scripts.run("verification_read", (keys.record(bucket, verification_id),), ())

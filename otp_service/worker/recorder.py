@@ -1,9 +1,13 @@
-"""The recorder: copies the event stream into the ledger, at least once; twice does no harm."""
+"""The recorder: copies the event stream into the ledger, at least once; twice does no harm.
+
+Before an approval is copied, its messages are given back to the guard: also while the database is away.
+"""
 
 import threading
 
 from otp_service.domain.tallies import tally
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
+from otp_service.services.approvals import give_back
 from otp_service.services.consents import record_events
 from otp_service.services.context import Context
 from otp_service.store.events import EventBatch
@@ -37,6 +41,8 @@ class Recorder:
         self._wait = max(1, round(1000 * wait))
         self._idle = round(1000 * (_CLAIM_AFTER + 2 * timeout))
         self._taken: list[EventBatch] = []
+        self._ahead: list[EventBatch] = []
+        self._is_behind = False
         self._failed: set[str] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder")
@@ -65,13 +71,17 @@ class Recorder:
         """Record a batch; return its number of events."""
         try:
             if not self._taken:
-                self._taken = self._events.take(self._name, BATCH_SIZE, 0 if self._stop.is_set() else self._wait)
+                self._taken = self._take()
                 self._claim.run_if_due()
             count = self._record()
             self._trim.run_if_due()
             self._forget.run_if_due()
-        except (StoreUnavailableError, LedgerUnavailableError) as away:
-            self._log_outage(away)
+        except LedgerUnavailableError as away:
+            metrics.ledger_errors.count(operation="recorder")
+            _log.warning("ledger_unavailable", recorder=self._name, reason=str(away))
+            self._look_ahead()
+        except StoreUnavailableError:
+            metrics.store_errors.count(operation="recorder")
         except Exception:  # noqa: BLE001 - one event's defect must not keep back the others
             _log.exception("recorder_defect", recorder=self._name)
             self._split()
@@ -80,6 +90,32 @@ class Recorder:
             return count
         self._stop.wait(_RETRY_DELAY)
         return 0
+
+    def _take(self) -> list[EventBatch]:
+        """Return what was looked at while the database was away, and then what is new."""
+        if self._is_behind and (held := self._events.held(self._name, BATCH_SIZE)):
+            return held
+        self._is_behind, self._ahead = False, []
+        return self._events.take(self._name, BATCH_SIZE, 0 if self._stop.is_set() else self._wait)
+
+    def _look_ahead(self) -> None:
+        """Give back what approvals say that wait for the database; all stay this recorder's until they are recorded."""
+        if not self._is_behind:
+            self._is_behind, self._ahead = True, self._taken[1:]
+        try:
+            is_full = True
+            while is_full:
+                new = self._events.take(self._name, BATCH_SIZE)
+                is_full = any(len(batch.entries) == BATCH_SIZE for batch in new)
+                self._ahead += new
+                while self._ahead:
+                    give_back(self._context, self._ahead[0])
+                    self._ahead.pop(0)
+        except StoreUnavailableError:
+            metrics.store_errors.count(operation="recorder")
+        except Exception:  # noqa: BLE001 - it shows again when the event is recorded, and is seen to then
+            _log.exception("recorder_defect", recorder=self._name)
+            del self._ahead[:1]
 
     def _split(self) -> None:
         """Split a batch that failed into single events; defer one that fails alone."""
@@ -112,10 +148,11 @@ class Recorder:
         self._taken += self._events.claim(self._name, BATCH_SIZE, self._idle)
 
     def _record(self) -> int:
-        """Record what was taken, and acknowledge it."""
+        """Give back and record what was taken, and acknowledge it."""
         count = 0
         while self._taken:
             batch = self._taken[0]
+            give_back(self._context, batch)
             record_events(self._context, batch.events)
             self._context.store.traffic.add(tally(batch.events))
             self._events.acknowledge(batch)
@@ -127,13 +164,6 @@ class Recorder:
     def _trim_stream(self) -> None:
         metrics.events_unrecorded.set(self._events.unrecorded())
         self._events.trim()
-
-    def _log_outage(self, away: Exception) -> None:
-        if isinstance(away, LedgerUnavailableError):
-            metrics.ledger_errors.count(operation="recorder")
-            _log.warning("ledger_unavailable", recorder=self._name, reason=str(away))
-        else:
-            metrics.store_errors.count(operation="recorder")
 
 
 def _count(batch: EventBatch) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from support_caller import Caller
 from support_frozen import FrozenValkey
-from support_guard import ADDRESS, approve, guarded, guess, later, modes, number, passed, priced, refused
+from support_guard import ADDRESS, approve, come_in, guarded, guess, later, modes, number, passed, priced, refused
 
 from otp_service.domain.guard_replay import Replay
 from otp_service.store import keys
@@ -37,7 +37,7 @@ def test_what_is_refused_stands_where_it_happened_although_all_happens_within_a_
     shop.start(number(2))
     assert refused(lambda: shop.start(number(3)))
     assert refused(lambda: shop.resend(one))
-    shop.check(one, shop.code(one))
+    come_in(shop, one)
     shop.start(number(3))
 
     start, full = ("start", ""), "block.unapproved"

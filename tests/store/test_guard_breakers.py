@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from support_caller import Caller
 from support_frozen import FrozenValkey
-from support_guard import approve, decisions, guarded, later, modes, number, passed, passes
+from support_guard import approve, come_in, decisions, guarded, later, modes, number, passed, passes
 
 from otp_service.store import keys
 
@@ -100,7 +100,7 @@ def test_a_country_where_enough_people_type_their_codes_in_stays_open(
     for _ in range(4):
         ones = [shop.start(british()) for _ in range(10)]
         for one in ones[:approved]:
-            assert shop.check(one, shop.code(one))[1]
+            come_in(shop, one)
         later(frozen, MINUTE)
 
     assert passes(shop, british()) != closed
@@ -143,7 +143,7 @@ def test_approvals_that_come_late_count_for_the_minute_of_their_start(frozen: Fr
         ones.append([shop.start(british()) for _ in range(10)])
         if len(ones) > 2:
             for one in ones[-3][:4]:
-                assert shop.check(one, shop.code(one))[1]
+                come_in(shop, one)
         later(frozen, MINUTE)
 
     assert _changes(shop) == []
@@ -157,7 +157,7 @@ def test_approvals_of_what_was_sent_before_it_closed_do_not_open_it_again(frozen
         later(frozen, MINUTE)
     assert not passes(shop, british())
     for one in before[-20:]:
-        assert shop.check(one, shop.code(one))[1]
+        come_in(shop, one)
     later(frozen, 15 * MINUTE)
     _minutes(frozen, shop, 5, 5)
 

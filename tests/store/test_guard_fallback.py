@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from support_caller import Caller
 from support_frozen import FrozenValkey
-from support_guard import decisions, guarded, number, passed, passes, spent
+from support_guard import come_in, decisions, guarded, number, passed, passes, spent
 from support_outbox import Scripted, Sender, dispatched, jobs_of, report, settle
 
 from otp_service.domain.consents import ConsentMode
@@ -47,6 +47,16 @@ def test_it_is_no_request_of_the_application(frozen: FrozenValkey) -> None:
     assert _fall_back(shop, shop.start(number(1))) == 2
 
     assert passed(shop, number(2), 9) == 1
+
+
+def test_an_approval_gives_it_back_too(frozen: FrozenValkey) -> None:
+    shop = _shop(frozen, "block.unapproved", guard={"block": {"unapproved": ["3/hour"]}})
+    one = shop.start(number(1))
+    assert _fall_back(shop, one) == 2
+    assert passed(shop, number(2), 9) == 1
+    come_in(shop, one)
+
+    assert passed(shop, number(3), 9) == 3, "one is used of three, and one more for the one who was approved"
 
 
 def test_it_is_a_message_to_the_number_and_into_its_block(frozen: FrozenValkey) -> None:

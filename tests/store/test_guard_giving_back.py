@@ -1,10 +1,17 @@
 """What an approval gives back: what its own verification was counted for, once, and nothing that was never counted."""
 
+from copy import copy
 from typing import Any
 
+import pytest
 from support_caller import Caller
+from support_events import events_of, record_events
 from support_frozen import FrozenValkey
-from support_guard import ADDRESS, approve, guarded, later, number, passes
+from support_guard import ADDRESS, approve, come_in, guarded, later, number, passes
+
+from otp_service.domain.verification import RECORD_GRACE
+from otp_service.services import approvals
+from otp_service.store import keys
 
 HOUR, DAY = 3600, 86_400
 BRITISH, EMIRATI = "+447400123456", "+971501234567"
@@ -26,7 +33,7 @@ def test_an_address_gets_back_one_start_however_many_messages_there_were(frozen:
     for _ in range(2):
         shop.resend(one)
     assert passes(shop, number(2), client_ip=ADDRESS)
-    assert shop.check(one, shop.code(one))[1]
+    come_in(shop, one)
 
     assert _fresh(shop, 9, client_ip=ADDRESS) == 3, "one is left of two, where four may be"
 
@@ -58,10 +65,10 @@ def test_messages_that_were_not_counted_are_not_given_back(frozen: FrozenValkey)
     shop = _shop(frozen, "block.unapproved", block={"unapproved": ["9/day"]})
     first, second = shop.start(number(1)), shop.start(number(1))
     assert _fresh(shop, 5) == 5
-    assert shop.check(second, shop.code(second))[1]
+    come_in(shop, second)
     for _ in range(4):
         shop.resend(first)
-    assert shop.check(first, shop.code(first))[1]
+    come_in(shop, first)
 
     assert _fresh(shop, 20, 2000) == 5, "5 of 9 are used, and one more for the one who was approved"
 
@@ -78,7 +85,7 @@ def test_an_approval_gives_a_trickle_nothing_back_that_it_was_not_counted_in(fro
         later(frozen, 10)
     later(frozen, 60)
     assert [passes(shop, next(fresh)) for _ in range(3)] == [True, True, True]
-    assert shop.check(early, shop.code(early))[1]
+    come_in(shop, early)
 
     assert sum(passes(shop, next(fresh)) for _ in range(9)) == 1
 
@@ -135,6 +142,77 @@ def test_to_approve_a_bucket_that_leaked_meanwhile_makes_no_room_below_nothing(f
     ones = [shop.start(number(last)) for last in range(3)]
     frozen.advance(120)
     for one in ones[:2]:
-        assert shop.check(one, shop.code(one))[1]
+        come_in(shop, one)
 
     assert _fresh(shop, 9) == 4 + 2
+
+
+def _block(frozen: FrozenValkey, amount: int = 4) -> Caller:
+    return _shop(frozen, "block.unapproved", block={"unapproved": [f"{amount}/day"]})
+
+
+def _type_in(shop: Caller, *ones: str) -> None:
+    """Type right codes in, which no recorder sees yet."""
+    for one in ones:
+        assert shop.check(one, shop.code(one))[1]
+
+
+def test_until_the_recorder_sees_an_approval_nothing_is_given_back(frozen: FrozenValkey) -> None:
+    shop = _block(frozen)
+    _type_in(shop, shop.start(number(1)))
+    assert _fresh(shop, 9) == 3
+    record_events(shop.context)
+
+    assert _fresh(shop, 9, 2000) == 2
+
+
+def test_an_approval_that_is_seen_twice_is_given_back_once(frozen: FrozenValkey) -> None:
+    shop = _block(frozen)
+    one = shop.start(number(1))
+    assert _fresh(shop, 9) == 3
+    _type_in(shop, one)
+    for batch in events_of(shop.context) * 3:
+        approvals.give_back(shop.context, batch)
+    record_events(shop.context)
+
+    assert _fresh(shop, 9, 2000) == 2, "three are used of five"
+
+
+def test_a_number_that_is_approved_twice_makes_room_for_one_more_once(frozen: FrozenValkey) -> None:
+    shop = _block(frozen)
+    _type_in(shop, *[shop.start(number(1)) for _ in range(3)])
+    record_events(shop.context)
+
+    assert _fresh(shop, 9) == 5
+
+
+def test_approvals_that_are_seen_together_each_give_back_their_own(
+    frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of more than one application, into one block, and more than one call of the script sees to."""
+    monkeypatch.setattr(approvals, "MAX_AT_ONCE", 2)
+    shop = _block(frozen, 20)
+    bank = copy(shop)
+    bank.application = shop.context.applications["bank"]
+    ones = [shop.start(number(last)) for last in range(5)]
+    others = [bank.start(number(10 + last)) for last in range(5)]
+    shop.resend(ones[0])
+    assert _fresh(shop, 3) == 3
+    _type_in(shop, *ones)
+    _type_in(bank, *others)
+    record_events(shop.context)
+
+    assert _fresh(shop, 40, 2000) == 20 + 10 - 3
+
+
+def test_a_recorder_that_comes_after_a_record_has_gone_gives_nothing_back(frozen: FrozenValkey) -> None:
+    shop = _block(frozen)
+    one = shop.start(number(1))
+    _type_in(shop, one)
+    assert _fresh(shop, 9) == 3
+    life = shop.read(one).verification.purpose.ttl
+    later(frozen, life + RECORD_GRACE + 1)
+    record_events(shop.context)
+
+    assert not frozen.client.exists(keys.record("00", one))
+    assert _fresh(shop, 9, 2000) == 0

@@ -35,7 +35,17 @@ def test_another_text_is_another_library(monkeypatch: pytest.MonkeyPatch) -> Non
     )
 
 
-RULED = ("resend", "check", "dispatch", "dispatch_settle", "number_read", "number_forget", "traffic_commit")
+RULED = (
+    "resend",
+    "check",
+    "dispatch",
+    "dispatch_settle",
+    "former_convert",
+    "guard_give_back",
+    "number_read",
+    "number_forget",
+    "traffic_commit",
+)
 
 
 def test_the_scripts_that_read_a_ruleset_are_known_by_their_text() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from support_caller import Caller
+from support_events import record_events
 from support_frozen import FrozenValkey
 from support_installation import tree
 from support_outbox import queues
@@ -192,6 +193,7 @@ def _act(
     if act > 0.85:
         return _sent(caller, "resend", lambda: caller.resend(one))
     reason = caller.check(one, caller.code(one) if chance.random() < right else caller.wrong(one))[3]
+    record_events(caller.context)
     return [(_COMPARED[reason], "")] if reason in _COMPARED else []
 
 

@@ -9,8 +9,7 @@
 -- ARGV[6] greatest age of the decisions in milliseconds             ARGV[7] their greatest length
 -- ARGV[8] beginning of the keys of numbers
 -- ARGV[9] beginning of the keys of what the mirror says of numbers
--- Derives: the number, and what the mirror says of it, from the record's pseudonym (same hash tag); its address, block and
--- country, from the record
+-- Derives: the number, and what the mirror says of it, from the record's pseudonym (same hash tag)
 -- Returns one of: {'not-found'} {'mismatch'} {'invalid-code', length} {'transaction-missing'}
 --                 {'transaction-unwanted'} {'checked', status, reason, checks left, whether the application's alarm
 --                 was raised}
@@ -84,11 +83,9 @@ end
 if right then
   number.approved(state, trust, device)
   number.write(state)
-  local by_key = {}
-  if found.guard ~= '' then approvals.give_back(found, reputation.approved, by_key) end
-  for _, row in pairs(by_key) do rows.write(row, row.life) end
   record.finish(found, 'approved')
-  return answer('approved', '', 'verification.approved', { guard = found.guard, created = found.created })
+  return answer('approved', '', 'verification.approved',
+    { known = reputation.approved and 1 or 0, guard = found.guard, created = found.created })
 end
 number.guessed_wrong(state, trust)
 number.write(state)

@@ -1,4 +1,5 @@
--- What an approval changes for the guard: the sends of the verification were asked for by a person, and count no more.
+-- What an approval changes for the guard: the sends of the verification were asked for by a person, and count no more. A check
+-- does not see to that itself: a worker that brings its event into the ledger does, a moment later.
 --
 -- A record remembers how its messages were counted. `guard` has flags of the first one, a dot, and the marks of the buckets of its
 -- block and country that each was counted in (see ruleset_register): `hn.bu3600 bu172800 cu86400 `. Of an address the flags tell.

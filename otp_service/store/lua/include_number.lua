@@ -97,8 +97,9 @@ end
 
 -- Returns the milliseconds to wait after wrong codes, how many came in a row, and the milliseconds that a lock still holds.
 function number.guess_waits(self, trust)
-  local entry, place, wait, length = self.entry, streak_place(trust, E_KNOWN, E_UNKNOWN), 0, 0
+  local entry = self.entry
   if entry[E_WRITTEN] == 0 then return 0, 0, 0 end -- there was none
+  local place, wait, length = streak_place(trust, E_KNOWN, E_UNKNOWN), 0, 0
   if ruleset.guess_wait then wait, length = streaks.wait(ruleset.guess_wait, entry[place], entry[place + 1]) end
   return wait, length, entry[E_LOCKED] - now
 end

@@ -121,7 +121,7 @@ end
 -- Writes what changes of a record.
 function record.write(self)
   if self.has_fields then
-    write_fields(self, OF_STATE, {})
+    write_fields(self, OF_STATE, { 'guard', self.guard }) -- also that there is none any more
   else
     redis.call('HSET', self.key, 's', pack_state(self))
   end

@@ -71,8 +71,9 @@ function rows.unpack(key, text, wanted)
   local row = { key = key, layout = layout, tail = '', struct.unpack(layout.format, text, #layout.head + 1) }
   row.tail = string.sub(text, row[layout.size + 1]) -- which tells where the values end
   if layout ~= wanted then row = convert(row, wanted) end
-  local ends, fading = row[rows.ENDS], row.layout.fading
+  local ends = row[rows.ENDS]
   if ends > 0 and now >= ends then
+    local fading = row.layout.fading
     for i = 1, #fading do row[fading[i]] = 0 end
   end
   return row

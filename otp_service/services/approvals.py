@@ -1,0 +1,27 @@
+"""Approvals: what the messages of approved verifications were counted for goes back to the guard."""
+
+from collections import defaultdict
+
+from otp_service.services.context import Context
+from otp_service.store.events import EventBatch
+from otp_service.store.scripts import NO_RULES
+
+APPROVED = "verification.approved"
+MAX_AT_ONCE = 100
+"""Approvals that one call of a script sees to: it holds up all others for about a millisecond."""
+
+
+def give_back(context: Context, batch: EventBatch) -> None:
+    """Give back what approvals among some events say, once, however often they are seen.
+
+    It has to be done before their records go (see `Verifications.give_back`). Raises `StoreUnavailableError`.
+    """
+    by_application: dict[str, list[tuple[str, bool]]] = defaultdict(list)
+    for one in batch.events:
+        if one.type == APPROVED and one.member("known"):
+            by_application[one.member("application")].append((one.member("id"), one.member("known") == "1"))
+    for application, approved in by_application.items():
+        ruleset = context.rulesets.get(application, NO_RULES)
+        for place in range(0, len(approved), MAX_AT_ONCE):
+            some = dict(approved[place : place + MAX_AT_ONCE])
+            context.store.verifications.give_back(batch.bucket, application, some, ruleset)
