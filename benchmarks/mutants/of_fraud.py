@@ -16,14 +16,12 @@ _FRAUD: dict[str, Mutant] = {
     "a-bucket-of-one-more": one(
         "include_buckets", "level + 1 - (most > 1 and most or 1)", "level - (most > 1 and most or 1)"
     ),
-    "nothing-is-given-back": one("include_approvals", "math.max(0, row[level.level] - times)", "row[level.level]"),
+    "nothing-is-given-back": one("include_approvals", "math.max(0, row[place] - times)", "row[place]"),
     "one-message-is-given-back": one(
-        "include_approvals", "_, times = string.gsub(record.guard, level.mark, '')", "times = 1"
+        "include_approvals", "_, times = string.gsub(record.guard, rule.mark, '')", "times = 1"
     ),
     "all-messages-are-given-back": one(
-        "include_approvals",
-        "_, times = string.gsub(record.guard, level.mark, '')",
-        "times = tonumber(redis.call('HGET', KEYS[1], 'sends'))",
+        "include_approvals", "_, times = string.gsub(record.guard, rule.mark, '')", "times = record.sends"
     ),
     "a-resend-forgets-what-was-counted": one(
         "resend",
@@ -40,13 +38,9 @@ _FRAUD: dict[str, Mutant] = {
         "if counts then level = level + 1 end\n    counted = counted .. rule.mark",
     ),
     "all-messages-are-given-back-to-an-address": one(
-        "include_approvals",
-        "approvals.has(record, NEW[level.new])) and 1 or 0",
-        "approvals.has(record, NEW[level.new])) and tonumber(record.sends) or 0",
+        "include_approvals", "new[rule.new]) and 1 or 0", "new[rule.new]) and record.sends or 0"
     ),
-    "approvals-that-are-not-counted": one(
-        "include_approvals", "do counters.add(row, one.approved, one.window) end", "do local _ = one end"
-    ),
+    "approvals-that-are-not-counted": one("include_approvals", "makes_room and #part.approvals or 0", "0"),
     "approvals-that-are-counted-twice": one(
         "ruleset_register", "known[rule.level], known[rule.approved] = true, true", "known[rule.level] = true"
     ),
@@ -58,14 +52,16 @@ _FRAUD: dict[str, Mutant] = {
     "one-number-makes-room-again-and-again": one("guard_give_back", "ARGV[1 + i] == '1'", "false"),
     "nobody-tells-that-a-number-was-known": one("check", "known = reputation.approved and 1 or 0", "known = 0"),
     "an-approval-that-is-not-given-back": one("check", " known = reputation.approved and 1 or 0,", ""),
-    "known-numbers-give-back": one("include_approvals", "approved = 'a',", "approved = 'x',"),
-    "known-contexts-give-back": one("include_approvals", "known_device = 'f' }", "known_device = 'x' }"),
+    "known-numbers-give-back": one("include_approvals", "approved = approvals.has(record, 'a'),", "approved = false,"),
+    "known-contexts-give-back": one(
+        "include_approvals", "known_device = approvals.has(record, 'f') }", "known_device = false }"
+    ),
     "safe-numbers-give-back": one("include_approvals", "  if approvals.has(record, 's') then return end\n"),
     "a-number-that-is-not-new-gives-back": one(
-        "include_approvals", "times = (not level.new or approvals.has(record, NEW[level.new])) and 1 or 0", "times = 1"
+        "include_approvals", "times = (not rule.new or new[rule.new]) and 1 or 0", "times = 1"
     ),
-    "an-approved-number-stays-asked": one("include_approvals", "new_number and record.pseudonym", "nil"),
-    "an-approved-country-stays-asked": one("include_approvals", "new_country and record.country", "nil"),
+    "an-approved-number-stays-asked": one("include_approvals", "new.number and record.pseudonym", "nil"),
+    "an-approved-country-stays-asked": one("include_approvals", "new.country and record.country", "nil"),
     "known-numbers-are-not-spared": one(
         "include_fraud", "not reputation[part.exempts]", "not (part.exempts ~= 'approved' and reputation[part.exempts])"
     ),

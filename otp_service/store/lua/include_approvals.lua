@@ -7,7 +7,6 @@
 -- Flags: h at home, s safe, a from an approved number, f from a known device, n and c number and country that were new to its
 -- address; the carrier range follows them.
 local approvals = {}
-local EXEMPT, NEW = { approved = 'a', known_device = 'f' }, { number = 'n', country = 'c' } -- flags
 
 -- Returns what a record remembers of a start that was counted, an attempt whose last part is its carrier range (domain/guard.py).
 function approvals.note(sending, attempt)
@@ -23,19 +22,21 @@ function approvals.has(record, flag)
   return string.find(record.guard, '^%a*' .. flag) ~= nil
 end
 
--- Gives back to a part what a verification was counted for, and counts its approval where it makes room.
-local function give_back(part, row, record, makes_room)
-  for _, level in ipairs(part.levels) do
-    local times
+-- Gives back to a row what a verification was counted for in a part, and counts its approval where it makes room. `new` tells what was
+-- new to its address.
+local function give_back(part, row, record, new, makes_room)
+  for i = 1, #part.levels do
+    local rule, _, times = part.levels[i], nil, nil
+    local place = rule.level
     if part.starts then
-      times = (not level.new or approvals.has(record, NEW[level.new])) and 1 or 0
+      times = (not rule.new or new[rule.new]) and 1 or 0
     else
-      _, times = string.gsub(record.guard, level.mark, '')
+      _, times = string.gsub(record.guard, rule.mark, '')
     end
-    row[level.level] = math.max(0, row[level.level] - times)
+    if row[place] > 0 then row[place] = math.max(0, row[place] - times) end
   end
-  if makes_room then
-    for _, one in ipairs(part.approvals) do counters.add(row, one.approved, one.window) end
+  for i = 1, makes_room and #part.approvals or 0 do
+    counters.add(row, part.approvals[i].approved, part.approvals[i].window)
   end
   if part.breakers[1] then
     conversions.advance(row, part.breaker_at)
@@ -58,12 +59,13 @@ function approvals.give_back(record, known, by_key)
     return by_key[key]
   end
   if approvals.has(record, 's') then return end
+  local exempt = { approved = approvals.has(record, 'a'), known_device = approvals.has(record, 'f') }
+  local new = { number = approvals.has(record, 'n'), country = approvals.has(record, 'c') }
   for _, part in ipairs(ruleset.parts) do
-    local row = not approvals.has(record, EXEMPT[part.exempts]) and read(part.name)
-    if row then give_back(part, row, record, part.exempts ~= 'approved' or not known) end
+    local row = not exempt[part.exempts] and read(part.name)
+    if row then give_back(part, row, record, new, part.exempts ~= 'approved' or not known) end
   end
-  local new_number, new_country = approvals.has(record, 'n'), approvals.has(record, 'c')
-  if new_number or new_country then
-    asked.forget(read('address'), new_number and record.pseudonym, new_country and record.country)
+  if new.number or new.country then
+    asked.forget(read('address'), new.number and record.pseudonym, new.country and record.country)
   end
 end

@@ -24,7 +24,7 @@ local function test(sending, part, row)
   local rules, counted = part.buckets, sending.counted
   for i = 1, #rules do
     local rule = rules[i]
-    local level, counts = row[rule.level], not rule.about or sending[rule.about][rule.key] == rule.value
+    local level, counts = row[rule.level], rule.always or sending[rule.about][rule.key] == rule.value
     if level > 0 then
       local most
       level, most = buckets.leak(row, rule)
