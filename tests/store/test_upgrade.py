@@ -23,6 +23,7 @@ from support_former import (
 from support_frozen import START, FrozenValkey
 from support_guard import approve, modes, passed, passes, spent, told
 from support_keys import assert_all_keys_expire, kinds_of, make_key
+from support_service import in_parallel
 
 from otp_service.bootstrap import Installation, prepare
 from otp_service.errors import StoreUnavailableError
@@ -237,6 +238,38 @@ def test_who_dies_in_the_middle_leaves_it_to_the_next(frozen: FrozenValkey, monk
     assert normal_forms(frozen) == whole
 
 
+class Cut(ScriptRunner):
+    """Loses all connections after each script, as when the server restarts, and another order of keys with it."""
+
+    def run(self, *about: Any, **further: Any) -> Any:
+        answer = super().run(*about, **further)
+        self._client.client_kill_filter(_type="normal", skipme=True)
+        return answer
+
+
+def test_who_loses_the_server_in_the_middle_does_not_go_on_with_another_one(
+    frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upgrade, "_PAGE", 20)
+    load(frozen)
+    rules = rules_of_numbers(install(frozen).settings)
+    with pytest.raises(StoreUnavailableError):
+        FormerStates(frozen.client, Cut(frozen.client)).convert(rules)
+
+    assert not frozen.client.exists(keys.INSTALLATION)
+
+
+def test_those_who_start_together_do_what_one_does(frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch) -> None:
+    upgraded(frozen)
+    whole = normal_forms(frozen)
+    monkeypatch.setattr(upgrade, "_PAGE", 2)
+    load(frozen)
+    installations = [install(frozen) for _ in range(3)]
+    in_parallel(3, lambda place: convert(installations[place]))
+
+    assert normal_forms(frozen) == whole
+
+
 def test_whoever_comes_late_changes_nothing(frozen: FrozenValkey) -> None:
     """A process that began before another one was done: people are served by then, and operators unlock."""
     shop = upgraded(frozen, "number.lock")
@@ -352,6 +385,17 @@ def test_of_what_two_know_the_greater_stays_at_the_same_time(
     assert merged.items() <= row.items()
     assert row["ends"] == (0 if part == "spend" else START + 800 * SECOND)
     assert frozen.client.pexpiretime(OWN_ROW[part]) == START + 800 * SECOND
+
+
+def test_what_a_row_tells_of_the_minute_before_is_brought_to_the_present(frozen: FrozenValkey) -> None:
+    installation, old = install(frozen), "otp:{x}:guard/block/x"
+    keep(frozen, old, {"c": [SLOT, 2, 1, *NOTHING]})
+    convert_anew(frozen, installation)
+    frozen.advance(60)
+    keep(frozen, old, {"c": [SLOT + 1, 1, *NOTHING, 0]})
+    convert_anew(frozen, installation)
+
+    assert kept_by_name(installation, keys.block("x"))["b"] == [SLOT + 1, 1, 0, 2, 1, 0, 0, 0, 0, 0]
 
 
 def test_of_two_counts_of_a_window_the_greater_stays_until_the_later_end(frozen: FrozenValkey) -> None:
