@@ -4,8 +4,7 @@ It goes with the next release, and with it ``lua/former_convert.lua``.
 
 Converted: windows (``number``, ``failed_checks``, ``ip``, ``application``), a number's last verifications (``recent``),
 and of the guard ``reputation``, ``cooldown``, ``guesses``, ``block``, ``country``, ``address``, ``asked``, ``network``,
-``provider``, ``failures``, ``spend`` and ``spendcountry``. Left alone: what a sandbox caught, for 20 minutes
-(``{sandbox}:application`` and ``:verification``). All other keys are what they were.
+``provider``, ``failures``, ``spend`` and ``spendcountry``. All other keys are what they were.
 """
 
 from collections.abc import Iterable

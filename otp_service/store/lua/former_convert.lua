@@ -49,12 +49,13 @@ end
 
 -- Teaches the row of a subject other than a number: lists of values by their names, and what an address asked for.
 local function teach(subject, tag, name, told, ends, members)
-  local names = {}
-  for one in pairs(told) do names[#names + 1] = one ~= 'ends' and one or nil end
+  local key, names = row_key(subject, tag, name), {}
+  local text = redis.call('GET', key)
+  local own = text and rows.layout_of(text) or rows.layout('ends')
+  for one in pairs(told) do names[#names + 1] = not own.at[one] and one or nil end
   table.sort(names)
-  table.insert(names, 1, 'ends')
-  local key = row_key(subject, tag, name)
-  local row = rows.unpack(key, redis.call('GET', key), rows.layout(table.concat(names, ' ')))
+  table.insert(names, 1, own.names)
+  local row = rows.unpack(key, text, rows.layout(table.concat(names, ' ')))
   for one, value in pairs(told) do merge(row, row.layout.at[one], string.sub(one, 1, 1), value) end
   if members then asked.learn(row, members, ends) end
   local latest = math.max(redis.call('PEXPIRETIME', key), ends)
@@ -89,7 +90,7 @@ end
 -- By the part of the guard that a key names. They are given the hash tag, what follows the part, what is kept, and when it ends.
 local PARTS = {
   block = fading('block'), country = fading('country'), address = fading('address'), network = fading('network'),
-  provider = fading('provider'), failures = fading('application'), spend = staying('application'),
+  provider = fading('provider'), failures = fading('application_state'), spend = staying('application_state'),
   spendcountry = staying('country'),
 }
 
@@ -144,7 +145,7 @@ local KINDS = {
   ['^otp:{(%l+)/(.+)/(%d+)}(.*)$'] = function(key, ends, scope, name, seconds, which)
     local count = tonumber(redis.call('GET', key))
     local told = which == '/-1' and { 0, 0, count, ends } or { count, ends, 0, 0 }
-    teach(scope == 'ip' and 'address' or scope, name, name, { ['w' .. seconds] = told }, ends)
+    teach(scope == 'ip' and 'address' or 'application_state', name, name, { ['w' .. seconds] = told }, ends)
   end,
 }
 
