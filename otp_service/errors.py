@@ -232,6 +232,12 @@ class RateLimitedError(TooManyError):
         self.quota = quota
 
 
+class HumanCheckRequiredError(TooManyError):
+    """A rule refuses the start now, and lets it pass once the end user has passed a human check."""
+
+    code = "human-check-required"
+
+
 class ResendTooSoonError(TooManyError):
     """The wait before the next message of this verification is not over."""
 

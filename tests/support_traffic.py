@@ -12,7 +12,7 @@ from support_outbox import queues
 
 from otp_service.bootstrap import Installation
 from otp_service.domain.traffic import MINUTE, CountryTraffic, pack_place, unpack_place
-from otp_service.errors import TooManyError
+from otp_service.errors import OtpServiceError
 from otp_service.services.traffic import TrafficJudge
 
 RANGES = ("92300", "92301", "92302", "92303")
@@ -59,17 +59,21 @@ class Newcomers:
         """Start, and check the right code; return what came of it: ``approved``, ``sent``, or the error's code."""
         try:
             one = self.shop.start(to, **members)
-        except TooManyError as refused:
+        except OtpServiceError as refused:
             return refused.code
         if approves:
             self.shop.check(one, self.shop.code(one))
         return "approved" if approves else "sent"
 
     def minute(self, attack: int = 0, within: str = "", **members: object) -> list[str]:
-        """Let a minute pass; return what the attack got."""
-        for _ in range(self._rate):
-            self.come(self.number(), approves=self._chance.random() < 0.6)
-        got = [self.come(self.number(within), approves=False, **members) for _ in range(attack)]
+        """Let a minute pass, in which all give these members; return what the attack got."""
+        who, got = self._rate * ["honest"] + attack * ["attack"], []
+        self._chance.shuffle(who)
+        for one in who:
+            if one == "honest":
+                self.come(self.number(), approves=self._chance.random() < 0.6, **members)
+            else:
+                got.append(self.come(self.number(within), approves=False, **members))
         self.record()
         self.frozen.client.delete(*queues(self.frozen.client), "-")
         self.frozen.advance(60)

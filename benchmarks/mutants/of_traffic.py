@@ -6,7 +6,7 @@ DEFECTS: dict[str, Mutant] = {
     "a-start-without-its-flags-in-the-event": one("start", ",\n  guard = one.guard })", " })"),
     "an-approval-without-its-start": one("check", ", created = found.created })", ", created = 0 })"),
     "an-approval-of-nobody": one("check", "guard = found.guard", "guard = ''"),
-    "a-start-without-its-carrier-range": one("include_approvals", "string.match(attempt, '%d*$') .. '.'", "'.'"),
+    "a-start-without-its-carrier-range": one("include_approvals", " .. sending.range .. '.'", " .. '.'"),
     "a-step-that-is-kept-twice": one(
         "traffic_commit", "(redis.call('HGET', KEYS[1], 'version') or '0') ~= ARGV[1]", "false"
     ),
@@ -28,4 +28,32 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "what-is-usual-is-not-told": one("traffic_commit", ", meets.usual\n", ", 0\n"),
     "unblock-leaves-the-suspicion": one("guard_forget", " or name == 'tsuspicion'", ""),
+    "nobody-is-under-suspicion": one("include_newcomers", "if now >= ends then return end", "do return end"),
+    "a-suspicion-without-end": one("include_newcomers", "if now >= ends then return end", "local _ = ends"),
+    "known-numbers-are-asked": one("include_newcomers", " or sending.reputation.approved then", " then"),
+    "safe-numbers-are-asked": one("include_newcomers", " or sending.safe or", " or"),
+    "resends-are-asked": one("include_newcomers", "sending.kind ~= 'start' or ", ""),
+    "a-range-like-its-country": one("include_newcomers", "if row.tail ~= '' then", "if false then"),
+    "a-range-by-its-beginning": one("include_newcomers", "'\\n' .. range .. ' (%d+)", "'\\n%d* (%d+)"),
+    "a-check-that-helps-nobody": one("include_newcomers", "if sending.stood then return end", "local _ = nil"),
+    "a-check-that-always-helps": one("include_newcomers", "rule.asks and not checked_too", "rule.asks"),
+    "asking-where-nobody-can": one("include_newcomers", "rule.asks and not checked_too", "not checked_too"),
+    "a-trickle-of-all": one("include_newcomers", "wait > 0 then rule_hits", "wait > 9e9 then rule_hits"),
+    "a-trickle-of-none": one("include_newcomers", "level = math.max(0, level)", "level = most"),
+    "a-trickle-that-does-not-leak": one("include_newcomers", "trickle / HOUR *", "0 *"),
+    "a-trickle-that-is-not-counted": one("include_newcomers", "= level + 1, now, true", "= level, now, true"),
+    "who-is-asked-is-not-counted": one("include_newcomers", ":n:q', 1)", ":n:q', 0)"),
+    "who-is-asked-counts-nowhere": one("start", "if sending.asked then newcomers.note_asked(sending) end\n"),
+    "asked-whatever-refuses": one(
+        "include_rule_hits", "if not one.records and not one.asks then return false end", "local _ = one"
+    ),
+    "refused-and-not-asked": one("start", "sending.check.passed == 'no' then", "false then"),
+    "a-check-that-is-not-remembered": one(
+        "include_approvals", "sending.check.passed == 'yes' and 'q'", "false and 'q'"
+    ),
+    "a-check-that-is-not-judged-apart": one("include_approvals", "sending.stood and 'k'", "false and 'k'"),
+    "one-bucket-for-all": one("ruleset_register", "if rule.checked then rule.about", "if false then rule.about"),
+    "a-breaker-that-stops-who-passed": one(
+        "include_fraud", "if rule.asks and sending.check", "if false and sending.check"
+    ),
 }

@@ -28,6 +28,7 @@ from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import CheckFailure, Delivery, DeliveryStatus, GatewayChoice, Status
 from otp_service.errors import InvalidRequestError
 from otp_service.services.verifications import (
+    HumanCheckResult,
     StartRequest,
     VerificationView,
     cancel,
@@ -80,6 +81,15 @@ class TransactionBody(Body):
     """1 to 35 ASCII letters, digits, spaces and `. / _ -`."""
 
 
+class HumanCheckBody(Body):
+    """What came of a human check."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"passed": True}]})
+
+    passed: bool
+    """Whether the end user passed it, as your application checked."""
+
+
 class StartBody(Body):
     """Whom to send a code, and what for."""
 
@@ -109,6 +119,9 @@ class StartBody(Body):
     consent: ConsentBody | None = None
     """That the end user agrees to this message and to later ones of the purpose; refused where the application keeps no
     consents. Where it needs one, this or an earlier one that was not withdrawn."""
+    human_check: HumanCheckBody | None = None
+    """That the end user passed a human check: the answer to `human-check-required`. It counts where the application is
+    set to give it, and is passed over elsewhere."""
     transaction: TransactionBody | None = None
     """What is confirmed; required when the purpose is of kind `transaction`, refused otherwise."""
     metadata: Metadata | None = None
@@ -361,6 +374,7 @@ _QUOTA_HEADERS = {
         "consent-outdated",
         "consent-not-kept",
         "message-not-allowed",
+        "human-check-required",
         "rate-limited",
         "backlog-full",
         "ledger-mismatch",
@@ -380,6 +394,7 @@ def start_verification(exchange: Exchange, body: StartBody) -> VerificationAnswe
     members = dict(body) | {
         "peer_ip": _peer_address(exchange) if body.client_ip is None else None,
         "consent": body.consent.to_evidence() if body.consent else None,
+        "human_check": HumanCheckResult(**dict(body.human_check)) if body.human_check else HumanCheckResult(),
         "transaction": Transaction(**dict(body.transaction)) if body.transaction else None,
         "metadata": body.metadata or {},
     }

@@ -28,6 +28,15 @@ class ClientIpSource(StrEnum):
     """Nowhere: rules on addresses do not apply."""
 
 
+class HumanCheck(StrEnum):
+    """How an application tells that an end user passed a human check, such as a captcha."""
+
+    NONE = "none"
+    """It cannot ask for one."""
+    ASSERTION = "assertion"
+    """It checks by itself, and says so."""
+
+
 class Place(StrEnum):
     """Where a country is for an application."""
 
@@ -62,6 +71,8 @@ class Application:
     """What its starts need."""
     payees: frozenset[str] = field(default_factory=frozenset)
     """Payees allowed although they look like a domain name."""
+    human_check: HumanCheck = HumanCheck.NONE
+    """How it tells that an end user passed a human check."""
 
     @property
     def consent_for_resend(self) -> ConsentMode:

@@ -130,6 +130,7 @@ _ALL = (
     GuardRule("block.conversion", "Hardly anybody in this block of 10,000 numbers types the codes in."),
     GuardRule("country.unapproved", "Too many messages of the application into one country that nobody approved."),
     GuardRule("country.conversion", "Hardly anybody in this country types the application's codes in."),
+    GuardRule("country.newcomers", "Newcomers in this country, or in this range of numbers, approve less than usual."),
     GuardRule("spend.application", "The application's spending ceiling is reached.", Disclosure.FULLY),
     GuardRule("spend.country", "The application's spending ceiling for the country is reached.", Disclosure.FULLY),
     GuardRule("application.requests", "Too many starts and resends of one application.", Disclosure.FULLY),
@@ -316,6 +317,10 @@ class Bucket(BucketRule):
     breaker: str | None = None
     """Counts only while the breaker of this part is in this state: ``breaker_state``."""
     breaker_state: str | None = None
+    checked: str | None = None
+    """Counts only newcomers who passed a human check (``yes``), or who did not (``no``)."""
+    asks: bool = False
+    """Whether it refuses nobody who passed a human check."""
     record_only: bool = False
 
 
@@ -327,6 +332,17 @@ class ConversionBreaker(ConversionRule):
     part: str
     exempts: str
     place: str | None = None
+    asks: bool = False
+    """Whether it lets those pass who passed a human check."""
+    record_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NewcomerRule:
+    """What newcomers under suspicion meet: the trickle, or a question first where the application ``asks``."""
+
+    rule: str
+    asks: bool = False
     record_only: bool = False
 
 
@@ -367,6 +383,7 @@ class Ruleset:
     ceilings_of_countries: Mapping[str, tuple[Ceiling, ...]] = field(default_factory=dict)
     """By country (ISO 3166-1 alpha-2); ``*`` for all that are not named."""
     failures: Failures | None = None
+    newcomers: NewcomerRule | None = None
     known: int = 90 * DAY
     """How long an approved number or context is known."""
     contexts: int = 8
@@ -448,11 +465,13 @@ class SendAttempt:
     """Rules that only record, and would have refused it without counting anything."""
     carrier_range: str = ""
     """The calling code and three digits."""
+    checked: bool = False
+    """Whether the end user passed a human check."""
 
     @property
     def encoded(self) -> str:
         """All of it in one string, for the log of attempts; `decode_attempt` reads it."""
-        flags = f"{self.place}{'+safe' if self.safe else ''}"
+        flags = f"{self.place}{'+safe' if self.safe else ''}{'+checked' if self.checked else ''}"
         networks = (self.network, self.wide_network, self.provider)
         return "|".join((self.number, self.block, *networks, self.context, flags, str(self.price), self.carrier_range))
 
@@ -460,8 +479,9 @@ class SendAttempt:
 def decode_attempt(text: str) -> SendAttempt:
     """Return what `SendAttempt.encoded` wrote."""
     number, block, network, wide_network, provider, context, flags, price, *carrier_range = text.split("|")
-    place, _, safe = flags.partition("+")
+    place, *marks = flags.split("+")
     return SendAttempt(
-        number, block, network, wide_network, provider, context, Place(place), safe == "safe", int(price),
+        number, block, network, wide_network, provider, context, Place(place), "safe" in marks, int(price),
         carrier_range="".join(carrier_range),  # none in an attempt of the release before
+        checked="checked" in marks,
     )  # fmt: skip

@@ -538,15 +538,17 @@ class Evaluation:
             self._breaker_states[rule.part] = stands
             if part.breaker.until != before.until:
                 self._changed.add(rule.part)
-            if stands is ConversionState.OPEN and not rule.passes_while_open:
+            refuses = stands is ConversionState.OPEN and not rule.passes_while_open
+            if refuses and not (rule.asks and self.sending.checked):
                 self._add_hit(rule.rule, part.breaker.until - self.now, records=rule.record_only)
 
     def _test_buckets(self) -> None:
         for rule in self.ruleset.buckets:
             stands = rule.breaker is None or self._breaker_states.get(rule.breaker) == rule.breaker_state
+            checked = not (rule.asks and self.sending.checked) and (rule.checked != "yes" or self.sending.checked)
             late = rule.starts and self.kind != "start"
             new = rule.new is None or self.new.get(rule.new, False)
-            if stands and new and not late and self._applies(rule):
+            if stands and checked and new and not late and self._applies(rule):
                 kept = self.part(rule.part).kept
                 level = bucket_level(kept, rule, self.now)
                 wait = bucket_wait(level, bucket_capacity(kept, rule, self.now), rule)
@@ -686,8 +688,9 @@ class GuardSimulation:
         """Judge a further message, and count it if nothing refuses it; return what was found."""
         first = counted.sending
         further = SendAttempt(
-            first.number, first.block, context=first.context, place=first.place, safe=first.safe, price=price
-        )
+            first.number, first.block, context=first.context, place=first.place, safe=first.safe, price=price,
+            checked=first.checked,
+        )  # fmt: skip
         kind = "fallback" if fallback else "resend"
         evaluation = Evaluation(self._memory, ruleset, counted.application, counted.country, further, kind, now)
         if _passes(evaluation):

@@ -318,9 +318,9 @@ class Outcomes:
         attempts, messages, approvals, money = self.pending[minute % _KEPT]
         self.pending[minute % _KEPT] = [0, 0, 0, 0]
         self.waiting -= attempts + messages
-        attempts = max(attempts, messages - self.asked)  # a check that came without being asked for is an attempt too
-        self.asked = min(_MOST_IN_A_MINUTE, attempts - messages)
-        approved = min(attempts, approvals + self.surplus)
+        before, self.asked = self.asked, max(0, attempts - messages)
+        attempts = max(attempts, messages - before)  # a check that came without being asked for is an attempt too
+        approved = min(max(attempts, messages), approvals + self.surplus)
         self.surplus = min(RIPE_AFTER, approvals + self.surplus - approved)
         return Slot(minute, attempts, messages, approved, money)
 

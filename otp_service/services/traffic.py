@@ -175,9 +175,9 @@ def _tell(application: str, country: str, traffic: CountryTraffic, notice: Notic
         application=application,
         country=country,
         carrier_range=notice.carrier_range,
-        whose=notice.whose,
-        why=notice.told,
-        cause=notice.cause,
+        whose=str(notice.whose),
+        why=str(notice.told),
+        cause=str(notice.cause),
         unapproved=SafeNumber(round(day.messages)),
         usual=SafeNumber(round(day.usual)),
     )

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
-from otp_service.domain.applications import Application, ClientIpSource
+from otp_service.domain.applications import Application, ClientIpSource, HumanCheck
 from otp_service.domain.codes import (
     DESTINATION,
     derive_tag,
@@ -47,6 +47,7 @@ from otp_service.errors import (
     ConsentRequiredError,
     ForbiddenError,
     FrozenError,
+    HumanCheckRequiredError,
     IdempotencyMismatchError,
     InvalidCodeError,
     InvalidTransactionError,
@@ -68,6 +69,7 @@ from otp_service.services.pricing import max_price, max_resend_price
 from otp_service.services.registrations import require_message_allowed
 from otp_service.store.sandbox import CaughtMessage
 from otp_service.store.verifications import (
+    AskedByRule,
     Canceled,
     Checked,
     Ended,
@@ -91,6 +93,13 @@ _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class HumanCheckResult:
+    """What a caller says of a human check: that the end user passed it."""
+
+    passed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class StartRequest:
     """A start, as the caller asks for it."""
 
@@ -107,6 +116,7 @@ class StartRequest:
     """The caller's own name of the end user's device or browser."""
     consent: Evidence | None = field(default=None, repr=False)
     """That the end user agreed to this, without the prefix of the address."""
+    human_check: HumanCheckResult = HumanCheckResult()
     transaction: Transaction | None = field(default=None, repr=False)
     """As the caller wrote it."""
     metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -300,6 +310,7 @@ def _send_attempt(
         price=max_price(context, application, verification, verification.channel, view.transaction),
         record_only_rules=record_only_rules,
         carrier_range=destination.carrier_range,
+        checked=application.human_check is HumanCheck.ASSERTION and request.human_check.passed,
     )
 
 
@@ -549,6 +560,10 @@ def error_for(refused: StoreRefusal, verification: Verification | None = None) -
             if verification:
                 count_refusal(verification.application, verification.country, refused.rule)
             return _rate_limit_error(refused)
+        case AskedByRule(rule, wait, decision):
+            if verification:
+                count_refusal(verification.application, verification.country, rule)
+            return _human_check_error(wait, decision)
         case TooSoon(wait):
             return ResendTooSoonError("The last message was sent too recently.", whole_seconds(wait))
         case Ended(status):
@@ -570,6 +585,13 @@ def _rate_limit_error(refused: RefusedByRule) -> RateLimitedError:
     else:
         error = RateLimitedError("Too many requests for this recipient.", coarse_retry_after(refused.wait))
     error.decision = refused.decision
+    return error
+
+
+def _human_check_error(wait: int, decision: str) -> HumanCheckRequiredError:
+    sentence = "Ask the end user for a human check, and start again with its result."
+    error = HumanCheckRequiredError(sentence, coarse_retry_after(wait))
+    error.decision = decision
     return error
 
 

@@ -16,6 +16,7 @@ from otp_service.domain.guard import (
     Limits,
     Lock,
     Mode,
+    NewcomerRule,
     Ruleset,
     Waits,
     Window,
@@ -36,22 +37,30 @@ _RULE_OF_SCOPE = {
 """In the order in which the windows of a request are counted."""
 
 
-def build_ruleset(guard: GuardSettings, limits: Limits, spend: SpendSettings) -> Ruleset:
-    """Return an application's ruleset; raise `ConfigurationError` for a bad notation."""
+def build_ruleset(guard: GuardSettings, limits: Limits, spend: SpendSettings, *, asks: bool = False) -> Ruleset:
+    """Return the ruleset of an application, which ``asks`` for human checks or cannot.
+
+    Raises `ConfigurationError` for a bad notation.
+    """
     ruleset = Ruleset(
         windows=tuple(_windows(guard, limits)),
         cooldown=_waits(guard, "number.cooldown", guard.number.cooldown, HOUR),
         guess_wait=_waits(guard, "number.guess_wait", guard.number.guess_waits, DAY),
         lock=_lock(guard),
         buckets=tuple(
-            replace(one, record_only=_records(guard, one.rule)) for one in _buckets(guard) if _is_on(guard, one.rule)
+            replace(one, record_only=_records(guard, one.rule))
+            for one in (_with_checked(_buckets(guard)) if asks else _buckets(guard))
+            if _is_on(guard, one.rule)
         ),
         breakers=tuple(
-            replace(one, record_only=_records(guard, one.rule)) for one in _breakers(guard) if _is_on(guard, one.rule)
+            replace(one, record_only=_records(guard, one.rule), asks=asks)
+            for one in _breakers(guard)
+            if _is_on(guard, one.rule)
         ),
         ceilings=spend.ceilings("spend.application", guard.mode("spend.application")),
         ceilings_of_countries=_ceilings_of_countries(guard, spend),
         failures=_failures(guard),
+        newcomers=_newcomers(guard, asks=asks),
         known=guard.number.known_days * DAY,
         contexts=guard.number.contexts,
     )
@@ -114,6 +123,23 @@ def _buckets(guard: GuardSettings) -> Iterator[Bucket]:
     yield from _each("country.unapproved", guard.country.unapproved, growth, part="country", place="abroad")
     yield from _each("country.unapproved", guard.country.home, growth, part="country", place="home")
     yield from _trickles(guard.conversion)
+
+
+def _with_checked(buckets: Iterator[Bucket]) -> Iterator[Bucket]:
+    """Yield buckets, and beside those of newcomers others of the same size for newcomers who passed a human check."""
+    for one in buckets:
+        if one.exempts != "approved":
+            yield one
+        elif one.breaker:
+            yield replace(one, asks=True)
+        else:
+            yield replace(one, checked="no", asks=True)
+            yield replace(one, checked="yes", name=f"k{one.window // 1000}")
+
+
+def _newcomers(guard: GuardSettings, *, asks: bool) -> NewcomerRule | None:
+    rule = "country.newcomers"
+    return NewcomerRule(rule, asks, _records(guard, rule)) if _is_on(guard, rule) else None
 
 
 def _trickles(conversion: ConversionSettings) -> Iterator[Bucket]:

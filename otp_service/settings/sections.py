@@ -27,7 +27,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE, Application, ClientIpSource
+from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE, Application, ClientIpSource, HumanCheck
 from otp_service.domain.audit import RetentionDays
 from otp_service.domain.consents import ConsentMode
 from otp_service.domain.countries import Approval, CountryRules, Sender
@@ -449,6 +449,14 @@ class ApplicationSection(Section):
     no consents are kept."""
     payees: tuple[Payee, ...] = ()
     """Names of payees that are allowed although they look like a domain name."""
+    human_check: HumanCheck = HumanCheck.NONE
+    """Whether it can ask an end user for a human check, before newcomers are refused: ``none``; ``assertion``: it
+    checks by itself, and says so in the start."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether it can ask."""
+        return self.human_check is not HumanCheck.NONE
 
     @model_validator(mode="after")
     def _brand_is_no_strangers_link(self) -> Self:
@@ -472,6 +480,7 @@ class ApplicationSection(Section):
             app_hash=self.app_hash,
             consent=self.consent,
             payees=frozenset(self.payees),
+            human_check=self.human_check,
         )
 
     def _only_country(self) -> str | None:

@@ -135,7 +135,7 @@ class Settings(Section):
     def rulesets(self) -> dict[str, Ruleset]:
         """The rules of the guard, by the name of the application."""
         return {
-            name: build_ruleset(self.guard, self.limits.parsed, application.spend)
+            name: build_ruleset(self.guard, self.limits.parsed, application.spend, asks=application.asks)
             for name, application in self.applications.items()
         }
 

@@ -58,7 +58,8 @@ def parse_application(settings: Settings, name: str, text: str) -> tuple[Applica
         raise InvalidApplicationError(str(malformed)) from malformed
     if faults := list(_faults(settings, name, section)):
         raise InvalidApplicationError("\n".join(faults))
-    return section.as_application(name), build_ruleset(settings.guard, settings.limits.parsed, section.spend)
+    ruleset = build_ruleset(settings.guard, settings.limits.parsed, section.spend, asks=section.asks)
+    return section.as_application(name), ruleset
 
 
 def _faults(settings: Settings, name: str, section: ApplicationSection) -> Iterator[str]:

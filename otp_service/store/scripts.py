@@ -172,7 +172,7 @@ def _layouts(ruleset: Ruleset) -> dict[str, str]:
         names[bucket.part] |= {f"l{bucket.name}": None, bucket.approvals: None}
     for breaker in ruleset.breakers:
         names[breaker.part]["b"] = None
-    names["country"] |= dict.fromkeys(("tsuspicion", "ntrickle", "nchecked", "lusual"))
+    names["country"] |= dict.fromkeys(("tsuspicion", "ntrickle", "nchecked", "lusual", "lpassed", "tpassed"))
     names["application"] = {"ends": None}
     if ruleset.failures:
         names["application"] |= dict.fromkeys(("awrong", "aright", "ntold"))

@@ -264,6 +264,15 @@ class RefusedByRule:
 
 
 @dataclass(frozen=True, slots=True)
+class AskedByRule:
+    """A rule of the guard lets the start pass when the end user has passed a human check, or after a ``wait`` (ms)."""
+
+    rule: str
+    wait: int
+    decision: str
+
+
+@dataclass(frozen=True, slots=True)
 class TooSoon:
     """The delay of a resend is not over; ``wait`` in milliseconds."""
 
@@ -302,7 +311,7 @@ class Refusal(StrEnum):
     CONSENT_OUTDATED = "consent-outdated"
 
 
-StoreRefusal = RefusedByRule | TooSoon | Ended | WrongLength | Refusal
+StoreRefusal = RefusedByRule | AskedByRule | TooSoon | Ended | WrongLength | Refusal
 """Any answer but success."""
 
 
@@ -646,5 +655,7 @@ def _send_refusal(bucket: str, answer: list[Any], ruleset: CompiledRuleset) -> S
         case [b"refused", decision, rule, wait, most, used, reset]:
             quota = build_quota(ruleset.quota, most, used, reset)
             return RefusedByRule(rule.decode(), wait, entry_id(bucket, decision.decode()), quota)
+        case [b"asked", decision, rule, wait]:
+            return AskedByRule(rule.decode(), wait, entry_id(bucket, decision.decode()))
         case _:
             return parse_refusal(answer)

@@ -29,7 +29,7 @@ from otp_service.domain.keyring import api_key_hash
 from otp_service.domain.payments import Transaction
 
 UNAVAILABLE = {"store-unavailable", "ledger-mismatch", "ledger-unavailable", "overloaded", "backlog-full"}
-WORTH_WAITING = {"rate-limited", "resend-too-soon", *UNAVAILABLE}
+WORTH_WAITING = {"human-check-required", "rate-limited", "resend-too-soon", *UNAVAILABLE}
 EXPECTED = ["2xx", "401", "403", "404", "409", "422", "429"]
 """Answers to a request of the right form. 422 is among them: no schema can tell which numbers exist."""
 

@@ -493,6 +493,28 @@ def test_an_approval_that_a_moved_clock_puts_into_another_minute_is_not_lost():
     assert [one.approvals for one in outcomes.ripe(MIDNIGHT + 9)] == [1, 1]
 
 
+def asked_and_passed(*minutes):
+    """Return the sums of attempts and approvals of minutes: how many were asked, passed and approved in each."""
+    outcomes, judged = Outcomes(), []
+    for minute, (asked, passed, approved) in enumerate(minutes, MIDNIGHT):
+        judged += outcomes.ripe(minute)
+        outcomes.start(minute, asked, 0, 0)
+        outcomes.start(minute, 0, passed, 0)
+        outcomes.approve(minute, approved)
+    judged += outcomes.ripe(MIDNIGHT + 20)
+    return sum(one.attempts for one in judged), sum(one.approvals for one in judged)
+
+
+def test_who_is_asked_in_one_minute_and_passes_in_the_next_is_one_attempt():
+    assert asked_and_passed((5, 0, 0), (0, 4, 3)) == (5, 3)
+    assert asked_and_passed((5, 5, 3), (5, 4, 3), (0, 1, 0)) == (10, 6)
+
+
+def test_a_check_that_came_without_being_asked_for_is_an_attempt_too():
+    assert asked_and_passed((0, 4, 3), (0, 4, 2)) == (8, 5)
+    assert asked_and_passed((8, 0, 0), (8, 4, 3)) == (16, 3)
+
+
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(-400, 400), st.integers(1, 5), st.integers(0, 5)), max_size=60))
 def test_whatever_the_clock_does_nothing_is_judged_twice(steps):

@@ -15,8 +15,8 @@ from otp_service.domain.guard import GUARD_RULES
 from otp_service.errors import OtpServiceError
 
 SPEND = {"spend": {"hour": "3", "countries": {"*": {"hour": "2"}}}}
-RARE = {"number.lock", "address.network", "address.provider"}
-"""What a short life need not meet."""
+RARE = {"number.lock", "address.network", "address.provider", "country.newcomers"}
+"""What a short life need not meet; nobody judges its newcomers."""
 COUNTED = [rule for rule in GUARD_RULES if not rule.startswith("destination.")]
 
 

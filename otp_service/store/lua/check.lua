@@ -14,7 +14,7 @@
 --                 {'transaction-unwanted'} {'checked', status, reason, checks left, whether the application's alarm
 --                 was raised}
 -- include clock fence rows counters streaks limits number subjects asked buckets conversions rule_hits spending failure_alarm
--- include approvals fraud guard streams idempotency record mirror
+-- include approvals newcomers fraud guard streams idempotency record mirror
 
 local found = record.read(KEYS[1], ARGV[1])
 if not found then return { 'not-found' } end

@@ -10,9 +10,11 @@ local fraud = {}
 local function judge(sending, part, row)
   local rule, b = part.breaker, part.breaker_at
   conversions.advance(row, b)
-  local stands, changed = conversions.judge(row, b, rule)
+  local judged, changed = conversions.judge(row, b, rule)
+  local stands = judged
+  if rule.asks and sending.check.passed == 'yes' then stands = 'passed' end
   sending.stands[part.name] = stands
-  if changed then sending.changes[#sending.changes + 1] = { part = part, stands = stands, ends = row[b + 7] } end
+  if changed then sending.changes[#sending.changes + 1] = { part = part, stands = judged, ends = row[b + 7] } end
   if stands == 'open' and not rule.passes_while_open then
     rule_hits.add(sending.rule_hits, rule, row[b + 7] - now, row[b + 8], 0)
   end

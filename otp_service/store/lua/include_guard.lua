@@ -2,14 +2,19 @@
 -- none.
 --
 -- `sending` holds: kind (start, resend or fallback), place (home or abroad), safe (whether the fraud rules pass it), context
--- (a device's pseudonym, empty for none), number (a pseudonym), price, about (the verification).
+-- (a device's pseudonym, empty for none), number (a pseudonym), price, about (the verification), attempt (what is said of a start,
+-- packed: domain/guard.py, SendAttempt), passed (whether a further message is of somebody who passed a human check).
 local guard = {}
 local NOTHING_NEW, NO_QUOTA = {}, { most = 0, used = 0, ttl = 0 }
+local PASSED, NOT_PASSED = { passed = 'yes' }, { passed = 'no' }
 
 -- Reads the states of the subjects whose keys a list has from a place on.
 function guard.read(keys, place, sending)
   local found = subjects.read(keys, place, sending.about.application)
+  local attempt = sending.attempt
+  local passed = attempt and string.find(attempt, '+checked', 1, true) or sending.passed
   sending.subjects, sending.rule_hits, sending.new = found, {}, NOTHING_NEW
+  sending.check, sending.range = passed and PASSED or NOT_PASSED, attempt and string.match(attempt, '%d*$') or ''
   sending.reputation = number.reputation(found.number, sending.context)
   sending.trust = sending.reputation.known_device and 'known' or 'unknown'
   if found.address and ruleset.has_new then
@@ -86,6 +91,7 @@ function guard.test(sending)
   if ruleset.has_ceilings then
     spending.test(list, found.application, found.country, sending.about.country, sending.price)
   end
+  newcomers.test(sending)
   fraud.test(sending)
   local first = rule_hits.first(list)
   return first and not first.records and first or nil, sending.kind ~= 'fallback' and ruleset.quota or NO_QUOTA

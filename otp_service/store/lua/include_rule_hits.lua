@@ -6,7 +6,15 @@ local rule_hits = {}
 function rule_hits.add(list, rule, wait, used, most)
   local window = rule.window or rule.interval or rule.milliseconds or 0
   list[#list + 1] = { rule = rule.rule, wait = wait, used = used, most = most, window = window,
-    records = rule.record_only }
+    records = rule.record_only, asks = rule.asks }
+end
+
+-- Returns whether all that refuses would not refuse somebody who passed a human check.
+function rule_hits.only_ask(list)
+  for _, one in ipairs(list) do
+    if not one.records and not one.asks then return false end
+  end
+  return true
 end
 
 -- Returns the rule hit with the longest wait: of those that refuse when there is one, otherwise of all; nil for none.

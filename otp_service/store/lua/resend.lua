@@ -25,7 +25,7 @@
 --                 {'refused', decision, rule, wait, quota, quota used, quota reset}
 --                 {'queued', now, record, quota, quota used, quota reset, rules that only record}
 -- include clock fence rows counters streaks limits number subjects asked buckets conversions rule_hits spending failure_alarm
--- include approvals fraud guard streams idempotency record mirror deliveries
+-- include approvals newcomers fraud guard streams idempotency record mirror deliveries
 
 local found = record.read(KEYS[1], ARGV[1])
 if not found then return { 'not-found' } end
@@ -59,7 +59,7 @@ if full then return { 'backlog-full' } end
 local keys = { KEYS[11], KEYS[12], subjects.key('country', found), subjects.key('block', found) }
 local sending = guard.read(keys, 1, { kind = falls_back_from == 0 and 'resend' or 'fallback', about = found,
   number = found.pseudonym, place = approvals.has(found, 'h') and 'home' or 'abroad', safe = approvals.has(found, 's'),
-  context = found.context, price = tonumber(ARGV[10]) })
+  context = found.context, price = tonumber(ARGV[10]), passed = approvals.has(found, 'q') })
 local refusal, quota = guard.test(sending)
 if refusal then
   fraud.keep_changes(sending)

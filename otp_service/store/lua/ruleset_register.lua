@@ -30,6 +30,7 @@ for _, part in ipairs(rules.parts) do
   for _, rule in ipairs(part.buckets) do
     rule.level, rule.approved = at['l' .. rule.name], at['a' .. rule.window / 1000]
     if rule.breaker then rule.about, rule.key, rule.value = 'stands', rule.breaker, rule.breaker_state end
+    if rule.checked then rule.about, rule.key, rule.value = 'check', 'passed', rule.checked end
     if rule.new then rule.about, rule.key, rule.value = 'new', rule.new, true end
     rule.always = rule.about == nil
     rule.mark = part.starts and '' or string.sub(part.name, 1, 1) .. rule.name .. ' '

@@ -18,12 +18,13 @@
 -- ARGV[22] name under which its payment can be found, and ARGV[23] that of its reference; empty for none
 -- ARGV[24] the traceparent that the message carries on, empty without traces
 -- What does not change from start to start is in the plan (see `CompiledPlan`).
--- Derives: the record of the first start, from the idempotency key (same hash tag)
+-- Derives: the record of the first start, from the idempotency key (same hash tag); the tallies of its application
 -- Returns one of: {'started', now, quota, quota used, quota reset, rules that only record} {'replayed', now, remembered, record} {'mismatch'}
 --                 {'withheld', by what: mirror-behind, frozen, suppressed, consent-required, consent-outdated} {'events-full'} {'backlog-full'}
+--                 {'asked', decision, rule, wait} when a human check would let it pass
 --                 {'refused', decision, rule, wait, quota, quota used, quota reset}
 -- include clock fence rows counters streaks limits number subjects asked buckets conversions rule_hits spending failure_alarm
--- include approvals fraud guard streams idempotency record mirror deliveries
+-- include approvals newcomers fraud guard streams idempotency record mirror deliveries
 
 local remembered = idempotency.find(KEYS[7], ARGV[2])
 if remembered == 'mismatch' then return { 'mismatch' } end
@@ -45,7 +46,7 @@ local full, ahead = streams.is_full(KEYS[2], KEYS[3], plan.outbox, plan.life)
 if full then return { 'backlog-full' } end
 
 local sending = guard.read(KEYS, 11, { kind = 'start', about = one, number = ARGV[4], place = plan.place,
-  safe = ARGV[5] == '1', context = ARGV[6], price = tonumber(ARGV[16]) })
+  safe = ARGV[5] == '1', context = ARGV[6], price = tonumber(ARGV[16]), attempt = ARGV[17] })
 for rule in string.gmatch(ARGV[18], '%S+') do
   rule_hits.add(sending.rule_hits, { rule = rule, record_only = true }, 1, 0, 0)
 end
@@ -55,13 +56,17 @@ if refusal then
   fraud.keep_changes(sending)
   local decision = guard.report(sending, KEYS[8], plan.decisions, plan.age, 'sending', ARGV[17],
     'after', streams.last_entry(KEYS[6]))
+  if sending.asked then newcomers.note_asked(sending) end
+  if rule_hits.only_ask(sending.rule_hits) and sending.check.passed == 'no' then 
+    return { 'asked', decision, refusal.rule, refusal.wait }
+  end
   return { 'refused', decision, refusal.rule, refusal.wait, quota.most, quota.used, quota.ttl }
 end
 guard.count(sending)
 guard.report(sending, KEYS[8], plan.decisions, plan.age)
 
 one.ledger, one.lifted, one.consented = tonumber(place), lifted, given or 0
-one.guard, one.tag = approvals.note(sending, ARGV[17]), record.kept_tag(ARGV[11])
+one.guard, one.tag = approvals.note(sending), record.kept_tag(ARGV[11])
 if ARGV[2] ~= '' then
   one.start = KEYS[7]
   idempotency.remember(KEYS[7], ARGV[2], plan.idempotency, 'record', KEYS[1], 'created', now, 'expires', one.expires,

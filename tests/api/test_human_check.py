@@ -1,0 +1,217 @@
+"""Newcomers under suspicion are asked for a human check before anybody is refused, or get a trickle."""
+
+import pytest
+from support_api import START, Api
+from support_caller import Caller
+from support_events import record_events
+from support_guard import ROOMY, decisions, guarded, modes, number
+from support_installation import tree
+from support_traffic import Newcomers
+
+from otp_service.domain.guard import GUARD_RULES
+from otp_service.services.verifications import HumanCheckResult
+
+PASSED = {"human_check": {"passed": True}}
+CHECKED = {"human_check": HumanCheckResult(passed=True)}
+RULE = "country.newcomers"
+
+
+def api_of(frozen, *rules, human_check="assertion", mode="enforce", guard=None):
+    own = tree(frozen.url)["applications"]
+    return Api(
+        frozen.world(),
+        guard={**(guard or {}), "modes": modes(*rules, mode=mode)},
+        limits=ROOMY,
+        purposes={"login": {"resend_delays": [0], "max_sends": 5, "channels": ["sms"]}},
+        applications={**own, "shop": {**own["shop"], "client_ip": "none", "human_check": human_check}},
+    )
+
+
+class Site:
+    """A site whose newcomers are under suspicion."""
+
+    def __init__(self, frozen, *, within="", **how):
+        self.api = api_of(frozen, RULE, **how)
+        self.people = Newcomers(frozen, self.api.installation)
+        self.before = self.people.minutes(30, attack=8, within=within)
+
+    def start(self, to=None, **members):
+        answer = self.api.post(START, {"to": to or self.people.number(), **members})
+        return "sent" if answer.status_code == 201 else answer.json["code"]
+
+
+@pytest.fixture
+def site(frozen):
+    return Site(frozen)
+
+
+def test_a_newcomer_is_asked_and_passes_with_the_check(site):
+    to = site.people.number()
+    asked = site.api.post(START, {"to": to})
+    problem = asked.json
+
+    assert (asked.status_code, problem["code"], problem["title"]) == (
+        429, "human-check-required", "A human check is needed first"
+    )  # fmt: skip
+    assert 0 < int(asked.headers["Retry-After"]) <= 600, "a suspicion that nobody renews ends"
+    assert site.api.installation.context.store.decisions.find(problem["decision"]).rule == RULE
+    assert site.start(to, human_check={"passed": False}) == "human-check-required"
+    assert site.start(to, **PASSED) == "sent"
+
+
+def test_known_numbers_and_known_devices_pass_as_before(frozen):
+    site = Site(frozen)
+    known = site.people.number()
+    site.people.come(known, approves=True, **CHECKED, context="phone")
+
+    assert site.start(known) == "sent"
+    assert site.start(known, context="phone") == "sent"
+    assert site.start() == "human-check-required"
+
+
+def test_the_safe_list_and_further_messages_are_not_asked(frozen):
+    safe = "+923009999999"
+    site = Site(frozen, guard={"destinations": {"safe": [safe]}})
+    assert site.start(safe) == "sent"
+    one = site.people.shop.start(site.people.number(), **CHECKED)
+
+    assert site.people.shop.resend(one).verification.sends == 2
+
+
+def test_who_is_asked_costs_nothing_and_counts_nowhere_but_for_those_who_judge(site, frozen):
+    before = {name for name in site.api.keys() if b"tallies" not in name and b"decisions" not in name}
+    assert [site.start() for _ in range(5)] == 5 * ["human-check-required"]
+    after = {name for name in site.api.keys() if b"tallies" not in name and b"decisions" not in name}
+
+    assert after == before
+
+
+def test_those_who_passed_are_counted_apart_and_the_alarm_stands_as_long_as_the_attack(site):
+    for _ in range(40):
+        got = site.people.minute(attack=8)
+        assert set(got) == {"human-check-required"}
+    site.people.minute(**CHECKED)
+
+    assert site.people.learnt.whole.newcomers.alarm
+    assert site.people.learnt.whole.checked.waiting == 2 * 2, "attempts and messages of two"
+
+
+def test_suspicion_ends_when_newcomers_approve_again(site):
+    for _ in range(120):
+        site.people.minute(**CHECKED)
+
+    assert not site.people.learnt.whole.newcomers.alarm
+    assert site.start() == "sent"
+
+
+def test_an_attacker_who_passes_checks_and_does_not_approve_gets_the_trickle_too(site):
+    for _ in range(40):
+        site.people.minute(attack=8, **CHECKED)
+    got = [site.start(**PASSED) for _ in range(30)]
+
+    assert site.people.learnt.whole.checked.alarm
+    assert set(got) <= {"sent", "rate-limited"}
+    assert got.count("sent") <= 5
+
+
+def test_an_application_that_cannot_ask_lets_a_trickle_pass_of_the_whole_country(frozen):
+    site = Site(frozen, human_check="none")
+    sent = 0
+    for _ in range(60):
+        got = [site.start(**PASSED) for _ in range(8)]
+        assert set(got) <= {"sent", "rate-limited"}
+        sent += got.count("sent")
+        site.people.minute()
+
+    assert 12 <= sent <= 30, "a quarter of those who usually approve in an hour"
+
+
+def test_only_the_range_under_suspicion_is_asked(frozen):
+    site = Site(frozen, within="92301")
+
+    assert site.start(site.people.number("92301")) == "human-check-required"
+    assert site.start(site.people.number("92302")) == "sent"
+
+
+def test_a_rule_that_refuses_anyway_does_not_ask(frozen):
+    api = api_of(frozen, RULE, "number.cooldown", guard={"number": {"cooldown": [600]}})
+    people = Newcomers(frozen, api.installation)
+    people.minutes(30, attack=8)
+    to = people.number()
+    assert api.post(START, {"to": to, **PASSED}).status_code == 201
+
+    assert api.post(START, {"to": to}).json["code"] == "rate-limited"
+
+
+def test_the_rule_can_only_record_or_be_off(frozen):
+    site = Site(frozen, mode="record_only")
+    assert site.start() == "sent"
+    assert (RULE, "record_only") in {(one.rule, one.mode) for one in decisions(Caller(site.api.installation))}
+    frozen.reset()
+    off = Newcomers(frozen, guarded(frozen))
+    off.minutes(30, attack=8)
+
+    assert off.come(off.number(), approves=False) == "sent"
+    assert RULE in GUARD_RULES
+
+
+def test_unblock_lifts_it(site):
+    site.api.installation.context.store.guard.forget_country("shop", "PK")
+
+    assert site.start() == "sent"
+
+
+# --- a block ---------------------------------------------------------------------------------------------------------
+
+
+def test_strangers_who_fill_a_blocks_bucket_shut_nobody_out_who_passes_a_check(frozen):
+    api = api_of(frozen, "block.unapproved")
+    people = Newcomers(frozen, api.installation)
+    assert [people.come(number(one), approves=False) for one in range(4)] == 4 * ["sent"]
+    asked = api.post(START, {"to": number(5)}).json
+
+    assert asked["code"] == "human-check-required"
+    assert api.installation.context.store.decisions.find(asked["decision"]).rule == "block.unapproved"
+    assert api.post(START, {"to": number(5), **PASSED}).status_code == 201
+
+
+def test_those_who_passed_have_a_bucket_of_the_same_size_which_refuses(frozen):
+    api = api_of(frozen, "block.unapproved")
+    people = Newcomers(frozen, api.installation)
+    assert [people.come(number(one), approves=False, **CHECKED) for one in range(5)] == [
+        *4 * ["sent"], "rate-limited"
+    ]  # fmt: skip
+    assert people.come(number(6), approves=False) == "sent", "the others' is empty"
+
+
+def test_an_approval_gives_back_to_the_bucket_that_counted_it_and_resends_count_there_too(frozen):
+    api = api_of(frozen, "block.unapproved", guard={"block": {"unapproved": ["2/2 days"], "growth": [0]}})
+    shop = Caller(api.installation)
+    one = shop.start(number(1), **CHECKED)
+    shop.resend(one)
+    assert api.post(START, {"to": number(2), **PASSED}).json["code"] == "rate-limited"
+    assert shop.check(one, shop.code(one))[1]
+    record_events(shop.context)
+
+    assert [api.post(START, {"to": number(turn), **PASSED}).status_code for turn in (2, 3, 4)] == [201, 201, 429]
+
+
+def test_a_closed_block_lets_those_pass_who_passed_a_check(frozen):
+    api = api_of(frozen, "block.conversion", guard={"conversion": {"sends": 5}})
+    people = Newcomers(frozen, api.installation)
+    for _ in range(4):
+        for one in range(5):
+            people.come(number(one), approves=False)
+        frozen.client.delete(*frozen.client.keys("*outbox*"), "-")
+        frozen.advance(60)
+    assert api.post(START, {"to": number(9)}).json["code"] == "human-check-required"
+
+    assert api.post(START, {"to": number(9), **PASSED}).status_code == 201
+
+
+def test_who_cannot_ask_is_refused_as_before(frozen):
+    api = api_of(frozen, "block.unapproved", human_check="none")
+    people = Newcomers(frozen, api.installation)
+
+    assert [people.come(number(one), approves=False) for one in range(5)] == [*4 * ["sent"], "rate-limited"]
+    assert api.post(START, {"to": number(9), **PASSED}).json["code"] == "rate-limited"
