@@ -91,6 +91,19 @@ def test_it_is_closed_for_twice_as_long_each_time_that_it_was_no_better(frozen: 
     assert blocks == [15, 30, 60, 60], "and never longer than the longest"
 
 
+def test_how_often_it_was_closed_is_forgotten_when_nothing_is_sent_for_hours(frozen: FrozenValkey) -> None:
+    """Although its row is kept for days, for what is spent."""
+    shop = _shop(frozen, "country.conversion", max_closed_for=3600, home="100/hour", home_block="2/hour")
+    blocks = []
+    for _ in range(2):
+        _minutes(frozen, shop, 6, 10)
+        (last,) = [one for one in decisions(shop) if one.kind == "change"][-1:]
+        blocks.append((last.until - last.at) / 60_000)
+        later(frozen, 4 * 60 * MINUTE)
+
+    assert blocks == [15, 15]
+
+
 @pytest.mark.parametrize(("approved", "closed"), [(1, True), (2, False)])
 def test_a_country_where_enough_people_type_their_codes_in_stays_open(
     frozen: FrozenValkey, approved: int, closed: bool

@@ -11,6 +11,7 @@ from support_outbox import waiting
 
 from otp_service.bootstrap import install
 from otp_service.settings import load_settings
+from otp_service.store import keys
 
 VICTIM = number(1)
 DAY = 86_400
@@ -176,3 +177,16 @@ def test_an_operator_lifts_a_lock_and_the_waits(frozen: FrozenValkey, tmp_path: 
     assert not passes(shop, VICTIM), "the wait after that message"
     assert run("guard", "unblock", "--number", VICTIM, "--yes", environ=environ).exit_code == 0
     assert passes(shop, VICTIM)
+
+
+def test_what_nobody_needs_of_another_application_is_not_kept_for_ever(frozen: FrozenValkey) -> None:
+    installation = guarded(frozen, "number.guess_wait", guard={"number": {"known_days": 1}})
+    shop, bank = Caller(installation), Caller(installation, "bank")
+    guess(bank, bank.start(VICTIM))
+    state = keys.number("00", shop.context.keyring.pseudonym(VICTIM))
+    shop.start(VICTIM)
+    assert b"bank" in frozen.client.get(state)
+    later(frozen, 2 * DAY)
+    shop.start(VICTIM)
+
+    assert b"bank" not in frozen.client.get(state)
