@@ -15,6 +15,7 @@ from otp_service.domain.guard import GUARD_RULES
 from otp_service.domain.prices import MICRO
 from otp_service.errors import OtpServiceError, TooManyError
 from otp_service.store.events import Decision
+from otp_service.store.traffic import Meets
 
 ROOMY = {scope: ["1000000/day"] for scope in ("number", "ip", "application", "failed_checks")}
 """Limits that nobody meets."""
@@ -98,6 +99,16 @@ def come_in(caller: Caller, one: str) -> None:
     """Type the right code in, and let the recorder see it, which gives back what it was counted for."""
     assert caller.check(one, caller.code(one))[1]
     record_events(caller.context)
+
+
+def learn_usual(caller: Caller, **approvals: float) -> None:
+    """Let so many approvals of newcomers be usual in a day, by country."""
+    name, store = caller.application.name, caller.context.store.traffic
+    version, meets = (
+        store.tallies(name)[0],
+        (Meets(country, False, 0, False, usual) for country, usual in approvals.items()),
+    )
+    assert store.commit(name, version, {}, {}, tuple(meets), caller.context.rulesets[name])
 
 
 def guess(caller: Caller, one: str) -> str | None:

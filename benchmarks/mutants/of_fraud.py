@@ -7,12 +7,21 @@ _FRAUD: dict[str, Mutant] = {
         "include_buckets", "  if passed > 0 then level = level - most / rule.window * passed end\n"
     ),
     "a-bucket-that-stays-as-full-as-it-was": one("include_buckets", "  if level > most then level = most end\n"),
-    "a-bucket-that-does-not-grow": one(
-        "include_buckets", "rule.amount + rule.factor * counters", "rule.amount + 0 * counters"
+    "a-bucket-that-does-not-grow": one("include_buckets", "rule.factor * counters", "0 * counters"),
+    "a-bucket-without-its-factor": one("include_buckets", "rule.factor * counters", "counters"),
+    "a-bucket-that-grows-without-bound": one("include_buckets", "if rule.most_growth then", "if false then"),
+    "a-bucket-that-grows-by-its-amount": one("include_buckets", " * row[rule.usual] *", " * 0 *"),
+    "a-bucket-that-does-not-grow-by-its-amount": one(
+        "include_buckets", "rule.window / DAY, rule.amount)", "rule.window / DAY, 0)"
     ),
-    "a-bucket-without-its-factor": one(
-        "include_buckets", "rule.amount + rule.factor * counters", "rule.amount + counters"
+    "known-whatever-came-since": one(
+        "include_number", "lately(self[APPROVED]) and not is_stranger", "lately(self[APPROVED]) or is_stranger"
     ),
+    "a-stranger-one-start-later": one("include_number", "for _ = 2, starts do", "for _ = 1, starts do"),
+    "a-stranger-abroad-as-late-as-at-home": one(
+        "include_number", "ruleset.known_starts[place]", "ruleset.known_starts.home"
+    ),
+    "a-stranger-in-the-middle": one("resend", ",\n  known = approvals.has(found, 'a') })", " })"),
     "a-bucket-of-one-more": one(
         "include_buckets", "level + 1 - (most > 1 and most or 1)", "level - (most > 1 and most or 1)"
     ),

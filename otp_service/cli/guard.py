@@ -20,7 +20,7 @@ from otp_service.errors import ConfigurationError, InvalidRequestError
 from otp_service.services import operator_actions
 from otp_service.services.context import Context
 from otp_service.services.operator_actions import BLOCK_RULE, COUNTRY_RULE, Restriction, reset_limits
-from otp_service.services.traffic import PlaceReport, report_traffic
+from otp_service.services.traffic import PlaceReport, report_traffic, usual_approvals
 from otp_service.settings import Settings
 from otp_service.store.events import LIFTED, Decision, RuleHit
 from otp_service.store.guard import CountryBreaker, WindowState
@@ -360,7 +360,7 @@ def replay_command(session: Session, changed: Path | None, log: Path | None, sav
     rulesets = {name: one.ruleset for name, one in tried.context.rulesets.items()}
     if settings.guard.mode(_COUNTRY) is not Mode.ENFORCE:
         applications = {name: replace(one, countries=None) for name, one in applications.items()}
-    replay = Replay(rulesets, applications)
+    replay = Replay(rulesets, applications, None if log else usual_approvals(session.context))
     for attempt in attempts:
         replay.judge(attempt)
     _show(replay, settings.guard.currency)

@@ -9,6 +9,7 @@ from limits import parse
 
 from otp_service.domain.applications import Application, Place
 from otp_service.domain.numbers import RECEIVES_SMS, Destination, NumberType
+from otp_service.domain.traffic import UNAPPROVED_ABROAD, UNAPPROVED_AT_HOME
 from otp_service.errors import (
     ConfigurationError,
     CountryNotAllowedError,
@@ -26,6 +27,8 @@ class BucketRule:
     amount: int
     window: int
     factor: float
+    most_growth: float | None = field(default=None, kw_only=True)
+    """How many times what usual approvals give it grows by, at most; ``None`` without a bound."""
     approvals: str = field(init=False)
     """Name of the approvals that it follows: buckets of one window share them."""
 
@@ -368,6 +371,9 @@ class Failures:
     record_only: bool = False
 
 
+_KNOWN_STARTS: Mapping[str, int] = {Place.HOME: UNAPPROVED_AT_HOME, Place.ABROAD: UNAPPROVED_ABROAD}
+
+
 @dataclass(frozen=True, slots=True)
 class Ruleset:
     """All rules of an application."""
@@ -386,6 +392,8 @@ class Ruleset:
     newcomers: NewcomerRule | None = None
     known: int = 90 * DAY
     """How long an approved number or context is known."""
+    known_starts: Mapping[str, int] = field(default_factory=lambda: _KNOWN_STARTS)
+    """How many starts in a row that nobody approved make a known number a stranger to the rules on fraud, by place."""
     contexts: int = 8
     """Contexts that are kept of a number."""
     lifetimes: Mapping[str, int] = field(default_factory=dict)

@@ -5,10 +5,12 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final, Generic, TypeVar
 
 from otp_service.domain.applications import Application
 from otp_service.domain.guard import (
+    DAY,
     Bucket,
     BucketRule,
     Ceiling,
@@ -23,6 +25,9 @@ from otp_service.domain.guard import (
     Window,
     decode_attempt,
 )
+from otp_service.domain.traffic import bounded_capacity
+
+_NO_BOUND: Final = 1e12
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +67,16 @@ class BucketState:
     """Sends that were not approved, and have not leaked away, by bucket."""
     approvals: dict[str, FadingCounter] = field(default_factory=dict)
     """By window."""
+    usual: float = 0.0
+    """Approvals of newcomers in a usual day."""
 
 
 def bucket_capacity(kept: BucketState, rule: BucketRule, now: int) -> float:
     """Return how many unapproved sends a bucket holds."""
     approved = kept.approvals.get(rule.approvals, FadingCounter()).value(now, rule.window)
-    return rule.amount + rule.factor * approved
+    if rule.most_growth is None:
+        return rule.amount + rule.factor * approved
+    return bounded_capacity(rule.amount, rule.factor, approved, kept.usual * rule.window / DAY)
 
 
 def bucket_level(kept: BucketState, rule: BucketRule, now: int) -> float:
@@ -313,10 +322,12 @@ class Reputation:
     anywhere: int | None = None
     applications: dict[str, int] = field(default_factory=dict)
     contexts: dict[str, int] = field(default_factory=dict)
+    unapproved: int = 0
+    """Starts since it was approved."""
 
     def approve(self, context: str, application: str, most: int, now: int) -> None:
         """Note an approval; of the contexts the last ones are kept."""
-        self.approved = now
+        self.approved, self.unapproved = now, 0
         if not context:
             return
         self.anywhere = self.applications[application] = self.contexts[context] = now
@@ -358,7 +369,9 @@ class CheckedCodes:
 class GuardState:
     """All of it, each under the name that its key has in Redis."""
 
-    def __init__(self) -> None:
+    def __init__(self, usual: Mapping[str, float] | None) -> None:
+        """Take how many newcomers approve in a usual day, by application and country (``shop/PK``)."""
+        self._usual = usual
         self.reputation: ExpiringItems[Reputation] = ExpiringItems(Reputation)
         self.cooldown: ExpiringItems[dict[str, Streak]] = ExpiringItems(dict)
         self.guesses: ExpiringItems[WrongCodes] = ExpiringItems(WrongCodes)
@@ -367,6 +380,10 @@ class GuardState:
         self.failing: ExpiringItems[CheckedCodes] = ExpiringItems(CheckedCodes)
         self._spent: dict[tuple[str, str], tuple[int, int]] = {}
         self._windows: dict[tuple[str, str, int], MovingWindow | SlidingWindow] = {}
+
+    def usual_in_a_day(self, country: str) -> float:
+        """Return how many newcomers of an application's country approve in a usual day."""
+        return _NO_BOUND if self._usual is None else self._usual.get(country, 0.0)
 
     def window(self, rule: Window, name: str) -> MovingWindow | SlidingWindow:
         """Return a window of somebody."""
@@ -449,7 +466,8 @@ class Evaluation:
         def lately(at: int | None) -> bool:
             return at is not None and self.now - at < known
 
-        self.approved, self._some = lately(reputation.approved), lately(reputation.anywhere)
+        still_known = reputation.unapproved < self.ruleset.known_starts[self.sending.place]
+        self.approved, self._some = lately(reputation.approved) and still_known, lately(reputation.anywhere)
         self._here = lately(reputation.applications.get(self.application))
         self.known_device = bool(self.sending.context) and lately(reputation.contexts.get(self.sending.context))
         if self.kind == "start" and self.sending.network:
@@ -469,7 +487,9 @@ class Evaluation:
     def part(self, part: str) -> PartState:
         """Return what is kept of a part, under its `part_key`."""
         if part not in self._parts:
-            self._parts[part] = self.memory.parts.get((part, self.part_key(part)), self.now)
+            key = self.part_key(part)
+            self._parts[part] = self.memory.parts.get((part, key), self.now)
+            self._parts[part].kept.usual = self.memory.usual_in_a_day(key)
         return self._parts[part]
 
     def keep(self, part: str) -> None:
@@ -584,6 +604,8 @@ class Evaluation:
             self.keep(part)
         if any(self.new.values()):
             self._count_asked()
+        if self.kind == "start":
+            self.memory.reputation.get(self.sending.number, self.now).unapproved += 1
 
     def spend_windows(self, scopes: tuple[LimitScope, ...]) -> None:
         """Count one event in the windows that count by one of the scopes."""
@@ -660,8 +682,9 @@ class SimulatedVerification:
 class GuardSimulation:
     """The guard of an installation, in memory."""
 
-    def __init__(self) -> None:
-        self._memory = GuardState()
+    def __init__(self, usual: Mapping[str, float] | None = MappingProxyType({})) -> None:
+        """Take how many newcomers approve in a usual day, by application and country (``shop/PK``)."""
+        self._memory = GuardState(usual)
 
     def start(
         self, ruleset: Ruleset, application: str, country: str, sending: SendAttempt, now: int
@@ -693,6 +716,7 @@ class GuardSimulation:
         )  # fmt: skip
         kind = "fallback" if fallback else "resend"
         evaluation = Evaluation(self._memory, ruleset, counted.application, counted.country, further, kind, now)
+        evaluation.approved = evaluation.approved or counted.approved
         if _passes(evaluation):
             counted.sends += evaluation.counted
         return evaluation.hits
@@ -889,11 +913,17 @@ class Replay:
 
     With ``applications``, by name, a start goes where they send to and have their home, not where they did then. What
     was refused in its time and would pass now has no answer in the log: nobody typed that code in. It counts as never
-    approved.
+    approved. ``usual`` is how many newcomers approve in a usual day, by application and country (``shop/PK``);
+    ``None`` when that is not known: then buckets grow without bound.
     """
 
-    def __init__(self, rulesets: Mapping[str, Ruleset], applications: Mapping[str, Application] | None = None) -> None:
-        self._simulation = GuardSimulation()
+    def __init__(
+        self,
+        rulesets: Mapping[str, Ruleset],
+        applications: Mapping[str, Application] | None = None,
+        usual: Mapping[str, float] | None = MappingProxyType({}),
+    ) -> None:
+        self._simulation = GuardSimulation(usual)
         self._rulesets = rulesets
         self._applications = applications or {}
         self._counted: dict[str, SimulatedVerification | None] = {}

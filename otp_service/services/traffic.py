@@ -68,6 +68,15 @@ def report_traffic(context: Context) -> Iterator[PlaceReport]:
                     yield one
 
 
+def usual_approvals(context: Context) -> Mapping[str, float]:
+    """Return how many newcomers approve in a usual day, by application and country (``shop/PK``)."""
+    return {
+        f"{application}/{country}": traffic.whole.usual.daily_approvals()
+        for application in context.applications
+        for country, traffic in context.store.traffic.learnt(application)[1].items()
+    }
+
+
 def _report(application: str, country: str, name: str, traffic: CountryTraffic, minute: int) -> PlaceReport:
     place = traffic.ranges[name] if name else traffic.whole
     standing = (one.alarm for one in (place.newcomers, place.checked, place.known) if one.alarm)

@@ -22,6 +22,7 @@ from otp_service.domain.guard import (
     Window,
     parse_notation,
 )
+from otp_service.domain.traffic import GROWTH
 from otp_service.settings.sections import (
     ConversionSettings,
     GuardSettings,
@@ -62,6 +63,7 @@ def build_ruleset(guard: GuardSettings, limits: Limits, spend: SpendSettings, *,
         failures=_failures(guard),
         newcomers=_newcomers(guard, asks=asks),
         known=guard.number.known_days * DAY,
+        known_starts={"home": guard.number.known_starts, "abroad": guard.number.known_starts_abroad},
         contexts=guard.number.contexts,
     )
     return replace(ruleset, lifetimes=_lifetimes(ruleset))
@@ -113,6 +115,7 @@ def _lock(guard: GuardSettings) -> Lock | None:
 
 def _buckets(guard: GuardSettings) -> Iterator[Bucket]:
     growth = guard.country.growth
+    country: dict[str, Any] = {"part": "country", "most_growth": GROWTH}
     address: dict[str, Any] = {"part": "address", "exempts": "known_device", "starts": True}
     yield from _each("address.unapproved", guard.address.unapproved, **address)
     yield from _each("address.numbers", guard.address.numbers, **address, name="n", new="number")
@@ -120,8 +123,8 @@ def _buckets(guard: GuardSettings) -> Iterator[Bucket]:
     yield from _each("address.network", guard.address.network, **{**address, "part": "network"})
     yield from _each("address.provider", guard.address.provider, **{**address, "part": "provider"})
     yield from _each("block.unapproved", guard.block.unapproved, guard.block.growth, part="block")
-    yield from _each("country.unapproved", guard.country.unapproved, growth, part="country", place="abroad")
-    yield from _each("country.unapproved", guard.country.home, growth, part="country", place="home")
+    yield from _each("country.unapproved", guard.country.unapproved, growth, **country, place="abroad")
+    yield from _each("country.unapproved", guard.country.home, growth, **country, place="home")
     yield from _trickles(guard.conversion)
 
 
@@ -153,7 +156,8 @@ def _trickles(conversion: ConversionSettings) -> Iterator[Bucket]:
     yield from _each("block.conversion", part="block", breaker="block", **probing)
     yield from _each("country.conversion", part="country", breaker="country", place="abroad", **probing)
     shut: dict[str, Any] = {"name": "h", "breaker": "country", "breaker_state": "open"}
-    yield from _each("country.conversion", (conversion.home,), part="country", factor=0.25, place="home", **shut)
+    at_home: dict[str, Any] = {"part": "country", "place": "home", "factor": 0.25, "most_growth": GROWTH, **shut}
+    yield from _each("country.conversion", (conversion.home,), **at_home)
     yield from _each("country.conversion", (conversion.home_block,), part="block", **shut)  # abroad nothing passes
 
 

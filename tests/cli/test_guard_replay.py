@@ -82,11 +82,11 @@ def test_under_other_rules_it_tells_what_would_have_been_refused_and_what_the_re
     path = changed(frozen, tmp_path, "country.unapproved", country={"home": ["1/day"]})
 
     assert replay("--rules", path, environ=environ) == {
-        "messages": ("6", "4"),
-        "cost at most, PKR": ("15.00", "10.00"),
+        "messages": ("6", "3"),
+        "cost at most, PKR": ("15.00", "7.50"),
         "approved": ("1", "1"),
         "refused by block.unapproved": ("2", "0"),
-        "refused by country.unapproved": ("0", "4"),
+        "refused by country.unapproved": ("0", "5"),
     }
 
 
@@ -99,7 +99,7 @@ def test_another_home_is_tried_whatever_the_mode_of_the_rule_on_countries(frozen
     table["guard"]["modes"]["destination.country"] = mode
     (tmp_path / "changed" / "rules.json").write_text(json.dumps(table))
 
-    assert replay("--rules", path, environ=environ)["refused by country.unapproved"] == ("0", "4")
+    assert replay("--rules", path, environ=environ)["refused by country.unapproved"] == ("0", "5")
 
 
 @pytest.mark.parametrize(("mode", "refused"), [("enforce", "7"), ("off", None)])

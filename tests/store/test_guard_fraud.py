@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from support_caller import Caller
 from support_frozen import FrozenValkey
-from support_guard import ADDRESS, approve, come_in, guarded, later, number, passed, passes, refused, told
+from support_guard import ADDRESS, approve, come_in, guarded, later, learn_usual, number, passed, passes, refused, told
 
 HOUR, DAY = 3600, 86_400
 BRITISH = "+447400123"
@@ -95,14 +95,41 @@ def test_known_numbers_pass_a_block_that_is_full_and_are_not_counted_in_it(froze
     shop = _shop(frozen, "block.unapproved", guard={"block": {"unapproved": ["4/hour"]}})
     approve(shop, number(1))
     later(frozen, 2 * HOUR)
-    assert passed(shop, number(1), 20) == 20
+    assert passes(shop, number(1))
     assert _fresh(shop, 100) == 4
-    assert passed(shop, number(1), 20) == 20
+    assert passes(shop, number(1))
     later(frozen, 89 * DAY)
-    assert passed(shop, number(1), 20) == 20
+    assert passes(shop, number(1))
     later(frozen, DAY)
 
     assert passed(shop, number(1), 20) == 4, "after 90 days it is as any other"
+
+
+@pytest.mark.parametrize(("block", "starts"), [("+92300123", 3), ("+4474001", 2)])
+def test_a_known_number_that_approves_nothing_is_a_stranger_until_the_next_right_code(
+    frozen: FrozenValkey, block: str, starts: int
+) -> None:
+    """At home after three starts, abroad after two."""
+    shop = _shop(frozen, "block.unapproved", guard={"block": {"unapproved": ["1/hour"], "growth": [0]}})
+    to = number(1, block).ljust(13, "7")
+    approve(shop, to)
+    later(frozen, 2 * HOUR)
+    ones = [shop.start(to) for _ in range(starts)]
+    assert passed(shop, to, 3) == 1, "the one that the block has room for"
+    assert shop.resend(ones[0]).verification.sends == 2, "it started as a known number's"
+    assert shop.check(ones[-1], shop.code(ones[-1]))[1]
+    later(frozen, 1)
+
+    assert passed(shop, to, starts) == starts
+
+
+def test_starts_that_made_it_a_stranger_are_as_many_as_the_settings_say(frozen: FrozenValkey) -> None:
+    rules = {"block": {"unapproved": ["1/hour"], "growth": [0]}, "number": {"known_starts": 5}}
+    shop = _shop(frozen, "block.unapproved", guard=rules)
+    approve(shop, number(1))
+    later(frozen, 2 * HOUR)
+
+    assert passed(shop, number(1), 20) == 5 + 1
 
 
 def test_a_resend_counts_in_block_and_country_and_is_refused_by_them(frozen: FrozenValkey) -> None:
@@ -131,6 +158,7 @@ def test_countries_grow_with_what_is_approved_and_count_for_each_application(fro
     for last in range(8):
         approve(shop, british(last))
         approve(shop, number(last))
+    learn_usual(shop, GB=8, PK=8)
 
     assert sum(passes(shop, british(100 + last)) for last in range(100)) == 5 + 2 * 8
     assert sum(passes(bank, british(200 + last)) for last in range(100)) == 5
@@ -138,11 +166,25 @@ def test_countries_grow_with_what_is_approved_and_count_for_each_application(fro
     assert _fresh(bank, 100, 2000) == 5
 
 
+@pytest.mark.parametrize(("usual", "room"), [(0, 5 + 5), (2, 5 + 2 * 2 * 2), (3, 5 + 2 * 2 * 3), (100, 5 + 2 * 8)])
+def test_growth_is_bounded_by_twice_what_usual_approvals_give_or_by_the_amount(
+    frozen: FrozenValkey, usual: float, room: int
+) -> None:
+    """So that who verifies numbers of his own opens no more to himself, at home too."""
+    shop = _shop(frozen, "country.unapproved", guard={"country": {"home": ["5/day"]}})
+    for last in range(8):
+        approve(shop, number(last))
+    learn_usual(shop, PK=usual)
+
+    assert _fresh(shop, 100) == room
+
+
 def test_what_is_unblocked_keeps_the_room_that_approvals_made(frozen: FrozenValkey) -> None:
     """An operator who opens a country does not make it smaller by that."""
     shop = _shop(frozen, "country.unapproved", guard={"country": {"home": ["5/day"]}})
     for last in range(8):
         approve(shop, number(last))
+    learn_usual(shop, PK=8)
     assert _fresh(shop, 100) == 5 + 2 * 8
     assert shop.context.store.guard.forget_country("shop", "PK") == 1
 

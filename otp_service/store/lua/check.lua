@@ -57,7 +57,7 @@ end
 
 local subjects_found = subjects.read({ ARGV[8] .. found.pseudonym, KEYS[5] }, 1, found.application)
 local state, application, device = subjects_found.number, subjects_found.application, found.context
-local reputation = number.reputation(state, device)
+local reputation = number.reputation(state, device, approvals.has(found, 'h') and 'home' or 'abroad')
 local trust = (approvals.has(found, 'f') or reputation.known_device) and 'known' or 'unknown'
 local hits = {}
 guard.test_moving(hits, 'failed_checks', state.wrong, trust == 'unknown' and reputation.here)

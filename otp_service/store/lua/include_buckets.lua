@@ -1,14 +1,24 @@
 -- Leaky buckets of unapproved sends, whose size follows the traffic that is approved (domain/guard.py).
 --
 -- A row holds a level for each bucket, when the levels were so, and for each window a counter of approvals. A rule has an
--- amount, a window in milliseconds, a factor, and the places of its level and of its approvals.
+-- amount, a window in milliseconds, a factor, and the places of its level and of its approvals. One with a `most_growth` grows by so
+-- many times what usual approvals give, at most, or by its amount; how many are usual in a day has the place `usual`.
 local buckets = {}
+local DAY = 86400000
+
+local function capacity(row, rule)
+  local more = rule.factor * counters.value(row, rule.approved, rule.window)
+  if rule.most_growth then
+    more = math.min(more, math.max(rule.most_growth * rule.factor * row[rule.usual] * rule.window / DAY, rule.amount))
+  end
+  return rule.amount + more
+end
 
 -- Lets a bucket leak that holds something. Returns how much it holds now, and how much it may. What got smaller since it was
 -- seen last, because approvals faded, is full and not more: otherwise a bucket that filled while it was large would refuse for
 -- days.
 function buckets.leak(row, rule)
-  local most = rule.amount + rule.factor * counters.value(row, rule.approved, rule.window)
+  local most = capacity(row, rule)
   local level, passed = row[rule.level], now - row[rows.TIME]
   if level > most then level = most end
   if passed > 0 then level = level - most / rule.window * passed end

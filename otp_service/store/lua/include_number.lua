@@ -63,11 +63,22 @@ end
 
 local NOBODY = { approved = false, some = false, here = false, known_device = false }
 
--- Returns whether the number was approved lately, whether from any device, from any of this application, and from this one.
-function number.reputation(self, device)
+-- Returns whether so many starts came since the number was approved, and none of them was; `recent` has the newest first.
+local function is_stranger(self, starts)
+  local at = 1
+  for _ = 2, starts do
+    at = (string.find(self.recent, '\n', at, true) or #self.recent) + 1
+  end
+  return (tonumber(string.match(self.recent, '^%S+ (%d+)', at)) or 0) > self[APPROVED]
+end
+
+-- Returns whether the number was approved lately, and is no stranger at a place (home or abroad) since; whether from any device,
+-- from any of this application, and from this one.
+function number.reputation(self, device, place)
   if self[APPROVED] == 0 then return NOBODY end
   local at = device ~= '' and string.find(self.devices, device, 1, true)
-  return { approved = lately(self[APPROVED]), some = lately(self[ANYWHERE]),
+  local approved = lately(self[APPROVED]) and not is_stranger(self, ruleset.known_starts[place])
+  return { approved = approved, some = lately(self[ANYWHERE]),
     here = lately(self.entry[E_DEVICE]),
     known_device = at and lately(struct.unpack('<I6', self.devices, at + DEVICE - TIME)) or false }
 end

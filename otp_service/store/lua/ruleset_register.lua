@@ -32,6 +32,7 @@ for _, part in ipairs(rules.parts) do
     if rule.breaker then rule.about, rule.key, rule.value = 'stands', rule.breaker, rule.breaker_state end
     if rule.checked then rule.about, rule.key, rule.value = 'check', 'passed', rule.checked end
     if rule.new then rule.about, rule.key, rule.value = 'new', rule.new, true end
+    if rule.most_growth then rule.usual = at.lusual end
     rule.always = rule.about == nil
     rule.mark = part.starts and '' or string.sub(part.name, 1, 1) .. rule.name .. ' '
     rules.has_new = rules.has_new or rule.new ~= nil
