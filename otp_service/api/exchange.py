@@ -210,16 +210,16 @@ def _level(route: str, status: int) -> int:
 
 def _known_facts(exchange: Exchange) -> dict[str, str]:
     """Return what is known of the request: who asked, about which verification, and why the answer is a no."""
+    found: dict[str, str] = {}
     caller = exchange.caller
-    found = {
-        "application": caller.application.name if caller and caller.application else None,
-        "key_id": (caller.key.id or None) if caller else None,
-        "verification": exchange.verification,
-        "problem": exchange.problem,
-        "decision": exchange.decision,
-        "reason": exchange.reason,
-    }
-    return {name: value for name, value in found.items() if value is not None}
+    if caller and caller.application:
+        found["application"] = caller.application.name
+    if caller and caller.key.id:
+        found["key_id"] = caller.key.id
+    for name in ("verification", "problem", "decision", "reason"):
+        if (value := getattr(exchange, name)) is not None:
+            found[name] = value
+    return found
 
 
 def send_answer(exchange: Exchange, answer: Answer, start_response: StartResponse) -> Iterable[bytes]:

@@ -184,7 +184,7 @@ _EXAMPLE: dict[str, JsonValue] = {
 _CHECK_EXAMPLE = {"id": _EXAMPLE["id"], "status": "pending", "valid": False, "checks_left": 4, "reason": "wrong_code"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DeliveryAnswer:
     """One call to one gateway, or a message that waits for its first."""
 
@@ -251,7 +251,7 @@ class TransactionAnswer:
     reference: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class VerificationAnswer:
     """One attempt to prove that a person holds a number."""
 
@@ -290,7 +290,7 @@ class VerificationAnswer:
     """What became of the messages, one entry a call to a gateway, in order: the last one is the news."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CheckAnswer:
     """What became of one code that a person typed."""
 
@@ -391,14 +391,21 @@ def start_verification(exchange: Exchange, body: StartBody) -> VerificationAnswe
     application = exchange.application
     if exchange.settings.production and body.client_ip is not None and application.client_ip is not ClientIpSource.NONE:
         require_end_users(body.client_ip)
-    members = dict(body) | {
-        "peer_ip": _peer_address(exchange) if body.client_ip is None else None,
-        "consent": body.consent.to_evidence() if body.consent else None,
-        "human_check": HumanCheckResult(**dict(body.human_check)) if body.human_check else HumanCheckResult(),
-        "transaction": Transaction(**dict(body.transaction)) if body.transaction else None,
-        "metadata": body.metadata or {},
-    }
-    view = start(exchange.context, application, StartRequest(**members), exchange.retry)
+    request = StartRequest(
+        to=body.to,
+        region=body.region,
+        channel=body.channel,
+        purpose=body.purpose,
+        locale=body.locale,
+        client_ip=body.client_ip,
+        peer_ip=_peer_address(exchange) if body.client_ip is None else None,
+        context=body.context,
+        consent=body.consent.to_evidence() if body.consent else None,
+        human_check=HumanCheckResult(**dict(body.human_check)) if body.human_check else HumanCheckResult(),
+        transaction=Transaction(**dict(body.transaction)) if body.transaction else None,
+        metadata=body.metadata or {},
+    )
+    view = start(exchange.context, application, request, exchange.retry)
     exchange.verification = SafeText(view.verification.id)
     exchange.headers["Location"] = f"/v1/verifications/{exchange.verification}"
     return _queued_answer(exchange, view)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from cryptography.hazmat.primitives.hashes import SHA1
-from cryptography.hazmat.primitives.twofactor.hotp import HOTP
+from cryptography.hazmat.primitives.hmac import HMAC
 
 from otp_service.domain.keyring import MASK, CodeBinding, Keyring
 from otp_service.domain.numbers import MAX_MASK_LENGTH
@@ -21,8 +21,13 @@ _MAX_TYPED = 32
 
 
 def generate_code(key: bytes, generation: int, length: int) -> str:
-    """Return the HOTP value (RFC 4226) of a verification's key at a generation, leading zeros kept."""
-    return HOTP(key, length, SHA1()).generate(generation).decode()  # noqa: S303 - RFC 4226 is defined with it
+    """Return the HOTP value (RFC 4226, section 5.3) of a verification's key at a generation, leading zeros kept."""
+    hmac = HMAC(key, SHA1())  # noqa: S303 - RFC 4226 is defined with it
+    hmac.update(generation.to_bytes(8, "big"))
+    mac = hmac.finalize()
+    place = mac[-1] & 0xF
+    truncated = int.from_bytes(mac[place : place + 4], "big") & 0x7FFF_FFFF
+    return f"{truncated % 10**length:0{length}}"
 
 
 def normalise_code(typed: str) -> str:

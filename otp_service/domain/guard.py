@@ -440,7 +440,7 @@ class DestinationRules:
         if not application.sends_to(destination.country):
             sentence = f"The application does not send to {destination.country}."
             objections.append((_COUNTRY, CountryNotAllowedError(sentence)))
-        if _longest(self.denied, destination) > _longest(self.allowed, destination):
+        if self.denied and _longest(self.denied, destination) > _longest(self.allowed, destination):
             objections.append((_PREFIX, PrefixDeniedError("Numbers that begin like this receive no codes.")))
         return objections
 
@@ -449,7 +449,7 @@ def _longest(prefixes: tuple[str, ...], destination: Destination) -> int:
     return max((len(one) for one in prefixes if destination.e164.startswith(one)), default=0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SendAttempt:
     """The first message of a verification, as the guard sees it. Number, block, networks and context are pseudonyms."""
 

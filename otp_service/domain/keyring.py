@@ -1,6 +1,7 @@
 """Keys and what is derived from them: identifiers, pseudonyms, seals, signatures, API keys."""
 
 import base64
+import binascii
 import hashlib
 import json
 import os
@@ -61,6 +62,8 @@ FORMAT = b"1"
 _KEY_ID = re.compile(r"[a-z0-9]{1,8}")
 _VERIFICATION_ID = re.compile(r"vf_([a-z0-9]{1,8})_([0-9a-f]{2})[0-9a-f]{32}")
 _DISPATCH_ID = re.compile(r"dp_([0-9a-f]{2})[0-9a-f]{32}")
+_TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+"""From the alphabet of base64 to that of base64url (RFC 4648)."""
 _NONCE_BYTES = 12
 _NAME_BYTES = 16
 _DIGESTS = tuple(
@@ -165,6 +168,8 @@ class Keyring:
 
     def bucket(self, pseudonym: str) -> str:
         """Return the bucket of a pseudonym, two hexadecimal digits."""
+        if not self.bucket_bits:
+            return "00"
         return f"{base64.urlsafe_b64decode(pseudonym + '==')[0] >> (8 - self.bucket_bits):02x}"
 
     @property
@@ -336,7 +341,7 @@ def _derive(material: bytes, use: str) -> bytes:
 
 def _framed(*parts: str) -> bytes:
     encoded = [part.encode() for part in parts]
-    return b"".join(len(part).to_bytes(4, "big") + part for part in encoded)
+    return b"".join([len(part).to_bytes(4, "big") + part for part in encoded])
 
 
 def _associated(verification_id: str, application: str, kind: str) -> bytes:
@@ -344,7 +349,7 @@ def _associated(verification_id: str, application: str, kind: str) -> bytes:
 
 
 def _text(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+    return binascii.b2a_base64(raw, newline=False).translate(_TO_URL_SAFE).rstrip(b"=").decode()
 
 
 # --- API keys -----------------------------------------------------------------------------------------------

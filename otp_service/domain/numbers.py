@@ -278,6 +278,8 @@ def subject_key(keyring: Keyring, destination: Destination) -> SubjectKey:
 
 _AT_THE_END = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "::ffff:0:0:0/96", "::/96")))
 """Networks whose addresses end with an IPv4 address: NAT64 (RFC 6052), SIIT (RFC 2765), IPv4-compatible (RFC 4291)."""
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_PLAIN_IPV4 = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}")
 _IPV6_NETWORK = 64
 _IPV6_SITE = 48
 _IPV6_PROVIDER = 32
@@ -289,6 +291,8 @@ def network_of(address: str) -> str:
 
     An IPv6 address that stands for an IPv4 address counts as that. Raises `InvalidRequestError`.
     """
+    if _PLAIN_IPV4.fullmatch(address):
+        return address
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError as malformed:

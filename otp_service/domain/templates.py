@@ -208,11 +208,26 @@ class ChosenTemplate:
         return self.language.references[self.texts.name, channel]
 
 
+_MOST_LOCALES = 1024
+"""Kept by `MessageTemplates.locale`."""
+
+
 @dataclass(frozen=True, slots=True)
 class MessageTemplates:
     """All languages of an installation, by tag in lower case."""
 
     languages: Mapping[str, Language]
+    _locales: dict[tuple[str, ...], str] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def locale(self, purpose: Purpose, channel: Channel, *wanted: str, only: tuple[str, ...] = ()) -> str:
+        """Return the locale of what `choose` returns, which is looked up once."""
+        key = (purpose.name, purpose.kind, channel, *wanted, "", *only)
+        found = self._locales.get(key)
+        if found is None:
+            if len(self._locales) >= _MOST_LOCALES:  # callers may ask for any
+                self._locales.clear()
+            found = self._locales[key] = self.choose(purpose, channel, *wanted, only=only).locale
+        return found
 
     def choose(self, purpose: Purpose, channel: Channel, *wanted: str, only: Collection[str] = ()) -> ChosenTemplate:
         """Return the words for the first of some locales that has them, or the English ones.

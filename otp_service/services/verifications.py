@@ -99,7 +99,7 @@ class HumanCheckResult:
     passed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StartRequest:
     """A start, as the caller asks for it."""
 
@@ -122,7 +122,7 @@ class StartRequest:
     metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class VerificationView:
     """A verification as its caller sees it, unsealed."""
 
@@ -297,7 +297,8 @@ def _send_attempt(
 ) -> SendAttempt:
     """Return what the guard sees of a request."""
     keyring, verification = context.keyring, view.verification
-    wide, provider = (of(network) if network else None for of in (wide_network_of, provider_network_of))
+    wide = wide_network_of(network) if network else None
+    provider = provider_network_of(network) if wide and network else None
     return SendAttempt(
         number=verification.pseudonym,
         block=keyring.block_pseudonym(destination.block),
@@ -338,8 +339,9 @@ def _start_in_store(
         case Started(now, quota, record_only_rules):
             count_record_only(application.name, verification.country, record_only_rules)
             queued = Delivery(1, 1, verification.channel, None, DeliveryStatus.QUEUED, now, None, begun=now)
-            started = verification.with_times(now, now + 1000 * verification.purpose.ttl, (queued,))
-            return replace(view, verification=started, quota=quota)
+            verification.set_times(now, now + 1000 * verification.purpose.ttl, (queued,))
+            view.quota = quota
+            return view
         case Replayed(verification=found):
             found = found or _from_idempotency_key(verification, outcome)
             return replace(view, verification=found, locale=locale_of(context, found))
@@ -353,7 +355,8 @@ def _from_idempotency_key(verification: Verification, replayed: Replayed) -> Ver
     status = Status(replayed.remembered["status"])
     ended = Status.EXPIRED if status is Status.PENDING and replayed.now >= expires else status
     first = replace(verification, id=replayed.verification_id, status=ended)
-    return first.with_times(created, expires, ())
+    first.set_times(created, expires, ())
+    return first
 
 
 def check(
@@ -481,7 +484,7 @@ def locale_of(context: Context, verification: Verification) -> str:
     application = context.applications.get(verification.application)  # it may have gone since
     wanted = (verification.locale, application.locale if application else verification.locale)
     only = context.sending_rules.rules_of(verification.country).languages
-    return context.templates.choose(verification.purpose, Channel(verification.channel), *wanted, only=only).locale
+    return context.templates.locale(verification.purpose, Channel(verification.channel), *wanted, only=only)
 
 
 @contextmanager

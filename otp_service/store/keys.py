@@ -7,7 +7,7 @@ touches together carries one hash tag, the number's bucket, so that Redis Cluste
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final, Literal
 
 from otp_service.domain.keyring import IDEMPOTENCY_SECONDS
@@ -95,6 +95,7 @@ class Key:
         return re.compile(re.sub("<[^>]+>", "[^:/{}]*", exact))
 
 
+@lru_cache(maxsize=4096)
 def queue_keys(bucket: str, kind: str, application: str, country: str, channel: str) -> tuple[str, str, str, str]:
     """Return all that a script needs to put a job into a queue."""
     return queue(bucket, kind, application, country, channel), queues(bucket), ready(bucket), wake(bucket)

@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -124,7 +125,8 @@ class PlainLogger:
         least, write = _plain_lines
         if level < least:
             return
-        parts = [f'{{"timestamp": "{datetime.now(UTC).isoformat()[:-6]}Z"', _beginning(self._name, level, event)]
+        seconds, rest = divmod(time.time_ns() // 1000, 1_000_000)
+        parts = [f'{{"timestamp": "{_second(seconds)}.{rest:06}Z"', _beginning(self._name, level, event)]
         for name, value in members.items():
             if isinstance(value, str):
                 shown = _encode(value) if type(value) is SafeText else _encode_repeated(value)
@@ -134,6 +136,11 @@ class PlainLogger:
         if trace := tracing.trace_id():
             parts.append(f'"trace_id": "{trace}"')
         write(", ".join(parts) + "}")
+
+
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:-6]
 
 
 @lru_cache
