@@ -7,7 +7,7 @@ from otp_service.store.events import EventBatch
 from otp_service.store.scripts import NO_RULES
 
 APPROVED = "verification.approved"
-MAX_AT_ONCE = 100
+MAX_AT_ONCE = 25
 """Approvals that one call of a script sees to: it holds up all others for about a millisecond."""
 
 
