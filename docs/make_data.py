@@ -120,6 +120,7 @@ Counts only, kept by whoever collects them: [metrics.md](metrics.md). Their labe
 LABELS = {
     "application": "name of an application",
     "cause": "of an alarm: `newcomers`, `delivery`",
+    "check": "name of a verifier of human checks",
     "country": "ISO 3166 code of a number's country",
     "event": "type of an event",
     "gateway": "name of a gateway",

@@ -21,6 +21,7 @@ from otp_service.cli.main import commands
 from otp_service.gateways.base import load_gateway_class
 from otp_service.gateways.settings import GatewaySettings
 from otp_service.policies.base import PolicySettings, load_policy_class
+from otp_service.policies.human_checks import HumanCheckSettings
 from otp_service.settings import Settings
 from otp_service.settings.sections import (
     ApplicationSettings,
@@ -62,6 +63,7 @@ For operators: every command, made by `make docs` from the commands themselves; 
   `fish_source` are for the others.
 """
 OF_ALL_GATEWAYS = "Members that every gateway has. Its kind decides which others there are."
+OF_ALL_HUMAN_CHECKS = "Members that every verifier of human checks has. Its kind decides which others there are."
 OF_ALL_POLICIES = "Members that every policy has. Its kind decides which others there are."
 
 
@@ -70,7 +72,17 @@ OF_ALL_POLICIES = "Members that every policy has. Its kind decides which others 
 
 def configuration() -> str:
     """Return the reference of all settings."""
-    named = {"purposes", "applications", "gateways", "policies", "routes", "countries", "senders", "approvals"}
+    named = {
+        "purposes",
+        "applications",
+        "gateways",
+        "policies",
+        "human_checks",
+        "routes",
+        "countries",
+        "senders",
+        "approvals",
+    }
     alone = {
         name: field
         for name, field in Settings.model_fields.items()
@@ -88,6 +100,7 @@ def configuration() -> str:
     parts += _section("policies.NAME", PolicySettings, says=OF_ALL_POLICIES)
     for kind in POLICIES:
         parts += _section(f"policies.NAME, {kind}", load_policy_class(kind).Settings, above=PolicySettings)
+    parts += _section("human_checks.NAME", HumanCheckSettings, says=OF_ALL_HUMAN_CHECKS)
     parts += _section("routes", RouteSettings)
     parts += _section("countries.CODE", CountrySettings)
     parts += _section("senders.NAME", SenderSettings)

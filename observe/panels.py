@@ -190,6 +190,10 @@ ROWS = (
                 unit="short",
             ),
             Panel(
+                "Human checks by outcome",
+                (Query("sum by (check, outcome) (rate(otp_service_human_checks_total[1m]))", "{{check}} {{outcome}}"),),
+            ),
+            Panel(
                 "Alarms of wrong codes, in the last hour",
                 (Query("sum(increase(otp_service_wrong_code_alarms_total[1h])) or vector(0)"),),
                 unit="short",

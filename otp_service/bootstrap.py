@@ -11,6 +11,7 @@ from otp_service.gateways.base import Gateway, GatewayContext
 from otp_service.ledger.access import Access
 from otp_service.ledger.ledger import open_ledger
 from otp_service.policies.base import Policies, PolicyContext, PolicyRunner
+from otp_service.policies.human_checks import HumanCheckRunner
 from otp_service.services.access_cache import AccessCache, CachedApplication, KeyUses
 from otp_service.services.context import Context
 from otp_service.services.inbound import InboundReceiver
@@ -56,6 +57,8 @@ class Installation:
     def close(self) -> None:
         """Let go of connections and threads; to be called when nothing is done with it any more."""
         self.context.policies.close()
+        for one in self.context.human_checks.values():
+            one.close()
         self.context.ledger.database.close()
         self.client.close()
 
@@ -112,6 +115,7 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         gateways=gateways,
         gateway_limits=settings.gateway_limits,
         policies=_policies(settings),
+        human_checks=_human_checks(settings),
         prices=settings.prices,
         templates=templates,
         text_segments=segment_counter(templates),
@@ -226,3 +230,15 @@ def _policies(settings: Settings) -> Policies:
         )
         for name, entry in settings.policies.items()
     )
+
+
+def _human_checks(settings: Settings) -> dict[str, HumanCheckRunner]:
+    return {
+        name: HumanCheckRunner(
+            name,
+            entry.verifier_class(entry.settings, PolicyContext(name, settings.production)),
+            entry.settings,
+            settings.http.threads,
+        )
+        for name, entry in settings.human_checks.items()
+    }

@@ -86,8 +86,10 @@ class HumanCheckBody(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"passed": True}]})
 
-    passed: bool
-    """Whether the end user passed it, as your application checked."""
+    passed: bool = False
+    """That the end user passed it, as your application checked."""
+    token: Annotated[str, StringConstraints(max_length=4096, pattern="^[!-~]*$")] = ""
+    """What the end user's browser or app got for passing it, where the service asks the provider."""
 
 
 class StartBody(Body):

@@ -28,13 +28,10 @@ class ClientIpSource(StrEnum):
     """Nowhere: rules on addresses do not apply."""
 
 
-class HumanCheck(StrEnum):
-    """How an application tells that an end user passed a human check, such as a captcha."""
-
-    NONE = "none"
-    """It cannot ask for one."""
-    ASSERTION = "assertion"
-    """It checks by itself, and says so."""
+NO_HUMAN_CHECK: Final = "none"
+"""An application that cannot ask an end user for a human check, such as a captcha."""
+ASSERTION: Final = "assertion"
+"""One that checks by itself, and says so. Any other is the name of a verifier, which is asked about a token."""
 
 
 class Place(StrEnum):
@@ -71,8 +68,8 @@ class Application:
     """What its starts need."""
     payees: frozenset[str] = field(default_factory=frozenset)
     """Payees allowed although they look like a domain name."""
-    human_check: HumanCheck = HumanCheck.NONE
-    """How it tells that an end user passed a human check."""
+    human_check: str = NO_HUMAN_CHECK
+    """How it is known that an end user passed a human check: `NO_HUMAN_CHECK`, `ASSERTION`, or a verifier's name."""
 
     @property
     def consent_for_resend(self) -> ConsentMode:

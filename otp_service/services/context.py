@@ -16,6 +16,7 @@ from otp_service.domain.verification import Purpose
 from otp_service.gateways.base import Gateway
 from otp_service.ledger.ledger import Ledger
 from otp_service.policies.base import Policies
+from otp_service.policies.human_checks import HumanCheckRunner
 from otp_service.services.access_cache import AccessCache, KeyUses
 from otp_service.services.mirror import MirrorSync
 from otp_service.store.scripts import CompiledRuleset
@@ -45,6 +46,8 @@ class Context:
     """What each gateway may be asked to do, by its name."""
     policies: Policies
     """A site's own rules, asked before a dispatch."""
+    human_checks: Mapping[str, HumanCheckRunner]
+    """Verifiers of human checks, by name."""
     prices: Mapping[str, Prices]
     """What messages cost, by the name of the gateway."""
     templates: MessageTemplates

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
-from otp_service.domain.applications import Application, ClientIpSource, HumanCheck
+from otp_service.domain.applications import ASSERTION, NO_HUMAN_CHECK, Application, ClientIpSource
 from otp_service.domain.codes import (
     DESTINATION,
     derive_tag,
@@ -94,9 +94,12 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class HumanCheckResult:
-    """What a caller says of a human check: that the end user passed it."""
+    """What a caller says of a human check."""
 
     passed: bool = False
+    """That the end user passed it: its own assertion."""
+    token: str = field(default="", repr=False)
+    """What the end user's browser or app got for passing it."""
 
 
 @dataclass(slots=True)
@@ -311,8 +314,23 @@ def _send_attempt(
         price=max_price(context, application, verification, verification.channel, view.transaction),
         record_only_rules=record_only_rules,
         carrier_range=destination.carrier_range,
-        checked=application.human_check is HumanCheck.ASSERTION and request.human_check.passed,
+        checked=_passed_human_check(context, application, request),
     )
+
+
+def _passed_human_check(context: Context, application: Application, request: StartRequest) -> bool:
+    """Tell whether the end user passed a human check, in the way that the application is set to; asks its verifier."""
+    given, verifier = request.human_check, application.human_check
+    if verifier == ASSERTION or not given.token:
+        return verifier == ASSERTION and given.passed
+    if verifier == NO_HUMAN_CHECK or verifier not in context.human_checks:
+        return False
+    runner = context.human_checks[verifier]
+    outcome, reason = runner.verify(given.token, request.client_ip or request.peer_ip, application.name)
+    metrics.human_checks.count(check=verifier, outcome=outcome)
+    if reason:
+        _log.warning("human_check_unknown", check=verifier, reason=reason, application=application.name)
+    return outcome == "passed"
 
 
 def _start_in_store(

@@ -3,7 +3,7 @@
 import re
 import tomllib
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import date
 from functools import cache, cached_property, lru_cache
 from importlib.resources import files
@@ -27,7 +27,14 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE, Application, ClientIpSource, HumanCheck
+from otp_service.domain.applications import (
+    ASSERTION,
+    LOCALE_PATTERN,
+    MAX_LOCALE,
+    NO_HUMAN_CHECK,
+    Application,
+    ClientIpSource,
+)
 from otp_service.domain.audit import RetentionDays
 from otp_service.domain.consents import ConsentMode
 from otp_service.domain.countries import Approval, CountryRules, Sender
@@ -54,6 +61,12 @@ from otp_service.gateways.base import GATEWAY_KINDS, Gateway, load_gateway_class
 from otp_service.gateways.plugins import PluginKinds
 from otp_service.gateways.settings import CountryCode, GatewaySettings, checked_country_code
 from otp_service.policies.base import POLICY_KINDS, Policy, PolicySettings, load_policy_class
+from otp_service.policies.human_checks import (
+    HUMAN_CHECK_KINDS,
+    HumanCheckSettings,
+    HumanCheckVerifier,
+    load_human_check_class,
+)
 from otp_service.settings.sources import KIND_FAULTS, SettingFault, model_faults, plain_sentence, suggestion
 from otp_service.settings.urls import check_ledger_url, check_redis_url, shown_ledger_url
 
@@ -449,14 +462,22 @@ class ApplicationSection(Section):
     no consents are kept."""
     payees: tuple[Payee, ...] = ()
     """Names of payees that are allowed although they look like a domain name."""
-    human_check: HumanCheck = HumanCheck.NONE
+    human_check: Name = NO_HUMAN_CHECK
     """Whether it can ask an end user for a human check, before newcomers are refused: ``none``; ``assertion``: it
-    checks by itself, and says so in the start."""
+    checks by itself, and says so in the start; or the name of a section of ``human_checks``, which verifies a token."""
 
     @property
     def asks(self) -> bool:
         """Whether it can ask."""
-        return self.human_check is not HumanCheck.NONE
+        return self.human_check != NO_HUMAN_CHECK
+
+    def unknown_human_check(self, verifiers: Collection[str]) -> str | None:
+        """Return the fault if it names a verifier that there is not."""
+        if self.human_check in {NO_HUMAN_CHECK, ASSERTION, *verifiers}:
+            return None
+        return (
+            f"human_check: is {NO_HUMAN_CHECK}, {ASSERTION} or a section of human_checks; there is none of this name."
+        )
 
     @model_validator(mode="after")
     def _brand_is_no_strangers_link(self) -> Self:
@@ -1000,6 +1021,23 @@ class ConfiguredPolicy(BaseModel):
 
 
 PolicyEntry = Annotated[ConfiguredPolicy, BeforeValidator(kind_validator(POLICY_KINDS))]
+
+
+class ConfiguredHumanCheck(BaseModel):
+    """One entry of ``human_checks``: its kind, and the settings of the class of that kind."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
+
+    kind: str
+    settings: SerializeAsAny[HumanCheckSettings]
+
+    @property
+    def verifier_class(self) -> type[HumanCheckVerifier]:
+        """The verifier's class."""
+        return load_human_check_class(self.kind)
+
+
+HumanCheckEntry = Annotated[ConfiguredHumanCheck, BeforeValidator(kind_validator(HUMAN_CHECK_KINDS))]
 
 
 def walk_settings(value: Any, path: str, *, tables: bool = True) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - a kind's own

@@ -28,6 +28,7 @@ from otp_service.settings.sections import (
     GatewayEntry,
     GuardSettings,
     HttpSettings,
+    HumanCheckEntry,
     InboundSettings,
     KeysSettings,
     LedgerSettings,
@@ -81,6 +82,8 @@ class Settings(Section):
     """Templates that are approved, word by word."""
     policies: dict[Name, PolicyEntry] = Field(default_factory=dict)
     """A site's own rules, asked before a dispatch in the order of their sections."""
+    human_checks: dict[Name, HumanCheckEntry] = Field(default_factory=dict)
+    """Verifiers of human checks, which applications name."""
     worker: WorkerSettings = WorkerSettings()
     breaker: BreakerSettings = BreakerSettings()
     streams: StreamsSettings = StreamsSettings()
@@ -195,7 +198,7 @@ class Settings(Section):
         tree["redis"]["url"] = self.redis.shown_url
         tree["ledger"]["url"] = self.ledger.shown_url
         tree["guard"]["destinations"]["safe"] = [MASK] * len(self.guard.destinations.safe)
-        for section in ("gateways", "policies"):
+        for section in ("gateways", "policies", "human_checks"):
             tree[section] = {
                 name: {"kind": one["kind"], **mask_secrets(one["settings"])} for name, one in tree[section].items()
             }

@@ -31,6 +31,7 @@ from otp_service.settings.sections import (
     ALL_COUNTRIES,
     ApplicationSection,
     ConfiguredGateway,
+    ConfiguredHumanCheck,
     ConfiguredPolicy,
     SpendSettings,
     walk_settings,
@@ -81,7 +82,7 @@ def _hosting_countries(settings: Settings) -> Iterator[tuple[str, str | None]]:
         if hasattr(section, _MEMBER):
             yield name, section.hosted_in
         for entry, member in section.items() if isinstance(section, Mapping) else ():
-            if isinstance(member, ConfiguredGateway | ConfiguredPolicy):
+            if isinstance(member, ConfiguredGateway | ConfiguredPolicy | ConfiguredHumanCheck):
                 yield f"{name}.{entry}", member.settings.hosted_in
 
 
@@ -243,6 +244,7 @@ def unsafe_connections(settings: Settings) -> Iterator[UnsafeConnection]:
     yield from _ledger(settings.ledger.url.get_secret_value())
     yield from _web(RefusalName.GATEWAY_UNENCRYPTED, "gateways", settings.gateways, "numbers and codes")
     yield from _web(RefusalName.POLICY_UNENCRYPTED, "policies", settings.policies, "numbers and credentials")
+    yield from _web(RefusalName.POLICY_UNENCRYPTED, "human_checks", settings.human_checks, "tokens and credentials")
 
 
 def _redis(url: str) -> Iterator[UnsafeConnection]:
@@ -284,7 +286,10 @@ def _unverified_connection(url: str, place: str, action: str) -> UnsafeConnectio
 
 
 def _web(
-    name: RefusalName, section: str, entries: Mapping[str, ConfiguredGateway | ConfiguredPolicy], what: str
+    name: RefusalName,
+    section: str,
+    entries: Mapping[str, ConfiguredGateway | ConfiguredPolicy | ConfiguredHumanCheck],
+    what: str,
 ) -> Iterator[UnsafeConnection]:
     for entry_name, entry in entries.items():
         for place, value in walk_settings(entry.settings, f"{section}.{entry_name}", tables=False):
@@ -372,8 +377,9 @@ def sample_refusals(settings: Settings) -> Iterator[StartRefusal]:
 
 
 def provider_secrets(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield path and value of each secret in the settings of gateways and policies."""
-    for section, entries in (("gateways", settings.gateways), ("policies", settings.policies)):
+    """Yield path and value of each secret in the settings of gateways, policies and human checks."""
+    for section in ("gateways", "policies", "human_checks"):
+        entries = getattr(settings, section)
         for name, entry in entries.items():
             for place, value in walk_settings(entry.settings, f"{section}.{name}"):
                 if isinstance(value, SecretStr):
@@ -707,6 +713,8 @@ def _application_faults(settings: Settings) -> Iterator[str]:
         for purpose in sorted(set(application.purposes) - settings.purposes.keys()):
             yield f"applications.{name}.purposes: there is no section purposes.{purpose}."
         yield from (f"applications.{name}.{fault}" for fault in brand_faults(name, application))
+        if fault := application.unknown_human_check(settings.human_checks):
+            yield f"applications.{name}.{fault}"
 
 
 def brand_faults(name: str, application: ApplicationSection) -> Iterator[str]:

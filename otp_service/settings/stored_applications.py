@@ -71,6 +71,8 @@ def _faults(settings: Settings, name: str, section: ApplicationSection) -> Itera
     for position, purpose in enumerate(section.purposes):
         if purpose not in settings.purposes:
             yield f"purposes.{position}: there is no such purpose in the configuration; there are: {known}."
+    if fault := section.unknown_human_check(settings.human_checks):
+        yield fault
     if settings.production:
         if ALL_COUNTRIES in section.countries:
             yield "countries: '*' is for development only. List the countries you send to."

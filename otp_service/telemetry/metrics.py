@@ -258,6 +258,12 @@ registration_remaining = Gauge(
     "country",
     "registration",
 )
+human_checks = Counter(
+    "otp_service_human_checks",
+    "Tokens of human checks: `passed`, `failed`, or `unknown` where the verifier failed or was late.",
+    "check",
+    "outcome",
+)
 policy_verdicts = Counter(
     "otp_service_policy_verdicts",
     "Answers of policies: `allow`, `deny`, `another_channel`, `unknown`; also of those that only record.",
