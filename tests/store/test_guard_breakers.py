@@ -226,6 +226,20 @@ def test_known_numbers_pass_every_breaker_and_are_not_judged(frozen: FrozenValke
     assert passed(shop, known, 50) == 50
 
 
+def test_approvals_of_known_numbers_hide_no_attack(frozen: FrozenValkey) -> None:
+    shop = _shop(frozen, "country.conversion")
+    regulars = [british() for _ in range(10)]
+    for to in regulars:
+        approve(shop, to)
+    later(frozen, 180 * MINUTE)
+    for _ in range(8):
+        for to in regulars:
+            approve(shop, to)
+        _minutes(frozen, shop, 1, 10)
+
+    assert _changes(shop) == [("country.conversion", "open")]
+
+
 def test_the_home_country_is_never_closed_but_comes_down_to_a_trickle(frozen: FrozenValkey) -> None:
     shop = _shop(frozen, "country.conversion", home="7/day", home_block="2/2 days")
     known = number(1)
