@@ -197,7 +197,7 @@ _TOLD: dict[str, Mutant] = {
         "include_rule_hits",
         "  redis.call('XTRIM', stream, 'MINID', now - age) -- exactly: what it tells is not kept for longer\n",
     ),
-    "a-start-that-no-replay-sees": one("start", ", sending = ARGV[17],\n", ",\n"),
+    "a-start-that-no-replay-sees": one("start", "ARGV[23], ARGV[17], one.guard", "ARGV[23], '', one.guard"),
     "a-refused-start-that-no-replay-sees": one("start", "'sending', ARGV[17],\n    'after'", "'after'"),
     "a-refused-start-before-all-that-led-to-it": one("start", ",\n    'after', streams.last_entry(KEYS[6]))", ")"),
     "a-resend-for-nothing-in-a-replay": one("resend", ", price = ARGV[10] })", ", price = 0 })"),

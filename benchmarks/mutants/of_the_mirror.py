@@ -90,9 +90,7 @@ DEFECTS: dict[str, Mutant] = {
     "consent-of-the-same-moment-counts": one("include_mirror", "given <= tonumber(said)", "given < tonumber(said)"),
     "start-forgets-when-it-was-agreed": one("start", "lifted, given or 0", "lifted, 0"),
     "start-forgets-its-place": one("start", "= tonumber(place), lifted", "= 0, lifted"),
-    "start-tells-no-number": one(
-        "start", "{ channel = plan.channel, pseudonym = ARGV[4], ", "{ channel = plan.channel, "
-    ),
+    "start-tells-no-number": one("start", "one.id, ARGV[4], place", "one.id, '', place"),
     "start-tells-no-consent": one("start", ", consent = ARGV[21] })", " })"),
     "start-tells-of-no-consent": one("start", "if given then --", "if false then --"),
     "start-although-nothing-is-recorded": one(
@@ -100,9 +98,9 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "resend-asks-no-mirror": one("resend", "if why then return { 'withheld', why } end\n"),
     "resend-after-any-withdrawal": one("resend", "ARGV[14], found.ledger)", "ARGV[14], 1e15)"),
-    "start-tells-no-end": one("start", "  expires = one.expires, payment", "  payment"),
-    "start-tells-no-payment": one("start", "payment = ARGV[22], "),
-    "start-tells-no-reference": one("start", ", payment_reference = ARGV[23]"),
+    "start-tells-no-end": one("start", "place, one.expires, ARGV[22]", "place, 0, ARGV[22]"),
+    "start-tells-no-payment": one("start", "one.expires, ARGV[22], ARGV[23]", "one.expires, '', ARGV[23]"),
+    "start-tells-no-reference": one("start", "ARGV[22], ARGV[23], ARGV[17]", "ARGV[22], '', ARGV[17]"),
     "allowed-although-suppressed": one("mirror_allows", "and 0 or 1", "and 1 or 1"),
     "allowed-never": one("mirror_allows", "and 0 or 1", "and 0 or 0"),
     "opt-out-of-no-place": one(

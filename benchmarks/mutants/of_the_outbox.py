@@ -5,17 +5,19 @@ from mutant import Mutant, one
 DEFECTS: dict[str, Mutant] = {
     "streams-of-any-length": one("include_streams", "'MAXLEN', '~', length, "),
     "streams-of-any-age": one("include_streams", "  redis.call('XTRIM', stream, 'MINID', '~', now - age)\n"),
-    "outbox-of-any-age": one("include_streams", "'MINID', '~', now - age, '*', entry(job))", "'*', entry(job))"),
+    "outbox-of-any-age": one(
+        "include_streams", "redis.call('XADD', queue, 'MINID', '~', now - age, '*',", "redis.call('XADD', queue, '*',"
+    ),
     "queue-unknown": one("include_streams", "redis.call('HINCRBY', queues, queue, 1)", "1"),
     "queue-never-ready": one("include_streams", "redis.call('SADD', ready, queue) == 1", "true"),
     "queue-wakes-nobody": one("include_streams", " then streams.wake(wake) end", " then end"),
     "wake-ups-without-bound": one("include_streams", "  redis.call('LTRIM', wake, 0, 63)\n"),
     "wake-ups-for-ever": one("include_streams", "  redis.call('PEXPIRE', wake, 60000)\n"),
-    "job-with-nobody-ahead": one("include_streams", "job.ahead, job.place = ahead,", "job.ahead, job.place = 0,"),
+    "job-with-nobody-ahead": one("include_streams", "'ahead', ahead,", "'ahead', 0,"),
     "job-without-a-place": one(
         "include_streams",
-        "job.ahead, job.place = ahead, redis.call('HINCRBY', queues, queue, 1)",
-        "job.ahead, job.place = ahead, redis.call('HINCRBY', queues, queue, 1) * 0",
+        "'place', redis.call('HINCRBY', queues, queue, 1),",
+        "'place', redis.call('HINCRBY', queues, queue, 1) * 0,",
     ),
     "door-for-any-length": one("include_streams", "  if count >= length then return true, count end\n"),
     "door-one-message-too-late": one("include_streams", "count >= length", "count > length"),

@@ -39,13 +39,9 @@ DEFECTS: dict[str, Mutant] = {
     "start-without-life": one("include_record", "  redis.call('PEXPIREAT', self.key, ends)\n"),
     "start-without-grace": one("start", "one.expires + plan.grace,", "one.expires,"),
     "start-into-a-full-backlog": one("start", "if full then", "if false then"),
-    "start-queues-nothing": one(
-        "start",
-        "streams.queue_message(KEYS[2], KEYS[3], KEYS[4], KEYS[5], plan.age, ahead, one, plan.channel, 1, 0, "
-        "one.expires)\n",
-    ),
+    "start-queues-nothing": one("start", "streams.put(KEYS[2]", "local function never() end never(KEYS[2]"),
     "start-reports-nothing": one(
-        "start", "streams.report(KEYS[6], 'verification.started'", "local function never() end never(KEYS[6], ''"
+        "start", "streams.add(KEYS[6], string", "local function never() end never(KEYS[6], string"
     ),
     "start-unknown-to-its-record": one("start", "  one.start = KEYS[7]\n"),
     "start-forgotten-by-its-number": one(
@@ -163,7 +159,7 @@ DEFECTS: dict[str, Mutant] = {
     "resend-falls-back-from-what-arrived": one(
         "resend", "if falls_back_from > 0 and deliveries.tally", "if false and deliveries.tally"
     ),
-    "resend-queues-nothing": one("resend", "streams.queue_message(KEYS[2]", "local function never() end never(KEYS[2]"),
+    "resend-queues-nothing": one("resend", "streams.put(KEYS[2]", "local function never() end never(KEYS[2]"),
     "resend-reports-nothing": one("resend", "streams.report(KEYS[6]", "local function never() end never(KEYS[6]"),
     "resend-shows-no-message": one(
         "resend", "redis.call('HSET', KEYS[1], deliveries.slot(sends, 1), deliveries.new_slot(ARGV[3]))\n"

@@ -241,7 +241,7 @@ def test_a_right_code_that_is_refused_counts_as_no_approval(world: World) -> Non
     assert {part(name) for name in before} == SUBJECTS - {b"number"}, "it was forgotten above"
 
 
-SUBJECTS = {b"number", b"application", b"country", b"block", b"address"}
+SUBJECTS = {b"number", b"application_state", b"country", b"block", b"address"}
 
 
 def part(name: bytes) -> bytes:

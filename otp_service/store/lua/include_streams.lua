@@ -8,23 +8,35 @@ local streams = {}
 local MANY = 20 -- messages from which on their pace says how long one more will wait
 local LEFT = 5 -- messages that must have left before there is a pace: one that leaves during an outage is none
 
--- Returns what an entry holds as a table by name: one field of JSON, or a field for each value.
-function streams.fields(list)
-  if list[1] == 'json' then
-    local readable, values = pcall(cjson.decode, list[2])
-    return readable and values or {}
-  end
+local function by_name(list)
   local fields = {}
   for i = 1, #list, 2 do fields[list[i]] = list[i + 1] end
   return fields
 end
 
--- Returns the fields of an entry that holds a table's values.
-local function entry(values)
-  if WRITE_FORMAT > 1 then return 'json', cjson.encode(values) end
+-- Returns what an entry holds as a table by name: one field of JSON, and others; or a field for each value.
+function streams.fields(list)
+  local fields = by_name(list)
+  local readable, values = pcall(cjson.decode, fields.json or '')
+  if not readable then return fields end
+  for name, value in pairs(values) do fields[name] = value end
+  return fields
+end
+
+-- Returns the fields of an entry that holds JSON.
+local function entry(json)
+  if WRITE_FORMAT > 1 then return 'json', json end
   local fields = {}
-  for name, value in pairs(values) do fields[#fields + 1], fields[#fields + 2] = name, value end
+  for name, value in pairs(cjson.decode(json)) do fields[#fields + 1], fields[#fields + 2] = name, value end
   return unpack(fields)
+end
+
+-- Returns JSON for `string.format`, with a value for each of some names in their order, which must need no escape; it costs a
+-- sixth of encoding a table. `values` are the same each time.
+function streams.form(values, names)
+  local form = string.gsub(string.sub(cjson.encode(values), 1, -2), '%%', '%%%%')
+  for _, name in ipairs(names) do form = form .. ',"' .. name .. '":"%s"' end
+  return form .. '}'
 end
 
 -- Appends to a stream of letters: the oldest entries go when it is too long, or they are too old.
@@ -38,7 +50,12 @@ function streams.report(stream, event, about, values)
   values = values or {}
   values.type, values.id, values.application = event, about.id, about.application
   values.purpose, values.country = about.purpose, about.country
-  redis.call('XADD', stream, '*', entry(values))
+  streams.add(stream, cjson.encode(values))
+end
+
+-- Adds an event, as JSON.
+function streams.add(stream, json)
+  redis.call('XADD', stream, '*', entry(json))
 end
 
 -- Returns the name of a stream's last entry.
@@ -49,10 +66,10 @@ end
 
 -- Puts a job into a queue, and wakes a worker when nothing else waited there. It must not push out what was accepted
 -- before, however long the queue is: that is trimmed by age only. `queues`, `ready` and `wake` are keys (see keys.py).
--- A job knows how many were before it: in the queue (`ahead`), and ever (`place`).
+-- A job, as JSON, knows how many were before it: in the queue (`ahead`), and ever (`place`).
 function streams.put(queue, queues, ready, wake, age, ahead, job)
-  job.ahead, job.place = ahead, redis.call('HINCRBY', queues, queue, 1)
-  redis.call('XADD', queue, 'MINID', '~', now - age, '*', entry(job))
+  redis.call('XADD', queue, 'MINID', '~', now - age, '*', 'ahead', ahead, 'place', redis.call('HINCRBY', queues, queue, 1),
+    entry(job))
   if redis.call('SADD', ready, queue) == 1 then streams.wake(wake) end
 end
 
@@ -63,13 +80,6 @@ function streams.wake(wake)
   redis.call('PEXPIRE', wake, 60000)
 end
 
--- Queues a message of a verification; it has a trace only where there is one.
-function streams.queue_message(queue, queues, ready, wake, age, ahead, about, channel, message, generation, expires)
-  streams.put(queue, queues, ready, wake, age, ahead, { v = '1', id = about.id, application = about.application,
-    purpose = about.purpose, country = about.country, channel = channel, message = message, generation = generation,
-    expires = expires, queued = now, trace = about.trace ~= '' and about.trace or nil })
-end
-
 -- Tells whether a queue is so long, or moves so slowly, that one more message would come when less than a quarter of its
 -- code's life (milliseconds) is left to read and type the code. Returns also how many messages there are.
 function streams.is_full(queue, queues, length, life)
@@ -78,7 +88,7 @@ function streams.is_full(queue, queues, length, life)
   if count == 0 then return false, count end
   local oldest = redis.call('XRANGE', queue, '-', '+', 'COUNT', 1)[1]
   local wait = now - tonumber(string.match(oldest[1], '^%d+'))
-  local job = count >= MANY and streams.fields(oldest[2])
+  local job = count >= MANY and by_name(oldest[2])
   if job and job.place then -- all of them, at the pace of those that have left since the oldest one came
     local left = job.ahead + redis.call('HGET', queues, queue) - job.place - (count - 1)
     if left >= LEFT then wait = math.max(wait, wait * count / left) end

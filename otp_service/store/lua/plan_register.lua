@@ -3,6 +3,14 @@
 --
 -- ARGV[1] its name, a digest   ARGV[2] the plan as JSON
 -- Returns: OK
+-- include clock streams
 
-plans[ARGV[1]] = cjson.decode(ARGV[2])
+local one = cjson.decode(ARGV[2])
+local about = { application = one.application, purpose = one.purpose, country = one.country, channel = one.channel }
+about.type = 'verification.started'
+one.event = streams.form(about,
+  { 'id', 'pseudonym', 'ledger', 'expires', 'payment', 'payment_reference', 'sending', 'guard' })
+about.type, about.v, about.message, about.generation = nil, '1', 1, 0
+one.job = streams.form(about, { 'id', 'expires', 'queued', 'trace' })
+plans[ARGV[1]] = one
 return 'OK'

@@ -79,9 +79,9 @@ redis.call('HSET', KEYS[1], deliveries.slot(sends, 1), deliveries.new_slot(ARGV[
 if sending.price > 0 then spending.reserve(KEYS[1], sends, 1, sending.price) end
 if falls_back_from > 0 then redis.call('HSET', KEYS[1], 'after' .. ARGV[11], sends) end -- whoever has that one stops
 idempotency.remember_with(KEYS[1], KEYS[7], ARGV[2])
-found.trace = ARGV[15]
-streams.queue_message(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[8], ahead, found, ARGV[3], sends, found.generation,
-  found.expires)
+streams.put(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[8], ahead, cjson.encode({ v = '1', id = found.id,
+  application = found.application, purpose = found.purpose, country = found.country, channel = ARGV[3], message = sends,
+  generation = found.generation, expires = found.expires, queued = now, trace = ARGV[15] }))
 streams.report(KEYS[6], 'verification.resent', found,
   { channel = ARGV[3], falls_back_from = ARGV[11], price = ARGV[10] })
 return { 'queued', now, record.read_all(KEYS[1]), quota.most, quota.used + 1, quota.ttl, rule_hits.rules(sending.rule_hits) }

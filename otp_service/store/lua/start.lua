@@ -35,7 +35,7 @@ end
 local one = { key = KEYS[1], id = ARGV[1], application = plan.application, purpose = plan.purpose,
   country = plan.country, channel = plan.channel, policy = plan.policy, locale = ARGV[3], pseudonym = ARGV[4],
   context = ARGV[6], block = ARGV[7], network = ARGV[8], wide = ARGV[9], provider = ARGV[10], transaction = ARGV[12],
-  mask = ARGV[14], details = ARGV[15], trace = ARGV[24], status = 'pending', checks = 0, sends = 1, generation = 0,
+  mask = ARGV[14], details = ARGV[15], status = 'pending', checks = 0, sends = 1, generation = 0,
   created = now, last_send = now, expires = now + plan.life, fence = fence.at or 0, start = '',
   lifted = math.huge } -- knows of every lift
 local given = ARGV[21] ~= '' and cjson.decode(ARGV[21]).given or nil
@@ -75,10 +75,8 @@ if ARGV[2] ~= '' then
 end
 record.create(one, one.expires + plan.grace, ARGV[13], deliveries.slot(1, 1), deliveries.new_slot(plan.channel))
 if sending.price > 0 then spending.reserve(KEYS[1], 1, 1, sending.price) end
-streams.queue_message(KEYS[2], KEYS[3], KEYS[4], KEYS[5], plan.age, ahead, one, plan.channel, 1, 0, one.expires)
-streams.report(KEYS[6], 'verification.started', one, { channel = plan.channel, pseudonym = ARGV[4], ledger = place,
-  expires = one.expires, payment = ARGV[22], payment_reference = ARGV[23], sending = ARGV[17],
-  guard = one.guard })
+streams.put(KEYS[2], KEYS[3], KEYS[4], KEYS[5], plan.age, ahead, string.format(plan.job, one.id, one.expires, now, ARGV[24]))
+streams.add(KEYS[6], string.format(plan.event, one.id, ARGV[4], place, one.expires, ARGV[22], ARGV[23], ARGV[17], one.guard))
 if given then -- an event of its own, which goes when it is recorded: the other is kept for some days
   streams.report(KEYS[6], 'consent.given', one, { pseudonym = ARGV[4], ledger = place, consent = ARGV[21] })
 end
