@@ -6,9 +6,11 @@ from support_caller import Caller
 from support_events import record_events
 from support_guard import ROOMY, decisions, guarded, modes, number
 from support_installation import tree
+from support_outbox import queues
 from support_traffic import Newcomers
 
 from otp_service.domain.guard import GUARD_RULES
+from otp_service.domain.tallies import What
 from otp_service.services.verifications import HumanCheckResult
 
 PASSED = {"human_check": {"passed": True}}
@@ -88,10 +90,13 @@ def test_who_started_before_is_not_asked_for_a_further_message(frozen):
 
 def test_who_is_asked_costs_nothing_and_counts_nowhere_but_for_those_who_judge(site, frozen):
     before = {name for name in site.api.keys() if b"tallies" not in name and b"decisions" not in name}
-    assert [site.start() for _ in range(5)] == 5 * ["human-check-required"]
+    to = site.people.number()
+    assert [site.start(to) for _ in range(5)] == 5 * ["human-check-required"]
     after = {name for name in site.api.keys() if b"tallies" not in name and b"decisions" not in name}
 
     assert after == before
+    tallies = site.api.installation.context.store.traffic.tallies("shop")[1]
+    assert {one.what: count for one, count in tallies.items()} == {What.ASKED: 5}
 
 
 def test_those_who_passed_are_counted_apart_and_the_alarm_stands_as_long_as_the_attack(site):
@@ -223,3 +228,22 @@ def test_who_cannot_ask_is_refused_as_before(frozen):
 
     assert [people.come(number(one), approves=False) for one in range(5)] == [*4 * ["sent"], "rate-limited"]
     assert api.post(START, {"to": number(9), **PASSED}).json["code"] == "rate-limited"
+
+
+@pytest.mark.parametrize(("human_check", "sent", "came_in"), [("none", 7, 0), ("assertion", 98, 48)])
+def test_what_it_costs_to_keep_a_block_shut_for_two_days_and_who_comes_in(frozen, human_check, sent, came_in):
+    """An attacker asks every ten minutes, somebody honest every hour; docs/abuse-protection.md has the figures."""
+    api = api_of(frozen, "block.unapproved", "block.conversion", human_check=human_check)
+    shop, got, honest = Caller(api.installation), 0, 0
+    for turn in range(288):
+        got += api.post(START, {"to": number(turn)}).status_code == 201
+        if turn % 6 == 3:
+            assert human_check == "assertion" or api.post(START, {"to": number(6000 + turn)}).status_code == 429
+            answer = api.post(START, {"to": number(7000 + turn), **PASSED})
+            if answer.status_code == 201:
+                honest += shop.check(answer.json["id"], shop.code(answer.json["id"]))[1]
+                record_events(shop.context)
+        frozen.client.delete(*queues(frozen.client), "-")
+        frozen.advance(600)
+
+    assert (got, honest) == (sent, came_in)
