@@ -79,7 +79,8 @@ def seed_checks(settings: BenchSettings, path: Path, count: int) -> Path:
 def forget_messages(client: redis.Redis) -> None:
     """Forget what waits to be delivered: nobody delivers here, and starts are refused when messages become too old.
 
-    Only while nothing is asked of the service, which may not find one of these keys without the others.
+    And what the country's breaker has seen: nobody records here that codes are approved. Only while nothing is asked of
+    the service, which may not find one of these keys without the others.
     """
     queues, ready = keys.queues(BUCKET), keys.ready(BUCKET)
-    client.delete(*client.hkeys(queues), queues, ready)
+    client.delete(*client.hkeys(queues), queues, ready, keys.country("bench", "PK"))
