@@ -216,10 +216,13 @@ def _known_facts(exchange: Exchange) -> dict[str, str]:
         found["application"] = caller.application.name
     if caller and caller.key.id:
         found["key_id"] = caller.key.id
-    for name in ("verification", "problem", "decision", "reason"):
-        if (value := getattr(exchange, name)) is not None:
-            found[name] = value
-    return found
+    why = {
+        "verification": exchange.verification,
+        "problem": exchange.problem,
+        "decision": exchange.decision,
+        "reason": exchange.reason,
+    }
+    return found | {name: value for name, value in why.items() if value is not None}
 
 
 def send_answer(exchange: Exchange, answer: Answer, start_response: StartResponse) -> Iterable[bytes]:

@@ -220,10 +220,10 @@ def test_known_numbers_pass_every_breaker_and_are_not_judged(frozen: FrozenValke
 
     assert ("country.conversion", "open") in _changes(shop)
     assert not passes(shop, british())
-    assert passed(shop, known, 50) == 50
-    assert passed(shop, at_home, 50) == 50, "the breaker is no weapon against who is known"
+    assert passed(shop, known, 1) == 1
+    assert passed(shop, at_home, 3) == 3, "the breaker is no weapon against who is known"
     later(frozen, MINUTE * 3)
-    assert passed(shop, known, 50) == 50
+    assert passed(shop, known, 50) == 1, "abroad two starts that nobody approved make a stranger of a number"
 
 
 def test_approvals_of_known_numbers_hide_no_attack(frozen: FrozenValkey) -> None:
@@ -248,7 +248,7 @@ def test_the_home_country_is_never_closed_but_comes_down_to_a_trickle(frozen: Fr
     assert sum(passes(shop, pakistani()) for _ in range(50)) == 7
     assert _changes(shop) == [("country.conversion", "open")]
 
-    assert passed(shop, known, 20) == 20
+    assert passed(shop, known, 3) == 3
     later(frozen, DAY / 2)
     assert sum(passes(shop, pakistani()) for _ in range(50)) >= 3, "and it goes on, at home, by day and night"
 
