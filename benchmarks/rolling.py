@@ -78,6 +78,7 @@ class Fleet:
         sections = {"limits": FREE, "ledger": {"url": self.ledger}, "worker": {"metrics_port": 0}}
         settings = tree(valkey.url, **sections)
         settings["http"] = {"processes": 2, "threads": 2, "metrics_port": 0}
+        settings["guard"]["modes"].pop("country.newcomers", None)  # of which the release before does not know
         keys = settings.pop("keys")
         self._config.write_text(json.dumps(settings))
         self._keys = {"OTP_SERVICE_ROOT_KEYS": keys["root"], "OTP_SERVICE_PSEUDONYM_KEY": keys["pseudonym"]}
