@@ -95,7 +95,7 @@ abuse: setup  ## Attacks beside a simulated day of honest traffic: what passes, 
 abuse-memory: setup  ## How early patient attacks beside honest traffic are told, simulated in memory. Ten minutes.
 	PYTHONPATH=. $(BIN)/python benchmarks/abuse_memory.py
 
-mutants: setup  ## Put defects into the scripts, one at a time; the tests must notice each. Takes hours.
+mutants: setup  ## Put defects into the scripts, one at a time; the tests must notice each. Takes an hour or two.
 	$(BIN)/python benchmarks/mutants/run.py
 
 phones: setup  ## Compare three million phone numbers, short way and libphonenumber. Five minutes.

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,6 @@ TESTS = (
     "tests/store/test_mirror.py",
     "tests/store/test_fence.py",
     "tests/store/test_fence_limits.py",
-    "tests/store/test_upgrade.py",
     "tests/services/test_mirror_sync.py",
     "tests/store/test_taking.py",
     "tests/store/test_ownership.py",
@@ -48,6 +48,36 @@ TESTS = (
     "tests/model",
 )
 """The quickest first."""
+_GUARD = """store/test_guard_waits.py store/test_guard_trust.py store/test_guard_fraud.py store/test_guard_breakers.py
+    store/test_guard_giving_back.py store/test_guard_[acdfmr]*.py store/test_windows.py store/test_limits_oracle.py
+    store/test_guard_oracle.py"""
+_DELIVERY = """services/test_lifecycle.py services/test_fail_over.py services/test_fall_back.py
+    services/test_receipt_recorder.py store/test_outbox.py store/test_ownership.py store/test_retries.py"""
+_SUBJECTS = (
+    (
+        "start check resend cancel include_idempotency include_record",
+        f"services/test_lifecycle.py store/test_write_formats.py {_GUARD}",
+    ),
+    (
+        "include_number include_limits include_guard include_fraud include_approvals include_conversions",
+        _GUARD,
+    ),
+    (
+        "include_rule_hits include_rows include_buckets include_failure_alarm include_streaks include_asked include_spending",
+        _GUARD,
+    ),
+    ("include_counters ruleset_register guard_forget guard_give_back", _GUARD),
+    ("include_newcomers traffic_commit", "services/test_traffic_judge.py api/test_human_check.py"),
+    ("former_convert", "store/test_upgrade.py"),
+    ("dispatch dispatch_settle include_deliveries receipt", _DELIVERY),
+    ("include_routing include_health gateway_observe", f"store/test_health.py store/test_routing.py {_DELIVERY}"),
+    ("include_streams jobs_take jobs_claim jobs_renew queues_sweep retries_requeue", "store/test_[oqrst]*.py"),
+    ("dead_letter_redrive", "store/test_dead_letters.py"),
+    ("include_fence fence_put", "store/test_fence*.py services/test_freeze.py"),
+    ("include_mirror mirror_write mirror_build mirror_allows", "store/test_mirror.py services/test_mirror_sync.py"),
+)
+FIRST = {file: tests.split() for files, tests in _SUBJECTS for file in files.split()}
+"""The tests of a script's own subject, asked before all of them: most of its defects are noticed there."""
 APART = ("tests/store/test_scripts.py",)
 """How a server fails, which is no matter of the scripts' text."""
 CHOICE = "not real_time and not every_code"
@@ -116,12 +146,25 @@ def _report(name: str) -> Outcome:
 
 
 def _run(name: str | None) -> Outcome:
+    """Ask the tests of the script's subject, then all."""
     began = time.monotonic()
+    first = FIRST.get(MUTANTS[name].file, ()) if name else ()
+    found = _test(
+        name, [str(path.relative_to(ROOT)) for pattern in first for path in sorted((ROOT / "tests").glob(pattern))]
+    )
+    found = found or _test(name, TESTS)
+    return Outcome(name or "none", bool(found), found, time.monotonic() - began)
+
+
+def _test(name: str | None, tests: Sequence[str]) -> str:
+    """Return the first of the tests that notices the defect; empty when none does."""
+    if not tests:
+        return ""
     options = ["--mutant", name] if name else []
     command = [
         *(sys.executable, "-m", "pytest", "-x", "-q", "--no-header"),
         *("-p", "no:cacheprovider", "-p", "mutant_plugin", *options),
-        *(*TESTS, *(f"--ignore={path}" for path in APART), "-k", CHOICE),
+        *(*tests, *(f"--ignore={path}" for path in APART), "-k", CHOICE),
     ]
     paths = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
@@ -135,7 +178,7 @@ def _run(name: str | None) -> Outcome:
     )
     if done.returncode not in {0, 1} or "ERROR collecting" in done.stdout:  # noticed by nobody: nothing was tested
         raise RuntimeError(f"{name}: pytest ended with {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return Outcome(name or "none", done.returncode == 1, _first_failure(done.stdout), time.monotonic() - began)
+    return _first_failure(done.stdout) if done.returncode == 1 else ""
 
 
 def _first_failure(report: str) -> str:
