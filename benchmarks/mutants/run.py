@@ -63,10 +63,10 @@ _SUBJECTS = (
         _GUARD,
     ),
     (
-        "include_rule_hits include_rows include_buckets include_failure_alarm include_streaks include_asked include_spending",
+        "include_rule_hits include_rows include_buckets include_failure_alarm include_streaks include_asked",
         _GUARD,
     ),
-    ("include_counters ruleset_register guard_forget guard_give_back", _GUARD),
+    ("include_counters include_spending ruleset_register guard_forget guard_give_back", _GUARD),
     ("include_newcomers traffic_commit", "services/test_traffic_judge.py api/test_human_check.py"),
     ("former_convert", "store/test_upgrade.py"),
     ("dispatch dispatch_settle include_deliveries receipt", _DELIVERY),
