@@ -56,7 +56,7 @@ _DELIVERY = """services/test_lifecycle.py services/test_fail_over.py services/te
 _SUBJECTS = (
     (
         "start check resend cancel include_idempotency include_record",
-        f"services/test_lifecycle.py store/test_write_formats.py {_GUARD}",
+        f"services/test_lifecycle.py store/test_write_formats.py store/test_keys.py store/test_privacy.py {_GUARD}",
     ),
     (
         "include_number include_limits include_guard include_fraud include_approvals include_conversions",

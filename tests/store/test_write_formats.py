@@ -8,7 +8,7 @@ from support_frozen import FrozenValkey
 from support_guard import ADDRESS, number, spent
 from support_installation import tree
 from support_outbox import Scripted, Sender, events, jobs_of, story, timed_out
-from support_records import entries_of
+from support_records import entries_of, record_of
 
 from otp_service.store import keys
 
@@ -57,6 +57,8 @@ def test_each_writes_its_own_form(frozen: FrozenValkey, releases: tuple[Caller, 
     assert packed.keys() >= {b"f", b"s", b"to", b"d1.1"}
     assert fields.keys() >= {b"v", b"status", b"application", b"created", b"checks", b"max_checks", b"details"}
     assert len(fields[b"tag"]) == 43, "the release before compares all of it"
+    kept = sorted(len(record_of(frozen.client, keys.record("00", one))["tag"]) for one in begun)
+    assert kept == [21, 43], "126 bits, which is more than a guess needs to be hopeless"
     assert sorted(len(values) > 1 for _, values in entries) == [False, True]
 
 
