@@ -57,7 +57,7 @@ if refusal then
   local decision = guard.report(sending, KEYS[8], plan.decisions, plan.age, 'sending', ARGV[17],
     'after', streams.last_entry(KEYS[6]))
   if sending.asked then newcomers.note_asked(sending) end
-  if rule_hits.only_ask(sending.rule_hits) and sending.check.passed == 'no' then 
+  if rule_hits.only_ask(sending.rule_hits) and sending.check.passed == 'no' then
     return { 'asked', decision, refusal.rule, refusal.wait }
   end
   return { 'refused', decision, refusal.rule, refusal.wait, quota.most, quota.used, quota.ttl }
