@@ -450,9 +450,19 @@ class PlaceTraffic:
     """To be shown beside what is usual, whether an alarm stands or not."""
 
     @property
+    def kinds(self) -> tuple[Outcomes, Outcomes, Outcomes]:
+        """Newcomers, those of them who passed a human check, and known numbers."""
+        return self.newcomers, self.checked, self.known
+
+    @property
+    def alarms(self) -> tuple[Alarm, ...]:
+        """The alarms that stand, in the order of `kinds`."""
+        return tuple(one.alarm for one in self.kinds if one.alarm)
+
+    @property
     def is_live(self) -> bool:
         """Whether something is still to be judged, or an alarm stands."""
-        return any(one.waiting or one.alarm for one in (self.newcomers, self.checked, self.known))
+        return any(one.waiting or one.alarm for one in self.kinds)
 
     def advance(self, minute: int, base: UsualShare | None = None, *, judged: bool = True) -> list[tuple[Told, Whose]]:
         """Judge what is ripe when a minute begins; return what is to be told, and of whom.
@@ -856,7 +866,7 @@ def pack_place(place: PlaceTraffic) -> bytes:
 
     Under an alarm each has 44 more; a whole country has 49 for its days.
     """
-    kinds = (place.newcomers, place.checked, place.known)
+    kinds = place.kinds
     there = sum(1 << bit for bit, one in enumerate(kinds) if one != Outcomes(one.newest))
     alarmed = sum(8 << bit for bit, one in enumerate(kinds) if one.alarm)
     known = (place.known_started, place.known_approved, place.known_hour)

@@ -79,8 +79,7 @@ def usual_approvals(context: Context) -> Mapping[str, float]:
 
 def _report(application: str, country: str, name: str, traffic: CountryTraffic, minute: int) -> PlaceReport:
     place = traffic.ranges[name] if name else traffic.whole
-    standing = (one.alarm for one in (place.newcomers, place.checked, place.known) if one.alarm)
-    alarm = next(standing, None)
+    alarm = next(iter(place.alarms), None)
     cause = traffic.whole.cause(alarm.level) if alarm else None
     told = alarm.told * MINUTE if alarm else 0
     return PlaceReport(application, country, name, passed_unapproved(place, minute), told, cause)
@@ -192,18 +191,11 @@ def _tell(application: str, country: str, traffic: CountryTraffic, notice: Notic
     )
 
 
-def _causes_of_alarms(traffic: CountryTraffic) -> Iterator[Cause]:
-    """Yield the cause of each alarm that stands."""
-    for place in (traffic.whole, *traffic.ranges.values()):
-        for one in (place.newcomers, place.checked, place.known):
-            if one.alarm:
-                yield traffic.whole.cause(one.alarm.level)
-
-
 def _set_gauges(application: str, country: str, traffic: CountryTraffic, minute: int) -> None:
-    alarms = list(_causes_of_alarms(traffic))
+    places = (traffic.whole, *traffic.ranges.values())
+    causes = [traffic.whole.cause(alarm.level) for place in places for alarm in place.alarms]
     for cause in Cause:
-        metrics.newcomer_alarms.set(alarms.count(cause), application=application, country=country, cause=cause)
+        metrics.newcomer_alarms.set(causes.count(cause), application=application, country=country, cause=cause)
     for one in passed_unapproved(traffic.whole, minute):
         metrics.unapproved_messages.set(one.messages, application=application, country=country, window=one.window)
         metrics.unapproved_messages_usual.set(one.usual, application=application, country=country, window=one.window)

@@ -4,6 +4,7 @@
 -- in an hour, and whether those who passed a check get the trickle too. Its tail says the same of carrier ranges, a line each.
 local newcomers = {}
 local HOUR, DAY = 3600000, 86400000
+local TRICKLE = { window = HOUR / 4 } -- as a bucket: a quarter of an hour's messages may come at once
 
 local function met(row, at, range)
   if row.tail ~= '' then
@@ -27,10 +28,10 @@ function newcomers.test(sending)
     sending.asked = true
     return rule_hits.add(sending.rule_hits, rule, ends - now, 0, 0)
   end
-  local most, level = math.max(1, trickle / 4), row[at.lpassed] - trickle / HOUR * math.max(0, now - row[at.tpassed])
+  local most, level = trickle / 4, row[at.lpassed] - trickle / HOUR * math.max(0, now - row[at.tpassed])
   level = math.max(0, level)
-  local wait = level + 1 > most and math.ceil((level + 1 - most) * HOUR / trickle) or 0
-  if wait > 0 then rule_hits.add(sending.rule_hits, rule, wait, level, most) end
+  local wait = buckets.wait(level, most, TRICKLE)
+  if wait > 0 then rule_hits.add(sending.rule_hits, rule, wait, level, math.max(1, most)) end
   row[at.lpassed], row[at.tpassed], row.changed = level + 1, now, true
 end
 
