@@ -17,11 +17,21 @@ _FRAUD: dict[str, Mutant] = {
     "known-whatever-came-since": one(
         "include_number", "lately(self[APPROVED]) and not is_stranger", "lately(self[APPROVED]) or is_stranger"
     ),
-    "a-stranger-one-start-later": one("include_number", "for _ = 2, starts do", "for _ = 1, starts do"),
-    "a-stranger-abroad-as-late-as-at-home": one(
-        "include_number", "ruleset.known_starts[place]", "ruleset.known_starts.home"
+    "a-stranger-one-message-later": one(
+        "include_number", "if messages <= 0 then return", "if messages < 0 then return"
     ),
-    "a-stranger-in-the-middle": one("resend", ",\n  known = approvals.has(found, 'a') })", " })"),
+    "a-stranger-by-starts-alone": one("include_number", "messages - 1 - #further", "messages - 1"),
+    "a-stranger-by-what-was-before": one(
+        "include_number", "if tonumber(at) <= self[APPROVED] then return false end", "local _ = at"
+    ),
+    "a-further-message-that-is-not-noted": one("include_guard", " else number.went_on(state, about.id) end", " end"),
+    "a-stranger-abroad-as-late-as-at-home": one(
+        "include_number", "ruleset.known_messages[place]", "ruleset.known_messages.home"
+    ),
+    "what-a-stranger-in-the-middle-is-kept": one("include_approvals", "no_mark and approvals.has", "approvals.has"),
+    "an-approval-of-what-no-breaker-counted": one(
+        "include_approvals", "part.breakers[1] and not approvals.has(record, 'a') then", "part.breakers[1] then"
+    ),
     "a-bucket-of-one-more": one(
         "include_buckets", "level + 1 - (most > 1 and most or 1)", "level - (most > 1 and most or 1)"
     ),
@@ -61,7 +71,9 @@ _FRAUD: dict[str, Mutant] = {
     "one-number-makes-room-again-and-again": one("guard_give_back", "ARGV[1 + i] == '1'", "false"),
     "nobody-tells-that-a-number-was-known": one("check", "known = reputation.approved and 1 or 0", "known = 0"),
     "an-approval-that-is-not-given-back": one("check", " known = reputation.approved and 1 or 0,", ""),
-    "known-numbers-give-back": one("include_approvals", "approved = approvals.has(record, 'a'),", "approved = false,"),
+    "known-numbers-give-back": one(
+        "include_approvals", "approved = no_mark and approvals.has(record, 'a'),", "approved = false,"
+    ),
     "known-contexts-give-back": one(
         "include_approvals", "known_device = approvals.has(record, 'f') }", "known_device = false }"
     ),

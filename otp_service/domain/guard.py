@@ -371,7 +371,7 @@ class Failures:
     record_only: bool = False
 
 
-_KNOWN_STARTS: Mapping[str, int] = {Place.HOME: UNAPPROVED_AT_HOME, Place.ABROAD: UNAPPROVED_ABROAD}
+_KNOWN_MESSAGES: Mapping[str, int] = {Place.HOME: UNAPPROVED_AT_HOME, Place.ABROAD: UNAPPROVED_ABROAD}
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,8 +392,8 @@ class Ruleset:
     newcomers: NewcomerRule | None = None
     known: int = 90 * DAY
     """How long an approved number or context is known."""
-    known_starts: Mapping[str, int] = field(default_factory=lambda: _KNOWN_STARTS)
-    """How many starts in a row that nobody approved make a known number a stranger to the rules on fraud, by place."""
+    known_messages: Mapping[str, int] = field(default_factory=lambda: _KNOWN_MESSAGES)
+    """Messages in a row that nobody approved, which make a known number a stranger to the rules on fraud, by place."""
     contexts: int = 8
     """Contexts that are kept of a number."""
     lifetimes: Mapping[str, int] = field(default_factory=dict)

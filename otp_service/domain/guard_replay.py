@@ -323,7 +323,7 @@ class Reputation:
     applications: dict[str, int] = field(default_factory=dict)
     contexts: dict[str, int] = field(default_factory=dict)
     unapproved: int = 0
-    """Starts since it was approved."""
+    """Messages of verifications that began since it was approved."""
 
     def approve(self, context: str, application: str, most: int, now: int) -> None:
         """Note an approval; of the contexts the last ones are kept."""
@@ -466,7 +466,7 @@ class Evaluation:
         def lately(at: int | None) -> bool:
             return at is not None and self.now - at < known
 
-        still_known = reputation.unapproved < self.ruleset.known_starts[self.sending.place]
+        still_known = reputation.unapproved < self.ruleset.known_messages[self.sending.place]
         self.approved, self._some = lately(reputation.approved) and still_known, lately(reputation.anywhere)
         self._here = lately(reputation.applications.get(self.application))
         self.known_device = bool(self.sending.context) and lately(reputation.contexts.get(self.sending.context))
@@ -604,8 +604,6 @@ class Evaluation:
             self.keep(part)
         if any(self.new.values()):
             self._count_asked()
-        if self.kind == "start":
-            self.memory.reputation.get(self.sending.number, self.now).unapproved += 1
 
     def spend_windows(self, scopes: tuple[LimitScope, ...]) -> None:
         """Count one event in the windows that count by one of the scopes."""
@@ -678,6 +676,11 @@ class SimulatedVerification:
     sends: Counter[tuple[str, str]]
     """How often its messages were counted, by part and bucket."""
 
+    @property
+    def is_exempt(self) -> bool:
+        """Whether nothing was counted of a known number, which may become a stranger by further messages."""
+        return self.approved and all(part in _OF_ITS_ADDRESS for part, _ in self.sends)
+
 
 class GuardSimulation:
     """The guard of an installation, in memory."""
@@ -703,6 +706,7 @@ class GuardSimulation:
             evaluation.new,
             evaluation.counted,
         )
+        self._note_message(counted, now)
         return evaluation.hits, counted
 
     def resend(
@@ -716,10 +720,14 @@ class GuardSimulation:
         )  # fmt: skip
         kind = "fallback" if fallback else "resend"
         evaluation = Evaluation(self._memory, ruleset, counted.application, counted.country, further, kind, now)
-        evaluation.approved = evaluation.approved or counted.approved
         if _passes(evaluation):
             counted.sends += evaluation.counted
+            self._note_message(counted, now)
         return evaluation.hits
+
+    def _note_message(self, counted: SimulatedVerification, now: int) -> None:
+        reputation = self._memory.reputation.get(counted.sending.number, now)
+        reputation.unapproved += counted.created > (reputation.approved or 0)
 
     def guess(self, ruleset: Ruleset, counted: SimulatedVerification, now: int, *, right: bool) -> list[RuleHit]:
         """Judge a code that is typed, and count it if nothing refuses it; return what was found."""
@@ -785,7 +793,7 @@ class GuardSimulation:
             evaluation.now,
         )
         for part in ("block", "country", "address", "network", "provider"):
-            spared = counted.known_device if part in _OF_ITS_ADDRESS else counted.approved
+            spared = counted.known_device if part in _OF_ITS_ADDRESS else counted.is_exempt
             if back.part_key(part) and not spared:
                 _give_back_part(back, counted, part, counts=part in _OF_ITS_ADDRESS or not evaluation.approved)
         names = {"number": counted.sending.number, "country": counted.country}
@@ -813,7 +821,7 @@ def _give_back_part(back: Evaluation, counted: SimulatedVerification, part: str,
         if counts and rule.approvals not in done:
             approve_in_bucket(own.kept, rule, back.now)
         done |= {rule.name, rule.approvals}
-    if any(rule.part == part for rule in back.ruleset.breakers):
+    if any(rule.part == part for rule in back.ruleset.breakers) and not counted.approved:
         own.breaker = own.breaker.at_time(back.now).approved(counted.created)
         done.add("breaker")
     if done:

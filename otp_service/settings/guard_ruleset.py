@@ -63,7 +63,7 @@ def build_ruleset(guard: GuardSettings, limits: Limits, spend: SpendSettings, *,
         failures=_failures(guard),
         newcomers=_newcomers(guard, asks=asks),
         known=guard.number.known_days * DAY,
-        known_starts={"home": guard.number.known_starts, "abroad": guard.number.known_starts_abroad},
+        known_messages={"home": guard.number.known_messages, "abroad": guard.number.known_messages_abroad},
         contexts=guard.number.contexts,
     )
     return replace(ruleset, lifetimes=_lifetimes(ruleset))

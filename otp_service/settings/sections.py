@@ -597,9 +597,9 @@ class NumberSettings(Section):
     """Days until the lock ends, unless an operator lifts it."""
     known_days: int = Field(default=90, ge=1, le=365)
     """Days for which a number, or a context of it, is known after an approval."""
-    known_starts: int = Field(default=3, ge=1, le=20)
-    """Starts in a row that nobody approved, after which a known number is a stranger to the rules on fraud."""
-    known_starts_abroad: int = Field(default=2, ge=1, le=20)
+    known_messages: int = Field(default=3, ge=1, le=20)
+    """Messages in a row that nobody approved, after which a known number is a stranger to the rules on fraud."""
+    known_messages_abroad: int = Field(default=2, ge=1, le=20)
     """The same for numbers that are not of the application's home."""
     contexts: int = Field(default=8, ge=1, le=50)
     """Known contexts of one number; a new one replaces the oldest."""

@@ -279,7 +279,7 @@ class History:
         """Return a number's last verifications, of all applications, newest first."""
         _, recent, *_ = self._scripts.run("number_read", (keys.number(bucket, pseudonym),), (), NO_RULES)
         pairs = (line.partition(" ") for line in recent.decode().splitlines())
-        return tuple(RecentVerification(one, int(at)) for one, _, at in pairs)
+        return tuple(RecentVerification(one, int(at.rstrip("+"))) for one, _, at in pairs)
 
     def events_of(self, bucket: str, since: Mapping[str, int]) -> EventHistory:
         """Return the events of some verifications, each from a time on for `EVENT_SPAN`, newest first."""

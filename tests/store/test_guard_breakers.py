@@ -240,6 +240,24 @@ def test_approvals_of_known_numbers_hide_no_attack(frozen: FrozenValkey) -> None
     assert _changes(shop) == [("country.conversion", "open")]
 
 
+def test_approvals_of_what_began_as_a_known_numbers_hide_no_attack(frozen: FrozenValkey) -> None:
+    """Also where further messages made a stranger of it, which buckets count, and breakers do not."""
+    roomy = {"country": {"unapproved": ["1000/day"]}}
+    shop = Caller(guarded(frozen, "country.conversion", "country.unapproved", guard=roomy))
+    regulars = [british() for _ in range(20)]
+    for to in regulars:
+        approve(shop, to)
+    later(frozen, 180 * MINUTE)
+    begun = [shop.start(to) for to in regulars]
+    for one in 2 * begun:
+        shop.resend(one)
+    for one in begun:
+        come_in(shop, one)
+    _minutes(frozen, shop, 5, 10)
+
+    assert _changes(shop) == [("country.conversion", "open")]
+
+
 def test_the_home_country_is_never_closed_but_comes_down_to_a_trickle(frozen: FrozenValkey) -> None:
     shop = _shop(frozen, "country.conversion", home="7/day", home_block="2/2 days")
     known = number(1)

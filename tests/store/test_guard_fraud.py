@@ -109,22 +109,72 @@ def test_known_numbers_pass_a_block_that_is_full_and_are_not_counted_in_it(froze
 def test_a_known_number_that_approves_nothing_is_a_stranger_until_the_next_right_code(
     frozen: FrozenValkey, block: str, starts: int
 ) -> None:
-    """At home after three starts, abroad after two."""
+    """At home after three messages, abroad after two."""
     shop = _shop(frozen, "block.unapproved", guard={"block": {"unapproved": ["1/hour"], "growth": [0]}})
     to = number(1, block).ljust(13, "7")
     approve(shop, to)
     later(frozen, 2 * HOUR)
     ones = [shop.start(to) for _ in range(starts)]
     assert passed(shop, to, 3) == 1, "the one that the block has room for"
-    assert shop.resend(ones[0]).verification.sends == 2, "it started as a known number's"
+    assert refused(lambda: shop.resend(ones[0])), "whoever it was when that began"
     assert shop.check(ones[-1], shop.code(ones[-1]))[1]
     later(frozen, 1)
 
     assert passed(shop, to, starts) == starts
 
 
-def test_starts_that_made_it_a_stranger_are_as_many_as_the_settings_say(frozen: FrozenValkey) -> None:
-    rules = {"block": {"unapproved": ["1/hour"], "growth": [0]}, "number": {"known_starts": 5}}
+@pytest.mark.parametrize(("block", "messages"), [("+92300123", 3), ("+4474001", 2)])
+def test_further_messages_make_a_known_number_a_stranger_too(frozen: FrozenValkey, block: str, messages: int) -> None:
+    shop = _shop(frozen, "block.unapproved", guard={"block": {"unapproved": ["1/hour"], "growth": [0]}})
+    to = number(1, block).ljust(13, "7")
+    approve(shop, to)
+    later(frozen, 2 * HOUR)
+    one = shop.start(to)
+    for _ in range(messages - 1):
+        shop.resend(one)
+    assert passes(shop, number(2, block).ljust(13, "7")), "none of them counts in the block"
+    assert refused(lambda: shop.resend(one))
+    assert not passes(shop, to)
+    come_in(shop, one)
+
+    assert passes(shop, to)
+
+
+def test_what_began_before_the_last_right_code_makes_no_stranger(frozen: FrozenValkey) -> None:
+    shop = _shop(frozen, "block.unapproved", guard={"block": {"unapproved": ["2/hour"], "growth": [0]}})
+    first = shop.start(number(1))
+    approve(shop, number(1))
+    for _ in range(3):
+        shop.resend(first)
+
+    assert passed(shop, number(1), 3) == 3
+
+
+def test_an_approval_gives_back_what_a_stranger_in_the_middle_was_counted_for(frozen: FrozenValkey) -> None:
+    shop = _shop(frozen, "block.unapproved", guard={"block": {"unapproved": ["2/2 days"], "growth": [0]}})
+    approve(shop, number(1))
+    later(frozen, 5 * DAY)
+    one = shop.start(number(1))
+    for _ in range(4):
+        shop.resend(one)
+    assert not passes(shop, number(2)), "the last two are counted"
+    come_in(shop, one)
+
+    assert _fresh(shop, 100) == 2
+
+
+def test_an_approval_of_what_counted_nowhere_makes_no_room_whoever_it_is_by_then(frozen: FrozenValkey) -> None:
+    shop = _shop(frozen, "block.unapproved", guard={"block": {"unapproved": ["2/2 days"], "growth": [2.0]}})
+    approve(shop, number(1))
+    later(frozen, 5 * DAY)
+    ones = [shop.start(number(1)) for _ in range(3)]
+    come_in(shop, ones[-1])
+
+    assert _fresh(shop, 100) == 2
+
+
+def test_messages_that_made_it_a_stranger_are_as_many_as_the_settings_say(frozen: FrozenValkey) -> None:
+    rules = {"block": {"unapproved": ["1/hour"], "growth": [0]}, "number": {"known_messages": 5}}
     shop = _shop(frozen, "block.unapproved", guard=rules)
     approve(shop, number(1))
     later(frozen, 2 * HOUR)

@@ -38,7 +38,7 @@ local function give_back(part, row, record, new, makes_room)
   for i = 1, makes_room and #part.approvals or 0 do
     counters.add(row, part.approvals[i].approved, part.approvals[i].window)
   end
-  if part.breakers[1] then
+  if part.breakers[1] and not approvals.has(record, 'a') then
     conversions.advance(row, part.breaker_at)
     conversions.approve(row, part.breaker_at, record.created)
   end
@@ -59,7 +59,8 @@ function approvals.give_back(record, known, by_key)
     return by_key[key]
   end
   if approvals.has(record, 's') then return end
-  local exempt = { approved = approvals.has(record, 'a'), known_device = approvals.has(record, 'f') }
+  local no_mark = string.sub(record.guard, -1) == '.' -- a known number may become a stranger by further messages
+  local exempt = { approved = no_mark and approvals.has(record, 'a'), known_device = approvals.has(record, 'f') }
   local new = { number = approvals.has(record, 'n'), country = approvals.has(record, 'c') }
   for _, part in ipairs(ruleset.parts) do
     local row = not exempt[part.exempts] and read(part.name)

@@ -3,7 +3,7 @@
 --
 -- `sending` holds: kind (start, resend or fallback), place (home or abroad), safe (whether the fraud rules pass it), context
 -- (a device's pseudonym, empty for none), number (a pseudonym), price, about (the verification), attempt (what is said of a start,
--- packed: domain/guard.py, SendAttempt), known (whether a further message is to a number that was known at the start), passed (whether a further message is of somebody who passed a human check).
+-- packed: domain/guard.py, SendAttempt), passed (whether a further message is of somebody who passed a human check).
 local guard = {}
 local NOTHING_NEW, NO_QUOTA = {}, { most = 0, used = 0, ttl = 0 }
 local PASSED, NOT_PASSED = { passed = 'yes' }, { passed = 'no' }
@@ -16,10 +16,6 @@ function guard.read(keys, place, sending)
   sending.subjects, sending.rule_hits, sending.new = found, {}, NOTHING_NEW
   sending.check, sending.range = passed and PASSED or NOT_PASSED, attempt and string.match(attempt, '%d*$') or ''
   sending.reputation = number.reputation(found.number, sending.context, sending.place)
-  if sending.known then -- what was counted for a known number is given back as that
-    local now_known = sending.reputation
-    sending.reputation = { approved = true, some = now_known.some, here = now_known.here, known_device = now_known.known_device }
-  end
   sending.trust = sending.reputation.known_device and 'known' or 'unknown'
   if found.address and ruleset.has_new then
     sending.new = asked.are_new(found.address, sending.number, sending.about.country)
@@ -105,7 +101,7 @@ end
 function guard.count(sending)
   local found, about, state = sending.subjects, sending.about, sending.subjects.number
   number.sent(state, sending.trust, sending.kind)
-  if sending.kind == 'start' then number.started(state, about.id) end
+  if sending.kind == 'start' then number.started(state, about.id) else number.went_on(state, about.id) end
   if sending.new.number or sending.new.country then asked.add(found.address, sending.number, about.country) end
   if sending.price > 0 then spending.add(found, about.country, sending.price, now) end
   number.write(state)

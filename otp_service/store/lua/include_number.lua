@@ -2,8 +2,8 @@
 -- and its last verifications.
 --
 -- Its row has a fixed layout, named by a number, and a tail of four texts: times of the last messages; devices (22 characters
--- of a pseudonym and a time each); last verifications (identifier, blank, time, line feed); and for each application that
--- needs it: the length of its name, the name, and what ENTRY packs, followed by the times of wrong codes.
+-- of a pseudonym and a time each); last verifications, the newest first (identifier, blank, time, a plus sign for each further
+-- message, line feed); and for each application that needs it: the length of its name, the name, and what ENTRY packs, followed by the times of wrong codes.
 --
 -- A script has it as the list of the row's values, with the texts `sends`, `devices`, `recent` and `others`, and of the
 -- application at hand `entry`, the list of its values, and `wrong`, the times of its wrong codes.
@@ -63,13 +63,14 @@ end
 
 local NOBODY = { approved = false, some = false, here = false, known_device = false }
 
--- Returns whether so many starts came since the number was approved, and none of them was; `recent` has the newest first.
-local function is_stranger(self, starts)
-  local at = 1
-  for _ = 2, starts do
-    at = (string.find(self.recent, '\n', at, true) or #self.recent) + 1
+-- Returns whether so many messages came of verifications that began since the number was approved, none of which was.
+local function is_stranger(self, messages)
+  for at, further in string.gmatch(self.recent, ' (%d+)(%+*)\n') do
+    if tonumber(at) <= self[APPROVED] then return false end
+    messages = messages - 1 - #further
+    if messages <= 0 then return true end
   end
-  return (tonumber(string.match(self.recent, '^%S+ (%d+)', at)) or 0) > self[APPROVED]
+  return false
 end
 
 -- Returns whether the number was approved lately, and is no stranger at a place (home or abroad) since; whether from any device,
@@ -77,7 +78,7 @@ end
 function number.reputation(self, device, place)
   if self[APPROVED] == 0 then return NOBODY end
   local at = device ~= '' and string.find(self.devices, device, 1, true)
-  local approved = lately(self[APPROVED]) and not is_stranger(self, ruleset.known_starts[place])
+  local approved = lately(self[APPROVED]) and not is_stranger(self, ruleset.known_messages[place])
   return { approved = approved, some = lately(self[ANYWHERE]),
     here = lately(self.entry[E_DEVICE]),
     known_device = at and lately(struct.unpack('<I6', self.devices, at + DEVICE - TIME)) or false }
@@ -104,6 +105,11 @@ function number.started(self, id)
   self.recent = id .. ' ' .. now .. '\n' .. self.recent
   local _, count = string.gsub(self.recent, '\n', '')
   if count > MOST_RECENT then self.recent = string.match(self.recent, '^(.*\n)[^\n]*\n$') end
+end
+
+-- Notes a further message of a verification.
+function number.went_on(self, id)
+  self.recent = string.gsub(self.recent, id .. ' %d+', '%0+')
 end
 
 -- Returns the milliseconds to wait after wrong codes, how many came in a row, and the milliseconds that a lock still holds.
@@ -184,8 +190,8 @@ end
 
 local function with_recent(text, lines)
   local items = {}
-  for id, at in string.gmatch(text .. lines, '(%S+) (%d+)\n') do
-    items[#items + 1] = { name = id, at = tonumber(at), text = id .. ' ' .. at .. '\n' }
+  for id, at, further in string.gmatch(text .. lines, '(%S+) (%d+)(%+*)\n') do
+    items[#items + 1] = { name = id, at = tonumber(at), text = id .. ' ' .. at .. further .. '\n' }
   end
   return newest(items, MOST_RECENT)
 end

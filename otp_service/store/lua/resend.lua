@@ -59,8 +59,7 @@ if full then return { 'backlog-full' } end
 local keys = { KEYS[11], KEYS[12], subjects.key('country', found), subjects.key('block', found) }
 local sending = guard.read(keys, 1, { kind = falls_back_from == 0 and 'resend' or 'fallback', about = found,
   number = found.pseudonym, place = approvals.has(found, 'h') and 'home' or 'abroad', safe = approvals.has(found, 's'),
-  context = found.context, price = tonumber(ARGV[10]), passed = approvals.has(found, 'q'),
-  known = approvals.has(found, 'a') })
+  context = found.context, price = tonumber(ARGV[10]), passed = approvals.has(found, 'q') })
 local refusal, quota = guard.test(sending)
 if refusal then
   fraud.keep_changes(sending)
