@@ -1,5 +1,6 @@
 """Installations with some rules of the guard only, and what their rules did."""
 
+import json
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -13,8 +14,11 @@ from support_outbox import queues
 from otp_service.bootstrap import Installation
 from otp_service.domain.guard import GUARD_RULES
 from otp_service.domain.prices import MICRO
+from otp_service.domain.traffic import BLOCK_MEMORY
 from otp_service.errors import OtpServiceError, TooManyError
+from otp_service.store import keys
 from otp_service.store.events import Decision
+from otp_service.store.scripts import part_texts
 from otp_service.store.traffic import Meets
 
 ROOMY = {scope: ["1000000/day"] for scope in ("number", "ip", "application", "failed_checks")}
@@ -109,6 +113,22 @@ def learn_usual(caller: Caller, **approvals: float) -> None:
         (Meets(country, False, 0, False, usual) for country, usual in approvals.items()),
     )
     assert store.commit(name, version, {}, {}, tuple(meets), caller.context.rulesets[name])
+
+
+_LEARN_BLOCK = """
+local row = rows.unpack(KEYS[1], redis.call('GET', KEYS[1]), rows.layout(ARGV[1]))
+local at = row.layout.at['a' .. ARGV[2] / 1000]
+row[at], row[at + 1], row[rows.ENDS] = math.floor(now / ARGV[2]), ARGV[2] / 86400000 * ARGV[3], now + 4 * 86400000
+rows.write(row, 4 * 86400000)
+"""
+
+
+def learn_block(frozen: FrozenValkey, caller: Caller, daily: float, block: str = "+92300123") -> None:
+    """Let so many approvals of newcomers be usual in a block in a day."""
+    text = "\n".join([*part_texts(("clock", "rows")), "clock.read()", _LEARN_BLOCK])
+    context, key = caller.context, keys.block(caller.context.keyring.block_pseudonym(block))
+    layout = json.loads(context.rulesets[caller.application.name].text)["layouts"]["block"]
+    frozen.client.eval(text, 1, key, layout, BLOCK_MEMORY, daily)
 
 
 def guess(caller: Caller, one: str) -> str | None:

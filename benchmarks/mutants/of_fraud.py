@@ -9,10 +9,15 @@ _FRAUD: dict[str, Mutant] = {
     "a-bucket-that-stays-as-full-as-it-was": one("include_buckets", "  if level > most then level = most end\n"),
     "a-bucket-that-does-not-grow": one("include_buckets", "rule.factor * counters", "0 * counters"),
     "a-bucket-without-its-factor": one("include_buckets", "rule.factor * counters", "counters"),
-    "a-bucket-that-grows-without-bound": one("include_buckets", "if rule.most_growth then", "if false then"),
-    "a-bucket-that-grows-by-its-amount": one("include_buckets", " * row[rule.usual] *", " * 0 *"),
+    "a-bucket-that-grows-without-bound": one("include_buckets", "if rule.most_growth and", "if false and"),
+    "a-bucket-that-grows-by-its-amount": one("include_buckets", "rule.growth_of_usual * usual", "0"),
     "a-bucket-that-does-not-grow-by-its-amount": one(
-        "include_buckets", "rule.window / DAY, rule.amount)", "rule.window / DAY, 0)"
+        "include_buckets", "rule.growth_of_usual * usual, rule.amount)", "rule.growth_of_usual * usual, 0)"
+    ),
+    "a-block-that-takes-a-week-for-a-day": one("ruleset_register", "/ (rule.usual_window or DAY)", "/ DAY"),
+    "an-hour-of-a-block-like-any-other": one("ruleset_register", "math.max(rule.window, DAY / 4)", "rule.window"),
+    "a-block-in-which-nothing-is-usual": one(
+        "ruleset_register", "ipairs({ rule.window, rule.usual_window })", "ipairs({ rule.window })"
     ),
     "known-whatever-came-since": one(
         "include_number", "lately(self[APPROVED]) and not is_stranger", "lately(self[APPROVED]) or is_stranger"
@@ -60,9 +65,7 @@ _FRAUD: dict[str, Mutant] = {
         "include_approvals", "new[rule.new]) and 1 or 0", "new[rule.new]) and record.sends or 0"
     ),
     "approvals-that-are-not-counted": one("include_approvals", "makes_room and #part.approvals or 0", "0"),
-    "approvals-that-are-counted-twice": one(
-        "ruleset_register", "known[rule.level], known[rule.approved] = true, true", "known[rule.level] = true"
-    ),
+    "approvals-that-are-counted-twice": one("ruleset_register", "      known[place] = true\n"),
     "given-back-each-time-that-it-is-seen": one("guard_give_back", "    found.guard = '' -- so it is done\n"),
     "what-is-given-back-is-not-written": one(
         "guard_give_back", "for _, row in pairs(by_key) do rows.write(row, row.life) end\n"

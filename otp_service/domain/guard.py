@@ -29,11 +29,13 @@ class BucketRule:
     factor: float
     most_growth: float | None = field(default=None, kw_only=True)
     """How many times what usual approvals give it grows by, at most; ``None`` without a bound."""
-    approvals: str = field(init=False)
-    """Name of the approvals that it follows: buckets of one window share them."""
+    usual_window: int | None = field(default=None, kw_only=True)
+    """Milliseconds of approvals of its own that tell how many are usual; ``None`` where a worker has learnt that."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "approvals", f"a{self.window // 1000}")
+    @property
+    def approval_windows(self) -> tuple[int, ...]:
+        """Windows in which approvals are counted for it; buckets share what they count in one window."""
+        return (self.window, self.usual_window) if self.usual_window else (self.window,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,18 +65,24 @@ class BucketState:
     """When the levels were so."""
     levels: dict[str, float] = field(default_factory=dict)
     """Sends that were not approved, and have not leaked away, by bucket."""
-    approvals: dict[str, FadingCounter] = field(default_factory=dict)
+    approvals: dict[int, FadingCounter] = field(default_factory=dict)
     """By window."""
     usual: float = 0.0
-    """Approvals of newcomers in a usual day."""
+    """Approvals of newcomers in a usual day, where a worker has learnt that."""
+
+    def approved(self, window: int, now: int) -> float:
+        """Return how many approvals a window has."""
+        return self.approvals.get(window, FadingCounter()).value(now, window)
 
 
 def bucket_capacity(kept: BucketState, rule: BucketRule, now: int) -> float:
     """Return how many unapproved sends a bucket holds."""
-    approved = kept.approvals.get(rule.approvals, FadingCounter()).value(now, rule.window)
+    approved = kept.approved(rule.window, now)
     if rule.most_growth is None:
         return rule.amount + rule.factor * approved
-    return bounded_capacity(rule.amount, rule.factor, approved, kept.usual * rule.window / DAY)
+    span = rule.usual_window
+    usual = DAY / span * kept.approved(span, now) if span else kept.usual
+    return bounded_capacity(rule.amount, rule.factor, approved, usual * max(rule.window, DAY // 4) / DAY)
 
 
 def bucket_level(kept: BucketState, rule: BucketRule, now: int) -> float:
@@ -103,9 +109,9 @@ def give_back_to_bucket(kept: BucketState, rule: BucketRule, sends: int) -> None
         kept.levels[rule.name] = max(0.0, kept.levels[rule.name] - sends)
 
 
-def approve_in_bucket(kept: BucketState, rule: BucketRule, now: int) -> None:
+def count_approval(kept: BucketState, window: int, now: int) -> None:
     """Count an approval in a window."""
-    kept.approvals[rule.approvals] = kept.approvals.get(rule.approvals, FadingCounter()).added(now, rule.window)
+    kept.approvals[window] = kept.approvals.get(window, FadingCounter()).added(now, window)
 
 
 # The same as ``include_conversions.lua``, in memory. Times in milliseconds.
@@ -813,18 +819,16 @@ def _passes(evaluation: Evaluation) -> bool:
 
 def _give_back_part(back: Evaluation, counted: SimulatedVerification, part: str, *, counts: bool) -> None:
     """Give back to a part; of one number, while it is known, one approval ``counts``."""
-    own, done = back.part(part), set()
-    for rule in back.ruleset.buckets:
-        if rule.part != part or rule.name in done:
-            continue
+    own = back.part(part)
+    rules = {rule.name: rule for rule in back.ruleset.buckets if rule.part == part}
+    for rule in rules.values():
         give_back_to_bucket(own.kept, rule, counted.sends[part, rule.name])
-        if counts and rule.approvals not in done:
-            approve_in_bucket(own.kept, rule, back.now)
-        done |= {rule.name, rule.approvals}
-    if any(rule.part == part for rule in back.ruleset.breakers) and not counted.approved:
+    for window in {one for rule in rules.values() for one in rule.approval_windows} if counts else ():
+        count_approval(own.kept, window, back.now)
+    judged = any(rule.part == part for rule in back.ruleset.breakers) and not counted.approved
+    if judged:
         own.breaker = own.breaker.at_time(back.now).approved(counted.created)
-        done.add("breaker")
-    if done:
+    if rules or judged:
         own.kept.at = own.kept.at or back.now
         back.keep(part)
 

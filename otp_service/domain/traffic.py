@@ -69,6 +69,9 @@ _LEAST_REBASED: Final = 0.5
 GROWTH: Final = 2.0
 """How many times what usual approvals give a bucket grows by, at most. With two messages for each approval, and 60 %
 who approve, that is six times the unapproved messages of a usual day: a sale with five times the traffic fits."""
+BLOCK_MEMORY: Final = 7 * 24 * 60 * MINUTE
+"""Milliseconds of a block's approvals that tell what is usual there: a week, so that a hundred newcomers a day where
+nobody came before are not refused. With two weeks they would be, for as long, for who is refused does not approve."""
 ASKED_FROM: Final = 0.1
 """The share of attempts that must be unusual before newcomers are asked: below it asking harms more than it saves."""
 _TRICKLE_OF_APPROVALS: Final = 0.25
@@ -699,61 +702,6 @@ class CountryTraffic:
         if found.ask and self.whole.cause(found.level) is Cause.DELIVERY:
             return replace(found, ask=False)
         return found
-
-
-# --- A block of 10,000 numbers -------------------------------------------------------------------------------------
-
-BLOCK_SUSPICIOUS: Final = 5.3
-"""Nats for a block's fall, with which its newcomers are asked: one block in exp(5.3) = 200 judged starts or fewer."""
-_BLOCK_REMAINING: Final = 0.1
-_BLOCK_FADES: Final = 2 * 24 * 60
-"""Minutes in which a block's evidence fades to a half; its rate does so in seven times that."""
-_BLOCK_ROW: Final = struct.Struct("<Ifff")
-
-
-@dataclass(frozen=True, slots=True)
-class BlockTraffic:
-    """One rate of a block, over all applications, and the evidence that hardly anybody in it types the codes in."""
-
-    minute: int = 0
-    started: float = 0.0
-    approved: float = 0.0
-    evidence: float = 0.0
-    """Nats. A start counts as unapproved at once; its approval takes that back."""
-
-    def start(self, minute: int, usual: float) -> "BlockTraffic":
-        """Return it with a start of a newcomer, where a share of newcomers is ``usual`` in the country."""
-        now = self._at(minute)
-        return BlockTraffic(
-            now.minute,
-            now.started + 1,
-            now.approved,
-            now.evidence + math.log1p(-_BLOCK_REMAINING * usual) - math.log1p(-usual),
-        )
-
-    def approve(self, minute: int, usual: float) -> "BlockTraffic":
-        """Return it with an approval of a start that was counted."""
-        now = self._at(minute)
-        taken_back = math.log1p(-_BLOCK_REMAINING * usual) - math.log1p(-usual) - math.log(_BLOCK_REMAINING)
-        return BlockTraffic(now.minute, now.started, now.approved + 1, max(0.0, now.evidence - taken_back))
-
-    def _at(self, minute: int) -> "BlockTraffic":
-        passed = max(0, minute - self.minute)
-        faded, rate = 0.5 ** (passed / _BLOCK_FADES), 0.5 ** (passed / (7 * _BLOCK_FADES))
-        return BlockTraffic(max(minute, self.minute), self.started * rate, self.approved * rate, self.evidence * faded)
-
-    def suspicious(self, minute: int) -> bool:
-        """Tell whether newcomers in the block are to be asked for a human check."""
-        return self._at(minute).evidence >= BLOCK_SUSPICIOUS
-
-    def pack(self) -> bytes:
-        """Return it in 16 bytes."""
-        return _BLOCK_ROW.pack(self.minute, self.started, self.approved, self.evidence)
-
-    @classmethod
-    def unpack(cls, packed: bytes) -> "BlockTraffic":
-        """Return what `pack` made."""
-        return cls(*_BLOCK_ROW.unpack(packed))
 
 
 # --- Growth, and known numbers -------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from otp_service.domain.guard import (
     DAY,
@@ -22,7 +22,7 @@ from otp_service.domain.guard import (
     Window,
     parse_notation,
 )
-from otp_service.domain.traffic import GROWTH
+from otp_service.domain.traffic import BLOCK_MEMORY, GROWTH
 from otp_service.settings.sections import (
     ConversionSettings,
     GuardSettings,
@@ -113,6 +113,9 @@ def _lock(guard: GuardSettings) -> Lock | None:
     return Lock("number.lock", guard.number.lock_after, guard.number.lock_days * DAY, record_only=record_only)
 
 
+_BLOCK: Final[Mapping[str, Any]] = {"part": "block", "most_growth": GROWTH, "usual_window": BLOCK_MEMORY}
+
+
 def _buckets(guard: GuardSettings) -> Iterator[Bucket]:
     growth = guard.country.growth
     country: dict[str, Any] = {"part": "country", "most_growth": GROWTH}
@@ -122,7 +125,7 @@ def _buckets(guard: GuardSettings) -> Iterator[Bucket]:
     yield from _each("address.countries", guard.address.countries, **address, name="c", new="country")
     yield from _each("address.network", guard.address.network, **{**address, "part": "network"})
     yield from _each("address.provider", guard.address.provider, **{**address, "part": "provider"})
-    yield from _each("block.unapproved", guard.block.unapproved, guard.block.growth, part="block")
+    yield from _each("block.unapproved", guard.block.unapproved, guard.block.growth, **_BLOCK)
     yield from _each("country.unapproved", guard.country.unapproved, growth, **country, place="abroad")
     yield from _each("country.unapproved", guard.country.home, growth, **country, place="home")
     yield from _trickles(guard.conversion)
@@ -158,7 +161,7 @@ def _trickles(conversion: ConversionSettings) -> Iterator[Bucket]:
     shut: dict[str, Any] = {"name": "h", "breaker": "country", "breaker_state": "open"}
     at_home: dict[str, Any] = {"part": "country", "place": "home", "factor": 0.25, "most_growth": GROWTH, **shut}
     yield from _each("country.conversion", (conversion.home,), **at_home)
-    yield from _each("country.conversion", (conversion.home_block,), part="block", **shut)  # abroad nothing passes
+    yield from _each("country.conversion", (conversion.home_block,), **_BLOCK, **shut)  # abroad nothing passes
 
 
 def _each(

@@ -169,7 +169,7 @@ def _layouts(ruleset: Ruleset) -> dict[str, str]:
     """Return the names of what is kept of each subject but a number (see ``include_rows.lua``), in their order."""
     names: dict[str, dict[str, None]] = {part: {"ends": None, "time": None} for part in _PARTS}
     for bucket in ruleset.buckets:
-        names[bucket.part] |= {f"l{bucket.name}": None, bucket.approvals: None}
+        names[bucket.part] |= {f"l{bucket.name}": None, **{f"a{one // 1000}": None for one in bucket.approval_windows}}
     for breaker in ruleset.breakers:
         names[breaker.part]["b"] = None
     names["country"] |= dict.fromkeys(("tsuspicion", "ntrickle", "nchecked", "lusual", "lpassed", "tpassed"))

@@ -12,11 +12,9 @@ from otp_service.domain import detection
 from otp_service.domain.applications import Place
 from otp_service.domain.detection import LARGEST_STEP, REMAINING, Alarm, ChangeTest, Daily, DailyTest, Run, Slot
 from otp_service.domain.traffic import (
-    BLOCK_SUSPICIOUS,
     GROWTH,
     HOURS,
     MINUTE,
-    BlockTraffic,
     Cause,
     CountryTraffic,
     Outcomes,
@@ -586,7 +584,6 @@ def test_a_quiet_place_is_small(learnt):
 
     assert len(whole) <= 1200
     assert max(len(one) for one in ranges.values()) <= 920
-    assert len(BlockTraffic().pack()) == 16
 
 
 def test_a_row_of_another_version_is_refused():
@@ -601,49 +598,7 @@ def test_sums_by_hour_keep_four_digits():
     assert unpack_place(pack_place(place)).usual.started[:4] == pytest.approx([0.0, 1.0, 12_345.6, 3e8], rel=5e-4)
 
 
-# --- blocks, growth, known numbers -----------------------------------------------------------------------------------
-
-
-def test_seven_in_a_row_that_nobody_approves_make_a_block_suspicious_and_two_days_forget():
-    block = BlockTraffic()
-    for turn in range(7):
-        assert not block.suspicious(MIDNIGHT)
-        block = block.start(MIDNIGHT + turn, 0.6)
-
-    assert block.suspicious(MIDNIGHT + 7)
-    assert not block.suspicious(MIDNIGHT + 2 * DAY)
-    assert block.started == pytest.approx(7, rel=0.01)
-
-
-def test_honest_newcomers_hardly_ever_make_a_block_suspicious():
-    suspicious = judged = 0
-    for seed in range(200):
-        chance, block = random.Random(seed), BlockTraffic()
-        for turn in range(60):
-            minute = MIDNIGHT + 600 * turn
-            suspicious += block.suspicious(minute)
-            judged += 1
-            block = block.start(minute, 0.6)
-            if chance.random() < 0.6:
-                block = block.approve(minute + 1, 0.6)
-
-    assert suspicious / judged < 1 / 200
-
-
-def test_an_approval_takes_more_than_its_start_back():
-    block = BlockTraffic().start(MIDNIGHT, 0.6).start(MIDNIGHT, 0.6)
-
-    assert block.approve(MIDNIGHT, 0.6).evidence == 0.0
-    assert block.approve(MIDNIGHT, 0.6).approved == 1
-
-
-def test_a_block_is_the_same_after_it_was_packed_and_a_clock_set_back_fades_nothing():
-    block = BlockTraffic(MIDNIGHT, 4.0, 2.0, 1.5)
-
-    assert BlockTraffic.unpack(block.pack()) == block
-    assert block.start(MIDNIGHT - 500, 0.6).minute == MIDNIGHT
-    assert not block.suspicious(MIDNIGHT - 500)
-    assert BLOCK_SUSPICIOUS > 1.5
+# --- growth, known numbers -----------------------------------------------------------------------------------
 
 
 @settings(deadline=None)

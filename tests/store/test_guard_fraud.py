@@ -1,11 +1,25 @@
 """Buckets of unapproved messages: of addresses, blocks and countries. They drain on approval, and spare the known."""
 
+from functools import partial
 from typing import Any
 
 import pytest
 from support_caller import Caller
 from support_frozen import FrozenValkey
-from support_guard import ADDRESS, approve, come_in, guarded, later, learn_usual, number, passed, passes, refused, told
+from support_guard import (
+    ADDRESS,
+    approve,
+    come_in,
+    guarded,
+    later,
+    learn_block,
+    learn_usual,
+    number,
+    passed,
+    passes,
+    refused,
+    told,
+)
 
 HOUR, DAY = 3600, 86_400
 BRITISH = "+447400123"
@@ -55,6 +69,7 @@ def test_an_approval_gives_back_all_messages_of_its_verification(frozen: FrozenV
 
 def test_a_block_where_people_come_in_grows_with_them_and_shrinks_again(frozen: FrozenValkey) -> None:
     shop = _shop(frozen, "block.unapproved", guard={"block": {"unapproved": ["4/2 days"]}})
+    learn_block(frozen, shop, 20)
     for last in range(40):
         approve(shop, number(last))
     assert _fresh(shop, 100) == 4 + 40
@@ -71,15 +86,47 @@ def test_a_block_where_people_come_in_grows_with_them_and_shrinks_again(frozen: 
 def test_each_bucket_of_a_block_grows_by_its_own_factor(frozen: FrozenValkey, growth: list[float], grown: int) -> None:
     rules = {"block": {"unapproved": ["4/day", "4/2 days"], "growth": growth}}
     shop = _shop(frozen, "block.unapproved", guard=rules)
+    learn_block(frozen, shop, 5)
     for last in range(10):
         approve(shop, number(last))
 
     assert _fresh(shop, 100) == grown, "what the smaller one of the two holds"
 
 
+@pytest.mark.parametrize(("daily", "room"), [(0, 4 + 4), (2, 4 + 8), (3, 4 + 12), (100, 4 + 20)])
+def test_a_block_grows_to_twice_what_was_usual_in_it_whoever_verifies_numbers_of_his_own(
+    frozen: FrozenValkey, daily: float, room: int
+) -> None:
+    shop = _shop(frozen, "block.unapproved", guard={"block": {"unapproved": ["4/2 days"]}})
+    for last in range(20):
+        approve(shop, number(last))
+    learn_block(frozen, shop, daily)
+
+    assert _fresh(shop, 100) == room
+
+
+def test_an_hour_may_bring_a_block_what_six_usually_do(frozen: FrozenValkey) -> None:
+    shop = _shop(frozen, "block.unapproved", guard={"block": {"unapproved": ["4/hour"]}})
+    for last in range(40):
+        approve(shop, number(last))
+    learn_block(frozen, shop, 24)
+
+    assert _fresh(shop, 100) == 4 + 2 * 6
+
+
+def test_new_people_in_a_block_make_themselves_usual(frozen: FrozenValkey) -> None:
+    """A hundred newcomers a day where nobody came before, of whom six of ten approve."""
+    shop = _shop(frozen, "block.unapproved")
+    for turn in range(300):
+        act = approve if turn % 5 < 3 else Caller.start
+        assert not refused(partial(act, shop, number(turn)))
+        later(frozen, DAY / 100)
+
+
 def test_a_bucket_that_filled_while_it_was_large_lets_one_more_in_as_soon_as_a_small_one(frozen: FrozenValkey) -> None:
     rules = {"block": {"unapproved": ["4/hour"], "growth": [3.0]}}
     shop = _shop(frozen, "block.unapproved", guard=rules)
+    learn_block(frozen, shop, 60)
     for last in range(30):
         approve(shop, number(last))
     assert _fresh(shop, 200) == 4 + 3 * 30

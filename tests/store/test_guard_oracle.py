@@ -9,20 +9,25 @@ from support_frozen import START, FrozenValkey
 from otp_service.domain import guard_replay
 from otp_service.domain.guard import BucketRule, ConversionRule
 from otp_service.domain.guard_replay import BucketState, ConversionRecord
+from otp_service.domain.traffic import GROWTH
 from otp_service.store import scripts
 
 MINUTE = 60_000
 JUMPS = [0, 1, 999, 30_000, MINUTE, 90_000, 10 * MINUTE, 61 * MINUTE, 25 * 60 * MINUTE]
 BUCKET = """
-local layout = rows.layout('ends time lu3600 a3600')
+local layout = rows.layout('ends time lu3600 a3600 a86400')
 local rule = { level = 3, approved = 4, amount = tonumber(ARGV[1]), window = tonumber(ARGV[2]),
   factor = tonumber(ARGV[3]) }
+if ARGV[5] == '1' then
+  rule.most_growth, rule.usual, rule.usual_window, rule.growth_of_usual = 2, 7, 86400000, rule.factor / 2
+end
 local row = rows.unpack(KEYS[1], redis.call('GET', KEYS[1]), layout)
 local level, most = buckets.leak(row, rule)
 local wait = buckets.wait(level, most, rule)
 if ARGV[4] == 'approve' then
   row[3] = math.max(0, row[3] - 1)
   counters.add(row, rule.approved, rule.window)
+  counters.add(row, 7, 86400000)
   if row[2] == 0 then row[2] = now end
 else
   row[3], row[2] = wait == 0 and level + 1 or level, now
@@ -55,17 +60,20 @@ def _text(part: str, body: str) -> str:
 
 
 @pytest.mark.parametrize("seed", range(12))
-@pytest.mark.parametrize("factor", [0.0, 1.0, 2.0])
-def test_a_bucket_holds_in_the_script_what_it_holds_in_memory(frozen: FrozenValkey, seed: int, factor: float) -> None:
+@pytest.mark.parametrize(("factor", "bounded"), [(0.0, False), (1.0, False), (2.0, False), (2.0, True), (3.0, True)])
+def test_a_bucket_holds_in_the_script_what_it_holds_in_memory(
+    frozen: FrozenValkey, seed: int, factor: float, *, bounded: bool
+) -> None:
     chance, kept = random.Random(seed), BucketState()
-    rule = BucketRule("u3600", chance.choice([1, 2, 4]), 60 * MINUTE, factor)
+    bound = {"most_growth": GROWTH, "usual_window": 24 * 60 * MINUTE} if bounded else {}
+    rule = BucketRule("u3600", chance.choice([1, 2, 4]), 60 * MINUTE, factor, **bound)
     text = _text("buckets", BUCKET)
     waits = set()
     for _ in range(150):
         frozen.move_to(frozen.now + chance.choice(JUMPS[:7] if chance.random() < 0.97 else JUMPS))
         does = chance.choice([*5 * ["send"], "approve"])
         shape = (rule.amount, rule.window, rule.factor)
-        wait, held, most = frozen.client.eval(text, 1, "guard", *shape, does)
+        wait, held, most = frozen.client.eval(text, 1, "guard", *shape, does, int(bounded))
         expected = _bucket_step(kept, rule, frozen.now, does)
         waits.add(bool(wait))
 
@@ -78,7 +86,8 @@ def _bucket_step(kept: BucketState, rule: BucketRule, now: int, does: str) -> tu
     wait = guard_replay.bucket_wait(level, most, rule)
     if does == "approve":
         guard_replay.give_back_to_bucket(kept, rule, 1)
-        guard_replay.approve_in_bucket(kept, rule, now)
+        for window in rule.approval_windows:
+            guard_replay.count_approval(kept, window, now)
         kept.at = kept.at or now
     else:
         kept.levels[rule.name] = level + (wait == 0)

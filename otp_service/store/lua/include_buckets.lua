@@ -1,15 +1,16 @@
 -- Leaky buckets of unapproved sends, whose size follows the traffic that is approved (domain/guard.py).
 --
 -- A row holds a level for each bucket, when the levels were so, and for each window a counter of approvals. A rule has an
--- amount, a window in milliseconds, a factor, and the places of its level and of its approvals. One with a `most_growth` grows by so
--- many times what usual approvals give, at most, or by its amount; how many are usual in a day has the place `usual`.
+-- amount, a window in milliseconds, a factor, and the places of its level and of its approvals. One with a `most_growth` grows by what
+-- usual approvals give, so many times, at most, or by its amount. How many are usual has the place `usual`: a number that a worker
+-- learnt, or a counter of the row's own approvals in a `usual_window`.
 local buckets = {}
-local DAY = 86400000
 
 local function capacity(row, rule)
   local more = rule.factor * counters.value(row, rule.approved, rule.window)
-  if rule.most_growth then
-    more = math.min(more, math.max(rule.most_growth * rule.factor * row[rule.usual] * rule.window / DAY, rule.amount))
+  if rule.most_growth and more > rule.amount then
+    local usual = rule.usual_window and counters.value(row, rule.usual, rule.usual_window) or row[rule.usual]
+    more = math.min(more, math.max(rule.growth_of_usual * usual, rule.amount))
   end
   return rule.amount + more
 end

@@ -5,6 +5,7 @@
 -- Returns: OK
 -- include clock rows
 
+local DAY = 86400000
 local rules = cjson.decode(ARGV[2])
 local layouts = rules.layouts
 for subject, names in pairs(layouts) do layouts[subject] = rows.layout(names) end
@@ -32,13 +33,20 @@ for _, part in ipairs(rules.parts) do
     if rule.breaker then rule.about, rule.key, rule.value = 'stands', rule.breaker, rule.breaker_state end
     if rule.checked then rule.about, rule.key, rule.value = 'check', 'passed', rule.checked end
     if rule.new then rule.about, rule.key, rule.value = 'new', rule.new, true end
-    if rule.most_growth then rule.usual = at.lusual end
+    if rule.most_growth then -- hours differ: a short window may bring what six of them usually do
+      rule.usual = at[rule.usual_window and 'a' .. rule.usual_window / 1000 or 'lusual']
+      rule.growth_of_usual = rule.most_growth * rule.factor * math.max(rule.window, DAY / 4) / (rule.usual_window or DAY)
+    end
     rule.always = rule.about == nil
     rule.mark = part.starts and '' or string.sub(part.name, 1, 1) .. rule.name .. ' '
     rules.has_new = rules.has_new or rule.new ~= nil
     if not known[rule.level] then part.levels[#part.levels + 1] = rule end
-    if not known[rule.approved] then part.approvals[#part.approvals + 1] = rule end
-    known[rule.level], known[rule.approved] = true, true
+    for _, window in ipairs({ rule.window, rule.usual_window }) do
+      local place = at['a' .. window / 1000]
+      if not known[place] then part.approvals[#part.approvals + 1] = { approved = place, window = window } end
+      known[place] = true
+    end
+    known[rule.level] = true
   end
 end
 
