@@ -1,6 +1,6 @@
 """The event stream without a recorder that runs: tests say when it is recorded."""
 
-from otp_service.domain.tallies import tally
+from otp_service.domain.tallies import tally, tally_blocks
 from otp_service.services.approvals import give_back
 from otp_service.services.consents import record_events as record
 from otp_service.services.context import Context
@@ -18,5 +18,5 @@ def record_events(context: Context) -> None:
     for batch in (*events.claim("recorder", 1000, 0), *events_of(context)):
         give_back(context, batch)
         record(context, batch.events)
-        context.store.traffic.add(tally(batch.events))
+        context.store.traffic.add(tally(batch.events), tally_blocks(batch.events))
         events.acknowledge(batch)

@@ -28,6 +28,13 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "what-is-usual-is-not-told": one("traffic_commit", ", meets.usual\n", ", 0\n"),
     "unblock-leaves-the-suspicion": one("guard_forget", " or name == 'tsuspicion'", ""),
+    "a-block-that-nobody-leaves": one("guard_give_back", "'ZINCRBY', key, -1,", "'ZINCRBY', key, 0,"),
+    "a-block-left-in-another-hour": one(
+        "guard_give_back", "math.floor(one.created / 3600000)", "math.floor(now / 3600000)"
+    ),
+    "a-block-that-known-numbers-leave": one(
+        "guard_give_back", "if approvals.has(one, 'a') or approvals.has(one, 's') then return end", "local _ = one"
+    ),
     "nobody-is-under-suspicion": one("include_newcomers", "if now >= ends then return end", "do return end"),
     "a-suspicion-without-end": one("include_newcomers", "if now >= ends then return end", "local _ = ends"),
     "known-numbers-are-asked": one("include_newcomers", " or sending.reputation.approved then", " then"),

@@ -20,7 +20,7 @@ from otp_service.errors import ConfigurationError, InvalidRequestError
 from otp_service.services import operator_actions
 from otp_service.services.context import Context
 from otp_service.services.operator_actions import BLOCK_RULE, COUNTRY_RULE, Restriction, reset_limits
-from otp_service.services.traffic import PlaceReport, report_traffic, usual_approvals
+from otp_service.services.traffic import PlaceReport, report_blocks, report_traffic, usual_approvals
 from otp_service.settings import Settings
 from otp_service.store.events import LIFTED, Decision, RuleHit
 from otp_service.store.guard import CountryBreaker, WindowState
@@ -78,6 +78,8 @@ def status(session: Session, hours: int) -> None:
     )
     passed = ("Application", "Country", "Range", "In the last", "Messages", "Usual", "Cost", "Currency", "Alarm since")
     _section("passed", "Passed unapproved to newcomers, about", passed, _passed(settings, context))
+    busiest = ("Block", "Country", "Range", "Last hour", "Last day", "Usual a day", "Cost", "Currency")
+    _section("blocks", "Blocks of 10,000 numbers that most passed to unapproved", busiest, _blocks(settings, context))
     closed = ("Application", "Country", "Mode", "Tried again in", "Times")
     _section("closed", "Closed now", closed, _closed(settings, context, kept))
     spent = ("Application", "Country", "In this", "Spent", "Ceiling", "Currency")
@@ -119,6 +121,17 @@ def _passed(settings: Settings, context: Context) -> list[out.Row]:
         )
         for one in report_traffic(context)
         for passed in one.passed
+    ]
+
+
+def _blocks(settings: Settings, context: Context) -> list[out.Row]:
+    return [
+        (
+            *(one.count.block, one.count.country, one.count.carrier_range),
+            *(round(one.count.hour), round(one.count.day), round(one.usual)),
+            *(format_micros(round(one.money)), settings.guard.currency),
+        )
+        for one in report_blocks(context)
     ]
 
 
@@ -283,6 +296,7 @@ def _print(decision: Decision, explained: Iterable[ExplainedRule]) -> None:
 @command(guard, "Lift a lock, or open what is closed.", asks=True, applications=True)
 @click.option("--number", help="End the waits and locks of a number.")
 @click.option("--block-of", help="Forget what was counted for the block of 10,000 numbers that a number is in.")
+@click.option("--block", metavar="NAME", help="The same, by the block's name, which guard status tells.")
 @click.option("--country", nargs=2, metavar="APPLICATION COUNTRY", help="Forget what was counted for a country.")
 @click.option("--address", help="Forget what was counted for an end user's address.")
 @region_option
@@ -292,7 +306,7 @@ def unblock(session: Session, region: str | None, **named: Any) -> None:  # noqa
     Windows are another thing: otp-service limits reset empties those of a number.
     """
     if sum(map(bool, named.values())) != 1:
-        raise click.UsageError("Name one, and only one, of --number, --block-of, --country and --address.")
+        raise click.UsageError("Name one, and only one, of --number, --block-of, --block, --country and --address.")
     name, restriction = _restriction(session, region, **named)
     session.confirm(f"Let through what rules keep from {name}?")
     if not operator_actions.unblock(session.context, restriction, session.operator):
@@ -309,6 +323,7 @@ def _restriction(
     *,
     number: str | None,
     block_of: str | None,
+    block: str | None,
     country: tuple[str, str] | None,
     address: str | None,
 ) -> tuple[str, Restriction]:
@@ -319,7 +334,10 @@ def _restriction(
         return f"{to.mask}, at all applications", operator_actions.number_restriction(context, session.subject_key(to))
     if block_of:
         to = parse_number(block_of, region)
-        return f"the block of {to.mask}, at all applications", operator_actions.block_restriction(context, to)
+        block = context.keyring.block_pseudonym(to.block)
+        return f"the block of {to.mask}, at all applications", operator_actions.block_restriction(context, block)
+    if block:
+        return f"block {block}, at all applications", operator_actions.block_restriction(context, block)
     if country:
         application, code = session.application_or_all(country[0]), country[1].upper()
         if not is_region(code):

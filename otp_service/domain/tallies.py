@@ -6,7 +6,7 @@ the share stays what it was; and what one minute can say is bounded (`detection.
 are added before events are acknowledged.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -82,12 +82,36 @@ def tally(events: Iterable[Event]) -> Tallies:
     return {application: counts for application, counts in counted.items() if counts}
 
 
-def _counts(event: Event) -> Iterator[tuple[Tally, int]]:
+Blocks = Mapping[int, Mapping[str, int]]
+"""Starts of newcomers by hour (since the epoch, by Redis' clock) and block: its pseudonym, its country, and the carrier
+range, slashes between. A script takes off those that were approved (``guard_give_back.lua``)."""
+
+
+def tally_blocks(events: Iterable[Event]) -> Blocks:
+    """Return the starts of newcomers among some events."""
+    counted: dict[int, Counter[str]] = defaultdict(Counter)
+    for one in events:
+        who, carrier_range = _whose(one) if one.type == _STARTED else (None, "")
+        if who and who is not Who.KNOWN:
+            block = decode_attempt(one.member("sending")).block
+            counted[one.at // (60 * MINUTE)][f"{block}/{one.member('country')}/{carrier_range}"] += 1
+    return counted
+
+
+def _whose(event: Event) -> tuple[Who | None, str]:
+    """Return of whom an event is, ``None`` for nobody, and the carrier range where it matters."""
     guard = event.member("guard").partition(".")[0]  # empty in an event of the release before
     if not guard or _SAFE in guard:
+        return None, ""
+    if _KNOWN in guard:
+        return Who.KNOWN, ""
+    return Who.CHECKED if _CHECKED in guard else Who.NEWCOMER, guard.lstrip("abcdefghijklmnopqrstuvwxyz")
+
+
+def _counts(event: Event) -> Iterator[tuple[Tally, int]]:
+    who, carrier_range = _whose(event)
+    if who is None:
         return
-    who = Who.KNOWN if _KNOWN in guard else Who.CHECKED if _CHECKED in guard else Who.NEWCOMER
-    carrier_range = "" if who is Who.KNOWN else guard.lstrip("abcdefghijklmnopqrstuvwxyz")
     if event.type == _STARTED:
         place = event.member("country"), carrier_range, event.at // MINUTE, who
         yield Tally(*place, What.MESSAGE), 1

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
-from otp_service.domain.numbers import Destination, SubjectKey, network_of, provider_network_of, wide_network_of
+from otp_service.domain.numbers import SubjectKey, network_of, provider_network_of, wide_network_of
 from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger.audit import ChainLink
 from otp_service.ledger.schema import operator_actions
@@ -96,9 +96,8 @@ def number_restriction(context: Context, to: SubjectKey) -> Restriction:
     return Restriction("number", "number.lock", lambda: forget(to.bucket, to.pseudonym, context.applications))
 
 
-def block_restriction(context: Context, to: Destination) -> Restriction:
-    """Return what is held back of the block that a number is in, at all applications."""
-    pseudonym = context.keyring.block_pseudonym(to.block)
+def block_restriction(context: Context, pseudonym: str) -> Restriction:
+    """Return what is held back of a block of numbers, at all applications."""
     return Restriction("block", BLOCK_RULE, lambda: context.store.guard.forget_block(pseudonym))
 
 

@@ -1,7 +1,7 @@
 """The traffic of newcomers: judged in turn by the workers, told to operators."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,7 +10,7 @@ from otp_service.domain.tallies import Tally, feed
 from otp_service.domain.traffic import MINUTE, Cause, CountryTraffic, Notice, PlaceTraffic, Told
 from otp_service.services.context import Context
 from otp_service.store.scripts import CompiledRuleset
-from otp_service.store.traffic import Meets
+from otp_service.store.traffic import BlockCount, Meets
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import SafeNumber
@@ -66,6 +66,42 @@ def report_traffic(context: Context) -> Iterator[PlaceReport]:
                 day = one.passed[1]
                 if one.alarmed_since or day.messages > 2 * day.usual + _MANY:
                     yield one
+
+
+_MOST_BLOCKS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class BlockReport:
+    """What a block of numbers took that newcomers did not approve, and what is usual there in a day."""
+
+    count: BlockCount
+    usual: float
+    """Its usual approvals, and to each as many unapproved messages as is usual in its country."""
+    money: float
+    """What those of the day cost, in millionths, as the country's do in the mean."""
+
+
+def report_blocks(context: Context) -> list[BlockReport]:
+    """Return the blocks that most passed to unapproved in about a day; raises `StoreUnavailableError`."""
+    now = context.store.decisions.now()
+    learnt = [context.store.traffic.learnt(application)[1] for application in context.applications]
+    reports = []
+    for one in context.store.traffic.busiest_blocks(now, _MOST_BLOCKS):
+        places = [countries[one.country].whole for countries in learnt if one.country in countries]
+        usual = context.store.guard.usual_in_block(one.block) * _ratio(
+            (place.usual.daily_unapproved(), place.usual.daily_approvals()) for place in places
+        )
+        passed = (place.passed.at(now // MINUTE) for place in places)
+        reports.append(BlockReport(one, usual, one.day * _ratio((each.day_money, each.day) for each in passed)))
+    return reports
+
+
+def _ratio(pairs: Iterable[tuple[float, float]]) -> float:
+    above, below = 0.0, 0.0
+    for one, other in pairs:
+        above, below = above + one, below + other
+    return above / below if below else 0.0
 
 
 def usual_approvals(context: Context) -> Mapping[str, float]:

@@ -7,8 +7,10 @@ from typing import Any, Final
 
 import redis
 
-from otp_service.domain.guard import Limit, Limits, Ruleset, limit_after_fence
+from otp_service.domain.guard import DAY, Limit, Limits, Ruleset, limit_after_fence
+from otp_service.domain.guard_replay import FadingCounter
 from otp_service.domain.routing import BreakerState, BreakerThresholds, CallResult, GatewayHealth
+from otp_service.domain.traffic import BLOCK_MEMORY
 from otp_service.store import keys
 from otp_service.store.connection import server_time, to_milliseconds, translate_errors
 from otp_service.store.mirror import Fences
@@ -59,6 +61,12 @@ class Guard:
         _, kept = self._read(keys.country(application, country))
         *_, ends, times, _ = kept.get("b", (0, 0, 0))
         return CountryBreaker(ends, times) if ends else None
+
+    def usual_in_block(self, block: str) -> float:
+        """Return how many newcomers usually approve in a day in a block (its pseudonym)."""
+        now, kept = self._read(keys.block(block))
+        approved = FadingCounter(*kept.get(f"a{BLOCK_MEMORY // 1000}", ()))
+        return approved.value(now, BLOCK_MEMORY) * DAY / BLOCK_MEMORY
 
     def forget_number(self, bucket: str, pseudonym: str, applications: Iterable[str]) -> int:
         """End the waits and locks of a number; return how many there were. What it was approved for stays."""

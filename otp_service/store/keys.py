@@ -180,6 +180,10 @@ tallies = Key("otp:{<application>}:tallies:<application>", "hash", "",
 traffic = Key("otp:{<application>}:traffic:<application>", "hash", "",
     Life("60 days after the last event", 60 * _DAY), "worker, `guard status`",
     "an application's newcomers by country and carrier range: how many usually start and approve, and what is unusual")
+blocks = Key("otp:{blocks}:unapproved:<hour>", "zset", "pseudonym", Life("a day after its hour", 26 * 3600),
+    "worker, `guard status`",
+    "how many newcomers of a block of numbers, by country and carrier range, began in an hour and did not approve; of "
+    "5,000 blocks at most")
 judge = Key("otp:judge", "string", "", Life("15 s", 15), "worker", "which worker judges the traffic of newcomers")
 application = Key("otp:{<application>}:application_state:<application>", "string", "",
     Life("{} after the last message", 1, "application"), "API, worker, `guard status`",

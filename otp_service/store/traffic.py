@@ -1,13 +1,16 @@
 """Tallies of newcomers and known numbers, and what was learnt of them."""
 
+import heapq
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import redis
 
-from otp_service.domain.tallies import Tallies, Tally, What, Who, parse_tally
+from otp_service.domain.guard import HOUR
+from otp_service.domain.tallies import Blocks, Tallies, Tally, What, Who, parse_tally
 from otp_service.domain.traffic import CountryTraffic, pack_place, unpack_place
 from otp_service.store import keys
 from otp_service.store.connection import translate_errors
@@ -16,6 +19,23 @@ from otp_service.store.scripts import CompiledRuleset, ScriptRunner
 _VERSION: Final = "version"
 SUSPICION_LIFE: Final = 600_000
 """Milliseconds for which a suspicion stands that nobody renews, because nobody judges."""
+
+
+_KEPT_BLOCKS, _READ_BLOCKS = 5000, 100
+"""Blocks that are kept of an hour, and read of it: those that most was sent to."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockCount:
+    """Newcomers of a block of numbers who began and did not approve, all applications together."""
+
+    block: str
+    """Its pseudonym."""
+    country: str
+    carrier_range: str
+    hour: float
+    """In about the last hour."""
+    day: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +60,33 @@ class TrafficStore:
         self._client = client
         self._scripts = scripts
 
-    def add(self, tallies: Tallies) -> None:
-        """Add to the tallies."""
+    def add(self, tallies: Tallies, blocks: Blocks = MappingProxyType({})) -> None:
+        """Add to the tallies, and to what is counted of blocks."""
         with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
+            for hour, starts in blocks.items():
+                of_hour = keys.blocks(hour)
+                for block, count in starts.items():
+                    pipeline.zincrby(of_hour, count, block)
+                pipeline.zremrangebyrank(of_hour, 0, -_KEPT_BLOCKS - 1)
+                pipeline.expire(of_hour, keys.blocks.seconds)
             for application, counts in tallies.items():
                 key = keys.tallies(application)
                 for one, count in counts.items():
                     pipeline.hincrby(key, str(one), count)
                 pipeline.expire(key, keys.tallies.seconds)
             pipeline.execute()
+
+    def busiest_blocks(self, now: int, most: int) -> list[BlockCount]:
+        """Return the blocks that most was sent to unapproved in the day before a time (ms), the first ones first."""
+        last = now // HOUR
+        with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
+            for hour in range(last, last - 25, -1):
+                pipeline.zrevrange(keys.blocks(hour), 0, _READ_BLOCKS - 1, withscores=True)
+            answers: list[Any] = pipeline.execute()
+        hours = [{name.decode(): score for name, score in found if score > 0} for found in answers]
+        part = 1 - now % HOUR / HOUR  # of the hour that began an hour, or a day, before this one did
+        counts = (_block_count(name, hours, part) for name in {name for one in hours for name in one})
+        return heapq.nlargest(most, counts, key=lambda one: (one.day, one.block))
 
     def lift(self, application: str, country: str) -> None:
         """Let whoever judges end the alarms of a country."""
@@ -113,6 +151,13 @@ class TrafficStore:
                 ruleset,
             )
         )
+
+
+def _block_count(name: str, hours: list[dict[str, float]], part: float) -> BlockCount:
+    block, country, carrier_range = name.split("/")
+    first, *others = (one.get(name, 0.0) for one in hours)
+    day = first + sum(others[:-1]) + part * others[-1]
+    return BlockCount(block, country, carrier_range, first + part * others[0], day)
 
 
 def _fields(country: str, traffic: CountryTraffic, changed: Iterable[str]) -> Iterable[str | bytes]:

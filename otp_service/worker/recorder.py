@@ -5,7 +5,7 @@ Before an approval is copied, its messages are given back to the guard: also whi
 
 import threading
 
-from otp_service.domain.tallies import tally
+from otp_service.domain.tallies import tally, tally_blocks
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.services.approvals import give_back
 from otp_service.services.consents import record_events
@@ -154,7 +154,7 @@ class Recorder:
             batch = self._taken[0]
             give_back(self._context, batch)
             record_events(self._context, batch.events)
-            self._context.store.traffic.add(tally(batch.events))
+            self._context.store.traffic.add(tally(batch.events), tally_blocks(batch.events))
             self._events.acknowledge(batch)
             _count(batch)
             count += len(batch.entries)

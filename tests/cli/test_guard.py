@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from support_caller import Caller
 from support_cli import configured, run
-from support_guard import ADDRESS, ROOMY, modes, number, passed, passes, refused, spent
+from support_events import record_events
+from support_guard import ADDRESS, ROOMY, learn_block, modes, number, passed, passes, refused, spent
 from support_installation import tree
 from support_traffic import Newcomers
 
@@ -21,7 +22,7 @@ RULESET: dict[str, Any] = {
     "country": {"home": ["2/day"], "unapproved": ["2/day"]},
     "number": {"cooldown": [600], "guess_waits": [600], "lock_after": 10},
 }
-HEADINGS = ("Rule\t", "At\t", "Application\t")
+HEADINGS = ("Rule\t", "At\t", "Application\t", "Block\t")
 PRICED = {"sandbox": {"kind": "sandbox", "timeout": 1.0, "prices": {"*": "1.25"}}}
 
 
@@ -73,6 +74,7 @@ def test_status_of_an_installation_where_nothing_happened(frozen, tmp_path):
         "Refused in the last 1 d, or would have been: nothing.",
         "Breakers and alarms: nothing.",
         "Passed unapproved to newcomers, about: nothing.",
+        "Blocks of 10,000 numbers that most passed to unapproved: nothing.",
         "Closed now: nothing.",
         "Spent: nothing.",
     ]
@@ -263,7 +265,9 @@ def test_status_shows_what_passes_unapproved_by_country_and_range_against_what_i
     site.minutes(30, attack=6, within="92301")
     quiet, busy = Counter(), Counter()
     for row in rows(guard("status", environ=environ).stdout):
-        name, country, carrier_range, window, messages, usual, cost, _, alarm = row
+        name, country, carrier_range, window, messages, usual, cost, *_, alarm = row
+        if name not in {"shop", "bank"}:
+            continue  # a block
         assert (name, country) == ("shop", "PK")
         quiet[carrier_range, window], busy[carrier_range, window] = int(usual), int(messages)
         assert (alarm != "-") == (carrier_range == "92301")
@@ -271,3 +275,38 @@ def test_status_shows_what_passes_unapproved_by_country_and_range_against_what_i
 
     assert set(busy) == {(place, window) for place in ("all", "92301") for window in ("hour", "day")}
     assert all(busy["92301", window] > quiet["92301", window] + 50 for window in ("hour", "day"))
+
+
+def blocks(environ):
+    """Return what the status tells of blocks, by name."""
+    return {row[0]: row[1:] for row in rows(guard("status", environ=environ).stdout) if len(row[0]) == 22}
+
+
+def test_status_shows_the_blocks_that_most_passed_to_unapproved_against_what_is_usual_there(frozen, tmp_path):
+    environ = configure(frozen, tmp_path, guard={**RULESET, "modes": {**modes(), "block.unapproved": "record_only"}})
+    site = Newcomers(frozen, install(load_settings(environ=environ)))
+    learn_block(frozen, site.shop, 6, "+92301777")
+    site.minutes(20)
+    for last in range(9):
+        site.come(number(last, "+92301777"), approves=last == 0)
+    site.minutes(10)
+    busiest = site.context.keyring.block_pseudonym("+92301777")
+    shown = blocks(environ)
+
+    assert len(shown) == 10, "however many there are"
+    assert next(iter(shown)) == busiest
+    assert shown[busiest][:5] == ["PK", "92301", "8", "8", "4"], "of ten who come usually six approve"
+    (all_of_day,) = (row for row in rows(guard("status", environ=environ).stdout) if row[2:4] == ["all", "day"])
+    assert float(shown[busiest][5]) == pytest.approx(8 * float(all_of_day[6]) / int(all_of_day[4]), rel=0.05)
+
+
+def test_a_block_is_unblocked_by_the_name_that_status_tells(frozen, tmp_path):
+    environ = configure(frozen, tmp_path, "block.unapproved")
+    shop = caller(environ)
+    assert passed(shop, number(1), 3) == 2
+    record_events(shop.context)
+    (name,) = blocks(environ)
+    result = guard("unblock", "--block", name, "--yes", environ=environ)
+
+    assert result.stdout == "Forgotten. Rules count anew from here.\n"
+    assert passed(shop, number(1), 3) == 2

@@ -1,12 +1,14 @@
 """What the recorder counts is judged outside the hot path, once, by whichever worker's turn it is."""
 
 import json
+from itertools import count
 
 import pytest
 from structlog.testing import capture_logs
 from support_caller import Caller
 from support_events import events_of, record_events
-from support_guard import approve, guarded
+from support_frozen import START
+from support_guard import approve, guarded, later
 from support_traffic import Newcomers
 
 from otp_service.domain.tallies import What, Who, tally
@@ -17,6 +19,7 @@ from otp_service.store import keys
 from otp_service.telemetry import metrics
 
 NUMBER = "+923001234567"
+FRESH = count(1)
 
 
 def sample(name, **labels):
@@ -62,6 +65,58 @@ def test_what_a_message_costs_is_counted_and_the_safe_list_is_nobodys(frozen):
 
     assert counted(caller.context)[("92300", Who.NEWCOMER, What.MONEY)] == 2_500_000
     assert {one for one, _, _ in counted(caller.context)} == {"92300"}
+
+
+def of_blocks(context, most=10):
+    """Return what blocks took unapproved, in an hour and in a day, by the last digits of the block."""
+    names = {context.keyring.block_pseudonym(f"+92300{last}"): str(last) for last in range(100, 1000)}
+    found = context.store.traffic.busiest_blocks(context.store.decisions.now(), most)
+    return {names[one.block]: (one.hour, one.day) for one in found}
+
+
+def test_what_blocks_take_unapproved_is_counted_by_hours(frozen):
+    frozen.move_to(START - START % 3_600_000)
+    caller = Caller(guarded(frozen, guard={"destinations": {"safe": ["+923004440001"]}}))
+    approve(caller, "+923002220001")
+    caller.start("+923002220001")  # known
+    caller.start("+923004440001")
+    for last in range(4):
+        caller.start(f"+92300333{last:04}")
+    record_events(caller.context)
+    assert of_blocks(caller.context) == {"333": (4, 4)}
+    later(frozen, 5400)
+    caller.start("+923005550001")
+    record_events(caller.context)
+    assert of_blocks(caller.context) == {"333": (2, 4), "555": (1, 1)}, "half of the hour before has passed"
+    assert of_blocks(caller.context, 1) == {"333": (2, 4)}
+    later(frozen, 23 * 3600)
+
+    assert of_blocks(caller.context) == {"333": (0, 2), "555": (0, 1)}
+
+
+def test_an_approval_takes_its_start_off_its_block_once_and_in_its_hour(frozen):
+    frozen.move_to(START - START % 3_600_000 + 3_599_000)
+    caller = Caller(guarded(frozen))
+    ones = [caller.start(f"+92300333{last:04}") for last in range(3)]
+    record_events(caller.context)
+    frozen.advance(60)
+    for _ in range(2):
+        caller.check(ones[0], caller.code(ones[0]))
+        record_events(caller.context)
+
+    assert of_blocks(caller.context)["333"][1] == 2
+    assert frozen.client.ttl(keys.blocks(frozen.now // 3_600_000 - 1)) > 0
+    assert not frozen.client.exists(keys.blocks(frozen.now // 3_600_000))
+
+
+def test_of_an_hour_a_bounded_number_of_blocks_is_kept(frozen, monkeypatch):
+    monkeypatch.setattr("otp_service.store.traffic._KEPT_BLOCKS", 2)
+    caller = Caller(guarded(frozen))
+    for last in (333, 333, 444, 555, 555, 555):
+        caller.start(f"+92300{last}{next(FRESH):04}")
+    record_events(caller.context)
+
+    assert of_blocks(caller.context) == {"333": (2, 2), "555": (3, 3)}
 
 
 def test_the_ledger_gets_nothing_of_it(frozen):
