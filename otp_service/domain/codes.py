@@ -4,7 +4,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import fields
 
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.hmac import HMAC
@@ -15,6 +15,7 @@ from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import Verification
 from otp_service.errors import InvalidCodeError
 
+_SHA1 = SHA1()  # noqa: S303 - RFC 4226 is defined with it
 _TYPED = re.compile(r"[0-9]{6,8}")
 _SEPARATORS = " -\u00a0\u2010\u2011\u2012\u2013"
 _MAX_TYPED = 32
@@ -22,7 +23,7 @@ _MAX_TYPED = 32
 
 def generate_code(key: bytes, generation: int, length: int) -> str:
     """Return the HOTP value (RFC 4226, section 5.3) of a verification's key at a generation, leading zeros kept."""
-    hmac = HMAC(key, SHA1())  # noqa: S303 - RFC 4226 is defined with it
+    hmac = HMAC(key, _SHA1)
     hmac.update(generation.to_bytes(8, "big"))
     mac = hmac.finalize()
     place = mac[-1] & 0xF
@@ -55,6 +56,7 @@ def _ascii_digit(character: str) -> str:
 
 DESTINATION = "destination"
 """Kind of the sealed number."""
+_MEMBERS = tuple(one.name for one in fields(Transaction))
 DETAILS = "details"
 """Kind of the sealed transaction and metadata."""
 
@@ -88,7 +90,8 @@ def seal_details(
     """Return transaction and metadata sealed, or nothing when there are none."""
     if transaction is None and not metadata:
         return b""
-    details = {"transaction": asdict(transaction) if transaction else None, "metadata": dict(metadata)}
+    payment = transaction and {name: getattr(transaction, name) for name in _MEMBERS}  # asdict takes ten times as long
+    details = {"transaction": payment, "metadata": dict(metadata)}
     plain = json.dumps(details).encode()
     return keyring.seal(plain, verification_id=verification_id, application=application, kind=DETAILS)
 

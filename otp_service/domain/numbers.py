@@ -214,6 +214,8 @@ def may_hold_number(text: str) -> bool:
 
     Letters part numbers, signs and blanks do not. A calendar date is none.
     """
+    if text.isascii() and sum(map(text.count, "0123456789")) <= _FEW_DIGITS:
+        return False  # nearly always
     spelt = "".join(map(_digit_letter_or_sign, unicodedata.normalize("NFKC", text)))
     return any(_is_long(part) for part in spelt.split(_LETTER))
 

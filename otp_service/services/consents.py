@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import islice
 from typing import Literal
 
@@ -38,6 +38,7 @@ from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
 
+_MEMBERS = tuple(one.name for one in fields(Evidence))
 _MAX_CLOCK_AHEAD = 300_000
 """Milliseconds by which a caller's clock may be ahead of ours."""
 
@@ -107,7 +108,8 @@ def check_evidence(application: Application, evidence: Evidence) -> None:
 
 def encode_evidence(evidence: Evidence | None) -> str:
     """Return a consent as JSON, for the event of a start; empty without one."""
-    return json.dumps(asdict(evidence), ensure_ascii=False, separators=(",", ":")) if evidence else ""
+    members = {name: getattr(evidence, name) for name in _MEMBERS} if evidence else None
+    return json.dumps(members, ensure_ascii=False, separators=(",", ":")) if members else ""
 
 
 def _add(context: Context, application: Application, to: SubjectKey, entry: Consent) -> ConsentView:
