@@ -2,9 +2,15 @@
 
 import io
 import itertools
+import json
+import secrets
 import sys
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 from flask import Flask
@@ -15,6 +21,16 @@ from otp_service.telemetry.logging import Renderer, configure_logging
 
 _NUMBERS = itertools.count()
 """Those of starts: one that was asked for already would have to wait."""
+_AGREED = {"text_version": "1", "text_sha256": "0" * 64, "locale": "en", "channel": "web", "source": "checkout"}
+_PAYMENT = {"amount": "1500.00", "currency": "PKR", "payee": "Daraz", "account": "4821", "reference": "order-1"}
+_RETRY = "an idempotency key"
+EXTRAS: dict[str, dict[str, Any]] = {
+    "a context": {"context": "8f14e45fceea167a5a36dedd4bea2543"},
+    "a consent": {"consent": _AGREED},
+    "a transaction": {"purpose": "payment", "transaction": _PAYMENT},
+    _RETRY: {},
+}
+"""What a start may come with, and the members that it adds to the body."""
 
 
 class Calls:
@@ -37,9 +53,17 @@ class Calls:
         lines = seed_checks(self._settings, self._codes, count).read_text().splitlines()
         return [self._check(*line.split()) for line in lines]
 
-    def _start(self, number: int) -> WSGIEnvironment:
-        body = f'{{"to":"+92333{number:07d}","client_ip":"10.77.{number // 250 % 250}.{number % 250}"}}'
-        return post("/v1/verifications", body, self._settings.api_key)
+    def starts_with(self, extras: Collection[str], count: int) -> list[WSGIEnvironment]:
+        """Return starts that come with some of `EXTRAS`."""
+        members = {name: value for extra in extras for name, value in EXTRAS[extra].items()}
+        if consent := members.get("consent"):
+            members["consent"] = {**consent, "given_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+        keys = ({"HTTP_IDEMPOTENCY_KEY": secrets.token_hex(16)} if _RETRY in extras else {} for _ in range(count))
+        return [{**self._start(next(_NUMBERS), members), **key} for key in keys]
+
+    def _start(self, number: int, more: Mapping[str, Any] = MappingProxyType({})) -> WSGIEnvironment:
+        body = {"to": f"+92333{number:07d}", "client_ip": f"10.77.{number // 250 % 250}.{number % 250}", **more}
+        return post("/v1/verifications", json.dumps(body), self._settings.api_key)
 
     def _check(self, verification: str, code: str) -> WSGIEnvironment:
         return post(f"/v1/verifications/{verification}/check", f'{{"code":"{code}"}}', self._settings.api_key)

@@ -44,12 +44,12 @@ class BenchSettings:
             "limits": {"application": ["100000000/minute"]},
             "guard": ROOMY,
             "streams": {"max_outbox": 100_000_000, "max_events": 100_000_000},  # nobody delivers or records here
-            "purposes": {"login": {}},
+            "purposes": {"login": {}, "payment": {"kind": "transaction"}},
             "applications": {
                 "bench": {
                     "name": "Bench",
                     "keys": [api_key_hash(api_key)],
-                    "purposes": ["login"],
+                    "purposes": ["login", "payment"],
                     "countries": ["PK"],
                     "region": "PK",
                     "client_ip": "required",

@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 import floor
 import redis
-from calls import Calls, answer, post
+from calls import EXTRAS, Calls, answer, post
 from seeding import BenchSettings, forget_messages
 
 TURNS, AT_ONCE = 60, 20
@@ -50,7 +51,7 @@ class _Kind:
 
 
 def within(client: redis.Redis, settings: BenchSettings, folder: Path) -> list[Within]:
-    """Measure the constant answer, checks and starts."""
+    """Measure the constant answer, checks, starts, and starts that come with more."""
     with ExitStack() as stack:
         kinds = _kinds(Calls(stack, settings, folder), settings)
         found = {kind.name: Within(kind.name) for kind in kinds}
@@ -81,6 +82,8 @@ def _kinds(calls: Calls, settings: BenchSettings) -> list[_Kind]:
         _Kind("a check, Redis left out", calls.checks, hot, flask, lambda: _without_redis(settings)),
         _Kind("a check", calls.checks, hot, flask),
         _Kind("a start", calls.starts, hot, flask),
+        *(_Kind(f"a start with {name}", partial(calls.starts_with, [name]), hot, flask) for name in EXTRAS),
+        _Kind("a start with all of them", partial(calls.starts_with, EXTRAS), hot, flask),
     ]
 
 
