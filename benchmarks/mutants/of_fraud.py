@@ -112,7 +112,7 @@ _FRAUD: dict[str, Mutant] = {
         "include_asked", "country = not has(countries, country .. ',')", "country = false"
     ),
     "nobody-notes-what-an-address-asks": one(
-        "include_guard", "then asked.add(found.address, sending.number, about.country) end", "then local _ = 0 end"
+        "include_guard", "then asked.add(found.address, about.pseudonym, about.country) end", "then local _ = 0 end"
     ),
     "what-an-address-asks-is-kept-for-ever": one(
         "include_asked", "if now >= ends or address[rows.ENDS] == 0 then", "if address[rows.ENDS] == 0 then"

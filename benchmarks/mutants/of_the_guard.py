@@ -45,7 +45,9 @@ _TRUST: dict[str, Mutant] = {
     "one-wait-for-known-and-unknown": one(
         "include_number", "return trust == 'known' and known or unknown", "return known"
     ),
-    "a-resend-forgets-its-context": one("resend", "context = found.context", "context = ''"),
+    "a-resend-forgets-its-context": one(
+        "include_guard", "sending.about.context,", "sending.kind == 'start' and sending.about.context or '',"
+    ),
 }
 _NUMBERS: dict[str, Mutant] = {
     "waits-that-do-not-grow": one("include_streaks", "rule.waits[math.min(length, #rule.waits)]", "rule.waits[1]"),
@@ -197,8 +199,8 @@ _TOLD: dict[str, Mutant] = {
         "include_rule_hits",
         "  redis.call('XTRIM', stream, 'MINID', now - age) -- exactly: what it tells is not kept for longer\n",
     ),
-    "a-start-that-no-replay-sees": one("start", "ARGV[23], ARGV[17], one.guard", "ARGV[23], '', one.guard"),
-    "a-refused-start-that-no-replay-sees": one("start", "'sending', ARGV[17],\n    'after'", "'after'"),
+    "a-start-that-no-replay-sees": one("start", "ARGV[15], ARGV[4], one.guard", "ARGV[15], '', one.guard"),
+    "a-refused-start-that-no-replay-sees": one("start", "'sending', ARGV[4],\n    'after'", "'after'"),
     "a-refused-start-before-all-that-led-to-it": one("start", ",\n    'after', streams.last_entry(KEYS[6]))", ")"),
     "a-resend-for-nothing-in-a-replay": one("resend", ", price = ARGV[10] })", ", price = 0 })"),
     "a-refused-resend-that-no-replay-sees": one("resend", "'price', ARGV[10], 'after'", "'after'"),

@@ -5,9 +5,8 @@ from mutant import Mutant, one
 DEFECTS: dict[str, Mutant] = {
     "streams-of-any-length": one("include_streams", "'MAXLEN', '~', length, "),
     "streams-of-any-age": one("include_streams", "  redis.call('XTRIM', stream, 'MINID', '~', now - age)\n"),
-    "outbox-of-any-age": one(
-        "include_streams", "redis.call('XADD', queue, 'MINID', '~', now - age, '*',", "redis.call('XADD', queue, '*',"
-    ),
+    "outbox-of-any-age": one("queues_sweep", "  redis.pcall('XTRIM', queue, 'MINID', '~', now - ARGV[3])\n"),
+    "outbox-of-no-age": one("queues_sweep", "now - ARGV[3]", "now"),
     "queue-unknown": one("include_streams", "redis.call('HINCRBY', queues, queue, 1)", "1"),
     "queue-never-ready": one("include_streams", "redis.call('SADD', ready, queue) == 1", "true"),
     "queue-wakes-nobody": one("include_streams", " then streams.wake(wake) end", " then end"),

@@ -3,7 +3,7 @@
 from mutant import Mutant, one
 
 DEFECTS: dict[str, Mutant] = {
-    "a-start-without-its-flags-in-the-event": one("start", "ARGV[17], one.guard", "ARGV[17], ''"),
+    "a-start-without-its-flags-in-the-event": one("start", "ARGV[4], one.guard", "ARGV[4], ''"),
     "an-approval-without-its-start": one("check", ", created = found.created })", ", created = 0 })"),
     "an-approval-of-nobody": one("check", "guard = found.guard", "guard = ''"),
     "a-start-without-its-carrier-range": one("include_approvals", " .. sending.range .. '.'", " .. '.'"),

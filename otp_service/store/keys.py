@@ -135,7 +135,7 @@ idempotency = Key("otp:{<bucket>}:idempotency:<application>:<fingerprint>", "has
     Life("a start's 24 h; others as the record", IDEMPOTENCY_SECONDS), "API",
     "what an idempotency key stood for, and its answer")
 queue = Key("otp:{<bucket>}:outbox:<kind>:<application>:<country>:<channel>", "stream", "",
-    Life("no TTL; trimmed by age at each write, its length bounded by `backlog-full`; deleted within an hour once it "
+    Life("no TTL; trimmed by age each hour, its length bounded by `backlog-full`; deleted within an hour once it "
          "is empty"), "worker",
     "a queue of the outbox: the messages to deliver, which name their records, and where traces are on the span that "
     "queued them")

@@ -193,9 +193,9 @@ class Outbox:
         self._scripts.run("jobs_renew", queues, (CONSUMER_GROUP, consumer, silent, *entries))
 
     def sweep(self, idle: int) -> None:
-        """Forget queues that are empty, and consumers that hold nothing and are silent for ``idle`` milliseconds."""
+        """Forget old jobs, empty queues, and consumers that hold nothing and are silent for ``idle`` milliseconds."""
         for names, ready in zip(self._queues, self._ready, strict=True):
-            self._scripts.run("queues_sweep", (names, ready), (CONSUMER_GROUP, idle))
+            self._scripts.run("queues_sweep", (names, ready), (CONSUMER_GROUP, idle, self._limits.milliseconds))
 
     def requeue(self, most: int = 100) -> int:
         """Put up to ``most`` retries of each bucket that are due back; return the milliseconds until the next."""
@@ -206,7 +206,7 @@ class Outbox:
         _, wait = self._scripts.run(
             "retries_requeue",
             (keys.delayed(bucket), keys.queues(bucket), keys.ready(bucket), keys.wake(bucket)),
-            (most, self._limits.milliseconds, keys.queue.beginning(bucket, RETRY)),
+            (most, keys.queue.beginning(bucket, RETRY)),
         )
         return int(wait)
 
@@ -645,7 +645,6 @@ class DeadLetters:
                 job.application,
                 job.message,
                 job.generation,
-                self._limits.milliseconds,
                 *job.fields,
             ),
         )

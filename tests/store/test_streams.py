@@ -20,6 +20,8 @@ OTHER = "+923007654321"
 NODE = 100
 """Entries that the server trims together, by default: what `about` means in a length."""
 DAY = 24 * 3600
+HOUR = 3_600_000
+"""Milliseconds."""
 
 
 def _install(frozen: FrozenValkey, kept: StreamLimits) -> Installation:
@@ -99,8 +101,9 @@ def test_a_queue_that_nobody_reads_is_bounded_by_age(frozen: FrozenValkey) -> No
     assert frozen.client.xlen(queue(kind="retry")) == 450
     frozen.advance(8 * DAY)
     _put_one_more_into_the_lane_of_retries(shop)
+    shop.context.store.outbox.sweep(HOUR)
 
-    assert frozen.client.xlen(queue(kind="retry")) <= NODE + 1
+    assert 0 < frozen.client.xlen(queue(kind="retry")) <= NODE + 1
 
 
 def test_what_is_young_enough_is_kept(frozen: FrozenValkey) -> None:
@@ -109,6 +112,7 @@ def test_what_is_young_enough_is_kept(frozen: FrozenValkey) -> None:
     _take_all(shop.context, NextStep.RETRY)
     frozen.advance(6 * DAY)
     _put_one_more_into_the_lane_of_retries(shop)
+    shop.context.store.outbox.sweep(HOUR)
 
     assert frozen.client.xlen(EVENTS) == 251
     assert frozen.client.xlen(queue(kind="retry")) == 251

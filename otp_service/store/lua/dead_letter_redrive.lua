@@ -3,8 +3,7 @@
 -- KEYS[1] dead letters   KEYS[2] the record   KEYS[3] queue of retries   KEYS[4] names of the queues
 -- KEYS[5] names of those that may have new jobs   KEYS[6] wake-up list   KEYS[7] events
 -- ARGV[1] entry of the dead letter   ARGV[2] application   ARGV[3] number of the message
--- ARGV[4] generation of its code     ARGV[5] greatest age of the outbox in milliseconds
--- ARGV[6] and following: the job, name, value, …
+-- ARGV[4] generation of its code     ARGV[5] and following: the job, name, value, …
 -- Returns one of: {'gone'} (the letter, or the record) {'unwanted', reason} {'redriven'}
 -- include clock fence streams record deliveries
 
@@ -16,8 +15,8 @@ if found.generation ~= tonumber(ARGV[4]) then return { 'unwanted', 'superseded' 
 if deliveries.has_arrived(KEYS[2], ARGV[3]) then return { 'unwanted', 'sent' } end
 if deliveries.is_decided(KEYS[2], ARGV[3]) then return { 'unwanted', 'reported' } end
 redis.call('HSET', KEYS[2], 'from' .. ARGV[3], redis.call('HGET', KEYS[2], 'n' .. ARGV[3]) or 0)
-streams.put(KEYS[3], KEYS[4], KEYS[5], KEYS[6], ARGV[5], redis.call('XLEN', KEYS[3]),
-  cjson.encode(streams.fields({ unpack(ARGV, 6) })))
+streams.put(KEYS[3], KEYS[4], KEYS[5], KEYS[6], redis.call('XLEN', KEYS[3]),
+  cjson.encode(streams.fields({ unpack(ARGV, 5) })))
 redis.call('XDEL', KEYS[1], ARGV[1])
 streams.report(KEYS[7], 'message.redriven', found, { message = ARGV[3] })
 return { 'redriven' }

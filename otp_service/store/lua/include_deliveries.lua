@@ -7,12 +7,12 @@ local rank = { queued = 0, unknown = 1, sent = 2, failed = 3, expired = 3, undel
 
 -- Returns the slot of a dispatch of a message.
 function deliveries.slot(message, dispatch)
-  return 'd' .. message .. '.' .. dispatch
+  return string.format('d%d.%d', message, dispatch)
 end
 
 -- Returns what a slot holds before there is an outcome; gateway and choice are empty while the message waits.
 function deliveries.new_slot(channel, gateway, choice)
-  if not gateway then return channel .. '||queued|' .. now .. '||' end
+  if not gateway then return string.format('%s||queued|%d||', channel, now) end
   return table.concat({ channel, gateway, 'queued', now, '', choice, now, '', '' }, '|')
 end
 

@@ -1,9 +1,8 @@
 -- The guard of a message: reads what its rules count, tests them all, and then counts the message in all of them or in
 -- none.
 --
--- `sending` holds: kind (start, resend or fallback), place (home or abroad), safe (whether the fraud rules pass it), context
--- (a device's pseudonym, empty for none), number (a pseudonym), price, about (the verification), attempt (what is said of a start,
--- packed: domain/guard.py, SendAttempt), passed (whether a further message is of somebody who passed a human check).
+-- `sending` holds: kind (start, resend or fallback), place (home or abroad), safe (whether the fraud rules pass it), price, about
+-- (the verification), passed (whether a human check was); of a start also the carrier's range.
 local guard = {}
 local NOTHING_NEW, NO_QUOTA = {}, { most = 0, used = 0, ttl = 0 }
 local PASSED, NOT_PASSED = { passed = 'yes' }, { passed = 'no' }
@@ -11,14 +10,12 @@ local PASSED, NOT_PASSED = { passed = 'yes' }, { passed = 'no' }
 -- Reads the states of the subjects whose keys a list has from a place on.
 function guard.read(keys, place, sending)
   local found = subjects.read(keys, place, sending.about.application)
-  local attempt = sending.attempt
-  local passed = attempt and string.find(attempt, '+checked', 1, true) or sending.passed
   sending.subjects, sending.rule_hits, sending.new = found, {}, NOTHING_NEW
-  sending.check, sending.range = passed and PASSED or NOT_PASSED, attempt and string.match(attempt, '%d*$') or ''
-  sending.reputation = number.reputation(found.number, sending.context, sending.place)
+  sending.check = sending.passed and PASSED or NOT_PASSED
+  sending.reputation = number.reputation(found.number, sending.about.context, sending.place)
   sending.trust = sending.reputation.known_device and 'known' or 'unknown'
   if found.address and ruleset.has_new then
-    sending.new = asked.are_new(found.address, sending.number, sending.about.country)
+    sending.new = asked.are_new(found.address, sending.about.pseudonym, sending.about.country)
   end
   return sending
 end
@@ -102,7 +99,7 @@ function guard.count(sending)
   local found, about, state = sending.subjects, sending.about, sending.subjects.number
   number.sent(state, sending.trust, sending.kind)
   if sending.kind == 'start' then number.started(state, about.id) else number.went_on(state, about.id) end
-  if sending.new.number or sending.new.country then asked.add(found.address, sending.number, about.country) end
+  if sending.new.number or sending.new.country then asked.add(found.address, about.pseudonym, about.country) end
   if sending.price > 0 then spending.add(found, about.country, sending.price, now) end
   number.write(state)
   subjects.write(found)

@@ -1,6 +1,7 @@
 -- The mirror of the ledger: how far it has come, and what it says of a number (see mirror.py). A message that it must
 -- allow waits while it is behind what the ledger is known to have come to: an opt-out might be missing.
 local mirror = {}
+local fields = {} -- by application and purpose
 
 -- Tells whether a freeze ends what was started, of what the mirror has: those that stand, and the places of the last lifts,
 -- each for all and for an application. One that was lifted ends what was started before: that does not know of the lift.
@@ -40,6 +41,16 @@ local function without_consent(kept, demand, since, given)
   if demand == 'required' and state ~= 'given' then return 'consent-required' end
 end
 
+-- Returns the fields that matter to an application's messages of a purpose, made once for each.
+local function fields_of(application, purpose)
+  local own = fields[application] or {}
+  if not own[purpose] then
+    fields[application], own[purpose] = own, { 's:*', 's:' .. application, 'c:' .. application .. ':' .. purpose,
+      'f:*', 'f:' .. application, 'l:*', 'l:' .. application }
+  end
+  return own[purpose]
+end
+
 -- Returns what keeps an application's messages of a purpose from a number: 'mirror-behind', 'frozen', 'suppressed',
 -- 'consent-required' or 'consent-outdated'; nil when nothing does. Then also the place in the ledger that it was looked up
 -- at, and that of the last lift of a freeze, 0 for none.
@@ -48,9 +59,7 @@ end
 function mirror.refusal(head, number, about, identity, least, demand, since, given)
   local closed, place = mirror.closed_reason(head, identity, least)
   if closed then return 'mirror-behind' end
-  local application = about.application
-  local kept = redis.call('HMGET', number, 's:*', 's:' .. application, 'c:' .. application .. ':' .. about.purpose,
-    'f:*', 'f:' .. application, 'l:*', 'l:' .. application)
+  local kept = redis.call('HMGET', number, unpack(fields_of(about.application, about.purpose)))
   if ended(kept[4], kept[5], kept[6], kept[7], about) then return 'frozen' end
   for i = 1, 2 do
     if kept[i] and (kept[i] == '' or tonumber(kept[i]) > now) then return 'suppressed' end

@@ -102,7 +102,8 @@ end
 
 -- Notes a verification that begins.
 function number.started(self, id)
-  self.recent = id .. ' ' .. now .. '\n' .. self.recent
+  self.recent = string.format('%s %d\n%s', id, now, self.recent)
+  if #self.recent < MOST_RECENT * #id then return end -- a line is longer than its identifier
   local _, count = string.gsub(self.recent, '\n', '')
   if count > MOST_RECENT then self.recent = string.match(self.recent, '^(.*\n)[^\n]*\n$') end
 end

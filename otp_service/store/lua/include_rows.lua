@@ -63,12 +63,17 @@ function rows.layout_of(text)
   return rows.layout(string.match(text, '^[^\n]*'))
 end
 
+-- Returns a row of these values. It has room for what is noted of it: a table that grows costs more than all of its reads.
+local function new(key, layout, ...)
+  return { key = key, layout = layout, tail = '', life = 0, changed = false, ... }
+end
+
 -- Reads a row, for a wanted layout; a new one for false.
 function rows.unpack(key, text, wanted)
-  if not text then return { key = key, layout = wanted, tail = '', unpack(wanted.zeros) } end
+  if not text then return new(key, wanted, unpack(wanted.zeros)) end
   local layout = wanted
-  if string.sub(text, 1, #layout.head) ~= layout.head then layout = rows.layout_of(text) end
-  local row = { key = key, layout = layout, tail = '', struct.unpack(layout.format, text, #layout.head + 1) }
+  if string.find(text, layout.head, 1, true) ~= 1 then layout = rows.layout_of(text) end
+  local row = new(key, layout, struct.unpack(layout.format, text, #layout.head + 1))
   row.tail = string.sub(text, row[layout.size + 1]) -- which tells where the values end
   if layout ~= wanted then row = convert(row, wanted) end
   local ends = row[rows.ENDS]

@@ -1,5 +1,5 @@
 -- The outbox and the events. Streams never expire: an expiry would take the consumer group with it. The outbox is trimmed
--- at each write, the events by whoever records them (events.py): none goes that is not in the ledger. `about` names a
+-- by age now and then (queues_sweep), the events by whoever records them (events.py): none goes that is not in the ledger. `about` names a
 -- verification: id, application, purpose, country.
 --
 -- The outbox has queues, so that workers can take turns among them: one for each application, kind of message, country
@@ -31,11 +31,12 @@ local function entry(json)
   return unpack(fields)
 end
 
--- Returns JSON for `string.format`, with a value for each of some names in their order, which must need no escape; it costs a
--- sixth of encoding a table. `values` are the same each time.
-function streams.form(values, names)
+-- Returns JSON for `string.format`, with texts and then whole numbers by some names in their order, none of which may need an
+-- escape; it costs a sixth of encoding a table. `values` are the same each time.
+function streams.form(values, texts, numbers)
   local form = string.gsub(string.sub(cjson.encode(values), 1, -2), '%%', '%%%%')
-  for _, name in ipairs(names) do form = form .. ',"' .. name .. '":"%s"' end
+  for _, name in ipairs(texts) do form = form .. ',"' .. name .. '":"%s"' end
+  for _, name in ipairs(numbers) do form = form .. ',"' .. name .. '":"%d"' end
   return form .. '}'
 end
 
@@ -64,12 +65,11 @@ function streams.last_entry(stream)
   return entry and entry[1] or '0-0'
 end
 
--- Puts a job into a queue, and wakes a worker when nothing else waited there. It must not push out what was accepted
--- before, however long the queue is: that is trimmed by age only. `queues`, `ready` and `wake` are keys (see keys.py).
+-- Puts a job into a queue, and wakes a worker when nothing else waited there. It pushes out nothing that was accepted
+-- before, however long the queue is. `queues`, `ready` and `wake` are keys (see keys.py).
 -- A job, as JSON, knows how many were before it: in the queue (`ahead`), and ever (`place`).
-function streams.put(queue, queues, ready, wake, age, ahead, job)
-  redis.call('XADD', queue, 'MINID', '~', now - age, '*', 'ahead', ahead, 'place', redis.call('HINCRBY', queues, queue, 1),
-    entry(job))
+function streams.put(queue, queues, ready, wake, ahead, job)
+  redis.call('XADD', queue, '*', 'ahead', ahead, 'place', redis.call('HINCRBY', queues, queue, 1), entry(job))
   if redis.call('SADD', ready, queue) == 1 then streams.wake(wake) end
 end
 

@@ -23,7 +23,9 @@ end
 function subjects.read(keys, first, application)
   local texts = redis.call('MGET', unpack(keys, first))
   local state = number.read(keys[first], texts[1], application)
-  return read({ state, number = state }, OF_MESSAGE, keys, first, texts)
+  local found = { state, nil, nil, nil, nil, number = state, application = false, country = false, block = false,
+    address = false }
+  return read(found, OF_MESSAGE, keys, first, texts)
 end
 
 -- Reads application and country, in which money counts, where their keys are given.

@@ -8,9 +8,8 @@
 local one = cjson.decode(ARGV[2])
 local about = { application = one.application, purpose = one.purpose, country = one.country, channel = one.channel }
 about.type = 'verification.started'
-one.event = streams.form(about,
-  { 'id', 'pseudonym', 'ledger', 'expires', 'payment', 'payment_reference', 'sending', 'guard' })
+one.event = streams.form(about, { 'id', 'pseudonym', 'ledger', 'payment', 'payment_reference', 'sending', 'guard' }, { 'expires' })
 about.type, about.v, about.message, about.generation = nil, '1', 1, 0
-one.job = streams.form(about, { 'id', 'expires', 'queued', 'trace' })
+one.job = streams.form(about, { 'id', 'trace' }, { 'expires', 'queued' })
 plans[ARGV[1]] = one
 return 'OK'

@@ -58,8 +58,8 @@ if full then return { 'backlog-full' } end
 
 local keys = { KEYS[11], KEYS[12], subjects.key('country', found), subjects.key('block', found) }
 local sending = guard.read(keys, 1, { kind = falls_back_from == 0 and 'resend' or 'fallback', about = found,
-  number = found.pseudonym, place = approvals.has(found, 'h') and 'home' or 'abroad', safe = approvals.has(found, 's'),
-  context = found.context, price = tonumber(ARGV[10]), passed = approvals.has(found, 'q') })
+  place = approvals.has(found, 'h') and 'home' or 'abroad', safe = approvals.has(found, 's'), price = tonumber(ARGV[10]),
+  passed = approvals.has(found, 'q') })
 local refusal, quota = guard.test(sending)
 if refusal then
   fraud.keep_changes(sending)
@@ -78,7 +78,7 @@ redis.call('HSET', KEYS[1], deliveries.slot(sends, 1), deliveries.new_slot(ARGV[
 if sending.price > 0 then spending.reserve(KEYS[1], sends, 1, sending.price) end
 if falls_back_from > 0 then redis.call('HSET', KEYS[1], 'after' .. ARGV[11], sends) end -- whoever has that one stops
 idempotency.remember_with(KEYS[1], KEYS[7], ARGV[2])
-streams.put(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[8], ahead, cjson.encode({ v = '1', id = found.id,
+streams.put(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ahead, cjson.encode({ v = '1', id = found.id,
   application = found.application, purpose = found.purpose, country = found.country, channel = ARGV[3], message = sends,
   generation = found.generation, expires = found.expires, queued = now, trace = ARGV[15] }))
 streams.report(KEYS[6], 'verification.resent', found,

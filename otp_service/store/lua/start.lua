@@ -6,17 +6,14 @@
 -- KEYS[9] the mirror's head                           KEYS[10] what it says of the number
 -- KEYS[11] and following: number, application, country, block; address, its /48 and its /32 where there are any
 -- ARGV[1] identifier    ARGV[2] idempotency fingerprint, empty without one    ARGV[3] locale
--- ARGV[4] pseudonym of the number    ARGV[5] 1 when the number is on the safe list
--- Pseudonyms, empty where there is none: ARGV[6] of the context   ARGV[7] of the block   ARGV[8] of the address
--- ARGV[9] of its /48   ARGV[10] of its /32
--- ARGV[11] tag of the code    ARGV[12] digest of the transaction, empty without one
--- Sealed: ARGV[13] number   ARGV[14] mask   ARGV[15] details
--- ARGV[16] dearest price of the message in millionths   ARGV[17] what the guard sees of it, packed
--- ARGV[18] rules that only record, and would have refused before Redis was asked, blanks between
--- ARGV[19] identity of the ledger   ARGV[20] place that it is known to have come to
--- ARGV[21] a consent that comes with the start: JSON, or empty
--- ARGV[22] name under which its payment can be found, and ARGV[23] that of its reference; empty for none
--- ARGV[24] the traceparent that the message carries on, empty without traces
+-- ARGV[4] what the guard sees of it, packed (domain/guard.py, SendAttempt)
+-- ARGV[5] tag of the code    ARGV[6] digest of the transaction, empty without one
+-- Sealed: ARGV[7] number   ARGV[8] mask   ARGV[9] details
+-- ARGV[10] rules that only record, and would have refused before Redis was asked, blanks between
+-- ARGV[11] identity of the ledger   ARGV[12] place that it is known to have come to
+-- ARGV[13] a consent that comes with the start: JSON, or empty
+-- ARGV[14] name under which its payment can be found, and ARGV[15] that of its reference; empty for none
+-- ARGV[16] the traceparent that the message carries on, empty without traces
 -- What does not change from start to start is in the plan (see `CompiledPlan`).
 -- Derives: the record of the first start, from the idempotency key (same hash tag); the tallies of its application
 -- Returns one of: {'started', now, quota, quota used, quota reset, rules that only record} {'replayed', now, remembered, record} {'mismatch'}
@@ -32,29 +29,32 @@ if remembered then
   return { 'replayed', now, fence.apply(remembered), record.read_all(redis.call('HGET', KEYS[7], 'record')) }
 end
 
+local pseudonym, block, network, wide, provider, context, flags, price, range =
+  string.match(ARGV[4], '^([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|(%d+)|(%d*)$')
 local one = { key = KEYS[1], id = ARGV[1], application = plan.application, purpose = plan.purpose,
-  country = plan.country, channel = plan.channel, policy = plan.policy, locale = ARGV[3], pseudonym = ARGV[4],
-  context = ARGV[6], block = ARGV[7], network = ARGV[8], wide = ARGV[9], provider = ARGV[10], transaction = ARGV[12],
-  mask = ARGV[14], details = ARGV[15], status = 'pending', checks = 0, sends = 1, generation = 0,
+  country = plan.country, channel = plan.channel, policy = plan.policy, locale = ARGV[3], pseudonym = pseudonym,
+  context = context, block = block, network = network, wide = wide, provider = provider, transaction = ARGV[6],
+  mask = ARGV[8], details = ARGV[9], status = 'pending', checks = 0, sends = 1, generation = 0,
   created = now, last_send = now, expires = now + plan.life, fence = fence.at or 0, start = '',
   lifted = math.huge } -- knows of every lift
-local given = ARGV[21] ~= '' and cjson.decode(ARGV[21]).given or nil
-local why, place, lifted = mirror.refusal(KEYS[9], KEYS[10], one, ARGV[19], ARGV[20], plan.consent, -1, given)
+local given = ARGV[13] ~= '' and cjson.decode(ARGV[13]).given or nil
+local why, place, lifted = mirror.refusal(KEYS[9], KEYS[10], one, ARGV[11], ARGV[12], plan.consent, -1, given)
 if why then return { 'withheld', why } end
 if redis.call('XLEN', KEYS[6]) >= plan.unrecorded then return { 'events-full' } end
 local full, ahead = streams.is_full(KEYS[2], KEYS[3], plan.outbox, plan.life)
 if full then return { 'backlog-full' } end
 
-local sending = guard.read(KEYS, 11, { kind = 'start', about = one, number = ARGV[4], place = plan.place,
-  safe = ARGV[5] == '1', context = ARGV[6], price = tonumber(ARGV[16]), attempt = ARGV[17] })
-for rule in string.gmatch(ARGV[18], '%S+') do
+local sending = guard.read(KEYS, 11, { kind = 'start', about = one, place = plan.place,
+  safe = string.find(flags, '+safe', 1, true) ~= nil, passed = string.find(flags, '+checked', 1, true) ~= nil,
+  price = tonumber(price), range = range })
+for rule in string.gmatch(ARGV[10], '%S+') do
   rule_hits.add(sending.rule_hits, { rule = rule, record_only = true }, 1, 0, 0)
 end
 local refusal, quota = guard.test(sending)
 if refusal then
   one.id = nil -- there is none
   fraud.keep_changes(sending)
-  local decision = guard.report(sending, KEYS[8], plan.decisions, plan.age, 'sending', ARGV[17],
+  local decision = guard.report(sending, KEYS[8], plan.decisions, plan.age, 'sending', ARGV[4],
     'after', streams.last_entry(KEYS[6]))
   if sending.asked then newcomers.note_asked(sending) end
   if rule_hits.only_ask(sending.rule_hits) and sending.check.passed == 'no' then
@@ -66,18 +66,18 @@ guard.count(sending)
 guard.report(sending, KEYS[8], plan.decisions, plan.age)
 
 one.ledger, one.lifted, one.consented = tonumber(place), lifted, given or 0
-one.guard, one.tag = approvals.note(sending), record.kept_tag(ARGV[11])
+one.guard, one.tag = approvals.note(sending), record.kept_tag(ARGV[5])
 if ARGV[2] ~= '' then
   one.start = KEYS[7]
   idempotency.remember(KEYS[7], ARGV[2], plan.idempotency, 'record', KEYS[1], 'created', now, 'expires', one.expires,
     'status', 'pending')
   fence.note(KEYS[7])
 end
-record.create(one, one.expires + plan.grace, ARGV[13], deliveries.slot(1, 1), deliveries.new_slot(plan.channel))
+record.create(one, one.expires + plan.grace, ARGV[7], deliveries.slot(1, 1), deliveries.new_slot(plan.channel))
 if sending.price > 0 then spending.reserve(KEYS[1], 1, 1, sending.price) end
-streams.put(KEYS[2], KEYS[3], KEYS[4], KEYS[5], plan.age, ahead, string.format(plan.job, one.id, one.expires, now, ARGV[24]))
-streams.add(KEYS[6], string.format(plan.event, one.id, ARGV[4], place, one.expires, ARGV[22], ARGV[23], ARGV[17], one.guard))
+streams.put(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ahead, string.format(plan.job, one.id, ARGV[16], one.expires, now))
+streams.add(KEYS[6], string.format(plan.event, one.id, pseudonym, place, ARGV[14], ARGV[15], ARGV[4], one.guard, one.expires))
 if given then -- an event of its own, which goes when it is recorded: the other is kept for some days
-  streams.report(KEYS[6], 'consent.given', one, { pseudonym = ARGV[4], ledger = place, consent = ARGV[21] })
+  streams.report(KEYS[6], 'consent.given', one, { pseudonym = pseudonym, ledger = place, consent = ARGV[13] })
 end
 return { 'started', now, quota.most, quota.used + 1, quota.ttl, rule_hits.rules(sending.rule_hits) }
