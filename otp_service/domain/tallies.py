@@ -116,7 +116,7 @@ def _counts(event: Event) -> Iterator[tuple[Tally, int]]:
         place = event.member("country"), carrier_range, event.at // MINUTE, who
         yield Tally(*place, What.MESSAGE), 1
         yield Tally(*place, What.MONEY), decode_attempt(event.member("sending")).price
-    elif event.type == _APPROVED:
+    elif event.type == _APPROVED and (who is Who.KNOWN or event.member("known") != "1"):  # of a number once
         started = int(event.member("created")) // MINUTE
         yield Tally(event.member("country"), carrier_range, started, who, What.APPROVAL), 1
 

@@ -76,6 +76,9 @@ ASKED_FROM: Final = 0.1
 """The share of attempts that must be unusual before newcomers are asked: below it asking harms more than it saves."""
 _TRICKLE_OF_APPROVALS: Final = 0.25
 _LEAST_TRICKLE, _MOST_TRICKLE = 12, 100
+WIDENED: Final = 24 * 60
+"""Minutes after which an alarm lets as many newcomers pass as usually come: honest people who changed wait no longer,
+and what all cost is what is usual."""
 UNAPPROVED_AT_HOME, UNAPPROVED_ABROAD = 3, 2
 """Messages in a row without an approval, after which a known number is a stranger to the rules on fraud."""
 DELIVERY_EVIDENCE: Final = 7.0
@@ -559,7 +562,13 @@ class PlaceTraffic:
         return Suspicion(level, ask, self.trickle(minute), self.checked.alarm is not None)
 
     def trickle(self, minute: int) -> int:
-        """Return how many newcomers pass in an hour under suspicion: a quarter of those who usually approve."""
+        """Return how many newcomers pass in an hour under suspicion.
+
+        A quarter of those who usually approve; once the alarm has stood for a day, as many as usually come.
+        """
+        alarm = self.newcomers.alarm
+        if alarm and minute - alarm.told >= WIDENED:
+            return max(_LEAST_TRICKLE, round(self.usual.starts(minute // 60)))
         usual = round(_TRICKLE_OF_APPROVALS * self.usual.approvals(minute // 60))
         return min(_MOST_TRICKLE, max(_LEAST_TRICKLE, usual))
 

@@ -15,6 +15,7 @@ from otp_service.domain.traffic import (
     GROWTH,
     HOURS,
     MINUTE,
+    WIDENED,
     Cause,
     CountryTraffic,
     Outcomes,
@@ -449,6 +450,17 @@ def test_the_trickle_follows_what_usually_approves_within_bounds(learnt):
 
     assert site.country.suspicion("92300").trickle == pytest.approx(72 / 4, abs=5)
     assert PlaceTraffic().trickle(MIDNIGHT) == 12
+
+
+def test_an_alarm_that_has_stood_for_a_day_lets_as_many_pass_as_usually_come(learnt):
+    site = site_of(learnt)
+    site.play(60, 8.0)
+    told = site.country.whole.newcomers.alarm.told
+    whole = site.country.whole
+
+    assert whole.trickle(told + WIDENED - 1) == pytest.approx(72 / 4, abs=5)
+    assert whole.trickle(told + WIDENED) == pytest.approx(120, abs=12)
+    assert whole.trickle(told + WIDENED) == round(whole.usual.starts((told + WIDENED) // 60))
 
 
 def test_what_passes_unapproved_is_shown_beside_the_usual_whether_an_alarm_stands_or_not(learnt):

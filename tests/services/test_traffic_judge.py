@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from support_caller import Caller
 from support_events import events_of, record_events
 from support_frozen import START
-from support_guard import approve, guarded, later
+from support_guard import approve, guarded, later, passes
 from support_traffic import Newcomers
 
 from otp_service.domain.tallies import What, Who, tally
@@ -76,10 +76,10 @@ def of_blocks(context, most=10):
 
 def test_what_blocks_take_unapproved_is_counted_by_hours(frozen):
     frozen.move_to(START - START % 3_600_000)
-    caller = Caller(guarded(frozen, guard={"destinations": {"safe": ["+923004440001"]}}))
+    caller = Caller(guarded(frozen, guard={"destinations": {"safe": ["+923003339999"]}}))
     approve(caller, "+923002220001")
     caller.start("+923002220001")  # known
-    caller.start("+923004440001")
+    approve(caller, "+923003339999")
     for last in range(4):
         caller.start(f"+92300333{last:04}")
     record_events(caller.context)
@@ -107,6 +107,35 @@ def test_an_approval_takes_its_start_off_its_block_once_and_in_its_hour(frozen):
     assert of_blocks(caller.context)["333"][1] == 2
     assert frozen.client.ttl(keys.blocks(frozen.now // 3_600_000 - 1)) > 0
     assert not frozen.client.exists(keys.blocks(frozen.now // 3_600_000))
+
+
+def test_one_number_whose_codes_are_all_typed_in_approves_once(frozen):
+    """Otherwise who owns a number could hide four messages more behind it."""
+    caller = Caller(guarded(frozen))
+    ones = [caller.start("+923003330001") for _ in range(3)]
+    for one in ones:
+        caller.check(one, caller.code(one))
+    record_events(caller.context)
+
+    assert counted(caller.context)["92300", Who.NEWCOMER, What.MESSAGE] == 3
+    assert counted(caller.context)["92300", Who.NEWCOMER, What.APPROVAL] == 1
+    assert of_blocks(caller.context) == {"333": (2, 2)}
+
+
+def test_who_types_wrong_codes_is_counted_as_who_types_none(frozen):
+    caller = Caller(guarded(frozen, "block.unapproved", guard={"block": {"unapproved": ["2/2 days"]}}))
+    one = caller.start("+923003330001")
+    while caller.read(one).verification.status == "pending":
+        caller.check(one, caller.wrong(one))
+    caller.start("+923003330002")
+    record_events(caller.context)
+
+    assert counted(caller.context) == {
+        ("92300", Who.NEWCOMER, What.MESSAGE): 2,
+        ("92300", Who.NEWCOMER, What.MONEY): 0,
+    }
+    assert of_blocks(caller.context) == {"333": (2, 2)}
+    assert not passes(caller, "+923003330003")
 
 
 def test_of_an_hour_a_bounded_number_of_blocks_is_kept(frozen, monkeypatch):

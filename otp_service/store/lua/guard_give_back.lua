@@ -7,7 +7,7 @@
 -- Returns: how many were given back. A record that is gone gives nothing back
 -- include clock fence rows counters streaks limits number subjects asked conversions approvals record
 
--- Takes a newcomer who approved off those of his block who did not, in the hour of his start (domain/tallies.py).
+-- Takes a newcomer who approved off those of his block who did not, in the hour of his start: of a number once (domain/tallies.py).
 local function take_off_block(one)
   if approvals.has(one, 'a') or approvals.has(one, 's') then return end
   local key = 'otp:{blocks}:unapproved:' .. math.floor(one.created / 3600000)
@@ -19,7 +19,7 @@ for i, key in ipairs({ unpack(KEYS, 1) }) do
   local found = record.read(key, ARGV[1])
   if found and found.guard ~= '' then
     approvals.give_back(found, ARGV[1 + i] == '1', by_key)
-    take_off_block(found)
+    if ARGV[1 + i] == '0' then take_off_block(found) end
     found.guard = '' -- so it is done
     record.write(found)
     count = count + 1
