@@ -123,6 +123,7 @@ DEFECTS: dict[str, Mutant] = {
     "arrived-when-delivered-is-not-enough": one(
         "include_deliveries", "tally.sent + tally.delivered > 0", "tally.sent > 0"
     ),
+    "dropped-without-its-beginning": one("include_deliveries", "  if values[7] == '' then values[7] = values[4] end"),
     "redrive-of-what-arrived": one(
         "dead_letter_redrive", "if deliveries.has_arrived(KEYS[2], ARGV[3]) then", "if false then"
     ),

@@ -102,6 +102,7 @@ DEFECTS: dict[str, Mutant] = {
     "requeue-without-the-country": one("retries_requeue", "known.country or ''", "''"),
     "requeue-without-the-channel": one("retries_requeue", "known.channel or ''", "''"),
     "requeue-stumbles": one("retries_requeue", "pcall(cjson.decode, job)", "true, cjson.decode(job)"),
+    "requeue-keeps-its-place": one("include_streams", "  job.ahead, job.place = nil, nil\n"),
     "requeue-tells-no-wait": one("retries_requeue", "next_due and math.max", "false and math.max"),
     "redrive-of-a-final-one": one("dead_letter_redrive", "if found.status ~= 'pending' then", "if false then"),
     "redrive-of-an-expired-one": one("dead_letter_redrive", "if now >= found.expires then", "if false then"),

@@ -186,6 +186,22 @@ def test_a_message_that_is_no_longer_wanted_is_dropped(shop: Caller, context: Co
     assert not any(each[2] for each in story(shop, one))
 
 
+def test_a_message_that_was_dropped_tells_when_it_was_queued(
+    frozen: FrozenValkey, shop: Caller, context: Context
+) -> None:
+    one = shop.start()
+    queued = frozen.now
+    (job,) = jobs_of(context)
+    frozen.advance(10)
+    shop.cancel(one)
+    dropped = dispatch(context, job)
+    assert isinstance(dropped, Dropped)
+    settle(context, job, dropped, Settlement(NextStep.DONE, reason=dropped.reason))
+
+    (delivery,) = shop.read(one).verification.deliveries
+    assert (delivery.status, delivery.at, delivery.begun) == ("failed", frozen.now, queued)
+
+
 def test_a_message_whose_code_has_expired_is_never_sent_late(
     frozen: FrozenValkey, shop: Caller, context: Context
 ) -> None:

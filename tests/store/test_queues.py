@@ -325,16 +325,13 @@ def test_what_was_tried_before_counts_from_where_it_stands_now(
     frozen: FrozenValkey, shop: Caller, context: Context
 ) -> None:
     _logins(shop, 3)
-    for job in jobs_of(context):
+    _, *later = jobs_of(context)
+    for job in later:
         settle(context, job, dispatched(context, job), Settlement(NextStep.RETRY, DeliveryStatus.FAILED))
     context.store.outbox.requeue()
-    first, second, third = entries_of(frozen.client, queue(kind="retry"))
+    entries = entries_of(frozen.client, queue(kind="retry"))
 
-    assert [(one["ahead"], one["place"]) for one in (first, second, third)] == [
-        ("0", "1"),
-        ("1", "2"),
-        ("2", "3"),
-    ]
+    assert [(one["ahead"], one["place"]) for one in entries] == [("0", "1"), ("1", "2")]
 
 
 def test_the_door_closes_for_a_resend_whose_code_ends_sooner(frozen: FrozenValkey, shop: Caller) -> None:

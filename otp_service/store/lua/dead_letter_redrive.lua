@@ -15,8 +15,7 @@ if found.generation ~= tonumber(ARGV[4]) then return { 'unwanted', 'superseded' 
 if deliveries.has_arrived(KEYS[2], ARGV[3]) then return { 'unwanted', 'sent' } end
 if deliveries.is_decided(KEYS[2], ARGV[3]) then return { 'unwanted', 'reported' } end
 redis.call('HSET', KEYS[2], 'from' .. ARGV[3], redis.call('HGET', KEYS[2], 'n' .. ARGV[3]) or 0)
-streams.put(KEYS[3], KEYS[4], KEYS[5], KEYS[6], redis.call('XLEN', KEYS[3]),
-  cjson.encode(streams.fields({ unpack(ARGV, 5) })))
+streams.put_back(KEYS[3], KEYS[4], KEYS[5], KEYS[6], streams.fields({ unpack(ARGV, 5) }))
 redis.call('XDEL', KEYS[1], ARGV[1])
 streams.report(KEYS[7], 'message.redriven', found, { message = ARGV[3] })
 return { 'redriven' }

@@ -103,6 +103,7 @@ function deliveries.settle(key, slot, status, reason, raw, reference)
   local wrong = before == 'failed' and values[8] == '' and status == 'delivered'
   if before == status or rank[status] < rank[before] then return values, false end
   if rank[before] == 3 and not wrong then return values, false end
+  if values[7] == '' then values[7] = values[4] end -- it was queued then, and nobody called
   values[3], values[4], values[5] = status, now, reason
   if raw ~= '' then values[8] = raw end
   redis.call('HSET', key, slot, table.concat(values, '|'))

@@ -73,6 +73,12 @@ function streams.put(queue, queues, ready, wake, ahead, job)
   if redis.call('SADD', ready, queue) == 1 then streams.wake(wake) end
 end
 
+-- Puts a job back, as a table by name: what it knows of those before it is of another queue.
+function streams.put_back(queue, queues, ready, wake, job)
+  job.ahead, job.place = nil, nil
+  streams.put(queue, queues, ready, wake, redis.call('XLEN', queue), cjson.encode(job))
+end
+
 -- Wakes a worker that has nothing to do.
 function streams.wake(wake)
   redis.call('LPUSH', wake, '')

@@ -12,7 +12,7 @@ for _, job in ipairs(due) do
   if not readable or type(fields) ~= 'table' then fields = { 'unreadable', job } end
   local known = streams.fields(fields)
   local queue = ARGV[2] .. table.concat({ known.application or '', known.country or '', known.channel or '' }, ':')
-  streams.put(queue, KEYS[2], KEYS[3], KEYS[4], redis.call('XLEN', queue), cjson.encode(known))
+  streams.put_back(queue, KEYS[2], KEYS[3], KEYS[4], known)
   redis.call('ZREM', KEYS[1], job)
 end
 local next_due = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
