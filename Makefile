@@ -20,7 +20,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # it: one of the processes would have to compile the tests again, and each that is started what the wheel needs.
 ON_WHEEL := PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE= OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: help setup run test check lint types contracts bench bench-delivery bench-import bench-pair load observe-check storm storm-ledger storm-restores rotate rolling overload soak abuse abuse-memory mutants fuzz phones lock docs sbom clean compose-secrets
+.PHONY: help setup run test check lint types contracts bench bench-delivery bench-import bench-pair load observe-check storm storm-ledger storm-restores rotate rolling differential overload soak abuse abuse-memory mutants fuzz phones lock docs sbom clean compose-secrets
 
 help:  ## Tell what the targets do.
 	@sed -n 's/^\([a-z][a-z-]*\):.*  ## /\1\t/p' Makefile | expand --tabs=18
@@ -82,6 +82,9 @@ rotate: setup  ## Root keys are rotated while verifications are started and chec
 
 rolling: setup  ## Restart all processes under load, one by one, behind HAProxy; no request may fail. BEFORE=folder of the release before.
 	PYTHONPATH=tests $(BIN)/python benchmarks/rolling.py $(if $(BEFORE),--before $(BEFORE))
+
+differential: setup  ## The release before (BEFORE=folder) and this one do the same 100,000 steps, and must agree. Needs libfaketime, half an hour.
+	PYTHONPATH=tests $(BIN)/python benchmarks/differential.py --before $(BEFORE)
 
 overload: setup  ## More load than the service bears, behind HAProxy: all are answered in time. A minute. Needs wrk, haproxy.
 	PYTHONPATH=tests $(BIN)/python benchmarks/overload.py
