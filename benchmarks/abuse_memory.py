@@ -15,6 +15,9 @@ from bisect import bisect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import accumulate
+from typing import Any
+
+from abuse_scenarios import Expectation
 
 from otp_service.domain.applications import Place
 from otp_service.domain.detection import SLOTS_UNTIL_FALSE_ALARM
@@ -125,6 +128,8 @@ class Attack:
     within: str = ""
     solves: bool = False
     """Whether he passes human checks."""
+    addresses: int = 0
+    """How many he asks from over HTTP; none stands for another one each time."""
 
     def attempts(self, chance: random.Random) -> list[tuple[str, bool]]:
         """Return the attempts of a minute."""
@@ -150,8 +155,30 @@ class Book:
     honest: dict[str, list[int]] = field(default_factory=lambda: {one: [0, 0, 0] for one in ("inside", "outside")})
     """Newcomers, asked, refused: inside the attack and the two hours after it, and outside."""
 
+    @property
+    def an_hour(self) -> float:
+        """Return how many messages of the attack pass in an hour after newcomers are asked, or the trickle began."""
+        return self.passed_after_asked / max(1, self.asked_minutes) * 60
 
-def _is_alarm(notice: Notice) -> bool:
+    def note(self, who: str, inside: str, what: str, *, approves: bool) -> None:
+        """Count what a newcomer or the attack met: sent, asked, checked (asked, then sent), trickled or refused."""
+        if who == "honest":
+            row = self.honest[inside]
+            row[0] += 1
+            row[1] += what in {"asked", "checked"}
+            row[2] += what == "refused"
+            return
+        if what in {"asked", "refused"}:
+            return
+        self.attack_messages += 1
+        self.attack_unapproved += not approves
+        self.passed_before_told += self.first_told is None
+        self.passed_before_asked += self.first_asked is None
+        self.passed_after_asked += self.first_asked is not None
+
+
+def is_alarm(notice: Notice) -> bool:
+    """Tell whether newcomers come under suspicion."""
     return notice.told is Told.ALARM and notice.whose is Whose.NEWCOMERS
 
 
@@ -189,7 +216,7 @@ class Play:
                 solves = who == "honest" or (attack is not None and attack.solves)
                 what = self._come(minute, carrier_range, solves=solves, approves=approves)
                 asking = asking or what != "sent"
-                self._note(book, who, inside, what, approves=approves)
+                book.note(who, inside, what, approves=approves)
             if attacked and book.first_asked is not None:
                 book.asked_minutes += 1
             if asking and attacked and book.first_asked is None:
@@ -243,24 +270,8 @@ class Play:
     def _tell(book: Book, notices: Iterable[Notice], *, attacked: bool) -> None:
         for one in notices:
             book.notices.append(one)
-            if _is_alarm(one) and attacked and book.first_told is None:
+            if is_alarm(one) and attacked and book.first_told is None:
                 book.first_told = one.minute
-
-    @staticmethod
-    def _note(book: Book, who: str, inside: str, what: str, *, approves: bool) -> None:
-        if who == "honest":
-            row = book.honest[inside]
-            row[0] += 1
-            row[1] += what in {"asked", "checked"}
-            row[2] += what == "refused"
-            return
-        if what in {"asked", "refused"}:
-            return
-        book.attack_messages += 1
-        book.attack_unapproved += not approves
-        book.passed_before_told += book.first_told is None
-        book.passed_before_asked += book.first_asked is None
-        book.passed_after_asked += book.first_asked is not None
 
 
 # --- Scenarios -----------------------------------------------------------------------------------------------------
@@ -282,41 +293,53 @@ class Scenario:
     times: float = 1.0
     delivered: float = 1.0
     sites: tuple[str, ...] = tuple(SITES)
+    http: tuple[str, ...] = ()
+    """The sites on which ``make abuse`` plays it too."""
     before_asked: int | None = None
-    """Messages of the attack that may pass before newcomers are asked; after that a hundred an hour."""
+    """Messages of the attack that may pass before it is told, and before newcomers are asked; then 100 an hour."""
 
 
-def _attack(name: str, a_minute: float, **how: object) -> Scenario:
-    can_ask, before = bool(how.pop("can_ask", True)), how.pop("before_asked", None)
-    lasts, sites = how.pop("lasts", LASTS), how.pop("sites", tuple(SITES))
-    attack = Attack(a_minute, **how)  # type: ignore[arg-type]
-    return Scenario(name, attack, can_ask, lasts, sites=sites, before_asked=before)  # type: ignore[arg-type]
+_OF_SCENARIO = {"can_ask", "lasts", "sites", "http", "before_asked"}
 
 
+def _attack(name: str, a_minute: float, **how: Any) -> Scenario:
+    of_attack = {word: how.pop(word) for word in {*how} - _OF_SCENARIO}
+    return Scenario(name, Attack(a_minute, **of_attack), **how)
+
+
+_ALL, _MIDDLE, _OTHERS = tuple(SITES), ("middle",), ("small", "large")
+_TOLD_SOON: Any = {"before_asked": 600}
 SCENARIOS = (
-    _attack("0.5 a minute", 0.5),
+    _attack("8.3 a minute from 10,000 addresses", 8.3, addresses=10_000, sites=_MIDDLE, http=_MIDDLE, **_TOLD_SOON),
+    _attack(
+        "8.3 a minute from 10,000 addresses, no asking", 8.3, addresses=10_000, can_ask=False, sites=_MIDDLE,
+        http=_MIDDLE, **_TOLD_SOON,
+    ),
+    _attack("0.5 a minute", 0.5, http=_ALL),
     _attack("0.5 a minute, six days", 0.5, lasts=6 * DAY, sites=("middle", "large")),
-    _attack("2 a minute", 2),
-    _attack("8 a minute, an address for each", 8, before_asked=600),
-    _attack("12 a minute", 12, before_asked=600),
-    _attack("8 a minute, no asking", 8, can_ask=False),
-    _attack("12 a minute, no asking", 12, can_ask=False),
+    _attack("2 a minute", 2, http=_ALL),
+    _attack("2 a minute, no asking", 2, can_ask=False, http=_MIDDLE),
+    _attack("8 a minute, an address for each", 8, http=_ALL, **_TOLD_SOON),
+    _attack("12 a minute", 12, http=_ALL, **_TOLD_SOON),
+    _attack("8 a minute, no asking", 8, can_ask=False, http=_OTHERS, **_TOLD_SOON),
+    _attack("12 a minute, no asking", 12, can_ask=False, http=_MIDDLE, **_TOLD_SOON),
     _attack("2 a minute in one range", 2, within=RANGES[0]),
-    _attack("8 a minute in one range", 8, within=RANGES[0], before_asked=600),
-    _attack("8 a minute, verifies 10 %", 8, verifies=0.10),
-    _attack("8 a minute, verifies 34 %", 8, verifies=0.34),
-    _attack("8 a minute, verifies 55 %", 8, verifies=0.55),
+    _attack("8 a minute in one range", 8, within=RANGES[0], http=_MIDDLE, **_TOLD_SOON),
+    _attack("8 a minute, verifies 10 %", 8, verifies=0.10, http=_MIDDLE),
+    _attack("8 a minute, verifies 34 %", 8, verifies=0.34, http=_MIDDLE),
+    _attack("8 a minute, verifies 34 %, no asking", 8, verifies=0.34, can_ask=False, sites=_MIDDLE, http=_MIDDLE),
+    _attack("8 a minute, verifies 55 %", 8, verifies=0.55, http=_MIDDLE),
     _attack("8 a minute, verifies 55 %, six days", 8, verifies=0.55, lasts=6 * DAY, sites=("small", "middle")),
     _attack("8 a minute, passes checks", 8, solves=True),
-    Scenario("Friday sale, five times as many", lasts=14 * 60, times=5.0),
+    Scenario("Friday sale, five times as many", lasts=14 * 60, times=5.0, http=("small", "middle")),
     Scenario("the gateway loses 40 %", lasts=10 * 60, delivered=0.6),
-)
+)  # fmt: skip
 
 
-def quiet_month(site: str, seed: int) -> tuple[Book, CountryTraffic]:
+def quiet_days(site: str, seed: int, days: int = LEARNT) -> tuple[Book, CountryTraffic]:
     """Play honest traffic from nothing."""
     play = Play(site, str(seed), can_ask=True)
-    return play.run(BEGINNING, LEARNT * DAY), play.country
+    return play.run(BEGINNING, days * DAY), play.country
 
 
 def copied(country: CountryTraffic) -> CountryTraffic:
@@ -373,63 +396,83 @@ def _told(book: Book, began: int) -> str:
     return ", ".join([*told[:6], *(["…"] if told[6:] else [])]) or "nothing"
 
 
-def print_scenario(site: str, scenario: Scenario, book: Book, began: int) -> None:
-    """Print a row of the table."""
+HEAD = (
+    "| scenario | site | least possible | passes before told | before asked | an hour after | in all "
+    "| PKR unapproved | honest inside: asked | refused | outside: asked | refused | told, hours after it began |\n"
+    + "|---" * 13 + "|"
+)  # fmt: skip
+
+
+def row_of(site: str, scenario: Scenario, book: Book, began: int) -> str:
+    """Return a row of the table."""
     inside, outside = book.honest["inside"], book.honest["outside"]
     attack = ["", "", "", "", "", ""]
     if scenario.attack:
         honest = Honest(SITES[site], "").rates[began // 60 % 168]
-        an_hour = book.passed_after_asked / max(1, book.asked_minutes) * 60
         attack = [
             f"{least_messages(honest, scenario.attack):,.0f}",
             f"{book.passed_before_told:,} ({_hours(book.first_told, began)})",
             f"{book.passed_before_asked:,}",
-            f"{an_hour:.0f}" if book.asked_minutes else "",
+            f"{book.an_hour:.0f}" if book.asked_minutes else "",
             f"{book.attack_messages:,}",
             f"{book.attack_unapproved * PRICE / 1e6:,.0f}",
         ]
     honest_parts = [f"{_part(row, place):.1%}" for row in (inside, outside) for place in (1, 2)]
-    print("| " + " | ".join([scenario.name, site, *attack, *honest_parts, _told(book, began)]) + " |", flush=True)
+    return "| " + " | ".join([scenario.name, site, *attack, *honest_parts, _told(book, began)]) + " |"
 
 
-def objectives(site: str, scenario: Scenario, book: Book, began: int) -> list[str]:
-    """Return what was missed."""
-    outside, missed = book.honest["outside"], []
-    an_hour = book.passed_after_asked / max(1, book.asked_minutes) * 60
-    if scenario.before_asked is not None:
-        missed += [f"{book.passed_before_asked} pass before newcomers are asked"] * (
-            book.passed_before_asked > scenario.before_asked
-        )
-        missed += [f"{an_hour:.0f} an hour pass after that"] * (an_hour > 100)  # noqa: PLR2004 - the objective's
-    if scenario.name == "2 a minute":
-        told = book.first_told is not None and book.first_told - began <= DAY
-        missed += ["not told"] * (not told)
-        missed += [f"told after {book.passed_before_told}"] * (site != "large" and book.passed_before_told > 500)  # noqa: PLR2004
+MOST_AN_HOUR, MOST_OF_TWO_A_MINUTE = 100, 500
+MOST_REFUSED, MOST_ASKED, MOST_OF_A_SALE = 0.01, 0.10, 0.01
+
+
+def expectations(site: str, scenario: Scenario, book: Book, began: int) -> list[Expectation]:
+    """Compare a day with the objectives."""
+    inside, outside, most = book.honest["inside"], book.honest["outside"], scenario.before_asked
+    found = [_at_most(_part(outside, 1), MOST_ASKED, "of honest newcomers asked outside")]
+    if most is not None:
+        found += [
+            Expectation(f"{book.passed_before_told} pass before it is told, at most {most}", _told_of(book, most)),
+            Expectation(
+                f"{book.passed_before_asked} pass before newcomers are asked or get the trickle, at most {most}",
+                book.passed_before_asked <= most,
+            ),
+            Expectation(f"{book.an_hour:.0f} an hour pass after that, at most 100", book.an_hour <= MOST_AN_HOUR),
+        ]
+    if scenario.name.startswith("2 a minute") and not (scenario.attack and scenario.attack.within):
+        most = DAY * 2 if site == "large" else MOST_OF_TWO_A_MINUTE
+        sentence = f"{book.passed_before_told} pass before it is told, at most {most}, {_hours(book.first_told, began)}"
+        found.append(Expectation(sentence, _told_of(book, most)))
     if scenario.can_ask and not (scenario.attack and scenario.attack.solves):
-        refused = (book.honest["inside"][2] + outside[2]) / (book.honest["inside"][0] + outside[0])
-        missed += [f"{refused:.1%} of honest newcomers refused"] * (refused >= 0.01)  # noqa: PLR2004
-    missed += [f"{_part(outside, 1):.1%} asked outside"] * (_part(outside, 1) >= 0.10)  # noqa: PLR2004
+        refused = (inside[2] + outside[2]) / (inside[0] + outside[0])
+        found.append(_at_most(refused, MOST_REFUSED, "of honest newcomers refused"))
     if scenario.times > 1:
-        touched = _part(book.honest["inside"], 1) + _part(book.honest["inside"], 2)
-        missed += [f"{touched:.1%} of a sale asked or refused"] * (touched >= 0.01)  # noqa: PLR2004
-    return [f"{scenario.name}, {site}: {one}" for one in missed]
+        touched = _part(inside, 1) + _part(inside, 2)
+        found.append(_at_most(touched, MOST_OF_A_SALE, "of a sale's newcomers asked or refused"))
+        last = [one for one in book.notices if one.whose is Whose.NEWCOMERS][-1:]
+        found.append(Expectation("no alarm of a sale stays", not any(map(is_alarm, last))))
+    return found
+
+
+def _told_of(book: Book, most: int) -> bool:
+    return book.first_told is not None and book.passed_before_told <= most
+
+
+def _at_most(part: float, most: float, what: str) -> Expectation:
+    return Expectation(f"{part:.2%} {what}, under {most:.0%}", part < most)
 
 
 def attacks(sites: Iterable[str], seeds: int, only: str) -> list[str]:
     """Play all scenarios and print a table; return what was missed."""
     missed = []
-    print(
-        "\n| scenario | site | least possible | passes before told | before asked | an hour after | in all "
-        "| PKR unapproved | honest inside: asked | refused | outside: asked | refused | told, hours after it began |"
-    )
-    print("|---" * 13 + "|")
+    print(f"\n{HEAD}")
     for site in sites:
-        learnt = quiet_month(site, 0)[1]
+        learnt = quiet_days(site, 0)[1]
         for scenario, seed in itertools.product(SCENARIOS, range(1, seeds + 1)):
             if site in scenario.sites and only in scenario.name:
                 book, began = play_scenario(site, scenario, learnt, seed)
-                print_scenario(site, scenario, book, began)
-                missed += objectives(site, scenario, book, began)
+                print(row_of(site, scenario, book, began), flush=True)
+                judged = expectations(site, scenario, book, began)
+                missed += [f"{scenario.name}, {site}: {one.sentence}" for one in judged if not one.met]
     return missed
 
 
@@ -440,7 +483,7 @@ def quiet(sites: Iterable[str], seeds: int) -> list[str]:
     for site in sites:
         alarms, falls, asked, newcomers = [], 0, 0, 0
         for seed in range(seeds):
-            book, _ = quiet_month(site, seed)
+            book, _ = quiet_days(site, seed)
             alarms.append(sum(one.told is Told.ALARM for one in book.notices))
             falls += sum(one.told is Told.SMALL_FALL for one in book.notices)
             asked += book.honest["outside"][1]
@@ -465,17 +508,13 @@ FOREIGN_RANGES = tuple(f"447{head}" for head in range(10, 40))
 
 def foreign_numbers() -> list[str]:
     """Play forty foreign numbers that were verified once and are asked for ten times a day; return what was missed."""
-    chance, country, level = random.Random("foreign"), CountryTraffic(), 0.0
+    chance, level = random.Random("foreign"), 0.0
     first, unapproved, days = BEGINNING + LEARNT * DAY, [0] * FOREIGN, [0] * FOREIGN_DAYS
+    country = quiet_foreign_days(LEARNT)
     notices: list[Notice] = []
     before = 0
-    for minute in range(BEGINNING, first + FOREIGN_DAYS * DAY):
-        notices += [one for one in country.advance(minute * MINUTE) if minute >= first]
-        for known, rate in ((False, FOREIGN_NEWCOMERS), (True, FOREIGN_NEWCOMERS * KNOWN)):
-            for _ in range(poisson(chance, rate / DAY)):
-                _foreign_honest(country, minute, chance, known=known)
-        if minute < first:
-            continue
+    for minute in range(first, first + FOREIGN_DAYS * DAY):
+        notices += _foreign_minute(country, minute, chance)
         usual = country.whole.usual.daily_approvals()
         capacity = bounded_capacity(FOREIGN_BUCKET, 2.0, usual, usual)
         level = max(0.0, level - capacity / DAY)
@@ -496,6 +535,22 @@ def foreign_numbers() -> list[str]:
         f"{before} before it is told; {len(notices)} notices."
     )
     return [f"foreign numbers: {after:.0f} a day"] * (after > FOREIGN_BUCKET)
+
+
+def quiet_foreign_days(days: int) -> CountryTraffic:
+    """Play honest traffic of that country from nothing."""
+    chance, country = random.Random("quiet foreign"), CountryTraffic()
+    for minute in range(BEGINNING, BEGINNING + days * DAY):
+        _foreign_minute(country, minute, chance)
+    return country
+
+
+def _foreign_minute(country: CountryTraffic, minute: int, chance: random.Random) -> list[Notice]:
+    notices = country.advance(minute * MINUTE)
+    for known, rate in ((False, FOREIGN_NEWCOMERS), (True, FOREIGN_NEWCOMERS * KNOWN)):
+        for _ in range(poisson(chance, rate / DAY)):
+            _foreign_honest(country, minute, chance, known=known)
+    return notices
 
 
 def _foreign_attempt(country: CountryTraffic, minute: int, own: str, *, known: bool, fits: bool) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from abuse_scenarios import Expectation, Scenario
+from abuse_scenarios import Expectation
 from abuse_tally import Row, Tally
 from abuse_traffic import Group
 from rig import percentile
@@ -12,15 +12,17 @@ _SHOWN = 12
 """Rules that are printed."""
 
 
-def print_day(scenario: Scenario, tally: Tally, hours: float) -> None:
+def print_day(title: str, tally: Tally) -> None:
     """Print the tables of one scenario."""
-    print(f"\n## {scenario.name}: {scenario.says} ({hours:g} simulated hours)\n")
-    print("| who | visits | accepted | resends | messages | gateway took | PKR | approved | refused | refused % |")
-    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
+    print(f"\n## {title}\n")
+    print(
+        "| who | visits | accepted | resends | messages | gateway took | PKR | approved | asked | refused | refused % |"
+    )
+    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     for name, row in _rows(tally):
         print(
             f"| {name} | {row.visits:,} | {row.starts:,} | {row.resends:,} | {row.messages:,} | {row.received:,} "
-            f"| {row.money:,.2f} | {row.approved:,} | {row.refused:,} | {row.loss:.2%} |"
+            f"| {row.money:,.2f} | {row.approved:,} | {row.asked:,} | {row.refused:,} | {row.loss:.2%} |"
         )
     _print_rules(tally)
     _print_circumstances(tally)
@@ -66,8 +68,7 @@ def _print_circumstances(tally: Tally) -> None:
     lead = tally.total(Group.LEAD)
     odd = ", ".join(f"{what}: {count:,}" for what, count in tally.unexpected.items() if count) or "none"
     print(
-        f"\nAnswered after {p50:.1f} (p50) and {p99:.1f} (p99) simulated seconds; the server's clock was "
-        f"{percentile(map(abs, tally.drifts), 0.99):.1f} (p99) away from ours; in the hour before, "
+        f"\nAnswered after {p50:.1f} (p50) and {p99:.1f} (p99) simulated seconds; in the hour before, "
         f"{lead.refused:,} of {lead.visits:,} refused; "
         f"wrong codes compared: {tally.total(Group.ATTACK).compared:,} of the attack, "
         f"{tally.total(Group.HONEST).compared:,} honest; unexpected: {odd}."

@@ -2,11 +2,15 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from enum import StrEnum
 
-from abuse_numbers import PRICES, country_of
-from abuse_traffic import Group, Visit
+from abuse_numbers import HOME, PRICES, country_of
+from abuse_traffic import DAY, Group, Visit
+
+from otp_service.domain.applications import Place
+from otp_service.domain.traffic import is_still_known
 
 NO_DECISION = "no decision"
 """In front of the code of a problem that names no decision."""
@@ -25,6 +29,26 @@ class Refusal:
     """Messages that this kind had been granted before."""
 
 
+class Met(StrEnum):
+    """What somebody met who started."""
+
+    SENT = "sent"
+    ASKED = "asked"
+    """For a human check, which was not passed."""
+    CHECKED = "checked"
+    """Asked, and then sent."""
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a visit."""
+
+    visit: Visit
+    met: Met
+    refusal: Refusal | None = None
+
+
 @dataclass
 class Row:
     """All of one kind, or several kinds together."""
@@ -32,6 +56,8 @@ class Row:
     visits: int = 0
     refused: int = 0
     """Visits of which the start or a resend was refused."""
+    asked: int = 0
+    """Visits that were asked for a human check: then they are not refused."""
     starts: int = 0
     """Accepted."""
     resends: int = 0
@@ -65,6 +91,12 @@ class Tally:
 
     rows: dict[tuple[Group, str], Row] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+    """In the order in which they were known."""
+    spent: Counter[int] = field(default_factory=Counter)
+    """What messages cost that gateways took, by the day of the start, in hundredths."""
+    in_vain: Counter[str] = field(default_factory=Counter)
+    """Starts of each number since its last approval, also of the days before."""
     failures: list[float] = field(default_factory=list)
     """When each wrong code of the attack was answered, in simulated seconds."""
     lags: list[float] = field(default_factory=list)
@@ -75,25 +107,45 @@ class Tally:
     """Rules by the ids of their decisions."""
     alarm: float | None = None
     """When the first alarm was raised, in simulated seconds."""
-    drifts: list[float] = field(default_factory=list)
-    """Simulated seconds by which the server's clock was ahead, now and then."""
 
     def row(self, visit: Visit) -> Row:
         """Return the row of a visit's kind."""
         return self.rows.setdefault((visit.group, visit.kind), Row())
 
-    def refuse(self, visit: Visit, problem: Mapping[str, object]) -> None:
-        """Count a refusal; a visit has at most one."""
+    def refuse(self, visit: Visit, problem: Mapping[str, object]) -> Refusal:
+        """Count a refusal, and return it; a visit has at most one."""
         row, decision = self.row(visit), problem.get("decision")
         row.refused += 1
         reason = str(decision or problem.get("code"))
-        self.refusals.append(Refusal(visit.group, visit.kind, reason, bool(decision), row.messages))
+        refusal = Refusal(visit.group, visit.kind, reason, bool(decision), row.messages)
+        self.refusals.append(refusal)
+        return refusal
+
+    def as_it_is(self, visit: Visit) -> Visit:
+        """Return the visit of a known number that took too many codes in vain as one of the kind ``lapsed``."""
+        place = Place.HOME if country_of(visit.number) == HOME else Place.ABROAD
+        if not visit.kind.startswith("known") or is_still_known(self.in_vain[visit.number], place):
+            return visit
+        return replace(visit, kind=visit.kind.replace("known", "lapsed"))
+
+    def accept(self, visit: Visit, *, asked: bool) -> None:
+        """Count a start that was accepted."""
+        self.outcomes.append(Outcome(visit, Met.CHECKED if asked else Met.SENT))
+        self.row(visit).starts += 1
+        self.in_vain[visit.number] += 1
+
+    def approve(self, visit: Visit) -> None:
+        """Count an approval."""
+        self.row(visit).approved += 1
+        self.in_vain[visit.number] = 0
 
     def receive(self, visit: Visit, messages: int) -> None:
         """Count messages that gateways took."""
         row = self.row(visit)
         row.received += messages
-        row.money += messages * PRICES[country_of(visit.number)]
+        cost = messages * PRICES[country_of(visit.number)]
+        row.money += cost
+        self.spent[int(visit.at // DAY)] += int(100 * cost)
 
     def rule_of(self, refusal: Refusal) -> str:
         """Return the rule that refused, or what is known instead."""

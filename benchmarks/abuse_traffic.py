@@ -81,6 +81,8 @@ class Visit:
     context: str | None = None
     acts: tuple[Act, ...] = ()
     application: str = "shop"
+    passes_check: bool = False
+    """Whether a human check is passed, when one is asked for."""
 
 
 def warm_up(town: Town, day: int) -> list[Visit]:
@@ -90,7 +92,7 @@ def warm_up(town: Town, day: int) -> list[Visit]:
     chance.shuffle(people)
     span, acts = max(WARM_LEAST * HOUR, WARM_EVERY * len(people)), (Act(WARM_APPROVAL, What.APPROVE),)
     return [
-        Visit(span * _eased((place + 0.5) / len(people)), Group.LEAD, "known", *_of(person), acts=acts)
+        Visit(span * _eased((place + 0.5) / len(people)), Group.LEAD, "known", *identity_of(person), acts=acts)
         for place, person in enumerate(people)
     ]
 
@@ -108,17 +110,17 @@ def honest_traffic(town: Town, hours: float, attacked: Sequence[str] = (), day: 
     chance = random.Random(f"{town.seed} {day}")
     starts = round(town.honest * (hours + LEAD) / 24)
     times = sorted(chance.uniform(-LEAD * HOUR, hours * HOUR) for _ in range(starts))
-    crowd = _Crowd(town, chance, tuple(attacked))
+    crowd = Crowd(town, chance, tuple(attacked))
     return [crowd.visit(at) for at in times]
 
 
-class _Crowd:
+class Crowd:
     """All honest people of a day."""
 
     def __init__(self, town: Town, chance: random.Random, attacked: tuple[str, ...]) -> None:
         self._town = town
         self._chance = chance
-        self._newcomers = town.newcomers(chance)
+        self.newcomers = town.newcomers(chance)
         self._inside = {place: tuple(one for one in attacked if country_of(one) == place) for place in (HOME, ABROAD)}
         self._attacked = frozenset(attacked)
         self._seen: dict[str, float] = {}
@@ -126,20 +128,22 @@ class _Crowd:
     def visit(self, at: float) -> Visit:
         """Return the next visit."""
         abroad, new = self._chance.random() < FOREIGN, self._chance.random() < NEW
-        person = self._new(ABROAD if abroad else HOME) if new else self._known(at, abroad=abroad)
+        person = self._new(ABROAD if abroad else HOME) if new else self.known(at, abroad=abroad)
         words = [
             "new" if new else "known",
             *(["abroad"] if abroad else []),
             *(["inside"] if block_of(person.number) in self._attacked else []),
         ]
         group = Group.HONEST if at >= 0 else Group.LEAD
-        return Visit(at, group, " ".join(words), *_of(person), acts=self._acts())
+        approves = self._chance.random() < CONVERSION
+        return Visit(at, group, " ".join(words), *identity_of(person), acts=acts_of(self._chance, approves=approves))
 
     def _new(self, country: str) -> Person:
         inside = self._inside[country]
-        return self._newcomers.person(country, inside if self._chance.random() < NEW_INSIDE else ())
+        return self.newcomers.person(country, inside if self._chance.random() < NEW_INSIDE else ())
 
-    def _known(self, at: float, *, abroad: bool) -> Person:
+    def known(self, at: float, *, abroad: bool = False) -> Person:
+        """Return one who is known and was not there just now."""
         people = self._town.known_abroad if abroad else self._town.known
         for _ in range(20):  # in a small town all may have been there just now
             person = self._chance.choice(people)
@@ -148,13 +152,15 @@ class _Crowd:
         self._seen[person.number] = at
         return person
 
-    def _acts(self) -> tuple[Act, ...]:
-        if self._chance.random() >= CONVERSION:
-            return (Act(ASK_AGAIN_AFTER, What.RESEND),) if self._chance.random() < ASK_AGAIN else ()
-        typed = self._chance.lognormvariate(math.log(MEDIAN), SIGMA)
-        if self._chance.random() < TYPING_ERRORS:
-            return Act(typed, What.MISTYPE), Act(typed + CORRECTION, What.APPROVE)
-        return (Act(typed, What.APPROVE),)
+
+def acts_of(chance: random.Random, *, approves: bool) -> tuple[Act, ...]:
+    """Return what somebody does who types the code in, or does not."""
+    if not approves:
+        return (Act(ASK_AGAIN_AFTER, What.RESEND),) if chance.random() < ASK_AGAIN else ()
+    typed = chance.lognormvariate(math.log(MEDIAN), SIGMA)
+    if chance.random() < TYPING_ERRORS:
+        return Act(typed, What.MISTYPE), Act(typed + CORRECTION, What.APPROVE)
+    return (Act(typed, What.APPROVE),)
 
 
 def in_order(*sides: Iterable[Visit]) -> list[Visit]:
@@ -162,5 +168,6 @@ def in_order(*sides: Iterable[Visit]) -> list[Visit]:
     return sorted((visit for side in sides for visit in side), key=lambda visit: visit.at)
 
 
-def _of(person: Person) -> tuple[str, str, str]:
+def identity_of(person: Person) -> tuple[str, str, str]:
+    """Return number, address and context of a visit."""
     return person.number, person.address, person.context

@@ -59,7 +59,6 @@ class Watch:
 
     def look(self) -> None:
         """Look once."""
-        self.tally.drifts.append(self.clock.drift(self.valkey))
         self._look_at_records()
         while found := read_decisions(self.valkey.client, self.last):
             self.last = found[-1].entry
@@ -75,10 +74,10 @@ class Watch:
         while due := self._due():
             with self.valkey.client.pipeline(transaction=False) as pipeline:
                 for verification, _ in due:
-                    pipeline.hmget(keys.record(BUCKET, verification), "status", *_FIRST_DISPATCHES)
-                for (_, visit), (status, *slots) in zip(due, pipeline.execute(), strict=True):
+                    pipeline.hmget(keys.record(BUCKET, verification), "f", *_FIRST_DISPATCHES)
+                for (_, visit), (fixed, *slots) in zip(due, pipeline.execute(), strict=True):
                     self.tally.receive(visit, sum(_taken(slot) for slot in slots))
-                    self.tally.unexpected["records that were gone before they were read"] += status is None
+                    self.tally.unexpected["records that were gone before they were read"] += fixed is None
 
     def _due(self) -> list[tuple[str, Visit]]:
         found: list[tuple[str, Visit]] = []
