@@ -92,8 +92,8 @@ overload: setup  ## More load than the service bears, behind HAProxy: all are an
 soak: setup  ## Half load for SOAK_SECONDS (twenty minutes): memory, keys and files must not grow.
 	$(BIN)/python benchmarks/soak.py --seconds $(SOAK_SECONDS)
 
-abuse: setup  ## Attacks beside a simulated day of honest traffic: what passes, costs, is refused. Needs libfaketime. An hour.
-	$(BIN)/python benchmarks/abuse.py
+abuse: setup  ## Attacks beside simulated days of honest traffic: what passes, costs, is refused. Needs libfaketime. Two hours, extrapolated; some: ABUSE="--site small --only 8".
+	$(BIN)/python benchmarks/abuse.py $(ABUSE)
 
 abuse-memory: setup  ## How early patient attacks beside honest traffic are told, simulated in memory. Ten minutes.
 	PYTHONPATH=. $(BIN)/python benchmarks/abuse_memory.py

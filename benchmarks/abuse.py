@@ -15,7 +15,6 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -40,9 +39,9 @@ from otp_service.domain.traffic import CountryTraffic, Notice
 
 BEGINNING = 1_795_392_000.0
 """A midnight in November 2026."""
-MOST_LATE, MOST_BEHIND = 20.0, 60.0
+MOST_LATE, MOST_BEHIND = 20.0, 90.0
 """Simulated seconds for which a request may wait, and a message, an event, or what is to be judged: then time waits."""
-LOOK = 0.01
+LOOK = 0.02
 """Seconds of ours between two looks at that."""
 
 
@@ -52,7 +51,7 @@ class Past:
 
     time: float
     dump: Path | None
-    in_vain: Counter[str] = field(default_factory=Counter)
+    in_vain: Mapping[str, int] = field(default_factory=dict)
 
     def at(self, moment: float) -> "Past":
         """Return it at a later time."""
@@ -86,7 +85,7 @@ class Stage:
             valkey = FastValkey.start(stack, self.folder / name, at=past.time, speed=self.options.speed, dump=past.dump)
             site = Site.start(stack, valkey, self.keys, shop, learnt)
             clock = Clock(valkey, lead=lead)
-            tally = Tally(in_vain=Counter(past.in_vain))
+            tally = Tally(in_vain=dict(past.in_vain))
             asyncio.run(_play(valkey, clock, site, self.keys, visits, tally))
             notices = list(patient.notices_in(valkey.folder / "worker.log", clock))
             print(f"\n{name}: {(visits[-1].at - visits[0].at) / HOUR:.0f} h in {time.monotonic() - began:.0f} s.")
@@ -134,7 +133,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--site", action="append", choices=list(memory.SITES), help="of patient attacks; all without it"
     )
-    parser.add_argument("--speed", type=float, default=900, help="simulated seconds in one of ours, at most")
+    parser.add_argument("--speed", type=float, default=1200, help="simulated seconds in one of ours, at most")
     parser.add_argument("--seed", type=int, default=1, help="of all traffic")
     parser.add_argument("--honest", type=int, default=20_000, help="honest starts a day; a loud attack has five times")
     parser.add_argument("--hours", type=float, default=24, help="of the day of a loud attack")

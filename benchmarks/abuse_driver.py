@@ -83,7 +83,7 @@ class Driver:
         if act.what is What.RESEND:
             answer = await self._post(visit, at, f"/{verification}/resend", {})
             if answer.status == HTTPStatus.ACCEPTED:
-                self._tally.row(visit).resends += 1
+                self._tally.resend(visit)
             elif answer.status != HTTPStatus.CONFLICT:  # it is over: nobody waits for a message
                 self._refused(visit, answer)
             return

@@ -12,6 +12,8 @@ from abuse_traffic import DAY, Group, Visit
 from otp_service.domain.applications import Place
 from otp_service.domain.traffic import is_still_known
 
+NEVER = 1000
+"""What stands for the messages in vain to a number that was never approved."""
 NO_DECISION = "no decision"
 """In front of the code of a problem that names no decision."""
 
@@ -95,8 +97,8 @@ class Tally:
     """In the order in which they were known."""
     spent: Counter[int] = field(default_factory=Counter)
     """What messages cost that gateways took, by the day of the start, in hundredths."""
-    in_vain: Counter[str] = field(default_factory=Counter)
-    """Starts of each number since its last approval, also of the days before."""
+    in_vain: dict[str, int] = field(default_factory=dict)
+    """Messages to each number since its last approval, also on the days before."""
     failures: list[float] = field(default_factory=list)
     """When each wrong code of the attack was answered, in simulated seconds."""
     lags: list[float] = field(default_factory=list)
@@ -122,9 +124,9 @@ class Tally:
         return refusal
 
     def as_it_is(self, visit: Visit) -> Visit:
-        """Return the visit of a known number that took too many codes in vain as one of the kind ``lapsed``."""
+        """Return the visit of a number that is known no more, or not yet, as one of the kind ``lapsed``."""
         place = Place.HOME if country_of(visit.number) == HOME else Place.ABROAD
-        if not visit.kind.startswith("known") or is_still_known(self.in_vain[visit.number], place):
+        if not visit.kind.startswith("known") or is_still_known(self.in_vain.get(visit.number, NEVER), place):
             return visit
         return replace(visit, kind=visit.kind.replace("known", "lapsed"))
 
@@ -132,7 +134,15 @@ class Tally:
         """Count a start that was accepted."""
         self.outcomes.append(Outcome(visit, Met.CHECKED if asked else Met.SENT))
         self.row(visit).starts += 1
-        self.in_vain[visit.number] += 1
+        self._count(visit)
+
+    def resend(self, visit: Visit) -> None:
+        """Count a further message that was accepted."""
+        self.row(visit).resends += 1
+        self._count(visit)
+
+    def _count(self, visit: Visit) -> None:
+        self.in_vain[visit.number] = self.in_vain.get(visit.number, NEVER) + 1
 
     def approve(self, visit: Visit) -> None:
         """Count an approval."""

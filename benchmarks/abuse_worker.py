@@ -18,7 +18,7 @@ from otp_service.worker import recorder, worker
 
 JUDGED_EVERY = 5.0
 """Seconds, in life."""
-LEAST = 0.03
+LEAST = 0.05
 """Seconds of ours between two looks."""
 JUDGED = "judged"
 """The key that tells when traffic was judged last, in milliseconds by Redis' clock."""
