@@ -211,7 +211,9 @@ def _patient_day(
         *memory.expectations(site, scenario, book, began),
         *patient.beside(site, scenario, day.tally),
     ]
-    return memory.row_of(site, scenario, book, began), _missed(f"{scenario.name}, {site}", expectations)
+    row = memory.row_of(site, scenario, book, began)
+    print(f"\n{memory.HEAD}\n{row}")
+    return row, _missed(f"{scenario.name}, {site}", expectations)
 
 
 def _foreign(stage: Stage) -> list[str]:
