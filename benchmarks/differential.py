@@ -48,10 +48,10 @@ ON_PURPOSE = {
 UNUSED = {"country.newcomers"}
 """Rules that the release before has not."""
 OTHERS = {
-    *(f"refused {code}" for code in ("backlog-full", "store-unavailable", "recipient-frozen", "recipient-suppressed")),
+    *(f"refused {code}" for code in ("backlog-full", "ledger-unavailable", "recipient-frozen", "recipient-suppressed")),
     *(f"did {what}" for what in ("fence", "settings", "mirror", "unblock", "reset")),
 }
-"""What has to be seen beside all rules; a store is unavailable here when too many events wait for the recorder."""
+"""What has to be seen beside all rules; the ledger is unavailable, too, while too many events wait."""
 IN_MICROSECONDS = {"number.sends", "number.guesses"}
 """Rules whose windows count in milliseconds now."""
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
