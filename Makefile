@@ -20,7 +20,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # it: one of the processes would have to compile the tests again, and each that is started what the wheel needs.
 ON_WHEEL := PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE= OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: help setup run test check lint types contracts bench bench-delivery bench-import bench-pair load observe-check storm storm-ledger storm-restores rotate rolling differential overload soak abuse abuse-memory mutants fuzz phones lock docs sbom clean compose-secrets
+.PHONY: help setup run test check lint types contracts bench bench-valkey bench-delivery bench-import bench-pair load observe-check storm storm-ledger storm-restores rotate rolling differential overload soak abuse abuse-memory mutants fuzz phones lock docs sbom clean compose-secrets
 
 help:  ## Tell what the targets do.
 	@sed -n 's/^\([a-z][a-z-]*\):.*  ## /\1\t/p' Makefile | expand --tabs=18
@@ -50,6 +50,9 @@ contracts:
 
 bench: setup  ## Rates, CPU, Redis commands and growth, as ratios to floors of the same run: docs/performance/report.md. Needs wrk, 25 minutes.
 	$(BIN)/python benchmarks/run.py
+
+bench-valkey: setup  ## Instructions and bytes that starts and checks cost Valkey. Needs valgrind. Three minutes.
+	$(BIN)/python benchmarks/valkey_cost.py
 
 bench-delivery: setup  ## How fast messages arrive while a gateway is dead, and how many a worker moves. Three minutes.
 	$(BIN)/python benchmarks/delivery.py
