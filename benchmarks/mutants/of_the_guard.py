@@ -52,9 +52,6 @@ _TRUST: dict[str, Mutant] = {
 _NUMBERS: dict[str, Mutant] = {
     "waits-that-do-not-grow": one("include_streaks", "rule.waits[math.min(length, #rule.waits)]", "rule.waits[1]"),
     "waits-that-end": one("include_streaks", "rule.waits[math.min(length, #rule.waits)]", "(rule.waits[length] or 0)"),
-    "waits-that-are-not-forgotten": one(
-        "include_streaks", "length == 0 or now - last >= rule.reset_after", "length == 0"
-    ),
     "a-run-that-does-not-grow": one("include_streaks", "(now - last >= rule.reset_after and 0 or length) + 1", "1"),
     "no-cool-down": one(
         "include_guard", "    if wait > 0 then rule_hits.add(list, ruleset.cooldown, wait, length, 0) end\n"

@@ -4,7 +4,7 @@ local streaks = {}
 
 -- Returns the milliseconds to wait now, and the length of the streak.
 function streaks.wait(rule, length, last)
-  if length == 0 or now - last >= rule.reset_after then return 0, 0 end
+  if length == 0 then return 0, 0 end -- one that is over is over for longer than any wait
   return math.max(0, last + rule.waits[math.min(length, #rule.waits)] - now), length
 end
 
