@@ -96,6 +96,7 @@ def test_resends_wait_longer_each_time_and_end(world: World):
     view = shop.resend(one).verification
 
     assert (view.sends, view.sends_left, view.resend_after) == (3, 0, None)
+    assert [(each.message, each.status) for each in view.deliveries] == [(1, "queued"), (2, "queued"), (3, "queued")]
     world.advance(120)
     with pytest.raises(NoSendsLeftError):
         shop.resend(one)

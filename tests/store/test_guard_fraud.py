@@ -146,6 +146,7 @@ def test_known_numbers_pass_a_block_that_is_full_and_are_not_counted_in_it(froze
     assert _fresh(shop, 100) == 4
     assert passes(shop, number(1))
     later(frozen, 89 * DAY)
+    assert _fresh(shop, 100, 1000) == 4
     assert passes(shop, number(1))
     later(frozen, DAY)
 

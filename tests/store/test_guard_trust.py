@@ -90,8 +90,11 @@ def test_unknown_contexts_of_another_application_have_all_guesses_which_each_cou
     shop, bank = _installed(frozen, "number.guesses", **GUESSES)
     approve(shop, VICTIM, context="own phone")
 
-    assert guesses(bank, VICTIM, 30) == 10
+    assert guesses(bank, VICTIM, 8) == 8
+    assert passes(bank, VICTIM), "nor do its starts leave a share"
+    assert guesses(bank, VICTIM, 30) == 2
     assert guesses(shop, VICTIM, 30) == 6
+    assert not passes(shop, VICTIM)
 
 
 def test_messages_count_over_all_applications_and_so_is_a_share_kept_at_all(frozen: FrozenValkey) -> None:

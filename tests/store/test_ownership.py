@@ -177,6 +177,8 @@ def test_the_answer_to_a_call_that_another_has_repeated_is_recorded_and_decides_
     assert settle(context, old, made, answer) is SettleResult.LEASE_LOST
     assert story(shop, old.id)[0][3] == answer.status
     assert story(shop, old.id)[1][3] == "queued"
+    assert frozen.client.hlen(keys.calls("00")) == 1, "the second call is still under way"
+    assert frozen.client.pttl(keys.calls("00")) > 0
     assert (waiting(frozen.client), pending(frozen.client)) == (1, 1)
     assert not frozen.client.exists(DELAYED, DEAD)
 

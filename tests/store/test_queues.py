@@ -302,6 +302,14 @@ def test_of_a_few_messages_nobody_knows_the_pace(frozen: FrozenValkey, shop: Cal
     assert not _refuses(lambda: shop.start(purpose="code")), "18 at one in five seconds would take 90"
 
 
+def test_of_a_few_messages_five_that_left_are_no_pace(frozen: FrozenValkey, shop: Caller, context: Context) -> None:
+    _codes(shop, 19)
+    frozen.advance(20)
+    _send(context, jobs_of(context, count=5))
+
+    assert not _refuses(lambda: shop.start(purpose="code")), "14 at five in twenty seconds would take 56"
+
+
 def test_a_few_that_left_are_no_pace(frozen: FrozenValkey, shop: Caller, context: Context) -> None:
     """During an outage one leaves now and then, to rest; all of them go once a gateway is back."""
     _codes(shop, 40)

@@ -118,18 +118,31 @@ def test_what_is_young_enough_is_kept(frozen: FrozenValkey) -> None:
     assert frozen.client.xlen(queue(kind="retry")) == 251
 
 
-def test_dead_letters_are_bounded_and_go_away(frozen: FrozenValkey) -> None:
-    installation = _install(frozen, StreamLimits(age=7 * DAY, outbox=100_000, events=200))
-    shop, context = Caller(installation), installation.context
-    _many(shop, 390)
-    jobs = jobs_of(context, count=390)
-    for job in jobs:
-        settle(context, job, dispatched(context, job), Settlement(NextStep.DEAD))
+def _give_up(shop: Caller, count: int) -> None:
+    _many(shop, count)
+    for job in jobs_of(shop.context, count=count):
+        settle(shop.context, job, dispatched(shop.context, job), Settlement(NextStep.DEAD))
 
-    assert len(jobs) == 390
+
+def test_dead_letters_are_bounded_and_go_away(frozen: FrozenValkey) -> None:
+    shop = Caller(_install(frozen, StreamLimits(age=7 * DAY, outbox=100_000, events=200)))
+    _give_up(shop, 390)
     assert 200 <= frozen.client.xlen(DEAD) <= 200 + NODE
     frozen.advance(7 * DAY + 1)
+
     assert not frozen.client.exists(DEAD)
+
+
+def test_dead_letters_go_when_they_are_too_old_though_others_come(frozen: FrozenValkey) -> None:
+    shop = Caller(_install(frozen, StreamLimits(age=7 * DAY, outbox=100_000, events=500)))
+    _give_up(shop, 250)
+    frozen.advance(6 * DAY)
+    _give_up(shop, 1)
+    assert frozen.client.xlen(DEAD) == 251
+    frozen.advance(2 * DAY)
+    _give_up(shop, 1)
+
+    assert 2 <= frozen.client.xlen(DEAD) <= 2 + NODE
 
 
 def test_retries_that_come_back_push_out_nothing_that_was_accepted(frozen: FrozenValkey) -> None:
