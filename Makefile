@@ -101,7 +101,7 @@ abuse: setup  ## Attacks beside honest days: what passes, costs, is refused. Nee
 abuse-memory: setup  ## How early patient attacks beside honest traffic are told, simulated in memory. Ten minutes.
 	PYTHONPATH=. $(BIN)/python benchmarks/abuse_memory.py
 
-mutants: setup  ## Put defects into the scripts, one at a time; the tests must notice each. Takes an hour or two.
+mutants: setup  ## Put defects into the scripts, one at a time; the tests must notice each. Half an hour.
 	$(BIN)/python benchmarks/mutants/run.py
 
 phones: setup  ## Compare three million phone numbers, short way and libphonenumber. Five minutes.

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-_MEMORY = Path("/dev/shm")  # noqa: S108 - what is made there is a folder of its own
+MEMORY = Path("/dev/shm")  # noqa: S108 - what is made there is a folder of its own
 _ROOM = 2 * 1024**3
 """Octets that must be free there: containers often have next to nothing."""
 
@@ -15,7 +15,7 @@ def folder_in_memory(name: str) -> Path:
 
     It is on the disk where memory has too little room for files.
     """
-    has_room = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free >= _ROOM
-    folder = Path(tempfile.mkdtemp(prefix=f"otp-service-{name}-", dir=_MEMORY if has_room else None))
+    has_room = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= _ROOM
+    folder = Path(tempfile.mkdtemp(prefix=f"otp-service-{name}-", dir=MEMORY if has_room else None))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

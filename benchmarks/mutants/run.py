@@ -1,53 +1,42 @@
 """Put every defect into the scripts, one at a time, and see whether the tests notice: ``make mutants``.
 
+The tests are collected once. Each defect is put into a fork of that process, which runs them until the first one fails:
+the one that noticed it the last time (``noticed.json``, which is kept up), then those that are quick, that noticed a
+defect of the same script, or that are about its subject.
+
 Prints a table; ends with 1 when a defect survives, when one does not fit the scripts as they are now, or when the tests
 fail without any.
 """
 
 import argparse
+import json
 import os
-import subprocess
+import signal
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
+import pytest
+from hypothesis import Phase, settings
 from mutants import MUTANTS, faults
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
-TESTS = (
-    "tests/services/test_lifecycle.py",
-    "tests/services/test_fail_over.py",
-    "tests/services/test_fall_back.py",
-    "tests/services/test_receipt_recorder.py",
-    "tests/store/test_guard_waits.py",
-    "tests/store/test_guard_trust.py",
-    "tests/store/test_guard_money.py",
-    "tests/store/test_guard_ceilings.py",
-    "tests/store/test_guard_fraud.py",
-    "tests/store/test_guard_breakers.py",
-    "tests/store/test_guard_failures.py",
-    "tests/store/test_guard_decisions.py",
-    "tests/store/test_mirror.py",
-    "tests/store/test_fence.py",
-    "tests/store/test_fence_limits.py",
-    "tests/services/test_mirror_sync.py",
-    "tests/store/test_taking.py",
-    "tests/store/test_ownership.py",
-    "tests/store/test_routing.py",
-    "tests/store/test_health.py",
-    "tests/store/test_retries.py",
-    "tests/store/test_outbox.py",
-    "tests/store/test_dead_letters.py",
-    "tests/services/test_freeze.py",
-    "tests/store",
-    "tests/services",
-    "tests/model",
-)
-"""The quickest first."""
+from otp_service.store import scripts
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.append(str(ROOT / "tests"))
+
+import support_ledger  # noqa: E402 - from there
+import support_memory  # noqa: E402
+
+TESTS = ("tests/store", "tests/services", "tests/model", "tests/api/test_human_check.py")
 _GUARD = """store/test_guard_waits.py store/test_guard_trust.py store/test_guard_fraud.py store/test_guard_breakers.py
     store/test_guard_giving_back.py store/test_guard_[acdfmr]*.py store/test_windows.py store/test_limits_oracle.py
     store/test_guard_oracle.py"""
@@ -56,7 +45,8 @@ _DELIVERY = """services/test_lifecycle.py services/test_fail_over.py services/te
 _SUBJECTS = (
     (
         "start check resend cancel include_idempotency include_record",
-        f"services/test_lifecycle.py store/test_write_formats.py store/test_keys.py store/test_privacy.py {_GUARD}",
+        f"""services/test_lifecycle.py model/test_verification_model.py store/test_fence.py store/test_attempts.py
+        store/test_write_formats.py store/test_keys.py store/test_privacy.py {_GUARD}""",
     ),
     (
         "include_number include_limits include_guard include_fraud include_approvals include_conversions",
@@ -77,23 +67,215 @@ _SUBJECTS = (
     ("include_mirror mirror_write mirror_build mirror_allows", "store/test_mirror.py services/test_mirror_sync.py"),
 )
 FIRST = {file: tests.split() for files, tests in _SUBJECTS for file in files.split()}
-"""The tests of a script's own subject, asked before all of them: most of its defects are noticed there."""
-APART = ("tests/store/test_scripts.py",)
-"""How a server fails, which is no matter of the scripts' text."""
+"""The tests of a script's own subject: most of its defects are noticed there."""
+APART = ("tests/store/test_scripts.py", "tests/store/test_connection.py")
+"""How a server fails, and how it is spoken to, which are no matters of the scripts' text."""
 CHOICE = "not real_time and not every_code"
 """What is slow, or is done twice."""
-PATIENCE = 600
-"""Seconds for all of them, one that never ends by itself included."""
+NOTICED = Path(__file__).with_name("noticed.json")
+"""The test that noticed each defect the last time."""
+PATIENCE = 1800
+"""Seconds for all of them, where nothing else is said."""
+FORK = get_context("fork")
+Ran = tuple[int, float, str, frozenset[str]]
+"""Of a test: its place in the list of all, the seconds it took, how it failed, if it did, and the scripts it called."""
+Act = Callable[..., None]
+"""What a fork does, told where to send what it `Ran`, a list."""
+Task = tuple[str, Act, tuple[Any, ...]]
+"""What a fork is about, what it does, and with what."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the tests said of one defect."""
+    """What the tests said of one defect: the first that failed, as its place in the list of all, if any did."""
 
     name: str
-    noticed: bool
-    by: str
+    noticed_by: int | None
+    all_ran: bool
+    """All that call the script, or one that it is a part of."""
     seconds: float
+
+    @property
+    def noticed(self) -> bool:
+        """Whether a test failed."""
+        return self.noticed_by is not None
+
+
+@dataclass(eq=False, slots=True)
+class Mutation:
+    """A plugin of pytest that puts defects in instead of running the tests once."""
+
+    names: Sequence[str]
+    patience: int
+    outcomes: list[Outcome] = field(default_factory=list)
+    failing: list[str] = field(default_factory=list)
+    _seconds: dict[int, float] = field(default_factory=dict)
+    _called: dict[int, frozenset[str]] = field(default_factory=dict)
+    _noticed: dict[str, set[int]] = field(default_factory=dict)
+    _known: dict[str, str] = field(default_factory=lambda: json.loads(NOTICED.read_text()))
+    _failure: str = ""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Remember how a test failed."""
+        if report.failed:
+            self._failure = report.longreprtext or report.nodeid
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Run all tests without a defect, then as many as are needed with each."""
+        self._measure(session)
+        if not self.failing:
+            for outcome in self._put_in(session):
+                self.outcomes.append(outcome)
+                _report(outcome, session.items)
+        return True
+
+    def _measure(self, session: pytest.Session) -> None:
+        """See how long each takes, which scripts it calls, and that none fails."""
+        share = os.cpu_count() or 1
+        files = list(dict.fromkeys(item.path for item in session.items))
+        parts = [
+            [place for place, item in enumerate(session.items) if files.index(item.path) % share == part]
+            for part in range(share)
+        ]
+        for _, told in _in_forks((str(part), self._run, (session, None, parts[part])) for part in range(share)):
+            for place, seconds, failure, called in told:
+                self._seconds[place], self._called[place] = seconds, called
+                self.failing += [f"{session.items[place].nodeid}\n{failure}"] if failure else []
+        if not self.failing and len(self._seconds) < len(session.items):
+            self.failing.append("a process that ended early")
+
+    def _put_in(self, session: pytest.Session) -> Iterator[Outcome]:
+        began: dict[str, float] = {}
+        orders: dict[str, list[int]] = {}
+
+        def tasks() -> Iterator[Task]:
+            for name in self.names:
+                began[name] = time.monotonic()
+                orders[name] = self._order(name, session.items)
+                yield name, self._run, (session, name, orders[name])
+
+        for name, told in _in_forks(tasks()):
+            by = next((place for place, _, failure, _ in told if failure), None)
+            if by is not None:
+                self._noticed.setdefault(MUTANTS[name].file, set()).add(by)
+                self._known[name] = session.items[by].nodeid
+                NOTICED.write_text(json.dumps(self._known, indent=1, sort_keys=True) + "\n")
+            yield Outcome(name, by, len(told) == len(orders[name]), time.monotonic() - began[name])
+
+    def _order(self, name: str, items: Sequence[pytest.Item]) -> list[int]:
+        """Return the tests that may notice a defect, those first that are quick and likely to.
+
+        Some of a script's subject evaluate its parts by themselves, and call none.
+        """
+        known, file = self._known.get(name), MUTANTS[name].file
+        noticed, users = self._noticed.get(file, set()), _users(file)
+        own = {place for place, item in enumerate(items) if any(item.path.match(one) for one in FIRST.get(file, []))}
+
+        def cost(place: int) -> float:
+            likely = 1 if place in noticed else 5 if place in own else 50
+            return 0 if items[place].nodeid == known else likely * self._seconds[place]
+
+        return sorted(own | {place for place, called in self._called.items() if called & users}, key=cost)
+
+    def _run(self, told: Connection, session: pytest.Session, name: str | None, places: Sequence[int]) -> None:
+        """Run tests in this process, with a defect until one fails; tell what they `Ran`."""
+        if name:
+            _put_into_scripts(name)
+        found, ends, called = [], time.monotonic() + self.patience, _noted_calls()
+        for place, following in zip(places, [*places[1:], None], strict=True):
+            began, self._failure = time.monotonic(), ""
+            called.clear()
+            session.config.hook.pytest_runtest_protocol(
+                item=session.items[place], nextitem=None if following is None else session.items[following]
+            )
+            found.append((place, time.monotonic() - began, self._failure, frozenset(called)))
+            if name and (self._failure or time.monotonic() > ends):
+                break
+        session.config.hook.pytest_sessionfinish(session=session, exitstatus=0)  # stops the servers
+        told.send(found)
+
+
+def _in_forks(tasks: Iterable[Task]) -> Iterator[tuple[str, list[Ran]]]:
+    """Run each task in a process of its own, as many at a time as there are processors; yield what they tell.
+
+    A process that is killed, or ends in another way, tells nothing: an empty list.
+    """
+    running: dict[Connection, tuple[str, BaseProcess, tempfile.TemporaryDirectory[str]]] = {}
+    waiting, more = iter(tasks), True
+    while more or running:
+        while more and len(running) < (os.cpu_count() or 1):
+            task = next(waiting, None)
+            if task is None:
+                more = False
+                break
+            name, act, arguments = task
+            here, there = FORK.Pipe(duplex=False)
+            folder = tempfile.TemporaryDirectory(prefix="otp-service-mutants-", dir=support_memory.MEMORY)
+            Path(folder.name).chmod(0o755)  # PostgreSQL runs as somebody else
+            process = FORK.Process(target=_alone, args=(folder.name, act, there, *arguments))
+            process.start()
+            there.close()
+            running[here] = (name, process, folder)
+        for ready in wait(list(running)):
+            name, process, folder = running.pop(ready)
+            try:
+                told = ready.recv()
+            except EOFError:
+                told = []
+            process.join()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # the servers of one that was killed itself
+            folder.cleanup()
+            yield name, told
+
+
+def _alone(folder: str, act: Act, told: Connection, *arguments: Any) -> None:
+    """Act in a forked process that says nothing, has a folder of its own, and ends when it takes too long."""
+    os.setsid()
+    support_memory.MEMORY = Path(folder)
+    support_ledger.template.cache_clear()
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+    signal.alarm(2 * PATIENCE)
+    act(told, *arguments)
+
+
+def _noted_calls() -> set[str]:
+    """Return a set to which the name of each script is added that is called from now on."""
+    called: set[str] = set()
+    run = scripts.ScriptRunner.run
+
+    def noted(runner: scripts.ScriptRunner, name: str, *more: Any) -> Any:
+        called.add(name)
+        return run(runner, name, *more)
+
+    scripts.ScriptRunner.run = noted  # type: ignore[method-assign]
+    return called
+
+
+def _users(file: str) -> set[str]:
+    """Return the scripts that a file is, or is a part of; those that teach rules and plans are behind all others."""
+    names = scripts.script_names()
+    if file.endswith("_register"):
+        return set(names)
+    part = file.removeprefix("include_")
+    return {name for name in names if name == file or part in scripts.included(scripts._read(name))}  # noqa: SLF001
+
+
+def _put_into_scripts(name: str) -> None:
+    mutant, read = MUTANTS[name], scripts._read  # noqa: SLF001 - there is no other way in, and should be none
+    scripts._read = lambda file: mutant.text() if file == mutant.file else read(file)  # noqa: SLF001
+    scripts.library.cache_clear()
+
+
+def _report(outcome: Outcome, items: Sequence[pytest.Item]) -> None:
+    by = "nobody"
+    if outcome.noticed_by is not None:
+        by = items[outcome.noticed_by].nodeid.removeprefix("tests/")
+    unnoticed = "SURVIVED" if outcome.all_ran else "not noticed in time"
+    ending = f"noticed by {by}" if outcome.noticed else unnoticed
+    print(f"{outcome.name:44} {outcome.seconds:5.1f} s  {ending}", flush=True)
 
 
 def main() -> int:
@@ -108,7 +290,7 @@ def main() -> int:
     if unfit or options.check:
         print(f"{len(unfit)} faults in {len(MUTANTS)} defects")
         return 1 if unfit else 0
-    return _put_in(options.names or list(MUTANTS))
+    return _put_in(options.names or list(MUTANTS), options.patience)
 
 
 def _options() -> argparse.Namespace:
@@ -116,6 +298,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("names", nargs="*", metavar="name", help="a defect to put in; without any, all of them")
     parser.add_argument("--list", action="store_true", help="print the names of all defects, and do nothing")
     parser.add_argument("--check", action="store_true", help="see that all of them fit the scripts, and test nothing")
+    parser.add_argument("--patience", type=int, default=PATIENCE, metavar="SECONDS", help="of tests for each defect")
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in MUTANTS]
     if unknown:
@@ -123,67 +306,21 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _put_in(names: list[str]) -> int:
+def _put_in(names: Sequence[str], patience: int) -> int:
     """Put these in, one at a time; return the exit status."""
-    healthy = _run(None)
-    if healthy.noticed:
-        print(f"The tests fail without any defect: {healthy.by}")
+    os.chdir(ROOT)
+    settings.register_profile("mutant", phases=[Phase.generate])  # a failing example need not be made small
+    settings.load_profile("mutant")
+    began, mutation = time.monotonic(), Mutation(names, patience)
+    chosen = (*TESTS, *(f"--ignore={path}" for path in APART), "-k", CHOICE)
+    pytest.main(["-q", "-s", "--no-header", "-p", "no:cacheprovider", *chosen], plugins=[mutation])
+    if mutation.failing or len(mutation.outcomes) < len(names):
+        print("The tests fail without any defect:", *mutation.failing, sep="\n")
         return 1
-    began = time.monotonic()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        outcomes = list(pool.map(_report, names))
-    survivors = [outcome.name for outcome in outcomes if not outcome.noticed]
-    print(f"\n{len(outcomes) - len(survivors)} of {len(outcomes)} noticed in {time.monotonic() - began:.0f} s")
+    survivors = [outcome.name for outcome in mutation.outcomes if not outcome.noticed]
+    print(f"\n{len(names) - len(survivors)} of {len(names)} noticed in {time.monotonic() - began:.0f} s")
     print(f"SURVIVED: {', '.join(survivors)}" if survivors else "none survived")
     return 1 if survivors else 0
-
-
-def _report(name: str) -> Outcome:
-    outcome = _run(name)
-    ending = f"noticed by {outcome.by}" if outcome.noticed else "SURVIVED"
-    print(f"{name:44} {outcome.seconds:5.1f} s  {ending}", flush=True)
-    return outcome
-
-
-def _run(name: str | None) -> Outcome:
-    """Ask the tests of the script's subject, then all."""
-    began = time.monotonic()
-    first = FIRST.get(MUTANTS[name].file, ()) if name else ()
-    found = _test(
-        name, [str(path.relative_to(ROOT)) for pattern in first for path in sorted((ROOT / "tests").glob(pattern))]
-    )
-    found = found or _test(name, TESTS)
-    return Outcome(name or "none", bool(found), found, time.monotonic() - began)
-
-
-def _test(name: str | None, tests: Sequence[str]) -> str:
-    """Return the first of the tests that notices the defect; empty when none does."""
-    if not tests:
-        return ""
-    options = ["--mutant", name] if name else []
-    command = [
-        *(sys.executable, "-m", "pytest", "-x", "-q", "--no-header"),
-        *("-p", "no:cacheprovider", "-p", "mutant_plugin", *options),
-        *(*tests, *(f"--ignore={path}" for path in APART), "-k", CHOICE),
-    ]
-    paths = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    if done.returncode not in {0, 1} or "ERROR collecting" in done.stdout:  # noticed by nobody: nothing was tested
-        raise RuntimeError(f"{name}: pytest ended with {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return _first_failure(done.stdout) if done.returncode == 1 else ""
-
-
-def _first_failure(report: str) -> str:
-    failed = [line for line in report.splitlines() if line.startswith(("FAILED ", "ERROR "))]
-    return failed[0].split(" ")[1].rpartition("/")[2] if failed else ""
 
 
 if __name__ == "__main__":
