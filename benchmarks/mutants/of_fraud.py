@@ -134,10 +134,8 @@ _BREAKERS: dict[str, Mutant] = {
         "row[b + 5] + row[b + 3], row[b + 6]",
     ),
     "a-breaker-that-never-opens": one("include_conversions", "    open(row, b, rule)\n    return 'open', true\n", ""),
-    "a-breaker-that-opens-for-few": one("include_conversions", "(was_open and rule.probe or rule.sends)", "rule.probe"),
-    "a-trickle-is-judged-by-too-many": one(
-        "include_conversions", "(was_open and rule.probe or rule.sends)", "rule.sends"
-    ),
+    "a-breaker-that-opens-for-few": one("include_conversions", "sent < rule.sends", "sent < rule.probe"),
+    "a-trickle-is-judged-by-too-many": one("include_conversions", "sent >= rule.probe", "sent >= rule.sends"),
     "a-block-that-does-not-double": one(
         "include_conversions",
         "closed_for = math.min(2 * closed_for, rule.max_closed_for)",

@@ -12,6 +12,7 @@ from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import ChannelNotAvailableError, NoSendsLeftError, ResendTooSoonError
 from otp_service.gateways.base import FailureKind, Receipt
 from otp_service.services.receipts import record_receipt
+from otp_service.store import keys
 
 LOGIN = {"channels": ["sms", "voice", "whatsapp"], "resend_delays": [30], "max_sends": 3}
 
@@ -214,6 +215,17 @@ def test_a_number_that_nothing_reaches_is_not_tried_through_another_channel(
     handset.report("undelivered", kind=kind)
 
     assert len(handset.get()) == 1
+
+
+def test_a_last_word_that_comes_late_leaves_in_the_record_what_was_sent_instead(
+    still_world: World, shop: Caller, handset: Handset
+):
+    one = shop.start()
+    handset.get()
+    handset.report("undelivered", 0)
+    handset.report("undelivered", 0, FailureKind.DESTINATION)
+
+    assert still_world.client.hget(keys.record("00", one), "after1") == b"2"
 
 
 def test_what_arrived_and_is_then_said_not_to_have_sends_nothing(shop: Caller, handset: Handset):

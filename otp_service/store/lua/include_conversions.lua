@@ -34,7 +34,7 @@ function conversions.judge(row, b, rule)
   local was_open = ends > 0
   if not was_open and sent < rule.sends then return 'closed', false end
   if now < ends then return 'open', false end
-  local ripe, bad = sent >= (was_open and rule.probe or rule.sends), row[b + 6] < rule.rate * sent
+  local ripe, bad = not was_open or sent >= rule.probe, row[b + 6] < rule.rate * sent
   if ripe and bad then
     open(row, b, rule)
     return 'open', true
