@@ -3,7 +3,8 @@
 --
 -- Its row has a fixed layout, named by a number, and a tail of four texts: times of the last messages; devices (22 characters
 -- of a pseudonym and a time each); last verifications, the newest first (identifier, blank, time, a plus sign for each further
--- message, line feed); and for each application that needs it: the length of its name, the name, and what ENTRY packs, followed by the times of wrong codes.
+-- message, line feed); and for each application that needs it: the length of its name, the name, and what ENTRY packs,
+-- followed by the times of wrong codes.
 --
 -- A script has it as the list of the row's values, with the texts `sends`, `devices`, `recent` and `others`, and of the
 -- application at hand `entry`, the list of its values, and `wrong`, the times of its wrong codes.

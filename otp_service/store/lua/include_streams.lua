@@ -1,6 +1,6 @@
 -- The outbox and the events. Streams never expire: an expiry would take the consumer group with it. The outbox is trimmed
--- by age now and then (queues_sweep), the events by whoever records them (events.py): none goes that is not in the ledger. `about` names a
--- verification: id, application, purpose, country.
+-- by age hourly (queues_sweep), the events by whoever records them (events.py): none goes that is not in the ledger. `about`
+-- names a verification: id, application, purpose, country.
 --
 -- The outbox has queues, so that workers can take turns among them: one for each application, kind of message, country
 -- and channel.

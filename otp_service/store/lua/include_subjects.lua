@@ -23,6 +23,7 @@ end
 function subjects.read(keys, first, application)
   local texts = redis.call('MGET', unpack(keys, first))
   local state = number.read(keys[first], texts[1], application)
+  -- With room for all, for a table that grows costs more than what is read.
   local found = { state, nil, nil, nil, nil, number = state, application = false, country = false, block = false,
     address = false }
   return read(found, OF_MESSAGE, keys, first, texts)
