@@ -121,27 +121,33 @@ class Mutation:
             self._failure = report.longreprtext or report.nodeid
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """Run all tests without a defect, then as many as are needed with each."""
-        self._measure(session)
+        """Run all tests without a defect, then as many as are needed with each.
+
+        Those that noticed one run once more without: what else changed meanwhile would be taken for the defects.
+        """
+        self._measure(session, range(len(session.items)))
         if not self.failing:
             for outcome in self._put_in(session):
                 self.outcomes.append(outcome)
                 _report(outcome, session.items)
+            self._measure(session, sorted(set().union(*self._noticed.values())))
         return True
 
-    def _measure(self, session: pytest.Session) -> None:
-        """See how long each takes, which scripts it calls, and that none fails."""
+    def _measure(self, session: pytest.Session, places: Sequence[int]) -> None:
+        """See how long each of these tests takes, which scripts it calls, and that none fails."""
         share = os.cpu_count() or 1
         files = list(dict.fromkeys(item.path for item in session.items))
         parts = [
-            [place for place, item in enumerate(session.items) if files.index(item.path) % share == part]
+            [place for place in places if files.index(session.items[place].path) % share == part]
             for part in range(share)
         ]
+        ran = 0
         for _, told in _in_forks((str(part), self._run, (session, None, parts[part])) for part in range(share)):
+            ran += len(told)
             for place, seconds, failure, called in told:
                 self._seconds[place], self._called[place] = seconds, called
                 self.failing += [f"{session.items[place].nodeid}\n{failure}"] if failure else []
-        if not self.failing and len(self._seconds) < len(session.items):
+        if not self.failing and ran < len(places):
             self.failing.append("a process that ended early")
 
     def _put_in(self, session: pytest.Session) -> Iterator[Outcome]:

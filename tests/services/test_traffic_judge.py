@@ -209,6 +209,18 @@ def test_a_suspicion_that_nobody_renews_ends_by_its_time(frozen):
     assert row(site, "tsuspicion") < 0
 
 
+def test_what_a_country_is_told_outlives_what_its_last_start_left_there(frozen):
+    site = Newcomers(frozen, guarded(frozen, "country.unapproved"))
+    site.minutes(2)
+    forgotten = row(site, "ends") - frozen.now
+    frozen.advance((forgotten - 60_000) / 1000)
+    site.judge.judge()
+    usual = row(site, "lusual")
+    frozen.advance(120)
+
+    assert row(site, "lusual") == usual > 0
+
+
 def test_it_is_judged_no_further_than_all_is_recorded(frozen):
     """A recorder that hangs, or a ledger that is away: what is missing must not look like an attack."""
     site = Newcomers(frozen)
