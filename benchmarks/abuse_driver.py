@@ -60,18 +60,20 @@ class Driver:
             body["context"] = visit.context
         self._tally.row(visit).visits += 1
         answer = await self._post(visit, visit.at, "", body)
-        if asked := answer.body.get("code") == HUMAN_CHECK_REQUIRED:
+        asked_by = ""
+        if answer.body.get("code") == HUMAN_CHECK_REQUIRED:
             self._tally.row(visit).asked += 1
+            asked_by = answer.body["decision"]
             if not visit.passes_check:
-                self._tally.outcomes.append(Outcome(visit, Met.ASKED))
+                self._tally.outcomes.append(Outcome(visit, Met.ASKED, asked_by=asked_by))
                 return
             passed = self._clock.now() + CHECK_TAKES
             await self._clock.until(passed)
             answer = await self._post(visit, passed, "", body | {"human_check": {"passed": True}})
         if answer.status != HTTPStatus.CREATED:
-            self._tally.outcomes.append(Outcome(visit, Met.REFUSED, self._refused(visit, answer)))
+            self._tally.outcomes.append(Outcome(visit, Met.REFUSED, self._refused(visit, answer), asked_by))
             return
-        self._tally.accept(visit, asked=asked)
+        self._tally.accept(visit, asked_by)
         verification = answer.body["id"]
         self._watch.expect(verification, visit)
         if visit.acts:

@@ -36,7 +36,7 @@ from abuse_memory import KNOWN as FOREIGN_TIMES
 from abuse_numbers import ABROAD, HOME, PRICES
 from abuse_people import Newcomers, Person, Town, fresh_addresses
 from abuse_scenarios import KNOWN, Expectation
-from abuse_tally import Met, Outcome, Tally
+from abuse_tally import Met, Tally
 from abuse_traffic import DAY, Act, Crowd, Group, Visit, What, acts_of, identity_of
 from rig import percentile
 
@@ -232,7 +232,7 @@ def book_of(scenario: Scenario, tally: Tally, notices: list[Notice]) -> Book:
         attacked = scenario.attack is not None and first <= minute < end
         if told is not None and minute >= told:
             book.first_told = told
-        if attacked and book.first_asked is None and _is_asked(one, tally):
+        if attacked and book.first_asked is None and tally.is_suspected(one):
             book.first_asked = minute
         if one.visit.kind in {"new", "attack"}:
             who = "honest" if one.visit.group is Group.HONEST else "attack"
@@ -241,12 +241,6 @@ def book_of(scenario: Scenario, tally: Tally, notices: list[Notice]) -> Book:
     if book.first_asked is not None:
         book.asked_minutes = end - book.first_asked
     return book
-
-
-def _is_asked(outcome: Outcome, tally: Tally) -> bool:
-    if outcome.met is Met.REFUSED:
-        return outcome.refusal is not None and tally.rule_of(outcome.refusal) == "country.newcomers"
-    return outcome.met is not Met.SENT
 
 
 def beside(site: str, scenario: Scenario, tally: Tally) -> list[Expectation]:

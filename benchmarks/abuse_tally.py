@@ -6,11 +6,8 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 
-from abuse_numbers import HOME, PRICES, country_of
+from abuse_numbers import PRICES, country_of, is_still_known
 from abuse_traffic import DAY, Group, Visit
-
-from otp_service.domain.applications import Place
-from otp_service.domain.traffic import is_still_known
 
 NEVER = 1000
 """What stands for the messages in vain to a number that was never approved."""
@@ -49,6 +46,8 @@ class Outcome:
     visit: Visit
     met: Met
     refusal: Refusal | None = None
+    asked_by: str = ""
+    """The decision by which a human check was asked for, if one was."""
 
 
 @dataclass
@@ -125,14 +124,14 @@ class Tally:
 
     def as_it_is(self, visit: Visit) -> Visit:
         """Return the visit of a number that is known no more, or not yet, as one of the kind ``lapsed``."""
-        place = Place.HOME if country_of(visit.number) == HOME else Place.ABROAD
-        if not visit.kind.startswith("known") or is_still_known(self.in_vain.get(visit.number, NEVER), place):
+        in_vain = self.in_vain.get(visit.number, NEVER)
+        if not visit.kind.startswith("known") or is_still_known(in_vain, country_of(visit.number)):
             return visit
         return replace(visit, kind=visit.kind.replace("known", "lapsed"))
 
-    def accept(self, visit: Visit, *, asked: bool) -> None:
-        """Count a start that was accepted."""
-        self.outcomes.append(Outcome(visit, Met.CHECKED if asked else Met.SENT))
+    def accept(self, visit: Visit, asked_by: str = "") -> None:
+        """Count a start that was accepted, after a human check that a decision asked for, if one did."""
+        self.outcomes.append(Outcome(visit, Met.CHECKED if asked_by else Met.SENT, asked_by=asked_by))
         self.row(visit).starts += 1
         self._count(visit)
 
@@ -162,6 +161,12 @@ class Tally:
         if not refusal.decided:
             return _STATIC.get(refusal.reason, f"{NO_DECISION}: {refusal.reason}")
         return self.rules.get(refusal.reason, f"unknown decision {refusal.reason}")
+
+    def is_suspected(self, outcome: Outcome) -> bool:
+        """Tell whether somebody was asked, or refused, because newcomers approve less than usual."""
+        refusal = outcome.refusal
+        decision = outcome.asked_by or (refusal.reason if refusal and refusal.decided else "")
+        return self.rules.get(decision) == "country.newcomers"
 
     def total(self, group: Group, wanted: Callable[[str], bool] = lambda _: True) -> Row:
         """Return all kinds of a group together, or those that are wanted."""

@@ -3,7 +3,6 @@
 import asyncio
 import sys
 from collections import Counter
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -66,24 +65,24 @@ def test_who_took_three_codes_in_a_row_in_vain_is_a_stranger_until_the_next_righ
     visit, tally = Visit(0.0, Group.HONEST, "known", "+923001234567", "203.0.113.1"), Tally()
     kinds = [tally.as_it_is(visit).kind]  # nobody knows it yet
     tally.approve(visit)
-    for count in (tally.resend, partial(tally.accept, asked=False), tally.resend, tally.resend, tally.approve):
+    for count in (tally.resend, tally.accept, tally.resend, tally.resend, tally.approve):
         kinds.append(tally.as_it_is(visit).kind)
         count(visit)
 
     assert [*kinds, tally.as_it_is(visit).kind] == ["lapsed", *3 * ["known"], *2 * ["lapsed"], "known"]
 
 
-def met(minute, what, group=Group.ATTACK, kind="attack", refusal=None):
+def met(minute, what, group=Group.ATTACK, kind="attack", refusal=None, asked_by=""):
     visit = Visit(60.0 * (memory.AT + minute), group, kind, "+923001234567", "203.0.113.1")
-    return Outcome(visit, what, refusal)
+    return Outcome(visit, what, refusal, asked_by)
 
 
 def test_a_book_counts_what_passes_before_it_is_told_before_newcomers_are_asked_and_after():
     tally = Tally(outcomes=[
-        met(60, Met.SENT), met(0, Met.SENT), met(29, Met.SENT), met(31, Met.SENT), met(40, Met.ASKED),
+        met(60, Met.SENT), met(0, Met.SENT), met(29, Met.SENT), met(31, Met.SENT), met(40, Met.ASKED, asked_by="a"),
         met(40, Met.CHECKED, Group.HONEST, "new"), met(-60, Met.SENT, Group.HONEST, "new"),
         met(50, Met.REFUSED, Group.HONEST, "known"),
-    ])  # fmt: skip
+    ], rules={"a": "country.newcomers"})  # fmt: skip
     book = patient.book_of(FROM_10_000, tally, [ALARM])
 
     assert (book.passed_before_told, book.passed_before_asked, book.passed_after_asked) == (2, 3, 1)
@@ -93,7 +92,9 @@ def test_a_book_counts_what_passes_before_it_is_told_before_newcomers_are_asked_
 
 def test_newcomers_who_get_the_trickle_count_as_asked_and_other_rules_do_not():
     trickled, other = (Refusal(Group.ATTACK, "attack", one, True, 0) for one in ("a", "b"))
-    tally = Tally(outcomes=[met(5, Met.REFUSED, refusal=other), met(10, Met.REFUSED, refusal=trickled)])
+    tally = Tally(outcomes=[
+        met(4, Met.ASKED, asked_by="b"), met(5, Met.REFUSED, refusal=other), met(10, Met.REFUSED, refusal=trickled),
+    ])  # fmt: skip
     tally.rules = {"a": "country.newcomers", "b": "block.unapproved"}
 
     assert patient.book_of(FROM_10_000, tally, []).first_asked == patient.FRIDAY + memory.AT + 10
