@@ -51,7 +51,7 @@ contracts:
 bench: setup  ## Rates, CPU, Redis commands and growth, as ratios to floors of the same run: docs/performance/report.md. Needs wrk, 25 minutes.
 	$(BIN)/python benchmarks/run.py
 
-bench-valkey: setup  ## Instructions and bytes that starts and checks cost Valkey. Needs valgrind. Three minutes.
+bench-valkey: setup  ## Instructions and bytes that starts and checks cost Valkey. Needs valgrind. Half a minute.
 	$(BIN)/python benchmarks/valkey_cost.py
 
 bench-delivery: setup  ## How fast messages arrive while a gateway is dead, and how many a worker moves. Three minutes.

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
+from abuse_numbers import ABROAD, is_still_known
 from abuse_scenarios import Expectation
 
-from otp_service.domain.applications import Place
 from otp_service.domain.detection import SLOTS_UNTIL_FALSE_ALARM
 from otp_service.domain.traffic import (
     MINUTE,
@@ -29,7 +29,6 @@ from otp_service.domain.traffic import (
     Told,
     Whose,
     bounded_capacity,
-    is_still_known,
     pack_place,
     unpack_place,
 )
@@ -244,13 +243,13 @@ class Play:
             country.asked(at, carrier_range)
             if not solves or self.chance.random() >= PASSES_CHECK:
                 return "asked"
-            country.passed_check(at, at, carrier_range, PRICE)
+            country.passed_check(at, carrier_range, PRICE)
             if approves:
                 country.approve(at, carrier_range, checked=True)
             return "checked"
         if not self._trickles(minute, carrier_range, found.trickle):
             return "refused"
-        country.start(at, carrier_range, PRICE, checked=found.checked_too)
+        (country.passed_check if found.checked_too else country.start)(at, carrier_range, PRICE)
         if approves:
             country.approve(at, carrier_range, checked=found.checked_too)
         return "trickled"
@@ -521,7 +520,7 @@ def foreign_numbers() -> list[str]:
         for place in range(FOREIGN):
             if (minute - 3 * place) % (DAY // ASKED_A_DAY):
                 continue  # each at its own time
-            known = is_still_known(unapproved[place], Place.ABROAD)
+            known = is_still_known(unapproved[place], ABROAD)
             own = FOREIGN_RANGES[place % 4]  # a few ranges, in which honest people are too
             if passes := _foreign_attempt(country, minute, own, known=known, fits=level + 1 <= capacity):
                 level += not known

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import count
 
+from otp_service.domain.traffic import UNAPPROVED_ABROAD, UNAPPROVED_AT_HOME
+
 HOME, ABROAD, UNLISTED = "PK", "GB", "KE"
 """Where the application is at home, where it sends to besides, and where it does not send to."""
 PRICES = {HOME: Decimal("2.50"), ABROAD: Decimal("12.00"), UNLISTED: Decimal("40.00")}
@@ -35,6 +37,11 @@ PLANS = {
     UNLISTED: Plan(tuple(f"+2547{head}" for head in range(3))),
 }
 _CALLING = {"+92": HOME, "+44": ABROAD, "+254": UNLISTED}
+
+
+def is_still_known(unapproved: int, country: str) -> bool:
+    """Tell whether a number that was known still is, after so many messages in a row that nobody approved."""
+    return unapproved < (UNAPPROVED_AT_HOME if country == HOME else UNAPPROVED_ABROAD)
 
 
 def country_of(number: str) -> str:

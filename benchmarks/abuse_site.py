@@ -21,7 +21,7 @@ from otp_service.domain.traffic import CountryTraffic
 from otp_service.services.context import Context
 from otp_service.settings import load_settings
 from otp_service.store import keys as redis_keys
-from otp_service.store.traffic import Meets
+from otp_service.store.traffic import CountrySuspicion
 
 CLAIM_MARGIN = 5.0
 START = 120.0
@@ -86,8 +86,7 @@ def _teach(context: Context, valkey: FastValkey, learnt: Mapping[str, CountryTra
     valkey.client.delete(redis_keys.traffic(SHOP), redis_keys.tallies(SHOP))
     changed = {country: (traffic, tuple(traffic.ranges)) for country, traffic in learnt.items()}
     meets = tuple(
-        Meets(country, ask=False, trickle=0, checked=False, usual=traffic.whole.usual.daily_approvals())
-        for country, traffic in learnt.items()
+        CountrySuspicion(country, usual=traffic.whole.usual.daily_approvals()) for country, traffic in learnt.items()
     )
     if not context.store.traffic.commit(SHOP, "0", changed, {}, meets, context.rulesets[SHOP]):
         raise SystemExit("What was learnt could not be written down.")

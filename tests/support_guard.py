@@ -19,7 +19,7 @@ from otp_service.errors import OtpServiceError, TooManyError
 from otp_service.store import keys
 from otp_service.store.events import Decision
 from otp_service.store.scripts import part_texts
-from otp_service.store.traffic import Meets
+from otp_service.store.traffic import CountrySuspicion
 
 ROOMY = {scope: ["1000000/day"] for scope in ("number", "ip", "application", "failed_checks")}
 """Limits that nobody meets."""
@@ -110,7 +110,7 @@ def learn_usual(caller: Caller, **approvals: float) -> None:
     name, store = caller.application.name, caller.context.store.traffic
     version, meets = (
         store.tallies(name)[0],
-        (Meets(country, False, 0, False, usual) for country, usual in approvals.items()),
+        (CountrySuspicion(country, usual=usual) for country, usual in approvals.items()),
     )
     assert store.commit(name, version, {}, {}, tuple(meets), caller.context.rulesets[name])
 

@@ -11,22 +11,24 @@ DEFECTS: dict[str, Mutant] = {
         "traffic_commit", "(redis.call('HGET', KEYS[1], 'version') or '0') ~= ARGV[1]", "false"
     ),
     "a-step-without-a-number": one("traffic_commit", "redis.call('HINCRBY', KEYS[1], 'version', 1)\n"),
-    "what-was-learnt-is-lost": one("traffic_commit", "redis.call('HSET', KEYS[1], unpack(ARGV, 5))", "local _ = nil"),
+    "what-was-learnt-is-lost": one(
+        "traffic_commit", "redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])", "local _ = i"
+    ),
     "what-was-judged-is-judged-again": one("traffic_commit", "field, -count", "field, 0"),
     "what-came-meanwhile-is-lost": one(
         "traffic_commit", "if redis.call('HINCRBY', KEYS[2], field, -count) == 0 then", "do"
     ),
     "a-suspicion-that-is-not-told": one(
-        "traffic_commit", "meets.ask and ends or 0, meets.trickle\n", "0, meets.trickle\n"
+        "traffic_commit", "suspicion.ask and ends or 0, suspicion.trickle\n", "0, suspicion.trickle\n"
     ),
     "a-suspicion-for-no-reason": one(
-        "traffic_commit", "meets.ask and ends or 0, meets.trickle\n", "ends, meets.trickle\n"
+        "traffic_commit", "suspicion.ask and ends or 0, suspicion.trickle\n", "ends, suspicion.trickle\n"
     ),
     "a-range's-suspicion-that-is-not-told": one("traffic_commit", "row.tail = table.concat(ranges)", "row.tail = ''"),
     "a-row-that-does-not-count": one(
         "traffic_commit", "  row[rows.ENDS] = math.max(row[rows.ENDS], now + ruleset.ttls.country)\n"
     ),
-    "what-is-usual-is-not-told": one("traffic_commit", ", meets.usual\n", ", 0\n"),
+    "what-is-usual-is-not-told": one("traffic_commit", ", suspicion.usual\n", ", 0\n"),
     "unblock-leaves-the-suspicion": one("guard_forget", " or name == 'tsuspicion'", ""),
     "a-block-that-nobody-leaves": one("guard_give_back", "'ZINCRBY', key, -1,", "'ZINCRBY', key, 0,"),
     "a-block-left-in-another-hour": one(
@@ -45,25 +47,32 @@ DEFECTS: dict[str, Mutant] = {
     "resends-are-asked": one("include_newcomers", "sending.kind ~= 'start' or ", ""),
     "a-range-like-its-country": one("include_newcomers", "if row.tail ~= '' then", "if false then"),
     "a-range-by-its-beginning": one("include_newcomers", "'\\n' .. range .. ' (%d+)", "'\\n%d* (%d+)"),
-    "a-check-that-helps-nobody": one("include_newcomers", "if sending.stood then return end", "local _ = nil"),
+    "a-check-that-helps-nobody": one("include_newcomers", "if sending.passed then return end", "local _ = nil"),
     "a-check-that-always-helps": one("include_newcomers", "rule.asks and not checked_too", "rule.asks"),
     "asking-where-nobody-can": one("include_newcomers", "rule.asks and not checked_too", "not checked_too"),
     "a-trickle-of-all": one("include_newcomers", "wait > 0 then rule_hits", "wait > 9e9 then rule_hits"),
     "a-trickle-of-none": one("include_newcomers", "level = math.max(0, level)", "level = most"),
-    "a-trickle-that-does-not-leak": one("include_newcomers", "trickle / HOUR *", "0 *"),
+    "a-trickle-that-does-not-leak": one("include_newcomers", "row[at.ntrickle] / HOUR *", "0 *"),
     "a-trickle-that-is-not-counted": one("include_newcomers", "= level + 1, now, true", "= level, now, true"),
-    "who-is-asked-is-not-counted": one("include_newcomers", ":n:q', 1)", ":n:q', 0)"),
-    "who-is-asked-counts-nowhere": one("start", "if sending.asked then newcomers.note_asked(sending) end\n"),
+    "who-is-asked-is-not-counted": one("include_guard", ":n:q', 1)", ":n:q', 0)"),
+    "who-is-asked-counts-nowhere": one("start", "    guard.count_asked(sending)\n"),
     "asked-whatever-refuses": one(
         "include_rule_hits", "if not one.records and not one.asks then return false end", "local _ = one"
     ),
-    "refused-and-not-asked": one("start", "sending.check.passed == 'no' then", "false then"),
-    "a-check-that-is-not-remembered": one(
-        "include_approvals", "sending.check.passed == 'yes' and 'q'", "false and 'q'"
+    "refused-and-not-asked": one("start", "and not sending.passed then", "and false then"),
+    "a-number-that-lets-an-alarm-stand": one(
+        "include_guard", "if redis.call('PFADD', seen, about.pseudonym) == 0 then return end", "local _ = seen"
     ),
-    "a-check-that-is-not-judged-apart": one("include_approvals", "sending.stood and 'k'", "false and 'k'"),
+    "an-address-that-asks-without-end": one("include_guard", "  guard.test_sliding({}, 'ip', row)\n"),
+    "a-trickle-that-fills-without-bound": one(
+        "include_newcomers", "math.min(most, row[at.ltrickle])", "row[at.ltrickle]"
+    ),
+    "a-check-that-is-not-remembered": one("include_approvals", "sending.passed and 'q'", "false and 'q'"),
+    "a-check-that-is-not-judged-apart": one(
+        "include_approvals", "sending.passed_under_suspicion and 'k'", "false and 'k'"
+    ),
     "one-bucket-for-all": one("ruleset_register", "if rule.checked then rule.about", "if false then rule.about"),
     "a-breaker-that-stops-who-passed": one(
-        "include_fraud", "if rule.asks and sending.check", "if false and sending.check"
+        "include_fraud", "if rule.asks and sending.passed", "if false and sending.passed"
     ),
 }

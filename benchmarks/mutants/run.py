@@ -142,7 +142,8 @@ class Mutation:
             for part in range(share)
         ]
         ran = 0
-        for _, told in _in_forks((str(part), self._run, (session, None, parts[part])) for part in range(share)):
+        tasks = ((str(part), self._run, (session, None, parts[part])) for part in range(share))
+        for _, told in _in_forks(tasks, PATIENCE):
             ran += len(told)
             for place, seconds, failure, called in told:
                 self._seconds[place], self._called[place] = seconds, called
@@ -160,7 +161,7 @@ class Mutation:
                 orders[name] = self._order(name, session.items)
                 yield name, self._run, (session, name, orders[name])
 
-        for name, told in _in_forks(tasks()):
+        for name, told in _in_forks(tasks(), 2 * self.patience):
             by = next((place for place, _, failure, _ in told if failure), None)
             if by is not None:
                 self._noticed.setdefault(MUTANTS[name].file, set()).add(by)
@@ -201,10 +202,10 @@ class Mutation:
         told.send(found)
 
 
-def _in_forks(tasks: Iterable[Task]) -> Iterator[tuple[str, list[Ran]]]:
+def _in_forks(tasks: Iterable[Task], longest: int) -> Iterator[tuple[str, list[Ran]]]:
     """Run each task in a process of its own, as many at a time as there are processors; yield what they tell.
 
-    A process that is killed, or ends in another way, tells nothing: an empty list.
+    A process that is killed, as after the ``longest`` time in seconds, tells nothing: an empty list.
     """
     running: dict[Connection, tuple[str, BaseProcess, tempfile.TemporaryDirectory[str]]] = {}
     waiting, more = iter(tasks), True
@@ -218,7 +219,7 @@ def _in_forks(tasks: Iterable[Task]) -> Iterator[tuple[str, list[Ran]]]:
             here, there = FORK.Pipe(duplex=False)
             folder = tempfile.TemporaryDirectory(prefix="otp-service-mutants-", dir=support_memory.MEMORY)
             Path(folder.name).chmod(0o755)  # PostgreSQL runs as somebody else
-            process = FORK.Process(target=_alone, args=(folder.name, act, there, *arguments))
+            process = FORK.Process(target=_alone, args=(folder.name, longest, act, there, *arguments))
             process.start()
             there.close()
             running[here] = (name, process, folder)
@@ -235,7 +236,7 @@ def _in_forks(tasks: Iterable[Task]) -> Iterator[tuple[str, list[Ran]]]:
             yield name, told
 
 
-def _alone(folder: str, act: Act, told: Connection, *arguments: Any) -> None:
+def _alone(folder: str, longest: int, act: Act, told: Connection, *arguments: Any) -> None:
     """Act in a forked process that says nothing, has a folder of its own, and ends when it takes too long."""
     os.setsid()
     support_memory.MEMORY = Path(folder)
@@ -243,7 +244,7 @@ def _alone(folder: str, act: Act, told: Connection, *arguments: Any) -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
-    signal.alarm(2 * PATIENCE)
+    signal.alarm(longest)
     act(told, *arguments)
 
 

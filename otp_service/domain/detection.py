@@ -67,16 +67,13 @@ def _steps(usual: float, now: float) -> tuple[float, float]:
 
 @dataclass(slots=True)
 class Run:
-    """A test of Page against one share, and what was seen since its evidence was last nothing."""
+    """A test of Page against one share, and what was seen since its evidence was last zero."""
 
     evidence: float = 0.0
-    since: int = 0
-    """The first minute of it."""
     messages: int = 0
     approvals: int = 0
     unusual: float = 0.0
     """Messages that are more than the approvals account for, where the usual share is approved."""
-    money: int = 0
 
     @property
     def level(self) -> float:
@@ -88,15 +85,12 @@ class Run:
         evidence = self.evidence + min(step, LARGEST_STEP)
         if evidence <= 0.0:
             if self.evidence:
-                self.evidence, self.messages, self.approvals, self.unusual, self.money = 0.0, 0, 0, 0.0, 0
+                self.evidence, self.messages, self.approvals, self.unusual = 0.0, 0, 0, 0.0
             return
-        if not self.evidence:
-            self.since = slot.minute
         self.evidence = evidence
         self.messages += slot.messages
         self.approvals += slot.approvals
         self.unusual += slot.messages - slot.approvals / usual
-        self.money += slot.money
 
 
 @dataclass(slots=True)
@@ -133,17 +127,10 @@ class ChangeTest:
 class Alarm:
     """A share that has fallen, and has not come back."""
 
-    since: int
-    """The minute in which the fall began, as far as can be told."""
     told: int
     """The minute in which it was told."""
-    messages: int = 0
-    """Messages that passed since it began."""
-    approvals: int = 0
     unusual: float = 0.0
-    """Those of the messages that are more than usual for so many approvals."""
-    money: int = 0
-    """What all of the messages cost, in millionths."""
+    """Messages since the fall began that are more than usual for so many approvals."""
     recovery: float = 0.0
     """Nats for its end, of `USUAL_AGAIN`."""
     expected: float = 0.0
@@ -157,7 +144,7 @@ class Alarm:
     @classmethod
     def of(cls, run: Run, told: int, usual: float) -> "Alarm":
         """Return the alarm of a run that has enough evidence, where the share is ``usual``."""
-        alarm = cls(run.since, told, run.messages, run.approvals, run.unusual, run.money)
+        alarm = cls(told, run.unusual)
         alarm.found, alarm.expected = float(run.approvals), run.approvals + usual * max(0.0, run.unusual)
         alarm.lately_found, alarm.lately_expected = alarm.found, alarm.expected
         return alarm
@@ -172,17 +159,9 @@ class Alarm:
         """The part of the attempts of the last half hour or so that is not usual, 0 to 1."""
         return max(0.0, 1 - self.lately_found / self.lately_expected) if self.lately_expected else 0.0
 
-    @property
-    def unusual_money(self) -> float:
-        """What the messages that are more than usual cost, in millionths."""
-        return self.money * max(0.0, self.unusual) / self.messages if self.messages else 0.0
-
     def add(self, slot: Slot, usual: float) -> bool:
         """Count a slot; tell whether the share is usual again."""
-        self.messages += slot.messages
-        self.approvals += slot.approvals
         self.unusual += slot.messages - slot.approvals / usual
-        self.money += slot.money
         self.lately_expected = self.lately_expected * MEMORY + slot.attempts * usual
         self.lately_found = self.lately_found * MEMORY + slot.approvals
         if not self.recovery:  # nothing speaks for the end: this is what the attack looks like
@@ -211,7 +190,8 @@ _LARGEST_DAY: Final = 3.0
 DAILY_SPREAD: Final = 0.015
 """How much a day's share wanders when nothing is known of that: its standard deviation."""
 _SPREAD_DAYS, _LEAST_DAILY_SPREAD, _KEPT_DAILY = 10.0, 0.005, 0.975
-"""Days that say otherwise as loudly, the least that is taken for true, and what a day still counts a day later."""
+"""Days after which data weigh as much as `DAILY_SPREAD`, the least that is taken for true, and what a day still counts
+a day later."""
 LASTING_DAYS: Final = 7
 """Days after which a small fall that stands is taken for usual: it may be an honest change, and it is bounded."""
 
@@ -243,10 +223,8 @@ class DailyTest:
     days: float = 0.0
     told: int = 0
     """The day after which the fall was told that stands; 0 for none."""
-    unusual: float = 0.0
-    """Messages that were more than usual for so many approvals, since the evidence was last nothing."""
     found: float = 0.0
-    """Approvals since then, and in the next those that would have been usual."""
+    """Approvals since the evidence was last zero, and in the next those that would have been usual."""
     usual: float = 0.0
 
     @property
@@ -281,9 +259,8 @@ class DailyTest:
         deviations = -missed / math.sqrt(self.chance + self.attempts**2 * spread)
         self.evidence = max(0.0, self.evidence + min(deviations, _LARGEST_DAY) - ALLOWED_DAILY)
         if not self.evidence:
-            self.unusual = self.found = self.usual = 0.0
+            self.found = self.usual = 0.0
         else:
-            self.unusual += self.attempts - self.approvals * self.attempts / self.expected
             self.found, self.usual = self.found + self.approvals, self.usual + self.expected
         if not self.doubts:
             self.wandered = self.wandered * _KEPT_DAILY + (missed**2 - self.chance) / self.attempts**2
@@ -306,4 +283,4 @@ class DailyTest:
 
     def forget(self) -> None:
         """Begin anew, but for how much days wander."""
-        self.told, self.evidence, self.unusual, self.found, self.usual = 0, 0.0, 0.0, 0.0, 0.0
+        self.told, self.evidence, self.found, self.usual = 0, 0.0, 0.0, 0.0

@@ -123,11 +123,12 @@ def _counts(event: Event) -> Iterator[tuple[Tally, int]]:
 
 def feed(country: CountryTraffic, tallies: Mapping[Tally, int]) -> list[Notice]:
     """Count tallies of a country, minute by minute; return what is to be told of the minutes before."""
+    groups: dict[tuple[int, str, Who], dict[What, int]] = defaultdict(dict)
+    for one, count in tallies.items():
+        groups[one.minute, one.carrier_range, one.who][one.what] = count
     notices = []
-    for minute, carrier_range, who in sorted({(one.minute, one.carrier_range, one.who) for one in tallies}):
-        counts = {one.what: count for one, count in tallies.items()
-                  if (one.minute, one.carrier_range, one.who) == (minute, carrier_range, who)}  # fmt: skip
-        notices += _feed(country, minute * MINUTE, carrier_range, who, counts)
+    for minute, carrier_range, who in sorted(groups):
+        notices += _feed(country, minute * MINUTE, carrier_range, who, groups[minute, carrier_range, who])
     return notices
 
 
@@ -142,9 +143,9 @@ def _feed(country: CountryTraffic, at: int, carrier_range: str, who: Who, counts
             notices += country.known_start(at, money, messages) if messages else []
             country.known_approve(at, approvals)
         case Who.CHECKED:
-            notices += country.passed_check(at, at, carrier_range, money, messages) if messages else []
+            notices += country.passed_check(at, carrier_range, money, messages) if messages else []
             country.approve(at, carrier_range, approvals, checked=True)
         case Who.NEWCOMER:
-            notices += country.start(at, carrier_range, money, count=messages) if messages else []
+            notices += country.start(at, carrier_range, money, messages) if messages else []
             country.approve(at, carrier_range, approvals)
     return notices

@@ -12,7 +12,6 @@ from enum import StrEnum
 from itertools import chain
 from typing import Final
 
-from otp_service.domain.applications import Place
 from otp_service.domain.detection import (
     HIGHEST,
     LOWEST,
@@ -40,16 +39,16 @@ _DAY: Final = 24
 FADES: Final = 5 / 6
 """What a week still counts a week later."""
 _PRIOR_SHARE, _PRIOR_STARTS = 0.5, 20.0
-"""A share of which nothing is known, and the starts that say otherwise as loudly."""
+"""What is assumed of a share before anything is known, and after how many starts data weigh as much as that."""
 _SHRINK: Final = 200.0
-"""Starts with which an hour, or a carrier range, speaks as loudly as what stands above it."""
+"""Starts after which an hour, or a carrier range, weighs as much as the days, or the country, that it is a part of."""
 SPREAD: Final = 0.02
 """How much a share wanders from hour to hour when nothing is known of that: its standard deviation."""
 _LEAST_SPREAD, _MOST_SPREAD = 0.005, 0.08
 _KNOWN_SPREAD: Final = 2 * SPREAD
 """The same of known numbers, of which one share is learnt for all hours."""
 _SPREAD_WEIGHT: Final = 100_000.0
-"""Pairs of starts in an hour that say otherwise as loudly: ten hours of a hundred."""
+"""Pairs of starts in an hour after which data weigh as much as `SPREAD`: ten hours of a hundred starts."""
 SLACK: Final = 1.5
 """Standard deviations, of learning and of wandering, by which a share may be lower and is still usual."""
 MOST_LEARNT: Final = 2.0
@@ -64,7 +63,7 @@ UNSEEN: Final = 24 * 60
 _SAME: Final = 0.97
 """What remains of the usual share of those, above which it has not changed."""
 _LEAST_REBASED: Final = 0.5
-"""Learning anew lets the usual share fall to half, at most, at a time."""
+"""What remains of the usual share at least, each time that a lasting change is taken for usual."""
 
 GROWTH: Final = 2.0
 """How many times what usual approvals give a bucket grows by, at most. With two messages for each approval, and 60 %
@@ -324,7 +323,7 @@ class Outcomes:
         attempts, messages, approvals, money = self.pending[minute % _KEPT]
         self.pending[minute % _KEPT] = [0, 0, 0, 0]
         self.waiting -= attempts + messages
-        before, self.asked = self.asked, max(0, attempts - messages)
+        before, self.asked = self.asked, min(_MOST_IN_A_MINUTE, max(0, attempts - messages))
         attempts = max(attempts, messages - before)  # a check that came without being asked for is an attempt too
         approved = min(max(attempts, messages), approvals + self.surplus)
         self.surplus = min(RIPE_AFTER, approvals + self.surplus - approved)
@@ -351,6 +350,13 @@ class Outcomes:
     def end_alarm(self) -> None:
         """End it."""
         self.alarm, self.ended = None, self.newest
+
+    def forget(self) -> None:
+        """End the alarm, and forget the evidence for another one, also what is not ripe."""
+        self.test.forget()
+        self._empty(self.newest)
+        if self.alarm:
+            self.end_alarm()
 
     def ended_unseen(self, minute: int) -> Told | None:
         """End an alarm to which nobody comes any more: it harms nobody, and nothing else would end it."""
@@ -600,13 +606,11 @@ class CountryTraffic:
     ranges: dict[str, PlaceTraffic] = field(default_factory=dict)
     minute: int = 0
 
-    def start(self, at: int, carrier_range: str, money: int, *, count: int = 1, checked: bool = False) -> list[Notice]:
+    def start(self, at: int, carrier_range: str, money: int, count: int = 1) -> list[Notice]:
         """Count messages of newcomers at a time (ms), and what all of them cost (millionths)."""
         notices = self.advance(at)
         for place in self._places(at // MINUTE, carrier_range):
             place.newcomers.start(at // MINUTE, count, count, money)
-            if checked:
-                place.checked.start(at // MINUTE, count, count, money)
         return notices
 
     def asked(self, at: int, carrier_range: str, count: int = 1) -> list[Notice]:
@@ -616,10 +620,10 @@ class CountryTraffic:
             place.newcomers.start(at // MINUTE, count, 0, 0)
         return notices
 
-    def passed_check(self, at: int, asked: int, carrier_range: str, money: int, count: int = 1) -> list[Notice]:
-        """Count messages of newcomers who passed the human check for which they were ``asked`` at a time."""
+    def passed_check(self, at: int, carrier_range: str, money: int, count: int = 1) -> list[Notice]:
+        """Count messages of newcomers who passed the human check for which they were asked."""
         notices = self.advance(at)
-        for place in self._places(asked // MINUTE, carrier_range):
+        for place in self._places(at // MINUTE, carrier_range):
             place.newcomers.start(at // MINUTE, 0, count, money)
             place.checked.start(at // MINUTE, count, count, money)
         return notices
@@ -680,10 +684,8 @@ class CountryTraffic:
     def lift(self) -> None:
         """End all alarms, and forget the evidence: an operator says that nothing is wrong."""
         for place in (self.whole, *self.ranges.values()):
-            for one in (place.newcomers, place.checked):
-                one.test.forget()
-                if one.alarm:
-                    one.end_alarm()
+            place.newcomers.forget()
+            place.checked.forget()
             place.daily.forget()
 
     def _base(self, minute: int) -> UsualShare:
@@ -725,11 +727,6 @@ def bounded_capacity(amount: float, factor: float, approvals: float, usual: floa
     return amount + min(factor * approvals, max(GROWTH * factor * usual, amount))
 
 
-def is_still_known(unapproved: int, place: Place) -> bool:
-    """Tell whether a known number is still known after so many messages in a row that nobody approved."""
-    return unapproved < (UNAPPROVED_AT_HOME if place is Place.HOME else UNAPPROVED_ABROAD)
-
-
 # --- The packed row of a place -------------------------------------------------------------------------------------
 
 VERSION: Final = 1
@@ -738,9 +735,9 @@ _FINE: Final = 3000.0
 _HOURS_ROW: Final = struct.Struct(f"<{2 * HOURS}H")
 _USUAL_ROW: Final = struct.Struct("<IIIIBff")
 _OUTCOMES_ROW: Final = struct.Struct("<IHHII" + "HHHf" * _KEPT)
-_RUN_ROW: Final = struct.Struct("<fIIIff")
-_DAILY_ROW: Final = struct.Struct("<IIIffBfffIfff")
-_ALARM_ROW: Final = struct.Struct("<IIIIfffffff")
+_RUN_ROW: Final = struct.Struct("<fIIf")
+_DAILY_ROW: Final = struct.Struct("<IIIffBfffIff")
+_ALARM_ROW: Final = struct.Struct("<Iffffff")
 _PLACE_ROW: Final = struct.Struct("<BBffIfffIffff")
 _Number = int | float
 
@@ -773,7 +770,7 @@ def _unpack_usual(reader: _Reader) -> UsualTraffic:
 
 def _pack_daily(one: DailyTest) -> bytes:
     counted = (one.day, one.attempts, one.approvals, one.expected, one.chance, one.doubtful)
-    return _DAILY_ROW.pack(*counted, one.evidence, one.wandered, one.days, one.told, one.unusual, one.found, one.usual)
+    return _DAILY_ROW.pack(*counted, one.evidence, one.wandered, one.days, one.told, one.found, one.usual)
 
 
 def _unpack_daily(reader: _Reader) -> DailyTest:
@@ -787,16 +784,13 @@ def _unpack_daily(reader: _Reader) -> DailyTest:
 def _pack_outcomes(one: Outcomes) -> bytes:
     pending = ((*(min(_MOST_IN_A_MINUTE, count) for count in slot[:3]), slot[3]) for slot in one.pending)
     row = _OUTCOMES_ROW.pack(one.newest, one.surplus, one.asked, one.told, one.ended, *chain.from_iterable(pending))
-    runs = (
-        _RUN_ROW.pack(run.evidence, run.since, run.messages, run.approvals, run.unusual, run.money)
-        for run in one.test.runs
-    )
+    runs = (_RUN_ROW.pack(run.evidence, run.messages, run.approvals, run.unusual) for run in one.test.runs)
     return b"".join((row, *runs, _pack_alarm(one.alarm) if one.alarm else b""))
 
 
 def _pack_alarm(one: Alarm) -> bytes:
-    counted = (one.since, one.told, one.messages, one.approvals, one.unusual, one.money)
-    return _ALARM_ROW.pack(*counted, one.recovery, one.expected, one.found, one.lately_expected, one.lately_found)
+    lately = one.lately_expected, one.lately_found
+    return _ALARM_ROW.pack(one.told, one.unusual, one.recovery, one.expected, one.found, *lately)
 
 
 def _unpack_outcomes(reader: _Reader, *, alarmed: bool) -> Outcomes:
@@ -809,13 +803,13 @@ def _unpack_outcomes(reader: _Reader, *, alarmed: bool) -> Outcomes:
 
 
 def _unpack_run(reader: _Reader) -> Run:
-    evidence, since, messages, approvals, unusual, money = reader.take(_RUN_ROW)
-    return Run(evidence, int(since), int(messages), int(approvals), unusual, int(money))
+    evidence, messages, approvals, unusual = reader.take(_RUN_ROW)
+    return Run(evidence, int(messages), int(approvals), unusual)
 
 
 def _unpack_alarm(reader: _Reader) -> Alarm:
-    since, told, messages, approvals, unusual, money, *rest = reader.take(_ALARM_ROW)
-    return Alarm(int(since), int(told), int(messages), int(approvals), unusual, int(money), *rest)
+    told, *rest = reader.take(_ALARM_ROW)
+    return Alarm(int(told), *rest)
 
 
 def pack_place(place: PlaceTraffic) -> bytes:

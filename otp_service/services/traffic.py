@@ -10,7 +10,7 @@ from otp_service.domain.tallies import Tally, feed
 from otp_service.domain.traffic import MINUTE, Cause, CountryTraffic, Notice, PlaceTraffic, Told
 from otp_service.services.context import Context
 from otp_service.store.scripts import CompiledRuleset
-from otp_service.store.traffic import BlockCount, Meets
+from otp_service.store.traffic import BlockCount, CountrySuspicion, RangeSuspicion
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import SafeNumber
@@ -141,13 +141,16 @@ class TrafficJudge:
         self._context = context
         self._name = name
         self._learnt: dict[str, _Learnt] = {}
+        self._leads: bool | None = None
 
     def judge(self) -> None:
         """Judge what is recorded, if it is this process' turn; raises `StoreUnavailableError`."""
-        if not self._context.store.traffic.lead(self._name):
-            if self._learnt:
-                self._learnt.clear()
-                _forget_gauges()
+        leads = self._context.store.traffic.lead(self._name)
+        if leads is not self._leads:  # what this process told is over, also what it told before a reload
+            self._leads = leads
+            self._learnt.clear()
+            _forget_gauges()
+        if not leads:
             return
         until = self._context.store.events.recorded_until()
         for application, ruleset in self._context.rulesets.items():
@@ -164,9 +167,9 @@ class TrafficJudge:
         ripe = {one: count for one, count in tallies.items() if one.minute <= until // MINUTE}
         step = _Step(learnt.countries, ripe, until)
         if step.changed:
-            meets = tuple(_meets(country, learnt.countries[country]) for country in step.changed)
+            suspicions = tuple(_suspicion(country, learnt.countries[country]) for country in step.changed)
             changed = {country: (learnt.countries[country], ranges) for country, ranges in step.changed.items()}
-            if not store.commit(application, version, changed, ripe, meets, ruleset):
+            if not store.commit(application, version, changed, ripe, suspicions, ruleset):
                 return
             learnt.version = str(int(version) + 1)
         self._learnt[application] = learnt
@@ -183,9 +186,11 @@ class _Step:
         self.changed: dict[str, set[str]] = {}
         """Countries that changed, each with its ranges that did."""
         self.notices: list[tuple[str, Notice]] = []
-        for one in {each.country for each in tallies} | {*countries}:
+        by_country: dict[str, dict[Tally, int]] = {one: {} for one in countries}
+        for tally, count in tallies.items():
+            by_country.setdefault(tally.country, {})[tally] = count
+        for one, own in by_country.items():
             traffic = countries.setdefault(one, CountryTraffic())
-            own = {each: count for each, count in tallies.items() if each.country == one}
             if own or (until // MINUTE != traffic.minute and (traffic.whole.is_live or traffic.live_ranges())):
                 self._bring_forward(one, traffic, own, until)
 
@@ -196,26 +201,25 @@ class _Step:
         self.changed[country] = {one for one in ranges if one in traffic.ranges}
 
 
-def _meets(country: str, traffic: CountryTraffic) -> Meets:
-    ranges = (one for one, place in traffic.ranges.items() if place.newcomers.alarm)
+def _suspicion(country: str, traffic: CountryTraffic) -> CountrySuspicion:
     whole, usual = traffic.suspicion(""), traffic.whole.usual.daily_approvals()
-    of_ranges = ((one, traffic.suspicion(one)) for one in ranges)
-    return Meets(
-        country, whole.ask, whole.trickle, whole.checked_too, usual,
-        tuple(Meets(one, met.ask, met.trickle, met.checked_too) for one, met in of_ranges),
-    )  # fmt: skip
+    ranges = {one: traffic.suspicion(one) for one, place in traffic.ranges.items() if place.newcomers.alarm}
+    trickle = max(one.trickle for one in (whole, *ranges.values()))
+    of_ranges = tuple(RangeSuspicion(name, one.ask, one.checked_too) for name, one in ranges.items())
+    return CountrySuspicion(country, whole.ask, whole.checked_too, trickle, usual, of_ranges)
 
 
-_ENDS: Final = frozenset({Told.USUAL_AGAIN, Told.REBASED})
+_EVENTS: Final = {
+    Told.USUAL_AGAIN: (logging.INFO, "newcomers_usual_again"),
+    Told.REBASED: (logging.WARNING, "newcomers_change_taken_for_usual"),
+}
 
 
 def _tell(application: str, country: str, traffic: CountryTraffic, notice: Notice) -> None:
     place = traffic.ranges.get(notice.carrier_range, traffic.whole)
     day = passed_unapproved(place, notice.minute)[1]
-    ended = notice.told in _ENDS
     _log.log(
-        logging.INFO if ended else logging.WARNING,
-        "newcomers_usual_again" if ended else "newcomers_unusual",
+        *_EVENTS.get(notice.told, (logging.WARNING, "newcomers_unusual")),
         application=application,
         country=country,
         carrier_range=notice.carrier_range,

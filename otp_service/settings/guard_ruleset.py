@@ -50,7 +50,7 @@ def build_ruleset(guard: GuardSettings, limits: Limits, spend: SpendSettings, *,
         lock=_lock(guard),
         buckets=tuple(
             replace(one, record_only=_records(guard, one.rule))
-            for one in (_with_checked(_buckets(guard)) if asks else _buckets(guard))
+            for one in _with_checked(_buckets(guard), asks=asks)
             if _is_on(guard, one.rule)
         ),
         breakers=tuple(
@@ -131,15 +131,18 @@ def _buckets(guard: GuardSettings) -> Iterator[Bucket]:
     yield from _trickles(guard.conversion)
 
 
-def _with_checked(buckets: Iterator[Bucket]) -> Iterator[Bucket]:
-    """Yield buckets, and beside those of newcomers others of the same size for newcomers who passed a human check."""
+def _with_checked(buckets: Iterator[Bucket], *, asks: bool) -> Iterator[Bucket]:
+    """Yield buckets, and beside those of newcomers others of the same size for newcomers who passed a human check.
+
+    Where nobody ``asks`` those are never used, but leak: a block's are shared by all applications.
+    """
     for one in buckets:
         if one.exempts != "approved":
             yield one
         elif one.breaker:
-            yield replace(one, asks=True)
+            yield replace(one, asks=asks)
         else:
-            yield replace(one, checked="no", asks=True)
+            yield replace(one, checked="no" if asks else None, asks=asks)
             yield replace(one, checked="yes", name=f"k{one.window // 1000}")
 
 

@@ -177,6 +177,9 @@ country = Key("otp:{<application>}:country:<application>/<country>", "string", "
 tallies = Key("otp:{<application>}:tallies:<application>", "hash", "",
     Life("a day after the last event", _DAY), "worker",
     "starts and approvals by country, carrier range and minute, that are still to be judged")
+asked = Key("otp:{<application>}:asked:<application>/<ten minutes>", "string", "",
+    Life("20 min", 1200), "API",
+    "about how many different numbers were asked for a human check (a HyperLogLog, which tells none of them)")
 traffic = Key("otp:{<application>}:traffic:<application>", "hash", "",
     Life("60 days after the last event", 60 * _DAY), "worker, `guard status`",
     "an application's newcomers by country and carrier range: how many usually start and approve, and what is unusual")

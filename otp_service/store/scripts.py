@@ -22,7 +22,7 @@ from otp_service.store.connection import Argument, Connection, FailFast, raise_t
 
 # Each file in ``lua/`` that is no part of others is a function of one library, named by a hash of its text: releases
 # that share a server do not meet. Rulesets and plans are registered with the library by a hash of theirs; it keeps
-# them until the server restarts.
+# them until the server restarts, or thousands of others were registered.
 
 PREFIX = "otp_service_"
 """Begins the names of all libraries of this service, of this release or another."""
@@ -41,7 +41,12 @@ _NAME, _FORMAT = "@name@", "@format@"
 _BEGIN = f"""#!lua name={_NAME}
 local WRITE_FORMAT = {_FORMAT}
 local KEYS, ARGV, ruleset, plan -- of the call at hand
-local rulesets, plans = {{}}, {{}}
+local rulesets, plans, taught = {{}}, {{}}, 0
+
+local function make_room() -- what is forgotten is taught again when it is used
+  taught = taught + 1
+  if taught > 20000 then rulesets, plans, taught = {{}}, {{}}, 1 end
+end
 """
 _TAKE = "KEYS, ARGV = keys, arguments"
 _TAKE_RULESET = "KEYS, ARGV, ruleset = keys, arguments, rulesets[table.remove(arguments)]"
@@ -172,7 +177,7 @@ def _layouts(ruleset: Ruleset) -> dict[str, str]:
         names[bucket.part] |= {f"l{bucket.name}": None, **{f"a{one // 1000}": None for one in bucket.approval_windows}}
     for breaker in ruleset.breakers:
         names[breaker.part]["b"] = None
-    names["country"] |= dict.fromkeys(("tsuspicion", "ntrickle", "nchecked", "lusual", "lpassed", "tpassed"))
+    names["country"] |= dict.fromkeys(("tsuspicion", "ntrickle", "nchecked", "lusual", "ltrickle", "ttrickle"))
     names["application"] = {"ends": None}
     if ruleset.failures:
         names["application"] |= dict.fromkeys(("awrong", "aright", "ntold"))

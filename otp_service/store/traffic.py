@@ -39,18 +39,26 @@ class BlockCount:
 
 
 @dataclass(frozen=True, slots=True)
-class Meets:
-    """What newcomers meet in a country, or in a carrier range: see `Suspicion`."""
+class RangeSuspicion:
+    """What newcomers meet in a carrier range with an alarm of its own: see `Suspicion`."""
 
     name: str
-    """The country, or the range."""
     ask: bool
-    trickle: int
-    checked: bool
+    checked_too: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CountrySuspicion:
+    """What newcomers meet in a country."""
+
+    name: str
+    ask: bool = False
+    checked_too: bool = False
+    trickle: int = 0
+    """How many of all who are under suspicion there pass in an hour without a check."""
     usual: float = 0.0
     """Approvals of newcomers in a usual day."""
-    ranges: tuple["Meets", ...] = ()
-    """Those of a country that have an alarm of their own."""
+    ranges: tuple[RangeSuspicion, ...] = ()
 
 
 class TrafficStore:
@@ -132,7 +140,7 @@ class TrafficStore:
         version: str,
         learnt: Mapping[str, tuple[CountryTraffic, Iterable[str]]],
         judged: Mapping[Tally, int],
-        meets: tuple[Meets, ...],
+        suspicions: tuple[CountrySuspicion, ...],
         ruleset: CompiledRuleset,
     ) -> bool:
         """Keep what was learnt of some countries, each with the ranges that changed; take off the tallies it is of.
@@ -140,8 +148,9 @@ class TrafficStore:
         All in one step, and only if what is learnt is still of that ``version``; return whether it was.
         """
         fields = [part for country, (traffic, changed) in learnt.items() for part in _fields(country, traffic, changed)]
-        told = {"judged": {str(one): count for one, count in judged.items()}, "meets": [asdict(one) for one in meets]}
-        countries = (keys.country(application, one.name) for one in meets)
+        counts = {str(one): count for one, count in judged.items()}
+        told = {"judged": counts, "suspicions": [asdict(one) for one in suspicions]}
+        countries = (keys.country(application, one.name) for one in suspicions)
         life = 1000 * keys.traffic.seconds
         return bool(
             self._scripts.run(

@@ -4,7 +4,7 @@ import pytest
 from support_api import START, Api
 from support_caller import Caller
 from support_events import record_events
-from support_guard import ROOMY, decisions, guarded, modes, number
+from support_guard import ROOMY, decisions, guarded, modes, number, passes
 from support_installation import tree
 from support_outbox import queues
 from support_traffic import Newcomers
@@ -18,22 +18,24 @@ CHECKED = {"human_check": HumanCheckResult(passed=True)}
 RULE = "country.newcomers"
 
 
-def api_of(frozen, *rules, human_check="assertion", mode="enforce", guard=None):
+def api_of(
+    frozen, *rules, human_check="assertion", mode="enforce", guard=None, limits=None, client_ip="none", **others
+):
     own = tree(frozen.url)["applications"]
     return Api(
         frozen.world(),
         guard={**(guard or {}), "modes": modes(*rules, mode=mode)},
-        limits=ROOMY,
+        limits={**ROOMY, **(limits or {})},
         purposes={"login": {"resend_delays": [0], "max_sends": 5, "channels": ["sms"]}},
-        applications={**own, "shop": {**own["shop"], "client_ip": "none", "human_check": human_check}},
+        applications={**own, "shop": {**own["shop"], "client_ip": client_ip, "human_check": human_check}, **others},
     )
 
 
 class Site:
     """A site whose newcomers are under suspicion."""
 
-    def __init__(self, frozen, *, within="", **how):
-        self.api = api_of(frozen, RULE, **how)
+    def __init__(self, frozen, *others, within="", **how):
+        self.api = api_of(frozen, RULE, *others, **how)
         self.people = Newcomers(frozen, self.api.installation)
         self.before = self.people.minutes(30, attack=8, within=within)
 
@@ -88,15 +90,44 @@ def test_who_started_before_is_not_asked_for_a_further_message(frozen):
     assert api.post(f"{START}/{last}/resend").status_code == 202
 
 
-def test_who_is_asked_costs_nothing_and_counts_nowhere_but_for_those_who_judge(site, frozen):
-    before = {name for name in site.api.keys() if b"tallies" not in name and b"decisions" not in name}
-    to = site.people.number()
-    assert [site.start(to) for _ in range(5)] == 5 * ["human-check-required"]
-    after = {name for name in site.api.keys() if b"tallies" not in name and b"decisions" not in name}
+def test_who_is_asked_costs_nothing_and_counts_nowhere_but_for_those_who_judge(site):
+    def present():
+        return {
+            name for name in site.api.keys() if not any(one in name for one in (b"tallies", b"asked", b"decisions"))
+        }
 
-    assert after == before
+    before = present()
+    assert [site.start() for _ in range(5)] == 5 * ["human-check-required"]
+
+    assert present() == before
+    assert asked_for(site) == 5
+
+
+def asked_for(site):
     tallies = site.api.installation.context.store.traffic.tallies("shop")[1]
-    assert {one.what: count for one, count in tallies.items()} == {What.ASKED: 5}
+    assert {one.what for one in tallies} == {What.ASKED}
+    return sum(tallies.values())
+
+
+def test_a_number_that_is_asked_again_and_again_lets_no_alarm_stand(site, frozen):
+    to = site.people.number()
+    assert {site.start(to) for _ in range(9)} == {"human-check-required"}
+    assert asked_for(site) == 1
+    site.start()
+    assert asked_for(site) == 2
+    frozen.move_to((frozen.now // 600_000 + 1) * 600_000)
+    site.people.judge.judge()
+    assert {site.start(to) for _ in range(9)} == {"human-check-required"}
+
+    assert asked_for(site) == 1
+
+
+def test_an_address_may_be_asked_as_often_as_it_may_start(frozen):
+    site = Site(frozen, "address.starts", limits={"ip": ["7/10 minutes"]}, client_ip="connection")
+    got = [site.start() for _ in range(10)]
+
+    assert got == [*7 * ["human-check-required"], *3 * ["rate-limited"]]
+    assert asked_for(site) == 7
 
 
 def test_those_who_passed_are_counted_apart_and_the_alarm_stands_as_long_as_the_attack(site):
@@ -137,6 +168,17 @@ def test_an_application_that_cannot_ask_lets_a_trickle_pass_of_the_whole_country
         site.people.minute()
 
     assert 12 <= sent <= 30, "a quarter of those who usually approve in an hour"
+
+
+def test_a_trickle_that_only_recorded_refuses_nobody_for_days_when_it_is_enforced(frozen):
+    site = Site(frozen, human_check="none", mode="record_only")
+    assert {site.start() for _ in range(300)} == {"sent"}
+    enforcing = api_of(frozen, RULE, human_check="none")
+    site.people.minute()
+    frozen.advance(600)
+    site.people.judge.judge()
+
+    assert enforcing.post(START, {"to": site.people.number()}).status_code == 201
 
 
 def test_only_the_range_under_suspicion_is_asked(frozen):
@@ -197,6 +239,24 @@ def test_those_who_passed_have_a_bucket_of_the_same_size_which_refuses(frozen):
     assert people.come(number(6), approves=False) == "sent", "the others' is empty"
 
 
+def test_the_bucket_of_those_who_passed_leaks_though_another_application_sends_there(frozen):
+    guard = {"block": {"unapproved": ["4/hour"]}}
+    api = api_of(
+        frozen,
+        "block.unapproved",
+        guard=guard,
+        bank={**tree(frozen.url)["applications"]["bank"], "human_check": "none"},
+    )
+    people, bank = Newcomers(frozen, api.installation), Caller(api.installation, "bank")
+    assert {people.come(number(one), approves=False, **CHECKED) for one in range(4)} == {"sent"}
+    for minute in range(6):
+        frozen.client.delete(*queues(frozen.client), "-")
+        frozen.advance(600)
+        passes(bank, number(100 + minute))
+
+    assert people.come(number(9), approves=False, **CHECKED) == "sent"
+
+
 def test_an_approval_gives_back_to_the_bucket_that_counted_it_and_resends_count_there_too(frozen):
     api = api_of(frozen, "block.unapproved", guard={"block": {"unapproved": ["2/2 days"], "growth": [0]}})
     shop = Caller(api.installation)
@@ -232,7 +292,7 @@ def test_who_cannot_ask_is_refused_as_before(frozen):
 
 @pytest.mark.parametrize(("human_check", "sent", "came_in"), [("none", 7, 0), ("assertion", 66, 48)])
 def test_what_it_costs_to_keep_a_block_shut_for_two_days_and_who_comes_in(frozen, human_check, sent, came_in):
-    """An attacker asks every ten minutes, somebody honest every hour; docs/abuse-protection.md has the figures."""
+    """An attacker asks every ten minutes, somebody honest every hour; docs/performance/abuse.md has the figures."""
     api = api_of(frozen, "block.unapproved", "block.conversion", human_check=human_check)
     shop, got, honest = Caller(api.installation), 0, 0
     for turn in range(288):

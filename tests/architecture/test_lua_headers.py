@@ -31,7 +31,7 @@ def _used(body, array):
     if array == "KEYS":
         starts += re.findall(r"\b(?:guard\.read|subjects\.read_money)\(KEYS, (\w+)", body)
     if array == "ARGV":
-        starts += re.findall(r"\bvalues\((\w+)\)", body)
+        starts += re.findall(r"\bvalues\((\w+)\)", body) + re.findall(r"\bfor i = (\w+), #ARGV\b", body)
     return {int(place) for place in named + starts if place.isdigit()}
 
 

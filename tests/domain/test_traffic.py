@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otp_service.domain import detection
-from otp_service.domain.applications import Place
 from otp_service.domain.detection import LARGEST_STEP, REMAINING, Alarm, ChangeTest, Daily, DailyTest, Run, Slot
 from otp_service.domain.traffic import (
     GROWTH,
@@ -23,7 +22,6 @@ from otp_service.domain.traffic import (
     Told,
     UsualTraffic,
     bounded_capacity,
-    is_still_known,
     pack_place,
     unpack_place,
 )
@@ -73,7 +71,7 @@ class Site:
             self.notices += self.country.asked(at, carrier_range)
             if not solves:
                 return False
-            self.country.passed_check(at, at, carrier_range, PRICE)
+            self.country.passed_check(at, carrier_range, PRICE)
             if approves:
                 self.country.approve(at, carrier_range, checked=True)
             return True
@@ -149,7 +147,7 @@ def test_evidence_is_never_below_nothing_and_starts_anew_there():
     assert (run.evidence, run.messages) == (0.0, 0)
     run.add(slot(MIDNIGHT + 2), 1.0, 0.6)
 
-    assert (run.evidence, run.since, run.messages, run.approvals) == (1.0, MIDNIGHT + 2, 10, 6)
+    assert (run.evidence, run.messages, run.approvals) == (1.0, 10, 6)
 
 
 def test_one_odd_minute_is_no_alarm():
@@ -160,7 +158,7 @@ def test_one_odd_minute_is_no_alarm():
 
 
 def test_an_alarm_remembers_what_the_attack_was_like_while_it_judges_its_end():
-    alarm, slots = Alarm.of(Run(20.0, MIDNIGHT, 1000, 480, 200.0, 0), MIDNIGHT, 0.6), 1
+    alarm, slots = Alarm.of(Run(20.0, 1000, 480, 200.0), MIDNIGHT, 0.6), 1
     while not alarm.add(slot(attempts=10, approvals=6), 0.6):
         slots += 1
 
@@ -289,16 +287,12 @@ def test_an_attack_over_the_whole_country_is_told(learnt, attack, within_hours):
     assert site.play(round(60 * within_hours), attack)[0] == (Told.ALARM, "")
 
 
-def test_an_alarm_tells_what_passed_beyond_the_usual_and_since_when(learnt):
+def test_an_alarm_tells_what_passed_beyond_the_usual(learnt):
     site = site_of(learnt)
-    began = site.minute
     site.play(120, 8.0)
     alarm = site.country.whole.newcomers.alarm
 
-    assert alarm.since == pytest.approx(began, abs=15)
     assert alarm.unusual == pytest.approx(site.attacked, rel=0.2)
-    assert alarm.unusual_money == pytest.approx(site.attacked * PRICE, rel=0.2)
-    assert alarm.messages > alarm.unusual
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -362,12 +356,11 @@ def test_an_alarm_stands_as_long_as_the_attack(learnt):
 def test_asked_attempts_cost_nothing_and_keep_the_alarm_standing(learnt):
     site = site_of(learnt)
     site.play(60, 8.0, asks=True)
-    passed, messages = site.attacked, site.country.whole.newcomers.alarm.messages
+    passed = site.attacked
     site.play(300, 8.0, asks=True)
 
     assert site.country.whole.newcomers.alarm
     assert site.attacked - passed < 100
-    assert site.country.whole.newcomers.alarm.messages - messages < 1000
     assert site.country.whole.checked.alarm is None
 
 
@@ -379,7 +372,7 @@ def test_those_who_pass_checks_and_do_not_approve_get_the_trickle_too(learnt):
         for _ in range(8):
             at = (site.minute + minute) * MINUTE
             site.country.asked(at, "92300")
-            site.country.passed_check(at, at, "92300", PRICE)
+            site.country.passed_check(at, "92300", PRICE)
 
     assert whole.checked.alarm
     assert site.country.suspicion("92300").checked_too
@@ -569,11 +562,11 @@ def test_a_place_is_the_same_after_it_was_packed(learnt, seed, attack, asks):
 
 
 def test_each_number_of_an_alarm_a_run_and_a_day_comes_back():
-    place, numbers = PlaceTraffic(), (2, 3, 4.5, 6, 7.5, 8.5, 9.5, 10.5, 11.5)
+    place = PlaceTraffic()
     place.known = Outcomes(MIDNIGHT + 9, surplus=3, told=MIDNIGHT + 2, ended=MIDNIGHT + 3)
-    place.known.alarm = Alarm(MIDNIGHT, MIDNIGHT + 1, *numbers)
-    place.known.test.runs[2] = Run(1.5, MIDNIGHT, 2, 3, 4.5, 6)
-    place.daily = DailyTest(20_000, 1, 2, 3.5, 4.5, True, 5.5, 6.5, 7.5, 20_001, 8.5, 9.5, 10.5)
+    place.known.alarm = Alarm(MIDNIGHT + 1, 4.5, 7.5, 8.5, 9.5, 10.5, 11.5)
+    place.known.test.runs[2] = Run(1.5, 2, 3, 4.5)
+    place.daily = DailyTest(20_000, 1, 2, 3.5, 4.5, True, 5.5, 6.5, 7.5, 20_001, 8.5, 9.5)
 
     assert unpack_place(pack_place(place)) == place
 
@@ -624,11 +617,13 @@ def test_a_bucket_grows_with_approvals_to_a_multiple_of_what_is_usual(amount, fa
         assert capacity == amount + factor * approvals
 
 
-def test_a_known_number_is_a_stranger_after_three_messages_that_nobody_approved_and_abroad_after_two():
-    assert [is_still_known(count, Place.HOME) for count in range(5)] == [True, True, True, False, False]
-    assert [is_still_known(count, Place.ABROAD) for count in range(5)] == [True, True, False, False, False]
+def test_an_alarm_of_nothing_has_no_level():
+    assert Alarm(MIDNIGHT).level == 0
 
 
-def test_an_alarm_of_nothing_costs_nothing():
-    assert Alarm(MIDNIGHT, MIDNIGHT).unusual_money == 0
-    assert Alarm(MIDNIGHT, MIDNIGHT).level == 0
+def test_more_asked_attempts_than_a_row_holds_are_judged_all_the_same():
+    place = PlaceTraffic()
+    place.newcomers.start(MIDNIGHT, 1_000_000, 0, 0)
+    place.advance(MIDNIGHT + 10)
+
+    assert unpack_place(pack_place(place)).newcomers.asked == 65_535

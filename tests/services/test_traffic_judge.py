@@ -12,6 +12,7 @@ from support_guard import approve, guarded, later, passes
 from support_traffic import Newcomers
 
 from otp_service.domain.tallies import What, Who, tally
+from otp_service.domain.traffic import LASTING, CountryTraffic, PlaceTraffic
 from otp_service.errors import StoreUnavailableError
 from otp_service.services import operator_actions
 from otp_service.services.traffic import TrafficJudge, report_traffic
@@ -341,6 +342,41 @@ def test_unblocking_a_country_ends_its_alarm(frozen):
 
     assert not site.learnt.whole.newcomers.alarm
     assert row(site, "tsuspicion") <= 0
+    site.minutes(10)
+    assert not site.learnt.whole.newcomers.alarm, "raised again by what had come before"
+
+
+def test_what_was_told_before_a_reload_is_dropped(frozen):
+    site = Newcomers(frozen)
+    site.minutes(30, attack=8)
+    assert sample("otp_service_newcomer_alarms", cause="newcomers") == 1
+    TrafficJudge(site.context, "the same process, reloaded").judge()
+
+    assert sample("otp_service_newcomer_alarms", cause="newcomers") is None
+
+
+def test_a_change_that_lasts_is_told_as_one_and_not_as_good_news(frozen):
+    site = Newcomers(frozen)
+    site.minutes(30, attack=8)
+    own = site.judge._learnt["shop"].countries["PK"].whole
+    own.newcomers.alarm.told -= LASTING
+    with capture_logs() as lines:
+        site.minutes(30, attack=8)
+    told = next(line for line in lines if line["event"] == "newcomers_change_taken_for_usual")
+
+    assert (told["log_level"], told["why"]) == ("warning", "rebased")
+
+
+def test_thousands_of_carrier_ranges_are_kept_in_one_step(frozen):
+    site = Newcomers(frozen)
+    whole, ranges = site.learnt.whole, {f"92{place:04}": PlaceTraffic() for place in range(9000)}
+    version = site.context.store.traffic.tallies("shop")[0]
+    ruleset = site.context.rulesets["shop"]
+    assert site.context.store.traffic.commit(
+        "shop", version, {"PK": (CountryTraffic(whole, ranges), ranges)}, {}, (), ruleset
+    )
+
+    assert len(site.context.store.traffic.learnt("shop")[1]["PK"].ranges) >= 9000
 
 
 def test_messages_that_do_not_arrive_are_told_as_such_and_nobody_is_suspected(frozen):

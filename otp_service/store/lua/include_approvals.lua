@@ -13,7 +13,7 @@ function approvals.note(sending)
   local reputation, new = sending.reputation, sending.new
   return (sending.place == 'home' and 'h' or '') .. (sending.safe and 's' or '') .. (reputation.approved and 'a' or '')
     .. (reputation.known_device and 'f' or '') .. (new.number and 'n' or '') .. (new.country and 'c' or '')
-    .. (sending.check.passed == 'yes' and 'q' or '') .. (sending.stood and 'k' or '') .. sending.range .. '.'
+    .. (sending.passed and 'q' or '') .. (sending.passed_under_suspicion and 'k' or '') .. sending.range .. '.'
     .. sending.counted
 end
 

@@ -12,7 +12,7 @@ local function judge(sending, part, row)
   conversions.advance(row, b)
   local judged, changed = conversions.judge(row, b, rule)
   local stands = judged
-  if rule.asks and sending.check.passed == 'yes' then stands = 'passed' end
+  if rule.asks and sending.passed then stands = 'passed' end
   sending.stands[part.name] = stands
   if changed then sending.changes[#sending.changes + 1] = { part = part, stands = judged, ends = row[b + 7] } end
   if stands == 'open' and not rule.passes_while_open then

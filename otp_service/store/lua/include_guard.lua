@@ -5,6 +5,8 @@
 -- (the verification), passed (whether a human check was); of a start also the carrier's range.
 local guard = {}
 local NOTHING_NEW, NO_QUOTA = {}, { most = 0, used = 0, ttl = 0 }
+local MINUTE, DAY = 60000, 86400000
+local ONCE = 10 * MINUTE
 local PASSED, NOT_PASSED = { passed = 'yes' }, { passed = 'no' }
 
 -- Reads the states of the subjects whose keys a list has from a place on.
@@ -103,6 +105,24 @@ function guard.count(sending)
   if sending.price > 0 then spending.add(found, about.country, sending.price, now) end
   number.write(state)
   subjects.write(found)
+end
+
+-- Counts a start that was asked for a human check, and sent nothing: in its address's windows; and for who judges newcomers, but a
+-- number once in ten minutes. Otherwise one address, or one number, could let an alarm stand for nothing.
+function guard.count_asked(sending)
+  local about, address = sending.about, sending.subjects.address
+  if address then
+    local row = rows.unpack(address.key, redis.call('GET', address.key), ruleset.layouts.address)
+    guard.test_sliding({}, 'ip', row)
+    rows.write(row, ruleset.ttls.address)
+  end
+  local slot = 'otp:{' .. about.application .. '}:'
+  local seen = slot .. 'asked:' .. about.application .. '/' .. math.floor(now / ONCE)
+  if redis.call('PFADD', seen, about.pseudonym) == 0 then return end
+  redis.call('PEXPIRE', seen, 2 * ONCE)
+  local tallies = slot .. 'tallies:' .. about.application
+  redis.call('HINCRBY', tallies, about.country .. ':' .. sending.range .. ':' .. math.floor(now / MINUTE) .. ':n:q', 1)
+  redis.call('PEXPIRE', tallies, DAY)
 end
 
 -- Reports what the rules found, and the breakers that changed. Returns the identifier of the decision, empty when there

@@ -1,5 +1,5 @@
 -- Learns a plan: what the starts of an application, purpose, country and channel have in common. It is kept until the
--- server restarts.
+-- server restarts, or thousands of others were learnt.
 --
 -- ARGV[1] its name, a digest   ARGV[2] the plan as JSON
 -- Returns: OK
@@ -11,5 +11,6 @@ about.type = 'verification.started'
 one.event = streams.form(about, { 'id', 'pseudonym', 'ledger', 'payment', 'payment_reference', 'sending', 'guard' }, { 'expires' })
 about.type, about.v, about.message, about.generation = nil, '1', 1, 0
 one.job = streams.form(about, { 'id', 'trace' }, { 'expires', 'queued' })
+make_room()
 plans[ARGV[1]] = one
 return 'OK'

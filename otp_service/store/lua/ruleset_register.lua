@@ -1,5 +1,5 @@
 -- Learns an application's rules: computes once where their counts are in the rows of subjects, and which of them apply where.
--- They are kept until the server restarts.
+-- They are kept until the server restarts, or thousands of others were learnt.
 --
 -- ARGV[1] their name, a digest   ARGV[2] the rules as JSON
 -- Returns: OK
@@ -81,5 +81,6 @@ for _, of_country in pairs(rules.ceilings_of_countries) do
   for _, ceiling in ipairs(of_country) do ceiling.place = layouts.country.at['s' .. ceiling.name] end
 end
 rules.has_ceilings = rules.ceilings[1] ~= nil or next(rules.ceilings_of_countries) ~= nil
+make_room()
 rulesets[ARGV[1]] = rules
 return 'OK'

@@ -56,8 +56,8 @@ if refusal then
   fraud.keep_changes(sending)
   local decision = guard.report(sending, KEYS[8], plan.decisions, plan.age, 'sending', ARGV[4],
     'after', streams.last_entry(KEYS[6]))
-  if sending.asked then newcomers.note_asked(sending) end
-  if rule_hits.only_ask(sending.rule_hits) and sending.check.passed == 'no' then
+  if rule_hits.only_ask(sending.rule_hits) and not sending.passed then
+    guard.count_asked(sending)
     return { 'asked', decision, refusal.rule, refusal.wait }
   end
   return { 'refused', decision, refusal.rule, refusal.wait, quota.most, quota.used, quota.ttl }
