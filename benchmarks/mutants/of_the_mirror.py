@@ -7,7 +7,6 @@ DEFECTS: dict[str, Mutant] = {
     "mirror-although-it-was-closed": one("include_mirror", "  if place[3] then return 'mirror-diverged' end\n"),
     "build-on-anothers-turn": one("mirror_build", "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end\n"),
     "build-stays-closed": one("mirror_build", "  redis.call('DEL', KEYS[1])\n"),
-    "build-without-an-end": one("mirror_build", "if ARGV[2] == '0' then redis", "if false then redis"),
     "mirror-behind-is-good-enough": one(
         "include_mirror", "if tonumber(place[2]) < tonumber(least) then", "if false then"
     ),

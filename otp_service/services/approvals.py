@@ -14,14 +14,16 @@ MAX_AT_ONCE = 25
 def give_back(context: Context, batch: EventBatch) -> None:
     """Give back what approvals among some events say, once, however often they are seen.
 
-    It has to be done before their records go (see `Verifications.give_back`). Raises `StoreUnavailableError`.
+    It has to be done before their records go (see `Verifications.give_back`). Raises `StoreUnavailableError`, and
+    `LedgerUnavailableError` where an application may be in the ledger only.
     """
     by_application: dict[str, list[tuple[str, bool]]] = defaultdict(list)
     for one in batch.events:
         if one.type == APPROVED and one.member("known"):
             by_application[one.member("application")].append((one.member("id"), one.member("known") == "1"))
     for application, approved in by_application.items():
-        ruleset = context.rulesets.get(application, NO_RULES)
+        known = context.access_cache.find(application)
+        ruleset = context.rulesets[application] if known else NO_RULES
         for place in range(0, len(approved), MAX_AT_ONCE):
             some = dict(approved[place : place + MAX_AT_ONCE])
             context.store.verifications.give_back(batch.bucket, application, some, ruleset)

@@ -14,7 +14,7 @@ from otp_service.domain.traffic import BLOCK_MEMORY
 from otp_service.store import keys
 from otp_service.store.connection import server_time, to_milliseconds, translate_errors
 from otp_service.store.mirror import Fences
-from otp_service.store.scripts import NO_RULES, ScriptRunner
+from otp_service.store.scripts import NO_RULES, CompiledRuleset, ScriptRunner
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,9 @@ class CountryBreaker:
 class Guard:
     """The guard's counts, read and reset by operators."""
 
-    def __init__(self, scripts: ScriptRunner) -> None:
+    def __init__(self, scripts: ScriptRunner, rulesets: Mapping[str, CompiledRuleset]) -> None:
         self._scripts = scripts
+        self._rulesets = rulesets
 
     def spent(self, ruleset: Ruleset, application: str, country: str = "") -> tuple[CeilingUse, ...]:
         """Return how far an application's own ceilings, or those of a country, are used now."""
@@ -70,7 +71,8 @@ class Guard:
 
     def forget_number(self, bucket: str, pseudonym: str, applications: Iterable[str]) -> int:
         """End the waits and locks of a number; return how many there were. What it was approved for stays."""
-        return _forget_number(self._scripts, bucket, pseudonym, "waits", applications)
+        key = keys.number(bucket, pseudonym)
+        return int(self._scripts.run("number_forget", (key,), ("waits", *applications), _number_rules(self._rulesets)))
 
     def forget_block(self, block: str) -> int:
         """Forget what holds a block back (its pseudonym), not its approvals; return 1 when there was anything."""
@@ -94,8 +96,9 @@ class Guard:
         return int(self._scripts.run("guard_forget", (key,), ()))
 
 
-def _forget_number(scripts: ScriptRunner, bucket: str, pseudonym: str, what: str, applications: Iterable[str]) -> int:
-    return int(scripts.run("number_forget", (keys.number(bucket, pseudonym),), (what, *applications), NO_RULES))
+def _number_rules(rulesets: Mapping[str, CompiledRuleset]) -> CompiledRuleset:
+    """Return the rules of numbers, which all applications share."""
+    return next(iter(rulesets.values()), NO_RULES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +118,11 @@ class WindowState:
 class LimitReader:
     """Shows and clears a number's windows."""
 
-    def __init__(self, scripts: ScriptRunner, limits: Limits, fences: Fences) -> None:
+    def __init__(
+        self, scripts: ScriptRunner, rulesets: Mapping[str, CompiledRuleset], limits: Limits, fences: Fences
+    ) -> None:
         self._scripts = scripts
+        self._rulesets = rulesets
         self._limits = limits
         self._fences = fences
 
@@ -125,7 +131,8 @@ class LimitReader:
         names = tuple(applications)
         fence = self._fences.current()
         halved = fence is not None and fence.is_new
-        now, _, sends, *wrong = self._scripts.run("number_read", (keys.number(bucket, pseudonym),), names, NO_RULES)
+        key = keys.number(bucket, pseudonym)
+        now, _, sends, *wrong = self._scripts.run("number_read", (key,), names, _number_rules(self._rulesets))
         states = [_state(limit_after_fence(one) if halved else one, None, sends, now) for one in self._limits.number]
         for name, times in zip(names, wrong, strict=True):
             states += [_state(one, name, times, now) for one in self._limits.failed_checks]
@@ -135,7 +142,9 @@ class LimitReader:
         """Forget what was counted for a number; return how many windows were."""
         names = tuple(applications)
         used = sum(one.used > 0 for one in self.windows(bucket, pseudonym, names))
-        _forget_number(self._scripts, bucket, pseudonym, "windows", names)
+        self._scripts.run(
+            "number_forget", (keys.number(bucket, pseudonym),), ("windows", *names), _number_rules(self._rulesets)
+        )
         return used
 
 

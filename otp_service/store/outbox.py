@@ -728,7 +728,7 @@ class Replies:
 
     def reserve(self, bucket: str, application: str, pseudonym: str, meaning: str) -> bool:
         """Tell whether a number may get an application's reply of a kind, and then none for a day, come what may."""
-        place = keys.replied(bucket, application, pseudonym, meaning)
+        place = keys.replied(bucket, application, meaning, pseudonym)
         with translate_errors():
             return bool(self._client.set(place, 1, nx=True, ex=REPLY_INTERVAL))
 

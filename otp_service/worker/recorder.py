@@ -113,6 +113,8 @@ class Recorder:
                     self._ahead.pop(0)
         except StoreUnavailableError:
             metrics.store_errors.count(operation="recorder")
+        except LedgerUnavailableError:  # only that knows an application: seen to when it is recorded
+            del self._ahead[:1]
         except Exception:  # noqa: BLE001 - it shows again when the event is recorded, and is seen to then
             _log.exception("recorder_defect", recorder=self._name)
             del self._ahead[:1]

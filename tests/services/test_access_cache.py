@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import event
 from structlog.testing import capture_logs
 from support_caller import Caller
+from support_events import record_events
 from support_installation import API_KEY, World
 from support_operators import CLUB
 from support_outbox import jobs_of
@@ -225,6 +226,18 @@ def test_a_worker_that_has_not_heard_of_an_application_yet_delivers_its_message(
 
     assert deliver(processes.other, job, POLICY) is None
     assert [delivery.status for delivery in club.read(one).verification.deliveries] == ["sent"]
+    assert processes.other.applications["club"].brand == "Acme Club"
+
+
+def test_a_recorder_that_has_not_heard_of_an_application_yet_asks_for_its_rules(processes):
+    add_application(processes.one, "club", SETTINGS, "tests")
+    club = Caller.__new__(Caller)
+    club.context, club.application = processes.one, processes.one.applications["club"]
+    one = club.start()
+    club.check(one, club.code(one))
+    assert "club" not in processes.other.applications
+    record_events(processes.other)
+
     assert processes.other.applications["club"].brand == "Acme Club"
 
 

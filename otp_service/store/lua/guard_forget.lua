@@ -19,5 +19,5 @@ for name, place in pairs(row.layout.at) do
   end
 end
 row.tail = ''
-rows.write(row, redis.call('PTTL', KEYS[1]))
+rows.write(row, math.max(1, redis.call('PTTL', KEYS[1])))
 return anything and 1 or 0

@@ -7,11 +7,14 @@
 -- Returns: how many were given back. A record that is gone gives nothing back
 -- include clock fence rows counters streaks limits number subjects asked conversions approvals record
 
+local BLOCKS_LIFE = 93600000 -- as who adds to it (keys.blocks)
+
 -- Takes a newcomer who approved off those of his block who did not, in the hour of his start: of a number once (domain/tallies.py).
 local function take_off_block(one)
   if approvals.has(one, 'a') or approvals.has(one, 's') then return end
   local key = 'otp:{blocks}:unapproved:' .. math.floor(one.created / 3600000)
   redis.call('ZINCRBY', key, -1, one.block .. '/' .. one.country .. '/' .. string.match(one.guard, '^%a*(%d*)'))
+  redis.call('PEXPIRE', key, BLOCKS_LIFE)
 end
 
 local by_key, count = {}, 0

@@ -18,7 +18,7 @@ end
 function streams.fields(list)
   local fields = by_name(list)
   local readable, values = pcall(cjson.decode, fields.json or '')
-  if not readable then return fields end
+  if not readable or type(values) ~= 'table' then return fields end
   for name, value in pairs(values) do fields[name] = value end
   return fields
 end

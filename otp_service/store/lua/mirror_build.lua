@@ -12,5 +12,5 @@ if ARGV[3] then
   redis.call('DEL', KEYS[1])
   redis.call('HSET', KEYS[1], 'identity', ARGV[3], 'sequence', ARGV[4], 'entry', ARGV[5], 'link', ARGV[6])
 end
-if ARGV[2] == '0' then redis.call('DEL', KEYS[2]) else redis.call('PEXPIRE', KEYS[2], ARGV[2]) end
+redis.call('PEXPIRE', KEYS[2], ARGV[2]) -- 0 deletes it
 return 1
