@@ -25,16 +25,16 @@ from otp_service.domain.traffic import (
     MINUTE,
     Cause,
     CountryTraffic,
+    Finding,
     Notice,
-    Told,
     Whose,
     bounded_capacity,
     pack_place,
     unpack_place,
 )
 
-DAY = 1440
-BEGINNING = 29_923_200 // DAY * DAY
+MINUTES_A_DAY = 1440
+BEGINNING = 29_923_200 // MINUTES_A_DAY * MINUTES_A_DAY
 """A midnight in November 2026, in minutes."""
 SITES = {"small": 500, "middle": 6000, "large": 20_000}
 """Honest newcomers a day."""
@@ -48,7 +48,7 @@ OF_RANGE, DAY_TO_DAY = 0.02, 0.1
 """Standard deviations: of a range's share, and of the logarithm of a day's newcomers."""
 IN_TIME = 0.999
 """Approvals that come before a start is ripe: lognormal delays, median 25 s, sigma 0.8."""
-KNOWN = 7 / 3
+KNOWN_PER_NEWCOMER = 7 / 3
 """Messages of known numbers for each honest newcomer."""
 PASSES_CHECK = 0.95
 """Honest newcomers who pass a human check."""
@@ -87,12 +87,12 @@ class Honest:
         self._of_range = [of_ranges.gauss(0, OF_RANGE) for _ in RANGES]
         mean = sum(HOURLY) / 24 * sum(DAILY) / 7
         self.rates = [
-            a_day / DAY * HOURLY[hour % 24] * DAILY[hour // 24] / mean for hour in range(168)
+            a_day / MINUTES_A_DAY * HOURLY[hour % 24] * DAILY[hour // 24] / mean for hour in range(168)
         ]  # fmt: skip
 
     def rate(self, minute: int) -> float:
         """Return how many come in a minute."""
-        if minute % DAY == 0:
+        if minute % MINUTES_A_DAY == 0:
             self._day = math.exp(self.chance.gauss(0, DAY_TO_DAY))
         return self.rates[minute // 60 % 168] * self._day
 
@@ -178,7 +178,7 @@ class Book:
 
 def is_alarm(notice: Notice) -> bool:
     """Tell whether newcomers come under suspicion."""
-    return notice.told is Told.ALARM and notice.whose is Whose.NEWCOMERS
+    return notice.finding is Finding.ALARM and notice.whose is Whose.NEWCOMERS
 
 
 class Play:
@@ -224,7 +224,7 @@ class Play:
         return book
 
     def _known(self, at: int, times: float, delivered: float, minute: int) -> None:
-        count = poisson(self.honest.chance, KNOWN * self.honest.rates[minute // 60 % 168] * times)
+        count = poisson(self.honest.chance, KNOWN_PER_NEWCOMER * self.honest.rates[minute // 60 % 168] * times)
         approved = sum(self.honest.chance.random() < self.honest.now * IN_TIME * delivered for _ in range(count))
         if count:
             self.country.known_start(at, count * PRICE, count)
@@ -277,7 +277,7 @@ class Play:
 
 LEARNT = 28
 """Days of honest traffic before each of them."""
-AT, LASTS = 10 * 60, DAY
+AT, LASTS = 10 * 60, MINUTES_A_DAY
 """When an attack begins, in minutes of the day, by which most honest newcomers come; and how long it lasts."""
 
 
@@ -315,7 +315,7 @@ SCENARIOS = (
         http=_MIDDLE, **_TOLD_SOON,
     ),
     _attack("0.5 a minute", 0.5, http=_ALL),
-    _attack("0.5 a minute, six days", 0.5, lasts=6 * DAY, sites=("middle", "large")),
+    _attack("0.5 a minute, six days", 0.5, lasts=6 * MINUTES_A_DAY, sites=("middle", "large")),
     _attack("2 a minute", 2, http=_ALL),
     _attack("2 a minute, no asking", 2, can_ask=False, http=_MIDDLE),
     _attack("8 a minute, an address for each", 8, http=_ALL, **_TOLD_SOON),
@@ -328,7 +328,7 @@ SCENARIOS = (
     _attack("8 a minute, verifies 34 %", 8, verifies=0.34, http=_MIDDLE),
     _attack("8 a minute, verifies 34 %, no asking", 8, verifies=0.34, can_ask=False, sites=_MIDDLE, http=_MIDDLE),
     _attack("8 a minute, verifies 55 %", 8, verifies=0.55, http=_MIDDLE),
-    _attack("8 a minute, verifies 55 %, six days", 8, verifies=0.55, lasts=6 * DAY, sites=("small", "middle")),
+    _attack("8 a minute, verifies 55 %, six days", 8, verifies=0.55, lasts=LASTS * 6, sites=("small", "middle")),
     _attack("8 a minute, passes checks", 8, solves=True),
     Scenario("Friday sale, five times as many", lasts=14 * 60, times=5.0, http=("small", "middle")),
     Scenario("the gateway loses 40 %", lasts=10 * 60, delivered=0.6),
@@ -338,7 +338,7 @@ SCENARIOS = (
 def quiet_days(site: str, seed: int, days: int = LEARNT) -> tuple[Book, CountryTraffic]:
     """Play honest traffic from nothing."""
     play = Play(site, str(seed), can_ask=True)
-    return play.run(BEGINNING, days * DAY), play.country
+    return play.run(BEGINNING, days * MINUTES_A_DAY), play.country
 
 
 def copied(country: CountryTraffic) -> CountryTraffic:
@@ -360,7 +360,7 @@ def least_messages(honest: float, attack: Attack, share: float = SHARE) -> float
 def play_scenario(site: str, scenario: Scenario, learnt: CountryTraffic, seed: int) -> tuple[Book, int]:
     """Play a scenario, the hours before it and a day after it; return the book, and when it began."""
     play = Play(site, f"{scenario.name} {seed}", can_ask=scenario.can_ask, country=copied(learnt))
-    first = BEGINNING + LEARNT * DAY
+    first = BEGINNING + LEARNT * MINUTES_A_DAY
     span = first + AT, first + AT + scenario.lasts
 
     def times(minute: int) -> float:
@@ -369,7 +369,7 @@ def play_scenario(site: str, scenario: Scenario, learnt: CountryTraffic, seed: i
     def delivered(minute: int) -> float:
         return scenario.delivered if span[0] <= minute < span[1] else 1.0
 
-    minutes = AT + scenario.lasts + DAY
+    minutes = AT + scenario.lasts + MINUTES_A_DAY
     return play.run(first, minutes, scenario.attack, span, times=times, delivered=delivered), span[0]
 
 
@@ -385,10 +385,15 @@ def _part(row: list[int], place: int) -> float:
 
 
 def _told(book: Book, began: int) -> str:
-    words = {Told.ALARM: "alarm", Told.USUAL_AGAIN: "end", Told.SMALL_FALL: "small fall", Told.REBASED: "rebased"}
+    words = {
+        Finding.ALARM: "alarm",
+        Finding.USUAL_AGAIN: "end",
+        Finding.SMALL_FALL: "small fall",
+        Finding.REBASED: "rebased",
+    }
     told = [
-        f"{words[one.told]}{' ' + one.carrier_range if one.carrier_range else ''} {(one.minute - began) / 60:.1f}"
-        f"{' (delivery)' if one.told is Told.ALARM and one.cause is Cause.DELIVERY else ''}"
+        f"{words[one.finding]}{' ' + one.carrier_range if one.carrier_range else ''} {(one.minute - began) / 60:.1f}"
+        f"{' (delivery)' if one.finding is Finding.ALARM and one.cause is Cause.DELIVERY else ''}"
         f"{'' if one.whose is Whose.NEWCOMERS else f' of {one.whose}'}"
         for one in book.notices
     ]
@@ -438,7 +443,7 @@ def expectations(site: str, scenario: Scenario, book: Book, began: int) -> list[
             Expectation(f"{book.an_hour:.0f} an hour pass after that, at most 100", book.an_hour <= MOST_AN_HOUR),
         ]
     if scenario.name.startswith("2 a minute") and not (scenario.attack and scenario.attack.within):
-        most = DAY * 2 if site == "large" else MOST_OF_TWO_A_MINUTE
+        most = MINUTES_A_DAY * 2 if site == "large" else MOST_OF_TWO_A_MINUTE
         sentence = f"{book.passed_before_told} pass before it is told, at most {most}, {_hours(book.first_told, began)}"
         found.append(Expectation(sentence, _told_of(book, most)))
     if scenario.can_ask and not (scenario.attack and scenario.attack.solves):
@@ -483,8 +488,8 @@ def quiet(sites: Iterable[str], seeds: int) -> list[str]:
         alarms, falls, asked, newcomers = [], 0, 0, 0
         for seed in range(seeds):
             book, _ = quiet_days(site, seed)
-            alarms.append(sum(one.told is Told.ALARM for one in book.notices))
-            falls += sum(one.told is Told.SMALL_FALL for one in book.notices)
+            alarms.append(sum(one.finding is Finding.ALARM for one in book.notices))
+            falls += sum(one.finding is Finding.SMALL_FALL for one in book.notices)
             asked += book.honest["outside"][1]
             newcomers += book.honest["outside"][0]
         mean = (sum(alarms) + falls) / seeds
@@ -498,7 +503,7 @@ def quiet(sites: Iterable[str], seeds: int) -> list[str]:
 
 # --- Forty foreign numbers -----------------------------------------------------------------------------------------
 
-FOREIGN, ASKED_A_DAY, FOREIGN_DAYS = 40, 10, 90
+FOREIGN_NUMBERS, ASKED_A_DAY, FOREIGN_DAYS = 40, 10, 90
 FOREIGN_NEWCOMERS = 30
 """Honest ones a day in that country."""
 FOREIGN_BUCKET = 20
@@ -508,29 +513,29 @@ FOREIGN_RANGES = tuple(f"447{head}" for head in range(10, 40))
 def foreign_numbers() -> list[str]:
     """Play forty foreign numbers that were verified once and are asked for ten times a day; return what was missed."""
     chance, level = random.Random("foreign"), 0.0
-    first, unapproved, days = BEGINNING + LEARNT * DAY, [0] * FOREIGN, [0] * FOREIGN_DAYS
+    first, unapproved, days = BEGINNING + LEARNT * MINUTES_A_DAY, [0] * FOREIGN_NUMBERS, [0] * FOREIGN_DAYS
     country = quiet_foreign_days(LEARNT)
     notices: list[Notice] = []
     before = 0
-    for minute in range(first, first + FOREIGN_DAYS * DAY):
+    for minute in range(first, first + FOREIGN_DAYS * MINUTES_A_DAY):
         notices += _foreign_minute(country, minute, chance)
         usual = country.whole.usual.daily_approvals()
         capacity = bounded_capacity(FOREIGN_BUCKET, 2.0, usual, usual)
-        level = max(0.0, level - capacity / DAY)
-        for place in range(FOREIGN):
-            if (minute - 3 * place) % (DAY // ASKED_A_DAY):
+        level = max(0.0, level - capacity / MINUTES_A_DAY)
+        for place in range(FOREIGN_NUMBERS):
+            if (minute - 3 * place) % (MINUTES_A_DAY // ASKED_A_DAY):
                 continue  # each at its own time
             known = is_still_known(unapproved[place], ABROAD)
             own = FOREIGN_RANGES[place % 4]  # a few ranges, in which honest people are too
             if passes := _foreign_attempt(country, minute, own, known=known, fits=level + 1 <= capacity):
                 level += not known
             unapproved[place] += passes
-            days[(minute - first) // DAY] += passes
+            days[(minute - first) // MINUTES_A_DAY] += passes
             before += passes and not notices
     after = sum(days[1:]) / (FOREIGN_DAYS - 1)
     print(
         f"\nForty foreign numbers, ten times a day for 90 days: {sum(days):,} messages of "
-        f"{FOREIGN * ASKED_A_DAY * FOREIGN_DAYS:,}; {days[0]} on the first day, then {after:.1f} a day; "
+        f"{FOREIGN_NUMBERS * ASKED_A_DAY * FOREIGN_DAYS:,}; {days[0]} on the first day, then {after:.1f} a day; "
         f"{before} before it is told; {len(notices)} notices."
     )
     return [f"foreign numbers: {after:.0f} a day"] * (after > FOREIGN_BUCKET)
@@ -539,15 +544,15 @@ def foreign_numbers() -> list[str]:
 def quiet_foreign_days(days: int) -> CountryTraffic:
     """Play honest traffic of that country from nothing."""
     chance, country = random.Random("quiet foreign"), CountryTraffic()
-    for minute in range(BEGINNING, BEGINNING + days * DAY):
+    for minute in range(BEGINNING, BEGINNING + days * MINUTES_A_DAY):
         _foreign_minute(country, minute, chance)
     return country
 
 
 def _foreign_minute(country: CountryTraffic, minute: int, chance: random.Random) -> list[Notice]:
     notices = country.advance(minute * MINUTE)
-    for known, rate in ((False, FOREIGN_NEWCOMERS), (True, FOREIGN_NEWCOMERS * KNOWN)):
-        for _ in range(poisson(chance, rate / DAY)):
+    for known, rate in ((False, FOREIGN_NEWCOMERS), (True, FOREIGN_NEWCOMERS * KNOWN_PER_NEWCOMER)):
+        for _ in range(poisson(chance, rate / MINUTES_A_DAY)):
             _foreign_honest(country, minute, chance, known=known)
     return notices
 

@@ -18,10 +18,12 @@ from abuse_memory import (
     ASKED_A_DAY,
     AT,
     BEGINNING,
-    FOREIGN,
     FOREIGN_BUCKET,
     FOREIGN_NEWCOMERS,
+    FOREIGN_NUMBERS,
     FOREIGN_RANGES,
+    KNOWN_PER_NEWCOMER,
+    MINUTES_A_DAY,
     PASSES_CHECK,
     SHARE,
     SITES,
@@ -32,23 +34,21 @@ from abuse_memory import (
     is_alarm,
     poisson,
 )
-from abuse_memory import KNOWN as FOREIGN_TIMES
 from abuse_numbers import ABROAD, HOME, PRICES
 from abuse_people import Newcomers, Person, Town, fresh_addresses
-from abuse_scenarios import KNOWN, Expectation
+from abuse_scenarios import MOST_KNOWN_REFUSED, Expectation
 from abuse_tally import Met, Tally
 from abuse_traffic import DAY, Act, Crowd, Group, Visit, What, acts_of, identity_of
 from rig import percentile
 
-from otp_service.domain.traffic import Cause, Notice, Told, Whose
+from otp_service.domain.traffic import Cause, Finding, Notice, Whose
 
-MINUTES = 1440
-WARM_DAY, EVE, FRIDAY = (BEGINNING + day * MINUTES for day in (29, 31, 32))
+WARM_DAY, EVE, FRIDAY = (BEGINNING + day * MINUTES_A_DAY for day in (29, 31, 32))
 """When all who are known come, when honest traffic begins, and the day of the scenario, in minutes since the epoch."""
 LEARNT_DAYS = 31
 OPENS, AFTER = 8 * 60, 120
 """When a scenario's day begins, in minutes, two hours before the attack; and for how long it goes on after it."""
-EVE_LASTS = MINUTES + OPENS - 30
+EVE_LASTS = MINUTES_A_DAY + OPENS - 30
 """Until nearly then."""
 LEAST_KNOWN, KNOWN_PART = 2000, 0.5
 """Visits of known people in a day, and for each newcomer where that is more: fewer than in life, to save time."""
@@ -99,7 +99,8 @@ def honest_visits(
     site: str, town: Town, seed: str, first: int, minutes: int, times: Callable[[int], float] = lambda _: 1
 ) -> Iterator[Visit]:
     """Yield visits of newcomers and of people who are known, minute by minute from the ``first`` one on."""
-    honest, chance, midnight = Honest(SITES[site], seed), random.Random(f"{seed} {site}"), first // MINUTES * MINUTES
+    honest, chance = Honest(SITES[site], seed), random.Random(f"{seed} {site}")
+    midnight = first // MINUTES_A_DAY * MINUTES_A_DAY
     crowd = Crowd(town, chance, ())
     for minute in range(first, first + minutes):
         many, at = times(minute), 60.0 * (minute - midnight)
@@ -140,6 +141,8 @@ def _attack(attack: Attack | None, span: tuple[int, int], town: Town) -> Iterato
 FOREIGN_SITE = "foreign numbers"
 FOREIGN_KNOWN = 100
 """People of the foreign country who are known."""
+FOREIGN_KNOWN_VISITS = KNOWN_PER_NEWCOMER * FOREIGN_NEWCOMERS
+"""Of those who are known, in a day."""
 FOREIGN_DAYS = 2
 """Days of the attack, after one without it."""
 
@@ -152,7 +155,7 @@ class Foreign:
         self._chance = random.Random(f"{seed} foreign")
         self._people = Newcomers({ABROAD: ()}, self._chance, side=0)
         self._known = [self._person(self._chance.choice(FOREIGN_RANGES)) for _ in range(FOREIGN_KNOWN)]
-        self._forty = [self._person(FOREIGN_RANGES[place % 4]) for place in range(FOREIGN)]
+        self._forty = [self._person(FOREIGN_RANGES[place % 4]) for place in range(FOREIGN_NUMBERS)]
         self._sources = fresh_addresses(self._chance)
 
     def _person(self, carrier_range: str) -> Person:
@@ -172,7 +175,7 @@ class Foreign:
         found = [
             Visit(at, Group.HONEST, kind, *identity_of(self._who(kind)), acts_of(chance, approves=self._approves()),
                   passes_check=chance.random() < PASSES_CHECK)
-            for kind, a_day in (("new abroad", FOREIGN_NEWCOMERS), ("known abroad", FOREIGN_NEWCOMERS * FOREIGN_TIMES))
+            for kind, a_day in (("new abroad", FOREIGN_NEWCOMERS), ("known abroad", FOREIGN_KNOWN_VISITS))
             for at in (chance.uniform(0, days * DAY) for _ in range(round(a_day * days)))
         ]  # fmt: skip
         found += [
@@ -220,7 +223,7 @@ def notices_in(log: Path, clock: Clock) -> Iterator[Notice]:
             continue
         told = json.loads(line)
         minute = int(clock.at(datetime.fromisoformat(told["timestamp"]).timestamp())) // 60
-        yield Notice(minute, Told(told["why"]), Whose(told["whose"]), told["carrier_range"], Cause(told["cause"]))
+        yield Notice(minute, Finding(told["why"]), Whose(told["whose"]), told["carrier_range"], Cause(told["cause"]))
 
 
 def book_of(scenario: Scenario, tally: Tally, notices: list[Notice]) -> Book:
@@ -251,7 +254,7 @@ def beside(site: str, scenario: Scenario, tally: Tally) -> list[Expectation]:
     found = [
         Expectation(
             f"known devices refused or asked: {known.refused + known.asked} of {known.visits:,} ({touched:.2%}), "
-            f"under {KNOWN:.1%}", touched < KNOWN,
+            f"under {MOST_KNOWN_REFUSED:.1%}", touched < MOST_KNOWN_REFUSED,
         ),
         Expectation(
             f"numbers that took three codes in a row in vain: {lapsed.refused + lapsed.asked} of {lapsed.visits:,} "

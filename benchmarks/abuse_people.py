@@ -16,7 +16,7 @@ KNOWN_OF_HONEST = 0.5
 """People who are known before the day begins, for each honest start of a day."""
 FEWEST = 200
 """People who are known in the smallest town."""
-FOREIGN = 0.005
+PART_FOREIGN = 0.005
 """Share of the people who have a number of the allowed foreign country."""
 KNOWN_INSIDE = 0.02
 """Share of those known who have a number in the blocks that are to be attacked: more than there are by chance."""
@@ -70,7 +70,7 @@ class Town:
         self.blocks = {country: blocks(country, ATTACKED, chance) for country in (HOME, ABROAD)}
         people = max(FEWEST, round(KNOWN_OF_HONEST * honest))
         newcomers = Newcomers(self.blocks, chance, side=0)
-        abroad = max(1, round(FOREIGN * people))
+        abroad = max(1, round(PART_FOREIGN * people))
         self.known = tuple(newcomers.known(HOME) for _ in range(people - abroad))
         self.known_abroad = tuple(newcomers.known(ABROAD) for _ in range(abroad))
         self.victim = newcomers.person(HOME)

@@ -16,7 +16,7 @@ GUESSES_A_DAY = 10
 """Wrong codes that are compared for one number and application a day at most, by the default rules."""
 CEILING = Decimal(250)
 """What the shop may spend a day in the scenario about that."""
-KNOWN, NEW, ALL = 0.001, 0.01, 0.001
+MOST_KNOWN_REFUSED, MOST_NEW_REFUSED, MOST_REFUSED = 0.001, 0.01, 0.001
 """Shares of honest visits of which fewer are refused: of those seen before, of new ones outside, of all at peace."""
 BLOCK_A_DAY = 150
 """Messages into one block at most: it lets newcomers in now and then, and nothing tells them from an attack."""
@@ -81,7 +81,7 @@ def _lost(tally: Tally, what: str, most: float, wanted: Callable[[str], bool]) -
 
 
 def _known(tally: Tally) -> Expectation:
-    return _lost(tally, "seen before", KNOWN, lambda kind: kind.startswith("known"))
+    return _lost(tally, "seen before", MOST_KNOWN_REFUSED, lambda kind: kind.startswith("known"))
 
 
 def _told(sentence: str) -> Expectation:
@@ -89,7 +89,7 @@ def _told(sentence: str) -> Expectation:
 
 
 def _peace(_: Town, tally: Tally) -> list[Expectation]:
-    return [_lost(tally, "all", ALL, lambda _: True)]
+    return [_lost(tally, "all", MOST_REFUSED, lambda _: True)]
 
 
 def _block(_: Town, tally: Tally) -> list[Expectation]:
@@ -105,13 +105,13 @@ def _home_blocks(_: Town, tally: Tally) -> list[Expectation]:
     return [
         _sent(tally, 1500),
         _known(tally),
-        _lost(tally, "new outside", NEW, lambda kind: kind.startswith("new") and not kind.endswith("inside")),
+        _lost(tally, "new outside", MOST_NEW_REFUSED, lambda one: one.startswith("new") and not one.endswith("inside")),
         _told(f"honest refused, new inside: {inside.refused} of {inside.visits:,} ({inside.loss:.1%})"),
     ]
 
 
 def _foreign(_: Town, tally: Tally) -> list[Expectation]:
-    return [_sent(tally, 100), _lost(tally, "at home", ALL, lambda kind: "abroad" not in kind)]
+    return [_sent(tally, 100), _lost(tally, "at home", MOST_REFUSED, lambda kind: "abroad" not in kind)]
 
 
 def _slow(_: Town, tally: Tally) -> list[Expectation]:

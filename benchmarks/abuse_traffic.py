@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from abuse_numbers import ABROAD, HOME, block_of, country_of
-from abuse_people import FOREIGN, Person, Town
+from abuse_people import PART_FOREIGN, Person, Town
 
 DAY = 86_400
 HOUR = 3600
@@ -127,7 +127,7 @@ class Crowd:
 
     def visit(self, at: float) -> Visit:
         """Return the next visit."""
-        abroad, new = self._chance.random() < FOREIGN, self._chance.random() < NEW
+        abroad, new = self._chance.random() < PART_FOREIGN, self._chance.random() < NEW
         person = self._new(ABROAD if abroad else HOME) if new else self.known(at, abroad=abroad)
         words = [
             "new" if new else "known",

@@ -37,7 +37,7 @@ class Seen:
     """What came of so many connections."""
 
     connections: int
-    told: wrk.Told
+    told: wrk.Finding
     """What is refused was told to come back."""
     probe: float
     """Seconds that the slowest probe took."""

@@ -38,7 +38,7 @@ class Sample:
     """Answers other than 2xx, which are in the times, and requests that were not answered."""
 
     @classmethod
-    def of(cls, told: wrk.Told, spent: float) -> Self:
+    def of(cls, told: wrk.Finding, spent: float) -> Self:
         """Return what a round showed in which the target's processes spent so many seconds of processor time."""
         cost = 1e6 * spent / max(1, told.requests)
         return cls(told.accepted, cost, 1e3 * told.p50, 1e3 * told.p99, told.failed)

@@ -14,7 +14,7 @@ _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
 
 @dataclass(frozen=True)
-class Told:
+class Finding:
     """What wrk tells of one load. To refuse is cheap, and no work done: what was accepted is counted apart."""
 
     requests: int
@@ -37,7 +37,7 @@ class Told:
         return self.errors + self.unanswered
 
 
-def load(url: str, script: str, connections: int, seconds: int, environment: Mapping[str, str]) -> Told:
+def load(url: str, script: str, connections: int, seconds: int, environment: Mapping[str, str]) -> Finding:
     """Put a service under load with one of the scripts here, which get the environment too; return what was seen."""
     threads = min(2, connections)
     how = [f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--latency", f"--timeout={_TIME_OUT}s"]
@@ -46,13 +46,13 @@ def load(url: str, script: str, connections: int, seconds: int, environment: Map
     return read(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
 
 
-def read(text: str) -> Told:
+def read(text: str) -> Finding:
     """Return what wrk printed. Raises `ValueError` when a figure is missing."""
     requests = int(_found(r"(\d+) requests in", text))
     errors = int(_found(r"Non-2xx or 3xx responses: (\d+)", text, "0"))
     a_second = float(_found(r"Requests/sec:\s+([\d.]+)", text))
     refused = a_second * errors / max(1, requests)
-    return Told(
+    return Finding(
         requests=requests,
         accepted=a_second - refused,
         errors=errors,

@@ -29,7 +29,7 @@ _FRAUD: dict[str, Mutant] = {
     "a-stranger-by-what-was-before": one(
         "include_number", "if tonumber(at) <= self[APPROVED] then return false end", "local _ = at"
     ),
-    "a-further-message-that-is-not-noted": one("include_guard", " else number.went_on(state, about.id) end", " end"),
+    "a-further-message-that-is-not-noted": one("include_guard", " else number.resent(state, about.id) end", " end"),
     "a-stranger-abroad-as-late-as-at-home": one(
         "include_number", "ruleset.known_messages[place]", "ruleset.known_messages.home"
     ),
@@ -183,9 +183,9 @@ _BREAKERS: dict[str, Mutant] = {
     ),
 }
 _FAILURES: dict[str, Mutant] = {
-    "an-alarm-each-time": one("include_failure_alarm", " and application[rule.told_at] ~= interval", ""),
+    "an-alarm-each-time": one("include_failure_alarm", " or application[rule.told_at] == interval", ""),
     "an-alarm-once-for-ever": one(
-        "include_failure_alarm", " and application[rule.told_at] ~= interval", " and application[rule.told_at] == 0"
+        "include_failure_alarm", "application[rule.told_at] == interval", "application[rule.told_at] > 0"
     ),
     "an-alarm-for-few": one("include_failure_alarm", "  if wrong < rule.wrong then return 0 end\n"),
     "an-alarm-whatever-the-share": one("include_failure_alarm", "return wrong > rule.share * all and", "return"),
@@ -193,7 +193,7 @@ _FAILURES: dict[str, Mutant] = {
         "include_failure_alarm", "right and rule.right_at or rule.wrong_at", "rule.wrong_at"
     ),
     "an-alarm-that-is-not-told": one(
-        "check", "  failure_alarm.report(KEYS[4]", "  local function never() end never(KEYS[4]"
+        "include_failure_alarm", "  rule_hits.report_change(", "  local function never() end never("
     ),
     "failures-stop-nothing": one(
         "include_guard", "    if wait > 0 then rule_hits.add(list, ruleset.failures, wait, wrong, all) end\n"

@@ -11,9 +11,9 @@ _TRUST: dict[str, Mutant] = {
     "everybody-is-a-unknown_device": one(
         "include_guard", "unknown_device and window.for_unknown or window.amount", "window.for_unknown or window.amount"
     ),
-    "strangers-where-nobody-is-known": one("include_guard", "unknown and reputation.some)", "unknown)"),
+    "strangers-where-nobody-is-known": one("include_guard", "unknown and reputation.some_device)", "unknown)"),
     "guesses-of-strangers-have-it-all": one(
-        "include_guard", "found.number.wrong, unknown and reputation.here)", "found.number.wrong, false)"
+        "include_guard", "found.number.wrong, unknown and reputation.device_here)", "found.number.wrong, false)"
     ),
     "a-verification-loses-its-trust": one(
         "check", "(approvals.has(found, 'f') or reputation.known_device)", "reputation.known_device"
@@ -37,7 +37,7 @@ _TRUST: dict[str, Mutant] = {
     ),
     "one-context-less": one("include_number", "DEVICE * ruleset.contexts", "DEVICE * (ruleset.contexts - 1)"),
     "starts-share-guesses-with-other-applications": one(
-        "include_guard", "unknown and reputation.here)", "unknown and reputation.some)"
+        "include_guard", "unknown and reputation.device_here)", "unknown and reputation.some_device)"
     ),
     "unblock-forgets-approvals": one(
         "guard_forget", "if kind == 'b' or (kind == 'l' and", "if kind == 'a' or kind == 'b' or (kind == 'l' and"
@@ -50,14 +50,14 @@ _TRUST: dict[str, Mutant] = {
     ),
 }
 _NUMBERS: dict[str, Mutant] = {
-    "waits-that-do-not-grow": one("include_streaks", "rule.waits[math.min(length, #rule.waits)]", "rule.waits[1]"),
-    "waits-that-end": one("include_streaks", "rule.waits[math.min(length, #rule.waits)]", "(rule.waits[length] or 0)"),
-    "a-run-that-does-not-grow": one("include_streaks", "(now - last >= rule.reset_after and 0 or length) + 1", "1"),
+    "waits-that-do-not-grow": one("include_number", "rule.waits[math.min(length, #rule.waits)]", "rule.waits[1]"),
+    "waits-that-end": one("include_number", "rule.waits[math.min(length, #rule.waits)]", "(rule.waits[length] or 0)"),
+    "a-run-that-does-not-grow": one("include_number", "(now - last >= rule.reset_after and 0 or length) + 1", "1"),
     "no-cool-down": one(
         "include_guard", "    if wait > 0 then rule_hits.add(list, ruleset.cooldown, wait, length, 0) end\n"
     ),
     "a-cool-down-that-nobody-lengthens": one(
-        "include_number", "    self[place] = streaks.longer(ruleset.cooldown, self[place], self[place + 1])\n"
+        "include_number", "    self[place] = longer_streak(ruleset.cooldown, self[place], self[place + 1])\n"
     ),
     "a-fallback-lengthens-the-cool-down": one(
         "include_number", "if ruleset.cooldown and kind ~= 'fallback' then", "if ruleset.cooldown then"
@@ -70,7 +70,7 @@ _NUMBERS: dict[str, Mutant] = {
     ),
     "a-guess-that-lengthens-nothing": one(
         "include_number",
-        "streaks.longer(ruleset.guess_wait, entry[place], entry[place + 1]), now",
+        "longer_streak(ruleset.guess_wait, entry[place], entry[place + 1]), now",
         "entry[place], entry[place + 1]",
     ),
     "no-lock": one(

@@ -53,7 +53,7 @@ _SUBJECTS = (
         _GUARD,
     ),
     (
-        "include_rule_hits include_rows include_buckets include_failure_alarm include_streaks include_asked",
+        "include_rule_hits include_rows include_buckets include_failure_alarm include_asked",
         _GUARD,
     ),
     ("include_counters include_spending ruleset_register guard_forget guard_give_back", _GUARD),

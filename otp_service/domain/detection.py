@@ -111,12 +111,12 @@ class ChangeTest:
 
     def add(self, slot: Slot, usual: float, floor: float) -> bool:
         """Count a slot; tell whether the share has fallen below the ``floor``, the lowest that is still usual."""
-        unapproved, told = slot.attempts - slot.approvals, False
+        unapproved, fell = slot.attempts - slot.approvals, False
         for run, remaining in zip(self.runs, REMAINING, strict=True):
             approved_step, unapproved_step = _steps(floor, remaining * floor)
             run.add(slot, slot.approvals * approved_step + unapproved * unapproved_step, usual)
-            told = told or run.evidence >= THRESHOLD
-        return told
+            fell = fell or run.evidence >= THRESHOLD
+        return fell
 
     def forget(self) -> None:
         """Begin anew."""
@@ -127,8 +127,8 @@ class ChangeTest:
 class Alarm:
     """A share that has fallen, and has not come back."""
 
-    told: int
-    """The minute in which it was told."""
+    raised: int
+    """The minute in which it was."""
     unusual: float = 0.0
     """Messages since the fall began that are more than usual for so many approvals."""
     recovery: float = 0.0
@@ -142,9 +142,9 @@ class Alarm:
     lately_found: float = 0.0
 
     @classmethod
-    def of(cls, run: Run, told: int, usual: float) -> "Alarm":
+    def of(cls, run: Run, raised: int, usual: float) -> "Alarm":
         """Return the alarm of a run that has enough evidence, where the share is ``usual``."""
-        alarm = cls(told, run.unusual)
+        alarm = cls(raised, run.unusual)
         alarm.found, alarm.expected = float(run.approvals), run.approvals + usual * max(0.0, run.unusual)
         alarm.lately_found, alarm.lately_expected = alarm.found, alarm.expected
         return alarm
@@ -221,7 +221,7 @@ class DailyTest:
     wandered: float = 0.0
     """Squares by which shares of days missed what is usual, beyond chance, and in the next the days; faded."""
     days: float = 0.0
-    told: int = 0
+    raised: int = 0
     """The day after which the fall was told that stands; 0 for none."""
     found: float = 0.0
     """Approvals since the evidence was last zero, and in the next those that would have been usual."""
@@ -230,7 +230,7 @@ class DailyTest:
     @property
     def doubts(self) -> bool:
         """Whether there is so much evidence that nothing is to be learnt."""
-        return bool(self.told) or self.evidence > DAILY_THRESHOLD / 2
+        return bool(self.raised) or self.evidence > DAILY_THRESHOLD / 2
 
     @property
     def remaining(self) -> float:
@@ -240,7 +240,7 @@ class DailyTest:
     def add(self, slot: Slot, share: float, variance: float, *, doubtful: bool) -> Daily | None:
         """Count a slot where a ``share`` is usual, known to a ``variance``; judge the day before when it is over."""
         day = slot.minute // 1440
-        told = self._close(variance) if day != self.day else None
+        finding = self._close(variance) if day != self.day else None
         if day != self.day:
             self.day, self.attempts, self.approvals, self.expected, self.chance = day, 0, 0, 0.0, 0.0
             self.doubtful = False
@@ -249,7 +249,7 @@ class DailyTest:
         self.expected += slot.attempts * share
         self.chance += slot.attempts * share * (1 - share)
         self.doubtful = self.doubtful or doubtful
-        return told
+        return finding
 
     def _close(self, variance: float) -> Daily | None:
         if self.doubtful or not self.attempts:
@@ -271,16 +271,16 @@ class DailyTest:
         return (self.wandered + _SPREAD_DAYS * DAILY_SPREAD**2) / (self.days + _SPREAD_DAYS)
 
     def _tell(self) -> Daily | None:
-        if not self.told and self.evidence >= DAILY_THRESHOLD:
-            self.told = self.day
+        if not self.raised and self.evidence >= DAILY_THRESHOLD:
+            self.raised = self.day
             return Daily.FELL
-        if self.told and self.evidence < DAILY_THRESHOLD / 2:
+        if self.raised and self.evidence < DAILY_THRESHOLD / 2:
             self.forget()
             return Daily.USUAL_AGAIN
-        if self.told and self.day - self.told >= LASTING_DAYS:
+        if self.raised and self.day - self.raised >= LASTING_DAYS:
             return Daily.LASTS
         return None
 
     def forget(self) -> None:
         """Begin anew, but for how much days wander."""
-        self.told, self.evidence, self.found, self.usual = 0, 0.0, 0.0, 0.0
+        self.raised, self.evidence, self.found, self.usual = 0, 0.0, 0.0, 0.0

@@ -273,7 +273,6 @@ class Window:
 
     rule: str
     scope: LimitScope
-    strategy: Strategy
     amount: int
     seconds: int
     for_unknown: int | None = None

@@ -11,6 +11,7 @@ from typing import Final, Generic, TypeVar
 from otp_service.domain.applications import Application
 from otp_service.domain.guard import (
     DAY,
+    STRATEGY_OF,
     Bucket,
     BucketRule,
     Ceiling,
@@ -276,7 +277,7 @@ class SlidingWindow:
 
 def empty_window(rule: Window) -> Callable[[], MovingWindow | SlidingWindow]:
     """Return what makes an empty window of a rule."""
-    return MovingWindow if rule.strategy is Strategy.MOVING_WINDOW else SlidingWindow
+    return MovingWindow if STRATEGY_OF[rule.scope] is Strategy.MOVING_WINDOW else SlidingWindow
 
 
 KNOWN: Final = "known"

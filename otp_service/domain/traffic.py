@@ -260,7 +260,7 @@ def _shrunk(share: float, variance: float, started: float, approved: float) -> t
 # --- Outcomes of one kind ------------------------------------------------------------------------------------------
 
 
-class Told(StrEnum):
+class Finding(StrEnum):
     """What follows from a minute."""
 
     ALARM = "alarm"
@@ -285,8 +285,8 @@ class Outcomes:
     """Attempts of the last minute that was judged for which no message was sent then: they may pass in the next one."""
     test: ChangeTest = field(default_factory=ChangeTest)
     alarm: Alarm | None = None
-    told: int = 0
-    """The minute in which the last alarm was told, and in the next in which it ended; 0 for none, or not yet."""
+    raised: int = 0
+    """The minute in which the last alarm was raised, and in the next in which it ended; 0 for none, or not yet."""
     ended: int = 0
     waiting: int = 0
     """Attempts and messages that are not ripe."""
@@ -329,22 +329,22 @@ class Outcomes:
         self.surplus = min(RIPE_AFTER, approvals + self.surplus - approved)
         return Slot(minute, attempts, messages, approved, money)
 
-    def judge(self, slot: Slot, usual: UsualShare) -> Told | None:
+    def judge(self, slot: Slot, usual: UsualShare) -> Finding | None:
         """Compare a ripe slot with what is usual."""
         if self.alarm is None:
             if not self.test.add(slot, usual.share, usual.floor):
                 return None
             self.raise_alarm(usual.share)
-            return Told.ALARM
+            return Finding.ALARM
         if not self.alarm.add(slot, usual.share):
             return None
         self.end_alarm()
-        return Told.USUAL_AGAIN
+        return Finding.USUAL_AGAIN
 
     def raise_alarm(self, usual: float) -> None:
         """Tell what the test has found, where the share is ``usual``."""
-        self.told, self.ended = self.newest, 0
-        self.alarm = Alarm.of(self.test.leading, self.told, usual)
+        self.raised, self.ended = self.newest, 0
+        self.alarm = Alarm.of(self.test.leading, self.raised, usual)
         self.test.forget()
 
     def end_alarm(self) -> None:
@@ -358,17 +358,17 @@ class Outcomes:
         if self.alarm:
             self.end_alarm()
 
-    def ended_unseen(self, minute: int) -> Told | None:
+    def ended_unseen(self, minute: int) -> Finding | None:
         """End an alarm to which nobody comes any more: it harms nobody, and nothing else would end it."""
         if self.alarm is None or self.waiting or minute - self.newest < UNSEEN:
             return None
         self.newest = minute
         self.end_alarm()
-        return Told.USUAL_AGAIN
+        return Finding.USUAL_AGAIN
 
     def alarmed_at(self, minute: int) -> bool:
         """Tell whether what started in a minute was not ripe when the last alarm was told, or came while it stood."""
-        return bool(self.told) and self.told - RIPE_AFTER <= minute and (not self.ended or minute < self.ended)
+        return bool(self.raised) and self.raised - RIPE_AFTER <= minute and (not self.ended or minute < self.ended)
 
     def take_out(self, other: "Outcomes") -> None:
         """Take what is not ripe of a part of this out of it."""
@@ -454,9 +454,8 @@ class PlaceTraffic:
     """Messages of known numbers, and in the next how many were approved, faded by hours to a half in four weeks."""
     known_approved: float = 0.0
     known_hour: int = 0
-    passed_started: float = 0.0
-    """Messages of newcomers while an alarm stands, and in the next the approvals of them, and those that are usual."""
     passed_approved: float = 0.0
+    """Approvals of newcomers while an alarm stands, and in the next those that are usual."""
     passed_usual: float = 0.0
     passed: Passed = Passed()
     """To be shown beside what is usual, whether an alarm stands or not."""
@@ -476,62 +475,64 @@ class PlaceTraffic:
         """Whether something is still to be judged, or an alarm stands."""
         return any(one.waiting or one.alarm for one in self.kinds)
 
-    def advance(self, minute: int, base: UsualShare | None = None, *, judged: bool = True) -> list[tuple[Told, Whose]]:
+    def advance(
+        self, minute: int, base: UsualShare | None = None, *, judged: bool = True
+    ) -> list[tuple[Finding, Whose]]:
         """Judge what is ripe when a minute begins; return what is to be told, and of whom.
 
         A place that is not ``judged``, because an alarm stands above it, is not learnt either.
         """
-        told = []
+        findings = []
         if self.newcomers.waiting:
-            told += [(self._judge(slot, base, judged=judged), Whose.NEWCOMERS) for slot in self.newcomers.ripe(minute)]
+            slots = self.newcomers.ripe(minute)
+            findings += [(self._judge(slot, base, judged=judged), Whose.NEWCOMERS) for slot in slots]
         if self.checked.waiting:
-            told += [(self._judge_checked(slot, base), Whose.CHECKED) for slot in self.checked.ripe(minute)]
+            findings += [(self._judge_checked(slot, base), Whose.CHECKED) for slot in self.checked.ripe(minute)]
         if self.known.waiting:
-            told += [(self._judge_known(slot), Whose.KNOWN) for slot in self.known.ripe(minute)]
+            findings += [(self._judge_known(slot), Whose.KNOWN) for slot in self.known.ripe(minute)]
         kinds = ((self.newcomers, Whose.NEWCOMERS), (self.checked, Whose.CHECKED), (self.known, Whose.KNOWN))
-        told += [(one.ended_unseen(minute), whose) for one, whose in kinds if one.alarm]
-        return [(one, whose) for one, whose in told if one]
+        findings += [(one.ended_unseen(minute), whose) for one, whose in kinds if one.alarm]
+        return [(one, whose) for one, whose in findings if one]
 
-    def _judge_checked(self, slot: Slot, base: UsualShare | None) -> Told | None:
+    def _judge_checked(self, slot: Slot, base: UsualShare | None) -> Finding | None:
         return self.checked.judge(slot, self.usual.share(slot.minute // 60, base))
 
-    def _judge(self, slot: Slot, base: UsualShare | None, *, judged: bool) -> Told | None:
-        usual, told = self.usual.share(slot.minute // 60, base), None
+    def _judge(self, slot: Slot, base: UsualShare | None, *, judged: bool) -> Finding | None:
+        usual, finding = self.usual.share(slot.minute // 60, base), None
         self.passed = self.passed.add(slot)
         if judged or self.newcomers.alarm:
-            told = self.newcomers.judge(slot, usual)
+            finding = self.newcomers.judge(slot, usual)
         alarmed = self.newcomers.alarm is not None or not judged
         if base is None:
-            told = self._judge_day(slot, usual, doubtful=alarmed) or told
+            finding = self._judge_day(slot, usual, doubtful=alarmed) or finding
         doubtful = alarmed or self.newcomers.test.evidence > DOUBTFUL or self.daily.doubts
         self.usual.count(slot, base, doubtful=doubtful)
         if self.newcomers.alarm is None:
-            self.passed_started = self.passed_approved = self.passed_usual = 0.0
-            return told
-        self.passed_started += slot.messages
+            self.passed_approved = self.passed_usual = 0.0
+            return finding
         self.passed_approved += min(slot.approvals, slot.messages)
         self.passed_usual += slot.messages * usual.share
-        return self._rebase(slot) or told
+        return self._rebase(slot) or finding
 
-    def _judge_day(self, slot: Slot, usual: UsualShare, *, doubtful: bool) -> Told | None:
+    def _judge_day(self, slot: Slot, usual: UsualShare, *, doubtful: bool) -> Finding | None:
         daily = self.daily.add(slot, usual.share, usual.variance, doubtful=doubtful)
         if daily is Daily.LASTS:
             self.usual.rebase(max(_LEAST_REBASED, self.daily.remaining))
             self.daily.forget()
-        found = {Daily.FELL: Told.SMALL_FALL, Daily.LASTS: Told.REBASED, Daily.USUAL_AGAIN: Told.USUAL_AGAIN}
+        found = {Daily.FELL: Finding.SMALL_FALL, Daily.LASTS: Finding.REBASED, Daily.USUAL_AGAIN: Finding.USUAL_AGAIN}
         return found[daily] if daily else None
 
-    def _rebase(self, slot: Slot) -> Told | None:
+    def _rebase(self, slot: Slot) -> Finding | None:
         """End an alarm that lasts, if those who passed have changed as well: then the people have, or the site."""
         alarm = self.newcomers.alarm
-        if alarm is None or slot.minute - alarm.told < LASTING or not self.passed_usual:
+        if alarm is None or slot.minute - alarm.raised < LASTING or not self.passed_usual:
             return None
         remaining = self.passed_approved / self.passed_usual
         if remaining >= _SAME:
             return None
         self.usual.rebase(max(_LEAST_REBASED, remaining))
         self.newcomers.end_alarm()
-        return Told.REBASED
+        return Finding.REBASED
 
     def known_share(self) -> UsualShare:
         """Return the share of messages to known numbers that is usually approved."""
@@ -539,11 +540,11 @@ class PlaceTraffic:
         share = _within((self.known_approved + _PRIOR_STARTS * _PRIOR_SHARE) / started)
         return UsualShare(share, share * (1 - share) / started, _KNOWN_SPREAD, share)
 
-    def _judge_known(self, slot: Slot) -> Told | None:
-        told = self.known.judge(slot, self.known_share())
+    def _judge_known(self, slot: Slot) -> Finding | None:
+        finding = self.known.judge(slot, self.known_share())
         if self.known.alarm is None and self.known.test.evidence <= DOUBTFUL:
             self._learn_known(slot)
-        return told
+        return finding
 
     def _learn_known(self, slot: Slot) -> None:
         hours = max(0, slot.minute // 60 - self.known_hour)
@@ -573,7 +574,7 @@ class PlaceTraffic:
         A quarter of those who usually approve; once the alarm has stood for a day, as many as usually come.
         """
         alarm = self.newcomers.alarm
-        if alarm and minute - alarm.told >= WIDENED:
+        if alarm and minute - alarm.raised >= WIDENED:
             return max(_LEAST_TRICKLE, round(self.usual.starts(minute // 60)))
         usual = round(_TRICKLE_OF_APPROVALS * self.usual.approvals(minute // 60))
         return min(_MOST_TRICKLE, max(_LEAST_TRICKLE, usual))
@@ -587,7 +588,7 @@ class Notice:
     """Something to be told."""
 
     minute: int
-    told: Told
+    finding: Finding
     whose: Whose
     carrier_range: str
     """The beginning of the numbers; empty for the whole country."""
@@ -663,19 +664,19 @@ class CountryTraffic:
         for name, place in self.ranges.items():
             if place.newcomers.waiting or place.newcomers.alarm or place.checked.alarm:
                 notices += [self._notice(*one, name) for one in place.advance(minute, base, judged=judged)]
-        for told, whose in self.whole.advance(minute):
-            newcomers_alarm = told is Told.ALARM and whose is Whose.NEWCOMERS
-            notices.append(self._notice(told, whose, self._concentrated() if newcomers_alarm else ""))
+        for finding, whose in self.whole.advance(minute):
+            newcomers_alarm = finding is Finding.ALARM and whose is Whose.NEWCOMERS
+            notices.append(self._notice(finding, whose, self._concentrated() if newcomers_alarm else ""))
         return notices
 
-    def _notice(self, told: Told, whose: Whose, name: str) -> Notice:
+    def _notice(self, finding: Finding, whose: Whose, name: str) -> Notice:
         """Return what is to be told; what a range under an alarm does is none of the country's from now on."""
         place = self.ranges[name] if name else self.whole
-        if name and told is Told.ALARM and whose is Whose.NEWCOMERS:
+        if name and finding is Finding.ALARM and whose is Whose.NEWCOMERS:
             self.whole.newcomers.test.forget()
             self.whole.newcomers.take_out(place.newcomers)
         alarm = place.newcomers.alarm
-        return Notice(self.minute, told, whose, name, self.whole.cause(alarm.level if alarm else 1.0))
+        return Notice(self.minute, finding, whose, name, self.whole.cause(alarm.level if alarm else 1.0))
 
     def live_ranges(self) -> list[str]:
         """Return the ranges in which something is still to be judged, or an alarm stands."""
@@ -702,7 +703,7 @@ class CountryTraffic:
                 place.newcomers.raise_alarm(
                     place.usual.share((self.minute - _KEPT) // 60, self._base(self.minute)).share
                 )
-                self.whole.newcomers.alarm, self.whole.newcomers.told = None, 0
+                self.whole.newcomers.alarm, self.whole.newcomers.raised = None, 0
                 return name
         return ""
 
@@ -738,7 +739,7 @@ _OUTCOMES_ROW: Final = struct.Struct("<IHHII" + "HHHf" * _KEPT)
 _RUN_ROW: Final = struct.Struct("<fIIf")
 _DAILY_ROW: Final = struct.Struct("<IIIffBfffIff")
 _ALARM_ROW: Final = struct.Struct("<Iffffff")
-_PLACE_ROW: Final = struct.Struct("<BBffIfffIffff")
+_PLACE_ROW: Final = struct.Struct("<BBffIffIffff")
 _Number = int | float
 
 
@@ -770,36 +771,36 @@ def _unpack_usual(reader: _Reader) -> UsualTraffic:
 
 def _pack_daily(one: DailyTest) -> bytes:
     counted = (one.day, one.attempts, one.approvals, one.expected, one.chance, one.doubtful)
-    return _DAILY_ROW.pack(*counted, one.evidence, one.wandered, one.days, one.told, one.found, one.usual)
+    return _DAILY_ROW.pack(*counted, one.evidence, one.wandered, one.days, one.raised, one.found, one.usual)
 
 
 def _unpack_daily(reader: _Reader) -> DailyTest:
-    day, attempts, approvals, expected, chance, doubtful, evidence, wandered, days, told, *rest = reader.take(
+    day, attempts, approvals, expected, chance, doubtful, evidence, wandered, days, raised, *rest = reader.take(
         _DAILY_ROW
     )
     counted = (int(day), int(attempts), int(approvals), expected, chance, bool(doubtful))
-    return DailyTest(*counted, evidence, wandered, days, int(told), *rest)
+    return DailyTest(*counted, evidence, wandered, days, int(raised), *rest)
 
 
 def _pack_outcomes(one: Outcomes) -> bytes:
     pending = ((*(min(_MOST_IN_A_MINUTE, count) for count in slot[:3]), slot[3]) for slot in one.pending)
-    row = _OUTCOMES_ROW.pack(one.newest, one.surplus, one.asked, one.told, one.ended, *chain.from_iterable(pending))
+    row = _OUTCOMES_ROW.pack(one.newest, one.surplus, one.asked, one.raised, one.ended, *chain.from_iterable(pending))
     runs = (_RUN_ROW.pack(run.evidence, run.messages, run.approvals, run.unusual) for run in one.test.runs)
     return b"".join((row, *runs, _pack_alarm(one.alarm) if one.alarm else b""))
 
 
 def _pack_alarm(one: Alarm) -> bytes:
     lately = one.lately_expected, one.lately_found
-    return _ALARM_ROW.pack(one.told, one.unusual, one.recovery, one.expected, one.found, *lately)
+    return _ALARM_ROW.pack(one.raised, one.unusual, one.recovery, one.expected, one.found, *lately)
 
 
 def _unpack_outcomes(reader: _Reader, *, alarmed: bool) -> Outcomes:
-    newest, surplus, asked, told, ended, *pending = (int(one) for one in reader.take(_OUTCOMES_ROW))
+    newest, surplus, asked, raised, ended, *pending = (int(one) for one in reader.take(_OUTCOMES_ROW))
     slots = [pending[place : place + 4] for place in range(0, 4 * _KEPT, 4)]
     runs = [_unpack_run(reader) for _ in REMAINING]
     alarm = _unpack_alarm(reader) if alarmed else None
     waiting = sum(one[0] + one[1] for one in slots)
-    return Outcomes(newest, slots, surplus, asked, ChangeTest(runs), alarm, told, ended, waiting)
+    return Outcomes(newest, slots, surplus, asked, ChangeTest(runs), alarm, raised, ended, waiting)
 
 
 def _unpack_run(reader: _Reader) -> Run:
@@ -813,15 +814,15 @@ def _unpack_alarm(reader: _Reader) -> Alarm:
 
 
 def pack_place(place: PlaceTraffic) -> bytes:
-    """Return a place in one row of 743 bytes, and 172 for each kind of outcomes that came.
+    """Return a place in one row of 739 bytes, and 140 for each kind of outcomes that came.
 
-    Under an alarm each has 44 more; a whole country has 49 for its days.
+    Under an alarm each has 28 more; a whole country has 45 for its days.
     """
     kinds = place.kinds
     there = sum(1 << bit for bit, one in enumerate(kinds) if one != Outcomes(one.newest))
     alarmed = sum(8 << bit for bit, one in enumerate(kinds) if one.alarm)
     known = (place.known_started, place.known_approved, place.known_hour)
-    passed = (place.passed_started, place.passed_approved, place.passed_usual)
+    passed = (place.passed_approved, place.passed_usual)
     shown = astuple(place.passed)
     daily = _pack_daily(place.daily) if place.daily.day else b""
     head = _PLACE_ROW.pack(VERSION, there | alarmed | (64 if daily else 0), *known, *passed, *shown)
@@ -844,6 +845,6 @@ def unpack_place(packed: bytes) -> PlaceTraffic:
     ]
     newcomers, checked, known_numbers = kinds
     place = PlaceTraffic(usual, newcomers, checked, known_numbers, daily, started, approved, int(hour))
-    place.passed_started, place.passed_approved, place.passed_usual, minute, *shown = passed
+    place.passed_approved, place.passed_usual, minute, *shown = passed
     place.passed = Passed(int(minute), *shown)
     return place

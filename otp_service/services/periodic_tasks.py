@@ -1,4 +1,4 @@
-"""Tasks that run by the clock: retention_days the mirror in step, purging the ledger."""
+"""Tasks that run by the clock: they keep the mirror in step and purge the ledger."""
 
 import threading
 from collections.abc import Callable, Mapping

@@ -7,7 +7,7 @@ from typing import Final
 
 from otp_service.domain.prices import MICRO
 from otp_service.domain.tallies import Tally, feed
-from otp_service.domain.traffic import MINUTE, Cause, CountryTraffic, Notice, PlaceTraffic, Told
+from otp_service.domain.traffic import MINUTE, Cause, CountryTraffic, Finding, Notice, PlaceTraffic
 from otp_service.services.context import Context
 from otp_service.store.scripts import CompiledRuleset
 from otp_service.store.traffic import BlockCount, CountrySuspicion, RangeSuspicion
@@ -117,7 +117,7 @@ def _report(application: str, country: str, name: str, traffic: CountryTraffic, 
     place = traffic.ranges[name] if name else traffic.whole
     alarm = next(iter(place.alarms), None)
     cause = traffic.whole.cause(alarm.level) if alarm else None
-    told = alarm.told * MINUTE if alarm else 0
+    told = alarm.raised * MINUTE if alarm else 0
     return PlaceReport(application, country, name, passed_unapproved(place, minute), told, cause)
 
 
@@ -210,8 +210,8 @@ def _suspicion(country: str, traffic: CountryTraffic) -> CountrySuspicion:
 
 
 _EVENTS: Final = {
-    Told.USUAL_AGAIN: (logging.INFO, "newcomers_usual_again"),
-    Told.REBASED: (logging.WARNING, "newcomers_change_taken_for_usual"),
+    Finding.USUAL_AGAIN: (logging.INFO, "newcomers_usual_again"),
+    Finding.REBASED: (logging.WARNING, "newcomers_change_taken_for_usual"),
 }
 
 
@@ -219,12 +219,12 @@ def _tell(application: str, country: str, traffic: CountryTraffic, notice: Notic
     place = traffic.ranges.get(notice.carrier_range, traffic.whole)
     day = passed_unapproved(place, notice.minute)[1]
     _log.log(
-        *_EVENTS.get(notice.told, (logging.WARNING, "newcomers_unusual")),
+        *_EVENTS.get(notice.finding, (logging.WARNING, "newcomers_unusual")),
         application=application,
         country=country,
         carrier_range=notice.carrier_range,
         whose=str(notice.whose),
-        why=str(notice.told),
+        why=str(notice.finding),
         cause=str(notice.cause),
         unapproved=SafeNumber(round(day.messages)),
         usual=SafeNumber(round(day.usual)),

@@ -85,7 +85,6 @@ def _windows(guard: GuardSettings, limits: Limits) -> Iterator[Window]:
             yield Window(
                 rule=rule,
                 scope=limit.scope,
-                strategy=limit.strategy,
                 amount=limit.amount,
                 seconds=limit.seconds,
                 for_unknown=_for_unknown(guard, limit) if scope in {"number", "failed_checks"} else None,
@@ -134,15 +133,14 @@ def _buckets(guard: GuardSettings) -> Iterator[Bucket]:
 def _with_checked(buckets: Iterator[Bucket], *, asks: bool) -> Iterator[Bucket]:
     """Yield buckets, and beside those of newcomers others of the same size for newcomers who passed a human check.
 
-    Where nobody ``asks`` those are never used, but leak: a block's are shared by all applications.
+    Where nobody ``asks`` a block has those too: they are never used, but leak, for others share the block.
     """
     for one in buckets:
-        if one.exempts != "approved":
-            yield one
-        elif one.breaker:
-            yield replace(one, asks=asks)
-        else:
-            yield replace(one, checked="no" if asks else None, asks=asks)
+        if one.exempts != "approved" or one.breaker:
+            yield replace(one, asks=asks and one.exempts == "approved")
+            continue
+        yield replace(one, checked="no" if asks else None, asks=asks)
+        if asks or one.part == "block":
             yield replace(one, checked="yes", name=f"k{one.window // 1000}")
 
 

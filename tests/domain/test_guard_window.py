@@ -2,10 +2,10 @@
 
 import pytest
 
-from otp_service.domain.guard import LimitScope, Strategy, Waits, Window
+from otp_service.domain.guard import LimitScope, Waits, Window
 from otp_service.domain.guard_replay import ExpiringItems, MovingWindow, Reputation, Streak
 
-MOVING = Window("test", LimitScope.NUMBER, Strategy.MOVING_WINDOW, 2, 60)
+MOVING = Window("test", LimitScope.NUMBER, 2, 60)
 
 
 def test_a_moving_window_is_full_until_its_oldest_event_is_older_than_the_window() -> None:

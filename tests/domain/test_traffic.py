@@ -17,9 +17,9 @@ from otp_service.domain.traffic import (
     WIDENED,
     Cause,
     CountryTraffic,
+    Finding,
     Outcomes,
     PlaceTraffic,
-    Told,
     UsualTraffic,
     bounded_capacity,
     pack_place,
@@ -59,7 +59,7 @@ class Site:
                 if self.chance.random() < self.share * delivered:
                     self.country.known_approve(self.minute * MINUTE)
             self.minute += 1
-        return [(one.told, one.carrier_range) for one in self.notices[before:]]
+        return [(one.finding, one.carrier_range) for one in self.notices[before:]]
 
     def _count(self, mean_count):
         whole = int(mean_count)
@@ -284,7 +284,7 @@ def test_a_busy_hour_counts_as_twice_the_usual_at_most():
 def test_an_attack_over_the_whole_country_is_told(learnt, attack, within_hours):
     site = site_of(learnt)
 
-    assert site.play(round(60 * within_hours), attack)[0] == (Told.ALARM, "")
+    assert site.play(round(60 * within_hours), attack)[0] == (Finding.ALARM, "")
 
 
 def test_an_alarm_tells_what_passed_beyond_the_usual(learnt):
@@ -311,7 +311,7 @@ def test_five_times_the_honest_traffic_is_no_alarm(learnt):
 def test_an_attack_on_a_place_of_which_nothing_is_known_is_told():
     site = Site(rate=0.3)
 
-    assert (Told.ALARM, "") in site.play(240, 4.0)
+    assert (Finding.ALARM, "") in site.play(240, 4.0)
 
 
 def test_an_attack_is_not_learnt(learnt):
@@ -329,9 +329,9 @@ def test_an_alarm_ends_when_traffic_is_usual_again(learnt):
     site.play(180, 8.0)
     assert site.country.suspicion("92300").ask
 
-    assert site.play(120) == [(Told.USUAL_AGAIN, "")]
+    assert site.play(120) == [(Finding.USUAL_AGAIN, "")]
     assert not site.country.suspicion("92300").ask
-    assert site.play(180, 8.0)[0] == (Told.ALARM, "")
+    assert site.play(180, 8.0)[0] == (Finding.ALARM, "")
 
 
 def test_an_alarm_to_which_nobody_comes_ends_after_a_day(learnt):
@@ -341,14 +341,14 @@ def test_an_alarm_to_which_nobody_comes_ends_after_a_day(learnt):
     site.play(30)
 
     assert site.play(DAY - 60) == []
-    assert site.play(60) == [(Told.USUAL_AGAIN, "")]
+    assert site.play(60) == [(Finding.USUAL_AGAIN, "")]
 
 
 def test_an_alarm_stands_as_long_as_the_attack(learnt):
     site = site_of(learnt)
     told = site.play(DAY, 8.0)
 
-    assert told[0] == (Told.ALARM, "")
+    assert told[0] == (Finding.ALARM, "")
     assert site.country.whole.newcomers.alarm
     assert len(told) <= 3
 
@@ -382,8 +382,8 @@ def test_a_lasting_honest_change_ends_its_alarm_and_becomes_usual(learnt):
     site = site_of(learnt, share=0.4)
     told = site.play(8 * DAY)
 
-    assert told[0] == (Told.ALARM, "")
-    assert (Told.REBASED, "") in told
+    assert told[0] == (Finding.ALARM, "")
+    assert (Finding.REBASED, "") in told
     assert site.usual.share(site.minute // 60).share == pytest.approx(0.4, abs=0.06)
     assert site.play(DAY) == []
 
@@ -392,7 +392,7 @@ def test_an_attack_that_checks_hold_off_never_becomes_usual(learnt):
     site = site_of(learnt)
     told = site.play(8 * DAY, 3.0, asks=True)
 
-    assert (Told.REBASED, "") not in told
+    assert (Finding.REBASED, "") not in told
     assert site.usual.share(site.minute // 60).overall == pytest.approx(0.6, abs=0.02)
 
 
@@ -400,7 +400,7 @@ def test_an_attack_in_one_range_is_told_of_that_range_alone(learnt):
     site = site_of(learnt)
     told = site.play(180, 4.0, within=("92301",))
 
-    assert told == [(Told.ALARM, "92301")]
+    assert told == [(Finding.ALARM, "92301")]
     assert site.country.suspicion("92301").ask
     assert site.country.suspicion("92302").level == 0
 
@@ -408,14 +408,14 @@ def test_an_attack_in_one_range_is_told_of_that_range_alone(learnt):
 def test_what_is_not_ripe_of_a_range_that_is_told_does_not_tell_of_the_country_too(learnt):
     site = site_of(learnt, rate=0.3)
 
-    assert site.play(60, 10.0, within=("92301",)) == [(Told.ALARM, "92301")]
+    assert site.play(60, 10.0, within=("92301",)) == [(Finding.ALARM, "92301")]
 
 
 def test_a_gateway_that_delivers_badly_is_told_as_such_and_nobody_is_asked(learnt):
     site = site_of(learnt)
     site.play(300, known=4.0, delivered=0.5)
 
-    assert (site.notices[0].told, site.notices[0].cause) == (Told.ALARM, Cause.DELIVERY)
+    assert (site.notices[0].finding, site.notices[0].cause) == (Finding.ALARM, Cause.DELIVERY)
     assert not site.country.suspicion("92300").ask
     assert site.country.suspicion("92300").level > 0.3
 
@@ -448,7 +448,7 @@ def test_the_trickle_follows_what_usually_approves_within_bounds(learnt):
 def test_an_alarm_that_has_stood_for_a_day_lets_as_many_pass_as_usually_come(learnt):
     site = site_of(learnt)
     site.play(60, 8.0)
-    told = site.country.whole.newcomers.alarm.told
+    told = site.country.whole.newcomers.alarm.raised
     whole = site.country.whole
 
     assert whole.trickle(told + WIDENED - 1) == pytest.approx(72 / 4, abs=5)
@@ -541,7 +541,7 @@ def test_after_a_clock_was_set_back_all_goes_on(learnt):
     site.minute -= 180
 
     assert site.play(120) == []
-    assert (Told.ALARM, "") in site.play(60, 8.0)
+    assert (Finding.ALARM, "") in site.play(60, 8.0)
 
 
 # --- the row ---------------------------------------------------------------------------------------------------------
@@ -563,7 +563,7 @@ def test_a_place_is_the_same_after_it_was_packed(learnt, seed, attack, asks):
 
 def test_each_number_of_an_alarm_a_run_and_a_day_comes_back():
     place = PlaceTraffic()
-    place.known = Outcomes(MIDNIGHT + 9, surplus=3, told=MIDNIGHT + 2, ended=MIDNIGHT + 3)
+    place.known = Outcomes(MIDNIGHT + 9, surplus=3, raised=MIDNIGHT + 2, ended=MIDNIGHT + 3)
     place.known.alarm = Alarm(MIDNIGHT + 1, 4.5, 7.5, 8.5, 9.5, 10.5, 11.5)
     place.known.test.runs[2] = Run(1.5, 2, 3, 4.5)
     place.daily = DailyTest(20_000, 1, 2, 3.5, 4.5, True, 5.5, 6.5, 7.5, 20_001, 8.5, 9.5)

@@ -359,7 +359,7 @@ def test_a_change_that_lasts_is_told_as_one_and_not_as_good_news(frozen):
     site = Newcomers(frozen)
     site.minutes(30, attack=8)
     own = site.judge._learnt["shop"].countries["PK"].whole
-    own.newcomers.alarm.told -= LASTING
+    own.newcomers.alarm.raised -= LASTING
     with capture_logs() as lines:
         site.minutes(30, attack=8)
     told = next(line for line in lines if line["event"] == "newcomers_change_taken_for_usual")

@@ -26,7 +26,7 @@ def test_orders_that_contradict_each_other_are_refused() -> None:
 def test_another_text_is_another_library(monkeypatch: pytest.MonkeyPatch) -> None:
     """Releases that share a server must not replace each other's scripts."""
     before, read = library(), module._read
-    monkeypatch.setattr(module, "_read", lambda name: read(name) + "-- changed\n" * (name == "include_streaks"))
+    monkeypatch.setattr(module, "_read", lambda name: read(name) + "-- changed\n" * (name == "include_number"))
     after = library.__wrapped__()
 
     assert before.name.startswith(PREFIX)

@@ -13,7 +13,7 @@
 -- Returns one of: {'not-found'} {'mismatch'} {'invalid-code', length} {'transaction-missing'}
 --                 {'transaction-unwanted'} {'checked', status, reason, checks left, whether the application's alarm
 --                 was raised}
--- include clock fence rows counters streaks limits number subjects asked buckets conversions rule_hits spending failure_alarm
+-- include clock fence rows counters limits number subjects asked buckets conversions rule_hits spending failure_alarm
 -- include approvals newcomers fraud guard streams idempotency record mirror
 
 local found = record.read(KEYS[1], ARGV[1])
@@ -60,7 +60,7 @@ local state, application, device = subjects_found.number, subjects_found.applica
 local reputation = number.reputation(state, device, approvals.has(found, 'h') and 'home' or 'abroad')
 local trust = (approvals.has(found, 'f') or reputation.known_device) and 'known' or 'unknown'
 local hits = {}
-guard.test_moving(hits, 'failed_checks', state.wrong, trust == 'unknown' and reputation.here)
+guard.test_moving(hits, 'failed_checks', state.wrong, trust == 'unknown' and reputation.device_here)
 guard.test_guesses(hits, state, trust)
 if #hits > 0 then rule_hits.report(KEYS[4], ARGV[7], ARGV[6], hits, found, 'check', trust) end
 local refusal = rule_hits.first(hits)
@@ -74,10 +74,7 @@ if right and mirror.is_frozen(ARGV[9] .. found.pseudonym, found) then
   return answer('canceled', 'canceled')
 end
 if ruleset.failures then
-  if failure_alarm.count(application, right) then
-    alarm = 1
-    failure_alarm.report(KEYS[4], ARGV[7], ARGV[6], application, found)
-  end
+  alarm = failure_alarm.count(application, right, found, KEYS[4], ARGV[7], ARGV[6])
   subjects.write(subjects_found)
 end
 if right then

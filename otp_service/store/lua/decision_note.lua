@@ -8,4 +8,5 @@
 -- include clock rule_hits
 
 local about = { application = ARGV[4], purpose = ARGV[5], country = ARGV[6] }
-return rule_hits.report_plain(KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[7], about)
+local kind = ARGV[7] == 'enforce' and 'start' or 'change'
+return rule_hits.append(KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[7], kind, '', 0, about, '')

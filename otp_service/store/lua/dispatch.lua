@@ -19,7 +19,7 @@
 --                 {'dropped', reason, slot in which the message still waits or empty, rule that refused it or empty}
 --                 {'no-gateway-free', now, milliseconds until a gateway may be free or -1, record}
 --                 {'dispatched', now, number of the dispatch, gateway, choice, record}
--- include clock fence rows streaks limits number subjects rule_hits spending streams record mirror deliveries
+-- include clock fence rows limits number subjects rule_hits spending streams record mirror deliveries
 -- include health routing
 
 if not streams.is_held(KEYS[3], ARGV[7], ARGV[9], ARGV[8]) then return { 'lease-lost' } end

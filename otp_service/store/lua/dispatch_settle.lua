@@ -16,7 +16,7 @@
 -- ARGV[16] and following: the job as it goes on, name, value, …
 -- Returns one of: {'settled'} {'arrived'} (a receipt was faster: nothing more is sent of this message)
 --                 {'lease-lost'} (another worker has the job by now: nothing follows here)
--- include clock fence rows streaks limits number subjects rule_hits spending streams record deliveries
+-- include clock fence rows limits number subjects rule_hits spending streams record deliveries
 
 local job, follows, called = { unpack(ARGV, 16) }, ARGV[6], ARGV[4] ~= ''
 local about, place = streams.fields(job), KEYS[2] .. '/' .. ARGV[8]

@@ -6,7 +6,7 @@
 -- ARGV[1] 1 when these are the last ones
 -- Derives: the rows of subjects, from the names of old keys
 -- Returns: 1 when all are converted, by whomever, else 0
--- include clock rows streaks limits number asked conversions
+-- include clock rows limits number asked conversions
 
 local CONVERTED = 'states' -- field of the installation
 if redis.call('HEXISTS', KEYS[1], CONVERTED) == 1 then return 1 end

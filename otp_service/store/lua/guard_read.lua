@@ -5,4 +5,10 @@
 -- include clock rows
 
 local text = redis.call('GET', KEYS[1])
-return { now, text and cjson.encode(rows.by_name(text)) or '' }
+if not text then return { now, '' } end
+local row, found = rows.unpack('', text, rows.layout_of(text)), {}
+for name, place in pairs(row.layout.at) do
+  local size = row.layout.sizes[name]
+  found[name] = size == 1 and row[place] or { unpack(row, place, place + size - 1) } -- a list where it has several values
+end
+return { now, cjson.encode(found) }

@@ -11,20 +11,16 @@ function failure_alarm.wait(application)
   return wrong > rule.share * all and rule.window - now % rule.window or 0, wrong, all
 end
 
--- Counts a compared code. Returns whether more fail than may, and that was not told in this interval yet.
-function failure_alarm.count(application, right)
+-- Counts a compared code. Returns 1 when more fail than may, and reports it once in an interval; otherwise 0.
+function failure_alarm.count(application, right, about, decisions, length, age)
   local rule = ruleset.failures
   local interval = math.floor(now / rule.window)
   counters.add(application, right and rule.right_at or rule.wrong_at, rule.window)
-  local tell = failure_alarm.wait(application) > 0 and application[rule.told_at] ~= interval
-  if tell then application[rule.told_at] = interval end
   application[rows.ENDS], application.changed = now + ruleset.lifetimes.failures, true
-  return tell
-end
-
--- Reports the alarm.
-function failure_alarm.report(stream, length, age, application, about)
   local wait, wrong, all = failure_alarm.wait(application)
-  rule_hits.report_change(stream, length, age, ruleset.failures, 'alarm', now + wait, about.application, '',
-    string.format('%s %.12g %.12g %d %d alarm', ruleset.failures.rule, wrong, all, ruleset.failures.window, wait))
+  if wait == 0 or application[rule.told_at] == interval then return 0 end
+  application[rule.told_at] = interval
+  rule_hits.report_change(decisions, length, age, rule, 'alarm', now + wait, about.application, '',
+    string.format('%s %.12g %.12g %d %d alarm', rule.rule, wrong, all, rule.window, wait))
+  return 1
 end

@@ -67,8 +67,8 @@ end
 -- none of its application, whose request it is not.
 local function test_windows(list, sending)
   local found, reputation, unknown = sending.subjects, sending.reputation, sending.trust == 'unknown'
-  guard.test_moving(list, 'failed_checks', found.number.wrong, unknown and reputation.here) -- guesses count by application
-  guard.test_moving(list, 'number', found.number.sends, unknown and reputation.some)
+  guard.test_moving(list, 'failed_checks', found.number.wrong, unknown and reputation.device_here) -- guesses count by application
+  guard.test_moving(list, 'number', found.number.sends, unknown and reputation.some_device)
   if found.address then guard.test_sliding(list, 'ip', found.address) end
   if sending.kind ~= 'fallback' then guard.test_sliding(list, 'application', found.application) end
 end
@@ -100,7 +100,7 @@ end
 function guard.count(sending)
   local found, about, state = sending.subjects, sending.about, sending.subjects.number
   number.sent(state, sending.trust, sending.kind)
-  if sending.kind == 'start' then number.started(state, about.id) else number.went_on(state, about.id) end
+  if sending.kind == 'start' then number.started(state, about.id) else number.resent(state, about.id) end
   if sending.new.number or sending.new.country then asked.add(found.address, about.pseudonym, about.country) end
   if sending.price > 0 then spending.add(found, about.country, sending.price, now) end
   number.write(state)

@@ -17,7 +17,20 @@ local E_DEVICE, E_KNOWN, E_UNKNOWN, E_ROW, E_LOCKED, E_WRITTEN, E_TIMES = 1, 2, 
 local TIME, DEVICE, MOST_RECENT = 6, 28, 20
 local VERSION = '1\n'
 
+-- A streak is two values: how many events came in a row, and the time of the last one. There is one of known and one of unknown
+-- devices: what unknown devices do makes no known one wait.
 local function streak_place(trust, known, unknown) return trust == 'known' and known or unknown end
+
+-- Returns the milliseconds to wait, longer with each event of a streak, and its length.
+local function streak_wait(rule, length, last)
+  if length == 0 then return 0, 0 end -- one that is over is older than any wait
+  return math.max(0, last + rule.waits[math.min(length, #rule.waits)] - now), length
+end
+
+-- Returns the length of a streak with one event more.
+local function longer_streak(rule, length, last)
+  return (now - last >= rule.reset_after and 0 or length) + 1
+end
 
 local function lately(at) return at > 0 and now - at < ruleset.known end
 
@@ -62,7 +75,7 @@ function number.read(key, text, application)
   return self
 end
 
-local NOBODY = { approved = false, some = false, here = false, known_device = false }
+local UNKNOWN_NUMBER = { approved = false, some_device = false, device_here = false, known_device = false }
 
 -- Returns whether so many messages came of verifications that began since the number was approved, none of which was.
 local function is_stranger(self, messages)
@@ -74,21 +87,21 @@ local function is_stranger(self, messages)
   return false
 end
 
--- Returns whether the number was approved lately, and is no stranger at a place (home or abroad) since; whether from any device,
--- from any of this application, and from this one.
+-- Returns whether the number was approved lately, and is no stranger at a place (home or abroad) since; whether from some device,
+-- from one of this application (`device_here`), and from this one.
 function number.reputation(self, device, place)
-  if self[APPROVED] == 0 then return NOBODY end
+  if self[APPROVED] == 0 then return UNKNOWN_NUMBER end
   local at = device ~= '' and string.find(self.devices, device, 1, true)
   local approved = lately(self[APPROVED]) and not is_stranger(self, ruleset.known_messages[place])
-  return { approved = approved, some = lately(self[ANYWHERE]),
-    here = lately(self.entry[E_DEVICE]),
+  return { approved = approved, some_device = lately(self[ANYWHERE]),
+    device_here = lately(self.entry[E_DEVICE]),
     known_device = at and lately(struct.unpack('<I6', self.devices, at + DEVICE - TIME)) or false }
 end
 
 -- Returns the milliseconds that a device of this trust has to wait after the number's messages, and how many came in a row.
 function number.cooldown(self, trust)
   local place = streak_place(trust, KNOWN, UNKNOWN)
-  return streaks.wait(ruleset.cooldown, self[place], self[place + 1])
+  return streak_wait(ruleset.cooldown, self[place], self[place + 1])
 end
 
 -- Notes a message.
@@ -96,7 +109,7 @@ function number.sent(self, trust, kind)
   self.sends = limits.with_now('number', self.sends)
   if ruleset.cooldown and kind ~= 'fallback' then
     local place = streak_place(trust, KNOWN, UNKNOWN)
-    self[place] = streaks.longer(ruleset.cooldown, self[place], self[place + 1])
+    self[place] = longer_streak(ruleset.cooldown, self[place], self[place + 1])
     self[place + 1] = now
   end
 end
@@ -110,7 +123,7 @@ function number.started(self, id)
 end
 
 -- Notes a further message of a verification.
-function number.went_on(self, id)
+function number.resent(self, id)
   self.recent = string.gsub(self.recent, id .. ' %d+', '%0+')
 end
 
@@ -119,7 +132,7 @@ function number.guess_waits(self, trust)
   local entry = self.entry
   if entry[E_WRITTEN] == 0 then return 0, 0, 0 end -- there was none
   local place, wait, length = streak_place(trust, E_KNOWN, E_UNKNOWN), 0, 0
-  if ruleset.guess_wait then wait, length = streaks.wait(ruleset.guess_wait, entry[place], entry[place + 1]) end
+  if ruleset.guess_wait then wait, length = streak_wait(ruleset.guess_wait, entry[place], entry[place + 1]) end
   return wait, length, entry[E_LOCKED] - now
 end
 
@@ -128,7 +141,7 @@ function number.guessed_wrong(self, trust)
   local entry, place = self.entry, streak_place(trust, E_KNOWN, E_UNKNOWN)
   self.wrong = limits.with_now('failed_checks', self.wrong)
   if ruleset.guess_wait then
-    entry[place], entry[place + 1] = streaks.longer(ruleset.guess_wait, entry[place], entry[place + 1]), now
+    entry[place], entry[place + 1] = longer_streak(ruleset.guess_wait, entry[place], entry[place + 1]), now
   end
   entry[E_ROW], entry[E_WRITTEN] = entry[E_ROW] + 1, now
   if ruleset.lock and entry[E_ROW] >= ruleset.lock.after then entry[E_LOCKED], entry[E_ROW] = now + ruleset.lock.length, 0 end

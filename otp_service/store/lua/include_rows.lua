@@ -89,13 +89,3 @@ function rows.write(row, life)
   local layout = row.layout
   redis.call('SET', row.key, layout.head .. struct.pack(layout.format, unpack(row, 1, layout.size)) .. row.tail, 'PX', life)
 end
-
--- Returns what counts of a row as a table by name, of lists where a name has several values.
-function rows.by_name(text)
-  local row, found = rows.unpack('', text, rows.layout_of(text)), {}
-  for name, place in pairs(row.layout.at) do
-    local size = row.layout.sizes[name]
-    found[name] = size == 1 and row[place] or { unpack(row, place, place + size - 1) }
-  end
-  return found
-end

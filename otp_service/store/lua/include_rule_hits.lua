@@ -38,7 +38,7 @@ end
 -- Writes a decision. Returns its identifier. `about` names a verification, without an identifier when none was made. What a
 -- message was that is refused follows, for `guard replay`: `sending` of a start and `price` of another, pseudonyms only, and
 -- `after`, the event that was the last one then.
-local function append(stream, length, age, rule, mode, kind, trust, ends, about, text, ...)
+function rule_hits.append(stream, length, age, rule, mode, kind, trust, ends, about, text, ...)
   local id = redis.call('XADD', stream, 'MAXLEN', '~', length, '*', 'rule', rule, 'mode', mode, 'kind', kind,
     'trust', trust, 'until', ends, 'id', about.id or '', 'application', about.application,
     'purpose', about.purpose or '', 'country', about.country, 'rule_hits', text, ...)
@@ -55,17 +55,11 @@ function rule_hits.report(stream, length, age, list, about, kind, trust, ...)
     all[i] = string.format('%s %.12g %.12g %d %d %s', one.rule, one.used, one.most, one.window, one.wait,
       one.records and 'record_only' or 'enforce')
   end
-  return append(stream, length, age, first.rule, first.records and 'record_only' or 'enforce', kind, trust,
+  return rule_hits.append(stream, length, age, first.rule, first.records and 'record_only' or 'enforce', kind, trust,
     now + first.wait, about, table.concat(all, ','), ...)
-end
-
--- Reports what is about no count: that a rule refused a start by itself, where waiting does not help; that it was lifted.
-function rule_hits.report_plain(stream, length, age, rule, mode, about)
-  local kind = mode == 'enforce' and 'start' or 'change'
-  return append(stream, length, age, rule, mode, kind, '', 0, about, '')
 end
 
 -- Reports what changed for all: that a breaker opened or closed, an alarm. The country is empty where it is about all.
 function rule_hits.report_change(stream, length, age, rule, what, ends, application, country, text)
-  append(stream, length, age, rule.rule, what, 'change', '', ends, { application = application, country = country }, text)
+  rule_hits.append(stream, length, age, rule.rule, what, 'change', '', ends, { application = application, country = country }, text)
 end

@@ -4,7 +4,7 @@
 -- KEYS[1] the number
 -- ARGV[1] windows or waits   ARGV[2] and following: applications
 -- Returns: of how many windows, or waits, there was anything
--- include clock streaks limits number
+-- include clock limits number
 
 local forgotten = 0
 for place, application in ipairs({ unpack(ARGV, 2) }) do

@@ -4,7 +4,7 @@
 -- ARGV[1] and following: applications
 -- Returns: {now, its last verifications as text, times of its last messages in milliseconds, newest first, and of the wrong codes for
 -- it in each application}
--- include clock streaks limits number
+-- include clock limits number
 
 local row = redis.call('GET', KEYS[1])
 local state = number.read(KEYS[1], row, '')

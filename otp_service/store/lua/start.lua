@@ -20,7 +20,7 @@
 --                 {'withheld', by what: mirror-behind, frozen, suppressed, consent-required, consent-outdated} {'events-full'} {'backlog-full'}
 --                 {'asked', decision, rule, wait} when a human check would let it pass
 --                 {'refused', decision, rule, wait, quota, quota used, quota reset}
--- include clock fence rows counters streaks limits number subjects asked buckets conversions rule_hits spending failure_alarm
+-- include clock fence rows counters limits number subjects asked buckets conversions rule_hits spending failure_alarm
 -- include approvals newcomers fraud guard streams idempotency record mirror deliveries
 
 local remembered = idempotency.find(KEYS[7], ARGV[2])
