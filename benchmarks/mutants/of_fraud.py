@@ -115,7 +115,7 @@ _FRAUD: dict[str, Mutant] = {
         "include_guard", "then asked.add(found.address, about.pseudonym, about.country) end", "then local _ = 0 end"
     ),
     "what-an-address-asks-is-kept-for-ever": one(
-        "include_asked", "if now >= ends or address[rows.ENDS] == 0 then", "if address[rows.ENDS] == 0 then"
+        "include_asked", "if now > ends or address[rows.ENDS] == 0 then", "if address[rows.ENDS] == 0 then"
     ),
     "a-counter-that-does-not-fade": one("include_counters", "before * (1 - (now % window) / window)", "before"),
     "a-counter-without-its-past": one(

@@ -50,18 +50,18 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "older-streaks-win": one("include_number", "if streak and streak[2] > list[place + 1] then", "if streak then"),
     "streaks-are-lost": one("include_number", "if streak and streak[2] > list[place + 1] then", "if false then"),
-    "times-once-each": one("include_number", "seen[at] = (seen[at] or 0) + 1", "seen[at] = 1"),
-    "times-twice": one("include_number", "{ name = at .. '/' .. seen[at],", "{ name = _ .. at .. '/' .. seen[at],"),
-    "oldest-first": one("include_number", "a.at > b.at or", "a.at < b.at or"),
+    "times-once-each": one("former_convert", "seen[at] = (seen[at] or 0) + 1", "seen[at] = 1"),
+    "times-twice": one("former_convert", "{ name = at .. '/' .. seen[at],", "{ name = _ .. at .. '/' .. seen[at],"),
+    "oldest-first": one("former_convert", "a.at > b.at or", "a.at < b.at or"),
     "an-older-time-of-a-device": one(
-        "include_number",
+        "former_convert",
         "if not latest[item.name] or item.at > latest[item.name].at then",
         "if not latest[item.name] then",
     ),
     "learns-no-numbers": one("include_asked", "numbers = numbers .. short", "numbers = numbers"),
     "learns-no-countries": one("include_asked", "if not has(countries, member .. ',') then", "if false then"),
     "learns-instead": one(
-        "include_asked", "if now >= ends then countries, numbers = '', '' end", "countries, numbers = '', ''"
+        "include_asked", "if now > ends then countries, numbers = '', '' end", "countries, numbers = '', ''"
     ),
-    "learns-what-is-over": one("include_asked", "  if now >= ends then countries, numbers = '', '' end\n"),
+    "learns-what-is-over": one("include_asked", "  if now > ends then countries, numbers = '', '' end\n"),
 }

@@ -9,15 +9,68 @@
 -- include clock rows limits number asked conversions
 
 local CONVERTED = 'states' -- field of the installation
+local TIME, DEVICE, MOST_RECENT = 6, 28, 20 -- of a number's row
 if redis.call('HEXISTS', KEYS[1], CONVERTED) == 1 then return 1 end
 
 local function row_key(subject, tag, name) return 'otp:{' .. tag .. '}:' .. subject .. ':' .. name end
+
+-- Returns texts in one, the newest first, of each name the latest; at most so many. An item has a name, a time and a text.
+local function newest(items, most)
+  local latest, order, texts = {}, {}, {}
+  for _, item in ipairs(items) do
+    if not latest[item.name] or item.at > latest[item.name].at then latest[item.name] = item end
+  end
+  for _, item in pairs(latest) do order[#order + 1] = item end
+  table.sort(order, function(a, b) return a.at > b.at or (a.at == b.at and a.name < b.name) end)
+  for i = 1, math.min(#order, most) do texts[i] = order[i].text end
+  return table.concat(texts)
+end
+
+-- Returns a text of times with those of a list; a time that both have is there as often as where it is most often.
+local function with_times(text, list)
+  local items = {}
+  for _, times in ipairs({ number.times(text), list }) do
+    local seen = {}
+    for _, at in ipairs(times) do
+      seen[at] = (seen[at] or 0) + 1
+      items[#items + 1] = { name = at .. '/' .. seen[at], at = at, text = struct.pack('<I6', at) }
+    end
+  end
+  return newest(items, math.huge)
+end
+
+local function with_devices(text, devices)
+  local items = {}
+  for place = 1, #text, DEVICE do
+    local item = string.sub(text, place, place + DEVICE - 1)
+    items[#items + 1] = { name = string.sub(item, 1, -TIME - 1), at = struct.unpack('<I6', item, DEVICE - TIME + 1), text = item }
+  end
+  for name, at in pairs(devices) do items[#items + 1] = { name = name, at = at, text = name .. struct.pack('<I6', at) } end
+  return newest(items, ruleset.contexts)
+end
+
+local function with_recent(text, lines)
+  local items = {}
+  for id, at, further in string.gmatch(text .. lines, '(%S+) (%d+)(%+*)\n') do
+    items[#items + 1] = { name = id, at = tonumber(at), text = id .. ' ' .. at .. further .. '\n' }
+  end
+  return newest(items, MOST_RECENT)
+end
+
+-- Unites lists. `told` may have devices (times by pseudonym), sends and wrong (times), recent (as in a row).
+local function unite(state, told)
+  if told.sends then state.sends = with_times(state.sends, told.sends) end
+  if told.wrong then state.wrong = with_times(state.wrong, told.wrong) end
+  if told.devices then state.devices = with_devices(state.devices, told.devices) end
+  if told.recent then state.recent = with_recent(state.recent, told.recent) end
+end
 
 local function teach_number(tag, pseudonym, application, told, ends)
   local key = row_key('number', tag, pseudonym)
   local state = number.read(key, redis.call('GET', key), application)
   local latest = math.max(redis.call('PEXPIRETIME', key), ends)
   number.learn(state, told)
+  unite(state, told)
   number.write(state)
   redis.call('PEXPIREAT', key, latest)
 end

@@ -1,5 +1,5 @@
--- The numbers and countries that an address asked codes for: the tail of its row. It holds the time when all of them are
--- forgotten, the countries with a comma after each, a line feed, and beginnings of the numbers' pseudonyms.
+-- The numbers and countries that an address asked codes for: the tail of its row. It holds the last time at which they count,
+-- the countries with a comma after each, a line feed, and beginnings of the numbers' pseudonyms.
 local asked = {}
 local MOST, LENGTH = 1000, 12 -- numbers that are kept; characters of each
 
@@ -15,7 +15,7 @@ local function has(text, word) return string.find(text, word, 1, true) ~= nil en
 -- Returns whether number and country are new to an address.
 function asked.are_new(address, pseudonym, country)
   local ends, countries, numbers = parse(address.tail)
-  if now >= ends or address[rows.ENDS] == 0 then return { number = true, country = true } end
+  if now > ends or address[rows.ENDS] == 0 then return { number = true, country = true } end
   return { number = not has(numbers, string.sub(pseudonym, 1, LENGTH)), country = not has(countries, country .. ',') }
 end
 
@@ -23,7 +23,7 @@ end
 function asked.add(address, pseudonym, country)
   local ends, countries, numbers = parse(address.tail)
   local short = string.sub(pseudonym, 1, LENGTH)
-  if now >= ends or #countries + #numbers == 0 then
+  if now > ends or #countries + #numbers == 0 then
     ends, countries, numbers = now + ruleset.lifetimes.asked, country .. ',', short
   else
     if not has(countries, country .. ',') then countries = countries .. country .. ',' end
@@ -35,7 +35,7 @@ end
 -- Learns what is known from elsewhere, until a time: pseudonyms, and countries by their two letters.
 function asked.learn(address, members, until_when)
   local ends, countries, numbers = parse(address.tail)
-  if now >= ends then countries, numbers = '', '' end
+  if now > ends then countries, numbers = '', '' end
   for _, member in ipairs(members) do
     local short = string.sub(member, 1, LENGTH)
     if #member == 2 then

@@ -168,53 +168,9 @@ function number.times(text)
   return found
 end
 
--- Returns texts in one, the newest first, of each name the latest; at most so many. An item has a name, a time and a text.
-local function newest(items, most)
-  local latest, order, texts = {}, {}, {}
-  for _, item in ipairs(items) do
-    if not latest[item.name] or item.at > latest[item.name].at then latest[item.name] = item end
-  end
-  for _, item in pairs(latest) do order[#order + 1] = item end
-  table.sort(order, function(a, b) return a.at > b.at or (a.at == b.at and a.name < b.name) end)
-  for i = 1, math.min(#order, most) do texts[i] = order[i].text end
-  return table.concat(texts)
-end
-
--- Returns a text of times with those of a list; a time that both have is there as often as where it is most often.
-local function with_times(text, list)
-  local items = {}
-  for _, times in ipairs({ number.times(text), list }) do
-    local seen = {}
-    for _, at in ipairs(times) do
-      seen[at] = (seen[at] or 0) + 1
-      items[#items + 1] = { name = at .. '/' .. seen[at], at = at, text = struct.pack('<I6', at) }
-    end
-  end
-  return newest(items, math.huge)
-end
-
-local function with_devices(text, devices)
-  local items = {}
-  for place = 1, #text, DEVICE do
-    local item = string.sub(text, place, place + DEVICE - 1)
-    items[#items + 1] = { name = string.sub(item, 1, -TIME - 1), at = struct.unpack('<I6', item, DEVICE - TIME + 1), text = item }
-  end
-  for name, at in pairs(devices) do items[#items + 1] = { name = name, at = at, text = name .. struct.pack('<I6', at) } end
-  return newest(items, ruleset.contexts)
-end
-
-local function with_recent(text, lines)
-  local items = {}
-  for id, at, further in string.gmatch(text .. lines, '(%S+) (%d+)(%+*)\n') do
-    items[#items + 1] = { name = id, at = tonumber(at), text = id .. ' ' .. at .. further .. '\n' }
-  end
-  return newest(items, MOST_RECENT)
-end
-
--- Learns what is known from elsewhere. Of times and counts the greater stays, of streaks the one that went on last; lists are
--- united. `told` may have: approved, anywhere, here (when the number was, from any device, from one of this application), devices
--- (times by pseudonym), sends and wrong (times), recent (as in a row), cooldown and guesses (streaks by trust: length, time),
--- in_row, locked, written.
+-- Learns what is known from elsewhere. Of times and counts the greater stays, of streaks the one that went on last. `told` may have:
+-- approved, anywhere, here (when the number was, from any device, from one of this application), cooldown and guesses (streaks by
+-- trust: length, time), in_row, locked, written.
 function number.learn(self, told)
   local entry = self.entry
   local function greater(list, place, value) list[place] = math.max(list[place], value or 0) end
@@ -232,10 +188,6 @@ function number.learn(self, told)
   greater(entry, E_ROW, told.in_row)
   greater(entry, E_LOCKED, told.locked)
   greater(entry, E_WRITTEN, told.written)
-  if told.sends then self.sends = with_times(self.sends, told.sends) end
-  if told.wrong then self.wrong = with_times(self.wrong, told.wrong) end
-  if told.devices then self.devices = with_devices(self.devices, told.devices) end
-  if told.recent then self.recent = with_recent(self.recent, told.recent) end
 end
 
 local function is_needed(entry, wrong)
