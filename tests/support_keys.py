@@ -1,6 +1,5 @@
 """What every key in Redis must keep to, whatever was done."""
 
-import json
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -46,9 +45,7 @@ def kinds_of(key: str) -> tuple[Key, ...]:
 def guard_lives() -> dict[str, int]:
     """Return how long each subject is kept under the default rules, in seconds."""
     ruleset = build_ruleset(GuardSettings(), LimitsSettings().parsed, SpendSettings(day="1"))
-    lives = json.loads(compile_ruleset(ruleset).text)["ttls"]
-    lives["number"] = max(lives["number"], ruleset.known, ruleset.lock.length if ruleset.lock else 0)
-    return {subject: -(-life // 1000) for subject, life in lives.items()}
+    return {subject: -(-life // 1000) for subject, life in compile_ruleset(ruleset).lives.items()}
 
 
 def make_key(client: redis.Redis, name: str, kind: str) -> None:

@@ -44,16 +44,23 @@ DEFECTS: dict[str, Mutant] = {
     "a-suspicion-without-end": one("include_newcomers", "if now >= ends then return end", "local _ = ends"),
     "known-numbers-are-asked": one("include_newcomers", " or sending.reputation.approved then", " then"),
     "safe-numbers-are-asked": one("include_newcomers", " or sending.safe or", " or"),
-    "resends-are-asked": one("include_newcomers", "sending.kind ~= 'start' or ", ""),
+    "resends-are-asked": one("include_newcomers", " or sending.kind == 'resend' then return", " then return"),
+    "resends-escape-the-trickle": one("include_newcomers", "sending.kind == 'fallback'", "sending.kind ~= 'start'"),
+    "a-resend-that-costs-nobody": one("resend", ", guard = found.guard })", " })"),
+    "a-resend-without-its-carrier-range": one(
+        "resend", ", range = string.match(found.guard, '^%a*(%d*)') })", ", range = '' })"
+    ),
     "a-range-like-its-country": one("include_newcomers", "if row.tail ~= '' then", "if false then"),
     "a-range-by-its-beginning": one("include_newcomers", "'\\n' .. range .. ' (%d+)", "'\\n%d* (%d+)"),
-    "a-check-that-helps-nobody": one("include_newcomers", "if sending.passed then return end", "local _ = nil"),
+    "a-check-that-helps-nobody": one("include_newcomers", "if sending.passed or sending.kind", "if sending.kind"),
     "a-check-that-always-helps": one("include_newcomers", "rule.asks and not checked_too", "rule.asks"),
     "asking-where-nobody-can": one("include_newcomers", "rule.asks and not checked_too", "not checked_too"),
     "a-trickle-of-all": one("include_newcomers", "wait > 0 then rule_hits", "wait > 9e9 then rule_hits"),
     "a-trickle-of-none": one("include_newcomers", "level = math.max(0, level)", "level = most"),
     "a-trickle-that-does-not-leak": one("include_newcomers", "row[at.ntrickle] / HOUR *", "0 *"),
-    "a-trickle-that-is-not-counted": one("include_newcomers", "= level + 1, now, true", "= level, now, true"),
+    "a-trickle-that-is-not-counted": one(
+        "include_newcomers", "= level + 1, now, true, true", "= level, now, true, true"
+    ),
     "who-is-asked-is-not-counted": one("include_guard", ":n:q', 1)", ":n:q', 0)"),
     "who-is-asked-counts-nowhere": one("start", "    guard.count_asked(sending)\n"),
     "asked-whatever-refuses": one(
@@ -61,7 +68,19 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "refused-and-not-asked": one("start", "and not sending.passed then", "and false then"),
     "a-number-that-lets-an-alarm-stand": one(
-        "include_guard", "if redis.call('PFADD', seen, about.pseudonym) == 0 then return end", "local _ = seen"
+        "include_guard", "if redis.call('PFADD', seen, who) == 0 then return end", "local _ = who"
+    ),
+    "an-address-that-lets-an-alarm-stand": one(
+        "include_guard", "or about.network ~= '' and about.network or about.pseudonym", "or about.pseudonym"
+    ),
+    "a-network-that-lets-an-alarm-stand": one("include_guard", "about.wide ~= '' and about.wide or ", ""),
+    "asked-by-other-rules-counts-twice": one("include_guard", "  if not sending.suspected then return end\n"),
+    "an-application-that-is-asked-without-end": one("include_guard", "  rows.write(application, application.life)\n"),
+    "an-address-that-is-kept-for-being-asked": one(
+        "include_guard", "math.max(2 * longest, redis.call('PTTL', address.key))", "address.life"
+    ),
+    "a-refused-start-uses-up-the-trickle": one(
+        "include_fraud", "    if sending.trickled and part.name == 'country' then", "    if false then"
     ),
     "an-address-that-asks-without-end": one("include_guard", "  guard.test_sliding({}, 'ip', row)\n"),
     "a-trickle-that-fills-without-bound": one(

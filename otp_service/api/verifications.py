@@ -388,7 +388,7 @@ def start_verification(exchange: Exchange, body: StartBody) -> VerificationAnswe
     """Start a verification.
 
     Sends a code to a number. Accepted means: the message is queued, and will be delivered or reported as not. A refused
-    start sends nothing and counts nowhere.
+    start sends nothing and counts nowhere; one that a human check could let pass counts as a request.
     """
     application = exchange.application
     if exchange.settings.production and body.client_ip is not None and application.client_ip is not ClientIpSource.NONE:

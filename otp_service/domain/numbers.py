@@ -80,8 +80,11 @@ class Destination:
 
     @property
     def carrier_range(self) -> str:
-        """The calling code and the three digits after it, which tell the carrier in most countries."""
-        return self.e164[1 : self.mask.index(" ") + 3]
+        """The calling code and the three digits after it, which tell the carrier in most countries.
+
+        Of a short number fewer: five digits stay open, so that range and mask do not tell it.
+        """
+        return self.e164[1 : min(self.mask.index(" ") + 3, len(self.e164) - 5)]
 
     def __repr__(self) -> str:
         return f"Destination({self.mask})"

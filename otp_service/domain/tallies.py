@@ -32,7 +32,7 @@ class What(StrEnum):
     MESSAGE = "m"
     """A start for which a message was sent."""
     MONEY = "p"
-    """The most that those messages may cost, in millionths."""
+    """The most that those messages, and further ones of a verification, may cost, in millionths."""
     APPROVAL = "a"
     """By the minute of the start."""
     ASKED = "q"
@@ -67,6 +67,7 @@ Tallies = Mapping[str, Mapping[Tally, int]]
 """By the name of the application."""
 
 _STARTED: Final = "verification.started"
+_RESENT: Final = "verification.resent"
 _APPROVED: Final = "verification.approved"
 _KNOWN, _SAFE, _CHECKED = "a", "s", "k"
 """Flags of a start (``include_approvals.lua``)."""
@@ -116,16 +117,22 @@ def _counts(event: Event) -> Iterator[tuple[Tally, int]]:
         place = event.member("country"), carrier_range, event.at // MINUTE, who
         yield Tally(*place, What.MESSAGE), 1
         yield Tally(*place, What.MONEY), decode_attempt(event.member("sending")).price
+    elif event.type == _RESENT:
+        place = event.member("country"), carrier_range, event.at // MINUTE, who
+        yield Tally(*place, What.MONEY), int(event.member("price") or 0)
     elif event.type == _APPROVED and (who is Who.KNOWN or event.member("known") != "1"):  # of a number once
         started = int(event.member("created")) // MINUTE
         yield Tally(event.member("country"), carrier_range, started, who, What.APPROVAL), 1
 
 
-def feed(country: CountryTraffic, tallies: Mapping[Tally, int]) -> list[Notice]:
-    """Count tallies of a country, minute by minute; return what is to be told of the minutes before."""
-    groups: dict[tuple[int, str, Who], dict[What, int]] = defaultdict(dict)
+def feed(country: CountryTraffic, tallies: Mapping[Tally, int], newest: int) -> list[Notice]:
+    """Count tallies of a country, minute by minute; return what is to be told of the minutes before.
+
+    What is of later minutes than the ``newest`` one came while the clock was ahead, and counts in that one.
+    """
+    groups: dict[tuple[int, str, Who], Counter[What]] = defaultdict(Counter)
     for one, count in tallies.items():
-        groups[one.minute, one.carrier_range, one.who][one.what] = count
+        groups[min(one.minute, newest), one.carrier_range, one.who][one.what] += count
     notices = []
     for minute, carrier_range, who in sorted(groups):
         notices += _feed(country, minute * MINUTE, carrier_range, who, groups[minute, carrier_range, who])
@@ -140,12 +147,12 @@ def _feed(country: CountryTraffic, at: int, carrier_range: str, who: Who, counts
     notices = country.asked(at, carrier_range, counts[What.ASKED]) if What.ASKED in counts else []
     match who:
         case Who.KNOWN:
-            notices += country.known_start(at, money, messages) if messages else []
+            notices += country.known_start(at, money, messages) if messages or money else []
             country.known_approve(at, approvals)
         case Who.CHECKED:
-            notices += country.passed_check(at, carrier_range, money, messages) if messages else []
+            notices += country.passed_check(at, carrier_range, money, messages) if messages or money else []
             country.approve(at, carrier_range, approvals, checked=True)
         case Who.NEWCOMER:
-            notices += country.start(at, carrier_range, money, messages) if messages else []
+            notices += country.start(at, carrier_range, money, messages) if messages or money else []
             country.approve(at, carrier_range, approvals)
     return notices

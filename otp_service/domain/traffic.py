@@ -57,11 +57,11 @@ _ALWAYS_LEARNT: Final = 20.0
 DOUBTFUL: Final = THRESHOLD / 2
 """Evidence, in nats, with which an hour is not learnt any more."""
 LASTING: Final = 7 * 24 * 60
-"""Minutes after which an alarm ends, when those who passed the check, or the trickle, also approve less than before."""
+"""Minutes after which an alarm ends in any case."""
 UNSEEN: Final = 24 * 60
 """Minutes without an attempt, after which an alarm ends as well."""
 _SAME: Final = 0.97
-"""What remains of the usual share of those, above which it has not changed."""
+"""What remains of the usual share of those who passed the check, or the trickle, above which it has not changed."""
 _LEAST_REBASED: Final = 0.5
 """What remains of the usual share at least, each time that a lasting change is taken for usual."""
 
@@ -523,15 +523,19 @@ class PlaceTraffic:
         return found[daily] if daily else None
 
     def _rebase(self, slot: Slot) -> Finding | None:
-        """End an alarm that lasts, if those who passed have changed as well: then the people have, or the site."""
+        """End an alarm that lasts. If those who passed have changed as well, then the people have, or the site.
+
+        Otherwise it is tried without: an attack that goes on is told again; people who only do not come back from
+        their human check are not.
+        """
         alarm = self.newcomers.alarm
-        if alarm is None or slot.minute - alarm.raised < LASTING or not self.passed_usual:
+        if alarm is None or slot.minute - alarm.raised < LASTING:
             return None
-        remaining = self.passed_approved / self.passed_usual
-        if remaining >= _SAME:
-            return None
-        self.usual.rebase(max(_LEAST_REBASED, remaining))
+        remaining = self.passed_approved / self.passed_usual if self.passed_usual else 1.0
         self.newcomers.end_alarm()
+        if remaining >= _SAME:
+            return Finding.USUAL_AGAIN
+        self.usual.rebase(max(_LEAST_REBASED, remaining))
         return Finding.REBASED
 
     def known_share(self) -> UsualShare:

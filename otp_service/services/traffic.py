@@ -129,6 +129,10 @@ class _Learnt:
     countries: dict[str, CountryTraffic]
 
 
+_CLOCK_IS_AHEAD: Final = 60
+"""Minutes by which an event may be later than what is recorded; if it is by more, Redis' clock was ahead."""
+
+
 class TrafficJudge:
     """Brings what is learnt forward from the tallies, while it has the lease; tells what is unusual.
 
@@ -154,7 +158,10 @@ class TrafficJudge:
             return
         until = self._context.store.events.recorded_until()
         for application, ruleset in self._context.rulesets.items():
-            self._judge(application, ruleset, until)
+            try:
+                self._judge(application, ruleset, until)
+            except ValueError as unreadable:  # another release's: the other applications are judged all the same
+                _log.error("traffic_unreadable", application=application, reason=str(unreadable))
 
     def _judge(self, application: str, ruleset: CompiledRuleset, until: int) -> None:
         store = self._context.store.traffic
@@ -164,7 +171,8 @@ class TrafficJudge:
             learnt = _Learnt(*store.learnt(application))
         if learnt.version != version:  # another process is at it
             return
-        ripe = {one: count for one, count in tallies.items() if one.minute <= until // MINUTE}
+        minute = until // MINUTE
+        ripe = {one: n for one, n in tallies.items() if one.minute <= minute or one.minute > minute + _CLOCK_IS_AHEAD}
         step = _Step(learnt.countries, ripe, until)
         if step.changed:
             suspicions = tuple(_suspicion(country, learnt.countries[country]) for country in step.changed)
@@ -196,7 +204,7 @@ class _Step:
 
     def _bring_forward(self, country: str, traffic: CountryTraffic, tallies: Mapping[Tally, int], until: int) -> None:
         ranges = {*traffic.live_ranges(), *(one.carrier_range for one in tallies)}
-        notices = [*feed(traffic, tallies), *traffic.advance(until)]
+        notices = [*feed(traffic, tallies, until // MINUTE), *traffic.advance(until)]
         self.notices += [(country, one) for one in notices]
         self.changed[country] = {one for one in ranges if one in traffic.ranges}
 
@@ -209,17 +217,19 @@ def _suspicion(country: str, traffic: CountryTraffic) -> CountrySuspicion:
     return CountrySuspicion(country, whole.ask, whole.checked_too, trickle, usual, of_ranges)
 
 
-_EVENTS: Final = {
-    Finding.USUAL_AGAIN: (logging.INFO, "newcomers_usual_again"),
-    Finding.REBASED: (logging.WARNING, "newcomers_change_taken_for_usual"),
-}
-
-
 def _tell(application: str, country: str, traffic: CountryTraffic, notice: Notice) -> None:
     place = traffic.ranges.get(notice.carrier_range, traffic.whole)
     day = passed_unapproved(place, notice.minute)[1]
+    match notice.finding:
+        case Finding.USUAL_AGAIN:
+            event = "newcomers_usual_again"
+        case Finding.REBASED:
+            event = "newcomers_change_taken_for_usual"
+        case _:
+            event = "newcomers_unusual"
     _log.log(
-        *_EVENTS.get(notice.finding, (logging.WARNING, "newcomers_unusual")),
+        logging.INFO if notice.finding is Finding.USUAL_AGAIN else logging.WARNING,
+        event,
         application=application,
         country=country,
         carrier_range=notice.carrier_range,

@@ -116,7 +116,7 @@ class EventLog:
         with translate_errors():
             now = server_time(self._client)
             waiting = (self._first_unrecorded(keys.events(bucket)) for bucket in self._buckets)
-            return min((at for at in waiting if at is not None), default=now)
+            return min([now, *(at for at in waiting if at is not None)])
 
     def _first_unrecorded(self, stream: str) -> int | None:
         """Return the time of the first entry that is not known to be recorded."""

@@ -153,11 +153,12 @@ dead_letters = Key("otp:{<bucket>}:dead", "stream", "", _STREAM, "`dead-letters`
 events = Key("otp:{<bucket>}:events", "stream", "pseudonym",
     Life("no TTL; trimmed once it is recorded in the ledger, by age and length"),
     "worker (into the ledger), `find`, `guard replay`, readers of your own",
-    "what happened; of a start number, block, address and context; until it is recorded, the evidence of a consent "
+    "what happened; of a start number, block, address and context, and the carrier range in clear; until it is "
+    "recorded, the evidence of a consent "
     "that came with a start, the address shortened")
 decisions = Key("otp:{<bucket>}:decisions", "stream", "pseudonym", _STREAM, "`guard`",
     "what the guard's rules refused, or would have, and what changed for all; of a refused start number, block, "
-    "address and context")
+    "address and context, and the carrier range in clear")
 number = Key("otp:{<bucket>}:number:<pseudonym>", "string", "pseudonym", Life("{} after the last write", 1, "number"),
     "API, `find`, `limits`",
     "a number: when it was approved and from which contexts, times of its last messages, waits, its last 20 "
@@ -179,7 +180,7 @@ tallies = Key("otp:{<application>}:tallies:<application>", "hash", "",
     "starts and approvals by country, carrier range and minute, that are still to be judged")
 asked = Key("otp:{<application>}:asked:<application>/<ten minutes>", "string", "",
     Life("20 min", 1200), "API",
-    "about how many different numbers were asked for a human check (a HyperLogLog, which tells none of them)")
+    "about how many different addresses, or numbers, were asked for a human check (a HyperLogLog, which tells none)")
 traffic = Key("otp:{<application>}:traffic:<application>", "hash", "",
     Life("60 days after the last event", 60 * _DAY), "worker, `guard status`",
     "an application's newcomers by country and carrier range: how many usually start and approve, and what is unusual")

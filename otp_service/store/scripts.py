@@ -148,6 +148,8 @@ class CompiledRuleset:
     text: str
     quota: Window | None
     """The one that the application is told."""
+    lives: Mapping[str, int]
+    """For how many milliseconds each subject is kept after a write, at most."""
 
 
 def compile_ruleset(ruleset: Ruleset, remembered: int = 7 * DAY) -> CompiledRuleset:
@@ -160,7 +162,8 @@ def compile_ruleset(ruleset: Ruleset, remembered: int = 7 * DAY) -> CompiledRule
     text = json.dumps(_without_nulls({**data, "layouts": _layouts(ruleset), "ttls": ttls}))
     name = _digest(text)
     quota = next((window for window in ruleset.windows if window.quota), None)
-    return CompiledRuleset(ruleset, name, text, quota)
+    known = max(ruleset.known, ruleset.lock.length if ruleset.lock else 0)
+    return CompiledRuleset(ruleset, name, text, quota, {**ttls, "number": max(ttls["number"], known)})
 
 
 def _digest(text: str) -> str:

@@ -1,5 +1,7 @@
 """Newcomers under suspicion are asked for a human check before anybody is refused, or get a trickle."""
 
+import json
+
 import pytest
 from support_api import START, Api
 from support_caller import Caller
@@ -12,6 +14,7 @@ from support_traffic import Newcomers
 from otp_service.domain.guard import GUARD_RULES
 from otp_service.domain.tallies import What
 from otp_service.services.verifications import HumanCheckResult
+from otp_service.store import keys
 
 PASSED = {"human_check": {"passed": True}}
 CHECKED = {"human_check": HumanCheckResult(passed=True)}
@@ -127,7 +130,59 @@ def test_an_address_may_be_asked_as_often_as_it_may_start(frozen):
     got = [site.start() for _ in range(10)]
 
     assert got == [*7 * ["human-check-required"], *3 * ["rate-limited"]]
-    assert asked_for(site) == 7
+    assert asked_for(site) == 1, "of an address one lets the alarm stand"
+    (address,) = frozen.client.keys("*:address:*")
+    assert 0 < frozen.client.pttl(address) <= 1_200_000
+
+
+def test_of_an_ipv6_network_one_that_is_asked_counts(frozen):
+    site = Site(frozen, client_ip="connection")
+    came = [
+        site.people.come(site.people.number(), approves=False, client_ip=f"2001:db8:1:{one}::1") for one in range(5)
+    ]
+    assert set(came) == {"human-check-required"}
+    assert asked_for(site) == 1
+    site.people.come(site.people.number(), approves=False, client_ip="2001:db8:2::1")
+
+    assert asked_for(site) == 2
+
+
+def test_an_application_is_asked_within_its_requests(frozen):
+    site = Site(frozen, "application.requests", limits={"application": ["100/minute"]})
+    frozen.advance(61)
+
+    got = [site.start() for _ in range(103)]
+    assert got == [*100 * ["human-check-required"], *3 * ["rate-limited"]]
+
+
+def test_who_is_asked_because_a_block_is_full_is_no_attempt_twice(frozen):
+    api = api_of(frozen, RULE, "block.unapproved")
+    people = Newcomers(frozen, api.installation)
+    for one in range(4):
+        people.come(number(one), approves=False)
+    assert api.post(START, {"to": number(5)}).json["code"] == "human-check-required"
+    assert api.post(START, {"to": number(5), **PASSED}).status_code == 201
+    record_events(people.context)
+
+    counts = people.context.store.traffic.tallies("shop")[1]
+    assert {one.what for one in counts} == {What.MESSAGE, What.MONEY}
+
+
+def test_a_start_that_another_rule_refuses_uses_up_nothing_of_the_trickle(frozen):
+    site = Site(
+        frozen,
+        "country.conversion",
+        human_check="none",
+        guard={"conversion": {"home_sends": 20, "rate": 0.9, "closed_for": 60}},
+    )
+    for _ in range(60):
+        site.people.minute(attack=8)
+        _, text = site.people.context.store.guard._scripts.run("guard_read", (keys.country("shop", "PK"),), ())
+        row = json.loads(text)
+        assert row["ltrickle"] <= max(1, row["ntrickle"] / 4)
+
+    found = decisions(Caller(site.api.installation))
+    assert any((one.kind, one.rule) == ("change", "country.conversion") for one in found)
 
 
 def test_those_who_passed_are_counted_apart_and_the_alarm_stands_as_long_as_the_attack(site):
@@ -168,6 +223,19 @@ def test_an_application_that_cannot_ask_lets_a_trickle_pass_of_the_whole_country
         site.people.minute()
 
     assert 12 <= sent <= 30, "a quarter of those who usually approve in an hour"
+
+
+def test_a_further_message_of_a_newcomer_takes_from_the_trickle(frozen):
+    site = Site(frozen, human_check="none", within="92301")
+    frozen.advance(580)  # the trickle has room again, and the suspicion stands
+    to = site.people.number("92301")
+    one = site.api.post(START, {"to": to}).json["id"]
+    while site.start(site.people.number("92301")) == "sent":
+        pass
+    assert site.api.post(f"{START}/{one}/resend", {}).json["code"] == "rate-limited"
+    other = site.api.post(START, {"to": site.people.number("92302")}).json["id"]
+
+    assert site.api.post(f"{START}/{other}/resend", {}).status_code == 202
 
 
 def test_a_trickle_that_only_recorded_refuses_nobody_for_days_when_it_is_enforced(frozen):

@@ -13,6 +13,7 @@ from otp_service.domain.detection import LARGEST_STEP, REMAINING, Alarm, ChangeT
 from otp_service.domain.traffic import (
     GROWTH,
     HOURS,
+    LASTING,
     MINUTE,
     WIDENED,
     Cause,
@@ -21,6 +22,7 @@ from otp_service.domain.traffic import (
     Outcomes,
     PlaceTraffic,
     UsualTraffic,
+    Whose,
     bounded_capacity,
     pack_place,
     unpack_place,
@@ -362,6 +364,20 @@ def test_asked_attempts_cost_nothing_and_keep_the_alarm_standing(learnt):
     assert site.country.whole.newcomers.alarm
     assert site.attacked - passed < 100
     assert site.country.whole.checked.alarm is None
+
+
+def test_an_alarm_that_people_keep_who_do_not_come_back_from_their_check_ends_after_a_week(learnt):
+    place = unpack_place(learnt[1])
+    place.newcomers.raise_alarm(0.6)
+    place.newcomers.alarm.raised = place.newcomers.newest - LASTING
+    for minute in range(place.newcomers.newest, place.newcomers.newest + 30):
+        place.newcomers.start(minute, 10, 7, 0)
+        place.newcomers.approve(minute, 4)
+        if (Finding.USUAL_AGAIN, Whose.NEWCOMERS) in place.advance(minute):
+            break
+
+    assert place.newcomers.alarm is None
+    assert place.usual.share(5).share == pytest.approx(unpack_place(learnt[1]).usual.share(5).share, abs=0.01)
 
 
 def test_those_who_pass_checks_and_do_not_approve_get_the_trickle_too(learnt):

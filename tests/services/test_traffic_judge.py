@@ -9,6 +9,7 @@ from support_caller import Caller
 from support_events import events_of, record_events
 from support_frozen import START
 from support_guard import approve, guarded, later, passes
+from support_outbox import queues
 from support_traffic import Newcomers
 
 from otp_service.domain.tallies import What, Who, tally
@@ -66,6 +67,19 @@ def test_what_a_message_costs_is_counted_and_the_safe_list_is_nobodys(frozen):
 
     assert counted(caller.context)[("92300", Who.NEWCOMER, What.MONEY)] == 2_500_000
     assert {one for one, _, _ in counted(caller.context)} == {"92300"}
+
+
+def test_what_further_messages_cost_is_counted(frozen):
+    gateways = {"sandbox": {"kind": "sandbox", "prices": {"*": "2.50"}}}
+    site = Newcomers(frozen, guarded(frozen, gateways=gateways))
+    one = site.shop.start(site.number("92300"))
+    for _ in range(2):
+        site.shop.resend(one)
+    site.record()
+
+    assert counted(site.context) == {
+        ("92300", Who.NEWCOMER, What.MESSAGE): 1, ("92300", Who.NEWCOMER, What.MONEY): 7_500_000
+    }  # fmt: skip
 
 
 def of_blocks(context, most=10):
@@ -220,6 +234,30 @@ def test_what_a_country_is_told_outlives_what_its_last_start_left_there(frozen):
     frozen.advance(120)
 
     assert row(site, "lusual") == usual > 0
+
+
+def test_events_of_a_clock_that_was_ahead_blind_nobody(frozen):
+    site = Newcomers(frozen)
+    site.minutes(2)
+    before = frozen.now
+    frozen.advance(86_400)
+    site.minute()
+    frozen.client.delete(*queues(frozen.client), "-")
+    frozen.move_to(before)  # from now on events keep the time of that minute
+    site.minutes(30, attack=8)
+
+    assert site.learnt.whole.newcomers.alarm
+
+
+def test_what_a_later_release_has_learnt_stops_nobody(frozen):
+    site = Newcomers(frozen)
+    site.minute()
+    frozen.client.hset(keys.traffic("shop"), "GB", b"\x63" + bytes(800))
+    TrafficJudge(site.context, "judge").judge()
+    with capture_logs() as lines:
+        TrafficJudge(site.context, "judge").judge()
+
+    assert [(one["event"], one["application"]) for one in lines] == [("traffic_unreadable", "shop")]
 
 
 def test_it_is_judged_no_further_than_all_is_recorded(frozen):

@@ -64,6 +64,7 @@ function fraud.keep_changes(sending)
       if string.find(sending.counted, rule.mark, 1, true) then row[rule.level] = row[rule.level] - 1 end
     end
     if sending.kind == 'start' then row[part.breaker_at + 1] = row[part.breaker_at + 1] - 1 end
+    if sending.trickled and part.name == 'country' then row[row.layout.at.ltrickle] = row[row.layout.at.ltrickle] - 1 end
     rows.write(row, row.life)
   end
 end

@@ -2,7 +2,7 @@
 -- none.
 --
 -- `sending` holds: kind (start, resend or fallback), place (home or abroad), safe (whether the fraud rules pass it), price, about
--- (the verification), passed (whether a human check was); of a start also the carrier's range.
+-- (the verification), passed (whether a human check was), range (the carrier's, of a start or resend).
 local guard = {}
 local NOTHING_NEW, NO_QUOTA = {}, { most = 0, used = 0, ttl = 0 }
 local MINUTE, DAY = 60000, 86400000
@@ -107,18 +107,23 @@ function guard.count(sending)
   subjects.write(found)
 end
 
--- Counts a start that was asked for a human check, and sent nothing: in its address's windows; and for who judges newcomers, but a
--- number once in ten minutes. Otherwise one address, or one number, could let an alarm stand for nothing.
+-- Counts a start that was asked for a human check, and sent nothing: in the windows of its application and address; and for who
+-- judges newcomers if it was asked because of what he found, but once in ten minutes those of an address (IPv6: a /48), or of a
+-- number where there is none. Otherwise one address could let an alarm stand for nothing. Who passes the check counts by his message.
 function guard.count_asked(sending)
-  local about, address = sending.about, sending.subjects.address
-  if address then
+  local about, application, address = sending.about, sending.subjects.application, sending.subjects.address
+  local longest = ruleset.windows.ip.longest
+  rows.write(application, application.life)
+  if address and longest > 0 then
     local row = rows.unpack(address.key, redis.call('GET', address.key), ruleset.layouts.address)
     guard.test_sliding({}, 'ip', row)
-    rows.write(row, ruleset.ttls.address)
+    rows.write(row, math.max(2 * longest, redis.call('PTTL', address.key)))
   end
+  if not sending.suspected then return end
   local slot = 'otp:{' .. about.application .. '}:'
   local seen = slot .. 'asked:' .. about.application .. '/' .. math.floor(now / ONCE)
-  if redis.call('PFADD', seen, about.pseudonym) == 0 then return end
+  local who = about.wide ~= '' and about.wide or about.network ~= '' and about.network or about.pseudonym
+  if redis.call('PFADD', seen, who) == 0 then return end
   redis.call('PEXPIRE', seen, 2 * ONCE)
   local tallies = slot .. 'tallies:' .. about.application
   redis.call('HINCRBY', tallies, about.country .. ':' .. sending.range .. ':' .. math.floor(now / MINUTE) .. ':n:q', 1)

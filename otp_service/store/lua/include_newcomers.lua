@@ -16,17 +16,19 @@ local function suspicion_of(range, row, at)
   return row[at.tsuspicion], row[at.nchecked] == 1
 end
 
--- Tests a start, and counts it in the trickle. Leaves in `sending` whether it came `under_suspicion` with a passed check.
+-- Tests a start or a resend, and counts it in the trickle; who started before is not asked for a check. Leaves in `sending` whether it is `suspected` and asked for a check, or
+-- `passed_under_suspicion`.
 function newcomers.test(sending)
   local rule, row = ruleset.newcomers, sending.subjects.country
-  if not rule or sending.kind ~= 'start' or sending.safe or sending.reputation.approved then return end
+  if not rule or sending.kind == 'fallback' or sending.safe or sending.reputation.approved then return end
   local at = row.layout.at
   if row[at.tsuspicion] == 0 and row.tail == '' then return end
   local ends, checked_too = suspicion_of(sending.range, row, at)
   if now >= ends then return end
   sending.passed_under_suspicion = sending.passed
   if rule.asks and not checked_too then
-    if sending.passed then return end
+    if sending.passed or sending.kind == 'resend' then return end
+    sending.suspected = true
     return rule_hits.add(sending.rule_hits, rule, ends - now, 0, 0)
   end
   local most = row[at.ntrickle] / 4
@@ -34,5 +36,5 @@ function newcomers.test(sending)
   level = math.max(0, level)
   local wait = buckets.wait(level, most, TRICKLE)
   if wait > 0 then rule_hits.add(sending.rule_hits, rule, wait, level, math.max(1, most)) end
-  row[at.ltrickle], row[at.ttrickle], row.changed = level + 1, now, true
+  row[at.ltrickle], row[at.ttrickle], row.changed, sending.trickled = level + 1, now, true, true
 end

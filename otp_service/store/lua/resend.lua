@@ -59,7 +59,7 @@ if full then return { 'backlog-full' } end
 local keys = { KEYS[11], KEYS[12], subjects.key('country', found), subjects.key('block', found) }
 local sending = guard.read(keys, 1, { kind = falls_back_from == 0 and 'resend' or 'fallback', about = found,
   place = approvals.has(found, 'h') and 'home' or 'abroad', safe = approvals.has(found, 's'), price = tonumber(ARGV[10]),
-  passed = approvals.has(found, 'q') })
+  passed = approvals.has(found, 'q'), range = string.match(found.guard, '^%a*(%d*)') })
 local refusal, quota = guard.test(sending)
 if refusal then
   fraud.keep_changes(sending)
@@ -82,5 +82,5 @@ streams.put(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ahead, cjson.encode({ v = '1', i
   application = found.application, purpose = found.purpose, country = found.country, channel = ARGV[3], message = sends,
   generation = found.generation, expires = found.expires, queued = now, trace = ARGV[15] }))
 streams.report(KEYS[6], 'verification.resent', found,
-  { channel = ARGV[3], falls_back_from = ARGV[11], price = ARGV[10] })
+  { channel = ARGV[3], falls_back_from = ARGV[11], price = ARGV[10], guard = found.guard })
 return { 'queued', now, record.read_all(KEYS[1]), quota.most, quota.used + 1, quota.ttl, rule_hits.rules(sending.rule_hits) }
