@@ -10,6 +10,7 @@ fail without any.
 
 import argparse
 import json
+import math
 import os
 import signal
 import sys
@@ -172,7 +173,8 @@ class Mutation:
     def _order(self, name: str, items: Sequence[pytest.Item]) -> list[int]:
         """Return the tests that may notice a defect, those first that are quick and likely to.
 
-        Some of a script's subject evaluate its parts by themselves, and call none.
+        Some of a script's subject evaluate its parts by themselves, and call none. Tests of a file stay together: what
+        they share is made once.
         """
         known, file = self._known.get(name), MUTANTS[name].file
         noticed, users = self._noticed.get(file, set()), _users(file)
@@ -182,7 +184,12 @@ class Mutation:
             likely = 1 if place in noticed else 5 if place in own else 50
             return 0 if items[place].nodeid == known else likely * self._seconds[place]
 
-        return sorted(own | {place for place, called in self._called.items() if called & users}, key=cost)
+        chosen = own | {place for place, called in self._called.items() if called & users}
+        of_file: dict[Path, float] = {}
+        for place in chosen:
+            path = items[place].path
+            of_file[path] = min(cost(place), of_file.get(path, math.inf))
+        return sorted(chosen, key=lambda place: (of_file[items[place].path], items[place].path, cost(place)))
 
     def _run(self, told: Connection, session: pytest.Session, name: str | None, places: Sequence[int]) -> None:
         """Run tests in this process, with a defect until one fails; tell what they `Ran`."""
