@@ -5,7 +5,7 @@ from mutant import Mutant, one
 DEFECTS: dict[str, Mutant] = {
     "moving-one-more": one("include_limits", "TIME * (most - 1) + 1\n", "TIME * most + 1\n"),
     "moving-one-less": one("include_limits", "TIME * (most - 1) + 1\n", "TIME * math.max(0, most - 2) + 1\n"),
-    "moving-too-early": one("include_limits", "free < 0 and 0", "free < 2 and 0"),
+    "moving-too-early": one("include_limits", "if free < 0 or", "if free < 2 or"),
     "moving-keeps-too-few": one(
         "include_limits", "math.min(#times / TIME, windows.most - 1)", "math.min(#times / TIME, 1)"
     ),
@@ -37,7 +37,7 @@ DEFECTS: dict[str, Mutant] = {
     "rows-that-live-for-ever": one("include_rows", ", 'PX', life)", ")"),
     "rows-of-other-settings-are-dropped": one("include_rows", "for i = 0, from.sizes[name] - 1 do", "for i = 1, 0 do"),
     "what-settings-no-longer-name-is-dropped": one("include_rows", "if not wanted.at[name] then", "if false then"),
-    "what-fades-does-not-end": one("include_rows", "if ends > 0 and now >= ends then", "if false then"),
+    "what-fades-does-not-end": one("include_rows", "(now >= ends or row", "(row"),
     "money-ends-with-what-fades": one("include_rows", "if not STAYS[kind] then", "if true then"),
     "a-number-that-lives-for-ever": one("include_number", ", 'PX', math.max(life, least or 0))", ")"),
     "an-approval-forgotten-after-a-week": one(
@@ -51,4 +51,11 @@ DEFECTS: dict[str, Mutant] = {
         "include_number", "      others[#others + 1] = string.sub(text, begins, place - 1)\n"
     ),
     "entries-without-end": one("include_number", "elseif counts or lately(entry[E_DEVICE]) then", "else"),
+    "a-sliding-window-of-a-clock-that-was-ahead": one("include_limits", " or ttl > 2 * interval + clock.WRONG", ""),
+    "a-moving-window-of-a-clock-that-was-ahead": one(
+        "include_limits", " or free > window.milliseconds + clock.WRONG", ""
+    ),
+    "a-streak-of-a-clock-that-was-ahead": one("include_number", " or last > now + clock.WRONG", ""),
+    "a-row-of-a-clock-that-was-ahead": one("include_rows", " or row[rows.TIME] > now + clock.WRONG)", ")"),
+    "a-clock-that-was-a-little-ahead": one("include_rows", "now + clock.WRONG)", "now)"),
 }

@@ -1,7 +1,7 @@
 -- Now, by Redis' own clock: one clock for all hosts, whatever theirs say. It is read when a script begins. `now` is in whole
 -- milliseconds, `exact` has the microseconds too.
 local now, exact
-local clock = {}
+local clock = { WRONG = 3600000 } -- what is so much later than now was written while the clock was ahead: it counts no more
 
 function clock.read()
   local time = redis.call('TIME')

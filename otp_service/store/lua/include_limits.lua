@@ -12,7 +12,8 @@ function limits.moving_wait(window, times, most)
   local place = TIME * (most - 1) + 1
   if #times < place then return 0 end
   local free = struct.unpack('<I6', times, place) + window.milliseconds - now
-  return free < 0 and 0 or math.max(1, free)
+  if free < 0 or free > window.milliseconds + clock.WRONG then return 0 end
+  return math.max(1, free)
 end
 
 -- The same for a sliding window counter, which is brought to the present. Leaves in the window how many were `used`, and the
@@ -20,8 +21,8 @@ end
 function limits.sliding_wait(window, row, most)
   local w, interval = window.place, window.milliseconds
   local ttl = row[w + 1] - now
-  if ttl <= 0 then
-    row[w], row[w + 1] = 0, now + 2 * interval
+  if ttl <= 0 or ttl > 2 * interval + clock.WRONG then
+    row[w], row[w + 1], row[w + 2], row[w + 3] = 0, now + 2 * interval, 0, 0
   elseif ttl < interval then -- this interval is over, its count becomes the previous one
     row[w], row[w + 1], row[w + 2], row[w + 3] = 0, now + ttl + interval, row[w], row[w + 1]
   end

@@ -23,7 +23,7 @@ local function streak_place(trust, known, unknown) return trust == 'known' and k
 
 -- Returns the milliseconds to wait, longer with each event of a streak, and its length.
 local function streak_wait(rule, length, last)
-  if length == 0 then return 0, 0 end -- one that is over is older than any wait
+  if length == 0 or last > now + clock.WRONG then return 0, 0 end -- one that is over is older than any wait
   return math.max(0, last + rule.waits[math.min(length, #rule.waits)] - now), length
 end
 

@@ -77,7 +77,7 @@ function rows.unpack(key, text, wanted)
   row.tail = string.sub(text, row[layout.size + 1]) -- which tells where the values end
   if layout ~= wanted then row = convert(row, wanted) end
   local ends = row[rows.ENDS]
-  if ends > 0 and now >= ends then
+  if ends > 0 and (now >= ends or row[rows.TIME] > now + clock.WRONG) then
     local fading = row.layout.fading
     for i = 1, #fading do row[fading[i]] = 0 end
   end
