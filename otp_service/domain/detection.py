@@ -128,7 +128,7 @@ class Alarm:
     """A share that has fallen, and has not come back."""
 
     raised: int
-    """The minute in which it was."""
+    """The minute in which it was raised."""
     unusual: float = 0.0
     """Messages since the fall began that are more than usual for so many approvals."""
     recovery: float = 0.0
