@@ -10,7 +10,6 @@ fail without any.
 
 import argparse
 import json
-import math
 import os
 import signal
 import sys
@@ -171,7 +170,7 @@ class Mutation:
             yield Outcome(name, by, len(told) == len(orders[name]), time.monotonic() - began[name])
 
     def _order(self, name: str, items: Sequence[pytest.Item]) -> list[int]:
-        """Return the tests that may notice a defect, those first that are quick and likely to.
+        """Return the tests that may notice a defect, likely and quick files first.
 
         Some of a script's subject evaluate its parts by themselves, and call none. Tests of a file stay together: what
         they share is made once.
@@ -180,16 +179,20 @@ class Mutation:
         noticed, users = self._noticed.get(file, set()), _users(file)
         own = {place for place, item in enumerate(items) if any(item.path.match(one) for one in FIRST.get(file, []))}
 
-        def cost(place: int) -> float:
-            likely = 1 if place in noticed else 5 if place in own else 50
-            return 0 if items[place].nodeid == known else likely * self._seconds[place]
-
         chosen = own | {place for place, called in self._called.items() if called & users}
-        of_file: dict[Path, float] = {}
+        likely, seconds = dict[Path, int](), dict[Path, float]()
         for place in chosen:
             path = items[place].path
-            of_file[path] = min(cost(place), of_file.get(path, math.inf))
-        return sorted(chosen, key=lambda place: (of_file[items[place].path], items[place].path, cost(place)))
+            rank = 0 if items[place].nodeid == known else 1 if place in noticed else 2 if place in own else 3
+            likely[path] = min(rank, likely.get(path, rank))
+            seconds[path] = seconds.get(path, 0.0) + self._seconds[place]
+
+        def order(place: int) -> tuple[int, float, Path, bool, bool, float]:
+            path = items[place].path
+            unknown = items[place].nodeid != known
+            return likely[path], seconds[path], path, unknown, place not in noticed, self._seconds[place]
+
+        return sorted(chosen, key=order)
 
     def _run(self, told: Connection, session: pytest.Session, name: str | None, places: Sequence[int]) -> None:
         """Run tests in this process, with a defect until one fails; tell what they `Ran`."""
