@@ -20,7 +20,7 @@ def sent(message=1, status="delivered", gateway="primary", reason="", begun=10.0
 
 
 def told(*dispatches, status="pending"):
-    return {ONE: books.Finding(status, dispatches or (sent(),))}
+    return {ONE: books.Told(status, dispatches or (sent(),))}
 
 
 def took(dispatch="dp_1", *, accepted=True, lost=False, reported=False, gateway="primary", to=NUMBER):
