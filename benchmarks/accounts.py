@@ -27,7 +27,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Told:
     """A dispatch as the API tells it."""
 
     gateway: str
@@ -46,7 +46,7 @@ class Finding:
         return f"{self.status} {self.reason}".strip()
 
 
-Story = Mapping[Slot, Finding]
+Story = Mapping[Slot, Told]
 """The dispatches of a verification, in order."""
 
 
@@ -126,7 +126,7 @@ def settle_ledger(
     return found
 
 
-def _entries_differ(mine: Sequence[Entry], call: Call | None, told: Finding | None, *, struck: bool) -> Iterator[str]:
+def _entries_differ(mine: Sequence[Entry], call: Call | None, told: Told | None, *, struck: bool) -> Iterator[str]:
     """Yield what is wrong with the entries of a dispatch."""
     outcomes = [one for one in mine if one.outcome]
     interruptions = sum(one.reason == "interrupted" for one in outcomes)
@@ -166,7 +166,7 @@ def _name(slot: Slot) -> str:
     return f"d{slot[1]}.{slot[2]}"
 
 
-def _contradiction(told: Finding, call: Call | None, *, struck: bool) -> str | None:
+def _contradiction(told: Told, call: Call | None, *, struck: bool) -> str | None:
     """Return what is wrong with a dispatch as it is told, against what the gateway saw of it."""
     if call is not None and call.gateway != told.gateway:
         return f"called {call.gateway}, but the story says {told.gateway}"

@@ -26,7 +26,7 @@ def refused(number=1):
 
 
 def told(status, gateway="first", reason="", choice="configured"):
-    return accounts.Finding(gateway, status, reason, choice)
+    return accounts.Told(gateway, status, reason, choice)
 
 
 SENT, FAILED, INTERRUPTED = told("sent"), told("failed", reason="http 500"), told("unknown", reason="interrupted")
