@@ -813,8 +813,8 @@ def _unpack_run(reader: _Reader) -> Run:
 
 
 def _unpack_alarm(reader: _Reader) -> Alarm:
-    told, *rest = reader.take(_ALARM_ROW)
-    return Alarm(int(told), *rest)
+    raised, *rest = reader.take(_ALARM_ROW)
+    return Alarm(int(raised), *rest)
 
 
 def pack_place(place: PlaceTraffic) -> bytes:

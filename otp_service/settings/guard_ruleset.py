@@ -136,12 +136,14 @@ def _with_checked(buckets: Iterator[Bucket], *, asks: bool) -> Iterator[Bucket]:
     Where nobody ``asks`` a block has those too: they are never used, but leak, for others share the block.
     """
     for one in buckets:
-        if one.exempts != "approved" or one.breaker:
-            yield replace(one, asks=asks and one.exempts == "approved")
-            continue
-        yield replace(one, checked="no" if asks else None, asks=asks)
-        if asks or one.part == "block":
-            yield replace(one, checked="yes", name=f"k{one.window // 1000}")
+        if one.exempts != "approved":
+            yield one
+        elif one.breaker:
+            yield replace(one, asks=asks)
+        else:
+            yield replace(one, checked="no" if asks else None, asks=asks)
+            if asks or one.part == "block":
+                yield replace(one, checked="yes", name=f"k{one.window // 1000}")
 
 
 def _newcomers(guard: GuardSettings, *, asks: bool) -> NewcomerRule | None:

@@ -16,8 +16,8 @@ local function suspicion_of(range, row, at)
   return row[at.tsuspicion], row[at.nchecked] == 1
 end
 
--- Tests a start or a resend, and counts it in the trickle; who started before is not asked for a check. Leaves in `sending` whether it is `suspected` and asked for a check, or
--- `passed_under_suspicion`.
+-- Tests a start or a resend, and counts it in the trickle; who started before is not asked for a check. Leaves in `sending` whether
+-- it is `suspected` and asked for one, or `passed_under_suspicion`.
 function newcomers.test(sending)
   local rule, row = ruleset.newcomers, sending.subjects.country
   if not rule or sending.kind == 'fallback' or sending.safe or sending.reputation.approved then return end
