@@ -16,7 +16,11 @@ def app(settings: Settings | None = None) -> Service:
     settings = settings or load_settings()
     set_up_process(settings)
     installation = install(settings)
-    prepare(installation)
+    try:
+        prepare(installation)
+    except BaseException:
+        installation.close()
+        raise
     watching = watch(installation)
     watching.start()
     service = create_app(installation)

@@ -24,7 +24,7 @@ from multiprocessing.connection import Client, Connection, Listener
 from typing import TYPE_CHECKING, Any
 
 from otp_service.cli.main import pause_garbage_collection, resume_garbage_collection
-from otp_service.errors import ConfigurationError
+from otp_service.errors import ConfigurationError, LedgerUnavailableError, StoreUnavailableError
 
 if TYPE_CHECKING:  # a server process imports them when it is told to hold no collections any more
     from otp_service.api.app import ReloadableService, Service
@@ -36,6 +36,8 @@ KILL_AFTER = 10
 """Seconds that a server process may take to end."""
 READY_TIMEOUT = 60.0
 _POLL_INTERVAL = 0.05
+_RETRY_AFTER = 0.5
+"""Seconds between two attempts to start while Redis or the ledger is away."""
 _OK = 200
 _ALL_INTERFACES = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not listened on
 
@@ -254,16 +256,31 @@ def load_application(address: str) -> "ReloadableService":
         signal.signal(signal.SIGUSR1, lambda *_: _end_in_time())
         end_with_parent(serve.pid or 0, signal.SIGUSR1)
     parent = Client(address, authkey=multiprocessing.current_process().authkey)
-    from otp_service import wsgi  # noqa: PLC0415 - takes a second
-    from otp_service.api.app import ReloadableService  # noqa: PLC0415
+    from otp_service.api.app import ReloadableService  # noqa: PLC0415 - takes a second
 
     number, settings = parent.recv()
-    application = ReloadableService(wsgi.app(settings))
+    application = ReloadableService(_first_service(settings))
     atexit.register(_exit_process)
     resume_garbage_collection()
     parent.send((number, True))
     threading.Thread(target=_follow_orders, args=(application, settings, parent), name="settings", daemon=True).start()
     return application
+
+
+def _first_service(settings: "Settings") -> "Service":
+    """Make the service; wait for Redis and the ledger, which ``serve`` has seen.
+
+    Were this process to end, as one that replaces another while they are away, granian would soon end ``serve``.
+    """
+    from otp_service import wsgi  # noqa: PLC0415 - as above
+    from otp_service.telemetry.logging import get_logger  # noqa: PLC0415
+
+    while True:
+        try:
+            return wsgi.app(settings)
+        except (StoreUnavailableError, LedgerUnavailableError) as away:
+            get_logger(__name__).warning("start_waits", reason=away.code)
+            time.sleep(_RETRY_AFTER)
 
 
 def _follow_orders(application: "ReloadableService", settings: "Settings", parent: Connection) -> None:

@@ -4,9 +4,12 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import requests
+from support_cli import family
 from support_crowd import CHECKED, STARTED, Crowd
 from support_rotation import FREE
 from support_service import Service, eventually, running
@@ -63,7 +66,7 @@ def test_redis_goes_away_under_load_and_comes_back(tmp_path: Path, absence: Refu
             before = service.start("+923451234567")
             code = service.code(before)
             with Crowd(service, 8) as crowd:
-                time.sleep(4)  # both processes have begun: one that begins while Redis is away ends
+                time.sleep(AWAY)
                 left = _now(lambda: absence.leave(valkey))
                 time.sleep(AWAY)
                 asked = time.monotonic()
@@ -81,6 +84,37 @@ def test_redis_goes_away_under_load_and_comes_back(tmp_path: Path, absence: Refu
         if valkey.process.poll() is None:
             os.kill(valkey.process.pid, signal.SIGCONT)
         valkey.stop(kill=True)
+
+
+@pytest.mark.timeout(120)
+def test_a_process_that_replaces_another_while_redis_is_away_waits_for_it(tmp_path: Path):
+    valkey = ValkeyServer(tmp_path, options=FILE)
+    try:
+        with running(tmp_path, valkey, workers=0, limits=FREE) as service:
+            eventually(lambda: service.told("serving"))
+            (serve,) = service.children
+            valkey.stop(kill=True)
+            os.kill(_server_processes(serve.pid)[0], signal.SIGKILL)
+            eventually(lambda: service.told("start_waits") >= 2)
+            assert serve.poll() is None, "granian ends it where one that replaces another ends as well"
+            valkey.start()
+            os.kill(_server_processes(serve.pid)[0], signal.SIGKILL)  # the one that is left from before
+            eventually(lambda: _is_ready(service))
+            assert service.start()
+    finally:
+        valkey.stop(kill=True)
+
+
+def _is_ready(service: Service) -> bool:
+    with suppress(requests.ConnectionError):
+        return service.get("/readyz").ok
+    return False
+
+
+def _server_processes(serve: int) -> list[int]:
+    """Return the server processes of ``serve``, the oldest first."""
+    commands = {one: Path(f"/proc/{one}/cmdline").read_bytes() for one in family(serve)}
+    return sorted(one for one, command in commands.items() if b"--multiprocessing-fork" in command)
 
 
 def _now(act: Callable[[], None]) -> float:
