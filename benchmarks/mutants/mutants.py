@@ -14,23 +14,25 @@ import of_verifications
 from mutant import Mutant
 
 _PARTS = (
-    of_limits.DEFECTS,
-    of_verifications.DEFECTS,
-    of_the_outbox.DEFECTS,
-    of_deliveries.DEFECTS,
-    of_gateways.DEFECTS,
-    of_the_guard.DEFECTS,
-    of_fraud.DEFECTS,
-    of_traffic.DEFECTS,
-    of_the_mirror.DEFECTS,
-    of_the_fence.DEFECTS,
-    of_the_upgrade.DEFECTS,
+    of_limits,
+    of_verifications,
+    of_the_outbox,
+    of_deliveries,
+    of_gateways,
+    of_the_guard,
+    of_fraud,
+    of_traffic,
+    of_the_mirror,
+    of_the_fence,
+    of_the_upgrade,
 )
-MUTANTS: dict[str, Mutant] = {name: mutant for part in _PARTS for name, mutant in part.items()}
+MUTANTS: dict[str, Mutant] = {name: mutant for part in _PARTS for name, mutant in part.DEFECTS.items()}
+LIKELY: dict[str, tuple[str, ...]] = {name: part.TESTS for part in _PARTS for name in part.DEFECTS}
+"""Where each is probably noticed: patterns of test files."""
 
 
 def faults() -> list[str]:
     """Return what is wrong with the defects themselves, a sentence each: those that would prove nothing."""
     found = [f"{name}: {fault}" for name, mutant in MUTANTS.items() if (fault := mutant.fault())]
-    doubles = sum(map(len, _PARTS)) - len(MUTANTS)
+    doubles = sum(len(part.DEFECTS) for part in _PARTS) - len(MUTANTS)
     return [*found, *([f"{doubles} have the name of another one"] if doubles else [])]

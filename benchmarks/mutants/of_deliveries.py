@@ -2,6 +2,8 @@
 
 from mutant import Mutant, one
 
+TESTS = ("store/test_outbox.py", "store/test_ownership.py", "store/test_dead_letters.py", "services/test_[afort]*.py")
+"""Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {
     "tally-of-every-message": one("include_deliveries", "if number == message and tonumber", "if number and tonumber"),
     "tally-from-the-beginning": one("include_deliveries", " and tonumber(dispatch) > after then", " then"),

@@ -199,4 +199,6 @@ _FAILURES: dict[str, Mutant] = {
         "include_guard", "    if wait > 0 then rule_hits.add(list, ruleset.failures, wait, wrong, all) end\n"
     ),
 }
+TESTS = ("store/test_guard_*.py",)
+"""Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {**_FRAUD, **_BREAKERS, **_FAILURES}

@@ -2,6 +2,8 @@
 
 from mutant import Mutant, one
 
+TESTS = ("store/test_health.py", "store/test_routing.py", "services/test_fail_over.py", "services/test_fall_back.py")
+"""Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {
     "route-forgets-this-message": one("include_routing", "    if a.here ~= b.here then return a.here < b.here end\n"),
     "route-forgets-the-verification": one(

@@ -2,6 +2,14 @@
 
 from mutant import Mutant, one
 
+TESTS = (
+    "store/test_windows.py",
+    "store/test_limits_oracle.py",
+    "store/test_clock_set_back.py",
+    "store/test_guard_*.py",
+    "store/test_fence_limits.py",
+)
+"""Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {
     "moving-one-more": one("include_limits", "TIME * (most - 1) + 1\n", "TIME * most + 1\n"),
     "moving-one-less": one("include_limits", "TIME * (most - 1) + 1\n", "TIME * math.max(0, most - 2) + 1\n"),

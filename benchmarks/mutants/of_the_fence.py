@@ -2,6 +2,8 @@
 
 from mutant import Mutant, one
 
+TESTS = ("store/test_fence*.py",)
+"""Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {
     "fence-of-nothing": one("include_fence", "fence.at, fence.cautious = kept[1]", "fence.at, fence.cautious = false"),
     "fence-of-what-comes-after-it-too": one("include_fence", " or behind == fence.at"),

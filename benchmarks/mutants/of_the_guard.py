@@ -211,4 +211,6 @@ _TOLD: dict[str, Mutant] = {
     ),
     "flags-of-a-start-are-lost": one("include_approvals", "(sending.place == 'home' and 'h' or '')", "''"),
 }
+TESTS = ("store/test_guard_*.py", "store/test_attempts.py")
+"""Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {**_TRUST, **_NUMBERS, **_MONEY, **_TOLD}

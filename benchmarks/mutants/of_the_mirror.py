@@ -2,6 +2,14 @@
 
 from mutant import Mutant, one
 
+TESTS = (
+    "store/test_mirror.py",
+    "services/test_mirror_sync.py",
+    "services/test_freeze.py",
+    "services/test_opt_outs.py",
+    "services/test_sending_rules.py",
+)
+"""Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {
     "mirror-of-any-ledger": one("include_mirror", "  if place[1] ~= identity then return 'mirror-foreign' end\n"),
     "mirror-although-it-was-closed": one("include_mirror", "  if place[3] then return 'mirror-diverged' end\n"),

@@ -2,6 +2,8 @@
 
 from mutant import Mutant, one
 
+TESTS = ("store/test_[oqrstw]*.py", "store/test_dead_letters.py")
+"""Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {
     "streams-of-any-length": one("include_streams", "'MAXLEN', '~', length, "),
     "streams-of-any-age": one("include_streams", "  redis.call('XTRIM', stream, 'MINID', '~', now - age)\n"),

@@ -2,6 +2,8 @@
 
 from mutant import Mutant, one
 
+TESTS = ("store/test_upgrade.py",)
+"""Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {
     "converts-again-when-done": one(
         "former_convert", "if redis.call('HEXISTS', KEYS[1], CONVERTED) == 1 then return 1 end"

@@ -2,6 +2,8 @@
 
 from mutant import Mutant, one
 
+TESTS = ("api/test_human_check.py", "services/test_traffic_judge.py")
+"""Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {
     "a-start-without-its-flags-in-the-event": one("start", "ARGV[4], one.guard", "ARGV[4], ''"),
     "an-approval-without-its-start": one("check", ", created = found.created })", ", created = 0 })"),

@@ -2,6 +2,17 @@
 
 from mutant import Mutant, one
 
+TESTS = (
+    "services/test_lifecycle.py",
+    "store/test_guard_trust.py",
+    "store/test_attempts.py",
+    "store/test_history.py",
+    "store/test_keys.py",
+    "store/test_privacy.py",
+    "store/test_write_formats.py",
+    "model/test_verification_model.py",
+)
+"""Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {
     "any-application": one(
         "include_record", "if application and self.application ~= application then return nil end\n"

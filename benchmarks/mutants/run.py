@@ -1,8 +1,8 @@
 """Put every defect into the scripts, one at a time, and see whether the tests notice: ``make mutants``.
 
 The tests are collected once. Each defect is put into a fork of that process, which runs them until the first one fails:
-the one that noticed it the last time (``noticed.json``, which is kept up), then those that are quick, that noticed a
-defect of the same script, or that are about its subject.
+the one that noticed it the last time (``noticed.json``, which is kept up), then those that are about its subject, that
+noticed a defect of the same script, or that call it.
 
 Prints a table; ends with 1 when a defect survives, when one does not fit the scripts as they are now, or when the tests
 fail without any.
@@ -26,7 +26,7 @@ from typing import Any
 
 import pytest
 from hypothesis import Phase, settings
-from mutants import MUTANTS, faults
+from mutants import LIKELY, MUTANTS, faults
 
 from otp_service.store import scripts
 
@@ -37,37 +37,6 @@ import support_ledger  # noqa: E402 - from there
 import support_memory  # noqa: E402
 
 TESTS = ("tests/store", "tests/services", "tests/model", "tests/api/test_human_check.py")
-_GUARD = """store/test_guard_waits.py store/test_guard_trust.py store/test_guard_fraud.py store/test_guard_breakers.py
-    store/test_guard_giving_back.py store/test_guard_[acdfmr]*.py store/test_windows.py store/test_limits_oracle.py
-    store/test_guard_oracle.py"""
-_DELIVERY = """services/test_lifecycle.py services/test_fail_over.py services/test_fall_back.py
-    services/test_receipt_recorder.py store/test_outbox.py store/test_ownership.py store/test_retries.py"""
-_SUBJECTS = (
-    (
-        "start check resend cancel include_idempotency include_record",
-        f"""services/test_lifecycle.py model/test_verification_model.py store/test_fence.py store/test_attempts.py
-        store/test_write_formats.py store/test_keys.py store/test_privacy.py {_GUARD}""",
-    ),
-    (
-        "include_number include_limits include_guard include_fraud include_approvals include_conversions",
-        _GUARD,
-    ),
-    (
-        "include_rule_hits include_rows include_buckets include_failure_alarm include_asked",
-        _GUARD,
-    ),
-    ("include_counters include_spending ruleset_register guard_forget guard_give_back", _GUARD),
-    ("include_newcomers traffic_commit", "services/test_traffic_judge.py api/test_human_check.py"),
-    ("former_convert", "store/test_upgrade.py"),
-    ("dispatch dispatch_settle include_deliveries receipt", _DELIVERY),
-    ("include_routing include_health gateway_observe", f"store/test_health.py store/test_routing.py {_DELIVERY}"),
-    ("include_streams jobs_take jobs_claim jobs_renew queues_sweep retries_requeue", "store/test_[oqrst]*.py"),
-    ("dead_letter_redrive", "store/test_dead_letters.py"),
-    ("include_fence fence_put", "store/test_fence*.py services/test_freeze.py"),
-    ("include_mirror mirror_write mirror_build mirror_allows", "store/test_mirror.py services/test_mirror_sync.py"),
-)
-FIRST = {file: tests.split() for files, tests in _SUBJECTS for file in files.split()}
-"""The tests of a script's own subject: most of its defects are noticed there."""
 APART = ("tests/store/test_scripts.py", "tests/store/test_connection.py")
 """How a server fails, and how it is spoken to, which are no matters of the scripts' text."""
 CHOICE = "not real_time and not every_code"
@@ -172,18 +141,18 @@ class Mutation:
     def _order(self, name: str, items: Sequence[pytest.Item]) -> list[int]:
         """Return the tests that may notice a defect, likely and quick files first.
 
-        Some of a script's subject evaluate its parts by themselves, and call none. Tests of a file stay together: what
+        Some of its subject evaluate parts of scripts by themselves, and call none. Tests of a file stay together: what
         they share is made once.
         """
         known, file = self._known.get(name), MUTANTS[name].file
         noticed, users = self._noticed.get(file, set()), _users(file)
-        own = {place for place, item in enumerate(items) if any(item.path.match(one) for one in FIRST.get(file, []))}
+        own = {place for place, item in enumerate(items) if any(item.path.match(one) for one in LIKELY[name])}
 
         chosen = own | {place for place, called in self._called.items() if called & users}
         likely, seconds = dict[Path, int](), dict[Path, float]()
         for place in chosen:
             path = items[place].path
-            rank = 0 if items[place].nodeid == known else 1 if place in noticed else 2 if place in own else 3
+            rank = 0 if items[place].nodeid == known else 1 if place in own else 2 if place in noticed else 3
             likely[path] = min(rank, likely.get(path, rank))
             seconds[path] = seconds.get(path, 0.0) + self._seconds[place]
 

@@ -1,6 +1,7 @@
 """The mirror follows the ledger: at once, after a loss, after a backup; and never shows less than is known."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from support_caller import Caller
@@ -13,6 +14,7 @@ from support_records import entries_of
 from otp_service.domain.consents import EVERY_APPLICATION, ConsentMode, Suppression, SuppressionScope, SuppressionSource
 from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.errors import (
+    ConsentOutdatedError,
     ConsentRequiredError,
     LedgerMismatchError,
     LedgerUnavailableError,
@@ -160,6 +162,18 @@ def test_a_start_with_a_consent_needs_no_other_and_is_sent_before_that_is_record
 
     assert [status for status, _ in sent(one, mine)] == ["sent"]
     assert json.loads(told["consent"])["text_sha256"] == EVIDENCE.text_sha256
+
+
+def test_a_withdrawal_is_newer_than_a_consent_that_came_with_a_start_by_a_clock_that_is_ahead(install):
+    one = install("required")
+    shop = Caller(one)
+    ahead = replace(anew(), given=anew().given + 60_000)
+    shop.start(consent=ahead)
+    end_consent(one.context, shop.application, number(one), "login")
+
+    with pytest.raises(ConsentOutdatedError):
+        shop.start(consent=ahead)
+    shop.start(consent=replace(ahead, given=ahead.given + 1))
 
 
 def test_a_flush_forgets_no_suppression(install, frozen):

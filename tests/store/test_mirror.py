@@ -8,6 +8,7 @@ from support_caller import Caller
 from support_frozen import FrozenValkey
 from support_installation import NUMBER, World
 from support_ledger_events import EVIDENCE
+from support_messages import PAYMENT
 from support_records import entries_of
 
 from otp_service.domain.consents import ConsentMode, LedgerPosition, MirrorChanges, NumberState
@@ -224,9 +225,9 @@ def test_a_mirror_that_was_closed_is_closed_until_it_is_built_anew(frozen, mirro
 # --- what a start is told ------------------------------------------------------------------------------------
 
 
-def begin(installation, consent=None):
+def begin(installation, **request):
     context = installation.context
-    return start(context, context.applications["shop"], StartRequest(NUMBER, consent=consent))
+    return start(context, context.applications["shop"], StartRequest(NUMBER, **request))
 
 
 def put(frozen, installation, **fields):
@@ -270,6 +271,15 @@ def test_a_start_goes_by_what_the_mirror_says(frozen: FrozenValkey, fields, cons
         found = type(error)
 
     assert found is refused
+
+
+def test_a_consent_to_one_purpose_is_none_to_another(frozen: FrozenValkey):
+    shop = installed(frozen, applications={"shop": {**SHOP, "consent": "required"}})
+    put(frozen, shop, n="0", c_shop_login="given|1|5")
+    with pytest.raises(ConsentRequiredError):
+        begin(shop, purpose="payment", transaction=PAYMENT)
+    put(frozen, shop, c_shop_payment="given|1|5")
+    begin(shop, purpose="payment", transaction=PAYMENT)
 
 
 @pytest.mark.parametrize(
