@@ -358,12 +358,13 @@ def test_a_replayed_start_needs_no_mirror(frozen: FrozenValkey):
     assert shop.start(retry=retry) == first
 
 
-def test_a_start_says_who_it_was_for_and_at_which_place_of_the_ledger(frozen: FrozenValkey):
+def test_a_start_says_who_it_was_for_when_it_ends_and_at_which_place_of_the_ledger(frozen: FrozenValkey):
     shop = installed(frozen)
     one = begin(shop).verification
     (event,) = entries_of(frozen.client, keys.events("00"))
 
     assert event["pseudonym"] == one.pseudonym
+    assert event["expires"] == str(one.expires)
     assert event["ledger"].encode() == frozen.client.hget(keys.MIRROR, "sequence")
     assert "consent" not in event
     assert json.dumps(NUMBER)[2:-1] not in str(event)
