@@ -370,6 +370,16 @@ def test_a_start_says_who_it_was_for_when_it_ends_and_at_which_place_of_the_ledg
     assert json.dumps(NUMBER)[2:-1] not in str(event)
 
 
+def test_a_start_says_by_which_names_its_payment_can_be_found(frozen: FrozenValkey):
+    shop = installed(frozen)
+    payment = replace(PAYMENT, reference="TRX-12345")
+    agreed = begin(shop, purpose="payment", transaction=payment).transaction
+    (event,) = entries_of(frozen.client, keys.events("00"))
+
+    names = shop.context.keyring.payment_names("shop", agreed)
+    assert (event["payment"], event["payment_reference"]) == (names.payment, names.reference)
+
+
 def test_nothing_is_accepted_while_too_much_is_not_recorded(world: World):
     shop = world.install(streams={"max_events": 1000})
     for _ in range(2000):
