@@ -120,19 +120,18 @@ DEFECTS: dict[str, Mutant] = {
     "dispatch-although-suppressed": one("dispatch", "if why then return dropped(why) end\n"),
     "dispatch-after-any-withdrawal": one("dispatch", "ARGV[14], found.ledger)", "ARGV[14], 1e15)"),
     "dispatch-stopped-by-an-old-withdrawal": one("dispatch", "ARGV[14], found.ledger)", "ARGV[14], -1)"),
-    "mirror-an-older-state": one("mirror_write", "if tonumber(ARGV[8]) >= known then", "if true then"),
+    "mirror-an-older-state": one("mirror_write", "if tonumber(ARGV[7]) >= known then", "if true then"),
     "mirror-over-what-was-there": one("mirror_write", "    redis.call('DEL', mirrored)\n"),
     "mirror-nothing-for-ever": one(
-        "mirror_write", "    if ends then redis.call('PEXPIREAT', mirrored, ends + tonumber(ARGV[9])) end\n"
+        "mirror_write", "    if ends then redis.call('PEXPIREAT', mirrored, ends + tonumber(ARGV[8])) end\n"
     ),
     "mirror-everything-for-a-day": one("mirror_write", "ends and last and math.max(ends, last)", "ends"),
     "mirror-until-the-first-end": one("mirror_write", "math.max(ends, last)", "last"),
     "mirror-for-a-day-after-now": one("mirror_write", "math.max(ends, last)", "ends"),
     "mirror-into-another-ledgers-mirror": one("mirror_write", "head[1] ~= ARGV[2] or "),
-    "mirror-after-another-place": one("mirror_write", " or head[2] ~= ARGV[3]"),
-    "mirror-into-another-history": one("mirror_write", " or head[3] ~= ARGV[4]"),
+    "mirror-into-another-history": one("mirror_write", " or head[2] ~= ARGV[3]"),
     "mirror-although-another-builds": one(
         "mirror_write", "  if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end\n", ""
     ),
-    "mirror-never-goes-on": one("mirror_write", "'sequence', ARGV[5], ", ""),
+    "mirror-never-goes-on": one("mirror_write", "'sequence', ARGV[4], ", ""),
 }

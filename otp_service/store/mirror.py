@@ -136,7 +136,7 @@ def _write(scripts: ScriptRunner, changes: MirrorChanges, buckets: Iterable[str]
     places = (keys.mirrored(bucket, one.pseudonym) for bucket, one in zip(buckets, changes.numbers, strict=True))
     after, upto = changes.after, changes.upto
     states = (json.dumps(_fields(one)) for one in changes.numbers)
-    ends = (after.identity, after.sequence, after.link, upto.sequence, upto.entry, upto.link)
+    ends = (after.identity, after.link, upto.sequence, upto.entry, upto.link)
     arguments: tuple[Argument, ...] = (builder, *ends, changes.read_at, EMPTY_STATE_LIFE, *states)
     return bool(scripts.run("mirror_write", (keys.MIRROR, keys.MIRROR_BUILDER, *places), arguments))
 
