@@ -47,6 +47,9 @@ DEFECTS: dict[str, Mutant] = {
     "known-numbers-are-asked": one("include_newcomers", " or sending.reputation.approved then", " then"),
     "safe-numbers-are-asked": one("include_newcomers", " or sending.safe or", " or"),
     "resends-are-asked": one("include_newcomers", " or sending.kind == 'resend' then return", " then return"),
+    "resends-of-who-was-known-take-from-the-trickle": one(
+        "include_newcomers", "if sending.kind == 'resend' and approvals", "if false and approvals"
+    ),
     "resends-escape-the-trickle": one("include_newcomers", "sending.kind == 'fallback'", "sending.kind ~= 'start'"),
     "a-resend-that-costs-nobody": one("resend", ", guard = found.guard })", " })"),
     "a-resend-without-its-carrier-range": one(

@@ -246,6 +246,21 @@ def test_a_further_message_of_a_newcomer_takes_from_the_trickle(frozen):
     assert site.api.post(f"{START}/{other}/resend", {}).status_code == 202
 
 
+def test_who_was_known_at_the_start_gets_further_messages_though_they_make_him_a_stranger(frozen):
+    site = Site(frozen, human_check="none", within="92301")
+    to = site.people.number("92301")
+    frozen.advance(580)  # the trickle has room again, and the suspicion stands
+    site.people.come(to, approves=True)
+    frozen.advance(1)
+    one = site.api.post(START, {"to": to}).json["id"]
+    while site.start(site.people.number("92301")) == "sent":
+        pass
+    further = [site.api.post(f"{START}/{one}/resend", {}).status_code for _ in range(4)]
+
+    assert further == [202] * 4
+    assert site.start(to) == "rate-limited", "after five messages in vain"
+
+
 def test_a_trickle_that_only_recorded_refuses_nobody_for_days_when_it_is_enforced(frozen):
     site = Site(frozen, human_check="none", mode="record_only")
     assert {site.start() for _ in range(300)} == {"sent"}

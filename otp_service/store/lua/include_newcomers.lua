@@ -16,11 +16,13 @@ local function suspicion_of(range, row, at)
   return row[at.tsuspicion], row[at.nchecked] == 1
 end
 
--- Tests a start or a resend, and counts it in the trickle; who started before is not asked for a check. Leaves in `sending` whether
--- it is `suspected` and asked for one, or `passed_under_suspicion`.
+-- Tests a start or a resend, and counts it in the trickle; who started before is not asked for a check, and who was known then is
+-- known to the end: his own messages may have made him a stranger. Leaves in `sending` whether it is `suspected` and asked for one, or
+-- `passed_under_suspicion`.
 function newcomers.test(sending)
   local rule, row = ruleset.newcomers, sending.subjects.country
   if not rule or sending.kind == 'fallback' or sending.safe or sending.reputation.approved then return end
+  if sending.kind == 'resend' and approvals.has(sending.about, 'a') then return end
   local at = row.layout.at
   if row[at.tsuspicion] == 0 and row.tail == '' then return end
   local ends, checked_too = suspicion_of(sending.range, row, at)
