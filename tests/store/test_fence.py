@@ -112,7 +112,10 @@ def test_a_repeated_start_tells_what_became_of_the_first_and_sends_nothing(froze
     assert len(jobs_of(shop.context)) == 1
 
 
-def test_so_it_is_when_its_record_has_gone(frozen, shop):
+@pytest.mark.parametrize("fences_before", [0, 1])
+def test_so_it_is_when_its_record_has_gone(frozen, shop, fences_before):
+    for _ in range(fences_before):
+        fence_store(shop.context)
     retry = shop.retry("order 1", "start", NUMBER)
     one = shop.start(retry=retry)
     fence_store(shop.context)
