@@ -74,11 +74,15 @@ class Newcomers:
                 self.come(self.number(), approves=self._chance.random() < 0.6, **members)
             else:
                 got.append(self.come(self.number(within), approves=False, **members))
+        self.end_minute()
+        return got
+
+    def end_minute(self) -> None:
+        """Record what happened, and let the next minute begin."""
         self.record()
         self.frozen.client.delete(*queues(self.frozen.client), "-")
         self.frozen.advance(60)
         self.judge.judge()
-        return got
 
     def minutes(self, count: int, attack: int = 0, within: str = "") -> list[str]:
         """Let minutes pass; return what the attack got."""

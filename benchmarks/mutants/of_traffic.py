@@ -67,19 +67,23 @@ DEFECTS: dict[str, Mutant] = {
         "include_newcomers", "= level + 1, now, true, true", "= level, now, true, true"
     ),
     "who-is-asked-is-not-counted": one("include_guard", ":n:q', 1)", ":n:q', 0)"),
+    "who-passes-after-others-is-no-attempt": one("include_approvals", "(sending.repeated and 'r' or '')", "''"),
+    "who-is-asked-and-passes-is-two-attempts": one(
+        "include_guard", "sending.repeated = not is_first(about, 'passed')", "sending.repeated = true"
+    ),
     "who-is-asked-counts-nowhere": one("start", "    guard.count_asked(sending)\n"),
     "asked-whatever-refuses": one(
         "include_rule_hits", "if not one.records and not one.asks then return false end", "local _ = one"
     ),
     "refused-and-not-asked": one("start", "and not sending.passed then", "and false then"),
     "a-number-that-lets-an-alarm-stand": one(
-        "include_guard", "if redis.call('PFADD', seen, who) == 0 then return end", "local _ = who"
+        "include_guard", "sending.suspected and is_first(about, 'asked')", "sending.suspected"
     ),
     "an-address-that-lets-an-alarm-stand": one(
         "include_guard", "or about.network ~= '' and about.network or about.pseudonym", "or about.pseudonym"
     ),
     "a-network-that-lets-an-alarm-stand": one("include_guard", "about.wide ~= '' and about.wide or ", ""),
-    "asked-by-other-rules-counts-twice": one("include_guard", "  if not sending.suspected then return end\n"),
+    "asked-by-other-rules-counts-twice": one("include_guard", "sending.suspected and is_first", "is_first"),
     "an-application-that-is-asked-without-end": one("include_guard", "  rows.write(application, application.life)\n"),
     "an-address-that-is-kept-for-being-asked": one(
         "include_guard", "math.max(2 * longest, redis.call('PTTL', address.key))", "address.life"

@@ -36,7 +36,9 @@ class What(StrEnum):
     APPROVAL = "a"
     """By the minute of the start."""
     ASKED = "q"
-    """A start that was asked for a human check."""
+    """A start that was asked for a human check; of an address one in ten minutes."""
+    REPEATED = "r"
+    """A start of somebody who passed the check after others of his address did: that he was asked is not counted."""
     LIFTED = "l"
     """An operator lifted what is held back of the country."""
 
@@ -69,7 +71,7 @@ Tallies = Mapping[str, Mapping[Tally, int]]
 _STARTED: Final = "verification.started"
 _RESENT: Final = "verification.resent"
 _APPROVED: Final = "verification.approved"
-_KNOWN, _SAFE, _CHECKED = "a", "s", "k"
+_KNOWN, _SAFE, _CHECKED, _REPEATED = "a", "s", "k", "r"
 """Flags of a start (``include_approvals.lua``)."""
 
 
@@ -116,6 +118,8 @@ def _counts(event: Event) -> Iterator[tuple[Tally, int]]:
     if event.type == _STARTED:
         place = event.member("country"), carrier_range, event.at // MINUTE, who
         yield Tally(*place, What.MESSAGE), 1
+        if _REPEATED in event.member("guard").partition(".")[0]:
+            yield Tally(*place, What.REPEATED), 1
         yield Tally(*place, What.MONEY), decode_attempt(event.member("sending")).price
     elif event.type == _RESENT:
         place = event.member("country"), carrier_range, event.at // MINUTE, who
@@ -150,7 +154,8 @@ def _feed(country: CountryTraffic, at: int, carrier_range: str, who: Who, counts
             notices += country.known_start(at, money, messages) if messages or money else []
             country.known_approve(at, approvals)
         case Who.CHECKED:
-            notices += country.passed_check(at, carrier_range, money, messages) if messages or money else []
+            repeated = counts.get(What.REPEATED, 0)
+            notices += country.passed_check(at, carrier_range, money, messages, repeated) if messages or money else []
             country.approve(at, carrier_range, approvals, checked=True)
         case Who.NEWCOMER:
             notices += country.start(at, carrier_range, money, messages) if messages or money else []

@@ -625,11 +625,14 @@ class CountryTraffic:
             place.newcomers.start(at // MINUTE, count, 0, 0)
         return notices
 
-    def passed_check(self, at: int, carrier_range: str, money: int, count: int = 1) -> list[Notice]:
-        """Count messages of newcomers who passed the human check for which they were asked."""
+    def passed_check(self, at: int, carrier_range: str, money: int, count: int = 1, repeated: int = 0) -> list[Notice]:
+        """Count messages of newcomers who passed the human check for which they were asked.
+
+        That the ``repeated`` ones were asked is not counted: others of their addresses were.
+        """
         notices = self.advance(at)
         for place in self._places(at // MINUTE, carrier_range):
-            place.newcomers.start(at // MINUTE, 0, count, money)
+            place.newcomers.start(at // MINUTE, repeated, count, money)
             place.checked.start(at // MINUTE, count, count, money)
         return notices
 

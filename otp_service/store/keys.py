@@ -180,7 +180,8 @@ tallies = Key("otp:{<application>}:tallies:<application>", "hash", "",
     "starts and approvals by country, carrier range and minute, that are still to be judged")
 asked = Key("otp:{<application>}:asked:<application>/<ten minutes>", "string", "",
     Life("20 min", 1200), "API",
-    "about how many different addresses, or numbers, were asked for a human check (a HyperLogLog, which tells none)")
+    "about how many different addresses, or numbers, were asked for a human check or passed one (a HyperLogLog, which "
+    "tells none)")
 traffic = Key("otp:{<application>}:traffic:<application>", "hash", "",
     Life("60 days after the last event", 60 * _DAY), "worker, `guard status`",
     "an application's newcomers by country and carrier range: how many usually start and approve, and what is unusual")

@@ -203,12 +203,37 @@ def test_those_who_passed_are_counted_apart_and_the_alarm_stands_as_long_as_the_
     assert site.people.learnt.whole.checked.waiting == 2 * 2, "attempts and messages of two"
 
 
+def test_an_attack_is_not_hidden_by_people_who_share_an_address_and_pass_the_check(frozen):
+    site = Site(frozen, client_ip="connection")
+    for minute in range(90):
+        for place in range(2):
+            site.people.come(site.people.number(), approves=False, client_ip=f"198.51.{minute}.{place}")
+            to = site.people.number()
+            assert site.people.come(to, approves=False, client_ip="192.0.2.1") == "human-check-required"
+            site.people.come(to, approves=place == 0 or minute % 5 == 0, client_ip="192.0.2.1", **CHECKED)
+        site.people.end_minute()
+
+    assert site.people.learnt.whole.newcomers.alarm
+
+
 def test_suspicion_ends_when_newcomers_approve_again(site):
     for _ in range(120):
         site.people.minute(**CHECKED)
 
     assert not site.people.learnt.whole.newcomers.alarm
     assert site.start() == "sent"
+
+
+def test_who_is_asked_and_passes_is_one_attempt(frozen):
+    site = Site(frozen, client_ip="connection")
+    for minute in range(120):
+        for place in range(2):
+            to, address = site.people.number(), f"198.51.{minute}.{place}"
+            site.people.come(to, approves=False, client_ip=address)
+            site.people.come(to, approves=place == 0 or minute % 5 == 0, client_ip=address, **CHECKED)
+        site.people.end_minute()
+
+    assert not site.people.learnt.whole.newcomers.alarm
 
 
 def test_an_attacker_who_passes_checks_and_does_not_approve_gets_the_trickle_too(site):

@@ -5,7 +5,7 @@
 -- block and country that each was counted in (see ruleset_register): `hn.bu3600 bu172800 cu86400 `. Of an address the flags tell.
 -- It has the pseudonyms `context`, `block`, `network` (an address), `wide` (its /48) and `provider` (its /32).
 -- Flags: h at home, s safe, a from an approved number, f from a known device, n and c number and country that were new to its
--- address, q passed a human check, k and did so under suspicion; the carrier range follows them.
+-- address, q passed a human check, k and did so under suspicion, r as others of his address just before; the carrier range follows.
 local approvals = {}
 
 -- Returns what a record remembers of a start that was counted.
@@ -13,7 +13,7 @@ function approvals.note(sending)
   local reputation, new = sending.reputation, sending.new
   return (sending.place == 'home' and 'h' or '') .. (sending.safe and 's' or '') .. (reputation.approved and 'a' or '')
     .. (reputation.known_device and 'f' or '') .. (new.number and 'n' or '') .. (new.country and 'c' or '')
-    .. (sending.passed and 'q' or '') .. (sending.passed_under_suspicion and 'k' or '') .. sending.range .. '.'
+    .. (sending.passed and 'q' or '') .. (sending.passed_under_suspicion and 'k' or '') .. (sending.repeated and 'r' or '') .. sending.range .. '.'
     .. sending.counted
 end
 

@@ -96,20 +96,32 @@ function guard.test(sending)
   return first and not first.records and first or nil, sending.kind ~= 'fallback' and ruleset.quota or NO_QUOTA
 end
 
--- Counts the message in the rest, and writes what was counted.
+-- Notes that somebody did something under suspicion ('asked' for a check, or 'passed' one). Tells whether it is the first time in ten
+-- minutes of an address (IPv6: of a /48), or of a number where there is none.
+local function is_first(about, what)
+  local who = about.wide ~= '' and about.wide or about.network ~= '' and about.network or about.pseudonym
+  local seen = 'otp:{' .. about.application .. '}:asked:' .. about.application .. '/' .. math.floor(now / ONCE)
+  local first = redis.call('PFADD', seen, what .. who) == 1
+  if first then redis.call('PEXPIRE', seen, 2 * ONCE) end
+  return first
+end
+
+-- Counts the message in the rest, and writes what was counted. Who passes a check is no further attempt beside his being asked, if
+-- he is the first of his address: of that one only was counted.
 function guard.count(sending)
   local found, about, state = sending.subjects, sending.about, sending.subjects.number
   number.sent(state, sending.trust, sending.kind)
   if sending.kind == 'start' then number.started(state, about.id) else number.resent(state, about.id) end
   if sending.new.number or sending.new.country then asked.add(found.address, about.pseudonym, about.country) end
   if sending.price > 0 then spending.add(found, about.country, sending.price, now) end
+  if sending.kind == 'start' and sending.passed_under_suspicion then sending.repeated = not is_first(about, 'passed') end
   number.write(state)
   subjects.write(found)
 end
 
 -- Counts a start that was asked for a human check, and sent nothing: in the windows of its application and address; and for who
--- judges newcomers if it was asked because of what he found, but once in ten minutes those of an address (IPv6: a /48), or of a
--- number where there is none. Otherwise one address could let an alarm stand for nothing. Who passes the check counts by his message.
+-- judges newcomers if it was asked because of what he found, but of an address once in ten minutes. Otherwise one could let an alarm
+-- stand for nothing.
 function guard.count_asked(sending)
   local about, application, address = sending.about, sending.subjects.application, sending.subjects.address
   local longest = ruleset.windows.ip.longest
@@ -119,13 +131,8 @@ function guard.count_asked(sending)
     guard.test_sliding({}, 'ip', row)
     rows.write(row, math.max(2 * longest, redis.call('PTTL', address.key)))
   end
-  if not sending.suspected then return end
-  local slot = 'otp:{' .. about.application .. '}:'
-  local seen = slot .. 'asked:' .. about.application .. '/' .. math.floor(now / ONCE)
-  local who = about.wide ~= '' and about.wide or about.network ~= '' and about.network or about.pseudonym
-  if redis.call('PFADD', seen, who) == 0 then return end
-  redis.call('PEXPIRE', seen, 2 * ONCE)
-  local tallies = slot .. 'tallies:' .. about.application
+  if not (sending.suspected and is_first(about, 'asked')) then return end
+  local tallies = 'otp:{' .. about.application .. '}:tallies:' .. about.application
   redis.call('HINCRBY', tallies, about.country .. ':' .. sending.range .. ':' .. math.floor(now / MINUTE) .. ':n:q', 1)
   redis.call('PEXPIRE', tallies, DAY)
 end
