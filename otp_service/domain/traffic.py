@@ -71,6 +71,9 @@ who approve, that is six times the unapproved messages of a usual day: a sale wi
 BLOCK_MEMORY: Final = 7 * 24 * 60 * MINUTE
 """Milliseconds of a block's approvals that tell what is usual there: a week, so that a hundred newcomers a day where
 nobody came before are not refused. With two weeks they would be, for as long, for who is refused does not approve."""
+LEARNT_FROM: Final = 1.0
+"""Weeks of a country after which newcomers may be asked. Before, those who tried a site out may be all that is known:
+their share says nothing of the people who come when it opens."""
 ASKED_FROM: Final = 0.1
 """The share of attempts that must be unusual before newcomers are asked: below it asking harms more than it saves."""
 _TRICKLE_OF_APPROVALS: Final = 0.25
@@ -715,7 +718,9 @@ class CountryTraffic:
         return ""
 
     def suspicion(self, carrier_range: str) -> Suspicion:
-        """Return what newcomers in a range meet: by its own alarm, or else by the country's."""
+        """Return what newcomers in a range meet: by its own alarm, or the country's; nothing in the first week."""
+        if self.whole.usual.weeks(self.minute // 60) < LEARNT_FROM:
+            return Suspicion()
         own = self.ranges.get(carrier_range)
         found = own.suspicion(self.minute) if own and own.newcomers.alarm else self.whole.suspicion(self.minute)
         if found.ask and self.whole.cause(found.level) is Cause.DELIVERY:

@@ -326,6 +326,17 @@ def test_an_attack_is_not_learnt(learnt):
     assert site.usual.daily_approvals() == pytest.approx(starts, rel=0.02)
 
 
+def test_in_a_countrys_first_week_nobody_is_asked_though_it_opens_after_a_trial_in_which_all_approved():
+    site = Site(share=1.0, rate=1.0)
+    site.play(DAY)
+    site.share, site.rate = 0.6, 4.0
+    assert Finding.ALARM in {finding for finding, _ in site.play(5 * DAY, 0.5)}, "it is told"
+    assert not any(site.country.suspicion(one).ask for one in ("", *RANGES))
+    site.play(DAY + 60, 8.0)
+
+    assert site.country.suspicion("92300").ask
+
+
 def test_an_alarm_ends_when_traffic_is_usual_again(learnt):
     site = site_of(learnt)
     site.play(180, 8.0)
