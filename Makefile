@@ -95,7 +95,7 @@ overload: setup  ## More load than the service bears, behind HAProxy: all are an
 soak: setup  ## Half load for SOAK_SECONDS (twenty minutes): memory, keys and files must not grow.
 	$(BIN)/python benchmarks/soak.py --seconds $(SOAK_SECONDS)
 
-abuse: setup  ## Attacks beside honest days: what passes, costs, is refused. Needs libfaketime. An hour and a half; less with ABUSE='--site small'.
+abuse: setup  ## Attacks beside honest days: what passes, costs, is refused. Needs libfaketime. An hour and a half with ABUSE='--honest 4000'; less with ABUSE='--site small'.
 	$(BIN)/python benchmarks/abuse.py $(ABUSE)
 
 abuse-memory: setup  ## How early patient attacks beside honest traffic are told, simulated in memory. Ten minutes.

@@ -135,7 +135,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--speed", type=float, default=1200, help="simulated seconds in one of ours, at most")
     parser.add_argument("--seed", type=int, default=1, help="of all traffic")
-    parser.add_argument("--honest", type=int, default=4000, help="honest starts a day; a loud attack has five times")
+    parser.add_argument("--honest", type=int, default=20_000, help="honest starts a day; a loud attack has five times")
     parser.add_argument("--hours", type=float, default=24, help="of the day of a loud attack")
     parser.add_argument("--warm-days", type=int, default=1, help="days before a loud one, when all who are known come")
     return parser.parse_args()
