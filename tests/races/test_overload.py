@@ -1,8 +1,10 @@
 """More requests than the service can answer: behind its proxy it says so early, does what it can, and recovers."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from statistics import quantiles
 
 import pytest
 import requests
@@ -20,6 +22,10 @@ MOST = 4 / LATENCY
 """Requests a second that four threads can answer, whatever the machine: each waits so long for Redis."""
 SECONDS = 3.0
 IN_TIME = 1.5
+"""Seconds within which 19 of 20 are answered: half a second in the queue, and those passed on before. The others may
+have met a disk or a machine that stood still for a moment."""
+TOLD_IN = 1.0
+"""Seconds within which whoever is refused knows: half a second in the queue, which needs the proxy alone."""
 
 if HAPROXY is None:
     missing("HAProxy")
@@ -58,11 +64,17 @@ def test_overload_is_told_early_and_is_over_with_the_load(tmp_path: Path, valkey
     assert crowd.failures == []
     assert {one.what for one in crowd.answers} == {STARTED, CHECKED, (503, "overloaded")}
     assert {one.retry_after for one in refused} == {"1"}
-    assert max(one.seconds for one in crowd.answers) < IN_TIME + crowd.held_up
+    assert max(one.seconds for one in refused) < TOLD_IN + crowd.held_up
+    assert _most(one.seconds for one in answered) < IN_TIME + crowd.held_up
     assert len(answered) > MOST * SECONDS / 2, "it goes on to do what it can"
     assert {status for status, _ in probes} == {200}
-    assert max(seconds for _, seconds in probes) < IN_TIME + crowd.held_up
+    assert _most(seconds for _, seconds in probes) < IN_TIME + crowd.held_up
     assert {answer.status_code for answer in after} == {201}
+
+
+def _most(seconds: Iterable[float]) -> float:
+    """Return the longest of all but the slowest twentieth."""
+    return quantiles(seconds, n=20)[-1]
 
 
 def _probed(url: str) -> tuple[int, float]:
