@@ -24,7 +24,7 @@ BOTH_WAYS = {
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if metafunc.module.__name__ in BOTH_WAYS and "api" in metafunc.fixturenames:
+    if metafunc.definition.path.stem in BOTH_WAYS and "api" in metafunc.fixturenames:
         metafunc.parametrize("hot_path", [True, False], ids=["hot path", "Flask"], indirect=True)
 
 

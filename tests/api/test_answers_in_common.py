@@ -25,6 +25,12 @@ def _requests(log: StringIO) -> list[dict]:
     return [line for line in lines if line["message"] == "request"]
 
 
+def test_starts_and_checks_are_tried_by_the_hot_path_and_by_flask(request: pytest.FixtureRequest, api: Api):
+    hot_path = request.node.callspec.params["hot_path"]
+
+    assert hasattr(api.app.wsgi_app, "flask") == hot_path
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_every_answer_has_the_same_headers(api: Api, path: str):
     for method in ("GET", "POST", "DELETE"):
