@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from accounts import Books, Call, Entry, Finding, Story, settle_books, settle_ledger
+from accounts import Books, Call, Entry, Story, Told, settle_books, settle_ledger
 from ending import ended_with
 from hands import BUCKET
 from ledgered import entries_of
@@ -144,7 +144,7 @@ def _by_slot(verification: str, deliveries: list[dict[str, object]]) -> Story:
         message = int(str(one["message"]))
         numbers[message] += 1
         gateway, status, reason, choice = (str(one[name] or "") for name in ("gateway", "status", "reason", "choice"))
-        story[verification, message, numbers[message]] = Finding(gateway, status, reason, choice)
+        story[verification, message, numbers[message]] = Told(gateway, status, reason, choice)
     return story
 
 
