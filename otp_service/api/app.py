@@ -10,7 +10,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from flask import Flask, Response, g, request
 from werkzeug.routing import Map, Rule
 
-from otp_service.api import admin, consents, docs, health, subjects, suppressions, verifications, webhooks
+from otp_service.api import admin, consents, docs, health, receipts, subjects, suppressions, verifications
 from otp_service.api.auth import require_caller
 from otp_service.api.errors import answer_error
 from otp_service.api.exchange import (
@@ -37,8 +37,8 @@ RESOURCES = (
     suppressions.suppressions,
     subjects.subjects,
     verifications.sandbox,
-    webhooks.receipts,
-    webhooks.inbound,
+    receipts.receipts,
+    receipts.inbound,
     admin.applications,
     admin.keys,
     health.operations,
