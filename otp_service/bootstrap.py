@@ -121,6 +121,7 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         text_segments=segment_counter(templates),
         sending_rules=settings.sending_rules,
         inbound=settings.inbound.rules,
+        webhooks=settings.webhooks.rules,
         public_url=settings.http.public_url,
     )
     gateways.update(_gateways(settings, context))  # last: they hand receipts in where all the rest is known

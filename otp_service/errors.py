@@ -152,6 +152,12 @@ class MessageNotAllowedError(UnacceptableError):
         self.violation = violation
 
 
+class InvalidUrlError(UnacceptableError):
+    """Webhooks may not go to the address: it cannot be read, leads out of the internet, or nowhere."""
+
+    code = "invalid-url"
+
+
 class IdempotencyMismatchError(UnacceptableError):
     """The idempotency key was used before with another request."""
 
@@ -204,6 +210,12 @@ class NameTakenError(OtpServiceError):
     """An application with this name exists, in the ledger or in the configuration."""
 
     code = "name-taken"
+
+
+class EndpointLimitError(OtpServiceError):
+    """The application has as many endpoints for webhooks as it may."""
+
+    code = "endpoint-limit"
 
 
 class NoSendsLeftError(OtpServiceError):

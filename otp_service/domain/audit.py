@@ -124,6 +124,17 @@ class OperatorAction(StrEnum):
     """Messages go through it again."""
     MESSAGES_REDRIVEN = "messages-redriven"
     """Dead letters were to be put back."""
+    ENDPOINT_ADDED = "endpoint-added"
+    ENDPOINT_CHANGED = "endpoint-changed"
+    ENDPOINT_ROTATED = "endpoint-rotated"
+    """It has a new secret."""
+    ENDPOINT_ENABLED = "endpoint-enabled"
+    ENDPOINT_DISABLED = "endpoint-disabled"
+    ENDPOINT_REMOVED = "endpoint-removed"
+    WEBHOOKS_REPLAYED = "webhooks-replayed"
+    """Webhooks were to be sent once more."""
+    WEBHOOKS_RESEALED = "webhooks-resealed"
+    """Secrets of endpoints were sealed under the active root key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +196,9 @@ class RetentionDays:
     suppressions: int
     """After a suppression was lifted, ended, or followed by another. One that holds is kept."""
     inbound: int
+    webhooks: int
     access: int
-    """After an API key was revoked or ended."""
+    """After an API key was revoked or ended, or an endpoint removed."""
     accountability: int
     audit: int
 

@@ -120,10 +120,12 @@ class _RootKey:
     seal: _Mac
     display: _Mac
     transaction: _Mac
+    secret: _Mac
 
     @classmethod
     def derive(cls, material: bytes) -> "_RootKey":
-        return cls(*(_Mac(_derive(material, use)) for use in ("code", "tag", "seal", "display", "transaction")))
+        uses = ("code", "tag", "seal", "display", "transaction", "secret")
+        return cls(*(_Mac(_derive(material, use)) for use in uses))
 
 
 class Keyring:
@@ -259,18 +261,32 @@ class Keyring:
 
     def seal(self, plain: bytes, *, verification_id: str, application: str, kind: str) -> bytes:
         """Return ``plain`` under AES-256-GCM with a key of this verification's own, bound to where it belongs."""
-        nonce = os.urandom(_NONCE_BYTES)
-        cipher = self._cipher(verification_id, kind)
-        return nonce + cipher.encrypt(nonce, plain, _associated(verification_id, application, kind))
+        return _encrypt(self._cipher(verification_id, kind), plain, _associated(verification_id, application, kind))
 
     def unseal(self, sealed: bytes, *, verification_id: str, application: str, kind: str) -> bytes:
         """Return what was sealed; raise `SealBrokenError` when anything about it was changed."""
-        nonce, text = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
         associated = _associated(verification_id, application, kind)
         try:
-            return self._cipher(verification_id, kind).decrypt(nonce, text, associated)
+            return _decrypt(self._cipher(verification_id, kind), sealed, associated)
         except (InvalidTag, ValueError) as broken:
             raise SealBrokenError(f"The sealed {kind} of {verification_id} cannot be opened.") from broken
+
+    def seal_secret(self, plain: bytes, *, owner: str, application: str, kind: str) -> str:
+        """Return ``plain`` sealed for its ``owner``, for longer than a root key is active: the text names that key."""
+        cipher = AESGCM(self._roots[self._active].secret.digest(owner.encode()))
+        return f"{self._active}.{_text(_encrypt(cipher, plain, _associated(owner, application, kind)))}"
+
+    def open_secret(self, sealed: str, *, owner: str, application: str, kind: str) -> bytes:
+        """Return what `seal_secret` sealed; raise `SealBrokenError` when it was changed, or its root key is gone."""
+        key_id, _, text = sealed.partition(".")
+        root = self._roots.get(key_id)
+        if root is None:
+            raise SealBrokenError(f"The root key of the sealed {kind} of {owner} is not known.")
+        try:
+            raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+            return _decrypt(AESGCM(root.secret.digest(owner.encode())), raw, _associated(owner, application, kind))
+        except (InvalidTag, ValueError) as broken:
+            raise SealBrokenError(f"The sealed {kind} of {owner} cannot be opened.") from broken
 
     def _cipher(self, verification_id: str, kind: str) -> AESGCM:
         root = self._root_of(verification_id)
@@ -282,6 +298,20 @@ class Keyring:
         if root is None:
             raise SealBrokenError(f"The root key of {verification_id} is not known.")
         return root
+
+
+def sealing_root(sealed: str) -> str:
+    """Return the id of the root key that `Keyring.seal_secret` sealed a text under."""
+    return sealed.partition(".")[0]
+
+
+def _encrypt(cipher: AESGCM, plain: bytes, associated: bytes) -> bytes:
+    nonce = os.urandom(_NONCE_BYTES)
+    return nonce + cipher.encrypt(nonce, plain, associated)
+
+
+def _decrypt(cipher: AESGCM, sealed: bytes, associated: bytes) -> bytes:
+    return cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], associated)
 
 
 def new_dispatch_id(bucket: str) -> str:

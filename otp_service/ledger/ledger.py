@@ -10,6 +10,7 @@ from otp_service.ledger.database import Database
 from otp_service.ledger.retention import Purges
 from otp_service.ledger.subjects import Subjects
 from otp_service.ledger.traffic import Inbound, Traffic
+from otp_service.ledger.webhooks import Endpoints, Postings
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Ledger:
     audit: Audit
     disputes: Disputes
     incidents: Incidents
+    endpoints: Endpoints
+    postings: Postings
 
     def upgrade(self) -> None:
         """Make the tables, or bring them up to this release."""
@@ -63,4 +66,6 @@ def open_ledger(url: str, timeout: float, pseudonym_key: str = "") -> Ledger:
         audit=Audit(database),
         disputes=Disputes(database),
         incidents=Incidents(database),
+        endpoints=Endpoints(database),
+        postings=Postings(database),
     )

@@ -35,18 +35,22 @@ from otp_service.ledger.schema import (
     INBOUND,
     SUPPRESSIONS,
     TRAFFIC,
+    WEBHOOKS,
     api_keys,
     audit,
     audit_heads,
     consents,
+    endpoints,
     erasures,
     events,
     head,
     inbound,
     operator_actions,
+    postings,
     purges,
     suppressions,
     verifications,
+    webhooks,
 )
 
 # What is in force is never deleted. A consent goes only long after another entry followed it; the last one stays, also
@@ -157,6 +161,11 @@ def _ended_keys(connection: Connection, purge: Purge, _: int) -> PurgedBatch:
     return PurgedBatch(connection.execute(delete(api_keys).where(ended)).rowcount, None)
 
 
+def _removed_endpoints(connection: Connection, purge: Purge, _: int) -> PurgedBatch:
+    removed = delete(endpoints).where(endpoints.c.removed < purge.before)
+    return PurgedBatch(connection.execute(removed).rowcount, None)
+
+
 def _older_entries(connection: Connection, purge: Purge, _: int) -> PurgedBatch:
     """Delete the oldest entries of the chain, up to the last that is older and signed: it begins after them.
 
@@ -222,7 +231,8 @@ PURGE_RULES: Final[Mapping[str, tuple[PurgeRule, ...]]] = {
     CONSENTS: (_CONSENTS.rule(_CONSENTS.followed),),
     SUPPRESSIONS: (_SUPPRESSIONS.rule(_no_longer_in_force), _SUPPRESSIONS.rule(_ended_and_alone)),
     INBOUND: (_older_than(inbound.c.received),),
-    ACCESS: (_ended_keys,),
+    WEBHOOKS: (_older_than(postings.c.at), _older_than(webhooks.c.at)),
+    ACCESS: (_ended_keys, _removed_endpoints),
     ACCOUNTABILITY: (_older_than(operator_actions.c.at), _older_than(erasures.c.at)),
     AUDIT: (_older_than(purges.c.at, or_(purges.c.upto == 0, purges.c.upto < _CHAIN_BEGINS)), _older_entries),
 }

@@ -10,12 +10,13 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, MetaData, String, Tab
 
 METADATA = MetaData()
 
-HEAD, TRAFFIC, CONSENTS, SUPPRESSIONS, INBOUND, ACCESS, ACCOUNTABILITY, AUDIT = (
+HEAD, TRAFFIC, CONSENTS, SUPPRESSIONS, INBOUND, WEBHOOKS, ACCESS, ACCOUNTABILITY, AUDIT = (
     "head",
     "traffic",
     "consents",
     "suppressions",
     "inbound",
+    "webhooks",
     "access",
     "accountability",
     "audit",
@@ -183,6 +184,58 @@ api_keys = Table(
     _column("revoked", TIME, "when it was revoked; empty until then", ACCESS, nullable=True),
     _column("used", TIME, "when it was used last, to the minute; empty until then", ACCESS, nullable=True),
     Index("api_keys_of_application", "application"),
+)
+
+endpoints = Table(
+    "endpoints",
+    METADATA,
+    _column("id", NAME, "random name", ACCESS, primary_key=True),
+    _column("application", NAME, "whose it is", ACCESS),
+    _column("url", Text, "where webhooks go", ACCESS),
+    _column("types", Text, "types and groups of types that it is told, with blanks between", ACCESS),
+    _column("secret", Text, "the secret of signatures, sealed; empty once it is removed", ACCESS),
+    _column("previous", Text, "the one before the last rotation, sealed; empty without one", ACCESS),
+    _column("previous_until", TIME, "until when both sign", ACCESS),
+    _column("status", NAME, "whether it is sent to, or why not", ACCESS),
+    _column("failing_since", TIME, "since when every try failed; empty while they do not", ACCESS, nullable=True),
+    _column("sequence", BigInteger, "how many webhooks it has had", ACCESS),
+    _column("created", TIME, "when it was made", ACCESS),
+    _column("removed", TIME, "when it was removed; empty until then", ACCESS, nullable=True),
+    Index("endpoints_of_application", "application"),
+)
+
+webhooks = Table(
+    "webhooks",
+    METADATA,
+    _column("id", NAME, "name of the webhook, from that of the event or random", WEBHOOKS, primary_key=True),
+    _column("application", NAME, "who is told", WEBHOOKS),
+    _column("type", NAME, "what it tells", WEBHOOKS),
+    _column("verification", NAME, "identifier of the verification; empty for none", WEBHOOKS),
+    _column("at", TIME, "when it happened", WEBHOOKS),
+    _column("details", Text, "purpose, country, channel, reason …: JSON, never a number or a code", WEBHOOKS),
+    Index("webhooks_of_verification", "verification"),
+    Index("webhooks_by_age", "at"),
+)
+
+postings = Table(
+    "postings",
+    METADATA,
+    _column("id", NAME, "random name", WEBHOOKS, primary_key=True),
+    _column("application", NAME, "who is told", WEBHOOKS),
+    _column("webhook", NAME, "name of the webhook", WEBHOOKS),
+    _column("endpoint", NAME, "name of the endpoint that it goes to", WEBHOOKS),
+    _column("sequence", BigInteger, "its place among all webhooks of the endpoint", WEBHOOKS),
+    _column("at", TIME, "when it happened", WEBHOOKS),
+    _column("status", NAME, "what has become of it", WEBHOOKS),
+    _column("tries", BigInteger, "how often it was tried since it was made, or replayed", WEBHOOKS),
+    _column("next", TIME, "when it is tried next; while it is being tried, when another worker may", WEBHOOKS),
+    _column("lease", TIME, "until when a worker is at it; 0 for none", WEBHOOKS),
+    _column("attempts", Text, "the last tries: time, length, status of the answer, reason: JSON", WEBHOOKS),
+    Index("postings_due", "endpoint", "status", "next"),
+    Index("postings_in_flight", "endpoint", "lease"),
+    Index("postings_of_webhook", "webhook"),
+    Index("postings_of_application", "application", "at"),
+    Index("postings_by_age", "at"),
 )
 
 erasures = Table(

@@ -20,10 +20,12 @@ from otp_service.domain.consents import (
 )
 from otp_service.domain.inbound import Meaning
 from otp_service.domain.verification import Status
+from otp_service.domain.webhooks import webhook_of
 from otp_service.ledger.audit import append_entry
 from otp_service.ledger.consents import Added, lift_if_only_from, record_consent, record_opt_out
 from otp_service.ledger.database import Database, batches, lock_head, now, read_head
 from otp_service.ledger.schema import erasures, events, inbound, verifications
+from otp_service.ledger.webhooks import record_webhooks
 
 STARTED: Final = "verification.started"
 _ENDINGS: Final = {f"verification.{status}": status for status in Status if status is not Status.PENDING}
@@ -76,7 +78,7 @@ class Traffic:
         self._database = database
 
     def record(self, events: Sequence[Event]) -> EventsRecorded:
-        """Record what happened, all or nothing; what is there already is passed over."""
+        """Record what happened, and webhooks of it, all or nothing; what is there already is passed over."""
         if not events:
             return EventsRecorded(0)
         rows = [_event(one) for one in events if one.type != CONSENT_GIVEN]
@@ -89,6 +91,7 @@ class Traffic:
                 given, _ = record_consent(connection, came)
             told = [entry for entry, since in _opt_outs(new) if record_opt_out(connection, entry, since)]
             place = read_head(connection) if given or told else None
+            record_webhooks(connection, list(filter(None, map(webhook_of, new))))
         return EventsRecorded(len(new), tuple(told), place)
 
     def keep(self, events: Sequence[Event]) -> None:

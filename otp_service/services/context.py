@@ -13,6 +13,7 @@ from otp_service.domain.prices import Prices
 from otp_service.domain.routing import GatewayLimits, Routes
 from otp_service.domain.templates import MessageTemplates
 from otp_service.domain.verification import Purpose
+from otp_service.domain.webhooks import WebhookRules
 from otp_service.gateways.base import Gateway
 from otp_service.ledger.ledger import Ledger
 from otp_service.policies.base import Policies
@@ -58,6 +59,8 @@ class Context:
     """What countries ask of messages, and what is registered there."""
     inbound: InboundRules
     """How what people write back is read and answered."""
+    webhooks: WebhookRules
+    """Where webhooks may go, and for how long a call lasts."""
     public_url: str | None
     """Where gateways reach this service for receipts; ``None``: no receipts."""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import date
 from functools import cache, cached_property, lru_cache
 from importlib.resources import files
+from ipaddress import IPv6Network, ip_network
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -56,6 +57,7 @@ from otp_service.domain.prices import to_micros
 from otp_service.domain.routing import BreakerThresholds, Route
 from otp_service.domain.templates import is_own_link, links_in
 from otp_service.domain.verification import MAX_CODE_LIFE, Channel, Purpose, PurposeKind, Resend
+from otp_service.domain.webhooks import TargetRules, WebhookRules
 from otp_service.errors import ConfigurationError, OtpServiceError
 from otp_service.gateways.base import GATEWAY_KINDS, Gateway, load_gateway_class
 from otp_service.gateways.plugins import PluginKinds
@@ -846,6 +848,52 @@ def _keywords(table: dict[str, Any]) -> Keywords:
     return Keywords(tuple(table.get("whole", ())), (*table.get("firm", ()), *phrases), tuple(table.get("beside", ())))
 
 
+_NAT64_PREFIX: Final = 96
+
+
+def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        try:
+            ip_network(text)
+        except ValueError:
+            raise ValueError("is a list of networks such as 10.20.0.0/16 or fd00:1::/32") from None
+    return texts
+
+
+def _nat64_prefixes(texts: tuple[str, ...]) -> tuple[str, ...]:
+    found = [ip_network(text) for text in _networks(texts)]
+    if any(not isinstance(one, IPv6Network) or one.prefixlen != _NAT64_PREFIX for one in found):
+        raise ValueError("is a list of prefixes such as 64:ff9b::/96")
+    return texts
+
+
+class WebhookSettings(Section):
+    """Webhooks to applications. They go to the public internet by HTTPS, and nowhere else."""
+
+    timeout: float = Field(default=15.0, ge=1, le=30)
+    """Seconds of one call, looking up the host's name included."""
+    concurrency: int = Field(default=16, ge=1, le=256)
+    """Calls that one worker process makes at the same time."""
+    per_endpoint: int = Field(default=4, ge=1, le=64)
+    """Calls of one endpoint at the same time, by all workers together; one call while it fails."""
+    max_endpoints: int = Field(default=10, ge=1, le=100)
+    """Endpoints of one application."""
+    ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = Field(default=(443, 8443), min_length=1)
+    """Ports of the internet that webhooks may go to."""
+    networks: Annotated[tuple[str, ...], AfterValidator(_networks)] = ()
+    """Networks of your own that webhooks may go to besides, at any port, by HTTP too. Whoever has an API key of scope
+    ``webhooks`` reaches what is there."""
+    nat64: Annotated[tuple[str, ...], AfterValidator(_nat64_prefixes)] = ()
+    """Prefixes (/96) by which your hosts reach IPv4 through NAT64: what is behind one is judged by its IPv4 address."""
+
+    @property
+    def rules(self) -> WebhookRules:
+        """The same as webhooks keep them."""
+        nat64 = tuple(map(IPv6Network, self.nat64))
+        targets = TargetRules(frozenset(self.ports), tuple(map(ip_network, self.networks)), nat64)
+        return WebhookRules(targets, self.timeout, self.max_endpoints)
+
+
 class LedgerSettings(Section):
     """The database for data that must not be lost. Starts and checks of codes never query it."""
 
@@ -924,9 +972,15 @@ class RetentionSettings(Section):
         description="Messages from people. The suppression that a message made records its meaning. "
         "Gateways repeat messages for days.",
     )
+    webhooks: Annotated[int, Field(ge=7, le=7300)] = Field(
+        30,
+        description="Webhooks, and what became of them: a receiver that lost some asks for them again. "
+        "They are tried for three days.",
+    )
     access: Days = Field(
         400,
-        description="API keys, after they were revoked or ended: as long as the traffic that was sent with them.",
+        description="API keys, after they were revoked or ended, and endpoints of webhooks, after they were removed: "
+        "as long as the traffic that was sent with them.",
     )
     accountability: ProofDays = Field(
         1095,

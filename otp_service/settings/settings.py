@@ -45,6 +45,7 @@ from otp_service.settings.sections import (
     Senders,
     StreamsSettings,
     TelemetrySettings,
+    WebhookSettings,
     WorkerSettings,
 )
 from otp_service.settings.urls import Host
@@ -89,6 +90,7 @@ class Settings(Section):
     streams: StreamsSettings = StreamsSettings()
     messages: MessagesSettings = MessagesSettings()
     inbound: InboundSettings = InboundSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     logging: LoggingSettings = LoggingSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
@@ -114,6 +116,11 @@ class Settings(Section):
         """Seconds after which another worker takes over the job of one that is silent."""
         slowest = max((gateway.settings.timeout for gateway in self.gateways.values()), default=0.0)
         return slowest + self.worker.claim_margin
+
+    @property
+    def webhook_lease(self) -> int:
+        """Milliseconds for which a webhook is one worker's: then it was killed, and another one sends it."""
+        return round(1000 * (self.webhooks.timeout + self.worker.claim_margin))
 
     @cached_property
     def named_purposes(self) -> dict[str, Purpose]:

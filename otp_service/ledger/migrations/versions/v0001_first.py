@@ -34,6 +34,7 @@ def upgrade() -> None:
     _suppressions()
     _inbound()
     _access()
+    _webhooks()
     _duties()
     _audit()
     for table in _NEVER_CHANGED:
@@ -144,6 +145,55 @@ def _access() -> None:
         Column("used", BigInteger, nullable=True),
     )
     op.create_index("api_keys_of_application", "api_keys", ["application"])
+
+
+def _webhooks() -> None:
+    op.create_table(
+        "endpoints",
+        Column("id", String(64), primary_key=True),
+        Column("application", String(64), nullable=False),
+        Column("url", Text, nullable=False),
+        Column("types", Text, nullable=False),
+        Column("secret", Text, nullable=False),
+        Column("previous", Text, nullable=False),
+        Column("previous_until", BigInteger, nullable=False),
+        Column("status", String(64), nullable=False),
+        Column("failing_since", BigInteger),
+        Column("sequence", BigInteger, nullable=False),
+        Column("created", BigInteger, nullable=False),
+        Column("removed", BigInteger),
+    )
+    op.create_index("endpoints_of_application", "endpoints", ["application"])
+    op.create_table(
+        "webhooks",
+        Column("id", String(64), primary_key=True),
+        Column("application", String(64), nullable=False),
+        Column("type", String(64), nullable=False),
+        Column("verification", String(64), nullable=False),
+        Column("at", BigInteger, nullable=False),
+        Column("details", Text, nullable=False),
+    )
+    op.create_index("webhooks_of_verification", "webhooks", ["verification"])
+    op.create_index("webhooks_by_age", "webhooks", ["at"])
+    op.create_table(
+        "postings",
+        Column("id", String(64), primary_key=True),
+        Column("application", String(64), nullable=False),
+        Column("webhook", String(64), nullable=False),
+        Column("endpoint", String(64), nullable=False),
+        Column("sequence", BigInteger, nullable=False),
+        Column("at", BigInteger, nullable=False),
+        Column("status", String(64), nullable=False),
+        Column("tries", BigInteger, nullable=False),
+        Column("next", BigInteger, nullable=False),
+        Column("lease", BigInteger, nullable=False),
+        Column("attempts", Text, nullable=False),
+    )
+    op.create_index("postings_due", "postings", ["endpoint", "status", "next"])
+    op.create_index("postings_in_flight", "postings", ["endpoint", "lease"])
+    op.create_index("postings_of_webhook", "postings", ["webhook"])
+    op.create_index("postings_of_application", "postings", ["application", "at"])
+    op.create_index("postings_by_age", "postings", ["at"])
 
 
 def _duties() -> None:

@@ -1,0 +1,312 @@
+"""Webhooks to applications (Standard Webhooks 1.0.0): types, bodies, signatures, where they go, when they go again."""
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
+
+from otp_service.domain.applications import Network
+from otp_service.domain.audit import Event
+
+
+class WebhookType(StrEnum):
+    """What a webhook tells."""
+
+    VERIFICATION_STARTED = "verification.started"
+    VERIFICATION_RESENT = "verification.resent"
+    VERIFICATION_APPROVED = "verification.approved"
+    VERIFICATION_CANCELED = "verification.canceled"
+    VERIFICATION_EXPIRED = "verification.expired"
+    """A check came after the end; one that nobody checks any more expires without a webhook."""
+    VERIFICATION_FAILED = "verification.failed"
+    VERIFICATION_MAX_ATTEMPTS_REACHED = "verification.max_attempts_reached"
+    DELIVERY_SENT = "delivery.sent"
+    DELIVERY_DELIVERED = "delivery.delivered"
+    DELIVERY_UNDELIVERED = "delivery.undelivered"
+    DELIVERY_FAILED = "delivery.failed"
+    DELIVERY_EXPIRED = "delivery.expired"
+    DELIVERY_UNKNOWN = "delivery.unknown"
+    SUPPRESSION_ADDED = "suppression.added"
+    SUPPRESSION_LIFTED = "suppression.lifted"
+    GUARD_ALARM_RAISED = "guard.alarm_raised"
+    GUARD_ALARM_ENDED = "guard.alarm_ended"
+    FACTOR_ACTIVATED = "factor.activated"
+    FACTOR_REMOVED = "factor.removed"
+    FACTOR_LOCKED = "factor.locked"
+
+
+def _group(kind: str) -> str:
+    return kind.partition(".")[0]
+
+
+TYPES: Final = frozenset(map(str, WebhookType))
+GROUPS: Final = frozenset(map(_group, WebhookType))
+"""First parts of types, each of which stands for all types that begin with it."""
+
+
+def is_wanted(kind: str, chosen: Collection[str]) -> bool:
+    """Tell whether a type is among those chosen, by its own name or its group's."""
+    return kind in chosen or _group(kind) in chosen
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """What an application is told: thin, so no number, code or metadata. It asks for more with its API key."""
+
+    application: str
+    type: str
+    """One of `WebhookType`; of what was read also one of a later release."""
+    at: int
+    """When it happened: milliseconds since the epoch."""
+    verification: str = ""
+    """The verification that it is about; empty for none."""
+    details: Mapping[str, str] = field(default_factory=dict)
+    id: str = field(default_factory=lambda: f"wh_{secrets.token_hex(16)}")
+    """Its name, the same for all endpoints and however often it is sent: receivers know a repetition by it."""
+
+    def body(self, sequence: int) -> bytes:
+        """Return what is sent to an endpoint, whose ``sequence`` th webhook it is: JSON in ASCII."""
+        about = {"application": self.application, "verification": self.verification, **self.details}
+        data = {"id": self.id, "sequence": sequence, **{name: value for name, value in about.items() if value}}
+        moment = datetime.fromtimestamp(self.at // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        document = {"type": self.type, "timestamp": f"{moment}.{self.at % 1000:03}Z", "data": data}
+        return json.dumps(document, separators=(",", ":")).encode()
+
+
+_TOLD: Final = ("purpose", "country", "channel", "reason")
+"""What webhooks tell of an event."""
+
+
+def webhook_of(event: Event) -> Webhook | None:
+    """Return the webhook of a verification's event, ``None`` where applications are told nothing.
+
+    It is named after the event, so a ledger that was restored from a copy tells it under the same name once more.
+    """
+    if event.type not in TYPES:
+        return None
+    return Webhook(
+        application=event.member("application"),
+        type=event.type,
+        at=event.at,
+        verification=event.member("id"),
+        details={name: event.member(name) for name in _TOLD if event.member(name)},
+        id=f"wh_{hashlib.sha256(event.id.encode()).hexdigest()[:32]}",
+    )
+
+
+# --- signatures -----------------------------------------------------------------------------------------------
+
+SECRET_BYTES: Final = 32
+SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - what tells a secret from others
+SECRET_KIND: Final = "webhook"  # noqa: S105 - what seals are bound to
+ROTATION_OVERLAP: Final = 24 * 3600
+"""Seconds for which webhooks are signed with the secret of before too, by default."""
+
+
+def new_webhook_secret() -> bytes:
+    """Return a new secret: 256 random bits."""
+    return secrets.token_bytes(SECRET_BYTES)
+
+
+def shown_secret(secret: bytes) -> str:
+    """Return a secret as receivers' libraries take it, ``whsec_…``."""
+    return SECRET_PREFIX + base64.b64encode(secret).decode()
+
+
+def signature_headers(keys: Iterable[bytes], webhook_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """Return the headers that go with a body: a signature under each key (HMAC-SHA256 over ``id.timestamp.body``)."""
+    signed = f"{webhook_id}.{timestamp}.".encode() + body
+    made = (base64.b64encode(hmac.digest(key, signed, "sha256")).decode() for key in keys)
+    return {
+        "webhook-id": webhook_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": " ".join(f"v1,{one}" for one in made),
+    }
+
+
+MAX_URL: Final = 1000
+"""Characters of an endpoint's address."""
+
+
+# --- where they go --------------------------------------------------------------------------------------------
+
+
+class Reach(StrEnum):
+    """Where an address is."""
+
+    PUBLIC = "public"
+    """In the internet."""
+    ALLOWED = "allowed"
+    """In a network of the installation's own that webhooks may go to."""
+    REFUSED = "refused"
+
+
+_UNICAST: Final = IPv6Network("2000::/3")
+"""All that IANA has given out of IPv6 for the internet; what is not in it is refused, known or not."""
+_NOT_PUBLIC: Final = tuple(
+    map(
+        ip_network,
+        (
+            "192.0.0.0/24",  # protocols of IETF
+            "192.88.99.0/24",  # relays of 6to4
+            "224.0.0.0/4",  # multicast
+            "2001::/23",  # protocols of IETF, Teredo among them
+            "2001:db8::/32",  # for documents
+            "2002::/16",  # 6to4, which holds any address of IPv4
+            "3fff::/20",  # for documents
+        ),
+    )
+)
+"""Addresses for which `ipaddress` says ``is_global``, in one release of Python or another."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRules:
+    """Where webhooks may go."""
+
+    ports: frozenset[int] = frozenset({443})
+    """Of hosts in the internet."""
+    networks: tuple[Network, ...] = ()
+    """Networks that are none of the internet's and allowed all the same, at any port, and without TLS."""
+    nat64: tuple[IPv6Network, ...] = ()
+    """Prefixes (/96, RFC 6052) behind which this site reaches IPv4."""
+
+    def reach(self, address: str) -> Reach:
+        """Tell where an address is, by what it leads to at last."""
+        found = self._leads_to(ip_address(address))
+        if any(found in network for network in self.networks):
+            return Reach.ALLOWED
+        return Reach.PUBLIC if _is_public(found) else Reach.REFUSED
+
+    def _leads_to(self, address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+        """Return the IPv4 address that one of IPv6 stands for, where it does."""
+        if isinstance(address, IPv6Address):
+            if address.ipv4_mapped:
+                return address.ipv4_mapped
+            if any(address in prefix for prefix in self.nat64):
+                return IPv4Address(int(address) & 0xFFFF_FFFF)
+        return address
+
+
+def _is_public(address: IPv4Address | IPv6Address) -> bool:
+    outside = isinstance(address, IPv6Address) and (address not in _UNICAST or address.scope_id is not None)
+    return address.is_global and not outside and not any(address in network for network in _NOT_PUBLIC)
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookRules:
+    """What the configuration says of webhooks."""
+
+    targets: TargetRules
+    timeout: float
+    """Seconds of one call, looking up the host's name included."""
+    max_endpoints: int
+    """Of one application."""
+
+
+# --- when they go again ---------------------------------------------------------------------------------------
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 24 * 3600
+DELAYS: Final = (0, 5, 5 * _MINUTE, 30 * _MINUTE, 2 * _HOUR, 5 * _HOUR, 10 * _HOUR, 14 * _HOUR, 20 * _HOUR, _DAY)
+"""Seconds before the first, second … try: the schedule that the standard proposes."""
+JITTER: Final = 0.2
+"""By how much of itself a delay is longer or shorter, so that what failed at once does not come back at once."""
+DISABLE_AFTER: Final = 5 * _DAY * 1000
+"""Milliseconds of failures, without a success between, after which an endpoint is disabled."""
+
+
+def next_delay(tries: int, chance: float) -> int | None:
+    """Return the milliseconds from the end of a try to the next one, ``None`` when it was the last.
+
+    ``tries`` have been made; ``chance``, from 0 to 1, chooses within the jitter.
+    """
+    if tries >= len(DELAYS):
+        return None
+    return round(1000 * DELAYS[tries] * (1 - JITTER + 2 * JITTER * chance))
+
+
+class EndpointStatus(StrEnum):
+    """Whether an endpoint is sent to."""
+
+    ENABLED = "enabled"
+    DISABLED = "disabled"
+    """By hand."""
+    FAILING = "failing"
+    """Disabled, because it failed for five days."""
+    GONE = "gone"
+    """Disabled, because it answered 410."""
+
+
+class PostingStatus(StrEnum):
+    """What has become of a webhook at an endpoint."""
+
+    WAITING = "waiting"
+    """For its first try, or the next one."""
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    """All tries were in vain."""
+    HELD = "held"
+    """The endpoint is disabled: it goes when a replay asks for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where an application is told. Times are milliseconds since the epoch."""
+
+    id: str
+    application: str
+    url: str
+    types: tuple[str, ...]
+    """Types, or groups of them, that it is told."""
+    secret: str = field(repr=False)
+    """Sealed (`Keyring.seal_secret`), as the next is."""
+    created: int
+    previous: str = field(default="", repr=False)
+    """The secret before the last rotation; empty for none."""
+    previous_until: int = 0
+    """Until when webhooks are signed with that one too."""
+    status: EndpointStatus = EndpointStatus.ENABLED
+    failing_since: int | None = None
+    """When the first of the failures was that no success has followed."""
+
+    def sealed_secrets(self, now: int) -> tuple[str, ...]:
+        """Return the secrets in force, the new one first."""
+        return (self.secret, self.previous) if self.previous and now < self.previous_until else (self.secret,)
+
+
+def new_endpoint_id() -> str:
+    """Return a new identifier: 128 random bits."""
+    return f"we_{secrets.token_hex(16)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One call of an endpoint."""
+
+    at: int
+    """When it began: milliseconds since the epoch."""
+    milliseconds: int
+    """How long it took."""
+    status: int
+    """Of the answer; 0 without one."""
+    reason: str = ""
+    """Why there is no answer, in a word or two of ours: nothing of what the other side says is kept."""
+    retry_after: float = 0.0
+    """Seconds to leave it alone, as it asked."""
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the receiver took it."""
+        return 200 <= self.status < 300  # noqa: PLR2004 - success (RFC 9110, 15.3)
+
+    @property
+    def gone(self) -> bool:
+        """Whether the receiver wants no more."""
+        return self.status == 410  # noqa: PLR2004 - gone (RFC 9110, 15.5.11)

@@ -1,0 +1,510 @@
+"""Endpoints of applications, and the outbox of webhooks: what is told is written with what it tells of."""
+
+import json
+import secrets
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, Row, exists, func, insert, select, update
+
+from otp_service.domain.audit import OperatorActionEntry
+from otp_service.domain.consents import EVERY_APPLICATION, Suppression
+from otp_service.domain.webhooks import (
+    DISABLE_AFTER,
+    Endpoint,
+    EndpointStatus,
+    PostingStatus,
+    Try,
+    Webhook,
+    WebhookType,
+    is_wanted,
+    next_delay,
+)
+from otp_service.errors import EndpointLimitError
+from otp_service.ledger.audit import record_action
+from otp_service.ledger.database import Database, batches, lock_head, now
+from otp_service.ledger.schema import endpoints, postings, verifications, webhooks
+
+# Locks are taken in one order, the head first, then endpoints, then postings: whoever needs several waits for nobody
+# who waits for him. A claim passes over endpoints that are locked.
+
+MAX_TRIES_KEPT: Final = 20
+"""Tries of a posting that are kept, the last ones: a replay begins anew."""
+_IN_USE: Final = endpoints.c.removed.is_(None)
+_ENABLED: Final = _IN_USE & (endpoints.c.status == EndpointStatus.ENABLED)
+
+
+# --- writing ----------------------------------------------------------------------------------------------------
+
+
+def record_webhooks(connection: Connection, told: Sequence[Webhook]) -> None:
+    """Write webhooks for the endpoints that want them, as a part of the transaction that makes them true.
+
+    Called once for each thing that happened; what nobody wants is not kept.
+    """
+    wanted = _wanted(connection, {one.id: one for one in told}.values()) if told else {}
+    if not wanted:
+        return
+    lock_head(connection)
+    distinct = {one.id: one for theirs in wanted.values() for one in theirs}
+    connection.execute(insert(webhooks), [_webhook_row(one) for one in distinct.values()])
+    rows = [row for endpoint in sorted(wanted) for row in _posting_rows(connection, endpoint, wanted[endpoint])]
+    if rows:
+        connection.execute(insert(postings), rows)
+
+
+def tell_suppressions(connection: Connection, entries: Sequence[Suppression], at: int) -> None:
+    """Write webhooks of suppressions, and of what lifts them, for applications that know the number.
+
+    An application knows it by its last verification, which the webhook names; without one it is told nothing.
+    """
+    audience = _audience(connection, {WebhookType.SUPPRESSION_ADDED, WebhookType.SUPPRESSION_LIFTED})
+    if not audience:
+        return
+    known = _last_verifications(connection, [one.pseudonym for one in entries], audience)
+    told = (
+        _webhook_of_suppression(entry, application, verification, at)
+        for entry in entries
+        for application in sorted(audience)
+        if entry.application in {application, EVERY_APPLICATION}
+        and (verification := known.get((application, entry.pseudonym)))
+    )
+    record_webhooks(connection, list(told))
+
+
+def _webhook_of_suppression(entry: Suppression, application: str, verification: str, at: int) -> Webhook:
+    kind = WebhookType.SUPPRESSION_LIFTED if entry.lifted else WebhookType.SUPPRESSION_ADDED
+    details = {"scope": str(entry.scope), "source": str(entry.source)}
+    return Webhook(application, kind, at, verification, details)
+
+
+def _audience(connection: Connection, kinds: Collection[WebhookType]) -> set[str]:
+    """Return the applications that want any of some types."""
+    rows = connection.execute(select(endpoints.c.application, endpoints.c.types).where(_IN_USE))
+    return {row.application for row in rows if any(is_wanted(one, row.types.split()) for one in kinds)}
+
+
+def _last_verifications(
+    connection: Connection, pseudonyms: Sequence[str], applications: Collection[str]
+) -> dict[tuple[str, str], str]:
+    """Return the last verification of each application and number."""
+    mine, found = verifications.c, {}
+    of_theirs = select(mine.application, mine.pseudonym, mine.id).order_by(mine.started)
+    for some in batches(list(dict.fromkeys(pseudonyms))):
+        for row in connection.execute(of_theirs.where(mine.pseudonym.in_(some))):
+            if row.application in applications:
+                found[row.application, row.pseudonym] = row.id
+    return found
+
+
+def _wanted(connection: Connection, told: Collection[Webhook]) -> dict[str, list[Webhook]]:
+    """Return what each endpoint is told."""
+    found: dict[str, list[Webhook]] = defaultdict(list)
+    for row in connection.execute(select(endpoints.c.id, endpoints.c.application, endpoints.c.types).where(_IN_USE)):
+        chosen = row.types.split()
+        for one in told:
+            if one.application == row.application and is_wanted(one.type, chosen):
+                found[row.id].append(one)
+    return found
+
+
+def _webhook_row(one: Webhook) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "application": one.application,
+        "type": one.type,
+        "verification": one.verification,
+        "at": one.at,
+        "details": json.dumps(one.details, separators=(",", ":")),
+    }
+
+
+def _posting_rows(connection: Connection, endpoint: str, told: Sequence[Webhook]) -> list[dict[str, Any]]:
+    """Return the rows for an endpoint, which counts them; until the transaction ends nobody else tells it anything."""
+    further = endpoints.c.sequence + len(told)
+    counted = update(endpoints).where(endpoints.c.id == endpoint, _IN_USE).values(sequence=further)
+    row = connection.execute(counted.returning(endpoints.c.sequence, endpoints.c.status)).one_or_none()
+    if row is None:  # it was removed meanwhile
+        return []
+    status = PostingStatus.WAITING if row.status == EndpointStatus.ENABLED else PostingStatus.HELD
+    same = {"endpoint": endpoint, "status": status, "tries": 0, "next": now(), "lease": 0, "attempts": "[]"}
+    return [
+        {
+            "id": f"po_{secrets.token_hex(16)}",
+            "application": one.application,
+            "webhook": one.id,
+            "sequence": sequence,
+            "at": one.at,
+            **same,
+        }
+        for sequence, one in enumerate(told, row.sequence - len(told) + 1)
+    ]
+
+
+# --- sending ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """A webhook for an endpoint, which this worker is to send now."""
+
+    id: str
+    webhook: Webhook
+    endpoint: Endpoint
+    sequence: int
+    tries: int
+    """How often it was tried before."""
+    lease: int
+    """Until when it is this worker's: milliseconds since the epoch."""
+    attempts: tuple[Mapping[str, Any], ...]
+    """What is kept of those tries, as JSON has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PostingReport:
+    """What has become of a webhook at an endpoint, for support."""
+
+    webhook: str
+    type: str
+    verification: str
+    endpoint: str
+    sequence: int
+    at: int
+    status: PostingStatus
+    next: int | None
+    """When it is tried next; ``None`` when it is not."""
+    tries: tuple[Try, ...]
+    """The last ones, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class PostingFilter:
+    """Which webhooks are asked for; ``None`` and empty for any."""
+
+    application: str | None = None
+    endpoint: str = ""
+    verification: str = ""
+    status: str = ""
+    before: int | None = None
+    """Only what happened before: milliseconds since the epoch."""
+
+    @property
+    def condition(self) -> ColumnElement[bool]:
+        """The same as SQL."""
+        asked = [
+            *([postings.c.application == self.application] if self.application is not None else []),
+            *([postings.c.endpoint == self.endpoint] if self.endpoint else []),
+            *([webhooks.c.verification == self.verification] if self.verification else []),
+            *([postings.c.status == self.status] if self.status else []),
+            *([postings.c.at < self.before] if self.before is not None else []),
+        ]
+        condition: ColumnElement[bool] = postings.c.webhook == webhooks.c.id
+        for one in asked:
+            condition &= one
+        return condition
+
+
+class Postings:
+    """The outbox of webhooks. Raises `LedgerUnavailableError` when the database cannot serve."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, told: Sequence[Webhook]) -> None:
+        """Write webhooks of what is true already, and stands in no ledger."""
+        with self._database.write() as connection:
+            record_webhooks(connection, told)
+
+    def oldest_due(self) -> int | None:
+        """Return since when the first of those waits that are to be sent now; ``None`` when there is none."""
+        first = (
+            select(func.min(postings.c.next))
+            .where(postings.c.endpoint == endpoints.c.id, postings.c.status == PostingStatus.WAITING)
+            .scalar_subquery()
+        )
+        with self._database.read() as connection:
+            oldest: int | None = connection.execute(select(func.min(first)).where(_ENABLED)).scalar()
+        return oldest if oldest is not None and oldest <= now() else None
+
+    def claim(self, most: int, lease: int, per_endpoint: int) -> list[Posting]:
+        """Take postings that are due, at most ``most``, which are this worker's for ``lease`` milliseconds.
+
+        Each endpoint has ``per_endpoint`` calls at once, by all workers together; one while it fails, so that it does
+        not keep threads from others.
+        """
+        moment, taken = now(), list[Posting]()
+        with self._database.write() as connection:
+            due = list(connection.execute(_due_endpoints(moment)))
+            secrets.SystemRandom().shuffle(due)  # where many wait, each has its turn
+            for row in due:
+                if len(taken) < most:
+                    at_once = per_endpoint if row.failing_since is None else 1
+                    room = min(at_once - _in_flight(connection, row.id, moment), most - len(taken))
+                    taken += _take(connection, row, moment, moment + lease, room)
+        return taken
+
+    def settle(self, posting: Posting, tried: Try) -> EndpointStatus | None:
+        """Note what became of a try; return why the endpoint is disabled by it, ``None`` where it is not."""
+        with self._database.write() as connection:
+            if tried.delivered:
+                _note_success(connection, posting, tried)
+                return None
+            return _note_failure(connection, posting, tried)
+
+    def put_back(self, posting: Posting, delay: int) -> None:
+        """Let a posting that was not tried wait for some milliseconds."""
+        mine = (postings.c.id == posting.id) & (postings.c.lease == posting.lease)
+        with self._database.write() as connection:
+            connection.execute(update(postings).where(mine).values(lease=0, next=now() + delay))
+
+    def find(self, asked: PostingFilter, most: int) -> tuple[PostingReport, ...]:
+        """Return what has become of webhooks, the newest first, at most ``most``."""
+        wanted = select(postings, webhooks.c.type, webhooks.c.verification).where(asked.condition)
+        newest = wanted.order_by(postings.c.at.desc(), postings.c.id.desc()).limit(most)
+        with self._database.read() as connection:
+            return tuple(map(_report, connection.execute(newest)))
+
+    def replay_since(
+        self, endpoint: Endpoint, since: int, *, delivered: bool, act: OperatorActionEntry | None = None
+    ) -> int:
+        """Let an endpoint's webhooks from a time on go once more, those that were ``delivered`` too; count them."""
+        mine = (postings.c.endpoint == endpoint.id) & (postings.c.at >= since)
+        return self._replay(mine if delivered else mine & (postings.c.status != PostingStatus.DELIVERED), act)
+
+    def replay(self, application: str | None, webhook_id: str, act: OperatorActionEntry | None = None) -> int | None:
+        """Let a webhook go once more to all endpoints that it was for; count them, ``None`` where there is no such.
+
+        One that is disabled is left alone.
+        """
+        mine = postings.c.webhook == webhook_id
+        if application is not None:
+            mine &= postings.c.application == application
+        with self._database.read() as connection:
+            if connection.execute(select(postings.c.id).where(mine).limit(1)).first() is None:
+                return None
+        return self._replay(mine, act)
+
+    def _replay(self, wanted: ColumnElement[bool], act: OperatorActionEntry | None) -> int:
+        """Let postings go that no worker is at."""
+        moment = now()
+        enabled = exists().where(endpoints.c.id == postings.c.endpoint, _ENABLED)
+        again = update(postings).where(wanted, enabled, postings.c.lease <= moment)
+        values = {"status": PostingStatus.WAITING, "tries": 0, "next": moment, "lease": 0}
+        with self._database.write() as connection:
+            if act is not None:
+                record_action(connection, act)
+            return int(connection.execute(again.values(values)).rowcount)
+
+
+def _due_endpoints(moment: int) -> Any:  # noqa: ANN401 - a statement
+    """Return the statement for the endpoints that anything is due at, which it locks where nobody else has."""
+    waiting = (postings.c.endpoint == endpoints.c.id) & (postings.c.status == PostingStatus.WAITING)
+    due = exists().where(waiting, postings.c.next <= moment)
+    return select(endpoints).where(_ENABLED, due).with_for_update(skip_locked=True)
+
+
+def _in_flight(connection: Connection, endpoint: str, moment: int) -> int:
+    at_it = (postings.c.endpoint == endpoint) & (postings.c.lease > moment)
+    return int(connection.execute(select(func.count()).select_from(postings).where(at_it)).scalar_one())
+
+
+def _take(connection: Connection, endpoint: Row[Any], moment: int, until: int, most: int) -> list[Posting]:
+    if most <= 0:
+        return []
+    due = (postings.c.endpoint == endpoint.id) & (postings.c.status == PostingStatus.WAITING)
+    first = select(postings.c.id).where(due, postings.c.next <= moment).order_by(postings.c.next).limit(most)
+    names = connection.execute(first.with_for_update(skip_locked=True)).scalars().all()
+    connection.execute(update(postings).where(postings.c.id.in_(names)).values(lease=until, next=until))
+    found = select(postings, webhooks.c.type, webhooks.c.verification, webhooks.c.details)
+    rows = connection.execute(found.where(postings.c.webhook == webhooks.c.id, postings.c.id.in_(names)))
+    return [_posting(row, _endpoint(endpoint)) for row in rows]
+
+
+def _posting(row: Row[Any], endpoint: Endpoint) -> Posting:
+    told = Webhook(row.application, row.type, row.at, row.verification, json.loads(row.details), row.webhook)
+    return Posting(row.id, told, endpoint, row.sequence, row.tries, row.lease, tuple(json.loads(row.attempts)))
+
+
+def _report(row: Row[Any]) -> PostingReport:
+    return PostingReport(
+        webhook=row.webhook,
+        type=row.type,
+        verification=row.verification,
+        endpoint=row.endpoint,
+        sequence=row.sequence,
+        at=row.at,
+        status=PostingStatus(row.status),
+        next=row.next if row.status == PostingStatus.WAITING else None,
+        tries=tuple(Try(**one) for one in json.loads(row.attempts)),
+    )
+
+
+def _tried(posting: Posting, tried: Try) -> dict[str, Any]:
+    """Return what a try changes whatever became of it."""
+    kept = {"at": tried.at, "milliseconds": tried.milliseconds, "status": tried.status, "reason": tried.reason}
+    attempts = json.dumps([*posting.attempts, kept][-MAX_TRIES_KEPT:], separators=(",", ":"))
+    return {"tries": posting.tries + 1, "lease": 0, "attempts": attempts}
+
+
+def _note_success(connection: Connection, posting: Posting, tried: Try) -> None:
+    """Note a success: also where another worker is at it by now, for the receiver has it."""
+    failing = (endpoints.c.id == posting.endpoint.id) & endpoints.c.failing_since.is_not(None)
+    connection.execute(update(endpoints).where(failing).values(failing_since=None))
+    done = _tried(posting, tried) | {"status": PostingStatus.DELIVERED}
+    connection.execute(update(postings).where(postings.c.id == posting.id).values(done))
+
+
+def _note_failure(connection: Connection, posting: Posting, tried: Try) -> EndpointStatus | None:
+    """Note a failure, unless another worker is at it by now."""
+    mine = endpoints.c.id == posting.endpoint.id
+    endpoint = connection.execute(select(endpoints).where(mine).with_for_update()).one_or_none()
+    enabled = endpoint is not None and endpoint.removed is None and endpoint.status == EndpointStatus.ENABLED
+    claimed = (postings.c.id == posting.id) & (postings.c.lease == posting.lease)
+    values = _tried(posting, tried) | _following(posting, tried, enabled=enabled)
+    connection.execute(update(postings).where(claimed).values(values))
+    if endpoint is None or not enabled:
+        return None
+    since = tried.at if endpoint.failing_since is None else endpoint.failing_since
+    connection.execute(update(endpoints).where(mine).values(failing_since=since))
+    if not tried.gone and now() - since < DISABLE_AFTER:
+        return None
+    why = EndpointStatus.GONE if tried.gone else EndpointStatus.FAILING
+    _disable(connection, endpoint.id, why)
+    return why
+
+
+def _following(posting: Posting, tried: Try, *, enabled: bool) -> dict[str, Any]:
+    """Return what follows a failure."""
+    if not enabled:
+        return {"status": PostingStatus.HELD}
+    delay = next_delay(posting.tries + 1, secrets.randbelow(1001) / 1000)
+    if delay is None:
+        return {"status": PostingStatus.FAILED}
+    return {"next": now() + max(delay, round(1000 * tried.retry_after))}
+
+
+def _disable(connection: Connection, endpoint: str, why: EndpointStatus) -> None:
+    """Send an endpoint nothing more; what waits for it is kept for a replay."""
+    connection.execute(update(endpoints).where(endpoints.c.id == endpoint).values(status=why))
+    waiting = (postings.c.endpoint == endpoint) & (postings.c.status == PostingStatus.WAITING)
+    connection.execute(update(postings).where(waiting).values(status=PostingStatus.HELD))
+
+
+# --- endpoints --------------------------------------------------------------------------------------------------
+
+
+class Endpoints:
+    """Endpoints of applications. Raises `LedgerUnavailableError` when the database cannot serve.
+
+    An ``application`` of ``None`` means one of any. An ``act`` is recorded with what it says, if anything changes.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, endpoint: Endpoint, most: int, act: OperatorActionEntry | None = None) -> Endpoint:
+        """Keep a new endpoint; return it as it is kept. Raises `EndpointLimitError` when there are ``most`` already."""
+        made = replace(endpoint, created=now())
+        with self._database.write() as connection:
+            lock_head(connection)
+            theirs = _IN_USE & (endpoints.c.application == endpoint.application)
+            if connection.execute(select(func.count()).select_from(endpoints).where(theirs)).scalar_one() >= most:
+                raise EndpointLimitError(f"The application has {most} endpoints already.")
+            connection.execute(insert(endpoints).values(_row(made) | {"sequence": 0, "removed": None}))
+            if act is not None:
+                record_action(connection, act)
+        return made
+
+    def of(self, application: str | None = None) -> tuple[Endpoint, ...]:
+        """Return the endpoints of an application, oldest first."""
+        wanted = select(endpoints).where(_IN_USE).order_by(endpoints.c.created, endpoints.c.id)
+        if application is not None:
+            wanted = wanted.where(endpoints.c.application == application)
+        with self._database.read() as connection:
+            return tuple(map(_endpoint, connection.execute(wanted)))
+
+    def find(self, endpoint_id: str, application: str | None = None) -> Endpoint | None:
+        """Return an endpoint."""
+        with self._database.read() as connection:
+            return _find(connection, endpoint_id, application)
+
+    def change(
+        self,
+        endpoint_id: str,
+        application: str | None,
+        change: Callable[[Endpoint], Endpoint],
+        act: OperatorActionEntry | None = None,
+        *,
+        removes: bool = False,
+    ) -> Endpoint | None:
+        """Change an endpoint; return it, ``None`` when there is no such one. What ``change`` raises changes nothing.
+
+        One that is not enabled any more is sent nothing more, and what waits is kept for a replay. With ``removes``
+        nobody finds it any more; what it was sent is kept as long as other webhooks.
+        """
+        with self._database.write() as connection:
+            lock_head(connection)
+            found = _find(connection, endpoint_id, application, locks=True)
+            if found is None:
+                return None
+            if act is not None:
+                record_action(connection, replace(act, application=found.application))
+            changed = change(found)
+            values = _row(changed) | ({"removed": now()} if removes else {})
+            connection.execute(update(endpoints).where(endpoints.c.id == endpoint_id).values(values))
+            if changed.status is not EndpointStatus.ENABLED:
+                _disable(connection, endpoint_id, changed.status)
+            return changed
+
+    def reseal(self, seal: Callable[[Endpoint], Endpoint], act: OperatorActionEntry) -> int:
+        """Replace the sealed secrets of all endpoints by others; return of how many they are others."""
+        with self._database.write() as connection:
+            lock_head(connection)
+            rows = connection.execute(select(endpoints).where(_IN_USE).order_by(endpoints.c.id).with_for_update())
+            before = [_endpoint(row) for row in rows]
+            pairs = [(old, new) for old, new in zip(before, map(seal, before), strict=True) if old != new]
+            if pairs:
+                record_action(connection, act)
+            for old, new in pairs:
+                connection.execute(update(endpoints).where(endpoints.c.id == old.id).values(_row(new)))
+        return len(pairs)
+
+
+def _find(connection: Connection, endpoint_id: str, application: str | None, *, locks: bool = False) -> Endpoint | None:
+    wanted = select(endpoints).where(endpoints.c.id == endpoint_id, _IN_USE)
+    if application is not None:
+        wanted = wanted.where(endpoints.c.application == application)
+    row = connection.execute(wanted.with_for_update() if locks else wanted).one_or_none()
+    return _endpoint(row) if row else None
+
+
+def _row(endpoint: Endpoint) -> dict[str, Any]:
+    return {
+        "id": endpoint.id,
+        "application": endpoint.application,
+        "url": endpoint.url,
+        "types": " ".join(endpoint.types),
+        "secret": endpoint.secret,
+        "previous": endpoint.previous,
+        "previous_until": endpoint.previous_until,
+        "status": endpoint.status,
+        "failing_since": endpoint.failing_since,
+        "created": endpoint.created,
+    }
+
+
+def _endpoint(row: Row[Any]) -> Endpoint:
+    return Endpoint(
+        id=row.id,
+        application=row.application,
+        url=row.url,
+        types=tuple(row.types.split()),
+        secret=row.secret,
+        created=row.created,
+        previous=row.previous,
+        previous_until=row.previous_until,
+        status=EndpointStatus(row.status),
+        failing_since=row.failing_since,
+    )

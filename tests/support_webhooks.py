@@ -1,0 +1,142 @@
+"""What tests of webhooks have in common: endpoints, and a receiver that behaves as it is told."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from otp_service.domain.webhooks import Endpoint, new_endpoint_id
+from otp_service.ledger.ledger import Ledger
+
+LOOPBACK = ["127.0.0.0/8", "::1/128"]
+"""Where receivers of tests are, as settings have it."""
+LEASE, AT_ONCE = 20_000, 4
+
+
+def endpoint(ledger: Ledger, *types: str, application: str = "shop", url: str = "https://shop.example/h") -> Endpoint:
+    """Return a new endpoint; its secret is none."""
+    made = Endpoint(new_endpoint_id(), application, url, types or ("verification", "delivery"), "sealed", 0)
+    return ledger.endpoints.add(made, 100)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a receiver was sent."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    at: float
+
+    @property
+    def json(self) -> dict:
+        return json.loads(self.body)
+
+    @property
+    def id(self) -> str:
+        return self.headers["webhook-id"]
+
+
+@dataclass
+class Receiver:
+    """A receiver: it answers each request as the end of its path says, or as ``answer`` does."""
+
+    url: str
+    port: int
+    requests: list[Request] = field(default_factory=list)
+    answers: dict[str, int] = field(default_factory=dict)
+    """Status by path; 200 for any other."""
+    at_once: int = 0
+    most_at_once: int = 0
+    slow: float = 0.0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def to(self, path: str) -> list[Request]:
+        with self.lock:
+            return [one for one in self.requests if one.path == path]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    receiver: Receiver
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        receiver = self.receiver
+        with receiver.lock:
+            receiver.requests.append(Request(self.path, headers, body, time.time()))
+            receiver.at_once += 1
+            receiver.most_at_once = max(receiver.most_at_once, receiver.at_once)
+        try:
+            time.sleep(receiver.slow)
+            self._answer()
+        finally:
+            with receiver.lock:
+                receiver.at_once -= 1
+
+    def _answer(self) -> None:
+        match self.path.rpartition("/")[2]:
+            case "hang":
+                time.sleep(5)
+            case "close":
+                self.close_connection = True
+            case "drip":
+                self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+                for _ in range(50):
+                    self.wfile.write(b"X-Slow: 1\r\n")
+                    time.sleep(0.1)
+            case "redirect":
+                self._send(307, {"Location": self.receiver.url + "/inside"})
+            case "endless":
+                self.send_response(200)
+                self.end_headers()
+                for _ in range(100_000):
+                    self.wfile.write(b"x" * 65_536)
+            case _:
+                self._send(self.receiver.answers.get(self.path, 200), {})
+
+    def _send(self, status: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": "2", **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except OSError:
+            self.close_connection = True
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing: callers give up on purpose."""
+
+
+@contextmanager
+def receiving(wrap=None) -> Iterator[Receiver]:
+    """Run a receiver on loopback; ``wrap`` puts TLS over its socket."""
+    handler = type("Handler", (_Handler,), {})
+    server = _Server(("127.0.0.1", 0), handler)
+    if wrap:
+        server.socket = wrap(server.socket)
+    port = server.server_address[1]
+    handler.receiver = Receiver(f"{'https' if wrap else 'http'}://127.0.0.1:{port}", port)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield handler.receiver
+    finally:
+        server.shutdown()
+        server.server_close()
