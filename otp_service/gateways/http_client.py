@@ -140,6 +140,12 @@ class TimedCall:
         if self._deadline is not None:
             self._deadline.stop()  # before the connection is used again: it must not end the next call
 
+    @property
+    def left(self) -> float:
+        """Seconds that are left, more than none."""
+        end = time.monotonic() if self._deadline is None else self._deadline.deadline
+        return max(end - time.monotonic(), 0.001)
+
     def connected(self) -> None:
         """Forget what was sent to connect, by TLS or to a proxy: it was nothing of the request."""
         self.sent = False
@@ -187,7 +193,8 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _TimedTlsConnection
 
 
-_POOLS = {"http": _Pool, "https": _TlsPool}
+POOLS: dict[str, type] = {"http": _Pool, "https": _TlsPool}
+"""Pools whose connections tell the current `TimedCall` what they do, by scheme."""
 
 
 class Session(requests.Session):
@@ -213,12 +220,12 @@ class _Adapter(HTTPAdapter):
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - the library's own
         """Make the pools, with timed connections."""
         super().init_poolmanager(*arguments, **options)
-        self.poolmanager.pool_classes_by_scheme = _POOLS
+        self.poolmanager.pool_classes_by_scheme = POOLS
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> urllib3.ProxyManager:  # noqa: ANN401
         """Return the pools behind a proxy, with timed connections."""
         manager: urllib3.ProxyManager = super().proxy_manager_for(proxy, **options)
-        manager.pool_classes_by_scheme = _POOLS
+        manager.pool_classes_by_scheme = POOLS
         return manager
 
 
@@ -244,7 +251,7 @@ MAX_RESPONSE_BYTES = 64 * 1024
 _DELAY_SECONDS = re.compile(r"[0-9]+", re.ASCII)
 _UNSENDABLE_CODE = "request cannot be sent"
 _TIMEOUTS = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
-_FAILURES = (requests.RequestException, HTTPError, HTTPException, OSError, ValueError)
+CALL_FAILURES = (requests.RequestException, HTTPError, HTTPException, OSError, ValueError)
 
 
 class HttpCallError(Exception):
@@ -318,10 +325,10 @@ class HttpClient:
         with TimedCall(self._timeout) as call:
             try:
                 answer = self._exchange(prepared)
-            except _FAILURES as failure:
-                return _failure(failure, call)
+            except CALL_FAILURES as failure:
+                return failure_of_call(failure, call)
             # What was cut short may look like a complete answer: headers and bodies may end with the connection.
-            return _failure(TimeoutError(), call) if call.over else answer
+            return failure_of_call(TimeoutError(), call) if call.over else answer
 
     def _exchange(self, prepared: requests.PreparedRequest) -> HttpResponse | HttpCallError:
         session = self._session()
@@ -340,7 +347,8 @@ class HttpClient:
         return session
 
 
-def _failure(failure: Exception, call: TimedCall) -> HttpCallError:
+def failure_of_call(failure: Exception, call: TimedCall) -> HttpCallError:
+    """Return why there is no answer, by what the library raised."""
     if call.over or isinstance(failure, _TIMEOUTS):
         return HttpCallError("timeout", ambiguous=call.sent)
     if isinstance(failure, ValueError) and not call.sent:
