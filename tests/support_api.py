@@ -19,6 +19,8 @@ SCOPES = {
     "consents": "consent",
     "suppressions": "consent",
     "subjects": "subjects",
+    "endpoints": "webhooks",
+    "webhooks": "webhooks",
     "admin": "admin",
 }
 """What a key needs for calls below ``/v1/``, by the next part of their path."""

@@ -45,9 +45,9 @@ class NewKeyBody(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [_KEY]})
 
-    scopes: Annotated[list[Literal["verify", "consent", "subjects"]], Field(min_length=1, max_length=3)]
+    scopes: Annotated[list[Literal["verify", "consent", "subjects", "webhooks"]], Field(min_length=1, max_length=4)]
     """`verify`: verifications; `consent`: consents and suppressions; `subjects`: what is held of a number, its
-    erasure, and its freeze."""
+    erasure, and its freeze; `webhooks`: endpoints that are told what happens."""
     addresses: Annotated[list[Network], Field(max_length=MAX_NETWORKS)] = Field(default_factory=list)
     """Addresses and networks that it may be used from, such as `192.0.2.7` or `2001:db8::/48`. Default: anywhere."""
 

@@ -105,6 +105,8 @@ class KeyScope(StrEnum):
     """Consents and suppressions."""
     SUBJECTS = "subjects"
     """What is held of a number, its erasure, and its freeze."""
+    WEBHOOKS = "webhooks"
+    """Endpoints that are told what happens, and what became of webhooks."""
     ADMIN = "admin"
     """Applications and their keys, of all; nothing that is an application's own."""
 

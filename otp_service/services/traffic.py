@@ -8,6 +8,8 @@ from typing import Final
 from otp_service.domain.prices import MICRO
 from otp_service.domain.tallies import Tally, feed
 from otp_service.domain.traffic import MINUTE, Cause, CountryTraffic, Finding, Notice, PlaceTraffic
+from otp_service.domain.webhooks import Webhook, WebhookType
+from otp_service.errors import LedgerUnavailableError
 from otp_service.services.context import Context
 from otp_service.store.scripts import CompiledRuleset
 from otp_service.store.traffic import BlockCount, CountrySuspicion, RangeSuspicion
@@ -146,9 +148,12 @@ class TrafficJudge:
         self._name = name
         self._learnt: dict[str, _Learnt] = {}
         self._leads: bool | None = None
+        self._untold: list[Webhook] = []
+        """Of alarms that the ledger has not taken yet."""
 
     def judge(self) -> None:
         """Judge what is recorded, if it is this process' turn; raises `StoreUnavailableError`."""
+        self._write_webhooks()
         leads = self._context.store.traffic.lead(self._name)
         if leads is not self._leads:  # what this process told is over, also what it told before a reload
             self._leads = leads
@@ -162,6 +167,17 @@ class TrafficJudge:
                 self._judge(application, ruleset, until)
             except ValueError as unreadable:  # another release's: the other applications are judged all the same
                 _log.error("traffic_unreadable", application=application, reason=str(unreadable))
+        self._write_webhooks()
+
+    def _write_webhooks(self) -> None:
+        """Write what applications are to be told; while the ledger is away it is kept for the next time."""
+        if not self._untold:
+            return
+        try:
+            self._context.ledger.postings.add(self._untold)
+            self._untold = []
+        except LedgerUnavailableError:
+            metrics.ledger_errors.count(operation="judge")
 
     def _judge(self, application: str, ruleset: CompiledRuleset, until: int) -> None:
         store = self._context.store.traffic
@@ -183,6 +199,8 @@ class TrafficJudge:
         self._learnt[application] = learnt
         for country, notice in step.notices:
             _tell(application, country, learnt.countries[country], notice)
+            if notice.finding in _TOLD:
+                self._untold.append(_webhook_of(application, country, notice, until))
         for country, traffic in learnt.countries.items():
             _set_gauges(application, country, traffic, until // MINUTE)
 
@@ -239,6 +257,19 @@ def _tell(application: str, country: str, traffic: CountryTraffic, notice: Notic
         unapproved=SafeNumber(round(day.messages)),
         usual=SafeNumber(round(day.usual)),
     )
+
+
+_TOLD: Final[Mapping[Finding, WebhookType]] = {
+    Finding.ALARM: WebhookType.GUARD_ALARM_RAISED,
+    Finding.USUAL_AGAIN: WebhookType.GUARD_ALARM_ENDED,
+    Finding.REBASED: WebhookType.GUARD_ALARM_ENDED,
+}
+"""What applications are told of."""
+
+
+def _webhook_of(application: str, country: str, notice: Notice, at: int) -> Webhook:
+    details = {"country": country, "carrier_range": notice.carrier_range, "cause": str(notice.cause)}
+    return Webhook(application, _TOLD[notice.finding], at, details=details)
 
 
 def _set_gauges(application: str, country: str, traffic: CountryTraffic, minute: int) -> None:

@@ -287,6 +287,21 @@ events_recorded = Counter(
 )
 events_unrecorded = Gauge("otp_service_events_unrecorded", "Events that are not in the ledger yet.")
 
+webhooks = Counter(
+    "otp_service_webhooks",
+    "Calls of applications' endpoints: `delivered`, or `failed`, which is tried again.",
+    "application",
+    "outcome",
+)
+webhook_lag = Gauge(
+    "otp_service_webhook_lag_seconds", "Age of the oldest webhook that should be on its way, 0 when none waits."
+)
+endpoints_disabled = Gauge(
+    "otp_service_endpoints_disabled",
+    "Endpoints that are sent nothing more, because they failed for five days or answered 410.",
+    "application",
+)
+
 METRICS: Final = tuple(one for one in list(globals().values()) if isinstance(one, Metric))
 
 

@@ -25,6 +25,7 @@ from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import audit_line_writer, get_logger
 from otp_service.worker.jobs import HeldJobs, InFlight, Periodic, renew
 from otp_service.worker.recorder import Recorder
+from otp_service.worker.webhooks import WebhookSender
 
 _PURGE_PERIOD: Final = 60.0
 """Seconds between two checks whether a purge is due."""
@@ -99,6 +100,7 @@ class Worker:
         self._profile = settings.profile
         self._in_flight = InFlight()
         self._recorder = Recorder(self._context, self._consumer, settings.ledger.timeout, settings.redis.timeout / 2)
+        self._webhooks = WebhookSender(installation, self._consumer)
         self._watch = watch(installation)
         self._purges = purge_tasks(installation, stop)
         self._heads = audit_head_tasks(installation)
@@ -118,6 +120,7 @@ class Worker:
             gateway.open()
         self._watch.start()
         self._recorder.start()
+        self._webhooks.start()
         self._purges.start()
         self._heads.start()
         self._registrations.start()
@@ -132,6 +135,7 @@ class Worker:
         self._registrations.stop()
         self._heads.stop()
         self._purges.stop()
+        self._webhooks.stop()
         self._recorder.stop()
         self._watch.stop()
         for gateway in connected:

@@ -48,6 +48,7 @@ IN_WORDS = {
     "app_hash": "is eleven characters of base64, or refused",
     "addresses": "are networks, or refused",
     "human_check": "is a name of the configuration, or refused",
+    "url": "is where an application is told of what happens: no person reads it",
 }
 """Members that are of no form by the specification alone, and why none of them is the text of a message."""
 SPEAK_TO_GATEWAYS = {"services/delivery.py", "services/inbound.py", "cli/gateway.py"}

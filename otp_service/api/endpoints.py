@@ -1,0 +1,350 @@
+"""Endpoints that applications are told at, and what became of webhooks."""
+
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue, StringConstraints, WithJsonSchema
+
+from otp_service.api.exchange import Exchange
+from otp_service.api.requests import read_query
+from otp_service.api.routes import Parameter, Resource, Success, path_parameter
+from otp_service.api.schemas import Body, Moment, Time, check_timestamp, rfc3339, timestamp_milliseconds
+from otp_service.domain.applications import KeyScope
+from otp_service.domain.webhooks import (
+    GROUPS,
+    MAX_URL,
+    ROTATION_OVERLAP,
+    TYPES,
+    Endpoint,
+    EndpointStatus,
+    PostingStatus,
+    Try,
+)
+from otp_service.errors import Fault, InvalidRequestError
+from otp_service.ledger.database import now
+from otp_service.ledger.webhooks import PostingFilter, PostingReport
+from otp_service.services import webhooks as service
+from otp_service.services.access import MAX_OVERLAP
+from otp_service.services.webhooks import Actor, IssuedEndpoint
+
+_CHOICES: Final = sorted(TYPES | GROUPS)
+_ENDPOINT: dict[str, JsonValue] = {"url": "https://shop.example/hooks/otp", "types": ["verification", "suppression"]}
+MAX_SHOWN: Final = 100
+"""Webhooks of one answer."""
+
+
+def _known_type(text: str) -> str:
+    if text not in _CHOICES:
+        raise ValueError("is no type of a webhook, and no group of types")
+    return text
+
+
+TypeName = Annotated[
+    str, AfterValidator(_known_type), WithJsonSchema({"type": "string", "enum": list[JsonValue](_CHOICES)})
+]
+
+
+class EndpointBody(Body):
+    """Where an application is told, and what."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_ENDPOINT]})
+
+    url: Annotated[str, StringConstraints(min_length=1, max_length=MAX_URL)]
+    """An `https://` address of yours, without user, password and fragment."""
+    types: Annotated[list[TypeName], Field(min_length=1, max_length=len(_CHOICES))]
+    """Types of webhooks, such as `verification.approved`, or their first part for all that begin with it."""
+
+
+class EndpointRotationBody(Body):
+    """How long the old secret signs too; may be left out."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"overlap": 3600}]})
+
+    overlap: Annotated[int, Field(ge=0, le=MAX_OVERLAP)] = ROTATION_OVERLAP
+    """Seconds, at most 90 days; 0 ends it at once. Default: a day."""
+
+
+class ReplayBody(Body):
+    """From when on, and what."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"since": "2026-11-24T22:00:00Z"}]})
+
+    since: Moment
+    """Only what happened then or later: RFC 3339 in UTC."""
+    delivered: bool = False
+    """Whether what was delivered goes once more too."""
+
+
+class EndpointActionBody(Body):
+    """Nothing; may be left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointAnswer:
+    """An endpoint. Its secret is shown when it is made, and at a rotation."""
+
+    id: str
+    url: str
+    types: tuple[str, ...]
+    status: EndpointStatus
+    """`enabled`; `disabled`, by hand; `failing`, disabled after five days of failures; `gone`, disabled because it
+    answered 410."""
+    failing_since: Time | None
+    """Since when every try failed; null while they do not."""
+    created_at: Time
+    rotates_until: Time | None
+    """Until when the secret of before signs too; null when it does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedEndpointAnswer:
+    """An endpoint with a new secret, which is shown this once."""
+
+    secret: str
+    """What webhooks are verified with, `whsec_…`."""
+    endpoint: EndpointAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayAnswer:
+    """What goes once more."""
+
+    webhooks: int
+    """How many."""
+
+
+@dataclass(frozen=True, slots=True)
+class TryAnswer:
+    """One call of an endpoint."""
+
+    at: Time
+    milliseconds: int
+    status: int | None
+    """Of the answer; null without one."""
+    reason: str | None
+    """Why there was none: `timeout`, `connection`, `host not found`, `address not allowed` …"""
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookAnswer:
+    """What became of a webhook at an endpoint."""
+
+    id: str
+    type: str
+    verification: str | None
+    endpoint: str
+    sequence: int
+    at: Time
+    """When it happened."""
+    status: PostingStatus
+    """`waiting`, `delivered`, `failed` after all tries, or `held` because the endpoint is disabled."""
+    next_try_at: Time | None
+    tries: tuple[TryAnswer, ...]
+    """The last 20, oldest first."""
+
+
+_PROBLEMS = ("invalid-request", "unauthenticated", "forbidden", "internal", "ledger-unavailable", "overloaded")
+_ID = path_parameter("endpoint_id", "The `id` of the endpoint.", "we_0012ab34cd56ef7890a1b2c3d4e5f607")
+_ONE = "/v1/endpoints/<endpoint_id>"
+_MADE = Success("Made.", headers={"Location": "Path of the endpoint."})
+
+# Those that look up a host take a place among calls of the ledger only after that: others must not wait for a DNS.
+urls = Resource("endpoints", "Webhooks", KeyScope.WEBHOOKS, problems=(*_PROBLEMS, "invalid-url"), parameters=(_ID,))
+endpoints = Resource(
+    "endpoints", "Webhooks", KeyScope.WEBHOOKS, problems=_PROBLEMS, parameters=(_ID,), asks_ledger=True
+)
+
+
+@urls.route("POST /v1/endpoints", {201: _MADE}, ("endpoint-limit",))
+def add_endpoint(exchange: Exchange, body: EndpointBody) -> IssuedEndpointAnswer:
+    """Make an endpoint.
+
+    From now on it is told what happens. The secret is in this answer and nowhere else: when it is lost, rotate it.
+    """
+    service.check_url(exchange.context, body.url)
+    with exchange.shared.ledger_slots.slot():
+        made = service.add_endpoint(
+            exchange.context, exchange.application.name, body.url, body.types, _caller(exchange)
+        )
+    exchange.headers["Location"] = f"/v1/endpoints/{made.endpoint.id}"
+    return _issued(made)
+
+
+@urls.route(f"PUT {_ONE}", {200: "Changed."}, ("not-found",))
+def change_endpoint(exchange: Exchange, body: EndpointBody, endpoint_id: str) -> EndpointAnswer:
+    """Change an endpoint.
+
+    Replaces address and types. What waits goes to the new address.
+    """
+    service.check_url(exchange.context, body.url)
+    with exchange.shared.ledger_slots.slot():
+        return _answer(service.change_endpoint(exchange.context, endpoint_id, body.url, body.types, _caller(exchange)))
+
+
+@endpoints.route("GET /v1/endpoints", {200: "The endpoints."})
+def list_endpoints(exchange: Exchange) -> list[EndpointAnswer]:
+    """List the endpoints.
+
+    Those of the application, oldest first.
+    """
+    return list(map(_answer, exchange.context.ledger.endpoints.of(exchange.application.name)))
+
+
+@endpoints.route(f"GET {_ONE}", {200: "The endpoint."}, ("not-found",), endpoint="show")
+def read_endpoint(exchange: Exchange, endpoint_id: str) -> EndpointAnswer:
+    """Read an endpoint.
+
+    Shows whether it is sent to.
+    """
+    return _answer(service.find_endpoint(exchange.context, endpoint_id, exchange.application.name))
+
+
+@endpoints.route(f"POST {_ONE}/rotate", {200: "Rotated."}, ("not-found",))
+def rotate_endpoint(exchange: Exchange, body: EndpointRotationBody, endpoint_id: str) -> IssuedEndpointAnswer:
+    """Replace an endpoint's secret.
+
+    Webhooks have a signature under each of the two secrets until the overlap is over. The new one is in this answer and
+    nowhere else.
+    """
+    return _issued(service.rotate_endpoint(exchange.context, endpoint_id, body.overlap, _caller(exchange)))
+
+
+@endpoints.route(f"POST {_ONE}/enable", {200: "Enabled."}, ("not-found",))
+def enable_endpoint(exchange: Exchange, _: EndpointActionBody, endpoint_id: str) -> EndpointAnswer:
+    """Enable an endpoint.
+
+    It is told again what happens from now on; what was held goes with a replay.
+    """
+    return _answer(service.enable_endpoint(exchange.context, endpoint_id, _caller(exchange)))
+
+
+@endpoints.route(f"POST {_ONE}/disable", {200: "Disabled."}, ("not-found",))
+def disable_endpoint(exchange: Exchange, _: EndpointActionBody, endpoint_id: str) -> EndpointAnswer:
+    """Disable an endpoint.
+
+    It is sent nothing; what it would be told is held for a replay.
+    """
+    return _answer(service.disable_endpoint(exchange.context, endpoint_id, _caller(exchange)))
+
+
+@endpoints.route(f"POST {_ONE}/remove", {200: "Removed."}, ("not-found",))
+def remove_endpoint(exchange: Exchange, _: EndpointActionBody, endpoint_id: str) -> EndpointAnswer:
+    """Remove an endpoint.
+
+    For good, and its secrets with it.
+    """
+    return _answer(service.remove_endpoint(exchange.context, endpoint_id, _caller(exchange)))
+
+
+@endpoints.route(f"POST {_ONE}/replay", {202: "They are on their way."}, ("not-found", "conflict"))
+def replay_endpoint(exchange: Exchange, body: ReplayBody, endpoint_id: str) -> ReplayAnswer:
+    """Send an endpoint what happened once more.
+
+    From a time on: what was held or failed, and with `delivered` everything. Receivers know what they had by its `id`.
+    """
+    since = timestamp_milliseconds(body.since)
+    replayed = service.replay_since(exchange.context, endpoint_id, since, _caller(exchange), delivered=body.delivered)
+    return ReplayAnswer(replayed)
+
+
+_WEBHOOK_ID = path_parameter("webhook_id", "The `id` of the webhook.", "wh_0012ab34cd56ef7890a1b2c3d4e5f607")
+
+
+def _query(name: str, description: str, schema: dict[str, JsonValue]) -> Parameter:
+    return {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
+
+
+_FILTERS = (
+    _query("endpoint", "Only of this endpoint.", {"type": "string", "minLength": 1}),
+    _query("verification", "Only of this verification.", {"type": "string", "minLength": 1}),
+    _query("status", "Only with this status.", {"type": "string", "enum": [one.value for one in PostingStatus]}),
+    _query("before", "Only what happened before: RFC 3339 in UTC.", {"type": "string", "format": "date-time"}),
+)
+webhooks = Resource(
+    "webhooks", "Webhooks", KeyScope.WEBHOOKS, problems=_PROBLEMS, parameters=(_WEBHOOK_ID,), asks_ledger=True
+)
+
+
+@webhooks.route("GET /v1/webhooks", {200: "The webhooks."}, query=_FILTERS)
+def list_webhooks(exchange: Exchange) -> list[WebhookAnswer]:
+    """List webhooks.
+
+    What became of the application's webhooks, with each try: the newest 100, or those before a time.
+    """
+    given = read_query(exchange, *(str(one["name"]) for one in _FILTERS))
+    asked = PostingFilter(
+        application=exchange.application.name,
+        endpoint=given.get("endpoint", ""),
+        verification=given.get("verification", ""),
+        status=_known_status(given.get("status")),
+        before=_moment(given.get("before")),
+    )
+    return list(map(_webhook, exchange.context.ledger.postings.find(asked, MAX_SHOWN)))
+
+
+@webhooks.route(
+    "POST /v1/webhooks/<webhook_id>/replay", {202: "It is on its way."}, ("not-found", "conflict"), endpoint="replay"
+)
+def replay_webhook(exchange: Exchange, _: EndpointActionBody, webhook_id: str) -> ReplayAnswer:
+    """Send a webhook once more.
+
+    To all endpoints that it was for and that are enabled.
+    """
+    return ReplayAnswer(service.replay_webhook(exchange.context, webhook_id, _caller(exchange)))
+
+
+def _known_status(status: str | None) -> str:
+    if status is not None and status not in frozenset(map(str, PostingStatus)):
+        raise InvalidRequestError("The parameter status is none of a webhook.")
+    return status or ""
+
+
+def _moment(text: str | None) -> int | None:
+    try:
+        return None if text is None else timestamp_milliseconds(check_timestamp(text))
+    except ValueError as malformed:
+        raise InvalidRequestError(f"The parameter before {malformed}.", (Fault("", f"before {malformed}"),)) from None
+
+
+def _caller(exchange: Exchange) -> Actor:
+    key = exchange.caller.key.id if exchange.caller else ""
+    return Actor(key or "configuration", exchange.application.name)
+
+
+def _issued(made: IssuedEndpoint) -> IssuedEndpointAnswer:
+    return IssuedEndpointAnswer(made.secret, _answer(made.endpoint))
+
+
+def _answer(endpoint: Endpoint) -> EndpointAnswer:
+    rotates = len(endpoint.sealed_secrets(now())) > 1
+    return EndpointAnswer(
+        id=endpoint.id,
+        url=endpoint.url,
+        types=endpoint.types,
+        status=endpoint.status,
+        failing_since=_time(endpoint.failing_since),
+        created_at=rfc3339(endpoint.created),
+        rotates_until=rfc3339(endpoint.previous_until) if rotates else None,
+    )
+
+
+def _webhook(report: PostingReport) -> WebhookAnswer:
+    return WebhookAnswer(
+        id=report.webhook,
+        type=report.type,
+        verification=report.verification or None,
+        endpoint=report.endpoint,
+        sequence=report.sequence,
+        at=rfc3339(report.at),
+        status=report.status,
+        next_try_at=_time(report.next),
+        tries=tuple(map(_try, report.tries)),
+    )
+
+
+def _try(one: Try) -> TryAnswer:
+    return TryAnswer(rfc3339(one.at), one.milliseconds, one.status or None, one.reason or None)
+
+
+def _time(milliseconds: int | None) -> str | None:
+    return None if milliseconds is None else rfc3339(milliseconds)

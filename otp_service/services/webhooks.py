@@ -1,0 +1,291 @@
+"""Webhooks: endpoints of applications, sending what they are told, replays."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+from otp_service.domain.audit import OperatorAction, OperatorActionEntry
+from otp_service.domain.keyring import SealBrokenError, sealing_root
+from otp_service.domain.webhooks import (
+    SECRET_KIND,
+    Endpoint,
+    EndpointStatus,
+    TargetRules,
+    Try,
+    WebhookRules,
+    new_endpoint_id,
+    new_webhook_secret,
+    shown_secret,
+    signature_headers,
+)
+from otp_service.errors import ConflictError, NotFoundError
+from otp_service.ledger.database import now
+from otp_service.ledger.webhooks import Posting
+from otp_service.services.context import Context
+from otp_service.telemetry import metrics
+from otp_service.telemetry.logging import get_logger
+
+if TYPE_CHECKING:
+    from otp_service.gateways.guarded_call import GuardedClient
+
+_log = get_logger(__name__)
+
+_UNKNOWN: Final = "There is no such endpoint."
+_UNREADABLE_DELAY: Final = 300_000
+"""Milliseconds for which a webhook waits whose endpoint's secret cannot be opened: an operator has to see to it."""
+_USER_AGENT: Final = "otp-service"
+
+
+@cache
+def _client(rules: TargetRules, timeout: float) -> "GuardedClient":
+    from otp_service.gateways.guarded_call import GuardedClient  # noqa: PLC0415 - what it needs takes long to import
+
+    return GuardedClient(rules, timeout)
+
+
+def guarded_client(rules: WebhookRules) -> "GuardedClient":
+    """Return what calls endpoints."""
+    return _client(rules.targets, rules.timeout)
+
+
+# --- endpoints ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedEndpoint:
+    """An endpoint with a new secret, which is returned this once, and kept sealed only."""
+
+    secret: str = field(repr=False)
+    """``whsec_…``."""
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who changes endpoints."""
+
+    name: str
+    """The name of an API key, or an operator's login (``cli:ali``)."""
+    application: str | None = None
+    """Whose endpoints these are; ``None``: an operator, for any, whose act is recorded."""
+
+    def act(self, action: OperatorAction, application: str = "", about: str = "") -> OperatorActionEntry | None:
+        """Return what is recorded of an act; nothing of an application's own."""
+        return OperatorActionEntry(action, self.name, application, about) if self.application is None else None
+
+
+def check_url(context: Context, url: str) -> None:
+    """Raise `InvalidUrlError` for an address that webhooks may not go to, or whose host is not found in 3 seconds."""
+    guarded_client(context.webhooks).check(url)
+
+
+def add_endpoint(context: Context, application: str, url: str, types: Collection[str], by: Actor) -> IssuedEndpoint:
+    """Make an endpoint that is told some types, or groups of them.
+
+    The address has to be checked (`check_url`). Raises `EndpointLimitError` and `LedgerUnavailableError`.
+    """
+    secret, name = new_webhook_secret(), new_endpoint_id()
+    endpoint = Endpoint(name, application, url, _ordered(types), "", 0)
+    endpoint = replace(endpoint, secret=_seal(context, endpoint, secret))
+    act = by.act(OperatorAction.ENDPOINT_ADDED, application, name)
+    endpoint = context.ledger.endpoints.add(endpoint, context.webhooks.max_endpoints, act)
+    _log.info("endpoint_added", endpoint=name, application=application, by=by.name)
+    return IssuedEndpoint(shown_secret(secret), endpoint)
+
+
+def find_endpoint(context: Context, endpoint_id: str, application: str | None) -> Endpoint:
+    """Return an endpoint; raises `NotFoundError` and `LedgerUnavailableError`."""
+    found = context.ledger.endpoints.find(endpoint_id, application)
+    if found is None:
+        raise NotFoundError(_UNKNOWN)
+    return found
+
+
+def change_endpoint(context: Context, endpoint_id: str, url: str, types: Collection[str], by: Actor) -> Endpoint:
+    """Send to a checked address from now on, and these types. Raises `NotFoundError`."""
+
+    def other(found: Endpoint) -> Endpoint:
+        return replace(found, url=url, types=_ordered(types))
+
+    return _change(context, endpoint_id, other, OperatorAction.ENDPOINT_CHANGED, by)
+
+
+def rotate_endpoint(context: Context, endpoint_id: str, overlap: int, by: Actor) -> IssuedEndpoint:
+    """Give an endpoint a new secret; the old one signs too for ``overlap`` seconds. Raises `NotFoundError`."""
+    secret = new_webhook_secret()
+
+    def other(found: Endpoint) -> Endpoint:
+        until = now() + 1000 * overlap
+        return replace(
+            found, secret=_seal(context, found, secret), previous=found.secret if overlap else "", previous_until=until
+        )
+
+    endpoint = _change(context, endpoint_id, other, OperatorAction.ENDPOINT_ROTATED, by)
+    return IssuedEndpoint(shown_secret(secret), endpoint)
+
+
+def enable_endpoint(context: Context, endpoint_id: str, by: Actor) -> Endpoint:
+    """Send to an endpoint again; what was held meanwhile goes with a replay. Raises `NotFoundError`."""
+
+    def other(found: Endpoint) -> Endpoint:
+        return replace(found, status=EndpointStatus.ENABLED, failing_since=None)
+
+    return _change(context, endpoint_id, other, OperatorAction.ENDPOINT_ENABLED, by)
+
+
+def disable_endpoint(context: Context, endpoint_id: str, by: Actor) -> Endpoint:
+    """Send an endpoint nothing more; what it would be told is held. Raises `NotFoundError`."""
+
+    def other(found: Endpoint) -> Endpoint:
+        return replace(found, status=EndpointStatus.DISABLED)
+
+    return _change(context, endpoint_id, other, OperatorAction.ENDPOINT_DISABLED, by)
+
+
+def remove_endpoint(context: Context, endpoint_id: str, by: Actor) -> Endpoint:
+    """Remove an endpoint for good, and its secrets. Raises `NotFoundError`."""
+
+    def without_secrets(found: Endpoint) -> Endpoint:
+        return replace(found, secret="", previous="", status=EndpointStatus.DISABLED)
+
+    return _change(context, endpoint_id, without_secrets, OperatorAction.ENDPOINT_REMOVED, by, removes=True)
+
+
+def _change(
+    context: Context,
+    endpoint_id: str,
+    change: Callable[[Endpoint], Endpoint],
+    action: OperatorAction,
+    by: Actor,
+    *,
+    removes: bool = False,
+) -> Endpoint:
+    act = by.act(action, about=endpoint_id)
+    changed = context.ledger.endpoints.change(endpoint_id, by.application, change, act, removes=removes)
+    if changed is None:
+        raise NotFoundError(_UNKNOWN)
+    _log.info("endpoint_changed", endpoint=endpoint_id, application=changed.application, how=str(action), by=by.name)
+    return changed
+
+
+def _ordered(types: Collection[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(types)))
+
+
+# --- secrets ------------------------------------------------------------------------------------------------
+
+
+def _seal(context: Context, endpoint: Endpoint, secret: bytes) -> str:
+    return context.keyring.seal_secret(secret, owner=endpoint.id, application=endpoint.application, kind=SECRET_KIND)
+
+
+def _open(context: Context, endpoint: Endpoint, sealed: str) -> bytes:
+    return context.keyring.open_secret(sealed, owner=endpoint.id, application=endpoint.application, kind=SECRET_KIND)
+
+
+def lost_roots(context: Context) -> dict[str, int]:
+    """Return the root keys that endpoints need and nobody has here, with the number of endpoints."""
+    lost: dict[str, int] = {}
+    for endpoint in context.ledger.endpoints.of():
+        needed = set(map(sealing_root, endpoint.sealed_secrets(now())))
+        for root in needed.difference(context.keyring.root_ids):
+            lost[root] = lost.get(root, 0) + 1
+    return lost
+
+
+def reseal_secrets(context: Context, by: str) -> tuple[int, int]:
+    """Seal all secrets under the active root key; return of how many endpoints, and how many could not be opened.
+
+    Then the root keys before it may go, as far as endpoints are concerned. Raises `LedgerUnavailableError`.
+    """
+    unreadable: list[str] = []
+
+    def seal(endpoint: Endpoint) -> Endpoint:
+        try:
+            sealed = [_resealed(context, endpoint, one) for one in (endpoint.secret, endpoint.previous)]
+        except SealBrokenError:
+            unreadable.append(endpoint.id)
+            return endpoint
+        return replace(endpoint, secret=sealed[0], previous=sealed[1])
+
+    act = OperatorActionEntry(OperatorAction.WEBHOOKS_RESEALED, by)
+    return context.ledger.endpoints.reseal(seal, act), len(unreadable)
+
+
+def _resealed(context: Context, endpoint: Endpoint, sealed: str) -> str:
+    if not sealed or sealing_root(sealed) == context.keyring.root_ids[0]:
+        return sealed
+    return _seal(context, endpoint, _open(context, endpoint, sealed))
+
+
+# --- sending ------------------------------------------------------------------------------------------------
+
+
+def send_webhook(context: Context, posting: Posting) -> None:
+    """Call an endpoint once, and note what became of it; raises `LedgerUnavailableError`, and it is sent once more."""
+    began, endpoint = now(), posting.endpoint
+    try:
+        keys = [_open(context, endpoint, one) for one in endpoint.sealed_secrets(began)]
+    except SealBrokenError:
+        context.ledger.postings.put_back(posting, _UNREADABLE_DELAY)
+        _log.error("webhook_secret_unreadable", endpoint=endpoint.id, application=endpoint.application)
+        return
+    body = posting.webhook.body(posting.sequence)
+    headers = signature_headers(keys, posting.webhook.id, began // 1000, body)
+    tried = _call(context, endpoint, headers, body, began)
+    disabled = context.ledger.postings.settle(posting, tried)
+    metrics.webhooks.count(application=endpoint.application, outcome="delivered" if tried.delivered else "failed")
+    _log.info(
+        "webhook_sent",
+        webhook=posting.webhook.id,
+        endpoint=endpoint.id,
+        application=endpoint.application,
+        status=tried.status,
+        reason=tried.reason,
+    )
+    if disabled:
+        _log.error("endpoint_disabled", endpoint=endpoint.id, application=endpoint.application, reason=str(disabled))
+
+
+def _call(context: Context, endpoint: Endpoint, headers: dict[str, str], body: bytes, began: int) -> Try:
+    from otp_service.gateways.http_client import HttpCallError  # noqa: PLC0415 - as above
+
+    sent = {**headers, "Content-Type": "application/json", "User-Agent": _USER_AGENT}
+    try:
+        answer = guarded_client(context.webhooks).post(endpoint.url, sent, body)
+    except HttpCallError as failed:
+        return Try(began, now() - began, 0, failed.code)
+    return Try(began, now() - began, answer.status, retry_after=answer.retry_after)
+
+
+# --- replays ------------------------------------------------------------------------------------------------
+
+
+def replay_since(context: Context, endpoint_id: str, since: int, by: Actor, *, delivered: bool = False) -> int:
+    """Send what happened from a time on once more, also what was ``delivered``; return how many webhooks that is.
+
+    Raises `NotFoundError`, `ConflictError` while the endpoint is disabled, and `LedgerUnavailableError`.
+    """
+    endpoint = find_endpoint(context, endpoint_id, by.application)
+    if endpoint.status is not EndpointStatus.ENABLED:
+        raise ConflictError("The endpoint is disabled: enable it first.")
+    act = by.act(OperatorAction.WEBHOOKS_REPLAYED, endpoint.application, endpoint_id)
+    count = context.ledger.postings.replay_since(endpoint, since, delivered=delivered, act=act)
+    _log.info("webhooks_replayed", endpoint=endpoint_id, application=endpoint.application, by=by.name)
+    return count
+
+
+def replay_webhook(context: Context, webhook_id: str, by: Actor) -> int:
+    """Send a webhook once more to all endpoints that it was for, but those that are disabled; count them.
+
+    Raises `NotFoundError`, `ConflictError` when it goes to none, and `LedgerUnavailableError`.
+    """
+    act = by.act(OperatorAction.WEBHOOKS_REPLAYED, about=webhook_id)
+    count = context.ledger.postings.replay(by.application, webhook_id, act)
+    if count is None:
+        raise NotFoundError("There is no such webhook.")
+    if not count:
+        raise ConflictError("Its endpoints are disabled or removed, or it is being sent just now.")
+    _log.info("webhooks_replayed", webhook=webhook_id, application=by.application or "", by=by.name)
+    return count

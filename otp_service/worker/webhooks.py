@@ -1,0 +1,111 @@
+"""The sending of webhooks: by all workers together, each taking what is due for some time."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from otp_service.bootstrap import Installation
+from otp_service.domain.webhooks import EndpointStatus
+from otp_service.errors import LedgerUnavailableError
+from otp_service.ledger.database import now
+from otp_service.ledger.webhooks import Posting
+from otp_service.services.webhooks import send_webhook
+from otp_service.telemetry import metrics
+from otp_service.telemetry.logging import get_logger
+from otp_service.worker.jobs import Periodic
+
+_POLL_INTERVAL: Final = 0.25
+"""Seconds between two looks at what is due while nothing is."""
+_RETRY_DELAY: Final = 1.0
+"""Seconds to wait while the ledger is away."""
+_COUNT_INTERVAL: Final = 15.0
+"""Seconds between two counts of the endpoints that are disabled."""
+
+_log = get_logger(__name__)
+
+
+class WebhookSender:
+    """Sends webhooks in threads of its own, so that a slow receiver holds up no message."""
+
+    def __init__(self, installation: Installation, name: str) -> None:
+        """Prepare; ``name`` is the worker's."""
+        self._context = installation.context
+        self._name = name
+        self._lease = installation.settings.webhook_lease
+        self._concurrency = installation.settings.webhooks.concurrency
+        self._free = threading.Semaphore(self._concurrency)
+        self._per_endpoint = installation.settings.webhooks.per_endpoint
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        """A thread is free: there may be room for another one of the same endpoint."""
+        self._count = Periodic(_COUNT_INTERVAL, self._count_disabled)
+        self._thread = threading.Thread(target=self._run, name="webhooks")
+
+    def start(self) -> None:
+        """Start the threads."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the calls in flight, and end the threads."""
+        self._stop.set()
+        self._wake.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with ThreadPoolExecutor(self._concurrency, thread_name_prefix="webhook") as pool:
+            while not self._stop.is_set():
+                self._wake.clear()
+                pause = self._run_once(pool)
+                if not self._stop.is_set():  # set before it wakes, so it is not overlooked
+                    self._wake.wait(pause)
+
+    def _run_once(self, pool: ThreadPoolExecutor) -> float:
+        """Hand out what is due; return the seconds until the next look."""
+        try:
+            self._count.run_if_due()
+            oldest = self._context.ledger.postings.oldest_due()
+            metrics.webhook_lag.set(max(now() - oldest, 0) / 1000 if oldest is not None else 0.0)
+            sent = oldest is not None and self._send_due(pool)
+        except LedgerUnavailableError:
+            metrics.ledger_errors.count(operation="webhooks")
+            return _RETRY_DELAY
+        except Exception:  # noqa: BLE001 - what is due stays so, and has its turn again
+            _log.exception("webhook_defect", worker=self._name)
+            return _RETRY_DELAY
+        return 0.0 if sent else _POLL_INTERVAL
+
+    def _send_due(self, pool: ThreadPoolExecutor) -> bool:
+        """Take as many as there are threads for, and let these send them; return whether there were any."""
+        if not self._free.acquire(timeout=_POLL_INTERVAL):  # what nobody could send now is left for other workers
+            return False
+        room = 1
+        while self._free.acquire(blocking=False):
+            room += 1
+        taken: list[Posting] = []
+        try:
+            taken = self._context.ledger.postings.claim(room, self._lease, self._per_endpoint)
+        finally:
+            for _ in range(room - len(taken)):
+                self._free.release()
+        for posting in taken:
+            pool.submit(self._send, posting)
+        return bool(taken)
+
+    def _send(self, posting: Posting) -> None:
+        try:
+            send_webhook(self._context, posting)
+        except LedgerUnavailableError:  # nobody knows what became of it: it is sent once more
+            metrics.ledger_errors.count(operation="webhooks")
+        except Exception:  # noqa: BLE001 - one webhook's defect must not end the others
+            _log.exception("webhook_defect", worker=self._name, webhook=posting.webhook.id)
+        finally:
+            self._free.release()
+            self._wake.set()
+
+    def _count_disabled(self) -> None:
+        counts: dict[str, int] = {}
+        for one in self._context.ledger.endpoints.of():
+            by_itself = one.status in {EndpointStatus.FAILING, EndpointStatus.GONE}
+            counts[one.application] = counts.get(one.application, 0) + by_itself
+        for application, count in counts.items():
+            metrics.endpoints_disabled.set(count, application=application)
