@@ -1,5 +1,7 @@
 """Endpoints that applications are told at, and what became of webhooks."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -8,7 +10,15 @@ from pydantic import AfterValidator, ConfigDict, Field, JsonValue, StringConstra
 from otp_service.api.exchange import Exchange
 from otp_service.api.requests import read_query
 from otp_service.api.routes import Parameter, Resource, Success, path_parameter
-from otp_service.api.schemas import Body, Moment, Time, check_timestamp, rfc3339, timestamp_milliseconds
+from otp_service.api.schemas import (
+    TIMESTAMP_PATTERN,
+    Body,
+    Moment,
+    Time,
+    check_timestamp,
+    rfc3339,
+    timestamp_milliseconds,
+)
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.webhooks import (
     GROUPS,
@@ -29,6 +39,7 @@ from otp_service.services.webhooks import Actor, IssuedEndpoint
 
 _CHOICES: Final = sorted(TYPES | GROUPS)
 _ENDPOINT: dict[str, JsonValue] = {"url": "https://shop.example/hooks/otp", "types": ["verification", "suppression"]}
+IDENTIFIER: Final = r"^[A-Za-z0-9_]{1,64}$"
 MAX_SHOWN: Final = 100
 """Webhooks of one answer."""
 
@@ -255,10 +266,14 @@ def _query(name: str, description: str, schema: dict[str, JsonValue]) -> Paramet
 
 
 _FILTERS = (
-    _query("endpoint", "Only of this endpoint.", {"type": "string", "minLength": 1}),
-    _query("verification", "Only of this verification.", {"type": "string", "minLength": 1}),
+    _query("endpoint", "Only of this endpoint.", {"type": "string", "pattern": IDENTIFIER}),
+    _query("verification", "Only of this verification.", {"type": "string", "pattern": IDENTIFIER}),
     _query("status", "Only with this status.", {"type": "string", "enum": [one.value for one in PostingStatus]}),
-    _query("before", "Only what happened before: RFC 3339 in UTC.", {"type": "string", "format": "date-time"}),
+    _query(
+        "before",
+        "Only what happened before: RFC 3339 in UTC.",
+        {"type": "string", "format": "date-time", "pattern": TIMESTAMP_PATTERN},
+    ),
 )
 webhooks = Resource(
     "webhooks", "Webhooks", KeyScope.WEBHOOKS, problems=_PROBLEMS, parameters=(_WEBHOOK_ID,), asks_ledger=True
@@ -274,8 +289,8 @@ def list_webhooks(exchange: Exchange) -> list[WebhookAnswer]:
     given = read_query(exchange, *(str(one["name"]) for one in _FILTERS))
     asked = PostingFilter(
         application=exchange.application.name,
-        endpoint=given.get("endpoint", ""),
-        verification=given.get("verification", ""),
+        endpoint=_identifier(given, "endpoint"),
+        verification=_identifier(given, "verification"),
         status=_known_status(given.get("status")),
         before=_moment(given.get("before")),
     )
@@ -291,6 +306,12 @@ def replay_webhook(exchange: Exchange, _: EndpointActionBody, webhook_id: str) -
     To all endpoints that it was for and that are enabled.
     """
     return ReplayAnswer(service.replay_webhook(exchange.context, webhook_id, _caller(exchange)))
+
+
+def _identifier(given: Mapping[str, str], name: str) -> str:
+    if name in given and not re.fullmatch(IDENTIFIER, given[name]):
+        raise InvalidRequestError(f"The parameter {name} is no identifier.")
+    return given.get(name, "")
 
 
 def _known_status(status: str | None) -> str:

@@ -25,6 +25,7 @@ from otp_service.domain.countries import Approval
 from otp_service.domain.guard import GUARD_RULES, Mode, Ruleset
 from otp_service.domain.routing import BreakerState, GatewayHealth
 from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
+from otp_service.domain.webhooks import Endpoint, EndpointStatus
 from otp_service.errors import (
     ConfigurationError,
     LedgerMismatchError,
@@ -39,6 +40,7 @@ from otp_service.services.access_cache import AccessCache
 from otp_service.services.context import Context
 from otp_service.services.mirror import MISMATCHES, MirrorState, MirrorStatus
 from otp_service.services.registrations import today
+from otp_service.services.webhooks import roots_in_use
 from otp_service.settings import Settings
 from otp_service.settings.loader import CONFIG_VARIABLE
 from otp_service.settings.startup_checks import (
@@ -211,6 +213,11 @@ SETTINGS: tuple[Check[Settings], ...] = (
           not any(any(one.gaps()) for one in _checked_applications(settings))),
     Check("http.public_url", WARN, "Receipts come in without encryption.", "Use the https:// address.",
           lambda settings: settings.production and (settings.http.public_url or "").startswith("http://")),
+    Check("webhooks.networks", WARN,
+          "Webhooks may go to {networks}: whoever has a key of the scope webhooks can call what is there.",
+          "Take out what no receiver is in.",
+          lambda settings: [{"networks": ", ".join(settings.webhooks.networks)}]
+          if settings.production and settings.webhooks.networks else ()),
     Check("http.metrics_on_same_port", WARN, "Everybody who reaches the service reads its metrics.",
           "Set it to false and use http.metrics_port.",
           lambda settings: settings.production and settings.http.metrics_on_same_port),
@@ -570,6 +577,46 @@ def warn_of_mirror(context: Context) -> None:
         out.warn(f"{found.sentence} {found.action}")
 
 
+Endpoints = tuple[Context, tuple[Endpoint, ...], int]
+"""The endpoints of webhooks, and when they are looked at: milliseconds since the epoch."""
+
+
+def _roots(endpoints: Endpoints, *, known: bool) -> Iterator[Mapping[str, object]]:
+    """Yield the root keys other than the active one that secrets are sealed under, known here or not."""
+    context, theirs, now = endpoints
+    active, *others = context.keyring.root_ids
+    for root, count in roots_in_use(theirs, now).items():
+        if root != active and (root in others) == known:
+            yield {"root": root, "count": count_of(count, "endpoint")}
+
+
+def _disabled(endpoints: Endpoints) -> Iterator[Mapping[str, object]]:
+    for one in endpoints[1]:
+        if one.status in {EndpointStatus.FAILING, EndpointStatus.GONE}:
+            why = "it answered 410" if one.status is EndpointStatus.GONE else "it failed for five days"
+            yield {"id": one.id, "application": one.application, "why": why}
+
+
+ENDPOINTS: tuple[Check[Endpoints], ...] = (
+    Check("webhooks", FAIL, "The root key {root} is missing: webhooks of {count} cannot be signed, and wait.",
+          "Add it behind the others, then otp-service webhook reseal; or rotate the endpoints.",
+          lambda endpoints: _roots(endpoints, known=False)),
+    Check("webhooks", WARN, "The root key {root} may not go yet: secrets of {count} are sealed under it.",
+          "otp-service webhook reseal", lambda endpoints: _roots(endpoints, known=True)),
+    Check("webhooks", WARN, "The endpoint {id} of {application} is sent nothing more: {why}.",
+          "Tell who receives there; then otp-service webhook enable {id}, and replay.", _disabled),
+)  # fmt: skip
+
+
+def endpoint_diagnoses(context: Context, now: int) -> Iterator[Diagnosis]:
+    """Yield what keeps webhooks back; nothing where the ledger cannot be asked, which `ledger_diagnoses` tells."""
+    try:
+        theirs = context.ledger.endpoints.of() if context.ledger.database.there() else ()
+    except LedgerUnavailableError:
+        return
+    yield from diagnose(ENDPOINTS, (context, theirs, now))
+
+
 Callers = tuple[AccessCache, int]
 """Who may call, and when that is asked: milliseconds since the epoch."""
 
@@ -743,7 +790,9 @@ def _installation_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
         yield from diagnose(FENCE, context.store.fences.current())
         yield from diagnose(WORKER, server.worker_age())
         yield from ledger_diagnoses(settings, context)
-        yield from access_diagnoses(settings, context, time.time_ns() // 1_000_000)
+        now = time.time_ns() // 1_000_000
+        yield from access_diagnoses(settings, context, now)
+        yield from endpoint_diagnoses(context, now)
         yield from delivery_diagnoses(context)
     except StartRefusedError as unsafe:
         yield from map(refusal_diagnosis, unsafe.refusals)

@@ -29,6 +29,7 @@ COMMANDS = {
     "subject": "subject",
     "audit": "audit",
     "incident": "audit",
+    "webhook": "webhook",
     "messages": "messages",
     "send": "verification",
     "check": "verification",

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import secrets
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -281,9 +282,23 @@ class Endpoint:
         return (self.secret, self.previous) if self.previous and now < self.previous_until else (self.secret,)
 
 
+_ENDPOINT_ID: Final = re.compile(r"we_[0-9a-f]{32}")
+_WEBHOOK_ID: Final = re.compile(r"wh_[0-9a-f]{32}")
+
+
 def new_endpoint_id() -> str:
     """Return a new identifier: 128 random bits."""
     return f"we_{secrets.token_hex(16)}"
+
+
+def is_endpoint_id(text: str) -> bool:
+    """Tell whether a text may be the name of an endpoint."""
+    return _ENDPOINT_ID.fullmatch(text) is not None
+
+
+def is_webhook_id(text: str) -> bool:
+    """Tell whether a text may be the name of a webhook."""
+    return _WEBHOOK_ID.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Webhooks: endpoints of applications, sending what they are told, replays."""
 
-from collections.abc import Callable, Collection
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Final
@@ -14,6 +15,8 @@ from otp_service.domain.webhooks import (
     TargetRules,
     Try,
     WebhookRules,
+    is_endpoint_id,
+    is_webhook_id,
     new_endpoint_id,
     new_webhook_secret,
     shown_secret,
@@ -96,7 +99,7 @@ def add_endpoint(context: Context, application: str, url: str, types: Collection
 
 def find_endpoint(context: Context, endpoint_id: str, application: str | None) -> Endpoint:
     """Return an endpoint; raises `NotFoundError` and `LedgerUnavailableError`."""
-    found = context.ledger.endpoints.find(endpoint_id, application)
+    found = context.ledger.endpoints.find(endpoint_id, application) if is_endpoint_id(endpoint_id) else None
     if found is None:
         raise NotFoundError(_UNKNOWN)
     return found
@@ -161,6 +164,8 @@ def _change(
     *,
     removes: bool = False,
 ) -> Endpoint:
+    if not is_endpoint_id(endpoint_id):
+        raise NotFoundError(_UNKNOWN)
     act = by.act(action, about=endpoint_id)
     changed = context.ledger.endpoints.change(endpoint_id, by.application, change, act, removes=removes)
     if changed is None:
@@ -184,14 +189,9 @@ def _open(context: Context, endpoint: Endpoint, sealed: str) -> bytes:
     return context.keyring.open_secret(sealed, owner=endpoint.id, application=endpoint.application, kind=SECRET_KIND)
 
 
-def lost_roots(context: Context) -> dict[str, int]:
-    """Return the root keys that endpoints need and nobody has here, with the number of endpoints."""
-    lost: dict[str, int] = {}
-    for endpoint in context.ledger.endpoints.of():
-        needed = set(map(sealing_root, endpoint.sealed_secrets(now())))
-        for root in needed.difference(context.keyring.root_ids):
-            lost[root] = lost.get(root, 0) + 1
-    return lost
+def roots_in_use(endpoints: Iterable[Endpoint], now: int) -> Mapping[str, int]:
+    """Return the ids of the root keys that secrets in force are sealed under, with the number of endpoints."""
+    return Counter(root for one in endpoints for root in set(map(sealing_root, one.sealed_secrets(now))))
 
 
 def reseal_secrets(context: Context, by: str) -> tuple[int, int]:
@@ -282,7 +282,8 @@ def replay_webhook(context: Context, webhook_id: str, by: Actor) -> int:
     Raises `NotFoundError`, `ConflictError` when it goes to none, and `LedgerUnavailableError`.
     """
     act = by.act(OperatorAction.WEBHOOKS_REPLAYED, about=webhook_id)
-    count = context.ledger.postings.replay(by.application, webhook_id, act)
+    known = is_webhook_id(webhook_id)
+    count = context.ledger.postings.replay(by.application, webhook_id, act) if known else None
     if count is None:
         raise NotFoundError("There is no such webhook.")
     if not count:
