@@ -71,7 +71,10 @@ READERS = {
     "suppressions": "the API (`/v1/suppressions`, `/v1/subjects`), `suppressions`, `subject`; starts, checks and "
     "dispatches read the mirror in Redis",
     "inbound": "`subject export`, the API's `/v1/subjects`; the API and the worker, to know a repetition",
-    "access": "API processes, when they start and when something changed; `application`, `key`",
+    "webhooks": "the worker, which sends them; the API (`/v1/webhooks`, `/v1/subjects`), `webhook tries`, "
+    "`subject export`",
+    "access": "API processes, when they start and when something changed; `application`, `key`; "
+    "the worker and the API, for endpoints",
     "accountability": "`ledger status`, `subject export`, `audit actions`",
     "audit": "`audit verify`, `audit export`; the worker, to sign and export its head",
 }
@@ -145,7 +148,7 @@ OTHERS = """\
 
 A message goes through a **gateway**: its provider, and the operators behind it, see the number and the text, and keep
 them by their own rules; so does an operator whom a policy asks about a number. What a **caller** learns of a
-verification (its identifier, the mask, what it passed itself) it keeps by its own rules.
+verification (its identifier, the mask, what it passed itself, what webhooks tell it) it keeps by its own rules.
 """
 
 

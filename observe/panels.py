@@ -243,6 +243,10 @@ ROWS = (
                 unit="short",
             ),
             Panel(
+                "Webhooks by outcome",
+                (Query("sum by (outcome) (rate(otp_service_webhooks_total[1m]))", "{{outcome}}"),),
+            ),
+            Panel(
                 "Redis: memory",
                 (Query("redis_memory_used_bytes", "used"), Query("redis_memory_max_bytes", "at most")),
                 unit="bytes",

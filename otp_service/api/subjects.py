@@ -75,6 +75,15 @@ class InboundMessageAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class ToldAnswer:
+    """A webhook about a verification of the number."""
+
+    verification: str
+    type: str
+    at: Time
+
+
+@dataclass(frozen=True, slots=True)
 class ErasureAnswer:
     """What an erasure did."""
 
@@ -99,6 +108,8 @@ class ExportAnswer:
     suppressions: tuple[SuppressionAnswer, ...]
     inbound: tuple[InboundMessageAnswer, ...]
     erasures: tuple[ErasureAnswer, ...]
+    webhooks: tuple[ToldAnswer, ...]
+    """What the application was told, as long as that is kept."""
     recent: tuple[str, ...]
     """Identifiers of verifications that are in Redis too, until some minutes after their codes. What else is
     there, under the pseudonym, are counters, and for a week what happened lately: docs/data.md has all of it."""
@@ -178,6 +189,7 @@ def export_answer(export: SubjectExport) -> ExportAnswer:
         erasures=tuple(
             ErasureAnswer(rfc3339(one["at"]), one["erased"], one["kept"], one["reason"]) for one in held.erasures
         ),
+        webhooks=tuple(ToldAnswer(one["verification"], one["type"], rfc3339(one["at"])) for one in held.webhooks),
         recent=tuple(one.id for one in export.recent),
     )
 

@@ -13,7 +13,7 @@ from otp_service.domain.consents import EVERY_APPLICATION, HOLDER_SOURCES, Conse
 from otp_service.ledger.audit import append_entry, record_action
 from otp_service.ledger.consents import CONSENT_ORDER, entry_of, read_suppressions
 from otp_service.ledger.database import Database, advance_head, now, read_head
-from otp_service.ledger.schema import consents, erasures, events, inbound, suppressions, verifications
+from otp_service.ledger.schema import consents, erasures, events, inbound, suppressions, verifications, webhooks
 from otp_service.ledger.traffic import RecordedVerification, read_verifications
 
 KEPT_FOR_DISPUTES: Final = (
@@ -35,6 +35,8 @@ class SubjectData:
     """Messages from the number: ``application``, ``gateway``, ``meaning``, ``received``."""
     erasures: tuple[Mapping[str, Any], ...]
     """What was erased before: ``application``, ``at``, ``reason``, ``kept``, ``erased``."""
+    webhooks: tuple[Mapping[str, Any], ...] = ()
+    """What applications were told of its verifications: ``application``, ``verification``, ``type``, ``at``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Subjects:
                 erasures=_rows(
                     connection, erasures, pseudonym, application, ("application", "at", "reason", "kept", "erased")
                 ),
+                webhooks=_webhooks(connection, pseudonym, application),
             )
 
     def erase(self, pseudonym: str, application: str | None, act: OperatorActionEntry | None = None) -> Erasure:
@@ -105,7 +108,8 @@ class Subjects:
                 for table in (verifications, consents, suppressions)
             }
             mine = select(verifications.c.id).where(_mine(verifications, pseudonym, application))
-            kept["events"] = _count(connection, events, events.c.verification.in_(mine))
+            for table in (events, webhooks):
+                kept[table.name] = _count(connection, table, table.c.verification.in_(mine))
             name, at = f"er_{secrets.token_hex(16)}", now()
             row = {
                 "id": name,
@@ -127,6 +131,13 @@ class Subjects:
 def _mine(table: Table, pseudonym: str, application: str | None) -> ColumnElement[bool]:
     mine = table.c.pseudonym == pseudonym
     return mine if application is None else mine & (table.c.application == application)
+
+
+def _webhooks(connection: Connection, pseudonym: str, application: str | None) -> tuple[Mapping[str, Any], ...]:
+    columns = (webhooks.c.application, webhooks.c.verification, webhooks.c.type, webhooks.c.at)
+    mine = select(verifications.c.id).where(_mine(verifications, pseudonym, application))
+    of_mine = select(*columns).where(webhooks.c.verification.in_(mine)).order_by(webhooks.c.at, webhooks.c.id)
+    return tuple(map(dict, connection.execute(of_mine).mappings()))
 
 
 def _count(connection: Connection, table: Table, wanted: ColumnElement[bool]) -> int:

@@ -385,6 +385,7 @@ def _part(found: SubjectExport, name: str) -> SubjectExport:
             suppressions=tuple(one for one in held.suppressions if one.application == name),
             inbound=tuple(one for one in held.inbound if one["application"] == name),
             erasures=tuple(one for one in held.erasures if one["application"] == name),
+            webhooks=tuple(one for one in held.webhooks if one["application"] == name),
         ),
         tuple(one for one in found.recent if one.application == name),
     )

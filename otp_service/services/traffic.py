@@ -260,9 +260,9 @@ def _tell(application: str, country: str, traffic: CountryTraffic, notice: Notic
 
 
 _TOLD: Final[Mapping[Finding, WebhookType]] = {
-    Finding.ALARM: WebhookType.GUARD_ALARM_RAISED,
-    Finding.USUAL_AGAIN: WebhookType.GUARD_ALARM_ENDED,
-    Finding.REBASED: WebhookType.GUARD_ALARM_ENDED,
+    Finding.ALARM: WebhookType.ALARM_RAISED,
+    Finding.USUAL_AGAIN: WebhookType.ALARM_ENDED,
+    Finding.REBASED: WebhookType.ALARM_ENDED,
 }
 """What applications are told of."""
 

@@ -17,6 +17,7 @@ from support_installation import API_KEY
 from support_outbox import DELAYED, waiting
 from support_service import Service, eventually, running
 from support_valkey import ValkeyServer
+from support_webhooks import LOOPBACK, Receiver, receiving
 
 from otp_service import bootstrap
 from otp_service.settings import load_settings
@@ -50,6 +51,8 @@ class Flight:
     codes: list[str]
     failures: dict[str, set[str]]
     """What was recorded of calls that failed, by gateway."""
+    webhook_secrets: list[str]
+    """As they were shown when they were made."""
 
     def finds(self, *needles: str) -> list[tuple[str, str]]:
         return [(where, one) for where, text in self.written.items() for one in needles if one.encode() in text]
@@ -63,21 +66,24 @@ def flight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flight]:
     try:
         with (
             providers() as sections,
+            receiving() as receiver,
             running(
                 folder,
                 valkey,
                 **sections,
                 ledger={"url": f"sqlite:///{folder / 'ledger.db'}"},
                 logging={"level": "DEBUG"},
+                webhooks={"networks": LOOPBACK, "timeout": 1.0},
             ) as service,
         ):
-            yield _fly(service, valkey, data)
+            yield _fly(service, valkey, data, receiver)
     finally:
         valkey.stop()
 
 
-def _fly(service: Service, valkey: ValkeyServer, data: Path) -> Flight:
+def _fly(service: Service, valkey: ValkeyServer, data: Path, receiver: Receiver) -> Flight:
     answers: list[bytes] = []
+    webhook_secrets = _endpoints(service, receiver)
 
     def post(path: str, body: object, **headers: str) -> requests.Response:
         answer = service.post(path, body, **headers)
@@ -126,6 +132,7 @@ def _fly(service: Service, valkey: ValkeyServer, data: Path) -> Flight:
     post("/v1/consents", {"to": NUMBER, "text": NUMBER})
     answers.extend(put(service, path, body) for path, body in PUT.items())
     eventually(lambda: not caller.context.store.events.unrecorded())
+    eventually(lambda: {"/ok", "/bad", "/redirect", "/close"} <= {one.path for one in receiver.requests})
     valkey.process.send_signal(signal.SIGSTOP)
     post("/v1/verifications", {"to": NUMBER, "client_ip": ADDRESS})
     valkey.process.send_signal(signal.SIGCONT)
@@ -138,9 +145,21 @@ def _fly(service: Service, valkey: ValkeyServer, data: Path) -> Flight:
         "logs": service.logs().encode(),
         "redis": dump(valkey.client),
         "ledger": b"".join(path.read_bytes() for path in service.folder.glob("ledger.db*")),
+        "webhooks": b"\n".join(repr(one.headers).encode() + one.body for one in receiver.requests),
         "append-only file": b"".join(path.read_bytes() for path in data.rglob("*.aof")),
     }
-    return Flight(written, codes, failures)
+    return Flight(written, codes, failures, webhook_secrets)
+
+
+def _endpoints(service: Service, receiver: Receiver) -> list[str]:
+    """Let receivers of every kind be told everything; return their secrets, those of before a rotation too."""
+    receiver.answers["/bad"] = 500
+    found, types = [], ["verification", "delivery", "suppression", "alarm"]
+    for path in ("/ok", "/bad", "/redirect", "/close"):
+        made = service.post("/v1/endpoints", {"url": receiver.url + path, "types": types}).json()
+        rotated = service.post(f"/v1/endpoints/{made['endpoint']['id']}/rotate", {"overlap": 3600}).json()
+        found += [made["secret"], rotated["secret"]]
+    return found
 
 
 def put(service: Service, path: str, body: object) -> bytes:
@@ -225,6 +244,19 @@ def test_the_payment_is_shown_to_its_caller_only(flight: Flight):
     places = {where for where, _ in flight.finds(PAYEE, "98765.43", ACCOUNT + '"')}
 
     assert places == {"answers"}
+
+
+def test_no_secret_of_a_webhook_is_written_anywhere(flight: Flight):
+    for shown in flight.webhook_secrets:
+        encoded = shown.removeprefix("whsec_")
+        secret = base64.b64decode(encoded)
+        assert flight.finds(encoded, encoded.rstrip("="), secret.hex(), base64.urlsafe_b64encode(secret).decode()) == []
+        assert [where for where, text in flight.written.items() if secret in text] == []
+
+
+def test_webhooks_were_told_of_everything(flight: Flight):
+    for kind in ("verification.started", "verification.approved", "delivery.", "suppression.added"):
+        assert f'"type":"{kind}'.encode() in flight.written["webhooks"]
 
 
 def test_no_secret_of_a_gateway_or_caller_is_written_anywhere(flight: Flight):

@@ -1,12 +1,14 @@
 """What is held of a number: all of it, within one application; and what an erasure leaves, and why."""
 
 from support_ledger_events import EVIDENCE, NUMBER, OTHER, agreed, event, mirrored, started
+from support_webhooks import endpoint
 
 from otp_service.domain.consents import Consent, Suppression, SuppressionScope, SuppressionSource
 from otp_service.ledger.ledger import Ledger
 
 
 def _filled(ledger: Ledger) -> None:
+    endpoint(ledger)
     bank = {"application": "bank", "pseudonym": NUMBER, "ledger": "0"}
     ledger.traffic.record([
         started("vf_1", 1000), event("delivery.sent", "vf_1", 1100, gateway="first"),
@@ -26,6 +28,10 @@ def test_an_export_holds_all_of_an_application_and_nothing_of_another(ledger):
     assert [one["type"] for one in held.verifications[0].events] == ["verification.started", "delivery.sent"]
     assert [(one.application, one.evidence) for one in held.consents] == [("shop", EVIDENCE)]
     assert [one.application for one in held.suppressions] == ["shop"]
+    assert [(one["verification"], one["type"]) for one in held.webhooks] == [
+        ("vf_1", "verification.started"),
+        ("vf_1", "delivery.sent"),
+    ]
 
 
 def test_an_export_of_an_operator_holds_all(ledger):
@@ -34,6 +40,7 @@ def test_an_export_of_an_operator_holds_all(ledger):
 
     assert [one.id for one in held.verifications] == ["vf_1", "vf_2"]
     assert {one.application for one in held.consents} == {"shop", "bank"}
+    assert len(held.webhooks) == 2
 
 
 def test_an_erasure_leaves_what_a_dispute_needs_and_says_why(ledger):
@@ -42,7 +49,7 @@ def test_an_erasure_leaves_what_a_dispute_needs_and_says_why(ledger):
     held = ledger.subjects.export(NUMBER, "shop")
 
     assert done.erased == {"consents": 1, "suppressions": 1, "inbound": 0}
-    assert done.kept == {"verifications": 1, "consents": 1, "suppressions": 1, "events": 2}
+    assert done.kept == {"verifications": 1, "consents": 1, "suppressions": 1, "events": 2, "webhooks": 2}
     assert held.consents[0].evidence == EVIDENCE.erased
     assert (EVIDENCE.erased.text_version, EVIDENCE.erased.source, EVIDENCE.erased.address_prefix) == ("", "", "")
     assert EVIDENCE.erased.text_sha256 == EVIDENCE.text_sha256

@@ -107,7 +107,14 @@ def test_days_become_what_a_purge_works_with():
     settings = settings_from(tree(REDIS, retention={"traffic": 30, "accountability": 200}))
 
     assert settings.retention.days == RetentionDays(
-        traffic=30, consents=1095, suppressions=1095, inbound=90, access=400, accountability=200, audit=3650
+        traffic=30,
+        consents=1095,
+        suppressions=1095,
+        inbound=90,
+        webhooks=30,
+        access=400,
+        accountability=200,
+        audit=3650,
     )
     assert settings.retention.days.cutoff("traffic", 30 * 24 * 3600 * 1000 + 5) == 5
 
