@@ -20,7 +20,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # it: one of the processes would have to compile the tests again, and each that is started what the wheel needs.
 ON_WHEEL := PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE= OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: help setup run test check lint types contracts bench bench-valkey bench-delivery bench-import bench-pair load observe-check storm storm-ledger storm-restores rotate rolling differential overload soak abuse abuse-memory mutants fuzz phones lock docs sbom clean compose-secrets
+.PHONY: help setup run test check lint types contracts bench bench-valkey bench-delivery bench-import bench-pair load observe-check storm storm-ledger storm-restores storm-webhooks rotate rolling differential overload soak abuse abuse-memory mutants fuzz phones lock docs sbom clean compose-secrets
 
 help:  ## Tell what the targets do.
 	@sed -n 's/^\([a-z][a-z-]*\):.*  ## /\1\t/p' Makefile | expand --tabs=18
@@ -79,6 +79,10 @@ storm-ledger: setup  ## Recorders, database and Redis are killed under load; not
 
 storm-restores: setup  ## The ledger is restored in any order and at any moment; no stop may be forgotten unnoticed. Needs PostgreSQL.
 	PYTHONPATH=tests $(BIN)/python benchmarks/restores.py
+
+storm-webhooks: setup  ## Workers and database are killed while 5,000 webhooks are sent; none may be lost. Needs PostgreSQL.
+	PYTHONPATH=tests $(BIN)/python benchmarks/webhooks.py --database sqlite
+	PYTHONPATH=tests $(BIN)/python benchmarks/webhooks.py --database postgresql
 
 rotate: setup  ## Root keys are rotated while verifications are started and checked; none may be lost. Three minutes.
 	PYTHONPATH=tests $(BIN)/python benchmarks/rotate.py

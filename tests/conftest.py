@@ -28,6 +28,7 @@ LONGEST = [
     TESTS / name
     for name in (
         "api/test_openapi.py",
+        "worker/test_webhook_storm.py",
         "cli/test_reload.py",
         "races/test_redis_away.py",
         "cli/test_dev.py",

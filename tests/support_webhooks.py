@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -49,6 +49,8 @@ class Receiver:
     requests: list[Request] = field(default_factory=list)
     answers: dict[str, int] = field(default_factory=dict)
     """Status by path; 200 for any other."""
+    decide: Callable[[Request], int] | None = None
+    """Returns the status of a request instead."""
     at_once: int = 0
     most_at_once: int = 0
     slow: float = 0.0
@@ -66,9 +68,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        receiver = self.receiver
+        receiver, self.request_read = self.receiver, Request(self.path, headers, body, time.time())
         with receiver.lock:
-            receiver.requests.append(Request(self.path, headers, body, time.time()))
+            receiver.requests.append(self.request_read)
             receiver.at_once += 1
             receiver.most_at_once = max(receiver.most_at_once, receiver.at_once)
         try:
@@ -97,7 +99,9 @@ class _Handler(BaseHTTPRequestHandler):
                 for _ in range(100_000):
                     self.wfile.write(b"x" * 65_536)
             case _:
-                self._send(self.receiver.answers.get(self.path, 200), {})
+                decide = self.receiver.decide
+                status = decide(self.request_read) if decide else self.receiver.answers.get(self.path, 200)
+                self._send(status, {})
 
     def _send(self, status: int, headers: dict[str, str]) -> None:
         self.send_response(status)
