@@ -23,6 +23,8 @@ from otp_service.ledger.schema import events, postings
 from otp_service.store import keys
 from otp_service.store.events import GROUP
 
+CRASHES = 3
+"""Of the database, one for two workers; an endless series would leave nobody time to settle anything."""
 _CREATED = 201
 
 
@@ -73,7 +75,7 @@ def storm(
     load.start()
     chance = random.Random(seed)
     while load.is_alive() or not _settled(service, ledger):
-        _strike(service, chance, books, crash_database if load.is_alive() else None)
+        _strike(service, chance, books, crash_database)
         time.sleep(chance.uniform(0.5, 2.0))
     load.join()
     with ledger.database.read() as connection:
@@ -118,7 +120,7 @@ def _start_all(service: Service, starts: int, books: Books) -> None:
 
 
 def _strike(service: Service, chance: random.Random, books: Books, crash_database: Callable[[], None] | None) -> None:
-    if crash_database and books.kills["workers"] % 4 == 3:
+    if crash_database and books.kills["database"] < CRASHES and books.kills["workers"] >= 2 * books.kills["database"]:
         crash_database()
         books.kills["database"] += 1
     if service.told("worker_started") < len(service.workers) + books.kills["workers"]:

@@ -85,6 +85,7 @@ DEFAULTS: Table = {
     "worker": {"metrics_port": 0},
     "logging": {"format": "console"},
     "guard": {"modes": RECORDING},
+    "webhooks": {"networks": ["127.0.0.0/8", "::1/128"]},
     "purposes": {
         "login": {
             "code_length": 6,

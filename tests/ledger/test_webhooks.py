@@ -355,6 +355,21 @@ def test_a_replay_reaches_back_to_a_time(ledger, since, delivered, count):
     assert all(names[one.webhook.id].sequence == one.sequence for one in again)
 
 
+def test_a_replay_begins_the_schedule_anew(ledger, clock):
+    mine = endpoint(ledger, "verification.started")
+    ledger.traffic.record(STORY)
+    for _ in DELAYS:
+        (one,) = claim(ledger)
+        ledger.postings.settle(one, tried(503))
+        clock.move_to((found(ledger)[0].next or now()) / 1000 + 0.001)
+    assert ledger.postings.replay_since(mine, 0, delivered=False) == 1
+    (one,) = claim(ledger)
+    ledger.postings.settle(one, tried(503))
+
+    assert found(ledger)[0].status is PostingStatus.WAITING
+    assert found(ledger)[0].next - now() <= 6_000
+
+
 def test_one_webhook_is_replayed_and_only_by_its_application(ledger):
     endpoint(ledger, "verification.started")
     ledger.traffic.record(STORY)

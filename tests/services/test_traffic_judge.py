@@ -11,10 +11,11 @@ from support_frozen import START
 from support_guard import approve, guarded, later, passes
 from support_outbox import queues
 from support_traffic import Newcomers
+from support_webhooks import endpoint
 
 from otp_service.domain.tallies import What, Who, tally
 from otp_service.domain.traffic import LASTING, CountryTraffic, PlaceTraffic
-from otp_service.errors import StoreUnavailableError
+from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.services import operator_actions
 from otp_service.services.traffic import TrafficJudge, report_traffic
 from otp_service.store import keys
@@ -403,6 +404,31 @@ def test_a_change_that_lasts_is_told_as_one_and_not_as_good_news(frozen):
     told = next(line for line in lines if line["event"] == "newcomers_change_taken_for_usual")
 
     assert (told["log_level"], told["why"]) == ("warning", "rebased")
+
+
+def test_an_alarm_and_its_end_are_told_by_webhooks_also_when_the_ledger_was_away(frozen, monkeypatch):
+    site = Newcomers(frozen)
+    endpoint(site.context.ledger, "alarm")
+    add, away = type(site.context.ledger.postings).add, [True] * 3
+
+    def add_later(*arguments):
+        if away and away.pop():
+            raise LedgerUnavailableError("away")
+        add(*arguments)
+
+    monkeypatch.setattr(type(site.context.ledger.postings), "add", add_later)
+    site.minutes(30, attack=8)
+    site.judge._learnt["shop"].countries["PK"].whole.newcomers.alarm.raised -= LASTING
+    site.minutes(30, attack=8)
+    told = site.context.ledger.postings.claim(10, 1000, 4)
+
+    assert away == []
+    assert [one.webhook.type for one in sorted(told, key=lambda one: one.sequence)][:2] == [
+        "alarm.raised",
+        "alarm.ended",
+    ]
+    assert told[0].webhook.details == {"country": "PK", "carrier_range": "", "cause": "newcomers"}
+    assert b'"carrier_range"' not in told[0].webhook.body(1)
 
 
 def test_thousands_of_carrier_ranges_are_kept_in_one_step(frozen):
