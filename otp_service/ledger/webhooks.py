@@ -30,10 +30,14 @@ from otp_service.ledger.schema import endpoints, postings, verifications, webhoo
 # Locks are taken in one order, the head first, then endpoints, then postings: whoever needs several waits for nobody
 # who waits for him. A claim passes over endpoints that are locked.
 
+CHANGE_BATCH: Final = 2048
+"""Postings that one transaction holds or replays."""
 MAX_TRIES_KEPT: Final = 20
 """Tries of a posting that are kept, the last ones: a replay begins anew."""
 _IN_USE: Final = endpoints.c.removed.is_(None)
 _ENABLED: Final = _IN_USE & (endpoints.c.status == EndpointStatus.ENABLED)
+_IS_ENABLED: Final = exists().where(endpoints.c.id == postings.c.endpoint, _ENABLED)
+"""Of a posting, its endpoint."""
 
 
 # --- writing ----------------------------------------------------------------------------------------------------
@@ -251,7 +255,10 @@ class Postings:
             if tried.delivered:
                 _note_success(connection, posting, tried)
                 return None
-            return _note_failure(connection, posting, tried)
+            disabled = _note_failure(connection, posting, tried)
+        if disabled:
+            hold_waiting(self._database, posting.endpoint.id)
+        return disabled
 
     def put_back(self, posting: Posting, delay: int) -> None:
         """Let a posting that was not tried wait for some milliseconds."""
@@ -289,13 +296,11 @@ class Postings:
     def _replay(self, wanted: ColumnElement[bool], act: OperatorActionEntry | None) -> int:
         """Let postings go that no worker is at."""
         moment = now()
-        enabled = exists().where(endpoints.c.id == postings.c.endpoint, _ENABLED)
-        again = update(postings).where(wanted, enabled, postings.c.lease <= moment)
         values = {"status": PostingStatus.WAITING, "tries": 0, "next": moment, "lease": 0}
-        with self._database.write() as connection:
-            if act is not None:
+        if act is not None:
+            with self._database.write() as connection:
                 record_action(connection, act)
-            return int(connection.execute(again.values(values)).rowcount)
+        return _change_all(self._database, wanted & _IS_ENABLED & (postings.c.lease <= moment), values)
 
 
 def _due_endpoints(moment: int) -> Any:  # noqa: ANN401 - a statement
@@ -371,7 +376,7 @@ def _note_failure(connection: Connection, posting: Posting, tried: Try) -> Endpo
     if not tried.gone and now() - since < DISABLE_AFTER:
         return None
     why = EndpointStatus.GONE if tried.gone else EndpointStatus.FAILING
-    _disable(connection, endpoint.id, why)
+    connection.execute(update(endpoints).where(mine).values(status=why))
     return why
 
 
@@ -385,11 +390,26 @@ def _following(posting: Posting, tried: Try, *, enabled: bool) -> dict[str, Any]
     return {"next": now() + max(delay, round(1000 * tried.retry_after))}
 
 
-def _disable(connection: Connection, endpoint: str, why: EndpointStatus) -> None:
-    """Send an endpoint nothing more; what waits for it is kept for a replay."""
-    connection.execute(update(endpoints).where(endpoints.c.id == endpoint).values(status=why))
+def hold_waiting(database: Database, endpoint: str) -> None:
+    """Keep what waits for an endpoint for a replay, as long as it is disabled."""
     waiting = (postings.c.endpoint == endpoint) & (postings.c.status == PostingStatus.WAITING)
-    connection.execute(update(postings).where(waiting).values(status=PostingStatus.HELD))
+    _change_all(database, waiting & ~_IS_ENABLED, {"status": PostingStatus.HELD})
+
+
+def _change_all(database: Database, wanted: ColumnElement[bool], values: Mapping[str, Any]) -> int:
+    """Change postings, however many, in transactions that others need not wait for; each once. Return how many."""
+    count, last = 0, ""
+    while True:
+        some = select(postings.c.id).where(wanted, postings.c.id > last).order_by(postings.c.id).limit(CHANGE_BATCH)
+        with database.write() as connection:
+            names = connection.execute(some).scalars().all()
+            for part in batches(names):
+                count += connection.execute(
+                    update(postings).where(postings.c.id.in_(part), wanted).values(values)
+                ).rowcount
+        if len(names) < CHANGE_BATCH:
+            return count
+        last = names[-1]
 
 
 # --- endpoints --------------------------------------------------------------------------------------------------
@@ -454,9 +474,9 @@ class Endpoints:
             changed = change(found)
             values = _row(changed) | ({"removed": now()} if removes else {})
             connection.execute(update(endpoints).where(endpoints.c.id == endpoint_id).values(values))
-            if changed.status is not EndpointStatus.ENABLED:
-                _disable(connection, endpoint_id, changed.status)
-            return changed
+        if changed.status is not EndpointStatus.ENABLED:
+            hold_waiting(self._database, endpoint_id)
+        return changed
 
     def reseal(self, seal: Callable[[Endpoint], Endpoint], act: OperatorActionEntry) -> int:
         """Replace the sealed secrets of all endpoints by others; return of how many they are others."""

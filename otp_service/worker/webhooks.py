@@ -1,7 +1,7 @@
 """The sending of webhooks: by all workers together, each taking what is due for some time."""
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+import time
 from typing import Final
 
 from otp_service.bootstrap import Installation
@@ -20,6 +20,9 @@ _RETRY_DELAY: Final = 1.0
 """Seconds to wait while the ledger is away."""
 _COUNT_INTERVAL: Final = 15.0
 """Seconds between two counts of the endpoints that are disabled."""
+_PATIENCE: Final = 3.0
+"""Seconds for which a worker that ends, or is reloaded, waits for calls in flight: messages must not wait for receivers
+that hang. What is cut short is sent once more."""
 
 _log = get_logger(__name__)
 
@@ -38,6 +41,8 @@ class WebhookSender:
         self._stop = threading.Event()
         self._wake = threading.Event()
         """A thread is free: there may be room for another one of the same endpoint."""
+        self._disabled: dict[str, int] = {}
+        """How many endpoints of each application are disabled by themselves."""
         self._count = Periodic(_COUNT_INTERVAL, self._count_disabled)
         self._thread = threading.Thread(target=self._run, name="webhooks")
 
@@ -46,26 +51,29 @@ class WebhookSender:
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish the calls in flight, and end the threads."""
+        """Take nothing more, and finish the calls in flight, if that does not take long."""
         self._stop.set()
         self._wake.set()
         self._thread.join()
+        end = time.monotonic() + _PATIENCE
+        for _ in range(self._concurrency):
+            if not self._free.acquire(timeout=max(end - time.monotonic(), 0)):
+                return
 
     def _run(self) -> None:
-        with ThreadPoolExecutor(self._concurrency, thread_name_prefix="webhook") as pool:
-            while not self._stop.is_set():
-                self._wake.clear()
-                pause = self._run_once(pool)
-                if not self._stop.is_set():  # set before it wakes, so it is not overlooked
-                    self._wake.wait(pause)
+        while not self._stop.is_set():
+            self._wake.clear()
+            pause = self._run_once()
+            if not self._stop.is_set():  # set before it wakes, so it is not overlooked
+                self._wake.wait(pause)
 
-    def _run_once(self, pool: ThreadPoolExecutor) -> float:
+    def _run_once(self) -> float:
         """Hand out what is due; return the seconds until the next look."""
         try:
             self._count.run_if_due()
             oldest = self._context.ledger.postings.oldest_due()
             metrics.webhook_lag.set(max(now() - oldest, 0) / 1000 if oldest is not None else 0.0)
-            sent = oldest is not None and self._send_due(pool)
+            sent = oldest is not None and self._send_due()
         except LedgerUnavailableError:
             metrics.ledger_errors.count(operation="webhooks")
             return _RETRY_DELAY
@@ -74,8 +82,8 @@ class WebhookSender:
             return _RETRY_DELAY
         return 0.0 if sent else _POLL_INTERVAL
 
-    def _send_due(self, pool: ThreadPoolExecutor) -> bool:
-        """Take as many as there are threads for, and let these send them; return whether there were any."""
+    def _send_due(self) -> bool:
+        """Take as many as may be called at once, each in a thread of its own; return whether there were any."""
         if not self._free.acquire(timeout=_POLL_INTERVAL):  # what nobody could send now is left for other workers
             return False
         room = 1
@@ -88,7 +96,7 @@ class WebhookSender:
             for _ in range(room - len(taken)):
                 self._free.release()
         for posting in taken:
-            pool.submit(self._send, posting)
+            threading.Thread(target=self._send, args=(posting,), name="webhook", daemon=True).start()
         return bool(taken)
 
     def _send(self, posting: Posting) -> None:
@@ -103,9 +111,9 @@ class WebhookSender:
             self._wake.set()
 
     def _count_disabled(self) -> None:
-        counts: dict[str, int] = {}
+        self._disabled = dict.fromkeys(self._disabled, 0)  # also of whom no endpoint is left
         for one in self._context.ledger.endpoints.of():
             by_itself = one.status in {EndpointStatus.FAILING, EndpointStatus.GONE}
-            counts[one.application] = counts.get(one.application, 0) + by_itself
-        for application, count in counts.items():
+            self._disabled[one.application] = self._disabled.get(one.application, 0) + by_itself
+        for application, count in self._disabled.items():
             metrics.endpoints_disabled.set(count, application=application)

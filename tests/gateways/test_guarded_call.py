@@ -140,6 +140,9 @@ def test_one_bad_address_among_good_ones_is_enough(monkeypatch, answers):
         ("https://shop.example:22/", "port not allowed"),
         ("https://shop.example:6379/", "port not allowed"),
         ("http://shop.example:443/", "no tls"),
+        ("https://user:pass@shop.example/", "url not valid"),
+        ("https://@shop.example/", "url not valid"),
+        ("https://shop.example/#x", "url not valid"),
     ],
 )
 def test_the_internet_is_called_by_tls_and_at_the_ports_of_the_settings_only(monkeypatch, url, code):

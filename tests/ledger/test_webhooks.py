@@ -355,6 +355,20 @@ def test_a_replay_reaches_back_to_a_time(ledger, since, delivered, count):
     assert all(names[one.webhook.id].sequence == one.sequence for one in again)
 
 
+def test_however_many_wait_all_are_held_and_all_are_replayed(ledger, monkeypatch):
+    monkeypatch.setattr("otp_service.ledger.webhooks.CHANGE_BATCH", 16)
+    mine = endpoint(ledger)
+    other = endpoint(ledger)
+    ledger.traffic.record([started(f"vf_{one}") for one in range(100)])
+    ledger.endpoints.change(mine.id, "shop", lambda one: replace(one, status=EndpointStatus.DISABLED))
+
+    assert [one.status for one in found(ledger, endpoint=mine.id)] == [PostingStatus.HELD] * 100
+    assert {one.status for one in found(ledger, endpoint=other.id)} == {PostingStatus.WAITING}
+    ledger.endpoints.change(mine.id, "shop", lambda one: replace(one, status=EndpointStatus.ENABLED))
+    assert ledger.postings.replay_since(mine, 0, delivered=False) == 100
+    assert [one.status for one in found(ledger, endpoint=mine.id)] == [PostingStatus.WAITING] * 100
+
+
 def test_a_replay_begins_the_schedule_anew(ledger, clock):
     mine = endpoint(ledger, "verification.started")
     ledger.traffic.record(STORY)
