@@ -28,9 +28,10 @@ _SHOWN = 100
 
 @click.group()
 def webhook() -> None:
-    """List, make and change endpoints for webhooks; show tries, and replay.
+    """List, make and change endpoints for webhooks.
 
-    Applications do the same by the API. What is done here is recorded as an operator's action.
+    Shows what became of webhooks too, and sends them once more. Applications do the same by the API. What is done here
+    is recorded as an operator's action.
     """
 
 

@@ -28,6 +28,7 @@ ACTING = {
     "ledger upgrade", "ledger rebuild", "ledger purge",
     "suppressions add", "suppressions lift", "suppressions import",
     "subject erase", "subject freeze", "subject unfreeze",
+    *(f"webhook {verb}" for verb in ("add", "rotate", "enable", "disable", "remove", "replay", "reseal")),
 }  # fmt: skip
 """Commands that do something. Every other one reads, and has ``--json``."""
 DAYS = ("--from", "2026-01-01", "--to", "2099-01-01")
@@ -87,6 +88,7 @@ def world(valkey, sqlite_template, tmp_path):
         ("suppressions", "add", "+447400123456", "--application", "shop"),
         ("key", "add", "shop"),
         ("gateway", "pause", "second"),
+        ("webhook", "add", "shop", "https://8.8.8.8/hooks", "--type", "verification.approved", "--type", "delivery"),
     ):
         assert run(*command, environ=environ).exit_code == 0
     pack = tmp_path / "pack.json"
