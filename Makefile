@@ -163,7 +163,7 @@ SELDOM := /(twilio/rest/(?!__init__|api/)|moto/(?!__init__|backend|core|moto_|se
 $(TOOLS): $(LOCKED) requirements-dev.lock | $(INSTALLED)
 	$(INSTALL) --no-compile --require-hashes -r requirements-dev.lock
 	@$(BIN)/python -m compileall -qq -j 0 -x '$(SELDOM)' $(VENV)/lib || true  # packages hold files that are no modules
-	@! command -v npm > /dev/null || npm ci --prefix tests/npm --ignore-scripts --no-audit --no-fund --silent || true  # for one test
+	@! command -v npm > /dev/null || npm ci --prefix tests/npm --ignore-scripts --no-audit --no-fund --silent || true  # for programs in the documents
 	@touch $@
 
 $(LOAD_VENV)/.locked: requirements-load.lock

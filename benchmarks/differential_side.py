@@ -349,7 +349,7 @@ class Side:
         if found is None or which == "short":
             return "123456" if found is None else "12"
         view = verifications.read(self._context, self._context.applications[found.application], found.id)
-        digest = self._context.keyring.transaction_digest(found.id, view.transaction)
+        digest = self._context.keyring.transaction_digest(found.id, getattr(view, "details", view).transaction)
         generation = max(0, found.generation - (which == "old"))
         code = derive_code(self._context.keyring, found, generation, digest)
         return f"{(int(code) + 1) % 10 ** len(code):0{len(code)}d}" if which == "wrong" else code

@@ -6,6 +6,7 @@ import redis
 
 from otp_service.domain.applications import APPLICATION_SCOPES, ApiKey
 from otp_service.domain.messages import segment_counter
+from otp_service.domain.proofs import ProofSigner
 from otp_service.errors import LedgerMismatchError, RefusalName, StartRefusal, StartRefusedError
 from otp_service.gateways.base import Gateway, GatewayContext
 from otp_service.ledger.access import Access
@@ -116,6 +117,7 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         gateway_limits=settings.gateway_limits,
         policies=_policies(settings),
         human_checks=_human_checks(settings),
+        proof_signer=_proof_signer(settings, keyring.proof_seeds),
         prices=settings.prices,
         templates=templates,
         text_segments=segment_counter(templates),
@@ -126,6 +128,10 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
     )
     gateways.update(_gateways(settings, context))  # last: they hand receipts in where all the rest is known
     return Installation(settings, context, client)
+
+
+def _proof_signer(settings: Settings, seeds: tuple[bytes, ...]) -> ProofSigner | None:
+    return ProofSigner(settings.proof_issuer, settings.proofs.life, seeds) if settings.proof_issuer else None
 
 
 def _rebuilds_lost_mirror(settings: Settings) -> bool:
@@ -148,6 +154,8 @@ def prepare(installation: Installation) -> None:
         _prepare_ledger(installation)
     except LedgerMismatchError as other:
         raise StartRefusedError(LEDGER_OF_OTHER_KEY) from other
+    if signer := installation.context.proof_signer:
+        installation.context.ledger.proof_keys.note({kid: key.jwk for kid, key in signer.keys.items()})
     server.claim()
     server.load_scripts()
     server.delete_other_scripts()

@@ -111,6 +111,12 @@ class InvalidCodeError(UnacceptableError):
     code = "invalid-code"
 
 
+class InvalidProofError(UnacceptableError):
+    """The proof is none of ours, is another application's, or has ended."""
+
+    code = "invalid-proof"
+
+
 class ClientIpRequiredError(UnacceptableError):
     """The application is configured to pass the end user's IP address, and did not."""
 
@@ -216,6 +222,12 @@ class EndpointLimitError(OtpServiceError):
     """The application has as many endpoints for webhooks as it may."""
 
     code = "endpoint-limit"
+
+
+class AlreadyRedeemedError(OtpServiceError):
+    """The proof was redeemed before, or what it proves is not known any more."""
+
+    code = "already-redeemed"
 
 
 class NoSendsLeftError(OtpServiceError):

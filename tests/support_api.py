@@ -16,6 +16,7 @@ START = "/v1/verifications"
 SCOPES = {
     "verifications": "verify",
     "sandbox": "verify",
+    "proofs": "verify",
     "consents": "consent",
     "suppressions": "consent",
     "subjects": "subjects",

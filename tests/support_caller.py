@@ -47,7 +47,7 @@ class Caller:
     def code(self, one: str, generation: int | None = None) -> str:
         """Return the code that the last message carries, or that of another generation."""
         view = self.read(one)
-        digest = self.context.keyring.transaction_digest(one, view.transaction)
+        digest = self.context.keyring.transaction_digest(one, view.details.transaction)
         wanted = view.verification.generation if generation is None else generation
         return derive_code(self.context.keyring, view.verification, wanted, digest)
 

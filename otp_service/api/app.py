@@ -10,7 +10,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from flask import Flask, Response, g, request
 from werkzeug.routing import Map, Rule
 
-from otp_service.api import admin, consents, docs, endpoints, health, receipts, subjects, suppressions, verifications
+from otp_service.api import admin, consents, docs, endpoints, health, proofs, receipts, subjects, suppressions, verifications
 from otp_service.api.auth import require_caller
 from otp_service.api.errors import answer_error
 from otp_service.api.exchange import (
@@ -33,6 +33,9 @@ from otp_service.telemetry.redaction import SafeText
 
 RESOURCES = (
     verifications.verifications,
+    proofs.proofs,
+    proofs.archive,
+    proofs.key_set,
     consents.consents,
     suppressions.suppressions,
     subjects.subjects,

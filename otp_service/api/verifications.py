@@ -128,6 +128,8 @@ class StartBody(Body):
     """What is confirmed; required when the purpose is of kind `transaction`, refused otherwise."""
     metadata: Metadata | None = None
     """At most 10 pairs of your own, names up to 40 and values up to 200 characters; returned, never sent."""
+    user: Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=PRINTABLE)] | None = None
+    """Your own opaque name of the person, at most 128 characters; returned, and named as `sub` in a proof."""
 
 
 class CheckBody(Body):
@@ -169,6 +171,7 @@ _EXAMPLE: dict[str, JsonValue] = {
     "resend_after": "2026-11-24T22:00:30Z",
     "transaction": None,
     "metadata": {},
+    "user": None,
     "deliveries": [
         {
             "channel": "sms",
@@ -183,7 +186,8 @@ _EXAMPLE: dict[str, JsonValue] = {
         }
     ],
 }
-_CHECK_EXAMPLE = {"id": _EXAMPLE["id"], "status": "pending", "valid": False, "checks_left": 4, "reason": "wrong_code"}
+_CHECK_EXAMPLE = {"id": _EXAMPLE["id"], "status": "pending", "valid": False, "checks_left": 4, "reason": "wrong_code",
+    "proof": None}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -288,6 +292,8 @@ class VerificationAnswer:
     """In canonical form; null when the purpose confirms none."""
     metadata: Mapping[str, str]
     """The caller's own, as it was given at the start."""
+    user: str | None
+    """The caller's own name of the person; null where the start gave none."""
     deliveries: tuple[DeliveryAnswer, ...]
     """What became of the messages, one entry a call to a gateway, in order: the last one is the news."""
 
@@ -324,6 +330,9 @@ class CheckAnswer:
     `transaction_changed`: it was started for another transaction; this ends the verification as `failed`.
 
     `failed`: a changed transaction ended the verification before."""
+    proof: str | None
+    """A signed statement of the approval, which others can check without asking; null where the code is not valid, or
+    the application is not set to get proofs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,6 +415,7 @@ def start_verification(exchange: Exchange, body: StartBody) -> VerificationAnswe
         human_check=HumanCheckResult(**dict(body.human_check)) if body.human_check else HumanCheckResult(),
         transaction=Transaction(**dict(body.transaction)) if body.transaction else None,
         metadata=body.metadata or {},
+        user=body.user,
     )
     view = start(exchange.context, application, request, exchange.retry)
     exchange.verification = SafeText(view.verification.id)
@@ -438,7 +448,7 @@ def check_code(exchange: Exchange, body: CheckBody, verification_id: str) -> Che
     transaction = Transaction(**dict(body.transaction)) if body.transaction else None
     result = check(exchange.context, exchange.application, verification_id, body.code, transaction, exchange.retry)
     exchange.reason = result.reason
-    return CheckAnswer(result.id, result.status, result.valid, result.checks_left, result.reason)
+    return CheckAnswer(result.id, result.status, result.valid, result.checks_left, result.reason, result.proof)
 
 
 @verifications.route(
@@ -513,8 +523,9 @@ def _verification_answer(view: VerificationView) -> VerificationAnswer:
         sends_left=verification.sends_left,
         # The next whole second: whoever asks at the time that was told shall not be too early.
         resend_after=None if after is None else rfc3339(after + SECOND - 1),
-        transaction=_transaction_answer(view.transaction),
-        metadata=view.metadata,
+        transaction=_transaction_answer(view.details.transaction),
+        metadata=view.details.metadata,
+        user=view.details.user,
         deliveries=tuple(map(_delivery_answer, verification.deliveries)),
     )
 

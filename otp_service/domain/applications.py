@@ -71,6 +71,9 @@ class Application:
     human_check: str = NO_HUMAN_CHECK
     """How it is known that an end user passed a human check: `NO_HUMAN_CHECK`, `ASSERTION`, or a verifier's name."""
 
+    proofs: bool = False
+    """Whether its approvals come with a proof."""
+
     @property
     def consent_for_resend(self) -> ConsentMode:
         """What a message after the first needs: only that no consent was withdrawn since the start."""

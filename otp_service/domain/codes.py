@@ -4,7 +4,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.hmac import HMAC
@@ -58,7 +58,17 @@ DESTINATION = "destination"
 """Kind of the sealed number."""
 _MEMBERS = tuple(one.name for one in fields(Transaction))
 DETAILS = "details"
-"""Kind of the sealed transaction and metadata."""
+"""Kind of what a record seals of a start's words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What a caller said of a verification at its start, which its record seals."""
+
+    transaction: Transaction | None = field(default=None, repr=False)
+    metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
+    user: str | None = field(default=None, repr=False)
+    """The application's own name of the person."""
 
 
 def derive_code(keyring: Keyring, verification: Verification, generation: int, transaction_digest: str) -> str:
@@ -80,31 +90,29 @@ def derive_tag(keyring: Keyring, verification: Verification, generation: int) ->
     return keyring.tag(verification.id, verification.application, digest, code)
 
 
-def seal_details(
-    keyring: Keyring,
-    transaction: Transaction | None,
-    metadata: Mapping[str, str],
-    verification_id: str,
-    application: str,
-) -> bytes:
-    """Return transaction and metadata sealed, or nothing when there are none."""
-    if transaction is None and not metadata:
+def seal_details(keyring: Keyring, details: Details, verification_id: str, application: str) -> bytes:
+    """Return details sealed, or nothing when there are none."""
+    payment = details.transaction
+    if payment is None and not details.metadata and details.user is None:
         return b""
-    payment = transaction and {name: getattr(transaction, name) for name in _MEMBERS}  # asdict takes ten times as long
-    details = {"transaction": payment, "metadata": dict(metadata)}
-    plain = json.dumps(details).encode()
+    members = payment and {name: getattr(payment, name) for name in _MEMBERS}  # asdict takes ten times as long
+    said: dict[str, object] = {"transaction": members, "metadata": dict(details.metadata)}
+    if details.user is not None:
+        said["user"] = details.user
+    plain = json.dumps(said).encode()
     return keyring.seal(plain, verification_id=verification_id, application=application, kind=DETAILS)
 
 
-def unseal_details(keyring: Keyring, verification: Verification) -> tuple[Transaction | None, dict[str, str]]:
+def unseal_details(keyring: Keyring, verification: Verification) -> Details:
     """Return what `seal_details` sealed; raise `SealBrokenError` when its root key is gone."""
     if not verification.sealed_details:
-        return None, {}
+        return Details()
     plain = keyring.unseal(
         verification.sealed_details, verification_id=verification.id, application=verification.application, kind=DETAILS
     )
-    details = json.loads(plain)
-    return Transaction(**details["transaction"]) if details["transaction"] else None, details["metadata"]
+    said = json.loads(plain)
+    payment = Transaction(**said["transaction"]) if said["transaction"] else None
+    return Details(payment, said["metadata"], said.get("user"))
 
 
 def seal_mask(keyring: Keyring, mask: str, verification_id: str, application: str) -> bytes:

@@ -113,6 +113,9 @@ class _Mac:
         return _text(self.digest(text)[:_NAME_BYTES])
 
 
+_PROOF_SEED_BYTES = 48
+
+
 @dataclass(frozen=True, slots=True)
 class _RootKey:
     code: _Mac
@@ -143,6 +146,8 @@ class Keyring:
                 raise ConfigurationError(f"Key {key_id!r} is shorter than {MIN_KEY_BYTES * 8} bits.")
         self._roots = {key_id: _RootKey.derive(material) for key_id, material in root_keys.items()}
         self._active = next(iter(root_keys))
+        self.proof_seeds = tuple(_derive(material, "proof", _PROOF_SEED_BYTES) for material in root_keys.values())
+        """What the keys that sign proofs are made of, the active root key's first."""
         self._numbers = _Mac(pseudonym_key)
         self._addresses, self._blocks, self._contexts, self._requests, self._payments, self._inbound = (
             _Mac(_derive(pseudonym_key, use))
@@ -365,8 +370,8 @@ def new_key() -> str:
     return base64.b64encode(secrets.token_bytes(MIN_KEY_BYTES)).decode()
 
 
-def _derive(material: bytes, use: str) -> bytes:
-    return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"otp-service/1/" + use.encode()).derive(material)
+def _derive(material: bytes, use: str, length: int = 32) -> bytes:
+    return HKDF(algorithm=SHA256(), length=length, salt=None, info=b"otp-service/1/" + use.encode()).derive(material)
 
 
 def _framed(*parts: str) -> bytes:

@@ -1,6 +1,6 @@
 """A verification: its purpose, state and deliveries."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 MAX_CODE_LIFE = 600
@@ -52,6 +52,8 @@ class Purpose:
     """What is offered; the first is the default, the others follow it where one does not reach the number."""
     fallback: bool = True
     """Whether the service itself goes on to the next channel when one does not reach the number."""
+    acr: str | None = None
+    """What proofs claim of an approval: its authentication context class. It is as configured now, not at the start."""
 
     def channels_after(self, channel: str) -> tuple[Channel, ...]:
         """Return the channels that follow one, in their order; none where there is no fallback."""
@@ -213,3 +215,5 @@ class CheckResult:
     valid: bool
     checks_left: int
     reason: CheckFailure | None
+    proof: str | None = field(default=None, repr=False)
+    """That the code was right, where the application wants it in writing."""

@@ -7,6 +7,7 @@ from otp_service.ledger.access import Access, ApiKeys, Applications
 from otp_service.ledger.audit import Audit, Disputes, Incidents, OperatorActions
 from otp_service.ledger.consents import Consents, MirrorSource, Suppressions
 from otp_service.ledger.database import Database
+from otp_service.ledger.proof_keys import ProofKeys
 from otp_service.ledger.retention import Purges
 from otp_service.ledger.subjects import Subjects
 from otp_service.ledger.traffic import Inbound, Traffic
@@ -27,6 +28,7 @@ class Ledger:
     applications: Applications
     api_keys: ApiKeys
     access: Access
+    proof_keys: ProofKeys
     purges: Purges
     operator_actions: OperatorActions
     audit: Audit
@@ -61,6 +63,7 @@ def open_ledger(url: str, timeout: float, pseudonym_key: str = "") -> Ledger:
         applications=Applications(database),
         api_keys=ApiKeys(database),
         access=Access(database),
+        proof_keys=ProofKeys(database),
         purges=Purges(database),
         operator_actions=OperatorActions(database),
         audit=Audit(database),

@@ -238,6 +238,15 @@ postings = Table(
     Index("postings_by_age", "at"),
 )
 
+proof_keys = Table(
+    "proof_keys",
+    METADATA,
+    _column("kid", String(43), "thumbprint of the public key (RFC 7638)", HEAD, primary_key=True),
+    _column("jwk", Text, "the public key: JSON (RFC 7517)", HEAD),
+    _column("first", TIME, "when a process was first ready to sign proofs with it", HEAD),
+    _column("retired", TIME, "when a process first did without it; empty while it is in use", HEAD, nullable=True),
+)
+
 erasures = Table(
     "erasures",
     METADATA,

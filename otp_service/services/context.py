@@ -10,6 +10,7 @@ from otp_service.domain.inbound import InboundRules
 from otp_service.domain.keyring import Keyring
 from otp_service.domain.messages import SegmentCounter
 from otp_service.domain.prices import Prices
+from otp_service.domain.proofs import ProofSigner
 from otp_service.domain.routing import GatewayLimits, Routes
 from otp_service.domain.templates import MessageTemplates
 from otp_service.domain.verification import Purpose
@@ -49,6 +50,8 @@ class Context:
     """A site's own rules, asked before a dispatch."""
     human_checks: Mapping[str, HumanCheckRunner]
     """Verifiers of human checks, by name."""
+    proof_signer: ProofSigner | None
+    """Signs proofs of approvals; ``None`` where no issuer is configured."""
     prices: Mapping[str, Prices]
     """What messages cost, by the name of the gateway."""
     templates: MessageTemplates

@@ -226,7 +226,7 @@ def compose_message(context: Context, job: Job, dispatched: Dispatched) -> Messa
     """
     verification, keyring = dispatched.verification, context.keyring
     application = context.applications[verification.application]
-    transaction, _ = unseal_details(keyring, verification)
+    transaction = unseal_details(keyring, verification).transaction
     digest = keyring.transaction_digest(verification.id, transaction)
     remaining = max(1, (verification.expires - dispatched.now) // 1000)
     content = MessageContent(

@@ -37,7 +37,7 @@ def max_resend_price(context: Context, verification: Verification, channel: str)
     """
     if not _has_prices(context):
         return 0
-    transaction, _ = unseal_details(context.keyring, verification)
+    transaction = unseal_details(context.keyring, verification).transaction
     return max_price(context, context.applications[verification.application], verification, channel, transaction)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from otp_service.domain.applications import ASSERTION, NO_HUMAN_CHECK, Application, ClientIpSource
 from otp_service.domain.codes import (
     DESTINATION,
+    Details,
     derive_tag,
     normalise_code,
     seal_details,
@@ -66,6 +67,7 @@ from otp_service.errors import (
 from otp_service.services.consents import check_evidence, encode_evidence
 from otp_service.services.context import Context
 from otp_service.services.pricing import max_price, max_resend_price
+from otp_service.services.proofs import prove
 from otp_service.services.registrations import require_message_allowed
 from otp_service.store.sandbox import CaughtMessage
 from otp_service.store.verifications import (
@@ -123,6 +125,8 @@ class StartRequest:
     transaction: Transaction | None = field(default=None, repr=False)
     """As the caller wrote it."""
     metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
+    user: str | None = field(default=None, repr=False)
+    """The caller's own name of the person, for proofs."""
 
 
 @dataclass(slots=True)
@@ -130,8 +134,7 @@ class VerificationView:
     """A verification as its caller sees it, unsealed."""
 
     verification: Verification
-    transaction: Transaction | None = field(repr=False)
-    metadata: Mapping[str, str] = field(repr=False)
+    details: Details = field(repr=False)
     mask: str
     locale: str
     """BCP 47, of the last message; it may not be the one that was asked for."""
@@ -259,6 +262,7 @@ def _new_verification(
     keyring = context.keyring
     pseudonym = keyring.pseudonym(destination.e164)
     verification_id = keyring.new_verification_id(keyring.bucket(pseudonym))
+    details = Details(transaction, request.metadata, request.user)
     sealed = keyring.seal(
         destination.e164.ljust(MAX_NUMBER_LENGTH).encode(),  # its length would tell of it
         verification_id=verification_id,
@@ -283,10 +287,9 @@ def _new_verification(
         transaction_digest=keyring.transaction_digest(verification_id, transaction),
         sealed_destination=sealed,
         sealed_mask=seal_mask(keyring, destination.mask, verification_id, application.name),
-        sealed_details=seal_details(keyring, transaction, request.metadata, verification_id, application.name),
+        sealed_details=seal_details(keyring, details, verification_id, application.name),
     )
-    locale = locale_of(context, verification)
-    return VerificationView(verification, transaction, request.metadata, destination.mask, locale)
+    return VerificationView(verification, details, destination.mask, locale_of(context, verification))
 
 
 def _send_attempt(
@@ -311,7 +314,7 @@ def _send_attempt(
         context=keyring.context_pseudonym(application.name, request.context) if request.context else "",
         place=application.place_of(destination.country),
         safe=destination.e164 in context.destinations.safe,
-        price=max_price(context, application, verification, verification.channel, view.transaction),
+        price=max_price(context, application, verification, verification.channel, view.details.transaction),
         record_only_rules=record_only_rules,
         carrier_range=destination.carrier_range,
         checked=_passed_human_check(context, application, request),
@@ -348,7 +351,7 @@ def _start_in_store(
         derive_tag(keyring, verification, 0),
         sending,
         context.mirror_sync.query(application.consent, consent),
-        keyring.payment_names(application.name, view.transaction),
+        keyring.payment_names(application.name, view.details.transaction),
         context.rulesets[application.name],
         retry,
         tracing.traceparent(),
@@ -405,12 +408,14 @@ def check(
         retry,
     )
     match outcome:
-        case Checked(status, reason, checks_left, alarm):
+        case Checked(status, reason, checks_left, at, alarm):
             if alarm:
                 metrics.wrong_code_alarms.count(application=application.name)
                 _log.warning("application_failures", application=application.name, advice="otp-service guard status")
             metrics.checks.count(application=application.name, outcome=reason or Status.APPROVED)
-            return CheckResult(verification_id, status, reason is None, checks_left, reason)
+            is_proved = application.proofs and reason is None
+            proof = prove(context, application, verification_id, agreed, at) if is_proved else None
+            return CheckResult(verification_id, status, reason is None, checks_left, reason, proof)
         case _:
             raise error_for(outcome)
 
@@ -492,9 +497,8 @@ def require_bucket(keyring: Keyring, verification_id: str) -> str:
 
 def view_of(context: Context, verification: Verification) -> VerificationView:
     """Return a recorded verification as its caller may see it."""
-    transaction, metadata = unseal_details(context.keyring, verification)
-    mask, locale = unseal_mask(context.keyring, verification), locale_of(context, verification)
-    return VerificationView(verification, transaction, metadata, mask, locale)
+    details, mask = unseal_details(context.keyring, verification), unseal_mask(context.keyring, verification)
+    return VerificationView(verification, details, mask, locale_of(context, verification))
 
 
 def locale_of(context: Context, verification: Verification) -> str:

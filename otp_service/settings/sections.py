@@ -54,6 +54,7 @@ from otp_service.domain.inbound import MAX_KEYWORD_LENGTH, InboundRules, Keyword
 from otp_service.domain.numbers import NumberType, is_region, parse_destination
 from otp_service.domain.payments import MAX_NAME_LENGTH, broken_name_rule
 from otp_service.domain.prices import to_micros
+from otp_service.domain.proofs import MAX_LIFE
 from otp_service.domain.routing import BreakerThresholds, Route
 from otp_service.domain.templates import is_own_link, links_in
 from otp_service.domain.verification import MAX_CODE_LIFE, Channel, Purpose, PurposeKind, Resend
@@ -111,6 +112,15 @@ class RedisSettings(Section):
         """The address without user, password and parameters."""
         parts = urlsplit(self.url.get_secret_value())
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+class ProofsSettings(Section):
+    """Proofs of approvals."""
+
+    issuer: str | None = Field(default=None, pattern=r"^https?://[^\s?#@]+$")
+    """What proofs name as ``iss``; default: ``http.public_url``. Who checks proofs compares it: do not change it."""
+    life: int = Field(default=MAX_LIFE, ge=30, le=MAX_LIFE)
+    """Seconds for which a proof may be shown."""
 
 
 class KeysSettings(Section):
@@ -416,6 +426,8 @@ class PurposeSettings(Section):
     """Channels that callers may choose; the first is the default."""
     fallback: bool = True
     """Send the same code by the next of the channels when one does not reach the number."""
+    acr: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[!-~]+$")] | None = None
+    """What proofs of this purpose claim as ``acr``, such as a level that your auditors agreed to; default: nothing."""
 
     @field_validator("channels")
     @classmethod
@@ -468,18 +480,22 @@ class ApplicationSection(Section):
     """Whether it can ask an end user for a human check, before newcomers are refused: ``none``; ``assertion``: it
     checks by itself, and says so in the start; or the name of a section of ``human_checks``, which verifies a token."""
 
+    proofs: bool = False
+    """Whether an approval comes with a signed proof, which others check without asking this service (section
+    ``proofs``)."""
+
     @property
     def asks(self) -> bool:
         """Whether it can ask."""
         return self.human_check != NO_HUMAN_CHECK
 
-    def unknown_human_check(self, verifiers: Collection[str]) -> str | None:
-        """Return the fault if it names a verifier that there is not."""
-        if self.human_check in {NO_HUMAN_CHECK, ASSERTION, *verifiers}:
-            return None
-        return (
-            f"human_check: is {NO_HUMAN_CHECK}, {ASSERTION} or a section of human_checks; there is none of this name."
-        )
+    def unmet_needs(self, verifiers: Collection[str], issuer: str | None) -> Iterator[str]:
+        """Yield a fault for each thing that it rests on and the site has not."""
+        if self.human_check not in {NO_HUMAN_CHECK, ASSERTION, *verifiers}:
+            known = f"is {NO_HUMAN_CHECK}, {ASSERTION} or a section of human_checks"
+            yield f"human_check: {known}; there is none of this name."
+        if self.proofs and issuer is None:
+            yield "proofs: needs proofs.issuer or http.public_url, which proofs name as their issuer."
 
     @model_validator(mode="after")
     def _brand_is_no_strangers_link(self) -> Self:
@@ -504,6 +520,7 @@ class ApplicationSection(Section):
             consent=self.consent,
             payees=frozenset(self.payees),
             human_check=self.human_check,
+            proofs=self.proofs,
         )
 
     def _only_country(self) -> str | None:

@@ -37,6 +37,7 @@ from otp_service.settings.sections import (
     MessagesSettings,
     Name,
     PolicyEntry,
+    ProofsSettings,
     PurposeSettings,
     RedisSettings,
     RetentionSettings,
@@ -68,6 +69,7 @@ class Settings(Section):
     audit: AuditSettings = AuditSettings()
     keys: KeysSettings = KeysSettings()
     http: HttpSettings = HttpSettings()
+    proofs: ProofsSettings = ProofsSettings()
     limits: LimitsSettings = LimitsSettings()
     guard: GuardSettings = GuardSettings()
     purposes: dict[Name, PurposeSettings] = Field(default_factory=dict)
@@ -121,6 +123,11 @@ class Settings(Section):
     def webhook_lease(self) -> int:
         """Milliseconds for which a webhook is one worker's: then it was killed, and another one sends it."""
         return round(1000 * (self.webhooks.timeout + self.worker.claim_margin))
+
+    @property
+    def proof_issuer(self) -> str | None:
+        """What proofs name as their issuer; ``None`` where there can be none."""
+        return self.proofs.issuer or self.http.public_url
 
     @cached_property
     def named_purposes(self) -> dict[str, Purpose]:

@@ -713,8 +713,8 @@ def _application_faults(settings: Settings) -> Iterator[str]:
         for purpose in sorted(set(application.purposes) - settings.purposes.keys()):
             yield f"applications.{name}.purposes: there is no section purposes.{purpose}."
         yield from (f"applications.{name}.{fault}" for fault in brand_faults(name, application))
-        if fault := application.unknown_human_check(settings.human_checks):
-            yield f"applications.{name}.{fault}"
+        needs = application.unmet_needs(settings.human_checks, settings.proof_issuer)
+        yield from (f"applications.{name}.{fault}" for fault in needs)
 
 
 def brand_faults(name: str, application: ApplicationSection) -> Iterator[str]:

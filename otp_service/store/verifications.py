@@ -246,6 +246,8 @@ class Checked:
     status: Status
     reason: CheckFailure | None
     checks_left: int
+    at: int
+    """When it came first, of one that is repeated: milliseconds; 0 where an earlier release did not note it."""
     alarm: bool
     """Whether it is the one that raised the alarm: most of the application's codes are wrong."""
 
@@ -513,9 +515,9 @@ class Verifications:
             ruleset,
         )
         match answer:
-            case [b"checked", status, reason, left, alarm]:
+            case [b"checked", status, reason, left, at, alarm]:
                 known = CheckFailure(reason.decode()) if reason else None
-                return Checked(Status(status.decode()), known, left, alarm == 1)
+                return Checked(Status(status.decode()), known, left, at, alarm == 1)
             case _:
                 return parse_refusal(answer)
 
@@ -588,6 +590,11 @@ class Verifications:
                 return Canceled(parse_verification(verification_id, pairs_to_dict(found), now))
             case _:
                 return parse_refusal(answer)
+
+    def redeem(self, bucket: str, verification_id: str, application: str) -> bool:
+        """Note that an approval's proof is used; return ``False`` where it was before, or the record is gone."""
+        key = keys.record(bucket, verification_id)
+        return bool(self._scripts.run("proof_redeem", (key,), (application,)))
 
     def give_back(self, bucket: str, application: str, approved: Mapping[str, bool], ruleset: CompiledRuleset) -> int:
         """Give back to the guard what approved verifications were counted for; return how many were not done before.

@@ -39,6 +39,7 @@ def test_a_start_shows_the_whole_verification(api: Api):
         "resend_after": body["resend_after"],
         "transaction": None,
         "metadata": {"cart": "17"},
+        "user": None,
         "deliveries": [
             {
                 "channel": "sms",
@@ -55,7 +56,7 @@ def test_a_start_shows_the_whole_verification(api: Api):
     }
     assert list(body) == [
         "id", "status", "to", "country", "channel", "purpose", "locale", "created_at", "expires_at", "checks_left",
-        "sends_left", "resend_after", "transaction", "metadata", "deliveries",
+        "sends_left", "resend_after", "transaction", "metadata", "user", "deliveries",
     ]  # fmt: skip
 
 
@@ -137,7 +138,14 @@ def test_a_wrong_code_is_a_result(api: Api):
     answer = api.post(f"{START}/{one}/check", {"code": api.wrong(one)})
 
     assert answer.status_code == 200
-    assert answer.json == {"id": one, "status": "pending", "valid": False, "checks_left": 4, "reason": "wrong_code"}
+    assert answer.json == {
+        "id": one,
+        "status": "pending",
+        "valid": False,
+        "checks_left": 4,
+        "reason": "wrong_code",
+        "proof": None,
+    }
 
 
 def test_a_right_code_is_approved_once(api: Api):
@@ -145,7 +153,7 @@ def test_a_right_code_is_approved_once(api: Api):
     body = {"code": api.code(one)}
     first, second = (api.post(f"{START}/{one}/check", body).json for _ in range(2))
 
-    assert first == {"id": one, "status": "approved", "valid": True, "checks_left": 4, "reason": None}
+    assert first == {"id": one, "status": "approved", "valid": True, "checks_left": 4, "reason": None, "proof": None}
     assert (second["status"], second["valid"], second["reason"]) == ("approved", False, "already_approved")
 
 
@@ -171,6 +179,7 @@ def test_a_payment_is_approved_with_the_same_transaction_only(api: Api):
         "valid": False,
         "checks_left": 0,
         "reason": "transaction_changed",
+        "proof": None,
     }
 
 

@@ -10,6 +10,7 @@ from otp_service.domain.applications import KeyScope
 from otp_service.errors import OtpServiceError
 
 WITHOUT_API_KEY = {
+    "/.well-known/jwks.json": "holds public keys, for who has no key of ours",
     "/healthz": "tells only that the process is alive",
     "/readyz": "tells load balancers what they cannot ask with a key",
     "/metrics": "holds no personal data; has a port of its own outside of development",

@@ -32,6 +32,7 @@ IN_WORDS = {
     "payee": "is shown in the message of a payment: 30 printable characters at most, no link, no run of digits",
     "reference": "is never sent: the code is bound to it",
     "metadata": "is never sent: the caller gets it back",
+    "user": "is never sent: the caller gets it back, and proofs name it",
     "context": "is never sent, nor kept but as a pseudonym",
     "text_version": "is kept with a consent",
     "source": "is kept with a consent",

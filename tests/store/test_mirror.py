@@ -373,7 +373,7 @@ def test_a_start_says_who_it_was_for_when_it_ends_and_at_which_place_of_the_ledg
 def test_a_start_says_by_which_names_its_payment_can_be_found(frozen: FrozenValkey):
     shop = installed(frozen)
     payment = replace(PAYMENT, reference="TRX-12345")
-    agreed = begin(shop, purpose="payment", transaction=payment).transaction
+    agreed = begin(shop, purpose="payment", transaction=payment).details.transaction
     (event,) = entries_of(frozen.client, keys.events("00"))
 
     names = shop.context.keyring.payment_names("shop", agreed)

@@ -11,8 +11,8 @@
 -- ARGV[9] beginning of the keys of what the mirror says of numbers
 -- Derives: the number, and what the mirror says of it, from the record's pseudonym (same hash tag)
 -- Returns one of: {'not-found'} {'mismatch'} {'invalid-code', length} {'transaction-missing'}
---                 {'transaction-unwanted'} {'checked', status, reason, checks left, whether the application's alarm
---                 was raised}
+--                 {'transaction-unwanted'} {'checked', status, reason, checks left, when, whether the application's
+--                 alarm was raised}
 -- include clock fence rows counters limits number subjects asked buckets conversions rule_hits spending failure_alarm
 -- include approvals newcomers fraud guard streams idempotency record mirror
 
@@ -21,9 +21,9 @@ if not found then return { 'not-found' } end
 local remembered = idempotency.find(KEYS[3], ARGV[5])
 if remembered == 'mismatch' then return { 'mismatch' } end
 if remembered then
-  local first = redis.call('HMGET', KEYS[3], 'reason', 'checks_left')
+  local first = redis.call('HMGET', KEYS[3], 'reason', 'checks_left', 'at')
   local over = found.status == 'pending' and now >= found.expires
-  return { 'checked', over and 'expired' or found.status, first[1], tonumber(first[2]), 0 }
+  return { 'checked', over and 'expired' or found.status, first[1], tonumber(first[2]), tonumber(first[3] or 0), 0 }
 end
 
 local max_checks, alarm = tonumber(found.max_checks), 0
@@ -31,13 +31,13 @@ local max_checks, alarm = tonumber(found.max_checks), 0
 -- Every answer to a check that was understood: told to the caller, remembered, reported.
 local function answer(status, reason, event, values)
   local left = (status == 'pending' or reason == '') and max_checks - found.checks or 0
-  idempotency.remember_with(KEYS[1], KEYS[3], ARGV[5], 'reason', reason, 'checks_left', left)
+  idempotency.remember_with(KEYS[1], KEYS[3], ARGV[5], 'reason', reason, 'checks_left', left, 'at', now)
   if event then
     values = values or {}
     values.reason = reason
     streams.report(KEYS[2], event, found, values)
   end
-  return { 'checked', status, reason, left, alarm }
+  return { 'checked', status, reason, left, now, alarm }
 end
 
 if found.status == 'approved' then return answer('approved', 'already_approved') end

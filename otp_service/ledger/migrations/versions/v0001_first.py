@@ -126,6 +126,13 @@ def _inbound() -> None:
 
 def _access() -> None:
     op.create_table(
+        "proof_keys",
+        Column("kid", String(43), primary_key=True),
+        Column("jwk", Text, nullable=False),
+        Column("first", BigInteger, nullable=False),
+        Column("retired", BigInteger, nullable=True),
+    )
+    op.create_table(
         "applications",
         Column("name", String(64), primary_key=True),
         Column("settings", Text, nullable=False),

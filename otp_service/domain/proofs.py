@@ -1,0 +1,138 @@
+"""Proofs of approvals: signed statements (JWS, RFC 7515) that others check without asking this service."""
+
+import base64
+import hashlib
+import json
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from otp_service.domain.payments import Transaction
+from otp_service.domain.verification import Channel
+from otp_service.errors import InvalidProofError
+
+ALGORITHM: Final = "ES256"
+"""The only one: ECDSA on P-256 with SHA-256 (RFC 7518, section 3.4), which every library takes by default."""
+TYPE: Final = "otp-proof+jwt"
+"""The header ``typ``: no other token of ours, or of anybody else, passes for a proof (RFC 8725, section 3.11)."""
+MAX_LIFE: Final = 300
+"""Seconds for which a proof may be shown."""
+METHODS: Final[Mapping[str, str]] = {Channel.SMS: "sms", Channel.VOICE: "tel", Channel.WHATSAPP: "whatsapp"}
+"""What ``amr`` says of each channel: by RFC 8176, but for ``whatsapp``, which it does not know."""
+_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+"""Of the group of P-256 (FIPS 186-5)."""
+_COORDINATE = 32
+_SALT = 16
+_CLAIMS = ["iss", "aud", "jti", "iat", "exp", "auth_time", "amr", "purpose", "verification"]
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """What a proof states. Times are seconds since the epoch."""
+
+    application: str
+    verification: str
+    purpose: str
+    at: int
+    """When the right code came."""
+    methods: tuple[str, ...]
+    """How the code reached the person: ``amr``."""
+    acr: str | None = None
+    """What the operator calls such an approval: the authentication context class."""
+    user: str | None = field(default=None, repr=False)
+    """The application's own name of the person."""
+    transaction: Transaction | None = field(default=None, repr=False)
+    """The payment that was agreed to, in canonical form."""
+
+
+class ProofKey:
+    """A key pair of P-256. Its ``repr`` does not show the private key."""
+
+    def __init__(self, seed: bytes) -> None:
+        """Derive it from at least 40 secret bytes (FIPS 186-5, A.2.1: extra random bits)."""
+        self._private = ec.derive_private_key(1 + int.from_bytes(seed) % (_ORDER - 1), ec.SECP256R1())
+        point = self._private.public_key().public_numbers()
+        of_key = {"crv": "P-256", "kty": "EC", "x": _coordinate(point.x), "y": _coordinate(point.y)}
+        self.kid = _base64url(hashlib.sha256(json.dumps(of_key, separators=(",", ":")).encode()).digest())
+        """Its thumbprint (RFC 7638)."""
+        self.jwk = {**of_key, "kid": self.kid, "use": "sig", "alg": ALGORITHM}
+        """The public key (RFC 7517)."""
+
+    def sign(self, claims: Mapping[str, Any]) -> str:
+        """Return claims as a compact JWS."""
+        return jwt.encode(dict(claims), self._private, ALGORITHM, {"kid": self.kid, "typ": TYPE})
+
+    def read(self, proof: str, issuer: str, audience: str) -> dict[str, Any]:
+        """Return the claims of a proof that this key signed; raise a `jwt.PyJWTError` for any other, or an old one."""
+        public = self._private.public_key()
+        return dict(
+            jwt.decode(
+                proof, public, algorithms=[ALGORITHM], issuer=issuer, audience=audience, options={"require": _CLAIMS}
+            )
+        )
+
+
+class ProofSigner:
+    """Signs and reads the proofs of an installation."""
+
+    def __init__(self, issuer: str, life: int, seeds: Iterable[bytes]) -> None:
+        """Take who signs, for how many seconds a proof may be shown, and a seed for each key, the signing one first."""
+        self._issuer, self._life = issuer, life
+        self.keys = {key.kid: key for key in map(ProofKey, seeds)}
+        """By their names, the signing one first."""
+        self._signing = next(iter(self.keys.values()))
+
+    def sign(self, approval: Approval) -> str:
+        """Return the proof of an approval. All of one approval have the same ``jti``: it can be redeemed once."""
+        claims: dict[str, Any] = {
+            "iss": self._issuer,
+            "aud": approval.application,
+            "jti": approval.verification,
+            "iat": approval.at,
+            "exp": approval.at + self._life,
+            "auth_time": approval.at,
+            "amr": list(approval.methods),
+            "purpose": approval.purpose,
+            "verification": approval.verification,
+        }
+        if approval.acr is not None:
+            claims["acr"] = approval.acr
+        if approval.user is not None:
+            claims["sub"] = approval.user
+        if approval.transaction is not None:
+            salt = secrets.token_bytes(_SALT)
+            claims |= {"txn_salt": _base64url(salt), "txn_digest": transaction_digest(salt, approval.transaction)}
+        return self._signing.sign(claims)
+
+    def read(self, proof: str, audience: str) -> dict[str, Any]:
+        """Return the claims of a proof for an application; raise `InvalidProofError`, which tells not what is wrong."""
+        try:
+            header = jwt.get_unverified_header(proof)
+            if header.get("typ") == TYPE and (key := self.keys.get(header.get("kid", ""))):
+                return key.read(proof, self._issuer, audience)
+        except jwt.PyJWTError:
+            pass
+        raise InvalidProofError("This is no proof of ours for this application, or it is too old.")
+
+
+def transaction_digest(salt: bytes, transaction: Transaction) -> str:
+    """Return SHA-256, in base64url, over a salt and the five members of a canonical payment.
+
+    Each member is a text of four bytes of length (big-endian) and UTF-8: ``-`` where it is absent, else ``+`` and its
+    value; in the order amount, currency, payee, account, reference.
+    """
+    members = [part.encode() for part in transaction.parts]
+    framed = b"".join(len(member).to_bytes(4) + member for member in members)
+    return _base64url(hashlib.sha256(salt + framed).digest())
+
+
+def _coordinate(number: int) -> str:
+    return _base64url(number.to_bytes(_COORDINATE))
+
+
+def _base64url(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
