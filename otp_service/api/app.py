@@ -10,7 +10,18 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from flask import Flask, Response, g, request
 from werkzeug.routing import Map, Rule
 
-from otp_service.api import admin, consents, docs, endpoints, health, proofs, receipts, subjects, suppressions, verifications
+from otp_service.api import (
+    admin,
+    consents,
+    docs,
+    endpoints,
+    health,
+    proofs,
+    receipts,
+    subjects,
+    suppressions,
+    verifications,
+)
 from otp_service.api.auth import require_caller
 from otp_service.api.errors import answer_error
 from otp_service.api.exchange import (
