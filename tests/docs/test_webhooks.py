@@ -69,7 +69,7 @@ def signed(*secrets, age=0):
     return body, signature_headers(secrets, TOLD.id, int(time.time()) - age, body)
 
 
-@pytest.mark.parametrize("mine", [OLD, NEW])
+@pytest.mark.parametrize("mine", [OLD, NEW], ids=["old", "new"])
 def test_either_secret_of_a_rotation_verifies(receive, mine):
     body, headers = signed(NEW, OLD)
 
