@@ -119,7 +119,8 @@ DEFECTS: dict[str, Mutant] = {
     "check-forgets-a-changed-transaction": one("check", "  record.finish(found, 'failed')\n"),
     "check-keeps-an-expired-number": one("check", "  record.finish(found, 'expired')\n"),
     "check-remembers-nothing": one(
-        "check", "  idempotency.remember_with(KEYS[1], KEYS[3], ARGV[5], 'reason', reason, 'checks_left', left)\n"
+        "check",
+        "  idempotency.remember_with(KEYS[1], KEYS[3], ARGV[5], 'reason', reason, 'checks_left', left, 'at', now)\n",
     ),
     "check-again-tells-an-old-status": one("check", "over and 'expired' or found.status", "found.status"),
     "resend-at-once": one("resend", "if wait > 0 and falls_back_from == 0 then", "if false then"),

@@ -34,7 +34,7 @@ MAX_CHECK: Final = 3.0
 """Seconds that a check waits for a host's addresses."""
 MAX_ANSWER: Final = 4096
 """Bytes of an answer that are read, and thrown away: its status says all."""
-_FORM: Final = re.compile(r"https?://[\w.~:/?\[\]@!$&'()*+,;=%-]+", re.ASCII | re.IGNORECASE)
+_FORM: Final = re.compile(r"https?://(?![^/?]*@)[\w.~:/?\[\]@!$&'()*+,;=%-]+", re.ASCII | re.IGNORECASE)
 """The characters of an address (RFC 3986) without a fragment, so that no two readers find two hosts in it."""
 _HOST: Final = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?\.?|\[[0-9a-f:.]+\]")
 _PORTS: Final = {"https": 443, "http": 80}
