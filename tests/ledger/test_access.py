@@ -194,7 +194,7 @@ def test_changes_made_at_once_are_all_noticed(ledger):
 def test_a_scope_of_a_later_release_allows_nothing(ledger):
     ledger.api_keys.add(key(), BY)
     with ledger.database.write() as connection:
-        connection.execute(api_keys.update().values(scopes="consents subjects webhooks"))
+        connection.execute(api_keys.update().values(scopes="consents subjects prophecy"))
 
     (found,) = ledger.api_keys.of()
     assert found.scopes == {KeyScope.SUBJECTS}
