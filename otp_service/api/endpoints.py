@@ -212,7 +212,7 @@ def read_endpoint(exchange: Exchange, endpoint_id: str) -> EndpointAnswer:
 
 @endpoints.route(f"POST {_ONE}/rotate", {200: "Rotated."}, ("not-found",))
 def rotate_endpoint(exchange: Exchange, body: EndpointRotationBody, endpoint_id: str) -> IssuedEndpointAnswer:
-    """Replace an endpoint's secret.
+    """Replace the secret of an endpoint.
 
     Webhooks have a signature under each of the two secrets until the overlap is over. The new one is in this answer and
     nowhere else.
