@@ -8,12 +8,12 @@ from pydantic import ConfigDict, Field, JsonValue, StringConstraints
 
 from otp_service.api.exchange import Exchange
 from otp_service.api.routes import Resource, Success, path_parameter
-from otp_service.api.schemas import NAME, Body, Time, rfc3339
+from otp_service.api.schemas import NAME, Body, RotationBody, Time, rfc3339
 from otp_service.domain.applications import MAX_NETWORKS, ApiKey, KeyScope, parse_networks
 from otp_service.errors import NotFoundError
 from otp_service.ledger.access import StoredApplication
 from otp_service.services import access
-from otp_service.services.access import DEFAULT_OVERLAP, MAX_OVERLAP, IssuedKey
+from otp_service.services.access import IssuedKey
 from otp_service.settings.sections import ApplicationSection
 from otp_service.settings.stored_applications import all_applications, dump_section
 
@@ -50,15 +50,6 @@ class NewKeyBody(Body):
     erasure, and its freeze; `webhooks`: endpoints that are told what happens."""
     addresses: Annotated[list[Network], Field(max_length=MAX_NETWORKS)] = Field(default_factory=list)
     """Addresses and networks that it may be used from, such as `192.0.2.7` or `2001:db8::/48`. Default: anywhere."""
-
-
-class RotationBody(Body):
-    """How long the old key goes on; may be left out."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"overlap": 3600}]})
-
-    overlap: Annotated[int, Field(ge=0, le=MAX_OVERLAP)] = DEFAULT_OVERLAP
-    """Seconds, at most 90 days; 0 ends it at once. Default: a day."""
 
 
 class RevocationBody(Body):

@@ -14,6 +14,7 @@ from otp_service.api.schemas import (
     TIMESTAMP_PATTERN,
     Body,
     Moment,
+    RotationBody,
     Time,
     check_timestamp,
     rfc3339,
@@ -23,7 +24,6 @@ from otp_service.domain.applications import KeyScope
 from otp_service.domain.webhooks import (
     GROUPS,
     MAX_URL,
-    ROTATION_OVERLAP,
     TYPES,
     Endpoint,
     EndpointStatus,
@@ -34,7 +34,6 @@ from otp_service.errors import Fault, InvalidRequestError
 from otp_service.ledger.database import now
 from otp_service.ledger.webhooks import PostingFilter, PostingReport
 from otp_service.services import webhooks as service
-from otp_service.services.access import MAX_OVERLAP
 from otp_service.services.webhooks import Actor, IssuedEndpoint
 
 _CHOICES: Final = sorted(TYPES | GROUPS)
@@ -64,15 +63,6 @@ class EndpointBody(Body):
     """An `https://` address of yours, without user, password and fragment."""
     types: Annotated[list[TypeName], Field(min_length=1, max_length=len(_CHOICES))]
     """Types of webhooks, such as `verification.approved`, or their first part for all that begin with it."""
-
-
-class EndpointRotationBody(Body):
-    """How long the old secret signs too; may be left out."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"overlap": 3600}]})
-
-    overlap: Annotated[int, Field(ge=0, le=MAX_OVERLAP)] = ROTATION_OVERLAP
-    """Seconds, at most 90 days; 0 ends it at once. Default: a day."""
 
 
 class ReplayBody(Body):
@@ -211,7 +201,7 @@ def read_endpoint(exchange: Exchange, endpoint_id: str) -> EndpointAnswer:
 
 
 @endpoints.route(f"POST {_ONE}/rotate", {200: "Rotated."}, ("not-found",))
-def rotate_endpoint(exchange: Exchange, body: EndpointRotationBody, endpoint_id: str) -> IssuedEndpointAnswer:
+def rotate_endpoint(exchange: Exchange, body: RotationBody, endpoint_id: str) -> IssuedEndpointAnswer:
     """Replace the secret of an endpoint.
 
     Webhooks have a signature under each of the two secrets until the overlap is over. The new one is in this answer and

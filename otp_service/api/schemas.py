@@ -8,11 +8,21 @@ from itertools import product
 from string import ascii_uppercase
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    WithJsonSchema,
+)
 
 from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE
 from otp_service.domain.consents import MAX_REASON, Evidence
 from otp_service.domain.numbers import is_region, may_hold_number
+from otp_service.services.access import DEFAULT_OVERLAP, MAX_OVERLAP
 
 TIMESTAMP_PATTERN: Final = (
     r"^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?Z$"
@@ -103,6 +113,20 @@ class Body(BaseModel):
     """A JSON object without surprises: no unknown member, no conversion between types."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
+
+
+def _whole(value: object) -> object:
+    """Return a number with a fraction of zero, such as 60.0, as the whole one that it is to JSON Schema."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+class RotationBody(Body):
+    """How long the old key or secret goes on; may be left out."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"overlap": 3600}]})
+
+    overlap: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=MAX_OVERLAP)] = DEFAULT_OVERLAP
+    """Seconds, at most 90 days; 0 ends it at once. Default: a day."""
 
 
 CONSENT_EXAMPLE: dict[str, JsonValue] = {

@@ -6,10 +6,10 @@ import click
 
 from otp_service.cli import output as out
 from otp_service.cli.common import Session, command, options
-from otp_service.domain.webhooks import GROUPS, ROTATION_OVERLAP, TYPES, Endpoint, EndpointStatus, PostingStatus, Try
+from otp_service.domain.webhooks import GROUPS, TYPES, Endpoint, EndpointStatus, PostingStatus, Try
 from otp_service.ledger.webhooks import PostingFilter, PostingReport
 from otp_service.services import webhooks
-from otp_service.services.access import MAX_OVERLAP
+from otp_service.services.access import DEFAULT_OVERLAP, MAX_OVERLAP
 from otp_service.services.webhooks import Actor, IssuedEndpoint
 
 _MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"])
@@ -56,7 +56,7 @@ def add(session: Session, application: str, url: str, types: tuple[str, ...]) ->
 
 @command(webhook, "Replace an endpoint's secret.", access=True)
 @_endpoint_id
-@click.option("--overlap", type=click.IntRange(0, MAX_OVERLAP), default=ROTATION_OVERLAP,
+@click.option("--overlap", type=click.IntRange(0, MAX_OVERLAP), default=DEFAULT_OVERLAP,
               help="Seconds for which both secrets sign; default: a day.")  # fmt: skip
 def rotate(session: Session, endpoint_id: str, overlap: int) -> None:
     """Give the endpoint ID a new secret, which is printed this once, and kept sealed."""

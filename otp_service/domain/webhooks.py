@@ -108,8 +108,6 @@ def webhook_of(event: Event) -> Webhook | None:
 SECRET_BYTES: Final = 32
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - what tells a secret from others
 SECRET_KIND: Final = "webhook"  # noqa: S105 - what seals are bound to
-ROTATION_OVERLAP: Final = 24 * 3600
-"""Seconds for which webhooks are signed with the secret of before too, by default."""
 
 
 def new_webhook_secret() -> bytes:

@@ -187,7 +187,7 @@ def test_a_rotation_shows_the_new_secret_once_and_until_when_both_sign(shop):
 
     assert rotated["secret"] != made["secret"]
     assert rotated["endpoint"]["rotates_until"] is not None
-    again = shop.post(f"{PATH}/{made['endpoint']['id']}/rotate", {"overlap": 0}).json
+    again = shop.post(f"{PATH}/{made['endpoint']['id']}/rotate", {"overlap": 0.0}).json
     assert again["endpoint"]["rotates_until"] is None
 
 
