@@ -73,6 +73,7 @@ READERS = {
     "inbound": "`subject export`, the API's `/v1/subjects`; the API and the worker, to know a repetition",
     "webhooks": "the worker, which sends them; the API (`/v1/webhooks`, `/v1/subjects`), `webhook tries`, "
     "`subject export`",
+    "factors": "the API (`/v1/factors`, `/v1/recovery-codes`, `/v1/users`), `factor`; checks read the mirror in Redis",
     "access": "API processes, when they start and when something changed; `application`, `key`; "
     "the worker and the API, for endpoints",
     "accountability": "`ledger status`, `subject export`, `audit actions`",
@@ -80,6 +81,7 @@ READERS = {
 }
 KEPT_OTHERWISE = {
     "head": "For ever: one row.",
+    "factors": "What is active is kept.",
     "access": "An application is kept for ever.",
 }
 ELSEWHERE = (

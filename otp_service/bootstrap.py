@@ -15,6 +15,7 @@ from otp_service.policies.base import Policies, PolicyContext, PolicyRunner
 from otp_service.policies.human_checks import HumanCheckRunner
 from otp_service.services.access_cache import AccessCache, CachedApplication, KeyUses
 from otp_service.services.context import Context
+from otp_service.services.factors import root_key_refusal
 from otp_service.services.inbound import InboundReceiver
 from otp_service.services.mirror import MirrorSync
 from otp_service.services.periodic_tasks import PeriodicTasks
@@ -142,8 +143,9 @@ def _rebuilds_lost_mirror(settings: Settings) -> bool:
 def prepare(installation: Installation) -> None:
     """Make sure that Redis may be used; to be called once before a process serves.
 
-    Raises `StartRefusedError` when its data or the ledger's belong to other keys, when it may evict counters, or when
-    the ledger is not of this release and nobody may upgrade it here; `StoreUnavailableError` when it does not answer,
+    Raises `StartRefusedError` when its data or the ledger's belong to other keys, when it may evict counters, when
+    authenticator apps need a root key that is not there, or when the ledger is not of this release and nobody may
+    upgrade it here; `StoreUnavailableError` when it does not answer,
     and `LedgerUnavailableError` when the ledger does not. Logs a warning when Redis does not tell whether it evicts.
     """
     server = installation.context.store.server
@@ -162,6 +164,8 @@ def prepare(installation: Installation) -> None:
     installation.context.store.former.convert(_rules_of_numbers(installation.settings))
     installation.context.access_cache.refresh()
     installation.context.mirror_sync.refresh()
+    if needed := root_key_refusal(installation.context):
+        raise StartRefusedError(needed)
 
 
 def _prepare_ledger(installation: Installation) -> None:

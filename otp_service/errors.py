@@ -117,6 +117,12 @@ class InvalidProofError(UnacceptableError):
     code = "invalid-proof"
 
 
+class InvalidSecretError(UnacceptableError):
+    """The secret of an authenticator app cannot be taken over: it is no TOTP secret, or it is too short."""
+
+    code = "invalid-secret"
+
+
 class ClientIpRequiredError(UnacceptableError):
     """The application is configured to pass the end user's IP address, and did not."""
 
@@ -230,6 +236,18 @@ class AlreadyRedeemedError(OtpServiceError):
     code = "already-redeemed"
 
 
+class FactorLimitError(OtpServiceError):
+    """The user has as many factors as one may have."""
+
+    code = "factor-limit"
+
+
+class FactorNotActiveError(OtpServiceError):
+    """The factor waits for its first code, or was removed."""
+
+    code = "factor-not-active"
+
+
 class NoSendsLeftError(OtpServiceError):
     """The verification has used all its messages."""
 
@@ -307,6 +325,7 @@ class RefusalName(StrEnum):
     SAMPLE_KEY = "sample-key"
     EVICTION = "eviction"
     OTHER_INSTALLATION = "other-installation"
+    KEY_STILL_NEEDED = "key-still-needed"
     LEDGER_OUTDATED = "ledger-outdated"
     LEDGER_OF_OTHER_KEY = "ledger-of-other-key"
     RESIDENCY = "residency"

@@ -22,6 +22,9 @@ SCOPES = {
     "subjects": "subjects",
     "endpoints": "webhooks",
     "webhooks": "webhooks",
+    "users": "subjects",
+    "factors": "factors",
+    "recovery-codes": "factors",
     "admin": "admin",
 }
 """What a key needs for calls below ``/v1/``, by the next part of their path."""

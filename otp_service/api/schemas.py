@@ -55,6 +55,8 @@ SHOWN: Final = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$"
 NUMBER: Final = r"^(?!.*(?:19|20)[0-9]{2}).*[0-9](?:[^A-Za-z]*[0-9]){6}"
 """What a text that is kept must not have, as far as a pattern tells: dates are judged by `without_number` alone."""
 PRINTABLE: Final = r"^[^\x00-\x1f\x7f]*$"
+LABEL: Final = r"^[^:\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$"
+"""Like `SHOWN`, without a colon."""
 FAULTS: Final[Mapping[str, str]] = {
     REGION: "is not two capital letters, such as PK",
     NAME: "is not a name of 1 to 32 characters a-z, 0-9, _ and -",
@@ -62,6 +64,7 @@ FAULTS: Final[Mapping[str, str]] = {
     SHA256: "is not 64 hexadecimal digits in lower case",
     SHOWN: "has characters that are not shown",
     PRINTABLE: "has control characters",
+    LABEL: "has a colon, or characters that are not shown",
     LOCALE_PATTERN: "is not a language tag, such as ur-PK",
 }
 

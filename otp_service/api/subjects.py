@@ -1,4 +1,4 @@
-"""Data subjects: freeze, export, erasure. The number is in the body, never in an address."""
+"""Data subjects: freeze, export, erasure. The number, or the user, is in the body, never in an address."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,15 +8,18 @@ from pydantic import ConfigDict
 
 from otp_service.api.consents import ConsentEntryAnswer, consent_entry_answer
 from otp_service.api.exchange import Exchange
+from otp_service.api.factors import USER_EXAMPLE, FactorAnswer, UserBody, factor_answer
 from otp_service.api.requests import read_number
-from otp_service.api.routes import NUMBER_PROBLEMS, Resource
+from otp_service.api.routes import COMMON_PROBLEMS, NUMBER_PROBLEMS, Resource
 from otp_service.api.schemas import NUMBER_EXAMPLE, NumberBody, Reason, Time, rfc3339
 from otp_service.api.suppressions import SuppressionAnswer, suppression_answer
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.consents import EVERY_APPLICATION, SuppressionSource
 from otp_service.domain.numbers import SubjectKey
 from otp_service.domain.verification import Status
+from otp_service.ledger.subjects import SubjectData
 from otp_service.ledger.traffic import RecordedVerification
+from otp_service.services import factors
 from otp_service.services.consents import FreezeStatus, SubjectExport, erase, export, freeze, unfreeze
 
 
@@ -90,7 +93,8 @@ class ErasureAnswer:
     at: Time
     erased: Mapping[str, int]
     """What is gone: `consents`, from how many the address, `source` and `text_version`; `suppressions`, of how many the
-    reason; `inbound`, of how many messages who wrote them."""
+    reason; `inbound`, of how many messages who wrote them; of a user, where there were any, `factors` and
+    `recovery_codes`."""
     kept: Mapping[str, int]
     """Rows that stay, under a pseudonym, by table."""
     reason: str
@@ -163,6 +167,115 @@ def erase_subject(exchange: Exchange, body: NumberBody) -> ErasureAnswer:
     return ErasureAnswer(rfc3339(done.at), done.erased, done.kept, done.reason)
 
 
+class UserFreezeBody(UserBody):
+    """A user of whom fraud was reported."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [USER_EXAMPLE | {"reason": "phone stolen, case A-17"}]})
+
+    reason: Reason = ""
+    """What was said of it, for people who ask later; no personal data."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserFreezeAnswer:
+    """How a user stands: frozen, or not any more."""
+
+    frozen: bool
+    """Whether no code of an authenticator app, and no recovery code, is accepted."""
+    since: Time | None
+    """From when on; null when the user is not frozen."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryCodeAnswer:
+    """What is recorded of a recovery code; the code itself is not."""
+
+    made_at: Time
+    ended_at: Time | None
+    """When it was used, or replaced by a new series."""
+    used: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UserExportAnswer:
+    """All that is held of a user, whose name is not held. What wrong codes led to is in Redis: docs/data.md."""
+
+    factors: tuple[FactorAnswer, ...]
+    """Also those that were removed."""
+    recovery_codes: tuple[RecoveryCodeAnswer, ...]
+    suppressions: tuple[SuppressionAnswer, ...]
+    """Freezes."""
+    erasures: tuple[ErasureAnswer, ...]
+
+
+users = Resource(
+    "users",
+    "Subjects",
+    KeyScope.SUBJECTS,
+    problems=(*COMMON_PROBLEMS, "ledger-mismatch", "ledger-unavailable"),
+    asks_ledger=True,
+)
+
+
+@users.route("POST /v1/users/freeze", {200: "How the user stands."})
+def freeze_user(exchange: Exchange, body: UserFreezeBody) -> UserFreezeAnswer:
+    """Freeze a user.
+
+    Once this is answered no code of the user's authenticator apps and no recovery code is accepted, until the freeze is
+    lifted.
+    """
+    user = factors.user_key(exchange.context, exchange.application.name, body.user)
+    return _user_freeze(freeze(exchange.context, user, user.application, SuppressionSource.API, body.reason))
+
+
+@users.route("POST /v1/users/unfreeze", {200: "How the user stands."})
+def unfreeze_user(exchange: Exchange, body: UserBody) -> UserFreezeAnswer:
+    """Lift a user's freeze."""
+    user = factors.user_key(exchange.context, exchange.application.name, body.user)
+    found, _ = unfreeze(exchange.context, user, user.application, SuppressionSource.API)
+    return _user_freeze(found)
+
+
+@users.route("POST /v1/users/export", {200: "All of it."})
+def export_user(exchange: Exchange, body: UserBody) -> UserExportAnswer:
+    """Show what is held of a user.
+
+    For the person who asks for it.
+    """
+    user = factors.user_key(exchange.context, exchange.application.name, body.user)
+    held = export(exchange.context, user, user.application).holding
+    return UserExportAnswer(
+        factors=tuple(factor_answer(factors.view_of(exchange.context, one)) for one in held.factors),
+        recovery_codes=tuple(
+            RecoveryCodeAnswer(rfc3339(one.made), rfc3339(one.ended) if one.ended else None, one.used)
+            for one in held.recovery_codes
+        ),
+        suppressions=tuple(map(suppression_answer, held.suppressions)),
+        erasures=_erasures(held),
+    )
+
+
+@users.route("POST /v1/users/erase", {200: "What was done."})
+def erase_user(exchange: Exchange, body: UserBody) -> ErasureAnswer:
+    """Erase a user.
+
+    Removes the user's authenticator apps and recovery codes: secrets and labels are gone. That there were any stays,
+    under a pseudonym. No lock is touched.
+    """
+    user = factors.user_key(exchange.context, exchange.application.name, body.user)
+    done = erase(exchange.context, user, user.application)
+    return ErasureAnswer(rfc3339(done.at), done.erased, done.kept, done.reason)
+
+
+def _user_freeze(found: FreezeStatus) -> UserFreezeAnswer:
+    entries = found.entries
+    return UserFreezeAnswer(bool(entries), rfc3339(entries[0].recorded) if entries else None)
+
+
+def _erasures(held: SubjectData) -> tuple[ErasureAnswer, ...]:
+    return tuple(ErasureAnswer(rfc3339(one["at"]), one["erased"], one["kept"], one["reason"]) for one in held.erasures)
+
+
 def _freeze(to: SubjectKey, found: FreezeStatus) -> FreezeAnswer:
     entries = found.entries
     return FreezeAnswer(
@@ -186,9 +299,7 @@ def export_answer(export: SubjectExport) -> ExportAnswer:
         inbound=tuple(
             InboundMessageAnswer(one["gateway"], one["meaning"], rfc3339(one["received"])) for one in held.inbound
         ),
-        erasures=tuple(
-            ErasureAnswer(rfc3339(one["at"]), one["erased"], one["kept"], one["reason"]) for one in held.erasures
-        ),
+        erasures=_erasures(held),
         webhooks=tuple(ToldAnswer(one["verification"], one["type"], rfc3339(one["at"])) for one in held.webhooks),
         recent=tuple(one.id for one in export.recent),
     )

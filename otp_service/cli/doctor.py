@@ -38,6 +38,7 @@ from otp_service.errors import (
 from otp_service.gateways.base import SupportsReceipts
 from otp_service.services.access_cache import AccessCache
 from otp_service.services.context import Context
+from otp_service.services.factors import root_key_refusal
 from otp_service.services.mirror import MISMATCHES, MirrorState, MirrorStatus
 from otp_service.services.registrations import today
 from otp_service.services.webhooks import roots_in_use
@@ -529,6 +530,19 @@ RECORDER: tuple[Check[int], ...] = (
           lambda waiting: waiting >= _LATE),
     Check("ledger", OK, "Events that are still to be recorded: {it}.", "", lambda waiting: waiting < _LATE),
 )  # fmt: skip
+
+
+def _former_seals(context: Context) -> Iterator[Mapping[str, object]]:
+    """Yield how many authenticator apps are sealed under root keys that are not the active one."""
+    active, *others = context.keyring.root_ids
+    sealed = context.ledger.factors.root_keys()
+    yield from ({"key": one, "count": sealed[one], "active": active} for one in others if one in sealed)
+
+
+ROOT_KEYS: tuple[Check[Context], ...] = (
+    Check("keys", OK, "Of authenticator apps {count} are sealed under the root key {key}.",
+          "Before it goes, seal them under {active}: otp-service factor reseal", _former_seals),
+)  # fmt: skip
 LEDGER: tuple[Check[tuple[Settings, Context]], ...] = (
     Check("ledger.url", WARN,
           "The ledger is a file of this host, and Redis is on another: processes elsewhere have another ledger.",
@@ -551,6 +565,9 @@ def ledger_diagnoses(settings: Settings, context: Context) -> Iterator[Diagnosis
         elif context.ledger.behind():
             yield refusal_diagnosis(LEDGER_OUTDATED, WARN if settings.ledger.upgrade else FAIL)
         else:
+            if needed := root_key_refusal(context):
+                yield refusal_diagnosis(needed)
+            yield from diagnose(ROOT_KEYS, context)
             yield from mirror_diagnoses(context)
     except LedgerMismatchError:
         yield refusal_diagnosis(LEDGER_OF_OTHER_KEY)

@@ -27,6 +27,7 @@ COMMANDS = {
     "ledger": "ledger",
     "suppressions": "suppressions",
     "subject": "subject",
+    "factor": "factor",
     "audit": "audit",
     "incident": "audit",
     "webhook": "webhook",

@@ -42,6 +42,26 @@ class Place(StrEnum):
     ABROAD = "abroad"
 
 
+MAX_SKEW: Final = 5
+"""Steps (RFC 6238) that a code may come late or early, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class TotpSkew:
+    """How many steps a code of an authenticator app may come late, or early, by Redis' clock."""
+
+    late: int = 1
+    early: int = 1
+
+    def steps_at(self, step: int) -> range:
+        """Return the steps whose codes are right at a step, the oldest first."""
+        return range(max(0, step - self.late), step + self.early + 1)
+
+    def life(self, period: int) -> int:
+        """Return the milliseconds for which a code is right, at most, of a period in seconds."""
+        return 1000 * period * (self.late + self.early + 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Application:
     """One caller of the API."""
@@ -68,6 +88,8 @@ class Application:
     """What its starts need."""
     payees: frozenset[str] = field(default_factory=frozenset)
     """Payees allowed although they look like a domain name."""
+    totp_skew: TotpSkew = field(default_factory=TotpSkew)
+    """Which codes of an authenticator app are right beside the present one."""
     human_check: str = NO_HUMAN_CHECK
     """How it is known that an end user passed a human check: `NO_HUMAN_CHECK`, `ASSERTION`, or a verifier's name."""
 
@@ -110,6 +132,8 @@ class KeyScope(StrEnum):
     """What is held of a number, its erasure, and its freeze."""
     WEBHOOKS = "webhooks"
     """Endpoints that are told what happens, and what became of webhooks."""
+    FACTORS = "factors"
+    """Authenticator apps and recovery codes."""
     ADMIN = "admin"
     """Applications and their keys, of all; nothing that is an application's own."""
 

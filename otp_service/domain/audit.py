@@ -115,6 +115,11 @@ class OperatorAction(StrEnum):
     SUBJECT_FROZEN = "subject-frozen"
     SUBJECT_UNFROZEN = "subject-unfrozen"
     SUBJECT_ERASED = "subject-erased"
+    FACTOR_REMOVED = "factor-removed"
+    FACTORS_UNLOCKED = "factors-unlocked"
+    """Waits and a lock after wrong codes of a user were lifted."""
+    FACTORS_RESEALED = "factors-resealed"
+    """Secrets were sealed under the active root key."""
     SUPPRESSION_ADDED = "suppression-added"
     SUPPRESSION_LIFTED = "suppression-lifted"
     SUPPRESSIONS_IMPORTED = "suppressions-imported"
@@ -197,6 +202,8 @@ class RetentionDays:
     """After a suppression was lifted, ended, or followed by another. One that holds is kept."""
     inbound: int
     webhooks: int
+    factors: int
+    """After an authenticator app was removed, or a recovery code used or replaced."""
     access: int
     """After an API key was revoked or ended, or an endpoint removed."""
     accountability: int

@@ -62,8 +62,10 @@ FORMAT = b"1"
 _KEY_ID = re.compile(r"[a-z0-9]{1,8}")
 _VERIFICATION_ID = re.compile(r"vf_([a-z0-9]{1,8})_([0-9a-f]{2})[0-9a-f]{32}")
 _DISPATCH_ID = re.compile(r"dp_([0-9a-f]{2})[0-9a-f]{32}")
+_FACTOR_ID = re.compile(r"fa_([0-9a-f]{32})[0-9a-f]{24}")
 _TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 """From the alphabet of base64 to that of base64url (RFC 4648)."""
+_FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _NONCE_BYTES = 12
 _NAME_BYTES = 16
 _DIGESTS = tuple(
@@ -123,11 +125,10 @@ class _RootKey:
     seal: _Mac
     display: _Mac
     transaction: _Mac
-    secret: _Mac
 
     @classmethod
     def derive(cls, material: bytes) -> "_RootKey":
-        uses = ("code", "tag", "seal", "display", "transaction", "secret")
+        uses = ("code", "tag", "seal", "display", "transaction")
         return cls(*(_Mac(_derive(material, use)) for use in uses))
 
 
@@ -153,6 +154,7 @@ class Keyring:
             _Mac(_derive(pseudonym_key, use))
             for use in ("address", "block", "context", "request", "payment", "inbound")
         )
+        self._users, self._recovery = (_Mac(_derive(pseudonym_key, use)) for use in ("user", "recovery"))
         self.installation = _text(_derive(pseudonym_key, "installation")[:_NAME_BYTES])
         """What must never change while Redis keeps its data: a fingerprint of the pseudonym key."""
         self.signer = Signer(_derive(pseudonym_key, "audit"))
@@ -177,7 +179,7 @@ class Keyring:
         """Return the bucket of a pseudonym, two hexadecimal digits."""
         if not self.bucket_bits:
             return "00"
-        return f"{base64.urlsafe_b64decode(pseudonym + '==')[0] >> (8 - self.bucket_bits):02x}"
+        return f"{_raw(pseudonym)[0] >> (8 - self.bucket_bits):02x}"
 
     @property
     def buckets(self) -> tuple[str, ...]:
@@ -195,6 +197,17 @@ class Keyring:
     def context_pseudonym(self, application: str, context: str) -> str:
         """Return the name under which an application's device or browser is known, 22 characters."""
         return self._contexts.name(_framed(application, context))
+
+    def user_pseudonym(self, application: str, user: str) -> str:
+        """Return the name under which an application's user is counted and recorded, 22 characters."""
+        return self._users.name(_framed(application, user))
+
+    def recovery_hash(self, application: str, user: str, code: str) -> str:
+        """Return the name under which a recovery code of a user (the pseudonym) is recorded, 22 characters.
+
+        A keyed hash is enough here: a recovery code has 120 random bits and cannot be searched for.
+        """
+        return self._recovery.name(_framed(application, user, code))
 
     def inbound_token(self, gateway: str) -> str:
         """Return what only the provider is told of the address for a gateway's inbound messages, 22 characters."""
@@ -234,6 +247,13 @@ class Keyring:
         match = _DISPATCH_ID.fullmatch(dispatch_id)
         return match[1] if match else None
 
+    def new_factor_id(self, user: str) -> str:
+        """Return a new identifier of a factor: the user's pseudonym, and 96 random bits.
+
+        So who has it need not look up whose it is.
+        """
+        return f"fa_{_raw(user).hex()}{secrets.token_hex(12)}"
+
     # --- codes ----------------------------------------------------------------------------------------------
 
     def code_key(self, subject: CodeBinding) -> bytes:
@@ -266,37 +286,32 @@ class Keyring:
 
     def seal(self, plain: bytes, *, verification_id: str, application: str, kind: str) -> bytes:
         """Return ``plain`` under AES-256-GCM with a key of this verification's own, bound to where it belongs."""
-        return _encrypt(self._cipher(verification_id, kind), plain, _associated(verification_id, application, kind))
+        root = self._root_of(verification_id)
+        return _encrypt(root, plain, verification_id, application, kind)
 
     def unseal(self, sealed: bytes, *, verification_id: str, application: str, kind: str) -> bytes:
         """Return what was sealed; raise `SealBrokenError` when anything about it was changed."""
-        associated = _associated(verification_id, application, kind)
-        try:
-            return _decrypt(self._cipher(verification_id, kind), sealed, associated)
-        except (InvalidTag, ValueError) as broken:
-            raise SealBrokenError(f"The sealed {kind} of {verification_id} cannot be opened.") from broken
+        return _decrypt(self._root_of(verification_id), sealed, verification_id, application, kind)
 
     def seal_secret(self, plain: bytes, *, owner: str, application: str, kind: str) -> str:
-        """Return ``plain`` sealed for its ``owner``, for longer than a root key is active: the text names that key."""
-        cipher = AESGCM(self._roots[self._active].secret.digest(owner.encode()))
-        return f"{self._active}.{_text(_encrypt(cipher, plain, _associated(owner, application, kind)))}"
+        """Return ``plain`` sealed as `seal` does, for an ``owner`` (its identifier) that outlives root keys.
 
-    def open_secret(self, sealed: str, *, owner: str, application: str, kind: str) -> bytes:
-        """Return what `seal_secret` sealed; raise `SealBrokenError` when it was changed, or its root key is gone."""
-        key_id, _, text = sealed.partition(".")
-        root = self._roots.get(key_id)
+        The text names the active root key, which made it.
+        """
+        sealed = _encrypt(self._roots[self._active], plain, owner, application, kind)
+        return f"{self._active}.{_text(sealed)}"
+
+    def unseal_secret(self, sealed: str, *, owner: str, application: str, kind: str) -> bytes:
+        """Return what `seal_secret` sealed; raise `SealBrokenError` when anything about it was changed."""
+        root_id, _, text = sealed.partition(".")
+        root = self._roots.get(root_id)
         if root is None:
-            raise SealBrokenError(f"The root key of the sealed {kind} of {owner} is not known.")
+            raise SealBrokenError(f"The root key that sealed the {kind} of {owner} is not known.")
         try:
-            raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-            return _decrypt(AESGCM(root.secret.digest(owner.encode())), raw, _associated(owner, application, kind))
-        except (InvalidTag, ValueError) as broken:
-            raise SealBrokenError(f"The sealed {kind} of {owner} cannot be opened.") from broken
-
-    def _cipher(self, verification_id: str, kind: str) -> AESGCM:
-        root = self._root_of(verification_id)
-        mac = root.display if kind == MASK else root.seal
-        return AESGCM(mac.digest(verification_id.encode()))
+            raw = _raw(text)
+        except ValueError as broken:
+            raise SealBrokenError(f"The sealed {kind} of {owner} is no base64.") from broken
+        return _decrypt(root, raw, owner, application, kind)
 
     def _root_of(self, verification_id: str) -> _RootKey:
         root = self._roots.get(verification_id.split("_")[1])
@@ -305,18 +320,38 @@ class Keyring:
         return root
 
 
+def user_of_factor(factor_id: str) -> str | None:
+    """Return the pseudonym of the user in a factor's identifier; ``None`` when it is none."""
+    match = _FACTOR_ID.fullmatch(factor_id)
+    return _text(bytes.fromhex(match[1])) if match else None
+
+
+def user_id(user: str) -> str:
+    """Return what applications are told for a user (the pseudonym): identifiers of factors have the same digits."""
+    return f"us_{_raw(user).hex()}"
+
+
 def sealing_root(sealed: str) -> str:
-    """Return the id of the root key that `Keyring.seal_secret` sealed a text under."""
+    """Return the id of the root key that made what `Keyring.seal_secret` returned."""
     return sealed.partition(".")[0]
 
 
-def _encrypt(cipher: AESGCM, plain: bytes, associated: bytes) -> bytes:
+def _encrypt(root: _RootKey, plain: bytes, owner: str, application: str, kind: str) -> bytes:
     nonce = os.urandom(_NONCE_BYTES)
-    return nonce + cipher.encrypt(nonce, plain, associated)
+    return nonce + _cipher(root, owner, kind).encrypt(nonce, plain, _associated(owner, application, kind))
 
 
-def _decrypt(cipher: AESGCM, sealed: bytes, associated: bytes) -> bytes:
-    return cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], associated)
+def _decrypt(root: _RootKey, sealed: bytes, owner: str, application: str, kind: str) -> bytes:
+    nonce, text = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
+    try:
+        return _cipher(root, owner, kind).decrypt(nonce, text, _associated(owner, application, kind))
+    except (InvalidTag, ValueError) as broken:
+        raise SealBrokenError(f"The sealed {kind} of {owner} cannot be opened.") from broken
+
+
+def _cipher(root: _RootKey, owner: str, kind: str) -> AESGCM:
+    mac = root.display if kind == MASK else root.seal
+    return AESGCM(mac.digest(owner.encode()))
 
 
 def new_dispatch_id(bucket: str) -> str:
@@ -379,12 +414,17 @@ def _framed(*parts: str) -> bytes:
     return b"".join([len(part).to_bytes(4, "big") + part for part in encoded])
 
 
-def _associated(verification_id: str, application: str, kind: str) -> bytes:
-    return FORMAT + _framed(application, verification_id, kind)
+def _associated(owner: str, application: str, kind: str) -> bytes:
+    return FORMAT + _framed(application, owner, kind)
 
 
 def _text(raw: bytes) -> str:
     return binascii.b2a_base64(raw, newline=False).translate(_TO_URL_SAFE).rstrip(b"=").decode()
+
+
+def _raw(text: str) -> bytes:
+    padded = text.encode().translate(_FROM_URL_SAFE) + b"=" * (-len(text) % 4)
+    return binascii.a2b_base64(padded, strict_mode=True)
 
 
 # --- API keys -----------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from typing import Final
 
 from otp_service.domain.applications import Network
 from otp_service.domain.audit import Event
+from otp_service.domain.keyring import user_id, user_of_factor
 
 
 class WebhookType(StrEnum):
@@ -42,6 +43,9 @@ class WebhookType(StrEnum):
     FACTOR_ACTIVATED = "factor.activated"
     FACTOR_REMOVED = "factor.removed"
     FACTOR_LOCKED = "factor.locked"
+    """Too many wrong codes of a user, whichever of the factors or recovery codes were guessed."""
+    FACTOR_RECOVERY_CODE_USED = "factor.recovery_code_used"
+    FACTOR_RECOVERY_CODES_REPLACED = "factor.recovery_codes_replaced"
 
 
 def _group(kind: str) -> str:
@@ -83,24 +87,42 @@ class Webhook:
 
 
 _TOLD: Final = ("purpose", "country", "channel", "reason")
-"""What webhooks tell of an event."""
+"""What webhooks tell of a verification's event."""
+_WITH_THE_LEDGER: Final = frozenset(one for one in WebhookType if _group(one) == "factor") - {WebhookType.FACTOR_LOCKED}
+"""Told by the transaction that makes them true, and not by an event."""
 
 
 def webhook_of(event: Event) -> Webhook | None:
-    """Return the webhook of a verification's event, ``None`` where applications are told nothing.
+    """Return the webhook of an event, ``None`` where applications are told nothing.
 
     It is named after the event, so a ledger that was restored from a copy tells it under the same name once more.
     """
-    if event.type not in TYPES:
+    if event.type not in TYPES - _WITH_THE_LEDGER:
         return None
+    named = f"wh_{hashlib.sha256(event.id.encode()).hexdigest()[:32]}"
+    if event.type == WebhookType.FACTOR_LOCKED:
+        details = _of_user(event.member("id"))
+        return Webhook(event.member("application"), event.type, event.at, details=details, id=named)
     return Webhook(
         application=event.member("application"),
         type=event.type,
         at=event.at,
         verification=event.member("id"),
         details={name: event.member(name) for name in _TOLD if event.member(name)},
-        id=f"wh_{hashlib.sha256(event.id.encode()).hexdigest()[:32]}",
+        id=named,
     )
+
+
+def webhook_of_user(kind: WebhookType, application: str, about: str, at: int, reason: str = "") -> Webhook:
+    """Return a webhook about a user's factor, or about a user (the pseudonym)."""
+    told = _of_user(about)
+    return Webhook(application, kind, at, details=told | {"reason": reason} if reason else told)
+
+
+def _of_user(about: str) -> dict[str, str]:
+    """Return what names a user: the factor where it is one, whose identifier has the user's in it."""
+    user = user_of_factor(about)
+    return {"factor": about, "user": user_id(user)} if user else {"user": user_id(about)}
 
 
 # --- signatures -----------------------------------------------------------------------------------------------

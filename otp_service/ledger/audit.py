@@ -32,6 +32,7 @@ from otp_service.ledger.schema import (
     consents,
     erasures,
     events,
+    factor_changes,
     head,
     inbound,
     operator_actions,
@@ -50,6 +51,7 @@ _LEFT_OUT: Final[Mapping[str, frozenset[str]]] = {
     consents.name: frozenset({"text_version", "source", "address_prefix"}),
     suppressions.name: frozenset({"reason"}),
     inbound.name: frozenset({"pseudonym"}),
+    factor_changes.name: frozenset(),
     erasures.name: frozenset(),
     purges.name: frozenset({"count"}),
     operator_actions.name: frozenset(),
@@ -61,11 +63,14 @@ _UNLESS: Final[Mapping[str, tuple[ColumnElement[bool], ...]]] = {
 """Rows that need no entry are left out by these."""
 COVERED: Final[Mapping[str, Table]] = {
     table.name: table
-    for table in (verifications, events, consents, suppressions, inbound, erasures, purges, operator_actions)
+    for table in (
+        *(verifications, events, consents, suppressions, inbound, factor_changes),
+        *(erasures, purges, operator_actions),
+    )
 }
 
 
-_CHANGES: Final = (consents, suppressions, erasures)
+_CHANGES: Final = (consents, suppressions, factor_changes, erasures)
 """The tables whose rows the mirror has to know."""
 
 

@@ -35,7 +35,8 @@ from otp_service.ledger.database import (
     read_head,
     rename_ledger,
 )
-from otp_service.ledger.schema import audit, consents, suppressions
+from otp_service.ledger.factors import active_factors
+from otp_service.ledger.schema import audit, consents, factor_changes, factors, suppressions
 from otp_service.ledger.schema import head as head_table
 from otp_service.ledger.webhooks import tell_suppressions
 
@@ -458,6 +459,9 @@ class MirrorSource:
                 suppressions.c.sequence > place.sequence, suppressions.c.scope.in_(BLOCKING_SCOPES)
             ),
             select(consents.c.sequence, consents.c.pseudonym).where(consents.c.sequence > place.sequence),
+            select(factor_changes.c.sequence, factor_changes.c.pseudonym).where(
+                factor_changes.c.sequence > place.sequence
+            ),
         ).subquery()
         with self._database.read() as connection:
             if not has_head(connection, place):
@@ -482,7 +486,8 @@ class MirrorSource:
     def count(self) -> int:
         """Return how many numbers the mirror has to know of."""
         suppressed = select(suppressions.c.pseudonym).where(suppressions.c.scope.in_(BLOCKING_SCOPES))
-        known = union(suppressed, select(consents.c.pseudonym)).subquery()
+        having = select(factors.c.pseudonym).where(factors.c.removed.is_(None))
+        known = union(suppressed, select(consents.c.pseudonym), having).subquery()
         with self._database.read() as connection:
             return connection.execute(select(func.count()).select_from(known)).scalar_one()
 
@@ -490,7 +495,7 @@ class MirrorSource:
 def _place_of(connection: Connection, last: LedgerPosition, sequence: int) -> LedgerPosition:
     """Return the place of a change, by its entry in the audit chain."""
     mine = select(audit.c.sequence, audit.c.link).where(
-        audit.c.table.in_((suppressions.name, consents.name)), audit.c.row == str(sequence)
+        audit.c.table.in_((suppressions.name, consents.name, factor_changes.name)), audit.c.row == str(sequence)
     )
     entry = connection.execute(mine.order_by(audit.c.sequence.desc()).limit(1)).one()
     return LedgerPosition(last.identity, sequence, entry.sequence, entry.link)
@@ -498,11 +503,13 @@ def _place_of(connection: Connection, last: LedgerPosition, sequence: int) -> Le
 
 def _numbers_after(pseudonym: str, most: int) -> Select[Any]:
     """Return the statement for the next numbers; each table is read no further than that takes."""
-    mine, given = suppressions.c.pseudonym, consents.c.pseudonym
+    mine, given, having = suppressions.c.pseudonym, consents.c.pseudonym, factors.c.pseudonym
     suppressed = select(mine).where(mine > pseudonym, suppressions.c.scope.in_(BLOCKING_SCOPES))
     consented = select(given).where(given > pseudonym)
+    users = select(having).where(having > pseudonym, factors.c.removed.is_(None))
     parts = [
-        part.distinct().order_by(part.selected_columns[0]).limit(most).subquery() for part in (suppressed, consented)
+        part.distinct().order_by(part.selected_columns[0]).limit(most).subquery()
+        for part in (suppressed, consented, users)
     ]
     known = union(*(select(part.c.pseudonym) for part in parts)).subquery()
     return select(known.c.pseudonym).order_by(known.c.pseudonym).limit(most)
@@ -520,7 +527,10 @@ def _states(connection: Connection, pseudonyms: Sequence[str]) -> tuple[NumberSt
     for consent in last_consents(connection, pseudonyms):
         place = consent.counts_from or 0
         given[consent.pseudonym][consent.application, consent.purpose] = (not consent.withdrawn, place, consent.said)
-    lifted = lifted_freezes(connection, pseudonyms)
+    lifted, of_users = lifted_freezes(connection, pseudonyms), active_factors(connection, pseudonyms)
     return tuple(
-        NumberState(one, suppressed[one], given[one], frozenset(frozen[one]), lifted.get(one, {})) for one in pseudonyms
+        NumberState(
+            one, suppressed[one], given[one], frozenset(frozen[one]), lifted.get(one, {}), of_users.get(one, {})
+        )
+        for one in pseudonyms
     )

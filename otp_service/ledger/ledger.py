@@ -7,6 +7,7 @@ from otp_service.ledger.access import Access, ApiKeys, Applications
 from otp_service.ledger.audit import Audit, Disputes, Incidents, OperatorActions
 from otp_service.ledger.consents import Consents, MirrorSource, Suppressions
 from otp_service.ledger.database import Database
+from otp_service.ledger.factors import Factors, RecoveryCodes
 from otp_service.ledger.proof_keys import ProofKeys
 from otp_service.ledger.retention import Purges
 from otp_service.ledger.subjects import Subjects
@@ -23,6 +24,8 @@ class Ledger:
     suppressions: Suppressions
     traffic: Traffic
     inbound: Inbound
+    factors: Factors
+    recovery_codes: RecoveryCodes
     subjects: Subjects
     mirror_source: MirrorSource
     applications: Applications
@@ -58,6 +61,8 @@ def open_ledger(url: str, timeout: float, pseudonym_key: str = "") -> Ledger:
         suppressions=Suppressions(database),
         traffic=Traffic(database),
         inbound=Inbound(database),
+        factors=Factors(database),
+        recovery_codes=RecoveryCodes(database),
         subjects=Subjects(database),
         mirror_source=MirrorSource(database),
         applications=Applications(database),

@@ -10,13 +10,14 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, MetaData, String, Tab
 
 METADATA = MetaData()
 
-HEAD, TRAFFIC, CONSENTS, SUPPRESSIONS, INBOUND, WEBHOOKS, ACCESS, ACCOUNTABILITY, AUDIT = (
+HEAD, TRAFFIC, CONSENTS, SUPPRESSIONS, INBOUND, WEBHOOKS, FACTORS, ACCESS, ACCOUNTABILITY, AUDIT = (
     "head",
     "traffic",
     "consents",
     "suppressions",
     "inbound",
     "webhooks",
+    "factors",
     "access",
     "accountability",
     "audit",
@@ -29,7 +30,7 @@ PAYMENT = String(22)
 TIME = BigInteger
 
 
-ADDRESS, WORDS, OPERATOR = "a network's first part", "words of a caller", "name of an operator"
+ADDRESS, WORDS, OPERATOR, SEALED = "a network's first part", "words of a caller", "name of an operator", "sealed"
 """What columns hold of a person, beside pseudonyms."""
 
 
@@ -160,6 +161,57 @@ inbound = Table(
     _column("received", TIME, "when", INBOUND),
     Index("inbound_of_number", "pseudonym"),
     Index("inbound_by_age", "received"),
+)
+
+factors = Table(
+    "factors",
+    METADATA,
+    _column("id", NAME, "identifier of the factor, which has the user's pseudonym in it", FACTORS, primary_key=True),
+    _column("application", NAME, "whose user has it", FACTORS),
+    _column("pseudonym", PSEUDONYM, "the user, as a pseudonym", FACTORS),
+    _column("type", NAME, "totp: an authenticator app", FACTORS),
+    _column("label", Text, "the user's name of it; empty once it is removed", FACTORS, SEALED),
+    _column("secret", Text, "what its codes are made of; empty once it is removed", FACTORS, SEALED),
+    _column("root_key", String(8), "id of the root key that sealed it; empty once it is removed", FACTORS),
+    _column("algorithm", String(8), "how its codes are made: SHA1, SHA256, SHA512", FACTORS),
+    _column("digits", BigInteger, "of a code", FACTORS),
+    _column("period", BigInteger, "seconds that a code lasts", FACTORS),
+    _column("last_step", BigInteger, "the last period whose code was accepted: none before it is again", FACTORS),
+    _column("place", BigInteger, "the place in the ledger at which it was activated", FACTORS),
+    _column("created", TIME, "when it was activated", FACTORS),
+    _column("used", TIME, "when a code was accepted last", FACTORS, nullable=True),
+    _column("removed", TIME, "when it was removed; empty until then", FACTORS, nullable=True),
+    Index("factors_of_user", "pseudonym", "application"),
+    Index("factors_by_key", "root_key"),
+    Index("factors_by_removal", "removed"),
+)
+
+factor_changes = Table(
+    "factor_changes",
+    METADATA,
+    _column("sequence", BigInteger, "its place in the ledger", FACTORS, primary_key=True, autoincrement=False),
+    _column("factor", NAME, "identifier of the factor", FACTORS),
+    _column("application", NAME, "whose user has it", FACTORS),
+    _column("pseudonym", PSEUDONYM, "the user, as a pseudonym", FACTORS),
+    _column("change", NAME, "activated, removed or resealed", FACTORS),
+    _column("reason", NAME, "why it was removed, in one word; empty where a code removed it", FACTORS),
+    _column("recorded", TIME, "when", FACTORS),
+    Index("factor_changes_of_user", "pseudonym", "application"),
+    Index("factor_changes_by_age", "recorded"),
+)
+
+recovery_codes = Table(
+    "recovery_codes",
+    METADATA,
+    _column("hash", String(22), "the code and the user, as a keyed hash", FACTORS, primary_key=True),
+    _column("application", NAME, "whose user has it", FACTORS),
+    _column("pseudonym", PSEUDONYM, "the user, as a pseudonym", FACTORS),
+    _column("series", NAME, "random name of the codes that were made together", FACTORS),
+    _column("made", TIME, "when", FACTORS),
+    _column("ended", TIME, "when it was used, or its series replaced; empty until then", FACTORS, nullable=True),
+    _column("used", Boolean, "whether it was used", FACTORS),
+    Index("recovery_codes_of_user", "pseudonym", "application"),
+    Index("recovery_codes_by_end", "ended"),
 )
 
 applications = Table(

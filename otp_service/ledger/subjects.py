@@ -10,10 +10,21 @@ from sqlalchemy import ColumnElement, Connection, Table, func, insert, or_, sele
 
 from otp_service.domain.audit import OperatorActionEntry
 from otp_service.domain.consents import EVERY_APPLICATION, HOLDER_SOURCES, Consent, LedgerPosition, Suppression
+from otp_service.domain.totp import Factor
 from otp_service.ledger.audit import append_entry, record_action
 from otp_service.ledger.consents import CONSENT_ORDER, entry_of, read_suppressions
 from otp_service.ledger.database import Database, advance_head, now, read_head
-from otp_service.ledger.schema import consents, erasures, events, inbound, suppressions, verifications, webhooks
+from otp_service.ledger.factors import RecordedRecoveryCode, erase_factors, read_factors, read_recovery_codes
+from otp_service.ledger.schema import (
+    consents,
+    erasures,
+    events,
+    factor_changes,
+    inbound,
+    suppressions,
+    verifications,
+    webhooks,
+)
 from otp_service.ledger.traffic import RecordedVerification, read_verifications
 
 KEPT_FOR_DISPUTES: Final = (
@@ -26,7 +37,7 @@ _ERASABLE: Final = ("text_version", "source", "address_prefix")
 
 @dataclass(frozen=True, slots=True)
 class SubjectData:
-    """All that is held of a number, within one application or all."""
+    """All that is held of a number, or of a user, within one application or all."""
 
     verifications: tuple[RecordedVerification, ...]
     consents: tuple[Consent, ...]
@@ -37,6 +48,10 @@ class SubjectData:
     """What was erased before: ``application``, ``at``, ``reason``, ``kept``, ``erased``."""
     webhooks: tuple[Mapping[str, Any], ...] = ()
     """What applications were told of its verifications: ``application``, ``verification``, ``type``, ``at``."""
+    factors: tuple[Factor, ...] = ()
+    """Of a user, also those that were removed."""
+    recovery_codes: tuple[RecordedRecoveryCode, ...] = ()
+    """Of a user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +91,15 @@ class Subjects:
                     connection, erasures, pseudonym, application, ("application", "at", "reason", "kept", "erased")
                 ),
                 webhooks=_webhooks(connection, pseudonym, application),
+                factors=read_factors(connection, pseudonym, application),
+                recovery_codes=read_recovery_codes(connection, pseudonym, application),
             )
 
     def erase(self, pseudonym: str, application: str | None, act: OperatorActionEntry | None = None) -> Erasure:
         """Erase what no dispute needs, within an application, ``None`` for all; record what was kept and why.
 
-        Records an operator's ``act`` with it. Suppressions stay: who said stop must get no messages.
+        Records an operator's ``act`` with it. Suppressions stay: who said stop must get no messages. Authenticator apps
+        and recovery codes of a user are over.
         """
         with self._database.write() as connection:
             sequence = advance_head(connection, 1)
@@ -102,11 +120,14 @@ class Subjects:
                 "inbound": connection.execute(
                     update(inbound).where(_mine(inbound, pseudonym, application)).values(pseudonym="")
                 ).rowcount,
+                **erase_factors(connection, pseudonym, application),
             }
             kept = {
                 table.name: _count(connection, table, _mine(table, pseudonym, application))
                 for table in (verifications, consents, suppressions)
             }
+            if changes := _count(connection, factor_changes, _mine(factor_changes, pseudonym, application)):
+                kept[factor_changes.name] = changes
             mine = select(verifications.c.id).where(_mine(verifications, pseudonym, application))
             for table in (events, webhooks):
                 kept[table.name] = _count(connection, table, table.c.verification.in_(mine))

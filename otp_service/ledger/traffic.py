@@ -24,6 +24,7 @@ from otp_service.domain.webhooks import webhook_of
 from otp_service.ledger.audit import append_entry
 from otp_service.ledger.consents import Added, lift_if_only_from, record_consent, record_opt_out
 from otp_service.ledger.database import Database, batches, lock_head, now, read_head
+from otp_service.ledger.factors import note_steps
 from otp_service.ledger.schema import erasures, events, inbound, verifications
 from otp_service.ledger.webhooks import record_webhooks
 
@@ -86,6 +87,7 @@ class Traffic:
             fresh = self._insert(connection, rows)
             new = [one for one in events if one.id in fresh]
             self._note_verifications(connection, new)
+            note_steps(connection, events)
             given: list[Consent] = []
             if came := _consents(connection, events):  # of one that is repeated nothing is new
                 given, _ = record_consent(connection, came)

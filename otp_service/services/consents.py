@@ -21,6 +21,7 @@ from otp_service.domain.consents import (
     active_freezes,
 )
 from otp_service.domain.numbers import NumberType, SubjectKey, parse_destination
+from otp_service.domain.totp import UserKey
 from otp_service.domain.verification import Status, Verification
 from otp_service.errors import (
     ConsentNotKeptError,
@@ -192,13 +193,13 @@ class FreezeStatus:
 
 def freeze(
     context: Context,
-    to: SubjectKey,
+    to: SubjectKey | UserKey,
     application: str,
     source: SuppressionSource,
     reason: str = "",
     by: str | None = None,
 ) -> FreezeStatus:
-    """Freeze a number for an application, or `EVERY_APPLICATION`, and end its pending verifications.
+    """Freeze a number for an application, or `EVERY_APPLICATION`, and end its pending verifications; or a user.
 
     Once this returns nothing starts, no message is handed to a gateway and no code is approved, also of a verification
     that is too old to be found here: a check looks whether its number is frozen. To freeze again ends again what is
@@ -214,7 +215,7 @@ def freeze(
 
 
 def unfreeze(
-    context: Context, to: SubjectKey, application: str, source: SuppressionSource, by: str | None = None
+    context: Context, to: SubjectKey | UserKey, application: str, source: SuppressionSource, by: str | None = None
 ) -> tuple[FreezeStatus, bool]:
     """Lift a freeze of an application's, or that for all; return how the number stands, and whether there was one.
 
@@ -234,14 +235,14 @@ def _freeze_action(act: OperatorAction, by: str | None, application: str) -> Ope
     return None if by is None else OperatorActionEntry(act, by, "" if application == EVERY_APPLICATION else application)
 
 
-def _freezes_in_force(context: Context, to: SubjectKey, application: str) -> tuple[Suppression, ...]:
+def _freezes_in_force(context: Context, to: SubjectKey | UserKey, application: str) -> tuple[Suppression, ...]:
     """Return what freezes a number for an application; of every one where it is about all."""
     return active_freezes(
         suppressions_of(context, to.pseudonym, None if application == EVERY_APPLICATION else application)
     )
 
 
-def _end_pending(context: Context, to: SubjectKey, application: str) -> Iterator[str]:
+def _end_pending(context: Context, to: SubjectKey | UserKey, application: str) -> Iterator[str]:
     """End the pending ones of a number's last verifications, of an application or of all; yield which they were."""
     verifications = context.store.verifications
     for one in context.store.history.recent(to.bucket, to.pseudonym):
@@ -350,16 +351,18 @@ class SubjectExport:
     """What is held of a number, within one application or all."""
 
     mask: str
+    """Of a number; empty for a user."""
     holding: SubjectData
     """In the ledger, for as long as the configuration says."""
     recent: tuple[Verification, ...]
     """Verifications whose records are in Redis, until some minutes after their codes; the newest first."""
 
 
-def export(context: Context, to: SubjectKey, application: str | None) -> SubjectExport:
-    """Return what is held of a number, within an application, ``None`` for all; raises `OtpServiceError`."""
+def export(context: Context, to: SubjectKey | UserKey, application: str | None) -> SubjectExport:
+    """Return what is held of a number or user, within an application, ``None`` for all; raises `OtpServiceError`."""
     holding = context.ledger.subjects.export(to.pseudonym, application)
-    return SubjectExport(to.destination.mask, holding, recent_verifications(context, to, application))
+    mask = to.destination.mask if isinstance(to, SubjectKey) else ""
+    return SubjectExport(mask, holding, recent_verifications(context, to, application))
 
 
 def split_by_application(found: SubjectExport) -> Mapping[str, SubjectExport]:
@@ -391,7 +394,9 @@ def _part(found: SubjectExport, name: str) -> SubjectExport:
     )
 
 
-def erase(context: Context, to: SubjectKey, application: str | None, act: OperatorActionEntry | None = None) -> Erasure:
+def erase(
+    context: Context, to: SubjectKey | UserKey, application: str | None, act: OperatorActionEntry | None = None
+) -> Erasure:
     """Erase what is not needed to settle disputes, and record an operator's ``act``; raises `OtpServiceError`.
 
     No budget, lock or suppression is touched: otherwise an erasure would buy new guesses. Consents that wait in Redis
@@ -408,7 +413,9 @@ def erase(context: Context, to: SubjectKey, application: str | None, act: Operat
     return done
 
 
-def recent_verifications(context: Context, to: SubjectKey, application: str | None) -> tuple[Verification, ...]:
+def recent_verifications(
+    context: Context, to: SubjectKey | UserKey, application: str | None
+) -> tuple[Verification, ...]:
     """Return the last verifications of a number that are in Redis, within an application, ``None`` for all."""
     recent = context.store.history.recent(to.bucket, to.pseudonym)
     records = (context.store.verifications.read(to.bucket, one.id) for one in recent)

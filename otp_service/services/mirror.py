@@ -112,6 +112,7 @@ class MirrorSync:
         """
         try:
             self._set_state(self._sync(self._known))
+            self._mirror.note_server()
         except LedgerUnavailableError:
             if self.state not in MISMATCHES:
                 self.state = MirrorState.UNAVAILABLE

@@ -186,7 +186,7 @@ def _seal(context: Context, endpoint: Endpoint, secret: bytes) -> str:
 
 
 def _open(context: Context, endpoint: Endpoint, sealed: str) -> bytes:
-    return context.keyring.open_secret(sealed, owner=endpoint.id, application=endpoint.application, kind=SECRET_KIND)
+    return context.keyring.unseal_secret(sealed, owner=endpoint.id, application=endpoint.application, kind=SECRET_KIND)
 
 
 def roots_in_use(endpoints: Iterable[Endpoint], now: int) -> Mapping[str, int]:

@@ -32,9 +32,11 @@ from otp_service.domain.applications import (
     ASSERTION,
     LOCALE_PATTERN,
     MAX_LOCALE,
+    MAX_SKEW,
     NO_HUMAN_CHECK,
     Application,
     ClientIpSource,
+    TotpSkew,
 )
 from otp_service.domain.audit import RetentionDays
 from otp_service.domain.consents import ConsentMode
@@ -447,6 +449,9 @@ class PurposeSettings(Section):
         return Purpose(name=name, **dict(self))
 
 
+Steps = Annotated[int, Field(ge=0, le=MAX_SKEW)]
+
+
 class ApplicationSection(Section):
     """What an application may do, whether it is configured here or kept in the ledger."""
 
@@ -476,6 +481,8 @@ class ApplicationSection(Section):
     no consents are kept."""
     payees: tuple[Payee, ...] = ()
     """Names of payees that are allowed although they look like a domain name."""
+    totp_skew: tuple[Steps, ...] = Field(default=(1, 1), min_length=2, max_length=2)
+    """Codes of an authenticator app that are right beside the present one: how many before it, and after it."""
     human_check: Name = NO_HUMAN_CHECK
     """Whether it can ask an end user for a human check, before newcomers are refused: ``none``; ``assertion``: it
     checks by itself, and says so in the start; or the name of a section of ``human_checks``, which verifies a token."""
@@ -519,6 +526,7 @@ class ApplicationSection(Section):
             app_hash=self.app_hash,
             consent=self.consent,
             payees=frozenset(self.payees),
+            totp_skew=TotpSkew(*self.totp_skew),
             human_check=self.human_check,
             proofs=self.proofs,
         )
@@ -993,6 +1001,11 @@ class RetentionSettings(Section):
         30,
         description="Webhooks, and what became of them: a receiver that lost some asks for them again. "
         "They are tried for three days.",
+    )
+    factors: Days = Field(
+        400,
+        description="Authenticator apps and recovery codes, after they were removed, used or replaced, and what was "
+        "recorded of that. Secrets and labels go at once.",
     )
     access: Days = Field(
         400,

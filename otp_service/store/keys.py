@@ -11,6 +11,7 @@ from functools import cached_property, lru_cache
 from typing import Final, Literal
 
 from otp_service.domain.keyring import IDEMPOTENCY_SECONDS
+from otp_service.domain.totp import PENDING_SECONDS
 from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
 
 PREFIX: Final = "otp"
@@ -119,7 +120,8 @@ mirror_builder = Key("otp:mirror/builder", "string", "", Life("30 s", 60), "API,
     "who builds the mirror")
 mirrored = Key("otp:{<bucket>}:mirror/number/<pseudonym>", "hash", "pseudonym",
     Life("as long as anything holds of the number; then a day", _DAY, may_stay=True), "API, worker",
-    "who may not write to a number, for whom it is frozen or was lately, and its consents")
+    "who may not write to a number, for whom it is frozen or was lately, and its consents; of a user, for whom he is "
+    "frozen, and authenticator apps, sealed")
 fence = Key("otp:fence", "hash", "", Life("a day", IDEMPOTENCY_SECONDS), "API, worker, `doctor`",
     "when the store was fenced: what was started before is expired; until when send limits are halved")
 replies = Key("otp:replies", "list", "sealed", Life("10 min", 600), "worker",
@@ -163,6 +165,14 @@ number = Key("otp:{<bucket>}:number:<pseudonym>", "string", "pseudonym", Life("{
     "API, `find`, `limits`",
     "a number: when it was approved and from which contexts, times of its last messages, waits, its last 20 "
     "verifications; for each application wrong codes and a lock")
+user = Key("otp:{<bucket>}:user:<pseudonym>", "string", "pseudonym", Life("{} after the last write", 1, "number"),
+    "API, `factor unlock`",
+    "an application's user: wrong codes and a lock, for all factors and recovery codes; as a number's")
+pending_factor = Key("otp:{<bucket>}:pending:<factor>", "hash", "sealed", Life("10 min", PENDING_SECONDS), "API",
+    "an authenticator app that waits for its first code: sealed secret and label; a pseudonym in the identifier")
+factor_step = Key("otp:{<bucket>}:factor:<factor>", "string", "pseudonym",
+    Life("15 min longer than a code lives", 3600), "API",
+    "the last period whose code was accepted; a pseudonym in the identifier")
 address = Key("otp:{<network>}:address:<network>", "string", "pseudonym",
     Life("{} after the last start", 1, "address"), "API",
     "an end user's network: its limits, its buckets, and which numbers and countries it asked codes for")

@@ -86,6 +86,10 @@ class Mirror:
         with translate_errors():
             self._client.delete(keys.MIRROR)
 
+    def note_server(self) -> None:
+        """Let checks of factors wait where the server was restarted, or is another: it may lack the last ones."""
+        self._scripts.run("server_note", (keys.MIRROR,), ())
+
     def begin(self, identity: str) -> "MirrorBuild | None":
         """Return a lease to build the mirror of a ledger; ``None`` when another process has it."""
         builder = f"{identity}/{secrets.token_hex(8)}"
@@ -147,7 +151,7 @@ def _fields(one: NumberState) -> dict[str, str]:
     ``s:<application>`` has until when it is suppressed, in milliseconds, empty for ever; ``f:<application>`` is there,
     and empty, while it is frozen; ``l:<application>`` has the place in the ledger at which a freeze was lifted last;
     ``c:<application>:<purpose>`` has ``given`` or ``withdrawn``, the place in the ledger from which on that counts, and
-    the time after which a consent has to be given to be newer.
+    the time after which a consent has to be given to be newer; ``t:<factor>`` has an active factor of a user, packed.
     """
     suppressed = {
         f"s:{application}": _FOR_EVER if until is None else str(until) for application, until in one.suppressed.items()
@@ -158,7 +162,8 @@ def _fields(one: NumberState) -> dict[str, str]:
     }
     frozen = {f"f:{application}": _FOR_EVER for application in one.frozen}
     lifted = {f"l:{application}": str(place) for application, place in one.lifted.items()}
-    return suppressed | frozen | lifted | consents
+    factors = {f"t:{factor}": packed for factor, packed in one.factors.items()}
+    return suppressed | frozen | lifted | consents | factors
 
 
 # The fence expires what was started before Redis lost writes. Counters that were set back are lost for good, so fewer

@@ -9,6 +9,7 @@ from otp_service.domain.guard import Limits
 from otp_service.domain.keyring import Keyring
 from otp_service.domain.routing import BreakerThresholds
 from otp_service.store.events import Attempts, Decisions, EventLog, History
+from otp_service.store.factors import FactorStore
 from otp_service.store.guard import Guard, Health, LimitReader
 from otp_service.store.mirror import Fences, Mirror, Server
 from otp_service.store.outbox import DeadLetters, Dispatches, Outbox, References, Replies
@@ -24,6 +25,7 @@ class Store:
     """The parts of the store; all raise `StoreUnavailableError` when Redis cannot serve in time."""
 
     verifications: Verifications
+    factors: FactorStore
     outbox: Outbox
     dispatches: Dispatches
     dead_letters: DeadLetters
@@ -58,6 +60,7 @@ def open_store(
     dispatches = Dispatches(client, scripts, stream_limits, rulesets)
     return Store(
         verifications=Verifications(scripts, stream_limits),
+        factors=FactorStore(client, scripts),
         outbox=Outbox(client, scripts, stream_limits, keyring.buckets, dispatches.give_up),
         dispatches=dispatches,
         dead_letters=DeadLetters(client, scripts, stream_limits, keyring.buckets),

@@ -162,6 +162,12 @@ resends = Counter(
     "outcome",
 )
 checks = Counter("otp_service_verification_checks", "Checked codes: `approved`, or why not.", "application", "outcome")
+factor_checks = Counter(
+    "otp_service_factor_checks",
+    "Checked codes of authenticator apps, and recovery codes: `accepted`, `recovered`, or why not.",
+    "application",
+    "outcome",
+)
 dispatches = Counter(
     "otp_service_dispatches", "Calls to gateways: `accepted`, or the kind of the failure.", "gateway", "outcome"
 )

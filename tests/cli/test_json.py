@@ -29,6 +29,7 @@ ACTING = {
     "suppressions add", "suppressions lift", "suppressions import",
     "subject erase", "subject freeze", "subject unfreeze",
     *(f"webhook {verb}" for verb in ("add", "rotate", "enable", "disable", "remove", "replay", "reseal")),
+    "factor remove", "factor unlock", "factor reseal",
 }  # fmt: skip
 """Commands that do something. Every other one reads, and has ``--json``."""
 DAYS = ("--from", "2026-01-01", "--to", "2099-01-01")
@@ -36,6 +37,7 @@ ARGUMENTS = {
     "application show": ("shop",),
     "audit export": ("--subject", NUMBER),
     "audit check": ("pack.json",),
+    "factor list": ("customer-1", "--application", "shop"),
     "find": (NUMBER,),
     "guard explain": ("DECISION",),
     "incident report": (*DAYS, "--nature", "a laptop was stolen"),

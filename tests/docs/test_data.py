@@ -28,7 +28,7 @@ def test_it_is_what_its_maker_makes():
 def test_every_column_says_what_it_holds_of_whom_and_how_long_it_is_kept(column):
     assert column.info["holds"]
     assert column.info["class"] in {*RetentionSettings.model_fields, schema.HEAD}
-    assert column.info["personal"] in {"", "pseudonym", schema.ADDRESS, schema.WORDS, schema.OPERATOR}
+    assert column.info["personal"] in {"", "pseudonym", schema.ADDRESS, schema.WORDS, schema.OPERATOR, schema.SEALED}
     assert f"| `{column.table.name}` | `{column.name}` | {column.info['holds']} |" in DOCUMENT
 
 

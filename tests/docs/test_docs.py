@@ -135,7 +135,9 @@ def test_the_list_of_metrics_is_what_its_maker_makes_and_has_all_that_exist():
 
 def test_the_page_on_events_lists_exactly_those_that_scripts_write():
     scripts = "\n".join(path.read_text() for path in LUA.glob("*.lua"))
-    written = set(re.findall(r"'((?:verification|consent|check|message|delivery)\.\w*)'", scripts))
+    written = set(re.findall(r"'((?:verification|consent|check|message|delivery|factor)\.\w*)'", scripts))
+    elsewhere = (ROOT / "otp_service" / "services" / "factors.py").read_text()
+    written |= set(re.findall(r'"((?:factor|recovery)\.\w+)"', elsewhere))
     listed = {one for row in _rows("docs/logs.md", "## Events") for one in re.findall(r"`([a-z_.]+)`", row[0])}
 
     assert listed == written

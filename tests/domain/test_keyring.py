@@ -98,23 +98,23 @@ def test_a_secret_that_is_sealed_for_long_opens_only_where_it_belongs(keyring: K
 
     assert b"secret" not in sealed.encode()
     assert sealed != keyring.seal_secret(b"secret", **where)
-    assert keyring.open_secret(sealed, **where) == b"secret"
+    assert keyring.unseal_secret(sealed, **where) == b"secret"
     for member, value in {"owner": "we_2", "application": "bank", "kind": "factor"}.items():
         with pytest.raises(SealBrokenError):
-            keyring.open_secret(sealed, **{**where, member: value})
+            keyring.unseal_secret(sealed, **{**where, member: value})
     for broken in ("", "k1.", "k1", sealed[:-2], sealed + "A", sealed.replace("k1.", "k2."), sealed.swapcase()):
         with pytest.raises(SealBrokenError):
-            keyring.open_secret(broken, **where)
+            keyring.unseal_secret(broken, **where)
 
 
 def test_a_sealed_secret_names_its_root_key_and_outlives_its_rotation(keyring: Keyring):
     where = {"owner": "we_1", "application": "shop", "kind": "webhook"}
     sealed, rotated = keyring.seal_secret(b"secret", **where), Keyring({"k2": NEW, "k1": OLD}, PSEUDONYM)
 
-    assert rotated.open_secret(sealed, **where) == b"secret"
+    assert rotated.unseal_secret(sealed, **where) == b"secret"
     assert (sealing_root(sealed), sealing_root(rotated.seal_secret(b"secret", **where))) == ("k1", "k2")
     with pytest.raises(SealBrokenError):
-        Keyring({"k1": NEW}, PSEUDONYM).open_secret(sealed, **where)
+        Keyring({"k1": NEW}, PSEUDONYM).unseal_secret(sealed, **where)
 
 
 def test_a_transaction_is_digested_with_a_key(keyring: Keyring):

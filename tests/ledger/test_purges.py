@@ -12,6 +12,7 @@ import time_machine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import BigInteger, Boolean, Table, delete, insert, select
+from support_factors import factor
 
 from otp_service.domain.audit import Event, RetentionDays
 from otp_service.domain.consents import (
@@ -115,7 +116,7 @@ def test_a_key_that_neither_ends_nor_was_revoked_is_kept(ledger: Ledger) -> None
 
 def test_no_table_is_without_an_end_but_the_head_the_applications_and_the_keys_of_proofs(ledger: Ledger) -> None:
     """Whoever adds a table decides when its rows go."""
-    ended = {"sequence": 1, "lifted": True, "revoked": 1, "removed": 1}
+    ended = {"sequence": 1, "lifted": True, "revoked": 1, "removed": 1, "ended": 1}
     for table in schema.METADATA.sorted_tables:
         if table not in {schema.head, schema.audit, schema.audit_heads}:  # the chain ends at a head: tests/services
             put(ledger, table, **ended)
@@ -429,6 +430,8 @@ def _fly(ledger: Ledger) -> None:
                     for scope in SuppressionScope
                 ]
             )
+    ledger.factors.activate(factor("fa_1", PSEUDONYM))
+    ledger.recovery_codes.replace(PSEUDONYM, "shop", ["one"])
     ledger.subjects.erase(PSEUDONYM, None)
     put(ledger, schema.inbound, received=NOW)
     put(ledger, schema.webhooks, at=NOW)
@@ -443,8 +446,9 @@ def test_after_its_time_nothing_is_left_of_a_number(ledger: Ledger) -> None:
     with time_machine.travel(NOW / 1000, tick=False):
         _fly(ledger)
     proofs = {"suppressions", "erasures"}
-    left = {0: proofs | {"verifications", "inbound"}, 89: proofs | {"verifications", "inbound"}}
-    left |= {91: proofs | {"verifications"}, 399: proofs | {"verifications"}, 401: proofs, 1094: proofs, 1096: set()}
+    recorded = {"verifications", "factors", "factor_changes"}
+    left = {0: proofs | recorded | {"inbound"}, 89: proofs | recorded | {"inbound"}}
+    left |= {91: proofs | recorded, 399: proofs | recorded, 401: proofs, 1094: proofs, 1096: set()}
     for days, tables in left.items():
         for data in PURGE_RULES:
             purge(ledger, data, KEPT.cutoff(data, NOW + days * DAY), NOW + days * DAY)

@@ -112,6 +112,7 @@ def test_days_become_what_a_purge_works_with():
         suppressions=1095,
         inbound=90,
         webhooks=30,
+        factors=400,
         access=400,
         accountability=200,
         audit=3650,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support_cli import run, start
+from support_factors import factor
 from support_installation import key
 from support_refusals import (
     EVERYWHERE,
@@ -244,7 +245,21 @@ def _without_an_approval(tmp_path, valkey):
     return written(tmp_path, {"redis.url": valkey.url, "countries": asked})
 
 
+def _without_a_root_key(tmp_path, valkey):
+    ledger = {"url": f"sqlite:///{tmp_path / 'ledger.db'}"}
+    environ = written(tmp_path, {"redis.url": valkey.url, "ledger": ledger})
+    installation = install(load_settings(environ=environ))
+    prepare(installation)
+    installation.context.ledger.factors.activate(factor("fa_1", "x" * 22, root="old"))
+    return environ
+
+
 OF_A_SERVER = {
+    "key-still-needed": (
+        _without_a_root_key,
+        "OTP_SERVICE_ROOT_KEYS: Of authenticator apps 1 are sealed under old, and would be lost.",
+        "Add that key behind the others, and before it goes: otp-service factor reseal",
+    ),
     "eviction": (
         _evicting,
         "maxmemory-policy: With allkeys-lru Redis may evict counters, and an evicted counter is a free guess.",

@@ -2,6 +2,8 @@
 -- allow waits while it is behind what the ledger is known to have come to: an opt-out might be missing.
 local mirror = {}
 local fields = {} -- by application and purpose
+local EVERYTHING = '9007199254740992' -- a place that no ledger comes to
+local server -- names this run of the server; it goes with the library's memory when the server ends
 
 -- Tells whether a freeze ends what was started, of what the mirror has: those that stand, and the places of the last lifts,
 -- each for all and for an application. One that was lifted ends what was started before: that does not know of the lift.
@@ -31,6 +33,27 @@ function mirror.closed_reason(head, identity, least)
   if place[3] then return 'mirror-diverged' end
   if tonumber(place[2]) < tonumber(least) then return 'mirror-behind' end
   return nil, place[2]
+end
+
+-- Returns the name of this run of the server, empty where it does not tell: another after a restart, a fail-over or a restore.
+function mirror.server_name()
+  if not server then
+    local function told(section, name)
+      local text = redis.pcall('INFO', section)
+      return type(text) == 'string' and string.match(text, name .. ':(%x+)') or ''
+    end
+    server = told('server', 'run_id') .. told('replication', 'master_replid')
+  end
+  return server
+end
+
+-- Returns since when the mirror is there, or its server is this one, and up to which place in the ledger that matters: of what came
+-- later nothing can be lost. Notes it where the server is another one: what was written to that last may be lost here.
+function mirror.server_since(head)
+  local kept = redis.call('HMGET', head, 'server', 'since', 'since_of')
+  if kept[1] == mirror.server_name() then return tonumber(kept[2]), tonumber(kept[3]) end
+  redis.call('HSET', head, 'server', mirror.server_name(), 'since', now, 'since_of', EVERYTHING)
+  return now, tonumber(EVERYTHING)
 end
 
 -- Tells what is wrong with the consent to a message, of what the mirror has of it; nil for nothing.

@@ -136,7 +136,7 @@ function number.guess_waits(self, trust)
   return wait, length, entry[E_LOCKED] - now
 end
 
--- Notes a wrong code.
+-- Notes a wrong code. Returns whether that locks.
 function number.guessed_wrong(self, trust)
   local entry, place = self.entry, streak_place(trust, E_KNOWN, E_UNKNOWN)
   self.wrong = limits.with_now('failed_checks', self.wrong)
@@ -144,7 +144,9 @@ function number.guessed_wrong(self, trust)
     entry[place], entry[place + 1] = longer_streak(ruleset.guess_wait, entry[place], entry[place + 1]), now
   end
   entry[E_ROW], entry[E_WRITTEN] = entry[E_ROW] + 1, now
-  if ruleset.lock and entry[E_ROW] >= ruleset.lock.after then entry[E_LOCKED], entry[E_ROW] = now + ruleset.lock.length, 0 end
+  if not ruleset.lock or entry[E_ROW] < ruleset.lock.after then return false end
+  entry[E_LOCKED], entry[E_ROW] = now + ruleset.lock.length, 0
+  return true
 end
 
 -- Notes a right code: it ends the streaks of its own kind of device, and the row of all. The number is known from now on, and

@@ -8,7 +8,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-_NEVER_CHANGED = ("consents", "suppressions", "operator_actions", "audit")
+_NEVER_CHANGED = ("consents", "suppressions", "factor_changes", "operator_actions", "audit")
 
 
 def upgrade() -> None:
@@ -33,6 +33,7 @@ def upgrade() -> None:
     _consents()
     _suppressions()
     _inbound()
+    _factors()
     _access()
     _webhooks()
     _duties()
@@ -122,6 +123,54 @@ def _inbound() -> None:
     )
     op.create_index("inbound_of_number", "inbound", ["pseudonym"])
     op.create_index("inbound_by_age", "inbound", ["received"])
+
+
+def _factors() -> None:
+    op.create_table(
+        "factors",
+        Column("id", String(64), primary_key=True),
+        Column("application", String(64), nullable=False),
+        Column("pseudonym", String(22), nullable=False),
+        Column("type", String(64), nullable=False),
+        Column("label", Text, nullable=False),
+        Column("secret", Text, nullable=False),
+        Column("root_key", String(8), nullable=False),
+        Column("algorithm", String(8), nullable=False),
+        Column("digits", BigInteger, nullable=False),
+        Column("period", BigInteger, nullable=False),
+        Column("last_step", BigInteger, nullable=False),
+        Column("place", BigInteger, nullable=False),
+        Column("created", BigInteger, nullable=False),
+        Column("used", BigInteger, nullable=True),
+        Column("removed", BigInteger, nullable=True),
+    )
+    op.create_index("factors_of_user", "factors", ["pseudonym", "application"])
+    op.create_index("factors_by_key", "factors", ["root_key"])
+    op.create_index("factors_by_removal", "factors", ["removed"])
+    op.create_table(
+        "factor_changes",
+        Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+        Column("factor", String(64), nullable=False),
+        Column("application", String(64), nullable=False),
+        Column("pseudonym", String(22), nullable=False),
+        Column("change", String(64), nullable=False),
+        Column("reason", String(64), nullable=False),
+        Column("recorded", BigInteger, nullable=False),
+    )
+    op.create_index("factor_changes_of_user", "factor_changes", ["pseudonym", "application"])
+    op.create_index("factor_changes_by_age", "factor_changes", ["recorded"])
+    op.create_table(
+        "recovery_codes",
+        Column("hash", String(22), primary_key=True),
+        Column("application", String(64), nullable=False),
+        Column("pseudonym", String(22), nullable=False),
+        Column("series", String(64), nullable=False),
+        Column("made", BigInteger, nullable=False),
+        Column("ended", BigInteger, nullable=True),
+        Column("used", Boolean, nullable=False),
+    )
+    op.create_index("recovery_codes_of_user", "recovery_codes", ["pseudonym", "application"])
+    op.create_index("recovery_codes_by_end", "recovery_codes", ["ended"])
 
 
 def _access() -> None:
@@ -273,6 +322,7 @@ def _refuse_changes(table: str) -> None:
         "suppressions": (
             "sequence", "pseudonym", "application", "scope", "lifted", "source", "until", "recorded",
         ),
+        "factor_changes": ("sequence", "factor", "application", "pseudonym", "change", "reason", "recorded"),
         "operator_actions": ("id", "at", "action", "by", "application", "about"),
         "audit": ("sequence", "at", "table", "row", "digest", "link"),
     }[table]  # fmt: skip

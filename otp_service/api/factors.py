@@ -1,0 +1,344 @@
+"""Authenticator apps and recovery codes. The user is in the body, or in a factor's id as a pseudonym."""
+
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal
+
+import segno
+from pydantic import ConfigDict, JsonValue, StringConstraints
+
+from otp_service.api.exchange import Exchange
+from otp_service.api.routes import COMMON_PROBLEMS, Resource, path_parameter
+from otp_service.api.schemas import LABEL, PRINTABLE, Body, PurposeName, Time, rfc3339
+from otp_service.domain.applications import KeyScope
+from otp_service.domain.keyring import user_id
+from otp_service.domain.totp import (
+    MAX_LABEL,
+    MAX_URI,
+    MAX_USER,
+    FactorFailure,
+    FactorStatus,
+    secret_text,
+)
+from otp_service.errors import InvalidRequestError
+from otp_service.services import factors as services
+from otp_service.services.factors import FactorCheck, FactorView
+
+USER_EXAMPLE: dict[str, JsonValue] = {"user": "customer-8842-b"}
+UserName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_USER, pattern=PRINTABLE)]
+DeviceName = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=PRINTABLE)]
+RemovalReason = Literal["lost", "stolen", "replaced", "closed", "other"]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=MAX_LABEL, pattern=LABEL)]
+
+
+class UserBody(Body):
+    """Which user it is about."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [USER_EXAMPLE]})
+
+    user: UserName
+    """Your own opaque name of the user, such as the number of an account. It is kept as a keyed hash."""
+
+
+class EnrolmentBody(UserBody):
+    """Whose app it is."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [USER_EXAMPLE | {"type": "totp", "label": "ali@example.com", "qr": "svg"}]}
+    )
+
+    type: Literal["totp"] = "totp"
+    label: Label
+    """What the app shows beside the code, such as the user's name for logging in; no colon. It is kept sealed."""
+    qr: Literal["svg", "png"] | None = None
+    """Whether to answer with a QR code too, and of which kind."""
+    uri: Annotated[str, StringConstraints(min_length=1, max_length=MAX_URI)] | None = None
+    """An `otpauth://totp/` URI with a secret from elsewhere, to be taken over. Default: a new secret."""
+
+
+class LabelBody(Body):
+    """A new label."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"label": "work phone"}]})
+
+    label: Label
+    """What `find` shows; the app keeps what it was given."""
+
+
+class FactorCodeBody(Body):
+    """What the person typed."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"code": "123456"}]})
+
+    code: str
+    """As many digits of any script as the app shows; spaces and hyphens do not matter."""
+    context: DeviceName | None = None
+    """Your own name of the person's device or browser: what strangers guess makes a known one wait less."""
+
+
+class FactorCheckBody(FactorCodeBody):
+    """What the person typed, and for what."""
+
+    purpose: PurposeName | None = None
+    """What it is for, told in the event. Codes of an app are not made for a purpose."""
+
+
+class RemovalBody(Body):
+    """A code of the app, or why it is removed without one."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "lost"}]})
+
+    code: str | None = None
+    """A code of the app that is to be removed."""
+    reason: RemovalReason | None = None
+    """Why there is none: `closed` is the account. You have made sure of the person by other means."""
+    context: DeviceName | None = None
+    """As in a check."""
+
+
+class RecoveryCodeBody(UserBody):
+    """A recovery code that the person typed."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [USER_EXAMPLE | {"code": "7K2M-9QXA-4TZB-0HWE-6RVD-8NPC"}]}
+    )
+
+    code: str
+    """Capitals, hyphens and blanks do not matter."""
+    context: DeviceName | None = None
+    """As in a check."""
+
+
+@dataclass(frozen=True, slots=True)
+class FactorAnswer:
+    """A factor."""
+
+    id: str
+    type: Literal["totp"]
+    status: FactorStatus
+    label: str | None
+    """Null once it is removed."""
+    algorithm: str
+    digits: int
+    period: int
+    """Seconds that a code lasts."""
+    created_at: Time | None
+    """When it was activated."""
+    used_at: Time | None
+    """When a code was accepted last; some seconds behind."""
+    removed_at: Time | None
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolmentAnswer:
+    """A factor that waits for its first code, with what is shown once. Keep none of it."""
+
+    factor: FactorAnswer
+    secret: str | None
+    """Base32, for who cannot scan. Like `uri` and `qr` null where a repeated request comes after the first code."""
+    uri: str | None
+    """What the QR code says."""
+    qr: str | None
+    """SVG as text, or PNG as a `data:` URI; null where none was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class FactorCheckAnswer:
+    """What became of a code."""
+
+    id: str
+    status: FactorStatus
+    valid: bool
+    reason: FactorFailure | None
+    """`wrong_code`; `code_used`: the code was right and accepted before, which is not counted; `factor_locked`: too
+    many wrong codes, it was not compared. Tell the person the same for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationAnswer(FactorCheckAnswer):
+    """What became of a first code."""
+
+    recovery_codes: tuple[str, ...] | None
+    """Shown once, where the user had none: ten, each good for one use."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFactorsAnswer:
+    """What a user has."""
+
+    user_id: str
+    """What webhooks name the user by: `us_`, and the 32 digits with which ids of the user's factors begin."""
+    factors: tuple[FactorAnswer, ...]
+    """The active ones, oldest first."""
+    recovery_codes_left: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryCodesAnswer:
+    """A new series. Codes of an earlier one are over."""
+
+    user_id: str
+    """What webhooks name the user by."""
+    recovery_codes: tuple[str, ...]
+    """Shown once."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryCheckAnswer:
+    """What became of a recovery code."""
+
+    valid: bool
+    reason: FactorFailure | None
+    """`wrong_code`, also for one that was used or is over; `factor_locked`."""
+    left: int
+    """Codes that can be used, with the replacement."""
+    replacement: str | None
+    """A new code for the one that was used, shown once."""
+
+
+_PARAMETERS: Final = (
+    path_parameter(
+        "factor_id", "The `id` of the factor.", "fa_6f1c0d52a7b94e038d1f6a2b7c3e9f40b1d2e3f405162738495a6b7c"
+    ),
+)
+_PROBLEMS: Final = (*COMMON_PROBLEMS, "ledger-mismatch", "ledger-unavailable")
+_FACTOR: Final = "/v1/factors/<factor_id>"
+_NO_CODE: Final = ("not-found", "factor-not-active", "invalid-code", "recipient-frozen")
+enrolments = Resource(
+    "factors", "Authenticator apps", KeyScope.FACTORS, problems=_PROBLEMS, retries=True, asks_ledger=True
+)
+checks = Resource(
+    "factors", "Authenticator apps", KeyScope.FACTORS, problems=_PROBLEMS, parameters=_PARAMETERS, retries=True
+)
+factors = Resource(
+    "factors", "Authenticator apps", KeyScope.FACTORS, problems=_PROBLEMS, parameters=_PARAMETERS, asks_ledger=True
+)
+recovery_codes = Resource("recovery-codes", "Recovery codes", KeyScope.FACTORS, problems=_PROBLEMS, asks_ledger=True)
+
+
+@enrolments.route("POST /v1/factors", {201: "Enrolled."}, ("invalid-secret", "factor-limit"))
+def enrol_factor(exchange: Exchange, body: EnrolmentBody) -> EnrolmentAnswer:
+    """Enrol an app.
+
+    Makes a secret for an authenticator app, or takes one over. Show it to the person over TLS, let nobody else see it,
+    and keep none of it. Within ten minutes the first code makes it active.
+    """
+    done = services.enrol(exchange.context, exchange.application, body.user, body.label, body.uri, exchange.retry)
+    secret = secret_text(done.secret) if done.secret else None
+    qr = _qr(done.uri, body.qr) if done.uri and body.qr else None
+    return EnrolmentAnswer(factor_answer(done.factor), secret, done.uri, qr)
+
+
+@factors.route(
+    f"POST {_FACTOR}/activate", {200: "The result, right or wrong."}, (*_NO_CODE, "conflict", "factor-limit")
+)
+def activate_factor(exchange: Exchange, body: FactorCodeBody, factor_id: str) -> ActivationAnswer:
+    """Activate an app.
+
+    Compares the first code, which is spent by that: a login needs the next one. The person's first app is answered with
+    recovery codes.
+    """
+    done = services.activate(exchange.context, exchange.application, factor_id, body.code, body.context)
+    exchange.reason = done.reason
+    return ActivationAnswer(done.id, done.status, done.valid, done.reason, done.recovery_codes)
+
+
+@checks.route(f"POST {_FACTOR}/check", {200: "The result, right or wrong."}, _NO_CODE, hot=True)
+def check_factor(exchange: Exchange, body: FactorCheckBody, factor_id: str) -> FactorCheckAnswer:
+    """Check a code.
+
+    A code is accepted once, and none that is older than an accepted one. A wrong code is a result, not an error: look
+    at `valid`. What cannot be a code of this factor is refused with 422 and is not counted as a guess.
+    """
+    done = services.check(
+        exchange.context,
+        exchange.application,
+        factor_id,
+        body.code,
+        purpose=body.purpose or "",
+        device=body.context,
+        retry=exchange.retry,
+    )
+    exchange.reason = done.reason
+    return _result(done)
+
+
+@factors.route(f"POST {_FACTOR}/rename", {200: "The factor."}, ("not-found", "factor-not-active"))
+def rename_factor(exchange: Exchange, body: LabelBody, factor_id: str) -> FactorAnswer:
+    """Rename an app."""
+    return factor_answer(services.rename(exchange.context, exchange.application, factor_id, body.label))
+
+
+@factors.route(f"POST {_FACTOR}/remove", {200: "The result, right or wrong."}, _NO_CODE)
+def remove_factor(exchange: Exchange, body: RemovalBody, factor_id: str) -> FactorCheckAnswer:
+    """Remove an app.
+
+    With a code of it, or with a reason where there is none. Once this is answered no code of it is accepted. Tell the
+    person, by a way that does not need the app.
+    """
+    if (body.code is None) == (body.reason is None):
+        raise InvalidRequestError("Either code or reason is needed.")
+    if body.code is not None:
+        done = services.remove_with_code(exchange.context, exchange.application, factor_id, body.code, body.context)
+        exchange.reason = done.reason
+        return _result(done)
+    view = services.remove(exchange.context, exchange.application.name, factor_id, body.reason or "")
+    return FactorCheckAnswer(view.id, view.status, valid=True, reason=None)
+
+
+@factors.route(f"GET {_FACTOR}", {200: "The factor."}, ("not-found",))
+def read_factor(exchange: Exchange, factor_id: str) -> FactorAnswer:
+    """Read an app. Its secret is never shown again."""
+    return factor_answer(services.read(exchange.context, exchange.application, factor_id))
+
+
+@factors.route("POST /v1/factors/find", {200: "The apps."})
+def find_factors(exchange: Exchange, body: UserBody) -> FoundFactorsAnswer:
+    """Find a user's apps."""
+    found, left = services.find(exchange.context, exchange.application, body.user)
+    return FoundFactorsAnswer(_user_id(exchange, body), tuple(map(factor_answer, found)), left)
+
+
+@recovery_codes.route("POST /v1/recovery-codes", {201: "A new series."})
+def make_recovery_codes(exchange: Exchange, body: UserBody) -> RecoveryCodesAnswer:
+    """Make recovery codes.
+
+    Makes ten, which replace all that the user had. Show them once, and keep none.
+    """
+    codes = services.new_recovery_codes(exchange.context, exchange.application, body.user)
+    return RecoveryCodesAnswer(_user_id(exchange, body), codes)
+
+
+@recovery_codes.route(
+    "POST /v1/recovery-codes/check", {200: "The result, right or wrong."}, ("invalid-code", "recipient-frozen")
+)
+def check_recovery_code(exchange: Exchange, body: RecoveryCodeBody) -> RecoveryCheckAnswer:
+    """Check a recovery code.
+
+    Uses the code up, and answers with a new one for it. Tell the person that one was used, by a way that does not need
+    the app.
+    """
+    done = services.check_recovery_code(exchange.context, exchange.application, body.user, body.code, body.context)
+    exchange.reason = done.reason
+    return RecoveryCheckAnswer(done.reason is None, done.reason, done.left, done.replacement)
+
+
+def _user_id(exchange: Exchange, body: UserBody) -> str:
+    return user_id(services.user_key(exchange.context, exchange.application.name, body.user).pseudonym)
+
+
+def _qr(uri: str, kind: Literal["svg", "png"]) -> str:
+    code = segno.make(uri, micro=False, error="m")
+    return code.svg_inline(scale=4) if kind == "svg" else code.png_data_uri(scale=4)
+
+
+def _result(done: FactorCheck) -> FactorCheckAnswer:
+    return FactorCheckAnswer(done.id, done.status, done.valid, done.reason)
+
+
+def factor_answer(view: FactorView) -> FactorAnswer:
+    """Return what shows a factor."""
+    created, used, removed = (None if one is None else rfc3339(one) for one in (view.created, view.used, view.removed))
+    one = view.parameters
+    return FactorAnswer(
+        view.id, "totp", view.status, view.label, one.algorithm, one.digits, one.period, created, used, removed
+    )

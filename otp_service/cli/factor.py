@@ -1,0 +1,73 @@
+"""otp-service factor: authenticator apps."""
+
+from typing import get_args
+
+import click
+
+from otp_service.api.factors import RemovalReason
+from otp_service.cli import output as out
+from otp_service.cli.common import Session, application_option, command
+from otp_service.cli.doctor import warn_of_mirror
+from otp_service.domain.audit import OperatorAction
+from otp_service.services import factors
+
+_user = click.argument("user")
+
+
+@click.group()
+def factor() -> None:
+    """Show, remove or unlock the authenticator apps of a user, or seal their secrets anew.
+
+    USER is the name that the application has for the user.
+    """
+
+
+@command(factor, "List the authenticator apps of USER.", name="list", reads=True, applications=True)
+@application_option
+@_user
+def list_factors(session: Session, name: str | None, user: str) -> None:
+    """List the active authenticator apps of USER, oldest first. Times are in UTC."""
+    found, left = factors.find(session.context, session.application(name), user)
+    rows = [(one.id, one.label, out.when(one.created), out.when(one.used)) for one in found]
+    out.table("factors", ("Factor", "Label", "Activated", "Last used"), rows)
+    if not out.in_json(recovery_codes_left=left):
+        out.note(f"{out.count_of(left, 'recovery code')} can be used.")
+
+
+@command(factor, asks=True, applications=True)
+@application_option
+@click.option("--reason", type=click.Choice(get_args(RemovalReason)), required=True, help="Why there is no code.")
+@click.argument("factor_id", metavar="FACTOR")
+def remove(session: Session, name: str | None, reason: str, factor_id: str) -> None:
+    """Remove the authenticator app FACTOR, as list shows it. Make sure of the person first."""
+    application = session.application(name).name
+    session.confirm(f"Remove {factor_id}? Its codes are wrong from then on.")
+    act = session.action(OperatorAction.FACTOR_REMOVED, application, factor_id)
+    factors.remove(session.context, application, factor_id, reason, act)
+    out.done(f"Removed: {factor_id} ({reason}).")
+    warn_of_mirror(session.context)
+
+
+@command(factor, applications=True)
+@application_option
+@_user
+def unlock(session: Session, name: str | None, user: str) -> None:
+    """Forget the wrong codes of USER: the waits and the lock that they led to are over."""
+    application = session.application(name).name
+    act = session.action(OperatorAction.FACTORS_UNLOCKED, application)
+    if not factors.unlock(session.context, application, user, act):
+        raise click.ClickException(f"Nothing holds this user of {application} back.")
+    out.done(f"Unlocked: the user may try again at {application}.")
+
+
+@command(factor)
+def reseal(session: Session) -> None:
+    """Seal all secrets under the active root key, so that the others may go."""
+    done = 0
+    for count in out.track("Authenticator apps", factors.reseal(session.context)):
+        done = count
+    if done:
+        session.context.ledger.operator_actions.add(session.action(OperatorAction.FACTORS_RESEALED))
+    active = session.context.keyring.root_ids[0]
+    out.done(f"Sealed anew: {out.count_of(done, 'authenticator app')}. All are under {active} now.")
+    warn_of_mirror(session.context)

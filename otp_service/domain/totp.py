@@ -1,0 +1,237 @@
+"""Authenticator apps: TOTP (RFC 6238), the URI that brings a secret into an app, and recovery codes."""
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+import pyotp
+
+from otp_service.domain.codes import normalise_code
+from otp_service.errors import InvalidCodeError, InvalidSecretError
+
+# Apps differ in what they obey of a URI: some ignore an algorithm, a number of digits or a period and show codes that
+# are never right. So what is enrolled here is what all of them can; anything else only comes in with a secret.
+
+SECRET: Final = "secret"  # noqa: S105 - a name
+"""Kind of a factor's sealed secret."""
+LABEL: Final = "label"
+"""Kind of its sealed label."""
+TOTP: Final = "totp"
+"""The type of a factor."""
+MIN_SECRET_BITS: Final = 112
+"""The shortest secret that is taken over (NIST SP 800-63B-4, section 3.1.4.1)."""
+MAX_SECRET_BYTES: Final = 128
+NEW_SECRET_BYTES: Final = 20
+MAX_LABEL: Final = 64
+"""Characters: a longer URI makes a code that cameras read badly."""
+MAX_USER: Final = 128
+"""Characters of an application's name of its user."""
+MAX_URI: Final = 1024
+PERIODS: Final = range(15, 121)
+"""Seconds that a code may last."""
+MAX_FACTORS: Final = 5
+"""Factors of one user."""
+PENDING_SECONDS: Final = 600
+"""How long an enrolment waits for its first code."""
+
+_ALGORITHMS: Final[Mapping[str, Callable[..., Any]]] = {
+    "SHA1": hashlib.sha1,
+    "SHA256": hashlib.sha256,
+    "SHA512": hashlib.sha512,
+}
+_ALGORITHM_IN_URI: Final = re.compile(r"(?<=[?&]algorithm=)[^&]*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class TotpParameters:
+    """How codes are made of a secret."""
+
+    algorithm: str = "SHA1"
+    digits: int = 6
+    period: int = 30
+    """Seconds that a code lasts."""
+
+    def step_at(self, milliseconds: int) -> int:
+        """Return the step (RFC 6238's T) of a time since the epoch."""
+        return milliseconds // (1000 * self.period)
+
+
+@dataclass(frozen=True, slots=True)
+class UserKey:
+    """An application's user, by the name under which he is kept."""
+
+    application: str
+    pseudonym: str
+    bucket: str
+
+
+@dataclass(frozen=True, slots=True)
+class SealedFactor:
+    """What a check needs of a factor, as it is recorded and mirrored."""
+
+    id: str
+    application: str
+    secret: str = field(repr=False)
+    """Sealed."""
+    parameters: TotpParameters
+    last_step: int
+    """The last one whose code was accepted, as far as it is recorded."""
+    place: int
+    """The place in the ledger at which it was activated."""
+
+    @property
+    def packed(self) -> str:
+        """It as one text, without the id."""
+        one = self.parameters
+        settings = f"{one.period}|{one.digits}|{one.algorithm}"
+        return f"{self.application}|{self.place}|{self.last_step}|{settings}|{self.secret}"
+
+    @classmethod
+    def unpack(cls, factor_id: str, text: str) -> "SealedFactor":
+        """Return what `packed` returned."""
+        application, place, last_step, period, digits, algorithm, secret = text.split("|")
+        parameters = TotpParameters(algorithm, int(digits), int(period))
+        return cls(factor_id, application, secret, parameters, int(last_step), int(place))
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """A factor of a user, as it is recorded. Times are milliseconds since the epoch."""
+
+    sealed: SealedFactor
+    user: str
+    """The pseudonym."""
+    label: str = field(repr=False)
+    """Sealed; empty when it was erased."""
+    created: int
+    used: int | None = None
+    """When a code of it was accepted last."""
+    removed: int | None = None
+
+    @property
+    def id(self) -> str:
+        """Its identifier."""
+        return self.sealed.id
+
+
+class FactorStatus(StrEnum):
+    """Where a factor is in its life."""
+
+    PENDING = "pending"
+    """It was enrolled; a first code makes it active."""
+    ACTIVE = "active"
+    REMOVED = "removed"
+
+
+class FactorFailure(StrEnum):
+    """Why a code is not accepted."""
+
+    WRONG_CODE = "wrong_code"
+    CODE_USED = "code_used"
+    """The code was right, and accepted before: this is no guess, and is not counted."""
+    FACTOR_LOCKED = "factor_locked"
+    """Too many wrong codes for the user; it was not compared."""
+
+
+class FactorChange(StrEnum):
+    """What happened to a factor, as the ledger records it."""
+
+    ACTIVATED = "activated"
+    REMOVED = "removed"
+    RESEALED = "resealed"
+
+
+def new_secret() -> bytes:
+    """Return a new secret of 160 bits (RFC 4226, section 4)."""
+    return secrets.token_bytes(NEW_SECRET_BYTES)
+
+
+def secret_text(secret: bytes) -> str:
+    """Return a secret as people type it into an app: base32 (RFC 4648) without padding."""
+    return base64.b32encode(secret).decode().rstrip("=")
+
+
+def matching_steps(secret: bytes, parameters: TotpParameters, typed: str, steps: Iterable[int]) -> tuple[int, ...]:
+    """Return the steps among some whose code was typed.
+
+    Raises `InvalidCodeError` for what could not be a code of the factor: it is no guess.
+    """
+    digits = normalise_code(typed)
+    if len(digits) != parameters.digits:
+        raise InvalidCodeError(f"A code of this factor has {parameters.digits} digits.")
+    generator = _generator(secret, parameters)
+    return tuple(step for step in steps if hmac.compare_digest(generator.generate_otp(step), digits))
+
+
+def otpauth_uri(secret: bytes, parameters: TotpParameters, issuer: str, label: str) -> str:
+    """Return what brings a secret into an app: the URI of Google's key-uri-format.
+
+    Neither name has a colon: readers of URIs disagree about an escaped one.
+    """
+    issuer, label = (" ".join(name.replace(":", " ").split()) for name in (issuer, label))
+    return _generator(secret, parameters).provisioning_uri(name=label, issuer_name=issuer)
+
+
+def parse_otpauth_uri(uri: str) -> tuple[bytes, TotpParameters]:
+    """Return secret and parameters of a URI from elsewhere.
+
+    Raises `InvalidSecretError` for one that is no TOTP, or is too short; its text shows nothing of the secret.
+    """
+    spelled = _ALGORITHM_IN_URI.sub(lambda found: found[0].upper().replace("-", ""), uri)
+    try:
+        found = pyotp.parse_uri(spelled)
+        secret = found.byte_secret()
+    except (ValueError, TypeError) as malformed:  # their texts may repeat the secret
+        raise InvalidSecretError(_why(str(malformed))) from None
+    if type(found) is not pyotp.TOTP or found.interval not in PERIODS or len(secret) > MAX_SECRET_BYTES:
+        raise InvalidSecretError(
+            f"Only TOTP secrets of at most {MAX_SECRET_BYTES} bytes are taken over, with a period of "
+            f"{PERIODS.start} to {PERIODS.stop - 1} seconds."
+        )
+    algorithm = next(name for name, digest in _ALGORITHMS.items() if digest is found.digest)
+    return secret, TotpParameters(algorithm, found.digits, found.interval)
+
+
+def _generator(secret: bytes, parameters: TotpParameters) -> pyotp.TOTP:
+    digest = _ALGORITHMS[parameters.algorithm]
+    return pyotp.TOTP(secret_text(secret), digits=parameters.digits, digest=digest, interval=parameters.period)
+
+
+def _why(said: str) -> str:
+    if f"{MIN_SECRET_BITS} bits" in said:
+        return f"The secret has fewer than {MIN_SECRET_BITS} bits: enrol the person anew."
+    return "This is no otpauth URI of a TOTP secret."
+
+
+RECOVERY_CODES: Final = 10
+"""Codes of a series."""
+RECOVERY_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+"""Crockford's base32: nothing in it looks like another."""
+_RECOVERY_LENGTH: Final = 24
+_RECOVERY_GROUP: Final = 4
+_LOOKS_LIKE: Final = str.maketrans({"O": "0", "I": "1", "L": "1", "-": None, " ": None})
+_RECOVERY_CODE: Final = re.compile(f"[{RECOVERY_ALPHABET}]{{{_RECOVERY_LENGTH}}}")
+_MAX_TYPED: Final = 64
+
+
+def new_recovery_code() -> str:
+    """Return a new recovery code of 120 random bits, as it is shown: ``XXXX-XXXX-…``."""
+    code = "".join(secrets.choice(RECOVERY_ALPHABET) for _ in range(_RECOVERY_LENGTH))
+    return "-".join(code[place : place + _RECOVERY_GROUP] for place in range(0, _RECOVERY_LENGTH, _RECOVERY_GROUP))
+
+
+def normalise_recovery_code(typed: str) -> str:
+    """Return a recovery code as it is hashed: 24 characters; capitals, hyphens and look-alikes do not matter.
+
+    Raises `InvalidCodeError` for what could be none: it is no guess.
+    """
+    code = typed.upper().translate(_LOOKS_LIKE) if typed.isascii() and len(typed) <= _MAX_TYPED else ""
+    if not _RECOVERY_CODE.fullmatch(code):
+        raise InvalidCodeError(f"A recovery code has {_RECOVERY_LENGTH} letters and digits.")
+    return code

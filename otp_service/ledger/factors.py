@@ -1,0 +1,289 @@
+"""Authenticator apps and recovery codes in the ledger: sealed secrets, and keyed hashes."""
+
+import secrets
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Row, Table, func, insert, or_, select, update
+
+from otp_service.domain.audit import Event, OperatorActionEntry
+from otp_service.domain.consents import LedgerPosition
+from otp_service.domain.keyring import sealing_root
+from otp_service.domain.totp import MAX_FACTORS, TOTP, Factor, FactorChange, SealedFactor, TotpParameters
+from otp_service.domain.webhooks import WebhookType, webhook_of_user
+from otp_service.errors import ConflictError, FactorLimitError
+from otp_service.ledger.audit import append_entry, record_action
+from otp_service.ledger.database import Database, advance_head, batches, lock_head, now, read_head
+from otp_service.ledger.schema import factor_changes, factors, recovery_codes
+from otp_service.ledger.webhooks import record_webhooks
+
+# What the mirror has to know of a factor, that it was activated, removed or sealed anew, is an entry of
+# ``factor_changes`` too, which has a place in the ledger and is never changed. A step that was accepted is known to
+# Redis first, and is recorded behind it, from the events.
+
+APPROVED: Final = "factor.approved"
+"""Type of the event of a right code."""
+ERASED: Final = "erased"
+"""Why a factor is removed whose user was erased."""
+_ACTIVE: Final = factors.c.removed.is_(None)
+_TOLD: Final = {
+    FactorChange.ACTIVATED: WebhookType.FACTOR_ACTIVATED,
+    FactorChange.REMOVED: WebhookType.FACTOR_REMOVED,
+}
+
+
+class RecordedRecoveryCode(NamedTuple):
+    """What is recorded of a recovery code, but its hash. Times are milliseconds since the epoch."""
+
+    application: str
+    made: int
+    ended: int | None
+    """When it was used, or its series replaced."""
+    used: bool
+
+
+class Factors:
+    """Recorded factors. Raises `LedgerUnavailableError` when the database cannot serve."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def activate(self, factor: Factor) -> LedgerPosition:
+        """Record a factor whose first code was right; return the ledger's place.
+
+        Raises `ConflictError` when it is there already, and `FactorLimitError` when its user has too many.
+        """
+        with self._database.write() as connection:
+            place = advance_head(connection, 1)
+            if connection.execute(select(factors.c.id).where(factors.c.id == factor.id)).first():
+                raise ConflictError("The factor was activated before.")
+            if (
+                _count(connection, factors, _ACTIVE, _of_user(factors, factor.user, factor.sealed.application))
+                >= MAX_FACTORS
+            ):
+                raise FactorLimitError(f"A user has {MAX_FACTORS} factors at most: remove one.")
+            connection.execute(insert(factors), _row(factor, place))
+            _record_change(connection, place, factor, FactorChange.ACTIVATED)
+            return read_head(connection)
+
+    def find(self, factor_id: str) -> Factor | None:
+        """Return a factor; ``None`` where there is none."""
+        with self._database.read() as connection:
+            row = connection.execute(select(factors).where(factors.c.id == factor_id)).one_or_none()
+        return _factor(row) if row else None
+
+    def of(self, user: str, application: str) -> tuple[Factor, ...]:
+        """Return the active factors of a user (the pseudonym), oldest first."""
+        with self._database.read() as connection:
+            return read_factors(connection, user, application, _ACTIVE)
+
+    def rename(self, factor_id: str, label: str) -> bool:
+        """Give an active factor another label (sealed); tell whether there is one."""
+        renamed = update(factors).where(factors.c.id == factor_id, _ACTIVE).values(label=label)
+        with self._database.write() as connection:
+            return connection.execute(renamed).rowcount > 0
+
+    def remove(self, factor_id: str, reason: str, act: OperatorActionEntry | None = None) -> LedgerPosition | None:
+        """Remove an active factor, and its secret; record why, and an operator's ``act``.
+
+        Returns the ledger's place, ``None`` when there is no such factor.
+        """
+        with self._database.write() as connection:
+            lock_head(connection)
+            row = connection.execute(select(factors).where(factors.c.id == factor_id, _ACTIVE)).one_or_none()
+            if row is None:
+                return None
+            remove_factor(connection, _factor(row), reason)
+            if act is not None:
+                record_action(connection, act)
+            return read_head(connection)
+
+    def root_keys(self) -> Mapping[str, int]:
+        """Return the ids of the root keys that secrets are sealed under, and how many each."""
+        counted = select(factors.c.root_key, func.count().label("number")).where(_ACTIVE).group_by(factors.c.root_key)
+        with self._database.read() as connection:
+            return {row.root_key: row.number for row in connection.execute(counted)}
+
+    def sealed_by_others(self, root_key: str, most: int) -> tuple[Factor, ...]:
+        """Return active factors that are not sealed under a root key, at most ``most``."""
+        wanted = select(factors).where(_ACTIVE, factors.c.root_key != root_key).order_by(factors.c.id).limit(most)
+        with self._database.read() as connection:
+            return tuple(map(_factor, connection.execute(wanted)))
+
+    def reseal(self, resealed: Sequence[tuple[Factor, str, str]]) -> LedgerPosition:
+        """Record new seals, each of a factor as it was, its secret and its label; return the ledger's place.
+
+        What was changed meanwhile stays as it is.
+        """
+        with self._database.write() as connection:
+            lock_head(connection)
+            for factor, secret, label in resealed:
+                of_root = factors.c.root_key == sealing_root(factor.sealed.secret)
+                as_it_was = update(factors).where(factors.c.id == factor.id, of_root, factors.c.label == factor.label)
+                values = {"secret": secret, "label": label, "root_key": sealing_root(secret)}
+                if connection.execute(as_it_was.values(values)).rowcount:
+                    _record_change(connection, advance_head(connection, 1), factor, FactorChange.RESEALED)
+            return read_head(connection)
+
+
+class RecoveryCodes:
+    """Recorded recovery codes. Raises `LedgerUnavailableError` when the database cannot serve."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def replace(self, user: str, application: str, hashes: Sequence[str]) -> None:
+        """Record a new series for a user (the pseudonym); codes of an earlier one are over."""
+        with self._database.write() as connection:
+            lock_head(connection)  # of two new series at once one is over
+            at, series = now(), secrets.token_hex(8)
+            over = update(recovery_codes).where(_usable(user, application)).values(ended=at)
+            connection.execute(over)
+            connection.execute(insert(recovery_codes), [_code(one, user, application, series, at) for one in hashes])
+            replaced = webhook_of_user(WebhookType.FACTOR_RECOVERY_CODES_REPLACED, application, user, at)
+            record_webhooks(connection, [replaced])
+
+    def spend(self, spent: str, user: str, application: str, replacement: str) -> int | None:
+        """Use a code up and record another for it, both as hashes; return how many the user has then.
+
+        ``None`` when it is not there, used or over.
+        Of parallel calls with one code one succeeds: the row is changed under a condition.
+        """
+        at, mine = now(), _usable(user, application)
+        used = update(recovery_codes).where(recovery_codes.c.hash == spent, mine).values(ended=at, used=True)
+        with self._database.write() as connection:
+            lock_head(connection)
+            series = connection.execute(used.returning(recovery_codes.c.series)).scalar()
+            if series is None:
+                return None
+            connection.execute(insert(recovery_codes), _code(replacement, user, application, series, at))
+            told = webhook_of_user(WebhookType.FACTOR_RECOVERY_CODE_USED, application, user, at)
+            record_webhooks(connection, [told])
+            return _count(connection, recovery_codes, mine)
+
+    def left(self, user: str, application: str) -> int:
+        """Return how many codes of a user (the pseudonym) can be used."""
+        with self._database.read() as connection:
+            return _count(connection, recovery_codes, _usable(user, application))
+
+
+def active_factors(connection: Connection, users: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
+    """Return the active factors of some users (pseudonyms), packed, by user and id."""
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for some in batches(users):
+        for one in map(_factor, connection.execute(select(factors).where(factors.c.pseudonym.in_(some), _ACTIVE))):
+            found[one.user][one.id] = one.sealed.packed
+    return found
+
+
+def read_factors(
+    connection: Connection, user: str, application: str | None, *among: ColumnElement[bool]
+) -> tuple[Factor, ...]:
+    """Return factors of a user, within an application or all, oldest first."""
+    wanted = select(factors).where(_of_user(factors, user, application), *among)
+    return tuple(map(_factor, connection.execute(wanted.order_by(factors.c.place))))
+
+
+def remove_factor(connection: Connection, factor: Factor, reason: str) -> None:
+    """Remove an active factor, as a part of more."""
+    gone = {"removed": now(), "secret": "", "label": "", "root_key": ""}
+    connection.execute(update(factors).where(factors.c.id == factor.id).values(gone))
+    _record_change(connection, advance_head(connection, 1), factor, FactorChange.REMOVED, reason)
+
+
+def read_recovery_codes(connection: Connection, user: str, application: str | None) -> tuple[RecordedRecoveryCode, ...]:
+    """Return what is recorded of a user's recovery codes, within an application or all, oldest first."""
+    columns = (recovery_codes.c[one] for one in RecordedRecoveryCode._fields)
+    wanted = select(*columns).where(_of_user(recovery_codes, user, application)).order_by(recovery_codes.c.made)
+    return tuple(RecordedRecoveryCode(*row) for row in connection.execute(wanted))
+
+
+def erase_factors(connection: Connection, user: str, application: str | None) -> Mapping[str, int]:
+    """Remove a user's factors and delete the recovery codes, as a part of more; return how many, by table."""
+    mine = read_factors(connection, user, application, _ACTIVE)
+    for one in mine:
+        remove_factor(connection, one, ERASED)
+    codes = connection.execute(recovery_codes.delete().where(_of_user(recovery_codes, user, application))).rowcount
+    counts = {factors.name: len(mine), recovery_codes.name: codes}
+    return {table: count for table, count in counts.items() if count}
+
+
+def note_steps(connection: Connection, events: Sequence[Event]) -> None:
+    """Record the steps that were accepted, in whichever order they come: none goes back."""
+    approved = sorted((one for one in events if one.type == APPROVED), key=lambda one: one.member("id"))
+    for one in approved:
+        mine, step = factors.c.id == one.member("id"), int(one.member("step"))
+        connection.execute(update(factors).where(mine, factors.c.last_step < step).values(last_step=step))
+        earlier = or_(factors.c.used.is_(None), factors.c.used < one.at)
+        connection.execute(update(factors).where(mine, earlier).values(used=one.at))
+
+
+def _record_change(connection: Connection, place: int, factor: Factor, change: FactorChange, reason: str = "") -> None:
+    at = now()
+    row = {
+        "sequence": place,
+        "factor": factor.id,
+        "application": factor.sealed.application,
+        "pseudonym": factor.user,
+        "change": change,
+        "reason": reason,
+        "recorded": at,
+    }
+    connection.execute(insert(factor_changes), row)
+    append_entry(connection, factor_changes, [row])
+    if kind := _TOLD.get(change):
+        told = webhook_of_user(kind, factor.sealed.application, factor.id, at, reason)
+        record_webhooks(connection, [told])
+
+
+def _of_user(table: Table, user: str, application: str | None = None) -> ColumnElement[bool]:
+    mine = table.c.pseudonym == user
+    return mine if application is None else mine & (table.c.application == application)
+
+
+def _usable(user: str, application: str) -> ColumnElement[bool]:
+    return _of_user(recovery_codes, user, application) & recovery_codes.c.ended.is_(None)
+
+
+def _count(connection: Connection, table: Table, *wanted: ColumnElement[bool]) -> int:
+    return int(connection.execute(select(func.count()).select_from(table).where(*wanted)).scalar_one())
+
+
+def _row(factor: Factor, place: int) -> dict[str, Any]:
+    sealed = factor.sealed
+    return {
+        "id": factor.id,
+        "application": sealed.application,
+        "pseudonym": factor.user,
+        "type": TOTP,
+        "label": factor.label,
+        "secret": sealed.secret,
+        "root_key": sealing_root(sealed.secret),
+        "algorithm": sealed.parameters.algorithm,
+        "digits": sealed.parameters.digits,
+        "period": sealed.parameters.period,
+        "last_step": sealed.last_step,
+        "place": place,
+        "created": now(),
+        "used": None,
+        "removed": None,
+    }
+
+
+def _factor(row: Row[Any]) -> Factor:
+    parameters = TotpParameters(row.algorithm, row.digits, row.period)
+    sealed = SealedFactor(row.id, row.application, row.secret, parameters, row.last_step, row.place)
+    return Factor(sealed, row.pseudonym, row.label, row.created, row.used, row.removed)
+
+
+def _code(hashed: str, user: str, application: str, series: str, at: int) -> dict[str, Any]:
+    return {
+        "hash": hashed,
+        "application": application,
+        "pseudonym": user,
+        "series": series,
+        "made": at,
+        "ended": None,
+        "used": False,
+    }

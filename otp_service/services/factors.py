@@ -1,0 +1,451 @@
+"""Authenticator apps and recovery codes of an application's users."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from otp_service.domain.applications import Application
+from otp_service.domain.audit import OperatorActionEntry
+from otp_service.domain.consents import ConsentMode
+from otp_service.domain.keyring import IdempotentRequest, user_of_factor
+from otp_service.domain.totp import (
+    LABEL,
+    MAX_FACTORS,
+    RECOVERY_CODES,
+    SECRET,
+    Factor,
+    FactorFailure,
+    FactorStatus,
+    SealedFactor,
+    TotpParameters,
+    UserKey,
+    matching_steps,
+    new_recovery_code,
+    new_secret,
+    normalise_recovery_code,
+    otpauth_uri,
+    parse_otpauth_uri,
+)
+from otp_service.errors import (
+    FactorLimitError,
+    FactorNotActiveError,
+    LedgerUnavailableError,
+    NotFoundError,
+    RefusalName,
+    StartRefusal,
+)
+from otp_service.services.context import Context
+from otp_service.store.factors import NOT_FOUND, KnownFactor
+from otp_service.telemetry import metrics
+from otp_service.telemetry.logging import get_logger
+from otp_service.telemetry.redaction import SafeText
+
+RESEAL_BATCH: Final = 200
+"""Factors that are sealed anew in one transaction."""
+_NOT_ACTIVE: Final = "The factor waits for its first code, or was removed."
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FactorView:
+    """A factor as its application sees it, unsealed. Times are milliseconds since the epoch."""
+
+    id: str
+    status: FactorStatus
+    label: str | None = field(repr=False)
+    """``None`` when it was erased with the factor."""
+    parameters: TotpParameters
+    created: int | None = None
+    """When it was activated."""
+    used: int | None = None
+    removed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """A factor that was enrolled, with what is shown once."""
+
+    factor: FactorView
+    secret: bytes | None = field(repr=False)
+    """``None`` for a repeated request, once it is activated or over."""
+    uri: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FactorCheck:
+    """What became of a code of a factor."""
+
+    id: str
+    status: FactorStatus
+    reason: FactorFailure | None
+    """Why it was not accepted; ``None`` when it was."""
+    recovery_codes: tuple[str, ...] | None = field(default=None, repr=False)
+    """A first series, shown once, where the user had none when the factor was activated."""
+
+    @property
+    def valid(self) -> bool:
+        """Whether the code was accepted."""
+        return self.reason is None
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryCheck:
+    """What became of a recovery code."""
+
+    reason: FactorFailure | None
+    left: int
+    """Codes that can be used, with the replacement."""
+    replacement: str | None = field(default=None, repr=False)
+    """A new code for the one that was used."""
+
+
+def user_key(context: Context, application: str, user: str) -> UserKey:
+    """Return the name under which an application's user is kept."""
+    pseudonym = context.keyring.user_pseudonym(application, user)
+    return UserKey(application, pseudonym, context.keyring.bucket(pseudonym))
+
+
+def enrol(
+    context: Context,
+    application: Application,
+    user: str,
+    label: str,
+    uri: str | None = None,
+    retry: IdempotentRequest | None = None,
+) -> Enrolment:
+    """Enrol an app with a new secret, or one from a ``uri``; it waits for its first code for ten minutes.
+
+    Raises `InvalidSecretError`, `FactorLimitError`, and other `OtpServiceError`.
+    """
+    whose = user_key(context, application.name, user)
+    secret, parameters = (new_secret(), TotpParameters()) if uri is None else parse_otpauth_uri(uri)
+    if len(context.ledger.factors.of(whose.pseudonym, whose.application)) >= MAX_FACTORS:
+        raise FactorLimitError(f"A user has {MAX_FACTORS} factors at most: remove one.")
+    factor_id = context.keyring.new_factor_id(whose.pseudonym)
+    sealed = _seal(context, secret, SECRET, factor_id, whose.application)
+    factor = SealedFactor(factor_id, whose.application, sealed, parameters, last_step=0, place=0)
+    sealed_label = _seal(context, label.encode(), LABEL, factor_id, whose.application)
+    first = context.store.factors.enrol(whose, factor, sealed_label, retry)
+    if first != factor_id:
+        return _repeated(context, application, first)
+    _log.info("factor_enrolled", application=application.name, factor=SafeText(factor_id))
+    view = FactorView(factor_id, FactorStatus.PENDING, label, parameters)
+    return Enrolment(view, secret, otpauth_uri(secret, parameters, application.brand, label))
+
+
+def _repeated(context: Context, application: Application, factor_id: str) -> Enrolment:
+    """Return the enrolment that a request was first answered with, as far as it may still be told."""
+    user, known = _known(context, application.name, factor_id)
+    if known.pending is None:
+        return Enrolment(_recorded(context, user, factor_id), None, None)
+    view = _pending_view(context, known)
+    secret = _unseal_secret(context, known.pending)
+    return Enrolment(view, secret, otpauth_uri(secret, view.parameters, application.brand, view.label or ""))
+
+
+def activate(
+    context: Context, application: Application, factor_id: str, code: str, device: str | None = None
+) -> FactorCheck:
+    """Make an enrolled factor active by its first code, which is spent by that.
+
+    A wrong code is a result, and counts as one. Raises `ConflictError` when it is active already, `NotFoundError` when
+    it waited too long, and other `OtpServiceError`.
+    """
+    user, known = _known(context, application.name, factor_id)
+    if known.pending is None:
+        view = _recorded(context, user, factor_id)
+        raise FactorNotActiveError(f"The factor is {view.status} already.")
+    steps = _steps_now(context, application, known.pending, known.now, code)
+    found, event = ("", "") if steps else ("wrong", "factor.failed")
+    reason = _count_guess(context, application, user, factor_id, found, event, device)
+    if reason is not None:
+        return FactorCheck(factor_id, FactorStatus.PENDING, reason)
+    _record_active(context, user, known, steps[0])
+    codes = _first_recovery_codes(context, user)
+    context.store.factors.report(user, factor_id, "factor.activated")
+    _log.info("factor_activated", application=application.name, factor=SafeText(factor_id))
+    return FactorCheck(factor_id, FactorStatus.ACTIVE, None, codes)
+
+
+def _record_active(context: Context, user: UserKey, known: KnownFactor, step: int) -> None:
+    """Record a factor whose first code was right, and bring it into force."""
+    if known.pending is None:
+        raise NotFoundError(NOT_FOUND)
+    one = known.pending
+    spent = SealedFactor(one.id, one.application, one.secret, one.parameters, last_step=step, place=0)
+    place = context.ledger.factors.activate(Factor(spent, user.pseudonym, known.label, created=0))
+    context.mirror_sync.write_through(place)
+    context.store.factors.forget_pending(user, one.id)
+
+
+def check(
+    context: Context,
+    application: Application,
+    factor_id: str,
+    code: str,
+    *,
+    purpose: str = "",
+    device: str | None = None,
+    retry: IdempotentRequest | None = None,
+) -> FactorCheck:
+    """Check a code of a user's factor for an application, and take it when it is right.
+
+    A wrong code is a result. ``device`` is the application's own name of the user's device or browser. Raises
+    `InvalidCodeError` for what could not be a code of it, `FactorNotActiveError`, `NotFoundError`, and other
+    `OtpServiceError`.
+    """
+    query = context.mirror_sync.query(ConsentMode.OFF)
+    user, known = _known(context, application.name, factor_id)
+    factor = _require_active(context, user, factor_id, known)
+    reason = context.store.factors.check(
+        user,
+        factor,
+        _steps_now(context, application, factor, known.now, code),
+        application.totp_skew,
+        _device(context, application, device),
+        purpose,
+        query,
+        context.rulesets[application.name],
+        retry,
+    )
+    metrics.factor_checks.count(application=application.name, outcome=reason or "accepted")
+    return FactorCheck(factor_id, FactorStatus.ACTIVE, reason)
+
+
+def find(context: Context, application: Application, user: str) -> tuple[tuple[FactorView, ...], int]:
+    """Return the active factors of a user, oldest first, and how many recovery codes can be used."""
+    whose = user_key(context, application.name, user)
+    found = context.ledger.factors.of(whose.pseudonym, whose.application)
+    left = context.ledger.recovery_codes.left(whose.pseudonym, whose.application)
+    return tuple(view_of(context, one) for one in found), left
+
+
+def read(context: Context, application: Application, factor_id: str) -> FactorView:
+    """Return an application's own factor as it is now; raises `NotFoundError`."""
+    user, known = _known(context, application.name, factor_id)
+    return _pending_view(context, known) if known.pending else _recorded(context, user, factor_id)
+
+
+def rename(context: Context, application: Application, factor_id: str, label: str) -> FactorView:
+    """Give an active factor another label; raises `FactorNotActiveError` and `NotFoundError`."""
+    user, _ = _known(context, application.name, factor_id)
+    if not context.ledger.factors.rename(factor_id, _seal(context, label.encode(), LABEL, factor_id, application.name)):
+        _recorded(context, user, factor_id)
+        raise FactorNotActiveError(_NOT_ACTIVE)
+    return _recorded(context, user, factor_id)
+
+
+def remove(
+    context: Context, application: str, factor_id: str, reason: str, act: OperatorActionEntry | None = None
+) -> FactorView:
+    """Remove a factor without a code, for a ``reason``; an operator's ``act`` is recorded with it.
+
+    Once this returns no code of it is accepted. To remove it again does no harm. Raises `NotFoundError`.
+    """
+    user, known = _known(context, application, factor_id)
+    if known.pending is not None:
+        context.store.factors.forget_pending(user, factor_id)
+        return replace(_pending_view(context, known), status=FactorStatus.REMOVED, label=None)
+    _recorded(context, user, factor_id)
+    place = context.ledger.factors.remove(factor_id, reason, act)
+    if place is not None:
+        context.mirror_sync.write_through(place)
+        context.store.factors.report(user, factor_id, "factor.removed", reason)
+        _log.info("factor_removed", application=application, factor=SafeText(factor_id), reason=reason or "code")
+    return _recorded(context, user, factor_id)
+
+
+def remove_with_code(
+    context: Context, application: Application, factor_id: str, code: str, device: str | None = None
+) -> FactorCheck:
+    """Remove a factor where a code of it is right; raises as `check` does."""
+    result = check(context, application, factor_id, code, device=device)
+    if not result.valid:
+        return result
+    remove(context, application.name, factor_id, "")
+    return FactorCheck(factor_id, FactorStatus.REMOVED, None)
+
+
+def new_recovery_codes(context: Context, application: Application, user: str) -> tuple[str, ...]:
+    """Return a new series of recovery codes, shown once; codes of an earlier one are over."""
+    return _new_series(context, user_key(context, application.name, user))
+
+
+def check_recovery_code(
+    context: Context, application: Application, user: str, code: str, device: str | None = None
+) -> RecoveryCheck:
+    """Check a recovery code and use it up; a right one is replaced by a new one.
+
+    A wrong code is a result. Raises `InvalidCodeError` for what could be none, and other `OtpServiceError`.
+    """
+    whose, typed, new = user_key(context, application.name, user), normalise_recovery_code(code), new_recovery_code()
+    reason = _count_guess(context, application, whose, whose.pseudonym, "", "", device)
+    left = None if reason else context.ledger.recovery_codes.spend(
+        _hash(context, whose, typed), whose.pseudonym, whose.application, _hash(context, whose, new)
+    )  # fmt: skip
+    if reason is None:
+        found, event = ("wrong", "recovery.failed") if left is None else ("right", "recovery.used")
+        reason = _count_guess(context, application, whose, whose.pseudonym, found, event, device)
+    metrics.factor_checks.count(application=application.name, outcome=reason or "recovered")
+    if left is None:
+        return RecoveryCheck(reason, context.ledger.recovery_codes.left(whose.pseudonym, whose.application))
+    return RecoveryCheck(None, left, new)
+
+
+def unlock(context: Context, application: str, user: str, act: OperatorActionEntry) -> int:
+    """Forget the wrong codes of a user, and what they led to; return of how many things there was any.
+
+    An operator's ``act`` is recorded if there was. Raises `LedgerUnavailableError` and `StoreUnavailableError`.
+    """
+    whose, ruleset = user_key(context, application, user), context.rulesets[application]
+    return context.ledger.operator_actions.perform(act, lambda: context.store.factors.unlock(whose, ruleset))
+
+
+def reseal(context: Context) -> Iterator[int]:
+    """Seal all that is under another root key under the active one; yield how many were, again and again.
+
+    Raises `SealBrokenError` when the root key of one is not known here.
+    """
+    active, done = context.keyring.root_ids[0], 0
+    while some := context.ledger.factors.sealed_by_others(active, RESEAL_BATCH):
+        place = context.ledger.factors.reseal([(one, *_sealed_anew(context, one)) for one in some])
+        context.mirror_sync.write_through(place)
+        done += len(some)
+        yield done
+
+
+def root_key_refusal(context: Context) -> StartRefusal | None:
+    """Return why no process may start: secrets are sealed under a root key that is not there; ``None`` for nothing."""
+    sealed = context.ledger.factors.root_keys()
+    unknown = sorted(sealed.keys() - set(context.keyring.root_ids))
+    if not unknown:
+        return None
+    return StartRefusal(
+        RefusalName.KEY_STILL_NEEDED,
+        "OTP_SERVICE_ROOT_KEYS",
+        f"Of authenticator apps {sum(sealed[one] for one in unknown)} are sealed under {', '.join(unknown)}, and would "
+        "be lost.",
+        "Add that key behind the others, and before it goes: otp-service factor reseal",
+    )
+
+
+def view_of(context: Context, factor: Factor) -> FactorView:
+    """Return a recorded factor, unsealed."""
+    status = FactorStatus.ACTIVE if factor.removed is None else FactorStatus.REMOVED
+    sealed = factor.sealed
+    label = _unseal(context, factor.label, LABEL, factor.id, sealed.application).decode() if factor.label else None
+    return FactorView(factor.id, status, label, sealed.parameters, factor.created, factor.used, factor.removed)
+
+
+def _sealed_anew(context: Context, factor: Factor) -> tuple[str, str]:
+    application = factor.sealed.application
+    secret = _unseal_secret(context, factor.sealed)
+    label = _unseal(context, factor.label, LABEL, factor.id, application)
+    return (
+        _seal(context, secret, SECRET, factor.id, application),
+        _seal(context, label, LABEL, factor.id, application),
+    )
+
+
+def _owner(context: Context, application: str, factor_id: str) -> UserKey:
+    """Return the user in a factor's id; raise `NotFoundError` for what is none."""
+    pseudonym = user_of_factor(factor_id)
+    if pseudonym is None:
+        raise NotFoundError(NOT_FOUND)
+    return UserKey(application, pseudonym, context.keyring.bucket(pseudonym))
+
+
+def _known(context: Context, application: str, factor_id: str) -> tuple[UserKey, KnownFactor]:
+    """Return what Redis knows of a factor; raise `NotFoundError` for another application's."""
+    user = _owner(context, application, factor_id)
+    known = context.store.factors.read(user, factor_id)
+    if any(one and one.application != application for one in (known.active, known.pending)):
+        raise NotFoundError(NOT_FOUND)
+    return user, known
+
+
+def _require_active(context: Context, user: UserKey, factor_id: str, known: KnownFactor) -> SealedFactor:
+    """Return an active factor; raise `FactorNotActiveError`, `NotFoundError`, or while the mirror lacks it another."""
+    if known.active is not None:
+        return known.active
+    if known.pending is None and _recorded(context, user, factor_id).status is FactorStatus.ACTIVE:
+        raise LedgerUnavailableError("The mirror of the ledger is behind.")
+    raise FactorNotActiveError(_NOT_ACTIVE)
+
+
+def _recorded(context: Context, user: UserKey, factor_id: str) -> FactorView:
+    """Return a factor as the ledger has it; raise `NotFoundError` for none, or another application's."""
+    found = context.ledger.factors.find(factor_id)
+    if found is None or found.sealed.application != user.application:
+        raise NotFoundError(NOT_FOUND)
+    return view_of(context, found)
+
+
+def _pending_view(context: Context, known: KnownFactor) -> FactorView:
+    if known.pending is None:
+        raise NotFoundError(NOT_FOUND)
+    label = _unseal(context, known.label, LABEL, known.pending.id, known.pending.application)
+    return FactorView(known.pending.id, FactorStatus.PENDING, label.decode(), known.pending.parameters)
+
+
+def _steps_now(
+    context: Context, application: Application, factor: SealedFactor, now: int, code: str
+) -> tuple[int, ...]:
+    """Return the steps around a time whose code was typed; one more, for what passes until one is taken."""
+    steps = application.totp_skew.steps_at(factor.parameters.step_at(now))
+    secret = _unseal_secret(context, factor)
+    return matching_steps(secret, factor.parameters, code, range(steps.start, steps.stop + 1))
+
+
+def _count_guess(
+    context: Context,
+    application: Application,
+    user: UserKey,
+    about: str,
+    found: str,
+    event: str,
+    device: str | None,
+) -> FactorFailure | None:
+    return context.store.factors.count_guess(
+        user,
+        about,
+        found,
+        event,
+        _device(context, application, device),
+        context.mirror_sync.query(ConsentMode.OFF),
+        context.rulesets[application.name],
+    )
+
+
+def _first_recovery_codes(context: Context, user: UserKey) -> tuple[str, ...] | None:
+    has_some = context.ledger.recovery_codes.left(user.pseudonym, user.application)
+    return None if has_some else _new_series(context, user)
+
+
+def _new_series(context: Context, user: UserKey) -> tuple[str, ...]:
+    codes = tuple(new_recovery_code() for _ in range(RECOVERY_CODES))
+    hashes = [_hash(context, user, one) for one in codes]
+    context.ledger.recovery_codes.replace(user.pseudonym, user.application, hashes)
+    context.store.factors.report(user, user.pseudonym, "recovery.replaced")
+    _log.info("recovery_codes_made", application=user.application)
+    return codes
+
+
+def _hash(context: Context, user: UserKey, code: str) -> str:
+    return context.keyring.recovery_hash(user.application, user.pseudonym, normalise_recovery_code(code))
+
+
+def _device(context: Context, application: Application, device: str | None) -> str:
+    return context.keyring.context_pseudonym(application.name, device) if device else ""
+
+
+def _seal(context: Context, plain: bytes, kind: str, factor_id: str, application: str) -> str:
+    return context.keyring.seal_secret(plain, owner=factor_id, application=application, kind=kind)
+
+
+def _unseal(context: Context, sealed: str, kind: str, factor_id: str, application: str) -> bytes:
+    return context.keyring.unseal_secret(sealed, owner=factor_id, application=application, kind=kind)
+
+
+def _unseal_secret(context: Context, factor: SealedFactor) -> bytes:
+    return _unseal(context, factor.secret, SECRET, factor.id, factor.application)

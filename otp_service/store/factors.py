@@ -1,0 +1,191 @@
+"""Authenticator apps in Redis: enrolments that wait, checks of codes, and the budget of a user's wrong ones."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import redis
+
+from otp_service.domain.applications import TotpSkew
+from otp_service.domain.guard import whole_seconds
+from otp_service.domain.keyring import IDEMPOTENCY_SECONDS, IdempotentRequest
+from otp_service.domain.totp import PENDING_SECONDS, FactorFailure, SealedFactor, UserKey
+from otp_service.errors import (
+    FrozenError,
+    IdempotencyMismatchError,
+    LedgerUnavailableError,
+    NotFoundError,
+    OtpServiceError,
+    StoreUnavailableError,
+)
+from otp_service.store import keys
+from otp_service.store.connection import Argument, translate_errors
+from otp_service.store.mirror import MirrorQuery
+from otp_service.store.scripts import CompiledRuleset, ScriptRunner
+
+# A check takes two round trips. One tells the sealed secret and the time; the process finds the steps whose code was
+# typed; the other takes one of them, unless it or a later one was taken before, and counts a wrong code.
+
+STEP_GRACE: Final = 900_000
+"""Milliseconds for which the last step is known after its code is over."""
+_REMEMBERED: Final = 1000 * IDEMPOTENCY_SECONDS
+NOT_FOUND: Final = "There is no such factor."
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFactor:
+    """What Redis knows of a factor, and when. Times are milliseconds, by its clock."""
+
+    now: int
+    active: SealedFactor | None
+    pending: SealedFactor | None
+    """The same as it was enrolled, while it waits for its first code."""
+    label: str = field(default="", repr=False)
+    """Of the enrolled one, sealed."""
+    waits: int = 0
+    """Milliseconds for which it waits yet."""
+
+
+class FactorStore:
+    """What is kept of factors for a while. Raises `StoreUnavailableError` when Redis does not answer in time."""
+
+    def __init__(self, client: redis.Redis, scripts: ScriptRunner) -> None:
+        self._client = client
+        self._scripts = scripts
+
+    def read(self, user: UserKey, factor_id: str) -> KnownFactor:
+        """Return what is known of a factor, be it another application's."""
+        names = (keys.mirrored(user.bucket, user.pseudonym), keys.pending_factor(user.bucket, factor_id))
+        now, active, pending, label, waits = self._scripts.run("factor_read", names, (factor_id,))
+        return KnownFactor(
+            now, _unpacked(factor_id, active), _unpacked(factor_id, pending), (label or b"").decode(), max(0, waits)
+        )
+
+    def enrol(self, user: UserKey, factor: SealedFactor, label: str, retry: IdempotentRequest | None) -> str:
+        """Keep an enrolment until its first code; return its id, or that of the first that came with the same key."""
+        pending = keys.pending_factor(user.bucket, factor.id)
+        answer = self._scripts.run(
+            "factor_enrol",
+            (pending, self._retry_key(user, retry, pending)),
+            (factor.packed, label, 1000 * PENDING_SECONDS, *_remember(retry), factor.id),
+        )
+        match answer:
+            case [b"enrolled", _]:
+                return factor.id
+            case [b"replayed", first]:
+                return str(first.decode())
+            case _:
+                raise _refusal(answer)
+
+    def forget_pending(self, user: UserKey, factor_id: str) -> None:
+        """End an enrolment."""
+        with translate_errors():
+            self._client.delete(keys.pending_factor(user.bucket, factor_id))
+
+    def check(  # noqa: PLR0913, PLR0917 - all of it comes with one request
+        self,
+        user: UserKey,
+        factor: SealedFactor,
+        steps: Sequence[int],
+        skew: TotpSkew,
+        device: str,
+        purpose: str,
+        mirror_query: MirrorQuery,
+        ruleset: CompiledRuleset,
+        retry: IdempotentRequest | None,
+    ) -> FactorFailure | None:
+        """Take one of the steps whose code was typed, or count a wrong code; return why none was taken.
+
+        Raises `NotFoundError` when the factor was removed, `FrozenError`, `LedgerUnavailableError` while the mirror is
+        behind, and `StoreUnavailableError` while it is not certain which codes were used.
+        """
+        step = keys.factor_step(user.bucket, factor.id)
+        answer = self._scripts.run(
+            "factor_check",
+            (*self._keys(user), step, keys.events(user.bucket), self._retry_key(user, retry, step)),
+            (
+                *(user.application, factor.id, mirror_query.identity, mirror_query.min_sequence),
+                *(skew.late, skew.early, skew.life(factor.parameters.period), STEP_GRACE),
+                *(device, purpose, *_remember(retry), *steps),
+            ),
+            ruleset,
+        )
+        return _outcome(answer)
+
+    def count_guess(
+        self,
+        user: UserKey,
+        about: str,
+        found: str,
+        event: str,
+        device: str,
+        mirror_query: MirrorQuery,
+        ruleset: CompiledRuleset,
+    ) -> FactorFailure | None:
+        """Count a code ``about`` a factor, or a user, that was ``found`` right or wrong; raises as `check` does.
+
+        With nothing found yet it only tells whether one may be compared.
+        """
+        answer = self._scripts.run(
+            "user_guess",
+            (*self._keys(user), keys.events(user.bucket)),
+            (user.application, about, mirror_query.identity, mirror_query.min_sequence, device, found, event),
+            ruleset,
+        )
+        return _outcome(answer)
+
+    def report(self, user: UserKey, about: str, event: str, reason: str = "") -> None:
+        """Report what happened to a factor, or to a user's recovery codes, beside what the scripts report."""
+        told = {"type": event, "id": about, "application": user.application, "purpose": "", "country": ""}
+        with translate_errors():
+            self._client.xadd(keys.events(user.bucket), {"json": json.dumps({**told, "reason": reason})})
+
+    def unlock(self, user: UserKey, ruleset: CompiledRuleset) -> int:
+        """Forget the wrong codes of a user, waits and a lock; return of how many there was anything."""
+        key = keys.user(user.bucket, user.pseudonym)
+        forget = (self._scripts.run("number_forget", (key,), (what, user.application), ruleset) for what in _BUDGETS)
+        return sum(map(int, forget))
+
+    @staticmethod
+    def _keys(user: UserKey) -> tuple[str, str, str]:
+        return keys.user(user.bucket, user.pseudonym), keys.mirrored(user.bucket, user.pseudonym), keys.MIRROR
+
+    @staticmethod
+    def _retry_key(user: UserKey, retry: IdempotentRequest | None, otherwise: str) -> str:
+        return keys.idempotency(user.bucket, user.application, retry.key) if retry else otherwise
+
+
+_BUDGETS: Final = ("windows", "waits")
+
+
+def _remember(retry: IdempotentRequest | None) -> tuple[Argument, ...]:
+    return (retry.fingerprint if retry else ""), _REMEMBERED
+
+
+def _unpacked(factor_id: str, packed: bytes | None) -> SealedFactor | None:
+    return SealedFactor.unpack(factor_id, packed.decode()) if packed else None
+
+
+def _outcome(answer: list[Any]) -> FactorFailure | None:
+    match answer:
+        case [b"checked", reason]:
+            return FactorFailure(reason.decode()) if reason else None
+        case _:
+            raise _refusal(answer)
+
+
+def _refusal(answer: list[Any]) -> OtpServiceError:
+    match answer:
+        case [b"not-found"]:
+            return NotFoundError(NOT_FOUND)
+        case [b"mismatch"]:
+            return IdempotencyMismatchError("The idempotency key was used before with another request.")
+        case [b"frozen"]:
+            return FrozenError("The user is frozen after reported fraud.")
+        case [b"settling", wait]:
+            settling = StoreUnavailableError("Redis was emptied, restarted or replaced: codes used before have to end.")
+            settling.retry_after = whole_seconds(wait)
+            return settling
+        case _:
+            return LedgerUnavailableError("The mirror of the ledger is behind.")

@@ -1,0 +1,27 @@
+-- Counts a code of a user that is compared elsewhere: a recovery code, or the first code of a factor.
+--
+-- KEYS[1] the user   KEYS[2] what the mirror says of the user   KEYS[3] the mirror's head   KEYS[4] events
+-- ARGV[1] application   ARGV[2] the factor, or the user   ARGV[3] identity of the ledger
+-- ARGV[4] place that it is known to have come to   ARGV[5] the device, empty where it is not known
+-- ARGV[6] what was found: wrong, right, or empty where that is still to be seen; a first code that is right ends no row of wrong ones
+-- ARGV[7] the event, empty for none
+-- Returns one of: {'checked', reason} {'mirror-behind'} {'frozen'}
+-- include clock fence rows counters limits number subjects asked buckets approvals conversions rule_hits spending failure_alarm
+-- include newcomers fraud guard streams mirror factors
+
+local closed = factors.closed(KEYS[3], KEYS[2], ARGV[1], ARGV[3], ARGV[4], 0, 0)
+if closed == 'mirror-behind' then return { 'mirror-behind' } end
+if closed == 'frozen' then return { 'frozen' } end
+
+local function answer(reason, event, rule)
+  local about = { id = ARGV[2], application = ARGV[1], purpose = '', country = '' }
+  if event ~= '' then streams.report(KEYS[4], event, about, { reason = reason, rule = rule }) end
+  return { 'checked', reason }
+end
+
+local state, trust, refusal = factors.budget(KEYS[1], ARGV[1], ARGV[5])
+if refusal and ARGV[6] ~= 'right' then return answer('factor_locked', 'factor.refused', refusal.rule) end
+local locks = ARGV[6] == 'wrong' and number.guessed_wrong(state, trust)
+if ARGV[6] == 'right' then number.approved(state, trust, ARGV[5]) end
+if ARGV[6] ~= '' then number.write(state) end
+return answer(ARGV[6] == 'wrong' and 'wrong_code' or '', locks and 'factor.locked' or ARGV[7])

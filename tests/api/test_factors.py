@@ -1,0 +1,445 @@
+"""Authenticator apps over HTTP."""
+
+import base64
+import struct
+import zlib
+from collections.abc import Iterator
+
+import pyotp
+import pytest
+import zxingcpp
+from support_api import Api, code_of
+from support_factors import FACTORS, USER, App, record
+from support_installation import BANK_KEY, World
+
+RECOVERY = "/v1/recovery-codes"
+
+
+@pytest.fixture
+def api(still_world: World, hot_path: bool) -> Api:
+    return Api(still_world, hot_path=hot_path)
+
+
+@pytest.fixture
+def app(api: Api) -> App:
+    """An app that is active; the code before the present one is spent."""
+    app = App(api)
+    assert app.activate()["valid"]
+    return app
+
+
+def error(app: App, call: str, **body: object) -> tuple[int, str]:
+    return code_of(app.api.post(f"{FACTORS}/{app.id}/{call}", body))
+
+
+# --- enrolment ----------------------------------------------------------------------------------------------
+
+
+def test_an_enrolment_shows_secret_uri_and_nothing_else_twice(api: Api):
+    app = App(api)
+
+    about = {"type": "totp", "label": "ali@example.com", "algorithm": "SHA1", "digits": 6, "period": 30}
+    times = {"created_at": None, "used_at": None, "removed_at": None}
+    assert app.enrolled["factor"] == {"id": app.id, "status": "pending", **about, **times}
+    assert pyotp.parse_uri(app.enrolled["uri"]).secret == app.enrolled["secret"]
+    assert pyotp.parse_uri(app.enrolled["uri"]).issuer == "Acme Shop"
+    assert app.read() == app.enrolled["factor"]
+
+    app.activate()
+    assert app.read()["status"] == "active"
+    assert app.enrolled["secret"] not in api.get(f"{FACTORS}/{app.id}").text
+
+
+@pytest.mark.parametrize("label", ["ali@example.com", "علی خان", "x" * 64])
+def test_a_qr_code_is_read_back_by_another_library(api: Api, label: str):
+    app = App(api, label=label, qr="png")
+
+    (read,) = zxingcpp.read_barcodes(pixels(app.enrolled["qr"]))
+    assert read.text == app.enrolled["uri"]
+    assert App(api, qr="svg").enrolled["qr"].startswith("<svg ")
+
+
+def pixels(uri: str) -> memoryview:
+    """Return what a PNG of black and white shows."""
+    data = base64.b64decode(uri.removeprefix("data:image/png;base64,"))
+    chunks, place = {}, 8
+    while place < len(data):
+        (size,) = struct.unpack(">I", data[place : place + 4])
+        chunks[data[place + 4 : place + 8]] = data[place + 8 : place + 8 + size]
+        place += size + 12
+    width, height, depth, colour = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
+    assert (depth, colour) == (1, 0)
+    packed, row = zlib.decompress(chunks[b"IDAT"]), 1 + (width + 7) // 8
+    lines, above = [], bytes(row - 1)
+    for start in range(0, len(packed), row):
+        kind, line = packed[start], packed[start + 1 : start + row]
+        assert kind in {0, 2}  # filters: none, and the difference to the line above
+        above = bytes((one + kind // 2 * before) % 256 for one, before in zip(line, above, strict=True))
+        lines.append(above)
+    grey = bytes(255 * (line[x // 8] >> (7 - x % 8) & 1) for line in lines for x in range(width))
+    return memoryview(grey).cast("B", (height, width))
+
+
+def test_who_does_not_type_a_code_within_ten_minutes_enrols_anew(api: Api):
+    app = App(api)
+    api.world.advance(601)
+
+    assert error(app, "activate", code=app.code()) == (404, "not-found")
+
+
+def test_a_repeated_enrolment_is_the_same_one_and_tells_its_secret_until_the_first_code(api: Api):
+    body = {"user": USER, "label": "phone", "qr": "svg"}
+    app = App(api, label="phone", qr="svg", Idempotency_Key="once")
+
+    assert api.post(FACTORS, body, Idempotency_Key="once").json == app.enrolled
+    assert code_of(api.post(FACTORS, {**body, "label": "other"}, Idempotency_Key="once")) == (
+        422,
+        "idempotency-mismatch",
+    )
+    app.activate()
+    again = api.post(FACTORS, body, Idempotency_Key="once").json
+    assert (again["factor"]["id"], again["factor"]["status"]) == (app.id, "active")
+    assert (again["secret"], again["uri"], again["qr"]) == (None, None, None)
+
+
+def test_a_user_has_five_apps_at_most(api: Api):
+    apps = [App(api, label=f"phone {place}") for place in range(6)]
+    assert all(app.activate()["valid"] for app in apps[:5])
+
+    assert error(apps[5], "activate", code=apps[5].code()) == (409, "factor-limit")
+    assert code_of(api.post(FACTORS, {"user": USER, "label": "x"})) == (409, "factor-limit")
+    assert App(api, user="another").activate()["valid"]
+    apps[0].remove(reason="lost")
+    assert App(api).activate()["valid"]
+
+
+@pytest.mark.parametrize("digits", [6, 7, 8])
+@pytest.mark.parametrize("algorithm", ["SHA1", "SHA256", "SHA512"])
+def test_a_secret_from_elsewhere_is_taken_over(api: Api, algorithm: str, digits: int):
+    uri = f"otpauth://totp/x?secret={pyotp.random_base32()}&algorithm={algorithm}&digits={digits}&period=60"
+    app = App(api, uri=uri)
+
+    assert app.activate()["valid"]
+    assert app.check(app.code())["valid"]
+
+
+def test_a_secret_that_is_too_short_is_refused_in_words(api: Api):
+    answer = api.post(FACTORS, {"user": USER, "label": "x", "uri": "otpauth://totp/x?secret=JBSWY3DPEHPK3PXP"})
+
+    assert code_of(answer) == (422, "invalid-secret")
+    assert "112 bits" in answer.json["detail"]
+    assert "JBSWY" not in answer.text
+
+
+@pytest.mark.parametrize("label", ["", "a:b", "x" * 65, "a\nb", "a\u202eb"])
+def test_a_label_that_apps_read_otherwise_is_refused(api: Api, label: str):
+    assert code_of(api.post(FACTORS, {"user": USER, "label": label})) == (400, "invalid-request")
+
+
+# --- codes --------------------------------------------------------------------------------------------------
+
+
+def test_a_code_is_accepted_once(app: App):
+    code = app.code()
+
+    assert app.check(code) == {"id": app.id, "status": "active", "valid": True, "reason": None}
+    assert app.check(code) == {"id": app.id, "status": "active", "valid": False, "reason": "code_used"}
+
+
+def test_the_code_that_activates_is_spent(api: Api):
+    app = App(api)
+    code = app.code()
+    assert app.activate(code)["valid"]
+
+    assert app.check(code)["reason"] == "code_used"
+    assert error(app, "activate", code=app.code(1)) == (409, "factor-not-active")
+
+
+def test_an_older_code_is_not_accepted_after_a_newer_one(app: App):
+    assert app.check(app.code(1))["valid"]
+
+    assert app.check(app.code())["reason"] == "code_used"
+    app.api.world.advance(30)
+    assert app.check(app.code())["reason"] == "code_used"
+    app.api.world.advance(30)
+    assert app.check(app.code())["valid"]
+
+
+@pytest.mark.parametrize(
+    ("skew", "right"), [([1, 1], {-1, 0, 1}), ([1, 0], {-1, 0}), ([0, 0], {0}), ([2, 0], {-2, -1, 0})]
+)
+def test_a_code_is_right_for_as_many_steps_as_the_application_says(
+    still_world: World, skew: list[int], right: set[int]
+):
+    shop = {"purposes": ["login"], "countries": ["PK"], "client_ip": "none", "totp_skew": skew}
+    shop["keys"] = Api(still_world).installation.settings.applications["shop"].keys
+    api = Api(still_world, applications={"shop": shop})
+    app = App(api)
+    app.activate(app.code())
+    api.world.advance(600)
+
+    steps = range(-3, 4)
+    accepted = {step for step in steps if app.check(app.code(step))["valid"]}
+    assert accepted == right
+
+
+def test_a_code_of_another_length_is_no_guess(app: App):
+    assert error(app, "check", code="1234567") == (422, "invalid-code")
+    assert error(app, "check", code="12345a") == (422, "invalid-code")
+
+
+def test_a_repeated_check_is_answered_as_the_first(app: App):
+    code = app.code()
+
+    assert app.check(code, Idempotency_Key="one")["valid"]
+    assert app.check(code, Idempotency_Key="one")["valid"]
+    assert app.check(code, Idempotency_Key="two")["reason"] == "code_used"
+    answer = app.api.post(f"{FACTORS}/{app.id}/check", {"code": app.wrong()}, Idempotency_Key="one")
+    assert code_of(answer) == (422, "idempotency-mismatch")
+
+
+def test_nobody_else_sees_or_uses_an_app(app: App):
+    bank = Api(app.api.world, BANK_KEY)
+    bank.installation = app.api.installation
+    bank.app, bank.client = app.api.app, app.api.client
+    other = App(bank)
+    other.activate()
+    bodies = {"check": {"code": app.code()}, "remove": {"reason": "lost"}, "rename": {"label": "x"}}
+    bodies |= {"activate": {"code": app.code()}}
+
+    pending = App(app.api)
+    for call, body in {"activate": {"code": pending.code()}, "remove": {"reason": "lost"}}.items():
+        assert code_of(bank.post(f"{FACTORS}/{pending.id}/{call}", body)) == (404, "not-found")
+    assert code_of(bank.get(f"{FACTORS}/{pending.id}")) == (404, "not-found")
+    assert pending.read()["status"] == "pending"
+
+    for call, body in bodies.items():
+        assert code_of(bank.post(f"{FACTORS}/{app.id}/{call}", body)) == (404, "not-found")
+    assert code_of(bank.get(f"{FACTORS}/{app.id}")) == (404, "not-found")
+    assert [one["id"] for one in bank.post(f"{FACTORS}/find", {"user": USER}).json["factors"]] == [other.id]
+    assert app.check(app.code())["valid"]
+
+
+@pytest.mark.parametrize("factor_id", ["fa_" + "0" * 56, "fa_1", "vf_k1_00" + "0" * 32, "x"])
+def test_what_is_no_factor_is_not_found(api: Api, factor_id: str):
+    assert code_of(api.post(f"{FACTORS}/{factor_id}/check", {"code": "123456"})) == (404, "not-found")
+
+
+# --- budgets ------------------------------------------------------------------------------------------------
+
+
+def test_all_apps_and_recovery_codes_of_a_user_share_one_budget(api: Api):
+    one, two = App(api), App(api, label="tablet")
+    codes = one.activate()["recovery_codes"]
+    two.activate()
+
+    for _ in range(3):
+        assert one.check(one.wrong())["reason"] == "wrong_code"
+        assert two.check(two.wrong())["reason"] == "wrong_code"
+        assert recover(api, "0" * 24)["reason"] == "wrong_code"
+    three = App(api)
+    assert three.activate(three.wrong())["reason"] == "wrong_code"
+
+    locked = {"valid": False, "reason": "factor_locked"}
+    for app in (one, two):
+        assert app.check(app.code()).items() >= locked.items()
+    assert three.activate(three.code()).items() >= locked.items()
+    assert recover(api, codes[0]) == {**locked, "left": 10, "replacement": None}
+
+
+def test_wrong_codes_of_an_app_do_not_hold_a_number_back_nor_another_user(app: App):
+    while app.check(app.wrong())["reason"] == "wrong_code":
+        pass
+    one = app.api.start(to="+923001234567")
+
+    assert app.api.post(f"/v1/verifications/{one}/check", {"code": app.api.code(one)}).json["valid"]
+    other = App(app.api, user="other")
+    other.activate()
+    assert other.check(other.code())["valid"]
+
+
+def test_a_right_code_that_was_used_is_no_guess(app: App):
+    """An honest person who submits a form again and again is never locked."""
+    code = app.code()
+    assert app.check(code)["valid"]
+
+    assert {app.check(code)["reason"] for _ in range(200)} == {"code_used"}
+    app.api.world.advance(30)
+    assert app.check(app.code())["valid"]
+
+
+def test_a_hundred_wrong_codes_in_a_row_lock_until_an_operator_unlocks(still_world: World):
+    modes = {
+        "guard": {"number": {"lock_after": 10, "guess_waits": [0]}, "modes": {}},
+        "limits": {"failed_checks": ["1000/day"]},
+    }
+    api = Api(still_world, **modes)
+    app = App(api)
+    app.activate()
+    for _ in range(10):
+        assert app.check(app.wrong())["reason"] == "wrong_code"
+    api.world.advance(29 * 24 * 3600)
+    assert app.check(app.code())["reason"] == "factor_locked"
+
+    assert app.unlock() > 0
+    assert app.check(app.code())["valid"]
+
+
+def test_what_a_stranger_guesses_does_not_keep_a_known_device_out(still_world: World):
+    api = Api(still_world, guard={"modes": {}})
+    app = App(api)
+    app.activate()
+    assert app.check(app.code(), context="phone")["valid"]
+    while app.check(app.wrong())["reason"] == "wrong_code":
+        pass
+
+    assert app.check(app.code(1))["reason"] == "factor_locked"
+    assert app.check(app.code(1), context="phone")["valid"]
+
+
+# --- finding, renaming, removing ----------------------------------------------------------------------------
+
+
+def test_apps_are_found_by_user_and_renamed(app: App):
+    other = App(app.api, label="tablet")
+    other.activate()
+    app.api.post(f"{FACTORS}/{app.id}/rename", {"label": "work phone"})
+
+    found = app.api.post(f"{FACTORS}/find", {"user": USER}).json
+    assert [(one["id"], one["label"]) for one in found["factors"]] == [(app.id, "work phone"), (other.id, "tablet")]
+    assert found["recovery_codes_left"] == 10
+    assert found["user_id"].removeprefix("us_") == app.id.removeprefix("fa_")[:32]
+    nobody = app.api.post(f"{FACTORS}/find", {"user": "nobody"}).json
+    assert (nobody["factors"], nobody["recovery_codes_left"]) == ([], 0)
+
+
+@pytest.mark.parametrize("body", [{}, {"code": "123456", "reason": "lost"}, {"reason": "because"}])
+def test_a_removal_needs_a_code_or_a_reason(app: App, body: dict):
+    assert error(app, "remove", **body) == (400, "invalid-request")
+
+
+def test_an_app_is_removed_with_a_code_which_is_spent(app: App):
+    assert app.remove(code=app.wrong())["valid"] is False
+    assert app.read()["status"] == "active"
+
+    assert app.remove(code=app.code()) == {"id": app.id, "status": "removed", "valid": True, "reason": None}
+    gone = app.read()
+    assert (gone["status"], gone["label"]) == ("removed", None)
+    assert gone["removed_at"]
+    assert error(app, "check", code=app.code(1)) == (409, "factor-not-active")
+    assert error(app, "rename", label="x") == (409, "factor-not-active")
+
+
+def test_an_app_that_is_lost_is_removed_for_a_reason_once(app: App):
+    assert app.remove(reason="lost")["status"] == "removed"
+    assert app.remove(reason="stolen")["status"] == "removed"
+
+    assert [(one["change"], one["reason"]) for one in app.changes()] == [("activated", ""), ("removed", "lost")]
+    assert app.secrets_in_ledger() == [("", "", "")]
+
+
+def test_an_enrolment_can_be_removed_before_its_first_code(api: Api):
+    app = App(api)
+
+    assert app.remove(reason="other")["status"] == "removed"
+    assert error(app, "activate", code=app.code()) == (404, "not-found")
+
+
+# --- recovery codes -----------------------------------------------------------------------------------------
+
+
+def recover(api: Api, code: str, user: str = USER) -> dict:
+    answer = api.post(f"{RECOVERY}/check", {"user": user, "code": code})
+    assert answer.status_code == 200, answer.text
+    return answer.json
+
+
+def test_the_first_app_comes_with_ten_recovery_codes_and_no_other_one(api: Api):
+    codes = App(api).activate()["recovery_codes"]
+
+    assert len(set(codes)) == 10
+    assert App(api).activate()["recovery_codes"] is None
+
+
+def test_a_recovery_code_is_good_for_one_use_and_is_replaced(api: Api):
+    first, *others = App(api).activate()["recovery_codes"]
+
+    used = recover(api, first.lower().replace("-", " "))
+    assert (used["valid"], used["reason"], used["left"]) == (True, None, 10)
+    assert recover(api, first) == {"valid": False, "reason": "wrong_code", "left": 10, "replacement": None}
+    assert recover(api, used["replacement"])["valid"]
+    assert recover(api, others[0], user="another")["valid"] is False
+
+
+def test_a_new_series_ends_the_one_before(api: Api):
+    old = App(api).activate()["recovery_codes"]
+    answer = api.post(RECOVERY, {"user": USER})
+
+    assert answer.status_code == 201
+    new = answer.json["recovery_codes"]
+    assert not set(old) & set(new)
+    assert recover(api, old[0])["reason"] == "wrong_code"
+    assert recover(api, new[0])["valid"]
+
+
+def test_what_is_no_recovery_code_is_no_guess(api: Api):
+    assert code_of(api.post(f"{RECOVERY}/check", {"user": USER, "code": "123456"})) == (422, "invalid-code")
+
+
+# --- events, people -----------------------------------------------------------------------------------------
+
+
+def test_what_happens_is_told_by_events_without_code_or_secret(app: App):
+    code = app.code()
+    app.check(code)
+    app.check(code)
+    app.check(app.wrong())
+    made = app.api.post(RECOVERY, {"user": USER}).json["recovery_codes"]
+    recover(app.api, made[0])
+    app.remove(reason="lost")
+
+    told = record(app.api)
+    assert [(one.type, one.member("reason")) for one in told] == [
+        ("recovery.replaced", ""),
+        ("factor.activated", ""),
+        ("factor.approved", ""),
+        ("factor.code_used", "code_used"),
+        ("factor.failed", "wrong_code"),
+        ("recovery.replaced", ""),
+        ("recovery.used", ""),
+        ("factor.removed", "lost"),
+    ]
+    assert code not in repr([one.fields for one in told])
+
+
+@pytest.fixture
+def frozen_user(app: App) -> Iterator[App]:
+    assert app.api.post("/v1/users/freeze", {"user": USER, "reason": "stolen"}).json["frozen"]
+    yield app
+    assert app.api.post("/v1/users/unfreeze", {"user": USER}).json == {"frozen": False, "since": None}
+    assert app.check(app.code())["valid"]
+
+
+def test_nothing_of_a_frozen_user_is_accepted(frozen_user: App):
+    assert error(frozen_user, "check", code=frozen_user.code()) == (403, "recipient-frozen")
+    body = {"user": USER, "code": "0" * 24}
+    assert code_of(frozen_user.api.post(f"{RECOVERY}/check", body)) == (403, "recipient-frozen")
+    other = App(frozen_user.api, user="other")
+    other.activate()
+    assert other.check(other.code())["valid"]
+
+
+def test_a_user_is_told_what_is_held_and_erased(app: App):
+    api = app.api
+    held = api.post("/v1/users/export", {"user": USER}).json
+    assert [one["id"] for one in held["factors"]] == [app.id]
+    assert len(held["recovery_codes"]) == 10
+
+    done = api.post("/v1/users/erase", {"user": USER}).json
+    assert done["erased"] == {"consents": 0, "suppressions": 0, "inbound": 0, "factors": 1, "recovery_codes": 10}
+    assert error(app, "check", code=app.code()) == (409, "factor-not-active")
+    held = api.post("/v1/users/export", {"user": USER}).json
+    assert [(one["status"], one["label"]) for one in held["factors"]] == [("removed", None)]
+    assert held["recovery_codes"] == []
+    assert len(held["erasures"]) == 1
+    assert app.secrets_in_ledger() == [("", "", "")]
