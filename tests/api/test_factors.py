@@ -1,9 +1,11 @@
 """Authenticator apps over HTTP."""
 
 import base64
+import json
 import struct
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
 import pyotp
 import pytest
@@ -11,6 +13,7 @@ import zxingcpp
 from support_api import Api, code_of
 from support_factors import FACTORS, USER, App, record
 from support_installation import BANK_KEY, World
+from support_webhooks import LOOPBACK
 
 RECOVERY = "/v1/recovery-codes"
 
@@ -443,3 +446,45 @@ def test_a_user_is_told_what_is_held_and_erased(app: App):
     assert held["recovery_codes"] == []
     assert len(held["erasures"]) == 1
     assert app.secrets_in_ledger() == [("", "", "")]
+
+
+# --- webhooks -----------------------------------------------------------------------------------------------
+
+
+def test_webhooks_tell_what_happens_to_apps_and_recovery_codes(still_world: World):
+    guard = {"guard": {"number": {"lock_after": 10, "guess_waits": [0]}, "modes": {}}}
+    api = Api(still_world, webhooks={"networks": LOOPBACK}, limits={"failed_checks": ["1000/day"]}, **guard)
+    api.post("/v1/endpoints", {"url": "http://127.0.0.1:9/hooks", "types": ["factor"]})
+    app = App(api)
+    codes = app.activate()["recovery_codes"]
+    recover(api, codes[0])
+    for _ in range(10):
+        app.check(app.wrong())
+    app.unlock()
+    for _ in range(10):
+        recover(api, codes[0])
+    app.remove(reason="lost")
+    app.remove(reason="lost")
+    record(api)
+    record(api)
+
+    told = [(one["type"], one["data"]) for one in webhooks(api)]
+    user = {"application": "shop", "user": api.post(f"{FACTORS}/find", {"user": USER}).json["user_id"]}
+    assert [kind for kind, _ in told] == [
+        "factor.activated",
+        "factor.recovery_codes_replaced",
+        "factor.recovery_code_used",
+        "factor.removed",
+        "factor.locked",
+        "factor.locked",
+    ]
+    assert all(about.items() >= user.items() for _, about in told)
+    assert [about.get("factor") for _, about in told] == [app.id, None, None, app.id, app.id, None]
+    assert told[3][1]["reason"] == "lost"
+
+
+def webhooks(api: Api) -> list[dict[str, Any]]:
+    """Return what waits to be sent, in the order in which it was written."""
+    claimed = api.installation.context.ledger.postings.claim(100, 1000, 100)
+    sent = sorted(claimed, key=lambda one: one.sequence)
+    return [json.loads(one.webhook.body(one.sequence)) for one in sent]

@@ -9,8 +9,8 @@
 -- ARGV[11] idempotency fingerprint, empty without one   ARGV[12] milliseconds to remember it
 -- ARGV[13] and following: the steps whose code was typed, the oldest first
 -- Returns one of: {'checked', reason} {'not-found'} {'mismatch'} {'mirror-behind'} {'settling', milliseconds} {'frozen'}
--- include clock fence rows counters limits number subjects asked buckets approvals conversions rule_hits spending failure_alarm
--- include newcomers fraud guard streams idempotency mirror factors
+-- include clock fence rows counters limits number subjects asked buckets conversions rule_hits spending failure_alarm
+-- include approvals newcomers fraud guard streams idempotency mirror factors
 
 local remembered = idempotency.find(KEYS[6], ARGV[11])
 if remembered == 'mismatch' then return { 'mismatch' } end

@@ -6,8 +6,8 @@
 -- ARGV[6] what was found: wrong, right, or empty where that is still to be seen; a first code that is right ends no row of wrong ones
 -- ARGV[7] the event, empty for none
 -- Returns one of: {'checked', reason} {'mirror-behind'} {'frozen'}
--- include clock fence rows counters limits number subjects asked buckets approvals conversions rule_hits spending failure_alarm
--- include newcomers fraud guard streams mirror factors
+-- include clock fence rows counters limits number subjects asked buckets conversions rule_hits spending failure_alarm
+-- include approvals newcomers fraud guard streams mirror factors
 
 local closed = factors.closed(KEYS[3], KEYS[2], ARGV[1], ARGV[3], ARGV[4], 0, 0)
 if closed == 'mirror-behind' then return { 'mirror-behind' } end
