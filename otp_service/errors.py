@@ -191,6 +191,12 @@ class ForbiddenError(OtpServiceError):
     code = "forbidden"
 
 
+class StepUpRequiredError(OtpServiceError):
+    """The purpose comes after an approval of another purpose by the same person, which was not proved."""
+
+    code = "step-up-required"
+
+
 class SuppressedError(OtpServiceError):
     """The number is suppressed: its holder, or an operator, wants no messages to it."""
 
@@ -240,6 +246,17 @@ class FactorLimitError(OtpServiceError):
     """The user has as many factors as one may have."""
 
     code = "factor-limit"
+
+
+class FactorFirstError(OtpServiceError):
+    """The purpose asks for an authenticator app first, and the user has one. Nothing was sent."""
+
+    code = "factor-first"
+
+    def __init__(self, detail: str, factors: tuple[str, ...]) -> None:
+        """Take the identifiers of the user's apps."""
+        super().__init__(detail)
+        self.factors = factors
 
 
 class FactorNotActiveError(OtpServiceError):

@@ -11,7 +11,14 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from otp_service.api.exchange import Exchange, add_quota_headers
 from otp_service.api.routes import Answer, type_adapter
-from otp_service.errors import Fault, InvalidRequestError, OtpServiceError, RateLimitedError, StoreUnavailableError
+from otp_service.errors import (
+    FactorFirstError,
+    Fault,
+    InvalidRequestError,
+    OtpServiceError,
+    RateLimitedError,
+    StoreUnavailableError,
+)
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 
@@ -60,6 +67,8 @@ class ProblemDocument:
     """Seconds to wait; equal to the header `Retry-After`. Only where waiting helps."""
     decision: str | SkipJsonSchema[None] = None
     """Names the refusal to the operator, who can look up which rule it was. Only where a rule refused."""
+    factors: list[str] | SkipJsonSchema[None] = None
+    """Identifiers of the person's authenticator apps. Only with `factor-first`."""
     errors: list[Fault] | SkipJsonSchema[None] = None
     """The defects of a malformed request. The pointer (RFC 6901) is empty for the body as a whole, the query and
     the headers. Only with `invalid-request`."""
@@ -106,6 +115,7 @@ def _problem(
     *,
     retry_after: int | None = None,
     decision: str | None = None,
+    factors: tuple[str, ...] = (),
     faults: tuple[Fault, ...] = (),
 ) -> Answer:
     """Return a problem; ``retry_after`` in seconds also makes the header."""
@@ -119,6 +129,7 @@ def _problem(
         code=code,
         retry_after=retry_after,
         decision=decision,
+        factors=list(factors) or None,
         errors=list(faults) or None,
     )
     if retry_after is not None:
@@ -128,7 +139,13 @@ def _problem(
 
 def _domain_problem(exchange: Exchange, error: OtpServiceError) -> Answer:
     answer = _problem(
-        exchange, error.code, str(error), retry_after=error.retry_after, decision=error.decision, faults=_faults(error)
+        exchange,
+        error.code,
+        str(error),
+        retry_after=error.retry_after,
+        decision=error.decision,
+        factors=error.factors if isinstance(error, FactorFirstError) else (),
+        faults=_faults(error),
     )
     if answer.status == PROBLEM_KINDS["unauthenticated"].status:
         exchange.headers["WWW-Authenticate"] = "Bearer"

@@ -8,23 +8,21 @@ from pydantic import ConfigDict, JsonValue, StringConstraints
 
 from otp_service.api.exchange import Exchange
 from otp_service.api.routes import COMMON_PROBLEMS, Resource, path_parameter
-from otp_service.api.schemas import LABEL, PRINTABLE, Body, PurposeName, Time, rfc3339
+from otp_service.api.schemas import LABEL, PRINTABLE, Body, ProofText, PurposeName, Time, UserName, rfc3339
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.keyring import user_id
 from otp_service.domain.totp import (
     MAX_LABEL,
     MAX_URI,
-    MAX_USER,
     FactorFailure,
     FactorStatus,
     secret_text,
 )
 from otp_service.errors import InvalidRequestError
 from otp_service.services import factors as services
-from otp_service.services.factors import FactorCheck, FactorView
+from otp_service.services.factors import FactorCheck, FactorView, Intent
 
 USER_EXAMPLE: dict[str, JsonValue] = {"user": "customer-8842-b"}
-UserName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_USER, pattern=PRINTABLE)]
 DeviceName = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=PRINTABLE)]
 RemovalReason = Literal["lost", "stolen", "replaced", "closed", "other"]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=MAX_LABEL, pattern=LABEL)]
@@ -78,8 +76,13 @@ class FactorCodeBody(Body):
 class FactorCheckBody(FactorCodeBody):
     """What the person typed, and for what."""
 
+    user: UserName | None = None
+    """Whose app it has to be. Name the person of your session: a code of anybody else's app is `not-found` then. Named
+    as `sub` in a proof."""
     purpose: PurposeName | None = None
-    """What it is for, told in the event. Codes of an app are not made for a purpose."""
+    """What it is for; refused where the purpose takes no apps. Codes of an app are not made for a purpose."""
+    after: ProofText | None = None
+    """A proof that the same `user` approved another purpose before; needed where the purpose comes after one."""
 
 
 class RemovalBody(Body):
@@ -104,6 +107,10 @@ class RecoveryCodeBody(UserBody):
 
     code: str
     """Capitals, hyphens and blanks do not matter."""
+    purpose: PurposeName | None = None
+    """What it is for; refused where the purpose takes no recovery codes."""
+    after: ProofText | None = None
+    """As in a check of an app."""
     context: DeviceName | None = None
     """As in a check."""
 
@@ -151,6 +158,9 @@ class FactorCheckAnswer:
     reason: FactorFailure | None
     """`wrong_code`; `code_used`: the code was right and accepted before, which is not counted; `factor_locked`: too
     many wrong codes, it was not compared. Tell the person the same for all."""
+    proof: str | None
+    """A signed statement of the approval (JWS). Null where nothing was approved, no `purpose` was named, or the
+    application is not set to get proofs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +203,8 @@ class RecoveryCheckAnswer:
     """Codes that can be used, with the replacement."""
     replacement: str | None
     """A new code for the one that was used, shown once."""
+    proof: str | None
+    """As in a check of an app."""
 
 
 _PARAMETERS: Final = (
@@ -239,10 +251,10 @@ def activate_factor(exchange: Exchange, body: FactorCodeBody, factor_id: str) ->
     """
     done = services.activate(exchange.context, exchange.application, factor_id, body.code, body.context)
     exchange.reason = done.reason
-    return ActivationAnswer(done.id, done.status, done.valid, done.reason, done.recovery_codes)
+    return ActivationAnswer(done.id, done.status, done.valid, done.reason, None, done.recovery_codes)
 
 
-@checks.route(f"POST {_FACTOR}/check", {200: "The result, right or wrong."}, _NO_CODE, hot=True)
+@checks.route(f"POST {_FACTOR}/check", {200: "The result, right or wrong."}, (*_NO_CODE, "step-up-required"), hot=True)
 def check_factor(exchange: Exchange, body: FactorCheckBody, factor_id: str) -> FactorCheckAnswer:
     """Check a code.
 
@@ -254,9 +266,9 @@ def check_factor(exchange: Exchange, body: FactorCheckBody, factor_id: str) -> F
         exchange.application,
         factor_id,
         body.code,
-        purpose=body.purpose or "",
-        device=body.context,
-        retry=exchange.retry,
+        Intent(body.purpose, body.after, body.context),
+        body.user,
+        exchange.retry,
     )
     exchange.reason = done.reason
     return _result(done)
@@ -282,7 +294,7 @@ def remove_factor(exchange: Exchange, body: RemovalBody, factor_id: str) -> Fact
         exchange.reason = done.reason
         return _result(done)
     view = services.remove(exchange.context, exchange.application.name, factor_id, body.reason or "")
-    return FactorCheckAnswer(view.id, view.status, valid=True, reason=None)
+    return FactorCheckAnswer(view.id, view.status, valid=True, reason=None, proof=None)
 
 
 @factors.route(f"GET {_FACTOR}", {200: "The factor."}, ("not-found",))
@@ -309,7 +321,9 @@ def make_recovery_codes(exchange: Exchange, body: UserBody) -> RecoveryCodesAnsw
 
 
 @recovery_codes.route(
-    "POST /v1/recovery-codes/check", {200: "The result, right or wrong."}, ("invalid-code", "recipient-frozen")
+    "POST /v1/recovery-codes/check",
+    {200: "The result, right or wrong."},
+    ("invalid-code", "recipient-frozen", "step-up-required"),
 )
 def check_recovery_code(exchange: Exchange, body: RecoveryCodeBody) -> RecoveryCheckAnswer:
     """Check a recovery code.
@@ -317,9 +331,10 @@ def check_recovery_code(exchange: Exchange, body: RecoveryCodeBody) -> RecoveryC
     Uses the code up, and answers with a new one for it. Tell the person that one was used, by a way that does not need
     the app.
     """
-    done = services.check_recovery_code(exchange.context, exchange.application, body.user, body.code, body.context)
+    intent = Intent(body.purpose, body.after, body.context)
+    done = services.check_recovery_code(exchange.context, exchange.application, body.user, body.code, intent)
     exchange.reason = done.reason
-    return RecoveryCheckAnswer(done.reason is None, done.reason, done.left, done.replacement)
+    return RecoveryCheckAnswer(done.reason is None, done.reason, done.left, done.replacement, done.proof)
 
 
 def _user_id(exchange: Exchange, body: UserBody) -> str:
@@ -332,7 +347,7 @@ def _qr(uri: str, kind: Literal["svg", "png"]) -> str:
 
 
 def _result(done: FactorCheck) -> FactorCheckAnswer:
-    return FactorCheckAnswer(done.id, done.status, done.valid, done.reason)
+    return FactorCheckAnswer(done.id, done.status, done.valid, done.reason, done.proof)
 
 
 def factor_answer(view: FactorView) -> FactorAnswer:

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import ConfigDict, JsonValue, StringConstraints
+from pydantic import ConfigDict, JsonValue
 
 from otp_service.api.exchange import Exchange
 from otp_service.api.routes import COMMON_PROBLEMS, Answer, Resource, Success, type_adapter
-from otp_service.api.schemas import Body, Time, rfc3339
+from otp_service.api.schemas import Body, ProofText, Time, rfc3339
 from otp_service.domain.applications import KeyScope
 from otp_service.errors import NotFoundError
 from otp_service.ledger.proof_keys import RecordedProofKey
@@ -42,7 +42,7 @@ class RedeemBody(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"proof": "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiIifQ.c2ln"}]})
 
-    proof: Annotated[str, StringConstraints(max_length=4096, pattern="^[A-Za-z0-9_.-]+$")]
+    proof: ProofText
     """As a check answered it."""
 
 

@@ -22,6 +22,7 @@ from pydantic import (
 from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE
 from otp_service.domain.consents import MAX_REASON, Evidence
 from otp_service.domain.numbers import is_region, may_hold_number
+from otp_service.domain.totp import MAX_USER
 from otp_service.services.access import DEFAULT_OVERLAP, MAX_OVERLAP
 
 TIMESTAMP_PATTERN: Final = (
@@ -110,6 +111,10 @@ Address = Annotated[
 Source = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=SHOWN), *WITHOUT_NUMBER]
 TextVersion = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=SHOWN), *WITHOUT_NUMBER]
 ShownOn = Annotated[str, StringConstraints(min_length=1, max_length=32, pattern=WORD), *WITHOUT_NUMBER]
+
+
+ProofText = Annotated[str, StringConstraints(max_length=4096, pattern="^[A-Za-z0-9_.-]+$")]
+UserName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_USER, pattern=PRINTABLE)]
 
 
 class Body(BaseModel):

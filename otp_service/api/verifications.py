@@ -18,8 +18,10 @@ from otp_service.api.schemas import (
     ConsentBody,
     CountryCode,
     Locale,
+    ProofText,
     PurposeName,
     Time,
+    UserName,
     rfc3339,
 )
 from otp_service.domain.applications import ClientIpSource, KeyScope
@@ -128,8 +130,11 @@ class StartBody(Body):
     """What is confirmed; required when the purpose is of kind `transaction`, refused otherwise."""
     metadata: Metadata | None = None
     """At most 10 pairs of your own, names up to 40 and values up to 200 characters; returned, never sent."""
-    user: Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=PRINTABLE)] | None = None
-    """Your own opaque name of the person, at most 128 characters; returned, and named as `sub` in a proof."""
+    user: UserName | None = None
+    """Your own opaque name of the person, at most 128 characters; returned, and named as `sub` in a proof. Where the
+    purpose asks for an authenticator app first, one of this user's is."""
+    after: ProofText | None = None
+    """A proof that the same `user` approved another purpose before; needed where the purpose comes after one."""
 
 
 class CheckBody(Body):
@@ -371,6 +376,8 @@ _QUOTA_HEADERS = {
     "POST /v1/verifications",
     {201: Success("Started.", headers={"Location": "Path of the verification.", **_QUOTA_HEADERS})},
     (
+        "step-up-required",
+        "factor-first",
         "recipient-suppressed",
         "recipient-frozen",
         "invalid-number",
@@ -416,6 +423,7 @@ def start_verification(exchange: Exchange, body: StartBody) -> VerificationAnswe
         transaction=Transaction(**dict(body.transaction)) if body.transaction else None,
         metadata=body.metadata or {},
         user=body.user,
+        after=body.after,
     )
     view = start(exchange.context, application, request, exchange.retry)
     exchange.verification = SafeText(view.verification.id)

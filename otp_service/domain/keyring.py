@@ -63,6 +63,7 @@ _KEY_ID = re.compile(r"[a-z0-9]{1,8}")
 _VERIFICATION_ID = re.compile(r"vf_([a-z0-9]{1,8})_([0-9a-f]{2})[0-9a-f]{32}")
 _DISPATCH_ID = re.compile(r"dp_([0-9a-f]{2})[0-9a-f]{32}")
 _FACTOR_ID = re.compile(r"fa_([0-9a-f]{32})[0-9a-f]{24}")
+_USER_ID = re.compile(r"us_([0-9a-f]{32})")
 _TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 """From the alphabet of base64 to that of base64url (RFC 4648)."""
 _FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
@@ -329,6 +330,12 @@ def user_of_factor(factor_id: str) -> str | None:
 def user_id(user: str) -> str:
     """Return what applications are told for a user (the pseudonym): identifiers of factors have the same digits."""
     return f"us_{_raw(user).hex()}"
+
+
+def user_of(named: str) -> str | None:
+    """Return the pseudonym of the user in what `user_id` returned, or in a factor's identifier; ``None`` for others."""
+    match = _USER_ID.fullmatch(named)
+    return _text(bytes.fromhex(match[1])) if match else user_of_factor(named)
 
 
 def sealing_root(sealed: str) -> str:

@@ -27,7 +27,11 @@ _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """Of the group of P-256 (FIPS 186-5)."""
 _COORDINATE = 32
 _SALT = 16
-_CLAIMS = ["iss", "aud", "jti", "iat", "exp", "auth_time", "amr", "purpose", "verification"]
+NOT_OURS: Final = "This is no proof of ours for this application, or it is too old."
+METHOD_TOTP: Final = "otp"
+METHOD_RECOVERY: Final = "recovery"
+"""What ``amr`` says of an app's code, by RFC 8176; and of a recovery code, which it does not know."""
+_CLAIMS = ["iss", "aud", "jti", "iat", "exp", "auth_time", "amr", "purpose"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +39,16 @@ class Approval:
     """What a proof states. Times are seconds since the epoch."""
 
     application: str
-    verification: str
+    id: str
+    """Names it: ``jti``. All proofs of one approval have the same, so that it can be redeemed once."""
     purpose: str
     at: int
     """When the right code came."""
     methods: tuple[str, ...]
-    """How the code reached the person: ``amr``."""
+    """What the person confirmed with: ``amr``."""
+    verification: str | None = None
+    factor: str | None = None
+    """The authenticator app whose code it was."""
     acr: str | None = None
     """What the operator calls such an approval: the authentication context class."""
     user: str | None = field(default=None, repr=False)
@@ -67,11 +75,16 @@ class ProofKey:
         return jwt.encode(dict(claims), self._private, ALGORITHM, {"kid": self.kid, "typ": TYPE})
 
     def read(self, proof: str, issuer: str, audience: str) -> dict[str, Any]:
-        """Return the claims of a proof that this key signed; raise a `jwt.PyJWTError` for any other, or an old one."""
+        """Return the claims of a proof that this key signed, however old; raise a `jwt.PyJWTError` for any other."""
         public = self._private.public_key()
         return dict(
             jwt.decode(
-                proof, public, algorithms=[ALGORITHM], issuer=issuer, audience=audience, options={"require": _CLAIMS}
+                proof,
+                public,
+                algorithms=[ALGORITHM],
+                issuer=issuer,
+                audience=audience,
+                options={"require": _CLAIMS, "verify_exp": False, "verify_iat": False},  # by this host's clock
             )
         )
 
@@ -81,42 +94,47 @@ class ProofSigner:
 
     def __init__(self, issuer: str, life: int, seeds: Iterable[bytes]) -> None:
         """Take who signs, for how many seconds a proof may be shown, and a seed for each key, the signing one first."""
-        self._issuer, self._life = issuer, life
+        self._issuer, self.life = issuer, life
         self.keys = {key.kid: key for key in map(ProofKey, seeds)}
         """By their names, the signing one first."""
         self._signing = next(iter(self.keys.values()))
 
     def sign(self, approval: Approval) -> str:
-        """Return the proof of an approval. All of one approval have the same ``jti``: it can be redeemed once."""
+        """Return the proof of an approval."""
         claims: dict[str, Any] = {
             "iss": self._issuer,
             "aud": approval.application,
-            "jti": approval.verification,
+            "jti": approval.id,
             "iat": approval.at,
-            "exp": approval.at + self._life,
+            "exp": approval.at + self.life,
             "auth_time": approval.at,
             "amr": list(approval.methods),
             "purpose": approval.purpose,
-            "verification": approval.verification,
         }
-        if approval.acr is not None:
-            claims["acr"] = approval.acr
-        if approval.user is not None:
-            claims["sub"] = approval.user
+        more = {
+            "verification": approval.verification,
+            "factor": approval.factor,
+            "acr": approval.acr,
+            "sub": approval.user,
+        }
+        claims |= {name: value for name, value in more.items() if value is not None}
         if approval.transaction is not None:
             salt = secrets.token_bytes(_SALT)
             claims |= {"txn_salt": _base64url(salt), "txn_digest": transaction_digest(salt, approval.transaction)}
         return self._signing.sign(claims)
 
     def read(self, proof: str, audience: str) -> dict[str, Any]:
-        """Return the claims of a proof for an application; raise `InvalidProofError`, which tells not what is wrong."""
+        """Return the claims of a proof for an application, however old; its times are the caller's to look at.
+
+        Raises `InvalidProofError`, which tells not what is wrong.
+        """
         try:
             header = jwt.get_unverified_header(proof)
             if header.get("typ") == TYPE and (key := self.keys.get(header.get("kid", ""))):
                 return key.read(proof, self._issuer, audience)
         except jwt.PyJWTError:
             pass
-        raise InvalidProofError("This is no proof of ours for this application, or it is too old.")
+        raise InvalidProofError(NOT_OURS)
 
 
 def transaction_digest(salt: bytes, transaction: Transaction) -> str:

@@ -31,6 +31,15 @@ class Channel(StrEnum):
     WHATSAPP = "whatsapp"
 
 
+class FactorKind(StrEnum):
+    """What a person confirms with."""
+
+    MESSAGE = "message"
+    """A code that was sent."""
+    TOTP = "totp"
+    """A code of an authenticator app."""
+
+
 @dataclass(frozen=True, slots=True)
 class Purpose:
     """The rules of one purpose. A verification keeps those it was started with."""
@@ -54,6 +63,14 @@ class Purpose:
     """Whether the service itself goes on to the next channel when one does not reach the number."""
     acr: str | None = None
     """What proofs claim of an approval: its authentication context class. It is as configured now, not at the start."""
+    factors: tuple[FactorKind, ...] = (FactorKind.MESSAGE,)
+    """What confirms. Where an app is first, a start sends nothing to whoever has one, unless it names a channel."""
+    recovery: bool = False
+    """Whether a recovery code confirms too."""
+    after: tuple[str, ...] = ()
+    """Step-up: a proof that the same person approved one of these purposes has to come first; none needs none."""
+    after_max_age: int = 600
+    """Seconds that such an approval is good for."""
 
     def channels_after(self, channel: str) -> tuple[Channel, ...]:
         """Return the channels that follow one, in their order; none where there is no fallback."""

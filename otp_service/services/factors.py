@@ -7,7 +7,8 @@ from typing import Final
 from otp_service.domain.applications import Application
 from otp_service.domain.audit import OperatorActionEntry
 from otp_service.domain.consents import ConsentMode
-from otp_service.domain.keyring import IdempotentRequest, user_of_factor
+from otp_service.domain.keyring import IdempotentRequest, user_id, user_of_factor
+from otp_service.domain.proofs import METHOD_RECOVERY, METHOD_TOTP
 from otp_service.domain.totp import (
     LABEL,
     MAX_FACTORS,
@@ -26,16 +27,19 @@ from otp_service.domain.totp import (
     otpauth_uri,
     parse_otpauth_uri,
 )
+from otp_service.domain.verification import FactorKind, Purpose
 from otp_service.errors import (
     FactorLimitError,
     FactorNotActiveError,
+    ForbiddenError,
     LedgerUnavailableError,
     NotFoundError,
     RefusalName,
     StartRefusal,
 )
 from otp_service.services.context import Context
-from otp_service.store.factors import NOT_FOUND, KnownFactor
+from otp_service.services.proofs import prove_code, require_purpose, require_step_up
+from otp_service.store.factors import NOT_FOUND, CodeOutcome, Guess, KnownFactor
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import SafeText
@@ -81,6 +85,8 @@ class FactorCheck:
     """Why it was not accepted; ``None`` when it was."""
     recovery_codes: tuple[str, ...] | None = field(default=None, repr=False)
     """A first series, shown once, where the user had none when the factor was activated."""
+    proof: str | None = field(default=None, repr=False)
+    """Of the approval, where it is for a purpose and the application gets proofs."""
 
     @property
     def valid(self) -> bool:
@@ -97,6 +103,19 @@ class RecoveryCheck:
     """Codes that can be used, with the replacement."""
     replacement: str | None = field(default=None, repr=False)
     """A new code for the one that was used."""
+    proof: str | None = field(default=None, repr=False)
+    """Of the approval, where it is for a purpose and the application gets proofs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What a code is typed for."""
+
+    purpose: str | None = None
+    after: str | None = field(default=None, repr=False)
+    """A proof that the user approved another purpose before."""
+    device: str | None = field(default=None, repr=False)
+    """The application's own name of the user's device or browser."""
 
 
 def user_key(context: Context, application: str, user: str) -> UserKey:
@@ -157,7 +176,8 @@ def activate(
         raise FactorNotActiveError(f"The factor is {view.status} already.")
     steps = _steps_now(context, application, known.pending, known.now, code)
     found, event = ("", "") if steps else ("wrong", "factor.failed")
-    reason = _count_guess(context, application, user, factor_id, found, event, device)
+    guess = Guess(factor_id, _device(context, application, device), found, event)
+    reason = _count_guess(context, application, user, guess).reason
     if reason is not None:
         return FactorCheck(factor_id, FactorStatus.PENDING, reason)
     _record_active(context, user, known, steps[0])
@@ -183,33 +203,67 @@ def check(
     application: Application,
     factor_id: str,
     code: str,
-    *,
-    purpose: str = "",
-    device: str | None = None,
+    intent: Intent = Intent(),
+    user_name: str | None = None,
     retry: IdempotentRequest | None = None,
 ) -> FactorCheck:
     """Check a code of a user's factor for an application, and take it when it is right.
 
-    A wrong code is a result. ``device`` is the application's own name of the user's device or browser. Raises
+    A wrong code is a result. Where a ``user_name`` is given the factor has to be that user's. Raises
     `InvalidCodeError` for what could not be a code of it, `FactorNotActiveError`, `NotFoundError`, and other
     `OtpServiceError`.
     """
+    purpose = _require_purpose(context, application, intent, user_name, FactorKind.TOTP)
     query = context.mirror_sync.query(ConsentMode.OFF)
     user, known = _known(context, application.name, factor_id)
+    if user_name is not None and user != user_key(context, application.name, user_name):
+        raise NotFoundError(NOT_FOUND)
     factor = _require_active(context, user, factor_id, known)
-    reason = context.store.factors.check(
+    reason, at = context.store.factors.check(
         user,
         factor,
         _steps_now(context, application, factor, known.now, code),
         application.totp_skew,
-        _device(context, application, device),
-        purpose,
+        _device(context, application, intent.device),
+        intent.purpose or "",
         query,
         context.rulesets[application.name],
         retry,
+        _proof_life(context, application, purpose),
     )
     metrics.factor_checks.count(application=application.name, outcome=reason or "accepted")
-    return FactorCheck(factor_id, FactorStatus.ACTIVE, reason)
+    if reason is not None or purpose is None:
+        return FactorCheck(factor_id, FactorStatus.ACTIVE, reason)
+    proof = prove_code(context, application, purpose, factor_id, METHOD_TOTP, user_name, at)
+    return FactorCheck(factor_id, FactorStatus.ACTIVE, None, proof=proof)
+
+
+def _require_purpose(
+    context: Context, application: Application, intent: Intent, user: str | None, factor: FactorKind | None
+) -> Purpose | None:
+    """Return the purpose that a code is typed for, ``None`` for none named.
+
+    Raises `ForbiddenError` where its policy has no such factor, ``None`` for recovery codes, and `StepUpRequiredError`.
+    """
+    if intent.purpose is None:
+        return None
+    purpose = require_purpose(context, application, intent.purpose)
+    if not (purpose.recovery if factor is None else factor in purpose.factors):
+        what = "recovery codes" if factor is None else "codes of authenticator apps"
+        raise ForbiddenError(f"The purpose {purpose.name!r} takes no {what}.")
+    require_step_up(context, application, purpose, user, intent.after)
+    return purpose
+
+
+def _proof_life(context: Context, application: Application, purpose: Purpose | None) -> int:
+    """Return for how many seconds an approval can be redeemed; 0 where nothing proves it."""
+    signer = context.proof_signer
+    return signer.life if signer and application.proofs and purpose else 0
+
+
+def active_factors(context: Context, application: Application, user: str) -> tuple[str, ...]:
+    """Return the identifiers of a user's active apps, as far as the mirror knows; raises `StoreUnavailableError`."""
+    return context.store.factors.active(user_key(context, application.name, user))
 
 
 def find(context: Context, application: Application, user: str) -> tuple[tuple[FactorView, ...], int]:
@@ -259,7 +313,7 @@ def remove_with_code(
     context: Context, application: Application, factor_id: str, code: str, device: str | None = None
 ) -> FactorCheck:
     """Remove a factor where a code of it is right; raises as `check` does."""
-    result = check(context, application, factor_id, code, device=device)
+    result = check(context, application, factor_id, code, Intent(device=device))
     if not result.valid:
         return result
     remove(context, application.name, factor_id, "")
@@ -272,24 +326,31 @@ def new_recovery_codes(context: Context, application: Application, user: str) ->
 
 
 def check_recovery_code(
-    context: Context, application: Application, user: str, code: str, device: str | None = None
+    context: Context, application: Application, user: str, code: str, intent: Intent = Intent()
 ) -> RecoveryCheck:
     """Check a recovery code and use it up; a right one is replaced by a new one.
 
     A wrong code is a result. Raises `InvalidCodeError` for what could be none, and other `OtpServiceError`.
     """
+    purpose = _require_purpose(context, application, intent, user, None)
     whose, typed, new = user_key(context, application.name, user), normalise_recovery_code(code), new_recovery_code()
-    reason = _count_guess(context, application, whose, whose.pseudonym, "", "", device)
+    guess = Guess(whose.pseudonym, _device(context, application, intent.device))
+    reason, at = _count_guess(context, application, whose, guess)
     left = None if reason else context.ledger.recovery_codes.spend(
         _hash(context, whose, typed), whose.pseudonym, whose.application, _hash(context, whose, new)
     )  # fmt: skip
     if reason is None:
         found, event = ("wrong", "recovery.failed") if left is None else ("right", "recovery.used")
-        reason = _count_guess(context, application, whose, whose.pseudonym, found, event, device)
+        life = _proof_life(context, application, purpose)
+        guess = replace(guess, found=found, event=event, proof_life=life)
+        reason, at = _count_guess(context, application, whose, guess)
     metrics.factor_checks.count(application=application.name, outcome=reason or "recovered")
     if left is None:
         return RecoveryCheck(reason, context.ledger.recovery_codes.left(whose.pseudonym, whose.application))
-    return RecoveryCheck(None, left, new)
+    if purpose is None:
+        return RecoveryCheck(None, left, new)
+    proof = prove_code(context, application, purpose, user_id(whose.pseudonym), METHOD_RECOVERY, user, at)
+    return RecoveryCheck(None, left, new, proof)
 
 
 def unlock(context: Context, application: str, user: str, act: OperatorActionEntry) -> int:
@@ -397,24 +458,9 @@ def _steps_now(
     return matching_steps(secret, factor.parameters, code, range(steps.start, steps.stop + 1))
 
 
-def _count_guess(
-    context: Context,
-    application: Application,
-    user: UserKey,
-    about: str,
-    found: str,
-    event: str,
-    device: str | None,
-) -> FactorFailure | None:
-    return context.store.factors.count_guess(
-        user,
-        about,
-        found,
-        event,
-        _device(context, application, device),
-        context.mirror_sync.query(ConsentMode.OFF),
-        context.rulesets[application.name],
-    )
+def _count_guess(context: Context, application: Application, user: UserKey, guess: Guess) -> CodeOutcome:
+    query = context.mirror_sync.query(ConsentMode.OFF)
+    return context.store.factors.count_guess(user, guess, query, context.rulesets[application.name])
 
 
 def _first_recovery_codes(context: Context, user: UserKey) -> tuple[str, ...] | None:

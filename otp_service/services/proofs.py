@@ -1,16 +1,36 @@
-"""Prove approvals, and let a proof be used once."""
+"""Prove approvals, let a proof be used once, and ask for one of an earlier approval."""
 
-from typing import Any
+import re
+from typing import Any, Final
 
 from otp_service.domain.applications import Application
 from otp_service.domain.codes import unseal_details
+from otp_service.domain.keyring import user_of
 from otp_service.domain.payments import Transaction
-from otp_service.domain.proofs import METHODS, Approval
-from otp_service.errors import AlreadyRedeemedError, NotFoundError
+from otp_service.domain.proofs import METHODS, NOT_OURS, Approval
+from otp_service.domain.verification import Purpose
+from otp_service.errors import (
+    AlreadyRedeemedError,
+    ForbiddenError,
+    InvalidProofError,
+    NotFoundError,
+    StepUpRequiredError,
+)
 from otp_service.services.context import Context
 
+_OF_USER: Final = re.compile(r"(\w+)\.\d+")
+"""The name of an approval that was no verification's: a factor or user, and when (milliseconds)."""
 
-def prove(
+
+def require_purpose(context: Context, application: Application, name: str) -> Purpose:
+    """Return a purpose of an application; raise `ForbiddenError` for any other."""
+    purpose = context.purposes.get(name)
+    if purpose is None or purpose.name not in application.purposes:
+        raise ForbiddenError("The application has no such purpose.")
+    return purpose
+
+
+def prove_verification(
     context: Context, application: Application, verification_id: str, transaction: Transaction | None, at: int
 ) -> str | None:
     """Return the proof of a verification's approval ``at`` a time (milliseconds); ``None`` when its record is gone.
@@ -26,13 +46,36 @@ def prove(
     purpose = context.purposes.get(found.purpose.name, found.purpose)
     approval = Approval(
         application=application.name,
-        verification=verification_id,
+        id=verification_id,
         purpose=purpose.name,
         at=at // 1000,
         methods=(METHODS[found.channel],),
+        verification=verification_id,
         acr=purpose.acr,
         user=unseal_details(context.keyring, found).user,
         transaction=transaction,
+    )
+    return context.proof_signer.sign(approval)
+
+
+def prove_code(
+    context: Context, application: Application, purpose: Purpose, about: str, method: str, user: str | None, at: int
+) -> str | None:
+    """Return the proof that a code ``about`` a factor, or a user, was accepted ``at`` a time (milliseconds).
+
+    ``None`` where the application gets no proofs.
+    """
+    if context.proof_signer is None or not application.proofs:
+        return None
+    approval = Approval(
+        application=application.name,
+        id=f"{about}.{at}",
+        purpose=purpose.name,
+        at=at // 1000,
+        methods=(method,),
+        factor=about if about.startswith("fa_") else None,
+        acr=purpose.acr,
+        user=user,
     )
     return context.proof_signer.sign(approval)
 
@@ -45,8 +88,45 @@ def redeem(context: Context, application: Application, proof: str) -> dict[str, 
     if context.proof_signer is None:
         raise NotFoundError("There are no proofs here.")
     claims = context.proof_signer.read(proof, application.name)
-    verification_id = claims["verification"]
-    bucket = context.keyring.bucket_of_id(verification_id)
-    if bucket is None or not context.store.verifications.redeem(bucket, verification_id, application.name):
-        raise AlreadyRedeemedError("The proof was redeemed before, or its verification is not known any more.")
+    if _now(context) >= claims["exp"]:
+        raise InvalidProofError(NOT_OURS)
+    if not _use(context, application, claims["jti"]):
+        raise AlreadyRedeemedError("The proof was redeemed before, or what it proves is not known any more.")
     return claims
+
+
+def _use(context: Context, application: Application, approval: str) -> bool:
+    if bucket := context.keyring.bucket_of_id(approval):
+        return context.store.verifications.redeem(bucket, approval, application.name)
+    named = _OF_USER.fullmatch(approval)
+    user = user_of(named[1]) if named else None
+    return user is not None and context.store.factors.redeem(context.keyring.bucket(user), approval)
+
+
+def require_step_up(
+    context: Context, application: Application, purpose: Purpose, user: str | None, proof: str | None
+) -> None:
+    """Raise `StepUpRequiredError` unless the purpose needs none, or a proof shows that the user approved another first.
+
+    ``user`` is the application's own name, which the proof has to have as ``sub``.
+    """
+    if purpose.after and not _proves(context, application, purpose, user, proof):
+        needed = " or ".join(purpose.after)
+        raise StepUpRequiredError(f"A proof has to come with it that the same user approved {needed} lately.")
+
+
+def _proves(context: Context, application: Application, purpose: Purpose, user: str | None, proof: str | None) -> bool:
+    if context.proof_signer is None or user is None or proof is None:
+        return False
+    try:
+        claims = context.proof_signer.read(proof, application.name)
+    except InvalidProofError:
+        return False
+    if claims["purpose"] not in purpose.after or claims.get("sub") != user:
+        return False
+    return bool(_now(context) - claims["auth_time"] <= purpose.after_max_age)
+
+
+def _now(context: Context) -> int:
+    """Return the time by Redis' clock, which proofs are made by, in seconds."""
+    return context.store.decisions.now() // 1000

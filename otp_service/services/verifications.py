@@ -33,6 +33,7 @@ from otp_service.domain.verification import (
     CheckResult,
     Delivery,
     DeliveryStatus,
+    FactorKind,
     Purpose,
     PurposeKind,
     Resend,
@@ -46,6 +47,7 @@ from otp_service.errors import (
     ConflictError,
     ConsentOutdatedError,
     ConsentRequiredError,
+    FactorFirstError,
     ForbiddenError,
     FrozenError,
     HumanCheckRequiredError,
@@ -66,8 +68,9 @@ from otp_service.errors import (
 )
 from otp_service.services.consents import check_evidence, encode_evidence
 from otp_service.services.context import Context
+from otp_service.services.factors import active_factors
 from otp_service.services.pricing import max_price, max_resend_price
-from otp_service.services.proofs import prove
+from otp_service.services.proofs import prove_verification, require_purpose, require_step_up
 from otp_service.services.registrations import require_message_allowed
 from otp_service.store.sandbox import CaughtMessage
 from otp_service.store.verifications import (
@@ -127,6 +130,8 @@ class StartRequest:
     metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
     user: str | None = field(default=None, repr=False)
     """The caller's own name of the person, for proofs."""
+    after: str | None = field(default=None, repr=False)
+    """A proof that the person approved another purpose before."""
 
 
 @dataclass(slots=True)
@@ -174,10 +179,10 @@ def _check_request(
 
     Return the verification to record, without its times; what the guard sees of it; and the consent as JSON.
     """
-    purpose = context.purposes.get(request.purpose)
-    if purpose is None or purpose.name not in application.purposes:
-        raise ForbiddenError("The application has no such purpose.")
+    purpose = require_purpose(context, application, request.purpose)
     labels.purpose = purpose.name
+    require_step_up(context, application, purpose, request.user, request.after)
+    _require_message_wanted(context, application, purpose, request)
     transaction = _check_transaction(application, purpose, request.transaction)
     network = _end_user_network(application, request)
     consent = _check_consent(application, request, network)
@@ -188,6 +193,18 @@ def _check_request(
     )
     view = _new_verification(context, application, request, purpose, channel, destination, transaction)
     return view, _send_attempt(context, application, request, view, destination, network, record_only_rules), consent
+
+
+def _require_message_wanted(
+    context: Context, application: Application, purpose: Purpose, request: StartRequest
+) -> None:
+    """Raise `FactorFirstError` where the user's app goes first, and `ForbiddenError` where only an app confirms."""
+    sends = FactorKind.MESSAGE in purpose.factors
+    is_first = purpose.factors[0] is FactorKind.TOTP and not (sends and request.channel)
+    if is_first and request.user and (apps := active_factors(context, application, request.user)):
+        raise FactorFirstError("A code of an authenticator app is asked for first; nothing was sent.", apps)
+    if not sends:
+        raise ForbiddenError(f"The purpose {purpose.name!r} is confirmed by authenticator apps alone.")
 
 
 def _check_transaction(application: Application, purpose: Purpose, given: Transaction | None) -> Transaction | None:
@@ -414,7 +431,7 @@ def check(
                 _log.warning("application_failures", application=application.name, advice="otp-service guard status")
             metrics.checks.count(application=application.name, outcome=reason or Status.APPROVED)
             is_proved = application.proofs and reason is None
-            proof = prove(context, application, verification_id, agreed, at) if is_proved else None
+            proof = prove_verification(context, application, verification_id, agreed, at) if is_proved else None
             return CheckResult(verification_id, status, reason is None, checks_left, reason, proof)
         case _:
             raise error_for(outcome)

@@ -59,7 +59,7 @@ from otp_service.domain.prices import to_micros
 from otp_service.domain.proofs import MAX_LIFE
 from otp_service.domain.routing import BreakerThresholds, Route
 from otp_service.domain.templates import is_own_link, links_in
-from otp_service.domain.verification import MAX_CODE_LIFE, Channel, Purpose, PurposeKind, Resend
+from otp_service.domain.verification import MAX_CODE_LIFE, Channel, FactorKind, Purpose, PurposeKind, Resend
 from otp_service.domain.webhooks import TargetRules, WebhookRules
 from otp_service.errors import ConfigurationError, OtpServiceError
 from otp_service.gateways.base import GATEWAY_KINDS, Gateway, load_gateway_class
@@ -430,23 +430,38 @@ class PurposeSettings(Section):
     """Send the same code by the next of the channels when one does not reach the number."""
     acr: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[!-~]+$")] | None = None
     """What proofs of this purpose claim as ``acr``, such as a level that your auditors agreed to; default: nothing."""
+    factors: tuple[FactorKind, ...] = Field(default=(FactorKind.MESSAGE,), min_length=1, max_length=2)
+    """What confirms: ``message``, ``totp`` (an authenticator app), or both. Where the app is first, nothing is sent to
+    a user who has one until a message is asked for."""
+    recovery: bool = False
+    """Whether a recovery code confirms too."""
+    after: tuple[Name, ...] = ()
+    """Step-up: the same user has to have approved one of these purposes before, which a proof shows."""
+    after_max_age: int = Field(default=600, ge=1, le=86400)
+    """Seconds that such an approval is good for."""
+    linked_elsewhere: bool = False
+    """Amount and payee are bound to the approval by other means (PSD2 RTS, article 5). Without that no app and no
+    recovery code confirms a transaction: they are no function of it."""
 
-    @field_validator("channels")
+    @field_validator("channels", "factors")
     @classmethod
-    def _names_each_once(cls, channels: tuple[Channel, ...]) -> tuple[Channel, ...]:
-        if len(set(channels)) < len(channels):
-            raise ValueError("names a channel twice")
-        return channels
+    def _names_each_once(cls, named: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(named)) < len(named):
+            raise ValueError("names one twice")
+        return named
 
     @model_validator(mode="after")
     def _keeps_transactions_strict(self) -> "PurposeSettings":
         if self.kind is PurposeKind.TRANSACTION and self.max_checks > MAX_TRANSACTION_CHECKS:
             raise ValueError(f"max_checks is at most {MAX_TRANSACTION_CHECKS} for a transaction")
+        others = self.recovery or FactorKind.TOTP in self.factors
+        if self.kind is PurposeKind.TRANSACTION and others and not self.linked_elsewhere:
+            raise ValueError("an app or a recovery code says nothing of amount and payee: it needs linked_elsewhere")
         return self
 
     def as_purpose(self, name: str) -> Purpose:
         """Return the purpose under its name."""
-        return Purpose(name=name, **dict(self))
+        return Purpose(name=name, **{member: value for member, value in self if member != "linked_elsewhere"})
 
 
 Steps = Annotated[int, Field(ge=0, le=MAX_SKEW)]
@@ -496,13 +511,20 @@ class ApplicationSection(Section):
         """Whether it can ask."""
         return self.human_check != NO_HUMAN_CHECK
 
-    def unmet_needs(self, verifiers: Collection[str], issuer: str | None) -> Iterator[str]:
+    def unmet_needs(
+        self, purposes: Mapping[str, Purpose], verifiers: Collection[str], issuer: str | None
+    ) -> Iterator[str]:
         """Yield a fault for each thing that it rests on and the site has not."""
         if self.human_check not in {NO_HUMAN_CHECK, ASSERTION, *verifiers}:
             known = f"is {NO_HUMAN_CHECK}, {ASSERTION} or a section of human_checks"
             yield f"human_check: {known}; there is none of this name."
         if self.proofs and issuer is None:
             yield "proofs: needs proofs.issuer or http.public_url, which proofs name as their issuer."
+        for purpose in (purposes[one] for one in self.purposes if one in purposes):
+            if purpose.after and not self.proofs:
+                yield f"proofs: has to be true, because purposes.{purpose.name} comes after a proof of another purpose."
+            if purpose.after and not set(purpose.after) & set(self.purposes):
+                yield f"purposes: {purpose.name} comes after {' or '.join(purpose.after)}, which it may not use."
 
     @model_validator(mode="after")
     def _brand_is_no_strangers_link(self) -> Self:

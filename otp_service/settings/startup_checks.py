@@ -692,6 +692,7 @@ def contradictions(settings: Settings) -> list[str]:
     """Return one sentence, with its setting, for each name that leads nowhere and each limit that cannot be read."""
     return [
         *_limit_faults(settings),
+        *_purpose_faults(settings),
         *_application_faults(settings),
         *_key_faults(settings),
         *_route_faults(settings),
@@ -708,12 +709,18 @@ def _limit_faults(settings: Settings) -> Iterator[str]:
         yield str(malformed)
 
 
+def _purpose_faults(settings: Settings) -> Iterator[str]:
+    for name, purpose in settings.purposes.items():
+        for before in sorted(set(purpose.after) - settings.purposes.keys()):
+            yield f"purposes.{name}.after: there is no section purposes.{before}."
+
+
 def _application_faults(settings: Settings) -> Iterator[str]:
     for name, application in settings.applications.items():
         for purpose in sorted(set(application.purposes) - settings.purposes.keys()):
             yield f"applications.{name}.purposes: there is no section purposes.{purpose}."
         yield from (f"applications.{name}.{fault}" for fault in brand_faults(name, application))
-        needs = application.unmet_needs(settings.human_checks, settings.proof_issuer)
+        needs = application.unmet_needs(settings.named_purposes, settings.human_checks, settings.proof_issuer)
         yield from (f"applications.{name}.{fault}" for fault in needs)
 
 

@@ -3,13 +3,13 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import redis
 
 from otp_service.domain.applications import TotpSkew
 from otp_service.domain.guard import whole_seconds
-from otp_service.domain.keyring import IDEMPOTENCY_SECONDS, IdempotentRequest
+from otp_service.domain.keyring import IDEMPOTENCY_SECONDS, IdempotentRequest, user_id
 from otp_service.domain.totp import PENDING_SECONDS, FactorFailure, SealedFactor, UserKey
 from otp_service.errors import (
     FrozenError,
@@ -45,6 +45,31 @@ class KnownFactor:
     """Of the enrolled one, sealed."""
     waits: int = 0
     """Milliseconds for which it waits yet."""
+
+
+class CodeOutcome(NamedTuple):
+    """What became of a code."""
+
+    reason: FactorFailure | None
+    """Why it was not accepted; ``None`` when it was."""
+    at: int
+    """When it came first, of one that is repeated: milliseconds by Redis' clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A code that is compared elsewhere: a recovery code, or the first one of a factor."""
+
+    about: str
+    """The factor, or the user (the pseudonym)."""
+    device: str
+    """As a pseudonym; empty where it is not known."""
+    found: str = ""
+    """``wrong``, ``right``, or empty where that is still to be seen."""
+    event: str = ""
+    """The type of what is reported; empty for nothing."""
+    proof_life: int = 0
+    """Seconds for which a right one can be redeemed."""
 
 
 class FactorStore:
@@ -94,8 +119,11 @@ class FactorStore:
         mirror_query: MirrorQuery,
         ruleset: CompiledRuleset,
         retry: IdempotentRequest | None,
-    ) -> FactorFailure | None:
-        """Take one of the steps whose code was typed, or count a wrong code; return why none was taken.
+        proof_life: int,
+    ) -> CodeOutcome:
+        """Take one of the steps whose code was typed, or count a wrong code.
+
+        That one was taken can be redeemed for ``proof_life`` seconds.
 
         Raises `NotFoundError` when the factor was removed, `FrozenError`, `LedgerUnavailableError` while the mirror is
         behind, and `StoreUnavailableError` while it is not certain which codes were used.
@@ -107,33 +135,44 @@ class FactorStore:
             (
                 *(user.application, factor.id, mirror_query.identity, mirror_query.min_sequence),
                 *(skew.late, skew.early, skew.life(factor.parameters.period), STEP_GRACE),
-                *(device, purpose, *_remember(retry), *steps),
+                *(device, purpose, *_remember(retry)),
+                *(keys.approval(user.bucket, ""), 1000 * proof_life),
+                *steps,
             ),
             ruleset,
         )
         return _outcome(answer)
 
     def count_guess(
-        self,
-        user: UserKey,
-        about: str,
-        found: str,
-        event: str,
-        device: str,
-        mirror_query: MirrorQuery,
-        ruleset: CompiledRuleset,
-    ) -> FactorFailure | None:
-        """Count a code ``about`` a factor, or a user, that was ``found`` right or wrong; raises as `check` does.
+        self, user: UserKey, guess: Guess, mirror_query: MirrorQuery, ruleset: CompiledRuleset
+    ) -> CodeOutcome:
+        """Count a code that is compared elsewhere; raises as `check` does.
 
         With nothing found yet it only tells whether one may be compared.
         """
         answer = self._scripts.run(
             "user_guess",
             (*self._keys(user), keys.events(user.bucket)),
-            (user.application, about, mirror_query.identity, mirror_query.min_sequence, device, found, event),
+            (
+                *(user.application, guess.about, mirror_query.identity, mirror_query.min_sequence),
+                *(guess.device, guess.found, guess.event),
+                *(keys.approval(user.bucket, user_id(user.pseudonym)), 1000 * guess.proof_life),
+            ),
             ruleset,
         )
         return _outcome(answer)
+
+    def active(self, user: UserKey) -> tuple[str, ...]:
+        """Return the identifiers of the user's active factors, as far as the mirror knows."""
+        with translate_errors():
+            found: list[bytes] = self._client.hkeys(keys.mirrored(user.bucket, user.pseudonym))  # type: ignore[assignment]
+        named = (one.decode().partition(":") for one in sorted(found))
+        return tuple(factor_id for kind, _, factor_id in named if kind == _FACTOR_FIELD)
+
+    def redeem(self, bucket: str, approval: str) -> bool:
+        """Note that an approval's proof is used; return ``False`` where it was before, or Redis has lost it."""
+        with translate_errors():
+            return bool(self._client.delete(keys.approval(bucket, approval)))
 
     def report(self, user: UserKey, about: str, event: str, reason: str = "") -> None:
         """Report what happened to a factor, or to a user's recovery codes, beside what the scripts report."""
@@ -157,6 +196,8 @@ class FactorStore:
 
 
 _BUDGETS: Final = ("windows", "waits")
+_FACTOR_FIELD: Final = "t"
+"""Begins the fields of factors in what the mirror says of a user."""
 
 
 def _remember(retry: IdempotentRequest | None) -> tuple[Argument, ...]:
@@ -167,10 +208,10 @@ def _unpacked(factor_id: str, packed: bytes | None) -> SealedFactor | None:
     return SealedFactor.unpack(factor_id, packed.decode()) if packed else None
 
 
-def _outcome(answer: list[Any]) -> FactorFailure | None:
+def _outcome(answer: list[Any]) -> CodeOutcome:
     match answer:
-        case [b"checked", reason]:
-            return FactorFailure(reason.decode()) if reason else None
+        case [b"checked", reason, at]:
+            return CodeOutcome(FactorFailure(reason.decode()) if reason else None, at)
         case _:
             raise _refusal(answer)
 

@@ -11,6 +11,7 @@ from functools import cached_property, lru_cache
 from typing import Final, Literal
 
 from otp_service.domain.keyring import IDEMPOTENCY_SECONDS
+from otp_service.domain.proofs import MAX_LIFE
 from otp_service.domain.totp import PENDING_SECONDS
 from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
 
@@ -170,6 +171,9 @@ user = Key("otp:{<bucket>}:user:<pseudonym>", "string", "pseudonym", Life("{} af
     "an application's user: wrong codes and a lock, for all factors and recovery codes; as a number's")
 pending_factor = Key("otp:{<bucket>}:pending:<factor>", "hash", "sealed", Life("10 min", PENDING_SECONDS), "API",
     "an authenticator app that waits for its first code: sealed secret and label; a pseudonym in the identifier")
+approval = Key("otp:{<bucket>}:approval:<approval>", "string", "pseudonym", Life("5 min", MAX_LIFE), "API",
+    "that a code of an app, or a recovery code, was accepted, until its proof is redeemed or over; a pseudonym in the "
+    "identifier")
 factor_step = Key("otp:{<bucket>}:factor:<factor>", "string", "pseudonym",
     Life("15 min longer than a code lives", 3600), "API",
     "the last period whose code was accepted; a pseudonym in the identifier")

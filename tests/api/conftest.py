@@ -15,6 +15,7 @@ BOTH_WAYS = {
     "test_answers_in_common",
     "test_client_address",
     "test_errors",
+    "test_factor_policy",
     "test_factors",
     "test_guard",
     "test_strict_bodies",

@@ -145,8 +145,8 @@ def test_a_label_that_apps_read_otherwise_is_refused(api: Api, label: str):
 def test_a_code_is_accepted_once(app: App):
     code = app.code()
 
-    assert app.check(code) == {"id": app.id, "status": "active", "valid": True, "reason": None}
-    assert app.check(code) == {"id": app.id, "status": "active", "valid": False, "reason": "code_used"}
+    assert app.check(code) == {"id": app.id, "status": "active", "valid": True, "reason": None, "proof": None}
+    assert app.check(code) == {"id": app.id, "status": "active", "valid": False, "reason": "code_used", "proof": None}
 
 
 def test_the_code_that_activates_is_spent(api: Api):
@@ -247,7 +247,7 @@ def test_all_apps_and_recovery_codes_of_a_user_share_one_budget(api: Api):
     for app in (one, two):
         assert app.check(app.code()).items() >= locked.items()
     assert three.activate(three.code()).items() >= locked.items()
-    assert recover(api, codes[0]) == {**locked, "left": 10, "replacement": None}
+    assert recover(api, codes[0]) == {**locked, "left": 10, "replacement": None, "proof": None}
 
 
 def test_wrong_codes_of_an_app_do_not_hold_a_number_back_nor_another_user(app: App):
@@ -325,7 +325,13 @@ def test_an_app_is_removed_with_a_code_which_is_spent(app: App):
     assert app.remove(code=app.wrong())["valid"] is False
     assert app.read()["status"] == "active"
 
-    assert app.remove(code=app.code()) == {"id": app.id, "status": "removed", "valid": True, "reason": None}
+    assert app.remove(code=app.code()) == {
+        "id": app.id,
+        "status": "removed",
+        "valid": True,
+        "reason": None,
+        "proof": None,
+    }
     gone = app.read()
     assert (gone["status"], gone["label"]) == ("removed", None)
     assert gone["removed_at"]
@@ -369,7 +375,13 @@ def test_a_recovery_code_is_good_for_one_use_and_is_replaced(api: Api):
 
     used = recover(api, first.lower().replace("-", " "))
     assert (used["valid"], used["reason"], used["left"]) == (True, None, 10)
-    assert recover(api, first) == {"valid": False, "reason": "wrong_code", "left": 10, "replacement": None}
+    assert recover(api, first) == {
+        "valid": False,
+        "reason": "wrong_code",
+        "left": 10,
+        "replacement": None,
+        "proof": None,
+    }
     assert recover(api, used["replacement"])["valid"]
     assert recover(api, others[0], user="another")["valid"] is False
 

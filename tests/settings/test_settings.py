@@ -91,7 +91,7 @@ FAULTS = {
     "a channel twice": (
         "purposes.login.channels",
         ["sms", "sms"],
-        "purposes.login.channels: names a channel twice.",
+        "purposes.login.channels: names one twice.",
     ),
     "a name in capitals": ("purposes.Login", {}, "purposes.Login: has 1 to 32 of a-z, 0-9, _ and -."),
     "an origin with a scheme": (

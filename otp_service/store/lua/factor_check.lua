@@ -7,14 +7,19 @@
 -- ARGV[5] steps that a code may come late   ARGV[6] steps that it may come early   ARGV[7] milliseconds that it lives, at most
 -- ARGV[8] milliseconds to know the last step after that   ARGV[9] the device, empty where it is not known   ARGV[10] purpose
 -- ARGV[11] idempotency fingerprint, empty without one   ARGV[12] milliseconds to remember it
--- ARGV[13] and following: the steps whose code was typed, the oldest first
--- Returns one of: {'checked', reason} {'not-found'} {'mismatch'} {'mirror-behind'} {'settling', milliseconds} {'frozen'}
+-- ARGV[13] beginning of the keys of approvals   ARGV[14] milliseconds for which one can be redeemed, 0 where nothing proves it
+-- ARGV[15] and following: the steps whose code was typed, the oldest first
+-- Derives: the key of the approval, from the factor and the time (same hash tag)
+-- Returns one of: {'checked', reason, when} {'not-found'} {'mismatch'} {'mirror-behind'} {'settling', milliseconds} {'frozen'}
 -- include clock fence rows counters limits number subjects asked buckets conversions rule_hits spending failure_alarm
 -- include approvals newcomers fraud guard streams idempotency mirror factors
 
 local remembered = idempotency.find(KEYS[6], ARGV[11])
 if remembered == 'mismatch' then return { 'mismatch' } end
-if remembered then return { 'checked', redis.call('HGET', KEYS[6], 'reason') } end
+if remembered then
+  local first = redis.call('HMGET', KEYS[6], 'reason', 'at')
+  return { 'checked', first[1], tonumber(first[2]) }
+end
 
 local kept = redis.call('HGET', KEYS[2], 't:' .. ARGV[2])
 local application, place, recorded, period = string.match(kept or '', '^([^|]*)|(%d+)|(%d+)|(%d+)|')
@@ -29,11 +34,11 @@ local about = { id = ARGV[2], application = ARGV[1], purpose = ARGV[10], country
 
 -- Every answer to a check that was understood: told to the caller, remembered, reported.
 local function answer(reason, event, values)
-  if ARGV[11] ~= '' then idempotency.remember(KEYS[6], ARGV[11], ARGV[12], 'reason', reason) end
+  if ARGV[11] ~= '' then idempotency.remember(KEYS[6], ARGV[11], ARGV[12], 'reason', reason, 'at', now) end
   values = values or {}
   values.reason = reason
   streams.report(KEYS[5], event, about, values)
-  return { 'checked', reason }
+  return { 'checked', reason, now }
 end
 
 local state, trust, refusal = factors.budget(KEYS[1], ARGV[1], ARGV[9])
@@ -41,7 +46,7 @@ if refusal then return answer('factor_locked', 'factor.refused', { rule = refusa
 
 local present, last = math.floor(now / (1000 * period)), math.max(recorded, redis.call('GET', KEYS[4]) or 0)
 local taken, used
-for i = 13, #ARGV do
+for i = 15, #ARGV do
   local step = tonumber(ARGV[i])
   if step >= present - ARGV[5] and step <= present + ARGV[6] then
     if step <= last then used = true else taken = taken or step end
@@ -51,6 +56,7 @@ if taken then
   redis.call('SET', KEYS[4], taken, 'PX', life + ARGV[8])
   number.approved(state, trust, ARGV[9])
   number.write(state)
+  factors.note_approval(ARGV[13] .. ARGV[2], ARGV[14])
   return answer('', 'factor.approved', { step = taken })
 end
 if used then return answer('code_used', 'factor.code_used') end

@@ -24,3 +24,8 @@ function factors.budget(key, application, device)
   local first = rule_hits.first(hits)
   return state, trust, first and not first.records and first or nil
 end
+
+-- Notes that a code was accepted now, until its proof is redeemed or over: `life` milliseconds, 0 where nothing proves it.
+function factors.note_approval(key, life)
+  if tonumber(life) > 0 then redis.call('SET', key .. '.' .. now, '', 'PX', life) end
+end
