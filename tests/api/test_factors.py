@@ -2,7 +2,9 @@
 
 import base64
 import json
+import shutil
 import struct
+import subprocess
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -13,9 +15,12 @@ import zxingcpp
 from support_api import Api, code_of
 from support_factors import FACTORS, USER, App, record
 from support_installation import BANK_KEY, World
+from support_missing import missing
+from support_sources import ROOT
 from support_webhooks import LOOPBACK
 
 RECOVERY = "/v1/recovery-codes"
+PACKAGES = ROOT / "tests" / "npm"
 
 
 @pytest.fixture
@@ -60,6 +65,37 @@ def test_a_qr_code_is_read_back_by_another_library(api: Api, label: str):
     (read,) = zxingcpp.read_barcodes(pixels(app.enrolled["qr"]))
     assert read.text == app.enrolled["uri"]
     assert App(api, qr="svg").enrolled["qr"].startswith("<svg ")
+
+
+@pytest.mark.parametrize("label", ["ali@example.com", "علی خان"])
+def test_programs_in_node_read_the_same(api: Api, label: str):
+    if shutil.which("node") is None or not (PACKAGES / "node_modules" / "otpauth").exists():
+        missing("Node, and npm's otpauth and jsqr (npm ci --prefix tests/npm)")
+    app = App(api, label=label, qr="png")
+    shown = pixels(app.enrolled["qr"])
+    seen = {"at": 1_700_000_000_000, "rows": [list(row) for row in shown.tolist()]}
+
+    read = subprocess.run(
+        ["node", "--input-type=module", "--eval", READ_IN_NODE],
+        cwd=PACKAGES, input=json.dumps(seen), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    code = pyotp.parse_uri(app.enrolled["uri"]).at(1_700_000_000)
+    assert json.loads(read.stdout) == {
+        "uri": app.enrolled["uri"], "code": code, "issuer": "Acme Shop", "label": label
+    }  # fmt: skip
+
+
+READ_IN_NODE = """
+import { readFileSync } from "node:fs";
+import jsQR from "jsqr";
+import * as OTPAuth from "otpauth";
+
+const { at, rows } = JSON.parse(readFileSync(0));
+const rgba = Uint8ClampedArray.from(rows.flat().flatMap((grey) => [grey, grey, grey, 255]));
+const uri = jsQR.default(rgba, rows[0].length, rows.length).data;
+const totp = OTPAuth.URI.parse(uri);
+console.log(JSON.stringify({ uri, code: totp.generate({ timestamp: at }), issuer: totp.issuer, label: totp.label }));
+"""
 
 
 def pixels(uri: str) -> memoryview:
