@@ -70,7 +70,10 @@ ROWS = (
             ),
             Panel(
                 "Checks by result",
-                (Query("sum by (outcome) (rate(otp_service_verification_checks_total[1m]))", "{{outcome}}"),),
+                (
+                    Query("sum by (outcome) (rate(otp_service_verification_checks_total[1m]))", "{{outcome}}"),
+                    Query("sum by (outcome) (rate(otp_service_factor_checks_total[1m]))", "apps: {{outcome}}"),
+                ),
             ),
             Panel(
                 "Conversion by country",

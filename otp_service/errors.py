@@ -253,8 +253,8 @@ class FactorFirstError(OtpServiceError):
 
     code = "factor-first"
 
-    def __init__(self, detail: str, factors: tuple[str, ...]) -> None:
-        """Take the identifiers of the user's apps."""
+    def __init__(self, detail: str, factors: tuple[str, ...] = ()) -> None:
+        """Take a sentence, and the identifiers of the user's apps."""
         super().__init__(detail)
         self.factors = factors
 

@@ -77,7 +77,7 @@ _NUMBERS: dict[str, Mutant] = {
         "include_number", "entry[E_LOCKED], entry[E_ROW] = now + ruleset.lock.length, 0", "entry[E_ROW] = 0"
     ),
     "a-lock-one-guess-later": one(
-        "include_number", "entry[E_ROW] >= ruleset.lock.after", "entry[E_ROW] > ruleset.lock.after"
+        "include_number", "entry[E_ROW] < ruleset.lock.after", "entry[E_ROW] <= ruleset.lock.after"
     ),
     "a-lock-that-is-not-asked": one("include_guard", "if locked > 0 and ruleset.lock then", "if false then"),
     "a-row-that-goes-on-after-a-lock": one(

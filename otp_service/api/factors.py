@@ -305,7 +305,7 @@ def read_factor(exchange: Exchange, factor_id: str) -> FactorAnswer:
 
 @factors.route("POST /v1/factors/find", {200: "The apps."})
 def find_factors(exchange: Exchange, body: UserBody) -> FoundFactorsAnswer:
-    """Find a user's apps."""
+    """Find the apps of a user."""
     found, left = services.find(exchange.context, exchange.application, body.user)
     return FoundFactorsAnswer(_user_id(exchange, body), tuple(map(factor_answer, found)), left)
 

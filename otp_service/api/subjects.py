@@ -230,7 +230,7 @@ def freeze_user(exchange: Exchange, body: UserFreezeBody) -> UserFreezeAnswer:
 
 @users.route("POST /v1/users/unfreeze", {200: "How the user stands."})
 def unfreeze_user(exchange: Exchange, body: UserBody) -> UserFreezeAnswer:
-    """Lift a user's freeze."""
+    """Lift the freeze of a user."""
     user = factors.user_key(exchange.context, exchange.application.name, body.user)
     found, _ = unfreeze(exchange.context, user, user.application, SuppressionSource.API)
     return _user_freeze(found)

@@ -16,7 +16,7 @@ _user = click.argument("user")
 
 @click.group()
 def factor() -> None:
-    """Show, remove or unlock the authenticator apps of a user, or seal their secrets anew.
+    """Manage the authenticator apps of users.
 
     USER is the name that the application has for the user.
     """
@@ -39,7 +39,10 @@ def list_factors(session: Session, name: str | None, user: str) -> None:
 @click.option("--reason", type=click.Choice(get_args(RemovalReason)), required=True, help="Why there is no code.")
 @click.argument("factor_id", metavar="FACTOR")
 def remove(session: Session, name: str | None, reason: str, factor_id: str) -> None:
-    """Remove the authenticator app FACTOR, as list shows it. Make sure of the person first."""
+    """Remove the app FACTOR, as list shows it.
+
+    Make sure of the person first.
+    """
     application = session.application(name).name
     session.confirm(f"Remove {factor_id}? Its codes are wrong from then on.")
     act = session.action(OperatorAction.FACTOR_REMOVED, application, factor_id)
@@ -52,7 +55,10 @@ def remove(session: Session, name: str | None, reason: str, factor_id: str) -> N
 @application_option
 @_user
 def unlock(session: Session, name: str | None, user: str) -> None:
-    """Forget the wrong codes of USER: the waits and the lock that they led to are over."""
+    """Forget the wrong codes of USER.
+
+    The waits and the lock that they led to are over.
+    """
     application = session.application(name).name
     act = session.action(OperatorAction.FACTORS_UNLOCKED, application)
     if not factors.unlock(session.context, application, user, act):
@@ -62,7 +68,10 @@ def unlock(session: Session, name: str | None, user: str) -> None:
 
 @command(factor)
 def reseal(session: Session) -> None:
-    """Seal all secrets under the active root key, so that the others may go."""
+    """Seal all secrets under the active root key.
+
+    Then the other root keys may go.
+    """
     done = 0
     for count in out.track("Authenticator apps", factors.reseal(session.context)):
         done = count

@@ -72,5 +72,17 @@ def test_the_calls_that_ask_the_ledger_are_those_of_what_it_keeps():
     asking = {route.resource.name for route in all_routes(with_metrics=True) if route.resource.asks_ledger}
 
     assert asking == {
-        *("consents", "suppressions", "subjects", "applications", "api_keys", "endpoints", "webhooks", "proofs")
+        *(
+            "consents",
+            "suppressions",
+            "subjects",
+            "applications",
+            "api_keys",
+            "endpoints",
+            "webhooks",
+            "proofs",
+            "factors",
+            "recovery-codes",
+            "users",
+        )
     }

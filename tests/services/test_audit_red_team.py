@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import time_machine
 from sqlalchemy import Connection, Table, case, delete, func, insert, select, text, update
+from support_factors import factor
 from support_ledger import make_ledger
 from support_ledger_events import EVIDENCE, NUMBER, OTHER, agreed, event, started
 
@@ -86,6 +87,7 @@ def fill(ledger: Ledger, name: str, number: str = NUMBER) -> None:
     ])  # fmt: skip
     ledger.consents.add(Consent(number, "shop", "login", None))
     ledger.suppressions.add([Suppression(number, "shop", SuppressionScope.ALL, SuppressionSource.API, reason=name)])
+    ledger.factors.activate(factor(f"fa_{name.encode().hex():0>56}", number))
     ledger.inbound.record(f"message of {name}", number, "shop", "first", Meaning.STOP)
     ledger.subjects.erase(number, "shop", OperatorActionEntry(OperatorAction.SUBJECT_ERASED, "asha", "shop"))
 
@@ -202,7 +204,7 @@ def one_of(connection: Connection, table: Table) -> Any:
 CHANGES = {
     "verifications": {"purpose": "payment"}, "events": {"gateway": "second"}, "consents": {"locale": "en"},
     "suppressions": {"until": 5}, "inbound": {"meaning": "help"}, "erasures": {"reason": "none"},
-    "purges": {"before": 5}, "operator_actions": {"action": "limits.reset"},
+    "purges": {"before": 5}, "operator_actions": {"action": "limits.reset"}, "factor_changes": {"reason": "lost"},
 }  # fmt: skip
 
 
@@ -425,7 +427,7 @@ def test_an_attack_shows_as_the_security_model_says(
     site: Site, attack: Callable[[Connection], None], shown: Shown
 ) -> None:
     with site.ledger.database.write() as connection:
-        for table in ("consents", "suppressions", "operator_actions", "audit"):
+        for table in ("consents", "suppressions", "operator_actions", "factor_changes", "audit"):
             suffix = f" ON {table}" if site.ledger.database.kind == "postgresql" else ""
             connection.execute(text(f"DROP TRIGGER IF EXISTS {table}_fixed{suffix}"))
         attack(connection)
@@ -440,7 +442,7 @@ def test_no_purge_of_the_service_s_own_destroys_what_shows_an_attack(site: Site,
     """He dates rows, or heads, back so that the service itself takes them for old, and signs that they were."""
     moment = {"suppressions": "recorded"}.get(backdate.name, "at")
     with site.ledger.database.write() as connection:
-        for table in ("consents", "suppressions", "operator_actions", "audit"):
+        for table in ("consents", "suppressions", "operator_actions", "factor_changes", "audit"):
             suffix = f" ON {table}" if site.ledger.database.kind == "postgresql" else ""
             connection.execute(text(f"DROP TRIGGER IF EXISTS {table}_fixed{suffix}"))
         connection.execute(update(backdate).values({moment: 1000}))

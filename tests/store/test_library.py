@@ -40,11 +40,13 @@ RULED = (
     "check",
     "dispatch",
     "dispatch_settle",
+    "factor_check",
     "former_convert",
     "guard_give_back",
     "number_read",
     "number_forget",
     "traffic_commit",
+    "user_guess",
 )
 
 
