@@ -24,6 +24,7 @@ SCOPES = {
     "webhooks": "webhooks",
     "users": "subjects",
     "factors": "factors",
+    "user-factors": "factors",
     "recovery-codes": "factors",
     "admin": "admin",
 }

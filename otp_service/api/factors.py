@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal
 
 import segno
 from pydantic import ConfigDict, JsonValue, StringConstraints
+from pydantic.json_schema import SkipJsonSchema
 
 from otp_service.api.exchange import Exchange
 from otp_service.api.routes import COMMON_PROBLEMS, Resource, path_parameter
@@ -88,11 +89,16 @@ class FactorCheckBody(FactorCodeBody):
 class RemovalBody(Body):
     """A code of the app, or why it is removed without one."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "lost"}]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"reason": "lost"}],
+            "oneOf": [{"required": ["code"]}, {"required": ["reason"]}],
+        }
+    )
 
-    code: str | None = None
+    code: str | SkipJsonSchema[None] = None
     """A code of the app that is to be removed."""
-    reason: RemovalReason | None = None
+    reason: RemovalReason | SkipJsonSchema[None] = None
     """Why there is none: `closed` is the account. You have made sure of the person by other means."""
     context: DeviceName | None = None
     """As in a check."""
@@ -227,7 +233,7 @@ factors = Resource(
 recovery_codes = Resource("recovery-codes", "Recovery codes", KeyScope.FACTORS, problems=_PROBLEMS, asks_ledger=True)
 
 
-@enrolments.route("POST /v1/factors", {201: "Enrolled."}, ("invalid-secret", "factor-limit"))
+@enrolments.route("POST /v1/factors", {201: "Enrolled."}, ("not-found", "invalid-secret", "factor-limit"))
 def enrol_factor(exchange: Exchange, body: EnrolmentBody) -> EnrolmentAnswer:
     """Enrol an app.
 
@@ -303,7 +309,7 @@ def read_factor(exchange: Exchange, factor_id: str) -> FactorAnswer:
     return factor_answer(services.read(exchange.context, exchange.application, factor_id))
 
 
-@factors.route("POST /v1/factors/find", {200: "The apps."})
+@factors.route("POST /v1/user-factors", {200: "The apps."})
 def find_factors(exchange: Exchange, body: UserBody) -> FoundFactorsAnswer:
     """Find the apps of a user."""
     found, left = services.find(exchange.context, exchange.application, body.user)

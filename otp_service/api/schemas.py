@@ -133,7 +133,7 @@ class RotationBody(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"overlap": 3600}]})
 
-    overlap: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=MAX_OVERLAP)] = DEFAULT_OVERLAP
+    overlap: Annotated[int, Field(ge=0, le=MAX_OVERLAP), BeforeValidator(_whole)] = DEFAULT_OVERLAP
     """Seconds, at most 90 days; 0 ends it at once. Default: a day."""
 
 

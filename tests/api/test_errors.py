@@ -191,9 +191,10 @@ def test_every_key_of_an_application_is_taken_in_any_case_of_the_scheme(api: Api
 @pytest.mark.parametrize("method", METHODS)
 def test_no_method_on_any_route_is_a_failure_of_ours(api: Api, method: str):
     api.installation.context.mirror_sync.refresh()
-    paths = {re.sub(r"<\w+>", "x", rule.rule) for rule in api.app.url_map.iter_rules()}
-    for path in sorted(paths):
-        methods = set(api.app.url_map.bind("").allowed_methods(path))
+    taken: dict[str, set[str]] = {}
+    for rule in api.app.url_map.iter_rules():
+        taken.setdefault(re.sub(r"<\w+>", "x", rule.rule), set()).update(rule.methods or ())
+    for path, methods in taken.items():
         answer = api.call(method, path)
         assert answer.status_code < 500, path
         if method not in methods:

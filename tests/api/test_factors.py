@@ -255,7 +255,7 @@ def test_nobody_else_sees_or_uses_an_app(app: App):
     for call, body in bodies.items():
         assert code_of(bank.post(f"{FACTORS}/{app.id}/{call}", body)) == (404, "not-found")
     assert code_of(bank.get(f"{FACTORS}/{app.id}")) == (404, "not-found")
-    assert [one["id"] for one in bank.post(f"{FACTORS}/find", {"user": USER}).json["factors"]] == [other.id]
+    assert [one["id"] for one in bank.post("/v1/user-factors", {"user": USER}).json["factors"]] == [other.id]
     assert app.check(app.code())["valid"]
 
 
@@ -344,11 +344,11 @@ def test_apps_are_found_by_user_and_renamed(app: App):
     other.activate()
     app.api.post(f"{FACTORS}/{app.id}/rename", {"label": "work phone"})
 
-    found = app.api.post(f"{FACTORS}/find", {"user": USER}).json
+    found = app.api.post("/v1/user-factors", {"user": USER}).json
     assert [(one["id"], one["label"]) for one in found["factors"]] == [(app.id, "work phone"), (other.id, "tablet")]
     assert found["recovery_codes_left"] == 10
     assert found["user_id"].removeprefix("us_") == app.id.removeprefix("fa_")[:32]
-    nobody = app.api.post(f"{FACTORS}/find", {"user": "nobody"}).json
+    nobody = app.api.post("/v1/user-factors", {"user": "nobody"}).json
     assert (nobody["factors"], nobody["recovery_codes_left"]) == ([], 0)
 
 
@@ -517,7 +517,7 @@ def test_webhooks_tell_what_happens_to_apps_and_recovery_codes(still_world: Worl
     record(api)
 
     told = [(one["type"], one["data"]) for one in webhooks(api)]
-    user = {"application": "shop", "user": api.post(f"{FACTORS}/find", {"user": USER}).json["user_id"]}
+    user = {"application": "shop", "user": api.post("/v1/user-factors", {"user": USER}).json["user_id"]}
     assert [kind for kind, _ in told] == [
         "factor.activated",
         "factor.recovery_codes_replaced",

@@ -77,7 +77,7 @@ def test_of_twenty_activations_at_once_exactly_one_succeeds_and_makes_one_series
     assert Counter(answer.status_code for answer in answers)[200] == 1
     assert {answer.status_code for answer in answers} <= {200, 409}
     assert app.check(code)["reason"] == "code_used"
-    assert app.service.post("/v1/factors/find", {"user": app.user}).json()["recovery_codes_left"] == 10
+    assert app.service.post("/v1/user-factors", {"user": app.user}).json()["recovery_codes_left"] == 10
 
 
 def test_of_a_hundred_wrong_codes_at_once_no_more_are_compared_than_the_budget_allows(app: App):
@@ -102,7 +102,7 @@ def test_of_fifty_uses_of_one_recovery_code_exactly_one_succeeds(app: App):
 
     assert Counter(result["valid"] for result in results) == {True: 1, False: 49}
     assert sum(result["replacement"] is not None for result in results) == 1
-    assert app.service.post("/v1/factors/find", {"user": app.user}).json()["recovery_codes_left"] == 10
+    assert app.service.post("/v1/user-factors", {"user": app.user}).json()["recovery_codes_left"] == 10
 
 
 def test_six_apps_that_are_activated_at_once_are_five(service: Service):

@@ -314,7 +314,7 @@ def test_secrets_move_to_a_new_root_key_and_the_old_one_may_go(frozen: FrozenVal
     frozen.advance(30)
     api = serving(frozen, without)
     assert moved(app, api).check(app.code())["valid"]
-    assert api.post(f"{FACTORS}/find", {"user": USER}).json["factors"][0]["label"] == "ali@example.com"
+    assert api.post("/v1/user-factors", {"user": USER}).json["factors"][0]["label"] == "ali@example.com"
     assert [one["change"] for one in app.changes()] == ["activated", "resealed"]
 
 
