@@ -361,6 +361,7 @@ class RefusalName(StrEnum):
     POLICY_UNENCRYPTED = "policy-unencrypted"
     GATEWAY_FOR_DEVELOPMENT = "gateway-for-development"
     ALL_COUNTRIES = "all-countries"
+    ORIGIN_FOR_DEVELOPMENT = "origin-for-development"
     NO_CEILING = "no-ceiling"
     PRICE = "price"
     NUMBER_LIMIT = "number-limit"

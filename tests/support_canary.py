@@ -28,6 +28,8 @@ FAILING = tuple(f"failing-{kind}" for kind in KINDS)
 """Gateways that cannot: a message goes on from each to the next."""
 REFUSING = tuple(f"refusing-{kind}" for kind in KINDS)
 """Gateways that will not: a message ends there. Each has a purpose of the same name for itself."""
+ORIGIN = "https://canary.example"
+"""Of the pages that use client tokens."""
 SPOKEN = ("voice", "whatsapp")
 """Channels beside SMS, through Twilio."""
 _SYSTEM_ERROR, _INVALID_DESTINATION = 0x08, 0x0B
@@ -111,7 +113,7 @@ def _policies(url: str) -> dict[str, dict[str, Any]]:
 
 def _sections() -> dict[str, Any]:
     shop = {"name": "Acme Shop", "keys": [api_key_hash(API_KEY)], "countries": ["PK"], "region": "PK"}
-    shop |= {"client_ip": "connection", "consent": "recorded"}
+    shop |= {"client_ip": "connection", "consent": "recorded", "browser_origins": [ORIGIN]}
     return {
         "purposes": {
             "login": {"channels": ["sms", *SPOKEN]},

@@ -439,6 +439,14 @@ IN_PRODUCTION = {
         "List the countries you send to.",
         {"applications.shop.countries": ["PK", "GB"]},
     ),
+    "pages of a developer's machine": Unsafe(
+        "origin-for-development",
+        {"applications.shop.browser_origins": ["https://shop.example", "http://localhost:3000", "http://127.0.0.1"]},
+        "applications.shop.browser_origins",
+        "http://localhost:3000, http://127.0.0.1: for development only.",
+        "List the https:// origins of your sites alone.",
+        {"applications.shop.browser_origins": ["https://shop.example", "https://localhost:3000"]},
+    ),
     "no limit of a number": Unsafe(
         "number-limit",
         {"limits": {"number": []}},

@@ -24,6 +24,7 @@ from otp_service.api import (
     verifications,
 )
 from otp_service.api.auth import require_caller
+from otp_service.api.client_tokens import preflight_of
 from otp_service.api.errors import answer_error
 from otp_service.api.exchange import (
     PROBES,
@@ -72,8 +73,11 @@ RESOURCES = (
 
 def all_routes(*, with_metrics: bool) -> Iterator[Route]:
     """Yield all routes; ``with_metrics``: ``/metrics`` is served on this port."""
-    for resource in RESOURCES:
-        yield from (route for route in resource.routes if with_metrics or route.rule != "/metrics")
+    for route in (route for resource in RESOURCES for route in resource.routes):
+        if with_metrics or route.rule != "/metrics":
+            yield route
+        if route.client_right:
+            yield preflight_of(route)
 
 
 @cache
@@ -167,7 +171,7 @@ class HotPath:
         self, exchange: Exchange, route: Route, parts: Mapping[str, str], start_response: StartResponse
     ) -> Iterable[bytes]:
         try:
-            require_caller(exchange)
+            require_caller(exchange, parts)
             answer = answer_request(exchange, route, parts)
         except Exception as error:  # noqa: BLE001 - as Flask's handler of errors
             answer = answer_error(exchange, error)
@@ -209,7 +213,7 @@ def _register(app: Flask, shared: SharedState) -> None:
 
     def begin() -> None:
         g.exchange = Exchange(request.environ, shared, by_name.get(request.endpoint or ""))
-        require_caller(g.exchange)
+        require_caller(g.exchange, request.view_args or {})
 
     def view(**parts: str) -> Response:
         return respond(answer_request(g.exchange, g.exchange.route, parts))

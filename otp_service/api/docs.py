@@ -31,10 +31,19 @@ _DESCRIPTION = """\
 Proves that a person holds a phone number: sends a short-lived code, checks the answer once.
 
 Authenticate with `Authorization: Bearer KEY`. A key has scopes, and each call needs one of them: `verify`, `consent`,
-`subjects`, or `admin`, which only keys of operators have. Bodies are JSON of at most 8 KiB; unknown and duplicate
+`subjects`, or `admin`, which only keys of operators have. Three calls take a client token of a start instead, from a
+browser or an app; members that such answers leave out say so. Bodies are JSON of at most 8 KiB; unknown and duplicate
 members are refused. Times are RFC 3339 in UTC. Errors are problem details (RFC 9457): go by `code`. Every answer has an
 `X-Request-Id`, which the operator finds in the log.
 """
+_SCHEMES = {
+    "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key."},
+    "clientToken": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "The `client_token` of a start, for that verification alone: from a browser or an app.",
+    },
+}
 _REQUEST_ID = {"description": "Names this request in the service's log.", "schema": {"type": "string"}}
 _RETRY_AFTER = {"description": "Seconds to wait; equal to `retry_after`.", "schema": {"type": "integer"}}
 _CHALLENGE = {"description": "`Bearer`.", "schema": {"type": "string"}}
@@ -72,7 +81,7 @@ def build_specification(routes: Iterable[Route]) -> Specification:
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {"apiKey": {"type": "http", "scheme": "bearer", "description": "An API key."}},
+            "securitySchemes": _SCHEMES,
         },
     }
 
@@ -150,6 +159,8 @@ def _operation(route: Route, references: _References) -> dict[str, Any]:
         operation["requestBody"] = {"required": False, "content": _ANYTHING}
     if route.resource.scope:
         operation["security"] = [{"apiKey": [route.resource.scope]}]
+    if route.client_right:
+        operation["security"].append({"clientToken": [route.client_right]})
     return operation
 
 

@@ -318,7 +318,7 @@ def _moment(text: str | None) -> int | None:
 
 
 def _caller(exchange: Exchange) -> Actor:
-    key = exchange.caller.key.id if exchange.caller else ""
+    key = exchange.caller.key_id if exchange.caller else ""
     return Actor(key or "configuration", exchange.application.name)
 
 

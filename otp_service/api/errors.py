@@ -138,10 +138,13 @@ def _problem(
 
 
 def _domain_problem(exchange: Exchange, error: OtpServiceError) -> Answer:
+    detail = str(error)
+    if exchange.client_token and isinstance(error, RateLimitedError):
+        detail = f"{PROBLEM_KINDS[error.code].title}."  # quota and ceilings are the application's own matter
     answer = _problem(
         exchange,
         error.code,
-        str(error),
+        detail,
         retry_after=error.retry_after,
         decision=error.decision,
         factors=error.factors if isinstance(error, FactorFirstError) else (),

@@ -15,6 +15,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from otp_service.api.routes import Answer, Route
 from otp_service.bootstrap import Installation
 from otp_service.domain.applications import Application
+from otp_service.domain.client_tokens import ClientToken
 from otp_service.domain.keyring import IdempotentRequest
 from otp_service.errors import ForbiddenError, LedgerUnavailableError, Quota
 from otp_service.services.access import Caller
@@ -78,7 +79,7 @@ class Exchange:
     """A request and its answer, with what the log line says of it."""
 
     __slots__ = (
-        "began", "caller", "context", "decision", "environ", "headers", "problem", "reason", "request_id",
+        "began", "caller", "context", "cors", "decision", "environ", "headers", "problem", "reason", "request_id",
         "retry", "route", "settings", "shared", "verification",
     )  # fmt: skip
 
@@ -94,6 +95,8 @@ class Exchange:
         self.request_id = SafeText(f"rq_{secrets.token_hex(16)}")
         self.headers: dict[str, str] = {}
         """Of the answer, beside those that every answer has."""
+        self.cors: dict[str, str] = {}
+        """Headers that let a browser's page read the answer, an error too."""
         self.caller: Caller | None = None
         self.retry: IdempotentRequest | None = None
         """What the ``Idempotency-Key`` and the body stand for."""
@@ -120,7 +123,12 @@ class Exchange:
     @property
     def operator_key(self) -> str:
         """The name of the key that an operator's call is made with."""
-        return self.caller.key.id if self.caller else ""
+        return self.caller.key_id if self.caller else ""
+
+    @property
+    def client_token(self) -> ClientToken | None:
+        """The client token that the call is made with; ``None`` where it is an API key."""
+        return self.caller.token if self.caller else None
 
     @property
     def application(self) -> Application:
@@ -157,6 +165,7 @@ def headers_of(exchange: Exchange) -> dict[str, str]:
         **COMMON_HEADERS,
         "Content-Security-Policy": CONTENT_POLICY,
         "X-Request-Id": exchange.request_id,
+        **exchange.cors,
         **exchange.headers,
     }
 
@@ -214,8 +223,8 @@ def _known_facts(exchange: Exchange) -> dict[str, str]:
     caller = exchange.caller
     if caller and caller.application:
         found["application"] = caller.application.name
-    if caller and caller.key.id:
-        found["key_id"] = caller.key.id
+    if caller and caller.key_id:
+        found["key_id"] = caller.key_id
     why = {
         "verification": exchange.verification,
         "problem": exchange.problem,
@@ -243,7 +252,7 @@ _NAME = '"application"'
 
 
 def add_quota_headers(exchange: Exchange, quota: Quota | None) -> None:
-    """Add ``RateLimit-Policy`` and ``RateLimit`` to the answer, when there is a quota to tell."""
-    if quota is not None:
+    """Add ``RateLimit-Policy`` and ``RateLimit`` to the answer, when there is a quota to tell the application."""
+    if quota is not None and exchange.client_token is None:
         exchange.headers["RateLimit-Policy"] = f"{_NAME};q={quota.amount};w={quota.seconds}"
         exchange.headers["RateLimit"] = f"{_NAME};r={quota.remaining};t={quota.reset}"

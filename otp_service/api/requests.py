@@ -287,7 +287,9 @@ def read_idempotency_key(
     if header is None:
         return None
     operation = " ".join((route.endpoint, *parts.values()))
-    return idempotent_request(exchange.context.keyring, exchange.application.name, operation, header, document)
+    token = exchange.client_token
+    owner = token.verification_id if token else exchange.application.name  # a page must not take its back end's keys
+    return idempotent_request(exchange.context.keyring, owner, operation, header, document)
 
 
 def read_number(exchange: Exchange, body: NumberBody) -> SubjectKey:

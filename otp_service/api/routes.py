@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from otp_service.api.schemas import Body
 from otp_service.domain.applications import KeyScope
+from otp_service.domain.client_tokens import ClientRight
 
 JSON: Final = "application/json"
 COMMON_PROBLEMS: Final = (
@@ -89,6 +90,8 @@ class Route:
     """Whether an ``Idempotency-Key`` makes the request safe to repeat."""
     hot: bool
     """Answered without Flask."""
+    client_right: ClientRight | None
+    """What a client token needs; ``None`` for calls that none may make."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -122,6 +125,7 @@ class Resource:
         query: tuple[Parameter, ...] = (),
         endpoint: str = "",
         hot: bool = False,
+        client_right: ClientRight | None = None,
     ) -> Callable[[View], View]:
         """Register a view for a ``request`` such as ``GET /v1/verifications/<verification_id>``.
 
@@ -155,6 +159,7 @@ class Resource:
                     may_be_empty=body is not None and not any(one.is_required() for one in body.model_fields.values()),
                     retries=self.retries and body is not None,
                     hot=hot,
+                    client_right=client_right,
                 )
             )
             return view

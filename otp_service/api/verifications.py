@@ -1,8 +1,8 @@
 """Verifications: start, read, check, resend, cancel; and what the sandbox caught."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, JsonValue, StringConstraints, WithJsonSchema
 
@@ -25,6 +25,7 @@ from otp_service.api.schemas import (
     rfc3339,
 )
 from otp_service.domain.applications import ClientIpSource, KeyScope
+from otp_service.domain.client_tokens import ClientRight, ClientTokenRequest
 from otp_service.domain.numbers import require_end_users
 from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import CheckFailure, Delivery, DeliveryStatus, GatewayChoice, Status
@@ -47,6 +48,7 @@ from otp_service.telemetry.redaction import SafeText
 _log = get_logger(__name__)
 _FORWARDED_FOR_IGNORED = "forwarded_for_ignored"
 
+_CLIENT_TOKEN: dict[str, JsonValue] = {"allow": ["read", "check", "resend"], "origin": "https://shop.example"}
 _PAYMENT: dict[str, JsonValue] = {"amount": "1500.00", "currency": "PKR", "payee": "Daraz", "account": "4821"}
 Channel = Literal["sms", "voice", "whatsapp"]
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=PRINTABLE)]
@@ -94,6 +96,18 @@ class HumanCheckBody(Body):
     """What the end user's browser or app got for passing it, where the service asks the provider."""
 
 
+class ClientTokenBody(Body):
+    """What a page in the end user's browser, or an app, may do with this verification alone, without an API key."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_CLIENT_TOKEN]})
+
+    allow: Annotated[list[Literal["read", "check", "resend"]], Field(min_length=1, max_length=3)]
+    """Which calls."""
+    origin: str | None = None
+    """Of the page that uses it, such as `https://shop.example`: one of the application's. Default: none, for an app;
+    no page can use it then."""
+
+
 class StartBody(Body):
     """Whom to send a code, and what for."""
 
@@ -135,6 +149,8 @@ class StartBody(Body):
     purpose asks for an authenticator app first, one of this user's is."""
     after: ProofText | None = None
     """A proof that the same `user` approved another purpose before; needed where the purpose comes after one."""
+    client_token: ClientTokenBody | None = None
+    """Asks for a token for a page or an app."""
 
 
 class CheckBody(Body):
@@ -202,7 +218,7 @@ class DeliveryAnswer:
     channel: str
     """`sms`, `voice` or `whatsapp`."""
     gateway: str | None
-    """Its name in the configuration; null while the message waits."""
+    """Its name in the configuration; null while the message waits, and for a client token."""
     status: DeliveryStatus
     """What is known of the message:
 
@@ -223,11 +239,13 @@ class DeliveryAnswer:
     """When that became known."""
     reason: str | None
     """Why it did not work, in a few plain words: the kind of the failure and the provider's own code, such as
-    `unavailable http 503`, what a receipt gave as the reason, or why the message was given up; otherwise null."""
+    `unavailable http 503`, what a receipt gave as the reason, or why the message was given up; otherwise, and for a
+    client token, null."""
     message: int
     """Which message of the verification it carried, from 1: a resend, or the next channel, makes another."""
     choice: GatewayChoice | None
-    """Why this gateway: what kept the first one of the route from the message. Null while the message waits.
+    """Why this gateway: what kept the first one of the route from the message. Null while the message waits, and for a
+    client token.
 
     `configured`: nothing, it is the first.
 
@@ -245,7 +263,7 @@ class DeliveryAnswer:
     begun_at: Time
     """When the gateway was called, or the message queued."""
     raw_status: str | None
-    """The gateway's own word in its last report; null without one."""
+    """The gateway's own word in its last report; null without one, and for a client token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,11 +314,25 @@ class VerificationAnswer:
     transaction: TransactionAnswer | None
     """In canonical form; null when the purpose confirms none."""
     metadata: Mapping[str, str]
-    """The caller's own, as it was given at the start."""
+    """The caller's own, as it was given at the start; empty for a client token."""
     user: str | None
-    """The caller's own name of the person; null where the start gave none."""
+    """The caller's own name of the person; null where the start gave none, and for a client token."""
     deliveries: tuple[DeliveryAnswer, ...]
     """What became of the messages, one entry a call to a gateway, in order: the last one is the news."""
+
+
+VerificationAnswerType = TypeVar("VerificationAnswerType", bound=VerificationAnswer)
+
+
+@dataclass(slots=True)
+class StartedAnswer(VerificationAnswer):
+    """A verification that was started, or had been by the same request."""
+
+    __pydantic_config__ = ConfigDict(json_schema_extra={"examples": [{**_EXAMPLE, "client_token": None}]})
+
+    client_token: str | None = field(default=None, repr=False)
+    """What a page or an app calls with, `Authorization: Bearer ct_…`, until ten minutes after the code's life; shown in
+    this answer only. Null where none was asked for."""
 
 
 @dataclass(slots=True)
@@ -336,8 +368,8 @@ class CheckAnswer:
 
     `failed`: a changed transaction ended the verification before."""
     proof: str | None
-    """A signed statement of the approval, which others can check without asking; null where the code is not valid, or
-    the application is not set to get proofs."""
+    """A signed statement of the approval, which others can check without asking; null where the code is not valid, the
+    application is not set to get proofs, or the call was made with a client token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,7 +432,7 @@ _QUOTA_HEADERS = {
     ),
     hot=True,
 )
-def start_verification(exchange: Exchange, body: StartBody) -> VerificationAnswer:
+def start_verification(exchange: Exchange, body: StartBody) -> StartedAnswer:
     """Start a verification.
 
     Sends a code to a number. Accepted means: the message is queued, and will be delivered or reported as not. A refused
@@ -424,21 +456,25 @@ def start_verification(exchange: Exchange, body: StartBody) -> VerificationAnswe
         metadata=body.metadata or {},
         user=body.user,
         after=body.after,
+        client_token=_token_request(body.client_token),
     )
     view = start(exchange.context, application, request, exchange.retry)
     exchange.verification = SafeText(view.verification.id)
     exchange.headers["Location"] = f"/v1/verifications/{exchange.verification}"
-    return _queued_answer(exchange, view)
+    add_quota_headers(exchange, view.quota)
+    answer = _verification_answer(view, StartedAnswer)
+    answer.client_token = view.client_token
+    return answer
 
 
-@verifications.route(f"GET {_VERIFICATION}", {200: "The verification."}, ("not-found",))
+@verifications.route(f"GET {_VERIFICATION}", {200: "The verification."}, ("not-found",), client_right=ClientRight.READ)
 def read_verification(exchange: Exchange, verification_id: str) -> VerificationAnswer:
     """Read a verification.
 
     Shows its status and what became of its messages. Known until ten minutes after the code's life. Reading never
     counts, sends or checks anything.
     """
-    return _verification_answer(read(exchange.context, exchange.application, verification_id))
+    return _shown(exchange, read(exchange.context, exchange.application, verification_id))
 
 
 @verifications.route(
@@ -446,6 +482,7 @@ def read_verification(exchange: Exchange, verification_id: str) -> VerificationA
     {200: "The result, right or wrong."},
     ("not-found", "invalid-code", "invalid-transaction"),
     hot=True,
+    client_right=ClientRight.CHECK,
 )
 def check_code(exchange: Exchange, body: CheckBody, verification_id: str) -> CheckAnswer:
     """Check a code.
@@ -454,7 +491,15 @@ def check_code(exchange: Exchange, body: CheckBody, verification_id: str) -> Che
     be a code of this verification is refused with 422 and is not counted as a guess.
     """
     transaction = Transaction(**dict(body.transaction)) if body.transaction else None
-    result = check(exchange.context, exchange.application, verification_id, body.code, transaction, exchange.retry)
+    result = check(
+        exchange.context,
+        exchange.application,
+        verification_id,
+        body.code,
+        transaction,
+        exchange.retry,
+        proves=exchange.client_token is None,  # a page that has it could pass it on before its back end looked
+    )
     exchange.reason = result.reason
     return CheckAnswer(result.id, result.status, result.valid, result.checks_left, result.reason, result.proof)
 
@@ -476,6 +521,7 @@ def check_code(exchange: Exchange, body: CheckBody, verification_id: str) -> Che
         "ledger-unavailable",
         "backlog-full",
     ),
+    client_right=ClientRight.RESEND,
 )
 def resend_code(exchange: Exchange, body: ResendBody, verification_id: str) -> VerificationAnswer:
     """Send the code again.
@@ -483,7 +529,8 @@ def resend_code(exchange: Exchange, body: ResendBody, verification_id: str) -> V
     Queues a further message, not before `resend_after`. It buys no new guesses and no longer life.
     """
     view = resend(exchange.context, exchange.application, verification_id, body.channel, exchange.retry)
-    return _queued_answer(exchange, view)
+    add_quota_headers(exchange, view.quota)
+    return _shown(exchange, view)
 
 
 @verifications.route(f"POST {_VERIFICATION}/cancel", {200: "Canceled."}, ("not-found", "conflict"))
@@ -492,7 +539,7 @@ def cancel_verification(exchange: Exchange, _: CancelBody, verification_id: str)
 
     Ends it: its code is dead, and a message that still waits is not sent.
     """
-    return _verification_answer(cancel(exchange.context, exchange.application, verification_id, exchange.retry))
+    return _shown(exchange, cancel(exchange.context, exchange.application, verification_id, exchange.retry))
 
 
 def _peer_address(exchange: Exchange) -> str | None:
@@ -508,16 +555,25 @@ def _peer_address(exchange: Exchange) -> str | None:
     return peer_address(exchange)
 
 
-def _queued_answer(exchange: Exchange, view: VerificationView) -> VerificationAnswer:
-    add_quota_headers(exchange, view.quota)
-    return _verification_answer(view)
+def _token_request(body: ClientTokenBody | None) -> ClientTokenRequest | None:
+    return ClientTokenRequest(frozenset(map(ClientRight, body.allow)), body.origin) if body else None
 
 
-def _verification_answer(view: VerificationView) -> VerificationAnswer:
-    """Return what a caller is told of a verification."""
+def _shown(exchange: Exchange, view: VerificationView) -> VerificationAnswer:
+    """Return what the caller is told of a verification; with a client token, nothing that is the back end's alone."""
+    answer = _verification_answer(view, VerificationAnswer)
+    if exchange.client_token:
+        answer.metadata, answer.user = {}, None
+        for delivery in answer.deliveries:
+            delivery.gateway = delivery.reason = delivery.choice = delivery.raw_status = None
+    return answer
+
+
+def _verification_answer(view: VerificationView, made: type[VerificationAnswerType]) -> VerificationAnswerType:
+    """Return what an application is told of a verification."""
     verification = view.verification
     after = verification.resend_after
-    return VerificationAnswer(
+    return made(
         id=verification.id,
         status=verification.status,
         to=view.mask,

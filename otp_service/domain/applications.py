@@ -95,6 +95,8 @@ class Application:
 
     proofs: bool = False
     """Whether its approvals come with a proof."""
+    browser_origins: frozenset[str] = field(default_factory=frozenset)
+    """Web origins (RFC 6454) whose pages may use its client tokens."""
 
     @property
     def consent_for_resend(self) -> ConsentMode:

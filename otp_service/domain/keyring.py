@@ -126,10 +126,11 @@ class _RootKey:
     seal: _Mac
     display: _Mac
     transaction: _Mac
+    client: _Mac
 
     @classmethod
     def derive(cls, material: bytes) -> "_RootKey":
-        uses = ("code", "tag", "seal", "display", "transaction")
+        uses = ("code", "tag", "seal", "display", "transaction", "client")
         return cls(*(_Mac(_derive(material, use)) for use in uses))
 
 
@@ -282,6 +283,10 @@ class Keyring:
         """Return what a record keeps instead of the code: all of its input comes with a check request."""
         parts = _framed(verification_id, application, transaction_digest, code)
         return _text(self._root_of(verification_id).tag.digest(parts))
+
+    def client_token_mac(self, verification_id: str, body: str) -> str:
+        """Return what signs a client token of a verification whose root key is known, 43 characters."""
+        return _text(self._root_of(verification_id).client.digest(_framed(body)))
 
     # --- seals ----------------------------------------------------------------------------------------------
 
@@ -464,12 +469,11 @@ class IdempotentRequest:
     fingerprint: str
 
 
-def idempotent_request(
-    keyring: Keyring, application: str, operation: str, header: str, body: object
-) -> IdempotentRequest:
+def idempotent_request(keyring: Keyring, owner: str, operation: str, header: str, body: object) -> IdempotentRequest:
     """Return the retry that an ``Idempotency-Key`` header and a request make.
 
-    ``operation`` names the call and the verification it is about; ``body`` is the parsed JSON, so that white
+    ``owner`` is whose key it is: the application, or the verification of a client token. ``operation`` names the
+    call and the verification it is about; ``body`` is the parsed JSON, so that white
     space and the order of members do not matter. Raises `InvalidRequestError` for a header that is not 1 to 255
     visible ASCII characters other than a comma, in double quotes or not (IETF draft idempotency-key-header).
     """
@@ -478,6 +482,6 @@ def idempotent_request(
         raise InvalidRequestError("One Idempotency-Key has 1 to 255 visible ASCII characters, no comma.")
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
     return IdempotentRequest(
-        key=keyring.fingerprint("key", application, key),
-        fingerprint=keyring.fingerprint("request", application, operation, canonical),
+        key=keyring.fingerprint("key", owner, key),
+        fingerprint=keyring.fingerprint("request", owner, operation, canonical),
     )

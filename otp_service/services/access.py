@@ -14,6 +14,7 @@ from otp_service.domain.applications import (
     is_key_id,
     new_key_id,
 )
+from otp_service.domain.client_tokens import ClientToken, read_client_token
 from otp_service.domain.keyring import api_key_hash, new_api_key
 from otp_service.errors import (
     ConflictError,
@@ -33,9 +34,21 @@ from otp_service.telemetry.logging import get_logger
 class Caller:
     """Who was authenticated."""
 
-    key: ApiKey
+    key: ApiKey | None
+    """``None`` for a client token."""
     application: Application | None
     """``None`` for a key of operators."""
+    token: ClientToken | None = None
+
+    @property
+    def key_id(self) -> str:
+        """The name of the API key; empty for one of the configuration, and for a client token."""
+        return self.key.id if self.key else ""
+
+    @property
+    def scopes(self) -> frozenset[KeyScope]:
+        """What the API key may be used for; nothing for a client token, which has rights of its own."""
+        return self.key.scopes if self.key else frozenset()
 
 
 def authenticate(context: Context, api_key: str, address: Callable[[], str | None]) -> Caller:
@@ -52,6 +65,19 @@ def authenticate(context: Context, api_key: str, address: Callable[[], str | Non
     if key.id:
         context.key_uses.note(key.id, now)
     return Caller(key, snapshot.applications.get(key.application))
+
+
+def authenticate_client(context: Context, text: str) -> tuple[Application, ClientToken]:
+    """Return whose client token it is, and what it says; raises `UnauthenticatedError`, whatever is wrong with it.
+
+    It ends by this host's clock, ten minutes after the code does: a host whose clock is wrong by less refuses no live
+    code, and what the token is for is known by Redis' clock anyway.
+    """
+    token = read_client_token(context.keyring, text)
+    application = context.applications.get(token.application) if token else None
+    if token is None or application is None or 1000 * token.expires <= database.now():
+        raise UnauthenticatedError("The client token is not valid, or its verification is over.")
+    return application, token
 
 
 DEFAULT_OVERLAP: Final = 24 * 3600

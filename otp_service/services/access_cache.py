@@ -40,6 +40,8 @@ class AccessSnapshot:
     """By the name of the application."""
     keys: Mapping[str, ApiKey]
     """By hash (``sha256:…``)."""
+    browser_origins: frozenset[str]
+    """Those of all applications."""
 
 
 class AccessCache:
@@ -123,6 +125,7 @@ class AccessCache:
             applications={name: member.application for name, member in members.items()},
             rulesets={name: member.ruleset for name, member in members.items()},
             keys={name: key for name, key in {**keys, **self._configured_keys}.items() if key.application in everybody},
+            browser_origins=frozenset().union(*(member.application.browser_origins for member in members.values())),
         )
 
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from otp_service.domain.applications import ASSERTION, NO_HUMAN_CHECK, Application, ClientIpSource
+from otp_service.domain.client_tokens import ClientToken, ClientTokenRequest
 from otp_service.domain.codes import (
     DESTINATION,
     Details,
@@ -29,6 +30,7 @@ from otp_service.domain.numbers import (
 )
 from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import (
+    RECORD_GRACE,
     Channel,
     CheckResult,
     Delivery,
@@ -132,6 +134,7 @@ class StartRequest:
     """The caller's own name of the person, for proofs."""
     after: str | None = field(default=None, repr=False)
     """A proof that the person approved another purpose before."""
+    client_token: ClientTokenRequest | None = None
 
 
 @dataclass(slots=True)
@@ -145,6 +148,8 @@ class VerificationView:
     """BCP 47, of the last message; it may not be the one that was asked for."""
     quota: Quota | None = None
     """The application's own after a message was queued."""
+    client_token: str | None = field(default=None, repr=False)
+    """Where the start asked for one."""
 
 
 @dataclass(slots=True)
@@ -165,11 +170,13 @@ def start(
     """Check a request, then count, record and queue it in one script; raises `OtpServiceError`.
 
     Of a refused request only the guard's decision is kept. Where a ``retry`` was answered before, nothing is sent, and
-    the first verification is returned as it is now.
+    the first verification is returned as it is now, with the same client token.
     """
     with count_outcome(metrics.starts, application) as labels:
         view, sending, consent = _check_request(context, application, request, labels)
-        return _start_in_store(context, application, view, sending, consent, retry)
+        started = _start_in_store(context, application, view, sending, consent, retry)
+        started.client_token = _client_token(context.keyring, started.verification, request.client_token)
+        return started
 
 
 def _check_request(
@@ -181,6 +188,7 @@ def _check_request(
     """
     purpose = require_purpose(context, application, request.purpose)
     labels.purpose = purpose.name
+    _check_origin(application, request.client_token)
     require_step_up(context, application, purpose, request.user, request.after)
     _require_message_wanted(context, application, purpose, request)
     transaction = _check_transaction(application, purpose, request.transaction)
@@ -193,6 +201,19 @@ def _check_request(
     )
     view = _new_verification(context, application, request, purpose, channel, destination, transaction)
     return view, _send_attempt(context, application, request, view, destination, network, record_only_rules), consent
+
+
+def _check_origin(application: Application, wanted: ClientTokenRequest | None) -> None:
+    if wanted and wanted.origin is not None and wanted.origin not in application.browser_origins:
+        raise ForbiddenError("The origin of client_token is none of the application's browser_origins.")
+
+
+def _client_token(keyring: Keyring, verification: Verification, wanted: ClientTokenRequest | None) -> str | None:
+    """Return a token that ends with the verification's record; ``None`` where its root key has gone since."""
+    if wanted is None or keyring.bucket_of_id(verification.id) is None:
+        return None
+    expires = verification.expires // 1000 + RECORD_GRACE
+    return ClientToken(verification.application, verification.id, wanted.rights, wanted.origin, expires).sign(keyring)
 
 
 def _require_message_wanted(
@@ -404,10 +425,13 @@ def check(
     code: str,
     transaction: Transaction | None = None,
     retry: IdempotentRequest | None = None,
+    *,
+    proves: bool = True,
 ) -> CheckResult:
     """Count a guess, compare it, and consume the code when it is right; raises `OtpServiceError`.
 
-    A wrong code is a result. Whatever could not be a code of this verification is an error and not counted.
+    A wrong code is a result. Whatever could not be a code of this verification is an error and not counted. ``proves``:
+    the caller may have a proof of the approval, where the application gets proofs.
     """
     digits = normalise_code(code)
     keyring = context.keyring
@@ -430,7 +454,7 @@ def check(
                 metrics.wrong_code_alarms.count(application=application.name)
                 _log.warning("application_failures", application=application.name, advice="otp-service guard status")
             metrics.checks.count(application=application.name, outcome=reason or Status.APPROVED)
-            is_proved = application.proofs and reason is None
+            is_proved = proves and application.proofs and reason is None
             proof = prove_verification(context, application, verification_id, agreed, at) if is_proved else None
             return CheckResult(verification_id, status, reason is None, checks_left, reason, proof)
         case _:

@@ -353,9 +353,12 @@ MAX_TRANSACTION_CHECKS = 5
 _NAME = re.compile(r"[a-z0-9_-]{1,32}")
 _KEY_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _APP_HASH = re.compile(r"[A-Za-z0-9+/]{11}")
-_ORIGIN_HOST = re.compile(
-    r"(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)+"
+_LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_ORIGIN_HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})+")
+_BROWSER_ORIGIN = re.compile(
+    rf"(?:https://{_LABEL}(?:\.{_LABEL})*(?!:443$)|http://(?:localhost|127\.0\.0\.1)(?!:80$))(?::(?P<port>[1-9][0-9]{{0,4}}))?"
 )
+_MAX_ORIGIN, _MAX_PORT = 270, 65_535
 
 
 def is_name(text: str) -> bool:
@@ -392,6 +395,16 @@ def _origin(origin: str) -> str:
     return origin
 
 
+def _browser_origin(origin: str) -> str:
+    found = _BROWSER_ORIGIN.fullmatch(origin)
+    if not found or len(origin) > _MAX_ORIGIN or int(found["port"] or 0) > _MAX_PORT:
+        raise ValueError(
+            "is an origin as browsers send it, https://HOST or https://HOST:PORT: lower case, no path, no slash at the "
+            "end, no port 443; for development only also http://localhost and http://127.0.0.1, with a port or without"
+        )
+    return origin
+
+
 def _app_hash(text: str) -> str:
     if not _APP_HASH.fullmatch(text):
         raise ValueError("is the hash of an Android app for the SMS Retriever: 11 characters of base64")
@@ -401,6 +414,7 @@ def _app_hash(text: str) -> str:
 Name = Annotated[str, AfterValidator(_name)]
 Country = Annotated[str, AfterValidator(_country_or_all)]
 KeyHash = Annotated[str, AfterValidator(_key_hash)]
+BrowserOrigin = Annotated[str, AfterValidator(_browser_origin)]
 Locale = Annotated[str, StringConstraints(max_length=MAX_LOCALE, pattern=LOCALE_PATTERN)]
 Brand = Annotated[str, AfterValidator(_brand)]
 Payee = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_LENGTH)]
@@ -505,6 +519,13 @@ class ApplicationSection(Section):
     proofs: bool = False
     """Whether an approval comes with a signed proof, which others check without asking this service (section
     ``proofs``)."""
+    browser_origins: Annotated[tuple[BrowserOrigin, ...], Field(max_length=50)] = ()
+    """Origins of web pages that may use its client tokens, such as ``https://shop.example``."""
+
+    @property
+    def plain_origins(self) -> tuple[str, ...]:
+        """Origins that are for development only."""
+        return tuple(origin for origin in self.browser_origins if origin.startswith("http:"))
 
     @property
     def asks(self) -> bool:
@@ -551,6 +572,7 @@ class ApplicationSection(Section):
             totp_skew=TotpSkew(*self.totp_skew),
             human_check=self.human_check,
             proofs=self.proofs,
+            browser_origins=frozenset(self.browser_origins),
         )
 
     def _only_country(self) -> str | None:

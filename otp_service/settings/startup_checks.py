@@ -650,6 +650,17 @@ def _countries(settings: Settings) -> Iterator[StartRefusal]:
             )
 
 
+def _browser_origins(settings: Settings) -> Iterator[StartRefusal]:
+    for name, application in settings.applications.items():
+        if application.plain_origins:
+            yield StartRefusal(
+                RefusalName.ORIGIN_FOR_DEVELOPMENT,
+                f"applications.{name}.browser_origins",
+                f"{', '.join(application.plain_origins)}: for development only.",
+                "List the https:// origins of your sites alone.",
+            )
+
+
 def _gateways(settings: Settings) -> Iterator[StartRefusal]:
     for name, gateway in settings.gateways.items():
         if gateway.gateway_class.development_only:
@@ -683,6 +694,7 @@ _PRODUCTION_CHECKS: tuple[Callable[[Settings], Iterator[StartRefusal]], ...] = (
     _ceilings,
     _prices,
     _countries,
+    _browser_origins,
     _gateways,
     _sim_boxes,
 )

@@ -75,6 +75,8 @@ def _faults(settings: Settings, name: str, section: ApplicationSection) -> Itera
     if settings.production:
         if ALL_COUNTRIES in section.countries:
             yield "countries: '*' is for development only. List the countries you send to."
+        if section.plain_origins:
+            yield f"browser_origins: {', '.join(section.plain_origins)}: for development only. List https:// origins."
         yield from map(str, ceiling_refusals(settings, name, "", section))
     yield from missing_prices(settings, name, section)
     yield from map(str, consent_refusals(settings, "", section))

@@ -14,8 +14,8 @@ from typing import Any
 REDACTED = "[redacted]"
 
 PRIVATE_KEYS = frozenset({
-    "account", "address", "amount", "api_key", "auth", "authorization", "body", "client_ip", "code", "context",
-    "cookie", "data", "destination", "e164", "form", "headers", "ip", "key", "metadata", "national_number",
+    "account", "address", "amount", "api_key", "auth", "authorization", "body", "client_ip", "client_token", "code",
+    "context", "cookie", "data", "destination", "e164", "form", "headers", "ip", "key", "metadata", "national_number",
     "password", "payee", "payload", "peer_ip", "phone", "phone_number", "query", "secret", "text", "to", "token",
     "transaction", "url",
 })  # fmt: skip
@@ -47,6 +47,7 @@ _SECRET_PATTERNS = (
     r"(?<=://)[^\s/@\"']*@",  # user and password in a URL
     r"\b(?i:bearer|basic)\s+[\w.~+/=-]+",
     r"\botp_[\w-]{20,}",  # our API keys
+    r"\bct_[\w-]{20,}(?:\.[\w-]*)?",  # our client tokens
 )
 _TOKENS = re.compile(
     f"(?P<kept>{'|'.join(_SAFE_PATTERNS)})"

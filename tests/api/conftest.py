@@ -14,6 +14,7 @@ from otp_service.telemetry.logging import Renderer, configure_logging
 BOTH_WAYS = {
     "test_answers_in_common",
     "test_client_address",
+    "test_client_tokens",
     "test_errors",
     "test_factor_policy",
     "test_factors",
@@ -26,7 +27,7 @@ BOTH_WAYS = {
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if metafunc.definition.path.stem in BOTH_WAYS and "api" in metafunc.fixturenames:
+    if metafunc.definition.path.stem in BOTH_WAYS and "hot_path" in metafunc.fixturenames:
         metafunc.parametrize("hot_path", [True, False], ids=["hot path", "Flask"], indirect=True)
 
 

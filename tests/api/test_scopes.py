@@ -34,7 +34,9 @@ def behind(world: World, ledger_url: str) -> Iterator[Operators]:
 def _protected(api: Api) -> list[tuple[Rule, str]]:
     """Return every call below ``/v1/`` that needs a key: its route, and a path of it."""
     urls = api.app.url_map.bind("localhost")
-    rules = [rule for rule in api.app.url_map.iter_rules() if rule.rule.startswith("/v1/")]
+    rules = [
+        rule for rule in api.app.url_map.iter_rules() if rule.rule.startswith("/v1/") and rule.methods != {"OPTIONS"}
+    ]
     return [
         (rule, urls.build(rule.endpoint, dict.fromkeys(rule.arguments, "none"), method=next(iter(rule.methods))))
         for rule in rules

@@ -95,5 +95,5 @@ def test_a_start_and_a_check_go_past_flask(still_world):
 
     assert api.post(f"{START}/{one}/check", {"code": api.code(one)}).json["valid"]
     assert [route.name for route in all_routes(with_metrics=True) if route.hot] == [
-        *("startVerification", "checkCode", "checkFactor"),
+        *("startVerification", "checkCode", "checkCodePreflight", "checkFactor"),
     ]

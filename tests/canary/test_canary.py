@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 from support_caller import Caller
-from support_canary import FAILING, POLICY_SECRETS, REFUSING, SECRETS, SPOKEN, dump, providers
+from support_canary import FAILING, ORIGIN, POLICY_SECRETS, REFUSING, SECRETS, SPOKEN, dump, providers
 from support_installation import API_KEY
 from support_outbox import DELAYED, waiting
 from support_service import Service, eventually, running
@@ -53,6 +53,8 @@ class Flight:
     """What was recorded of calls that failed, by gateway."""
     webhook_secrets: list[str]
     """As they were shown when they were made."""
+    client_token: str
+    """As its start showed it, in an answer that is not among those written."""
 
     def finds(self, *needles: str) -> list[tuple[str, str]]:
         return [(where, one) for where, text in self.written.items() for one in needles if one.encode() in text]
@@ -117,6 +119,7 @@ def _fly(service: Service, valkey: ValkeyServer, data: Path, receiver: Receiver)
     post(f"/v1/verifications/{other}/check", {"code": codes[1], "transaction": {**TRANSACTION, "amount": "1"}})
     post(f"/v1/verifications/{other}/resend", {})
     post(f"/v1/verifications/{other}/cancel", {})
+    client_token = _use_client_token(service, answers)
     for to in (NUMBER + " ext 5", NUMBER + "0", NUMBER + "\u202e", NUMBER):
         post("/v1/verifications", {"to": to, "client_ip": "not an address" if to == NUMBER else ADDRESS})
     headers = {"Authorization": f"Bearer {API_KEY}", "Content-Type": "application/json"}
@@ -148,7 +151,22 @@ def _fly(service: Service, valkey: ValkeyServer, data: Path, receiver: Receiver)
         "webhooks": b"\n".join(repr(one.headers).encode() + one.body for one in receiver.requests),
         "append-only file": b"".join(path.read_bytes() for path in data.rglob("*.aof")),
     }
-    return Flight(written, codes, failures, webhook_secrets)
+    return Flight(written, codes, failures, webhook_secrets, client_token)
+
+
+def _use_client_token(service: Service, answers: list[bytes]) -> str:
+    """Make every call of a page, and some that it may not make; return the token."""
+    asked = {"allow": ["read", "check", "resend"], "origin": ORIGIN}
+    begun = service.post("/v1/verifications", {"to": NUMBER, "client_ip": ADDRESS, "client_token": asked}).json()
+    token, address = begun["client_token"], f"{service.base}/v1/verifications/{begun['id']}"
+    for bearer, origin in ((token, ORIGIN), (token, "https://evil.example"), (token[:-2], ORIGIN)):
+        headers = {"Authorization": f"Bearer {bearer}", "Origin": origin, "Idempotency-Key": "of-a-page"}
+        for path, body in (("", None), ("/check", {"code": "000000", token: token}), ("/resend", {}), ("/cancel", {})):
+            method = "GET" if body is None else "POST"
+            answer = requests.request(method, address + path, json=body, headers=headers, timeout=10)
+            answers.append(repr(answer.headers).encode() + answer.content)
+        answers.append(requests.get(f"{address}/{token}?token={token}", headers=headers, timeout=10).content)
+    return str(token)
 
 
 def _endpoints(service: Service, receiver: Receiver) -> list[str]:
@@ -252,6 +270,15 @@ def test_no_secret_of_a_webhook_is_written_anywhere(flight: Flight):
         secret = base64.b64decode(encoded)
         assert flight.finds(encoded, encoded.rstrip("="), secret.hex(), base64.urlsafe_b64encode(secret).decode()) == []
         assert [where for where, text in flight.written.items() if secret in text] == []
+
+
+def test_no_client_token_is_written_anywhere_and_none_holds_anything_of_the_person(flight: Flight):
+    body, mac = flight.client_token.removeprefix("ct_").split(".")
+    told = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
+
+    assert flight.finds(body, body[:40], mac, mac[:40]) == []
+    assert [where for where, text in flight.written.items() if told in text] == []
+    assert not re.search("|".join((NUMBER[-7:], NUMBER[1:], *flight.codes)).encode(), told)
 
 
 def test_webhooks_were_told_of_everything(flight: Flight):

@@ -322,6 +322,38 @@ def test_a_section_whose_own_name_could_not_stand_in_a_message_needs_another(nam
     assert settings_from(changed(f"applications.{name}", {**section, "name": "Acme"}))
 
 
+@pytest.mark.parametrize(
+    "origin",
+    ["https://shop.example", "https://shop.example:8443", "https://xn--hxajbheg2az3al.example", "https://localhost:3000",
+     "https://intranet", "https://192.0.2.1", "https://a-b.c9.example:1", "https://shop.example:65535",
+     "http://localhost", "http://localhost:3000", "http://127.0.0.1:8080"],
+)  # fmt: skip
+def test_an_origin_of_pages_is_what_browsers_send(origin):
+    found = settings_from(changed("applications.shop.browser_origins", [origin]))
+
+    assert found.named_applications["shop"].browser_origins == {origin}
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["*", "null", "", "https://", "https://*.shop.example", "https://shop.example/", "https://shop.example:443",
+     "https://shop.example:", "https://shop.example:0", "https://shop.example:08443", "https://shop.example:65536",
+     "https://Shop.example", "HTTPS://shop.example", "https://shop.example.", "https://-shop.example", "https://ش.example",
+     "https://user@shop.example", "https://shop.example?a", "https://shop.example#a", "https://shop.example\n",
+     " https://shop.example", "https://a,https://b", "https://[::1]", "https://" + "a" * 64,
+     "https://" + "a." * 150 + "b", "http://shop.example", "http://localhost:80", "http://localhost/", "http://localhost.evil.example",
+     "http://127.0.0.2", "http://127.0.0.1.evil.example", "http://[::1]:3000", "ws://localhost", "file://"],
+)  # fmt: skip
+def test_what_no_browser_sends_as_an_origin_is_refused(origin):
+    (line,) = refused(changed("applications.shop.browser_origins", [origin]))
+
+    assert line == (
+        "applications.shop.browser_origins.0: is an origin as browsers send it, https://HOST or https://HOST:PORT: "
+        "lower case, no path, no slash at the end, no port 443; for development only also http://localhost and "
+        "http://127.0.0.1, with a port or without."
+    )
+
+
 def test_one_key_belongs_to_one_application():
     table = tree(URL)
     table["applications"]["bank"]["keys"] += table["applications"]["shop"]["keys"]

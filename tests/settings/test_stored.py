@@ -60,6 +60,15 @@ def test_all_countries_are_for_development_only():
     assert refused(production, countries=["*"]).startswith("countries: '*' is for development only.")
 
 
+def test_pages_of_a_developers_machine_are_for_development_only():
+    production = Settings.model_validate(tree("redis://localhost:1/0", environment="production"))
+    local = ["http://localhost:3000"]
+
+    (application, _) = parse_application(settings(), "club", json.dumps(CLUB | {"browser_origins": local}))
+    assert application.browser_origins == frozenset(local)
+    assert refused(production, browser_origins=local).startswith("browser_origins: http://localhost:3000: for dev")
+
+
 def test_production_asks_for_a_ceiling_or_the_word_that_there_is_none():
     production = Settings.model_validate(tree("redis://localhost:1/0", environment="production"))
 

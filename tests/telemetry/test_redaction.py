@@ -81,6 +81,8 @@ def test_what_an_operator_needs_stays_readable(text):
         ("Authorization: Bearer abc.def-ghi", "abc"),
         ("authorization: basic dXNlcjpwYXNz", "dXNlcjpwYXNz"),
         ("key otp_" + "kW3xq-Zl0a" * 4 + "abc", "kW3xq"),
+        ("token ct_" + "kW3xq-Zl0a" * 4 + ".abc", "kW3xq"),
+        ("token ct_" + "kW3xq-Zl0a" * 4 + ".Yabc", "Yabc"),
         ("peer 203.0.113.77 closed", "203.0.113.77"),
         ("peer 2001:db8::77 closed", "2001:db8"),
     ],
