@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import subprocess
-import threading
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,38 +11,14 @@ from typing import Any
 
 import pytest
 from support_api import Api
+from support_forgetful import Forgetful, forgetful
 from support_installation import API_KEY, NUMBER, World
 from support_sources import ROOT
-from werkzeug.serving import WSGIRequestHandler, make_server
 
 from otp_service.domain.verification import CheckFailure, DeliveryStatus
 
 GUIDE = (ROOT / "docs" / "integration.md").read_text(encoding="utf-8")
 IP = "203.0.113.7"
-
-
-class Forgetful:
-    """The service behind a proxy that does each request and loses the answer, until it is repeated."""
-
-    def __init__(self, api: Api) -> None:
-        self.app = api.app
-        self.keys: list[str] = []
-
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
-        key = environ.get("HTTP_IDEMPOTENCY_KEY")
-        if key is None:
-            return self.app(environ, start_response)
-        self.keys.append(key)
-        if self.keys.count(key) > 1:
-            return self.app(environ, start_response)
-        list(self.app(environ, lambda *_: None))
-        start_response("503 Service Unavailable", [("Content-Type", "text/plain")])
-        return [b"lost"]
-
-
-class _Quiet(WSGIRequestHandler):
-    def log(self, *_: Any, **__: Any) -> None:
-        """Write nothing."""
 
 
 @pytest.fixture
@@ -53,16 +28,10 @@ def api(real_world: World) -> Api:
 
 @pytest.fixture
 def proxy(api: Api, monkeypatch: pytest.MonkeyPatch) -> Iterator[Forgetful]:
-    proxy = Forgetful(api)
-    server = make_server("127.0.0.1", 0, proxy, threaded=True, request_handler=_Quiet)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    monkeypatch.setenv("OTP_URL", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setenv("OTP_KEY", API_KEY)
-    yield proxy
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with forgetful(api.app) as proxy:
+        monkeypatch.setenv("OTP_URL", proxy.address)
+        monkeypatch.setenv("OTP_KEY", API_KEY)
+        yield proxy
 
 
 def _blocks(language: str) -> list[str]:
