@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import structlog
-from support_api import Api
+from support_api import START, Api
 from support_caller import Caller
 from support_installation import NUMBER, World
 from support_outbox import Scripted, Sender, letters, queue, refused
@@ -113,6 +113,18 @@ def test_what_a_caller_may_write_is_told_in_our_words(spans: Spans, real_world: 
     assert [one.trace == TRACE for one in found] == [True, False]
     assert {one.state for one in found} == {""}
     assert not any(NUMBER[1:].encode() in body for body in collector.bodies)
+
+
+def test_no_client_token_is_exported(spans: Spans, real_world: World, collector: Collector):
+    api = Api(real_world, **TRACED)
+    started = api.post(START, {"to": NUMBER, "client_token": {"allow": ["check"]}}).json
+    api.key = started["client_token"]
+    for path in (f"{START}/{started['id']}", f"{START}/{started['id']}/check", f"{START}/{api.key}/check"):
+        api.post(path, {"code": "000000"})
+
+    assert [one.says["http.response.status_code"] for one in spans() if one.kind == "server"] == [201, 405, 200, 403]
+    body, mac = started["client_token"].removeprefix("ct_").split(".")
+    assert not any(part.encode() in exported for part in (body, mac) for exported in collector.bodies)
 
 
 def test_a_probe_is_no_span(spans: Spans, real_world: World):
