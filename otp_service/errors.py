@@ -117,6 +117,18 @@ class InvalidProofError(UnacceptableError):
     code = "invalid-proof"
 
 
+class ReturnUrlNotAllowedError(UnacceptableError):
+    """The application may not send people from a page back to this address."""
+
+    code = "return-url-not-allowed"
+
+
+class InvalidResultError(UnacceptableError):
+    """The result of a page is none of ours, is another application's, or has ended."""
+
+    code = "invalid-result"
+
+
 class InvalidSecretError(UnacceptableError):
     """The secret of an authenticator app cannot be taken over: it is no TOTP secret, or it is too short."""
 
@@ -237,7 +249,7 @@ class EndpointLimitError(OtpServiceError):
 
 
 class AlreadyRedeemedError(OtpServiceError):
-    """The proof was redeemed before, or what it proves is not known any more."""
+    """The proof, or the result of a page, was redeemed before; or what it is about is not known any more."""
 
     code = "already-redeemed"
 

@@ -1,15 +1,21 @@
 """Gateways of every kind that fail, and tell in their errors everything that they were told."""
 
+import logging
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import redis
-from support_installation import API_KEY
+import structlog
+from support_installation import API_KEY, World
 from support_smsc import Smsc
 from support_valkey import free_port
 
 from otp_service.domain.keyring import api_key_hash
+from otp_service.telemetry.logging import Renderer, configure_logging
 from otp_service.testing.provider import Behaviour, FakeProvider
 from otp_service.testing.samples import CannedResponse
 
@@ -128,6 +134,34 @@ def _sections() -> dict[str, Any]:
         "breaker": {"bad_in_a_row": 1000, "min_calls": 100_000},
         "worker": {"max_ambiguous": 20, "metrics_port": free_port()},
     }
+
+
+@contextmanager
+def logged_at_debug() -> Iterator[StringIO]:
+    """Yield what is logged, DEBUG on."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    written = StringIO()
+    configure_logging("DEBUG", Renderer.JSON, written)
+    yield written
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
+
+
+def redis_as_it_is(world: World) -> bytes:
+    """Return all keys, and all that they hold, as it is."""
+    world.client.config_set("rdbcompression", "no")
+    names = [*world.client.scan_iter()]
+    return b"\n".join(part for name in names for part in (name, world.client.dump(name) or b""))
+
+
+def ledger_as_it_is(url: str) -> bytes:
+    """Return all rows and files of a ledger."""
+    path = Path(url.removeprefix("sqlite:///"))
+    rows = "\n".join(sqlite3.connect(path).iterdump())
+    return rows.encode() + b"".join(one.read_bytes() for one in path.parent.glob(f"{path.name}*"))
 
 
 def dump(client: redis.Redis) -> bytes:

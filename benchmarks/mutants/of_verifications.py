@@ -4,6 +4,7 @@ from mutant import Mutant, one
 
 TESTS = (
     "services/test_lifecycle.py",
+    "services/test_pages.py",
     "store/test_guard_trust.py",
     "store/test_attempts.py",
     "store/test_history.py",
@@ -14,6 +15,21 @@ TESTS = (
 )
 """Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {
+    "page-result-used-twice": one(
+        "page_redeem",
+        "return redis.call('HSETNX', KEYS[1], 'result', now) == 1 and status",
+        "redis.call('HSETNX', KEYS[1], 'result', now) return status",
+    ),
+    "page-result-of-another-application": one("page_redeem", "record.read(KEYS[1], ARGV[1])", "record.read(KEYS[1])"),
+    "page-result-that-never-ends": one("page_redeem", " or now >= tonumber(ARGV[2])"),
+    "page-result-of-what-waits": one("page_redeem", "  if now < found.expires then return false end\n"),
+    "page-result-of-what-expired-unnoticed": one("page_redeem", "  status = 'expired'\n"),
+    "page-requests-never-refused": one(
+        "page_count", "if count <= tonumber(ARGV[1]) then return 0 end", "do return 0 end"
+    ),
+    "page-requests-one-too-many": one("page_count", "count <= tonumber", "count <= 1 + tonumber"),
+    "page-requests-kept-for-ever": one("page_count", "if count == 1 then", "if false then"),
+    "page-requests-whose-minute-begins-anew": one("page_count", "if count == 1 then", "do"),
     "any-application": one(
         "include_record", "if application and self.application ~= application then return nil end\n"
     ),

@@ -17,6 +17,7 @@ from otp_service.api import (
     endpoints,
     factors,
     health,
+    pages,
     proofs,
     receipts,
     subjects,
@@ -49,6 +50,7 @@ RESOURCES = (
     proofs.proofs,
     proofs.archive,
     proofs.key_set,
+    pages.results,
     factors.enrolments,
     factors.checks,
     factors.factors,
@@ -67,6 +69,7 @@ RESOURCES = (
     admin.keys,
     health.operations,
     docs.docs,
+    pages.pages,
 )
 """In the order in which callers read about them."""
 

@@ -27,9 +27,11 @@ from otp_service.api.schemas import (
 from otp_service.domain.applications import ClientIpSource, KeyScope
 from otp_service.domain.client_tokens import ClientRight, ClientTokenRequest
 from otp_service.domain.numbers import require_end_users
+from otp_service.domain.pages import MAX_RETURN_URL
 from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import CheckFailure, Delivery, DeliveryStatus, GatewayChoice, Status
 from otp_service.errors import InvalidRequestError
+from otp_service.services.pages import page_url, require_return_url
 from otp_service.services.verifications import (
     HumanCheckResult,
     StartRequest,
@@ -108,6 +110,16 @@ class ClientTokenBody(Body):
     no page can use it then."""
 
 
+class PageBody(Body):
+    """A page on which a person types the code."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"return_url": "https://shop.example/back?order=1093"}]})
+
+    return_url: Annotated[str, StringConstraints(max_length=MAX_RETURN_URL)]
+    """Where the person goes back to, with the parameter `result` added: one of the application's `page_return_urls`, by
+    letter, which a query of your own may follow."""
+
+
 class StartBody(Body):
     """Whom to send a code, and what for."""
 
@@ -151,6 +163,8 @@ class StartBody(Body):
     """A proof that the same `user` approved another purpose before; needed where the purpose comes after one."""
     client_token: ClientTokenBody | None = None
     """Asks for a token for a page or an app."""
+    page: PageBody | None = None
+    """That you want a page on which the person types the code, and do not check it yourself."""
 
 
 class CheckBody(Body):
@@ -193,6 +207,7 @@ _EXAMPLE: dict[str, JsonValue] = {
     "transaction": None,
     "metadata": {},
     "user": None,
+    "page": None,
     "deliveries": [
         {
             "channel": "sms",
@@ -280,6 +295,14 @@ class TransactionAnswer:
     reference: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class PageAnswer:
+    """A page on which a person types the code."""
+
+    url: str
+    """Where to send the person's browser, for this verification alone. Who has it can use up guesses and messages."""
+
+
 @dataclass(slots=True)
 class VerificationAnswer:
     """One attempt to prove that a person holds a number."""
@@ -317,6 +340,8 @@ class VerificationAnswer:
     """The caller's own, as it was given at the start; empty for a client token."""
     user: str | None
     """The caller's own name of the person; null where the start gave none, and for a client token."""
+    page: PageAnswer | None
+    """Null where the start asked for none, and for a client token."""
     deliveries: tuple[DeliveryAnswer, ...]
     """What became of the messages, one entry a call to a gateway, in order: the last one is the news."""
 
@@ -418,6 +443,7 @@ _QUOTA_HEADERS = {
         "number-not-allowed",
         "channel-not-available",
         "invalid-transaction",
+        "return-url-not-allowed",
         "invalid-time",
         "client-ip-required",
         "consent-required",
@@ -441,6 +467,8 @@ def start_verification(exchange: Exchange, body: StartBody) -> StartedAnswer:
     application = exchange.application
     if exchange.settings.production and body.client_ip is not None and application.client_ip is not ClientIpSource.NONE:
         require_end_users(body.client_ip)
+    if body.page:
+        require_return_url(application, body.page.return_url)
     request = StartRequest(
         to=body.to,
         region=body.region,
@@ -457,12 +485,13 @@ def start_verification(exchange: Exchange, body: StartBody) -> StartedAnswer:
         user=body.user,
         after=body.after,
         client_token=_token_request(body.client_token),
+        return_url=body.page.return_url if body.page else None,
     )
     view = start(exchange.context, application, request, exchange.retry)
     exchange.verification = SafeText(view.verification.id)
     exchange.headers["Location"] = f"/v1/verifications/{exchange.verification}"
     add_quota_headers(exchange, view.quota)
-    answer = _verification_answer(view, StartedAnswer)
+    answer = _verification_answer(exchange, view, StartedAnswer)
     answer.client_token = view.client_token
     return answer
 
@@ -561,17 +590,19 @@ def _token_request(body: ClientTokenBody | None) -> ClientTokenRequest | None:
 
 def _shown(exchange: Exchange, view: VerificationView) -> VerificationAnswer:
     """Return what the caller is told of a verification; with a client token, nothing that is the back end's alone."""
-    answer = _verification_answer(view, VerificationAnswer)
+    answer = _verification_answer(exchange, view, VerificationAnswer)
     if exchange.client_token:
-        answer.metadata, answer.user = {}, None
+        answer.metadata, answer.user, answer.page = {}, None, None
         for delivery in answer.deliveries:
             delivery.gateway = delivery.reason = delivery.choice = delivery.raw_status = None
     return answer
 
 
-def _verification_answer(view: VerificationView, made: type[VerificationAnswerType]) -> VerificationAnswerType:
+def _verification_answer(
+    exchange: Exchange, view: VerificationView, made: type[VerificationAnswerType]
+) -> VerificationAnswerType:
     """Return what an application is told of a verification."""
-    verification = view.verification
+    verification, url = view.verification, page_url(exchange.context, view)
     after = verification.resend_after
     return made(
         id=verification.id,
@@ -590,6 +621,7 @@ def _verification_answer(view: VerificationView, made: type[VerificationAnswerTy
         transaction=_transaction_answer(view.details.transaction),
         metadata=view.details.metadata,
         user=view.details.user,
+        page=PageAnswer(url) if url else None,
         deliveries=tuple(map(_delivery_answer, verification.deliveries)),
     )
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from otp_service.domain.consents import ConsentMode
+from otp_service.domain.pages import DEFAULT_COLOR
 from otp_service.errors import Fault, InvalidRequestError
 
 LOCALE_PATTERN: Final = r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$"
@@ -97,6 +98,10 @@ class Application:
     """Whether its approvals come with a proof."""
     browser_origins: frozenset[str] = field(default_factory=frozenset)
     """Web origins (RFC 6454) whose pages may use its client tokens."""
+    page_return_urls: frozenset[str] = field(default_factory=frozenset)
+    """Where a person may go back to from a page, without a query; empty where there are no pages."""
+    page_color: str = DEFAULT_COLOR
+    """Colour of its pages: RGB in hexadecimal digits."""
 
     @property
     def consent_for_resend(self) -> ConsentMode:

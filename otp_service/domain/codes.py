@@ -1,5 +1,6 @@
 """One-time codes, made by HOTP (RFC 4226) and read as a person typed them; and what a record seals."""
 
+import hmac
 import json
 import re
 import unicodedata
@@ -23,9 +24,9 @@ _MAX_TYPED = 32
 
 def generate_code(key: bytes, generation: int, length: int) -> str:
     """Return the HOTP value (RFC 4226, section 5.3) of a verification's key at a generation, leading zeros kept."""
-    hmac = HMAC(key, _SHA1)
-    hmac.update(generation.to_bytes(8, "big"))
-    mac = hmac.finalize()
+    of_key = HMAC(key, _SHA1)
+    of_key.update(generation.to_bytes(8, "big"))
+    mac = of_key.finalize()
     place = mac[-1] & 0xF
     truncated = int.from_bytes(mac[place : place + 4], "big") & 0x7FFF_FFFF
     return f"{truncated % 10**length:0{length}}"
@@ -69,6 +70,11 @@ class Details:
     metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
     user: str | None = field(default=None, repr=False)
     """The application's own name of the person."""
+    return_url: str | None = field(default=None, repr=False)
+    """Where the person goes back to from a page; ``None`` where none was asked for."""
+
+
+_NO_DETAILS = Details()
 
 
 def derive_code(keyring: Keyring, verification: Verification, generation: int, transaction_digest: str) -> str:
@@ -90,15 +96,27 @@ def derive_tag(keyring: Keyring, verification: Verification, generation: int) ->
     return keyring.tag(verification.id, verification.application, digest, code)
 
 
+def is_code(keyring: Keyring, verification: Verification, transaction: Transaction | None, typed: str) -> bool:
+    """Tell by the keys alone, whatever the record's state says, whether a person typed the code of a verification.
+
+    ``transaction`` is canonical. Raises `InvalidCodeError`.
+    """
+    digest = keyring.transaction_digest(verification.id, transaction)
+    tag = keyring.tag(verification.id, verification.application, digest, normalise_code(typed))
+    return hmac.compare_digest(tag, derive_tag(keyring, verification, verification.generation))
+
+
 def seal_details(keyring: Keyring, details: Details, verification_id: str, application: str) -> bytes:
     """Return details sealed, or nothing when there are none."""
     payment = details.transaction
-    if payment is None and not details.metadata and details.user is None:
+    if details == _NO_DETAILS:
         return b""
     members = payment and {name: getattr(payment, name) for name in _MEMBERS}  # asdict takes ten times as long
     said: dict[str, object] = {"transaction": members, "metadata": dict(details.metadata)}
     if details.user is not None:
         said["user"] = details.user
+    if details.return_url is not None:
+        said["return_url"] = details.return_url
     plain = json.dumps(said).encode()
     return keyring.seal(plain, verification_id=verification_id, application=application, kind=DETAILS)
 
@@ -112,7 +130,7 @@ def unseal_details(keyring: Keyring, verification: Verification) -> Details:
     )
     said = json.loads(plain)
     payment = Transaction(**said["transaction"]) if said["transaction"] else None
-    return Details(payment, said["metadata"], said.get("user"))
+    return Details(payment, said["metadata"], said.get("user"), said.get("return_url"))
 
 
 def seal_mask(keyring: Keyring, mask: str, verification_id: str, application: str) -> bytes:

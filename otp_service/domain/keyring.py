@@ -3,6 +3,7 @@
 import base64
 import binascii
 import hashlib
+import hmac
 import json
 import os
 import re
@@ -64,6 +65,10 @@ _VERIFICATION_ID = re.compile(r"vf_([a-z0-9]{1,8})_([0-9a-f]{2})[0-9a-f]{32}")
 _DISPATCH_ID = re.compile(r"dp_([0-9a-f]{2})[0-9a-f]{32}")
 _FACTOR_ID = re.compile(r"fa_([0-9a-f]{32})[0-9a-f]{24}")
 _USER_ID = re.compile(r"us_([0-9a-f]{32})")
+_PAGE_TOKEN = re.compile(r"([a-z0-9]{1,8}_[0-9a-f]{34})\.[A-Za-z0-9_-]{22}")
+_PAGE_RESULT = re.compile(r"([a-z0-9]{1,8}_[0-9a-f]{34})\.([0-9a-f]{1,12})\.[A-Za-z0-9_-]{22}")
+_ENDS: Final = {True: "approved", False: "ended"}
+"""Uses of the key that makes results, by whether the verification was approved."""
 _TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 """From the alphabet of base64 to that of base64url (RFC 4648)."""
 _FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
@@ -127,10 +132,11 @@ class _RootKey:
     display: _Mac
     transaction: _Mac
     client: _Mac
+    page: _Mac
 
     @classmethod
     def derive(cls, material: bytes) -> "_RootKey":
-        uses = ("code", "tag", "seal", "display", "transaction", "client")
+        uses = ("code", "tag", "seal", "display", "transaction", "client", "page")
         return cls(*(_Mac(_derive(material, use)) for use in uses))
 
 
@@ -255,6 +261,43 @@ class Keyring:
         So who has it need not look up whose it is.
         """
         return f"fa_{_raw(user).hex()}{secrets.token_hex(12)}"
+
+    def page_token(self, verification_id: str) -> str:
+        """Return what the address of a verification's page ends with: the identifier, and what nobody else can add."""
+        return self._authenticated(verification_id, "page")
+
+    def verification_of_page(self, token: str) -> str | None:
+        """Return the verification whose page it is; ``None`` where this ring did not make the token."""
+        found = _PAGE_TOKEN.fullmatch(token)
+        return self._if_authentic(token, f"vf_{found[1]}", "page") if found else None
+
+    def page_result(self, verification_id: str, at: int, *, approved: bool) -> str:
+        """Return what a page hands to the person's browser at a time (milliseconds): it names the verification.
+
+        Whether that was approved cannot be read from it, and not be changed: who can write to Redis makes no approval.
+        """
+        return self._authenticated(verification_id, _ENDS[approved], f"{at:x}")
+
+    def read_page_result(self, result: str) -> tuple[str, int, bool] | None:
+        """Return the verification of a result, its time, and whether it is an approval's.
+
+        ``None`` where this ring did not make it.
+        """
+        if found := _PAGE_RESULT.fullmatch(result):
+            for approved, use in _ENDS.items():
+                if self._if_authentic(result, f"vf_{found[1]}", use, found[2]):
+                    return f"vf_{found[1]}", int(found[2], 16), approved
+        return None
+
+    def _authenticated(self, verification_id: str, use: str, *parts: str) -> str:
+        mac = self._root_of(verification_id).page.name(_framed(use, verification_id, *parts))
+        return ".".join((verification_id.removeprefix("vf_"), *parts, mac))
+
+    def _if_authentic(self, text: str, verification_id: str, use: str, *parts: str) -> str | None:
+        if self.bucket_of_id(verification_id) is None:
+            return None
+        expected = self._authenticated(verification_id, use, *parts)
+        return verification_id if hmac.compare_digest(text, expected) else None
 
     # --- codes ----------------------------------------------------------------------------------------------
 

@@ -234,3 +234,5 @@ class CheckResult:
     reason: CheckFailure | None
     proof: str | None = field(default=None, repr=False)
     """That the code was right, where the application wants it in writing."""
+    at: int = 0
+    """When it came first, of one that is repeated: milliseconds since the epoch, by Redis' clock."""

@@ -135,6 +135,8 @@ class StartRequest:
     after: str | None = field(default=None, repr=False)
     """A proof that the person approved another purpose before."""
     client_token: ClientTokenRequest | None = None
+    return_url: str | None = field(default=None, repr=False)
+    """Where the person goes back to from a hosted page, which is allowed; ``None`` for no page."""
 
 
 @dataclass(slots=True)
@@ -300,7 +302,7 @@ def _new_verification(
     keyring = context.keyring
     pseudonym = keyring.pseudonym(destination.e164)
     verification_id = keyring.new_verification_id(keyring.bucket(pseudonym))
-    details = Details(transaction, request.metadata, request.user)
+    details = Details(transaction, request.metadata, request.user, request.return_url)
     sealed = keyring.seal(
         destination.e164.ljust(MAX_NUMBER_LENGTH).encode(),  # its length would tell of it
         verification_id=verification_id,
@@ -456,7 +458,7 @@ def check(
             metrics.checks.count(application=application.name, outcome=reason or Status.APPROVED)
             is_proved = proves and application.proofs and reason is None
             proof = prove_verification(context, application, verification_id, agreed, at) if is_proved else None
-            return CheckResult(verification_id, status, reason is None, checks_left, reason, proof)
+            return CheckResult(verification_id, status, reason is None, checks_left, reason, proof, at)
         case _:
             raise error_for(outcome)
 
@@ -583,6 +585,11 @@ def require_channel(context: Context, purpose: Purpose, country: str, wanted: st
     if not context.routes.gateways_for(country, purpose.name, wanted):
         raise ChannelNotAvailableError(f"No gateway carries {wanted} to {country}.")
     return wanted
+
+
+def can_reach(context: Context, verification: Verification, channel: str) -> bool:
+    """Tell whether a gateway carries a channel to a verification's number."""
+    return bool(context.routes.gateways_for(verification.country, verification.purpose.name, channel))
 
 
 def next_channel(

@@ -3,7 +3,7 @@
 import re
 import tomllib
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 from functools import cache, cached_property, lru_cache
 from importlib.resources import files
@@ -29,7 +29,6 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from otp_service.domain.applications import (
-    ASSERTION,
     LOCALE_PATTERN,
     MAX_LOCALE,
     MAX_SKEW,
@@ -54,6 +53,7 @@ from otp_service.domain.guard import (
 )
 from otp_service.domain.inbound import MAX_KEYWORD_LENGTH, InboundRules, KeywordMatcher, Keywords, Meaning
 from otp_service.domain.numbers import NumberType, is_region, parse_destination
+from otp_service.domain.pages import DEFAULT_COLOR, MIN_CONTRAST, contrast_with_white, is_color, is_return_address
 from otp_service.domain.payments import MAX_NAME_LENGTH, broken_name_rule
 from otp_service.domain.prices import to_micros
 from otp_service.domain.proofs import MAX_LIFE
@@ -150,7 +150,10 @@ class HttpSettings(Section):
     trusted_proxies: int = Field(default=0, ge=0, le=10)
     """Proxies in front of the service: the peer is that many entries from the right of ``X-Forwarded-For``."""
     public_url: str | None = Field(default=None, pattern=r"^https?://[^\s?#@]+$")
-    """URL at which providers reach this service; without it, there are no receipts."""
+    """URL at which providers, and people's browsers, reach this service; without it, there are no receipts and no
+    pages."""
+    page_requests: int = Field(default=600, ge=10, le=100_000)
+    """Requests for hosted pages that one address (IPv4) or /64 (IPv6) may make in a minute."""
     shutdown_delay: float = Field(default=0.0, ge=0, le=300)
     """Seconds to serve on after a signal to stop, while the readiness probe fails, so that proxies notice."""
     metrics_port: PortOrNone = 9090
@@ -411,7 +414,22 @@ def _app_hash(text: str) -> str:
     return text
 
 
+def _return_url(url: str) -> str:
+    if not is_return_address(url):
+        raise ValueError("is https://, a host in lower case, and a path: no user, query or fragment")
+    return url
+
+
+def _page_color(color: str) -> str:
+    if not (color.startswith("#") and is_color(color[1:])):
+        raise ValueError("is a colour such as #0a6e4f")
+    if contrast_with_white(color[1:]) < MIN_CONTRAST:
+        raise ValueError(f"is too light: white on it has a contrast of less than {MIN_CONTRAST}")
+    return color
+
+
 Name = Annotated[str, AfterValidator(_name)]
+ReturnUrl = Annotated[str, AfterValidator(_return_url)]
 Country = Annotated[str, AfterValidator(_country_or_all)]
 KeyHash = Annotated[str, AfterValidator(_key_hash)]
 BrowserOrigin = Annotated[str, AfterValidator(_browser_origin)]
@@ -521,6 +539,11 @@ class ApplicationSection(Section):
     ``proofs``)."""
     browser_origins: Annotated[tuple[BrowserOrigin, ...], Field(max_length=50)] = ()
     """Origins of web pages that may use its client tokens, such as ``https://shop.example``."""
+    page_return_urls: tuple[ReturnUrl, ...] = Field(default=(), max_length=20)
+    """Where people may go back to from a hosted page, each as a start names it, without its query; none: no pages.
+    ``https://``, in development ``http://localhost`` too. Needs ``http.public_url``."""
+    page_color: Annotated[str, AfterValidator(_page_color)] = f"#{DEFAULT_COLOR}"
+    """Colour of its pages, such as ``#0a6e4f``: dark enough to write on in white."""
 
     @property
     def plain_origins(self) -> tuple[str, ...]:
@@ -531,21 +554,6 @@ class ApplicationSection(Section):
     def asks(self) -> bool:
         """Whether it can ask."""
         return self.human_check != NO_HUMAN_CHECK
-
-    def unmet_needs(
-        self, purposes: Mapping[str, Purpose], verifiers: Collection[str], issuer: str | None
-    ) -> Iterator[str]:
-        """Yield a fault for each thing that it rests on and the site has not."""
-        if self.human_check not in {NO_HUMAN_CHECK, ASSERTION, *verifiers}:
-            known = f"is {NO_HUMAN_CHECK}, {ASSERTION} or a section of human_checks"
-            yield f"human_check: {known}; there is none of this name."
-        if self.proofs and issuer is None:
-            yield "proofs: needs proofs.issuer or http.public_url, which proofs name as their issuer."
-        for purpose in (purposes[one] for one in self.purposes if one in purposes):
-            if purpose.after and not self.proofs:
-                yield f"proofs: has to be true, because purposes.{purpose.name} comes after a proof of another purpose."
-            if purpose.after and not set(purpose.after) & set(self.purposes):
-                yield f"purposes: {purpose.name} comes after {' or '.join(purpose.after)}, which it may not use."
 
     @model_validator(mode="after")
     def _brand_is_no_strangers_link(self) -> Self:
@@ -573,6 +581,8 @@ class ApplicationSection(Section):
             human_check=self.human_check,
             proofs=self.proofs,
             browser_origins=frozenset(self.browser_origins),
+            page_return_urls=frozenset(self.page_return_urls),
+            page_color=self.page_color.removeprefix("#"),
         )
 
     def _only_country(self) -> str | None:

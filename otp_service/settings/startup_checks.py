@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import SecretStr
 
+from otp_service.domain.applications import ASSERTION, NO_HUMAN_CHECK
 from otp_service.domain.consents import ConsentMode
 from otp_service.domain.countries import Violation, sender_id_faults
 from otp_service.domain.guard import GUARD_RULES, Mode
@@ -727,12 +728,43 @@ def _purpose_faults(settings: Settings) -> Iterator[str]:
             yield f"purposes.{name}.after: there is no section purposes.{before}."
 
 
+def unmet_needs(settings: Settings, application: ApplicationSection) -> Iterator[str]:
+    """Yield a fault for each thing that an application rests on and the site has not."""
+    if application.human_check not in {NO_HUMAN_CHECK, ASSERTION, *settings.human_checks}:
+        known = f"is {NO_HUMAN_CHECK}, {ASSERTION} or a section of human_checks"
+        yield f"human_check: {known}; there is none of this name."
+    if application.proofs and settings.proof_issuer is None:
+        yield "proofs: needs proofs.issuer or http.public_url, which proofs name as their issuer."
+    yield from _step_up_faults(settings, application)
+    yield from _page_faults(settings, application)
+
+
+def _step_up_faults(settings: Settings, application: ApplicationSection) -> Iterator[str]:
+    for name in (one for one in application.purposes if one in settings.purposes):
+        after = settings.purposes[name].after
+        if after and not application.proofs:
+            yield f"proofs: has to be true, because purposes.{name} comes after a proof of another purpose."
+        if after and not set(after) & set(application.purposes):
+            yield f"purposes: {name} comes after {' or '.join(after)}, which it may not use."
+
+
+def _page_faults(settings: Settings, application: ApplicationSection) -> Iterator[str]:
+    public = settings.http.public_url
+    if not application.page_return_urls:
+        return
+    if public is None:
+        yield "page_return_urls: needs http.public_url, where the pages are."
+    shown = (*application.page_return_urls, *([public] if public else ()))
+    if settings.production and not all(url.startswith("https:") for url in shown):
+        yield "page_return_urls: these and http.public_url begin with https:// in production."
+
+
 def _application_faults(settings: Settings) -> Iterator[str]:
     for name, application in settings.applications.items():
         for purpose in sorted(set(application.purposes) - settings.purposes.keys()):
             yield f"applications.{name}.purposes: there is no section purposes.{purpose}."
         yield from (f"applications.{name}.{fault}" for fault in brand_faults(name, application))
-        needs = application.unmet_needs(settings.named_purposes, settings.human_checks, settings.proof_issuer)
+        needs = unmet_needs(settings, application)
         yield from (f"applications.{name}.{fault}" for fault in needs)
 
 

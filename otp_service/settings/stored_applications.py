@@ -20,6 +20,7 @@ from otp_service.settings.startup_checks import (
     consent_refusals,
     missing_prices,
     sender_refusals,
+    unmet_needs,
 )
 
 
@@ -71,7 +72,7 @@ def _faults(settings: Settings, name: str, section: ApplicationSection) -> Itera
     for position, purpose in enumerate(section.purposes):
         if purpose not in settings.purposes:
             yield f"purposes.{position}: there is no such purpose in the configuration; there are: {known}."
-    yield from section.unmet_needs(settings.named_purposes, settings.human_checks, settings.proof_issuer)
+    yield from unmet_needs(settings, section)
     if settings.production:
         if ALL_COUNTRIES in section.countries:
             yield "countries: '*' is for development only. List the countries you send to."

@@ -180,6 +180,8 @@ factor_step = Key("otp:{<bucket>}:factor:<factor>", "string", "pseudonym",
 address = Key("otp:{<network>}:address:<network>", "string", "pseudonym",
     Life("{} after the last start", 1, "address"), "API",
     "an end user's network: its limits, its buckets, and which numbers and countries it asked codes for")
+page_requests = Key("otp:{<network>}:pages:<network>", "string", "pseudonym", _MINUTE, "API",
+    "requests of hosted pages from an end user's network in a minute")
 network = Key("otp:{<network>}:network:<network>", "string", "pseudonym",
     Life("{} after the last start", 1, "network"), "API", "buckets of an IPv6 /48")
 provider = Key("otp:{<network>}:provider:<network>", "string", "pseudonym",

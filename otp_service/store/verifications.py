@@ -596,6 +596,23 @@ class Verifications:
         key = keys.record(bucket, verification_id)
         return bool(self._scripts.run("proof_redeem", (key,), (application,)))
 
+    def redeem_result(self, bucket: str, verification_id: str, application: str, until: int) -> Status | None:
+        """Note that the result of a page is used; return how the verification ended.
+
+        Returns ``None`` where it was used before, the record is gone, it has not ended, or the time ``until`` (ms) has
+        come.
+        """
+        key = keys.record(bucket, verification_id)
+        status: bytes | None = self._scripts.run("page_redeem", (key,), (application, until))
+        return Status(status.decode()) if status else None
+
+    def count_page(self, network: str, most: int) -> int:
+        """Count a request for pages from a network; return the milliseconds to wait, 0 where it may pass."""
+        wait: int = self._scripts.run(
+            "page_count", (keys.page_requests(network),), (most, 1000 * keys.page_requests.seconds)
+        )
+        return wait
+
     def give_back(self, bucket: str, application: str, approved: Mapping[str, bool], ruleset: CompiledRuleset) -> int:
         """Give back to the guard what approved verifications were counted for; return how many were not done before.
 
@@ -608,8 +625,12 @@ class Verifications:
 
     def read(self, bucket: str, verification_id: str) -> Verification | None:
         """Return a verification as it is now."""
+        return self.read_at(bucket, verification_id)[1]
+
+    def read_at(self, bucket: str, verification_id: str) -> tuple[int, Verification | None]:
+        """Return the time, in milliseconds, and a verification as it is then."""
         now, found = self._scripts.run("verification_read", (keys.record(bucket, verification_id),), ())
-        return parse_verification(verification_id, pairs_to_dict(found), now) if found else None
+        return now, parse_verification(verification_id, pairs_to_dict(found), now) if found else None
 
 
 def _started(bucket: str, answer: list[Any], ruleset: CompiledRuleset) -> Started | Replayed | StoreRefusal:

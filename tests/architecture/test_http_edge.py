@@ -17,6 +17,7 @@ WITHOUT_API_KEY = {
     "/openapi.json": "is public documentation",
     "/docs": "is public documentation",
     "/problems": "is public documentation",
+    "/p/": "is for people's browsers, which know an address that cannot be guessed",
     "/v1/receipts/": "is called by gateways, which sign or know an address that cannot be guessed",
     "/v1/inbound/": "is called by gateways, which prove themselves as they do for receipts",
 }

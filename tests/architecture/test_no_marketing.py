@@ -51,6 +51,9 @@ IN_WORDS = {
     "app_hash": "is eleven characters of base64, or refused",
     "addresses": "are networks, or refused",
     "human_check": "is a name of the configuration, or refused",
+    "return_url": "is an address that an operator listed, letter by letter, and is never sent",
+    "page_return_urls": "are addresses that people go back to from pages, by an operator",
+    "page_color": "is a colour, or refused",
     "url": "is where an application is told of what happens: no person reads it",
 }
 """Members that are of no form by the specification alone, and why none of them is the text of a message."""

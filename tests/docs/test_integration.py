@@ -160,7 +160,13 @@ def test_the_guide_has_a_sentence_for_every_refusal_that_a_person_can_cause(api:
         text = "\n".join(one["description"] for one in responses)
         told[call] = set(re.findall(r"^`([a-z-]+)`: ", text, re.MULTILINE))
     programs = {"invalid-request", "unauthenticated", "body-too-large", "unsupported-media-type", "forbidden"}
-    programs |= {"idempotency-mismatch", "invalid-transaction", "invalid-time", "client-ip-required"}
+    programs |= {
+        "idempotency-mismatch",
+        "invalid-transaction",
+        "invalid-time",
+        "client-ip-required",
+        "return-url-not-allowed",
+    }
 
     assert (told[""] | told["/{verification_id}/resend"]) - programs <= _first_cells("A start or a resend, by `code`")
     assert told["/{verification_id}/check"] - programs <= _first_cells("A check, by `reason`")

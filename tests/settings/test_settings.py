@@ -11,10 +11,12 @@ from otp_service import bootstrap
 from otp_service.domain.applications import ClientIpSource
 from otp_service.domain.guard import Limit, LimitScope
 from otp_service.domain.keyring import Keyring
+from otp_service.domain.pages import contrast_with_white
 from otp_service.domain.verification import Channel, PurposeKind
 from otp_service.errors import ConfigurationError
 from otp_service.gateways.base import GATEWAY_ENTRY_POINTS
 from otp_service.settings import settings_from
+from otp_service.settings.sections import ApplicationSection
 from otp_service.settings.settings import MASK, mask_secrets
 
 URL = "redis://:hunter2-of-redis@localhost:6379/0"
@@ -42,7 +44,44 @@ def changed(path, value):
     return table
 
 
+_PAGE_URL = "is https://, a host in lower case, and a path: no user, query or fragment."
 FAULTS = {
+    **{
+        f"a return address {what}": (
+            "applications.shop.page_return_urls",
+            [url],
+            f"applications.shop.page_return_urls.0: {_PAGE_URL}",
+        )
+        for what, url in {
+            "with a query": "https://shop.example/back?x=1",
+            "with a fragment": "https://shop.example/back#x",
+            "with a user": "https://a@shop.example/back",
+            "of another scheme": "shop://back",
+            "without a host": "https:///b",
+            "over http": "http://shop.example/back",
+            "without a path": "https://shop.example",
+            "of any host": "https://*/",
+            "that ends a policy": "https://shop.example;x/",
+            "with capitals": "https://Shop.example/back",
+            "of another loopback": "http://127.0.0.1/back",
+            "with a space": "https://shop.example/a b",
+        }.items()
+    },
+    "pages without an address of our own": (
+        "applications.shop.page_return_urls",
+        ["https://shop.example/back"],
+        "applications.shop.page_return_urls: needs http.public_url, where the pages are.",
+    ),
+    "a colour by name": (
+        "applications.shop.page_color",
+        "red",
+        "applications.shop.page_color: is a colour such as #0a6e4f.",
+    ),
+    "a colour that is too light": (
+        "applications.shop.page_color",
+        "#777777",
+        "applications.shop.page_color: is too light: white on it has a contrast of less than 4.5.",
+    ),
     "an unknown section": ("redsi", {}, 'redsi: there is no such setting. Did you mean "redis"?'),
     "an unknown member": ("http.prot", 80, 'http.prot: there is no such setting. Did you mean "port"?'),
     "an unknown environment": (
@@ -435,3 +474,24 @@ def understood(table):
 @pytest.mark.parametrize("path", list(paths(settings_from(tree(URL)).redacted())))
 def test_whatever_stands_in_a_member_it_is_understood_or_refused(path):
     assert not all(understood(changed(path, value)) for value in ODD)
+
+
+@pytest.mark.parametrize(
+    ("url", "public", "production", "faulty"),
+    [
+        ("https://shop.example/b", "https://otp.example", True, False),
+        ("http://localhost:3000/b", "http://localhost:8080", False, False),
+        ("http://localhost:3000/b", "https://otp.example", True, True),
+        ("https://shop.example/b", "http://otp.example", True, True),
+    ],
+)  # fmt: skip
+def test_pages_and_the_ways_back_from_them_are_https_in_production(url, public, production, faulty):
+    section = ApplicationSection(purposes=("login",), countries=("PK",), page_return_urls=(url,))
+
+    assert bool([*section.unmet_needs((), None, public, production=production)]) is faulty
+
+
+def test_contrast_is_that_of_wcag():
+    known = {"ffffff": 1.0, "000000": 21.0, "767676": 4.54, "777777": 4.48, "ff0000": 4.0, "0000ff": 8.59}
+
+    assert {color: round(contrast_with_white(color), 2) for color in known} == known

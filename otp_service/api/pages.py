@@ -1,0 +1,254 @@
+"""Hosted pages, for people's browsers: the one on which a code is typed, and the call that redeems its result."""
+
+import functools
+import secrets
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Annotated, Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+from pydantic import ConfigDict, StringConstraints
+from werkzeug.datastructures import LanguageAccept
+from werkzeug.http import parse_accept_header
+
+from otp_service.api.errors import answer_error
+from otp_service.api.exchange import Exchange
+from otp_service.api.requests import host_of, peer_address, read_form
+from otp_service.api.routes import COMMON_PROBLEMS, Answer, Resource
+from otp_service.api.schemas import Body
+from otp_service.domain.applications import KeyScope
+from otp_service.domain.guard import whole_seconds
+from otp_service.domain.pages import DEFAULT_COLOR, is_color, origin_of
+from otp_service.domain.templates import fallback_tags
+from otp_service.domain.verification import CheckFailure, Status
+from otp_service.errors import ForbiddenError, InvalidCodeError, NotFoundError, OtpServiceError, ResendTooSoonError
+from otp_service.services.pages import Page, ask_again, count_request, open_page, redeem_result, submit_code
+from otp_service.telemetry.redaction import SafeText
+
+POLICY: Final = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; base-uri 'none'; frame-ancestors 'none'; "
+    "form-action 'self'"
+)
+"""Content-Security-Policy of pages. Chromium asks ``form-action`` about the way back too, which a form is answered."""
+_SEE_OTHER = 303
+_DEFAULT_LANGUAGE = "en"
+_NOTES = ("wrong", "invalid", "locked", "sent", "too_soon", "not_sent", "busy")
+"""What a page may say of the form that was sent last, named in its query: there is nothing to be learned from it."""
+_SAYS_OF_CHECK: Mapping[str, str] = {CheckFailure.WRONG_CODE: "wrong", CheckFailure.NUMBER_LOCKED: "locked"}
+
+pages = Resource("pages", "Pages", problems=("internal", "overloaded"))
+results = Resource("page-results", "Hosted pages", KeyScope.VERIFY, problems=COMMON_PROBLEMS)
+
+
+class ResultBody(Body):
+    """What a person's browser brought back from a page."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"result": "k1_0012ab.19abc.X3bq"}]})
+
+    result: Annotated[str, StringConstraints(max_length=200, pattern="^[A-Za-z0-9_.-]+$")]
+    """The parameter `result` of the address that it came back to."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultAnswer:
+    """What came of a page."""
+
+    id: str
+    """The verification: believe the rest only if it is the one that this person's session started."""
+    status: Status
+    """How it ended: let the person in only when it is `approved`."""
+    proof: str | None
+    """A signed statement of the approval, as a check answers it; null where there is none."""
+
+
+@results.route(
+    "POST /v1/page-results/redeem",
+    {200: "What came of the page."},
+    ("invalid-result", "already-redeemed"),
+)
+def redeem_page_result(exchange: Exchange, body: ResultBody) -> ResultAnswer:
+    """Use up the result of a page.
+
+    Answers which verification it was, and how it ended, the first time and within five minutes. A person who comes back
+    without a result has not finished.
+    """
+    found = redeem_result(exchange.context, exchange.application, body.result)
+    exchange.verification = SafeText(found.verification_id)
+    return ResultAnswer(found.verification_id, found.status, found.proof)
+
+
+def _for_people(view: Callable[[Exchange, str], Answer]) -> Callable[[Exchange, str], Answer]:
+    """Let a view count its request first, and say in words what it is refused for."""
+
+    @functools.wraps(view)
+    def answer(exchange: Exchange, token: str) -> Answer:
+        try:
+            count_request(exchange.context, peer_address(exchange), exchange.settings.http.page_requests)
+            return view(exchange, token)
+        except OtpServiceError as refused:
+            problem = answer_error(exchange, refused)
+            said = "gone" if isinstance(refused, NotFoundError) else "later"
+            tag = _language(_accepted(exchange))
+            page = _templates().get_template("page.html").render(said=said, color=DEFAULT_COLOR, **_words_of(tag))
+            return _html(exchange, page, problem.status)
+
+    return answer
+
+
+@pages.route("GET /p/<token>", {}, endpoint="show")
+@_for_people
+def show_page(exchange: Exchange, token: str) -> Answer:
+    """Show the page of a verification; changes nothing."""
+    page = _open(exchange, token)
+    verification = page.view.verification
+    notes = parse_qs(exchange.environ.get("QUERY_STRING", "")).get("said", [])
+    text = (
+        _templates()
+        .get_template("page.html")
+        .render(
+            said="",
+            page=page,
+            verification=verification,
+            payment=page.view.details.transaction,
+            note=next((note for note in notes if note in _NOTES), ""),
+            seconds=whole_seconds(page.wait),
+            attempt=secrets.token_urlsafe(16),
+            color=page.application.page_color,
+            **_words_of(_language((verification.locale, page.application.locale))),
+        )
+    )
+    return _html(exchange, text, return_to=page.return_url)
+
+
+@pages.route("POST /p/<token>", {}, endpoint="submit")
+@_for_people
+def submit_page(exchange: Exchange, token: str) -> Answer:
+    """Take a code, or the wish for another message; lead back to the page, or to the application."""
+    _require_own_form(exchange)
+    page, form = _open(exchange, token), read_form(exchange)
+    attempt = form.get("attempt", "") or secrets.token_urlsafe(16)
+    try:
+        if channel := form.get("channel"):
+            ask_again(exchange.context, page, channel, attempt)
+            said = "sent"
+        else:
+            found = submit_code(exchange.context, page, form.get("code", ""), attempt)
+            if not isinstance(found, CheckFailure):
+                return _see_other(exchange, found)
+            exchange.reason = found
+            said = _SAYS_OF_CHECK.get(found, "")
+    except InvalidCodeError:
+        said = "invalid"
+    except ResendTooSoonError:
+        said = "too_soon"
+    except OtpServiceError as refused:
+        exchange.problem, exchange.decision = refused.code, refused.decision
+        said = "not_sent" if form.get("channel") else "busy"
+    return _see_other(exchange, f"{token}?said={said}" if said else token)
+
+
+def _open(exchange: Exchange, token: str) -> Page:
+    page = open_page(exchange.context, token)
+    exchange.verification = SafeText(page.view.verification.id)
+    return page
+
+
+def _require_own_form(exchange: Exchange) -> None:
+    """Raise `ForbiddenError` for a form that another site sent.
+
+    What authorises is the page's address. As nothing is told of it by referrer, browsers send ``Origin: null`` here.
+    """
+    site, origin = exchange.header("Sec-Fetch-Site"), exchange.header("Origin")
+    is_own = site == "same-origin" if site else origin in {None, "null"} or _host(origin) == host_of(exchange.environ)
+    if not is_own:
+        raise ForbiddenError("The form was sent from another site.")
+
+
+def _host(origin: str | None) -> str:
+    return urlsplit(origin or "").netloc
+
+
+def _see_other(exchange: Exchange, address: str) -> Answer:
+    exchange.headers |= {"Location": address}
+    return Answer(b"", _SEE_OTHER, None)
+
+
+def _html(exchange: Exchange, text: str, status: int = 200, return_to: str | None = None) -> Answer:
+    exchange.headers |= {
+        "Content-Security-Policy": f"{POLICY} {origin_of(return_to)}" if return_to else POLICY,
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+    }
+    return Answer(text.encode(), status, "text/html; charset=utf-8")
+
+
+@pages.route("GET /p/style/<color>.css", {}, endpoint="style")
+def page_style(exchange: Exchange, color: str) -> Answer:
+    """Show how pages look, in an application's colour."""
+    if not is_color(color):
+        raise NotFoundError("There is no such colour.")
+    sheet = _file("page.css").replace("#1f4fbf", f"#{color}")
+    return _asset(exchange, sheet, "text/css; charset=utf-8")
+
+
+@pages.route("GET /p/page.js", {}, endpoint="script")
+def page_script(exchange: Exchange) -> Answer:
+    """Let a browser fill in the code of a message."""
+    return _asset(exchange, _file("page.js"), "text/javascript; charset=utf-8")
+
+
+def _asset(exchange: Exchange, text: str, media_type: str) -> Answer:
+    exchange.headers["Cache-Control"] = "public, max-age=3600"
+    return Answer(text.encode(), media_type=media_type)
+
+
+@cache
+def _file(name: str) -> str:
+    return resources.files(__package__).joinpath(f"templates/{name}").read_text(encoding="utf-8")
+
+
+@cache
+def _words() -> Mapping[str, Any]:
+    """Return the words of pages by language, and what each has of a word beside them."""
+    return tomllib.loads(_file("page.toml"))
+
+
+def _language(wanted: Iterable[str]) -> str:
+    """Return the first language of these that pages are in (BCP 47), or English."""
+    known = {tag.lower(): tag for tag in _words()}
+    tags = (tag.lower() for locale in wanted for tag in fallback_tags(locale))
+    return next((known[tag] for tag in tags if tag in known), _DEFAULT_LANGUAGE)
+
+
+def _accepted(exchange: Exchange) -> Iterable[str]:
+    """Return the languages that a browser asks for, the best one first."""
+    header = exchange.header("Accept-Language")
+    return parse_accept_header(header, LanguageAccept).values() if header else ()
+
+
+def _words_of(tag: str) -> dict[str, Any]:
+    return {"tag": tag, "words": _words()[tag]}
+
+
+@cache
+def _templates() -> Environment:
+    environment = Environment(
+        loader=PackageLoader(__package__),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["fill"] = _fill
+    return environment
+
+
+def _fill(sentence: str, **values: object) -> Markup:
+    """Return a sentence with values put in, each kept from turning what is around it (HTML's ``bdi``)."""
+    marked = {name: Markup("<bdi>{}</bdi>").format(value) for name, value in values.items()}
+    return Markup(str(escape(sentence)).format_map(marked))  # noqa: S704 - both parts are escaped

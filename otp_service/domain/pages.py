@@ -1,0 +1,62 @@
+"""Hosted pages: where a person may go back to, and which colours can be written on."""
+
+import re
+from collections.abc import Collection
+from typing import Final
+
+RESULT_LIFE: Final = 300
+"""Seconds for which the result of a page may be redeemed."""
+RESULT: Final = "result"
+"""The parameter in which a person's browser takes it to the application."""
+MAX_RETURN_URL: Final = 500
+"""Characters of an address with its query."""
+DEFAULT_COLOR: Final = "1f4fbf"
+MIN_CONTRAST: Final = 4.5
+"""Of text and its ground (WCAG 2.2, 1.4.3)."""
+_ADDRESS = re.compile(
+    r"(https://([a-z0-9-]+\.)*[a-z0-9-]+(:[0-9]{1,5})?|http://localhost(:[0-9]{1,5})?)"
+    r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*"
+)
+_QUERY = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*")
+_OWN_RESULT = re.compile(rf"(^|[&;]){RESULT}(=|&|;|$)")
+_COLOR = re.compile(r"[0-9a-f]{6}")
+
+
+def is_return_address(url: str) -> bool:
+    """Tell whether it is an address without a query that people may be sent back to: https, or this machine."""
+    return len(url) <= MAX_RETURN_URL and _ADDRESS.fullmatch(url) is not None
+
+
+def may_return_to(url: str, allowed: Collection[str]) -> bool:
+    """Tell whether an address, without its query, is exactly one of those allowed (RFC 9700, 4.1.3).
+
+    Nothing is parsed or made equal, so that no browser can read it otherwise.
+    """
+    address, _, query = url.partition("?")
+    is_plain = len(url) <= MAX_RETURN_URL and _QUERY.fullmatch(query) and not _OWN_RESULT.search(query)
+    return address in allowed and bool(is_plain)
+
+
+def with_result(url: str, result: str) -> str:
+    """Return an address with a result."""
+    return f"{url}{'&' if '?' in url else '?'}{RESULT}={result}"
+
+
+def origin_of(url: str) -> str:
+    """Return the scheme, host and port of an address that `is_return_address`."""
+    return "/".join(url.split("/", 3)[:3])
+
+
+def is_color(text: str) -> bool:
+    """Tell whether a text is RGB in hexadecimal digits."""
+    return _COLOR.fullmatch(text) is not None
+
+
+def contrast_with_white(color: str) -> float:
+    """Return the contrast ratio of a colour and white, 1 to 21 (WCAG 2.2)."""
+    red, green, blue = (_linear(int(color[place : place + 2], 16) / 255) for place in (0, 2, 4))
+    return 1.05 / (0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05)
+
+
+def _linear(channel: float) -> float:
+    return channel / 12.92 if channel <= 0.04045 else float(((channel + 0.055) / 1.055) ** 2.4)  # noqa: PLR2004 - sRGB

@@ -1,0 +1,16 @@
+-- Notes that the result of a page is used. Its record outlives every result; one that a lost or restored Redis does not have
+-- tells nothing any more.
+--
+-- KEYS[1] the record
+-- ARGV[1] application   ARGV[2] when the result ends, in milliseconds
+-- Returns: how the verification ended; false when the result was used before or has ended, or there is no record that has
+-- include clock fence record
+
+local found = record.read(KEYS[1], ARGV[1])
+if not found or now >= tonumber(ARGV[2]) then return false end
+local status = found.status
+if status == 'pending' then
+  if now < found.expires then return false end
+  status = 'expired'
+end
+return redis.call('HSETNX', KEYS[1], 'result', now) == 1 and status
