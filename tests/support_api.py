@@ -17,6 +17,7 @@ SCOPES = {
     "verifications": "verify",
     "sandbox": "verify",
     "proofs": "verify",
+    "page-results": "verify",
     "consents": "consent",
     "suppressions": "consent",
     "subjects": "subjects",

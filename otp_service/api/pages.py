@@ -196,7 +196,7 @@ def page_style(exchange: Exchange, color: str) -> Answer:
     return _asset(exchange, sheet, "text/css; charset=utf-8")
 
 
-@pages.route("GET /p/page.js", {}, endpoint="script")
+@pages.route("GET /p/script/page.js", {}, endpoint="script")
 def page_script(exchange: Exchange) -> Answer:
     """Let a browser fill in the code of a message."""
     return _asset(exchange, _file("page.js"), "text/javascript; charset=utf-8")
