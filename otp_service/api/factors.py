@@ -5,7 +5,6 @@ from typing import Annotated, Final, Literal
 
 import segno
 from pydantic import ConfigDict, JsonValue, StringConstraints
-from pydantic.json_schema import SkipJsonSchema
 
 from otp_service.api.exchange import Exchange
 from otp_service.api.routes import COMMON_PROBLEMS, Resource, path_parameter
@@ -86,19 +85,23 @@ class FactorCheckBody(FactorCodeBody):
     """A proof that the same `user` approved another purpose before; needed where the purpose comes after one."""
 
 
+def _only(given: str, absent: str) -> dict[str, JsonValue]:
+    return {"required": [given], "properties": {given: {"type": "string"}, absent: {"type": "null"}}}
+
+
 class RemovalBody(Body):
     """A code of the app, or why it is removed without one."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [{"reason": "lost"}],
-            "oneOf": [{"required": ["code"]}, {"required": ["reason"]}],
+            "oneOf": [_only("code", "reason"), _only("reason", "code")],
         }
     )
 
-    code: str | SkipJsonSchema[None] = None
+    code: str | None = None
     """A code of the app that is to be removed."""
-    reason: RemovalReason | SkipJsonSchema[None] = None
+    reason: RemovalReason | None = None
     """Why there is none: `closed` is the account. You have made sure of the person by other means."""
     context: DeviceName | None = None
     """As in a check."""

@@ -41,6 +41,7 @@ def test_a_start_shows_the_whole_verification(api: Api):
         "metadata": {"cart": "17"},
         "user": None,
         "client_token": None,
+        "page": None,
         "deliveries": [
             {
                 "channel": "sms",

@@ -18,6 +18,7 @@ from otp_service.gateways.base import GATEWAY_ENTRY_POINTS
 from otp_service.settings import settings_from
 from otp_service.settings.sections import ApplicationSection
 from otp_service.settings.settings import MASK, mask_secrets
+from otp_service.settings.startup_checks import unmet_needs
 
 URL = "redis://:hunter2-of-redis@localhost:6379/0"
 STRANGERS = {
@@ -487,8 +488,10 @@ def test_whatever_stands_in_a_member_it_is_understood_or_refused(path):
 )  # fmt: skip
 def test_pages_and_the_ways_back_from_them_are_https_in_production(url, public, production, faulty):
     section = ApplicationSection(purposes=("login",), countries=("PK",), page_return_urls=(url,))
+    settings = settings_from(tree("redis://localhost", http={"public_url": public}))
+    there = settings.model_copy(update={"environment": "production" if production else "development"})
 
-    assert bool([*section.unmet_needs((), None, public, production=production)]) is faulty
+    assert bool([*unmet_needs(there, section)]) is faulty
 
 
 def test_contrast_is_that_of_wcag():
