@@ -31,7 +31,7 @@ run: $(INSTALLED)  ## Start a service to try: embedded Valkey, sandbox gateway, 
 	@$(BIN)/otp-service dev
 
 # Files in the order in which tests/conftest.py puts them, not those with the most tests first.
-test: lint  ## Everything that CI proves.
+test: lint  ## Everything that CI proves, but what needs a browser.
 	$(ON_WHEEL) $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore tests/browser
 
 test-browser: setup  ## The hosted page in a real browser, for CI too. Needs Debian's chromium-headless-shell and fonts-noto-core, and npm. Two minutes.
