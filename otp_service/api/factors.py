@@ -1,10 +1,10 @@
 """Authenticator apps and recovery codes. The user is in the body, or in a factor's id as a pseudonym."""
 
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
 import segno
-from pydantic import ConfigDict, JsonValue, StringConstraints
+from pydantic import ConfigDict, JsonValue, StringConstraints, model_validator
 
 from otp_service.api.exchange import Exchange
 from otp_service.api.routes import COMMON_PROBLEMS, Resource, path_parameter
@@ -18,7 +18,6 @@ from otp_service.domain.totp import (
     FactorStatus,
     secret_text,
 )
-from otp_service.errors import InvalidRequestError
 from otp_service.services import factors as services
 from otp_service.services.factors import FactorCheck, FactorView, Intent
 
@@ -105,6 +104,12 @@ class RemovalBody(Body):
     """Why there is none: `closed` is the account. You have made sure of the person by other means."""
     context: DeviceName | None = None
     """As in a check."""
+
+    @model_validator(mode="after")
+    def _has_one_of_them(self) -> Self:
+        if (self.code is None) == (self.reason is None):
+            raise ValueError("needs code or reason, and not both")
+        return self
 
 
 class RecoveryCodeBody(UserBody):
@@ -296,8 +301,6 @@ def remove_factor(exchange: Exchange, body: RemovalBody, factor_id: str) -> Fact
     With a code of it, or with a reason where there is none. Once this is answered no code of it is accepted. Tell the
     person, by a way that does not need the app.
     """
-    if (body.code is None) == (body.reason is None):
-        raise InvalidRequestError("Either code or reason is needed.")
     if body.code is not None:
         done = services.remove_with_code(exchange.context, exchange.application, factor_id, body.code, body.context)
         exchange.reason = done.reason

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Final, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from otp_service.api.schemas import Body
 from otp_service.domain.applications import KeyScope
@@ -156,7 +156,7 @@ class Resource:
                     query=query,
                     takes_query=bool(query) or self.scope is None,
                     body=body,
-                    may_be_empty=body is not None and not any(one.is_required() for one in body.model_fields.values()),
+                    may_be_empty=body is not None and _takes_nothing(body),
                     retries=self.retries and body is not None,
                     hot=hot,
                     client_right=client_right,
@@ -181,6 +181,17 @@ def path_parameter(name: str, description: str, example: str) -> Parameter:
     """Return a part of a path."""
     about = {"description": description, "schema": {"type": "string"}, "example": example}
     return {"name": name, "in": "path", "required": True, **about}
+
+
+def _takes_nothing(body: type[Body]) -> bool:
+    """Tell whether a body needs no member."""
+    if any(one.is_required() for one in body.model_fields.values()):
+        return False
+    try:
+        body.model_validate({})
+    except ValidationError:
+        return False
+    return True
 
 
 def _is_body(annotation: object) -> bool:

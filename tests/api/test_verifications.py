@@ -58,7 +58,8 @@ def test_a_start_shows_the_whole_verification(api: Api):
     }
     assert list(body) == [
         "id", "status", "to", "country", "channel", "purpose", "locale", "created_at", "expires_at", "checks_left",
-        "sends_left", "resend_after", "transaction", "metadata", "user", "deliveries", "client_token",
+        "sends_left", "resend_after", "transaction", "metadata", "user", "page", "deliveries",
+        "client_token",
     ]  # fmt: skip
 
 
