@@ -34,7 +34,7 @@ run: $(INSTALLED)  ## Start a service to try: embedded Valkey, sandbox gateway, 
 test: lint  ## Everything that CI proves, but what needs a browser.
 	$(ON_WHEEL) $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore tests/browser
 
-test-browser: setup  ## The hosted page in a real browser, for CI too. Needs Debian's chromium-headless-shell and fonts-noto-core, and npm. Two minutes.
+test-browser: setup  ## The hosted page and the example in a real browser, for CI too. Needs Debian's chromium-headless-shell and fonts-noto-core, and npm. Three minutes.
 	$(ON_WHEEL) $(BIN)/pytest --numprocesses 2 tests/browser
 
 check: lint  ## Linters, types, import contracts, rules of the house.

@@ -1,0 +1,126 @@
+// The page's half of docs/browser.md: it checks the code and asks for another. Its back end decides.
+const { service, site } = document.body.dataset;
+const [start, check, note, code, again] = ["start", "check", "note", "code", "again"].map((id) => document.getElementById(id));
+const WORDS = {
+  "invalid-number": "This is not a phone number. Please check it.",
+  "number-type-not-allowed": "This number cannot receive messages. Please give a mobile number.",
+  "rate-limited": "Too many attempts. Please try again later.",
+  "invalid-code": "A code has only digits. Please check it.",
+  "resend-too-soon": "Please wait a little before you ask for another code.",
+  "no-sends-left": "Enter the last code that you received, or start again later.",
+  expired: "This code has expired. Please ask for a new one.",
+  max_attempts_reached: "Too many wrong codes. Please ask for a new one.",
+  number_locked: "Too many wrong codes. Please wait a little.",
+  transaction_changed: "The payment was changed. Nothing was paid.",
+};
+const OVER = "This code is no longer valid. Please ask for a new one.";
+let verification; // id and token, in memory alone
+let waiting, ticking, left;
+let busy = false;
+
+async function send(url, body, token) {
+  const key = crypto.randomUUID(); // the same for each try: a guess counts once
+  for (let tries = 1; ; tries++) {
+    const answer = await fetch(url, {
+      method: body ? "POST" : "GET",
+      headers: {
+        ...(token && { Authorization: `Bearer ${token}` }),
+        ...(body && { "Content-Type": "application/json" }),
+        ...(token && body && { "Idempotency-Key": key }),
+      },
+      body: body && JSON.stringify(body),
+      credentials: token ? "omit" : "same-origin",
+      cache: "no-store",
+    }).catch(() => null);
+    const told = await answer?.json().catch(() => null);
+    if (answer?.ok && told) return told;
+    if (!token || tries === 3 || (told && answer.status < 500)) throw told ?? { code: "no-answer" };
+    await new Promise((done) => setTimeout(done, 1000 * (told?.retry_after ?? tries)));
+  }
+}
+const call = (path, body) => send(`${service}/v1/verifications/${verification.id}${path}`, body, verification.client_token);
+
+function say(words, isFault = false) {
+  note.textContent = words;
+  note.classList.toggle("fault", isFault);
+  code.removeAttribute("aria-invalid");
+}
+
+function listen() { // WebOTP: the browser types; the person confirms
+  waiting?.abort();
+  if (!("OTPCredential" in window)) return;
+  waiting = new AbortController();
+  navigator.credentials.get({ otp: { transport: ["sms"] }, signal: waiting.signal }).then((found) => {
+    code.value = found.code;
+    check.querySelector("button").focus();
+  }, () => {});
+}
+
+function countDown(seconds) {
+  clearInterval(ticking);
+  const end = performance.now() + 1000 * seconds;
+  const tick = () => {
+    left = Math.max(0, Math.ceil((end - performance.now()) / 1000));
+    again.setAttribute("aria-disabled", left > 0); // and not disabled: it keeps the focus
+    again.textContent = left ? `Send again in ${left} s` : "Send again";
+  };
+  ticking = setInterval(tick, 250);
+  tick();
+}
+
+function sent(told) {
+  say(`We have sent a code to ${told.to}.`);
+  again.hidden = !told.resend_after;
+  // Both are times of the service: the clock here may be wrong.
+  if (told.resend_after) countDown((Date.parse(told.resend_after) - Date.parse(told.deliveries.at(-1).begun_at)) / 1000);
+  code.focus();
+  listen();
+}
+
+function restart(words) {
+  [start.hidden, check.hidden] = [false, true];
+  say(words, true);
+  start.querySelector("button").focus();
+}
+
+function refused({ code: name, retry_after }) {
+  if (name === "resend-too-soon") countDown(retry_after);
+  if (["not-found", "conflict", "unauthenticated", "forbidden", "not-approved"].includes(name)) return restart(OVER);
+  say(WORDS[name] ?? "This does not work at the moment. Please try again in a minute.", true);
+}
+
+const once = (task) => async (event) => {
+  event.preventDefault();
+  if (busy) return;
+  busy = true;
+  await task().catch(refused);
+  busy = false;
+};
+
+start?.addEventListener("submit", once(async () => {
+  verification = await send(`/${site}/start`, Object.fromEntries(new FormData(start)));
+  const told = await call("");
+  [start.hidden, check.hidden] = [true, false];
+  code.value = "";
+  sent(told);
+}));
+
+check?.addEventListener("submit", once(async () => {
+  waiting?.abort();
+  const { transaction } = verification; // as the back end started it: another ends the verification
+  const told = await call("/check", { code: code.value, ...(transaction && { transaction }) });
+  if (told.valid || told.reason === "already_approved") {
+    await send(`/${site}/done`, {});
+    return location.reload();
+  }
+  if (told.reason !== "wrong_code" || !told.checks_left) return restart(WORDS[told.reason] ?? OVER);
+  say(`Wrong code. Attempts left: ${told.checks_left}.`, true);
+  code.setAttribute("aria-invalid", "true");
+  code.value = "";
+  code.focus();
+}));
+
+again?.addEventListener("click", once(async () => {
+  if (left) return say(`You can ask for another code in ${left} seconds.`);
+  sent(await call("/resend", {}));
+}));

@@ -1,0 +1,237 @@
+"""The sites of examples/browser in a real browser, against the service."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page
+from support_api import Api
+from support_browser import browsing, serving, violations
+from support_installation import API_KEY, NUMBER, World, tree
+from support_sources import ROOT
+from werkzeug.serving import WSGIRequestHandler
+
+FOLDER = ROOT / "examples" / "browser"
+NARROW = {"width": 320, "height": 640}
+FORGED = """path => fetch(path, {method: 'POST', headers: {'Content-Type': 'application/json'},
+    body: JSON.stringify({valid: true, status: 'approved'})}).then(answer => answer.status)"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with browsing() as browser:
+        yield browser
+
+
+@dataclass
+class Visit:
+    """The service, the sites, and a person's browser."""
+
+    api: Api
+    world: World
+    origin: str
+    service: str
+    context: BrowserContext
+    complaints: list[str] = field(default_factory=list)
+    """What the browser's console says, such as that a policy was broken."""
+    asked: list[str] = field(default_factory=list)
+    """All that the browser loaded."""
+
+    def open(self, site: str) -> Page:
+        page = self.context.new_page()
+        page.on("console", lambda message: self.complaints.append(message.text))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("request", lambda request: self.asked.append(request.url))
+        answer = page.goto(f"{self.origin}/{site}")
+        assert answer
+        assert answer.ok
+        return page
+
+    def start(self, page: Page) -> dict[str, Any]:
+        """Ask for a code; return what the page has of the verification then."""
+        if page.locator("#to").count():
+            page.fill("#to", NUMBER)
+        with page.expect_response("**/start") as told:
+            page.click("#start button")
+        page.wait_for_selector("#check:not([hidden])")
+        return dict(told.value.json())
+
+    def heading(self, page: Page) -> str:
+        """Return the heading when the site knows the person."""
+        page.wait_for_selector("h1[autofocus]")
+        return page.locator("h1").inner_text()
+
+
+@pytest.fixture
+def visit(
+    real_world: World, browser: Browser, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Visit]:
+    monkeypatch.setattr(WSGIRequestHandler, "log_request", lambda *_: None)
+    monkeypatch.syspath_prepend(FOLDER)
+    example = import_module("app")
+    sites: list[Any] = []
+
+    def site(environ: Any, start_response: Any) -> Any:
+        return sites[0](environ, start_response)
+
+    with serving(site) as port:
+        origin = f"http://localhost:{port}"
+        shop = tree(real_world.url)["applications"]["shop"] | {"browser_origins": [origin]}
+        api = Api(real_world, applications={"shop": shop})
+        with serving(api.app) as other:
+            service = f"http://127.0.0.1:{other}"
+            sites.append(example.create_app(example.Service(service, API_KEY), origin))
+            context = browser.new_context(**getattr(request, "param", {}))
+            context.set_default_timeout(15_000)
+            yield Visit(api, real_world, origin, service, context)
+            context.close()
+
+
+def type_code(page: Page, code: str) -> None:
+    page.fill("#code", code)
+    page.click("#check .main")
+
+
+def note(page: Page, words: str) -> None:
+    """Wait until the page says so."""
+    page.wait_for_function("words => document.getElementById('note').textContent === words", arg=words)
+
+
+def test_a_right_code_logs_in(visit: Visit):
+    page = visit.open("shop")
+    started = visit.start(page)
+    note(page, "We have sent a code to +92 ••• ••••567.")
+    type_code(page, visit.api.code(started["id"]))
+
+    assert visit.heading(page) == "You are logged in"
+    page.click("main button")
+    page.wait_for_selector("#start")
+    assert visit.complaints == []
+    assert all(url.startswith((f"{visit.origin}/", f"{visit.service}/v1/verifications/")) for url in visit.asked)
+
+
+def test_a_payment_is_seen_and_confirmed(visit: Visit):
+    page = visit.open("bank")
+    started = visit.start(page)
+
+    assert "1500.00 PKR" in page.locator("dl").inner_text()
+    assert "Lahore Books" in page.locator("dl").inner_text()
+    type_code(page, visit.api.code(started["id"]))
+    assert visit.heading(page) == "Paid"
+    assert visit.api.get(f"/v1/verifications/{started['id']}").json["transaction"] == started["transaction"]
+    assert page.evaluate(FORGED, "/bank/done") == 403, "one approval pays once"
+
+
+def test_a_wrong_code_is_told_in_words(visit: Visit):
+    page = visit.open("bank")
+    started = visit.start(page)
+    wrong = visit.api.wrong(started["id"])
+    for left in (2, 1):
+        type_code(page, wrong)
+        note(page, f"Wrong code. Attempts left: {left}.")
+        assert page.locator("#code").get_attribute("aria-invalid") == "true"
+        assert page.evaluate("document.activeElement.id") == "code"
+    type_code(page, wrong)
+    page.wait_for_selector("#start:not([hidden])")
+
+    assert page.locator("h1").inner_text() == "Confirm your payment"
+    assert not page.locator("#check").is_visible()
+
+
+def test_asking_again_waits(visit: Visit):
+    visit.context.clock.install()
+    page = visit.open("shop")
+    started = visit.start(page)
+    again = page.locator("#again")
+    seconds = int(again.inner_text().removeprefix("Send again in ").removesuffix(" s"))
+    again.click(force=True)  # it says that it is disabled, and can be pressed
+    early = page.locator("#note").inner_text()
+    left = visit.api.get(f"/v1/verifications/{started['id']}").json["sends_left"]
+    visit.world.advance(32)
+    page.clock.run_for(32_000)
+
+    assert 28 <= seconds <= 31
+    assert early.startswith("You can ask for another code in ")
+    assert again.inner_text() == "Send again"
+    with page.expect_response("**/resend"):
+        again.click()
+    page.wait_for_function("document.getElementById('again').textContent.startsWith('Send again in')")
+    assert visit.api.get(f"/v1/verifications/{started['id']}").json["sends_left"] == left - 1
+
+
+@pytest.mark.parametrize("site", ["shop", "bank"])
+def test_the_word_of_a_browser_proves_nothing(visit: Visit, site: str):
+    page = visit.open(site)
+    before = page.evaluate(FORGED, f"/{site}/done")
+    visit.start(page)
+    pending = page.evaluate(FORGED, f"/{site}/done")
+    page.reload()
+
+    assert (before, pending) == (403, 403)
+    assert page.locator("h1[autofocus]").count() == 0
+
+
+def test_an_approval_of_one_site_is_none_of_the_other(visit: Visit):
+    page = visit.open("shop")
+    started = visit.start(page)
+    visit.api.post(f"/v1/verifications/{started['id']}/check", {"code": visit.api.code(started["id"])})
+
+    assert page.evaluate(FORGED, "/bank/done") == 403
+    assert page.evaluate(FORGED, "/shop/done") == 200
+
+
+@pytest.mark.parametrize("site", ["shop", "bank"])
+def test_a_code_that_the_browser_found_waits_for_the_person(visit: Visit, site: str):
+    visit.context.add_init_script(
+        "navigator.credentials.get = asked => { window.asked = asked; "
+        "return new Promise(found => window.found = found) }"
+    )
+    page = visit.open(site)
+    started = visit.start(page)
+    page.evaluate("code => found({code})", visit.api.code(started["id"]))
+    page.wait_for_function("document.getElementById('code').value !== ''")
+
+    assert page.evaluate("asked.otp.transport") == ["sms"]
+    assert page.evaluate("document.activeElement.className") == "main"
+    assert page.locator("#code").get_attribute("autocomplete") == "one-time-code"
+    assert page.locator("#code").get_attribute("inputmode") == "numeric"
+    assert visit.api.get(f"/v1/verifications/{started['id']}").json["status"] == "pending"
+    page.keyboard.press("Enter")
+    visit.heading(page)
+
+
+def test_its_pages_load_and_keep_nothing_else(visit: Visit):
+    page = visit.open("shop")
+    visit.start(page)
+    policy = page.request.get(f"{visit.origin}/shop").headers["content-security-policy"]
+    (cookie,) = visit.context.cookies()
+
+    assert policy.startswith(
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' http://127.0.0.1:"
+    )
+    assert policy.endswith("; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    assert page.evaluate("localStorage.length + sessionStorage.length") == 0
+    assert "ct_" not in page.content()
+
+
+@pytest.mark.parametrize(
+    "visit", [{"color_scheme": scheme, "viewport": NARROW} for scheme in ("light", "dark")], indirect=True, ids=str
+)
+@pytest.mark.parametrize("site", ["shop", "bank"])
+def test_everybody_can_use_it(visit: Visit, site: str):
+    page = visit.open(site)
+    found = {"start": violations(page)}
+    started = visit.start(page)
+    found["code"] = violations(page)
+    type_code(page, visit.api.wrong(started["id"]))
+    page.wait_for_selector("#note.fault")
+    found["wrong"] = violations(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+    type_code(page, visit.api.code(started["id"]))
+    visit.heading(page)
+    found["done"] = violations(page)
+
+    assert found == {state: [] for state in found}
