@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-from flask import Flask, Response, redirect, render_template, request, session
+from flask import Flask, Response, current_app, redirect, render_template, request, session
 from flask.typing import ResponseReturnValue
 
 ALLOWED = ["read", "check", "resend"]
@@ -84,6 +84,7 @@ class Sites:
         }
         status, answer = self._service.start(body)
         if "id" not in answer:
+            current_app.logger.warning("refused: %s %s %s", status, answer.get("detail"), answer.get("decision"))
             return answer, status
         session[site] = answer["id"]
         self._started[answer["id"]] = (answer["purpose"], answer["transaction"])

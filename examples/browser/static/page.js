@@ -69,7 +69,7 @@ function countDown(seconds) {
 }
 
 function sent(told) {
-  say(`We have sent a code to ${told.to}.`);
+  say(`We have sent a code to ${told.to.replaceAll(" ", "\u00a0")}.`);
   again.hidden = !told.resend_after;
   // Both are times of the service: the clock here may be wrong.
   if (told.resend_after) countDown((Date.parse(told.resend_after) - Date.parse(told.deliveries.at(-1).begun_at)) / 1000);
@@ -85,7 +85,7 @@ function restart(words) {
 
 function refused({ code: name, retry_after }) {
   if (name === "resend-too-soon") countDown(retry_after);
-  if (["not-found", "conflict", "unauthenticated", "forbidden", "not-approved"].includes(name)) return restart(OVER);
+  if (!check.hidden && ["not-found", "conflict", "unauthenticated", "not-approved"].includes(name)) return restart(OVER);
   say(WORDS[name] ?? "This does not work at the moment. Please try again in a minute.", true);
 }
 
