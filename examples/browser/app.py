@@ -66,10 +66,12 @@ class Sites:
         self._origin = origin
         self._started: dict[str, tuple[str, Any]] = {}
         """By verification: purpose and payment. That, once, is all that its approval lets happen."""
+        self._done: dict[str, str] = {}
+        """By verification that let it happen: whose number."""
 
     def page(self, site: str) -> ResponseReturnValue:
         """Show where the person is."""
-        done = session.get(f"{site} done")
+        done = self._done.get(session.get(site, ""))
         return render_template("page.html", site=site, done=done, service=self._service.url, **SITES[site])
 
     def start(self, site: str) -> ResponseReturnValue:
@@ -94,19 +96,19 @@ class Sites:
         """Log in or pay, where the service says so: the page's word is no proof, and its id could be another's."""
         request.get_json()
         verification_id = session.get(site, "")
+        if verification_id in self._done:
+            return {}  # asked again: the answer was lost
         expected = self._started.get(verification_id)
         told = self._service.read(verification_id) if expected else {}
         if told.get("status") != "approved" or (told["purpose"], told["transaction"]) != expected:
             return {"code": "not-approved"}, 403
-        if self._started.pop(verification_id, None) is None:
-            return {"code": "not-approved"}, 403  # another request was faster
-        session.clear()
-        session[f"{site} done"] = told["to"]  # here a bank pays
+        if self._started.pop(verification_id, None):  # of two requests at once, one
+            self._done[verification_id] = told["to"]  # here a bank pays
         return {}
 
     def leave(self, site: str) -> ResponseReturnValue:
         """Forget the person."""
-        session.clear()
+        self._done.pop(session.pop(site, ""), None)
         return redirect(f"/{site}", 303)
 
 
