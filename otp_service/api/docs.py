@@ -304,15 +304,20 @@ def render_page(spec: Specification) -> str:
     )
 
 
-@cache
-def _templates() -> Environment:
-    environment = Environment(
+def new_templates() -> Environment:
+    """Return the templates of this package, without filters of our own."""
+    return Environment(
         loader=PackageLoader(__package__),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+@cache
+def _templates() -> Environment:
+    environment = new_templates()
     environment.filters["prose"] = _prose
     environment.filters["sentence"] = _sentence
     environment.filters["example"] = _pretty

@@ -10,12 +10,13 @@ from importlib import resources
 from typing import Annotated, Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup, escape
 from pydantic import ConfigDict, StringConstraints
 from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
 
+from otp_service.api.docs import new_templates
 from otp_service.api.errors import answer_error
 from otp_service.api.exchange import Exchange
 from otp_service.api.requests import host_of, peer_address, read_form
@@ -237,13 +238,7 @@ def _words_of(tag: str) -> dict[str, Any]:
 
 @cache
 def _templates() -> Environment:
-    environment = Environment(
-        loader=PackageLoader(__package__),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = new_templates()
     environment.filters["fill"] = _fill
     return environment
 
