@@ -1,15 +1,18 @@
 """A soak: ``make soak``. Twenty minutes at half load, in which nothing may grow that should not.
 
-One service of two processes and one worker, as in production, with a gateway that is a stand-in. At first callers start
-and check verifications as fast as they are answered, for a few seconds: that is the whole load. Then they keep to half
-of it. Every five seconds the memory, files and threads of each process are looked at, and the keys, memory and streams
-of Valkey. All starts are for the same numbers, again and again, so that what is counted by number, some of it for days,
-is counted of them once; and the streams are short, which by default keep a million events for seven days. What remains
-are the records, which live ten minutes longer than their codes: after that time, and a margin, everything has to be
-flat. Writes ``docs/performance/soak.md`` and ``soak.svg``. Ends with 1 when something grew, or a call failed.
+One service of two processes and one worker, as in production, with a gateway that is a stand-in. At first the gateway
+stands still until the worker has all the threads that it may have, with their connections. Then callers start and check
+verifications as fast as they are answered, for a few seconds: that is the whole load. Then they keep to half of it.
+Every five seconds the memory, files and threads of each process are looked at, and the keys, memory and streams of
+Valkey. All starts are for the same numbers, again and again, so that what is counted by number, some of it for days, is
+counted of them once; and the streams are short, which by default keep a million events for seven days. What remains are
+the records, which live ten minutes longer than their codes: after that time, and a margin, everything has to be flat.
+Writes ``docs/performance/soak.md`` and ``soak.svg``. Ends with 1 when something grew, or a call failed.
 """
 
 import argparse
+import os
+import signal
 import sys
 import tempfile
 import threading
@@ -24,13 +27,15 @@ from ending import ended_with
 from growth import Growth, Sample, growths
 from machine import describe
 from plots import Lines, Series, picture
+from processes import tree_of
 from rig import Rig, until
 from roomy import ROOMY
-from soaked import Watch
+from soaked import Watch, command, threads
 from soaking import Callers
 from standin import StandIn
 
 from otp_service.domain.verification import RECORD_GRACE
+from otp_service.settings import load_settings
 
 TTL = 60
 """Seconds that a code lives."""
@@ -97,21 +102,32 @@ def _soak(options: argparse.Namespace) -> Soaked:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="otp-service-soak-")))
         rig = Rig.build(stack, folder / "rig", (GATEWAY,), **SECTIONS)
-        rig.launch_worker()
-        rig.wait_for_workers()
-        pool = stack.enter_context(ThreadPoolExecutor(options.callers))
         callers = Callers(rig, options.numbers)
+        worker = rig.launch_worker().pid
+        rig.wait_for_workers()
+        _occupy(worker, callers, load_settings(rig.config).worker.concurrency)
+        pool = stack.enter_context(ThreadPoolExecutor(options.callers))
         whole = callers.call(pool, options.callers, MEASURED, None) / MEASURED
         until(lambda: not rig.waiting(), 120, "messages were still waiting")
         before = callers.verifications
         load = threading.Thread(target=callers.call, args=(pool, options.callers, options.seconds, whole / 2))
         load.start()
-        samples = _watched(Watch(rig.client, rig.server, rig.workers[0].pid), load)
+        samples = _watched(Watch(rig.client, rig.server, worker), load)
         time.sleep(5)
         return Soaked(
             samples, whole, callers.verifications - before, callers.failures, callers.slowest, rig.waiting(),
             describe(rig.client),
         )  # fmt: skip
+
+
+def _occupy(worker: int, callers: Callers, most: int) -> None:
+    """Let the gateway stand still until each thread that the worker may have waits for it."""
+    (gateway,) = [pid for pid in tree_of(os.getpid()) if StandIn.program in command(pid)]
+    before = threads(worker)
+    os.kill(gateway, signal.SIGSTOP)
+    callers.start(most)
+    until(lambda: threads(worker) >= before + most, 60, "the worker has fewer threads than it may have")
+    os.kill(gateway, signal.SIGCONT)
 
 
 def _watched(watch: Watch, load: threading.Thread) -> list[Sample]:

@@ -20,7 +20,7 @@ class Watch:
     def __init__(self, client: redis.Redis, server: int, worker: int) -> None:
         """Take the process of ``serve``, and the worker's."""
         parent, *children = tree_of(server)
-        served = [child for child in children if "multiprocessing-fork" in _command(child)]
+        served = [child for child in children if "multiprocessing-fork" in command(child)]
         self._processes = {"serve": parent, "worker": worker}
         self._processes |= {f"API process {place}": child for place, child in enumerate(served, 1)}
         self._client = client
@@ -32,7 +32,7 @@ class Watch:
         for name, pid in self._processes.items():
             figures[f"{name}: resident MB"] = _resident(pid)
             figures[f"{name}: files"] = len(list(Path(f"/proc/{pid}/fd").iterdir()))
-            figures[f"{name}: threads"] = len(list(Path(f"/proc/{pid}/task").iterdir()))
+            figures[f"{name}: threads"] = threads(pid)
         return Sample(time.monotonic() - self._began, figures | self._of_valkey())
 
     def _of_valkey(self) -> dict[str, float]:
@@ -47,7 +47,13 @@ class Watch:
         }
 
 
-def _command(pid: int) -> str:
+def threads(pid: int) -> int:
+    """Return how many threads a process has."""
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
+def command(pid: int) -> str:
+    """Return a process's command line, its parts ended by zeros."""
     return Path(f"/proc/{pid}/cmdline").read_text()
 
 

@@ -1,8 +1,13 @@
-"""A Redis that is far away: what is between it and us lets its answers through after a while."""
+"""A Redis that is far away: what is between it and us lets its answers through after a while.
+
+Run as a program it is that way, in a process of its own: a thread of the tests' process would wait for its turn among
+those of the callers, and add to the distance what nobody asked for.
+"""
 
 import asyncio
 import contextlib
-import threading
+import subprocess
+import sys
 from collections.abc import Iterator
 
 CHUNK = 65536
@@ -12,31 +17,41 @@ class Distance:
     """Listens, and passes on to a port of this host."""
 
     def __init__(self, target: int) -> None:
-        self.seconds = 0.0
-        """How long an answer takes longer than it would; may be changed at any time."""
-        self.port = 0
-        self._target = target
-        self._over = asyncio.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._listens = threading.Event()
-        self._thread = threading.Thread(target=asyncio.run, args=(self._listen(),))
-        self._thread.start()
-        self._listens.wait(10)
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, str(target)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.port = int(self._said())
+
+    def set(self, seconds: float) -> None:
+        """Let an answer take so much longer from now on than it would."""
+        assert self._process.stdin
+        print(seconds, file=self._process.stdin, flush=True)
+        self._said()
 
     def end(self) -> None:
-        if self._loop:
-            self._loop.call_soon_threadsafe(self._over.set)
-        self._thread.join(10)
+        self._process.communicate(timeout=10)
 
-    async def _listen(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = int(server.sockets[0].getsockname()[1])
-        self._listens.set()
-        await self._over.wait()
-        server.close()
+    def _said(self) -> str:
+        assert self._process.stdout
+        return self._process.stdout.readline()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+
+@contextlib.contextmanager
+def far_away(port: int) -> Iterator[Distance]:
+    """Put a distance before a port of this host."""
+    distance = Distance(port)
+    try:
+        yield distance
+    finally:
+        distance.end()
+
+
+class _Way:
+    def __init__(self, target: int) -> None:
+        self.seconds = 0.0
+        self._target = target
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.CancelledError):
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
             try:
@@ -52,11 +67,21 @@ class Distance:
         writer.close()
 
 
-@contextlib.contextmanager
-def far_away(port: int) -> Iterator[Distance]:
-    """Put a distance before a port of this host."""
-    distance = Distance(port)
-    try:
-        yield distance
-    finally:
-        distance.end()
+async def _main(target: int) -> None:
+    """Tell the port; then let each line of the input be the seconds, until it ends."""
+    way = _Way(target)
+    server = await asyncio.start_server(way.serve, "127.0.0.1", 0)
+    _say(server.sockets[0].getsockname()[1])
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        way.seconds = float(line)
+        _say(line.strip())
+    server.close()
+
+
+def _say(what: object) -> None:
+    sys.stdout.write(f"{what}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(int(sys.argv[1])))

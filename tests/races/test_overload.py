@@ -45,7 +45,7 @@ def test_overload_is_told_early_and_is_over_with_the_load(tmp_path: Path, valkey
         with running(tmp_path, valkey, workers=0, **sections) as service:
             all_connect = [{"to": f"+9230299{place:05d}"} for place in range(24)]
             in_parallel(24, lambda place: service.post("/v1/verifications", all_connect[place]))
-            redis.seconds = LATENCY
+            redis.set(LATENCY)
             probes = []
             port = int(service.base.rpartition(":")[2])
             with proxied(tmp_path, [port]) as proxy:
@@ -56,7 +56,7 @@ def test_overload_is_told_early_and_is_over_with_the_load(tmp_path: Path, valkey
                     while time.monotonic() < end:
                         probes += [_probed(f"{behind.base}/{path}") for path in ("healthz", "readyz")]
                         time.sleep(0.1)
-                redis.seconds = 0.0
+                redis.set(0.0)
                 after = in_parallel(8, lambda place: behind.post("/v1/verifications", {"to": f"+9230199{place:05d}"}))
 
     refused = [one for one in crowd.answers if one.what == (503, "overloaded")]
