@@ -20,7 +20,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # it: one of the processes would have to compile the tests again, and each that is started what the wheel needs.
 ON_WHEEL := PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE= OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: help setup run test test-browser check lint types contracts bench bench-valkey bench-delivery bench-import bench-pair load observe-check storm storm-ledger storm-restores storm-webhooks rotate rolling differential overload soak abuse abuse-memory mutants fuzz phones lock docs sbom clean compose-secrets
+.PHONY: help setup run test test-browser check lint types contracts bench bench-valkey bench-delivery bench-factors bench-import bench-pair load observe-check storm storm-ledger storm-restores storm-webhooks rotate rolling differential overload soak abuse abuse-memory mutants fuzz phones lock docs sbom clean compose-secrets
 
 help:  ## Tell what the targets do.
 	@sed -n 's/^\([a-z][a-z-]*\):.*  ## /\1\t/p' Makefile | expand --tabs=18
@@ -59,6 +59,9 @@ bench-valkey: setup  ## Instructions and bytes that starts and checks cost Valke
 
 bench-delivery: setup  ## How fast messages arrive while a gateway is dead, and how many a worker moves. Three minutes.
 	$(BIN)/python benchmarks/delivery.py
+
+bench-factors: setup  ## What a check of an app and a proof cost beside a check of a message. Five minutes.
+	PYTHONPATH=tests $(BIN)/python benchmarks/factors.py
 
 load: setup $(LOAD_VENV)/.locked  ## Load as callers make it, strikes in the middle; then the books must balance. Five minutes.
 	$(BIN)/python benchmarks/load.py --python $(LOAD_VENV)/bin/python --seconds $(LOAD_SECONDS) --users $(LOAD_USERS) --seed $(LOAD_SEED)
