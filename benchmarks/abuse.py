@@ -35,7 +35,7 @@ from abuse_tally import Tally
 from abuse_traffic import DAY, EVE, HOUR, LEAD, Group, Visit, honest_traffic, in_order, warm_up
 from abuse_watch import Watch
 
-from otp_service.domain.traffic import CountryTraffic, Notice
+from otp_service.domain.newcomer_traffic import CountryTraffic, Notice
 
 BEGINNING = 1_795_392_000.0
 """A midnight in November 2026."""

@@ -1,8 +1,8 @@
 """What the guard's statistics tell of attacks, in memory: alarms, what passes, who is asked, false alarms in a month.
 
 Honest newcomers come to three sites by hour of the week; the share of them that approve wanders. An attack comes beside
-them. All is played minute by minute through `otp_service.domain.traffic`, without a server. Ends with 1 when an
-objective is missed.
+them. All is played minute by minute through `otp_service.domain.newcomer_traffic`, without a server. Ends with 1 when
+an objective is missed.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from abuse_numbers import ABROAD, is_still_known
 from abuse_scenarios import Expectation
 
 from otp_service.domain.detection import SLOTS_UNTIL_FALSE_ALARM
-from otp_service.domain.traffic import (
+from otp_service.domain.newcomer_traffic import (
     MINUTE,
     Cause,
     CountryTraffic,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import count
 
-from otp_service.domain.traffic import UNAPPROVED_ABROAD, UNAPPROVED_AT_HOME
+from otp_service.domain.newcomer_traffic import UNAPPROVED_ABROAD, UNAPPROVED_AT_HOME
 
 HOME, ABROAD, UNLISTED = "PK", "GB", "KE"
 """Where the application is at home, where it sends to besides, and where it does not send to."""

@@ -1,7 +1,8 @@
 """Days of `abuse_memory` over HTTP: its newcomers and attackers as visits, and what came of them as its book.
 
-What is usual is learnt in memory, by the service's own code (`otp_service.domain.traffic`): four weeks and three days
-of the same honest newcomers. A worker goes on with it on a Thursday, the eve; on Friday at ten something happens.
+What is usual is learnt in memory, by the service's own code (`otp_service.domain.newcomer_traffic`): four weeks and
+three days of the same honest newcomers. A worker goes on with it on a Thursday; on Friday at ten something
+happens.
 """
 
 import itertools
@@ -41,7 +42,7 @@ from abuse_tally import NO_DECISION, Met, Tally
 from abuse_traffic import DAY, Act, Crowd, Group, Visit, What, acts_of, identity_of
 from rig import percentile
 
-from otp_service.domain.traffic import Cause, Finding, Notice, Whose
+from otp_service.domain.newcomer_traffic import Cause, Finding, Notice, Whose
 
 WARM_DAY, EVE, FRIDAY = (BEGINNING + day * MINUTES_A_DAY for day in (29, 31, 32))
 """When all who are known come, when honest traffic begins, and the day of the scenario, in minutes since the epoch."""

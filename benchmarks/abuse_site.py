@@ -17,11 +17,11 @@ from rig import COMMAND
 
 from otp_service.bootstrap import Installation, install
 from otp_service.domain.keyring import Keyring, api_key_hash, new_api_key, new_key
-from otp_service.domain.traffic import CountryTraffic
+from otp_service.domain.newcomer_traffic import CountryTraffic
 from otp_service.services.context import Context
 from otp_service.settings import load_settings
 from otp_service.store import keys as redis_keys
-from otp_service.store.traffic import CountrySuspicion
+from otp_service.store.newcomer_traffic import CountrySuspicion
 
 CLAIM_MARGIN = 5.0
 START = 120.0

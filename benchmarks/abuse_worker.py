@@ -11,8 +11,8 @@ from functools import partial
 
 from otp_service.bootstrap import Installation
 from otp_service.cli.main import commands
+from otp_service.services.newcomer_traffic import TrafficJudge
 from otp_service.services.periodic_tasks import PeriodicTasks
-from otp_service.services.traffic import TrafficJudge
 from otp_service.store.outbox import Outbox
 from otp_service.worker import recorder, worker
 

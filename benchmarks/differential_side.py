@@ -48,8 +48,10 @@ from otp_service.store.events import EventBatch, parse_decision
 from otp_service.store.outbox import Job
 
 try:
-    from otp_service.services.approvals import give_back
+    from otp_service.services import subjects
+    from otp_service.services.events import give_back, record_events
 except ImportError:  # the release before: its checks give back
+    subjects, record_events = consents, consents.record_events
 
     def give_back(context: Context, batch: EventBatch) -> None:
         """Do nothing."""
@@ -191,9 +193,9 @@ class Side:
         subject = self._subject(to)
         if scope == "frozen":
             if lifted:
-                status, was = consents.unfreeze(self._context, subject, application, SuppressionSource.OPERATOR)
+                status, was = subjects.unfreeze(self._context, subject, application, SuppressionSource.OPERATOR)
                 return [self._place(one) for one in status.ended], was
-            ended = consents.freeze(self._context, subject, application, SuppressionSource.API).ended
+            ended = subjects.freeze(self._context, subject, application, SuppressionSource.API).ended
             return [self._place(one) for one in ended]
         entry = Suppression(
             subject.pseudonym, application, SuppressionScope(scope), SuppressionSource.OPERATOR, lifted=lifted
@@ -229,7 +231,7 @@ class Side:
         """Bring into the ledger what happened."""
         events = self._context.store.events
         for batch in self._batches:
-            consents.record_events(self._context, batch.events)
+            record_events(self._context, batch.events)
             events.acknowledge(batch)
         self._batches = []
         events.trim()

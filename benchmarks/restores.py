@@ -40,16 +40,9 @@ from otp_service.errors import (
     StoreUnavailableError,
     SuppressedError,
 )
-from otp_service.services.consents import (
-    ImportSource,
-    add_suppressions,
-    end_consent,
-    freeze,
-    give_consent,
-    import_suppressions,
-    unfreeze,
-)
+from otp_service.services.consents import ImportSource, add_suppressions, end_consent, give_consent, import_suppressions
 from otp_service.services.mirror import MISMATCHES
+from otp_service.services.subjects import freeze, unfreeze
 from otp_service.services.verifications import StartRequest, start
 from otp_service.settings import settings_from
 

@@ -171,7 +171,7 @@ class MessageNotAllowedError(UnacceptableError):
     code = "message-not-allowed"
 
     def __init__(self, country: str, violation: str) -> None:
-        """Keep the violation (`otp_service.domain.countries.Violation`)."""
+        """Keep the violation (`otp_service.domain.sending_rules.Violation`)."""
         super().__init__(f"Messages to {country} are not allowed: {violation}.")
         self.violation = violation
 

@@ -9,7 +9,7 @@ from support_api import Api
 from otp_service.domain.audit import Event, OperatorAction, OperatorActionEntry
 from otp_service.domain.totp import Factor, SealedFactor, TotpParameters
 from otp_service.ledger import schema
-from otp_service.services.consents import record_events
+from otp_service.services.events import record_events
 from otp_service.services.factors import unlock
 
 FACTORS = "/v1/factors"

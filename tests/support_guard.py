@@ -13,13 +13,13 @@ from support_outbox import queues
 
 from otp_service.bootstrap import Installation
 from otp_service.domain.guard import GUARD_RULES
+from otp_service.domain.newcomer_traffic import BLOCK_MEMORY
 from otp_service.domain.prices import MICRO
-from otp_service.domain.traffic import BLOCK_MEMORY
 from otp_service.errors import OtpServiceError, TooManyError
 from otp_service.store import keys
 from otp_service.store.events import Decision
+from otp_service.store.newcomer_traffic import CountrySuspicion
 from otp_service.store.scripts import part_texts
-from otp_service.store.traffic import CountrySuspicion
 
 ROOMY = {scope: ["1000000/day"] for scope in ("number", "ip", "application", "failed_checks")}
 """Limits that nobody meets."""

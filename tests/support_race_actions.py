@@ -16,8 +16,8 @@ from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.domain.routing import CallResult
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import FrozenError, OtpServiceError, TooManyError
-from otp_service.services.consents import freeze
 from otp_service.services.context import Context
+from otp_service.services.subjects import freeze
 from otp_service.store.outbox import DeadLetter, Dispatched, Job, LeaseLost, NextStep, NoGatewayFree, Settlement
 
 SILENT = 300

@@ -11,9 +11,9 @@ from support_guard import guarded
 from support_outbox import queues
 
 from otp_service.bootstrap import Installation
-from otp_service.domain.traffic import MINUTE, CountryTraffic, pack_place, unpack_place
+from otp_service.domain.newcomer_traffic import MINUTE, CountryTraffic, pack_place, unpack_place
 from otp_service.errors import OtpServiceError
-from otp_service.services.traffic import TrafficJudge
+from otp_service.services.newcomer_traffic import TrafficJudge
 
 RANGES = ("92300", "92301", "92302", "92303")
 WEEK = 10_080

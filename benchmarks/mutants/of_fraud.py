@@ -106,16 +106,16 @@ _FRAUD: dict[str, Mutant] = {
     ),
     "home-and-abroad-alike": one("ruleset_register", "if not rule.place or rule.place == place then", "if true then"),
     "every-number-is-new-to-its-address": one(
-        "include_asked", "number = not has(numbers, string.sub(pseudonym, 1, LENGTH))", "number = true"
+        "include_targets", "number = not has(numbers, string.sub(pseudonym, 1, LENGTH))", "number = true"
     ),
     "no-country-is-new-to-its-address": one(
-        "include_asked", "country = not has(countries, country .. ',')", "country = false"
+        "include_targets", "country = not has(countries, country .. ',')", "country = false"
     ),
     "nobody-notes-what-an-address-asks": one(
-        "include_guard", "then asked.add(found.address, about.pseudonym, about.country) end", "then local _ = 0 end"
+        "include_guard", "then targets.add(found.address, about.pseudonym, about.country) end", "then local _ = 0 end"
     ),
     "what-an-address-asks-is-kept-for-ever": one(
-        "include_asked", "if now > ends or address[rows.ENDS] == 0 then", "if address[rows.ENDS] == 0 then"
+        "include_targets", "if now > ends or address[rows.ENDS] == 0 then", "if address[rows.ENDS] == 0 then"
     ),
     "a-counter-that-does-not-fade": one("include_counters", "before * (1 - (now % window) / window)", "before"),
     "a-counter-without-its-past": one(

@@ -40,7 +40,7 @@ _TRUST: dict[str, Mutant] = {
         "include_guard", "unknown and reputation.device_here)", "unknown and reputation.some_device)"
     ),
     "unblock-forgets-approvals": one(
-        "guard_forget", "if kind == 'b' or (kind == 'l' and", "if kind == 'a' or kind == 'b' or (kind == 'l' and"
+        "guard_unblock", "if kind == 'b' or (kind == 'l' and", "if kind == 'a' or kind == 'b' or (kind == 'l' and"
     ),
     "one-wait-for-known-and-unknown": one(
         "include_number", "return trust == 'known' and known or unknown", "return known"

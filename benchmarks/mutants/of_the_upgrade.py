@@ -60,10 +60,10 @@ DEFECTS: dict[str, Mutant] = {
         "if not latest[item.name] or item.at > latest[item.name].at then",
         "if not latest[item.name] then",
     ),
-    "learns-no-numbers": one("include_asked", "numbers = numbers .. short", "numbers = numbers"),
-    "learns-no-countries": one("include_asked", "if not has(countries, member .. ',') then", "if false then"),
+    "learns-no-numbers": one("include_targets", "numbers = numbers .. short", "numbers = numbers"),
+    "learns-no-countries": one("include_targets", "if not has(countries, member .. ',') then", "if false then"),
     "learns-instead": one(
-        "include_asked", "if now > ends then countries, numbers = '', '' end", "countries, numbers = '', ''"
+        "include_targets", "if now > ends then countries, numbers = '', '' end", "countries, numbers = '', ''"
     ),
-    "learns-what-is-over": one("include_asked", "  if now > ends then countries, numbers = '', '' end\n"),
+    "learns-what-is-over": one("include_targets", "  if now > ends then countries, numbers = '', '' end\n"),
 }

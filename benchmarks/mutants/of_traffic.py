@@ -31,7 +31,7 @@ DEFECTS: dict[str, Mutant] = {
         "traffic_commit", "  row[rows.ENDS] = math.max(row[rows.ENDS], now + ruleset.ttls.country)\n"
     ),
     "what-is-usual-is-not-told": one("traffic_commit", ", suspicion.usual\n", ", 0\n"),
-    "unblock-leaves-the-suspicion": one("guard_forget", " or name == 'tsuspicion'", ""),
+    "unblock-leaves-the-suspicion": one("guard_unblock", " or name == 'tsuspicion'", ""),
     "a-block-that-nobody-leaves": one("guard_give_back", "'ZINCRBY', key, -1,", "'ZINCRBY', key, 0,"),
     "a-block-left-in-another-hour": one(
         "guard_give_back", "math.floor(one.created / 3600000)", "math.floor(now / 3600000)"

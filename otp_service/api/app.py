@@ -14,7 +14,6 @@ from otp_service.api import (
     admin,
     consents,
     docs,
-    endpoints,
     factors,
     health,
     pages,
@@ -23,6 +22,7 @@ from otp_service.api import (
     subjects,
     suppressions,
     verifications,
+    webhooks,
 )
 from otp_service.api.auth import require_caller
 from otp_service.api.client_tokens import preflight_of
@@ -59,9 +59,9 @@ RESOURCES = (
     suppressions.suppressions,
     subjects.subjects,
     subjects.users,
-    endpoints.urls,
-    endpoints.endpoints,
-    endpoints.webhooks,
+    webhooks.urls,
+    webhooks.endpoints,
+    webhooks.webhooks,
     verifications.sandbox,
     receipts.receipts,
     receipts.inbound,

@@ -1,4 +1,7 @@
-"""Bearer keys and tokens: who calls, and what the caller may."""
+"""Bearer keys and tokens: who calls, and what the caller may.
+
+What a route needs stands beside its view: the scope of its `Resource`, and ``client_right`` for client tokens.
+"""
 
 from collections.abc import Mapping
 
@@ -39,7 +42,7 @@ def _is_protected(exchange: Exchange) -> bool:
 
 def _require_key(exchange: Exchange, api_key: str) -> None:
     exchange.caller = _authenticate(exchange, api_key)
-    if exchange.route is not None:  # no such call: what follows is a refusal
+    if exchange.route is not None:  # a call that there is not is refused later
         needed = exchange.route.resource.scope
         if needed not in exchange.caller.scopes:
             raise ForbiddenError(f"This API key may not be used for that: it lacks the scope {needed}.")

@@ -32,7 +32,7 @@ def require_client(exchange: Exchange, text: str, parts: Mapping[str, str]) -> N
     _share(exchange, token.origin)
     if origin is not None and origin != token.origin:
         raise ForbiddenError("This client token may not be used from this origin.")
-    if exchange.route is not None:  # no such call: what follows is a refusal
+    if exchange.route is not None:  # a call that there is not is refused later
         _require_right(token, exchange.route, parts)
 
 

@@ -18,9 +18,9 @@ from otp_service.domain.consents import EVERY_APPLICATION, SuppressionSource
 from otp_service.domain.numbers import SubjectKey
 from otp_service.domain.verification import Status
 from otp_service.ledger.subjects import SubjectData
-from otp_service.ledger.traffic import RecordedVerification
+from otp_service.ledger.verifications import RecordedVerification
 from otp_service.services import factors
-from otp_service.services.consents import FreezeStatus, SubjectExport, erase, export, freeze, unfreeze
+from otp_service.services.subjects import FreezeStatus, SubjectExport, erase, export, freeze, unfreeze
 
 
 class FreezeBody(NumberBody):

@@ -21,9 +21,9 @@ from otp_service.cli import output as out
 from otp_service.cli.common import Session, command
 from otp_service.cli.output import count_of, duration
 from otp_service.domain.applications import Application, ClientIpSource
-from otp_service.domain.countries import Approval
 from otp_service.domain.guard import GUARD_RULES, Mode, Ruleset
 from otp_service.domain.routing import BreakerState, GatewayHealth
+from otp_service.domain.sending_rules import Approval
 from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
 from otp_service.domain.webhooks import Endpoint, EndpointStatus
 from otp_service.errors import (
@@ -40,7 +40,7 @@ from otp_service.services.access_cache import AccessCache
 from otp_service.services.context import Context
 from otp_service.services.factors import root_key_refusal
 from otp_service.services.mirror import MISMATCHES, MirrorState, MirrorStatus
-from otp_service.services.registrations import today
+from otp_service.services.sender_registrations import today
 from otp_service.services.webhooks import roots_in_use
 from otp_service.settings import Settings
 from otp_service.settings.loader import CONFIG_VARIABLE

@@ -19,8 +19,8 @@ from otp_service.domain.prices import ANY_COUNTRY, format_micros
 from otp_service.errors import ConfigurationError, InvalidRequestError
 from otp_service.services import operator_actions
 from otp_service.services.context import Context
+from otp_service.services.newcomer_traffic import PlaceReport, report_blocks, report_traffic, usual_approvals
 from otp_service.services.operator_actions import BLOCK_RULE, COUNTRY_RULE, Restriction, reset_limits
-from otp_service.services.traffic import PlaceReport, report_blocks, report_traffic, usual_approvals
 from otp_service.settings import Settings
 from otp_service.store.events import LIFTED, Decision, RuleHit
 from otp_service.store.guard import CountryBreaker, WindowState

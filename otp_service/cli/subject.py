@@ -10,7 +10,7 @@ from otp_service.cli.doctor import warn_of_mirror
 from otp_service.domain.audit import OperatorAction
 from otp_service.domain.consents import SuppressionSource
 from otp_service.domain.numbers import Destination
-from otp_service.services import consents
+from otp_service.services import subjects
 
 
 @click.group()
@@ -25,8 +25,8 @@ def export(session: Session, to: Destination) -> None:
 
     What is held of each is told as POST /v1/subjects/export does.
     """
-    found = consents.export(session.context, session.subject_key(to), None)
-    parts = consents.split_by_application(found).items()
+    found = subjects.export(session.context, session.subject_key(to), None)
+    parts = subjects.split_by_application(found).items()
     applications = {
         name: type_adapter(ExportAnswer).dump_python(export_answer(part), mode="json") for name, part in parts
     }
@@ -39,7 +39,7 @@ def erase(session: Session, to: Destination) -> None:
     """Erase what no dispute needs of NUMBER, of all applications. No limit, lock or suppression is touched."""
     subject = session.subject_key(to)
     session.confirm(f"Erase what no dispute needs of {to.mask}? The rest stays.")
-    did = consents.erase(session.context, subject, None, session.action(OperatorAction.SUBJECT_ERASED))
+    did = subjects.erase(session.context, subject, None, session.action(OperatorAction.SUBJECT_ERASED))
     erased = (
         f"addresses and words from {out.count_of(did.erased['consents'], 'consent')}",
         f"reasons of {out.count_of(did.erased['suppressions'], 'suppression')}",
@@ -72,7 +72,7 @@ def freeze(session: Session, name: str | None, reason: str, to: Destination, *, 
         checked_reason(reason),
     )
     source = SuppressionSource.OPERATOR
-    did = consents.freeze(session.context, subject, application, source, why, session.operator)
+    did = subjects.freeze(session.context, subject, application, source, why, session.operator)
     out.done(f"Frozen: verifications {of_whom(application)} for {to.mask}.")
     were = "was" if len(did.ended) == 1 else "were"
     out.note(f"Canceled: {out.count_of(len(did.ended), 'verification')} that {were} pending.")
@@ -86,7 +86,7 @@ def unfreeze(session: Session, name: str | None, to: Destination, *, every: bool
     """Let verifications of NUMBER start again. What was canceled stays so."""
     subject, application = session.subject_key(to), _chosen_application(session, name, every=every)
     source, whose = SuppressionSource.OPERATOR, f"{of_whom(application)} for {to.mask}"
-    found, was_frozen = consents.unfreeze(session.context, subject, application, source, session.operator)
+    found, was_frozen = subjects.unfreeze(session.context, subject, application, source, session.operator)
     others = ", ".join(dict.fromkeys(of_whom(one.application) for one in found.entries))
     still = f" Still frozen: verifications {others}." if others else ""
     if not was_frozen:

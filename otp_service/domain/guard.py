@@ -8,8 +8,8 @@ from types import MappingProxyType
 from limits import parse
 
 from otp_service.domain.applications import Application, Place
+from otp_service.domain.newcomer_traffic import UNAPPROVED_ABROAD, UNAPPROVED_AT_HOME
 from otp_service.domain.numbers import RECEIVES_SMS, Destination, NumberType
-from otp_service.domain.traffic import UNAPPROVED_ABROAD, UNAPPROVED_AT_HOME
 from otp_service.errors import (
     ConfigurationError,
     CountryNotAllowedError,
@@ -324,7 +324,7 @@ class Bucket(BucketRule):
     checked: str | None = None
     """Counts only newcomers who passed a human check (``yes``), or who did not (``no``)."""
     asks: bool = False
-    """Whether it refuses nobody who passed a human check."""
+    """Whether a human check lifts it."""
     record_only: bool = False
 
 
@@ -337,7 +337,7 @@ class ConversionBreaker(ConversionRule):
     exempts: str
     place: str | None = None
     asks: bool = False
-    """Whether it lets those pass who passed a human check."""
+    """Whether a human check lifts it."""
     record_only: bool = False
 
 

@@ -26,7 +26,7 @@ from otp_service.domain.guard import (
     Window,
     decode_attempt,
 )
-from otp_service.domain.traffic import bounded_capacity
+from otp_service.domain.newcomer_traffic import bounded_capacity
 
 _NO_BOUND: Final = 1e12
 

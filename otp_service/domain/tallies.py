@@ -14,7 +14,7 @@ from typing import Final
 
 from otp_service.domain.audit import Event
 from otp_service.domain.guard import decode_attempt
-from otp_service.domain.traffic import MINUTE, CountryTraffic, Notice
+from otp_service.domain.newcomer_traffic import MINUTE, CountryTraffic, Notice
 
 
 class Who(StrEnum):

@@ -1,1 +1,1 @@
-"""What must not be lost: consents, suppressions, what was sent through whom. In SQL; starts and checks never ask it."""
+"""What must not be lost: consents, suppressions, what was sent. In SQL; no start or check waits for it."""

@@ -11,7 +11,7 @@ from otp_service.ledger.factors import Factors, RecoveryCodes
 from otp_service.ledger.proof_keys import ProofKeys
 from otp_service.ledger.retention import Purges
 from otp_service.ledger.subjects import Subjects
-from otp_service.ledger.traffic import Inbound, Traffic
+from otp_service.ledger.verifications import Inbound, VerificationLedger
 from otp_service.ledger.webhooks import Endpoints, Postings
 
 
@@ -22,7 +22,7 @@ class Ledger:
     database: Database
     consents: Consents
     suppressions: Suppressions
-    traffic: Traffic
+    verifications: VerificationLedger
     inbound: Inbound
     factors: Factors
     recovery_codes: RecoveryCodes
@@ -59,7 +59,7 @@ def open_ledger(url: str, timeout: float, pseudonym_key: str = "") -> Ledger:
         database=database,
         consents=Consents(database),
         suppressions=Suppressions(database),
-        traffic=Traffic(database),
+        verifications=VerificationLedger(database),
         inbound=Inbound(database),
         factors=Factors(database),
         recovery_codes=RecoveryCodes(database),

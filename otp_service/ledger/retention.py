@@ -174,7 +174,7 @@ def _older_entries(connection: Connection, purge: Purge, _: int) -> PurgedBatch:
     """Delete the oldest entries of the chain, up to the last that is older and signed: it begins after them.
 
     Of rows that are still there the chain gets new entries, so that there is none without. Each batch tells where the
-    chain begins then: no entry is ever in it of which nobody knows the link before.
+    chain begins then: the link before its first entry is always known.
     """
     anchor = _last_signed_head(connection, purge)
     if anchor is None:
@@ -223,7 +223,7 @@ def _no_longer_in_force(before: int) -> Condition:
 
 
 def _ended_and_alone(before: int) -> Condition:
-    """Tell which suppressions are lifted or ended, and have no other beside them that would hold again."""
+    """Tell which suppressions are lifted or ended, with no other of their series that would hold again."""
     mine = suppressions.c
     return and_(mine.recorded < before, or_(mine.lifted, mine.until < before), ~_SUPPRESSIONS.beside())
 

@@ -25,7 +25,7 @@ from otp_service.ledger.schema import (
     verifications,
     webhooks,
 )
-from otp_service.ledger.traffic import RecordedVerification, read_verifications
+from otp_service.ledger.verifications import RecordedVerification, read_verifications
 
 KEPT_FOR_DISPUTES: Final = (
     "Kept under a pseudonym to settle disputes: that a message was wanted, sent and paid for, that somebody agreed, "

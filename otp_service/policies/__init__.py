@@ -1,1 +1,1 @@
-"""Rules of a site's own, asked by the worker before a gateway is: never on the HTTP path."""
+"""Rules of a site's own: asked by the worker before a gateway is; and who verifies human checks, asked by a start."""

@@ -1,4 +1,7 @@
-"""The interface of a verifier of human checks: asked before a start about a token of an end user."""
+"""The interface of a verifier of human checks: asked before a start about a token of an end user.
+
+Whether a check is needed the script of a start decides (``start.lua``).
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

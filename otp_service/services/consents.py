@@ -1,14 +1,14 @@
-"""What people want and may ask for: consents, suppressions, freezes, export and erasure of what is held of a number."""
+"""Consents and suppressions: given, withdrawn, lifted, imported, read."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from itertools import islice
 from typing import Literal
 
 from otp_service.domain.applications import Application
-from otp_service.domain.audit import Event, OperatorAction, OperatorActionEntry
+from otp_service.domain.audit import OperatorAction, OperatorActionEntry
 from otp_service.domain.consents import (
     BLOCKING_SCOPES,
     EVERY_APPLICATION,
@@ -18,11 +18,10 @@ from otp_service.domain.consents import (
     Suppression,
     SuppressionScope,
     SuppressionSource,
-    active_freezes,
 )
 from otp_service.domain.numbers import NumberType, SubjectKey, parse_destination
 from otp_service.domain.totp import UserKey
-from otp_service.domain.verification import Status, Verification
+from otp_service.domain.verification import Verification
 from otp_service.errors import (
     ConsentNotKeptError,
     ForbiddenError,
@@ -31,10 +30,7 @@ from otp_service.errors import (
     StoreUnavailableError,
 )
 from otp_service.ledger.database import now
-from otp_service.ledger.subjects import Erasure, SubjectData
-from otp_service.ledger.traffic import RecordedVerification
 from otp_service.services.context import Context
-from otp_service.store.verifications import Canceled
 from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
@@ -177,80 +173,13 @@ def suppressions_of(context: Context, pseudonym: str, application: str | None = 
     return context.ledger.suppressions.of(pseudonym, application)
 
 
-_FREEZE_REASON = "frozen"
-"""Why verifications are ended, as events tell it."""
-
-
-@dataclass(frozen=True, slots=True)
-class FreezeStatus:
-    """What freezes a number now, and what a freeze ended."""
-
-    entries: tuple[Suppression, ...]
-    """What freezes it, oldest first; nothing when it is not frozen. For an application, its own and those for all."""
-    ended: tuple[str, ...] = ()
-    """Identifiers of the verifications that were pending, and were ended."""
-
-
-def freeze(
-    context: Context,
-    to: SubjectKey | UserKey,
-    application: str,
-    source: SuppressionSource,
-    reason: str = "",
-    by: str | None = None,
-) -> FreezeStatus:
-    """Freeze a number for an application, or `EVERY_APPLICATION`, and end its pending verifications; or a user.
-
-    Once this returns nothing starts, no message is handed to a gateway and no code is approved, also of a verification
-    that is too old to be found here: a check looks whether its number is frozen. To freeze again ends again what is
-    pending. ``by`` says which operator does it, for the ledger; ``None``: the application itself. Raises
-    `LedgerUnavailableError` or `StoreUnavailableError`: it may be recorded, and is in force as soon as
-    both answer.
-    """
-    entry = Suppression(to.pseudonym, application, SuppressionScope.FROZEN, source, reason)
-    add_silently(context, (entry,), _freeze_action(OperatorAction.SUBJECT_FROZEN, by, application))
-    ended = tuple(_end_pending(context, to, application))
-    _log.info("subject_frozen", application=application, source=source, ended=len(ended))
-    return FreezeStatus(_freezes_in_force(context, to, application), ended)
-
-
-def unfreeze(
-    context: Context, to: SubjectKey | UserKey, application: str, source: SuppressionSource, by: str | None = None
-) -> tuple[FreezeStatus, bool]:
-    """Lift a freeze of an application's, or that for all; return how the number stands, and whether there was one.
-
-    What was started before that stays ended, however much it is: what of it is found here is ended first, and the
-    mirror tells checks of the rest. Raises as `freeze` does.
-    """
-    entry = Suppression(to.pseudonym, application, SuppressionScope.FROZEN, source, lifted=True)
-    if not context.ledger.suppressions.in_force(*entry.about):
-        return FreezeStatus(_freezes_in_force(context, to, application)), False
-    ended = tuple(_end_pending(context, to, application))
-    add_silently(context, (entry,), _freeze_action(OperatorAction.SUBJECT_UNFROZEN, by, application))
-    _log.info("subject_unfrozen", application=application, source=source, ended=len(ended))
-    return FreezeStatus(_freezes_in_force(context, to, application), ended), True
-
-
-def _freeze_action(act: OperatorAction, by: str | None, application: str) -> OperatorActionEntry | None:
-    return None if by is None else OperatorActionEntry(act, by, "" if application == EVERY_APPLICATION else application)
-
-
-def _freezes_in_force(context: Context, to: SubjectKey | UserKey, application: str) -> tuple[Suppression, ...]:
-    """Return what freezes a number for an application; of every one where it is about all."""
-    return active_freezes(
-        suppressions_of(context, to.pseudonym, None if application == EVERY_APPLICATION else application)
-    )
-
-
-def _end_pending(context: Context, to: SubjectKey | UserKey, application: str) -> Iterator[str]:
-    """End the pending ones of a number's last verifications, of an application or of all; yield which they were."""
-    verifications = context.store.verifications
-    for one in context.store.history.recent(to.bucket, to.pseudonym):
-        found = verifications.read(to.bucket, one.id)
-        if not found or found.status is not Status.PENDING or application not in {found.application, EVERY_APPLICATION}:
-            continue
-        if isinstance(verifications.cancel(to.bucket, found.id, found.application, reason=_FREEZE_REASON), Canceled):
-            yield found.id
+def recent_verifications(
+    context: Context, to: SubjectKey | UserKey, application: str | None
+) -> tuple[Verification, ...]:
+    """Return the last verifications of a number that are in Redis, within an application, ``None`` for all."""
+    recent = context.store.history.recent(to.bucket, to.pseudonym)
+    records = (context.store.verifications.read(to.bucket, one.id) for one in recent)
+    return tuple(one for one in records if one and (application is None or one.application == application))
 
 
 BATCH_SIZE = 2000
@@ -332,91 +261,3 @@ def _entry(pseudonym: str, origin: ImportSource) -> Suppression:
         reason=origin.reason,
         until=origin.until,
     )
-
-
-def record_events(context: Context, events: Sequence[Event]) -> None:
-    """Record what happened, all or nothing; to do it twice does no harm.
-
-    Raises `LedgerUnavailableError`, and `StoreUnavailableError` when it is recorded and not in force yet.
-    """
-    recorded = context.ledger.traffic.record(events)
-    for one in recorded.opt_outs:
-        log_suppression(one)
-    if recorded.place is not None:
-        context.mirror_sync.write_through(recorded.place)
-
-
-@dataclass(frozen=True, slots=True)
-class SubjectExport:
-    """What is held of a number, within one application or all."""
-
-    mask: str
-    """Of a number; empty for a user."""
-    holding: SubjectData
-    """In the ledger, for as long as the configuration says."""
-    recent: tuple[Verification, ...]
-    """Verifications whose records are in Redis, until some minutes after their codes; the newest first."""
-
-
-def export(context: Context, to: SubjectKey | UserKey, application: str | None) -> SubjectExport:
-    """Return what is held of a number or user, within an application, ``None`` for all; raises `OtpServiceError`."""
-    holding = context.ledger.subjects.export(to.pseudonym, application)
-    mask = to.destination.mask if isinstance(to, SubjectKey) else ""
-    return SubjectExport(mask, holding, recent_verifications(context, to, application))
-
-
-def split_by_application(found: SubjectExport) -> Mapping[str, SubjectExport]:
-    """Return an export of all applications as one of each of them, by name; what is of all of them is under ``*``."""
-    held = found.holding
-    rows: tuple[RecordedVerification | Consent | Suppression | Verification, ...] = (
-        *held.verifications,
-        *held.consents,
-        *held.suppressions,
-        *found.recent,
-    )
-    names = {one.application for one in rows} | {one["application"] for one in (*held.inbound, *held.erasures)}
-    return {name: _part(found, name) for name in sorted(names)}
-
-
-def _part(found: SubjectExport, name: str) -> SubjectExport:
-    held = found.holding
-    return SubjectExport(
-        found.mask,
-        SubjectData(
-            verifications=tuple(one for one in held.verifications if one.application == name),
-            consents=tuple(one for one in held.consents if one.application == name),
-            suppressions=tuple(one for one in held.suppressions if one.application == name),
-            inbound=tuple(one for one in held.inbound if one["application"] == name),
-            erasures=tuple(one for one in held.erasures if one["application"] == name),
-            webhooks=tuple(one for one in held.webhooks if one["application"] == name),
-        ),
-        tuple(one for one in found.recent if one.application == name),
-    )
-
-
-def erase(
-    context: Context, to: SubjectKey | UserKey, application: str | None, act: OperatorActionEntry | None = None
-) -> Erasure:
-    """Erase what is not needed to settle disputes, and record an operator's ``act``; raises `OtpServiceError`.
-
-    No budget, lock or suppression is touched: otherwise an erasure would buy new guesses. Consents that wait in Redis
-    are recorded, without what is erased. What else is there ends by itself: records some minutes after their codes,
-    the event stream after ``streams.retention_days``.
-    """
-    done = context.ledger.subjects.erase(to.pseudonym, application, act)
-    context.mirror_sync.write_through(done.place)
-    for taken in context.store.events.consents(to.bucket, to.pseudonym):
-        if application in {None, taken.events[0].member("application")}:
-            record_events(context, taken.events)
-            context.store.events.acknowledge(taken)
-    _log.info("subject_erased", erasure=done.id, application=application or "*")
-    return done
-
-
-def recent_verifications(
-    context: Context, to: SubjectKey | UserKey, application: str | None
-) -> tuple[Verification, ...]:
-    """Return the last verifications of a number that are in Redis, within an application, ``None`` for all."""
-    recent = context.store.history.recent(to.bucket, to.pseudonym)
-    records = (context.store.verifications.read(to.bucket, one.id) for one in recent)
-    return tuple(one for one in records if one and (application is None or one.application == application))

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from otp_service.domain.applications import Application
-from otp_service.domain.countries import SendingRules
 from otp_service.domain.guard import DestinationRules, Limits
 from otp_service.domain.inbound import InboundRules
 from otp_service.domain.keyring import Keyring
@@ -12,6 +11,7 @@ from otp_service.domain.messages import SegmentCounter
 from otp_service.domain.prices import Prices
 from otp_service.domain.proofs import ProofSigner
 from otp_service.domain.routing import GatewayLimits, Routes
+from otp_service.domain.sending_rules import SendingRules
 from otp_service.domain.templates import MessageTemplates
 from otp_service.domain.verification import Purpose
 from otp_service.domain.webhooks import WebhookRules

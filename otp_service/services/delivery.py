@@ -34,7 +34,7 @@ from otp_service.services.call_outcomes import (
 from otp_service.services.context import Context
 from otp_service.services.pricing import message_cost
 from otp_service.services.receipts import link_reference, receipt_url
-from otp_service.services.registrations import today
+from otp_service.services.sender_registrations import today
 from otp_service.services.verifications import count_refusal, next_channel
 from otp_service.store.mirror import MirrorQuery
 from otp_service.store.outbox import (

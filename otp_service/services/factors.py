@@ -452,7 +452,7 @@ def _pending_view(context: Context, known: KnownFactor) -> FactorView:
 def _steps_now(
     context: Context, application: Application, factor: SealedFactor, now: int, code: str
 ) -> tuple[int, ...]:
-    """Return the steps around a time whose code was typed; one more, for what passes until one is taken."""
+    """Return the steps within the skew whose code was typed, and one later: time passes until the script decides."""
     steps = application.totp_skew.steps_at(factor.parameters.step_at(now))
     secret = _unseal_secret(context, factor)
     return matching_steps(secret, factor.parameters, code, range(steps.start, steps.stop + 1))

@@ -38,7 +38,7 @@ from otp_service.gateways.base import (
 from otp_service.ledger.database import now
 from otp_service.services.consents import add_suppressions, log_suppression, suppressions_of
 from otp_service.services.context import Context
-from otp_service.services.registrations import today
+from otp_service.services.sender_registrations import today
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 
@@ -273,7 +273,7 @@ def _answered_message(context: Context, pseudonym: str, gateway: str) -> _Answer
     recent = context.store.history.recent(bucket, pseudonym)
     records = filter(None, (context.store.verifications.read(bucket, one.id) for one in recent))
     latest = max(((_last_sent_at(one, gateway), one) for one in records), key=lambda pair: pair[0], default=None)
-    known = context.ledger.traffic.last_sender(pseudonym, gateway, now() - ANSWERED_WITHIN)
+    known = context.ledger.verifications.last_sender(pseudonym, gateway, now() - ANSWERED_WITHIN)
     if latest and latest[0] and (known is None or latest[0] >= known[1]):
         return _AnsweredMessage(latest[1].application, latest[1].locale)
     return _AnsweredMessage(known[0]) if known else _NO_MESSAGE

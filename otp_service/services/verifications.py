@@ -73,7 +73,7 @@ from otp_service.services.context import Context
 from otp_service.services.factors import active_factors
 from otp_service.services.pricing import max_price, max_resend_price
 from otp_service.services.proofs import prove_verification, require_purpose, require_step_up
-from otp_service.services.registrations import require_message_allowed
+from otp_service.services.sender_registrations import require_message_allowed
 from otp_service.store.sandbox import CaughtMessage
 from otp_service.store.verifications import (
     AskedByRule,
@@ -184,7 +184,7 @@ def start(
 def _check_request(
     context: Context, application: Application, request: StartRequest, labels: MetricLabels
 ) -> tuple[VerificationView, SendAttempt, str]:
-    """Check all that needs no counter, the cheapest and least revealing first; set ``labels``.
+    """Check all that needs no counter, the cheapest and least revealing first, a human check last; set ``labels``.
 
     Return the verification to record, without its times; what the guard sees of it; and the consent as JSON.
     """
@@ -341,7 +341,7 @@ def _send_attempt(
     network: str | None,
     record_only_rules: tuple[str, ...],
 ) -> SendAttempt:
-    """Return what the guard sees of a request."""
+    """Return what the guard sees of a request; asks who verifies human checks where the request has one."""
     keyring, verification = context.keyring, view.verification
     wide = wide_network_of(network) if network else None
     provider = provider_network_of(network) if wide and network else None

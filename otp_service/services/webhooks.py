@@ -30,7 +30,7 @@ from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 
 if TYPE_CHECKING:
-    from otp_service.gateways.guarded_call import GuardedClient
+    from otp_service.gateways.ssrf_safe_client import GuardedClient
 
 _log = get_logger(__name__)
 
@@ -42,7 +42,7 @@ _USER_AGENT: Final = "otp-service"
 
 @cache
 def _client(rules: TargetRules, timeout: float) -> "GuardedClient":
-    from otp_service.gateways.guarded_call import GuardedClient  # noqa: PLC0415 - what it needs takes long to import
+    from otp_service.gateways.ssrf_safe_client import GuardedClient  # noqa: PLC0415 - what it needs takes long to import
 
     return GuardedClient(rules, timeout)
 

@@ -22,7 +22,7 @@ from otp_service.domain.guard import (
     Window,
     parse_notation,
 )
-from otp_service.domain.traffic import BLOCK_MEMORY, GROWTH
+from otp_service.domain.newcomer_traffic import BLOCK_MEMORY, GROWTH
 from otp_service.settings.sections import (
     ConversionSettings,
     GuardSettings,

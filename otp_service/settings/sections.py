@@ -39,7 +39,6 @@ from otp_service.domain.applications import (
 )
 from otp_service.domain.audit import RetentionDays
 from otp_service.domain.consents import ConsentMode
-from otp_service.domain.countries import Approval, CountryRules, Sender
 from otp_service.domain.guard import (
     DAY,
     GUARD_RULES,
@@ -58,6 +57,7 @@ from otp_service.domain.payments import MAX_NAME_LENGTH, broken_name_rule
 from otp_service.domain.prices import to_micros
 from otp_service.domain.proofs import MAX_LIFE
 from otp_service.domain.routing import BreakerThresholds, Route
+from otp_service.domain.sending_rules import Approval, CountryRules, Sender
 from otp_service.domain.templates import is_own_link, links_in
 from otp_service.domain.verification import MAX_CODE_LIFE, Channel, FactorKind, Purpose, PurposeKind, Resend
 from otp_service.domain.webhooks import TargetRules, WebhookRules

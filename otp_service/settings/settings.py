@@ -10,11 +10,11 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 from pydantic import Field, PrivateAttr
 
 from otp_service.domain.applications import Application
-from otp_service.domain.countries import SendingRules
 from otp_service.domain.guard import Ruleset
 from otp_service.domain.keyring import Keyring, parse_key, parse_root_keys
 from otp_service.domain.prices import Prices, to_micros
 from otp_service.domain.routing import GatewayLimits, Route, Routes
+from otp_service.domain.sending_rules import SendingRules
 from otp_service.domain.verification import Purpose
 from otp_service.errors import ConfigurationError
 from otp_service.gateways.settings import CountryCode, GatewaySettings

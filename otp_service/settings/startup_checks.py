@@ -19,10 +19,10 @@ from pydantic import SecretStr
 
 from otp_service.domain.applications import ASSERTION, NO_HUMAN_CHECK
 from otp_service.domain.consents import ConsentMode
-from otp_service.domain.countries import Violation, sender_id_faults
 from otp_service.domain.guard import GUARD_RULES, Mode
 from otp_service.domain.keyring import SampleKeyError, api_key_hash, parse_key, parse_root_keys
 from otp_service.domain.payments import broken_name_rule, minor_digits
+from otp_service.domain.sending_rules import Violation, sender_id_faults
 from otp_service.domain.templates import Language, MessageTemplates, PurposeTemplates
 from otp_service.domain.verification import Channel
 from otp_service.errors import ConfigurationError, RefusalName, StartRefusal, StartRefusedError

@@ -183,7 +183,7 @@ class FactorStore:
     def unlock(self, user: UserKey, ruleset: CompiledRuleset) -> int:
         """Forget the wrong codes of a user, waits and a lock; return of how many there was anything."""
         key = keys.user(user.bucket, user.pseudonym)
-        forget = (self._scripts.run("number_forget", (key,), (what, user.application), ruleset) for what in _BUDGETS)
+        forget = (self._scripts.run("number_unblock", (key,), (what, user.application), ruleset) for what in _BUDGETS)
         return sum(map(int, forget))
 
     @staticmethod

@@ -9,8 +9,8 @@ import redis
 
 from otp_service.domain.guard import DAY, Limit, Limits, Ruleset, limit_after_fence
 from otp_service.domain.guard_replay import FadingCounter
+from otp_service.domain.newcomer_traffic import BLOCK_MEMORY
 from otp_service.domain.routing import BreakerState, BreakerThresholds, CallResult, GatewayHealth
-from otp_service.domain.traffic import BLOCK_MEMORY
 from otp_service.store import keys
 from otp_service.store.connection import server_time, to_milliseconds, translate_errors
 from otp_service.store.mirror import Fences
@@ -72,7 +72,7 @@ class Guard:
     def forget_number(self, bucket: str, pseudonym: str, applications: Iterable[str]) -> int:
         """End the waits and locks of a number; return how many there were. What it was approved for stays."""
         key = keys.number(bucket, pseudonym)
-        return int(self._scripts.run("number_forget", (key,), ("waits", *applications), _number_rules(self._rulesets)))
+        return int(self._scripts.run("number_unblock", (key,), ("waits", *applications), _number_rules(self._rulesets)))
 
     def forget_block(self, block: str) -> int:
         """Forget what holds a block back (its pseudonym), not its approvals; return 1 when there was anything."""
@@ -93,7 +93,7 @@ class Guard:
         return now, json.loads(text or b"{}")
 
     def _forget(self, key: str) -> int:
-        return int(self._scripts.run("guard_forget", (key,), ()))
+        return int(self._scripts.run("guard_unblock", (key,), ()))
 
 
 def _number_rules(rulesets: Mapping[str, CompiledRuleset]) -> CompiledRuleset:
@@ -143,7 +143,7 @@ class LimitReader:
         names = tuple(applications)
         used = sum(one.used > 0 for one in self.windows(bucket, pseudonym, names))
         self._scripts.run(
-            "number_forget", (keys.number(bucket, pseudonym),), ("windows", *names), _number_rules(self._rulesets)
+            "number_unblock", (keys.number(bucket, pseudonym),), ("windows", *names), _number_rules(self._rulesets)
         )
         return used
 

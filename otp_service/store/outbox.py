@@ -110,8 +110,8 @@ def unreadable_job(bucket: str, queue: str, entry: str, consumer: str, fields: M
     return Job(bucket, queue, entry, consumer, "", "", "", "", "", 0, 0, 0, parts)
 
 
-NO_RETRY = 3_600_000
-"""Milliseconds: no retry waits."""
+LONG_TIME = 3_600_000
+"""Milliseconds: the time to the next retry where none waits; and silence after which anybody may claim a job."""
 RETRY = "retry"
 """Kind of the queues of what was tried before; the others are those of fresh messages, by the purpose's kind."""
 _TURN_RANGE = 1 << 20
@@ -185,7 +185,7 @@ class Outbox:
 
     def hand_back(self, consumer: str, jobs: Iterable[Job]) -> None:
         """Let others claim these jobs at once."""
-        self._show(consumer, tuple(jobs), NO_RETRY)
+        self._show(consumer, tuple(jobs), LONG_TIME)
 
     def _show(self, consumer: str, jobs: tuple[Job, ...], silent: int) -> None:
         """Have a consumer's jobs count as silent for so many milliseconds."""
@@ -200,7 +200,7 @@ class Outbox:
     def requeue(self, most: int = 100) -> int:
         """Put up to ``most`` retries of each bucket that are due back; return the milliseconds until the next."""
         waits = [self._requeue(bucket, most) for bucket in self._buckets]
-        return min((wait for wait in waits if wait >= 0), default=NO_RETRY)
+        return min((wait for wait in waits if wait >= 0), default=LONG_TIME)
 
     def _requeue(self, bucket: str, most: int) -> int:
         _, wait = self._scripts.run(

@@ -12,10 +12,10 @@ from otp_service.store.events import Attempts, Decisions, EventLog, History
 from otp_service.store.factors import FactorStore
 from otp_service.store.guard import Guard, Health, LimitReader
 from otp_service.store.mirror import Fences, Mirror, Server
+from otp_service.store.newcomer_traffic import TrafficStore
 from otp_service.store.outbox import DeadLetters, Dispatches, Outbox, References, Replies
 from otp_service.store.sandbox import SandboxMailbox
 from otp_service.store.scripts import NO_RULES, CompiledRuleset, ScriptRunner, StreamLimits
-from otp_service.store.traffic import TrafficStore
 from otp_service.store.upgrade import FormerStates
 from otp_service.store.verifications import Verifications
 

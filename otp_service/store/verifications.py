@@ -474,7 +474,7 @@ class Verifications:
     def closed_reason(self, mirror_query: MirrorQuery, buckets: tuple[str, ...]) -> str | None:
         """Return why every start would be refused now, ``None`` when none is for that."""
         why: bytes | None = self._scripts.run(
-            "starts_closed",
+            "starts_readiness",
             (keys.MIRROR, *map(keys.events, buckets)),
             (mirror_query.identity, mirror_query.min_sequence, self._limits.unrecorded),
         )

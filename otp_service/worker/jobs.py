@@ -1,4 +1,7 @@
-"""The jobs that a worker holds: in flight, or waiting for their gateway's turn."""
+"""The jobs that a worker holds: in flight, or waiting for their gateway's turn.
+
+How long before another worker claims them: `Settings.claim_after`.
+"""
 
 import threading
 import time

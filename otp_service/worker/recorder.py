@@ -7,9 +7,8 @@ import threading
 
 from otp_service.domain.tallies import tally, tally_blocks
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
-from otp_service.services.approvals import give_back
-from otp_service.services.consents import record_events
 from otp_service.services.context import Context
+from otp_service.services.events import give_back, record_events
 from otp_service.store.events import EventBatch
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
@@ -138,7 +137,7 @@ class Recorder:
     def _set_aside(self, batch: EventBatch) -> bool:
         """Store an unreadable event raw, so that others can go on; return whether that was done."""
         try:
-            self._context.ledger.traffic.keep(batch.events)
+            self._context.ledger.verifications.keep(batch.events)
             self._events.acknowledge(batch)
         except Exception:  # noqa: BLE001 - then it is left for later
             return False

@@ -17,9 +17,9 @@ from otp_service.gateways.base import SupportsConnections
 from otp_service.services.audit import HeadSigner, head_to_json
 from otp_service.services.delivery import HeldJob, RetryPolicy, deliver
 from otp_service.services.inbound import send_replies
+from otp_service.services.newcomer_traffic import TrafficJudge
 from otp_service.services.periodic_tasks import PeriodicTasks, Purger
-from otp_service.services.registrations import RegistrationMonitor
-from otp_service.services.traffic import TrafficJudge
+from otp_service.services.sender_registrations import RegistrationMonitor
 from otp_service.store.outbox import Job
 from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import audit_line_writer, get_logger

@@ -8,7 +8,7 @@ from otp_service.domain.consents import EVERY_APPLICATION, SuppressionSource
 from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.ledger.consents import Suppressions
-from otp_service.services.consents import freeze, unfreeze
+from otp_service.services.subjects import freeze, unfreeze
 from otp_service.store.mirror import Mirror
 
 MASK = "+92 ••• ••••567"

@@ -21,10 +21,10 @@ from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.errors import LedgerUnavailableError
 from otp_service.gateways.base import GatewayError
 from otp_service.ledger.consents import Suppressions
-from otp_service.ledger.traffic import Inbound
+from otp_service.ledger.verifications import Inbound
 from otp_service.services import inbound
-from otp_service.services.consents import freeze
 from otp_service.services.inbound import inbound_url
+from otp_service.services.subjects import freeze
 from otp_service.store import keys
 from otp_service.store.verifications import Verifications
 from otp_service.telemetry import metrics

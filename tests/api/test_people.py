@@ -10,7 +10,7 @@ from support_installation import BANK_KEY, NUMBER, World
 from support_records import entries_of
 
 from otp_service.errors import LedgerUnavailableError
-from otp_service.services.consents import record_events as record
+from otp_service.services.events import record_events as record
 from otp_service.store import keys
 
 CONSENT = {

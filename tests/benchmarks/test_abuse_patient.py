@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support_sources import ROOT
 
-from otp_service.domain.traffic import Cause, Finding, Notice, Whose
+from otp_service.domain.newcomer_traffic import Cause, Finding, Notice, Whose
 
 sys.path.append(str(ROOT / "benchmarks"))  # a folder of programs, which import each other
 

@@ -25,9 +25,9 @@ from otp_service.errors import RateLimitedError
 from otp_service.gateways.base import Accepted, InboundMessage, Receipt
 from otp_service.ledger.database import Database
 from otp_service.ledger.schema import METADATA
-from otp_service.services.consents import freeze
 from otp_service.services.inbound import handle_message
 from otp_service.services.receipts import record_receipt
+from otp_service.services.subjects import freeze
 from otp_service.store import keys
 
 BLOCK = "+92345198"

@@ -15,9 +15,9 @@ from otp_service.bootstrap import Installation, prepare
 from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.errors import RateLimitedError
 from otp_service.gateways.base import InboundMessage
-from otp_service.services.consents import erase
 from otp_service.services.inbound import handle_message
 from otp_service.services.periodic_tasks import Purger
+from otp_service.services.subjects import erase
 
 CANARY, ANOTHER = "+923451987654", "+923009999999"
 LONGEST = 1095 * DAY

@@ -12,7 +12,7 @@ from support_installation import NUMBER, QUIET
 from otp_service.bootstrap import install, prepare
 from otp_service.domain.consents import SuppressionSource
 from otp_service.domain.numbers import parse_destination, subject_key
-from otp_service.services.consents import freeze, unfreeze
+from otp_service.services.subjects import freeze, unfreeze
 from otp_service.settings import load_settings
 
 

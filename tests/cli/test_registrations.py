@@ -11,7 +11,7 @@ from support_cli import rows, run
 from support_installation import World
 from support_pakistan import EXAMPLE, table_of
 
-from otp_service.services.registrations import today
+from otp_service.services.sender_registrations import today
 
 Command = Callable[..., Result]
 

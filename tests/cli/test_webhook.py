@@ -92,7 +92,7 @@ def test_tries_are_shown_and_what_failed_is_replayed(environ, context):
     with receiving() as receiver:
         receiver.answers["/x"] = 500
         name, _ = add(environ, "shop", receiver.url + "/x")
-        context.ledger.traffic.record([event("verification.approved", "vf_1", at=now())])
+        context.ledger.verifications.record([event("verification.approved", "vf_1", at=now())])
         send(context)
         ((one, kind, verification, endpoint, _, status, _, tries),) = rows(webhook("tries", environ=environ).stdout)
         assert (kind, verification, endpoint, status, tries) == (
@@ -112,7 +112,7 @@ def test_the_doctor_tells_of_an_endpoint_that_is_sent_nothing_more(environ, cont
         receiver.answers["/gone"] = 410
         name, _ = add(environ, "shop", receiver.url + "/gone")
         assert findings(environ) == []
-        context.ledger.traffic.record([event("verification.approved", "vf_1", at=now())])
+        context.ledger.verifications.record([event("verification.approved", "vf_1", at=now())])
         send(context)
 
     assert findings(environ) == [

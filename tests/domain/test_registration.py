@@ -5,7 +5,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from otp_service.domain.countries import NOTICE_DAYS, Sender, sender_id_faults
+from otp_service.domain.sending_rules import NOTICE_DAYS, Sender, sender_id_faults
 
 RESERVED = ("INFO", "SMS", "SMSINFO")
 TODAY = date(2026, 11, 26)

@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from otp_service.domain.countries import Approval, CountryRules, Sender, SendingRules, Violation
+from otp_service.domain.sending_rules import Approval, CountryRules, Sender, SendingRules, Violation
 from otp_service.domain.templates import TemplateRef
 from otp_service.errors import MessageNotAllowedError
 

@@ -10,7 +10,7 @@ from otp_service.ledger.ledger import Ledger
 
 def fill(ledger: Ledger) -> None:
     """Record something of every kind."""
-    ledger.traffic.record([started(), agreed(), event("delivery.sent", at=1100, gateway="first")])
+    ledger.verifications.record([started(), agreed(), event("delivery.sent", at=1100, gateway="first")])
     ledger.consents.add(Consent(NUMBER, "shop", "login", None))
     ledger.suppressions.add([Suppression(NUMBER, "shop", SuppressionScope.ALL, SuppressionSource.API)])
     ledger.inbound.record("message", NUMBER, "shop", "first", Meaning.STOP)

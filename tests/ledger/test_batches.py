@@ -35,6 +35,8 @@ def _texts(ledger: Ledger, sizes: Iterable[int]) -> set[str]:
 
     event.listen(ledger.database.engine, "before_cursor_execute", note)
     for size in sizes:
-        ledger.traffic.record([agreed(f"vf_{size}_{one}", number=f"{size:011d}{one:011d}") for one in range(size)])
+        ledger.verifications.record(
+            [agreed(f"vf_{size}_{one}", number=f"{size:011d}{one:011d}") for one in range(size)]
+        )
     event.remove(ledger.database.engine, "before_cursor_execute", note)
     return texts

@@ -232,7 +232,7 @@ def test_a_place_whose_entry_was_purged_is_still_in_the_history(ledger):
     signer = Keyring({"k1": b"r" * 31 + b"1"}, b"p" * 31 + b"1").signer
     ledger.suppressions.add([entry()])
     place = ledger.mirror_source.head()
-    ledger.traffic.record([event("delivery.sent")])
+    ledger.verifications.record([event("delivery.sent")])
     head = ledger.audit.head()
     ledger.audit.sign(SignedHead(head, signer.sign(head.signed)))
     later = head.at + 4000 * 24 * 3600 * 1000

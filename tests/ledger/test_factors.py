@@ -21,7 +21,7 @@ def approved(factor_id: str, step: int, at: int = 1000):
 
 def test_an_active_factor_is_mirrored_with_its_last_step_until_it_is_removed(ledger: Ledger):
     ledger.factors.activate(factor("fa_1", USER))
-    ledger.traffic.record([approved("fa_1", 9), approved("fa_1", 8)])
+    ledger.verifications.record([approved("fa_1", 9), approved("fa_1", 8)])
 
     (packed,) = mirrored(ledger, USER).factors.values()
     assert SealedFactor.unpack("fa_1", packed).last_step == 9
@@ -110,7 +110,7 @@ def test_steps_never_go_back_however_recorders_race(ledger: Ledger):
     ]
 
     with ThreadPoolExecutor(6) as pool:
-        list(pool.map(ledger.traffic.record, batches))
+        list(pool.map(ledger.verifications.record, batches))
 
     assert [ledger.factors.find(one).sealed.last_step for one in ("fa_1", "fa_2")] == [58, 59]
     assert [ledger.factors.find(one).used for one in ("fa_1", "fa_2")] == [1058, 1059]

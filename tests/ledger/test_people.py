@@ -10,7 +10,7 @@ from otp_service.ledger.ledger import Ledger
 def _filled(ledger: Ledger) -> None:
     endpoint(ledger)
     bank = {"application": "bank", "pseudonym": NUMBER, "ledger": "0"}
-    ledger.traffic.record([
+    ledger.verifications.record([
         started("vf_1", 1000), event("delivery.sent", "vf_1", 1100, gateway="first"),
         event("verification.started", "vf_2", 2000, **bank), started("vf_3", 3000, OTHER),
     ])  # fmt: skip
@@ -71,7 +71,7 @@ def test_an_erasure_leaves_the_reason_of_what_the_holder_said_which_is_in_our_wo
 def test_what_was_erased_does_not_come_back_with_the_same_consent(ledger):
     ledger.consents.add(Consent(NUMBER, "shop", "login", EVIDENCE))
     ledger.subjects.erase(NUMBER, None)
-    ledger.traffic.record([agreed(place=ledger.mirror_source.head().sequence)])
+    ledger.verifications.record([agreed(place=ledger.mirror_source.head().sequence)])
     recorded, _ = ledger.consents.add(Consent(NUMBER, "shop", "login", EVIDENCE))
 
     assert recorded is None

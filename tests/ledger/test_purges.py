@@ -416,7 +416,7 @@ def test_of_many_processes_exactly_one_has_the_turn(ledger: Ledger) -> None:
 def _fly(ledger: Ledger) -> None:
     """Leave all of a number that the ledger can hold, but a consent; in the end nothing of it holds."""
     fields = {"id": "vf_1", "application": "shop", "purpose": "login", "country": "PK", "pseudonym": PSEUDONYM}
-    ledger.traffic.record(
+    ledger.verifications.record(
         [
             Event("00:1-1", NOW, "verification.started", fields),
             Event("00:1-2", NOW, "verification.approved", fields),

@@ -51,7 +51,7 @@ def found(ledger, **members):
 
 def test_what_happens_is_told_with_the_transaction_that_records_it(ledger):
     endpoint(ledger)
-    ledger.traffic.record(STORY)
+    ledger.verifications.record(STORY)
 
     told = claim(ledger)
     assert [(one.webhook.type, one.sequence) for one in sorted(told, key=lambda one: one.sequence)] == [
@@ -66,14 +66,14 @@ def test_what_happens_is_told_with_the_transaction_that_records_it(ledger):
 def test_what_is_recorded_twice_is_told_once(ledger):
     endpoint(ledger)
     for _ in range(2):
-        ledger.traffic.record(STORY)
+        ledger.verifications.record(STORY)
 
     assert len(found(ledger)) == 3
 
 
 def test_a_webhook_is_named_after_its_event_also_in_a_copy_of_the_ledger(ledger):
     endpoint(ledger)
-    ledger.traffic.record(STORY)
+    ledger.verifications.record(STORY)
 
     assert {one.webhook for one in found(ledger)} == {told.id for told in map(webhook_of, STORY) if told}
 
@@ -82,7 +82,7 @@ def test_nothing_is_told_of_a_batch_that_is_not_recorded(ledger):
     endpoint(ledger)
     broken = agreed("vf_2", place=0)
     with pytest.raises(TypeError):
-        ledger.traffic.record(
+        ledger.verifications.record(
             [*STORY, type(broken)(broken.id, broken.at, broken.type, {**broken.fields, "consent": "{}"})]
         )
 
@@ -101,14 +101,14 @@ def test_nothing_is_told_of_a_batch_that_is_not_recorded(ledger):
 )
 def test_an_endpoint_is_told_what_it_chose(ledger, types, kinds):
     endpoint(ledger, *types)
-    ledger.traffic.record(STORY)
+    ledger.verifications.record(STORY)
 
     assert {one.type for one in found(ledger)} == kinds
 
 
 def test_an_application_is_told_nothing_of_another(ledger):
     endpoint(ledger, application="bank")
-    ledger.traffic.record(STORY)
+    ledger.verifications.record(STORY)
 
     assert found(ledger) == ()
 
@@ -116,7 +116,7 @@ def test_an_application_is_told_nothing_of_another(ledger):
 def test_an_endpoint_counts_without_a_gap_whoever_else_is_told(ledger):
     one, other = endpoint(ledger, "verification"), endpoint(ledger, "verification.approved")
     for number in range(5):
-        ledger.traffic.record([started(f"vf_{number}"), event("verification.approved", f"vf_{number}", at=1200)])
+        ledger.verifications.record([started(f"vf_{number}"), event("verification.approved", f"vf_{number}", at=1200)])
 
     assert sorted(each.sequence for each in found(ledger, endpoint=one.id)) == list(range(1, 11))
     assert sorted(each.sequence for each in found(ledger, endpoint=other.id)) == list(range(1, 6))
@@ -126,7 +126,7 @@ def test_sequences_are_given_once_by_recorders_at_once(ledger):
     mine = endpoint(ledger)
     batches = [[started(f"vf_{batch}_{one}") for one in range(20)] for batch in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(ledger.traffic.record, batches))
+        list(pool.map(ledger.verifications.record, batches))
 
     assert sorted(one.sequence for one in found(ledger, endpoint=mine.id)) == list(range(1, 161))
 
@@ -140,9 +140,9 @@ def suppression(application="shop", **members):
 def test_a_suppression_is_told_to_who_knows_the_number_by_its_last_verification(ledger):
     for whose in ("shop", "bank", "club"):
         endpoint(ledger, "suppression", application=whose)
-    ledger.traffic.record([started("vf_1"), started("vf_2", at=2000)])
+    ledger.verifications.record([started("vf_1"), started("vf_2", at=2000)])
     other = started("vf_3", at=3000)
-    ledger.traffic.record([replace(other, fields={**other.fields, "application": "bank"})])
+    ledger.verifications.record([replace(other, fields={**other.fields, "application": "bank"})])
     ledger.suppressions.add([suppression(EVERY_APPLICATION)])
 
     assert {(one.type, one.verification) for one in found(ledger)} == {
@@ -157,7 +157,7 @@ def test_a_suppression_of_one_application_is_told_to_no_other(ledger):
     for whose in ("shop", "bank"):
         endpoint(ledger, "suppression", application=whose)
     other = started("vf_3")
-    ledger.traffic.record([started("vf_1"), replace(other, fields={**other.fields, "application": "bank"})])
+    ledger.verifications.record([started("vf_1"), replace(other, fields={**other.fields, "application": "bank"})])
     ledger.suppressions.add([suppression("bank")])
 
     assert [(one.verification, one.type) for one in found(ledger)] == [("vf_3", "suppression.added")]
@@ -166,7 +166,7 @@ def test_a_suppression_of_one_application_is_told_to_no_other(ledger):
 def test_an_opt_out_that_a_gateway_told_is_a_suppression_too(ledger):
     endpoint(ledger, "suppression")
     out = event("delivery.opted_out", gateway="first", opted_out="1", pseudonym=NUMBER, ledger="0")
-    ledger.traffic.record([started(), out])
+    ledger.verifications.record([started(), out])
 
     assert [one.type for one in found(ledger)] == ["suppression.added"]
 
@@ -181,7 +181,7 @@ def test_other_code_tells_of_a_factor_by_one_call(ledger):
 
 def test_a_posting_is_one_workers_until_its_lease_is_over(ledger, clock):
     endpoint(ledger)
-    ledger.traffic.record(STORY)
+    ledger.verifications.record(STORY)
     first = claim(ledger)
 
     assert len(first) == 3
@@ -194,7 +194,7 @@ def test_a_posting_is_one_workers_until_its_lease_is_over(ledger, clock):
 
 def test_a_late_failure_of_who_lost_the_lease_changes_nothing(ledger, clock):
     endpoint(ledger, "verification.started")
-    ledger.traffic.record(STORY)
+    ledger.verifications.record(STORY)
     (late,) = claim(ledger)
     clock.shift(LEASE / 1000 + 1)
     (again,) = claim(ledger)
@@ -207,7 +207,7 @@ def test_a_late_failure_of_who_lost_the_lease_changes_nothing(ledger, clock):
 
 def test_a_late_success_is_one_all_the_same(ledger, clock):
     endpoint(ledger, "verification.started")
-    ledger.traffic.record(STORY)
+    ledger.verifications.record(STORY)
     (late,) = claim(ledger)
     clock.shift(LEASE / 1000 + 1)
     (again,) = claim(ledger)
@@ -220,7 +220,7 @@ def test_a_late_success_is_one_all_the_same(ledger, clock):
 def test_workers_at_once_take_each_posting_once(ledger):
     for _ in range(3):
         endpoint(ledger)
-    ledger.traffic.record([started(f"vf_{one}") for one in range(60)])
+    ledger.verifications.record([started(f"vf_{one}") for one in range(60)])
     taken, lock = [], threading.Lock()
 
     def work(_):
@@ -241,7 +241,7 @@ def test_workers_at_once_take_each_posting_once(ledger):
 def test_an_endpoint_has_four_calls_at_once_and_one_while_it_fails(ledger, clock):
     endpoint(ledger)
     other = endpoint(ledger)
-    ledger.traffic.record([started(f"vf_{one}") for one in range(10)])
+    ledger.verifications.record([started(f"vf_{one}") for one in range(10)])
     first = claim(ledger)
     assert sorted([one.endpoint.id for one in first]) == sorted(
         [*[first[0].endpoint.id] * 4, *[first[-1].endpoint.id] * 4]
@@ -257,7 +257,7 @@ def test_an_endpoint_has_four_calls_at_once_and_one_while_it_fails(ledger, clock
 
 def test_a_failure_is_tried_again_by_the_schedule_and_then_no_more(ledger, clock):
     endpoint(ledger, "verification.started")
-    ledger.traffic.record(STORY)
+    ledger.verifications.record(STORY)
     waits = []
     for _ in DELAYS:
         (one,) = claim(ledger)
@@ -278,7 +278,7 @@ def test_a_failure_is_tried_again_by_the_schedule_and_then_no_more(ledger, clock
 
 def test_who_asks_to_be_left_alone_is(ledger, clock):
     endpoint(ledger, "verification.started")
-    ledger.traffic.record(STORY)
+    ledger.verifications.record(STORY)
     (one,) = claim(ledger)
     ledger.postings.settle(one, tried(429, retry_after=600.0))
 
@@ -287,14 +287,14 @@ def test_who_asks_to_be_left_alone_is(ledger, clock):
 
 def test_an_endpoint_that_is_gone_is_disabled_at_once_and_what_waits_is_held(ledger):
     mine = endpoint(ledger)
-    ledger.traffic.record(STORY)
+    ledger.verifications.record(STORY)
     first, *others = claim(ledger)
 
     assert ledger.postings.settle(first, tried(410)) is EndpointStatus.GONE
     assert ledger.endpoints.find(mine.id).status is EndpointStatus.GONE
     for one in others:
         assert ledger.postings.settle(one, tried(410)) is None
-    ledger.traffic.record([started("vf_9")])
+    ledger.verifications.record([started("vf_9")])
     assert {one.status for one in found(ledger)} == {PostingStatus.HELD}
     assert claim(ledger) == []
 
@@ -302,7 +302,7 @@ def test_an_endpoint_that_is_gone_is_disabled_at_once_and_what_waits_is_held(led
 def test_an_endpoint_is_disabled_after_five_days_of_failures_and_not_before(ledger, clock):
     mine = endpoint(ledger, "verification.started")
     for day in range(6):
-        ledger.traffic.record([started(f"vf_{day}")])
+        ledger.verifications.record([started(f"vf_{day}")])
         (one, *_) = claim(ledger)
         status = ledger.postings.settle(one, tried(500))
         assert status is (EndpointStatus.FAILING if day == 5 else None)
@@ -314,7 +314,7 @@ def test_an_endpoint_is_disabled_after_five_days_of_failures_and_not_before(ledg
 def test_a_success_ends_a_run_of_failures(ledger, clock):
     mine = endpoint(ledger, "verification.started")
     for day in range(12):
-        ledger.traffic.record([started(f"vf_{day}")])
+        ledger.verifications.record([started(f"vf_{day}")])
         ledger.postings.settle(next(one for one in claim(ledger)), tried(200 if day % 4 == 3 else 500))
         clock.shift(DAY)
         for one in claim(ledger):
@@ -325,7 +325,7 @@ def test_a_success_ends_a_run_of_failures(ledger, clock):
 
 def test_what_was_held_goes_with_a_replay_after_enabling(ledger):
     mine = endpoint(ledger)
-    ledger.traffic.record(STORY)
+    ledger.verifications.record(STORY)
     first, *others = claim(ledger)
     ledger.postings.settle(others[0], tried())
     ledger.postings.settle(first, tried(410))
@@ -344,7 +344,7 @@ def test_what_was_held_goes_with_a_replay_after_enabling(ledger):
 )
 def test_a_replay_reaches_back_to_a_time(ledger, since, delivered, count):
     mine = endpoint(ledger)
-    ledger.traffic.record(STORY)
+    ledger.verifications.record(STORY)
     names = {one.webhook.id: one for one in claim(ledger)}
     for one in names.values():
         ledger.postings.settle(one, tried())
@@ -359,7 +359,7 @@ def test_however_many_wait_all_are_held_and_all_are_replayed(ledger, monkeypatch
     monkeypatch.setattr("otp_service.ledger.webhooks.CHANGE_BATCH", 16)
     mine = endpoint(ledger)
     other = endpoint(ledger)
-    ledger.traffic.record([started(f"vf_{one}") for one in range(100)])
+    ledger.verifications.record([started(f"vf_{one}") for one in range(100)])
     ledger.endpoints.change(mine.id, "shop", lambda one: replace(one, status=EndpointStatus.DISABLED))
 
     assert [one.status for one in found(ledger, endpoint=mine.id)] == [PostingStatus.HELD] * 100
@@ -371,7 +371,7 @@ def test_however_many_wait_all_are_held_and_all_are_replayed(ledger, monkeypatch
 
 def test_a_replay_begins_the_schedule_anew(ledger, clock):
     mine = endpoint(ledger, "verification.started")
-    ledger.traffic.record(STORY)
+    ledger.verifications.record(STORY)
     for _ in DELAYS:
         (one,) = claim(ledger)
         ledger.postings.settle(one, tried(503))
@@ -386,7 +386,7 @@ def test_a_replay_begins_the_schedule_anew(ledger, clock):
 
 def test_one_webhook_is_replayed_and_only_by_its_application(ledger):
     endpoint(ledger, "verification.started")
-    ledger.traffic.record(STORY)
+    ledger.verifications.record(STORY)
     (one,) = claim(ledger)
     ledger.postings.settle(one, tried())
 
@@ -398,7 +398,7 @@ def test_one_webhook_is_replayed_and_only_by_its_application(ledger):
 
 def test_what_a_worker_is_at_is_not_replayed(ledger):
     endpoint(ledger, "verification.started")
-    ledger.traffic.record(STORY)
+    ledger.verifications.record(STORY)
     (one,) = claim(ledger)
 
     assert ledger.postings.replay("shop", one.webhook.id) == 0
@@ -421,7 +421,7 @@ def test_an_application_has_only_so_many_endpoints_however_many_are_made_at_once
 def test_a_removed_endpoint_is_found_by_nobody_and_told_nothing(ledger):
     mine = endpoint(ledger)
     gone = ledger.endpoints.change(mine.id, "shop", lambda one: replace(one, secret=""), removes=True)
-    ledger.traffic.record(STORY)
+    ledger.verifications.record(STORY)
 
     assert gone is not None
     assert ledger.endpoints.find(mine.id) is None
@@ -454,7 +454,7 @@ def test_an_operators_act_is_recorded_with_what_it_says(ledger):
 
 def test_webhooks_are_purged_by_age_and_removed_endpoints_with_keys(ledger, clock):
     mine = endpoint(ledger, "verification.started")
-    ledger.traffic.record([started("vf_1", at=1000), started("vf_2", at=now())])
+    ledger.verifications.record([started("vf_1", at=1000), started("vf_2", at=now())])
     ledger.endpoints.change(mine.id, "shop", lambda one: one, removes=True)
     clock.shift(1)
     endpoint(ledger)
@@ -470,7 +470,7 @@ def test_webhooks_are_purged_by_age_and_removed_endpoints_with_keys(ledger, cloc
 def test_since_when_the_first_waits_is_told_of_enabled_endpoints_only(ledger, clock):
     mine = endpoint(ledger)
     assert ledger.postings.oldest_due() is None
-    ledger.traffic.record(STORY)
+    ledger.verifications.record(STORY)
     since = now()
     clock.shift(10)
     assert ledger.postings.oldest_due() == since

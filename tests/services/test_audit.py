@@ -56,7 +56,7 @@ def fill(context: Context, name: str = "vf_1") -> None:
     ledger = context.ledger
     given = EVIDENCE.given + next(_LATER)
     consent = agreed(name, evidence=replace(EVIDENCE, given=given))
-    ledger.traffic.record([started(name), consent, event("delivery.sent", name, 1100, gateway="first")])
+    ledger.verifications.record([started(name), consent, event("delivery.sent", name, 1100, gateway="first")])
     ledger.consents.add(Consent(NUMBER, "shop", "login", None))
     ledger.suppressions.add([Suppression(NUMBER, "shop", SuppressionScope.ALL, SuppressionSource.API, reason=name)])
     ledger.inbound.record(f"message of {name}", NUMBER, "shop", "first", Meaning.STOP)

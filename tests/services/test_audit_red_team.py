@@ -81,7 +81,7 @@ class Site:
 
 def fill(ledger: Ledger, name: str, number: str = NUMBER) -> None:
     at = now()
-    ledger.traffic.record([
+    ledger.verifications.record([
         started(name, at, number), agreed(name, number, evidence=replace(EVIDENCE, given=at)),
         event("delivery.sent", name, at + 100, gateway="first"),
     ])  # fmt: skip

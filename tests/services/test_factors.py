@@ -203,7 +203,7 @@ def test_events_that_come_twice_or_late_move_no_step_back(server: FrozenValkey, 
     assert app.check(app.code())["valid"]
     record(app.api)
     last = context.ledger.factors.find(app.id).sealed.last_step
-    context.ledger.traffic.record(first.events)
+    context.ledger.verifications.record(first.events)
 
     assert context.ledger.factors.find(app.id).sealed.last_step == last == server.now // 30_000
     assert context.ledger.factors.find(app.id).used == server.now

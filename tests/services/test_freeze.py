@@ -16,18 +16,10 @@ from otp_service.domain.numbers import SubjectKey, parse_destination, subject_ke
 from otp_service.errors import FrozenError, StoreUnavailableError, SuppressedError
 from otp_service.gateways.base import InboundMessage
 from otp_service.services.audit import AuditProgress, verify_chain
-from otp_service.services.consents import (
-    FreezeStatus,
-    add_suppressions,
-    erase,
-    export,
-    freeze,
-    give_consent,
-    lift,
-    unfreeze,
-)
+from otp_service.services.consents import add_suppressions, give_consent, lift
 from otp_service.services.inbound import handle_message
 from otp_service.services.number_history import Why, find_number_history
+from otp_service.services.subjects import FreezeStatus, erase, export, freeze, unfreeze
 from otp_service.store import keys
 from otp_service.store.mirror import Mirror
 from otp_service.telemetry import metrics

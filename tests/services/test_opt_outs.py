@@ -14,7 +14,7 @@ from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import LedgerUnavailableError, SuppressedError
 from otp_service.gateways.base import FailureKind, InboundMessage, Receipt
 from otp_service.ledger.consents import Suppressions
-from otp_service.ledger.traffic import Traffic
+from otp_service.ledger.verifications import VerificationLedger
 from otp_service.services.consents import add_suppressions
 from otp_service.services.inbound import handle_message
 from otp_service.services.receipts import ReceiptRecorder, link_reference, record_receipt
@@ -74,7 +74,7 @@ def test_it_is_not_lost_while_the_ledger_is_away(shop, monkeypatch):
     one = shop.start()
     with monkeypatch.context() as world:
         world.setattr(Suppressions, "add", away)
-        world.setattr(Traffic, "record", away)
+        world.setattr(VerificationLedger, "record", away)
         deliver_all(shop.context)
         with pytest.raises(LedgerUnavailableError):
             record_events(shop.context)
@@ -94,7 +94,7 @@ def test_what_was_taken_back_since_stays_so_when_it_is_recorded_late(shop):
     for entry in (stop, replace(stop, lifted=True)):
         add_suppressions(shop.context, (entry,))
     for batch in taken:
-        shop.context.ledger.traffic.record(batch.events)
+        shop.context.ledger.verifications.record(batch.events)
 
     assert [one[2] for one in entries(shop)] == ["inbound", "inbound"]
     assert shop.start()

@@ -21,7 +21,7 @@ from otp_service.domain.messages import Message
 from otp_service.errors import ConsentRequiredError, MessageNotAllowedError
 from otp_service.gateways.base import InboundMessage, SupportsInbound
 from otp_service.services.inbound import Reply, queue_reply, receive_message, send_replies
-from otp_service.services.registrations import RegistrationMonitor, today
+from otp_service.services.sender_registrations import RegistrationMonitor, today
 from otp_service.telemetry import metrics
 from otp_service.testing.provider import FakeProvider
 

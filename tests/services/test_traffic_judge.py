@@ -13,11 +13,11 @@ from support_outbox import queues
 from support_traffic import Newcomers
 from support_webhooks import endpoint
 
+from otp_service.domain.newcomer_traffic import LASTING, CountryTraffic, PlaceTraffic
 from otp_service.domain.tallies import What, Who, tally
-from otp_service.domain.traffic import LASTING, CountryTraffic, PlaceTraffic
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.services import operator_actions
-from otp_service.services.traffic import TrafficJudge, report_traffic
+from otp_service.services.newcomer_traffic import TrafficJudge, report_traffic
 from otp_service.store import keys
 from otp_service.telemetry import metrics
 
@@ -155,7 +155,7 @@ def test_who_types_wrong_codes_is_counted_as_who_types_none(frozen):
 
 
 def test_of_an_hour_a_bounded_number_of_blocks_is_kept(frozen, monkeypatch):
-    monkeypatch.setattr("otp_service.store.traffic._KEPT_BLOCKS", 2)
+    monkeypatch.setattr("otp_service.store.newcomer_traffic._KEPT_BLOCKS", 2)
     caller = Caller(guarded(frozen))
     for last in (333, 333, 444, 555, 555, 555):
         caller.start(f"+92300{last}{next(FRESH):04}")

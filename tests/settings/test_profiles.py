@@ -10,7 +10,7 @@ from support_pakistan import table_of
 
 from otp_service.cli.doctor import Level, settings_diagnoses
 from otp_service.errors import ConfigurationError
-from otp_service.services.registrations import today
+from otp_service.services.sender_registrations import today
 from otp_service.settings import load_settings, settings_from
 from otp_service.settings.sections import ApplicationSection
 from otp_service.settings.startup_checks import load_templates

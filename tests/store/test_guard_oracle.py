@@ -9,7 +9,7 @@ from support_frozen import START, FrozenValkey
 from otp_service.domain import guard_replay
 from otp_service.domain.guard import BucketRule, ConversionRule
 from otp_service.domain.guard_replay import BucketState, ConversionRecord
-from otp_service.domain.traffic import GROWTH
+from otp_service.domain.newcomer_traffic import GROWTH
 from otp_service.store import scripts
 
 MINUTE = 60_000

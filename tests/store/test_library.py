@@ -44,7 +44,7 @@ RULED = (
     "former_convert",
     "guard_give_back",
     "number_read",
-    "number_forget",
+    "number_unblock",
     "traffic_commit",
     "user_guess",
 )

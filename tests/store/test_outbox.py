@@ -30,7 +30,7 @@ from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.services.context import Context
 from otp_service.services.delivery import deliver
-from otp_service.store.outbox import CONSUMER_GROUP, NO_RETRY, Dropped, LeaseLost, NextStep, Settlement, SettleResult
+from otp_service.store.outbox import CONSUMER_GROUP, LONG_TIME, Dropped, LeaseLost, NextStep, Settlement, SettleResult
 
 DONE = Settlement(NextStep.DONE, DeliveryStatus.SENT, reference="SM1")
 
@@ -307,13 +307,13 @@ def test_a_retry_waits_for_its_time_and_is_the_same_job(frozen: FrozenValkey, sh
     assert context.store.outbox.requeue() == 1
     assert jobs_of(context) == []
     frozen.advance(0.001)
-    assert context.store.outbox.requeue() == NO_RETRY
+    assert context.store.outbox.requeue() == LONG_TIME
     (again,) = jobs_of(context)
 
     assert again.queue == queue(kind="retry")
     assert replace(again, queue=job.queue, entry=job.entry) == job
     assert frozen.client.zcard(DELAYED) == 0
-    assert context.store.outbox.requeue() == NO_RETRY
+    assert context.store.outbox.requeue() == LONG_TIME
     assert dispatched(context, again).number == 2
 
 
@@ -325,7 +325,7 @@ def test_retries_come_back_in_bounded_steps(frozen: FrozenValkey, shop: Caller, 
     frozen.advance(2)
 
     assert (context.store.outbox.requeue(2), waiting(frozen.client), frozen.client.zcard(DELAYED)) == (0, 2, 3)
-    assert (context.store.outbox.requeue(9), waiting(frozen.client), frozen.client.zcard(DELAYED)) == (NO_RETRY, 5, 0)
+    assert (context.store.outbox.requeue(9), waiting(frozen.client), frozen.client.zcard(DELAYED)) == (LONG_TIME, 5, 0)
 
 
 def test_a_message_that_is_given_up_is_kept_with_its_reason_and_reported(

@@ -11,8 +11,8 @@ from support_records import record_of
 from support_service import eventually
 
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
-from otp_service.ledger.traffic import Traffic
-from otp_service.services.approvals import give_back
+from otp_service.ledger.verifications import VerificationLedger
+from otp_service.services.events import give_back
 from otp_service.store import keys
 from otp_service.store.verifications import Verifications
 from otp_service.worker.recorder import Recorder
@@ -68,7 +68,7 @@ def test_what_was_approved_is_given_back_while_the_database_is_away(
     shop: Caller, run: Callable[..., Recorder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also what comes after the events that wait for it; and then all of it is recorded."""
-    monkeypatch.setattr(Traffic, "record", _away)
+    monkeypatch.setattr(VerificationLedger, "record", _away)
     first = _come_in(shop, 1)
     run()
     assert eventually(lambda: _given_back(shop, first))

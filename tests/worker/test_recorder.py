@@ -13,7 +13,7 @@ from support_service import eventually
 from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger.schema import events, verifications
-from otp_service.ledger.traffic import Traffic
+from otp_service.ledger.verifications import VerificationLedger
 from otp_service.store import keys
 from otp_service.telemetry import metrics
 from otp_service.worker.recorder import Recorder
@@ -74,7 +74,7 @@ def test_what_the_database_did_not_take_is_recorded_when_it_is_back(shop, record
     def away(*_):
         raise LedgerUnavailableError("away")
 
-    monkeypatch.setattr(Traffic, "record", away)
+    monkeypatch.setattr(VerificationLedger, "record", away)
     one = shop.start(consent=EVIDENCE)
     assert eventually(lambda: shop.context.store.events.unrecorded() == 2)
     monkeypatch.undo()
@@ -84,7 +84,7 @@ def test_what_the_database_did_not_take_is_recorded_when_it_is_back(shop, record
 
 def test_a_defect_in_one_batch_does_not_end_the_recorder(shop, recorder, monkeypatch):
     calls = []
-    record = Traffic.record
+    record = VerificationLedger.record
 
     def broken(*arguments):
         calls.append(1)
@@ -92,7 +92,7 @@ def test_a_defect_in_one_batch_does_not_end_the_recorder(shop, recorder, monkeyp
             raise TypeError("a defect")
         return record(*arguments)
 
-    monkeypatch.setattr(Traffic, "record", broken)
+    monkeypatch.setattr(VerificationLedger, "record", broken)
     recorder._idle = 0
     one = shop.start(consent=EVIDENCE)
 

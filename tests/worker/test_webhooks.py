@@ -60,7 +60,7 @@ def endpoint(site, receiver, path="/ok", *types):
 
 
 def tell(site, count=1, kind="verification.approved"):
-    site.context.ledger.traffic.record([event(kind, f"vf_{one}", at=now()) for one in range(count)])
+    site.context.ledger.verifications.record([event(kind, f"vf_{one}", at=now()) for one in range(count)])
 
 
 def reports(site):
@@ -112,7 +112,7 @@ def test_the_official_package_verifies_what_is_sent_and_nothing_else(site, recei
 
 def test_a_body_is_thin_and_says_what_happened(site, receiver):
     endpoint(site, receiver)
-    site.context.ledger.traffic.record([started("vf_1", at=1_795_000_000_123, metadata="x", sending="y")])
+    site.context.ledger.verifications.record([started("vf_1", at=1_795_000_000_123, metadata="x", sending="y")])
     send_now(site)
     (request,) = receiver.requests
 

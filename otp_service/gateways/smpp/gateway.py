@@ -122,7 +122,7 @@ def _receipt(members: str, tlvs: Mapping[int, bytes]) -> Receipt:
 
 
 def _reason(error: str, tlvs: Mapping[int, bytes]) -> str | None:
-    """Return an carrier's own code of an error: from the text, or of three octets, the first the kind of network."""
+    """Return a carrier's own code of an error: from the text, or of three octets, the first the kind of network."""
     if error.strip("0"):
         return f"err {error}"
     number = int.from_bytes(tlvs.get(Tag.NETWORK_ERROR_CODE, b"")[1:3], "big")

@@ -13,7 +13,7 @@
 -- Returns one of: {'not-found'} {'mismatch'} {'invalid-code', length} {'transaction-missing'}
 --                 {'transaction-unwanted'} {'checked', status, reason, checks left, when, whether the application's
 --                 alarm was raised}
--- include clock fence rows counters limits number subjects asked buckets conversions rule_hits spending failure_alarm
+-- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
 -- include approvals newcomers fraud guard streams idempotency record mirror
 
 local found = record.read(KEYS[1], ARGV[1])

@@ -6,7 +6,7 @@
 -- ARGV[1] 1 when these are the last ones
 -- Derives: the rows of subjects, from the names of old keys
 -- Returns: 1 when all are converted, by whomever, else 0
--- include clock rows limits number asked conversions
+-- include clock rows limits number targets conversions
 
 local CONVERTED = 'states' -- field of the installation
 local TIME, DEVICE, MOST_RECENT = 6, 28, 20 -- of a number's row
@@ -110,7 +110,7 @@ local function teach(subject, tag, name, told, ends, members)
   table.insert(names, 1, own.names)
   local row = rows.unpack(key, text, rows.layout(table.concat(names, ' ')))
   for one, value in pairs(told) do merge(row, row.layout.at[one], string.sub(one, 1, 1), value) end
-  if members then asked.learn(row, members, ends) end
+  if members then targets.learn(row, members, ends) end
   local latest = math.max(redis.call('PEXPIRETIME', key), ends)
   rows.write(row, latest - now)
   redis.call('PEXPIREAT', key, latest) -- to the millisecond

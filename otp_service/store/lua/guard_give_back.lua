@@ -5,7 +5,7 @@
 -- ARGV[1] application   ARGV[2] and following: for each 1 when its number was known before, otherwise 0
 -- Derives: what is kept of their blocks and countries, and of end users' addresses, from the records; who did not approve by block
 -- Returns: how many were given back. A record that is gone gives nothing back
--- include clock fence rows counters limits number subjects asked conversions approvals record
+-- include clock fence rows counters limits number subjects targets conversions approvals record
 
 local BLOCKS_LIFE = 93600000 -- as who adds to it (keys.blocks)
 

@@ -67,6 +67,6 @@ function approvals.give_back(record, known, by_key)
     if row then give_back(part, row, record, new, part.exempts ~= 'approved' or not known) end
   end
   if new.number or new.country then
-    asked.forget(read('address'), new.number and record.pseudonym, new.country and record.country)
+    targets.forget(read('address'), new.number and record.pseudonym, new.country and record.country)
   end
 end

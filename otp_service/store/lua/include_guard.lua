@@ -17,7 +17,7 @@ function guard.read(keys, place, sending)
   sending.reputation = number.reputation(found.number, sending.about.context, sending.place)
   sending.trust = sending.reputation.known_device and 'known' or 'unknown'
   if found.address and ruleset.has_new then
-    sending.new = asked.are_new(found.address, sending.about.pseudonym, sending.about.country)
+    sending.new = targets.are_new(found.address, sending.about.pseudonym, sending.about.country)
   end
   return sending
 end
@@ -106,22 +106,21 @@ local function is_first(about, what)
   return first
 end
 
--- Counts the message in the rest, and writes what was counted. Who passes a check is no further attempt beside his being asked, if
--- he is the first of his address: of that one only was counted.
+-- Counts the message in the rest, and writes what was counted. The first check that an address passes in ten minutes is no further
+-- attempt: its being asked was counted.
 function guard.count(sending)
   local found, about, state = sending.subjects, sending.about, sending.subjects.number
   number.sent(state, sending.trust, sending.kind)
   if sending.kind == 'start' then number.started(state, about.id) else number.resent(state, about.id) end
-  if sending.new.number or sending.new.country then asked.add(found.address, about.pseudonym, about.country) end
+  if sending.new.number or sending.new.country then targets.add(found.address, about.pseudonym, about.country) end
   if sending.price > 0 then spending.add(found, about.country, sending.price, now) end
   if sending.kind == 'start' and sending.passed_under_suspicion then sending.repeated = not is_first(about, 'passed') end
   number.write(state)
   subjects.write(found)
 end
 
--- Counts a start that was asked for a human check, and sent nothing: in the windows of its application and address; and for who
--- judges newcomers if it was asked because of what he found, but of an address once in ten minutes. Otherwise one could let an alarm
--- stand for nothing.
+-- Counts a start that was asked for a human check, and sent nothing: in the windows of its application and address. Where newcomers
+-- are under suspicion, their traffic counts it too, of an address once in ten minutes, or one caller could keep an alarm up.
 function guard.count_asked(sending)
   local about, application, address = sending.about, sending.subjects.application, sending.subjects.address
   local longest = ruleset.windows.ip.longest

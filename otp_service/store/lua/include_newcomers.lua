@@ -16,8 +16,8 @@ local function suspicion_of(range, row, at)
   return row[at.tsuspicion], row[at.nchecked] == 1
 end
 
--- Tests a start or a resend, and counts it in the trickle; who started before is not asked for a check, and who was known then is
--- known to the end: his own messages may have made him a stranger. Leaves in `sending` whether it is `suspected` and asked for one, or
+-- Tests a start or a resend, and counts it in the trickle. A resend is not asked for a check, and keeps the standing of its start:
+-- its own messages may have made the number a stranger. Leaves in `sending` whether it is `suspected` and asked for one, or
 -- `passed_under_suspicion`.
 function newcomers.test(sending)
   local rule, row = ruleset.newcomers, sending.subjects.country

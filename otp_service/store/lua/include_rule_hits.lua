@@ -9,7 +9,7 @@ function rule_hits.add(list, rule, wait, used, most)
     records = rule.record_only, asks = rule.asks }
 end
 
--- Returns whether all that refuses would not refuse somebody who passed a human check.
+-- Returns whether a human check would lift every refusal.
 function rule_hits.only_ask(list)
   for _, one in ipairs(list) do
     if not one.records and not one.asks then return false end

@@ -2,7 +2,7 @@
 --
 -- KEYS: the names of all queues, of each bucket; then those of the queues that may have new jobs, of as many
 -- ARGV[1] consumer group   ARGV[2] consumer   ARGV[3] greatest number of jobs
--- ARGV[4] milliseconds for which nobody has shown that the job's worker lives
+-- ARGV[4] milliseconds without a renewal (`Settings.claim_after`)
 -- Derives: the queues, from their names (same hash tags)
 -- Returns: {{queue, entry, fields}, …}
 

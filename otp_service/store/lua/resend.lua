@@ -24,7 +24,7 @@
 --                 {'conflict'} {'withheld', by what: mirror-behind, frozen, suppressed, consent-required} {'events-full'} {'backlog-full'}
 --                 {'refused', decision, rule, wait, quota, quota used, quota reset}
 --                 {'queued', now, record, quota, quota used, quota reset, rules that only record}
--- include clock fence rows counters limits number subjects asked buckets conversions rule_hits spending failure_alarm
+-- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
 -- include approvals newcomers fraud guard streams idempotency record mirror deliveries
 
 local found = record.read(KEYS[1], ARGV[1])

@@ -1,4 +1,5 @@
--- Starts a verification: counted, recorded, queued and reported in one step, or refused without a trace but the reason.
+-- Starts a verification: counted, recorded, queued and reported in one step, or refused: then the decision is kept, and what was
+-- asked for a human check is counted.
 --
 -- KEYS[1] the record    KEYS[2] queue of the outbox   KEYS[3] names of the queues
 -- KEYS[4] names of those that may have new jobs      KEYS[5] wake-up list         KEYS[6] events
@@ -20,7 +21,7 @@
 --                 {'withheld', by what: mirror-behind, frozen, suppressed, consent-required, consent-outdated} {'events-full'} {'backlog-full'}
 --                 {'asked', decision, rule, wait} when a human check would let it pass
 --                 {'refused', decision, rule, wait, quota, quota used, quota reset}
--- include clock fence rows counters limits number subjects asked buckets conversions rule_hits spending failure_alarm
+-- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
 -- include approvals newcomers fraud guard streams idempotency record mirror deliveries
 
 local remembered = idempotency.find(KEYS[7], ARGV[2])

@@ -10,8 +10,8 @@ from typing import Any, Final
 import redis
 
 from otp_service.domain.guard import HOUR
+from otp_service.domain.newcomer_traffic import CountryTraffic, pack_place, unpack_place
 from otp_service.domain.tallies import Blocks, Tallies, Tally, What, Who, parse_tally
-from otp_service.domain.traffic import CountryTraffic, pack_place, unpack_place
 from otp_service.store import keys
 from otp_service.store.connection import translate_errors
 from otp_service.store.scripts import CompiledRuleset, ScriptRunner

@@ -1,6 +1,6 @@
 -- The numbers and countries that an address asked codes for: the tail of its row. It holds the last time at which they count,
 -- the countries with a comma after each, a line feed, and beginnings of the numbers' pseudonyms.
-local asked = {}
+local targets = {}
 local MOST, LENGTH = 1000, 12 -- numbers that are kept; characters of each
 
 local function parse(tail)
@@ -13,14 +13,14 @@ end
 local function has(text, word) return string.find(text, word, 1, true) ~= nil end
 
 -- Returns whether number and country are new to an address.
-function asked.are_new(address, pseudonym, country)
+function targets.are_new(address, pseudonym, country)
   local ends, countries, numbers = parse(address.tail)
   if now > ends or address[rows.ENDS] == 0 then return { number = true, country = true } end
   return { number = not has(numbers, string.sub(pseudonym, 1, LENGTH)), country = not has(countries, country .. ',') }
 end
 
 -- Notes a number and a country.
-function asked.add(address, pseudonym, country)
+function targets.add(address, pseudonym, country)
   local ends, countries, numbers = parse(address.tail)
   local short = string.sub(pseudonym, 1, LENGTH)
   if now > ends or #countries + #numbers == 0 then
@@ -33,7 +33,7 @@ function asked.add(address, pseudonym, country)
 end
 
 -- Learns what is known from elsewhere, until a time: pseudonyms, and countries by their two letters.
-function asked.learn(address, members, until_when)
+function targets.learn(address, members, until_when)
   local ends, countries, numbers = parse(address.tail)
   if now > ends then countries, numbers = '', '' end
   for _, member in ipairs(members) do
@@ -48,7 +48,7 @@ function asked.learn(address, members, until_when)
 end
 
 -- Forgets a number or a country, which may be nil.
-function asked.forget(address, pseudonym, country)
+function targets.forget(address, pseudonym, country)
   local ends, countries, numbers = parse(address.tail)
   if pseudonym then
     local at = string.find(numbers, string.sub(pseudonym, 1, LENGTH), 1, true)

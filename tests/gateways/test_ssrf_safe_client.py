@@ -16,8 +16,8 @@ from support_webhooks import LOOPBACK, receiving
 
 from otp_service.domain.webhooks import Reach, TargetRules
 from otp_service.errors import InvalidUrlError
-from otp_service.gateways.guarded_call import GuardedClient, parse_target
 from otp_service.gateways.http_client import HttpCallError
+from otp_service.gateways.ssrf_safe_client import GuardedClient, parse_target
 
 INTERNET = TargetRules(frozenset({443, 8443}))
 LOOP = TargetRules(networks=tuple(map(ip_network, LOOPBACK)))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from otp_service.domain import detection
 from otp_service.domain.detection import LARGEST_STEP, REMAINING, Alarm, ChangeTest, Daily, DailyTest, Run, Slot
-from otp_service.domain.traffic import (
+from otp_service.domain.newcomer_traffic import (
     GROWTH,
     HOURS,
     LASTING,

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from otp_service.domain.newcomer_traffic import MINUTE, Cause, CountryTraffic, Finding, Notice, PlaceTraffic
 from otp_service.domain.prices import MICRO
 from otp_service.domain.tallies import Tally, feed
-from otp_service.domain.traffic import MINUTE, Cause, CountryTraffic, Finding, Notice, PlaceTraffic
 from otp_service.domain.webhooks import Webhook, WebhookType
 from otp_service.errors import LedgerUnavailableError
 from otp_service.services.context import Context
+from otp_service.store.newcomer_traffic import BlockCount, CountrySuspicion, RangeSuspicion
 from otp_service.store.scripts import CompiledRuleset
-from otp_service.store.traffic import BlockCount, CountrySuspicion, RangeSuspicion
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import SafeNumber

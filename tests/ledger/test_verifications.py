@@ -14,7 +14,7 @@ from otp_service.errors import ConsentOutdatedError
 from otp_service.ledger.database import now
 from otp_service.ledger.ledger import Ledger
 from otp_service.ledger.schema import events
-from otp_service.ledger.traffic import RecordedVerification
+from otp_service.ledger.verifications import RecordedVerification
 
 
 def _past(ledger: Ledger) -> tuple[RecordedVerification, ...]:
@@ -31,7 +31,7 @@ STORY = (
 @pytest.mark.parametrize("order", list(permutations(STORY)))
 def test_what_happened_is_recorded_in_whichever_order_it_comes(ledger, order):
     for one in order:
-        ledger.traffic.record([one])
+        ledger.verifications.record([one])
 
     (past,) = _past(ledger)
     assert (past.id, past.application, past.purpose, past.country) == ("vf_1", "shop", "login", "PK")
@@ -41,8 +41,8 @@ def test_what_happened_is_recorded_in_whichever_order_it_comes(ledger, order):
 
 
 def test_what_is_read_twice_is_there_once(ledger):
-    first = ledger.traffic.record(STORY)
-    again = ledger.traffic.record([*STORY, event("check.failed", at=1150)])
+    first = ledger.verifications.record(STORY)
+    again = ledger.verifications.record([*STORY, event("check.failed", at=1150)])
 
     assert (first.new, again.new) == (3, 1)
     assert len(_past(ledger)[0].events) == 4
@@ -52,7 +52,7 @@ def test_what_is_read_twice_is_there_once(ledger):
 def test_what_ended_stays_as_it_ended_when_a_restored_redis_ends_it_once_more(ledger, at_once):
     again = event("verification.expired", at=1900, reason="expired")
     for batch in [[*STORY, again]] if at_once else [STORY, [again]]:
-        ledger.traffic.record(batch)
+        ledger.verifications.record(batch)
 
     (past,) = _past(ledger)
     assert (past.status, past.ended) == ("approved", 1200)
@@ -63,20 +63,20 @@ def test_nothing_of_a_batch_is_recorded_when_a_part_of_it_cannot_be(ledger):
     broken = agreed("vf_2", place=0)
     fields = {**broken.fields, "consent": "{}"}
     with pytest.raises(TypeError):
-        ledger.traffic.record([STORY[0], type(broken)(broken.id, broken.at, broken.type, fields)])
+        ledger.verifications.record([STORY[0], type(broken)(broken.id, broken.at, broken.type, fields)])
 
     assert _past(ledger) == ()
 
 
 def test_details_hold_neither_the_number_nor_the_consent(ledger):
-    ledger.traffic.record([started(), agreed()])
+    ledger.verifications.record([started(), agreed()])
 
     assert details_of(ledger) == [{"channel": "sms"}]
 
 
 @pytest.mark.parametrize("what", ["record", "keep"])
 def test_details_hold_nothing_of_what_a_replay_reads(ledger, what):
-    getattr(ledger.traffic, what)(
+    getattr(ledger.verifications, what)(
         [
             started(sending="number|block|network|||context|home|2500000"),
             event("verification.resent", at=1100, price="2500000", falls_back_from="1"),
@@ -94,7 +94,7 @@ def details_of(ledger) -> list[dict[str, str]]:
 
 
 def test_a_consent_that_came_with_a_start_is_recorded_with_its_evidence(ledger):
-    recorded = ledger.traffic.record([agreed(place=0)])
+    recorded = ledger.verifications.record([agreed(place=0)])
     (entry,) = ledger.consents.of(NUMBER, "shop", "login")
 
     assert recorded.place == ledger.mirror_source.head()
@@ -115,7 +115,7 @@ def said(ledger) -> int:
 def test_a_withdrawal_is_the_later_one_although_the_consent_was_recorded_after_it(ledger):
     start = agreed(place=ledger.mirror_source.head().sequence)
     _, place = ledger.consents.add(Consent(NUMBER, "shop", "login", None))
-    ledger.traffic.record([start])
+    ledger.verifications.record([start])
 
     assert [one.withdrawn for one in ledger.consents.of(NUMBER, "shop", "login")] == [False, True]
     assert word(ledger) == (False, place.sequence)
@@ -125,15 +125,15 @@ def test_a_consent_given_after_a_withdrawal_counts_although_an_older_one_is_reco
     old = agreed("vf_1", place=0)
     _, place = ledger.consents.add(Consent(NUMBER, "shop", "login", None))
     new = agreed("vf_2", evidence=anew(), place=place.sequence)
-    ledger.traffic.record([new])
-    ledger.traffic.record([old])
+    ledger.verifications.record([new])
+    ledger.verifications.record([old])
 
     assert word(ledger) == (True, place.sequence)
 
 
 def test_a_consent_that_is_sent_with_each_start_is_recorded_once(ledger):
     every = [agreed(f"vf_{i}") for i in range(3)]
-    first, later = ledger.traffic.record(every[:2]), ledger.traffic.record(every[2:])
+    first, later = ledger.verifications.record(every[:2]), ledger.verifications.record(every[2:])
 
     assert (first.place, later.place) == (ledger.mirror_source.head(), None)
     assert len(ledger.consents.of(NUMBER, "shop", "login")) == 1
@@ -142,7 +142,7 @@ def test_a_consent_that_is_sent_with_each_start_is_recorded_once(ledger):
 def test_a_consent_that_is_older_than_a_withdrawal_before_its_start_is_not_recorded(ledger):
     """No start brings one, but to a mirror that lacks the withdrawal."""
     _, place = ledger.consents.add(Consent(NUMBER, "shop", "login", None))
-    recorded = ledger.traffic.record([agreed(place=place.sequence)])
+    recorded = ledger.verifications.record([agreed(place=place.sequence)])
 
     assert (recorded.place, word(ledger)) == (None, (False, place.sequence))
 
@@ -151,7 +151,7 @@ def test_a_withdrawal_is_newer_than_a_consent_by_a_clock_that_is_ahead(ledger):
     ahead = replace(EVIDENCE, given=now() + 200_000)
     late = agreed(evidence=ahead)
     ledger.consents.add(Consent(NUMBER, "shop", "login", None))
-    ledger.traffic.record([late])
+    ledger.verifications.record([late])
     assert (word(ledger)[0], said(ledger)) == (False, ahead.given)
 
     with pytest.raises(ConsentOutdatedError):
@@ -162,7 +162,7 @@ def test_a_withdrawal_is_newer_than_a_consent_by_a_clock_that_is_ahead(ledger):
 
 
 def test_the_application_whose_message_a_number_got_last_is_known(ledger):
-    ledger.traffic.record([
+    ledger.verifications.record([
         started("vf_1", 1000), event("delivery.sent", "vf_1", 1100, gateway="first"),
         event("verification.started", "vf_2", 2000, application="bank", pseudonym=NUMBER, ledger="0"),
         event("delivery.sent", "vf_2", 2100, application="bank", gateway="first"),
@@ -171,15 +171,15 @@ def test_the_application_whose_message_a_number_got_last_is_known(ledger):
         started("vf_5", 5000), event("delivery.sent", "vf_5", 5100, gateway="FIRST"),
     ])  # fmt: skip
 
-    assert ledger.traffic.last_sender(NUMBER, "first", 0) == ("bank", 2000)
-    assert ledger.traffic.last_sender(NUMBER, "firs_", 0) == ("shop", 4000)
-    assert ledger.traffic.last_sender(NUMBER, "first", 2001) is None
-    assert ledger.traffic.last_sender("x" * 22, "first", 0) is None
+    assert ledger.verifications.last_sender(NUMBER, "first", 0) == ("bank", 2000)
+    assert ledger.verifications.last_sender(NUMBER, "firs_", 0) == ("shop", 4000)
+    assert ledger.verifications.last_sender(NUMBER, "first", 2001) is None
+    assert ledger.verifications.last_sender("x" * 22, "first", 0) is None
 
 
 def test_a_consent_of_a_start_that_a_restored_ledger_has_not_come_to_yet_ends_before_what_follows(ledger):
     """The start saw a later state of the ledger than this one, which is a copy."""
-    ledger.traffic.record([agreed(place=1000)])
+    ledger.verifications.record([agreed(place=1000)])
     _, place = ledger.consents.add(Consent(NUMBER, "shop", "login", None))
 
     assert word(ledger) == (False, place.sequence)
@@ -187,7 +187,7 @@ def test_a_consent_of_a_start_that_a_restored_ledger_has_not_come_to_yet_ends_be
 
 def test_a_consent_that_nobody_can_place_after_a_restore_wins_over_no_withdrawal(ledger):
     _, place = ledger.consents.add(Consent(NUMBER, "shop", "login", None))
-    ledger.traffic.record([agreed(place=1000)])
+    ledger.verifications.record([agreed(place=1000)])
 
     assert word(ledger) == (False, place.sequence)
 
@@ -198,7 +198,7 @@ def test_an_erasure_and_a_recorder_at_once_leave_no_address(ledger):
         number = f"{turn:022d}"
         start = agreed(f"vf_{turn}", number=number, place=ledger.mirror_source.head().sequence)
         with ThreadPoolExecutor(2) as pool:
-            recorded = pool.submit(ledger.traffic.record, [start])
+            recorded = pool.submit(ledger.verifications.record, [start])
             pool.submit(ledger.subjects.erase, number, "shop").result()
             recorded.result()
 
@@ -210,15 +210,15 @@ def test_an_erasure_before_a_consent_is_recorded_takes_the_address_of_its_own_ap
     ledger, erased_for, address
 ):
     ledger.subjects.erase(NUMBER, erased_for)
-    ledger.traffic.record([agreed()])
+    ledger.verifications.record([agreed()])
 
     assert ledger.consents.of(NUMBER, "shop", "login")[0].evidence.address_prefix == address
 
 
 def test_a_verification_that_nobody_ends_expires(ledger):
-    ledger.traffic.record([started("vf_1", expires="2000"), started("vf_2", expires=str(2**45)), started("vf_3")])
-    ledger.traffic.record([event("verification.canceled", "vf_1", 1500)])
-    ledger.traffic.record([started("vf_4", expires="2000")])
+    ledger.verifications.record([started("vf_1", expires="2000"), started("vf_2", expires=str(2**45)), started("vf_3")])
+    ledger.verifications.record([event("verification.canceled", "vf_1", 1500)])
+    ledger.verifications.record([started("vf_4", expires="2000")])
 
     assert {past.id: (past.status, past.ended) for past in _past(ledger)} == {
         "vf_1": ("canceled", 1500), "vf_2": ("pending", 0), "vf_3": ("pending", 0), "vf_4": ("expired", 2000),
@@ -227,7 +227,7 @@ def test_a_verification_that_nobody_ends_expires(ledger):
 
 def test_an_event_that_is_kept_as_it_is_keeps_whose_it_was(ledger):
     """It is the last place where that is."""
-    ledger.traffic.keep([agreed()])
+    ledger.verifications.keep([agreed()])
     with ledger.database.read() as connection:
         (details,) = connection.execute(select(events.c.details)).scalars()
 

@@ -1,7 +1,10 @@
-"""Approvals: what the messages of approved verifications were counted for goes back to the guard."""
+"""What follows from events: approvals give back to the guard what messages were counted for; all are recorded."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 
+from otp_service.domain.audit import Event
+from otp_service.services.consents import log_suppression
 from otp_service.services.context import Context
 from otp_service.store.events import EventBatch
 from otp_service.store.scripts import NO_RULES
@@ -27,3 +30,15 @@ def give_back(context: Context, batch: EventBatch) -> None:
         for place in range(0, len(approved), MAX_AT_ONCE):
             some = dict(approved[place : place + MAX_AT_ONCE])
             context.store.verifications.give_back(batch.bucket, application, some, ruleset)
+
+
+def record_events(context: Context, events: Sequence[Event]) -> None:
+    """Record what happened, all or nothing; to do it twice does no harm.
+
+    Raises `LedgerUnavailableError`, and `StoreUnavailableError` when it is recorded and not in force yet.
+    """
+    recorded = context.ledger.verifications.record(events)
+    for one in recorded.opt_outs:
+        log_suppression(one)
+    if recorded.place is not None:
+        context.mirror_sync.write_through(recorded.place)

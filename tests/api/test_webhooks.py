@@ -53,7 +53,7 @@ def record(api):
     """Bring what happened into the ledger, as the recorder does."""
     events = api.installation.context.store.events
     for batch in events.take("tests", 1000):
-        api.installation.context.ledger.traffic.record(batch.events)
+        api.installation.context.ledger.verifications.record(batch.events)
         events.acknowledge(batch)
 
 

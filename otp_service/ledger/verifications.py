@@ -72,7 +72,7 @@ class RecordedVerification:
     """What happened, oldest first: ``type``, ``at`` and details."""
 
 
-class Traffic:
+class VerificationLedger:
     """Verifications and their events. Raises `LedgerUnavailableError` when the database cannot serve."""
 
     def __init__(self, database: Database) -> None:
