@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import structlog
 import time_machine
 from support_frozen import FrozenValkey
 from support_installation import World
@@ -18,6 +19,8 @@ from support_postgres import PostgresServer, programs
 from support_valkey import ValkeyServer, faketime_library
 
 use_another_ledger()
+# Where a test does not set up logging: the default traceback, with all variables, takes seconds.
+structlog.dev.ConsoleRenderer.get_active().exception_formatter = structlog.dev.plain_traceback
 
 START = 1_795_000_000.0
 """A quiet Tuesday in November 2026, for clocks that stand still."""
