@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from otp_service.api.client_tokens import require_client
 from otp_service.api.exchange import Exchange
 from otp_service.api.requests import peer_address
-from otp_service.domain.client_tokens import PREFIX
+from otp_service.domain.browsers import PREFIX
 from otp_service.errors import ForbiddenError, UnauthenticatedError
 from otp_service.services.access import Caller, authenticate
 

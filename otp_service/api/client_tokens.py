@@ -9,7 +9,7 @@ from functools import partial
 
 from otp_service.api.exchange import Exchange
 from otp_service.api.routes import Answer, Route
-from otp_service.domain.client_tokens import ClientToken
+from otp_service.domain.browsers import ClientToken
 from otp_service.errors import ForbiddenError
 from otp_service.services.access import Caller, authenticate_client
 

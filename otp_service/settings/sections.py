@@ -38,6 +38,7 @@ from otp_service.domain.applications import (
     TotpSkew,
 )
 from otp_service.domain.audit import RetentionDays
+from otp_service.domain.browsers import DEFAULT_COLOR, MIN_CONTRAST, contrast_with_white, is_color, is_return_address
 from otp_service.domain.consents import ConsentMode
 from otp_service.domain.countries import Approval, CountryRules, Sender
 from otp_service.domain.guard import (
@@ -53,7 +54,6 @@ from otp_service.domain.guard import (
 )
 from otp_service.domain.inbound import MAX_KEYWORD_LENGTH, InboundRules, KeywordMatcher, Keywords, Meaning
 from otp_service.domain.numbers import NumberType, is_region, parse_destination
-from otp_service.domain.pages import DEFAULT_COLOR, MIN_CONTRAST, contrast_with_white, is_color, is_return_address
 from otp_service.domain.payments import MAX_NAME_LENGTH, broken_name_rule
 from otp_service.domain.prices import to_micros
 from otp_service.domain.proofs import MAX_LIFE
