@@ -37,8 +37,7 @@ from otp_service.domain.numbers import (
 from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import OtpServiceError
-from otp_service.gateways.base import Accepted, FailureKind, GatewayError, Receipt
-from otp_service.gateways.settings import GatewaySettings
+from otp_service.gateways.base import Accepted, FailureKind, GatewayError, GatewaySettings, Receipt
 from otp_service.services import consents, receipts, verifications
 from otp_service.services.context import Context
 from otp_service.services.delivery import HeldJob, RetryPolicy, deliver
@@ -48,7 +47,7 @@ from otp_service.store.events import EventBatch, parse_decision
 from otp_service.store.outbox import Job
 
 try:
-    from otp_service.services.approvals import give_back
+    from otp_service.worker.recorder import give_back
 except ImportError:  # the release before: its checks give back
 
     def give_back(context: Context, batch: EventBatch) -> None:

@@ -1,10 +1,10 @@
 """The event stream without a recorder that runs: tests say when it is recorded."""
 
 from otp_service.domain.tallies import tally, tally_blocks
-from otp_service.services.approvals import give_back
 from otp_service.services.consents import record_events as record
 from otp_service.services.context import Context
 from otp_service.store.events import EventBatch
+from otp_service.worker.recorder import give_back
 
 
 def events_of(context: Context) -> list[EventBatch]:

@@ -20,6 +20,7 @@ from otp_service.gateways.base import (
     FailureKind,
     GatewayContext,
     GatewayError,
+    GatewaySettings,
     InboundForgedError,
     InboundMessage,
     ProviderRequest,
@@ -28,7 +29,6 @@ from otp_service.gateways.base import (
     ReceiptRequest,
 )
 from otp_service.gateways.http_client import GatewayClient, HttpResponse, failure_of_status, reference_of
-from otp_service.gateways.settings import GatewaySettings
 
 SignatureMethod = Literal["md5hash", "md5", "sha1", "sha256", "sha512"]
 

@@ -62,9 +62,15 @@ from otp_service.domain.templates import is_own_link, links_in
 from otp_service.domain.verification import MAX_CODE_LIFE, Channel, FactorKind, Purpose, PurposeKind, Resend
 from otp_service.domain.webhooks import TargetRules, WebhookRules
 from otp_service.errors import ConfigurationError, OtpServiceError
-from otp_service.gateways.base import GATEWAY_KINDS, Gateway, load_gateway_class
+from otp_service.gateways.base import (
+    GATEWAY_KINDS,
+    CountryCode,
+    Gateway,
+    GatewaySettings,
+    checked_country_code,
+    load_gateway_class,
+)
 from otp_service.gateways.plugins import PluginKinds
-from otp_service.gateways.settings import CountryCode, GatewaySettings, checked_country_code
 from otp_service.policies.base import POLICY_KINDS, Policy, PolicySettings, load_policy_class
 from otp_service.policies.human_checks import (
     HUMAN_CHECK_KINDS,

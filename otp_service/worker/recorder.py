@@ -4,13 +4,14 @@ Before an approval is copied, its messages are given back to the guard: also whi
 """
 
 import threading
+from collections import defaultdict
 
 from otp_service.domain.tallies import tally, tally_blocks
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
-from otp_service.services.approvals import give_back
 from otp_service.services.consents import record_events
 from otp_service.services.context import Context
 from otp_service.store.events import EventBatch
+from otp_service.store.scripts import NO_RULES
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 from otp_service.worker.jobs import Periodic
@@ -23,6 +24,9 @@ _RETRY_DELAY = 1.0
 """Seconds to wait while Redis or the database is away."""
 _CLAIM_AFTER = 15.0
 """Seconds beyond two transactions after which events that another recorder left are claimed."""
+_APPROVED = "verification.approved"
+_APPROVALS_AT_ONCE = 25
+"""Approvals that one call of a script sees to: it holds up all others for about a millisecond."""
 _HOURLY = 3600.0
 _UPKEEP_INTERVAL = 5.0
 """Seconds between two claims, and between two trims of the stream."""
@@ -173,3 +177,21 @@ def _count(batch: EventBatch) -> None:
         metrics.events_recorded.count(
             application=one.member("application"), country=one.member("country"), event=one.type
         )
+
+
+def give_back(context: Context, batch: EventBatch) -> None:
+    """Give back to the guard what approved verifications among some events were counted for, once.
+
+    It has to be done before their records go (see `Verifications.give_back`). Raises `StoreUnavailableError`, and
+    `LedgerUnavailableError` where an application may be in the ledger only.
+    """
+    by_application: dict[str, list[tuple[str, bool]]] = defaultdict(list)
+    for one in batch.events:
+        if one.type == _APPROVED and one.member("known"):
+            by_application[one.member("application")].append((one.member("id"), one.member("known") == "1"))
+    for application, approved in by_application.items():
+        known = context.access_cache.find(application)
+        ruleset = context.rulesets[application] if known else NO_RULES
+        for place in range(0, len(approved), _APPROVALS_AT_ONCE):
+            some = dict(approved[place : place + _APPROVALS_AT_ONCE])
+            context.store.verifications.give_back(batch.bucket, application, some, ruleset)

@@ -12,10 +12,9 @@ from support_service import eventually
 
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.ledger.traffic import Traffic
-from otp_service.services.approvals import give_back
 from otp_service.store import keys
 from otp_service.store.verifications import Verifications
-from otp_service.worker.recorder import Recorder
+from otp_service.worker.recorder import Recorder, give_back
 
 AMOUNT = 20
 
