@@ -37,8 +37,7 @@ from otp_service.domain.numbers import (
 from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import OtpServiceError
-from otp_service.gateways.base import Accepted, FailureKind, GatewayError, Receipt
-from otp_service.gateways.settings import GatewaySettings
+from otp_service.gateways.base import Accepted, FailureKind, GatewayError, GatewaySettings, Receipt
 from otp_service.services import consents, receipts, verifications
 from otp_service.services.context import Context
 from otp_service.services.delivery import HeldJob, RetryPolicy, deliver

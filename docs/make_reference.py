@@ -18,8 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from otp_service.cli.main import commands
-from otp_service.gateways.base import load_gateway_class
-from otp_service.gateways.settings import GatewaySettings
+from otp_service.gateways.base import GatewaySettings, load_gateway_class
 from otp_service.policies.base import PolicySettings, load_policy_class
 from otp_service.policies.human_checks import HumanCheckSettings
 from otp_service.settings import Settings

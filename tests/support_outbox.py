@@ -13,8 +13,7 @@ from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.messages import Message
 from otp_service.domain.routing import GatewayLimits
 from otp_service.domain.verification import DeliveryStatus
-from otp_service.gateways.base import Accepted, FailureKind, GatewayError
-from otp_service.gateways.settings import GatewaySettings
+from otp_service.gateways.base import Accepted, FailureKind, GatewayError, GatewaySettings
 from otp_service.services.context import Context
 from otp_service.services.delivery import HeldJob, RetryPolicy, deliver
 from otp_service.store import keys

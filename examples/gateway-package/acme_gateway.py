@@ -7,9 +7,8 @@ import requests
 from pydantic import Field, SecretStr
 
 from otp_service.domain.messages import Message
-from otp_service.gateways.base import Accepted, FailureKind, GatewayContext, GatewayError
+from otp_service.gateways.base import Accepted, FailureKind, GatewayContext, GatewayError, GatewaySettings
 from otp_service.gateways.http_client import GatewayClient, HttpResponse, failure_of_status, reference_of
-from otp_service.gateways.settings import GatewaySettings
 
 FAILURES = {
     "unknown_subscriber": FailureKind.DESTINATION,

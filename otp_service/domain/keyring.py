@@ -65,10 +65,6 @@ _VERIFICATION_ID = re.compile(r"vf_([a-z0-9]{1,8})_([0-9a-f]{2})[0-9a-f]{32}")
 _DISPATCH_ID = re.compile(r"dp_([0-9a-f]{2})[0-9a-f]{32}")
 _FACTOR_ID = re.compile(r"fa_([0-9a-f]{32})[0-9a-f]{24}")
 _USER_ID = re.compile(r"us_([0-9a-f]{32})")
-_PAGE_TOKEN = re.compile(r"([a-z0-9]{1,8}_[0-9a-f]{34})\.[A-Za-z0-9_-]{22}")
-_PAGE_RESULT = re.compile(r"([a-z0-9]{1,8}_[0-9a-f]{34})\.([0-9a-f]{1,12})\.[A-Za-z0-9_-]{22}")
-_ENDS: Final = {True: "approved", False: "ended"}
-"""Uses of the key that makes results, by whether the verification was approved."""
 _TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 """From the alphabet of base64 to that of base64url (RFC 4648)."""
 _FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
@@ -118,7 +114,7 @@ class _Mac:
 
     def name(self, text: bytes) -> str:
         """Return the first 128 bits of the MAC as 22 characters."""
-        return _text(self.digest(text)[:_NAME_BYTES])
+        return base64url(self.digest(text)[:_NAME_BYTES])
 
 
 _PROOF_SEED_BYTES = 48
@@ -131,12 +127,11 @@ class _RootKey:
     seal: _Mac
     display: _Mac
     transaction: _Mac
-    client: _Mac
-    page: _Mac
+    browser: _Mac
 
     @classmethod
     def derive(cls, material: bytes) -> "_RootKey":
-        uses = ("code", "tag", "seal", "display", "transaction", "client", "page")
+        uses = ("code", "tag", "seal", "display", "transaction", "browser")
         return cls(*(_Mac(_derive(material, use)) for use in uses))
 
 
@@ -163,7 +158,7 @@ class Keyring:
             for use in ("address", "block", "context", "request", "payment", "inbound")
         )
         self._users, self._recovery = (_Mac(_derive(pseudonym_key, use)) for use in ("user", "recovery"))
-        self.installation = _text(_derive(pseudonym_key, "installation")[:_NAME_BYTES])
+        self.installation = base64url(_derive(pseudonym_key, "installation")[:_NAME_BYTES])
         """What must never change while Redis keeps its data: a fingerprint of the pseudonym key."""
         self.signer = Signer(_derive(pseudonym_key, "audit"))
         """Signs what is exported: the same for the installation's life."""
@@ -187,7 +182,7 @@ class Keyring:
         """Return the bucket of a pseudonym, two hexadecimal digits."""
         if not self.bucket_bits:
             return "00"
-        return f"{_raw(pseudonym)[0] >> (8 - self.bucket_bits):02x}"
+        return f"{from_base64url(pseudonym)[0] >> (8 - self.bucket_bits):02x}"
 
     @property
     def buckets(self) -> tuple[str, ...]:
@@ -260,44 +255,26 @@ class Keyring:
 
         So who has it need not look up whose it is.
         """
-        return f"fa_{_raw(user).hex()}{secrets.token_hex(12)}"
+        return f"fa_{from_base64url(user).hex()}{secrets.token_hex(12)}"
 
-    def page_token(self, verification_id: str) -> str:
-        """Return what the address of a verification's page ends with: the identifier, and what nobody else can add."""
-        return self._authenticated(verification_id, "page")
+    def signed(self, use: str, verification_id: str, *parts: str) -> str:
+        """Return a text for a person's browser to carry: a verification, parts without dots, and a MAC over them.
 
-    def verification_of_page(self, token: str) -> str | None:
-        """Return the verification whose page it is; ``None`` where this ring did not make the token."""
-        found = _PAGE_TOKEN.fullmatch(token)
-        return self._if_authentic(token, f"vf_{found[1]}", "page") if found else None
-
-    def page_result(self, verification_id: str, at: int, *, approved: bool) -> str:
-        """Return what a page hands to the person's browser at a time (milliseconds): it names the verification.
-
-        Whether that was approved cannot be read from it, and not be changed: who can write to Redis makes no approval.
+        Anybody can read it, but not the ``use``; nobody else can make or change one. It is the same every time.
         """
-        return self._authenticated(verification_id, _ENDS[approved], f"{at:x}")
+        mac = self._root_of(verification_id).browser.digest(_framed(use, verification_id, *parts))
+        return ".".join((verification_id.removeprefix("vf_"), *parts, base64url(mac)))
 
-    def read_page_result(self, result: str) -> tuple[str, int, bool] | None:
-        """Return the verification of a result, its time, and whether it is an approval's.
+    def read_signed(self, use: str, text: str) -> list[str] | None:
+        """Return the verification and the parts of what `signed` made for a use; ``None`` for any other text.
 
-        ``None`` where this ring did not make it.
+        The text is compared, to the last character, not what it may mean.
         """
-        if found := _PAGE_RESULT.fullmatch(result):
-            for approved, use in _ENDS.items():
-                if self._if_authentic(result, f"vf_{found[1]}", use, found[2]):
-                    return f"vf_{found[1]}", int(found[2], 16), approved
-        return None
-
-    def _authenticated(self, verification_id: str, use: str, *parts: str) -> str:
-        mac = self._root_of(verification_id).page.name(_framed(use, verification_id, *parts))
-        return ".".join((verification_id.removeprefix("vf_"), *parts, mac))
-
-    def _if_authentic(self, text: str, verification_id: str, use: str, *parts: str) -> str | None:
-        if self.bucket_of_id(verification_id) is None:
+        name, *rest = text.split(".")
+        told = [f"vf_{name}", *rest[:-1]]
+        if not text.isascii() or self.bucket_of_id(told[0]) is None:
             return None
-        expected = self._authenticated(verification_id, use, *parts)
-        return verification_id if hmac.compare_digest(text, expected) else None
+        return told if hmac.compare_digest(text, self.signed(use, *told)) else None
 
     # --- codes ----------------------------------------------------------------------------------------------
 
@@ -325,11 +302,7 @@ class Keyring:
     def tag(self, verification_id: str, application: str, transaction_digest: str, code: str) -> str:
         """Return what a record keeps instead of the code: all of its input comes with a check request."""
         parts = _framed(verification_id, application, transaction_digest, code)
-        return _text(self._root_of(verification_id).tag.digest(parts))
-
-    def client_token_mac(self, verification_id: str, body: str) -> str:
-        """Return what signs a client token of a verification whose root key is known, 43 characters."""
-        return _text(self._root_of(verification_id).client.digest(_framed(body)))
+        return base64url(self._root_of(verification_id).tag.digest(parts))
 
     # --- seals ----------------------------------------------------------------------------------------------
 
@@ -348,7 +321,7 @@ class Keyring:
         The text names the active root key, which made it.
         """
         sealed = _encrypt(self._roots[self._active], plain, owner, application, kind)
-        return f"{self._active}.{_text(sealed)}"
+        return f"{self._active}.{base64url(sealed)}"
 
     def unseal_secret(self, sealed: str, *, owner: str, application: str, kind: str) -> bytes:
         """Return what `seal_secret` sealed; raise `SealBrokenError` when anything about it was changed."""
@@ -357,7 +330,7 @@ class Keyring:
         if root is None:
             raise SealBrokenError(f"The root key that sealed the {kind} of {owner} is not known.")
         try:
-            raw = _raw(text)
+            raw = from_base64url(text)
         except ValueError as broken:
             raise SealBrokenError(f"The sealed {kind} of {owner} is no base64.") from broken
         return _decrypt(root, raw, owner, application, kind)
@@ -372,18 +345,18 @@ class Keyring:
 def user_of_factor(factor_id: str) -> str | None:
     """Return the pseudonym of the user in a factor's identifier; ``None`` when it is none."""
     match = _FACTOR_ID.fullmatch(factor_id)
-    return _text(bytes.fromhex(match[1])) if match else None
+    return base64url(bytes.fromhex(match[1])) if match else None
 
 
 def user_id(user: str) -> str:
     """Return what applications are told for a user (the pseudonym): identifiers of factors have the same digits."""
-    return f"us_{_raw(user).hex()}"
+    return f"us_{from_base64url(user).hex()}"
 
 
 def user_of(named: str) -> str | None:
     """Return the pseudonym of the user in what `user_id` returned, or in a factor's identifier; ``None`` for others."""
     match = _USER_ID.fullmatch(named)
-    return _text(bytes.fromhex(match[1])) if match else user_of_factor(named)
+    return base64url(bytes.fromhex(match[1])) if match else user_of_factor(named)
 
 
 def sealing_root(sealed: str) -> str:
@@ -473,11 +446,13 @@ def _associated(owner: str, application: str, kind: str) -> bytes:
     return FORMAT + _framed(application, owner, kind)
 
 
-def _text(raw: bytes) -> str:
+def base64url(raw: bytes) -> str:
+    """Return bytes in base64url without padding (RFC 4648, section 5)."""
     return binascii.b2a_base64(raw, newline=False).translate(_TO_URL_SAFE).rstrip(b"=").decode()
 
 
-def _raw(text: str) -> bytes:
+def from_base64url(text: str) -> bytes:
+    """Return the bytes of a text in base64url without padding; raise `ValueError` for any other text."""
     padded = text.encode().translate(_FROM_URL_SAFE) + b"=" * (-len(text) % 4)
     return binascii.a2b_base64(padded, strict_mode=True)
 

@@ -1,6 +1,5 @@
 """Proofs of approvals: signed statements (JWS, RFC 7515) that others check without asking this service."""
 
-import base64
 import hashlib
 import json
 import secrets
@@ -11,6 +10,7 @@ from typing import Any, Final
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from otp_service.domain.keyring import base64url
 from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import Channel
 from otp_service.errors import InvalidProofError
@@ -65,7 +65,7 @@ class ProofKey:
         self._private = ec.derive_private_key(1 + int.from_bytes(seed) % (_ORDER - 1), ec.SECP256R1())
         point = self._private.public_key().public_numbers()
         of_key = {"crv": "P-256", "kty": "EC", "x": _coordinate(point.x), "y": _coordinate(point.y)}
-        self.kid = _base64url(hashlib.sha256(json.dumps(of_key, separators=(",", ":")).encode()).digest())
+        self.kid = base64url(hashlib.sha256(json.dumps(of_key, separators=(",", ":")).encode()).digest())
         """Its thumbprint (RFC 7638)."""
         self.jwk = {**of_key, "kid": self.kid, "use": "sig", "alg": ALGORITHM}
         """The public key (RFC 7517)."""
@@ -120,7 +120,7 @@ class ProofSigner:
         claims |= {name: value for name, value in more.items() if value is not None}
         if approval.transaction is not None:
             salt = secrets.token_bytes(_SALT)
-            claims |= {"txn_salt": _base64url(salt), "txn_digest": transaction_digest(salt, approval.transaction)}
+            claims |= {"txn_salt": base64url(salt), "txn_digest": transaction_digest(salt, approval.transaction)}
         return self._signing.sign(claims)
 
     def read(self, proof: str, audience: str) -> dict[str, Any]:
@@ -145,12 +145,8 @@ def transaction_digest(salt: bytes, transaction: Transaction) -> str:
     """
     members = [part.encode() for part in transaction.parts]
     framed = b"".join(len(member).to_bytes(4) + member for member in members)
-    return _base64url(hashlib.sha256(salt + framed).digest())
+    return base64url(hashlib.sha256(salt + framed).digest())
 
 
 def _coordinate(number: int) -> str:
-    return _base64url(number.to_bytes(_COORDINATE))
-
-
-def _base64url(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+    return base64url(number.to_bytes(_COORDINATE))

@@ -3,8 +3,7 @@
 from typing import ClassVar
 
 from otp_service.domain.messages import Message
-from otp_service.gateways.base import Accepted, FailureKind, GatewayContext, GatewayError
-from otp_service.gateways.settings import GatewaySettings
+from otp_service.gateways.base import Accepted, FailureKind, GatewayContext, GatewayError, GatewaySettings
 
 
 class ConsoleGateway:

@@ -31,6 +31,7 @@ from otp_service.gateways.base import (
     FailureKind,
     GatewayContext,
     GatewayError,
+    GatewaySettings,
     InboundForgedError,
     InboundMessage,
     InboundResponse,
@@ -40,7 +41,6 @@ from otp_service.gateways.base import (
     ReceiptRequest,
 )
 from otp_service.gateways.http_client import GatewayClient, HttpResponse, failure_of_status, reference_of
-from otp_service.gateways.settings import GatewaySettings
 
 Scalar = str | int | float | bool | None
 

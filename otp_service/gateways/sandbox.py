@@ -25,6 +25,7 @@ from otp_service.gateways.base import (
     FailureKind,
     GatewayContext,
     GatewayError,
+    GatewaySettings,
     InboundForgedError,
     InboundMessage,
     Mailbox,
@@ -34,7 +35,6 @@ from otp_service.gateways.base import (
     ReceiptRequest,
 )
 from otp_service.gateways.http_client import GatewayClient
-from otp_service.gateways.settings import GatewaySettings
 
 Channel = Literal["sms", "voice", "whatsapp"]
 

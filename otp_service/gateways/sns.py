@@ -19,9 +19,8 @@ from botocore.session import Session as CoreSession
 from pydantic import Field, SecretStr, model_validator
 
 from otp_service.domain.messages import Message
-from otp_service.gateways.base import Accepted, FailureKind, GatewayContext, GatewayError
+from otp_service.gateways.base import Accepted, FailureKind, GatewayContext, GatewayError, GatewaySettings
 from otp_service.gateways.http_client import GatewayClient, HttpResponse, failure_of_status, reference_of
-from otp_service.gateways.settings import GatewaySettings
 
 
 class SnsSettings(GatewaySettings):

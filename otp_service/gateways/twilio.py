@@ -21,6 +21,7 @@ from otp_service.gateways.base import (
     FailureKind,
     GatewayContext,
     GatewayError,
+    GatewaySettings,
     InboundForgedError,
     InboundMessage,
     InboundResponse,
@@ -30,7 +31,6 @@ from otp_service.gateways.base import (
     ReceiptRequest,
 )
 from otp_service.gateways.http_client import GatewayClient, HttpResponse, failure_of_status, reference_of
-from otp_service.gateways.settings import GatewaySettings
 
 # Source: "TwiML Voice: <Say>" and "Text-to-Speech" (https://www.twilio.com/docs/voice/twiml/say and below). Without a
 # named voice Twilio uses the account's default voice, which speaks few languages; so each locale names a voice of

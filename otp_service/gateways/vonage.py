@@ -1,6 +1,5 @@
 """Gateway ``vonage``: SMS."""
 
-import base64
 import hashlib
 import hmac
 import json
@@ -12,6 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 import requests
 from pydantic import Field, SecretStr, model_validator
 
+from otp_service.domain.keyring import base64url
 from otp_service.domain.messages import Message
 from otp_service.domain.templates import Encoding, encoding_of
 from otp_service.domain.verification import DeliveryStatus
@@ -20,6 +20,7 @@ from otp_service.gateways.base import (
     FailureKind,
     GatewayContext,
     GatewayError,
+    GatewaySettings,
     InboundForgedError,
     InboundMessage,
     ProviderRequest,
@@ -28,7 +29,6 @@ from otp_service.gateways.base import (
     ReceiptRequest,
 )
 from otp_service.gateways.http_client import GatewayClient, HttpResponse, failure_of_status, reference_of
-from otp_service.gateways.settings import GatewaySettings
 
 SignatureMethod = Literal["md5hash", "md5", "sha1", "sha256", "sha512"]
 
@@ -84,7 +84,7 @@ TOKEN_BYTES = 9
 def token_of(subject: str, secret: SecretStr) -> str:
     """Return the token for a URL, in base64url; ``subject`` is a dispatch's id or `INBOUND_SUBJECT`."""
     digest = hmac.digest(secret.get_secret_value().encode(), subject.encode(), "sha256")
-    return base64.urlsafe_b64encode(digest[:TOKEN_BYTES]).decode()
+    return base64url(digest[:TOKEN_BYTES])
 
 
 def members_of(request: ProviderRequest) -> Mapping[str, str]:

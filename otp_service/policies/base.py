@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from otp_service.domain.verification import Channel
+from otp_service.gateways.base import CountryCode
 from otp_service.gateways.plugins import PluginKinds
-from otp_service.gateways.settings import CountryCode
 
 
 class Ruling(StrEnum):

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from otp_service.gateways.base import CountryCode
 from otp_service.gateways.plugins import PluginKinds
-from otp_service.gateways.settings import CountryCode
 from otp_service.policies.base import PolicyContext, TimeLimitedExecutor
 
 

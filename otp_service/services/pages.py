@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 
 from otp_service.domain.applications import Application
+from otp_service.domain.browsers import PAGE, RESULT_LIFE, may_return_to, page_result, read_page_result, with_result
 from otp_service.domain.codes import is_code
 from otp_service.domain.guard import whole_seconds
 from otp_service.domain.keyring import IdempotentRequest
 from otp_service.domain.numbers import network_of
-from otp_service.domain.pages import RESULT_LIFE, may_return_to, with_result
 from otp_service.domain.verification import CheckFailure, Status
 from otp_service.errors import (
     AlreadyRedeemedError,
@@ -57,7 +57,7 @@ def page_url(context: Context, view: VerificationView) -> str | None:
     """Return the address of a verification's page; ``None`` where none was asked for."""
     if view.details.return_url is None:
         return None
-    return f"{context.public_url}/p/{context.keyring.page_token(view.verification.id)}"
+    return f"{context.public_url}/p/{context.keyring.signed(PAGE, view.verification.id)}"
 
 
 def count_request(context: Context, address: str | None, most: int) -> None:
@@ -74,9 +74,10 @@ def count_request(context: Context, address: str | None, most: int) -> None:
 
 def open_page(context: Context, token: str) -> Page:
     """Return a page by the end of its address; raise `NotFoundError` where none was asked for, or it is gone."""
-    verification_id = context.keyring.verification_of_page(token)
-    if verification_id is None:
+    told = context.keyring.read_signed(PAGE, token)
+    if told is None:
         raise NotFoundError(_GONE)
+    verification_id = told[0]
     bucket = require_bucket(context.keyring, verification_id)
     now, found = context.store.verifications.read_at(bucket, verification_id)
     application = context.applications.get(found.application) if found else None
@@ -86,7 +87,7 @@ def open_page(context: Context, token: str) -> Page:
     if view.details.return_url is None:
         raise NotFoundError(_GONE)
     is_over = found.status not in {Status.PENDING, Status.APPROVED}
-    result = context.keyring.page_result(verification_id, now, approved=False)
+    result = page_result(context.keyring, verification_id, now, approved=False)
     return Page(
         application,
         view,
@@ -110,7 +111,7 @@ def submit_code(context: Context, page: Page, typed: str, attempt: str) -> str |
         return checked.reason
     if not is_code(context.keyring, page.view.verification, transaction, typed):
         return CheckFailure.WRONG_CODE  # somebody wrote to Redis: who repeats a form here may be he
-    return with_result(page.return_url, context.keyring.page_result(verification_id, checked.at, approved=True))
+    return with_result(page.return_url, page_result(context.keyring, verification_id, checked.at, approved=True))
 
 
 def ask_again(context: Context, page: Page, channel: str, attempt: str) -> None:
@@ -131,7 +132,7 @@ def redeem_result(context: Context, application: Application, result: str) -> Re
 
     Raises `InvalidResultError`, and `AlreadyRedeemedError` also when Redis has lost what it is about.
     """
-    found = context.keyring.read_page_result(result)
+    found = read_page_result(context.keyring, result)
     if found is None:
         raise InvalidResultError(_NO_RESULT)
     verification_id, at, is_approval = found

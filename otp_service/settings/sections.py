@@ -38,6 +38,7 @@ from otp_service.domain.applications import (
     TotpSkew,
 )
 from otp_service.domain.audit import RetentionDays
+from otp_service.domain.browsers import DEFAULT_COLOR, MIN_CONTRAST, contrast_with_white, is_color, is_return_address
 from otp_service.domain.consents import ConsentMode
 from otp_service.domain.guard import (
     DAY,
@@ -52,7 +53,6 @@ from otp_service.domain.guard import (
 )
 from otp_service.domain.inbound import MAX_KEYWORD_LENGTH, InboundRules, KeywordMatcher, Keywords, Meaning
 from otp_service.domain.numbers import NumberType, is_region, parse_destination
-from otp_service.domain.pages import DEFAULT_COLOR, MIN_CONTRAST, contrast_with_white, is_color, is_return_address
 from otp_service.domain.payments import MAX_NAME_LENGTH, broken_name_rule
 from otp_service.domain.prices import to_micros
 from otp_service.domain.proofs import MAX_LIFE
@@ -62,9 +62,15 @@ from otp_service.domain.templates import is_own_link, links_in
 from otp_service.domain.verification import MAX_CODE_LIFE, Channel, FactorKind, Purpose, PurposeKind, Resend
 from otp_service.domain.webhooks import TargetRules, WebhookRules
 from otp_service.errors import ConfigurationError, OtpServiceError
-from otp_service.gateways.base import GATEWAY_KINDS, Gateway, load_gateway_class
+from otp_service.gateways.base import (
+    GATEWAY_KINDS,
+    CountryCode,
+    Gateway,
+    GatewaySettings,
+    checked_country_code,
+    load_gateway_class,
+)
 from otp_service.gateways.plugins import PluginKinds
-from otp_service.gateways.settings import CountryCode, GatewaySettings, checked_country_code
 from otp_service.policies.base import POLICY_KINDS, Policy, PolicySettings, load_policy_class
 from otp_service.policies.human_checks import (
     HUMAN_CHECK_KINDS,

@@ -17,7 +17,7 @@ from otp_service.domain.routing import GatewayLimits, Route, Routes
 from otp_service.domain.sending_rules import SendingRules
 from otp_service.domain.verification import Purpose
 from otp_service.errors import ConfigurationError
-from otp_service.gateways.settings import CountryCode, GatewaySettings
+from otp_service.gateways.base import CountryCode, GatewaySettings
 from otp_service.settings.guard_ruleset import build_ruleset
 from otp_service.settings.sections import (
     ApplicationSettings,

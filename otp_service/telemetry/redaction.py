@@ -47,7 +47,7 @@ _SECRET_PATTERNS = (
     r"(?<=://)[^\s/@\"']*@",  # user and password in a URL
     r"\b(?i:bearer|basic)\s+[\w.~+/=-]+",
     r"\botp_[\w-]{20,}",  # our API keys
-    r"\bct_[\w-]{20,}(?:\.[\w-]*)?",  # our client tokens
+    r"\bct_[\w-]{20,}(?:\.[\w-]*)*",  # our client tokens
 )
 _TOKENS = re.compile(
     f"(?P<kept>{'|'.join(_SAFE_PATTERNS)})"

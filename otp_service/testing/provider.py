@@ -25,13 +25,13 @@ from otp_service.gateways.base import (
     Gateway,
     GatewayContext,
     GatewayError,
+    GatewaySettings,
     InboundMessage,
     InboundSink,
     Mailbox,
     Receipt,
     ReceiptSink,
 )
-from otp_service.gateways.settings import GatewaySettings
 from otp_service.testing.samples import (
     CODE,
     MESSAGE,

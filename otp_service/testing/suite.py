@@ -18,6 +18,7 @@ from otp_service.gateways.base import (
     Accepted,
     FailureKind,
     GatewayError,
+    GatewaySettings,
     InboundForgedError,
     InboundMessage,
     ProviderRequest,
@@ -28,7 +29,6 @@ from otp_service.gateways.base import (
     SupportsInboundResponse,
     SupportsReceipts,
 )
-from otp_service.gateways.settings import GatewaySettings
 from otp_service.testing.provider import (
     Behaviour,
     FakeProvider,

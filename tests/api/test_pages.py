@@ -21,6 +21,7 @@ from support_pages import (
     text_of,
 )
 
+from otp_service.domain.browsers import PAGE, page_result, read_page_result
 from otp_service.domain.keyring import Keyring
 from otp_service.errors import StoreUnavailableError
 from otp_service.services.pages import open_page
@@ -40,7 +41,7 @@ def redeem(api: Api, result: str) -> Any:
 
 def test_a_start_that_asks_for_none_gets_none(api: Api):
     answer = api.post(START, {"to": NUMBER})
-    stranger = api.installation.context.keyring.page_token(answer.json["id"])
+    stranger = api.installation.context.keyring.signed(PAGE, answer.json["id"])
 
     assert answer.json["page"] is None
     assert api.client.get(f"/p/{stranger}").status_code == 404
@@ -346,7 +347,7 @@ def test_nothing_else_is_a_result(api: Api):
     token = person.path.removeprefix("/p/")
     head, at, mac = result.split(".")
     forged = [
-        token, f"{head}.{at}.{'A' * 22}", f"{head}.{int(at, 16) + 1:x}.{mac}", f"{head}.{mac}",
+        token, f"{head}.{at}.{'A' * 43}", f"{head}.{int(at, 16) + 1:x}.{mac}", f"{head}.{mac}",
         f"k9{head[2:]}.{at}.{mac}", f"{head}.0{at}.{mac}", "x", person.id,
     ]  # fmt: skip
 
@@ -358,7 +359,7 @@ def test_without_the_persons_step_no_result_says_approved(api: Api):
     """Not even one that our own keys made, of a verification that waits."""
     person = Person(api)
     now = 1000 * int(time.time())
-    made = api.installation.context.keyring.page_result(person.id, now, approved=True)
+    made = page_result(api.installation.context.keyring, person.id, now, approved=True)
 
     for _ in range(3):
         person.look()
@@ -427,13 +428,13 @@ def test_addresses_survive_a_new_root_key_and_die_with_theirs():
     old, new = bytes(range(32)), bytes(range(1, 33))
     first = ring(k1=old)
     one = first.new_verification_id("00")
-    token, result = first.page_token(one), first.page_result(one, 5, approved=True)
+    token, result = first.signed(PAGE, one), page_result(first, one, 5, approved=True)
 
-    assert ring(k2=new, k1=old).verification_of_page(token) == one
-    assert ring(k2=new, k1=old).read_page_result(result) == (one, 5, True)
-    assert ring(k2=new).verification_of_page(token) is None
-    assert ring(k1=new).verification_of_page(token) is None
-    assert ring(k1=new).read_page_result(result) is None
+    assert ring(k2=new, k1=old).read_signed(PAGE, token) == [one]
+    assert read_page_result(ring(k2=new, k1=old), result) == (one, 5, True)
+    assert ring(k2=new).read_signed(PAGE, token) is None
+    assert ring(k1=new).read_signed(PAGE, token) is None
+    assert read_page_result(ring(k1=new), result) is None
 
 
 def test_an_address_is_not_to_be_guessed(api: Api):

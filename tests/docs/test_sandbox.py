@@ -9,9 +9,8 @@ from support_sources import ROOT
 from otp_service.cli import dev
 from otp_service.cli.dev import BEHAVIOURS, NUMBER_PREFIX
 from otp_service.domain.keyring import new_key
-from otp_service.gateways.base import FailureKind
+from otp_service.gateways.base import FailureKind, GatewaySettings
 from otp_service.gateways.sandbox import ConnectionFault, SandboxGateway, SandboxReceipt
-from otp_service.gateways.settings import GatewaySettings
 from otp_service.settings import settings_from
 from otp_service.settings.sources import merge
 

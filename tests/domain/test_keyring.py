@@ -117,6 +117,27 @@ def test_a_sealed_secret_names_its_root_key_and_outlives_its_rotation(keyring: K
         Keyring({"k1": NEW}, PSEUDONYM).unseal_secret(sealed, **where)
 
 
+def test_what_a_browser_carries_is_read_for_its_use_alone_and_to_the_last_character(keyring: Keyring):
+    verification = keyring.new_verification_id("00")
+    text = keyring.signed("page", verification, "a", "b")
+    moved = [text.replace(".a.b.", other) for other in (".b.a.", ".ab.", ".a..b.", ".")]
+    altered = [
+        *moved,
+        text[:-1],
+        f"{text}A",
+        f"{text}.",
+        f"{text}é",
+        text.replace("k1_", "k2_"),
+        verification,
+        "",
+        "\ud800.x",
+    ]
+
+    assert keyring.read_signed("page", text) == [verification, "a", "b"]
+    assert keyring.read_signed("end", text) is None
+    assert [keyring.read_signed("page", one) for one in altered] == [None] * len(altered)
+
+
 def test_a_transaction_is_digested_with_a_key(keyring: Keyring):
     transaction = Transaction("1500.00", "PKR", "Daraz")
     digest = keyring.transaction_digest(SUBJECT.verification_id, transaction)

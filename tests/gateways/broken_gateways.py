@@ -18,10 +18,9 @@ from test_contract import SAMPLES, STRANGER, XmlGateway, strangers_gateway
 
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways import vonage as vonage_proof
-from otp_service.gateways.base import Accepted, FailureKind, GatewayError, Receipt
+from otp_service.gateways.base import Accepted, FailureKind, GatewayError, GatewaySettings, Receipt
 from otp_service.gateways.http import HttpGateway
 from otp_service.gateways.sandbox import SandboxGateway
-from otp_service.gateways.settings import GatewaySettings
 from otp_service.gateways.twilio import TwilioGateway
 from otp_service.gateways.vonage import VonageGateway
 from otp_service.testing.samples import CODE, MESSAGE, OTHER_CODE

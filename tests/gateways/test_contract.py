@@ -15,9 +15,15 @@ from support_smpp import SmppContract
 from support_sources import ROOT
 
 from otp_service.errors import ConfigurationError
-from otp_service.gateways.base import GATEWAY_ENTRY_POINTS, Accepted, FailureKind, GatewayError, load_gateway_class
+from otp_service.gateways.base import (
+    GATEWAY_ENTRY_POINTS,
+    Accepted,
+    FailureKind,
+    GatewayError,
+    GatewaySettings,
+    load_gateway_class,
+)
 from otp_service.gateways.http_client import GatewayClient, failure_of_status, reference_of
-from otp_service.gateways.settings import GatewaySettings
 from otp_service.testing.suite import GatewayContract
 
 SAMPLES = Path(__file__).parent / "samples"

@@ -9,9 +9,9 @@ from support_messages import UNSAFE_NAMES, UNSAFE_SECTIONS
 
 from otp_service import bootstrap
 from otp_service.domain.applications import ClientIpSource
+from otp_service.domain.browsers import contrast_with_white
 from otp_service.domain.guard import Limit, LimitScope
 from otp_service.domain.keyring import Keyring
-from otp_service.domain.pages import contrast_with_white
 from otp_service.domain.verification import Channel, PurposeKind
 from otp_service.errors import ConfigurationError
 from otp_service.gateways.base import GATEWAY_ENTRY_POINTS

@@ -123,7 +123,7 @@ def test_no_client_token_is_exported(spans: Spans, real_world: World, collector:
         api.post(path, {"code": "000000"})
 
     assert [one.says["http.response.status_code"] for one in spans() if one.kind == "server"] == [201, 405, 200, 403]
-    body, mac = started["client_token"].removeprefix("ct_").split(".")
+    _, body, mac = started["client_token"].split(".")
     assert not any(part.encode() in exported for part in (body, mac) for exported in collector.bodies)
 
 

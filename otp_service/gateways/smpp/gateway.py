@@ -9,9 +9,16 @@ from typing import ClassVar
 
 from otp_service.domain.messages import Message
 from otp_service.domain.verification import DeliveryStatus
-from otp_service.gateways.base import Accepted, FailureKind, GatewayContext, GatewayError, InboundMessage, Receipt
+from otp_service.gateways.base import (
+    Accepted,
+    FailureKind,
+    GatewayContext,
+    GatewayError,
+    GatewaySettings,
+    InboundMessage,
+    Receipt,
+)
 from otp_service.gateways.http_client import reference_of
-from otp_service.gateways.settings import GatewaySettings
 from otp_service.gateways.smpp.connection import LinkPool
 from otp_service.gateways.smpp.protocol import (
     HAS_HEADER,

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 
-from otp_service.gateways.settings import GatewaySettings
+from otp_service.gateways.base import GatewaySettings
 
 _ASCII = r"^[\x21-\x7e]*$"
 _ALPHANUMERIC = 5

@@ -1,0 +1,138 @@
+"""What people's browsers hold and see: client tokens; hosted pages, their results, the way back and the colour."""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from otp_service.domain.keyring import Keyring, base64url, from_base64url
+
+PREFIX: Final = "ct_"
+"""How a client token begins: it tells it from an API key, and secret scanners recognise it."""
+_CLIENT: Final = "client"
+"""What a client token is signed for."""
+
+
+class ClientRight(StrEnum):
+    """A call that a token allows."""
+
+    READ = "read"
+    CHECK = "check"
+    RESEND = "resend"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTokenRequest:
+    """What a start asks for."""
+
+    rights: frozenset[ClientRight]
+    origin: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClientToken:
+    """What a token says, kept nowhere. Anybody who has one can read this: nothing in it is secret, or of a person."""
+
+    application: str
+    verification_id: str
+    rights: frozenset[ClientRight]
+    origin: str | None
+    """The web origin (RFC 6454) whose pages may use it; ``None`` for an app's, which no page may."""
+    expires: int
+    """When it ends, with the verification's record: seconds since the epoch."""
+
+    def sign(self, keyring: Keyring) -> str:
+        """Return the token. The same content makes the same one, for as long as its root key is known."""
+        lines = (self.application, " ".join(sorted(self.rights)), self.origin or "", str(self.expires))
+        return PREFIX + keyring.signed(_CLIENT, self.verification_id, base64url("\n".join(lines).encode()))
+
+
+def read_client_token(keyring: Keyring, text: str) -> ClientToken | None:
+    """Return what a token says; ``None`` for a text that no root key of this ring signed, to the last character."""
+    told = keyring.read_signed(_CLIENT, text.removeprefix(PREFIX))
+    if told is None:
+        return None
+    application, rights, origin, expires = from_base64url(told[1]).decode().split("\n")
+    allowed = frozenset(map(ClientRight, rights.split()))
+    return ClientToken(application, told[0], allowed, origin or None, int(expires))
+
+
+# --- hosted pages -------------------------------------------------------------------------------------------
+
+PAGE: Final = "page"
+"""What the end of a page's address is signed for."""
+_ENDS: Final = {True: "approved", False: "ended"}
+"""What a result is signed for, by whether the verification was approved."""
+RESULT_LIFE: Final = 300
+"""Seconds for which the result of a page may be redeemed."""
+RESULT: Final = "result"
+"""The parameter in which a person's browser takes it to the application."""
+MAX_RETURN_URL: Final = 500
+"""Characters of an address with its query."""
+DEFAULT_COLOR: Final = "1f4fbf"
+MIN_CONTRAST: Final = 4.5
+"""Of text and its ground (WCAG 2.2, 1.4.3)."""
+_ADDRESS = re.compile(
+    r"(https://([a-z0-9-]+\.)*[a-z0-9-]+(:[0-9]{1,5})?|http://localhost(:[0-9]{1,5})?)"
+    r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*"
+)
+_QUERY = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*")
+_OWN_RESULT = re.compile(rf"(^|[&;]){RESULT}(=|&|;|$)")
+_COLOR = re.compile(r"[0-9a-f]{6}")
+
+
+def page_result(keyring: Keyring, verification_id: str, at: int, *, approved: bool) -> str:
+    """Return what a page hands to the person's browser at a time (milliseconds): it names the verification.
+
+    Whether that was approved cannot be read from it, and not be changed: who can write to Redis makes no approval.
+    """
+    return keyring.signed(_ENDS[approved], verification_id, f"{at:x}")
+
+
+def read_page_result(keyring: Keyring, result: str) -> tuple[str, int, bool] | None:
+    """Return the verification of a result, its time, and whether it is an approval's; ``None`` for any other text."""
+    for approved, use in _ENDS.items():
+        if told := keyring.read_signed(use, result):
+            return told[0], int(told[1], 16), approved
+    return None
+
+
+def is_return_address(url: str) -> bool:
+    """Tell whether it is an address without a query that people may be sent back to: https, or this machine."""
+    return len(url) <= MAX_RETURN_URL and _ADDRESS.fullmatch(url) is not None
+
+
+def may_return_to(url: str, allowed: Collection[str]) -> bool:
+    """Tell whether an address, without its query, is exactly one of those allowed (RFC 9700, 4.1.3).
+
+    Nothing is parsed or made equal, so that no browser can read it otherwise.
+    """
+    address, _, query = url.partition("?")
+    is_plain = len(url) <= MAX_RETURN_URL and _QUERY.fullmatch(query) and not _OWN_RESULT.search(query)
+    return address in allowed and bool(is_plain)
+
+
+def with_result(url: str, result: str) -> str:
+    """Return an address with a result."""
+    return f"{url}{'&' if '?' in url else '?'}{RESULT}={result}"
+
+
+def origin_of(url: str) -> str:
+    """Return the scheme, host and port of an address that `is_return_address`."""
+    return "/".join(url.split("/", 3)[:3])
+
+
+def is_color(text: str) -> bool:
+    """Tell whether a text is RGB in hexadecimal digits."""
+    return _COLOR.fullmatch(text) is not None
+
+
+def contrast_with_white(color: str) -> float:
+    """Return the contrast ratio of a colour and white, 1 to 21 (WCAG 2.2)."""
+    red, green, blue = (_linear(int(color[place : place + 2], 16) / 255) for place in (0, 2, 4))
+    return 1.05 / (0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05)
+
+
+def _linear(channel: float) -> float:
+    return channel / 12.92 if channel <= 0.04045 else float(((channel + 0.055) / 1.055) ** 2.4)  # noqa: PLR2004 - sRGB
