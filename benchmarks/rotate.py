@@ -2,9 +2,10 @@
 
 Callers start verifications, read the codes that were sent, and check them, half of them over connections that they
 keep. Meanwhile a root key takes another's place in the three steps of docs/operations.md, again and again; in between,
-the signal to reload comes more often than it can be obeyed. Then what was started is compared with what was sent and
-approved. Ends with 1 when a call failed, a message was lost or sent twice, a code was not accepted that should have
-been, or one was known whose key had been retired.
+the signal to reload comes more often than it can be obeyed. Each approval carries a proof, which is checked by the
+published keys at once, and again after each step as by somebody who had none of them. Then what was started is compared
+with what was sent and approved. Ends with 1 when a call failed, a message was lost or sent twice, a code or a proof was
+not accepted that should have been, or a code was known whose key had been retired.
 """
 
 import argparse
@@ -18,11 +19,13 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 
+import jwt
 from ending import ended_with
 from rig import percentile
+from support_installation import tree
 from support_ledger import use_another_ledger
 from support_outbox import waiting
-from support_rotation import FREE, Load, RootKeys, root_of
+from support_rotation import FREE, ISSUER, Load, RootKeys, read_proof, root_of
 from support_service import Service, eventually, running
 from support_valkey import ValkeyServer
 
@@ -42,6 +45,8 @@ class Books:
     """Codes of the old key that were accepted when the new one was active."""
     retired: int = 0
     """Codes that nobody knew any more after their key had gone."""
+    proofs: int = 0
+    """Proofs that were accepted twice, the second time after the step in which they were signed."""
     reloads: list[float] = field(default_factory=list)
     """Seconds that each took, until all processes had done it."""
     breaches: list[str] = field(default_factory=list)
@@ -78,7 +83,9 @@ def _service(workers: int) -> Iterator[tuple[Service, RootKeys]]:
         folder = Path(name)
         keys, valkey = RootKeys(folder), ValkeyServer(folder)
         try:
-            with running(folder, valkey, workers=workers, environ=keys.environ, limits=FREE) as service:
+            applications = {"shop": {**tree(valkey.url)["applications"]["shop"], "proofs": True}}
+            sections = {"limits": FREE, "proofs": {"issuer": ISSUER}, "applications": applications}
+            with running(folder, valkey, workers=workers, environ=keys.environ, **sections) as service:
                 yield service, keys
         finally:
             valkey.stop()
@@ -101,6 +108,7 @@ def _change(
     books.late += _approve(service, checked, books)
     _approve(service, [one for one in load.held_back if root_of(one[0]) == other], books)
     _find_sent(service, load, books)
+    _read_proofs(service, load, books)
     return retired
 
 
@@ -113,6 +121,7 @@ def _retire(service: Service, keys: RootKeys, kept: str, options: argparse.Names
     books.loads.append(load)
     _approve(service, load.held_back, books)
     _find_sent(service, load, books)
+    _read_proofs(service, load, books)
 
 
 def _go_by(service: Service, keys: RootKeys, names: tuple[str, ...], books: Books) -> None:
@@ -156,6 +165,17 @@ def _find_sent(service: Service, load: Load, books: Books) -> None:
     books.breaches += [f"{one}: sent {count} times" for one, count in counts.items() if count != 1]
 
 
+def _read_proofs(service: Service, load: Load, books: Books) -> None:
+    """Check the proofs of a step by the keys that are published after it."""
+    keys = jwt.PyJWKClient(f"{service.base}/.well-known/jwks.json")
+    for proof in load.proofs:
+        try:
+            read_proof(proof, keys)
+            books.proofs += 1
+        except jwt.PyJWTError as refused:
+            books.breaches.append(f"a proof was refused: {refused!r}")
+
+
 def _print(options: argparse.Namespace, books: Books) -> None:
     loads = books.loads
     rows = {
@@ -163,6 +183,7 @@ def _print(options: argparse.Namespace, books: Books) -> None:
         "verifications started, each sent once": f"{sum(len(one.started) for one in loads):,}",
         "codes of an old key accepted while another was active": f"{books.late}",
         "codes refused after their key had gone": f"{books.retired}",
+        "proofs, accepted at once and after the step": f"{sum(len(one.proofs) for one in loads):,}, {books.proofs:,}",
         "slowest call": f"{max(one.slowest for one in loads):.2f} s",
         "reload until all processes had done it, p50, max": ", ".join(
             f"{percentile(books.reloads, share):.1f} s" for share in (0.5, 1)

@@ -7,11 +7,13 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
+import jwt
 import requests
 from support_installation import API_KEY, key
 from support_service import PATIENCE, Service, eventually
 
 FREE = {"number": ["100/10 minutes"], "application": ["1000000/minute"], "ip": ["1000000/minute"]}
+ISSUER = "https://otp.example"
 _HELD_BACK = 5
 """Each fifth verification is checked by nobody yet."""
 _SECONDS_FOR_A_TEXT = 60.0
@@ -59,7 +61,11 @@ class Load:
         self.slowest = 0.0
         """Seconds that the slowest call took."""
         self.failures: list[str] = []
+        self.proofs: list[str] = []
+        """Those of approvals, where the service gives them."""
         self._service = service
+        # Operators give others five minutes to fetch a new key before it signs; here it signs after seconds.
+        self._proof_keys = jwt.PyJWKClient(f"{service.base}/.well-known/jwks.json", cooldown_duration=0)
         self._pause = pause
         self._numbers = itertools.count()
         self._over = threading.Event()
@@ -87,7 +93,7 @@ class Load:
                 session.close()
             try:
                 self._verify(session)
-            except (AssertionError, requests.RequestException) as failure:
+            except (AssertionError, requests.RequestException, jwt.PyJWTError) as failure:
                 self.failures.append(f"{'kept' if keeps else 'new'} connection: {failure!r}")
             time.sleep(self._pause)
 
@@ -102,6 +108,9 @@ class Load:
         answer = self._ask(session, "POST", f"/{verification}/check", {"code": code}, 200)
         assert answer["valid"], (verification, answer)
         self.approved += 1
+        if answer["proof"]:
+            self.proofs.append(answer["proof"])
+            read_proof(answer["proof"], self._proof_keys)
 
     def _code(self, session: requests.Session, verification: str) -> str:
         end = time.monotonic() + _SECONDS_FOR_A_TEXT
@@ -123,6 +132,12 @@ class Load:
         self.calls += 1
         assert answer.status_code == expected, (method, path, answer.status_code, answer.text)
         return answer.json()
+
+
+def read_proof(proof: str, keys: jwt.PyJWKClient) -> dict[str, Any]:
+    """Check a proof as who only has the published keys; they are fetched again where one is not known yet."""
+    public = keys.get_signing_key_from_jwt(proof)
+    return dict(jwt.decode(proof, public, algorithms=["ES256"], audience="shop", issuer=ISSUER))
 
 
 def root_of(verification: str) -> str:
