@@ -108,7 +108,7 @@ class Load:
         answer = self._ask(session, "POST", f"/{verification}/check", {"code": code}, 200)
         assert answer["valid"], (verification, answer)
         self.approved += 1
-        if answer["proof"]:
+        if answer.get("proof"):  # a release before had none
             self.proofs.append(answer["proof"])
             read_proof(answer["proof"], self._proof_keys)
 
