@@ -34,7 +34,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 def config_option(command: Command) -> Command:
     """Add ``--config``."""
     return click.option(
-        "--config", "path", type=FILE, help=f"Configuration file; default: the one that {CONFIG_VARIABLE} names."
+        "--config", "path", type=FILE, help=f"Configuration file; default: ${CONFIG_VARIABLE}."
     )(command)
 
 
