@@ -33,20 +33,17 @@ BEGINNING = """\
 # What is kept, where, and for how long
 
 For auditors and data protection: what is kept of whom, made by `make docs` from the schema of the ledger and the
-table of Redis' keys. The tests fail when it is not up to date, when a column or a key is not described, and when a key
-is found that is not listed.
+table of Redis' keys. Tests fail when a column or a key is not described.
 
 **A number is nowhere in the clear.** It is kept as a *pseudonym*, under a key that is kept apart; as long as a message
-may still have to be sent it is kept *sealed*, under a key of its verification's own. A code is kept nowhere. "Personal"
-says what of a person is in it; it is empty where nothing is. Pseudonyms are personal data too: whoever has the key can
-tell whether a number is among them.
+may still have to be sent it is kept *sealed*. A code is kept nowhere. "Personal" says what of a person is in it.
+Pseudonyms are personal data too: whoever has the key can tell whether a number is among them.
 """
 LEDGER = """\
 ## In the ledger
 
-In SQLite or PostgreSQL (`ledger.url`), by class of data: what is of one class is kept equally long. Days are those of
-`[retention]`, here with their defaults. Workers delete what is older by themselves, once an hour and in small steps,
-and write down in `purges` how much it was; `otp-service ledger status` shows it. What holds is never deleted: the
+In SQLite or PostgreSQL (`ledger.url`), by class of data. Days are those of `[retention]`, here with their defaults.
+Workers delete what is older once an hour, and write down in `purges` how much it was. What holds is never deleted: the
 last word on a consent, given or withdrawn, and a suppression that was not lifted and has not ended.
 
 What was deleted is overwritten in a SQLite file. PostgreSQL reuses the space in its own time, and backups keep what
@@ -103,19 +100,17 @@ ELSEWHERE = (
 LOGS = """\
 ## In logs
 
-One JSON object a line on standard error, kept by whoever collects it, which is the operator's to bound. Each has
-`timestamp`, `level`, `logger` and `message`; the members beside them are listed here. None has a number, a code, an
-address of the internet, a payment or a secret: whatever a caller passes goes through `telemetry/redaction.py`. A
-verification's identifier leads to a pseudonym for as long as the ledger keeps it. Where traces are on, what is logged
-within a span has its `trace_id`, which a caller may have chosen.
+One JSON object a line on standard error, kept by whoever collects it. Each has `timestamp`, `level`, `logger` and
+`message`; the members beside them are listed here. None has a number, a code, an address of the internet, a payment or
+a secret. A verification's identifier leads to a pseudonym for as long as the ledger keeps it. Where traces are on, a
+line has its span's `trace_id`, which a caller may have chosen.
 """
 TRACES = """\
 ## In traces
 
 Only where they are switched on (`[telemetry]`), kept by whoever runs the collector. A span has a name of ours, times,
 the identifiers of itself, of its trace and of the span above it, which a caller may have chosen, and these attributes,
-whose values go through the same redaction as the logs ([`telemetry/tracing.py`](../otp_service/telemetry/tracing.py)
-has the names under which they are exported):
+redacted as the logs are ([`telemetry/tracing.py`](../otp_service/telemetry/tracing.py) has their exported names):
 """
 METRICS = """\
 ## In metrics

@@ -41,11 +41,9 @@ FAMILIES = {
 BEGINNING = """\
 # Requirements: what is asked for, and what is met
 
-For auditors, made by `make docs` from [`requirements.toml`](requirements.toml). The tests fail when it is not
-up to date, when an identifier is missing, or when a test that is named does not exist.
+For auditors, made by `make docs` from [`requirements.toml`](requirements.toml).
 
-**This is no legal advice.** It is our own reading, in our own words, of what laws, standards and attacks ask of a
-service like this one. Whether that is enough for what you do, people judge who know your case.
+**This is no legal advice.** It is our own reading of what laws, standards and attacks ask of a service like this one.
 
 - **Source** says who asks, and in italics what of it was read: *primary*, the text itself; *excerpt*, a part of it;
   *secondary*, press, law firms and vendors, so that the law itself was **not** read; *unverified*, to be looked up
@@ -54,8 +52,8 @@ service like this one. Whether that is enough for what you do, people judge who 
 - **Pakistan's Personal Data Protection Bill** (PDPB) was a draft in everything that was read.
 - **The SBP's circular** PSP&OD 01 of 2024 says that banks are *allowed to replace* the SMS code by a TPIN or FPIN. Much
   of the press says that they were told to.
-- **Met** means that the tests which are named show it; they were read for that, one by one. *Partly* and *not met* say
-  what is missing. Beside what is met there may be a decision: where we do otherwise than the source proposes, and why.
+- **Met** means that the named tests show it. *Partly* and *not met* say what is missing. A *decision* says where we do
+  otherwise than the source proposes, and why.
 """
 CLAIMS = """\
 ## What may be said of it, and what not

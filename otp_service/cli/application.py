@@ -20,8 +20,8 @@ _SOON = "Every process knows it within five seconds."
 def application() -> None:
     """List applications; make and change those of the ledger.
 
-    An application is in the configuration, as a section [applications.NAME], or in the ledger, where it is made and
-    changed while the service runs. It is never deleted: without a valid key it can do nothing.
+    An application is in the configuration, as a section [applications.NAME], or in the ledger, where it is never
+    deleted: without a valid key it can do nothing.
     """
 
 

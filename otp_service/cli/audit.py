@@ -49,8 +49,8 @@ def audit() -> None:
 def export(session: Session, **options: Any) -> None:  # noqa: ANN401 - click's
     """Write a dispute pack as JSON: what was recorded of some verifications, provable and signed.
 
-    It has the template and its digest, channels, times, gateways with their references, what became of each message,
-    consents and suppressions; neither a code nor a number.
+    It has each message's template, digest, channel, time, gateway, reference and end, consents and suppressions;
+    neither a code nor a number.
     """
     document = make_dispute_pack(session.context, *_evidence_query(session.context, options))
     out.print_json(document)
@@ -126,8 +126,8 @@ def _payment(context: Context, options: Mapping[str, Any]) -> str | None:
 def verify(session: Session, file: Any) -> None:  # noqa: ANN401 - click's, of text
     """Look through the whole audit chain, and at the rows that it is of.
 
-    Says where an entry or a row was changed, removed or put elsewhere, and exits with 1 then. That the last entries
-    were cut off shows only by heads that were exported before: give them with --heads.
+    Says where an entry or a row was changed, removed or put elsewhere, and exits with 1 then. Only exported heads show
+    that the last entries were cut off: give them with --heads.
     """
     context, progress = session.context, AuditProgress()
     with session.show_audit_progress(progress):
@@ -162,8 +162,8 @@ def head(session: Session) -> None:
 def actions(session: Session, since: datetime | None, until: datetime | None) -> None:
     """List what operators did, and what the audit chain says of it. Times are in UTC.
 
-    An action that is unknown there was put into the ledger by somebody else, one that is changed is not as it was
-    recorded. That one was removed is told by "otp-service audit verify".
+    An unknown action was put into the ledger by somebody else, a changed one is not as it was recorded. "otp-service
+    audit verify" tells of removed ones.
     """
     found = find_actions(session.context, day_start(since), day_start(until, days=1), MAX_ACTIONS + 1)
     complete = len(found) <= MAX_ACTIONS

@@ -42,10 +42,9 @@ def list_(session: Session, most: int) -> None:
 def redrive(session: Session, ids: tuple[str, ...], reason: str | None, *, every: bool) -> None:
     """Put messages back into the outbox, by the ID that "list" shows, or all of them; say what became of each.
 
-    A message goes out only while its verification waits for the code. It may cost another message, and one whose fate
-    is not known may arrive twice. With --all, those whose reason is destination, fraud or policy are left as they are,
-    unless --reason names it: another try changes nothing, and may cost. The exit status is 1 when one that was named by
-    its ID was not put back.
+    A message goes out only while its verification waits for the code, and one whose fate is not known may arrive twice.
+    With --all, those whose reason is destination, fraud or policy stay, unless --reason names it: another try changes
+    nothing, and may cost. The exit status is 1 when one that was named by its ID was not put back.
     """
     if bool(ids) == every or (reason is not None and not every):
         raise click.UsageError("Name dead letters by their ID, or give --all.")

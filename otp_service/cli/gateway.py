@@ -95,8 +95,7 @@ def test(session: Session, name: str, channel: str, to: Destination) -> None:
 def status(session: Session) -> None:
     """Show how each gateway is, as all workers see it. Times are in UTC.
 
-    One that failed, or was slow, again and again rests for a while; then the next message tries it. Calls that failed,
-    or took as long as "Slow from", are bad. The time that calls take is in the metrics.
+    Calls that failed, or took as long as "Slow from", are bad.
     """
     context = session.context
     now, found = context.store.decisions.now(), context.store.health.of(tuple(context.gateways))

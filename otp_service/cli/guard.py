@@ -359,8 +359,7 @@ _COUNTRY = "destination.country"
 def replay_command(session: Session, changed: Path | None, log: Path | None, save: Path | None) -> None:
     """Run the recorded starts, resends and codes through rules, and show what would have been refused, and its cost.
 
-    Nothing is sent, counted or changed. Rules begin with nothing counted, so that the first day tells less. What was
-    refused then and would pass now counts as never approved: nobody could type that code in.
+    Nothing is sent, counted or changed. Rules begin with nothing counted, so that the first day tells less.
     """
     if log and save:
         raise click.UsageError("--save takes the log of Redis; leave --log out.")

@@ -21,8 +21,8 @@ _OPERATORS = "(operators)"
 def key() -> None:
     """Make keys; list, replace and revoke API keys.
 
-    An API key is in the ledger (add), where it comes and goes while the service runs, or its hash is in the
-    configuration (new). "new", "root" and "pseudonym" store nothing: what they print is all there is.
+    An API key is in the ledger (add), or its hash is in the configuration (new). "new", "root" and "pseudonym" store
+    nothing: what they print is all there is.
     """
 
 

@@ -64,8 +64,8 @@ def upgrade(session: Session) -> None:
 def rebuild(session: Session) -> None:
     """Mirror the ledger in Redis anew.
 
-    For when Redis knows more than the ledger, because a backup of the ledger was restored: what the ledger does not say
-    is forgotten then. Until a second after it is done, starts are refused.
+    For when a backup of the ledger was restored: what Redis alone knows is forgotten. Until a second after it is done,
+    starts are refused.
     """
     context = session.context
     session.confirm("Forget what Redis knows of opt-outs and consents, and go by the ledger alone?")
@@ -90,8 +90,7 @@ def _settled(context: Context) -> Diagnosis:
 def purge(session: Session) -> None:
     """Delete now what has been kept as long as [retention] says.
 
-    Workers do this by themselves, once an hour. What holds is never deleted: the last word on a consent, a suppression
-    that was not lifted and has not ended. How much went is written down: see "otp-service ledger status".
+    Workers do this by themselves, once an hour. "otp-service ledger status" shows how much went.
     """
     purger = periodic_tasks.Purger(session.context, session.settings.retention.days, _rest)
     with out.progress("Rows deleted", lambda: sum(purger.deleted.values())):
@@ -121,9 +120,8 @@ def store() -> None:
 def fence(session: Session) -> None:
     """Expire whatever was started until now, and halve the limits on messages for an hour.
 
-    For when Redis lacks what it once knew: a backup was restored, a replica took over, it was emptied. Codes that were
-    used meanwhile would be good again, and what was counted is forgotten. Do it before processes use such a Redis, or
-    at once if they do. It needs neither a running service nor the ledger.
+    For when Redis lacks what it once knew: a backup was restored, a replica took over, it was emptied. Do it before
+    processes use such a Redis, or at once if they do. It needs neither a running service nor the ledger.
     """
     context = session.context
     session.confirm(f"Fence the store at {session.settings.redis.shown_url}?", means=_MEANS)

@@ -33,9 +33,9 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 def config_option(command: Command) -> Command:
     """Add ``--config``."""
-    return click.option(
-        "--config", "path", type=FILE, help=f"Configuration file; default: the one that {CONFIG_VARIABLE} names."
-    )(command)
+    return click.option("--config", "path", type=FILE, help=f"Configuration file; default: ${CONFIG_VARIABLE}.")(
+        command
+    )
 
 
 def settings_for_children(path: Path | None) -> Settings:

@@ -141,8 +141,8 @@ def import_(
 ) -> None:
     """Let the numbers of FILE get no more messages: one a line, - for standard input.
 
-    What follows a comma, a semicolon or # is passed over. Who was let through since, by an operator or by START, is
-    suppressed again when a list is imported again.
+    What follows a comma, a semicolon or # is passed over. A list that is imported again suppresses again who was let
+    through since.
     """
     context, application, why = session.context, session.application_or_all(name), checked_reason(reason)
     of_region = region and region.upper()
