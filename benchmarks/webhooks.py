@@ -23,6 +23,8 @@ from support_webhooks import LOOPBACK, receiving
 
 from otp_service.ledger.ledger import open_ledger
 
+LEAST_KILLS = 10
+"""Workers killed in a run that proves anything."""
 FREE = {"number": ["100/10 minutes"], "application": ["1000000/minute"], "ip": ["1000000/minute"]}
 
 
@@ -37,7 +39,9 @@ def main() -> int:
         "webhooks that the receiver took": len(books.received),
         "of these more than once": sum(count > 1 for count in books.received.values()),
         "refused the first time": books.refused,
+        "calls that ended before their bodies": len(books.cut_short),
         "workers, database killed with -9": f"{books.kills['workers']}, {books.kills['database']}",
+        "workers that ended by themselves": books.ended,
         "seconds": f"{books.seconds:.0f}",
     }
     print(f"\n{options.database}, seed {options.seed}:\n\n| | |\n|---|---:|")
@@ -46,6 +50,8 @@ def main() -> int:
     breaches = books.breaches()
     if len(books.recorded) < options.webhooks:
         breaches.append(f"only {len(books.recorded)} of {options.webhooks} webhooks")
+    if books.kills["workers"] < LEAST_KILLS:
+        breaches.append(f"only {books.kills['workers']} of {LEAST_KILLS} workers were killed")
     for breach in breaches:
         print(f"BREACH {breach}", file=sys.stderr)
     return 1 if breaches else 0

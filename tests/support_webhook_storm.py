@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import random
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -38,10 +39,15 @@ class Books:
     """How often each webhook was taken with 2xx, by its id."""
     kinds: set[tuple[str, str]] = field(default_factory=set)
     """Type and verification of those."""
-    forged: int = 0
+    forged: list[str] = field(default_factory=list)
+    """What did not verify, and why."""
+    cut_short: list[int] = field(default_factory=list)
+    """Of calls that ended before they were complete, the bytes of the body: 0, for it is sent at once."""
     refused: int = 0
     """Webhooks that the receiver answered 500 the first time."""
     kills: Counter[str] = field(default_factory=Counter)
+    ended: int = 0
+    """Workers that ended by themselves."""
     recorded: set[str] = field(default_factory=set)
     """Ids of the webhooks of all events in the ledger."""
     seconds: float = 0.0
@@ -54,7 +60,9 @@ class Books:
             f"{len(lost)} of {len(self.recorded)} webhooks were lost": lost,
             f"{len(invented)} tell of no event": invented,
             f"{len(untold)} of {len(self.accepted)} starts were not told": untold,
-            f"{self.forged} were not signed as they must be": self.forged,
+            f"{len(self.forged)} were not signed as they must be: {'; '.join(self.forged)}": self.forged,
+            f"of {sum(map(bool, self.cut_short))} bodies only a part came": any(self.cut_short),
+            f"{self.ended} workers ended by themselves": self.ended,
         }
         return [sentence for sentence, found in faults.items() if found]
 
@@ -81,6 +89,7 @@ def storm(
     with ledger.database.read() as connection:
         named = connection.execute(select(events.c.id).where(events.c.type.in_(TYPES))).scalars()
         books.recorded = {f"wh_{hashlib.sha256(one.encode()).hexdigest()[:32]}" for one in named}
+    books.cut_short = receiver.cut_short
     books.seconds = time.monotonic() - began
     return books
 
@@ -92,9 +101,9 @@ def _judge(books: Books, verifier: Verifier) -> Callable[[Request], int]:
     def judge(request: Request) -> int:
         try:
             told = verifier.verify(request.body, request.headers)
-        except Exception:  # noqa: BLE001 - whatever it is, it must not be
+        except Exception as fault:  # noqa: BLE001 - whatever it is, it must not be
             with lock:
-                books.forged += 1
+                books.forged.append(f"{request.headers}, {len(request.body)} bytes: {fault!r}")
             return 400
         with lock:
             first, _ = request.id not in seen, seen.add(request.id)
@@ -120,17 +129,25 @@ def _start_all(service: Service, starts: int, books: Books) -> None:
 
 
 def _strike(service: Service, chance: random.Random, books: Books, crash_database: Callable[[], None] | None) -> None:
+    for ended in [one for one in service.workers if one.poll() is not None]:
+        _replace(service, ended)
+        books.ended += 1
+    if service.told("worker_started") < len(service.workers) + books.kills["workers"]:
+        return  # one that only starts loses nothing, and ends where the database is away
     if crash_database and books.kills["database"] < CRASHES and books.kills["workers"] >= 2 * books.kills["database"]:
         crash_database()
         books.kills["database"] += 1
-    if service.told("worker_started") < len(service.workers) + books.kills["workers"]:
-        return  # one that only starts loses nothing
     victim = chance.choice(service.workers)
     victim.kill()
     victim.wait()
-    service.workers.remove(victim)
-    service.launch_worker()
+    _replace(service, victim)
     books.kills["workers"] += 1
+
+
+def _replace(service: Service, worker: subprocess.Popen[bytes]) -> None:
+    """Start another worker, as a supervisor does."""
+    service.workers.remove(worker)
+    service.launch_worker()
 
 
 def _settled(service: Service, ledger: Ledger) -> bool:

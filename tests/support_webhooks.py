@@ -54,6 +54,8 @@ class Receiver:
     at_once: int = 0
     most_at_once: int = 0
     slow: float = 0.0
+    cut_short: list[int] = field(default_factory=list)
+    """Bytes that came of bodies before the caller ended: such calls are no requests (RFC 9112, 8)."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def to(self, path: str) -> list[Request]:
@@ -66,9 +68,15 @@ class _Handler(BaseHTTPRequestHandler):
     receiver: Receiver
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        receiver, length = self.receiver, int(self.headers["Content-Length"])
+        body = self.rfile.read(length)
+        if len(body) < length:
+            with receiver.lock:
+                receiver.cut_short.append(len(body))
+            self.close_connection = True
+            return
         headers = {name.lower(): value for name, value in self.headers.items()}
-        receiver, self.request_read = self.receiver, Request(self.path, headers, body, time.time())
+        self.request_read = Request(self.path, headers, body, time.time())
         with receiver.lock:
             receiver.requests.append(self.request_read)
             receiver.at_once += 1

@@ -274,9 +274,15 @@ class Database:
                 yield connection
 
     def claim(self) -> None:
-        """Record the pseudonym key in a ledger that has none yet; raise `LedgerMismatchError` when it has another."""
-        with self.write():
-            pass
+        """Record the pseudonym key in a ledger that has none yet; raise `LedgerMismatchError` when it has another.
+
+        Looking comes first, as in `upgrade`.
+        """
+        with self.read(any_key=True) as connection:
+            has_none = self.require_own(connection) == ""
+        if has_none:
+            with self.write():
+                pass
 
     def _claim(self, connection: Connection) -> None:
         """Let whoever writes first, be it a command, record the key that the pseudonyms are of."""

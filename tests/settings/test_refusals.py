@@ -329,6 +329,15 @@ def test_a_ledger_that_processes_upgrade_by_themselves_is_no_reason(tmp_path, va
     prepare(install(load_settings(environ=environ)))
 
 
+def test_a_ledger_that_another_process_writes_for_long_is_no_reason(tmp_path, valkey):
+    ledger = {"url": f"sqlite:///{tmp_path / 'ledger.db'}", "timeout": 0.2}
+    first = install(load_settings(environ=written(tmp_path, {"redis.url": valkey.url, "ledger": ledger})))
+    prepare(first)
+
+    with first.context.ledger.database.write():
+        prepare(install(first.settings))
+
+
 # --- the processes themselves -------------------------------------------------------------------------------
 
 
