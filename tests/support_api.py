@@ -1,5 +1,6 @@
 """The HTTP service of an installation, in this process."""
 
+from collections.abc import Callable
 from typing import Any
 
 from flask.testing import FlaskClient
@@ -99,3 +100,14 @@ def code_of(answer: TestResponse) -> tuple[int, str]:
     assert answer.headers.get("Retry-After") == (str(problem["retry_after"]) if "retry_after" in problem else None)
     assert ("errors" in problem) == (problem["code"] == "invalid-request")
     return answer.status_code, problem["code"]
+
+
+def round_trips(api: Api, act: Callable[[], Any]) -> int:
+    """Return how many requests to Redis something takes that succeeds, by the server's count."""
+    before = _reads(api)
+    assert act()
+    return _reads(api) - before - 1  # our own look
+
+
+def _reads(api: Api) -> int:
+    return int(api.world.client.info("stats")["total_reads_processed"])

@@ -213,9 +213,11 @@ def check(
     `InvalidCodeError` for what could not be a code of it, `FactorNotActiveError`, `NotFoundError`, and other
     `OtpServiceError`.
     """
-    purpose = _require_purpose(context, application, intent, user_name, FactorKind.TOTP)
+    purpose = _require_purpose(context, application, intent, FactorKind.TOTP)
     query = context.mirror_sync.query(ConsentMode.OFF)
     user, known = _known(context, application.name, factor_id)
+    if purpose is not None:
+        require_step_up(context, application, purpose, user_name, intent.after, known.now)
     if user_name is not None and user != user_key(context, application.name, user_name):
         raise NotFoundError(NOT_FOUND)
     factor = _require_active(context, user, factor_id, known)
@@ -239,11 +241,11 @@ def check(
 
 
 def _require_purpose(
-    context: Context, application: Application, intent: Intent, user: str | None, factor: FactorKind | None
+    context: Context, application: Application, intent: Intent, factor: FactorKind | None
 ) -> Purpose | None:
     """Return the purpose that a code is typed for, ``None`` for none named.
 
-    Raises `ForbiddenError` where its policy has no such factor, ``None`` for recovery codes, and `StepUpRequiredError`.
+    Raises `ForbiddenError` where its policy has no such factor, ``None`` for recovery codes.
     """
     if intent.purpose is None:
         return None
@@ -251,7 +253,6 @@ def _require_purpose(
     if not (purpose.recovery if factor is None else factor in purpose.factors):
         what = "recovery codes" if factor is None else "codes of authenticator apps"
         raise ForbiddenError(f"The purpose {purpose.name!r} takes no {what}.")
-    require_step_up(context, application, purpose, user, intent.after)
     return purpose
 
 
@@ -332,10 +333,12 @@ def check_recovery_code(
 
     A wrong code is a result. Raises `InvalidCodeError` for what could be none, and other `OtpServiceError`.
     """
-    purpose = _require_purpose(context, application, intent, user, None)
+    purpose = _require_purpose(context, application, intent, None)
     whose, typed, new = user_key(context, application.name, user), normalise_recovery_code(code), new_recovery_code()
     guess = Guess(whose.pseudonym, _device(context, application, intent.device))
     reason, at = _count_guess(context, application, whose, guess)
+    if purpose is not None:
+        require_step_up(context, application, purpose, user, intent.after, at)
     left = None if reason else context.ledger.recovery_codes.spend(
         _hash(context, whose, typed), whose.pseudonym, whose.application, _hash(context, whose, new)
     )  # fmt: skip
