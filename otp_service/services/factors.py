@@ -182,7 +182,6 @@ def activate(
         return FactorCheck(factor_id, FactorStatus.PENDING, reason)
     _record_active(context, user, known, steps[0])
     codes = _first_recovery_codes(context, user)
-    context.store.factors.report(user, factor_id, "factor.activated")
     _log.info("factor_activated", application=application.name, factor=SafeText(factor_id))
     return FactorCheck(factor_id, FactorStatus.ACTIVE, None, codes)
 
@@ -305,7 +304,6 @@ def remove(
     place = context.ledger.factors.remove(factor_id, reason, act)
     if place is not None:
         context.mirror_sync.write_through(place)
-        context.store.factors.report(user, factor_id, "factor.removed", reason)
         _log.info("factor_removed", application=application, factor=SafeText(factor_id), reason=reason or "code")
     return _recorded(context, user, factor_id)
 
@@ -475,7 +473,7 @@ def _new_series(context: Context, user: UserKey) -> tuple[str, ...]:
     codes = tuple(new_recovery_code() for _ in range(RECOVERY_CODES))
     hashes = [_hash(context, user, one) for one in codes]
     context.ledger.recovery_codes.replace(user.pseudonym, user.application, hashes)
-    context.store.factors.report(user, user.pseudonym, "recovery.replaced")
+    context.store.factors.report(user, "recovery.replaced")
     _log.info("recovery_codes_made", application=user.application)
     return codes
 

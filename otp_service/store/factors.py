@@ -174,11 +174,11 @@ class FactorStore:
         with translate_errors():
             return bool(self._client.delete(keys.approval(bucket, approval)))
 
-    def report(self, user: UserKey, about: str, event: str, reason: str = "") -> None:
-        """Report what happened to a factor, or to a user's recovery codes, beside what the scripts report."""
-        told = {"type": event, "id": about, "application": user.application, "purpose": "", "country": ""}
+    def report(self, user: UserKey, event: str) -> None:
+        """Report what happened to a user's recovery codes, where no script does: the audit's chain has it by that."""
+        told = {"type": event, "id": user.pseudonym, "application": user.application}
         with translate_errors():
-            self._client.xadd(keys.events(user.bucket), {"json": json.dumps({**told, "reason": reason})})
+            self._client.xadd(keys.events(user.bucket), {"json": json.dumps({**told, "purpose": "", "country": ""})})
 
     def unlock(self, user: UserKey, ruleset: CompiledRuleset) -> int:
         """Forget the wrong codes of a user, waits and a lock; return of how many there was anything."""
