@@ -157,7 +157,7 @@ def _repeated(context: Context, application: Application, factor_id: str) -> Enr
     user, known = _known(context, application.name, factor_id)
     if known.pending is None:
         return Enrolment(_recorded(context, user, factor_id), None, None)
-    view = _pending_view(context, known)
+    view = _pending_view(context, known.pending, known.label)
     secret = _unseal_secret(context, known.pending)
     return Enrolment(view, secret, otpauth_uri(secret, view.parameters, application.brand, view.label or ""))
 
@@ -180,21 +180,17 @@ def activate(
     reason = _count_guess(context, application, user, guess).reason
     if reason is not None:
         return FactorCheck(factor_id, FactorStatus.PENDING, reason)
-    _record_active(context, user, known, steps[0])
+    _record_active(context, user, replace(known.pending, last_step=steps[0]), known.label)
     codes = _first_recovery_codes(context, user)
     _log.info("factor_activated", application=application.name, factor=SafeText(factor_id))
     return FactorCheck(factor_id, FactorStatus.ACTIVE, None, codes)
 
 
-def _record_active(context: Context, user: UserKey, known: KnownFactor, step: int) -> None:
+def _record_active(context: Context, user: UserKey, factor: SealedFactor, label: str) -> None:
     """Record a factor whose first code was right, and bring it into force."""
-    if known.pending is None:
-        raise NotFoundError(NOT_FOUND)
-    one = known.pending
-    spent = SealedFactor(one.id, one.application, one.secret, one.parameters, last_step=step, place=0)
-    place = context.ledger.factors.activate(Factor(spent, user.pseudonym, known.label, created=0))
+    place = context.ledger.factors.activate(Factor(factor, user.pseudonym, label, created=0))
     context.mirror_sync.write_through(place)
-    context.store.factors.forget_pending(user, one.id)
+    context.store.factors.forget_pending(user, factor.id)
 
 
 def check(
@@ -277,7 +273,9 @@ def find(context: Context, application: Application, user: str) -> tuple[tuple[F
 def read(context: Context, application: Application, factor_id: str) -> FactorView:
     """Return an application's own factor as it is now; raises `NotFoundError`."""
     user, known = _known(context, application.name, factor_id)
-    return _pending_view(context, known) if known.pending else _recorded(context, user, factor_id)
+    if known.pending is not None:
+        return _pending_view(context, known.pending, known.label)
+    return _recorded(context, user, factor_id)
 
 
 def rename(context: Context, application: Application, factor_id: str, label: str) -> FactorView:
@@ -299,7 +297,7 @@ def remove(
     user, known = _known(context, application, factor_id)
     if known.pending is not None:
         context.store.factors.forget_pending(user, factor_id)
-        return replace(_pending_view(context, known), status=FactorStatus.REMOVED, label=None)
+        return replace(_pending_view(context, known.pending, known.label), status=FactorStatus.REMOVED, label=None)
     _recorded(context, user, factor_id)
     place = context.ledger.factors.remove(factor_id, reason, act)
     if place is not None:
@@ -443,11 +441,9 @@ def _recorded(context: Context, user: UserKey, factor_id: str) -> FactorView:
     return view_of(context, found)
 
 
-def _pending_view(context: Context, known: KnownFactor) -> FactorView:
-    if known.pending is None:
-        raise NotFoundError(NOT_FOUND)
-    label = _unseal(context, known.label, LABEL, known.pending.id, known.pending.application)
-    return FactorView(known.pending.id, FactorStatus.PENDING, label.decode(), known.pending.parameters)
+def _pending_view(context: Context, factor: SealedFactor, label: str) -> FactorView:
+    shown = _unseal(context, label, LABEL, factor.id, factor.application).decode()
+    return FactorView(factor.id, FactorStatus.PENDING, shown, factor.parameters)
 
 
 def _steps_now(
