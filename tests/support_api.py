@@ -1,5 +1,7 @@
 """The HTTP service of an installation, in this process."""
 
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 from flask.testing import FlaskClient
@@ -99,3 +101,14 @@ def code_of(answer: TestResponse) -> tuple[int, str]:
     assert answer.headers.get("Retry-After") == (str(problem["retry_after"]) if "retry_after" in problem else None)
     assert ("errors" in problem) == (problem["code"] == "invalid-request")
     return answer.status_code, problem["code"]
+
+
+def round_trips(api: Api, act: Callable[[], Any]) -> int:
+    """Return how many commands something that succeeds sends to Redis; what scripts call is none of them."""
+    with api.world.client.monitor() as monitor:
+        api.world.client.echo("begin")
+        assert act()
+        api.world.client.echo("end")
+        seen = itertools.takewhile(lambda one: one["command"] != "ECHO end", monitor.listen())
+        sent = [one["command"] for one in seen if one["client_type"] != "lua"]
+        return len(sent) - sent.index("ECHO begin") - 1

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, JsonValue, StringConstraints
 
 from otp_service.api.exchange import Exchange
 from otp_service.api.routes import Resource, Success, path_parameter
-from otp_service.api.schemas import NAME, Body, RotationBody, Time, rfc3339
+from otp_service.api.schemas import NAME, Body, RotationBody, Time, rfc3339, rfc3339_or_none
 from otp_service.domain.applications import MAX_NETWORKS, ApiKey, KeyScope, parse_networks
 from otp_service.errors import NotFoundError
 from otp_service.ledger.access import StoredApplication
@@ -175,7 +175,9 @@ def _all_applications(exchange: Exchange) -> Iterator[ApplicationAnswer]:
 
 
 def _application(stored: StoredApplication) -> ApplicationAnswer:
-    return ApplicationAnswer(stored.name, stored.source, stored.members, _time(stored.created), _time(stored.changed))
+    return ApplicationAnswer(
+        stored.name, stored.source, stored.members, rfc3339_or_none(stored.created), rfc3339_or_none(stored.changed)
+    )
 
 
 keys = Resource(
@@ -247,11 +249,7 @@ def _key(key: ApiKey) -> KeyAnswer:
         scopes=tuple(sorted(key.scopes)),
         addresses=tuple(map(str, key.networks)),
         created_at=rfc3339(key.created),
-        expires_at=_time(key.expires),
-        revoked_at=_time(key.revoked),
-        last_used_at=_time(key.used),
+        expires_at=rfc3339_or_none(key.expires),
+        revoked_at=rfc3339_or_none(key.revoked),
+        last_used_at=rfc3339_or_none(key.used),
     )
-
-
-def _time(milliseconds: int | None) -> str | None:
-    return None if milliseconds is None else rfc3339(milliseconds)

@@ -8,16 +8,10 @@ from pydantic import ConfigDict, JsonValue, StringConstraints, model_validator
 
 from otp_service.api.exchange import Exchange
 from otp_service.api.routes import COMMON_PROBLEMS, Resource, path_parameter
-from otp_service.api.schemas import LABEL, PRINTABLE, Body, ProofText, PurposeName, Time, UserName, rfc3339
+from otp_service.api.schemas import LABEL, PRINTABLE, Body, ProofText, PurposeName, Time, UserName, rfc3339_or_none
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.keyring import user_id
-from otp_service.domain.totp import (
-    MAX_LABEL,
-    MAX_URI,
-    FactorFailure,
-    FactorStatus,
-    secret_text,
-)
+from otp_service.domain.totp import MAX_LABEL, MAX_URI, FactorFailure, FactorStatus, UserKey, secret_text
 from otp_service.services import factors as services
 from otp_service.services.factors import FactorCheck, FactorView, Intent
 
@@ -349,8 +343,13 @@ def check_recovery_code(exchange: Exchange, body: RecoveryCodeBody) -> RecoveryC
     return RecoveryCheckAnswer(done.reason is None, done.reason, done.left, done.replacement, done.proof)
 
 
+def read_user(exchange: Exchange, body: UserBody) -> UserKey:
+    """Return the user that a body names."""
+    return services.user_key(exchange.context, exchange.application.name, body.user)
+
+
 def _user_id(exchange: Exchange, body: UserBody) -> str:
-    return user_id(services.user_key(exchange.context, exchange.application.name, body.user).pseudonym)
+    return user_id(read_user(exchange, body).pseudonym)
 
 
 def _qr(uri: str, kind: Literal["svg", "png"]) -> str:
@@ -364,7 +363,7 @@ def _result(done: FactorCheck) -> FactorCheckAnswer:
 
 def factor_answer(view: FactorView) -> FactorAnswer:
     """Return what shows a factor."""
-    created, used, removed = (None if one is None else rfc3339(one) for one in (view.created, view.used, view.removed))
+    created, used, removed = map(rfc3339_or_none, (view.created, view.used, view.removed))
     one = view.parameters
     return FactorAnswer(
         view.id, "totp", view.status, view.label, one.algorithm, one.digits, one.period, created, used, removed

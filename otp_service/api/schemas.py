@@ -189,6 +189,11 @@ def rfc3339(milliseconds: int) -> str:
     return _rfc3339(milliseconds // SECOND)
 
 
+def rfc3339_or_none(milliseconds: int | None) -> str | None:
+    """Return a time as `rfc3339` does, ``None`` where there is none."""
+    return None if milliseconds is None else rfc3339(milliseconds)
+
+
 @lru_cache(maxsize=1024)  # within a second all requests tell the same few times
 def _rfc3339(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

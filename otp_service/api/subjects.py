@@ -8,18 +8,18 @@ from pydantic import ConfigDict
 
 from otp_service.api.consents import ConsentEntryAnswer, consent_entry_answer
 from otp_service.api.exchange import Exchange
-from otp_service.api.factors import USER_EXAMPLE, FactorAnswer, UserBody, factor_answer
+from otp_service.api.factors import USER_EXAMPLE, FactorAnswer, UserBody, factor_answer, read_user
 from otp_service.api.requests import read_number
 from otp_service.api.routes import COMMON_PROBLEMS, NUMBER_PROBLEMS, Resource
-from otp_service.api.schemas import NUMBER_EXAMPLE, NumberBody, Reason, Time, rfc3339
+from otp_service.api.schemas import NUMBER_EXAMPLE, NumberBody, Reason, Time, rfc3339, rfc3339_or_none
 from otp_service.api.suppressions import SuppressionAnswer, suppression_answer
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.consents import EVERY_APPLICATION, SuppressionSource
 from otp_service.domain.numbers import SubjectKey
 from otp_service.domain.verification import Status
-from otp_service.ledger.subjects import SubjectData
+from otp_service.ledger.subjects import Erasure, SubjectData
 from otp_service.ledger.verifications import RecordedVerification
-from otp_service.services import factors
+from otp_service.services.factors import view_of
 from otp_service.services.subjects import FreezeStatus, SubjectExport, erase, export, freeze, unfreeze
 
 
@@ -163,8 +163,7 @@ def erase_subject(exchange: Exchange, body: NumberBody) -> ErasureAnswer:
     Erases what no dispute needs of a number within the application; the rest stays under a pseudonym, and the answer
     says why. No limit, lock or suppression is touched.
     """
-    done = erase(exchange.context, read_number(exchange, body), exchange.application.name)
-    return ErasureAnswer(rfc3339(done.at), done.erased, done.kept, done.reason)
+    return _erasure(erase(exchange.context, read_number(exchange, body), exchange.application.name))
 
 
 class UserFreezeBody(UserBody):
@@ -224,14 +223,14 @@ def freeze_user(exchange: Exchange, body: UserFreezeBody) -> UserFreezeAnswer:
     Once this is answered no code of the user's authenticator apps and no recovery code is accepted, until the freeze is
     lifted.
     """
-    user = factors.user_key(exchange.context, exchange.application.name, body.user)
+    user = read_user(exchange, body)
     return _user_freeze(freeze(exchange.context, user, user.application, SuppressionSource.API, body.reason))
 
 
 @users.route("POST /v1/users/unfreeze", {200: "How the user stands."})
 def unfreeze_user(exchange: Exchange, body: UserBody) -> UserFreezeAnswer:
     """Lift the freeze of a user."""
-    user = factors.user_key(exchange.context, exchange.application.name, body.user)
+    user = read_user(exchange, body)
     found, _ = unfreeze(exchange.context, user, user.application, SuppressionSource.API)
     return _user_freeze(found)
 
@@ -242,13 +241,12 @@ def export_user(exchange: Exchange, body: UserBody) -> UserExportAnswer:
 
     For the person who asks for it.
     """
-    user = factors.user_key(exchange.context, exchange.application.name, body.user)
+    user = read_user(exchange, body)
     held = export(exchange.context, user, user.application).holding
     return UserExportAnswer(
-        factors=tuple(factor_answer(factors.view_of(exchange.context, one)) for one in held.factors),
+        factors=tuple(factor_answer(view_of(exchange.context, one)) for one in held.factors),
         recovery_codes=tuple(
-            RecoveryCodeAnswer(rfc3339(one.made), rfc3339(one.ended) if one.ended else None, one.used)
-            for one in held.recovery_codes
+            RecoveryCodeAnswer(rfc3339(one.made), rfc3339_or_none(one.ended), one.used) for one in held.recovery_codes
         ),
         suppressions=tuple(map(suppression_answer, held.suppressions)),
         erasures=_erasures(held),
@@ -262,14 +260,16 @@ def erase_user(exchange: Exchange, body: UserBody) -> ErasureAnswer:
     Removes the user's authenticator apps and recovery codes: secrets and labels are gone. That there were any stays,
     under a pseudonym. No lock is touched.
     """
-    user = factors.user_key(exchange.context, exchange.application.name, body.user)
-    done = erase(exchange.context, user, user.application)
-    return ErasureAnswer(rfc3339(done.at), done.erased, done.kept, done.reason)
+    return _erasure(erase(exchange.context, read_user(exchange, body), exchange.application.name))
 
 
 def _user_freeze(found: FreezeStatus) -> UserFreezeAnswer:
     entries = found.entries
     return UserFreezeAnswer(bool(entries), rfc3339(entries[0].recorded) if entries else None)
+
+
+def _erasure(done: Erasure) -> ErasureAnswer:
+    return ErasureAnswer(rfc3339(done.at), done.erased, done.kept, done.reason)
 
 
 def _erasures(held: SubjectData) -> tuple[ErasureAnswer, ...]:

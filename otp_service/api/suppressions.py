@@ -16,6 +16,7 @@ from otp_service.api.schemas import (
     Reason,
     Time,
     rfc3339,
+    rfc3339_or_none,
     timestamp_milliseconds,
 )
 from otp_service.domain.applications import KeyScope
@@ -158,6 +159,6 @@ def suppression_answer(entry: Suppression) -> SuppressionAnswer:
         source=entry.source,
         everywhere=entry.application == EVERY_APPLICATION,
         reason=entry.reason or None,
-        until=None if entry.until is None else rfc3339(entry.until),
+        until=rfc3339_or_none(entry.until),
         recorded_at=rfc3339(entry.recorded),
     )

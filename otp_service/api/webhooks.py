@@ -18,6 +18,7 @@ from otp_service.api.schemas import (
     Time,
     check_timestamp,
     rfc3339,
+    rfc3339_or_none,
     timestamp_milliseconds,
 )
 from otp_service.domain.applications import KeyScope
@@ -333,7 +334,7 @@ def _answer(endpoint: Endpoint) -> EndpointAnswer:
         url=endpoint.url,
         types=endpoint.types,
         status=endpoint.status,
-        failing_since=_time(endpoint.failing_since),
+        failing_since=rfc3339_or_none(endpoint.failing_since),
         created_at=rfc3339(endpoint.created),
         rotates_until=rfc3339(endpoint.previous_until) if rotates else None,
     )
@@ -348,14 +349,10 @@ def _webhook(report: PostingReport) -> WebhookAnswer:
         sequence=report.sequence,
         at=rfc3339(report.at),
         status=report.status,
-        next_try_at=_time(report.next),
+        next_try_at=rfc3339_or_none(report.next),
         tries=tuple(map(_try, report.tries)),
     )
 
 
 def _try(one: Try) -> TryAnswer:
     return TryAnswer(rfc3339(one.at), one.milliseconds, one.status or None, one.reason or None)
-
-
-def _time(milliseconds: int | None) -> str | None:
-    return None if milliseconds is None else rfc3339(milliseconds)

@@ -157,7 +157,7 @@ def _repeated(context: Context, application: Application, factor_id: str) -> Enr
     user, known = _known(context, application.name, factor_id)
     if known.pending is None:
         return Enrolment(_recorded(context, user, factor_id), None, None)
-    view = _pending_view(context, known)
+    view = _pending_view(context, known.pending, known.label)
     secret = _unseal_secret(context, known.pending)
     return Enrolment(view, secret, otpauth_uri(secret, view.parameters, application.brand, view.label or ""))
 
@@ -180,22 +180,17 @@ def activate(
     reason = _count_guess(context, application, user, guess).reason
     if reason is not None:
         return FactorCheck(factor_id, FactorStatus.PENDING, reason)
-    _record_active(context, user, known, steps[0])
+    _record_active(context, user, replace(known.pending, last_step=steps[0]), known.label)
     codes = _first_recovery_codes(context, user)
-    context.store.factors.report(user, factor_id, "factor.activated")
     _log.info("factor_activated", application=application.name, factor=SafeText(factor_id))
     return FactorCheck(factor_id, FactorStatus.ACTIVE, None, codes)
 
 
-def _record_active(context: Context, user: UserKey, known: KnownFactor, step: int) -> None:
+def _record_active(context: Context, user: UserKey, factor: SealedFactor, label: str) -> None:
     """Record a factor whose first code was right, and bring it into force."""
-    if known.pending is None:
-        raise NotFoundError(NOT_FOUND)
-    one = known.pending
-    spent = SealedFactor(one.id, one.application, one.secret, one.parameters, last_step=step, place=0)
-    place = context.ledger.factors.activate(Factor(spent, user.pseudonym, known.label, created=0))
+    place = context.ledger.factors.activate(Factor(factor, user.pseudonym, label, created=0))
     context.mirror_sync.write_through(place)
-    context.store.factors.forget_pending(user, one.id)
+    context.store.factors.forget_pending(user, factor.id)
 
 
 def check(
@@ -213,9 +208,11 @@ def check(
     `InvalidCodeError` for what could not be a code of it, `FactorNotActiveError`, `NotFoundError`, and other
     `OtpServiceError`.
     """
-    purpose = _require_purpose(context, application, intent, user_name, FactorKind.TOTP)
+    purpose = _require_purpose(context, application, intent, FactorKind.TOTP)
     query = context.mirror_sync.query(ConsentMode.OFF)
     user, known = _known(context, application.name, factor_id)
+    if purpose is not None:
+        require_step_up(context, application, purpose, user_name, intent.after, known.now)
     if user_name is not None and user != user_key(context, application.name, user_name):
         raise NotFoundError(NOT_FOUND)
     factor = _require_active(context, user, factor_id, known)
@@ -239,11 +236,11 @@ def check(
 
 
 def _require_purpose(
-    context: Context, application: Application, intent: Intent, user: str | None, factor: FactorKind | None
+    context: Context, application: Application, intent: Intent, factor: FactorKind | None
 ) -> Purpose | None:
     """Return the purpose that a code is typed for, ``None`` for none named.
 
-    Raises `ForbiddenError` where its policy has no such factor, ``None`` for recovery codes, and `StepUpRequiredError`.
+    Raises `ForbiddenError` where its policy has no such factor, ``None`` for recovery codes.
     """
     if intent.purpose is None:
         return None
@@ -251,7 +248,6 @@ def _require_purpose(
     if not (purpose.recovery if factor is None else factor in purpose.factors):
         what = "recovery codes" if factor is None else "codes of authenticator apps"
         raise ForbiddenError(f"The purpose {purpose.name!r} takes no {what}.")
-    require_step_up(context, application, purpose, user, intent.after)
     return purpose
 
 
@@ -277,7 +273,9 @@ def find(context: Context, application: Application, user: str) -> tuple[tuple[F
 def read(context: Context, application: Application, factor_id: str) -> FactorView:
     """Return an application's own factor as it is now; raises `NotFoundError`."""
     user, known = _known(context, application.name, factor_id)
-    return _pending_view(context, known) if known.pending else _recorded(context, user, factor_id)
+    if known.pending is not None:
+        return _pending_view(context, known.pending, known.label)
+    return _recorded(context, user, factor_id)
 
 
 def rename(context: Context, application: Application, factor_id: str, label: str) -> FactorView:
@@ -299,12 +297,11 @@ def remove(
     user, known = _known(context, application, factor_id)
     if known.pending is not None:
         context.store.factors.forget_pending(user, factor_id)
-        return replace(_pending_view(context, known), status=FactorStatus.REMOVED, label=None)
+        return replace(_pending_view(context, known.pending, known.label), status=FactorStatus.REMOVED, label=None)
     _recorded(context, user, factor_id)
     place = context.ledger.factors.remove(factor_id, reason, act)
     if place is not None:
         context.mirror_sync.write_through(place)
-        context.store.factors.report(user, factor_id, "factor.removed", reason)
         _log.info("factor_removed", application=application, factor=SafeText(factor_id), reason=reason or "code")
     return _recorded(context, user, factor_id)
 
@@ -332,10 +329,12 @@ def check_recovery_code(
 
     A wrong code is a result. Raises `InvalidCodeError` for what could be none, and other `OtpServiceError`.
     """
-    purpose = _require_purpose(context, application, intent, user, None)
+    purpose = _require_purpose(context, application, intent, None)
     whose, typed, new = user_key(context, application.name, user), normalise_recovery_code(code), new_recovery_code()
     guess = Guess(whose.pseudonym, _device(context, application, intent.device))
     reason, at = _count_guess(context, application, whose, guess)
+    if purpose is not None:
+        require_step_up(context, application, purpose, user, intent.after, at)
     left = None if reason else context.ledger.recovery_codes.spend(
         _hash(context, whose, typed), whose.pseudonym, whose.application, _hash(context, whose, new)
     )  # fmt: skip
@@ -442,11 +441,9 @@ def _recorded(context: Context, user: UserKey, factor_id: str) -> FactorView:
     return view_of(context, found)
 
 
-def _pending_view(context: Context, known: KnownFactor) -> FactorView:
-    if known.pending is None:
-        raise NotFoundError(NOT_FOUND)
-    label = _unseal(context, known.label, LABEL, known.pending.id, known.pending.application)
-    return FactorView(known.pending.id, FactorStatus.PENDING, label.decode(), known.pending.parameters)
+def _pending_view(context: Context, factor: SealedFactor, label: str) -> FactorView:
+    shown = _unseal(context, label, LABEL, factor.id, factor.application).decode()
+    return FactorView(factor.id, FactorStatus.PENDING, shown, factor.parameters)
 
 
 def _steps_now(
@@ -472,7 +469,7 @@ def _new_series(context: Context, user: UserKey) -> tuple[str, ...]:
     codes = tuple(new_recovery_code() for _ in range(RECOVERY_CODES))
     hashes = [_hash(context, user, one) for one in codes]
     context.ledger.recovery_codes.replace(user.pseudonym, user.application, hashes)
-    context.store.factors.report(user, user.pseudonym, "recovery.replaced")
+    context.store.factors.report(user, "recovery.replaced")
     _log.info("recovery_codes_made", application=user.application)
     return codes
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from otp_service.domain.applications import Application
 from otp_service.domain.browsers import PAGE, RESULT_LIFE, may_return_to, page_result, read_page_result, with_result
-from otp_service.domain.codes import is_code
+from otp_service.domain.codes import is_code, unseal_details
 from otp_service.domain.guard import whole_seconds
 from otp_service.domain.keyring import IdempotentRequest
 from otp_service.domain.numbers import network_of
@@ -145,9 +145,10 @@ def redeem_result(context: Context, application: Application, result: str) -> Re
         raise AlreadyRedeemedError("The result was redeemed before, or its verification is not known any more.")
     if (status is Status.APPROVED) is not is_approval:
         raise InvalidResultError(_NO_RESULT)
-    is_proved = application.proofs and is_approval
-    transaction = view_of(context, verification).details.transaction
-    proof = prove_verification(context, application, verification_id, transaction, at) if is_proved else None
+    proof = None
+    if application.proofs and is_approval:
+        transaction = unseal_details(context.keyring, verification).transaction
+        proof = prove_verification(context, verification, transaction, at)
     return RedeemedResult(verification_id, status, proof)
 
 

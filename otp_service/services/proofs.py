@@ -8,7 +8,7 @@ from otp_service.domain.codes import unseal_details
 from otp_service.domain.keyring import user_of
 from otp_service.domain.payments import Transaction
 from otp_service.domain.proofs import METHODS, NOT_OURS, Approval
-from otp_service.domain.verification import Purpose
+from otp_service.domain.verification import Purpose, Verification
 from otp_service.errors import (
     AlreadyRedeemedError,
     ForbiddenError,
@@ -31,28 +31,24 @@ def require_purpose(context: Context, application: Application, name: str) -> Pu
 
 
 def prove_verification(
-    context: Context, application: Application, verification_id: str, transaction: Transaction | None, at: int
+    context: Context, approved: Verification, transaction: Transaction | None, at: int
 ) -> str | None:
-    """Return the proof of a verification's approval ``at`` a time (milliseconds); ``None`` when its record is gone.
+    """Return the proof of a verification's approval ``at`` a time (milliseconds); ``None`` where that is not known.
 
     ``transaction`` is the payment that the right code was typed for, in canonical form.
     """
-    bucket = context.keyring.bucket_of_id(verification_id)
-    if context.proof_signer is None or bucket is None or not at:
+    if context.proof_signer is None or not at:
         return None
-    found = context.store.verifications.read(bucket, verification_id)
-    if found is None:
-        return None
-    purpose = context.purposes.get(found.purpose.name, found.purpose)
+    purpose = context.purposes.get(approved.purpose.name, approved.purpose)
     approval = Approval(
-        application=application.name,
-        id=verification_id,
+        application=approved.application,
+        id=approved.id,
         purpose=purpose.name,
         at=at // 1000,
-        methods=(METHODS[found.channel],),
-        verification=verification_id,
+        methods=(METHODS[approved.channel],),
+        verification=approved.id,
         acr=purpose.acr,
-        user=unseal_details(context.keyring, found).user,
+        user=unseal_details(context.keyring, approved).user,
         transaction=transaction,
     )
     return context.proof_signer.sign(approval)
@@ -88,7 +84,7 @@ def redeem(context: Context, application: Application, proof: str) -> dict[str, 
     if context.proof_signer is None:
         raise NotFoundError("There are no proofs here.")
     claims = context.proof_signer.read(proof, application.name)
-    if _now(context) >= claims["exp"]:
+    if context.store.decisions.now() >= 1000 * claims["exp"]:
         raise InvalidProofError(NOT_OURS)
     if not _use(context, application, claims["jti"]):
         raise AlreadyRedeemedError("The proof was redeemed before, or what it proves is not known any more.")
@@ -104,18 +100,26 @@ def _use(context: Context, application: Application, approval: str) -> bool:
 
 
 def require_step_up(
-    context: Context, application: Application, purpose: Purpose, user: str | None, proof: str | None
+    context: Context,
+    application: Application,
+    purpose: Purpose,
+    user: str | None,
+    proof: str | None,
+    now: int | None = None,
 ) -> None:
     """Raise `StepUpRequiredError` unless the purpose needs none, or a proof shows that the user approved another first.
 
-    ``user`` is the application's own name, which the proof has to have as ``sub``.
+    ``user`` is the application's own name, which the proof has to have as ``sub``; ``now`` the time by Redis' clock in
+    milliseconds, ``None`` where it has to be asked for.
     """
-    if purpose.after and not _proves(context, application, purpose, user, proof):
+    if purpose.after and not _proves(context, application, purpose, user, proof, now):
         needed = " or ".join(purpose.after)
         raise StepUpRequiredError(f"A proof has to come with it that the same user approved {needed} lately.")
 
 
-def _proves(context: Context, application: Application, purpose: Purpose, user: str | None, proof: str | None) -> bool:
+def _proves(
+    context: Context, application: Application, purpose: Purpose, user: str | None, proof: str | None, now: int | None
+) -> bool:
     if context.proof_signer is None or user is None or proof is None:
         return False
     try:
@@ -124,9 +128,5 @@ def _proves(context: Context, application: Application, purpose: Purpose, user: 
         return False
     if claims["purpose"] not in purpose.after or claims.get("sub") != user:
         return False
-    return bool(_now(context) - claims["auth_time"] <= purpose.after_max_age)
-
-
-def _now(context: Context) -> int:
-    """Return the time by Redis' clock, which proofs are made by, in seconds."""
-    return context.store.decisions.now() // 1000
+    now = context.store.decisions.now() if now is None else now
+    return bool(now // 1000 - claims["auth_time"] <= purpose.after_max_age)

@@ -449,15 +449,15 @@ def check(
         digest,
         context.rulesets[application.name],
         retry,
+        with_record=proves and application.proofs,
     )
     match outcome:
-        case Checked(status, reason, checks_left, at, alarm):
+        case Checked(status, reason, checks_left, at, alarm, approved):
             if alarm:
                 metrics.wrong_code_alarms.count(application=application.name)
                 _log.warning("application_failures", application=application.name, advice="otp-service guard status")
             metrics.checks.count(application=application.name, outcome=reason or Status.APPROVED)
-            is_proved = proves and application.proofs and reason is None
-            proof = prove_verification(context, application, verification_id, agreed, at) if is_proved else None
+            proof = prove_verification(context, approved, agreed, at) if approved else None
             return CheckResult(verification_id, status, reason is None, checks_left, reason, proof, at)
         case _:
             raise error_for(outcome)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Final
 
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
@@ -107,11 +107,8 @@ def find_endpoint(context: Context, endpoint_id: str, application: str | None) -
 
 def change_endpoint(context: Context, endpoint_id: str, url: str, types: Collection[str], by: Actor) -> Endpoint:
     """Send to a checked address from now on, and these types. Raises `NotFoundError`."""
-
-    def other(found: Endpoint) -> Endpoint:
-        return replace(found, url=url, types=_ordered(types))
-
-    return _change(context, endpoint_id, other, OperatorAction.ENDPOINT_CHANGED, by)
+    told_there = partial(replace, url=url, types=_ordered(types))
+    return _change(context, endpoint_id, told_there, OperatorAction.ENDPOINT_CHANGED, by)
 
 
 def rotate_endpoint(context: Context, endpoint_id: str, overlap: int, by: Actor) -> IssuedEndpoint:
@@ -130,28 +127,19 @@ def rotate_endpoint(context: Context, endpoint_id: str, overlap: int, by: Actor)
 
 def enable_endpoint(context: Context, endpoint_id: str, by: Actor) -> Endpoint:
     """Send to an endpoint again; what was held meanwhile goes with a replay. Raises `NotFoundError`."""
-
-    def other(found: Endpoint) -> Endpoint:
-        return replace(found, status=EndpointStatus.ENABLED, failing_since=None)
-
-    return _change(context, endpoint_id, other, OperatorAction.ENDPOINT_ENABLED, by)
+    enabled = partial(replace, status=EndpointStatus.ENABLED, failing_since=None)
+    return _change(context, endpoint_id, enabled, OperatorAction.ENDPOINT_ENABLED, by)
 
 
 def disable_endpoint(context: Context, endpoint_id: str, by: Actor) -> Endpoint:
     """Send an endpoint nothing more; what it would be told is held. Raises `NotFoundError`."""
-
-    def other(found: Endpoint) -> Endpoint:
-        return replace(found, status=EndpointStatus.DISABLED)
-
-    return _change(context, endpoint_id, other, OperatorAction.ENDPOINT_DISABLED, by)
+    disabled = partial(replace, status=EndpointStatus.DISABLED)
+    return _change(context, endpoint_id, disabled, OperatorAction.ENDPOINT_DISABLED, by)
 
 
 def remove_endpoint(context: Context, endpoint_id: str, by: Actor) -> Endpoint:
     """Remove an endpoint for good, and its secrets. Raises `NotFoundError`."""
-
-    def without_secrets(found: Endpoint) -> Endpoint:
-        return replace(found, secret="", previous="", status=EndpointStatus.DISABLED)
-
+    without_secrets = partial(replace, secret="", previous="", status=EndpointStatus.DISABLED)
     return _change(context, endpoint_id, without_secrets, OperatorAction.ENDPOINT_REMOVED, by, removes=True)
 
 

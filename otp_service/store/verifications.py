@@ -250,6 +250,8 @@ class Checked:
     """When it came first, of one that is repeated: milliseconds; 0 where an earlier release did not note it."""
     alarm: bool
     """Whether it is the one that raised the alarm: most of the application's codes are wrong."""
+    approved: Verification | None
+    """The verification that it approves, where that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -490,8 +492,13 @@ class Verifications:
         transaction_digest: str,
         ruleset: CompiledRuleset,
         retry: IdempotentRequest | None,
+        *,
+        with_record: bool,
     ) -> Checked | StoreRefusal:
-        """Count, compare and consume a code in one step. A wrong code is a result, not an error."""
+        """Count, compare and consume a code in one step. A wrong code is a result, not an error.
+
+        ``with_record``: an approval is answered with its verification.
+        """
         record = keys.record(bucket, verification_id)
         answer = self._scripts.run(
             "check",
@@ -511,13 +518,15 @@ class Verifications:
                 *self._limits.decision_limits,
                 keys.number.beginning(bucket),
                 keys.mirrored.beginning(bucket),
+                int(with_record),
             ),
             ruleset,
         )
         match answer:
-            case [b"checked", status, reason, left, at, alarm]:
+            case [b"checked", status, reason, left, at, alarm, found]:
                 known = CheckFailure(reason.decode()) if reason else None
-                return Checked(Status(status.decode()), known, left, at, alarm == 1)
+                approved = parse_verification(verification_id, pairs_to_dict(found), at) if found else None
+                return Checked(Status(status.decode()), known, left, at, alarm == 1, approved)
             case _:
                 return parse_refusal(answer)
 

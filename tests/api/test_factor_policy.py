@@ -4,7 +4,7 @@ from typing import Any
 
 import jwt
 import pytest
-from support_api import START, Api, code_of
+from support_api import START, Api, code_of, round_trips
 from support_factors import FACTORS, USER, App
 from support_installation import BANK_KEY, NUMBER, World, tree
 from support_outbox import jobs_of
@@ -184,6 +184,18 @@ def test_a_step_up_needs_a_proof_of_what_comes_before(app: App):
         app.api.world.advance(60)
     assert code_of(check(app, user=USER, purpose="transfer")) == (403, "step-up-required")
     assert check(app, user=USER, purpose="transfer", after=by_app).json["valid"]
+
+
+def test_a_check_with_a_step_up_is_two_round_trips(app: App):
+    proof = check(app, user=USER, purpose="login").json["proof"]
+    app.api.world.advance(30)
+    code, recovery = app.code(), app.api.post(RECOVERY, {"user": USER}).json["recovery_codes"][0]
+    body = {"user": USER, "purpose": "transfer", "after": proof}
+
+    assert round_trips(app.api, lambda: check(app, code, **body).json["valid"]) == 2
+    assert (
+        round_trips(app.api, lambda: app.api.post(f"{RECOVERY}/check", {**body, "code": recovery}).json["valid"]) == 2
+    )
 
 
 def test_a_recovery_code_does_not_go_past_a_step_up(app: App):

@@ -11,7 +11,7 @@ import jwt
 import pytest
 import time_machine
 from cryptography.hazmat.primitives.asymmetric import ec
-from support_api import START, Api
+from support_api import START, Api, round_trips
 from support_installation import BANK_KEY, World, key, tree
 from support_messages import PAYMENT
 
@@ -84,6 +84,13 @@ def test_what_is_no_approval_proves_nothing(api: Api):
     assert wrong["proof"] is None
     assert approved["proof"]
     assert (again["reason"], again["proof"]) == ("already_approved", None)
+
+
+def test_an_approval_with_a_proof_is_one_round_trip(api: Api):
+    one = api.start()
+    code = api.code(one)
+
+    assert round_trips(api, lambda: api.post(f"{START}/{one}/check", {"code": code}).json["proof"]) == 1
 
 
 def test_an_application_that_wants_none_gets_none(world: World):

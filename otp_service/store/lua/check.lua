@@ -9,21 +9,27 @@
 -- ARGV[6] greatest age of the decisions in milliseconds             ARGV[7] their greatest length
 -- ARGV[8] beginning of the keys of numbers
 -- ARGV[9] beginning of the keys of what the mirror says of numbers
+-- ARGV[10] whether an approval is answered with the record, 1 or 0
 -- Derives: the number, and what the mirror says of it, from the record's pseudonym (same hash tag)
 -- Returns one of: {'not-found'} {'mismatch'} {'invalid-code', length} {'transaction-missing'}
 --                 {'transaction-unwanted'} {'checked', status, reason, checks left, when, whether the application's
---                 alarm was raised}
+--                 alarm was raised, record}
 -- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
 -- include approvals newcomers fraud guard streams idempotency record mirror
 
 local found = record.read(KEYS[1], ARGV[1])
 if not found then return { 'not-found' } end
+local function approved_record(reason)
+  return reason == '' and ARGV[10] == '1' and record.read_all(KEYS[1]) or {}
+end
+
 local remembered = idempotency.find(KEYS[3], ARGV[5])
 if remembered == 'mismatch' then return { 'mismatch' } end
 if remembered then
   local first = redis.call('HMGET', KEYS[3], 'reason', 'checks_left', 'at')
   local over = found.status == 'pending' and now >= found.expires
-  return { 'checked', over and 'expired' or found.status, first[1], tonumber(first[2]), tonumber(first[3] or 0), 0 }
+  return { 'checked', over and 'expired' or found.status, first[1], tonumber(first[2]), tonumber(first[3] or 0), 0,
+    approved_record(first[1]) }
 end
 
 local max_checks, alarm = tonumber(found.max_checks), 0
@@ -37,7 +43,7 @@ local function answer(status, reason, event, values)
     values.reason = reason
     streams.report(KEYS[2], event, found, values)
   end
-  return { 'checked', status, reason, left, now, alarm }
+  return { 'checked', status, reason, left, now, alarm, approved_record(reason) }
 end
 
 if found.status == 'approved' then return answer('approved', 'already_approved') end
