@@ -27,7 +27,7 @@ from rig import Rig, Started, percentile
 from standin import Behaviour, Served, StandIn
 from strikes import Strikes, Toll
 
-from otp_service.settings.sections import WorkerSettings
+from otp_service.settings.schema import WorkerSettings
 from otp_service.store import keys
 
 FIRST, SECOND = "first", "second"

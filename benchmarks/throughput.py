@@ -13,7 +13,7 @@ from processes import cpu_seconds
 from rig import Rig, until
 from standin import StandIn
 
-from otp_service.settings.sections import WorkerSettings
+from otp_service.settings.schema import WorkerSettings
 
 CALL = 200
 """Milliseconds that a gateway takes for a call."""

@@ -13,7 +13,7 @@ from otp_service.cli.dev import FILES
 from otp_service.cli.output import duration
 from otp_service.ledger import schema
 from otp_service.settings.guard_ruleset import build_ruleset
-from otp_service.settings.sections import (
+from otp_service.settings.schema import (
     GuardSettings,
     LimitsSettings,
     RetentionSettings,

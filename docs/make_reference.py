@@ -22,7 +22,7 @@ from otp_service.gateways.base import GatewaySettings, load_gateway_class
 from otp_service.policies.base import PolicySettings, load_policy_class
 from otp_service.policies.human_checks import HumanCheckSettings
 from otp_service.settings import Settings
-from otp_service.settings.sections import (
+from otp_service.settings.schema import (
     ApplicationSettings,
     ApprovalSettings,
     CountrySettings,

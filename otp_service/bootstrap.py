@@ -22,7 +22,7 @@ from otp_service.services.periodic_tasks import PeriodicTasks
 from otp_service.services.receipts import ReceiptRecorder
 from otp_service.settings import Settings
 from otp_service.settings.guard_ruleset import build_ruleset
-from otp_service.settings.sections import SpendSettings
+from otp_service.settings.schema import SpendSettings
 from otp_service.settings.startup_checks import load_templates
 from otp_service.settings.stored_applications import parse_application
 from otp_service.store.connection import connect as connect_store

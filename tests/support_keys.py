@@ -7,7 +7,7 @@ from typing import Any
 import redis
 
 from otp_service.settings.guard_ruleset import build_ruleset
-from otp_service.settings.sections import GuardSettings, LimitsSettings, SpendSettings
+from otp_service.settings.schema import GuardSettings, LimitsSettings, SpendSettings
 from otp_service.store.keys import KEYS, Key, Spans
 from otp_service.store.scripts import compile_ruleset
 

@@ -14,7 +14,7 @@ from otp_service.errors import NotFoundError
 from otp_service.ledger.access import StoredApplication
 from otp_service.services import access
 from otp_service.services.access import IssuedKey
-from otp_service.settings.sections import ApplicationSection
+from otp_service.settings.schema import ApplicationSection
 from otp_service.settings.stored_applications import all_applications, dump_section
 
 _SETTINGS: dict[str, JsonValue] = {"name": "Acme Club", "purposes": ["login"], "countries": ["PK"], "region": "PK"}

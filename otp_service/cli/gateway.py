@@ -22,7 +22,7 @@ from otp_service.gateways.base import (
 from otp_service.services import operator_actions
 from otp_service.services.context import Context
 from otp_service.services.inbound import inbound_url
-from otp_service.settings.sections import ConfiguredGateway
+from otp_service.settings.schema import ConfiguredGateway
 from otp_service.store.guard import MAX_MANUAL_OPEN
 
 TEXT = "This is a test message of otp-service. You need not do anything."

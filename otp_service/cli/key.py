@@ -12,7 +12,7 @@ from otp_service.domain.keyring import api_key_hash, new_api_key, new_key
 from otp_service.errors import NotFoundError
 from otp_service.services import access
 from otp_service.services.access import DEFAULT_OVERLAP, MAX_OVERLAP
-from otp_service.settings.sections import is_name
+from otp_service.settings.schema import is_name
 
 _OPERATORS = "(operators)"
 

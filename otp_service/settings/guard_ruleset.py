@@ -23,7 +23,7 @@ from otp_service.domain.guard import (
     parse_notation,
 )
 from otp_service.domain.newcomer_traffic import BLOCK_MEMORY, GROWTH
-from otp_service.settings.sections import (
+from otp_service.settings.schema import (
     ConversionSettings,
     GuardSettings,
     SpendSettings,

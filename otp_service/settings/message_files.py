@@ -47,7 +47,7 @@ from otp_service.domain.templates import (
 )
 from otp_service.domain.verification import Channel, Purpose, PurposeKind, Resend
 from otp_service.errors import ConfigurationError
-from otp_service.settings.sections import Name, Section
+from otp_service.settings.schema import Name, Section
 from otp_service.settings.settings import Settings
 from otp_service.settings.sources import Table, fault_lines, merge
 

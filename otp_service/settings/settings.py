@@ -19,7 +19,7 @@ from otp_service.domain.verification import Purpose
 from otp_service.errors import ConfigurationError
 from otp_service.gateways.base import CountryCode, GatewaySettings
 from otp_service.settings.guard_ruleset import build_ruleset
-from otp_service.settings.sections import (
+from otp_service.settings.schema import (
     ApplicationSettings,
     Approvals,
     AuditSettings,

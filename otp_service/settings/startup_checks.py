@@ -28,7 +28,7 @@ from otp_service.domain.verification import Channel
 from otp_service.errors import ConfigurationError, RefusalName, StartRefusal, StartRefusedError
 from otp_service.settings.guard_ruleset import build_ruleset
 from otp_service.settings.message_files import locale_faults, read_templates
-from otp_service.settings.sections import (
+from otp_service.settings.schema import (
     ALL_COUNTRIES,
     ApplicationSection,
     ConfiguredGateway,

@@ -11,7 +11,7 @@ from otp_service.domain.guard import Ruleset
 from otp_service.errors import ConfigurationError, InvalidApplicationError
 from otp_service.ledger.access import StoredApplication
 from otp_service.settings.guard_ruleset import build_ruleset
-from otp_service.settings.sections import ALL_COUNTRIES, ApplicationSection, is_name
+from otp_service.settings.schema import ALL_COUNTRIES, ApplicationSection, is_name
 from otp_service.settings.settings import Settings
 from otp_service.settings.sources import fault_lines
 from otp_service.settings.startup_checks import (

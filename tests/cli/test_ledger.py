@@ -9,7 +9,7 @@ from support_cli import configured, run
 from otp_service.ledger import database as ledger_database
 from otp_service.ledger import schema
 from otp_service.ledger.database import Database
-from otp_service.settings.sections import RetentionSettings
+from otp_service.settings.schema import RetentionSettings
 
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 SHOP = {"pseudonym": "somebody", "application": "shop", "gateway": "primary", "meaning": "stop"}

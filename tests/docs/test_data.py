@@ -11,7 +11,7 @@ from support_sources import ROOT
 
 from otp_service.cli.dev import FILES
 from otp_service.ledger import schema
-from otp_service.settings.sections import RetentionSettings
+from otp_service.settings.schema import RetentionSettings
 from otp_service.store import keys
 from otp_service.store.keys import KEYS
 

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from otp_service.domain.inbound import MAX_KEYWORD_LENGTH, KeywordMatcher, Keywords, Meaning, normalise_message
-from otp_service.settings.sections import InboundSettings, default_keywords
+from otp_service.settings.schema import InboundSettings, default_keywords
 
 OURS = InboundSettings().rules.keywords
 WRITTEN = tomllib.loads(Path(__file__).with_name("written_back.toml").read_text(encoding="utf-8"))

@@ -19,7 +19,7 @@ from support_valkey import ValkeyServer
 from otp_service.domain.inbound import Meaning
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import FailureKind, GatewayError, ProviderRequest, Receipt, ReceiptRequest
-from otp_service.settings.sections import InboundSettings
+from otp_service.settings.schema import InboundSettings
 from otp_service.testing.provider import FakeProvider
 from otp_service.testing.samples import CannedResponse
 

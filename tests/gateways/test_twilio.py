@@ -15,7 +15,7 @@ from support_gateways import MESSAGE, make
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import FailureKind, GatewayError, ReceiptForgedError, ReceiptRequest
 from otp_service.gateways.twilio import DEFAULT_VOICE, FAILURES, MESSAGE_SPECIFIC, TwilioSettings, twiml, voice_for
-from otp_service.settings.sections import ConfiguredGateway
+from otp_service.settings.schema import ConfiguredGateway
 from otp_service.testing.provider import assert_holds_nothing_private, exception_text
 from otp_service.testing.samples import CannedResponse
 

@@ -27,7 +27,7 @@ from otp_service.domain.keyring import Signer
 from otp_service.ledger import consents, retention, schema
 from otp_service.ledger.ledger import Ledger, open_ledger
 from otp_service.ledger.retention import PURGE_INTERVAL, PURGE_RULES, Purge
-from otp_service.settings.sections import RetentionSettings
+from otp_service.settings.schema import RetentionSettings
 
 NOW = 1_795_000_000_000
 DAY = 24 * 3600 * 1000

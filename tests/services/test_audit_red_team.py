@@ -41,7 +41,7 @@ from otp_service.ledger.schema import (
     verifications,
 )
 from otp_service.services.audit import AuditProgress, HeadSigner, head_to_json, read_heads, verify_chain
-from otp_service.settings.sections import RetentionSettings
+from otp_service.settings.schema import RetentionSettings
 
 DAY = 24 * 3600
 BEGIN = 1_700_000_000

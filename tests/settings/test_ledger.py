@@ -8,7 +8,7 @@ from otp_service.domain.audit import RetentionDays
 from otp_service.errors import ConfigurationError
 from otp_service.ledger.database import Database
 from otp_service.settings import load_settings, settings_from
-from otp_service.settings.sections import RetentionSettings
+from otp_service.settings.schema import RetentionSettings
 
 REDIS = "redis://localhost:6379/0"
 PASSWORD = "hunter2-of-sql"

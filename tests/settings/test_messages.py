@@ -11,7 +11,7 @@ from otp_service.domain.verification import Channel
 from otp_service.errors import ConfigurationError
 from otp_service.settings import Settings
 from otp_service.settings.message_files import read_templates
-from otp_service.settings.sections import PurposeSettings
+from otp_service.settings.schema import PurposeSettings
 
 OURS = PACKAGE / "messages"
 ENGLISH = (OURS / "en.toml").read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ from otp_service.cli.doctor import Level, settings_diagnoses
 from otp_service.errors import ConfigurationError
 from otp_service.services.sender_registrations import today
 from otp_service.settings import load_settings, settings_from
-from otp_service.settings.sections import ApplicationSection
+from otp_service.settings.schema import ApplicationSection
 from otp_service.settings.startup_checks import load_templates
 from otp_service.settings.stored_applications import dump_section, parse_application
 

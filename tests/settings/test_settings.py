@@ -16,7 +16,7 @@ from otp_service.domain.verification import Channel, PurposeKind
 from otp_service.errors import ConfigurationError
 from otp_service.gateways.base import GATEWAY_ENTRY_POINTS
 from otp_service.settings import settings_from
-from otp_service.settings.sections import ApplicationSection
+from otp_service.settings.schema import ApplicationSection
 from otp_service.settings.settings import MASK, mask_secrets
 from otp_service.settings.startup_checks import unmet_needs
 

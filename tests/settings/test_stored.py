@@ -8,7 +8,7 @@ from support_messages import UNSAFE_NAMES, UNSAFE_SECTIONS
 
 from otp_service.errors import InvalidApplicationError
 from otp_service.settings import Settings, settings_from
-from otp_service.settings.sections import ApplicationSection, ApplicationSettings
+from otp_service.settings.schema import ApplicationSection, ApplicationSettings
 from otp_service.settings.stored_applications import dump_section, parse_application, parse_section
 
 CLUB = {"purposes": ["login"], "countries": ["PK"]}

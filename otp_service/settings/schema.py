@@ -1,4 +1,4 @@
-"""The sections of the settings, as typed models."""
+"""Every setting, section by section: its type, default and bounds; docs/configuration.md is made of this."""
 
 import re
 import tomllib
