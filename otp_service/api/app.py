@@ -24,7 +24,8 @@ from otp_service.api import (
     verifications,
     webhooks,
 )
-from otp_service.api.auth import preflight_of, require_caller
+from otp_service.api.auth import require_caller
+from otp_service.api.cors import preflight_of
 from otp_service.api.errors import answer_error
 from otp_service.api.exchange import (
     PROBES,

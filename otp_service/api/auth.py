@@ -1,16 +1,14 @@
-"""Bearer keys and client tokens: who calls, what the caller may, and what browsers are told of it (CORS).
+"""Bearer keys and client tokens: who calls, and what the caller may.
 
-What a route needs stands beside its view: the scope of its `Resource`, and ``client_right`` for client tokens. The
-words of CORS are those of the Fetch standard (https://fetch.spec.whatwg.org/#http-cors-protocol).
+What a route needs stands beside its view: the scope of its `Resource`, and ``client_right`` for client tokens.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
-from functools import partial
 
+from otp_service.api.cors import listed_origin, share_with
 from otp_service.api.exchange import Exchange
 from otp_service.api.requests import peer_address
-from otp_service.api.routes import Answer, Route
+from otp_service.api.routes import Route
 from otp_service.domain.browsers import PREFIX, ClientToken
 from otp_service.errors import ForbiddenError, UnauthenticatedError
 from otp_service.services.access import Caller, authenticate, authenticate_client
@@ -20,11 +18,6 @@ PROVIDER_PATHS = ("/v1/receipts/", "/v1/inbound/")
 
 _PROTECTED = "/v1/"
 _KEY_NEEDED = "This call needs a valid API key in the header: Authorization: Bearer KEY."
-_EXPOSED = "Retry-After, X-Request-Id"
-"""Headers of an answer that pages may read. The application's quota is not among them: it tells of its traffic."""
-_ALLOWED = "Authorization, Content-Type, Idempotency-Key"
-_PREFLIGHT_LIFE = 600
-"""Seconds for which browsers may keep the answer to a preflight."""
 
 
 def require_caller(exchange: Exchange, parts: Mapping[str, str]) -> None:
@@ -68,10 +61,10 @@ def _authenticate(exchange: Exchange, api_key: str) -> Caller:
 def _require_client(exchange: Exchange, text: str, parts: Mapping[str, str]) -> None:
     """Authenticate a client token, and look whether it is for this page, this call and this verification."""
     origin = exchange.header("Origin")
-    _share(exchange, _listed(exchange, origin))  # so that a page can read that its token is not valid
+    share_with(exchange, listed_origin(exchange, origin))  # so that a page can read that its token is not valid
     application, token = authenticate_client(exchange.context, text)
     exchange.caller = Caller(None, application, token)
-    _share(exchange, token.origin)
+    share_with(exchange, token.origin)
     if origin is not None and origin != token.origin:
         raise ForbiddenError("This client token may not be used from this origin.")
     if exchange.route is not None:  # a call that there is not is refused later
@@ -83,45 +76,3 @@ def _require_right(token: ClientToken, route: Route, parts: Mapping[str, str]) -
         raise ForbiddenError("This client token does not allow that.")
     if parts["verification_id"] != token.verification_id:
         raise ForbiddenError("This client token is of another verification.")
-
-
-def preflight_of(route: Route) -> Route:
-    """Return the route by which browsers ask whether a page may make a call of another route."""
-    return replace(
-        route,
-        method="OPTIONS",
-        view=partial(_answer_preflight, route.method),
-        name=f"{route.name}Preflight",
-        endpoint=f"{route.resource.name}.preflight",
-        answers={},
-        problems=(),
-        body=None,
-        may_be_empty=False,
-        retries=False,
-    )
-
-
-def _answer_preflight(method: str, exchange: Exchange, **_: str) -> Answer:
-    """Answer a page of any application's origin: a preflight carries no token."""
-    origin = _listed(exchange, exchange.header("Origin"))
-    _share(exchange, origin)
-    if origin is None:
-        raise ForbiddenError("No application lists this origin.")
-    exchange.headers |= {
-        "Access-Control-Allow-Methods": method,
-        "Access-Control-Allow-Headers": _ALLOWED,
-        "Access-Control-Max-Age": str(_PREFLIGHT_LIFE),
-    }
-    return Answer(b"", 204, None)
-
-
-def _listed(exchange: Exchange, origin: str | None) -> str | None:
-    """Return an origin that some application lists; ``None`` for any other."""
-    return origin if origin in exchange.context.access_cache.snapshot.browser_origins else None
-
-
-def _share(exchange: Exchange, origin: str | None) -> None:
-    """Let pages of an origin, and no others, read the answer, whatever it will be."""
-    exchange.cors = {"Vary": "Origin"}
-    if origin is not None:
-        exchange.cors |= {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": _EXPOSED}

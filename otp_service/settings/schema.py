@@ -4,6 +4,7 @@ import re
 import tomllib
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import astuple
 from datetime import date
 from functools import cache, cached_property, lru_cache
 from importlib.resources import files
@@ -196,7 +197,7 @@ class WorkerSettings(Section):
 
     concurrency: int = Field(default=64, ge=1, le=1024)
     """Gateway calls that one worker process makes at the same time."""
-    claim_margin: Seconds = 5.0
+    claim_margin: Seconds = 5.0  # see `Settings.claim_after`
     """Seconds beyond the slowest gateway's timeout after which another worker claims a silent worker's job."""
     backoff: tuple[Annotated[float, Field(ge=0.1, le=600)], ...] = Field(
         default=(1.0, 5.0, 15.0, 30.0), min_length=1, max_length=20
@@ -534,7 +535,7 @@ class ApplicationSection(Section):
     no consents are kept."""
     payees: tuple[Payee, ...] = ()
     """Names of payees that are allowed although they look like a domain name."""
-    totp_skew: tuple[Steps, ...] = Field(default=(1, 1), min_length=2, max_length=2)
+    totp_skew: tuple[Steps, ...] = Field(default=astuple(TotpSkew()), min_length=2, max_length=2)
     """Codes of an authenticator app that are right beside the present one: how many before it, and after it."""
     human_check: Name = NO_HUMAN_CHECK
     """Whether it can ask an end user for a human check, before newcomers are refused: ``none``; ``assertion``: it

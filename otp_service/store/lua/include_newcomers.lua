@@ -1,4 +1,5 @@
--- Newcomers under suspicion: they are asked for a human check, or get the trickle where nobody can ask.
+-- The rule `country.newcomers`: newcomers under suspicion are asked for a human check, or get the trickle where nobody can ask.
+-- Other rules ask too; start.lua decides by all of them whether a check would lift the refusal (rule_hits.only_ask).
 --
 -- A country's row says what they meet, as a worker judged it (traffic_commit): until when they are under suspicion, and whether
 -- those who passed a check get the trickle too. Its tail says the same of carrier ranges, a line each. The trickle is one for all
