@@ -43,8 +43,6 @@ class KnownFactor:
     """The same as it was enrolled, while it waits for its first code."""
     label: str = field(default="", repr=False)
     """Of the enrolled one, sealed."""
-    waits: int = 0
-    """Milliseconds for which it waits yet."""
 
 
 class CodeOutcome(NamedTuple):
@@ -82,10 +80,8 @@ class FactorStore:
     def read(self, user: UserKey, factor_id: str) -> KnownFactor:
         """Return what is known of a factor, be it another application's."""
         names = (keys.mirrored(user.bucket, user.pseudonym), keys.pending_factor(user.bucket, factor_id))
-        now, active, pending, label, waits = self._scripts.run("factor_read", names, (factor_id,))
-        return KnownFactor(
-            now, _unpacked(factor_id, active), _unpacked(factor_id, pending), (label or b"").decode(), max(0, waits)
-        )
+        now, active, pending, label = self._scripts.run("factor_read", names, (factor_id,))
+        return KnownFactor(now, _unpacked(factor_id, active), _unpacked(factor_id, pending), (label or b"").decode())
 
     def enrol(self, user: UserKey, factor: SealedFactor, label: str, retry: IdempotentRequest | None) -> str:
         """Keep an enrolment until its first code; return its id, or that of the first that came with the same key."""
