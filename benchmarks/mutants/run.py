@@ -36,10 +36,13 @@ sys.path.append(str(ROOT / "tests"))
 import support_ledger  # noqa: E402 - from there
 import support_memory  # noqa: E402
 
-TESTS = ("tests/store", "tests/services", "tests/model", "tests/api/test_human_check.py")
+TESTS = (
+    *("tests/store", "tests/services", "tests/model", "tests/api/test_human_check.py"),
+    *("tests/api/test_factors.py", "tests/api/test_factor_policy.py", "tests/api/test_proofs.py"),
+)
 APART = ("tests/store/test_scripts.py", "tests/store/test_connection.py")
 """How a server fails, and how it is spoken to, which are no matters of the scripts' text."""
-CHOICE = "not real_time and not every_code"
+CHOICE = "not real_time and not every_code and not Flask"
 """What is slow, or is done twice."""
 NOTICED = Path(__file__).with_name("noticed.json")
 """The test that noticed each defect the last time."""
