@@ -190,13 +190,9 @@ def _in_forks(tasks: Iterable[Task], longest: int) -> Iterator[tuple[str, list[R
     A process that is killed, as after the ``longest`` time in seconds, tells nothing: an empty list.
     """
     running: dict[Connection, tuple[str, BaseProcess, tempfile.TemporaryDirectory[str]]] = {}
-    waiting, more = iter(tasks), True
-    while more or running:
-        while more and len(running) < (os.cpu_count() or 1):
-            task = next(waiting, None)
-            if task is None:
-                more = False
-                break
+    waiting = iter(tasks)
+    while True:
+        while len(running) < (os.cpu_count() or 1) and (task := next(waiting, None)):
             name, act, arguments = task
             here, there = FORK.Pipe(duplex=False)
             folder = tempfile.TemporaryDirectory(prefix="otp-service-mutants-", dir=support_memory.MEMORY)
@@ -205,6 +201,8 @@ def _in_forks(tasks: Iterable[Task], longest: int) -> Iterator[tuple[str, list[R
             process.start()
             there.close()
             running[here] = (name, process, folder)
+        if not running:
+            return
         for ready in wait(list(running)):
             name, process, folder = running.pop(ready)
             try:
