@@ -329,6 +329,16 @@ def test_a_hundred_wrong_codes_in_a_row_lock_until_an_operator_unlocks(still_wor
     assert app.check(app.code())["valid"]
 
 
+def test_a_rule_that_only_records_refuses_no_code(still_world: World):
+    guard = {"number": {"lock_after": 10, "guess_waits": [0]}, "modes": {"number.lock": "record_only"}}
+    app = App(Api(still_world, guard=guard, limits={"failed_checks": ["1000/day"]}))
+    app.activate()
+    for _ in range(10):
+        app.check(app.wrong())
+
+    assert app.check(app.code())["valid"]
+
+
 @pytest.mark.parametrize("waits", [{}, {"guess_waits": [0]}], ids=["waits", "limits"])
 def test_what_a_stranger_guesses_does_not_keep_a_known_device_out(still_world: World, waits: dict[str, Any]):
     api = Api(still_world, guard={"modes": {}, "number": waits}, limits={"failed_checks": ["10/day"]})
