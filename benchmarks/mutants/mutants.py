@@ -1,6 +1,7 @@
 """Defects that somebody could have put into the scripts. Each must be noticed by a test."""
 
 import of_deliveries
+import of_factors
 import of_fraud
 import of_gateways
 import of_limits
@@ -16,6 +17,7 @@ from mutant import Mutant
 _PARTS = (
     of_limits,
     of_verifications,
+    of_factors,
     of_the_outbox,
     of_deliveries,
     of_gateways,

@@ -47,7 +47,7 @@ DEFECTS: dict[str, Mutant] = {
     "what-settings-no-longer-name-is-dropped": one("include_rows", "if not wanted.at[name] then", "if false then"),
     "what-fades-does-not-end": one("include_rows", "(now >= ends or row", "(row"),
     "money-ends-with-what-fades": one("include_rows", "if not STAYS[kind] then", "if true then"),
-    "a-number-that-lives-for-ever": one("include_number", ", 'PX', math.max(life, least or 0))", ")"),
+    "a-number-that-lives-for-ever": one("include_number", ", 'PX', life)", ")"),
     "an-approval-forgotten-after-a-week": one(
         "include_number",
         "  if self[APPROVED] > 0 then life = math.max(life, self[APPROVED] + ruleset.known - now) end\n",

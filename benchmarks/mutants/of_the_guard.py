@@ -107,6 +107,29 @@ _NUMBERS: dict[str, Mutant] = {
         "  self.sends = limits.with_now('number', self.sends)\n",
     ),
 }
+_FORGOTTEN: dict[str, Mutant] = {
+    "unblock-leaves-the-waits": one("include_number", "  for place = E_KNOWN, E_LOCKED do entry[place] = 0 end\n"),
+    "unblock-leaves-the-lock": one(
+        "include_number", "for place = E_KNOWN, E_LOCKED do entry", "for place = E_KNOWN, E_ROW do entry"
+    ),
+    "unblock-leaves-the-cool-down": one(
+        "include_number", "for place = KNOWN, UNKNOWN + 1 do self[place] = 0 end", "local _ = self"
+    ),
+    "unblock-leaves-the-cool-down-of-strangers": one(
+        "include_number", "for place = KNOWN, UNKNOWN + 1 do", "for place = KNOWN, KNOWN + 1 do"
+    ),
+    "unblock-resets-the-limits": one(
+        "number_unblock", "ARGV[1] == 'windows' and number.forget_windows", "number.forget_windows"
+    ),
+    "unblock-of-the-first-application": one("number_unblock", "{ unpack(ARGV, 2) }", "{ ARGV[2] }"),
+    "unblock-of-nobody-leaves-a-ghost": one("number_unblock", "  if not row then return forgotten end\n"),
+    "unblock-finds-no-lock": one("include_number", " or entry[E_LOCKED] > now) and 1 or 0\n", ") and 1 or 0\n"),
+    "unblock-finds-no-cool-down": one("include_number", "return guesses + messages", "return guesses"),
+    "unblock-finds-no-waits": one("include_number", "return guesses + messages", "return messages"),
+    "limits-reset-ends-the-waits": one("number_unblock", "ARGV[1] == 'windows' and", "false and"),
+    "limits-reset-leaves-the-messages": one("include_number", "self.wrong, self.sends = '', ''", "self.wrong = ''"),
+    "limits-reset-leaves-the-wrong-codes": one("include_number", "self.wrong, self.sends = '', ''", "self.sends = ''"),
+}
 _MONEY: dict[str, Mutant] = {
     "a-cent-over-the-ceiling": one("include_spending", "amount + price > one.amount", "amount > one.amount"),
     "no-cent-left": one("include_spending", "amount + price > one.amount", "amount + price >= one.amount"),
@@ -213,4 +236,4 @@ _TOLD: dict[str, Mutant] = {
 }
 TESTS = ("store/test_guard_*.py", "store/test_attempts.py")
 """Where most of them are noticed."""
-DEFECTS: dict[str, Mutant] = {**_TRUST, **_NUMBERS, **_MONEY, **_TOLD}
+DEFECTS: dict[str, Mutant] = {**_TRUST, **_NUMBERS, **_FORGOTTEN, **_MONEY, **_TOLD}

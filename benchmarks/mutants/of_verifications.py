@@ -5,6 +5,7 @@ from mutant import Mutant, one
 TESTS = (
     "services/test_lifecycle.py",
     "services/test_pages.py",
+    "api/test_proofs.py",
     "store/test_guard_trust.py",
     "store/test_attempts.py",
     "store/test_history.py",
@@ -30,6 +31,21 @@ DEFECTS: dict[str, Mutant] = {
     "page-requests-one-too-many": one("page_count", "count <= tonumber", "count <= 1 + tonumber"),
     "page-requests-kept-for-ever": one("page_count", "if count == 1 then", "if false then"),
     "page-requests-whose-minute-begins-anew": one("page_count", "if count == 1 then", "do"),
+    "page-requests-free-in-the-last-moment": one(
+        "page_count", "math.max(1, redis.call('PTTL', KEYS[1]))", "redis.call('PTTL', KEYS[1])"
+    ),
+    "proof-used-twice": one(
+        "proof_redeem",
+        "return redis.call('HSETNX', KEYS[1], 'redeemed', now)",
+        "redis.call('HSETNX', KEYS[1], 'redeemed', now) return 1",
+    ),
+    "proof-of-another-application": one("proof_redeem", "record.read(KEYS[1], ARGV[1])", "record.read(KEYS[1])"),
+    "proof-of-what-is-not-approved": one("proof_redeem", " or found.status ~= 'approved'"),
+    "proof-of-what-is-gone": one(
+        "proof_redeem",
+        "if not found or found.status ~= 'approved' then",
+        "if found and found.status ~= 'approved' then",
+    ),
     "any-application": one(
         "include_record", "if application and self.application ~= application then return nil end\n"
     ),
@@ -138,6 +154,9 @@ DEFECTS: dict[str, Mutant] = {
         "check",
         "  idempotency.remember_with(KEYS[1], KEYS[3], ARGV[5], 'reason', reason, 'checks_left', left, 'at', now)\n",
     ),
+    "check-again-approves-anew": one("check", "tonumber(first[3] or 0)", "now"),
+    "check-approves-nobody-knows-when": one("check", ", 'at', now)", ")"),
+    "check-approves-when-it-was-started": one("check", "left, now, alarm", "left, found.created, alarm"),
     "check-again-tells-an-old-status": one("check", "over and 'expired' or found.status", "found.status"),
     "resend-at-once": one("resend", "if wait > 0 and falls_back_from == 0 then", "if false then"),
     "resend-once-more": one(

@@ -36,10 +36,13 @@ sys.path.append(str(ROOT / "tests"))
 import support_ledger  # noqa: E402 - from there
 import support_memory  # noqa: E402
 
-TESTS = ("tests/store", "tests/services", "tests/model", "tests/api/test_human_check.py")
+TESTS = (
+    *("tests/store", "tests/services", "tests/model", "tests/api/test_human_check.py"),
+    *("tests/api/test_factors.py", "tests/api/test_factor_policy.py", "tests/api/test_proofs.py"),
+)
 APART = ("tests/store/test_scripts.py", "tests/store/test_connection.py")
 """How a server fails, and how it is spoken to, which are no matters of the scripts' text."""
-CHOICE = "not real_time and not every_code"
+CHOICE = "not real_time and not every_code and not Flask"
 """What is slow, or is done twice."""
 NOTICED = Path(__file__).with_name("noticed.json")
 """The test that noticed each defect the last time."""
@@ -187,13 +190,9 @@ def _in_forks(tasks: Iterable[Task], longest: int) -> Iterator[tuple[str, list[R
     A process that is killed, as after the ``longest`` time in seconds, tells nothing: an empty list.
     """
     running: dict[Connection, tuple[str, BaseProcess, tempfile.TemporaryDirectory[str]]] = {}
-    waiting, more = iter(tasks), True
-    while more or running:
-        while more and len(running) < (os.cpu_count() or 1):
-            task = next(waiting, None)
-            if task is None:
-                more = False
-                break
+    waiting = iter(tasks)
+    while True:
+        while len(running) < (os.cpu_count() or 1) and (task := next(waiting, None)):
             name, act, arguments = task
             here, there = FORK.Pipe(duplex=False)
             folder = tempfile.TemporaryDirectory(prefix="otp-service-mutants-", dir=support_memory.MEMORY)
@@ -202,6 +201,8 @@ def _in_forks(tasks: Iterable[Task], longest: int) -> Iterator[tuple[str, list[R
             process.start()
             there.close()
             running[here] = (name, process, folder)
+        if not running:
+            return
         for ready in wait(list(running)):
             name, process, folder = running.pop(ready)
             try:

@@ -5,7 +5,7 @@ from typing import Any
 import jwt
 import pytest
 from support_api import START, Api, code_of, round_trips
-from support_factors import FACTORS, USER, App
+from support_factors import FACTORS, USER, App, record
 from support_installation import BANK_KEY, NUMBER, World, tree
 from support_outbox import jobs_of
 
@@ -59,6 +59,7 @@ def test_an_app_confirms_what_its_policy_says(app: App):
     assert code_of(check(app, purpose="newsletter")) == (403, "forbidden")
     assert code_of(check(app, purpose="unknown")) == (403, "forbidden")
     assert check(app, purpose="login").json["valid"]
+    assert [one.member("purpose") for one in record(app.api) if one.type == "factor.approved"] == ["login"]
 
 
 def test_a_recovery_code_confirms_where_it_may(app: App):
@@ -145,10 +146,13 @@ def test_the_proof_of_a_recovery_code_names_the_user(app: App):
 def test_the_proof_of_an_app_is_used_once(app: App):
     once = {"Idempotency_Key": "0123456789abcdef"}
     first = app.api.post(f"{FACTORS}/{app.id}/check", {"code": app.code(), "purpose": "login"}, **once).json["proof"]
+    app.api.world.advance(1)
     again = app.api.post(f"{FACTORS}/{app.id}/check", {"code": app.code(), "purpose": "login"}, **once).json["proof"]
     app.api.world.advance(30)
     other = check(app, purpose="login").json["proof"]
 
+    assert claims_of(first)["jti"] == claims_of(again)["jti"]
+    assert all(app.api.world.client.pttl(name) > 0 for name in app.api.world.client.keys("*:approval:*"))
     assert redeem(app.api, first) == (200, None)
     assert redeem(app.api, again) == (409, "already-redeemed")
     assert redeem(app.api, other) == (200, None)

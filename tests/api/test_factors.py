@@ -136,6 +136,7 @@ def test_a_repeated_enrolment_is_the_same_one_and_tells_its_secret_until_the_fir
         "idempotency-mismatch",
     )
     app.activate()
+    api.world.advance(3600)
     again = api.post(FACTORS, body, Idempotency_Key="once").json
     assert (again["factor"]["id"], again["factor"]["status"]) == (app.id, "active")
     assert (again["secret"], again["uri"], again["qr"]) == (None, None, None)
@@ -233,6 +234,10 @@ def test_a_repeated_check_is_answered_as_the_first(app: App):
     assert app.check(code, Idempotency_Key="one")["valid"]
     assert app.check(code, Idempotency_Key="one")["valid"]
     assert app.check(code, Idempotency_Key="two")["reason"] == "code_used"
+    wrong = app.wrong()
+    assert {app.check(wrong, Idempotency_Key="three")["reason"] for _ in range(20)} == {"wrong_code"}
+    app.api.world.advance(3600)
+    assert app.check(code, Idempotency_Key="one")["valid"]
     answer = app.api.post(f"{FACTORS}/{app.id}/check", {"code": app.wrong()}, Idempotency_Key="one")
     assert code_of(answer) == (422, "idempotency-mismatch")
 
@@ -324,8 +329,19 @@ def test_a_hundred_wrong_codes_in_a_row_lock_until_an_operator_unlocks(still_wor
     assert app.check(app.code())["valid"]
 
 
-def test_what_a_stranger_guesses_does_not_keep_a_known_device_out(still_world: World):
-    api = Api(still_world, guard={"modes": {}})
+def test_a_rule_that_only_records_refuses_no_code(still_world: World):
+    guard = {"number": {"lock_after": 10, "guess_waits": [0]}, "modes": {"number.lock": "record_only"}}
+    app = App(Api(still_world, guard=guard, limits={"failed_checks": ["1000/day"]}))
+    app.activate()
+    for _ in range(10):
+        app.check(app.wrong())
+
+    assert app.check(app.code())["valid"]
+
+
+@pytest.mark.parametrize("waits", [{}, {"guess_waits": [0]}], ids=["waits", "limits"])
+def test_what_a_stranger_guesses_does_not_keep_a_known_device_out(still_world: World, waits: dict[str, Any]):
+    api = Api(still_world, guard={"modes": {}, "number": waits}, limits={"failed_checks": ["10/day"]})
     app = App(api)
     app.activate()
     assert app.check(app.code(), context="phone")["valid"]
@@ -334,6 +350,34 @@ def test_what_a_stranger_guesses_does_not_keep_a_known_device_out(still_world: W
 
     assert app.check(app.code(1))["reason"] == "factor_locked"
     assert app.check(app.code(1), context="phone")["valid"]
+
+
+def test_a_recovery_code_makes_its_device_known(still_world: World):
+    api = Api(still_world, guard={"modes": {}})
+    app = App(api)
+    code = app.activate()["recovery_codes"][0]
+    assert api.post(f"{RECOVERY}/check", {"user": USER, "code": code, "context": "phone"}).json["valid"]
+    while app.check(app.wrong())["reason"] == "wrong_code":
+        pass
+
+    assert app.check(app.code(), context="phone")["valid"]
+
+
+def test_a_recovery_code_that_was_spent_is_right_whatever_was_guessed_meanwhile(
+    app: App, monkeypatch: pytest.MonkeyPatch
+):
+    code = app.api.post(RECOVERY, {"user": USER}).json["recovery_codes"][0]
+    kind = type(app.api.installation.context.ledger.recovery_codes)
+    spend = kind.spend
+
+    def slow(*about: Any) -> Any:
+        while app.check(app.wrong())["reason"] == "wrong_code":
+            pass
+        return spend(*about)
+
+    monkeypatch.setattr(kind, "spend", slow)
+    assert recover(app.api, code)["valid"]
+    assert record(app.api)[-1].type == "recovery.used"
 
 
 # --- finding, renaming, removing ----------------------------------------------------------------------------
@@ -447,6 +491,7 @@ def test_what_happens_is_told_by_events_without_code_or_secret(app: App):
     app.check(app.wrong())
     made = app.api.post(RECOVERY, {"user": USER}).json["recovery_codes"]
     recover(app.api, made[0])
+    recover(app.api, made[0])
     app.remove(reason="lost")
 
     told = record(app.api)
@@ -457,8 +502,19 @@ def test_what_happens_is_told_by_events_without_code_or_secret(app: App):
         ("factor.failed", "wrong_code"),
         ("recovery.replaced", ""),
         ("recovery.used", ""),
+        ("recovery.failed", "wrong_code"),
     ]
     assert code not in repr([one.fields for one in told])
+
+
+def test_what_is_refused_is_told_with_its_rule(app: App):
+    while app.check(app.wrong())["reason"] == "wrong_code":
+        pass
+    recover(app.api, "0" * 24)
+
+    rules = [one.member("rule") for one in record(app.api) if one.type == "factor.refused"]
+    assert len(rules) == 2
+    assert all(rules)
 
 
 @pytest.fixture

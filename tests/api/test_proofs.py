@@ -75,6 +75,14 @@ def test_an_approval_states_what_was_proved(api: Api):
     }  # fmt: skip
 
 
+def test_it_states_when_that_was(api: Api, world: World):
+    one = api.start()
+    world.advance(60)
+    proof = api.post(f"{START}/{one}/check", {"code": api.code(one)}).json["proof"]
+
+    assert 0 <= world.client.time()[0] - jwt.decode(proof, options={"verify_signature": False})["auth_time"] < 60
+
+
 def test_what_is_no_approval_proves_nothing(api: Api):
     one = api.start()
     wrong = api.post(f"{START}/{one}/check", {"code": api.wrong(one)}).json
@@ -100,7 +108,9 @@ def test_an_application_that_wants_none_gets_none(world: World):
 def test_a_lost_answer_is_given_again_with_a_proof_of_the_same_approval(api: Api):
     one = api.start()
     body = {"code": api.code(one)}
-    first, second = (api.post(f"{START}/{one}/check", body, Idempotency_Key="c-1").json for _ in range(2))
+    first = api.post(f"{START}/{one}/check", body, Idempotency_Key="c-1").json
+    api.world.advance(1)
+    second = api.post(f"{START}/{one}/check", body, Idempotency_Key="c-1").json
 
     assert read(api, first["proof"]) == read(api, second["proof"])
     assert api.post("/v1/proofs/redeem", {"proof": second["proof"]}).status_code == 200
@@ -177,6 +187,17 @@ def test_what_redis_has_lost_is_not_redeemed(api: Api, world: World):
     world.client.function_flush()
 
     assert api.post("/v1/proofs/redeem", {"proof": proof}).json["code"] == "already-redeemed"
+
+
+def test_redis_itself_knows_whose_verification_was_approved(api: Api):
+    pending, one = api.start(to="+923005550001"), api.start()
+    api.post(f"{START}/{one}/check", {"code": api.code(one)})
+    store, bucket_of = api.installation.context.store.verifications, api.installation.context.keyring.bucket_of_id
+
+    used = [
+        store.redeem(bucket_of(about), about, name) for about, name in ((pending, "shop"), (one, "bank"), (one, "shop"))
+    ]
+    assert used == [False, False, True]
 
 
 def _resigned(change: Callable[[dict[str, Any], dict[str, Any]], Any]) -> Callable[[Api, str], str]:

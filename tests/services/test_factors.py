@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from otp_service.bootstrap import prepare
 from otp_service.domain.keyring import SealBrokenError, user_of_factor
 from otp_service.domain.totp import SECRET
 from otp_service.errors import StartRefusedError
+from otp_service.services import factors
 from otp_service.services.factors import reseal
+from otp_service.store import keys
 
 OPTIONS = ("--appendonly", "yes", "--appendfsync", "always", "--repl-diskless-sync-delay", "0")
 WINDOW = 90
@@ -116,6 +119,31 @@ def test_a_restored_redis_accepts_no_code_twice(server: FrozenValkey, sections: 
     assert_waits_until_used_codes_are_over(server, moved(app, serving(server, sections)), used)
 
 
+def test_a_process_that_goes_on_notices_that_the_server_was_restarted(server: FrozenValkey, sections: dict[str, Any]):
+    app = active(serving(server, sections))
+    used = [app.code(), app.code(1)]
+    assert accepted(app, used) == used
+    restart(server)
+
+    assert_waits_until_used_codes_are_over(server, app, used)
+
+
+def test_the_wait_begins_with_the_first_process_that_comes_after_a_restart(
+    server: FrozenValkey, sections: dict[str, Any]
+):
+    app = active(serving(server, sections))
+    restart(server)
+    api = serving(server, sections)
+    server.advance(WINDOW)
+
+    assert moved(app, api).check(app.code())["valid"]
+
+
+def restart(server: FrozenValkey) -> None:
+    server.stop(kill=True)
+    server.start()
+
+
 def restore(server: FrozenValkey, backup: Path) -> None:
     server.stop(kill=True)
     shutil.rmtree(server.folder / "appendonlydir")
@@ -155,19 +183,57 @@ def test_a_replica_that_takes_over_accepts_no_code_twice(
 ):
     """It did not get the last writes."""
     app = active(serving(server, sections))
-    folder = tmp_path / "replica"
-    folder.mkdir()
-    replica = FrozenValkey(folder)
-    try:
-        replica.client.replicaof("127.0.0.1", str(server.port))
-        eventually(lambda: replica.client.info("replication")["master_link_status"] == "up")
-        replica.client.replicaof("NO", "ONE")
+    with taken_over(server, tmp_path) as replica:
         used = [app.code(), app.code(1)]
         assert accepted(app, used) == used
 
         assert_waits_until_used_codes_are_over(replica, moved(app, serving(replica, sections)), used)
+
+
+@contextmanager
+def taken_over(server: FrozenValkey, folder: Path) -> Iterator[FrozenValkey]:
+    """Yield a replica that gets no more of a server's writes, and takes its own."""
+    place = folder / "replica"
+    place.mkdir()
+    replica = FrozenValkey(place)
+    try:
+        replica.client.replicaof("127.0.0.1", str(server.port))
+        eventually(lambda: replica.client.info("replication")["master_link_status"] == "up")
+        replica.client.replicaof("NO", "ONE")
+        yield replica
     finally:
         replica.stop()
+
+
+def test_a_server_that_takes_over_again_accepts_no_code_twice(
+    server: FrozenValkey, sections: dict[str, Any], tmp_path: Path
+):
+    """It was to follow the one that had taken over, and got nothing of what was written there."""
+    app = active(serving(server, sections))
+    with taken_over(server, tmp_path) as replica:
+        moved(app, serving(replica, sections))
+        for one in (replica, server):
+            one.advance(WINDOW)
+        used = [app.code(), app.code(1)]
+        assert accepted(app, used) == used
+    server.client.replicaof("127.0.0.1", str(replica.port))
+    server.client.replicaof("NO", "ONE")
+
+    assert_waits_until_used_codes_are_over(server, moved(app, serving(server, sections)), used)
+
+
+def test_an_app_that_was_activated_on_the_lost_server_waits_whoever_came_to_the_other_one_before(
+    server: FrozenValkey, sections: dict[str, Any], tmp_path: Path
+):
+    api = serving(server, sections)
+    with taken_over(server, tmp_path) as replica:
+        other = serving(replica, sections)
+        app = active(api)
+        used = [app.code(), app.code(1)]
+        assert accepted(app, used) == used
+        other.installation.context.mirror_sync.refresh()
+
+        assert_waits_until_used_codes_are_over(replica, moved(app, other), used)
 
 
 def test_after_a_fence_codes_that_were_used_have_to_end(server: FrozenValkey, sections: dict[str, Any]):
@@ -175,6 +241,17 @@ def test_after_a_fence_codes_that_were_used_have_to_end(server: FrozenValkey, se
     used = [app.code(), app.code(1)]
     assert accepted(app, used) == used
     app.api.installation.context.store.fences.put()
+
+    assert_waits_until_used_codes_are_over(server, app, used)
+
+
+def test_a_restart_after_a_fence_counts_too(server: FrozenValkey, sections: dict[str, Any]):
+    app = active(serving(server, sections))
+    app.api.installation.context.store.fences.put()
+    server.advance(WINDOW)
+    used = [app.code(), app.code(1)]
+    assert accepted(app, used) == used
+    restart(server)
 
     assert_waits_until_used_codes_are_over(server, app, used)
 
@@ -209,6 +286,17 @@ def test_events_that_come_twice_or_late_move_no_step_back(server: FrozenValkey, 
     assert context.ledger.factors.find(app.id).used == server.now
 
 
+def test_nothing_is_checked_while_the_mirror_is_behind(frozen: FrozenValkey):
+    app = active(Api(frozen.world()))
+    frozen.client.hincrby(keys.MIRROR, "sequence", -1)
+
+    for path, body in (
+        (f"{FACTORS}/{app.id}/check", {"code": app.code()}),
+        ("/v1/recovery-codes/check", {"user": USER, "code": "0" * 24}),
+    ):
+        assert code_of(app.api.post(path, body)) == (503, "ledger-unavailable")
+
+
 def test_a_new_installation_does_not_wait(server: FrozenValkey, sections: dict[str, Any]):
     app = active(serving(server, sections))
 
@@ -239,6 +327,37 @@ def test_the_clock_of_the_host_does_not_matter(frozen: FrozenValkey, seconds: in
         assert app.check(app.code())["valid"]
         assert app.check(app.code(-1))["reason"] == "code_used"
         assert app.check(app.code(1))["valid"]
+
+
+def test_a_clock_that_was_ahead_makes_no_used_code_good_again(frozen: FrozenValkey):
+    app = active(Api(frozen.world()))
+    code = app.code()
+    assert app.check(code)["valid"]
+    names = frozen.client.keys()
+    frozen.advance(600)
+    frozen.client.exists(*names)  # what is over is forgotten
+    frozen.advance(-600)
+
+    assert app.check(code)["reason"] == "code_used"
+
+
+def test_a_clock_that_is_set_back_lets_nobody_in_who_is_frozen(frozen: FrozenValkey):
+    app = active(Api(frozen.world()))
+    assert app.api.post("/v1/users/freeze", {"user": USER, "reason": "stolen"}).json["frozen"]
+    frozen.advance(-600)
+
+    answer = app.api.post("/v1/recovery-codes/check", {"user": USER, "code": "0" * 24})
+    assert code_of(answer) == (403, "recipient-frozen")
+
+
+def test_of_two_steps_with_the_same_code_the_older_one_is_taken_first(
+    frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch
+):
+    app = active(Api(frozen.world()))
+    present = frozen.now // 30_000
+    monkeypatch.setattr(factors, "matching_steps", lambda *_: (present, present + 1))
+
+    assert [app.check(app.wrong())["reason"] for _ in range(3)] == [None, None, "code_used"]
 
 
 def between_the_round_trips(app: App, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:

@@ -73,5 +73,7 @@ def test_requests_are_counted_by_minute_and_network(caller: Caller, still_world:
     assert [ask("2001:db8::1"), ask("2001:db8::2"), ask("2001:db8::3")] == [0, 0, 60]
     still_world.advance(59)
     assert ask() == 1
-    still_world.advance(2)
+    still_world.advance(1)
+    assert ask() == 1, "the last moment of the minute"
+    still_world.advance(1)
     assert ask() == 0

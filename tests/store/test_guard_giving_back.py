@@ -10,7 +10,7 @@ from support_frozen import FrozenValkey
 from support_guard import ADDRESS, approve, come_in, guarded, later, number, passes
 
 from otp_service.domain.verification import RECORD_GRACE
-from otp_service.services import approvals
+from otp_service.services import events
 from otp_service.store import keys
 
 HOUR, DAY = 3600, 86_400
@@ -172,7 +172,7 @@ def test_an_approval_that_is_seen_twice_is_given_back_once(frozen: FrozenValkey)
     assert _fresh(shop, 9) == 3
     _type_in(shop, one)
     for batch in events_of(shop.context) * 3:
-        approvals.give_back(shop.context, batch)
+        events.give_back(shop.context, batch)
     record_events(shop.context)
 
     assert _fresh(shop, 9, 2000) == 2, "three are used of five"
@@ -190,7 +190,7 @@ def test_approvals_that_are_seen_together_each_give_back_their_own(
     frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of more than one application, into one block, and more than one call of the script sees to."""
-    monkeypatch.setattr(approvals, "MAX_AT_ONCE", 2)
+    monkeypatch.setattr(events, "MAX_AT_ONCE", 2)
     shop = _block(frozen, 20)
     bank = copy(shop)
     bank.application = shop.context.applications["bank"]

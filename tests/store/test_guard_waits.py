@@ -165,7 +165,7 @@ def test_an_operator_lifts_a_lock_and_the_waits(frozen: FrozenValkey, tmp_path: 
     for _ in range(2):
         ones.append(shop.start(VICTIM))
         later(frozen, 1)
-        shop.context.store.guard.forget_number("00", shop.context.keyring.pseudonym(VICTIM), ["shop"])
+        assert shop.context.store.guard.forget_number("00", shop.context.keyring.pseudonym(VICTIM), ["shop"]) == 1
     for one in ones:
         for _ in range(5):
             guess(shop, one)
@@ -177,6 +177,20 @@ def test_an_operator_lifts_a_lock_and_the_waits(frozen: FrozenValkey, tmp_path: 
     assert not passes(shop, VICTIM), "the wait after that message"
     assert run("guard", "unblock", "--number", VICTIM, "--yes", environ=environ).exit_code == 0
     assert passes(shop, VICTIM)
+
+
+def test_locks_of_several_applications_are_lifted_at_once_and_of_nobody_nothing_is_kept(frozen: FrozenValkey) -> None:
+    installation = guarded(frozen, "number.lock", guard={"number": {"lock_after": 10}})
+    shop, bank = Caller(installation), Caller(installation, "bank")
+    pseudonym = installation.context.keyring.pseudonym(VICTIM)
+    about = "00", pseudonym, ["shop", "bank"]
+    assert shop.context.store.guard.forget_number(*about) == 0
+    assert not frozen.client.exists(keys.number("00", pseudonym))
+    for caller in (shop, bank):
+        assert guesses(caller, VICTIM, 11) == 10
+
+    assert shop.context.store.guard.forget_number(*about) == 2
+    assert passes(bank, VICTIM)
 
 
 def test_what_nobody_needs_of_another_application_is_not_kept_for_ever(frozen: FrozenValkey) -> None:

@@ -27,10 +27,10 @@ from support_service import in_parallel
 
 from otp_service.bootstrap import Installation, prepare
 from otp_service.errors import StoreUnavailableError
-from otp_service.store import keys, store
+from otp_service.store import keys, upgrade
 from otp_service.store.guard import CountryBreaker
 from otp_service.store.scripts import NO_RULES, ScriptRunner
-from otp_service.store.store import FormerStates
+from otp_service.store.upgrade import FormerStates
 
 BRITISH = "+447400100777"
 REFUSED: list[tuple[str, str, str, dict[str, Any]]] = [
@@ -224,7 +224,7 @@ class Dying(ScriptRunner):
 def test_who_dies_in_the_middle_leaves_it_to_the_next(frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch) -> None:
     upgraded(frozen)
     whole = normal_forms(frozen)
-    monkeypatch.setattr(store, "_PAGE", 20)
+    monkeypatch.setattr(upgrade, "_PAGE", 20)
     load(frozen)
     installation = install(frozen)
     dying = FormerStates(frozen.client, Dying(frozen.client))
@@ -250,7 +250,7 @@ class Cut(ScriptRunner):
 def test_who_loses_the_server_in_the_middle_does_not_go_on_with_another_one(
     frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "_PAGE", 20)
+    monkeypatch.setattr(upgrade, "_PAGE", 20)
     load(frozen)
     rules = rules_of_numbers(install(frozen).settings)
     with pytest.raises(StoreUnavailableError):
@@ -262,7 +262,7 @@ def test_who_loses_the_server_in_the_middle_does_not_go_on_with_another_one(
 def test_those_who_start_together_do_what_one_does(frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch) -> None:
     upgraded(frozen)
     whole = normal_forms(frozen)
-    monkeypatch.setattr(store, "_PAGE", 2)
+    monkeypatch.setattr(upgrade, "_PAGE", 2)
     load(frozen)
     installations = [install(frozen) for _ in range(3)]
     in_parallel(3, lambda place: convert(installations[place]))

@@ -3,7 +3,7 @@
 local mirror = {}
 local fields = {} -- by application and purpose
 local EVERYTHING = '9007199254740992' -- a place that no ledger comes to
-local server -- names this run of the server; it goes with the library's memory when the server ends
+local run -- names this run of the server; it goes with the library's memory when the server ends
 
 -- Tells whether a freeze ends what was started, of what the mirror has: those that stand, and the places of the last lifts,
 -- each for all and for an application. One that was lifted ends what was started before: that does not know of the lift.
@@ -35,16 +35,15 @@ function mirror.closed_reason(head, identity, least)
   return nil, place[2]
 end
 
--- Returns the name of this run of the server, empty where it does not tell: another after a restart, a fail-over or a restore.
+-- Returns the name of this run of the server and of what it followed last, empty where it does not tell: another after a restart, a
+-- restore or a take-over, also by a server that was there before. So what it followed is asked each time.
 function mirror.server_name()
-  if not server then
-    local function told(section, name)
-      local text = redis.pcall('INFO', section)
-      return type(text) == 'string' and string.match(text, name .. ':(%x+)') or ''
-    end
-    server = told('server', 'run_id') .. told('replication', 'master_replid')
+  local function told(section, name)
+    local text = redis.pcall('INFO', section)
+    return type(text) == 'string' and string.match(text, name .. ':(%x+)') or ''
   end
-  return server
+  run = run or told('server', 'run_id')
+  return run .. told('replication', 'master_replid2')
 end
 
 -- Returns since when the mirror is there, or its server is this one, and up to which place in the ledger that matters: of what came

@@ -199,27 +199,25 @@ local function is_needed(entry, wrong)
 end
 
 -- Forgets the times of wrong codes, and those of messages, which all applications share. Returns of how many there were any.
-function number.forget_windows(self, shared)
-  local count = (self.wrong ~= '' and 1 or 0) + (shared and self.sends ~= '' and 1 or 0)
-  self.wrong, self.sends = '', shared and '' or self.sends
+function number.forget_windows(self)
+  local count = (self.wrong ~= '' and 1 or 0) + (self.sends ~= '' and 1 or 0)
+  self.wrong, self.sends = '', ''
   return count
 end
 
 -- Forgets the waits and the lock after wrong codes, and the wait after messages, which all applications share. Returns of how many
 -- there was any.
-function number.forget_waits(self, shared)
+function number.forget_waits(self)
   local entry = self.entry
-  local count = (entry[E_KNOWN] > 0 or entry[E_UNKNOWN] > 0 or entry[E_ROW] > 0 or entry[E_LOCKED] > now) and 1 or 0
+  local guesses = (entry[E_KNOWN] > 0 or entry[E_UNKNOWN] > 0 or entry[E_ROW] > 0 or entry[E_LOCKED] > now) and 1 or 0
+  local messages = (self[KNOWN] > 0 or self[UNKNOWN] > 0) and 1 or 0
   for place = E_KNOWN, E_LOCKED do entry[place] = 0 end
-  if shared then
-    count = count + ((self[KNOWN] > 0 or self[UNKNOWN] > 0) and 1 or 0)
-    for place = KNOWN, UNKNOWN + 1 do self[place] = 0 end
-  end
-  return count
+  for place = KNOWN, UNKNOWN + 1 do self[place] = 0 end
+  return guesses + messages
 end
 
--- Writes the state, which is kept for at least so many milliseconds, and while anything of it counts.
-function number.write(self, least)
+-- Writes the state, which is kept while anything of it counts.
+function number.write(self)
   local entry, own, life = self.entry, '', ruleset.ttls.number
   self[SENDS], self[DEVICES], self[RECENT] = #self.sends / TIME, #self.devices / DEVICE, #self.recent
   if is_needed(entry, self.wrong) then
@@ -229,5 +227,5 @@ function number.write(self, least)
   if own ~= '' or self.others ~= '' then life = math.max(life, ruleset.lifetimes.guesses, entry[E_LOCKED] - now) end
   if self[APPROVED] > 0 then life = math.max(life, self[APPROVED] + ruleset.known - now) end
   redis.call('SET', self.key, VERSION .. struct.pack(ROW, unpack(self, 1, RECENT)) .. self.sends .. self.devices
-    .. self.recent .. own .. self.others, 'PX', math.max(life, least or 0))
+    .. self.recent .. own .. self.others, 'PX', life)
 end

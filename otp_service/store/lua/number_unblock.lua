@@ -7,15 +7,11 @@
 -- include clock limits number
 
 local forgotten = 0
-for place, application in ipairs({ unpack(ARGV, 2) }) do
+for _, application in ipairs({ unpack(ARGV, 2) }) do
   local row = redis.call('GET', KEYS[1])
   if not row then return forgotten end
   local state = number.read(KEYS[1], row, application)
-  if ARGV[1] == 'windows' then
-    forgotten = forgotten + number.forget_windows(state, place == 1)
-  else
-    forgotten = forgotten + number.forget_waits(state, place == 1)
-  end
-  number.write(state, redis.call('PTTL', KEYS[1]))
+  forgotten = forgotten + (ARGV[1] == 'windows' and number.forget_windows or number.forget_waits)(state)
+  number.write(state)
 end
 return forgotten

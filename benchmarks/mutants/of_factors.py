@@ -1,0 +1,171 @@
+"""Defects of authenticator apps and recovery codes: enrolment, checks, budgets, and what a restart may forget."""
+
+from mutant import Mutant, one
+
+TESTS = ("api/test_factors.py", "api/test_factor_policy.py", "services/test_factors.py")
+"""Where most of them are noticed."""
+_ENROLMENTS: dict[str, Mutant] = {
+    "factor-enrolled-anew": one("factor_enrol", "if remembered then return", "if false then return"),
+    "factor-enrolled-by-another-request": one(
+        "factor_enrol", "if remembered == 'mismatch' then return { 'mismatch' } end\n"
+    ),
+    "factor-enrolled-remembers-nothing": one("factor_enrol", "if ARGV[4] ~= '' then", "if false then"),
+    "factor-enrolled-remembers-until-the-first-code": one("factor_enrol", "ARGV[4], ARGV[5]", "ARGV[4], ARGV[3]"),
+    "factor-enrolled-for-ever": one("factor_enrol", "redis.call('PEXPIRE', KEYS[1], ARGV[3])\n"),
+    "factor-active-as-enrolled": one("factor_read", "redis.call('HGET', KEYS[1], 't:' .. ARGV[1])", "pending[1]"),
+    "factor-by-another-clock": one("factor_read", "return { now, redis", "return { now - 60000, redis"),
+}
+_CODES: dict[str, Mutant] = {
+    "factor-removed-meanwhile": one("factor_check", "if application ~= ARGV[1] then return { 'not-found' } end\n"),
+    "factor-check-although-behind": one(
+        "factor_check", "if closed == 'mirror-behind' then return { 'mirror-behind' } end\n"
+    ),
+    "factor-check-while-settling": one(
+        "factor_check", "if closed == 'settling' then return { 'settling', wait } end\n"
+    ),
+    "factor-check-settles-for-no-time": one("factor_check", "tonumber(place or 0), life)", "tonumber(place or 0), 0)"),
+    "factor-check-settles-whatever-its-place": one("factor_check", "tonumber(place or 0), life)", "0, life)"),
+    "factor-check-of-a-frozen-user": one("factor_check", "if closed == 'frozen' then return { 'frozen' } end\n"),
+    "factor-check-over-the-budget": one("factor_check", "if refusal then", "if false then"),
+    "factor-check-refused-without-its-rule": one("factor_check", "{ rule = refusal.rule }", "nil"),
+    "factor-check-reports-nothing": one("factor_check", "  streams.report(KEYS[5], event, about, values)\n"),
+    "factor-check-without-its-reason": one("factor_check", "  values.reason = reason\n"),
+    "factor-check-without-its-purpose": one("factor_check", "purpose = ARGV[10]", "purpose = ''"),
+    "factor-check-remembers-nothing": one("factor_check", "if ARGV[11] ~= '' then", "if false then"),
+    "factor-check-remembers-for-a-moment": one("factor_check", "ARGV[11], ARGV[12]", "ARGV[11], 1000"),
+    "factor-check-again-by-another-request": one(
+        "factor_check", "if remembered == 'mismatch' then return { 'mismatch' } end\n"
+    ),
+    "factor-check-again-is-right": one("factor_check", "first[1], tonumber", "'', tonumber"),
+    "factor-check-again-approves-anew": one("factor_check", "first[1], tonumber(first[2])", "first[1], now"),
+    "factor-steps-of-half-a-minute": one("factor_check", "(1000 * period)", "30000"),
+    "factor-code-that-activated": one(
+        "factor_check",
+        "math.max(recorded, redis.call('GET', KEYS[4]) or 0)",
+        "tonumber(redis.call('GET', KEYS[4]) or 0)",
+    ),
+    "factor-code-that-was-taken": one(
+        "factor_check", "math.max(recorded, redis.call('GET', KEYS[4]) or 0)", "tonumber(recorded)"
+    ),
+    "factor-code-of-the-last-step": one("factor_check", "step <= last", "step < last"),
+    "factor-code-a-step-too-late": one("factor_check", "present - ARGV[5]", "present - ARGV[5] - 1"),
+    "factor-code-that-is-never-late": one("factor_check", "step >= present", "step > present"),
+    "factor-code-a-step-too-early": one("factor_check", "present + ARGV[6]", "present + ARGV[6] + 1"),
+    "factor-code-that-is-never-early": one("factor_check", "step <= present", "step < present"),
+    "factor-code-of-the-newest-step": one("factor_check", "taken = taken or step", "taken = step"),
+    "factor-code-of-two-steps-is-used": one("factor_check", "if taken then\n", "if taken and not used then\n"),
+    "factor-code-is-not-spent": one("factor_check", "  redis.call('SET', KEYS[4], taken, 'PX', life + ARGV[8])\n"),
+    "factor-code-spent-while-it-lives": one("factor_check", "life + ARGV[8]", "life"),
+    "factor-code-spent-for-ever": one("factor_check", ", 'PX', life + ARGV[8])", ")"),
+    "factor-code-makes-nobody-known": one("factor_check", "  number.approved(state, trust, ARGV[9])\n"),
+    "factor-code-makes-no-device-known": one(
+        "factor_check", "approved(state, trust, ARGV[9])", "approved(state, trust, '')"
+    ),
+    "factor-code-is-not-written": one("factor_check", "  number.write(state)\n"),
+    "factor-code-proves-nothing": one("factor_check", "  factors.note_approval(ARGV[13] .. ARGV[2], ARGV[14])\n"),
+    "factor-code-without-its-step": one("factor_check", ", { step = taken })", ")"),
+    "factor-code-used-is-a-guess": one(
+        "factor_check", "if used then return answer('code_used', 'factor.code_used') end\n"
+    ),
+    "factor-guess-is-not-counted": one(
+        "factor_check", "local locks = number.guessed_wrong(state, trust)", "local locks"
+    ),
+    "factor-guess-is-not-written": one("factor_check", "trust)\nnumber.write(state)\n", "trust)\n"),
+    "factor-guess-locks-in-silence": one(
+        "factor_check", "locks and 'factor.locked' or 'factor.failed'", "'factor.failed'"
+    ),
+    "factor-guess-never-locks": one("include_number", "  return true\n"),
+}
+_GUESSES: dict[str, Mutant] = {
+    "user-guess-although-behind": one(
+        "user_guess", "if closed == 'mirror-behind' then return { 'mirror-behind' } end\n"
+    ),
+    "user-guess-of-a-frozen-user": one("user_guess", "if closed == 'frozen' then return { 'frozen' } end\n"),
+    "user-guess-settles": one("user_guess", "ARGV[4], 0, 0)", "ARGV[4], 0, 90000)"),
+    "user-guess-over-the-budget": one("user_guess", "if refusal and", "if false and"),
+    "user-guess-that-was-right-is-refused": one("user_guess", " and ARGV[6] ~= 'right' then return", " then return"),
+    "user-guess-refused-without-its-rule": one("user_guess", ", rule = rule }", " }"),
+    "user-guess-without-its-reason": one("user_guess", "{ reason = reason, rule", "{ rule"),
+    "user-guess-of-whom-nobody-knows": one("user_guess", "id = ARGV[2]", "id = ''"),
+    "user-guess-is-told-when-it-is-asked-for": one("user_guess", "if event ~= '' then streams", "if true then streams"),
+    "user-guess-is-not-counted": one(
+        "user_guess", "ARGV[6] == 'wrong' and number.guessed_wrong(state, trust)", "false"
+    ),
+    "user-guess-is-not-written": one("user_guess", "if ARGV[6] ~= '' then number.write(state) end\n"),
+    "user-guess-locks-in-silence": one("user_guess", "locks and 'factor.locked' or ARGV[7]", "ARGV[7]"),
+    "user-guess-that-was-right-makes-nobody-known": one("user_guess", "  number.approved(state, trust, ARGV[5])\n"),
+    "user-guess-that-was-right-makes-no-device-known": one(
+        "user_guess", "approved(state, trust, ARGV[5])", "approved(state, trust, '')"
+    ),
+    "user-guess-that-was-right-proves-nothing": one("user_guess", "  factors.note_approval(ARGV[8], ARGV[9])\n"),
+}
+_BUDGETS: dict[str, Mutant] = {
+    "factor-budget-as-if-all-were-known": one(
+        "include_factors", "reputation.known_device and 'known' or 'unknown'", "'known'"
+    ),
+    "factor-budget-as-if-nobody-were-known": one(
+        "include_factors", "reputation.known_device and 'known' or 'unknown'", "'unknown'"
+    ),
+    "factor-budget-of-nobody": one(
+        "include_factors",
+        "  guard.test_moving(hits, 'failed_checks', state.wrong, trust == 'unknown' and reputation.device_here)\n",
+    ),
+    "factor-budget-that-strangers-use-up": one(
+        "include_factors", "trust == 'unknown' and reputation.device_here", "false"
+    ),
+    "factor-budget-that-known-devices-share": one(
+        "include_factors", "trust == 'unknown' and reputation.device_here", "reputation.device_here"
+    ),
+    "factor-budget-without-waits": one("include_factors", "  guard.test_guesses(hits, state, trust)\n"),
+    "factor-budget-that-only-records-refuses": one(
+        "include_factors", "first and not first.records and first or nil", "first"
+    ),
+    "factor-budget-that-refuses-only-records": one(
+        "include_factors", "first and not first.records and first or nil", "nil"
+    ),
+    "factor-approval-for-ever": one("include_factors", ", 'PX', life)", ")"),
+    "factor-approval-for-a-moment": one("include_factors", ", 'PX', life)", ", 'PX', 1000)"),
+    "factor-approval-of-any-code": one("include_factors", "key .. '.' .. now", "key"),
+    "factor-approval-that-nothing-proves": one("include_factors", "if tonumber(life) > 0 then", "do"),
+}
+_SETTLING: dict[str, Mutant] = {
+    "factor-of-the-mirror-settles-not": one("include_factors", "place > of", "place >= of"),
+    "factor-of-later-settles": one("include_factors", "  if place > of then since = 0 end\n"),
+    "factor-settles-after-no-fence": one(
+        "include_factors", "  if fence.at then since = math.max(since, fence.at) end\n"
+    ),
+    "factor-settles-after-a-fence-alone": one("include_factors", "math.max(since, fence.at)", "fence.at"),
+    "factor-settles-after-a-fence-of-before-it-alone": Mutant(
+        "include_factors",
+        (
+            ("  if place > of then since = 0 end\n", ""),
+            (
+                "  if fence.at then since = math.max(since, fence.at) end\n",
+                "  if fence.at then since = math.max(since, fence.at) end\n  if place > of then since = 0 end\n",
+            ),
+        ),
+    ),
+    "factor-settles-for-a-moment-longer": one("include_factors", "since + life > now", "since + life >= now"),
+    "factor-settles-for-guesses-too": one("include_factors", "if life > 0 and since", "if since"),
+    "factor-frozen-by-what-was-lifted": one("include_factors", "lifted = math.huge", "lifted = 0"),
+    "server-that-may-be-restarted": one("include_mirror", "return run .. told(", "return told("),
+    "server-that-may-take-over-again": one(
+        "include_mirror", "return run .. told('replication', 'master_replid2')", "return run"
+    ),
+    "server-that-nobody-notes": one(
+        "include_mirror",
+        "  redis.call('HSET', head, 'server', mirror.server_name(), 'since', now, 'since_of', EVERYTHING)\n",
+    ),
+    "server-that-was-always-there": one("include_mirror", "  return now, tonumber(EVERYTHING)\n", "  return 0, 0\n"),
+    "server-that-is-always-the-same": one(
+        "include_mirror", "if kept[1] == mirror.server_name() then", "if kept[1] then"
+    ),
+    "server-whose-past-ends-with-the-mirror": one(
+        "include_mirror", "'since_of', EVERYTHING", "'since_of', redis.call('HGET', head, 'sequence')"
+    ),
+    "server-noted-by-a-check-alone": one("server_note", "return (mirror.server_since(KEYS[1]))", "return 0"),
+    "server-unknown-to-a-new-mirror": one("mirror_build", "    'server', mirror.server_name(), 'since'", "    'since'"),
+    "server-older-than-its-mirror": one("mirror_build", "'since', now", "'since', 0"),
+    "server-of-a-mirror-of-nothing": one("mirror_build", "'since_of', ARGV[4]", "'since_of', 0"),
+}
+DEFECTS: dict[str, Mutant] = {**_ENROLMENTS, **_CODES, **_GUESSES, **_BUDGETS, **_SETTLING}
