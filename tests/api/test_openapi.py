@@ -30,6 +30,8 @@ from otp_service.domain.payments import Transaction
 
 UNAVAILABLE = {"store-unavailable", "ledger-mismatch", "ledger-unavailable", "overloaded", "backlog-full"}
 WORTH_WAITING = {"human-check-required", "rate-limited", "resend-too-soon", *UNAVAILABLE}
+REFUSED = ["4xx", "503"]
+"""How wrong data are answered: also by 413, where a text that is too long makes the body too long."""
 EXPECTED = ["2xx", "401", "403", "404", "409", "422", "429"]
 """Answers to a request of the right form. 422 is among them: no schema can tell which numbers exist."""
 
@@ -62,7 +64,10 @@ def _configuration() -> SchemathesisConfig:
         {
             "headers": {"Authorization": f"Bearer {API_KEY}"},
             "generation": {"max-examples": EXAMPLES, "database": "none"},
-            "checks": {"positive_data_acceptance": {"expected-statuses": EXPECTED}},
+            "checks": {
+                "positive_data_acceptance": {"expected-statuses": EXPECTED},
+                "negative_data_rejection": {"expected-statuses": REFUSED},
+            },
         }
     )
 
