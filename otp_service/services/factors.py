@@ -176,7 +176,7 @@ def activate(
     if known.pending is None:
         view = _recorded(context, user, factor_id)
         raise FactorNotActiveError(f"The factor is {view.status} already.")
-    steps = _steps_now(context, application, known.pending, known.now, code)
+    steps = _steps_at(context, application, known.pending, known.now, code)
     found, event = ("", "") if steps else ("wrong", "factor.failed")
     guess = Guess(factor_id, _device(context, application, device), found, event)
     reason = _count_guess(context, application, user, guess).reason
@@ -225,10 +225,11 @@ def check(
     if user_name is not None and user != user_key(context, application.name, user_name):
         raise NotFoundError(NOT_FOUND)
     factor = _require_active(context, user, factor_id, known)
+    steps = _steps_at(context, application, factor, known.now, code)
     reason, at = context.store.factors.check(
         user,
         factor,
-        _steps_now(context, application, factor, known.now, code),
+        steps,
         application.totp_skew,
         _device(context, application, intent.device),
         intent.purpose or "",
@@ -237,6 +238,8 @@ def check(
         retry,
         _proof_life(context, application, purpose),
     )
+    if reason is None and not (steps or _steps_at(context, application, factor, at, code)):
+        reason = FactorFailure.WRONG_CODE  # somebody wrote to Redis: a repeated check is answered by what it remembers
     metrics.factor_checks.count(application=application.name, outcome=reason or "accepted")
     if reason is not None or purpose is None:
         return FactorCheck(factor_id, FactorStatus.ACTIVE, reason)
@@ -464,11 +467,12 @@ def _pending_view(context: Context, known: KnownFactor) -> FactorView:
     return FactorView(known.pending.id, FactorStatus.PENDING, label.decode(), known.pending.parameters)
 
 
-def _steps_now(
-    context: Context, application: Application, factor: SealedFactor, now: int, code: str
-) -> tuple[int, ...]:
-    """Return the steps within the skew whose code was typed, and one later: time passes until the script decides."""
-    steps = application.totp_skew.steps_at(factor.parameters.step_at(now))
+def _steps_at(context: Context, application: Application, factor: SealedFactor, at: int, code: str) -> tuple[int, ...]:
+    """Return the steps within the skew of a time (milliseconds) whose code was typed.
+
+    And one later: some passes until the script decides.
+    """
+    steps = application.totp_skew.steps_at(factor.parameters.step_at(at))
     secret = _unseal_secret(context, factor)
     return matching_steps(secret, factor.parameters, code, range(steps.start, steps.stop + 1))
 

@@ -457,7 +457,7 @@ def check(
                 _log.warning("application_failures", application=application.name, advice="otp-service guard status")
             metrics.checks.count(application=application.name, outcome=reason or Status.APPROVED)
             is_proved = proves and application.proofs and reason is None
-            proof = prove_verification(context, application, verification_id, agreed, at) if is_proved else None
+            proof = prove_verification(context, application, verification_id, agreed, at, digits) if is_proved else None
             return CheckResult(verification_id, status, reason is None, checks_left, reason, proof, at)
         case _:
             raise error_for(outcome)
