@@ -243,8 +243,10 @@ class Model:
         if memory and memory.first:
             first = memory.first
             return Checked(found.status_at(self.now), first.valid, first.checks_left, first.reason)
+        was_final = found.status != "pending"
         answer = self._judge(found, code, transaction)
-        self._remember(application, key, request, found, found.ends + GRACE, answer)
+        if not was_final:
+            self._remember(application, key, request, found, found.ends + GRACE, answer)
         return answer
 
     def cancel(self, identifier: str, application: str, key: str | None) -> Shown:

@@ -32,9 +32,10 @@ SLOT_WAIT = 0.2
 
 
 class LedgerSlots:
-    """Limits the threads that call the ledger: while it hangs, others are left for starts and checks."""
+    """Limits the threads that call the ledger, or a DNS: while it hangs, others are left for starts and checks."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, refusal: str = "Too many wait for the ledger.") -> None:
+        self._refusal = refusal
         self._free = threading.Semaphore(most)
         self._begun: dict[int, float] = {}
         self._lock = threading.Lock()
@@ -46,7 +47,7 @@ class LedgerSlots:
         It is waited for only while calls come back; otherwise all threads would wait.
         """
         if not self._free.acquire(blocking=False) and not (self._is_moving() and self._free.acquire(timeout=SLOT_WAIT)):
-            raise LedgerUnavailableError("Too many wait for the ledger.")
+            raise LedgerUnavailableError(self._refusal)
         with self._lock:
             self._begun[threading.get_ident()] = time.monotonic()
         try:
@@ -71,6 +72,8 @@ class SharedState:
     routes: tuple[Route, ...]
     """Those that are served."""
     ledger_slots: LedgerSlots
+    look_ups: LedgerSlots = field(default_factory=lambda: LedgerSlots(1, "Another host is looked up just now."))
+    """Of hosts that callers name: their name servers may take all the time that they are given."""
     warned: set[str] = field(default_factory=set)
     """Warnings that were logged; each is logged once."""
 

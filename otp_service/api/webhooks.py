@@ -163,7 +163,7 @@ def add_endpoint(exchange: Exchange, body: EndpointBody) -> IssuedEndpointAnswer
 
     From now on it is told what happens. The secret is in this answer and nowhere else: when it is lost, rotate it.
     """
-    service.check_url(exchange.context, body.url)
+    _check_url(exchange, body.url)
     with exchange.shared.ledger_slots.slot():
         made = service.add_endpoint(
             exchange.context, exchange.application.name, body.url, body.types, _caller(exchange)
@@ -178,7 +178,7 @@ def change_endpoint(exchange: Exchange, body: EndpointBody, endpoint_id: str) ->
 
     Replaces address and types. What waits goes to the new address.
     """
-    service.check_url(exchange.context, body.url)
+    _check_url(exchange, body.url)
     with exchange.shared.ledger_slots.slot():
         return _answer(service.change_endpoint(exchange.context, endpoint_id, body.url, body.types, _caller(exchange)))
 
@@ -316,6 +316,11 @@ def _moment(text: str | None) -> int | None:
         return None if text is None else timestamp_milliseconds(check_timestamp(text))
     except ValueError as malformed:
         raise InvalidRequestError(f"The parameter before {malformed}.", (Fault("", f"before {malformed}"),)) from None
+
+
+def _check_url(exchange: Exchange, url: str) -> None:
+    with exchange.shared.look_ups.slot():
+        service.check_url(exchange.context, url)
 
 
 def _caller(exchange: Exchange) -> Actor:

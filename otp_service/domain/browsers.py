@@ -82,20 +82,32 @@ _OWN_RESULT = re.compile(rf"(^|[&;]){RESULT}(=|&|;|$)")
 _COLOR = re.compile(r"[0-9a-f]{6}")
 
 
-def page_result(keyring: Keyring, verification_id: str, at: int, *, approved: bool) -> str:
-    """Return what a page hands to the person's browser at a time (milliseconds): it names the verification.
+@dataclass(frozen=True, slots=True)
+class PageResult:
+    """What came of a page, as its person's browser carries it to the application.
 
-    Whether that was approved cannot be read from it, and not be changed: who can write to Redis makes no approval.
+    Whether it is an approval cannot be read from it. Nothing of it can be changed: who can write to Redis makes no
+    approval, and no approval of another purpose.
     """
-    return keyring.signed(_ENDS[approved], verification_id, f"{at:x}")
 
+    verification_id: str
+    purpose: str
+    at: int
+    """Milliseconds since the epoch."""
+    approved: bool
 
-def read_page_result(keyring: Keyring, result: str) -> tuple[str, int, bool] | None:
-    """Return the verification of a result, its time, and whether it is an approval's; ``None`` for any other text."""
-    for approved, use in _ENDS.items():
-        if told := keyring.read_signed(use, result):
-            return told[0], int(told[1], 16), approved
-    return None
+    def sign(self, keyring: Keyring) -> str:
+        """Return it as text."""
+        return keyring.signed(_ENDS[self.approved], self.verification_id, self.purpose, f"{self.at:x}")
+
+    @classmethod
+    def read(cls, keyring: Keyring, text: str) -> "PageResult | None":
+        """Return what a text says that we signed; ``None`` for any other."""
+        for approved, use in _ENDS.items():
+            if told := keyring.read_signed(use, text):
+                verification_id, purpose, at = told
+                return cls(verification_id, purpose, int(at, 16), approved)
+        return None
 
 
 def is_return_address(url: str) -> bool:

@@ -315,13 +315,13 @@ class Keyring:
         """Return what was sealed; raise `SealBrokenError` when anything about it was changed."""
         return _decrypt(self._root_of(verification_id), sealed, verification_id, application, kind)
 
-    def seal_secret(self, plain: bytes, *, owner: str, application: str, kind: str) -> str:
+    def seal_secret(self, plain: bytes, *, owner: str, application: str, kind: str, root: str = "") -> str:
         """Return ``plain`` sealed as `seal` does, for an ``owner`` (its identifier) that outlives root keys.
 
-        The text names the active root key, which made it.
+        The text names the root key that made it: the active one, or another by its id.
         """
-        sealed = _encrypt(self._roots[self._active], plain, owner, application, kind)
-        return f"{self._active}.{base64url(sealed)}"
+        root = root or self._active
+        return f"{root}.{base64url(_encrypt(self._roots[root], plain, owner, application, kind))}"
 
     def unseal_secret(self, sealed: str, *, owner: str, application: str, kind: str) -> bytes:
         """Return what `seal_secret` sealed; raise `SealBrokenError` when anything about it was changed."""

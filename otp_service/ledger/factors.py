@@ -79,8 +79,9 @@ class Factors:
             return read_factors(connection, user, application, _ACTIVE)
 
     def rename(self, factor_id: str, label: str) -> bool:
-        """Give an active factor another label (sealed); tell whether there is one."""
-        renamed = update(factors).where(factors.c.id == factor_id, _ACTIVE).values(label=label)
+        """Give an active factor another label, sealed under the secret's root key; tell whether there is one."""
+        of_root = factors.c.root_key == sealing_root(label)  # only that key is known to be needed
+        renamed = update(factors).where(factors.c.id == factor_id, _ACTIVE, of_root).values(label=label)
         with self._database.write() as connection:
             return connection.execute(renamed).rowcount > 0
 

@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -242,10 +242,15 @@ class Postings:
         with self._database.write() as connection:
             due = list(connection.execute(_due_endpoints(moment)))
             secrets.SystemRandom().shuffle(due)  # where many wait, each has its turn
+            in_flight = _in_flight(connection, [row.id for row in due], moment)
+            of_application: Counter[str] = Counter()
+            for row in due:
+                of_application[row.application] += in_flight[row.id]
+            due.sort(key=lambda row: of_application[row.application])  # slow receivers of one hold up no other's
             for row in due:
                 if len(taken) < most:
                     at_once = per_endpoint if row.failing_since is None else 1
-                    room = min(at_once - _in_flight(connection, row.id, moment), most - len(taken))
+                    room = min(at_once - in_flight[row.id], most - len(taken))
                     taken += _take(connection, row, moment, moment + lease, room)
         return taken
 
@@ -310,9 +315,14 @@ def _due_endpoints(moment: int) -> Any:  # noqa: ANN401 - a statement
     return select(endpoints).where(_ENABLED, due).with_for_update(skip_locked=True)
 
 
-def _in_flight(connection: Connection, endpoint: str, moment: int) -> int:
-    at_it = (postings.c.endpoint == endpoint) & (postings.c.lease > moment)
-    return int(connection.execute(select(func.count()).select_from(postings).where(at_it)).scalar_one())
+def _in_flight(connection: Connection, of: Sequence[str], moment: int) -> Mapping[str, int]:
+    """Return how many calls of endpoints (their names) workers are at."""
+    found: Counter[str] = Counter()
+    for some in batches(of):
+        at_it = postings.c.endpoint.in_(some) & (postings.c.lease > moment)
+        counted = select(postings.c.endpoint, func.count().label("calls")).where(at_it).group_by(postings.c.endpoint)
+        found.update({row.endpoint: row.calls for row in connection.execute(counted)})
+    return found
 
 
 def _take(connection: Connection, endpoint: Row[Any], moment: int, until: int, most: int) -> list[Posting]:

@@ -7,7 +7,7 @@ from typing import Final
 from otp_service.domain.applications import Application
 from otp_service.domain.audit import OperatorActionEntry
 from otp_service.domain.consents import ConsentMode
-from otp_service.domain.keyring import IdempotentRequest, user_id, user_of_factor
+from otp_service.domain.keyring import IdempotentRequest, sealing_root, user_id, user_of_factor
 from otp_service.domain.proofs import METHOD_RECOVERY, METHOD_TOTP
 from otp_service.domain.totp import (
     LABEL,
@@ -46,6 +46,8 @@ from otp_service.telemetry.redaction import SafeText
 
 RESEAL_BATCH: Final = 200
 """Factors that are sealed anew in one transaction."""
+_REMOVED_BEFORE: Final = "other"
+"""Why a factor is removed that was removed before its activation was recorded, as webhooks tell it."""
 _NOT_ACTIVE: Final = "The factor waits for its first code, or was removed."
 _log = get_logger(__name__)
 
@@ -174,7 +176,7 @@ def activate(
     if known.pending is None:
         view = _recorded(context, user, factor_id)
         raise FactorNotActiveError(f"The factor is {view.status} already.")
-    steps = _steps_now(context, application, known.pending, known.now, code)
+    steps = _steps_at(context, application, known.pending, known.now, code)
     found, event = ("", "") if steps else ("wrong", "factor.failed")
     guess = Guess(factor_id, _device(context, application, device), found, event)
     reason = _count_guess(context, application, user, guess).reason
@@ -187,10 +189,14 @@ def activate(
 
 
 def _record_active(context: Context, user: UserKey, factor: SealedFactor, label: str) -> None:
-    """Record a factor whose first code was right, and bring it into force."""
+    """Record a factor whose first code was right, and bring it into force; raise `NotFoundError` if it was removed."""
     place = context.ledger.factors.activate(Factor(factor, user.pseudonym, label, created=0))
+    was_waiting = context.store.factors.forget_pending(user, factor.id)
+    if not was_waiting:  # who removed it meanwhile may have been told so before it was recorded
+        place = context.ledger.factors.remove(factor.id, _REMOVED_BEFORE) or place
     context.mirror_sync.write_through(place)
-    context.store.factors.forget_pending(user, factor.id)
+    if not was_waiting:
+        raise NotFoundError(NOT_FOUND)
 
 
 def check(
@@ -216,10 +222,11 @@ def check(
     if user_name is not None and user != user_key(context, application.name, user_name):
         raise NotFoundError(NOT_FOUND)
     factor = _require_active(context, user, factor_id, known)
+    steps = _steps_at(context, application, factor, known.now, code)
     reason, at = context.store.factors.check(
         user,
         factor,
-        _steps_now(context, application, factor, known.now, code),
+        steps,
         application.totp_skew,
         _device(context, application, intent.device),
         intent.purpose or "",
@@ -228,6 +235,8 @@ def check(
         retry,
         _proof_life(context, application, purpose),
     )
+    if reason is None and not (steps or _steps_at(context, application, factor, at, code)):
+        reason = FactorFailure.WRONG_CODE  # somebody wrote to Redis: a repeated check is answered by what it remembers
     metrics.factor_checks.count(application=application.name, outcome=reason or "accepted")
     if reason is not None or purpose is None:
         return FactorCheck(factor_id, FactorStatus.ACTIVE, reason)
@@ -281,10 +290,12 @@ def read(context: Context, application: Application, factor_id: str) -> FactorVi
 def rename(context: Context, application: Application, factor_id: str, label: str) -> FactorView:
     """Give an active factor another label; raises `FactorNotActiveError` and `NotFoundError`."""
     user, _ = _known(context, application.name, factor_id)
-    if not context.ledger.factors.rename(factor_id, _seal(context, label.encode(), LABEL, factor_id, application.name)):
-        _recorded(context, user, factor_id)
+    root = sealing_root(_require_recorded(context, user, factor_id).sealed.secret)  # one key opens all of a factor
+    sealed = _seal(context, label.encode(), LABEL, factor_id, application.name, root)
+    renamed, view = context.ledger.factors.rename(factor_id, sealed), _recorded(context, user, factor_id)
+    if view.status is not FactorStatus.ACTIVE:
         raise FactorNotActiveError(_NOT_ACTIVE)
-    return _recorded(context, user, factor_id)
+    return view if renamed else rename(context, application, factor_id, label)  # it was sealed anew meanwhile
 
 
 def remove(
@@ -297,10 +308,13 @@ def remove(
     user, known = _known(context, application, factor_id)
     if known.pending is not None:
         context.store.factors.forget_pending(user, factor_id)
-        return replace(_pending_view(context, known.pending, known.label), status=FactorStatus.REMOVED, label=None)
+        if context.ledger.factors.find(factor_id) is None:  # else it was activated just now, or not brought into force
+            return replace(_pending_view(context, known.pending, known.label), status=FactorStatus.REMOVED, label=None)
     _recorded(context, user, factor_id)
     place = context.ledger.factors.remove(factor_id, reason, act)
-    if place is not None:
+    if place is None:
+        context.mirror_sync.refresh()  # who removed it may have failed to bring that into force
+    else:
         context.mirror_sync.write_through(place)
         _log.info("factor_removed", application=application, factor=SafeText(factor_id), reason=reason or "code")
     return _recorded(context, user, factor_id)
@@ -435,10 +449,14 @@ def _require_active(context: Context, user: UserKey, factor_id: str, known: Know
 
 def _recorded(context: Context, user: UserKey, factor_id: str) -> FactorView:
     """Return a factor as the ledger has it; raise `NotFoundError` for none, or another application's."""
+    return view_of(context, _require_recorded(context, user, factor_id))
+
+
+def _require_recorded(context: Context, user: UserKey, factor_id: str) -> Factor:
     found = context.ledger.factors.find(factor_id)
     if found is None or found.sealed.application != user.application:
         raise NotFoundError(NOT_FOUND)
-    return view_of(context, found)
+    return found
 
 
 def _pending_view(context: Context, factor: SealedFactor, label: str) -> FactorView:
@@ -446,11 +464,12 @@ def _pending_view(context: Context, factor: SealedFactor, label: str) -> FactorV
     return FactorView(factor.id, FactorStatus.PENDING, shown, factor.parameters)
 
 
-def _steps_now(
-    context: Context, application: Application, factor: SealedFactor, now: int, code: str
-) -> tuple[int, ...]:
-    """Return the steps within the skew whose code was typed, and one later: time passes until the script decides."""
-    steps = application.totp_skew.steps_at(factor.parameters.step_at(now))
+def _steps_at(context: Context, application: Application, factor: SealedFactor, at: int, code: str) -> tuple[int, ...]:
+    """Return the steps within the skew of a time (milliseconds) whose code was typed.
+
+    And one later: some passes until the script decides.
+    """
+    steps = application.totp_skew.steps_at(factor.parameters.step_at(at))
     secret = _unseal_secret(context, factor)
     return matching_steps(secret, factor.parameters, code, range(steps.start, steps.stop + 1))
 
@@ -482,8 +501,8 @@ def _device(context: Context, application: Application, device: str | None) -> s
     return context.keyring.context_pseudonym(application.name, device) if device else ""
 
 
-def _seal(context: Context, plain: bytes, kind: str, factor_id: str, application: str) -> str:
-    return context.keyring.seal_secret(plain, owner=factor_id, application=application, kind=kind)
+def _seal(context: Context, plain: bytes, kind: str, factor_id: str, application: str, root: str = "") -> str:
+    return context.keyring.seal_secret(plain, owner=factor_id, application=application, kind=kind, root=root)
 
 
 def _unseal(context: Context, sealed: str, kind: str, factor_id: str, application: str) -> bytes:

@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 
 from otp_service.domain.applications import Application
-from otp_service.domain.browsers import PAGE, RESULT_LIFE, may_return_to, page_result, read_page_result, with_result
+from otp_service.domain.browsers import PAGE, RESULT_LIFE, PageResult, may_return_to, with_result
 from otp_service.domain.codes import is_code, unseal_details
 from otp_service.domain.guard import whole_seconds
 from otp_service.domain.keyring import IdempotentRequest
 from otp_service.domain.numbers import network_of
-from otp_service.domain.verification import CheckFailure, Status
+from otp_service.domain.verification import CheckFailure, Status, Verification
 from otp_service.errors import (
     AlreadyRedeemedError,
     InvalidResultError,
@@ -87,7 +87,7 @@ def open_page(context: Context, token: str) -> Page:
     if view.details.return_url is None:
         raise NotFoundError(_GONE)
     is_over = found.status not in {Status.PENDING, Status.APPROVED}
-    result = page_result(context.keyring, verification_id, now, approved=False)
+    result = PageResult(verification_id, found.purpose.name, now, approved=False).sign(context.keyring)
     return Page(
         application,
         view,
@@ -104,14 +104,15 @@ def submit_code(context: Context, page: Page, typed: str, attempt: str) -> str |
     ``attempt`` names the form that was sent: sent twice, it counts once and is answered the same. Raises
     `OtpServiceError` as `check` does.
     """
-    verification_id, transaction = page.view.verification.id, page.view.details.transaction
+    verification, transaction = page.view.verification, page.view.details.transaction
     once = _once(context, page, attempt, typed)
-    checked = check(context, page.application, verification_id, typed, transaction, once)
+    checked = check(context, page.application, verification.id, typed, transaction, once)
     if checked.reason is not None:
         return checked.reason
-    if not is_code(context.keyring, page.view.verification, transaction, typed):
+    if not is_code(context.keyring, verification, transaction, typed):
         return CheckFailure.WRONG_CODE  # somebody wrote to Redis: who repeats a form here may be he
-    return with_result(page.return_url, page_result(context.keyring, verification_id, checked.at, approved=True))
+    result = PageResult(verification.id, verification.purpose.name, checked.at, approved=True)
+    return with_result(page.return_url, result.sign(context.keyring))
 
 
 def ask_again(context: Context, page: Page, channel: str, attempt: str) -> None:
@@ -132,24 +133,27 @@ def redeem_result(context: Context, application: Application, result: str) -> Re
 
     Raises `InvalidResultError`, and `AlreadyRedeemedError` also when Redis has lost what it is about.
     """
-    found = read_page_result(context.keyring, result)
-    if found is None:
+    told = PageResult.read(context.keyring, result)
+    if told is None:
         raise InvalidResultError(_NO_RESULT)
-    verification_id, at, is_approval = found
-    bucket, until = require_bucket(context.keyring, verification_id), at + 1000 * RESULT_LIFE
-    now, verification = context.store.verifications.read_at(bucket, verification_id)
-    if now >= until or (verification is not None and verification.application != application.name):
+    bucket, until = require_bucket(context.keyring, told.verification_id), told.at + 1000 * RESULT_LIFE
+    now, verification = context.store.verifications.read_at(bucket, told.verification_id)
+    if now >= until or (verification is not None and not _is_of(verification, application, told)):
         raise InvalidResultError(_NO_RESULT)
-    status = context.store.verifications.redeem_result(bucket, verification_id, application.name, until)
+    status = context.store.verifications.redeem_result(bucket, told.verification_id, application.name, until)
     if verification is None or status is None:
         raise AlreadyRedeemedError("The result was redeemed before, or its verification is not known any more.")
-    if (status is Status.APPROVED) is not is_approval:
+    if (status is Status.APPROVED) is not told.approved:
         raise InvalidResultError(_NO_RESULT)
     proof = None
-    if application.proofs and is_approval:
+    if application.proofs and told.approved:
         transaction = unseal_details(context.keyring, verification).transaction
-        proof = prove_verification(context, verification, transaction, at)
-    return RedeemedResult(verification_id, status, proof)
+        proof = prove_verification(context, verification, transaction, told.at)
+    return RedeemedResult(verification.id, status, proof)
+
+
+def _is_of(verification: Verification, application: Application, result: PageResult) -> bool:
+    return (verification.application, verification.purpose.name) == (application.name, result.purpose)
 
 
 _NO_RESULT = "This is no result of ours for this application, or it is too old."

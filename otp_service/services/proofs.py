@@ -4,7 +4,7 @@ import re
 from typing import Any, Final
 
 from otp_service.domain.applications import Application
-from otp_service.domain.codes import unseal_details
+from otp_service.domain.codes import is_code, unseal_details
 from otp_service.domain.keyring import user_of
 from otp_service.domain.payments import Transaction
 from otp_service.domain.proofs import METHODS, NOT_OURS, Approval
@@ -31,13 +31,16 @@ def require_purpose(context: Context, application: Application, name: str) -> Pu
 
 
 def prove_verification(
-    context: Context, approved: Verification, transaction: Transaction | None, at: int
+    context: Context, approved: Verification, transaction: Transaction | None, at: int, typed: str | None = None
 ) -> str | None:
     """Return the proof of a verification's approval ``at`` a time (milliseconds); ``None`` where that is not known.
 
-    ``transaction`` is the payment that the right code was typed for, in canonical form.
+    ``transaction`` is the payment that the right code was typed for, in canonical form. Nothing is proved where the
+    code that was ``typed`` is not, by the keys, that of verification, purpose and payment: somebody wrote to Redis.
     """
     if context.proof_signer is None or not at:
+        return None
+    if typed is not None and not is_code(context.keyring, approved, transaction, typed):
         return None
     purpose = context.purposes.get(approved.purpose.name, approved.purpose)
     approval = Approval(

@@ -457,7 +457,7 @@ def check(
                 metrics.wrong_code_alarms.count(application=application.name)
                 _log.warning("application_failures", application=application.name, advice="otp-service guard status")
             metrics.checks.count(application=application.name, outcome=reason or Status.APPROVED)
-            proof = prove_verification(context, approved, agreed, at) if approved else None
+            proof = prove_verification(context, approved, agreed, at, digits) if approved else None
             return CheckResult(verification_id, status, reason is None, checks_left, reason, proof, at)
         case _:
             raise error_for(outcome)

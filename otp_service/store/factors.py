@@ -99,10 +99,10 @@ class FactorStore:
             case _:
                 raise _refusal(answer)
 
-    def forget_pending(self, user: UserKey, factor_id: str) -> None:
-        """End an enrolment."""
+    def forget_pending(self, user: UserKey, factor_id: str) -> bool:
+        """End an enrolment; tell whether it waited yet."""
         with translate_errors():
-            self._client.delete(keys.pending_factor(user.bucket, factor_id))
+            return bool(self._client.delete(keys.pending_factor(user.bucket, factor_id)))
 
     def check(  # noqa: PLR0913, PLR0917 - all of it comes with one request
         self,

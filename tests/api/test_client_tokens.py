@@ -356,6 +356,17 @@ def test_a_token_adds_no_guess(api: Api):
     assert page.call("check").json["reason"] == "max_attempts_reached"
 
 
+def test_what_is_final_is_answered_for_ever_and_nothing_grows_by_it(api: Api):
+    page = Page(api)
+    assert page.call("check", Idempotency_Key="first").json["valid"]
+    kept = api.keys()
+    reasons = {page.call("check", Idempotency_Key=f"again-{place}").json["reason"] for place in range(20)}
+
+    assert reasons == {"already_approved"}
+    assert api.keys() == kept
+    assert page.call("check", Idempotency_Key="first").json["valid"]
+
+
 def test_a_page_does_not_take_its_back_ends_idempotency_keys(api: Api):
     page = Page(api)
     page.call("check", Idempotency_Key="order-17")

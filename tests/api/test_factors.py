@@ -242,6 +242,19 @@ def test_a_repeated_check_is_answered_as_the_first(app: App):
     assert code_of(answer) == (422, "idempotency-mismatch")
 
 
+def test_who_can_write_to_redis_has_no_wrong_code_of_an_app_answered_as_right(app: App):
+    """Not even by repeating a check. One that was right is still answered as it was, when its code is over."""
+    wrong, right = app.wrong(), app.code()
+    assert app.check(wrong, Idempotency_Key="one")["reason"] == "wrong_code"
+    (remembered,) = app.api.world.client.keys("*:idempotency:*")
+    app.api.world.client.hset(remembered, "reason", "")
+
+    assert app.check(wrong, Idempotency_Key="one")["reason"] == "wrong_code"
+    assert app.check(right, Idempotency_Key="two")["valid"]
+    app.api.world.advance(600)
+    assert app.check(right, Idempotency_Key="two")["valid"]
+
+
 def test_nobody_else_sees_or_uses_an_app(app: App):
     bank = Api(app.api.world, BANK_KEY)
     bank.installation = app.api.installation

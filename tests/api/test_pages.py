@@ -21,7 +21,7 @@ from support_pages import (
     text_of,
 )
 
-from otp_service.domain.browsers import PAGE, page_result, read_page_result
+from otp_service.domain.browsers import PAGE, PageResult
 from otp_service.domain.keyring import Keyring
 from otp_service.errors import StoreUnavailableError
 from otp_service.services.pages import open_page
@@ -345,10 +345,11 @@ def test_nothing_else_is_a_result(api: Api):
     person = Person(api)
     result = person.approve()
     token = person.path.removeprefix("/p/")
-    head, at, mac = result.split(".")
+    head, purpose, at, mac = result.split(".")
     forged = [
-        token, f"{head}.{at}.{'A' * 43}", f"{head}.{int(at, 16) + 1:x}.{mac}", f"{head}.{mac}",
-        f"k9{head[2:]}.{at}.{mac}", f"{head}.0{at}.{mac}", "x", person.id,
+        token, f"{head}.{purpose}.{at}.{'A' * 43}", f"{head}.{purpose}.{int(at, 16) + 1:x}.{mac}", f"{head}.{mac}",
+        f"k9{head[2:]}.{purpose}.{at}.{mac}", f"{head}.{purpose}.0{at}.{mac}", f"{head}.other.{at}.{mac}",
+        f"{head}.{at}.{mac}", "x", person.id,
     ]  # fmt: skip
 
     assert {code_of(redeem(api, one)) for one in forged} == {(422, "invalid-result")}
@@ -359,7 +360,7 @@ def test_without_the_persons_step_no_result_says_approved(api: Api):
     """Not even one that our own keys made, of a verification that waits."""
     person = Person(api)
     now = 1000 * int(time.time())
-    made = page_result(api.installation.context.keyring, person.id, now, approved=True)
+    made = PageResult(person.id, "login", now, approved=True).sign(api.installation.context.keyring)
 
     for _ in range(3):
         person.look()
@@ -381,6 +382,16 @@ def test_who_can_write_to_redis_makes_no_approval_of_another_end(api: Api, still
     assert person.status == "approved"
     assert result is not None
     assert code_of(redeem(api, result[1])) == (422, "invalid-result")
+
+
+def test_who_can_write_to_redis_makes_no_approval_of_another_purpose(api: Api, still_world: World):
+    person = Person(api)
+    result = person.approve()
+    (record,) = still_world.client.keys(f"*:v:{person.id}")
+    fixed = still_world.client.hget(record, "f")
+    still_world.client.hset(record, "f", fixed.replace(b"login", b"other"))
+
+    assert code_of(redeem(api, result)) == (422, "invalid-result")
 
 
 def test_who_can_write_to_redis_has_no_wrong_code_answered_as_right(api: Api, still_world: World):
@@ -428,13 +439,13 @@ def test_addresses_survive_a_new_root_key_and_die_with_theirs():
     old, new = bytes(range(32)), bytes(range(1, 33))
     first = ring(k1=old)
     one = first.new_verification_id("00")
-    token, result = first.signed(PAGE, one), page_result(first, one, 5, approved=True)
+    token, result = first.signed(PAGE, one), PageResult(one, "login", 5, approved=True).sign(first)
 
     assert ring(k2=new, k1=old).read_signed(PAGE, token) == [one]
-    assert read_page_result(ring(k2=new, k1=old), result) == (one, 5, True)
+    assert PageResult.read(ring(k2=new, k1=old), result) == PageResult(one, "login", 5, approved=True)
     assert ring(k2=new).read_signed(PAGE, token) is None
     assert ring(k1=new).read_signed(PAGE, token) is None
-    assert read_page_result(ring(k1=new), result) is None
+    assert PageResult.read(ring(k1=new), result) is None
 
 
 def test_an_address_is_not_to_be_guessed(api: Api):

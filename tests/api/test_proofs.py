@@ -14,10 +14,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from support_api import START, Api, round_trips
 from support_installation import BANK_KEY, World, key, tree
 from support_messages import PAYMENT
+from support_records import change_record
 
 from otp_service.bootstrap import prepare
 from otp_service.domain.payments import Transaction
 from otp_service.domain.proofs import ProofKey, ProofSigner, transaction_digest
+from otp_service.store import keys
 
 ISSUER = "https://otp.example"
 BODY = {"amount": "1500", "currency": "PKR", "payee": "Daraz", "account": "4821"}
@@ -115,6 +117,30 @@ def test_a_lost_answer_is_given_again_with_a_proof_of_the_same_approval(api: Api
     assert read(api, first["proof"]) == read(api, second["proof"])
     assert api.post("/v1/proofs/redeem", {"proof": second["proof"]}).status_code == 200
     assert api.post("/v1/proofs/redeem", {"proof": first["proof"]}).json["code"] == "already-redeemed"
+
+
+def test_who_can_write_to_redis_gets_no_proof_of_a_wrong_code(api: Api, world: World):
+    one = api.start()
+    body = {"code": api.wrong(one)}
+    api.post(f"{START}/{one}/check", body, Idempotency_Key="c-1")
+    (remembered,) = (key for key in world.client.keys("*:idempotency:*") if world.client.hexists(key, "reason"))
+    world.client.hset(remembered, "reason", "")
+    change_record(world.client, keys.record("00", one), status="approved")
+    again = api.post(f"{START}/{one}/check", body, Idempotency_Key="c-1").json
+
+    assert again["proof"] is None
+
+
+def test_who_can_write_to_redis_gets_no_proof_for_another_purpose(world: World):
+    shop = {**tree(world.url)["applications"]["shop"], "purposes": ["login", "admin"], "proofs": True}
+    api = api_of(world, purposes={"admin": {}}, applications={"shop": shop})
+    one = api.start()
+    body, record = {"code": api.code(one)}, keys.record("00", one)
+    world.client.hset(record, "f", world.client.hget(record, "f").replace(b"|login|", b"|admin|"))
+    answer = api.post(f"{START}/{one}/check", body).json
+
+    assert api.get(f"{START}/{one}").json["purpose"] == "admin"
+    assert answer["proof"] is None
 
 
 def test_a_payment_is_in_it_as_a_salted_digest(api: Api):

@@ -2,6 +2,9 @@
 
 import json
 import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from standardwebhooks.webhooks import Webhook as Verifier
@@ -9,7 +12,9 @@ from support_api import Api, code_of
 from support_installation import BANK_KEY
 from support_webhooks import LOOPBACK, receiving
 
+from otp_service.api.exchange import SLOT_WAIT
 from otp_service.domain.webhooks import GROUPS, TYPES
+from otp_service.gateways import ssrf_safe_client
 from otp_service.services.webhooks import send_webhook
 
 PATH = "/v1/endpoints"
@@ -55,6 +60,28 @@ def record(api):
     for batch in events.take("tests", 1000):
         api.installation.context.ledger.verifications.record(batch.events)
         events.acknowledge(batch)
+
+
+def test_name_servers_that_let_us_wait_take_one_thread_and_no_more(shop, monkeypatch):
+    asked, answered = [], threading.Event()
+
+    def slow(host, port, seconds):
+        asked.append(host)
+        answered.wait(10)
+        return ["127.0.0.1"]
+
+    monkeypatch.setattr(ssrf_safe_client, "look_up", slow)
+    body = {"url": URL, "types": ["verification"]}
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(shop.post, PATH, body)
+        while not asked:
+            time.sleep(0.01)
+        time.sleep(SLOT_WAIT)
+        others = [pool.submit(shop.post, PATH, body).result() for _ in range(3)]
+        answered.set()
+
+    assert [code_of(one) for one in others] == [(503, "ledger-unavailable")] * 3
+    assert (len(asked), first.result().status_code) == (1, 201)
 
 
 def test_an_endpoint_is_made_and_its_secret_shown_once(shop):

@@ -49,6 +49,18 @@ def found(ledger, **members):
     return ledger.postings.find(replace(ALL, **members), 1000)
 
 
+def test_an_application_whose_receivers_are_slow_holds_up_no_other(ledger):
+    for _ in range(5):
+        endpoint(ledger)
+    endpoint(ledger, application="bank")
+    story = [Webhook(one, "verification.started", now()) for one in ["shop"] * 8 + ["bank"] * 4]
+    ledger.postings.add(story[:8])
+    assert {one.endpoint.application for one in claim(ledger, 16)} == {"shop"}
+    ledger.postings.add(story[8:])
+
+    assert [claim(ledger, 1)[0].endpoint.application for _ in range(4)] == ["bank"] * 4
+
+
 def test_what_happens_is_told_with_the_transaction_that_records_it(ledger):
     endpoint(ledger)
     ledger.verifications.record(STORY)

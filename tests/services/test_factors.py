@@ -11,17 +11,20 @@ import time_machine
 from support_api import Api, code_of
 from support_factors import FACTORS, USER, App, record
 from support_frozen import FrozenValkey
-from support_installation import key
+from support_installation import BANK_KEY, key
 from support_ledger import another_ledger
 from support_missing import missing
 from support_service import eventually
 
 from otp_service.bootstrap import prepare
+from otp_service.domain.consents import LedgerPosition
 from otp_service.domain.keyring import SealBrokenError, user_of_factor
 from otp_service.domain.totp import SECRET
-from otp_service.errors import StartRefusedError
+from otp_service.errors import StartRefusedError, StoreUnavailableError
+from otp_service.ledger.factors import Factors
 from otp_service.services import factors
-from otp_service.services.factors import reseal
+from otp_service.services.factors import remove, reseal
+from otp_service.services.mirror import MirrorSync
 from otp_service.store import keys
 
 OPTIONS = ("--appendonly", "yes", "--appendfsync", "always", "--repl-diskless-sync-delay", "0")
@@ -401,6 +404,72 @@ def test_an_app_that_is_removed_between_the_two_round_trips_is_not_found(
     assert code_of(answer) == (404, "not-found")
 
 
+# --- removals that meet something else ----------------------------------------------------------------------
+
+
+def fails_once(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Let Redis fail, in an act, when the ledger has what it is to bring into force."""
+
+    def fail(*_: object) -> None:
+        raise StoreUnavailableError("Redis is away.")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(MirrorSync, "write_through", fail)
+        act()
+
+
+def test_an_app_whose_activation_failed_half_way_can_be_removed(frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch):
+    app = App(Api(frozen.world()))
+    body = {"code": app.code(-1)}
+    fails_once(monkeypatch, lambda: app.api.post(f"{FACTORS}/{app.id}/activate", body))
+    assert app.remove(reason="stolen")["status"] == "removed"
+    app.api.installation.context.mirror_sync.refresh()
+
+    answer = app.api.post(f"{FACTORS}/{app.id}/check", {"code": app.code()})
+    assert code_of(answer) == (409, "factor-not-active")
+    assert [one["reason"] for one in app.changes()] == ["", "stolen"]
+
+
+def test_an_app_that_is_removed_while_it_is_activated_is_not_active(
+    frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch
+):
+    app = App(Api(frozen.world()))
+    activate = Factors.activate
+
+    def removed_before(*about: Any) -> LedgerPosition:
+        assert remove(app.api.installation.context, "shop", app.id, "stolen").status == "removed"
+        return activate(*about)
+
+    monkeypatch.setattr(Factors, "activate", removed_before)
+    answer = app.api.post(f"{FACTORS}/{app.id}/activate", {"code": app.code(-1)})
+    assert code_of(answer) == (404, "not-found")
+
+    answer = app.api.post(f"{FACTORS}/{app.id}/check", {"code": app.code()})
+    assert code_of(answer) == (409, "factor-not-active")
+    assert app.read()["status"] == "removed"
+
+
+def test_a_removal_that_is_repeated_at_another_process_is_in_force_there(
+    frozen: FrozenValkey, sections: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    app, other = active(serving(frozen, sections)), serving(frozen, sections)
+    fails_once(monkeypatch, lambda: app.api.post(f"{FACTORS}/{app.id}/remove", {"reason": "stolen"}))
+    assert moved(app, other).remove(reason="stolen")["status"] == "removed"
+
+    answer = other.post(f"{FACTORS}/{app.id}/check", {"code": app.code()})
+    assert code_of(answer) == (409, "factor-not-active")
+
+
+def test_no_other_application_renames_an_app_that_the_mirror_lacks(frozen: FrozenValkey, sections: dict[str, Any]):
+    app = active(serving(frozen, sections))
+    bank = Api(frozen.world(), BANK_KEY, **sections)
+    frozen.client.delete(*frozen.client.keys("*:mirror/*"))
+
+    answer = bank.post(f"{FACTORS}/{app.id}/rename", {"label": "mine"})
+    assert code_of(answer) == (404, "not-found")
+    assert app.api.post("/v1/user-factors", {"user": USER}).json["factors"][0]["label"] == "ali@example.com"
+
+
 # --- keys ---------------------------------------------------------------------------------------------------
 
 
@@ -435,6 +504,38 @@ def test_secrets_move_to_a_new_root_key_and_the_old_one_may_go(frozen: FrozenVal
     assert moved(app, api).check(app.code())["valid"]
     assert api.post("/v1/user-factors", {"user": USER}).json["factors"][0]["label"] == "ali@example.com"
     assert [one["change"] for one in app.changes()] == ["activated", "resealed"]
+
+
+def test_a_process_that_still_seals_under_the_old_root_key_renames_under_that_of_the_secret(
+    frozen: FrozenValkey, sections: dict[str, Any]
+):
+    old, new = sections["keys"]["root"], f"k2:{key()}"
+    second, first, alone = (
+        {**sections, "keys": {**sections["keys"], "root": root}} for root in (f"{old} {new}", f"{new} {old}", new)
+    )
+    app = active(serving(frozen, second))
+    assert [*reseal(serving(frozen, first).installation.context)] == [1]
+    assert app.api.post(f"{FACTORS}/{app.id}/rename", {"label": "tablet"}).json["label"] == "tablet"
+
+    api = serving(frozen, alone)
+    assert api.post("/v1/user-factors", {"user": USER}).json["factors"][0]["label"] == "tablet"
+    assert moved(app, api).remove(reason="stolen")["status"] == "removed"
+
+
+def test_a_label_that_is_given_while_its_factor_is_sealed_anew_stays(
+    frozen: FrozenValkey, sections: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    app = active(serving(frozen, sections))
+    root = f"k2:{key()} {sections['keys']['root']}"
+    api, rename = serving(frozen, {**sections, "keys": {**sections["keys"], "root": root}}), Factors.rename
+
+    def sealed_anew_before(*about: Any) -> bool:
+        [*reseal(api.installation.context)]
+        return rename(*about)
+
+    monkeypatch.setattr(Factors, "rename", sealed_anew_before)
+    assert api.post(f"{FACTORS}/{app.id}/rename", {"label": "tablet"}).json["label"] == "tablet"
+    assert {one.partition(".")[0] for one in app.secrets_in_ledger()[0]} == {"k2"}
 
 
 def test_a_root_key_of_which_only_removed_apps_were_is_not_needed(frozen: FrozenValkey, sections: dict[str, Any]):

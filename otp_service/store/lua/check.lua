@@ -34,11 +34,11 @@ end
 
 local max_checks, alarm = tonumber(found.max_checks), 0
 
--- Every answer to a check that was understood: told to the caller, remembered, reported.
+-- Every answer to a check that was understood: told to the caller; what changed anything is remembered and reported.
 local function answer(status, reason, event, values)
   local left = (status == 'pending' or reason == '') and max_checks - found.checks or 0
-  idempotency.remember_with(KEYS[1], KEYS[3], ARGV[5], 'reason', reason, 'checks_left', left, 'at', now)
-  if event then
+  if event then -- what is final answers the same without being remembered: pages with a client token may ask for ever
+    idempotency.remember_with(KEYS[1], KEYS[3], ARGV[5], 'reason', reason, 'checks_left', left, 'at', now)
     values = values or {}
     values.reason = reason
     streams.report(KEYS[2], event, found, values)
