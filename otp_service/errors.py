@@ -272,7 +272,7 @@ class FactorFirstError(OtpServiceError):
 
 
 class FactorNotActiveError(OtpServiceError):
-    """The factor waits for its first code, or was removed."""
+    """The factor waits for its first code, is active already, or was removed."""
 
     code = "factor-not-active"
 

@@ -41,7 +41,7 @@ class EnrolmentBody(UserBody):
     label: Label
     """What the app shows beside the code, such as the user's name for logging in; no colon. It is kept sealed."""
     qr: Literal["svg", "png"] | None = None
-    """Whether to answer with a QR code too, and of which kind."""
+    """Whether to answer with a QR code too: as an SVG element, or as a `data:` URI of a PNG."""
     uri: Annotated[str, StringConstraints(min_length=1, max_length=MAX_URI)] | None = None
     """An `otpauth://totp/` URI with a secret from elsewhere, to be taken over. Default: a new secret."""
 
@@ -52,7 +52,7 @@ class LabelBody(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"label": "work phone"}]})
 
     label: Label
-    """What `find` shows; the app keeps what it was given."""
+    """What the list of a user's apps shows; the app itself keeps what it was given."""
 
 
 class FactorCodeBody(Body):
@@ -73,7 +73,7 @@ class FactorCheckBody(FactorCodeBody):
     """Whose app it has to be. Name the person of your session: a code of anybody else's app is `not-found` then. Named
     as `sub` in a proof."""
     purpose: PurposeName | None = None
-    """What it is for; refused where the purpose takes no apps. Codes of an app are not made for a purpose."""
+    """What it is for; refused where the purpose takes no apps. Without it no policy applies, and there is no proof."""
     after: ProofText | None = None
     """A proof that the same `user` approved another purpose before; needed where the purpose comes after one."""
 
@@ -116,7 +116,7 @@ class RecoveryCodeBody(UserBody):
     code: str
     """Capitals, hyphens and blanks do not matter."""
     purpose: PurposeName | None = None
-    """What it is for; refused where the purpose takes no recovery codes."""
+    """What it is for; refused where it takes no recovery codes. Without it no policy applies, and there is no proof."""
     after: ProofText | None = None
     """As in a check of an app."""
     context: DeviceName | None = None
@@ -153,7 +153,7 @@ class EnrolmentAnswer:
     uri: str | None
     """What the QR code says."""
     qr: str | None
-    """SVG as text, or PNG as a `data:` URI; null where none was asked for."""
+    """An SVG element to put into the page, or a PNG as a `data:` URI for an image; null where none was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +305,10 @@ def remove_factor(exchange: Exchange, body: RemovalBody, factor_id: str) -> Fact
 
 @factors.route(f"GET {_FACTOR}", {200: "The factor."}, ("not-found",))
 def read_factor(exchange: Exchange, factor_id: str) -> FactorAnswer:
-    """Read an app. Its secret is never shown again."""
+    """Read an app.
+
+    Its secret is never shown again.
+    """
     return factor_answer(services.read(exchange.context, exchange.application, factor_id))
 
 
@@ -354,7 +357,7 @@ def _user_id(exchange: Exchange, body: UserBody) -> str:
 
 def _qr(uri: str, kind: Literal["svg", "png"]) -> str:
     code = segno.make(uri, micro=False, error="m")
-    return code.svg_inline(scale=4) if kind == "svg" else code.png_data_uri(scale=4)
+    return code.svg_inline(scale=4, light="#fff") if kind == "svg" else code.png_data_uri(scale=4)
 
 
 def _result(done: FactorCheck) -> FactorCheckAnswer:

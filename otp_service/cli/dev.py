@@ -502,6 +502,7 @@ def _run(stack: ExitStack, folder: Path, given: _Options) -> None:
     environ = _environment(folder, given.http)
     configured = merge(given.file, {"http": given.http})
     table = merge_settings(configured, api_key)
+    table = merge(table, _own_address(merge(table, read_environment(environ))))
     settings = settings_from(merge(table, read_environment(environ)))
     check_port(settings.http.host, settings.http.port, "--port")
     store: list[Child] = []
@@ -514,17 +515,18 @@ def _run(stack: ExitStack, folder: Path, given: _Options) -> None:
         table = merge(table, {"redis": {"url": valkey.url}})
     if "url" not in elsewhere.get("ledger", {}):
         table = merge(table, {"ledger": {"url": ledger_url(folder)}})
-    if _reports_to_itself(settings):
-        table = merge(table, {"http": {"public_url": url_of(settings.http.host, settings.http.port)}})
     environ |= write_configuration(folder, table)
     shell = write_environment(folder, environ)
     _supervise(stack, _Plan(settings, environ, api_key, shell), store)
 
 
-def _reports_to_itself(settings: Settings) -> bool:
-    """Tell whether gateways are to report to this machine: not where one really sends, whose provider cannot."""
+def _own_address(given: Table) -> Table:
+    """Return this machine's ``http.public_url``: none where one is given, or where a provider had to reach it."""
+    settings = settings_from(merge({"http": {"public_url": url_of(HOST, 1)}}, given))  # proofs and pages need one
     sends = any(not gateway.gateway_class.development_only for gateway in settings.gateways.values())
-    return settings.http.public_url is None and not sends
+    if sends or "public_url" in given.get("http", {}):
+        return {}
+    return {"http": {"public_url": url_of(settings.http.host, settings.http.port)}}
 
 
 def _environment(folder: Path, overridden: Iterable[str]) -> dict[str, str]:

@@ -22,7 +22,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, NewConnectionError
 
 from otp_service.domain.messages import Message
 from otp_service.domain.routing import MAX_RETRY_AFTER
@@ -349,7 +349,8 @@ class HttpClient:
 
 def failure_of_call(failure: Exception, call: TimedCall) -> HttpCallError:
     """Return why there is no answer, by what the library raised."""
-    if call.over or isinstance(failure, _TIMEOUTS):
+    refused = isinstance(failure, NewConnectionError)  # the library counts it among its time-outs
+    if call.over or (isinstance(failure, _TIMEOUTS) and not refused):
         return HttpCallError("timeout", ambiguous=call.sent)
     if isinstance(failure, ValueError) and not call.sent:
         return HttpCallError(_UNSENDABLE_CODE, sendable=False)

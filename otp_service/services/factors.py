@@ -169,8 +169,8 @@ def activate(
 ) -> FactorCheck:
     """Make an enrolled factor active by its first code, which is spent by that.
 
-    A wrong code is a result, and counts as one. Raises `ConflictError` when it is active already, `NotFoundError` when
-    it waited too long, and other `OtpServiceError`.
+    A wrong code is a result, and counts as one. Raises `FactorNotActiveError` when it is active already or was
+    removed, `NotFoundError` when it waited too long, and other `OtpServiceError`.
     """
     user, known = _known(context, application.name, factor_id)
     if known.pending is None:

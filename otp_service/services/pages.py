@@ -50,7 +50,10 @@ class RedeemedResult:
 def require_return_url(application: Application, return_url: str) -> None:
     """Raise `ReturnUrlNotAllowedError` unless people may be sent there from the application's pages."""
     if not may_return_to(return_url, application.page_return_urls):
-        raise ReturnUrlNotAllowedError("page.return_url without its query is none of the application's.")
+        raise ReturnUrlNotAllowedError(
+            "page.return_url without its query is none of the application's page_return_urls; or its query "
+            "has a parameter result, or characters to encode."
+        )
 
 
 def page_url(context: Context, view: VerificationView) -> str | None:

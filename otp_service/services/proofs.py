@@ -117,7 +117,7 @@ def require_step_up(
     """
     if purpose.after and not _proves(context, application, purpose, user, proof, now):
         needed = " or ".join(purpose.after)
-        raise StepUpRequiredError(f"A proof has to come with it that the same user approved {needed} lately.")
+        raise StepUpRequiredError(f"Pass as after a proof that the same user approved {needed} lately.")
 
 
 def _proves(

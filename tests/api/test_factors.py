@@ -64,6 +64,7 @@ def test_a_qr_code_is_read_back_by_another_library(api: Api, label: str):
 
     (read,) = zxingcpp.read_barcodes(pixels(app.enrolled["qr"]))
     assert read.text == app.enrolled["uri"]
+    assert 'fill="#fff"' in App(api, qr="svg").enrolled["qr"]  # dark modules on a dark page are not read
     assert App(api, qr="svg").enrolled["qr"].startswith("<svg ")
 
 

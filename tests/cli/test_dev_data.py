@@ -13,12 +13,12 @@ from support_cli import run, start
 from otp_service.api.verifications import StartBody
 from otp_service.cli import dev as cli_dev
 from otp_service.cli.child_processes import check_port, url_of
-from otp_service.cli.dev import BEHAVIOURS, CASES, NUMBER, NUMBER_PREFIX, _reports_to_itself, _without_proxy, guide
+from otp_service.cli.dev import BEHAVIOURS, CASES, NUMBER, NUMBER_PREFIX, _own_address, _without_proxy, guide
 from otp_service.domain.keyring import api_key_hash
 from otp_service.domain.numbers import parse_destination
 from otp_service.errors import ConfigurationError
 from otp_service.settings import load_settings, settings_from
-from otp_service.settings.sources import merge
+from otp_service.settings.sources import merge, read_environment
 
 KEY = "otp_a key with 'quotes'"
 
@@ -124,12 +124,17 @@ HTTP = {"kind": "http", "url": "https://sms.example/send"}
     [
         ({}, True),
         ({"gateways": {"printer": {"kind": "console"}}}, True),
+        ({"applications": {"dev": {"proofs": True, "page_return_urls": ["http://localhost/back"]}}}, True),
         ({"gateways": {"real": HTTP}}, False),
         ({"http": {"public_url": "https://otp.example"}}, False),
     ],
 )
-def test_reports_come_to_this_machine_where_nothing_is_really_sent(configured, to_itself, tmp_path):
-    assert _reports_to_itself(settings_of(configured, tmp_path)) is to_itself
+def test_its_address_is_this_machines_where_nothing_is_really_sent(configured, to_itself, tmp_path):
+    keys, _ = cli_dev.key_variables(tmp_path, {})
+    given = merge(merge(cli_dev.merge_settings(configured, KEY), {"http": {"port": 8081}}), read_environment(keys))
+
+    own = {"http": {"public_url": "http://127.0.0.1:8081"}}
+    assert _own_address(given) == (own if to_itself else {})
 
 
 @pytest.mark.parametrize(

@@ -227,6 +227,16 @@ def test_a_connection_that_is_closed_is_no_answer():
     assert closed.value.code == "connection"
 
 
+def test_a_connection_that_is_refused_is_no_time_out():
+    with receiving() as receiver:
+        address = receiver.url
+    with pytest.raises(HttpCallError) as refused:
+        GuardedClient(LOOP, 2).post(address, {}, b"{}")
+
+    assert refused.value.code == "connection"
+    assert not refused.value.ambiguous
+
+
 def test_a_look_up_that_hangs_ends_in_time(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(3) or [])
     began = time.monotonic()
