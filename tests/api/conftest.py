@@ -14,7 +14,6 @@ BOTH_WAYS = {
     "test_client_tokens",
     "test_errors",
     "test_factor_policy",
-    "test_factors",
     "test_guard",
     "test_strict_bodies",
     "test_verifications",
