@@ -289,7 +289,9 @@ def read(context: Context, application: Application, factor_id: str) -> FactorVi
 
 def rename(context: Context, application: Application, factor_id: str, label: str) -> FactorView:
     """Give an active factor another label; raises `FactorNotActiveError` and `NotFoundError`."""
-    user, _ = _known(context, application.name, factor_id)
+    user, known = _known(context, application.name, factor_id)
+    if known.pending is not None:
+        raise FactorNotActiveError(_NOT_ACTIVE)
     root = sealing_root(_require_recorded(context, user, factor_id).sealed.secret)  # one key opens all of a factor
     sealed = _seal(context, label.encode(), LABEL, factor_id, application.name, root)
     renamed, view = context.ledger.factors.rename(factor_id, sealed), _recorded(context, user, factor_id)

@@ -441,6 +441,15 @@ def test_an_app_that_is_lost_is_removed_for_a_reason_once(app: App):
     assert app.secrets_in_ledger() == [("", "", "")]
 
 
+def test_an_enrolment_has_to_be_activated_before_it_is_renamed(api: Api):
+    app = App(api)
+
+    answer = api.post(f"{FACTORS}/{app.id}/rename", {"label": "work phone"})
+    assert (answer.status_code, answer.json["code"]) == (409, "factor-not-active")
+    app.activate()
+    assert api.post(f"{FACTORS}/{app.id}/rename", {"label": "work phone"}).json["label"] == "work phone"
+
+
 def test_an_enrolment_can_be_removed_before_its_first_code(api: Api):
     app = App(api)
 
