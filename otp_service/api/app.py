@@ -30,8 +30,8 @@ from otp_service.api.errors import answer_error
 from otp_service.api.exchange import (
     PROBES,
     SHUTTING_DOWN,
+    CallSlots,
     Exchange,
-    LedgerSlots,
     SharedState,
     headers_of,
     log_request,
@@ -201,7 +201,7 @@ class Service(Flask):
 def create_app(installation: Installation) -> Service:
     """Return the HTTP service of an installation, a WSGI application."""
     routes, paths = _compiled_routes(with_metrics=installation.settings.http.metrics_on_same_port)
-    shared = SharedState(installation, routes, LedgerSlots(max(1, installation.settings.http.threads - 1)))
+    shared = SharedState(installation, routes, CallSlots(max(1, installation.settings.http.threads - 1)))
     app = Service(__name__, static_folder=None, template_folder=None)
     app.url_map = paths
     _register(app, shared)

@@ -31,8 +31,8 @@ SLOT_WAIT = 0.2
 """Seconds that a request waits for a slot: many times what a call to the ledger takes."""
 
 
-class LedgerSlots:
-    """Limits the threads that call the ledger, or a DNS: while it hangs, others are left for starts and checks."""
+class CallSlots:
+    """Limits the threads that call the ledger, or name servers: while these hang, starts and checks go on."""
 
     def __init__(self, most: int, refusal: str = "Too many wait for the ledger.") -> None:
         self._refusal = refusal
@@ -58,7 +58,7 @@ class LedgerSlots:
             self._free.release()
 
     def _is_moving(self) -> bool:
-        """Tell whether calls to the ledger come back."""
+        """Tell whether calls come back."""
         with self._lock:
             oldest = min(self._begun.values(), default=time.monotonic())
         return time.monotonic() - oldest < SLOT_WAIT
@@ -71,8 +71,8 @@ class SharedState:
     installation: Installation
     routes: tuple[Route, ...]
     """Those that are served."""
-    ledger_slots: LedgerSlots
-    look_ups: LedgerSlots = field(default_factory=lambda: LedgerSlots(1, "Another host is looked up just now."))
+    ledger_slots: CallSlots
+    look_ups: CallSlots = field(default_factory=lambda: CallSlots(1, "Another host is looked up just now."))
     """Of hosts that callers name: their name servers may take all the time that they are given."""
     warned: set[str] = field(default_factory=set)
     """Warnings that were logged; each is logged once."""

@@ -113,7 +113,7 @@ class Resource:
     retries: bool = False
     """Whether requests with a body are made safe to repeat by an ``Idempotency-Key``."""
     asks_ledger: bool = False
-    """Whether each takes one of the `LedgerSlots`."""
+    """Whether each takes one of the `CallSlots`."""
     routes: list[Route] = field(default_factory=list)
 
     def route(

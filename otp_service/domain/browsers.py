@@ -47,15 +47,15 @@ class ClientToken:
         lines = (self.application, " ".join(sorted(self.rights)), self.origin or "", str(self.expires))
         return PREFIX + keyring.signed(_CLIENT, self.verification_id, base64url("\n".join(lines).encode()))
 
-
-def read_client_token(keyring: Keyring, text: str) -> ClientToken | None:
-    """Return what a token says; ``None`` for a text that no root key of this ring signed, to the last character."""
-    told = keyring.read_signed(_CLIENT, text.removeprefix(PREFIX))
-    if told is None:
-        return None
-    application, rights, origin, expires = from_base64url(told[1]).decode().split("\n")
-    allowed = frozenset(map(ClientRight, rights.split()))
-    return ClientToken(application, told[0], allowed, origin or None, int(expires))
+    @classmethod
+    def read(cls, keyring: Keyring, text: str) -> "ClientToken | None":
+        """Return what a token says; ``None`` for a text that no root key of this ring signed, to the last character."""
+        told = keyring.read_signed(_CLIENT, text.removeprefix(PREFIX))
+        if told is None:
+            return None
+        application, rights, origin, expires = from_base64url(told[1]).decode().split("\n")
+        allowed = frozenset(map(ClientRight, rights.split()))
+        return cls(application, told[0], allowed, origin or None, int(expires))
 
 
 # --- hosted pages -------------------------------------------------------------------------------------------

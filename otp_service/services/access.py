@@ -14,7 +14,7 @@ from otp_service.domain.applications import (
     is_key_id,
     new_key_id,
 )
-from otp_service.domain.browsers import ClientToken, read_client_token
+from otp_service.domain.browsers import ClientToken
 from otp_service.domain.keyring import api_key_hash, new_api_key
 from otp_service.errors import (
     ConflictError,
@@ -73,7 +73,7 @@ def authenticate_client(context: Context, text: str) -> tuple[Application, Clien
     It ends by this host's clock, ten minutes after the code does: a host whose clock is wrong by less refuses no live
     code, and what the token is for is known by Redis' clock anyway.
     """
-    token = read_client_token(context.keyring, text)
+    token = ClientToken.read(context.keyring, text)
     application = context.applications.get(token.application) if token else None
     if token is None or application is None or 1000 * token.expires <= database.now():
         raise UnauthenticatedError("The client token is not valid, or its verification is over.")

@@ -11,7 +11,7 @@ from support_api import START, Api, code_of
 from support_installation import World, tree
 from werkzeug.test import EnvironBuilder
 
-from otp_service.api.exchange import Exchange, LedgerSlots, SharedState
+from otp_service.api.exchange import CallSlots, Exchange, SharedState
 from otp_service.api.requests import peer_address
 from otp_service.bootstrap import Installation
 
@@ -24,7 +24,7 @@ def _peer(trusted: int, *headers: tuple[str, str], peer: str | None = PEER) -> s
         environ["REMOTE_ADDR"] = peer
     settings = SimpleNamespace(http=SimpleNamespace(trusted_proxies=trusted))
     installation = SimpleNamespace(settings=settings, context=None)
-    return peer_address(Exchange(environ, SharedState(installation, (), LedgerSlots(1))))
+    return peer_address(Exchange(environ, SharedState(installation, (), CallSlots(1))))
 
 
 def _forwarded(*hops: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from support_api import START, Api, code_of
 from support_installation import NUMBER, World
 
 from otp_service.api.app import all_routes
-from otp_service.api.exchange import SLOT_WAIT, LedgerSlots
+from otp_service.api.exchange import SLOT_WAIT, CallSlots
 from otp_service.errors import LedgerUnavailableError
 
 
@@ -19,7 +19,7 @@ def in_another_thread(act) -> threading.Thread:
 
 
 def test_a_turn_that_comes_soon_is_waited_for():
-    ledger_slots, taken = LedgerSlots(1), threading.Event()
+    ledger_slots, taken = CallSlots(1), threading.Event()
 
     def take() -> None:
         with ledger_slots.slot():
@@ -34,7 +34,7 @@ def test_a_turn_that_comes_soon_is_waited_for():
 
 
 def test_while_somebody_waits_for_the_ledger_all_others_are_refused_at_once():
-    ledger_slots, stop, taken = LedgerSlots(1), threading.Event(), threading.Event()
+    ledger_slots, stop, taken = CallSlots(1), threading.Event(), threading.Event()
 
     def take() -> None:
         with ledger_slots.slot():
