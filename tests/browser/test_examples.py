@@ -1,12 +1,13 @@
 """The sites of examples/browser in a real browser, against the service."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from support_api import Api
 from support_browser import browsing, serving, violations
 from support_installation import API_KEY, NUMBER, World, tree
@@ -96,7 +97,7 @@ def type_code(page: Page, code: str) -> None:
 
 def note(page: Page, words: str) -> None:
     """Wait until the page says so."""
-    page.wait_for_function("words => document.getElementById('note').textContent === words", arg=words)
+    expect(page.locator("#note")).to_have_text(words)
 
 
 def test_a_right_code_logs_in(visit: Visit):
@@ -172,7 +173,7 @@ def test_asking_again_waits(visit: Visit):
     assert again.inner_text() == "Send again"
     with page.expect_response("**/resend"):
         again.click()
-    page.wait_for_function("document.getElementById('again').textContent.startsWith('Send again in')")
+    expect(again).to_have_text(re.compile("^Send again in"))
     assert visit.api.get(f"/v1/verifications/{started['id']}").json["sends_left"] == left - 1
 
 
@@ -216,7 +217,7 @@ def test_a_code_that_the_browser_found_waits_for_the_person(visit: Visit, site: 
     page = visit.open(site)
     started = visit.start(page)
     page.evaluate("code => found({code})", visit.api.code(started["id"]))
-    page.wait_for_function("document.getElementById('code').value !== ''")
+    expect(page.locator("#code")).not_to_have_value("")
 
     assert page.evaluate("asked.otp.transport") == ["sms"]
     assert page.evaluate("document.activeElement.className") == "main"

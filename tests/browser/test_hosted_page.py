@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from support_api import Api
 from support_browser import Shop, browsing, fonts_of, serving, violations
 from support_installation import World
@@ -231,7 +231,7 @@ def test_a_code_that_the_browser_found_waits_for_the_person(site: Site):
         f"return Promise.resolve({{code: '{site.api.code(person.id)}'}}) }}"
     )
     page.goto(person.url)
-    page.wait_for_function("document.getElementById('code').value !== ''")
+    expect(page.locator("#code")).not_to_have_value("")
 
     assert page.evaluate("asked.otp.transport") == ["sms"]
     assert person.status == "pending"
@@ -262,7 +262,7 @@ def test_nobody_can_frame_it(site: Site, where: str):
     site.shop.body = f'<iframe src="{person.url}"></iframe>'
     page = site.page()
     page.goto(getattr(site.shop, where))
-    page.wait_for_function("document.readyState === 'complete'")
+    page.wait_for_load_state()
 
     assert [frame.url for frame in page.frames][1:] == ["chrome-error://chromewebdata/"]
     assert any("frame-ancestors" in one for one in site.complaints)
