@@ -89,8 +89,9 @@ _GUESSES: dict[str, Mutant] = {
     "user-guess-of-whom-nobody-knows": one("user_guess", "id = ARGV[2]", "id = ''"),
     "user-guess-is-told-when-it-is-asked-for": one("user_guess", "if event ~= '' then streams", "if true then streams"),
     "user-guess-is-not-counted": one(
-        "user_guess", "ARGV[6] == 'wrong' and number.guessed_wrong(state, trust)", "false"
+        "user_guess", "ARGV[6] == 'wrong_code' and number.guessed_wrong(state, trust)", "false"
     ),
+    "user-guess-by-a-used-code": one("user_guess", "ARGV[6] == 'wrong_code' and number", "ARGV[6] ~= '' and number"),
     "user-guess-is-not-written": one("user_guess", "if ARGV[6] ~= '' then number.write(state) end\n"),
     "user-guess-locks-in-silence": one("user_guess", "locks and 'factor.locked' or ARGV[7]", "ARGV[7]"),
     "user-guess-that-was-right-makes-nobody-known": one("user_guess", "  number.approved(state, trust, ARGV[5])\n"),

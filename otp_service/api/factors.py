@@ -206,7 +206,8 @@ class RecoveryCheckAnswer:
 
     valid: bool
     reason: FactorFailure | None
-    """`wrong_code`, also for one that was used or is over; `factor_locked`."""
+    """`wrong_code`; `code_used`: it was used before, or its series was replaced, which is not counted;
+    `factor_locked`."""
     left: int
     """Codes that can be used, with the replacement."""
     replacement: str | None

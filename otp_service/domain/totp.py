@@ -134,7 +134,7 @@ class FactorFailure(StrEnum):
 
     WRONG_CODE = "wrong_code"
     CODE_USED = "code_used"
-    """The code was right, and accepted before: this is no guess, and is not counted."""
+    """The code was right, and accepted before, or is one of a series that was replaced: no guess, and not counted."""
     FACTOR_LOCKED = "factor_locked"
     """Too many wrong codes for the user; it was not compared."""
 

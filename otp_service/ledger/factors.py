@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, func, insert, or_,
 from otp_service.domain.audit import Event, OperatorActionEntry
 from otp_service.domain.consents import LedgerPosition
 from otp_service.domain.keyring import sealing_root
-from otp_service.domain.totp import MAX_FACTORS, TOTP, Factor, FactorChange, SealedFactor, TotpParameters
+from otp_service.domain.totp import MAX_FACTORS, TOTP, Factor, FactorChange, FactorFailure, SealedFactor, TotpParameters
 from otp_service.domain.webhooks import WebhookType, webhook_of_user
 from otp_service.errors import ConflictError, FactorLimitError
 from otp_service.ledger.audit import append_entry, record_action
@@ -145,23 +145,24 @@ class RecoveryCodes:
             replaced = webhook_of_user(WebhookType.FACTOR_RECOVERY_CODES_REPLACED, application, user, at)
             record_webhooks(connection, [replaced])
 
-    def spend(self, spent: str, user: str, application: str, replacement: str) -> int | None:
-        """Use a code up and record another for it, both as hashes; return how many the user has then.
+    def spend(self, spent: str, replacement: str, user: str, application: str) -> FactorFailure | None:
+        """Use a code up and record another for it, both as hashes; return why not, ``None`` when that is done.
 
-        ``None`` when it is not there, used or over.
+        ``CODE_USED`` for one that was used, or whose series was replaced: nobody guesses 120 bits.
         Of parallel calls with one code one succeeds: the row is changed under a condition.
         """
-        at, mine = now(), _usable(user, application)
-        used = update(recovery_codes).where(recovery_codes.c.hash == spent, mine).values(ended=at, used=True)
+        at, typed = now(), (recovery_codes.c.hash == spent) & _of_user(recovery_codes, user, application)
+        used = update(recovery_codes).where(typed, recovery_codes.c.ended.is_(None)).values(ended=at, used=True)
         with self._database.write() as connection:
             lock_head(connection)
             series = connection.execute(used.returning(recovery_codes.c.series)).scalar()
             if series is None:
-                return None
+                known = _count(connection, recovery_codes, typed)
+                return FactorFailure.CODE_USED if known else FactorFailure.WRONG_CODE
             connection.execute(insert(recovery_codes), _code(replacement, user, application, series, at))
             told = webhook_of_user(WebhookType.FACTOR_RECOVERY_CODE_USED, application, user, at)
             record_webhooks(connection, [told])
-            return _count(connection, recovery_codes, mine)
+        return None
 
     def left(self, user: str, application: str) -> int:
         """Return how many codes of a user (the pseudonym) can be used."""

@@ -39,7 +39,7 @@ from otp_service.errors import (
 )
 from otp_service.services.context import Context
 from otp_service.services.proofs import prove_code, require_purpose, require_step_up
-from otp_service.store.factors import NOT_FOUND, CodeOutcome, Guess, KnownFactor
+from otp_service.store.factors import NOT_FOUND, RIGHT, CodeOutcome, Guess, KnownFactor
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import SafeText
@@ -48,6 +48,11 @@ RESEAL_BATCH: Final = 200
 """Factors that are sealed anew in one transaction."""
 _REMOVED_BEFORE: Final = "other"
 """Why a factor is removed that was removed before its activation was recorded, as webhooks tell it."""
+_RECOVERY_EVENTS: Final = {
+    RIGHT: "recovery.used",
+    FactorFailure.WRONG_CODE: "recovery.failed",
+    FactorFailure.CODE_USED: "recovery.code_used",
+}
 _NOT_ACTIVE: Final = "The factor waits for its first code, or was removed."
 _log = get_logger(__name__)
 
@@ -177,7 +182,7 @@ def activate(
         view = _recorded(context, user, factor_id)
         raise FactorNotActiveError(f"The factor is {view.status} already.")
     steps = _steps_at(context, application, known.pending, known.now, code)
-    found, event = ("", "") if steps else ("wrong", "factor.failed")
+    found, event = ("", "") if steps else (FactorFailure.WRONG_CODE, "factor.failed")
     guess = Guess(factor_id, _device(context, application, device), found, event)
     reason = _count_guess(context, application, user, guess).reason
     if reason is not None:
@@ -351,17 +356,17 @@ def check_recovery_code(
     reason, at = _count_guess(context, application, whose, guess)
     if purpose is not None:
         require_step_up(context, application, purpose, user, intent.after, at)
-    left = None if reason else context.ledger.recovery_codes.spend(
-        _hash(context, whose, typed), whose.pseudonym, whose.application, _hash(context, whose, new)
-    )  # fmt: skip
+    codes = context.ledger.recovery_codes
     if reason is None:
-        found, event = ("wrong", "recovery.failed") if left is None else ("right", "recovery.used")
+        hashes = _hash(context, whose, typed), _hash(context, whose, new)
+        found = codes.spend(*hashes, whose.pseudonym, whose.application) or RIGHT
         life = _proof_life(context, application, purpose)
-        guess = replace(guess, found=found, event=event, proof_life=life)
+        guess = replace(guess, found=found, event=_RECOVERY_EVENTS[found], proof_life=life)
         reason, at = _count_guess(context, application, whose, guess)
     metrics.factor_checks.count(application=application.name, outcome=reason or "recovered")
-    if left is None:
-        return RecoveryCheck(reason, context.ledger.recovery_codes.left(whose.pseudonym, whose.application))
+    left = codes.left(whose.pseudonym, whose.application)
+    if reason is not None:
+        return RecoveryCheck(reason, left)
     if purpose is None:
         return RecoveryCheck(None, left, new)
     proof = prove_code(context, application, purpose, user_id(whose.pseudonym), METHOD_RECOVERY, user, at)

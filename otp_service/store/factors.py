@@ -30,6 +30,8 @@ from otp_service.store.scripts import CompiledRuleset, ScriptRunner
 STEP_GRACE: Final = 900_000
 """Milliseconds for which the last step is known after its code is over."""
 _REMEMBERED: Final = 1000 * IDEMPOTENCY_SECONDS
+RIGHT: Final = "right"
+"""A code that was compared elsewhere is accepted."""
 NOT_FOUND: Final = "There is no such factor."
 
 
@@ -63,7 +65,7 @@ class Guess:
     device: str
     """As a pseudonym; empty where it is not known."""
     found: str = ""
-    """``wrong``, ``right``, or empty where that is still to be seen."""
+    """`RIGHT`, a `FactorFailure`, or empty where that is still to be seen."""
     event: str = ""
     """The type of what is reported; empty for nothing."""
     proof_life: int = 0

@@ -1,12 +1,13 @@
 """Authenticator apps and recovery codes in the ledger, on either database."""
 
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support_factors import factor
 from support_ledger_events import event, mirrored
 
-from otp_service.domain.totp import MAX_FACTORS, SealedFactor
+from otp_service.domain.totp import MAX_FACTORS, FactorFailure, SealedFactor
 from otp_service.errors import ConflictError, FactorLimitError
 from otp_service.ledger.database import LedgerDefectError
 from otp_service.ledger.ledger import Ledger
@@ -119,13 +120,13 @@ def test_steps_never_go_back_however_recorders_race(ledger: Ledger):
 def test_of_parallel_uses_of_a_recovery_code_one_succeeds(ledger: Ledger):
     ledger.recovery_codes.replace(USER, "shop", [f"hash-{place}" for place in range(10)])
 
-    def spend(place: int) -> int | None:
-        return ledger.recovery_codes.spend("hash-0", USER, "shop", f"new-{place}")
+    def spend(place: int) -> FactorFailure | None:
+        return ledger.recovery_codes.spend("hash-0", f"new-{place}", USER, "shop")
 
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(spend, range(8)))
 
-    assert sorted(results, key=str) == [10, *[None] * 7]
+    assert Counter(results) == {None: 1, FactorFailure.CODE_USED: 7}
     assert ledger.recovery_codes.left(USER, "shop") == 10
 
 
@@ -133,8 +134,9 @@ def test_of_parallel_uses_of_a_recovery_code_one_succeeds(ledger: Ledger):
 def test_a_recovery_code_is_of_its_user_and_application(ledger: Ledger, user: str, application: str):
     ledger.recovery_codes.replace(USER, "shop", ["hash"])
 
-    assert ledger.recovery_codes.spend("hash", user, application, "new") is None
-    assert ledger.recovery_codes.spend("hash", USER, "shop", "new") == 1
+    assert ledger.recovery_codes.spend("hash", "new", user, application) == FactorFailure.WRONG_CODE
+    assert ledger.recovery_codes.spend("hash", "new", USER, "shop") is None
+    assert ledger.recovery_codes.spend("hash", "new", user, application) == FactorFailure.WRONG_CODE
 
 
 def test_of_two_series_that_are_made_at_once_one_is_left(ledger: Ledger):

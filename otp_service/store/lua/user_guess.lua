@@ -3,7 +3,8 @@
 -- KEYS[1] the user   KEYS[2] what the mirror says of the user   KEYS[3] the mirror's head   KEYS[4] events
 -- ARGV[1] application   ARGV[2] the factor, or the user   ARGV[3] identity of the ledger
 -- ARGV[4] place that it is known to have come to   ARGV[5] the device, empty where it is not known
--- ARGV[6] what was found: wrong, right, or empty where that is still to be seen; a first code that is right ends no row of wrong ones
+-- ARGV[6] what was found: right, wrong_code, code_used (which is no guess), or empty where that is still to be seen; a first code
+-- that is right ends no row of wrong ones
 -- ARGV[7] the event, empty for none   ARGV[8] beginning of the keys of approvals of the user
 -- ARGV[9] milliseconds for which an approval can be redeemed, 0 where nothing proves it
 -- Derives: the key of the approval, from the time (same hash tag)
@@ -23,10 +24,10 @@ end
 
 local state, trust, refusal = factors.budget(KEYS[1], ARGV[1], ARGV[5])
 if refusal and ARGV[6] ~= 'right' then return answer('factor_locked', 'factor.refused', refusal.rule) end
-local locks = ARGV[6] == 'wrong' and number.guessed_wrong(state, trust)
+local locks = ARGV[6] == 'wrong_code' and number.guessed_wrong(state, trust)
 if ARGV[6] == 'right' then
   number.approved(state, trust, ARGV[5])
   factors.note_approval(ARGV[8], ARGV[9])
 end
 if ARGV[6] ~= '' then number.write(state) end
-return answer(ARGV[6] == 'wrong' and 'wrong_code' or '', locks and 'factor.locked' or ARGV[7])
+return answer(ARGV[6] == 'right' and '' or ARGV[6], locks and 'factor.locked' or ARGV[7])
