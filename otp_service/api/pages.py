@@ -25,7 +25,8 @@ from otp_service.api.schemas import Body
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.browsers import DEFAULT_COLOR, is_color, origin_of
 from otp_service.domain.guard import whole_seconds
-from otp_service.domain.templates import fallback_tags
+from otp_service.domain.payments import Transaction, format_amount
+from otp_service.domain.templates import amount_style, fallback_tags
 from otp_service.domain.verification import CheckFailure, Status
 from otp_service.errors import ForbiddenError, InvalidCodeError, NotFoundError, OtpServiceError, ResendTooSoonError
 from otp_service.services.pages import Page, ask_again, count_request, open_page, redeem_result, submit_code
@@ -240,7 +241,13 @@ def _words_of(tag: str) -> dict[str, Any]:
 def _templates() -> Environment:
     environment = new_templates()
     environment.filters["fill"] = _fill
+    environment.filters["amount"] = _amount
     return environment
+
+
+def _amount(payment: Transaction, tag: str) -> str:
+    """Return the amount of a payment as messages in a language write it."""
+    return format_amount(payment.amount, payment.currency, amount_style(tag))
 
 
 def _fill(sentence: str, **values: object) -> Markup:
