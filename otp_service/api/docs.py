@@ -18,24 +18,40 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core.core_schema import DataclassSchema, ModelSchema
+from pydantic_core.core_schema import DataclassSchema, ModelSchema, WithDefaultSchema
 
 from otp_service import __version__
 from otp_service.api.errors import PROBLEM, PROBLEM_JSON, PROBLEM_KINDS
 from otp_service.api.exchange import Exchange
 from otp_service.api.requests import host_of
 from otp_service.api.routes import JSON, Answer, Parameter, Resource, Route, Success, path_parameter, type_adapter
+from otp_service.api.schemas import Body
 from otp_service.errors import NotFoundError
 
 _DESCRIPTION = """\
 Proves that a person holds a phone number: sends a short-lived code, checks the answer once.
 
 Authenticate with `Authorization: Bearer KEY`. A key has scopes, and each call needs one of them: `verify`, `consent`,
-`subjects`, or `admin`, which only keys of operators have. Three calls take a client token of a start instead, from a
-browser or an app; members that such answers leave out say so. Bodies are JSON of at most 8 KiB; unknown and duplicate
-members are refused. Times are RFC 3339 in UTC. Errors are problem details (RFC 9457): go by `code`. Every answer has an
-`X-Request-Id`, which the operator finds in the log.
+`subjects`, `factors`, `webhooks`, or `admin`, which only keys of operators have. Three calls take a client token of a
+start instead, from a browser or an app; members that such answers leave out say so. Bodies are JSON of at most 8 KiB;
+unknown and duplicate members are refused. Times are RFC 3339 in UTC. Errors are problem details (RFC 9457): go by
+`code`. Every answer has an `X-Request-Id`, which the operator finds in the log.
 """
+_SECTIONS = {
+    "Verifications": "Prove that a person holds a number: start, check, send again, read, cancel.",
+    "Proofs": "Signed statements of approvals, for who has to be shown one.",
+    "Hosted pages": "What a person did on a page that the service hosts.",
+    "Authenticator apps": "Codes of apps (TOTP, RFC 6238) of your users.",
+    "Recovery codes": "For who has lost phone and app.",
+    "Consents": "That a person agreed to get codes, or withdrew that.",
+    "Suppressions": "Numbers that get no messages, as after STOP.",
+    "Subjects": "Freeze, export or erase a person: a number, or one of your users.",
+    "Webhooks": "Endpoints that are told what happens, and what they were told.",
+    "Development": "The messages of the sandbox gateway.",
+    "Gateways": "Where providers tell of receipts and inbound messages.",
+    "Administration": "Applications and their keys.",
+    "Operation": "Health, metrics, and this document.",
+}
 _SCHEMES = {
     "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key."},
     "clientToken": {
@@ -48,7 +64,8 @@ _REQUEST_ID = {"description": "Names this request in the service's log.", "schem
 _RETRY_AFTER = {"description": "Seconds to wait; equal to `retry_after`.", "schema": {"type": "integer"}}
 _CHALLENGE = {"description": "`Bearer`.", "schema": {"type": "string"}}
 _WORTH_WAITING = {429, 503}
-_ANYTHING: dict[str, Any] = {"*/*": {"schema": {}}}
+_ANYTHING: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+"""Providers send forms or JSON of their own."""
 
 _RETRY = {
     "name": "Idempotency-Key",
@@ -57,55 +74,86 @@ _RETRY = {
     "description": "Makes the request safe to repeat: same key and same body, the first answer again, and nothing "
     "is done twice. Any text of your own without a comma, new for each new request.",
     "schema": {"type": "string", "pattern": r'^"?[!#-+\--~][!-+\--~]{0,254}$'},
-    "example": "order-1093-login",
 }
+"""Without an example, which tools would send with each request."""
 
 Specification = dict[str, Any]
 _Mode = Literal["validation", "serialization"]
-_References = Mapping[tuple[int, _Mode], Mapping[str, Any]]
 
 
 def build_specification(routes: Iterable[Route]) -> Specification:
     """Return the specification of what callers read about."""
     described = [route for route in routes if route.answers]
-    references, components = _schemas(described)
+    schemas = _Schemas(described)
     paths: dict[str, Any] = {}
     for route in described:
         template = route.rule.replace("<", "{").replace(">", "}")
-        paths.setdefault(template, {})[route.method.lower()] = _operation(route, references)
+        paths.setdefault(template, {})[route.method.lower()] = _operation(route, schemas)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "otp-service", "version": __version__, "description": _DESCRIPTION},
+        "info": {
+            "title": "otp-service",
+            "version": __version__,
+            "description": _DESCRIPTION,
+            "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
+        },
         "servers": [{"url": "/"}],
-        "tags": [{"name": section} for section in dict.fromkeys(route.resource.section for route in described)],
+        "tags": [
+            {"name": section, "description": _SECTIONS[section]}
+            for section in dict.fromkeys(route.resource.section for route in described)
+        ],
         "paths": paths,
         "components": {
-            "schemas": components,
+            "schemas": schemas.components,
             "securitySchemes": _SCHEMES,
         },
     }
 
 
-def _schemas(routes: Iterable[Route]) -> tuple[_References, dict[str, Any]]:
-    """Return references, by the identity of a body's type or of what writes an answer, and the definitions of all."""
-    answers = {answer.content for route in routes for answer in route.answers.values()}
-    bodies = {route.body for route in routes if route.body}
-    inputs: list[tuple[int, _Mode, TypeAdapter[Any]]] = [
-        *((id(writer), "serialization", writer) for writer in (PROBLEM, *answers)),
-        *((id(body), "validation", TypeAdapter(body)) for body in bodies),
-    ]
-    references, definitions = TypeAdapter.json_schemas(
-        inputs, ref_template="#/components/schemas/{model}", schema_generator=_Described
-    )
-    return references, dict(sorted(definitions["$defs"].items()))
+class _Schemas:
+    """The schemas of all bodies and answers."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        answers = {answer.content for route in routes for answer in route.answers.values()}
+        bodies = {route.body for route in routes if route.body}
+        inputs: list[tuple[int, _Mode, TypeAdapter[Any]]] = [
+            *((id(writer), "serialization", writer) for writer in (PROBLEM, *answers)),
+            *((id(body), "validation", TypeAdapter(body)) for body in bodies),
+        ]
+        self._references, definitions = TypeAdapter.json_schemas(
+            inputs, ref_template="#/components/schemas/{model}", schema_generator=_Described
+        )
+        self.components: dict[str, Any] = dict(sorted(definitions["$defs"].items()))
+        """Definitions by name."""
+
+    def body(self, of: type[Body]) -> dict[str, Any]:
+        """Return the content of a request."""
+        return self._content(JSON, self._references[id(of), "validation"])
+
+    def answer(self, writer: TypeAdapter[Any], media_type: str, *examples: object) -> dict[str, Any]:
+        """Return the content of an answer, with other examples than its type has."""
+        return self._content(media_type, self._references[id(writer), "serialization"], *examples)
+
+    def _content(self, media_type: str, schema: JsonSchemaValue, *examples: object) -> dict[str, Any]:
+        is_list = "items" in schema
+        name = (schema["items"] if is_list else schema).get("$ref", "").rpartition("/")[2]
+        content: dict[str, Any] = {"schema": schema}
+        if found := examples or self.components.get(name, {}).get("examples", ()):
+            content["example"] = list(found) if is_list else found[0]
+        return {media_type: content}
 
 
 class _Described(GenerateJsonSchema):
-    """Tells what is written below the members of the API's classes.
+    """Tells what is written below the members of the API's classes, and no defaults.
 
     pydantic would read that when they are defined, in each process, and take half of the time that the API's import
-    takes. Few processes are asked for it.
+    takes. Few processes are asked for it. Of a member with a default, generators make one that must be there, or
+    clients that send it.
     """
+
+    def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
+        """Return the schema of a member that has a default, which its description tells."""
+        return self.generate_inner(schema["schema"])
 
     def model_schema(self, schema: ModelSchema) -> JsonSchemaValue:
         """Return the schema of a body."""
@@ -141,20 +189,19 @@ def _below(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
                 yield name, inspect.cleandoc(written)
 
 
-def _operation(route: Route, references: _References) -> dict[str, Any]:
+def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.name,
         "summary": route.summary,
         "description": route.description,
         "tags": [route.resource.section],
-        "responses": _responses(route, references),
+        "security": [],
+        "responses": _responses(route, schemas),
     }
     if parameters := _parameters(route):
         operation["parameters"] = parameters
     if route.body:
-        schema = references[id(route.body), "validation"]
-        content = {"application/json": {"schema": schema}}
-        operation["requestBody"] = {"required": not route.may_be_empty, "content": content}
+        operation["requestBody"] = {"required": not route.may_be_empty, "content": schemas.body(route.body)}
     elif route.method == "POST":
         operation["requestBody"] = {"required": False, "content": _ANYTHING}
     if route.resource.scope:
@@ -169,28 +216,28 @@ def _parameters(route: Route) -> list[Parameter]:
     return [*of_path, *([_RETRY] if route.retries else ()), *route.query]
 
 
-def _responses(route: Route, references: _References) -> dict[str, Any]:
-    responses = {str(status): _success(status, success, references) for status, success in route.answers.items()}
+def _responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
+    responses = {str(status): _success(status, success, schemas) for status, success in route.answers.items()}
     by_status: dict[int, list[str]] = {}
     for code in route.problems:
         by_status.setdefault(PROBLEM_KINDS[code].status, []).append(code)
     for status, codes in by_status.items():
-        responses[str(status)] = _problem_answer(status, codes, references)
+        responses[str(status)] = _problem_answer(status, codes, schemas)
     return dict(sorted(responses.items()))
 
 
-def _success(status: int, success: Success, references: _References) -> dict[str, Any]:
+def _success(status: int, success: Success, schemas: _Schemas) -> dict[str, Any]:
     headers = {name: {"description": text, "schema": {"type": "string"}} for name, text in success.headers.items()}
     response: dict[str, Any] = {
         "description": success.description,
         "headers": {"X-Request-Id": _REQUEST_ID, **headers},
     }
     if status != HTTPStatus.NO_CONTENT:
-        response["content"] = {success.media_type: {"schema": references[id(success.content), "serialization"]}}
+        response["content"] = schemas.answer(success.content, success.media_type)
     return response
 
 
-def _problem_answer(status: int, codes: list[str], references: _References) -> dict[str, Any]:
+def _problem_answer(status: int, codes: list[str], schemas: _Schemas) -> dict[str, Any]:
     headers: dict[str, Any] = {"X-Request-Id": _REQUEST_ID}
     if status in _WORTH_WAITING:
         headers["Retry-After"] = _RETRY_AFTER
@@ -199,8 +246,14 @@ def _problem_answer(status: int, codes: list[str], references: _References) -> d
     return {
         "description": "\n\n".join(f"`{code}`: {PROBLEM_KINDS[code].title}." for code in codes),
         "headers": headers,
-        "content": {PROBLEM_JSON: {"schema": references[id(PROBLEM), "serialization"]}},
+        "content": schemas.answer(PROBLEM, PROBLEM_JSON, _problem_example(codes[0])),
     }
+
+
+def _problem_example(code: str) -> dict[str, Any]:
+    kind = PROBLEM_KINDS[code]
+    example = {"type": f"/problems/{code}", "title": kind.title, "status": kind.status, "detail": "…", "code": code}
+    return example | ({"retry_after": 30} if kind.status in _WORTH_WAITING else {})
 
 
 CONTENT_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -120,7 +120,14 @@ UserName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_USER, p
 class Body(BaseModel):
     """A JSON object without surprises: no unknown member, no conversion between types."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        defer_build=True,
+        json_schema_extra={"examples": [{}]},
+    )
 
 
 def _whole(value: object) -> object:

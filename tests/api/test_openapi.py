@@ -5,12 +5,16 @@ import logging
 import os
 import re
 import secrets
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
+import openapi_spec_validator
 import phonenumbers
 import pytest
 import schemathesis.engine
@@ -175,7 +179,7 @@ def test_every_call_below_v1_needs_a_key_but_the_gateways_own_and_three_take_a_c
             needs = path.startswith("/v1/") and not path.startswith(("/v1/receipts/", "/v1/inbound/"))
             expected = [{"apiKey": [SCOPES[path.split("/")[2]]]}] if needs else []
             expected += [{"clientToken": [right]} for name, right in rights.items() if name == operation["operationId"]]
-            assert operation.get("security", []) == expected, path
+            assert operation["security"] == expected, path
 
 
 def test_waiting_is_told_in_words_wherever_an_answer_may_ask_for_it(unlimited: Api):
@@ -223,10 +227,49 @@ def test_every_value_of_an_answer_is_explained(unlimited: Api):
     assert all(member.get("description") for member in schemas["CheckAnswer"]["properties"].values())
 
 
-def test_the_defaults_of_a_start_are_told(unlimited: Api):
-    members = unlimited.get("/openapi.json").json["components"]["schemas"]["StartBody"]["properties"]
+def test_defaults_are_told_in_words_alone(unlimited: Api):
+    """Generators make a member with a default one that must be there, or send it with each request."""
+    text = unlimited.get("/openapi.json").text
+    members = json.loads(text)["components"]["schemas"]["StartBody"]["properties"]
 
-    assert f"Default: `{members['purpose']['default']}`." in members["purpose"]["description"]
+    assert '"default":' not in text
+    assert "Default: `login`." in members["purpose"]["description"]
+
+
+def test_tools_find_what_they_ask_for(unlimited: Api):
+    spec = unlimited.get("/openapi.json").json
+    operations = [one for methods in spec["paths"].values() for one in methods.values()]
+    contents = [
+        content
+        for operation in operations
+        for part in (operation.get("requestBody", {}), *operation["responses"].values())
+        for content in part.get("content", {}).items()
+    ]
+
+    assert spec["info"]["license"]["identifier"] == "Apache-2.0"
+    assert all(one["description"] for one in spec["tags"])
+    assert all("security" in one for one in operations)
+    assert "*/*" not in dict(contents)
+    for media_type, content in contents:
+        if "example" in content:
+            whole = {**content["schema"], "components": spec["components"]}
+            assert list(jsonschema_rs.iter_errors(whole, content["example"])) == []
+        else:
+            assert "Body" not in str(content["schema"])
+            assert media_type != "application/problem+json"
+
+
+def test_tools_accept_the_specification(unlimited: Api):
+    openapi_spec_validator.validate(unlimited.get("/openapi.json").json)
+
+
+def test_a_client_is_generated_whole_and_passes_the_type_checker(unlimited: Api, tmp_path: Path):
+    document, client, tools = tmp_path / "openapi.json", tmp_path / "client", Path(sys.executable).parent
+    document.write_text(unlimited.get("/openapi.json").text)
+    path = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}  # it formats what it writes by a program
+    generate = [tools / "openapi-python-client", "generate", "--path", document, "--output-path", client]
+    subprocess.run([*generate, "--fail-on-warning"], env=path, check=True)
+    subprocess.run([tools / "mypy", "--strict", "--config-file=", client], cwd=tmp_path, check=True)
 
 
 def test_the_languages_of_messages_are_told_and_what_becomes_of_a_locale(real_world: World):
