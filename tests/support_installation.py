@@ -3,7 +3,7 @@
 import base64
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import redis
@@ -78,3 +78,11 @@ class World:
         installation = bootstrap.install(settings_from(tree(self.url, **sections)), self.client)
         installation.context.access_cache.refresh()
         return installation
+
+
+class InProduction(World):
+    """The tests' own installation, as if it were none."""
+
+    def install(self, **sections: Any) -> Installation:
+        installation = super().install(**sections)
+        return replace(installation, settings=installation.settings.model_copy(update={"environment": "production"}))

@@ -33,7 +33,7 @@ Proves that a person holds a phone number: sends a short-lived code, checks the 
 
 Authenticate with `Authorization: Bearer KEY`. A key has scopes, and each call needs one of them: `verify`, `consent`,
 `subjects`, `factors`, `webhooks`, or `admin`, which only keys of operators have. Three calls take a client token of a
-start instead, from a browser or an app; members that such answers leave out say so. Bodies are JSON of at most 8 KiB;
+start instead, from browsers or apps; members that such answers leave out say so. Bodies are JSON of at most 8 KiB;
 unknown and duplicate members are refused. Times are RFC 3339 in UTC. Errors are problem details (RFC 9457): go by
 `code`. Every answer has an `X-Request-Id`, which the operator finds in the log.
 """
@@ -258,7 +258,19 @@ def _problem_example(code: str) -> dict[str, Any]:
 
 CONTENT_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 """Of the page: its own style sheet and nothing else, no script at all."""
+_TRY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""Of the page that makes calls: what it loads and asks is the service's own."""
+_TRY_FILES = {
+    "try.js": (__package__, "templates", "text/javascript"),
+    "swagger-ui-bundle.js": ("flask_swagger_ui", "dist", "text/javascript"),
+    "swagger-ui.css": ("flask_swagger_ui", "dist", "text/css"),
+}
+"""What that page loads: package, folder, media type."""
 
+_NOTHING = "There is nothing at this path. The API is described at /docs."
 _LOCAL = "http://127.0.0.1:8080"
 _ADDRESS = "@address@"
 """Stands in the page, which is made once, for the address that it is asked at."""
@@ -282,7 +294,7 @@ def specification(exchange: Exchange) -> Answer:
 
     OpenAPI 3.1.
     """  # noqa: D401 - a title
-    return Answer(_render(exchange.shared.routes)[0])
+    return Answer(_render(exchange.shared.routes, may_try=not exchange.settings.production)[0])
 
 
 @docs.route("GET /docs", {200: Success("A page.", "text/html")}, endpoint="page")
@@ -291,7 +303,8 @@ def documentation(exchange: Exchange) -> Answer:
 
     The same for people.
     """  # noqa: D401 - a title
-    return _html(exchange, _render(exchange.shared.routes)[1].replace(_ADDRESS, escape(_address(exchange))))
+    page = _render(exchange.shared.routes, may_try=not exchange.settings.production)[1]
+    return _html(exchange, page.replace(_ADDRESS, escape(_address(exchange))))
 
 
 @docs.route("GET /problems/<problem>", {200: Success("A page.", "text/html")}, ("not-found",), endpoint="problem")
@@ -312,8 +325,32 @@ def style(_: Exchange) -> Answer:
     return Answer(sheet, media_type="text/css; charset=utf-8")
 
 
-def _html(exchange: Exchange, text: str) -> Answer:
-    exchange.headers["Content-Security-Policy"] = CONTENT_POLICY
+@docs.route("GET /docs/try", {}, endpoint="try")
+def try_calls(exchange: Exchange) -> Answer:
+    """Show the specification as a page that makes calls; in development only, for a form for keys invites phishing."""
+    _require_development(exchange)
+    return _html(exchange, _templates().get_template("try.html").render(), _TRY_POLICY)
+
+
+@docs.route("GET /docs/try/<file>", {}, endpoint="try_file")
+def try_file(exchange: Exchange, file: str) -> Answer:
+    """Return a file of that page."""
+    _require_development(exchange)
+    if file not in _TRY_FILES:
+        raise NotFoundError(_NOTHING)
+    package, folder, media_type = _TRY_FILES[file]
+    return Answer(
+        resources.files(package).joinpath(folder, file).read_bytes(), media_type=f"{media_type}; charset=utf-8"
+    )
+
+
+def _require_development(exchange: Exchange) -> None:
+    if exchange.settings.production:
+        raise NotFoundError(_NOTHING)
+
+
+def _html(exchange: Exchange, text: str, policy: str = CONTENT_POLICY) -> Answer:
+    exchange.headers["Content-Security-Policy"] = policy
     return Answer(text.encode(), media_type="text/html; charset=utf-8")
 
 
@@ -329,13 +366,13 @@ def _address(exchange: Exchange) -> str:
 
 
 @cache
-def _render(routes: tuple[Route, ...]) -> tuple[bytes, str]:
+def _render(routes: tuple[Route, ...], *, may_try: bool) -> tuple[bytes, str]:
     """Return the specification, and the page, in which the address is still missing.
 
     They are made once, for whoever asks first: most processes are never asked.
     """
     spec = build_specification(routes)
-    return json.dumps(spec, ensure_ascii=False).encode(), render_page(spec)
+    return json.dumps(spec, ensure_ascii=False).encode(), render_page(spec, may_try=may_try)
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,12 +385,12 @@ class MemberRow:
     description: str
 
 
-def render_page(spec: Specification) -> str:
-    """Return the page that shows a specification."""
+def render_page(spec: Specification, *, may_try: bool) -> str:
+    """Return the page that shows a specification, and where its calls may be tried a link to the page for that."""
     return (
         _templates()
         .get_template("docs.html")
-        .render(spec=spec, reader=_SpecificationReader(spec), kinds=PROBLEM_KINDS, address=_ADDRESS)
+        .render(spec=spec, reader=_SpecificationReader(spec), kinds=PROBLEM_KINDS, address=_ADDRESS, may_try=may_try)
     )
 
 

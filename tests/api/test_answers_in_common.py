@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support_api import START, Api
-from support_installation import API_KEY, NUMBER, World
+from support_installation import API_KEY, NUMBER, InProduction, World
 from support_valkey import ValkeyServer
 
 HEADERS = {
@@ -163,6 +163,17 @@ class _Page(HTMLParser):
         return [values[attribute] or "" for _, values in self.tags if attribute in values]
 
 
+def test_calls_can_be_tried_in_development_only(world: World):
+    here, production = Api(world), Api(InProduction(world.client, world.url, world.advance))
+    answers = [here.client.get(f"/docs/try{path}") for path in ("", "/try.js", "/swagger-ui.css", "/LICENSE", "/..")]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 404, 404]
+    assert "'unsafe" not in answers[0].headers["Content-Security-Policy"]
+    assert "docs/try" not in production.client.get("/docs").text
+    for path in ("", "/try.js", "/swagger-ui-bundle.js"):
+        assert production.client.get(f"/docs/try{path}").status_code == 404
+
+
 def test_the_page_works_without_the_internet_and_without_scripts(api: Api):
     answer = api.client.get("/docs")
     page = _Page(answer.text)
@@ -174,7 +185,7 @@ def test_the_page_works_without_the_internet_and_without_scripts(api: Api):
     assert {tag for tag, _ in page.tags} & {"script", "img", "iframe", "style", "form", "object"} == set()
     assert page.all("style") == page.all("src") == []
     links = {link for link in page.all("href") if not link.startswith(("#", "problems/"))}
-    assert links == {"docs/style.css", "openapi.json"}
+    assert links == {"docs/style.css", "docs/try", "openapi.json"}
     assert all(api.client.get(link).status_code == 200 for link in page.all("href") if link.startswith("problems/"))
     assert api.client.get("/docs/style.css").mimetype == "text/css"
     assert not re.search(r"url\(|@import|https?:", api.client.get("/docs/style.css").text)

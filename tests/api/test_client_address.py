@@ -1,19 +1,16 @@
 """The peer of a connection: no stranger chooses it, and none escapes being counted."""
 
-from dataclasses import replace
 from io import StringIO
 from ipaddress import IPv4Address
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from support_api import START, Api, code_of
-from support_installation import World, tree
+from support_installation import InProduction, World, tree
 from werkzeug.test import EnvironBuilder
 
 from otp_service.api.exchange import CallSlots, Exchange, SharedState
 from otp_service.api.requests import peer_address
-from otp_service.bootstrap import Installation
 
 PEER = "192.0.2.1"
 
@@ -126,14 +123,6 @@ def test_the_member_wins_over_the_connection_and_may_be_required(real_world: Wor
 
     assert code_of(api.post(START, {"to": "+923001234567"})) == (422, "client-ip-required")
     assert api.post(START, {"to": "+923001234567", "client_ip": "203.0.113.9"}).status_code == 201
-
-
-class InProduction(World):
-    """The tests' own installation, as if it were none."""
-
-    def install(self, **sections: Any) -> Installation:
-        installation = super().install(**sections)
-        return replace(installation, settings=installation.settings.model_copy(update={"environment": "production"}))
 
 
 def _in(environment: str, world: World, client_ip: str) -> Api:

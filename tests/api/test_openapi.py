@@ -115,10 +115,10 @@ def test_the_specification_names_exactly_the_routes_there_are(unlimited: Api):
     }
     described = {(path, method) for path, methods in spec["paths"].items() for method in methods}
 
-    for_people = {one for one in routes if one[0].startswith("/p/")}
+    for_people = {one for one in routes if one[0].startswith(("/p/", "/docs/"))}
 
-    assert for_people
-    assert routes - for_people - {("/docs/style.css", "get")} == described
+    assert len(for_people) > 3
+    assert routes - for_people == described
 
 
 def test_metrics_are_described_only_where_they_are_served(unlimited: Api):
