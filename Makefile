@@ -11,6 +11,7 @@ BIN := $(VENV)/bin
 LOCKED := $(VENV)/.locked
 INSTALLED := $(VENV)/.installed
 TOOLS := $(VENV)/.tools
+OF_OPENAPI := tests/openapi/node_modules/.bin
 LOAD_VENV := .venv-load
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 # Directories too: their time changes when a file in them is deleted.
@@ -20,7 +21,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # it: one of the processes would have to compile the tests again, and each that is started what the wheel needs.
 ON_WHEEL := PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE= OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: help setup run test test-browser check lint types contracts bench bench-valkey bench-delivery bench-factors bench-import bench-pair load observe-check storm storm-ledger storm-restores storm-webhooks rotate rolling differential overload soak abuse abuse-memory mutants fuzz phones lock docs sbom clean compose-secrets
+.PHONY: help setup run test test-browser check lint types contracts bench bench-valkey bench-delivery bench-factors bench-import bench-pair load observe-check storm storm-ledger storm-restores storm-webhooks rotate rolling differential overload soak abuse abuse-memory mutants fuzz phones lock docs openapi sbom clean compose-secrets
 
 help:  ## Tell what the targets do.
 	@sed -n 's/^\([a-z][a-z-]*\):.*  ## /\1\t/p' Makefile | expand --tabs=18
@@ -134,12 +135,20 @@ lock:  ## Choose the newest dependencies that fit, and record their hashes.
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --custom-compile-command "make lock"
 
-docs: setup  ## Make the documents that code and data tell: configuration, cli, data, metrics, errors, requirements.
+docs: setup openapi  ## Make the documents that code and data tell: configuration, cli, data, metrics, errors, requirements, openapi.
 	PYTHONPATH=. $(BIN)/python docs/make_reference.py
 	PYTHONPATH=. $(BIN)/python docs/make_data.py
 	PYTHONPATH=. $(BIN)/python docs/make_metrics.py
 	PYTHONPATH=. $(BIN)/python docs/make_errors.py
 	PYTHONPATH=. $(BIN)/python docs/make_requirements.py
+
+openapi: setup  ## The OpenAPI document, seen by other tools, and a Postman collection, in dist/. Needs npm. A minute.
+	PYTHONPATH=. $(BIN)/python docs/make_openapi.py
+	npm ci --prefix tests/openapi --ignore-scripts --no-audit --no-fund --silent
+	$(OF_OPENAPI)/redocly lint --config tests/openapi/redocly.yaml dist/openapi.json
+	$(OF_OPENAPI)/openapi-ts --silent --input ./dist/openapi.json --output build/openapi-ts
+	$(OF_OPENAPI)/tsc --strict --noEmit --target es2022 --module nodenext build/openapi-ts/*.ts
+	$(OF_OPENAPI)/openapi2postmanv2 --spec dist/openapi.json --output dist/postman_collection.json --options parametersResolution=Example > build/postman.txt
 
 sbom: setup  ## What is installed in production, as CycloneDX JSON: dist/otp-service.cdx.json.
 	@$(BIN)/python docs/make_sbom.py
