@@ -1,5 +1,6 @@
 """Fixtures that all tests share: real Valkeys, worlds with a clock, and a real PostgreSQL."""
 
+import gc
 import subprocess
 from collections.abc import Iterator
 from functools import cache
@@ -16,8 +17,10 @@ from support_ledger import forgotten_ledgers, make_ledger, new_ledger, template,
 from support_memory import folder_in_memory
 from support_missing import missing
 from support_postgres import PostgresServer, programs
+from support_statements import share_statements
 from support_valkey import ValkeyServer, faketime_library
 
+share_statements()
 use_another_ledger()
 # Where a test does not set up logging: the default traceback, with all variables, takes seconds.
 structlog.dev.ConsoleRenderer.get_active().exception_formatter = structlog.dev.plain_traceback
@@ -31,14 +34,20 @@ LONGEST = [
     TESTS / name
     for name in (
         "api/test_openapi.py",
-        "worker/test_webhook_storm.py",
-        "cli/test_reload.py",
-        "races/test_redis_away.py",
-        "cli/test_dev.py",
-        "worker/test_outages.py",
-        "gateways/test_suite_notices.py",
-        "worker/test_delivery.py",
         "cli/test_serve.py",
+        "store/test_rehearsal_oracle.py",
+        "worker/test_outages.py",
+        "races/test_redis_away.py",
+        "cli/test_reload.py",
+        "cli/test_dev.py",
+        "worker/test_webhook_storm.py",
+        "services/test_audit_red_team.py",
+        "worker/test_delivery.py",
+        "store/test_guard_attacks.py",
+        "api/test_access_in_time.py",
+        "api/test_human_check.py",
+        "observe/test_alerts.py",
+        "gateways/test_suite_notices.py",
         "model/test_verification_model.py",
         "worker/test_stopped_worker.py",
         "drills/test_restore.py",
@@ -54,6 +63,12 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     Files are dealt out in this order, so that nobody waits for a long one at the end.
     """
     items.sort(key=lambda item: (_place(item.path), not _starts_processes(item.module)))
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over what was collected, thousands of tests, and look seldom at the rest."""
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 def _place(file: Path) -> int:

@@ -26,7 +26,7 @@ from support_installation import API_KEY, BANK_KEY, TRANSACTION, World
 from support_messages import LANGUAGES
 from support_messages import text as message_text
 from support_valkey import ValkeyServer
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from otp_service.api.errors import PROBLEM_KINDS
 from otp_service.domain.keyring import api_key_hash
@@ -76,10 +76,17 @@ def _configuration() -> SchemathesisConfig:
     )
 
 
+class _KeepsConnections(WSGIRequestHandler):
+    """A connection and a thread for each of thousands of requests take longer than the requests."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+
 @contextmanager
 def _listening(api: Api) -> Iterator[str]:
     """Serve on a port of this machine: the tool's engine speaks HTTP only."""
-    server = make_server("127.0.0.1", 0, api.app, threaded=True)
+    server = make_server("127.0.0.1", 0, api.app, threaded=True, request_handler=_KeepsConnections)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:

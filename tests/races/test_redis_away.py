@@ -22,6 +22,8 @@ IN_TIME = 1.5
 BACK_WITHIN = 2.0
 """Seconds after its return from which on all is as before."""
 AWAY = 3.0
+BEFORE = 1.0
+"""Seconds of load before it leaves: enough to start and to check."""
 FILE = ("--appendonly", "yes", "--appendfsync", "always")
 
 
@@ -66,12 +68,12 @@ def test_redis_goes_away_under_load_and_comes_back(tmp_path: Path, absence: Refu
             before = service.start("+923451234567")
             code = service.code(before)
             with Crowd(service, 8) as crowd:
-                time.sleep(AWAY)
+                time.sleep(BEFORE)
                 left = _now(lambda: absence.leave(valkey))
                 time.sleep(AWAY)
                 asked = time.monotonic()
                 returned = _now(lambda: absence.come_back(valkey))
-                time.sleep(BACK_WITHIN + 2)
+                time.sleep(BACK_WITHIN + 1)
             _judge(crowd, left, asked, returned)
             assert library().name.encode() in {one[1] for one in valkey.client.function_list()}
             _assert_delivers(service)

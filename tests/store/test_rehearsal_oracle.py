@@ -193,7 +193,8 @@ def _act(
     if act > 0.85:
         return _sent(caller, "resend", lambda: caller.resend(one))
     reason = caller.check(one, caller.code(one) if chance.random() < right else caller.wrong(one))[3]
-    record_events(caller.context)
+    if reason is None:
+        record_events(caller.context)  # which gives back to the guard what an approval gives back
     return [(_COMPARED[reason], "")] if reason in _COMPARED else []
 
 
