@@ -1,5 +1,7 @@
 """What starts and checks spend: all windows or none, named so that an operator's changes forget nothing."""
 
+import re
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -20,6 +22,30 @@ SHOP = {"name": "Acme Shop", "purposes": ["login"], "countries": ["PK"], "client
 def _install(frozen: FrozenValkey, **limits: Any) -> Installation:
     roomy = {"number": ["100/hour"], "ip": ["100/hour"], "application": ["100/hour"], "failed_checks": ["100/hour"]}
     return frozen.world().install(keys=KEYS, limits={**roomy, **limits}, applications={"shop": SHOP})
+
+
+def _rows(frozen: FrozenValkey, *, forgetful: bool) -> dict[bytes, bytes]:
+    """Return what is kept of all subjects but numbers after some calls; ``forgetful`` scripts are loaded for each."""
+    frozen.reset()
+    limits = {"application": ["9/minute", "100/hour"]}
+    shop = Caller(frozen.world().install(keys=KEYS, limits=limits, guard={"modes": {}}, applications={"shop": SHOP}))
+    for turn in range(40):
+        if forgetful:
+            frozen.client.function_flush()
+        to, client_ip = f"+92300123{4000 + turn % 9}", f"192.0.2.{turn % 3}"
+        with suppress(RateLimitedError):
+            one = shop.start(to, client_ip=client_ip)
+            shop.check(one, shop.code(one) if turn % 3 else shop.wrong(one))
+        frozen.advance(3.217)
+    rows = [key for key in frozen.client.keys() if re.search(rb":(application_state|country|block|address):", key)]
+    return {key: frozen.client.get(key) for key in rows}
+
+
+def test_rows_that_scripts_remember_are_those_that_are_kept(frozen: FrozenValkey) -> None:
+    remembered = _rows(frozen, forgetful=False)
+
+    assert len(remembered) == 1 + 1 + 1 + 3
+    assert remembered == _rows(frozen, forgetful=True)
 
 
 def _try(shop: Caller, to: str = NUMBER, client_ip: str = "192.0.2.1", **members: Any) -> bool:
