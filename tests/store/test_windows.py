@@ -13,6 +13,7 @@ from support_outbox import deliver_all
 
 from otp_service.bootstrap import Installation
 from otp_service.errors import OtpServiceError, RateLimitedError
+from otp_service.store import keys
 
 OTHER = "+923007654321"
 KEYS = {"root": f"k1:{key()}", "pseudonym": key()}
@@ -46,6 +47,24 @@ def test_rows_that_scripts_remember_are_those_that_are_kept(frozen: FrozenValkey
 
     assert len(remembered) == 1 + 1 + 1 + 3
     assert remembered == _rows(frozen, forgetful=True)
+
+
+def test_a_row_that_others_wrote_since_is_read(frozen: FrozenValkey) -> None:
+    shop, application = Caller(_install(frozen, application=["3/hour"])), keys.application("shop")
+    assert _try(shop)
+    kept = frozen.client.get(application)
+    assert _try(shop)
+    frozen.client.set(application, kept, keepttl=True)
+
+    assert [_try(shop) for _ in range(3)] == [True, True, False]
+
+
+def test_a_row_that_was_written_under_other_settings_is_read(frozen: FrozenValkey) -> None:
+    shop = Caller(_install(frozen, application=["3/hour"]))
+    assert [_try(shop) for _ in range(2)] == [True, True]
+    shop = Caller(_install(frozen, application=["9/minute", "3/hour"]))
+
+    assert [_try(shop) for _ in range(2)] == [True, False]
 
 
 def _try(shop: Caller, to: str = NUMBER, client_ip: str = "192.0.2.1", **members: Any) -> bool:

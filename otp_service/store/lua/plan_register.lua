@@ -5,6 +5,7 @@
 -- Returns: OK
 
 local one = cjson.decode(ARGV[2])
+-- How each event and job of a start begins: JSON that the start ends.
 local about = { application = one.application, purpose = one.purpose, country = one.country, channel = one.channel }
 about.type = 'verification.started'
 one.event = string.sub(cjson.encode(about), 1, -2)
