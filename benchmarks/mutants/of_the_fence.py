@@ -5,7 +5,7 @@ from mutant import Mutant, one
 TESTS = ("store/test_fence*.py",)
 """Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {
-    "fence-of-nothing": one("include_fence", "kept.at and tonumber(kept.at) or false", "false"),
+    "fence-of-nothing": one("include_fence", "fence.at, fence.cautious = kept[1]", "fence.at, fence.cautious = false"),
     "fence-of-what-comes-after-it-too": one("include_fence", " or behind == fence.at"),
     "fence-of-the-first-time-only": one("include_fence", "behind == fence.at then", "behind then"),
     "fence-of-the-first-time-only-is-shown": one(

@@ -6,8 +6,8 @@ local fence = {}
 -- Reads the fence that stands; it belongs to the call at hand. `at` names it and tells since when it stands, false where
 -- none does; `cautious` is for how many milliseconds yet fewer messages may be sent, 0 or less when that is over.
 function fence.read(key)
-  local kept = by_name(redis.call('HGETALL', key))
-  fence.at, fence.cautious = kept.at and tonumber(kept.at) or false, tonumber(kept['until'] or 0) - now
+  local kept = redis.call('HMGET', key, 'at', 'until')
+  fence.at, fence.cautious = kept[1] and tonumber(kept[1]), tonumber(kept[2] or 0) - now
 end
 
 -- Notes in a new idempotency key behind which fence it was started.
