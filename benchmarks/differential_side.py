@@ -71,8 +71,8 @@ _ONLY_NOW = {"known", "guard", "created"}
 """What an event tells the recorder of the later release alone."""
 _ATTEMPT = 8
 """How many parts of what is told of a start the release before knew."""
-_IN_TURN = {"ahead", "place"}
-"""What a job tells of its turn."""
+_IN_TURN = {"ahead", "place", "gone"}
+"""What a job tells of its turn: what had gone before it, or, before, how many were ahead of it and its place."""
 _BY_CHANCE = {"consent", "reference", *_IN_TURN}
 """What an event tells that has a time of this host, or the name of a call."""
 
@@ -385,8 +385,10 @@ class Side:
             left_out = (
                 _IN_TURN if ":retry:" in job.queue else set()
             )  # those due at once come in the order of their names
-            pairs = zip(job.fields[::2], map(str, job.fields[1::2]), strict=True)
-            kept = {name: value for name, value in pairs if value and name not in left_out}
+            values = dict(zip(job.fields[::2], map(str, job.fields[1::2]), strict=True))
+            if "place" in values:
+                values["gone"] = str(int(values.pop("place")) - 1 - int(values.pop("ahead")))
+            kept = {name: value for name, value in values.items() if value and name not in left_out}
             told.append({**kept, "id": self._place(job.id), "called": sorted(job.called)})
         return told
 

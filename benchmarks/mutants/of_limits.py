@@ -42,6 +42,11 @@ DEFECTS: dict[str, Mutant] = {
     "sliding-wait-too-short": one(
         "include_limits", "faded_ttl - (most - count) * interval / faded", "faded_ttl - most * interval / faded"
     ),
+    "rows-as-they-were-before-others-wrote": one("include_rows", "row.text == text and "),
+    "rows-as-other-settings-had-them": one("include_rows", " and row.layout == layout"),
+    "rows-as-a-refused-message-left-them": one(
+        "include_rows", "written[key], row.changed = nil, false", "row.changed = false"
+    ),
     "rows-that-live-for-ever": one("include_rows", ", 'PX', life)", ")"),
     "rows-of-other-settings-are-dropped": one("include_rows", "for i = 0, from.sizes[name] - 1 do", "for i = 1, 0 do"),
     "what-settings-no-longer-name-is-dropped": one("include_rows", "if not wanted.at[name] then", "if false then"),

@@ -219,7 +219,7 @@ _TOLD: dict[str, Mutant] = {
         "include_rule_hits",
         "  redis.call('XTRIM', stream, 'MINID', now - age) -- exactly: what it tells is not kept for longer\n",
     ),
-    "a-start-that-no-replay-sees": one("start", "ARGV[15], ARGV[4], one.guard", "ARGV[15], '', one.guard"),
+    "a-start-that-no-replay-sees": one("start", '\'","sending":"\' .. ARGV[4]', "'\",\"sending\":\"' .. ''"),
     "a-refused-start-that-no-replay-sees": one("start", "'sending', ARGV[4],\n    'after'", "'after'"),
     "a-refused-start-before-all-that-led-to-it": one("start", ",\n    'after', streams.last_entry(KEYS[6]))", ")"),
     "a-resend-for-nothing-in-a-replay": one("resend", "price = ARGV[10], guard", "price = 0, guard"),

@@ -5,7 +5,7 @@ from mutant import Mutant, one
 TESTS = ("api/test_human_check.py", "services/test_traffic_judge.py")
 """Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {
-    "a-start-without-its-flags-in-the-event": one("start", "ARGV[4], one.guard", "ARGV[4], ''"),
+    "a-start-without-its-flags-in-the-event": one("start", '\'","guard":"\' .. one.guard', "'\",\"guard\":\"' .. ''"),
     "an-approval-without-its-start": one("check", ", created = found.created })", ", created = 0 })"),
     "an-approval-of-nobody": one("check", "guard = found.guard", "guard = ''"),
     "a-start-without-its-carrier-range": one("include_approvals", " .. sending.range .. '.'", " .. '.'"),

@@ -57,9 +57,8 @@ DEFECTS: dict[str, Mutant] = {
     "new-entry-for-a-release-that-cannot-read-it": one("include_streams", "if WRITE_FORMAT > 1 then", "if true then"),
     "old-release-given-a-part-of-a-tag": one("include_record", "return WRITE_FORMAT > 1 and string", "return string"),
     "tag-of-a-few-bits": one("include_record", "local TAG_LENGTH = 21", "local TAG_LENGTH = 2"),
-    "number-kept-when-final": one(
-        "include_record", "  redis.call('HDEL', self.key, self.has_fields and 'destination' or 'to')\n"
-    ),
+    "number-kept-when-final": one("include_record", "self.status, self.number = status, ''", "self.status = status"),
+    "number-of-an-earlier-release-kept-when-final": one("include_record", "if self.number == '' then", "if false then"),
     "start-does-not-learn-the-outcome": one("include_record", "if self.start ~= '' and redis", "if false and redis"),
     "start-key-comes-back-as-a-ghost": one("include_record", "redis.call('EXISTS', self.start) == 1", "true"),
     "mismatch-not-noticed": one("include_idempotency", "remembered[i + 1] == fingerprint", "true"),
@@ -84,7 +83,7 @@ DEFECTS: dict[str, Mutant] = {
     "start-into-a-full-backlog": one("start", "if full then", "if false then"),
     "start-queues-nothing": one("start", "streams.put(KEYS[2]", "local function never() end never(KEYS[2]"),
     "start-reports-nothing": one(
-        "start", "streams.add(KEYS[6], string", "local function never() end never(KEYS[6], string"
+        "start", "streams.add(KEYS[6], plan", "local function never() end never(KEYS[6], plan"
     ),
     "start-unknown-to-its-record": one("start", "  one.start = KEYS[7]\n"),
     "start-forgotten-by-its-number": one(
@@ -94,7 +93,7 @@ DEFECTS: dict[str, Mutant] = {
     "start-remembered-for-a-day": one(
         "include_number", "own, life = self.entry, '', ruleset.ttls.number", "own, life = self.entry, '', 86400000"
     ),
-    "start-shows-no-message": one("start", ", deliveries.slot(1, 1), deliveries.new_slot(plan.channel))", ")"),
+    "start-shows-no-message": one("start", ", deliveries.FIRST, deliveries.first_slot(plan.channel))", ")"),
     "check-of-a-final-one": one(
         "check", "if found.status ~= 'pending' then return answer(found.status, found.status) end\n"
     ),
@@ -111,11 +110,9 @@ DEFECTS: dict[str, Mutant] = {
     "check-expires-later": one("check", "if now >= found.expires then\n", "if now > found.expires then\n"),
     "check-never-expires": one("check", "if now >= found.expires then\n", "if false then\n"),
     "check-of-any-length": one("check", "if ARGV[3] ~= found.code_length then", "if false then"),
-    "check-without-its-transaction": one(
-        "check", "if found.kind == 'transaction' and ARGV[4] == '' then", "if false then"
-    ),
+    "check-without-its-transaction": one("check", "if found.transaction ~= '' and ARGV[4] == '' then", "if false then"),
     "check-with-a-needless-transaction": one(
-        "check", "if found.kind ~= 'transaction' and ARGV[4] ~= '' then", "if false then"
+        "check", "if found.transaction == '' and ARGV[4] ~= '' then", "if false then"
     ),
     "check-of-a-changed-transaction": one("check", "if ARGV[4] ~= found.transaction then", "if false then"),
     "check-after-the-budget": one(

@@ -37,21 +37,24 @@ from otp_service.store.scripts import (
     pairs_to_dict,
 )
 
-# What a record holds, beside `_FIXED`, `_STATE` and the sealed number `to` (include_record.lua writes it):
+# What a record holds, beside `_FIXED` and `_STATE` (include_record.lua writes it):
 #   n<message>                    how many dispatches a message had
 #   d<message>.<dispatch>         channel|gateway|status|time|reason|choice|begun|raw status|reference
 #   from<message>                 dispatches before the message was put back from the dead letters
 #   after<message>                the message that a report on this one has led to; 0 when it led to none
 #   p<message>                    the most that one of its dispatches may cost
 #   r<message>.<dispatch>         what is reserved for a dispatch
-# A record of the release before has a field for each value.
+# A record of the release before has a field for each value; between the two the sealed number was a field, `to`.
 
 
 class _Row:
-    """A row of a record: numbers, then texts with their lengths before them, the long ones first."""
+    """A row of a record: numbers, then texts with their lengths before them, the long ones first, and a rest."""
 
-    def __init__(self, numbers: tuple[tuple[str, int], ...], long: tuple[str, ...], short: tuple[str, ...]) -> None:
+    def __init__(
+        self, numbers: tuple[tuple[str, int], ...], long: tuple[str, ...], short: tuple[str, ...], rest: str = ""
+    ) -> None:
         """Take the names of the numbers, each with its bytes, and of the texts: lengths of two bytes, and of one."""
+        self._rest = rest
         self._numbers, self._texts = numbers, (*((name, 2) for name in long), *((name, 1) for name in short))
 
     def unpack(self, row: bytes) -> dict[str, bytes]:
@@ -64,7 +67,7 @@ class _Row:
             begin = place + size
             place = begin + int.from_bytes(row[place:begin], "little")
             values[name] = row[begin:place]
-        return values
+        return {**values, self._rest: row[place:]} if self._rest else values
 
 
 _FIXED = _Row(
@@ -81,14 +84,18 @@ _STATE = _Row(
     (("checks", 1), ("sends", 1), ("generation", 1), ("last_send", 3)),
     ("guard",),
     ("status", "channel", "tag"),
+    "destination",
 )
-"""``last_send`` counts from ``created``; ``guard`` says how the messages were counted (include_approvals.lua)."""
+"""``last_send`` counts from ``created``; ``guard`` says how the messages were counted (include_approvals.lua); the
+``destination`` is the sealed number, which goes when the verification ends."""
 _POLICY = (
     *("application", "purpose", "country", "kind", "code_length", "max_checks", "max_sends", "resend_delays"),
     *("resend", "channels", "fallback"),
 )
-"""What the policy of a record lists."""
+"""What the policy of a record lists. The kind is empty, or as an earlier release wrote it: the transaction tells."""
 
+_EARLIER = {"to": "destination"}
+"""What an earlier release named otherwise."""
 _SEALED = frozenset({"destination", "mask", "details"})
 _SLOT = re.compile(r"d(\d+)\.(\d+)")
 
@@ -107,7 +114,7 @@ def _policy(application: str, purpose: Purpose, country: str) -> str:
     """Return a purpose's policy as a record keeps it, with the application's name and a country's."""
     delays = ",".join(map(str, purpose.resend_delays))
     numbers = (purpose.code_length, purpose.max_checks, purpose.max_sends, delays)
-    values = (purpose.name, country, purpose.kind, *numbers, purpose.resend, ",".join(purpose.channels))
+    values = (purpose.name, country, "", *numbers, purpose.resend, ",".join(purpose.channels))
     return "|".join(map(str, (application, *values, int(purpose.fallback))))
 
 
@@ -129,9 +136,9 @@ def record_values(fields: Mapping[str, bytes]) -> dict[str, bytes]:
         **state,
         "expires": b"%d" % (created + int(fixed["life"])),
         "last_send": b"%d" % (created + int(state["last_send"])),
-        "destination": fields.get("to", b""),
     }
-    return {**values, **{name: value for name, value in fields.items() if name not in {"f", "s", "to"}}}
+    further = {_EARLIER.get(name, name): value for name, value in fields.items() if name not in {"f", "s"}}
+    return {**values, **further}
 
 
 def parse_verification(verification_id: str, fields: Mapping[str, bytes], now: int) -> Verification:
@@ -161,14 +168,14 @@ def parse_verification(verification_id: str, fields: Mapping[str, bytes], now: i
         sealed_mask=values["mask"],
         sealed_details=values["details"],
         consented=int(text.get("consented", 0)),
-        deliveries=tuple(sorted(_parse_deliveries(text.items()), key=lambda one: (one.message, one.dispatch))),
+        deliveries=tuple(sorted(_parse_deliveries(text.items(), created), key=lambda one: (one.message, one.dispatch))),
     )
 
 
 def _parse_purpose(text: Mapping[str, str], ttl: int) -> Purpose:
     return Purpose(
         name=text["purpose"],
-        kind=PurposeKind(text["kind"]),
+        kind=PurposeKind.TRANSACTION if text["transaction"] else PurposeKind.POSSESSION,
         code_length=int(text["code_length"]),
         ttl=ttl,
         max_checks=int(text["max_checks"]),
@@ -180,23 +187,27 @@ def _parse_purpose(text: Mapping[str, str], ttl: int) -> Purpose:
     )
 
 
-def _parse_deliveries(fields: Iterable[tuple[str, str]]) -> Iterable[Delivery]:
-    """Yield what the slots ``d<message>.<dispatch>`` hold; one of an earlier format has fewer values."""
+def _parse_deliveries(fields: Iterable[tuple[str, str]], created: int) -> Iterable[Delivery]:
+    """Yield what the slots ``d<message>.<dispatch>`` hold; one of an earlier format has fewer values.
+
+    What has no time waits, or waited until its outcome, since the verification was ``created``.
+    """
     for name, value in fields:
         slot = _SLOT.fullmatch(name)
         if not slot:
             continue
         channel, gateway, status, at, reason, choice, begun, raw, reference, *_ = value.split("|") + [""] * 4
+        called = begun or (at if gateway or status == DeliveryStatus.QUEUED else "")
         yield Delivery(
             message=int(slot[1]),
             dispatch=int(slot[2]),
             channel=channel,
             gateway=gateway or None,
             status=DeliveryStatus(status),
-            at=int(at),
+            at=int(at or created),
             reason=reason or None,
             choice=GatewayChoice(choice) if choice else None,
-            begun=int(begun or at),
+            begun=int(called or created),
             raw_status=raw or None,
             reference=reference or None,
         )

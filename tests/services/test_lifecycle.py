@@ -4,6 +4,7 @@ import pytest
 from support_caller import PAYMENT, Caller
 from support_installation import World
 from support_outbox import deliver_all, waiting
+from support_records import record_of
 
 from otp_service.domain.keyring import IdempotentRequest
 from otp_service.domain.payments import Transaction
@@ -238,10 +239,10 @@ def test_an_approved_verification_cannot_be_canceled(shop: Caller):
 def test_a_final_verification_keeps_no_number(world: World):
     shop = Caller(world.install())
     one = shop.start()
-    assert world.client.hexists(f"otp:{{00}}:v:{one}", "to")
+    assert record_of(world.client, f"otp:{{00}}:v:{one}")["destination"]
     shop.check(one, shop.code(one))
 
-    assert not world.client.hexists(f"otp:{{00}}:v:{one}", "to")
+    assert not record_of(world.client, f"otp:{{00}}:v:{one}")["destination"]
 
 
 def test_a_start_asked_again_is_answered_again_and_sends_nothing(world: World):

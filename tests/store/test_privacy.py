@@ -163,8 +163,8 @@ def test_a_sealed_number_moved_to_another_record_cannot_be_opened(
 ) -> None:
     """Otherwise whoever can write to Redis could have a victim's code sent to a number of his own."""
     victim, thief = shop.start(NUMBER), shop.start(OTHER)
-    sealed = frozen.client.hget(keys.record("00", thief), "to")
-    frozen.client.hset(keys.record("00", victim), "to", sealed)
+    sealed = record_of(frozen.client, keys.record("00", thief))["destination"]
+    change_record(frozen.client, keys.record("00", victim), destination=sealed)
     for job in jobs_of(installation.context):
         deliver(installation.context, job, POLICY)
 

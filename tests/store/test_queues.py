@@ -321,10 +321,31 @@ def test_a_few_that_left_are_no_pace(frozen: FrozenValkey, shop: Caller, context
     assert _refuses(lambda: shop.start(purpose="code"))
 
 
+def test_the_pace_is_that_since_the_oldest_came(frozen: FrozenValkey, shop: Caller, context: Context) -> None:
+    for count in (25, 15):
+        _codes(shop, count)
+        frozen.advance(8)
+    _send(context, jobs_of(context, count=10))
+
+    assert _refuses(lambda: shop.start(purpose="code")), "30 at ten in sixteen seconds take 48"
+
+
+def test_those_that_left_before_the_oldest_came_are_no_pace(
+    frozen: FrozenValkey, shop: Caller, context: Context
+) -> None:
+    _codes(shop, 30)
+    _send(context, jobs_of(context, count=30))
+    _codes(shop, 40)
+    frozen.advance(10)
+    _send(context, jobs_of(context, count=5))
+
+    assert _refuses(lambda: shop.start(purpose="code")), "35 at five in ten seconds take 70"
+
+
 def test_jobs_of_an_earlier_release_do_not_tell_the_pace(frozen: FrozenValkey, shop: Caller) -> None:
     for _ in range(25):
         frozen.client.xadd(queue(), {"v": "1"})
-    frozen.advance(5)
+    frozen.advance(10)
 
     assert not _refuses(lambda: shop.start(purpose="code"))
 
@@ -332,6 +353,8 @@ def test_jobs_of_an_earlier_release_do_not_tell_the_pace(frozen: FrozenValkey, s
 def test_what_was_tried_before_counts_from_where_it_stands_now(
     frozen: FrozenValkey, shop: Caller, context: Context
 ) -> None:
+    _logins(shop, 1)
+    _send(context, jobs_of(context))
     _logins(shop, 3)
     _, *later = jobs_of(context)
     for job in later:
@@ -339,7 +362,7 @@ def test_what_was_tried_before_counts_from_where_it_stands_now(
     context.store.outbox.requeue()
     entries = entries_of(frozen.client, queue(kind="retry"))
 
-    assert [(one["ahead"], one["place"]) for one in entries] == [("0", "1"), ("1", "2")]
+    assert [one["gone"] for one in entries] == ["0", "0"]
 
 
 def test_the_door_closes_for_a_resend_whose_code_ends_sooner(frozen: FrozenValkey, shop: Caller) -> None:

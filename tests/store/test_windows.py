@@ -1,5 +1,7 @@
 """What starts and checks spend: all windows or none, named so that an operator's changes forget nothing."""
 
+import re
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from support_outbox import deliver_all
 
 from otp_service.bootstrap import Installation
 from otp_service.errors import OtpServiceError, RateLimitedError
+from otp_service.store import keys
 
 OTHER = "+923007654321"
 KEYS = {"root": f"k1:{key()}", "pseudonym": key()}
@@ -20,6 +23,48 @@ SHOP = {"name": "Acme Shop", "purposes": ["login"], "countries": ["PK"], "client
 def _install(frozen: FrozenValkey, **limits: Any) -> Installation:
     roomy = {"number": ["100/hour"], "ip": ["100/hour"], "application": ["100/hour"], "failed_checks": ["100/hour"]}
     return frozen.world().install(keys=KEYS, limits={**roomy, **limits}, applications={"shop": SHOP})
+
+
+def _rows(frozen: FrozenValkey, *, forgetful: bool) -> dict[bytes, bytes]:
+    """Return what is kept of all subjects but numbers after some calls; ``forgetful`` scripts are loaded for each."""
+    frozen.reset()
+    limits = {"application": ["9/minute", "100/hour"]}
+    shop = Caller(frozen.world().install(keys=KEYS, limits=limits, guard={"modes": {}}, applications={"shop": SHOP}))
+    for turn in range(40):
+        if forgetful:
+            frozen.client.function_flush()
+        to, client_ip = f"+92300123{4000 + turn % 9}", f"192.0.2.{turn % 3}"
+        with suppress(RateLimitedError):
+            one = shop.start(to, client_ip=client_ip)
+            shop.check(one, shop.code(one) if turn % 3 else shop.wrong(one))
+        frozen.advance(3.217)
+    rows = [key for key in frozen.client.keys() if re.search(rb":(application_state|country|block|address):", key)]
+    return {key: frozen.client.get(key) for key in rows}
+
+
+def test_rows_that_scripts_remember_are_those_that_are_kept(frozen: FrozenValkey) -> None:
+    remembered = _rows(frozen, forgetful=False)
+
+    assert len(remembered) == 1 + 1 + 1 + 3
+    assert remembered == _rows(frozen, forgetful=True)
+
+
+def test_a_row_that_others_wrote_since_is_read(frozen: FrozenValkey) -> None:
+    shop, application = Caller(_install(frozen, application=["3/hour"])), keys.application("shop")
+    assert _try(shop)
+    kept = frozen.client.get(application)
+    assert _try(shop)
+    frozen.client.set(application, kept, keepttl=True)
+
+    assert [_try(shop) for _ in range(3)] == [True, True, False]
+
+
+def test_a_row_that_was_written_under_other_settings_is_read(frozen: FrozenValkey) -> None:
+    shop = Caller(_install(frozen, application=["3/hour"]))
+    assert [_try(shop) for _ in range(2)] == [True, True]
+    shop = Caller(_install(frozen, application=["9/minute", "3/hour"]))
+
+    assert [_try(shop) for _ in range(2)] == [True, False]
 
 
 def _try(shop: Caller, to: str = NUMBER, client_ip: str = "192.0.2.1", **members: Any) -> bool:

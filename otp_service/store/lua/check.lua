@@ -54,8 +54,8 @@ if now >= found.expires then
 end
 
 if ARGV[3] ~= found.code_length then return { 'invalid-code', tonumber(found.code_length) } end
-if found.kind == 'transaction' and ARGV[4] == '' then return { 'transaction-missing' } end
-if found.kind ~= 'transaction' and ARGV[4] ~= '' then return { 'transaction-unwanted' } end
+if found.transaction ~= '' and ARGV[4] == '' then return { 'transaction-missing' } end
+if found.transaction == '' and ARGV[4] ~= '' then return { 'transaction-unwanted' } end
 if ARGV[4] ~= found.transaction then
   record.finish(found, 'failed')
   return answer('failed', 'transaction_changed', 'verification.failed')

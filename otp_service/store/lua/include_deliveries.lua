@@ -1,13 +1,19 @@
 -- What became of a dispatch, in its slot of the record:
 -- channel|gateway|status|time|reason|choice|begun|raw status|reference. `choice` is why this gateway was chosen,
 -- `begun` when it was called, if it was; both times in milliseconds. A later format may add values at the end: they are kept.
-local deliveries = {}
+-- The first message has waited since the verification began: its slot has no time before there is an outcome.
+local deliveries = { FIRST = 'd1.1' }
 
 local rank = { queued = 0, unknown = 1, sent = 2, failed = 3, expired = 3, undelivered = 3, delivered = 3 }
 
 -- Returns the slot of a dispatch of a message.
 function deliveries.slot(message, dispatch)
   return string.format('d%d.%d', message, dispatch)
+end
+
+-- Returns what the first slot holds at first.
+function deliveries.first_slot(channel)
+  return channel .. '||queued|' .. (WRITE_FORMAT > 1 and '' or now) .. '||'
 end
 
 -- Returns what a slot holds before there is an outcome; gateway and choice are empty while the message waits.

@@ -1,28 +1,27 @@
 -- The mirror of the ledger: how far it has come, and what it says of a number (see mirror.py). A message that it must
 -- allow waits while it is behind what the ledger is known to have come to: an opt-out might be missing.
 local mirror = {}
-local fields = {} -- by application and purpose
 local EVERYTHING = '9007199254740992' -- a place that no ledger comes to
 local run -- names this run of the server; it goes with the library's memory when the server ends
 
--- Tells whether a freeze ends what was started, of what the mirror has: those that stand, and the places of the last lifts,
--- each for all and for an application. One that was lifted ends what was started before: that does not know of the lift.
-local function ended(all, own, lifted, lifted_own, about)
-  return all or own or mirror.later_position(lifted, lifted_own) > tonumber(about.lifted or 0)
+-- Returns the place in the ledger of the last lift of a freeze, for all or for an application; 0 for none.
+local function last_lift(kept, application)
+  return math.max(tonumber(kept['l:*'] or 0), tonumber(kept['l:' .. application] or 0))
 end
 
--- Returns the later of two places in the ledger, where they are known; 0 where neither is.
-function mirror.later_position(one, other)
-  return math.max(tonumber(one or 0), tonumber(other or 0))
+-- Tells whether a freeze ends what was started: one that stands, for all or for the application, or one that was lifted since,
+-- for that does not know of the lift.
+local function ended(kept, about)
+  local own = about.application
+  return kept['f:*'] or kept['f:' .. own] or last_lift(kept, own) > tonumber(about.lifted or 0)
 end
+
+-- Returns what the mirror has of a number, by name. It knows nothing of most: to ask for all costs a third of asking for some.
+local function kept_of(number) return by_name(redis.call('HGETALL', number)) end
 
 -- Tells whether a number is frozen for a verification's application or for all, or was since it was started, as far as the
 -- mirror has come: that decides alone, so that a check never depends on the ledger.
-function mirror.is_frozen(number, about)
-  local own = about.application
-  local kept = redis.call('HMGET', number, 'f:*', 'f:' .. own, 'l:*', 'l:' .. own)
-  return ended(kept[1], kept[2], kept[3], kept[4], about)
-end
+function mirror.is_frozen(number, about) return ended(kept_of(number), about) end
 
 -- Returns why the mirror lets nothing through, by its name in `/readyz`; nil when it does, and then the place that it has
 -- come to. `identity` and `least` are the ledger's, as far as it is known to have come.
@@ -31,7 +30,7 @@ function mirror.closed_reason(head, identity, least)
   if not (place[1] and place[2]) then return 'mirror-lost' end
   if place[1] ~= identity then return 'mirror-foreign' end
   if place[3] then return 'mirror-diverged' end
-  if tonumber(place[2]) < tonumber(least) then return 'mirror-behind' end
+  if place[2] ~= least and tonumber(place[2]) < tonumber(least) then return 'mirror-behind' end
   return nil, place[2]
 end
 
@@ -63,15 +62,7 @@ local function without_consent(kept, demand, since, given)
   if demand == 'required' and state ~= 'given' then return 'consent-required' end
 end
 
--- Returns the fields that matter to an application's messages of a purpose, made once for each.
-local function fields_of(application, purpose)
-  local own = fields[application] or {}
-  if not own[purpose] then
-    fields[application], own[purpose] = own, { 's:*', 's:' .. application, 'c:' .. application .. ':' .. purpose,
-      'f:*', 'f:' .. application, 'l:*', 'l:' .. application }
-  end
-  return own[purpose]
-end
+local function is_suppressed(ends) return ends and (ends == '' or tonumber(ends) > now) end
 
 -- Returns what keeps an application's messages of a purpose from a number: 'mirror-behind', 'frozen', 'suppressed',
 -- 'consent-required' or 'consent-outdated'; nil when nothing does. Then also the place in the ledger that it was looked up
@@ -81,12 +72,11 @@ end
 function mirror.refusal(head, number, about, identity, least, demand, since, given)
   local closed, place = mirror.closed_reason(head, identity, least)
   if closed then return 'mirror-behind' end
-  local kept = redis.call('HMGET', number, unpack(fields_of(about.application, about.purpose)))
-  if ended(kept[4], kept[5], kept[6], kept[7], about) then return 'frozen' end
-  for i = 1, 2 do
-    if kept[i] and (kept[i] == '' or tonumber(kept[i]) > now) then return 'suppressed' end
-  end
-  local why = demand ~= 'off' and without_consent(kept[3], demand, since, given)
+  local own, kept = about.application, kept_of(number)
+  if not next(kept) and demand ~= 'required' then return nil, place, 0 end
+  if ended(kept, about) then return 'frozen' end
+  if is_suppressed(kept['s:*']) or is_suppressed(kept['s:' .. own]) then return 'suppressed' end
+  local why = demand ~= 'off' and without_consent(kept['c:' .. own .. ':' .. about.purpose], demand, since, given)
   if why then return why end
-  return nil, place, mirror.later_position(kept[6], kept[7])
+  return nil, place, last_lift(kept, own)
 end

@@ -1,5 +1,5 @@
--- The verification's record, a hash: what never changes (`f`), its state (`s`), the sealed number (`to`, gone when the
--- verification has ended), and fields of its messages (see verifications.py).
+-- The verification's record, a hash: what never changes (`f`), its state with the sealed number behind it, which goes when the
+-- verification has ended (`s`), and fields of its messages (see verifications.py).
 --
 -- A record of the release before has a field for each value, and keeps that form while it lives.
 local record = {}
@@ -33,27 +33,27 @@ end
 local function pack_state(self)
   local sent_after = math.max(0, self.last_send - self.created) -- a clock may be set back
   return struct.pack(STATE, self.checks, self.sends, self.generation, sent_after, #self.guard, self.guard, #self.status,
-    self.status, #self.channel, self.channel, #self.tag, self.tag)
+    self.status, #self.channel, self.channel, #self.tag, self.tag) .. self.number
 end
 
 local function unpacked(fixed, state)
-  local self, _, life, rare = { lifted = 0, consented = 0, fence = 0 }, nil, nil, nil
+  local self, _, life, rare, place = { lifted = 0, consented = 0, fence = 0 }, nil, nil, nil, nil
   _, self.created, life, self.ledger, self.details, self.start, self.policy, self.mask, rare, self.locale,
     self.pseudonym, self.transaction, self.context, self.block, self.network, self.wide, self.provider =
     struct.unpack(FIXED, fixed)
   if rare ~= '' then self.lifted, self.consented, self.fence = struct.unpack(RARE, rare) end
-  self.checks, self.sends, self.generation, self.last_send, self.guard, self.status, self.channel, self.tag =
+  self.checks, self.sends, self.generation, self.last_send, self.guard, self.status, self.channel, self.tag, place =
     struct.unpack(STATE, state)
+  self.number = string.sub(state, place)
   self.expires, self.last_send = self.created + life, self.created + self.last_send
   return self
 end
 
 -- Reads a record that has a field for each value; nil for none.
 local function of_fields(key)
-  local list, fields = redis.call('HGETALL', key), {}
-  for i = 1, #list, 2 do fields[list[i]] = list[i + 1] end
+  local fields = by_name(redis.call('HGETALL', key))
   if not fields.application then return nil end
-  local self, policy = { has_fields = true }, {}
+  local self, policy = { has_fields = true, number = '' }, {}
   for _, name in ipairs(NUMBERS) do self[name] = tonumber(fields[name] or 0) end
   for _, name in ipairs(TEXTS) do self[name] = fields[name] or '' end
   for i, name in ipairs(OF_POLICY) do policy[i] = fields[name] or '0' end
@@ -102,16 +102,17 @@ function record.read(key, application)
   return self
 end
 
--- Writes a new record, kept until `ends`, with the sealed number, and further fields: name, value, …
-function record.create(self, ends, number, ...)
+-- Writes a new record, kept until `ends`, with further fields: name, value, …
+function record.create(self, ends, ...)
   if WRITE_FORMAT > 1 then
-    redis.call('HSET', self.key, 'f', pack_fixed(self), 's', pack_state(self), 'to', number, ...)
+    redis.call('HSET', self.key, 'f', pack_fixed(self), 's', pack_state(self), ...)
   else
-    local fields, i = { 'v', '1', 'destination', number, ... }, 0
-    for value in string.gmatch(self.policy, '[^|]+') do
+    local fields, i = { 'v', '1', 'destination', self.number, ... }, 0
+    for value in string.gmatch(self.policy .. '|', '(.-)|') do
       i = i + 1
       fields[#fields + 1], fields[#fields + 2] = OF_POLICY[i], value
     end
+    fields[#fields + 1], fields[#fields + 2] = 'kind', self.transaction == '' and 'possession' or 'transaction'
     write_fields(self, NUMBERS, fields)
     write_fields(self, TEXTS, {})
   end
@@ -130,9 +131,9 @@ end
 -- Makes a verification final: the number goes, and the start's idempotency key learns the outcome, since it outlives the
 -- record.
 function record.finish(self, status)
-  self.status = status
+  if self.number == '' then redis.call('HDEL', self.key, 'to', 'destination') end -- it was written by an earlier release
+  self.status, self.number = status, ''
   record.write(self)
-  redis.call('HDEL', self.key, self.has_fields and 'destination' or 'to')
   if self.start ~= '' and redis.call('EXISTS', self.start) == 1 then redis.call('HSET', self.start, 'status', status) end
 end
 

@@ -19,6 +19,7 @@ local FORMATS = {
 }
 local STAYS = { w = true, s = true } -- they tell themselves when they are over
 local layouts, count = {}, 0
+local written -- rows as they were written last, by key, until their memory is needed: to unpack one again costs as much as to write it
 
 -- Returns how a row with these names, blanks between, is packed: `at` has the place of each name's first value, `sizes` how many
 -- values it has.
@@ -65,17 +66,29 @@ end
 
 -- Returns a row of these values. It has room for what is noted of it: a table that grows costs more than all of its reads.
 local function new(key, layout, ...)
-  return { key = key, layout = layout, tail = '', life = 0, changed = false, ... }
+  return { key = key, layout = layout, tail = '', life = 0, changed = false, text = '', ... }
+end
+
+-- Returns the row that was written last, if its text is what is kept now. It is forgotten: a script may change it and not write it.
+local function take(key, text, layout)
+  local row = written and written[key]
+  if not row then return nil end
+  written[key], row.changed = nil, false
+  return row.text == text and row.layout == layout and row
+end
+
+local function parse(key, text, wanted)
+  local layout = wanted
+  if string.find(text, layout.head, 1, true) ~= 1 then layout = rows.layout_of(text) end
+  local row = new(key, layout, struct.unpack(layout.format, text, #layout.head + 1))
+  row.tail = string.sub(text, row[layout.size + 1]) -- which tells where the values end
+  return layout == wanted and row or convert(row, wanted)
 end
 
 -- Reads a row, for a wanted layout; a new one for false.
 function rows.unpack(key, text, wanted)
   if not text then return new(key, wanted, unpack(wanted.zeros)) end
-  local layout = wanted
-  if string.find(text, layout.head, 1, true) ~= 1 then layout = rows.layout_of(text) end
-  local row = new(key, layout, struct.unpack(layout.format, text, #layout.head + 1))
-  row.tail = string.sub(text, row[layout.size + 1]) -- which tells where the values end
-  if layout ~= wanted then row = convert(row, wanted) end
+  local row = take(key, text, wanted) or parse(key, text, wanted)
   local ends = row[rows.ENDS]
   if ends > 0 and (now >= ends or row[rows.TIME] > now + clock.WRONG) then
     local fading = row.layout.fading
@@ -87,5 +100,8 @@ end
 -- Writes a row, which lives for some milliseconds.
 function rows.write(row, life)
   local layout = row.layout
-  redis.call('SET', row.key, layout.head .. struct.pack(layout.format, unpack(row, 1, layout.size)) .. row.tail, 'PX', life)
+  row.text = layout.head .. struct.pack(layout.format, unpack(row, 1, layout.size)) .. row.tail
+  redis.call('SET', row.key, row.text, 'PX', life)
+  written = written or setmetatable({}, { __mode = 'v' }) -- whose rows go when memory is collected
+  written[row.key] = row
 end

@@ -8,12 +8,6 @@ local streams = {}
 local MANY = 20 -- messages from which on their pace says how long one more will wait
 local LEFT = 5 -- messages that must have left before there is a pace: one that leaves during an outage is none
 
-local function by_name(list)
-  local fields = {}
-  for i = 1, #list, 2 do fields[list[i]] = list[i + 1] end
-  return fields
-end
-
 -- Returns what an entry holds as a table by name: one field of JSON, and others; or a field for each value.
 function streams.fields(list)
   local fields = by_name(list)
@@ -29,15 +23,6 @@ local function entry(json)
   local fields = {}
   for name, value in pairs(cjson.decode(json)) do fields[#fields + 1], fields[#fields + 2] = name, value end
   return unpack(fields)
-end
-
--- Returns JSON for `string.format`, with texts and then whole numbers by some names in their order, none of which may need an
--- escape; it costs a sixth of encoding a table. `values` are the same each time.
-function streams.form(values, texts, numbers)
-  local form = string.gsub(string.sub(cjson.encode(values), 1, -2), '%%', '%%%%')
-  for _, name in ipairs(texts) do form = form .. ',"' .. name .. '":"%s"' end
-  for _, name in ipairs(numbers) do form = form .. ',"' .. name .. '":"%d"' end
-  return form .. '}'
 end
 
 -- Appends to a stream of letters: the oldest entries go when it is too long, or they are too old.
@@ -67,15 +52,15 @@ end
 
 -- Puts a job into a queue, and wakes a worker when nothing else waited there. It pushes out nothing that was accepted
 -- before, however long the queue is. `queues`, `ready` and `wake` are keys (see keys.py).
--- A job, as JSON, knows how many were before it: in the queue (`ahead`), and ever (`place`).
+-- A job, as JSON, knows how many had come and `gone` before it.
 function streams.put(queue, queues, ready, wake, ahead, job)
-  redis.call('XADD', queue, '*', 'ahead', ahead, 'place', redis.call('HINCRBY', queues, queue, 1), entry(job))
+  redis.call('XADD', queue, '*', 'gone', redis.call('HINCRBY', queues, queue, 1) - 1 - ahead, entry(job))
   if redis.call('SADD', ready, queue) == 1 then streams.wake(wake) end
 end
 
 -- Puts a job back, as a table by name: what it knows of those before it is of another queue.
 function streams.put_back(queue, queues, ready, wake, job)
-  job.ahead, job.place = nil, nil
+  job.gone = nil
   streams.put(queue, queues, ready, wake, redis.call('XLEN', queue), cjson.encode(job))
 end
 
@@ -89,17 +74,19 @@ end
 -- Tells whether a queue is so long, or moves so slowly, that one more message would come when less than a quarter of its
 -- code's life (milliseconds) is left to read and type the code. Returns also how many messages there are.
 function streams.is_full(queue, queues, length, life)
-  local count = redis.call('XLEN', queue)
+  local count, longest = redis.call('XLEN', queue), 0.75 * life
   if count >= length then return true, count end
   if count == 0 then return false, count end
-  local oldest = redis.call('XRANGE', queue, '-', '+', 'COUNT', 1)[1]
+  local least = count >= MANY and longest * LEFT / count or longest -- a younger message tells of no such wait
+  local oldest = redis.call('XRANGE', queue, '-', math.floor(now - least), 'COUNT', 1)[1]
+  if not oldest then return false, count end
   local wait = now - tonumber(string.match(oldest[1], '^%d+'))
   local job = count >= MANY and by_name(oldest[2])
-  if job and job.place then -- all of them, at the pace of those that have left since the oldest one came
-    local left = job.ahead + redis.call('HGET', queues, queue) - job.place - (count - 1)
+  if job and job.gone then -- all of them, at the pace of those that have left since the oldest one came
+    local left = redis.call('HGET', queues, queue) - count - job.gone
     if left >= LEFT then wait = math.max(wait, wait * count / left) end
   end
-  return wait >= 0.75 * life, count
+  return wait >= longest, count
 end
 
 -- Tells whether a consumer still has a job, nobody else has claimed it meanwhile; or, without a consumer, whether anybody

@@ -35,7 +35,7 @@ local pseudonym, block, network, wide, provider, context, flags, price, range =
 local one = { key = KEYS[1], id = ARGV[1], application = plan.application, purpose = plan.purpose,
   country = plan.country, channel = plan.channel, policy = plan.policy, locale = ARGV[3], pseudonym = pseudonym,
   context = context, block = block, network = network, wide = wide, provider = provider, transaction = ARGV[6],
-  mask = ARGV[8], details = ARGV[9], status = 'pending', checks = 0, sends = 1, generation = 0,
+  number = ARGV[7], mask = ARGV[8], details = ARGV[9], status = 'pending', checks = 0, sends = 1, generation = 0,
   created = now, last_send = now, expires = now + plan.life, fence = fence.at or 0, start = '',
   lifted = math.huge } -- knows of every lift
 local given = ARGV[13] ~= '' and cjson.decode(ARGV[13]).given or nil
@@ -74,10 +74,14 @@ if ARGV[2] ~= '' then
     'status', 'pending')
   fence.note(KEYS[7])
 end
-record.create(one, one.expires + plan.grace, ARGV[7], deliveries.slot(1, 1), deliveries.new_slot(plan.channel))
+record.create(one, one.expires + plan.grace, deliveries.FIRST, deliveries.first_slot(plan.channel))
 if sending.price > 0 then spending.reserve(KEYS[1], 1, 1, sending.price) end
-streams.put(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ahead, string.format(plan.job, one.id, ARGV[16], one.expires, now))
-streams.add(KEYS[6], string.format(plan.event, one.id, pseudonym, place, ARGV[14], ARGV[15], ARGV[4], one.guard, one.expires))
+-- As JSON, in which none of these texts needs an escape: to encode a table costs six times as much.
+streams.put(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ahead, plan.job .. ',"id":"' .. one.id .. '","trace":"' .. ARGV[16]
+  .. string.format('","expires":"%d","queued":"%d"}', one.expires, now))
+streams.add(KEYS[6], plan.event .. ',"id":"' .. one.id .. '","pseudonym":"' .. pseudonym .. '","ledger":"' .. place
+  .. '","payment":"' .. ARGV[14] .. '","payment_reference":"' .. ARGV[15] .. '","sending":"' .. ARGV[4]
+  .. '","guard":"' .. one.guard .. string.format('","expires":"%d"}', one.expires))
 if given then -- an event of its own, which goes when it is recorded: the other is kept for some days
   streams.report(KEYS[6], 'consent.given', one, { pseudonym = pseudonym, ledger = place, consent = ARGV[13] })
 end
