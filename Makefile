@@ -32,8 +32,8 @@ run: $(INSTALLED)  ## Start a service to try: embedded Valkey, sandbox gateway, 
 	@$(BIN)/otp-service dev
 
 # Files in the order in which tests/conftest.py puts them, not those with the most tests first.
-test: lint  ## Everything that CI proves, but what needs a browser.
-	$(ON_WHEEL) $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore tests/browser
+test: lint  ## Everything that CI proves, but what needs a browser, and made-up requests.
+	$(ON_WHEEL) $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore tests/browser -m "not fuzz"
 
 test-browser: setup  ## The hosted page and the example in a real browser, for CI too. Needs Debian's chromium-headless-shell and fonts-noto-core, and npm. Three minutes.
 	$(ON_WHEEL) $(BIN)/pytest --numprocesses 2 tests/browser
@@ -118,8 +118,8 @@ mutants: setup  ## Put defects into the scripts, one at a time; the tests must n
 phones: setup  ## Compare three million phone numbers, short way and libphonenumber. Five minutes.
 	PYTHONPATH=tests $(BIN)/python benchmarks/phones.py
 
-fuzz: setup  ## Send many made-up requests for each operation of the specification, not the few of make test.
-	$(ON_WHEEL) OTP_SERVICE_TEST_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest tests/api/test_openapi.py
+fuzz: setup  ## Make up requests for each operation of the specification, for CI too with FUZZ_EXAMPLES=5 in two minutes.
+	$(ON_WHEEL) OTP_SERVICE_TEST_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest -m fuzz tests/api
 
 compose-secrets:  ## Make the keys that docker-compose.yml mounts; needs nothing but Python.
 	@$(PYTHON) config/compose_secrets.py

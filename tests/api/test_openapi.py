@@ -97,6 +97,7 @@ def _listening(api: Api) -> Iterator[str]:
         server.server_close()
 
 
+@pytest.mark.fuzz
 @pytest.mark.timeout(600 + 30 * EXAMPLES)  # thousands of requests, on however slow a machine
 @pytest.mark.filterwarnings("default")  # the tool's own
 def test_the_service_does_what_the_specification_says(unlimited: Api, caplog: pytest.LogCaptureFixture):

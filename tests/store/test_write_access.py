@@ -243,9 +243,9 @@ def test_he_cannot_make_the_code_of_a_payment_fit_another_one(shop: Caller, clie
 
 
 def test_he_cannot_make_a_code_for_a_login_confirm_a_payment(shop: Caller, client: redis.Redis) -> None:
-    one = shop.start()
+    one, his = shop.start(), shop.start(OTHER, purpose="payment", transaction=PAYMENT)
     code = shop.code(one)
-    change_record(client, record(one), purpose="payment", kind="transaction")
+    change_record(client, record(one), purpose="payment", transaction=record_of(client, record(his))["transaction"])
 
     assert shop.check(one, code, PAYMENT)[3] == "transaction_changed"
 
