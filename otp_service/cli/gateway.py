@@ -165,7 +165,7 @@ def _gateway(session: Session, name: str) -> Gateway:
 def _require_no_approval(context: Context, to: Destination, channel: str) -> None:
     """Refuse a test where only approved templates go out, and registered senders, which are an application's."""
     rules = context.sending_rules.rules_of(to.country)
-    if channel == Channel.SMS and (rules.approved_templates or rules.registered_senders):
+    if Channel(channel).traits.is_regulated and (rules.approved_templates or rules.registered_senders):
         raise ConfigurationError(
             f"To {to.country} go approved templates under registered senders only: try the gateway with a start."
         )

@@ -12,16 +12,14 @@ from otp_service.domain.messages import Message
 from otp_service.domain.numbers import is_region
 from otp_service.domain.prices import ANY_COUNTRY, to_micros
 from otp_service.domain.routing import MAX_RETRY_AFTER
-from otp_service.domain.verification import DeliveryStatus
+from otp_service.domain.verification import Channel, DeliveryStatus
 from otp_service.gateways.plugins import PluginKinds
-
-_CHANNELS = ("sms", "voice", "whatsapp")
 
 
 def _checked_price_key(key: str) -> str:
     country, slash, channel = key.partition("/")
-    if not (country == ANY_COUNTRY or is_region(country)) or (slash and channel not in _CHANNELS):
-        raise ValueError("is a country such as PK, or *; with a channel behind it PK/sms, PK/voice or PK/whatsapp")
+    if not (country == ANY_COUNTRY or is_region(country)) or (slash and channel not in set(Channel)):
+        raise ValueError(f"is a country such as PK, or *; with a channel behind it PK/{', PK/'.join(Channel)}")
     return key
 
 
@@ -309,7 +307,7 @@ class Gateway(Protocol):
 
     kind: ClassVar[str]
     channels: frozenset[str]
-    """Those of ``sms``, ``voice``, ``whatsapp`` that it can carry; settings may have ``channels`` that narrow them."""
+    """Names of the channels that it can carry; settings may have ``channels`` that narrow them."""
     development_only: ClassVar[bool]
     """Refused in production."""
     Settings: ClassVar[type[GatewaySettings]]

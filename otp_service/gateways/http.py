@@ -25,7 +25,7 @@ from pydantic_core import PydanticCustomError
 
 from otp_service.domain.messages import Message
 from otp_service.domain.templates import encoding_of
-from otp_service.domain.verification import DeliveryStatus
+from otp_service.domain.verification import Channel, DeliveryStatus
 from otp_service.gateways.base import (
     Accepted,
     FailureKind,
@@ -545,7 +545,7 @@ class EncodingSettings(Section):
 class HttpSettings(GatewaySettings):
     """The request, and how to read its answer. Templates take ``{to}``, ``{text}``, ``{secret.NAME}`` and more."""
 
-    channels: frozenset[Literal["sms", "voice", "whatsapp"]] = Field(default=frozenset({"sms"}), min_length=1)
+    channels: frozenset[Channel] = Field(default=frozenset({Channel.SMS}), min_length=1)
     """Channels that the provider carries."""
     secrets: dict[str, SecretStr] = Field(default_factory=dict)
     """Values for ``{secret.NAME}`` in templates; never shown."""

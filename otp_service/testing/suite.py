@@ -13,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from otp_service.domain.messages import Message
-from otp_service.domain.verification import DeliveryStatus
+from otp_service.domain.verification import Channel, DeliveryStatus
 from otp_service.gateways.base import (
     Accepted,
     FailureKind,
@@ -512,16 +512,13 @@ class InboundTests(GatewayTests):
             return gateway.parse_inbound(request)
 
 
-CHANNELS = {"sms", "voice", "whatsapp"}
-
-
 class DescriptionTests(GatewayTests):
     """What it says of itself, and what its samples have to show."""
 
     def test_it_describes_itself(self) -> None:
         """It has a kind, channels that exist, and settings of the common model."""
         assert self.gateway_class.kind
-        assert set() < self.gateway_class.channels <= CHANNELS
+        assert set() < self.gateway_class.channels <= set(Channel)
         assert isinstance(self.gateway_class.development_only, bool)
         assert issubclass(self.gateway_class.Settings, GatewaySettings)
 
@@ -568,7 +565,7 @@ class DescriptionTests(GatewayTests):
         """Its settings may narrow its channels, and then both say the same."""
         settings = self.settings(provider.url, **with_server_url(exchange.settings, provider.url))
         channels = self.gateway(settings).channels
-        assert exchange.channel in channels <= CHANNELS
+        assert exchange.channel in channels <= set(Channel)
         assert channels == getattr(settings, "channels", self.gateway_class.channels)
 
     def test_its_settings_refuse_unknown_members(self, provider: FakeProvider) -> None:

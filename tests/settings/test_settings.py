@@ -128,6 +128,11 @@ FAULTS = {
         6,
         "purposes.payment: max_checks is at most 5 for a transaction.",
     ),
+    "a payment by a channel that does not show it": (
+        "purposes.payment.channels",
+        ["sms", "telegram"],
+        "purposes.payment: telegram shows a code only: nobody would see amount and payee of a transaction.",
+    ),
     "a channel twice": (
         "purposes.login.channels",
         ["sms", "sms"],
