@@ -25,6 +25,7 @@ SECRETS = {
     "vonage": "canary-secret-vonage",
     "sns": "canary/secret/of/amazon",
     "smpp": "canary-pw",
+    "whatsapp_cloud": "canary-token-of-meta",
 }
 """What each kind authenticates with."""
 POLICY_SECRETS = {"given": "canary-token-of-a-policy", "client": "canary-secret-of-a-policy"}
@@ -36,8 +37,9 @@ REFUSING = tuple(f"refusing-{kind}" for kind in KINDS)
 """Gateways that will not: a message ends there. Each has a purpose of the same name for itself."""
 ORIGIN = "https://canary.example"
 """Of the pages that use client tokens."""
-SPOKEN = ("voice", "whatsapp")
-"""Channels beside SMS, through Twilio."""
+OTHERS = ("voice", "whatsapp")
+"""Channels beside SMS."""
+_OWN_CHANNEL = {"refusing-whatsapp_cloud": "whatsapp"}
 _SYSTEM_ERROR, _INVALID_DESTINATION = 0x08, 0x0B
 _WORKS = {"kind": "sandbox", "timeout": 1.0}
 
@@ -107,6 +109,13 @@ def _gateways(url: str, smsc_port: int) -> dict[str, dict[str, Any]]:
             "password": SECRETS["smpp"],
             "source": "Acme",
         },
+        "whatsapp_cloud": {
+            "kind": "whatsapp_cloud",
+            "base_url": url,
+            "phone_number_id": "106540352242922",
+            "access_token": SECRETS["whatsapp_cloud"],
+            "template": "login_code",
+        },
     }
 
 
@@ -122,8 +131,8 @@ def _sections() -> dict[str, Any]:
     shop |= {"client_ip": "connection", "consent": "recorded", "browser_origins": [ORIGIN]}
     return {
         "purposes": {
-            "login": {"channels": ["sms", *SPOKEN]},
-            **{name: {"channels": ["sms"]} for name in REFUSING},
+            "login": {"channels": ["sms", *OTHERS]},
+            **{name: {"channels": [_OWN_CHANNEL.get(name, "sms")]} for name in REFUSING},
         },
         "routes": [
             *({"purposes": [name], "gateways": [name]} for name in REFUSING),

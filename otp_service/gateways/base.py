@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
+from typing import Annotated, Any, ClassVar, Final, Protocol, runtime_checkable
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -127,6 +127,7 @@ class GatewayError(Exception):
         retry_after: float = 0.0,
         message_specific: bool = False,
         opted_out: bool = False,
+        our_fault: bool = False,
     ) -> None:
         """Keep the ``kind`` and the provider's own code.
 
@@ -134,6 +135,7 @@ class GatewayError(Exception):
         to be left alone, an hour at most; 0 if it did not. ``message_specific``: the failure is about this message
         and says nothing of the gateway's health; so is whatever a stranger can cause by the number he picks, who could
         otherwise stop the gateway for everybody. ``opted_out``: the number's holder told the provider to send nothing.
+        ``our_fault``: an operator is told, as of *account*, whatever becomes of the message.
         """
         super().__init__(f"{kind}: {provider_code}")
         self.kind = kind
@@ -142,6 +144,7 @@ class GatewayError(Exception):
         self.retry_after = min(retry_after, MAX_RETRY_AFTER) if retry_after > 0 else 0.0  # also of what is no number
         self.message_specific = message_specific
         self.opted_out = opted_out
+        self.our_fault = our_fault or kind is FailureKind.ACCOUNT
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +196,23 @@ class SupportsReceipts(Protocol):
 
     def parse_receipt(self, request: ReceiptRequest) -> Receipt:
         """Return the authenticated report; raise `ReceiptForgedError`. An unknown status is ``unknown``."""
+
+
+@runtime_checkable
+class SupportsSharedReceipts(Protocol):
+    """A capability: the provider reports all messages to one address, several in one call. It is answered with 200."""
+
+    def parse_receipts(self, request: ProviderRequest) -> Sequence[tuple[str, Receipt]]:
+        """Return the authenticated reports, each after the id of its dispatch; raise `ReceiptForgedError`.
+
+        The provider was given ``Message.dispatch_id`` with the message, and gives it back.
+        """
+
+    def answer_challenge(self, request: ProviderRequest) -> str:
+        """Return what proves to the provider that the address is ours; raise `ReceiptForgedError` to anybody else."""
+
+
+REPORTS_OVER_HTTP: Final = (SupportsReceipts, SupportsSharedReceipts)
 
 
 @runtime_checkable
