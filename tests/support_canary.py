@@ -26,6 +26,7 @@ SECRETS = {
     "sns": "canary/secret/of/amazon",
     "smpp": "canary-pw",
     "whatsapp_cloud": "canary-token-of-meta",
+    "telegram": "canary-token-of-telegram",
 }
 """What each kind authenticates with."""
 POLICY_SECRETS = {"given": "canary-token-of-a-policy", "client": "canary-secret-of-a-policy"}
@@ -37,9 +38,9 @@ REFUSING = tuple(f"refusing-{kind}" for kind in KINDS)
 """Gateways that will not: a message ends there. Each has a purpose of the same name for itself."""
 ORIGIN = "https://canary.example"
 """Of the pages that use client tokens."""
-OTHERS = ("voice", "whatsapp")
+OTHERS = ("voice", "whatsapp", "telegram")
 """Channels beside SMS."""
-_OWN_CHANNEL = {"refusing-whatsapp_cloud": "whatsapp"}
+_OWN_CHANNEL = {"refusing-whatsapp_cloud": "whatsapp", "refusing-telegram": "telegram"}
 _SYSTEM_ERROR, _INVALID_DESTINATION = 0x08, 0x0B
 _WORKS = {"kind": "sandbox", "timeout": 1.0}
 
@@ -116,6 +117,7 @@ def _gateways(url: str, smsc_port: int) -> dict[str, dict[str, Any]]:
             "access_token": SECRETS["whatsapp_cloud"],
             "template": "login_code",
         },
+        "telegram": {"kind": "telegram", "base_url": url, "token": SECRETS["telegram"]},
     }
 
 

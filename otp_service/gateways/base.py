@@ -184,6 +184,8 @@ class Receipt:
     ``account`` another gateway may be tried, after anything else another channel."""
     opted_out: bool = False
     """Whether it failed because the number's holder told the provider that they want none."""
+    refunded: bool = False
+    """Whether the provider gave back what the message cost."""
 
 
 class ReceiptForgedError(Exception):

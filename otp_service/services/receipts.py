@@ -262,6 +262,7 @@ def record_receipt(context: Context, gateway: str, dispatch_id: str, receipt: Re
         raw_status,
         opted_out=receipt.opted_out,
         last_word=receipt.kind in FINAL_FAILURES,
+        refunded=receipt.refunded,
     )
     if reported is None:
         return False

@@ -64,6 +64,7 @@ class SampleReceipt(SampleRequest):
     reason: str | None = None
     kind: FailureKind | None = None
     opted_out: bool = False
+    refunded: bool = False
 
 
 class SampleInbound(SampleRequest):

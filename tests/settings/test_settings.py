@@ -25,7 +25,9 @@ STRANGERS = {
     entry.name for entry in entry_points(group=GATEWAY_ENTRY_POINTS) if not entry.value.startswith("otp_service.")
 }
 """Kinds of packages that are installed beside us."""
-KINDS = sorted({"console", "http", "sandbox", "smpp", "sns", "twilio", "vonage", "whatsapp_cloud"} | STRANGERS)
+KINDS = sorted(
+    {"console", "http", "sandbox", "smpp", "sns", "telegram", "twilio", "vonage", "whatsapp_cloud"} | STRANGERS
+)
 
 
 def refused(table):
