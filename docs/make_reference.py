@@ -32,7 +32,7 @@ from otp_service.settings.schema import (
 )
 
 DOCS = Path(__file__).resolve().parent
-GATEWAYS = ("twilio", "vonage", "sns", "smpp", "http", "sandbox", "console")
+GATEWAYS = ("twilio", "whatsapp_cloud", "telegram", "vonage", "sns", "smpp", "http", "sandbox", "console")
 POLICIES = ("camara_sim_swap",)
 BOUNDS = {"ge": "at least {}", "gt": "more than {}", "le": "at most {}", "lt": "less than {}"}
 

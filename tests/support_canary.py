@@ -25,6 +25,8 @@ SECRETS = {
     "vonage": "canary-secret-vonage",
     "sns": "canary/secret/of/amazon",
     "smpp": "canary-pw",
+    "whatsapp_cloud": "canary-token-of-meta",
+    "telegram": "canary-token-of-telegram",
 }
 """What each kind authenticates with."""
 POLICY_SECRETS = {"given": "canary-token-of-a-policy", "client": "canary-secret-of-a-policy"}
@@ -36,8 +38,9 @@ REFUSING = tuple(f"refusing-{kind}" for kind in KINDS)
 """Gateways that will not: a message ends there. Each has a purpose of the same name for itself."""
 ORIGIN = "https://canary.example"
 """Of the pages that use client tokens."""
-SPOKEN = ("voice", "whatsapp")
-"""Channels beside SMS, through Twilio."""
+OTHERS = ("voice", "whatsapp", "telegram")
+"""Channels beside SMS."""
+_OWN_CHANNEL = {"refusing-whatsapp_cloud": "whatsapp", "refusing-telegram": "telegram"}
 _SYSTEM_ERROR, _INVALID_DESTINATION = 0x08, 0x0B
 _WORKS = {"kind": "sandbox", "timeout": 1.0}
 
@@ -107,6 +110,14 @@ def _gateways(url: str, smsc_port: int) -> dict[str, dict[str, Any]]:
             "password": SECRETS["smpp"],
             "source": "Acme",
         },
+        "whatsapp_cloud": {
+            "kind": "whatsapp_cloud",
+            "base_url": url,
+            "phone_number_id": "106540352242922",
+            "access_token": SECRETS["whatsapp_cloud"],
+            "template": "login_code",
+        },
+        "telegram": {"kind": "telegram", "base_url": url, "token": SECRETS["telegram"]},
     }
 
 
@@ -122,8 +133,8 @@ def _sections() -> dict[str, Any]:
     shop |= {"client_ip": "connection", "consent": "recorded", "browser_origins": [ORIGIN]}
     return {
         "purposes": {
-            "login": {"channels": ["sms", *SPOKEN]},
-            **{name: {"channels": ["sms"]} for name in REFUSING},
+            "login": {"channels": ["sms", *OTHERS]},
+            **{name: {"channels": [_OWN_CHANNEL.get(name, "sms")]} for name in REFUSING},
         },
         "routes": [
             *({"purposes": [name], "gateways": [name]} for name in REFUSING),

@@ -168,6 +168,7 @@ DEFECTS: dict[str, Mutant] = {
         "if false then",
     ),
     "receipt-forgets-a-late-opt-out": one("receipt", "elseif ARGV[5] == '1' then", "elseif false then"),
+    "receipt-forgets-a-refund": one("receipt", "  if ARGV[7] == '1' then values.cost = '0' end\n"),
     "receipt-approves": one(
         "receipt", "\nreturn { news and", "\nrecord.finish(dispatch[1], about.start, 'approved')\nreturn { news and"
     ),

@@ -64,6 +64,7 @@ RESOURCES = (
     webhooks.webhooks,
     verifications.sandbox,
     receipts.receipts,
+    receipts.shared_receipts,
     receipts.inbound,
     admin.applications,
     admin.keys,

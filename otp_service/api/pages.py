@@ -27,7 +27,7 @@ from otp_service.domain.browsers import DEFAULT_COLOR, is_color, origin_of
 from otp_service.domain.guard import whole_seconds
 from otp_service.domain.payments import Transaction, format_amount
 from otp_service.domain.templates import amount_style, fallback_tags
-from otp_service.domain.verification import CheckFailure, Status
+from otp_service.domain.verification import Channel, CheckFailure, Status
 from otp_service.errors import ForbiddenError, InvalidCodeError, NotFoundError, OtpServiceError, ResendTooSoonError
 from otp_service.services.pages import Page, ask_again, count_request, open_page, redeem_result, submit_code
 from otp_service.telemetry.redaction import SafeText
@@ -242,6 +242,7 @@ def _templates() -> Environment:
     environment = new_templates()
     environment.filters["fill"] = _fill
     environment.filters["amount"] = _amount
+    environment.filters["app"] = lambda channel: Channel(channel).traits.app
     return environment
 
 

@@ -7,7 +7,15 @@ from otp_service.api.requests import provider_request, require_method
 from otp_service.api.routes import Answer, Resource, Success, path_parameter
 from otp_service.gateways.base import ProviderRequest, ReceiptRequest
 from otp_service.services.inbound import authenticate_message, inbound_url, receive_message, require_receiver
-from otp_service.services.receipts import expect_receipt, receipt_url, receive_receipt
+from otp_service.services.receipts import (
+    answer_challenge,
+    expect_receipt,
+    receipt_url,
+    receive_receipt,
+    receive_receipts,
+    require_reporter,
+    shared_receipt_url,
+)
 
 _GATEWAY = path_parameter("gateway", "Name of the gateway in the configuration.", "primary")
 _DISPATCH = path_parameter(
@@ -38,6 +46,37 @@ def receive_delivery_receipt(exchange: Exchange, gateway: str, dispatch_id: str)
     request = ReceiptRequest(**provider_request(exchange, url), dispatch_id=dispatch_id)
     receive_receipt(exchange.context, expected, request)
     return _NO_CONTENT
+
+
+shared_receipts = Resource(
+    "shared-receipts", "Gateways", problems=(*_PROBLEMS, "overloaded"), parameters=(_GATEWAY, _TOKEN)
+)
+_TEXT = "text/plain; charset=utf-8"
+
+
+@shared_receipts.route("POST /v1/receipts/<gateway>/all/<token>", {200: Success("Accepted.", "text/plain")})
+def receive_delivery_receipts(exchange: Exchange, gateway: str, token: str) -> Answer:
+    """Receive delivery receipts of several messages.
+
+    For providers that report all messages to one address, WhatsApp among them. They authenticate receipts in their own
+    way; each names its message by the id that the service gave with it.
+    """
+    reporter = require_reporter(exchange.context, gateway, token)  # before the body is read, as for one receipt
+    request = ProviderRequest(**provider_request(exchange, shared_receipt_url(exchange.context, gateway)))
+    receive_receipts(exchange.context, gateway, reporter, request)
+    return Answer(b"", media_type=_TEXT)
+
+
+@shared_receipts.route("GET /v1/receipts/<gateway>/all/<token>", {200: Success("What proves it.", "text/plain")})
+def confirm_receipt_address(exchange: Exchange, gateway: str, token: str) -> Answer:
+    """Prove to a provider that the address is this service's.
+
+    A provider asks once, when the address is given to it, and shows that it was given the address.
+    """
+    require_method(exchange)
+    reporter = require_reporter(exchange.context, gateway, token)
+    request = ProviderRequest(**provider_request(exchange, shared_receipt_url(exchange.context, gateway)))
+    return Answer(answer_challenge(reporter, request).encode(), media_type=_TEXT)
 
 
 inbound = Resource(

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import ConfigDict, Field, JsonValue, StringConstraints, WithJsonSchema
+from pydantic import ConfigDict, Field, GetPydanticSchema, JsonValue, StringConstraints, WithJsonSchema
+from pydantic_core.core_schema import literal_schema
 
 from otp_service.api.exchange import Exchange, add_quota_headers
 from otp_service.api.requests import peer_address, read_query
@@ -28,7 +29,7 @@ from otp_service.domain.applications import ClientIpSource, KeyScope
 from otp_service.domain.browsers import MAX_RETURN_URL, ClientRight, ClientTokenRequest
 from otp_service.domain.numbers import require_end_users
 from otp_service.domain.payments import Transaction
-from otp_service.domain.verification import CheckFailure, Delivery, DeliveryStatus, GatewayChoice, Status
+from otp_service.domain.verification import Channel, CheckFailure, Delivery, DeliveryStatus, GatewayChoice, Status
 from otp_service.errors import InvalidRequestError
 from otp_service.services.pages import page_url, require_return_url
 from otp_service.services.verifications import (
@@ -51,7 +52,7 @@ _FORWARDED_FOR_IGNORED = "forwarded_for_ignored"
 
 _CLIENT_TOKEN: dict[str, JsonValue] = {"allow": ["read", "check", "resend"], "origin": "https://shop.example"}
 _PAYMENT: dict[str, JsonValue] = {"amount": "1500.00", "currency": "PKR", "payee": "Daraz", "account": "4821"}
-Channel = Literal["sms", "voice", "whatsapp"]
+ChannelName = Annotated[str, GetPydanticSchema(lambda *_: literal_schema(list(map(str, Channel))))]
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=PRINTABLE)]
 MetadataValue = Annotated[str, StringConstraints(max_length=200, pattern=PRINTABLE)]
 # Spelled out: pydantic's own schema would allow members whose names do not match the pattern.
@@ -128,7 +129,7 @@ class StartBody(Body):
     """The phone number, in any spelling; international with `+`, or national together with a region."""
     region: CountryCode | None = None
     """ISO 3166-1 alpha-2, for a national spelling. Default: the application's."""
-    channel: Channel | None = None
+    channel: ChannelName | None = None
     """How the message goes out. Default: the purpose's first channel."""
     purpose: PurposeName = "login"
     """One of the application's purposes. Default: `login`."""
@@ -182,7 +183,7 @@ class ResendBody(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"channel": "voice"}]})
 
-    channel: Channel | None = None
+    channel: ChannelName | None = None
     """Default: the channel of the last message."""
 
 

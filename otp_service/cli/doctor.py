@@ -35,7 +35,7 @@ from otp_service.errors import (
     StartRefusedError,
     StoreUnavailableError,
 )
-from otp_service.gateways.base import SupportsReceipts
+from otp_service.gateways.base import REPORTS_OVER_HTTP
 from otp_service.services.access_cache import AccessCache
 from otp_service.services.context import Context
 from otp_service.services.factors import root_key_refusal
@@ -183,7 +183,7 @@ def _unused_gateways(settings: Settings) -> Iterator[Mapping[str, object]]:
 def _unreported(settings: Settings) -> Iterator[Mapping[str, object]]:
     """Yield the gateways that could report receipts, and have no address for it."""
     for name, one in {} if settings.http.public_url else settings.gateways.items():
-        reports = issubclass(one.gateway_class, SupportsReceipts) and one.settings.takes_receipts
+        reports = issubclass(one.gateway_class, REPORTS_OVER_HTTP) and one.settings.takes_receipts
         if reports and not one.gateway_class.development_only:
             yield {"name": name}
 

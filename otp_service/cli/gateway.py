@@ -12,16 +12,19 @@ from otp_service.domain.routing import GatewayHealth, GatewayLimits
 from otp_service.domain.verification import Channel
 from otp_service.errors import ConfigurationError
 from otp_service.gateways.base import (
+    REPORTS_OVER_HTTP,
     Gateway,
     GatewayError,
     SupportsConnections,
     SupportsInbound,
-    SupportsReceipts,
+    SupportsSharedReceipts,
     SupportsSignedInboundUrl,
 )
 from otp_service.services import operator_actions
 from otp_service.services.context import Context
 from otp_service.services.inbound import inbound_url
+from otp_service.services.receipts import shared_receipt_url
+from otp_service.settings.message_files import SAMPLE_CODE
 from otp_service.settings.schema import ConfiguredGateway
 from otp_service.store.guard import MAX_MANUAL_OPEN
 
@@ -52,23 +55,32 @@ def _description(name: str, configured: ConfiguredGateway) -> out.Row:
 
 def _reports(configured: ConfiguredGateway) -> bool:
     """Tell whether receipts come in: over a connection of the gateway's own, or over HTTP as its settings say."""
-    kind, settings = configured.gateway_class, configured.settings
-    return issubclass(kind, SupportsConnections) or (issubclass(kind, SupportsReceipts) and settings.takes_receipts)
+    kind = configured.gateway_class
+    return issubclass(kind, SupportsConnections) or (
+        issubclass(kind, REPORTS_OVER_HTTP) and configured.settings.takes_receipts
+    )
 
 
-@command(gateway, "Show where providers pass on what people write back.", reads=True)
+@command(gateway, "Show the addresses that providers are to be told.", reads=True)
 def inbound(session: Session) -> None:
-    """Show the addresses that providers are to pass messages on to: what people write back, such as STOP.
+    """Show the addresses that providers are to be told: for what people write back, such as STOP, and for receipts.
 
-    Keep each to its provider: of some, whoever knows the address can say stop for anybody.
+    Keep each to its provider: of some, whoever knows the address can say stop for anybody. Only providers that report
+    all messages to one address are to be told one for receipts.
     """
     settings = session.settings
     if settings.http.public_url is None:
         raise ConfigurationError("http.public_url is not set: no provider can reach the service.")
-    context = session.context
-    taking = {name: one for name, one in context.gateways.items() if settings.gateways[name].settings.takes_messages}
-    rows = [(name, _inbound_address(one, inbound_url(context, name))) for name, one in taking.items()]
-    out.table("gateways", ("Name", "Messages from people"), [(name, address) for name, address in rows if address])
+    rows = [(name, *_addresses(session.context, name, configured)) for name, configured in settings.gateways.items()]
+    out.table("gateways", ("Name", "Messages from people", "Receipts"), [row for row in rows if any(row[1:])])
+
+
+def _addresses(context: Context, name: str, configured: ConfiguredGateway) -> tuple[str | None, str | None]:
+    """Return what a gateway's provider is told: where messages come in, and receipts; ``None`` where none do."""
+    gateway, settings = context.gateways[name], configured.settings
+    messages = _inbound_address(gateway, inbound_url(context, name)) if settings.takes_messages else None
+    shared = isinstance(gateway, SupportsSharedReceipts) and settings.takes_receipts
+    return messages, shared_receipt_url(context, name) if shared else None
 
 
 def _inbound_address(gateway: Gateway, url: str) -> str | None:
@@ -165,7 +177,7 @@ def _gateway(session: Session, name: str) -> Gateway:
 def _require_no_approval(context: Context, to: Destination, channel: str) -> None:
     """Refuse a test where only approved templates go out, and registered senders, which are an application's."""
     rules = context.sending_rules.rules_of(to.country)
-    if channel == Channel.SMS and (rules.approved_templates or rules.registered_senders):
+    if Channel(channel).traits.is_regulated and (rules.approved_templates or rules.registered_senders):
         raise ConfigurationError(
             f"To {to.country} go approved templates under registered senders only: try the gateway with a start."
         )
@@ -184,6 +196,7 @@ def _send(chosen: Gateway, to: Destination, channel: str, context: Context) -> s
         receipt_url=None,
         verification_id=keyring.new_verification_id(bucket),
         application="cli",
+        variables={"code": SAMPLE_CODE},
     )
     try:
         return chosen.send(message).reference

@@ -58,7 +58,7 @@ def checked_messages(settings: Settings) -> list[MeasuredText]:
 
 def _row(one: MeasuredText) -> out.Row:
     lengths = (units(one.ordinary), units(one.longest))
-    if one.channel is not Channel.SMS:
+    if not one.channel.traits.in_segments:
         return (one.where, None, *lengths, None, None)
     taken = f"{len(segments(one.ordinary))}-{len(segments(one.longest))}"
     return (one.where, encoding_of(one.longest).label, *lengths, taken, one.texts.segments)
@@ -74,7 +74,7 @@ def templates(session: Session) -> None:
     rows: list[out.Row] = []
     for language in read_templates(settings).languages.values():
         for (_, channel), reference in language.references.items():
-            if channel is Channel.SMS:
+            if channel.traits.is_regulated:
                 approved = settings.sending_rules.approved_in(reference)
                 rows.append((reference.id, reference.version, reference.sha256, approved))
     out.table("templates", ("Template", "Version", "SHA256", "Approved in"), rows)
@@ -94,7 +94,7 @@ def preview(
     application = _application(settings, name)
     purposes = _purposes(settings, application, purpose_name)
     locales = [locale] if locale else [language.tag for language in templates.languages.values()]
-    channels = [Channel(channel)] if channel else list(Channel)
+    channels = [Channel(channel)] if channel else [one for one in Channel if one.traits.shows_words]
     contents = (
         MessageContent(application, purpose, one, tag, SAMPLE_CODE, min(purpose.ttl // 60, ORDINARY_MINUTES))
         for tag in locales
@@ -139,7 +139,7 @@ def _previews(templates: MessageTemplates, contents: Iterable[MessageContent]) -
 
 
 def _cost(content: MessageContent, text: str) -> str:
-    if content.channel is not Channel.SMS:
+    if not content.channel.traits.in_segments:
         return f"{len(text)} characters"
     cost = f"{encoding_of(text).label}, {units(text)} units, {out.count_of(len(segments(text)), 'segment')}"
     long = content.application.app_hash and octets(text) > MAX_OCTETS

@@ -213,7 +213,7 @@ class Keyring:
         return self._recovery.name(_framed(application, user, code))
 
     def inbound_token(self, gateway: str) -> str:
-        """Return what only the provider is told of the address for a gateway's inbound messages, 22 characters."""
+        """Return what only a gateway's provider is told of its addresses here, 22 characters."""
         return self._inbound.name(gateway.encode())
 
     def payment_names(self, application: str, transaction: Transaction | None) -> PaymentNames:

@@ -99,7 +99,7 @@ def _account(content: MessageContent, words: ChosenTemplate) -> str:
     account = content.transaction.account if content.transaction else None
     if not account:
         return ""
-    if content.channel is Channel.VOICE:
+    if content.channel.traits.is_spoken:
         return words.language.account_spoken.fill({Variable.ACCOUNT: spell_digits(account)})
     return words.language.account_written.fill({Variable.ACCOUNT: account})
 

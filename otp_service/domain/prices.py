@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
+from otp_service.domain.verification import Channel
+
 MICRO: Final = 1_000_000
 """Millionths of a unit."""
 MAX_AMOUNT: Final = Decimal(1_000_000_000)
@@ -45,4 +47,4 @@ class Prices:
 
     def price(self, country: str, channel: str, segments: int) -> int:
         """Return what a message costs; 0 where no price is configured."""
-        return (self.unit(country, channel) or 0) * (segments if channel == "sms" else 1)
+        return (self.unit(country, channel) or 0) * (segments if Channel(channel).traits.in_segments else 1)

@@ -21,8 +21,8 @@ TYPE: Final = "otp-proof+jwt"
 """The header ``typ``: no other token of ours, or of anybody else, passes for a proof (RFC 8725, section 3.11)."""
 MAX_LIFE: Final = 300
 """Seconds for which a proof may be shown: the longest that ``proofs.life`` takes, and its default."""
-METHODS: Final[Mapping[str, str]] = {Channel.SMS: "sms", Channel.VOICE: "tel", Channel.WHATSAPP: "whatsapp"}
-"""What ``amr`` says of each channel: by RFC 8176, but for ``whatsapp``, which it does not know."""
+METHODS: Final[Mapping[str, str]] = {one: one.traits.amr or one for one in Channel}
+"""What ``amr`` says of each channel."""
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """Of the group of P-256 (FIPS 186-5)."""
 _COORDINATE = 32

@@ -159,11 +159,11 @@ class SendingRules:
     ) -> str | None:
         """Return the name under which a message goes out; ``None`` where that is the gateway's own.
 
-        Of text messages only: a call and a WhatsApp message show a number. A message without a template is made of no
-        approved one. Where a ``gateway`` is given, it is judged too. Raises `MessageNotAllowedError` where the country
-        does not let the message pass.
+        Of channels that countries have rules for: the others show what they show. A message without a template is made
+        of no approved one. Where a ``gateway`` is given, it is judged too. Raises `MessageNotAllowedError` where the
+        country does not let the message pass.
         """
-        if channel != Channel.SMS:
+        if not Channel(channel).traits.is_regulated:
             return None
         rules = self.rules_of(country)
         if rules.approved_templates:

@@ -271,7 +271,7 @@ def reply_name(meaning: Meaning) -> str:
 
 
 def _reference(language: Language, name: str, channel: Channel, template: Template) -> TemplateRef:
-    account = language.account_spoken if channel is Channel.VOICE else language.account_written
+    account = language.account_spoken if channel.traits.is_spoken else language.account_written
     words: dict[str, object] = {"template": template.source}
     words |= {"never_share": language.never_share} if Variable.NEVER_SHARE in template.names else {}
     words |= {"minutes": language.minutes} if Variable.MINUTES in template.names else {}

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Self
 
 MAX_CODE_LIFE = 600
 """Seconds that a code lives at most."""
@@ -23,12 +24,41 @@ class Resend(StrEnum):
     NEW_CODE = "new_code"
 
 
-class Channel(StrEnum):
-    """How a message reaches the handset."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Traits:
+    """What sets channels apart."""
 
-    SMS = "sms"
-    VOICE = "voice"
-    WHATSAPP = "whatsapp"
+    in_segments: bool = False
+    """Whether its text is measured, and paid, in the segments of an SMS, for which a file of messages has a budget."""
+    is_spoken: bool = False
+    """Whether its text is heard. What is read has the words of ``sms`` where a file of messages has no others."""
+    goes_to_sim: bool = False
+    """Whether whoever has a number's new SIM gets its messages."""
+    is_regulated: bool = False
+    """Whether countries have rules for it: of senders, approved templates, SIM boxes."""
+    shows_words: bool = True
+    """Whether people see our words. Where they see the code only, no payment may go by it."""
+    app: str | None = None
+    """Name of the app that shows its messages, where that is not what came with the handset."""
+    amr: str | None = None
+    """What proofs say of it, by RFC 8176; ``None``: its name."""
+
+
+class Channel(StrEnum):
+    """How a message reaches the handset. A new channel is its entry here, and a gateway that carries it."""
+
+    traits: _Traits
+
+    SMS = "sms", _Traits(in_segments=True, goes_to_sim=True, is_regulated=True)
+    VOICE = "voice", _Traits(is_spoken=True, goes_to_sim=True, amr="tel")
+    WHATSAPP = "whatsapp", _Traits(app="WhatsApp")
+    TELEGRAM = "telegram", _Traits(app="Telegram", shows_words=False)
+
+    def __new__(cls, name: str, traits: _Traits = _Traits()) -> Self:
+        """Make a channel that is equal to its name."""
+        channel = str.__new__(cls, name)
+        channel._value_, channel.traits = name, traits
+        return channel
 
 
 class FactorKind(StrEnum):

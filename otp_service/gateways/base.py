@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
+from typing import Annotated, Any, ClassVar, Final, Protocol, runtime_checkable
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -12,16 +12,14 @@ from otp_service.domain.messages import Message
 from otp_service.domain.numbers import is_region
 from otp_service.domain.prices import ANY_COUNTRY, to_micros
 from otp_service.domain.routing import MAX_RETRY_AFTER
-from otp_service.domain.verification import DeliveryStatus
+from otp_service.domain.verification import Channel, DeliveryStatus
 from otp_service.gateways.plugins import PluginKinds
-
-_CHANNELS = ("sms", "voice", "whatsapp")
 
 
 def _checked_price_key(key: str) -> str:
     country, slash, channel = key.partition("/")
-    if not (country == ANY_COUNTRY or is_region(country)) or (slash and channel not in _CHANNELS):
-        raise ValueError("is a country such as PK, or *; with a channel behind it PK/sms, PK/voice or PK/whatsapp")
+    if not (country == ANY_COUNTRY or is_region(country)) or (slash and channel not in set(Channel)):
+        raise ValueError(f"is a country such as PK, or *; with a channel behind it PK/{', PK/'.join(Channel)}")
     return key
 
 
@@ -129,6 +127,7 @@ class GatewayError(Exception):
         retry_after: float = 0.0,
         message_specific: bool = False,
         opted_out: bool = False,
+        our_fault: bool = False,
     ) -> None:
         """Keep the ``kind`` and the provider's own code.
 
@@ -136,6 +135,7 @@ class GatewayError(Exception):
         to be left alone, an hour at most; 0 if it did not. ``message_specific``: the failure is about this message
         and says nothing of the gateway's health; so is whatever a stranger can cause by the number he picks, who could
         otherwise stop the gateway for everybody. ``opted_out``: the number's holder told the provider to send nothing.
+        ``our_fault``: an operator is told, as of *account*, whatever becomes of the message.
         """
         super().__init__(f"{kind}: {provider_code}")
         self.kind = kind
@@ -144,6 +144,7 @@ class GatewayError(Exception):
         self.retry_after = min(retry_after, MAX_RETRY_AFTER) if retry_after > 0 else 0.0  # also of what is no number
         self.message_specific = message_specific
         self.opted_out = opted_out
+        self.our_fault = our_fault or kind is FailureKind.ACCOUNT
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +184,8 @@ class Receipt:
     ``account`` another gateway may be tried, after anything else another channel."""
     opted_out: bool = False
     """Whether it failed because the number's holder told the provider that they want none."""
+    refunded: bool = False
+    """Whether the provider gave back what the message cost."""
 
 
 class ReceiptForgedError(Exception):
@@ -195,6 +198,23 @@ class SupportsReceipts(Protocol):
 
     def parse_receipt(self, request: ReceiptRequest) -> Receipt:
         """Return the authenticated report; raise `ReceiptForgedError`. An unknown status is ``unknown``."""
+
+
+@runtime_checkable
+class SupportsSharedReceipts(Protocol):
+    """A capability: the provider reports all messages to one address, several in one call. It is answered with 200."""
+
+    def parse_receipts(self, request: ProviderRequest) -> Sequence[tuple[str, Receipt]]:
+        """Return the authenticated reports, each after the id of its dispatch; raise `ReceiptForgedError`.
+
+        The provider was given ``Message.dispatch_id`` with the message, and gives it back.
+        """
+
+    def answer_challenge(self, request: ProviderRequest) -> str:
+        """Return what proves to the provider that the address is ours; raise `ReceiptForgedError` to anybody else."""
+
+
+REPORTS_OVER_HTTP: Final = (SupportsReceipts, SupportsSharedReceipts)
 
 
 @runtime_checkable
@@ -309,7 +329,7 @@ class Gateway(Protocol):
 
     kind: ClassVar[str]
     channels: frozenset[str]
-    """Those of ``sms``, ``voice``, ``whatsapp`` that it can carry; settings may have ``channels`` that narrow them."""
+    """Names of the channels that it can carry; settings may have ``channels`` that narrow them."""
     development_only: ClassVar[bool]
     """Refused in production."""
     Settings: ClassVar[type[GatewaySettings]]

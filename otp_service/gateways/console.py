@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from otp_service.domain.messages import Message
+from otp_service.domain.verification import Channel
 from otp_service.gateways.base import Accepted, FailureKind, GatewayContext, GatewayError, GatewaySettings
 
 
@@ -10,7 +11,7 @@ class ConsoleGateway:
     """Shows every message, number and code included, which is why production refuses it."""
 
     kind: ClassVar[str] = "console"
-    channels = frozenset({"sms", "voice", "whatsapp"})
+    channels = frozenset[str](Channel)
     development_only: ClassVar[bool] = True
 
     class Settings(GatewaySettings):

@@ -25,7 +25,7 @@ from pydantic_core import PydanticCustomError
 
 from otp_service.domain.messages import Message
 from otp_service.domain.templates import encoding_of
-from otp_service.domain.verification import DeliveryStatus
+from otp_service.domain.verification import Channel, DeliveryStatus
 from otp_service.gateways.base import (
     Accepted,
     FailureKind,
@@ -395,6 +395,7 @@ _VALUES: Mapping[str, Callable[[Message], Value | None]] = {
     "to": lambda message: message.to,
     "to_plain": lambda message: message.to.removeprefix("+"),
     "text": lambda message: message.text,
+    "code": lambda message: message.variables.get("code"),
     "text_hex_ucs2": lambda message: message.text.encode("utf-16-be").hex().upper(),
     "locale": lambda message: message.locale,
     "channel": lambda message: message.channel,
@@ -406,6 +407,8 @@ _VALUES: Mapping[str, Callable[[Message], Value | None]] = {
     "encoding": lambda message: encoding_of(message.text),
 }
 _MULTILINE = frozenset({"text"})
+_WORDS = frozenset({"text", "text_hex_ucs2"})
+"""Placeholders of the whole message."""
 _OPTIONAL = {"receipt_url": "receipts", "encoding": "encoding"}
 """Placeholders that may have no value, and the setting that gives each its values."""
 _NEEDS = {**_OPTIONAL, "sender": "sender"}
@@ -545,7 +548,7 @@ class EncodingSettings(Section):
 class HttpSettings(GatewaySettings):
     """The request, and how to read its answer. Templates take ``{to}``, ``{text}``, ``{secret.NAME}`` and more."""
 
-    channels: frozenset[Literal["sms", "voice", "whatsapp"]] = Field(default=frozenset({"sms"}), min_length=1)
+    channels: frozenset[Channel] = Field(default=frozenset({Channel.SMS}), min_length=1)
     """Channels that the provider carries."""
     secrets: dict[str, SecretStr] = Field(default_factory=dict)
     """Values for ``{secret.NAME}`` in templates; never shown."""
@@ -580,6 +583,11 @@ class HttpSettings(GatewaySettings):
         """Whether a template names the sender."""
         return any("sender" in placeholders(template) for _, template in self._templates())
 
+    @property
+    def shows_words(self) -> bool:
+        """Whether the provider is given the message, and not its code alone."""
+        return any(_WORDS.intersection(placeholders(template)) for _, template in self._templates())
+
     def _templates(self) -> list[tuple[str, str]]:
         return walk_strings(self.model_dump(include=_TEMPLATES, by_alias=True))
 
@@ -613,7 +621,13 @@ class HttpSettings(GatewaySettings):
     def _fits_together(self) -> Self:
         if self.form is not None and self.document is not None:
             raise ValueError("a request has either form or json")
+        regulated = sorted(channel for channel in self.channels if channel.traits.is_regulated)
         for path, template in self._templates():
+            if regulated and "code" in placeholders(template):
+                raise ValueError(
+                    f"{path} has {{code}}, which would go out in the provider's words: "
+                    f"by {regulated[0]} send {{text}}, whose words a country may have approved"
+                )
             for member in required_members(template):
                 if not self._has(member):
                     raise ValueError(f"{path} needs {member}, which is not set")
@@ -634,7 +648,7 @@ class HttpGateway:
 
     def __init__(self, settings: HttpSettings, context: GatewayContext) -> None:  # noqa: ARG002 - the contract's
         self.channels = frozenset[str](settings.channels)
-        self._settings = settings
+        self._settings, self._shows_words = settings, settings.shows_words
         self._http_client = GatewayClient(settings.timeout)
         self._receipts = ReceiptReader(settings.receipts) if settings.receipts else None
         self._inbound = InboundReader(settings.inbound) if settings.inbound else None
@@ -642,8 +656,13 @@ class HttpGateway:
         self._encodings = settings.encoding.model_dump() if settings.encoding else {}
 
     def send(self, message: Message) -> Accepted:
-        """Send a message by one request; raise `GatewayError` unless the answer is a success."""
+        """Send a message by one request; raise `GatewayError` unless the answer is a success.
+
+        Where the provider is given the code alone no payment is sent, for nobody would see it.
+        """
         settings = self._settings
+        if "amount" in message.variables and not self._shows_words:
+            raise GatewayError(FailureKind.CHANNEL, "payment")
         answer = self._http_client.call(
             self._request(TemplateFiller(message, settings.secrets, self._encodings, settings.sender))
         )

@@ -11,14 +11,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import requests
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from otp_service.domain.inbound import Meaning
 from otp_service.domain.messages import Message
-from otp_service.domain.verification import DeliveryStatus
+from otp_service.domain.verification import Channel, DeliveryStatus
 from otp_service.errors import OtpServiceError
 from otp_service.gateways.base import (
     Accepted,
@@ -35,8 +35,6 @@ from otp_service.gateways.base import (
     ReceiptRequest,
 )
 from otp_service.gateways.http_client import GatewayClient
-
-Channel = Literal["sms", "voice", "whatsapp"]
 
 
 class ConnectionFault(StrEnum):
@@ -331,7 +329,7 @@ class SandboxGateway:
     """Keeps messages for ``GET /v1/sandbox/messages``; fails, delays and posts receipts as its settings say."""
 
     kind: ClassVar[str] = "sandbox"
-    channels = frozenset({"sms", "voice", "whatsapp"})
+    channels = frozenset[str](Channel)
     development_only: ClassVar[bool] = True
     Settings: ClassVar[type[GatewaySettings]] = SandboxSettings
 

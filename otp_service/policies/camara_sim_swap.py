@@ -14,6 +14,7 @@ from otp_service.domain.verification import Channel
 from otp_service.gateways.http_client import HttpCallError, HttpClient, HttpResponse
 from otp_service.policies.base import ALLOW, DENY, PolicyContext, PolicyError, PolicySettings, Question, Verdict, not_by
 
+_SIM_CHANNELS = tuple(channel for channel in Channel if channel.traits.goes_to_sim)
 _URL = r"^https?://[^/@?#\\\s]+[^?#\\\s]*$"
 
 
@@ -22,13 +23,13 @@ class SwapAction(StrEnum):
 
     DENY = "deny"
     ANOTHER_CHANNEL = "another_channel"
-    """Neither SMS nor a call, which both go to the new SIM."""
+    """None that goes to the new SIM, as an SMS and a call do."""
 
 
 class CamaraSimSwapSettings(PolicySettings):
     """A carrier's API, or an aggregator's, how we prove who we are, and what a new SIM means."""
 
-    channels: tuple[Channel, ...] = (Channel.SMS, Channel.VOICE)
+    channels: tuple[Channel, ...] = _SIM_CHANNELS
     base_url: str = Field(pattern=_URL)
     """As the carrier gives it, version included; ``/check`` is added."""
     max_age: int = Field(default=240, ge=1, le=2400)
@@ -176,7 +177,6 @@ ERRORS = frozenset({
     "TOO_MANY_REQUESTS",
 })  # fmt: skip
 """Codes that are told; what else an answer says may hold the number."""
-_SIM_CHANNELS = (Channel.SMS, Channel.VOICE)
 
 
 class CamaraSimSwapPolicy:

@@ -314,7 +314,7 @@ def _update_breaker(
     asked, refusal = 0.0, ""
     if isinstance(outcome, GatewayError):
         asked = 0.0 if outcome.message_specific else outcome.retry_after
-        refusal = reason if outcome.kind is FailureKind.ACCOUNT else ""
+        refusal = reason if outcome.our_fault else ""
     with suppress(StoreUnavailableError):
         record_call_result(context, dispatched.gateway, dispatched.dispatch_id, call, 1000 * asked, refusal)
 

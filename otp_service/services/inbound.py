@@ -1,7 +1,6 @@
 """Inbound messages: record them, obey STOP and START, reply."""
 
 import hashlib
-import hmac
 import json
 import secrets
 from collections.abc import Callable
@@ -38,6 +37,7 @@ from otp_service.gateways.base import (
 from otp_service.ledger.database import now
 from otp_service.services.consents import add_suppressions, log_suppression, suppressions_of
 from otp_service.services.context import Context
+from otp_service.services.receipts import is_told
 from otp_service.services.sender_registrations import today
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
@@ -363,9 +363,8 @@ def require_receiver(context: Context, gateway: str, token: str) -> SupportsInbo
 
     Raises `NotFoundError`, also where messages do not come in at all: only the provider was told the token.
     """
-    receiver, expected = context.gateways.get(gateway), context.keyring.inbound_token(gateway)
-    known = hmac.compare_digest(token.encode(errors="replace"), expected.encode())
-    if not known or context.public_url is None or not isinstance(receiver, SupportsInbound):
+    receiver = context.gateways.get(gateway)
+    if not is_told(context, gateway, token) or not isinstance(receiver, SupportsInbound):
         raise NotFoundError("There is no gateway here that receives messages at this address.")
     return receiver
 

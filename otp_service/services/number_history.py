@@ -9,7 +9,7 @@ from otp_service.domain.audit import Event
 from otp_service.domain.numbers import Destination
 from otp_service.domain.routing import GatewayHealth
 from otp_service.domain.verification import Delivery, DeliveryStatus, GatewayChoice, Status, Verification
-from otp_service.gateways.base import SupportsConnections, SupportsReceipts
+from otp_service.gateways.base import REPORTS_OVER_HTTP, SupportsConnections
 from otp_service.services.context import Context
 from otp_service.store.events import EventHistory, RecentVerification
 
@@ -404,6 +404,6 @@ def _explained(
 def _reporting_gateways(context: Context) -> Iterable[str]:
     """Yield the gateways that report: over HTTP where they can reach us, or over a connection of their own."""
     for name, gateway in context.gateways.items():
-        over_http = isinstance(gateway, SupportsReceipts) and context.public_url is not None
+        over_http = isinstance(gateway, REPORTS_OVER_HTTP) and context.public_url is not None
         if over_http or isinstance(gateway, SupportsConnections):
             yield name

@@ -24,7 +24,7 @@ def max_price(
         return 0
     purpose, country, prices = verification.purpose, verification.country, []
     for one in (Channel(channel), *purpose.channels_after(channel)):
-        count = _max_segments(context, application, verification, transaction) if one is Channel.SMS else 1
+        count = _max_segments(context, application, verification, transaction) if one.traits.in_segments else 1
         gateways = context.routes.gateways_for(country, purpose.name, one)
         prices += [context.prices[gateway].price(country, one, count) for gateway in gateways]
     return max(prices, default=0)

@@ -1,9 +1,10 @@
 """Record gateways' receipts, and fall back to the next channel when a message did not arrive."""
 
+import hmac
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from otp_service.domain.keyring import SealBrokenError
@@ -18,7 +19,15 @@ from otp_service.errors import (
     StoreUnavailableError,
     UnauthenticatedError,
 )
-from otp_service.gateways.base import FailureKind, Receipt, ReceiptForgedError, ReceiptRequest, SupportsReceipts
+from otp_service.gateways.base import (
+    FailureKind,
+    ProviderRequest,
+    Receipt,
+    ReceiptForgedError,
+    ReceiptRequest,
+    SupportsReceipts,
+    SupportsSharedReceipts,
+)
 from otp_service.services.call_outcomes import FINAL_FAILURES, record_call_result, sanitize_reason, sanitize_status
 from otp_service.services.context import Context
 from otp_service.services.pricing import max_resend_price
@@ -69,6 +78,14 @@ def expect_receipt(context: Context, gateway: str, dispatch_id: str) -> Expected
     return ExpectedReceipt(gateway, reporter, dispatch_id)
 
 
+@contextmanager
+def _forged_is_unauthenticated() -> Iterator[None]:
+    try:
+        yield
+    except ReceiptForgedError as forged:
+        raise UnauthenticatedError("The report is not authentic.") from forged
+
+
 def receive_receipt(context: Context, expected: ExpectedReceipt, request: ReceiptRequest) -> None:
     """Authenticate a receipt and record it.
 
@@ -76,12 +93,52 @@ def receive_receipt(context: Context, expected: ExpectedReceipt, request: Receip
     `StoreUnavailableError` or `LedgerUnavailableError` when it has to come again. A report never approves anything, nor
     undoes a terminal status.
     """
-    try:
+    with _forged_is_unauthenticated():
         receipt = expected.reporter.parse_receipt(request)
-    except ReceiptForgedError as forged:
-        raise UnauthenticatedError("The report is not authentic.") from forged
     if not record_receipt(context, expected.gateway, expected.dispatch_id, receipt):
         raise NotFoundError(_NO_DISPATCH)
+
+
+def is_told(context: Context, gateway: str, token: str) -> bool:
+    """Tell whether a token is the one that the gateway's provider was told, at the end of its addresses here."""
+    expected = context.keyring.inbound_token(gateway)
+    return context.public_url is not None and hmac.compare_digest(token.encode(errors="replace"), expected.encode())
+
+
+def shared_receipt_url(context: Context, gateway: str) -> str:
+    """Return the address that a gateway reports all dispatches to: part of what it signs."""
+    return f"{context.public_url}/v1/receipts/{gateway}/all/{context.keyring.inbound_token(gateway)}"
+
+
+def require_reporter(context: Context, gateway: str, token: str) -> SupportsSharedReceipts:
+    """Return a gateway that reports all dispatches to one address; to be called before anything of a report is read.
+
+    Raises `NotFoundError`, also where it reports nothing here: only the provider was told the token.
+    """
+    reporter = context.gateways.get(gateway)
+    if not is_told(context, gateway, token) or not isinstance(reporter, SupportsSharedReceipts):
+        raise NotFoundError("There is no gateway here that reports to this address.")
+    return reporter
+
+
+def answer_challenge(reporter: SupportsSharedReceipts, request: ProviderRequest) -> str:
+    """Return what proves to a provider that the address is ours; raise `UnauthenticatedError` to anybody else."""
+    with _forged_is_unauthenticated():
+        return reporter.answer_challenge(request)
+
+
+def receive_receipts(
+    context: Context, gateway: str, reporter: SupportsSharedReceipts, request: ProviderRequest
+) -> None:
+    """Authenticate the receipts of one call and record them. One of a dispatch that is not known changes nothing.
+
+    Raises `UnauthenticatedError` for a forged call, and `StoreUnavailableError` or `LedgerUnavailableError` when all of
+    it has to come again: to record a receipt twice does no harm.
+    """
+    with _forged_is_unauthenticated():
+        reported = reporter.parse_receipts(request)
+    for dispatch_id, receipt in reported:
+        record_receipt(context, gateway, dispatch_id, receipt)
 
 
 class ReceiptRecorder:
@@ -205,6 +262,7 @@ def record_receipt(context: Context, gateway: str, dispatch_id: str, receipt: Re
         raw_status,
         opted_out=receipt.opted_out,
         last_word=receipt.kind in FINAL_FAILURES,
+        refunded=receipt.refunded,
     )
     if reported is None:
         return False

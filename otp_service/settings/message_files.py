@@ -8,9 +8,10 @@ from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticKnownError
 
 from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE, Application, ClientIpSource
 from otp_service.domain.inbound import Meaning
@@ -58,24 +59,30 @@ _Place = tuple[str, str]
 """Where in the file, and what is wrong there, as the end of a sentence."""
 
 
+def _checked_channel(name: str) -> str:
+    if name not in set(Channel):
+        raise PydanticKnownError("extra_forbidden")
+    return name
+
+
+ChannelName = Annotated[str, AfterValidator(_checked_channel)]
+"""Member of a table with one for each channel; any other is as unknown as in every table."""
+
+
 class TemplateTable(Section):
-    """The texts of one purpose, or of one kind of purpose."""
+    """The texts of one purpose, or of one kind of purpose, by channel."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[ChannelName, str]
 
     segments: int = Field(default=1, ge=1, le=10)
     """Short messages that the longest ``sms`` may take."""
-    sms: str | None = None
-    voice: str | None = None
-    whatsapp: str | None = None
-    """By default the text of ``sms``, without its last line."""
 
     @property
     def sources(self) -> dict[Channel, str]:
-        """The texts by channel."""
-        texts = {
-            Channel.SMS: self.sms,
-            Channel.VOICE: self.voice,
-            Channel.WHATSAPP: self.sms if self.whatsapp is None else self.whatsapp,
-        }
+        """The texts by channel: what is read has by default the text of ``sms``, without its last line."""
+        own = self.__pydantic_extra__
+        texts = {one: own.get(one, None if one.traits.is_spoken else own.get(Channel.SMS)) for one in Channel}
         return {channel: text for channel, text in texts.items() if text is not None}
 
     def is_payment(self, name: str) -> bool:
@@ -164,7 +171,7 @@ def file_faults(tag: str, file: MessageFile) -> Iterator[_Place]:
     for meaning, source in file.replies.sources.items():
         yield from ((f"replies.{meaning}", fault) for fault in _reply_faults(source))
     for name, table in file.templates.items():
-        for channel in filter(table.model_fields_set.__contains__, table.sources):
+        for channel in map(Channel, table.__pydantic_extra__):
             place = f"templates.{name}.{channel}"
             yield from ((place, fault) for fault in _template_faults(file, name, table, channel))
 
@@ -172,8 +179,9 @@ def file_faults(tag: str, file: MessageFile) -> Iterator[_Place]:
 def _incomplete(tag: str, file: MessageFile) -> Iterator[_Place]:
     for kind in PurposeKind:
         there = file.templates[kind].sources if kind in file.templates else {}
-        for channel in (Channel.SMS, Channel.VOICE) if tag.lower() == DEFAULT_LANGUAGE else (Channel.SMS,):
-            if channel not in there:
+        for channel in Channel:
+            needed = not channel.traits.is_spoken or tag.lower() == DEFAULT_LANGUAGE
+            if needed and channel not in there:
                 yield f"templates.{kind}.{channel}", "is missing"
 
 
@@ -207,7 +215,7 @@ def _template_faults(file: MessageFile, name: str, table: TemplateTable, channel
         return
     template = parse_template(source, allowed)
     yield from word_faults(source)
-    if channel is Channel.VOICE:
+    if channel.traits.is_spoken:
         yield from spoken_faults(template, payment=payment)
         return
     yield from written_faults(template, payment=payment)
@@ -234,7 +242,7 @@ def _unreadable(source: str, allowed: Sequence[Variable]) -> list[str]:
 
 
 def _variables(channel: Channel, *, payment: bool) -> tuple[Variable, ...]:
-    code = Variable.DIGITS if channel is Channel.VOICE else Variable.CODE
+    code = Variable.DIGITS if channel.traits.is_spoken else Variable.CODE
     return (code, *COMMON_VARIABLES, *(PAYMENT_VARIABLES if payment else ()))
 
 
@@ -397,7 +405,7 @@ def measure_texts(
     known = sample_purposes(purposes)
     for language in templates.languages.values():
         for name, texts in language.texts.items():
-            for channel in texts.templates:
+            for channel in filter(lambda one: one.traits.shows_words, texts.templates):
                 yield _measure(language, texts, known[name], channel, None)
         yield from (_measure_reply(language, meaning, reply) for meaning, reply in language.replies.items())
     for application in applications:
@@ -446,7 +454,7 @@ def _measure_reply(language: Language, meaning: Meaning, template: Template) -> 
 def cost_faults(measured: Iterable[MeasuredText]) -> Iterator[str]:
     """Yield one line for each text message that takes more than its file, or its reader, allows."""
     for one in measured:
-        if one.channel is Channel.SMS:
+        if one.channel.traits.in_segments:
             yield from _over_budget(one)
             if _is_own_language(one):
                 yield from _too_long_for_retriever(one)

@@ -463,7 +463,7 @@ class PurposeSettings(Section):
     """Seconds to wait before the second, third … message; the last one repeats."""
     resend: Resend = Resend.SAME_CODE
     """Which code a further message carries: ``same_code`` or ``new_code``."""
-    channels: tuple[Channel, ...] = Field(default=(Channel.SMS, Channel.VOICE), min_length=1, max_length=3)
+    channels: tuple[Channel, ...] = Field(default=(Channel.SMS, Channel.VOICE), min_length=1, max_length=len(Channel))
     """Channels that callers may choose; the first is the default."""
     fallback: bool = True
     """Send the same code by the next of the channels when one does not reach the number."""
@@ -493,6 +493,9 @@ class PurposeSettings(Section):
     def _keeps_transactions_strict(self) -> "PurposeSettings":
         if self.kind is PurposeKind.TRANSACTION and self.max_checks > MAX_TRANSACTION_CHECKS:
             raise ValueError(f"max_checks is at most {MAX_TRANSACTION_CHECKS} for a transaction")
+        mute = [channel for channel in self.channels if not channel.traits.shows_words]
+        if self.kind is PurposeKind.TRANSACTION and mute:
+            raise ValueError(f"{mute[0]} shows a code only: nobody would see amount and payee of a transaction")
         others = self.recovery or FactorKind.TOTP in self.factors
         if self.kind is PurposeKind.TRANSACTION and others and not self.linked_elsewhere:
             raise ValueError("an app or a recovery code says nothing of amount and payee: it needs linked_elsewhere")

@@ -23,7 +23,7 @@ from otp_service.domain.guard import GUARD_RULES, Mode
 from otp_service.domain.keyring import SampleKeyError, api_key_hash, parse_key, parse_root_keys
 from otp_service.domain.payments import broken_name_rule, minor_digits
 from otp_service.domain.sending_rules import Violation, sender_id_faults
-from otp_service.domain.templates import Language, MessageTemplates, PurposeTemplates
+from otp_service.domain.templates import MessageTemplates, TemplateRef
 from otp_service.domain.verification import Channel
 from otp_service.errors import ConfigurationError, RefusalName, StartRefusal, StartRefusedError
 from otp_service.settings.guard_ruleset import build_ruleset
@@ -39,6 +39,8 @@ from otp_service.settings.schema import (
 )
 from otp_service.settings.settings import Settings
 from otp_service.settings.urls import host_of, leads_elsewhere
+
+_REGULATED: Final = tuple(channel for channel in Channel if channel.traits.is_regulated)
 
 
 def gateways_for_country(settings: Settings, country: str, *channels: Channel) -> list[str]:
@@ -174,8 +176,7 @@ def _missing_languages(settings: Settings, templates: MessageTemplates) -> Itera
 def _unapproved(settings: Settings, templates: MessageTemplates) -> list[StartRefusal]:
     unmet: dict[StartRefusal, None] = {}
     for country in settings.countries:
-        for language, texts in _needed(settings, templates, country):
-            reference = language.references[texts.name, Channel.SMS]
+        for reference in _needed(settings, templates, country):
             violation = settings.sending_rules.why_not_template(country, reference, datetime.now(UTC).date())
             if violation is Violation.TEMPLATE_NOT_APPROVED:
                 sentence = f"{reference.id} is not approved in {country}. Its digest is {reference.sha256}."
@@ -184,21 +185,18 @@ def _unapproved(settings: Settings, templates: MessageTemplates) -> list[StartRe
     return list(unmet)
 
 
-def _needed(
-    settings: Settings, templates: MessageTemplates, country: str
-) -> Iterator[tuple[Language, PurposeTemplates]]:
-    """Yield language and templates of all text messages that an application may send to a country."""
+def _needed(settings: Settings, templates: MessageTemplates, country: str) -> Iterator[TemplateRef]:
+    """Yield the templates of all messages under rules that an application may send to a country."""
     languages = {tag.lower() for tag in settings.countries[country].languages}
     chosen = [language for tag, language in templates.languages.items() if not languages or tag in languages]
-    purposes = [purpose for purpose in settings.named_purposes.values() if Channel.SMS in purpose.channels]
-    for purpose, language in product(purposes, chosen):
-        if texts := language.texts_for(purpose, Channel.SMS):
-            yield language, texts
+    for purpose, language, channel in product(settings.named_purposes.values(), chosen, _REGULATED):
+        if channel in purpose.channels and (texts := language.texts_for(purpose, channel)):
+            yield language.references[texts.name, channel]
 
 
 def _gateways_without_sender(settings: Settings) -> Iterator[StartRefusal]:
     for country, rules in settings.countries.items():
-        for name in gateways_for_country(settings, country, Channel.SMS) if rules.senders == "registered" else ():
+        for name in gateways_for_country(settings, country, *_REGULATED) if rules.senders == "registered" else ():
             if not settings.gateways[name].settings.sets_sender:
                 sentence = (
                     f"It does not show the sender that a message names, and {country} takes registered ones only."
@@ -675,7 +673,7 @@ def _gateways(settings: Settings) -> Iterator[StartRefusal]:
 
 def _sim_boxes(settings: Settings) -> Iterator[StartRefusal]:
     for country, rules in settings.countries.items():
-        for name in gateways_for_country(settings, country, Channel.SMS) if rules.sim_boxes == "refused" else ():
+        for name in gateways_for_country(settings, country, *_REGULATED) if rules.sim_boxes == "refused" else ():
             if settings.gateways[name].settings.sim_box:
                 sentence = f"It leaves by SIM cards, and may carry no messages to {country}."
                 action = f"Route messages to {country} through another."

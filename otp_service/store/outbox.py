@@ -521,15 +521,17 @@ class Dispatches:
         *,
         opted_out: bool = False,
         last_word: bool = False,
+        refunded: bool = False,
     ) -> ReportResult | None:
         """Record a gateway's report; ``None`` when no such dispatch of this gateway is known.
 
-        After the ``last_word`` on a message nothing more is tried for it.
+        After the ``last_word`` on a message nothing more is tried for it. The event of one that is ``refunded`` tells
+        that it cost nothing.
         """
         answer = self._scripts.run(
             "receipt",
             (keys.dispatch(bucket, dispatch_id), keys.events(bucket), keys.MIRROR),
-            (gateway, status, reason, raw_status, int(opted_out), int(last_word)),
+            (gateway, status, reason, raw_status, int(opted_out), int(last_word), int(refunded)),
         )
         match answer:
             case [b"not-found"]:

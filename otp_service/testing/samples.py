@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 from otp_service.domain.inbound import Meaning
 from otp_service.domain.messages import Message
-from otp_service.domain.verification import DeliveryStatus
+from otp_service.domain.verification import Channel, DeliveryStatus
 from otp_service.gateways.base import FailureKind
 
 HOUR = 3600.0
@@ -64,6 +64,7 @@ class SampleReceipt(SampleRequest):
     reason: str | None = None
     kind: FailureKind | None = None
     opted_out: bool = False
+    refunded: bool = False
 
 
 class SampleInbound(SampleRequest):
@@ -72,7 +73,7 @@ class SampleInbound(SampleRequest):
     reference: str = ""
     sender: str
     text: str
-    channel: Literal["sms", "voice", "whatsapp"] = "sms"
+    channel: Channel = Channel.SMS
     opt_out: Meaning | None = None
 
 
@@ -136,7 +137,7 @@ class SampleExchange(Section):
 
     name: str
     outcome: Literal["accepted"] | FailureKind
-    channel: Literal["sms", "voice", "whatsapp"] = "sms"
+    channel: Channel = Channel.SMS
     locale: str = MESSAGE.locale
     sender: str | None = None
     """The message's own."""

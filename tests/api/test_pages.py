@@ -205,6 +205,22 @@ def test_another_message_is_asked_for_as_by_the_api(api: Api, still_world: World
     assert api.get(f"{START}/{person.id}").json["sends_left"] == 1
 
 
+@pytest.mark.parametrize(
+    ("locale", "sent", "offered"),
+    [
+        ("en", "We sent a code by Telegram to", "Send it by WhatsApp"),
+        ("ur", "ہم نے Telegram پر", "WhatsApp پر بھیجیں"),
+        ("ur-Latn", "Hum ne Telegram par", "WhatsApp par bhejen"), ("ar", "عبر Telegram", "أرسله عبر WhatsApp"),
+    ],
+)  # fmt: skip
+def test_an_app_that_shows_the_message_is_named(still_world: World, locale: str, sent: str, offered: str):
+    login = {"channels": ["telegram", "whatsapp"]}
+    page = text_of(Person(api_with_pages(still_world, purposes={"login": login}), locale=locale).look())
+
+    assert sent in page
+    assert offered in page
+
+
 def test_a_channel_that_the_purpose_does_not_offer_is_refused(api: Api, still_world: World):
     person = Person(api)
     still_world.advance(31)

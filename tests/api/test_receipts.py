@@ -1,7 +1,9 @@
 """Reports of gateways: proven, or refused."""
 
+import hashlib
 import hmac
 import json
+import time
 from collections.abc import Callable, Iterator
 from io import StringIO
 from urllib.parse import quote
@@ -9,6 +11,7 @@ from urllib.parse import quote
 import pytest
 from support_api import START, Api, code_of
 from support_installation import World
+from support_records import entries_of
 from twilio.request_validator import RequestValidator
 from werkzeug.test import TestResponse
 
@@ -287,6 +290,35 @@ def test_a_report_by_get_for_nothing_is_not_found(reporting: Api, api: Api):
     for one in (reporting, api):
         for path in ("sandbox/dp_00" + "0" * 32, "plain/dp_00" + "0" * 32, "sandbox/nothing"):
             assert code_of(one.client.get(f"/v1/receipts/{path}?token=x")) == (404, "not-found")
+
+
+def test_telegrams_refund_is_told_and_the_code_goes_by_another_channel(real_world: World, provider: FakeProvider):
+    provider.response = CannedResponse(body='{"ok": true, "result": {"request_id": "1"}}')
+    telegram = {"kind": "telegram", "base_url": provider.url, "token": TOKEN, "prices": {"*": "2"}}
+    api = Api(
+        real_world,
+        http={"public_url": PUBLIC},
+        gateways={"telegram": telegram, "sandbox": {"kind": "sandbox", "receipt_secret": SECRET}},
+        routes=[{"channels": ["telegram"], "gateways": ["telegram"]}, {"gateways": ["sandbox"]}],
+        purposes={"login": {"channels": ["telegram", "sms"], "resend_delays": [30], "max_sends": 3}},
+    )
+    one = api.start()
+    api.deliver()
+    sent = provider.received[0].document
+    told = {"payload": sent["payload"], "delivery_status": {"status": "expired"}, "is_refunded": True}
+    body, stamp = json.dumps(told).encode(), str(int(time.time()))
+    key = hashlib.sha256(TOKEN.encode()).digest()
+    signature = hmac.digest(key, f"{stamp}\n".encode() + body, "sha256").hex()
+    headers = {"X-Request-Timestamp": stamp, "X-Request-Signature": signature}
+    for _ in range(2):
+        assert api.client.post(_path(sent["callback_url"]), data=body, headers=headers).status_code == 204
+    api.deliver()
+
+    deliveries = api.get(f"{START}/{one}").json["deliveries"]
+    assert [(each["channel"], each["status"]) for each in deliveries] == [("telegram", "undelivered"), ("sms", "sent")]
+    (stream,) = (key for key in api.keys() if key.endswith(b":events"))
+    costs = [(event["type"], int(event["cost"])) for event in entries_of(real_world.client, stream) if "cost" in event]
+    assert costs == [("delivery.sent", 2_000_000), ("delivery.undelivered", 0), ("delivery.sent", 0)]
 
 
 def _told(reporting: Api, dispatch: str, **members: str) -> int:

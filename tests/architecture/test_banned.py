@@ -14,11 +14,13 @@ MAY_PRINT = {"cli", "gateways/console.py"}
 MAY_READ_THE_ENVIRONMENT = {"cli", "settings"}
 READ_THE_ENVIRONMENT = {"telemetry/metrics.py": {"is_multiprocess"}, "telemetry/logging.py": {"has_colours"}}
 """Functions elsewhere that may: variables of Prometheus' library and of terminals, not of ours."""
+NAME_CHANNELS = {"domain/verification.py", "gateways"}
+"""Where channels are told apart, and where each is carried; anywhere else a new one would be forgotten."""
 WITHOUT_A_CLOCK = {"domain", "errors.py", "services", "store"}
 """Time is an argument, or Redis' own."""
 DOCUMENTED = {"os._exit"}
-OF_NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}
-"""Names with an underscore that their documentation has."""
+OF_THE_LANGUAGE = {"_asdict", "_fields", "_make", "_replace", "_value_"}
+"""Names of named tuples and enumerations with an underscore, which the documentation has."""
 ASK_THIS_HOST = {"store/mirror.py": {"clock_skew"}}
 """Functions that read what the limits library stamps with this host's clock, and that tell when that is wrong."""
 
@@ -128,7 +130,7 @@ def no_private_name_of_another_package(_path, tree):
 def _is_allowed(node, own):
     """Tell whether an attribute is of an object of ours, or documented."""
     is_ours = _dotted(node.value) in {"self", "cls"} or node.attr in own
-    return is_ours or _dotted(node) in DOCUMENTED or node.attr in OF_NAMED_TUPLES
+    return is_ours or _dotted(node) in DOCUMENTED or node.attr in OF_THE_LANGUAGE
 
 
 def _is_own_attribute(node):
@@ -142,12 +144,23 @@ def _is_private(name):
     return name.startswith("_") and not name.startswith("__")
 
 
+def no_channel_by_its_name(path, tree):
+    """Ask `Channel` what sets it apart, and compare with no name: then a new channel is there at once."""
+    compared = [node for node in ast.walk(tree) if isinstance(node, ast.Compare) and not _within(path, NAME_CHANNELS)]
+    for node in compared:
+        for side in (node.left, *node.comparators):
+            named = side.value if isinstance(side, ast.Constant) else _dotted(side).removeprefix("Channel.").lower()
+            if named in {"voice", "whatsapp", "telegram"}:
+                yield node.lineno
+
+
 RULES = [
     no_guessable_randomness,
     no_comparison_that_tells_by_its_time,
     no_printing,
     no_clock_of_this_host,
     no_environment,
+    no_channel_by_its_name,
     no_pickles,
     no_logger_of_its_own,
     no_operator_of_a_number,
@@ -166,6 +179,8 @@ BROKEN = [
     (no_environment, "domain/x.py", "os.environ['KEY']"),
     (no_environment, "api/x.py", "os.getenv('KEY')"),
     (no_environment, "telemetry/metrics.py", "PORT = os.environ['PORT']"),
+    (no_channel_by_its_name, "services/x.py", "channel == 'whatsapp'"),
+    (no_channel_by_its_name, "settings/x.py", "channel is Channel.VOICE"),
     (no_pickles, "store/x.py", "pickle.loads(value)"),
     (no_pickles, "store/x.py", "eval(value)"),
     (no_logger_of_its_own, "worker/x.py", "logging.getLogger(__name__)"),
@@ -188,6 +203,7 @@ ALLOWED = [
     (no_clock_of_this_host, "worker/x.py", "time.time()"),
     (no_clock_of_this_host, "store/mirror.py", "def clock_skew(self): time.time()"),
     (no_environment, "settings/x.py", "os.environ['KEY']"),
+    (no_channel_by_its_name, "gateways/x.py", "channel == 'voice'"),
     (no_private_name_of_another_package, "cli/x.py", "os._exit(0)"),
     (no_private_name_of_another_package, "cli/x.py", "urlsplit(url)._replace(port=1)"),
     (no_private_name_of_another_package, "cli/x.py", "from otp_service.cli.x import _y"),

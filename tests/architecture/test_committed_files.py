@@ -26,6 +26,8 @@ FORBIDDEN = [
         ("chat", "gpt"),
     )
 ]
+OF_A_PROVIDER = "reachrestapi/ho" + "me/"
+"""In the address of Zong: a word that it has in common with this machine's paths."""
 FORBIDDEN_LINE = re.compile("|".join(map(re.escape, FORBIDDEN)), re.IGNORECASE)
 LOCK_LINE = re.compile(
     r"#.*|[a-z0-9][a-z0-9._-]*(?:\[[a-z,]+\])?==[A-Za-z0-9.+!]+(?: ; [A-Za-z0-9_.'<>=!() ]+)? \\"
@@ -49,7 +51,7 @@ def test_no_file_names_a_registry_a_machine_or_a_tool_of_ours():
         f"{path.relative_to(ROOT)}:{number}"
         for path in committed_files()
         for number, line in _lines(path)
-        if FORBIDDEN_LINE.search(line)
+        if FORBIDDEN_LINE.search(line.replace(OF_A_PROVIDER, ""))
     ]
 
     assert found == []

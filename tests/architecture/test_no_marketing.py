@@ -105,7 +105,11 @@ def test_no_call_takes_the_words_of_a_message():
 def test_what_gateways_say_is_the_only_body_without_a_schema():
     unknown = {call.partition(" ")[2] for call, media, _ in bodies() if media != "application/json"}
 
-    assert unknown == {"/v1/receipts/{gateway}/{dispatch_id}", "/v1/inbound/{gateway}/{token}"}
+    assert unknown == {
+        "/v1/receipts/{gateway}/{dispatch_id}",
+        "/v1/receipts/{gateway}/all/{token}",
+        "/v1/inbound/{gateway}/{token}",
+    }
 
 
 def test_every_body_refuses_members_that_it_does_not_know():

@@ -63,5 +63,6 @@ def test_every_gateway_is_found_by_its_entry_point():
     entry_points = distribution("otp-service").entry_points.select(group="otp_service.gateways")
 
     assert {entry.name: entry.load().kind for entry in entry_points} == {
-        name: name for name in ("console", "http", "sandbox", "smpp", "sns", "twilio", "vonage")
+        name: name
+        for name in ("console", "http", "sandbox", "smpp", "sns", "telegram", "twilio", "vonage", "whatsapp_cloud")
     }

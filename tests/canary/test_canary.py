@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 from support_caller import Caller
-from support_canary import FAILING, ORIGIN, POLICY_SECRETS, REFUSING, SECRETS, SPOKEN, dump, providers
+from support_canary import FAILING, ORIGIN, OTHERS, POLICY_SECRETS, REFUSING, SECRETS, dump, providers
 from support_installation import API_KEY
 from support_outbox import DELAYED, waiting
 from support_service import Service, eventually, running
@@ -104,7 +104,7 @@ def _fly(service: Service, valkey: ValkeyServer, data: Path, receiver: Receiver)
     )
     codes = [service.code(answer.json()["id"]) for answer in (login, payment)]
     others = [post("/v1/verifications", {"to": NUMBER, "purpose": name}) for name in REFUSING]
-    others += [post("/v1/verifications", {"to": NUMBER, "channel": channel}) for channel in SPOKEN]
+    others += [post("/v1/verifications", {"to": NUMBER, "channel": channel}) for channel in OTHERS]
     ids = [answer.json()["id"] for answer in (login, payment, *others)]
     eventually(lambda: not waiting(valkey.client) and not valkey.client.zcard(DELAYED))
     caller = Caller(bootstrap.install(load_settings(service.config, service.keys), valkey.client))

@@ -71,7 +71,7 @@ def test_the_addresses_are_shown_where_providers_pass_on_what_people_write_back(
         "unproven": account,
     }
     environ = configured(tmp_path, valkey.url, gateways=gateways, http={"public_url": "https://otp.example"})
-    addresses = dict(rows(run("gateway", "inbound", environ=environ).output))
+    addresses = {name: messages for name, messages, _ in rows(run("gateway", "inbound", environ=environ).output)}
 
     assert addresses.keys() == {"local", "line", "marked"}
     for name, proof in (("local", "token"), ("marked", "t")):

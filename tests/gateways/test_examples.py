@@ -1,9 +1,10 @@
 """The ready configurations in ``config/examples``: complete as they stand, and understood by whom they are for."""
 
+import json
 import time
 import tomllib
 from dataclasses import replace
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from support_cli import run
@@ -11,7 +12,7 @@ from support_gateways import MESSAGE, make
 from support_installation import key
 from support_sources import ROOT
 
-from otp_service.gateways.base import Accepted, GatewayError
+from otp_service.gateways.base import Accepted, GatewayError, ReceiptForgedError, ReceiptRequest
 from otp_service.testing.samples import CannedResponse
 
 EXAMPLES = ROOT / "config" / "examples"
@@ -22,10 +23,14 @@ SECRETS = {
         "KANNEL__INBOUND__SECRET": "a-secret-of-answers",
     },
     "aggregator-json": {"AGGREGATOR__SECRETS__KEY": "a-key-of-the-account"},
-    "aggregator-query": {
-        "AGGREGATOR__SECRETS__TOKEN": "a-token-of-the-account",
-        "AGGREGATOR__SECRETS__SECRET": "a-secret-of-the-account",
+    "lifetimesms": {
+        "LIFETIMESMS__SECRETS__TOKEN": "a-token-of-the-account",
+        "LIFETIMESMS__SECRETS__SECRET": "a-secret-of-the-account",
     },
+    "infobip": {"INFOBIP__SECRETS__KEY": "a-key-of-the-account", "INFOBIP__RECEIPTS__SECRET": "a-secret-of-receipts"},
+    "sendpk": {"SENDPK__SECRETS__KEY": "a-key-of-the-account"},
+    "jazz": {"JAZZ__SECRETS__PASSWORD": "a-password-of-jazz"},
+    "zong": {"ZONG__SECRETS__PASSWORD": "a-password-of-zong"},
 }
 OURS = {"secret": "a-secret-of-receipts"}
 PLAIN = replace(MESSAGE, text="Your Acme Shop code is 482913.")
@@ -47,6 +52,18 @@ def outcome(message, **settings):
     except GatewayError as failure:
         told = str(failure.kind), failure.provider_code, failure.ambiguous
         return (*told, "of the message") if failure.message_specific else told
+
+
+NOT_TRIED = ("infobip", "jazz", "lifetimesms", "sendpk", "zong")
+
+
+@pytest.mark.parametrize("name", NOT_TRIED)
+def test_what_nobody_has_tried_says_so_and_goes_encrypted(name):
+    text = (EXAMPLES / f"{name}.toml").read_text()
+
+    assert "NOT TRIED AGAINST THE PROVIDER" in text
+    assert tomllib.loads(text)["gateways"][name]["url"].startswith("https://")
+    assert ("query" in tomllib.loads(text)["gateways"][name]) == (name == "jazz"), "a query ends up in logs"
 
 
 def test_every_example_is_tested():
@@ -118,15 +135,15 @@ def test_the_codes_of_the_aggregator_with_json_are_understood(provider, code, ex
     ("message", "kind"),
     [pytest.param(PLAIN, {}, id="GSM-7"), pytest.param(URDU, {"type": "unicode"}, id="Urdu")],
 )
-def test_the_aggregator_with_a_query_is_asked_as_it_documents(provider, message, kind):
+def test_lifetime_sms_is_asked_as_it_documents(provider, message, kind):
     provider.response = CannedResponse(body="OK : 798149e144b88bbe5255")
-    settings = section("aggregator-query", "aggregator", provider)
+    settings = section("lifetimesms", "lifetimesms", provider)
 
     sent = outcome(message, secrets={"token": "token", "secret": "secret"}, **settings)
     assert sent == Accepted("798149e144b88bbe5255")
     (received,) = provider.received
-    assert (received.method, received.path) == ("GET", "/plain")
-    assert received.query == {
+    assert (received.method, received.path, received.query) == ("POST", "/plain", {})
+    assert received.form == {
         "api_token": "token",
         "api_secret": "secret",
         "to": "923001234567",
@@ -147,9 +164,9 @@ def test_the_aggregator_with_a_query_is_asked_as_it_documents(provider, message,
     ],
     ids=["as documented", "without blanks", "without a colon", "without a reference", "blanks"],
 )
-def test_the_reference_of_the_aggregator_with_a_query_is_found_at_once(provider, answer, reference):
+def test_the_reference_of_lifetime_sms_is_found_at_once(provider, answer, reference):
     provider.response = CannedResponse(body=answer)
-    settings = section("aggregator-query", "aggregator", provider)
+    settings = section("lifetimesms", "lifetimesms", provider)
     began = time.monotonic()
 
     assert outcome(PLAIN, secrets={"token": "token", "secret": "secret"}, **settings) == Accepted(reference)
@@ -174,9 +191,9 @@ def test_the_reference_of_the_aggregator_with_a_query_is_found_at_once(provider,
         ("", ("unavailable", "http 200 without the mark of success", True)),
     ],
 )
-def test_the_numbers_of_the_aggregator_with_a_query_are_understood(provider, text, expected):
+def test_the_numbers_of_lifetime_sms_are_understood(provider, text, expected):
     provider.response = CannedResponse(body=text)
-    settings = section("aggregator-query", "aggregator", provider)
+    settings = section("lifetimesms", "lifetimesms", provider)
 
     assert outcome(PLAIN, secrets={"token": "token", "secret": "secret"}, **settings) == expected
 
@@ -230,3 +247,133 @@ def test_the_answers_of_kannel_are_understood(provider, status, body, expected):
     receipts = settings.pop("receipts") | OURS
 
     assert outcome(PLAIN, secrets={"password": "secret"}, receipts=receipts, **settings) == expected
+
+
+def test_infobip_is_asked_as_it_documents(provider):
+    provider.response = CannedResponse(
+        body='{"bulkId": "1", "messages": [{"messageId": "dp_1", "destination": "923001234567", '
+        '"status": {"groupId": 1, "groupName": "PENDING", "id": 26, "name": "PENDING_ACCEPTED"}}]}'
+    )
+    settings = section("infobip", "infobip", provider)
+    receipts = settings.pop("receipts") | OURS
+
+    assert outcome(PLAIN, secrets={"key": "secret"}, receipts=receipts, **settings) == Accepted("dp_1")
+    (received,) = provider.received
+    assert (received.path, received.headers["authorization"]) == ("/sms/3/messages", "App secret")
+    assert received.document == {
+        "messages": [
+            {
+                "sender": "ACME",
+                "destinations": [{"to": "923001234567", "messageId": PLAIN.dispatch_id}],
+                "content": {"text": PLAIN.text},
+                "options": {"validityPeriod": {"amount": PLAIN.expires_in, "timeUnit": "SECONDS"}},
+                "webhooks": {
+                    "delivery": {"url": PLAIN.receipt_url, "contentType": "application/json", "maxBucketSize": 1}
+                },
+            }
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ({"groupId": 5, "name": "REJECTED_NOT_ENOUGH_CREDITS"}, ("account", "credits or sender", False)),
+        ({"groupId": 5, "name": "REJECTED_PREFIX_MISSING"}, ("destination", "destination", False)),
+        ({"groupId": 5, "name": "REJECTED_NETWORK"}, ("unavailable", "rejected", False, "of the message")),
+        ({"groupId": 7}, ("unavailable", "http 200 without the mark of success", True)),
+    ],
+)
+def test_the_answers_of_infobip_are_understood(provider, status, expected):
+    provider.response = CannedResponse(body=json.dumps({"messages": [{"status": status}]}))
+    settings = section("infobip", "infobip", provider)
+    receipts = settings.pop("receipts") | OURS
+
+    assert outcome(PLAIN, secrets={"key": "secret"}, receipts=receipts, **settings) == expected
+
+
+@pytest.mark.parametrize(
+    ("group", "error", "status", "kind"),
+    [
+        ("PENDING", "NO_ERROR", "sent", None),
+        ("DELIVERED", "NO_ERROR", "delivered", None),
+        ("UNDELIVERABLE", "EC_UNKNOWN_SUBSCRIBER", "undelivered", "destination"),
+        ("EXPIRED", "EC_ABSENT_SUBSCRIBER", "expired", None),
+        ("PONDERED", "NO_ERROR", "unknown", None),
+    ],
+)
+def test_a_report_of_infobip_is_read(provider, group, error, status, kind):
+    settings = section("infobip", "infobip", provider)
+    settings |= {"receipts": settings["receipts"] | OURS, "secrets": {"key": "secret"}}
+    gateway = make("http", **settings)
+    url = gateway.sign_receipt_url(PLAIN.receipt_url, PLAIN.dispatch_id)
+    result = {"to": "923001234567", "status": {"groupName": group, "name": "X"}, "error": {"name": error}}
+    query, body = dict(parse_qsl(urlsplit(url).query)), json.dumps({"results": [result]}).encode()
+    request = ReceiptRequest("POST", url, {}, query, {}, body, "192.0.2.7", PLAIN.dispatch_id)
+    read = gateway.parse_receipt(request)
+
+    assert (str(read.status), read.kind) == (status, kind)
+    with pytest.raises(ReceiptForgedError):
+        gateway.parse_receipt(replace(request, query={}))
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"), [pytest.param(PLAIN, {}, id="GSM-7"), pytest.param(URDU, {"type": "unicode"}, id="Urdu")]
+)
+def test_sendpk_is_asked_by_a_form(provider, message, kind):
+    provider.response = CannedResponse(body="OK ID:123")
+
+    sent = outcome(message, secrets={"key": "secret"}, **section("sendpk", "sendpk", provider))
+    assert sent == Accepted(message.dispatch_id)
+    (received,) = provider.received
+    assert (received.method, received.path, received.query) == ("POST", "/api/sms.php", {})
+    assert received.form == {
+        "api_key": "secret",
+        "sender": "ACME",
+        "mobile": "923001234567",
+        "message": message.text,
+        **kind,
+    }
+
+
+def test_jazz_is_asked_by_its_query(provider):
+    provider.response = CannedResponse(body="Message Sent Successfully!")
+
+    sent = outcome(URDU, secrets={"password": "secret"}, **section("jazz", "jazz", provider))
+    assert sent == Accepted(URDU.dispatch_id)
+    (received,) = provider.received
+    assert (received.method, received.path) == ("GET", "/sendsms_url.html")
+    assert received.query == {
+        "Username": "03001234567",
+        "Password": "secret",
+        "From": "ACME",
+        "To": "923001234567",
+        "Message": URDU.text,
+    }
+
+
+@pytest.mark.parametrize(
+    ("message", "unicode"), [pytest.param(PLAIN, "0", id="GSM-7"), pytest.param(URDU, "1", id="Urdu")]
+)
+def test_zong_is_asked_in_json(provider, message, unicode):
+    sent = outcome(message, secrets={"password": "secret"}, **section("zong", "zong", provider))
+    assert sent == Accepted(message.dispatch_id)
+    (received,) = provider.received
+    assert received.path == "/reachrestapi/home/SendQuickSMS"
+    assert received.document == {
+        "loginId": "923101234567",
+        "loginPassword": "secret",
+        "Destination": "923001234567",
+        "Mask": "ACME",
+        "Message": message.text,
+        "UniCode": unicode,
+        "ShortCodePrefered": "n",
+    }
+
+
+@pytest.mark.parametrize(("name", "secret"), [("sendpk", "key"), ("jazz", "password")])
+def test_an_answer_that_nobody_knows_may_be_a_message_that_went(provider, name, secret):
+    provider.response = CannedResponse(body="7")
+
+    told = outcome(PLAIN, secrets={secret: "secret"}, **section(name, name, provider))
+    assert told == ("unavailable", "http 200 without the mark of success", True)

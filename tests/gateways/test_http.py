@@ -162,6 +162,27 @@ def test_a_status_alone_takes_the_providers_wait_too(provider, status, kind):
     assert (failed.value.kind, failed.value.retry_after) == (kind, 90.0)
 
 
+def test_a_code_alone_is_for_channels_whose_words_no_country_approves(provider):
+    told = {"url": provider.url, "json": {"to": "{to}", "otp": "{code}"}}
+    for channels in (["sms"], ["whatsapp", "sms"]):
+        with pytest.raises(ValidationError, match=r"json\.otp has \{code\}.*by sms send \{text\}"):
+            make("http", **told, channels=channels)
+
+    make("http", **told, channels=["whatsapp"]).send(replace(MESSAGE, channel="whatsapp"))
+    assert provider.received[0].document == {"to": MESSAGE.to, "otp": MESSAGE.variables["code"]}
+
+
+def test_a_payment_goes_only_where_its_words_do(provider):
+    payment = replace(MESSAGE, channel="voice", variables={**MESSAGE.variables, "amount": "PKR 1.00", "payee": "Acme"})
+    told = {"url": provider.url, "channels": ["voice"]}
+    with pytest.raises(GatewayError) as refused:
+        make("http", **told, json={"otp": "{code}"}).send(payment)
+
+    assert (refused.value.kind, refused.value.provider_code, provider.received) == ("channel", "payment", [])
+    make("http", **told, json={"otp": "{code}", "words": "{text}"}).send(payment)
+    assert len(provider.received) == 1
+
+
 def test_it_carries_the_channels_that_its_section_names():
     assert make("http", url="https://sms.example").channels == {"sms"}
     assert make("http", url="https://sms.example", channels=["voice", "whatsapp"]).channels == {"voice", "whatsapp"}

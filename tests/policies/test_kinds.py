@@ -60,7 +60,10 @@ def test_an_environment_variable_gives_a_secret_from_a_file(tmp_path):
         ({"kind": None}, "policies.simswap.kind: is one of camara_sim_swap."),
         ({"purposes": ["logon"]}, "policies.simswap.purposes: there is no section purposes.logon."),
         ({"applications": ["shoop"]}, "policies.simswap.applications: there is no section applications.shoop."),
-        ({"channels": ["pigeon"]}, "policies.simswap.channels.0: input should be 'sms', 'voice' or 'whatsapp'."),
+        (
+            {"channels": ["pigeon"]},
+            "policies.simswap.channels.0: input should be 'sms', 'voice', 'whatsapp' or 'telegram'.",
+        ),
         ({"timeout": 5.5}, "policies.simswap.timeout: input should be less than or equal to 5."),
         ({"timeout": float("nan")}, "policies.simswap.timeout: input should be less than or equal to 5."),
         ({"unknown": "perhaps"}, "policies.simswap.unknown: input should be 'allow' or 'deny'."),

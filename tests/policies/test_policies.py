@@ -22,7 +22,7 @@ from otp_service.policies.base import (
     only_by,
 )
 
-EVERY = {"sms", "voice", "whatsapp"}
+EVERY = {"sms", "voice", "whatsapp", "telegram"}
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def told(policy):
 
 def test_verdicts_name_the_channels_that_are_left():
     assert ALLOW.channels == DENY.channels == EVERY
-    assert only_by("whatsapp").channels == not_by("sms", "voice").channels == {"whatsapp"}
+    assert only_by("whatsapp").channels == not_by("sms", "voice", "telegram").channels == {"whatsapp"}
     assert not_by(*EVERY).channels == set()
 
 

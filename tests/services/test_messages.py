@@ -27,7 +27,7 @@ LAST_LINES = {
 def every_text():
     for locale in LANGUAGES:
         for situation, transaction in SITUATIONS.items():
-            for channel in Channel:
+            for channel in filter(lambda one: one.traits.shows_words, Channel):
                 yield f"{locale}, {situation}, {channel}", text(locale, transaction, channel)
         language = CATALOGUE.languages[locale.lower()]
         yield f"{locale}, minutes", "\n".join(map(language.duration, range(MAX_MINUTES + 1)))

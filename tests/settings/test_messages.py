@@ -70,7 +70,7 @@ def test_another_language_is_one_file(folder: Path):
 
     assert german.duration(1) == "1 Minute"
     assert german.duration(0) == "weniger als eine Minute"
-    assert german.texts["possession"].templates.keys() == {Channel.SMS, Channel.WHATSAPP}
+    assert german.texts["possession"].templates.keys() == {Channel.SMS, Channel.WHATSAPP, Channel.TELEGRAM}
 
 
 def test_an_operators_file_is_laid_over_ours(folder: Path):

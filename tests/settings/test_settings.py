@@ -25,7 +25,9 @@ STRANGERS = {
     entry.name for entry in entry_points(group=GATEWAY_ENTRY_POINTS) if not entry.value.startswith("otp_service.")
 }
 """Kinds of packages that are installed beside us."""
-KINDS = sorted({"console", "http", "sandbox", "smpp", "sns", "twilio", "vonage"} | STRANGERS)
+KINDS = sorted(
+    {"console", "http", "sandbox", "smpp", "sns", "telegram", "twilio", "vonage", "whatsapp_cloud"} | STRANGERS
+)
 
 
 def refused(table):
@@ -127,6 +129,11 @@ FAULTS = {
         "purposes.payment.max_checks",
         6,
         "purposes.payment: max_checks is at most 5 for a transaction.",
+    ),
+    "a payment by a channel that does not show it": (
+        "purposes.payment.channels",
+        ["sms", "telegram"],
+        "purposes.payment: telegram shows a code only: nobody would see amount and payee of a transaction.",
     ),
     "a channel twice": (
         "purposes.login.channels",

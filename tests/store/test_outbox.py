@@ -9,8 +9,10 @@ from support_frozen import FrozenValkey
 from support_installation import NUMBER
 from support_keys import assert_all_keys_expire
 from support_outbox import (
+    BUCKET,
     DEAD,
     DELAYED,
+    EVENTS,
     POLICY,
     dispatch,
     dispatched,
@@ -253,6 +255,19 @@ def test_a_report_moves_a_delivery_forward_only(
     assert report(context, made, told, reason="why")
     assert story(shop, one)[0][3:] == (after, None if before == after else "why")
     assert events(frozen.client)[before_it:] == ([] if before == after else [f"delivery.{after}"])
+
+
+def test_a_report_tells_that_the_money_came_back(frozen: FrozenValkey, shop: Caller, context: Context) -> None:
+    for refunded in (True, False):
+        shop.start()
+        (job,) = jobs_of(context)
+        made = dispatched(context, job)
+        settle(context, job, made, Settlement(NextStep.DONE, DeliveryStatus.SENT, cost=5))
+        store = context.store.dispatches
+        store.report(BUCKET, made.dispatch_id, "first", DeliveryStatus.UNDELIVERED, "", "", refunded=refunded)
+
+    told = [one.get("cost") for one in entries_of(frozen.client, EVENTS) if one["type"].startswith("delivery.")]
+    assert told == ["5", "0", "5", None]
 
 
 def test_what_a_report_said_to_have_failed_is_not_delivered_later(shop: Caller, context: Context) -> None:

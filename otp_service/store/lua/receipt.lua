@@ -5,6 +5,7 @@
 -- ARGV[4] the gateway's own status, may be empty
 -- ARGV[5] '1' when the number's holder told the gateway that they want none
 -- ARGV[6] '1' when nothing more is to be tried for the message
+-- ARGV[7] '1' when the gateway gave back what the call cost
 -- Derives: the record, from the dispatch (same hash tag)
 -- Returns one of: {'not-found'} {'recorded', slot, now, identifier, record} {'ignored', slot, now, identifier, record}
 -- include clock fence streams record deliveries
@@ -18,6 +19,7 @@ local kept, news = deliveries.settle(dispatch[1], dispatch[2], ARGV[2], ARGV[3],
 local values = { slot = dispatch[2], gateway = ARGV[1] }
 if ARGV[5] == '1' then deliveries.opt_out(values, about, KEYS[3]) end
 if news then
+  if ARGV[7] == '1' then values.cost = '0' end
   values.channel, values.choice, values.reason, values.raw_status = kept[1], kept[6], ARGV[3], ARGV[4]
   streams.report(KEYS[2], 'delivery.' .. ARGV[2], about, values)
 elseif ARGV[5] == '1' then -- a second report may be the one that tells it

@@ -1,0 +1,166 @@
+"""Gateway ``telegram``: codes in Telegram, by its Gateway API."""
+
+import hashlib
+import hmac
+import json
+import re
+import time
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import requests
+from pydantic import Field, SecretStr
+
+from otp_service.domain.messages import Message
+from otp_service.domain.verification import DeliveryStatus
+from otp_service.gateways.base import (
+    Accepted,
+    FailureKind,
+    GatewayContext,
+    GatewayError,
+    GatewaySettings,
+    Receipt,
+    ReceiptForgedError,
+    ReceiptRequest,
+)
+from otp_service.gateways.http_client import GatewayClient, HttpResponse, failure_of_status, reference_of
+
+MIN_TTL, MAX_TTL = 30, 3600
+"""Bounds of ``ttl``, in seconds."""
+
+
+class TelegramSettings(GatewaySettings):
+    """An account of Telegram's Gateway platform."""
+
+    token: SecretStr = Field(min_length=1)
+    """Access token of the account; it authenticates receipts too."""
+    sender_username: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_]{1,32}$")
+    """A verified channel of yours that codes come from; default: Telegram's own."""
+    ttl: int | None = Field(default=None, ge=MIN_TTL, le=MAX_TTL)
+    """Seconds within which Telegram has to deliver: after them the fee comes back, and the code goes by another
+    channel. As long as the code lives by default, and never longer."""
+    base_url: str = Field(default="https://gatewayapi.telegram.org", pattern=r"^https?://[^/@?#\\\s]+[^?#\\\s]*$")
+
+
+# Source: "Telegram Gateway API" (https://core.telegram.org/gateway/api), which names no errors but one; the others are
+# those that public clients of it know.
+
+FAILURES = {
+    "ACCESS_TOKEN_INVALID": FailureKind.ACCOUNT,
+    "ACCESS_TOKEN_REQUIRED": FailureKind.ACCOUNT,
+    "BALANCE_NOT_ENOUGH": FailureKind.ACCOUNT,
+    "CALLBACK_URL_INVALID": FailureKind.ACCOUNT,  # our own address
+    "SENDER_NOT_OWNED": FailureKind.ACCOUNT,
+    "SENDER_NOT_VERIFIED": FailureKind.ACCOUNT,
+    "SENDER_USERNAME_INVALID": FailureKind.ACCOUNT,
+    "UNKNOWN_METHOD": FailureKind.ACCOUNT,
+    "CODE_INVALID": FailureKind.REJECTED,
+    "PAYLOAD_INVALID": FailureKind.REJECTED,
+    "TTL_INVALID": FailureKind.REJECTED,
+    "PHONE_NUMBER_INVALID": FailureKind.CHANNEL,
+    "PHONE_NUMBER_NOT_FOUND": FailureKind.CHANNEL,  # nobody has it in Telegram
+}
+"""Kind of failure by ``error``."""
+STATUSES = {
+    "sent": DeliveryStatus.SENT,
+    **dict.fromkeys(("delivered", "read"), DeliveryStatus.DELIVERED),
+    "expired": DeliveryStatus.UNDELIVERED,  # not delivered within ``ttl``
+}
+"""Delivery status by the ``status`` in ``delivery_status``."""
+TOLERANCE = 300
+"""Seconds by which the timestamp of a report may differ from our clock."""
+_FLOOD_WAIT = re.compile("FLOOD_WAIT_([0-9]{1,6})")
+_TIMESTAMP = re.compile("[0-9]{1,10}")
+
+
+def failure_of(answer: HttpResponse, document: Mapping[str, Any]) -> GatewayError | None:
+    """Return why Telegram refuses a message; ``None`` where it does not. An error that is not known is not shown."""
+    error = str(document.get("error", ""))
+    if document.get("ok") is True:
+        return None
+    if error in FAILURES:
+        return GatewayError(FAILURES[error], error.lower(), retry_after=answer.retry_after)
+    if wait := _FLOOD_WAIT.fullmatch(error):
+        # It may be about this number, whose holder must not bring the gateway to rest for everybody.
+        return GatewayError(FailureKind.THROTTLED, "flood_wait", retry_after=int(wait[1]), message_specific=True)
+    if not 200 <= answer.status < 300:  # noqa: PLR2004 - the statuses of success
+        return failure_of_status(answer.status, retry_after=answer.retry_after)
+    if "error" in document:
+        return GatewayError(FailureKind.CHANNEL, "unknown error", our_fault=True)
+    return GatewayError(FailureKind.UNAVAILABLE, "malformed answer", ambiguous=True)
+
+
+def receipt_of(document: Mapping[str, Any]) -> Receipt:
+    """Return the receipt in a report; whether the fee came back is told, too."""
+    delivery = document.get("delivery_status")
+    raw = str(delivery.get("status", "")) if isinstance(delivery, dict) else ""
+    status = STATUSES.get(raw, DeliveryStatus.UNKNOWN)
+    return Receipt(status, raw, refunded=document.get("is_refunded") is True)
+
+
+def _object(text: str | bytes) -> dict[str, Any]:
+    """Return an object of JSON; an empty one for anything else."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+class TelegramGateway:
+    """Sends codes through Telegram, which shows them in words of its own; reads its receipts."""
+
+    kind: ClassVar[str] = "telegram"
+    channels = frozenset({"telegram"})
+    development_only: ClassVar[bool] = False
+    Settings: ClassVar[type[GatewaySettings]] = TelegramSettings
+
+    def __init__(self, settings: TelegramSettings, context: GatewayContext) -> None:  # noqa: ARG002 - the contract's
+        self._settings = settings
+        self._http_client = GatewayClient(settings.timeout)
+
+    def send(self, message: Message) -> Accepted:
+        """Post a code; raise `GatewayError` unless Telegram accepts it, and for a payment, which it would not show."""
+        if "amount" in message.variables:
+            raise GatewayError(FailureKind.CHANNEL, "payment")
+        settings = self._settings
+        answer = self._http_client.call(
+            requests.Request(
+                "POST",
+                f"{settings.base_url.rstrip('/')}/sendVerificationMessage",
+                json=self._members(message),
+                headers={"Authorization": f"Bearer {settings.token.get_secret_value()}"},
+            )
+        )
+        document = _object(answer.text)
+        if failure := failure_of(answer, document):
+            raise failure
+        result = document.get("result")
+        return Accepted(reference_of(result.get("request_id") if isinstance(result, dict) else None, message))
+
+    def parse_receipt(self, request: ReceiptRequest) -> Receipt:
+        """Return the receipt; raise `ReceiptForgedError` unless Telegram signed it lately, and for this dispatch."""
+        document = _object(request.body)
+        if not self._is_signed(request) or document.get("payload") != request.dispatch_id:
+            raise ReceiptForgedError
+        return receipt_of(document)
+
+    def _members(self, message: Message) -> dict[str, Any]:
+        settings = self._settings
+        ttl = min(message.expires_in, settings.ttl or MAX_TTL)
+        members = {
+            "phone_number": message.to,
+            "code": message.variables.get("code"),
+            "ttl": max(MIN_TTL, ttl),
+            "payload": message.dispatch_id,  # comes back with the report, whose signature does not cover its address
+            "callback_url": message.receipt_url,
+            "sender_username": settings.sender_username,
+        }
+        return {name: value for name, value in members.items() if value is not None}
+
+    def _is_signed(self, request: ReceiptRequest) -> bool:
+        stamp, given = (request.headers.get(f"x-request-{name}", "") for name in ("timestamp", "signature"))
+        key = hashlib.sha256(self._settings.token.get_secret_value().encode()).digest()
+        expected = hmac.digest(key, f"{stamp}\n".encode(errors="replace") + request.body, "sha256").hex()
+        is_recent = _TIMESTAMP.fullmatch(stamp) is not None and abs(time.time() - int(stamp)) <= TOLERANCE
+        return is_recent and hmac.compare_digest(given.encode(errors="replace"), expected.encode())

@@ -1,0 +1,273 @@
+"""Gateway ``whatsapp_cloud``: approved templates on WhatsApp, by Meta's Cloud API."""
+
+import hmac
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Literal, Self
+
+import requests
+from pydantic import Field, SecretStr, model_validator
+
+from otp_service.domain.messages import Message
+from otp_service.domain.templates import fallback_tags
+from otp_service.domain.verification import DeliveryStatus
+from otp_service.gateways.base import (
+    Accepted,
+    FailureKind,
+    GatewayContext,
+    GatewayError,
+    GatewaySettings,
+    ProviderRequest,
+    Receipt,
+    ReceiptForgedError,
+)
+from otp_service.gateways.http_client import GatewayClient, HttpResponse, failure_of_status, reference_of
+
+TEMPLATE_NAME = r"^[a-z0-9_]{1,512}$"
+Parameter = Literal["brand", "code", "minutes", "amount", "payee", "account"]
+
+
+class WhatsappCloudSettings(GatewaySettings):
+    """A number that sends, its templates, and how Meta's reports are authenticated."""
+
+    phone_number_id: str = Field(pattern=r"^[0-9]{5,20}$")
+    """Meta's id of the number that sends, which is not the number."""
+    access_token: SecretStr = Field(min_length=1)
+    """Of a system user with the right ``whatsapp_business_messaging``; one that does not end."""
+    template: str = Field(pattern=TEMPLATE_NAME)
+    """Name of an approved template of the category authentication, with a button that copies the code."""
+    payment_template: str | None = Field(default=None, pattern=TEMPLATE_NAME)
+    """Name of an approved template for payments. Without one they go by another channel."""
+    payment_parameters: tuple[Parameter, ...] = ("code", "amount", "payee")
+    """What the body of ``payment_template`` names, in its order."""
+    languages: dict[str, str] = Field(default_factory=lambda: {"en": "en"}, min_length=1)
+    """Meta's code for each language in which the templates are approved, by BCP 47 tag; the first is for all others."""
+    app_secret: SecretStr | None = Field(default=None, min_length=1)
+    """Secret of the app, by which Meta signs receipts. They need this and ``verify_token``."""
+    verify_token: SecretStr | None = Field(default=None, min_length=16)
+    """A secret of your own, which Meta shows when the address for receipts is given to it."""
+    base_url: str = Field(default="https://graph.facebook.com/v23.0", pattern=r"^https?://[^/@?#\\\s]+[^?#\\\s]*$")
+    """With the version of the API."""
+
+    @property
+    def takes_receipts(self) -> bool:
+        """Whether the app's secret is there, by which receipts are authenticated."""
+        return self.app_secret is not None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if (self.app_secret is None) != (self.verify_token is None):
+            raise ValueError("receipts need app_secret and verify_token")
+        if missing := {"code", "amount", "payee"} - set(self.payment_parameters):
+            raise ValueError(f"payment_parameters lacks {', '.join(sorted(missing))}: a payment's message names them")
+        return self
+
+
+# Source: "Error codes" of Meta's documentation of the Cloud API, which says to go by the code, and partners' copies of
+# it. Codes have six digits, as ours have, so that operators are shown a word for each, and no code.
+
+ACCOUNT = {
+    0: "token",  # it ended, or does not count any more
+    3: "capability",  # the app may not call this
+    10: "permission",
+    190: "token expired",
+    **dict.fromkeys(range(200, 300), "permission"),
+    368: "blocked for policy",
+    130497: "not to this country",
+    131031: "account locked",
+    131042: "payment method",
+    133010: "number not registered",
+}
+THROTTLED = {
+    4: "calls of the app",
+    80007: "calls of the account",
+    130429: "throughput",
+    131048: "spam",  # too many messages were blocked, or reported
+    131056: "same recipient",
+}
+UNREACHED = {
+    130472: "experiment",  # this person is in one of Meta's, and gets no such messages
+    131026: "undeliverable",  # not on WhatsApp, its terms not accepted, too old a version
+    131049: "ecosystem",  # held back, for this person gets too many
+}
+"""This person gets no message of ours there, but may by another channel."""
+TEMPLATE = {
+    132000: "template parameters",  # another number of them than it has
+    132001: "template missing",  # none of this name in this language
+    132007: "template policy",
+    132012: "template format",
+    132015: "template paused",
+    132016: "template disabled",
+}
+"""The template is at fault: an operator has to see to it, and the message goes by another channel meanwhile."""
+RETRY = {1: "unknown", 2: "service", 131000: "unknown"}
+OF_THE_NUMBER = frozenset({130497, 131056})
+"""Those that anybody can bring about by the number that he picks."""
+KINDS: Mapping[int, tuple[FailureKind, str]] = {
+    code: (kind, word)
+    for kind, table in (
+        (FailureKind.ACCOUNT, ACCOUNT),
+        (FailureKind.THROTTLED, THROTTLED),
+        (FailureKind.CHANNEL, UNREACHED),
+        (FailureKind.ACCOUNT, TEMPLATE),
+        (FailureKind.ERROR, RETRY),
+    )
+    for code, word in table.items()
+}
+"""Kind of failure, and a word for it, by Meta's code."""
+STATUSES = {
+    "sent": DeliveryStatus.SENT,
+    **dict.fromkeys(("delivered", "read"), DeliveryStatus.DELIVERED),
+    "failed": DeliveryStatus.FAILED,
+}
+_CHALLENGE = re.compile(r"[\w.-]{1,128}", re.ASCII)
+
+
+def failure_of(answer: HttpResponse) -> GatewayError | None:
+    """Return why Meta refuses a message; ``None`` where it does not."""
+    code, retry_after = _at(_document(answer.text), "error", "code"), answer.retry_after
+    if code in TEMPLATE:
+        return GatewayError(FailureKind.CHANNEL, TEMPLATE[code], our_fault=True)
+    if code in KINDS:
+        kind, word = KINDS[code]
+        return GatewayError(kind, word, retry_after=retry_after, message_specific=code in OF_THE_NUMBER)
+    if code is None and 200 <= answer.status < 300:  # noqa: PLR2004 - the statuses of success
+        return None
+    return failure_of_status(answer.status, retry_after=retry_after)
+
+
+def receipts_in(body: bytes) -> Iterator[tuple[str, Receipt]]:
+    """Yield the reports on messages of ours, each after the dispatch that was sent along and comes back."""
+    for entry in _objects(_document(body), "entry"):
+        for change in _objects(entry, "changes"):
+            for status in _objects(change.get("value"), "statuses"):
+                if isinstance(dispatch_id := status.get("biz_opaque_callback_data"), str):
+                    yield dispatch_id, _receipt(status)
+
+
+def _receipt(status: Mapping[str, Any]) -> Receipt:
+    """Return one report. Its reason is kind and word: ``channel undeliverable``."""
+    raw, code = str(status.get("status", "")), _at(status, "errors", 0, "code")
+    kind, word = KINDS.get(code, (None, ""))
+    return Receipt(STATUSES.get(raw, DeliveryStatus.UNKNOWN), raw, f"{kind} {word}" if kind else None, kind)
+
+
+def _document(text: str | bytes) -> Any:  # noqa: ANN401 - whatever JSON is
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _at(value: Any, *steps: str | int) -> Any:  # noqa: ANN401 - whatever JSON is
+    """Return a number, text or nothing at a place in JSON."""
+    try:
+        for step in steps:
+            value = value[step]
+    except (LookupError, TypeError):
+        return None
+    return value if isinstance(value, str | int) else None
+
+
+def _objects(value: Any, name: str) -> list[dict[str, Any]]:  # noqa: ANN401 - whatever JSON is
+    """Return the objects in a list that is a member of a JSON value."""
+    found = value.get(name) if isinstance(value, dict) else None
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+# Source: "Authentication templates", "Webhooks" and "Messages" of the same documentation, and "Validating payloads" of
+# Meta's Graph API.
+
+
+class WhatsappCloudGateway:
+    """Sends templates through WhatsApp; reads the receipts that come to one address for all messages."""
+
+    kind: ClassVar[str] = "whatsapp_cloud"
+    channels = frozenset({"whatsapp"})
+    development_only: ClassVar[bool] = False
+    Settings: ClassVar[type[GatewaySettings]] = WhatsappCloudSettings
+
+    def __init__(self, settings: WhatsappCloudSettings, context: GatewayContext) -> None:  # noqa: ARG002 - the contract's
+        self._settings = settings
+        self._http_client = GatewayClient(settings.timeout)
+
+    def send(self, message: Message) -> Accepted:
+        """Post a template; raise `GatewayError` unless Meta accepts it."""
+        settings = self._settings
+        answer = self._http_client.call(
+            requests.Request(
+                "POST",
+                f"{settings.base_url.rstrip('/')}/{settings.phone_number_id}/messages",
+                json={
+                    "messaging_product": "whatsapp",
+                    "recipient_type": "individual",
+                    "to": message.to.removeprefix("+"),
+                    "type": "template",
+                    "template": self._template(message),
+                    "biz_opaque_callback_data": message.dispatch_id,
+                },
+                headers={"Authorization": f"Bearer {settings.access_token.get_secret_value()}"},
+            )
+        )
+        if failure := failure_of(answer):
+            raise failure
+        found = _at(_document(answer.text), "messages", 0, "id")
+        if found is None:
+            raise GatewayError(FailureKind.UNAVAILABLE, "malformed answer", ambiguous=True)
+        return Accepted(reference_of(found, message))
+
+    def parse_receipts(self, request: ProviderRequest) -> list[tuple[str, Receipt]]:
+        """Return the reports of one call; raise `ReceiptForgedError` unless the app's secret signed the body."""
+        secret = self._settings.app_secret
+        signed = f"sha256={hmac.digest(_key(secret), request.body, 'sha256').hex()}" if secret else ""
+        if not _is_same(request.headers.get("x-hub-signature-256", ""), signed):
+            raise ReceiptForgedError
+        return list(receipts_in(request.body))
+
+    def answer_challenge(self, request: ProviderRequest) -> str:
+        """Return ``hub.challenge``; raise `ReceiptForgedError` unless it comes with ``verify_token``."""
+        token, challenge = self._settings.verify_token, request.query.get("hub.challenge", "")
+        expected = token.get_secret_value() if token else ""
+        if not (_is_same(request.query.get("hub.verify_token", ""), expected) and _CHALLENGE.fullmatch(challenge)):
+            raise ReceiptForgedError
+        return challenge
+
+    def _template(self, message: Message) -> dict[str, Any]:
+        """Return the template with what it names. A payment never gets that of logins, which does not show it."""
+        settings, code = self._settings, message.variables.get("code", "")
+        if "amount" not in message.variables:
+            # Meta wants the code twice: to be read, and for the button that copies it.
+            button = {"type": "button", "sub_type": "url", "index": "0", "parameters": _texts(code)}
+            return self._filled(settings.template, message, _texts(code), button)
+        if settings.payment_template is None:
+            raise GatewayError(FailureKind.CHANNEL, "no payment template")
+        if not message.variables.keys() >= set(settings.payment_parameters):
+            raise GatewayError(FailureKind.REJECTED, "template variables")
+        values = [message.variables[name] for name in settings.payment_parameters]
+        return self._filled(settings.payment_template, message, _texts(*values))
+
+    def _filled(self, name: str, message: Message, body: list[dict[str, str]], *more: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "name": name,
+            "language": {"code": self._language(message.locale)},
+            "components": [{"type": "body", "parameters": body}, *more],
+        }
+
+    def _language(self, locale: str) -> str:
+        codes = {tag.lower(): code for tag, code in self._settings.languages.items()}
+        known = (codes[tag.lower()] for tag in fallback_tags(locale) if tag.lower() in codes)
+        return next(known, next(iter(codes.values())))
+
+
+def _texts(*values: str) -> list[dict[str, str]]:
+    return [{"type": "text", "text": value} for value in values]
+
+
+def _key(secret: SecretStr) -> bytes:
+    return secret.get_secret_value().encode()
+
+
+def _is_same(given: str, expected: str) -> bool:
+    """Tell whether a proof is the one that is expected, which is empty where none is configured."""
+    return bool(expected) and hmac.compare_digest(given.encode(errors="replace"), expected.encode())
