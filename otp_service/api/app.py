@@ -21,6 +21,7 @@ from otp_service.api import (
     receipts,
     subjects,
     suppressions,
+    twilio,
     verifications,
     webhooks,
 )
@@ -70,6 +71,7 @@ RESOURCES = (
     health.operations,
     docs.docs,
     pages.pages,
+    twilio.services,
 )
 """In the order in which callers read about them."""
 
@@ -153,7 +155,7 @@ class HotPath:
         """What answers whatever is not for a hot route, and could answer that too."""
         self._shared = shared
         self._routes = [
-            (route.method, re.compile(re.sub(r"<(\w+)>", r"(?P<\1>[a-z0-9_]+)", route.rule)), route)
+            (route.method, re.compile(re.sub(r"<(\w+)>", r"(?P<\1>[A-Za-z0-9_]+)", route.rule)), route)
             for route in shared.routes
             if route.hot
         ]

@@ -475,7 +475,7 @@ def start_verification(exchange: Exchange, body: StartBody) -> StartedAnswer:
         purpose=body.purpose,
         locale=body.locale,
         client_ip=body.client_ip,
-        peer_ip=_peer_address(exchange) if body.client_ip is None else None,
+        peer_ip=counted_peer(exchange) if body.client_ip is None else None,
         context=body.context,
         consent=body.consent.to_evidence() if body.consent else None,
         human_check=HumanCheckResult(**dict(body.human_check)) if body.human_check else HumanCheckResult(),
@@ -570,7 +570,7 @@ def cancel_verification(exchange: Exchange, _: CancelBody, verification_id: str)
     return _shown(exchange, cancel(exchange.context, exchange.application, verification_id, exchange.retry))
 
 
-def _peer_address(exchange: Exchange) -> str | None:
+def counted_peer(exchange: Exchange) -> str | None:
     """Return the connection's peer; warn once when all of a proxy's users would count as one."""
     counts = exchange.application.client_ip is ClientIpSource.CONNECTION and not exchange.settings.http.trusted_proxies
     if (

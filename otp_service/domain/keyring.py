@@ -237,8 +237,16 @@ class Keyring:
         return self._requests.name(_framed(*parts))
 
     def new_verification_id(self, bucket: str) -> str:
-        """Return a new identifier: the active root key's id, the number's bucket, 128 random bits."""
-        return f"vf_{self._active}_{bucket}{secrets.token_hex(16)}"
+        """Return a new identifier: the active root key's id, the number's bucket, 120 random bits, a check of all."""
+        return _with_check(f"vf_{self._active}_{bucket}{secrets.token_hex(15)}")
+
+    def verification_ids(self, digits: str) -> tuple[str, ...]:
+        """Return the identifiers that end with 32 hexadecimal digits, but for the check: hardly ever more than one.
+
+        So a verification has a short name that tells neither its root key nor its check.
+        """
+        made = (_with_check(f"vf_{root}_{digits}") for root in self._roots)
+        return tuple(one for one in made if _VERIFICATION_ID.fullmatch(one))
 
     def bucket_of_id(self, verification_id: str) -> str | None:
         """Return the bucket named in an identifier; ``None`` when no key of this ring made it."""
@@ -340,6 +348,10 @@ class Keyring:
         if root is None:
             raise SealBrokenError(f"The root key of {verification_id} is not known.")
         return root
+
+
+def _with_check(identifier: str) -> str:
+    return identifier + hashlib.sha256(identifier.encode()).hexdigest()[:2]
 
 
 def user_of_factor(factor_id: str) -> str | None:

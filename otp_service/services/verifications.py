@@ -26,6 +26,7 @@ from otp_service.domain.numbers import (
     network_of,
     prefix_of,
     provider_network_of,
+    subject_key,
     wide_network_of,
 )
 from otp_service.domain.payments import Transaction
@@ -61,6 +62,7 @@ from otp_service.errors import (
     NotFoundError,
     NumberTypeNotAllowedError,
     OtpServiceError,
+    PendingError,
     Quota,
     RateLimitedError,
     ResendTooSoonError,
@@ -81,6 +83,7 @@ from otp_service.store.verifications import (
     Checked,
     Ended,
     FurtherMessage,
+    Pending,
     Queued,
     Refusal,
     RefusedByRule,
@@ -137,6 +140,8 @@ class StartRequest:
     client_token: ClientTokenRequest | None = None
     return_url: str | None = field(default=None, repr=False)
     """Where the person goes back to from a hosted page, which is allowed; ``None`` for no page."""
+    once: bool = False
+    """Whether nothing is started while a verification of the number and purpose is pending."""
 
 
 @dataclass(slots=True)
@@ -172,13 +177,25 @@ def start(
     """Check a request, then count, record and queue it in one script; raises `OtpServiceError`.
 
     Of a refused request only the guard's decision is kept. Where a ``retry`` was answered before, nothing is sent, and
-    the first verification is returned as it is now, with the same client token.
+    the first verification is returned as it is now, with the same client token. `PendingError` tells of one that is
+    pending where the request asks for that.
     """
     with count_outcome(metrics.starts, application) as labels:
         view, sending, consent = _check_request(context, application, request, labels)
-        started = _start_in_store(context, application, view, sending, consent, retry)
+        started = _start_in_store(context, application, view, sending, consent, retry, once=request.once)
         started.client_token = _client_token(context.keyring, started.verification, request.client_token)
         return started
+
+
+def start_or_resend(context: Context, application: Application, request: StartRequest) -> VerificationView:
+    """Start a verification, or send the one again that is pending for the number, the purpose and the transaction."""
+    try:
+        return start(context, application, replace(request, once=True))
+    except PendingError as pending:
+        wanted = request.transaction.canonical(application.payees) if request.transaction else None
+        if read(context, application, pending.verification_id).details.transaction != wanted:
+            return start(context, application, request)
+        return resend(context, application, pending.verification_id, request.channel)
 
 
 def _check_request(
@@ -383,6 +400,8 @@ def _start_in_store(
     sending: SendAttempt,
     consent: str,
     retry: IdempotentRequest | None,
+    *,
+    once: bool,
 ) -> VerificationView:
     keyring, verification = context.keyring, view.verification
     outcome = context.store.verifications.start(
@@ -395,6 +414,7 @@ def _start_in_store(
         context.rulesets[application.name],
         retry,
         tracing.traceparent(),
+        once=once,
     )
     match outcome:
         case Started(now, quota, record_only_rules):
@@ -406,6 +426,8 @@ def _start_in_store(
         case Replayed(verification=found):
             found = found or _from_idempotency_key(verification, outcome)
             return replace(view, verification=found, locale=locale_of(context, found))
+        case Pending(verification_id):
+            raise PendingError(verification_id)
         case _:
             raise error_for(outcome, verification)
 
@@ -466,6 +488,18 @@ def check(
 def read(context: Context, application: Application, verification_id: str) -> VerificationView:
     """Return an application's own verification as it is now; raises `NotFoundError`."""
     return view_of(context, find_verification(context, application, verification_id)[1])
+
+
+def read_latest(context: Context, application: Application, purpose: str, to: str) -> VerificationView:
+    """Return the newest verification of a number for a purpose as it is now.
+
+    Raises `NotFoundError`, and `UnacceptableError` for what is no number.
+    """
+    about = subject_key(context.keyring, destination_of(application, to, None))
+    found = context.store.verifications.find(about.bucket, about.pseudonym, application.name, purpose)
+    if found is None:
+        raise NotFoundError(NOT_FOUND)
+    return view_of(context, found)
 
 
 def resend(

@@ -28,6 +28,7 @@ from otp_service.errors import Quota
 from otp_service.store import keys
 from otp_service.store.mirror import MirrorQuery
 from otp_service.store.scripts import (
+    NO_RULES,
     CompiledPlan,
     CompiledRuleset,
     ScriptRunner,
@@ -220,6 +221,13 @@ class Replayed:
     verification_id: str
     verification: Verification | None
     now: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """One that is to be sent again in place of a new one."""
+
+    verification_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -435,10 +443,13 @@ class Verifications:
         ruleset: CompiledRuleset,
         retry: IdempotentRequest | None,
         trace: str = "",
-    ) -> Started | Replayed | StoreRefusal:
+        *,
+        once: bool = False,
+    ) -> Started | Replayed | Pending | StoreRefusal:
         """Record a verification and queue its first message, which carries a ``trace`` on, or refuse and leave nothing.
 
-        Its times are set by the script: the ones in ``verification`` are not read.
+        Its times are set by the script: the ones in ``verification`` are not read. ``once``: nothing is started while
+        another one of the number and purpose is pending.
         """
         answer = self._scripts.run(
             "start",
@@ -468,6 +479,7 @@ class Verifications:
                 names.payment,
                 names.reference,
                 trace,
+                int(once),
             ),
             self._plan(verification, sending.place, mirror_query.consent_mode, ruleset),
         )
@@ -632,6 +644,16 @@ class Verifications:
         given: int = self._scripts.run("guard_give_back", records, (application, *map(int, approved.values())), ruleset)
         return given
 
+    def find(self, bucket: str, pseudonym: str, application: str, purpose: str) -> Verification | None:
+        """Return the newest verification of a number for an application's purpose as it is now, while it is kept."""
+        now, found_id, found = self._scripts.run(
+            "verification_find",
+            (keys.number(bucket, pseudonym),),
+            (application, purpose, keys.record.beginning(bucket)),
+            NO_RULES,
+        )
+        return parse_verification(found_id.decode(), pairs_to_dict(found), now) if found_id else None
+
     def read(self, bucket: str, verification_id: str) -> Verification | None:
         """Return a verification as it is now."""
         return self.read_at(bucket, verification_id)[1]
@@ -642,12 +664,14 @@ class Verifications:
         return now, parse_verification(verification_id, pairs_to_dict(found), now) if found else None
 
 
-def _started(bucket: str, answer: list[Any], ruleset: CompiledRuleset) -> Started | Replayed | StoreRefusal:
+def _started(bucket: str, answer: list[Any], ruleset: CompiledRuleset) -> Started | Replayed | Pending | StoreRefusal:
     match answer:
         case [b"started", now, most, used, reset, record_only_rules]:
             return Started(now, build_quota(ruleset.quota, most, used, reset), _rules(record_only_rules))
         case [b"replayed", now, remembered, found]:
             return _replayed(now, remembered, found)
+        case [b"pending", verification_id]:
+            return Pending(verification_id.decode())
         case _:
             return _send_refusal(bucket, answer, ruleset)
 
