@@ -40,8 +40,20 @@ _CHANNELS: Final = {"call": Channel.VOICE, **{one.value: one for one in Channel 
 _ANY_CHANNEL: Final = "auto"
 _NAMES: Final = {channel: name for name, channel in _CHANNELS.items()}
 _UNUSED: Final = frozenset(
-    "AppHash ChannelConfiguration CustomFriendlyName CustomMessage EnableSnaClientToken RateLimits RiskCheck SendDigits "
-    "SnaClientToken Tags TemplateCustomSubstitutions TemplateSid".split()
+    [
+        "AppHash",
+        "ChannelConfiguration",
+        "CustomFriendlyName",
+        "CustomMessage",
+        "EnableSnaClientToken",
+        "RateLimits",
+        "RiskCheck",
+        "SendDigits",
+        "SnaClientToken",
+        "Tags",
+        "TemplateCustomSubstitutions",
+        "TemplateSid",
+    ]
 )
 """Parameters of Twilio's that mean nothing here; metrics name no others."""
 _AMOUNT: Final = re.compile(r"(?P<amount>[0-9.]+) ?(?P<currency>[A-Z]{3})|(?P<code>[A-Z]{3}) ?(?P<after>[0-9.]+)")
