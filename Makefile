@@ -163,13 +163,13 @@ $(INSTALLED): $(LOCKED) $(SOURCES)
 	@mv $@.new $@
 
 # Half of what is installed, which tests import nothing or little of.
-SELDOM := /(twilio/rest/(?!__init__|api/)|moto/(?!__init__|backend|core|moto_|server|settings|sns|sqs|sts|utilities)|phonenumbers/(geo|tz|carrier)data/|pip/|setuptools/)
+SELDOM := /(twilio/rest/(?!__init__|api/|verify/)|moto/(?!__init__|backend|core|moto_|server|settings|sns|sqs|sts|utilities)|phonenumbers/(geo|tz|carrier)data/|pip/|setuptools/)
 
 # After the wheel, whose place in .venv two installations at once would spoil.
-$(TOOLS): $(LOCKED) requirements-dev.lock | $(INSTALLED)
+$(TOOLS): $(LOCKED) requirements-dev.lock $(wildcard tests/npm/package-lock.json) | $(INSTALLED)
 	$(INSTALL) --no-compile --require-hashes -r requirements-dev.lock
 	@$(BIN)/python -m compileall -qq -j 0 -x '$(SELDOM)' $(VENV)/lib || true  # packages hold files that are no modules
-	@! command -v npm > /dev/null || npm ci --prefix tests/npm --ignore-scripts --no-audit --no-fund --silent || true  # for programs in the documents
+	@! command -v npm > /dev/null || npm ci --prefix tests/npm --ignore-scripts --no-audit --no-fund --silent || true  # for programs in the documents, and Twilio's
 	@touch $@
 
 $(LOAD_VENV)/.locked: requirements-load.lock

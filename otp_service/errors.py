@@ -236,15 +236,6 @@ class ConflictError(OtpServiceError):
     code = "conflict"
 
 
-class PendingError(ConflictError):
-    """A verification of the number and purpose is pending already, and only one was wanted."""
-
-    def __init__(self, verification_id: str) -> None:
-        """Take its identifier."""
-        super().__init__("A verification of this number is pending.")
-        self.verification_id = verification_id
-
-
 class NameTakenError(OtpServiceError):
     """An application with this name exists, in the ledger or in the configuration."""
 

@@ -21,7 +21,6 @@ from otp_service.api import (
     receipts,
     subjects,
     suppressions,
-    twilio,
     verifications,
     webhooks,
 )
@@ -41,6 +40,8 @@ from otp_service.api.exchange import (
 from otp_service.api.requests import host_of, read_idempotency_key, read_json, refuse_query, validate_body
 from otp_service.api.routes import Answer, Route
 from otp_service.api.schemas import Body
+from otp_service.api.twilio import factors as twilio_factors
+from otp_service.api.twilio import verifications as twilio_verifications
 from otp_service.bootstrap import Installation
 from otp_service.errors import InvalidRequestError
 from otp_service.telemetry import tracing
@@ -71,7 +72,9 @@ RESOURCES = (
     health.operations,
     docs.docs,
     pages.pages,
-    twilio.services,
+    twilio_verifications.services,
+    twilio_factors.entities,
+    twilio_factors.challenges,
 )
 """In the order in which callers read about them."""
 

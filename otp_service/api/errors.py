@@ -180,7 +180,7 @@ def _domain_problem(exchange: Exchange, error: OtpServiceError) -> Answer:
         faults=_faults(error),
     )
     if answer.status == PROBLEM_KINDS["unauthenticated"].status:
-        exchange.headers["WWW-Authenticate"] = "Basic" if exchange.is_twilio else "Bearer"
+        exchange.headers["WWW-Authenticate"] = 'Basic realm="otp-service"' if exchange.is_twilio else "Bearer"
     if isinstance(error, RateLimitedError):
         add_quota_headers(exchange, error.quota)
     return answer

@@ -464,8 +464,8 @@ def start_verification(exchange: Exchange, body: StartBody) -> StartedAnswer:
     start sends nothing and counts nowhere; one that a human check could let pass counts as a request.
     """
     application = exchange.application
-    if exchange.settings.production and body.client_ip is not None and application.client_ip is not ClientIpSource.NONE:
-        require_end_users(body.client_ip)
+    if body.client_ip is not None:
+        require_end_user(exchange, body.client_ip)
     if body.page:
         require_return_url(application, body.page.return_url)
     request = StartRequest(
@@ -568,6 +568,12 @@ def cancel_verification(exchange: Exchange, _: CancelBody, verification_id: str)
     Ends it: its code is dead, and a message that still waits is not sent.
     """
     return _shown(exchange, cancel(exchange.context, exchange.application, verification_id, exchange.retry))
+
+
+def require_end_user(exchange: Exchange, address: str) -> None:
+    """Raise `InvalidRequestError` for an address that no end user has, in production and where addresses count."""
+    if exchange.settings.production and exchange.application.client_ip is not ClientIpSource.NONE:
+        require_end_users(address)
 
 
 def counted_peer(exchange: Exchange) -> str | None:

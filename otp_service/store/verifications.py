@@ -96,6 +96,8 @@ _SLOT = re.compile(r"d(\d+)\.(\d+)")
 VERSION = "1"
 """Format of jobs."""
 _FORM = b"\2"
+ANYTHING, NOTHING = "*", ""
+"""What may be pending for a number and purpose when a verification is started; or an identifier."""
 """What rows of records begin with."""
 
 
@@ -225,7 +227,7 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """One that is to be sent again in place of a new one."""
+    """One beside which none may be started."""
 
     verification_id: str
 
@@ -443,13 +445,12 @@ class Verifications:
         ruleset: CompiledRuleset,
         retry: IdempotentRequest | None,
         trace: str = "",
-        *,
-        once: bool = False,
+        beside: str = ANYTHING,
     ) -> Started | Replayed | Pending | StoreRefusal:
         """Record a verification and queue its first message, which carries a ``trace`` on, or refuse and leave nothing.
 
-        Its times are set by the script: the ones in ``verification`` are not read. ``once``: nothing is started while
-        another one of the number and purpose is pending.
+        Its times are set by the script: the ones in ``verification`` are not read. It is `Pending` where the newest one
+        of the number and purpose is, and is not what it may be ``beside``.
         """
         answer = self._scripts.run(
             "start",
@@ -479,7 +480,7 @@ class Verifications:
                 names.payment,
                 names.reference,
                 trace,
-                int(once),
+                beside,
             ),
             self._plan(verification, sending.place, mirror_query.consent_mode, ruleset),
         )

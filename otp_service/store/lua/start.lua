@@ -15,7 +15,7 @@
 -- ARGV[13] a consent that comes with the start: JSON, or empty
 -- ARGV[14] name under which its payment can be found, and ARGV[15] that of its reference; empty for none
 -- ARGV[16] the traceparent that the message carries on, empty without traces
--- ARGV[17] 1 where a verification of the number and purpose that is pending is to be told in place of a new one, or 0
+-- ARGV[17] what may be pending for the number and purpose: * for anything, empty for nothing, or an identifier
 -- What does not change from start to start is in the plan (see `CompiledPlan`).
 -- Derives: the record of the first start, from the idempotency key (same hash tag), and those of the number's last verifications,
 -- from its state (same hash tag); the tallies of its application
@@ -32,10 +32,10 @@ if remembered then
   return { 'replayed', now, fence.apply(remembered), record.read_all(redis.call('HGET', KEYS[7], 'record')) }
 end
 
-if ARGV[17] == '1' then
+if ARGV[17] ~= '*' then
   local state = number.read(KEYS[11], redis.call('GET', KEYS[11]), plan.application)
   local last = record.newest(state, string.sub(KEYS[1], 1, -#ARGV[1] - 1), plan.application, plan.purpose)
-  if last and last.status == 'pending' and now < last.expires then return { 'pending', last.id } end
+  if last and last.id ~= ARGV[17] and last.status == 'pending' and now < last.expires then return { 'pending', last.id } end
 end
 
 local pseudonym, block, network, wide, provider, context, flags, price, range =
