@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 from support_api import START, Api
-from support_installation import API_KEY, NUMBER, World, tree
+from support_installation import API_KEY, NUMBER, World, key, tree
 from support_operators import Operators
 from support_twilio import Facade, bank_of, basic, error_of, twilio_api
 
@@ -344,6 +344,16 @@ def test_nothing_but_a_code_approves(facade: Facade):
     assert error_of(facade.call("POST", path, {"Status": "approved"})) == NOT_ENABLED
     assert error_of(facade.call("POST", path, {"Status": "x"})) == error_of(facade.call("POST", path)) == INVALID
     assert facade.fetch(sid).json["status"] == "pending"
+
+
+def test_a_verification_is_found_whatever_the_buckets_and_after_a_rotation_of_root_keys(real_world: World):
+    old, new, pseudonym = key(), key(), key()
+    keys = {"root": f"k1:{old}", "pseudonym": pseudonym, "bucket_bits": 8}
+    sid = Facade(twilio_api(real_world, keys=keys)).start().json["sid"]
+    rotated = Facade(twilio_api(real_world, keys={**keys, "root": f"k2:{new},k1:{old}"}))
+
+    assert rotated.fetch(sid).json["sid"] == rotated.fetch(NUMBER).json["sid"] == sid
+    assert rotated.start().json["sid"] == sid
 
 
 # --- checks -------------------------------------------------------------------------------------------------

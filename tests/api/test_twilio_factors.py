@@ -5,10 +5,13 @@ from typing import Any
 
 import pyotp
 import pytest
+from sqlalchemy import select
 from support_factors import FACTORS
 from support_installation import World
 from support_twilio import Facade, bank_of, error_of, twilio_api
 from werkzeug.test import TestResponse
+
+from otp_service.ledger import schema
 
 USER = "customer-8842-b"
 GONE, INVALID, NOT_ENABLED = (404, 20404), (400, 60200), (403, 60204)
@@ -196,6 +199,9 @@ def test_factors_are_listed_renamed_and_removed(facade: Facade, phone: Phone):
     assert phone.call("DELETE", f"/Entities/{USER}").status_code == 204
     assert error_of(phone.call("GET")) == GONE
     assert facade.get(f"/Services/{facade.services['login']}/Entities/{USER}/Factors").json["factors"] == []
+    with facade.api.installation.context.ledger.database.read() as connection:
+        changes = connection.execute(select(schema.factor_changes)).mappings()
+        assert [one["reason"] for one in changes if one["change"] == "removed"] == ["other", "closed"]
 
 
 def test_a_user_has_five_factors_at_most(facade: Facade):
@@ -211,6 +217,7 @@ def test_nobody_else_sees_or_uses_a_factor(facade: Facade, phone: Phone):
 
     assert error_of(phone.call("GET", elsewhere)) == GONE
     assert error_of(phone.call("DELETE", elsewhere)) == GONE
+    assert error_of(phone.call("GET", f"{phone.path}/{phone.sid[:-1]}{int(phone.sid[-1], 16) ^ 1:x}")) == GONE
     assert (
         error_of(phone.call("GET", f"{phone.path}/YF{32 * '0'}"))
         == error_of(phone.call("GET", phone.path + "/x"))
