@@ -21,7 +21,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # it: one of the processes would have to compile the tests again, and each that is started what the wheel needs.
 ON_WHEEL := PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE= OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: help setup run test test-browser check lint types contracts bench bench-valkey bench-delivery bench-factors bench-import bench-pair load observe-check storm storm-ledger storm-restores storm-webhooks rotate rolling differential overload soak abuse abuse-memory mutants fuzz phones lock docs openapi sbom clean compose-secrets
+.PHONY: help setup run test test-browser check lint types contracts bench bench-valkey bench-delivery bench-factors bench-twilio bench-import bench-pair load observe-check storm storm-ledger storm-restores storm-webhooks rotate rolling differential overload soak abuse abuse-memory mutants fuzz phones lock docs openapi sbom clean compose-secrets
 
 help:  ## Tell what the targets do.
 	@sed -n 's/^\([a-z][a-z-]*\):.*  ## /\1\t/p' Makefile | expand --tabs=18
@@ -63,6 +63,9 @@ bench-delivery: setup  ## How fast messages arrive while a gateway is dead, and 
 
 bench-factors: setup  ## What a check of an app and a proof cost beside a check of a message. Five minutes.
 	PYTHONPATH=tests $(BIN)/python benchmarks/factors.py
+
+bench-twilio: setup  ## What a start as to Twilio Verify costs beside one through the API. A minute.
+	PYTHONPATH=tests $(BIN)/python benchmarks/facade.py
 
 load: setup $(LOAD_VENV)/.locked  ## Load as callers make it, strikes in the middle; then the books must balance. Five minutes.
 	$(BIN)/python benchmarks/load.py --python $(LOAD_VENV)/bin/python --seconds $(LOAD_SECONDS) --users $(LOAD_USERS) --seed $(LOAD_SEED)
@@ -172,13 +175,13 @@ $(INSTALLED): $(LOCKED) $(SOURCES)
 	@mv $@.new $@
 
 # Half of what is installed, which tests import nothing or little of.
-SELDOM := /(twilio/rest/(?!__init__|api/)|moto/(?!__init__|backend|core|moto_|server|settings|sns|sqs|sts|utilities)|phonenumbers/(geo|tz|carrier)data/|pip/|setuptools/)
+SELDOM := /(twilio/rest/(?!__init__|api/|verify/)|moto/(?!__init__|backend|core|moto_|server|settings|sns|sqs|sts|utilities)|phonenumbers/(geo|tz|carrier)data/|pip/|setuptools/)
 
 # After the wheel, whose place in .venv two installations at once would spoil.
-$(TOOLS): $(LOCKED) requirements-dev.lock | $(INSTALLED)
+$(TOOLS): $(LOCKED) requirements-dev.lock $(wildcard tests/npm/package-lock.json) | $(INSTALLED)
 	$(INSTALL) --no-compile --require-hashes -r requirements-dev.lock
 	@$(BIN)/python -m compileall -qq -j 0 -x '$(SELDOM)' $(VENV)/lib || true  # packages hold files that are no modules
-	@! command -v npm > /dev/null || npm ci --prefix tests/npm --ignore-scripts --no-audit --no-fund --silent || true  # for programs in the documents
+	@! command -v npm > /dev/null || npm ci --prefix tests/npm --ignore-scripts --no-audit --no-fund --silent || true  # for programs in the documents, and Twilio's
 	@touch $@
 
 $(LOAD_VENV)/.locked: requirements-load.lock

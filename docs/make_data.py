@@ -129,6 +129,7 @@ LABELS = {
     "mode": "of a rule: `enforce`, `record_only`",
     "operation": "which operation failed",
     "outcome": "what became of it, in one word",
+    "parameter": "of Twilio's: its name, `other` for any other",
     "policy": "name of a policy",
     "purpose": "name of a purpose",
     "registration": "name of a sender or an approval",

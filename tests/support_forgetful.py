@@ -38,12 +38,18 @@ class _Quiet(WSGIRequestHandler):
 def forgetful(app: WSGIApplication) -> Iterator[Forgetful]:
     """Serve an application behind such a proxy, on a port of this machine."""
     proxy = Forgetful(app)
-    server = make_server("127.0.0.1", 0, proxy, threaded=True, request_handler=_Quiet)
-    proxy.address = f"http://127.0.0.1:{server.server_port}"
+    with serving(proxy) as proxy.address:
+        yield proxy
+
+
+@contextmanager
+def serving(app: WSGIApplication) -> Iterator[str]:
+    """Serve an application on a port of this machine; yield its address."""
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield proxy
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         thread.join()

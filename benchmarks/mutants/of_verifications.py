@@ -5,6 +5,7 @@ from mutant import Mutant, one
 TESTS = (
     "services/test_lifecycle.py",
     "services/test_pages.py",
+    "services/test_pending.py",
     "api/test_proofs.py",
     "store/test_guard_trust.py",
     "store/test_attempts.py",
@@ -46,6 +47,21 @@ DEFECTS: dict[str, Mutant] = {
         "if not found or found.status ~= 'approved' then",
         "if found and found.status ~= 'approved' then",
     ),
+    "start-beside-a-pending-one": one("start", "if ARGV[17] ~= '*' then", "if false then"),
+    "start-beside-nothing": one("start", "if ARGV[17] ~= '*' then", "if true then"),
+    "start-beside-no-other-payment": one("start", "last.id ~= ARGV[17] and "),
+    "start-sends-what-has-ended-again": one("start", "last.status == 'pending' and "),
+    "start-sends-what-has-expired-again": one(
+        "start", " and now < last.expires then return { 'pending'", " then return { 'pending'"
+    ),
+    "start-sends-what-another-purpose-has": one("include_record", "found and found.purpose == purpose", "found"),
+    "found-of-another-application": one(
+        "include_record", "record.read(beginning .. id, application)", "record.read(beginning .. id)"
+    ),
+    "found-until-it-was-sent-again": one("include_record", "'(%S+) %d+%+*\\n'", "'(%S+) %d+\\n'"),
+    "found-by-another-clock": one("verification_find", "return { now, found", "return { now - 600000, found"),
+    "found-without-its-name": one("verification_find", "found and found.id or ''", "''"),
+    "found-of-whatever-purpose": one("verification_find", "ARGV[1], ARGV[2])\n", "ARGV[1], 'login')\n"),
     "any-application": one(
         "include_record", "if application and self.application ~= application then return nil end\n"
     ),

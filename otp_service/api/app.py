@@ -40,6 +40,8 @@ from otp_service.api.exchange import (
 from otp_service.api.requests import host_of, read_idempotency_key, read_json, refuse_query, validate_body
 from otp_service.api.routes import Answer, Route
 from otp_service.api.schemas import Body
+from otp_service.api.twilio import factors as twilio_factors
+from otp_service.api.twilio import verifications as twilio_verifications
 from otp_service.bootstrap import Installation
 from otp_service.errors import InvalidRequestError
 from otp_service.telemetry import tracing
@@ -71,6 +73,9 @@ RESOURCES = (
     health.operations,
     docs.docs,
     pages.pages,
+    twilio_verifications.services,
+    twilio_factors.entities,
+    twilio_factors.challenges,
 )
 """In the order in which callers read about them."""
 
@@ -154,7 +159,7 @@ class HotPath:
         """What answers whatever is not for a hot route, and could answer that too."""
         self._shared = shared
         self._routes = [
-            (route.method, re.compile(re.sub(r"<(\w+)>", r"(?P<\1>[a-z0-9_]+)", route.rule)), route)
+            (route.method, re.compile(re.sub(r"<(\w+)>", r"(?P<\1>[A-Za-z0-9_]+)", route.rule)), route)
             for route in shared.routes
             if route.hot
         ]

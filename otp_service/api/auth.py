@@ -3,6 +3,7 @@
 What a route needs stands beside its view: the scope of its `Resource`, and ``client_right`` for client tokens.
 """
 
+from base64 import b64decode
 from collections.abc import Mapping
 
 from otp_service.api.cors import listed_origin, share_with
@@ -10,7 +11,7 @@ from otp_service.api.exchange import Exchange
 from otp_service.api.requests import peer_address
 from otp_service.api.routes import Route
 from otp_service.domain.browsers import PREFIX, ClientToken
-from otp_service.errors import ForbiddenError, UnauthenticatedError
+from otp_service.errors import ForbiddenError, NotFoundError, UnauthenticatedError
 from otp_service.services.access import Caller, authenticate, authenticate_client
 
 PROVIDER_PATHS = ("/v1/receipts/", "/v1/inbound/")
@@ -21,10 +22,14 @@ _KEY_NEEDED = "This call needs a valid API key in the header: Authorization: Bea
 
 
 def require_caller(exchange: Exchange, parts: Mapping[str, str]) -> None:
-    """Authenticate whatever is below ``/v1/``, known or not, and look whether the caller may make this call.
+    """Authenticate whatever is below ``/v1/`` or ``/twilio/``, known or not, and look whether the call is allowed.
 
     ``parts`` are those of the path. Raises `UnauthenticatedError`, every time in the same words, and `ForbiddenError`.
     """
+    if exchange.is_twilio:
+        _require_key(exchange, _basic_password(exchange))
+        if not exchange.application.twilio:
+            raise NotFoundError("The application is not set to call the service as Twilio Verify.")
     if not _is_protected(exchange):
         return
     scheme, _, text = (exchange.header("Authorization") or "").partition(" ")
@@ -39,6 +44,15 @@ def _is_protected(exchange: Exchange) -> bool:
     path = exchange.path
     is_preflight = exchange.method == "OPTIONS" and exchange.route is not None
     return path.startswith(_PROTECTED) and not path.startswith(PROVIDER_PATHS) and not is_preflight
+
+
+def _basic_password(exchange: Exchange) -> str:
+    """Return the password of Basic authentication (RFC 7617), the API key; the user names nobody."""
+    scheme, _, text = (exchange.header("Authorization") or "").partition(" ")
+    try:
+        return b64decode(text).decode().partition(":")[2] if scheme.lower() == "basic" else ""
+    except ValueError:  # no base64, or not UTF-8
+        return ""
 
 
 def _require_key(exchange: Exchange, api_key: str) -> None:

@@ -1,9 +1,11 @@
 """Errors as problem details (RFC 9457): one table, whether the rules or HTTP itself refuse."""
 
+import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import resources
+from typing import Any
 
 from pydantic import ConfigDict, JsonValue
 from pydantic.json_schema import SkipJsonSchema
@@ -36,6 +38,22 @@ _EXAMPLE: dict[str, JsonValue] = {
 
 
 @dataclass(frozen=True, slots=True)
+class TwilioError:
+    """What Twilio Verify answers instead (https://www.twilio.com/docs/api/errors)."""
+
+    code: int
+    status: int
+    """Of HTTP."""
+    message: str
+
+    def answer(self) -> Answer:
+        """Return it as its libraries read it; with members of RFC 9457 they would raise another class of errors."""
+        more = f"https://www.twilio.com/docs/errors/{self.code}"
+        body = {"code": self.code, "message": self.message, "more_info": more, "status": self.status}
+        return Answer(json.dumps(body).encode(), self.status)
+
+
+@dataclass(frozen=True, slots=True)
 class ProblemKind:
     """What all problems with one code have in common. Its words are Markdown, with links from the folder ``docs``."""
 
@@ -45,6 +63,15 @@ class ProblemKind:
     """When it comes."""
     do: str
     """What a caller does."""
+    twilio: Mapping[str, Any] = field(default_factory=dict)
+    """What is different from the usual in a `TwilioError`."""
+
+    def as_twilio(self, faults: tuple[Fault, ...]) -> TwilioError:
+        """Return what a call as to Twilio Verify is answered with; a defect of a parameter is told with its name."""
+        usual = {"code": 20_000 + self.status, "status": self.status, "message": self.title}
+        error = TwilioError(**{**usual, **self.twilio})
+        names = ", ".join(fault.pointer.removeprefix("/") for fault in faults)
+        return replace(error, message=f"{error.message}: {names}") if names else error
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +148,10 @@ def _problem(
     """Return a problem; ``retry_after`` in seconds also makes the header."""
     kind = PROBLEM_KINDS[code]
     exchange.problem, exchange.decision = code, decision  # for the request's line in the log
+    if retry_after is not None:
+        exchange.headers["Retry-After"] = str(retry_after)
+    if exchange.is_twilio:
+        return kind.as_twilio(faults).answer()
     document = ProblemDocument(
         type=f"/problems/{code}",
         title=kind.title,
@@ -132,8 +163,6 @@ def _problem(
         factors=list(factors) or None,
         errors=list(faults) or None,
     )
-    if retry_after is not None:
-        exchange.headers["Retry-After"] = str(retry_after)
     return Answer(PROBLEM.dump_json(document, exclude_none=True), kind.status, PROBLEM_JSON)
 
 
@@ -151,7 +180,7 @@ def _domain_problem(exchange: Exchange, error: OtpServiceError) -> Answer:
         faults=_faults(error),
     )
     if answer.status == PROBLEM_KINDS["unauthenticated"].status:
-        exchange.headers["WWW-Authenticate"] = "Bearer"
+        exchange.headers["WWW-Authenticate"] = 'Basic realm="otp-service"' if exchange.is_twilio else "Bearer"
     if isinstance(error, RateLimitedError):
         add_quota_headers(exchange, error.quota)
     return answer

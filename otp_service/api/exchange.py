@@ -124,6 +124,11 @@ class Exchange:
         return None if value is None else str(value)
 
     @property
+    def is_twilio(self) -> bool:
+        """Whether it is a call as to Twilio Verify, which is answered, and refused, as there."""
+        return self.path.startswith("/twilio/")
+
+    @property
     def operator_key(self) -> str:
         """The name of the key that an operator's call is made with."""
         return self.caller.key_id if self.caller else ""

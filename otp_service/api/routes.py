@@ -114,6 +114,8 @@ class Resource:
     """Whether requests with a body are made safe to repeat by an ``Idempotency-Key``."""
     asks_ledger: bool = False
     """Whether each takes one of the `CallSlots`."""
+    is_lenient: bool = False
+    """Whether unknown query parameters are passed over."""
     routes: list[Route] = field(default_factory=list)
 
     def route(
@@ -154,7 +156,7 @@ class Resource:
                     status=next(iter(answers), 200),
                     problems=self._problems(body, problems),
                     query=query,
-                    takes_query=bool(query) or self.scope is None,
+                    takes_query=bool(query) or self.scope is None or self.is_lenient,
                     body=body,
                     may_be_empty=body is not None and _takes_nothing(body),
                     retries=self.retries and body is not None,

@@ -465,8 +465,8 @@ def start_verification(exchange: Exchange, body: StartBody) -> StartedAnswer:
     start sends nothing and counts nowhere; one that a human check could let pass counts as a request.
     """
     application = exchange.application
-    if exchange.settings.production and body.client_ip is not None and application.client_ip is not ClientIpSource.NONE:
-        require_end_users(body.client_ip)
+    if body.client_ip is not None:
+        require_end_user(exchange, body.client_ip)
     if body.page:
         require_return_url(application, body.page.return_url)
     request = StartRequest(
@@ -476,7 +476,7 @@ def start_verification(exchange: Exchange, body: StartBody) -> StartedAnswer:
         purpose=body.purpose,
         locale=body.locale,
         client_ip=body.client_ip,
-        peer_ip=_peer_address(exchange) if body.client_ip is None else None,
+        peer_ip=counted_peer(exchange) if body.client_ip is None else None,
         context=body.context,
         consent=body.consent.to_evidence() if body.consent else None,
         human_check=HumanCheckResult(**dict(body.human_check)) if body.human_check else HumanCheckResult(),
@@ -571,7 +571,13 @@ def cancel_verification(exchange: Exchange, _: CancelBody, verification_id: str)
     return _shown(exchange, cancel(exchange.context, exchange.application, verification_id, exchange.retry))
 
 
-def _peer_address(exchange: Exchange) -> str | None:
+def require_end_user(exchange: Exchange, address: str) -> None:
+    """Raise `InvalidRequestError` for an address that no end user has, in production and where addresses count."""
+    if exchange.settings.production and exchange.application.client_ip is not ClientIpSource.NONE:
+        require_end_users(address)
+
+
+def counted_peer(exchange: Exchange) -> str | None:
     """Return the connection's peer; warn once when all of a proxy's users would count as one."""
     counts = exchange.application.client_ip is ClientIpSource.CONNECTION and not exchange.settings.http.trusted_proxies
     if (

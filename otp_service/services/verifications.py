@@ -26,6 +26,7 @@ from otp_service.domain.numbers import (
     network_of,
     prefix_of,
     provider_network_of,
+    subject_key,
     wide_network_of,
 )
 from otp_service.domain.payments import Transaction
@@ -76,11 +77,14 @@ from otp_service.services.proofs import prove_verification, require_purpose, req
 from otp_service.services.sender_registrations import require_message_allowed
 from otp_service.store.sandbox import CaughtMessage
 from otp_service.store.verifications import (
+    ANYTHING,
+    NOTHING,
     AskedByRule,
     Canceled,
     Checked,
     Ended,
     FurtherMessage,
+    Pending,
     Queued,
     Refusal,
     RefusedByRule,
@@ -137,6 +141,9 @@ class StartRequest:
     client_token: ClientTokenRequest | None = None
     return_url: str | None = field(default=None, repr=False)
     """Where the person goes back to from a hosted page, which is allowed; ``None`` for no page."""
+    beside: str = ANYTHING
+    """What may be pending for the number and purpose when this is started: `ANYTHING`, `NOTHING`, or the verification
+    with this identifier."""
 
 
 @dataclass(slots=True)
@@ -176,9 +183,28 @@ def start(
     """
     with count_outcome(metrics.starts, application) as labels:
         view, sending, consent = _check_request(context, application, request, labels)
-        started = _start_in_store(context, application, view, sending, consent, retry)
+        started = _start_in_store(context, application, view, sending, consent, retry, request.beside)
         started.client_token = _client_token(context.keyring, started.verification, request.client_token)
         return started
+
+
+class _PendingError(Exception):
+    """A verification is pending beside which none may be started; its argument is the identifier."""
+
+
+def start_or_resend(context: Context, application: Application, request: StartRequest) -> VerificationView:
+    """Start a verification, or send the one again that is pending for the number, the purpose and the transaction.
+
+    Of several at once one starts it. Raises what `start` and `resend` raise.
+    """
+    beside = NOTHING
+    while True:
+        try:
+            return start(context, application, replace(request, beside=beside))
+        except _PendingError as pending:
+            (beside,) = pending.args
+        if read(context, application, beside).details.transaction == _canonical(application, request.transaction):
+            return resend(context, application, beside, request.channel)
 
 
 def _check_request(
@@ -232,12 +258,16 @@ def _require_message_wanted(
 
 def _check_transaction(application: Application, purpose: Purpose, given: Transaction | None) -> Transaction | None:
     """Return the transaction in canonical form; raise `InvalidTransactionError` if the purpose wants another."""
-    transaction = given.canonical(application.payees) if given else None
+    transaction = _canonical(application, given)
     if purpose.kind is PurposeKind.TRANSACTION and transaction is None:
         raise InvalidTransactionError(f"The purpose {purpose.name!r} confirms a transaction; it is missing.")
     if purpose.kind is not PurposeKind.TRANSACTION and transaction is not None:
         raise InvalidTransactionError(f"The purpose {purpose.name!r} confirms no transaction.")
     return transaction
+
+
+def _canonical(application: Application, given: Transaction | None) -> Transaction | None:
+    return given.canonical(application.payees) if given else None
 
 
 def _end_user_network(application: Application, request: StartRequest) -> str | None:
@@ -383,6 +413,7 @@ def _start_in_store(
     sending: SendAttempt,
     consent: str,
     retry: IdempotentRequest | None,
+    beside: str,
 ) -> VerificationView:
     keyring, verification = context.keyring, view.verification
     outcome = context.store.verifications.start(
@@ -395,6 +426,7 @@ def _start_in_store(
         context.rulesets[application.name],
         retry,
         tracing.traceparent(),
+        beside,
     )
     match outcome:
         case Started(now, quota, record_only_rules):
@@ -406,6 +438,8 @@ def _start_in_store(
         case Replayed(verification=found):
             found = found or _from_idempotency_key(verification, outcome)
             return replace(view, verification=found, locale=locale_of(context, found))
+        case Pending(verification_id):
+            raise _PendingError(verification_id)
         case _:
             raise error_for(outcome, verification)
 
@@ -438,7 +472,7 @@ def check(
     digits = normalise_code(code)
     keyring = context.keyring
     bucket = require_bucket(keyring, verification_id)
-    agreed = transaction.canonical(application.payees) if transaction else None
+    agreed = _canonical(application, transaction)
     digest = keyring.transaction_digest(verification_id, agreed)
     outcome = context.store.verifications.check(
         bucket,
@@ -466,6 +500,18 @@ def check(
 def read(context: Context, application: Application, verification_id: str) -> VerificationView:
     """Return an application's own verification as it is now; raises `NotFoundError`."""
     return view_of(context, find_verification(context, application, verification_id)[1])
+
+
+def read_latest(context: Context, application: Application, purpose: str, to: str) -> VerificationView:
+    """Return the newest verification of a number for a purpose as it is now.
+
+    Raises `NotFoundError`, and `UnacceptableError` for what is no number.
+    """
+    about = subject_key(context.keyring, destination_of(application, to, None))
+    found = context.store.verifications.find(about.bucket, about.pseudonym, application.name, purpose)
+    if found is None:
+        raise NotFoundError(NOT_FOUND)
+    return view_of(context, found)
 
 
 def resend(

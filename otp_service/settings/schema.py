@@ -554,6 +554,8 @@ class ApplicationSection(Section):
     ``https://``, in development ``http://localhost`` too. Needs ``http.public_url``."""
     page_color: Annotated[str, AfterValidator(_page_color)] = f"#{DEFAULT_COLOR}"
     """Colour of its pages, such as ``#0a6e4f``: dark enough to write on in white."""
+    twilio: bool = False
+    """Whether it may call the service with the libraries of Twilio Verify, below ``/twilio``."""
 
     @property
     def plain_origins(self) -> tuple[str, ...]:
@@ -593,6 +595,7 @@ class ApplicationSection(Section):
             browser_origins=frozenset(self.browser_origins),
             page_return_urls=frozenset(self.page_return_urls),
             page_color=self.page_color.removeprefix("#"),
+            twilio=self.twilio,
         )
 
     def _only_country(self) -> str | None:

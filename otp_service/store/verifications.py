@@ -28,6 +28,7 @@ from otp_service.errors import Quota
 from otp_service.store import keys
 from otp_service.store.mirror import MirrorQuery
 from otp_service.store.scripts import (
+    NO_RULES,
     CompiledPlan,
     CompiledRuleset,
     ScriptRunner,
@@ -102,6 +103,8 @@ _SLOT = re.compile(r"d(\d+)\.(\d+)")
 VERSION = "1"
 """Format of jobs."""
 _FORM = b"\2"
+ANYTHING, NOTHING = "*", ""
+"""What may be pending for a number and purpose when a verification is started; or an identifier."""
 """What rows of records begin with."""
 
 
@@ -231,6 +234,13 @@ class Replayed:
     verification_id: str
     verification: Verification | None
     now: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """One beside which none may be started."""
+
+    verification_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -446,10 +456,12 @@ class Verifications:
         ruleset: CompiledRuleset,
         retry: IdempotentRequest | None,
         trace: str = "",
-    ) -> Started | Replayed | StoreRefusal:
+        beside: str = ANYTHING,
+    ) -> Started | Replayed | Pending | StoreRefusal:
         """Record a verification and queue its first message, which carries a ``trace`` on, or refuse and leave nothing.
 
-        Its times are set by the script: the ones in ``verification`` are not read.
+        Its times are set by the script: the ones in ``verification`` are not read. It is `Pending` where the newest one
+        of the number and purpose is, and is not what it may be ``beside``.
         """
         answer = self._scripts.run(
             "start",
@@ -479,6 +491,7 @@ class Verifications:
                 names.payment,
                 names.reference,
                 trace,
+                beside,
             ),
             self._plan(verification, sending.place, mirror_query.consent_mode, ruleset),
         )
@@ -643,6 +656,16 @@ class Verifications:
         given: int = self._scripts.run("guard_give_back", records, (application, *map(int, approved.values())), ruleset)
         return given
 
+    def find(self, bucket: str, pseudonym: str, application: str, purpose: str) -> Verification | None:
+        """Return the newest verification of a number for an application's purpose as it is now, while it is kept."""
+        now, found_id, found = self._scripts.run(
+            "verification_find",
+            (keys.number(bucket, pseudonym),),
+            (application, purpose, keys.record.beginning(bucket)),
+            NO_RULES,
+        )
+        return parse_verification(found_id.decode(), pairs_to_dict(found), now) if found_id else None
+
     def read(self, bucket: str, verification_id: str) -> Verification | None:
         """Return a verification as it is now."""
         return self.read_at(bucket, verification_id)[1]
@@ -653,12 +676,14 @@ class Verifications:
         return now, parse_verification(verification_id, pairs_to_dict(found), now) if found else None
 
 
-def _started(bucket: str, answer: list[Any], ruleset: CompiledRuleset) -> Started | Replayed | StoreRefusal:
+def _started(bucket: str, answer: list[Any], ruleset: CompiledRuleset) -> Started | Replayed | Pending | StoreRefusal:
     match answer:
         case [b"started", now, most, used, reset, record_only_rules]:
             return Started(now, build_quota(ruleset.quota, most, used, reset), _rules(record_only_rules))
         case [b"replayed", now, remembered, found]:
             return _replayed(now, remembered, found)
+        case [b"pending", verification_id]:
+            return Pending(verification_id.decode())
         case _:
             return _send_refusal(bucket, answer, ruleset)
 

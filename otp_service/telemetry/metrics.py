@@ -270,6 +270,11 @@ human_checks = Counter(
     "check",
     "outcome",
 )
+twilio_unused = Counter(
+    "otp_service_twilio_unused_parameters",
+    "Parameters of calls as to Twilio Verify that mean nothing here; `other` for what Twilio has not either.",
+    "parameter",
+)
 policy_verdicts = Counter(
     "otp_service_policy_verdicts",
     "Answers of policies: `allow`, `deny`, `another_channel`, `unknown`; also of those that only record.",

@@ -16,6 +16,7 @@ BOTH_WAYS = {
     "test_factor_policy",
     "test_guard",
     "test_strict_bodies",
+    "test_twilio",
     "test_verifications",
     "test_wire",
 }

@@ -83,7 +83,7 @@ def test_every_call_below_v1_needs_exactly_one_scope_or_proves_itself():
     protected = {route.rule for route in routes if route.resource.scope}
     signed = {route.rule for route in routes if route.rule.startswith(PROVIDER_PATHS)}
 
-    assert protected == {route.rule for route in routes if route.rule.startswith("/v1/")} - signed
+    assert protected == {route.rule for route in routes if route.rule.startswith(("/v1/", "/twilio/"))} - signed
     assert {start for start in PROVIDER_PATHS if any(rule.startswith(start) for rule in signed)} == set(PROVIDER_PATHS)
     assert set(PROVIDER_PATHS) <= WITHOUT_API_KEY.keys()
     assert {route.resource.scope for route in routes} == {None, *KeyScope}
@@ -97,4 +97,5 @@ def test_a_start_and_a_check_go_past_flask(still_world):
     assert api.post(f"{START}/{one}/check", {"code": api.code(one)}).json["valid"]
     assert [route.name for route in all_routes(with_metrics=True) if route.hot] == [
         *("startVerification", "checkCode", "checkCodePreflight", "checkFactor"),
+        *("startTwilioVerification", "checkTwilioCode"),
     ]

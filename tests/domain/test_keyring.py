@@ -182,6 +182,16 @@ def test_an_identifier_has_128_random_bits(keyring: Keyring):
             assert len({number >> bit & 1 for number in numbers}) == 2, bit
 
 
+@pytest.mark.parametrize("bits", range(9))
+def test_an_identifier_is_found_by_its_last_32_digits_whatever_the_buckets(bits: int):
+    keyring = Keyring({"k2": NEW, "k1": OLD}, PSEUDONYM, bucket_bits=bits)
+
+    for bucket in keyring.buckets:
+        made = keyring.new_verification_id(bucket)
+        assert keyring.bucket_of_id(made) == bucket
+        assert keyring.verification_ids(made[-32:]) == (made, made.replace("vf_k2_", "vf_k1_"))
+
+
 def test_the_repr_shows_no_key(keyring: Keyring):
     assert base64.b64encode(OLD).decode() not in repr(keyring)
     assert OLD.hex() not in repr(keyring)

@@ -102,6 +102,15 @@ function record.read(key, application)
   return self
 end
 
+-- Returns the newest verification of an application and purpose, of those that a number's state lists and whose records are kept; nil
+-- for none. Keys of records begin with a `beginning`.
+function record.newest(state, beginning, application, purpose)
+  for id in string.gmatch(state.recent, '(%S+) %d+%+*\n') do
+    local found = record.read(beginning .. id, application)
+    if found and found.purpose == purpose then return found end
+  end
+end
+
 -- Writes a new record, kept until `ends`, with further fields: name, value, …
 function record.create(self, ends, ...)
   if WRITE_FORMAT > 1 then

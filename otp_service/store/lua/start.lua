@@ -15,9 +15,11 @@
 -- ARGV[13] a consent that comes with the start: JSON, or empty
 -- ARGV[14] name under which its payment can be found, and ARGV[15] that of its reference; empty for none
 -- ARGV[16] the traceparent that the message carries on, empty without traces
+-- ARGV[17] what may be pending for the number and purpose: * for anything, empty for nothing, or an identifier
 -- What does not change from start to start is in the plan (see `CompiledPlan`).
--- Derives: the record of the first start, from the idempotency key (same hash tag); the tallies of its application
--- Returns one of: {'started', now, quota, quota used, quota reset, rules that only record} {'replayed', now, remembered, record} {'mismatch'}
+-- Derives: the record of the first start, from the idempotency key (same hash tag), and those of the number's last verifications,
+-- from its state (same hash tag); the tallies of its application
+-- Returns one of: {'started', now, quota, quota used, quota reset, rules that only record} {'replayed', now, remembered, record} {'mismatch'} {'pending', identifier}
 --                 {'withheld', by what: mirror-behind, frozen, suppressed, consent-required, consent-outdated} {'events-full'} {'backlog-full'}
 --                 {'asked', decision, rule, wait} when a human check would let it pass
 --                 {'refused', decision, rule, wait, quota, quota used, quota reset}
@@ -28,6 +30,12 @@ local remembered = idempotency.find(KEYS[7], ARGV[2])
 if remembered == 'mismatch' then return { 'mismatch' } end
 if remembered then
   return { 'replayed', now, fence.apply(remembered), record.read_all(redis.call('HGET', KEYS[7], 'record')) }
+end
+
+if ARGV[17] ~= '*' then
+  local state = number.read(KEYS[11], redis.call('GET', KEYS[11]), plan.application)
+  local last = record.newest(state, string.sub(KEYS[1], 1, -#ARGV[1] - 1), plan.application, plan.purpose)
+  if last and last.id ~= ARGV[17] and last.status == 'pending' and now < last.expires then return { 'pending', last.id } end
 end
 
 local pseudonym, block, network, wide, provider, context, flags, price, range =

@@ -1,0 +1,145 @@
+"""What calls as to Twilio Verify share: how forms are read, what identifies a service, lists, answers."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from typing import Annotated, Any, Final, NoReturn, TypeVar
+from urllib.parse import parse_qsl
+
+from pydantic import ConfigDict, Field
+from pydantic.alias_generators import to_pascal
+from werkzeug.wsgi import get_host
+
+from otp_service.api.exchange import Exchange
+from otp_service.api.requests import read_form, validate_body
+from otp_service.api.routes import Answer
+from otp_service.api.schemas import Body
+from otp_service.domain.verification import Purpose
+from otp_service.errors import Fault, InvalidRequestError, NotFoundError
+from otp_service.telemetry import metrics
+
+SERVICES: Final = "/twilio/v2/Services"
+SERVICE: Final = f"{SERVICES}/<service_sid>"
+_UNUSED: Final = frozenset(
+    [
+        "AppHash",
+        "ChannelConfiguration",
+        "CustomFriendlyName",
+        "CustomMessage",
+        "Details.Fields",
+        "Details.Message",
+        "EnableSnaClientToken",
+        "ExpirationDate",
+        "HiddenDetails",
+        "Metadata",
+        "RateLimits",
+        "RiskCheck",
+        "SendDigits",
+        "SnaClientToken",
+        "Tags",
+        "TemplateCustomSubstitutions",
+        "TemplateSid",
+        "Templates",
+    ]
+)
+"""Parameters of Twilio's that mean nothing here; metrics name no others."""
+
+
+class Form(Body):
+    """Parameters, named as Twilio names them; others are passed over."""
+
+    model_config = ConfigDict(extra="ignore", alias_generator=to_pascal)
+
+
+GivenForm = TypeVar("GivenForm", bound=Form)
+
+
+def read_parameters(exchange: Exchange, form: type[GivenForm]) -> GivenForm:
+    """Return the parameters of a call, and count those that mean nothing here.
+
+    Raises `InvalidRequestError`, and werkzeug's errors for a body that is too long, or broke off.
+    """
+    given = read_form(exchange)
+    found = validate_body(form, given)
+    for name in given.keys() - {one.alias for one in form.model_fields.values()}:
+        metrics.twilio_unused.count(parameter=name if name in _UNUSED else "other")
+    return found
+
+
+def refuse(name: str) -> NoReturn:
+    """Raise `InvalidRequestError` for a parameter."""
+    raise InvalidRequestError("A parameter is missing or wrong.", (Fault(f"/{name}", "is missing or wrong"),)) from None
+
+
+def answer(document: Mapping[str, Any], status: int = 200) -> Answer:
+    """Return what a call is answered with."""
+    return Answer(json.dumps(document).encode(), status)
+
+
+class _Page(Form):
+    page_size: Annotated[int, Field(ge=1, le=1000, strict=False)] = 50
+    page: Annotated[int, Field(ge=0, le=1_000_000, strict=False)] = 0
+
+
+def answer_list(exchange: Exchange, name: str, url: str, found: Sequence[Mapping[str, Any]]) -> Answer:
+    """Return the page of a list, which is at a ``url``, that the query asks for; raises `InvalidRequestError`."""
+    asked = validate_body(_Page, dict(parse_qsl(exchange.environ.get("QUERY_STRING", ""))))
+    size, page = asked.page_size, asked.page
+    first, before, this, after = (f"{url}?PageSize={size}&Page={one}" for one in (0, page - 1, page, page + 1))
+    begin, end = page * size, (page + 1) * size
+    meta = {
+        "page": page,
+        "page_size": size,
+        "first_page_url": first,
+        "previous_page_url": before if page else None,
+        "next_page_url": after if end < len(found) else None,
+        "key": name,
+        "url": this,
+    }
+    return answer({name: found[begin:end], "meta": meta})
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a service of Twilio's is here: a purpose of an application."""
+
+    sid: str
+    account_sid: str
+    purpose: Purpose
+    url: str
+    """Absolute, for Twilio's libraries follow it."""
+
+    @property
+    def sids(self) -> dict[str, str]:
+        """What everything that belongs to it tells of it."""
+        return {"service_sid": self.sid, "account_sid": self.account_sid}
+
+
+def services_url(exchange: Exchange) -> str:
+    """Return the absolute address of the list of services."""
+    host = exchange.settings.http.public_url or f"{exchange.environ['wsgi.url_scheme']}://{get_host(exchange.environ)}"
+    return host.rstrip("/") + SERVICES
+
+
+def services_of(exchange: Exchange) -> list[Service]:
+    """Return the services of the application that calls."""
+    application, known, url = exchange.application.name, exchange.context.purposes, services_url(exchange)
+    sids = {name: f"VA{_digits(application, name)}" for name in sorted(exchange.application.purposes)}
+    account = f"AC{_digits(application)}"
+    return [Service(sid, account, known[name], f"{url}/{sid}") for name, sid in sids.items() if name in known]
+
+
+def find_service(exchange: Exchange, sid: str) -> Service:
+    """Return a service of the application that calls; raise `NotFoundError`."""
+    for service in services_of(exchange):
+        if service.sid == sid:
+            return service
+    raise NotFoundError("There is no such service.")
+
+
+@lru_cache(maxsize=1024)
+def _digits(*names: str) -> str:
+    """Return 32 digits for an application, or one of its purposes: the same in each process, and no secret."""
+    return sha256("/".join(names).encode()).hexdigest()[:32]

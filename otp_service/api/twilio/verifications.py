@@ -1,0 +1,261 @@
+"""Services, verifications and their checks."""
+
+import re
+from typing import Any, Final
+
+from otp_service.api.errors import TwilioError
+from otp_service.api.exchange import Exchange
+from otp_service.api.routes import Answer, Resource
+from otp_service.api.schemas import Locale, rfc3339
+from otp_service.api.twilio.common import (
+    SERVICE,
+    SERVICES,
+    Form,
+    Service,
+    answer,
+    answer_list,
+    find_service,
+    read_parameters,
+    refuse,
+    services_of,
+    services_url,
+)
+from otp_service.api.verifications import counted_peer, require_end_user
+from otp_service.domain.applications import KeyScope
+from otp_service.domain.numbers import network_of
+from otp_service.domain.payments import Transaction
+from otp_service.domain.verification import Channel, CheckFailure, Purpose, PurposeKind, Status
+from otp_service.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidRequestError,
+    InvalidTransactionError,
+    NotFoundError,
+)
+from otp_service.services.verifications import (
+    NOT_FOUND,
+    StartRequest,
+    VerificationView,
+    cancel,
+    check,
+    read,
+    read_latest,
+    start_or_resend,
+)
+from otp_service.telemetry.redaction import SafeText
+
+_CHANNELS: Final = {"call" if one.traits.is_spoken else one.value: one for one in Channel}
+"""By Twilio's name."""
+_ANY_CHANNEL: Final = {"auto": None}
+_NAMES: Final = {channel: name for name, channel in _CHANNELS.items()}
+_NUMBER: Final = r"(?:[0-9]+|[0-9]{1,3}(?:,[0-9]{2,3})*,[0-9]{3})(?:\.[0-9]+)?"
+_AMOUNT: Final = re.compile(
+    rf"(?P<currency>[A-Z]{{3}}) ?(?P<amount>{_NUMBER})|(?P<first>{_NUMBER}) ?(?P<last>[A-Z]{{3}})"
+)
+"""``PKR 1,500.00``, ``1500 PKR``; groups as in English, or as in ``1,50,000``."""
+_SID: Final = re.compile(r"VE([0-9a-f]{32})")
+_GONE: Final = {Status.APPROVED, Status.EXPIRED}
+"""Of these Twilio says that there is no such verification."""
+_COMPARED: Final = {None, CheckFailure.WRONG_CODE, CheckFailure.TRANSACTION_CHANGED}
+_NO_CHECKS_LEFT: Final = {CheckFailure.MAX_ATTEMPTS_REACHED, CheckFailure.NUMBER_LOCKED}
+
+services = Resource("twilio", "Twilio", KeyScope.VERIFY, is_lenient=True)
+
+
+class _PaymentForm(Form):
+    amount: str | None = None
+    payee: str | None = None
+
+
+class _StartForm(_PaymentForm):
+    to: str
+    channel: str
+    locale: Locale | None = None
+    device_ip: str | None = None
+    custom_code: str | None = None
+
+
+class _UpdateForm(Form):
+    status: str
+
+
+class _CheckForm(_PaymentForm):
+    code: str
+    to: str | None = None
+    verification_sid: str | None = None
+
+
+@services.route(f"GET {SERVICES}", {}, endpoint="list")
+def list_twilio_services(exchange: Exchange) -> Answer:
+    """List the application's purposes."""
+    return answer_list(exchange, "services", services_url(exchange), list(map(_service, services_of(exchange))))
+
+
+@services.route(f"GET {SERVICE}", {}, endpoint="read")
+def read_twilio_service(exchange: Exchange, service_sid: str) -> Answer:
+    """Read a purpose."""
+    return answer(_service(find_service(exchange, service_sid)))
+
+
+@services.route(f"POST {SERVICE}/Verifications", {}, endpoint="start", hot=True)
+def start_twilio_verification(exchange: Exchange, service_sid: str) -> Answer:
+    """Start a verification, or send the pending one again."""
+    service, form = find_service(exchange, service_sid), read_parameters(exchange, _StartForm)
+    if form.custom_code is not None:
+        raise ForbiddenError("Codes are made here.")
+    if form.device_ip is not None:
+        _require_address(exchange, form.device_ip)
+    request = StartRequest(
+        to=form.to,
+        channel=_channel(form.channel),
+        purpose=service.purpose.name,
+        locale=form.locale,
+        client_ip=form.device_ip,
+        peer_ip=counted_peer(exchange) if form.device_ip is None else None,
+        transaction=_transaction(service.purpose, form),
+    )
+    view = start_or_resend(exchange.context, exchange.application, request)
+    return answer(_shown(exchange, service, view, form.to), 201)
+
+
+@services.route(f"GET {SERVICE}/Verifications/<sid>", {}, endpoint="fetch")
+def fetch_twilio_verification(exchange: Exchange, service_sid: str, sid: str) -> Answer:
+    """Read a verification by its identifier, or by a number."""
+    service = find_service(exchange, service_sid)
+    view = _find(exchange, service, sid)
+    if view.verification.status in _GONE:
+        raise NotFoundError(NOT_FOUND)
+    return answer(_shown(exchange, service, view, sid))
+
+
+@services.route(f"POST {SERVICE}/Verifications/<sid>", {}, endpoint="cancel")
+def cancel_twilio_verification(exchange: Exchange, service_sid: str, sid: str) -> Answer:
+    """Cancel a verification."""
+    service, form = find_service(exchange, service_sid), read_parameters(exchange, _UpdateForm)
+    if form.status == Status.APPROVED:
+        raise ForbiddenError("Only a code approves.")
+    if form.status != Status.CANCELED:
+        refuse("Status")
+    view = _find(exchange, service, sid)
+    try:
+        view = cancel(exchange.context, exchange.application, view.verification.id)
+    except ConflictError:
+        raise NotFoundError(NOT_FOUND) from None
+    return answer(_shown(exchange, service, view, sid))
+
+
+@services.route(f"POST {SERVICE}/VerificationCheck", {}, endpoint="check", hot=True)
+def check_twilio_code(exchange: Exchange, service_sid: str) -> Answer:
+    """Check a code."""
+    service, form = find_service(exchange, service_sid), read_parameters(exchange, _CheckForm)
+    wanted = form.verification_sid or form.to
+    if not wanted:
+        return TwilioError(60221, 400, "Either To or VerificationSid is needed").answer()
+    transaction = _transaction(service.purpose, form)
+    view = _find(exchange, service, wanted)
+    result = check(exchange.context, exchange.application, view.verification.id, form.code, transaction, proves=False)
+    exchange.reason = result.reason
+    if result.reason in _NO_CHECKS_LEFT:
+        return TwilioError(60202, 429, "Max check attempts reached").answer()
+    if result.reason not in _COMPARED:
+        raise NotFoundError(NOT_FOUND)
+    about = _shown(exchange, service, view, wanted)
+    kept = ("sid", "service_sid", "account_sid", "to", "channel", "amount", "payee", "date_created", "date_updated")
+    told = {name: about[name] for name in kept}
+    return answer({**told, "status": result.status, "valid": result.valid, "sna_attempts_error_codes": []}, 201)
+
+
+def _require_address(exchange: Exchange, address: str) -> None:
+    try:
+        network_of(address)
+        require_end_user(exchange, address)
+    except InvalidRequestError:
+        refuse("DeviceIp")
+
+
+def _channel(name: str) -> Channel | None:
+    known = _CHANNELS | _ANY_CHANNEL
+    return known[name] if name in known else refuse("Channel")
+
+
+def _transaction(purpose: Purpose, form: _PaymentForm) -> Transaction | None:
+    """Return what is paid where the purpose confirms payments; elsewhere neither parameter means anything."""
+    if purpose.kind is not PurposeKind.TRANSACTION:
+        return None
+    if not (form.amount and form.payee):
+        raise InvalidTransactionError("Amount and Payee are missing.")
+    found = _AMOUNT.fullmatch(form.amount) or refuse("Amount")
+    amount, currency = found["amount"] or found["first"], found["currency"] or found["last"]
+    return Transaction(amount.replace(",", ""), currency, form.payee)
+
+
+def _find(exchange: Exchange, service: Service, wanted: str) -> VerificationView:
+    """Return the verification that an identifier of Twilio's form, or a number, stands for; raise `NotFoundError`."""
+    if wanted.startswith("VE"):
+        view = _read(exchange, wanted)
+    else:
+        view = read_latest(exchange.context, exchange.application, service.purpose.name, wanted)
+    if view.verification.purpose.name != service.purpose.name:
+        raise NotFoundError(NOT_FOUND)
+    exchange.verification = SafeText(view.verification.id)
+    return view
+
+
+def _read(exchange: Exchange, sid: str) -> VerificationView:
+    found = _SID.fullmatch(sid)
+    for verification_id in exchange.context.keyring.verification_ids(found[1]) if found else ():
+        try:
+            return read(exchange.context, exchange.application, verification_id)
+        except NotFoundError:
+            continue
+    raise NotFoundError(NOT_FOUND)
+
+
+def _service(service: Service) -> dict[str, Any]:
+    """Return what shows a service; of what we have not, it says so."""
+    links = {"verifications": "Verifications", "verification_checks": "VerificationCheck", "entities": "Entities"}
+    return {
+        "sid": service.sid,
+        "account_sid": service.account_sid,
+        "friendly_name": service.purpose.name,
+        "code_length": service.purpose.code_length,
+        "psd2_enabled": service.purpose.kind is PurposeKind.TRANSACTION,
+        "do_not_share_warning_enabled": True,
+        **dict.fromkeys(("lookup_enabled", "skip_sms_to_landlines", "dtmf_input_required"), False),
+        **dict.fromkeys(("custom_code_enabled", "verify_event_subscription_enabled"), False),
+        **dict.fromkeys(("tts_name", "push", "totp", "whatsapp", "passkeys", "default_template_sid")),
+        **dict.fromkeys(("date_created", "date_updated")),
+        "url": service.url,
+        "links": {name: f"{service.url}/{path}" for name, path in links.items()},
+    }
+
+
+def _shown(exchange: Exchange, service: Service, view: VerificationView, wanted: str) -> dict[str, Any]:
+    """Return what shows a verification; the number is as the caller wrote it, where he did, for it is not told here."""
+    verification, payment = view.verification, view.details.transaction
+    exchange.verification = SafeText(verification.id)
+    digits = verification.id[-32:]
+    messages = {one.message: one for one in reversed(verification.deliveries)}
+    return {
+        "sid": f"VE{digits}",
+        **service.sids,
+        "to": view.mask if wanted.startswith("VE") else wanted,
+        "channel": _NAMES[Channel(verification.channel)],
+        "status": verification.status,
+        "valid": verification.status is Status.APPROVED,
+        "lookup": {},
+        "amount": f"{payment.amount} {payment.currency}" if payment else None,
+        "payee": payment.payee if payment else None,
+        "send_code_attempts": [
+            {
+                "time": rfc3339(one.begun),
+                "channel": _NAMES[Channel(one.channel)],
+                "attempt_sid": f"VL{digits[:30]}{number:02x}",
+            }
+            for number, one in sorted(messages.items())
+        ],
+        "sna": None,
+        "date_created": rfc3339(verification.created),
+        "date_updated": rfc3339(max((verification.created, *(one.at for one in verification.deliveries)))),
+        "url": f"{service.url}/Verifications/VE{digits}",
+    }

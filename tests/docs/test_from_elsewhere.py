@@ -1,0 +1,117 @@
+"""The pages for who comes from elsewhere, as they stand there, against the service."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support_api import Api
+from support_forgetful import serving
+from support_installation import API_KEY, NUMBER, World, tree
+from support_missing import missing
+from support_sources import ROOT
+from support_twilio import PACKAGES, Facade, twilio_api
+
+from otp_service.domain.keyring import api_key_hash
+
+ACCOUNT = "AC" + 32 * "0"
+
+
+def _block(page: str, language: str) -> str:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    (block,) = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return str(block)
+
+
+@pytest.fixture
+def api(real_world: World) -> Api:
+    return twilio_api(real_world)
+
+
+@pytest.fixture
+def environment(api: Api, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """What the programs find: they speak to a service as it is set for them."""
+    with serving(api.app) as address:
+        told = {"OTP_URL": address, "OTP_KEY": API_KEY, "ACCOUNT_SID": ACCOUNT}
+        for name, value in told.items():
+            monkeypatch.setenv(name, value)
+        yield {**os.environ, **told}
+
+
+def _node(program: str, environment: dict[str, str]) -> str:
+    if shutil.which("node") is None or not (PACKAGES / "node_modules" / "twilio").exists():
+        missing("Node, and npm's twilio (npm ci --prefix tests/npm)")
+    command = ["node", "--input-type=module", "--eval", program]
+    done = subprocess.run(
+        command, cwd=PACKAGES, env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    return done.stdout
+
+
+def _listed(facade: Facade) -> list[str]:
+    found = facade.get("/Services").json["services"]
+    return [f"{one['account_sid']} {one['sid']} {one['friendly_name']}" for one in found]
+
+
+def test_the_settings_for_twilios_libraries_are_valid_and_give_a_service(real_world: World):
+    sections = tomllib.loads(_block("from-twilio.md", "toml"))
+    sections["applications"]["shop"] |= {"keys": [api_key_hash(API_KEY)]}
+    sections["purposes"] = {**tree(real_world.url)["purposes"], **sections["purposes"]}
+    facade = Facade(Api(real_world, **sections))
+
+    assert facade.services.keys() == {"login"}
+    sids = {facade.start(DeviceIp="203.0.113.7").json["sid"] for _ in range(5)}
+    assert len(sids) == 1
+
+
+def test_the_python_program_lists_the_services(
+    environment: dict[str, str], api: Api, capsys: pytest.CaptureFixture[str]
+):
+    exec(_block("from-twilio.md", "python"), {})  # noqa: S102 - ours
+
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("AC")] == _listed(Facade(api))
+
+
+def test_the_node_program_lists_the_services(environment: dict[str, str], api: Api):
+    assert _node(_block("from-twilio.md", "javascript"), environment).splitlines() == _listed(Facade(api))
+
+
+def test_the_command_lists_the_services(environment: dict[str, str], api: Api):
+    if shutil.which("curl") is None:
+        missing("curl")
+    command = ["bash", "-c", _block("from-twilio.md", "bash")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+
+    sids = [one["sid"] for one in json.loads(done.stdout)["services"]]
+    assert sids == [*Facade(api).services.values()]
+
+
+def test_the_function_for_supabase_starts_and_checks(environment: dict[str, str], api: Api):
+    facade = Facade(api)
+    deno = "globalThis.Deno = { env: { get: (name) => process.env[name] } };\n"
+    program = deno + _block("with-supabase.md", "javascript")
+    told = {**environment, "SERVICE_SID": facade.services["login"]}
+    sid = _node(f"{program}\nconsole.log((await start({NUMBER!r})).sid);", told).strip()
+    wrong, right = (
+        _node(f"{program}\nconsole.log(await check({NUMBER!r}, {code!r}));", told).strip()
+        for code in (facade.wrong(sid), facade.code(sid))
+    )
+
+    assert (wrong, right) == ("false", "true")
+
+
+def test_the_functions_in_place_of_a_table_send_and_check(environment: dict[str, str], api: Api):
+    program: dict[str, Any] = {}
+    exec(_block("from-your-own-table.md", "python"), program)  # noqa: S102 - ours
+    session: dict[str, str] = {}
+
+    assert program["send_code"](session, NUMBER, "203.0.113.7")
+    assert not program["check_code"](session, api.wrong(session["verification"]))
+    assert program["check_code"](session, api.code(session["verification"]))
+    assert not program["check_code"](session, api.code(session["verification"]))
+    assert not program["send_code"]({}, "+92300", "203.0.113.7")

@@ -1,0 +1,129 @@
+"""Races as to Twilio Verify, and by both ways at once, against two application processes on a real Valkey."""
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+import requests
+from support_installation import API_KEY
+from support_service import PATIENCE, Service, eventually, in_parallel, running
+from support_twilio import basic
+from support_valkey import ValkeyServer
+
+from otp_service.domain.keyring import api_key_hash
+
+LIMITS = {"number": ["100/10 minutes"], "application": ["1000000/minute"], "ip": ["100000/minute"]}
+_numbers = count(3_002_000_000)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    valkey = ValkeyServer(tmp_path_factory.mktemp("valkey"))
+    purposes = {
+        "login": {"resend_delays": [0], "max_sends": 3, "channels": ["sms"]},
+        "payment": {"kind": "transaction", "resend_delays": [0], "max_sends": 3, "channels": ["sms"]},
+    }
+    shop = {
+        "name": "Acme Shop",
+        "keys": [api_key_hash(API_KEY)],
+        "purposes": [*purposes],
+        "countries": ["PK"],
+        "region": "PK",
+        "client_ip": "none",
+        "twilio": True,
+    }
+    sections = {"purposes": purposes, "applications": {"shop": shop}, "limits": LIMITS}
+    try:
+        with running(tmp_path_factory.mktemp("service"), valkey, **sections, logging={"level": "WARNING"}) as started:
+            yield started
+    finally:
+        valkey.stop()
+
+
+@pytest.fixture(scope="module")
+def paths(service: Service) -> dict[str, str]:
+    """Addresses of Twilio's services by purpose."""
+    listed = requests.get(f"{service.base}/twilio/v2/Services", headers=basic(), timeout=PATIENCE).json()
+    return {one["friendly_name"]: one["url"] for one in listed["services"]}
+
+
+@pytest.fixture
+def number() -> str:
+    """A number that no other test used."""
+    return f"+92{next(_numbers)}"
+
+
+def _post(path: str, **form: str) -> requests.Response:
+    return requests.post(path, data=form, headers=basic(), timeout=PATIENCE)
+
+
+def _start(path: str, number: str, **form: str) -> requests.Response:
+    return _post(f"{path}/Verifications", To=number, Channel="sms", **form)
+
+
+def _id(sid: str) -> str:
+    return f"vf_k1_00{sid.removeprefix('VE')}"
+
+
+@pytest.mark.parametrize("repetition", range(5))
+def test_of_fifty_right_codes_at_once_by_both_ways_exactly_one_is_approved(
+    service: Service, paths: dict[str, str], number: str, repetition: int
+):
+    sid = _start(paths["login"], number).json()["sid"]
+    code = service.code(_id(sid))
+
+    def check(place: int) -> bool:
+        if place % 2:
+            return bool(service.check(_id(sid), code)["valid"])
+        named = {"To": number} if place % 4 else {"VerificationSid": sid}
+        answer = _post(f"{paths['login']}/VerificationCheck", Code=code, **named)
+        return answer.status_code == 201 and bool(answer.json()["valid"])
+
+    assert Counter(in_parallel(50, check)) == {True: 1, False: 49}
+
+
+@pytest.mark.parametrize("repetition", range(3))
+def test_guesses_at_once_by_both_ways_never_exceed_the_budget(
+    service: Service, paths: dict[str, str], number: str, repetition: int
+):
+    sid = _start(paths["login"], number).json()["sid"]
+    right = int(service.code(_id(sid)))
+
+    def guess(place: int) -> str:
+        code = f"{(right + 1 + place) % 1_000_000:06d}"
+        if place % 2:
+            return str(service.check(_id(sid), code)["reason"])
+        answer = _post(f"{paths['login']}/VerificationCheck", Code=code, To=number)
+        return "wrong_code" if answer.status_code == 201 else str(answer.json()["code"])
+
+    reasons = Counter(in_parallel(60, guess))
+    assert reasons["wrong_code"] == 5
+    assert reasons.keys() == {"wrong_code", "max_attempts_reached", "60202"}
+    assert _post(f"{paths['login']}/VerificationCheck", Code=f"{right:06d}", To=number).json()["code"] == 60202
+
+
+@pytest.mark.parametrize("repetition", range(5))
+def test_starts_at_once_are_one_verification_with_as_many_messages_as_it_may_have(
+    service: Service, paths: dict[str, str], number: str, repetition: int
+):
+    answers = in_parallel(20, lambda _: _start(paths["login"], number))
+    sids = {answer.json()["sid"] for answer in answers if answer.status_code == 201}
+
+    assert Counter(answer.status_code for answer in answers) == {201: 3, 429: 17}
+    assert {answer.json()["code"] for answer in answers if answer.status_code == 429} == {60203}
+    (sid,) = sids
+    eventually(lambda: len(service.texts(_id(sid))) == 3)
+
+
+@pytest.mark.parametrize("repetition", range(5))
+def test_starts_at_once_of_another_payment_than_the_pending_one_are_one_verification(
+    service: Service, paths: dict[str, str], number: str, repetition: int
+):
+    first = _start(paths["payment"], number, Amount="PKR 1500", Payee="Daraz").json()["sid"]
+
+    answers = in_parallel(20, lambda _: _start(paths["payment"], number, Amount="PKR 1600", Payee="Daraz"))
+    sids = {answer.json()["sid"] for answer in answers if answer.status_code == 201}
+    assert Counter(answer.status_code for answer in answers) == {201: 3, 429: 17}
+    assert len(sids) == 1
+    assert first not in sids
