@@ -47,9 +47,10 @@ lint: setup
 
 types:
 	$(BIN)/mypy
+	cd clients/python && $(abspath $(BIN))/mypy
 
 contracts:
-	$(BIN)/lint-imports
+	PYTHONPATH=clients/python $(BIN)/lint-imports
 
 bench: setup  ## Rates, CPU, Redis commands and growth, as ratios to floors of the same run: docs/performance/report.md. Needs wrk, 25 minutes.
 	$(BIN)/python benchmarks/run.py
