@@ -492,17 +492,17 @@ class IssuedKey:
 
 
 def read_answer(kind: type[T], value: Any) -> T:  # noqa: ANN401 - whatever JSON holds
-    """Return JSON as what it shows; members that are not known yet are passed over.
+    """Return JSON as what it shows; members that are not known yet are passed over, a missing one is `None`.
 
-    Raises `ValueError`, `TypeError` or `KeyError` where it shows something else.
+    Raises `ValueError` or `TypeError` where it shows something else.
     """
     read: T = _read(kind, value)
     return read
 
 
 def _read(kind: Any, value: Any) -> Any:  # noqa: ANN401
-    if isinstance(kind, type) and is_dataclass(kind):
-        return kind(**{name: _read(hint, value[name]) for name, hint in _members(kind).items()})
+    if isinstance(kind, type) and is_dataclass(kind) and isinstance(value, dict):
+        return kind(**{name: _read(hint, value.get(name)) for name, hint in _members(kind).items()})
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is types.UnionType:  # with None
         return None if value is None else _read(arguments[0], value)

@@ -78,7 +78,7 @@ class Call(Generic[T]):
             if 200 <= answer.status < 300:  # noqa: PLR2004
                 return read_answer(self.answer, shown)
             problem = dict(shown)
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError):
             problem = {"title": "an answer that is not the service's"}
         if answer.retry_after.isdecimal():
             problem["retry_after"] = int(answer.retry_after)

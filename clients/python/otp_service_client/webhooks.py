@@ -44,7 +44,7 @@ def verify(body: bytes, headers: Mapping[str, str], secret: str) -> Event:
         raise InvalidWebhook("no signature is the secret's")
     try:
         return read_answer(Event, json.loads(body))
-    except (ValueError, TypeError, KeyError) as malformed:
+    except (ValueError, TypeError) as malformed:
         raise InvalidWebhook("it was signed, but is no webhook of the service") from malformed
 
 
