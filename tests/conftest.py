@@ -39,6 +39,8 @@ LONGEST = [
         "gateways/test_suite_notices.py",
         "worker/test_delivery.py",
         "cli/test_serve.py",
+        "clients/test_python_client.py",
+        "clients/test_python_cases.py",
         "model/test_verification_model.py",
         "worker/test_stopped_worker.py",
         "drills/test_restore.py",

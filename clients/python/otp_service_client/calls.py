@@ -120,9 +120,8 @@ async def perform(engine: Engine, call: Call[T]) -> T:
     deadline = time.monotonic() + engine.timeout
     tries = 1 if call.once else 1 + engine.retries
     for number in range(1, tries + 1):
-        left = max(deadline - time.monotonic(), MOMENT)
         try:
-            return call.read(await engine.send(call, left))
+            return call.read(await engine.send(call, deadline - time.monotonic()))
         except (ConnectionFailed, TimedOut, Unavailable) as failed:
             wait = random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2 ** (number - 1)))  # noqa: S311 - no secret
             if isinstance(failed, Unavailable) and failed.retry_after is not None:

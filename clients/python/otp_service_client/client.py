@@ -8,7 +8,7 @@ from typing import Any, Generic, ParamSpec, Self, TypeVar
 
 import httpx
 
-from otp_service_client.calls import Answer, Async, Call, Engine, Kind, Sync, run_blocking
+from otp_service_client.calls import MOMENT, Answer, Async, Call, Engine, Kind, Sync, run_blocking
 from otp_service_client.errors import ConnectionFailed, TimedOut
 from otp_service_client.resources import (
     Admin,
@@ -122,13 +122,12 @@ class _Blocking(Engine):
         self.http, self.timeout, self.retries = http, timeout, retries
 
     async def send(self, call: Call[Any], left: float) -> Answer:
-        """Try once. Nothing interrupts a thread that reads, so time is looked at after each part of an answer."""
+        """Try once."""
+        end, parts = _end(call, left), []
         with _failures(), self.http.stream(**_request(call, left)) as response:
-            end, parts = time.monotonic() + min(call.seconds, left), []
             for one in response.iter_bytes():
                 parts.append(one)
-                if time.monotonic() > end:
-                    raise TimeoutError
+                _look(end)
         return _answer(response, b"".join(parts))
 
     async def sleep(self, seconds: float) -> None:
@@ -146,11 +145,21 @@ class _Awaiting(Engine):
         self._turns = asyncio.Semaphore(CONNECTIONS)  # httpx looks through all that wait for each that goes
 
     async def send(self, call: Call[Any], left: float) -> Answer:
-        """Try once."""
+        """Try once, when it is this call's turn."""
+        deadline = time.monotonic() + left
         with _failures():
-            async with asyncio.timeout(left), self._turns, asyncio.timeout(call.seconds):
-                response = await self.http.request(**_request(call, left))
-        return _answer(response, response.content)
+            async with asyncio.timeout(left):
+                await self._turns.acquire()
+            try:
+                left = deadline - time.monotonic()
+                end, parts = _end(call, left), []
+                async with self.http.stream(**_request(call, left)) as response:
+                    async for one in response.aiter_bytes():
+                        parts.append(one)
+                        _look(end)
+            finally:
+                self._turns.release()
+        return _answer(response, b"".join(parts))
 
     async def sleep(self, seconds: float) -> None:
         """Let time pass."""
@@ -161,11 +170,25 @@ class _Awaiting(Engine):
         return method
 
 
+def _end(call: Call[Any], left: float) -> float:
+    return time.monotonic() + min(call.seconds, left)
+
+
+def _look(end: float) -> None:
+    """Raise `TimeoutError` after the end of a try. It is looked for after each part of an answer.
+
+    Nothing interrupts a thread that reads, and httpx does not get back a connection whose call is cancelled.
+    """
+    if time.monotonic() > end:
+        raise TimeoutError
+
+
 def _request(call: Call[Any], left: float) -> dict[str, Any]:
     method, path = call.request.split(" ")
     headers = {"Content-Type": "application/json"} if call.body is not None else {}
     if call.key is not None:
         headers["Idempotency-Key"] = call.key
+    left = max(left, MOMENT)
     return {
         "method": method,
         "url": path,
