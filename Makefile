@@ -21,7 +21,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # it: one of the processes would have to compile the tests again, and each that is started what the wheel needs.
 ON_WHEEL := PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE= OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: help setup run test test-browser check lint types contracts bench bench-valkey bench-delivery bench-factors bench-twilio bench-import bench-pair load observe-check storm storm-ledger storm-restores storm-webhooks rotate rolling differential overload soak abuse abuse-memory mutants fuzz phones lock docs openapi sbom clean compose-secrets
+.PHONY: help setup run test test-browser test-clients check lint types contracts bench bench-valkey bench-delivery bench-factors bench-twilio bench-import bench-pair load observe-check storm storm-ledger storm-restores storm-webhooks rotate rolling differential overload soak abuse abuse-memory mutants fuzz phones lock docs openapi sbom clean compose-secrets
 
 help:  ## Tell what the targets do.
 	@sed -n 's/^\([a-z][a-z-]*\):.*  ## /\1\t/p' Makefile | expand --tabs=18
@@ -32,11 +32,16 @@ run: $(INSTALLED)  ## Start a service to try: embedded Valkey, sandbox gateway, 
 	@$(BIN)/otp-service dev
 
 # Files in the order in which tests/conftest.py puts them, not those with the most tests first.
-test: lint  ## Everything that CI proves, but what needs a browser, and made-up requests.
-	$(ON_WHEEL) $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore tests/browser -m "not fuzz"
+test: lint  ## Everything that CI proves, but for a browser, the TypeScript client, and made-up requests.
+	$(ON_WHEEL) $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore tests/browser \
+		--ignore tests/clients_node -m "not fuzz"
 
 test-browser: setup  ## The hosted page and the example in a real browser, for CI too. Needs Debian's chromium-headless-shell and fonts-noto-core, and npm. Three minutes.
 	$(ON_WHEEL) $(BIN)/pytest --numprocesses 2 tests/browser
+
+test-clients: setup  ## The TypeScript client: types in strict mode, its tests in Node, the package and its examples. Needs npm. Two minutes.
+	npm ci --prefix clients/typescript --ignore-scripts --no-audit --no-fund --silent
+	$(ON_WHEEL) $(BIN)/pytest tests/clients_node
 
 check: lint  ## Linters, types, import contracts, rules of the house.
 	$(ON_WHEEL) $(BIN)/pytest --quiet tests/architecture
@@ -48,9 +53,10 @@ lint: setup
 
 types:
 	$(BIN)/mypy
+	cd clients/python && $(abspath $(BIN))/mypy
 
 contracts:
-	$(BIN)/lint-imports
+	PYTHONPATH=clients/python $(BIN)/lint-imports
 
 bench: setup  ## Rates, CPU, Redis commands and growth, as ratios to floors of the same run: docs/performance/report.md. Needs wrk, 25 minutes.
 	$(BIN)/python benchmarks/run.py

@@ -47,6 +47,8 @@ LONGEST = [
         "api/test_access_in_time.py",
         "api/test_human_check.py",
         "observe/test_alerts.py",
+        "clients/test_python_client.py",
+        "clients/test_python_cases.py",
         "gateways/test_suite_notices.py",
         "model/test_verification_model.py",
         "worker/test_stopped_worker.py",

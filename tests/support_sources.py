@@ -10,7 +10,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "otp_service"
 LUA = PACKAGE / "store" / "lua"
-NOT_OURS = {".git", ".otp-service", ".venv", ".venv-load", "__pycache__", "build", "dist", "secrets", "wheelhouse"}
+NOT_OURS = {
+    ".git",
+    ".otp-service",
+    ".venv",
+    ".venv-load",
+    "__pycache__",
+    "build",
+    "dist",
+    "node_modules",
+    "secrets",
+    "wheelhouse",
+}
 
 
 @cache

@@ -58,15 +58,24 @@ class Site:
 
 @pytest.fixture(params=["PyJWT", "joserfc", "jose"])
 def site(request: pytest.FixtureRequest, world: World, httpserver: HTTPServer) -> Iterator[Site]:
+    snippets = {"PyJWT": [PYJWT], "joserfc": [PYJWT, JOSERFC], "jose": [JOSE]}[request.param]
+    checker = _in_node if request.param == "jose" else _in_python
+    yield from sites(
+        world,
+        httpserver,
+        lambda issuer: checker([one.replace("https://otp.example", issuer) for one in snippets]),
+    )
+
+
+def sites(world: World, httpserver: HTTPServer, checker: Callable[[str], Iterator[Check]]) -> Iterator[Site]:
+    """Yield a service whose keys are served, and who checks its proofs; the clients' tests use it too."""
     issuer = httpserver.url_for("").rstrip("/")
     applications = tree(world.url)["applications"]
     shop = {**applications["shop"], "proofs": True}
     api = Api(world, proofs={"issuer": issuer}, applications={**applications, "shop": shop})
     keys = api.client.get("/.well-known/jwks.json").json
     httpserver.expect_request("/.well-known/jwks.json").respond_with_json(keys)
-    checker = _in_node if request.param == "jose" else _in_python
-    snippets = {"PyJWT": [PYJWT], "joserfc": [PYJWT, JOSERFC], "jose": [JOSE]}[request.param]
-    for check in checker([one.replace("https://otp.example", issuer) for one in snippets]):
+    for check in checker(issuer):
         yield Site(api, issuer, check)
 
 
@@ -130,8 +139,7 @@ def test_a_proof_with_one_thing_wrong_is_refused_though_the_service_itself_signe
     proof, one = site.approve()
     header, claims = _parts(proof)
     CHANGES[what](claims, header)
-    signer = ProofKey(site.api.installation.context.keyring.proof_seeds[0])._private
-    assert refuses(site, jwt.encode(claims, signer, "ES256", header), one)
+    assert refuses(site, sign(site, claims, header), one)
     assert site.check(proof, one, PAYMENT), "the same one, unchanged"
 
 
@@ -148,9 +156,14 @@ def test_a_proof_of_a_payment_is_none_of_something_without_one_and_the_other_way
         site.check(proof, one)
     header, claims = _parts(proof)
     del claims["txn_digest"], claims["txn_salt"]
-    signer = ProofKey(site.api.installation.context.keyring.proof_seeds[0])._private
     with pytest.raises(Exception, match="another payment"):
-        site.check(jwt.encode(claims, signer, "ES256", header), one, PAYMENT)
+        site.check(sign(site, claims, header), one, PAYMENT)
+
+
+def sign(site: Site, claims: dict[str, Any], header: dict[str, Any]) -> str:
+    """Sign claims with the service's own key."""
+    signer = ProofKey(site.api.installation.context.keyring.proof_seeds[0])._private
+    return jwt.encode(claims, signer, "ES256", header)
 
 
 def refuses(site: Site, proof: str, verification: str) -> bool:

@@ -1,0 +1,107 @@
+"""What a call may raise; every error is an `OtpError`, and none has a key, a code, a secret or a number in its text."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+class OtpError(Exception):
+    """Anything that goes wrong with the service or with what comes from it."""
+
+
+class ConnectionFailed(OtpError):
+    """No connection, or it broke. The request may have been done: repeat it with the same `idempotency_key`."""
+
+
+class TimedOut(OtpError):
+    """No whole answer before the time was over. The request may have been done, as after `ConnectionFailed`."""
+
+
+class InvalidWebhook(OtpError):
+    """What claims to be a webhook was not signed with the secret, or not lately: do not believe it."""
+
+
+class InvalidProof(OtpError):
+    """A proof of something else, of somebody else, too old, used before, or none at all: refuse what it asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A member of a body that the service did not take."""
+
+    pointer: str
+    """JSON pointer (RFC 6901); empty for the body as a whole, the query or a header."""
+    message: str
+
+
+class ApiError(OtpError):
+    """The service refused: its problem document (RFC 9457). Go by `code`; docs/errors.md says what each means."""
+
+    kinds: ClassVar[dict[int, type["ApiError"]]] = {}
+
+    def __init__(self, status: int, problem: Mapping[str, Any], request_id: str | None = None) -> None:
+        self._problem = problem
+        self.status = status
+        self.code = str(problem.get("code", ""))
+        """Empty where something else than the service answered, such as a proxy."""
+        self.title = str(problem.get("title", ""))
+        self.detail = str(problem.get("detail", ""))
+        """For the people who run your back end, not for end users."""
+        self.retry_after: int | None = problem.get("retry_after")
+        """Seconds after which it may work."""
+        self.decision: str | None = problem.get("decision")
+        """Of the rule that refused: log it, for your operator to look up."""
+        self.errors = tuple(Fault(one["pointer"], one["message"]) for one in problem.get("errors") or ())
+        self.factors = tuple(problem.get("factors") or ())
+        """With `factor-first`: the ids of the user's apps."""
+        self.request_id = request_id
+        """Names the request in the service's log."""
+        super().__init__(f"{status} {self.code or 'answer of another server'}: {self.detail or self.title}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it pass between processes."""
+        return type(self), (self.status, self._problem, self.request_id)
+
+    @staticmethod
+    def of(status: int, problem: Mapping[str, Any], request_id: str | None = None) -> "ApiError":
+        """Return the error of a status. The service has one status for each code, so this is by code too."""
+        other = ApiError if 400 <= status < 500 else Unavailable  # noqa: PLR2004
+        return ApiError.kinds.get(status, other)(status, problem, request_id)
+
+
+class InvalidRequest(ApiError):
+    """A defect of the program: `errors` says where. 400, 405, 413 and 415."""
+
+
+class Unauthenticated(ApiError):
+    """The key is missing, wrong or over. 401."""
+
+
+class Forbidden(ApiError):
+    """The application, the key or the number may not. 403."""
+
+
+class NotFound(ApiError):
+    """There is no such thing (any more). 404."""
+
+
+class Conflict(ApiError):
+    """It is final, used up, or comes too late. 409."""
+
+
+class Refused(ApiError):
+    """Well formed, but not acceptable: a number, a code, a purpose. 422."""
+
+
+class RateLimited(ApiError):
+    """Too often: wait `retry_after` seconds. 429; never repeated by itself."""
+
+
+class Unavailable(ApiError):
+    """The service could not, or something else answered in its place, such as a proxy. 5xx, or no JSON."""
+
+
+ApiError.kinds = {
+    400: InvalidRequest, 401: Unauthenticated, 403: Forbidden, 404: NotFound, 405: InvalidRequest, 409: Conflict,
+    413: InvalidRequest, 415: InvalidRequest, 422: Refused, 429: RateLimited,
+}  # fmt: skip

@@ -1,0 +1,117 @@
+"""Proofs of approvals, checked without asking the service: docs/proofs.md. Needs the extra `proofs`."""
+
+import base64
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from threading import Lock
+from typing import Any
+
+import httpx
+import jwt
+
+from otp_service_client.answers import Transaction
+from otp_service_client.errors import ConnectionFailed, InvalidProof
+
+KEPT, RARELY = 300, 60
+"""Seconds that keys are kept, and at least between two looks for one that is not known."""
+_NEEDED = ["iss", "aud", "exp", "jti", "auth_time", "purpose"]
+_PAID = ("amount", "currency", "payee", "account", "reference")
+
+
+class Keys:
+    """The public keys of an issuer, fetched from its `/.well-known/jwks.json` when they are needed."""
+
+    def __init__(self, issuer: str) -> None:
+        self._address = f"{issuer.rstrip('/')}/.well-known/jwks.json"
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._fetched = float("-inf")
+        self._lock = Lock()
+
+    def key(self, kid: str) -> jwt.PyJWK:
+        """Return a key; raise `InvalidProof` where there is none, `ConnectionFailed` where nobody can tell."""
+        with self._lock:
+            age = time.monotonic() - self._fetched
+            if age > KEPT or (kid not in self._keys and age > RARELY):
+                self._keys = self._fetch()
+                self._fetched = time.monotonic()
+            if kid not in self._keys:
+                raise InvalidProof("no key of the issuer signed it")
+            return self._keys[kid]
+
+    def _fetch(self) -> dict[str, jwt.PyJWK]:
+        try:
+            answer = httpx.get(self._address, timeout=5.0).raise_for_status()
+            return {one["kid"]: jwt.PyJWK(one) for one in answer.json()["keys"]}
+        except (httpx.HTTPError, ValueError, KeyError, TypeError, jwt.PyJWTError) as failed:
+            raise ConnectionFailed("the keys of the issuer could not be read") from failed
+
+
+keys_of = cache(Keys)
+"""The keys of an issuer, for all who ask."""
+
+
+def verify(
+    proof: str,
+    *,
+    issuer: str,
+    application: str,
+    purpose: str,
+    first_use: Callable[[str], bool],
+    verification: str | None = None,
+    user: str | None = None,
+    amr: Sequence[str] = ("otp",),
+    transaction: Transaction | None = None,
+    max_age: float = 120.0,
+) -> Mapping[str, Any]:
+    """Return the claims of a proof that is good for this session; raise `InvalidProof` for any other.
+
+    `verification` is the one that your own session started. For a code of an app give `user`, the person of your
+    session, instead, and in `amr` what you accept (`recovery` too?). `transaction` is the payment that you execute,
+    `None` for a purpose without one. `first_use` is asked with the approval's id, and says whether it never was before:
+    in a store that all processes share, for five minutes, such as Redis' `SET id 1 NX EX 300`. `max_age` is in seconds
+    since the approval.
+
+    Blocks while it fetches keys, at most once in a minute: on asyncio call it by `asyncio.to_thread`. Raises
+    `ConnectionFailed` when they cannot be fetched.
+    """
+    if (verification is None) == (user is None):
+        raise TypeError("verify needs either verification or user, of your own session")
+    claims = _signed(proof, issuer, application)
+    if claims["purpose"] != purpose:
+        raise InvalidProof("it is for another purpose")
+    if verification is not None and claims.get("verification") != verification:
+        raise InvalidProof("it is of another verification")
+    if user is not None and (claims.get("sub") != user or not set(claims.get("amr") or [""]) <= set(amr)):
+        raise InvalidProof("it is of another user, or of a factor that is not accepted")
+    if not isinstance(claims["auth_time"], int) or claims["auth_time"] < time.time() - max_age:
+        raise InvalidProof("it was approved too long ago")
+    if claims.get("txn_digest") != (transaction and _digest(transaction, claims.get("txn_salt", ""))):
+        raise InvalidProof("it is of another payment")
+    if not first_use(claims["jti"]):
+        raise InvalidProof("it was used before")
+    return claims
+
+
+def _signed(proof: str, issuer: str, application: str) -> Mapping[str, Any]:
+    """Return the claims that a key of the issuer signed for an application, and that have not ended."""
+    try:
+        header = jwt.get_unverified_header(proof)
+        if header.get("typ") != "otp-proof+jwt":
+            raise InvalidProof("it is no proof")
+        key = keys_of(issuer).key(str(header.get("kid")))
+        return jwt.decode(
+            proof, key, algorithms=["ES256"], issuer=issuer, audience=application, options={"require": _NEEDED}
+        )
+    except jwt.PyJWTError as refused:
+        raise InvalidProof("it was not signed for this, or it has ended") from refused
+
+
+def _digest(transaction: Transaction, salt: str) -> str:
+    """Return the digest of a payment: SHA-256 over the salt and each member with its length before it."""
+    members = (transaction.get(name) for name in _PAID)
+    texts = [("-" if one is None else f"+{one}").encode() for one in members]
+    framed = b"".join(len(text).to_bytes(4, "big") + text for text in texts)
+    digest = hashlib.sha256(base64.urlsafe_b64decode(f"{salt}==") + framed).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

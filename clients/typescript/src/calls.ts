@@ -1,0 +1,141 @@
+/** What a call is, and how it is repeated. */
+import { randomUUID } from "node:crypto";
+import { ConnectionFailed, OtpError, TimedOut, Unavailable, error_of, type Problem } from "./errors.js";
+
+/** Seconds before the first repetition, at most; each further one may wait twice as long. */
+const FIRST_WAIT = 0.5;
+const LONGEST_WAIT = 5;
+/** Seconds that one try may take: of calls that ask Redis, which gives up at 1.5 s ... */
+export const FAST = 5;
+/** ... and of those that ask a database. */
+export const SLOW = 10;
+
+/** What is sent beside method and path. */
+export interface Sent {
+  body?: object;
+  query?: object;
+  /** The `Idempotency-Key`, of operations that take one: the same in all tries. */
+  key?: string;
+  /** Whether a second try could do it twice, as it takes no key: then there is none. */
+  once?: boolean;
+  /** Seconds that one try may take. */
+  seconds?: number;
+  /** A member that has to be true or false: JSON of something else must not be taken for a right code. */
+  says?: string;
+}
+
+/** Makes a call such as `GET /v1/endpoints`; throws `OtpError`. */
+export type Caller = <T>(request: string, sent?: Sent) => Promise<T>;
+
+/** How an `OtpService` calls. */
+export interface Options {
+  /** Seconds for one call with all its tries; 10 by default. */
+  timeout?: number;
+  /** How often a call is repeated after no answer, a time-out or 5xx; 2 by default. */
+  retries?: number;
+  /** Replaces the global `fetch`. */
+  fetch?: typeof fetch;
+}
+
+/** Return what makes calls. Nothing that is printed has the key. */
+export function caller(url: string, key: string, options: Options): Caller {
+  const [base, secret] = [address(url), visible(key)];
+  const { timeout = 10, retries = 2, fetch = globalThis.fetch } = options;
+  if (!(timeout > 0 && timeout <= 600)) throw new RangeError("timeout is in seconds, at most 600");
+
+  /** Try once, within these seconds. */
+  async function send<T>(request: string, sent: Sent, seconds: number): Promise<T> {
+    const [method = "", path = ""] = request.split(" ");
+    const headers: Record<string, string> = { Authorization: `Bearer ${secret}`, Accept: "application/json" };
+    if (sent.body) headers["Content-Type"] = "application/json";
+    if (sent.key !== undefined) headers["Idempotency-Key"] = sent.key;
+    const body = sent.body ? { body: JSON.stringify(sent.body) } : {};
+    const stop = new AbortController();
+    const timer = setTimeout(() => stop.abort(), seconds * 1000);
+    try {
+      const address = base + path + query_of(sent.query);
+      const response = await fetch(address, { method, headers, ...body, signal: stop.signal, redirect: "manual" });
+      return read<T>(response, await response.text(), sent);
+    } catch (cause) {
+      if (cause instanceof OtpError) throw cause;
+      if (stop.signal.aborted) throw new TimedOut("no answer in time");
+      throw new ConnectionFailed("no connection to the service, or it broke", { cause });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Call as often as it takes, within one deadline over all tries and the waits between them. */
+  return async <T>(request: string, sent: Sent = {}): Promise<T> => {
+    const deadline = performance.now() / 1000 + timeout;
+    const tries = sent.once ? 1 : 1 + retries;
+    for (let number = 1; ; number += 1) {
+      const left = Math.max(deadline - performance.now() / 1000, 0.01);
+      try {
+        return await send<T>(request, sent, Math.min(sent.seconds ?? SLOW, left));
+      } catch (failed) {
+        if (!(failed instanceof ConnectionFailed || failed instanceof TimedOut || failed instanceof Unavailable)) throw failed;
+        const asked = failed instanceof Unavailable ? failed.retry_after : undefined;
+        const wait = asked ?? Math.random() * Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** (number - 1));
+        if (number === tries || performance.now() / 1000 + wait >= deadline) throw failed;
+        await sleep(wait);
+      }
+    }
+  };
+}
+
+/** Let seconds pass. */
+export function sleep(seconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+}
+
+/** Return an idempotency key: the caller's own, or one that nobody had before. */
+export function key_of(options: { idempotency_key?: string }): string {
+  return options.idempotency_key ?? randomUUID();
+}
+
+/** Return an id or a name as a part of a path; throw a `TypeError` where it cannot be one. */
+export function part(text: string): string {
+  if (!/^[A-Za-z0-9_-]+$/.test(text)) throw new TypeError("an id of the service has letters, digits, _ and - only");
+  return text;
+}
+
+/** Return what an answer shows; throw `ApiError` for a refusal, and for what is no answer of the service. */
+function read<T>(response: Response, text: string, sent: Sent): T {
+  const shown = parsed(text);
+  const says = sent.says === undefined || typeof (shown as Record<string, unknown> | undefined)?.[sent.says] === "boolean";
+  if (response.ok && shown && says) return shown as T;
+  const problem: Problem = !response.ok && shown ? { ...shown } : { title: "an answer that is not the service's" };
+  const asked = response.headers.get("Retry-After") ?? "";
+  if (/^\d+$/.test(asked)) problem.retry_after = Number(asked);
+  throw error_of(response.status, problem, response.headers.get("X-Request-Id") ?? undefined);
+}
+
+function parsed(text: string): object | undefined {
+  try {
+    const shown: unknown = JSON.parse(text);
+    return typeof shown === "object" && shown !== null ? shown : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function query_of(members: object = {}): string {
+  const given = Object.entries(members).filter(([, one]) => one !== undefined && one !== null);
+  return given.length ? `?${new URLSearchParams(given.map(([name, one]): [string, string] => [name, String(one)]))}` : "";
+}
+
+function address(url: string): string {
+  const { protocol, username, password, search, hash } = new URL(url);
+  if (!/^https?:$/.test(protocol) || username || password || search || hash) {
+    throw new TypeError("url is no address of a service, such as https://otp.example");
+  }
+  return url.replace(/\/+$/, "");
+}
+
+/** Return a key as a header takes it. One that cannot go is noticed here: errors of later would show it. */
+function visible(key: string): string {
+  const secret = key.trim(); // of a file
+  if (!/^[!-~]+$/.test(secret)) throw new TypeError("key is no API key");
+  return secret;
+}

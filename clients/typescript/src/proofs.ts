@@ -1,0 +1,126 @@
+/** Proofs of approvals, checked without asking the service: docs/proofs.md. */
+import { createHash, webcrypto } from "node:crypto";
+import type { Claims, Jwk, Transaction } from "./answers.js";
+import { ConnectionFailed, InvalidProof } from "./errors.js";
+
+/** Seconds that keys are kept, and at least between two looks for one that is not known. */
+const KEPT = 300;
+const RARELY = 60;
+const ES256 = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
+
+/** What a proof has to be about. */
+export interface Expected {
+  issuer: string;
+  application: string;
+  purpose: string;
+  /**
+   * Is asked with the approval's id, and says whether it never was before: in a store that all processes share, for
+   * five minutes, such as Redis' `SET id 1 NX EX 300`.
+   */
+  first_use: (id: string) => boolean | Promise<boolean>;
+  /** The verification that your own session started. For a code of an app give `user` instead. */
+  verification?: string;
+  /** The person of your session. */
+  user?: string;
+  /** With `user`: what you accept; `["otp"]` by default. Is `recovery` good too? */
+  amr?: string[];
+  /** The payment that you execute; none for a purpose without one. */
+  transaction?: Transaction;
+  /** Seconds since the approval; 120 by default. */
+  max_age?: number;
+}
+
+/**
+ * Return the claims of a proof that is good for this session.
+ *
+ * Rejects with `InvalidProof` for any other, with `ConnectionFailed` when the issuer's keys cannot be fetched, which
+ * happens at most once in a minute.
+ */
+export async function verify(proof: string, expected: Expected): Promise<Claims> {
+  const { verification, user, amr = ["otp"], transaction, max_age = 120 } = expected;
+  if ((verification === undefined) === (user === undefined)) {
+    throw new TypeError("verify needs either verification or user, of your own session");
+  }
+  const claims = await signed(proof, expected);
+  const now = Date.now() / 1000;
+  const refuse = (reason: string): never => { throw new InvalidProof(reason); };
+  if (claims.iss !== expected.issuer || claims.aud !== expected.application) refuse("it is of another issuer, or for another application");
+  if (!(claims.exp > now)) refuse("it has ended");
+  if (claims.purpose !== expected.purpose) refuse("it is for another purpose");
+  if (verification !== undefined && claims.verification !== verification) refuse("it is of another verification");
+  if (user !== undefined && (claims.sub !== user || !accepted(claims.amr, amr))) refuse("it is of another user, or of a factor that is not accepted");
+  if (!(claims.auth_time >= now - max_age)) refuse("it was approved too long ago");
+  if (claims.txn_digest !== (transaction && digest(transaction, claims.txn_salt ?? ""))) refuse("it is of another payment");
+  if (typeof claims.jti !== "string" || !(await expected.first_use(claims.jti))) refuse("it was used before");
+  return claims;
+}
+
+/** Return the claims that a key of the issuer signed. */
+async function signed(proof: string, { issuer }: Expected): Promise<Claims> {
+  const parts = proof.split(".");
+  const [header, claims] = parts.slice(0, 2).map(members);
+  const whole = parts.length === 3 && parts.every((one) => /^[A-Za-z0-9_-]+$/.test(one));
+  if (!whole || !claims || header?.["typ"] !== "otp-proof+jwt" || header["alg"] !== "ES256" || "crit" in header) {
+    throw new InvalidProof("it is no proof");
+  }
+  const jwk = await key_of(issuer, String(header["kid"]));
+  const key = await webcrypto.subtle.importKey("jwk", jwk, ES256, false, ["verify"]);
+  const [text, signature] = [Buffer.from(`${parts[0]}.${parts[1]}`), Buffer.from(parts[2]!, "base64url")];
+  if (!(await webcrypto.subtle.verify(ES256, key, signature, text))) throw new InvalidProof("no key of the issuer signed it");
+  return claims as unknown as Claims;
+}
+
+function accepted(found: unknown, amr: string[]): boolean {
+  return Array.isArray(found) && found.length > 0 && found.every((one) => amr.includes(one as string));
+}
+
+function members(part: string): Record<string, unknown> | undefined {
+  try {
+    const shown: unknown = JSON.parse(Buffer.from(part, "base64url").toString());
+    return typeof shown === "object" && shown !== null ? (shown as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The keys of issuers by their ids, and when they were fetched, in milliseconds. */
+const known = new Map<string, { at: number; keys: Promise<Map<string, Jwk>> }>();
+
+async function key_of(issuer: string, kid: string): Promise<Jwk> {
+  const held = known.get(issuer);
+  const age = held ? (performance.now() - held.at) / 1000 : Infinity;
+  const fresh = held && age <= KEPT && ((await held.keys).has(kid) || age <= RARELY) ? held : fetched(issuer);
+  const key = (await fresh.keys).get(kid);
+  if (!key) throw new InvalidProof("no key of the issuer signed it");
+  return key;
+}
+
+/** Fetch the keys of an issuer, once for all who ask meanwhile; a failure is not kept. */
+function fetched(issuer: string): { at: number; keys: Promise<Map<string, Jwk>> } {
+  const found = { at: performance.now(), keys: fetch_keys(issuer) };
+  known.set(issuer, found);
+  found.keys.catch(() => known.delete(issuer));
+  return found;
+}
+
+async function fetch_keys(issuer: string): Promise<Map<string, Jwk>> {
+  try {
+    const answer = await fetch(`${issuer.replace(/\/+$/, "")}/.well-known/jwks.json`, { signal: AbortSignal.timeout(5000) });
+    const { keys } = (await answer.json()) as { keys: Jwk[] };
+    return new Map(keys.map((one) => [one["kid"] ?? "", one]));
+  } catch (cause) {
+    throw new ConnectionFailed("the keys of the issuer could not be read", { cause });
+  }
+}
+
+/** Return the digest of a payment: SHA-256 over the salt and each member with its length before it. */
+function digest(transaction: Transaction, salt: string): string {
+  const hash = createHash("sha256").update(Buffer.from(salt, "base64url"));
+  for (const name of ["amount", "currency", "payee", "account", "reference"] as const) {
+    const text = Buffer.from(transaction[name] == null ? "-" : `+${transaction[name]}`);
+    const length = Buffer.alloc(4);
+    length.writeUInt32BE(text.length);
+    hash.update(length).update(text);
+  }
+  return hash.digest("base64url");
+}

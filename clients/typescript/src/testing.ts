@@ -1,0 +1,131 @@
+/**
+ * The service in memory, for tests of your own program: no network, no waiting, codes that are known.
+ *
+ * It knows verifications and the sandbox. What else you call, you answer yourself:
+ * `fake.answers["GET /v1/endpoints"] = []`.
+ */
+import { OtpService } from "./client.js";
+
+/** The codes of errors that `fail_with` takes, by their status. */
+export const STATUSES: Record<number, string> = {
+  400: "invalid-request",
+  401: "unauthenticated",
+  403: "forbidden step-up-required recipient-suppressed recipient-frozen",
+  404: "not-found",
+  405: "method-not-allowed",
+  409: "conflict already-redeemed factor-first factor-not-active factor-limit no-sends-left name-taken endpoint-limit",
+  413: "body-too-large",
+  415: "unsupported-media-type",
+  422: "invalid-number number-type-not-allowed country-not-allowed number-not-allowed channel-not-available " +
+    "invalid-proof return-url-not-allowed invalid-result invalid-time invalid-transaction invalid-code invalid-secret " +
+    "client-ip-required consent-required consent-outdated consent-not-kept message-not-allowed invalid-application " +
+    "invalid-url idempotency-mismatch",
+  429: "human-check-required rate-limited resend-too-soon",
+  500: "internal",
+  503: "store-unavailable ledger-mismatch ledger-unavailable overloaded backlog-full",
+};
+const AT = "2026-11-24T22:00:00Z";
+const FINAL = ["approved", "canceled", "failed", "max_attempts_reached"];
+type Json = Record<string, any>;
+type Answered = [status: number, shown: unknown];
+
+/** An `OtpService` that needs none. It repeats nothing, so that one `fail_with` is one error. */
+export class FakeOtpService extends OtpService {
+  /** What calls that it does not know return, by method and path. */
+  readonly answers: Record<string, unknown> = {};
+  /** What was asked: method and path, and the body. */
+  readonly requests: [string, Json][] = [];
+  readonly #failures: Json[] = [];
+  readonly #verifications = new Map<string, Json>();
+  readonly #done = new Map<string, Answered>();
+  /** The right code of every verification. */
+  readonly code: string;
+
+  constructor(options: { code?: string } = {}) {
+    super("http://fake", "fake", { retries: 0, fetch: async (url, init) => this.#answer(new URL(String(url)), init ?? {}) });
+    this.code = options.code ?? "123456";
+  }
+
+  /** Let the next calls be refused with a code of docs/errors.md; throws a `TypeError` for another. */
+  fail_with(code: string, options: { times?: number; retry_after?: number } = {}): void {
+    const status = Object.keys(STATUSES).find((one) => STATUSES[Number(one)]!.split(" ").includes(code));
+    if (!status) throw new TypeError("no code of the service");
+    const found = { ...problem(Number(status), code), ...("retry_after" in options ? { retry_after: options.retry_after } : {}) };
+    for (let left = options.times ?? 1; left > 0; left -= 1) this.#failures.push(found);
+  }
+
+  #answer(url: URL, init: RequestInit): Response {
+    const asked = `${init.method} ${url.pathname}`;
+    const body = JSON.parse(String(init.body ?? "{}")) as Json;
+    this.requests.push([asked, body]);
+    const failure = this.#failures.shift();
+    const key = new Headers(init.headers).get("Idempotency-Key");
+    const [status, shown] = failure ? [failure["status"] as number, failure] : this.#done.get(key ?? "") ?? this.#do(asked, body, url);
+    if (key && status < 300) this.#done.set(key, [status, shown]);
+    return new Response(JSON.stringify(shown), { status });
+  }
+
+  #do(asked: string, body: Json, url: URL): Answered {
+    if (asked in this.answers) return [200, this.answers[asked]];
+    if (asked === "POST /v1/verifications") return this.#start(body);
+    if (asked === "GET /v1/sandbox/messages") {
+      const wanted = url.searchParams.get("verification");
+      return [200, [...this.#verifications.values()].reverse().filter((one) => !wanted || one["id"] === wanted).map((one) => this.#caught(one))];
+    }
+    const [, id = "", act = ""] = / \/v1\/verifications\/(\w+)\/?(\w*)$/.exec(asked) ?? [];
+    const one = this.#verifications.get(id);
+    if (!one) return [404, problem(404, "not-found", `The fake has nothing for ${asked}: see its answers.`)];
+    if (act === "check") return [200, this.#check(one, body)];
+    if (act === "") return [200, { ...one }];
+    if (FINAL.includes(one["status"])) return [409, problem(409, "conflict")];
+    if (act === "cancel") one["status"] = "canceled";
+    else if (one["sends_left"] === 0) return [409, problem(409, "no-sends-left")];
+    else one["sends_left"] -= 1;
+    return [200, { ...one }];
+  }
+
+  #start(body: Json): Answered {
+    const delivery = {
+      channel: "sms", gateway: "fake", status: "sent", at: AT, reason: null, message: 1, choice: "configured",
+      begun_at: AT, raw_status: null,
+    };
+    const one: Json = {
+      id: `vf_fake_${this.#verifications.size + 1}`, status: "pending", to: `••••${String(body["to"]).slice(-3)}`,
+      country: "PK", channel: "sms", purpose: body["purpose"] ?? "login", locale: "en", created_at: AT, expires_at: AT,
+      checks_left: 5, sends_left: 2, resend_after: AT, metadata: body["metadata"] ?? {}, user: body["user"] ?? null,
+      transaction: whole(body["transaction"]), page: null, deliveries: [delivery], client_token: null,
+    };
+    this.#verifications.set(one["id"], one);
+    return [201, { ...one }];
+  }
+
+  #check(one: Json, body: Json): Json {
+    let reason: string | null = one["status"] === "pending" ? null : one["status"] === "approved" ? "already_approved" : one["status"];
+    if (reason === null && JSON.stringify(whole(body["transaction"])) !== JSON.stringify(one["transaction"])) {
+      one["status"] = "failed";
+      reason = "transaction_changed";
+    } else if (reason === null && body["code"] === this.code) {
+      one["status"] = "approved";
+    } else if (reason === null) {
+      one["checks_left"] -= 1;
+      reason = "wrong_code";
+    }
+    if (one["status"] === "pending" && one["checks_left"] === 0) one["status"] = "max_attempts_reached";
+    const { id, status, checks_left } = one;
+    return { id, status, checks_left, valid: reason === null, reason, proof: null };
+  }
+
+  #caught({ id, to, channel }: Json): Json {
+    return { verification: id, to, channel, sender: null, at: AT, text: `Your code is ${this.code}.` };
+  }
+}
+
+function whole(transaction: Json | null | undefined): Json | null {
+  if (!transaction) return null;
+  const { amount, currency, payee, account = null, reference = null } = transaction;
+  return { amount, currency, payee, account, reference };
+}
+
+function problem(status: number, code: string, detail = "As the test asked."): Json {
+  return { type: `/problems/${code}`, title: code, status, detail, code };
+}

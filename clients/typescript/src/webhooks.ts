@@ -1,0 +1,57 @@
+/** Webhooks of the service, verified as Standard Webhooks 1.0 says. */
+import { webcrypto } from "node:crypto";
+import type { Time } from "./answers.js";
+import { InvalidWebhook } from "./errors.js";
+
+/** Seconds that a webhook may be old, or from the future. */
+const TOLERANCE = 300;
+
+/** What the service tells. */
+export interface Event {
+  /** Such as `verification.approved`; pass over types that you do not know. */
+  type: string;
+  timestamp: Time;
+  /** `id`, by which repetitions are known, `sequence`, `application`, and what goes with the type. */
+  data: Record<string, unknown>;
+}
+
+/** Headers as `fetch`, or as Node and Express have them. */
+export type HeadersLike = { get(name: string): string | null } | Record<string, string | string[] | undefined>;
+
+/**
+ * Return what a webhook tells, if it was signed with the secret (`whsec_...`) in the last five minutes.
+ *
+ * `body` is the body as it came, not parsed and written again; `headers` are those of the request. Rejects with
+ * `InvalidWebhook` for any other, with a `TypeError` for a secret that is none.
+ */
+export async function verify(body: string | Uint8Array, headers: HeadersLike, secret: string): Promise<Event> {
+  const [id, sent, signatures] = ["webhook-id", "webhook-timestamp", "webhook-signature"].map((one) => header(headers, one));
+  if (!/^\d+$/.test(sent!) || Math.abs(Date.now() / 1000 - Number(sent)) > TOLERANCE) {
+    throw new InvalidWebhook("it is too old, from the future, or does not say when it was sent");
+  }
+  const bytes = Buffer.from(body as Uint8Array); // of a string too
+  const signed = Buffer.concat([Buffer.from(`${id}.${sent}.`), bytes]);
+  const hmac = { name: "HMAC", hash: "SHA-256" };
+  const key = await webcrypto.subtle.importKey("raw", key_of(secret), hmac, false, ["verify"]);
+  const found = await Promise.all(
+    signatures!.split(" ").filter((one) => one.startsWith("v1,"))
+      .map((one) => webcrypto.subtle.verify("HMAC", key, Buffer.from(one.slice(3), "base64"), signed)),
+  );
+  if (!found.includes(true)) throw new InvalidWebhook("no signature is the secret's");
+  const event = JSON.parse(bytes.toString()) as Event;
+  if (typeof event?.type !== "string" || typeof event.data !== "object") {
+    throw new InvalidWebhook("it was signed, but is no webhook of the service");
+  }
+  return event;
+}
+
+function header(headers: HeadersLike, name: string): string {
+  const found = typeof headers.get === "function" ? headers.get(name) : (headers as Record<string, unknown>)[name];
+  return typeof found === "string" ? found : "";
+}
+
+function key_of(secret: string): Buffer {
+  const text = secret.replace(/^whsec_/, "");
+  if (!/^[A-Za-z0-9+/]+=*$/.test(text)) throw new TypeError("secret is none of an endpoint, whsec_...");
+  return Buffer.from(text, "base64");
+}

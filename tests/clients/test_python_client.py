@@ -1,0 +1,364 @@
+"""The Python client: all operations, what it shows, what it leaves behind, webhooks, fakes."""
+
+import asyncio
+import copy
+import dataclasses
+import inspect
+import json
+import os
+import re
+import tomllib
+import types
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import httpx
+import pytest
+from otp_service_client import (
+    ApiError,
+    AsyncOtpService,
+    InvalidWebhook,
+    OtpError,
+    OtpService,
+    RateLimited,
+    TimedOut,
+    webhooks,
+)
+from otp_service_client.calls import FAST, SLOW, Resource, method
+from otp_service_client.testing import STATUSES, AsyncFakeOtpService, FakeOtpService
+from standardwebhooks.webhooks import Webhook
+from support_clients import CASES, Script, scripted
+from support_service import eventually
+from support_sources import ROOT
+
+from otp_service.api.app import all_routes
+from otp_service.api.docs import build_specification
+from otp_service.api.errors import PROBLEM_KINDS
+
+SPECIFICATION = build_specification(list(all_routes(with_metrics=True)))
+NOT_FOR_APPLICATIONS = {"Operation": "for load balancers, Prometheus and people", "Gateways": "called by gateways"}
+"""Sections of the API that no client has, and why."""
+HELPERS = {"sandbox.code_of"}
+"""Methods that are not one operation."""
+MORE = {"consent": {"given_at": datetime(2026, 11, 24, tzinfo=UTC)}, "types": ["verification"], "scopes": ["verify"]}
+"""Arguments that are no texts."""
+SECRET = "otp_a_secret_key"
+SCRIPT_OF_STARTS = next(number for number, one in enumerate(CASES["scripted"]) if one["name"] == "an answer at once")
+SCRIPT_OF_SILENCE = next(number for number, one in enumerate(CASES["scripted"]) if "silent" in str(one["steps"]))
+CROWD = 1000
+
+
+def _operations() -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, methods in SPECIFICATION["paths"].items():
+        for verb, one in methods.items():
+            if verb in {"get", "put", "post", "delete"} and not set(one["tags"]) & NOT_FOR_APPLICATIONS.keys():
+                yield f"{verb.upper()} {re.sub('[{}]', '', path)}", one
+
+
+def _methods(resource: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """Yield all methods of a resource and of those within it, by their dotted names."""
+    for member, one in inspect.getmembers(type(resource)):
+        if isinstance(one, method) and f"{name}.{member}" not in HELPERS:
+            yield f"{name}.{member}", getattr(resource, member)
+    for member, one in vars(resource).items():
+        if isinstance(one, Resource):
+            yield from _methods(one, f"{name}.{member}")
+
+
+def _called() -> Iterator[tuple[str, httpx.Request, Any]]:
+    """Call every method with all its arguments; yield its name, the request that it makes, and what it returns."""
+    made: list[httpx.Request] = []
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        made.append(request)
+        return httpx.Response(418)
+
+    client = OtpService("http://service", SECRET, timeout=60, retries=0, transport=httpx.MockTransport(refuse))
+    for name, resource in vars(client).items():
+        for full, call in _methods(resource, name) if isinstance(resource, Resource) else ():
+            signature = inspect.signature(call)
+            with pytest.raises(ApiError):
+                call(**{one: MORE.get(one, one) for one in signature.parameters})
+            yield full, made[-1], get_type_hints(call.__wrapped__)["return"]
+
+
+CALLED = list(_called())
+
+
+def test_every_operation_has_one_method_and_no_method_is_without_operation():
+    asked = [f"{request.method} {request.url.path}" for _, request, _ in CALLED]
+
+    assert sorted(asked) == sorted(name for name, _ in _operations())
+    assert {
+        tag for methods in SPECIFICATION["paths"].values() for one in methods.values() for tag in one["tags"]
+    } > set(NOT_FOR_APPLICATIONS)
+
+
+@pytest.mark.parametrize(("name", "request_", "returned"), CALLED, ids=[name for name, _, _ in CALLED])
+def test_a_method_sends_and_returns_the_members_of_its_operation(name: str, request_: httpx.Request, returned: Any):
+    operation = dict(_operations())[f"{request_.method} {request_.url.path}"]
+    parameters = {one["name"]: one["in"] for one in operation.get("parameters", [])}
+
+    assert set(request_.url.params) == {one for one, place in parameters.items() if place == "query"}
+    assert ("Idempotency-Key" in request_.headers) == ("Idempotency-Key" in parameters)
+    if "requestBody" in operation:
+        schema = _resolved(operation["requestBody"]["content"]["application/json"]["schema"])
+        given = set(json.loads(request_.content)) - ({"consent"} if name == "consents.record" else set())
+        assert given == set(schema.get("properties", {})) - _of_consent(name)
+    (success,) = [one for status, one in operation["responses"].items() if status.startswith("2")]
+    _must_match(returned, success["content"]["application/json"]["schema"])
+
+
+def _of_consent(name: str) -> set[str]:
+    """Return the members that a consent brings along: the dummy has one of them."""
+    others = {"text_version", "text_sha256", "locale", "channel", "source"}
+    return others if name == "consents.record" else set()
+
+
+def test_calls_that_ask_a_database_have_more_time():
+    slow = {f"{route.method} {re.sub('[<>]', '', route.rule)}" for route in all_routes(with_metrics=True)
+            if route.resource.asks_ledger}  # fmt: skip
+    for name, request, _ in CALLED:
+        seconds = request.extensions["timeout"]["read"]
+        assert seconds == SLOW if f"{request.method} {request.url.path}" in slow else seconds in {FAST, SLOW}, name
+
+
+def _resolved(schema: dict[str, Any]) -> dict[str, Any]:
+    return SPECIFICATION["components"]["schemas"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+
+
+def _must_match(kind: Any, schema: dict[str, Any]) -> None:
+    """Check that a type has exactly the members of a schema, and those theirs."""
+    if get_origin(kind) is types.UnionType:
+        return _must_match(get_args(kind)[0], next(one for one in schema["anyOf"] if one != {"type": "null"}))
+    schema = _resolved(schema)
+    if get_origin(kind) is tuple:
+        return _must_match(get_args(kind)[0], schema["items"])
+    if dataclasses.is_dataclass(kind):
+        assert {one.name for one in dataclasses.fields(kind)} == set(schema["properties"]), kind
+        for name, hint in get_type_hints(kind).items():
+            _must_match(hint, schema["properties"][name])
+    return None
+
+
+def test_every_code_of_an_error_has_its_class_and_can_be_faked():
+    for code, kind in PROBLEM_KINDS.items():
+        assert code in STATUSES[kind.status].split(), code
+        assert type(ApiError.of(kind.status, {"code": code})) is not ApiError, code
+    assert {code for codes in STATUSES.values() for code in codes.split()} == set(PROBLEM_KINDS)
+
+
+def test_nothing_that_is_printed_has_a_key_a_code_or_a_number():
+    number, code = "+923001234567", "482913"
+    fake = FakeOtpService(code=code)
+    started = fake.verifications.start(number, metadata={"card": "4821"})
+    shown = [fake, fake.verifications, started, fake.verifications.check(started.id, code), fake.sandbox.messages()]
+    fake.fail_with("internal")
+    with pytest.raises(OtpError) as raised:
+        fake.verifications.start(number)
+    shown += [raised.value, copy.copy(raised.value), OtpService("http://service", SECRET)]
+    texts = " ".join(f"{one!r} {one}" for one in shown)
+
+    assert not [one for one in (number[1:], code, SECRET, "4821") if one in texts]
+
+
+@pytest.mark.parametrize("key", ["", "two words", "clé", "a\nb"])
+def test_a_key_that_cannot_be_one_is_refused_and_not_shown(key: str):
+    with pytest.raises(ValueError, match=r"^key is no API key$"):
+        OtpService("http://service", key)
+
+
+@pytest.mark.parametrize("url", ["service", "ftp://service", "http://user:word@service", "http://service?x=1"])
+def test_an_address_that_cannot_be_one_is_refused(url: str):
+    with pytest.raises(ValueError, match="url is no address"):
+        OtpService(url, SECRET)
+
+
+def test_a_key_may_come_from_a_file():
+    assert OtpService("http://service", f"{SECRET}\n")
+
+
+@pytest.mark.parametrize("given", ["", "../admin", "vf_1/check", "vf 1", "vf_1?x"])
+def test_an_id_is_never_more_than_a_part_of_a_path(given: str):
+    with pytest.raises(ValueError, match="an id of the service"):
+        FakeOtpService().verifications.get(given)
+
+
+def test_a_result_is_not_taken_for_its_truth():
+    fake = FakeOtpService()
+    result = fake.verifications.check(fake.verifications.start("+923001234567").id, "000000")
+    with pytest.raises(TypeError, match="look at its member valid"):
+        bool(result)
+
+
+def test_a_time_needs_its_zone():
+    with pytest.raises(TypeError, match="time zone"):
+        FakeOtpService().suppressions.record("+923001234567", until=datetime(2026, 11, 24))  # noqa: DTZ001
+
+
+def test_the_versions_are_the_service_s():
+    service = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    client = tomllib.loads((ROOT / "clients/python/pyproject.toml").read_text())["project"]["version"]
+    packages = [json.loads(path.read_text())["version"] for path in (ROOT / "clients/typescript").glob("package*.json")]
+    assert {service, client, *packages} == {service}
+
+
+def test_the_licence_is_the_service_s():
+    copies = [path.read_text() for path in (ROOT / "clients").glob("*/LICENSE")]
+    assert copies == [(ROOT / "LICENSE").read_text()] * 2
+
+
+@pytest.fixture(scope="module")
+def script() -> Iterator[Script]:
+    with scripted() as script:
+        yield script
+
+
+def _sockets() -> int:
+    links = [os.path.realpath(one) for one in Path("/proc/self/fd").iterdir()]
+    return sum("socket:" in link for link in links)
+
+
+def test_a_thousand_calls_at_once_leave_no_socket_open(script: Script):
+    before = _sockets()
+    with OtpService(f"{script.url}/{SCRIPT_OF_STARTS}.crowd", SECRET, timeout=120) as client:
+        with ThreadPoolExecutor(CROWD) as pool:
+            done = list(pool.map(lambda _: client.verifications.start("+923001234567").id, range(CROWD)))
+        kept = _sockets() - before
+
+    assert done == ["vf_1"] * CROWD
+    assert kept < 2 * 100 + 50, "both ends of the pool's connections are in this process"
+    _until_no_more_than(before)
+
+
+def test_a_thousand_awaited_calls_leave_no_socket_and_no_task(script: Script):
+    before = _sockets()
+
+    async def crowd() -> tuple[list[Any], int]:
+        async with AsyncOtpService(f"{script.url}/{SCRIPT_OF_STARTS}.tasks", SECRET, timeout=120) as client:
+            calls = [client.verifications.start("+923001234567") for _ in range(CROWD)]
+            done = await asyncio.gather(*calls)
+            return [one.id for one in done], len(asyncio.all_tasks())
+
+    assert asyncio.run(crowd()) == (["vf_1"] * CROWD, 1)
+    _until_no_more_than(before)
+
+
+def test_calls_that_are_given_up_give_back_their_connections(script: Script):
+    before = _sockets()
+
+    async def crowd() -> tuple[set[type], int, int]:
+        url = f"{script.url}/{SCRIPT_OF_SILENCE}.given-up"
+        async with AsyncOtpService(url, SECRET, timeout=1, retries=0) as client:
+            calls = [client.verifications.start("+923001234567") for _ in range(300)]
+            done = await asyncio.gather(*calls, return_exceptions=True)
+            held = client._http._transport._pool.connections  # those that no later call could have
+            return {type(one) for one in done}, len(asyncio.all_tasks()), len(held)
+
+    assert asyncio.run(crowd()) == ({TimedOut}, 1, 0)
+    _until_no_more_than(before + 100)  # the server goes on to be silent to these
+
+
+def _until_no_more_than(count: int) -> None:
+    """Wait until the servers' ends, which are in this process too, are closed."""
+    eventually(lambda: _sockets() <= count)
+
+
+def _signed(secret: str, body: str, at: datetime | None = None) -> dict[str, str]:
+    at = at or datetime.now(UTC)
+    signature = Webhook(secret).sign("wh_1", at, body)
+    return {"Webhook-Id": "wh_1", "webhook-timestamp": str(int(at.timestamp())), "webhook-signature": signature}
+
+
+HOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+HOOK = json.dumps({"type": "verification.approved", "timestamp": "2026-11-24T22:00:09.120Z", "data": {"id": "wh_1"}})
+
+
+def test_a_webhook_tells_what_was_signed_by_another_library():
+    event = webhooks.verify(HOOK.encode(), _signed(HOOK_SECRET, HOOK), HOOK_SECRET)
+    assert (event.type, event.timestamp.second, event.data) == ("verification.approved", 9, {"id": "wh_1"})
+
+
+def test_a_webhook_may_have_several_signatures():
+    headers = _signed(HOOK_SECRET, HOOK)
+    headers["webhook-signature"] = f"v1a,x v1,é v1,AAAA {headers['webhook-signature']}"
+    assert webhooks.verify(HOOK.encode(), headers, HOOK_SECRET)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"webhook-signature": ""},
+        {"webhook-signature": "v1,"},
+        {"webhook-signature": "v1,AAAA"},
+        {"Webhook-Id": "wh_2"},
+        {"webhook-timestamp": "tomorrow"},
+        {"webhook-timestamp": ""},
+        {"webhook-timestamp": "²"},
+    ],
+)
+def test_a_webhook_with_one_thing_changed_is_refused(change: dict[str, str]):
+    with pytest.raises(InvalidWebhook):
+        webhooks.verify(HOOK.encode(), {**_signed(HOOK_SECRET, HOOK), **change}, HOOK_SECRET)
+
+
+@pytest.mark.parametrize("seconds", [-301, 302])
+def test_a_webhook_that_is_too_old_or_from_the_future_is_refused(seconds: int):
+    headers = _signed(HOOK_SECRET, HOOK, datetime.now(UTC) + timedelta(seconds=seconds))
+    with pytest.raises(InvalidWebhook, match="too old"):
+        webhooks.verify(HOOK.encode(), headers, HOOK_SECRET)
+
+
+def test_a_webhook_of_another_body_or_secret_is_refused():
+    headers = _signed(HOOK_SECRET, HOOK)
+    with pytest.raises(InvalidWebhook):
+        webhooks.verify(HOOK.encode() + b" ", headers, HOOK_SECRET)
+    with pytest.raises(InvalidWebhook):
+        webhooks.verify(HOOK.encode(), headers, "whsec_" + "A" * 32)
+    with pytest.raises(InvalidWebhook, match="no webhook of the service"):
+        webhooks.verify(b"{}", _signed(HOOK_SECRET, "{}"), HOOK_SECRET)
+    with pytest.raises(ValueError, match=r"^secret is none of an endpoint, whsec_\.\.\.$"):
+        webhooks.verify(HOOK.encode(), headers, "whsec_?")
+
+
+def test_a_fake_is_the_service_in_memory():
+    fake = FakeOtpService()
+    one = fake.verifications.start("+923001234567", idempotency_key="form-1")
+    assert fake.verifications.start("+923001234567", idempotency_key="form-1") == one
+    assert fake.sandbox.code_of(one.id) == fake.code
+    assert fake.verifications.check(one.id, "000000").reason == "wrong_code"
+    assert fake.verifications.check(one.id, fake.code).valid
+    assert fake.verifications.check(one.id, fake.code).reason == "already_approved"
+    fake.fail_with("rate-limited", retry_after=30)
+    with pytest.raises(RateLimited) as raised:
+        fake.verifications.resend(one.id)
+    assert raised.value.retry_after == 30
+    fake.answers["GET /v1/endpoints"] = []
+    assert fake.endpoints.list() == ()
+    assert fake.requests[0] == ("POST /v1/verifications", {"to": "+923001234567"})
+    with pytest.raises(ValueError, match="no code"):
+        fake.fail_with("no-such-code")
+
+
+def test_a_fake_knows_payments_and_ends():
+    fake = FakeOtpService()
+    payment: Any = {"amount": "1500.00", "currency": "PKR", "payee": "Daraz"}
+    one, other = (fake.verifications.start("+923001234567", transaction=payment) for _ in range(2))
+    assert fake.verifications.check(one.id, fake.code, transaction=payment).valid
+    assert fake.verifications.check(other.id, fake.code).reason == "transaction_changed"
+    third = fake.verifications.start("+923001234567").id
+    assert [fake.verifications.check(third, "000000").checks_left for _ in range(6)] == [4, 3, 2, 1, 0, 0]
+    assert fake.verifications.check(third, fake.code).reason == "max_attempts_reached"
+    assert fake.verifications.cancel(fake.verifications.start("+923001234567").id).status == "canceled"
+
+
+def test_a_fake_can_be_awaited():
+    async def flow() -> bool:
+        async with AsyncFakeOtpService() as fake:
+            one = await fake.verifications.start("+923001234567")
+            return (await fake.verifications.check(one.id, await fake.sandbox.code_of(one.id))).valid
+
+    assert asyncio.run(flow())

@@ -1,0 +1,127 @@
+"""The Python client as users get it: a wheel, and the examples on it."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from support_service import PATIENCE, eventually
+from support_sources import ROOT
+from support_valkey import free_port
+
+CLIENT = ROOT / "clients" / "python"
+SERVE = "from werkzeug.serving import run_simple; run_simple('127.0.0.1', {port}, {application})"
+SERVERS = {"flask_login": "flask_login.app", "django_login": "django_login.application"}
+REPLACED = "import otp_service_client, otp_service_client.testing as testing; "
+FAKED = {
+    "flask_login": "otp_service_client.OtpService = lambda *_: testing.FakeOtpService(); ",
+    "django_login": "otp_service_client.OtpService = lambda *_: testing.FakeOtpService(); ",
+    "fastapi_login": "otp_service_client.AsyncOtpService = lambda *_: testing.AsyncFakeOtpService(); ",
+}
+THROUGH_FASTAPI = """
+from starlette.testclient import TestClient
+with TestClient(fastapi_login.app) as person:
+    print(person.post("/check", json={"code": "123456"}).status_code)
+    print(person.post("/start", json={"phone": "+923001234567"}).status_code)
+    print(person.post("/check", json={"code": "000000"}).json()["detail"]["reason"])
+    print(person.post("/check", json={"code": "123456"}).json())
+    fastapi_login.otp.fail_with("rate-limited")
+    print(person.post("/start", json={"phone": "+923001234567"}).json()["code"])
+"""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder into which the wheel was installed, without an index, and nothing else."""
+    folder = tmp_path_factory.mktemp("wheel")
+    _run([sys.executable, "-m", "hatchling", "build", "--directory", folder], cwd=CLIENT)
+    (wheel,) = folder.glob("*.whl")
+    target = folder / "installed"
+    _run([sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--quiet", "--target", target, wheel])
+    return target
+
+
+def _run(command: list[Any], **options: Any) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=100, **options).stdout
+
+
+def test_the_wheel_has_the_package_its_types_and_its_licence(installed: Path):
+    with zipfile.ZipFile(next(installed.parent.glob("*.whl"))) as wheel:
+        names = {name for name in wheel.namelist() if "dist-info" not in name}
+        (licence,) = [name for name in wheel.namelist() if name.endswith("LICENSE")]
+        assert wheel.read(licence) == (ROOT / "LICENSE").read_bytes()
+    assert names == {f"otp_service_client/{path.name}" for path in (CLIENT / "otp_service_client").glob("*.*")}
+    assert "otp_service_client/py.typed" in names
+    assert list(installed.parent.glob("*.tar.gz"))
+
+
+def test_only_httpx_is_needed_and_the_rest_by_choice():
+    imported: dict[str, set[str]] = {}
+    for path in (CLIENT / "otp_service_client").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            modules = [one.name for one in node.names] if isinstance(node, ast.Import) else []
+            modules += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            for module in modules:
+                imported.setdefault(module.partition(".")[0], set()).add(path.name)
+    others = {name: users for name, users in imported.items() if name not in sys.stdlib_module_names}
+
+    assert others.keys() == {"otp_service_client", "httpx", "jwt"}
+    assert others["jwt"] == {"proofs.py"}
+
+
+def _environment(installed: Path) -> dict[str, str]:
+    path = f"{installed}{os.pathsep}{CLIENT / 'examples'}"
+    others = {name: one for name, one in os.environ.items() if name != "PYTHONSAFEPATH"}
+    return {**others, "PYTHONPATH": path, "SECRET_KEY": "x" * 40, "OTP_URL": "http://127.0.0.1:1", "OTP_KEY": "key"}
+
+
+@pytest.fixture
+def example(request: pytest.FixtureRequest, installed: Path, tmp_path: Path) -> Iterator[str]:
+    """Serve an example, with a fake in the service's place; return its address."""
+    name, port = request.param, free_port()
+    program = REPLACED + FAKED[name] + f"import {name}; " + SERVE.format(port=port, application=SERVERS[name])
+    command = [sys.executable, "-c", program]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, env=_environment(installed), cwd=tmp_path, stdout=log, stderr=log)
+    try:
+        eventually(lambda: _answers(f"http://127.0.0.1:{port}"), 2 * PATIENCE)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=PATIENCE).status_code == 404
+    except requests.ConnectionError:
+        return False
+
+
+@pytest.mark.parametrize("example", list(SERVERS), indirect=True)
+def test_an_example_lets_in_who_typed_the_code(example: str):
+    person, stranger = requests.Session(), requests.Session()
+
+    assert person.post(f"{example}/start", data={"phone": "+923001234567"}, timeout=PATIENCE).json()["sent_to"]
+    assert person.post(f"{example}/check", data={"code": "000000"}, timeout=PATIENCE).status_code == 403
+    assert stranger.post(f"{example}/check", data={"code": "123456"}, timeout=PATIENCE).status_code == 400
+    assert person.post(f"{example}/check", data={"code": "123456"}, timeout=PATIENCE).json() == {"welcome": True}
+
+
+def test_the_example_that_awaits_lets_in_who_typed_the_code(installed: Path, tmp_path: Path):
+    program = REPLACED + FAKED["fastapi_login"] + "import fastapi_login" + THROUGH_FASTAPI
+    told = _run([sys.executable, "-W", "ignore", "-c", program], env=_environment(installed), cwd=tmp_path)
+
+    assert told.split("\n")[:5] == ["400", "200", "wrong_code", "{'welcome': True}", "rate-limited"]
+
+
+def test_the_installed_client_is_the_one_that_examples_use(installed: Path):
+    program = "import otp_service_client, json; print(json.dumps(otp_service_client.__file__))"
+    assert json.loads(_run([sys.executable, "-c", program], env=_environment(installed))).startswith(str(installed))
