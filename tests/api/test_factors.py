@@ -234,7 +234,7 @@ def test_a_repeated_check_is_answered_as_the_first(app: App):
 
     assert app.check(code, Idempotency_Key="one")["valid"]
     assert app.check(code, Idempotency_Key="one")["valid"]
-    assert app.check(code, Idempotency_Key="two")["reason"] == "code_used"
+    assert [app.check(code, Idempotency_Key="two")["reason"] for _ in range(2)] == ["code_used"] * 2
     wrong = app.wrong()
     assert {app.check(wrong, Idempotency_Key="three")["reason"] for _ in range(20)} == {"wrong_code"}
     app.api.world.advance(3600)

@@ -47,6 +47,7 @@ RULED = (
     "number_unblock",
     "traffic_commit",
     "user_guess",
+    "verification_find",
 )
 
 
