@@ -80,9 +80,8 @@ function streams.is_full(queue, queues, length, life)
   local least = count >= MANY and longest * LEFT / count or longest -- a younger message tells of no such wait
   local oldest = redis.call('XRANGE', queue, '-', math.floor(now - least), 'COUNT', 1)[1]
   if not oldest then return false, count end
-  local wait = now - tonumber(string.match(oldest[1], '^%d+'))
-  local job = count >= MANY and by_name(oldest[2])
-  if job and job.gone then -- all of them, at the pace of those that have left since the oldest one came
+  local wait, job = now - tonumber(string.match(oldest[1], '^%d+')), by_name(oldest[2])
+  if job.gone then -- all of them, at the pace of those that have left since the oldest one came
     local left = redis.call('HGET', queues, queue) - count - job.gone
     if left >= LEFT then wait = math.max(wait, wait * count / left) end
   end
