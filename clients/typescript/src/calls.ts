@@ -5,6 +5,8 @@ import { ConnectionFailed, OtpError, TimedOut, Unavailable, error_of, type Probl
 /** Seconds before the first repetition, at most; each further one may wait twice as long. */
 const FIRST_WAIT = 0.5;
 const LONGEST_WAIT = 5;
+/** Connections at once; further calls wait for their turn. */
+const CONNECTIONS = 100;
 /** Seconds that one try may take: of calls that ask Redis, which gives up at 1.5 s ... */
 export const FAST = 5;
 /** ... and of those that ask a database. */
@@ -43,8 +45,20 @@ export function caller(url: string, key: string, options: Options): Caller {
   const { timeout = 10, retries = 2, fetch = globalThis.fetch } = options;
   if (!(timeout > 0 && timeout <= 600)) throw new RangeError("timeout is in seconds, at most 600");
 
-  /** Try once, within these seconds. */
-  async function send<T>(request: string, sent: Sent, seconds: number): Promise<T> {
+  const turn = turns(CONNECTIONS);
+
+  /** Try once, within the seconds of the call and those that are left. */
+  async function send<T>(request: string, sent: Sent, left: number): Promise<T> {
+    const began = performance.now();
+    const done = await turn(left);
+    try {
+      return await ask<T>(request, sent, Math.min(sent.seconds ?? SLOW, left - (performance.now() - began) / 1000));
+    } finally {
+      done();
+    }
+  }
+
+  async function ask<T>(request: string, sent: Sent, seconds: number): Promise<T> {
     const [method = "", path = ""] = request.split(" ");
     const headers: Record<string, string> = { Authorization: `Bearer ${secret}`, Accept: "application/json" };
     if (sent.body) headers["Content-Type"] = "application/json";
@@ -70,9 +84,8 @@ export function caller(url: string, key: string, options: Options): Caller {
     const deadline = performance.now() / 1000 + timeout;
     const tries = sent.once ? 1 : 1 + retries;
     for (let number = 1; ; number += 1) {
-      const left = Math.max(deadline - performance.now() / 1000, 0.01);
       try {
-        return await send<T>(request, sent, Math.min(sent.seconds ?? SLOW, left));
+        return await send<T>(request, sent, deadline - performance.now() / 1000);
       } catch (failed) {
         if (!(failed instanceof ConnectionFailed || failed instanceof TimedOut || failed instanceof Unavailable)) throw failed;
         const asked = failed instanceof Unavailable ? failed.retry_after : undefined;
@@ -82,6 +95,32 @@ export function caller(url: string, key: string, options: Options): Caller {
       }
     }
   };
+}
+
+/** Return what waits for one of so many places, at most some seconds, and gives back what ends its use. */
+function turns(places: number): (seconds: number) => Promise<() => void> {
+  const waiting = new Set<() => void>();
+  const done = (): void => {
+    const [next] = waiting;
+    if (next) next();
+    else places += 1;
+  };
+  return (seconds) => new Promise((resolve, reject) => {
+    if (places > 0) {
+      places -= 1;
+      return resolve(done);
+    }
+    const go = (): void => {
+      clearTimeout(timer);
+      waiting.delete(go);
+      resolve(done);
+    };
+    const timer = setTimeout(() => {
+      waiting.delete(go);
+      reject(new TimedOut("no answer in time"));
+    }, seconds * 1000);
+    waiting.add(go);
+  });
 }
 
 /** Let seconds pass. */
