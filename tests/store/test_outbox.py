@@ -204,6 +204,23 @@ def test_a_message_that_was_dropped_tells_when_it_was_queued(
     assert (delivery.status, delivery.at, delivery.begun) == ("failed", frozen.now, queued)
 
 
+def test_a_further_message_that_was_dropped_tells_when_it_was_queued(
+    frozen: FrozenValkey, shop: Caller, context: Context
+) -> None:
+    one = shop.start()
+    frozen.advance(60)
+    shop.resend(one)
+    queued = frozen.now
+    *_, job = jobs_of(context)
+    frozen.advance(10)
+    shop.cancel(one)
+    dropped = dispatch(context, job)
+    settle(context, job, dropped, Settlement(NextStep.DONE, reason=dropped.reason))
+
+    *_, delivery = shop.read(one).verification.deliveries
+    assert (delivery.message, delivery.at, delivery.begun) == (2, frozen.now, queued)
+
+
 def test_a_message_whose_code_has_expired_is_never_sent_late(
     frozen: FrozenValkey, shop: Caller, context: Context
 ) -> None:
