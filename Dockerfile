@@ -20,12 +20,14 @@ RUN /opt/build/bin/pip install ${PIP_OPTIONS} --require-hashes -r requirements-b
 COPY . .
 RUN /opt/build/bin/pip wheel --no-index --no-deps --no-build-isolation --wheel-dir dist . \
     && /opt/build/bin/pip --python /opt/otp-service install --no-compile --no-index --no-deps dist/*.whl
-# A third of the size is never imported: what phonenumbers knows of places, operators and time zones, and Twilio's other
-# products. The file system is read-only later: compile the rest now.
+# A quarter of the size is never imported: what phonenumbers knows of places, operators and time zones, Twilio's other
+# products and its asynchronous client with all that this needs, SQLAlchemy's tests. The file system is read-only later:
+# compile the rest now, but lexers, which colour tracebacks on a terminal.
 RUN cd /opt/otp-service/lib/python3*/site-packages \
-    && rm -r phonenumbers/geodata phonenumbers/carrierdata phonenumbers/tzdata \
+    && rm -r phonenumbers/geodata phonenumbers/carrierdata phonenumbers/tzdata sqlalchemy/testing \
+    && rm -r aiohttp* aiohappyeyeballs* aiosignal* frozenlist* multidict* propcache* yarl* \
     && find twilio/rest -mindepth 1 -maxdepth 1 ! -name __init__.py ! -name api -exec rm -r {} + \
-    && /opt/otp-service/bin/python -m compileall -q .
+    && /opt/otp-service/bin/python -m compileall -q -x 'pygments/lexers/[a-z]' .
 
 FROM ${BASE}
 ARG BASE

@@ -327,4 +327,4 @@ def test_all_of_the_image_begins_with_the_base_that_a_release_names():
     dockerfile = (ROOT / "Dockerfile").read_text()
 
     assert set(re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)) == {"${BASE}"}
-    assert len(TAKEN_OUT.findall(dockerfile)) == 2
+    assert len(TAKEN_OUT.findall(dockerfile)) == 3
