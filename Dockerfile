@@ -1,13 +1,14 @@
-# docker build -t otp-service .
+# docker build -t otp-service .    # the image of a release: make dist
 #
 # The ledger is in PostgreSQL (OTP_SERVICE__LEDGER__URL_FILE), or in a volume at /var/lib/otp-service.
-#
-# Its base is the newest python:3.13-slim; in production pin a digest.
 #
 # Without a network: put the wheels of requirements.lock and requirements-build.lock into wheelhouse/ and build
 # with --build-arg PIP_OPTIONS="--no-index --find-links .".
 
-FROM python:3.13-slim AS build
+# The newest of its tag; a release names a digest (CONTRIBUTING.md, "How a release is made").
+ARG BASE=python:3.13-slim
+
+FROM ${BASE} AS build
 ARG PIP_OPTIONS=""
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
@@ -19,11 +20,20 @@ RUN /opt/build/bin/pip install ${PIP_OPTIONS} --require-hashes -r requirements-b
 COPY . .
 RUN /opt/build/bin/pip wheel --no-index --no-deps --no-build-isolation --wheel-dir dist . \
     && /opt/build/bin/pip --python /opt/otp-service install --no-compile --no-index --no-deps dist/*.whl
-# The file system is read-only later: compile now, except what is never imported (it is a third of the size).
-RUN /opt/otp-service/bin/python -m compileall -q \
-        -x 'phonenumbers/(geodata|carrierdata|tzdata)/|twilio/rest/(?!api/|__init__)' /opt/otp-service/lib
+# A quarter of the size is never imported: what phonenumbers knows of places, operators and time zones, Twilio's other
+# products and its asynchronous client with all that this needs, SQLAlchemy's tests. The file system is read-only later:
+# compile the rest now, but lexers, which colour tracebacks on a terminal.
+RUN cd /opt/otp-service/lib/python3*/site-packages \
+    && rm -r phonenumbers/geodata phonenumbers/carrierdata phonenumbers/tzdata sqlalchemy/testing \
+    && rm -r aiohttp* aiohappyeyeballs* aiosignal* frozenlist* multidict* propcache* yarl* \
+    && find twilio/rest -mindepth 1 -maxdepth 1 ! -name __init__.py ! -name api -exec rm -r {} + \
+    && /opt/otp-service/bin/python -m compileall -q -x 'pygments/lexers/[a-z]' .
 
-FROM python:3.13-slim
+FROM ${BASE}
+ARG BASE
+LABEL org.opencontainers.image.title=otp-service \
+      org.opencontainers.image.licenses=Apache-2.0 \
+      org.opencontainers.image.base.name=${BASE}
 COPY --from=build /opt/otp-service /opt/otp-service
 ENV PATH=/opt/otp-service/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

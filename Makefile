@@ -5,12 +5,19 @@ LOAD_SECONDS ?= 300
 LOAD_USERS ?= 100
 LOAD_SEED ?= 1
 SOAK_SECONDS ?= 1200
+BASE ?= python:3.13-slim
+IMAGE_OPTIONS ?=
 FUZZ_EXAMPLES ?= 200
 VENV := .venv
 BIN := $(VENV)/bin
 LOCKED := $(VENV)/.locked
 INSTALLED := $(VENV)/.installed
 TOOLS := $(VENV)/.tools
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+IMAGE = otp-service:$(VERSION)
+# What is released beside the service, where it is there: with hatchling, and with npm.
+PYTHON_PACKAGES := . $(wildcard clients/python)
+NPM_PACKAGES := $(wildcard clients/typescript)
 OF_OPENAPI := tests/openapi/node_modules/.bin
 LOAD_VENV := .venv-load
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
@@ -21,7 +28,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # it: one of the processes would have to compile the tests again, and each that is started what the wheel needs.
 ON_WHEEL := PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE= OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: help setup run test test-browser test-clients check lint types contracts bench bench-valkey bench-delivery bench-factors bench-twilio bench-import bench-pair load observe-check storm storm-ledger storm-restores storm-webhooks rotate rolling differential overload soak abuse abuse-memory mutants fuzz phones lock docs openapi sbom clean compose-secrets
+.PHONY: help setup run test test-browser test-clients check lint types contracts dist committed packages image checksums bench bench-valkey bench-delivery bench-factors bench-twilio bench-import bench-pair load observe-check storm storm-ledger storm-restores storm-webhooks rotate rolling differential overload soak abuse abuse-memory mutants fuzz phones lock docs openapi sbom clean compose-secrets
 
 help:  ## Tell what the targets do.
 	@sed -n 's/^\([a-z][a-z-]*\):.*  ## /\1\t/p' Makefile | expand --tabs=18
@@ -161,6 +168,32 @@ openapi: setup  ## The OpenAPI document, seen by other tools, and a Postman coll
 
 sbom: setup  ## What is installed in production, as CycloneDX JSON: dist/otp-service.cdx.json.
 	@$(BIN)/python docs/make_sbom.py
+
+dist: committed setup  ## What is released, in dist/: packages, bill of materials, documents of the API, image, checksums. Needs npm; the image an engine.
+	rm -rf dist
+	@for part in packages sbom openapi image checksums; do $(MAKE) --no-print-directory $$part || exit; done
+
+committed:
+	@test -z "$$(git status --porcelain)" || { echo "What is released is a commit: commit first." >&2; exit 1; }
+
+# The same bytes for the same commit: all files have its time.
+packages: setup
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) && export SOURCE_DATE_EPOCH && for package in $(PYTHON_PACKAGES); do \
+		(cd $$package && $(abspath $(BIN))/hatchling build --directory $(CURDIR)/dist) || exit; done
+	for package in $(NPM_PACKAGES); do (cd $$package && npm ci --ignore-scripts --no-audit --no-fund --silent && \
+		npm run build && npm pack --silent --pack-destination $(CURDIR)/dist) || exit; done
+	cp requirements.lock dist
+
+image:
+	@docker info >/dev/null 2>&1 || { echo "No container engine answers: there is no image." >&2; exit 0; }; \
+	set -ex; docker build --build-arg BASE=$(BASE) --tag $(IMAGE) $(IMAGE_OPTIONS) \
+		--label org.opencontainers.image.version=$(VERSION) \
+		--label org.opencontainers.image.revision=$$(git rev-parse HEAD) .; \
+	docker save --output dist/otp-service-$(VERSION)-image.tar $(IMAGE); \
+	gzip -n dist/otp-service-$(VERSION)-image.tar
+
+checksums:
+	cd dist && rm -f SHA256SUMS && sha256sum * >SHA256SUMS
 
 clean:  ## Remove what the other targets made.
 	rm -rf $(VENV) $(LOAD_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
