@@ -69,7 +69,7 @@ def receive_delivery_receipts(exchange: Exchange, gateway: str, token: str) -> A
 
 @shared_receipts.route("GET /v1/receipts/<gateway>/all/<token>", {200: Success("What proves it.", "text/plain")})
 def confirm_receipt_address(exchange: Exchange, gateway: str, token: str) -> Answer:
-    """Prove to a provider that the address is this service's.
+    """Prove to a provider whose the address is.
 
     A provider asks once, when the address is given to it, and shows that it was given the address.
     """

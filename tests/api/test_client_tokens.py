@@ -3,6 +3,7 @@
 import copy
 import itertools
 import json
+import re
 from io import StringIO
 from typing import Any
 
@@ -142,11 +143,12 @@ def test_no_other_route_takes_a_token(api: Api):
     opened = set()
     for route in all_routes(with_metrics=True):
         if route.resource.scope and route.method != "OPTIONS":
-            arguments = {part["name"]: page.id for part in route.resource.parameters}
+            arguments = dict.fromkeys(re.findall(r"<(\w+)>", route.rule), page.id)
             path = urls.build(route.name, arguments, method=route.method)
             headers = {"Authorization": f"Bearer {page.token}", "Origin": SHOP}
             body = {"code": "000000"} if route.body else None
-            if api.client.open(path, method=route.method, json=body, headers=headers).status_code != 403:
+            answer = api.client.open(path, method=route.method, json=body, headers=headers)
+            if answer.status_code != (401 if path.startswith("/twilio/") else 403):
                 opened.add(route.name)
 
     assert opened == {"readVerification", "checkCode", "resendCode"}

@@ -36,7 +36,7 @@ def test_gateway_list_shows_what_is_configured(environ):
     assert result.exit_code == 0
     assert result.output.splitlines() == [
         "Name\tKind\tChannels\tTime-out\tReceipts",
-        "sandbox\tsandbox\tsms,voice,whatsapp\t1 s\treceipts",
+        "sandbox\tsandbox\tsms,telegram,voice,whatsapp\t1 s\treceipts",
     ]
 
 

@@ -105,7 +105,8 @@ def test_every_metric_of_ours_is_watched_but_those_that_are_named_here():
     families = {re.sub(r"_(total|bucket|count|sum)$", "", name) for name in EXPOSED}
 
     assert families - {re.sub(r"_(total|bucket|count|sum)$", "", name) for name in watched} == {
-        "otp_service_inbound_messages", "otp_service_replies", "otp_service_gateway_breaker_changes"
+        "otp_service_inbound_messages", "otp_service_replies", "otp_service_gateway_breaker_changes",
+        "otp_service_twilio_unused_parameters"
     }  # fmt: skip
 
 
