@@ -21,13 +21,14 @@ COPY . .
 RUN /opt/build/bin/pip wheel --no-index --no-deps --no-build-isolation --wheel-dir dist . \
     && /opt/build/bin/pip --python /opt/otp-service install --no-compile --no-index --no-deps dist/*.whl
 # A quarter of the size is never imported: what phonenumbers knows of places, operators and time zones, Twilio's other
-# products and its asynchronous client with all that this needs, SQLAlchemy's tests. The file system is read-only later:
-# compile the rest now, but lexers, which colour tracebacks on a terminal.
+# products and its asynchronous client with all that this needs, SQLAlchemy's tests, a client of Valkey beside its server,
+# Babel's tools for translators, lexers but of Python. The file system is read-only later: compile the rest now.
 RUN cd /opt/otp-service/lib/python3*/site-packages \
-    && rm -r phonenumbers/geodata phonenumbers/carrierdata phonenumbers/tzdata sqlalchemy/testing \
+    && rm -r phonenumbers/geodata phonenumbers/carrierdata phonenumbers/tzdata sqlalchemy/testing valkey babel/messages \
     && rm -r aiohttp* aiohappyeyeballs* aiosignal* frozenlist* multidict* propcache* yarl* \
     && find twilio/rest -mindepth 1 -maxdepth 1 ! -name __init__.py ! -name api -exec rm -r {} + \
-    && /opt/otp-service/bin/python -m compileall -q -x 'pygments/lexers/[a-z]' .
+    && find pygments/lexers -name '[a-z]*.py' ! -name python.py ! -name special.py -exec rm {} + \
+    && /opt/otp-service/bin/python -m compileall -q .
 
 FROM ${BASE}
 ARG BASE
