@@ -26,11 +26,11 @@ def require_caller(exchange: Exchange, parts: Mapping[str, str]) -> None:
 
     ``parts`` are those of the path. Raises `UnauthenticatedError`, every time in the same words, and `ForbiddenError`.
     """
-    if exchange.is_twilio:
-        _require_key(exchange, _basic_password(exchange))
-        if not exchange.application.twilio:
-            raise NotFoundError("The application is not set to call the service as Twilio Verify.")
     if not _is_protected(exchange):
+        if exchange.is_twilio:
+            _require_key(exchange, _basic_password(exchange))
+            if not exchange.application.twilio:
+                raise NotFoundError("The application is not set to call the service as Twilio Verify.")
         return
     scheme, _, text = (exchange.header("Authorization") or "").partition(" ")
     text = text.strip() if scheme.lower() == "bearer" else ""

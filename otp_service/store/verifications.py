@@ -103,9 +103,9 @@ _SLOT = re.compile(r"d(\d+)\.(\d+)")
 VERSION = "1"
 """Format of jobs."""
 _FORM = b"\2"
+"""What rows of records begin with."""
 ANYTHING, NOTHING = "*", ""
 """What may be pending for a number and purpose when a verification is started; or an identifier."""
-"""What rows of records begin with."""
 
 
 def delivery_slot(message: int, dispatch: int) -> str:
