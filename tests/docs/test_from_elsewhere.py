@@ -115,3 +115,4 @@ def test_the_functions_in_place_of_a_table_send_and_check(environment: dict[str,
     assert program["check_code"](session, api.code(session["verification"]))
     assert not program["check_code"](session, api.code(session["verification"]))
     assert not program["send_code"]({}, "+92300", "203.0.113.7")
+    program["otp"].close()
