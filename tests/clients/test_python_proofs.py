@@ -1,4 +1,4 @@
-"""`proofs.verify` of the Python client, held to all that the programs of docs/proofs.md are."""
+"""`proofs.verify` of the Python client, held to all that the programs of examples/proofs are."""
 
 from collections.abc import Iterator
 from typing import Any

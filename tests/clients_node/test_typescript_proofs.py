@@ -1,4 +1,4 @@
-"""`proofs.verify` of the TypeScript client, held to all that the programs of docs/proofs.md are."""
+"""`proofs.verify` of the TypeScript client, held to all that the programs of examples/proofs are."""
 
 import json
 import subprocess

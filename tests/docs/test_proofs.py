@@ -1,7 +1,6 @@
-"""The programs of docs/proofs.md, against the service: they take its proofs, and no other."""
+"""The programs of examples/proofs, against the service: they take its proofs, and no other."""
 
 import json
-import re
 import shutil
 import subprocess
 import time
@@ -21,9 +20,7 @@ from support_missing import missing
 from otp_service.domain.proofs import ProofKey, ProofSigner
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENT = (ROOT / "docs" / "proofs.md").read_text()
-PYJWT, JOSERFC = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
-(JOSE,) = re.findall(r"```javascript\n(.*?)```", DOCUMENT, re.DOTALL)
+EXAMPLES = ROOT / "examples" / "proofs"
 PAYMENT = {"amount": "1500.00", "currency": "PKR", "payee": "Daraz", "account": "4821", "reference": None}
 PACKAGES = ROOT / "tests" / "npm" / "node_modules"
 RUN_IN_NODE = """
@@ -56,15 +53,11 @@ class Site:
         return str(self.api.post(f"{START}/{one}/check", body).json["proof"]), one
 
 
-@pytest.fixture(params=["PyJWT", "joserfc", "jose"])
+@pytest.fixture(params=["with_joserfc.py", "with_jose.mjs"])
 def site(request: pytest.FixtureRequest, world: World, httpserver: HTTPServer) -> Iterator[Site]:
-    snippets = {"PyJWT": [PYJWT], "joserfc": [PYJWT, JOSERFC], "jose": [JOSE]}[request.param]
-    checker = _in_node if request.param == "jose" else _in_python
-    yield from sites(
-        world,
-        httpserver,
-        lambda issuer: checker([one.replace("https://otp.example", issuer) for one in snippets]),
-    )
+    program = (EXAMPLES / request.param).read_text()
+    checker = _in_node if request.param.endswith(".mjs") else _in_python
+    yield from sites(world, httpserver, lambda issuer: checker(program.replace("https://otp.example", issuer)))
 
 
 def sites(world: World, httpserver: HTTPServer, checker: Callable[[str], Iterator[Check]]) -> Iterator[Site]:
@@ -79,19 +72,18 @@ def sites(world: World, httpserver: HTTPServer, checker: Callable[[str], Iterato
         yield Site(api, issuer, check)
 
 
-def _in_python(snippets: list[str]) -> Iterator[Check]:
+def _in_python(program: str) -> Iterator[Check]:
     names: dict[str, Any] = {}
-    for snippet in snippets:
-        exec(snippet, names)  # noqa: S102 - the document's
+    exec(program, names)  # noqa: S102 - ours
     yield names["check_proof"]
 
 
-def _in_node(snippets: list[str]) -> Iterator[Check]:
+def _in_node(text: str) -> Iterator[Check]:
     node = shutil.which("node")
     if node is None or not (PACKAGES / "jose").exists():
         missing("Node, and npm's jose (npm ci --prefix tests/npm)")
     program = PACKAGES / "check-proof.mjs"
-    program.write_text("".join(snippets) + RUN_IN_NODE)
+    program.write_text(text + RUN_IN_NODE)
     with subprocess.Popen([node, program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin
         assert process.stdout
