@@ -23,7 +23,7 @@ _DISPATCH = path_parameter(
 )
 _TOKEN = path_parameter(
     "token",
-    "What the address ends with that `otp-service gateway inbound` shows for the gateway.",
+    "What the address ends with that `otp-service gateway addresses` shows for the gateway.",
     "3q2-7wAAAAAAAAAAAAAAAA",
 )
 _PROBLEMS = ("unauthenticated", "not-found", "body-too-large", "internal", "store-unavailable")

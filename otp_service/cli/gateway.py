@@ -62,7 +62,7 @@ def _reports(configured: ConfiguredGateway) -> bool:
 
 
 @command(gateway, "Show the addresses that providers are to be told.", reads=True)
-def inbound(session: Session) -> None:
+def addresses(session: Session) -> None:
     """Show the addresses that providers are to be told: for what people write back, such as STOP, and for receipts.
 
     Keep each to its provider: of some, whoever knows the address can say stop for anybody. Only providers that report

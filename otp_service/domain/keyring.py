@@ -213,8 +213,8 @@ class Keyring:
         """
         return self._recovery.name(_framed(application, user, code))
 
-    def inbound_token(self, gateway: str) -> str:
-        """Return what only a gateway's provider is told of its addresses here, 22 characters."""
+    def address_token(self, gateway: str) -> str:
+        """Return the secret end of the addresses that a gateway's provider calls here, 22 characters."""
         return self._inbound.name(gateway.encode())
 
     def payment_names(self, application: str, transaction: Transaction | None) -> PaymentNames:

@@ -37,7 +37,7 @@ from otp_service.gateways.base import (
 from otp_service.ledger.database import now
 from otp_service.services.consents import add_suppressions, log_suppression, suppressions_of
 from otp_service.services.context import Context
-from otp_service.services.receipts import is_told
+from otp_service.services.receipts import is_address_token
 from otp_service.services.sender_registrations import today
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
@@ -355,7 +355,7 @@ def _reply(
 
 def inbound_url(context: Context, gateway: str) -> str:
     """Return the address that a gateway's provider passes messages on to: part of what it signs."""
-    return f"{context.public_url}/v1/inbound/{gateway}/{context.keyring.inbound_token(gateway)}"
+    return f"{context.public_url}/v1/inbound/{gateway}/{context.keyring.address_token(gateway)}"
 
 
 def require_receiver(context: Context, gateway: str, token: str) -> SupportsInbound:
@@ -364,7 +364,7 @@ def require_receiver(context: Context, gateway: str, token: str) -> SupportsInbo
     Raises `NotFoundError`, also where messages do not come in at all: only the provider was told the token.
     """
     receiver = context.gateways.get(gateway)
-    if not is_told(context, gateway, token) or not isinstance(receiver, SupportsInbound):
+    if not is_address_token(context, gateway, token) or not isinstance(receiver, SupportsInbound):
         raise NotFoundError("There is no gateway here that receives messages at this address.")
     return receiver
 

@@ -99,15 +99,15 @@ def receive_receipt(context: Context, expected: ExpectedReceipt, request: Receip
         raise NotFoundError(_NO_DISPATCH)
 
 
-def is_told(context: Context, gateway: str, token: str) -> bool:
-    """Tell whether a token is the one that the gateway's provider was told, at the end of its addresses here."""
-    expected = context.keyring.inbound_token(gateway)
+def is_address_token(context: Context, gateway: str, token: str) -> bool:
+    """Tell whether a token is the one at the end of the addresses that the gateway's provider was told."""
+    expected = context.keyring.address_token(gateway)
     return context.public_url is not None and hmac.compare_digest(token.encode(errors="replace"), expected.encode())
 
 
 def shared_receipt_url(context: Context, gateway: str) -> str:
     """Return the address that a gateway reports all dispatches to: part of what it signs."""
-    return f"{context.public_url}/v1/receipts/{gateway}/all/{context.keyring.inbound_token(gateway)}"
+    return f"{context.public_url}/v1/receipts/{gateway}/all/{context.keyring.address_token(gateway)}"
 
 
 def require_reporter(context: Context, gateway: str, token: str) -> SupportsSharedReceipts:
@@ -116,7 +116,7 @@ def require_reporter(context: Context, gateway: str, token: str) -> SupportsShar
     Raises `NotFoundError`, also where it reports nothing here: only the provider was told the token.
     """
     reporter = context.gateways.get(gateway)
-    if not is_told(context, gateway, token) or not isinstance(reporter, SupportsSharedReceipts):
+    if not is_address_token(context, gateway, token) or not isinstance(reporter, SupportsSharedReceipts):
         raise NotFoundError("There is no gateway here that reports to this address.")
     return reporter
 

@@ -141,7 +141,7 @@ class StartRequest:
     client_token: ClientTokenRequest | None = None
     return_url: str | None = field(default=None, repr=False)
     """Where the person goes back to from a hosted page, which is allowed; ``None`` for no page."""
-    beside: str = ANYTHING
+    may_be_pending: str = ANYTHING
     """What may be pending for the number and purpose when this is started: `ANYTHING`, `NOTHING`, or the verification
     with this identifier."""
 
@@ -183,13 +183,13 @@ def start(
     """
     with count_outcome(metrics.starts, application) as labels:
         view, sending, consent = _check_request(context, application, request, labels)
-        started = _start_in_store(context, application, view, sending, consent, retry, request.beside)
+        started = _start_in_store(context, application, view, sending, consent, retry, request.may_be_pending)
         started.client_token = _client_token(context.keyring, started.verification, request.client_token)
         return started
 
 
 class _PendingError(Exception):
-    """A verification is pending beside which none may be started; its argument is the identifier."""
+    """Another verification is pending, so that none was started; its argument is the identifier of that one."""
 
 
 def start_or_resend(context: Context, application: Application, request: StartRequest) -> VerificationView:
@@ -197,14 +197,14 @@ def start_or_resend(context: Context, application: Application, request: StartRe
 
     Of several at once one starts it. Raises what `start` and `resend` raise.
     """
-    beside = NOTHING
+    known = NOTHING
     while True:
         try:
-            return start(context, application, replace(request, beside=beside))
+            return start(context, application, replace(request, may_be_pending=known))
         except _PendingError as pending:
-            (beside,) = pending.args
-        if read(context, application, beside).details.transaction == _canonical(application, request.transaction):
-            return resend(context, application, beside, request.channel)
+            (known,) = pending.args
+        if read(context, application, known).details.transaction == _canonical(application, request.transaction):
+            return resend(context, application, known, request.channel)
 
 
 def _check_request(
@@ -413,7 +413,7 @@ def _start_in_store(
     sending: SendAttempt,
     consent: str,
     retry: IdempotentRequest | None,
-    beside: str,
+    may_be_pending: str,
 ) -> VerificationView:
     keyring, verification = context.keyring, view.verification
     outcome = context.store.verifications.start(
@@ -426,7 +426,7 @@ def _start_in_store(
         context.rulesets[application.name],
         retry,
         tracing.traceparent(),
-        beside,
+        may_be_pending,
     )
     match outcome:
         case Started(now, quota, record_only_rules):

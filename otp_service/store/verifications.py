@@ -238,7 +238,7 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """One beside which none may be started."""
+    """Another one is pending, so that none was started."""
 
     verification_id: str
 
@@ -456,12 +456,12 @@ class Verifications:
         ruleset: CompiledRuleset,
         retry: IdempotentRequest | None,
         trace: str = "",
-        beside: str = ANYTHING,
+        may_be_pending: str = ANYTHING,
     ) -> Started | Replayed | Pending | StoreRefusal:
         """Record a verification and queue its first message, which carries a ``trace`` on, or refuse and leave nothing.
 
-        Its times are set by the script: the ones in ``verification`` are not read. It is `Pending` where the newest one
-        of the number and purpose is, and is not what it may be ``beside``.
+        Its times are set by the script: the ones in ``verification`` are not read. Returns `Pending` where the newest
+        one of the number and purpose is pending, and is not what ``may_be_pending``.
         """
         answer = self._scripts.run(
             "start",
@@ -491,7 +491,7 @@ class Verifications:
                 names.payment,
                 names.reference,
                 trace,
-                beside,
+                may_be_pending,
             ),
             self._plan(verification, sending.place, mirror_query.consent_mode, ruleset),
         )

@@ -579,7 +579,7 @@ def test_there_are_none_where_no_provider_can_reach_us_and_for_no_other_gateway(
 def test_who_was_not_told_the_address_gets_no_further_than_that(phone):
     body = json.dumps({"id": "1", "from": NUMBER, "text": "STOP"}).encode()
     token = phone.path.rpartition("/")[2]
-    for wrong in ("", token[:-1], token + "A", token.swapcase(), phone.context.keyring.inbound_token("other"), "é"):
+    for wrong in ("", token[:-1], token + "A", token.swapcase(), phone.context.keyring.address_token("other"), "é"):
         path = f"/v1/inbound/sandbox/{wrong}"
         signed = hmac.digest(SECRET.encode(), f"{PUBLIC}{path}".encode() + b"\n" + body, "sha256").hex()
         answer = phone.shop.client.post(path, data=body, headers={"X-Sandbox-Signature": signed})

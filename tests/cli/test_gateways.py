@@ -71,7 +71,7 @@ def test_the_addresses_are_shown_where_providers_pass_on_what_people_write_back(
         "unproven": account,
     }
     environ = configured(tmp_path, valkey.url, gateways=gateways, http={"public_url": "https://otp.example"})
-    addresses = {name: messages for name, messages, _ in rows(run("gateway", "inbound", environ=environ).output)}
+    addresses = {name: messages for name, messages, _ in rows(run("gateway", "addresses", environ=environ).output)}
 
     assert addresses.keys() == {"local", "line", "marked"}
     for name, proof in (("local", "token"), ("marked", "t")):
@@ -79,7 +79,7 @@ def test_the_addresses_are_shown_where_providers_pass_on_what_people_write_back(
     assert addresses["line"] == "over its own connection"
 
     without = configured(tmp_path, valkey.url, gateways=gateways)
-    refused_to = run("gateway", "inbound", environ=without)
+    refused_to = run("gateway", "addresses", environ=without)
     assert refused_to.exit_code == 1
     assert "http.public_url is not set" in refused_to.output
 

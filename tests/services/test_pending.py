@@ -38,10 +38,10 @@ def latest(caller: Caller, purpose: str = "login") -> str:
     return read_latest(caller.context, caller.application, purpose, NUMBER).verification.id
 
 
-def test_one_is_started_beside_what_it_may_be_beside(shop: Caller):
+def test_one_is_started_while_what_may_be_pending_is(shop: Caller):
     first = shop.start()
-    second = shop.start(beside=first)
-    third = shop.start(beside="*")
+    second = shop.start(may_be_pending=first)
+    third = shop.start(may_be_pending="*")
 
     assert len({first, second, third}) == 3
 
