@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import requests
 import urllib3
+from pydantic import StringConstraints
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, NewConnectionError
@@ -293,6 +294,10 @@ def _seconds_until(date: str) -> float:
     if moment.tzinfo is None:  # the form of asctime names no zone, and "-0000" none that is known: both are UTC
         moment = moment.replace(tzinfo=dt.UTC)
     return (moment - dt.datetime.now(dt.UTC)).total_seconds()
+
+
+ApiUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^/@?#\\\s]+[^?#\\\s]*$")]
+"""Where a provider's API is: no user, query or fragment."""
 
 
 class HttpClient:

@@ -20,7 +20,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from otp_service.domain.messages import Message
 from otp_service.gateways.base import Accepted, FailureKind, GatewayContext, GatewayError, GatewaySettings
-from otp_service.gateways.http_client import GatewayClient, HttpResponse, failure_of_status, reference_of
+from otp_service.gateways.http_client import ApiUrl, GatewayClient, HttpResponse, failure_of_status, reference_of
 
 
 class SnsSettings(GatewaySettings):
@@ -38,7 +38,7 @@ class SnsSettings(GatewaySettings):
     """Of the text at the Indian regulator."""
     max_price: Decimal | None = Field(default=None, gt=0, le=10)
     """US dollars for one message: SNS drops a dearer one."""
-    base_url: str | None = Field(default=None, pattern=r"^https?://[^/@?#\\\s]+[^?#\\\s]*$")
+    base_url: ApiUrl | None = None
     """Default: the region's own."""
 
     @property

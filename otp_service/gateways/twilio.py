@@ -30,7 +30,7 @@ from otp_service.gateways.base import (
     ReceiptForgedError,
     ReceiptRequest,
 )
-from otp_service.gateways.http_client import GatewayClient, HttpResponse, failure_of_status, reference_of
+from otp_service.gateways.http_client import ApiUrl, GatewayClient, HttpResponse, failure_of_status, reference_of
 
 # Source: "TwiML Voice: <Say>" and "Text-to-Speech" (https://www.twilio.com/docs/voice/twiml/say and below). Without a
 # named voice Twilio uses the account's default voice, which speaks few languages; so each locale names a voice of
@@ -140,7 +140,7 @@ class TwilioSettings(GatewaySettings):
     )
     redact: bool = True
     """Ask Twilio not to keep texts and numbers; needs Message Redaction to be enabled for the account."""
-    base_url: str = Field(default="https://api.twilio.com", pattern=r"^https?://[^/@?#\\\s]+[^?#\\\s]*$")
+    base_url: ApiUrl = "https://api.twilio.com"
 
     @property
     def sets_sender(self) -> bool:

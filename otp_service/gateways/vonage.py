@@ -28,7 +28,7 @@ from otp_service.gateways.base import (
     ReceiptForgedError,
     ReceiptRequest,
 )
-from otp_service.gateways.http_client import GatewayClient, HttpResponse, failure_of_status, reference_of
+from otp_service.gateways.http_client import ApiUrl, GatewayClient, HttpResponse, failure_of_status, reference_of
 
 SignatureMethod = Literal["md5hash", "md5", "sha1", "sha256", "sha512"]
 
@@ -46,7 +46,7 @@ class VonageSettings(GatewaySettings):
     """The account's signature method: ``md5hash`` is a plain hash, the others are HMAC."""
     receipt_secret: SecretStr | None = Field(default=None, min_length=16)
     """A secret of your own, if Vonage does not sign: key of the token in the URLs that we give to Vonage."""
-    base_url: str = Field(default="https://rest.nexmo.com", pattern=r"^https?://[^/@?#\\\s]+[^?#\\\s]*$")
+    base_url: ApiUrl = "https://rest.nexmo.com"
 
     @property
     def sets_sender(self) -> bool:

@@ -11,11 +11,10 @@ import requests
 from pydantic import Field, SecretStr, model_validator
 
 from otp_service.domain.verification import Channel
-from otp_service.gateways.http_client import HttpCallError, HttpClient, HttpResponse
+from otp_service.gateways.http_client import ApiUrl, HttpCallError, HttpClient, HttpResponse
 from otp_service.policies.base import ALLOW, DENY, PolicyContext, PolicyError, PolicySettings, Question, Verdict, not_by
 
 _SIM_CHANNELS = tuple(channel for channel in Channel if channel.traits.goes_to_sim)
-_URL = r"^https?://[^/@?#\\\s]+[^?#\\\s]*$"
 
 
 class SwapAction(StrEnum):
@@ -30,7 +29,7 @@ class CamaraSimSwapSettings(PolicySettings):
     """A carrier's API, or an aggregator's, how we prove who we are, and what a new SIM means."""
 
     channels: tuple[Channel, ...] = _SIM_CHANNELS
-    base_url: str = Field(pattern=_URL)
+    base_url: ApiUrl
     """As the carrier gives it, version included; ``/check`` is added."""
     max_age: int = Field(default=240, ge=1, le=2400)
     """Hours: a SIM that was changed within them is new. Carriers may allow less than the 2400 of the standard."""
@@ -38,7 +37,7 @@ class CamaraSimSwapSettings(PolicySettings):
     """What becomes of a message to a new SIM: ``deny`` or ``another_channel``."""
     token: SecretStr | None = Field(default=None, min_length=1)
     """A bearer token that does not end; either this, or the three that fetch one by OAuth 2.0."""
-    token_url: str | None = Field(default=None, pattern=_URL)
+    token_url: ApiUrl | None = None
     client_id: str | None = Field(default=None, min_length=1)
     client_secret: SecretStr | None = Field(default=None, min_length=1)
     scope: str = Field(default="sim-swap:check", max_length=200)

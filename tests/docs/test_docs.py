@@ -11,7 +11,7 @@ import click
 import pytest
 import yaml
 from pydantic import BaseModel
-from support_sources import LUA, ROOT, answers, committed_files, modules
+from support_sources import LUA, ROOT, committed_files, modules
 
 from otp_service.cli.main import commands
 from otp_service.domain import keyring
@@ -141,16 +141,6 @@ def test_the_page_on_events_lists_exactly_those_that_scripts_write():
     listed = {one for row in _rows("docs/logs.md", "## Events") for one in re.findall(r"`([a-z_.]+)`", row[0])}
 
     assert listed == written
-
-
-def test_the_architecture_lists_every_script_and_what_it_answers():
-    scripts = {path.stem: path.read_text() for path in LUA.glob("*.lua") if not path.stem.startswith("include_")}
-    rows = {re.match(r"\[(\w+)\]", row[0])[1]: row[2] for row in _rows("docs/architecture.md", "## Scripts")}
-
-    assert rows.keys() == scripts.keys()
-    for name, text in scripts.items():
-        told = answers(text)
-        assert not told or set(re.findall(r"`([a-z-]+)`", rows[name])) == told, name
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/security-model.md"])
