@@ -161,10 +161,9 @@ def failure_of(answer: HttpResponse, success: Condition | None, failures: tuple[
     for failure in failures:
         if failure.matches(answer):
             return failure.error(answer)
-    good = 200 <= answer.status < 300  # noqa: PLR2004 - the statuses of success
-    if success.matches(answer) and (success.status or good) if success else good:
+    if success.matches(answer) and (success.status or answer.is_success) if success else answer.is_success:
         return None
-    if good:
+    if answer.is_success:
         return GatewayError(
             FailureKind.UNAVAILABLE, f"http {answer.status} without the mark of success", ambiguous=True
         )

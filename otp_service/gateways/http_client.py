@@ -278,6 +278,11 @@ class HttpResponse:
     text: str = field(repr=False)
 
     @property
+    def is_success(self) -> bool:
+        """Whether the status is one of success (RFC 9110, 15.3)."""
+        return 200 <= self.status < 300  # noqa: PLR2004
+
+    @property
     def retry_after(self) -> float:
         """Seconds to leave the other side alone, as it asked under 429 and 503 (RFC 9110, 10.2.3); 0 if it did not."""
         asked = self.headers.get("Retry-After", "").strip() if self.status in {429, 503} else ""

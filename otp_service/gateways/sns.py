@@ -142,7 +142,7 @@ class SnsGateway:
         """Make the SDK's call; its own transport would neither bound the whole of it nor tell what was sent."""
         asked = requests.Request(request.method, request.url, headers=dict(request.headers), data=request.body)
         answer = self._http_client.call(asked)
-        if not 200 <= answer.status < 300:  # noqa: PLR2004 - the statuses of success
+        if not answer.is_success:
             raise _failure(answer)
         headers: Any = answer.headers
         return AWSResponse(request.url, answer.status, headers, _Body(answer.text))

@@ -458,6 +458,6 @@ class _Transport:
     def request(self, method: str, uri: str, *_: Any, **parts: Any) -> Response:  # noqa: ANN401 - the SDK's
         sent = {name: parts.get(name) for name in ("params", "data", "headers", "auth")}
         answer = self._http_client.call(requests.Request(method, uri, **sent))
-        if not 200 <= answer.status < 300:  # noqa: PLR2004 - the statuses of success
+        if not answer.is_success:
             raise failure_of(answer)  # not the SDK's error, whose words repeat the number
         return Response(answer.status, answer.text, answer.headers)

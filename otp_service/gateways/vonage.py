@@ -319,9 +319,8 @@ def _reference(answer: HttpResponse, message: Message) -> str | None:
     """Return Vonage's id of the first part; raise `GatewayError` unless Vonage accepted all parts."""
     parts = _parts(answer)
     if not parts:
-        good = 200 <= answer.status < 300  # noqa: PLR2004 - the statuses of success
         malformed = GatewayError(FailureKind.UNAVAILABLE, "malformed answer", ambiguous=True)
-        raise malformed if good else failure_of_status(answer.status, retry_after=answer.retry_after)
+        raise malformed if answer.is_success else failure_of_status(answer.status, retry_after=answer.retry_after)
     refused = [str(part.get("status")) for part in parts if str(part.get("status")) != _ACCEPTED_STATUS]
     if refused:
         kind = FAILURES.get(refused[0], FailureKind.REJECTED)
