@@ -53,6 +53,7 @@ _FORWARDED_FOR_IGNORED = "forwarded_for_ignored"
 _CLIENT_TOKEN: dict[str, JsonValue] = {"allow": ["read", "check", "resend"], "origin": "https://shop.example"}
 _PAYMENT: dict[str, JsonValue] = {"amount": "1500.00", "currency": "PKR", "payee": "Daraz", "account": "4821"}
 ChannelName = Annotated[str, GetPydanticSchema(lambda *_: literal_schema(list(map(str, Channel))))]
+"""Bodies are read strictly: of an enumeration they would take its members alone, and not their names."""
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=PRINTABLE)]
 MetadataValue = Annotated[str, StringConstraints(max_length=200, pattern=PRINTABLE)]
 # Spelled out: pydantic's own schema would allow members whose names do not match the pattern.

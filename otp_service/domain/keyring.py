@@ -70,7 +70,7 @@ _TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _NONCE_BYTES = 12
 _NAME_BYTES = 16
-_ID_BITS = 128
+_ID_BYTES = 16
 _DIGESTS = tuple(
     hashlib.new(name, text).digest()
     for name in ("sha256", "sha384", "sha512", "sha512_256", "sha3_256", "sha3_384", "sha3_512", "blake2b", "blake2s")
@@ -242,13 +242,13 @@ class Keyring:
 
         They are random but for the bucket's own, which are the first: so `verification_ids` finds it by the rest.
         """
-        random_bits = _ID_BITS - self.bucket_bits
-        digits = f"{int(bucket, 16) << random_bits | secrets.randbits(random_bits):032x}"
-        return f"vf_{self._active}_{bucket}{digits}"
+        made = bytearray(secrets.token_bytes(_ID_BYTES))
+        made[0] = int(bucket, 16) << 8 - self.bucket_bits | made[0] >> self.bucket_bits
+        return f"vf_{self._active}_{bucket}{made.hex()}"
 
     def verification_ids(self, digits: str) -> tuple[str, ...]:
         """Return the identifiers that end with 32 hexadecimal digits, one for each root key, the active one first."""
-        bucket = int(digits, 16) >> (_ID_BITS - self.bucket_bits)
+        bucket = int(digits[:2], 16) >> 8 - self.bucket_bits
         return tuple(f"vf_{root}_{bucket:02x}{digits}" for root in self._roots)
 
     def bucket_of_id(self, verification_id: str) -> str | None:
