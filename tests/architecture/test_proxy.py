@@ -15,6 +15,8 @@ from support_service import eventually, in_parallel
 from otp_service.api.errors import PROBLEM_KINDS
 
 START, CHECK = "/v1/verifications", "/v1/verifications/vf_1/check"
+TWILIO = "/twilio/v2/Services/VA1"
+TWILIO_START, TWILIO_CHECK = f"{TWILIO}/Verifications", f"{TWILIO}/VerificationCheck"
 if HAPROXY is None:
     missing("HAProxy")
 
@@ -122,7 +124,9 @@ def test_starts_go_where_they_are_accepted_and_all_the_rest_everywhere(call, ups
     upstreams[1].ready = 503
     eventually(lambda: call.reached(START) == {0})
 
-    for path in (CHECK, "/v1/receipts/sandbox/dp_1", "/v1/inbound/sandbox/token", f"{START}/vf_1/resend"):
+    assert call.reached(TWILIO_START) == {0}
+    others = (CHECK, "/v1/receipts/sandbox/dp_1", "/v1/inbound/sandbox/token", f"{START}/vf_1/resend")
+    for path in (*others, TWILIO_CHECK, f"{TWILIO_START}/VE1"):
         assert call.reached(path) == {0, 1}
 
 
@@ -170,12 +174,13 @@ def test_the_longest_report_is_passed_on_whole_and_nothing_longer(call, upstream
     }
 
 
-def test_who_waits_too_long_is_told_as_the_api_would_and_counted_and_probes_go_first(call, proxy, upstreams):
+@pytest.mark.parametrize("path", [CHECK, TWILIO_CHECK])
+def test_who_waits_too_long_is_told_as_the_api_would_and_counted_and_probes_go_first(call, proxy, upstreams, path):
     """Each server of these answers one call at a time, so that of ten the last would wait for two seconds."""
 
     def timed(place):
         began = time.monotonic()
-        answer = call(CHECK)
+        answer = call(path)
         return answer, time.monotonic() - began
 
     def probed(_):
@@ -194,13 +199,17 @@ def test_who_waits_too_long_is_told_as_the_api_would_and_counted_and_probes_go_f
     assert probe.status_code == 200
     assert 2 <= len(answers) - len(refused) <= 6
     assert max(seconds for _, seconds in refused) < 1
+    kind, told = PROBLEM_KINDS["overloaded"], ("/problems/overloaded", "overloaded", 1)
     for answer, _ in refused:
+        assert (answer.headers["Retry-After"], answer.headers["Cache-Control"]) == ("1", "no-store")
+        if path == TWILIO_CHECK:
+            assert answer.headers["Content-Type"] == "application/json"
+            assert answer.json() == json.loads(kind.as_twilio(()).answer().body)
+            continue
         problem = answer.json()
-        kind = PROBLEM_KINDS[problem["code"]]
         assert (answer.status_code, problem["status"], problem["title"]) == (503, kind.status, kind.title)
-        assert (problem["code"], problem["type"]) == ("overloaded", "/problems/overloaded")
-        assert (answer.headers["Content-Type"], answer.headers["Retry-After"]) == ("application/problem+json", "1")
-        assert (problem["retry_after"], answer.headers["Cache-Control"]) == (1, "no-store")
+        assert (problem["type"], problem["code"], problem["retry_after"]) == told
+        assert answer.headers["Content-Type"] == "application/problem+json"
     assert _waited_in_vain(proxy) - before == len(refused)
 
 
