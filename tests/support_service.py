@@ -21,9 +21,16 @@ from support_keys import assert_all_keys_expire
 from support_ledger import VARIABLE
 from support_valkey import ValkeyServer, free_port
 
+from otp_service.domain.keyring import api_key_hash
+
 COMMAND = Path(sys.executable).parent / "otp-service"
 PATIENCE = 30.0
 """Seconds to wait for what must happen on a busy machine."""
+
+SHOP = {"name": "Acme Shop", "keys": [api_key_hash(API_KEY)], "countries": ["PK"], "region": "PK"}
+"""An application of races, without its purposes."""
+LIMITS = {"number": ["100/10 minutes"], "application": ["1000000/minute"], "ip": ["100000/minute"]}
+"""None that a race would meet."""
 
 
 def eventually(what: Callable[[], Any], seconds: float = PATIENCE) -> Any:

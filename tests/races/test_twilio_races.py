@@ -6,14 +6,10 @@ from itertools import count
 
 import pytest
 import requests
-from support_installation import API_KEY
-from support_service import PATIENCE, Service, eventually, in_parallel, running
+from support_service import LIMITS, PATIENCE, SHOP, Service, eventually, in_parallel, running
 from support_twilio import basic
 from support_valkey import ValkeyServer
 
-from otp_service.domain.keyring import api_key_hash
-
-LIMITS = {"number": ["100/10 minutes"], "application": ["1000000/minute"], "ip": ["100000/minute"]}
 _numbers = count(3_002_000_000)
 
 
@@ -24,15 +20,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         "login": {"resend_delays": [0], "max_sends": 3, "channels": ["sms"]},
         "payment": {"kind": "transaction", "resend_delays": [0], "max_sends": 3, "channels": ["sms"]},
     }
-    shop = {
-        "name": "Acme Shop",
-        "keys": [api_key_hash(API_KEY)],
-        "purposes": [*purposes],
-        "countries": ["PK"],
-        "region": "PK",
-        "client_ip": "none",
-        "twilio": True,
-    }
+    shop = {**SHOP, "purposes": [*purposes], "client_ip": "none", "twilio": True}
     sections = {"purposes": purposes, "applications": {"shop": shop}, "limits": LIMITS}
     try:
         with running(tmp_path_factory.mktemp("service"), valkey, **sections, logging={"level": "WARNING"}) as started:
