@@ -132,7 +132,7 @@ def show_page(exchange: Exchange, token: str) -> Answer:
 def submit_page(exchange: Exchange, token: str) -> Answer:
     """Take a code, or the wish for another message; lead back to the page, or to the application."""
     _require_own_form(exchange)
-    page, form = _open(exchange, token), read_form(exchange)
+    page, form = _open(exchange, token), dict(read_form(exchange))
     attempt = form.get("attempt", "") or secrets.token_urlsafe(16)
     try:
         if channel := form.get("channel"):

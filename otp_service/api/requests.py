@@ -247,13 +247,13 @@ METHODS = ("GET", "POST")
 _FORM = "application/x-www-form-urlencoded"
 
 
-def read_form(exchange: Exchange) -> dict[str, str]:
-    """Return the fields of a form (HTML), the last of each name; empty for any other body.
+def read_form(exchange: Exchange) -> list[tuple[str, str]]:
+    """Return the fields of a form (HTML) that are not empty; none for any other body.
 
     Raises werkzeug's errors for a body that is too long, or broke off.
     """
     body = read_body(exchange, MAX_BODY)
-    return dict(parse_qsl(body.decode(errors="replace"))) if media_type_of(exchange) == _FORM else {}
+    return parse_qsl(body.decode(errors="replace")) if media_type_of(exchange) == _FORM else []
 
 
 def require_method(exchange: Exchange) -> None:

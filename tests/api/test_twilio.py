@@ -257,13 +257,26 @@ def test_a_body_that_is_no_form_is_none(facade: Facade):
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     latin = facade.call("POST", path, b"To=%2B92\xe93001234567&Channel=sms", **form)
     long = facade.call("POST", path, b"To=" + b"1" * 9000, **form)
-    twice = facade.call("POST", path, f"To=12&Channel=sms&To={quote(NUMBER)}".encode(), **form)
     none = facade.call("POST", path)
 
     assert error_of(json) == error_of(latin) == error_of(none) == INVALID
     assert json.json["message"] == "Invalid parameter: To, Channel"
     assert error_of(long) == (413, 20413)
-    assert twice.status_code == 201  # the last one counts
+
+
+def test_a_parameter_that_is_given_twice_is_refused_for_a_person_may_have_typed_one(facade: Facade):
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    service = f"/Services/{facade.services['login']}"
+    to = f"To={quote(NUMBER)}"
+
+    start = facade.call("POST", f"{service}/Verifications", f"To=%2B923001234568&Channel=sms&{to}", **form)
+    assert error_of(start) == INVALID
+    assert start.json["message"] == "Invalid parameter: To"
+    sent = facade.call("POST", f"{service}/Verifications", f"{to}&Channel=sms&Tags=x&Tags=y", **form)
+    assert sent.status_code == 201  # of those that mean nothing any number may come
+    check = f"Code={facade.code(sent.json['sid'])}&To=%2B923001234568&{to}"
+    assert error_of(facade.call("POST", f"{service}/VerificationCheck", check, **form)) == INVALID
+    assert facade.fetch(NUMBER).json["status"] == "pending"
 
 
 def test_parameters_that_mean_nothing_here_are_counted_and_strangers_names_are_not_told(facade: Facade):
@@ -311,6 +324,20 @@ def test_a_verification_is_found_by_its_own_application_and_service_alone(facade
     assert error_of(facade.fetch(sid, "payment")) == GONE
     assert error_of(facade.fetch(NUMBER, "payment")) == GONE
     assert error_of(facade.check(facade.code(sid), "payment", **PAYMENT, VerificationSid=sid)) == GONE
+
+
+def test_a_check_by_identifier_and_number_is_of_a_verification_of_both(facade: Facade):
+    sid, number = facade.start().json["sid"], "+923001234568"
+    code = facade.code(facade.start(To=number).json["sid"])
+    other = facade.fetch(number).json["sid"]
+
+    assert error_of(facade.check(code, To=NUMBER, VerificationSid=other)) == GONE
+    assert error_of(facade.check(code, To="12", VerificationSid=other)) == INVALID
+    assert error_of(facade.check(code, To=other)) == INVALID
+    assert error_of(facade.check(code, VerificationSid=number)) == GONE
+    right = facade.check(code, To="0300 1234568", VerificationSid=other).json
+    assert (right["valid"], right["to"]) == (True, "0300 1234568")
+    assert facade.api.get(f"{START}/{facade.id_of(sid)}").json["checks_left"] == 5
 
 
 @pytest.mark.parametrize("sid", ["VE", "VE12", "VE" + 32 * "0", "VE" + 32 * "z", "VE" + 32 * "٣"])

@@ -74,12 +74,21 @@ def test_an_entity_is_a_user_and_nothing_is_kept_for_it(facade: Facade):
     assert facade.api.post("/v1/user-factors", {"user": USER}).json["user_id"] == f"us_{made.json['sid'][2:]}"
 
 
-@pytest.mark.parametrize("identity", ["", "x" * 129, "a\nb"])
+@pytest.mark.parametrize("identity", ["", "x" * 129, "a\nb", "a/b", b"Jos\xe9"])
 def test_an_identity_that_cannot_be_kept_is_refused(facade: Facade, identity: str):
     answer = facade.post("/Entities", Identity=identity)
 
     assert error_of(answer) == INVALID
     assert answer.json["message"] == "Invalid parameter: Identity"
+
+
+def test_users_whose_names_are_not_in_utf8_are_not_one(facade: Facade):
+    paths = [f"/Services/{facade.services['login']}/Entities/Jos%{last}" for last in ("E8", "E9", "C3%A9")]
+
+    found = [facade.get(path) for path in paths]
+    assert [error_of(one) for one in found[:2]] == [INVALID] * 2
+    assert found[2].json["identity"] == "José"
+    assert error_of(facade.get(f"{paths[0]}/Factors")) == INVALID
 
 
 def test_a_factor_shows_its_secret_once_and_is_verified_by_its_first_code(facade: Facade):
@@ -89,7 +98,8 @@ def test_a_factor_shows_its_secret_once_and_is_verified_by_its_first_code(facade
     assert phone.enrolled["config"] == {"alg": "sha1", "skew": 1, "code_length": 6, "time_step": 30}
     assert phone.totp.secret == phone.enrolled["binding"]["secret"]
     assert phone.totp.name == "Ali's phone"
-    assert phone.update(AuthPayload=phone.wrong()).json["status"] == "unverified"
+    wrong = phone.update(AuthPayload=phone.wrong(), FriendlyName="work").json
+    assert (wrong["status"], wrong["friendly_name"]) == ("unverified", "Ali's phone")
     assert error_of(phone.challenge(phone.code())) == (403, 60318)
     assert phone.update(AuthPayload=phone.code()).json["status"] == "verified"
     read = phone.call("GET")
@@ -194,7 +204,7 @@ def test_factors_are_listed_renamed_and_removed(facade: Facade, phone: Phone):
     assert facade.get(listed["meta"]["next_page_url"].partition("/v2")[2]).json["factors"][0]["sid"] == second.sid
     assert second.update(FriendlyName="work").json["friendly_name"] == "work"
     assert (second.call("DELETE").status_code, second.call("DELETE").data) == (204, b"")
-    assert error_of(second.call("GET")) == GONE
+    assert error_of(second.call("GET")) == error_of(second.update()) == GONE
     assert error_of(second.challenge(second.code())) == (403, 60318)
     assert phone.call("DELETE", f"/Entities/{USER}").status_code == 204
     assert error_of(phone.call("GET")) == GONE

@@ -1,6 +1,7 @@
 """What calls as to Twilio Verify share: how forms are read, what identifies a service, lists, answers."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -59,11 +60,16 @@ GivenForm = TypeVar("GivenForm", bound=Form)
 def read_parameters(exchange: Exchange, form: type[GivenForm]) -> GivenForm:
     """Return the parameters of a call, and count those that mean nothing here.
 
-    Raises `InvalidRequestError`, and werkzeug's errors for a body that is too long, or broke off.
+    Raises `InvalidRequestError`, also for one that is given twice: who writes forms by hand, and does not encode what a
+    person typed, shall not let that person choose a number. Raises werkzeug's errors for a body that is too long, or
+    broke off.
     """
-    given = read_form(exchange)
+    fields = read_form(exchange)
+    given, known = dict(fields), {one.alias for one in form.model_fields.values()}
     found = validate_body(form, given)
-    for name in given.keys() - {one.alias for one in form.model_fields.values()}:
+    if twice := sorted({name for name, times in Counter(name for name, _ in fields).items() if times > 1} & known):
+        refuse(twice[0])
+    for name in given.keys() - known:
         metrics.twilio_unused.count(parameter=name if name in _UNUSED else "other")
     return found
 
@@ -125,18 +131,28 @@ def services_url(exchange: Exchange) -> str:
 
 def services_of(exchange: Exchange) -> list[Service]:
     """Return the services of the application that calls."""
-    application, known, url = exchange.application.name, exchange.context.purposes, services_url(exchange)
-    sids = {name: f"VA{_digits(application, name)}" for name in sorted(exchange.application.purposes)}
-    account = f"AC{_digits(application)}"
-    return [Service(sid, account, known[name], f"{url}/{sid}") for name, sid in sids.items() if name in known]
+    return [_service_of(exchange, name) for name in _purposes(exchange)]
 
 
 def find_service(exchange: Exchange, sid: str) -> Service:
     """Return a service of the application that calls; raise `NotFoundError`."""
-    for service in services_of(exchange):
-        if service.sid == sid:
-            return service
+    for name in _purposes(exchange):
+        if _service_sid(exchange, name) == sid:
+            return _service_of(exchange, name)
     raise NotFoundError("There is no such service.")
+
+
+def _purposes(exchange: Exchange) -> list[str]:
+    return sorted(exchange.application.purposes & exchange.context.purposes.keys())
+
+
+def _service_of(exchange: Exchange, purpose: str) -> Service:
+    sid, account = _service_sid(exchange, purpose), f"AC{_digits(exchange.application.name)}"
+    return Service(sid, account, exchange.context.purposes[purpose], f"{services_url(exchange)}/{sid}")
+
+
+def _service_sid(exchange: Exchange, purpose: str) -> str:
+    return f"VA{_digits(exchange.application.name, purpose)}"
 
 
 @lru_cache(maxsize=1024)

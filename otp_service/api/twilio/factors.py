@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote, urlencode
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from otp_service.api.errors import TwilioError
 from otp_service.api.exchange import Exchange
@@ -42,12 +42,20 @@ _NO_CHECKS_LEFT: Final = TwilioError(60308, 429, "Challenge verification attempt
 _DEFAULTS: Final = TotpParameters()
 _Number = Annotated[int, Field(strict=False)]
 
+
+def _require_plain(identity: str) -> str:
+    """Refuse a name that no path can hold, and one that was not in UTF-8: all such would be one user's."""
+    if "/" in identity or "\N{REPLACEMENT CHARACTER}" in identity:
+        raise ValueError("has a slash, or is not in UTF-8")
+    return identity
+
+
 entities = Resource("twilio", "Twilio", KeyScope.FACTORS, asks_ledger=True, is_lenient=True)
 challenges = Resource("twilio", "Twilio", KeyScope.FACTORS, is_lenient=True)
 
 
 class _EntityForm(Form):
-    identity: UserName
+    identity: Annotated[UserName, AfterValidator(_require_plain)]
 
 
 class _EnrolmentForm(Form):
@@ -159,10 +167,7 @@ def list_twilio_factors(exchange: Exchange, service_sid: str, identity: str) -> 
 def fetch_twilio_factor(exchange: Exchange, service_sid: str, identity: str, sid: str) -> Answer:
     """Read an app."""
     entity = _entity(exchange, service_sid, identity)
-    view = use_cases.read(exchange.context, exchange.application, entity.factor_id(sid))
-    if view.status is FactorStatus.REMOVED:
-        raise NotFoundError(NOT_FOUND)
-    return answer(_shown(entity, view))
+    return answer(_shown(entity, _read(exchange, entity.factor_id(sid))))
 
 
 @entities.route(f"POST {_FACTOR}", {}, endpoint="update_factor")
@@ -177,9 +182,9 @@ def update_twilio_factor(exchange: Exchange, service_sid: str, identity: str, si
             refuse("AuthPayload")
         if exchange.reason == FactorFailure.FACTOR_LOCKED:
             return _NO_ATTEMPTS_LEFT.answer()
-    if form.friendly_name is not None:
+    if form.friendly_name is not None and exchange.reason is None:
         use_cases.rename(context, application, factor_id, form.friendly_name)
-    return answer(_shown(entity, use_cases.read(context, application, factor_id)))
+    return answer(_shown(entity, _read(exchange, factor_id)))
 
 
 @entities.route(f"DELETE {_FACTOR}", {}, endpoint="delete_factor")
@@ -227,6 +232,13 @@ def _entity(exchange: Exchange, service_sid: str, identity: str) -> _Entity:
     name = validate_body(_EntityForm, {"Identity": identity}).identity
     digits = user_id(use_cases.user_key(exchange.context, application.name, name).pseudonym).removeprefix("us_")
     return _Entity(service, name, digits, application.totp_skew.late)
+
+
+def _read(exchange: Exchange, factor_id: str) -> FactorView:
+    view = use_cases.read(exchange.context, exchange.application, factor_id)
+    if view.status is FactorStatus.REMOVED:
+        raise NotFoundError(NOT_FOUND)
+    return view
 
 
 def _shown_entity(entity: _Entity) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from otp_service.api.twilio.common import (
 )
 from otp_service.api.verifications import counted_peer, require_end_user
 from otp_service.domain.applications import KeyScope
-from otp_service.domain.numbers import network_of
+from otp_service.domain.numbers import destination_of, network_of, subject_key
 from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import Channel, CheckFailure, Purpose, PurposeKind, Status
 from otp_service.errors import (
@@ -122,10 +122,10 @@ def start_twilio_verification(exchange: Exchange, service_sid: str) -> Answer:
 def fetch_twilio_verification(exchange: Exchange, service_sid: str, sid: str) -> Answer:
     """Read a verification by its identifier, or by a number."""
     service = find_service(exchange, service_sid)
-    view = _find(exchange, service, sid)
+    view, number = _find_named(exchange, service, sid)
     if view.verification.status in _GONE:
         raise NotFoundError(NOT_FOUND)
-    return answer(_shown(exchange, service, view, sid))
+    return answer(_shown(exchange, service, view, number))
 
 
 @services.route(f"POST {SERVICE}/Verifications/<sid>", {}, endpoint="cancel")
@@ -136,30 +136,29 @@ def cancel_twilio_verification(exchange: Exchange, service_sid: str, sid: str) -
         raise ForbiddenError("Only a code approves.")
     if form.status != Status.CANCELED:
         refuse("Status")
-    view = _find(exchange, service, sid)
+    view, number = _find_named(exchange, service, sid)
     try:
         view = cancel(exchange.context, exchange.application, view.verification.id)
     except ConflictError:
         raise NotFoundError(NOT_FOUND) from None
-    return answer(_shown(exchange, service, view, sid))
+    return answer(_shown(exchange, service, view, number))
 
 
 @services.route(f"POST {SERVICE}/VerificationCheck", {}, endpoint="check", hot=True)
 def check_twilio_code(exchange: Exchange, service_sid: str) -> Answer:
     """Check a code."""
     service, form = find_service(exchange, service_sid), read_parameters(exchange, _CheckForm)
-    wanted = form.verification_sid or form.to
-    if not wanted:
+    if not (form.verification_sid or form.to):
         return TwilioError(60221, 400, "Either To or VerificationSid is needed").answer()
     transaction = _transaction(service.purpose, form)
-    view = _find(exchange, service, wanted)
+    view = _find(exchange, service, form.verification_sid, form.to)
     result = check(exchange.context, exchange.application, view.verification.id, form.code, transaction, proves=False)
     exchange.reason = result.reason
     if result.reason in _NO_CHECKS_LEFT:
         return TwilioError(60202, 429, "Max check attempts reached").answer()
     if result.reason not in _COMPARED:
         raise NotFoundError(NOT_FOUND)
-    about = _shown(exchange, service, view, wanted)
+    about = _shown(exchange, service, view, form.to)
     kept = ("sid", "service_sid", "account_sid", "to", "channel", "amount", "payee", "date_created", "date_updated")
     told = {name: about[name] for name in kept}
     return answer({**told, "status": result.status, "valid": result.valid, "sna_attempts_error_codes": []}, 201)
@@ -189,16 +188,30 @@ def _transaction(purpose: Purpose, form: _PaymentForm) -> Transaction | None:
     return Transaction(amount.replace(",", ""), currency, form.payee)
 
 
-def _find(exchange: Exchange, service: Service, wanted: str) -> VerificationView:
-    """Return the verification that an identifier of Twilio's form, or a number, stands for; raise `NotFoundError`."""
-    if wanted.startswith("VE"):
-        view = _read(exchange, wanted)
+def _find_named(exchange: Exchange, service: Service, name: str) -> tuple[VerificationView, str | None]:
+    """Return what a path names, an identifier of Twilio's form or a number, and the number where it is one."""
+    number = None if name.startswith("VE") else name
+    return _find(exchange, service, name if number is None else None, number), number
+
+
+def _find(exchange: Exchange, service: Service, sid: str | None, number: str | None) -> VerificationView:
+    """Return the verification that an identifier, a number, or both together stand for; raise `NotFoundError`.
+
+    That of another number is none: who says both may know one of them from the person who types the code.
+    """
+    if sid:
+        view = _read(exchange, sid)
     else:
-        view = read_latest(exchange.context, exchange.application, service.purpose.name, wanted)
-    if view.verification.purpose.name != service.purpose.name:
+        view = read_latest(exchange.context, exchange.application, service.purpose.name, number or "")
+    is_other = sid and number and _pseudonym(exchange, number) != view.verification.pseudonym
+    if is_other or view.verification.purpose.name != service.purpose.name:
         raise NotFoundError(NOT_FOUND)
     exchange.verification = SafeText(view.verification.id)
     return view
+
+
+def _pseudonym(exchange: Exchange, number: str) -> str:
+    return subject_key(exchange.context.keyring, destination_of(exchange.application, number, None)).pseudonym
 
 
 def _read(exchange: Exchange, sid: str) -> VerificationView:
@@ -230,7 +243,7 @@ def _service(service: Service) -> dict[str, Any]:
     }
 
 
-def _shown(exchange: Exchange, service: Service, view: VerificationView, wanted: str) -> dict[str, Any]:
+def _shown(exchange: Exchange, service: Service, view: VerificationView, number: str | None) -> dict[str, Any]:
     """Return what shows a verification; the number is as the caller wrote it, where he did, for it is not told here."""
     verification, payment = view.verification, view.details.transaction
     exchange.verification = SafeText(verification.id)
@@ -239,7 +252,7 @@ def _shown(exchange: Exchange, service: Service, view: VerificationView, wanted:
     return {
         "sid": f"VE{digits}",
         **service.sids,
-        "to": view.mask if wanted.startswith("VE") else wanted,
+        "to": number or view.mask,
         "channel": _NAMES[Channel(verification.channel)],
         "status": verification.status,
         "valid": verification.status is Status.APPROVED,
