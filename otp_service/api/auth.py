@@ -50,7 +50,7 @@ def _basic_password(exchange: Exchange) -> str:
     """Return the password of Basic authentication (RFC 7617), the API key; the user names nobody."""
     scheme, _, text = (exchange.header("Authorization") or "").partition(" ")
     try:
-        return b64decode(text).decode().partition(":")[2] if scheme.lower() == "basic" else ""
+        return b64decode(text.strip(), validate=True).decode().partition(":")[2] if scheme.lower() == "basic" else ""
     except ValueError:  # no base64, or not UTF-8
         return ""
 

@@ -41,6 +41,8 @@ def facade(api: Api) -> Facade:
         "Basic " + base64.b64encode(b"\xff:\xff").decode(),
         "Basic " + base64.b64encode(API_KEY.encode()).decode(),
         "Basic " + base64.b64encode(b"SK:nobody").decode(),
+        basic()["Authorization"] + ", " + basic("nobody")["Authorization"],
+        "Basic !" + basic()["Authorization"].removeprefix("Basic "),
         f"Bearer {API_KEY}",
         "Digest a=b",
     ],

@@ -115,3 +115,45 @@ def test_starts_at_once_of_another_payment_than_the_pending_one_are_one_verifica
     assert Counter(answer.status_code for answer in answers) == {201: 3, 429: 17}
     assert len(sids) == 1
     assert first not in sids
+
+
+@pytest.mark.parametrize("repetition", range(5))
+def test_of_starts_at_once_for_different_payments_each_is_its_own_verification(
+    service: Service, paths: dict[str, str], number: str, repetition: int
+):
+    answers = in_parallel(
+        10, lambda place: _start(paths["payment"], number, Amount=f"PKR {100 + place}", Payee="Daraz").json()
+    )
+
+    assert [one["amount"] for one in answers] == [f"{100 + place}.00 PKR" for place in range(10)]
+    assert len({one["sid"] for one in answers}) == 10
+
+
+@pytest.mark.parametrize("way", ["check", "cancel"])
+@pytest.mark.parametrize("repetition", range(5))
+def test_a_start_beside_an_end_sends_the_verification_another_or_nothing(
+    service: Service, paths: dict[str, str], number: str, way: str, repetition: int
+):
+    sid = _start(paths["login"], number).json()["sid"]
+    code = service.code(_id(sid))
+
+    def act(place: int) -> tuple[str, int, object]:
+        if place % 2:
+            answer = _start(paths["login"], number)
+            return "start", answer.status_code, answer.json().get("sid") or answer.json()["code"]
+        if way == "cancel":
+            answer = _post(f"{paths['login']}/Verifications/{sid}", Status="canceled")
+            return "end", answer.status_code, answer.json()["status"]
+        answer = _post(f"{paths['login']}/VerificationCheck", Code=code, VerificationSid=sid)
+        return "end", answer.status_code, answer.json().get("valid")
+
+    found = Counter(in_parallel(12, act))
+    told = {about for what, status, about in found if (what, status) == ("start", 201)}
+    refused = {(status, about) for what, status, about in found if what == "start" and status != 201}
+    ends = {(status, about): times for (what, status, about), times in found.items() if what == "end"}
+    assert len(told - {sid}) <= 1
+    assert refused <= {(429, 60203), (429, 60212)}
+    assert ends == ({(200, "canceled"): 6} if way == "cancel" else {(201, True): 1, (404, None): 5})
+    assert requests.get(f"{paths['login']}/Verifications/{sid}", headers=basic(), timeout=PATIENCE).status_code == (
+        200 if way == "cancel" else 404
+    )
