@@ -103,7 +103,7 @@ ROWS = (
             Panel(
                 "Answers by status",
                 (
-                    Query(f'sum by (status) (rate({_REQUESTS}_count{{route=~"/v1/.*"}}[1m]))', "{{status}}"),
+                    Query(f'sum by (status) (rate({_REQUESTS}_count{{route=~"/v1/.*|/twilio/.*"}}[1m]))', "{{status}}"),
                     Query(
                         "sum(rate(haproxy_backend_connection_errors_total[1m])) or vector(0)", "refused by the proxy"
                     ),
@@ -111,12 +111,12 @@ ROWS = (
             ),
             Panel(
                 "Time to the answer, p50",
-                (Query(_quantile(0.5, _REQUESTS, "route", '{route=~"/v1/.*"}'), "{{route}}"),),
+                (Query(_quantile(0.5, _REQUESTS, "route", '{route=~"/v1/.*|/twilio/.*"}'), "{{route}}"),),
                 unit="s",
             ),
             Panel(
                 "Time to the answer, p99",
-                (Query(_quantile(0.99, _REQUESTS, "route", '{route=~"/v1/.*"}'), "{{route}}"),),
+                (Query(_quantile(0.99, _REQUESTS, "route", '{route=~"/v1/.*|/twilio/.*"}'), "{{route}}"),),
                 unit="s",
             ),
         ),

@@ -10,6 +10,7 @@ import yaml
 from support_programs import programs_of
 from support_sources import LUA, ROOT
 
+from otp_service.api.app import all_routes
 from otp_service.api.errors import PROBLEM_KINDS
 from otp_service.domain.guard import GUARD_RULES, Mode
 from otp_service.domain.verification import DeliveryStatus
@@ -92,6 +93,21 @@ def test_a_query_compares_labels_with_values_that_they_take(title, expr):
         for label, _, value in MATCHER.findall(matchers):
             values = VALUES.get((name, label), value.split("|"))
             assert all(any(re.fullmatch(one, known) for known in values) for one in value.split("|")), value
+
+
+@pytest.mark.parametrize(("record", "endpoint"), [("errors", ""), ("starts_slow", ".start")])
+def test_an_objective_is_of_all_calls_that_applications_make(record, endpoint):
+    routes = {
+        route.rule
+        for route in all_routes(with_metrics=True)
+        if route.resource.scope and route.endpoint.endswith(endpoint)
+    }
+    asked = [rule["expr"] for rule in DECLARED if rule.get("record", "").startswith(f"otp_service:{record}:")]
+    matchers = [re.findall(r'route=~"([^"]*)"', expr) for expr in asked]
+
+    assert routes
+    assert all(matchers)
+    assert {one for one in routes for of in matchers for form in of if not re.fullmatch(form, one)} == set()
 
 
 def test_recorded_names_that_are_asked_for_are_recorded():
