@@ -16,6 +16,7 @@ from support_installation import NUMBER, World
 from support_outbox import Scripted, Sender, letters, queue, refused
 from support_records import entries_of
 from support_service import eventually
+from support_twilio import Facade, twilio_api
 from support_valkey import free_port
 from support_worker import Journal, working
 
@@ -125,6 +126,19 @@ def test_no_client_token_is_exported(spans: Spans, real_world: World, collector:
     assert [one.says["http.response.status_code"] for one in spans() if one.kind == "server"] == [201, 405, 200, 403]
     _, body, mac = started["client_token"].split(".")
     assert not any(part.encode() in exported for part in (body, mac) for exported in collector.bodies)
+
+
+def test_no_number_in_a_path_as_twilios_is_exported(spans: Spans, real_world: World, collector: Collector):
+    facade = Facade(twilio_api(real_world, **TRACED))
+    facade.start()
+    facade.fetch(NUMBER)
+    facade.fetch(f"{NUMBER}/x")
+
+    route = "/twilio/v2/Services/<service_sid>/Verifications"
+    assert [one.name for one in spans() if one.kind == "server"][1:] == [
+        f"POST {route}", f"GET {route}/<sid>", "GET unmatched"
+    ]  # fmt: skip
+    assert not any(NUMBER[1:].encode() in body for body in collector.bodies)
 
 
 def test_a_probe_is_no_span(spans: Spans, real_world: World):
