@@ -1,17 +1,27 @@
 """The Python client: all operations, what it shows, what it leaves behind, webhooks, fakes."""
 
 import asyncio
+import base64
 import copy
 import dataclasses
+import hmac
 import inspect
 import json
+import math
 import os
+import random
 import re
+import subprocess
+import sys
+import threading
+import time
 import tomllib
 import types
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -25,6 +35,7 @@ from otp_service_client import (
     OtpService,
     RateLimited,
     TimedOut,
+    Unavailable,
     webhooks,
 )
 from otp_service_client.calls import FAST, SLOW, Resource, method
@@ -49,6 +60,7 @@ SECRET = "otp_a_secret_key"
 SCRIPT_OF_STARTS = next(number for number, one in enumerate(CASES["scripted"]) if one["name"] == "an answer at once")
 SCRIPT_OF_SILENCE = next(number for number, one in enumerate(CASES["scripted"]) if "silent" in str(one["steps"]))
 CROWD = 1000
+AT = "2026-11-24T22:00:00Z"
 
 
 def _operations() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -171,7 +183,9 @@ def test_a_key_that_cannot_be_one_is_refused_and_not_shown(key: str):
         OtpService("http://service", key)
 
 
-@pytest.mark.parametrize("url", ["service", "ftp://service", "http://user:word@service", "http://service?x=1"])
+@pytest.mark.parametrize(
+    "url", ["service", "ftp://service", "http://user:word@service", "http://service?x=1", "http://s:port", "http://s\n"]
+)
 def test_an_address_that_cannot_be_one_is_refused(url: str):
     with pytest.raises(ValueError, match="url is no address"):
         OtpService(url, SECRET)
@@ -185,6 +199,22 @@ def test_a_key_may_come_from_a_file():
 def test_an_id_is_never_more_than_a_part_of_a_path(given: str):
     with pytest.raises(ValueError, match="an id of the service"):
         FakeOtpService().verifications.get(given)
+
+
+@pytest.mark.parametrize("key", ["", "a\r\nX-Other: b", "clé", "two words", "a,b", "a" * 256])
+def test_an_idempotency_key_that_cannot_be_one_is_refused_and_not_replaced(key: str):
+    fake = FakeOtpService()
+    with pytest.raises(ValueError, match="1 to 255 visible ASCII"):
+        fake.verifications.start("+923001234567", idempotency_key=key)
+    assert not fake.requests
+
+
+@pytest.mark.parametrize("options", [{"timeout": 0}, {"timeout": -1}, {"timeout": math.nan}, {"timeout": 601},
+                                     {"retries": -1}])  # fmt: skip
+def test_settings_with_which_no_call_can_be_made_are_refused(options: dict[str, Any]):
+    for kind in (OtpService, AsyncOtpService):
+        with pytest.raises(ValueError, match=r"timeout is|retries is"):
+            kind("http://service", SECRET, **options)
 
 
 def test_a_result_is_not_taken_for_its_truth():
@@ -255,11 +285,139 @@ def test_calls_that_are_given_up_give_back_their_connections(script: Script):
         async with AsyncOtpService(url, SECRET, timeout=1, retries=0) as client:
             calls = [client.verifications.start("+923001234567") for _ in range(300)]
             done = await asyncio.gather(*calls, return_exceptions=True)
-            held = client._http._transport._pool.connections  # those that no later call could have
+            held = client._http.get()._transport._pool.connections  # those that no later call could have
             return {type(one) for one in done}, len(asyncio.all_tasks()), len(held)
 
     assert asyncio.run(crowd()) == ({TimedOut}, 1, 0)
     _until_no_more_than(before + 100)  # the server goes on to be silent to these
+
+
+def test_calls_that_are_cancelled_lose_no_connection(script: Script):
+    async def crowd() -> tuple[int, int, int]:
+        async with AsyncOtpService(f"{script.url}/{SCRIPT_OF_STARTS}.cancelled", SECRET, retries=0) as client:
+            for number in range(400):  # at all moments of a call; one before its connection is used is the worst
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(number / 40_000):
+                        await client.verifications.start("+923001234567")
+            await asyncio.sleep(1)
+            held = [one for one in client._http.get()._transport._pool.connections if not one.is_idle()]
+            done = await asyncio.gather(*(client.verifications.start("+923001234567") for _ in range(200)))
+            return len(held), len(done), len(asyncio.all_tasks())
+
+    assert asyncio.run(crowd()) == (0, 200, 1)
+
+
+def test_headers_that_come_bit_by_bit_hold_nobody_who_awaits_them():
+    async def drip(_: Any, writer: asyncio.StreamWriter) -> None:
+        for one in b"HTTP/1.1 200 OK\r\nX-Dripping: x":
+            writer.write(bytes([one]))
+            await asyncio.sleep(0.15)
+        writer.close()
+
+    async def wait() -> float:
+        server = await asyncio.start_server(drip, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        began = time.monotonic()
+        async with AsyncOtpService(f"http://127.0.0.1:{port}", SECRET, timeout=0.5, retries=0) as client:
+            with pytest.raises(TimedOut):
+                await client.verifications.get("vf_1")
+        took = time.monotonic() - began
+        server.close()
+        await asyncio.sleep(5)  # for what drips to its end, and closes
+        return took
+
+    assert asyncio.run(wait()) < 4, "the whole answer takes longer"
+
+
+_FORKS = """
+import os, sys
+from otp_service_client import OtpService
+
+otp = OtpService(sys.argv[1], "key", timeout=30, retries=0)
+otp.sandbox.messages(verification="parent")
+children = []
+while len(children) < 4:
+    child = os.fork()
+    if not child:
+        break
+    children.append(child)
+name = f"process{len(children)}"
+for one in range(50):
+    (message,) = otp.sandbox.messages(verification=f"{name}-{one}")
+    assert message.verification == f"{name}-{one}", message
+if len(children) == 4:
+    assert not any(os.waitpid(child, 0)[1] for child in children)
+"""
+
+
+def test_processes_that_fork_never_read_each_others_answers(echo: str):
+    command, paths = [sys.executable, "-c", _FORKS, echo], {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env={**os.environ, **paths}, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def echo() -> Iterator[str]:
+    """Serve messages that say which verification was asked for."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            time.sleep(random.uniform(0, 0.01))
+            shown = {"verification": self.path.partition("=")[2], "to": "", "channel": "", "text": "", "at": AT}
+            body = json.dumps([shown]).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = False  # so that its end closes their connections
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_an_answer_about_something_else_is_not_taken_for_ours():
+    for call in ("get", "resend", "cancel"):
+        with pytest.raises(Unavailable, match="not the service's"):
+            getattr(_answered({**CASES["answers"]["started"], "id": "vf_2"}).verifications, call)("vf_1")
+    right = {**CASES["answers"]["right"], "id": "vf_2"}
+    for resource, call in (("verifications", "check"), ("factors", "check"), ("factors", "activate")):
+        with pytest.raises(Unavailable, match="not the service's"):
+            getattr(getattr(_answered(right), resource), call)("vf_1", "123456")
+
+
+def _answered(shown: Any, status: int = 200, **headers: str) -> OtpService:
+    transport = httpx.MockTransport(lambda _: httpx.Response(status, text=shown, headers=headers)
+                                    if isinstance(shown, str) else httpx.Response(status, json=shown))  # fmt: skip
+    return OtpService("http://service", SECRET, timeout=2, retries=1, transport=transport)
+
+
+@pytest.mark.parametrize("status", [400, 401, 429, 503])
+@pytest.mark.parametrize(
+    "shown",
+    [
+        *(f'{{"retry_after": {one}}}' for one in ("-1", "NaN", "1.5", "{}", "true", '"soon"', "1" + "0" * 400, "null")),
+        '{"errors": ["x"], "factors": 7}', '{"errors": [{"message": "x"}]}', '{"errors": 5}', "[" * 100_000, "[[1, 2]]",
+        '{"code": 5, "title": {}, "detail": []}', "null", '"x"', "",
+    ],
+)  # fmt: skip
+def test_whatever_a_proxy_says_is_an_error_of_ours(status: int, shown: str):
+    with pytest.raises(ApiError) as raised:
+        _answered(shown, status).verifications.get("vf_1")
+    assert raised.value.code == ""
+    assert raised.value.retry_after is None
+
+
+@pytest.mark.parametrize("asked", ["-1", "1e3", "9" * 400, "9" * 5000, "Wed, 21 Oct 2026 07:28:00 GMT", "soon", "1, 2"])
+def test_a_delay_that_is_none_is_passed_over(asked: str):
+    with pytest.raises(Unavailable) as raised:
+        _answered({}, 503, **{"Retry-After": asked}).verifications.get("vf_1")
+    assert raised.value.retry_after is None
 
 
 def _until_no_more_than(count: int) -> None:
@@ -298,6 +456,10 @@ def test_a_webhook_may_have_several_signatures():
         {"webhook-timestamp": "tomorrow"},
         {"webhook-timestamp": ""},
         {"webhook-timestamp": "²"},
+        {"webhook-timestamp": "9" * 400},
+        {"webhook-timestamp": "9" * 5000},
+        {"webhook-signature": "v1,\udcff"},
+        {"Webhook-Id": "\udcff"},
     ],
 )
 def test_a_webhook_with_one_thing_changed_is_refused(change: dict[str, str]):
@@ -320,8 +482,16 @@ def test_a_webhook_of_another_body_or_secret_is_refused():
         webhooks.verify(HOOK.encode(), headers, "whsec_" + "A" * 32)
     with pytest.raises(InvalidWebhook, match="no webhook of the service"):
         webhooks.verify(b"{}", _signed(HOOK_SECRET, "{}"), HOOK_SECRET)
+
+
+@pytest.mark.parametrize("secret", ["", "whsec_", "whsec_?", "whsec_AAAA", "whsec_é", f"whsec_{'A' * 28}"])
+def test_a_secret_under_which_anybody_could_sign_is_refused_and_not_shown(secret: str):
+    key = base64.b64decode(f"{secret.removeprefix('whsec_')}", validate=False) if secret.isascii() else b""
+    now = str(int(time.time()))
+    signature = base64.b64encode(hmac.digest(key, f"wh_1.{now}.{HOOK}".encode(), "sha256")).decode()
+    headers = {"webhook-id": "wh_1", "webhook-timestamp": now, "webhook-signature": f"v1,{signature}"}
     with pytest.raises(ValueError, match=r"^secret is none of an endpoint, whsec_\.\.\.$"):
-        webhooks.verify(HOOK.encode(), headers, "whsec_?")
+        webhooks.verify(HOOK.encode(), headers, secret)
 
 
 def test_a_fake_is_the_service_in_memory():

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from otp_service_client import InvalidProof, proofs
+from otp_service_client import ConnectionFailed, InvalidProof, proofs
 from pytest_httpserver import HTTPServer
 from support_installation import World
 from support_programs import programs_of
@@ -64,3 +64,45 @@ def test_keys_are_fetched_once_however_many_unknown_ones_are_named(site: Any, ht
             site.check(programs.sign(site, claims, {**header, "kid": f"unknown-{number}"}), one, programs.PAYMENT)
 
     assert len(httpserver.log) == 1
+
+
+def test_who_knows_a_key_waits_for_nobody_and_a_look_in_vain_is_not_repeated_at_once(
+    site: Any, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
+):
+    proof, one = site.approve()
+    header, claims = programs._parts(proof)
+    site.check(proof, one, programs.PAYMENT)
+    keys = proofs.keys_of(site.issuer)
+    monkeypatch.setattr(keys, "_fetched", keys._fetched - proofs.RARELY - 1)
+    httpserver.clear()
+    httpserver.expect_request("/.well-known/jwks.json").respond_with_data("down", status=500)
+    for number in range(5):
+        with pytest.raises(ConnectionFailed):
+            site.check(programs.sign(site, claims, {**header, "kid": f"unknown-{number}"}), one, programs.PAYMENT)
+    with keys._lock:  # as while somebody looks for another one
+        site.check(programs.sign(site, {**claims, "jti": "ap_2"}, header), one, programs.PAYMENT)
+
+    assert len(httpserver.log) == 1
+
+
+def test_a_key_of_another_type_is_passed_over(site: Any, httpserver: HTTPServer):
+    proof, one = site.approve()
+    shown = site.api.client.get("/.well-known/jwks.json").json
+    httpserver.clear()
+    later = {"kty": "AKP", "alg": "ML-DSA-44", "kid": "later", "pub": "AA"}
+    httpserver.expect_request("/.well-known/jwks.json").respond_with_json({"keys": [later, *shown["keys"]]})
+
+    assert site.check(proof, one, programs.PAYMENT)
+
+
+def test_a_first_use_that_has_to_be_awaited_is_not_taken_for_true(site: Any):
+    proof, one = site.approve()
+
+    async def first_use(_: str) -> bool:
+        return False
+
+    answer = first_use("ap_1")
+    about: Any = {"issuer": site.issuer, "application": "shop", "purpose": "payment", "first_use": lambda _: answer}
+    with pytest.raises(TypeError, match="no coroutine function"):
+        proofs.verify(proof, verification=one, transaction=programs.PAYMENT, **about)
+    answer.close()

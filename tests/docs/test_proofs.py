@@ -152,6 +152,13 @@ def test_a_proof_of_a_payment_is_none_of_something_without_one_and_the_other_way
         site.check(sign(site, claims, header), one, PAYMENT)
 
 
+def test_a_clock_that_is_a_little_behind_refuses_no_new_proof(site: Site):
+    proof, one = site.approve()
+    header, claims = _parts(proof)
+    ahead = {name: claims[name] + 3 for name in ("iat", "auth_time", "exp")}
+    assert site.check(sign(site, {**claims, **ahead}, header), one, PAYMENT)
+
+
 def sign(site: Site, claims: dict[str, Any], header: dict[str, Any]) -> str:
     """Sign claims with the service's own key."""
     signer = ProofKey(site.api.installation.context.keyring.proof_seeds[0])._private

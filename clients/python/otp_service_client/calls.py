@@ -25,7 +25,7 @@ from typing import (
 )
 
 from otp_service_client.answers import read_answer
-from otp_service_client.errors import ApiError, ConnectionFailed, TimedOut, Unavailable
+from otp_service_client.errors import ApiError, ConnectionFailed, TimedOut, Unavailable, delay_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,6 +36,8 @@ MOMENT = 0.01
 """Seconds that a try has at least, where a wait took longer than asked for."""
 FAST, SLOW = 5.0, 10.0
 """Seconds that one try may take: of calls that ask Redis, which gives up at 1.5 s, and of those that ask a database."""
+LONGEST = 600.0
+"""Seconds that a call may take with all its tries, at most."""
 
 
 class Options(TypedDict, total=False):
@@ -45,6 +47,7 @@ class Options(TypedDict, total=False):
     key: str | None
     once: bool
     seconds: float
+    about: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,8 @@ class Call(Generic[T]):
     once: bool = False
     """Whether a second try could do it twice, as it takes no key: then there is none."""
     seconds: float = FAST
+    about: str | None = None
+    """The `id` that the answer has to have: one that was meant for somebody else must not be taken for ours."""
 
     def content(self) -> bytes | None:
         """Return the body as JSON."""
@@ -76,13 +81,18 @@ class Call(Generic[T]):
         try:
             shown = json.loads(answer.content)
             if 200 <= answer.status < 300:  # noqa: PLR2004
-                return read_answer(self.answer, shown)
+                return self._checked(read_answer(self.answer, shown))
             problem = dict(shown)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             problem = {"title": "an answer that is not the service's"}
-        if answer.retry_after.isdecimal():
-            problem["retry_after"] = int(answer.retry_after)
+        if (asked := delay_of(answer.retry_after)) is not None:
+            problem["retry_after"] = asked
         raise ApiError.of(answer.status, problem, answer.request_id)
+
+    def _checked(self, shown: T) -> T:
+        if self.about is not None and getattr(shown, "id", None) != self.about:
+            raise ValueError("it is about something else")
+        return shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +204,24 @@ def run_blocking(written: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]
     return blocking
 
 
-def new_key() -> str:
-    """Return an idempotency key that nobody had before."""
-    return str(uuid.uuid4())
+def check_settings(timeout: float, retries: int) -> None:
+    """Raise `ValueError` for what no calls can be made with."""
+    if not 0 < timeout <= LONGEST:
+        raise ValueError(f"timeout is in seconds, at most {LONGEST:.0f}")
+    if retries < 0:
+        raise ValueError("retries is 0 or more")
+
+
+def key_of(own: str | None) -> str:
+    """Return an idempotency key: the caller's own, or one that nobody had before.
+
+    Raises `ValueError` for an own one that cannot be one, which must neither change the request nor go unnoticed.
+    """
+    if own is None:
+        return str(uuid.uuid4())
+    if not re.fullmatch(r"[!-+\--~]{1,255}", own):
+        raise ValueError("an idempotency_key has 1 to 255 visible ASCII characters, no comma")
+    return own
 
 
 def part(text: str) -> str:

@@ -1,14 +1,16 @@
 """The two clients: `OtpService` blocks, `AsyncOtpService` is awaited; all else they share."""
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Generic, ParamSpec, Self, TypeVar
 
 import httpx
 
-from otp_service_client.calls import MOMENT, Answer, Async, Call, Engine, Kind, Sync, run_blocking
+from otp_service_client.calls import MOMENT, Answer, Async, Call, Engine, Kind, Sync, check_settings, run_blocking
 from otp_service_client.errors import ConnectionFailed, TimedOut
 from otp_service_client.resources import (
     Admin,
@@ -57,13 +59,13 @@ class _Service(Generic[Kind]):
 
 
 class OtpService(_Service[Sync]):
-    """Calls the service from programs that block. Threads may share it; use it as a context, or `close` it.
+    """Calls the service from programs that block. Threads and forks may share it; use it as a context, or `close` it.
 
     `url` is the service's address, `key` an API key. `timeout` is for one call with all its tries, in seconds;
     `retries` is how often a call is repeated after no answer, a time-out or 5xx. `transport` replaces the way to the
     network, as `httpx.HTTPTransport(verify=...)` for a certificate of your own does.
 
-    Raises `ValueError` for an address or a key that cannot be one; calls raise `OtpError`.
+    Raises `ValueError` for an address, a key or a number that cannot be one; calls raise `OtpError`.
     """
 
     def __init__(
@@ -75,12 +77,13 @@ class OtpService(_Service[Sync]):
         retries: int = 2,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._http = httpx.Client(base_url=_address(url), headers=_headers(key), transport=transport, limits=_LIMITS)
+        make = partial(httpx.Client, base_url=_address(url), headers=_headers(key), transport=transport, limits=_LIMITS)
+        self._http = _Own(make)
         super().__init__(_Blocking(self._http, timeout, retries))
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._http.get().close()
 
     def __enter__(self) -> Self:
         return self
@@ -90,7 +93,10 @@ class OtpService(_Service[Sync]):
 
 
 class AsyncOtpService(_Service[Async]):
-    """Calls the service from programs on asyncio: as `OtpService`, with `await` before each call."""
+    """Calls the service from programs on asyncio: as `OtpService`, with `await` before each call.
+
+    Its connections belong to the event loop that it is used on first: make one for each loop.
+    """
 
     def __init__(
         self,
@@ -101,14 +107,15 @@ class AsyncOtpService(_Service[Async]):
         retries: int = 2,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._http = httpx.AsyncClient(
-            base_url=_address(url), headers=_headers(key), transport=transport, limits=_LIMITS
+        make = partial(
+            httpx.AsyncClient, base_url=_address(url), headers=_headers(key), transport=transport, limits=_LIMITS
         )
+        self._http = _Own(make)
         super().__init__(_Awaiting(self._http, timeout, retries))
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self._http.get().aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -117,14 +124,31 @@ class AsyncOtpService(_Service[Async]):
         await self.aclose()
 
 
+class _Own(Generic[T]):
+    """A client of httpx for this process: on connections that a fork shares, one would read the other's answers."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._made = os.getpid(), make()
+
+    def get(self) -> T:
+        """Return it; make it anew where it is the parent's."""
+        process, made = self._made
+        if process != os.getpid():
+            made = self._make()
+            self._made = os.getpid(), made
+        return made
+
+
 class _Blocking(Engine):
-    def __init__(self, http: httpx.Client, timeout: float, retries: int) -> None:
+    def __init__(self, http: _Own[httpx.Client], timeout: float, retries: int) -> None:
+        check_settings(timeout, retries)
         self.http, self.timeout, self.retries = http, timeout, retries
 
     async def send(self, call: Call[Any], left: float) -> Answer:
         """Try once."""
         end, parts = _end(call, left), []
-        with _failures(), self.http.stream(**_request(call, left)) as response:
+        with _failures(), self.http.get().stream(**_request(call, left)) as response:
             for one in response.iter_bytes():
                 parts.append(one)
                 _look(end)
@@ -140,26 +164,37 @@ class _Blocking(Engine):
 
 
 class _Awaiting(Engine):
-    def __init__(self, http: httpx.AsyncClient, timeout: float, retries: int) -> None:
+    def __init__(self, http: _Own[httpx.AsyncClient], timeout: float, retries: int) -> None:
+        check_settings(timeout, retries)
         self.http, self.timeout, self.retries = http, timeout, retries
         self._turns = asyncio.Semaphore(CONNECTIONS)  # httpx looks through all that wait for each that goes
 
     async def send(self, call: Call[Any], left: float) -> Answer:
-        """Try once, when it is this call's turn."""
-        deadline = time.monotonic() + left
+        """Try once, when it is this call's turn.
+
+        A caller who is cancelled leaves the try to its end: httpx loses a connection that is cancelled before its use.
+        """
+        end = time.monotonic() + left
         with _failures():
             async with asyncio.timeout(left):
                 await self._turns.acquire()
-            try:
-                left = deadline - time.monotonic()
-                end, parts = _end(call, left), []
-                async with self.http.stream(**_request(call, left)) as response:
-                    async for one in response.aiter_bytes():
-                        parts.append(one)
-                        _look(end)
-            finally:
-                self._turns.release()
+            task = asyncio.create_task(self._try(call, end - time.monotonic()))
+            task.add_done_callback(self._done)
+            return await asyncio.shield(task)
+
+    async def _try(self, call: Call[Any], left: float) -> Answer:
+        end, parts = _end(call, left), []
+        async with asyncio.timeout(end - time.monotonic() + CONNECT):
+            async with self.http.get().stream(**_request(call, left)) as response:
+                async for one in response.aiter_bytes():
+                    parts.append(one)
+                    _look(end)
         return _answer(response, b"".join(parts))
+
+    def _done(self, task: asyncio.Task[Answer]) -> None:
+        self._turns.release()
+        if not task.cancelled():
+            task.exception()  # seen, whether or not somebody waits for it
 
     async def sleep(self, seconds: float) -> None:
         """Let time pass."""
@@ -177,7 +212,7 @@ def _end(call: Call[Any], left: float) -> float:
 def _look(end: float) -> None:
     """Raise `TimeoutError` after the end of a try. It is looked for after each part of an answer.
 
-    Nothing interrupts a thread that reads, and httpx does not get back a connection whose call is cancelled.
+    Nothing interrupts a thread that reads. What is awaited is interrupted later, when it has used its connection.
     """
     if time.monotonic() > end:
         raise TimeoutError
@@ -216,7 +251,10 @@ def _failures() -> Iterator[None]:
 
 
 def _address(url: str) -> str:
-    parsed = httpx.URL(url)
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        parsed = httpx.URL()
     if parsed.scheme not in {"http", "https"} or not parsed.host or parsed.userinfo or parsed.query or parsed.fragment:
         raise ValueError("url is no address of a service, such as https://otp.example")
     return url.rstrip("/")

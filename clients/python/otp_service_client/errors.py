@@ -1,5 +1,6 @@
 """What a call may raise; every error is an `OtpError`, and none has a key, a code, a secret or a number in its text."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -42,17 +43,18 @@ class ApiError(OtpError):
     def __init__(self, status: int, problem: Mapping[str, Any], request_id: str | None = None) -> None:
         self._problem = problem
         self.status = status
-        self.code = str(problem.get("code", ""))
+        self.code = _text(problem, "code") or ""
         """Empty where something else than the service answered, such as a proxy."""
-        self.title = str(problem.get("title", ""))
-        self.detail = str(problem.get("detail", ""))
+        self.title = _text(problem, "title") or ""
+        self.detail = _text(problem, "detail") or ""
         """For the people who run your back end, not for end users."""
-        self.retry_after: int | None = problem.get("retry_after")
+        self.retry_after = delay_of(str(problem.get("retry_after")))
         """Seconds after which it may work."""
-        self.decision: str | None = problem.get("decision")
+        self.decision = _text(problem, "decision")
         """Of the rule that refused: log it, for your operator to look up."""
-        self.errors = tuple(Fault(one["pointer"], one["message"]) for one in problem.get("errors") or ())
-        self.factors = tuple(problem.get("factors") or ())
+        faults = (one for one in _list(problem, "errors") if isinstance(one, dict))
+        self.errors = tuple(Fault(_text(one, "pointer") or "", _text(one, "message") or "") for one in faults)
+        self.factors = tuple(one for one in _list(problem, "factors") if isinstance(one, str))
         """With `factor-first`: the ids of the user's apps."""
         self.request_id = request_id
         """Names the request in the service's log."""
@@ -105,3 +107,21 @@ ApiError.kinds = {
     400: InvalidRequest, 401: Unauthenticated, 403: Forbidden, 404: NotFound, 405: InvalidRequest, 409: Conflict,
     413: InvalidRequest, 415: InvalidRequest, 422: Refused, 429: RateLimited,
 }  # fmt: skip
+
+
+# A proxy refuses in JSON too, of whatever form: what is not as the service has it is left out.
+
+
+def delay_of(text: str) -> int | None:
+    """Return whole seconds; `None` for a date, for what is negative or no number, and for more than ten digits."""
+    return int(text) if re.fullmatch("[0-9]{1,10}", text) else None
+
+
+def _text(shown: Mapping[str, Any], name: str) -> str | None:
+    found = shown.get(name)
+    return found if isinstance(found, str) else None
+
+
+def _list(shown: Mapping[str, Any], name: str) -> list[Any]:
+    found = shown.get(name)
+    return found if isinstance(found, list) else []

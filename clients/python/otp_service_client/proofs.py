@@ -5,18 +5,23 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from inspect import isawaitable
 from threading import Lock
 from typing import Any
 
 import httpx
 import jwt
+from jwt.types import Options
 
 from otp_service_client.answers import Transaction
 from otp_service_client.errors import ConnectionFailed, InvalidProof
 
-KEPT, RARELY = 300, 60
-"""Seconds that keys are kept, and at least between two looks for one that is not known."""
-_NEEDED = ["iss", "aud", "exp", "jti", "auth_time", "purpose"]
+KEPT, RARELY, AGAIN = 300, 60, 1
+"""Seconds that keys are kept, and at least between two looks for one that is not known, and after a look in vain."""
+_OPTIONS: Options = {
+    "require": ["iss", "aud", "exp", "jti", "auth_time", "purpose"],
+    "verify_iat": False,  # a clock that is a second behind the service's would find each new proof to be of the future
+}
 _PAID = ("amount", "currency", "payee", "account", "reference")
 
 
@@ -26,26 +31,34 @@ class Keys:
     def __init__(self, issuer: str) -> None:
         self._address = f"{issuer.rstrip('/')}/.well-known/jwks.json"
         self._keys: dict[str, jwt.PyJWK] = {}
-        self._fetched = float("-inf")
+        self._fetched = self._failed = float("-inf")
         self._lock = Lock()
 
     def key(self, kid: str) -> jwt.PyJWK:
         """Return a key; raise `InvalidProof` where there is none, `ConnectionFailed` where nobody can tell."""
+        if (found := self._known(kid)) is not None:
+            return found  # without waiting for who looks for another one
         with self._lock:
             age = time.monotonic() - self._fetched
             if age > KEPT or (kid not in self._keys and age > RARELY):
-                self._keys = self._fetch()
-                self._fetched = time.monotonic()
+                self._fetch()
             if kid not in self._keys:
                 raise InvalidProof("no key of the issuer signed it")
             return self._keys[kid]
 
-    def _fetch(self) -> dict[str, jwt.PyJWK]:
+    def _known(self, kid: str) -> jwt.PyJWK | None:
+        return self._keys.get(kid) if time.monotonic() - self._fetched <= KEPT else None
+
+    def _fetch(self) -> None:
+        if time.monotonic() - self._failed < AGAIN:
+            raise ConnectionFailed("the keys of the issuer could not be read a moment ago")
         try:
             answer = httpx.get(self._address, timeout=5.0).raise_for_status()
-            return {one["kid"]: jwt.PyJWK(one) for one in answer.json()["keys"]}
-        except (httpx.HTTPError, ValueError, KeyError, TypeError, jwt.PyJWTError) as failed:
+            self._keys = {one["kid"]: jwt.PyJWK(one) for one in answer.json()["keys"] if one.get("kty") == "EC"}
+        except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError, jwt.PyJWTError) as failed:
+            self._failed = time.monotonic()
             raise ConnectionFailed("the keys of the issuer could not be read") from failed
+        self._fetched = time.monotonic()
 
 
 keys_of = cache(Keys)
@@ -89,9 +102,16 @@ def verify(
         raise InvalidProof("it was approved too long ago")
     if claims.get("txn_digest") != (transaction and _digest(transaction, claims.get("txn_salt", ""))):
         raise InvalidProof("it is of another payment")
-    if not first_use(claims["jti"]):
+    if not _is_first(first_use, claims["jti"]):
         raise InvalidProof("it was used before")
     return claims
+
+
+def _is_first(first_use: Callable[[str], bool], approval: str) -> bool:
+    found = first_use(approval)
+    if isawaitable(found):  # which would always be true
+        raise TypeError("first_use is no coroutine function")
+    return found
 
 
 def _signed(proof: str, issuer: str, application: str) -> Mapping[str, Any]:
@@ -101,9 +121,7 @@ def _signed(proof: str, issuer: str, application: str) -> Mapping[str, Any]:
         if header.get("typ") != "otp-proof+jwt":
             raise InvalidProof("it is no proof")
         key = keys_of(issuer).key(str(header.get("kid")))
-        return jwt.decode(
-            proof, key, algorithms=["ES256"], issuer=issuer, audience=application, options={"require": _NEEDED}
-        )
+        return jwt.decode(proof, key, algorithms=["ES256"], issuer=issuer, audience=application, options=_OPTIONS)
     except jwt.PyJWTError as refused:
         raise InvalidProof("it was not signed for this, or it has ended") from refused
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from otp_service_client import answers
 from otp_service_client.answers import ClientToken, Consent, HumanCheck, PageRequest, Transaction
-from otp_service_client.calls import FAST, SLOW, Engine, Kind, Resource, method, new_key, part
+from otp_service_client.calls import FAST, SLOW, Engine, Kind, Resource, key_of, method, part
 
 Time: TypeAlias = datetime | str
 """A `datetime` with its time zone, or RFC 3339 in UTC."""
@@ -51,13 +51,14 @@ class Verifications(Resource[Kind]):
             "human_check": human_check, "metadata": metadata, "after": after, "client_token": client_token,
             "page": page,
         }  # fmt: skip
-        key = idempotency_key or new_key()
+        key = key_of(idempotency_key)
         return await self.call("POST /v1/verifications", answers.StartedVerification, body, key=key)
 
     @method
     async def get(self, verification_id: str) -> answers.Verification:
         """Read what became of a verification and its messages. No `status` of it lets anybody in."""
-        return await self.call(f"GET /v1/verifications/{part(verification_id)}", answers.Verification)
+        request = f"GET /v1/verifications/{part(verification_id)}"
+        return await self.call(request, answers.Verification, about=verification_id)
 
     @method
     async def check(
@@ -71,7 +72,8 @@ class Verifications(Resource[Kind]):
         """Compare what the person typed, once. A wrong code is no error: look at `valid`."""
         request = f"POST /v1/verifications/{part(verification_id)}/check"
         body = {"code": code, "transaction": transaction}
-        return await self.call(request, answers.CheckResult, body, key=idempotency_key or new_key())
+        key = key_of(idempotency_key)
+        return await self.call(request, answers.CheckResult, body, key=key, about=verification_id)
 
     @method
     async def resend(
@@ -79,14 +81,15 @@ class Verifications(Resource[Kind]):
     ) -> answers.Verification:
         """Send the code again, not before `resend_after`."""
         request = f"POST /v1/verifications/{part(verification_id)}/resend"
-        key = idempotency_key or new_key()
-        return await self.call(request, answers.Verification, {"channel": channel}, key=key)
+        key = key_of(idempotency_key)
+        return await self.call(request, answers.Verification, {"channel": channel}, key=key, about=verification_id)
 
     @method
     async def cancel(self, verification_id: str, *, idempotency_key: str | None = None) -> answers.Verification:
         """End a verification: its code is dead."""
         request = f"POST /v1/verifications/{part(verification_id)}/cancel"
-        return await self.call(request, answers.Verification, {}, key=idempotency_key or new_key())
+        key = key_of(idempotency_key)
+        return await self.call(request, answers.Verification, {}, key=key, about=verification_id)
 
 
 class PageResults(Resource[Kind]):
@@ -137,13 +140,13 @@ class Factors(Resource[Kind]):
     ) -> answers.Enrolment:
         """Make a secret for an app, or take over that of a `uri`. `qr` is `svg` or `png`."""
         body = {"user": user, "label": label, "type": type, "qr": qr, "uri": uri}
-        return await self.call("POST /v1/factors", answers.Enrolment, body, key=idempotency_key or new_key())
+        return await self.call("POST /v1/factors", answers.Enrolment, body, key=key_of(idempotency_key))
 
     @method
     async def activate(self, factor_id: str, code: str, *, context: str | None = None) -> answers.ActivationResult:
         """Compare the first code. Tried once."""
         request, body = f"POST /v1/factors/{part(factor_id)}/activate", {"code": code, "context": context}
-        return await self.call(request, answers.ActivationResult, body, once=True)
+        return await self.call(request, answers.ActivationResult, body, once=True, about=factor_id)
 
     @method
     async def check(
@@ -160,8 +163,8 @@ class Factors(Resource[Kind]):
         """Compare a code of an app. Name the `user` of your session, and the `purpose`."""
         request = f"POST /v1/factors/{part(factor_id)}/check"
         body = {"code": code, "user": user, "purpose": purpose, "after": after, "context": context}
-        key = idempotency_key or new_key()
-        return await self.call(request, answers.FactorCheckResult, body, key=key, seconds=FAST)
+        key = key_of(idempotency_key)
+        return await self.call(request, answers.FactorCheckResult, body, key=key, seconds=FAST, about=factor_id)
 
     @method
     async def rename(self, factor_id: str, label: str) -> answers.Factor:
@@ -175,7 +178,7 @@ class Factors(Resource[Kind]):
         """Remove an app, with a `code` of it or a `reason` (`lost`, `stolen`, `replaced` ...). Tried once."""
         request = f"POST /v1/factors/{part(factor_id)}/remove"
         body = {"code": code, "reason": reason, "context": context}
-        return await self.call(request, answers.FactorCheckResult, body, once=True)
+        return await self.call(request, answers.FactorCheckResult, body, once=True, about=factor_id)
 
     @method
     async def get(self, factor_id: str) -> answers.Factor:
