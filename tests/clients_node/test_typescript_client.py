@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from otp_service.api.errors import PROBLEM_KINDS
 
 STARTS = next(number for number, one in enumerate(CASES["scripted"]) if one["name"] == "an answer at once")
 SILENCE = next(number for number, one in enumerate(CASES["scripted"]) if "silent" in str(one["steps"]))
+
+LINE = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["line-length"]
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +76,16 @@ def test_it_has_no_dependency_and_its_lockfile_names_no_registry(specification: 
     assert "dependencies" not in package
     assert not [name for name, one in lock["packages"].items() if "resolved" in one]
     assert all("integrity" in one for name, one in lock["packages"].items() if name)
+
+
+def test_no_line_is_longer_than_those_of_the_python_sources():
+    sources = [path for folder in ("src", "test", "examples") for path in (CLIENT / folder).glob("*.ts")]
+    long = [
+        f"{path.name}:{number}"
+        for path in sources
+        if path.name != "openapi.d.ts"  # as a generator makes it
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if len(line) > LINE
+    ]
+    assert sources
+    assert long == []

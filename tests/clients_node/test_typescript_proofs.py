@@ -70,3 +70,45 @@ def test_keys_are_fetched_once_however_many_unknown_ones_are_named(site: Any, ht
             site.check(programs.sign(site, claims, {**header, "kid": f"unknown-{number}"}), one, programs.PAYMENT)
 
     assert len(httpserver.log) == 1
+
+
+def test_keys_are_looked_for_once_for_all_who_ask_and_not_again_at_once_where_that_fails(
+    site: Any, httpserver: HTTPServer, tmp_path: Path
+):
+    proof, one = site.approve()
+    header, claims = programs._parts(proof)
+    unknown = [programs.sign(site, claims, {**header, "kid": f"unknown-{number}"}) for number in range(20)]
+    about = {"issuer": site.issuer, "application": "shop", "purpose": "payment", "transaction": programs.PAYMENT}
+    program = tmp_path / "storm.mjs"
+    program.write_text(STORM.replace("DIST", (CLIENT / "dist" / "index.js").as_uri()))
+
+    def storm(wait: int) -> list[str]:
+        asked = {"about": {**about, "verification": one}, "proof": proof, "unknown": unknown, "wait": wait}
+        told = subprocess.run(["node", program], input=json.dumps(asked), check=True, capture_output=True, text=True)
+        return told.stdout.split()
+
+    assert storm(61) == ["good"] + ["InvalidProof"] * 20 + ["good"]
+    assert len(httpserver.log) == 2
+    httpserver.clear()
+    httpserver.expect_ordered_request("/.well-known/jwks.json").respond_with_json(
+        {"keys": [{"kty": "AKP", "kid": "later"}, *site.api.client.get("/.well-known/jwks.json").json["keys"]]}
+    )
+    httpserver.expect_ordered_request("/.well-known/jwks.json").respond_with_data("down", status=500)
+    assert storm(61) == ["good"] + ["ConnectionFailed"] * 20 + ["good"]
+    assert len(httpserver.log) == 2
+
+
+STORM = """
+import { text } from "node:stream/consumers";
+import { proofs } from "DIST";
+
+const { about, proof, unknown, wait } = JSON.parse(await text(process.stdin));
+const first_use = () => true;
+const say = (found) => found.then(() => "good", (error) => error.name);
+const told = [await say(proofs.verify(proof, { ...about, first_use }))];
+const now = performance.now.bind(performance);
+performance.now = () => now() + wait * 1000;
+told.push(...await Promise.all(unknown.map((one) => say(proofs.verify(one, { ...about, first_use })))));
+told.push(await say(proofs.verify(proof, { ...about, first_use })));
+console.log(told.join(" "));
+"""

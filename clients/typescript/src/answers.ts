@@ -27,7 +27,7 @@ export interface Consent {
 }
 
 /** How a message goes out. */
-export type Channel = "sms" | "voice" | "whatsapp";
+export type Channel = "sms" | "voice" | "whatsapp" | "telegram";
 
 /** Which number. */
 export interface ToNumber {

@@ -1,6 +1,7 @@
 /** What a call is, and how it is repeated. */
 import { randomUUID } from "node:crypto";
-import { ConnectionFailed, OtpError, TimedOut, Unavailable, error_of, type Problem } from "./errors.js";
+import { inspect } from "node:util";
+import { ConnectionFailed, OtpError, TimedOut, Unavailable, delay_of, error_of } from "./errors.js";
 
 /** Seconds before the first repetition, at most; each further one may wait twice as long. */
 const FIRST_WAIT = 0.5;
@@ -11,6 +12,9 @@ const CONNECTIONS = 100;
 export const FAST = 5;
 /** ... and of those that ask a database. */
 export const SLOW = 10;
+
+/** What a further try may help. */
+const REPEATED = [ConnectionFailed, TimedOut, Unavailable];
 
 /** What is sent beside method and path. */
 export interface Sent {
@@ -24,6 +28,8 @@ export interface Sent {
   seconds?: number;
   /** A member that has to be true or false: JSON of something else must not be taken for a right code. */
   says?: string;
+  /** The `id` that the answer has to have: one that was meant for somebody else must not be taken for ours. */
+  about?: string;
 }
 
 /** Makes a call such as `GET /v1/endpoints`; throws `OtpError`. */
@@ -44,7 +50,7 @@ export function caller(url: string, key: string, options: Options): Caller {
   const [base, secret] = [address(url), visible(key)];
   const { timeout = 10, retries = 2, fetch = globalThis.fetch } = options;
   if (!(timeout > 0 && timeout <= 600)) throw new RangeError("timeout is in seconds, at most 600");
-
+  if (!(Number.isInteger(retries) && retries >= 0)) throw new RangeError("retries is a whole number, 0 or more");
   const turn = turns(CONNECTIONS);
 
   /** Try once, within the seconds of the call and those that are left. */
@@ -87,7 +93,7 @@ export function caller(url: string, key: string, options: Options): Caller {
       try {
         return await send<T>(request, sent, deadline - performance.now() / 1000);
       } catch (failed) {
-        if (!(failed instanceof ConnectionFailed || failed instanceof TimedOut || failed instanceof Unavailable)) throw failed;
+        if (!REPEATED.some((kind) => failed instanceof kind)) throw failed;
         const asked = failed instanceof Unavailable ? failed.retry_after : undefined;
         const wait = asked ?? Math.random() * Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** (number - 1));
         if (number === tries || performance.now() / 1000 + wait >= deadline) throw failed;
@@ -128,40 +134,71 @@ export function sleep(seconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 }
 
-/** Return an idempotency key: the caller's own, or one that nobody had before. */
-export function key_of(options: { idempotency_key?: string }): string {
-  return options.idempotency_key ?? randomUUID();
+/**
+ * Return an idempotency key: the caller's own, or one that nobody had before. Throw a `TypeError` for an own one that
+ * cannot be one, which must neither change the request nor go unnoticed.
+ */
+export function key_of({ idempotency_key: own }: { idempotency_key?: string }): string {
+  if (own === undefined) return randomUUID();
+  if (typeof own !== "string" || !/^[!-+\--~]{1,255}$/.test(own)) {
+    throw new TypeError("an idempotency_key has 1 to 255 visible ASCII characters, no comma");
+  }
+  return own;
 }
 
 /** Return an id or a name as a part of a path; throw a `TypeError` where it cannot be one. */
 export function part(text: string): string {
-  if (!/^[A-Za-z0-9_-]+$/.test(text)) throw new TypeError("an id of the service has letters, digits, _ and - only");
+  if (typeof text !== "string" || !/^[A-Za-z0-9_-]+$/.test(text)) {
+    throw new TypeError("an id of the service has letters, digits, _ and - only");
+  }
   return text;
 }
 
 /** Return what an answer shows; throw `ApiError` for a refusal, and for what is no answer of the service. */
 function read<T>(response: Response, text: string, sent: Sent): T {
   const shown = parsed(text);
-  const says = sent.says === undefined || typeof (shown as Record<string, unknown> | undefined)?.[sent.says] === "boolean";
-  if (response.ok && shown && says) return shown as T;
-  const problem: Problem = !response.ok && shown ? { ...shown } : { title: "an answer that is not the service's" };
-  const asked = response.headers.get("Retry-After") ?? "";
-  if (/^\d+$/.test(asked)) problem.retry_after = Number(asked);
+  if (response.ok && shown && is_ours(shown, sent)) return shown as T;
+  const told = !response.ok && shown ? shown : { title: "an answer that is not the service's" };
+  const asked = delay_of(response.headers.get("Retry-After"));
+  const problem = asked === undefined ? told : { ...told, retry_after: asked };
   throw error_of(response.status, problem, response.headers.get("X-Request-Id") ?? undefined);
 }
 
-function parsed(text: string): object | undefined {
+function is_ours(shown: Record<string, unknown>, { says, about }: Sent): boolean {
+  return (says === undefined || typeof shown[says] === "boolean") && (about === undefined || shown["id"] === about);
+}
+
+function parsed(text: string): Record<string, unknown> | undefined {
   try {
-    const shown: unknown = JSON.parse(text);
-    return typeof shown === "object" && shown !== null ? shown : undefined;
+    const shown: unknown = JSON.parse(text, (_, value: unknown) => veiled(value));
+    return typeof shown === "object" && shown !== null ? (shown as Record<string, unknown>) : undefined;
   } catch {
     return undefined;
   }
 }
 
+/** Members that are shown once, open something, or are about a person. */
+const HIDDEN = new Set([
+  "client_token", "label", "metadata", "page", "proof", "qr", "recovery_codes", "replacement", "secret", "text", "uri",
+  "user",
+]);
+
+/** Let an object be printed without what is hidden; its members, and its JSON, are as they were. */
+function veiled(value: unknown): unknown {
+  return typeof value !== "object" || value === null || Array.isArray(value)
+    ? value
+    : Object.defineProperty(value, inspect.custom, { value: printed });
+}
+
+function printed(this: object): object {
+  const members = Object.entries(this).map(([name, one]) => [name, HIDDEN.has(name) && one !== null ? "..." : one]);
+  return Object.fromEntries(members) as object;
+}
+
 function query_of(members: object = {}): string {
   const given = Object.entries(members).filter(([, one]) => one !== undefined && one !== null);
-  return given.length ? `?${new URLSearchParams(given.map(([name, one]): [string, string] => [name, String(one)]))}` : "";
+  const query = new URLSearchParams(given.map(([name, one]): [string, string] => [name, String(one)])).toString();
+  return query && `?${query}`;
 }
 
 function address(url: string): string {

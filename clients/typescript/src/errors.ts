@@ -1,4 +1,6 @@
-/** What a call may throw; every error is an `OtpError`, and none has a key, a code, a secret or a number in its text. */
+/**
+ * What a call may throw; every error is an `OtpError`, and none has a key, a code, a secret or a number in its text.
+ */
 
 /** Anything that goes wrong with the service or with what comes from it. */
 export class OtpError extends Error {
@@ -19,17 +21,6 @@ export class InvalidWebhook extends OtpError {}
 
 /** A proof of something else, of somebody else, too old, used before, or none at all: refuse what it asks for. */
 export class InvalidProof extends OtpError {}
-
-/** The service's problem document (RFC 9457). */
-export interface Problem {
-  code?: string;
-  title?: string;
-  detail?: string;
-  retry_after?: number;
-  decision?: string;
-  errors?: Fault[];
-  factors?: string[];
-}
 
 /** A member of a body that the service did not take. */
 export interface Fault {
@@ -55,14 +46,16 @@ export class ApiError extends OtpError {
 
   /** `request_id` names the request in the service's log. */
   constructor(readonly status: number, problem: Problem, readonly request_id: string | undefined) {
-    super(`${status} ${problem.code || "answer of another server"}: ${problem.detail || problem.title || ""}`);
-    this.code = problem.code ?? "";
-    this.title = problem.title ?? "";
-    this.detail = problem.detail ?? "";
-    this.retry_after = problem.retry_after;
-    this.decision = problem.decision;
-    this.errors = problem.errors ?? [];
-    this.factors = problem.factors ?? [];
+    const [code, title, detail] = [problem["code"], problem["title"], problem["detail"]].map((one) => text(one) ?? "");
+    super(`${status} ${code || "answer of another server"}: ${detail || title}`);
+    this.code = code!;
+    this.title = title!;
+    this.detail = detail!;
+    this.retry_after = delay_of(problem["retry_after"]);
+    this.decision = text(problem["decision"]);
+    const faults = list(problem["errors"]).filter((one) => typeof one === "object" && one !== null) as Problem[];
+    this.errors = faults.map((one) => ({ pointer: text(one["pointer"]) ?? "", message: text(one["message"]) ?? "" }));
+    this.factors = list(problem["factors"]).filter((one): one is string => typeof one === "string");
   }
 }
 
@@ -94,6 +87,22 @@ const KINDS: Record<number, typeof ApiError> = {
   400: InvalidRequest, 401: Unauthenticated, 403: Forbidden, 404: NotFound, 405: InvalidRequest, 409: Conflict,
   413: InvalidRequest, 415: InvalidRequest, 422: Refused, 429: RateLimited,
 };
+
+/** A problem document (RFC 9457). A proxy has one of any form: what is not as the service has it is left out. */
+type Problem = Record<string, unknown>;
+
+/** Return whole seconds; nothing for a date, for what is negative or no number, and for more than ten digits. */
+export function delay_of(shown: unknown): number | undefined {
+  return /^\d{1,10}$/.test(String(shown)) ? Number(shown) : undefined;
+}
+
+function text(shown: unknown): string | undefined {
+  return typeof shown === "string" ? shown : undefined;
+}
+
+function list(shown: unknown): unknown[] {
+  return Array.isArray(shown) ? shown : [];
+}
 
 /** Return the error of a status. The service has one status for each code, so this is by code too. */
 export function error_of(status: number, problem: Problem, request_id: string | undefined): ApiError {

@@ -3,9 +3,10 @@ import { createHash, webcrypto } from "node:crypto";
 import type { Claims, Jwk, Transaction } from "./answers.js";
 import { ConnectionFailed, InvalidProof } from "./errors.js";
 
-/** Seconds that keys are kept, and at least between two looks for one that is not known. */
+/** Seconds that keys are kept, and at least between two looks for one that is not known, and after a look in vain. */
 const KEPT = 300;
 const RARELY = 60;
+const AGAIN = 1;
 const ES256 = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
 
 /** What a proof has to be about. */
@@ -44,13 +45,17 @@ export async function verify(proof: string, expected: Expected): Promise<Claims>
   const claims = await signed(proof, expected);
   const now = Date.now() / 1000;
   const refuse = (reason: string): never => { throw new InvalidProof(reason); };
-  if (claims.iss !== expected.issuer || claims.aud !== expected.application) refuse("it is of another issuer, or for another application");
+  if (claims.iss !== expected.issuer) refuse("it is of another issuer");
+  if (claims.aud !== expected.application) refuse("it is for another application");
   if (!(claims.exp > now)) refuse("it has ended");
   if (claims.purpose !== expected.purpose) refuse("it is for another purpose");
   if (verification !== undefined && claims.verification !== verification) refuse("it is of another verification");
-  if (user !== undefined && (claims.sub !== user || !accepted(claims.amr, amr))) refuse("it is of another user, or of a factor that is not accepted");
+  if (user !== undefined && (claims.sub !== user || !accepted(claims.amr, amr))) {
+    refuse("it is of another user, or of a factor that is not accepted");
+  }
   if (!(claims.auth_time >= now - max_age)) refuse("it was approved too long ago");
-  if (claims.txn_digest !== (transaction && digest(transaction, claims.txn_salt ?? ""))) refuse("it is of another payment");
+  const agreed = transaction && digest(transaction, claims.txn_salt ?? "");
+  if (claims.txn_digest !== agreed) refuse("it is of another payment");
   if (typeof claims.jti !== "string" || !(await expected.first_use(claims.jti))) refuse("it was used before");
   return claims;
 }
@@ -66,7 +71,8 @@ async function signed(proof: string, { issuer }: Expected): Promise<Claims> {
   const jwk = await key_of(issuer, String(header["kid"]));
   const key = await webcrypto.subtle.importKey("jwk", jwk, ES256, false, ["verify"]);
   const [text, signature] = [Buffer.from(`${parts[0]}.${parts[1]}`), Buffer.from(parts[2]!, "base64url")];
-  if (!(await webcrypto.subtle.verify(ES256, key, signature, text))) throw new InvalidProof("no key of the issuer signed it");
+  const genuine = await webcrypto.subtle.verify(ES256, key, signature, text);
+  if (!genuine) throw new InvalidProof("no key of the issuer signed it");
   return claims as unknown as Claims;
 }
 
@@ -83,32 +89,44 @@ function members(part: string): Record<string, unknown> | undefined {
   }
 }
 
-/** The keys of issuers by their ids, and when they were fetched, in milliseconds. */
-const known = new Map<string, { at: number; keys: Promise<Map<string, Jwk>> }>();
+/** What is held of an issuer: its keys by their ids, and when they were fetched, or could not be, in seconds. */
+interface Held {
+  keys: Map<string, Jwk>;
+  fetched: number;
+  failed: number;
+  looking?: Promise<void> | undefined;
+}
+
+const held_of = new Map<string, Held>();
+const seconds = (): number => performance.now() / 1000;
 
 async function key_of(issuer: string, kid: string): Promise<Jwk> {
-  const held = known.get(issuer);
-  const age = held ? (performance.now() - held.at) / 1000 : Infinity;
-  const fresh = held && age <= KEPT && ((await held.keys).has(kid) || age <= RARELY) ? held : fetched(issuer);
-  const key = (await fresh.keys).get(kid);
+  const held: Held = held_of.get(issuer) ?? { keys: new Map(), fetched: -Infinity, failed: -Infinity };
+  held_of.set(issuer, held);
+  const age = seconds() - held.fetched;
+  if (age > KEPT || (!held.keys.has(kid) && age > RARELY)) {
+    held.looking ??= look(issuer, held).finally(() => { held.looking = undefined; });
+    await held.looking; // once for all who ask meanwhile
+  }
+  const key = held.keys.get(kid);
   if (!key) throw new InvalidProof("no key of the issuer signed it");
   return key;
 }
 
-/** Fetch the keys of an issuer, once for all who ask meanwhile; a failure is not kept. */
-function fetched(issuer: string): { at: number; keys: Promise<Map<string, Jwk>> } {
-  const found = { at: performance.now(), keys: fetch_keys(issuer) };
-  known.set(issuer, found);
-  found.keys.catch(() => known.delete(issuer));
-  return found;
-}
-
-async function fetch_keys(issuer: string): Promise<Map<string, Jwk>> {
+/** Fetch the keys of an issuer. Those that are held stay where that fails. */
+async function look(issuer: string, held: Held): Promise<void> {
+  if (seconds() - held.failed < AGAIN) {
+    throw new ConnectionFailed("the keys of the issuer could not be read a moment ago");
+  }
   try {
-    const answer = await fetch(`${issuer.replace(/\/+$/, "")}/.well-known/jwks.json`, { signal: AbortSignal.timeout(5000) });
+    const [address, signal] = [`${issuer.replace(/\/+$/, "")}/.well-known/jwks.json`, AbortSignal.timeout(5000)];
+    const answer = await fetch(address, { signal, redirect: "error" });
+    if (!answer.ok) throw new Error(`status ${answer.status}`);
     const { keys } = (await answer.json()) as { keys: Jwk[] };
-    return new Map(keys.map((one) => [one["kid"] ?? "", one]));
+    held.keys = new Map(keys.filter((one) => one["kty"] === "EC").map((one) => [one["kid"] ?? "", one]));
+    held.fetched = seconds();
   } catch (cause) {
+    held.failed = seconds();
     throw new ConnectionFailed("the keys of the issuer could not be read", { cause });
   }
 }

@@ -1,9 +1,10 @@
 /**
  * The operations of the API, one method each; `/docs` of the service tells all members.
  *
- * `idempotency_key` is made anew for each call and kept in its repetitions. Give one of your own where the same wish may
- * come twice, such as the id of a form that a double click sends: then the second is answered as the first was.
- * Calls without one that would do something twice are tried once. Every method rejects with an `OtpError`.
+ * `idempotency_key` is made anew for each call and kept in its repetitions. Give one of your own where the same wish
+ * may come twice, such as the id of a form that a double click sends: then the second is answered as the first was.
+ * Calls without one that would do something twice are tried once. Every method rejects with an `OtpError`, and throws a
+ * `TypeError` for an id or a key that cannot be one.
  */
 import type * as answers from "./answers.js";
 import type { Time, ToNumber, ToPurpose, Transaction } from "./answers.js";
@@ -27,23 +28,33 @@ export class Verifications extends Resource {
 
   /** Read what became of a verification and its messages. No `status` of it lets anybody in. */
   get(id: string): Promise<answers.Verification> {
-    return this.call(`GET /v1/verifications/${part(id)}`, { seconds: FAST });
+    return this.call(`GET /v1/verifications/${part(id)}`, { seconds: FAST, about: id });
   }
 
   /** Compare what the person typed, once. A wrong code is no error: look at `valid`. */
-  check(id: string, body: { code: string; transaction?: Transaction | null }, options: Keyed = {}): Promise<answers.CheckResult> {
-    const key = key_of(options);
-    return this.call(`POST /v1/verifications/${part(id)}/check`, { body, key, seconds: FAST, says: "valid" });
+  check(
+    id: string,
+    body: { code: string; transaction?: Transaction | null },
+    options: Keyed = {},
+  ): Promise<answers.CheckResult> {
+    const sent = { body, key: key_of(options), seconds: FAST, says: "valid", about: id };
+    return this.call(`POST /v1/verifications/${part(id)}/check`, sent);
   }
 
   /** Send the code again, not before `resend_after`. */
-  resend(id: string, body: { channel?: answers.Channel | null } = {}, options: Keyed = {}): Promise<answers.Verification> {
-    return this.call(`POST /v1/verifications/${part(id)}/resend`, { body, key: key_of(options), seconds: FAST });
+  resend(
+    id: string,
+    body: { channel?: answers.Channel | null } = {},
+    options: Keyed = {},
+  ): Promise<answers.Verification> {
+    const sent = { body, key: key_of(options), seconds: FAST, about: id };
+    return this.call(`POST /v1/verifications/${part(id)}/resend`, sent);
   }
 
   /** End a verification: its code is dead. */
   cancel(id: string, body: Record<string, never> = {}, options: Keyed = {}): Promise<answers.Verification> {
-    return this.call(`POST /v1/verifications/${part(id)}/cancel`, { body, key: key_of(options), seconds: FAST });
+    const sent = { body, key: key_of(options), seconds: FAST, about: id };
+    return this.call(`POST /v1/verifications/${part(id)}/cancel`, sent);
   }
 }
 
@@ -85,17 +96,23 @@ export class Factors extends Resource {
 
   /** Compare the first code. Tried once. */
   activate(id: string, body: { code: string; context?: string | null }): Promise<answers.ActivationResult> {
-    return this.call(`POST /v1/factors/${part(id)}/activate`, { body, once: true, says: "valid" });
+    return this.call(`POST /v1/factors/${part(id)}/activate`, { body, once: true, says: "valid", about: id });
   }
 
   /** Compare a code of an app. Name the `user` of your session, and the `purpose`. */
   check(
     id: string,
-    body: { code: string; user?: string | null; purpose?: string | null; after?: string | null; context?: string | null },
+    body: {
+      code: string;
+      user?: string | null;
+      purpose?: string | null;
+      after?: string | null;
+      context?: string | null;
+    },
     options: Keyed = {},
   ): Promise<answers.FactorCheckResult> {
-    const key = key_of(options);
-    return this.call(`POST /v1/factors/${part(id)}/check`, { body, key, seconds: FAST, says: "valid" });
+    const sent = { body, key: key_of(options), seconds: FAST, says: "valid", about: id };
+    return this.call(`POST /v1/factors/${part(id)}/check`, sent);
   }
 
   /** Change what the list of a user's apps shows. */
@@ -106,9 +123,13 @@ export class Factors extends Resource {
   /** Remove an app, with a `code` of it or a `reason`. Tried once. */
   remove(
     id: string,
-    body: { code?: string | null; reason?: "lost" | "stolen" | "replaced" | "closed" | "other" | null; context?: string | null },
+    body: {
+      code?: string | null;
+      reason?: "lost" | "stolen" | "replaced" | "closed" | "other" | null;
+      context?: string | null;
+    },
   ): Promise<answers.FactorCheckResult> {
-    return this.call(`POST /v1/factors/${part(id)}/remove`, { body, once: true, says: "valid" });
+    return this.call(`POST /v1/factors/${part(id)}/remove`, { body, once: true, says: "valid", about: id });
   }
 
   /** Read an app; its secret is never shown again. */
@@ -276,7 +297,9 @@ export class Endpoints extends Resource {
 /** What became of webhooks. */
 export class Webhooks extends Resource {
   /** Return the newest 100, or those before a time. */
-  list(query: { endpoint?: string; verification?: string; status?: string; before?: Time } = {}): Promise<answers.Webhook[]> {
+  list(
+    query: { endpoint?: string; verification?: string; status?: string; before?: Time } = {},
+  ): Promise<answers.Webhook[]> {
     return this.call("GET /v1/webhooks", { query });
   }
 

@@ -17,9 +17,9 @@ export const STATUSES: Record<number, string> = {
   413: "body-too-large",
   415: "unsupported-media-type",
   422: "invalid-number number-type-not-allowed country-not-allowed number-not-allowed channel-not-available " +
-    "invalid-proof return-url-not-allowed invalid-result invalid-time invalid-transaction invalid-code invalid-secret " +
-    "client-ip-required consent-required consent-outdated consent-not-kept message-not-allowed invalid-application " +
-    "invalid-url idempotency-mismatch",
+    "invalid-proof return-url-not-allowed invalid-result invalid-time invalid-transaction invalid-code " +
+    "invalid-secret client-ip-required consent-required consent-outdated consent-not-kept message-not-allowed " +
+    "invalid-application invalid-url idempotency-mismatch",
   429: "human-check-required rate-limited resend-too-soon",
   500: "internal",
   503: "store-unavailable ledger-mismatch ledger-unavailable overloaded backlog-full",
@@ -42,7 +42,9 @@ export class FakeOtpService extends OtpService {
   readonly code: string;
 
   constructor(options: { code?: string } = {}) {
-    super("http://fake", "fake", { retries: 0, fetch: async (url, init) => this.#answer(new URL(String(url)), init ?? {}) });
+    const fetch = async (url: unknown, init?: RequestInit): Promise<Response> =>
+      this.#answer(new URL(String(url)), init ?? {});
+    super("http://fake", "fake", { retries: 0, fetch });
     this.code = options.code ?? "123456";
   }
 
@@ -50,7 +52,8 @@ export class FakeOtpService extends OtpService {
   fail_with(code: string, options: { times?: number; retry_after?: number } = {}): void {
     const status = Object.keys(STATUSES).find((one) => STATUSES[Number(one)]!.split(" ").includes(code));
     if (!status) throw new TypeError("no code of the service");
-    const found = { ...problem(Number(status), code), ...("retry_after" in options ? { retry_after: options.retry_after } : {}) };
+    const { retry_after } = options;
+    const found = { ...problem(Number(status), code), ...(retry_after === undefined ? {} : { retry_after }) };
     for (let left = options.times ?? 1; left > 0; left -= 1) this.#failures.push(found);
   }
 
@@ -60,7 +63,9 @@ export class FakeOtpService extends OtpService {
     this.requests.push([asked, body]);
     const failure = this.#failures.shift();
     const key = new Headers(init.headers).get("Idempotency-Key");
-    const [status, shown] = failure ? [failure["status"] as number, failure] : this.#done.get(key ?? "") ?? this.#do(asked, body, url);
+    const [status, shown]: Answered = failure
+      ? [failure["status"] as number, failure]
+      : this.#done.get(key ?? "") ?? this.#do(asked, body, url);
     if (key && status < 300) this.#done.set(key, [status, shown]);
     return new Response(JSON.stringify(shown), { status });
   }
@@ -70,7 +75,8 @@ export class FakeOtpService extends OtpService {
     if (asked === "POST /v1/verifications") return this.#start(body);
     if (asked === "GET /v1/sandbox/messages") {
       const wanted = url.searchParams.get("verification");
-      return [200, [...this.#verifications.values()].reverse().filter((one) => !wanted || one["id"] === wanted).map((one) => this.#caught(one))];
+      const found = [...this.#verifications.values()].reverse().filter((one) => !wanted || one["id"] === wanted);
+      return [200, found.map((one) => this.#caught(one))];
     }
     const [, id = "", act = ""] = / \/v1\/verifications\/(\w+)\/?(\w*)$/.exec(asked) ?? [];
     const one = this.#verifications.get(id);
@@ -100,7 +106,8 @@ export class FakeOtpService extends OtpService {
   }
 
   #check(one: Json, body: Json): Json {
-    let reason: string | null = one["status"] === "pending" ? null : one["status"] === "approved" ? "already_approved" : one["status"];
+    const was = one["status"] as string;
+    let reason = was === "pending" ? null : was === "approved" ? "already_approved" : was;
     if (reason === null && JSON.stringify(whole(body["transaction"])) !== JSON.stringify(one["transaction"])) {
       one["status"] = "failed";
       reason = "transaction_changed";

@@ -5,6 +5,8 @@ import { InvalidWebhook } from "./errors.js";
 
 /** Seconds that a webhook may be old, or from the future. */
 const TOLERANCE = 300;
+/** Bytes of a secret, at least (Standard Webhooks). */
+const SECRET_BYTES = 24;
 
 /** What the service tells. */
 export interface Event {
@@ -25,7 +27,7 @@ export type HeadersLike = { get(name: string): string | null } | Record<string, 
  * `InvalidWebhook` for any other, with a `TypeError` for a secret that is none.
  */
 export async function verify(body: string | Uint8Array, headers: HeadersLike, secret: string): Promise<Event> {
-  const [id, sent, signatures] = ["webhook-id", "webhook-timestamp", "webhook-signature"].map((one) => header(headers, one));
+  const [id, sent, signatures] = ["id", "timestamp", "signature"].map((one) => header(headers, `webhook-${one}`));
   if (!/^\d+$/.test(sent!) || Math.abs(Date.now() / 1000 - Number(sent)) > TOLERANCE) {
     throw new InvalidWebhook("it is too old, from the future, or does not say when it was sent");
   }
@@ -38,20 +40,31 @@ export async function verify(body: string | Uint8Array, headers: HeadersLike, se
       .map((one) => webcrypto.subtle.verify("HMAC", key, Buffer.from(one.slice(3), "base64"), signed)),
   );
   if (!found.includes(true)) throw new InvalidWebhook("no signature is the secret's");
-  const event = JSON.parse(bytes.toString()) as Event;
-  if (typeof event?.type !== "string" || typeof event.data !== "object") {
-    throw new InvalidWebhook("it was signed, but is no webhook of the service");
-  }
+  const event = event_in(bytes.toString());
+  if (!event) throw new InvalidWebhook("it was signed, but is no webhook of the service");
   return event;
 }
 
+function event_in(text: string): Event | undefined {
+  try {
+    const event = JSON.parse(text) as Event | null;
+    const whole = typeof event?.type === "string" && typeof event.timestamp === "string";
+    return whole && typeof event.data === "object" && event.data !== null ? event : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 function header(headers: HeadersLike, name: string): string {
-  const found = typeof headers.get === "function" ? headers.get(name) : (headers as Record<string, unknown>)[name];
+  const found = typeof headers.get === "function"
+    ? headers.get(name)
+    : Object.entries(headers).find(([one]) => one.toLowerCase() === name)?.[1]; // gateways keep the sender's spelling
   return typeof found === "string" ? found : "";
 }
 
 function key_of(secret: string): Buffer {
   const text = secret.replace(/^whsec_/, "");
-  if (!/^[A-Za-z0-9+/]+=*$/.test(text)) throw new TypeError("secret is none of an endpoint, whsec_...");
-  return Buffer.from(text, "base64");
+  const key = Buffer.from(/^[A-Za-z0-9+/]+=*$/.test(text) ? text : "", "base64");
+  if (key.length < SECRET_BYTES) throw new TypeError("secret is none of an endpoint, whsec_...");
+  return key;
 }

@@ -52,8 +52,10 @@ cases.scripted.forEach((one, number) => test(`script: ${one["name"]}`, async () 
 let numbers = 0;
 for (const one of cases.service) test(`service: ${one["name"]}`, async () => {
   numbers += 1;
-  const names: Record<string, string> = { $number: `+92301${7000000 + numbers}`, $key: `ts-${numbers}`, $user: `ts-user-${numbers}` };
-  const filled = (shown: any): any => JSON.parse(JSON.stringify(shown ?? null), (_, value) => names[value] ?? value) ?? undefined;
+  const [$number, $key, $user] = [`+92301${7000000 + numbers}`, `ts-${numbers}`, `ts-user-${numbers}`];
+  const names: Record<string, string> = { $number, $key, $user };
+  const fill = (shown: unknown): any => JSON.parse(JSON.stringify(shown), (_, value) => names[value] ?? value);
+  const filled = (shown: unknown): any => (shown === undefined ? undefined : fill(shown));
   const key = one["key_of_another"] ? "otp_of_nobody" : KEY;
   const client = new OtpService(one["lossy"] ? `${SCRIPT}/lossy` : SERVICE, key, { retries: one["retries"] ?? 2 });
   for (const step of one["steps"] as Json[]) {
@@ -62,7 +64,8 @@ for (const one of cases.service) test(`service: ${one["name"]}`, async () => {
       continue;
     }
     const options = step["key"] ? { idempotency_key: names[step["key"]] } : undefined;
-    const given = await expect(step, () => call(client, step["call"], ...(filled(step["ids"]) ?? []), filled(step["body"]), options));
+    const args = [...(filled(step["ids"]) ?? []), filled(step["body"]), options];
+    const given = await expect(step, () => call(client, step["call"], ...args));
     if (step["as"]) {
       const code = await client.sandbox.code_of(given!["id"]);
       const wrong = String((Number(code) + 1) % 1_000_000).padStart(6, "0");

@@ -18,7 +18,12 @@ test("they use the package that was installed", () => {
 });
 
 /** Send JSON with a person's cookie; return status, body and cookie. */
-async function send(act: (init: RequestInit) => Promise<Response>, method: string, body: object, cookie = ""): Promise<[number, any, string]> {
+async function send(
+  act: (init: RequestInit) => Promise<Response>,
+  method: string,
+  body: object,
+  cookie = "",
+): Promise<[number, any, string]> {
   const headers = { "Content-Type": "application/json", cookie };
   const answer = await act({ method, headers, body: JSON.stringify(body) });
   const given = (answer.headers.get("set-cookie") ?? cookie).split(";")[0]!;
@@ -28,13 +33,16 @@ async function send(act: (init: RequestInit) => Promise<Response>, method: strin
 test("Express lets in who typed the code", async () => {
   const fake = new FakeOtpService();
   const server = application(fake).listen(0);
-  const at = (path: string) => (init: RequestInit) => fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}${path}`, init);
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const at = (path: string) => (init: RequestInit) => fetch(url + path, init);
   try {
     assert.equal((await send(at("/check"), "POST", { code: "123456" }))[0], 400);
     const [status, started, cookie] = await send(at("/start"), "POST", { phone: "+923001234567" });
     assert.deepEqual([status, started], [200, { sent_to: "••••567" }]);
-    assert.deepEqual((await send(at("/check"), "POST", { code: "000000" }, cookie)).slice(0, 2), [403, { reason: "wrong_code", checks_left: 4 }]);
-    assert.deepEqual((await send(at("/check"), "POST", { code: "123456" }, cookie)).slice(0, 2), [200, { welcome: true }]);
+    const wrong = await send(at("/check"), "POST", { code: "000000" }, cookie);
+    assert.deepEqual(wrong.slice(0, 2), [403, { reason: "wrong_code", checks_left: 4 }]);
+    const right = await send(at("/check"), "POST", { code: "123456" }, cookie);
+    assert.deepEqual(right.slice(0, 2), [200, { welcome: true }]);
     fake.fail_with("rate-limited");
     assert.equal((await send(at("/start"), "POST", { phone: "+923001234567" }))[1].code, "rate-limited");
   } finally {
@@ -45,11 +53,13 @@ test("Express lets in who typed the code", async () => {
 
 test("route handlers of Next let in who typed the code", async () => {
   const fake = service(new FakeOtpService()) as FakeOtpService;
-  const with_ = (handler: (request: Request) => Promise<Response>) => (init: RequestInit) => handler(new Request("http://shop/api/login", init));
+  const with_ = (handler: (request: Request) => Promise<Response>) => (init: RequestInit) =>
+    handler(new Request("http://shop/api/login", init));
   assert.equal((await send(with_(PUT), "PUT", { code: "123456" }))[0], 400);
   const [status, started, cookie] = await send(with_(POST), "POST", { phone: "+923001234567" });
   assert.deepEqual([status, started], [200, { sent_to: "••••567" }]);
-  assert.deepEqual((await send(with_(PUT), "PUT", { code: "000000" }, cookie)).slice(0, 2), [403, { reason: "wrong_code", checks_left: 4 }]);
+  const wrong = await send(with_(PUT), "PUT", { code: "000000" }, cookie);
+  assert.deepEqual(wrong.slice(0, 2), [403, { reason: "wrong_code", checks_left: 4 }]);
   assert.deepEqual((await send(with_(PUT), "PUT", { code: "123456" }, cookie)).slice(0, 2), [200, { welcome: true }]);
   fake.fail_with("rate-limited");
   assert.equal((await send(with_(POST), "POST", { phone: "+923001234567" }))[1].code, "rate-limited");
@@ -57,6 +67,7 @@ test("route handlers of Next let in who typed the code", async () => {
 
 test("the plain script starts and checks", () => {
   const script = fileURLToPath(new URL("../examples/script.js", import.meta.url));
-  const told = execFileSync(process.execPath, [script, "+923021234567"], { env: { ...process.env, OTP_URL: SERVICE, OTP_KEY: KEY }, encoding: "utf8" });
+  const env = { ...process.env, OTP_URL: SERVICE, OTP_KEY: KEY };
+  const told = execFileSync(process.execPath, [script, "+923021234567"], { env, encoding: "utf8" });
   assert.match(told, /^sent to .*\nwelcome\n$/);
 });

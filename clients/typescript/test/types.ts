@@ -9,13 +9,18 @@ type Must<T extends true> = T;
 type SameMembers<A, B> = [Exclude<keyof A, keyof B>, Exclude<keyof B, keyof A>] extends [never, never] ? true : false;
 type Needed<T> = { [K in keyof T]-?: {} extends Pick<T, K> ? never : K }[keyof T];
 /** The same members, the same of them needed, and what a user of ours gives is what the service takes: any region. */
-type Takes<Mine, Theirs> = [SameMembers<Mine, Theirs>, Needed<Mine>, Anywhere<Mine>] extends [true, Needed<Theirs>, Anywhere<Theirs>] ? true : false;
+type Takes<Mine, Theirs> =
+  [SameMembers<Mine, Theirs>, Needed<Mine>, Anywhere<Mine>] extends [true, Needed<Theirs>, Anywhere<Theirs>]
+    ? true
+    : false;
 type Anywhere<T> = Omit<T, "region">;
 /** The same members, and what the service gives is what a user of ours gets. */
 type Gives<Mine, Theirs> = [SameMembers<Mine, Theirs>, Theirs] extends [true, Mine] ? true : false;
+type Same<Mine, Theirs> = [Mine, Theirs] extends [Theirs, Mine] ? true : false;
 type Body<M extends (...args: any) => unknown, N extends number = 0> = NonNullable<Parameters<M>[N]>;
 
 export type Checked = [
+  Must<Same<ours.Channel, NonNullable<Schemas["StartBody"]["channel"]>>>,
   Must<Takes<ours.Start, Schemas["StartBody"]>>,
   Must<Takes<ours.Transaction, Schemas["TransactionBody"]>>,
   Must<Takes<ours.Consent, Schemas["ConsentBody"]>>,
@@ -64,4 +69,5 @@ export type Checked = [
 ];
 
 /** A start needs nothing but a number, as the generated types have it too. */
-export const start: paths["/v1/verifications"]["post"]["requestBody"]["content"]["application/json"] = { to: "+923001234567" };
+type Post<Path extends keyof paths> = paths[Path] extends { post: { requestBody: infer Body } } ? Body : never;
+export const start: Post<"/v1/verifications">["content"]["application/json"] = { to: "+923001234567" };
