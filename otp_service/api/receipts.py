@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from otp_service.api.exchange import Exchange
-from otp_service.api.requests import provider_request, require_method
+from otp_service.api.requests import MAX_SHARED_BODY, provider_request, require_method
 from otp_service.api.routes import Answer, Resource, Success, path_parameter
 from otp_service.gateways.base import ProviderRequest, ReceiptRequest
 from otp_service.services.inbound import authenticate_message, inbound_url, receive_message, require_receiver
@@ -62,7 +62,8 @@ def receive_delivery_receipts(exchange: Exchange, gateway: str, token: str) -> A
     way; each names its message by the id that the service gave with it.
     """
     reporter = require_reporter(exchange.context, gateway, token)  # before the body is read, as for one receipt
-    request = ProviderRequest(**provider_request(exchange, shared_receipt_url(exchange.context, gateway)))
+    url = shared_receipt_url(exchange.context, gateway)
+    request = ProviderRequest(**provider_request(exchange, url, MAX_SHARED_BODY))
     receive_receipts(exchange.context, gateway, reporter, request)
     return Answer(b"", media_type=_TEXT)
 

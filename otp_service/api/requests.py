@@ -242,6 +242,8 @@ def _address(text: str) -> str | None:
 
 MAX_PROVIDER_BODY = 64 * 1024
 """Bytes of a body; they are longer than what applications send."""
+MAX_SHARED_BODY = 3 * 1024 * 1024
+"""Bytes of a body that reports on several messages: Meta's have up to 3 MB, and come again for days when refused."""
 METHODS = ("GET", "POST")
 """How providers report; many small ones, and Kannel, by GET."""
 _FORM = "application/x-www-form-urlencoded"
@@ -262,13 +264,13 @@ def require_method(exchange: Exchange) -> None:
         raise MethodNotAllowed(METHODS)
 
 
-def provider_request(exchange: Exchange, address: str) -> dict[str, Any]:
+def provider_request(exchange: Exchange, address: str, limit: int = MAX_PROVIDER_BODY) -> dict[str, Any]:
     """Return the members of a provider's request, with the public ``address`` that its sender signed.
 
     Raises werkzeug's errors for a body that is too long, or broke off.
     """
     query = exchange.environ.get("QUERY_STRING", "")
-    body = read_body(exchange, MAX_PROVIDER_BODY)
+    body = read_body(exchange, limit)
     return {
         "method": exchange.method,
         "url": f"{address}?{query}" if query else address,

@@ -71,12 +71,15 @@ ACCOUNT = {
     0: "token",  # it ended, or does not count any more
     3: "capability",  # the app may not call this
     10: "permission",
+    33: "number deleted",
     190: "token expired",
     **dict.fromkeys(range(200, 300), "permission"),
     368: "blocked for policy",
     130497: "not to this country",
+    131005: "access denied",
     131031: "account locked",
     131042: "payment method",
+    131045: "certificate",
     133010: "number not registered",
 }
 THROTTLED = {
@@ -88,20 +91,35 @@ THROTTLED = {
 }
 UNREACHED = {
     130472: "experiment",  # this person is in one of Meta's, and gets no such messages
+    131021: "own number",  # it would be sent to the number that sends
     131026: "undeliverable",  # not on WhatsApp, its terms not accepted, too old a version
+    131030: "not on the list",  # which numbers for tests have
     131049: "ecosystem",  # held back, for this person gets too many
 }
 """This person gets no message of ours there, but may by another channel."""
 TEMPLATE = {
+    100: "parameter",
+    131008: "parameter missing",
+    131009: "parameter value",
     132000: "template parameters",  # another number of them than it has
     132001: "template missing",  # none of this name in this language
+    132005: "template text too long",
     132007: "template policy",
     132012: "template format",
     132015: "template paused",
     132016: "template disabled",
+    132018: "template parameter text",  # with new lines, tabs or five spaces
 }
-"""The template is at fault: an operator has to see to it, and the message goes by another channel meanwhile."""
-RETRY = {1: "unknown", 2: "service", 131000: "unknown"}
+"""The template is at fault, or what fills it: an operator has to see to it, and the message goes by another channel
+meanwhile."""
+RETRY = {
+    1: "unknown",
+    2: "service",
+    131000: "unknown",
+    131016: "service",
+    131057: "maintenance",  # of the account, as while its throughput is raised
+    133004: "service",
+}
 OF_THE_NUMBER = frozenset({130497, 131056})
 """Those that anybody can bring about by the number that he picks."""
 KINDS: Mapping[int, tuple[FailureKind, str]] = {

@@ -141,9 +141,14 @@ def test_who_was_not_told_the_address_gets_no_further_than_that(api: Api, provid
         assert code_of(api.client.get(path)) == (404, "not-found")
 
 
-def test_a_call_has_a_bound(api: Api):
-    assert post(api, {"entry": [], "more": "x" * 60_000}).status_code == 200
-    assert code_of(post(api, {"entry": [], "more": "x" * 64 * 1024})) == (413, "body-too-large")
+def test_a_call_may_be_as_long_as_metas_and_no_longer(api: Api, provider: FakeProvider):
+    one, known = send(api, provider)
+    others = [("dp_00" + "0" * 32, "sent")] * 5000
+    assert report(api, *others, (known, "delivered")).status_code == 200
+    assert delivery(api, one) == "delivered"
+    assert post(api, {"entry": [], "more": "x" * 3_000_000}).status_code == 200
+    assert code_of(post(api, {"entry": [], "more": "x" * 3 * 1024 * 1024})) == (413, "body-too-large")
+    assert code_of(post(api, {}, path_of(api, "x") + "x" * 9)) == (404, "not-found")
 
 
 def test_while_redis_is_away_the_whole_call_has_to_come_again(

@@ -168,6 +168,9 @@ def test_the_longest_report_is_passed_on_whole_and_nothing_longer(call, upstream
     assert [size for one in upstreams for path, size in one.asked if path.endswith("long")] == [65_536]
     assert call("/v1/receipts/sandbox/longer", longest + b"x").status_code == 413
     assert call("/v1/receipts/sandbox/chunks", iter([longest, b"x"])).status_code == 413
+    assert call("/v1/receipts/whatsapp/all/token", b"x" * 3 * 1024 * 1024).status_code == 200
+    assert call("/v1/receipts/whatsapp/all/token", b"x" * (3 * 1024 * 1024 + 1)).status_code == 413
+    assert call("/v1/receipts/whatsapp/all/a/b", longest + b"x").status_code == 413
     assert call("/v1/receipts/sandbox/wide", b"", **{"X-Long": "y" * 17_000}).status_code == 400
     assert not {path for one in upstreams for path, _ in one.asked} & {
         f"/v1/receipts/sandbox/{name}" for name in ("longer", "chunks", "wide")
