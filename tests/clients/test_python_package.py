@@ -125,3 +125,54 @@ def test_the_example_that_awaits_lets_in_who_typed_the_code(installed: Path, tmp
 def test_the_installed_client_is_the_one_that_examples_use(installed: Path):
     program = "import otp_service_client, json; print(json.dumps(otp_service_client.__file__))"
     assert json.loads(_run([sys.executable, "-c", program], env=_environment(installed))).startswith(str(installed))
+
+
+USES = """
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import assert_type
+
+from otp_service_client import AsyncOtpService, CheckResult, OtpService, StartedVerification, Transaction, Verification
+from otp_service_client.testing import FakeOtpService
+
+
+def use(otp: OtpService) -> None:
+    start: Callable[[str], StartedVerification] = otp.verifications.start
+    assert_type(partial(otp.verifications.check, "vf_1")("123456"), CheckResult)
+    assert_type(list(map(otp.verifications.get, [start("+923001234567").id])), list[Verification])
+    payment: Transaction = {"amount": "1500.00", "currency": "PKR", "payee": "Daraz"}
+    otp.verifications.start("+923001234567", transaction=payment, metadata={"cart": "7"})
+    otp.verifications.start(5)  # type: ignore[arg-type]
+    otp.verifications.start("+923001234567", purpos="login")  # type: ignore[call-arg]
+    otp.verifications.start("+923001234567", transaction={"amount": "1"})  # type: ignore[arg-type]
+
+
+async def use_awaited(otp: AsyncOtpService) -> None:
+    one, result = await asyncio.gather(otp.verifications.get("vf_1"), otp.verifications.check("vf_1", "123456"))
+    assert_type((one, result), tuple[Verification, CheckResult])
+    assert_type(await asyncio.create_task(otp.verifications.get("vf_1")), Verification)
+    otp.verifications.check("vf_1", "123456").valid  # type: ignore[attr-defined]
+
+
+use(FakeOtpService())
+
+
+def let_in(otp: OtpService) -> str:
+    if otp.verifications.check("vf_1", "123456"):
+        return "anybody"
+    return "nobody"
+"""
+
+
+def test_types_hold_in_unusual_uses_and_tell_of_a_result_that_is_taken_for_its_truth(tmp_path: Path):
+    program = tmp_path / "uses.py"
+    program.write_text(USES)
+    options = ("--strict", "--warn-unreachable", "--config-file=", f"--cache-dir={tmp_path}")
+    environment = {**os.environ, "MYPYPATH": str(ROOT / "clients" / "python")}
+    command = [sys.executable, "-m", "mypy", *options, program]
+    told = subprocess.run(command, env=environment, check=False, capture_output=True, text=True).stdout
+    faults = [one.partition("uses.py:")[2] for one in told.splitlines() if "error:" in one]
+    after = [number for number, one in enumerate(USES.splitlines(), 1) if one.strip().startswith("return ")]
+
+    assert faults == [f"{number}: error: Statement is unreachable  [unreachable]" for number in after]

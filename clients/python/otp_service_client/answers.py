@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, is_dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any, NotRequired, Required, TypedDict, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, NoReturn, NotRequired, Required, TypedDict, TypeVar, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 
@@ -60,9 +60,9 @@ class PageRequest(TypedDict):
 
 
 class _Result:
-    """What became of a code: its truth is in `valid`, and nowhere else."""
+    """What became of a code: its truth is in `valid`, and nowhere else. Type checkers tell what comes after a test."""
 
-    def __bool__(self) -> bool:
+    def __bool__(self) -> NoReturn:
         raise TypeError("a result is neither true nor false: look at its member valid (of a page: at status and id)")
 
 

@@ -37,10 +37,9 @@ export function application(otp: OtpService): express.Express {
   app.post("/check", async (request, response) => {
     const session = session_of(request, response);
     if (!session.started) return void response.status(400).json({ say: "Please give your number first." });
-    const checked = await otp.verifications.check(session.started.id, { code: String(request.body.code) });
-    if (!checked.valid) {
-      return void response.status(403).json({ reason: checked.reason, checks_left: checked.checks_left });
-    }
+    const code = String(request.body.code);
+    const { valid, reason, checks_left } = await otp.verifications.check(session.started.id, { code });
+    if (!valid) return void response.status(403).json({ reason, checks_left });
     session.phone = session.started.phone;
     delete session.started;
     response.json({ welcome: true });

@@ -31,10 +31,8 @@ export async function PUT(request: Request): Promise<Response> {
   const mine = started.get(session);
   if (!mine) return Response.json({ say: "Please give your number first." }, { status: 400 });
   return answer(async () => {
-    const checked = await service().verifications.check(mine.id, { code });
-    if (!checked.valid) {
-      return Response.json({ reason: checked.reason, checks_left: checked.checks_left }, { status: 403 });
-    }
+    const { valid, reason, checks_left } = await service().verifications.check(mine.id, { code });
+    if (!valid) return Response.json({ reason, checks_left }, { status: 403 });
     started.delete(session); // and remember in your own session that this person holds mine.phone
     return Response.json({ welcome: true });
   });

@@ -7,8 +7,8 @@ try {
   const started = await otp.verifications.start({ to });
   console.log(`sent to ${started.to}`);
   const code = await otp.sandbox.code_of(started.id); // a person would type it
-  const result = await otp.verifications.check(started.id, { code });
-  console.log(result.valid ? "welcome" : `no: ${result.reason}`);
+  const { valid, reason } = await otp.verifications.check(started.id, { code });
+  console.log(valid ? "welcome" : `no: ${reason}`);
 } catch (error) {
   if (!(error instanceof RateLimited)) throw error;
   console.log(`too many attempts: again in ${error.retry_after} seconds`);

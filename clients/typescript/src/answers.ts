@@ -102,7 +102,7 @@ export interface StartedVerification extends Verification {
   client_token?: string | null;
 }
 
-/** What became of a code. An object is always true: let the person in only when `valid` is. */
+/** What became of a code. An object is always true: take `valid` out of it where you check. */
 export interface CheckResult {
   id: string;
   status: string;
