@@ -98,9 +98,6 @@ UNREACHED = {
 }
 """This person gets no message of ours there, but may by another channel."""
 TEMPLATE = {
-    100: "parameter",
-    131008: "parameter missing",
-    131009: "parameter value",
     132000: "template parameters",  # another number of them than it has
     132001: "template missing",  # none of this name in this language
     132005: "template text too long",
@@ -112,6 +109,12 @@ TEMPLATE = {
 }
 """The template is at fault, or what fills it: an operator has to see to it, and the message goes by another channel
 meanwhile."""
+REQUEST = {
+    100: "parameter",
+    131008: "parameter missing",
+    131009: "parameter value",
+}
+"""As of the template; but the number may be at fault too, so that a report of one says nothing of the account."""
 RETRY = {
     1: "unknown",
     2: "service",
@@ -129,6 +132,7 @@ KINDS: Mapping[int, tuple[FailureKind, str]] = {
         (FailureKind.THROTTLED, THROTTLED),
         (FailureKind.CHANNEL, UNREACHED),
         (FailureKind.ACCOUNT, TEMPLATE),
+        (FailureKind.CHANNEL, REQUEST),
         (FailureKind.ERROR, RETRY),
     )
     for code, word in table.items()
@@ -145,8 +149,8 @@ _CHALLENGE = re.compile(r"[\w.-]{1,128}", re.ASCII)
 def failure_of(answer: HttpResponse) -> GatewayError | None:
     """Return why Meta refuses a message; ``None`` where it does not."""
     code, retry_after = _at(_document(answer.text), "error", "code"), answer.retry_after
-    if code in TEMPLATE:
-        return GatewayError(FailureKind.CHANNEL, TEMPLATE[code], our_fault=True)
+    if code in TEMPLATE or code in REQUEST:
+        return GatewayError(FailureKind.CHANNEL, KINDS[code][1], our_fault=True)
     if code in KINDS:
         kind, word = KINDS[code]
         return GatewayError(kind, word, retry_after=retry_after, message_specific=code in OF_THE_NUMBER)

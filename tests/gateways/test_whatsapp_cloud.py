@@ -13,6 +13,8 @@ from otp_service.gateways.http_client import HttpResponse
 from otp_service.gateways.whatsapp_cloud import (
     ACCOUNT,
     KINDS,
+    REQUEST,
+    RETRY,
     TEMPLATE,
     THROTTLED,
     UNREACHED,
@@ -94,7 +96,14 @@ def test_a_template_is_sent_in_a_language_in_which_it_was_approved(
 
 @pytest.mark.parametrize(
     ("table", "kind"),
-    [(ACCOUNT, "account"), (THROTTLED, "throttled"), (UNREACHED, "channel"), (TEMPLATE, "account")],
+    [
+        (ACCOUNT, "account"),
+        (THROTTLED, "throttled"),
+        (UNREACHED, "channel"),
+        (TEMPLATE, "account"),
+        (REQUEST, "channel"),
+        (RETRY, "error"),
+    ],
 )
 def test_each_code_has_a_kind_and_a_word_that_is_kept(table: dict[int, str], kind: str):
     for code, word in table.items():
@@ -108,8 +117,16 @@ def test_each_code_in_an_answer_says_whose_fault_it_is(code: int):
 
     assert failure is not None
     assert failure.kind == ("channel" if code in TEMPLATE else KINDS[code][0])
-    assert failure.our_fault is (code in TEMPLATE or code in ACCOUNT)
+    assert failure.our_fault is (code in TEMPLATE or code in REQUEST or code in ACCOUNT)
     assert failure.message_specific is (code in {130497, 131056})
+
+
+@pytest.mark.parametrize("code", [100, 131008, 131009, 132005, 132018])
+def test_a_message_that_its_template_does_not_take_goes_on_by_another_channel(code: int):
+    failure = failure_of(HttpResponse(400, {}, json.dumps({"error": {"code": code}})))
+
+    assert failure is not None
+    assert (failure.kind, failure.our_fault) == ("channel", True)
 
 
 # --- receipts ------------------------------------------------------------------------------------------------
