@@ -4,6 +4,7 @@ import base64
 import datetime as dt
 import heapq
 import itertools
+import json
 import logging
 import os
 import re
@@ -303,6 +304,30 @@ def _seconds_until(date: str) -> float:
 
 ApiUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^/@?#\\\s]+[^?#\\\s]*$")]
 """Where a provider's API is: no user, query or fragment."""
+
+
+def json_of(text: str | bytes) -> Any:  # noqa: ANN401 - whatever JSON is
+    """Return what a stranger's JSON says; ``None`` for what is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def json_at(value: Any, *steps: str | int) -> Any:  # noqa: ANN401 - whatever JSON is
+    """Return what is at a place in a JSON value, by names and indexes; ``None`` where there is nothing."""
+    try:
+        for step in steps:
+            value = value[step]
+    except (LookupError, TypeError):
+        return None
+    return value
+
+
+def json_objects(value: Any, name: str) -> list[dict[str, Any]]:  # noqa: ANN401 - whatever JSON is
+    """Return the objects in a list that is a member of a JSON value."""
+    found = value.get(name) if isinstance(value, dict) else None
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 class HttpClient:

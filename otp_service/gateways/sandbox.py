@@ -33,6 +33,7 @@ from otp_service.gateways.base import (
     Receipt,
     ReceiptForgedError,
     ReceiptRequest,
+    is_same_secret,
 )
 from otp_service.gateways.http_client import GatewayClient
 
@@ -368,7 +369,7 @@ class SandboxGateway:
 
     def _is_signed(self, request: ProviderRequest) -> bool:
         given, expected = request.headers.get(SIGNATURE, ""), self._signature(request.url, request.body)
-        return bool(expected) and hmac.compare_digest(given.encode(), expected.encode())
+        return is_same_secret(given, expected)
 
     def _catch(self, message: Message) -> bool:
         try:

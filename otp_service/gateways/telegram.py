@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import json
 import re
 import time
 from collections.abc import Mapping
@@ -22,8 +21,17 @@ from otp_service.gateways.base import (
     Receipt,
     ReceiptForgedError,
     ReceiptRequest,
+    is_same_secret,
 )
-from otp_service.gateways.http_client import GatewayClient, HttpResponse, failure_of_status, reference_of
+from otp_service.gateways.http_client import (
+    ApiUrl,
+    GatewayClient,
+    HttpResponse,
+    failure_of_status,
+    json_at,
+    json_of,
+    reference_of,
+)
 
 MIN_TTL, MAX_TTL = 30, 3600
 """Bounds of ``ttl``, in seconds."""
@@ -39,7 +47,7 @@ class TelegramSettings(GatewaySettings):
     ttl: int | None = Field(default=None, ge=MIN_TTL, le=MAX_TTL)
     """Seconds within which Telegram has to deliver: after them the fee comes back, and the code goes by another
     channel. As long as the code lives by default, and never longer."""
-    base_url: str = Field(default="https://gatewayapi.telegram.org", pattern=r"^https?://[^/@?#\\\s]+[^?#\\\s]*$")
+    base_url: ApiUrl = "https://gatewayapi.telegram.org"
 
 
 # Source: "Telegram Gateway API" (https://core.telegram.org/gateway/api), which names no errors but one; the others are
@@ -83,7 +91,7 @@ def failure_of(answer: HttpResponse, document: Mapping[str, Any]) -> GatewayErro
     if wait := _FLOOD_WAIT.fullmatch(error):
         # It may be about this number, whose holder must not bring the gateway to rest for everybody.
         return GatewayError(FailureKind.THROTTLED, "flood_wait", retry_after=int(wait[1]), message_specific=True)
-    if not 200 <= answer.status < 300:  # noqa: PLR2004 - the statuses of success
+    if not answer.is_success:
         return failure_of_status(answer.status, retry_after=answer.retry_after)
     if "error" in document:
         return GatewayError(FailureKind.CHANNEL, "unknown error", our_fault=True)
@@ -100,10 +108,7 @@ def receipt_of(document: Mapping[str, Any]) -> Receipt:
 
 def _object(text: str | bytes) -> dict[str, Any]:
     """Return an object of JSON; an empty one for anything else."""
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
+    document = json_of(text)
     return document if isinstance(document, dict) else {}
 
 
@@ -135,8 +140,7 @@ class TelegramGateway:
         document = _object(answer.text)
         if failure := failure_of(answer, document):
             raise failure
-        result = document.get("result")
-        return Accepted(reference_of(result.get("request_id") if isinstance(result, dict) else None, message))
+        return Accepted(reference_of(json_at(document, "result", "request_id"), message))
 
     def parse_receipt(self, request: ReceiptRequest) -> Receipt:
         """Return the receipt; raise `ReceiptForgedError` unless Telegram signed it lately, and for this dispatch."""
@@ -163,4 +167,4 @@ class TelegramGateway:
         key = hashlib.sha256(self._settings.token.get_secret_value().encode()).digest()
         expected = hmac.digest(key, f"{stamp}\n".encode(errors="replace") + request.body, "sha256").hex()
         is_recent = _TIMESTAMP.fullmatch(stamp) is not None and abs(time.time() - int(stamp)) <= TOLERANCE
-        return is_recent and hmac.compare_digest(given.encode(errors="replace"), expected.encode())
+        return is_recent and is_same_secret(given, expected)

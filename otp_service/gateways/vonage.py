@@ -28,7 +28,15 @@ from otp_service.gateways.base import (
     ReceiptForgedError,
     ReceiptRequest,
 )
-from otp_service.gateways.http_client import ApiUrl, GatewayClient, HttpResponse, failure_of_status, reference_of
+from otp_service.gateways.http_client import (
+    ApiUrl,
+    GatewayClient,
+    HttpResponse,
+    failure_of_status,
+    json_at,
+    json_of,
+    reference_of,
+)
 
 SignatureMethod = Literal["md5hash", "md5", "sha1", "sha256", "sha512"]
 
@@ -114,10 +122,7 @@ def signature(members: Mapping[str, str], secret: str, method: SignatureMethod) 
 
 
 def _document(body: bytes) -> dict[str, str]:
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
+    document = json_of(body)
     if not isinstance(document, dict):
         return {}
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in document.items()}
@@ -337,9 +342,6 @@ def _reference(answer: HttpResponse, message: Message) -> str | None:
 
 
 def _parts(answer: HttpResponse) -> list[dict[str, Any]]:
-    try:
-        parts = json.loads(answer.text)["messages"]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return []
+    parts = json_at(json_of(answer.text), "messages")
     known = isinstance(parts, list) and all(isinstance(part, dict) for part in parts)
     return parts if known else []

@@ -1,7 +1,6 @@
 """Gateway ``whatsapp_cloud``: approved templates on WhatsApp, by Meta's Cloud API."""
 
 import hmac
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal, Self
@@ -21,8 +20,18 @@ from otp_service.gateways.base import (
     ProviderRequest,
     Receipt,
     ReceiptForgedError,
+    is_same_secret,
 )
-from otp_service.gateways.http_client import GatewayClient, HttpResponse, failure_of_status, reference_of
+from otp_service.gateways.http_client import (
+    ApiUrl,
+    GatewayClient,
+    HttpResponse,
+    failure_of_status,
+    json_at,
+    json_objects,
+    json_of,
+    reference_of,
+)
 
 TEMPLATE_NAME = r"^[a-z0-9_]{1,512}$"
 Parameter = Literal["brand", "code", "minutes", "amount", "payee", "account"]
@@ -47,7 +56,7 @@ class WhatsappCloudSettings(GatewaySettings):
     """Secret of the app, by which Meta signs receipts. They need this and ``verify_token``."""
     verify_token: SecretStr | None = Field(default=None, min_length=16)
     """A secret of your own, which Meta shows when the address for receipts is given to it."""
-    base_url: str = Field(default="https://graph.facebook.com/v23.0", pattern=r"^https?://[^/@?#\\\s]+[^?#\\\s]*$")
+    base_url: ApiUrl = "https://graph.facebook.com/v23.0"
     """With the version of the API."""
 
     @property
@@ -148,54 +157,36 @@ _CHALLENGE = re.compile(r"[\w.-]{1,128}", re.ASCII)
 
 def failure_of(answer: HttpResponse) -> GatewayError | None:
     """Return why Meta refuses a message; ``None`` where it does not."""
-    code, retry_after = _at(_document(answer.text), "error", "code"), answer.retry_after
+    code, retry_after = _scalar_at(json_of(answer.text), "error", "code"), answer.retry_after
     if code in TEMPLATE or code in REQUEST:
         return GatewayError(FailureKind.CHANNEL, KINDS[code][1], our_fault=True)
     if code in KINDS:
         kind, word = KINDS[code]
         return GatewayError(kind, word, retry_after=retry_after, message_specific=code in OF_THE_NUMBER)
-    if code is None and 200 <= answer.status < 300:  # noqa: PLR2004 - the statuses of success
+    if code is None and answer.is_success:
         return None
     return failure_of_status(answer.status, retry_after=retry_after)
 
 
 def receipts_in(body: bytes) -> Iterator[tuple[str, Receipt]]:
     """Yield the reports on messages of ours, each after the dispatch that was sent along and comes back."""
-    for entry in _objects(_document(body), "entry"):
-        for change in _objects(entry, "changes"):
-            for status in _objects(change.get("value"), "statuses"):
+    for entry in json_objects(json_of(body), "entry"):
+        for change in json_objects(entry, "changes"):
+            for status in json_objects(change.get("value"), "statuses"):
                 if isinstance(dispatch_id := status.get("biz_opaque_callback_data"), str):
                     yield dispatch_id, _receipt(status)
 
 
 def _receipt(status: Mapping[str, Any]) -> Receipt:
     """Return one report. Its reason is kind and word: ``channel undeliverable``."""
-    raw, code = str(status.get("status", "")), _at(status, "errors", 0, "code")
+    raw, code = str(status.get("status", "")), _scalar_at(status, "errors", 0, "code")
     kind, word = KINDS.get(code, (None, ""))
     return Receipt(STATUSES.get(raw, DeliveryStatus.UNKNOWN), raw, f"{kind} {word}" if kind else None, kind)
 
 
-def _document(text: str | bytes) -> Any:  # noqa: ANN401 - whatever JSON is
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _at(value: Any, *steps: str | int) -> Any:  # noqa: ANN401 - whatever JSON is
-    """Return a number, text or nothing at a place in JSON."""
-    try:
-        for step in steps:
-            value = value[step]
-    except (LookupError, TypeError):
-        return None
-    return value if isinstance(value, str | int) else None
-
-
-def _objects(value: Any, name: str) -> list[dict[str, Any]]:  # noqa: ANN401 - whatever JSON is
-    """Return the objects in a list that is a member of a JSON value."""
-    found = value.get(name) if isinstance(value, dict) else None
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+def _scalar_at(value: Any, *steps: str | int) -> Any:  # noqa: ANN401 - whatever JSON is
+    found = json_at(value, *steps)
+    return found if isinstance(found, str | int) else None
 
 
 # Source: "Authentication templates", "Webhooks" and "Messages" of the same documentation, and "Validating payloads" of
@@ -234,7 +225,7 @@ class WhatsappCloudGateway:
         )
         if failure := failure_of(answer):
             raise failure
-        found = _at(_document(answer.text), "messages", 0, "id")
+        found = _scalar_at(json_of(answer.text), "messages", 0, "id")
         if found is None:
             raise GatewayError(FailureKind.UNAVAILABLE, "malformed answer", ambiguous=True)
         return Accepted(reference_of(found, message))
@@ -243,7 +234,7 @@ class WhatsappCloudGateway:
         """Return the reports of one call; raise `ReceiptForgedError` unless the app's secret signed the body."""
         secret = self._settings.app_secret
         signed = f"sha256={hmac.digest(_key(secret), request.body, 'sha256').hex()}" if secret else ""
-        if not _is_same(request.headers.get("x-hub-signature-256", ""), signed):
+        if not is_same_secret(request.headers.get("x-hub-signature-256", ""), signed):
             raise ReceiptForgedError
         return list(receipts_in(request.body))
 
@@ -251,7 +242,9 @@ class WhatsappCloudGateway:
         """Return ``hub.challenge``; raise `ReceiptForgedError` unless it comes with ``verify_token``."""
         token, challenge = self._settings.verify_token, request.query.get("hub.challenge", "")
         expected = token.get_secret_value() if token else ""
-        if not (_is_same(request.query.get("hub.verify_token", ""), expected) and _CHALLENGE.fullmatch(challenge)):
+        if not (
+            is_same_secret(request.query.get("hub.verify_token", ""), expected) and _CHALLENGE.fullmatch(challenge)
+        ):
             raise ReceiptForgedError
         return challenge
 
@@ -288,8 +281,3 @@ def _texts(*values: str) -> list[dict[str, str]]:
 
 def _key(secret: SecretStr) -> bytes:
     return secret.get_secret_value().encode()
-
-
-def _is_same(given: str, expected: str) -> bool:
-    """Tell whether a proof is the one that is expected, which is empty where none is configured."""
-    return bool(expected) and hmac.compare_digest(given.encode(errors="replace"), expected.encode())

@@ -1,6 +1,5 @@
 """Record gateways' receipts, and fall back to the next channel when a message did not arrive."""
 
-import hmac
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,6 +26,7 @@ from otp_service.gateways.base import (
     ReceiptRequest,
     SupportsReceipts,
     SupportsSharedReceipts,
+    is_same_secret,
 )
 from otp_service.services.call_outcomes import FINAL_FAILURES, record_call_result, sanitize_reason, sanitize_status
 from otp_service.services.context import Context
@@ -102,7 +102,7 @@ def receive_receipt(context: Context, expected: ExpectedReceipt, request: Receip
 def is_address_token(context: Context, gateway: str, token: str) -> bool:
     """Tell whether a token is the one at the end of the addresses that the gateway's provider was told."""
     expected = context.keyring.address_token(gateway)
-    return context.public_url is not None and hmac.compare_digest(token.encode(errors="replace"), expected.encode())
+    return context.public_url is not None and is_same_secret(token, expected)
 
 
 def shared_receipt_url(context: Context, gateway: str) -> str:
