@@ -18,7 +18,7 @@ from otp_service.domain.newcomer_traffic import MINUTE, CountryTraffic, Notice
 
 
 class Who(StrEnum):
-    """Of whom something is counted."""
+    """Of whom something is counted: the lane of a start."""
 
     NEWCOMER = "n"
     CHECKED = "c"
@@ -94,14 +94,14 @@ def tally_blocks(events: Iterable[Event]) -> Blocks:
     """Return the starts of newcomers among some events."""
     counted: dict[int, Counter[str]] = defaultdict(Counter)
     for one in events:
-        who, carrier_range = _whose(one) if one.type == _STARTED else (None, "")
+        who, carrier_range = whose(one) if one.type == _STARTED else (None, "")
         if who and who is not Who.KNOWN:
             block = decode_attempt(one.member("sending")).block
             counted[one.at // (60 * MINUTE)][f"{block}/{one.member('country')}/{carrier_range}"] += 1
     return counted
 
 
-def _whose(event: Event) -> tuple[Who | None, str]:
+def whose(event: Event) -> tuple[Who | None, str]:
     """Return of whom an event is, ``None`` for nobody, and the carrier range where it matters."""
     guard = event.member("guard").partition(".")[0]  # empty in an event of the release before
     if not guard or _SAFE in guard:
@@ -112,7 +112,7 @@ def _whose(event: Event) -> tuple[Who | None, str]:
 
 
 def _counts(event: Event) -> Iterator[tuple[Tally, int]]:
-    who, carrier_range = _whose(event)
+    who, carrier_range = whose(event)
     if who is None:
         return
     if event.type == _STARTED:

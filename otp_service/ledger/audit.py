@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -25,7 +25,7 @@ from sqlalchemy import (
 from otp_service.domain.audit import GENESIS, ChainEntry, ChainHead, OperatorActionEntry, digest_of
 from otp_service.domain.consents import EVERY_APPLICATION
 from otp_service.errors import OtpServiceError
-from otp_service.ledger.database import Database, batches, link_at, now
+from otp_service.ledger.database import Database, in_batches, link_at, now
 from otp_service.ledger.schema import (
     audit,
     audit_heads,
@@ -41,12 +41,12 @@ from otp_service.ledger.schema import (
     verifications,
 )
 
-# What a digest leaves out: of a verification how it ended, which its events tell; of a consent the caller's words and
-# the prefix of an address, of a suppression the reason, of an inbound message the number, for an erasure takes them;
-# of a purge how many rows, which grows.
+# What a digest leaves out: of a verification how it ended, which its events tell, and what only figures need; of a
+# consent the caller's words and the prefix of an address, of a suppression the reason, of an inbound message the
+# number, for an erasure takes them; of a purge how many rows, which grows.
 
 _LEFT_OUT: Final[Mapping[str, frozenset[str]]] = {
-    verifications.name: frozenset({"status", "ended"}),
+    verifications.name: frozenset({"status", "ended", "channel", "carrier_range", "lane"}),
     events.name: frozenset(),
     consents.name: frozenset({"text_version", "source", "address_prefix"}),
     suppressions.name: frozenset({"reason"}),
@@ -119,7 +119,7 @@ class Audit:
         """Return the entries of some rows, oldest first."""
         entries: list[Any] = []
         with self._database.read() as connection:
-            for some in batches(rows):
+            for some in in_batches(rows):
                 wanted = select(audit).where(audit.c.table == table, audit.c.row.in_(some))
                 entries += connection.execute(wanted.order_by(audit.c.sequence)).all()
             found = _digests(connection, entries)
@@ -213,7 +213,8 @@ def _append(connection: Connection, entries: Sequence[ChainEntry]) -> tuple[int,
     for sequence, entry in enumerate(entries, last - len(entries) + 1):
         numbered = replace(entry, sequence=sequence)
         link = numbered.link(link)
-        rows.append({**asdict(numbered), "link": link})
+        of_entry = {name: getattr(numbered, name) for name in ChainEntry.__slots__}
+        rows.append({**of_entry, "link": link})
     connection.execute(insert(audit), rows)
     connection.execute(update(head).values(audit_link=link))
     return last, link
@@ -250,7 +251,7 @@ def _digests(connection: Connection, entries: Iterable[Any]) -> dict[tuple[str, 
 def _of_table(connection: Connection, table: Table, rows: Sequence[str]) -> Iterator[tuple[str, str]]:
     (key,) = table.primary_key
     kind = key.type.python_type
-    for some in batches(rows):
+    for some in in_batches(rows):
         for row in connection.execute(select(table).where(key.in_(map(kind, some)))).mappings():
             yield str(row[key]), digest_of_row(table, row)
 
@@ -332,7 +333,7 @@ class Disputes:
             )
             found = connection.execute(statement).mappings().all()
             rows: list[tuple[Table, Mapping[Any, Any]]] = [(verifications, row) for row in found]
-            for some in batches([row["id"] for row in found]):
+            for some in in_batches([row["id"] for row in found]):
                 mine = select(events).where(events.c.verification.in_(some)).order_by(events.c.at, events.c.id)
                 rows += [(events, row) for row in connection.execute(mine).mappings()]
             rows += _of_numbers(connection, found)
@@ -355,11 +356,11 @@ def _with_proofs(connection: Connection, rows: Sequence[tuple[Table, Mapping[Any
     names = [(table.name, str(row[next(iter(table.primary_key)).key])) for table, row in rows]
     entries: dict[tuple[str, str], Any] = {}
     for table in dict.fromkeys(table for table, _ in names):
-        for some in batches([name for kind, name in names if kind == table]):
+        for some in in_batches([name for kind, name in names if kind == table]):
             mine = select(audit).where(audit.c.table == table, audit.c.row.in_(some))
             entries |= {(one.table, one.row): one for one in connection.execute(mine)}
     links: dict[int, str] = {0: GENESIS}
-    for some in batches([one.sequence - 1 for one in entries.values()]):
+    for some in in_batches([one.sequence - 1 for one in entries.values()]):
         mine = select(audit.c.sequence, audit.c.link).where(audit.c.sequence.in_(some))
         links |= {one.sequence: one.link for one in connection.execute(mine)}
     return [_proven_row(table, row, entries.get(name), links) for (table, row), name in zip(rows, names, strict=True)]

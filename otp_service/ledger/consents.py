@@ -27,9 +27,9 @@ from otp_service.ledger.audit import append_entry, record_action
 from otp_service.ledger.database import (
     Database,
     advance_head,
-    batches,
     has_head,
     head_row,
+    in_batches,
     lock_head,
     now,
     read_head,
@@ -159,7 +159,7 @@ def _row(entry: Consent, sequence: int) -> dict[str, Any]:
 def _by_purpose(connection: Connection, pseudonyms: Sequence[str]) -> dict[tuple[str, str, str], list[Consent]]:
     """Return the entries of each number, application and purpose, oldest first."""
     found: dict[tuple[str, str, str], list[Consent]] = defaultdict(list)
-    for some in batches(list(dict.fromkeys(pseudonyms))):
+    for some in in_batches(list(dict.fromkeys(pseudonyms))):
         wanted = select(consents).where(consents.c.pseudonym.in_(some)).order_by(*CONSENT_ORDER)
         for entry in map(entry_of, connection.execute(wanted)):
             found[entry.about].append(entry)
@@ -350,7 +350,7 @@ def lifted_freezes(connection: Connection, pseudonyms: Sequence[str]) -> Mapping
     lifted: dict[str, dict[str, int]] = defaultdict(dict)
     since = now() - LIFT_KNOWN
     wanted = _in_order().where(suppressions.c.scope == SuppressionScope.FROZEN)
-    for some in batches(pseudonyms):
+    for some in in_batches(pseudonyms):
         for row in connection.execute(wanted.where(suppressions.c.pseudonym.in_(some))):
             about = (row.pseudonym, row.application)
             if not row.lifted:
@@ -396,7 +396,7 @@ def _not_lifted(connection: Connection, pseudonyms: Sequence[str]) -> list[Suppr
     )
     wanted = _in_order().where(~suppressions.c.lifted, ~lifted.correlate(suppressions))
     found: list[Suppression] = []
-    for some in batches(pseudonyms):
+    for some in in_batches(pseudonyms):
         found += map(_entry, connection.execute(wanted.where(suppressions.c.pseudonym.in_(some))))
     return found
 

@@ -494,7 +494,7 @@ Item = TypeVar("Item")
 
 
 def batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    """Yield the items in order, in pieces whose lengths are powers of two, at most `MOST`.
+    """Yield the items in order, in pieces whose lengths are powers of two, at most `MAX_BATCH`.
 
     A statement with a parameter for each item has one text for each length, and drivers keep what they prepared by its
     text, in each connection: for 500 events that is 430 KB. Of all lengths they would keep a hundred, of these ten.
@@ -504,6 +504,16 @@ def batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
         size = min(MAX_BATCH, 1 << (left.bit_length() - 1))
         yield items[begin : begin + size]
         begin += size
+
+
+def in_batches(values: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """Yield values for ``IN`` in pieces as long, each filled up with its last value: that harms nothing.
+
+    So they are few questions, too.
+    """
+    for begin in range(0, len(values), MAX_BATCH):
+        some = list(values[begin : begin + MAX_BATCH])
+        yield some + some[-1:] * ((1 << (len(some) - 1).bit_length()) - len(some))
 
 
 MAX_COUNT: Final = 1_000_000

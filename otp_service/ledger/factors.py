@@ -14,7 +14,7 @@ from otp_service.domain.totp import MAX_FACTORS, TOTP, Factor, FactorChange, Fac
 from otp_service.domain.webhooks import WebhookType, webhook_of_user
 from otp_service.errors import ConflictError, FactorLimitError
 from otp_service.ledger.audit import append_entry, record_action
-from otp_service.ledger.database import Database, advance_head, batches, lock_head, now, read_head
+from otp_service.ledger.database import Database, advance_head, in_batches, lock_head, now, read_head
 from otp_service.ledger.schema import factor_changes, factors, recovery_codes
 from otp_service.ledger.webhooks import record_webhooks
 
@@ -173,7 +173,7 @@ class RecoveryCodes:
 def active_factors(connection: Connection, users: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
     """Return the active factors of some users (pseudonyms), packed, by user and id."""
     found: dict[str, dict[str, str]] = defaultdict(dict)
-    for some in batches(users):
+    for some in in_batches(users):
         for one in map(_factor, connection.execute(select(factors).where(factors.c.pseudonym.in_(some), _ACTIVE))):
             found[one.user][one.id] = one.sealed.packed
     return found

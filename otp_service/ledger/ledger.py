@@ -8,6 +8,7 @@ from otp_service.ledger.audit import Audit, Disputes, Incidents, OperatorActions
 from otp_service.ledger.consents import Consents, MirrorSource, Suppressions
 from otp_service.ledger.database import Database
 from otp_service.ledger.factors import Factors, RecoveryCodes
+from otp_service.ledger.figures import Figures
 from otp_service.ledger.proof_keys import ProofKeys
 from otp_service.ledger.retention import Purges
 from otp_service.ledger.subjects import Subjects
@@ -24,6 +25,7 @@ class Ledger:
     suppressions: Suppressions
     verifications: VerificationLedger
     inbound: Inbound
+    figures: Figures
     factors: Factors
     recovery_codes: RecoveryCodes
     subjects: Subjects
@@ -61,6 +63,7 @@ def open_ledger(url: str, timeout: float, pseudonym_key: str = "") -> Ledger:
         suppressions=Suppressions(database),
         verifications=VerificationLedger(database),
         inbound=Inbound(database),
+        figures=Figures(database),
         factors=Factors(database),
         recovery_codes=RecoveryCodes(database),
         subjects=Subjects(database),

@@ -26,13 +26,14 @@ from sqlalchemy import (
 from otp_service.domain.audit import ChainHead, PurgeRecord, short_digest
 from otp_service.domain.keyring import Signer, is_valid_signature
 from otp_service.ledger.audit import append_entry, carry_over, digest_of_row
-from otp_service.ledger.database import Database, batches, forget
+from otp_service.ledger.database import Database, forget, in_batches
 from otp_service.ledger.schema import (
     ACCESS,
     ACCOUNTABILITY,
     AUDIT,
     CONSENTS,
     FACTORS,
+    FIGURES,
     INBOUND,
     SUPPRESSIONS,
     TRAFFIC,
@@ -47,6 +48,8 @@ from otp_service.ledger.schema import (
     factor_changes,
     factors,
     head,
+    hourly_delays,
+    hourly_figures,
     inbound,
     operator_actions,
     postings,
@@ -136,7 +139,7 @@ class _EntrySeries:
             oldest = connection.execute(select(func.min(self.table.c.recorded)).where(here)).scalar()
             some = select(self.table).where(here, condition(purge.before)).order_by(sequence).limit(DELETE_BATCH)
             gone = connection.execute(some).mappings().all()
-            for part in batches([row["sequence"] for row in gone]):
+            for part in in_batches([row["sequence"] for row in gone]):
                 connection.execute(delete(self.table).where(sequence.in_(part)))
             names = {str(row["sequence"]): short_digest(digest_of_row(self.table, row)) for row in gone}
             if len(gone) == DELETE_BATCH:
@@ -158,6 +161,15 @@ def _older_than(moment: Column[Any], *among: Condition) -> PurgeRule:
         return PurgedBatch(rows, place if rows == DELETE_BATCH else None)
 
     return delete_some
+
+
+def _figures_of(table: Table) -> PurgeRule:
+    """Return the rule that deletes figures by their hour: few rows, of no person."""
+
+    def delete_all(connection: Connection, purge: Purge, _: int) -> PurgedBatch:
+        return PurgedBatch(connection.execute(delete(table).where(table.c.hour < purge.before)).rowcount, None)
+
+    return delete_all
 
 
 def _ended_keys(connection: Connection, purge: Purge, _: int) -> PurgedBatch:
@@ -183,7 +195,7 @@ def _older_entries(connection: Connection, purge: Purge, _: int) -> PurgedBatch:
     oldest = select(audit).where(audit.c.sequence <= anchor.sequence).order_by(audit.c.sequence).limit(DELETE_BATCH)
     entries = connection.execute(oldest).all()
     carry_over(connection, entries)
-    for part in batches([one.sequence for one in entries]):
+    for part in in_batches([one.sequence for one in entries]):
         connection.execute(delete(audit).where(audit.c.sequence.in_(part)))
     if not entries:
         return PurgedBatch(0, None)
@@ -232,6 +244,7 @@ _CHAIN_BEGINS: Final = select(func.max(purges.c.upto)).scalar_subquery()
 """Where the last purge of the chain ended: its record stays, or nothing would tell why the chain begins there."""
 PURGE_RULES: Final[Mapping[str, tuple[PurgeRule, ...]]] = {
     TRAFFIC: (_older_than(verifications.c.started), _older_than(events.c.at)),
+    FIGURES: (_figures_of(hourly_figures), _figures_of(hourly_delays)),
     CONSENTS: (_CONSENTS.rule(_CONSENTS.followed),),
     SUPPRESSIONS: (_SUPPRESSIONS.rule(_no_longer_in_force), _SUPPRESSIONS.rule(_ended_and_alone)),
     INBOUND: (_older_than(inbound.c.received),),
@@ -310,7 +323,7 @@ class Purges:
 
 
 def _record(run: str, purge: Purge, gone: PurgedBatch) -> PurgeRecord:
-    """Return the record of a batch: of its own where that names rows, else the same for all batches of a purge."""
+    """Return the record of a batch: of its own where that names rows, else the same for all in_batches of a purge."""
     own = next(iter(gone.names), None) or gone.upto or ""
     name = f"{run}_{own}" if own else run
     return PurgeRecord(name, purge.data, purge.before, purge.now, gone.rows, gone.names, gone.upto, gone.link)

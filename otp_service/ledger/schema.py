@@ -10,9 +10,10 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, MetaData, String, Tab
 
 METADATA = MetaData()
 
-HEAD, TRAFFIC, CONSENTS, SUPPRESSIONS, INBOUND, WEBHOOKS, FACTORS, ACCESS, ACCOUNTABILITY, AUDIT = (
+HEAD, TRAFFIC, FIGURES, CONSENTS, SUPPRESSIONS, INBOUND, WEBHOOKS, FACTORS, ACCESS, ACCOUNTABILITY, AUDIT = (
     "head",
     "traffic",
+    "figures",
     "consents",
     "suppressions",
     "inbound",
@@ -73,6 +74,9 @@ verifications = Table(
     _column("expires", TIME, "when its code does; 0 until its start is recorded", TRAFFIC),
     _column("status", NAME, "how somebody ended it; pending where nobody did", TRAFFIC),
     _column("ended", TIME, "when it ended; 0 until then", TRAFFIC),
+    _column("channel", NAME, "of its first message", TRAFFIC, server_default=""),
+    _column("carrier_range", String(16), "first digits of the number, those of a carrier", TRAFFIC, server_default=""),
+    _column("lane", NAME, "newcomer, checked or known: whether its number was known then", TRAFFIC, server_default=""),
     Index("verifications_of_number", "pseudonym", "started"),
     Index("verifications_by_age", "started"),
     Index("verifications_of_payment", "payment"),
@@ -96,6 +100,45 @@ events = Table(
     _column("details", Text, "channel, reason, reference, cost …: JSON, never a number or a code", TRAFFIC),
     Index("events_of_verification", "verification"),
     Index("events_by_age", "at"),
+)
+
+hourly_figures = Table(
+    "hourly_figures",
+    METADATA,
+    _column("hour", TIME, "in which the verifications started, or something was refused", FIGURES, primary_key=True),
+    _column("application", NAME, "whose", FIGURES, primary_key=True),
+    _column("purpose", NAME, "what the codes were for", FIGURES, primary_key=True),
+    _column("country", String(2), "of the numbers", FIGURES, primary_key=True),
+    _column("carrier_range", String(16), "their first digits, those of a carrier", FIGURES, primary_key=True),
+    _column("channel", NAME, "of the messages", FIGURES, primary_key=True),
+    _column("gateway", NAME, "through which they went", FIGURES, primary_key=True),
+    _column("lane", NAME, "newcomer, checked or known", FIGURES, primary_key=True),
+    _column("what", NAME, "type of event, or what was refused", FIGURES, primary_key=True),
+    _column("reason", NAME, "one word of a closed list, or the rule that refused", FIGURES, primary_key=True),
+    _column("times", BigInteger, "how often", FIGURES),
+    _column("amount", BigInteger, "what it cost, in millionths of the currency's unit", FIGURES),
+    sqlite_with_rowid=False,
+)
+
+hourly_delays = Table(
+    "hourly_delays",
+    METADATA,
+    _column("hour", TIME, "in which the verifications started", FIGURES, primary_key=True),
+    _column("application", NAME, "whose", FIGURES, primary_key=True),
+    _column("country", String(2), "of the numbers", FIGURES, primary_key=True),
+    _column("channel", NAME, "of the messages", FIGURES, primary_key=True),
+    _column("gateway", NAME, "through which they went", FIGURES, primary_key=True),
+    _column("what", NAME, "type of the event that came so long after the start", FIGURES, primary_key=True),
+    _column("at_most", BigInteger, "seconds; 0 for more than 300", FIGURES, primary_key=True, autoincrement=False),
+    _column("times", BigInteger, "how often", FIGURES),
+    sqlite_with_rowid=False,
+)
+
+figure_positions = Table(
+    "figure_positions",
+    METADATA,
+    _column("stream", NAME, "bucket of a stream of decisions in Redis", HEAD, primary_key=True),
+    _column("entry", NAME, "its last entry that is in the figures", HEAD),
 )
 
 consents = Table(

@@ -18,20 +18,24 @@ from otp_service.domain.consents import (
     SuppressionScope,
     SuppressionSource,
 )
+from otp_service.domain.figures import STARTED
 from otp_service.domain.inbound import Meaning
+from otp_service.domain.tallies import whose
 from otp_service.domain.verification import Status
 from otp_service.domain.webhooks import webhook_of
 from otp_service.ledger.audit import append_entry
 from otp_service.ledger.consents import Added, lift_if_only_from, record_consent, record_opt_out
-from otp_service.ledger.database import Database, batches, lock_head, now, read_head
+from otp_service.ledger.database import Database, batches, in_batches, lock_head, now, read_head
 from otp_service.ledger.factors import note_steps
+from otp_service.ledger.figures import record_figures
 from otp_service.ledger.schema import erasures, events, inbound, verifications
 from otp_service.ledger.webhooks import record_webhooks
 
-STARTED: Final = "verification.started"
 _ENDINGS: Final = {f"verification.{status}": status for status in Status if status is not Status.PENDING}
 _START_FIELDS: Final = ("pseudonym", "payment", "payment_reference")
 """What only the event of a start says of a verification."""
+_ONLY_OF_STARTS: Final = ("started", "expires", "channel", "carrier_range", "lane")
+"""Columns that only a start fills, of other members."""
 _REPLAY_FIELDS: Final = ("sending", "price", "rule", "guard", "created")
 """What only the guard reads, from the stream: addresses and contexts are not for the ledger."""
 _NOT_IN_DETAILS: Final = frozenset(
@@ -85,8 +89,9 @@ class VerificationLedger:
         rows = [_event(one) for one in events if one.type != CONSENT_GIVEN]
         with self._database.write() as connection:
             fresh = self._insert(connection, rows)
-            new = [one for one in events if one.id in fresh]
+            new = [*{one.id: one for one in events if one.id in fresh}.values()]
             self._note_verifications(connection, new)
+            record_figures(connection, self._database, new)
             note_steps(connection, events)
             given: list[Consent] = []
             if came := _consents(connection, events):  # of one that is repeated nothing is new
@@ -138,13 +143,13 @@ class VerificationLedger:
         started = [
             _verification(one)
             | {name: one.member(name) for name in _START_FIELDS}
-            | {"expires": int(one.member("expires") or 0)}
+            | {"expires": int(one.member("expires") or 0), "channel": one.member("channel"), **_newness(one)}
             for one in events
             if one.type == STARTED
         ]
         if started:  # sorted, as the ends are: two recorders lock in one order
             started.sort(key=itemgetter("id"))
-            fields = {name: insertion.excluded[name] for name in (*_START_FIELDS, "started", "expires")}
+            fields = {name: insertion.excluded[name] for name in (*_START_FIELDS, *_ONLY_OF_STARTS)}
             connection.execute(insertion.on_conflict_do_update(index_elements=["id"], set_=fields), started)
             append_entry(connection, verifications, started)
         ended = [_verification(one) | {"status": _ENDINGS[one.type], "ended": one.at}
@@ -208,7 +213,13 @@ def _verification(event: Event) -> dict[str, Any]:
         "expires": 0,
         "status": Status.PENDING,
         "ended": 0,
+        **dict.fromkeys(("channel", "carrier_range", "lane"), ""),
     }
+
+
+def _newness(start: Event) -> dict[str, str]:
+    who, carrier_range = whose(start)
+    return {"carrier_range": carrier_range, "lane": who.name.lower() if who else ""}
 
 
 def _consents(connection: Connection, events: Iterable[Event]) -> list[Consent]:
@@ -218,7 +229,7 @@ def _consents(connection: Connection, events: Iterable[Event]) -> list[Consent]:
         return []
     lock_head(connection)  # an erasure is either seen here, or sees what is recorded here
     erased: dict[tuple[str, str], int] = {}
-    for some in batches(list(dict.fromkeys(one.member("pseudonym") for one in came))):
+    for some in in_batches(list(dict.fromkeys(one.member("pseudonym") for one in came))):
         theirs = select(erasures).where(erasures.c.pseudonym.in_(some))
         for row in connection.execute(theirs.order_by(erasures.c.place)):
             erased[row.pseudonym, row.application] = row.place

@@ -24,7 +24,7 @@ from otp_service.domain.webhooks import (
 )
 from otp_service.errors import EndpointLimitError
 from otp_service.ledger.audit import record_action
-from otp_service.ledger.database import Database, batches, lock_head, now
+from otp_service.ledger.database import Database, in_batches, lock_head, now
 from otp_service.ledger.schema import endpoints, postings, verifications, webhooks
 
 # Locks are taken in one order, the head first, then endpoints, then postings: whoever needs several waits for nobody
@@ -96,7 +96,7 @@ def _last_verifications(
     """Return the last verification of each application and number."""
     mine, found = verifications.c, {}
     of_theirs = select(mine.application, mine.pseudonym, mine.id).order_by(mine.started)
-    for some in batches(list(dict.fromkeys(pseudonyms))):
+    for some in in_batches(list(dict.fromkeys(pseudonyms))):
         for row in connection.execute(of_theirs.where(mine.pseudonym.in_(some))):
             if row.application in applications:
                 found[row.application, row.pseudonym] = row.id
@@ -318,7 +318,7 @@ def _due_endpoints(moment: int) -> Any:  # noqa: ANN401 - a statement
 def _in_flight(connection: Connection, of: Sequence[str], moment: int) -> Mapping[str, int]:
     """Return how many calls of endpoints (their names) workers are at."""
     found: Counter[str] = Counter()
-    for some in batches(of):
+    for some in in_batches(of):
         at_it = postings.c.endpoint.in_(some) & (postings.c.lease > moment)
         counted = select(postings.c.endpoint, func.count().label("calls")).where(at_it).group_by(postings.c.endpoint)
         found.update({row.endpoint: row.calls for row in connection.execute(counted)})
@@ -413,7 +413,7 @@ def _change_all(database: Database, wanted: ColumnElement[bool], values: Mapping
         some = select(postings.c.id).where(wanted, postings.c.id > last).order_by(postings.c.id).limit(CHANGE_BATCH)
         with database.write() as connection:
             names = connection.execute(some).scalars().all()
-            for part in batches(names):
+            for part in in_batches(names):
                 count += connection.execute(
                     update(postings).where(postings.c.id.in_(part), wanted).values(values)
                 ).rowcount

@@ -1049,6 +1049,11 @@ class RetentionSettings(Section):
         400,
         description="Verifications and their history: a provider's bill is disputed within the year.",
     )
+    figures: Days = Field(
+        1095,
+        description="Hourly figures, which hold nothing of a person: three years, so that a month is compared with "
+        "those of the years before.",
+    )
     consents: ProofDays = Field(
         1095,
         description="Consents, after a later one replaced them: three years, in which most claims must be brought. "

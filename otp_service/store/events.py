@@ -11,6 +11,7 @@ from typing import Any
 import redis
 
 from otp_service.domain.audit import CONSENT_GIVEN, Event
+from otp_service.domain.guard import decode_attempt
 from otp_service.domain.guard_replay import Attempt, AttemptKind
 from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
 from otp_service.store import keys
@@ -371,6 +372,8 @@ class Decision:
     purpose: str
     country: str
     rule_hits: tuple[RuleHit, ...]
+    carrier_range: str = ""
+    """First digits of the number of a start, those of a carrier."""
 
     @property
     def entry(self) -> str:
@@ -393,6 +396,11 @@ class Decisions:
         self._scripts = scripts
         self._buckets = buckets
         self._limits = limits
+
+    @property
+    def buckets(self) -> tuple[str, ...]:
+        """The buckets that have a stream each."""
+        return self._buckets
 
     def note_refusal(self, bucket: str, rule: str, application: str, purpose: str, country: str) -> str:
         """Record that a rule refused a start before Redis was asked; return the decision's identifier."""
@@ -435,6 +443,12 @@ class Decisions:
                     break
                 end, left = "(" + entries[-1][0].decode(), left - len(entries)
 
+    def after(self, bucket: str, entry: str, most: int) -> tuple[Decision, ...]:
+        """Return the decisions of a bucket after an entry, or from the first one on, oldest first, at most so many."""
+        with translate_errors():
+            entries: Any = self._client.xrange(keys.decisions(bucket), f"({entry}" if entry else "-", count=most)
+        return tuple(parse_decision(bucket, one) for one in entries)
+
     def of_verification(self, bucket: str, verification_id: str) -> tuple[Decision, ...]:
         """Return the decisions on a verification, the first ones first. All that is kept is read."""
         kept = (one for entries in read_pages(self._client, keys.decisions(bucket), size=PAGE) for one in entries)
@@ -458,6 +472,7 @@ def parse_decision(bucket: str, entry: tuple[bytes, Mapping[bytes, bytes]]) -> D
         purpose=fields.get("purpose", ""),
         country=fields.get("country", ""),
         rule_hits=tuple(_parse_rule_hit(text) for text in fields.get("rule_hits", "").split(",") if text),
+        carrier_range=decode_attempt(fields["sending"]).carrier_range if "sending" in fields else "",
     )
 
 

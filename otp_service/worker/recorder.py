@@ -9,6 +9,7 @@ from otp_service.domain.tallies import tally, tally_blocks
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.services.context import Context
 from otp_service.services.events import give_back, record_events
+from otp_service.services.figures import count_refusals
 from otp_service.store.events import EventBatch
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
@@ -24,7 +25,7 @@ _CLAIM_AFTER = 15.0
 """Seconds beyond two transactions after which events that another recorder left are claimed."""
 _HOURLY = 3600.0
 _UPKEEP_INTERVAL = 5.0
-"""Seconds between two claims, and between two trims of the stream."""
+"""Seconds between two claims, two counts of refusals, and two trims of the stream."""
 
 _log = get_logger(__name__)
 
@@ -46,6 +47,7 @@ class Recorder:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder")
         self._claim = Periodic(_UPKEEP_INTERVAL, self._claim_stale)
+        self._refusals = Periodic(_UPKEEP_INTERVAL, lambda: count_refusals(context))
         self._trim = Periodic(_UPKEEP_INTERVAL, self._trim_stream)
         self._forget = Periodic(_HOURLY, self._events.forget_recorders)
 
@@ -73,6 +75,7 @@ class Recorder:
                 self._taken = self._take()
                 self._claim.run_if_due()
             count = self._record()
+            self._refusals.run_if_due()
             self._trim.run_if_due()
             self._forget.run_if_due()
         except LedgerUnavailableError as away:

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import event
 from support_ledger_events import agreed
 
-from otp_service.ledger.database import MAX_BATCH, batches
+from otp_service.ledger.database import MAX_BATCH, batches, in_batches
 from otp_service.ledger.ledger import Ledger
 
 SOME = 31
@@ -20,8 +20,17 @@ def test_all_items_are_in_pieces_of_few_lengths_in_their_order(count):
     assert {len(piece) for piece in pieces} <= {1 << power for power in range(MAX_BATCH.bit_length())}
 
 
+@pytest.mark.parametrize("count", [0, 1, 2, 3, MAX_BATCH - 1, MAX_BATCH, MAX_BATCH + 1, 2000])
+def test_values_that_are_looked_up_are_in_as_few_pieces_as_can_be(count):
+    pieces = list(in_batches(range(count)))
+
+    assert {value for piece in pieces for value in piece} == set(range(count))
+    assert {len(piece) for piece in pieces} <= {1 << power for power in range(MAX_BATCH.bit_length())}
+    assert len(pieces) == -(-count // MAX_BATCH)
+
+
 def test_a_recorder_asks_in_few_texts_whatever_the_sizes_of_its_batches(ledger):
-    known = _texts(ledger, (1, 2, 4, 8, 16))
+    known = _texts(ledger, (1, 2, 4, 8, 16, 32))
 
     assert _texts(ledger, range(1, SOME + 1)) <= known
 

@@ -114,7 +114,7 @@ def test_a_key_that_neither_ends_nor_was_revoked_is_kept(ledger: Ledger) -> None
     assert purge(ledger, schema.ACCESS) == [0, 0]
 
 
-def test_no_table_is_without_an_end_but_the_head_the_applications_and_the_keys_of_proofs(ledger: Ledger) -> None:
+def test_no_table_is_without_an_end_but_those_of_few_rows(ledger: Ledger) -> None:
     """Whoever adds a table decides when its rows go."""
     ended = {"sequence": 1, "lifted": True, "revoked": 1, "removed": 1, "ended": 1}
     for table in schema.METADATA.sorted_tables:
@@ -125,7 +125,7 @@ def test_no_table_is_without_an_end_but_the_head_the_applications_and_the_keys_o
         purge(ledger, data, NOW + 1)
 
     left = {table.name for table in schema.METADATA.sorted_tables if rows(ledger, table)}
-    assert left == {"head", "applications", "proof_keys", "consents", "purges", "audit"}
+    assert left == {"head", "applications", "proof_keys", "figure_positions", "consents", "purges", "audit"}
     assert sequences(ledger, schema.consents) == [2]  # it ended the other one
     assert {row["id"] for row in rows(ledger, schema.purges)} == _written(ledger)
 

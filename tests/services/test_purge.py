@@ -110,7 +110,7 @@ def test_by_hand_it_need_not_be_due(installation: Installation) -> None:
     wrote(installation, "old")
 
     assert purging(installation).purge_now() == {
-        "traffic": 0, "consents": 0, "suppressions": 0, "inbound": 1, "webhooks": 0, "factors": 0, "access": 0,
+        "traffic": 0, "figures": 0, "consents": 0, "suppressions": 0, "inbound": 1, "webhooks": 0, "factors": 0, "access": 0,
         "accountability": 0,
         "audit": 0,
     }  # fmt: skip
@@ -121,7 +121,7 @@ def test_it_ends_after_the_batch_in_which_it_is_asked_to(
 ) -> None:
     monkeypatch.setattr(retention, "DELETE_BATCH", 1)
     wrote(installation, "a", "b", "c")
-    asked = iter([*[False] * 5, True])  # one for each rule of the classes before, then the first message
+    asked = iter([*[False] * 7, True])  # one for each rule of the classes before, then the first message
     purging(installation, lambda: next(asked)).purge_if_due()
 
     assert len(written(installation)) == 2

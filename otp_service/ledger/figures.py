@@ -1,0 +1,211 @@
+"""Hourly figures in the ledger: written with the events that they are of, counted anew from them, and summed."""
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, Table, delete, func, select, update
+
+from otp_service.domain.audit import Event
+from otp_service.domain.figures import (
+    COUNTED,
+    STARTED,
+    DelayKey,
+    Figure,
+    FigureKey,
+    VerificationStart,
+    delays_of,
+    figures_of,
+    hour_of,
+)
+from otp_service.domain.guard import DAY, HOUR
+from otp_service.ledger.database import Database, in_batches, lock_head
+from otp_service.ledger.schema import (
+    TRAFFIC,
+    events,
+    figure_positions,
+    hourly_delays,
+    hourly_figures,
+    purges,
+    verifications,
+)
+
+_OF_FIGURE: Final = FigureKey._fields
+_OF_DELAY: Final = DelayKey._fields
+
+
+def record_figures(connection: Connection, database: Database, new: Sequence[Event]) -> None:
+    """Count events that were recorded in this transaction, which holds the head's lock.
+
+    An event counts as soon as its verification's start is there too: here, or with the start if that comes later.
+    """
+    counted = [one for one in new if one.type in COUNTED]
+    starts = _starts(connection, {one.member("id") for one in counted})
+    counted += _events_before(connection, new)
+    pairs = [(starts[one.member("id")], one) for one in counted if one.member("id") in starts]
+    add_figures(connection, database, figures_of(pairs))
+    _add(connection, database, hourly_delays, ({**one._asdict(), "times": n} for one, n in delays_of(pairs).items()))
+
+
+def add_figures(connection: Connection, database: Database, figures: Mapping[FigureKey, Figure]) -> None:
+    """Add to what was counted before."""
+    _add(connection, database, hourly_figures, ({**key._asdict(), **one._asdict()} for key, one in figures.items()))
+
+
+def _add(connection: Connection, database: Database, table: Table, rows: Iterable[dict[str, Any]]) -> None:
+    keys = [column.name for column in table.primary_key]
+    if some := sorted(rows, key=lambda row: [row[name] for name in keys]):  # two recorders lock in one order
+        insertion = database.insert(table)
+        values = [name for name in some[0] if name not in keys]
+        sums = {name: table.c[name] + insertion.excluded[name] for name in values}
+        connection.execute(insertion.on_conflict_do_update(index_elements=keys, set_=sums), some)
+
+
+def _starts(connection: Connection, names: Iterable[str]) -> dict[str, VerificationStart]:
+    """Return the verifications whose start is recorded."""
+    found = {}
+    for some in in_batches(sorted(names)):
+        for row in connection.execute(_STARTS.where(verifications.c.id.in_(some))):
+            found[row.id] = _start(row)
+    return found
+
+
+_STARTS: Final = select(
+    *(
+        verifications.c[name]
+        for name in ("id", "application", "purpose", "country", "carrier_range", "channel", "lane")
+    ),
+    *(verifications.c[name] for name in ("started", "status", "ended")),
+).where(verifications.c.pseudonym != "")
+
+
+def _start(row: Row[Any]) -> VerificationStart:
+    about = (row.application, row.purpose, row.country, row.carrier_range, row.channel, row.lane)
+    return VerificationStart(*about, row.started, row.status, row.ended)
+
+
+def _events_before(connection: Connection, new: Sequence[Event]) -> Iterator[Event]:
+    """Yield the events that were recorded before the starts among some new ones."""
+    of_new, names = Counter(one.member("id") for one in new), {one.id for one in new}
+    begun = [one.member("id") for one in new if one.type == STARTED]
+    of_all: list[Any] = []
+    for some in in_batches(begun):
+        of_one = select(events.c.verification, func.count()).where(events.c.verification.in_(some))
+        of_all += connection.execute(of_one.group_by(events.c.verification)).all()
+    late = [verification for verification, count in of_all if count > of_new[verification]]
+    yield from (one for one in _events_of(connection, late) if one.id not in names)
+
+
+def _events_of(connection: Connection, names: Sequence[str]) -> Iterator[Event]:
+    """Yield all events of some verifications that are recorded."""
+    for some in in_batches(names):
+        for row in connection.execute(select(events).where(events.c.verification.in_(some))):
+            fields = {"id": row.verification, "gateway": row.gateway, **json.loads(row.details)}
+            yield Event(row.id, row.at, row.type, fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """A sum of figures."""
+
+    of: tuple[Any, ...]
+    """The values of what it was asked by, in that order."""
+    times: int
+    amount: int
+    """Millionths; 0 of delays."""
+
+
+DAY_OF: Final = "day"
+"""To ask by it sums the hours of a day (UTC): milliseconds at which it begins."""
+
+
+class Figures:
+    """The figures. Raises `LedgerUnavailableError` when the database cannot serve."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def sums(self, since: int, until: int, by: Sequence[str], **only: Collection[str]) -> list[Sum]:
+        """Return sums of `FigureKey` from a time to before another (ms), in the order of what they are ``by``.
+
+        ``by`` are members of the key, or `DAY_OF`; ``only`` what counts, by member.
+        """
+        return self._sums(hourly_figures, since, until, by, only)
+
+    def delays(self, since: int, until: int, by: Sequence[str], **only: Collection[str]) -> list[Sum]:
+        """Return the same of `DelayKey`."""
+        return self._sums(hourly_delays, since, until, by, only)
+
+    def _sums(
+        self, table: Table, since: int, until: int, by: Sequence[str], only: Mapping[str, Collection[str]]
+    ) -> list[Sum]:
+        columns = [table.c.hour - table.c.hour % DAY if name == DAY_OF else table.c[name] for name in by]
+        amount = func.sum(table.c.amount) if "amount" in table.c else func.sum(0)
+        wanted = select(*columns, func.sum(table.c.times), amount).where(table.c.hour >= since, table.c.hour < until)
+        for name, values in only.items():
+            wanted = wanted.where(table.c[name].in_(sorted(values)))
+        with self._database.read() as connection:
+            rows = connection.execute(wanted.group_by(*columns).order_by(*columns)).all()
+        return [Sum(tuple(of), int(times), int(paid)) for *of, times, paid in rows if times is not None]
+
+    def position(self, stream: str) -> str:
+        """Return the last entry of a stream of decisions that is in the figures; empty before the first."""
+        with self._database.read() as connection:
+            wanted = select(figure_positions.c.entry).where(figure_positions.c.stream == stream)
+            return connection.execute(wanted).scalar() or ""
+
+    def add(self, stream: str, after: str, entry: str, figures: Mapping[FigureKey, Figure]) -> bool:
+        """Add the figures of a stream's entries after one and up to another; tell whether nobody did so before."""
+        insertion = self._database.insert(figure_positions).values(stream=stream, entry="")
+        mine = update(figure_positions).where(figure_positions.c.stream == stream, figure_positions.c.entry == after)
+        with self._database.write() as connection:
+            connection.execute(insertion.on_conflict_do_nothing())
+            if not connection.execute(mine.values(entry=entry)).rowcount:
+                return False
+            add_figures(connection, self._database, figures)
+        return True
+
+    def recount(self) -> Iterator[int]:
+        """Count verifications anew from their events, day by day; yield how many of each day.
+
+        Refusals stay, as do hours of which a purge took verifications.
+        """
+        with self._database.read() as connection:
+            purged = connection.execute(select(func.max(purges.c.before)).where(purges.c.data == TRAFFIC)).scalar() or 0
+            first, last = connection.execute(
+                select(func.min(verifications.c.started), func.max(verifications.c.started)).where(
+                    verifications.c.pseudonym != ""
+                )
+            ).one()
+        if first is None:
+            return
+        day = max(hour_of(first), hour_of(purged + HOUR - 1))
+        while day <= last:
+            end = day - day % DAY + DAY
+            yield self._recount(day, end)
+            day = end
+
+    def _recount(self, since: int, until: int) -> int:
+        with self._database.write() as connection:
+            lock_head(connection)  # what is recorded meanwhile counts afterwards
+            for table in (hourly_figures, hourly_delays):
+                of_events = table.c.what.in_(sorted(COUNTED))
+                connection.execute(delete(table).where(table.c.hour >= since, table.c.hour < until, of_events))
+            of_day = _STARTS.where(verifications.c.started >= since, verifications.c.started < until)
+            starts = {row.id: _start(row) for row in connection.execute(of_day)}
+            figures: Counter[FigureKey] = Counter()
+            amounts: Counter[FigureKey] = Counter()
+            delays: Counter[DelayKey] = Counter()
+            for some in in_batches(list(starts)):
+                pairs = [(starts[one.member("id")], one) for one in _events_of(connection, some)]
+                for key, one in figures_of(pairs).items():
+                    figures[key] += one.times
+                    amounts[key] += one.amount
+                delays += delays_of(pairs)
+            add_figures(connection, self._database, {key: Figure(n, amounts[key]) for key, n in figures.items()})
+            _add(
+                connection, self._database, hourly_delays, ({**one._asdict(), "times": n} for one, n in delays.items())
+            )
+        return len(starts)
