@@ -64,6 +64,7 @@ is deleted:
 READERS = {
     "head": "all processes, to know whether Redis and they themselves are up to date",
     "traffic": "`subject export`, the API's `/v1/subjects`; where a message came back, the API or the worker",
+    "figures": "the API (`/v1/figures`), `report`",
     "consents": "the API (`/v1/consents`, `/v1/subjects`), `subject export`; starts read the mirror in Redis",
     "suppressions": "the API (`/v1/suppressions`, `/v1/subjects`), `suppressions`, `subject`; starts, checks and "
     "dispatches read the mirror in Redis",
@@ -77,7 +78,7 @@ READERS = {
     "audit": "`audit verify`, `audit export`; the worker, to sign and export its head",
 }
 KEPT_OTHERWISE = {
-    "head": "For ever: one row.",
+    "head": "For ever: few rows.",
     "factors": "What is active is kept.",
     "access": "An application is kept for ever.",
 }

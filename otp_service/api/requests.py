@@ -3,7 +3,7 @@
 import ipaddress
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import parse_qs, parse_qsl
 from wsgiref.types import WSGIEnvironment
@@ -16,7 +16,7 @@ from werkzeug.wsgi import get_content_length, get_input_stream
 
 from otp_service.api.exchange import Exchange
 from otp_service.api.routes import JSON, Route
-from otp_service.api.schemas import FAULTS, Body, NumberBody
+from otp_service.api.schemas import FAULTS, Body, NumberBody, check_timestamp, timestamp_milliseconds
 from otp_service.domain.keyring import IdempotentRequest, idempotent_request
 from otp_service.domain.numbers import SubjectKey, destination_of, subject_key
 from otp_service.errors import Fault, InvalidRequestError
@@ -122,12 +122,28 @@ def validate_body(model: type[Model], document: dict[str, Any]) -> Model:
 
 def read_query(exchange: Exchange, *known: str) -> dict[str, str]:
     """Return the query parameters; raise `InvalidRequestError` for an unknown one and for one given twice."""
+    given = read_query_lists(exchange, *known)
+    return {name: values[0] for name, values in given.items()}
+
+
+def read_query_lists(exchange: Exchange, *known: str, repeated: Collection[str] = ()) -> dict[str, list[str]]:
+    """Return the values of the query parameters, of which only those that may be ``repeated`` are given twice."""
     given = parse_qs(exchange.environ.get("QUERY_STRING", ""), keep_blank_values=True)
-    if not set(known).issuperset(given):
+    if not {*known, *repeated}.issuperset(given):
         _refuse("The query has an unknown parameter.", Fault(_WHOLE, "the query has an unknown parameter"))
-    if any(len(values) > 1 for values in given.values()):
+    if any(len(values) > 1 for name, values in given.items() if name not in repeated):
         _refuse("A query parameter is given twice.", Fault(_WHOLE, "a query parameter is given twice"))
-    return {name: value for name, (value,) in given.items()}
+    return given
+
+
+def read_moment(given: Mapping[str, str], name: str) -> int | None:
+    """Return a query parameter that is a moment, in milliseconds; raise `InvalidRequestError` where it is none."""
+    try:
+        return timestamp_milliseconds(check_timestamp(given[name])) if name in given else None
+    except ValueError as malformed:
+        raise InvalidRequestError(
+            f"The parameter {name} {malformed}.", (Fault(_WHOLE, f"{name} {malformed}"),)
+        ) from None
 
 
 def host_of(environ: WSGIEnvironment) -> str | None:

@@ -185,6 +185,11 @@ def path_parameter(name: str, description: str, example: str) -> Parameter:
     return {"name": name, "in": "path", "required": True, **about}
 
 
+def query_parameter(name: str, description: str, schema: Mapping[str, Any], *, required: bool = False) -> Parameter:
+    """Return a parameter of a query."""
+    return {"name": name, "in": "query", "required": required, "description": description, "schema": schema}
+
+
 def _takes_nothing(body: type[Body]) -> bool:
     """Tell whether a body needs no member."""
     if any(one.is_required() for one in body.model_fields.values()):

@@ -8,15 +8,14 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue, StringConstraints, WithJsonSchema
 
 from otp_service.api.exchange import Exchange
-from otp_service.api.requests import read_query
-from otp_service.api.routes import Parameter, Resource, Success, path_parameter
+from otp_service.api.requests import read_moment, read_query
+from otp_service.api.routes import Resource, Success, path_parameter, query_parameter
 from otp_service.api.schemas import (
     TIMESTAMP_PATTERN,
     Body,
     Moment,
     RotationBody,
     Time,
-    check_timestamp,
     rfc3339,
     rfc3339_or_none,
     timestamp_milliseconds,
@@ -31,7 +30,7 @@ from otp_service.domain.webhooks import (
     PostingStatus,
     Try,
 )
-from otp_service.errors import Fault, InvalidRequestError
+from otp_service.errors import InvalidRequestError
 from otp_service.ledger.database import now
 from otp_service.ledger.webhooks import PostingFilter, PostingReport
 from otp_service.services import webhooks as service
@@ -252,15 +251,13 @@ def replay_endpoint(exchange: Exchange, body: ReplayBody, endpoint_id: str) -> R
 _WEBHOOK_ID = path_parameter("webhook_id", "The `id` of the webhook.", "wh_0012ab34cd56ef7890a1b2c3d4e5f607")
 
 
-def _query(name: str, description: str, schema: dict[str, JsonValue]) -> Parameter:
-    return {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
-
-
 _FILTERS = (
-    _query("endpoint", "Only of this endpoint.", {"type": "string", "pattern": IDENTIFIER}),
-    _query("verification", "Only of this verification.", {"type": "string", "pattern": IDENTIFIER}),
-    _query("status", "Only with this status.", {"type": "string", "enum": [one.value for one in PostingStatus]}),
-    _query(
+    query_parameter("endpoint", "Only of this endpoint.", {"type": "string", "pattern": IDENTIFIER}),
+    query_parameter("verification", "Only of this verification.", {"type": "string", "pattern": IDENTIFIER}),
+    query_parameter(
+        "status", "Only with this status.", {"type": "string", "enum": [one.value for one in PostingStatus]}
+    ),
+    query_parameter(
         "before",
         "Only what happened before: RFC 3339 in UTC.",
         {"type": "string", "format": "date-time", "pattern": TIMESTAMP_PATTERN},
@@ -283,7 +280,7 @@ def list_webhooks(exchange: Exchange) -> list[WebhookAnswer]:
         endpoint=_identifier(given, "endpoint"),
         verification=_identifier(given, "verification"),
         status=_known_status(given.get("status")),
-        before=_moment(given.get("before")),
+        before=read_moment(given, "before"),
     )
     return list(map(_webhook, exchange.context.ledger.postings.find(asked, MAX_SHOWN)))
 
@@ -309,13 +306,6 @@ def _known_status(status: str | None) -> str:
     if status is not None and status not in frozenset(map(str, PostingStatus)):
         raise InvalidRequestError("The parameter status is none of a webhook.")
     return status or ""
-
-
-def _moment(text: str | None) -> int | None:
-    try:
-        return None if text is None else timestamp_milliseconds(check_timestamp(text))
-    except ValueError as malformed:
-        raise InvalidRequestError(f"The parameter before {malformed}.", (Fault("", f"before {malformed}"),)) from None
 
 
 def _check_url(exchange: Exchange, url: str) -> None:

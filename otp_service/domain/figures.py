@@ -39,6 +39,8 @@ REASONS: Final = frozenset(
 """First words of reasons that are counted apart; all others are `OTHER`: a provider's own words have no end."""
 DELAYS: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 0)
 """Seconds that delays are counted by, each with what took at most so long; 0: longer."""
+MIN_SHOWN_COUNT: Final = 10
+"""Smaller counts may tell who it is: who needs no exact ones sees only that they are smaller."""
 
 
 class FigureKey(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Table, delete, func, select, update
+from sqlalchemy import Connection, Row, Select, Table, delete, func, select, update
 
 from otp_service.domain.audit import Event
 from otp_service.domain.figures import (
@@ -127,27 +127,24 @@ class Figures:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def sums(self, since: int, until: int, by: Sequence[str], **only: Collection[str]) -> list[Sum]:
+    def sums(
+        self, since: int, until: int, by: Sequence[str], *, most: int | None = None, **only: Collection[str]
+    ) -> list[Sum]:
         """Return sums of `FigureKey` from a time to before another (ms), in the order of what they are ``by``.
 
-        ``by`` are members of the key, or `DAY_OF`; ``only`` what counts, by member.
+        ``by`` are members of the key, or `DAY_OF`; ``only`` what counts, by member; not more than ``most``.
         """
-        return self._sums(hourly_figures, since, until, by, only)
+        return self._sums(_select_sums(hourly_figures, since, until, by, only).limit(most))
 
-    def delays(self, since: int, until: int, by: Sequence[str], **only: Collection[str]) -> list[Sum]:
-        """Return the same of `DelayKey`."""
-        return self._sums(hourly_delays, since, until, by, only)
-
-    def _sums(
-        self, table: Table, since: int, until: int, by: Sequence[str], only: Mapping[str, Collection[str]]
+    def delays(
+        self, since: int, until: int, by: Sequence[str], *, most: int | None = None, **only: Collection[str]
     ) -> list[Sum]:
-        columns = [table.c.hour - table.c.hour % DAY if name == DAY_OF else table.c[name] for name in by]
-        amount = func.sum(table.c.amount) if "amount" in table.c else func.sum(0)
-        wanted = select(*columns, func.sum(table.c.times), amount).where(table.c.hour >= since, table.c.hour < until)
-        for name, values in only.items():
-            wanted = wanted.where(table.c[name].in_(sorted(values)))
+        """Return the same of `DelayKey`."""
+        return self._sums(_select_sums(hourly_delays, since, until, by, only).limit(most))
+
+    def _sums(self, wanted: Select[Any]) -> list[Sum]:
         with self._database.read() as connection:
-            rows = connection.execute(wanted.group_by(*columns).order_by(*columns)).all()
+            rows = connection.execute(wanted).all()
         return [Sum(tuple(of), int(times), int(paid)) for *of, times, paid in rows if times is not None]
 
     def position(self, stream: str) -> str:
@@ -209,3 +206,14 @@ class Figures:
                 connection, self._database, hourly_delays, ({**one._asdict(), "times": n} for one, n in delays.items())
             )
         return len(starts)
+
+
+def _select_sums(
+    table: Table, since: int, until: int, by: Sequence[str], only: Mapping[str, Collection[str]]
+) -> Select[Any]:
+    columns = [table.c.hour - table.c.hour % DAY if name == DAY_OF else table.c[name] for name in by]
+    amount = func.sum(table.c.amount) if "amount" in table.c else func.sum(0)
+    wanted = select(*columns, func.sum(table.c.times), amount).where(table.c.hour >= since, table.c.hour < until)
+    for name, values in only.items():
+        wanted = wanted.where(table.c[name].in_(sorted(values)))
+    return wanted.group_by(*columns).order_by(*columns)

@@ -15,6 +15,7 @@ from otp_service.domain.audit import (
     digest_of,
     short_digest,
 )
+from otp_service.domain.figures import MIN_SHOWN_COUNT
 from otp_service.domain.keyring import is_valid_signature
 from otp_service.ledger import database
 from otp_service.ledger.audit import (
@@ -341,10 +342,6 @@ def _verify_row(one: Mapping[str, Any]) -> Iterator[str]:
         yield f"the row {entry.row} of {entry.table} is not the one that was recorded as entry {entry.sequence}"
     if one["before"] and entry.link(one["before"]) != one["link"]:
         yield f"entry {entry.sequence} does not follow the link before it"
-
-
-MIN_SHOWN_COUNT: Final = 10
-"""Smaller counts are shown as "fewer than": they may tell who it is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,7 +176,7 @@ def test_no_number_and_no_code_is_ever_in_an_address(unlimited: Api):
 
     assert names == {
         *("verification_id", "verification", "gateway", "dispatch_id", "token", "name", "key_id", "problem"),
-        *("endpoint_id", "endpoint", "webhook_id", "factor_id", "status", "before"),
+        *("endpoint_id", "endpoint", "webhook_id", "factor_id", "status", "before", "from", "until", "by"),
     }
 
 

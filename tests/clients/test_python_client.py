@@ -54,7 +54,10 @@ NOT_FOR_APPLICATIONS = {"Operation": "for load balancers, Prometheus and people"
 """Sections of the API that no client has, and why."""
 HELPERS = {"sandbox.code_of"}
 """Methods that are not one operation."""
-MORE = {"consent": {"given_at": datetime(2026, 11, 24, tzinfo=UTC)}, "types": ["verification"], "scopes": ["verify"]}
+MORE = {
+    "consent": {"given_at": datetime(2026, 11, 24, tzinfo=UTC)}, "types": ["verification"], "scopes": ["verify"],
+    "by": ["hour", "country"],
+}  # fmt: skip
 """Arguments that are no texts."""
 SECRET = "otp_a_secret_key"
 SCRIPT_OF_STARTS = next(number for number, one in enumerate(CASES["scripted"]) if one["name"] == "an answer at once")

@@ -459,6 +459,126 @@ class Webhook:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Within:
+    """How many took at most so many milliseconds."""
+
+    at_most_ms: int
+    times: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationFiguresRow:
+    """What became of verifications, by the hour in which they started. What `by` does not name is `None`."""
+
+    hour: datetime | None
+    day: datetime | None
+    purpose: str | None
+    country: str | None
+    carrier_range: str | None
+    channel: str | None
+    lane: str | None
+    started: int
+    approved: int
+    canceled: int
+    max_attempts_reached: int
+    failed: int
+    expired: int
+    """Those that nobody ended; while the row is unfinished some are pending."""
+    unapproved: int
+    sent: int | None
+    delivered: int | None
+    amount: str
+    estimated_unapproved_amount: str
+    unfinished: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationFigures:
+    """Verifications, counted."""
+
+    currency: str
+    rows: tuple[VerificationFiguresRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageFiguresRow:
+    """What became of messages, by the hour in which their verifications started."""
+
+    hour: datetime | None
+    day: datetime | None
+    purpose: str | None
+    country: str | None
+    channel: str | None
+    gateway: str | None
+    reason: str | None
+    sent: int
+    delivered: int
+    undelivered: int
+    failed: int
+    expired: int
+    unknown: int
+    given_up: int
+    amount: str
+    unfinished: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageFigures:
+    """Messages, counted."""
+
+    currency: str
+    rows: tuple[MessageFiguresRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusalFiguresRow:
+    """What rules refused, by kind."""
+
+    hour: datetime | None
+    day: datetime | None
+    purpose: str | None
+    country: str | None
+    carrier_range: str | None
+    lane: str | None
+    rule: str | None
+    refused: Mapping[str, int]
+    would_be_refused: Mapping[str, int]
+    unfinished: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusalFigures:
+    """Refusals, counted."""
+
+    rows: tuple[RefusalFiguresRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelayFiguresRow:
+    """How long it took from the start of verifications."""
+
+    hour: datetime | None
+    day: datetime | None
+    country: str | None
+    channel: str | None
+    gateway: str | None
+    until: str
+    """`sent`, `delivered` or `approved`."""
+    times: int
+    within: tuple[Within, ...]
+    p50_ms: int | None
+    p95_ms: int | None
+    unfinished: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelayFigures:
+    """Delays, counted."""
+
+    rows: tuple[DelayFiguresRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
     """An application, and what it may do."""
 

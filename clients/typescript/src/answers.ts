@@ -352,6 +352,102 @@ export interface Webhook {
   tries: { at: Time; milliseconds: number; status: number | null; reason: string | null }[];
 }
 
+/** What became of verifications, by the hour in which they started. What `by` does not name is `null`. */
+export interface VerificationFiguresRow {
+  hour: Time | null;
+  day: Time | null;
+  purpose: string | null;
+  country: string | null;
+  carrier_range: string | null;
+  channel: string | null;
+  lane: string | null;
+  started: number;
+  approved: number;
+  canceled: number;
+  max_attempts_reached: number;
+  failed: number;
+  /** Those that nobody ended; while the row is unfinished some are pending. */
+  expired: number;
+  unapproved: number;
+  sent: number | null;
+  delivered: number | null;
+  amount: string;
+  estimated_unapproved_amount: string;
+  unfinished: boolean;
+}
+
+/** Verifications, counted. */
+export interface VerificationFigures {
+  currency: string;
+  rows: VerificationFiguresRow[];
+}
+
+/** What became of messages, by the hour in which their verifications started. */
+export interface MessageFiguresRow {
+  hour: Time | null;
+  day: Time | null;
+  purpose: string | null;
+  country: string | null;
+  channel: string | null;
+  gateway: string | null;
+  reason: string | null;
+  sent: number;
+  delivered: number;
+  undelivered: number;
+  failed: number;
+  expired: number;
+  unknown: number;
+  given_up: number;
+  amount: string;
+  unfinished: boolean;
+}
+
+/** Messages, counted. */
+export interface MessageFigures {
+  currency: string;
+  rows: MessageFiguresRow[];
+}
+
+/** What rules refused, by kind. */
+export interface RefusalFiguresRow {
+  hour: Time | null;
+  day: Time | null;
+  purpose: string | null;
+  country: string | null;
+  carrier_range: string | null;
+  lane: string | null;
+  rule: string | null;
+  refused: Record<string, number>;
+  would_be_refused: Record<string, number>;
+  unfinished: boolean;
+}
+
+/** Refusals, counted. */
+export interface RefusalFigures {
+  rows: RefusalFiguresRow[];
+}
+
+/** How long it took from the start of verifications. */
+export interface DelayFiguresRow {
+  hour: Time | null;
+  day: Time | null;
+  country: string | null;
+  channel: string | null;
+  gateway: string | null;
+  /** `sent`, `delivered` or `approved`. */
+  until: string;
+  times: number;
+  within: { at_most_ms: number; times: number }[];
+  p50_ms: number | null;
+  p95_ms: number | null;
+  unfinished: boolean;
+}
+
+/** Delays, counted. */
+export interface DelayFigures {
+  rows: DelayFiguresRow[];
+}
+
 /** An application, and what it may do. */
 export interface Application {
   name: string;

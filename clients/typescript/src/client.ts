@@ -1,6 +1,6 @@
 import { caller, type Options } from "./calls.js";
 import {
-  Admin, Consents, Endpoints, Factors, PageResults, Proofs, RecoveryCodes, Sandbox, Subjects, Suppressions,
+  Admin, Consents, Endpoints, Factors, Figures, PageResults, Proofs, RecoveryCodes, Sandbox, Subjects, Suppressions,
   UserFactors, Users, Verifications, Webhooks,
 } from "./resources.js";
 
@@ -23,6 +23,7 @@ export class OtpService {
   readonly users: Users;
   readonly endpoints: Endpoints;
   readonly webhooks: Webhooks;
+  readonly figures: Figures;
   readonly sandbox: Sandbox;
   readonly admin: Admin;
 
@@ -41,6 +42,7 @@ export class OtpService {
     this.users = new Users(call);
     this.endpoints = new Endpoints(call);
     this.webhooks = new Webhooks(call);
+    this.figures = new Figures(call);
     this.sandbox = new Sandbox(call);
     this.admin = new Admin(call);
   }

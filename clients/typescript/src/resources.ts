@@ -312,6 +312,37 @@ export class Webhooks extends Resource {
 /** Seconds from one look into the sandbox to the next. */
 const LOOK = 0.1;
 
+/** What is counted: the hours that begin at `from` or later, and before `until`, by default now. */
+export interface FiguresQuery<By extends string> {
+  from: Time;
+  until?: Time;
+  /** What gets rows of its own; by default there is one row of all. */
+  by?: By[];
+}
+
+/** Counts of the application. */
+export class Figures extends Resource {
+  /** Count verifications: started, approved, what they cost. */
+  verifications(query: FiguresQuery<"hour" | "day" | "purpose" | "country" | "carrier_range" | "channel" | "lane">): Promise<answers.VerificationFigures> {
+    return this.call("GET /v1/figures/verifications", { query });
+  }
+
+  /** Count messages by what became of them. */
+  messages(query: FiguresQuery<"hour" | "day" | "purpose" | "country" | "channel" | "gateway" | "reason">): Promise<answers.MessageFigures> {
+    return this.call("GET /v1/figures/messages", { query });
+  }
+
+  /** Count what rules against abuse refused. */
+  refusals(query: FiguresQuery<"hour" | "day" | "purpose" | "country" | "carrier_range" | "lane" | "rule">): Promise<answers.RefusalFigures> {
+    return this.call("GET /v1/figures/refusals", { query });
+  }
+
+  /** Count how long sending, delivery and approval took. */
+  delays(query: FiguresQuery<"hour" | "day" | "country" | "channel" | "gateway">): Promise<answers.DelayFigures> {
+    return this.call("GET /v1/figures/delays", { query });
+  }
+}
+
 /** What the sandbox caught instead of sending it: for tests, never in production. */
 export class Sandbox extends Resource {
   /** Return the messages, newest first. */
@@ -359,7 +390,7 @@ export class Applications extends Resource {
 }
 
 /** What a key may be used for. */
-export type KeyScope = "verify" | "consent" | "subjects" | "webhooks" | "factors";
+export type KeyScope = "verify" | "consent" | "subjects" | "webhooks" | "factors" | "figures";
 
 /** API keys of applications. */
 export class Keys extends Resource {

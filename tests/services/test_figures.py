@@ -1,0 +1,206 @@
+"""What is asked of the figures: sums by what is asked, what is unfinished, and what is shown to whom."""
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+from support_figures import AT, record, refuse, stories, story
+from support_installation import World
+from support_ledger_events import event
+
+from otp_service.domain.guard import DAY, HOUR
+from otp_service.errors import InvalidTimeError
+from otp_service.ledger.database import now
+from otp_service.services import figures
+from otp_service.services.context import Context
+from otp_service.services.figures import (
+    FigureText,
+    Question,
+    count_delays,
+    count_messages,
+    count_refused,
+    count_verifications,
+)
+
+EXACT, ROUNDED = FigureText(exact=True), FigureText(exact=False)
+
+
+@pytest.fixture
+def context(world: World, ledger_url: str) -> Iterator[Context]:
+    made = world.install(ledger={"url": ledger_url}).context
+    yield made
+    made.ledger.database.close()
+
+
+def asked(*by: str, since: int = AT, until: int = AT + HOUR, application: str | None = None) -> Question:
+    return Question(since, until, by, application)
+
+
+def test_verifications_by_anything(context: Context):
+    record(
+        context.ledger,
+        stories(3, "a"),
+        stories(2, "b", end="", country="GB", channel="voice"),
+        stories(1, "c", end="canceled", sent=False, application="bank"),
+        stories(1, "d", end="max_attempts_reached"),
+    )
+    by_country = count_verifications(context, asked("country", "channel"))
+
+    assert [(one.of["country"], one.of["channel"], one.started, one.approved, one.expired) for one in by_country] == [
+        ("GB", "voice", 2, 0, 2),
+        ("PK", "sms", 5, 3, 0),
+    ]
+    pakistan = by_country[1]
+    assert (pakistan.canceled, pakistan.max_attempts_reached, pakistan.failed, pakistan.unapproved) == (1, 1, 0, 2)
+    assert (pakistan.sent, pakistan.delivered, pakistan.amount) == (4, 4, 10_000_000)
+    assert pakistan.estimated_unapproved_amount == 4_000_000
+    (of_shop,) = count_verifications(context, asked("application", application="shop"))
+    assert (of_shop.of, of_shop.started) == ({"application": "shop"}, 6)
+    for by in figures.BY_VERIFICATION:
+        rows = count_verifications(context, asked(by))
+        assert sum(one.started for one in rows) == 7
+        assert all(list(one.of) == [by] for one in rows)
+
+
+def test_what_delays_are_not_counted_by_is_not_known_of_first_messages(context: Context):
+    record(context.ledger, stories(1, "a"))
+    (row,) = count_verifications(context, asked("lane"))
+
+    assert (row.of, row.sent, row.delivered) == ({"lane": "newcomer"}, None, None)
+
+
+def test_no_more_first_messages_were_sent_than_started(context: Context):
+    twice = {"gateway": "backup", "channel": "sms", "slot": "d1.2"}
+    record(context.ledger, [*story("vf_1"), event("delivery.sent", "vf_1", AT + 3000, **twice, cost="0")])
+    (row,) = count_verifications(context, asked())
+
+    assert (row.started, row.sent) == (1, 1)
+    (messages,) = count_messages(context, asked())
+    assert (messages.sent, messages.calls) == (2, 2)
+
+
+def test_messages_by_gateway_and_reason(context: Context):
+    failed = {"gateway": "backup", "channel": "sms", "slot": "d1.1", "cost": "0"}
+    record(
+        context.ledger,
+        stories(2, "a"),
+        [
+            *story("vf_x", sent=False, end=""),
+            event("delivery.failed", "vf_x", AT + 100, **failed, reason="throttled"),
+            event("delivery.unknown", "vf_x", AT + 200, **{**failed, "cost": "1000000"}, reason="30005 what ever"),
+            event("message.given_up", "vf_x", AT + 300, channel="sms", reason="expired"),
+        ],
+    )
+    rows = count_messages(context, asked("gateway", "reason"))
+
+    assert [(one.of["gateway"], one.of["reason"], one.calls, one.given_up, one.amount) for one in rows] == [
+        ("", "expired", 0, 1, 0),
+        ("backup", "other", 1, 0, 1_000_000),
+        ("backup", "throttled", 1, 0, 0),
+        ("primary", "", 2, 0, 5_000_000),
+    ]
+    assert [(one.sent, one.delivered, one.failed, one.unknown) for one in rows[1:]] == [
+        (0, 0, 0, 1),
+        (0, 0, 1, 0),
+        (2, 2, 0, 0),
+    ]
+
+
+def test_refusals_by_rule_and_kind(context: Context):
+    refuse(context.ledger, 3)
+    refuse(context.ledger, 2, what="refused.resend")
+    refuse(context.ledger, 4, rule="block.starts", what="would_be_refused.start")
+    rows = count_refused(context, asked("rule"))
+
+    assert [(one.of["rule"], one.refused, one.would_be_refused) for one in rows] == [
+        ("block.starts", {}, {"start": 4}),
+        ("number.sends", {"start": 3, "resend": 2}, {}),
+    ]
+
+
+def test_delays_are_read_off_their_histogram(context: Context):
+    record(context.ledger, stories(19, "a"), stories(1, "b", at=AT + 1))
+    late = {"gateway": "primary", "channel": "sms", "slot": "d1.1"}
+    record(
+        context.ledger,
+        [*story("vf_late", sent=False, end=""), event("delivery.sent", "vf_late", AT + 301_000, **late, cost="0")],
+    )
+    delivered, sent, approved = sorted(
+        count_delays(context, asked()), key=lambda one: ["delivered", "sent", "approved"].index(one.until)
+    )
+
+    assert (sent.times, sent.within[1000], sent.within[2000], sent.within[300_000]) == (21, 0, 20, 20)
+    assert (sent.quantile(0.5), sent.quantile(0.95), sent.quantile(1.0)) == (2000, 2000, None)
+    assert (delivered.quantile(0.95), approved.quantile(0.95)) == (5000, 20_000)
+
+
+def test_a_row_is_unfinished_while_its_codes_may_live(context: Context):
+    begin = now() - now() % HOUR
+    record(context.ledger, stories(1, "new", at=begin), stories(1, "old", at=begin - 2 * HOUR))
+    rows = count_verifications(context, asked("hour", since=begin - 3 * HOUR, until=begin + HOUR))
+
+    assert [(one.of["hour"], one.is_unfinished) for one in rows] == [(begin - 2 * HOUR, False), (begin, True)]
+    assert [
+        one.is_unfinished for one in count_verifications(context, asked(since=begin - 3 * HOUR, until=begin - HOUR))
+    ] == [False]
+    assert [
+        one.is_unfinished for one in count_delays(context, asked("day", since=begin - HOUR, until=begin + HOUR))
+    ] == [True, True, True]
+    assert asked("day", since=AT, until=AT + DAY).is_unfinished({"day": AT}) is False
+
+
+@pytest.mark.parametrize(
+    ("question", "says"),
+    [
+        (asked(until=AT), "ends before"),
+        (asked("hour", until=AT + 31 * DAY + 1), "longer than 31 days by hour"),
+        (asked("day", until=AT + 400 * DAY + 1), "longer than 400 days"),
+    ],
+)
+def test_a_time_that_cannot_be_used_is_refused(context: Context, question: Question, says: str):
+    for ask in (count_verifications, count_messages, count_refused, count_delays):
+        with pytest.raises(InvalidTimeError, match=says):
+            ask(context, question)
+
+
+def test_what_would_be_too_much_is_refused(context: Context, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(figures, "MAX_SUMS", 3)
+    record(context.ledger, stories(1, "a"))
+
+    assert count_delays(context, asked())
+    with pytest.raises(InvalidTimeError, match="too many"):
+        count_verifications(context, asked())
+
+
+# --- small counts -----------------------------------------------------------------------------------------------
+
+
+def test_exact_figures_are_shown_as_they_are():
+    assert [EXACT.count(one) for one in (0, 3, 17, None)] == ["0", "3", "17", "-"]
+    assert (EXACT.amount(7_500_000, 3), EXACT.share(1, 3), EXACT.share(0, 0)) == ("7.50", "33.3 %", "-")
+
+
+def test_small_counts_are_hidden_and_all_others_rounded():
+    assert [ROUNDED.count(one) for one in (0, 1, 9, 10, 14, 15, 104, None)] == [
+        "0", "< 10", "< 10", "10", "10", "20", "100", "-",
+    ]  # fmt: skip
+    assert [ROUNDED.amount(2_500_000 * one, one) for one in (0, 3, 14)] == ["0.00", "-", "25.00"]
+    assert [ROUNDED.share(*one) for one in ((12, 15), (3, 1000), (98, 101), (0, 200))] == ["-", "-", "100 %", "0 %"]
+
+
+@pytest.mark.parametrize("neighbours", [(17,), (123, 48), (10, 999, 31)])
+def test_a_hidden_count_is_not_what_a_total_less_its_neighbours_says(neighbours: tuple[int, ...]):
+    """What is shown leaves each small count possible: by itself, and beside neighbours that are shown alike."""
+    for hidden in range(1, 10):
+        shown = [ROUNDED.count(one) for one in (*neighbours, sum(neighbours) + hidden)]
+        fits = {
+            small
+            for small in range(1, 10)
+            for shifts in itertools.product(range(-9, 10), repeat=len(neighbours))
+            if [
+                *(ROUNDED.count(one + shift) for one, shift in zip(neighbours, shifts, strict=True)),
+                ROUNDED.count(sum(neighbours) + sum(shifts) + small),
+            ]
+            == shown
+        }
+        assert len(fits) >= 8
