@@ -99,6 +99,20 @@ def purge(session: Session) -> None:
     out.done(f"{out.count_of(sum(gone.values()), 'row')} deleted.")
 
 
+@command(ledger, "Count the hourly figures anew.")
+def recount(session: Session) -> None:
+    """Count the hourly figures of verifications anew from what is recorded of them.
+
+    For after a restored backup, or a release that counts something more. What is counted meanwhile is not lost. Hours
+    of which verifications were purged stay as they are, as do refusals: these are counted once.
+    """
+    counted = 0
+    with out.progress("Verifications", lambda: counted):
+        for some in session.context.ledger.figures.recount():
+            counted += some
+    out.done(f"{out.count_of(counted, 'verification')} counted anew.")
+
+
 def _rest() -> bool:
     time.sleep(_PAUSE)
     return False

@@ -30,6 +30,7 @@ COMMANDS = {
     "factor": "factor",
     "audit": "audit",
     "incident": "audit",
+    "report": "report",
     "webhook": "webhook",
     "messages": "messages",
     "send": "verification",

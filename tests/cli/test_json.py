@@ -25,7 +25,7 @@ ACTING = {
     "key new", "key root", "key pseudonym", "key add", "key rotate", "key revoke",
     "gateway test", "gateway pause", "gateway resume",
     "dead-letters redrive", "limits reset", "guard unblock", "store fence",
-    "ledger upgrade", "ledger rebuild", "ledger purge",
+    "ledger upgrade", "ledger rebuild", "ledger purge", "ledger recount",
     "suppressions add", "suppressions lift", "suppressions import",
     "subject erase", "subject freeze", "subject unfreeze",
     *(f"webhook {verb}" for verb in ("add", "rotate", "enable", "disable", "remove", "replay", "reseal")),
@@ -42,6 +42,7 @@ ARGUMENTS = {
     "guard explain": ("DECISION",),
     "incident report": (*DAYS, "--nature", "a laptop was stolen"),
     "limits show": (NUMBER,),
+    "report": ("--month", "2026-11"),
     "suppressions show": (NUMBER,),
     "subject export": (NUMBER,),
 }

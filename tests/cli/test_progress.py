@@ -92,6 +92,7 @@ def test_short_work_says_nothing_of_it(environ, tmp_path):
     [
         (("ledger", "purge"), "Rows deleted"),
         (("ledger", "rebuild", "--yes"), "Numbers"),
+        (("ledger", "recount"), "Verifications"),
         (("audit", "verify"), "Entries"),
         (("incident", "report", "--from", "2026-01-01", "--to", "2099-01-01"), "Entries"),
         (("guard", "replay", "--save", "LOG"), "Attempts"),
