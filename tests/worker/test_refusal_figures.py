@@ -1,0 +1,165 @@
+"""Refusals get into the hourly figures: each once, whoever counts, and whatever is away meanwhile."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from support_caller import Caller
+from support_guard import ROOMY, modes
+from support_installation import NUMBER, World, key
+from support_service import eventually
+
+from otp_service.domain.guard import HOUR
+from otp_service.errors import LedgerUnavailableError, OtpServiceError
+from otp_service.ledger.figures import Figures
+from otp_service.services import figures
+from otp_service.services.figures import count_refusals
+from otp_service.store import keys
+from otp_service.worker.recorder import Recorder
+
+DECISIONS = keys.decisions("00")
+KEYS = {"root": f"k1:{key()}", "pseudonym": key()}
+PURPOSE = {"login": {"resend_delays": [0], "max_sends": 5, "channels": ["sms"]}}
+
+
+def shop_of(world: World, url: str, mode: str = "enforce") -> Caller:
+    """Return an application in which a number gets two messages, and has to wait after a guess."""
+    limits = {**ROOMY, "number": ["2/day"]}
+    guard = {"modes": modes("number.sends", "number.guess_wait", mode=mode), "number": {"guess_waits": [60]}}
+    return Caller(world.install(ledger={"url": url}, guard=guard, limits=limits, purposes=PURPOSE, keys=KEYS))
+
+
+@pytest.fixture
+def shop(world: World, ledger_url: str) -> Iterator[Caller]:
+    made = shop_of(world, ledger_url)
+    yield made
+    made.context.ledger.database.close()
+
+
+def refuse(shop: Caller, times: int, to: str = NUMBER) -> None:
+    """Let two starts pass, and so many be refused."""
+    for number in range(2 + times):
+        if number < 2:
+            shop.start(to)
+            continue
+        with pytest.raises(OtpServiceError):
+            shop.start(to)
+
+
+def counted(shop: Caller, *by: str) -> list[tuple[object, ...]]:
+    sums = shop.context.ledger.figures.sums(0, 10**13, (*by, "what", "reason"))
+    return [(*one.of, one.times) for one in sums if "refused." in str(one.of[-2])]
+
+
+def test_starts_resends_and_checks_that_were_refused_are_counted_by_their_rule(shop: Caller, world: World):
+    one = shop.start()
+    shop.resend(one)
+    for act in (shop.start, shop.start, lambda: shop.resend(one)):
+        with pytest.raises(OtpServiceError):
+            act()
+    assert shop.check(one, shop.wrong(one))[3] == "wrong_code"
+    assert shop.check(one, shop.wrong(one))[3] == "number_locked"
+    recorder = Recorder(shop.context, "recorder", 1.0, 0.2)
+    recorder.start()
+    try:
+        assert eventually(lambda: len(counted(shop)) == 3)
+    finally:
+        recorder.stop()
+
+    by = ("application", "purpose", "country", "channel", "gateway")
+    about = ("shop", "login", "PK", "", "")
+    assert counted(shop, *by) == [
+        (*about, "refused.check", "number.guess_wait", 1),
+        (*about, "refused.resend", "number.sends", 1),
+        (*about, "refused.start", "number.sends", 2),
+    ]
+    (hour, *_), *_ = counted(shop, "hour")
+    first = int(world.client.xrange(DECISIONS, count=1)[0][0].partition(b"-")[0])
+    assert hour == first - first % HOUR
+
+
+def test_what_a_rule_that_only_records_would_have_refused_is_counted_as_such(
+    shop: Caller, world: World, ledger_url: str
+):
+    recording = shop_of(world, ledger_url, "record_only")
+    for _ in range(5):
+        recording.start()
+    count_refusals(recording.context)
+    recording.context.ledger.database.close()
+
+    assert counted(shop) == [("would_be_refused.start", "number.sends", 3)]
+
+
+def test_that_a_breaker_opened_is_no_refusal(shop: Caller):
+    shop.context.store.decisions.note_lift("00", "country.newcomers", country="PK")
+    shop.context.store.decisions.note_refusal("00", "destination.country", "shop", "login", "GB")
+    count_refusals(shop.context)
+
+    assert counted(shop) == [("refused.start", "destination.country", 1)]
+    assert shop.context.ledger.figures.position("00"), "what is not counted is not looked at again either"
+
+
+def test_twice_does_no_harm(shop: Caller):
+    refuse(shop, 3)
+    count_refusals(shop.context)
+    count_refusals(shop.context)
+    refuse(shop, 2, "+923007654321")
+    count_refusals(shop.context)
+
+    assert counted(shop) == [("refused.start", "number.sends", 5)]
+
+
+def test_two_recorders_at_once_count_once(shop: Caller, world: World, ledger_url: str, monkeypatch: pytest.MonkeyPatch):
+    """Both have read the same entries when they write: one of them is too late, and adds nothing."""
+    monkeypatch.setattr(figures, "_AT_ONCE", 4)
+    refuse(shop, 10)
+    other = shop_of(world, ledger_url)
+    both, waiting, add = threading.Barrier(2, timeout=5), iter(range(2)), Figures.add
+
+    def together(*arguments):
+        if next(waiting, None) is not None:
+            both.wait()
+        return add(*arguments)
+
+    monkeypatch.setattr(Figures, "add", together)
+    with ThreadPoolExecutor(2) as pool:
+        for counting in [pool.submit(count_refusals, one.context) for one in (shop, other)]:
+            counting.result()
+    count_refusals(other.context)
+    other.context.ledger.database.close()
+
+    assert counted(shop) == [("refused.start", "number.sends", 10)]
+
+
+def test_what_the_ledger_did_not_take_is_counted_when_it_is_back(shop: Caller, monkeypatch: pytest.MonkeyPatch):
+    def away(*_):
+        raise LedgerUnavailableError("away")
+
+    refuse(shop, 3)
+    monkeypatch.setattr(Figures, "add", away)
+    monkeypatch.setattr("otp_service.worker.recorder._UPKEEP_INTERVAL", 0.1)
+    recorder = Recorder(shop.context, "recorder", 1.0, 0.2)
+    recorder.start()
+    try:
+        assert eventually(lambda: shop.context.store.events.unrecorded() == 0)
+        assert counted(shop) == []
+        monkeypatch.undo()
+        assert eventually(lambda: counted(shop) == [("refused.start", "number.sends", 3)])
+    finally:
+        recorder.stop()
+
+
+def test_what_redis_no_longer_keeps_is_left_out_and_holds_up_nothing(shop: Caller, world: World):
+    refuse(shop, 4)
+    count_refusals(shop.context)
+    refuse(shop, 4, "+923007654321")
+    last = shop.context.ledger.figures.position("00")
+    world.client.xtrim(DECISIONS, maxlen=3, approximate=False)
+    count_refusals(shop.context)
+
+    assert not world.client.xrange(DECISIONS, last, last), "the place that was counted up to has gone too"
+    assert counted(shop) == [("refused.start", "number.sends", 7)]
+    world.client.delete(DECISIONS)
+    count_refusals(shop.context)
+    assert counted(shop) == [("refused.start", "number.sends", 7)]
