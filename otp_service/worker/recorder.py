@@ -47,7 +47,7 @@ class Recorder:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder")
         self._claim = Periodic(_UPKEEP_INTERVAL, self._claim_stale)
-        self._refusals = Periodic(_UPKEEP_INTERVAL, lambda: count_refusals(context))
+        self._refusals = Periodic(_UPKEEP_INTERVAL, self._count_refusals)
         self._trim = Periodic(_UPKEEP_INTERVAL, self._trim_stream)
         self._forget = Periodic(_HOURLY, self._events.forget_recorders)
 
@@ -92,6 +92,15 @@ class Recorder:
             return count
         self._stop.wait(_RETRY_DELAY)
         return 0
+
+    def _count_refusals(self) -> None:
+        """Count what was refused; a defect there is none of the events at hand, which would be taken for it."""
+        try:
+            count_refusals(self._context)
+        except (LedgerUnavailableError, StoreUnavailableError):
+            raise
+        except Exception:  # noqa: BLE001 - tried again, and what Redis no longer keeps is left out
+            _log.exception("recorder_defect", recorder=self._name)
 
     def _take(self) -> list[EventBatch]:
         """Return what was looked at while the database was away, and then what is new."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import select
 from support_caller import Caller
 from support_guard import ROOMY, modes
 from support_installation import NUMBER, World, key
@@ -13,6 +14,7 @@ from support_service import eventually
 from otp_service.domain.guard import HOUR
 from otp_service.errors import LedgerUnavailableError, OtpServiceError
 from otp_service.ledger.figures import Figures
+from otp_service.ledger.schema import verifications
 from otp_service.services import figures
 from otp_service.services.figures import count_refusals
 from otp_service.store import keys
@@ -163,3 +165,23 @@ def test_what_redis_no_longer_keeps_is_left_out_and_holds_up_nothing(shop: Calle
     world.client.delete(DECISIONS)
     count_refusals(shop.context)
     assert counted(shop) == [("refused.start", "number.sends", 7)]
+
+
+def test_a_decision_that_cannot_be_understood_sets_no_event_aside(
+    shop: Caller, world: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("otp_service.worker.recorder._UPKEEP_INTERVAL", 0.0)
+    monkeypatch.setattr("otp_service.worker.recorder.BATCH_SIZE", 1)
+    world.client.xadd(DECISIONS, {"rule": "number.sends", "mode": "enforce", "kind": "start", "rule_hits": "broken"})
+    world.client.pexpire(DECISIONS, HOUR)
+    ones = {shop.start(f"+92300123456{last}") for last in range(5)}
+    recorder = Recorder(shop.context, "recorder", 1.0, 0.2)
+    recorder.start()
+    try:
+        assert eventually(lambda: shop.context.store.events.unrecorded() == 0)
+    finally:
+        recorder.stop()
+
+    with shop.context.ledger.database.read() as connection:
+        found = connection.execute(select(verifications.c.id).where(verifications.c.pseudonym != "")).scalars()
+        assert {*found} == ones
