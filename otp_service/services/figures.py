@@ -67,8 +67,8 @@ def _refusals(decisions: Iterable[Decision]) -> Mapping[FigureKey, Figure]:
 
 MAX_DAYS_BY_HOUR: Final = 31
 MAX_DAYS: Final = 400
-MAX_SUMS: Final = 20_000
-"""Sums that one answer is made of."""
+MAX_SUMS: Final = 50_000
+"""Sums that one answer is made of: 31 days of delays by hour are 22,320."""
 _CHANGES_FOR: Final = 1000 * (MAX_CODE_LIFE + RECORD_GRACE)
 """Milliseconds after a start in which its figures change: until its record is gone."""
 BY_VERIFICATION: Final = ("hour", "day", "application", "purpose", "country", "carrier_range", "channel", "lane")
