@@ -26,7 +26,7 @@ def environ(valkey, sqlite_template, tmp_path):
 
 @pytest.fixture
 def ledger(environ, tmp_path):
-    """A ledger with October, and a start on the last of September."""
+    """A ledger with October, and a start in September."""
     opened = open_ledger(url(tmp_path), 10.0)
     record(
         opened,
@@ -52,7 +52,7 @@ def told(environ, *arguments):
 
 
 @pytest.mark.usefixtures("ledger")
-def test_a_month_is_readbeside_the_month_before(environ):
+def test_a_month_is_told_beside_the_month_before(environ):
     said = told(environ, *OCTOBER, "--exact").splitlines()
 
     assert said[0] == "# Verifications in 2024-10"
@@ -122,7 +122,7 @@ def test_programs_get_the_same(environ):
     }  # fmt: skip
 
 
-def test_a_month_that_is_not_over_is_readas_such(environ):
+def test_a_month_that_is_not_over_is_told_as_such(environ):
     month = run("report", "--month", f"{datetime.now(UTC):%Y-%m}", environ=environ)
 
     assert "is not over" in month.stderr

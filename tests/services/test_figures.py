@@ -149,6 +149,14 @@ def test_a_row_is_unfinished_while_its_codes_may_live(context: Context):
     assert asked("day", since=AT, until=AT + DAY).is_unfinished({"day": AT}) is False
 
 
+def test_what_ended_twenty_minutes_ago_is_finished():
+    """A code lives ten minutes at most, and its record ten more; receipts come to nothing after that."""
+    minute = 60_000
+
+    assert asked(since=0, until=now() - 19 * minute).is_unfinished({})
+    assert not asked(since=0, until=now() - 21 * minute).is_unfinished({})
+
+
 @pytest.mark.parametrize(
     ("question", "says"),
     [
