@@ -95,6 +95,12 @@ class Event:
         """Return a field, empty when there is none of that name."""
         return self.fields.get(name, "")
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """What events of one bucket are sorted by: when, and the place among those of the same millisecond."""
+        count = self.id.partition("-")[2].partition(":")[0]
+        return self.at, int(count) if count.isdecimal() else 0
+
 
 class OperatorAction(StrEnum):
     """What was done."""

@@ -251,10 +251,10 @@ class Keyring:
         bucket = int(digits[:2], 16) >> 8 - self.bucket_bits
         return tuple(f"vf_{root}_{bucket:02x}{digits}" for root in self._roots)
 
-    def bucket_of_id(self, verification_id: str) -> str | None:
-        """Return the bucket named in an identifier; ``None`` when no key of this ring made it."""
+    def bucket_of_id(self, verification_id: str, *, retired: bool = False) -> str | None:
+        """Return the bucket named in an identifier; ``None`` when no key of the ring made it, nor a ``retired`` one."""
         match = _VERIFICATION_ID.fullmatch(verification_id)
-        return match[2] if match and match[1] in self._roots else None
+        return match[2] if match and (retired or match[1] in self._roots) else None
 
     def bucket_of_dispatch(self, dispatch_id: str) -> str | None:
         """Return the bucket named in a dispatch's identifier; ``None`` when it is none."""

@@ -3,10 +3,10 @@
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, desc, select
+from sqlalchemy import Connection, Row, Select, desc, select
 
 from otp_service.domain.audit import CONSENT_GIVEN, Event
 from otp_service.domain.consents import (
@@ -134,6 +134,29 @@ class VerificationLedger:
             row = connection.execute(sent).one_or_none()
         return (row.application, row.started) if row else None
 
+    def latest(self, pseudonym: str, most: int) -> tuple[RecordedVerification, ...]:
+        """Return a number's last verifications, of all applications, newest first; without their events."""
+        mine = select(verifications).where(verifications.c.pseudonym == pseudonym)
+        return self._find(mine.order_by(desc(verifications.c.started)).limit(most))
+
+    def find(self, verification: str) -> RecordedVerification | None:
+        """Return a verification, without its events; ``None`` when it is not here."""
+        return next(iter(self._find(select(verifications).where(verifications.c.id == verification))), None)
+
+    def _find(self, wanted: Select[Any]) -> tuple[RecordedVerification, ...]:
+        with self._database.read() as connection:
+            return tuple(map(_recorded, connection.execute(wanted)))
+
+    def events_of(self, wanted: Sequence[str]) -> dict[str, tuple[Event, ...]]:
+        """Return the events of some verifications, by verification, in the order in which they happened."""
+        found: dict[str, list[Event]] = {one: [] for one in wanted}
+        with self._database.read() as connection:
+            for some in batches(wanted):
+                for row in connection.execute(select(events).where(events.c.verification.in_(some))):
+                    fields = {**json.loads(row.details), "id": row.verification, "gateway": row.gateway}
+                    found[row.verification].append(Event(row.id, row.at, row.type, fields))
+        return {one: tuple(sorted(happened, key=attrgetter("place"))) for one, happened in found.items()}
+
     def _note_verifications(self, connection: Connection, events: Sequence[Event]) -> None:
         """Note starts and ends, in whichever order they come.
 
@@ -175,12 +198,11 @@ def read_verifications(
     for row in connection.execute(of_mine):
         through = {"gateway": row.gateway} if row.gateway else {}
         happened[row.verification].append({"type": row.type, "at": row.at, **through, **json.loads(row.details)})
-    return tuple(
-        RecordedVerification(
-            row.id, row.application, row.purpose, row.country, row.started, *_ending(row), tuple(happened[row.id])
-        )
-        for row in rows
-    )
+    return tuple(_recorded(row, tuple(happened[row.id])) for row in rows)
+
+
+def _recorded(row: Row[Any], happened: tuple[Mapping[str, Any], ...] = ()) -> RecordedVerification:
+    return RecordedVerification(row.id, row.application, row.purpose, row.country, row.started, *_ending(row), happened)
 
 
 def _ending(row: Row[Any]) -> tuple[str, int]:

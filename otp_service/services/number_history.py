@@ -1,17 +1,24 @@
-"""The last verifications of a number, from their records or rebuilt from events, and why no code came."""
+"""The last verifications of a number, from records, the ledger and events, and why a code did or did not arrive."""
 
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from operator import attrgetter
+from typing import Final
 
 from otp_service.domain.audit import Event
+from otp_service.domain.codes import unseal_mask
+from otp_service.domain.keyring import SealBrokenError
 from otp_service.domain.numbers import Destination
 from otp_service.domain.routing import GatewayHealth
 from otp_service.domain.verification import Delivery, DeliveryStatus, GatewayChoice, Status, Verification
+from otp_service.errors import LedgerUnavailableError
 from otp_service.gateways.base import REPORTS_OVER_HTTP, SupportsConnections
+from otp_service.ledger.verifications import RecordedVerification
 from otp_service.services.context import Context
-from otp_service.store.events import EventHistory, RecentVerification
+from otp_service.store.events import EventHistory
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,24 +227,36 @@ _COMPARED = frozenset({"check.failed", "verification.approved", "verification.ma
 _Slots = dict[tuple[int, int], Delivery]
 
 
-def history_from_events(started: RecentVerification, past: EventHistory, mask: str) -> VerificationHistory:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What is known of a verification, in Redis and the ledger."""
+
+    id: str
+    started: int
+    record: Verification | None
+    row: RecordedVerification | None
+    events: tuple[Event, ...]
+    complete: bool
+    """Whether all of its events were read."""
+
+
+def _history_from_events(found: _Found, mask: str) -> VerificationHistory:
     """Rebuild the history of a verification whose record is gone from its events."""
-    events = past.of(started.id)
-    about = next((event for event in events if event.member("application")), Event("", 0, "", {}))
-    end = next((event for event in reversed(events) if _status_of(event)), None)
-    begun = any(event.type == _STARTED for event in events)
-    unended = Status.EXPIRED if begun and past.complete else None
+    about = next((event for event in found.events if event.member("application")), Event("", 0, "", {}))
+    end = next((event for event in reversed(found.events) if _status_of(event)), None)
+    begun = found.row is not None or any(event.type == _STARTED for event in found.events)
+    unended = Status.EXPIRED if begun and found.complete else None
     return VerificationHistory(
-        id=started.id,
-        application=about.member("application"),
-        purpose=about.member("purpose"),
-        country=about.member("country"),
+        id=found.id,
+        application=found.row.application if found.row else about.member("application"),
+        purpose=found.row.purpose if found.row else about.member("purpose"),
+        country=found.row.country if found.row else about.member("country"),
         mask=mask,
-        started=started.at,
+        started=found.started,
         status=_status_of(end) if end else unended,
-        checks=sum(event.type in _COMPARED for event in events),
-        deliveries=_deliveries(events),
-        given_up=_given_up(events),
+        checks=sum(event.type in _COMPARED for event in found.events),
+        deliveries=_deliveries(found.events),
+        given_up=_given_up(found.events),
     )
 
 
@@ -315,6 +334,12 @@ def _apply_event(slots: _Slots, event: Event) -> None:
 
 
 _ARRIVED = frozenset({DeliveryStatus.DELIVERED, DeliveryStatus.SENT})
+_MOST: Final = 20
+"""Verifications that are told of a number: as many as Redis remembers."""
+_UNRECORDED_PAGES: Final = 20
+"""Pages of events that are read for what the ledger lacks: a recorder is seconds behind, unless it does not run."""
+_TOLD: Final = ("channel", "gateway", "slot", "message", "choice", "status", "reason", "raw_status", "reference")
+"""Members of events that are passed on: no pseudonym, nothing that the guard counts by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,11 +350,15 @@ class ExplainedVerification:
     explanation: DeliveryExplanation
     route: Mapping[str, GatewayHealth]
     """The gateways that may carry its last message, and how they are."""
+    again_in: int = 0
+    """Milliseconds until a new code may be asked for, as far as its own delays are concerned."""
+    events: tuple[Event, ...] = ()
+    """What happened, oldest first: all of it where it was asked for by its identifier."""
 
 
 @dataclass(frozen=True, slots=True)
 class NumberHistory:
-    """The last verifications of a number."""
+    """The last verifications of a number, or the one of an identifier."""
 
     verifications: tuple[ExplainedVerification, ...]
     """Newest first."""
@@ -337,45 +366,118 @@ class NumberHistory:
     """Whether all events were read that are about them."""
     reporting: frozenset[str]
     """Gateways that are asked to report what becomes of a message."""
+    from_ledger: bool = True
+    """Whether the ledger was read; while it is away there is only what Redis remembers."""
 
 
 def find_number_history(context: Context, to: Destination) -> NumberHistory:
-    """Return the last verifications of a number, of all applications.
+    """Return the last verifications of a number, of all applications; nothing is written.
 
-    What has a record is read from it; of the others the event stream tells. Nothing is written.
+    What has a record is read from it; of the others the ledger tells, and the event stream what is not recorded yet.
     """
-    recorded, keyring = context.store.history, context.keyring
-    pseudonym = keyring.pseudonym(to.e164)
-    bucket = keyring.bucket(pseudonym)
-    recent = recorded.recent(bucket, pseudonym)
-    records = {one.id: context.store.verifications.read(bucket, one.id) for one in recent}
-    past = recorded.events_of(bucket, _events_needed(recent, records))
-    histories = [_history(one, records[one.id], past, to.mask) for one in recent]
+    pseudonym = context.keyring.pseudonym(to.e164)
+    bucket = context.keyring.bucket(pseudonym)
+    started: dict[str, int | None] = {one.id: one.at for one in context.store.history.recent(bucket, pseudonym)}
+    return _find(context, bucket, started, lambda: context.ledger.verifications.latest(pseudonym, _MOST), to.mask)
+
+
+def find_verification(context: Context, verification_id: str) -> NumberHistory:
+    """Return a verification with all that happened to it; none when nobody knows it. Nothing is written."""
+    bucket = context.keyring.bucket_of_id(verification_id, retired=True)
+    if bucket is None:  # anything may be typed in
+        return NumberHistory((), complete=True, reporting=frozenset())
+    ledger = context.ledger.verifications
+    return _find(context, bucket, {verification_id: None}, lambda: filter(None, [ledger.find(verification_id)]))
+
+
+def _find(
+    context: Context,
+    bucket: str,
+    started: Mapping[str, int | None],
+    ask_ledger: Callable[[], Iterable[RecordedVerification]],
+    mask: str | None = None,
+) -> NumberHistory:
+    """Return the newest of what Redis knows (when each ``started``) and the ledger.
+
+    Without a ``mask`` one was asked for by its identifier: all that happened is wanted.
+    """
+    begin = context.store.events.unrecorded_from(bucket)  # first: what is recorded from now on is read twice
+    recorded = _ask_ledger(context, started, ask_ledger)
+    times = _starts(started, recorded or _Recorded())
+    newest = sorted(times, key=lambda one: times[one] or math.inf, reverse=True)[:_MOST]
+    records = {one: context.store.verifications.read_at(bucket, one) for one in newest}
+    times |= {one: record.created for one, (_, record) in records.items() if record}
+    since = {one: times[one] for one in newest} if mask is None else _events_needed(times, records)
+    past = (
+        context.store.history.events_of(bucket, since, begin, _UNRECORDED_PAGES)
+        if recorded
+        else context.store.history.events_of(bucket, since)
+    )
+    known = (_join(one, times[one], records[one][1], recorded or _Recorded(), past) for one in newest)
+    found = [one for one in known if mask is not None or one.record or one.events or one.row]
     health = context.store.health.of(tuple(context.gateways))
     worker = context.store.server.worker_age() is not None
     return NumberHistory(
-        verifications=tuple(_explained(context, history, health, worker=worker) for history in histories),
+        verifications=tuple(
+            _explained(context, one, records[one.id][0], mask, DeliveryConditions(worker, health)) for one in found
+        ),
         complete=past.complete,
         reporting=frozenset(_reporting_gateways(context)),
+        from_ledger=recorded is not None,
     )
 
 
-def _events_needed(recent: Iterable[RecentVerification], records: Mapping[str, Verification | None]) -> dict[str, int]:
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """What the ledger knows, by verification."""
+
+    rows: Mapping[str, RecordedVerification] = field(default_factory=dict)
+    events: Mapping[str, tuple[Event, ...]] = field(default_factory=dict)
+
+
+def _starts(known: Mapping[str, int | None], recorded: _Recorded) -> dict[str, int | None]:
+    """Return when verifications started; a row whose start is not recorded yet has the time of its end."""
+    begun = (name for name in recorded.rows if any(one.type == _STARTED for one in recorded.events[name]))
+    told = {name: recorded.rows[name].started for name in begun}
+    return {name: known.get(name) or told.get(name) for name in {**known, **recorded.rows}}
+
+
+def _ask_ledger(
+    context: Context, known: Iterable[str], ask: Callable[[], Iterable[RecordedVerification]]
+) -> _Recorded | None:
+    """Return what the ledger knows of verifications, and of what is asked for; ``None`` while it is away."""
+    try:
+        rows = {one.id: one for one in ask()}
+        return _Recorded(rows, context.ledger.verifications.events_of(list({**dict.fromkeys(known), **rows})))
+    except LedgerUnavailableError:
+        return None
+
+
+def _events_needed(
+    times: Mapping[str, int | None], records: Mapping[str, tuple[int, Verification | None]]
+) -> dict[str, int | None]:
     """Return from when on events are needed: all without a record; with one, what followed a call that failed."""
     since = {}
-    for one in recent:
-        record = records[one.id]
+    for name, (_, record) in records.items():
         if record is None:
-            since[one.id] = one.at
+            since[name] = times[name]
         elif record.deliveries and record.deliveries[-1].status not in _ARRIVED:
-            since[one.id] = record.deliveries[-1].at
+            since[name] = record.deliveries[-1].at
     return since
 
 
-def _history(
-    started: RecentVerification, record: Verification | None, past: EventHistory, mask: str
-) -> VerificationHistory:
-    told = history_from_events(started, past, mask)
+def _join(
+    name: str, started: int | None, record: Verification | None, recorded: _Recorded, past: EventHistory
+) -> _Found:
+    """Return all that is known of a verification; an event that was just recorded is in both, under one name."""
+    events = {one.id: one for one in (*recorded.events.get(name, ()), *past.of(name))}
+    in_order = sorted(events.values(), key=attrgetter("place"))
+    begun = started or (in_order[0].at if in_order else 0)
+    return _Found(name, begun, record, recorded.rows.get(name), tuple(in_order), past.complete)
+
+
+def _history(found: _Found, mask: str) -> VerificationHistory:
+    told, record = _history_from_events(found, mask), found.record
     if record is None:
         return told
     return VerificationHistory(
@@ -393,12 +495,33 @@ def _history(
 
 
 def _explained(
-    context: Context, history: VerificationHistory, health: Mapping[str, GatewayHealth], *, worker: bool
+    context: Context, found: _Found, now: int, mask: str | None, conditions: DeliveryConditions
 ) -> ExplainedVerification:
+    """Explain a verification; the route of the conditions has all gateways, of which its own are picked."""
+    history = _history(found, _mask_of(context, found.record) if mask is None else mask)
     last: Delivery | None = history.deliveries[-1] if history.deliveries else None
     names = context.routes.gateways_for(history.country, history.purpose, last.channel) if last else ()
-    route = {name: health[name] for name in names}
-    return ExplainedVerification(history, explain(history, DeliveryConditions(worker, route)), route)
+    route = {name: conditions.route[name] for name in names}
+    told = ({name: one.fields[name] for name in _TOLD if one.member(name)} for one in found.events)
+    events = tuple(replace(one, fields=fields) for one, fields in zip(found.events, told, strict=True))
+    return ExplainedVerification(
+        history, explain(history, replace(conditions, route=route)), route, _again_in(found.record, now), events
+    )
+
+
+def _mask_of(context: Context, record: Verification | None) -> str:
+    """Return the mask that a record holds; the ledger has none."""
+    try:
+        return unseal_mask(context.keyring, record) if record else ""
+    except SealBrokenError:  # its root key has left the configuration
+        return ""
+
+
+def _again_in(record: Verification | None, now: int) -> int:
+    """Return how long a further code has to wait: for the next message of its own, or for the end when none is left."""
+    if record is None or record.status is not Status.PENDING:
+        return 0
+    return max(0, (record.resend_after or record.expires) - now)
 
 
 def _reporting_gateways(context: Context) -> Iterable[str]:

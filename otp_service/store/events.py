@@ -2,8 +2,9 @@
 
 import hashlib
 import heapq
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
@@ -55,6 +56,10 @@ class EventBatch:
         """Yield the entries one by one."""
         for entry, event in zip(self.entries, self.events, strict=True):
             yield EventBatch(self.bucket, (entry,), (event,))
+
+
+EntryPosition = tuple[int, int]
+"""Where in a bucket's event stream: the parts of an entry's name."""
 
 
 class EventLog:
@@ -119,6 +124,11 @@ class EventLog:
             waiting = (self._first_unrecorded(keys.events(bucket)) for bucket in self._buckets)
             return min([now, *(at for at in waiting if at is not None)])
 
+    def unrecorded_from(self, bucket: str) -> EntryPosition:
+        """Return the first entry of a bucket that is not known to be recorded: all before it are."""
+        with translate_errors():
+            return self._recorded(keys.events(bucket))
+
     def _first_unrecorded(self, stream: str) -> int | None:
         """Return the time of the first entry that is not known to be recorded."""
         entries: Any = self._client.xrange(stream, "{}-{}".format(*self._recorded(stream)), count=1)
@@ -154,8 +164,7 @@ class EventLog:
                     total += group["pending"] + (group.get("lag") or 0)
         return total
 
-    def _recorded(self, stream: str) -> tuple[int, int]:
-        """Return the first entry that is not known to be recorded: all before it are."""
+    def _recorded(self, stream: str) -> EntryPosition:
         for group in self._groups(stream):
             pending: Any = self._client.xpending(stream, GROUP)
             if pending["pending"]:
@@ -164,7 +173,7 @@ class EventLog:
             return milliseconds, count + 1
         return 0, 0
 
-    def _superfluous(self, stream: str) -> tuple[int, int]:
+    def _superfluous(self, stream: str) -> EntryPosition:
         """Return the first entry that stays when the stream is cut to its greatest length."""
         too_many = self._client.xlen(stream) - self._limits.events
         if too_many <= 0:
@@ -222,7 +231,7 @@ def _digest(raw: Mapping[bytes, bytes]) -> str:
     return hashlib.blake2b(repr(sorted(raw.items())).encode(), digest_size=4).hexdigest()
 
 
-def _position(entry: bytes | str) -> tuple[int, int]:
+def _position(entry: bytes | str) -> EntryPosition:
     milliseconds, _, count = (entry.decode() if isinstance(entry, bytes) else entry).partition("-")
     return int(milliseconds), int(count)
 
@@ -282,22 +291,29 @@ class History:
         pairs = (line.partition(" ") for line in recent.decode().splitlines())
         return tuple(RecentVerification(one, int(at.rstrip("+"))) for one, _, at in pairs)
 
-    def events_of(self, bucket: str, since: Mapping[str, int]) -> EventHistory:
-        """Return the events of some verifications, each from a time on for `EVENT_SPAN`, newest first."""
+    def events_of(
+        self, bucket: str, since: Mapping[str, int | None], begin: EntryPosition = (0, 0), pages: int | None = None
+    ) -> EventHistory:
+        """Return the events of some verifications, each from a time on for `EVENT_SPAN`, newest first.
+
+        One whose start is not known (``None``) may be anywhere. Entries before ``begin`` are not read, and no more than
+        so many ``pages``.
+        """
         found: dict[str, list[Event]] = {one: [] for one in since}
-        pages, complete = self._most, True
-        for begin, end in _spans(since.values()):
-            for entries in read_pages(self._client, keys.events(bucket), str(begin), str(end), size=self._page):
-                for event in map(_event, entries):
+        named = re.compile(b"|".join(re.escape(one.encode()) for one in since))
+        left = min(self._most, pages or self._most)
+        for first, last in _spans(since.values(), begin):
+            for entries in read_pages(self._client, keys.events(bucket), first, last, size=self._page):
+                for entry, raw in entries:
+                    if not any(map(named.search, raw.values())):
+                        continue  # to parse one takes longer than to read it
+                    event = _parse_event(bucket, entry.decode(), raw)
                     if event.member("id") in found:
                         found[event.member("id")].append(event)
-                pages -= 1
-                if not pages:
-                    break
-            complete = complete and pages > 0
-            if not pages:
-                break
-        return EventHistory({one: tuple(events) for one, events in found.items()}, complete)
+                left -= 1
+                if not left:
+                    return EventHistory(_in_tuples(found), complete=False)
+        return EventHistory(_in_tuples(found))
 
     def waiting_messages(self) -> Mapping[str, int]:
         """Return how many messages wait, by the application that they are of, over all queues."""
@@ -314,21 +330,21 @@ class History:
         return waiting
 
 
-def _spans(begins: Iterable[int]) -> list[tuple[int, int]]:
-    """Return the times to look at, newest first; those that overlap are one."""
-    spans: list[tuple[int, int]] = []
-    for begin in sorted(begins, reverse=True):
-        if spans and begin + EVENT_SPAN >= spans[-1][0]:
-            spans[-1] = (begin, spans[-1][1])
-        else:
-            spans.append((begin, begin + EVENT_SPAN))
-    return spans
+def _in_tuples(found: Mapping[str, list[Event]]) -> dict[str, tuple[Event, ...]]:
+    return {one: tuple(events) for one, events in found.items()}
 
 
-def _event(entry: tuple[bytes, Mapping[bytes, bytes]]) -> Event:
-    at, raw = entry
-    fields = entry_values(raw)
-    return Event("", int(at.partition(b"-")[0]), fields.pop("type", ""), fields)
+def _spans(begins: Collection[int | None], first: EntryPosition) -> list[tuple[str, str]]:
+    """Return the first and the last entries to look at, newest first; spans that overlap are one."""
+    if None in begins:
+        return [("{}-{}".format(*first), "+")]
+    spans: list[tuple[EntryPosition, int]] = []
+    for begin in sorted(filter(None, begins), reverse=True):
+        if spans and begin + EVENT_SPAN >= spans[-1][0][0]:
+            spans[-1] = (max((begin, 0), first), spans[-1][1])
+        elif begin + EVENT_SPAN >= first[0]:
+            spans.append((max((begin, 0), first), begin + EVENT_SPAN))
+    return [("{}-{}".format(*begin), str(end)) for begin, end in spans]
 
 
 LIFTED = "lifted"
@@ -491,9 +507,6 @@ _ATTEMPT_KINDS = {
 }
 """What was tried, by the type of the event that tells of it."""
 
-_Position = tuple[int, int]
-"""Where in a bucket's event stream: the parts of an entry's name."""
-
 
 class Attempts:
     """What was tried: events tell what was accepted, and of codes; decisions tell which messages were refused."""
@@ -525,12 +538,12 @@ class Attempts:
             return 0
         return _position(about["first-entry"][0] if about["length"] else about["last-generated-id"])[0]
 
-    def _entries(self, stream: str, begin: str) -> Iterator[tuple[_Position, Mapping[str, str]]]:
+    def _entries(self, stream: str, begin: str) -> Iterator[tuple[EntryPosition, Mapping[str, str]]]:
         for entries in read_pages(self._client, stream, begin, size=PAGE):
             yield from ((_position(name), entry_values(raw)) for name, raw in entries)
 
 
-def _accepted(position: _Position, fields: Mapping[str, str]) -> tuple[_Position, Attempt | None]:
+def _accepted(position: EntryPosition, fields: Mapping[str, str]) -> tuple[EntryPosition, Attempt | None]:
     """Return what an event says was tried, ``None`` when it is of something else."""
     kind = _ATTEMPT_KINDS.get(fields.get("type", ""))
     if kind is None or (kind is AttemptKind.START and "sending" not in fields):
@@ -541,7 +554,7 @@ def _accepted(position: _Position, fields: Mapping[str, str]) -> tuple[_Position
     return position, attempt
 
 
-def _refused(bucket: str, entry: _Position, fields: Mapping[str, str]) -> tuple[_Position, Attempt | None]:
+def _refused(bucket: str, entry: EntryPosition, fields: Mapping[str, str]) -> tuple[EntryPosition, Attempt | None]:
     """Return the message that a decision refused, ``None`` when it refused none; after the event that it came after."""
     position = max((entry[0], -1), _position(fields.get("after", "0-0")))
     if not {"sending", "price"} & fields.keys():

@@ -5,15 +5,26 @@ from dataclasses import replace
 
 import pytest
 from support_caller import Caller
+from support_events import events_of, record_events
 from support_frozen import FrozenValkey
-from support_installation import NUMBER, World
+from support_installation import NUMBER, World, key
+from support_ledger import another_ledger
 from support_outbox import Scripted, Sender, dispatched, jobs_of, refused, report, timed_out
 
 from otp_service.bootstrap import Installation
 from otp_service.domain.numbers import parse_destination
 from otp_service.domain.verification import Status
-from otp_service.services.number_history import NumberHistory, VerificationHistory, Why, find_number_history
-from otp_service.store.events import History
+from otp_service.ledger.ledger import open_ledger
+from otp_service.services.context import Context
+from otp_service.services.events import record_events as record
+from otp_service.services.number_history import (
+    NumberHistory,
+    VerificationHistory,
+    Why,
+    find_number_history,
+    find_verification,
+)
+from otp_service.store.events import EVENT_SPAN, History
 from otp_service.store.scripts import ScriptRunner
 
 GONE = 1300
@@ -28,7 +39,8 @@ def world(frozen: FrozenValkey) -> World:
 
 @pytest.fixture
 def installation(world: World) -> Installation:
-    return world.install(gateways=GATEWAYS, routes=[{"gateways": ["first", "second"]}])
+    limits = {"number": ["1000/hour"]}
+    return world.install(gateways=GATEWAYS, routes=[{"gateways": ["first", "second"]}], limits=limits)
 
 
 @pytest.fixture
@@ -218,3 +230,254 @@ def test_a_gateway_that_could_report_but_does_not_know_where_is_not_waited_for(w
 
     assert found(shop).reporting == frozenset()
     assert found(asked).reporting == {"first", "second", "sandbox"}
+
+
+# --- ledger and events ---------------------------------------------------------------------------------------
+
+
+def without_ledger(shop: Caller) -> Context:
+    return replace(shop.context, ledger=open_ledger("sqlite:////nowhere/ledger.db", 1.0))
+
+
+def recorded(world: World, shop: Caller) -> None:
+    """Record what happened, and let the stream forget it."""
+    record_events(shop.context)
+    world.client.xtrim("otp:{00}:events", maxlen=0, approximate=False)
+
+
+def answered(shop: Caller) -> str:
+    """Start a verification that two gateways fail, and that is sent again, checked and canceled."""
+    one = shop.start()
+    sender(shop, refused("unavailable"), second=(timed_out(),)).deliver()
+    shop.check(one, shop.wrong(one))
+    shop.cancel(one)
+    return one
+
+
+def test_the_ledger_tells_what_the_record_told_when_the_stream_has_forgotten_it(world: World, shop: Caller) -> None:
+    answered(shop)
+    before, why = only(shop)
+    recorded(world, shop)
+    later, why_later = told_later(shop, world)
+
+    assert without_times(later) == without_times(before)
+    assert why_later == why
+
+
+def test_the_ledger_tells_it_too_when_redis_has_lost_everything(world: World, shop: Caller) -> None:
+    ids = []
+    for _ in range(21):
+        ids.append(shop.start())
+        world.advance(1)
+    recorded(world, shop)
+    world.client.flushall()
+    telling = found(shop)
+
+    assert [case.history.id for case in telling.verifications] == ids[:0:-1]
+    assert {case.history.status for case in telling.verifications} == {Status.EXPIRED}
+    assert (telling.complete, telling.from_ledger) == (True, True)
+
+
+def test_what_is_not_recorded_yet_is_told_beside_what_is(world: World, shop: Caller) -> None:
+    one = shop.start()
+    sender(shop, refused("unavailable"), second=(timed_out(),)).deliver()
+    recorded(world, shop)
+    shop.check(one, shop.wrong(one))
+    shop.cancel(one)
+    other = shop.start()
+    before = [case.history for case in found(shop).verifications]
+    world.advance(GONE)
+    later = [case.history for case in found(shop).verifications]
+
+    assert [(each.id, each.status) for each in later] == [(other, Status.EXPIRED), (one, Status.CANCELED)]
+    assert [without_times(each) for each in later[1:]] == [without_times(each) for each in before[1:]]
+
+
+def test_an_event_that_a_recorder_wrote_and_did_not_acknowledge_counts_once(world: World, shop: Caller) -> None:
+    one = shop.start()
+    record_events(shop.context)
+    shop.check(one, shop.wrong(one))
+    for batch in events_of(shop.context):
+        record(shop.context, batch.events)
+    shop.cancel(one)
+
+    history, _ = told_later(shop, world)
+    assert (history.checks, history.status, len(history.deliveries)) == (1, Status.CANCELED, 1)
+
+
+def test_what_one_recorder_still_holds_is_told_in_its_place(world: World, shop: Caller) -> None:
+    """A start that is not recorded yet, though what followed it is."""
+    one = shop.start()
+    (held,) = shop.context.store.events.take("slow", 1)
+    world.advance(2)
+    shop.check(one, shop.wrong(one))
+    shop.cancel(one)
+    record_events_of_others(shop)
+    alive = find_verification(shop.context, one).verifications[0]
+    world.advance(GONE)
+    later = find_verification(shop.context, one).verifications[0]
+
+    assert held.events[0].type == "verification.started"
+    assert later.events == alive.events
+    assert later.history.started == alive.history.started
+    assert [each.type for each in later.events] == [
+        "verification.started", "check.failed", "verification.canceled",
+    ]  # fmt: skip
+
+
+def record_events_of_others(shop: Caller) -> None:
+    for batch in events_of(shop.context):
+        record(shop.context, batch.events)
+        shop.context.store.events.acknowledge(batch)
+
+
+def test_redis_alone_is_read_while_the_ledger_is_away_and_that_is_said(world: World, shop: Caller) -> None:
+    answered(shop)
+    record_events(shop.context)
+    world.advance(GONE)
+    whole, alone = found(shop), find_number_history(without_ledger(shop), parse_destination(NUMBER, None))
+
+    assert (whole.from_ledger, alone.from_ledger) == (True, False)
+    assert [case.history for case in alone.verifications] == [case.history for case in whole.verifications]
+    assert alone.complete
+
+
+def test_a_stream_that_the_ledger_has_is_not_read(world: World, shop: Caller) -> None:
+    answered(shop)
+    record_events(shop.context)
+    world.advance(GONE)
+    before = reads(world)
+    (case,) = find_number_history(paged(world, shop), parse_destination(NUMBER, None)).verifications
+
+    assert len(case.events) > 4
+    assert reads(world) - before == 1
+
+
+def reads(world: World) -> int:
+    return int(world.client.info("commandstats").get("cmdstat_xrange", {"calls": 0})["calls"])
+
+
+def paged(world: World, shop: Caller, most: int = 200) -> Context:
+    """Return a context that reads the stream entry by entry."""
+    history = History(world.client, ScriptRunner(world.client), ("00",), page=1, most=most)
+    return replace(shop.context, store=replace(shop.context.store, history=history))
+
+
+def test_a_recorder_that_is_far_behind_is_not_waited_for_and_that_is_said(world: World, shop: Caller) -> None:
+    shop.start()
+    record_events(shop.context)
+    for _ in range(25):
+        shop.start("+923007654321")
+    world.advance(GONE)
+
+    assert not find_number_history(paged(world, shop), parse_destination(NUMBER, None)).complete
+    assert found(shop).complete
+
+
+def test_no_more_than_twenty_are_told_whoever_remembers_them(world: World, shop: Caller) -> None:
+    ids = []
+    for place in range(30):
+        ids.append(shop.start())
+        world.advance(1)
+        if place == 24:
+            record_events(shop.context)
+
+    assert [case.history.id for case in found(shop).verifications] == ids[:9:-1]
+
+
+# --- by identifier -------------------------------------------------------------------------------------------
+
+
+def test_a_verification_is_found_by_its_identifier_with_all_that_happened(world: World, shop: Caller) -> None:
+    one = answered(shop)
+    shop.start()
+    (case,) = find_verification(shop.context, one).verifications
+    recorded(world, shop)
+    (recorded_case,) = find_verification(shop.context, one).verifications
+    world.advance(GONE)
+    (later,) = find_verification(shop.context, one).verifications
+
+    assert case == recorded_case
+    assert (case.history.id, case.history.status, case.history.mask) == (one, Status.CANCELED, "+92 ••• ••••567")
+    assert [each.type for each in case.events] == [
+        *("verification.started", "delivery.failed", "delivery.unknown"),
+        *("check.failed", "verification.canceled"),
+    ]
+    assert later.events == case.events
+    assert without_times(later.history) == replace(without_times(case.history), mask="")
+
+
+def test_no_pseudonym_goes_along_with_what_happened(world: World, shop: Caller) -> None:
+    one = shop.start()
+    telling = find_verification(shop.context, one)
+
+    assert telling.verifications[0].events
+    assert shop.context.keyring.pseudonym(NUMBER) not in repr(telling)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "vf_", "00:1-0", "vf_k1_00" + "0" * 32, "vf_zz_ff" + "0" * 32, "'; DROP TABLE events"]
+)
+def test_what_nobody_knows_is_not_found(shop: Caller, name: str) -> None:
+    shop.start()
+
+    assert find_verification(shop.context, name).verifications == ()
+
+
+def test_a_verification_whose_key_has_left_is_found_in_the_ledger(world: World) -> None:
+    pseudonym, ledger = key(), {"url": another_ledger()}
+    before = Caller(world.install(keys={"root": f"k1:{key()}", "pseudonym": pseudonym}, ledger=ledger))
+    one = before.start()
+    before.cancel(one)
+    recorded(world, before)
+    world.advance(GONE)
+    later = world.install(keys={"root": f"k2:{key()}", "pseudonym": pseudonym}, ledger=ledger)
+    (case,) = find_verification(later.context, one).verifications
+
+    assert (case.history.id, case.history.status) == (one, Status.CANCELED)
+
+
+def test_a_live_verification_is_found_while_the_ledger_is_away(world: World, shop: Caller) -> None:
+    one = shop.start()
+    telling = find_verification(without_ledger(shop), one)
+
+    assert [case.history.id for case in telling.verifications] == [one]
+    assert not telling.from_ledger
+
+
+def test_one_whose_record_has_gone_before_anything_was_recorded_is_found_in_the_stream(
+    world: World, shop: Caller
+) -> None:
+    shop.start("+923007654321")
+    record_events(shop.context)
+    one = shop.start()
+    world.advance(GONE)
+    (case,) = find_verification(shop.context, one).verifications
+
+    assert (case.history.id, case.history.status, case.history.application) == (one, Status.EXPIRED, "shop")
+
+
+def test_of_the_stream_only_the_time_of_a_live_verification_is_read_while_the_ledger_is_away(
+    world: World, shop: Caller
+) -> None:
+    for _ in range(10):
+        shop.start("+923007654321")
+    sender(shop).deliver()
+    world.advance(EVENT_SPAN / 1000 + 1)
+    one = shop.start()
+    alone = replace(paged(world, shop, most=5), ledger=without_ledger(shop).ledger)
+    telling = find_verification(alone, one)
+
+    assert (len(telling.verifications[0].events), telling.complete) == (1, True)
+
+
+def test_when_a_new_code_may_be_asked_for_is_told(world: World, shop: Caller) -> None:
+    one = shop.start()
+    world.advance(10)
+    assert found(shop).verifications[0].again_in == 20_000
+
+    world.advance(60)
+    assert found(shop).verifications[0].again_in == 0
+
+    shop.cancel(one)
+    assert found(shop).verifications[0].again_in == 0

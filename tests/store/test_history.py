@@ -111,6 +111,16 @@ def test_an_event_of_a_later_release_is_read(frozen: FrozenValkey, shop: Caller)
     assert past.of(one)[1].member("missing") == ""
 
 
+def test_an_event_that_only_mentions_a_verification_is_not_taken_for_its_own(
+    frozen: FrozenValkey, shop: Caller
+) -> None:
+    one = shop.start()
+    frozen.client.xadd(EVENTS, {b"id": b"vf_other", b"type": b"new.kind", b"after": one.encode()})
+    past = shop.context.store.history.events_of(BUCKET, {one: START})
+
+    assert [event.type for event in past.of(one)] == ["verification.started"]
+
+
 def test_what_waits_is_counted_by_application(frozen: FrozenValkey, shop: Caller) -> None:
     bank = Caller(frozen.world().install(limits={"number": ["1000/hour"]}), "bank")
     for _ in range(3):
