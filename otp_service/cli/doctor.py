@@ -19,9 +19,10 @@ import click
 from otp_service.bootstrap import LEDGER_OF_OTHER_KEY, LEDGER_OUTDATED, install
 from otp_service.cli import output as out
 from otp_service.cli.common import Session, command
-from otp_service.cli.output import count_of, duration
+from otp_service.cli.output import count_of
 from otp_service.domain.applications import Application, ClientIpSource
 from otp_service.domain.guard import GUARD_RULES, Mode, Ruleset
+from otp_service.domain.phrases import duration
 from otp_service.domain.routing import BreakerState, GatewayHealth
 from otp_service.domain.sending_rules import Approval
 from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE

@@ -8,6 +8,7 @@ from otp_service.cli.doctor import gateway_state
 from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.messages import Message
 from otp_service.domain.numbers import Destination
+from otp_service.domain.phrases import duration
 from otp_service.domain.routing import GatewayHealth, GatewayLimits
 from otp_service.domain.verification import Channel
 from otp_service.errors import ConfigurationError
@@ -151,7 +152,7 @@ def pause(session: Session, name: str, minutes: int) -> None:
     context = session.context
     operator_actions.pause_gateway(context, name, minutes * _MINUTE, session.operator)
     again = f"To use it again before: {out.program()} gateway resume {name}"
-    out.done(f"{name} is paused for {out.duration(60 * minutes)}. {again}")
+    out.done(f"{name} is paused for {duration(60 * minutes)}. {again}")
     health = context.store.health.of(tuple(context.gateways))
     shut = {one for one, is_now in health.items() if is_now.opened_by and is_now.probe_in}
     if any(shut.issuperset(route.gateways) for route in context.routes.routes):

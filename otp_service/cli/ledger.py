@@ -11,6 +11,7 @@ from otp_service.cli import output as out
 from otp_service.cli.common import Session, command
 from otp_service.cli.doctor import Diagnosis, Level, mirror_diagnoses, mirror_diagnosis, up_to_date
 from otp_service.domain.audit import OperatorAction
+from otp_service.domain.phrases import duration
 from otp_service.ledger.database import MAX_COUNT, row_counts
 from otp_service.services import operator_actions, periodic_tasks
 from otp_service.services.context import Context
@@ -120,7 +121,7 @@ def _rest() -> bool:
 
 _MEANS = (
     "Whatever was started until now expires at once: who waits for a code asks for a new one. "
-    f"For {out.duration(HALVED_FOR // 1000)} numbers, addresses and applications get half as many messages as their "
+    f"For {duration(HALVED_FOR // 1000)} numbers, addresses and applications get half as many messages as their "
     "limits allow. This cannot be undone."
 )
 

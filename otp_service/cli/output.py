@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -22,6 +22,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
+from otp_service.domain import phrases
+from otp_service.domain.phrases import duration, plain_text
 from otp_service.settings import Settings, load_settings
 from otp_service.settings.loader import CONFIG_VARIABLE
 from otp_service.telemetry.logging import has_colours
@@ -142,12 +144,8 @@ def _text(cell: Cell) -> str:
             return cell.text
         case None | "":
             return "-"
-        case str() | int():
-            return str(cell)
-        case datetime():
-            return f"{cell:%Y-%m-%d %H:%M:%S}"
-        case timedelta():
-            return duration(-(-cell // timedelta(seconds=1)))
+        case str() | int() | datetime() | timedelta():
+            return plain_text(cell)
         case _:
             return ",".join(cell) or "-"
 
@@ -305,16 +303,6 @@ def count_of(count: int, thing: str) -> str:
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
-def duration(seconds: int) -> str:
-    """Return seconds in the two largest units that they have: ``10 min``, ``1 d``, ``23 h 59 min``."""
-    parts = []
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
-        amount, seconds = divmod(seconds, length)
-        if amount:
-            parts.append(f"{amount} {unit}")
-    return " ".join(parts[:2]) or "0 s"
-
-
 def time_left(milliseconds: int) -> str:
     """Return a time that is left, rounded up to seconds."""
     return duration(-(-milliseconds // 1000))
@@ -322,12 +310,12 @@ def time_left(milliseconds: int) -> str:
 
 def moment(milliseconds: int) -> str:
     """Return a time since the epoch as people read it, in UTC: ``2026-11-24 22:00:05``."""
-    return _text(when(milliseconds))
+    return plain_text(phrases.moment(milliseconds))
 
 
 def when(milliseconds: int | None) -> datetime | None:
     """Return a time since the epoch, for a cell; ``None`` for none."""
-    return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return None if milliseconds is None else phrases.moment(milliseconds)
 
 
 def span(milliseconds: int) -> timedelta | None:

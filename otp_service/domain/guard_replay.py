@@ -946,8 +946,10 @@ class Replay:
         """Attempts of verifications that started before the log, or of applications that the rules do not name."""
         self.never_started = 0
         """Further attempts of verifications that would not have started."""
-        self.people_refused = 0
-        """Verifications that were approved, and would not have started."""
+        self.refused_people: Counter[tuple[str, str]] = Counter()
+        """Verifications that were approved, and would not have started, by application and country."""
+        self._places: dict[str, tuple[str, str]] = {}
+        """Application and country of those that would not have started."""
 
     def judge(self, attempt: Attempt) -> str | None:
         """Try the next attempt; return the rule that refuses it now, empty for none, ``None`` when it is not tried."""
@@ -960,9 +962,11 @@ class Replay:
             return None
         self.before.count(attempt, attempt.refused)
         rule = self._start(attempt) if attempt.kind is AttemptKind.START else self._go_on(attempt)
+        if attempt.kind is AttemptKind.START and rule:
+            self._places[attempt.verification] = attempt.application, attempt.country
         if rule is None:
             self.never_started += 1
-            self.people_refused += attempt.kind is AttemptKind.APPROVED
+            self.refused_people[self._places[attempt.verification]] += attempt.kind is AttemptKind.APPROVED
         else:
             self.after.count(attempt, rule)
         return rule

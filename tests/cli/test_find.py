@@ -1,7 +1,9 @@
 """``otp-service find``, as support uses it, on a real Valkey."""
 
+import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from support_caller import Caller
@@ -10,9 +12,9 @@ from support_installation import NUMBER
 from support_outbox import Scripted, Sender, dispatched, jobs_of, refused, report, timed_out
 
 from otp_service.bootstrap import install
-from otp_service.cli.find import _SENTENCES, sentence
 from otp_service.domain.verification import Delivery, DeliveryStatus, Status
 from otp_service.services import number_history
+from otp_service.services.explanations import SENTENCES, sentence
 from otp_service.services.number_history import (
     DeliveryExplanation,
     ExplainedVerification,
@@ -127,9 +129,22 @@ def test_support_is_warned_when_there_was_too_much_to_read(environ, shop, monkey
     assert "Warning: there are too many events" in run("find", NUMBER, environ=environ).stderr
 
 
+def test_support_is_warned_when_the_ledger_is_away_and_told_what_redis_remembers(environ, shop):
+    one = shop.start()
+    ledger = Path(
+        json.loads(Path(environ["OTP_SERVICE_CONFIG"]).read_text())["ledger"]["url"].removeprefix("sqlite:///")
+    )
+    assert "ledger" not in run("find", NUMBER, environ=environ).stderr
+
+    ledger.rename(f"{ledger}.away")
+    result = run("find", NUMBER, environ=environ)
+    assert one in result.stdout
+    assert "Warning: the ledger does not answer" in result.stderr
+
+
 def test_every_reason_has_a_sentence_of_its_own():
-    assert set(_SENTENCES) == set(Why)
-    assert len(set(_SENTENCES.values())) == len(Why)
+    assert set(SENTENCES) == set(Why)
+    assert len({one.text for one in SENTENCES.values()}) == len(Why)
 
 
 def delivery(status, gateway="first", reason=None, raw=None):
@@ -139,7 +154,7 @@ def delivery(status, gateway="first", reason=None, raw=None):
 def told(why, about, *failures, status=Status.PENDING, reporting=("first",)):
     history = VerificationHistory("vf_1", "shop", "login", "PK", MASK, 0, status, 0, (about,) if about else ())
     case = ExplainedVerification(history, DeliveryExplanation(why, about, failures), {"first": None, "second": None})
-    return sentence(case, NumberHistory((case,), complete=True, reporting=frozenset(reporting)))
+    return str(sentence(case, NumberHistory((case,), complete=True, reporting=frozenset(reporting))))
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from support_installation import NUMBER
 from support_outbox import Scripted, Sender, refused
 
 from otp_service.bootstrap import install
-from otp_service.cli.find import sentence
 from otp_service.domain.verification import Delivery, DeliveryStatus, Status
+from otp_service.services.explanations import sentence
 from otp_service.services.number_history import (
     DeliveryExplanation,
     ExplainedVerification,
@@ -29,7 +29,7 @@ def told(*failures):
     )
     history = VerificationHistory("vf_1", "shop", "login", "PK", "+92 •••", 0, Status.EXPIRED, 0, calls)
     case = ExplainedVerification(history, DeliveryExplanation(Why.ALL_FAILED, calls[-1], calls), {})
-    return sentence(case, NumberHistory(verifications=(case,), complete=True, reporting=frozenset()))
+    return str(sentence(case, NumberHistory(verifications=(case,), complete=True, reporting=frozenset())))
 
 
 @pytest.mark.parametrize(

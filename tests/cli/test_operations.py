@@ -11,8 +11,9 @@ from support_installation import tree
 from support_valkey import ValkeyServer, free_port
 
 from otp_service.bootstrap import install, prepare
-from otp_service.cli import output, verification
+from otp_service.cli import verification
 from otp_service.cli.dev import lock
+from otp_service.domain.phrases import duration
 from otp_service.domain.verification import CheckFailure
 from otp_service.settings import load_settings
 
@@ -158,7 +159,7 @@ def test_limits_are_shown_without_being_spent_and_reset(environ):
     ("seconds", "words"), [(0, "0 s"), (59, "59 s"), (600, "10 min"), (86399, "23 h 59 min"), (86400, "1 d")]
 )
 def test_durations_are_told_in_the_two_largest_units(seconds, words):
-    assert output.duration(seconds) == words
+    assert duration(seconds) == words
 
 
 def test_a_national_number_without_a_region_is_told_what_it_needs(environ):

@@ -1,0 +1,131 @@
+"""What the guard's rules did lately, what they hold closed, and how much of each ceiling is spent.
+
+All begins with decisions that were read once: up to `MAX_DECISIONS`, which takes seconds.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from otp_service.domain.guard import Mode
+from otp_service.domain.phrases import Phrase
+from otp_service.domain.prices import ANY_COUNTRY
+from otp_service.services.context import Context
+from otp_service.services.operator_actions import BLOCK_RULE, COUNTRY_RULE
+from otp_service.store.events import LIFTED, Decision
+from otp_service.store.guard import CeilingUse, CountryBreaker
+
+MAX_DECISIONS: Final = 100_000
+"""Decisions that are looked at."""
+_MOST_CHANGES: Final = 20
+
+MODES: Final = {
+    Mode.ENFORCE: Phrase("enforce"),
+    Mode.RECORD_ONLY: Phrase("record only"),
+    Mode.OFF: Phrase("off"),
+}
+LIMITED: Final = Phrase("No more than {most} decisions are kept or looked at (guard.decisions), since {at}.")
+REFUSED: Final = Phrase("Refused in the last {span}, or would have been")
+CHANGED: Final = Phrase("Breakers and alarms")
+PASSED: Final = Phrase("Passed unapproved to newcomers, about")
+BUSIEST: Final = Phrase("Blocks of 10,000 numbers that most passed to unapproved")
+CLOSED: Final = Phrase("Closed now")
+SPENT: Final = Phrase("Spent")
+NOTHING: Final = Phrase("{title}: nothing.")
+TRICKLE: Final = Phrase("now, a trickle")
+UP_TO: Final = Phrase("up to {span}")
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalCount:
+    """How often a rule refused in a country, or would have."""
+
+    rule: str
+    mode: str
+    application: str
+    country: str
+    times: int
+    last: Decision
+
+
+def count_refusals(decisions: Iterable[Decision]) -> list[RefusalCount]:
+    """Return how often rules spoke, by mode, application and country, most often first."""
+    last: dict[tuple[str, str, str, str], Decision] = {}
+    times: Counter[tuple[str, str, str, str]] = Counter()
+    for one in decisions:
+        if one.kind != "change":
+            name = (one.rule, one.mode, one.application, one.country)
+            times[name] += 1
+            last[name] = max(last.get(name, one), one, key=lambda each: each.at)
+    return [RefusalCount(*name, count, last[name]) for name, count in times.most_common()]
+
+
+def last_changes(decisions: Iterable[Decision]) -> list[Decision]:
+    """Return the last changes of breakers and alarms, the newest first."""
+    changes = [one for one in decisions if one.kind == "change"]
+    return sorted(changes, key=lambda one: one.at, reverse=True)[:_MOST_CHANGES]
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedCountry:
+    """A country that is closed to an application, or let through a trickle."""
+
+    application: str
+    country: str
+    left: int
+    """Milliseconds until it is tried again; 0 while it is."""
+    times: int
+    """How often it was closed in a row."""
+
+
+def closed_countries(context: Context, decisions: Iterable[Decision]) -> list[ClosedCountry]:
+    """Return what is closed now of the countries that decisions name; raises `StoreUnavailableError`."""
+    now = context.store.decisions.now()
+    places = sorted({(one.application, one.country) for one in decisions if one.rule == COUNTRY_RULE})
+    found = ((*place, context.store.guard.stop(*place)) for place in places)
+    return [ClosedCountry(name, country, _left(stop, now), stop.times) for name, country, stop in found if stop]
+
+
+def _left(stop: CountryBreaker, now: int) -> int:
+    return max(0, stop.ends - now)
+
+
+def closed_blocks(context: Context, decisions: Iterable[Decision]) -> list[int]:
+    """Return how many milliseconds blocks are closed yet, whose numbers nobody but Redis knows.
+
+    Of those that were lifted since nobody knows which they were. Raises `StoreUnavailableError`.
+    """
+    now = context.store.decisions.now()
+    closed: list[int] = []
+    for one in sorted((one for one in decisions if one.rule == BLOCK_RULE), key=lambda one: one.at):
+        if one.mode == "open" and one.until > now:
+            closed.append(one.until - now)
+        elif one.mode == LIFTED and closed:
+            closed.pop()
+    return closed
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """How far a ceiling is used."""
+
+    application: str
+    country: str
+    """Empty for all."""
+    use: CeilingUse
+
+
+def spending(context: Context, decisions: Iterable[Decision]) -> list[Spending]:
+    """Return how far ceilings are used, those of countries where rules spoke or that have one of their own.
+
+    Raises `StoreUnavailableError`.
+    """
+    seen = {(one.application, one.country) for one in decisions}
+    used: list[Spending] = []
+    for name, loaded in context.rulesets.items():
+        own = {country for country in loaded.ruleset.ceilings_of_countries if country != ANY_COUNTRY}
+        countries = own | {country for application, country in seen if application == name and country}
+        for country in ("", *sorted(countries)):
+            used += (Spending(name, country, use) for use in context.store.guard.spent(loaded.ruleset, name, country))
+    return used
