@@ -61,7 +61,7 @@ def status(session: Session, hours: int) -> None:
     recent = [one for one in kept if one.at >= since]
     if len(recent) >= min(MAX_DECISIONS, settings.guard.decisions):
         oldest = moment(min(one.at for one in recent))
-        out.note(str(guard_status.LIMITED.filled(most=f"{MAX_DECISIONS:,}", at=oldest)))
+        out.note(str(guard_status.LIMITED.filled(most=f"{len(recent):,}", at=oldest)))
     _section(
         "refused",
         guard_status.REFUSED.filled(span=timedelta(hours=hours)),

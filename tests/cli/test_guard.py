@@ -108,6 +108,17 @@ def test_status_looks_back_as_far_as_it_is_told(frozen, tmp_path):
     assert "block.unapproved" not in guard("status", "--hours", "1", environ=environ).stdout
 
 
+def test_status_tells_from_when_on_decisions_are_kept(frozen, tmp_path):
+    kept = {**RULESET, "modes": modes("block.unapproved"), "decisions": 1000}
+    environ = configure(frozen, tmp_path, guard=kept)
+    decisions = caller(environ).context.store.decisions
+    for _ in range(1000):
+        decisions.note_refusal("00", "destination.country", "shop", "login", "FR")
+
+    told = guard("status", environ=environ).stderr.splitlines()[0]
+    assert told == "No more than 1,000 decisions are kept or looked at (guard.decisions), since 2026-11-18 11:06:40."
+
+
 def test_status_tells_what_is_spent_and_what_is_closed(frozen, tmp_path):
     frozen.move_to(frozen.now - frozen.now % 60_000)
     kept = {**RULESET, "modes": modes("country.conversion", "spend.application"), "conversion": {"sends": 5}}

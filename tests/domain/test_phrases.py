@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from string import Formatter
 
 import pytest
-from support_sources import ROOT
+from support_sources import modules
 
 from otp_service.domain.phrases import Phrase, enumerated, enumerated_to_the_last, moment, plain_text
 
@@ -69,20 +69,16 @@ def test_times_are_in_utc_and_spans_are_rounded_up() -> None:
     ]
 
 
-def _texts() -> dict[str, list[ast.expr]]:
-    """Return what phrases are made of, by module."""
-    found = {}
-    for path in (ROOT / "otp_service").rglob("*.py"):
-        calls = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
-        made = [node.args[0] for node in calls if isinstance(node.func, ast.Name) and node.func.id == "Phrase"]
-        if made and path.stem != "phrases":
-            found[path.stem] = made
-    return found
+def _texts() -> list[ast.expr]:
+    """Return what phrases are made of, in all modules."""
+    trees = (tree for path, tree in modules() if path.name != "phrases.py")
+    calls = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return [node.args[0] for node in calls if isinstance(node.func, ast.Name) and node.func.id == "Phrase"]
 
 
 def test_a_catalogue_can_be_made_from_the_sources() -> None:
     """All texts stand there in full, but for the sentences of `GUARD_RULES`; and each has names for what is put in."""
-    texts = [one for made in _texts().values() for one in made]
+    texts = _texts()
     others = [ast.unparse(one) for one in texts if not isinstance(one, ast.Constant)]
     names = [name for one in texts if isinstance(one, ast.Constant) for _, name, *_ in Formatter().parse(one.value)]
 
