@@ -154,7 +154,8 @@ _MINUTE: Final = 60
 
 def advice(case: ExplainedVerification) -> Phrase:
     """Return what to tell a caller who waits for the code of a verification."""
-    return ADVICE[case.explanation.why].filled(when=_when(-(-case.again_in // 1000)))
+    why = Why.CHECKED if case.history.status is Status.APPROVED else case.explanation.why
+    return ADVICE[why].filled(when=_when(-(-case.again_in // 1000)))
 
 
 def _when(seconds: int) -> Phrase:

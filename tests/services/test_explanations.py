@@ -1,6 +1,7 @@
 """What support reads and says: a sentence and an advice for each reason, which can be translated."""
 
 import re
+from dataclasses import replace
 from string import Formatter
 
 import pytest
@@ -69,6 +70,14 @@ def test_a_caller_hears_when_a_new_code_may_be_asked_for(again_in: int, when: st
     told = str(advice(case(Why.UNDELIVERED, again_in=again_in)))
 
     assert told == f"Ask for a new code {when}; the last one could not be delivered."
+
+
+def test_whoever_has_typed_the_code_is_not_sent_to_look_for_it() -> None:
+    one = case(Why.DELIVERED)
+    approved = replace(one, history=replace(one.history, status=Status.APPROVED))
+
+    assert str(advice(one)).startswith("Your phone has received the code")
+    assert str(advice(approved)) == "Your code arrived and was accepted; there is nothing more to do."
 
 
 def decision(*hits: RuleHit, rule: str = "block.unapproved", mode: str = "enforce", trust: str = "") -> Decision:
