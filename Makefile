@@ -96,7 +96,7 @@ bench-pair: setup  ## What a change costs: BEFORE=folder of another checkout tak
 bench-import: setup  ## Imports a million suppressed numbers: time, memory, and what starts notice of it. Five minutes.
 	$(BIN)/python benchmarks/importing.py
 
-bench-find: setup  ## How long support waits for a number's story, with a million verifications in the ledger. Five minutes. Needs PostgreSQL.
+bench-find: setup  ## How long support waits for a number's story, with a million verifications in the ledger. A minute. Needs PostgreSQL.
 	PYTHONPATH=tests $(BIN)/python benchmarks/finding.py
 
 storm-ledger: setup  ## Recorders, database and Redis are killed under load; nothing may be lost. Needs PostgreSQL.

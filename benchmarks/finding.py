@@ -1,4 +1,4 @@
-"""How long support waits for the story of a number: ``make bench-find``. Five minutes. Needs PostgreSQL.
+"""How long support waits for the story of a number: ``make bench-find``. A minute. Needs PostgreSQL.
 
 A million verifications of others are in the ledger, each with its start and its delivery, and 200,000 events of theirs
 in the stream, all of the last minutes, the last ones not recorded yet. The records of the number that is asked for have
