@@ -42,7 +42,7 @@ ENV PATH=/opt/otp-service/bin:$PATH \
     OTP_SERVICE__HTTP__HOST=0.0.0.0
 RUN install -d -o 10001 -g 10001 -m 700 /var/lib/otp-service
 USER 10001:10001
-EXPOSE 8080 9090
+EXPOSE 8080 8082 9090
 # Of "serve", which is well while it checks codes, whatever keeps starts back; a worker is asked for
 # http://127.0.0.1:9091/metrics instead, as in docker-compose.yml. Patient, as all of that file: a busy machine is no failure.
 HEALTHCHECK --interval=5s --timeout=20s --start-period=30m --retries=6 CMD ["python", "-c", "\

@@ -43,7 +43,7 @@ test: lint  ## Everything that CI proves, but for a browser, the TypeScript clie
 	$(ON_WHEEL) $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore tests/browser \
 		--ignore tests/clients_node -m "not fuzz"
 
-test-browser: setup  ## The hosted page and the example in a real browser, for CI too. Needs Debian's chromium-headless-shell and fonts-noto-core, and npm. Three minutes.
+test-browser: setup  ## The hosted page, the console and the example in a real browser, for CI too. Needs Debian's chromium-headless-shell and fonts-noto-core, and npm. Five minutes.
 	$(ON_WHEEL) $(BIN)/pytest --numprocesses 2 tests/browser
 
 test-clients: setup  ## The TypeScript client: types in strict mode, its tests in Node, the package and its examples. Needs npm. Two minutes.

@@ -40,8 +40,13 @@ class Proxy:
 
 
 @contextlib.contextmanager
-def proxied(folder: Path, ports: Sequence[int], changes: Mapping[str, str] | None = None) -> Iterator[Proxy]:
-    """Run a proxy in front of ports, whose configuration differs in addresses only, and in ``changes`` of its text."""
+def proxied(
+    folder: Path, ports: Sequence[int], changes: Mapping[str, str] | None = None, console: int = 1
+) -> Iterator[Proxy]:
+    """Run a proxy in front of ports, and of a console's, which nobody has by default.
+
+    Its configuration differs in addresses only, and in ``changes`` of its text.
+    """
     proxy, text = Proxy(free_port(), free_port()), (ROOT / "config" / "haproxy.cfg").read_text()
     servers = "\n    ".join(f"server api{place} 127.0.0.1:{port}" for place, port in enumerate(ports))
     ours = {
@@ -49,6 +54,7 @@ def proxied(folder: Path, ports: Sequence[int], changes: Mapping[str, str] | Non
         "bind :8081": f"bind 127.0.0.1:{free_port()}",
         "bind :8405": f"bind 127.0.0.1:{proxy.metrics_port}",
         "server-template api 16 api:8080": servers,
+        "server-template console 2 console:8082": f"server console 127.0.0.1:{console}",
         " resolvers engine resolve-prefer ipv4 init-addr none": "",
     }
     for pattern, other in (ours | dict(changes or {})).items():

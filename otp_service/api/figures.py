@@ -264,7 +264,7 @@ def _question(exchange: Exchange, known: tuple[str, ...]) -> Question:
     since, until = read_moment(moments, "from"), read_moment(moments, "until")
     if since is None:
         raise InvalidRequestError("The parameter from is missing.", (Fault("", "from is missing"),))
-    return Question(since, now() if until is None else until, by, exchange.application.name)
+    return Question(since, now() if until is None else until, by, {"application": [exchange.application.name]})
 
 
 def _currency(exchange: Exchange) -> str:

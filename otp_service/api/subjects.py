@@ -87,6 +87,17 @@ class ToldAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class LookAnswer:
+    """That somebody at the operator looked at what is held."""
+
+    at: Time
+    by: str
+    """A user of the operator's console."""
+    view: str
+    """At which page: `find`, `compliance`, `export` or another."""
+
+
+@dataclass(frozen=True, slots=True)
 class ErasureAnswer:
     """What an erasure did."""
 
@@ -114,6 +125,8 @@ class ExportAnswer:
     erasures: tuple[ErasureAnswer, ...]
     webhooks: tuple[ToldAnswer, ...]
     """What the application was told, as long as that is kept."""
+    looks: tuple[LookAnswer, ...]
+    """Who looked at the number at the operator's console, whichever application it was about."""
     recent: tuple[str, ...]
     """Identifiers of verifications that are in Redis too, until some minutes after their codes. What else is
     there, under the pseudonym, are counters, and for a week what happened lately: docs/data.md has all of it."""
@@ -301,6 +314,7 @@ def export_answer(export: SubjectExport) -> ExportAnswer:
         ),
         erasures=_erasures(held),
         webhooks=tuple(ToldAnswer(one["verification"], one["type"], rfc3339(one["at"])) for one in held.webhooks),
+        looks=tuple(LookAnswer(rfc3339(one["at"]), one["by"], one["view"]) for one in held.looks),
         recent=tuple(one.id for one in export.recent),
     )
 

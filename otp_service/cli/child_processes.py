@@ -112,7 +112,9 @@ def stop_all(children: Sequence[Child], seconds: float) -> None:
         child.stop(max(0.1, end - time.monotonic()))
 
 
-def check_port(host: str, port: int, setting: str = "http.port") -> None:
+def check_port(
+    host: str, port: int, setting: str = "http.port", variable: str = "OTP_SERVICE__HTTP__PORT", other: int = 8081
+) -> None:
     """Raise `ConfigurationError`, naming how to choose another, when something listens there already, or we may not."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
@@ -121,10 +123,9 @@ def check_port(host: str, port: int, setting: str = "http.port") -> None:
             probe.bind((host, port))
         except OSError as refused:
             why = refused.strerror or str(refused)
-            other = 8081 if port != 8081 else 8082  # noqa: PLR2004
             raise ConfigurationError(
                 f"Port {port} of {host} cannot be used: {why}. Choose another: {setting}, or "
-                f"OTP_SERVICE__HTTP__PORT={other} before the command."
+                f"{variable}={other if port != other else other + 1} before the command."
             ) from refused
 
 
@@ -252,9 +253,7 @@ def load_application(address: str) -> "ReloadableService":
 
     The files may hold others by now, but a process that replaces one that died must be like the rest.
     """
-    if serve := multiprocessing.parent_process():  # it may be killed while the application is imported
-        signal.signal(signal.SIGUSR1, lambda *_: _end_in_time())
-        end_with_parent(serve.pid or 0, signal.SIGUSR1)
+    end_with_server()  # it may be killed while the application is imported
     parent = Client(address, authkey=multiprocessing.current_process().authkey)
     from otp_service.api.app import ReloadableService  # noqa: PLC0415 - takes a second
 
@@ -265,6 +264,13 @@ def load_application(address: str) -> "ReloadableService":
     parent.send((number, True))
     threading.Thread(target=_follow_orders, args=(application, settings, parent), name="settings", daemon=True).start()
     return application
+
+
+def end_with_server() -> None:
+    """Let this server process finish its requests and end when the command that started it ends, however it does."""
+    if server := multiprocessing.parent_process():
+        signal.signal(signal.SIGUSR1, lambda *_: _end_in_time())
+        end_with_parent(server.pid or 0, signal.SIGUSR1)
 
 
 def _first_service(settings: "Settings") -> "Service":

@@ -19,11 +19,12 @@ from otp_service.cli.output import config_option
 from otp_service.domain.applications import Application
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
 from otp_service.domain.consents import EVERY_APPLICATION, MAX_REASON
-from otp_service.domain.numbers import Destination, SubjectKey, may_hold_number, parse_destination, subject_key
+from otp_service.domain.numbers import Destination, SubjectKey, parse_destination, subject_key
 from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import Channel
 from otp_service.errors import ConfigurationError, InvalidNumberError, LedgerUnavailableError
 from otp_service.services.audit import AuditProgress
+from otp_service.services.consents import is_reason
 from otp_service.services.context import Context
 from otp_service.settings import Settings, load_settings
 from otp_service.telemetry.logging import Renderer, configure_logging
@@ -227,7 +228,7 @@ def of_whom(application: str) -> str:
 
 def checked_reason(reason: str) -> str:
     """Return a reason, if it may be kept; raises `click.UsageError`."""
-    if len(reason) > MAX_REASON or not reason.isprintable() or may_hold_number(reason):
+    if not is_reason(reason):
         raise click.UsageError(f"A reason has at most {MAX_REASON} printable characters, and no phone number.")
     return reason
 

@@ -7,10 +7,8 @@ from otp_service.cli.common import Session, command
 from otp_service.domain.verification import MAX_CODE_LIFE
 from otp_service.errors import ConfigurationError
 from otp_service.services import operator_actions
+from otp_service.services.operations import IN_VAIN, REDRIVE_WORDS, is_meant
 from otp_service.store.outbox import DeadLetter, DeadLetters, RedriveResult, short_reason
-
-_IN_VAIN = ("destination", "fraud", "policy")
-"""Reasons that no operator can mend: another try fails too, and may cost."""
 
 
 @click.group(name="dead-letters")
@@ -69,10 +67,10 @@ def _redrive_all(session: Session, reason: str | None) -> None:
     letters = session.context.store.dead_letters
     young = letters.since(1000 * MAX_CODE_LIFE)  # an older one's code is dead for certain
     older = letters.count() - len(young)
-    meant = [letter for letter in reversed(young) if _matches(letter, reason)]  # oldest first
+    meant = [letter for letter in reversed(young) if is_meant(letter, reason)]  # oldest first
     back = operator_actions.redrive(session.context, meant, session.operator, _print_result)
     out.done(f"{back} of {len(meant)} put back.")
-    for word in _IN_VAIN if reason is None else ():
+    for word in IN_VAIN if reason is None else ():
         if left := sum(short_reason(letter) == word for letter in young):
             vain = f"{left} left for the reason {word}: another try changes nothing."
             out.note(f"{vain} To try all the same: --reason {word}")
@@ -80,18 +78,9 @@ def _redrive_all(session: Session, reason: str | None) -> None:
         out.note(f"{older} older left as they are: their codes have expired.")
 
 
-def _matches(letter: DeadLetter, reason: str | None) -> bool:
-    word = short_reason(letter)
-    return word not in _IN_VAIN if reason is None else word == reason
-
-
 def _print_result(letter: DeadLetter, became: RedriveResult, why_not: str) -> None:
     """Say what became of a letter."""
-    said = {
-        RedriveResult.REDRIVEN: "put back",
-        RedriveResult.GONE: "not put back: its verification is gone",
-        RedriveResult.UNWANTED: f"not put back: {why_not}",
-    }[became]
+    said = REDRIVE_WORDS[became].format(why=why_not)
     click.echo(f"{letter.id}\t{letter.member('id') or '-'}\t{said}")
 
 

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any, TextIO
 
 import click
@@ -293,8 +294,14 @@ _GUARD = "Rules against fraud only record here what they would refuse: {command}
 _SHELL = "  . {shell}; {command} send {options}{number}"
 
 
-def guide(url: str, api_key: str, settings: Settings, shell: Path) -> str:
-    """Return commands to try, ready to paste into a shell; ``shell`` is the file with the variables."""
+_CONSOLE = "The console, signed in: {link}\n"
+
+
+def guide(url: str, api_key: str, settings: Settings, shell: Path, console: str = "") -> str:
+    """Return commands to try, ready to paste into a shell; ``shell`` is the file with the variables.
+
+    ``console`` is the link that signs in there; empty for none.
+    """
     consents = settings.applications["dev"].consent is ConsentMode.REQUIRED
     start = "Start a verification, with the consent that is required" if consents else "Start a verification"
     steps = [f"{start}; the answer has its id:\n\n{_START}"]
@@ -316,8 +323,8 @@ def guide(url: str, api_key: str, settings: Settings, shell: Path) -> str:
     recorded = settings.guard.mode("block.unapproved") is Mode.RECORD_ONLY
     guard = _GUARD.format(command=program()) if recorded else ""
     return (
-        f"\nReady at {url}; its documentation is at {url}/docs\nAPI key of the application 'dev': {api_key}\n\n"
-        f"{filled}\n\n{numbers}{guard}Ctrl-C stops it."
+        f"\nReady at {url}; its documentation is at {url}/docs\nAPI key of the application 'dev': {api_key}\n"
+        f"{_CONSOLE.format(link=console) if console else ''}\n{filled}\n\n{numbers}{guard}Ctrl-C stops it."
     )
 
 
@@ -436,8 +443,9 @@ def _last_line(log: Path) -> str:
 STOP_TIMEOUT = 8.0
 """How long the processes may take to finish what is in flight."""
 _POLL = 0.1
+_LAST_PORT = 65535
 _SHORT_LIFE = 1.0
-"""A worker that ends before is not started again: it would only end again. In seconds."""
+"""A worker or console that ends before is not started again: it would only end again. In seconds."""
 
 
 class StopSignal(BaseException):
@@ -461,11 +469,21 @@ class StopSignal(BaseException):
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Settings laid over dev's defaults, table by table.",
 )
+@click.option(
+    "--console-port", type=click.IntRange(1, 65535), help="Port of the console; default: the service's plus 2."
+)
 @click.option("--workers", type=click.IntRange(1, 64), help="Server processes; default: 2.")
-def dev(port: int | None, folder: Path, api_key: str | None, path: Path | None, workers: int | None) -> None:
+def dev(
+    port: int | None,
+    folder: Path,
+    api_key: str | None,
+    path: Path | None,
+    console_port: int | None,
+    workers: int | None,
+) -> None:
     """Run a complete service to try here.
 
-    Service, worker, an embedded Valkey, and a sandbox gateway that catches the messages.
+    Service, worker, console, an embedded Valkey, and a sandbox gateway that catches the messages.
     """
     os.umask(0o077)  # what it and its processes write is for this user only
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -476,7 +494,7 @@ def dev(port: int | None, folder: Path, api_key: str | None, path: Path | None, 
             stack.enter_context(lock(folder))
             options = {"port": port, "processes": workers}
             given = {name: value for name, value in options.items() if value is not None}
-            _run(stack, folder, _Options(read_file(path) if path else {}, given, api_key))
+            _run(stack, folder, _Options(read_file(path) if path else {}, given, console_port, api_key))
     except StopSignal:
         note("Stopped.")
 
@@ -494,16 +512,20 @@ class _Options:
     file: Table
     http: Mapping[str, int]
     """Members of ``http`` that options set: they win over the environment too."""
+    console_port: int | None
     api_key: str | None
 
 
 def _run(stack: ExitStack, folder: Path, given: _Options) -> None:
     api_key = api_key_of(folder, given.api_key)
-    environ = _environment(folder, given.http)
+    chosen = {"http": given.http, "console": {} if given.console_port is None else {"port": given.console_port}}
+    environ = _environment(folder, [f"{section}__{name}" for section, names in chosen.items() for name in names])
     configured = merge(given.file, {"http": given.http})
     table = merge_settings(configured, api_key)
     table = merge(table, _own_address(merge(table, read_environment(environ))))
     settings = settings_from(merge(table, read_environment(environ)))
+    console = _console(settings, given.console_port, merge(table, read_environment(environ)))
+    table = merge(table, {"console": console})
     check_port(settings.http.host, settings.http.port, "--port")
     store: list[Child] = []
     elsewhere = merge(configured, read_environment(environ))
@@ -517,7 +539,35 @@ def _run(stack: ExitStack, folder: Path, given: _Options) -> None:
         table = merge(table, {"ledger": {"url": ledger_url(folder)}})
     environ |= write_configuration(folder, table)
     shell = write_environment(folder, environ)
-    _supervise(stack, _Plan(settings, environ, api_key, shell), store)
+    _supervise(stack, _Plan(settings, environ, api_key, shell, _link(console)), store)
+
+
+def _console(settings: Settings, port: int | None, configured: Mapping[str, Any]) -> Table:
+    """Return the section of the console: at the port that is asked for, else near the service's, where one is free.
+
+    With it the token of the link that signs in; none where others than who starts it may reach the console.
+    """
+    own, host = settings.console, settings.console.host
+    is_public = settings.production or own.public_url is not None or own.trusted_proxies > 0
+    if port is None and "port" not in configured.get("console", {}):
+        port = _port_near(host, settings.http.port)
+    else:
+        port = port or own.port
+        check_port(host, port, "--console-port", "OTP_SERVICE__CONSOLE__PORT", 8083)
+    return {"port": port} | ({} if is_public else {"dev_token": token_urlsafe(32)})
+
+
+def _link(console: Table) -> str:
+    """Return the link that signs in; empty for none."""
+    return f"http://localhost:{console['port']}/dev/{console['dev_token']}" if "dev_token" in console else ""
+
+
+def _port_near(host: str, port: int) -> int:
+    try:
+        check_port(host, near := port + 2 if port < _LAST_PORT - 2 else port - 2)
+    except ConfigurationError:
+        return free_port()
+    return near
 
 
 def _own_address(given: Table) -> Table:
@@ -531,7 +581,7 @@ def _own_address(given: Table) -> Table:
 
 def _environment(folder: Path, overridden: Iterable[str]) -> dict[str, str]:
     """Return the environment of the processes: this one, without what an option overrides, and the keys."""
-    left_out = {f"{PREFIX}HTTP__{name.upper()}{form}" for name in overridden for form in ("", FILE_SUFFIX)}
+    left_out = {f"{PREFIX}{name.upper()}{form}" for name in overridden for form in ("", FILE_SUFFIX)}
     environ = {name: value for name, value in os.environ.items() if name not in left_out}
     keys, made = key_variables(folder, environ)
     if made:
@@ -554,6 +604,8 @@ class _Plan:
     api_key: str
     shell: Path
     """File that a shell reads to use the command line with this installation."""
+    console: str
+    """The link that signs in; empty for none."""
 
     @property
     def url(self) -> str:
@@ -572,23 +624,25 @@ def _supervise(stack: ExitStack, plan: _Plan, store: Sequence[Child]) -> None:
     stack.callback(lambda: stop_all(children, STOP_TIMEOUT))
     children += [plan.start("worker"), plan.start("serve")]
     starts = wait_until_ready(plan.url, lambda: _ended([*children, *store]))
-    click.echo(guide(plan.url, plan.api_key, plan.settings, plan.shell))
+    children.append(plan.start("console"))  # last: it must not keep the service from its start
+    click.echo(guide(plan.url, plan.api_key, plan.settings, plan.shell, plan.console))
     if starts != STARTS_ACCEPTED:
         warn(f"All starts are refused: {starts}. More: . {shlex.quote(str(plan.shell))}; {program()} doctor")
     while True:
         time.sleep(_POLL)
-        children[0] = _restart_if_ended(children[0], plan)
+        for place, name in ((0, "worker"), (2, "console")):
+            children[place] = _restart_if_ended(children[place], plan, name)
         if reason := _ended([*children, *store]):
             raise ConfigurationError(f"{reason}; dev ends with it.")
 
 
-def _restart_if_ended(worker: Child, plan: _Plan) -> Child:
-    """Return the worker, or a new one where it has ended; the new one claims its jobs."""
-    reason = worker.ended()
-    if reason is None or worker.age < _SHORT_LIFE:
-        return worker
+def _restart_if_ended(child: Child, plan: _Plan, name: str) -> Child:
+    """Return a worker or a console, or a new one where it has ended; a new worker claims the jobs of the old one."""
+    reason = child.ended()
+    if reason is None or child.age < _SHORT_LIFE:
+        return child
     warn(f"{reason}; another one is started.")
-    return plan.start("worker")
+    return plan.start(name)
 
 
 def _ended(children: Sequence[Child]) -> str | None:

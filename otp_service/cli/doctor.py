@@ -41,6 +41,7 @@ from otp_service.services.access_cache import AccessCache
 from otp_service.services.context import Context
 from otp_service.services.factors import root_key_refusal
 from otp_service.services.mirror import MISMATCHES, MirrorState, MirrorStatus
+from otp_service.services.operations import gateway_state
 from otp_service.services.sender_registrations import today
 from otp_service.services.webhooks import roots_in_use
 from otp_service.settings import Settings
@@ -189,6 +190,10 @@ def _unreported(settings: Settings) -> Iterator[Mapping[str, object]]:
             yield {"name": name}
 
 
+def _shares_host(one: str | None, other: str | None) -> bool:
+    return bool(one and other) and urlsplit(one).hostname == urlsplit(other).hostname
+
+
 SETTINGS: tuple[Check[Settings], ...] = (
     Check("profile", OK, "{it.profile} is in force.", "", lambda settings: bool(settings.profile)),
     Check("purposes.{name}", WARN,
@@ -215,6 +220,18 @@ SETTINGS: tuple[Check[Settings], ...] = (
           not any(any(one.gaps()) for one in _checked_applications(settings))),
     Check("http.public_url", WARN, "Receipts come in without encryption.", "Use the https:// address.",
           lambda settings: settings.production and (settings.http.public_url or "").startswith("http://")),
+    Check("console.public_url", WARN,
+          "People would sign in at the console without encryption, and their browsers keep no cookie of it.",
+          "Use the https:// address.",
+          lambda settings: settings.production and (settings.console.public_url or "").startswith("http://")),
+    Check("console.public_url", WARN, "It is the API's host: cookies know no port.",
+          "Give the console a host name of its own.",
+          lambda settings: _shares_host(settings.console.public_url, settings.http.public_url)),
+    Check("console.trusted_proxies", WARN,
+          "All who sign in through a proxy count as one: whoever guesses passwords lets others wait.",
+          "Set it to the number of proxies before the console.",
+          lambda settings: settings.production and bool(settings.console.public_url)
+          and not settings.console.trusted_proxies),
     Check("webhooks.networks", WARN,
           "Webhooks may go to {networks}: whoever has a key of the scope webhooks can call what is there.",
           "Take out what no receiver is in.",
@@ -681,26 +698,13 @@ NUMBER_FAULTS = frozenset({"destination", "channel", "policy"})
 """Reasons that say something of the number, not of the installation: also where a policy denied it."""
 
 
-def gateway_state(health: GatewayHealth) -> tuple[str, str, int]:
-    """Return the state of a gateway: its name, in words, and for how many milliseconds; 0 where nobody knows."""
-    if health.state is BreakerState.OPEN:
-        if health.opened_by:
-            return "paused", f"paused by {health.opened_by}", health.probe_in
-        why = "since it refuses our account" if health.refusal else "after failures"
-        return "resting", f"resting {why}", health.probe_in
-    if health.throttled_for:
-        return "throttled", "waiting, as its provider asked,", health.throttled_for
-    if health.state is BreakerState.HALF_OPEN:
-        return "trying", "to be tried with the next message", 0
-    return "taking_messages", "taking messages", 0
-
-
 def _left_alone(gateway: tuple[str, GatewayHealth], *, by_hand: bool) -> Cases:
     name, health = gateway
     if health.state is BreakerState.CLOSED or bool(health.opened_by) != by_hand:
         return ()
-    _, words, left = gateway_state(health)
-    return [{"name": name, "state": f"{words}, for {out.time_left(left)} yet" if left else words}]
+    state = gateway_state(health)
+    words = f"{state}, for {out.time_left(state.left)} yet" if state.left else str(state)
+    return [{"name": name, "state": words}]
 
 
 GATEWAY: tuple[Check[tuple[str, GatewayHealth]], ...] = (

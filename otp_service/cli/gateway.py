@@ -4,12 +4,10 @@ import click
 
 from otp_service.cli import output as out
 from otp_service.cli.common import CHANNELS, Session, command, phone_number
-from otp_service.cli.doctor import gateway_state
 from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.messages import Message
 from otp_service.domain.numbers import Destination
 from otp_service.domain.phrases import duration
-from otp_service.domain.routing import GatewayHealth, GatewayLimits
 from otp_service.domain.verification import Channel
 from otp_service.errors import ConfigurationError
 from otp_service.gateways.base import (
@@ -24,6 +22,7 @@ from otp_service.gateways.base import (
 from otp_service.services import operator_actions
 from otp_service.services.context import Context
 from otp_service.services.inbound import inbound_url
+from otp_service.services.operations import GatewayReport, gateway_reports, is_route_shut
 from otp_service.services.receipts import shared_receipt_url
 from otp_service.settings.message_files import SAMPLE_CODE
 from otp_service.settings.schema import ConfiguredGateway
@@ -110,32 +109,31 @@ def status(session: Session) -> None:
 
     Calls that failed, or took as long as "Slow from", are bad.
     """
-    context = session.context
-    now, found = context.store.decisions.now(), context.store.health.of(tuple(context.gateways))
+    now = session.context.store.decisions.now()
     headings = ("Name", "State", "Bad calls", "Calls", "Slow from", "In flight", "At most", "Per second")
-    rows = [_row(name, health, context.gateway_limits[name], now) for name, health in found.items()]
-    out.table("gateways", headings, rows)
+    out.table("gateways", headings, [_row(one, now) for one in gateway_reports(session.context)])
 
 
-def _row(name: str, health: GatewayHealth, allowance: GatewayLimits, now: int) -> out.Row:
+def _row(found: GatewayReport, now: int) -> out.Row:
+    health, limits = found.health, found.limits
     return (
-        name,
-        _state(health, now),
+        found.name,
+        _state(found, now),
         health.bad,
         health.calls,
-        out.Labelled(allowance.slow, f"{allowance.slow:g} s"),
-        (health.in_flight or 0) if allowance.in_flight else None,
-        allowance.in_flight or None,
-        out.Labelled(allowance.per_second, f"{allowance.per_second:g}") if allowance.per_second else None,
+        out.Labelled(limits.slow, f"{limits.slow:g} s"),
+        found.in_flight,
+        limits.in_flight or None,
+        out.Labelled(limits.per_second, f"{limits.per_second:g}") if limits.per_second else None,
     )
 
 
-def _state(health: GatewayHealth, now: int) -> out.Labelled:
+def _state(found: GatewayReport, now: int) -> out.Labelled:
     """Return the state in words, until when it lasts, and who it is by."""
-    name, words, left = gateway_state(health)
-    until = now + left if left else None
-    value = {"name": name, "by": health.opened_by or None, "until": out.when(until)}
-    return out.Labelled(value, f"{words} until {out.moment(until)}" if until else words)
+    state = found.state
+    until = now + state.left if state.left else None
+    value = {"name": state.condition, "by": found.health.opened_by or None, "until": out.when(until)}
+    return out.Labelled(value, f"{state} until {out.moment(until)}" if until else str(state))
 
 
 @command(gateway, "Let no message through a gateway.")
@@ -153,9 +151,7 @@ def pause(session: Session, name: str, minutes: int) -> None:
     operator_actions.pause_gateway(context, name, minutes * _MINUTE, session.operator)
     again = f"To use it again before: {out.program()} gateway resume {name}"
     out.done(f"{name} is paused for {duration(60 * minutes)}. {again}")
-    health = context.store.health.of(tuple(context.gateways))
-    shut = {one for one, is_now in health.items() if is_now.opened_by and is_now.probe_in}
-    if any(shut.issuperset(route.gateways) for route in context.routes.routes):
+    if is_route_shut(context):
         out.warn("a route has no other gateway left: its messages wait, and are given up when their codes end.")
 
 

@@ -14,6 +14,8 @@ COMMANDS = {
     "dev": "dev",
     "serve": "serve",
     "worker": "worker",
+    "console": "console",
+    "console-user": "console",
     "doctor": "doctor",
     "config": "config",
     "application": "application",

@@ -101,7 +101,7 @@ def _question(day: datetime, application: str) -> Question:
     begin = day.replace(day=1, tzinfo=UTC)
     end = (begin + timedelta(days=31)).replace(day=1)
     since, until = (round(one.timestamp() * 1000) for one in (begin, end))
-    return Question(since, until, application=None if application == EVERY_APPLICATION else application)
+    return Question(since, until, only={} if application == EVERY_APPLICATION else {"application": [application]})
 
 
 def _notes(before: str, currency: str, text: FigureText) -> Iterator[str]:

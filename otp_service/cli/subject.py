@@ -2,8 +2,6 @@
 
 import click
 
-from otp_service.api.routes import type_adapter
-from otp_service.api.subjects import ExportAnswer, export_answer
 from otp_service.cli import output as out
 from otp_service.cli.common import Session, checked_reason, command, of_whom, options, phone_number, reason_option
 from otp_service.cli.doctor import warn_of_mirror
@@ -21,16 +19,12 @@ def subject() -> None:
 @command(subject, "Write all that is held of NUMBER, as JSON.", reads=True, applications=True)
 @phone_number
 def export(session: Session, to: Destination) -> None:
-    """Write all that is held of NUMBER, by application, as JSON; * has what is of all of them.
+    """Write all that is held of NUMBER, by application, as JSON; * has what is of all of them, such as who looked.
 
     What is held of each is told as POST /v1/subjects/export does.
     """
-    found = subjects.export(session.context, session.subject_key(to), None)
-    parts = subjects.split_by_application(found).items()
-    applications = {
-        name: type_adapter(ExportAnswer).dump_python(export_answer(part), mode="json") for name, part in parts
-    }
-    out.print_json({"to": found.mask, "applications": applications})
+    parts = subjects.export_of_applications(session.context, session.subject_key(to), ())
+    out.print_json(subjects.export_document(to.mask, parts))
 
 
 @command(subject, asks=True, applications=True)

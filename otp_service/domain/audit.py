@@ -121,6 +121,7 @@ class OperatorAction(StrEnum):
     SUBJECT_FROZEN = "subject-frozen"
     SUBJECT_UNFROZEN = "subject-unfrozen"
     SUBJECT_ERASED = "subject-erased"
+    CONSENT_WITHDRAWN = "consent-withdrawn"
     FACTOR_REMOVED = "factor-removed"
     FACTORS_UNLOCKED = "factors-unlocked"
     """Waits and a lock after wrong codes of a user were lifted."""
@@ -144,6 +145,9 @@ class OperatorAction(StrEnum):
     ENDPOINT_REMOVED = "endpoint-removed"
     WEBHOOKS_REPLAYED = "webhooks-replayed"
     """Webhooks were to be sent once more."""
+    CONSOLE_USER_INVITED = "console-user-invited"
+    CONSOLE_USER_CHANGED = "console-user-changed"
+    CONSOLE_USER_DISABLED = "console-user-disabled"
     WEBHOOKS_RESEALED = "webhooks-resealed"
     """Secrets of endpoints were sealed under the active root key."""
 
@@ -155,7 +159,8 @@ class OperatorActionEntry:
     act: str
     """One of `OperatorAction`; of what was read also one of a later release, or a forged one."""
     by: str
-    """Who did it: the login of a person at a command line (``cli:ali``), or the name of an operator's API key."""
+    """Who did it: the login of a person at a command line (``cli:ali``), a user of the console (``console:ali``), or
+    two of them (``console:ali with sara``), or the name of an operator's API key."""
     application: str = ""
     """Whose it was; empty where that is nobody's, or all of them."""
     about: str = ""

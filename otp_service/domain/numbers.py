@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from functools import cache
-from typing import Final
+from typing import Final, Protocol
 
 import phonenumbers
 from phonenumbers import PhoneNumberType
@@ -259,11 +259,36 @@ def _is_date(year: str, month: str, day: str) -> bool:
         return False
 
 
+class Named(Protocol):
+    """Whoever is kept under a pseudonym: a number, or an application's user."""
+
+    @property
+    def pseudonym(self) -> str:
+        """The name in Redis and in the ledger."""
+
+    @property
+    def bucket(self) -> str:
+        """The bucket of Redis."""
+
+
 @dataclass(frozen=True, slots=True)
 class SubjectKey:
     """A number, by the name under which it is kept."""
 
     destination: Destination
+    pseudonym: str
+    bucket: str
+
+    @property
+    def mask(self) -> str:
+        """What may be shown of it."""
+        return self.destination.mask
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectName:
+    """The name under which somebody is kept, where it is all that is known."""
+
     pseudonym: str
     bucket: str
 

@@ -169,6 +169,11 @@ def matching_steps(secret: bytes, parameters: TotpParameters, typed: str, steps:
     return tuple(step for step in steps if hmac.compare_digest(generator.generate_otp(step), digits))
 
 
+def code_at(secret: bytes, parameters: TotpParameters, step: int) -> str:
+    """Return the code of a step."""
+    return _generator(secret, parameters).generate_otp(step)
+
+
 def otpauth_uri(secret: bytes, parameters: TotpParameters, issuer: str, label: str) -> str:
     """Return what brings a secret into an app: the URI of Google's key-uri-format.
 

@@ -1,7 +1,7 @@
 """The audit log: a signed chain of entries, disputes, operator actions, incident counts."""
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -35,15 +35,17 @@ from otp_service.ledger.schema import (
     factor_changes,
     head,
     inbound,
+    looks,
     operator_actions,
     purges,
+    second_person_requests,
     suppressions,
     verifications,
 )
 
 # What a digest leaves out: of a verification how it ended, which its events tell, and what only figures need; of a
 # consent the caller's words and the prefix of an address, of a suppression the reason, of an inbound message the
-# number, for an erasure takes them; of a purge how many rows, which grows.
+# number, for an erasure takes them; of a purge how many rows, which grows; of a request what a second person decided.
 
 _LEFT_OUT: Final[Mapping[str, frozenset[str]]] = {
     verifications.name: frozenset({"status", "ended", "channel", "carrier_range", "lane"}),
@@ -55,6 +57,8 @@ _LEFT_OUT: Final[Mapping[str, frozenset[str]]] = {
     erasures.name: frozenset(),
     purges.name: frozenset({"count"}),
     operator_actions.name: frozenset(),
+    looks.name: frozenset(),
+    second_person_requests.name: frozenset({"decided", "decided_by", "outcome"}),
 }
 """Columns that a digest leaves out, by table."""
 _UNLESS: Final[Mapping[str, tuple[ColumnElement[bool], ...]]] = {
@@ -65,7 +69,7 @@ COVERED: Final[Mapping[str, Table]] = {
     table.name: table
     for table in (
         *(verifications, events, consents, suppressions, inbound, factor_changes),
-        *(erasures, purges, operator_actions),
+        *(erasures, purges, operator_actions, looks, second_person_requests),
     )
 }
 
@@ -418,6 +422,14 @@ class OperatorActions:
             wanted = wanted.where(operator_actions.c.at >= since)
         if until is not None:
             wanted = wanted.where(operator_actions.c.at < until)
+        with self._database.read() as connection:
+            return tuple(map(_action, connection.execute(wanted.limit(most))))
+
+    def latest(self, most: int, applications: Collection[str] = ()) -> tuple[OperatorActionEntry, ...]:
+        """Return the last actions, newest first: those about some applications, or all where none is named."""
+        wanted = select(operator_actions).order_by(operator_actions.c.at.desc(), operator_actions.c.id)
+        if applications:
+            wanted = wanted.where(operator_actions.c.application.in_(applications))
         with self._database.read() as connection:
             return tuple(map(_action, connection.execute(wanted.limit(most))))
 

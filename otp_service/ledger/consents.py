@@ -56,13 +56,26 @@ class Consents:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, entry: Consent) -> tuple[Consent | None, LedgerPosition]:
+    def add(self, entry: Consent, act: OperatorActionEntry | None = None) -> tuple[Consent | None, LedgerPosition]:
         """Record an entry; return it as it was recorded, ``None`` for the last word once more; and the ledger's place.
 
-        Raises `ConsentOutdatedError` for a consent that was not given after the last word.
+        An operator's ``act`` is recorded with it, if it is. Raises `ConsentOutdatedError` for a consent that was not
+        given after the last word.
         """
         with self._database.write() as connection:
-            return add_consent(connection, entry)
+            recorded, place = add_consent(connection, entry)
+            if act is not None and recorded is not None:
+                record_action(connection, act)
+            return recorded, place
+
+    def all_of(self, pseudonym: str, most: int, applications: Collection[str] = ()) -> tuple[Consent, ...]:
+        """Return the last entries of a number, newest first, of some applications, or of all where none is named."""
+        wanted = select(consents).where(consents.c.pseudonym == pseudonym)
+        if applications:
+            wanted = wanted.where(consents.c.application.in_(applications))
+        with self._database.read() as connection:
+            rows = connection.execute(wanted.order_by(consents.c.sequence.desc()).limit(most))
+            return tuple(map(entry_of, rows))
 
     def of(self, pseudonym: str, application: str, purpose: str) -> tuple[Consent, ...]:
         """Return the entries of a number for a purpose, oldest first."""

@@ -6,6 +6,7 @@ from otp_service.ledger import database as ledger_database
 from otp_service.ledger.access import Access, ApiKeys, Applications
 from otp_service.ledger.audit import Audit, Disputes, Incidents, OperatorActions
 from otp_service.ledger.consents import Consents, MirrorSource, Suppressions
+from otp_service.ledger.console import ConsoleUsers, Looks, SecondPersonRequests
 from otp_service.ledger.database import Database
 from otp_service.ledger.factors import Factors, RecoveryCodes
 from otp_service.ledger.figures import Figures
@@ -41,6 +42,9 @@ class Ledger:
     incidents: Incidents
     endpoints: Endpoints
     postings: Postings
+    console_users: ConsoleUsers
+    looks: Looks
+    second_person_requests: SecondPersonRequests
 
     def upgrade(self) -> None:
         """Make the tables, or bring them up to this release."""
@@ -79,4 +83,7 @@ def open_ledger(url: str, timeout: float, pseudonym_key: str = "") -> Ledger:
         incidents=Incidents(database),
         endpoints=Endpoints(database),
         postings=Postings(database),
+        console_users=ConsoleUsers(database),
+        looks=Looks(database),
+        second_person_requests=SecondPersonRequests(database),
     )

@@ -51,10 +51,12 @@ from otp_service.ledger.schema import (
     hourly_delays,
     hourly_figures,
     inbound,
+    looks,
     operator_actions,
     postings,
     purges,
     recovery_codes,
+    second_person_requests,
     suppressions,
     verifications,
     webhooks,
@@ -254,7 +256,10 @@ PURGE_RULES: Final[Mapping[str, tuple[PurgeRule, ...]]] = {
         _older_than(factor_changes.c.recorded),
     ),
     ACCESS: (_ended_keys, _removed_endpoints),
-    ACCOUNTABILITY: (_older_than(operator_actions.c.at), _older_than(erasures.c.at)),
+    ACCOUNTABILITY: tuple(
+        _older_than(moment)
+        for moment in (operator_actions.c.at, erasures.c.at, looks.c.at, second_person_requests.c.at)
+    ),
     AUDIT: (_older_than(purges.c.at, or_(purges.c.upto == 0, purges.c.upto < _CHAIN_BEGINS)), _older_entries),
 }
 """By class of data. The head is kept for ever, and an application too."""

@@ -281,6 +281,52 @@ api_keys = Table(
     Index("api_keys_of_application", "application"),
 )
 
+console_users = Table(
+    "console_users",
+    METADATA,
+    _column("name", NAME, "with which somebody signs in to the console", ACCESS, OPERATOR, primary_key=True),
+    _column("role", NAME, "what his work is", ACCESS),
+    _column("applications", Text, "those that he may see, with blanks between; empty for all", ACCESS),
+    _column("password", String(200), "Argon2id of the password; empty until the invitation is accepted", ACCESS),
+    _column("secret", Text, "of his authenticator app; empty until then", ACCESS, SEALED),
+    _column("last_step", BigInteger, "the last period whose code was accepted: none before it is again", ACCESS),
+    _column("version", BigInteger, "how often something was changed that ends sessions", ACCESS),
+    _column("invitation", String(64), "SHA-256 of the invitation; empty without one", ACCESS),
+    _column("invited_until", TIME, "until when it may be accepted", ACCESS),
+    _column("created", TIME, "when he was invited first", ACCESS),
+    _column("used", TIME, "when he signed in last; empty until then", ACCESS, nullable=True),
+    _column("disabled", TIME, "when he was disabled; empty until then", ACCESS, nullable=True),
+)
+
+looks = Table(
+    "looks",
+    METADATA,
+    _column("id", NAME, "random name", ACCOUNTABILITY, primary_key=True),
+    _column("at", TIME, "when somebody looked", ACCOUNTABILITY),
+    _column("by", NAME, "who: the name of a user of the console", ACCOUNTABILITY, OPERATOR),
+    _column("view", NAME, "at which page", ACCOUNTABILITY),
+    _column("pseudonym", PSEUDONYM, "the number that was looked at, as a pseudonym", ACCOUNTABILITY),
+    _column("reason", String(200), "what was said of it", ACCOUNTABILITY, WORDS),
+    Index("looks_at_number", "pseudonym", "at"),
+    Index("looks_by_age", "at"),
+)
+
+second_person_requests = Table(
+    "second_person_requests",
+    METADATA,
+    _column("id", NAME, "random name", ACCOUNTABILITY, primary_key=True),
+    _column("at", TIME, "when it was asked for", ACCOUNTABILITY),
+    _column("by", NAME, "who asked: the name of a user of the console", ACCOUNTABILITY, OPERATOR),
+    _column("act", NAME, "what is to be done: erase, unfreeze or lift a suppression", ACCOUNTABILITY),
+    _column("pseudonym", PSEUDONYM, "the number that it is about, as a pseudonym", ACCOUNTABILITY),
+    _column("application", NAME, "within which; * for all", ACCOUNTABILITY),
+    _column("reason", String(200), "why", ACCOUNTABILITY, WORDS),
+    _column("decided", TIME, "when a second person decided; empty until then", ACCOUNTABILITY, nullable=True),
+    _column("decided_by", NAME, "who did; empty until then", ACCOUNTABILITY, OPERATOR),
+    _column("outcome", NAME, "done or declined, taken while it is done; empty until then", ACCOUNTABILITY),
+    Index("second_person_requests_by_age", "at"),
+)
+
 endpoints = Table(
     "endpoints",
     METADATA,

@@ -21,6 +21,7 @@ from otp_service.ledger.schema import (
     events,
     factor_changes,
     inbound,
+    looks,
     suppressions,
     verifications,
     webhooks,
@@ -52,6 +53,8 @@ class SubjectData:
     """Of a user, also those that were removed."""
     recovery_codes: tuple[RecordedRecoveryCode, ...] = ()
     """Of a user."""
+    looks: tuple[Mapping[str, Any], ...] = ()
+    """Who looked at all this at the console: ``at``, ``by``, ``view``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ class Subjects:
                 erasures=_rows(
                     connection, erasures, pseudonym, application, ("application", "at", "reason", "kept", "erased")
                 ),
+                looks=_looks(connection, pseudonym),
                 webhooks=_webhooks(connection, pseudonym, application),
                 factors=read_factors(connection, pseudonym, application),
                 recovery_codes=read_recovery_codes(connection, pseudonym, application),
@@ -152,6 +156,12 @@ class Subjects:
 def _mine(table: Table, pseudonym: str, application: str | None) -> ColumnElement[bool]:
     mine = table.c.pseudonym == pseudonym
     return mine if application is None else mine & (table.c.application == application)
+
+
+def _looks(connection: Connection, pseudonym: str) -> tuple[Mapping[str, Any], ...]:
+    """Return who looked at what is held of a number, whatever the application: they saw all of it."""
+    wanted = select(looks.c.at, looks.c.by, looks.c.view).where(looks.c.pseudonym == pseudonym).order_by(looks.c.at)
+    return tuple(map(dict, connection.execute(wanted).mappings()))
 
 
 def _webhooks(connection: Connection, pseudonym: str, application: str | None) -> tuple[Mapping[str, Any], ...]:

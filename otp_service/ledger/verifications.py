@@ -74,6 +74,10 @@ class RecordedVerification:
     """0 while it is not known how it ended."""
     events: tuple[Mapping[str, Any], ...] = field(default_factory=tuple)
     """What happened, oldest first: ``type``, ``at`` and details."""
+    carrier_range: str = ""
+    """First digits of the number, those of a carrier."""
+    lane: str = ""
+    """``newcomer``, ``checked`` or ``known``."""
 
 
 class VerificationLedger:
@@ -134,10 +138,27 @@ class VerificationLedger:
             row = connection.execute(sent).one_or_none()
         return (row.application, row.started) if row else None
 
-    def latest(self, pseudonym: str, most: int) -> tuple[RecordedVerification, ...]:
-        """Return a number's last verifications, of all applications, newest first; without their events."""
+    def latest(self, pseudonym: str, most: int, applications: Collection[str] = ()) -> tuple[RecordedVerification, ...]:
+        """Return a number's last verifications, of some applications or all, newest first; without their events."""
         mine = select(verifications).where(verifications.c.pseudonym == pseudonym)
+        if applications:
+            mine = mine.where(verifications.c.application.in_(sorted(applications)))
         return self._find(mine.order_by(desc(verifications.c.started)).limit(most))
+
+    def unapproved(
+        self, since: int, until: int, most: int, **only: Collection[str]
+    ) -> tuple[RecordedVerification, ...]:
+        """Return verifications that started from a time to before another (ms) and were not approved, newest first.
+
+        ``only`` says which, by column: ``country=["PK"]``. Without their events.
+        """
+        wanted = select(verifications).where(
+            verifications.c.started >= since, verifications.c.started < until, verifications.c.pseudonym != ""
+        )
+        wanted = wanted.where(verifications.c.status != Status.APPROVED)
+        for name, values in only.items():
+            wanted = wanted.where(verifications.c[name].in_(sorted(values)))
+        return self._find(wanted.order_by(desc(verifications.c.started)).limit(most))
 
     def find(self, verification: str) -> RecordedVerification | None:
         """Return a verification, without its events; ``None`` when it is not here."""
@@ -156,6 +177,12 @@ class VerificationLedger:
                     fields = {**json.loads(row.details), "id": row.verification, "gateway": row.gateway}
                     found[row.verification].append(Event(row.id, row.at, row.type, fields))
         return {one: tuple(sorted(happened, key=attrgetter("place"))) for one, happened in found.items()}
+
+    def pseudonym_of(self, verification: str) -> str | None:
+        """Return whose a verification is; ``None`` when it is not here, empty where only its end is."""
+        wanted = select(verifications.c.pseudonym).where(verifications.c.id == verification)
+        with self._database.read() as connection:
+            return connection.execute(wanted).scalar()
 
     def _note_verifications(self, connection: Connection, events: Sequence[Event]) -> None:
         """Note starts and ends, in whichever order they come.
@@ -202,7 +229,8 @@ def read_verifications(
 
 
 def _recorded(row: Row[Any], happened: tuple[Mapping[str, Any], ...] = ()) -> RecordedVerification:
-    return RecordedVerification(row.id, row.application, row.purpose, row.country, row.started, *_ending(row), happened)
+    about = (row.id, row.application, row.purpose, row.country, row.started)
+    return RecordedVerification(*about, *_ending(row), happened, row.carrier_range, row.lane)
 
 
 def _ending(row: Row[Any]) -> tuple[str, int]:

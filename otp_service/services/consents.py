@@ -12,6 +12,7 @@ from otp_service.domain.audit import OperatorAction, OperatorActionEntry
 from otp_service.domain.consents import (
     BLOCKING_SCOPES,
     EVERY_APPLICATION,
+    MAX_REASON,
     Consent,
     ConsentMode,
     Evidence,
@@ -19,8 +20,13 @@ from otp_service.domain.consents import (
     SuppressionScope,
     SuppressionSource,
 )
-from otp_service.domain.numbers import NumberType, SubjectKey, parse_destination
-from otp_service.domain.totp import UserKey
+from otp_service.domain.numbers import (
+    Named,
+    NumberType,
+    SubjectKey,
+    may_hold_number,
+    parse_destination,
+)
 from otp_service.domain.verification import Verification
 from otp_service.errors import (
     ConsentNotKeptError,
@@ -74,8 +80,14 @@ def make_consent(application: Application, to: SubjectKey, purpose: str, evidenc
     return Consent(to.pseudonym, application.name, purpose, evidence)
 
 
-def end_consent(context: Context, application: Application, to: SubjectKey, purpose: str) -> ConsentView:
-    """Record that a consent is withdrawn; queued messages are kept back too when this returns.
+def end_consent(
+    context: Context,
+    application: Application,
+    to: SubjectKey,
+    purpose: str,
+    act: OperatorActionEntry | None = None,
+) -> ConsentView:
+    """Record that a consent is withdrawn, with an operator's ``act``; queued messages are kept back too on return.
 
     A withdrawal is recorded also where no consent is known: somebody said no. It is newer than consents, too, that came
     with starts, and are not in the ledger yet, by a clock that is ahead of ours. Raises `OtpServiceError`.
@@ -85,14 +97,14 @@ def end_consent(context: Context, application: Application, to: SubjectKey, purp
     with suppress(StoreUnavailableError):  # then it is recorded all the same, and that is not in force yet is told
         started = (one for one in recent_verifications(context, to, application.name) if one.purpose.name == purpose)
         said = max((one.consented for one in started), default=0)
-    return _add(context, application, to, Consent(to.pseudonym, application.name, purpose, None, said=said))
+    return _add(context, application, to, Consent(to.pseudonym, application.name, purpose, None, said=said), act)
 
 
 def read_consent(context: Context, application: Application, to: SubjectKey, purpose: str) -> ConsentView:
     """Return what is recorded of a number and a purpose; raises `OtpServiceError`."""
     check_purpose(application, purpose)
     entries = context.ledger.consents.of(to.pseudonym, application.name, purpose)
-    return ConsentView(to.destination.mask, purpose, entries)
+    return ConsentView(to.mask, purpose, entries)
 
 
 def check_evidence(application: Application, evidence: Evidence) -> None:
@@ -109,8 +121,14 @@ def encode_evidence(evidence: Evidence | None) -> str:
     return json.dumps(members, ensure_ascii=False, separators=(",", ":")) if members else ""
 
 
-def _add(context: Context, application: Application, to: SubjectKey, entry: Consent) -> ConsentView:
-    _, place = context.ledger.consents.add(entry)
+def _add(
+    context: Context,
+    application: Application,
+    to: SubjectKey,
+    entry: Consent,
+    act: OperatorActionEntry | None = None,
+) -> ConsentView:
+    _, place = context.ledger.consents.add(entry, act)
     context.mirror_sync.write_through(place)
     return read_consent(context, application, to, entry.purpose)
 
@@ -146,6 +164,11 @@ def add_silently(context: Context, entries: Sequence[Suppression], act: Operator
     return added.new
 
 
+def is_reason(text: str) -> bool:
+    """Tell whether a text may be kept as a reason: short, with nothing that is not shown, and no phone number."""
+    return len(text) <= MAX_REASON and text.isprintable() and not may_hold_number(text)
+
+
 def log_suppression(entry: Suppression) -> None:
     """Log that an entry was recorded, without its number."""
     event = "suppression_lifted" if entry.lifted else "suppressed"
@@ -173,9 +196,7 @@ def suppressions_of(context: Context, pseudonym: str, application: str | None = 
     return context.ledger.suppressions.of(pseudonym, application)
 
 
-def recent_verifications(
-    context: Context, to: SubjectKey | UserKey, application: str | None
-) -> tuple[Verification, ...]:
+def recent_verifications(context: Context, to: Named, application: str | None) -> tuple[Verification, ...]:
     """Return the last verifications of a number that are in Redis, within an application, ``None`` for all."""
     recent = context.store.history.recent(to.bucket, to.pseudonym)
     records = (context.store.verifications.read(to.bucket, one.id) for one in recent)

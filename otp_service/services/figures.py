@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from otp_service.domain.figures import (
@@ -21,7 +21,7 @@ from otp_service.domain.figures import (
     refusal,
 )
 from otp_service.domain.guard import DAY, HOUR
-from otp_service.domain.prices import format_micros
+from otp_service.domain.prices import MICRO, format_micros
 from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
 from otp_service.errors import InvalidTimeError
 from otp_service.ledger.database import now
@@ -90,8 +90,8 @@ class Question:
     until: int
     """The hour that begins then is none of them."""
     by: tuple[str, ...] = ()
-    application: str | None = None
-    """``None`` for all of them."""
+    only: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """What counts, by member of `FigureKey`: ``{"application": ["shop"]}``; without any, everything."""
 
     def check(self) -> None:
         """Raise `InvalidTimeError` where it is of no time, or of one that is too long."""
@@ -100,11 +100,6 @@ class Question:
             raise InvalidTimeError("The time ends before it begins.")
         if self.until - self.since > most * DAY:
             raise InvalidTimeError(f"The time is longer than {most} days{' by hour' if 'hour' in self.by else ''}.")
-
-    @property
-    def only(self) -> Mapping[str, Collection[str]]:
-        """What counts, by member of the figures."""
-        return {} if self.application is None else {"application": [self.application]}
 
     def is_unfinished(self, of: Of) -> bool:
         """Tell whether a row may still change: the last of its codes may live, or have been sent just now."""
@@ -367,6 +362,15 @@ class FigureText:
         if some is None or not all_of_them or not (self.exact or all_of_them >= _MIN_WHOLE):
             return "-"
         return f"{100 * some / all_of_them:.1f} %" if self.exact else f"{100 * some / all_of_them:.0f} %"
+
+    def rounded(self, count: int) -> int:
+        """Return a count for a plot; 0 where it is hidden."""
+        return self._shown(count) or 0
+
+    def rounded_amount(self, amount: int, count: int) -> float:
+        """Return what so many cost for a plot, in the currency's unit; 0 where it is hidden."""
+        shown = self._shown(count) or 0
+        return (amount if self.exact else amount * shown // max(1, count)) / MICRO if shown else 0.0
 
     def _shown(self, count: int | None) -> int | None:
         if self.exact or not count:

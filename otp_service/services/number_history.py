@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from operator import attrgetter
@@ -370,15 +370,25 @@ class NumberHistory:
     """Whether the ledger was read; while it is away there is only what Redis remembers."""
 
 
-def find_number_history(context: Context, to: Destination) -> NumberHistory:
-    """Return the last verifications of a number, of all applications; nothing is written.
+def find_number_history(context: Context, to: Destination, applications: Collection[str] = ()) -> NumberHistory:
+    """Return the last verifications of a number, of some applications or all; nothing is written.
 
     What has a record is read from it; of the others the ledger tells, and the event stream what is not recorded yet.
     """
     pseudonym = context.keyring.pseudonym(to.e164)
     bucket = context.keyring.bucket(pseudonym)
     started: dict[str, int | None] = {one.id: one.at for one in context.store.history.recent(bucket, pseudonym)}
-    return _find(context, bucket, started, lambda: context.ledger.verifications.latest(pseudonym, _MOST), to.mask)
+    found = _find(
+        context,
+        bucket,
+        started,
+        lambda: context.ledger.verifications.latest(pseudonym, _MOST, applications),
+        to.mask,
+    )
+    if not applications:
+        return found
+    seen = tuple(one for one in found.verifications if one.history.application in applications)
+    return replace(found, verifications=seen)
 
 
 def find_verification(context: Context, verification_id: str) -> NumberHistory:
@@ -388,6 +398,13 @@ def find_verification(context: Context, verification_id: str) -> NumberHistory:
         return NumberHistory((), complete=True, reporting=frozenset())
     ledger = context.ledger.verifications
     return _find(context, bucket, {verification_id: None}, lambda: filter(None, [ledger.find(verification_id)]))
+
+
+def find_pseudonym(context: Context, verification_id: str) -> str:
+    """Return whose a verification is; empty when nobody knows. Raises `LedgerUnavailableError`."""
+    bucket = context.keyring.bucket_of_id(verification_id, retired=True)
+    record = context.store.verifications.read(bucket, verification_id) if bucket else None
+    return record.pseudonym if record else context.ledger.verifications.pseudonym_of(verification_id) or ""
 
 
 def _find(

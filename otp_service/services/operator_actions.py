@@ -1,6 +1,6 @@
 """Operator actions on Redis: each is recorded in the ledger unless nothing changed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -57,7 +57,18 @@ def find_actions(context: Context, since: int | None, until: int | None, most: i
 
     Raises `LedgerUnavailableError`.
     """
-    found = context.ledger.operator_actions.between(since, until, most)
+    return _audited(context, context.ledger.operator_actions.between(since, until, most))
+
+
+def latest_actions(context: Context, most: int, applications: Collection[str] = ()) -> tuple[AuditedAction, ...]:
+    """Return the last operator actions, newest first, each with what the chain says of it.
+
+    Those about some ``applications``, or all where none is named. Raises `LedgerUnavailableError`.
+    """
+    return _audited(context, context.ledger.operator_actions.latest(most, applications))
+
+
+def _audited(context: Context, found: Sequence[OperatorActionEntry]) -> tuple[AuditedAction, ...]:
     links = {
         one.entry.row: one for one in context.ledger.audit.links_of(operator_actions.name, [act.id for act in found])
     }

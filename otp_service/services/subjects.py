@@ -1,7 +1,9 @@
 """A person's number, or an application's user, as a whole: freeze it, export and erase what is held of it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
 from otp_service.domain.consents import (
@@ -12,8 +14,7 @@ from otp_service.domain.consents import (
     SuppressionSource,
     active_freezes,
 )
-from otp_service.domain.numbers import SubjectKey
-from otp_service.domain.totp import UserKey
+from otp_service.domain.numbers import Named
 from otp_service.domain.verification import Status, Verification
 from otp_service.ledger.subjects import Erasure, SubjectData
 from otp_service.ledger.verifications import RecordedVerification
@@ -41,7 +42,7 @@ class FreezeStatus:
 
 def freeze(
     context: Context,
-    to: SubjectKey | UserKey,
+    to: Named,
     application: str,
     source: SuppressionSource,
     reason: str = "",
@@ -63,7 +64,7 @@ def freeze(
 
 
 def unfreeze(
-    context: Context, to: SubjectKey | UserKey, application: str, source: SuppressionSource, by: str | None = None
+    context: Context, to: Named, application: str, source: SuppressionSource, by: str | None = None
 ) -> tuple[FreezeStatus, bool]:
     """Lift a freeze of an application's, or that for all; return how the number stands, and whether there was one.
 
@@ -83,14 +84,14 @@ def _freeze_action(act: OperatorAction, by: str | None, application: str) -> Ope
     return None if by is None else OperatorActionEntry(act, by, "" if application == EVERY_APPLICATION else application)
 
 
-def _freezes_in_force(context: Context, to: SubjectKey | UserKey, application: str) -> tuple[Suppression, ...]:
+def _freezes_in_force(context: Context, to: Named, application: str) -> tuple[Suppression, ...]:
     """Return what freezes a number for an application; of every one where it is about all."""
     return active_freezes(
         suppressions_of(context, to.pseudonym, None if application == EVERY_APPLICATION else application)
     )
 
 
-def _end_pending(context: Context, to: SubjectKey | UserKey, application: str) -> Iterator[str]:
+def _end_pending(context: Context, to: Named, application: str) -> Iterator[str]:
     """End the pending ones of a number's last verifications, of an application or of all; yield which they were."""
     verifications = context.store.verifications
     for one in context.store.history.recent(to.bucket, to.pseudonym):
@@ -113,11 +114,10 @@ class SubjectExport:
     """Verifications whose records are in Redis, until some minutes after their codes; the newest first."""
 
 
-def export(context: Context, to: SubjectKey | UserKey, application: str | None) -> SubjectExport:
+def export(context: Context, to: Named, application: str | None) -> SubjectExport:
     """Return what is held of a number or user, within an application, ``None`` for all; raises `OtpServiceError`."""
     holding = context.ledger.subjects.export(to.pseudonym, application)
-    mask = to.destination.mask if isinstance(to, SubjectKey) else ""
-    return SubjectExport(mask, holding, recent_verifications(context, to, application))
+    return SubjectExport(getattr(to, "mask", ""), holding, recent_verifications(context, to, application))
 
 
 def split_by_application(found: SubjectExport) -> Mapping[str, SubjectExport]:
@@ -130,6 +130,8 @@ def split_by_application(found: SubjectExport) -> Mapping[str, SubjectExport]:
         *found.recent,
     )
     names = {one.application for one in rows} | {one["application"] for one in (*held.inbound, *held.erasures)}
+    if held.looks:
+        names.add(EVERY_APPLICATION)
     return {name: _part(found, name) for name in sorted(names)}
 
 
@@ -144,14 +146,96 @@ def _part(found: SubjectExport, name: str) -> SubjectExport:
             inbound=tuple(one for one in held.inbound if one["application"] == name),
             erasures=tuple(one for one in held.erasures if one["application"] == name),
             webhooks=tuple(one for one in held.webhooks if one["application"] == name),
+            looks=held.looks if name == EVERY_APPLICATION else (),
         ),
         tuple(one for one in found.recent if one.application == name),
     )
 
 
-def erase(
-    context: Context, to: SubjectKey | UserKey, application: str | None, act: OperatorActionEntry | None = None
-) -> Erasure:
+def export_of_applications(context: Context, to: Named, applications: Collection[str]) -> Mapping[str, SubjectExport]:
+    """Return what is held of a number at some applications, each as it may see it; of all where none is named.
+
+    Raises `OtpServiceError`.
+    """
+    if applications:
+        return {name: export(context, to, name) for name in sorted(applications)}
+    return split_by_application(export(context, to, None))
+
+
+def export_document(mask: str, parts: Mapping[str, SubjectExport]) -> dict[str, Any]:
+    """Return exports by application, ready to be written as JSON: each as ``POST /v1/subjects/export`` answers."""
+    return {"to": mask, "applications": {name: _members(one) for name, one in parts.items()}}
+
+
+def _members(export: SubjectExport) -> dict[str, Any]:
+    held = export.holding
+    return {
+        "to": export.mask,
+        "verifications": [_verification(one) for one in held.verifications],
+        "consents": [_consent(one) for one in held.consents],
+        "suppressions": [_suppression(one) for one in held.suppressions],
+        "inbound": [
+            {"gateway": one["gateway"], "meaning": one["meaning"], "received_at": _time(one["received"])}
+            for one in held.inbound
+        ],
+        "erasures": [
+            {"at": _time(one["at"]), "erased": one["erased"], "kept": one["kept"], "reason": one["reason"]}
+            for one in held.erasures
+        ],
+        "webhooks": [
+            {"verification": one["verification"], "type": one["type"], "at": _time(one["at"])} for one in held.webhooks
+        ],
+        "looks": [{"at": _time(one["at"]), "by": one["by"], "view": one["view"]} for one in held.looks],
+        "recent": [one.id for one in export.recent],
+    }
+
+
+def _verification(one: RecordedVerification) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "purpose": one.purpose,
+        "country": one.country,
+        "started_at": _time(one.started),
+        "status": one.status,
+        "ended_at": _time(one.ended) if one.ended else None,
+        "events": [{**event, "at": _time(event["at"])} for event in one.events],
+    }
+
+
+def _consent(one: Consent) -> dict[str, Any]:
+    shown = one.evidence
+    return {
+        "status": "withdrawn" if shown is None else "given",
+        "purpose": one.purpose,
+        "recorded_at": _time(one.recorded),
+        "text_version": shown and shown.text_version,
+        "text_sha256": shown and shown.text_sha256,
+        "locale": shown and shown.locale,
+        "channel": shown and shown.channel,
+        "given_at": shown and _time(shown.given),
+        "source": shown and shown.source,
+        "address_prefix": (shown and shown.address_prefix) or None,
+    }
+
+
+def _suppression(one: Suppression) -> dict[str, Any]:
+    return {
+        "scope": one.scope,
+        "lifted": one.lifted,
+        "source": one.source,
+        "everywhere": one.application == EVERY_APPLICATION,
+        "reason": one.reason or None,
+        "until": None if one.until is None else _time(one.until),
+        "recorded_at": _time(one.recorded),
+    }
+
+
+def _time(milliseconds: int) -> str:
+    """Return a time since the epoch as RFC 3339, UTC, the second that it is in."""
+    return f"{datetime.fromtimestamp(milliseconds // 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def erase(context: Context, to: Named, application: str | None, act: OperatorActionEntry | None = None) -> Erasure:
     """Erase what is not needed to settle disputes, and record an operator's ``act``; raises `OtpServiceError`.
 
     No budget, lock or suppression is touched: otherwise an erasure would buy new guesses. Consents that wait in Redis

@@ -174,6 +174,25 @@ class HttpSettings(Section):
         return url.rstrip("/") if url else url
 
 
+class ConsoleSettings(Section):
+    """The console: a web page for support, fraud, compliance and operations, a process of its own."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: Port = 8082
+    """Port to listen on."""
+    threads: int = Field(default=4, ge=1, le=64)
+    """Threads that answer."""
+    public_url: str | None = Field(default=None, pattern=r"^https?://[^\s/?#@]+$")
+    """Where people's browsers reach it, without a path: a host name of its own, over TLS. Requests for another host are
+    refused. Without it, it answers on loopback only."""
+    trusted_proxies: int = Field(default=0, ge=0, le=10)
+    """Proxies in front of it: the browser's address is that many entries from the right of ``X-Forwarded-For``."""
+    dev_token: SecretStr | None = Field(default=None, min_length=32)
+    """Part of the address at which ``otp-service dev`` lets somebody sign in without a password. It is nothing in
+    production, with a ``public_url``, or behind a proxy."""
+
+
 class LimitsSettings(Section):
     """Limits in the notation of the ``limits`` library, such as ``10/day``; a list has each window once at most."""
 

@@ -24,6 +24,7 @@ from otp_service.settings.schema import (
     Approvals,
     AuditSettings,
     BreakerSettings,
+    ConsoleSettings,
     Countries,
     GatewayEntry,
     GuardSettings,
@@ -69,6 +70,7 @@ class Settings(Section):
     audit: AuditSettings = AuditSettings()
     keys: KeysSettings = KeysSettings()
     http: HttpSettings = HttpSettings()
+    console: ConsoleSettings = ConsoleSettings()
     proofs: ProofsSettings = ProofsSettings()
     limits: LimitsSettings = LimitsSettings()
     guard: GuardSettings = GuardSettings()

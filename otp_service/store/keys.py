@@ -221,6 +221,14 @@ sandbox_messages = Key("otp:{sandbox}:application:<application>", "list", "seale
     "the last 100 messages that a sandbox gateway caught")
 sandbox_messages_of = Key("otp:{sandbox}:verification:<application>:<id>", "list", "sealed", _RECORD, "API (sandbox)",
     "the caught messages of one verification")
+console_session = Key("otp:{console}:session:<session>", "hash", "", Life("15 min after the last page", 900), "console",
+    "who is signed in to the console, by the digest of his cookie")
+console_handle = Key("otp:{console}:handle:<session>/<handle>", "string", "sealed", Life("10 min", 600), "console",
+    "the number that a session looks at")
+console_tries = Key("otp:{console}:tries:<fingerprint>", "hash", "pseudonym", Life("a day after the last try", _DAY),
+    "console", "how often somebody tried to sign in under a name from a network, and how long he has to wait")
+console_invitation = Key("otp:{console}:invitation:<invitation>", "string", "sealed", Life("an hour", 3600), "console",
+    "the secret of the authenticator app that somebody who was invited is shown")
 # fmt: on
 
 KEYS: Final = tuple(kind for kind in list(globals().values()) if isinstance(kind, Key))

@@ -8,6 +8,7 @@ import redis
 from otp_service.domain.guard import Limits
 from otp_service.domain.keyring import Keyring
 from otp_service.domain.routing import BreakerThresholds
+from otp_service.store.console import ConsoleSessions
 from otp_service.store.events import Attempts, Decisions, EventLog, History
 from otp_service.store.factors import FactorStore
 from otp_service.store.guard import Guard, Health, LimitReader
@@ -44,6 +45,7 @@ class Store:
     mirror: Mirror
     server: Server
     former: FormerStates
+    console_sessions: ConsoleSessions
 
 
 def open_store(
@@ -79,4 +81,5 @@ def open_store(
         mirror=Mirror(client, scripts),
         server=Server(client, scripts, keyring, (NO_RULES, *rulesets.values())),
         former=FormerStates(client, scripts),
+        console_sessions=ConsoleSessions(client, scripts, keyring),
     )

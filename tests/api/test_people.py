@@ -9,7 +9,9 @@ from support_events import record_events
 from support_installation import BANK_KEY, NUMBER, World
 from support_records import entries_of
 
+from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.errors import LedgerUnavailableError
+from otp_service.ledger.console import Look
 from otp_service.services.events import record_events as record
 from otp_service.store import keys
 
@@ -82,6 +84,18 @@ def test_an_export_shows_the_exact_words_and_the_time(both):
 
     assert {name: entry[name] for name in CONSENT} == CONSENT
     assert (entry["status"], entry["address_prefix"]) == ("given", "203.0.113.0/24")
+
+
+def test_an_export_tells_who_looked_at_the_operators_console(both):
+    context = both.shop.installation.context
+    mine, other = (subject_key(context.keyring, parse_destination(one, None)) for one in (NUMBER, "+923007654321"))
+    for number in (mine, other):
+        context.ledger.looks.record(Look("ayesha", "find", number.pseudonym, "case A-17"))
+    (look,) = post(both.shop, "/v1/subjects/export").json["looks"]
+
+    assert (look["by"], look["view"]) == ("ayesha", "find")
+    assert set(look) == {"at", "by", "view"}
+    assert look["at"].endswith("Z")
 
 
 def test_a_withdrawal_counts_at_once_and_both_entries_stay(both):

@@ -14,7 +14,7 @@ from otp_service.errors import StartRefusedError
 from otp_service.settings import load_settings
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-OURS = ("api", "worker")
+OURS = ("api", "worker", "console")
 ALL = sorted(COMPOSE["services"])
 PROXY = (ROOT / "config" / "haproxy.cfg").read_text()
 
@@ -80,6 +80,18 @@ def test_end_users_addresses_come_through_exactly_one_proxy_that_trusts_no_other
     assert [one.rpartition(":")[2] for one in COMPOSE["services"]["proxy"]["ports"]] == ["8080"] != [port]
     assert "ports" not in COMPOSE["services"]["api"]
     assert f"http://proxy:{port}" in (ROOT / "load" / "run.py").read_text()
+
+
+def test_the_console_is_behind_the_same_proxy_under_a_host_name_of_its_own(secrets):
+    settings = load_settings(ROOT / "config" / "compose.toml", _environment("console", secrets))
+    published = PROXY.split("\nfrontend outside\n")[1].split("\n\n")[0]
+    name = settings.console.public_url.removeprefix("http://").partition(":")[0]
+
+    assert f"use_backend console if {{ req.hdr(host),host_only -i {name} }}" in published
+    assert f"server-template console 2 console:{settings.console.port}" in PROXY
+    assert (settings.console.trusted_proxies, settings.console.dev_token) == (1, None)
+    assert settings.console.public_url.endswith(":${OTP_SERVICE_PORT:-8080}")
+    assert "ports" not in COMPOSE["services"]["console"]
 
 
 def test_the_proxy_lets_the_api_wait_for_a_silent_redis_before_it_takes_it_for_dead(secrets):

@@ -70,7 +70,7 @@ class Upstream:
 
 @pytest.fixture(scope="module")
 def upstreams():
-    made = [Upstream(), Upstream()]
+    made = [Upstream(), Upstream()]  # of the API
     yield made
     for one in made:
         one.server.shutdown()
@@ -78,14 +78,23 @@ def upstreams():
 
 
 @pytest.fixture(scope="module")
-def proxy(upstreams, tmp_path_factory):
+def console():
+    made = Upstream()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.fixture(scope="module")
+def proxy(upstreams, console, tmp_path_factory):
     """A proxy with time-outs that can be waited for."""
     changes = {
         "inter 1s": "inter 100ms",
         "timeout http-request 10s": "timeout http-request 1500ms",
         "maxconn 8": "maxconn 1",
     }
-    with proxied(tmp_path_factory.mktemp("proxy"), [one.port for one in upstreams], changes) as running:
+    ports = [one.port for one in upstreams]
+    with proxied(tmp_path_factory.mktemp("proxy"), ports, changes, console.port) as running:
         yield running
 
 
@@ -128,6 +137,24 @@ def test_starts_go_where_they_are_accepted_and_all_the_rest_everywhere(call, ups
     others = (CHECK, "/v1/receipts/sandbox/dp_1", "/v1/inbound/sandbox/token", f"{START}/vf_1/resend")
     for path in (*others, TWILIO_CHECK, f"{TWILIO_START}/VE1"):
         assert call.reached(path) == {0, 1}
+
+
+@pytest.mark.parametrize("host", ["console.localhost", "Console.Localhost:8080", "console.localhost:9"])
+def test_the_console_is_asked_under_its_own_name(call, upstreams, console, host):
+    eventually(lambda: call("/users", Host=host).status_code == 200)
+    for one in (*upstreams, console):
+        one.paths()
+
+    assert call(START, Host=host).status_code == 200
+    assert (console.paths(), [one.paths() for one in upstreams]) == ({START}, [set(), set()])
+
+
+@pytest.mark.parametrize("host", ["localhost", "xconsole.localhost", "console.localhost.evil.example", ""])
+def test_no_other_name_leads_to_the_console(call, console, host):
+    console.paths()
+    call("/users", Host=host)
+
+    assert console.paths() == set()
 
 
 def test_starts_that_all_refuse_are_refused_by_the_api_which_says_why(call, upstreams):

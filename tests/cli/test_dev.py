@@ -1,12 +1,15 @@
 """``dev`` as a whole: real processes on private ports."""
 
+import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 import requests
@@ -35,7 +38,23 @@ class Dev:
             line = self.process.stdout.readline()
             assert line, f"it ended with {self.process.wait(10)}"
             lines.append(line)
-        return "".join(lines)
+        self.printed = "".join(lines)
+        return self.printed
+
+    @property
+    def console(self):
+        """The link that signs in at the console."""
+        return re.search(r"The console, signed in: (\S+)", self.printed)[1]
+
+    def console_answers(self):
+        """Wait until the console answers."""
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            with contextlib.suppress(requests.ConnectionError):
+                if requests.get(urljoin(self.console, "/healthz"), timeout=10).text == "ok":
+                    return
+            time.sleep(0.05)
+        raise AssertionError("the console does not answer")
 
     def call(self, method, path, body=None):
         headers = {"Authorization": f"Bearer {KEY}"}
@@ -147,6 +166,24 @@ def test_a_report_of_the_sandbox_reaches_this_service_whatever_proxy_there_is(la
     raise AssertionError("no report was recorded")
 
 
+def test_the_printed_link_signs_in_at_the_console(lasting, trapped):
+    lasting.console_answers()
+    browser = requests.Session()
+    link = lasting.console.replace("localhost", "127.0.0.1")
+    assert "Sign in" in browser.get(link, timeout=10).text
+    headers = {"Sec-Fetch-Site": "same-origin"}
+    answer = browser.post(link, {"role": "operations"}, headers=headers, allow_redirects=False, timeout=20)
+
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    cookie = answer.headers["set-cookie"].partition(";")[0]
+    shown = requests.get(urljoin(link, "/operations"), headers={"Cookie": cookie}, timeout=10).text
+    assert "dev-operations" in shown
+    assert "sandbox" in shown
+    token = link.rpartition("/")[2]
+    assert token in (trapped / "data" / "config.json").read_text()
+    assert requests.get(link.replace(token, "x" * len(token)), timeout=10).status_code == 404
+
+
 def test_nothing_in_the_current_folder_is_taken_for_a_module(lasting, trapped):
     assert lasting.call("GET", "/healthz")[0] == 200
     assert [*trapped.rglob("hijacked")] == []
@@ -184,6 +221,36 @@ def test_who_refuses_all_starts_comes_up_to_check_codes_and_says_so(launch, tmp_
     assert dev.call("GET", "/readyz")[0] == 503
     assert dev.call("GET", "/readyz/checks")[0] == 200
     assert dev.call("POST", f"/v1/verifications/{started['id']}/check", {"code": code})[1]["valid"]
+
+
+@on_linux
+def test_a_killed_console_is_replaced(lasting):
+    lasting.console_answers()
+    before = family(lasting.process.pid)
+    server = part(before, "main\0console")
+    theirs = family(server)
+    kill([server])
+    assert all_end(theirs, 15)
+    end = time.monotonic() + 15
+    while not family(lasting.process.pid) - before:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    lasting.console_answers()
+
+
+def test_the_console_has_the_port_that_was_asked_for(launch, tmp_path):
+    port = free_port()
+    dev = launch("--console-port", str(port))
+    dev.printed_until_ready()
+
+    assert dev.console.startswith(f"http://localhost:{port}/dev/")
+    dev.console_answers()
+    dev.stop()
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        status, output = refusal("--console-port", str(port), "--data-dir", str(tmp_path / "other"))
+    assert (status, f"Error: Port {port} of 127.0.0.1 cannot be used" in output) == (1, True)
+    assert "Choose another: --console-port" in output
 
 
 @on_linux

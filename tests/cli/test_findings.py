@@ -103,6 +103,29 @@ def test_an_application_without_a_home_is_told(section, has_home):
     assert [line.startswith("It has no home") for line in lines] == ([] if has_home else [True])
 
 
+_PLAIN = "People would sign in at the console without encryption, and their browsers keep no cookie of it."
+_SHARED = "It is the API's host: cookies know no port."
+_PROXIES = "All who sign in through a proxy count as one: whoever guesses passwords lets others wait."
+
+
+@pytest.mark.parametrize(
+    ("console", "sentences"),
+    [
+        ({}, set()),
+        ({"public_url": "https://console.example", "trusted_proxies": 1}, set()),
+        ({"public_url": "http://console.example", "trusted_proxies": 1}, {_PLAIN}),
+        ({"public_url": "https://api.example:8443", "trusted_proxies": 1}, {_SHARED}),
+        ({"public_url": "https://console.example"}, {_PROXIES}),
+    ],
+)
+def test_a_console_that_is_reached_badly_is_told(console, sentences):
+    settings = settings_from(tree(LOCAL, http={"public_url": "https://api.example"}, console=console))
+    for environment, expected in (("production", sentences), ("development", sentences & {_SHARED})):
+        there = settings.model_copy(update={"environment": environment})
+        told = {one.sentence for one in settings_diagnoses(there) if one.subject.startswith("console.")}
+        assert told == expected, environment
+
+
 def test_a_gateway_that_carries_none_of_a_route_s_channels_is_told():
     gateways = {"texts": HTTP}
     routes = [

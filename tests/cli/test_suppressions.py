@@ -13,6 +13,7 @@ from otp_service.bootstrap import install
 from otp_service.domain.consents import Suppression, SuppressionScope, SuppressionSource
 from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.errors import LedgerUnavailableError, SuppressedError
+from otp_service.ledger.console import Look
 from otp_service.services.consents import add_suppressions, give_consent
 from otp_service.settings import load_settings
 from otp_service.store import keys
@@ -240,6 +241,16 @@ def test_what_is_held_is_told_by_application_and_what_is_of_all_apart(environ, s
 
     assert {name: len(one["suppressions"]) for name, one in held.items()} == {"*": 1, "bank": 1, "shop": 0}
     assert "•" in text, "the mask, as people read it"
+
+
+def test_who_looked_is_told_with_what_is_of_all(environ, shop):
+    to = subject_key(shop.context.keyring, parse_destination(NUMBER, None))
+    shop.context.ledger.looks.record(Look("ayesha", "find", to.pseudonym, "case A-17"))
+    shop.start()
+    held = json.loads(told("subject", "export", NUMBER, environ=environ))["applications"]
+
+    assert [(one["by"], one["view"]) for one in held["*"]["looks"]] == [("ayesha", "find")]
+    assert held["shop"]["looks"] == []
 
 
 def test_an_erasure_asks_and_tells_what_stays_and_why(environ, shop):

@@ -120,7 +120,7 @@ def test_every_setting_exists(name):
     named = re.findall(rf"(?<![\w./:])({'|'.join(sections)})\.([a-z_]+)\b(?![/(.])", _code(_read(name)))
 
     assert [
-        f"{section}.{key}" for section, key in named if key not in sections[section] | {"py", "md", "lua", "db"}
+        f"{section}.{key}" for section, key in named if key not in sections[section] | {"py", "md", "lua", "db", "log"}
     ] == []
 
 

@@ -125,7 +125,16 @@ def test_no_table_is_without_an_end_but_those_of_few_rows(ledger: Ledger) -> Non
         purge(ledger, data, NOW + 1)
 
     left = {table.name for table in schema.METADATA.sorted_tables if rows(ledger, table)}
-    assert left == {"head", "applications", "proof_keys", "figure_positions", "consents", "purges", "audit"}
+    assert left == {
+        "head",
+        "applications",
+        "proof_keys",
+        "figure_positions",
+        "console_users",
+        "consents",
+        "purges",
+        "audit",
+    }
     assert sequences(ledger, schema.consents) == [2]  # it ended the other one
     assert {row["id"] for row in rows(ledger, schema.purges)} == _written(ledger)
 

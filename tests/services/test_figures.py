@@ -33,7 +33,7 @@ def context(world: World, ledger_url: str) -> Iterator[Context]:
 
 
 def asked(*by: str, since: int = AT, until: int = AT + HOUR, application: str | None = None) -> Question:
-    return Question(since, until, by, application)
+    return Question(since, until, by, {"application": [application]} if application else {})
 
 
 def test_verifications_by_anything(context: Context):

@@ -353,6 +353,15 @@ class ToldWebhook:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """That somebody at the operator looked at what is held of a number."""
+
+    at: datetime
+    by: str
+    view: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Erasure:
     """What an erasure did."""
 
@@ -373,6 +382,7 @@ class SubjectExport:
     inbound: tuple[InboundMessage, ...]
     erasures: tuple[Erasure, ...]
     webhooks: tuple[ToldWebhook, ...]
+    looks: tuple[Look, ...]
     recent: tuple[str, ...]
 
 

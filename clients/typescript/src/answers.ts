@@ -303,6 +303,7 @@ export interface SubjectExport {
   inbound: { gateway: string; meaning: string; received_at: Time }[];
   erasures: Erasure[];
   webhooks: { verification: string; type: string; at: Time }[];
+  looks: { at: Time; by: string; view: string }[];
   recent: string[];
 }
 

@@ -1,0 +1,127 @@
+"""otp-service console: the web page for support, fraud, compliance and operations, and its users."""
+
+import multiprocessing
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces
+from granian.log import LogLevels
+
+from otp_service.cli import output as out
+from otp_service.cli.child_processes import KILL_AFTER, check_port, end_with_server, url_of
+from otp_service.cli.common import Session, command
+from otp_service.cli.main import resume_garbage_collection
+from otp_service.cli.output import config_option, settings_for_children
+from otp_service.cli.process_setup import open_installation, start_thread
+from otp_service.domain.console_users import NAME_RULE, Role, is_user_name
+from otp_service.services import console_users
+from otp_service.settings import Settings
+from otp_service.telemetry.logging import GRANIAN_LOGGING, Renderer, configure_logging, get_logger
+
+if TYPE_CHECKING:  # the server's process imports it
+    from otp_service.console.app import Console
+
+_log = get_logger(__name__)
+
+
+@click.command()
+@config_option
+def console(path: Path | None) -> None:
+    """Serve the console. Its first user: otp-service console-user add NAME --role admin."""
+    settings = settings_for_children(path)
+    configure_logging(settings.logging.level, Renderer(settings.logging.format))
+    check_port(settings.console.host, settings.console.port, "console.port", "OTP_SERVICE__CONSOLE__PORT", 8083)
+    open_installation(settings).close()  # so that what would stop it is told once, as a sentence
+    multiprocessing.set_start_method("spawn", force=True)
+    server = Granian(
+        "otp_service.console.app:app",
+        address=settings.console.host,
+        port=settings.console.port,
+        interface=Interfaces.WSGI,
+        http=HTTPModes.http1,
+        websockets=False,
+        workers=1,
+        blocking_threads=settings.console.threads,
+        respawn_failed_workers=True,
+        workers_kill_timeout=KILL_AFTER,
+        log_level=LogLevels.error,
+        log_dictconfig=GRANIAN_LOGGING,
+    )
+    address = url_of(settings.console.host, settings.console.port)
+
+    @server.on_startup
+    def begin() -> None:
+        start_thread("start", lambda: _log.info("console_serving", at=settings.console.public_url or address))
+
+    server.serve(target_loader=partial(_load, settings), wrap_loader=False)
+
+
+def _load(settings: Settings) -> "Console":
+    end_with_server()
+    from otp_service.console.app import app  # noqa: PLC0415 - takes a second, in the server's process alone
+
+    configure_logging(settings.logging.level, Renderer(settings.logging.format))
+    application = app(settings)
+    resume_garbage_collection()
+    return application
+
+
+@click.group()
+def console_user() -> None:
+    """Invite, list and disable users of the console."""
+
+
+_role = click.option("--role", type=click.Choice([str(one) for one in Role]), required=True, help="What they do.")
+_applications = click.option("--application", "applications", multiple=True, help="They see this one; default: all.")
+
+
+@command(console_user, "Invite somebody.", access=True)
+@click.argument("name")
+@_role
+@_applications
+def add(session: Session, name: str, role: str, applications: tuple[str, ...]) -> None:
+    """Invite NAME; print the address, good once and for an hour, at which a password and an app are set."""
+    if not is_user_name(name):
+        raise click.UsageError(NAME_RULE)
+    known = tuple(session.application_or_all(one) for one in applications)
+    _print(session, lambda: console_users.invite(session.context, name, Role(role), known, session.operator))
+
+
+@command(console_user, "Invite somebody again.", access=True)
+@click.argument("name")
+def invite(session: Session, name: str) -> None:
+    """Let NAME set password and app anew, such as after a lost handset; sign him out everywhere."""
+    _print(session, lambda: console_users.invite_again(session.context, name, session.operator))
+
+
+def _print(session: Session, invitation: Callable[[], str]) -> None:
+    settings = session.settings.console
+    origin = settings.public_url or url_of(settings.host, settings.port)
+    click.echo(f"{origin}/invitation/{invitation()}")
+    out.note("This address works once, within an hour, and is shown only here.")
+
+
+@command(console_user, "Disable somebody.", name="disable", asks=True, access=True)
+@click.argument("name")
+def disable(session: Session, name: str) -> None:
+    """Sign NAME out, and let him not sign in any more."""
+    session.confirm(f"Disable {name}?")
+    found = session.context.ledger.console_users.disable(name, session.operator)
+    out.done(f"{name} is disabled." if found else f"There is no active user {name}.")
+
+
+@command(console_user, "List the users.", name="list", reads=True, access=True)
+def list_users(session: Session) -> None:
+    """List the users: role, applications, whether they may sign in, and when they did last."""
+    rows: list[Any] = [
+        (
+            *(one.user.name, str(one.user.role), sorted(one.user.applications) or out.Labelled(None, "all")),
+            *("active" if one.user.is_active else "disabled" if one.user.disabled else "invited", out.when(one.used)),
+        )
+        for one in session.context.ledger.console_users.all()
+    ]
+    out.table("users", ("Name", "Role", "Applications", "State", "Signed in last"), rows)

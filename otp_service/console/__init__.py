@@ -1,0 +1,1 @@
+"""The web page for support, fraud, compliance and operations."""

@@ -1,0 +1,211 @@
+"""The console's WSGI application: who may see what, forms of its own only, headers, errors."""
+
+import hmac
+from collections.abc import Mapping
+from functools import cache
+from typing import Final
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, g, request
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from otp_service.bootstrap import Installation, install, prepare, watch
+from otp_service.console import plots, trial
+from otp_service.console.compliance import views as compliance
+from otp_service.console.developers import views as developers
+from otp_service.console.find import views as find
+from otp_service.console.fraud import views as fraud
+from otp_service.console.language import DIRECTIONS, LANGUAGES, fill, isolated, words
+from otp_service.console.operations import views as operations
+from otp_service.console.sign_in import views as sign_in
+from otp_service.console.users import views as users
+from otp_service.console.visits import COOKIE, Answer, View, Visit, language_of_request
+from otp_service.console.what_if import views as what_if
+from otp_service.domain.phrases import Phrase
+from otp_service.domain.prices import format_micros
+from otp_service.errors import (
+    ForbiddenError,
+    LedgerUnavailableError,
+    NotFoundError,
+    OtpServiceError,
+    StoreUnavailableError,
+)
+from otp_service.services.console_users import user_of
+from otp_service.settings import Settings
+from otp_service.telemetry.logging import get_logger
+
+_log = get_logger(__name__)
+
+PARTS: Final = (find, fraud, what_if, compliance, operations, developers, sign_in, users)
+VIEWS: Final[tuple[View, ...]] = tuple(view for part in PARTS for view in part.all)
+"""In the order of the navigation."""
+HEALTH: Final = "/healthz"
+"""Says that the process answers, to whoever asks."""
+HEADERS: Final[Mapping[str, str]] = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "same-origin",  # with no-referrer Chromium sends Origin: null with our own forms
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+MAX_FORM: Final = 1 << 20
+"""Bytes of a form: a rules file to try is the longest."""
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_UNAVAILABLE, _NOT_FOUND, _FORBIDDEN = 503, 404, 403
+
+
+class Console(Flask):
+    """The console; closes what it holds."""
+
+    def __init__(self, installation: Installation) -> None:
+        """Serve an installation."""
+        super().__init__(__name__, static_folder="static", static_url_path="/static", template_folder=None)
+        self.installation = installation
+        self.config["MAX_CONTENT_LENGTH"] = MAX_FORM
+        self.config["MAX_FORM_MEMORY_SIZE"] = MAX_FORM
+        views = (*VIEWS, *trial.views.all) if trial.is_trial(installation.settings) else VIEWS
+        self._by_endpoint = {view.endpoint: view for view in views}
+        self.add_url_rule(HEALTH, "health", lambda: Response("ok", content_type="text/plain"))
+        for view in views:
+            self.add_url_rule(view.rule, view.endpoint, _answering(view), methods=[view.method])
+        self.before_request(self._begin)
+        self.after_request(_finish)
+        self.register_error_handler(Exception, self._fail)
+        if proxies := installation.settings.console.trusted_proxies:
+            self.wsgi_app = ProxyFix(self.wsgi_app, x_for=proxies, x_host=0, x_proto=0)  # type: ignore[method-assign]
+
+    def _begin(self) -> Answer | None:
+        """Find out who makes the request, and whether he may."""
+        g.visit = visit = Visit(self.installation, language_of_request(), render=render)
+        if request.endpoint == "health":
+            return None  # whoever watches the process knows no host name of ours
+        self._require_own_host()
+        visit.view = self._by_endpoint.get(request.endpoint or "")
+        if visit.view is None:
+            return None  # a file, or Flask's own 404 or 405
+        _find_session(visit)
+        if request.method == "POST":
+            _require_own_form(visit)
+        return _admit(visit, visit.view)
+
+    def _require_own_host(self) -> None:
+        """Refuse requests for another host: a name of a stranger's may lead here (DNS rebinding)."""
+        expected, host = self.installation.settings.console.public_url, request.host
+        name = urlsplit(f"//{host}").hostname or ""
+        if host != urlsplit(expected).netloc if expected else name not in _LOOPBACK:
+            raise ForbiddenError("This is not the address of the console.")
+
+    def _fail(self, error: Exception) -> Answer:
+        """Answer an error as a page."""
+        visit: Visit = g.visit
+        match error:
+            case HTTPException():
+                status, said = error.code or 500, "gone" if error.code == _NOT_FOUND else "error"
+            case NotFoundError():
+                status, said = _NOT_FOUND, "gone"
+            case ForbiddenError():
+                status, said = _FORBIDDEN, "forbidden"
+            case LedgerUnavailableError() | StoreUnavailableError():
+                status, said = _UNAVAILABLE, "away"
+            case OtpServiceError():
+                status, said = _UNAVAILABLE, "error"
+            case _:
+                _log.exception("console_defect", view=visit.view.endpoint if visit.view else "")
+                status, said = 500, "error"
+        return visit.page("error.html", status, said=said)
+
+
+def _answering(view: View):  # type: ignore[no-untyped-def]  # noqa: ANN202 - Flask's
+    return lambda **parts: view.function(g.visit, **parts)
+
+
+def _find_session(visit: Visit) -> None:
+    if name := request.cookies.get(COOKIE):
+        session = visit.context.store.console_sessions.find(name)
+        visit.user = user_of(visit.context, session) if session else None
+        visit.session = session if visit.user else None
+
+
+def _admit(visit: Visit, view: View) -> Answer | None:
+    """Let somebody in; or lead him to where he signs in, or confirms. Raises `ForbiddenError`."""
+    if view.is_open:
+        return None
+    if visit.user is None:
+        return visit.to("/sign-in")
+    if not view.is_for(visit.user):
+        raise ForbiddenError("Your role does not allow this.")
+    if view.confirmed and not visit.own_session.is_confirmed:
+        back = request.full_path if request.method == "GET" else urlsplit(request.referrer or "/").path
+        return visit.page("confirm.html", _FORBIDDEN, back=back)
+    return None
+
+
+def _require_own_form(visit: Visit) -> None:
+    """Refuse a form that another site, or another port of this host, sent: cookies know no port."""
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    is_own = site == "same-origin" if site else urlsplit(origin or "").netloc == request.host
+    if visit.session:
+        is_own = is_own and hmac.compare_digest(
+            request.form.get("form", "").encode(), visit.session.form_token.encode()
+        )
+    if not is_own:
+        raise ForbiddenError("The form was sent from another site.")
+
+
+def _finish(response: Response) -> Response:
+    response.headers.update(HEADERS)
+    if request.endpoint == "static":
+        response.headers["Cache-Control"] = "public, max-age=3600"
+    return response
+
+
+def render(template: str, visit: Visit, **values: object) -> str:
+    """Return a page in the visitor's language."""
+
+    def translate(text: str | Phrase, **inserted: object) -> Markup:
+        if isinstance(text, Phrase):
+            shown = text.render(lambda one: escape(words(visit.language, one)), isolated)
+            return Markup(shown)  # noqa: S704 - all its parts are escaped
+        return fill(words(visit.language, text), inserted)
+
+    token = visit.session.form_token if visit.session else ""
+    own_form = Markup('<input type="hidden" name="form" value="{}">').format(token)
+    navigation = [view for view in VIEWS if view.title and view.is_for(visit.user)] if visit.user else []
+    language = {"tag": visit.language, "direction": DIRECTIONS[visit.language], "all": LANGUAGES}
+    shared = {"_": translate, "own_form": lambda: own_form, "plots": plots}
+    defaults = {"said": "", "seconds": 0, "was_done": ()}
+    about = {"visit": visit, "navigation": navigation, "language": language}
+    return _templates().get_template(template).render({**defaults, **shared, **about, **values})
+
+
+@cache
+def _templates() -> Environment:
+    environment = Environment(
+        loader=PackageLoader(__package__),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["time"] = plots.time_of
+    environment.filters["money"] = format_micros
+    return environment
+
+
+def app(settings: Settings) -> Console:
+    """Return the console that settings describe; raises as `otp_service.wsgi.app` does."""
+    installation = install(settings)
+    try:
+        prepare(installation)
+    except BaseException:
+        installation.close()
+        raise
+    watch(installation).start()
+    return Console(installation)

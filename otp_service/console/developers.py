@@ -1,0 +1,164 @@
+"""Developers: keys and webhooks of their applications, and a verification by its identifier."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from flask import request
+
+from otp_service.console.visits import Answer, Views, Visit
+from otp_service.domain.applications import APPLICATION_SCOPES, KeyScope, parse_networks
+from otp_service.domain.console_users import Permission
+from otp_service.domain.webhooks import EndpointStatus, PostingStatus
+from otp_service.errors import ConflictError, InvalidRequestError, NotFoundError
+from otp_service.ledger import database
+from otp_service.ledger.console import Look
+from otp_service.ledger.webhooks import PostingFilter
+from otp_service.services import access
+from otp_service.services.access import DEFAULT_OVERLAP, IssuedKey
+from otp_service.services.explanations import sentence
+from otp_service.services.number_history import (
+    ExplainedVerification,
+    NumberHistory,
+    find_pseudonym,
+    find_verification,
+)
+
+views = Views()
+SCOPES: Final = tuple(sorted(APPLICATION_SCOPES - {KeyScope.SUBJECTS, KeyScope.CONSENT}))
+"""What a key of the console may be for: nothing that the console asks compliance, or two people, for."""
+_PAGE: Final = "/developers"
+_FIND: Final = f"{_PAGE}/verifications"
+_BAD, _NOT_FOUND = 422, 404
+_SHOWN: Final = 20
+"""Webhooks of an application."""
+_ENDPOINT_WORDS: Final[Mapping[EndpointStatus, str]] = {
+    EndpointStatus.ENABLED: "It is sent to.",
+    EndpointStatus.DISABLED: "Nothing is sent: it was disabled.",
+    EndpointStatus.FAILING: "Nothing is sent: it failed for five days.",
+    EndpointStatus.GONE: "Nothing is sent: it answered 410.",
+}
+_WEBHOOK_WORDS: Final[Mapping[PostingStatus, str]] = {
+    PostingStatus.WAITING: "It waits for a try.",
+    PostingStatus.DELIVERED: "It was delivered.",
+    PostingStatus.FAILED: "All tries were in vain.",
+    PostingStatus.HELD: "It is held until a replay.",
+}
+
+
+@views.view("GET /developers", Permission.DEVELOP, title="Developers")
+def show_applications(visit: Visit) -> Answer:
+    """Show keys, endpoints and the last webhooks of each application."""
+    return _page(visit)
+
+
+def _page(visit: Visit, status: int = 200, fault: str = "", issued: IssuedKey | None = None) -> Answer:
+    ledger = visit.context.ledger
+    listed = [
+        (
+            name,
+            ledger.api_keys.of(name),
+            ledger.endpoints.of(name),
+            ledger.postings.find(PostingFilter(name), _SHOWN),
+        )
+        for name in visit.applications
+    ]
+    return visit.page(
+        "developers.html",
+        status,
+        listed=listed,
+        now=database.now(),
+        scopes=SCOPES,
+        endpoint_words=_ENDPOINT_WORDS,
+        webhook_words=_WEBHOOK_WORDS,
+        fault=fault,
+        issued=issued,
+    )
+
+
+def _own_application(visit: Visit) -> str:
+    """Return the application of the form; raise `NotFoundError` for one that the user may not see."""
+    name = visit.field("application")
+    if name not in visit.applications:
+        raise NotFoundError("There is no such application.")
+    return name
+
+
+@views.view("POST /developers/keys", Permission.DEVELOP, confirmed=True)
+def issue_key(visit: Visit) -> Answer:
+    """Make a key, which is shown once."""
+    application = _own_application(visit)
+    scopes = {one for one in SCOPES if one in request.form.getlist("scope")}
+    if not scopes:
+        return _page(visit, _BAD, "Choose what the key may be used for.")
+    try:
+        networks = parse_networks(visit.field("addresses").split())
+    except InvalidRequestError:
+        return _page(visit, _BAD, "Addresses are IP addresses or networks, such as 192.0.2.0/24.")
+    return _page(visit, issued=access.issue_key(visit.context, application, scopes, networks, visit.operator))
+
+
+@views.view("POST /developers/keys/<key_id>/rotate", Permission.DEVELOP, confirmed=True)
+def rotate_key(visit: Visit, key_id: str) -> Answer:
+    """Make a key that may do the same as another, which ends in a day."""
+    application = _own_application(visit)
+    found = next((one for one in visit.context.ledger.api_keys.of(application) if one.id == key_id), None)
+    if found and not found.scopes <= set(SCOPES):
+        return _page(visit, _BAD, "This key may do what the console does not give out: an operator rotates it.")
+    try:
+        issued = access.rotate_key(visit.context, key_id, DEFAULT_OVERLAP, visit.operator, application)
+    except ConflictError:
+        return _page(visit, _BAD, "This key is over.")
+    return _page(visit, issued=issued)
+
+
+@views.view("POST /developers/keys/<key_id>/revoke", Permission.DEVELOP, confirmed=True)
+def revoke_key(visit: Visit, key_id: str) -> Answer:
+    """End a key for good."""
+    application = _own_application(visit)
+    access.revoke_key(visit.context, key_id, visit.operator, application)
+    return visit.done(
+        _PAGE, ("The key {key} of {application} is revoked.", {"key": key_id, "application": application})
+    )
+
+
+@views.view("GET /developers/verifications", Permission.FIND_BY_ID, title="Verification by id")
+def show_search(visit: Visit) -> Answer:
+    """Ask for an identifier."""
+    return _search(visit)
+
+
+def _search(visit: Visit, status: int = 200, fault: str = "") -> Answer:
+    return visit.page("verification.html", status, fault=fault, case=None, told=None)
+
+
+@views.view("POST /developers/verifications", Permission.FIND_BY_ID)
+def search(visit: Visit) -> Answer:
+    """Lead to a verification; one of another application is not there."""
+    name = visit.field("id")
+    try:
+        _find(visit, name)
+    except NotFoundError:
+        return _search(visit, _NOT_FOUND, "There is no verification of this id at an application of yours.")
+    return visit.to(f"{_FIND}/{name}")
+
+
+@views.view("GET /developers/verifications/<verification_id>", Permission.FIND_BY_ID)
+def show_verification(visit: Visit, verification_id: str) -> Answer:
+    """Show a verification.
+
+    It says of a person that he was there, and what became of his code, and has the mask of his number: the look is
+    recorded, as one at a number is.
+    """
+    case, found = _find(visit, verification_id)
+    pseudonym = find_pseudonym(visit.context, verification_id)
+    visit.context.ledger.looks.record(Look(visit.operator, "verification", pseudonym, verification_id))
+    return visit.page("verification.html", fault="", case=case, told=sentence(case, found))
+
+
+def _find(visit: Visit, verification_id: str) -> tuple[ExplainedVerification, NumberHistory]:
+    """Return a verification of an application that the user may see; raise `NotFoundError` for any other."""
+    found = find_verification(visit.context, verification_id)
+    mine = [one for one in found.verifications if one.history.application in visit.applications]
+    if not mine:
+        raise NotFoundError("There is no such verification.")
+    return mine[0], found

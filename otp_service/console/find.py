@@ -1,0 +1,129 @@
+"""Find: what became of a number's codes, or of one verification; why; and what to tell whoever asks."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from flask import request
+
+from otp_service.console.visits import Answer, Views, Visit
+from otp_service.domain.consents import EVERY_APPLICATION, Suppression
+from otp_service.domain.console_users import Permission
+from otp_service.domain.numbers import SubjectKey, may_hold_number, parse_destination, subject_key
+from otp_service.domain.phrases import Phrase
+from otp_service.errors import InvalidNumberError, NotFoundError
+from otp_service.ledger.console import Look
+from otp_service.services import operator_actions
+from otp_service.services.consents import suppressions_of
+from otp_service.services.explanations import advice, explain_rules, find_decisions, sentence, title
+from otp_service.services.number_history import ExplainedVerification, NumberHistory, find_number_history
+from otp_service.store.guard import WindowState
+
+views = Views()
+_BAD: Final = 422
+_SAID: Final = frozenset({"unblocked", "reset", "nothing", "frozen"})
+
+
+@views.view("GET /find", Permission.FIND, title="Find")
+def show_find(visit: Visit) -> Answer:
+    """Ask for a number."""
+    return visit.page("find.html", fault="")
+
+
+@views.view("POST /find", Permission.FIND)
+def find(visit: Visit) -> Answer:
+    """Look a number up; that is recorded before anything is shown."""
+    try:
+        to = parse_destination(visit.field("number"), visit.field("region").upper() or None)
+    except InvalidNumberError:
+        return visit.page("find.html", _BAD, fault="That is no number: write it as +92….")
+    reason = visit.field("reason")
+    if may_hold_number(reason):
+        return visit.page("find.html", _BAD, fault="A reason holds no number.")
+    found = subject_key(visit.context.keyring, to)
+    visit.context.ledger.looks.record(Look(visit.signed_in.name, "find", found.pseudonym, reason))
+    return visit.to(f"/find/{visit.context.store.console_sessions.point_to(visit.own_session, found)}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A verification, in words."""
+
+    case: ExplainedVerification
+    sentence: Phrase
+    advice: Phrase
+
+
+@views.view("GET /find/<handle>", Permission.FIND)
+def show_number(visit: Visit, handle: str) -> Answer:
+    """Show a number's last verifications, why each code did or did not arrive, and its limits."""
+    to = pointed_to(visit, handle)
+    found = find_number_history(visit.context, to.destination, visit.signed_in.applications)
+    said = request.args.get("said", "")
+    return visit.page(
+        "number.html",
+        to=to,
+        handle=handle,
+        found=found,
+        told=[_told(one, found) for one in found.verifications],
+        windows=_windows(visit, to),
+        suppressions=_suppressions(visit, to),
+        applications=visit.applications,
+        said=said if said in _SAID else "",
+        fault="",
+    )
+
+
+def _told(one: ExplainedVerification, found: NumberHistory) -> _Told:
+    return _Told(one, sentence(one, found), advice(one))
+
+
+def _suppressions(visit: Visit, to: SubjectKey) -> list[Suppression]:
+    """Return why the number gets no messages, of applications that somebody may see, or of all."""
+    held = suppressions_of(visit.context, to.pseudonym, None)
+    return [one for one in held if one.application == EVERY_APPLICATION or visit.signed_in.sees(one.application)]
+
+
+def _windows(visit: Visit, to: SubjectKey) -> list[WindowState]:
+    states = visit.context.store.limits.windows(to.bucket, to.pseudonym, visit.applications)
+    return [one for one in states if one.used and (not one.application or visit.signed_in.sees(one.application))]
+
+
+def pointed_to(visit: Visit, handle: str) -> SubjectKey:
+    """Return the number that a handle of this session stands for; raises `NotFoundError`."""
+    found = visit.context.store.console_sessions.pointed_to(visit.own_session, handle)
+    if found is None:
+        raise NotFoundError("What was found is kept for ten minutes.")
+    return found
+
+
+@views.view("POST /find/<handle>/unblock", Permission.UNBLOCK)
+def unblock(visit: Visit, handle: str) -> Answer:
+    """Lift the number's waits and locks."""
+    to = pointed_to(visit, handle)
+    done = operator_actions.unblock(
+        visit.context, operator_actions.number_restriction(visit.context, to), visit.operator
+    )
+    return visit.to(f"/find/{handle}?said={'unblocked' if done else 'nothing'}")
+
+
+@views.view("POST /find/<handle>/reset", Permission.UNBLOCK)
+def reset(visit: Visit, handle: str) -> Answer:
+    """Forget what was counted for the number: messages and wrong codes."""
+    used = operator_actions.reset_limits(visit.context, pointed_to(visit, handle), visit.operator)
+    return visit.to(f"/find/{handle}?said={'reset' if used else 'nothing'}")
+
+
+@views.view("POST /decisions", Permission.FIND)
+def find_decision(visit: Visit) -> Answer:
+    """Lead to a decision, or to those on a verification."""
+    return visit.to(f"/decisions/{visit.field('name')}")
+
+
+@views.view("GET /decisions/<name>", Permission.FIND)
+def show_decision(visit: Visit, name: str) -> Answer:
+    """Explain what rules found: what was counted, and until when it lasts."""
+    found = [one for one in find_decisions(visit.context, name) if visit.signed_in.sees(one.application)]
+    if not found:
+        raise NotFoundError("No rule refused it, or that is no longer kept.")
+    currency = visit.settings.guard.currency
+    return visit.page("decision.html", told=[(one, title(one), list(explain_rules(one, currency))) for one in found])

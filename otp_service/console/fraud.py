@@ -1,0 +1,257 @@
+"""Fraud: what rules refuse, what passes that nobody approves, the funnel, money, other rules, what is held back."""
+
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Final
+
+from flask import request
+
+from otp_service.console import plots
+from otp_service.console.visits import Answer, Views, Visit
+from otp_service.domain.console_users import Permission
+from otp_service.domain.guard import DAY, GUARD_RULES, HOUR
+from otp_service.domain.numbers import is_region, parse_destination
+from otp_service.errors import InvalidNumberError, InvalidRequestError
+from otp_service.services import operator_actions
+from otp_service.services.figures import (
+    FigureText,
+    Question,
+    count_delays,
+    count_refused,
+    count_verifications,
+)
+from otp_service.services.guard_status import closed_countries, spending
+from otp_service.services.newcomer_traffic import report_blocks, report_traffic
+
+views = Views()
+_SPANS: Final = (1, 7, 30, 90)
+"""Days that can be asked for."""
+_ROWS: Final = 200
+_BAD: Final = 422
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What a page is about: days, and perhaps one application and one country."""
+
+    days: int
+    application: str
+    country: str
+    now: int
+    applications: tuple[str, ...]
+    """Those that the user may see."""
+
+    @property
+    def spans(self) -> tuple[int, ...]:
+        """Days that can be asked for."""
+        return _SPANS
+
+    def question(self, *by: str, before: bool = False) -> Question:
+        """Return what to ask of the figures; ``before``: of as many days before these."""
+        until = self.now - self.days * DAY if before else self.now
+        only = {"application": [self.application] if self.application else self.applications}
+        of_country = {"country": [self.country]} if self.country else {}
+        return Question(until - self.days * DAY, until, by, {**only, **of_country})
+
+    @property
+    def step(self) -> str:
+        """By what a plot has its points."""
+        return "hour" if self.days <= 7 else "day"  # noqa: PLR2004 - more points than can be seen
+
+    @property
+    def milliseconds(self) -> int:
+        """How long a step is."""
+        return HOUR if self.step == "hour" else DAY
+
+    @property
+    def query(self) -> str:
+        """It as the query of an address."""
+        return f"days={self.days}&application={self.application}&country={self.country}"
+
+
+def read_filter(visit: Visit) -> Filter:
+    """Return what was asked for; what is not understood is left out."""
+    days, application = request.args.get("days", ""), request.args.get("application", "")
+    country = request.args.get("country", "").upper()
+    return Filter(
+        days=int(days) if days in map(str, _SPANS) else _SPANS[1],
+        application=application if application in visit.applications else "",
+        country=country if is_region(country) else "",
+        now=(visit.context.store.decisions.now() // HOUR + 1) * HOUR,
+        applications=visit.applications,
+    )
+
+
+def _figures(visit: Visit) -> FigureText:
+    return FigureText(exact=visit.signed_in.may(Permission.EXACT))
+
+
+@views.view("GET /fraud", Permission.FIGURES, title="Passes")
+def show_passes(visit: Visit) -> Answer:
+    """Show what passed that nobody approved, by application, country and range, against the days before."""
+    asked = read_filter(visit)
+    by = ("application", "country", "carrier_range")
+    before = {
+        tuple(one.of.values()): one for one in count_verifications(visit.context, asked.question(*by, before=True))
+    }
+    rows = sorted(count_verifications(visit.context, asked.question(*by)), key=attrgetter("unapproved"), reverse=True)
+    points = count_verifications(visit.context, asked.question(asked.step))
+    places = [one for one in report_traffic(visit.context) if one.application in asked.applications]
+    return visit.page(
+        "passes.html",
+        asked=asked,
+        figures=_figures(visit),
+        rows=[(one, before.get(tuple(one.of.values()))) for one in rows[:50]],
+        points=points,
+        drawing=_plot_of_passes(visit, asked, points),
+        alarms=[one for one in places if one.alarmed_since],
+        usual=places,
+        blocks=report_blocks(visit.context) if not visit.signed_in.applications else [],
+        currency=visit.settings.guard.currency,
+    )
+
+
+def _plot_of_passes(visit: Visit, asked: Filter, points: list) -> object:  # type: ignore[type-arg]
+    labels = [plots.label_of(int(one.of[asked.step]), asked.step) for one in points]
+    rounded = _figures(visit)
+    passed = plots.Line(visit.words("not approved"), [rounded.rounded(one.unapproved) for one in points])
+    approved = plots.Line(visit.words("approved"), [rounded.rounded(one.approved) for one in points])
+    return plots.lines(visit.words("Started verifications, approved and not approved"), labels, passed, approved)
+
+
+@views.view("GET /fraud/unapproved", Permission.EXACT)
+def show_unapproved(visit: Visit) -> Answer:
+    """Show the verifications behind a figure: those that nobody approved, newest first, without numbers."""
+    asked, given = read_filter(visit), request.args
+    since, until = _moment(given.get("from", "")), _moment(given.get("until", ""))
+    only = {"application": [asked.application] if asked.application else asked.applications}
+    only |= {"country": [asked.country]} if asked.country else {}
+    only |= {"carrier_range": [given["range"]]} if "range" in given else {}
+    begin, end = since or asked.now - asked.days * DAY, until or asked.now
+    rows = visit.context.ledger.verifications.unapproved(begin, end, _ROWS, **only)
+    return visit.page("unapproved.html", asked=asked, rows=rows, begin=begin, end=end, is_full=len(rows) == _ROWS)
+
+
+def _moment(text: str) -> int:
+    """Return milliseconds since the epoch that stand in an address; 0 for what does not."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 14 else 0  # noqa: PLR2004
+
+
+@views.view("GET /fraud/rules", Permission.FIGURES, title="Rules")
+def show_rules(visit: Visit) -> Answer:
+    """Show what rules refused, or would have; what is closed; alarms."""
+    asked = read_filter(visit)
+    refused = count_refused(visit.context, asked.question("rule"))
+    points = count_refused(visit.context, asked.question(asked.step))
+    labels = [plots.label_of(int(one.of[asked.step]), asked.step) for one in points]
+    rounded = _figures(visit)
+    lines = (
+        plots.Line(visit.words("refused"), [rounded.rounded(sum(one.refused.values())) for one in points]),
+        plots.Line(
+            visit.words("would be refused"), [rounded.rounded(sum(one.would_be_refused.values())) for one in points]
+        ),
+    )
+    return visit.page(
+        "rules.html",
+        asked=asked,
+        figures=rounded,
+        refused=sorted(refused, key=lambda one: -sum(one.refused.values()) - sum(one.would_be_refused.values())),
+        sentences={name: rule.sentence for name, rule in GUARD_RULES.items()},
+        points=points,
+        drawing=plots.lines(visit.words("What rules refused, or would have"), labels, *lines),
+    )
+
+
+@views.view("GET /fraud/funnel", Permission.FIGURES, title="Funnel")
+def show_funnel(visit: Visit) -> Answer:
+    """Show how many verifications were sent, delivered and approved, against the days before."""
+    asked, context = read_filter(visit), visit.context
+    by = [("channel",), ("country",), ("application",)]
+    return visit.page(
+        "funnel.html",
+        asked=asked,
+        figures=_figures(visit),
+        whole=next(iter(count_verifications(context, asked.question())), None),
+        before=next(iter(count_verifications(context, asked.question(before=True))), None),
+        tables=[(one[0], count_verifications(context, asked.question(*one))) for one in by],
+        delays=count_delays(context, asked.question("channel")),
+    )
+
+
+@views.view("GET /fraud/spend", Permission.FIGURES, title="Money")
+def show_spending(visit: Visit) -> Answer:
+    """Show what messages cost, and how far ceilings are used now."""
+    asked, context = read_filter(visit), visit.context
+    points = count_verifications(context, asked.question("day"))
+    labels = [plots.label_of(int(one.of["day"]), "day") for one in points]
+    rounded = _figures(visit)
+    amounts = [rounded.rounded_amount(one.amount, one.started) for one in points]
+    decisions = context.store.decisions.latest(10_000)
+    return visit.page(
+        "spending.html",
+        asked=asked,
+        figures=rounded,
+        points=points,
+        drawing=plots.bars(visit.words("Money by day"), labels, amounts),
+        by_country=count_verifications(context, asked.question("application", "country")),
+        ceilings=[one for one in spending(context, decisions) if one.application in asked.applications],
+        currency=visit.settings.guard.currency,
+    )
+
+
+@views.view("GET /fraud/holds", Permission.HOLDS, title="Holds")
+def show_holds(visit: Visit) -> Answer:
+    """Show what is held back, and let it go."""
+    said = request.args.get("said", "")
+    return _holds(visit, said=said if said in {"lifted", "nothing"} else "")
+
+
+def _holds(visit: Visit, status: int = 200, said: str = "", fault: str = "") -> Answer:
+    context = visit.context
+    closed = closed_countries(context, context.store.decisions.latest(100_000))
+    return visit.page(
+        "holds.html",
+        status,
+        closed=[one for one in closed if one.application in visit.applications],
+        applications=visit.applications,
+        said=said,
+        fault=fault,
+    )
+
+
+@views.view("POST /fraud/holds/country", Permission.HOLDS)
+def lift_country(visit: Visit) -> Answer:
+    """Forget what was counted for a country of an application."""
+    application, country = visit.field("application"), visit.field("country").upper()
+    if application not in visit.applications or not is_region(country):
+        return _holds(visit, _BAD, fault="There is no such application, or no such country.")
+    found = operator_actions.country_restriction(visit.context, application, country)
+    return _lift(visit, found)
+
+
+@views.view("POST /fraud/holds/block", Permission.HOLDS)
+def lift_block(visit: Visit) -> Answer:
+    """Forget what was counted for a block of numbers: by one of them, or by its pseudonym."""
+    if number := visit.field("number"):
+        try:
+            block = visit.context.keyring.block_pseudonym(parse_destination(number, None).block)
+        except InvalidNumberError:
+            return _holds(visit, _BAD, fault="That is no number: write it as +92….")
+    else:
+        block = visit.field("block")
+    return _lift(visit, operator_actions.block_restriction(visit.context, block))
+
+
+@views.view("POST /fraud/holds/address", Permission.HOLDS)
+def lift_address(visit: Visit) -> Answer:
+    """Forget what was counted for an end user's address."""
+    try:
+        found = operator_actions.address_restriction(visit.context, visit.field("address"))
+    except InvalidRequestError:
+        return _holds(visit, _BAD, fault="That is no IP address.")
+    return _lift(visit, found)
+
+
+def _lift(visit: Visit, found: operator_actions.Restriction) -> Answer:
+    done = operator_actions.unblock(visit.context, found, visit.operator)
+    return visit.to(f"/fraud/holds?said={'lifted' if done else 'nothing'}")

@@ -1,0 +1,44 @@
+"""The console's languages. The English text is the key of each translation."""
+
+import tomllib
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import cache
+from importlib import resources
+from typing import Final
+
+from markupsafe import Markup, escape
+
+from otp_service.domain.phrases import plain_text
+
+LANGUAGES: Final = ("en", "ur")
+DIRECTIONS: Final[Mapping[str, str]] = {"en": "ltr", "ur": "rtl"}
+
+
+def words(language: str, text: str) -> str:
+    """Return a text in a language, in English where it is not translated."""
+    return text if language == "en" else catalogue(language).get(text, text)
+
+
+def is_known(text: str) -> bool:
+    """Tell whether a text is one of the console's: all of them are translated."""
+    return all(text in catalogue(language) for language in LANGUAGES if language != "en")
+
+
+def fill(sentence: str, values: Mapping[str, object]) -> Markup:
+    """Return a sentence with values put in, each kept from turning what is around it (HTML's ``bdi``)."""
+    marked = {name: isolated(value) for name, value in values.items()}
+    return Markup(str(escape(sentence)).format_map(marked))  # noqa: S704 - both parts are escaped
+
+
+def isolated(value: object) -> Markup:
+    """Return a value that does not turn the direction of what is around it, nor is turned by it."""
+    return Markup("<bdi>{}</bdi>").format(plain_text(value) if isinstance(value, datetime | timedelta) else value)
+
+
+@cache
+def catalogue(language: str) -> Mapping[str, str]:
+    """Return the translations of a language, by the English text; each part of the console has a file of them."""
+    folder = resources.files(__package__).joinpath(f"translations/{language}")
+    files = (tomllib.loads(one.read_text(encoding="utf-8")) for one in folder.iterdir() if one.name.endswith(".toml"))
+    return {one["en"]: one[language] for found in files for one in found["text"]}

@@ -1,0 +1,119 @@
+"""Operations: gateways, queues, dead letters; pausing gateways and putting messages back."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final
+
+from flask import request
+
+from otp_service.console.visits import Answer, Views, Visit
+from otp_service.domain.console_users import Permission
+from otp_service.errors import ForbiddenError, NotFoundError
+from otp_service.services import operations, operator_actions
+from otp_service.services.mirror import MirrorState
+from otp_service.services.operations import IN_VAIN, MINUTE, REDRIVE_WORDS
+from otp_service.store.guard import MAX_MANUAL_OPEN
+from otp_service.store.outbox import DeadLetter, RedriveResult
+
+views = Views()
+_PAGE: Final = "/operations"
+_BAD: Final = 422
+_LONGEST: Final = MAX_MANUAL_OPEN // MINUTE
+_MINUTES: Final = (15, 60, 240, 1440, _LONGEST)
+"""That are offered for a pause."""
+_MIRROR_WORDS: Final[Mapping[MirrorState, str]] = {
+    MirrorState.OK: "Redis knows all of the ledger.",
+    MirrorState.BEHIND: "Redis is behind the ledger: {lag} changes.",
+    MirrorState.ABSENT: "Redis knows nothing of this ledger yet: starts are refused.",
+    MirrorState.LOST: "Redis was emptied or is another one: nothing is sent.",
+    MirrorState.FOREIGN: "Redis belongs to another ledger: nothing is sent.",
+    MirrorState.DIVERGED: "Redis and the ledger have different histories: nothing is sent.",
+}
+
+
+@views.view("GET /operations", Permission.OPERATE, title="Operations")
+def show_operations(visit: Visit) -> Answer:
+    """Show gateways, what waits, what was given up, and how far the ledger and Redis are behind each other."""
+    return _page(visit)
+
+
+def _page(visit: Visit, status: int = 200, fault: str = "") -> Answer:
+    report = operations.report_operations(visit.context, visit.signed_in.sees)
+    return visit.page(
+        "operations.html",
+        status,
+        report=report,
+        mirror=_MIRROR_WORDS[report.mirror.state],
+        fault=fault,
+        minutes=_MINUTES,
+        may_pause=_may_pause(visit),
+        in_vain=IN_VAIN,
+    )
+
+
+def _may_pause(visit: Visit) -> bool:
+    """Tell whether the user may pause gateways: they carry the messages of all applications."""
+    return not visit.signed_in.applications
+
+
+def _require_gateway(visit: Visit, name: str) -> None:
+    if not _may_pause(visit):
+        raise ForbiddenError("Gateways carry messages of applications that this user does not see.")
+    if name not in visit.context.gateways:
+        raise NotFoundError("There is no such gateway.")
+
+
+@views.view("POST /operations/gateways/<name>/pause", Permission.OPERATE)
+def pause(visit: Visit, name: str) -> Answer:
+    """Let no message through a gateway for some minutes."""
+    _require_gateway(visit, name)
+    minutes = visit.field("minutes")
+    if not (minutes.isascii() and minutes.isdigit() and len(minutes) <= len(str(_LONGEST))):
+        return _page(visit, _BAD, "Say for how many minutes.")
+    if not 1 <= int(minutes) <= _LONGEST:
+        return _page(visit, _BAD, "A pause lasts from a minute to 30 days.")
+    operator_actions.pause_gateway(visit.context, name, int(minutes) * MINUTE, visit.operator)
+    notes = [("The gateway {gateway} is paused for {minutes} minutes.", {"gateway": name, "minutes": minutes})]
+    if operations.is_route_shut(visit.context):
+        notes.append(("A route has no other gateway left: its messages wait until their codes end.", {}))
+    return visit.done(_PAGE, *notes)
+
+
+@views.view("POST /operations/gateways/<name>/resume", Permission.OPERATE)
+def resume(visit: Visit, name: str) -> Answer:
+    """Let messages through a gateway again."""
+    _require_gateway(visit, name)
+    operator_actions.resume_gateway(visit.context, name, visit.operator)
+    return visit.done(_PAGE, ("Messages go through {gateway} again.", {"gateway": name}))
+
+
+@views.view("POST /operations/dead-letters", Permission.OPERATE, confirmed=True)
+def redrive(visit: Visit) -> Answer:
+    """Put dead letters back: those that were chosen, or all of a reason whose codes may still live."""
+    letters = _meant(visit)
+    if not letters:
+        return _page(visit, _BAD, "No dead letter was chosen, or those that were have gone.")
+    became: Counter[tuple[str, str]] = Counter()
+
+    def note(_: DeadLetter, result: RedriveResult, why: str) -> None:
+        became[REDRIVE_WORDS[result], why] += 1
+
+    back = operator_actions.redrive(visit.context, letters, visit.operator, note)
+    counts = [("{count} of {all} messages were put back.", {"count": back, "all": len(letters)})]
+    left = [
+        (_COUNTED[words], {"count": count, "why": why})
+        for (words, why), count in became.items()
+        if words != REDRIVE_WORDS[RedriveResult.REDRIVEN]
+    ]
+    return visit.done(_PAGE, *counts, *left)
+
+
+_COUNTED: Final[Mapping[str, str]] = {words: "{count} " + words for words in REDRIVE_WORDS.values()}
+
+
+def _meant(visit: Visit) -> list[DeadLetter]:
+    sees, letters = visit.signed_in.sees, visit.context.store.dead_letters
+    if reason := visit.field("reason"):
+        return operations.letters_of_reason(visit.context, reason, sees)
+    found = (letters.find(one) for one in dict.fromkeys(request.form.getlist("letter")))
+    return [one for one in found if one and sees(one.member("application"))]

@@ -1,0 +1,121 @@
+"""Plots as SVG, made on the server: each stands beside its table, and holds no style of its own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from flask import request
+from markupsafe import Markup, escape
+
+_WIDTH, _HEIGHT = 720, 220
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 12, 28
+_STEPS: Final = 4
+"""Lines of the grid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a plot."""
+
+    name: str
+    values: Sequence[float]
+
+
+def lines(title: str, labels: Sequence[str], *drawn: Line) -> Markup:
+    """Return a plot of one or two lines over the same labels, from left to right in every language."""
+    most = _ceiling(max((value for line in drawn for value in line.values), default=0))
+    parts = [*_grid(most), *_ticks(labels)]
+    for kind, line in zip(("first", "second"), drawn, strict=False):
+        points = " ".join(
+            f"{_x(place, len(labels)):.1f},{_y(value, most):.1f}" for place, value in enumerate(line.values)
+        )
+        parts.append(Markup('<polyline class="{}" points="{}"/>').format(kind, points))
+    return _drawn(title, parts)
+
+
+def bars(title: str, labels: Sequence[str], values: Sequence[float]) -> Markup:
+    """Return a plot with a bar for each label."""
+    most = _ceiling(max(values, default=0))
+    width = (_WIDTH - _LEFT - _RIGHT) / max(1, len(values))
+    parts = [*_grid(most), *_ticks(labels, width / 2)]
+    for place, value in enumerate(values):
+        x, y = _LEFT + place * width + width * 0.1, _y(value, most)
+        size = (x, y, width * 0.8, _HEIGHT - _BOTTOM - y)
+        parts.append(Markup('<rect class="first" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>').format(*size))
+    return _drawn(title, parts)
+
+
+def _drawn(title: str, parts: Sequence[Markup]) -> Markup:
+    form = Markup('<svg class="plot" viewBox="0 0 {} {}" role="img" aria-label="{}" direction="ltr">{}</svg>')
+    return form.format(_WIDTH, _HEIGHT, title, Markup("").join(parts))
+
+
+def _grid(most: float) -> list[Markup]:
+    form = Markup(
+        '<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>'
+        '<text x="{}" y="{:.1f}" text-anchor="end">{}</text>'
+    )
+    drawn = []
+    for step in range(_STEPS + 1):
+        value = most * step / _STEPS
+        y = _y(value, most)
+        drawn.append(form.format(_LEFT, _WIDTH - _RIGHT, y, y, _LEFT - 6, y + 4, short_number(value)))
+    return drawn
+
+
+def _ticks(labels: Sequence[str], shift: float = 0) -> list[Markup]:
+    every = max(1, -(-len(labels) // 8))
+    form = Markup('<text x="{:.1f}" y="{}" text-anchor="middle">{}</text>')
+    return [
+        form.format(_x(place, len(labels)) + shift * (1 - 2 * place / max(1, len(labels) - 1)), _HEIGHT - 8, label)
+        for place, label in enumerate(labels)
+        if place % every == 0
+    ]
+
+
+def _x(place: int, count: int) -> float:
+    return _LEFT + (_WIDTH - _LEFT - _RIGHT) * place / max(1, count - 1)
+
+
+def _y(value: float, most: float) -> float:
+    return _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * (value / most if most else 0)
+
+
+def _ceiling(most: float) -> float:
+    """Return a round number that is not less."""
+    unit = 1.0
+    while most > 10 * unit:
+        unit *= 10
+    return next(step * unit for step in (1, 2, 4, 5, 8, 10) if most <= step * unit)
+
+
+def short_number(value: float) -> str:
+    """Return a number as an axis has it: ``12k``."""
+    for unit, letter in ((1_000_000, "M"), (1000, "k")):
+        if value >= unit:
+            return f"{value / unit:g}{letter}"
+    return f"{value:g}"
+
+
+def label_of(milliseconds: int, step: str) -> str:
+    """Return the label of an hour or a day (UTC) on an axis."""
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return f"{moment:%d.%m. %H:00}" if step == "hour" else f"{moment:%d.%m.}"
+
+
+def time_of(milliseconds: int) -> Markup:
+    """Return a moment in UTC, for people and programs."""
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    shown = Markup('<time datetime="{}" dir="ltr">{}</time>')
+    return shown.format(f"{moment:%Y-%m-%dT%H:%M:%SZ}", f"{moment:%Y-%m-%d %H:%M}")
+
+
+def own_path() -> str:
+    """Return the path of this page."""
+    return str(escape(request.path))
+
+
+def own_origin() -> str:
+    """Return the scheme and host of this page."""
+    return request.host_url.rstrip("/")

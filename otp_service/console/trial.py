@@ -1,0 +1,60 @@
+"""Signing in without a password, while somebody tries the service on his own machine with ``otp-service dev``."""
+
+import hmac
+from ipaddress import ip_address
+from typing import Final
+
+from otp_service.console.visits import COOKIE, SECURE, Answer, Views, Visit
+from otp_service.domain.console_users import Role
+from otp_service.errors import NotFoundError
+from otp_service.services.console_users import SignInRefusedError, sign_in_as, trial_code, trial_name
+from otp_service.settings import Settings
+
+views = Views()
+_BAD: Final = 422
+
+
+def is_trial(settings: Settings) -> bool:
+    """Tell whether these views are there at all: never where others than who started it may reach the console."""
+    console = settings.console
+    is_reached_here_alone = console.public_url is None and not console.trusted_proxies
+    return bool(console.dev_token) and not settings.production and is_reached_here_alone
+
+
+@views.view("GET /dev/<token>", is_open=True)
+def show_roles(visit: Visit, token: str) -> Answer:
+    """Show the roles that can be tried."""
+    _require_trial(visit, token)
+    return _page(visit, token)
+
+
+def _page(visit: Visit, token: str, status: int = 200, fault: str = "") -> Answer:
+    listed = [(role, trial_name(role), trial_code(visit.context, role)) for role in Role]
+    return visit.page("trial.html", status, listed=listed, token=token, fault=fault)
+
+
+@views.view("POST /dev/<token>", is_open=True)
+def sign_in_for_trial(visit: Visit, token: str) -> Answer:
+    """Sign in as the user of a role."""
+    _require_trial(visit, token)
+    role = visit.field("role")
+    try:
+        begun = sign_in_as(visit.context, Role(role)) if role in set(Role) else None
+    except SignInRefusedError:
+        begun = None
+    if begun is None:
+        return _page(visit, token, _BAD, "Nobody can sign in as this user: somebody disabled him.")
+    if visit.session:
+        visit.context.store.console_sessions.end(visit.session)
+    answer = visit.to("/")
+    answer.set_cookie(COOKIE, begun.cookie, **SECURE)
+    return answer
+
+
+def _require_trial(visit: Visit, token: str) -> None:
+    """Raise `NotFoundError`, as for any path that is not there, unless the link is the one that ``dev`` printed."""
+    expected = visit.settings.console.dev_token
+    known = expected.get_secret_value() if expected else ""
+    is_known = bool(known) and hmac.compare_digest(token.encode(), known.encode())
+    if not is_trial(visit.settings) or not is_known or not ip_address(visit.address).is_loopback:
+        raise NotFoundError("There is nothing here.")

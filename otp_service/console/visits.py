@@ -1,0 +1,173 @@
+"""A visit: one request of the console, who makes it, and how it is answered. Views are routes with a permission."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from flask import Response, redirect, request
+from werkzeug.wrappers import Response as AnyResponse
+
+from otp_service.bootstrap import Installation
+from otp_service.console.language import LANGUAGES, is_known, words
+from otp_service.domain.console_users import ConsoleUser, Permission
+from otp_service.errors import ForbiddenError
+from otp_service.services.context import Context
+from otp_service.settings import Settings
+from otp_service.store.console import ConsoleSession
+
+COOKIE: Final = "__Host-console"
+LANGUAGE_COOKIE: Final = "__Host-console-language"
+_OK, _SEE_OTHER = 200, 303
+MAX_FIELD: Final = 300
+"""Characters of a field of a form."""
+
+
+@dataclass
+class Visit:
+    """One request, and who makes it."""
+
+    installation: Installation
+    language: str
+    user: ConsoleUser | None = None
+    session: ConsoleSession | None = None
+    view: "View | None" = None
+    render: Callable[..., str] = field(repr=False, default=lambda *_, **__: "")
+
+    @property
+    def context(self) -> Context:
+        """What the use cases work with."""
+        return self.installation.context
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self.installation.settings
+
+    @property
+    def operator(self) -> str:
+        """Who acts, as the ledger records it."""
+        return f"console:{self.signed_in.name}"
+
+    @property
+    def signed_in(self) -> ConsoleUser:
+        """Who is signed in; raises `ForbiddenError` where nobody is."""
+        if self.user is None:
+            raise ForbiddenError("Nobody is signed in.")
+        return self.user
+
+    @property
+    def own_session(self) -> ConsoleSession:
+        """His session."""
+        if self.session is None:
+            raise ForbiddenError("Nobody is signed in.")
+        return self.session
+
+    @property
+    def applications(self) -> tuple[str, ...]:
+        """The names of all applications that the user may see."""
+        return tuple(sorted(name for name in self.context.applications if self.signed_in.sees(name)))
+
+    def field(self, name: str) -> str:
+        """Return a field of the form that was sent, without blanks around it; empty where there is none."""
+        text = request.form.get(name, "")
+        return text.strip()[:MAX_FIELD]
+
+    def text_field(self, name: str, most: int) -> str:
+        """Return a field of several lines, at most so many characters of it."""
+        return request.form.get(name, "").replace("\r\n", "\n")[:most]
+
+    def secret_field(self, name: str) -> str:
+        """Return a field as it was sent: blanks belong to a password."""
+        return request.form.get(name, "")[:MAX_FIELD]
+
+    @property
+    def address(self) -> str:
+        """The browser's address, as the outermost trusted proxy saw it; a constant where there is none."""
+        return request.remote_addr or "0.0.0.0"  # noqa: S104 - a name for callers over a Unix socket
+
+    def page(self, template: str, status: int = 200, **values: object) -> Response:
+        """Return a page; one that is no refusal says what was done before it, once."""
+        notes = self.session.notes if self.session and status == _OK else ()
+        if self.session and notes:
+            self.context.store.console_sessions.drop_notes(self.session)
+        ours = [one for one in notes if is_known(one[0])]  # whoever writes to Redis puts no words into our mouth
+        shown = self.render(template, visit=self, was_done=ours, **values)
+        return Response(shown, status, content_type="text/html; charset=utf-8")
+
+    def to(self, path: str) -> AnyResponse:
+        """Lead the browser on after a form was sent."""
+        return redirect(path, _SEE_OTHER)
+
+    def done(self, path: str, *notes: tuple[str, Mapping[str, object]]) -> AnyResponse:
+        """Lead the browser on to a page that says what was done: sentences, with what their braces stand for."""
+        self.context.store.console_sessions.leave_notes(self.own_session, notes)
+        return self.to(path)
+
+    def words(self, text: str) -> str:
+        """Return a text in the user's language."""
+        return words(self.language, text)
+
+
+Answer = AnyResponse
+_Function = Callable[..., Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A page, or what a form of it does."""
+
+    method: str
+    rule: str
+    function: _Function
+    permission: Permission | None
+    """What it takes; ``None``: to be signed in, whatever the role."""
+    is_open: bool
+    """Whether it may be seen before signing in."""
+    confirmed: bool
+    """Whether it takes a code of the user's app within the last minutes: it cannot be undone, or shows much."""
+    title: str
+    """In the navigation; empty where it is not there."""
+
+    @property
+    def endpoint(self) -> str:
+        """Its name for Flask."""
+        return f"{self.method} {self.rule}"
+
+    def is_for(self, user: ConsoleUser | None) -> bool:
+        """Tell whether somebody may see it."""
+        return self.is_open or (user is not None and (self.permission is None or user.may(self.permission)))
+
+
+class Views:
+    """The views of one part of the console."""
+
+    def __init__(self) -> None:
+        self.all: list[View] = []
+
+    def view(
+        self,
+        route: str,
+        permission: Permission | None = None,
+        *,
+        is_open: bool = False,
+        confirmed: bool = False,
+        title: str = "",
+    ) -> Callable[[_Function], _Function]:
+        """Make a function a view: ``route`` is a method and a path, such as ``GET /find/<handle>``."""
+        method, _, rule = route.partition(" ")
+
+        def add(function: _Function) -> _Function:
+            self.all.append(View(method, rule, function, permission, is_open, confirmed, title))
+            return function
+
+        return add
+
+
+def language_of_request() -> str:
+    """Return the language that somebody chose, or that his browser asks for; English where there is neither."""
+    chosen = request.cookies.get(LANGUAGE_COOKIE, "")
+    return chosen if chosen in LANGUAGES else request.accept_languages.best_match(LANGUAGES) or "en"
+
+
+SECURE: Final[Mapping[str, Any]] = {"secure": True, "httponly": True, "samesite": "Lax", "path": "/"}
+"""How all cookies are set: `__Host-` asks for it. Strict ones would be lost on the way from a link in a ticket."""

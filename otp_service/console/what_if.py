@@ -1,0 +1,116 @@
+"""What if: other rules, tried on what happened, in a thread of their own; nothing is sent, counted or changed."""
+
+import secrets
+import time
+import tomllib
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from otp_service.bootstrap import Installation, install
+from otp_service.console.visits import Answer, Views, Visit
+from otp_service.domain.console_users import Permission
+from otp_service.errors import ConfigurationError, NotFoundError
+from otp_service.services.what_if import Comparison, TriedRules, notes, what_if
+from otp_service.settings import Settings
+from otp_service.settings.sources import merge
+
+views = Views()
+SECTIONS: Final = ("guard", "limits")
+"""What may be changed."""
+MAX_RULES: Final = 20_000
+"""Characters."""
+_KEPT: Final = 1800.0
+"""Seconds for which a result is kept."""
+_MOST: Final = 8
+"""Tries that are kept."""
+_BAD, _BUSY = 422, 503
+
+
+@dataclass(frozen=True, slots=True)
+class _Try:
+    user: str
+    begun: float
+    """By the monotonic clock."""
+    rules: str
+    result: Future[Comparison]
+
+
+_tries: dict[str, _Try] = {}
+_runner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="what-if")
+
+
+@views.view("GET /fraud/what-if", Permission.EXACT, title="What if")
+def show_form(visit: Visit) -> Answer:
+    """Ask for rules to try."""
+    return visit.page("what_if.html", rules="", fault="")
+
+
+@views.view("POST /fraud/what-if", Permission.EXACT)
+def begin(visit: Visit) -> Answer:
+    """Begin a try; its page shows what came of it."""
+    rules = visit.text_field("rules", MAX_RULES)
+    try:
+        tried = changed_settings(visit.settings, rules)
+    except (ConfigurationError, ValueError) as malformed:
+        return visit.page("what_if.html", _BAD, rules=rules, fault=_sentence(malformed))
+    _forget_old()
+    if len(_tries) >= _MOST:
+        return visit.page("what_if.html", _BUSY, rules=rules, fault="Too many tries at once. Try again in a while.")
+    name = secrets.token_urlsafe(16)
+    result = _runner.submit(_run, visit.installation, tried)
+    _tries[name] = _Try(visit.signed_in.name, time.monotonic(), rules, result)
+    return visit.to(f"/fraud/what-if/{name}")
+
+
+@views.view("GET /fraud/what-if/<name>", Permission.EXACT)
+def show_result(visit: Visit, name: str) -> Answer:
+    """Show what came of a try, or that it still runs."""
+    found = _tries.get(name)
+    if found is None or found.user != visit.signed_in.name:
+        raise NotFoundError("There is no such try.")
+    compared = found.result.result() if found.result.done() else None
+    seen = visit.applications
+    return visit.page(
+        "what_if_result.html",
+        compared=compared,
+        people=[one for one in compared.refused_people if one.application in seen] if compared else [],
+        notes=list(notes(compared)) if compared else [],
+        rules=found.rules,
+        currency=visit.settings.guard.currency,
+    )
+
+
+def changed_settings(settings: Settings, rules: str) -> Settings:
+    """Return settings with other rules, in TOML; raise `ValueError` or `ConfigurationError` for what is none."""
+    table: Mapping[str, Any] = tomllib.loads(rules)
+    if unknown := table.keys() - set(SECTIONS):
+        raise ConfigurationError(f"Only guard and limits can be tried, not {min(unknown)[:40]}.")
+    members = {name: getattr(settings, name) for name in type(settings).model_fields}
+    changed = {name: merge(members[name].model_dump(mode="json"), table[name]) for name in table}
+    return Settings.model_validate({**members, **changed})
+
+
+def _sentence(malformed: Exception) -> str:
+    if isinstance(malformed, ValidationError):
+        first = malformed.errors(include_url=False, include_input=False)[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return str(malformed)
+
+
+def _run(installation: Installation, tried: Settings) -> Comparison:
+    other = install(tried)
+    try:
+        other.context.access_cache.refresh()
+        return what_if(installation.context, TriedRules.of(other.context, tried.guard))
+    finally:
+        other.close()
+
+
+def _forget_old() -> None:
+    oldest = time.monotonic() - _KEPT
+    for name in [name for name, one in _tries.items() if one.begun < oldest]:
+        del _tries[name]

@@ -1,0 +1,312 @@
+"""The console in the ledger: its users, what they looked at, and what waits for a second person."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, and_, insert, or_, select, update
+
+from otp_service.domain.audit import OperatorAction, OperatorActionEntry
+from otp_service.domain.console_users import INVITATION_LIFE, ConsoleUser, Role
+from otp_service.errors import NameTakenError
+from otp_service.ledger.audit import append_entry, record_action
+from otp_service.ledger.database import Database, now
+from otp_service.ledger.schema import console_users, looks, second_person_requests
+
+_mine = console_users.c
+
+
+@dataclass(frozen=True, slots=True)
+class ListedUser:
+    """A user, and what others may know of him. Times are milliseconds since the epoch."""
+
+    user: ConsoleUser
+    created: int
+    used: int | None
+    invited_until: int
+    """0 where no invitation is open."""
+
+
+class ConsoleUsers:
+    """Users of the console. Raises `LedgerUnavailableError` when the database cannot serve."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def invite(self, name: str, role: Role, applications: Sequence[str], invitation: str, by: str) -> None:
+        """Add a user who sets a password by an invitation (its hash); raise `NameTakenError` for a name that is there.
+
+        ``by`` says who does it, here and below.
+        """
+        at = now()
+        row = {
+            "name": name,
+            "role": role,
+            "applications": " ".join(sorted(applications)),
+            "password": "",
+            "secret": "",
+            "last_step": 0,
+            "version": 1,
+            "invitation": invitation,
+            "invited_until": at + INVITATION_LIFE,
+            "created": at,
+            "used": None,
+            "disabled": None,
+        }
+        add = self._database.insert(console_users).values(row).on_conflict_do_nothing().returning(_mine.name)
+        with self._database.write() as connection:
+            if connection.execute(add).first() is None:
+                raise NameTakenError("There is a user of this name.")
+            record_action(connection, OperatorActionEntry(OperatorAction.CONSOLE_USER_INVITED, by, about=name))
+
+    def invite_again(self, name: str, invitation: str, by: str) -> bool:
+        """Let a user set password and app anew, and sign him out; return whether there is one who is not disabled."""
+        anew = {"password": "", "secret": "", "invitation": invitation, "invited_until": now() + INVITATION_LIFE}
+        return self._change(name, OperatorAction.CONSOLE_USER_INVITED, by, **anew)
+
+    def change(self, name: str, role: Role, applications: Sequence[str], by: str) -> bool:
+        """Give a user another role and other applications, and sign him out; return whether there is one."""
+        given = {"role": role, "applications": " ".join(sorted(applications))}
+        return self._change(name, OperatorAction.CONSOLE_USER_CHANGED, by, **given)
+
+    def disable(self, name: str, by: str) -> bool:
+        """Let a user not sign in any more; return whether there is one who could."""
+        ended = {"disabled": now(), "password": "", "secret": "", "invitation": "", "invited_until": 0}
+        return self._change(name, OperatorAction.CONSOLE_USER_DISABLED, by, **ended)
+
+    def _change(self, name: str, action: OperatorAction, by: str, **values: object) -> bool:
+        change = update(console_users).where(_mine.name == name, _mine.disabled.is_(None))
+        with self._database.write() as connection:
+            done = connection.execute(change.values(**values, version=_mine.version + 1)).rowcount == 1
+            if done:
+                record_action(connection, OperatorActionEntry(action, by, about=name))
+        return done
+
+    def invited(self, invitation: str) -> ConsoleUser | None:
+        """Return the user whom an invitation (its hash) is for, while it may be accepted."""
+        wanted = select(console_users).where(_mine.invitation == invitation, _mine.invited_until > now())
+        with self._database.read() as connection:
+            row = connection.execute(wanted).one_or_none() if invitation else None
+        return _user(row) if row else None
+
+    def accept(self, invitation: str, password: str, secret: str, step: int) -> bool:
+        """Set the password (its hash) and the app (sealed) of who was invited, once; return whether it was in time."""
+        values = {"password": password, "secret": secret, "last_step": step, "invitation": "", "invited_until": 0}
+        open_one = update(console_users).where(_mine.invitation == invitation, _mine.invited_until > now())
+        with self._database.write() as connection:
+            return connection.execute(open_one.values(**values, version=_mine.version + 1)).rowcount == 1
+
+    def find(self, name: str) -> ConsoleUser | None:
+        """Return a user."""
+        with self._database.read() as connection:
+            row = connection.execute(select(console_users).where(_mine.name == name)).one_or_none()
+        return _user(row) if row else None
+
+    def use_step(self, user: ConsoleUser, step: int) -> bool:
+        """Note that a code of a user's app was accepted; return whether none of this period or a later one was."""
+        fresh = update(console_users).where(
+            _mine.name == user.name, _mine.version == user.version, _mine.last_step < step, _mine.disabled.is_(None)
+        )
+        with self._database.write() as connection:
+            return connection.execute(fresh.values(last_step=step, used=now())).rowcount == 1
+
+    def all(self) -> tuple[ListedUser, ...]:
+        """Return all users, by name."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(console_users).order_by(_mine.name)).all()
+        at = now()
+        return tuple(
+            ListedUser(_user(row), row.created, row.used, row.invited_until * (row.invited_until > at)) for row in rows
+        )
+
+
+def _user(row: Row[Any]) -> ConsoleUser:
+    return ConsoleUser(
+        row.name,
+        Role(row.role),
+        frozenset(row.applications.split()),
+        *(row.password, row.secret, row.last_step, row.version, row.disabled),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """That somebody looked at what is held of a person."""
+
+    by: str
+    view: str
+    pseudonym: str
+    reason: str = ""
+    at: int = 0
+    """Milliseconds since the epoch; 0 until it is recorded."""
+
+
+class Looks:
+    """Who looked at whom. Raises `LedgerUnavailableError` when the database cannot serve."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def record(self, look: Look, within: int = 0) -> None:
+        """Record a look, which is to be done before anything is shown.
+
+        With ``within``: unless the same user looked at the same view of the same number in the last so many
+        milliseconds, so that a page that is shown again is one look.
+        """
+        at, mine = now(), looks.c
+        row = {"id": f"lo_{secrets.token_hex(16)}", "at": at, "by": look.by, "view": look.view}
+        row |= {"pseudonym": look.pseudonym, "reason": look.reason}
+        same = (mine.pseudonym == look.pseudonym, mine.by == look.by, mine.view == look.view)
+        with self._database.write() as connection:
+            if within and connection.execute(select(mine.id).where(*same, mine.at > at - within).limit(1)).first():
+                return
+            connection.execute(insert(looks), row)
+            append_entry(connection, looks, [row])
+
+    def at(self, pseudonym: str, most: int) -> tuple[Look, ...]:
+        """Return the last looks at a number, newest first."""
+        wanted = select(looks).where(looks.c.pseudonym == pseudonym).order_by(looks.c.at.desc(), looks.c.id)
+        with self._database.read() as connection:
+            return tuple(map(_look, connection.execute(wanted.limit(most))))
+
+    def latest(self, most: int, by: str | None = None) -> tuple[Look, ...]:
+        """Return the last looks, of one user or of all, newest first."""
+        wanted = select(looks).order_by(looks.c.at.desc(), looks.c.id).limit(most)
+        with self._database.read() as connection:
+            return tuple(map(_look, connection.execute(wanted if by is None else wanted.where(looks.c.by == by))))
+
+
+def _look(row: Row[Any]) -> Look:
+    return Look(row.by, row.view, row.pseudonym, row.reason, row.at)
+
+
+class TwoPersonAct(StrEnum):
+    """What one person asks for and another one confirms."""
+
+    ERASE = "erase"
+    UNFREEZE = "unfreeze"
+    LIFT_SUPPRESSION = "lift-suppression"
+
+
+@dataclass(frozen=True, slots=True)
+class SecondPersonRequest:
+    """An act that waits for a second person, or did. Times are milliseconds since the epoch."""
+
+    act: TwoPersonAct
+    pseudonym: str
+    application: str
+    """``*`` for all."""
+    by: str
+    reason: str
+    id: str = ""
+    at: int = 0
+    decided: int | None = None
+    decided_by: str = ""
+    outcome: str = ""
+
+    def is_open(self, at: int) -> bool:
+        """Tell whether a second person may decide at a time."""
+        given_up = self.outcome == TAKEN and (self.decided or 0) <= at - TAKEN_FOR
+        return self.at > at - REQUEST_LIFE and (self.decided is None or given_up)
+
+
+DONE, NOTHING_LEFT, DECLINED = "done", "nothing-left", "declined"
+"""Outcomes; the second one: it was confirmed, and nothing was there any more that could be done."""
+TAKEN = "taken"
+"""It was confirmed, and is being done."""
+TAKEN_FOR = 5 * 60_000
+"""Milliseconds after which it is open again: by far longer than an act takes, so whoever did it has failed."""
+REQUEST_LIFE = 7 * 24 * 3_600_000
+"""Milliseconds in which a second person may decide."""
+
+
+class SecondPersonRequests:
+    """What waits for a second person. Raises `LedgerUnavailableError` when the database cannot serve."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def ask(self, request: SecondPersonRequest) -> str:
+        """Record a request; return its name."""
+        name = f"sp_{secrets.token_hex(16)}"
+        row: Mapping[str, object] = {
+            "id": name,
+            "at": now(),
+            "by": request.by,
+            "act": request.act,
+            "pseudonym": request.pseudonym,
+            "application": request.application,
+            "reason": request.reason,
+            "decided": None,
+            "decided_by": "",
+            "outcome": "",
+        }
+        with self._database.write() as connection:
+            connection.execute(insert(second_person_requests), row)
+            append_entry(connection, second_person_requests, [row])
+        return name
+
+    def find(self, name: str) -> SecondPersonRequest | None:
+        """Return a request."""
+        wanted = select(second_person_requests).where(second_person_requests.c.id == name)
+        with self._database.read() as connection:
+            row = connection.execute(wanted).one_or_none()
+        return _request(row) if row else None
+
+    def take(self, name: str, by: str) -> SecondPersonRequest | None:
+        """Note that somebody confirms, so that no other does; return the request, ``None`` where it is not open to him.
+
+        It is never open to who asked. What is taken is done next, and ends with `finish` or `give_back`; where neither
+        comes, it is open again after `TAKEN_FOR`.
+        """
+        return self._decide(name, by, TAKEN, second_person_requests.c.by != by)
+
+    def decline(self, name: str, by: str) -> bool:
+        """Note that it is not to be done, which who asked may say too; return whether it was open."""
+        return self._decide(name, by, DECLINED) is not None
+
+    def _decide(self, name: str, by: str, outcome: str, *among: ColumnElement[bool]) -> SecondPersonRequest | None:
+        mine, at = second_person_requests.c, now()
+        given_up = and_(mine.outcome == TAKEN, mine.decided <= at - TAKEN_FOR)
+        still_open = (mine.id == name, or_(mine.decided.is_(None), given_up), mine.at > at - REQUEST_LIFE)
+        decided = update(second_person_requests).where(*still_open, *among)
+        with self._database.write() as connection:
+            given = {"decided": at, "decided_by": by, "outcome": outcome}
+            row = connection.execute(decided.values(**given).returning(second_person_requests)).one_or_none()
+        return _request(row) if row else None
+
+    def finish(self, taken: SecondPersonRequest, outcome: str) -> None:
+        """Note how what was taken ended, unless somebody else has it by now."""
+        self._end(taken, decided=now(), outcome=outcome)
+
+    def give_back(self, taken: SecondPersonRequest) -> None:
+        """Let what was taken be open again, since it could not be done, unless somebody else has it by now."""
+        self._end(taken, decided=None, decided_by="", outcome="")
+
+    def _end(self, taken: SecondPersonRequest, **values: object) -> None:
+        mine = second_person_requests.c
+        still_his = (mine.id == taken.id, mine.outcome == TAKEN, mine.decided == taken.decided)
+        ended = update(second_person_requests).where(*still_his)
+        with self._database.write() as connection:
+            connection.execute(ended.values(**values))
+
+    def about(self, pseudonym: str, most: int) -> tuple[SecondPersonRequest, ...]:
+        """Return the last requests about a number, the newest first."""
+        return self._read(most, second_person_requests.c.pseudonym == pseudonym)
+
+    def latest(self, most: int) -> tuple[SecondPersonRequest, ...]:
+        """Return the last requests, the newest first: those that are open, and those that were decided."""
+        return self._read(most)
+
+    def _read(self, most: int, *among: ColumnElement[bool]) -> tuple[SecondPersonRequest, ...]:
+        mine = second_person_requests.c
+        wanted = select(second_person_requests).where(*among).order_by(mine.at.desc(), mine.id).limit(most)
+        with self._database.read() as connection:
+            return tuple(map(_request, connection.execute(wanted)))
+
+
+def _request(row: Row[Any]) -> SecondPersonRequest:
+    who = (row.pseudonym, row.application, row.by, row.reason)
+    return SecondPersonRequest(TwoPersonAct(row.act), *who, row.id, row.at, row.decided, row.decided_by, row.outcome)

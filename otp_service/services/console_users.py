@@ -1,0 +1,231 @@
+"""Users of the console: how they are invited, sign in, confirm and sign out."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Final
+
+from otp_service.domain.console_users import (
+    ConsoleUser,
+    Role,
+    digest,
+    hash_password,
+    is_password,
+    new_invitation,
+    password_fault,
+)
+from otp_service.domain.keyring import SealBrokenError
+from otp_service.domain.numbers import network_of
+from otp_service.domain.totp import TotpParameters, code_at, matching_steps, new_secret, otpauth_uri
+from otp_service.errors import InvalidCodeError, NameTakenError, NotFoundError
+from otp_service.services.context import Context
+from otp_service.store.console import ConsoleSession
+from otp_service.telemetry.logging import get_logger
+
+_log = get_logger(__name__)
+
+_APP: Final = TotpParameters()
+_STEPS_AROUND: Final = (-1, 0, 1)
+"""Periods whose codes are accepted, around the present one."""
+_ISSUER: Final = "otp-service console"
+_SECRET: Final = "secret"  # noqa: S105 - kind of what is sealed
+_TRIAL: Final = "dev"
+"""Who invites the users of a trial."""
+_AT_ONCE: Final = 2
+"""Passwords that are compared at the same time: each takes 19 MiB and a core for some 50 ms."""
+_PATIENCE: Final = 5.0
+"""Seconds that somebody waits for his turn."""
+_turns: Final = threading.BoundedSemaphore(_AT_ONCE)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """A session that has just begun."""
+
+    user: ConsoleUser
+    cookie: str
+    """The name of the session, for its cookie alone."""
+
+
+class SignInRefusedError(Exception):
+    """Name, password or code are wrong: nobody is told which."""
+
+
+class SignInWaitsError(Exception):
+    """Too many failures under this name from this network."""
+
+    def __init__(self, milliseconds: int) -> None:
+        """Take how long to wait."""
+        super().__init__("Too many failures.")
+        self.seconds = -(-milliseconds // 1000)
+
+
+class SignInBusyError(Exception):
+    """Too many people sign in at this moment."""
+
+
+def sign_in(context: Context, name: str, password: str, code: str, address: str) -> SignedIn:
+    """Begin a session; all failures are alike, and take as long.
+
+    ``address`` is the browser's. Raises `SignInRefusedError`, `SignInWaitsError`, `SignInBusyError`, and what the
+    ledger and the store raise.
+    """
+    network = network_of(address)
+    if wait := context.store.console_sessions.may_try(name, network):
+        raise SignInWaitsError(wait)
+    user = context.ledger.console_users.find(name)
+    with _turn():
+        is_right = is_password(password, user.password if user else "")
+    step = _accepted_step(context, user, code) if user else 0
+    is_right = is_right and user is not None and user.is_active and bool(step)
+    if not is_right or user is None or not context.ledger.console_users.use_step(user, step):
+        _log.warning("console_sign_in_refused")
+        raise SignInRefusedError("That is not right.")
+    context.store.console_sessions.forget_tries(name, network)
+    _log.info("console_signed_in", user=user.name, role=user.role)
+    return SignedIn(user, context.store.console_sessions.begin(user))
+
+
+def confirm(context: Context, user: ConsoleUser, session: ConsoleSession, code: str) -> None:
+    """Let a user do what cannot be undone, for some minutes, by another code of his app.
+
+    Raises `SignInRefusedError` and `SignInWaitsError`.
+    """
+    if wait := context.store.console_sessions.may_try(user.name, session.key):
+        raise SignInWaitsError(wait)
+    step = _accepted_step(context, user, code)
+    if not step or not context.ledger.console_users.use_step(user, step):
+        raise SignInRefusedError("That is not right.")
+    context.store.console_sessions.forget_tries(user.name, session.key)
+    context.store.console_sessions.confirm(session)
+
+
+def sign_in_as(context: Context, role: Role) -> SignedIn:
+    """Begin a session of the user ``dev-ROLE`` without a password, who is made where there is none.
+
+    For trials alone: the console must offer it nowhere else. Raises `SignInRefusedError` where he was disabled.
+    """
+    user = context.ledger.console_users.find(trial_name(role)) or _add_trial_user(context, role)
+    if user is None or not user.is_active:
+        raise SignInRefusedError("This user may not sign in.")
+    _log.info("console_signed_in_for_trial", user=user.name, role=user.role)
+    return SignedIn(user, context.store.console_sessions.begin(user))
+
+
+def trial_name(role: Role) -> str:
+    """Return the name of the user with whom somebody tries a role."""
+    return f"dev-{role}"
+
+
+def trial_code(context: Context, role: Role) -> str:
+    """Return the code that the app of a trial's user would show; empty where there is no such user yet."""
+    user = context.ledger.console_users.find(trial_name(role))
+    try:
+        secret = context.keyring.unseal_for_console(user.secret if user else "", owner=trial_name(role), kind=_SECRET)
+    except SealBrokenError:
+        return ""
+    present = _APP.step_at(context.store.decisions.now())
+    used = user.last_step if user else 0
+    return code_at(secret, _APP, present + 1 if used == present else present)  # the next one is taken too
+
+
+def _add_trial_user(context: Context, role: Role) -> ConsoleUser | None:
+    """Add the user with a password that nobody knows."""
+    name, invitation = trial_name(role), new_invitation()
+    sealed = context.keyring.seal_for_console(new_secret(), owner=name, kind=_SECRET)
+    users = context.ledger.console_users
+    with suppress(NameTakenError):  # somebody else was faster
+        users.invite(name, role, (), digest(invitation), _TRIAL)
+        users.accept(digest(invitation), hash_password(new_invitation()), sealed, 0)
+    return users.find(name)
+
+
+def user_of(context: Context, session: ConsoleSession) -> ConsoleUser | None:
+    """Return whose session it is; ``None``, and the session is over, where something was changed of him since."""
+    user = context.ledger.console_users.find(session.user)
+    if user and user.is_active and user.version == session.version:
+        return user
+    context.store.console_sessions.end(session)
+    return None
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    if not _turns.acquire(timeout=_PATIENCE):
+        raise SignInBusyError("Too many people sign in at this moment.")
+    try:
+        yield
+    finally:
+        _turns.release()
+
+
+def _accepted_step(context: Context, user: ConsoleUser, code: str) -> int:
+    """Return the period whose code was typed, 0 for none that is new."""
+    try:
+        secret = context.keyring.unseal_for_console(user.secret, owner=user.name, kind=_SECRET)
+    except SealBrokenError:  # there is none yet, or somebody else wrote into the ledger
+        return 0
+    steps = _steps(secret, code, context.store.decisions.now())
+    return next((step for step in steps if step > user.last_step), 0)
+
+
+def _steps(secret: bytes, code: str, now: int) -> tuple[int, ...]:
+    present = _APP.step_at(now)
+    try:
+        return matching_steps(secret, _APP, code, [present + one for one in _STEPS_AROUND])
+    except InvalidCodeError:
+        return ()
+
+
+def invite(context: Context, name: str, role: Role, applications: tuple[str, ...], by: str) -> str:
+    """Add a user; return the secret part of the address at which he sets a password. Raises `NameTakenError`."""
+    invitation = new_invitation()
+    context.ledger.console_users.invite(name, role, applications, digest(invitation), by)
+    return invitation
+
+
+def invite_again(context: Context, name: str, by: str) -> str:
+    """Let a user set password and app anew; return the secret part of the address. Raises `NotFoundError`."""
+    invitation = new_invitation()
+    if not context.ledger.console_users.invite_again(name, digest(invitation), by):
+        raise NotFoundError("There is no such user, or he is disabled.")
+    return invitation
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """An invitation that may be accepted."""
+
+    user: ConsoleUser
+    uri: str
+    """What brings the secret into an authenticator app."""
+    secret: bytes
+
+
+def open_invitation(context: Context, invitation: str) -> Invitation:
+    """Return what whoever was invited is shown; the same each time. Raises `NotFoundError`."""
+    user = context.ledger.console_users.invited(digest(invitation))
+    if user is None:
+        raise NotFoundError("This invitation was accepted, or it is over.")
+    secret = context.store.console_sessions.pending_secret(digest(invitation), new_secret())
+    return Invitation(user, otpauth_uri(secret, _APP, _ISSUER, user.name), secret)
+
+
+def accept_invitation(context: Context, invitation: str, password: str, code: str) -> str:
+    """Set the password and the app of who was invited; return what is wrong with the password, empty if nothing is.
+
+    Raises `NotFoundError` and `SignInRefusedError`.
+    """
+    found = open_invitation(context, invitation)
+    if fault := password_fault(password, found.user.name):
+        return fault
+    steps = _steps(found.secret, code, context.store.decisions.now())
+    if not steps:
+        raise SignInRefusedError("The code is not the one that the app shows.")
+    sealed = context.keyring.seal_for_console(found.secret, owner=found.user.name, kind=_SECRET)
+    with _turn():
+        hashed = hash_password(password)
+    if not context.ledger.console_users.accept(digest(invitation), hashed, sealed, max(steps)):
+        raise NotFoundError("This invitation was accepted, or it is over.")
+    return ""

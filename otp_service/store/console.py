@@ -1,0 +1,171 @@
+"""Sessions of the console, what they point to, and tries to sign in."""
+
+import json
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import redis
+
+from otp_service.domain.console_users import FIRST_WAIT, FREE_TRIES, LONGEST_WAIT, ConsoleUser, digest
+from otp_service.domain.keyring import Keyring, SealBrokenError
+from otp_service.domain.numbers import NumberType, SubjectKey, parse_destination, subject_key
+from otp_service.store import keys
+from otp_service.store.connection import server_time, translate_errors
+from otp_service.store.scripts import ScriptRunner
+
+SESSION_LIFE: Final = 8 * 3600
+"""Seconds after which somebody signs in again, however busy he was."""
+CONFIRMED_FOR: Final = 300
+"""Seconds after the code of an app in which what cannot be undone may be done."""
+_HANDLE: Final = re.compile(r"[A-Za-z0-9_-]{22}")
+_NUMBER: Final = "number"
+_NOTES: Final = "notes"
+_SECRET: Final = "secret"  # noqa: S105 - kind of what is sealed
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleSession:
+    """Somebody who is signed in. Times are seconds since the epoch, by Redis' clock."""
+
+    key: str
+    """Digest of the name that the cookie holds."""
+    user: str
+    version: int
+    """The user's when he signed in: when it is another, the session is over."""
+    form_token: str
+    """Stands in each form that this session is shown."""
+    begun: int
+    confirmed: int
+    """When the code of his app was asked last."""
+    now: int
+    notes: tuple[tuple[str, Mapping[str, str]], ...] = ()
+    """What the next page says of what was done: sentences, each with what its braces stand for."""
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether what cannot be undone may be done without another code."""
+        return self.now - self.confirmed <= CONFIRMED_FOR
+
+
+class ConsoleSessions:
+    """All sessions. Raises `StoreUnavailableError` when Redis does not answer in time."""
+
+    def __init__(self, client: redis.Redis, scripts: ScriptRunner, keyring: Keyring) -> None:
+        self._client = client
+        self._scripts = scripts
+        self._keyring = keyring
+
+    def may_try(self, name: str, network: str) -> int:
+        """Take a try to sign in under a name from a network; return the milliseconds to wait, 0 where it may be made.
+
+        It counts as failed until `forget_tries`.
+        """
+        key = self._tries(name, network)
+        life = 1000 * keys.console_tries.seconds
+        wait: int = self._scripts.run("console_attempt", (key,), (FREE_TRIES, FIRST_WAIT, LONGEST_WAIT, life))
+        return wait
+
+    def forget_tries(self, name: str, network: str) -> None:
+        """Forget the tries of somebody who signed in."""
+        with translate_errors():
+            self._client.delete(self._tries(name, network))
+
+    def _tries(self, name: str, network: str) -> str:
+        return keys.console_tries(self._keyring.fingerprint("console", name, network))
+
+    def begin(self, user: ConsoleUser) -> str:
+        """Begin a session; return the name that its cookie holds, which is kept nowhere."""
+        name = secrets.token_urlsafe(32)
+        key = keys.console_session(digest(name))
+        with translate_errors(), self._client.pipeline() as pipeline:
+            now = server_time(self._client) // 1000
+            fields: dict[Any, Any] = {
+                "user": user.name,
+                "version": user.version,
+                "form_token": secrets.token_urlsafe(32),
+                "begun": now,
+                "confirmed": now,
+            }
+            pipeline.hset(key, mapping=fields)
+            pipeline.expire(key, keys.console_session.seconds)
+            pipeline.execute()
+        return name
+
+    def find(self, name: str) -> ConsoleSession | None:
+        """Return the session of a cookie, and let it live on; ``None`` where it is over."""
+        digested = digest(name)
+        key = keys.console_session(digested)
+        with translate_errors():
+            now = server_time(self._client) // 1000
+            found = cast("dict[bytes, bytes]", self._client.hgetall(key))
+            if not found:
+                return None
+            told = {one.decode(): value.decode() for one, value in found.items()}
+            session = ConsoleSession(
+                *(digested, told["user"], int(told["version"]), told["form_token"]),
+                *(int(told["begun"]), int(told["confirmed"]), now),
+                notes=tuple((text, values) for text, values in json.loads(told.get(_NOTES, "[]"))),
+            )
+            left = session.begun + SESSION_LIFE - now
+            if left <= 0:
+                self._client.delete(key)
+                return None
+            self._client.expire(key, min(left, keys.console_session.seconds))
+            return session
+
+    def confirm(self, session: ConsoleSession) -> None:
+        """Note that the code of the user's app was right just now."""
+        with translate_errors():
+            self._client.hset(keys.console_session(session.key), "confirmed", session.now)
+
+    def leave_notes(self, session: ConsoleSession, notes: Sequence[tuple[str, Mapping[str, object]]]) -> None:
+        """Let the next page of a session say what was done."""
+        text = json.dumps([(said, {name: str(value) for name, value in values.items()}) for said, values in notes])
+        with translate_errors():
+            self._client.hset(keys.console_session(session.key), _NOTES, text)
+
+    def drop_notes(self, session: ConsoleSession) -> None:
+        """Say no more what was said."""
+        with translate_errors():
+            self._client.hdel(keys.console_session(session.key), _NOTES)
+
+    def end(self, session: ConsoleSession) -> None:
+        """End a session, and all that it points to."""
+        with translate_errors():
+            self._client.delete(keys.console_session(session.key))
+
+    def point_to(self, session: ConsoleSession, to: SubjectKey) -> str:
+        """Return a random name, good within the session for some minutes, that stands for a number in addresses."""
+        handle = secrets.token_urlsafe(16)
+        number = self._keyring.seal_for_console(to.destination.e164.encode(), owner=session.key, kind=_NUMBER)
+        with translate_errors():
+            self._client.set(keys.console_handle(session.key, handle), number, ex=keys.console_handle.seconds)
+        return handle
+
+    def pointed_to(self, session: ConsoleSession, handle: str) -> SubjectKey | None:
+        """Return the number that a name stands for in a session; ``None`` for another's, or one that is over."""
+        if not _HANDLE.fullmatch(handle):
+            return None
+        with translate_errors():
+            found = cast("bytes | None", self._client.get(keys.console_handle(session.key, handle)))
+        if found is None:
+            return None
+        number = self._keyring.unseal_for_console(found.decode(), owner=session.key, kind=_NUMBER)
+        return subject_key(self._keyring, parse_destination(number.decode(), None, tuple(NumberType)))
+
+    def pending_secret(self, invitation: str, new: bytes) -> bytes:
+        """Return the secret that whoever accepts an invitation (its hash) was shown first, or show a ``new`` one."""
+        key = keys.console_invitation(invitation)
+        sealed = self._keyring.seal_for_console(new, owner=invitation, kind=_SECRET)
+        with translate_errors():
+            self._client.set(key, sealed, nx=True, ex=keys.console_invitation.seconds)
+            kept = cast("bytes | None", self._client.get(key)) or sealed.encode()
+        try:
+            return self._keyring.unseal_for_console(kept.decode(), owner=invitation, kind=_SECRET)
+        except SealBrokenError:  # somebody else wrote into Redis
+            with translate_errors():
+                self._client.delete(key)
+            raise

@@ -1,0 +1,109 @@
+"""Find: a number's story, recorded before it is shown; nothing of other applications; no number in an address."""
+
+import re
+
+import pytest
+from support_caller import Caller
+from support_console import Browser, new_person, sign_in
+from support_installation import NUMBER
+
+from otp_service.domain.console_users import Role
+from otp_service.errors import LedgerUnavailableError
+from otp_service.ledger.console import Looks
+
+
+@pytest.fixture
+def support(console, installation) -> Browser:
+    return sign_in(console, new_person(installation, "sana", Role.SUPPORT))
+
+
+def found(browser: Browser, number: str = NUMBER, **fields: str) -> str:
+    browser.get("/find")
+    answer = browser.post("/find", number=number, **fields)
+    assert answer.status_code == 303, answer.text
+    return answer.location
+
+
+def test_support_sees_why_a_code_came_or_not_and_what_to_tell(installation, support):
+    shop = Caller(installation)
+    one = shop.start()
+    page = support.get(found(support)).text
+
+    assert one in page
+    assert "Tell the caller:" in page
+    assert NUMBER not in page
+    assert re.search(r"\+92 ••• ••••567", page)
+
+
+def test_a_look_is_recorded_before_anything_is_shown_and_the_person_is_told(installation, support):
+    found(support, reason="ticket 17")
+    pseudonym = installation.context.keyring.pseudonym(NUMBER)
+    (look,) = installation.context.ledger.looks.latest(10)
+
+    assert (look.by, look.view, look.pseudonym, look.reason) == ("sana", "find", pseudonym, "ticket 17")
+    export = installation.context.ledger.subjects.export(pseudonym, None)
+    assert [one["by"] for one in export.looks] == ["sana"]
+
+
+def test_what_cannot_be_recorded_is_not_shown(installation, support, monkeypatch):
+    def away(*_: object) -> None:
+        raise LedgerUnavailableError("The ledger does not answer.")
+
+    monkeypatch.setattr(Looks, "record", away)
+    support.get("/find")
+    answer = support.post("/find", number=NUMBER)
+
+    assert answer.status_code == 503
+    assert "567" not in answer.text
+
+
+def test_an_address_holds_no_number_and_is_of_its_session_alone(console, installation, support):
+    path = found(support)
+    other = sign_in(console, new_person(installation, "omar", Role.SUPPORT))
+
+    assert "300" not in path.removeprefix("/find/") or len(path) > 20
+    assert NUMBER.removeprefix("+") not in path
+    assert other.get(path).status_code == 404
+    assert support.get(path).status_code == 200
+
+
+def test_of_other_applications_nothing_is_shown(console, installation):
+    shop, bank = Caller(installation), Caller(installation, "bank")
+    mine, others = shop.start(), bank.start()
+    browser = sign_in(console, new_person(installation, "sana", Role.SUPPORT, "shop"))
+    page = browser.get(found(browser)).text
+
+    assert mine in page
+    assert others not in page
+    assert "bank" not in page
+
+
+@pytest.mark.parametrize("number", ["", "hello", "+9", "12345", "+92" + "3" * 40, "<script>"])
+def test_what_is_no_number_is_said_so(support, number):
+    support.get("/find")
+    answer = support.post("/find", number=number)
+
+    assert answer.status_code == 422
+    assert "That is no number" in answer.text
+
+
+def test_support_lifts_waits_and_empties_limits_and_that_is_recorded(installation, support):
+    Caller(installation).start()
+    path = found(support)
+    support.get(path)
+    assert support.post(f"{path}/reset").location == f"{path}?said=reset"
+    assert support.post(f"{path}/unblock").location.startswith(f"{path}?said=")
+    acts = installation.context.ledger.operator_actions.between(None, None, 100)
+
+    assert ("limits-reset", "console:sana") in [(one.act, one.by) for one in acts]
+
+
+def test_fraud_freezes_a_number_where_it_is_found(console, installation):
+    browser = sign_in(console, new_person(installation, "farah", Role.FRAUD))
+    path = found(browser)
+    browser.get(path)
+    handle = path.removeprefix("/find/")
+    answer = browser.post(f"/compliance/{handle}/freeze", application="shop", reason="ticket 18")
+
+    assert answer.location == f"{path}?said=frozen"
+    assert "frozen" in browser.get(answer.location).text

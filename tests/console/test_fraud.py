@@ -1,0 +1,76 @@
+"""Figures for fraud: what passes, what rules refuse, the funnel, money; small counts hidden from who needs none."""
+
+import pytest
+from support_caller import Caller
+from support_console import Browser, new_person, sign_in
+from support_events import record_events
+from support_service import eventually
+
+from otp_service.domain.console_users import Role
+
+PAGES = ("/fraud", "/fraud/rules", "/fraud/funnel", "/fraud/spend")
+
+
+@pytest.fixture
+def fraud(console, installation) -> Browser:
+    return sign_in(console, new_person(installation, "farah", Role.FRAUD))
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize(
+    "query", ["", "?days=1", "?days=90&country=PK&application=shop", "?days=x&country=<>&application=nobody"]
+)
+def test_pages_are_there_with_nothing_and_with_any_question(fraud, path, query):
+    assert fraud.get(path + query).status_code == 200
+
+
+def test_holds_are_lifted_and_recorded(installation, fraud):
+    fraud.get("/fraud/holds")
+    assert fraud.post("/fraud/holds/country", application="shop", country="PK").location == "/fraud/holds?said=nothing"
+    assert fraud.post("/fraud/holds/country", application="none", country="PK").status_code == 422
+    assert fraud.post("/fraud/holds/address", address="nonsense").status_code == 422
+    assert fraud.post("/fraud/holds/block", number="+923001234567").status_code == 303
+    Caller(installation).start()
+
+
+def test_other_rules_are_tried_on_what_happened(installation, fraud):
+    shop = Caller(installation)
+    shop.start()
+    fraud.get("/fraud/what-if")
+    page = fraud.post("/fraud/what-if", rules='[limits]\nnumber = ["1/day"]\n').location
+    result = eventually(lambda: "Under these rules" in fraud.get(page).text and fraud.page)
+
+    assert "The rules that were tried" in result
+
+
+@pytest.mark.parametrize(
+    "rules", ["[", "[redis]\nurl = 'redis://evil'", "[limits]\nnumber = 'x'", "[guard]\nnothing = 1"]
+)
+def test_rules_that_are_none_are_told_of(fraud, rules):
+    fraud.get("/fraud/what-if")
+    answer = fraud.post("/fraud/what-if", rules=rules)
+
+    assert answer.status_code == 422
+    assert "alert" in answer.text
+
+
+def test_a_try_is_its_users_alone(console, installation, fraud):
+    fraud.get("/fraud/what-if")
+    page = fraud.post("/fraud/what-if", rules="").location
+    other = sign_in(console, new_person(installation, "omar", Role.FRAUD))
+
+    assert other.get(page).status_code == 404
+
+
+def test_from_a_figure_one_gets_to_the_rows_behind_it(console, installation, fraud):
+    shop = Caller(installation)
+    mine = shop.start()
+    record_events(shop.context)
+    page = fraud.get("/fraud/unapproved?days=1&application=shop").text
+
+    assert mine in page
+    assert mine not in fraud.get("/fraud/unapproved?days=1&application=shop&country=GB").text
+    assert mine not in fraud.get("/fraud/unapproved?days=1&application=bank&from=x&until=99999999999999999").text
+    assert "/fraud/unapproved?" in fraud.get("/fraud").text
+    of_bank = sign_in(console, new_person(installation, "omar", Role.FRAUD, "bank"))
+    assert mine not in of_bank.get("/fraud/unapproved?days=1&application=shop").text

@@ -1,0 +1,138 @@
+"""Signing in: one refusal for all failures, codes once, waits, sessions that end; forms of our own only."""
+
+import pytest
+from support_console import PASSWORD, Browser, new_person, sign_in
+
+from otp_service.domain.console_users import FREE_TRIES, Role
+
+
+def test_whoever_was_invited_chooses_a_password_and_an_app_and_signs_in(console, installation):
+    person = new_person(installation, "ayesha", Role.ADMIN)
+    browser = sign_in(console, person)
+
+    assert "Good day" in browser.get("/").text
+    assert browser.get("/users").status_code == 200
+    session = browser.client.get_cookie("__Host-console", domain="localhost")
+    assert (session.secure, session.http_only, session.same_site, session.path) == (True, True, "Lax", "/")
+
+
+def test_name_password_and_code_are_refused_alike(console, installation):
+    person = new_person(installation, "ayesha", Role.SUPPORT)
+    wrong = [("nobody", PASSWORD, person.code()), ("ayesha", "x" * 20, person.code()), ("ayesha", PASSWORD, "000000")]
+    answers = []
+    for number, (name, password, code) in enumerate(wrong):
+        browser = Browser(console, address=f"203.0.113.{number}")
+        browser.get("/sign-in")
+        answers.append(browser.post("/sign-in", name=name, password=password, code=code))
+
+    assert {one.status_code for one in answers} == {403}
+    assert len({one.text for one in answers}) == 1
+
+
+def test_a_code_signs_in_once(console, installation):
+    person = new_person(installation, "ayesha", Role.SUPPORT)
+    code = person.code()
+    first, second = Browser(console), Browser(console)
+    for one, status in ((first, 303), (second, 403)):
+        one.get("/sign-in")
+        assert one.post("/sign-in", name="ayesha", password=PASSWORD, code=code).status_code == status
+
+
+def test_failures_of_a_name_from_a_network_wait_and_nobody_elsewhere_does(console, installation):
+    person = new_person(installation, "ayesha", Role.SUPPORT)
+    stranger = Browser(console, address="198.51.100.7")
+    stranger.get("/sign-in")
+    statuses = [
+        stranger.post("/sign-in", name="ayesha", password="no", code="1").status_code for _ in range(FREE_TRIES + 2)
+    ]
+
+    assert statuses == [403] * FREE_TRIES + [429] * 2
+    sign_in(console, person, address="203.0.113.1")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "none"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "https://localhost:8443"},
+        {"Origin": "null"},
+        {},
+    ],
+)
+def test_a_form_of_another_site_or_port_is_refused(console, installation, headers):
+    browser = sign_in(console, new_person(installation, "ayesha", Role.ADMIN))
+    browser.get("/users")
+    answer = browser.send("/sign-out", {"form": browser.form_token}, headers)
+
+    assert answer.status_code == 403
+    assert browser.get("/users").status_code == 200
+
+
+def test_a_form_without_the_sessions_own_token_is_refused(console, installation):
+    browser = sign_in(console, new_person(installation, "ayesha", Role.ADMIN))
+
+    for token in ("", "x", "é"):
+        assert browser.send("/sign-out", {"form": token}, {"Sec-Fetch-Site": "same-origin"}).status_code == 403
+
+
+def test_a_cookie_is_worth_nothing_after_sign_out(console, installation):
+    browser = sign_in(console, new_person(installation, "ayesha", Role.ADMIN))
+    browser.get("/")
+    stolen = browser.client.get_cookie("__Host-console", domain="localhost").value
+    answer = browser.post("/sign-out")
+    thief = Browser(console)
+    thief.client.set_cookie("__Host-console", stolen, domain="localhost", secure=True)
+
+    assert answer.headers["Clear-Site-Data"]
+    assert thief.get("/users").location == "/sign-in"
+
+
+def test_a_session_that_somebody_planted_is_not_taken_over(console, installation):
+    person = new_person(installation, "ayesha", Role.ADMIN)
+    browser = Browser(console)
+    browser.client.set_cookie("__Host-console", "planted", domain="localhost", secure=True)
+    browser.get("/sign-in")
+    browser.post("/sign-in", name="ayesha", password=PASSWORD, code=person.code())
+
+    assert browser.client.get_cookie("__Host-console", domain="localhost").value != "planted"
+
+
+@pytest.mark.parametrize("change", ["disable", "role", "invite"])
+def test_a_change_of_a_user_ends_his_sessions(console, installation, change):
+    browser = sign_in(console, new_person(installation, "ayesha", Role.SUPPORT))
+    users = installation.context.ledger.console_users
+    acts = {
+        "disable": lambda: users.disable("ayesha", "cli:x"),
+        "role": lambda: users.change("ayesha", Role.FRAUD, (), "cli:x"),
+        "invite": lambda: users.invite_again("ayesha", "h", "cli:x"),
+    }
+    assert acts[change]()
+
+    assert browser.get("/").location == "/sign-in"
+
+
+def test_an_invitation_is_accepted_once_and_in_time(console, installation):
+    person = new_person(installation, "ayesha", Role.SUPPORT)
+    assert Browser(console).get("/invitation/anything").status_code == 404
+    admin = sign_in(console, new_person(installation, "boss", Role.ADMIN))
+    admin.get("/users")
+    shown = admin.post("/users", name="zain", role="fraud", applications="shop").text
+    address = shown.split("/invitation/")[1].split("<")[0]
+    newcomer = Browser(console)
+    page = newcomer.get(f"/invitation/{address}").text
+
+    assert "zain" in page
+    assert newcomer.get(f"/invitation/{address}").text == page  # the same secret
+    assert newcomer.get(f"/invitation/{address}/code.svg").mimetype == "image/svg+xml"
+    assert newcomer.post(f"/invitation/{address}", password="short", code="1").status_code == 403
+    assert person.name == "ayesha"
+
+
+def test_another_host_is_refused(console, installation):
+    answer = console.test_client().get("/sign-in", base_url="https://evil.example")
+
+    assert answer.status_code == 403
+    assert "password" not in answer.text

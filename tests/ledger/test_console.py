@@ -1,0 +1,45 @@
+"""Looks at people: each is recorded and in the chain; a page that is shown again is the same look."""
+
+from dataclasses import replace
+
+from support_ledger_events import EVIDENCE, NUMBER, OTHER
+
+from otp_service.domain.consents import Consent
+from otp_service.ledger import console
+from otp_service.ledger.console import Look
+
+LOOK = Look("ayesha", "compliance", NUMBER, "case A-17")
+MINUTES = 600_000
+
+
+def test_a_page_that_is_shown_again_is_the_same_look(ledger, monkeypatch):
+    ledger.looks.record(LOOK)
+    ledger.looks.record(replace(LOOK, reason=""), MINUTES)
+    others = [replace(LOOK, by="zain"), replace(LOOK, view="export"), replace(LOOK, pseudonym=OTHER)]
+    for one in others:
+        ledger.looks.record(one, MINUTES)
+    assert len(ledger.looks.latest(10)) == 1 + len(others)
+
+    later = console.now() + MINUTES
+    monkeypatch.setattr(console, "now", lambda: later)
+    ledger.looks.record(LOOK, MINUTES)
+    assert len(ledger.looks.latest(10)) == 2 + len(others)
+
+
+def test_looks_at_a_number_are_those_at_it_the_newest_first(ledger, monkeypatch):
+    for at, view in enumerate(("find", "compliance", "export"), 1):
+        monkeypatch.setattr(console, "now", lambda at=at: at)
+        ledger.looks.record(replace(LOOK, view=view))
+    ledger.looks.record(replace(LOOK, pseudonym=OTHER))
+
+    assert [one.view for one in ledger.looks.at(NUMBER, 2)] == ["export", "compliance"]
+    assert [one["view"] for one in ledger.subjects.export(NUMBER, "shop").looks] == ["find", "compliance", "export"]
+
+
+def test_consents_of_a_number_are_those_of_the_applications_the_newest_first(ledger):
+    for application in ("shop", "bank", "club"):
+        ledger.consents.add(Consent(NUMBER, application, "login", EVIDENCE))
+    ledger.consents.add(Consent(OTHER, "shop", "login", EVIDENCE))
+
+    assert [one.application for one in ledger.consents.all_of(NUMBER, 2)] == ["club", "bank"]
+    assert [one.application for one in ledger.consents.all_of(NUMBER, 9, {"shop", "bank"})] == ["bank", "shop"]
