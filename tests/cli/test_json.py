@@ -20,7 +20,7 @@ from otp_service.errors import RateLimitedError
 from otp_service.settings import load_settings
 
 ACTING = {
-    "dev", "serve", "worker", "send", "check",
+    "dev", "serve", "worker", "console", "send", "check",
     "application add", "application change",
     "key new", "key root", "key pseudonym", "key add", "key rotate", "key revoke",
     "gateway test", "gateway pause", "gateway resume",
@@ -29,6 +29,7 @@ ACTING = {
     "suppressions add", "suppressions lift", "suppressions import",
     "subject erase", "subject freeze", "subject unfreeze",
     *(f"webhook {verb}" for verb in ("add", "rotate", "enable", "disable", "remove", "replay", "reseal")),
+    "console-user add", "console-user invite", "console-user disable",
     "factor remove", "factor unlock", "factor reseal",
 }  # fmt: skip
 """Commands that do something. Every other one reads, and has ``--json``."""

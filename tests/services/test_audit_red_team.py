@@ -25,6 +25,7 @@ from otp_service.domain.consents import Consent, Suppression, SuppressionScope, 
 from otp_service.domain.inbound import Meaning
 from otp_service.domain.keyring import Keyring
 from otp_service.ledger.audit import COVERED, SignedHead, digest_of_row
+from otp_service.ledger.console import Look, SecondPersonRequest, TwoPersonAct
 from otp_service.ledger.database import now
 from otp_service.ledger.ledger import Ledger, open_ledger
 from otp_service.ledger.retention import PURGE_RULES, Purge
@@ -46,7 +47,9 @@ from otp_service.settings.schema import RetentionSettings
 DAY = 24 * 3600
 BEGIN = 1_700_000_000
 KEYRING = Keyring({"k1": b"r" * 31 + b"1"}, b"p" * 31 + b"1")
-KEPT = RetentionSettings(traffic=100, inbound=90, consents=400, suppressions=400, accountability=400, audit=400).days
+KEPT = RetentionSettings(
+    traffic=100, figures=400, inbound=90, consents=400, suppressions=400, accountability=400, audit=400
+).days
 DOCUMENT = Path(__file__).parents[2] / "docs" / "security-model.md"
 
 
@@ -88,6 +91,10 @@ def fill(ledger: Ledger, name: str, number: str = NUMBER) -> None:
     ledger.consents.add(Consent(number, "shop", "login", None))
     ledger.suppressions.add([Suppression(number, "shop", SuppressionScope.ALL, SuppressionSource.API, reason=name)])
     ledger.factors.activate(factor(f"fa_{name.encode().hex():0>56}", number))
+    ledger.looks.record(Look("asha", "find", number, "ticket 17"))
+    ledger.second_person_requests.ask(
+        SecondPersonRequest(TwoPersonAct.ERASE, number, "shop", "asha", "he asked for it")
+    )
     ledger.inbound.record(f"message of {name}", number, "shop", "first", Meaning.STOP)
     ledger.subjects.erase(number, "shop", OperatorActionEntry(OperatorAction.SUBJECT_ERASED, "asha", "shop"))
 
@@ -205,6 +212,7 @@ CHANGES = {
     "verifications": {"purpose": "payment"}, "events": {"gateway": "second"}, "consents": {"locale": "en"},
     "suppressions": {"until": 5}, "inbound": {"meaning": "help"}, "erasures": {"reason": "none"},
     "purges": {"before": 5}, "operator_actions": {"action": "limits.reset"}, "factor_changes": {"reason": "lost"},
+    "looks": {"by": "nobody"}, "second_person_requests": {"by": "nobody"},
 }  # fmt: skip
 
 
