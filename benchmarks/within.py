@@ -110,7 +110,7 @@ def _measured(app: WSGIApplication, requests: Sequence[WSGIEnvironment], pause: 
 def _without_redis(settings: BenchSettings) -> Iterator[None]:
     """Answer in place of Redis, as it answers a right code."""
     scripts = settings.installation.context.store.verifications._scripts  # noqa: SLF001 - there is no other way in
-    scripts.run = lambda *_: [b"checked", b"approved", b"", 4, 0]  # type: ignore[method-assign]
+    scripts.run = lambda *_: [b"checked", b"approved", b"", 4, 0, 0, []]  # type: ignore[method-assign]
     try:
         yield
     finally:
