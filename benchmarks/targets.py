@@ -19,7 +19,7 @@ BIN = Path(sys.executable).parent
 FLOORS = ("constant", "one get")
 _SPARE = 2.0
 """Verifications that are made ready for a round of checks, as a multiple of the most that a round checked."""
-_FIRST_CHECKS = 4000
+_FIRST_CHECKS = 10_000
 """Those of a second of the first round."""
 
 
