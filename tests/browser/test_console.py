@@ -317,6 +317,13 @@ def _find_number(_: Site, page: Page) -> None:
     page.wait_for_url("**/find/*")
 
 
+def _look_up_number(_: Site, page: Page) -> None:
+    page.goto("/compliance")
+    page.locator("input[name=number]").fill(NUMBER)
+    page.locator("form[action='/compliance'] button.main").click()
+    page.wait_for_url("**/compliance/*")
+
+
 def _try_rules(_: Site, page: Page) -> None:
     page.goto("/fraud/what-if")
     page.locator("#rules").fill(TRIED)
@@ -337,6 +344,7 @@ def _open_invitation(site: Site, page: Page) -> None:
 
 
 WAYS: dict[str, Callable[[Site, Page], object]] = {
+    "/compliance/<handle>": _look_up_number,
     "/decisions/<name>": lambda site, page: page.goto(f"/decisions/{site.refused}"),
     "/developers/verifications/<verification_id>": lambda site, page: page.goto(
         f"/developers/verifications/{site.arrived}"

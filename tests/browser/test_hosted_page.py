@@ -208,7 +208,8 @@ def test_an_impatient_person_presses_twice(site: Site):
 def test_enter_confirms(site: Site):
     person = site.person()
     page = site.open(person)
-    page.keyboard.type(site.api.code(person.id))  # the field has the focus
+    expect(page.locator("#code")).to_be_focused()
+    page.keyboard.type(site.api.code(person.id))
     page.keyboard.press("Enter")
     page.wait_for_url(f"{site.shop.back}?result=*")
 
