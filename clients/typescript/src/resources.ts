@@ -323,17 +323,23 @@ export interface FiguresQuery<By extends string> {
 /** Counts of the application. */
 export class Figures extends Resource {
   /** Count verifications: started, approved, what they cost. */
-  verifications(query: FiguresQuery<"hour" | "day" | "purpose" | "country" | "carrier_range" | "channel" | "lane">): Promise<answers.VerificationFigures> {
+  verifications(
+    query: FiguresQuery<"hour" | "day" | "purpose" | "country" | "carrier_range" | "channel" | "lane">,
+  ): Promise<answers.VerificationFigures> {
     return this.call("GET /v1/figures/verifications", { query });
   }
 
   /** Count messages by what became of them. */
-  messages(query: FiguresQuery<"hour" | "day" | "purpose" | "country" | "channel" | "gateway" | "reason">): Promise<answers.MessageFigures> {
+  messages(
+    query: FiguresQuery<"hour" | "day" | "purpose" | "country" | "channel" | "gateway" | "reason">,
+  ): Promise<answers.MessageFigures> {
     return this.call("GET /v1/figures/messages", { query });
   }
 
   /** Count what rules against abuse refused. */
-  refusals(query: FiguresQuery<"hour" | "day" | "purpose" | "country" | "carrier_range" | "lane" | "rule">): Promise<answers.RefusalFigures> {
+  refusals(
+    query: FiguresQuery<"hour" | "day" | "purpose" | "country" | "carrier_range" | "lane" | "rule">,
+  ): Promise<answers.RefusalFigures> {
     return this.call("GET /v1/figures/refusals", { query });
   }
 
