@@ -399,6 +399,7 @@ class Side:
             self._last = name.decode()
             told = asdict(parse_decision(BUCKET, (name, raw)))
             del told["id"]
+            told.pop("carrier_range", None)  # the release before recorded it too, and did not read it
             hits = sorted(told["rule_hits"], key=lambda hit: (hit["rule"], hit["window"]))
             yield {**told, "verification": self._place(told["verification"]), "rule_hits": hits}
 
