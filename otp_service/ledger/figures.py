@@ -44,6 +44,13 @@ def record_figures(connection: Connection, database: Database, new: Sequence[Eve
     counted = [one for one in new if one.type in COUNTED]
     starts = _starts(connection, {one.member("id") for one in counted})
     counted += _events_before(connection, new)
+    _count(connection, database, starts, counted)
+
+
+def _count(
+    connection: Connection, database: Database, starts: Mapping[str, VerificationStart], counted: Iterable[Event]
+) -> None:
+    """Add events to the figures and delays, those whose verification's start is there."""
     pairs = [(starts[one.member("id")], one) for one in counted if one.member("id") in starts]
     add_figures(connection, database, figures_of(pairs))
     _add(connection, database, hourly_delays, ({**one._asdict(), "times": n} for one, n in delays_of(pairs).items()))
@@ -192,19 +199,8 @@ class Figures:
                 connection.execute(delete(table).where(table.c.hour >= since, table.c.hour < until, of_events))
             of_day = _STARTS.where(verifications.c.started >= since, verifications.c.started < until)
             starts = {row.id: _start(row) for row in connection.execute(of_day)}
-            figures: Counter[FigureKey] = Counter()
-            amounts: Counter[FigureKey] = Counter()
-            delays: Counter[DelayKey] = Counter()
             for some in in_batches(list(starts)):
-                pairs = [(starts[one.member("id")], one) for one in _events_of(connection, some)]
-                for key, one in figures_of(pairs).items():
-                    figures[key] += one.times
-                    amounts[key] += one.amount
-                delays += delays_of(pairs)
-            add_figures(connection, self._database, {key: Figure(n, amounts[key]) for key, n in figures.items()})
-            _add(
-                connection, self._database, hourly_delays, ({**one._asdict(), "times": n} for one, n in delays.items())
-            )
+                _count(connection, self._database, starts, _events_of(connection, some))
         return len(starts)
 
 
