@@ -26,7 +26,6 @@ from otp_service.errors import (
     ConflictError,
     ConsentNotKeptError,
     InvalidRequestError,
-    NotFoundError,
     StoreUnavailableError,
     UnacceptableError,
 )
@@ -153,7 +152,7 @@ def _overview(visit: Visit, wrong: _FaultError | None = None) -> Answer:
 @views.view("GET /compliance/<handle>", Permission.COMPLIANCE)
 def show_number(visit: Visit, handle: str) -> Answer:
     """Show consents and suppressions of a number, who looked at it, and what is asked for."""
-    return _number_page(visit, handle, _found(visit, handle))
+    return _number_page(visit, handle, visit.number(handle))
 
 
 @views.view("POST /compliance/<handle>/freeze", Permission.FREEZE)
@@ -247,7 +246,7 @@ def _confirm(visit: Visit, name: str, number: SubjectKey) -> bool:
 @views.view("POST /compliance/<handle>/export", Permission.COMPLIANCE, confirmed=True)
 def export(visit: Visit, handle: str) -> Answer:
     """Hand out all that is held of a number at the applications that the user may see, for the person who asks."""
-    number = _found(visit, handle)
+    number = visit.number(handle)
     _record(visit, number.pseudonym, "export")
     parts = export_of_applications(visit.context, number, visit.signed_in.applications)
     return _download("export", export_document(number.mask, parts))
@@ -256,7 +255,7 @@ def export(visit: Visit, handle: str) -> Answer:
 @views.view("POST /compliance/<handle>/pack", Permission.COMPLIANCE, confirmed=True)
 def make_pack(visit: Visit, handle: str) -> Answer:
     """Hand out a dispute pack of a number."""
-    number = _found(visit, handle)
+    number = visit.number(handle)
     try:
         return _pack(visit, *_span_of_form(visit, number))
     except _FaultError as wrong:
@@ -265,7 +264,7 @@ def make_pack(visit: Visit, handle: str) -> Answer:
 
 def _act(visit: Visit, handle: str, do: Callable[[SubjectKey], str]) -> Answer:
     """Do something with a number, which returns what is said of it (`SAID`), and lead back to it."""
-    number = _found(visit, handle)
+    number = visit.number(handle)
     page = "compliance" if visit.signed_in.may(Permission.COMPLIANCE) else "find"
     try:
         said = do(number)
@@ -320,13 +319,6 @@ def _is_kept_back(entries: list[Suppression], application: str, at: int) -> bool
 
 
 # --- what forms say ---
-
-
-def _found(visit: Visit, handle: str) -> SubjectKey:
-    found = visit.context.store.console_sessions.pointed_to(visit.own_session, handle)
-    if found is None:
-        raise NotFoundError("There is nothing here.")
-    return found
 
 
 def _number_of_form(visit: Visit) -> SubjectKey:

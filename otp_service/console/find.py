@@ -56,7 +56,7 @@ class _Told:
 @views.view("GET /find/<handle>", Permission.FIND)
 def show_number(visit: Visit, handle: str) -> Answer:
     """Show a number's last verifications, why each code did or did not arrive, and its limits."""
-    to = pointed_to(visit, handle)
+    to = visit.number(handle)
     found = find_number_history(visit.context, to.destination, visit.signed_in.applications)
     said = request.args.get("said", "")
     return visit.page(
@@ -88,18 +88,10 @@ def _windows(visit: Visit, to: SubjectKey) -> list[WindowState]:
     return [one for one in states if one.used and (not one.application or visit.signed_in.sees(one.application))]
 
 
-def pointed_to(visit: Visit, handle: str) -> SubjectKey:
-    """Return the number that a handle of this session stands for; raises `NotFoundError`."""
-    found = visit.context.store.console_sessions.pointed_to(visit.own_session, handle)
-    if found is None:
-        raise NotFoundError("What was found is kept for ten minutes.")
-    return found
-
-
 @views.view("POST /find/<handle>/unblock", Permission.UNBLOCK)
 def unblock(visit: Visit, handle: str) -> Answer:
     """Lift the number's waits and locks."""
-    to = pointed_to(visit, handle)
+    to = visit.number(handle)
     done = operator_actions.unblock(
         visit.context, operator_actions.number_restriction(visit.context, to), visit.operator
     )
@@ -109,7 +101,7 @@ def unblock(visit: Visit, handle: str) -> Answer:
 @views.view("POST /find/<handle>/reset", Permission.UNBLOCK)
 def reset(visit: Visit, handle: str) -> Answer:
     """Forget what was counted for the number: messages and wrong codes."""
-    used = operator_actions.reset_limits(visit.context, pointed_to(visit, handle), visit.operator)
+    used = operator_actions.reset_limits(visit.context, visit.number(handle), visit.operator)
     return visit.to(f"/find/{handle}?said={'reset' if used else 'nothing'}")
 
 

@@ -10,7 +10,8 @@ from werkzeug.wrappers import Response as AnyResponse
 from otp_service.bootstrap import Installation
 from otp_service.console.language import LANGUAGES, is_known, words
 from otp_service.domain.console_users import ConsoleUser, Permission
-from otp_service.errors import ForbiddenError
+from otp_service.domain.numbers import SubjectKey
+from otp_service.errors import ForbiddenError, NotFoundError
 from otp_service.services.context import Context
 from otp_service.settings import Settings
 from otp_service.store.console import ConsoleSession
@@ -84,6 +85,13 @@ class Visit:
     def address(self) -> str:
         """The browser's address, as the outermost trusted proxy saw it; a constant where there is none."""
         return request.remote_addr or "0.0.0.0"  # noqa: S104 - a name for callers over a Unix socket
+
+    def number(self, handle: str) -> SubjectKey:
+        """Return the number that a random name of this session stands for; raise `NotFoundError` for any other."""
+        found = self.context.store.console_sessions.pointed_to(self.own_session, handle)
+        if found is None:
+            raise NotFoundError("What was found is kept for ten minutes.")
+        return found
 
     def page(self, template: str, status: int = 200, **values: object) -> Response:
         """Return a page; one that is no refusal says what was done before it, once."""
