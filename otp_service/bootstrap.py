@@ -177,6 +177,17 @@ def _prepare_ledger(installation: Installation) -> None:
     ledger.database.claim()
 
 
+def open_installation(settings: Settings) -> Installation:
+    """Wire an installation and make sure that it may be used (`install`, `prepare`); what fails holds nothing open."""
+    installation = install(settings)
+    try:
+        prepare(installation)
+    except BaseException:
+        installation.close()
+        raise
+    return installation
+
+
 def watch(installation: Installation) -> PeriodicTasks:
     """Return what keeps a process informed of what others change; it is still to be started."""
     context = installation.context

@@ -1,7 +1,7 @@
 """The service for any WSGI server: ``otp_service.wsgi:app`` is a factory."""
 
 from otp_service.api.app import Service, create_app
-from otp_service.bootstrap import install, prepare, watch
+from otp_service.bootstrap import open_installation, watch
 from otp_service.settings import Settings, load_settings
 from otp_service.telemetry import tracing
 from otp_service.telemetry.logging import Renderer, configure_logging
@@ -15,12 +15,7 @@ def app(settings: Settings | None = None) -> Service:
     """
     settings = settings or load_settings()
     set_up_process(settings)
-    installation = install(settings)
-    try:
-        prepare(installation)
-    except BaseException:
-        installation.close()
-        raise
+    installation = open_installation(settings)
     watching = watch(installation)
     watching.start()
     service = create_app(installation)

@@ -5,7 +5,8 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from otp_service.bootstrap import Installation, install, prepare
+from otp_service import bootstrap
+from otp_service.bootstrap import Installation
 from otp_service.cli.doctor import redis_diagnosis
 from otp_service.errors import ConfigurationError, OtpServiceError, StoreUnavailableError
 from otp_service.gateways.plugins import forget_installed_entry_points
@@ -41,13 +42,11 @@ def on_hangup(act: Callable[[], None]) -> None:
 
 def open_installation(settings: Settings) -> Installation:
     """Return an installation that is ready to serve; raise `ConfigurationError` with what to do."""
-    installation = install(settings)
     try:
-        prepare(installation)
+        return bootstrap.open_installation(settings)
     except StoreUnavailableError as silent:
         diagnosis = redis_diagnosis(settings, silent)
         raise ConfigurationError(f"{diagnosis.sentence} {diagnosis.action}") from silent
-    return installation
 
 
 def reload_installation(path: Path | None, present: Settings, fixed: Iterable[str]) -> Installation | None:

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from otp_service.bootstrap import Installation, install, prepare, watch
+from otp_service.bootstrap import Installation, open_installation, watch
 from otp_service.console import plots, trial
 from otp_service.console.compliance import views as compliance
 from otp_service.console.developers import views as developers
@@ -201,11 +201,6 @@ def _templates() -> Environment:
 
 def app(settings: Settings) -> Console:
     """Return the console that settings describe; raises as `otp_service.wsgi.app` does."""
-    installation = install(settings)
-    try:
-        prepare(installation)
-    except BaseException:
-        installation.close()
-        raise
+    installation = open_installation(settings)
     watch(installation).start()
     return Console(installation)
