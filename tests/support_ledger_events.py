@@ -4,9 +4,9 @@ import json
 from dataclasses import asdict, replace
 from itertools import count
 
+from otp_service.clock import now
 from otp_service.domain.audit import CONSENT_GIVEN, Event
 from otp_service.domain.consents import Evidence, NumberState
-from otp_service.ledger.database import now
 from otp_service.ledger.ledger import Ledger
 
 EVIDENCE = Evidence(

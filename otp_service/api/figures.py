@@ -8,10 +8,10 @@ from otp_service.api.exchange import Exchange
 from otp_service.api.requests import read_moment, read_query_lists
 from otp_service.api.routes import COMMON_PROBLEMS, Parameter, Resource, query_parameter
 from otp_service.api.schemas import TIMESTAMP_PATTERN, Time, rfc3339
+from otp_service.clock import now
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.prices import format_micros
 from otp_service.errors import Fault, InvalidRequestError
-from otp_service.ledger.database import now
 from otp_service.services import figures as service
 from otp_service.services.figures import DelayFigures, MessageFigures, Of, Question, RefusalFigures, VerificationFigures
 

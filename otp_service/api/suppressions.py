@@ -19,6 +19,7 @@ from otp_service.api.schemas import (
     rfc3339_or_none,
     timestamp_milliseconds,
 )
+from otp_service.clock import now
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.consents import (
     EVERY_APPLICATION,
@@ -30,7 +31,6 @@ from otp_service.domain.consents import (
 )
 from otp_service.domain.numbers import SubjectKey
 from otp_service.errors import InvalidTimeError
-from otp_service.ledger.database import now
 from otp_service.services.consents import add_suppressions, lift, make_consent, suppressions_of
 
 

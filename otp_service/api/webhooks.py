@@ -20,6 +20,7 @@ from otp_service.api.schemas import (
     rfc3339_or_none,
     timestamp_milliseconds,
 )
+from otp_service.clock import now
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.webhooks import (
     GROUPS,
@@ -31,7 +32,6 @@ from otp_service.domain.webhooks import (
     Try,
 )
 from otp_service.errors import InvalidRequestError
-from otp_service.ledger.database import now
 from otp_service.ledger.webhooks import PostingFilter, PostingReport
 from otp_service.services import webhooks as service
 from otp_service.services.webhooks import Actor, IssuedEndpoint

@@ -6,7 +6,6 @@ A check that refuses a start belongs in `otp_service.settings.startup_checks`; t
 import fcntl
 import os
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from otp_service import clock
 from otp_service.bootstrap import LEDGER_OF_OTHER_KEY, LEDGER_OUTDATED, install
 from otp_service.cli import output as out
 from otp_service.cli.common import Session, command
@@ -812,7 +812,7 @@ def _installation_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
         yield from diagnose(FENCE, context.store.fences.current())
         yield from diagnose(WORKER, server.worker_age())
         yield from ledger_diagnoses(settings, context)
-        now = time.time_ns() // 1_000_000
+        now = clock.now()
         yield from access_diagnoses(settings, context, now)
         yield from endpoint_diagnoses(context, now)
         yield from delivery_diagnoses(context)

@@ -1,12 +1,12 @@
 """otp-service key: keys for the settings, and API keys of the ledger."""
 
 import datetime as dt
-import time
 
 import click
 
 from otp_service.cli import output as out
 from otp_service.cli.common import Session, command
+from otp_service.clock import now
 from otp_service.domain.applications import APPLICATION_SCOPES, ApiKey, KeyScope, parse_networks
 from otp_service.domain.keyring import api_key_hash, new_api_key, new_key
 from otp_service.errors import NotFoundError
@@ -125,7 +125,7 @@ def _state(key: ApiKey) -> str:
     if key.revoked is not None:
         return f"revoked {out.moment(key.revoked)}"
     if key.expires is not None:
-        return f"{'ends' if key.is_valid(time.time_ns() // 1_000_000) else 'ended'} {out.moment(key.expires)}"
+        return f"{'ends' if key.is_valid(now()) else 'ended'} {out.moment(key.expires)}"
     return "valid"
 
 

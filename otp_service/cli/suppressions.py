@@ -21,6 +21,7 @@ from otp_service.cli.common import (
     region_option,
 )
 from otp_service.cli.doctor import warn_of_mirror
+from otp_service.clock import now
 from otp_service.domain.audit import OperatorAction
 from otp_service.domain.consents import (
     EVERY_APPLICATION,
@@ -33,7 +34,6 @@ from otp_service.domain.consents import (
     is_suppressed,
 )
 from otp_service.domain.numbers import Destination, SubjectKey
-from otp_service.ledger.database import now
 from otp_service.services.consents import (
     ImportProgress,
     ImportSource,

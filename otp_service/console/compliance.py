@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from flask import Response, request
 
+from otp_service.clock import now
 from otp_service.console.visits import Answer, Views, Visit
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
 from otp_service.domain.consents import (
@@ -31,7 +32,6 @@ from otp_service.errors import (
 )
 from otp_service.ledger.audit import DisputeFilter
 from otp_service.ledger.console import Look, SecondPersonRequest, TwoPersonAct
-from otp_service.ledger.database import now
 from otp_service.ledger.retention import PURGE_RULES
 from otp_service.services import second_person
 from otp_service.services.audit import make_dispute_pack

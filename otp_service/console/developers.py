@@ -5,12 +5,12 @@ from typing import Final
 
 from flask import request
 
+from otp_service import clock
 from otp_service.console.visits import Answer, Views, Visit
 from otp_service.domain.applications import APPLICATION_SCOPES, KeyScope, parse_networks
 from otp_service.domain.console_users import Permission
 from otp_service.domain.webhooks import EndpointStatus, PostingStatus
 from otp_service.errors import ConflictError, InvalidRequestError, NotFoundError
-from otp_service.ledger import database
 from otp_service.ledger.console import Look
 from otp_service.ledger.webhooks import PostingFilter
 from otp_service.services import access
@@ -66,7 +66,7 @@ def _page(visit: Visit, status: int = 200, fault: str = "", issued: IssuedKey | 
         "developers.html",
         status,
         listed=listed,
-        now=database.now(),
+        now=clock.now(),
         scopes=SCOPES,
         endpoint_words=_ENDPOINT_WORDS,
         webhook_words=_WEBHOOK_WORDS,

@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 from sqlalchemy import BindParameter, Connection, Row, bindparam, insert, or_, select, update
 
+from otp_service.clock import now
 from otp_service.domain.applications import ApiKey, KeyScope
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
 from otp_service.errors import ConflictError, NameTakenError
 from otp_service.ledger.audit import record_action
-from otp_service.ledger.database import Database, access_sequence, advance_access_head, now
+from otp_service.ledger.database import Database, access_sequence, advance_access_head
 from otp_service.ledger.schema import api_keys, applications
 
 # No application is ever deleted: what was recorded under its name would be taken for that of a later one.

@@ -22,10 +22,11 @@ from sqlalchemy import (
     update,
 )
 
+from otp_service.clock import now
 from otp_service.domain.audit import GENESIS, ChainEntry, ChainHead, OperatorActionEntry, digest_of
 from otp_service.domain.consents import EVERY_APPLICATION
 from otp_service.errors import OtpServiceError
-from otp_service.ledger.database import Database, in_batches, link_at, now
+from otp_service.ledger.database import Database, in_batches, link_at
 from otp_service.ledger.schema import (
     audit,
     audit_heads,

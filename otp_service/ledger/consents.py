@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, exists, func, insert, select, union, union_all, update
 
+from otp_service.clock import now
 from otp_service.domain.audit import OperatorActionEntry
 from otp_service.domain.consents import (
     BLOCKING_SCOPES,
@@ -31,7 +32,6 @@ from otp_service.ledger.database import (
     head_row,
     in_batches,
     lock_head,
-    now,
     read_head,
     rename_ledger,
 )

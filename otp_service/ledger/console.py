@@ -8,11 +8,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, and_, insert, or_, select, update
 
+from otp_service.clock import now
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
 from otp_service.domain.console_users import INVITATION_LIFE, ConsoleUser, Role
 from otp_service.errors import NameTakenError
 from otp_service.ledger.audit import append_entry, record_action
-from otp_service.ledger.database import Database, now
+from otp_service.ledger.database import Database
 from otp_service.ledger.schema import console_users, looks, second_person_requests
 
 _mine = console_users.c

@@ -482,11 +482,6 @@ def _alone(database: Database) -> Iterator[Connection]:
             yield connection
 
 
-def now() -> int:
-    """Return the time in milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
-
-
 MAX_BATCH: Final = 512
 """Values of one statement: a power of two."""
 

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, func, insert, or_, select, update
 
+from otp_service.clock import now
 from otp_service.domain.audit import Event, OperatorActionEntry
 from otp_service.domain.consents import LedgerPosition
 from otp_service.domain.keyring import sealing_root
@@ -14,7 +15,7 @@ from otp_service.domain.totp import MAX_FACTORS, TOTP, Factor, FactorChange, Fac
 from otp_service.domain.webhooks import WebhookType, webhook_of_user
 from otp_service.errors import ConflictError, FactorLimitError
 from otp_service.ledger.audit import append_entry, record_action
-from otp_service.ledger.database import Database, advance_head, in_batches, lock_head, now, read_head
+from otp_service.ledger.database import Database, advance_head, in_batches, lock_head, read_head
 from otp_service.ledger.schema import factor_changes, factors, recovery_codes
 from otp_service.ledger.webhooks import record_webhooks
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import select, update
 
-from otp_service.ledger.database import Database, now
+from otp_service.clock import now
+from otp_service.ledger.database import Database
 from otp_service.ledger.schema import proof_keys
 
 

@@ -8,12 +8,13 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Table, func, insert, or_, select, update
 
+from otp_service.clock import now
 from otp_service.domain.audit import OperatorActionEntry
 from otp_service.domain.consents import EVERY_APPLICATION, HOLDER_SOURCES, Consent, LedgerPosition, Suppression
 from otp_service.domain.totp import Factor
 from otp_service.ledger.audit import append_entry, record_action
 from otp_service.ledger.consents import CONSENT_ORDER, entry_of, read_suppressions
-from otp_service.ledger.database import Database, advance_head, now, read_head
+from otp_service.ledger.database import Database, advance_head, read_head
 from otp_service.ledger.factors import RecordedRecoveryCode, erase_factors, read_factors, read_recovery_codes
 from otp_service.ledger.schema import (
     consents,

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, desc, select
 
+from otp_service.clock import now
 from otp_service.domain.audit import CONSENT_GIVEN, Event
 from otp_service.domain.consents import (
     EVERY_APPLICATION,
@@ -25,7 +26,7 @@ from otp_service.domain.verification import Status
 from otp_service.domain.webhooks import webhook_of
 from otp_service.ledger.audit import append_entry
 from otp_service.ledger.consents import Added, lift_if_only_from, record_consent, record_opt_out
-from otp_service.ledger.database import Database, batches, in_batches, lock_head, now, read_head
+from otp_service.ledger.database import Database, batches, in_batches, lock_head, read_head
 from otp_service.ledger.factors import note_steps
 from otp_service.ledger.figures import record_figures
 from otp_service.ledger.schema import erasures, events, inbound, verifications

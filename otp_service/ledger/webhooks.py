@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Row, exists, func, insert, select, update
 
+from otp_service.clock import now
 from otp_service.domain.audit import OperatorActionEntry
 from otp_service.domain.consents import EVERY_APPLICATION, Suppression
 from otp_service.domain.webhooks import (
@@ -24,7 +25,7 @@ from otp_service.domain.webhooks import (
 )
 from otp_service.errors import EndpointLimitError
 from otp_service.ledger.audit import record_action
-from otp_service.ledger.database import Database, in_batches, lock_head, now
+from otp_service.ledger.database import Database, in_batches, lock_head
 from otp_service.ledger.schema import endpoints, postings, verifications, webhooks
 
 # Locks are taken in one order, the head first, then endpoints, then postings: whoever needs several waits for nobody

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
 
+from otp_service import clock
 from otp_service.domain.applications import (
     APPLICATION_SCOPES,
     NO_APPLICATION,
@@ -23,7 +24,6 @@ from otp_service.errors import (
     NotFoundError,
     UnauthenticatedError,
 )
-from otp_service.ledger import database
 from otp_service.ledger.access import StoredApplication
 from otp_service.services.context import Context
 from otp_service.settings.message_files import cost_faults, locale_faults, measure_texts
@@ -58,7 +58,7 @@ def authenticate(context: Context, api_key: str, address: Callable[[], str | Non
     there. The look-up is by the key's SHA-256: how long it takes depends on digests that nobody can choose, so it tells
     nothing of a key.
     """
-    snapshot, now = context.access_cache.snapshot, database.now()
+    snapshot, now = context.access_cache.snapshot, clock.now()
     key = snapshot.keys.get(api_key_hash(api_key))
     if key is None or not key.is_valid(now) or (key.networks and not key.admits(address())):
         raise UnauthenticatedError("The API key is not known.")
@@ -75,7 +75,7 @@ def authenticate_client(context: Context, text: str) -> tuple[Application, Clien
     """
     token = ClientToken.read(context.keyring, text)
     application = context.applications.get(token.application) if token else None
-    if token is None or application is None or 1000 * token.expires <= database.now():
+    if token is None or application is None or 1000 * token.expires <= clock.now():
         raise UnauthenticatedError("The client token is not valid, or its verification is over.")
     return application, token
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
+from otp_service.clock import now
 from otp_service.domain.audit import (
     GENESIS,
     ChainEntry,
@@ -17,7 +18,6 @@ from otp_service.domain.audit import (
 )
 from otp_service.domain.figures import MIN_SHOWN_COUNT
 from otp_service.domain.keyring import is_valid_signature
-from otp_service.ledger import database
 from otp_service.ledger.audit import (
     MAX_VERIFICATIONS,
     ChainLink,
@@ -28,7 +28,6 @@ from otp_service.ledger.audit import (
     SignedHead,
     class_of,
 )
-from otp_service.ledger.database import now
 from otp_service.ledger.schema import CONSENTS, METADATA, SUPPRESSIONS, TRAFFIC
 from otp_service.services.context import Context
 from otp_service.telemetry import metrics
@@ -301,7 +300,7 @@ def make_dispute_pack(context: Context, wanted: DisputeFilter, about: Mapping[st
     document: dict[str, Any] = {
         "format": PACK_FORMAT,
         "about": dict(about),
-        "made": database.now(),
+        "made": now(),
         "complete": len(verifications) < MAX_VERIFICATIONS,
         "verifications": [str(row["id"]) for row in verifications],
         "rows": [_row(one) for one in found],

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from itertools import islice
 from typing import Literal
 
+from otp_service.clock import now
 from otp_service.domain.applications import Application
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
 from otp_service.domain.consents import (
@@ -35,7 +36,6 @@ from otp_service.errors import (
     OtpServiceError,
     StoreUnavailableError,
 )
-from otp_service.ledger.database import now
 from otp_service.services.context import Context
 from otp_service.telemetry.logging import get_logger
 

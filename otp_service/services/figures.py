@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from otp_service.clock import now
 from otp_service.domain.figures import (
     APPROVED,
     DELAYS,
@@ -24,7 +25,6 @@ from otp_service.domain.guard import DAY, HOUR
 from otp_service.domain.prices import MICRO, format_micros
 from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
 from otp_service.errors import InvalidTimeError
-from otp_service.ledger.database import now
 from otp_service.ledger.figures import Sum
 from otp_service.services.context import Context
 from otp_service.store.events import Decision

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
+from otp_service.clock import now
 from otp_service.domain.consents import HOLDER_SOURCES, Suppression, SuppressionScope, SuppressionSource, active_freezes
 from otp_service.domain.inbound import Meaning
 from otp_service.domain.keyring import SealBrokenError, new_dispatch_id
@@ -34,7 +35,6 @@ from otp_service.gateways.base import (
     SupportsInbound,
     SupportsInboundResponse,
 )
-from otp_service.ledger.database import now
 from otp_service.services.consents import add_suppressions, log_suppression, suppressions_of
 from otp_service.services.context import Context
 from otp_service.services.receipts import is_address_token

@@ -3,9 +3,9 @@
 import threading
 from collections.abc import Callable, Mapping
 
+from otp_service import clock
 from otp_service.domain.audit import RetentionDays
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
-from otp_service.ledger import database
 from otp_service.ledger.retention import PURGE_RULES, Purge
 from otp_service.services.context import Context
 from otp_service.telemetry import metrics
@@ -93,7 +93,7 @@ class Purger:
 
     def _now(self) -> int:
         """Return the earlier time of two clocks: a host that is years ahead must not delete what others keep."""
-        return min(database.now(), self._context.store.decisions.now())
+        return min(clock.now(), self._context.store.decisions.now())
 
     def _purge(self, now: int) -> Mapping[str, int]:
         self.deleted = deleted = dict.fromkeys(PURGE_RULES, 0)

@@ -3,13 +3,13 @@
 from contextlib import suppress
 from dataclasses import dataclass
 
+from otp_service.clock import now
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
 from otp_service.domain.consents import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
 from otp_service.domain.console_users import ConsoleUser, Permission
 from otp_service.domain.numbers import SubjectName
 from otp_service.errors import ConflictError, ForbiddenError, InvalidRequestError, LedgerUnavailableError
 from otp_service.ledger.console import DONE, NOTHING_LEFT, SecondPersonRequest, TwoPersonAct
-from otp_service.ledger.database import now
 from otp_service.services.consents import is_reason, lift
 from otp_service.services.context import Context
 from otp_service.services.subjects import erase, unfreeze

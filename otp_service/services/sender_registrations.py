@@ -4,10 +4,10 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 
+from otp_service.clock import now
 from otp_service.domain.applications import Application
 from otp_service.domain.sending_rules import Registration, SendingRules
 from otp_service.domain.verification import Channel, Purpose
-from otp_service.ledger.database import now
 from otp_service.services.context import Context
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Final
 
+from otp_service.clock import now
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
 from otp_service.domain.keyring import SealBrokenError, sealing_root
 from otp_service.domain.webhooks import (
@@ -23,7 +24,6 @@ from otp_service.domain.webhooks import (
     signature_headers,
 )
 from otp_service.errors import ConflictError, NotFoundError
-from otp_service.ledger.database import now
 from otp_service.ledger.webhooks import Posting
 from otp_service.services.context import Context
 from otp_service.telemetry import metrics

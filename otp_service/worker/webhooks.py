@@ -5,9 +5,9 @@ import time
 from typing import Final
 
 from otp_service.bootstrap import Installation
+from otp_service.clock import now
 from otp_service.domain.webhooks import EndpointStatus
 from otp_service.errors import LedgerUnavailableError
-from otp_service.ledger.database import now
 from otp_service.ledger.webhooks import Posting
 from otp_service.services.webhooks import send_webhook
 from otp_service.telemetry import metrics

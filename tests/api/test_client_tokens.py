@@ -13,9 +13,9 @@ from support_installation import API_KEY, BANK_KEY, NUMBER, TRANSACTION, World, 
 from support_valkey import ValkeyServer
 from werkzeug.test import TestResponse
 
+from otp_service import clock
 from otp_service.api.app import all_routes
 from otp_service.domain.keyring import base64url, from_base64url
-from otp_service.ledger import database
 
 SHOP, LOCAL, OTHER, FOREIGN = (
     *("https://shop.example", "http://localhost:3000", "https://bank.example", "https://evil.example"),
@@ -232,7 +232,7 @@ def test_a_token_that_was_altered_in_any_character_is_none(api: Api):
 def test_all_tokens_that_are_none_hear_the_same(api: Api, monkeypatch: pytest.MonkeyPatch):
     page = Page(api)
     answers = [page.call("read", token=token) for token in ("ct_x", _forged(page.token, 2, "read"))]
-    monkeypatch.setattr(database, "now", lambda: 1000 * (int(_parts(page.token)[4])))
+    monkeypatch.setattr(clock, "now", lambda: 1000 * (int(_parts(page.token)[4])))
     answers.append(page.call("read"))
 
     assert {code_of(answer) for answer in answers} == {(401, "unauthenticated")}
@@ -248,7 +248,7 @@ def test_it_ends_with_the_verifications_record(api: Api, monkeypatch: pytest.Mon
     end = 1000 * int(_parts(page.token)[4])
     statuses = []
     for now in (end - 1, end, end + 10**9):
-        monkeypatch.setattr(database, "now", lambda now=now: now)
+        monkeypatch.setattr(clock, "now", lambda now=now: now)
         statuses.append(page.call("read").status_code)
 
     assert statuses == [200, 401, 401]
@@ -259,8 +259,8 @@ def test_a_late_check_hears_that_the_code_is_over_and_then_nothing(
 ):
     """Where this host's clock stands still, that of Redis counts."""
     page = Page(api_of(still_world, hot_path=hot_path))
-    begun = database.now()
-    monkeypatch.setattr(database, "now", lambda: begun)
+    begun = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: begun)
     still_world.advance(301)
     late = page.call("check")
     still_world.advance(600)

@@ -10,9 +10,10 @@ from support_installation import BANK_KEY, World
 from support_ledger import another_ledger
 
 from otp_service.api.schemas import rfc3339
+from otp_service.clock import now
 from otp_service.domain.guard import DAY, HOUR
 from otp_service.errors import LedgerUnavailableError
-from otp_service.ledger.database import Database, now
+from otp_service.ledger.database import Database
 
 FIGURES = "/v1/figures"
 FROM = f"from={rfc3339(AT)}"

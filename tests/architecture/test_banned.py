@@ -17,7 +17,7 @@ READ_THE_ENVIRONMENT = {"telemetry/metrics.py": {"is_multiprocess"}, "telemetry/
 NAME_CHANNELS = {"domain/verification.py", "gateways"}
 """Where channels are told apart, and where each is carried; anywhere else a new one would be forgotten."""
 WITHOUT_A_CLOCK = {"domain", "errors.py", "services", "store"}
-"""Time is an argument, or Redis' own."""
+"""Time is an argument, Redis' own, or, for what the ledger keeps, `clock.now`."""
 DOCUMENTED = {"os._exit"}
 OF_THE_LANGUAGE = {"_asdict", "_fields", "_make", "_replace", "_value_"}
 """Names of named tuples and enumerations with an underscore, which the documentation has."""

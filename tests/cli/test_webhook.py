@@ -9,7 +9,7 @@ from support_ledger_events import event
 from support_webhooks import LOOPBACK, receiving
 
 from otp_service.bootstrap import install
-from otp_service.ledger.database import now
+from otp_service.clock import now
 from otp_service.services.webhooks import send_webhook
 from otp_service.settings import load_settings
 

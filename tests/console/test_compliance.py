@@ -13,6 +13,7 @@ from support_ledger_events import EVIDENCE, started
 from otp_service.api.routes import type_adapter
 from otp_service.api.subjects import ExportAnswer, export_answer
 from otp_service.bootstrap import Installation, prepare
+from otp_service.clock import now
 from otp_service.console.app import Console
 from otp_service.console.compliance import FAULTS, SAID
 from otp_service.console.language import catalogue
@@ -29,7 +30,6 @@ from otp_service.domain.console_users import NAME_RULE, Role
 from otp_service.domain.numbers import SubjectKey, parse_destination, subject_key
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.ledger.console import Look, Looks, SecondPersonRequest, TwoPersonAct
-from otp_service.ledger.database import now
 from otp_service.ledger.retention import PURGE_RULES
 from otp_service.ledger.schema import operator_actions
 from otp_service.services.audit import verify_dispute_pack

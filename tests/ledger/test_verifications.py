@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import select
 from support_ledger_events import EVIDENCE, NUMBER, agreed, anew, event, mirrored, started
 
+from otp_service.clock import now
 from otp_service.domain.consents import Consent
 from otp_service.errors import ConsentOutdatedError
-from otp_service.ledger.database import now
 from otp_service.ledger.ledger import Ledger
 from otp_service.ledger.schema import events
 from otp_service.ledger.verifications import RecordedVerification

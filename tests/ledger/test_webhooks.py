@@ -10,12 +10,12 @@ from sqlalchemy import select
 from support_ledger_events import NUMBER, agreed, event, started
 from support_webhooks import AT_ONCE, LEASE, endpoint
 
+from otp_service.clock import now
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
 from otp_service.domain.consents import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
 from otp_service.domain.keyring import Signer
 from otp_service.domain.webhooks import DELAYS, EndpointStatus, PostingStatus, Try, Webhook, WebhookType, webhook_of
 from otp_service.errors import EndpointLimitError
-from otp_service.ledger.database import now
 from otp_service.ledger.retention import Purge
 from otp_service.ledger.schema import ACCESS, WEBHOOKS, endpoints, postings, webhooks
 from otp_service.ledger.webhooks import PostingFilter

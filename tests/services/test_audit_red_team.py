@@ -20,13 +20,13 @@ from support_factors import factor
 from support_ledger import make_ledger
 from support_ledger_events import EVIDENCE, NUMBER, OTHER, agreed, event, started
 
+from otp_service.clock import now
 from otp_service.domain.audit import GENESIS, ChainEntry, OperatorAction, OperatorActionEntry
 from otp_service.domain.consents import Consent, Suppression, SuppressionScope, SuppressionSource
 from otp_service.domain.inbound import Meaning
 from otp_service.domain.keyring import Keyring
 from otp_service.ledger.audit import COVERED, SignedHead, digest_of_row
 from otp_service.ledger.console import Look, SecondPersonRequest, TwoPersonAct
-from otp_service.ledger.database import now
 from otp_service.ledger.ledger import Ledger, open_ledger
 from otp_service.ledger.retention import PURGE_RULES, Purge
 from otp_service.ledger.schema import (

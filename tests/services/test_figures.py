@@ -8,9 +8,9 @@ from support_figures import AT, record, refuse, stories, story
 from support_installation import World
 from support_ledger_events import event
 
+from otp_service.clock import now
 from otp_service.domain.guard import DAY, HOUR
 from otp_service.errors import InvalidTimeError
-from otp_service.ledger.database import now
 from otp_service.services import figures
 from otp_service.services.context import Context
 from otp_service.services.figures import (

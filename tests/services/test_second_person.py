@@ -10,6 +10,7 @@ from support_installation import NUMBER, World
 from support_ledger_events import EVIDENCE
 
 from otp_service.bootstrap import Installation, prepare
+from otp_service.clock import now
 from otp_service.domain.consents import (
     EVERY_APPLICATION,
     Consent,
@@ -40,7 +41,6 @@ from otp_service.ledger.console import (
     SecondPersonRequests,
     TwoPersonAct,
 )
-from otp_service.ledger.database import now
 from otp_service.ledger.subjects import Subjects
 from otp_service.services import second_person
 from otp_service.services.audit import AuditProgress, verify_chain

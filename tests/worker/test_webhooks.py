@@ -16,10 +16,10 @@ from support_ledger_events import event, started
 from support_service import eventually
 from support_webhooks import LOOPBACK, receiving
 
+from otp_service.clock import now
 from otp_service.domain.keyring import Keyring
 from otp_service.domain.webhooks import EndpointStatus, PostingStatus, signature_headers
 from otp_service.errors import LedgerUnavailableError
-from otp_service.ledger.database import now
 from otp_service.ledger.webhooks import PostingFilter
 from otp_service.services.webhooks import (
     Actor,

@@ -2,13 +2,13 @@
 
 import re
 import secrets
-import time
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote, urlencode
 
 from pydantic import AfterValidator, Field
 
+from otp_service import clock
 from otp_service.api.errors import TwilioError
 from otp_service.api.exchange import Exchange
 from otp_service.api.factors import Label
@@ -209,7 +209,7 @@ def create_twilio_challenge(exchange: Exchange, service_sid: str, identity: str)
     exchange.reason = done.reason
     if done.reason is FactorFailure.FACTOR_LOCKED:
         return _NO_CHECKS_LEFT.answer()
-    sid, now = f"YC{secrets.token_hex(16)}", rfc3339(time.time_ns() // 1_000_000)
+    sid, now = f"YC{secrets.token_hex(16)}", rfc3339(clock.now())
     about: dict[str, Any] = {
         "sid": sid,
         **entity.sids,
