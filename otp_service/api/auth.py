@@ -10,7 +10,7 @@ from otp_service.api.cors import listed_origin, share_with
 from otp_service.api.exchange import Exchange
 from otp_service.api.requests import peer_address
 from otp_service.api.routes import Route
-from otp_service.domain.browsers import PREFIX, ClientToken
+from otp_service.domain.client_tokens import PREFIX, ClientToken
 from otp_service.errors import ForbiddenError, NotFoundError, UnauthenticatedError
 from otp_service.services.access import Caller, authenticate, authenticate_client
 

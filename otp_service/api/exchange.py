@@ -15,7 +15,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from otp_service.api.routes import Answer, Route
 from otp_service.bootstrap import Installation
 from otp_service.domain.applications import Application
-from otp_service.domain.browsers import ClientToken
+from otp_service.domain.client_tokens import ClientToken
 from otp_service.domain.keyring import IdempotentRequest
 from otp_service.errors import ForbiddenError, LedgerUnavailableError, Quota
 from otp_service.services.access import Caller

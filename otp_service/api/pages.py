@@ -23,8 +23,8 @@ from otp_service.api.requests import host_of, peer_address, read_form
 from otp_service.api.routes import COMMON_PROBLEMS, Answer, Resource
 from otp_service.api.schemas import Body
 from otp_service.domain.applications import KeyScope
-from otp_service.domain.browsers import DEFAULT_COLOR, is_color, origin_of
 from otp_service.domain.guard import whole_seconds
+from otp_service.domain.hosted_pages import DEFAULT_COLOR, is_color, origin_of
 from otp_service.domain.payments import Transaction, format_amount
 from otp_service.domain.templates import amount_style, fallback_tags
 from otp_service.domain.verification import Channel, CheckFailure, Status

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from otp_service.api.schemas import Body
 from otp_service.domain.applications import KeyScope
-from otp_service.domain.browsers import ClientRight
+from otp_service.domain.client_tokens import ClientRight
 
 JSON: Final = "application/json"
 COMMON_PROBLEMS: Final = (

@@ -26,7 +26,8 @@ from otp_service.api.schemas import (
     rfc3339,
 )
 from otp_service.domain.applications import ClientIpSource, KeyScope
-from otp_service.domain.browsers import MAX_RETURN_URL, ClientRight, ClientTokenRequest
+from otp_service.domain.client_tokens import ClientRight, ClientTokenRequest
+from otp_service.domain.hosted_pages import MAX_RETURN_URL
 from otp_service.domain.numbers import require_end_users
 from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import Channel, CheckFailure, Delivery, DeliveryStatus, GatewayChoice, Status

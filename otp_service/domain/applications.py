@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from otp_service.domain.browsers import DEFAULT_COLOR
 from otp_service.domain.consents import ConsentMode
+from otp_service.domain.hosted_pages import DEFAULT_COLOR
 from otp_service.errors import Fault, InvalidRequestError
 
 LOCALE_PATTERN: Final = r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$"

@@ -15,7 +15,7 @@ from otp_service.domain.applications import (
     is_key_id,
     new_key_id,
 )
-from otp_service.domain.browsers import ClientToken
+from otp_service.domain.client_tokens import ClientToken
 from otp_service.domain.keyring import api_key_hash, new_api_key
 from otp_service.errors import (
     ConflictError,

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 
 from otp_service.domain.applications import Application
-from otp_service.domain.browsers import PAGE, RESULT_LIFE, PageResult, may_return_to, with_result
 from otp_service.domain.codes import is_code, unseal_details
 from otp_service.domain.guard import whole_seconds
+from otp_service.domain.hosted_pages import PAGE, RESULT_LIFE, PageResult, may_return_to, with_result
 from otp_service.domain.keyring import IdempotentRequest
 from otp_service.domain.numbers import network_of
 from otp_service.domain.verification import CheckFailure, Status, Verification

@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from otp_service.domain.applications import ASSERTION, NO_HUMAN_CHECK, Application, ClientIpSource
-from otp_service.domain.browsers import ClientToken, ClientTokenRequest
+from otp_service.domain.client_tokens import ClientToken, ClientTokenRequest
 from otp_service.domain.codes import (
     DESTINATION,
     Details,

@@ -39,7 +39,6 @@ from otp_service.domain.applications import (
     TotpSkew,
 )
 from otp_service.domain.audit import RetentionDays
-from otp_service.domain.browsers import DEFAULT_COLOR, MIN_CONTRAST, contrast_with_white, is_color, is_return_address
 from otp_service.domain.consents import ConsentMode
 from otp_service.domain.guard import (
     DAY,
@@ -51,6 +50,13 @@ from otp_service.domain.guard import (
     LimitScope,
     Mode,
     parse_limits,
+)
+from otp_service.domain.hosted_pages import (
+    DEFAULT_COLOR,
+    MIN_CONTRAST,
+    contrast_with_white,
+    is_color,
+    is_return_address,
 )
 from otp_service.domain.inbound import MAX_KEYWORD_LENGTH, InboundRules, KeywordMatcher, Keywords, Meaning
 from otp_service.domain.numbers import NumberType, is_region, parse_destination

@@ -21,7 +21,7 @@ from support_pages import (
     text_of,
 )
 
-from otp_service.domain.browsers import PAGE, PageResult
+from otp_service.domain.hosted_pages import PAGE, PageResult
 from otp_service.domain.keyring import Keyring
 from otp_service.errors import StoreUnavailableError
 from otp_service.services.pages import open_page

@@ -9,8 +9,8 @@ from support_messages import UNSAFE_NAMES, UNSAFE_SECTIONS
 
 from otp_service import bootstrap
 from otp_service.domain.applications import ClientIpSource
-from otp_service.domain.browsers import contrast_with_white
 from otp_service.domain.guard import Limit, LimitScope
+from otp_service.domain.hosted_pages import contrast_with_white
 from otp_service.domain.keyring import Keyring
 from otp_service.domain.verification import Channel, PurposeKind
 from otp_service.errors import ConfigurationError
