@@ -33,9 +33,9 @@ _TRUST: dict[str, Mutant] = {
         "self.devices .. device .. struct.pack('<I6', now)",
     ),
     "contexts-without-end": one(
-        "include_number", "  self.devices = string.sub(self.devices, 1, DEVICE * ruleset.contexts)\n"
+        "include_number", "  self.devices = string.sub(self.devices, 1, DEVICE * ruleset.devices)\n"
     ),
-    "one-context-less": one("include_number", "DEVICE * ruleset.contexts", "DEVICE * (ruleset.contexts - 1)"),
+    "one-context-less": one("include_number", "DEVICE * ruleset.devices", "DEVICE * (ruleset.devices - 1)"),
     "starts-share-guesses-with-other-applications": one(
         "include_guard", "unknown and reputation.device_here)", "unknown and reputation.some_device)"
     ),

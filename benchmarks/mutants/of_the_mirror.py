@@ -11,13 +11,13 @@ TESTS = (
 )
 """Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {
-    "mirror-of-any-ledger": one("include_mirror", "  if place[1] ~= identity then return 'mirror-foreign' end\n"),
-    "mirror-although-it-was-closed": one("include_mirror", "  if place[3] then return 'mirror-diverged' end\n"),
+    "mirror-of-any-ledger": one("include_mirror", "  if kept_identity ~= identity then return 'mirror-foreign' end\n"),
+    "mirror-although-it-was-closed": one("include_mirror", "  if closed then return 'mirror-diverged' end\n"),
     "build-on-anothers-turn": one("mirror_build", "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end\n"),
     "build-stays-closed": one("mirror_build", "  redis.call('DEL', KEYS[1])\n"),
-    "mirror-behind-is-good-enough": one("include_mirror", "place[2] ~= least and tonumber", "false and tonumber"),
+    "mirror-behind-is-good-enough": one("include_mirror", "position ~= least and tonumber", "false and tonumber"),
     "mirror-must-be-ahead": one(
-        "include_mirror", "place[2] ~= least and tonumber(place[2]) <", "tonumber(place[2]) <="
+        "include_mirror", "position ~= least and tonumber(position) <", "tonumber(position) <="
     ),
     "mirror-without-the-operator": one("include_mirror", "is_suppressed(kept['s:*']) or "),
     "mirror-without-the-application": one("include_mirror", " or is_suppressed(kept['s:' .. own])"),
@@ -37,8 +37,8 @@ DEFECTS: dict[str, Mutant] = {
     "lift-ends-whatever-starts": one("start", "lifted = math.huge", "lifted = 0"),
     "start-forgets-the-lift": one(
         "start",
-        "one.ledger, one.lifted, one.consented = tonumber(place), lifted, given or 0",
-        "one.ledger, one.lifted, one.consented = tonumber(place), 0, given or 0",
+        "one.ledger, one.lifted, one.consented = tonumber(position), lifted, given or 0",
+        "one.ledger, one.lifted, one.consented = tonumber(position), 0, given or 0",
     ),
     "check-forgets-the-lift": one(
         "check",
@@ -80,7 +80,7 @@ DEFECTS: dict[str, Mutant] = {
     "outdated-consent-counts": one("include_mirror", "given <= tonumber(said)", "given < 0"),
     "consent-of-the-same-moment-counts": one("include_mirror", "given <= tonumber(said)", "given < tonumber(said)"),
     "start-forgets-when-it-was-agreed": one("start", "lifted, given or 0", "lifted, 0"),
-    "start-forgets-its-place": one("start", "= tonumber(place), lifted", "= 0, lifted"),
+    "start-forgets-its-place": one("start", "= tonumber(position), lifted", "= 0, lifted"),
     "start-tells-no-number": one("start", '\'","pseudonym":"\' .. pseudonym', "'\",\"pseudonym\":\"' .. ''"),
     "start-tells-no-consent": one("start", ", consent = ARGV[13] })", " })"),
     "start-tells-of-no-consent": one("start", "if given then --", "if false then --"),

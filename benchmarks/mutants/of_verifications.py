@@ -73,8 +73,12 @@ DEFECTS: dict[str, Mutant] = {
     "new-entry-for-a-release-that-cannot-read-it": one("include_streams", "if WRITE_FORMAT > 1 then", "if true then"),
     "old-release-given-a-part-of-a-tag": one("include_record", "return WRITE_FORMAT > 1 and string", "return string"),
     "tag-of-a-few-bits": one("include_record", "local TAG_LENGTH = 21", "local TAG_LENGTH = 2"),
-    "number-kept-when-final": one("include_record", "self.status, self.number = status, ''", "self.status = status"),
-    "number-of-an-earlier-release-kept-when-final": one("include_record", "if self.number == '' then", "if false then"),
+    "number-kept-when-final": one(
+        "include_record", "self.status, self.sealed_number = status, ''", "self.status = status"
+    ),
+    "number-of-an-earlier-release-kept-when-final": one(
+        "include_record", "if self.sealed_number == '' then", "if false then"
+    ),
     "start-does-not-learn-the-outcome": one("include_record", "if self.start ~= '' and redis", "if false and redis"),
     "start-key-comes-back-as-a-ghost": one("include_record", "redis.call('EXISTS', self.start) == 1", "true"),
     "mismatch-not-noticed": one("include_idempotency", "remembered[i + 1] == fingerprint", "true"),

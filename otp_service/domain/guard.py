@@ -311,7 +311,7 @@ class Bucket(BucketRule):
     part: str
     """Which of the guard's keys it is kept in."""
     exempts: str
-    """What is not counted: numbers that were ``approved``, or contexts that are ``known_device``."""
+    """What is not counted: numbers that were ``approved``, or devices that are ``known_device``."""
     starts: bool = False
     """Whether it counts starts only, not the further messages of a verification."""
     new: str | None = None
@@ -392,11 +392,11 @@ class Ruleset:
     failures: Failures | None = None
     newcomers: NewcomerRule | None = None
     known: int = 90 * DAY
-    """How long an approved number or context is known."""
+    """Milliseconds for which an approved number or device stays known."""
     known_messages: Mapping[str, int] = field(default_factory=lambda: _KNOWN_MESSAGES)
     """Messages in a row that nobody approved, which make a known number a stranger to the rules on fraud, by place."""
-    contexts: int = 8
-    """Contexts that are kept of a number."""
+    devices: int = 8
+    """Known devices that are kept of a number."""
     lifetimes: Mapping[str, int] = field(default_factory=dict)
     """How long each part lives after its last write, in milliseconds."""
 
@@ -452,7 +452,7 @@ def _longest(prefixes: tuple[str, ...], destination: Destination) -> int:
 
 @dataclass(slots=True)
 class SendAttempt:
-    """The first message of a verification, as the guard sees it. Number, block, networks and context are pseudonyms."""
+    """The first message of a verification, as the guard sees it. Number, block, networks and device are pseudonyms."""
 
     number: str
     block: str
@@ -463,8 +463,8 @@ class SendAttempt:
     """The IPv6 /48; empty for IPv4."""
     provider: str = ""
     """The IPv6 /32; empty for IPv4."""
-    context: str = ""
-    """The end user's device or browser, as the application names it; empty when it names none."""
+    device: str = ""
+    """The end user's device or browser, the ``context`` of the request; empty when it has none."""
     place: Place = Place.HOME
     safe: bool = False
     """Whether the number is on the safe list: the rules against fraud pass it."""
@@ -482,15 +482,15 @@ class SendAttempt:
         """All of it in one string, for the log of attempts; `decode_attempt` reads it."""
         flags = f"{self.place}{'+safe' if self.safe else ''}{'+checked' if self.checked else ''}"
         networks = (self.network, self.wide_network, self.provider)
-        return "|".join((self.number, self.block, *networks, self.context, flags, str(self.price), self.carrier_range))
+        return "|".join((self.number, self.block, *networks, self.device, flags, str(self.price), self.carrier_range))
 
 
 def decode_attempt(text: str) -> SendAttempt:
     """Return what `SendAttempt.encoded` wrote."""
-    number, block, network, wide_network, provider, context, flags, price, *carrier_range = text.split("|")
+    number, block, network, wide_network, provider, device, flags, price, *carrier_range = text.split("|")
     place, *marks = flags.split("+")
     return SendAttempt(
-        number, block, network, wide_network, provider, context, Place(place), "safe" in marks, int(price),
+        number, block, network, wide_network, provider, device, Place(place), "safe" in marks, int(price),
         carrier_range="".join(carrier_range),  # none in an attempt of the release before
         checked="checked" in marks,
     )  # fmt: skip

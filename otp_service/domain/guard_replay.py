@@ -323,23 +323,23 @@ class Streak:
 
 @dataclass(slots=True)
 class Reputation:
-    """When a number was approved last, from any context, from one of an application's, and from each."""
+    """When a number was approved last, from any device, from one of an application's, and from each."""
 
     approved: int | None = None
     anywhere: int | None = None
     applications: dict[str, int] = field(default_factory=dict)
-    contexts: dict[str, int] = field(default_factory=dict)
+    devices: dict[str, int] = field(default_factory=dict)
     unapproved: int = 0
     """Messages of verifications that began since it was approved."""
 
-    def approve(self, context: str, application: str, most: int, now: int) -> None:
-        """Note an approval; of the contexts the last ones are kept."""
+    def approve(self, device: str, application: str, most: int, now: int) -> None:
+        """Note an approval; of the devices the last ones are kept."""
         self.approved, self.unapproved = now, 0
-        if not context:
+        if not device:
             return
-        self.anywhere = self.applications[application] = self.contexts[context] = now
-        while len(self.contexts) > most:
-            del self.contexts[min(self.contexts, key=lambda one: self.contexts[one])]
+        self.anywhere = self.applications[application] = self.devices[device] = now
+        while len(self.devices) > most:
+            del self.devices[min(self.devices, key=lambda one: self.devices[one])]
 
 
 @dataclass(slots=True)
@@ -476,7 +476,7 @@ class Evaluation:
         still_known = reputation.unapproved < self.ruleset.known_messages[self.sending.place]
         self.approved, self._some = lately(reputation.approved) and still_known, lately(reputation.anywhere)
         self._here = lately(reputation.applications.get(self.application))
-        self.known_device = bool(self.sending.context) and lately(reputation.contexts.get(self.sending.context))
+        self.known_device = bool(self.sending.device) and lately(reputation.devices.get(self.sending.device))
         if self.kind == "start" and self.sending.network:
             asked = self.memory.asked.get(self.sending.network, self.now)
             self.new = {"number": self.sending.number not in asked, "country": self.country not in asked}
@@ -677,7 +677,7 @@ class SimulatedVerification:
     approved: bool
     """Whether its number was known when it started."""
     known_device: bool
-    """Whether its context was."""
+    """Whether its device was."""
     new: dict[str, bool]
     """Whether number and country were new to its address."""
     sends: Counter[tuple[str, str]]
@@ -722,7 +722,7 @@ class GuardSimulation:
         """Judge a further message, and count it if nothing refuses it; return what was found."""
         first = counted.sending
         further = SendAttempt(
-            first.number, first.block, context=first.context, place=first.place, safe=first.safe, price=price,
+            first.number, first.block, device=first.device, place=first.place, safe=first.safe, price=price,
             checked=first.checked,
         )  # fmt: skip
         kind = "fallback" if fallback else "resend"
@@ -784,7 +784,7 @@ class GuardSimulation:
         guesses.row = 0
         memory.cooldown.get(first.number, now).pop(evaluation.trust, None)
         reputation = memory.reputation.get(first.number, now)
-        reputation.approve(first.context, evaluation.application, ruleset.contexts, now)
+        reputation.approve(first.device, evaluation.application, ruleset.devices, now)
         memory.reputation.put(first.number, reputation, now + ruleset.known)
         if not first.safe:
             self._give_back(evaluation, counted)

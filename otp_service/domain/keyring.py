@@ -154,7 +154,7 @@ class Keyring:
         self.proof_seeds = tuple(_derive(material, "proof", _PROOF_SEED_BYTES) for material in root_keys.values())
         """What the keys that sign proofs are made of, the active root key's first."""
         self._numbers = _Mac(pseudonym_key)
-        self._addresses, self._blocks, self._contexts, self._requests, self._payments, self._inbound = (
+        self._addresses, self._blocks, self._devices, self._requests, self._payments, self._inbound = (
             _Mac(_derive(pseudonym_key, use))
             for use in ("address", "block", "context", "request", "payment", "inbound")
         )
@@ -199,9 +199,9 @@ class Keyring:
         """Return the name under which a block of numbers is counted, 22 characters."""
         return self._blocks.name(block.encode())
 
-    def context_pseudonym(self, application: str, context: str) -> str:
+    def device_pseudonym(self, application: str, device: str) -> str:
         """Return the name under which an application's device or browser is known, 22 characters."""
-        return self._contexts.name(_framed(application, context))
+        return self._devices.name(_framed(application, device))
 
     def user_pseudonym(self, application: str, user: str) -> str:
         """Return the name under which an application's user is counted and recorded, 22 characters."""

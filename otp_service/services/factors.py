@@ -505,7 +505,7 @@ def _hash(context: Context, user: UserKey, code: str) -> str:
 
 
 def _device(context: Context, application: Application, device: str | None) -> str:
-    return context.keyring.context_pseudonym(application.name, device) if device else ""
+    return context.keyring.device_pseudonym(application.name, device) if device else ""
 
 
 def _seal(context: Context, plain: bytes, kind: str, factor_id: str, application: str, root: str = "") -> str:

@@ -142,8 +142,8 @@ class StartRequest:
     return_url: str | None = field(default=None, repr=False)
     """Where the person goes back to from a hosted page, which is allowed; ``None`` for no page."""
     may_be_pending: str = ANYTHING
-    """What may be pending for the number and purpose when this is started: `ANYTHING`, `NOTHING`, or the verification
-    with this identifier."""
+    """Which pending verification of the number and purpose does not prevent this start: `ANYTHING`, `NOTHING`, or the
+    one with this identifier."""
 
 
 @dataclass(slots=True)
@@ -178,12 +178,13 @@ def start(
 ) -> VerificationView:
     """Check a request, then count, record and queue it in one script; raises `OtpServiceError`.
 
-    Of a refused request only the guard's decision is kept. Where a ``retry`` was answered before, nothing is sent, and
-    the first verification is returned as it is now, with the same client token.
+    Of a refused request the guard's decision is kept, and what it changed of breakers; one that is answered with
+    `HumanCheckRequiredError` is counted as a request as well. Where a ``retry`` was answered before, nothing is sent,
+    and the first verification is returned as it is now, with the same client token.
     """
     with count_outcome(metrics.starts, application) as labels:
-        view, sending, consent = _check_request(context, application, request, labels)
-        started = _start_in_store(context, application, view, sending, consent, retry, request.may_be_pending)
+        view, attempt, consent = _check_request(context, application, request, labels)
+        started = _start_in_store(context, application, view, attempt, consent, retry, request.may_be_pending)
         started.client_token = _client_token(context.keyring, started.verification, request.client_token)
         return started
 
@@ -195,22 +196,25 @@ class _PendingError(Exception):
 def start_or_resend(context: Context, application: Application, request: StartRequest) -> VerificationView:
     """Start a verification, or send the one again that is pending for the number, the purpose and the transaction.
 
-    Of several at once one starts it. Raises what `start` and `resend` raise.
+    Of several at once one starts it. For the routes in Twilio's form alone. Raises what `start` and `resend` raise.
     """
-    known = NOTHING
+    allowed = NOTHING
     while True:
         try:
-            return start(context, application, replace(request, may_be_pending=known))
+            return start(context, application, replace(request, may_be_pending=allowed))
         except _PendingError as pending:
-            (known,) = pending.args
-        if read(context, application, known).details.transaction == _canonical(application, request.transaction):
-            return resend(context, application, known, request.channel)
+            (allowed,) = pending.args
+        if read(context, application, allowed).details.transaction == _canonical(application, request.transaction):
+            return resend(context, application, allowed, request.channel)
 
 
 def _check_request(
     context: Context, application: Application, request: StartRequest, labels: MetricLabels
 ) -> tuple[VerificationView, SendAttempt, str]:
-    """Check all that needs no counter, the cheapest and least revealing first, a human check last; set ``labels``.
+    """Check all that needs no counter; set ``labels``.
+
+    First whether the person is to get a message at all, then the request itself; the human check, for which its
+    provider may be called, last.
 
     Return the verification to record, without its times; what the guard sees of it; and the consent as JSON.
     """
@@ -228,7 +232,9 @@ def _check_request(
         context, application, purpose, destination.country, channel, request.locale or application.locale
     )
     view = _new_verification(context, application, request, purpose, channel, destination, transaction)
-    return view, _send_attempt(context, application, request, view, destination, network, record_only_rules), consent
+    attempt = _describe_for_guard(context, application, request, view, destination, network, record_only_rules)
+    attempt.checked = _passed_human_check(context, application, request)
+    return view, attempt, consent
 
 
 def _check_origin(application: Application, wanted: ClientTokenRequest | None) -> None:
@@ -362,7 +368,7 @@ def _new_verification(
     return VerificationView(verification, details, destination.mask, locale_of(context, verification))
 
 
-def _send_attempt(
+def _describe_for_guard(
     context: Context,
     application: Application,
     request: StartRequest,
@@ -371,7 +377,7 @@ def _send_attempt(
     network: str | None,
     record_only_rules: tuple[str, ...],
 ) -> SendAttempt:
-    """Return what the guard sees of a request; asks who verifies human checks where the request has one."""
+    """Return what the guard sees of a request, except for a human check."""
     keyring, verification = context.keyring, view.verification
     wide = wide_network_of(network) if network else None
     provider = provider_network_of(network) if wide and network else None
@@ -381,18 +387,17 @@ def _send_attempt(
         network=keyring.network_pseudonym(network) if network else "",
         wide_network=keyring.network_pseudonym(wide) if wide else "",
         provider=keyring.network_pseudonym(provider) if provider else "",
-        context=keyring.context_pseudonym(application.name, request.context) if request.context else "",
+        device=keyring.device_pseudonym(application.name, request.context) if request.context else "",
         place=application.place_of(destination.country),
         safe=destination.e164 in context.destinations.safe,
         price=max_price(context, application, verification, verification.channel, view.details.transaction),
         record_only_rules=record_only_rules,
         carrier_range=destination.carrier_range,
-        checked=_passed_human_check(context, application, request),
     )
 
 
 def _passed_human_check(context: Context, application: Application, request: StartRequest) -> bool:
-    """Tell whether the end user passed a human check, in the way that the application is set to; asks its verifier."""
+    """Tell whether the end user passed a human check; call its provider when the request carries a token for it."""
     given, verifier = request.human_check, application.human_check
     if verifier == ASSERTION or not given.token:
         return verifier == ASSERTION and given.passed
@@ -410,7 +415,7 @@ def _start_in_store(
     context: Context,
     application: Application,
     view: VerificationView,
-    sending: SendAttempt,
+    attempt: SendAttempt,
     consent: str,
     retry: IdempotentRequest | None,
     may_be_pending: str,
@@ -420,7 +425,7 @@ def _start_in_store(
         keyring.bucket(verification.pseudonym),
         verification,
         derive_tag(keyring, verification, 0),
-        sending,
+        attempt,
         context.mirror_sync.query(application.consent, consent),
         keyring.payment_names(application.name, view.details.transaction),
         context.rulesets[application.name],
@@ -431,7 +436,10 @@ def _start_in_store(
     match outcome:
         case Started(now, quota, record_only_rules):
             count_record_only(application.name, verification.country, record_only_rules)
-            queued = Delivery(1, 1, verification.channel, None, DeliveryStatus.QUEUED, now, None, begun=now)
+            queued = Delivery(
+                message=1, dispatch=1, channel=verification.channel, gateway=None, status=DeliveryStatus.QUEUED,
+                at=now, reason=None, begun=now,
+            )  # fmt: skip
             verification.set_times(now, now + 1000 * verification.purpose.ttl, (queued,))
             view.quota = quota
             return view
@@ -441,7 +449,8 @@ def _start_in_store(
         case Pending(verification_id):
             raise _PendingError(verification_id)
         case _:
-            raise error_for(outcome, verification)
+            _count_if_by_rule(outcome, verification)
+            raise error_for(outcome)
 
 
 def _from_idempotency_key(verification: Verification, replayed: Replayed) -> Verification:
@@ -548,7 +557,8 @@ def resend(
                 count_record_only(sent.application, sent.country, record_only_rules)
                 return replace(view_of(context, sent), quota=quota)
             case _:
-                raise error_for(outcome, verification)
+                _count_if_by_rule(outcome, verification)
+                raise error_for(outcome)
 
 
 def cancel(
@@ -653,7 +663,7 @@ _ERRORS: dict[Refusal, tuple[type[OtpServiceError], str]] = {
     Refusal.TRANSACTION_UNWANTED: (InvalidTransactionError, "The purpose confirms no transaction."),
     Refusal.NO_SENDS_LEFT: (NoSendsLeftError, "All messages of this verification have been sent."),
     Refusal.EVENTS_FULL: (LedgerUnavailableError, "Too much that happened is not recorded yet."),
-    Refusal.MIRROR_BEHIND: (LedgerUnavailableError, "It cannot be told now who wants no messages."),
+    Refusal.MIRROR_BEHIND: (LedgerUnavailableError, "Opt-outs cannot be checked right now."),
     Refusal.SUPPRESSED: (SuppressedError, "This person or your operator wants no messages to the number."),
     Refusal.FROZEN: (FrozenError, "The number is frozen: fraud was reported."),
     Refusal.CONSENT_REQUIRED: (ConsentRequiredError, "No consent for this number and purpose is in force."),
@@ -668,20 +678,22 @@ _APPLICATION_RULES = {
 """Sentences for rules about the application itself, where they differ from the rule's own."""
 
 
-def error_for(refused: StoreRefusal, verification: Verification | None = None) -> OtpServiceError:
-    """Return the error for a refusal by the store; count it where it is about a ``verification``'s message.
+def _count_if_by_rule(refused: StoreRefusal, verification: Verification) -> None:
+    """Count a message of a verification that a rule of the guard refused."""
+    if isinstance(refused, RefusedByRule | AskedByRule):
+        count_refusal(verification.application, verification.country, refused.rule)
+
+
+def error_for(refused: StoreRefusal) -> OtpServiceError:
+    """Return the error for a refusal by the store.
 
     A recipient's limits, the lock for guesses among them, are answered alike: a stranger shall not learn from
     them what others do with a number.
     """
     match refused:
         case RefusedByRule():
-            if verification:
-                count_refusal(verification.application, verification.country, refused.rule)
             return _rate_limit_error(refused)
-        case AskedByRule(rule, wait, decision):
-            if verification:
-                count_refusal(verification.application, verification.country, rule)
+        case AskedByRule(wait=wait, decision=decision):
             return _human_check_error(wait, decision)
         case TooSoon(wait):
             return ResendTooSoonError("The last message was sent too recently.", whole_seconds(wait))

@@ -64,7 +64,7 @@ def build_ruleset(guard: GuardSettings, limits: Limits, spend: SpendSettings, *,
         newcomers=_newcomers(guard, asks=asks),
         known=guard.number.known_days * DAY,
         known_messages={"home": guard.number.known_messages, "abroad": guard.number.known_messages_abroad},
-        contexts=guard.number.contexts,
+        devices=guard.number.contexts,
     )
     return replace(ruleset, lifetimes=_lifetimes(ruleset))
 
@@ -217,7 +217,7 @@ def _failures(guard: GuardSettings) -> Failures | None:
 
 
 def _lifetimes(ruleset: Ruleset) -> dict[str, int]:
-    """Return how long each part is kept that is not written: until nothing of it counts any more."""
+    """Return how long each part is kept after its last write: until nothing of it counts any more."""
     asked = max((bucket.window for bucket in ruleset.buckets if bucket.new), default=DAY)
     lifetimes = {"asked": asked, "guesses": ruleset.known}
     lifetimes["cooldown"] = ruleset.cooldown.reset_after if ruleset.cooldown else HOUR

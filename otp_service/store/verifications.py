@@ -450,7 +450,7 @@ class Verifications:
         bucket: str,
         verification: Verification,
         tag: str,
-        sending: SendAttempt,
+        attempt: SendAttempt,
         mirror_query: MirrorQuery,
         names: PaymentNames,
         ruleset: CompiledRuleset,
@@ -458,7 +458,7 @@ class Verifications:
         trace: str = "",
         may_be_pending: str = ANYTHING,
     ) -> Started | Replayed | Pending | StoreRefusal:
-        """Record a verification and queue its first message, which carries a ``trace`` on, or refuse and leave nothing.
+        """Record a verification and queue its first message, which carries a ``trace`` on, or refuse.
 
         Its times are set by the script: the ones in ``verification`` are not read. Returns `Pending` where the newest
         one of the number and purpose is pending, and is not what ``may_be_pending``.
@@ -472,19 +472,19 @@ class Verifications:
                 _idempotency_key(bucket, verification, retry),
                 keys.decisions(bucket),
                 *_mirror_keys(bucket, verification),
-                *subject_keys(bucket, verification, sending),
+                *subject_keys(bucket, verification, attempt),
             ),
             (
                 verification.id,
                 retry.fingerprint if retry else "",
                 verification.locale,
-                sending.encoded,
+                attempt.encoded,
                 tag,
                 verification.transaction_digest,
                 verification.sealed_destination,
                 verification.sealed_mask,
                 verification.sealed_details,
-                " ".join(sending.record_only_rules),
+                " ".join(attempt.record_only_rules),
                 mirror_query.identity,
                 mirror_query.min_sequence,
                 mirror_query.evidence,
@@ -493,7 +493,7 @@ class Verifications:
                 trace,
                 may_be_pending,
             ),
-            self._plan(verification, sending.place, mirror_query.consent_mode, ruleset),
+            self._plan(verification, attempt.place, mirror_query.consent_mode, ruleset),
         )
         return _started(bucket, answer, ruleset)
 
@@ -720,7 +720,7 @@ def _send_refusal(bucket: str, answer: list[Any], ruleset: CompiledRuleset) -> S
         case [b"refused", decision, rule, wait, most, used, reset]:
             quota = build_quota(ruleset.quota, most, used, reset)
             return RefusedByRule(rule.decode(), wait, entry_id(bucket, decision.decode()), quota)
-        case [b"asked", decision, rule, wait]:
+        case [b"human-check-required", decision, rule, wait]:
             return AskedByRule(rule.decode(), wait, entry_id(bucket, decision.decode()))
         case _:
             return parse_refusal(answer)

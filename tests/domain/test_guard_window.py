@@ -39,7 +39,7 @@ def test_of_many_contexts_the_oldest_is_forgotten() -> None:
     for now, context in enumerate(["one", "two", "one", "three"]):
         standing.approve(context, "shop", 2, now)
 
-    assert standing.contexts == {"one": 2, "three": 3}
+    assert standing.devices == {"one": 2, "three": 3}
     assert (standing.approved, standing.anywhere) == (3, 3)
 
 

@@ -3,7 +3,7 @@
 --
 -- KEYS[1] the user   KEYS[2] what the mirror says of the user   KEYS[3] the mirror's head   KEYS[4] the last step that was taken
 -- KEYS[5] events     KEYS[6] idempotency key; the last step again when there is none
--- ARGV[1] application   ARGV[2] the factor   ARGV[3] identity of the ledger   ARGV[4] place that it is known to have come to
+-- ARGV[1] application   ARGV[2] the factor   ARGV[3] identity of the ledger   ARGV[4] position in it that the mirror must have reached
 -- ARGV[5] steps that a code may come late   ARGV[6] steps that it may come early   ARGV[7] milliseconds that it lives, at most
 -- ARGV[8] milliseconds to know the last step after that   ARGV[9] the device, empty where it is not known   ARGV[10] purpose
 -- ARGV[11] idempotency fingerprint, empty without one   ARGV[12] milliseconds to remember it

@@ -46,7 +46,7 @@ local function with_devices(text, devices)
     items[#items + 1] = { name = string.sub(item, 1, -TIME - 1), at = struct.unpack('<I6', item, DEVICE - TIME + 1), text = item }
   end
   for name, at in pairs(devices) do items[#items + 1] = { name = name, at = at, text = name .. struct.pack('<I6', at) } end
-  return newest(items, ruleset.contexts)
+  return newest(items, ruleset.devices)
 end
 
 local function with_recent(text, lines)

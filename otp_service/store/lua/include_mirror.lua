@@ -1,10 +1,10 @@
 -- The mirror of the ledger: how far it has come, and what it says of a number (see mirror.py). A message that it must
 -- allow waits while it is behind what the ledger is known to have come to: an opt-out might be missing.
 local mirror = {}
-local EVERYTHING = '9007199254740992' -- a place that no ledger comes to
+local EVERYTHING = '9007199254740992' -- a position that no ledger reaches
 local run -- names this run of the server; it goes with the library's memory when the server ends
 
--- Returns the place in the ledger of the last lift of a freeze, for all or for an application; 0 for none.
+-- Returns the position in the ledger of the last lift of a freeze, for all or for an application; 0 for none.
 local function last_lift(kept, application)
   return math.max(tonumber(kept['l:*'] or 0), tonumber(kept['l:' .. application] or 0))
 end
@@ -23,15 +23,15 @@ local function kept_of(number) return by_name(redis.call('HGETALL', number)) end
 -- mirror has come: that decides alone, so that a check never depends on the ledger.
 function mirror.is_frozen(number, about) return ended(kept_of(number), about) end
 
--- Returns why the mirror lets nothing through, by its name in `/readyz`; nil when it does, and then the place that it has
--- come to. `identity` and `least` are the ledger's, as far as it is known to have come.
+-- Returns why the mirror lets nothing through, by its name in `/readyz`; nil when it does, and then the position that it
+-- has reached. `identity` is the ledger's, `least` the position that it is known to have reached.
 function mirror.closed_reason(head, identity, least)
-  local place = redis.call('HMGET', head, 'identity', 'sequence', 'closed')
-  if not (place[1] and place[2]) then return 'mirror-lost' end
-  if place[1] ~= identity then return 'mirror-foreign' end
-  if place[3] then return 'mirror-diverged' end
-  if place[2] ~= least and tonumber(place[2]) < tonumber(least) then return 'mirror-behind' end
-  return nil, place[2]
+  local kept_identity, position, closed = unpack(redis.call('HMGET', head, 'identity', 'sequence', 'closed'))
+  if not (kept_identity and position) then return 'mirror-lost' end
+  if kept_identity ~= identity then return 'mirror-foreign' end
+  if closed then return 'mirror-diverged' end
+  if position ~= least and tonumber(position) < tonumber(least) then return 'mirror-behind' end
+  return nil, position
 end
 
 -- Returns the name of this run of the server and of what it followed last, empty where it does not tell: another after a restart, a
@@ -45,7 +45,7 @@ function mirror.server_name()
   return run .. told('replication', 'master_replid2')
 end
 
--- Returns since when the mirror is there, or its server is this one, and up to which place in the ledger that matters: of what came
+-- Returns since when the mirror is there, or its server is this one, and up to which position in the ledger that matters: of what came
 -- later nothing can be lost. Notes it where the server is another one: what was written to that last may be lost here.
 function mirror.server_since(head)
   local kept = redis.call('HMGET', head, 'server', 'since', 'since_of')
@@ -65,18 +65,18 @@ end
 local function is_suppressed(ends) return ends and (ends == '' or tonumber(ends) > now) end
 
 -- Returns what keeps an application's messages of a purpose from a number: 'mirror-behind', 'frozen', 'suppressed',
--- 'consent-required' or 'consent-outdated'; nil when nothing does. Then also the place in the ledger that it was looked up
+-- 'consent-required' or 'consent-outdated'; nil when nothing does. Then also the position in the ledger that it was looked up
 -- at, and that of the last lift of a freeze, 0 for none.
--- `demand` is what the application asks for: 'required', 'recorded' or 'off'. `since` is the place from which on a
+-- `demand` is what the application asks for: 'required', 'recorded' or 'off'. `since` is the position from which on a
 -- withdrawal counts. `given` is when the consent was given that comes with the message, nil without one.
 function mirror.refusal(head, number, about, identity, least, demand, since, given)
-  local closed, place = mirror.closed_reason(head, identity, least)
+  local closed, position = mirror.closed_reason(head, identity, least)
   if closed then return 'mirror-behind' end
   local own, kept = about.application, kept_of(number)
-  if not next(kept) and demand ~= 'required' then return nil, place, 0 end
+  if not next(kept) and demand ~= 'required' then return nil, position, 0 end
   if ended(kept, about) then return 'frozen' end
   if is_suppressed(kept['s:*']) or is_suppressed(kept['s:' .. own]) then return 'suppressed' end
   local why = demand ~= 'off' and without_consent(kept['c:' .. own .. ':' .. about.purpose], demand, since, given)
   if why then return why end
-  return nil, place, last_lift(kept, own)
+  return nil, position, last_lift(kept, own)
 end

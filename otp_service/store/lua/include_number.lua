@@ -77,7 +77,7 @@ end
 
 local UNKNOWN_NUMBER = { approved = false, some_device = false, device_here = false, known_device = false }
 
--- Returns whether so many messages came of verifications that began since the number was approved, none of which was.
+-- Tells whether the number got at least `messages` messages since its last approval, of verifications that began after it.
 local function is_stranger(self, messages)
   for at, further in string.gmatch(self.recent, ' (%d+)(%+*)\n') do
     if tonumber(at) <= self[APPROVED] then return false end
@@ -160,7 +160,7 @@ function number.approved(self, trust, device)
   local at = string.find(self.devices, device, 1, true)
   if at then self.devices = string.sub(self.devices, 1, at - 1) .. string.sub(self.devices, at + DEVICE) end
   self.devices = device .. struct.pack('<I6', now) .. self.devices -- so the first is the last that was approved
-  self.devices = string.sub(self.devices, 1, DEVICE * ruleset.contexts)
+  self.devices = string.sub(self.devices, 1, DEVICE * ruleset.devices)
 end
 
 -- Returns the times that a text holds.

@@ -33,7 +33,7 @@ end
 local function pack_state(self)
   local sent_after = math.max(0, self.last_send - self.created) -- a clock may be set back
   return struct.pack(STATE, self.checks, self.sends, self.generation, sent_after, #self.guard, self.guard, #self.status,
-    self.status, #self.channel, self.channel, #self.tag, self.tag) .. self.number
+    self.status, #self.channel, self.channel, #self.tag, self.tag) .. self.sealed_number
 end
 
 local function unpacked(fixed, state)
@@ -44,7 +44,7 @@ local function unpacked(fixed, state)
   if rare ~= '' then self.lifted, self.consented, self.fence = struct.unpack(RARE, rare) end
   self.checks, self.sends, self.generation, self.last_send, self.guard, self.status, self.channel, self.tag, place =
     struct.unpack(STATE, state)
-  self.number = string.sub(state, place)
+  self.sealed_number = string.sub(state, place)
   self.expires, self.last_send = self.created + life, self.created + self.last_send
   return self
 end
@@ -53,7 +53,7 @@ end
 local function of_fields(key)
   local fields = by_name(redis.call('HGETALL', key))
   if not fields.application then return nil end
-  local self, policy = { has_fields = true, number = '' }, {}
+  local self, policy = { has_fields = true, sealed_number = '' }, {}
   for _, name in ipairs(NUMBERS) do self[name] = tonumber(fields[name] or 0) end
   for _, name in ipairs(TEXTS) do self[name] = fields[name] or '' end
   for i, name in ipairs(OF_POLICY) do policy[i] = fields[name] or '0' end
@@ -116,7 +116,7 @@ function record.create(self, ends, ...)
   if WRITE_FORMAT > 1 then
     redis.call('HSET', self.key, 'f', pack_fixed(self), 's', pack_state(self), ...)
   else
-    local fields, i = { 'v', '1', 'destination', self.number, ... }, 0
+    local fields, i = { 'v', '1', 'destination', self.sealed_number, ... }, 0
     for value in string.gmatch(self.policy .. '|', '(.-)|') do
       i = i + 1
       fields[#fields + 1], fields[#fields + 2] = OF_POLICY[i], value
@@ -140,8 +140,8 @@ end
 -- Makes a verification final: the number goes, and the start's idempotency key learns the outcome, since it outlives the
 -- record.
 function record.finish(self, status)
-  if self.number == '' then redis.call('HDEL', self.key, 'to', 'destination') end -- it was written by an earlier release
-  self.status, self.number = status, ''
+  if self.sealed_number == '' then redis.call('HDEL', self.key, 'to', 'destination') end -- it was written by an earlier release
+  self.status, self.sealed_number = status, ''
   record.write(self)
   if self.start ~= '' and redis.call('EXISTS', self.start) == 1 then redis.call('HSET', self.start, 'status', status) end
 end

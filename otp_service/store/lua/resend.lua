@@ -16,7 +16,7 @@
 -- ARGV[10] dearest price of the message in millionths
 -- ARGV[11] number of the message that this one falls back from, which makes it wait for nothing; 0 when a caller
 -- asks for it
--- ARGV[12] identity of the ledger   ARGV[13] place that it is known to have come to
+-- ARGV[12] identity of the ledger   ARGV[13] position in it that the mirror must have reached
 -- ARGV[14] which consent is needed: recorded, off   ARGV[15] the traceparent that the message carries on, or empty
 -- ARGV[16] number of the call that this one falls back from, which must be the last one for its message; or 0
 -- Derives: the keys of country and block, from the record

@@ -1,5 +1,5 @@
--- Starts a verification: counted, recorded, queued and reported in one step, or refused: then the decision is kept, and what was
--- asked for a human check is counted.
+-- Starts a verification: counted, recorded, queued and reported in one step. Of one that a rule refuses, the decision is kept and
+-- what it changed of breakers; one that a human check would let pass is counted as a request as well.
 --
 -- KEYS[1] the record    KEYS[2] queue of the outbox   KEYS[3] names of the queues
 -- KEYS[4] names of those that may have new jobs      KEYS[5] wake-up list         KEYS[6] events
@@ -7,11 +7,11 @@
 -- KEYS[9] the mirror's head                           KEYS[10] what it says of the number
 -- KEYS[11] and following: number, application, country, block; address, its /48 and its /32 where there are any
 -- ARGV[1] identifier    ARGV[2] idempotency fingerprint, empty without one    ARGV[3] locale
--- ARGV[4] what the guard sees of it, packed (domain/guard.py, SendAttempt)
+-- ARGV[4] what the guard sees of it, packed (SendAttempt.encoded in domain/guard.py)
 -- ARGV[5] tag of the code    ARGV[6] digest of the transaction, empty without one
 -- Sealed: ARGV[7] number   ARGV[8] mask   ARGV[9] details
 -- ARGV[10] rules that only record, and would have refused before Redis was asked, blanks between
--- ARGV[11] identity of the ledger   ARGV[12] place that it is known to have come to
+-- ARGV[11] identity of the ledger   ARGV[12] position in it that the mirror must have reached
 -- ARGV[13] a consent that comes with the start: JSON, or empty
 -- ARGV[14] name under which its payment can be found, and ARGV[15] that of its reference; empty for none
 -- ARGV[16] the traceparent that the message carries on, empty without traces
@@ -21,7 +21,7 @@
 -- from its state (same hash tag); the tallies of its application
 -- Returns one of: {'started', now, quota, quota used, quota reset, rules that only record} {'replayed', now, remembered, record} {'mismatch'} {'pending', identifier}
 --                 {'withheld', by what: mirror-behind, frozen, suppressed, consent-required, consent-outdated} {'events-full'} {'backlog-full'}
---                 {'asked', decision, rule, wait} when a human check would let it pass
+--                 {'human-check-required', decision, rule, wait}
 --                 {'refused', decision, rule, wait, quota, quota used, quota reset}
 -- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
 -- include approvals newcomers fraud guard streams idempotency record mirror deliveries
@@ -38,16 +38,16 @@ if ARGV[17] ~= '*' then
   if last and last.id ~= ARGV[17] and last.status == 'pending' and now < last.expires then return { 'pending', last.id } end
 end
 
-local pseudonym, block, network, wide, provider, context, flags, price, range =
+local pseudonym, block, network, wide, provider, device, flags, price, range = -- the order of SendAttempt.encoded
   string.match(ARGV[4], '^([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|(%d+)|(%d*)$')
 local one = { key = KEYS[1], id = ARGV[1], application = plan.application, purpose = plan.purpose,
   country = plan.country, channel = plan.channel, policy = plan.policy, locale = ARGV[3], pseudonym = pseudonym,
-  context = context, block = block, network = network, wide = wide, provider = provider, transaction = ARGV[6],
-  number = ARGV[7], mask = ARGV[8], details = ARGV[9], status = 'pending', checks = 0, sends = 1, generation = 0,
+  context = device, block = block, network = network, wide = wide, provider = provider, transaction = ARGV[6],
+  sealed_number = ARGV[7], mask = ARGV[8], details = ARGV[9], status = 'pending', checks = 0, sends = 1, generation = 0,
   created = now, last_send = now, expires = now + plan.life, fence = fence.at or 0, start = '',
-  lifted = math.huge } -- knows of every lift
+  lifted = math.huge } -- no freeze that was lifted before ends what starts now
 local given = ARGV[13] ~= '' and cjson.decode(ARGV[13]).given or nil
-local why, place, lifted = mirror.refusal(KEYS[9], KEYS[10], one, ARGV[11], ARGV[12], plan.consent, -1, given)
+local why, position, lifted = mirror.refusal(KEYS[9], KEYS[10], one, ARGV[11], ARGV[12], plan.consent, -1, given)
 if why then return { 'withheld', why } end
 if redis.call('XLEN', KEYS[6]) >= plan.unrecorded then return { 'events-full' } end
 local full, ahead = streams.is_full(KEYS[2], KEYS[3], plan.outbox, plan.life)
@@ -61,20 +61,20 @@ for rule in string.gmatch(ARGV[10], '%S+') do
 end
 local refusal, quota = guard.test(sending)
 if refusal then
-  one.id = nil -- there is none
+  one.id = nil -- a refused start has no identifier
   fraud.keep_changes(sending)
   local decision = guard.report(sending, KEYS[8], plan.decisions, plan.age, 'sending', ARGV[4],
     'after', streams.last_entry(KEYS[6]))
   if rule_hits.only_ask(sending.rule_hits) and not sending.passed then
     guard.count_asked(sending)
-    return { 'asked', decision, refusal.rule, refusal.wait }
+    return { 'human-check-required', decision, refusal.rule, refusal.wait }
   end
   return { 'refused', decision, refusal.rule, refusal.wait, quota.most, quota.used, quota.ttl }
 end
 guard.count(sending)
 guard.report(sending, KEYS[8], plan.decisions, plan.age)
 
-one.ledger, one.lifted, one.consented = tonumber(place), lifted, given or 0
+one.ledger, one.lifted, one.consented = tonumber(position), lifted, given or 0
 one.guard, one.tag = approvals.note(sending), record.kept_tag(ARGV[5])
 if ARGV[2] ~= '' then
   one.start = KEYS[7]
@@ -87,10 +87,10 @@ if sending.price > 0 then spending.reserve(KEYS[1], 1, 1, sending.price) end
 -- As JSON, in which none of these texts needs an escape: to encode a table costs six times as much.
 streams.put(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ahead, plan.job .. ',"id":"' .. one.id .. '","trace":"' .. ARGV[16]
   .. string.format('","expires":"%d","queued":"%d"}', one.expires, now))
-streams.add(KEYS[6], plan.event .. ',"id":"' .. one.id .. '","pseudonym":"' .. pseudonym .. '","ledger":"' .. place
+streams.add(KEYS[6], plan.event .. ',"id":"' .. one.id .. '","pseudonym":"' .. pseudonym .. '","ledger":"' .. position
   .. '","payment":"' .. ARGV[14] .. '","payment_reference":"' .. ARGV[15] .. '","sending":"' .. ARGV[4]
   .. '","guard":"' .. one.guard .. string.format('","expires":"%d"}', one.expires))
-if given then -- an event of its own, which goes when it is recorded: the other is kept for some days
-  streams.report(KEYS[6], 'consent.given', one, { pseudonym = pseudonym, ledger = place, consent = ARGV[13] })
+if given then -- an event of its own, deleted once it is recorded: that of the start stays for days
+  streams.report(KEYS[6], 'consent.given', one, { pseudonym = pseudonym, ledger = position, consent = ARGV[13] })
 end
 return { 'started', now, quota.most, quota.used + 1, quota.ttl, rule_hits.rules(sending.rule_hits) }

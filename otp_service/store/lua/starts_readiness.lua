@@ -2,7 +2,7 @@
 -- takes no writes, refuses it as it would a start.
 --
 -- KEYS[1] the mirror's head    KEYS[2] and following: the events of all buckets
--- ARGV[1] identity of the ledger   ARGV[2] place that it is known to have come to
+-- ARGV[1] identity of the ledger   ARGV[2] position in it that the mirror must have reached
 -- ARGV[3] events that may wait to be recorded; from then on nothing is accepted
 -- Returns: the reason; nil when there is none
 -- include clock mirror

@@ -2,7 +2,7 @@
 --
 -- KEYS[1] the user   KEYS[2] what the mirror says of the user   KEYS[3] the mirror's head   KEYS[4] events
 -- ARGV[1] application   ARGV[2] the factor, or the user   ARGV[3] identity of the ledger
--- ARGV[4] place that it is known to have come to   ARGV[5] the device, empty where it is not known
+-- ARGV[4] position in it that the mirror must have reached   ARGV[5] the device, empty where it is not known
 -- ARGV[6] what was found: right, wrong_code, code_used (which is no guess), or empty where that is still to be seen; a first code
 -- that is right ends no row of wrong ones
 -- ARGV[7] the event, empty for none   ARGV[8] beginning of the keys of approvals of the user
