@@ -57,7 +57,7 @@ def _basic_password(exchange: Exchange) -> str:
 
 def _require_key(exchange: Exchange, api_key: str) -> None:
     exchange.caller = _authenticate(exchange, api_key)
-    if exchange.route is not None:  # a call that there is not is refused later
+    if exchange.route is not None:  # an unknown route gets its 404 later
         needed = exchange.route.resource.scope
         if needed not in exchange.caller.scopes:
             raise ForbiddenError(f"This API key may not be used for that: it lacks the scope {needed}.")
@@ -81,7 +81,7 @@ def _require_client(exchange: Exchange, text: str, parts: Mapping[str, str]) -> 
     share_with(exchange, token.origin)
     if origin is not None and origin != token.origin:
         raise ForbiddenError("This client token may not be used from this origin.")
-    if exchange.route is not None:  # a call that there is not is refused later
+    if exchange.route is not None:  # an unknown route gets its 404 later
         _require_right(token, exchange.route, parts)
 
 

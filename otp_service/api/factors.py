@@ -11,13 +11,20 @@ from otp_service.api.routes import COMMON_PROBLEMS, Resource, path_parameter
 from otp_service.api.schemas import LABEL, PRINTABLE, Body, ProofText, PurposeName, Time, UserName, rfc3339_or_none
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.keyring import user_id
-from otp_service.domain.totp import MAX_LABEL, MAX_URI, FactorFailure, FactorStatus, UserKey, secret_text
+from otp_service.domain.totp import (
+    MAX_LABEL,
+    MAX_URI,
+    FactorFailure,
+    FactorStatus,
+    RemovalReason,
+    UserKey,
+    secret_text,
+)
 from otp_service.services import factors as services
 from otp_service.services.factors import FactorCheck, FactorView, Intent
 
 USER_EXAMPLE: dict[str, JsonValue] = {"user": "customer-8842-b"}
 DeviceName = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=PRINTABLE)]
-RemovalReason = Literal["lost", "stolen", "replaced", "closed", "other"]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=MAX_LABEL, pattern=LABEL)]
 
 

@@ -118,8 +118,8 @@ class PageBody(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"return_url": "https://shop.example/back?order=1093"}]})
 
     return_url: Annotated[str, StringConstraints(max_length=MAX_RETURN_URL)]
-    """Where the person goes back to, with the parameter `result` added: one of the application's `page_return_urls`, by
-    letter, which a query of your own may follow."""
+    """Where the person goes back to, with the parameter `result` added: one of the application's `page_return_urls`,
+    exactly as configured; you may append a query."""
 
 
 class StartBody(Body):
@@ -146,8 +146,8 @@ class StartBody(Body):
     """Address of the end user, not of your server; some applications have to give it."""
     context: Annotated[str, StringConstraints(max_length=128, pattern=PRINTABLE)] | None = None
     """Your own opaque name of the end user's device or browser, at most 128 characters: a random value in a cookie or
-    in your app. One from which the number was approved in the last 90 days keeps a share of its messages and guesses
-    that strangers cannot use up. Kept as a pseudonym only."""
+    in your app. One from which the number was approved lately, by default in the last 90 days, keeps a share of its
+    messages and guesses that strangers cannot use up. Kept as a pseudonym only."""
     consent: ConsentBody | None = None
     """That the end user agrees to this message and to later ones of the purpose; refused where the application keeps no
     consents. Where it needs one, this or an earlier one that was not withdrawn."""
@@ -389,7 +389,8 @@ class CheckAnswer:
 
     `max_attempts_reached`: all guesses are used; a right code is answered alike.
 
-    `number_locked`: too many wrong codes for this number, over all its verifications.
+    `number_locked`: too many wrong codes for this number, over all its verifications: too soon after the last one, too
+    many today, or locked. The code was not compared.
 
     `transaction_changed`: it was started for another transaction; this ends the verification as `failed`.
 
@@ -464,7 +465,7 @@ def start_verification(exchange: Exchange, body: StartBody) -> StartedAnswer:
     """Start a verification.
 
     Sends a code to a number. Accepted means: the message is queued, and will be delivered or reported as not. A refused
-    start sends nothing and counts nowhere; one that a human check could let pass counts as a request.
+    start sends nothing and uses up no limit; one that is answered with `human-check-required` counts as a request.
     """
     application = exchange.application
     if body.client_ip is not None:
@@ -478,7 +479,7 @@ def start_verification(exchange: Exchange, body: StartBody) -> StartedAnswer:
         purpose=body.purpose,
         locale=body.locale,
         client_ip=body.client_ip,
-        peer_ip=counted_peer(exchange) if body.client_ip is None else None,
+        peer_ip=peer_or_warn(exchange) if body.client_ip is None else None,
         context=body.context,
         consent=body.consent.to_evidence() if body.consent else None,
         human_check=HumanCheckResult(**dict(body.human_check)) if body.human_check else HumanCheckResult(),
@@ -579,8 +580,8 @@ def require_end_user(exchange: Exchange, address: str) -> None:
         require_end_users(address)
 
 
-def counted_peer(exchange: Exchange) -> str | None:
-    """Return the connection's peer; warn once when all of a proxy's users would count as one."""
+def peer_or_warn(exchange: Exchange) -> str | None:
+    """Return the connection's peer; warn once where it is a proxy, all of whose users would count as one."""
     counts = exchange.application.client_ip is ClientIpSource.CONNECTION and not exchange.settings.http.trusted_proxies
     if (
         counts

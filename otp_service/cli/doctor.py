@@ -115,7 +115,7 @@ def diagnose(checks: Iterable[Check[T]], source: T) -> Iterator[Diagnosis]:
 
 # --- the settings ---------------------------------------------------------------------------------------------
 
-NO_SUBJECT = "ZZ"
+ANY_UNLISTED_COUNTRY = "ZZ"
 """Stands for any country that no route names, for an application that may send to all countries."""
 _MINUTE = 60
 
@@ -133,9 +133,9 @@ class CheckedApplication:
         for purpose in sorted(self.application.purposes):
             channels = self.settings.named_purposes[purpose].channels
             for channel in channels:
-                asked = sorted(self.application.countries or {NO_SUBJECT})
+                asked = sorted(self.application.countries or {ANY_UNLISTED_COUNTRY})
                 missing = [c for c in asked if not self.settings.routing.gateways_for(c, purpose, channel)]
-                countries = "some countries" if missing == [NO_SUBJECT] else ", ".join(missing)
+                countries = "some countries" if missing == [ANY_UNLISTED_COUNTRY] else ", ".join(missing)
                 if missing:
                     yield {
                         "channel": channel,

@@ -4,11 +4,11 @@ from typing import get_args
 
 import click
 
-from otp_service.api.factors import RemovalReason
 from otp_service.cli import output as out
 from otp_service.cli.common import Session, application_option, command
 from otp_service.cli.doctor import warn_of_mirror
 from otp_service.domain.audit import OperatorAction
+from otp_service.domain.totp import RemovalReason
 from otp_service.services import factors
 
 _user = click.argument("user")

@@ -89,10 +89,10 @@ class KeywordMatcher:
             return False
         bare = normalise_message(line)
         rest = _joined(self._beside.sub(" ", bare))
-        return self._is_stop(_joined(bare)) or _once(rest) in self._firm
+        return self._is_stop(_joined(bare)) or _collapsed(rest) in self._firm
 
     def _is_stop(self, joined: str) -> bool:
-        return Meaning.STOP in {self._meanings.get(_once(one)) for one in (joined, _STRETCHED.sub(r"\1", joined))}
+        return Meaning.STOP in {self._meanings.get(_collapsed(one)) for one in (joined, _STRETCHED.sub(r"\1", joined))}
 
     def _add(self, meaning: Meaning, words: Iterable[str]) -> None:
         for word in words:
@@ -138,8 +138,8 @@ def _joined(text: str) -> str:
     return normalise_message(text).replace(" ", "")
 
 
-def _once(joined: str) -> str:
-    """Return what is said, where it is said more than once."""
+def _collapsed(joined: str) -> str:
+    """Return what a message repeats: ``stopstop`` is ``stop``."""
     return joined[: (joined * 2).find(joined, 1)] if joined else joined
 
 

@@ -1,4 +1,4 @@
-"""What is counted of events, for `traffic` to judge: tallies by country, carrier range and minute.
+"""What is counted of events, for `newcomer_traffic` to judge: tallies by country, carrier range and minute.
 
 Several recorders add to them, in any order. **An event that is seen twice** (a recorder ended, or hung, before it
 acknowledged what it had counted) counts twice. That happens to one batch at a time, to starts and approvals alike, so

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import pyotp
 
@@ -39,6 +39,8 @@ MAX_FACTORS: Final = 5
 """Factors of one user."""
 PENDING_SECONDS: Final = 600
 """How long an enrolment waits for its first code."""
+RemovalReason = Literal["lost", "stolen", "replaced", "closed", "other"]
+"""Why an app is removed without a code of it."""
 
 _ALGORITHMS: Final[Mapping[str, Callable[..., Any]]] = {
     "SHA1": hashlib.sha1,

@@ -78,8 +78,8 @@ class PurgedBatch:
     """What a batch deleted."""
 
     rows: int
-    place: int | None
-    """From where to go on; ``None`` when that was the last."""
+    cursor: int | None
+    """Where the next batch starts; ``None`` when this was the last."""
     names: Mapping[str, str] = field(default_factory=dict)
     """The rows' keys and the beginnings of their digests, where age alone does not end them."""
     upto: int = 0
@@ -100,7 +100,7 @@ class Purge:
 
 
 PurgeRule = Callable[[Connection, Purge, int], PurgedBatch]
-"""Deletes a batch, from a place on."""
+"""Deletes the batch that starts at a cursor, 0 for the first; the next starts at the one returned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +108,10 @@ class _EntrySeries:
     """Entries of which each ends the one before."""
 
     table: Table
-    same: tuple[str, ...]
-    """What entries have in common that end each other."""
+    key: tuple[str, ...]
+    """Columns that identify a series."""
     order: tuple[str, ...]
-    """In which they do."""
+    """Columns that its entries are sorted by."""
     ends: Callable[[Any], Condition] = lambda _: true()
     """Whether a later one, of the alias given, ends it."""
 
@@ -122,22 +122,22 @@ class _EntrySeries:
         follows = exists().where(self._alike(later), others > mine, later.c.recorded < before, self.ends(later))
         return and_(self.table.c.recorded < before, follows.correlate(self.table))
 
-    def beside(self) -> Condition:
-        """Tell which entries have another beside them, before or after."""
+    def has_sibling(self) -> Condition:
+        """Tell which entries have another of their series, before or after."""
         other = self.table.alias()
         return exists().where(self._alike(other), other.c.sequence != self.table.c.sequence).correlate(self.table)
 
     def _alike(self, other: Any) -> Condition:  # noqa: ANN401 - an alias of the table
-        return and_(*(other.c[name] == self.table.c[name] for name in self.same))
+        return and_(*(other.c[name] == self.table.c[name] for name in self.key))
 
     def rule(self, condition: Callable[[int], Condition]) -> PurgeRule:
         """Return the rule that deletes the entries for which a condition is true."""
 
-        def delete_some(connection: Connection, purge: Purge, place: int) -> PurgedBatch:
+        def delete_some(connection: Connection, purge: Purge, cursor: int) -> PurgedBatch:
             sequence = self.table.c.sequence
-            following = select(sequence).where(sequence > place).order_by(sequence).limit(1)
+            following = select(sequence).where(sequence > cursor).order_by(sequence).limit(1)
             upto = connection.execute(following.offset(SCAN_BATCH - 1)).scalar()
-            here = sequence > place if upto is None else and_(sequence > place, sequence <= upto)
+            here = sequence > cursor if upto is None else and_(sequence > cursor, sequence <= upto)
             oldest = connection.execute(select(func.min(self.table.c.recorded)).where(here)).scalar()
             some = select(self.table).where(here, condition(purge.before)).order_by(sequence).limit(DELETE_BATCH)
             gone = connection.execute(some).mappings().all()
@@ -145,7 +145,7 @@ class _EntrySeries:
                 connection.execute(delete(self.table).where(sequence.in_(part)))
             names = {str(row["sequence"]): short_digest(digest_of_row(self.table, row)) for row in gone}
             if len(gone) == DELETE_BATCH:
-                return PurgedBatch(DELETE_BATCH, place, names)  # there may be more here
+                return PurgedBatch(DELETE_BATCH, cursor, names)  # there may be more here
             all_younger = oldest is None or oldest >= purge.before  # and so are those after
             return PurgedBatch(len(gone), None if all_younger else upto, names)
 
@@ -157,10 +157,10 @@ def _older_than(moment: Column[Any], *among: Condition) -> PurgeRule:
     table = moment.table
     (key,) = table.primary_key
 
-    def delete_some(connection: Connection, purge: Purge, place: int) -> PurgedBatch:
+    def delete_some(connection: Connection, purge: Purge, cursor: int) -> PurgedBatch:
         some = select(key).where(moment < purge.before, *among).order_by(moment).limit(DELETE_BATCH)
         rows = connection.execute(delete(table).where(key.in_(some))).rowcount
-        return PurgedBatch(rows, place if rows == DELETE_BATCH else None)
+        return PurgedBatch(rows, cursor if rows == DELETE_BATCH else None)
 
     return delete_some
 
@@ -223,10 +223,10 @@ def _outlasts(later: Any) -> Condition:  # noqa: ANN401 - an alias of the table
 
 
 _CONSENTS: Final = _EntrySeries(
-    consents, same=("pseudonym", "application", "purpose"), order=("counts_from", "sequence")
+    consents, key=("pseudonym", "application", "purpose"), order=("counts_from", "sequence")
 )
 _SUPPRESSIONS: Final = _EntrySeries(
-    suppressions, same=("pseudonym", "application", "scope"), order=("sequence",), ends=_outlasts
+    suppressions, key=("pseudonym", "application", "scope"), order=("sequence",), ends=_outlasts
 )
 
 
@@ -239,7 +239,7 @@ def _no_longer_in_force(before: int) -> Condition:
 def _ended_and_alone(before: int) -> Condition:
     """Tell which suppressions are lifted or ended, with no other of their series that would hold again."""
     mine = suppressions.c
-    return and_(mine.recorded < before, or_(mine.lifted, mine.until < before), ~_SUPPRESSIONS.beside())
+    return and_(mine.recorded < before, or_(mine.lifted, mine.until < before), ~_SUPPRESSIONS.has_sibling())
 
 
 _CHAIN_BEGINS: Final = select(func.max(purges.c.upto)).scalar_subquery()
@@ -294,13 +294,13 @@ class Purges:
         """Purge a class of data; yield the rows of each transaction: then others have their turn."""
         name = f"pu_{secrets.token_hex(16)}"
         for rule in PURGE_RULES[purge.data]:
-            place: int | None = 0
-            while place is not None:
+            cursor: int | None = 0
+            while cursor is not None:
                 with self._database.write() as connection:
-                    gone = rule(connection, purge, place)
+                    gone = rule(connection, purge, cursor)
                     if gone.rows:
                         _record_purge(connection, _record(name, purge, gone), purge.signer)
-                place = gone.place
+                cursor = gone.cursor
                 yield gone.rows
 
     def last_began(self) -> int | None:

@@ -402,7 +402,7 @@ def _following(posting: Posting, tried: Try, *, enabled: bool) -> dict[str, Any]
 
 
 def hold_waiting(database: Database, endpoint: str) -> None:
-    """Keep what waits for an endpoint for a replay, as long as it is disabled."""
+    """Hold the waiting webhooks of an endpoint for a replay while it is disabled."""
     waiting = (postings.c.endpoint == endpoint) & (postings.c.status == PostingStatus.WAITING)
     _change_all(database, waiting & ~_IS_ENABLED, {"status": PostingStatus.HELD})
 

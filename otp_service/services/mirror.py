@@ -96,7 +96,7 @@ class MirrorSync:
         if self.state in MISMATCHES:
             raise LedgerMismatchError(MISMATCHES[self.state])
         if self._known is None:
-            raise LedgerUnavailableError("It cannot be told now who wants no messages.")
+            raise LedgerUnavailableError("Opt-outs cannot be checked right now.")
         return MirrorQuery(self._known.identity, self._known.sequence, demand, evidence)
 
     @property

@@ -1,4 +1,7 @@
-"""The outbox: messages that wait, are delayed, under way, or given up; and replies to inbound messages."""
+"""The outbox: messages that wait, are delayed, under way, or given up; and replies to inbound messages.
+
+The scripts that accept a message queue it in the same step: `start.lua` and `resend.lua`, by `streams.put`.
+"""
 
 import hashlib
 import secrets

@@ -272,7 +272,7 @@ human_checks = Counter(
 )
 twilio_unused = Counter(
     "otp_service_twilio_unused_parameters",
-    "Parameters of calls as to Twilio Verify that mean nothing here; `other` for what Twilio has not either.",
+    "Ignored parameters of Twilio-compatible calls; `other` for what Twilio does not know either.",
     "parameter",
 )
 policy_verdicts = Counter(
@@ -300,7 +300,7 @@ events_unrecorded = Gauge("otp_service_events_unrecorded", "Events that are not 
 
 webhooks = Counter(
     "otp_service_webhooks",
-    "Calls of applications' endpoints: `delivered`, or `failed`, which is tried again.",
+    "Calls of applications' endpoints: `delivered`, or `failed`, which is tried again unless it was the last try.",
     "application",
     "outcome",
 )

@@ -20,7 +20,7 @@ from otp_service.api.twilio.common import (
     services_of,
     services_url,
 )
-from otp_service.api.verifications import counted_peer, require_end_user
+from otp_service.api.verifications import peer_or_warn, require_end_user
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.numbers import destination_of, network_of, subject_key
 from otp_service.domain.payments import Transaction
@@ -111,7 +111,7 @@ def start_twilio_verification(exchange: Exchange, service_sid: str) -> Answer:
         purpose=service.purpose.name,
         locale=form.locale,
         client_ip=form.device_ip,
-        peer_ip=counted_peer(exchange) if form.device_ip is None else None,
+        peer_ip=peer_or_warn(exchange) if form.device_ip is None else None,
         transaction=_transaction(service.purpose, form),
     )
     view = start_or_resend(exchange.context, exchange.application, request)
