@@ -1,26 +1,27 @@
-"""A shop's login and a bank's payment with client tokens: the back end's half of docs/browser.md.
+"""A shop's login and a bank's payment with client tokens: the back end's half of docs/browser.md. And a handset.
 
-To read, and to try on your own machine. What both would have besides (accounts, HTTPS, a server) is left out.
+To read, and to try with `make demo`. What both sites would have besides (accounts, HTTPS, a server) is left out.
 """
 
-import os
+import hashlib
+import json
 import secrets
-import uuid
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
-import requests
 from flask import Flask, Response, current_app, redirect, render_template, request, session
 from flask.typing import ResponseReturnValue
+from otp_service_client import ApiError, OtpError, OtpService
+from otp_service_client.answers import ClientToken, Consent, Transaction
 
-ALLOWED = ["read", "check", "resend"]
-TO_THE_PAGE = ("id", "client_token", "to", "transaction")
-PAYMENT = {"amount": "1500.00", "currency": "PKR", "payee": "Lahore Books"}
+URDU: dict[str, str] = json.loads(Path(__file__).with_name("urdu.json").read_text(encoding="utf-8"))
+PAYMENT = Transaction(amount="1500.00", currency="PKR", payee="Lahore Books")
 CUSTOMER = "+923001234567"
-"""The number that the bank has in its books."""
+"""The number that the bank has in its books, with its consent."""
+CONSENT = "I agree to get codes by text message or call."
 SITES = {
-    "shop": {"brand": "Acme Shop", "purpose": "login"},
+    "shop": {"brand": "Acme Shop", "purpose": "login", "consent": CONSENT, "voice": True},
     "bank": {"brand": "Acme Bank", "purpose": "payment", "payment": PAYMENT},
 }
 POLICY = (
@@ -29,42 +30,13 @@ POLICY = (
 )
 
 
-class Service:
-    """The service, as a back end calls it."""
-
-    def __init__(self, url: str, key: str) -> None:
-        self.url = url
-        self._key = key
-
-    def start(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        """Start a verification; return the status and the answer."""
-        return self._call("POST", "/v1/verifications", body)
-
-    def read(self, verification_id: str) -> dict[str, Any]:
-        """Return a verification, or what is wrong."""
-        return self._call("GET", f"/v1/verifications/{verification_id}")[1]
-
-    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
-        headers = {"Authorization": f"Bearer {self._key}"}
-        if body is not None:
-            headers["Idempotency-Key"] = str(uuid.uuid4())  # the same for each try: one message
-        for _ in range(3):
-            try:
-                answer = requests.request(method, self.url + path, json=body, headers=headers, timeout=(1, 4))
-                if answer.status_code < 500:  # noqa: PLR2004 - HTTP's own
-                    return answer.status_code, answer.json()
-            except requests.RequestException:
-                pass  # perhaps done, perhaps not: the next try finds out
-        return 503, {"code": "unreachable"}
-
-
 class Sites:
     """The views of both sites; ``origin`` is theirs, one of the application's ``browser_origins``."""
 
-    def __init__(self, service: Service, origin: str) -> None:
-        self._service = service
+    def __init__(self, otp: OtpService, origin: str) -> None:
+        self._otp = otp
         self._origin = origin
-        self._started: dict[str, tuple[str, Any]] = {}
+        self._started: dict[str, tuple[str, Transaction | None]] = {}
         """By verification: purpose and payment. That, once, is all that its approval lets happen."""
         self._done: dict[str, str] = {}
         """By verification that let it happen: whose number."""
@@ -72,25 +44,24 @@ class Sites:
     def page(self, site: str) -> ResponseReturnValue:
         """Show where the person is."""
         done = self._done.get(session.get(site, ""))
-        return render_template("page.html", site=site, done=done, service=self._service.url, **SITES[site])
+        return render_template("page.html", site=site, done=done, **SITES[site])
 
     def start(self, site: str) -> ResponseReturnValue:
         """Start a verification; tell the page what it needs of it."""
         typed = request.get_json()  # no other type passes: forms of other sites cannot send it
-        body = {
-            "to": typed.get("to") if site == "shop" else CUSTOMER,
-            "client_ip": request.remote_addr,
-            "purpose": SITES[site]["purpose"],
-            "client_token": {"allow": ALLOWED, "origin": self._origin},
-            **({"transaction": PAYMENT} if site == "bank" else {}),
-        }
-        status, answer = self._service.start(body)
-        if "id" not in answer:
-            current_app.logger.warning("refused: %s %s %s", status, answer.get("detail"), answer.get("decision"))
-            return answer, status
-        session[site] = answer["id"]
-        self._started[answer["id"]] = (answer["purpose"], answer["transaction"])
-        return {name: answer[name] for name in TO_THE_PAGE}
+        is_shop = site == "shop"
+        started = self._otp.verifications.start(
+            str(typed.get("to")) if is_shop else CUSTOMER,
+            client_ip=request.remote_addr,
+            purpose=SITES[site]["purpose"],
+            locale=language(),
+            transaction=None if is_shop else PAYMENT,
+            consent=agreed() if is_shop and typed.get("consent") else None,
+            client_token=ClientToken(allow=["read", "check", "resend"], origin=self._origin),
+        )
+        session[site] = started.id
+        self._started[started.id] = (started.purpose, started.transaction)
+        return {name: getattr(started, name) for name in ("id", "client_token", "to", "transaction")}
 
     def done(self, site: str) -> ResponseReturnValue:
         """Log in or pay, where the service says so: the page's word is no proof, and its id could be another's."""
@@ -99,11 +70,11 @@ class Sites:
         if verification_id in self._done:
             return {}  # asked again: the answer was lost
         expected = self._started.get(verification_id)
-        told = self._service.read(verification_id) if expected else {}
-        if told.get("status") != "approved" or (told["purpose"], told["transaction"]) != expected:
+        told = self._otp.verifications.get(verification_id) if expected else None
+        if told is None or told.status != "approved" or (told.purpose, told.transaction) != expected:
             return {"code": "not-approved"}, 403
         if self._started.pop(verification_id, None):  # of two requests at once, one
-            self._done[verification_id] = told["to"]  # here a bank pays
+            self._done[verification_id] = told.to  # here a bank pays
         return {}
 
     def leave(self, site: str) -> ResponseReturnValue:
@@ -111,36 +82,68 @@ class Sites:
         self._done.pop(session.pop(site, ""), None)
         return redirect(f"/{site}", 303)
 
+    def handset(self) -> ResponseReturnValue:
+        """Show what phones would: all codes. For development alone; in production the service catches no messages."""
+        return render_template("handset.html", messages=self._otp.sandbox.messages()[::-1])
 
-def create_app(service: Service, origin: str) -> Flask:
-    """Return both sites as one program."""
+
+def agreed() -> Consent:
+    """Return what shows that the person agreed, to which words, here and now."""
+    shown = URDU[CONSENT] if language() == "ur" else CONSENT
+    return Consent(
+        text_version="2026-11",
+        text_sha256=hashlib.sha256(shown.encode()).hexdigest(),
+        locale=language(),
+        channel="web",
+        given_at=datetime.now(UTC),
+        source="login page",
+    )
+
+
+def language() -> str:
+    """Return the language that the person chose, of pages and messages."""
+    return "ur" if session.get("language") == "ur" else "en"
+
+
+def choose_language() -> None:
+    """Remember the language that an address names."""
+    if chosen := request.args.get("language"):
+        session["language"] = chosen
+
+
+def refuse(error: OtpError) -> ResponseReturnValue:
+    """Tell the page the service's code, and the log which rule refused."""
+    told = error if isinstance(error, ApiError) else ApiError(503, {"code": "unreachable"})
+    current_app.logger.warning("refused: %s, decision %s", error, told.decision)
+    return {"code": told.code, "retry_after": told.retry_after}, told.status
+
+
+def create_app(service: str, key: str, origin: str) -> Flask:
+    """Return both sites and the handset as one program; ``service`` is the service's address, ``key`` an API key."""
     app = Flask(__name__)
     app.secret_key = secrets.token_bytes(32)
     app.config |= {"SESSION_COOKIE_NAME": "example", "SESSION_COOKIE_SAMESITE": "Strict"}  # with HTTPS also _SECURE
+    app.config["TRUSTED_HOSTS"] = [urlsplit(origin).hostname]  # no other name may lead a browser to the codes
 
     @app.after_request
     def close(answer: Response) -> Response:
-        answer.headers["Content-Security-Policy"] = POLICY.format(service=service.url)
+        answer.headers["Content-Security-Policy"] = POLICY.format(service=service)
         answer.headers["Referrer-Policy"] = "no-referrer"
         answer.headers["X-Content-Type-Options"] = "nosniff"
         answer.headers["Cache-Control"] = "no-store"
         return answer
 
-    sites = Sites(service, origin)
+    @app.context_processor
+    def words() -> dict[str, object]:
+        urdu = URDU if language() == "ur" else {}
+        return {"_": lambda text: urdu.get(text, text), "urdu": urdu, "language": language(), "service": service}
+
+    sites = Sites(OtpService(service, key), origin)
+    app.before_request(choose_language)
+    app.register_error_handler(OtpError, refuse)
     app.add_url_rule("/", view_func=lambda: redirect("/shop"), endpoint="home")
+    app.add_url_rule("/handset", view_func=sites.handset)
     app.add_url_rule("/<any(shop, bank):site>", view_func=sites.page)
     for view in (sites.start, sites.done, sites.leave):
         app.add_url_rule(f"/<any(shop, bank):site>/{view.__name__}", view_func=view, methods=["POST"])
     return app
-
-
-def main() -> None:
-    """Serve both sites, with what the environment says."""
-    origin = os.environ.get("ORIGIN", "http://localhost:5000")
-    key = os.environ.get("OTP_KEY") or Path(".otp-service/api-key").read_text(encoding="utf-8").strip()
-    service = Service(os.environ.get("OTP_URL", "http://127.0.0.1:8080"), key)
-    create_app(service, origin).run(port=urlsplit(origin).port)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,18 +1,29 @@
-"""The sites of examples/browser in a real browser, against the service."""
+"""The sites and the handset of examples/browser in a real browser, against the service; and `make demo`."""
 
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from support_api import Api
-from support_browser import browsing, serving, violations
+from support_browser import browsing, fonts_of, serving, violations
+from support_cli import all_end, family, kill
 from support_installation import API_KEY, NUMBER, World, tree
 from support_sources import ROOT
+from support_valkey import free_port
 from werkzeug.serving import WSGIRequestHandler
+
+from otp_service.domain.audit import CONSENT_GIVEN
+from otp_service.store.sandbox import CaughtMessage, SandboxMailbox
 
 FOLDER = ROOT / "examples" / "browser"
 NARROW = {"width": 320, "height": 640}
@@ -54,6 +65,7 @@ class Visit:
         """Ask for a code; return what the page has of the verification then."""
         if page.locator("#to").count():
             page.fill("#to", NUMBER)
+            page.check("[name=consent]")
         with page.expect_response("**/start") as told:
             page.click("#start button")
         page.wait_for_selector("#check:not([hidden])")
@@ -83,7 +95,7 @@ def visit(
         api = Api(real_world, applications={"shop": shop})
         with serving(api.app) as other:
             service = f"http://127.0.0.1:{other}"
-            sites.append(example.create_app(example.Service(service, API_KEY), origin))
+            sites.append(example.create_app(service, API_KEY, origin))
             context = browser.new_context(**getattr(request, "param", {}))
             context.set_default_timeout(15_000)
             yield Visit(api, real_world, origin, service, context)
@@ -103,7 +115,7 @@ def note(page: Page, words: str) -> None:
 def test_a_right_code_logs_in(visit: Visit):
     page = visit.open("shop")
     started = visit.start(page)
-    note(page, "We have sent a code to +92\u00a0•••\u00a0••••567.")
+    note(page, "We have sent a code to \u2068+92\u00a0•••\u00a0••••567\u2069.")
     type_code(page, visit.api.code(started["id"]))
 
     assert visit.heading(page) == "You are logged in"
@@ -180,6 +192,7 @@ def test_asking_again_waits(visit: Visit):
 def test_a_number_that_is_none_is_told_in_words(visit: Visit):
     page = visit.open("shop")
     page.fill("#to", "12")
+    page.check("[name=consent]")
     page.click("#start button")
     note(page, "This is not a phone number. Please check it.")
 
@@ -264,3 +277,169 @@ def test_everybody_can_use_it(visit: Visit, site: str):
     found["done"] = violations(page)
 
     assert found == {state: [] for state in found}
+
+
+# --- what a site does besides -----------------------------------------------------------------------------------
+
+
+def test_the_shop_sends_nothing_without_consent_and_hands_it_on(visit: Visit):
+    page = visit.open("shop")
+    page.fill("#to", NUMBER)
+    page.click("#start button")
+    assert page.evaluate("document.querySelector('[name=consent]').matches(':invalid')")
+    started = visit.start(page)
+    happened = [one for batch in visit.api.installation.context.store.events.take("tests", 100) for one in batch.events]
+    (event,) = [one for one in happened if one.type == CONSENT_GIVEN]
+
+    assert event.member("id") == started["id"]
+    assert '"source":"login page"' in event.member("consent")
+
+
+def test_who_gets_no_text_may_be_called(visit: Visit):
+    visit.context.clock.install()
+    page = visit.open("shop")
+    started = visit.start(page)
+    visit.api.deliver()
+    visit.world.advance(32)
+    page.clock.run_for(32_000)
+    with page.expect_response("**/resend"):
+        page.click("#voice")
+    note(page, "We are calling \u2068+92\u00a0•••\u00a0••••567\u2069.")
+
+    assert visit.api.get(f"/v1/verifications/{started['id']}").json["deliveries"][-1]["channel"] == "voice"
+    assert visit.open("bank").locator("#voice").count() == 0, "payments are confirmed by text alone"
+
+
+def test_a_number_that_cannot_be_reached_is_told(visit: Visit):
+    page = visit.open("shop")
+    page.route(
+        re.compile("/v1/verifications/[^/]+$"),
+        lambda route: route.fulfill(
+            response=(answer := route.fetch()),
+            json={**(told := answer.json()), "deliveries": [{**told["deliveries"][0], "status": "undelivered"}]},
+        ),
+    )
+    visit.start(page)
+
+    note(page, "We could not reach \u2068+92\u00a0•••\u00a0••••567\u2069.")
+
+
+@pytest.mark.parametrize("site", ["shop", "bank"])
+def test_urdu_is_the_language_of_page_and_message(visit: Visit, site: str):
+    page = visit.open(f"{site}?language=ur")
+    assert page.evaluate("[document.documentElement.lang, document.dir]") == ["ur", "rtl"]
+    assert any("Noto" in font for font in fonts_of(page, "h1"))
+    found = violations(page)
+    started = visit.start(page)
+    expect(page.locator("#note")).to_contain_text("کوڈ بھیج دیا ہے")
+    visit.api.deliver()
+
+    assert found + violations(page) == []
+    assert visit.api.get(f"/v1/verifications/{started['id']}").json["locale"] == "ur"
+    assert "کوڈ" in visit.open("handset").locator(".text").last.inner_text()
+    names = "Acme (Shop|Bank)|Lahore Books|PKR|English"
+    assert not re.search("[A-Za-z]{3}", re.sub(names, "", page.inner_text("body")))
+
+
+def test_every_text_has_its_urdu():
+    words = import_module("app").URDU
+    script = (FOLDER / "static" / "page.js").read_text(encoding="utf-8")
+    page = (FOLDER / "templates" / "page.html").read_text(encoding="utf-8")
+    shown = set(re.findall(r'"([A-Z][^"]*(?:\.|\{\}[^"]*))"', script))
+    shown |= {text for call in re.findall(r"\{\{ _\((.*?)\) \}\}", page) for text in re.findall(r'"([^"]+)"', call)}
+
+    assert shown - words.keys() == set()
+
+
+# --- the handset ------------------------------------------------------------------------------------------------
+
+
+def test_the_handset_gets_the_code_by_itself_and_it_logs_in(visit: Visit):
+    handset = visit.open("handset")
+    page = visit.open("shop")
+    for _ in range(2):
+        visit.start(page)
+        visit.api.deliver()
+        page.reload()
+    visit.start(page)
+    visit.api.deliver()
+    expect(handset.locator("#log li")).to_have_count(3)
+    code = re.search(r"\d{6}", handset.locator(".text").last.inner_text())
+    assert code
+    assert "to +92 ••• ••••567" in handset.locator(".about").last.inner_text()
+    type_code(page, code[0])
+
+    assert visit.heading(page) == "You are logged in"
+    assert violations(handset) == []
+    assert visit.complaints == []
+
+
+def test_what_a_message_says_is_text_on_the_handset(visit: Visit, monkeypatch: pytest.MonkeyPatch):
+    evil = '<img src="x" onerror="document.title = 1"><script>document.title = 1</script>'
+    caught = [CaughtMessage("vf_1", "+92 ••• ••••567", "sms", evil, evil, 1_795_000_000_000)]
+    monkeypatch.setattr(SandboxMailbox, "messages", lambda *_: caught)
+    handset = visit.open("handset")
+    caught.insert(0, CaughtMessage("vf_2", "+92 ••• ••••567", "voice", evil, evil, 1_795_000_001_000))
+    expect(handset.locator("#log li")).to_have_count(2)
+
+    assert handset.locator(".text").all_inner_texts() == [evil, evil]
+    assert handset.locator("#log img, #log script").count() == 0
+    assert handset.title() == "Handset"
+
+
+def test_nobody_elsewhere_reads_the_handset_or_starts_anything(visit: Visit):
+    page = visit.open("shop")
+    port = visit.origin.rpartition(":")[2]
+    page.goto(f"{visit.service}/healthz")  # another origin
+    read = """([url, options]) => fetch(url, options).then(answer => answer.text(), () => 'refused')"""
+    json = {"method": "POST", "headers": {"Content-Type": "application/json"}, "body": "{}"}
+
+    assert page.evaluate(read, [f"{visit.origin}/handset", {}]) == "refused"
+    assert page.evaluate(read, [f"{visit.origin}/bank/start", json]) == "refused"
+    for host in (f"127.0.0.1:{port}", "evil.example"):  # a name of his that leads here
+        answer = requests.get(f"http://127.0.0.1:{port}/handset", headers={"Host": host}, timeout=5)
+        assert answer.status_code == 400
+
+
+# --- make demo --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "Ctrl-C"])
+def test_the_demo_prints_addresses_and_leaves_nothing(browser: Browser, tmp_path: Path, signum: int):
+    origin = f"http://localhost:{free_port()}"
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("OTP_", "PYTHON"))}
+    demo = subprocess.Popen(
+        [sys.executable, FOLDER / "demo.py", "--port", str(free_port()), "--data-dir", tmp_path / "data"],
+        env={**environ, "ORIGIN": origin, "PYTHONPATH": str(ROOT / "clients" / "python")},
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
+    )  # fmt: skip
+    everybody = {demo.pid}
+    try:
+        printed = ""
+        while "Ctrl-C" not in printed:
+            line = demo.stdout.readline()
+            assert line, f"it ended with {demo.wait(10)}"
+            printed += line
+        everybody = family(demo.pid)
+        shop, bank, handset, console = re.findall(r"http://\S+", printed)
+        assert (shop, bank, handset) == tuple(f"{origin}/{page}" for page in ("shop", "bank", "handset"))
+        assert "/dev/" in console
+        page, phone = browser.new_page(), browser.new_page()
+        phone.goto(handset)
+        page.goto(shop)
+        page.fill("#to", NUMBER)
+        page.check("[name=consent]")
+        page.click("#start .main")
+        phone.locator(".text").wait_for()
+        text = phone.locator(".text").inner_text()
+        type_code(page, re.search(r"\d{6}", text)[0])
+        expect(page.locator("h1")).to_have_text("You are logged in")
+        assert text.startswith("Your Acme code is ")
+        (os.killpg if signum == signal.SIGINT else os.kill)(demo.pid, signum)
+        assert demo.wait(20) == 0
+        assert len(everybody) >= 6
+        assert all_end(everybody, 5)
+    finally:
+        kill(everybody)
+        demo.stdout.close()
+        demo.wait(10)

@@ -1,9 +1,15 @@
 // The page's half of docs/browser.md: it checks the code and asks for another. Its back end decides.
 const { service, site } = document.body.dataset;
-const [start, check, note, code, again] = ["start", "check", "note", "code", "again"].map((id) => document.getElementById(id));
+const [start, check, note, code, again, voice] = ["start", "check", "note", "code", "again", "voice"].map((id) => document.getElementById(id));
+const urdu = JSON.parse(document.getElementById("urdu").textContent); // empty in English
+const inWords = (text, ...values) => values.reduce((said, value) => said.replace("{}", () => value), urdu[text] ?? text);
 const WORDS = {
   "invalid-number": "This is not a phone number. Please check it.",
   "number-type-not-allowed": "This number cannot receive messages. Please give a mobile number.",
+  "country-not-allowed": "We do not send codes to this country.",
+  "recipient-suppressed": "We cannot send messages to this number.",
+  "recipient-frozen": "We cannot send codes to this number. Please call us.",
+  "consent-required": "We need your consent to send you a code.",
   "rate-limited": "Too many attempts. Please try again later.",
   "invalid-code": "A code has only digits. Please check it.",
   "resend-too-soon": "Please wait a little before you ask for another code.",
@@ -14,8 +20,9 @@ const WORDS = {
   transaction_changed: "The payment was changed. Nothing was paid.",
 };
 const OVER = "This code is no longer valid. Please ask for a new one.";
+const LATER = "This does not work at the moment. Please try again in a minute.";
 let verification; // id and token, in memory alone
-let waiting, ticking, left;
+let waiting, ticking, watching, left, sentence;
 let busy = false;
 
 async function send(url, body, token) {
@@ -62,31 +69,43 @@ function countDown(seconds) {
   const tick = () => {
     left = Math.max(0, Math.ceil((end - performance.now()) / 1000));
     again.setAttribute("aria-disabled", left > 0); // and not disabled: it keeps the focus
-    again.textContent = left ? `Send again in ${left} s` : "Send again";
+    voice?.setAttribute("aria-disabled", left > 0);
+    again.textContent = left ? inWords("Send again in {} s", left) : inWords("Send again");
   };
   ticking = setInterval(tick, 250);
   tick();
 }
 
+// Tell what becomes of the message, until another may be asked for. The service itself may call where no SMS arrives.
+function watch(told) {
+  clearTimeout(watching);
+  const { channel, status, reason } = told.deliveries.at(-1);
+  const isOver = status === "undelivered" || (status === "failed" && !/^(unavailable|error|throttled|account)/.test(reason));
+  const text = isOver ? "We could not reach {}." : channel === "voice" ? "We are calling {}." : "We have sent a code to {}.";
+  if (sentence !== text) say(inWords((sentence = text), `\u2068${told.to.replaceAll(" ", "\u00a0")}\u2069`), isOver);
+  if (left && !check.hidden) watching = setTimeout(() => call("").then(watch, () => {}), 2000);
+}
+
 function sent(told) {
-  say(`We have sent a code to ${told.to.replaceAll(" ", "\u00a0")}.`);
-  again.hidden = !told.resend_after;
+  for (const button of [again, voice]) if (button) button.hidden = !told.resend_after;
   // Both are times of the service: the clock here may be wrong.
   if (told.resend_after) countDown((Date.parse(told.resend_after) - Date.parse(told.deliveries.at(-1).begun_at)) / 1000);
+  sentence = "";
+  watch(told);
   code.focus();
   listen();
 }
 
 function restart(words) {
   [start.hidden, check.hidden] = [false, true];
-  say(words, true);
+  say(inWords(words), true);
   start.querySelector("button").focus();
 }
 
 function refused({ code: name, retry_after }) {
   if (name === "resend-too-soon") countDown(retry_after);
   if (!check.hidden && ["not-found", "conflict", "unauthenticated", "not-approved"].includes(name)) return restart(OVER);
-  say(WORDS[name] ?? "This does not work at the moment. Please try again in a minute.", true);
+  say(inWords(WORDS[name] ?? LATER), true);
 }
 
 const once = (task) => async (event) => {
@@ -114,13 +133,15 @@ check?.addEventListener("submit", once(async () => {
     return location.reload();
   }
   if (told.reason !== "wrong_code" || !told.checks_left) return restart(WORDS[told.reason] ?? OVER);
-  say(`Wrong code. Attempts left: ${told.checks_left}.`, true);
+  say(inWords("Wrong code. Attempts left: {}.", told.checks_left), true);
   code.setAttribute("aria-invalid", "true");
   code.value = "";
   code.focus();
 }));
 
-again?.addEventListener("click", once(async () => {
-  if (left) return say(`You can ask for another code in ${left} seconds.`);
-  sent(await call("/resend", {}));
-}));
+const resend = (body) => once(async () => {
+  if (left) return say(inWords("You can ask for another code in {} seconds.", left));
+  sent(await call("/resend", body));
+});
+again?.addEventListener("click", resend({}));
+voice?.addEventListener("click", resend({ channel: "voice" }));
