@@ -28,7 +28,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # it: one of the processes would have to compile the tests again, and each that is started what the wheel needs.
 ON_WHEEL := PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE= OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: help setup run test test-browser test-clients check lint types contracts dist committed packages image checksums bench bench-valkey bench-delivery bench-factors bench-twilio bench-import bench-find bench-pair load observe-check storm storm-ledger storm-restores storm-webhooks rotate rolling differential overload soak abuse abuse-memory mutants fuzz phones lock docs openapi sbom clean compose-secrets
+.PHONY: help setup run demo pictures test test-browser test-clients check lint types contracts dist committed packages image checksums bench bench-valkey bench-delivery bench-factors bench-twilio bench-import bench-find bench-pair load observe-check storm storm-ledger storm-restores storm-webhooks rotate rolling differential overload soak abuse abuse-memory mutants fuzz phones lock docs openapi sbom clean compose-secrets
 
 help:  ## Tell what the targets do.
 	@sed -n 's/^\([a-z][a-z-]*\):.*  ## /\1\t/p' Makefile | expand --tabs=18
@@ -37,6 +37,9 @@ setup: $(TOOLS) $(INSTALLED)  ## Make .venv with this project's wheel, what it n
 
 run: $(INSTALLED)  ## Start a service to try: embedded Valkey, sandbox gateway, worker.
 	@$(BIN)/otp-service dev
+
+demo: setup  ## The same with a shop, a bank, a handset and the console, to try in a browser. ORIGIN is where its pages are.
+	@PYTHONPATH=clients/python $(BIN)/python examples/browser/demo.py
 
 # Files in the order in which tests/conftest.py puts them, not those with the most tests first.
 test: lint  ## Everything that CI proves, but for a browser, the TypeScript client, and made-up requests.
@@ -160,6 +163,9 @@ docs: setup openapi  ## Make the documents that code and data tell: configuratio
 	PYTHONPATH=. $(BIN)/python docs/make_metrics.py
 	PYTHONPATH=. $(BIN)/python docs/make_errors.py
 	PYTHONPATH=. $(BIN)/python docs/make_requirements.py
+
+pictures: setup  ## Make the pictures of the documents, of the demo as it runs. Needs Debian's chromium-headless-shell and fonts-noto-core. A minute.
+	PYTHONPATH=tests:clients/python $(BIN)/python docs/make_pictures.py
 
 openapi: setup  ## The OpenAPI document, seen by other tools, and a Postman collection, in dist/. Needs npm. A minute.
 	PYTHONPATH=. $(BIN)/python docs/make_openapi.py

@@ -102,13 +102,13 @@ def agreed() -> Consent:
 
 def language() -> str:
     """Return the language that the person chose, of pages and messages."""
-    return "ur" if session.get("language") == "ur" else "en"
+    return str(session.get("language", "en"))
 
 
 def choose_language() -> None:
     """Remember the language that an address names."""
-    if chosen := request.args.get("language"):
-        session["language"] = chosen
+    if request.args.get("language") in {"en", "ur"}:
+        session["language"] = request.args["language"]
 
 
 def refuse(error: OtpError) -> ResponseReturnValue:

@@ -312,6 +312,8 @@ def test_who_gets_no_text_may_be_called(visit: Visit):
 
 def test_a_number_that_cannot_be_reached_is_told(visit: Visit):
     page = visit.open("shop")
+    visit.start(page)
+    note(page, "We have sent a code to \u2068+92\u00a0•••\u00a0••••567\u2069.")
     page.route(
         re.compile("/v1/verifications/[^/]+$"),
         lambda route: route.fulfill(
@@ -319,7 +321,6 @@ def test_a_number_that_cannot_be_reached_is_told(visit: Visit):
             json={**(told := answer.json()), "deliveries": [{**told["deliveries"][0], "status": "undelivered"}]},
         ),
     )
-    visit.start(page)
 
     note(page, "We could not reach \u2068+92\u00a0•••\u00a0••••567\u2069.")
 

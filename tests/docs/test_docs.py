@@ -143,6 +143,18 @@ def test_the_page_on_events_lists_exactly_those_that_scripts_write():
     assert listed == written
 
 
+def test_every_picture_is_shown_with_words_and_is_light():
+    shown = {
+        (path.parent / target).resolve()
+        for path in DOCUMENTS
+        for target in re.findall(r"!\[[^\]]{20,}\]\(([^)\s]+)\)", path.read_text(encoding="utf-8"))
+    }
+    pictures = {path for path in committed_files() if path.suffix == ".png"}
+
+    assert pictures == shown & pictures
+    assert max(path.stat().st_size for path in pictures) < 150_000
+
+
 @pytest.mark.parametrize("name", ["README.md", "docs/security-model.md"])
 def test_every_guarantee_names_tests_that_exist(name):
     rows = _rows(name, "## Guarantees")
