@@ -132,7 +132,7 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
 
 
 def _proof_signer(settings: Settings, seeds: tuple[bytes, ...]) -> ProofSigner | None:
-    return ProofSigner(settings.proof_issuer, settings.proofs.life, seeds) if settings.proof_issuer else None
+    return ProofSigner(settings.proof_issuer, settings.proofs.life, seeds) if settings.proof_issuer and seeds else None
 
 
 def _rebuilds_lost_mirror(settings: Settings) -> bool:

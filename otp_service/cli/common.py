@@ -23,7 +23,7 @@ from otp_service.domain.numbers import Destination, SubjectKey, parse_destinatio
 from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import Channel
 from otp_service.errors import ConfigurationError, InvalidNumberError, LedgerUnavailableError
-from otp_service.services.audit import AuditProgress
+from otp_service.services.audit import AuditProgress, count_entries
 from otp_service.services.consents import is_reason
 from otp_service.services.context import Context
 from otp_service.settings import Settings, load_settings
@@ -52,8 +52,8 @@ class Session:
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings; raises `ConfigurationError`."""
-        return load_settings(self.path)
+        """The settings; raises `ConfigurationError`. That root keys are needed says what needs them."""
+        return load_settings(self.path, root_keys=False)
 
     @cached_property
     def unchecked_settings(self) -> Settings:
@@ -121,9 +121,7 @@ class Session:
     @contextmanager
     def show_audit_progress(self, progress: AuditProgress) -> Iterator[None]:
         """Show how far the audit chain is verified."""
-        ledger = self.context.ledger.audit
-        first = next((one.entry.sequence for one in ledger.links(0, 1)), 1)
-        with out.progress("Entries", lambda: progress.entries, ledger.head().sequence - first + 1):
+        with out.progress("Entries", lambda: progress.entries, count_entries(self.context)):
             yield
 
 

@@ -31,8 +31,11 @@ _log = get_logger(__name__)
 @click.command()
 @config_option
 def console(path: Path | None) -> None:
-    """Serve the console. Its first user: otp-service console-user add NAME --role admin."""
-    settings = settings_for_children(path)
+    """Serve the console. Its first user: otp-service console-user add NAME --role admin.
+
+    It needs the pseudonym key, and no root key.
+    """
+    settings = settings_for_children(path, root_keys=False)
     configure_logging(settings.logging.level, Renderer(settings.logging.format))
     check_port(settings.console.host, settings.console.port, "console.port", "OTP_SERVICE__CONSOLE__PORT", 8083)
     open_installation(settings).close()  # so that what would stop it is told once, as a sentence

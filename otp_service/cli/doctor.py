@@ -552,9 +552,8 @@ RECORDER: tuple[Check[int], ...] = (
 
 def _former_seals(context: Context) -> Iterator[Mapping[str, object]]:
     """Yield how many authenticator apps are sealed under root keys that are not the active one."""
-    active, *others = context.keyring.root_ids
-    sealed = context.ledger.factors.root_keys()
-    yield from ({"key": one, "count": sealed[one], "active": active} for one in others if one in sealed)
+    roots, sealed = context.keyring.root_ids, context.ledger.factors.root_keys()
+    yield from ({"key": one, "count": sealed[one], "active": roots[0]} for one in roots[1:] if one in sealed)
 
 
 ROOT_KEYS: tuple[Check[Context], ...] = (
@@ -619,9 +618,9 @@ Endpoints = tuple[Context, tuple[Endpoint, ...], int]
 def _roots(endpoints: Endpoints, *, known: bool) -> Iterator[Mapping[str, object]]:
     """Yield the root keys other than the active one that secrets are sealed under, known here or not."""
     context, theirs, now = endpoints
-    active, *others = context.keyring.root_ids
+    roots = context.keyring.root_ids
     for root, count in roots_in_use(theirs, now).items():
-        if root != active and (root in others) == known:
+        if root not in roots[:1] and (root in roots) == known:
             yield {"root": root, "count": count_of(count, "endpoint")}
 
 

@@ -77,6 +77,6 @@ def reseal(session: Session) -> None:
         done = count
     if done:
         session.context.ledger.operator_actions.add(session.action(OperatorAction.FACTORS_RESEALED))
-    active = session.context.keyring.root_ids[0]
+    active = session.context.keyring.active_root
     out.done(f"Sealed anew: {out.count_of(done, 'authenticator app')}. All are under {active} now.")
     warn_of_mirror(session.context)

@@ -40,9 +40,12 @@ def config_option(command: Command) -> Command:
     )
 
 
-def settings_for_children(path: Path | None) -> Settings:
-    """Return the settings, and let the processes that are started from now on read the same file."""
-    settings = load_settings(path)
+def settings_for_children(path: Path | None, *, root_keys: bool = True) -> Settings:
+    """Return the settings, and let the processes that are started from now on read the same file.
+
+    ``root_keys`` as for `load_settings`.
+    """
+    settings = load_settings(path, root_keys=root_keys)
     if path:
         os.environ[CONFIG_VARIABLE] = str(path.resolve())
     return settings

@@ -142,15 +142,13 @@ class Keyring:
     def __init__(self, root_keys: dict[str, bytes], pseudonym_key: bytes, bucket_bits: int = 0) -> None:
         """Take the root keys by id, the first one active, and the pseudonym key; all at least 256 bits.
 
-        ``bucket_bits`` (0 to 8) of a pseudonym choose the bucket, and so the Redis Cluster slot, of a number.
+        Without a root key, as the console is, nothing can be made or opened that needs one. ``bucket_bits`` (0 to 8) of
+        a pseudonym choose the bucket, and so the Redis Cluster slot, of a number.
         """
-        if not root_keys:
-            raise ConfigurationError("There is no root key.")
         for key_id, material in {**root_keys, "pseudonym": pseudonym_key}.items():
             if len(material) < MIN_KEY_BYTES:
                 raise ConfigurationError(f"Key {key_id!r} is shorter than {MIN_KEY_BYTES * 8} bits.")
         self._roots = {key_id: _RootKey.derive(material) for key_id, material in root_keys.items()}
-        self._active = next(iter(root_keys))
         self.proof_seeds = tuple(_derive(material, "proof", _PROOF_SEED_BYTES) for material in root_keys.values())
         """What the keys that sign proofs are made of, the active root key's first."""
         self._numbers = _Mac(pseudonym_key)
@@ -167,12 +165,19 @@ class Keyring:
         self.bucket_bits = bucket_bits
 
     def __repr__(self) -> str:
-        return f"Keyring(active={self._active!r}, {len(self._roots)} root keys)"
+        return f"Keyring(root keys: {', '.join(self._roots) or 'none'})"
 
     @property
     def root_ids(self) -> tuple[str, ...]:
         """The ids of the root keys, which are no secret; the first one is active."""
         return tuple(self._roots)
+
+    @property
+    def active_root(self) -> str:
+        """Return the id of the active root key; raise `ConfigurationError` where there is none."""
+        if not self._roots:
+            raise ConfigurationError("OTP_SERVICE_ROOT_KEYS is needed here.")
+        return next(iter(self._roots))
 
     # --- names ----------------------------------------------------------------------------------------------
 
@@ -245,7 +250,7 @@ class Keyring:
         """
         made = bytearray(secrets.token_bytes(_ID_BYTES))
         made[0] = int(bucket, 16) << 8 - self.bucket_bits | made[0] >> self.bucket_bits
-        return f"vf_{self._active}_{bucket}{made.hex()}"
+        return f"vf_{self.active_root}_{bucket}{made.hex()}"
 
     def verification_ids(self, digits: str) -> tuple[str, ...]:
         """Return the identifiers that end with 32 hexadecimal digits, one for each root key, the active one first."""
@@ -332,7 +337,7 @@ class Keyring:
 
         The text names the root key that made it: the active one, or another by its id.
         """
-        root = root or self._active
+        root = root or self.active_root
         return f"{root}.{base64url(_encrypt(self._roots[root], plain, owner, application, kind))}"
 
     def unseal_secret(self, sealed: str, *, owner: str, application: str, kind: str) -> bytes:

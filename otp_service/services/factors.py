@@ -387,7 +387,7 @@ def reseal(context: Context) -> Iterator[int]:
 
     Raises `SealBrokenError` when the root key of one is not known here.
     """
-    active, done = context.keyring.root_ids[0], 0
+    active, done = context.keyring.active_root, 0
     while some := context.ledger.factors.sealed_by_others(active, RESEAL_BATCH):
         place = context.ledger.factors.reseal([(one, *_sealed_anew(context, one)) for one in some])
         context.mirror_sync.write_through(place)
@@ -396,7 +396,12 @@ def reseal(context: Context) -> Iterator[int]:
 
 
 def root_key_refusal(context: Context) -> StartRefusal | None:
-    """Return why no process may start: secrets are sealed under a root key that is not there; ``None`` for nothing."""
+    """Return why no process may start: secrets are sealed under a root key that is not there; ``None`` for nothing.
+
+    A process without any root key opens none of them.
+    """
+    if not context.keyring.root_ids:
+        return None
     sealed = context.ledger.factors.root_keys()
     unknown = sorted(sealed.keys() - set(context.keyring.root_ids))
     if not unknown:

@@ -202,7 +202,7 @@ def reseal_secrets(context: Context, by: str) -> tuple[int, int]:
 
 
 def _resealed(context: Context, endpoint: Endpoint, sealed: str) -> str:
-    if not sealed or sealing_root(sealed) == context.keyring.root_ids[0]:
+    if not sealed or sealing_root(sealed) == context.keyring.active_root:
         return sealed
     return _seal(context, endpoint, _open(context, endpoint, sealed))
 

@@ -122,11 +122,12 @@ CONFIG_VARIABLE = "OTP_SERVICE_CONFIG"
 
 
 def load_settings(
-    path: Path | None = None, environ: Mapping[str, str] | None = None, *, to_start: bool = True
+    path: Path | None = None, environ: Mapping[str, str] | None = None, *, to_start: bool = True, root_keys: bool = True
 ) -> Settings:
     """Return the settings of a file (default: the one that ``OTP_SERVICE_CONFIG`` names) and the environment.
 
-    What refuses a start, such as a missing key, is passed over unless they are read ``to_start``.
+    What refuses a start, such as a missing key, is passed over unless they are read ``to_start``; that there are no
+    root keys, unless ``root_keys`` are needed.
     Raises `ConfigurationError` with one line a fault, each with its path; where there is none, `StartRefusedError` with
     one line a refusal. No line shows a value of a secret.
     """
@@ -138,7 +139,11 @@ def load_settings(
     require_one_profile(table, environment)
     settings = _valid(merge(table, environment))
     files = {source: holds_secrets(settings, table)} if source else {}
-    return _judged(settings.note_files(files | dict.fromkeys(secret_files(variables), True)), to_start=to_start)
+    return _judged(
+        settings.note_files(files | dict.fromkeys(secret_files(variables), True)),
+        to_start=to_start,
+        root_keys=root_keys,
+    )
 
 
 def settings_from(table: Mapping[str, Any], *, to_start: bool = True) -> Settings:
@@ -156,8 +161,8 @@ def _valid(table: Mapping[str, Any]) -> Settings:
     return settings
 
 
-def _judged(settings: Settings, *, to_start: bool) -> Settings:
-    if to_start and (reasons := start_refusals(settings)):
+def _judged(settings: Settings, *, to_start: bool, root_keys: bool = True) -> Settings:
+    if to_start and (reasons := start_refusals(settings, root_keys=root_keys)):
         raise StartRefusedError(*reasons)
     return settings
 

@@ -199,11 +199,14 @@ class Settings(Section):
         )
 
     def keyring(self) -> Keyring:
-        """Return the keys; raise `ConfigurationError` when one is missing, too short or a sample."""
-        if self.keys.root is None or self.keys.pseudonym is None:
-            raise ConfigurationError("OTP_SERVICE_ROOT_KEYS and OTP_SERVICE_PSEUDONYM_KEY are needed.")
+        """Return the keys, without root keys where none are set.
+
+        Raises `ConfigurationError` when one is too short or a sample, or the pseudonym key is missing.
+        """
+        if self.keys.pseudonym is None:
+            raise ConfigurationError("OTP_SERVICE_PSEUDONYM_KEY is needed.")
         return Keyring(
-            parse_root_keys(self.keys.root.get_secret_value()),
+            parse_root_keys(self.keys.root.get_secret_value()) if self.keys.root else {},
             parse_key(self.keys.pseudonym.get_secret_value()),
             self.keys.bucket_bits,
         )

@@ -435,18 +435,22 @@ _HOUR = 3600
 _WRITABLE = "Every user of this host can change it."
 
 
-def start_refusals(settings: Settings) -> list[StartRefusal]:
-    """Return all refusals to start that follow from the settings. docs/refusals.md explains each by its name."""
-    refusals = [*_keys(settings), *country_refusals(settings)]
+def start_refusals(settings: Settings, *, root_keys: bool = True) -> list[StartRefusal]:
+    """Return all refusals to start that follow from the settings. docs/refusals.md explains each by its name.
+
+    Without ``root_keys`` none are needed.
+    """
+    refusals = [*_keys(settings, root_keys=root_keys), *country_refusals(settings)]
     if settings.production:
         for check in _PRODUCTION_CHECKS:
             refusals += check(settings)
     return refusals
 
 
-def _keys(settings: Settings) -> Iterator[StartRefusal]:
+def _keys(settings: Settings, *, root_keys: bool = True) -> Iterator[StartRefusal]:
     keys = settings.keys
-    yield from _key("OTP_SERVICE_ROOT_KEYS", "root", keys.root, lambda text: parse_root_keys(text).values())
+    if root_keys or keys.root:
+        yield from _key("OTP_SERVICE_ROOT_KEYS", "root", keys.root, lambda text: parse_root_keys(text).values())
     yield from _key("OTP_SERVICE_PSEUDONYM_KEY", "pseudonym", keys.pseudonym, lambda text: [parse_key(text)])
 
 

@@ -40,9 +40,11 @@ def _environment(service, secrets):
 
 @pytest.mark.parametrize("service", OURS)
 def test_the_processes_start_with_what_is_mounted(service, secrets):
-    settings = load_settings(ROOT / "config" / "compose.toml", _environment(service, secrets))
+    has_root_keys = service != "console"
+    settings = load_settings(ROOT / "config" / "compose.toml", _environment(service, secrets), root_keys=has_root_keys)
 
-    assert settings.keyring()
+    assert bool(settings.keyring().root_ids) is has_root_keys
+    assert ("root_keys" in COMPOSE["services"][service]["secrets"]) is has_root_keys
     assert settings.redis.shown_url == "redis://redis:6379/0"
     assert settings.ledger.shown_url == "postgresql://postgres:5432/otp_service"
     key = (secrets / "api_key").read_text().strip()
@@ -83,7 +85,7 @@ def test_end_users_addresses_come_through_exactly_one_proxy_that_trusts_no_other
 
 
 def test_the_console_is_behind_the_same_proxy_under_a_host_name_of_its_own(secrets):
-    settings = load_settings(ROOT / "config" / "compose.toml", _environment("console", secrets))
+    settings = load_settings(ROOT / "config" / "compose.toml", _environment("console", secrets), root_keys=False)
     published = PROXY.split("\nfrontend outside\n")[1].split("\n\n")[0]
     name = settings.console.public_url.removeprefix("http://").partition(":")[0]
 

@@ -71,6 +71,26 @@ def test_a_rotation_changes_no_pseudonym(keyring: Keyring):
     assert rotated.installation == keyring.installation
 
 
+def test_without_root_keys_nothing_is_made_that_needs_one_and_the_rest_is_as_ever(keyring: Keyring):
+    without, made = Keyring({}, PSEUDONYM), keyring.new_verification_id("00")
+    needing = (
+        lambda: without.new_verification_id("00"),
+        lambda: without.seal_secret(b"x", owner="x", application="shop", kind="secret"),
+        lambda: without.active_root,
+    )
+    for make in needing:
+        with pytest.raises(ConfigurationError, match="OTP_SERVICE_ROOT_KEYS is needed"):
+            make()
+    with pytest.raises(SealBrokenError):
+        without.seal(b"x", verification_id=made, application="shop", kind="mask")
+
+    assert (without.root_ids, without.proof_seeds) == ((), ())
+    assert without.pseudonym("+923001234567") == keyring.pseudonym("+923001234567")
+    assert without.signer.public_key == keyring.signer.public_key
+    sealed = keyring.seal_for_console(b"x", owner="asha", kind="secret")
+    assert without.unseal_for_console(sealed, owner="asha", kind="secret") == b"x"
+
+
 def test_a_pseudonym_needs_the_key(keyring: Keyring):
     other = Keyring({"k1": OLD}, NEW)
 
