@@ -98,13 +98,31 @@ class LookAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class SecondPersonRequestAnswer:
+    """That somebody at the operator asked for what takes two people."""
+
+    at: Time
+    by: str
+    """A user of the operator's console."""
+    act: str
+    """What was asked for: `erase`, `unfreeze` or `lift-suppression`."""
+    decided_at: Time | None
+    """When another user decided, or whoever asked took it back; null until then."""
+    decided_by: str | None
+    outcome: str | None
+    """`done`, `nothing-left` where nothing was there to be done, `declined`; `taken` while it is done; null until
+    somebody decides."""
+
+
+@dataclass(frozen=True, slots=True)
 class ErasureAnswer:
     """What an erasure did."""
 
     at: Time
     erased: Mapping[str, int]
     """What is gone: `consents`, from how many the address, `source` and `text_version`; `suppressions`, of how many the
-    reason; `inbound`, of how many messages who wrote them; of a user, where there were any, `factors` and
+    reason; `inbound`, of how many messages who wrote them; `looks` and `second_person_requests`, why somebody looked or
+    asked; of a user, where there were any, `factors` and
     `recovery_codes`."""
     kept: Mapping[str, int]
     """Rows that stay, under a pseudonym, by table."""
@@ -127,6 +145,8 @@ class ExportAnswer:
     """What the application was told, as long as that is kept."""
     looks: tuple[LookAnswer, ...]
     """Who looked at the number at the operator's console, whichever application it was about."""
+    second_person_requests: tuple[SecondPersonRequestAnswer, ...]
+    """What was asked for there that takes two people, such as an erasure: for the application, or for all."""
     recent: tuple[str, ...]
     """Identifiers of verifications that are in Redis too, until some minutes after their codes. What else is
     there, under the pseudonym, are counters, and for a week what happened lately: docs/data.md has all of it."""
@@ -315,7 +335,19 @@ def export_answer(export: SubjectExport) -> ExportAnswer:
         erasures=_erasures(held),
         webhooks=tuple(ToldAnswer(one["verification"], one["type"], rfc3339(one["at"])) for one in held.webhooks),
         looks=tuple(LookAnswer(rfc3339(one["at"]), one["by"], one["view"]) for one in held.looks),
+        second_person_requests=tuple(map(_request, held.second_person_requests)),
         recent=tuple(one.id for one in export.recent),
+    )
+
+
+def _request(one: Mapping[str, Any]) -> SecondPersonRequestAnswer:
+    return SecondPersonRequestAnswer(
+        at=rfc3339(one["at"]),
+        by=one["by"],
+        act=one["act"],
+        decided_at=rfc3339_or_none(one["decided"]),
+        decided_by=one["decided_by"] or None,
+        outcome=one["outcome"] or None,
     )
 
 

@@ -38,6 +38,8 @@ def erase(session: Session, to: Destination) -> None:
         f"addresses and words from {out.count_of(did.erased['consents'], 'consent')}",
         f"reasons of {out.count_of(did.erased['suppressions'], 'suppression')}",
         f"senders of {out.count_of(did.erased['inbound'], 'inbound message')}",
+        f"reasons of {out.count_of(did.erased['looks'], 'look')}",
+        f"reasons of {out.count_of(did.erased['second_person_requests'], 'request')} to two people",
     )
     kept = ", ".join(out.count_of(rows, name.removesuffix("s")) for name, rows in did.kept.items())
     out.done(f"Erased: {', '.join(erased)}.")

@@ -45,8 +45,9 @@ from otp_service.ledger.schema import (
 )
 
 # What a digest leaves out: of a verification how it ended, which its events tell, and what only figures need; of a
-# consent the caller's words and the prefix of an address, of a suppression the reason, of an inbound message the
-# number, for an erasure takes them; of a purge how many rows, which grows; of a request what a second person decided.
+# consent the caller's words and the prefix of an address, of a suppression, a look and a request the reason, of an
+# inbound message the number, for an erasure takes them; of a purge how many rows, which grows; of a request what a
+# second person decided.
 
 _LEFT_OUT: Final[Mapping[str, frozenset[str]]] = {
     verifications.name: frozenset({"status", "ended", "channel", "carrier_range", "lane"}),
@@ -58,8 +59,8 @@ _LEFT_OUT: Final[Mapping[str, frozenset[str]]] = {
     erasures.name: frozenset(),
     purges.name: frozenset({"count"}),
     operator_actions.name: frozenset(),
-    looks.name: frozenset(),
-    second_person_requests.name: frozenset({"decided", "decided_by", "outcome"}),
+    looks.name: frozenset({"reason"}),
+    second_person_requests.name: frozenset({"reason", "decided", "decided_by", "outcome"}),
 }
 """Columns that a digest leaves out, by table."""
 _UNLESS: Final[Mapping[str, tuple[ColumnElement[bool], ...]]] = {

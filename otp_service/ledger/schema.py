@@ -306,7 +306,7 @@ looks = Table(
     _column("by", NAME, "who: the name of a user of the console", ACCOUNTABILITY, OPERATOR),
     _column("view", NAME, "at which page", ACCOUNTABILITY),
     _column("pseudonym", PSEUDONYM, "the number that was looked at, as a pseudonym", ACCOUNTABILITY),
-    _column("reason", String(200), "what was said of it", ACCOUNTABILITY, WORDS),
+    _column("reason", String(200), "what was said of it, until an erasure", ACCOUNTABILITY, WORDS),
     Index("looks_at_number", "pseudonym", "at"),
     Index("looks_by_age", "at"),
 )
@@ -320,10 +320,11 @@ second_person_requests = Table(
     _column("act", NAME, "what is to be done: erase, unfreeze or lift a suppression", ACCOUNTABILITY),
     _column("pseudonym", PSEUDONYM, "the number that it is about, as a pseudonym", ACCOUNTABILITY),
     _column("application", NAME, "within which; * for all", ACCOUNTABILITY),
-    _column("reason", String(200), "why", ACCOUNTABILITY, WORDS),
+    _column("reason", String(200), "why, until an erasure", ACCOUNTABILITY, WORDS),
     _column("decided", TIME, "when a second person decided; empty until then", ACCOUNTABILITY, nullable=True),
     _column("decided_by", NAME, "who did; empty until then", ACCOUNTABILITY, OPERATOR),
     _column("outcome", NAME, "done or declined, taken while it is done; empty until then", ACCOUNTABILITY),
+    Index("second_person_requests_of_number", "pseudonym", "at"),
     Index("second_person_requests_by_age", "at"),
 )
 

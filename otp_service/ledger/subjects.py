@@ -23,6 +23,7 @@ from otp_service.ledger.schema import (
     factor_changes,
     inbound,
     looks,
+    second_person_requests,
     suppressions,
     verifications,
     webhooks,
@@ -56,6 +57,9 @@ class SubjectData:
     """Of a user."""
     looks: tuple[Mapping[str, Any], ...] = ()
     """Who looked at all this at the console: ``at``, ``by``, ``view``."""
+    second_person_requests: tuple[Mapping[str, Any], ...] = ()
+    """What was asked for at the console that takes two people: ``application``, ``at``, ``by``, ``act``, ``decided``,
+    ``decided_by``, ``outcome``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,7 @@ class Subjects:
                     connection, erasures, pseudonym, application, ("application", "at", "reason", "kept", "erased")
                 ),
                 looks=_looks(connection, pseudonym),
+                second_person_requests=_requests(connection, pseudonym, application),
                 webhooks=_webhooks(connection, pseudonym, application),
                 factors=read_factors(connection, pseudonym, application),
                 recovery_codes=read_recovery_codes(connection, pseudonym, application),
@@ -104,7 +109,7 @@ class Subjects:
         """Erase what no dispute needs, within an application, ``None`` for all; record what was kept and why.
 
         Records an operator's ``act`` with it. Suppressions stay: who said stop must get no messages. Authenticator apps
-        and recovery codes of a user are over.
+        and recovery codes of a user are over. Of who looked the reasons go whatever the application: looks are of all.
         """
         with self._database.write() as connection:
             sequence = advance_head(connection, 1)
@@ -125,6 +130,10 @@ class Subjects:
                 "inbound": connection.execute(
                     update(inbound).where(_mine(inbound, pseudonym, application)).values(pseudonym="")
                 ).rowcount,
+                "looks": _erase_reasons(connection, looks, looks.c.pseudonym == pseudonym),
+                "second_person_requests": _erase_reasons(
+                    connection, second_person_requests, _mine(second_person_requests, pseudonym, application)
+                ),
                 **erase_factors(connection, pseudonym, application),
             }
             kept = {
@@ -163,6 +172,20 @@ def _looks(connection: Connection, pseudonym: str) -> tuple[Mapping[str, Any], .
     """Return who looked at what is held of a number, whatever the application: they saw all of it."""
     wanted = select(looks.c.at, looks.c.by, looks.c.view).where(looks.c.pseudonym == pseudonym).order_by(looks.c.at)
     return tuple(map(dict, connection.execute(wanted).mappings()))
+
+
+def _requests(connection: Connection, pseudonym: str, application: str | None) -> tuple[Mapping[str, Any], ...]:
+    """Return what was asked for about a number within an application, or within all of them, oldest first."""
+    mine = second_person_requests.c
+    told = (mine.application, mine.at, mine.by, mine.act, mine.decided, mine.decided_by, mine.outcome)
+    wanted = select(*told).where(mine.pseudonym == pseudonym).order_by(mine.at, mine.id)
+    if application is not None:
+        wanted = wanted.where(mine.application.in_((application, EVERY_APPLICATION)))
+    return tuple(map(dict, connection.execute(wanted).mappings()))
+
+
+def _erase_reasons(connection: Connection, table: Table, mine: ColumnElement[bool]) -> int:
+    return connection.execute(update(table).where(mine, table.c.reason != "").values(reason="")).rowcount
 
 
 def _webhooks(connection: Connection, pseudonym: str, application: str | None) -> tuple[Mapping[str, Any], ...]:

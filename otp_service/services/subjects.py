@@ -129,7 +129,8 @@ def split_by_application(found: SubjectExport) -> Mapping[str, SubjectExport]:
         *held.suppressions,
         *found.recent,
     )
-    names = {one.application for one in rows} | {one["application"] for one in (*held.inbound, *held.erasures)}
+    told = (*held.inbound, *held.erasures, *held.second_person_requests)
+    names = {one.application for one in rows} | {one["application"] for one in told}
     if held.looks:
         names.add(EVERY_APPLICATION)
     return {name: _part(found, name) for name in sorted(names)}
@@ -147,6 +148,7 @@ def _part(found: SubjectExport, name: str) -> SubjectExport:
             erasures=tuple(one for one in held.erasures if one["application"] == name),
             webhooks=tuple(one for one in held.webhooks if one["application"] == name),
             looks=held.looks if name == EVERY_APPLICATION else (),
+            second_person_requests=tuple(one for one in held.second_person_requests if one["application"] == name),
         ),
         tuple(one for one in found.recent if one.application == name),
     )
@@ -186,7 +188,19 @@ def _members(export: SubjectExport) -> dict[str, Any]:
             {"verification": one["verification"], "type": one["type"], "at": _time(one["at"])} for one in held.webhooks
         ],
         "looks": [{"at": _time(one["at"]), "by": one["by"], "view": one["view"]} for one in held.looks],
+        "second_person_requests": [_request(one) for one in held.second_person_requests],
         "recent": [one.id for one in export.recent],
+    }
+
+
+def _request(one: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "at": _time(one["at"]),
+        "by": one["by"],
+        "act": one["act"],
+        "decided_at": _time(one["decided"]) if one["decided"] else None,
+        "decided_by": one["decided_by"] or None,
+        "outcome": one["outcome"] or None,
     }
 
 

@@ -9,9 +9,11 @@ from support_events import record_events
 from support_installation import BANK_KEY, NUMBER, World
 from support_records import entries_of
 
+from otp_service.domain.consents import EVERY_APPLICATION
 from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.errors import LedgerUnavailableError
-from otp_service.ledger.console import Look
+from otp_service.ledger.console import Look, SecondPersonRequest, TwoPersonAct
+from otp_service.services.audit import AuditProgress, verify_chain
 from otp_service.services.events import record_events as record
 from otp_service.store import keys
 
@@ -96,6 +98,44 @@ def test_an_export_tells_who_looked_at_the_operators_console(both):
     assert (look["by"], look["view"]) == ("ayesha", "find")
     assert set(look) == {"at", "by", "view"}
     assert look["at"].endswith("Z")
+
+
+def test_an_export_tells_what_two_people_were_asked_for(both):
+    context = both.shop.installation.context
+    requests, pseudonym = context.ledger.second_person_requests, context.keyring.pseudonym(NUMBER)
+    for application in ("shop", EVERY_APPLICATION, "bank"):
+        wanted = SecondPersonRequest(TwoPersonAct.ERASE, pseudonym, application, "ayesha", "case A-17")
+        requests.decline(requests.ask(wanted), "zain")
+    requests.ask(SecondPersonRequest(TwoPersonAct.UNFREEZE, pseudonym, "shop", "ayesha", "case A-18"))
+    told = post(both.shop, "/v1/subjects/export").json["second_person_requests"]
+    declined, (asked,) = ([one for one in told if one["act"] == act] for act in ("erase", "unfreeze"))
+
+    assert [(one["by"], one["act"], one["decided_by"], one["outcome"]) for one in declined] == [
+        ("ayesha", "erase", "zain", "declined")
+    ] * 2
+    assert all(one["decided_at"].endswith("Z") for one in declined)
+    assert asked | {"at": ""} == {
+        "at": "", "by": "ayesha", "act": "unfreeze", "decided_at": None, "decided_by": None, "outcome": None,
+    }  # fmt: skip
+
+
+def test_an_erasure_takes_why_somebody_looked_or_asked_and_the_audit_chain_agrees(both):
+    context = both.shop.installation.context
+    ledger, pseudonym = context.ledger, context.keyring.pseudonym(NUMBER)
+    ledger.looks.record(Look("ayesha", "find", pseudonym, "told by Bilal"))
+    ledger.looks.record(Look("ayesha", "find", "x" * 22, "another person's"))
+    for application in ("shop", "bank"):
+        ledger.second_person_requests.ask(
+            SecondPersonRequest(TwoPersonAct.ERASE, pseudonym, application, "ayesha", "told by Bilal")
+        )
+    done = post(both.shop, "/v1/subjects/erase").json
+
+    assert (done["erased"]["looks"], done["erased"]["second_person_requests"]) == (1, 1)
+    assert {one.reason for one in ledger.looks.latest(9)} == {"", "another person's"}
+    assert {one.application: one.reason for one in ledger.second_person_requests.latest(9)} == {
+        "shop": "", "bank": "told by Bilal",
+    }  # fmt: skip
+    assert list(verify_chain(context, AuditProgress())) == []
 
 
 def test_a_withdrawal_counts_at_once_and_both_entries_stay(both):
@@ -384,7 +424,13 @@ def test_an_erasure_takes_what_callers_wrote(both):
     post(both.shop, "/v1/subjects/freeze", reason="told by Bilal")
     done = post(both.shop, "/v1/subjects/erase")
 
-    assert done.json["erased"] == {"consents": 1, "suppressions": 2, "inbound": 0}
+    assert done.json["erased"] == {
+        "consents": 1,
+        "suppressions": 2,
+        "inbound": 0,
+        "looks": 0,
+        "second_person_requests": 0,
+    }
     assert "Bilal" not in post(both.shop, "/v1/subjects/export").text
     assert begin(both.shop).json["code"] == "recipient-frozen"
 

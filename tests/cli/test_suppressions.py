@@ -260,7 +260,8 @@ def test_an_erasure_asks_and_tells_what_stays_and_why(environ, shop):
     said = told("subject", "erase", NUMBER, "--yes", environ=environ)
 
     assert (
-        "Erased: addresses and words from 1 consent, reasons of 0 suppressions, senders of 0 inbound messages." in said
+        "Erased: addresses and words from 1 consent, reasons of 0 suppressions, senders of 0 inbound messages, "
+        "reasons of 0 looks, reasons of 0 requests to two people." in said
     )
     assert "Kept: 0 verifications, 1 consent, 0 suppressions" in said
     assert "dispute" in said

@@ -48,7 +48,7 @@ def test_an_erasure_leaves_what_a_dispute_needs_and_says_why(ledger):
     done = ledger.subjects.erase(NUMBER, "shop")
     held = ledger.subjects.export(NUMBER, "shop")
 
-    assert done.erased == {"consents": 1, "suppressions": 1, "inbound": 0}
+    assert done.erased == {"consents": 1, "suppressions": 1, "inbound": 0, "looks": 0, "second_person_requests": 0}
     assert done.kept == {"verifications": 1, "consents": 1, "suppressions": 1, "events": 2, "webhooks": 2}
     assert held.consents[0].evidence == EVIDENCE.erased
     assert (EVIDENCE.erased.text_version, EVIDENCE.erased.source, EVIDENCE.erased.address_prefix) == ("", "", "")

@@ -362,6 +362,18 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SecondPersonRequest:
+    """That somebody at the operator asked for what takes two people."""
+
+    at: datetime
+    by: str
+    act: str
+    decided_at: datetime | None
+    decided_by: str | None
+    outcome: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Erasure:
     """What an erasure did."""
 
@@ -383,6 +395,7 @@ class SubjectExport:
     erasures: tuple[Erasure, ...]
     webhooks: tuple[ToldWebhook, ...]
     looks: tuple[Look, ...]
+    second_person_requests: tuple[SecondPersonRequest, ...]
     recent: tuple[str, ...]
 
 

@@ -304,6 +304,14 @@ export interface SubjectExport {
   erasures: Erasure[];
   webhooks: { verification: string; type: string; at: Time }[];
   looks: { at: Time; by: string; view: string }[];
+  second_person_requests: {
+    at: Time;
+    by: string;
+    act: string;
+    decided_at: Time | null;
+    decided_by: string | null;
+    outcome: string | null;
+  }[];
   recent: string[];
 }
 

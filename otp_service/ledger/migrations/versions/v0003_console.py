@@ -50,4 +50,5 @@ def upgrade() -> None:
         Column("decided_by", String(64), nullable=False),
         Column("outcome", String(64), nullable=False),
     )
+    op.create_index("second_person_requests_of_number", "second_person_requests", ["pseudonym", "at"])
     op.create_index("second_person_requests_by_age", "second_person_requests", ["at"])
