@@ -15,11 +15,14 @@ from otp_service.ledger.audit import MAX_VERIFICATIONS, DisputeFilter, IncidentS
 from otp_service.services.audit import (
     AuditProgress,
     Incident,
+    chain_notes,
     count_incident,
+    early_purges,
     head_to_json,
     make_dispute_pack,
     read_heads,
     sign_head,
+    verdict,
     verify_dispute_pack,
 )
 from otp_service.services.audit import verify_chain as look_through
@@ -132,19 +135,17 @@ def verify(session: Session, file: Any) -> None:  # noqa: ANN401 - click's, of t
     context, progress = session.context, AuditProgress()
     with session.show_audit_progress(progress):
         flaws = list(look_through(context, progress, _heads(file)))
-    if not out.in_json(flaws=list(map(out.members, flaws)), **asdict(progress)):
+    told = [{"sequence": flaw.sequence, "sentence": flaw.sentence} for flaw in flaws]
+    if not out.in_json(flaws=told, **asdict(progress)):
         for flaw in flaws:
             click.echo(f"{flaw.sequence or '-'}\t{flaw.sentence}")
-    entries = f"Entries: {progress.entries}, from {progress.first} to {progress.last}"
-    out.note(f"{entries}; of rows that were purged: {progress.gone}.")
-    out.note(f"Signed heads that the chain agrees with: {progress.heads}.")
-    for data, days in sorted(progress.purged_after.items()):
-        if days < (kept := getattr(session.settings.retention, data)):
-            kept_now = f"are kept for {kept} d now: was that setting changed?"
-            out.warn(f"{data} were purged after {days} d once, and {kept_now}")
+    for note in chain_notes(progress):
+        out.note(str(note))
+    for purge in early_purges(progress, session.settings.retention.model_dump()):
+        out.warn(str(purge))
     if flaws:
-        raise click.ClickException(f"The ledger is not as it was recorded: {out.count_of(len(flaws), 'flaw')}.")
-    out.done("The ledger is as it was recorded.")
+        raise click.ClickException(str(verdict(len(flaws))))
+    out.done(str(verdict(0)))
 
 
 @command(audit, "Print how far the chain has come, signed.", reads=True)

@@ -4,11 +4,13 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from flask import Response, request
 
 from otp_service.clock import now
-from otp_service.console.visits import Answer, Views, Visit
+from otp_service.console.language import is_known
+from otp_service.console.visits import BAD_FORM, Answer, FormError, Views, Visit
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
 from otp_service.domain.consents import (
     EVERY_APPLICATION,
@@ -22,27 +24,29 @@ from otp_service.domain.consents import (
 )
 from otp_service.domain.console_users import Permission
 from otp_service.domain.guard import DAY
-from otp_service.domain.numbers import NumberType, SubjectKey, is_region, parse_destination, subject_key
+from otp_service.domain.numbers import SubjectKey
+from otp_service.domain.phrases import Phrase
 from otp_service.errors import (
     ConflictError,
     ConsentNotKeptError,
+    ForbiddenError,
     InvalidRequestError,
     StoreUnavailableError,
-    UnacceptableError,
 )
 from otp_service.ledger.audit import DisputeFilter
-from otp_service.ledger.console import Look, SecondPersonRequest, TwoPersonAct
+from otp_service.ledger.consents import Consents, Listing, Suppressions
+from otp_service.ledger.console import SecondPersonRequest, TwoPersonAct
 from otp_service.ledger.retention import PURGE_RULES
-from otp_service.services import second_person
+from otp_service.services import chain_runs, second_person
 from otp_service.services.audit import make_dispute_pack
-from otp_service.services.consents import add_suppressions, end_consent, is_reason, suppressions_of
+from otp_service.services.consents import add_suppressions, end_consent, suppressions_of
 from otp_service.services.operator_actions import latest_actions
 from otp_service.services.second_person import Wish
 from otp_service.services.subjects import export_document, export_of_applications, freeze
 from otp_service.store import keys
 
 views = Views()
-_BAD, _GONE, _AWAY = 422, 409, 503
+_GONE, _AWAY = 409, 503
 _MOST: Final = 50
 """Rows of a table that grows without end."""
 _MOST_HELD: Final = 100
@@ -58,13 +62,11 @@ SAID: Final[Mapping[str, str]] = {
     "done": "It is done.",
     "nothing": "There was nothing left to do.",
     "declined": "It is declined.",
+    "begun": "The audit chain is being verified.",
 }
 """What pages say after a form was sent."""
 FAULTS: Final[Mapping[str, str]] = {
-    "number": "This is no phone number that can be looked up.",
-    "region": "There is no such region. It has two letters, such as PK.",
     "reason": "A reason is needed, of at most 200 characters, without a phone number.",
-    "words": "A reason has at most 200 characters, and no phone number.",
     "application": "There is no application of this name.",
     "scope": "There is no such scope.",
     "until": "The day is in the past, or it is none.",
@@ -75,16 +77,12 @@ FAULTS: Final[Mapping[str, str]] = {
     "found": "No verification was found.",
     "about": "Say of which verification, or of which payment of which application.",
     "recorded": "It may be recorded already, and is in force as soon as Redis answers. To do it again does no harm.",
+    "running": "The audit chain is being verified already.",
 }
 """What is wrong."""
-
-
-class _FaultError(Exception):
-    """Something in a form is wrong: a key of `FAULTS`."""
-
-    def __init__(self, fault: str, status: int = _BAD) -> None:
-        super().__init__(fault)
-        self.fault, self.status = fault, status
+_STATES: Final[Mapping[str, bool | None]] = {"all": None, "in force": True, "ended": False}
+"""Which entries a list shows, by what its form says: whether they are in force."""
+_Do = Callable[..., str]
 
 
 # --- all numbers ---
@@ -100,10 +98,10 @@ def show_compliance(visit: Visit) -> Answer:
 def look_up(visit: Visit) -> Answer:
     """Record that somebody looks at a number, and lead him to it."""
     try:
-        to, reason = _number_of_form(visit), _reason(visit)
-    except _FaultError as wrong:
+        to, reason = visit.typed_number(), visit.typed_reason()
+    except FormError as wrong:
         return _overview(visit, wrong)
-    _record(visit, to.pseudonym, "compliance", reason)
+    visit.record_look(to.pseudonym, "compliance", reason)
     return visit.to(f"/compliance/{visit.context.store.console_sessions.point_to(visit.own_session, to)}")
 
 
@@ -112,7 +110,7 @@ def make_pack_of_verification(visit: Visit) -> Answer:
     """Hand out a dispute pack of one verification, or of a payment by its reference."""
     try:
         return _pack(visit, *_verification_of_form(visit))
-    except _FaultError as wrong:
+    except FormError as wrong:
         return _overview(visit, wrong)
 
 
@@ -122,11 +120,11 @@ def decline(visit: Visit, name: str) -> Answer:
     try:
         second_person.decline(visit.context, visit.signed_in, name)
     except ConflictError:
-        return _overview(visit, _FaultError("over", _GONE))
+        return _overview(visit, FormError(FAULTS["over"], _GONE))
     return visit.to("/compliance?said=declined")
 
 
-def _overview(visit: Visit, wrong: _FaultError | None = None) -> Answer:
+def _overview(visit: Visit, wrong: FormError | None = None) -> Answer:
     context, user = visit.context, visit.signed_in
     ledger = context.ledger
     chain, signed = ledger.audit.head(), ledger.audit.last_signed()
@@ -143,7 +141,92 @@ def _overview(visit: Visit, wrong: _FaultError | None = None) -> Answer:
         purged=ledger.purges.last_began(),
         signed=signed,
         since=chain.sequence - (signed.head.sequence if signed else 0),
+        **_chain(visit),
     )
+
+
+# --- the audit chain ---
+
+
+@views.view("POST /compliance/chain", Permission.COMPLIANCE)
+def verify_chain(visit: Visit) -> Answer:
+    """Begin to verify the audit chain, which is of all applications; the page tells how far it is."""
+    if not _sees_all(visit):
+        raise ForbiddenError("The chain is of all applications.")
+    if not chain_runs.begin(visit.context, visit.signed_in.name, visit.settings.retention.model_dump()):
+        return _overview(visit, FormError(FAULTS["running"], _GONE))
+    return visit.to("/compliance?said=begun")
+
+
+def _chain(visit: Visit) -> dict[str, object]:
+    """Return what the page tells of the chain. Flaws name rows, so they are for who sees all applications."""
+    runs, is_for_all = visit.context.store.chain_runs, _sees_all(visit)
+    last = runs.last()
+    return {
+        "running": runs.present(),
+        "last": last,
+        "told": _phrases(last.told) if last else [],
+        "flaws": _phrases(last.flaws) if last and is_for_all else [],
+        "may_verify": is_for_all,
+    }
+
+
+def _phrases(sentences: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Phrase]:
+    return [
+        Phrase(text, values) for text, values in sentences if is_known(text)
+    ]  # whoever writes to Redis says nothing
+
+
+def _sees_all(visit: Visit) -> bool:
+    return visit.signed_in.sees(EVERY_APPLICATION)
+
+
+# --- lists ---
+
+
+@views.view("GET /compliance/consents", Permission.COMPLIANCE)
+def list_consents(visit: Visit) -> Answer:
+    """List what was agreed to at an application, for a purpose."""
+    entries = visit.context.ledger.consents
+    return _list(visit, "consents", entries, visit.applications, sorted(visit.context.purposes))
+
+
+@views.view("GET /compliance/suppressions", Permission.COMPLIANCE)
+def list_suppressions(visit: Visit) -> Answer:
+    """List what keeps an application's messages back."""
+    scopes = list(map(str, SuppressionScope))
+    return _list(visit, "suppressions", visit.context.ledger.suppressions, _choices(visit), scopes)
+
+
+def _list(
+    visit: Visit, name: str, entries: Consents | Suppressions, applications: Sequence[str], kinds: Sequence[str]
+) -> Answer:
+    """Show a page of a list, newest first.
+
+    It names nobody, by number, mask or pseudonym, and tells no reason: so it is no look at a person.
+    """
+    application, kind = _chosen("application", applications), _chosen("kind", kinds)
+    state = _chosen("state", list(_STATES))
+    before = request.args.get("before", type=int)
+    is_place = before is not None and 0 < before < 1 << 63
+    found = entries.listed(Listing(application, kind, _STATES[state], before if is_place else None), _MOST)
+    asked = {"application": application, "kind": kind, "state": state}
+    return visit.page(
+        "compliance_list.html",
+        list=name,
+        entries=found.entries,
+        asked=asked,
+        applications=applications,
+        kinds=kinds,
+        states=list(_STATES),
+        older=urlencode({**asked, "before": found.older}) if found.older else "",
+    )
+
+
+def _chosen(name: str, among: Sequence[str]) -> str:
+    """Return what was chosen in a form of the address, the first where nothing was that there is."""
+    chosen = request.args.get(name, "")
+    return chosen if chosen in among else next(iter(among), "")
 
 
 # --- one number ---
@@ -155,99 +238,100 @@ def show_number(visit: Visit, handle: str) -> Answer:
     return _number_page(visit, handle, visit.number(handle))
 
 
-@views.view("POST /compliance/<handle>/freeze", Permission.FREEZE)
-def freeze_number(visit: Visit, handle: str) -> Answer:
+def _act(rule: str, permission: Permission, *, confirmed: bool = False) -> Callable[[_Do], _Do]:
+    """Make a function a view that does something with a number, and leads back to it.
+
+    It returns what is said of it (`SAID`); what is wrong (`FormError`) stands on the number's page.
+    """
+
+    def add(do: _Do) -> _Do:
+        @views.view(f"POST /compliance/<handle>/{rule}", permission, confirmed=confirmed)
+        def act(visit: Visit, handle: str, **parts: str) -> Answer:
+            number = visit.number(handle)
+            page = "compliance" if visit.signed_in.may(Permission.COMPLIANCE) else "find"
+            try:
+                said = do(visit, number, **parts)
+            except FormError as wrong:
+                return _number_page(visit, handle, number, wrong)
+            except StoreUnavailableError:
+                return _number_page(visit, handle, number, FormError(FAULTS["recorded"], _AWAY))
+            return visit.to(f"/{page}/{handle}?said={said}")
+
+        return do
+
+    return add
+
+
+@_act("freeze", Permission.FREEZE)
+def freeze_number(visit: Visit, number: SubjectKey) -> str:
     """Stop everything for a number: fraud was reported."""
-
-    def do(number: SubjectKey) -> str:
-        application, reason = _application(visit), _reason(visit)
-        freeze(visit.context, number, application, SuppressionSource.OPERATOR, reason, visit.operator)
-        return "frozen"
-
-    return _act(visit, handle, do)
+    application, reason = _application(visit), visit.typed_reason()
+    freeze(visit.context, number, application, SuppressionSource.OPERATOR, reason, visit.operator)
+    return "frozen"
 
 
-@views.view("POST /compliance/<handle>/suppress", Permission.COMPLIANCE)
-def suppress_number(visit: Visit, handle: str) -> Answer:
+@_act("suppress", Permission.COMPLIANCE)
+def suppress_number(visit: Visit, number: SubjectKey) -> str:
     """Let a number get no more messages."""
-
-    def do(number: SubjectKey) -> str:
-        application, scope = _application(visit), visit.field("scope")
-        if scope not in SETTABLE_SCOPES:
-            raise _FaultError("scope")
-        entry = Suppression(
-            number.pseudonym,
-            application,
-            SuppressionScope(scope),
-            SuppressionSource.OPERATOR,
-            _reason(visit),
-            _until(visit),
-        )
-        add_suppressions(visit.context, (entry,), _action(visit, OperatorAction.SUPPRESSION_ADDED, application, scope))
-        return "suppressed"
-
-    return _act(visit, handle, do)
+    application, scope = _application(visit), visit.field("scope")
+    if scope not in SETTABLE_SCOPES:
+        raise FormError(FAULTS["scope"])
+    entry = Suppression(
+        number.pseudonym,
+        application,
+        SuppressionScope(scope),
+        SuppressionSource.OPERATOR,
+        visit.typed_reason(),
+        _until(visit),
+    )
+    add_suppressions(visit.context, (entry,), _action(visit, OperatorAction.SUPPRESSION_ADDED, application, scope))
+    return "suppressed"
 
 
-@views.view("POST /compliance/<handle>/withdraw", Permission.COMPLIANCE)
-def withdraw_consent(visit: Visit, handle: str) -> Answer:
+@_act("withdraw", Permission.COMPLIANCE)
+def withdraw_consent(visit: Visit, number: SubjectKey) -> str:
     """Record that a person agrees no more."""
-
-    def do(number: SubjectKey) -> str:
-        name, purpose = _application(visit), visit.field("purpose")
-        application = visit.context.applications.get(name)
-        if application is None or purpose not in application.purposes:
-            raise _FaultError("purpose")
-        act = _action(visit, OperatorAction.CONSENT_WITHDRAWN, name, purpose)
-        try:
-            end_consent(visit.context, application, number, purpose, act)
-        except ConsentNotKeptError as off:
-            raise _FaultError("purpose") from off
-        return "withdrawn"
-
-    return _act(visit, handle, do)
+    name, purpose = _application(visit), visit.field("purpose")
+    application = visit.context.applications.get(name)
+    if application is None or purpose not in application.purposes:
+        raise FormError(FAULTS["purpose"])
+    act = _action(visit, OperatorAction.CONSENT_WITHDRAWN, name, purpose)
+    try:
+        end_consent(visit.context, application, number, purpose, act)
+    except ConsentNotKeptError as off:
+        raise FormError(FAULTS["purpose"]) from off
+    return "withdrawn"
 
 
-@views.view("POST /compliance/<handle>/ask", Permission.ERASE, confirmed=True)
-def ask(visit: Visit, handle: str) -> Answer:
+@_act("ask", Permission.ERASE, confirmed=True)
+def ask(visit: Visit, number: SubjectKey) -> str:
     """Ask for what a second person has to confirm."""
-
-    def do(number: SubjectKey) -> str:
-        application, act = _application(visit), visit.field("act")
-        if act not in set(TwoPersonAct):
-            raise _FaultError("act")
-        wish = Wish(TwoPersonAct(act), number.pseudonym, application, visit.field("reason"))
-        try:
-            second_person.ask(visit.context, visit.signed_in, wish)
-        except InvalidRequestError as refused:
-            raise _FaultError("reason") from refused
-        return "asked"
-
-    return _act(visit, handle, do)
+    application, act = _application(visit), visit.field("act")
+    if act not in set(TwoPersonAct):
+        raise FormError(FAULTS["act"])
+    wish = Wish(TwoPersonAct(act), number.pseudonym, application, visit.field("reason"))
+    try:
+        second_person.ask(visit.context, visit.signed_in, wish)
+    except InvalidRequestError as refused:
+        raise FormError(FAULTS["reason"]) from refused
+    return "asked"
 
 
-@views.view("POST /compliance/<handle>/requests/<name>/confirm", Permission.ERASE, confirmed=True)
-def confirm(visit: Visit, handle: str, name: str) -> Answer:
+@_act("requests/<name>/confirm", Permission.ERASE, confirmed=True)
+def confirm(visit: Visit, number: SubjectKey, name: str) -> str:
     """Do what somebody else asked for about this number."""
-
-    def do(number: SubjectKey) -> str:
-        try:
-            return "done" if _confirm(visit, name, number) else "nothing"
-        except ConflictError as over:
-            raise _FaultError("over", _GONE) from over
-
-    return _act(visit, handle, do)
-
-
-def _confirm(visit: Visit, name: str, number: SubjectKey) -> bool:
-    return second_person.confirm(visit.context, visit.signed_in, name, number.pseudonym)
+    try:
+        was_done = second_person.confirm(visit.context, visit.signed_in, name, number.pseudonym)
+    except ConflictError as over:
+        raise FormError(FAULTS["over"], _GONE) from over
+    return "done" if was_done else "nothing"
 
 
 @views.view("POST /compliance/<handle>/export", Permission.COMPLIANCE, confirmed=True)
 def export(visit: Visit, handle: str) -> Answer:
     """Hand out all that is held of a number at the applications that the user may see, for the person who asks."""
     number = visit.number(handle)
-    _record(visit, number.pseudonym, "export")
+    visit.record_look(number.pseudonym, "export")
     parts = export_of_applications(visit.context, number, visit.signed_in.applications)
     return _download("export", export_document(number.mask, parts))
 
@@ -258,28 +342,15 @@ def make_pack(visit: Visit, handle: str) -> Answer:
     number = visit.number(handle)
     try:
         return _pack(visit, *_span_of_form(visit, number))
-    except _FaultError as wrong:
+    except FormError as wrong:
         return _number_page(visit, handle, number, wrong)
 
 
-def _act(visit: Visit, handle: str, do: Callable[[SubjectKey], str]) -> Answer:
-    """Do something with a number, which returns what is said of it (`SAID`), and lead back to it."""
-    number = visit.number(handle)
-    page = "compliance" if visit.signed_in.may(Permission.COMPLIANCE) else "find"
-    try:
-        said = do(number)
-    except _FaultError as wrong:
-        return _number_page(visit, handle, number, wrong)
-    except StoreUnavailableError:
-        return _number_page(visit, handle, number, _FaultError("recorded", _AWAY))
-    return visit.to(f"/{page}/{handle}?said={said}")
-
-
-def _number_page(visit: Visit, handle: str, number: SubjectKey, wrong: _FaultError | None = None) -> Answer:
+def _number_page(visit: Visit, handle: str, number: SubjectKey, wrong: FormError | None = None) -> Answer:
     context, user = visit.context, visit.signed_in
     if not user.may(Permission.COMPLIANCE):  # who may freeze a number, and no more, sees it elsewhere
-        return visit.page("compliance_fault.html", wrong.status if wrong else _BAD, handle=handle, **_told(wrong))
-    _record(visit, number.pseudonym, "compliance", within=_HANDLE_LIFE)
+        return visit.page("compliance_fault.html", wrong.status if wrong else BAD_FORM, handle=handle, **_told(wrong))
+    visit.record_look(number.pseudonym, "compliance", within=_HANDLE_LIFE)
     consents = context.ledger.consents.all_of(number.pseudonym, _MOST_HELD, user.applications)
     entries = suppressions_of(context, number.pseudonym)
     mine = [one for one in entries if user.sees(one.application) or one.application == EVERY_APPLICATION]
@@ -321,17 +392,6 @@ def _is_kept_back(entries: list[Suppression], application: str, at: int) -> bool
 # --- what forms say ---
 
 
-def _number_of_form(visit: Visit) -> SubjectKey:
-    region = visit.field("region").upper()
-    if region and not is_region(region):
-        raise _FaultError("region")
-    try:
-        to = parse_destination(visit.field("number"), region or None, tuple(NumberType))
-    except UnacceptableError as invalid:
-        raise _FaultError("number") from invalid
-    return subject_key(visit.context.keyring, to)
-
-
 def _usual_region(visit: Visit) -> str:
     """Return the region of the user's applications, empty where they have several, or none."""
     regions = {visit.context.applications[name].region or "" for name in visit.applications}
@@ -340,20 +400,14 @@ def _usual_region(visit: Visit) -> str:
 
 def _choices(visit: Visit) -> tuple[str, ...]:
     """Return the applications that the user may act for; last, not to be chosen by mistake, all, if he sees all."""
-    every = (EVERY_APPLICATION,) if visit.signed_in.sees(EVERY_APPLICATION) else ()
+    every = (EVERY_APPLICATION,) if _sees_all(visit) else ()
     return (*visit.applications, *every)
 
 
 def _application(visit: Visit) -> str:
     if (application := visit.field("application")) not in _choices(visit):
-        raise _FaultError("application")
+        raise FormError(FAULTS["application"])
     return application
-
-
-def _reason(visit: Visit) -> str:
-    if not is_reason(reason := visit.field("reason")):
-        raise _FaultError("words")
-    return reason
 
 
 def _day(visit: Visit, name: str) -> int | None:
@@ -363,26 +417,26 @@ def _day(visit: Visit, name: str) -> int | None:
     try:
         return round(datetime.strptime(typed, "%Y-%m-%d").replace(tzinfo=UTC).timestamp() * 1000)
     except ValueError as malformed:
-        raise _FaultError("days") from malformed
+        raise FormError(FAULTS["days"]) from malformed
 
 
 def _until(visit: Visit) -> int | None:
     until = _day(visit, "until")
     if until is not None and until <= now():
-        raise _FaultError("until")
+        raise FormError(FAULTS["until"])
     return until
 
 
-def _told(wrong: _FaultError | None) -> dict[str, str]:
+def _told(wrong: FormError | None) -> dict[str, str]:
     said = SAID.get(request.args.get("said", ""), "") if wrong is None else ""
-    return {"said": said, "fault": FAULTS[wrong.fault] if wrong else ""}
+    return {"said": said, "fault": wrong.sentence if wrong else ""}
 
 
 def _verification_of_form(visit: Visit) -> tuple[DisputeFilter, dict[str, str]]:
     """Return what a dispute pack is wanted of, and how that may be shown."""
     named, verification, reference = _named_application(visit), visit.field("verification"), visit.field("reference")
     if not verification and not (reference and named):
-        raise _FaultError("about")
+        raise FormError(FAULTS["about"])
     payment = visit.context.keyring.reference_name(named, reference) if reference else None
     wanted = DisputeFilter(verification or None, payment, application=named or None)
     return wanted, {"verification": verification, "application": named, "reference": reference}
@@ -409,11 +463,6 @@ def _named_application(visit: Visit) -> str:
 # --- what is recorded, and handed out ---
 
 
-def _record(visit: Visit, pseudonym: str, view: str, reason: str = "", within: int = 0) -> None:
-    """Record a look before anything is shown: without the ledger nobody sees anything."""
-    visit.context.ledger.looks.record(Look(visit.signed_in.name, view, pseudonym, reason), within)
-
-
 def _action(visit: Visit, act: OperatorAction, application: str, about: str) -> OperatorActionEntry:
     return OperatorActionEntry(act, visit.operator, "" if application == EVERY_APPLICATION else application, about)
 
@@ -429,9 +478,9 @@ def _pack(visit: Visit, wanted: DisputeFilter, about: Mapping[str, str]) -> Answ
     document = make_dispute_pack(visit.context, wanted, shown)
     people = {one["row"]["pseudonym"] for one in document["rows"] if one["table"] == "verifications"}
     if not people:
-        raise _FaultError("found")
+        raise FormError(FAULTS["found"])
     for pseudonym in sorted(people):
-        _record(visit, pseudonym, "dispute-pack")
+        visit.record_look(pseudonym, "dispute-pack")
     return _download("dispute-pack", document)
 
 

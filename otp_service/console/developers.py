@@ -11,7 +11,6 @@ from otp_service.domain.applications import APPLICATION_SCOPES, KeyScope, parse_
 from otp_service.domain.console_users import Permission
 from otp_service.domain.webhooks import EndpointStatus, PostingStatus
 from otp_service.errors import ConflictError, InvalidRequestError, NotFoundError
-from otp_service.ledger.console import Look
 from otp_service.ledger.webhooks import PostingFilter
 from otp_service.services import access
 from otp_service.services.access import DEFAULT_OVERLAP, IssuedKey
@@ -151,7 +150,7 @@ def show_verification(visit: Visit, verification_id: str) -> Answer:
     """
     case, found = _find(visit, verification_id)
     pseudonym = find_pseudonym(visit.context, verification_id)
-    visit.context.ledger.looks.record(Look(visit.operator, "verification", pseudonym, verification_id))
+    visit.record_look(pseudonym, "verification", verification_id)
     return visit.page("verification.html", fault="", case=case, told=sentence(case, found))
 
 

@@ -5,21 +5,26 @@ from typing import Final
 
 from flask import request
 
-from otp_service.console.visits import Answer, Views, Visit
+from otp_service.console.visits import Answer, FormError, Views, Visit
 from otp_service.domain.consents import EVERY_APPLICATION, Suppression
 from otp_service.domain.console_users import Permission
-from otp_service.domain.numbers import SubjectKey, may_hold_number, parse_destination, subject_key
+from otp_service.domain.numbers import SubjectKey
 from otp_service.domain.phrases import Phrase
-from otp_service.errors import InvalidNumberError, NotFoundError
-from otp_service.ledger.console import Look
+from otp_service.errors import NotFoundError
 from otp_service.services import operator_actions
 from otp_service.services.consents import suppressions_of
-from otp_service.services.explanations import advice, explain_rules, find_decisions, sentence, title
+from otp_service.services.explanations import (
+    advice,
+    destination_refusals,
+    explain_rules,
+    find_decisions,
+    sentence,
+    title,
+)
 from otp_service.services.number_history import ExplainedVerification, NumberHistory, find_number_history
 from otp_service.store.guard import WindowState
 
 views = Views()
-_BAD: Final = 422
 _SAID: Final = frozenset({"unblocked", "reset", "nothing", "frozen"})
 
 
@@ -33,15 +38,11 @@ def show_find(visit: Visit) -> Answer:
 def find(visit: Visit) -> Answer:
     """Look a number up; that is recorded before anything is shown."""
     try:
-        to = parse_destination(visit.field("number"), visit.field("region").upper() or None)
-    except InvalidNumberError:
-        return visit.page("find.html", _BAD, fault="That is no number: write it as +92….")
-    reason = visit.field("reason")
-    if may_hold_number(reason):
-        return visit.page("find.html", _BAD, fault="A reason holds no number.")
-    found = subject_key(visit.context.keyring, to)
-    visit.context.ledger.looks.record(Look(visit.signed_in.name, "find", found.pseudonym, reason))
-    return visit.to(f"/find/{visit.context.store.console_sessions.point_to(visit.own_session, found)}")
+        to, reason = visit.typed_number(), visit.typed_reason()
+    except FormError as wrong:
+        return visit.page("find.html", wrong.status, fault=wrong.sentence)
+    visit.record_look(to.pseudonym, "find", reason)
+    return visit.to(f"/find/{visit.context.store.console_sessions.point_to(visit.own_session, to)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ def show_number(visit: Visit, handle: str) -> Answer:
         handle=handle,
         found=found,
         told=[_told(one, found) for one in found.verifications],
+        refusals=list(destination_refusals(visit.context, to.destination, visit.applications)),
         windows=_windows(visit, to),
         suppressions=_suppressions(visit, to),
         applications=visit.applications,

@@ -1,6 +1,8 @@
 """Signing in and out, invitations, another code before what cannot be undone, the language."""
 
 import io
+from collections.abc import Mapping
+from typing import Final
 
 import segno
 from flask import Response
@@ -9,9 +11,7 @@ from otp_service.console.language import LANGUAGES
 from otp_service.console.visits import COOKIE, LANGUAGE_COOKIE, SECURE, Answer, Views, Visit
 from otp_service.domain.totp import secret_text
 from otp_service.services.console_users import (
-    SignInBusyError,
-    SignInRefusedError,
-    SignInWaitsError,
+    SignInError,
     accept_invitation,
     confirm,
     open_invitation,
@@ -19,7 +19,14 @@ from otp_service.services.console_users import (
 )
 
 views = Views()
-_REFUSED, _TOO_MANY, _BUSY = 403, 429, 503
+_REFUSED: Final = 403
+_STATUS: Final[Mapping[str, int]] = {"refused": _REFUSED, "waits": 429, "busy": 503}
+"""Of the page that is shown again, by why somebody does not come in."""
+_WORDS: Final[Mapping[str, str]] = {
+    "refused": "That code is not the one that the app shows.",
+    "busy": "Too many people sign in at this moment. Try again.",
+}
+"""What an invitation's page says then."""
 
 
 @views.view("GET /")
@@ -40,17 +47,13 @@ def submit_sign_in(visit: Visit) -> Answer:
     name, code = visit.field("name")[:64], visit.field("code")
     try:
         begun = sign_in(visit.context, name, visit.secret_field("password"), code, visit.address)
-    except SignInWaitsError as waits:
-        return visit.page("sign_in.html", _TOO_MANY, said="waits", seconds=waits.seconds)
-    except SignInRefusedError:
-        return visit.page("sign_in.html", _REFUSED, said="refused", seconds=0)
-    except SignInBusyError:
-        return visit.page("sign_in.html", _BUSY, said="busy", seconds=0)
-    if visit.session:
-        visit.context.store.console_sessions.end(visit.session)
-    answer = visit.to("/")
-    answer.set_cookie(COOKIE, begun.cookie, **SECURE)
-    return answer
+    except SignInError as failed:
+        return _again(visit, "sign_in.html", failed)
+    return visit.enter(begun.cookie)
+
+
+def _again(visit: Visit, template: str, failed: SignInError, **values: str) -> Answer:
+    return visit.page(template, _STATUS[failed.said], said=failed.said, seconds=failed.seconds, **values)
 
 
 @views.view("POST /sign-out")
@@ -70,10 +73,8 @@ def submit_confirmation(visit: Visit) -> Answer:
     back = back if back.startswith("/") and not back.startswith(("//", "/\\")) else "/"
     try:
         confirm(visit.context, visit.signed_in, visit.own_session, visit.field("code"))
-    except SignInWaitsError as waits:
-        return visit.page("confirm.html", _TOO_MANY, back=back, said="waits", seconds=waits.seconds)
-    except SignInRefusedError:
-        return visit.page("confirm.html", _REFUSED, back=back, said="refused", seconds=0)
+    except SignInError as failed:
+        return _again(visit, "confirm.html", failed, back=back)
     return visit.to(back)
 
 
@@ -86,13 +87,11 @@ def show_invitation(visit: Visit, invitation: str) -> Answer:
 @views.view("POST /invitation/<invitation>", is_open=True)
 def submit_invitation(visit: Visit, invitation: str) -> Answer:
     """Take password and first code."""
+    password = visit.secret_field("password")
     try:
-        password = visit.secret_field("password")
         fault = accept_invitation(visit.context, invitation, password, visit.field("code"))
-    except SignInRefusedError:
-        return _invitation(visit, invitation, "That code is not the one that the app shows.", _REFUSED)
-    except SignInBusyError:
-        return _invitation(visit, invitation, "Too many people sign in at this moment. Try again.", _BUSY)
+    except SignInError as failed:
+        return _invitation(visit, invitation, _WORDS[failed.said], _STATUS[failed.said])
     return _invitation(visit, invitation, fault, _REFUSED) if fault else visit.to("/sign-in")
 
 

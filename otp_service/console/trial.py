@@ -4,7 +4,7 @@ import hmac
 from ipaddress import ip_address
 from typing import Final
 
-from otp_service.console.visits import COOKIE, SECURE, Answer, Views, Visit
+from otp_service.console.visits import Answer, Views, Visit
 from otp_service.domain.console_users import Role
 from otp_service.errors import NotFoundError
 from otp_service.services.console_users import SignInRefusedError, sign_in_as, trial_code, trial_name
@@ -44,11 +44,7 @@ def sign_in_for_trial(visit: Visit, token: str) -> Answer:
         begun = None
     if begun is None:
         return _page(visit, token, _BAD, "Nobody can sign in as this user: somebody disabled him.")
-    if visit.session:
-        visit.context.store.console_sessions.end(visit.session)
-    answer = visit.to("/")
-    answer.set_cookie(COOKIE, begun.cookie, **SECURE)
-    return answer
+    return visit.enter(begun.cookie)
 
 
 def _require_trial(visit: Visit, token: str) -> None:

@@ -10,17 +10,34 @@ from werkzeug.wrappers import Response as AnyResponse
 from otp_service.bootstrap import Installation
 from otp_service.console.language import LANGUAGES, is_known, words
 from otp_service.domain.console_users import ConsoleUser, Permission
-from otp_service.domain.numbers import SubjectKey
-from otp_service.errors import ForbiddenError, NotFoundError
+from otp_service.domain.numbers import NumberType, SubjectKey, is_region, parse_destination, subject_key
+from otp_service.errors import ForbiddenError, NotFoundError, UnacceptableError
+from otp_service.ledger.console import Look
+from otp_service.services.consents import is_reason
 from otp_service.services.context import Context
 from otp_service.settings import Settings
 from otp_service.store.console import ConsoleSession
 
 COOKIE: Final = "__Host-console"
 LANGUAGE_COOKIE: Final = "__Host-console-language"
+SECURE: Final[Mapping[str, Any]] = {"secure": True, "httponly": True, "samesite": "Lax", "path": "/"}
+"""How all cookies are set: `__Host-` asks for it. Strict ones would be lost on the way from a link in a ticket."""
 _OK, _SEE_OTHER = 200, 303
 MAX_FIELD: Final = 300
 """Characters of a field of a form."""
+BAD_FORM: Final = 422
+NO_NUMBER: Final = "This is no phone number that can be looked up: write it as +92…."
+NO_REGION: Final = "There is no such region. It has two letters, such as PK."
+NO_REASON: Final = "A reason has at most 200 characters, and no phone number."
+
+
+class FormError(Exception):
+    """Something that was typed is wrong, or cannot be done: a sentence for the page that is shown again."""
+
+    def __init__(self, sentence: str, status: int = BAD_FORM) -> None:
+        """Take the sentence, and the status of that page."""
+        super().__init__(sentence)
+        self.sentence, self.status = sentence, status
 
 
 @dataclass
@@ -81,6 +98,27 @@ class Visit:
         """Return a field as it was sent: blanks belong to a password."""
         return request.form.get(name, "")[:MAX_FIELD]
 
+    def typed_number(self) -> SubjectKey:
+        """Return the number that was typed, of whatever type; raise `FormError`."""
+        region = self.field("region").upper()
+        if region and not is_region(region):
+            raise FormError(NO_REGION)
+        try:
+            to = parse_destination(self.field("number"), region or None, tuple(NumberType))
+        except UnacceptableError as invalid:
+            raise FormError(NO_NUMBER) from invalid
+        return subject_key(self.context.keyring, to)
+
+    def typed_reason(self) -> str:
+        """Return why somebody does it, as it may be kept; raise `FormError`."""
+        if not is_reason(reason := self.field("reason")):
+            raise FormError(NO_REASON)
+        return reason
+
+    def record_look(self, pseudonym: str, view: str, reason: str = "", within: int = 0) -> None:
+        """Record a look before anything is shown: without the ledger nobody sees anything."""
+        self.context.ledger.looks.record(Look(self.signed_in.name, view, pseudonym, reason), within)
+
     @property
     def address(self) -> str:
         """The browser's address, as the outermost trusted proxy saw it; a constant where there is none."""
@@ -110,6 +148,14 @@ class Visit:
         """Lead the browser on to a page that says what was done: sentences, with what their braces stand for."""
         self.context.store.console_sessions.leave_notes(self.own_session, notes)
         return self.to(path)
+
+    def enter(self, cookie: str) -> AnyResponse:
+        """Lead the browser on in a session that has just begun, whatever cookie it brought."""
+        if self.session:
+            self.context.store.console_sessions.end(self.session)
+        answer = self.to("/")
+        answer.set_cookie(COOKIE, cookie, **SECURE)
+        return answer
 
     def words(self, text: str) -> str:
         """Return a text in the user's language."""
@@ -175,7 +221,3 @@ def language_of_request() -> str:
     """Return the language that somebody chose, or that his browser asks for; English where there is neither."""
     chosen = request.cookies.get(LANGUAGE_COOKIE, "")
     return chosen if chosen in LANGUAGES else request.accept_languages.best_match(LANGUAGES) or "en"
-
-
-SECURE: Final[Mapping[str, Any]] = {"secure": True, "httponly": True, "samesite": "Lax", "path": "/"}
-"""How all cookies are set: `__Host-` asks for it. Strict ones would be lost on the way from a link in a ticket."""

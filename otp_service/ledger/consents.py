@@ -1,11 +1,29 @@
 """Consents, suppressions and freezes in the ledger, and the states of numbers that the mirror is made of."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import Connection, Row, Select, exists, func, insert, select, union, union_all, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Exists,
+    Row,
+    Select,
+    Table,
+    and_,
+    exists,
+    func,
+    insert,
+    not_,
+    or_,
+    select,
+    tuple_,
+    union,
+    union_all,
+    update,
+)
 
 from otp_service.clock import now
 from otp_service.domain.audit import OperatorActionEntry
@@ -76,6 +94,15 @@ class Consents:
         with self._database.read() as connection:
             rows = connection.execute(wanted.order_by(consents.c.sequence.desc()).limit(most))
             return tuple(map(entry_of, rows))
+
+    def listed(self, wanted: "Listing", most: int) -> "Listed[Consent]":
+        """Return the entries of an application for a purpose, newest first; in force is a last word that agrees."""
+        mine, later = consents.c, consents.alias()
+        same = (later.c[name] == mine[name] for name in ("pseudonym", "application", "purpose"))
+        order = tuple_(later.c.counts_from, later.c.sequence) > tuple_(mine.counts_from, mine.sequence)
+        holds = and_(~mine.withdrawn, ~exists().where(*same, order).correlate(consents))
+        about = (mine.application == wanted.application, mine.purpose == wanted.kind)
+        return _listed(self._database, consents, about, holds, wanted, most, entry_of)
 
     def of(self, pseudonym: str, application: str, purpose: str) -> tuple[Consent, ...]:
         """Return the entries of a number for a purpose, oldest first."""
@@ -207,6 +234,59 @@ def entry_of(row: Row[Any]) -> Consent:
     )
 
 
+SCAN: Final = 50_000
+"""Entries that one page of a list looks at, by their places: however few of them it is to show, it takes no longer. An
+index of applications would find the rare ones sooner, but SQLite would take it for what is asked of a number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Which entries a list is to show."""
+
+    application: str
+    kind: str
+    """The purpose of consents, the scope of suppressions."""
+    in_force: bool | None = None
+    """Only those that are, or that are not; ``None`` for all."""
+    before: int | None = None
+    """The place in the ledger that they have to be before; ``None`` from the newest on."""
+
+
+_Entry = TypeVar("_Entry", Consent, Suppression)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed(Generic[_Entry]):
+    """A page of a list."""
+
+    entries: tuple[tuple[_Entry, bool], ...]
+    """Each with whether it is in force."""
+    older: int | None
+    """The place before which the list goes on; ``None`` where it ends."""
+
+
+def _listed(
+    database: Database,
+    table: Table,
+    about: Sequence[ColumnElement[bool]],
+    holds: ColumnElement[bool],
+    wanted: Listing,
+    most: int,
+    read: Callable[[Row[Any]], _Entry],
+) -> Listed[_Entry]:
+    sequence: ColumnElement[int] = table.c.sequence
+    before: list[ColumnElement[bool]] = [] if wanted.before is None else [sequence < wanted.before]
+    last = select(sequence).where(*before).order_by(sequence.desc()).offset(SCAN - 1).limit(1)
+    state = [] if wanted.in_force is None else [holds if wanted.in_force else not_(holds)]
+    with database.read() as connection:
+        reached = connection.execute(last).scalar()
+        here = before if reached is None else [*before, sequence >= reached]
+        page = select(table, holds.label("holds")).where(*here, *about, *state).order_by(sequence.desc())
+        rows = connection.execute(page.limit(most + 1)).all()
+    older = rows[most - 1].sequence if len(rows) > most else reached
+    return Listed(tuple((read(row), bool(row.holds)) for row in rows[:most]), older)
+
+
 LIFT_KNOWN: Final = 24 * 3600 * 1000
 """Milliseconds for which the mirror has to know that a freeze was lifted: by far longer than a record lives that was
 started before, so that clocks of hosts may differ."""
@@ -264,6 +344,14 @@ class Suppressions:
         """Return the entries of a number, oldest first: of one application and those of all, or of every one."""
         with self._database.read() as connection:
             return read_suppressions(connection, pseudonym, application)
+
+    def listed(self, wanted: "Listing", most: int) -> "Listed[Suppression]":
+        """Return the entries of an application for a scope, newest first; in force is what keeps messages back now."""
+        mine = suppressions.c
+        lasts = or_(mine.until.is_(None), mine.until > now())
+        about = (mine.application == wanted.application, mine.scope == wanted.kind)
+        holds = and_(~mine.lifted, lasts, ~_lifted_later())
+        return _listed(self._database, suppressions, about, holds, wanted, most, _entry)
 
     def in_force(self, pseudonym: str, application: str, scope: SuppressionScope) -> tuple[Suppression, ...]:
         """Return the entries that keep messages back from a number, of exactly this application and scope."""
@@ -399,19 +487,27 @@ def _new_entries(connection: Connection, entries: Sequence[Suppression], moment:
 
 def _not_lifted(connection: Connection, pseudonyms: Sequence[str]) -> list[Suppression]:
     """Return the entries of some numbers that suppress, and that no later one lifts; oldest first."""
-    later = suppressions.alias()
-    lifted = exists().where(
-        later.c.pseudonym == suppressions.c.pseudonym,
-        later.c.application == suppressions.c.application,
-        later.c.scope == suppressions.c.scope,
-        later.c.sequence > suppressions.c.sequence,
-        later.c.lifted,
-    )
-    wanted = _in_order().where(~suppressions.c.lifted, ~lifted.correlate(suppressions))
+    wanted = _in_order().where(~suppressions.c.lifted, ~_lifted_later())
     found: list[Suppression] = []
     for some in in_batches(pseudonyms):
         found += map(_entry, connection.execute(wanted.where(suppressions.c.pseudonym.in_(some))))
     return found
+
+
+def _lifted_later() -> Exists:
+    """Tell whether a later entry lifts what another one is about."""
+    later = suppressions.alias()
+    return (
+        exists()
+        .where(
+            later.c.pseudonym == suppressions.c.pseudonym,
+            later.c.application == suppressions.c.application,
+            later.c.scope == suppressions.c.scope,
+            later.c.sequence > suppressions.c.sequence,
+            later.c.lifted,
+        )
+        .correlate(suppressions)
+    )
 
 
 def _in_order() -> Select[Any]:

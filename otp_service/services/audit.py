@@ -18,6 +18,7 @@ from otp_service.domain.audit import (
 )
 from otp_service.domain.figures import MIN_SHOWN_COUNT
 from otp_service.domain.keyring import is_valid_signature
+from otp_service.domain.phrases import Phrase
 from otp_service.ledger.audit import (
     MAX_VERIFICATIONS,
     ChainLink,
@@ -55,7 +56,12 @@ class Flaw:
 
     sequence: int
     """The entry of the chain where it shows; 0 for none of them."""
-    sentence: str
+    phrase: Phrase
+
+    @property
+    def sentence(self) -> str:
+        """The same in English."""
+        return str(self.phrase)
 
 
 @dataclass(slots=True)
@@ -147,7 +153,7 @@ def verify_chain(context: Context, progress: AuditProgress, outside: Iterable[Si
     heads = [*kept, *outside]
     for one in heads:
         if not is_valid_signature(one.head.signed, one.signature, context.keyring.signer.public_key):
-            yield Flaw(one.head.sequence, "the signature under the head here is not this installation's")
+            yield Flaw(one.head.sequence, Phrase("the signature under the head here is not this installation's"))
     purged = _PurgeRecords(context, progress)
     yield from purged.flaws
     yield from _ChainWalk(context, progress, purged).flaws()
@@ -182,7 +188,7 @@ class _PurgeRecords:
 
     def _read(self, record: PurgeRecord) -> None:
         if not is_valid_signature(record.signed, record.signature, self._context.keyring.signer.public_key):
-            self.flaws.append(Flaw(0, f"the purge {record.id} is not this installation's"))
+            self.flaws.append(Flaw(0, Phrase("the purge {purge} is not this installation's").filled(purge=record.id)))
             return
         days, after = (record.at - record.before) // _DAY, self._progress.purged_after
         after[record.data] = min(days, after.get(record.data, days))
@@ -217,7 +223,12 @@ class _ChainWalk:
     def flaws(self) -> Iterator[Flaw]:
         place, link = self._purged.upto, self._purged.link
         if (outside := self._audit.before(place)) is not None:
-            yield Flaw(outside, f"entry {outside} is there, and the chain begins after entry {place}")
+            yield Flaw(
+                outside,
+                Phrase("entry {entry} is there, and the chain begins after entry {place}").filled(
+                    entry=outside, place=place
+                ),
+            )
         while links := self._audit.links(place, BATCH_SIZE):
             for one in links:
                 yield from self._look(one, place, link)
@@ -232,11 +243,13 @@ class _ChainWalk:
         if entry.sequence != place + 1 and self._purged.refresh():  # while we look
             place, link = self._purged.upto, self._purged.link
         if entry.sequence != place + 1:
-            yield Flaw(place + 1, _missing(place + 1, entry.sequence - 1))
+            yield _missing(place + 1, entry.sequence - 1)
         elif entry.link(link) != one.link:
-            yield Flaw(entry.sequence, f"entry {entry.sequence} was changed, or is not where it was")
+            yield Flaw(
+                entry.sequence, Phrase("entry {entry} was changed, or is not where it was").filled(entry=entry.sequence)
+            )
         if entry.at > self._tomorrow:
-            yield Flaw(entry.sequence, f"entry {entry.sequence} is dated in the future")
+            yield Flaw(entry.sequence, Phrase("entry {entry} is dated in the future").filled(entry=entry.sequence))
         yield from self._row(entry, one.digest)
 
     def _row(self, entry: ChainEntry, digest: str | None) -> Iterator[Flaw]:
@@ -244,16 +257,23 @@ class _ChainWalk:
         if digest is None:
             self._progress.gone += 1
             if not (self._purged.covers_row(entry) or (self._purged.refresh() and self._purged.covers_row(entry))):
-                yield Flaw(entry.sequence, f"the row {entry.row} of {entry.table} is gone, and no purge took it")
+                yield Flaw(
+                    entry.sequence,
+                    Phrase("the row {row} of {table} is gone, and no purge took it").filled(
+                        row=entry.row, table=entry.table
+                    ),
+                )
         elif not entry.matches(digest):
-            yield Flaw(entry.sequence, f"the row {entry.row} of {entry.table} was changed")
+            yield Flaw(
+                entry.sequence, Phrase("the row {row} of {table} was changed").filled(row=entry.row, table=entry.table)
+            )
 
     def _end(self, place: int, link: str) -> Iterator[Flaw]:
         head = self._audit.head()
         if head.sequence < place or (head.sequence == place and head.link != link):
-            yield Flaw(place, f"the ledger's head does not agree with entry {place}")
+            yield Flaw(place, Phrase("the ledger's head does not agree with entry {entry}").filled(entry=place))
         if head.sequence > place and self._audit.link_at(head.sequence) is None:
-            yield Flaw(place + 1, _missing(place + 1, head.sequence))
+            yield _missing(place + 1, head.sequence)
 
 
 def _check_heads(
@@ -266,20 +286,61 @@ def _check_heads(
         if link == one.head.link or (link is None and purged.covers_entry(sequence)):
             progress.heads += 1
         elif link is None:
-            yield Flaw(sequence, f"a head was signed at entry {sequence}, which is missing: the end was cut off")
+            yield Flaw(
+                sequence,
+                Phrase("a head was signed at entry {entry}, which is missing: the end was cut off").filled(
+                    entry=sequence
+                ),
+            )
         else:
-            yield Flaw(sequence, f"a head was signed at entry {sequence} with another link: the chain was written anew")
+            yield Flaw(
+                sequence,
+                Phrase("a head was signed at entry {entry} with another link: the chain was written anew").filled(
+                    entry=sequence
+                ),
+            )
 
 
 def _unrecorded_rows(context: Context, begins_after: int) -> Iterator[Flaw]:
     """Yield rows that were never recorded: the chain has no entry of them."""
     for table, rows in context.ledger.audit.unlinked_rows(begins_after, _MAX_ROWS_NAMED).items():
         for row in rows:
-            yield Flaw(0, f"the row {row} of {table} has no entry in the chain")
+            yield Flaw(0, Phrase("the row {row} of {table} has no entry in the chain").filled(row=row, table=table))
 
 
-def _missing(first: int, last: int) -> str:
-    return f"entry {first} is missing" if first == last else f"entries {first} to {last} are missing"
+def _missing(first: int, last: int) -> Flaw:
+    if first == last:
+        return Flaw(first, Phrase("entry {entry} is missing").filled(entry=first))
+    return Flaw(first, Phrase("entries {first} to {last} are missing").filled(first=first, last=last))
+
+
+def count_entries(context: Context) -> int:
+    """Return how many entries the chain has now; raises `LedgerUnavailableError`."""
+    ledger = context.ledger.audit
+    first = next((one.entry.sequence for one in ledger.links(0, 1)), 1)
+    return ledger.head().sequence - first + 1
+
+
+def chain_notes(progress: AuditProgress) -> Iterator[Phrase]:
+    """Yield what to know of a chain that was looked through."""
+    seen = Phrase("Entries: {count}, from {first} to {last}; of rows that were purged: {gone}.")
+    yield seen.filled(count=progress.entries, first=progress.first, last=progress.last, gone=progress.gone)
+    yield Phrase("Signed heads that the chain agrees with: {count}.").filled(count=progress.heads)
+
+
+def early_purges(progress: AuditProgress, kept: Mapping[str, int]) -> Iterator[Phrase]:
+    """Yield which data were purged sooner once than they are now; ``kept`` has the days by class of data."""
+    told = Phrase("{data} were purged after {days} d once, and are kept for {kept} d now: was that setting changed?")
+    for data, days in sorted(progress.purged_after.items()):
+        if days < kept[data]:
+            yield told.filled(data=Phrase(data), days=days, kept=kept[data])
+
+
+def verdict(flaws: int) -> Phrase:
+    """Return what a number of flaws means."""
+    if flaws:
+        return Phrase("The ledger is not as it was recorded. Flaws: {count}.").filled(count=flaws)
+    return Phrase("The ledger is as it was recorded.")
 
 
 # --- dispute packs ---

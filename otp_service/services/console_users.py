@@ -48,12 +48,25 @@ class SignedIn:
     """The name of the session, for its cookie alone."""
 
 
-class SignInRefusedError(Exception):
+class SignInError(Exception):
+    """Somebody does not come in."""
+
+    said: str
+    """Why, in a word."""
+    seconds = 0
+    """For how long he has to wait."""
+
+
+class SignInRefusedError(SignInError):
     """Name, password or code are wrong: nobody is told which."""
 
+    said = "refused"
 
-class SignInWaitsError(Exception):
+
+class SignInWaitsError(SignInError):
     """Too many failures under this name from this network."""
+
+    said = "waits"
 
     def __init__(self, milliseconds: int) -> None:
         """Take how long to wait."""
@@ -61,8 +74,10 @@ class SignInWaitsError(Exception):
         self.seconds = -(-milliseconds // 1000)
 
 
-class SignInBusyError(Exception):
+class SignInBusyError(SignInError):
     """Too many people sign in at this moment."""
+
+    said = "busy"
 
 
 def sign_in(context: Context, name: str, password: str, code: str, address: str) -> SignedIn:

@@ -1,15 +1,17 @@
 """In words: why a code did or did not arrive, what to tell whoever asks, and why a rule refused."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 from otp_service.domain.guard import GUARD_RULES
+from otp_service.domain.numbers import Destination
 from otp_service.domain.phrases import Phrase, Value, enumerated, enumerated_to_the_last, moment
 from otp_service.domain.prices import format_micros
 from otp_service.domain.verification import Delivery, Status
+from otp_service.errors import UnacceptableError
 from otp_service.services.context import Context
 from otp_service.services.number_history import ExplainedVerification, NumberHistory, Why
 from otp_service.store.events import Decision, RuleHit
@@ -182,11 +184,22 @@ class ExplainedRule:
 
 def find_decisions(context: Context, name: str) -> tuple[Decision, ...]:
     """Return the decision of an identifier, or all that were made on a verification; none when nothing is kept."""
-    bucket = context.keyring.bucket_of_id(name)
+    bucket = context.keyring.bucket_of_id(name, retired=True)
     if bucket is not None:
         return context.store.decisions.of_verification(bucket, name)
     decision = context.store.decisions.find(name)
     return (decision,) if decision else ()
+
+
+def destination_refusals(
+    context: Context, to: Destination, applications: Iterable[str]
+) -> Iterator[tuple[str, Phrase]]:
+    """Yield the applications that start nothing for a number, because of its type, country or beginning; and why."""
+    for name in applications:
+        try:
+            context.destinations.check(context.applications[name], to)
+        except UnacceptableError as refused:
+            yield name, rule_sentence(refused.rule or "")
 
 
 _KIND_AND_PLACE = {

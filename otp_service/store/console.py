@@ -4,8 +4,8 @@ import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, cast
+from dataclasses import asdict, dataclass
+from typing import Any, Final, TypeVar, cast
 
 import redis
 
@@ -169,3 +169,88 @@ class ConsoleSessions:
             with translate_errors():
                 self._client.delete(key)
             raise
+
+
+TURN_LEASE: Final = 30_000
+"""Milliseconds after which a process that verifies the chain, and is silent, is taken for dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainRun:
+    """A verification of the audit chain that is under way."""
+
+    name: str
+    """Random."""
+    by: str
+    """Who asked for it."""
+    begun: int
+    """Milliseconds since the epoch."""
+    entries: int
+    """How many there were then."""
+    seen: int = 0
+    """How many of them it has looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainResult:
+    """What a verification of the audit chain told."""
+
+    by: str
+    begun: int
+    ended: int
+    """Milliseconds since the epoch."""
+    is_intact: bool
+    """Whether it came to the end of the chain, and found no flaw."""
+    told: Sequence[tuple[str, Mapping[str, Any]]]
+    """Sentences, each with what its braces stand for."""
+    flaws: Sequence[tuple[str, Mapping[str, Any]]]
+    """The first flaws, in the same form."""
+
+
+class ChainRuns:
+    """Whose turn it is to verify the audit chain, and what the last one told.
+
+    Raises `StoreUnavailableError` when Redis does not answer in time.
+    """
+
+    def __init__(self, client: redis.Redis, scripts: ScriptRunner) -> None:
+        self._client = client
+        self._scripts = scripts
+
+    def keep(self, run: ChainRun) -> bool:
+        """Take the turn, or keep it; return whether it is not another one's."""
+        return self._turn(run, TURN_LEASE)
+
+    def present(self) -> ChainRun | None:
+        """Return the verification that is under way."""
+        with translate_errors():
+            found = cast("bytes | None", self._client.hget(keys.console_chain_turn(), "told"))
+        return _read(ChainRun, found)
+
+    def finish(self, run: ChainRun, result: ChainResult) -> None:
+        """Keep what it told, and end the turn; unless another one has it by now."""
+        if self.keep(run):
+            with translate_errors():
+                life = keys.console_chain_result.seconds
+                self._client.set(keys.console_chain_result(), json.dumps(asdict(result)), ex=life)
+            self._turn(run, 0)
+
+    def last(self) -> ChainResult | None:
+        """Return what the last verification told that came to an end."""
+        with translate_errors():
+            found = cast("bytes | None", self._client.get(keys.console_chain_result()))
+        return _read(ChainResult, found)
+
+    def _turn(self, run: ChainRun, milliseconds: int) -> bool:
+        told = json.dumps(asdict(run))
+        return bool(self._scripts.run("chain_turn", (keys.console_chain_turn(),), (run.name, milliseconds, told)))
+
+
+_Told = TypeVar("_Told", ChainRun, ChainResult)
+
+
+def _read(kind: type[_Told], found: bytes | None) -> _Told | None:
+    try:
+        return kind(**json.loads(found)) if found else None
+    except (TypeError, ValueError):  # another release wrote it, or somebody else
+        return None

@@ -229,6 +229,10 @@ console_tries = Key("otp:{console}:tries:<fingerprint>", "hash", "pseudonym", Li
     "console", "how often somebody tried to sign in under a name from a network, and how long he has to wait")
 console_invitation = Key("otp:{console}:invitation:<invitation>", "string", "sealed", Life("an hour", 3600), "console",
     "the secret of the authenticator app that somebody who was invited is shown")
+console_chain_turn = Key("otp:{console}:chain/turn", "hash", "", Life("30 s", 60), "console",
+    "which process verifies the audit chain, for whom, since when, and how far it is")
+console_chain_result = Key("otp:{console}:chain/result", "string", "", Life("90 days", 90 * _DAY), "console",
+    "what the last verification of the audit chain told, and who asked for it")
 # fmt: on
 
 KEYS: Final = tuple(kind for kind in list(globals().values()) if isinstance(kind, Key))

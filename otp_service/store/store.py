@@ -8,7 +8,7 @@ import redis
 from otp_service.domain.guard import Limits
 from otp_service.domain.keyring import Keyring
 from otp_service.domain.routing import BreakerThresholds
-from otp_service.store.console import ConsoleSessions
+from otp_service.store.console import ChainRuns, ConsoleSessions
 from otp_service.store.events import Attempts, Decisions, EventLog, History
 from otp_service.store.factors import FactorStore
 from otp_service.store.guard import Guard, Health, LimitReader
@@ -46,6 +46,7 @@ class Store:
     server: Server
     former: FormerStates
     console_sessions: ConsoleSessions
+    chain_runs: ChainRuns
 
 
 def open_store(
@@ -82,4 +83,5 @@ def open_store(
         server=Server(client, scripts, keyring, (NO_RULES, *rulesets.values())),
         former=FormerStates(client, scripts),
         console_sessions=ConsoleSessions(client, scripts, keyring),
+        chain_runs=ChainRuns(client, scripts),
     )

@@ -154,7 +154,7 @@ def test_a_verification_is_found_by_its_id_and_the_look_is_recorded(console, ins
     pseudonym = installation.context.keyring.pseudonym(NUMBER)
     assert pseudonym not in page
     (look,) = looks(installation)
-    assert (look.by, look.view, look.pseudonym, look.reason) == ("console:sana", "verification", pseudonym, one)
+    assert (look.by, look.view, look.pseudonym, look.reason) == ("sana", "verification", pseudonym, one)
 
 
 def test_a_verification_whose_record_is_gone_is_told_by_the_ledger(console, installation, real_world):

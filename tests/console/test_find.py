@@ -7,9 +7,13 @@ from support_caller import Caller
 from support_console import Browser, new_person, sign_in
 from support_installation import NUMBER
 
+from otp_service.console.visits import NO_REASON
 from otp_service.domain.console_users import Role
-from otp_service.errors import LedgerUnavailableError
+from otp_service.domain.guard import GUARD_RULES
+from otp_service.errors import LedgerUnavailableError, NumberTypeNotAllowedError
 from otp_service.ledger.console import Looks
+
+LANDLINE = "+922135812345"
 
 
 @pytest.fixture
@@ -84,7 +88,27 @@ def test_what_is_no_number_is_said_so(support, number):
     answer = support.post("/find", number=number)
 
     assert answer.status_code == 422
-    assert "That is no number" in answer.text
+    assert "This is no phone number" in answer.text
+
+
+@pytest.mark.parametrize("reason", ["call 03001234567", "x" * 201])
+def test_a_reason_that_may_not_be_kept_is_no_look(installation, support, reason):
+    support.get("/find")
+    answer = support.post("/find", number=NUMBER, reason=reason)
+
+    assert (answer.status_code, NO_REASON in answer.text) == (422, True)
+    assert installation.context.ledger.looks.latest(10) == ()
+
+
+def test_support_finds_why_a_landline_was_refused(installation, support):
+    shop = Caller(installation)
+    with pytest.raises(NumberTypeNotAllowedError):
+        shop.start(to=LANDLINE)
+    page = support.get(found(support, LANDLINE)).text
+
+    assert "A start at <bdi>shop</bdi> is refused." in page
+    assert GUARD_RULES["destination.type"].sentence in page
+    assert "is refused" not in support.get(found(support)).text
 
 
 def test_support_lifts_waits_and_empties_limits_and_that_is_recorded(installation, support):

@@ -15,7 +15,10 @@ from otp_service.domain.guard import GUARD_RULES
 from otp_service.services.operations import GATEWAY_WORDS, REDRIVE_WORDS, REFUSED_ACCOUNT
 
 FOLDER = Path(otp_service.console.__file__).parent
-SHOWN = ("services/explanations.py", "services/what_if.py", "domain/phrases.py")
+SHOWN = (
+    *("services/audit.py", "services/chain_runs.py", "services/explanations.py", "services/what_if.py"),
+    "domain/phrases.py",
+)
 _CALL = re.compile(r"""_\(\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
 _SENTENCE = re.compile(r"(?:[A-Z]|\{\w+\})\S* .*[.]")
 _BRACES = re.compile(r"\{\w+\}")

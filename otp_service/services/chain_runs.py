@@ -1,0 +1,81 @@
+"""The audit chain verified in the background, for the console: one verification at a time, whatever the process."""
+
+import secrets
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Final
+
+from otp_service.clock import now
+from otp_service.domain.phrases import Phrase
+from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
+from otp_service.services.audit import AuditProgress, chain_notes, count_entries, early_purges, verdict, verify_chain
+from otp_service.services.context import Context
+from otp_service.store.console import ChainResult, ChainRun
+from otp_service.telemetry.logging import get_logger
+
+_log = get_logger(__name__)
+
+MOST_FLAWS: Final = 50
+"""That are told of one by one."""
+UNFINISHED: Final = Phrase("It could not be finished: try again.")
+_BEAT: Final = 2.0
+"""Seconds between two signs of life."""
+
+
+def begin(context: Context, by: str, kept: Mapping[str, int]) -> bool:
+    """Begin to verify the chain for somebody; return false where that is under way already, in this process or another.
+
+    ``kept`` has the days for which data are kept, by class. A process that dies ends it: soon after somebody may begin
+    anew. Raises `LedgerUnavailableError` and `StoreUnavailableError`.
+    """
+    run = ChainRun(secrets.token_hex(8), by, now(), count_entries(context))
+    if not context.store.chain_runs.keep(run):
+        return False
+    threading.Thread(target=_verify, args=(context, run, kept), name="chain verification", daemon=True).start()
+    return True
+
+
+def _verify(context: Context, run: ChainRun, kept: Mapping[str, int]) -> None:
+    progress, is_whole, count = AuditProgress(), False, 0
+    flaws: list[Phrase] = []
+    try:
+        with _keeping(context, run, progress):
+            for count, one in enumerate(verify_chain(context, progress), 1):
+                if count <= MOST_FLAWS:
+                    flaws.append(one.phrase)
+        is_whole = True
+    except LedgerUnavailableError:
+        _log.warning("chain_verification_stopped", by=run.by)
+    except Exception:  # noqa: BLE001 - a thread of its own: nobody else would tell
+        _log.exception("chain_verification_defect")
+    found = ([verdict(count)] if is_whole or count else []) + ([] if is_whole else [UNFINISHED])
+    told = map(_plain, (*found, *chain_notes(progress), *early_purges(progress, kept)))
+    result = ChainResult(run.by, run.begun, now(), is_whole and not count, [*told], [*map(_plain, flaws)])
+    with suppress(StoreUnavailableError):
+        context.store.chain_runs.finish(run, result)
+
+
+def _plain(phrase: Phrase) -> tuple[str, Mapping[str, str]]:
+    """Return a sentence in a form that JSON has."""
+    return phrase.text, {name: str(value) for name, value in phrase.values.items()}
+
+
+@contextmanager
+def _keeping(context: Context, run: ChainRun, progress: AuditProgress) -> Iterator[None]:
+    """Tell how far it is, and so keep the turn."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(_BEAT):
+            with suppress(StoreUnavailableError):
+                context.store.chain_runs.keep(replace(run, seen=progress.entries))
+
+    beating = threading.Thread(target=beat, name="chain verification's turn", daemon=True)
+    beating.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        beating.join()
