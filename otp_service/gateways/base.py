@@ -52,7 +52,7 @@ class GatewaySettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, serialize_by_alias=True)
 
     timeout: float = Field(default=10.0, gt=0, le=60)
-    """Seconds that one call may take, looking up the name of its host apart."""
+    """Seconds that one call may take, not counting the look-up of its host's name."""
     slow: float | None = Field(default=None, gt=0, le=60)
     """Seconds after which a call counts as slow for the breaker; half of ``timeout`` by default."""
     per_second: float | None = Field(default=None, gt=0, le=10_000)

@@ -1,4 +1,4 @@
-"""Purges: which rows may be deleted, and the signed records of what was. How long each is kept is a setting."""
+"""Purges: which rows may be deleted, and signed records of what was deleted. How long each is kept is a setting."""
 
 import json
 import secrets

@@ -209,7 +209,8 @@ class LimitsSettings(Section):
     application: Notations = ("6000/minute",)
     """Starts and resends of one application."""
     failed_checks: Notations = ("10/day",)
-    """Wrong codes for one number in one application, all verifications together."""
+    """Wrong codes for one number in one application in a window, all verifications together; the lock is
+    ``guard.number.lock_after``."""
 
     @cached_property
     def parsed(self) -> Limits:

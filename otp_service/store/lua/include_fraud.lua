@@ -1,4 +1,4 @@
--- Rules against codes that are asked for by nobody: breakers on conversion, and buckets of unapproved sends.
+-- Rules against codes that are asked for and never typed in: breakers on conversion, and buckets of unapproved sends.
 --
 -- They come by the subject that they count in, a part of the ruleset (see ruleset_register). A part exempts what is known: a
 -- number that was approved, or a device that was. What is exempt is not counted either.
