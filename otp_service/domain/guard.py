@@ -131,9 +131,11 @@ _ALL = (
     GuardRule("address.countries", "Codes for too many different countries from one end-user address, not approved."),
     GuardRule("address.network", "Too many starts from one IPv6 /48 that nobody approved."),
     GuardRule("address.provider", "Too many starts from one IPv6 /32 that nobody approved."),
-    GuardRule("block.unapproved", "Too many messages into one block of 10,000 numbers whose codes nobody typed in."),
+    GuardRule("block.unapproved", "Too many messages into one block of 10,000 numbers: nobody typed their codes in."),
     GuardRule("block.conversion", "Hardly anybody in this block of 10,000 numbers types the codes in."),
-    GuardRule("country.unapproved", "Too many messages of the application into one country whose codes nobody typed in."),
+    GuardRule(
+        "country.unapproved", "Too many messages of the application into one country: nobody typed their codes in."
+    ),
     GuardRule("country.conversion", "Hardly anybody in this country types the application's codes in."),
     GuardRule("country.newcomers", "Newcomers in this country, or in this range of numbers, approve less than usual."),
     GuardRule("spend.application", "The application's spending ceiling is reached.", Disclosure.FULLY),

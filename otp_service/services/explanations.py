@@ -38,7 +38,7 @@ SENTENCES: Final[Mapping[Why, Phrase]] = {
     Why.IN_HAND: Phrase("The message is being handed to {gateway} at this moment."),
     Why.WAITS: Phrase("The message waits for a worker since {begun}."),
     Why.NO_WORKER: Phrase("The message waits: no worker was seen lately; tell the operator."),
-    Why.BLOCKED: Phrase("The message waits: the gateways of its route ({route}) cannot be used now (otp-service gateway status)."),
+    Why.BLOCKED: Phrase("The message waits: its gateways ({route}) cannot be used now (otp-service gateway status)."),
     Why.NO_ROUTE: Phrase(
         "The code was not sent: no gateway is configured that carries {channel} for {purpose} to {country}."
     ),
@@ -46,8 +46,12 @@ SENTENCES: Final[Mapping[Why, Phrase]] = {
     Why.SPENT: Phrase(
         "No further gateway was called: that would have passed a spending ceiling (otp-service guard status)."
     ),
-    Why.SUPPRESSED: Phrase("The code was not sent: this application may send the number no messages (otp-service suppressions show)."),
-    Why.FROZEN: Phrase("The code was not sent: the number is frozen for this application, for fraud (otp-service suppressions show)."),
+    Why.SUPPRESSED: Phrase(
+        "The code was not sent: this application may send the number no messages (otp-service suppressions show)."
+    ),
+    Why.FROZEN: Phrase(
+        "The code was not sent: the number is frozen for this application, for fraud (otp-service suppressions show)."
+    ),
     Why.NO_CONSENT: Phrase("The code was not sent: the consent to such messages was withdrawn meanwhile."),
     Why.TOO_LATE: Phrase(
         "The code was not sent: nobody delivered the message while the code lived; tell the operator."

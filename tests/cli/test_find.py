@@ -177,7 +177,7 @@ def told(why, about, *failures, status=Status.PENDING, reporting=("first",)):
         ((Why.ALL_FAILED, delivery("failed", None)), {},
          "The code was not sent: no gateway was free to take the message while the code lived."),
         ((Why.BLOCKED, delivery("queued", None)), {},
-         "The message waits: the gateways of its route (first, second) cannot be used now (otp-service gateway status)."),
+         "The message waits: its gateways (first, second) cannot be used now (otp-service gateway status)."),
         ((Why.NO_ROUTE, delivery("failed", None, "no_route")), {},
          "The code was not sent: no gateway is configured that carries sms for login to PK."),
         ((Why.ENDED_FIRST, delivery("failed", None, "canceled")), {"status": Status.CANCELED},
