@@ -26,7 +26,7 @@ from otp_service.clock import now
 from otp_service.domain.audit import GENESIS, ChainEntry, ChainHead, OperatorActionEntry, digest_of
 from otp_service.domain.consents import EVERY_APPLICATION
 from otp_service.errors import OtpServiceError
-from otp_service.ledger.database import Database, in_batches, link_at
+from otp_service.ledger.database import Database, in_batches, insert_rows, link_at
 from otp_service.ledger.schema import (
     audit,
     audit_heads,
@@ -221,7 +221,7 @@ def _append(connection: Connection, entries: Sequence[ChainEntry]) -> tuple[int,
         link = numbered.link(link)
         of_entry = {name: getattr(numbered, name) for name in ChainEntry.__slots__}
         rows.append({**of_entry, "link": link})
-    connection.execute(insert(audit), rows)
+    insert_rows(connection, insert(audit), rows)
     connection.execute(update(head).values(audit_link=link))
     return last, link
 

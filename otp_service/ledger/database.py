@@ -1,5 +1,6 @@
 """Connections to SQLite and PostgreSQL, transactions, the head of the ledger, upgrades."""
 
+import json
 import math
 import os
 import secrets
@@ -7,14 +8,21 @@ import string
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import (
+    JSON,
+    Column,
     Connection,
     Engine,
+    Select,
     Table,
+    Text,
+    bindparam,
     case,
+    cast,
     column,
     create_engine,
     event,
@@ -509,6 +517,41 @@ def in_batches(values: Sequence[Item]) -> Iterator[Sequence[Item]]:
     for begin in range(0, len(values), MAX_BATCH):
         some = list(values[begin : begin + MAX_BATCH])
         yield some + some[-1:] * ((1 << (len(some) - 1).bit_length()) - len(some))
+
+
+def insert_rows(
+    connection: Connection,
+    statement: Any,  # noqa: ANN401 - what both dialects have in common has no type
+    rows: Sequence[Mapping[str, Any]],
+    returning: Column[Any] | None = None,
+) -> list[Any]:
+    """Run an insertion for some rows, of all columns; return a column of those that it inserts.
+
+    PostgreSQL gets them as one value: a parameter for each value of each row took a quarter of the time of recording.
+    """
+    if returning is not None:
+        statement = statement.returning(returning)
+    if connection.dialect.name == POSTGRESQL:
+        columns = statement.table.columns
+        told = json.dumps([{one.name: row[one.key] for one in columns} for row in rows])
+        pieces: list[Any] = [{"rows": told}]
+        statement = statement.from_select([one.key for one in columns], _rows_in_json(statement.table))
+    else:
+        pieces = [rows] if returning is None else list(batches(rows))
+    found: list[Any] = []
+    for some in pieces:
+        result = connection.execute(statement, some)
+        found += result.scalars() if returning is not None else ()
+    return found
+
+
+@cache
+def _rows_in_json(of: Table) -> Select[Any]:
+    """Return what selects a table's columns from rows in JSON, in their order."""
+    rows = func.json_to_recordset(cast(bindparam("rows", type_=Text()), JSON()))
+    return select(
+        *rows.table_valued(*(column(one.name, one.type) for one in of.columns)).render_derived(with_types=True).c
+    )
 
 
 MAX_COUNT: Final = 1_000_000

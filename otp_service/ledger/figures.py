@@ -21,7 +21,7 @@ from otp_service.domain.figures import (
     hour_of,
 )
 from otp_service.domain.guard import DAY, HOUR
-from otp_service.ledger.database import Database, in_batches, lock_head
+from otp_service.ledger.database import Database, in_batches, insert_rows, lock_head
 from otp_service.ledger.schema import (
     TRAFFIC,
     events,
@@ -67,7 +67,7 @@ def _add(connection: Connection, database: Database, table: Table, rows: Iterabl
         insertion = database.insert(table)
         values = [name for name in some[0] if name not in keys]
         sums = {name: table.c[name] + insertion.excluded[name] for name in values}
-        connection.execute(insertion.on_conflict_do_update(index_elements=keys, set_=sums), some)
+        insert_rows(connection, insertion.on_conflict_do_update(index_elements=keys, set_=sums), some)
 
 
 def _starts(connection: Connection, names: Iterable[str]) -> dict[str, VerificationStart]:

@@ -26,7 +26,7 @@ from otp_service.domain.verification import Status
 from otp_service.domain.webhooks import webhook_of
 from otp_service.ledger.audit import append_entry
 from otp_service.ledger.consents import Added, lift_if_only_from, record_consent, record_opt_out
-from otp_service.ledger.database import Database, batches, in_batches, lock_head, read_head
+from otp_service.ledger.database import Database, batches, in_batches, insert_rows, lock_head, read_head
 from otp_service.ledger.factors import note_steps
 from otp_service.ledger.figures import record_figures
 from otp_service.ledger.schema import erasures, events, inbound, verifications
@@ -114,10 +114,8 @@ class VerificationLedger:
 
     def _insert(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> set[str]:
         """Insert events that are not there yet, and their entries in the audit chain; return their names."""
-        statement = self._database.insert(events).on_conflict_do_nothing().returning(events.c.id)
-        fresh: set[str] = set()
-        for some in batches(rows):
-            fresh.update(connection.execute(statement, some).scalars())
+        statement = self._database.insert(events).on_conflict_do_nothing()
+        fresh = set(insert_rows(connection, statement, rows, events.c.id))
         append_entry(connection, events, [row for row in rows if row["id"] in fresh])
         return fresh
 
@@ -191,25 +189,29 @@ class VerificationLedger:
         The first end stays: a Redis whose backup was restored may end once more what had ended.
         """
         insertion = self._database.insert(verifications)
-        started = [
-            _verification(one)
+        started = {
+            one.member("id"): _verification(one)
             | {name: one.member(name) for name in _START_FIELDS}
             | {"expires": int(one.member("expires") or 0), "channel": one.member("channel"), **_newness(one)}
             for one in events
             if one.type == STARTED
-        ]
+        }
         if started:  # sorted, as the ends are: two recorders lock in one order
-            started.sort(key=itemgetter("id"))
+            rows = sorted(started.values(), key=itemgetter("id"))
             fields = {name: insertion.excluded[name] for name in (*_START_FIELDS, *_ONLY_OF_STARTS)}
-            connection.execute(insertion.on_conflict_do_update(index_elements=["id"], set_=fields), started)
-            append_entry(connection, verifications, started)
-        ended = [_verification(one) | {"status": _ENDINGS[one.type], "ended": one.at}
-                 for one in events if one.type in _ENDINGS]  # fmt: skip
+            insert_rows(connection, insertion.on_conflict_do_update(index_elements=["id"], set_=fields), rows)
+            append_entry(connection, verifications, rows)
+        ended = {
+            one.member("id"): _verification(one) | {"status": _ENDINGS[one.type], "ended": one.at}
+            for one in reversed(events)
+            if one.type in _ENDINGS
+        }
         if ended:
-            ended.sort(key=itemgetter("id"))
+            rows = sorted(ended.values(), key=itemgetter("id"))
             fields = {name: insertion.excluded[name] for name in ("status", "ended")}
             alive = verifications.c.status == Status.PENDING
-            connection.execute(insertion.on_conflict_do_update(index_elements=["id"], set_=fields, where=alive), ended)
+            as_ended = insertion.on_conflict_do_update(index_elements=["id"], set_=fields, where=alive)
+            insert_rows(connection, as_ended, rows)
 
 
 def read_verifications(
