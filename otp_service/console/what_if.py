@@ -3,7 +3,7 @@
 import secrets
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
@@ -61,7 +61,7 @@ def begin(visit: Visit) -> Answer:
     if len(_tries) >= _MOST:
         return visit.page("what_if.html", _BUSY, rules=rules, fault="Too many tries at once. Try again in a while.")
     name = secrets.token_urlsafe(16)
-    result = _runner.submit(_run, visit.installation, tried)
+    result = _runner.submit(_run, visit.installation, tried, visit.signed_in.applications)
     _tries[name] = _Try(visit.signed_in.name, time.monotonic(), rules, result)
     return visit.to(f"/fraud/what-if/{name}")
 
@@ -73,11 +73,9 @@ def show_result(visit: Visit, name: str) -> Answer:
     if found is None or found.user != visit.signed_in.name:
         raise NotFoundError("There is no such try.")
     compared = found.result.result() if found.result.done() else None
-    seen = visit.applications
     return visit.page(
         "what_if_result.html",
         compared=compared,
-        people=[one for one in compared.refused_people if one.application in seen] if compared else [],
         notes=list(notes(compared)) if compared else [],
         rules=found.rules,
         currency=visit.settings.guard.currency,
@@ -101,11 +99,11 @@ def _sentence(malformed: Exception) -> str:
     return str(malformed)
 
 
-def _run(installation: Installation, tried: Settings) -> Comparison:
+def _run(installation: Installation, tried: Settings, counted: Collection[str]) -> Comparison:
     other = install(tried)
     try:
         other.context.access_cache.refresh()
-        return what_if(installation.context, TriedRules.of(other.context, tried.guard))
+        return what_if(installation.context, TriedRules.of(other.context, tried.guard), counted)
     finally:
         other.close()
 

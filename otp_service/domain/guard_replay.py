@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
@@ -927,7 +927,8 @@ class Replay:
     With ``applications``, by name, a start goes where they send to and have their home, not where they did then. What
     was refused in its time and would pass now has no answer in the log: nobody typed that code in. It counts as never
     approved. ``usual`` is how many newcomers approve in a usual day, by application and country (``shop/PK``);
-    ``None`` when that is not known: then buckets grow without bound.
+    ``None`` when that is not known: then buckets grow without bound. All attempts are tried, for rules count those of
+    all applications; with ``counted`` only those of some are counted.
     """
 
     def __init__(
@@ -935,11 +936,13 @@ class Replay:
         rulesets: Mapping[str, Ruleset],
         applications: Mapping[str, Application] | None = None,
         usual: Mapping[str, float] | None = MappingProxyType({}),
+        counted: Collection[str] = (),
     ) -> None:
         self._simulation = GuardSimulation(usual)
         self._rulesets = rulesets
         self._applications = applications or {}
-        self._counted: dict[str, SimulatedVerification | None] = {}
+        self._verifications: dict[str, SimulatedVerification | None] = {}
+        self._counted = frozenset(counted or rulesets)
         self.before = ReplayTotals()
         self.after = ReplayTotals()
         self.unknown = 0
@@ -956,35 +959,45 @@ class Replay:
         if attempt.kind is AttemptKind.START:
             known = attempt.application in self._rulesets
         else:
-            known = attempt.verification in self._counted
+            known = attempt.verification in self._verifications
         if not known:
             self.unknown += 1
             return None
-        self.before.count(attempt, attempt.refused)
         rule = self._start(attempt) if attempt.kind is AttemptKind.START else self._go_on(attempt)
         if attempt.kind is AttemptKind.START and rule:
             self._places[attempt.verification] = attempt.application, attempt.country
+        if self._application_of(attempt) in self._counted:
+            self._count(attempt, rule)
+        return rule
+
+    def _application_of(self, attempt: Attempt) -> str:
+        if attempt.kind is AttemptKind.START:
+            return attempt.application
+        started = self._verifications[attempt.verification]
+        return started.application if started else self._places[attempt.verification][0]
+
+    def _count(self, attempt: Attempt, rule: str | None) -> None:
+        self.before.count(attempt, attempt.refused)
         if rule is None:
             self.never_started += 1
             self.refused_people[self._places[attempt.verification]] += attempt.kind is AttemptKind.APPROVED
         else:
             self.after.count(attempt, rule)
-        return rule
 
     def _start(self, attempt: Attempt) -> str:
         sending, application = attempt.sending, self._applications.get(attempt.application)
         if application:
             if not application.sends_to(attempt.country):
-                self._counted[attempt.verification] = None
+                self._verifications[attempt.verification] = None
                 return "destination.country"
             sending = replace(sending, place=application.place_of(attempt.country))
         ruleset = self._rulesets[attempt.application]
         hits, verification = self._simulation.start(ruleset, attempt.application, attempt.country, sending, attempt.at)
-        self._counted[attempt.verification] = verification
+        self._verifications[attempt.verification] = verification
         return _refused_by(hits)
 
     def _go_on(self, attempt: Attempt) -> str | None:
-        verification = self._counted[attempt.verification]
+        verification = self._verifications[attempt.verification]
         if verification is None:
             return None
         ruleset = self._rulesets[verification.application]

@@ -1,6 +1,6 @@
 """What other rules would have done with what happened: nothing is sent, counted or changed."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -59,12 +59,14 @@ class Comparison:
         return sum(one.count for one in self.refused_people)
 
 
-def compare(attempts: Iterable[Attempt], tried: TriedRules, usual: Mapping[str, float] | None) -> Comparison:
-    """Run attempts, in the order in which they were made, through rules.
+def compare(
+    attempts: Iterable[Attempt], tried: TriedRules, usual: Mapping[str, float] | None, counted: Collection[str] = ()
+) -> Comparison:
+    """Run attempts, in the order in which they were made, through rules; count those of some applications, or of all.
 
     ``usual`` is how many newcomers approve in a usual day (`usual_approvals`); ``None`` where that is not known.
     """
-    replay = Replay(tried.rulesets, tried.applications, usual)
+    replay = Replay(tried.rulesets, tried.applications, usual, counted)
     for attempt in attempts:
         replay.judge(attempt)
     people = sorted(replay.refused_people.items(), key=lambda one: (-one[1], one[0]))
@@ -77,9 +79,9 @@ def compare(attempts: Iterable[Attempt], tried: TriedRules, usual: Mapping[str, 
     )
 
 
-def what_if(context: Context, tried: TriedRules) -> Comparison:
-    """Run what Redis remembers through rules; raises `StoreUnavailableError`."""
-    return compare(context.store.attempts.all(), tried, usual_approvals(context))
+def what_if(context: Context, tried: TriedRules, counted: Collection[str] = ()) -> Comparison:
+    """Run what Redis remembers through rules, and count as `compare` does; raises `StoreUnavailableError`."""
+    return compare(context.store.attempts.all(), tried, usual_approvals(context), counted)
 
 
 def fence_notice(context: Context) -> Phrase | None:

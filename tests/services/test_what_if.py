@@ -29,6 +29,22 @@ def test_people_who_would_have_been_refused_are_counted_by_application_and_count
     assert not any(digits in repr(found.refused_people) for digits in (number(1)[-7:], "7400123456"))
 
 
+def test_attempts_of_all_applications_are_tried_and_those_of_some_are_counted(frozen: FrozenValkey) -> None:
+    shop = Caller(guarded(frozen, "destination.country"))
+    bank = Caller(guarded(frozen, "destination.country"), "bank")
+    for one in (number(1), number(2)):
+        approve(shop, one)
+    approve(bank, number(9))
+    tried = guarded(frozen, "destination.country", applications=ABROAD)
+    rules = TriedRules.of(tried.context, tried.settings.guard)
+    found = what_if(shop.context, rules, {"bank"})
+
+    assert found.refused_people == (RefusedPeople("bank", "PK", 1),)
+    assert (found.before.approved, found.before.messages, found.never_started) == (1, 1, 1)
+    assert found.after.refused == {"destination.country": 1}
+    assert what_if(shop.context, rules).before.messages == 3
+
+
 def test_under_the_same_rules_nobody_would_have_been_refused(frozen: FrozenValkey) -> None:
     site = guarded(frozen, "destination.country")
     approve(Caller(site), number(1))
