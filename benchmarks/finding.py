@@ -11,10 +11,11 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from hands import BUCKET
 from sqlalchemy import text
@@ -94,15 +95,12 @@ def _options() -> argparse.Namespace:
 
 def _build(stack: ExitStack, database: str, options: argparse.Namespace) -> Site:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="otp-service-finding-")))
-    url = f"sqlite:///{folder / 'ledger.db'}"
-    if database == POSTGRESQL:
-        server = PostgresServer()
-        stack.callback(server.stop)
-        url = server.url(server.create())
+    url = ledger_url(stack, database, folder)
     ledger = open_ledger(url, 600.0)
     ledger.upgrade()
     began = time.monotonic()
-    _fill(ledger.database, options.verifications)
+    details = {"start": json.dumps({"channel": "sms"}), "delivery": json.dumps(_DELIVERED)}
+    fill(ledger.database, (_VERIFICATIONS, _STARTS, _DELIVERIES), many=options.verifications, **details)
     ledger.database.close()
     print(f"{database}: {options.verifications:,} verifications in {time.monotonic() - began:.0f} s", file=sys.stderr)
     valkey = ValkeyServer(folder)
@@ -122,11 +120,20 @@ def _build(stack: ExitStack, database: str, options: argparse.Namespace) -> Site
     return Site(shop.context, parse_destination(NUMBER, None), ids)
 
 
-def _fill(database: Database, many: int) -> None:
-    values = {"many": many, "now": time.time_ns() // 1_000_000,
-              "start": json.dumps({"channel": "sms"}), "delivery": json.dumps(_DELIVERED)}  # fmt: skip
+def ledger_url(stack: ExitStack, database: str, folder: Path) -> str:
+    """Return the address of a new database, which ends with the stack."""
+    if database != POSTGRESQL:
+        return f"sqlite:///{folder / 'ledger.db'}"
+    server = PostgresServer()
+    stack.callback(server.stop)
+    return server.url(server.create())
+
+
+def fill(database: Database, statements: Iterable[str], **values: Any) -> None:
+    """Let a database make its rows: statements insert what they select ``FROM counted``, from 1 to ``:many``."""
+    values["now"] = time.time_ns() // 1_000_000
     with database.write(any_key=True) as connection:
-        for statement in (_VERIFICATIONS, _STARTS, _DELIVERIES):
+        for statement in statements:
             connection.execute(text(statement.replace("SELECT", f"{_COUNTED} SELECT", 1)), values)
         connection.execute(text("ANALYZE"))
 
