@@ -88,6 +88,8 @@ class MessageFiguresRow:
     expired: int
     unknown: int
     """Of these the answer told nothing: they may have been sent."""
+    failed_over: int
+    """Calls that were made since the route's first gateway had failed."""
     given_up: int
     """Messages after which nothing more was tried."""
     amount: str
@@ -304,6 +306,7 @@ def _messages(row: MessageFigures) -> MessageFiguresRow:
         failed=row.failed,
         expired=row.expired,
         unknown=row.unknown,
+        failed_over=row.failed_over,
         given_up=row.given_up,
         amount=format_micros(row.amount),
         unfinished=row.is_unfinished,

@@ -162,18 +162,14 @@ def _refusals(context: Context, question: Question, text: FigureText) -> _Texts:
 
 def _delays(context: Context, question: Question, text: FigureText) -> _Texts:
     def texts(one: DelayFigures) -> tuple[str, ...]:
-        spans = (_bound(one, share, text) for share in (0.5, 0.95))
+        spans = (_seconds(text.seconds(one, share)) for share in (0.5, 0.95))
         return (text.count(one.times), text.share(one.within[_SOON], one.times), *spans)
 
     return {one.until: texts(one) for one in count_delays(context, question)}
 
 
-def _bound(one: DelayFigures, share: float, text: FigureText) -> str:
-    """Return within which time such a share of some came; of few that is not told."""
-    if text.share(one.times, one.times) == _NOTHING:
-        return _NOTHING
-    bound = one.quantile(share)
-    return f"more than {max(one.within) // 1000} s" if bound is None else f"{bound // 1000} s"
+def _seconds(count: str) -> str:
+    return count if count == _NOTHING else f"{count} s"
 
 
 def _each_and_all(

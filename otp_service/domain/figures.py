@@ -11,19 +11,25 @@ from typing import Final, NamedTuple
 
 from otp_service.domain.audit import Event
 from otp_service.domain.guard import HOUR
-from otp_service.domain.verification import Status
+from otp_service.domain.verification import GatewayChoice, Status
 
 STARTED: Final = "verification.started"
 APPROVED: Final = "verification.approved"
 SENT: Final = "delivery.sent"
 DELIVERED: Final = "delivery.delivered"
+_OF_CALLS: Final = frozenset({SENT, "delivery.failed", "delivery.unknown"})
+"""What a call of a gateway may lead to."""
+_IN_REPORTS: Final = {"delivery.failed": "delivery.undelivered", SENT: "", "delivery.unknown": ""}
+"""What the same counts as where a gateway reports it later: that is no further call. Empty for nothing."""
+FAILED_OVER: Final = "message.failed_over"
+"""That a gateway was called since the first one had failed: of that call, beside what became of it."""
 ENDINGS: Final = frozenset(f"verification.{one}" for one in Status if one not in {Status.PENDING, Status.EXPIRED})
 """Events that end a verification; of one that expires there may be none."""
 COUNTED: Final = ENDINGS | {
-    *(STARTED, "verification.resent", "check.failed", "message.given_up"),
-    *(f"delivery.{outcome}" for outcome in ("sent", "delivered", "undelivered", "failed", "expired", "unknown")),
+    *(STARTED, "verification.resent", "check.failed", "message.given_up", FAILED_OVER),
+    *(*_OF_CALLS, DELIVERED, "delivery.undelivered", "delivery.expired"),
 }
-"""Types of events that are counted."""
+"""What is counted of verifications: types of events, and `FAILED_OVER`."""
 REFUSED: Final = "refused."
 WOULD_BE_REFUSED: Final = "would_be_refused."
 """Before the kind of what a rule refused, or would have refused if it did not only record."""
@@ -108,7 +114,8 @@ def figures_of(events: Iterable[tuple[VerificationStart, Event]]) -> dict[Figure
     times: Counter[FigureKey] = Counter()
     amounts: Counter[FigureKey] = Counter()
     for start, one in events:
-        if not _counts(start, one):
+        what = _what(one) if _counts(start, one) else ""
+        if not what:
             continue
         is_message = one.type.startswith("delivery.")
         key = FigureKey(
@@ -117,11 +124,13 @@ def figures_of(events: Iterable[tuple[VerificationStart, Event]]) -> dict[Figure
             channel=(one.member("channel") if is_message else "") or start.channel,
             gateway=one.member("gateway") if is_message else "",
             lane=start.lane,
-            what=one.type,
+            what=what,
             reason=_reason(one.member("reason")),
         )
         times[key] += 1
         amounts[key] += int(one.member("cost") or 0)
+        if what in _OF_CALLS and one.member("choice") == GatewayChoice.FAIL_OVER:
+            times[key._replace(what=FAILED_OVER, reason="")] += 1
     return {key: Figure(count, amounts[key]) for key, count in times.items()}
 
 
@@ -149,6 +158,16 @@ def _counts(start: VerificationStart, event: Event) -> bool:
     if event.type in ENDINGS:
         return (event.type, event.at) == (f"verification.{start.status}", start.ended)
     return event.type in COUNTED
+
+
+def _what(event: Event) -> str:
+    """Return what an event counts as; empty for nothing, as where a message was given up before a gateway was called.
+
+    Only reports have a status in the gateway's own words.
+    """
+    if event.type.startswith("delivery.") and not event.member("gateway"):
+        return ""
+    return _IN_REPORTS.get(event.type, event.type) if event.member("raw_status") else event.type
 
 
 def _is_timed(event: Event) -> bool:

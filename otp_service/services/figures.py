@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Literal
 
 from otp_service.clock import now
@@ -11,6 +11,7 @@ from otp_service.domain.figures import (
     DELAYS,
     DELIVERED,
     ENDINGS,
+    FAILED_OVER,
     MIN_SHOWN_COUNT,
     REFUSED,
     SENT,
@@ -155,6 +156,8 @@ class MessageFigures:
     expired: int
     unknown: int
     """Whose answer told nothing: they may have been sent."""
+    failed_over: int
+    """Calls that were made since the route's first gateway had failed."""
     given_up: int
     """Messages, not calls, after which nothing more was tried."""
     amount: int
@@ -164,7 +167,17 @@ class MessageFigures:
     @property
     def calls(self) -> int:
         """How often a gateway was called."""
-        return self.sent + self.failed + self.unknown
+        return self.sent + self.bad
+
+    @property
+    def bad(self) -> int:
+        """Calls that failed, or whose answer told nothing."""
+        return self.failed + self.unknown
+
+    @property
+    def unreported(self) -> int:
+        """Messages that may be out, of which the gateway never told whether they arrived."""
+        return max(0, self.sent + self.unknown - self.delivered - self.undelivered - self.expired)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,13 +208,15 @@ class DelayFigures:
         return next((bound for bound, count in self.within.items() if count >= share * self.times), None)
 
 
-def count_verifications(context: Context, question: Question) -> list[VerificationFigures]:
-    """Return what became of verifications, by some of `BY_VERIFICATION`.
+def count_verifications(
+    context: Context, question: Question, *, first_messages: bool = True
+) -> list[VerificationFigures]:
+    """Return what became of verifications, by some of `BY_VERIFICATION`; without ``first_messages`` not of how many.
 
     This, and each question here, raises `InvalidTimeError` where it is of too much, and `LedgerUnavailableError`.
     """
     found = _pivot(question, context.ledger.figures.sums, _VERIFICATION_EVENTS)
-    firsts = _first_messages(context, question)
+    firsts = _first_messages(context, question) if first_messages else None
     rows = []
     for of, sums in found.items():
         started = sums[STARTED].times
@@ -223,12 +238,37 @@ def count_verifications(context: Context, question: Question) -> list[Verificati
     return rows
 
 
+def add_up(rows: Iterable[VerificationFigures], *by: str) -> list[VerificationFigures]:
+    """Return figures by less than they were asked by: to ask once more takes longer."""
+    found: dict[_Of, list[VerificationFigures]] = defaultdict(list)
+    for one in rows:
+        found[tuple((name, one.of[name]) for name in by)].append(one)
+    return [
+        replace(
+            some[0],
+            of=dict(of),
+            is_unfinished=any(one.is_unfinished for one in some),
+            **{name: _sum(getattr(one, name) for one in some) for name in _SUMMED},
+        )
+        for of, some in sorted(found.items())
+    ]
+
+
+def _sum(counts: Iterable[int | None]) -> Any:  # noqa: ANN401 - none where one of them is not known
+    known = list(counts)
+    return None if None in known else sum(filter(None, known))
+
+
+_SUMMED: Final = tuple(one.name for one in fields(VerificationFigures))[1:-1]
+
+
 def count_messages(context: Context, question: Question) -> list[MessageFigures]:
     """Return what became of messages, by some of `BY_MESSAGE`."""
     return [
         MessageFigures(
             of=dict(of),
             **{what: sums[f"delivery.{what}"].times for what in _OUTCOMES},
+            failed_over=sums[FAILED_OVER].times,
             given_up=sums[_GIVEN_UP].times,
             amount=sum(one.amount for one in sums.values()),
             is_unfinished=question.is_unfinished(dict(of)),
@@ -279,8 +319,10 @@ _TIMED: Final[Mapping[str, Literal["sent", "delivered", "approved"]]] = {
 }
 _OUTCOMES: Final = ("sent", "delivered", "undelivered", "failed", "expired", "unknown")
 _GIVEN_UP: Final = "message.given_up"
-_MESSAGE_EVENTS: Final = (*(f"delivery.{what}" for what in _OUTCOMES), _GIVEN_UP)
-_VERIFICATION_EVENTS: Final = (STARTED, *ENDINGS, *_MESSAGE_EVENTS)
+_MESSAGE_EVENTS: Final = (*(f"delivery.{what}" for what in _OUTCOMES), FAILED_OVER, _GIVEN_UP)
+_PAID: Final = (SENT, "delivery.failed", "delivery.unknown")
+"""Calls: nothing else costs."""
+_VERIFICATION_EVENTS: Final = (STARTED, *ENDINGS, *_PAID)
 _REFUSALS: Final = tuple(
     refusal(kind, enforced=enforced)
     for kind in ("start", "resend", "fallback", "check", "dispatch")
@@ -362,6 +404,13 @@ class FigureText:
         if some is None or not all_of_them or not (self.exact or all_of_them >= _MIN_WHOLE):
             return "-"
         return f"{100 * some / all_of_them:.1f} %" if self.exact else f"{100 * some / all_of_them:.0f} %"
+
+    def seconds(self, delays: DelayFigures | None, share: float) -> str:
+        """Return within how many seconds such a share came; ``-`` where none did, or of too few to tell."""
+        if delays is None or self.share(delays.times, delays.times) == "-":
+            return "-"
+        bound = delays.quantile(share)
+        return f"> {max(delays.within) // 1000}" if bound is None else str(bound // 1000)
 
     def rounded(self, count: int) -> int:
         """Return a count for a plot; 0 where it is hidden."""

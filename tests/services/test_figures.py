@@ -56,6 +56,11 @@ def test_verifications_by_anything(context: Context):
     assert pakistan.estimated_unapproved_amount == 4_000_000
     (of_shop,) = count_verifications(context, asked("application", application="shop"))
     assert (of_shop.of, of_shop.started) == ({"application": "shop"}, 6)
+    assert figures.add_up(by_country, "country") == count_verifications(context, asked("country"))
+    assert figures.add_up(by_country) == count_verifications(context, asked())
+    (unasked,) = count_verifications(context, asked(), first_messages=False)
+    assert (unasked.started, unasked.sent) == (7, None)
+    assert figures.add_up([unasked]) == [unasked]
     for by in figures.BY_VERIFICATION:
         rows = count_verifications(context, asked(by))
         assert sum(one.started for one in rows) == 7
@@ -106,6 +111,42 @@ def test_messages_by_gateway_and_reason(context: Context):
     ]
 
 
+def test_a_report_is_no_further_call(context: Context):
+    about = {"gateway": "primary", "channel": "sms", "slot": "d1.1", "reason": ""}
+    report = {**about, "raw_status": "REJECTD"}
+    record(
+        context.ledger,
+        [*story("vf_1", sent=False), event("delivery.sent", "vf_1", AT + 100, **about, cost="1")],
+        [event("delivery.failed", "vf_1", AT + 200, **report), event("delivery.unknown", "vf_1", AT + 300, **report)],
+        [*story("vf_2", sent=False), event("delivery.unknown", "vf_2", AT + 100, **about, cost="1")],
+        [event("delivery.sent", "vf_2", AT + 200, **report)],
+        [*story("vf_3", sent=False), event("delivery.failed", "vf_3", AT + 100, **{**about, "gateway": ""}, cost="0")],
+    )
+    (row,) = count_messages(context, asked())
+
+    assert (row.calls, row.sent, row.unknown, row.failed, row.undelivered, row.unreported) == (2, 1, 1, 0, 1, 1)
+
+
+def test_what_another_gateway_took_over_is_counted_of_the_other_one(context: Context):
+    call = {"channel": "sms", "cost": "0", "reason": ""}
+    first, second = ({**call, "gateway": name, "slot": f"d1.{n}", "choice": choice}
+                     for n, name, choice in ((1, "primary", "configured"), (2, "backup", "fail_over")))  # fmt: skip
+    record(
+        context.ledger,
+        [*story("vf_1", sent=False), event("delivery.failed", "vf_1", AT + 100, **first)],
+        [event("delivery.sent", "vf_1", AT + 200, **second)],
+        [event("delivery.delivered", "vf_1", AT + 300, **second, raw_status="DELIVRD")],
+    )
+    rows = count_messages(context, asked("gateway"))
+    sum(context.ledger.figures.recount())
+
+    assert [(one.of["gateway"], one.calls, one.bad, one.failed_over) for one in rows] == [
+        ("backup", 1, 0, 1),
+        ("primary", 1, 1, 0),
+    ]
+    assert count_messages(context, asked("gateway")) == rows
+
+
 def test_refusals_by_rule_and_kind(context: Context):
     refuse(context.ledger, 3)
     refuse(context.ledger, 2, what="refused.resend")
@@ -132,6 +173,8 @@ def test_delays_are_read_off_their_histogram(context: Context):
     assert (sent.times, sent.within[1000], sent.within[2000], sent.within[300_000]) == (21, 0, 20, 20)
     assert (sent.quantile(0.5), sent.quantile(0.95), sent.quantile(1.0)) == (2000, 2000, None)
     assert (delivered.quantile(0.95), approved.quantile(0.95)) == (5000, 20_000)
+    assert (EXACT.seconds(sent, 0.95), EXACT.seconds(sent, 1.0), EXACT.seconds(None, 0.5)) == ("2", "> 300", "-")
+    assert ROUNDED.seconds(sent, 0.95) == "-"
 
 
 def test_a_row_is_unfinished_while_its_codes_may_live(context: Context):
@@ -173,11 +216,12 @@ def test_a_time_that_cannot_be_used_is_refused(context: Context, question: Quest
 
 def test_what_would_be_too_much_is_refused(context: Context, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(figures, "MAX_SUMS", 3)
-    record(context.ledger, stories(1, "a"))
+    record(context.ledger, stories(1, "a"), stories(1, "b", country="GB"))
 
     assert count_delays(context, asked())
+    assert count_verifications(context, asked())
     with pytest.raises(InvalidTimeError, match="too many"):
-        count_verifications(context, asked())
+        count_verifications(context, asked("country"))
 
 
 # --- small counts -----------------------------------------------------------------------------------------------

@@ -540,6 +540,7 @@ class MessageFiguresRow:
     failed: int
     expired: int
     unknown: int
+    failed_over: int
     given_up: int
     amount: str
     unfinished: bool

@@ -406,6 +406,7 @@ export interface MessageFiguresRow {
   failed: number;
   expired: number;
   unknown: number;
+  failed_over: number;
   given_up: number;
   amount: string;
   unfinished: boolean;
