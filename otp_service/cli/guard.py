@@ -132,13 +132,18 @@ def _closed(settings: Settings, context: Context, kept: Sequence[Decision]) -> l
     mode, block_mode = _mode(settings, COUNTRY_RULE), _mode(settings, BLOCK_RULE)
     rows: list[out.Row] = [
         (one.application, one.country, mode, _left(one), one.times)
-        for one in guard_status.closed_countries(context, kept)
+        for one in guard_status.closed_countries(context, _places(kept, COUNTRY_RULE))
     ]
     blocks = guard_status.closed_blocks(context, kept)
     if not out.in_json(closed_blocks=list(map(out.span, blocks))) and blocks:
         longest = guard_status.UP_TO.filled(span=timedelta(milliseconds=max(blocks)))
         rows.append(("all", out.count_of(len(blocks), "block"), block_mode, str(longest), None))
     return rows
+
+
+def _places(kept: Iterable[Decision], rule: str = "") -> set[guard_status.Place]:
+    """Return the places where rules spoke, or one of them did."""
+    return {(one.application, one.country) for one in kept if rule in {"", one.rule}}
 
 
 def _left(one: ClosedCountry) -> out.Cell:
@@ -151,7 +156,7 @@ def _spent(settings: Settings, context: Context, kept: Iterable[Decision]) -> li
             *(one.application, out.Labelled(one.country or None, one.country or "all"), one.use.interval),
             *(format_micros(one.use.amount), format_micros(one.use.ceiling), settings.guard.currency),
         )
-        for one in guard_status.spending(context, kept)
+        for one in guard_status.spending(context, _places(kept))
     ]
 
 

@@ -1,10 +1,12 @@
 """Fraud: what rules refuse, what passes that nobody approves, the funnel, money, other rules, what is held back."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Final
 
 from flask import request
+from markupsafe import Markup
 
 from otp_service.console import plots
 from otp_service.console.visits import Answer, Views, Visit
@@ -14,19 +16,22 @@ from otp_service.domain.numbers import is_region, parse_destination
 from otp_service.errors import InvalidNumberError, InvalidRequestError
 from otp_service.services import operator_actions
 from otp_service.services.figures import (
-    FigureText,
     Question,
+    VerificationFigures,
+    add_up,
     count_delays,
     count_refused,
     count_verifications,
 )
-from otp_service.services.guard_status import closed_countries, spending
+from otp_service.services.guard_status import Place, closed_countries, spending
 from otp_service.services.newcomer_traffic import report_blocks, report_traffic
 
 views = Views()
 _SPANS: Final = (1, 7, 30, 90)
 """Days that can be asked for."""
 _ROWS: Final = 200
+_LATELY: Final = 7 * DAY
+"""Milliseconds in which something was started in a country that may be closed."""
 _BAD: Final = 422
 
 
@@ -54,14 +59,10 @@ class Filter:
         return Question(until - self.days * DAY, until, by, {**only, **of_country})
 
     @property
-    def step(self) -> str:
-        """By what a plot has its points."""
-        return "hour" if self.days <= 7 else "day"  # noqa: PLR2004 - more points than can be seen
-
-    @property
-    def milliseconds(self) -> int:
-        """How long a step is."""
-        return HOUR if self.step == "hour" else DAY
+    def axis(self) -> plots.Axis:
+        """The points of a plot."""
+        step = "hour" if self.days <= 7 else "day"  # noqa: PLR2004 - more points than can be seen
+        return plots.Axis(self.now - self.days * DAY, self.now, step)
 
     @property
     def query(self) -> str:
@@ -82,28 +83,22 @@ def read_filter(visit: Visit) -> Filter:
     )
 
 
-def _figures(visit: Visit) -> FigureText:
-    return FigureText(exact=visit.signed_in.may(Permission.EXACT))
-
-
 @views.view("GET /fraud", Permission.FIGURES, title="Passes")
 def show_passes(visit: Visit) -> Answer:
     """Show what passed that nobody approved, by application, country and range, against the days before."""
     asked = read_filter(visit)
     by = ("application", "country", "carrier_range")
-    before = {
-        tuple(one.of.values()): one for one in count_verifications(visit.context, asked.question(*by, before=True))
-    }
-    rows = sorted(count_verifications(visit.context, asked.question(*by)), key=attrgetter("unapproved"), reverse=True)
-    points = count_verifications(visit.context, asked.question(asked.step))
+    before = {tuple(one.of.values()): one for one in _count(visit, asked.question(*by, before=True))}
+    rows = sorted(_count(visit, asked.question(*by)), key=attrgetter("unapproved"), reverse=True)
+    points = _count(visit, asked.question(asked.axis.step))
     places = [one for one in report_traffic(visit.context) if one.application in asked.applications]
     return visit.page(
         "passes.html",
         asked=asked,
-        figures=_figures(visit),
+        figures=visit.figures,
         rows=[(one, before.get(tuple(one.of.values()))) for one in rows[:50]],
         points=points,
-        drawing=_plot_of_passes(visit, asked, points),
+        drawing=_plot_of_passes(visit, asked.axis, points),
         alarms=[one for one in places if one.alarmed_since],
         usual=places,
         blocks=report_blocks(visit.context) if not visit.signed_in.applications else [],
@@ -111,12 +106,16 @@ def show_passes(visit: Visit) -> Answer:
     )
 
 
-def _plot_of_passes(visit: Visit, asked: Filter, points: list) -> object:  # type: ignore[type-arg]
-    labels = [plots.label_of(int(one.of[asked.step]), asked.step) for one in points]
-    rounded = _figures(visit)
-    passed = plots.Line(visit.words("not approved"), [rounded.rounded(one.unapproved) for one in points])
-    approved = plots.Line(visit.words("approved"), [rounded.rounded(one.approved) for one in points])
-    return plots.lines(visit.words("Started verifications, approved and not approved"), labels, passed, approved)
+def _count(visit: Visit, question: Question) -> list[VerificationFigures]:
+    return count_verifications(visit.context, question, first_messages=False)
+
+
+def _plot_of_passes(visit: Visit, axis: plots.Axis, points: Iterable[VerificationFigures]) -> Markup:
+    count = visit.figures.rounded
+    unapproved = axis.values(points, lambda one: count(one.unapproved))
+    approved = axis.values(points, lambda one: count(one.approved))
+    title = visit.words("Started verifications, approved and not approved")
+    return plots.lines(title, axis.labels, unapproved, approved)
 
 
 @views.view("GET /fraud/unapproved", Permission.EXACT)
@@ -142,23 +141,20 @@ def show_rules(visit: Visit) -> Answer:
     """Show what rules refused, or would have; what is closed; alarms."""
     asked = read_filter(visit)
     refused = count_refused(visit.context, asked.question("rule"))
-    points = count_refused(visit.context, asked.question(asked.step))
-    labels = [plots.label_of(int(one.of[asked.step]), asked.step) for one in points]
-    rounded = _figures(visit)
+    points = count_refused(visit.context, asked.question(asked.axis.step))
+    count = visit.figures.rounded
     lines = (
-        plots.Line(visit.words("refused"), [rounded.rounded(sum(one.refused.values())) for one in points]),
-        plots.Line(
-            visit.words("would be refused"), [rounded.rounded(sum(one.would_be_refused.values())) for one in points]
-        ),
+        asked.axis.values(points, lambda one: count(sum(one.refused.values()))),
+        asked.axis.values(points, lambda one: count(sum(one.would_be_refused.values()))),
     )
     return visit.page(
         "rules.html",
         asked=asked,
-        figures=rounded,
+        figures=visit.figures,
         refused=sorted(refused, key=lambda one: -sum(one.refused.values()) - sum(one.would_be_refused.values())),
         sentences={name: rule.sentence for name, rule in GUARD_RULES.items()},
         points=points,
-        drawing=plots.lines(visit.words("What rules refused, or would have"), labels, *lines),
+        drawing=plots.lines(visit.words("What rules refused, or would have"), asked.axis.labels, *lines),
     )
 
 
@@ -166,14 +162,15 @@ def show_rules(visit: Visit) -> Answer:
 def show_funnel(visit: Visit) -> Answer:
     """Show how many verifications were sent, delivered and approved, against the days before."""
     asked, context = read_filter(visit), visit.context
-    by = [("channel",), ("country",), ("application",)]
+    by = ("channel", "country", "application")
+    rows = count_verifications(context, asked.question(*by))
     return visit.page(
         "funnel.html",
         asked=asked,
-        figures=_figures(visit),
-        whole=next(iter(count_verifications(context, asked.question())), None),
+        figures=visit.figures,
+        whole=next(iter(add_up(rows)), None),
         before=next(iter(count_verifications(context, asked.question(before=True))), None),
-        tables=[(one[0], count_verifications(context, asked.question(*one))) for one in by],
+        tables=[(one, add_up(rows, one)) for one in by],
         delays=count_delays(context, asked.question("channel")),
     )
 
@@ -182,21 +179,24 @@ def show_funnel(visit: Visit) -> Answer:
 def show_spending(visit: Visit) -> Answer:
     """Show what messages cost, and how far ceilings are used now."""
     asked, context = read_filter(visit), visit.context
-    points = count_verifications(context, asked.question("day"))
-    labels = [plots.label_of(int(one.of["day"]), "day") for one in points]
-    rounded = _figures(visit)
-    amounts = [rounded.rounded_amount(one.amount, one.started) for one in points]
-    decisions = context.store.decisions.latest(10_000)
+    points = _count(visit, asked.question("day"))
+    days = replace(asked.axis, step="day")
+    amounts = days.values(points, lambda one: visit.figures.rounded_amount(one.amount, one.started))
+    by_country = _count(visit, asked.question("application", "country"))
     return visit.page(
         "spending.html",
         asked=asked,
-        figures=rounded,
+        figures=visit.figures,
         points=points,
-        drawing=plots.bars(visit.words("Money by day"), labels, amounts),
-        by_country=count_verifications(context, asked.question("application", "country")),
-        ceilings=[one for one in spending(context, decisions) if one.application in asked.applications],
+        drawing=plots.bars(visit.words("Money by day"), days.labels, amounts),
+        by_country=by_country,
+        ceilings=[one for one in spending(context, _places(by_country)) if one.application in asked.applications],
         currency=visit.settings.guard.currency,
     )
+
+
+def _places(figures: Iterable[VerificationFigures]) -> set[Place]:
+    return {(str(one.of["application"]), str(one.of["country"])) for one in figures}
 
 
 @views.view("GET /fraud/holds", Permission.HOLDS, title="Holds")
@@ -207,12 +207,13 @@ def show_holds(visit: Visit) -> Answer:
 
 
 def _holds(visit: Visit, status: int = 200, said: str = "", fault: str = "") -> Answer:
-    context = visit.context
-    closed = closed_countries(context, context.store.decisions.latest(100_000))
+    until = visit.context.store.decisions.now()
+    lately = Question(until - _LATELY, until, ("application", "country"), {"application": visit.applications})
+    places = _places(_count(visit, lately))
     return visit.page(
         "holds.html",
         status,
-        closed=[one for one in closed if one.application in visit.applications],
+        closed=closed_countries(visit.context, places),
         applications=visit.applications,
         said=said,
         fault=fault,

@@ -5,13 +5,15 @@ from collections.abc import Mapping
 from typing import Final
 
 from flask import request
+from markupsafe import Markup
 
+from otp_service.console import plots
 from otp_service.console.visits import Answer, Views, Visit
 from otp_service.domain.console_users import Permission
 from otp_service.errors import ForbiddenError, NotFoundError
 from otp_service.services import operations, operator_actions
 from otp_service.services.mirror import MirrorState
-from otp_service.services.operations import IN_VAIN, MINUTE, REDRIVE_WORDS
+from otp_service.services.operations import IN_VAIN, MINUTE, REDRIVE_WORDS, TrafficReport
 from otp_service.store.guard import MAX_MANUAL_OPEN
 from otp_service.store.outbox import DeadLetter, RedriveResult
 
@@ -21,6 +23,9 @@ _BAD: Final = 422
 _LONGEST: Final = MAX_MANUAL_OPEN // MINUTE
 _MINUTES: Final = (15, 60, 240, 1440, _LONGEST)
 """That are offered for a pause."""
+_HOURS: Final = (24, 3, 168)
+"""For which traffic is shown, the first one where nothing is asked."""
+_ROWS: Final = 50
 _MIRROR_WORDS: Final[Mapping[MirrorState, str]] = {
     MirrorState.OK: "Redis knows all of the ledger.",
     MirrorState.BEHIND: "Redis is behind the ledger: {lag} changes.",
@@ -39,6 +44,9 @@ def show_operations(visit: Visit) -> Answer:
 
 def _page(visit: Visit, status: int = 200, fault: str = "") -> Answer:
     report = operations.report_operations(visit.context, visit.signed_in.sees)
+    asked = request.args.get("hours", "")
+    hours = int(asked) if asked in map(str, _HOURS) else _HOURS[0]
+    traffic = operations.gateway_traffic(visit.context, hours, visit.applications)
     return visit.page(
         "operations.html",
         status,
@@ -48,7 +56,20 @@ def _page(visit: Visit, status: int = 200, fault: str = "") -> Answer:
         minutes=_MINUTES,
         may_pause=_may_pause(visit),
         in_vain=IN_VAIN,
+        hours=hours,
+        spans=sorted(_HOURS),
+        traffic=traffic,
+        rows=traffic.places[:_ROWS],
+        drawing=_plot_of_calls(visit, traffic),
+        figures=visit.figures,
     )
+
+
+def _plot_of_calls(visit: Visit, traffic: TrafficReport) -> Markup:
+    axis, count = plots.Axis(traffic.since, traffic.until, "hour"), visit.figures.rounded
+    bad = axis.values(traffic.hours, lambda one: count(one.bad))
+    calls = axis.values(traffic.hours, lambda one: count(one.calls))
+    return plots.lines(visit.words("Calls of gateways by hour"), axis.labels, bad, calls)
 
 
 def _may_pause(visit: Visit) -> bool:

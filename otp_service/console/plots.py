@@ -1,12 +1,14 @@
 """Plots as SVG, made on the server: each stands beside its table, and holds no style of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
-from flask import request
-from markupsafe import Markup, escape
+from markupsafe import Markup
+
+from otp_service.domain.guard import DAY, HOUR
+from otp_service.services.figures import Of
 
 _WIDTH, _HEIGHT = 720, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 12, 28
@@ -14,22 +16,50 @@ _STEPS: Final = 4
 """Lines of the grid."""
 
 
+class _Row(Protocol):
+    @property
+    def of(self) -> Of: ...
+
+
+_R = TypeVar("_R", bound=_Row)
+
+
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One line of a plot."""
+class Axis:
+    """The hours or days of a time, those in which nothing happened too. Milliseconds since the epoch."""
 
-    name: str
-    values: Sequence[float]
+    since: int
+    until: int
+    step: str
+    """``hour`` or ``day``."""
+
+    @property
+    def milliseconds(self) -> int:
+        """How long a step is."""
+        return HOUR if self.step == "hour" else DAY
+
+    @property
+    def _moments(self) -> range:
+        return range(self.since - self.since % self.milliseconds, self.until, self.milliseconds)
+
+    @property
+    def labels(self) -> list[str]:
+        """What stands below them."""
+        form = "%d.%m. %H:00" if self.step == "hour" else "%d.%m."
+        return [datetime.fromtimestamp(one / 1000, UTC).strftime(form) for one in self._moments]
+
+    def values(self, figures: Iterable[_R], value: Callable[[_R], float]) -> list[float]:
+        """Return a value of each: of the row of figures that begins then, else 0."""
+        found = {one.of[self.step]: value(one) for one in figures}
+        return [found.get(one, 0) for one in self._moments]
 
 
-def lines(title: str, labels: Sequence[str], *drawn: Line) -> Markup:
+def lines(title: str, labels: Sequence[str], *drawn: Sequence[float]) -> Markup:
     """Return a plot of one or two lines over the same labels, from left to right in every language."""
-    most = _ceiling(max((value for line in drawn for value in line.values), default=0))
+    most = _ceiling(max((value for line in drawn for value in line), default=0))
     parts = [*_grid(most), *_ticks(labels)]
     for kind, line in zip(("first", "second"), drawn, strict=False):
-        points = " ".join(
-            f"{_x(place, len(labels)):.1f},{_y(value, most):.1f}" for place, value in enumerate(line.values)
-        )
+        points = " ".join(f"{_x(place, len(labels)):.1f},{_y(value, most):.1f}" for place, value in enumerate(line))
         parts.append(Markup('<polyline class="{}" points="{}"/>').format(kind, points))
     return _drawn(title, parts)
 
@@ -98,24 +128,8 @@ def short_number(value: float) -> str:
     return f"{value:g}"
 
 
-def label_of(milliseconds: int, step: str) -> str:
-    """Return the label of an hour or a day (UTC) on an axis."""
-    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return f"{moment:%d.%m. %H:00}" if step == "hour" else f"{moment:%d.%m.}"
-
-
 def time_of(milliseconds: int) -> Markup:
     """Return a moment in UTC, for people and programs."""
     moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
     shown = Markup('<time datetime="{}" dir="ltr">{}</time>')
     return shown.format(f"{moment:%Y-%m-%dT%H:%M:%SZ}", f"{moment:%Y-%m-%d %H:%M}")
-
-
-def own_path() -> str:
-    """Return the path of this page."""
-    return str(escape(request.path))
-
-
-def own_origin() -> str:
-    """Return the scheme and host of this page."""
-    return request.host_url.rstrip("/")

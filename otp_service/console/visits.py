@@ -15,6 +15,7 @@ from otp_service.errors import ForbiddenError, NotFoundError, UnacceptableError
 from otp_service.ledger.console import Look
 from otp_service.services.consents import is_reason
 from otp_service.services.context import Context
+from otp_service.services.figures import FigureText
 from otp_service.settings import Settings
 from otp_service.store.console import ConsoleSession
 
@@ -124,6 +125,16 @@ class Visit:
         """The browser's address, as the outermost trusted proxy saw it; a constant where there is none."""
         return request.remote_addr or "0.0.0.0"  # noqa: S104 - a name for callers over a Unix socket
 
+    @property
+    def path(self) -> str:
+        """The path of this page."""
+        return request.path
+
+    @property
+    def origin(self) -> str:
+        """The scheme and host of this page."""
+        return request.host_url.rstrip("/")
+
     def number(self, handle: str) -> SubjectKey:
         """Return the number that a random name of this session stands for; raise `NotFoundError` for any other."""
         found = self.context.store.console_sessions.pointed_to(self.own_session, handle)
@@ -156,6 +167,11 @@ class Visit:
         answer = self.to("/")
         answer.set_cookie(COOKIE, cookie, **SECURE)
         return answer
+
+    @property
+    def figures(self) -> FigureText:
+        """How figures are shown to the user: exactly, or so that small counts are hidden."""
+        return FigureText(exact=self.signed_in.may(Permission.EXACT))
 
     def words(self, text: str) -> str:
         """Return a text in the user's language."""

@@ -1,10 +1,7 @@
-"""What the guard's rules did lately, what they hold closed, and how much of each ceiling is spent.
-
-All begins with decisions that were read once: up to `MAX_DECISIONS`, which takes seconds.
-"""
+"""What the guard's rules did lately, what they hold closed, and how much of each ceiling is spent."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,12 +9,12 @@ from otp_service.domain.guard import Mode
 from otp_service.domain.phrases import Phrase
 from otp_service.domain.prices import ANY_COUNTRY
 from otp_service.services.context import Context
-from otp_service.services.operator_actions import BLOCK_RULE, COUNTRY_RULE
+from otp_service.services.operator_actions import BLOCK_RULE
 from otp_service.store.events import LIFTED, Decision
 from otp_service.store.guard import CeilingUse, CountryBreaker
 
 MAX_DECISIONS: Final = 100_000
-"""Decisions that are looked at."""
+"""Decisions that a command looks at once, for all that it tells; that takes seconds."""
 _MOST_CHANGES: Final = 20
 
 MODES: Final = {
@@ -79,11 +76,14 @@ class ClosedCountry:
     """How often it was closed in a row."""
 
 
-def closed_countries(context: Context, decisions: Iterable[Decision]) -> list[ClosedCountry]:
-    """Return what is closed now of the countries that decisions name; raises `StoreUnavailableError`."""
+Place = tuple[str, str]
+"""An application, and a country that it sends to."""
+
+
+def closed_countries(context: Context, places: Iterable[Place]) -> list[ClosedCountry]:
+    """Return what is closed now of some countries; raises `StoreUnavailableError`."""
     now = context.store.decisions.now()
-    places = sorted({(one.application, one.country) for one in decisions if one.rule == COUNTRY_RULE})
-    found = ((*place, context.store.guard.stop(*place)) for place in places)
+    found = ((*place, context.store.guard.stop(*place)) for place in sorted(places))
     return [ClosedCountry(name, country, _left(stop, now), stop.times) for name, country, stop in found if stop]
 
 
@@ -116,16 +116,15 @@ class Spending:
     use: CeilingUse
 
 
-def spending(context: Context, decisions: Iterable[Decision]) -> list[Spending]:
-    """Return how far ceilings are used, those of countries where rules spoke or that have one of their own.
+def spending(context: Context, places: Collection[Place]) -> list[Spending]:
+    """Return how far ceilings are used, those of some countries and those that have one of their own.
 
     Raises `StoreUnavailableError`.
     """
-    seen = {(one.application, one.country) for one in decisions}
     used: list[Spending] = []
     for name, loaded in context.rulesets.items():
         own = {country for country in loaded.ruleset.ceilings_of_countries if country != ANY_COUNTRY}
-        countries = own | {country for application, country in seen if application == name and country}
+        countries = own | {country for application, country in places if application == name and country}
         for country in ("", *sorted(countries)):
             used += (Spending(name, country, use) for use in context.store.guard.spent(loaded.ruleset, name, country))
     return used

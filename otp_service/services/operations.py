@@ -1,18 +1,19 @@
 """Gateways, queues and dead letters as operators see them; commands and console have the words from here."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from otp_service.domain.guard import HOUR
 from otp_service.domain.routing import BreakerState, GatewayHealth, GatewayLimits
 from otp_service.domain.verification import MAX_CODE_LIFE
 from otp_service.services.context import Context
+from otp_service.services.figures import DelayFigures, MessageFigures, Question, count_delays, count_messages
 from otp_service.services.mirror import MirrorStatus
 from otp_service.store.outbox import DeadLetter, RedriveResult, count_reasons, short_reason
 
 MINUTE: Final = 60_000
-HOUR: Final = 60 * MINUTE
 
 
 class GatewayCondition(StrEnum):
@@ -185,3 +186,47 @@ def letters_of_reason(context: Context, reason: str, sees: Callable[[str], bool]
     """Return the dead letters of a reason whose codes may still live, oldest first."""
     young = context.store.dead_letters.since(1000 * MAX_CODE_LIFE)
     return [one for one in reversed(young) if is_meant(one, reason) and sees(one.member("application"))]
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayTraffic:
+    """What became of a gateway's messages to a country."""
+
+    gateway: str
+    country: str
+    messages: MessageFigures
+    until_sent: DelayFigures | None
+    """How long the first messages took from the start until the gateway had them; ``None`` where it took none."""
+    until_delivered: DelayFigures | None
+    """How long until handsets had them, as the gateway told."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficReport:
+    """What became of the messages of some hours."""
+
+    since: int
+    until: int
+    places: tuple[GatewayTraffic, ...]
+    """Those with the most calls first."""
+    hours: tuple[MessageFigures, ...]
+    """Of all gateways, by hour."""
+
+
+def gateway_traffic(context: Context, hours: int, applications: Collection[str]) -> TrafficReport:
+    """Return what became of messages whose verifications started in the last hours, this one among them.
+
+    Raises `StoreUnavailableError` and `LedgerUnavailableError`.
+    """
+    until = (context.store.decisions.now() // HOUR + 1) * HOUR
+    question = Question(until - hours * HOUR, until, ("gateway", "country"), {"application": applications})
+    delays = {(*one.of.values(), one.until): one for one in count_delays(context, question)}
+    found = []
+    for one in count_messages(context, question):
+        gateway, country = map(str, one.of.values())
+        if gateway:  # what was given up before any was called has none
+            until_sent, until_delivered = (delays.get((gateway, country, what)) for what in ("sent", "delivered"))
+            found.append(GatewayTraffic(gateway, country, one, until_sent, until_delivered))
+    by_hour = count_messages(context, replace(question, by=("hour",)))
+    found.sort(key=lambda one: -one.messages.calls)
+    return TrafficReport(question.since, until, tuple(found), tuple(by_hour))

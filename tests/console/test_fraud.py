@@ -1,12 +1,17 @@
 """Figures for fraud: what passes, what rules refuse, the funnel, money; small counts hidden from who needs none."""
 
+from types import SimpleNamespace
+
 import pytest
 from support_caller import Caller
 from support_console import Browser, new_person, sign_in
 from support_events import record_events
 from support_service import eventually
 
+from otp_service.console import plots
 from otp_service.domain.console_users import Role
+from otp_service.domain.guard import HOUR
+from otp_service.store.guard import CountryBreaker
 
 PAGES = ("/fraud", "/fraud/rules", "/fraud/funnel", "/fraud/spend")
 
@@ -74,3 +79,26 @@ def test_from_a_figure_one_gets_to_the_rows_behind_it(console, installation, fra
     assert "/fraud/unapproved?" in fraud.get("/fraud").text
     of_bank = sign_in(console, new_person(installation, "omar", Role.FRAUD, "bank"))
     assert mine not in of_bank.get("/fraud/unapproved?days=1&application=shop").text
+
+
+def test_a_country_that_is_closed_is_shown_without_reading_decisions(console, installation, fraud, monkeypatch):
+    shop = Caller(installation)
+    shop.start()
+    record_events(shop.context)
+    closed = CountryBreaker(ends=shop.context.store.decisions.now() + 600_000, times=2)
+    monkeypatch.setattr(type(shop.context.store.guard), "stop", lambda _, *place: closed if place[1] == "PK" else None)
+    monkeypatch.delattr(type(shop.context.store.decisions), "latest")
+
+    assert "in <bdi>10</bdi> minutes" in fraud.get("/fraud/holds").text or "in <bdi>11</bdi>" in fraud.page
+    assert fraud.get("/fraud/spend").status_code == 200
+    of_bank = sign_in(console, new_person(installation, "omar", Role.FRAUD, "bank"))
+    assert "No country is closed." in of_bank.get("/fraud/holds").text
+
+
+def test_plots_show_hours_in_which_nothing_happened():
+    axis = plots.Axis(2 * HOUR, 5 * HOUR, "hour")
+    rows = [SimpleNamespace(of={"hour": 3 * HOUR}, started=7)]
+
+    assert axis.values(rows, lambda one: one.started) == [0, 7, 0]
+    assert axis.labels == ["01.01. 02:00", "01.01. 03:00", "01.01. 04:00"]
+    assert plots.Axis(HOUR, 49 * HOUR, "day").labels == ["01.01.", "02.01.", "03.01."]

@@ -1,8 +1,11 @@
 """Operations: what the page shows, what it does, and to whose messages."""
 
+import re
+
 import pytest
 from support_caller import Caller
 from support_console import Browser, new_person, sign_in
+from support_events import record_events
 from support_outbox import Scripted, Sender, refused
 
 from otp_service.domain.audit import OperatorAction
@@ -170,3 +173,23 @@ def test_without_redis_the_page_says_so(console, installation, monkeypatch):
 
     assert answer.status_code == 503
     assert "The ledger or Redis does not answer." in answer.text
+
+
+def test_the_page_says_what_became_of_calls_by_gateway_and_country(console, installation, shop):
+    shop.start()
+    Sender(shop, sandbox=Scripted()).deliver()
+    shop.start(to="+447400123456")
+    Sender(shop, sandbox=Scripted(refused("rejected", "20003"))).deliver()
+    record_events(shop.context)
+    browser = operator(console, installation)
+    cells = [re.sub(r"<[^>]*>", " ", row).split() for row in re.findall(r"(?s)<tr>(.*?)</tr>", browser.page)]
+
+    assert ["sandbox", "PK", "1", "0", "0", "0", "0", "100.0", "%", "1", "-", "-"] in cells
+    assert ["sandbox", "GB", "1", "1", "0", "0", "0", "-", "-", "-", "-"] in cells
+    of_bank = sign_in(console, new_person(installation, "omar", Role.OPERATIONS, "bank"))
+    assert "No gateway was called in this time." in of_bank.get("/operations?hours=168").text
+
+
+@pytest.mark.parametrize("hours", ["", "3", "168", "9", "x", "-1"])
+def test_any_time_may_be_asked_for(console, installation, hours):
+    assert operator(console, installation).get(f"/operations?hours={hours}").status_code == 200
