@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, select
 from support_ledger_events import agreed
 
-from otp_service.ledger.database import MAX_BATCH, batches, in_batches
+from otp_service.ledger.database import MAX_BATCH, batches, in_batches, insert_rows
 from otp_service.ledger.ledger import Ledger
+from otp_service.ledger.schema import inbound
 
 SOME = 31
 
@@ -33,6 +34,23 @@ def test_a_recorder_asks_in_few_texts_whatever_the_sizes_of_its_batches(ledger):
     known = _texts(ledger, (1, 2, 4, 8, 16, 32))
 
     assert _texts(ledger, range(1, SOME + 1)) <= known
+
+
+@pytest.mark.parametrize("count", [1, 3, 700])
+def test_rows_that_are_inserted_at_once_are_there_as_they_were_given(ledger, count):
+    odd = """a"b'c\\d{e}%s:f\n\u06a9\u0648\U0001f600 """
+    rows = [
+        {"id": f"in_{n}", "pseudonym": "p" * 22, "application": odd, "gateway": "", "meaning": "stop", "received": n}
+        for n in range(count)
+    ]
+    insertion = ledger.database.insert(inbound).on_conflict_do_nothing()
+    with ledger.database.write() as connection:
+        insert_rows(connection, insertion, rows[:1])
+        inserted = insert_rows(connection, insertion, [*rows, rows[-1]], inbound.c.id)
+        found = [dict(row._mapping) for row in connection.execute(select(inbound).order_by(inbound.c.received))]
+
+    assert sorted(inserted) == sorted(row["id"] for row in rows[1:])
+    assert found == rows
 
 
 def _texts(ledger: Ledger, sizes: Iterable[int]) -> set[str]:
