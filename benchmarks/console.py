@@ -186,7 +186,7 @@ def _happen(installation: Installation) -> None:
     shop = Caller(installation)
     for place in range(LETTERS):
         shop.start(f"+92300{place:07d}")
-    Sender(shop, sandbox=Scripted(refused("rejected", "20003"))).deliver()
+    Sender(shop, sandbox=Scripted(*[refused("rejected", "20003")] * LETTERS)).deliver()
     for _ in range(MINE):
         shop.start()
     record_events(shop.context)
