@@ -22,11 +22,12 @@ from otp_service.services.periodic_tasks import PeriodicTasks
 from otp_service.services.receipts import ReceiptRecorder
 from otp_service.settings import Settings
 from otp_service.settings.guard_ruleset import build_ruleset
-from otp_service.settings.schema import SpendSettings
+from otp_service.settings.schema import RedisSettings, SpendSettings
 from otp_service.settings.startup_checks import load_templates
 from otp_service.settings.stored_applications import parse_application
+from otp_service.store.connection import Sentinels
 from otp_service.store.connection import connect as connect_store
-from otp_service.store.scripts import CompiledRuleset, ScriptRunner, StreamLimits, compile_ruleset
+from otp_service.store.scripts import CompiledRuleset, Replication, ScriptRunner, StreamLimits, compile_ruleset
 from otp_service.store.store import open_store
 from otp_service.telemetry import tracing
 from otp_service.telemetry.logging import get_logger
@@ -67,10 +68,28 @@ class Installation:
 
 def connect(settings: Settings) -> redis.Redis:
     """Return a client for the configured Redis; opens no connection yet."""
+    redis_settings = settings.redis
+    password = redis_settings.sentinel_password
+    addresses = [one.rsplit(":", 1) for one in redis_settings.sentinels]
+    sentinels = Sentinels(
+        [(host, int(port)) for host, port in addresses], password.get_secret_value() if password else None
+    )
     return connect_store(
-        settings.redis.url.get_secret_value(),
-        timeout=settings.redis.timeout,
-        connect_timeout=settings.redis.connect_timeout,
+        redis_settings.url.get_secret_value(),
+        timeout=redis_settings.timeout,
+        connect_timeout=redis_settings.connect_timeout,
+        sentinels=sentinels if addresses else None,
+    )
+
+
+def _replication(settings: RedisSettings) -> Replication | None:
+    """Return how a Redis is used that may be replaced by a replica; ``None`` for one that is alone."""
+    if not settings.sentinels and not settings.awaited_replicas:
+        return None
+    return Replication(
+        settings.awaited_replicas,
+        round(1000 * settings.timeout / 2),
+        lambda seconds: _log.warning("store_fenced", cautious_for=seconds),
     )
 
 
@@ -95,7 +114,12 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
     client = client or connect(settings)
     store = open_store(
         client,
-        ScriptRunner(client, tracing.script if traced else None, settings.redis.write_format),
+        ScriptRunner(
+            client,
+            tracing.script if traced else None,
+            settings.redis.write_format,
+            _replication(settings.redis),
+        ),
         keyring,
         settings.limits.parsed,
         access_cache.rulesets,
@@ -196,6 +220,8 @@ def watch(installation: Installation) -> PeriodicTasks:
         "access": context.access_cache.refresh,
         "key_uses": context.key_uses.write,
     }
+    if installation.settings.redis.sentinels:
+        duties["primary"] = context.store.server.follow_primary
     return PeriodicTasks(duties, on_stop=context.mirror_sync.abort_build)
 
 

@@ -2,7 +2,7 @@
 
 from mutant import Mutant, one
 
-TESTS = ("store/test_fence*.py",)
+TESTS = ("store/test_fence*.py", "store/test_failover.py")
 """Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {
     "fence-of-nothing": one("include_fence", "fence.at, fence.cautious = kept[1]", "fence.at, fence.cautious = false"),
@@ -21,15 +21,20 @@ DEFECTS: dict[str, Mutant] = {
     "fence-unknown-to-a-repeated-start": one("start", "fence.apply(remembered)", "remembered"),
     "fence-unknown-to-its-record": one("include_record", "fence.expiry(self.expires, self.fence)", "self.expires"),
     "fence-unknown-to-who-reads": one("include_record", "fence.at and record.read(key)", "false"),
-    "fence-named-as-the-one-before": one(
-        "fence_put", "math.max(now, tonumber(redis.call('HGET', KEYS[1], 'at') or 0) + 1)", "now"
-    ),
+    "fence-named-as-the-one-before": one("include_fence", "math.max(now, (fence.at or 0) + 1)", "now"),
     "fence-once-and-for-all": one(
-        "fence_put", "'at', at, 'until'", "'at', redis.call('HGET', KEYS[1], 'at') or at, 'until'"
+        "include_fence", "'at', fence.at, 'until'", "'at', redis.call('HGET', key, 'at') or fence.at, 'until'"
     ),
-    "fence-without-its-hour": one("fence_put", ", 'until', ends)", ")"),
-    "fence-for-ever": one("fence_put", "redis.call('PEXPIREAT', KEYS[1], now + tonumber(ARGV[2]))\n"),
-    "fence-for-an-hour": one("fence_put", "now + tonumber(ARGV[2])", "ends"),
+    "fence-without-its-hour": one("include_fence", ", 'until', now + halved)", ")"),
+    "fence-for-ever": one("include_fence", "  redis.call('PEXPIREAT', key, now + life)\n"),
+    "fence-for-an-hour": one("include_fence", "now + life", "now + halved"),
+    "take-over-unnoticed": one("server_meet", "if kept[1] == history then", "if kept[1] then"),
+    "take-over-without-a-fence": one("server_meet", "if confirmed or not kept[1] then", "if kept[1] or true then"),
+    "take-over-fenced-each-time": one("server_meet", "redis.call('HSET', KEYS[1], 'history', history)\n", "\n"),
+    "take-over-at-the-first-use": one("server_meet", "confirmed or not kept[1]", "confirmed"),
+    "fail-over-confirmed-by-nobody": one("server_meet", "if confirmed or not kept[1] then", "if not kept[1] then"),
+    "fail-over-planned-waited-for-by-nobody": one("server_meet", "tonumber(kept[2] or 0) > now", "false"),
+    "fail-over-planned-for-ever": one("server_meet", "tonumber(kept[2] or 0) > now", "kept[2]"),
     "cautious-for-as-long-as-it-stands": one("include_fence", "fence.cautious > 0 and", "fence.at and"),
     "cautious-for-a-moment-longer": one("include_fence", "fence.cautious > 0", "fence.cautious >= 0"),
     "cautious-never": one("include_fence", "fence.cautious > 0", "false"),

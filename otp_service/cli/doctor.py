@@ -472,6 +472,29 @@ def server_diagnoses(ask: Ask) -> Iterator[Diagnosis]:
     yield from diagnose(SERVER, lambda name: told[name])
 
 
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """The server's replicas."""
+
+    online: int
+    awaited: int
+    """How many must have an approval before it is answered."""
+    replaceable: bool
+    """Whether Sentinels put one of them in the server's place."""
+
+
+REPLICATION: tuple[Check[Replicas], ...] = (
+    Check("replicas", FAIL, "{it.online} of {it.awaited} replicas that are waited for: starts and checks get 503.",
+          "Start replicas, or set redis.replicas lower.", lambda it: it.online < it.awaited),
+    Check("replicas", WARN, "Each of {it.online} replicas is waited for: when one is away, starts and checks get 503.",
+          "Add a replica.", lambda it: 0 < it.awaited == it.online),
+    Check("replicas", WARN, "No replica is waited for: a fail-over forgets approvals and wrong codes.",
+          "Set redis.replicas to 1 or more.", lambda it: it.replaceable and not it.awaited),
+    Check("replicas", OK, "{it.awaited} of {it.online} replicas have an approval before it is answered.", "",
+          lambda it: 0 < it.awaited < it.online),
+)  # fmt: skip
+
+
 def skew_in_words(skew: float) -> str:
     """Return by how much this host's clock, ``skew`` seconds ahead of the server's, is off; "" where that is little."""
     if abs(skew) <= TOLERATED_SKEW:
@@ -803,6 +826,8 @@ def _installation_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
         server = context.store.server
         yield from diagnose(VERSION, server.version())
         yield from server_diagnoses(server.setting)
+        replicas = Replicas(server.replicas(), settings.redis.awaited_replicas, bool(settings.redis.sentinels))
+        yield from diagnose(REPLICATION, replicas)
         yield from diagnose(CLOCK, server.clock_skew())
         if differences := server.differences():
             yield refusal_diagnosis(installation_refusal(differences))

@@ -15,7 +15,7 @@ from otp_service.domain.phrases import duration
 from otp_service.ledger.database import MAX_COUNT, row_counts
 from otp_service.services import operator_actions, periodic_tasks
 from otp_service.services.context import Context
-from otp_service.store.mirror import HALVED_FOR
+from otp_service.store.scripts import HALVED_FOR
 
 _MIRROR_TIMEOUT: Final = 60.0
 """Seconds to wait for the mirror to be there."""
@@ -148,6 +148,25 @@ def fence(session: Session) -> None:
         out.warn(f"The ledger does not answer: {lost}")
     out.done(f"Fenced: what was started until {out.moment(put.at)} UTC is expired.")
     out.note(f"Limits on messages are halved until {out.moment(put.until)} UTC.")
+
+
+@command(store, "Let a replica take over as planned: nothing is lost.", asks=True, logs=True)
+def failover(session: Session) -> None:
+    """Let Sentinels put a replica in the primary's place once it has all that was written. Needs Valkey 9.
+
+    Nothing is lost, and nothing is fenced; callers wait for a second, or get 503. SENTINEL FAILOVER without COORDINATED
+    loses what was written meanwhile.
+    """
+    context = session.context
+    session.confirm(f"Let a replica of {session.settings.redis.shown_url} take over?")
+    context.store.server.require_own()
+    try:
+        is_whole = context.store.server.fail_over()
+    except ValueError as refused:
+        raise click.ClickException(str(refused)) from refused
+    if not is_whole:
+        raise click.ClickException("The old primary was not seen to follow another. If one took over, it is fenced.")
+    out.done("A replica took over, and nothing was lost.")
 
 
 def warn_of_caution(context: Context) -> None:

@@ -92,6 +92,7 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 PortOrNone = Annotated[int, Field(ge=0, le=65535)]
 """A port; 0 for none."""
+HostAndPort = Annotated[str, Field(pattern=r"^[^\s:@/]+:[0-9]{1,5}$")]
 Notations = tuple[Annotated[str, Field(max_length=64)], ...]
 
 
@@ -105,7 +106,15 @@ class RedisSettings(Section):
     """The Redis server. The upper limits of the time-outs let a start fail within 1.5 s when Redis is down."""
 
     url: SecretStr = SecretStr("redis://localhost:6379/0")
-    """``redis://``, ``rediss://`` (TLS) or ``unix://``; may hold user, password and TLS parameters."""
+    """``redis://``, ``rediss://`` (TLS) or ``unix://``; may hold user, password and TLS parameters. With ``sentinels``
+    its host is the name under which they watch the primary."""
+    sentinels: tuple[HostAndPort, ...] = ()
+    """Sentinels that know the primary: host:port of each; with the TLS parameters of ``url``."""
+    sentinel_password: SecretStr | None = None
+    """Theirs, where they ask for one."""
+    replicas: int | None = Field(default=None, ge=0, le=5)
+    """Replicas that must have an approval, a wrong code, or money spent before it is answered (``WAIT``); where fewer
+    have it in half of ``timeout``, the answer is 503. Default: 1 with ``sentinels``, else 0."""
     timeout: float = Field(default=1.0, gt=0, le=1.0)
     """Seconds to wait for an answer."""
     connect_timeout: float = Field(default=0.5, gt=0, le=0.5)
@@ -121,6 +130,17 @@ class RedisSettings(Section):
     def _is_an_address(cls, url: SecretStr) -> SecretStr:
         check_redis_url(url.get_secret_value())
         return url
+
+    @model_validator(mode="after")
+    def _can_be_replaced(self) -> Self:
+        if self.sentinels and self.url.get_secret_value().startswith("unix:"):
+            raise ValueError("redis.url names a socket, where redis.sentinels needs the name of a primary.")
+        return self
+
+    @property
+    def awaited_replicas(self) -> int:
+        """How many replicas must have what may not be forgotten."""
+        return (1 if self.sentinels else 0) if self.replicas is None else self.replicas
 
     @property
     def shown_url(self) -> str:

@@ -6,8 +6,9 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, NoReturn
 
@@ -27,6 +28,7 @@ from redis.exceptions import (
     ResponseError,
 )
 from redis.retry import Retry
+from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from otp_service.errors import StoreUnavailableError
 
@@ -34,20 +36,78 @@ CLIENT_NAME: Final = "otp-service"
 Argument = str | bytes | int | float
 
 
-def connect(url: str, *, timeout: float, connect_timeout: float) -> redis.Redis:
+@dataclass(frozen=True, slots=True)
+class Sentinels:
+    """The Sentinels that know which server is the primary (https://valkey.io/topics/sentinel)."""
+
+    addresses: Sequence[tuple[str, int]]
+    """Host and port of each."""
+    password: str | None = None
+    """Theirs, where they ask for one."""
+
+
+def connect(url: str, *, timeout: float, connect_timeout: float, sentinels: Sentinels | None = None) -> redis.Redis:
     """Return a client for a ``redis://``, ``rediss://`` or ``unix://`` address; opens no connection yet.
 
-    Both time-outs in seconds. Nothing is ever sent again by the client: with redis-py's own retries a lost
-    answer counted one wrong guess twice and turned an approval into ``already_approved``.
+    With Sentinels the host in the address is the name under which they watch the primary; each new connection asks
+    them where it is. Both time-outs in seconds. Nothing is ever sent again by the client: with redis-py's own retries
+    a lost answer counted one wrong guess twice and turned an approval into ``already_approved``.
     """
-    return redis.Redis.from_url(
-        url,
-        socket_timeout=timeout,
-        socket_connect_timeout=connect_timeout,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-        client_name=CLIENT_NAME,
+    limits: dict[str, Any] = {
+        "socket_timeout": timeout,
+        "socket_connect_timeout": connect_timeout,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+        "client_name": CLIENT_NAME,
+    }
+    client = redis.Redis.from_url(url, **limits)
+    if sentinels is None:
+        return client
+    given = client.get_connection_kwargs()
+    service = given.pop("host")
+    given.pop("port", None)
+    encrypted = issubclass(client.connection_pool.connection_class, redis.SSLConnection)
+    of_sentinels = {name: value for name, value in given.items() if name in limits or name.startswith("ssl_")}
+    found = Sentinel(  # type: ignore[no-untyped-call]
+        sentinels.addresses, sentinel_kwargs={**of_sentinels, "ssl": encrypted, "password": sentinels.password}
     )
+    primary: redis.Redis = found.master_for(service, ssl=encrypted, **given)  # type: ignore[no-untyped-call]
+    return primary
+
+
+def primary_address(client: redis.Redis) -> tuple[str, int]:
+    """Return where Sentinels say that the primary is. Raises `ValueError` for a client that asks none."""
+    host, port = _sentinel_pool(client).get_master_address()  # type: ignore[no-untyped-call]
+    return host, port
+
+
+def present_primary(client: redis.Redis) -> redis.Redis:
+    """Return a client for the server that is the primary now, also when it will be one no more. Raises as above."""
+    pool = _sentinel_pool(client)
+    host, port = primary_address(client)
+    given = {name: value for name, value in pool.connection_kwargs.items() if name != "connection_pool"}
+    encrypted = issubclass(pool.connection_class, redis.SSLConnection)
+    kind = redis.SSLConnection if encrypted else redis.Connection
+    return redis.Redis(connection_pool=redis.ConnectionPool(kind, **{**given, "host": host, "port": port}))
+
+
+def begin_failover(client: redis.Redis) -> None:
+    """Ask Sentinels to let a replica take over once it has all that was written. Needs Valkey 9.
+
+    Raises `ValueError` where they refuse, as where they have no replica or are older; and as above.
+    """
+    pool = _sentinel_pool(client)
+    asked = pool.sentinel_manager.sentinels[0]
+    try:
+        asked.execute_command("SENTINEL FAILOVER", pool.service_name, "COORDINATED")
+    except ResponseError as refused:
+        raise ValueError(f"The Sentinel refuses: {refused}") from refused
+
+
+def _sentinel_pool(client: redis.Redis) -> SentinelConnectionPool:
+    if isinstance(pool := client.connection_pool, SentinelConnectionPool):
+        return pool
+    raise ValueError("There are no Sentinels.")
 
 
 _READ_SIZE: Final = 65536
@@ -76,10 +136,12 @@ class Connection:
     call; `redis.Redis` asks for each answer whether it is there, and that takes longer than the server's work.
     """
 
-    def __init__(self, client: redis.Redis) -> None:
-        """Take a client for its address, credentials and time limits."""
+    def __init__(self, client: redis.Redis, on_open: Callable[["Connection"], None] | None = None) -> None:
+        """Take a client for its address, credentials and time limits, and what is done first on each new connection."""
+        self._pool = client.connection_pool
         self._settings = client.get_connection_kwargs()
-        self._encrypted = issubclass(client.connection_pool.connection_class, redis.SSLConnection)
+        self._encrypted = issubclass(self._pool.connection_class, redis.SSLConnection)
+        self._on_open = on_open
         self._socket: socket.socket | None = None
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
         self._readable = select.poll()
@@ -89,7 +151,20 @@ class Connection:
 
         After any other one the connection must be closed: an answer that comes late would be taken for another's.
         """
-        return self._answer(self._connected(), command)
+        return self._answer(self._connected(), hiredis.pack_command(command))  # type: ignore[arg-type]
+
+    def ask_all(self, *commands: tuple[Argument, ...]) -> list[Any]:
+        """Return the answers to commands that are sent together, an error of the server as its exception."""
+        opened = self._connected()
+        packed = b"".join(map(hiredis.pack_command, commands))  # type: ignore[arg-type]
+        answers: list[Any] = []
+        for _ in commands:
+            try:
+                answers.append(self._answer(opened, packed))
+            except ResponseError as refused:
+                answers.append(refused)
+            packed = b""
+        return answers
 
     def close(self) -> None:
         """Close the connection, if it is open."""
@@ -113,37 +188,41 @@ class Connection:
 
     def _open(self) -> socket.socket:
         given = self._settings
+        if isinstance(self._pool, SentinelConnectionPool):
+            host, port = self._pool.get_master_address()  # type: ignore[no-untyped-call]
+            given = {**given, "host": host, "port": port}
         try:
-            opened = _limited(self._encrypt(_dial(given)), given.get("socket_timeout"))
+            opened = _limited(self._encrypt(_dial(given), given), given.get("socket_timeout"))
         except TimeoutError as silent:
             raise redis.TimeoutError("The server did not take the connection in time.") from silent
         except OSError as refused:
             raise redis.ConnectionError("The server cannot be reached.") from refused
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
-        try:
-            self._introduce(opened)
-        except BaseException:
-            opened.close()
-            raise
         self._readable = select.poll()
         self._readable.register(opened, select.POLLIN)
         self._socket = opened
+        try:
+            self._introduce()
+        except BaseException:
+            self.close()
+            raise
         return opened
 
-    def _introduce(self, opened: socket.socket) -> None:
-        """Say who asks, and for which database."""
+    def _introduce(self) -> None:
+        """Say who asks, and for which database; then do what is done first."""
         given = self._settings
         if password := given.get("password"):
             user = given.get("username")
-            self._answer(opened, ("AUTH", *((user, password) if user else (password,))))
-        self._answer(opened, ("CLIENT", "SETNAME", CLIENT_NAME))
+            self.ask("AUTH", *((user, password) if user else (password,)))
+        self.ask("CLIENT", "SETNAME", CLIENT_NAME)
         if database := given.get("db"):
-            self._answer(opened, ("SELECT", database))
+            self.ask("SELECT", database)
+        if self._on_open:
+            self._on_open(self)
 
-    def _encrypt(self, dialled: socket.socket) -> socket.socket:
+    def _encrypt(self, dialled: socket.socket, given: Mapping[str, Any]) -> socket.socket:
         if not self._encrypted:
             return dialled
-        given = self._settings
         context = ssl.create_default_context(cafile=given.get("ssl_ca_certs"))
         demand = given.get("ssl_cert_reqs", "required")
         context.check_hostname = demand != "none"
@@ -152,10 +231,12 @@ class Connection:
             context.load_cert_chain(certificate, given.get("ssl_keyfile"))
         return context.wrap_socket(dialled, server_hostname=given["host"])
 
-    def _answer(self, opened: socket.socket, command: tuple[Argument, ...]) -> Any:  # noqa: ANN401
+    def _answer(self, opened: socket.socket, packed: bytes = b"") -> Any:  # noqa: ANN401
+        """Send commands, if there are any, and return the next answer."""
         reader = self._reader
         try:
-            opened.sendall(hiredis.pack_command(command))  # type: ignore[arg-type]
+            if packed:
+                opened.sendall(packed)
             while (answer := reader.gets()) is _INCOMPLETE:
                 read = opened.recv(_READ_SIZE)
                 if not read:

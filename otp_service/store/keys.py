@@ -112,7 +112,10 @@ _STREAM: Final = Life("`streams.retention_days` after the last write", 1, "strea
 
 # fmt: off
 installation = Key("otp:installation", "hash", "", _FOR_EVER, "all processes",
-    "fingerprint of the pseudonym key, number of bucket bits; that what the release before kept was converted")
+    "fingerprint of the pseudonym key, number of bucket bits; that what the release before kept was converted; the "
+    "replication id of the server, until when a planned fail-over may take")
+replicated = Key("otp:replicated", "string", "", _MINUTE, "nobody",
+    "nothing: it is written so that replicas can be waited for")
 worker = Key("otp:worker", "string", "", Life("15 s", 60), "API (`/readyz`), `doctor`",
     "when a worker was last seen, and its name")
 mirror = Key("otp:mirror/head", "hash", "", _FOR_EVER, "API, worker",
@@ -242,5 +245,6 @@ WORKER: Final = worker()
 MIRROR: Final = mirror()
 MIRROR_BUILDER: Final = mirror_builder()
 FENCE: Final = fence()
+REPLICATED: Final = replicated()
 JUDGE: Final = judge()
 REPLIES: Final = replies()

@@ -4,6 +4,7 @@ import json
 import secrets
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from typing import Any, Final
 
@@ -13,8 +14,16 @@ from otp_service.domain.consents import ConsentMode, LedgerPosition, MirrorChang
 from otp_service.domain.keyring import Keyring
 from otp_service.errors import RefusalName, StartRefusal, StartRefusedError
 from otp_service.store import keys
-from otp_service.store.connection import Argument, to_milliseconds, translate_errors
-from otp_service.store.scripts import PREFIX, CompiledRuleset, ScriptRunner, pairs_to_dict
+from otp_service.store.connection import (
+    Argument,
+    begin_failover,
+    present_primary,
+    primary_address,
+    server_time,
+    to_milliseconds,
+    translate_errors,
+)
+from otp_service.store.scripts import FENCING, PREFIX, CompiledRuleset, ScriptRunner, pairs_to_dict
 
 # It is written whenever the ledger changes, and carries its place in the ledger's history. While it is behind the place
 # that a process knows, was lost, or is of another history, nothing is accepted and nothing is sent. So neither a flush
@@ -169,13 +178,6 @@ def _fields(one: NumberState) -> dict[str, str]:
 # The fence expires what was started before Redis lost writes. Counters that were set back are lost for good, so fewer
 # messages may be sent for an hour. Scripts enforce both (``lua/include_fence.lua``).
 
-HALVED_FOR: Final = 3_600_000
-"""Milliseconds for which send limits are halved: in them the narrow windows fill again with what is true."""
-FENCE_LIFE: Final = 1000 * keys.fence.seconds
-"""Milliseconds that a fence is kept: then nothing is left that was started before. A record, and what names it, lives
-for 20 minutes at most; but a start's idempotency key, which tells what became of it, for a day. On a server whose clock
-is behind that of the lost one a record lives longer by as much: there is room for that too."""
-
 
 @dataclass(frozen=True, slots=True)
 class Fence:
@@ -202,7 +204,7 @@ class Fences:
 
     def put(self) -> Fence:
         """Put a fence, in the place of one that stands. The server need not have the scripts."""
-        now, at, until = self._scripts.run("fence_put", (keys.FENCE,), (HALVED_FOR, FENCE_LIFE))
+        now, at, until = self._scripts.run("fence_put", (keys.FENCE,), FENCING)
         return Fence(at, until, now)
 
     def current(self) -> Fence | None:
@@ -237,6 +239,20 @@ def installation_refusal(differences: Sequence[str]) -> StartRefusal:
     )
 
 
+_PLANNED_TAKES: Final = 20_000
+"""Milliseconds that a planned fail-over may take."""
+
+
+def _follows(server: redis.Redis, history: str) -> bool:
+    """Tell whether a server that was the primary follows another one, which had all of its history.
+
+    It keeps the name of its own history then; where it has to copy everything anew, it forgets it.
+    """
+    told = server.info("replication")
+    is_up = told["role"] == "slave" and told.get("master_link_status") == "up"
+    return bool(is_up and told["master_replid2"] == history)
+
+
 class Server:
     """The Redis or Valkey server behind an installation."""
 
@@ -246,6 +262,7 @@ class Server:
         self._client = client
         self._scripts = scripts
         self._rulesets = {one.name: one for one in rulesets}
+        self._primary: tuple[str, int] | None = None
         self._own = {"pseudonym_key": keyring.installation, "bucket_bits": str(keyring.bucket_bits)}
 
     def clock_skew(self) -> float:
@@ -310,6 +327,41 @@ class Server:
             info = self._client.info("server")
         valkey = info.get("valkey_version")
         return f"Valkey {valkey}" if valkey else f"Redis {info.get('redis_version', 'unknown')}"
+
+    def replicas(self) -> int:
+        """Return how many replicas have what was written, but for what is on its way."""
+        with translate_errors():
+            told = self._client.info("replication")
+        return sum(isinstance(one, dict) and one.get("state") == "online" for one in told.values())
+
+    def follow_primary(self) -> None:
+        """Leave a server that Sentinels call the primary no more: one that was paused goes on answering for seconds."""
+        with translate_errors():
+            address = primary_address(self._client)
+        if address != self._primary:
+            self._scripts.reconnect()
+            self._primary = address
+
+    def fail_over(self) -> bool:
+        """Let Sentinels put a replica in the server's place once it has all that was written, and wait until it is.
+
+        Returns whether nothing was lost: then nobody fences. Raises `StoreUnavailableError`, and `ValueError` where
+        there are no Sentinels, or they refuse, as where they have no replica or are older than Valkey 9.
+        """
+        with translate_errors():
+            before = present_primary(self._client)
+            history = before.info("replication")["master_replid"]
+            before.hset(keys.INSTALLATION, "failover", server_time(before) + _PLANNED_TAKES)
+            begin_failover(self._client)
+        function = f"{self._scripts.library_name}_server_meet"
+        end = time.monotonic() + _PLANNED_TAKES / 1000
+        while time.monotonic() < end:
+            with suppress(redis.RedisError):  # Sentinels tell of the new primary a little later
+                if _follows(before, history):
+                    present_primary(self._client).fcall(function, 2, keys.INSTALLATION, keys.FENCE, *FENCING, "1")
+                    return True
+            time.sleep(0.01)
+        return False
 
     def load_scripts(self) -> None:
         """Load the scripts and teach them the rules, so that what is broken is found at the start."""

@@ -4,17 +4,18 @@ import hashlib
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from graphlib import TopologicalSorter
 from importlib.resources import files
 from itertools import pairwise
 from typing import Any, Final
 
 import redis
-from redis.exceptions import ResponseError
+from redis.exceptions import ReadOnlyError, ResponseError
 
 from otp_service.domain.guard import DAY, LimitScope, Ruleset, Window
 from otp_service.store import keys
@@ -280,20 +281,64 @@ ScriptContext = Callable[[str], AbstractContextManager[None]]
 
 _NOT_FOUND = "Function not found"
 _EXISTS = "already exists"
+REPLICATED: Final = frozenset(
+    {
+        "cancel", "check", "factor_check", "factor_enrol", "page_redeem", "proof_redeem", "resend", "start",
+        "user_guess",
+    }
+)  # fmt: skip
+"""Scripts that approve, use up, count guesses, or spend: to forget what they did breaks a promise."""
+
+
+HALVED_FOR: Final = 3_600_000
+"""Milliseconds for which send limits are halved behind a fence: the narrow windows fill again with what is true."""
+FENCING: Final = (HALVED_FOR, 1000 * keys.fence.seconds)
+"""How the scripts fence: that, and for how many milliseconds a fence is kept. Then nothing is left that was started
+before. A record, and what names it, lives for 20 minutes at most; but a start's idempotency key, which tells what
+became of it, for a day. On a server whose clock is behind that of the lost one a record lives longer by as much: there
+is room for that too."""
+_PLANNED: Final = b"planned"
+_FENCED: Final = b"fenced"
+_TRACE: Final = ("SET", keys.REPLICATED, "", "PX", 1000 * keys.replicated.seconds)
+_MEET_AGAIN: Final = 0.02
+_MEET_TIMES: Final = 25
+"""Seconds after which a server that takes over as planned is asked again, and how often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replication:
+    """How a server that may be replaced by a replica is used."""
+
+    replicas: int
+    """How many replicas must have what `REPLICATED` scripts did before it is answered; 0 for none."""
+    timeout: int
+    """Milliseconds in which they must."""
+    tell_fenced: Callable[[int], None]
+    """Is told for how many seconds fewer messages may be sent where a server took over, and was fenced."""
 
 
 class ScriptRunner:
     """Calls the functions of the library, each in one round trip."""
 
     def __init__(
-        self, client: redis.Redis, script_context: ScriptContext | None = None, write_format: int = WRITE_FORMAT
+        self,
+        client: redis.Redis,
+        script_context: ScriptContext | None = None,
+        write_format: int = WRITE_FORMAT,
+        replication: Replication | None = None,
     ) -> None:
-        """Take a client for its address; each thread opens a connection of its own and holds it."""
+        """Take a client for its address; each thread opens a connection of its own and holds it.
+
+        With ``replication`` each new connection learns first whether another server took over, and fences it.
+        """
         self._client = client
         self._library = library(write_format)
         self._held = threading.local()
         self._fail_fast = FailFast()
         self._script_context = script_context
+        self._replication = replication or Replication(0, 0, lambda _: None)
+        self._on_open = self._meet if replication else None
+        self._replicas_away = FailFast()
 
     def run(
         self,
@@ -316,6 +361,10 @@ class ScriptRunner:
         """The name of the library that it calls."""
         return self._library.name
 
+    def reconnect(self) -> None:
+        """Let each thread open another connection when it calls a script next."""
+        self._held = threading.local()
+
     def register_ruleset(self, ruleset: CompiledRuleset) -> None:
         """Teach the scripts a ruleset; they are loaded where they are not. Raises as `run` does."""
         self._converse(self._register, ruleset)
@@ -328,6 +377,8 @@ class ScriptRunner:
             answer = ask(connection, *about)
         except ResponseError as refused:  # an answer, and nothing comes after it
             self._fail_fast.reset()
+            if isinstance(refused, ReadOnlyError):  # it is the primary no more: the next connection goes elsewhere
+                connection.close()
             raise_translated(refused)
         except redis.RedisError as lost:
             if isinstance(lost, redis.TimeoutError):
@@ -346,8 +397,21 @@ class ScriptRunner:
     def _connection(self) -> Connection:
         held: Connection | None = getattr(self._held, "connection", None)
         if held is None:
-            held = self._held.connection = Connection(self._client)
+            held = self._held.connection = Connection(self._client, self._on_open)
         return held
+
+    def _meet(self, connection: Connection) -> None:
+        """Let a server that took over be fenced before anything else is asked of it."""
+        command = ("FCALL", self._library.function("server_meet"), 2, keys.INSTALLATION, keys.FENCE, *FENCING)
+        for _ in range(_MEET_TIMES):
+            what, *put = self._ask_loaded(connection, command)
+            if what == _FENCED:
+                now, _, until = put
+                self._replication.tell_fenced((until - now) // 1000)
+            if what != _PLANNED:
+                return
+            time.sleep(_MEET_AGAIN)
+        raise redis.ConnectionError("A planned fail-over is not confirmed yet.")
 
     def _call(
         self,
@@ -359,10 +423,11 @@ class ScriptRunner:
     ) -> Any:  # noqa: ANN401
         names = (taught.name,) if taught else ()
         command = ("FCALL", self._library.function(name), len(keys), *keys, *arguments, *names)
-        answer = self._ask_loaded(connection, command)
+        replicas = self._replication.replicas if name in REPLICATED else 0
+        answer = self._ask_loaded(connection, command, replicas)
         if taught and answer == [UNREGISTERED]:  # nothing was done: the server was restarted, or never heard of them
             self._register(connection, taught)
-            answer = self._ask_loaded(connection, command)
+            answer = self._ask_loaded(connection, command, replicas)
         return answer
 
     def _register(self, connection: Connection, taught: CompiledRuleset | CompiledPlan) -> None:
@@ -371,14 +436,31 @@ class ScriptRunner:
         script = "plan_register" if isinstance(taught, CompiledPlan) else "ruleset_register"
         self._ask_loaded(connection, ("FCALL", self._library.function(script), 0, taught.name, taught.text))
 
-    def _ask_loaded(self, connection: Connection, command: tuple[Argument, ...]) -> Any:  # noqa: ANN401
+    def _ask_loaded(self, connection: Connection, command: tuple[Argument, ...], replicas: int = 0) -> Any:  # noqa: ANN401
+        ask = partial(self._ask_replicated, replicas) if replicas else Connection.ask
         try:
-            return connection.ask(*command)
+            return ask(connection, *command)
         except ResponseError as error:
             if _NOT_FOUND not in str(error):
                 raise
         self._load(connection)  # nothing ran: the server lost its functions, or never had these
-        return connection.ask(*command)
+        return ask(connection, *command)
+
+    def _ask_replicated(self, replicas: int, connection: Connection, *command: Argument) -> Any:  # noqa: ANN401
+        """Return the answer once so many replicas have what was done; raise `redis.ConnectionError` where they do not.
+
+        ``WAIT`` asks for what this connection wrote. An answer that is only repeated (an idempotency key, a used code)
+        was perhaps written over another one, which waited in vain: so each writes something.
+        """
+        self._replicas_away.check()
+        answer, _, have = connection.ask_all(command, _TRACE, ("WAIT", replicas, self._replication.timeout))
+        if isinstance(answer, ResponseError):
+            raise answer
+        if isinstance(have, ResponseError) or have < replicas:
+            self._replicas_away.trip()
+            raise redis.ConnectionError("Too few replicas have what was done.")
+        self._replicas_away.reset()
+        return answer
 
     def _load(self, connection: Connection) -> None:
         try:

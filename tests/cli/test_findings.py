@@ -6,9 +6,11 @@ from support_installation import key, tree
 from otp_service.cli.doctor import (
     CLAIM,
     CLOCK,
+    REPLICATION,
     VERSION,
     WORKER,
     Level,
+    Replicas,
     diagnose,
     refusal_diagnosis,
     safety_diagnoses,
@@ -210,6 +212,26 @@ def test_good_settings_of_the_server_have_no_finding():
 def test_clocks_are_compared(skew, words):
     (told,) = diagnose(CLOCK, skew)
     assert words in told.sentence
+
+
+@pytest.mark.parametrize(
+    ("replicas", "expected"),
+    [
+        (Replicas(online=0, awaited=0, replaceable=False), []),
+        (Replicas(online=2, awaited=0, replaceable=False), []),
+        (Replicas(online=0, awaited=1, replaceable=True), [(Level.FAIL, "0 of 1 replicas that are waited for")]),
+        (
+            Replicas(online=1, awaited=1, replaceable=True),
+            [(Level.WARN, "when one is away, starts and checks get 503")],
+        ),
+        (Replicas(online=2, awaited=0, replaceable=True), [(Level.WARN, "a fail-over forgets approvals")]),
+        (Replicas(online=2, awaited=1, replaceable=True), [(Level.OK, "1 of 2 replicas have an approval")]),
+    ],
+)
+def test_what_a_fail_over_would_forget_or_refuse_is_told(replicas, expected):
+    found = list(diagnose(REPLICATION, replicas))
+    assert [one.level for one in found] == [level for level, _ in expected]
+    assert all(words in one.sentence for one, (_, words) in zip(found, expected, strict=True))
 
 
 def test_another_pseudonym_key_fails_and_a_new_server_does_not():

@@ -24,7 +24,7 @@ ACTING = {
     "application add", "application change",
     "key new", "key root", "key pseudonym", "key add", "key rotate", "key revoke",
     "gateway test", "gateway pause", "gateway resume",
-    "dead-letters redrive", "limits reset", "guard unblock", "store fence",
+    "dead-letters redrive", "limits reset", "guard unblock", "store fence", "store failover",
     "ledger upgrade", "ledger rebuild", "ledger purge", "ledger recount",
     "suppressions add", "suppressions lift", "suppressions import",
     "subject erase", "subject freeze", "subject unfreeze",

@@ -1,4 +1,4 @@
-"""``otp-service store fence``: what it asks, does and tells, and who else tells of it."""
+"""``otp-service store``: what its commands ask, do and tell, and who else tells of a fence."""
 
 import json
 import re
@@ -158,3 +158,9 @@ def test_guard_status_and_replay_say_that_limits_were_others(environ, shop):
     assert re.search(f"the store was fenced: l{HALVED}", told("guard", "status", environ=environ).stderr)
     replayed = told("guard", "replay", environ=environ).stderr
     assert re.search(f"The store was fenced: limits on messages were halved from .* to {TIME}; here they", replayed)
+
+
+def test_no_fail_over_is_planned_where_no_sentinel_could_begin_it(environ):
+    result = run("store", "failover", "--yes", environ=environ)
+    assert result.exit_code == 1
+    assert result.stderr.endswith("Error: There are no Sentinels.\n")

@@ -1,0 +1,198 @@
+"""Another server takes over: nothing is approved twice, and nothing that was answered is forgotten."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support_caller import Caller
+from support_installation import key, tree
+from support_sentinel import URL, Node, TellingSentinel, nodes, sentinels, wait_until
+
+from otp_service import bootstrap
+from otp_service.bootstrap import Installation
+from otp_service.errors import StoreUnavailableError
+from otp_service.settings import settings_from
+from otp_service.store.connection import server_time
+from otp_service.store.keys import INSTALLATION, record
+from otp_service.store.mirror import Fence
+
+
+class Pair:
+    """A primary, its replica, and a Sentinel that tells which is which; installations share them and their keys."""
+
+    def __init__(self, folder: Path) -> None:
+        self.first = Node(folder / "first")
+        self.second = Node(folder / "second", self.first.port)
+        self.sentinel = TellingSentinel()
+        self.sentinel.primary = self.first.port
+        self._tree = tree(URL, keys={"root": f"k1:{key()}", "pseudonym": key()})
+
+    def install(self, replicas: int | None = None, **members: Any) -> Installation:
+        """Return one more installation, with connections of its own."""
+        redis = {"url": URL, "sentinels": [self.sentinel.address], "replicas": replicas, **members}
+        installed = bootstrap.install(settings_from({**self._tree, "redis": redis}))
+        installed.context.mirror_sync.refresh()
+        return installed
+
+    def promote(self) -> None:
+        """Let the replica take over from a primary that is no more."""
+        self.first.kill()
+        self.second.client.replicaof("NO", "ONE")
+        self.sentinel.primary = self.second.port
+
+    def stop_replica(self) -> None:
+        self.second.process.send_signal(signal.SIGSTOP)
+
+    def resume_replica(self) -> None:
+        self.second.process.send_signal(signal.SIGCONT)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    made = Pair(tmp_path)
+    with nodes(made.first, made.second):
+        yield made
+    made.sentinel.close()
+
+
+def fence(installed: Installation) -> Fence | None:
+    return installed.context.store.fences.current()
+
+
+def test_what_was_started_before_a_take_over_is_expired_for_whoever_comes_first(pair):
+    shop = Caller(pair.install(replicas=0))
+    one = shop.start()
+    code = shop.code(one)
+    pair.promote()
+
+    assert shop.check(one, code)[0] == "expired"
+    assert fence(pair.install(replicas=0)).is_new
+
+    another = shop.start("+923001234568")
+    assert shop.check(another, shop.code(another))[1]
+
+
+def test_a_take_over_is_fenced_once(pair):
+    first, second = (Caller(pair.install(replicas=0)) for _ in range(2))
+    pair.promote()
+    one = first.start()
+    stands = fence(pair.install(replicas=0))
+
+    assert second.check(one, second.code(one))[1]
+    assert fence(pair.install(replicas=0)).at == stands.at
+
+
+def test_a_primary_that_is_a_replica_now_is_left_for_the_new_one(pair):
+    shop = Caller(pair.install(replicas=0))
+    shop.start()
+    pair.second.client.replicaof("NO", "ONE")
+    pair.sentinel.primary = pair.second.port
+    pair.first.client.replicaof("127.0.0.1", pair.second.port)
+
+    with pytest.raises(StoreUnavailableError):
+        shop.start("+923001234568")
+    assert shop.start("+923001234568")
+
+
+def test_an_approval_is_answered_once_a_replica_has_it_and_not_before(pair):
+    shop = Caller(pair.install())
+    one = shop.start()
+    code = shop.code(one)
+    retry = shop.retry("a", "check", one, code)
+    pair.stop_replica()
+
+    with pytest.raises(StoreUnavailableError):
+        shop.check(one, code, retry=retry)
+    # It is approved by now, and that is on one server alone. Another connection has written nothing yet, and what it
+    # asks for is only read: an answer now would be forgotten with the primary.
+    other = Caller(pair.install(timeout=0.3))
+    with pytest.raises(StoreUnavailableError):
+        other.check(one, code, retry=other.retry("a", "check", one, code))
+    with pytest.raises(StoreUnavailableError):
+        Caller(pair.install(timeout=0.3)).check(one, code)
+
+    pair.resume_replica()
+    assert Caller(pair.install()).check(one, code, retry=retry)[:2] == ("approved", True)
+
+
+def test_a_wrong_code_and_a_start_need_a_replica_too(pair):
+    installed = pair.install(timeout=0.3)
+    shop = Caller(installed)
+    one = shop.start()
+    pair.stop_replica()
+
+    with pytest.raises(StoreUnavailableError):
+        shop.check(one, shop.wrong(one))
+    with pytest.raises(StoreUnavailableError):
+        Caller(pair.install(timeout=0.3)).start("+923001234568")
+    assert shop.read(one).verification.checks == 1
+
+
+def test_without_replicas_to_wait_for_nobody_waits(pair):
+    shop = Caller(pair.install(replicas=0))
+    one = shop.start()
+    pair.stop_replica()
+
+    assert shop.check(one, shop.code(one))[1]
+
+
+def test_a_planned_fail_over_loses_and_fences_nothing(pair, tmp_path):
+    with sentinels(tmp_path, pair.first.port, patience=30_000) as ports:
+        addresses = [f"127.0.0.1:{port}" for port in ports]
+        installed = pair.install(sentinels=addresses)
+        shop = Caller(installed)
+        one = shop.start()
+        code = shop.code(one)
+
+        assert installed.context.store.server.fail_over()
+        assert pair.second.replication()["role"] == "master"
+        assert shop.check(one, code)[1]
+        assert fence(installed) is None
+
+
+def test_no_fail_over_is_planned_without_sentinels(pair):
+    installed = pair.install(url=f"redis://127.0.0.1:{pair.first.port}/0", sentinels=[])
+
+    with pytest.raises(ValueError, match="no Sentinels"):
+        installed.context.store.server.fail_over()
+
+
+def test_whoever_finds_no_primary_is_told_so(pair):
+    shop = Caller(pair.install())
+    pair.sentinel.close()
+    pair.promote()
+
+    with pytest.raises(StoreUnavailableError):
+        shop.start()
+    with pytest.raises(StoreUnavailableError):
+        shop.start()
+
+
+def test_while_a_fail_over_is_planned_others_wait_and_after_it_they_fence(pair):
+    shop = Caller(pair.install(replicas=0))
+    one = shop.start()
+    pair.first.client.hset(INSTALLATION, "failover", server_time(pair.first.client) + 1000)
+    pair.first.client.wait(1, 1000)
+    pair.promote()
+
+    with pytest.raises(StoreUnavailableError):
+        shop.read(one)
+    wait_until(lambda: server_time(pair.second.client) > int(pair.second.client.hget(INSTALLATION, "failover")))
+    assert shop.check(one, shop.code(one))[0] == "expired"
+
+
+def test_a_paused_primary_that_comes_back_is_left_though_it_answers(pair):
+    installed = pair.install(replicas=0)
+    shop, server = Caller(installed), installed.context.store.server
+    server.follow_primary()
+    shop.start()
+    pair.second.client.replicaof("NO", "ONE")
+    pair.sentinel.primary = pair.second.port
+
+    lost = shop.start("+923001234568")
+    assert pair.first.client.exists(record("00", lost)), "nobody has told it that it is the primary no more"
+    server.follow_primary()
+    one = shop.start("+923001234569")
+    assert pair.second.client.exists(record("00", one))

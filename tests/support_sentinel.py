@@ -1,0 +1,156 @@
+"""A primary, its replica, and Sentinels: real ones, or one that says what it is told."""
+
+import contextlib
+import socket
+import socketserver
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import redis
+from support_valkey import free_port, server_program
+
+SERVICE = "otp"
+"""The name under which Sentinels watch the primary."""
+URL = f"redis://{SERVICE}/0"
+DOWN_AFTER = 2000
+"""Milliseconds after which a silent primary is taken for dead."""
+
+
+class Node:
+    """A server that keeps an append-only file; started again, it follows whom it is told."""
+
+    def __init__(self, folder: Path, follows: int | None = None) -> None:
+        self.port = free_port()
+        self.folder = folder
+        folder.mkdir()
+        self.client = redis.Redis(port=self.port, socket_timeout=2.0)
+        self.start(follows)
+
+    def start(self, follows: int | None = None) -> None:
+        command = [
+            server_program(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "",
+            "--appendonly", "yes", "--repl-diskless-sync-delay", "0", "--hash-max-listpack-value", "1024",
+            *(("--replicaof", f"127.0.0.1 {follows}") if follows else ()),
+        ]  # fmt: skip
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        wait_until(self._answers)
+        if follows:
+            wait_until(lambda: self.replication()["master_link_status"] == "up")
+
+    def replication(self) -> dict[str, Any]:
+        return dict(self.client.info("replication"))
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(redis.RedisError):
+            return bool(self.client.ping())
+        return False
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@contextlib.contextmanager
+def nodes(*started: Node) -> Iterator[None]:
+    """Kill servers at the end."""
+    try:
+        yield
+    finally:
+        for one in started:
+            one.kill()
+
+
+def wait_until(what: Any, seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def sentinels(folder: Path, primary: int, count: int = 3, patience: int = 4000) -> Iterator[list[int]]:
+    """Let real Sentinels watch a primary, and know each other and its replica; yield their ports.
+
+    ``patience``: milliseconds after which they give a fail-over up.
+    """
+    ports, running = [free_port() for _ in range(count)], []
+    try:
+        for port in ports:
+            config = folder / f"sentinel-{port}.conf"
+            config.write_text(
+                f"port {port}\nbind 127.0.0.1\ndir {folder}\nsentinel monitor {SERVICE} 127.0.0.1 {primary} 2\n"
+                f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER}\n"
+                f"sentinel failover-timeout {SERVICE} {patience}\n"
+            )
+            command = [server_program(), str(config), "--sentinel"]
+            running.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
+        for port in ports:
+            wait_until(lambda port=port: _knows_all(port, count - 1))
+        yield ports
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+def _knows_all(port: int, others: int) -> bool:
+    with contextlib.suppress(redis.RedisError), redis.Redis(port=port) as client:
+        told: Any = client.sentinel_master(SERVICE)
+        return bool(told["num-other-sentinels"] == others and told["num-slaves"] >= 1)
+    return False
+
+
+def primary_of(ports: Sequence[int]) -> int | None:
+    """Return the port of the primary by the first Sentinel."""
+    with redis.Redis(port=ports[0]) as client:
+        told: Any = client.sentinel_get_master_addr_by_name(SERVICE)
+        return int(told[1]) if told else None
+
+
+class TellingSentinel:
+    """Says where the primary is, as it was told: enough for clients, and it changes nothing by itself."""
+
+    def __init__(self) -> None:
+        self.primary = 0
+        self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _handler(self), bind_and_activate=True)
+        self.server.daemon_threads = True
+        self.address = f"127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+    def answer(self, command: list[bytes]) -> bytes:
+        if command[0].upper() != b"SENTINEL":
+            return b"+OK\r\n"
+        members = {
+            "name": SERVICE, "ip": "127.0.0.1", "port": str(self.primary), "flags": "master",
+            "num-other-sentinels": "0", "num-slaves": "1", "quorum": "1",
+        }  # fmt: skip
+        return b"*1\r\n" + _array([one for pair in members.items() for one in pair])
+
+
+def _array(texts: Sequence[str]) -> bytes:
+    return f"*{len(texts)}\r\n".encode() + b"".join(f"${len(one)}\r\n{one}\r\n".encode() for one in texts)
+
+
+def _handler(sentinel: TellingSentinel) -> type[socketserver.StreamRequestHandler]:
+    class Handler(socketserver.StreamRequestHandler):
+        wbufsize: ClassVar[int] = 0
+
+        def handle(self) -> None:
+            self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with contextlib.suppress(OSError):
+                while line := self.rfile.readline():
+                    command = []
+                    for _ in range(int(line[1:])):
+                        size = int(self.rfile.readline()[1:])
+                        command.append(self.rfile.read(size + 2)[:size])
+                    self.wfile.write(sentinel.answer(command))
+
+    return Handler
