@@ -28,7 +28,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # it: one of the processes would have to compile the tests again, and each that is started what the wheel needs.
 ON_WHEEL := PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE= OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: help setup run demo pictures test test-browser test-clients check lint types contracts dist committed packages image checksums bench bench-valkey bench-delivery bench-factors bench-twilio bench-import bench-find bench-console bench-pair load observe-check storm storm-ledger storm-restores storm-webhooks rotate rolling differential overload soak abuse abuse-memory mutants fuzz phones lock docs openapi sbom clean compose-secrets
+.PHONY: help setup run demo pictures test test-browser test-clients check lint types contracts dist committed packages image checksums bench bench-valkey bench-delivery bench-factors bench-twilio bench-import bench-find bench-console bench-pair load observe-check storm storm-ledger storm-restores storm-webhooks rotate rolling differential overload soak abuse abuse-memory mutants fuzz phones lock docs openapi sbom clean compose-secrets failover replication
 
 help:  ## Tell what the targets do.
 	@sed -n 's/^\([a-z][a-z-]*\):.*  ## /\1\t/p' Makefile | expand --tabs=18
@@ -115,6 +115,12 @@ storm-restores: setup  ## The ledger is restored in any order and at any moment;
 storm-webhooks: setup  ## Workers and database are killed while 5,000 webhooks are sent; none may be lost. Needs PostgreSQL.
 	PYTHONPATH=tests $(BIN)/python benchmarks/webhooks.py --database sqlite
 	PYTHONPATH=tests $(BIN)/python benchmarks/webhooks.py --database postgresql
+
+failover: setup  ## Sentinels replace the primary ten times under load; what was answered holds. Three minutes.
+	PYTHONPATH=tests $(BIN)/python benchmarks/failover.py
+
+replication: setup  ## Hosts die with what replicas had not received; what was answered is known. Five minutes.
+	PYTHONPATH=tests $(BIN)/python benchmarks/replication.py
 
 rotate: setup  ## Root keys are rotated while verifications are started and checked; none may be lost. Three minutes.
 	PYTHONPATH=tests $(BIN)/python benchmarks/rotate.py

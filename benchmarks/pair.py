@@ -19,7 +19,7 @@ import wrk
 
 HERE = Path(__file__).parent
 CONNECTIONS = 16
-_CHECKS = 5000
+_CHECKS = 10_000
 """Verifications that are made ready for a second of checks: more than are checked."""
 _FIGURES = ("rate", "cpu", "valkey")
 

@@ -31,6 +31,11 @@ class Distance:
     def end(self) -> None:
         self._process.communicate(timeout=10)
 
+    def lose(self) -> None:
+        """End at once, with all that is still on its way."""
+        self._process.kill()
+        self._process.wait()
+
     def _said(self) -> str:
         assert self._process.stdout
         return self._process.stdout.readline()
