@@ -28,7 +28,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # it: one of the processes would have to compile the tests again, and each that is started what the wheel needs.
 ON_WHEEL := PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE= OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: help setup run demo pictures test test-browser test-clients check lint types contracts dist committed packages image checksums bench bench-valkey bench-delivery bench-factors bench-twilio bench-import bench-find bench-console bench-pair load observe-check storm storm-ledger storm-restores storm-webhooks rotate rolling differential overload soak abuse abuse-memory mutants fuzz phones lock docs openapi sbom clean compose-secrets failover replication
+.PHONY: help setup run demo pictures test test-browser test-clients check lint types contracts dist committed packages image checksums bench bench-valkey bench-delivery bench-factors bench-twilio bench-import bench-find bench-console bench-pair load observe-check storm storm-ledger storm-restores storm-webhooks rotate rolling differential overload soak abuse abuse-memory mutants fuzz phones lock docs openapi sbom clean compose-secrets failover replication bench-size
 
 help:  ## Tell what the targets do.
 	@sed -n 's/^\([a-z][a-z-]*\):.*  ## /\1\t/p' Makefile | expand --tabs=18
@@ -98,6 +98,9 @@ bench-pair: setup  ## What a change costs: BEFORE=folder of another checkout tak
 
 bench-import: setup  ## Imports a million suppressed numbers: time, memory, and what starts notice of it. Five minutes.
 	$(BIN)/python benchmarks/importing.py
+
+bench-size: setup  ## The figures that `otp-service size` calculates with, measured here beside those in the code. Two minutes. Needs PostgreSQL.
+	PYTHONPATH=tests $(BIN)/python benchmarks/sizing.py
 
 bench-find: setup  ## How long support waits for a number's story, with a million verifications in the ledger. A minute. Needs PostgreSQL.
 	PYTHONPATH=tests $(BIN)/python benchmarks/finding.py

@@ -17,6 +17,7 @@ COMMANDS = {
     "console": "console",
     "console-user": "console",
     "doctor": "doctor",
+    "size": "size",
     "config": "config",
     "application": "application",
     "key": "key",
