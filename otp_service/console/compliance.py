@@ -19,8 +19,7 @@ from otp_service.domain.consents import (
     Suppression,
     SuppressionScope,
     SuppressionSource,
-    active_freezes,
-    is_suppressed,
+    standing_suppressions,
 )
 from otp_service.domain.console_users import Permission
 from otp_service.domain.guard import DAY
@@ -354,7 +353,7 @@ def _number_page(visit: Visit, handle: str, number: SubjectKey, wrong: FormError
     consents = context.ledger.consents.all_of(number.pseudonym, _MOST_HELD, user.applications)
     entries = suppressions_of(context, number.pseudonym)
     mine = [one for one in entries if user.sees(one.application) or one.application == EVERY_APPLICATION]
-    at = now()
+    standing = standing_suppressions(mine, now())
     return visit.page(
         "compliance_number.html",
         wrong.status if wrong else 200,
@@ -364,8 +363,8 @@ def _number_page(visit: Visit, handle: str, number: SubjectKey, wrong: FormError
         consents=consents,
         given=_given(visit, consents),
         suppressions=tuple(reversed(mine))[:_MOST_HELD],
-        frozen=list(dict.fromkeys(one.application for one in active_freezes(mine))),
-        kept_back=[name for name in dict.fromkeys(one.application for one in mine) if _is_kept_back(mine, name, at)],
+        frozen=[one.application for one in standing if one.scope is SuppressionScope.FROZEN],
+        kept_back=[one.application for one in standing if one.scope is SuppressionScope.ALL],
         requests=_requests(visit, context.ledger.second_person_requests.about(number.pseudonym, _MOST)),
         looks=context.ledger.looks.at(number.pseudonym, _MOST),
         applications=_choices(visit),
@@ -383,10 +382,6 @@ def _given(visit: Visit, consents: Sequence[Consent]) -> list[Consent]:
             last[one.about] = one
     known = visit.context.applications
     return [one for one in last.values() if not one.withdrawn and one.application in known]
-
-
-def _is_kept_back(entries: list[Suppression], application: str, at: int) -> bool:
-    return is_suppressed([one for one in entries if one.application == application], at)
 
 
 # --- what forms say ---

@@ -1,12 +1,14 @@
 """Find: what became of a number's codes, or of one verification; why; and what to tell whoever asks."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
 from flask import request
 
+from otp_service.clock import now
 from otp_service.console.visits import Answer, FormError, Views, Visit
-from otp_service.domain.consents import EVERY_APPLICATION, Suppression
+from otp_service.domain.consents import EVERY_APPLICATION, Suppression, SuppressionScope, standing_suppressions
 from otp_service.domain.console_users import Permission
 from otp_service.domain.numbers import SubjectKey
 from otp_service.domain.phrases import Phrase
@@ -14,6 +16,7 @@ from otp_service.errors import NotFoundError
 from otp_service.services import operator_actions
 from otp_service.services.consents import suppressions_of
 from otp_service.services.explanations import (
+    ADVICE,
     advice,
     destination_refusals,
     explain_rules,
@@ -21,11 +24,12 @@ from otp_service.services.explanations import (
     sentence,
     title,
 )
-from otp_service.services.number_history import ExplainedVerification, NumberHistory, find_number_history
+from otp_service.services.number_history import ExplainedVerification, NumberHistory, Why, find_number_history
 from otp_service.store.guard import WindowState
 
 views = Views()
 _SAID: Final = frozenset({"unblocked", "reset", "nothing", "frozen"})
+_WHY_KEPT_BACK: Final = {SuppressionScope.FROZEN: Why.FROZEN, SuppressionScope.ALL: Why.SUPPRESSED}
 
 
 @views.view("GET /find", Permission.FIND, title="Find")
@@ -51,7 +55,8 @@ class _Told:
 
     case: ExplainedVerification
     sentence: Phrase
-    advice: Phrase
+    advice: Phrase | None
+    """``None`` where the number itself is what keeps codes back: then one advice stands above all."""
 
 
 @views.view("GET /find/<handle>", Permission.FIND)
@@ -59,30 +64,34 @@ def show_number(visit: Visit, handle: str) -> Answer:
     """Show a number's last verifications, why each code did or did not arrive, and its limits."""
     to = visit.number(handle)
     found = find_number_history(visit.context, to.destination, visit.signed_in.applications)
+    standing = _standing(visit, to)
+    kept_back = {one.application for one in standing}
     said = request.args.get("said", "")
     return visit.page(
         "number.html",
         to=to,
         handle=handle,
         found=found,
-        told=[_told(one, found) for one in found.verifications],
+        standing=[(one, ADVICE[_WHY_KEPT_BACK[one.scope]]) for one in standing],
+        told=[_told(one, found, kept_back) for one in found.verifications],
         refusals=list(destination_refusals(visit.context, to.destination, visit.applications)),
         windows=_windows(visit, to),
-        suppressions=_suppressions(visit, to),
         applications=visit.applications,
         said=said if said in _SAID else "",
         fault="",
     )
 
 
-def _told(one: ExplainedVerification, found: NumberHistory) -> _Told:
-    return _Told(one, sentence(one, found), advice(one))
+def _told(one: ExplainedVerification, found: NumberHistory, kept_back: Collection[str]) -> _Told:
+    is_kept_back = any(name in kept_back for name in (one.history.application, EVERY_APPLICATION))
+    return _Told(one, sentence(one, found), None if is_kept_back else advice(one))
 
 
-def _suppressions(visit: Visit, to: SubjectKey) -> list[Suppression]:
-    """Return why the number gets no messages, of applications that somebody may see, or of all."""
+def _standing(visit: Visit, to: SubjectKey) -> tuple[Suppression, ...]:
+    """Return why the number gets no codes now, of applications that somebody may see, or of all."""
     held = suppressions_of(visit.context, to.pseudonym, None)
-    return [one for one in held if one.application == EVERY_APPLICATION or visit.signed_in.sees(one.application)]
+    mine = [one for one in held if one.application == EVERY_APPLICATION or visit.signed_in.sees(one.application)]
+    return standing_suppressions(mine, now())
 
 
 def _windows(visit: Visit, to: SubjectKey) -> list[WindowState]:

@@ -1,6 +1,6 @@
 """Consents and suppressions of a number, and what the mirror in Redis knows of both."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
@@ -184,6 +184,13 @@ def active_freezes(entries: Iterable[Suppression]) -> tuple[Suppression, ...]:
             others = [one for one in standing if one.about != entry.about]
             standing = others if entry.lifted else [*standing, entry]
     return tuple(standing)
+
+
+def standing_suppressions(entries: Sequence[Suppression], now: int) -> tuple[Suppression, ...]:
+    """Return what keeps codes back at ``now``, of entries given oldest first: of each application and scope one."""
+    latest = latest_entries(entries)
+    others = (one for one in latest if one.scope is SuppressionScope.ALL and one.is_active(now))
+    return tuple({one.about: one for one in (*active_freezes(entries), *others)}.values())
 
 
 @dataclass(frozen=True, slots=True)

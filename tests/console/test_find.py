@@ -8,10 +8,15 @@ from support_console import Browser, new_person, sign_in
 from support_installation import NUMBER
 
 from otp_service.console.visits import NO_REASON
+from otp_service.domain.consents import SuppressionSource
 from otp_service.domain.console_users import Role
 from otp_service.domain.guard import GUARD_RULES
+from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.errors import LedgerUnavailableError, NumberTypeNotAllowedError
 from otp_service.ledger.console import Looks
+from otp_service.services.explanations import ADVICE
+from otp_service.services.number_history import Why
+from otp_service.services.subjects import freeze, unfreeze
 
 LANDLINE = "+922135812345"
 
@@ -120,6 +125,26 @@ def test_support_lifts_waits_and_empties_limits_and_that_is_recorded(installatio
     acts = installation.context.ledger.operator_actions.between(None, None, 100)
 
     assert ("limits-reset", "console:sana") in [(one.act, one.by) for one in acts]
+
+
+def test_of_a_frozen_number_one_advice_is_given_until_it_is_unfrozen(installation, support):
+    Caller(installation).start()
+    context = installation.context
+    to = subject_key(context.keyring, parse_destination(NUMBER, None))
+    page = found(support)
+    assert support.get(page).text.count("Tell the caller:") == 1
+
+    for _ in range(2):
+        freeze(context, to, "*", SuppressionSource.OPERATOR, "ticket 18", "boss")
+    frozen = support.get(page).text
+    assert frozen.count("The number is frozen at <bdi>all applications</bdi>") == 1
+    assert frozen.count("Tell the caller:") == 1, "not to ask for a new code"
+    assert str(ADVICE[Why.FROZEN]) in frozen
+
+    unfreeze(context, to, "*", SuppressionSource.OPERATOR, "boss")
+    unfrozen = support.get(page).text
+    assert "The number is frozen" not in unfrozen
+    assert unfrozen.count("Tell the caller:") == 1
 
 
 def test_fraud_freezes_a_number_where_it_is_found(console, installation):
