@@ -131,7 +131,7 @@ def _overview(visit: Visit, wrong: FormError | None = None) -> Answer:
         "compliance.html",
         wrong.status if wrong else 200,
         **_told(wrong),
-        region=_usual_region(visit),
+        region=visit.usual_region,
         applications=_choices(visit),
         requests=_requests(visit, ledger.second_person_requests.latest(_MOST)),
         actions=latest_actions(context, _MOST, user.applications),
@@ -385,12 +385,6 @@ def _given(visit: Visit, consents: Sequence[Consent]) -> list[Consent]:
 
 
 # --- what forms say ---
-
-
-def _usual_region(visit: Visit) -> str:
-    """Return the region of the user's applications, empty where they have several, or none."""
-    regions = {visit.context.applications[name].region or "" for name in visit.applications}
-    return regions.pop() if len(regions) == 1 else ""
 
 
 def _choices(visit: Visit) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from flask import request
@@ -12,7 +13,6 @@ from otp_service.domain.consents import EVERY_APPLICATION, Suppression, Suppress
 from otp_service.domain.console_users import Permission
 from otp_service.domain.numbers import SubjectKey
 from otp_service.domain.phrases import Phrase
-from otp_service.errors import NotFoundError
 from otp_service.services import operator_actions
 from otp_service.services.consents import suppressions_of
 from otp_service.services.explanations import (
@@ -29,13 +29,15 @@ from otp_service.store.guard import WindowState
 
 views = Views()
 _SAID: Final = frozenset({"unblocked", "reset", "nothing", "frozen"})
+_AT_MOST: Final = Phrase("{most} in {window}")
+_NOT_FOUND: Final = 404
 _WHY_KEPT_BACK: Final = {SuppressionScope.FROZEN: Why.FROZEN, SuppressionScope.ALL: Why.SUPPRESSED}
 
 
 @views.view("GET /find", Permission.FIND, title="Find")
 def show_find(visit: Visit) -> Answer:
     """Ask for a number."""
-    return visit.page("find.html", fault="")
+    return visit.page("find.html", region=visit.usual_region, fault="")
 
 
 @views.view("POST /find", Permission.FIND)
@@ -44,7 +46,7 @@ def find(visit: Visit) -> Answer:
     try:
         to, reason = visit.typed_number(), visit.typed_reason()
     except FormError as wrong:
-        return visit.page("find.html", wrong.status, fault=wrong.sentence)
+        return visit.page("find.html", wrong.status, region=visit.usual_region, fault=wrong.sentence)
     visit.record_look(to.pseudonym, "find", reason)
     return visit.to(f"/find/{visit.context.store.console_sessions.point_to(visit.own_session, to)}")
 
@@ -94,9 +96,13 @@ def _standing(visit: Visit, to: SubjectKey) -> tuple[Suppression, ...]:
     return standing_suppressions(mine, now())
 
 
-def _windows(visit: Visit, to: SubjectKey) -> list[WindowState]:
+def _windows(visit: Visit, to: SubjectKey) -> list[tuple[WindowState, Phrase]]:
     states = visit.context.store.limits.windows(to.bucket, to.pseudonym, visit.applications)
-    return [one for one in states if one.used and (not one.application or visit.signed_in.sees(one.application))]
+    return [
+        (one, _AT_MOST.filled(most=one.limit.amount, window=timedelta(seconds=one.limit.seconds)))
+        for one in states
+        if one.used and (not one.application or visit.signed_in.sees(one.application))
+    ]
 
 
 @views.view("POST /find/<handle>/unblock", Permission.UNBLOCK)
@@ -126,7 +132,6 @@ def find_decision(visit: Visit) -> Answer:
 def show_decision(visit: Visit, name: str) -> Answer:
     """Explain what rules found: what was counted, and until when it lasts."""
     found = [one for one in find_decisions(visit.context, name) if visit.signed_in.sees(one.application)]
-    if not found:
-        raise NotFoundError("No rule refused it, or that is no longer kept.")
     currency = visit.settings.guard.currency
-    return visit.page("decision.html", told=[(one, title(one), list(explain_rules(one, currency))) for one in found])
+    told = [(one, title(one), list(explain_rules(one, currency))) for one in found]
+    return visit.page("decision.html", 200 if found else _NOT_FOUND, told=told)

@@ -86,6 +86,12 @@ class Visit:
         """The names of all applications that the user may see."""
         return tuple(sorted(name for name in self.context.applications if self.signed_in.sees(name)))
 
+    @property
+    def usual_region(self) -> str:
+        """The region of the user's applications, empty where they have several, or none."""
+        regions = {self.context.applications[name].region or "" for name in self.applications}
+        return regions.pop() if len(regions) == 1 else ""
+
     def field(self, name: str) -> str:
         """Return a field of the form that was sent, without blanks around it; empty where there is none."""
         text = request.form.get(name, "")

@@ -39,6 +39,7 @@ def test_support_sees_why_a_code_came_or_not_and_what_to_tell(installation, supp
     page = support.get(found(support)).text
 
     assert one in page
+    assert "<bdi>5</bdi> in <bdi>10 min</bdi>" in page
     assert "Tell the caller:" in page
     assert NUMBER not in page
     assert re.search(r"\+92 ••• ••••567", page)
@@ -96,6 +97,13 @@ def test_what_is_no_number_is_said_so(support, number):
     assert "This is no phone number" in answer.text
 
 
+def test_a_number_is_found_as_callers_say_it(support):
+    support.get("/find")
+    region = re.search(r'name="region" value="(\w*)"', support.get("/find").text)[1]
+
+    assert "+92 ••• ••••567" in support.get(found(support, "0300 1234567", region=region)).text
+
+
 @pytest.mark.parametrize("reason", ["call 03001234567", "x" * 201])
 def test_a_reason_that_may_not_be_kept_is_no_look(installation, support, reason):
     support.get("/find")
@@ -114,6 +122,12 @@ def test_support_finds_why_a_landline_was_refused(installation, support):
     assert "A start at <bdi>shop</bdi> is refused." in page
     assert GUARD_RULES["destination.type"].sentence in page
     assert "is refused" not in support.get(found(support)).text
+
+
+def test_of_what_no_rule_refused_that_is_said(installation, support):
+    answer = support.get(f"/decisions/{Caller(installation).start()}")
+
+    assert (answer.status_code, "No rule refused it" in answer.text) == (404, True)
 
 
 def test_support_lifts_waits_and_empties_limits_and_that_is_recorded(installation, support):
