@@ -48,10 +48,6 @@ name = "Acme Bank"
 purposes = ["login", "payment"]
 countries = ["PK"]
 
-[gateways.sandbox]
-report = "delivered"
-prices = { PK = "2.50", "*" = "30" }
-
 [gateways.backup]
 kind = "sandbox"
 report = "delivered"

@@ -10,11 +10,14 @@ import re
 import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 from threading import Thread
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
+import httpx
 from app import create_app
 from werkzeug.serving import make_server
 
@@ -22,6 +25,8 @@ ORIGIN = os.environ.get("ORIGIN", "http://localhost:5000")
 SETTINGS = {
     "OTP_SERVICE__LOGGING__LEVEL": "WARNING",
     "OTP_SERVICE__APPLICATIONS__DEV__NAME": "Acme",
+    "OTP_SERVICE__GATEWAYS__SANDBOX__REPORT": "delivered",
+    "OTP_SERVICE__GATEWAYS__SANDBOX__PRICES": json.dumps({"PK": "2.50", "*": "30"}),
     "OTP_SERVICE__APPLICATIONS__DEV__BROWSER_ORIGINS": json.dumps([ORIGIN]),
 }
 LAST_LINE = "Ctrl-C stops it.\n"
@@ -44,10 +49,22 @@ def main() -> None:
         try:
             told = TOLD.search("".join(takewhile(LAST_LINE.__ne__, service.stdout)))
             if told:
-                serve_pages(*told.groups())
+                url, key, console = told.groups()
+                wait_for(console)
+                serve_pages(url, key, console)
             sys.exit(service.wait())
         finally:
             service.terminate()
+
+
+def wait_for(console: str) -> None:
+    """Return when the console answers: it starts last. It may be slow, or broken: the rest does not wait for ever."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        with suppress(httpx.TransportError):
+            httpx.get(urljoin(console, "/healthz"))
+            return
+        time.sleep(0.1)
 
 
 def serve_pages(url: str, key: str, console: str) -> None:

@@ -18,6 +18,7 @@ from support_api import Api
 from support_browser import browsing, fonts_of, serving, violations
 from support_cli import all_end, family, kill
 from support_installation import API_KEY, NUMBER, World, tree
+from support_service import eventually
 from support_sources import ROOT
 from support_valkey import free_port
 from werkzeug.serving import WSGIRequestHandler
@@ -436,6 +437,13 @@ def test_the_demo_prints_addresses_and_leaves_nothing(browser: Browser, tmp_path
         type_code(page, re.search(r"\d{6}", text)[0])
         expect(page.locator("h1")).to_have_text("You are logged in")
         assert text.startswith("Your Acme code is ")
+        page.goto(console)
+        page.click("button[value=support]")
+        page.get_by_role("link", name="Find").first.click()
+        page.fill("#number", NUMBER)
+        page.click("button.main")
+        expect(page.locator("h1")).to_contain_text("Codes for")
+        eventually(lambda: page.reload() and "delivered" in page.inner_text("main"))
         (os.killpg if signum == signal.SIGINT else os.kill)(demo.pid, signum)
         assert demo.wait(20) == 0
         assert len(everybody) >= 6
