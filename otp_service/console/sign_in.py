@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import segno
-from flask import Response
+from flask import Response, request
 
 from otp_service.console.language import LANGUAGES
 from otp_service.console.visits import COOKIE, LANGUAGE_COOKIE, SECURE, Answer, Views, Visit
@@ -38,7 +38,8 @@ def home(visit: Visit) -> Answer:
 @views.view("GET /sign-in", is_open=True)
 def show_sign_in(visit: Visit) -> Answer:
     """Ask for name, password and code."""
-    return visit.to("/") if visit.user else visit.page("sign_in.html", said="", seconds=0)
+    said = "accepted" if request.args.get("said") == "accepted" else ""
+    return visit.to("/") if visit.user else visit.page("sign_in.html", said=said)
 
 
 @views.view("POST /sign-in", is_open=True)
@@ -92,7 +93,7 @@ def submit_invitation(visit: Visit, invitation: str) -> Answer:
         fault = accept_invitation(visit.context, invitation, password, visit.field("code"))
     except SignInError as failed:
         return _invitation(visit, invitation, _WORDS[failed.said], _STATUS[failed.said])
-    return _invitation(visit, invitation, fault, _REFUSED) if fault else visit.to("/sign-in")
+    return _invitation(visit, invitation, fault, _REFUSED) if fault else visit.to("/sign-in?said=accepted")
 
 
 def _invitation(visit: Visit, invitation: str, fault: str = "", status: int = 200) -> Answer:
