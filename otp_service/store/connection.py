@@ -68,8 +68,9 @@ def connect(url: str, *, timeout: float, connect_timeout: float, sentinels: Sent
     given.pop("port", None)
     encrypted = issubclass(client.connection_pool.connection_class, redis.SSLConnection)
     of_sentinels = {name: value for name, value in given.items() if name in limits or name.startswith("ssl_")}
+    of_sentinels |= {"socket_timeout": connect_timeout, "ssl": encrypted, "password": sentinels.password}
     found = Sentinel(  # type: ignore[no-untyped-call]
-        sentinels.addresses, sentinel_kwargs={**of_sentinels, "ssl": encrypted, "password": sentinels.password}
+        sentinels.addresses, sentinel_kwargs=of_sentinels
     )
     primary: redis.Redis = found.master_for(service, ssl=encrypted, **given)  # type: ignore[no-untyped-call]
     return primary

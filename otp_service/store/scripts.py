@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import redis
 from redis.exceptions import ReadOnlyError, ResponseError
+from redis.sentinel import MasterNotFoundError
 
 from otp_service.domain.guard import DAY, LimitScope, Ruleset, Window
 from otp_service.store import keys
@@ -381,7 +382,7 @@ class ScriptRunner:
                 connection.close()
             raise_translated(refused)
         except redis.RedisError as lost:
-            if isinstance(lost, redis.TimeoutError):
+            if isinstance(lost, (redis.TimeoutError, MasterNotFoundError)):  # each Sentinel may have been silent
                 self._fail_fast.trip()
             else:  # refused, closed or loading: told at once, so it is not silent
                 self._fail_fast.reset()

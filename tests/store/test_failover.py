@@ -1,7 +1,10 @@
 """Another server takes over: nothing is approved twice, and nothing that was answered is forgotten."""
 
 import signal
+import socket
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from support_sentinel import URL, Node, TellingSentinel, nodes, sentinels, wait_
 from otp_service import bootstrap
 from otp_service.bootstrap import Installation
 from otp_service.errors import StoreUnavailableError
-from otp_service.settings import settings_from
+from otp_service.settings import Settings, settings_from
 from otp_service.store.connection import server_time
 from otp_service.store.keys import INSTALLATION, record
 from otp_service.store.mirror import Fence
@@ -31,10 +34,13 @@ class Pair:
 
     def install(self, replicas: int | None = None, **members: Any) -> Installation:
         """Return one more installation, with connections of its own."""
-        redis = {"url": URL, "sentinels": [self.sentinel.address], "replicas": replicas, **members}
-        installed = bootstrap.install(settings_from({**self._tree, "redis": redis}))
+        installed = bootstrap.install(self.settings(replicas=replicas, **members))
         installed.context.mirror_sync.refresh()
         return installed
+
+    def settings(self, **members: Any) -> Settings:
+        redis = {"url": URL, "sentinels": [self.sentinel.address], **members}
+        return settings_from({**self._tree, "redis": redis})
 
     def promote(self) -> None:
         """Let the replica take over from a primary that is no more."""
@@ -157,6 +163,18 @@ def test_no_fail_over_is_planned_without_sentinels(pair):
 
     with pytest.raises(ValueError, match="no Sentinels"):
         installed.context.store.server.fail_over()
+
+
+def test_silent_sentinels_hold_up_one_caller_and_no_others(pair):
+    with ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
+        addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in silent]
+        shop = Caller(bootstrap.install(pair.settings(sentinels=addresses)))
+        for longest in (2.0, 0.2):
+            began = time.monotonic()
+            with pytest.raises(StoreUnavailableError):
+                shop.read("vf_k1_00" + 32 * "0")
+            assert time.monotonic() - began < longest
 
 
 def test_whoever_finds_no_primary_is_told_so(pair):
