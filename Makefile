@@ -20,6 +20,7 @@ PYTHON_PACKAGES := . $(wildcard clients/python)
 NPM_PACKAGES := $(wildcard clients/typescript)
 OF_OPENAPI := tests/openapi/node_modules/.bin
 LOAD_VENV := .venv-load
+KUBERNETES_VENV := .venv-kubernetes
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 # Directories too: their time changes when a file in them is deleted.
 SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pycache__ -prune -o -print)
@@ -28,7 +29,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # it: one of the processes would have to compile the tests again, and each that is started what the wheel needs.
 ON_WHEEL := PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE= OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: help setup run demo pictures test test-browser test-clients check lint types contracts dist committed packages image checksums bench bench-valkey bench-delivery bench-factors bench-twilio bench-import bench-find bench-console bench-pair load observe-check storm storm-ledger storm-restores storm-webhooks rotate rolling differential overload soak abuse abuse-memory mutants fuzz phones lock docs openapi sbom clean compose-secrets failover replication bench-size
+.PHONY: help setup run demo pictures test test-browser test-clients check lint types contracts dist committed packages image checksums bench bench-valkey bench-delivery bench-factors bench-twilio bench-import bench-find bench-console bench-pair load observe-check kubernetes-check storm storm-ledger storm-restores storm-webhooks rotate rolling differential overload soak abuse abuse-memory mutants fuzz phones lock docs openapi sbom clean compose-secrets failover replication bench-size
 
 help:  ## Tell what the targets do.
 	@sed -n 's/^\([a-z][a-z-]*\):.*  ## /\1\t/p' Makefile | expand --tabs=18
@@ -89,6 +90,16 @@ load: setup $(LOAD_VENV)/.locked  ## Load as callers make it, strikes in the mid
 observe-check: setup $(LOAD_VENV)/.locked  ## The same, watched: every panel's query and every rule must answer. Needs prometheus.
 	$(BIN)/python benchmarks/load.py --python $(LOAD_VENV)/bin/python --seconds $(LOAD_SECONDS) --users $(LOAD_USERS) --seed $(LOAD_SEED) \
 		--picture docs/performance/load-test.svg
+
+kubernetes-check: $(KUBERNETES_VENV)/.locked  ## The manifests against the schemas of three versions of Kubernetes, and checkov. Needs kustomize.
+	rm -rf build/kubernetes && mkdir -p build/kubernetes
+	for variant in $(wildcard deploy/kubernetes/base deploy/kubernetes/overlays/*); do \
+		kustomize build $$variant --output build/kubernetes/$${variant##*/}.yaml || exit; done
+	@# An unknown kind is a warning alone; those of the Prometheus Operator have no schema there.
+	for version in 1.35 1.36 1.37; do \
+		! $(KUBERNETES_VENV)/bin/kubernetes-validate --strict --quiet -k $$version build/kubernetes/*.yaml 2>&1 \
+			| grep -Ev 'kind (PrometheusRule|ServiceMonitor) with' || exit; done
+	BC_SKIP_MAPPING=TRUE $(KUBERNETES_VENV)/bin/checkov --directory build/kubernetes --framework kubernetes --skip-download --compact --quiet
 
 storm: setup  ## Verifications while workers are killed and stopped, and a gateway fails; then the books must balance.
 	$(BIN)/python benchmarks/storm.py
@@ -165,6 +176,7 @@ lock:  ## Choose the newest dependencies that fit, and record their hashes.
 		--constraints requirements.lock --constraints requirements-build.lock pyproject.toml
 	uv pip compile $(LOCK) --output-file requirements-load.lock --group pyproject.toml:load \
 		--constraints requirements.lock
+	uv pip compile $(LOCK) --output-file requirements-kubernetes.lock --group pyproject.toml:kubernetes
 
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --custom-compile-command "make lock"
@@ -217,7 +229,7 @@ checksums:
 	cd dist && rm -f SHA256SUMS && sha256sum * >SHA256SUMS
 
 clean:  ## Remove what the other targets made.
-	rm -rf $(VENV) $(LOAD_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(LOAD_VENV) $(KUBERNETES_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find otp_service tests -name __pycache__ -prune -exec rm -rf {} +
 
 # What runs the service, and builds its wheel. Once the tools are there a change of theirs starts anew too, so that
@@ -244,7 +256,7 @@ $(TOOLS): $(LOCKED) requirements-dev.lock $(wildcard tests/npm/package-lock.json
 	@! command -v npm > /dev/null || npm ci --prefix tests/npm --ignore-scripts --no-audit --no-fund --silent || true  # for programs in the documents, and Twilio's
 	@touch $@
 
-$(LOAD_VENV)/.locked: requirements-load.lock
-	$(PYTHON) -m venv --clear $(LOAD_VENV)
-	$(LOAD_VENV)/bin/python -m pip install --disable-pip-version-check --require-hashes -r requirements-load.lock
+.venv-%/.locked: requirements-%.lock
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --disable-pip-version-check --require-hashes -r $<
 	@touch $@

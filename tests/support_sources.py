@@ -14,6 +14,7 @@ NOT_OURS = {
     ".git",
     ".otp-service",
     ".venv",
+    ".venv-kubernetes",
     ".venv-load",
     "__pycache__",
     "build",

@@ -79,7 +79,7 @@ def test_what_runs_is_locked_to_the_same_versions_that_are_tested():
         for path in ROOT.glob("requirements*.lock")
     }
 
-    assert pins.keys() == {f"requirements{one}.lock" for one in ("", "-build", "-dev", "-load")}
+    assert pins.keys() == {f"requirements{one}.lock" for one in ("", "-build", "-dev", "-kubernetes", "-load")}
     assert pins["requirements.lock"] | pins["requirements-build.lock"] <= pins["requirements-dev.lock"]
 
 
