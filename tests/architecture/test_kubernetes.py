@@ -264,10 +264,11 @@ def _allowed(variant, direction, peer):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_exactly_what_is_needed_may_leave(variant, settings_of):
     settings = settings_of("api")
+    redis = {6379, *({26379} if variant.endswith("sentinel") else ())}
     internet = {443, *settings.webhooks.ports}
     expected = {(component, "kubernetes.io/metadata.name"): {53} for component in COMPONENTS}
     expected |= {(component, "postgresql"): {5432} for component in COMPONENTS}
-    expected |= {(component, "redis"): {6379} for component in COMPONENTS[:3]}
+    expected |= {(component, "redis"): redis for component in COMPONENTS[:3]}
     expected |= {("worker", "0.0.0.0/0"): internet, ("worker", "::/0"): internet, ("worker", "syslog"): {514}}
 
     assert dict(_allowed(variant, "egress", "to")) == expected
