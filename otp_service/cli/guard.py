@@ -232,7 +232,8 @@ def _restriction(
     context = session.context
     if number:
         to = parse_number(number, region)
-        return f"{to.mask}, at all applications", operator_actions.number_restriction(context, session.subject_key(to))
+        found = operator_actions.number_restriction(context, session.subject_key(to), context.applications)
+        return f"{to.mask}, at all applications", found
     if block_of:
         to = parse_number(block_of, region)
         block = context.keyring.block_pseudonym(to.block)
@@ -331,7 +332,8 @@ def show(session: Session, to: Destination) -> None:
 def reset(session: Session, to: Destination) -> None:
     """Forget what was counted for NUMBER: messages sent to it and wrong codes for it."""
     session.confirm(f"Allow new messages to {to.mask} and new guesses of its codes?")
-    used = reset_limits(session.context, session.subject_key(to), session.operator)
+    context = session.context
+    used = reset_limits(context, session.subject_key(to), context.applications, session.operator)
     out.done(f"Forgotten for {to.mask}: {out.count_of(used, 'used window')}.")
 
 

@@ -150,7 +150,7 @@ def _overview(visit: Visit, wrong: FormError | None = None) -> Answer:
 @views.view("POST /compliance/chain", Permission.COMPLIANCE)
 def verify_chain(visit: Visit) -> Answer:
     """Begin to verify the audit chain, which is of all applications; the page tells how far it is."""
-    if not _sees_all(visit):
+    if not visit.signed_in.sees_all:
         raise ForbiddenError("The chain is of all applications.")
     if not chain_runs.begin(visit.context, visit.signed_in.name, visit.settings.retention.model_dump()):
         return _overview(visit, FormError(FAULTS["running"], _GONE))
@@ -159,7 +159,7 @@ def verify_chain(visit: Visit) -> Answer:
 
 def _chain(visit: Visit) -> dict[str, object]:
     """Return what the page tells of the chain. Flaws name rows, so they are for who sees all applications."""
-    runs, is_for_all = visit.context.store.chain_runs, _sees_all(visit)
+    runs, is_for_all = visit.context.store.chain_runs, visit.signed_in.sees_all
     last = runs.last()
     return {
         "running": runs.present(),
@@ -174,10 +174,6 @@ def _phrases(sentences: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Phrase]
     return [
         Phrase(text, values) for text, values in sentences if is_known(text)
     ]  # whoever writes to Redis says nothing
-
-
-def _sees_all(visit: Visit) -> bool:
-    return visit.signed_in.sees(EVERY_APPLICATION)
 
 
 # --- lists ---
@@ -389,7 +385,7 @@ def _given(visit: Visit, consents: Sequence[Consent]) -> list[Consent]:
 
 def _choices(visit: Visit) -> tuple[str, ...]:
     """Return the applications that the user may act for; last, not to be chosen by mistake, all, if he sees all."""
-    every = (EVERY_APPLICATION,) if _sees_all(visit) else ()
+    every = (EVERY_APPLICATION,) if visit.signed_in.sees_all else ()
     return (*visit.applications, *every)
 
 

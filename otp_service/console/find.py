@@ -107,18 +107,16 @@ def _windows(visit: Visit, to: SubjectKey) -> list[tuple[WindowState, Phrase]]:
 
 @views.view("POST /find/<handle>/unblock", Permission.UNBLOCK)
 def unblock(visit: Visit, handle: str) -> Answer:
-    """Lift the number's waits and locks."""
-    to = visit.number(handle)
-    done = operator_actions.unblock(
-        visit.context, operator_actions.number_restriction(visit.context, to), visit.operator
-    )
+    """Lift the number's waits and locks, at the applications that the user may see."""
+    found = operator_actions.number_restriction(visit.context, visit.number(handle), visit.applications)
+    done = operator_actions.unblock(visit.context, found, visit.operator)
     return visit.to(f"/find/{handle}?said={'unblocked' if done else 'nothing'}")
 
 
 @views.view("POST /find/<handle>/reset", Permission.UNBLOCK)
 def reset(visit: Visit, handle: str) -> Answer:
-    """Forget what was counted for the number: messages and wrong codes."""
-    used = operator_actions.reset_limits(visit.context, visit.number(handle), visit.operator)
+    """Forget what was counted for the number: messages, and wrong codes at the applications that the user may see."""
+    used = operator_actions.reset_limits(visit.context, visit.number(handle), visit.applications, visit.operator)
     return visit.to(f"/find/{handle}?said={'reset' if used else 'nothing'}")
 
 

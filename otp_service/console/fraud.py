@@ -13,7 +13,7 @@ from otp_service.console.visits import Answer, Views, Visit
 from otp_service.domain.console_users import Permission
 from otp_service.domain.guard import DAY, GUARD_RULES, HOUR
 from otp_service.domain.numbers import is_region, parse_destination
-from otp_service.errors import InvalidNumberError, InvalidRequestError
+from otp_service.errors import ForbiddenError, InvalidNumberError, InvalidRequestError
 from otp_service.services import operator_actions
 from otp_service.services.figures import (
     Question,
@@ -101,7 +101,7 @@ def show_passes(visit: Visit) -> Answer:
         drawing=_plot_of_passes(visit, asked.axis, points),
         alarms=[one for one in places if one.alarmed_since],
         usual=places,
-        blocks=report_blocks(visit.context) if not visit.signed_in.applications else [],
+        blocks=report_blocks(visit.context) if visit.signed_in.sees_all else [],
         currency=visit.settings.guard.currency,
     )
 
@@ -233,6 +233,7 @@ def lift_country(visit: Visit) -> Answer:
 @views.view("POST /fraud/holds/block", Permission.HOLDS)
 def lift_block(visit: Visit) -> Answer:
     """Forget what was counted for a block of numbers: by one of them, or by its pseudonym."""
+    _require_all_applications(visit)
     if number := visit.field("number"):
         try:
             block = visit.context.keyring.block_pseudonym(parse_destination(number, None).block)
@@ -246,11 +247,17 @@ def lift_block(visit: Visit) -> Answer:
 @views.view("POST /fraud/holds/address", Permission.HOLDS)
 def lift_address(visit: Visit) -> Answer:
     """Forget what was counted for an end user's address."""
+    _require_all_applications(visit)
     try:
         found = operator_actions.address_restriction(visit.context, visit.field("address"))
     except InvalidRequestError:
         return _holds(visit, _BAD, fault="That is no IP address.")
     return _lift(visit, found)
+
+
+def _require_all_applications(visit: Visit) -> None:
+    if not visit.signed_in.sees_all:
+        raise ForbiddenError("Blocks and addresses are held back, and let go, for all applications.")
 
 
 def _lift(visit: Visit, found: operator_actions.Restriction) -> Answer:

@@ -54,7 +54,7 @@ def _page(visit: Visit, status: int = 200, fault: str = "") -> Answer:
         mirror=_MIRROR_WORDS[report.mirror.state],
         fault=fault,
         minutes=_MINUTES,
-        may_pause=_may_pause(visit),
+        may_pause=visit.signed_in.sees_all,
         in_vain=IN_VAIN,
         hours=hours,
         spans=sorted(_HOURS),
@@ -72,13 +72,8 @@ def _plot_of_calls(visit: Visit, traffic: TrafficReport) -> Markup:
     return plots.lines(visit.words("Calls of gateways by hour"), axis.labels, bad, calls)
 
 
-def _may_pause(visit: Visit) -> bool:
-    """Tell whether the user may pause gateways: they carry the messages of all applications."""
-    return not visit.signed_in.applications
-
-
 def _require_gateway(visit: Visit, name: str) -> None:
-    if not _may_pause(visit):
+    if not visit.signed_in.sees_all:
         raise ForbiddenError("Gateways carry messages of applications that this user does not see.")
     if name not in visit.context.gateways:
         raise NotFoundError("There is no such gateway.")

@@ -109,9 +109,14 @@ class ConsoleUser:
         """Tell whether his role allows something."""
         return permission in ALLOWED[self.role]
 
+    @property
+    def sees_all(self) -> bool:
+        """Whether he is limited to no applications, and may do what concerns all of them."""
+        return not self.applications
+
     def sees(self, application: str) -> bool:
         """Tell whether he may see an application; all of them (``*``) sees only who is restricted to none."""
-        return not self.applications or application in self.applications
+        return self.sees_all or application in self.applications
 
 
 MIN_PASSWORD: Final = 12

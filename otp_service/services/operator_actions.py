@@ -101,10 +101,10 @@ class Restriction:
     country: str = ""
 
 
-def number_restriction(context: Context, to: SubjectKey) -> Restriction:
-    """Return what is held back of a number: its waits and locks, at all applications."""
+def number_restriction(context: Context, to: SubjectKey, applications: Collection[str]) -> Restriction:
+    """Return what is held back of a number: its waits and locks at some applications, and what all share."""
     forget = context.store.guard.forget_number
-    return Restriction("number", "number.lock", lambda: forget(to.bucket, to.pseudonym, context.applications))
+    return Restriction("number", "number.lock", lambda: forget(to.bucket, to.pseudonym, applications))
 
 
 def block_restriction(context: Context, pseudonym: str) -> Restriction:
@@ -141,11 +141,14 @@ def unblock(context: Context, restriction: Restriction, by: str) -> bool:
     return True
 
 
-def reset_limits(context: Context, to: SubjectKey, by: str) -> int:
-    """Forget what was counted for a number; return how many windows were used. Raises `LedgerUnavailableError`."""
+def reset_limits(context: Context, to: SubjectKey, applications: Collection[str], by: str) -> int:
+    """Forget what was counted for a number at some applications, and what all share; return how many windows were used.
+
+    Raises `LedgerUnavailableError`.
+    """
     act = OperatorActionEntry(OperatorAction.LIMITS_RESET, by, about="number")
     reset = context.store.limits.reset
-    return context.ledger.operator_actions.perform(act, lambda: reset(to.bucket, to.pseudonym, context.applications))
+    return context.ledger.operator_actions.perform(act, lambda: reset(to.bucket, to.pseudonym, applications))
 
 
 def rebuild_mirror(context: Context, by: str) -> None:

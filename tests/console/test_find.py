@@ -161,6 +161,18 @@ def test_of_a_frozen_number_one_advice_is_given_until_it_is_unfrozen(installatio
     assert unfrozen.count("Tell the caller:") == 1
 
 
+@pytest.mark.parametrize(("what", "done", "shared"), [("unblock", "unblocked", "nothing"), ("reset", "reset", "reset")])
+def test_who_sees_one_application_lifts_nothing_of_another(console, installation, support, what, done, shared):
+    bank = Caller(installation, "bank")
+    one = bank.start()
+    bank.check(one, bank.wrong(one))
+    limited = sign_in(console, new_person(installation, "omar", Role.SUPPORT, "shop"))
+    for browser, said in (limited, shared), (limited, "nothing"), (support, done), (support, "nothing"):
+        path = found(browser)
+        browser.get(path)
+        assert browser.post(f"{path}/{what}").location == f"{path}?said={said}"
+
+
 def test_fraud_freezes_a_number_where_it_is_found(console, installation):
     browser = sign_in(console, new_person(installation, "farah", Role.FRAUD))
     path = found(browser)

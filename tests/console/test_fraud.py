@@ -38,6 +38,18 @@ def test_holds_are_lifted_and_recorded(installation, fraud):
     Caller(installation).start()
 
 
+@pytest.mark.parametrize(
+    ("what", "fields"), [("block", {"number": "+923001234567"}), ("address", {"address": "192.0.2.1"})]
+)
+def test_who_sees_one_application_lifts_nothing_of_all(console, installation, what, fields):
+    browser = sign_in(console, new_person(installation, "farah", Role.FRAUD, "shop"))
+    page = browser.get("/fraud/holds").text
+
+    assert f"/holds/{what}" not in page
+    assert browser.post(f"/fraud/holds/{what}", **fields).status_code == 403
+    assert installation.context.ledger.operator_actions.between(None, None, 100)[1:] == ()
+
+
 def test_other_rules_are_tried_on_what_happened(installation, fraud):
     shop = Caller(installation)
     shop.start()
