@@ -1,5 +1,6 @@
 """Users of the console: how they are invited, sign in, confirm and sign out."""
 
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -34,6 +35,8 @@ _TRIAL: Final = "dev"
 """Who invites the users of a trial."""
 _AT_ONCE: Final = 2
 """Passwords that are compared at the same time: each takes 19 MiB and a core for some 50 ms."""
+_CODES: Final = "codes"
+"""In place of a network: tries at codes of who knows the password, from wherever."""
 _PATIENCE: Final = 5.0
 """Seconds that somebody waits for his turn."""
 _turns: Final = threading.BoundedSemaphore(_AT_ONCE)
@@ -83,23 +86,36 @@ class SignInBusyError(SignInError):
 def sign_in(context: Context, name: str, password: str, code: str, address: str) -> SignedIn:
     """Begin a session; all failures are alike, and take as long.
 
-    ``address`` is the browser's. Raises `SignInRefusedError`, `SignInWaitsError`, `SignInBusyError`, and what the
-    ledger and the store raise.
+    ``address`` is the browser's. Codes that are not right wait for each other by name alone where the password was:
+    no stranger can make anybody wait so, and whoever knows it does not guess on from a thousand networks.
+
+    Raises `SignInRefusedError`, `SignInWaitsError`, `SignInBusyError`, and what the ledger and the store raise.
     """
     network = network_of(address)
-    if wait := context.store.console_sessions.may_try(name, network):
+    tries = context.store.console_sessions
+    if wait := tries.may_try(name, network):
         raise SignInWaitsError(wait)
     user = context.ledger.console_users.find(name)
     with _turn():
-        is_right = is_password(password, user.password if user else "")
-    step = _accepted_step(context, user, code) if user else 0
-    is_right = is_right and user is not None and user.is_active and bool(step)
+        knows_password = is_password(password, user.password if user else "")
+    may_guess = _may_guess(context, name if knows_password else "")
+    step = _accepted_step(context, user, code) if may_guess else 0
+    is_right = knows_password and user is not None and user.is_active and bool(step)
     if not is_right or user is None or not context.ledger.console_users.use_step(user, step):
         _log.warning("console_sign_in_refused")
         raise SignInRefusedError("That is not right.")
-    context.store.console_sessions.forget_tries(name, network)
+    tries.forget_tries(name, network)
+    tries.forget_tries(name, _CODES)
     _log.info("console_signed_in", user=user.name, role=user.role)
-    return SignedIn(user, context.store.console_sessions.begin(user))
+    return SignedIn(user, tries.begin(user))
+
+
+def _may_guess(context: Context, name: str) -> bool:
+    """Take a try at the codes of somebody whose password was right; of nobody (empty), for the time that it takes."""
+    waits = context.store.console_sessions.may_try(name, _CODES) > 0 and bool(name)
+    if waits:
+        _log.warning("console_codes_guessed", user=name)
+    return not waits
 
 
 def confirm(context: Context, user: ConsoleUser, session: ConsoleSession, code: str) -> None:
@@ -175,14 +191,15 @@ def _turn() -> Iterator[None]:
         _turns.release()
 
 
-def _accepted_step(context: Context, user: ConsoleUser, code: str) -> int:
-    """Return the period whose code was typed, 0 for none that is new."""
+def _accepted_step(context: Context, user: ConsoleUser | None, code: str) -> int:
+    """Return the period whose code was typed, 0 for none that is new; takes as long where there is no such user."""
+    last: float = user.last_step if user else math.inf
     try:
-        secret = context.keyring.unseal_for_console(user.secret, owner=user.name, kind=_SECRET)
-    except SealBrokenError:  # there is none yet, or somebody else wrote into the ledger
-        return 0
-    steps = _steps(secret, code, context.store.decisions.now())
-    return next((step for step in steps if step > user.last_step), 0)
+        name, sealed = (user.name, user.secret) if user else ("", "")
+        secret = context.keyring.unseal_for_console(sealed, owner=name, kind=_SECRET)
+    except SealBrokenError:  # there is none (yet), or somebody else wrote into the ledger
+        secret, last = new_secret(), math.inf
+    return next((step for step in _steps(secret, code, context.store.decisions.now()) if step > last), 0)
 
 
 def _steps(secret: bytes, code: str, now: int) -> tuple[int, ...]:

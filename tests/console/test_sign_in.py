@@ -3,7 +3,7 @@
 import pytest
 from support_console import PASSWORD, Browser, new_person, sign_in
 
-from otp_service.domain.console_users import FREE_TRIES, Role
+from otp_service.domain.console_users import FIRST_WAIT, FREE_TRIES, Role
 
 
 def test_whoever_was_invited_chooses_a_password_and_an_app_and_signs_in(console, installation):
@@ -48,6 +48,20 @@ def test_failures_of_a_name_from_a_network_wait_and_nobody_elsewhere_does(consol
 
     assert statuses == [403] * FREE_TRIES + [429] * 2
     sign_in(console, person, address="203.0.113.1")
+
+
+def test_who_knows_a_password_guesses_no_codes_from_many_networks(console, installation, real_world):
+    person = new_person(installation, "ayesha", Role.SUPPORT)
+
+    def tries(code: str, network: int) -> int:
+        browser = Browser(console, address=f"198.51.100.{network}")
+        browser.get("/sign-in")
+        return browser.post("/sign-in", name="ayesha", password=PASSWORD, code=code).status_code
+
+    assert [tries("000000", network) for network in range(FREE_TRIES)] == [403] * FREE_TRIES
+    assert tries(person.code(), 100) == 403
+    real_world.advance(FIRST_WAIT / 1000)
+    assert tries(person.code(), 101) == 303
 
 
 @pytest.mark.parametrize(
