@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, g, request
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from otp_service.bootstrap import Installation, open_installation, watch
@@ -93,6 +93,7 @@ class Console(Flask):
         _find_session(visit)
         if request.method == "POST":
             _require_own_form(visit)
+        _require_text()
         return _admit(visit, visit.view)
 
     def _require_own_host(self) -> None:
@@ -157,6 +158,13 @@ def _require_own_form(visit: Visit) -> None:
         )
     if not is_own:
         raise ForbiddenError("The form was sent from another site.")
+
+
+def _require_text() -> None:
+    """Refuse what PostgreSQL holds no text of, wherever it stands."""
+    sent = (*(request.view_args or {}).values(), *request.args.values(), *request.form.values())
+    if any("\0" in one for one in sent):
+        raise BadRequest
 
 
 def _finish(response: Response) -> Response:

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
+from urllib.parse import quote
 
 from flask import request
 
@@ -123,7 +124,7 @@ def reset(visit: Visit, handle: str) -> Answer:
 @views.view("POST /decisions", Permission.FIND)
 def find_decision(visit: Visit) -> Answer:
     """Lead to a decision, or to those on a verification."""
-    return visit.to(f"/decisions/{visit.field('name')}")
+    return visit.to(f"/decisions/{quote(visit.field('name'), safe='')}")
 
 
 @views.view("GET /decisions/<name>", Permission.FIND)

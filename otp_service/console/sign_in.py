@@ -71,7 +71,8 @@ def sign_out(visit: Visit) -> Answer:
 def submit_confirmation(visit: Visit) -> Answer:
     """Take another code of the user's app, and lead back."""
     back = visit.field("back")
-    back = back if back.startswith("/") and not back.startswith(("//", "/\\")) else "/"
+    is_ours = back.startswith("/") and not back.startswith(("//", "/\\")) and back.isprintable()  # a tab is left out
+    back = back if is_ours else "/"
     try:
         confirm(visit.context, visit.signed_in, visit.own_session, visit.field("code"))
     except SignInError as failed:

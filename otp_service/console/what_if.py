@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from otp_service.bootstrap import Installation, install
 from otp_service.console.visits import Answer, Views, Visit
 from otp_service.domain.console_users import Permission
+from otp_service.domain.phrases import Phrase
 from otp_service.errors import ConfigurationError, NotFoundError
 from otp_service.services.what_if import Comparison, TriedRules, notes, what_if
 from otp_service.settings import Settings
@@ -55,8 +56,10 @@ def begin(visit: Visit) -> Answer:
     rules = visit.text_field("rules", MAX_RULES)
     try:
         tried = changed_settings(visit.settings, rules)
+    except RecursionError:
+        return visit.page("what_if.html", _BAD, rules=rules, fault="These rules are nested too deeply.")
     except (ConfigurationError, ValueError) as malformed:
-        return visit.page("what_if.html", _BAD, rules=rules, fault=_sentence(malformed))
+        return visit.page("what_if.html", _BAD, rules=rules, fault=Phrase("{fault}", {"fault": _sentence(malformed)}))
     _forget_old()
     if len(_tries) >= _MOST:
         return visit.page("what_if.html", _BUSY, rules=rules, fault="Too many tries at once. Try again in a while.")

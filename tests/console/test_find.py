@@ -1,6 +1,7 @@
 """Find: a number's story, recorded before it is shown; nothing of other applications; no number in an address."""
 
 import re
+from urllib.parse import quote
 
 import pytest
 from support_caller import Caller
@@ -159,6 +160,13 @@ def test_of_a_frozen_number_one_advice_is_given_until_it_is_unfrozen(installatio
     unfrozen = support.get(page).text
     assert "The number is frozen" not in unfrozen
     assert unfrozen.count("Tell the caller:") == 1
+
+
+@pytest.mark.parametrize("name", ["a\nb", "../find", "//evil.example", "a?b#c"])
+def test_whatever_is_typed_for_a_decision_is_one_name(support, name):
+    support.get("/find")
+
+    assert support.post("/decisions", name=name).location == f"/decisions/{quote(name, safe='')}"
 
 
 @pytest.mark.parametrize(("what", "done", "shared"), [("unblock", "unblocked", "nothing"), ("reset", "reset", "reset")])

@@ -61,7 +61,15 @@ def test_other_rules_are_tried_on_what_happened(installation, fraud):
 
 
 @pytest.mark.parametrize(
-    "rules", ["[", "[redis]\nurl = 'redis://evil'", "[limits]\nnumber = 'x'", "[guard]\nnothing = 1"]
+    "rules",
+    [
+        "[",
+        "[redis]\nurl = 'redis://evil'",
+        "[limits]\nnumber = 'x'",
+        "[guard]\nnothing = 1",
+        '"{a}" = 1',
+        f"x = {'[' * 9000}",
+    ],
 )
 def test_rules_that_are_none_are_told_of(fraud, rules):
     fraud.get("/fraud/what-if")

@@ -85,6 +85,23 @@ def test_a_form_of_another_site_or_port_is_refused(console, installation, header
     assert browser.get("/users").status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/users/%00/disable", "/users?application=%00", "/users", "/sign-in"])
+def test_what_no_text_of_the_ledger_may_hold_is_refused(console, installation, path):
+    browser = sign_in(console, new_person(installation, "ayesha", Role.ADMIN))
+    browser.get("/users")
+
+    assert browser.post(path, name="a" if "%" in path else "a\0b").status_code == 400
+
+
+@pytest.mark.parametrize("back", ["/\t/evil.example", "//evil.example", "/\\evil.example", "https://evil.example"])
+def test_another_code_leads_back_to_a_page_of_ours(console, installation, back):
+    person = new_person(installation, "ayesha", Role.ADMIN)
+    browser = sign_in(console, person)
+    browser.get("/users")
+
+    assert browser.post("/confirm", code=person.code(), back=back).location == "/"
+
+
 def test_a_form_without_the_sessions_own_token_is_refused(console, installation):
     browser = sign_in(console, new_person(installation, "ayesha", Role.ADMIN))
 
