@@ -118,14 +118,15 @@ class ConsoleSessions:
 
     def confirm(self, session: ConsoleSession) -> None:
         """Note that the code of the user's app was right just now."""
-        with translate_errors():
-            self._client.hset(keys.console_session(session.key), "confirmed", session.now)
+        self._write(session, "confirmed", session.now)
 
     def leave_notes(self, session: ConsoleSession, notes: Sequence[tuple[str, Mapping[str, object]]]) -> None:
         """Let the next page of a session say what was done."""
         text = json.dumps([(said, {name: str(value) for name, value in values.items()}) for said, values in notes])
-        with translate_errors():
-            self._client.hset(keys.console_session(session.key), _NOTES, text)
+        self._write(session, _NOTES, text)
+
+    def _write(self, session: ConsoleSession, field: str, value: str | int) -> None:
+        self._scripts.run("console_session_write", (keys.console_session(session.key),), (field, value))
 
     def drop_notes(self, session: ConsoleSession) -> None:
         """Say no more what was said."""

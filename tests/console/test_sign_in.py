@@ -121,6 +121,17 @@ def test_a_cookie_is_worth_nothing_after_sign_out(console, installation):
     assert thief.get("/users").location == "/sign-in"
 
 
+def test_nothing_is_written_to_a_session_that_is_over(console, installation):
+    browser = sign_in(console, new_person(installation, "ayesha", Role.ADMIN))
+    sessions = installation.context.store.console_sessions
+    session = sessions.find(browser.client.get_cookie("__Host-console", domain="localhost").value)
+    sessions.end(session)  # by another tab, while this one works
+    sessions.confirm(session)
+    sessions.leave_notes(session, [("It is done.", {})])
+
+    assert browser.get("/users").location == "/sign-in"
+
+
 def test_a_session_that_somebody_planted_is_not_taken_over(console, installation):
     person = new_person(installation, "ayesha", Role.ADMIN)
     browser = Browser(console)
