@@ -23,7 +23,7 @@ from otp_service.services.figures import (
     count_refused,
     count_verifications,
 )
-from otp_service.services.guard_status import Place, closed_countries, spending
+from otp_service.services.guard_status import Place, Spending, closed_countries, spending
 from otp_service.services.newcomer_traffic import report_blocks, report_traffic
 
 views = Views()
@@ -178,7 +178,7 @@ def show_funnel(visit: Visit) -> Answer:
 @views.view("GET /fraud/spend", Permission.FIGURES, title="Money")
 def show_spending(visit: Visit) -> Answer:
     """Show what messages cost, and how far ceilings are used now."""
-    asked, context = read_filter(visit), visit.context
+    asked = read_filter(visit)
     points = _count(visit, asked.question("day"))
     days = replace(asked.axis, step="day")
     amounts = days.values(points, lambda one: visit.figures.rounded_amount(one.amount, one.started))
@@ -190,9 +190,16 @@ def show_spending(visit: Visit) -> Answer:
         points=points,
         drawing=plots.bars(visit.words("Money by day"), days.labels, amounts),
         by_country=by_country,
-        ceilings=[one for one in spending(context, _places(by_country)) if one.application in asked.applications],
+        ceilings=_ceilings(visit, asked, by_country),
         currency=visit.settings.guard.currency,
     )
+
+
+def _ceilings(visit: Visit, asked: Filter, figures: Iterable[VerificationFigures]) -> list[Spending] | None:
+    """Return how far ceilings are used, ``None`` for who needs no exact figure: a sum and a price are a count."""
+    if not visit.figures.exact:
+        return None
+    return [one for one in spending(visit.context, _places(figures)) if one.application in asked.applications]
 
 
 def _places(figures: Iterable[VerificationFigures]) -> set[Place]:

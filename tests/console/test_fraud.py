@@ -50,6 +50,13 @@ def test_who_sees_one_application_lifts_nothing_of_all(console, installation, wh
     assert installation.context.ledger.operator_actions.between(None, None, 100)[1:] == ()
 
 
+def test_what_ceilings_tell_exactly_is_for_who_needs_exact_figures(console, installation, fraud):
+    clerk = sign_in(console, new_person(installation, "ayesha", Role.COMPLIANCE))
+
+    assert "Ceilings" in fraud.get("/fraud/spend").text
+    assert "Ceilings" not in clerk.get("/fraud/spend").text
+
+
 def test_other_rules_are_tried_on_what_happened(installation, fraud):
     shop = Caller(installation)
     shop.start()
