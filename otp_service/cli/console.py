@@ -17,7 +17,7 @@ from otp_service.cli.common import Session, command
 from otp_service.cli.main import resume_garbage_collection
 from otp_service.cli.output import config_option, settings_for_children
 from otp_service.cli.process_setup import open_installation, start_thread
-from otp_service.domain.console_users import NAME_RULE, Role, is_user_name
+from otp_service.domain.console_users import NAME_RULE, NEVER_LIMITED, Role, is_user_name, may_be_limited
 from otp_service.services import console_users
 from otp_service.settings import Settings
 from otp_service.telemetry.logging import GRANIAN_LOGGING, Renderer, configure_logging, get_logger
@@ -90,6 +90,8 @@ def add(session: Session, name: str, role: str, applications: tuple[str, ...]) -
     """Invite NAME; print the address, good once and for an hour, at which a password and an app are set."""
     if not is_user_name(name):
         raise click.UsageError(NAME_RULE)
+    if applications and not may_be_limited(Role(role)):
+        raise click.UsageError(NEVER_LIMITED)
     known = tuple(session.application_or_all(one) for one in applications)
     _print(session, lambda: console_users.invite(session.context, name, Role(role), known, session.operator))
 

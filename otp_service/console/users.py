@@ -1,9 +1,10 @@
 """Users of the console: who they are, and what each may see."""
 
+from collections.abc import Collection
 from typing import Final
 
 from otp_service.console.visits import Answer, Views, Visit
-from otp_service.domain.console_users import NAME_RULE, Permission, Role, is_user_name
+from otp_service.domain.console_users import NAME_RULE, NEVER_LIMITED, Permission, Role, is_user_name, may_be_limited
 from otp_service.errors import NameTakenError, NotFoundError
 from otp_service.services import console_users
 
@@ -31,13 +32,20 @@ def invite(visit: Visit) -> Answer:
     applications = tuple(visit.field("applications").split())
     if not is_user_name(name) or role not in set(Role):
         return _page(visit, _BAD, NAME_RULE)
-    if not set(applications) <= visit.context.applications.keys():
-        return _page(visit, _BAD, "There is no application of this name.")
+    if fault := _fault_of(visit, Role(role), applications):
+        return _page(visit, _BAD, fault)
     try:
         invitation = console_users.invite(visit.context, name, Role(role), applications, visit.operator)
     except NameTakenError:
         return _page(visit, _BAD, "There is a user of this name.")
     return _page(visit, invitation=invitation, invited=name)
+
+
+def _fault_of(visit: Visit, role: Role, applications: Collection[str]) -> str:
+    """Return why a user may not be limited so, empty if he may."""
+    if not set(applications) <= visit.context.applications.keys():
+        return "There is no application of this name."
+    return NEVER_LIMITED if applications and not may_be_limited(role) else ""
 
 
 @views.view("POST /users/<name>/invite", Permission.USERS, confirmed=True)
@@ -54,6 +62,8 @@ def change(visit: Visit, name: str) -> Answer:
     if role not in set(Role) or name == visit.signed_in.name:
         return _page(visit, _BAD, "Nobody changes his own role.")
     applications = tuple(visit.field("applications").split())
+    if fault := _fault_of(visit, Role(role), applications):
+        return _page(visit, _BAD, fault)
     if not visit.context.ledger.console_users.change(name, Role(role), applications, visit.operator):
         raise NotFoundError("There is no such user.")
     return visit.to("/users")

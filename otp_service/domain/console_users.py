@@ -72,6 +72,12 @@ ALLOWED: Final[Mapping[Role, frozenset[Permission]]] = {
 """By role. No role may do everything: who gives out access sees no person's data."""
 
 
+def may_be_limited(role: Role) -> bool:
+    """Tell whether a user of a role may be limited to some applications: not who gives out access to all of them."""
+    return Permission.USERS not in ALLOWED[role]
+
+
+NEVER_LIMITED: Final = "An admin gives out access to all applications, and is limited to none."
 NAME_RULE: Final = "A name has at most 24 small letters, digits, dots and hyphens, and begins with a letter."
 _NAME: Final = re.compile(r"[a-z][a-z0-9._-]{0,23}")
 """Two of them have to fit where it is recorded who did something together (``console:ali with sara``)."""

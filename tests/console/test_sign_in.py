@@ -178,3 +178,15 @@ def test_another_host_is_refused(console, installation):
 
     assert answer.status_code == 403
     assert "password" not in answer.text
+
+
+@pytest.mark.parametrize(("role", "applications"), [("admin", "shop"), ("support", "nobody")])
+def test_who_gives_out_access_is_limited_to_no_application_and_none_is_made_up(
+    console, installation, role, applications
+):
+    new_person(installation, "omar", Role.SUPPORT)
+    browser = sign_in(console, new_person(installation, "ayesha", Role.ADMIN))
+    browser.get("/users")
+
+    assert browser.post("/users", name="sana", role=role, applications=applications).status_code == 422
+    assert browser.post("/users/omar/change", role=role, applications=applications).status_code == 422
