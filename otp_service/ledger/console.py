@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, case, func, insert, or_, select, update
 
 from otp_service.clock import now
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
@@ -177,6 +177,15 @@ class Looks:
         wanted = select(looks).order_by(looks.c.at.desc(), looks.c.id).limit(most)
         with self._database.read() as connection:
             return tuple(map(_look, connection.execute(wanted if by is None else wanted.where(looks.c.by == by))))
+
+    def numbers_by_user(self, *since: int) -> tuple[tuple[Any, ...], ...]:
+        """Return each user and at how many numbers he looked since each of some times (ms), the busiest first."""
+        mine = looks.c
+        counts = [func.count(func.distinct(case((mine.at >= one, mine.pseudonym)))) for one in since]
+        wanted = select(mine.by, *counts).where(mine.at >= min(since)).group_by(mine.by)
+        with self._database.read() as connection:
+            busiest = wanted.order_by(*(count.desc() for count in counts), mine.by)
+            return tuple(map(tuple, connection.execute(busiest)))
 
 
 def _look(row: Row[Any]) -> Look:

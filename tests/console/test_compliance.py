@@ -507,6 +507,20 @@ def test_the_first_page_tells_what_was_done_how_long_data_are_kept_and_how_far_t
     assert page.count("<caption") == page.count("<table")
 
 
+def test_who_looks_at_many_numbers_is_told_first(office):
+    desk, other = office.person("ayesha"), office.person("omar")
+    for last in range(5):
+        other.look(f"+92300123456{last}")
+    desk.look()
+    desk.look()
+    page = desk.browser.get("/compliance").text
+    rows = re.findall(
+        r'<th scope="row"><bdi>(\w+)</bdi></th><td class="number">(\d+)</td><td class="number">(\d+)</td>', page
+    )
+
+    assert rows == [("omar", "5", "5"), ("ayesha", "1", "1")]
+
+
 def test_a_forged_act_is_told_as_such(office):
     row = {"id": "x", "at": now(), "action": "subject-erased", "by": EVIL, "application": EVIL, "about": EVIL}
     with office.ledger.database.write() as connection:

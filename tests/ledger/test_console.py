@@ -43,3 +43,11 @@ def test_consents_of_a_number_are_those_of_the_applications_the_newest_first(led
 
     assert [one.application for one in ledger.consents.all_of(NUMBER, 2)] == ["club", "bank"]
     assert [one.application for one in ledger.consents.all_of(NUMBER, 9, {"shop", "bank"})] == ["bank", "shop"]
+
+
+def test_users_are_told_by_the_numbers_that_they_looked_at(ledger):
+    for by, pseudonym in ("sana", "p1"), ("sana", "p1"), ("omar", "p1"), ("omar", "p2"):
+        ledger.looks.record(Look(by, "find", pseudonym))
+
+    assert ledger.looks.numbers_by_user(console.now() - 1000, 0) == (("omar", 2, 2), ("sana", 1, 1))
+    assert ledger.looks.numbers_by_user(console.now() + 1000, 0) == (("omar", 0, 2), ("sana", 0, 1))
