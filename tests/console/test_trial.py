@@ -103,6 +103,13 @@ def test_nobody_elsewhere_has_the_link(real_world):
     assert Browser(console, address="::1").get(LINK).status_code == 200
 
 
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "Via", "X-Real-IP"])
+def test_nobody_has_the_link_by_a_proxy_of_this_host(real_world, header):
+    _, console = trial(real_world)
+
+    assert Browser(console).get(LINK, **{header: "192.0.2.1"}).status_code == 404
+
+
 @pytest.mark.parametrize("host", ["console.example", "192.0.2.1:8082", "localhost.evil.example"])
 def test_no_other_host_has_the_link(real_world, host):
     _, console = trial(real_world)
