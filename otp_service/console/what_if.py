@@ -33,7 +33,8 @@ _BAD, _BUSY = 422, 503
 
 @dataclass(frozen=True, slots=True)
 class _Try:
-    user: str
+    user: tuple[str, int]
+    """Name and version: after a change he may see other applications."""
     begun: float
     """By the monotonic clock."""
     rules: str
@@ -65,7 +66,7 @@ def begin(visit: Visit) -> Answer:
         return visit.page("what_if.html", _BUSY, rules=rules, fault="Too many tries at once. Try again in a while.")
     name = secrets.token_urlsafe(16)
     result = _runner.submit(_run, visit.installation, tried, visit.signed_in.applications)
-    _tries[name] = _Try(visit.signed_in.name, time.monotonic(), rules, result)
+    _tries[name] = _Try(_user(visit), time.monotonic(), rules, result)
     return visit.to(f"/fraud/what-if/{name}")
 
 
@@ -73,7 +74,7 @@ def begin(visit: Visit) -> Answer:
 def show_result(visit: Visit, name: str) -> Answer:
     """Show what came of a try, or that it still runs."""
     found = _tries.get(name)
-    if found is None or found.user != visit.signed_in.name:
+    if found is None or found.user != _user(visit):
         raise NotFoundError("There is no such try.")
     compared = found.result.result() if found.result.done() else None
     return visit.page(
@@ -83,6 +84,10 @@ def show_result(visit: Visit, name: str) -> Answer:
         rules=found.rules,
         currency=visit.settings.guard.currency,
     )
+
+
+def _user(visit: Visit) -> tuple[str, int]:
+    return visit.signed_in.name, visit.signed_in.version
 
 
 def changed_settings(settings: Settings, rules: str) -> Settings:
@@ -112,6 +117,9 @@ def _run(installation: Installation, tried: Settings, counted: Collection[str]) 
 
 
 def _forget_old() -> None:
+    """Forget what is older than it is kept, and of more than are kept the oldest that ended: nobody waits for those."""
     oldest = time.monotonic() - _KEPT
-    for name in [name for name, one in _tries.items() if one.begun < oldest]:
-        del _tries[name]
+    ended = [name for name, one in _tries.items() if one.result.done()]
+    too_many = ended[: max(0, len(_tries) - _MOST + 1)]
+    for name in {*too_many, *(name for name, one in _tries.items() if one.begun < oldest)}:
+        _tries.pop(name, None)  # another thread may be faster

@@ -94,6 +94,23 @@ def test_a_try_is_its_users_alone(console, installation, fraud):
     assert other.get(page).status_code == 404
 
 
+def test_tries_that_ended_keep_nobody_from_another_one(fraud):
+    for _ in range(12):
+        fraud.get("/fraud/what-if")
+        page = fraud.post("/fraud/what-if", rules="").location
+        assert eventually(lambda page=page: "Under these rules" in fraud.get(page).text)
+
+
+def test_a_try_is_over_for_who_may_see_less_since(console, installation, fraud):
+    person = new_person(installation, "omar", Role.FRAUD)
+    browser = sign_in(console, person)
+    browser.get("/fraud/what-if")
+    page = browser.post("/fraud/what-if", rules="").location
+    installation.context.ledger.console_users.change("omar", Role.FRAUD, ["shop"], "cli:tests")
+
+    assert sign_in(console, person).get(page).status_code == 404
+
+
 def test_from_a_figure_one_gets_to_the_rows_behind_it(console, installation, fraud):
     shop = Caller(installation)
     mine = shop.start()
