@@ -151,7 +151,7 @@ def _admit(visit: Visit, view: View) -> Answer | None:
 def _require_own_form(visit: Visit) -> None:
     """Refuse a form that another site, or another port of this host, sent: cookies know no port."""
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
-    is_own = site == "same-origin" if site else urlsplit(origin or "").netloc == request.host
+    is_own = site == "same-origin" if site else origin == visit.origin
     if visit.session:
         is_own = is_own and hmac.compare_digest(
             request.form.get("form", "").encode(), visit.session.form_token.encode()

@@ -138,8 +138,8 @@ class Visit:
 
     @property
     def origin(self) -> str:
-        """The scheme and host of this page."""
-        return request.host_url.rstrip("/")
+        """The scheme and host of this page, as the browser has them: a proxy may have taken TLS off."""
+        return self.settings.console.public_url or request.host_url.rstrip("/")
 
     def number(self, handle: str) -> SubjectKey:
         """Return the number that a random name of this session stands for; raise `NotFoundError` for any other."""

@@ -3,7 +3,12 @@
 import pytest
 from support_console import PASSWORD, Browser, new_person, sign_in
 
+from otp_service.console.app import Console
 from otp_service.domain.console_users import FIRST_WAIT, FREE_TRIES, Role
+
+
+def cookie_of(browser: Browser) -> str:
+    return browser.client.get_cookie("__Host-console", domain="localhost").value
 
 
 def test_whoever_was_invited_chooses_a_password_and_an_app_and_signs_in(console, installation):
@@ -102,6 +107,26 @@ def test_another_code_leads_back_to_a_page_of_ours(console, installation, back):
     assert browser.post("/confirm", code=person.code(), back=back).location == "/"
 
 
+def test_behind_a_proxy_all_is_at_the_public_address(real_world):
+    installation = real_world.install(console={"public_url": "https://localhost"})
+    console = Console(installation)
+    browser = sign_in(console, new_person(installation, "ayesha", Role.ADMIN))
+    browser.get("/users")
+    form = {"form": browser.form_token, "name": "sana", "role": "support"}
+    invited = {
+        origin: console.test_client(use_cookies=False).post(
+            "/users",
+            base_url="http://localhost",
+            data=form,
+            headers={"Origin": origin, "Cookie": f"__Host-console={cookie_of(browser)}"},
+        )
+        for origin in ("http://localhost", "https://localhost")
+    }
+
+    assert [one.status_code for one in invited.values()] == [403, 200]
+    assert "https://localhost/invitation/" in invited["https://localhost"].text
+
+
 def test_a_form_without_the_sessions_own_token_is_refused(console, installation):
     browser = sign_in(console, new_person(installation, "ayesha", Role.ADMIN))
 
@@ -124,7 +149,7 @@ def test_a_cookie_is_worth_nothing_after_sign_out(console, installation):
 def test_nothing_is_written_to_a_session_that_is_over(console, installation):
     browser = sign_in(console, new_person(installation, "ayesha", Role.ADMIN))
     sessions = installation.context.store.console_sessions
-    session = sessions.find(browser.client.get_cookie("__Host-console", domain="localhost").value)
+    session = sessions.find(cookie_of(browser))
     sessions.end(session)  # by another tab, while this one works
     sessions.confirm(session)
     sessions.leave_notes(session, [("It is done.", {})])
