@@ -10,7 +10,7 @@ from flask import Response, request
 
 from otp_service.clock import now
 from otp_service.console.language import is_known
-from otp_service.console.visits import BAD_FORM, Answer, FormError, Views, Visit
+from otp_service.console.visits import BAD_FORM, HANDLE_LIFE, Answer, FormError, Views, Visit
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
 from otp_service.domain.consents import (
     EVERY_APPLICATION,
@@ -42,7 +42,6 @@ from otp_service.services.consents import add_suppressions, end_consent, suppres
 from otp_service.services.operator_actions import latest_actions
 from otp_service.services.second_person import Wish
 from otp_service.services.subjects import export_document, export_of_applications, freeze
-from otp_service.store import keys
 
 views = Views()
 _GONE, _AWAY = 409, 503
@@ -50,8 +49,6 @@ _MOST: Final = 50
 """Rows of a table that grows without end."""
 _MOST_HELD: Final = 100
 """Rows of a table of one number; its export has all."""
-_HANDLE_LIFE: Final = 1000 * keys.console_handle.seconds
-"""Milliseconds in which a page that is shown again is one look."""
 
 SAID: Final[Mapping[str, str]] = {
     "frozen": "The number is frozen.",
@@ -346,7 +343,7 @@ def _number_page(visit: Visit, handle: str, number: SubjectKey, wrong: FormError
     context, user = visit.context, visit.signed_in
     if not user.may(Permission.COMPLIANCE):  # who may freeze a number, and no more, sees it elsewhere
         return visit.page("compliance_fault.html", wrong.status if wrong else BAD_FORM, handle=handle, **_told(wrong))
-    visit.record_look(number.pseudonym, "compliance", within=_HANDLE_LIFE)
+    visit.record_look(number.pseudonym, "compliance", within=HANDLE_LIFE)
     consents = context.ledger.consents.all_of(number.pseudonym, _MOST_HELD, user.applications)
     entries = suppressions_of(context, number.pseudonym)
     mine = [one for one in entries if user.sees(one.application) or one.application == EVERY_APPLICATION]

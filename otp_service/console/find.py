@@ -9,7 +9,7 @@ from urllib.parse import quote
 from flask import request
 
 from otp_service.clock import now
-from otp_service.console.visits import Answer, FormError, Views, Visit
+from otp_service.console.visits import HANDLE_LIFE, Answer, FormError, Views, Visit
 from otp_service.domain.consents import EVERY_APPLICATION, Suppression, SuppressionScope, standing_suppressions
 from otp_service.domain.console_users import Permission
 from otp_service.domain.numbers import SubjectKey
@@ -25,7 +25,13 @@ from otp_service.services.explanations import (
     sentence,
     title,
 )
-from otp_service.services.number_history import ExplainedVerification, NumberHistory, Why, find_number_history
+from otp_service.services.number_history import (
+    ExplainedVerification,
+    NumberHistory,
+    Why,
+    find_number_history,
+    find_pseudonym,
+)
 from otp_service.store.guard import WindowState
 
 views = Views()
@@ -129,8 +135,12 @@ def find_decision(visit: Visit) -> Answer:
 
 @views.view("GET /decisions/<name>", Permission.FIND)
 def show_decision(visit: Visit, name: str) -> Answer:
-    """Explain what rules found: what was counted, and until when it lasts."""
+    """Explain what rules found, and until when it lasts; of a verification that is a look at its person."""
     found = [one for one in find_decisions(visit.context, name) if visit.signed_in.sees(one.application)]
+
+    verification = found[0].verification if found else ""
+    if verification and (pseudonym := find_pseudonym(visit.context, verification)):
+        visit.record_look(pseudonym, "decision", verification, HANDLE_LIFE)
     currency = visit.settings.guard.currency
     told = [(one, title(one), list(explain_rules(one, currency))) for one in found]
     return visit.page("decision.html", 200 if found else _NOT_FOUND, told=told)

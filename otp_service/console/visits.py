@@ -17,6 +17,7 @@ from otp_service.services.consents import is_reason
 from otp_service.services.context import Context
 from otp_service.services.figures import FigureText
 from otp_service.settings import Settings
+from otp_service.store import keys
 from otp_service.store.console import ConsoleSession
 
 COOKIE: Final = "__Host-console"
@@ -24,6 +25,8 @@ LANGUAGE_COOKIE: Final = "__Host-console-language"
 SECURE: Final[Mapping[str, Any]] = {"secure": True, "httponly": True, "samesite": "Lax", "path": "/"}
 """How all cookies are set: `__Host-` asks for it. Strict ones would be lost on the way from a link in a ticket."""
 _OK, _SEE_OTHER = 200, 303
+HANDLE_LIFE: Final = 1000 * keys.console_handle.seconds
+"""Milliseconds in which a page that is shown again is one look."""
 MAX_FIELD: Final = 300
 """Characters of a field of a form."""
 BAD_FORM: Final = 422

@@ -548,7 +548,18 @@ def test_pages_stay_small_however_much_is_held(office):
 def test_what_pages_say_and_all_words_of_the_ledger_are_translated():
     words = {*FAULTS.values(), *SAID.values(), NAME_RULE, *map(str, PURGE_RULES), *map(str, TwoPersonAct)}
     words |= {*map(str, SuppressionScope), *map(str, SuppressionSource), *map(str, AuditStatus)}
-    words |= {"open", "over", "taken", "done", "nothing-left", "declined", "compliance", "export", "dispute-pack"}
+    words |= {
+        "open",
+        "over",
+        "taken",
+        "done",
+        "nothing-left",
+        "declined",
+        "compliance",
+        "export",
+        "decision",
+        "dispute-pack",
+    }
 
     assert words - catalogue("ur").keys() == set()
 

@@ -8,12 +8,14 @@ from support_caller import Caller
 from support_console import Browser, new_person, sign_in
 from support_installation import NUMBER
 
+from otp_service.bootstrap import prepare
+from otp_service.console.app import Console
 from otp_service.console.visits import NO_REASON
 from otp_service.domain.consents import SuppressionSource
 from otp_service.domain.console_users import Role
 from otp_service.domain.guard import GUARD_RULES
 from otp_service.domain.numbers import parse_destination, subject_key
-from otp_service.errors import LedgerUnavailableError, NumberTypeNotAllowedError
+from otp_service.errors import LedgerUnavailableError, NumberTypeNotAllowedError, RateLimitedError
 from otp_service.ledger.console import Looks
 from otp_service.services.explanations import ADVICE
 from otp_service.services.number_history import Why
@@ -190,3 +192,20 @@ def test_fraud_freezes_a_number_where_it_is_found(console, installation):
 
     assert answer.location == f"{path}?said=frozen"
     assert "frozen" in browser.get(answer.location).text
+
+
+def test_what_rules_said_of_a_verification_is_a_look_at_its_person(real_world):
+    installation = real_world.install(limits={"number": ["1/hour"]})
+    prepare(installation)
+    shop = Caller(installation)
+    browser = sign_in(Console(installation), new_person(installation, "sana", Role.SUPPORT))
+    one = shop.start()
+    real_world.advance(31)
+    with pytest.raises(RateLimitedError):
+        shop.resend(one)
+    for _ in range(2):
+        assert browser.get(f"/decisions/{one}").status_code == 200
+    (look,) = installation.context.ledger.looks.latest(10)
+
+    assert (look.by, look.view, look.reason) == ("sana", "decision", one)
+    assert look.pseudonym == installation.context.keyring.pseudonym(NUMBER)
