@@ -167,6 +167,12 @@ def _hash_of_nobody() -> str:
     return _argon2(bytes(_SALT_BYTES)).derive_phc_encoded(os.urandom(_SALT_BYTES))
 
 
+SESSION_IDLE: Final = 15 * 60
+"""Seconds after the last page in which a session ends."""
+SESSION_LIFE: Final = 8 * 3600
+"""Seconds after which somebody signs in again, however busy he was."""
+CONFIRMED_FOR: Final = 300
+"""Seconds after the code of an app in which what cannot be undone may be done."""
 INVITATION_LIFE: Final = 3_600_000
 """Milliseconds for which an invitation may be accepted."""
 

@@ -9,17 +9,22 @@ from typing import Any, Final, TypeVar, cast
 
 import redis
 
-from otp_service.domain.console_users import FIRST_WAIT, FREE_TRIES, LONGEST_WAIT, ConsoleUser, digest
+from otp_service.domain.console_users import (
+    CONFIRMED_FOR,
+    FIRST_WAIT,
+    FREE_TRIES,
+    LONGEST_WAIT,
+    SESSION_IDLE,
+    SESSION_LIFE,
+    ConsoleUser,
+    digest,
+)
 from otp_service.domain.keyring import Keyring, SealBrokenError
 from otp_service.domain.numbers import NumberType, SubjectKey, parse_destination, subject_key
 from otp_service.store import keys
 from otp_service.store.connection import server_time, translate_errors
 from otp_service.store.scripts import ScriptRunner
 
-SESSION_LIFE: Final = 8 * 3600
-"""Seconds after which somebody signs in again, however busy he was."""
-CONFIRMED_FOR: Final = 300
-"""Seconds after the code of an app in which what cannot be undone may be done."""
 _HANDLE: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 _NUMBER: Final = "number"
 _NOTES: Final = "notes"
@@ -90,7 +95,7 @@ class ConsoleSessions:
                 "confirmed": now,
             }
             pipeline.hset(key, mapping=fields)
-            pipeline.expire(key, keys.console_session.seconds)
+            pipeline.expire(key, SESSION_IDLE)
             pipeline.execute()
         return name
 
@@ -113,7 +118,7 @@ class ConsoleSessions:
             if left <= 0:
                 self._client.delete(key)
                 return None
-            self._client.expire(key, min(left, keys.console_session.seconds))
+            self._client.expire(key, min(left, SESSION_IDLE))
             return session
 
     def confirm(self, session: ConsoleSession) -> None:

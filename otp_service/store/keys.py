@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Final, Literal
 
+from otp_service.domain.console_users import INVITATION_LIFE, SESSION_IDLE
 from otp_service.domain.keyring import IDEMPOTENCY_SECONDS
 from otp_service.domain.proofs import MAX_LIFE
 from otp_service.domain.totp import PENDING_SECONDS
@@ -224,13 +225,14 @@ sandbox_messages = Key("otp:{sandbox}:application:<application>", "list", "seale
     "the last 100 messages that a sandbox gateway caught")
 sandbox_messages_of = Key("otp:{sandbox}:verification:<application>:<id>", "list", "sealed", _RECORD, "API (sandbox)",
     "the caught messages of one verification")
-console_session = Key("otp:{console}:session:<session>", "hash", "", Life("15 min after the last page", 900), "console",
-    "who is signed in to the console, by the digest of his cookie")
+console_session = Key("otp:{console}:session:<session>", "hash", "", Life("15 min after the last page", SESSION_IDLE),
+    "console", "who is signed in to the console, by the digest of his cookie")
 console_handle = Key("otp:{console}:handle:<session>/<handle>", "string", "sealed", Life("10 min", 600), "console",
     "the number that a session looks at")
 console_tries = Key("otp:{console}:tries:<fingerprint>", "hash", "pseudonym", Life("a day after the last try", _DAY),
     "console", "how often somebody tried to sign in under a name from a network, and how long he has to wait")
-console_invitation = Key("otp:{console}:invitation:<invitation>", "string", "sealed", Life("an hour", 3600), "console",
+console_invitation = Key("otp:{console}:invitation:<invitation>", "string", "sealed",
+    Life("an hour", INVITATION_LIFE // 1000), "console",
     "the secret of the authenticator app that somebody who was invited is shown")
 console_chain_turn = Key("otp:{console}:chain/turn", "hash", "", Life("30 s", 60), "console",
     "which process verifies the audit chain, for whom, since when, and how far it is")

@@ -26,7 +26,7 @@ from otp_service.domain.consents import (
     active_freezes,
     is_suppressed,
 )
-from otp_service.domain.console_users import NAME_RULE, Role
+from otp_service.domain.console_users import CONFIRMED_FOR, NAME_RULE, Role
 from otp_service.domain.numbers import SubjectKey, parse_destination, subject_key
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.ledger.console import Look, Looks, SecondPersonRequest, TwoPersonAct
@@ -36,7 +36,6 @@ from otp_service.services.audit import verify_dispute_pack
 from otp_service.services.mirror import MirrorSync
 from otp_service.services.operator_actions import AuditStatus
 from otp_service.services.subjects import export
-from otp_service.store.console import CONFIRMED_FOR
 
 OTHER = "+923007654321"
 MASK = "+92 ••• ••••567"
