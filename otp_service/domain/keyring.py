@@ -1,4 +1,4 @@
-"""Keys and what is derived from them: identifiers, pseudonyms, seals, signatures, API keys."""
+"""Keys and what is derived from them: identifiers, pseudonyms, codes, tags, digests, seals, signatures, API keys."""
 
 import base64
 import binascii
