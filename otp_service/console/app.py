@@ -187,7 +187,7 @@ def render(template: str, visit: Visit, **values: object) -> str:
     own_form = Markup('<input type="hidden" name="form" value="{}">').format(token)
     navigation = [view for view in VIEWS if view.title and view.is_for(visit.user)] if visit.user else []
     language = {"tag": visit.language, "direction": DIRECTIONS[visit.language], "all": LANGUAGES}
-    shared = {"_": translate, "own_form": lambda: own_form}
+    shared = {"_": translate, "own_form": own_form}
     defaults = {"said": "", "seconds": 0, "was_done": ()}
     about = {"visit": visit, "navigation": navigation, "language": language}
     return _templates().get_template(template).render({**defaults, **shared, **about, **values})

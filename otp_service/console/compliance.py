@@ -129,7 +129,7 @@ def _overview(visit: Visit, wrong: FormError | None = None) -> Answer:
         wrong.status if wrong else 200,
         **_told(wrong),
         region=visit.usual_region,
-        applications=_choices(visit),
+        applications=visit.choices,
         requests=_requests(visit, ledger.second_person_requests.latest(_MOST)),
         actions=latest_actions(context, _MOST, user.applications),
         looks=ledger.looks.latest(_MOST, None if user.sees_all else user.name),
@@ -188,7 +188,7 @@ def list_consents(visit: Visit) -> Answer:
 def list_suppressions(visit: Visit) -> Answer:
     """List what keeps an application's messages back."""
     scopes = list(map(str, SuppressionScope))
-    return _list(visit, "suppressions", visit.context.ledger.suppressions, _choices(visit), scopes)
+    return _list(visit, "suppressions", visit.context.ledger.suppressions, visit.choices, scopes)
 
 
 def _list(
@@ -361,7 +361,7 @@ def _number_page(visit: Visit, handle: str, number: SubjectKey, wrong: FormError
         kept_back=[one.application for one in standing if one.scope is SuppressionScope.ALL],
         requests=_requests(visit, context.ledger.second_person_requests.about(number.pseudonym, _MOST)),
         looks=context.ledger.looks.at(number.pseudonym, _MOST),
-        applications=_choices(visit),
+        applications=visit.choices,
         scopes=SETTABLE_SCOPES,
         acts=list(TwoPersonAct),
         permission=Permission,
@@ -381,14 +381,8 @@ def _given(visit: Visit, consents: Sequence[Consent]) -> list[Consent]:
 # --- what forms say ---
 
 
-def _choices(visit: Visit) -> tuple[str, ...]:
-    """Return the applications that the user may act for; last, not to be chosen by mistake, all, if he sees all."""
-    every = (EVERY_APPLICATION,) if visit.signed_in.sees_all else ()
-    return (*visit.applications, *every)
-
-
 def _application(visit: Visit) -> str:
-    if (application := visit.field("application")) not in _choices(visit):
+    if (application := visit.field("application")) not in visit.choices:
         raise FormError(FAULTS["application"])
     return application
 

@@ -85,7 +85,7 @@ def show_number(visit: Visit, handle: str) -> Answer:
         told=[_told(one, found, kept_back) for one in found.verifications],
         refusals=list(destination_refusals(visit.context, to.destination, visit.applications)),
         windows=_windows(visit, to),
-        applications=visit.applications,
+        applications=visit.choices,
         said=said if said in _SAID else "",
         fault="",
     )

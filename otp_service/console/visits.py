@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from otp_service.bootstrap import Installation
 from otp_service.console.language import LANGUAGES, is_known, words
+from otp_service.domain.consents import EVERY_APPLICATION
 from otp_service.domain.console_users import ConsoleUser, Permission
 from otp_service.domain.numbers import NumberType, SubjectKey, is_region, parse_destination, subject_key
 from otp_service.errors import ForbiddenError, NotFoundError, UnacceptableError
@@ -94,6 +95,12 @@ class Visit:
         """The region of the user's applications, empty where they have several, or none."""
         regions = {self.context.applications[name].region or "" for name in self.applications}
         return regions.pop() if len(regions) == 1 else ""
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The applications that the user may act for; last, not to be chosen by mistake, all, if he sees all."""
+        every = (EVERY_APPLICATION,) if self.signed_in.sees_all else ()
+        return (*self.applications, *every)
 
     def field(self, name: str) -> str:
         """Return a field of the form that was sent, without blanks around it; empty where there is none."""
