@@ -2,7 +2,7 @@
 
 import hmac
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -22,7 +22,7 @@ from otp_service.console.language import DIRECTIONS, LANGUAGES, fill, isolated, 
 from otp_service.console.operations import views as operations
 from otp_service.console.sign_in import views as sign_in
 from otp_service.console.users import views as users
-from otp_service.console.visits import COOKIE, Answer, View, Visit, language_of_request
+from otp_service.console.visits import COOKIE, Answer, FormError, View, Visit, language_of_request
 from otp_service.console.what_if import views as what_if
 from otp_service.domain.phrases import Phrase
 from otp_service.domain.prices import format_micros
@@ -62,7 +62,7 @@ _UNAVAILABLE, _NOT_FOUND, _FORBIDDEN = 503, 404, 403
 
 
 class Console(Flask):
-    """The console; closes what it holds."""
+    """The console of an installation."""
 
     def __init__(self, installation: Installation) -> None:
         """Serve an installation."""
@@ -74,7 +74,7 @@ class Console(Flask):
         self._by_endpoint = {view.endpoint: view for view in views}
         self.add_url_rule(HEALTH, "health", lambda: Response("ok", content_type="text/plain"))
         for view in views:
-            self.add_url_rule(view.rule, view.endpoint, _answering(view), methods=[view.method])
+            self.add_url_rule(view.rule, view.endpoint, partial(self._answer, view), methods=[view.method])
         self.before_request(self._begin)
         self.after_request(_finish)
         self.register_error_handler(Exception, self._fail)
@@ -96,6 +96,22 @@ class Console(Flask):
         _require_text()
         return _admit(visit, visit.view)
 
+    def _answer(self, view: View, **parts: str) -> Answer:
+        """Show a view; of a form in which something is wrong, the page that it is on."""
+        try:
+            return view.function(g.visit, **parts)
+        except FormError as wrong:
+            g.visit.wrong = wrong
+            page = self._page_of(view)
+            if not page.is_for(g.visit.user):
+                raise ForbiddenError("Your role does not allow this page.") from wrong
+            return page.function(g.visit, **{name: one for name, one in parts.items() if f"<{name}>" in page.rule})
+
+    def _page_of(self, form: View) -> View:
+        """Return the page that a form is on: with the longest path that the form's own begins with."""
+        pages = [view for view in self._by_endpoint.values() if view.method == "GET"]
+        return max((one for one in pages if f"{form.rule}/".startswith(f"{one.rule}/")), key=lambda one: len(one.rule))
+
     def _require_own_host(self) -> None:
         """Refuse requests for another host: a name of a stranger's may lead here (DNS rebinding)."""
         expected, host = self.installation.settings.console.public_url, request.host
@@ -108,23 +124,19 @@ class Console(Flask):
         visit: Visit = g.visit
         match error:
             case HTTPException():
-                status, said = error.code or 500, "gone" if error.code == _NOT_FOUND else "error"
+                status, kind = error.code or 500, "gone" if error.code == _NOT_FOUND else "error"
             case NotFoundError():
-                status, said = _NOT_FOUND, "gone"
+                status, kind = _NOT_FOUND, "gone"
             case ForbiddenError():
-                status, said = _FORBIDDEN, "forbidden"
+                status, kind = _FORBIDDEN, "forbidden"
             case LedgerUnavailableError() | StoreUnavailableError():
-                status, said = _UNAVAILABLE, "away"
+                status, kind = _UNAVAILABLE, "away"
             case OtpServiceError():
-                status, said = _UNAVAILABLE, "error"
+                status, kind = _UNAVAILABLE, "error"
             case _:
                 _log.exception("console_defect", view=visit.view.endpoint if visit.view else "")
-                status, said = 500, "error"
-        return visit.page("error.html", status, said=said)
-
-
-def _answering(view: View):  # type: ignore[no-untyped-def]  # noqa: ANN202 - Flask's
-    return lambda **parts: view.function(g.visit, **parts)
+                status, kind = 500, "error"
+        return visit.page("error.html", status, kind=kind)
 
 
 def _find_session(visit: Visit) -> None:
@@ -188,9 +200,8 @@ def render(template: str, visit: Visit, **values: object) -> str:
     navigation = [view for view in VIEWS if view.title and view.is_for(visit.user)] if visit.user else []
     language = {"tag": visit.language, "direction": DIRECTIONS[visit.language], "all": LANGUAGES}
     shared = {"_": translate, "own_form": own_form}
-    defaults = {"said": "", "seconds": 0, "was_done": ()}
     about = {"visit": visit, "navigation": navigation, "language": language}
-    return _templates().get_template(template).render({**defaults, **shared, **about, **values})
+    return _templates().get_template(template).render({**shared, **about, **values})
 
 
 @cache

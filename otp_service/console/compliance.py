@@ -9,8 +9,9 @@ from urllib.parse import urlencode
 from flask import Response, request
 
 from otp_service.clock import now
-from otp_service.console.language import is_known
-from otp_service.console.visits import BAD_FORM, HANDLE_LIFE, Answer, FormError, Views, Visit
+from otp_service.console.find import freeze_of_form
+from otp_service.console.language import known_phrases
+from otp_service.console.visits import HANDLE_LIFE, Answer, FormError, Views, Visit
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
 from otp_service.domain.consents import (
     EVERY_APPLICATION,
@@ -30,7 +31,6 @@ from otp_service.errors import (
     ConsentNotKeptError,
     ForbiddenError,
     InvalidRequestError,
-    StoreUnavailableError,
 )
 from otp_service.ledger.audit import DisputeFilter
 from otp_service.ledger.consents import Consents, Listing, Suppressions
@@ -41,44 +41,20 @@ from otp_service.services.audit import make_dispute_pack
 from otp_service.services.consents import add_suppressions, end_consent, suppressions_of
 from otp_service.services.operator_actions import latest_actions
 from otp_service.services.second_person import Wish
-from otp_service.services.subjects import export_document, export_of_applications, freeze
+from otp_service.services.subjects import export_document, export_of_applications
 
 views = Views()
-_GONE, _AWAY = 409, 503
+_GONE: Final = 409
 _MOST: Final = 50
 """Rows of a table that grows without end."""
 _MOST_HELD: Final = 100
 """Rows of a table of one number; its export has all."""
 
-SAID: Final[Mapping[str, str]] = {
-    "frozen": "The number is frozen.",
-    "suppressed": "The number gets no more messages.",
-    "withdrawn": "The consent is withdrawn.",
-    "asked": "It is asked for. A second person finds the same number here, and confirms.",
-    "done": "It is done.",
-    "nothing": "There was nothing left to do.",
-    "declined": "It is declined.",
-    "begun": "The audit chain is being verified.",
-}
-"""What pages say after a form was sent."""
-FAULTS: Final[Mapping[str, str]] = {
-    "reason": "A reason is needed, of at most 200 characters, without a phone number.",
-    "application": "There is no application of this name.",
-    "scope": "There is no such scope.",
-    "until": "The day is in the past, or it is none.",
-    "purpose": "The application keeps no consents for this purpose.",
-    "act": "There is no such act.",
-    "over": "This request is over: somebody decided, or nobody did in time, or whoever asked may not any more.",
-    "days": "A day is written as 2026-11-29.",
-    "found": "No verification was found.",
-    "about": "Say of which verification, or of which payment of which application.",
-    "recorded": "It may be recorded already, and is in force as soon as Redis answers. To do it again does no harm.",
-    "running": "The audit chain is being verified already.",
-}
-"""What is wrong."""
+OVER: Final = "This request is over: somebody decided, or nobody did in time, or whoever asked may not any more."
+NOT_KEPT: Final = "The application keeps no consents for this purpose."
 _STATES: Final[Mapping[str, bool | None]] = {"all": None, "in force": True, "ended": False}
 """Which entries a list shows, by what its form says: whether they are in force."""
-_Do = Callable[..., str]
+_Do = Callable[..., Phrase]
 
 
 # --- all numbers ---
@@ -87,47 +63,11 @@ _Do = Callable[..., str]
 @views.view("GET /compliance", Permission.COMPLIANCE, title="Compliance")
 def show_compliance(visit: Visit) -> Answer:
     """Show what waits for a second person, what operators did and looked at, retention, and the audit chain."""
-    return _overview(visit)
-
-
-@views.view("POST /compliance", Permission.COMPLIANCE)
-def look_up(visit: Visit) -> Answer:
-    """Record that somebody looks at a number, and lead him to it."""
-    try:
-        to, reason = visit.typed_number(), visit.typed_reason()
-    except FormError as wrong:
-        return _overview(visit, wrong)
-    visit.record_look(to.pseudonym, "compliance", reason)
-    return visit.to(f"/compliance/{visit.context.store.console_sessions.point_to(visit.own_session, to)}")
-
-
-@views.view("POST /compliance/pack", Permission.COMPLIANCE, confirmed=True)
-def make_pack_of_verification(visit: Visit) -> Answer:
-    """Hand out a dispute pack of one verification, or of a payment by its reference."""
-    try:
-        return _pack(visit, *_verification_of_form(visit))
-    except FormError as wrong:
-        return _overview(visit, wrong)
-
-
-@views.view("POST /compliance/requests/<name>/decline", Permission.ERASE)
-def decline(visit: Visit, name: str) -> Answer:
-    """Decline what somebody asked for, or take back what the user asked for himself."""
-    try:
-        second_person.decline(visit.context, visit.signed_in, name)
-    except ConflictError:
-        return _overview(visit, FormError(FAULTS["over"], _GONE))
-    return visit.to("/compliance?said=declined")
-
-
-def _overview(visit: Visit, wrong: FormError | None = None) -> Answer:
     context, user = visit.context, visit.signed_in
     ledger = context.ledger
     chain, signed = ledger.audit.head(), ledger.audit.last_signed()
     return visit.page(
         "compliance.html",
-        wrong.status if wrong else 200,
-        **_told(wrong),
         region=visit.usual_region,
         applications=visit.choices,
         requests=_requests(visit, ledger.second_person_requests.latest(_MOST)),
@@ -142,6 +82,30 @@ def _overview(visit: Visit, wrong: FormError | None = None) -> Answer:
     )
 
 
+@views.view("POST /compliance", Permission.COMPLIANCE)
+def look_up(visit: Visit) -> Answer:
+    """Record that somebody looks at a number, and lead him to it."""
+    to, reason = visit.typed_number(), visit.typed_reason()
+    visit.record_look(to.pseudonym, "compliance", reason)
+    return visit.to(f"/compliance/{visit.context.store.console_sessions.point_to(visit.own_session, to)}")
+
+
+@views.view("POST /compliance/pack", Permission.COMPLIANCE, confirmed=True)
+def make_pack_of_verification(visit: Visit) -> Answer:
+    """Hand out a dispute pack of one verification, or of a payment by its reference."""
+    return _pack(visit, *_verification_of_form(visit))
+
+
+@views.view("POST /compliance/requests/<name>/decline", Permission.ERASE)
+def decline(visit: Visit, name: str) -> Answer:
+    """Decline what somebody asked for, or take back what the user asked for himself."""
+    try:
+        second_person.decline(visit.context, visit.signed_in, name)
+    except ConflictError as over:
+        raise FormError(OVER, _GONE) from over
+    return visit.done("/compliance", Phrase("It is declined."))
+
+
 # --- the audit chain ---
 
 
@@ -151,27 +115,21 @@ def verify_chain(visit: Visit) -> Answer:
     if not visit.signed_in.sees_all:
         raise ForbiddenError("The chain is of all applications.")
     if not chain_runs.begin(visit.context, visit.signed_in.name, visit.settings.retention.model_dump()):
-        return _overview(visit, FormError(FAULTS["running"], _GONE))
-    return visit.to("/compliance?said=begun")
+        raise FormError("The audit chain is being verified already.", _GONE)
+    return visit.done("/compliance", Phrase("The audit chain is being verified."))
 
 
-def _chain(visit: Visit) -> dict[str, object]:
+def _chain(visit: Visit) -> dict[str, Any]:
     """Return what the page tells of the chain. Flaws name rows, so they are for who sees all applications."""
     runs, is_for_all = visit.context.store.chain_runs, visit.signed_in.sees_all
     last = runs.last()
     return {
         "running": runs.present(),
         "last": last,
-        "told": _phrases(last.told) if last else [],
-        "flaws": _phrases(last.flaws) if last and is_for_all else [],
+        "told": known_phrases(last.told) if last else [],
+        "flaws": known_phrases(last.flaws) if last and is_for_all else [],
         "may_verify": is_for_all,
     }
-
-
-def _phrases(sentences: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Phrase]:
-    return [
-        Phrase(text, values) for text, values in sentences if is_known(text)
-    ]  # whoever writes to Redis says nothing
 
 
 # --- lists ---
@@ -228,121 +186,7 @@ def _chosen(name: str, among: Sequence[str]) -> str:
 @views.view("GET /compliance/<handle>", Permission.COMPLIANCE)
 def show_number(visit: Visit, handle: str) -> Answer:
     """Show consents and suppressions of a number, who looked at it, and what is asked for."""
-    return _number_page(visit, handle, visit.number(handle))
-
-
-def _act(rule: str, permission: Permission, *, confirmed: bool = False) -> Callable[[_Do], _Do]:
-    """Make a function a view that does something with a number, and leads back to it.
-
-    It returns what is said of it (`SAID`); what is wrong (`FormError`) stands on the number's page.
-    """
-
-    def add(do: _Do) -> _Do:
-        @views.view(f"POST /compliance/<handle>/{rule}", permission, confirmed=confirmed)
-        def act(visit: Visit, handle: str, **parts: str) -> Answer:
-            number = visit.number(handle)
-            page = "compliance" if visit.signed_in.may(Permission.COMPLIANCE) else "find"
-            try:
-                said = do(visit, number, **parts)
-            except FormError as wrong:
-                return _number_page(visit, handle, number, wrong)
-            except StoreUnavailableError:
-                return _number_page(visit, handle, number, FormError(FAULTS["recorded"], _AWAY))
-            return visit.to(f"/{page}/{handle}?said={said}")
-
-        return do
-
-    return add
-
-
-@_act("freeze", Permission.FREEZE)
-def freeze_number(visit: Visit, number: SubjectKey) -> str:
-    """Stop everything for a number: fraud was reported."""
-    application, reason = _application(visit), visit.typed_reason()
-    freeze(visit.context, number, application, SuppressionSource.OPERATOR, reason, visit.operator)
-    return "frozen"
-
-
-@_act("suppress", Permission.COMPLIANCE)
-def suppress_number(visit: Visit, number: SubjectKey) -> str:
-    """Let a number get no more messages."""
-    application, scope = _application(visit), visit.field("scope")
-    if scope not in SETTABLE_SCOPES:
-        raise FormError(FAULTS["scope"])
-    entry = Suppression(
-        number.pseudonym,
-        application,
-        SuppressionScope(scope),
-        SuppressionSource.OPERATOR,
-        visit.typed_reason(),
-        _until(visit),
-    )
-    add_suppressions(visit.context, (entry,), _action(visit, OperatorAction.SUPPRESSION_ADDED, application, scope))
-    return "suppressed"
-
-
-@_act("withdraw", Permission.COMPLIANCE)
-def withdraw_consent(visit: Visit, number: SubjectKey) -> str:
-    """Record that a person agrees no more."""
-    name, purpose = _application(visit), visit.field("purpose")
-    application = visit.context.applications.get(name)
-    if application is None or purpose not in application.purposes:
-        raise FormError(FAULTS["purpose"])
-    act = _action(visit, OperatorAction.CONSENT_WITHDRAWN, name, purpose)
-    try:
-        end_consent(visit.context, application, number, purpose, act)
-    except ConsentNotKeptError as off:
-        raise FormError(FAULTS["purpose"]) from off
-    return "withdrawn"
-
-
-@_act("ask", Permission.ERASE, confirmed=True)
-def ask(visit: Visit, number: SubjectKey) -> str:
-    """Ask for what a second person has to confirm."""
-    application, act = _application(visit), visit.field("act")
-    if act not in set(TwoPersonAct):
-        raise FormError(FAULTS["act"])
-    wish = Wish(TwoPersonAct(act), number.pseudonym, application, visit.field("reason"))
-    try:
-        second_person.ask(visit.context, visit.signed_in, wish)
-    except InvalidRequestError as refused:
-        raise FormError(FAULTS["reason"]) from refused
-    return "asked"
-
-
-@_act("requests/<name>/confirm", Permission.ERASE, confirmed=True)
-def confirm(visit: Visit, number: SubjectKey, name: str) -> str:
-    """Do what somebody else asked for about this number."""
-    try:
-        was_done = second_person.confirm(visit.context, visit.signed_in, name, number.pseudonym)
-    except ConflictError as over:
-        raise FormError(FAULTS["over"], _GONE) from over
-    return "done" if was_done else "nothing"
-
-
-@views.view("POST /compliance/<handle>/export", Permission.COMPLIANCE, confirmed=True)
-def export(visit: Visit, handle: str) -> Answer:
-    """Hand out all that is held of a number at the applications that the user may see, for the person who asks."""
-    number = visit.number(handle)
-    visit.record_look(number.pseudonym, "export")
-    parts = export_of_applications(visit.context, number, visit.signed_in.applications)
-    return _download("export", export_document(number.mask, parts))
-
-
-@views.view("POST /compliance/<handle>/pack", Permission.COMPLIANCE, confirmed=True)
-def make_pack(visit: Visit, handle: str) -> Answer:
-    """Hand out a dispute pack of a number."""
-    number = visit.number(handle)
-    try:
-        return _pack(visit, *_span_of_form(visit, number))
-    except FormError as wrong:
-        return _number_page(visit, handle, number, wrong)
-
-
-def _number_page(visit: Visit, handle: str, number: SubjectKey, wrong: FormError | None = None) -> Answer:
-    context, user = visit.context, visit.signed_in
-    if not user.may(Permission.COMPLIANCE):  # who may freeze a number, and no more, sees it elsewhere
-        return visit.page("compliance_fault.html", wrong.status if wrong else BAD_FORM, handle=handle, **_told(wrong))
+    number, context, user = visit.number(handle), visit.context, visit.signed_in
     visit.record_look(number.pseudonym, "compliance", within=HANDLE_LIFE)
     consents = context.ledger.consents.all_of(number.pseudonym, _MOST_HELD, user.applications)
     entries = suppressions_of(context, number.pseudonym)
@@ -350,8 +194,6 @@ def _number_page(visit: Visit, handle: str, number: SubjectKey, wrong: FormError
     standing = standing_suppressions(mine, now())
     return visit.page(
         "compliance_number.html",
-        wrong.status if wrong else 200,
-        **_told(wrong),
         handle=handle,
         number=number,
         consents=consents,
@@ -368,6 +210,102 @@ def _number_page(visit: Visit, handle: str, number: SubjectKey, wrong: FormError
     )
 
 
+def _act(rule: str, permission: Permission, *, confirmed: bool = False) -> Callable[[_Do], _Do]:
+    """Make a function a view that does something with a number, and leads back to it.
+
+    It returns what was done.
+    """
+
+    def add(do: _Do) -> _Do:
+        @views.view(f"POST /compliance/<handle>/{rule}", permission, confirmed=confirmed)
+        def act(visit: Visit, handle: str, **parts: str) -> Answer:
+            with visit.repeatable():
+                done = do(visit, visit.number(handle), **parts)
+            return visit.done(f"/compliance/{handle}", done)
+
+        return do
+
+    return add
+
+
+@_act("freeze", Permission.FREEZE)
+def freeze_number(visit: Visit, number: SubjectKey) -> Phrase:
+    """Stop everything for a number: fraud was reported."""
+    return freeze_of_form(visit, number)
+
+
+@_act("suppress", Permission.COMPLIANCE)
+def suppress_number(visit: Visit, number: SubjectKey) -> Phrase:
+    """Let a number get no more messages."""
+    application, scope = visit.typed_application(), visit.field("scope")
+    if scope not in SETTABLE_SCOPES:
+        raise FormError("There is no such scope.")
+    entry = Suppression(
+        number.pseudonym,
+        application,
+        SuppressionScope(scope),
+        SuppressionSource.OPERATOR,
+        visit.typed_reason(),
+        _until(visit),
+    )
+    add_suppressions(visit.context, (entry,), _action(visit, OperatorAction.SUPPRESSION_ADDED, application, scope))
+    return Phrase("The number gets no more messages.")
+
+
+@_act("withdraw", Permission.COMPLIANCE)
+def withdraw_consent(visit: Visit, number: SubjectKey) -> Phrase:
+    """Record that a person agrees no more."""
+    name, purpose = visit.typed_application(), visit.field("purpose")
+    application = visit.context.applications.get(name)
+    if application is None or purpose not in application.purposes:
+        raise FormError(NOT_KEPT)
+    act = _action(visit, OperatorAction.CONSENT_WITHDRAWN, name, purpose)
+    try:
+        end_consent(visit.context, application, number, purpose, act)
+    except ConsentNotKeptError as off:
+        raise FormError(NOT_KEPT) from off
+    return Phrase("The consent is withdrawn.")
+
+
+@_act("ask", Permission.ERASE, confirmed=True)
+def ask(visit: Visit, number: SubjectKey) -> Phrase:
+    """Ask for what a second person has to confirm."""
+    application, act = visit.typed_application(), visit.field("act")
+    if act not in set(TwoPersonAct):
+        raise FormError("There is no such act.")
+    wish = Wish(TwoPersonAct(act), number.pseudonym, application, visit.field("reason"))
+    try:
+        second_person.ask(visit.context, visit.signed_in, wish)
+    except InvalidRequestError as refused:
+        raise FormError(str(refused)) from refused
+    return Phrase("It is asked for. A second person finds the same number here, and confirms.")
+
+
+@_act("requests/<name>/confirm", Permission.ERASE, confirmed=True)
+def confirm(visit: Visit, number: SubjectKey, name: str) -> Phrase:
+    """Do what somebody else asked for about this number."""
+    try:
+        was_done = second_person.confirm(visit.context, visit.signed_in, name, number.pseudonym)
+    except ConflictError as over:
+        raise FormError(OVER, _GONE) from over
+    return Phrase("It is done.") if was_done else Phrase("There was nothing left to do.")
+
+
+@views.view("POST /compliance/<handle>/export", Permission.COMPLIANCE, confirmed=True)
+def export(visit: Visit, handle: str) -> Answer:
+    """Hand out all that is held of a number at the applications that the user may see, for the person who asks."""
+    number = visit.number(handle)
+    visit.record_look(number.pseudonym, "export")
+    parts = export_of_applications(visit.context, number, visit.signed_in.applications)
+    return _download("export", export_document(number.mask, parts))
+
+
+@views.view("POST /compliance/<handle>/pack", Permission.COMPLIANCE, confirmed=True)
+def make_pack(visit: Visit, handle: str) -> Answer:
+    """Hand out a dispute pack of a number."""
+    return _pack(visit, *_span_of_form(visit, visit.number(handle)))
+
+
 def _given(visit: Visit, consents: Sequence[Consent]) -> list[Consent]:
     """Return the consents that are in force and can be withdrawn, of those given newest first."""
     last: dict[tuple[str, str, str], Consent] = {}
@@ -381,12 +319,6 @@ def _given(visit: Visit, consents: Sequence[Consent]) -> list[Consent]:
 # --- what forms say ---
 
 
-def _application(visit: Visit) -> str:
-    if (application := visit.field("application")) not in visit.choices:
-        raise FormError(FAULTS["application"])
-    return application
-
-
 def _day(visit: Visit, name: str) -> int | None:
     """Return the beginning of a day (UTC), ``None`` where none was typed."""
     if not (typed := visit.field(name)):
@@ -394,26 +326,25 @@ def _day(visit: Visit, name: str) -> int | None:
     try:
         return round(datetime.strptime(typed, "%Y-%m-%d").replace(tzinfo=UTC).timestamp() * 1000)
     except ValueError as malformed:
-        raise FormError(FAULTS["days"]) from malformed
+        raise FormError("A day is written as 2026-11-29.") from malformed
 
 
 def _until(visit: Visit) -> int | None:
     until = _day(visit, "until")
     if until is not None and until <= now():
-        raise FormError(FAULTS["until"])
+        raise FormError("The day is in the past, or it is none.")
     return until
-
-
-def _told(wrong: FormError | None) -> dict[str, str]:
-    said = SAID.get(request.args.get("said", ""), "") if wrong is None else ""
-    return {"said": said, "fault": wrong.sentence if wrong else ""}
 
 
 def _verification_of_form(visit: Visit) -> tuple[DisputeFilter, dict[str, str]]:
     """Return what a dispute pack is wanted of, and how that may be shown."""
-    named, verification, reference = _named_application(visit), visit.field("verification"), visit.field("reference")
+    named, verification, reference = (
+        _named_application(visit),
+        visit.field("verification"),
+        visit.field("reference"),
+    )
     if not verification and not (reference and named):
-        raise FormError(FAULTS["about"])
+        raise FormError("Say of which verification, or of which payment of which application.")
     payment = visit.context.keyring.reference_name(named, reference) if reference else None
     wanted = DisputeFilter(verification or None, payment, application=named or None)
     return wanted, {"verification": verification, "application": named, "reference": reference}
@@ -434,7 +365,7 @@ def _span_of_form(visit: Visit, number: SubjectKey) -> tuple[DisputeFilter, dict
 
 def _named_application(visit: Visit) -> str:
     """Return the application that was chosen, empty for all."""
-    return "" if (application := _application(visit)) == EVERY_APPLICATION else application
+    return "" if (application := visit.typed_application()) == EVERY_APPLICATION else application
 
 
 # --- what is recorded, and handed out ---
@@ -455,7 +386,7 @@ def _pack(visit: Visit, wanted: DisputeFilter, about: Mapping[str, str]) -> Answ
     document = make_dispute_pack(visit.context, wanted, shown)
     people = {one["row"]["pseudonym"] for one in document["rows"] if one["table"] == "verifications"}
     if not people:
-        raise FormError(FAULTS["found"])
+        raise FormError("No verification was found.")
     for pseudonym in sorted(people):
         visit.record_look(pseudonym, "dispute-pack")
     return _download("dispute-pack", document)

@@ -6,9 +6,10 @@ from typing import Final
 from flask import request
 
 from otp_service import clock
-from otp_service.console.visits import Answer, Views, Visit
+from otp_service.console.visits import Answer, FormError, Views, Visit
 from otp_service.domain.applications import APPLICATION_SCOPES, KeyScope, parse_networks
 from otp_service.domain.console_users import Permission
+from otp_service.domain.phrases import Phrase
 from otp_service.domain.webhooks import EndpointStatus, PostingStatus
 from otp_service.errors import ConflictError, InvalidRequestError, NotFoundError
 from otp_service.ledger.webhooks import PostingFilter
@@ -27,7 +28,7 @@ SCOPES: Final = tuple(sorted(APPLICATION_SCOPES - {KeyScope.SUBJECTS, KeyScope.C
 """What a key of the console may be for: nothing that the console asks compliance, or two people, for."""
 _PAGE: Final = "/developers"
 _FIND: Final = f"{_PAGE}/verifications"
-_BAD, _NOT_FOUND = 422, 404
+_NOT_FOUND: Final = 404
 _SHOWN: Final = 20
 """Webhooks of an application."""
 _ENDPOINT_WORDS: Final[Mapping[EndpointStatus, str]] = {
@@ -50,7 +51,7 @@ def show_applications(visit: Visit) -> Answer:
     return _page(visit)
 
 
-def _page(visit: Visit, status: int = 200, fault: str = "", issued: IssuedKey | None = None) -> Answer:
+def _page(visit: Visit, issued: IssuedKey | None = None) -> Answer:
     ledger = visit.context.ledger
     listed = [
         (
@@ -63,13 +64,11 @@ def _page(visit: Visit, status: int = 200, fault: str = "", issued: IssuedKey | 
     ]
     return visit.page(
         "developers.html",
-        status,
         listed=listed,
         now=clock.now(),
         scopes=SCOPES,
         endpoint_words=_ENDPOINT_WORDS,
         webhook_words=_WEBHOOK_WORDS,
-        fault=fault,
         issued=issued,
     )
 
@@ -88,11 +87,11 @@ def issue_key(visit: Visit) -> Answer:
     application = _own_application(visit)
     scopes = {one for one in SCOPES if one in request.form.getlist("scope")}
     if not scopes:
-        return _page(visit, _BAD, "Choose what the key may be used for.")
+        raise FormError("Choose what the key may be used for.")
     try:
         networks = parse_networks(visit.field("addresses").split())
-    except InvalidRequestError:
-        return _page(visit, _BAD, "Addresses are IP addresses or networks, such as 192.0.2.0/24.")
+    except InvalidRequestError as malformed:
+        raise FormError("Addresses are IP addresses or networks, such as 192.0.2.0/24.") from malformed
     return _page(visit, issued=access.issue_key(visit.context, application, scopes, networks, visit.operator))
 
 
@@ -102,11 +101,11 @@ def rotate_key(visit: Visit, key_id: str) -> Answer:
     application = _own_application(visit)
     found = next((one for one in visit.context.ledger.api_keys.of(application) if one.id == key_id), None)
     if found and not found.scopes <= set(SCOPES):
-        return _page(visit, _BAD, "This key may do what the console does not give out: an operator rotates it.")
+        raise FormError("This key may do what the console does not give out: an operator rotates it.")
     try:
         issued = access.rotate_key(visit.context, key_id, DEFAULT_OVERLAP, visit.operator, application)
-    except ConflictError:
-        return _page(visit, _BAD, "This key is over.")
+    except ConflictError as over:
+        raise FormError("This key is over.") from over
     return _page(visit, issued=issued)
 
 
@@ -115,19 +114,14 @@ def revoke_key(visit: Visit, key_id: str) -> Answer:
     """End a key for good."""
     application = _own_application(visit)
     access.revoke_key(visit.context, key_id, visit.operator, application)
-    return visit.done(
-        _PAGE, ("The key {key} of {application} is revoked.", {"key": key_id, "application": application})
-    )
+    revoked = Phrase("The key {key} of {application} is revoked.", {"key": key_id, "application": application})
+    return visit.done(_PAGE, revoked)
 
 
 @views.view("GET /developers/verifications", Permission.FIND_BY_ID, title="Verification by id")
 def show_search(visit: Visit) -> Answer:
     """Ask for an identifier."""
-    return _search(visit)
-
-
-def _search(visit: Visit, status: int = 200, fault: str = "") -> Answer:
-    return visit.page("verification.html", status, fault=fault, case=None, told=None)
+    return visit.page("verification.html", case=None)
 
 
 @views.view("POST /developers/verifications", Permission.FIND_BY_ID)
@@ -136,8 +130,8 @@ def search(visit: Visit) -> Answer:
     name = visit.field("id")
     try:
         _find(visit, name)
-    except NotFoundError:
-        return _search(visit, _NOT_FOUND, "There is no verification of this id at an application of yours.")
+    except NotFoundError as absent:
+        raise FormError("There is no verification of this id at an application of yours.", _NOT_FOUND) from absent
     return visit.to(f"{_FIND}/{name}")
 
 
@@ -151,7 +145,7 @@ def show_verification(visit: Visit, verification_id: str) -> Answer:
     case, found = _find(visit, verification_id)
     pseudonym = find_pseudonym(visit.context, verification_id)
     visit.record_look(pseudonym, "verification", verification_id)
-    return visit.page("verification.html", fault="", case=case, told=sentence(case, found))
+    return visit.page("verification.html", case=case, told=sentence(case, found))
 
 
 def _find(visit: Visit, verification_id: str) -> tuple[ExplainedVerification, NumberHistory]:

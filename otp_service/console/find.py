@@ -6,11 +6,15 @@ from datetime import timedelta
 from typing import Final
 from urllib.parse import quote
 
-from flask import request
-
 from otp_service.clock import now
-from otp_service.console.visits import HANDLE_LIFE, Answer, FormError, Views, Visit
-from otp_service.domain.consents import EVERY_APPLICATION, Suppression, SuppressionScope, standing_suppressions
+from otp_service.console.visits import HANDLE_LIFE, Answer, Views, Visit
+from otp_service.domain.consents import (
+    EVERY_APPLICATION,
+    Suppression,
+    SuppressionScope,
+    SuppressionSource,
+    standing_suppressions,
+)
 from otp_service.domain.console_users import Permission
 from otp_service.domain.numbers import SubjectKey
 from otp_service.domain.phrases import Phrase
@@ -32,10 +36,11 @@ from otp_service.services.number_history import (
     find_number_history,
     find_pseudonym,
 )
+from otp_service.services.subjects import freeze
 from otp_service.store.guard import WindowState
 
 views = Views()
-_SAID: Final = frozenset({"unblocked", "reset", "nothing", "frozen"})
+NOTHING_COUNTED: Final = Phrase("Nothing was counted there.")
 _AT_MOST: Final = Phrase("{most} in {window}")
 _NOT_FOUND: Final = 404
 _WHY_KEPT_BACK: Final = {SuppressionScope.FROZEN: Why.FROZEN, SuppressionScope.ALL: Why.SUPPRESSED}
@@ -44,16 +49,13 @@ _WHY_KEPT_BACK: Final = {SuppressionScope.FROZEN: Why.FROZEN, SuppressionScope.A
 @views.view("GET /find", Permission.FIND, title="Find")
 def show_find(visit: Visit) -> Answer:
     """Ask for a number."""
-    return visit.page("find.html", region=visit.usual_region, fault="")
+    return visit.page("find.html", region=visit.usual_region)
 
 
 @views.view("POST /find", Permission.FIND)
 def find(visit: Visit) -> Answer:
     """Look a number up; that is recorded before anything is shown."""
-    try:
-        to, reason = visit.typed_number(), visit.typed_reason()
-    except FormError as wrong:
-        return visit.page("find.html", wrong.status, region=visit.usual_region, fault=wrong.sentence)
+    to, reason = visit.typed_number(), visit.typed_reason()
     visit.record_look(to.pseudonym, "find", reason)
     return visit.to(f"/find/{visit.context.store.console_sessions.point_to(visit.own_session, to)}")
 
@@ -75,7 +77,6 @@ def show_number(visit: Visit, handle: str) -> Answer:
     found = find_number_history(visit.context, to.destination, visit.signed_in.applications)
     standing = _standing(visit, to)
     kept_back = {one.application for one in standing}
-    said = request.args.get("said", "")
     return visit.page(
         "number.html",
         to=to,
@@ -86,8 +87,6 @@ def show_number(visit: Visit, handle: str) -> Answer:
         refusals=list(destination_refusals(visit.context, to.destination, visit.applications)),
         windows=_windows(visit, to),
         applications=visit.choices,
-        said=said if said in _SAID else "",
-        fault="",
     )
 
 
@@ -117,14 +116,29 @@ def unblock(visit: Visit, handle: str) -> Answer:
     """Lift the number's waits and locks, at the applications that the user may see."""
     found = operator_actions.number_restriction(visit.context, visit.number(handle), visit.applications)
     done = operator_actions.unblock(visit.context, found, visit.operator)
-    return visit.to(f"/find/{handle}?said={'unblocked' if done else 'nothing'}")
+    lifted = Phrase("Waits and locks are lifted. Rules count anew from here.")
+    return visit.done(f"/find/{handle}", lifted if done else NOTHING_COUNTED)
 
 
 @views.view("POST /find/<handle>/reset", Permission.UNBLOCK)
 def reset(visit: Visit, handle: str) -> Answer:
     """Forget what was counted for the number: messages, and wrong codes at the applications that the user may see."""
     used = operator_actions.reset_limits(visit.context, visit.number(handle), visit.applications, visit.operator)
-    return visit.to(f"/find/{handle}?said={'reset' if used else 'nothing'}")
+    return visit.done(f"/find/{handle}", Phrase("The limits are empty again.") if used else NOTHING_COUNTED)
+
+
+@views.view("POST /find/<handle>/freeze", Permission.FREEZE)
+def freeze_number(visit: Visit, handle: str) -> Answer:
+    """Stop everything for the number: fraud was reported."""
+    return visit.done(f"/find/{handle}", freeze_of_form(visit, visit.number(handle)))
+
+
+def freeze_of_form(visit: Visit, number: SubjectKey) -> Phrase:
+    """Freeze a number as the form says; return what was done."""
+    application, reason = visit.typed_application(), visit.typed_reason()
+    with visit.repeatable():
+        freeze(visit.context, number, application, SuppressionSource.OPERATOR, reason, visit.operator)
+    return Phrase("The number is frozen: nothing is sent, and no code is accepted.")
 
 
 @views.view("POST /decisions", Permission.FIND)

@@ -9,10 +9,12 @@ from flask import request
 from markupsafe import Markup
 
 from otp_service.console import plots
-from otp_service.console.visits import Answer, Views, Visit
+from otp_service.console.find import NOTHING_COUNTED
+from otp_service.console.visits import Answer, FormError, Views, Visit
 from otp_service.domain.console_users import Permission
 from otp_service.domain.guard import DAY, GUARD_RULES, HOUR
 from otp_service.domain.numbers import is_region, parse_destination
+from otp_service.domain.phrases import Phrase
 from otp_service.errors import ForbiddenError, InvalidNumberError, InvalidRequestError
 from otp_service.services import operator_actions
 from otp_service.services.figures import (
@@ -32,7 +34,6 @@ _SPANS: Final = (1, 7, 30, 90)
 _ROWS: Final = 200
 _LATELY: Final = 7 * DAY
 """Milliseconds in which something was started in a country that may be closed."""
-_BAD: Final = 422
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,22 +210,10 @@ def _places(figures: Iterable[VerificationFigures]) -> set[Place]:
 @views.view("GET /fraud/holds", Permission.HOLDS, title="Holds")
 def show_holds(visit: Visit) -> Answer:
     """Show what is held back, and let it go."""
-    said = request.args.get("said", "")
-    return _holds(visit, said=said if said in {"lifted", "nothing"} else "")
-
-
-def _holds(visit: Visit, status: int = 200, said: str = "", fault: str = "") -> Answer:
     until = visit.context.store.decisions.now()
     lately = Question(until - _LATELY, until, ("application", "country"), {"application": visit.applications})
     places = _places(_count(visit, lately))
-    return visit.page(
-        "holds.html",
-        status,
-        closed=closed_countries(visit.context, places),
-        applications=visit.applications,
-        said=said,
-        fault=fault,
-    )
+    return visit.page("holds.html", closed=closed_countries(visit.context, places), applications=visit.applications)
 
 
 @views.view("POST /fraud/holds/country", Permission.HOLDS)
@@ -232,7 +221,7 @@ def lift_country(visit: Visit) -> Answer:
     """Forget what was counted for a country of an application."""
     application, country = visit.field("application"), visit.field("country").upper()
     if application not in visit.applications or not is_region(country):
-        return _holds(visit, _BAD, fault="There is no such application, or no such country.")
+        raise FormError("There is no such application, or no such country.")
     found = operator_actions.country_restriction(visit.context, application, country)
     return _lift(visit, found)
 
@@ -244,8 +233,8 @@ def lift_block(visit: Visit) -> Answer:
     if number := visit.field("number"):
         try:
             block = visit.context.keyring.block_pseudonym(parse_destination(number, None).block)
-        except InvalidNumberError:
-            return _holds(visit, _BAD, fault="That is no number: write it as +92….")
+        except InvalidNumberError as malformed:
+            raise FormError("That is no number: write it as +92….") from malformed
     else:
         block = visit.field("block")
     return _lift(visit, operator_actions.block_restriction(visit.context, block))
@@ -257,8 +246,8 @@ def lift_address(visit: Visit) -> Answer:
     _require_all_applications(visit)
     try:
         found = operator_actions.address_restriction(visit.context, visit.field("address"))
-    except InvalidRequestError:
-        return _holds(visit, _BAD, fault="That is no IP address.")
+    except InvalidRequestError as malformed:
+        raise FormError("That is no IP address.") from malformed
     return _lift(visit, found)
 
 
@@ -269,4 +258,4 @@ def _require_all_applications(visit: Visit) -> None:
 
 def _lift(visit: Visit, found: operator_actions.Restriction) -> Answer:
     done = operator_actions.unblock(visit.context, found, visit.operator)
-    return visit.to(f"/fraud/holds?said={'lifted' if done else 'nothing'}")
+    return visit.done("/fraud/holds", Phrase("Forgotten. Rules count anew from here.") if done else NOTHING_COUNTED)

@@ -1,15 +1,15 @@
 """The console's languages. The English text is the key of each translation."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import cache
 from importlib import resources
-from typing import Final
+from typing import Any, Final
 
 from markupsafe import Markup, escape
 
-from otp_service.domain.phrases import plain_text
+from otp_service.domain.phrases import Phrase, plain_text
 
 LANGUAGES: Final = ("en", "ur")
 DIRECTIONS: Final[Mapping[str, str]] = {"en": "ltr", "ur": "rtl"}
@@ -23,6 +23,11 @@ def words(language: str, text: str) -> str:
 def is_known(text: str) -> bool:
     """Tell whether a text is one of the console's: all of them are translated."""
     return all(text in catalogue(language) for language in LANGUAGES if language != "en")
+
+
+def known_phrases(sentences: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Phrase]:
+    """Return sentences that were kept in Redis, but for those of somebody else who writes there."""
+    return [Phrase(text, values) for text, values in sentences if is_known(text)]
 
 
 def fill(sentence: str, values: Mapping[str, object]) -> Markup:

@@ -8,8 +8,9 @@ from flask import request
 from markupsafe import Markup
 
 from otp_service.console import plots
-from otp_service.console.visits import Answer, Views, Visit
+from otp_service.console.visits import Answer, FormError, Views, Visit
 from otp_service.domain.console_users import Permission
+from otp_service.domain.phrases import Phrase
 from otp_service.errors import ForbiddenError, NotFoundError
 from otp_service.services import operations, operator_actions
 from otp_service.services.mirror import MirrorState
@@ -19,7 +20,6 @@ from otp_service.store.outbox import DeadLetter, RedriveResult
 
 views = Views()
 _PAGE: Final = "/operations"
-_BAD: Final = 422
 _LONGEST: Final = MAX_MANUAL_OPEN // MINUTE
 _MINUTES: Final = (15, 60, 240, 1440, _LONGEST)
 """That are offered for a pause."""
@@ -39,20 +39,14 @@ _MIRROR_WORDS: Final[Mapping[MirrorState, str]] = {
 @views.view("GET /operations", Permission.OPERATE, title="Operations")
 def show_operations(visit: Visit) -> Answer:
     """Show gateways, what waits, what was given up, and how far the ledger and Redis are behind each other."""
-    return _page(visit)
-
-
-def _page(visit: Visit, status: int = 200, fault: str = "") -> Answer:
     report = operations.report_operations(visit.context, visit.signed_in.sees)
     asked = request.args.get("hours", "")
     hours = int(asked) if asked in map(str, _HOURS) else _HOURS[0]
     traffic = operations.gateway_traffic(visit.context, hours, visit.applications)
     return visit.page(
         "operations.html",
-        status,
         report=report,
         mirror=_MIRROR_WORDS[report.mirror.state],
-        fault=fault,
         minutes=_MINUTES,
         may_pause=visit.signed_in.sees_all,
         in_vain=IN_VAIN,
@@ -85,13 +79,13 @@ def pause(visit: Visit, name: str) -> Answer:
     _require_gateway(visit, name)
     minutes = visit.field("minutes")
     if not (minutes.isascii() and minutes.isdigit() and len(minutes) <= len(str(_LONGEST))):
-        return _page(visit, _BAD, "Say for how many minutes.")
+        raise FormError("Say for how many minutes.")
     if not 1 <= int(minutes) <= _LONGEST:
-        return _page(visit, _BAD, "A pause lasts from a minute to 30 days.")
+        raise FormError("A pause lasts from a minute to 30 days.")
     operator_actions.pause_gateway(visit.context, name, int(minutes) * MINUTE, visit.operator)
-    notes = [("The gateway {gateway} is paused for {minutes} minutes.", {"gateway": name, "minutes": minutes})]
+    notes = [Phrase("The gateway {gateway} is paused for {minutes} minutes.", {"gateway": name, "minutes": minutes})]
     if operations.is_route_shut(visit.context):
-        notes.append(("A route has no other gateway left: its messages wait until their codes end.", {}))
+        notes.append(Phrase("A route has no other gateway left: its messages wait until their codes end."))
     return visit.done(_PAGE, *notes)
 
 
@@ -100,7 +94,7 @@ def resume(visit: Visit, name: str) -> Answer:
     """Let messages through a gateway again."""
     _require_gateway(visit, name)
     operator_actions.resume_gateway(visit.context, name, visit.operator)
-    return visit.done(_PAGE, ("Messages go through {gateway} again.", {"gateway": name}))
+    return visit.done(_PAGE, Phrase("Messages go through {gateway} again.", {"gateway": name}))
 
 
 @views.view("POST /operations/dead-letters", Permission.OPERATE, confirmed=True)
@@ -108,23 +102,20 @@ def redrive(visit: Visit) -> Answer:
     """Put dead letters back: those that were chosen, or all of a reason whose codes may still live."""
     letters = _meant(visit)
     if not letters:
-        return _page(visit, _BAD, "No dead letter was chosen, or those that were have gone.")
+        raise FormError("No dead letter was chosen, or those that were have gone.")
     became: Counter[tuple[str, str]] = Counter()
 
     def note(_: DeadLetter, result: RedriveResult, why: str) -> None:
         became[REDRIVE_WORDS[result], why] += 1
 
     back = operator_actions.redrive(visit.context, letters, visit.operator, note)
-    counts = [("{count} of {all} messages were put back.", {"count": back, "all": len(letters)})]
+    counted = Phrase("{count} of {all} messages were put back.", {"count": back, "all": len(letters)})
     left = [
-        (_COUNTED[words], {"count": count, "why": why})
+        Phrase("{count} " + words, {"count": count, "why": why})
         for (words, why), count in became.items()
         if words != REDRIVE_WORDS[RedriveResult.REDRIVEN]
     ]
-    return visit.done(_PAGE, *counts, *left)
-
-
-_COUNTED: Final[Mapping[str, str]] = {words: "{count} " + words for words in REDRIVE_WORDS.values()}
+    return visit.done(_PAGE, counted, *left)
 
 
 def _meant(visit: Visit) -> list[DeadLetter]:

@@ -1,17 +1,18 @@
 """Signing in and out, invitations, another code before what cannot be undone, the language."""
 
 import io
-from collections.abc import Mapping
-from typing import Final
 
 import segno
 from flask import Response, request
 
 from otp_service.console.language import LANGUAGES
-from otp_service.console.visits import COOKIE, LANGUAGE_COOKIE, SECURE, Answer, Views, Visit
+from otp_service.console.visits import COOKIE, LANGUAGE_COOKIE, SECURE, Answer, FormError, Views, Visit
+from otp_service.domain.phrases import Phrase
 from otp_service.domain.totp import secret_text
 from otp_service.services.console_users import (
+    SignInBusyError,
     SignInError,
+    SignInWaitsError,
     accept_invitation,
     confirm,
     open_invitation,
@@ -19,14 +20,7 @@ from otp_service.services.console_users import (
 )
 
 views = Views()
-_REFUSED: Final = 403
-_STATUS: Final[Mapping[str, int]] = {"refused": _REFUSED, "waits": 429, "busy": 503}
-"""Of the page that is shown again, by why somebody does not come in."""
-_WORDS: Final[Mapping[str, str]] = {
-    "refused": "That code is not the one that the app shows.",
-    "busy": "Too many people sign in at this moment. Try again.",
-}
-"""What an invitation's page says then."""
+_REFUSED, _TOO_MANY, _UNAVAILABLE = 403, 429, 503
 
 
 @views.view("GET /")
@@ -38,8 +32,9 @@ def home(visit: Visit) -> Answer:
 @views.view("GET /sign-in", is_open=True)
 def show_sign_in(visit: Visit) -> Answer:
     """Ask for name, password and code."""
-    said = "accepted" if request.args.get("said") == "accepted" else ""
-    return visit.to("/") if visit.user else visit.page("sign_in.html", said=said)
+    if visit.user and not visit.wrong:
+        return visit.to("/")
+    return visit.page("sign_in.html", has_accepted="accepted" in request.args)
 
 
 @views.view("POST /sign-in", is_open=True)
@@ -47,14 +42,22 @@ def submit_sign_in(visit: Visit) -> Answer:
     """Begin a session, under a new cookie whatever the browser brought."""
     name, code = visit.field("name")[:64], visit.field("code")
     try:
-        begun = sign_in(visit.context, name, visit.secret_field("password"), code, visit.address)
+        return visit.enter(sign_in(visit.context, name, visit.secret_field("password"), code, visit.address))
     except SignInError as failed:
-        return _again(visit, "sign_in.html", failed)
-    return visit.enter(begun.cookie)
+        refusal = "That is not right. Check name, password and code, and wait for the next code of your app."
+        raise _form_error(failed, refusal) from failed
 
 
-def _again(visit: Visit, template: str, failed: SignInError, **values: str) -> Answer:
-    return visit.page(template, _STATUS[failed.said], said=failed.said, seconds=failed.seconds, **values)
+def _form_error(failed: SignInError, refusal: str) -> FormError:
+    """Return what the page says of a failure: of wrong values the refusal."""
+    match failed:
+        case SignInWaitsError():
+            waits = Phrase("Too many failures. Try again in {seconds} seconds.", {"seconds": failed.seconds})
+            return FormError(waits, _TOO_MANY)
+        case SignInBusyError():
+            return FormError("Too many people sign in at this moment. Try again.", _UNAVAILABLE)
+        case _:
+            return FormError(refusal, _REFUSED)
 
 
 @views.view("POST /sign-out")
@@ -76,14 +79,16 @@ def submit_confirmation(visit: Visit) -> Answer:
     try:
         confirm(visit.context, visit.signed_in, visit.own_session, visit.field("code"))
     except SignInError as failed:
-        return _again(visit, "confirm.html", failed, back=back)
+        visit.wrong = _form_error(failed, "That code is not right, or was used before. Wait for the next one.")
+        return visit.page("confirm.html", back=back)
     return visit.to(back)
 
 
 @views.view("GET /invitation/<invitation>", is_open=True)
 def show_invitation(visit: Visit, invitation: str) -> Answer:
     """Let somebody who was invited choose a password, and scan the secret of an app."""
-    return _invitation(visit, invitation)
+    found = open_invitation(visit.context, invitation)
+    return visit.page("invitation.html", found=found, typed=secret_text(found.secret))
 
 
 @views.view("POST /invitation/<invitation>", is_open=True)
@@ -93,13 +98,10 @@ def submit_invitation(visit: Visit, invitation: str) -> Answer:
     try:
         fault = accept_invitation(visit.context, invitation, password, visit.field("code"))
     except SignInError as failed:
-        return _invitation(visit, invitation, _WORDS[failed.said], _STATUS[failed.said])
-    return _invitation(visit, invitation, fault, _REFUSED) if fault else visit.to("/sign-in?said=accepted")
-
-
-def _invitation(visit: Visit, invitation: str, fault: str = "", status: int = 200) -> Answer:
-    found = open_invitation(visit.context, invitation)
-    return visit.page("invitation.html", status, found=found, typed=secret_text(found.secret), fault=fault)
+        raise _form_error(failed, "That code is not the one that the app shows.") from failed
+    if fault:
+        raise FormError(fault, _REFUSED)
+    return visit.to("/sign-in?accepted")
 
 
 @views.view("GET /invitation/<invitation>/code.svg", is_open=True)

@@ -6,14 +6,13 @@ from typing import Final
 
 from flask import request
 
-from otp_service.console.visits import Answer, Views, Visit
+from otp_service.console.visits import Answer, FormError, Views, Visit
 from otp_service.domain.console_users import Role
 from otp_service.errors import NotFoundError
-from otp_service.services.console_users import SignInRefusedError, sign_in_as, trial_code, trial_name
+from otp_service.services.console_users import SignInRefusedError, sign_in_as, trial_code
 from otp_service.settings import Settings
 
 views = Views()
-_BAD: Final = 422
 _FORWARDED: Final = ("Forwarded", "Via", "X-Forwarded-For", "X-Real-IP")
 """Headers of proxies: the browser may be anywhere."""
 
@@ -29,26 +28,17 @@ def is_trial(settings: Settings) -> bool:
 def show_roles(visit: Visit, token: str) -> Answer:
     """Show the roles that can be tried."""
     _require_trial(visit, token)
-    return _page(visit, token)
-
-
-def _page(visit: Visit, token: str, status: int = 200, fault: str = "") -> Answer:
-    listed = [(role, trial_name(role), trial_code(visit.context, role)) for role in Role]
-    return visit.page("trial.html", status, listed=listed, token=token, fault=fault)
+    return visit.page("trial.html", codes=[(role, trial_code(visit.context, role)) for role in Role], token=token)
 
 
 @views.view("POST /dev/<token>", is_open=True)
 def sign_in_for_trial(visit: Visit, token: str) -> Answer:
     """Sign in as the user of a role."""
     _require_trial(visit, token)
-    role = visit.field("role")
     try:
-        begun = sign_in_as(visit.context, Role(role)) if role in set(Role) else None
-    except SignInRefusedError:
-        begun = None
-    if begun is None:
-        return _page(visit, token, _BAD, "Nobody can sign in as this user: somebody disabled him.")
-    return visit.enter(begun.cookie)
+        return visit.enter(sign_in_as(visit.context, visit.typed_role()))
+    except SignInRefusedError as disabled:
+        raise FormError("Nobody can sign in as this user: somebody disabled him.") from disabled
 
 
 def _require_trial(visit: Visit, token: str) -> None:

@@ -1,15 +1,11 @@
 """Users of the console: who they are, and what each may see."""
 
-from collections.abc import Collection
-from typing import Final
-
-from otp_service.console.visits import Answer, Views, Visit
+from otp_service.console.visits import NO_APPLICATION, Answer, FormError, Views, Visit
 from otp_service.domain.console_users import NAME_RULE, NEVER_LIMITED, Permission, Role, is_user_name, may_be_limited
 from otp_service.errors import NameTakenError, NotFoundError
 from otp_service.services import console_users
 
 views = Views()
-_BAD: Final = 422
 
 
 @views.view("GET /users", Permission.USERS, title="Users")
@@ -18,34 +14,33 @@ def show_users(visit: Visit) -> Answer:
     return _page(visit)
 
 
-def _page(visit: Visit, status: int = 200, fault: str = "", invitation: str = "", invited: str = "") -> Answer:
+def _page(visit: Visit, invitation: str = "", invited: str = "") -> Answer:
     listed = visit.context.ledger.console_users.all()
-    return visit.page(
-        "users.html", status, listed=listed, roles=list(Role), fault=fault, invitation=invitation, invited=invited
-    )
+    return visit.page("users.html", listed=listed, roles=list(Role), invitation=invitation, invited=invited)
 
 
 @views.view("POST /users", Permission.USERS, confirmed=True)
 def invite(visit: Visit) -> Answer:
     """Invite somebody; the address that he needs is shown once."""
-    name, role = visit.field("name"), visit.field("role")
-    applications = tuple(visit.field("applications").split())
-    if not is_user_name(name) or role not in set(Role):
-        return _page(visit, _BAD, NAME_RULE)
-    if fault := _fault_of(visit, Role(role), applications):
-        return _page(visit, _BAD, fault)
+    name, role = visit.field("name"), visit.typed_role()
+    applications = _typed_applications(visit, role)
+    if not is_user_name(name):
+        raise FormError(NAME_RULE)
     try:
-        invitation = console_users.invite(visit.context, name, Role(role), applications, visit.operator)
-    except NameTakenError:
-        return _page(visit, _BAD, "There is a user of this name.")
+        invitation = console_users.invite(visit.context, name, role, applications, visit.operator)
+    except NameTakenError as taken:
+        raise FormError("There is a user of this name.") from taken
     return _page(visit, invitation=invitation, invited=name)
 
 
-def _fault_of(visit: Visit, role: Role, applications: Collection[str]) -> str:
-    """Return why a user may not be limited so, empty if he may."""
-    if not set(applications) <= visit.context.applications.keys():
-        return "There is no application of this name."
-    return NEVER_LIMITED if applications and not may_be_limited(role) else ""
+def _typed_applications(visit: Visit, role: Role) -> tuple[str, ...]:
+    """Return the applications that a user of a role is to see, none for all."""
+    names = tuple(visit.field("applications").split())
+    if not set(names) <= visit.context.applications.keys():
+        raise FormError(NO_APPLICATION)
+    if names and not may_be_limited(role):
+        raise FormError(NEVER_LIMITED)
+    return names
 
 
 @views.view("POST /users/<name>/invite", Permission.USERS, confirmed=True)
@@ -58,13 +53,11 @@ def invite_again(visit: Visit, name: str) -> Answer:
 @views.view("POST /users/<name>/change", Permission.USERS, confirmed=True)
 def change(visit: Visit, name: str) -> Answer:
     """Give a user another role; nobody changes his own."""
-    role = visit.field("role")
-    if role not in set(Role) or name == visit.signed_in.name:
-        return _page(visit, _BAD, "Nobody changes his own role.")
-    applications = tuple(visit.field("applications").split())
-    if fault := _fault_of(visit, Role(role), applications):
-        return _page(visit, _BAD, fault)
-    if not visit.context.ledger.console_users.change(name, Role(role), applications, visit.operator):
+    role = visit.typed_role()
+    applications = _typed_applications(visit, role)
+    if name == visit.signed_in.name:
+        raise FormError("Nobody changes his own role.")
+    if not visit.context.ledger.console_users.change(name, role, applications, visit.operator):
         raise NotFoundError("There is no such user.")
     return visit.to("/users")
 
@@ -73,7 +66,7 @@ def change(visit: Visit, name: str) -> Answer:
 def disable(visit: Visit, name: str) -> Answer:
     """Let a user not sign in any more; nobody disables himself."""
     if name == visit.signed_in.name:
-        return _page(visit, _BAD, "Nobody disables himself.")
+        raise FormError("Nobody disables himself.")
     if not visit.context.ledger.console_users.disable(name, visit.operator):
         raise NotFoundError("There is no such user.")
     return visit.to("/users")

@@ -1,6 +1,7 @@
 """A visit: one request of the console, who makes it, and how it is answered. Views are routes with a permission."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -8,11 +9,12 @@ from flask import Response, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from otp_service.bootstrap import Installation
-from otp_service.console.language import LANGUAGES, is_known, words
+from otp_service.console.language import LANGUAGES, known_phrases, words
 from otp_service.domain.consents import EVERY_APPLICATION
-from otp_service.domain.console_users import ConsoleUser, Permission
+from otp_service.domain.console_users import ConsoleUser, Permission, Role
 from otp_service.domain.numbers import NumberType, SubjectKey, is_region, parse_destination, subject_key
-from otp_service.errors import ForbiddenError, NotFoundError, UnacceptableError
+from otp_service.domain.phrases import Phrase
+from otp_service.errors import ForbiddenError, NotFoundError, StoreUnavailableError, UnacceptableError
 from otp_service.ledger.console import Look
 from otp_service.services.consents import is_reason
 from otp_service.services.context import Context
@@ -25,23 +27,26 @@ COOKIE: Final = "__Host-console"
 LANGUAGE_COOKIE: Final = "__Host-console-language"
 SECURE: Final[Mapping[str, Any]] = {"secure": True, "httponly": True, "samesite": "Lax", "path": "/"}
 """How all cookies are set: `__Host-` asks for it. Strict ones would be lost on the way from a link in a ticket."""
-_OK, _SEE_OTHER = 200, 303
+_OK, _SEE_OTHER, _BAD_FORM, _UNAVAILABLE = 200, 303, 422, 503
 HANDLE_LIFE: Final = 1000 * keys.console_handle.seconds
 """Milliseconds in which a page that is shown again is one look."""
 MAX_FIELD: Final = 300
 """Characters of a field of a form."""
-BAD_FORM: Final = 422
 NO_NUMBER: Final = "This is no phone number that can be looked up: write it as +92…."
+MAYBE_RECORDED: Final = (
+    "It may be recorded already, and is in force as soon as Redis answers. To do it again does no harm."
+)
+NO_APPLICATION: Final = "There is no application of this name."
 NO_REGION: Final = "There is no such region. It has two letters, such as PK."
 NO_REASON: Final = "A reason has at most 200 characters, and no phone number."
 
 
 class FormError(Exception):
-    """Something that was typed is wrong, or cannot be done: a sentence for the page that is shown again."""
+    """Something that was typed is wrong, or cannot be done: the form's page is shown again, with a sentence."""
 
-    def __init__(self, sentence: str, status: int = BAD_FORM) -> None:
+    def __init__(self, sentence: str | Phrase, status: int = _BAD_FORM) -> None:
         """Take the sentence, and the status of that page."""
-        super().__init__(sentence)
+        super().__init__(str(sentence))
         self.sentence, self.status = sentence, status
 
 
@@ -54,6 +59,8 @@ class Visit:
     user: ConsoleUser | None = None
     session: ConsoleSession | None = None
     view: "View | None" = None
+    wrong: FormError | None = None
+    """What is wrong with the form that was sent."""
     render: Callable[..., str] = field(repr=False, default=lambda *_, **__: "")
 
     @property
@@ -132,6 +139,26 @@ class Visit:
             raise FormError(NO_REASON)
         return reason
 
+    def typed_application(self) -> str:
+        """Return the application that was chosen, `EVERY_APPLICATION` for all; raise `FormError`."""
+        if (application := self.field("application")) not in self.choices:
+            raise FormError(NO_APPLICATION)
+        return application
+
+    def typed_role(self) -> Role:
+        """Return the role that was chosen; raise `FormError`."""
+        if (role := self.field("role")) not in set(Role):
+            raise FormError("There is no such role.")
+        return Role(role)
+
+    @contextmanager
+    def repeatable(self) -> Iterator[None]:
+        """Do what the ledger has first; where Redis does not answer then, say that it may be done again."""
+        try:
+            yield
+        except StoreUnavailableError as away:
+            raise FormError(MAYBE_RECORDED, _UNAVAILABLE) from away
+
     def record_look(self, pseudonym: str, view: str, reason: str = "", within: int = 0) -> None:
         """Record a look before anything is shown: without the ledger nobody sees anything."""
         self.context.ledger.looks.record(Look(self.signed_in.name, view, pseudonym, reason), within)
@@ -158,21 +185,21 @@ class Visit:
             raise NotFoundError("What was found is kept for ten minutes.")
         return found
 
-    def page(self, template: str, status: int = 200, **values: object) -> Response:
-        """Return a page; one that is no refusal says what was done before it, once."""
+    def page(self, template: str, status: int = 0, **values: object) -> Response:
+        """Return a page: it says what is wrong with the form that was sent, or else, once, what was done before."""
+        status = status or (self.wrong.status if self.wrong else _OK)
         notes = self.session.notes if self.session and status == _OK else ()
         if self.session and notes:
             self.context.store.console_sessions.drop_notes(self.session)
-        ours = [one for one in notes if is_known(one[0])]  # whoever writes to Redis puts no words into our mouth
-        shown = self.render(template, visit=self, was_done=ours, **values)
+        shown = self.render(template, visit=self, was_done=known_phrases(notes), **values)
         return Response(shown, status, content_type="text/html; charset=utf-8")
 
     def to(self, path: str) -> AnyResponse:
         """Lead the browser on after a form was sent."""
         return redirect(path, _SEE_OTHER)
 
-    def done(self, path: str, *notes: tuple[str, Mapping[str, object]]) -> AnyResponse:
-        """Lead the browser on to a page that says what was done: sentences, with what their braces stand for."""
+    def done(self, path: str, *notes: Phrase) -> AnyResponse:
+        """Lead the browser on to a page that says what was done."""
         self.context.store.console_sessions.leave_notes(self.own_session, notes)
         return self.to(path)
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from otp_service.bootstrap import Installation, install
-from otp_service.console.visits import Answer, Views, Visit
+from otp_service.console.visits import Answer, FormError, Views, Visit
 from otp_service.domain.console_users import Permission
 from otp_service.domain.phrases import Phrase
 from otp_service.errors import ConfigurationError, NotFoundError
@@ -28,7 +28,7 @@ _KEPT: Final = 1800.0
 """Seconds for which a result is kept."""
 _MOST: Final = 8
 """Tries that are kept."""
-_BAD, _BUSY = 422, 503
+_BUSY: Final = 503
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +48,26 @@ _runner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="what-if")
 @views.view("GET /fraud/what-if", Permission.EXACT, title="What if")
 def show_form(visit: Visit) -> Answer:
     """Ask for rules to try."""
-    return visit.page("what_if.html", rules="", fault="")
+    return visit.page("what_if.html", rules=_typed_rules(visit))
+
+
+def _typed_rules(visit: Visit) -> str:
+    return visit.text_field("rules", MAX_RULES)
 
 
 @views.view("POST /fraud/what-if", Permission.EXACT)
 def begin(visit: Visit) -> Answer:
     """Begin a try; its page shows what came of it."""
-    rules = visit.text_field("rules", MAX_RULES)
+    rules = _typed_rules(visit)
     try:
         tried = changed_settings(visit.settings, rules)
-    except RecursionError:
-        return visit.page("what_if.html", _BAD, rules=rules, fault="These rules are nested too deeply.")
+    except RecursionError as deep:
+        raise FormError("These rules are nested too deeply.") from deep
     except (ConfigurationError, ValueError) as malformed:
-        return visit.page("what_if.html", _BAD, rules=rules, fault=Phrase("{fault}", {"fault": _sentence(malformed)}))
+        raise FormError(Phrase("{fault}", {"fault": _sentence(malformed)})) from malformed
     _forget_old()
     if len(_tries) >= _MOST:
-        return visit.page("what_if.html", _BUSY, rules=rules, fault="Too many tries at once. Try again in a while.")
+        raise FormError("Too many tries at once. Try again in a while.", _BUSY)
     name = secrets.token_urlsafe(16)
     result = _runner.submit(_run, visit.installation, tried, visit.signed_in.applications)
     _tries[name] = _Try(_user(visit), time.monotonic(), rules, result)

@@ -31,6 +31,11 @@ class Phrase:
         }
         return translate(self.text).format_map(shown)
 
+    @property
+    def plain(self) -> tuple[str, dict[str, str]]:
+        """Its text and values in a form that JSON has."""
+        return self.text, {name: str(value) for name, value in self.values.items()}
+
     def __str__(self) -> str:
         return self.render(str, plain_text)
 

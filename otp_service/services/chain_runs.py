@@ -51,15 +51,10 @@ def _verify(context: Context, run: ChainRun, kept: Mapping[str, int]) -> None:
     except Exception:  # noqa: BLE001 - a thread of its own: nobody else would tell
         _log.exception("chain_verification_defect")
     found = ([verdict(count)] if is_whole or count else []) + ([] if is_whole else [UNFINISHED])
-    told = map(_plain, (*found, *chain_notes(progress), *early_purges(progress, kept)))
-    result = ChainResult(run.by, run.begun, now(), is_whole and not count, [*told], [*map(_plain, flaws)])
+    told = [one.plain for one in (*found, *chain_notes(progress), *early_purges(progress, kept))]
+    result = ChainResult(run.by, run.begun, now(), is_whole and not count, told, [one.plain for one in flaws])
     with suppress(StoreUnavailableError):
         context.store.chain_runs.finish(run, result)
-
-
-def _plain(phrase: Phrase) -> tuple[str, Mapping[str, str]]:
-    """Return a sentence in a form that JSON has."""
-    return phrase.text, {name: str(value) for name, value in phrase.values.items()}
 
 
 @contextmanager

@@ -42,34 +42,16 @@ _PATIENCE: Final = 5.0
 _turns: Final = threading.BoundedSemaphore(_AT_ONCE)
 
 
-@dataclass(frozen=True, slots=True)
-class SignedIn:
-    """A session that has just begun."""
-
-    user: ConsoleUser
-    cookie: str
-    """The name of the session, for its cookie alone."""
-
-
 class SignInError(Exception):
     """Somebody does not come in."""
-
-    said: str
-    """Why, in a word."""
-    seconds = 0
-    """For how long he has to wait."""
 
 
 class SignInRefusedError(SignInError):
     """Name, password or code are wrong: nobody is told which."""
 
-    said = "refused"
-
 
 class SignInWaitsError(SignInError):
     """Too many failures under this name from this network."""
-
-    said = "waits"
 
     def __init__(self, milliseconds: int) -> None:
         """Take how long to wait."""
@@ -80,11 +62,9 @@ class SignInWaitsError(SignInError):
 class SignInBusyError(SignInError):
     """Too many people sign in at this moment."""
 
-    said = "busy"
 
-
-def sign_in(context: Context, name: str, password: str, code: str, address: str) -> SignedIn:
-    """Begin a session; all failures are alike, and take as long.
+def sign_in(context: Context, name: str, password: str, code: str, address: str) -> str:
+    """Begin a session, and return its name, for its cookie alone; all failures are alike, and take as long.
 
     ``address`` is the browser's. Codes that are not right wait for each other by name alone where the password was:
     no stranger can make anybody wait so, and whoever knows it does not guess on from a thousand networks.
@@ -107,7 +87,7 @@ def sign_in(context: Context, name: str, password: str, code: str, address: str)
     tries.forget_tries(name, network)
     tries.forget_tries(name, _CODES)
     _log.info("console_signed_in", user=user.name, role=user.role)
-    return SignedIn(user, tries.begin(user))
+    return tries.begin(user)
 
 
 def _may_guess(context: Context, name: str) -> bool:
@@ -132,8 +112,8 @@ def confirm(context: Context, user: ConsoleUser, session: ConsoleSession, code: 
     context.store.console_sessions.confirm(session)
 
 
-def sign_in_as(context: Context, role: Role) -> SignedIn:
-    """Begin a session of the user ``dev-ROLE`` without a password, who is made where there is none.
+def sign_in_as(context: Context, role: Role) -> str:
+    """Begin a session, as `sign_in` does, of the user ``dev-ROLE`` without a password, who is made where there is none.
 
     For trials alone: the console must offer it nowhere else. Raises `SignInRefusedError` where he was disabled.
     """
@@ -141,7 +121,7 @@ def sign_in_as(context: Context, role: Role) -> SignedIn:
     if user is None or not user.is_active:
         raise SignInRefusedError("This user may not sign in.")
     _log.info("console_signed_in_for_trial", user=user.name, role=user.role)
-    return SignedIn(user, context.store.console_sessions.begin(user))
+    return context.store.console_sessions.begin(user)
 
 
 def trial_name(role: Role) -> str:

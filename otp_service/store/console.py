@@ -21,6 +21,7 @@ from otp_service.domain.console_users import (
 )
 from otp_service.domain.keyring import Keyring, SealBrokenError
 from otp_service.domain.numbers import NumberType, SubjectKey, parse_destination, subject_key
+from otp_service.domain.phrases import Phrase
 from otp_service.store import keys
 from otp_service.store.connection import server_time, translate_errors
 from otp_service.store.scripts import ScriptRunner
@@ -125,10 +126,9 @@ class ConsoleSessions:
         """Note that the code of the user's app was right just now."""
         self._write(session, "confirmed", session.now)
 
-    def leave_notes(self, session: ConsoleSession, notes: Sequence[tuple[str, Mapping[str, object]]]) -> None:
+    def leave_notes(self, session: ConsoleSession, notes: Sequence[Phrase]) -> None:
         """Let the next page of a session say what was done."""
-        text = json.dumps([(said, {name: str(value) for name, value in values.items()}) for said, values in notes])
-        self._write(session, _NOTES, text)
+        self._write(session, _NOTES, json.dumps([one.plain for one in notes]))
 
     def _write(self, session: ConsoleSession, field: str, value: str | int) -> None:
         self._scripts.run("console_session_write", (keys.console_session(session.key),), (field, value))

@@ -83,7 +83,7 @@ class Site:
         self._contexts.append(context)
         cookies = {LANGUAGE_COOKIE: language}
         if role:
-            cookies[COOKIE] = console_users.sign_in_as(self.installation.context, role).cookie
+            cookies[COOKIE] = console_users.sign_in_as(self.installation.context, role)
         shared = {"domain": "localhost", "path": "/", "secure": True, "httpOnly": True}
         context.add_cookies([{"name": name, "value": value, **shared} for name, value in cookies.items()])
         page = context.new_page()

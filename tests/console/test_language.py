@@ -47,7 +47,7 @@ def _sentences(tree: ast.AST) -> set[str]:
     silent = set()
     for node in ast.walk(tree):
         called = getattr(node.func, "id", getattr(node.func, "attr", "")) if isinstance(node, ast.Call) else ""
-        if isinstance(node, ast.Expr) or called.endswith("Error"):
+        if isinstance(node, ast.Expr) or (called.endswith("Error") and called != "FormError"):
             silent |= {id(part) for part in ast.iter_child_nodes(node) if isinstance(part, ast.Constant)}
     return {
         node.value

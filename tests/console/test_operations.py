@@ -10,6 +10,7 @@ from support_outbox import Scripted, Sender, refused
 
 from otp_service.domain.audit import OperatorAction
 from otp_service.domain.console_users import Role
+from otp_service.domain.phrases import Phrase
 from otp_service.errors import StoreUnavailableError
 from otp_service.services.operations import gateway_reports
 
@@ -153,7 +154,7 @@ def test_a_note_that_somebody_else_wrote_is_not_said(console, installation):
     cookie = browser.client.get_cookie("__Host-console", domain="localhost").value
     sessions = installation.context.store.console_sessions
     sessions.leave_notes(
-        sessions.find(cookie), [("Call {x.__class__} at once.", {"x": "1"}), ("No message waits.", {})]
+        sessions.find(cookie), [Phrase("Call {x.__class__} at once.", {"x": "1"}), Phrase("No message waits.")]
     )
     page = browser.get("/operations").text
 

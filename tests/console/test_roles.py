@@ -30,6 +30,7 @@ def test_a_role_sees_its_own_views_and_no_other(console, installation, role):
             continue
         browser.get("/")
         answer = browser.get(path_of(view)) if view.method == "GET" else browser.post(path_of(view))
+        assert answer.status_code < 500, view.endpoint
         is_allowed = view.permission is None or browser_may(installation, view)
         assert (answer.status_code == 403 and "Not allowed" in answer.text) is not is_allowed, view.endpoint
         if view.title:

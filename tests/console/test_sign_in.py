@@ -5,6 +5,7 @@ from support_console import PASSWORD, Browser, new_person, sign_in
 
 from otp_service.console.app import Console
 from otp_service.domain.console_users import FIRST_WAIT, FREE_TRIES, Role
+from otp_service.domain.phrases import Phrase
 
 
 def cookie_of(browser: Browser) -> str:
@@ -152,7 +153,7 @@ def test_nothing_is_written_to_a_session_that_is_over(console, installation):
     session = sessions.find(cookie_of(browser))
     sessions.end(session)  # by another tab, while this one works
     sessions.confirm(session)
-    sessions.leave_notes(session, [("It is done.", {})])
+    sessions.leave_notes(session, [Phrase("It is done.")])
 
     assert browser.get("/users").location == "/sign-in"
 
@@ -215,3 +216,16 @@ def test_who_gives_out_access_is_limited_to_no_application_and_none_is_made_up(
 
     assert browser.post("/users", name="sana", role=role, applications=applications).status_code == 422
     assert browser.post("/users/omar/change", role=role, applications=applications).status_code == 422
+
+
+@pytest.mark.parametrize("path", ["/users", "/users/zain/change"])
+@pytest.mark.parametrize(("field", "sentence"), [("role", "no such role"), ("applications", "no application of this")])
+def test_a_user_has_a_role_and_applications_that_are_there(console, installation, path, field, sentence):
+    new_person(installation, "zain", Role.SUPPORT)
+    admin = sign_in(console, new_person(installation, "boss", Role.ADMIN))
+    admin.get("/users")
+    answer = admin.post(path, **{"name": "omar", "role": "fraud", "applications": "shop", field: "none"})
+
+    assert (answer.status_code, sentence in answer.text) == (422, True)
+    assert installation.context.ledger.console_users.find("zain").role is Role.SUPPORT
+    assert installation.context.ledger.console_users.find("omar") is None
