@@ -40,7 +40,6 @@ from otp_service.services import chain_runs, second_person
 from otp_service.services.audit import make_dispute_pack
 from otp_service.services.consents import add_suppressions, end_consent, suppressions_of
 from otp_service.services.operator_actions import latest_actions
-from otp_service.services.second_person import Wish
 from otp_service.services.subjects import export_document, export_of_applications
 
 views = Views()
@@ -273,9 +272,9 @@ def ask(visit: Visit, number: SubjectKey) -> Phrase:
     application, act = visit.typed_application(), visit.field("act")
     if act not in set(TwoPersonAct):
         raise FormError("There is no such act.")
-    wish = Wish(TwoPersonAct(act), number.pseudonym, application, visit.field("reason"))
+    who, reason = visit.signed_in, visit.field("reason")
     try:
-        second_person.ask(visit.context, visit.signed_in, wish)
+        second_person.ask(visit.context, who, TwoPersonAct(act), number.pseudonym, application, reason)
     except InvalidRequestError as refused:
         raise FormError(str(refused)) from refused
     return Phrase("It is asked for. A second person finds the same number here, and confirms.")

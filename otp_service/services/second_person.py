@@ -1,7 +1,6 @@
 """What takes two people: one asks, another one confirms or declines; then it is done."""
 
 from contextlib import suppress
-from dataclasses import dataclass
 
 from otp_service.clock import now
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
@@ -18,28 +17,18 @@ from otp_service.telemetry.logging import get_logger
 _log = get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What somebody asks for."""
-
-    act: TwoPersonAct
-    pseudonym: str
-    application: str
-    """`EVERY_APPLICATION` for all, which only somebody who sees all may ask for."""
-    reason: str
-
-
-def ask(context: Context, user: ConsoleUser, wish: Wish) -> str:
+def ask(context: Context, user: ConsoleUser, act: TwoPersonAct, pseudonym: str, application: str, reason: str) -> str:
     """Ask for something, for a second person to confirm; return the name of the request.
 
-    Raises `ForbiddenError`, `InvalidRequestError` for a reason that cannot be kept, and `LedgerUnavailableError`.
+    For all applications (`EVERY_APPLICATION`) only somebody who sees all may ask. Raises `ForbiddenError`,
+    `InvalidRequestError` for a reason that cannot be kept, and `LedgerUnavailableError`.
     """
-    _require_permission(user, wish.application)
-    if not wish.reason or not is_reason(wish.reason):
+    _require_permission(user, application)
+    if not reason or not is_reason(reason):
         raise InvalidRequestError("A reason is needed, of at most 200 characters, without a phone number.")
-    request = SecondPersonRequest(wish.act, wish.pseudonym, wish.application, user.name, wish.reason)
+    request = SecondPersonRequest(act, pseudonym, application, user.name, reason)
     name = context.ledger.second_person_requests.ask(request)
-    _log.info("second_person_asked", act=str(wish.act), application=wish.application)
+    _log.info("second_person_asked", act=str(act), application=application)
     return name
 
 

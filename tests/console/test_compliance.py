@@ -542,8 +542,7 @@ def test_pages_stay_small_however_much_is_held(office):
     for number in range(150):
         suppress(office, "shop", f"reason {number} {'x' * 150}")
         office.ledger.looks.record(replace(LOOK, pseudonym=pseudonym))
-        wish = replace(REQUEST, pseudonym=pseudonym)
-        office.ledger.second_person_requests.ask(wish)
+        office.ledger.second_person_requests.ask(replace(REQUEST, pseudonym=pseudonym))
     desk = office.person("ayesha")
 
     assert len(desk.look().encode()) < 150_000

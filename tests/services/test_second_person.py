@@ -45,7 +45,6 @@ from otp_service.ledger.subjects import Subjects
 from otp_service.services import second_person
 from otp_service.services.audit import AuditProgress, verify_chain
 from otp_service.services.mirror import MirrorSync
-from otp_service.services.second_person import Wish
 from otp_service.services.subjects import freeze
 
 REASON = "case A-17"
@@ -77,7 +76,7 @@ class Office:
         return found
 
     def ask(self, act: TwoPersonAct = TwoPersonAct.ERASE, application: str = "shop") -> str:
-        return second_person.ask(self.context, self.asker, Wish(act, self.number.pseudonym, application, REASON))
+        return second_person.ask(self.context, self.asker, act, self.number.pseudonym, application, REASON)
 
     def confirm(self, name: str, by: ConsoleUser | None = None) -> bool:
         return second_person.confirm(self.context, by or self.second, name, self.number.pseudonym)
@@ -216,9 +215,8 @@ def test_what_somebody_asked_who_may_not_ask_any_more_is_not_done(office, change
 def test_who_sees_one_application_neither_asks_nor_decides_for_another_or_for_all(office):
     clerk = office.hire("bilal", Role.COMPLIANCE, "bank")
     for application in ("shop", EVERY_APPLICATION):
-        wish = Wish(TwoPersonAct.ERASE, office.number.pseudonym, application, REASON)
         with pytest.raises(ForbiddenError):
-            second_person.ask(office.context, clerk, wish)
+            second_person.ask(office.context, clerk, TwoPersonAct.ERASE, office.number.pseudonym, application, REASON)
         name = office.ask(application=application)
         with pytest.raises(ForbiddenError):
             office.confirm(name, clerk)
@@ -239,9 +237,7 @@ def test_nobody_confirms_for_a_number_that_he_did_not_look_at(office):
 @pytest.mark.parametrize("reason", ["", "call 0300 1234567", "x" * 201, "a\u202eb", "a\nb", "۰۳۰۰۱۲۳۴۵۶۷"])
 def test_a_reason_is_needed_that_may_be_kept(office, reason):
     with pytest.raises(InvalidRequestError):
-        second_person.ask(
-            office.context, office.asker, Wish(TwoPersonAct.ERASE, office.number.pseudonym, "shop", reason)
-        )
+        second_person.ask(office.context, office.asker, TwoPersonAct.ERASE, office.number.pseudonym, "shop", reason)
 
 
 # --- once, and in time ---
