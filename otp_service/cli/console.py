@@ -125,7 +125,7 @@ def list_users(session: Session) -> None:
     rows: list[Any] = [
         (
             *(one.user.name, str(one.user.role), sorted(one.user.applications) or out.Labelled(None, "all")),
-            *("active" if one.user.is_active else "disabled" if one.user.disabled else "invited", out.when(one.used)),
+            *(str(one.state), out.when(one.used)),
         )
         for one in session.context.ledger.console_users.all()
     ]

@@ -16,18 +16,26 @@ from otp_service.ledger.audit import append_entry, record_action
 from otp_service.ledger.database import Database
 from otp_service.ledger.schema import console_users, looks, second_person_requests
 
-_mine = console_users.c
+_users = console_users.c
+
+
+class UserState(StrEnum):
+    """Whether a user may sign in, and if not, why."""
+
+    ACTIVE = "active"
+    INVITED = "invited"
+    INVITATION_OVER = "invitation is over"
+    DISABLED = "disabled"
 
 
 @dataclass(frozen=True, slots=True)
 class ListedUser:
-    """A user, and what others may know of him. Times are milliseconds since the epoch."""
+    """A user, and what others may know of him."""
 
     user: ConsoleUser
-    created: int
+    state: UserState
     used: int | None
-    invited_until: int
-    """0 where no invitation is open."""
+    """When he signed in last: milliseconds since the epoch."""
 
 
 class ConsoleUsers:
@@ -56,7 +64,7 @@ class ConsoleUsers:
             "used": None,
             "disabled": None,
         }
-        add = self._database.insert(console_users).values(row).on_conflict_do_nothing().returning(_mine.name)
+        add = self._database.insert(console_users).values(row).on_conflict_do_nothing().returning(_users.name)
         with self._database.write() as connection:
             if connection.execute(add).first() is None:
                 raise NameTakenError("There is a user of this name.")
@@ -78,16 +86,16 @@ class ConsoleUsers:
         return self._change(name, OperatorAction.CONSOLE_USER_DISABLED, by, **ended)
 
     def _change(self, name: str, action: OperatorAction, by: str, **values: object) -> bool:
-        change = update(console_users).where(_mine.name == name, _mine.disabled.is_(None))
+        change = update(console_users).where(_users.name == name, _users.disabled.is_(None))
         with self._database.write() as connection:
-            done = connection.execute(change.values(**values, version=_mine.version + 1)).rowcount == 1
+            done = connection.execute(change.values(**values, version=_users.version + 1)).rowcount == 1
             if done:
                 record_action(connection, OperatorActionEntry(action, by, about=name))
         return done
 
     def invited(self, invitation: str) -> ConsoleUser | None:
         """Return the user whom an invitation (its hash) is for, while it may be accepted."""
-        wanted = select(console_users).where(_mine.invitation == invitation, _mine.invited_until > now())
+        wanted = select(console_users).where(_users.invitation == invitation, _users.invited_until > now())
         with self._database.read() as connection:
             row = connection.execute(wanted).one_or_none() if invitation else None
         return _user(row) if row else None
@@ -95,20 +103,20 @@ class ConsoleUsers:
     def accept(self, invitation: str, password: str, secret: str, step: int) -> bool:
         """Set the password (its hash) and the app (sealed) of who was invited, once; return whether it was in time."""
         values = {"password": password, "secret": secret, "last_step": step, "invitation": "", "invited_until": 0}
-        open_one = update(console_users).where(_mine.invitation == invitation, _mine.invited_until > now())
+        open_one = update(console_users).where(_users.invitation == invitation, _users.invited_until > now())
         with self._database.write() as connection:
-            return connection.execute(open_one.values(**values, version=_mine.version + 1)).rowcount == 1
+            return connection.execute(open_one.values(**values, version=_users.version + 1)).rowcount == 1
 
     def find(self, name: str) -> ConsoleUser | None:
         """Return a user."""
         with self._database.read() as connection:
-            row = connection.execute(select(console_users).where(_mine.name == name)).one_or_none()
+            row = connection.execute(select(console_users).where(_users.name == name)).one_or_none()
         return _user(row) if row else None
 
     def use_step(self, user: ConsoleUser, step: int) -> bool:
         """Note that a code of a user's app was accepted; return whether none of this period or a later one was."""
         fresh = update(console_users).where(
-            _mine.name == user.name, _mine.version == user.version, _mine.last_step < step, _mine.disabled.is_(None)
+            _users.name == user.name, _users.version == user.version, _users.last_step < step, _users.disabled.is_(None)
         )
         with self._database.write() as connection:
             return connection.execute(fresh.values(last_step=step, used=now())).rowcount == 1
@@ -116,11 +124,16 @@ class ConsoleUsers:
     def all(self) -> tuple[ListedUser, ...]:
         """Return all users, by name."""
         with self._database.read() as connection:
-            rows = connection.execute(select(console_users).order_by(_mine.name)).all()
-        at = now()
-        return tuple(
-            ListedUser(_user(row), row.created, row.used, row.invited_until * (row.invited_until > at)) for row in rows
-        )
+            rows = connection.execute(select(console_users).order_by(_users.name)).all()
+        return tuple(ListedUser(_user(row), _state(row), row.used) for row in rows)
+
+
+def _state(row: Row[Any]) -> UserState:
+    if row.disabled is not None:
+        return UserState.DISABLED
+    if row.password:
+        return UserState.ACTIVE
+    return UserState.INVITED if row.invited_until > now() else UserState.INVITATION_OVER
 
 
 def _user(row: Row[Any]) -> ConsoleUser:
@@ -156,12 +169,15 @@ class Looks:
         With ``within``: unless the same user looked at the same view of the same number in the last so many
         milliseconds, so that a page that is shown again is one look.
         """
-        at, mine = now(), looks.c
+        at, columns = now(), looks.c
         row = {"id": f"lo_{secrets.token_hex(16)}", "at": at, "by": look.by, "view": look.view}
         row |= {"pseudonym": look.pseudonym, "reason": look.reason}
-        same = (mine.pseudonym == look.pseudonym, mine.by == look.by, mine.view == look.view)
+        same = (columns.pseudonym == look.pseudonym, columns.by == look.by, columns.view == look.view)
         with self._database.write() as connection:
-            if within and connection.execute(select(mine.id).where(*same, mine.at > at - within).limit(1)).first():
+            if (
+                within
+                and connection.execute(select(columns.id).where(*same, columns.at > at - within).limit(1)).first()
+            ):
                 return
             connection.execute(insert(looks), row)
             append_entry(connection, looks, [row])
@@ -278,9 +294,9 @@ class SecondPersonRequests:
         return self._decide(name, by, DECLINED) is not None
 
     def _decide(self, name: str, by: str, outcome: str, *among: ColumnElement[bool]) -> SecondPersonRequest | None:
-        mine, at = second_person_requests.c, now()
-        given_up = and_(mine.outcome == TAKEN, mine.decided <= at - TAKEN_FOR)
-        still_open = (mine.id == name, or_(mine.decided.is_(None), given_up), mine.at > at - REQUEST_LIFE)
+        columns, at = second_person_requests.c, now()
+        given_up = and_(columns.outcome == TAKEN, columns.decided <= at - TAKEN_FOR)
+        still_open = (columns.id == name, or_(columns.decided.is_(None), given_up), columns.at > at - REQUEST_LIFE)
         decided = update(second_person_requests).where(*still_open, *among)
         with self._database.write() as connection:
             given = {"decided": at, "decided_by": by, "outcome": outcome}
@@ -296,8 +312,8 @@ class SecondPersonRequests:
         self._end(taken, decided=None, decided_by="", outcome="")
 
     def _end(self, taken: SecondPersonRequest, **values: object) -> None:
-        mine = second_person_requests.c
-        still_his = (mine.id == taken.id, mine.outcome == TAKEN, mine.decided == taken.decided)
+        columns = second_person_requests.c
+        still_his = (columns.id == taken.id, columns.outcome == TAKEN, columns.decided == taken.decided)
         ended = update(second_person_requests).where(*still_his)
         with self._database.write() as connection:
             connection.execute(ended.values(**values))
@@ -311,8 +327,8 @@ class SecondPersonRequests:
         return self._read(most)
 
     def _read(self, most: int, *among: ColumnElement[bool]) -> tuple[SecondPersonRequest, ...]:
-        mine = second_person_requests.c
-        wanted = select(second_person_requests).where(*among).order_by(mine.at.desc(), mine.id).limit(most)
+        columns = second_person_requests.c
+        wanted = select(second_person_requests).where(*among).order_by(columns.at.desc(), columns.id).limit(most)
         with self._database.read() as connection:
             return tuple(map(_request, connection.execute(wanted)))
 

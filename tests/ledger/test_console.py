@@ -1,10 +1,11 @@
-"""Looks at people: each is recorded and in the chain; a page that is shown again is the same look."""
+"""Users and what they can do; looks at people: each is in the chain, a page that is shown again is the same look."""
 
 from dataclasses import replace
 
 from support_ledger_events import EVIDENCE, NUMBER, OTHER
 
 from otp_service.domain.consents import Consent
+from otp_service.domain.console_users import INVITATION_LIFE, Role
 from otp_service.ledger import console
 from otp_service.ledger.console import Look
 
@@ -51,3 +52,18 @@ def test_users_are_told_by_the_numbers_that_they_looked_at(ledger):
 
     assert ledger.looks.numbers_by_user(console.now() - 1000, 0) == (("omar", 2, 2), ("sana", 1, 1))
     assert ledger.looks.numbers_by_user(console.now() + 1000, 0) == (("omar", 0, 2), ("sana", 0, 1))
+
+
+def test_a_user_is_invited_for_a_time_then_active_until_he_is_disabled(ledger, monkeypatch):
+    users, states = ledger.console_users, []
+    users.invite("ayesha", Role.SUPPORT, (), "hash", "cli:x")
+    states.append(users.all()[0].state)
+    later = console.now() + INVITATION_LIFE
+    monkeypatch.setattr(console, "now", lambda: later)
+    states.append(users.all()[0].state)
+    users.invite_again("ayesha", "another", "cli:x")
+    assert users.accept("another", "password", "secret", 1)
+    states.append(users.all()[0].state)
+    users.disable("ayesha", "cli:x")
+
+    assert [*states, users.all()[0].state] == ["invited", "invitation is over", "active", "disabled"]
