@@ -243,7 +243,7 @@ def count_refusals(exchange: Exchange) -> RefusalFiguresAnswer:
 
     What the rules against abuse refused, or would have refused if they did not only record.
     """
-    rows = service.count_refused(exchange.context, _question(exchange, service.BY_REFUSAL))
+    rows = service.count_refusals(exchange.context, _question(exchange, service.BY_REFUSAL))
     return RefusalFiguresAnswer(tuple(map(_refusals, rows)))
 
 

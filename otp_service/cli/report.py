@@ -24,7 +24,7 @@ from otp_service.services.figures import (
     VerificationFigures,
     count_delays,
     count_messages,
-    count_refused,
+    count_refusals,
     count_verifications,
 )
 
@@ -157,7 +157,7 @@ def _refusals(context: Context, question: Question, text: FigureText) -> _Texts:
         counts = (sum(one.refused.values()), one.refused.get("start", 0), sum(one.would_be_refused.values()))
         return tuple(map(text.count, counts))
 
-    return {_name(one.of, "rule"): texts(one) for one in _each_and_all(count_refused, context, question, "rule")}
+    return {_name(one.of, "rule"): texts(one) for one in _each_and_all(count_refusals, context, question, "rule")}
 
 
 def _delays(context: Context, question: Question, text: FigureText) -> _Texts:

@@ -1,6 +1,6 @@
 """Fraud: what rules refuse, what passes that nobody approves, the funnel, money, other rules, what is held back."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Final
@@ -22,7 +22,7 @@ from otp_service.services.figures import (
     VerificationFigures,
     add_up,
     count_delays,
-    count_refused,
+    count_refusals,
     count_verifications,
 )
 from otp_service.services.guard_status import Place, Spending, closed_countries, spending
@@ -55,9 +55,13 @@ class Filter:
     def question(self, *by: str, before: bool = False) -> Question:
         """Return what to ask of the figures; ``before``: of as many days before these."""
         until = self.now - self.days * DAY if before else self.now
-        only = {"application": [self.application] if self.application else self.applications}
-        of_country = {"country": [self.country]} if self.country else {}
-        return Question(until - self.days * DAY, until, by, {**only, **of_country})
+        return Question(until - self.days * DAY, until, by, self.only)
+
+    @property
+    def only(self) -> dict[str, Collection[str]]:
+        """What counts, as `Question` has it."""
+        names: Collection[str] = [self.application] if self.application else self.applications
+        return {"application": names} | ({"country": [self.country]} if self.country else {})
 
     @property
     def axis(self) -> plots.Axis:
@@ -124,9 +128,7 @@ def show_unapproved(visit: Visit) -> Answer:
     """Show the verifications behind a figure: those that nobody approved, newest first, without numbers."""
     asked, given = read_filter(visit), request.args
     since, until = _moment(given.get("from", "")), _moment(given.get("until", ""))
-    only = {"application": [asked.application] if asked.application else asked.applications}
-    only |= {"country": [asked.country]} if asked.country else {}
-    only |= {"carrier_range": [given["range"]]} if "range" in given else {}
+    only = asked.only | ({"carrier_range": [given["range"]]} if "range" in given else {})
     begin, end = since or asked.now - asked.days * DAY, until or asked.now
     rows = visit.context.ledger.verifications.unapproved(begin, end, _ROWS, **only)
     return visit.page("unapproved.html", asked=asked, rows=rows, begin=begin, end=end, is_full=len(rows) == _ROWS)
@@ -141,8 +143,8 @@ def _moment(text: str) -> int:
 def show_rules(visit: Visit) -> Answer:
     """Show what rules refused, or would have; what is closed; alarms."""
     asked = read_filter(visit)
-    refused = count_refused(visit.context, asked.question("rule"))
-    points = count_refused(visit.context, asked.question(asked.axis.step))
+    refused = count_refusals(visit.context, asked.question("rule"))
+    points = count_refusals(visit.context, asked.question(asked.axis.step))
     count = visit.figures.rounded
     lines = (
         asked.axis.values(points, lambda one: count(sum(one.refused.values()))),

@@ -36,7 +36,7 @@ _CHANGE: Final = "change"
 """Kind of what no rule refused: that a breaker opened, an alarm."""
 
 
-def count_refusals(context: Context) -> None:
+def record_refusals(context: Context) -> None:
     """Bring what rules refused since the last time into the figures, once, whoever does so.
 
     Raises `StoreUnavailableError` and `LedgerUnavailableError`. What Redis no longer keeps by then is not counted.
@@ -277,7 +277,7 @@ def count_messages(context: Context, question: Question) -> list[MessageFigures]
     ]
 
 
-def count_refused(context: Context, question: Question) -> list[RefusalFigures]:
+def count_refusals(context: Context, question: Question) -> list[RefusalFigures]:
     """Return what rules refused, or would have refused, by some of `BY_REFUSAL`."""
     return [
         RefusalFigures(

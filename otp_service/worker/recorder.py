@@ -9,7 +9,7 @@ from otp_service.domain.tallies import tally, tally_blocks
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.services.context import Context
 from otp_service.services.events import give_back, record_events
-from otp_service.services.figures import count_refusals
+from otp_service.services.figures import record_refusals
 from otp_service.store.events import EventBatch
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
@@ -47,7 +47,7 @@ class Recorder:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder")
         self._claim = Periodic(_UPKEEP_INTERVAL, self._claim_stale)
-        self._refusals = Periodic(_UPKEEP_INTERVAL, self._count_refusals)
+        self._refusals = Periodic(_UPKEEP_INTERVAL, self._record_refusals)
         self._trim = Periodic(_UPKEEP_INTERVAL, self._trim_stream)
         self._forget = Periodic(_HOURLY, self._events.forget_recorders)
 
@@ -93,10 +93,10 @@ class Recorder:
         self._stop.wait(_RETRY_DELAY)
         return 0
 
-    def _count_refusals(self) -> None:
+    def _record_refusals(self) -> None:
         """Count what was refused; a defect there is none of the events at hand, which would be taken for it."""
         try:
-            count_refusals(self._context)
+            record_refusals(self._context)
         except (LedgerUnavailableError, StoreUnavailableError):
             raise
         except Exception:  # noqa: BLE001 - tried again, and what Redis no longer keeps is left out

@@ -18,7 +18,7 @@ from otp_service.services.figures import (
     Question,
     count_delays,
     count_messages,
-    count_refused,
+    count_refusals,
     count_verifications,
 )
 
@@ -151,7 +151,7 @@ def test_refusals_by_rule_and_kind(context: Context):
     refuse(context.ledger, 3)
     refuse(context.ledger, 2, what="refused.resend")
     refuse(context.ledger, 4, rule="block.starts", what="would_be_refused.start")
-    rows = count_refused(context, asked("rule"))
+    rows = count_refusals(context, asked("rule"))
 
     assert [(one.of["rule"], one.refused, one.would_be_refused) for one in rows] == [
         ("block.starts", {}, {"start": 4}),
@@ -209,7 +209,7 @@ def test_what_ended_twenty_minutes_ago_is_finished():
     ],
 )
 def test_a_time_that_cannot_be_used_is_refused(context: Context, question: Question, says: str):
-    for ask in (count_verifications, count_messages, count_refused, count_delays):
+    for ask in (count_verifications, count_messages, count_refusals, count_delays):
         with pytest.raises(InvalidTimeError, match=says):
             ask(context, question)
 

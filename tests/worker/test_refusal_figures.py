@@ -16,7 +16,7 @@ from otp_service.errors import LedgerUnavailableError, OtpServiceError
 from otp_service.ledger.figures import Figures
 from otp_service.ledger.schema import verifications
 from otp_service.services import figures
-from otp_service.services.figures import count_refusals
+from otp_service.services.figures import record_refusals
 from otp_service.store import keys
 from otp_service.worker.recorder import Recorder
 
@@ -87,7 +87,7 @@ def test_what_a_rule_that_only_records_would_have_refused_is_counted_as_such(
     recording = shop_of(world, ledger_url, "record_only")
     for _ in range(5):
         recording.start()
-    count_refusals(recording.context)
+    record_refusals(recording.context)
     recording.context.ledger.database.close()
 
     assert counted(shop) == [("would_be_refused.start", "number.sends", 3)]
@@ -96,7 +96,7 @@ def test_what_a_rule_that_only_records_would_have_refused_is_counted_as_such(
 def test_that_a_breaker_opened_is_no_refusal(shop: Caller):
     shop.context.store.decisions.note_lift("00", "country.newcomers", country="PK")
     shop.context.store.decisions.note_refusal("00", "destination.country", "shop", "login", "GB")
-    count_refusals(shop.context)
+    record_refusals(shop.context)
 
     assert counted(shop) == [("refused.start", "destination.country", 1)]
     assert shop.context.ledger.figures.position("00"), "what is not counted is not looked at again either"
@@ -104,10 +104,10 @@ def test_that_a_breaker_opened_is_no_refusal(shop: Caller):
 
 def test_twice_does_no_harm(shop: Caller):
     refuse(shop, 3)
-    count_refusals(shop.context)
-    count_refusals(shop.context)
+    record_refusals(shop.context)
+    record_refusals(shop.context)
     refuse(shop, 2, "+923007654321")
-    count_refusals(shop.context)
+    record_refusals(shop.context)
 
     assert counted(shop) == [("refused.start", "number.sends", 5)]
 
@@ -126,9 +126,9 @@ def test_two_recorders_at_once_count_once(shop: Caller, world: World, ledger_url
 
     monkeypatch.setattr(Figures, "add", together)
     with ThreadPoolExecutor(2) as pool:
-        for counting in [pool.submit(count_refusals, one.context) for one in (shop, other)]:
+        for counting in [pool.submit(record_refusals, one.context) for one in (shop, other)]:
             counting.result()
-    count_refusals(other.context)
+    record_refusals(other.context)
     other.context.ledger.database.close()
 
     assert counted(shop) == [("refused.start", "number.sends", 10)]
@@ -154,16 +154,16 @@ def test_what_the_ledger_did_not_take_is_counted_when_it_is_back(shop: Caller, m
 
 def test_what_redis_no_longer_keeps_is_left_out_and_holds_up_nothing(shop: Caller, world: World):
     refuse(shop, 4)
-    count_refusals(shop.context)
+    record_refusals(shop.context)
     refuse(shop, 4, "+923007654321")
     last = shop.context.ledger.figures.position("00")
     world.client.xtrim(DECISIONS, maxlen=3, approximate=False)
-    count_refusals(shop.context)
+    record_refusals(shop.context)
 
     assert not world.client.xrange(DECISIONS, last, last), "the place that was counted up to has gone too"
     assert counted(shop) == [("refused.start", "number.sends", 7)]
     world.client.delete(DECISIONS)
-    count_refusals(shop.context)
+    record_refusals(shop.context)
     assert counted(shop) == [("refused.start", "number.sends", 7)]
 
 
