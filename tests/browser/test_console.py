@@ -10,9 +10,10 @@ from typing import Any
 import pyotp
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
-from support_browser import browsing, fonts_of, serving, violations
+from support_browser import fonts_of, serving, violations
 from support_caller import Caller
 from support_console import PASSWORD, Person, new_person
+from support_events import record_events
 from support_installation import NUMBER, World
 from support_outbox import Scripted, Sender, refused
 from werkzeug.serving import WSGIRequestHandler
@@ -49,12 +50,6 @@ PAGES = [
     if view.method == "GET" and not view.is_open and "<" not in view.rule
 ]
 """Every page without a part of an address that is known only when there is something to see."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsing() as browser:
-        yield browser
 
 
 @dataclass
@@ -113,9 +108,7 @@ def fill(installation: Installation) -> str:
     with suppress(RateLimitedError):
         for _ in range(20):
             caller.start(to="+923001234570")
-    for batch in context.store.events.take("tests", 1000):
-        context.ledger.verifications.record(batch.events)
-        context.store.events.acknowledge(batch)
+    record_events(context)
     return arrived
 
 

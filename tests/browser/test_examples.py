@@ -15,7 +15,7 @@ import pytest
 import requests
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from support_api import Api
-from support_browser import browsing, fonts_of, serving, violations
+from support_browser import fonts_of, serving, violations
 from support_cli import all_end, family, kill
 from support_installation import API_KEY, NUMBER, World, tree
 from support_service import eventually
@@ -30,12 +30,6 @@ FOLDER = ROOT / "examples" / "browser"
 NARROW = {"width": 320, "height": 640}
 FORGED = """path => fetch(path, {method: 'POST', headers: {'Content-Type': 'application/json'},
     body: JSON.stringify({valid: true, status: 'approved'})}).then(answer => answer.status)"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsing() as browser:
-        yield browser
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from support_api import Api
-from support_browser import Shop, browsing, fonts_of, serving, violations
+from support_browser import Shop, fonts_of, serving, violations
 from support_installation import World
 from support_pages import PAYMENT, REDEEM, Person, api_with_pages, result_of
 from support_service import eventually
@@ -16,12 +16,6 @@ from werkzeug.serving import WSGIRequestHandler
 COLOR = "#0a6e4f"
 NARROW = {"width": 320, "height": 640}
 LANGUAGES = ["en", "ur", "ur-Latn", "ar"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsing() as browser:
-        yield browser
 
 
 @dataclass

@@ -5,6 +5,7 @@ import re
 import pytest
 from support_caller import Caller
 from support_console import Browser, new_person, sign_in
+from support_events import record_events
 from support_installation import NUMBER
 from support_outbox import Sender
 
@@ -118,7 +119,7 @@ def test_endpoints_are_shown_without_secrets(console, installation):
     issued = webhooks.add_endpoint(context, "shop", "https://shop.example/hook", ("verification",), Actor("cli:x"))
     webhooks.add_endpoint(context, "bank", "https://bank.example/hook", ("verification",), Actor("cli:x"))
     started = Caller(installation).start()
-    record(installation)
+    record_events(installation.context)
     page = developer(console, installation).page
 
     assert "https://shop.example/hook" in page
@@ -127,13 +128,6 @@ def test_endpoints_are_shown_without_secrets(console, installation):
     assert issued.endpoint.secret not in page
     assert "verification.started" in page
     assert f'href="/developers/verifications/{started}"' in page
-
-
-def record(installation) -> None:
-    context = installation.context
-    for batch in context.store.events.take("tests", 100):
-        context.ledger.verifications.record(batch.events)
-        context.store.events.acknowledge(batch)
 
 
 def test_a_verification_is_found_by_its_id_and_the_look_is_recorded(console, installation):
@@ -159,7 +153,7 @@ def test_a_verification_is_found_by_its_id_and_the_look_is_recorded(console, ins
 
 def test_a_verification_whose_record_is_gone_is_told_by_the_ledger(console, installation, real_world):
     one = Caller(installation).start()
-    record(installation)
+    record_events(installation.context)
     installation.client.flushdb()
     page = developer(console, installation).get(f"/developers/verifications/{one}").text
 
@@ -173,7 +167,7 @@ def test_a_verification_whose_record_is_gone_is_told_by_the_ledger(console, inst
 def test_a_verification_of_another_application_is_not_there(console, installation, gone):
     one = Caller(installation, "bank").start()
     if gone:
-        record(installation)
+        record_events(installation.context)
         installation.client.flushdb()
     browser = developer(console, installation)
     browser.get("/developers/verifications")

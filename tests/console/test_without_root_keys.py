@@ -11,6 +11,7 @@ import pytest
 import requests
 from support_caller import Caller
 from support_console import Browser, new_person, sign_in
+from support_events import record_events
 from support_installation import NUMBER, World, tree
 from support_ledger import VARIABLE
 from support_service import COMMAND, PATIENCE, eventually
@@ -135,14 +136,6 @@ def console(site: Site) -> Iterator[Process]:
         process.wait(PATIENCE)
 
 
-def record(installation: Installation) -> None:
-    """Record what the event stream holds, as workers do."""
-    context = installation.context
-    for batch in context.store.events.take("tests", 1000):
-        context.ledger.verifications.record(batch.events)
-        context.store.events.acknowledge(batch)
-
-
 def desk(console: Process, site: Site, name: str) -> tuple[Browser, str]:
     """Let somebody of compliance sign in and look the number up; return his browser and the number's page."""
     browser = sign_in(console, new_person(site.installation, name, Role.COMPLIANCE))
@@ -154,7 +147,7 @@ def desk(console: Process, site: Site, name: str) -> tuple[Browser, str]:
 
 def test_all_work_is_done_without_root_keys(console, site):
     verification = Caller(site.installation).start()
-    record(site.installation)
+    record_events(site.installation.context)
     ledger = site.installation.context.ledger
     asker, path = desk(console, site, "ayesha")
     second, same = desk(console, site, "zain")
