@@ -22,17 +22,14 @@ from otp_service.gateways.base import (
 from otp_service.services import operator_actions
 from otp_service.services.context import Context
 from otp_service.services.inbound import inbound_url
-from otp_service.services.operations import GatewayReport, gateway_reports, is_route_shut
+from otp_service.services.operations import LONGEST_PAUSE, MINUTE, GatewayReport, gateway_reports, is_route_shut
 from otp_service.services.receipts import shared_receipt_url
 from otp_service.settings.message_files import SAMPLE_CODE
 from otp_service.settings.schema import ConfiguredGateway
-from otp_service.store.guard import MAX_MANUAL_OPEN
 
 TEXT = "This is a test message of otp-service. You need not do anything."
 _LIFE = 300
 """Seconds after which a test message is worthless, as a code would be."""
-_MINUTE = 60_000
-_LONGEST = MAX_MANUAL_OPEN // _MINUTE
 
 
 @click.group()
@@ -139,7 +136,10 @@ def _state(found: GatewayReport, now: int) -> out.Labelled:
 @command(gateway, "Let no message through a gateway.")
 @click.argument("name")
 @click.option(
-    "--minutes", type=click.IntRange(1, _LONGEST), default=_LONGEST, help="For how long; default: 30 days, the longest."
+    "--minutes",
+    type=click.IntRange(1, LONGEST_PAUSE),
+    default=LONGEST_PAUSE,
+    help="For how long; default: 30 days, the longest.",
 )
 def pause(session: Session, name: str, minutes: int) -> None:
     """Let no message through the gateway NAME, not even as a last resort.
@@ -148,7 +148,7 @@ def pause(session: Session, name: str, minutes: int) -> None:
     """
     _gateway(session, name)
     context = session.context
-    operator_actions.pause_gateway(context, name, minutes * _MINUTE, session.operator)
+    operator_actions.pause_gateway(context, name, minutes * MINUTE, session.operator)
     again = f"To use it again before: {out.program()} gateway resume {name}"
     out.done(f"{name} is paused for {duration(60 * minutes)}. {again}")
     if is_route_shut(context):

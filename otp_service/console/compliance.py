@@ -125,7 +125,7 @@ def _chain(visit: Visit) -> dict[str, Any]:
     return {
         "running": runs.present(),
         "last": last,
-        "told": known_phrases(last.told) if last else [],
+        "sentences": known_phrases(last.sentences) if last else [],
         "flaws": known_phrases(last.flaws) if last and is_for_all else [],
         "may_verify": is_for_all,
     }

@@ -99,8 +99,8 @@ def issue_key(visit: Visit) -> Answer:
 def rotate_key(visit: Visit, key_id: str) -> Answer:
     """Make a key that may do the same as another, which ends in a day."""
     application = _own_application(visit)
-    found = next((one for one in visit.context.ledger.api_keys.of(application) if one.id == key_id), None)
-    if found and not found.scopes <= set(SCOPES):
+    key = next((one for one in visit.context.ledger.api_keys.of(application) if one.id == key_id), None)
+    if key and not key.scopes <= set(SCOPES):
         raise FormError("This key may do what the console does not give out: an operator rotates it.")
     try:
         issued = access.rotate_key(visit.context, key_id, DEFAULT_OVERLAP, visit.operator, application)
@@ -142,16 +142,16 @@ def show_verification(visit: Visit, verification_id: str) -> Answer:
     It says of a person that he was there, and what became of his code, and has the mask of his number: the look is
     recorded, as one at a number is.
     """
-    case, found = _find(visit, verification_id)
+    case, history = _find(visit, verification_id)
     pseudonym = find_pseudonym(visit.context, verification_id)
     visit.record_look(pseudonym, "verification", verification_id)
-    return visit.page("verification.html", case=case, told=sentence(case, found))
+    return visit.page("verification.html", case=case, sentence=sentence(case, history))
 
 
 def _find(visit: Visit, verification_id: str) -> tuple[ExplainedVerification, NumberHistory]:
     """Return a verification of an application that the user may see; raise `NotFoundError` for any other."""
-    found = find_verification(visit.context, verification_id)
-    mine = [one for one in found.verifications if one.history.application in visit.applications]
-    if not mine:
+    history = find_verification(visit.context, verification_id)
+    cases = [one for one in history.verifications if one.history.application in visit.applications]
+    if not cases:
         raise NotFoundError("There is no such verification.")
-    return mine[0], found
+    return cases[0], history

@@ -1,6 +1,5 @@
 """Find: what became of a number's codes, or of one verification; why; and what to tell whoever asks."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -61,7 +60,7 @@ def find(visit: Visit) -> Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _Story:
     """A verification, in words."""
 
     case: ExplainedVerification
@@ -74,25 +73,26 @@ class _Told:
 def show_number(visit: Visit, handle: str) -> Answer:
     """Show a number's last verifications, why each code did or did not arrive, and its limits."""
     to = visit.number(handle)
-    found = find_number_history(visit.context, to.destination, visit.signed_in.applications)
+    history = find_number_history(visit.context, to.destination, visit.signed_in.applications)
     standing = _standing(visit, to)
     kept_back = {one.application for one in standing}
     return visit.page(
         "number.html",
         to=to,
         handle=handle,
-        found=found,
+        is_whole=history.complete,
+        has_ledger=history.from_ledger,
         standing=[(one, ADVICE[_WHY_KEPT_BACK[one.scope]]) for one in standing],
-        told=[_told(one, found, kept_back) for one in found.verifications],
+        stories=[_story(one, history, kept_back) for one in history.verifications],
         refusals=list(destination_refusals(visit.context, to.destination, visit.applications)),
         windows=_windows(visit, to),
         applications=visit.choices,
     )
 
 
-def _told(one: ExplainedVerification, found: NumberHistory, kept_back: Collection[str]) -> _Told:
-    is_kept_back = any(name in kept_back for name in (one.history.application, EVERY_APPLICATION))
-    return _Told(one, sentence(one, found), None if is_kept_back else advice(one))
+def _story(one: ExplainedVerification, history: NumberHistory, kept_back: set[str]) -> _Story:
+    is_kept_back = not kept_back.isdisjoint({one.history.application, EVERY_APPLICATION})
+    return _Story(one, sentence(one, history), None if is_kept_back else advice(one))
 
 
 def _standing(visit: Visit, to: SubjectKey) -> tuple[Suppression, ...]:
@@ -150,11 +150,10 @@ def find_decision(visit: Visit) -> Answer:
 @views.view("GET /decisions/<name>", Permission.FIND)
 def show_decision(visit: Visit, name: str) -> Answer:
     """Explain what rules found, and until when it lasts; of a verification that is a look at its person."""
-    found = [one for one in find_decisions(visit.context, name) if visit.signed_in.sees(one.application)]
-
-    verification = found[0].verification if found else ""
+    decisions = [one for one in find_decisions(visit.context, name) if visit.signed_in.sees(one.application)]
+    verification = decisions[0].verification if decisions else ""
     if verification and (pseudonym := find_pseudonym(visit.context, verification)):
         visit.record_look(pseudonym, "decision", verification, HANDLE_LIFE)
     currency = visit.settings.guard.currency
-    told = [(one, title(one), list(explain_rules(one, currency))) for one in found]
-    return visit.page("decision.html", 200 if found else _NOT_FOUND, told=told)
+    explained = [(one, title(one), list(explain_rules(one, currency))) for one in decisions]
+    return visit.page("decision.html", 200 if decisions else _NOT_FOUND, decisions=explained)

@@ -224,8 +224,8 @@ def lift_country(visit: Visit) -> Answer:
     application, country = visit.field("application"), visit.field("country").upper()
     if application not in visit.applications or not is_region(country):
         raise FormError("There is no such application, or no such country.")
-    found = operator_actions.country_restriction(visit.context, application, country)
-    return _lift(visit, found)
+    restriction = operator_actions.country_restriction(visit.context, application, country)
+    return _lift(visit, restriction)
 
 
 @views.view("POST /fraud/holds/block", Permission.HOLDS)
@@ -247,10 +247,10 @@ def lift_address(visit: Visit) -> Answer:
     """Forget what was counted for an end user's address."""
     _require_all_applications(visit)
     try:
-        found = operator_actions.address_restriction(visit.context, visit.field("address"))
+        restriction = operator_actions.address_restriction(visit.context, visit.field("address"))
     except InvalidRequestError as malformed:
         raise FormError("That is no IP address.") from malformed
-    return _lift(visit, found)
+    return _lift(visit, restriction)
 
 
 def _require_all_applications(visit: Visit) -> None:
@@ -258,6 +258,6 @@ def _require_all_applications(visit: Visit) -> None:
         raise ForbiddenError("Blocks and addresses are held back, and let go, for all applications.")
 
 
-def _lift(visit: Visit, found: operator_actions.Restriction) -> Answer:
-    done = operator_actions.unblock(visit.context, found, visit.operator)
+def _lift(visit: Visit, restriction: operator_actions.Restriction) -> Answer:
+    done = operator_actions.unblock(visit.context, restriction, visit.operator)
     return visit.done("/fraud/holds", Phrase("Forgotten. Rules count anew from here.") if done else NOTHING_COUNTED)

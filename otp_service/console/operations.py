@@ -14,14 +14,12 @@ from otp_service.domain.phrases import Phrase
 from otp_service.errors import ForbiddenError, NotFoundError
 from otp_service.services import operations, operator_actions
 from otp_service.services.mirror import MirrorState
-from otp_service.services.operations import IN_VAIN, MINUTE, REDRIVE_WORDS, TrafficReport
-from otp_service.store.guard import MAX_MANUAL_OPEN
+from otp_service.services.operations import IN_VAIN, LONGEST_PAUSE, MINUTE, REDRIVE_WORDS, TrafficReport
 from otp_service.store.outbox import DeadLetter, RedriveResult
 
 views = Views()
 _PAGE: Final = "/operations"
-_LONGEST: Final = MAX_MANUAL_OPEN // MINUTE
-_MINUTES: Final = (15, 60, 240, 1440, _LONGEST)
+_MINUTES: Final = (15, 60, 240, 1440, LONGEST_PAUSE)
 """That are offered for a pause."""
 _HOURS: Final = (24, 3, 168)
 """For which traffic is shown, the first one where nothing is asked."""
@@ -78,9 +76,9 @@ def pause(visit: Visit, name: str) -> Answer:
     """Let no message through a gateway for some minutes."""
     _require_gateway(visit, name)
     minutes = visit.field("minutes")
-    if not (minutes.isascii() and minutes.isdigit() and len(minutes) <= len(str(_LONGEST))):
+    if not (minutes.isascii() and minutes.isdigit() and len(minutes) <= len(str(LONGEST_PAUSE))):
         raise FormError("Say for how many minutes.")
-    if not 1 <= int(minutes) <= _LONGEST:
+    if not 1 <= int(minutes) <= LONGEST_PAUSE:
         raise FormError("A pause lasts from a minute to 30 days.")
     operator_actions.pause_gateway(visit.context, name, int(minutes) * MINUTE, visit.operator)
     notes = [Phrase("The gateway {gateway} is paused for {minutes} minutes.", {"gateway": name, "minutes": minutes})]

@@ -87,8 +87,8 @@ def submit_confirmation(visit: Visit) -> Answer:
 @views.view("GET /invitation/<invitation>", is_open=True)
 def show_invitation(visit: Visit, invitation: str) -> Answer:
     """Let somebody who was invited choose a password, and scan the secret of an app."""
-    found = open_invitation(visit.context, invitation)
-    return visit.page("invitation.html", found=found, typed=secret_text(found.secret))
+    opened = open_invitation(visit.context, invitation)
+    return visit.page("invitation.html", user=opened.user, typed=secret_text(opened.secret))
 
 
 @views.view("POST /invitation/<invitation>", is_open=True)

@@ -77,15 +77,15 @@ def begin(visit: Visit) -> Answer:
 @views.view("GET /fraud/what-if/<name>", Permission.EXACT)
 def show_result(visit: Visit, name: str) -> Answer:
     """Show what came of a try, or that it still runs."""
-    found = _tries.get(name)
-    if found is None or found.user != _user(visit):
+    tried = _tries.get(name)
+    if tried is None or tried.user != _user(visit):
         raise NotFoundError("There is no such try.")
-    compared = found.result.result() if found.result.done() else None
+    compared = tried.result.result() if tried.result.done() else None
     return visit.page(
         "what_if_result.html",
         compared=compared,
         notes=list(notes(compared)) if compared else [],
-        rules=found.rules,
+        rules=tried.rules,
         currency=visit.settings.guard.currency,
     )
 

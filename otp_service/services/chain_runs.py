@@ -50,9 +50,9 @@ def _verify(context: Context, run: ChainRun, kept: Mapping[str, int]) -> None:
         _log.warning("chain_verification_stopped", by=run.by)
     except Exception:  # noqa: BLE001 - a thread of its own: nobody else would tell
         _log.exception("chain_verification_defect")
-    found = ([verdict(count)] if is_whole or count else []) + ([] if is_whole else [UNFINISHED])
-    told = [one.plain for one in (*found, *chain_notes(progress), *early_purges(progress, kept))]
-    result = ChainResult(run.by, run.begun, now(), is_whole and not count, told, [one.plain for one in flaws])
+    verdicts = ([verdict(count)] if is_whole or count else []) + ([] if is_whole else [UNFINISHED])
+    sentences = [one.plain for one in (*verdicts, *chain_notes(progress), *early_purges(progress, kept))]
+    result = ChainResult(run.by, run.begun, now(), is_whole and not count, sentences, [one.plain for one in flaws])
     with suppress(StoreUnavailableError):
         context.store.chain_runs.finish(run, result)
 

@@ -11,9 +11,12 @@ from otp_service.domain.verification import MAX_CODE_LIFE
 from otp_service.services.context import Context
 from otp_service.services.figures import DelayFigures, MessageFigures, Question, count_delays, count_messages
 from otp_service.services.mirror import MirrorStatus
+from otp_service.store.guard import MAX_MANUAL_OPEN
 from otp_service.store.outbox import DeadLetter, RedriveResult, count_reasons, short_reason
 
 MINUTE: Final = 60_000
+LONGEST_PAUSE: Final = MAX_MANUAL_OPEN // MINUTE
+"""Of a gateway, in minutes."""
 
 
 class GatewayCondition(StrEnum):

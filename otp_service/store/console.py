@@ -109,11 +109,11 @@ class ConsoleSessions:
             found = cast("dict[bytes, bytes]", self._client.hgetall(key))
             if not found:
                 return None
-            told = {one.decode(): value.decode() for one, value in found.items()}
+            fields = {name.decode(): value.decode() for name, value in found.items()}
             session = ConsoleSession(
-                *(digested, told["user"], int(told["version"]), told["form_token"]),
-                *(int(told["begun"]), int(told["confirmed"]), now),
-                notes=tuple((text, values) for text, values in json.loads(told.get(_NOTES, "[]"))),
+                *(digested, fields["user"], int(fields["version"]), fields["form_token"]),
+                *(int(fields["begun"]), int(fields["confirmed"]), now),
+                notes=tuple((text, values) for text, values in json.loads(fields.get(_NOTES, "[]"))),
             )
             left = session.begun + SESSION_LIFE - now
             if left <= 0:
@@ -207,8 +207,8 @@ class ChainResult:
     """Milliseconds since the epoch."""
     is_intact: bool
     """Whether it came to the end of the chain, and found no flaw."""
-    told: Sequence[tuple[str, Mapping[str, Any]]]
-    """Sentences, each with what its braces stand for."""
+    sentences: Sequence[tuple[str, Mapping[str, Any]]]
+    """Each with what its braces stand for."""
     flaws: Sequence[tuple[str, Mapping[str, Any]]]
     """The first flaws, in the same form."""
 

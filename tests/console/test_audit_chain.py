@@ -158,7 +158,7 @@ def test_what_ends_too_soon_says_so(ayesha, runs, monkeypatch, error):
             "begun": 1,
             "ended": 2,
             "is_intact": True,
-            "told": [["Call the {x} hotline", {"x": 1}]],
+            "sentences": [["Call the {x} hotline", {"x": 1}]],
             "flaws": [],
         },
         {"format": "of another release"},
