@@ -266,7 +266,10 @@ class Views:
         confirmed: bool = False,
         title: str = "",
     ) -> Callable[[_Function], _Function]:
-        """Make a function a view: ``route`` is a method and a path, such as ``GET /find/<handle>``."""
+        """Make a function a view: ``route`` is a method and a path, such as ``GET /find/<handle>``.
+
+        The path of a form begins with that of the page that it is on, which is shown again at a `FormError`.
+        """
         method, _, rule = route.partition(" ")
 
         def add(function: _Function) -> _Function:
