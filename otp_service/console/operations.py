@@ -13,7 +13,7 @@ from otp_service.domain.console_users import Permission
 from otp_service.domain.phrases import Phrase
 from otp_service.errors import ForbiddenError, NotFoundError
 from otp_service.services import operations, operator_actions
-from otp_service.services.mirror import MirrorState
+from otp_service.services.mirror import MISMATCHES, MirrorState
 from otp_service.services.operations import IN_VAIN, LONGEST_PAUSE, MINUTE, REDRIVE_WORDS, TrafficReport
 from otp_service.store.outbox import DeadLetter, RedriveResult
 
@@ -28,9 +28,7 @@ _MIRROR_WORDS: Final[Mapping[MirrorState, str]] = {
     MirrorState.OK: "Redis knows all of the ledger.",
     MirrorState.BEHIND: "Redis is behind the ledger: {lag} changes.",
     MirrorState.ABSENT: "Redis knows nothing of this ledger yet: starts are refused.",
-    MirrorState.LOST: "Redis was emptied or is another one: nothing is sent.",
-    MirrorState.FOREIGN: "Redis belongs to another ledger: nothing is sent.",
-    MirrorState.DIVERGED: "Redis and the ledger have different histories: nothing is sent.",
+    **MISMATCHES,
 }
 
 
@@ -45,6 +43,7 @@ def show_operations(visit: Visit) -> Answer:
         "operations.html",
         report=report,
         mirror=_MIRROR_WORDS[report.mirror.state],
+        is_mismatch=report.mirror.state in MISMATCHES,
         minutes=_MINUTES,
         may_pause=visit.signed_in.sees_all,
         in_vain=IN_VAIN,

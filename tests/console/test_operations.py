@@ -12,6 +12,7 @@ from otp_service.domain.audit import OperatorAction
 from otp_service.domain.console_users import Role
 from otp_service.domain.phrases import Phrase
 from otp_service.errors import StoreUnavailableError
+from otp_service.services.mirror import MISMATCHES
 from otp_service.services.operations import gateway_reports
 
 
@@ -140,6 +141,17 @@ def test_the_page_says_what_waits_and_where_redis_stands(console, installation, 
     assert "none seen lately" in page
     assert "Redis knows all of the ledger." in page
     assert '<th scope="row"><bdi>shop</bdi></th><td class="number">1</td>' in page
+
+
+@pytest.mark.parametrize("state", MISMATCHES)
+def test_the_page_says_that_nothing_is_sent_while_redis_and_the_ledger_do_not_match(
+    console, installation, monkeypatch, state
+):
+    sync = installation.context.mirror_sync
+    status = sync.inspect()._replace(state=state)
+    monkeypatch.setattr(type(sync), "inspect", lambda _: status)
+
+    assert f'<p class="fault">{MISMATCHES[state]} Nothing is sent.</p>' in operator(console, installation).page
 
 
 def test_names_from_elsewhere_are_shown_as_text(console, installation, shop):
