@@ -1,11 +1,14 @@
 """Signing in: one refusal for all failures, codes once, waits, sessions that end; forms of our own only."""
 
+import pyotp
 import pytest
-from support_console import PASSWORD, Browser, new_person, sign_in
+from support_console import PASSWORD, Browser, Person, new_person, sign_in
 
 from otp_service.console.app import Console
-from otp_service.domain.console_users import FIRST_WAIT, FREE_TRIES, Role
+from otp_service.domain.console_users import FIRST_WAIT, FREE_TRIES, INVITATION_LIFE, Role
 from otp_service.domain.phrases import Phrase
+from otp_service.ledger import console as ledger
+from otp_service.services import console_users
 
 
 def cookie_of(browser: Browser) -> str:
@@ -182,21 +185,27 @@ def test_a_change_of_a_user_ends_his_sessions(console, installation, change):
     assert browser.get("/").location == "/sign-in"
 
 
-def test_an_invitation_is_accepted_once_and_in_time(console, installation):
-    person = new_person(installation, "ayesha", Role.SUPPORT)
-    assert Browser(console).get("/invitation/anything").status_code == 404
+def test_an_invitation_is_accepted_once_and_in_time(console, installation, monkeypatch):
     admin = sign_in(console, new_person(installation, "boss", Role.ADMIN))
     admin.get("/users")
     shown = admin.post("/users", name="zain", role="fraud", applications="shop").text
-    address = shown.split("/invitation/")[1].split("<")[0]
-    newcomer = Browser(console)
-    page = newcomer.get(f"/invitation/{address}").text
+    invitation = shown.split("/invitation/")[1].split("<")[0]
+    newcomer, path = Browser(console), f"/invitation/{invitation}"
+    page = newcomer.get(path).text
 
     assert "zain" in page
-    assert newcomer.get(f"/invitation/{address}").text == page  # the same secret
-    assert newcomer.get(f"/invitation/{address}/code.svg").mimetype == "image/svg+xml"
-    assert newcomer.post(f"/invitation/{address}", password="short", code="1").status_code == 403
-    assert person.name == "ayesha"
+    assert newcomer.get(path).text == page  # the same secret
+    assert newcomer.get(f"{path}/code.svg").mimetype == "image/svg+xml"
+    assert newcomer.post(path, password="short", code="1").status_code == 403
+    assert newcomer.get("/invitation/anything").status_code == 404
+    app = pyotp.parse_uri(console_users.open_invitation(installation.context, invitation).uri)
+    with monkeypatch.context() as late:
+        over = ledger.now() + INVITATION_LIFE
+        late.setattr(ledger, "now", lambda: over)
+        assert newcomer.get(path).status_code == 404
+    newcomer.get(path)
+    assert newcomer.post(path, password=PASSWORD, code=Person("zain", app).code()).location == "/sign-in?accepted"
+    assert newcomer.get(path).status_code == 404
 
 
 def test_another_host_is_refused(console, installation):
