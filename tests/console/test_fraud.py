@@ -29,14 +29,40 @@ def test_pages_are_there_with_nothing_and_with_any_question(fraud, path, query):
     assert fraud.get(path + query).status_code == 200
 
 
-def test_holds_are_lifted_and_recorded(installation, fraud):
+HOLDS = {
+    "country": {"application": "shop", "country": "PK"},
+    "block": {"number": "+923001234567"},
+    "address": {"address": "192.0.2.1"},
+}
+
+
+@pytest.mark.parametrize("what", HOLDS)
+def test_holds_are_lifted_and_recorded(installation, fraud, monkeypatch, what):
     fraud.get("/fraud/holds")
-    assert fraud.post("/fraud/holds/country", application="shop", country="PK").location == "/fraud/holds"
+    assert fraud.post(f"/fraud/holds/{what}", **HOLDS[what]).location == "/fraud/holds"
     assert "Nothing was counted there." in fraud.get("/fraud/holds").text
-    assert fraud.post("/fraud/holds/country", application="none", country="PK").status_code == 422
-    assert fraud.post("/fraud/holds/address", address="nonsense").status_code == 422
-    assert fraud.post("/fraud/holds/block", number="+923001234567").status_code == 303
-    Caller(installation).start()
+    monkeypatch.setattr(type(installation.context.store.guard), "_forget", lambda *_: 1)
+    fraud.post(f"/fraud/holds/{what}", **HOLDS[what])
+    assert "Forgotten." in fraud.get("/fraud/holds").text
+    acts = installation.context.ledger.operator_actions.between(None, None, 100)
+
+    assert [(one.by, one.about) for one in acts if one.act == "guard-unblocked"] == [("console:farah", what)]
+
+
+@pytest.mark.parametrize(
+    ("what", "fields"),
+    [
+        ("country", {"application": "none", "country": "PK"}),
+        ("country", {"application": "shop", "country": "??"}),
+        ("block", {"number": "nonsense"}),
+        ("address", {"address": "nonsense"}),
+    ],
+)
+def test_what_is_no_hold_is_said_so(fraud, what, fields):
+    fraud.get("/fraud/holds")
+    answer = fraud.post(f"/fraud/holds/{what}", **fields)
+
+    assert (answer.status_code, 'role="alert"' in answer.text) == (422, True)
 
 
 @pytest.mark.parametrize(
