@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, request
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -18,13 +18,13 @@ from otp_service.console.compliance import views as compliance
 from otp_service.console.developers import views as developers
 from otp_service.console.find import views as find
 from otp_service.console.fraud import views as fraud
-from otp_service.console.language import DIRECTIONS, LANGUAGES, fill, isolated, words
+from otp_service.console.language import DIRECTIONS, LANGUAGES, translated
 from otp_service.console.operations import views as operations
 from otp_service.console.sign_in import views as sign_in
 from otp_service.console.users import views as users
 from otp_service.console.visits import COOKIE, Answer, FormError, View, Visit, language_of_request
 from otp_service.console.what_if import views as what_if
-from otp_service.domain.phrases import Phrase
+from otp_service.domain.phrases import Phrase, Value
 from otp_service.domain.prices import format_micros
 from otp_service.errors import (
     ForbiddenError,
@@ -189,11 +189,8 @@ def _finish(response: Response) -> Response:
 def render(template: str, visit: Visit, **values: object) -> str:
     """Return a page in the visitor's language."""
 
-    def translate(text: str | Phrase, **inserted: object) -> Markup:
-        if isinstance(text, Phrase):
-            shown = text.render(lambda one: escape(words(visit.language, one)), isolated)
-            return Markup(shown)  # noqa: S704 - all its parts are escaped
-        return fill(words(visit.language, text), inserted)
+    def translate(text: str | Phrase, **values: Value) -> Markup:
+        return translated(visit.language, text if isinstance(text, Phrase) else Phrase(text, values))
 
     token = visit.session.form_token if visit.session else ""
     own_form = Markup('<input type="hidden" name="form" value="{}">').format(token)

@@ -30,10 +30,10 @@ def known_phrases(sentences: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Ph
     return [Phrase(text, values) for text, values in sentences if is_known(text)]
 
 
-def fill(sentence: str, values: Mapping[str, object]) -> Markup:
-    """Return a sentence with values put in, each kept from turning what is around it (HTML's ``bdi``)."""
-    marked = {name: isolated(value) for name, value in values.items()}
-    return Markup(str(escape(sentence)).format_map(marked))  # noqa: S704 - both parts are escaped
+def translated(language: str, phrase: Phrase) -> Markup:
+    """Return a phrase in a language, its values kept from turning what is around them."""
+    shown = phrase.render(lambda text: escape(words(language, text)), isolated)
+    return Markup(shown)  # noqa: S704 - all its parts are escaped
 
 
 def isolated(value: object) -> Markup:
