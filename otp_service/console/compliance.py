@@ -84,9 +84,7 @@ def show_compliance(visit: Visit) -> Answer:
 @views.view("POST /compliance", Permission.COMPLIANCE)
 def look_up(visit: Visit) -> Answer:
     """Record that somebody looks at a number, and lead him to it."""
-    to, reason = visit.typed_number(), visit.typed_reason()
-    visit.record_look(to.pseudonym, "compliance", reason)
-    return visit.to(f"/compliance/{visit.context.store.console_sessions.point_to(visit.own_session, to)}")
+    return visit.look_up("compliance")
 
 
 @views.view("POST /compliance/pack", Permission.COMPLIANCE, confirmed=True)

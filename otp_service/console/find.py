@@ -54,9 +54,7 @@ def show_find(visit: Visit) -> Answer:
 @views.view("POST /find", Permission.FIND)
 def find(visit: Visit) -> Answer:
     """Look a number up; that is recorded before anything is shown."""
-    to, reason = visit.typed_number(), visit.typed_reason()
-    visit.record_look(to.pseudonym, "find", reason)
-    return visit.to(f"/find/{visit.context.store.console_sessions.point_to(visit.own_session, to)}")
+    return visit.look_up("find")
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,6 +178,12 @@ class Visit:
         """The scheme and host of this page, as the browser has them: a proxy may have taken TLS off."""
         return self.settings.console.public_url or request.host_url.rstrip("/")
 
+    def look_up(self, page: str) -> AnyResponse:
+        """Record that the user looks at the number that was typed, and lead him to its page; raise `FormError`."""
+        to, reason = self.typed_number(), self.typed_reason()
+        self.record_look(to.pseudonym, page, reason)
+        return self.to(f"/{page}/{self.context.store.console_sessions.point_to(self.own_session, to)}")
+
     def number(self, handle: str) -> SubjectKey:
         """Return the number that a random name of this session stands for; raise `NotFoundError` for any other."""
         found = self.context.store.console_sessions.pointed_to(self.own_session, handle)

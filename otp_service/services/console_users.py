@@ -229,13 +229,13 @@ def accept_invitation(context: Context, invitation: str, password: str, code: st
 
     Raises `NotFoundError` and `SignInRefusedError`.
     """
-    found = open_invitation(context, invitation)
-    if fault := password_fault(password, found.user.name):
+    opened = open_invitation(context, invitation)
+    if fault := password_fault(password, opened.user.name):
         return fault
-    steps = _steps(found.secret, code, context.store.decisions.now())
+    steps = _steps(opened.secret, code, context.store.decisions.now())
     if not steps:
         raise SignInRefusedError("The code is not the one that the app shows.")
-    sealed = context.keyring.seal_for_console(found.secret, owner=found.user.name, kind=_SECRET)
+    sealed = context.keyring.seal_for_console(opened.secret, owner=opened.user.name, kind=_SECRET)
     with _turn():
         hashed = hash_password(password)
     if not context.ledger.console_users.accept(digest(invitation), hashed, sealed, max(steps)):

@@ -224,12 +224,12 @@ def gateway_traffic(context: Context, hours: int, applications: Collection[str])
     until = (context.store.decisions.now() // HOUR + 1) * HOUR
     question = Question(until - hours * HOUR, until, ("gateway", "country"), {"application": applications})
     delays = {(*one.of.values(), one.until): one for one in count_delays(context, question)}
-    found = []
+    places = []
     for one in count_messages(context, question):
         gateway, country = map(str, one.of.values())
         if gateway:  # what was given up before any was called has none
             until_sent, until_delivered = (delays.get((gateway, country, what)) for what in ("sent", "delivered"))
-            found.append(GatewayTraffic(gateway, country, one, until_sent, until_delivered))
+            places.append(GatewayTraffic(gateway, country, one, until_sent, until_delivered))
     by_hour = count_messages(context, replace(question, by=("hour",)))
-    found.sort(key=lambda one: -one.messages.calls)
-    return TrafficReport(question.since, until, tuple(found), tuple(by_hour))
+    places.sort(key=lambda one: -one.messages.calls)
+    return TrafficReport(question.since, until, tuple(places), tuple(by_hour))
