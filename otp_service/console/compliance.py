@@ -38,7 +38,7 @@ from otp_service.ledger.console import SecondPersonRequest, TwoPersonAct
 from otp_service.ledger.retention import PURGE_RULES
 from otp_service.services import chain_runs, second_person
 from otp_service.services.audit import make_dispute_pack
-from otp_service.services.consents import add_suppressions, end_consent, suppressions_of
+from otp_service.services.consents import add_suppressions, end_consent
 from otp_service.services.operator_actions import latest_actions
 from otp_service.services.subjects import export_document, export_of_applications
 
@@ -186,16 +186,15 @@ def show_number(visit: Visit, handle: str) -> Answer:
     number, context, user = visit.number(handle), visit.context, visit.signed_in
     visit.record_look(number.pseudonym, "compliance", within=HANDLE_LIFE)
     consents = context.ledger.consents.all_of(number.pseudonym, _MOST_HELD, user.applications)
-    entries = suppressions_of(context, number.pseudonym)
-    mine = [one for one in entries if user.sees(one.application) or one.application == EVERY_APPLICATION]
-    standing = standing_suppressions(mine, now())
+    suppressions = visit.suppressions(number)
+    standing = standing_suppressions(suppressions, now())
     return visit.page(
         "compliance_number.html",
         handle=handle,
         number=number,
         consents=consents,
         given=_given(visit, consents),
-        suppressions=tuple(reversed(mine))[:_MOST_HELD],
+        suppressions=suppressions[::-1][:_MOST_HELD],
         frozen=[one.application for one in standing if one.scope is SuppressionScope.FROZEN],
         kept_back=[one.application for one in standing if one.scope is SuppressionScope.ALL],
         requests=_requests(visit, context.ledger.second_person_requests.about(number.pseudonym, _MOST)),

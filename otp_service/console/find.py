@@ -9,7 +9,6 @@ from otp_service.clock import now
 from otp_service.console.visits import HANDLE_LIFE, Answer, Views, Visit
 from otp_service.domain.consents import (
     EVERY_APPLICATION,
-    Suppression,
     SuppressionScope,
     SuppressionSource,
     standing_suppressions,
@@ -18,7 +17,6 @@ from otp_service.domain.console_users import Permission
 from otp_service.domain.numbers import SubjectKey
 from otp_service.domain.phrases import Phrase
 from otp_service.services import operator_actions
-from otp_service.services.consents import suppressions_of
 from otp_service.services.explanations import (
     ADVICE,
     advice,
@@ -72,7 +70,7 @@ def show_number(visit: Visit, handle: str) -> Answer:
     """Show a number's last verifications, why each code did or did not arrive, and its limits."""
     to = visit.number(handle)
     history = find_number_history(visit.context, to.destination, visit.signed_in.applications)
-    standing = _standing(visit, to)
+    standing = standing_suppressions(visit.suppressions(to), now())
     kept_back = {one.application for one in standing}
     return visit.page(
         "number.html",
@@ -93,19 +91,12 @@ def _story(one: ExplainedVerification, history: NumberHistory, kept_back: set[st
     return _Story(one, sentence(one, history), None if is_kept_back else advice(one))
 
 
-def _standing(visit: Visit, to: SubjectKey) -> tuple[Suppression, ...]:
-    """Return why the number gets no codes now, of applications that somebody may see, or of all."""
-    held = suppressions_of(visit.context, to.pseudonym, None)
-    mine = [one for one in held if one.application == EVERY_APPLICATION or visit.signed_in.sees(one.application)]
-    return standing_suppressions(mine, now())
-
-
 def _windows(visit: Visit, to: SubjectKey) -> list[tuple[WindowState, Phrase]]:
     states = visit.context.store.limits.windows(to.bucket, to.pseudonym, visit.applications)
     return [
         (one, _AT_MOST.filled(most=one.limit.amount, window=timedelta(seconds=one.limit.seconds)))
         for one in states
-        if one.used and (not one.application or visit.signed_in.sees(one.application))
+        if one.used
     ]
 
 

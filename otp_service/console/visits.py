@@ -10,13 +10,13 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from otp_service.bootstrap import Installation
 from otp_service.console.language import LANGUAGES, known_phrases, words
-from otp_service.domain.consents import EVERY_APPLICATION
+from otp_service.domain.consents import EVERY_APPLICATION, Suppression
 from otp_service.domain.console_users import ConsoleUser, Permission, Role
 from otp_service.domain.numbers import NumberType, SubjectKey, is_region, parse_destination, subject_key
 from otp_service.domain.phrases import Phrase
 from otp_service.errors import ForbiddenError, NotFoundError, StoreUnavailableError, UnacceptableError
 from otp_service.ledger.console import Look
-from otp_service.services.consents import is_reason
+from otp_service.services.consents import is_reason, suppressions_of
 from otp_service.services.context import Context
 from otp_service.services.figures import FigureText
 from otp_service.settings import Settings
@@ -190,6 +190,11 @@ class Visit:
         if found is None:
             raise NotFoundError("What was found is kept for ten minutes.")
         return found
+
+    def suppressions(self, number: SubjectKey) -> list[Suppression]:
+        """Return all entries of a number, of applications that the user may see and of all; the oldest first."""
+        names = {*self.applications, EVERY_APPLICATION}
+        return [one for one in suppressions_of(self.context, number.pseudonym) if one.application in names]
 
     def page(self, template: str, status: int = 0, **values: object) -> Response:
         """Return a page: it says what is wrong with the form that was sent, or else, once, what was done before."""
