@@ -232,7 +232,7 @@ def shoot_acts(console: Console) -> None:
     page.click("summary")
     keep(page, "what-if", "pre")
     console.sign_in("operations")
-    keep(console.go("/operations"), "operations", "[aria-labelledby=reasons]")
+    keep(console.go("/operations"), "operations", "[aria-labelledby=traffic]")
     console.sign_in("compliance")
     console.ask_for_erasure(CALLER)
     keep(console.go("/compliance"), "compliance", "main > p code")
