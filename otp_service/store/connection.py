@@ -203,21 +203,23 @@ class Connection:
         self._readable.register(opened, select.POLLIN)
         self._socket = opened
         try:
-            self._introduce()
+            self._introduce(opened)
         except BaseException:
             self.close()
             raise
         return opened
 
-    def _introduce(self) -> None:
+    def _introduce(self, opened: socket.socket) -> None:
         """Say who asks, and for which database; then do what is done first."""
         given = self._settings
+        commands: list[tuple[Argument, ...]] = [("CLIENT", "SETNAME", CLIENT_NAME)]
         if password := given.get("password"):
             user = given.get("username")
-            self.ask("AUTH", *((user, password) if user else (password,)))
-        self.ask("CLIENT", "SETNAME", CLIENT_NAME)
+            commands.insert(0, ("AUTH", *((user, password) if user else (password,))))
         if database := given.get("db"):
-            self.ask("SELECT", database)
+            commands.append(("SELECT", database))
+        for command in commands:  # not by `ask`: what TLS sends first can be read, and is not the end
+            self._answer(opened, hiredis.pack_command(command))  # type: ignore[arg-type]
         if self._on_open:
             self._on_open(self)
 
