@@ -9,7 +9,8 @@ from otp_service.cli import output as out
 from otp_service.cli.common import CHANNELS, Session, application_option, command, find_application
 from otp_service.domain.applications import Application
 from otp_service.domain.messages import MessageContent, render_message
-from otp_service.domain.templates import MAX_OCTETS, MessageTemplates, encoding_of, octets, segments, units
+from otp_service.domain.segments import MAX_OCTETS, encoding_of, octets, segments, units
+from otp_service.domain.templates import MessageTemplates
 from otp_service.domain.verification import Channel, Purpose, PurposeKind
 from otp_service.errors import ConfigurationError
 from otp_service.settings import Settings

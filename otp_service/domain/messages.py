@@ -6,7 +6,8 @@ from functools import lru_cache
 
 from otp_service.domain.applications import Application
 from otp_service.domain.payments import PLAIN_STYLE, AmountStyle, Transaction, format_amount
-from otp_service.domain.templates import ChosenTemplate, MessageTemplates, TemplateRef, Variable, amount_style, segments
+from otp_service.domain.segments import segments
+from otp_service.domain.templates import ChosenTemplate, MessageTemplates, TemplateRef, Variable, amount_style
 from otp_service.domain.verification import Channel, Purpose
 
 _ON_THE_WAY = 5

@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from otp_service.domain.messages import Message
-from otp_service.domain.templates import encoding_of
+from otp_service.domain.segments import encoding_of
 from otp_service.domain.verification import Channel, DeliveryStatus
 from otp_service.gateways.base import (
     Accepted,

@@ -13,7 +13,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from otp_service.domain.keyring import base64url
 from otp_service.domain.messages import Message
-from otp_service.domain.templates import Encoding, encoding_of
+from otp_service.domain.segments import Encoding, encoding_of
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import (
     Accepted,

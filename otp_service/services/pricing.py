@@ -4,7 +4,7 @@ from otp_service.domain.applications import Application
 from otp_service.domain.codes import unseal_details
 from otp_service.domain.messages import Message, MessageContent, max_segments, stated_minutes
 from otp_service.domain.payments import Transaction
-from otp_service.domain.templates import segments
+from otp_service.domain.segments import segments
 from otp_service.domain.verification import Channel, Verification
 from otp_service.services.context import Context
 

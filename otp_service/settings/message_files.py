@@ -17,13 +17,12 @@ from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE, Applicat
 from otp_service.domain.inbound import Meaning
 from otp_service.domain.messages import MessageContent, render_message
 from otp_service.domain.payments import MAX_NAME_LENGTH, Transaction
+from otp_service.domain.segments import MAX_OCTETS, Encoding, encoding_of, not_in_gsm7, octets, segments, units
 from otp_service.domain.templates import (
     COMMON_VARIABLES,
     DEFAULT_LANGUAGE,
     MAX_MINUTES,
-    MAX_OCTETS,
     PAYMENT_VARIABLES,
-    Encoding,
     Language,
     MessageTemplates,
     PurposeTemplates,
@@ -32,17 +31,12 @@ from otp_service.domain.templates import (
     Variable,
     describe_character,
     direction_faults,
-    encoding_of,
     is_right_to_left,
-    not_in_gsm7,
-    octets,
     parse_template,
     plural_form,
     plural_forms,
     reply_faults,
-    segments,
     spoken_faults,
-    units,
     word_faults,
     written_faults,
 )

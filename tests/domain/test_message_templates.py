@@ -2,14 +2,8 @@
 
 import pytest
 
-from otp_service.domain.templates import (
-    Encoding,
-    Language,
-    MessageTemplates,
-    PurposeTemplates,
-    fallback_tags,
-    parse_template,
-)
+from otp_service.domain.segments import Encoding
+from otp_service.domain.templates import Language, MessageTemplates, PurposeTemplates, fallback_tags, parse_template
 from otp_service.domain.verification import Channel, Purpose, PurposeKind, Resend
 
 ACCOUNT = parse_template("", ())

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otp_service.domain.templates import Encoding, encode_gsm7, encoding_of, not_in_gsm7, octets, segments, units
+from otp_service.domain.segments import Encoding, encode_gsm7, encoding_of, not_in_gsm7, octets, segments, units
 
 EXTENSION = "^{}\\[~]|€\f"
 GSM7 = st.text(st.sampled_from("aZ 0@£ΩèÅ\n\r" + EXTENSION), max_size=700)

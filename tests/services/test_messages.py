@@ -10,7 +10,8 @@ from support_messages import APP_HASH, CATALOGUE, LANGUAGES, PAYMENT, WITHOUT_AC
 
 from otp_service.domain.messages import render_message
 from otp_service.domain.payments import Transaction
-from otp_service.domain.templates import MAX_MINUTES, is_right_to_left, octets, segments
+from otp_service.domain.segments import octets, segments
+from otp_service.domain.templates import MAX_MINUTES, is_right_to_left
 from otp_service.domain.verification import Channel
 from otp_service.settings.message_files import alphabet_faults, cost_faults, measure_texts
 

@@ -13,7 +13,8 @@ from support_installation import World
 
 from otp_service.domain import messages
 from otp_service.domain.messages import MessageContent, render_message, segment_counter
-from otp_service.domain.templates import MessageTemplates, segments
+from otp_service.domain.segments import segments
+from otp_service.domain.templates import MessageTemplates
 from otp_service.domain.verification import Channel, PurposeKind
 from otp_service.services.pricing import max_price
 

@@ -10,7 +10,7 @@ from enum import IntEnum
 from typing import Any
 
 from otp_service.domain.messages import Message
-from otp_service.domain.templates import Encoding, encode_gsm7, encoding_of, segments
+from otp_service.domain.segments import Encoding, encode_gsm7, encoding_of, segments
 from otp_service.gateways.base import FailureKind, GatewayError
 from otp_service.gateways.smpp.settings import SmppSettings
 
