@@ -3,7 +3,7 @@
 import json
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from typing import Any, Final
@@ -241,14 +241,15 @@ def installation_refusal(differences: Sequence[str]) -> StartRefusal:
 
 _PLANNED_TAKES: Final = 20_000
 """Milliseconds that a planned fail-over may take."""
+_ELECTION: Final = 4.0
+"""Seconds after which Sentinels are asked again: on busy hosts they may not have agreed on who does it."""
 
 
-def _follows(server: redis.Redis, history: str) -> bool:
-    """Tell whether a server that was the primary follows another one, which had all of its history.
+def _follows(told: Mapping[str, Any], history: str) -> bool:
+    """Tell of what a server that was the primary tells, whether it follows one that had all of its history.
 
     It keeps the name of its own history then; where it has to copy everything anew, it forgets it.
     """
-    told = server.info("replication")
     is_up = told["role"] == "slave" and told.get("master_link_status") == "up"
     return bool(is_up and told["master_replid2"] == history)
 
@@ -354,12 +355,17 @@ class Server:
             before.hset(keys.INSTALLATION, "failover", server_time(before) + _PLANNED_TAKES)
             begin_failover(self._client)
         function = f"{self._scripts.library_name}_server_meet"
-        end = time.monotonic() + _PLANNED_TAKES / 1000
+        now = time.monotonic()
+        end, ask_again = now + _PLANNED_TAKES / 1000, now + _ELECTION
         while time.monotonic() < end:
-            with suppress(redis.RedisError):  # Sentinels tell of the new primary a little later
-                if _follows(before, history):
+            with suppress(redis.RedisError, ValueError):  # Sentinels tell of the new primary a little later
+                told = before.info("replication")
+                if _follows(told, history):
                     present_primary(self._client).fcall(function, 2, keys.INSTALLATION, keys.FENCE, *FENCING, "1")
                     return True
+                if told["role"] == "master" and time.monotonic() > ask_again:
+                    ask_again += _ELECTION
+                    begin_failover(self._client)
             time.sleep(0.01)
         return False
 
