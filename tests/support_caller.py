@@ -52,5 +52,9 @@ class Caller:
         return derive_code(self.context.keyring, view.verification, wanted, digest)
 
     def wrong(self, one: str) -> str:
-        code = self.code(one)
-        return f"{(int(code) + 1) % 10 ** len(code):0{len(code)}d}"
+        return wrong_code(self.code(one))
+
+
+def wrong_code(code: str) -> str:
+    """Return a code that is not this one, and as long."""
+    return f"{(int(code) + 1) % 10 ** len(code):0{len(code)}d}"

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Self
 
-from support_caller import Caller
+from support_caller import Caller, wrong_code
 
 from otp_service.bootstrap import Installation
 from otp_service.domain.codes import derive_code
@@ -64,7 +64,6 @@ def verify_one(shop: Caller, number: int, answered: Answered) -> None:
     code = derive_code(keyring, view.verification, view.verification.generation, keyring.transaction_digest(one, None))
     answered.codes[one] = code
     if number % WRONG_EACH == 0:
-        wrong = f"{(int(code) + 1) % 10 ** len(code):0{len(code)}d}"
-        answered.guesses[one] = shop.check(one, wrong)[2]
+        answered.guesses[one] = shop.check(one, wrong_code(code))[2]
     if shop.check(one, code)[1]:
         answered.approved.append(one)

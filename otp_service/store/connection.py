@@ -66,7 +66,7 @@ def connect(url: str, *, timeout: float, connect_timeout: float, sentinels: Sent
     given = client.get_connection_kwargs()
     service = given.pop("host")
     given.pop("port", None)
-    encrypted = issubclass(client.connection_pool.connection_class, redis.SSLConnection)
+    encrypted = _is_encrypted(client)
     of_sentinels = {name: value for name, value in given.items() if name in limits or name.startswith("ssl_")}
     of_sentinels |= {"socket_timeout": connect_timeout, "ssl": encrypted, "password": sentinels.password}
     found = Sentinel(  # type: ignore[no-untyped-call]
@@ -87,8 +87,7 @@ def present_primary(client: redis.Redis) -> redis.Redis:
     pool = _sentinel_pool(client)
     host, port = primary_address(client)
     given = {name: value for name, value in pool.connection_kwargs.items() if name != "connection_pool"}
-    encrypted = issubclass(pool.connection_class, redis.SSLConnection)
-    kind = redis.SSLConnection if encrypted else redis.Connection
+    kind = redis.SSLConnection if _is_encrypted(client) else redis.Connection
     return redis.Redis(connection_pool=redis.ConnectionPool(kind, **{**given, "host": host, "port": port}))
 
 
@@ -103,6 +102,10 @@ def begin_failover(client: redis.Redis) -> None:
         asked.execute_command("SENTINEL FAILOVER", pool.service_name, "COORDINATED")
     except ResponseError as refused:
         raise ValueError(f"The Sentinel refuses: {refused}") from refused
+
+
+def _is_encrypted(client: redis.Redis) -> bool:
+    return issubclass(client.connection_pool.connection_class, redis.SSLConnection)
 
 
 def _sentinel_pool(client: redis.Redis) -> SentinelConnectionPool:
@@ -139,9 +142,9 @@ class Connection:
 
     def __init__(self, client: redis.Redis, on_open: Callable[["Connection"], None] | None = None) -> None:
         """Take a client for its address, credentials and time limits, and what is done first on each new connection."""
-        self._pool = client.connection_pool
+        self._client = client
         self._settings = client.get_connection_kwargs()
-        self._encrypted = issubclass(self._pool.connection_class, redis.SSLConnection)
+        self._encrypted = _is_encrypted(client)
         self._on_open = on_open
         self._socket: socket.socket | None = None
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
@@ -189,8 +192,8 @@ class Connection:
 
     def _open(self) -> socket.socket:
         given = self._settings
-        if isinstance(self._pool, SentinelConnectionPool):
-            host, port = self._pool.get_master_address()  # type: ignore[no-untyped-call]
+        if isinstance(self._client.connection_pool, SentinelConnectionPool):
+            host, port = primary_address(self._client)
             given = {**given, "host": host, "port": port}
         try:
             opened = _limited(self._encrypt(_dial(given), given), given.get("socket_timeout"))
