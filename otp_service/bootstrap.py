@@ -72,7 +72,9 @@ def connect(settings: Settings) -> redis.Redis:
     password = redis_settings.sentinel_password
     addresses = [one.rsplit(":", 1) for one in redis_settings.sentinels]
     sentinels = Sentinels(
-        [(host, int(port)) for host, port in addresses], password.get_secret_value() if password else None
+        [(host, int(port)) for host, port in addresses],
+        redis_settings.sentinel_user,
+        password.get_secret_value() if password else None,
     )
     return connect_store(
         redis_settings.url.get_secret_value(),

@@ -110,6 +110,8 @@ class RedisSettings(Section):
     its host is the name under which they watch the primary."""
     sentinels: tuple[HostAndPort, ...] = ()
     """Sentinels that know the primary: host:port of each; with the TLS parameters of ``url``."""
+    sentinel_user: str | None = None
+    """The one that they know, where that is not their default user."""
     sentinel_password: SecretStr | None = None
     """Theirs, where they ask for one."""
     replicas: int | None = Field(default=None, ge=0, le=5)
