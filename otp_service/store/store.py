@@ -59,7 +59,7 @@ def open_store(
     breaker: BreakerThresholds,
 ) -> Store:
     """Return the store behind a client; opens no connection yet. ``rulesets`` by the name of the application."""
-    fences = Fences(client, scripts)
+    fences = Fences(client, scripts, keyring.buckets)
     dispatches = Dispatches(client, scripts, stream_limits, rulesets)
     return Store(
         verifications=Verifications(scripts, stream_limits),
@@ -79,7 +79,7 @@ def open_store(
         guard=Guard(scripts, rulesets),
         traffic=TrafficStore(client, scripts),
         events=EventLog(client, stream_limits, keyring.buckets),
-        mirror=Mirror(client, scripts),
+        mirror=Mirror(client, scripts, keyring.buckets),
         server=Server(client, scripts, keyring, (NO_RULES, *rulesets.values())),
         former=FormerStates(client, scripts),
         console_sessions=ConsoleSessions(client, scripts, keyring),
