@@ -29,7 +29,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # it: one of the processes would have to compile the tests again, and each that is started what the wheel needs.
 ON_WHEEL := PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE= OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: help setup run demo pictures test test-browser test-clients check lint types contracts dist committed packages image checksums bench bench-valkey bench-delivery bench-factors bench-twilio bench-import bench-find bench-console bench-pair load observe-check kubernetes-check storm storm-ledger storm-restores storm-webhooks rotate rolling differential overload soak abuse abuse-memory mutants fuzz phones lock docs openapi sbom clean compose-secrets failover replication bench-size
+.PHONY: help setup run demo pictures test test-browser test-clients check lint types contracts dist committed packages image checksums bench bench-valkey bench-delivery bench-factors bench-twilio bench-import bench-find bench-console bench-pair load observe-check kubernetes-check storm storm-ledger ledger-failover storm-restores storm-webhooks rotate rolling differential overload soak abuse abuse-memory mutants fuzz phones lock docs openapi sbom clean compose-secrets failover replication bench-size
 
 help:  ## Tell what the targets do.
 	@sed -n 's/^\([a-z][a-z-]*\):.*  ## /\1\t/p' Makefile | expand --tabs=18
@@ -122,6 +122,9 @@ bench-console: setup  ## How long the console's pages take and what they weigh, 
 storm-ledger: setup  ## Recorders, database and Redis are killed under load; nothing may be lost. Needs PostgreSQL.
 	PYTHONPATH=tests $(BIN)/python benchmarks/recording.py --database sqlite
 	PYTHONPATH=tests $(BIN)/python benchmarks/recording.py --database postgresql
+
+ledger-failover: setup  ## PostgreSQL's replica is killed, and takes the place of a killed primary, under load; nothing may be lost. Three minutes. Needs PostgreSQL.
+	PYTHONPATH=tests $(BIN)/python benchmarks/recording.py --database replicated --kills 16 --restarts 4 --per-second 100
 
 storm-restores: setup  ## The ledger is restored in any order and at any moment; no stop may be forgotten unnoticed. Needs PostgreSQL.
 	PYTHONPATH=tests $(BIN)/python benchmarks/restores.py

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import redis
 
 from otp_service.domain.applications import APPLICATION_SCOPES, ApiKey
+from otp_service.domain.keyring import Keyring
 from otp_service.domain.messages import segment_counter
 from otp_service.domain.proofs import ProofSigner
 from otp_service.errors import LedgerMismatchError, RefusalName, StartRefusal, StartRefusedError
 from otp_service.gateways.base import Gateway, GatewayContext
 from otp_service.ledger.access import Access
-from otp_service.ledger.ledger import open_ledger
+from otp_service.ledger.ledger import Ledger, open_ledger
 from otp_service.policies.base import Policies, PolicyContext, PolicyRunner
 from otp_service.policies.human_checks import HumanCheckRunner
 from otp_service.services.access_cache import AccessCache, CachedApplication, KeyUses
@@ -22,7 +23,7 @@ from otp_service.services.periodic_tasks import PeriodicTasks
 from otp_service.services.receipts import ReceiptRecorder
 from otp_service.settings import Settings
 from otp_service.settings.guard_ruleset import build_ruleset
-from otp_service.settings.schema import RedisSettings, SpendSettings
+from otp_service.settings.schema import LedgerSettings, RedisSettings, SpendSettings
 from otp_service.settings.startup_checks import load_templates
 from otp_service.settings.stored_applications import parse_application
 from otp_service.store.connection import Sentinels
@@ -62,7 +63,7 @@ class Installation:
         self.context.policies.close()
         for one in self.context.human_checks.values():
             one.close()
-        self.context.ledger.database.close()
+        self.context.ledger.close()
         self.client.close()
 
 
@@ -81,6 +82,17 @@ def connect(settings: Settings) -> redis.Redis:
         timeout=redis_settings.timeout,
         connect_timeout=redis_settings.connect_timeout,
         sentinels=sentinels if addresses else None,
+    )
+
+
+def _ledger(settings: LedgerSettings, keyring: Keyring) -> Ledger:
+    return open_ledger(
+        settings.url.get_secret_value(),
+        settings.timeout,
+        keyring.installation,
+        settings.reading_url.get_secret_value() if settings.reading_url else "",
+        settings.reading_lag,
+        lambda why: _log.warning("ledger_replica_unused", reason=str(why)),
     )
 
 
@@ -112,7 +124,7 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         decisions=settings.guard.decisions,
     )
     templates = load_templates(settings)
-    ledger = open_ledger(settings.ledger.url.get_secret_value(), settings.ledger.timeout, keyring.installation)
+    ledger = _ledger(settings.ledger, keyring)
     access_cache = _access_cache(settings, ledger.access)
     client = client or connect(settings)
     store = open_store(

@@ -37,11 +37,12 @@ from otp_service.errors import (
     StoreUnavailableError,
 )
 from otp_service.gateways.base import REPORTS_OVER_HTTP
+from otp_service.ledger.reading import ReplicaState
 from otp_service.services.access_cache import AccessCache
 from otp_service.services.context import Context
 from otp_service.services.factors import root_key_refusal
 from otp_service.services.mirror import MISMATCHES, MirrorState, MirrorStatus
-from otp_service.services.operations import gateway_state
+from otp_service.services.operations import gateway_state, replica_phrase
 from otp_service.services.sender_registrations import today
 from otp_service.services.webhooks import roots_in_use
 from otp_service.settings import Settings
@@ -583,6 +584,12 @@ ROOT_KEYS: tuple[Check[Context], ...] = (
     Check("keys", OK, "Of authenticator apps {count} are sealed under the root key {key}.",
           "Before it goes, seal them under {active}: otp-service factor reseal", _former_seals),
 )  # fmt: skip
+_MEND_REPLICA: Mapping[ReplicaState, str] = {
+    ReplicaState.BEHIND: "See pg_stat_replication at the primary.",
+    ReplicaState.AWAY: "Start it, or correct ledger.reading_url.",
+    ReplicaState.FOREIGN: "Correct ledger.reading_url.",
+    ReplicaState.WRITABLE: "Correct ledger.reading_url, or make a replica anew: pg_basebackup.",
+}
 LEDGER: tuple[Check[tuple[Settings, Context]], ...] = (
     Check("ledger.url", WARN,
           "The ledger is a file of this host, and Redis is on another: processes elsewhere have another ledger.",
@@ -609,6 +616,10 @@ def ledger_diagnoses(settings: Settings, context: Context) -> Iterator[Diagnosis
                 yield refusal_diagnosis(needed)
             yield from diagnose(ROOT_KEYS, context)
             yield from mirror_diagnoses(context)
+            if replica := context.ledger.reading.inspect():
+                action = "" if replica.is_fit else _MEND_REPLICA[replica.state]
+                sentence = str(replica_phrase(replica))
+                yield Diagnosis(OK if replica.is_fit else WARN, "ledger.reading_url", sentence, action)
     except LedgerMismatchError:
         yield refusal_diagnosis(LEDGER_OF_OTHER_KEY)
     except LedgerUnavailableError as away:

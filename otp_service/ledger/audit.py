@@ -27,6 +27,7 @@ from otp_service.domain.audit import GENESIS, ChainEntry, ChainHead, OperatorAct
 from otp_service.domain.consents import EVERY_APPLICATION
 from otp_service.errors import OtpServiceError
 from otp_service.ledger.database import Database, in_batches, insert_rows, link_at
+from otp_service.ledger.reading import Reading
 from otp_service.ledger.schema import (
     audit,
     audit_heads,
@@ -322,15 +323,16 @@ class ProvenRow:
 class Disputes:
     """Records for disputes, with their proofs. Raises `LedgerUnavailableError` when the database cannot serve."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
 
     def find(self, wanted: DisputeFilter) -> tuple[ProvenRow, ...]:
         """Return the rows of the ``wanted`` verifications, of their events, and of messages and consents of the number.
 
         At most `MAX_VERIFICATIONS` verifications, the oldest first.
         """
-        with self._database.read() as connection:
+
+        def read(connection: Connection) -> tuple[ProvenRow, ...]:
             statement = (
                 select(verifications)
                 .where(wanted.condition())
@@ -344,6 +346,8 @@ class Disputes:
                 rows += [(events, row) for row in connection.execute(mine).mappings()]
             rows += _of_numbers(connection, found)
             return tuple(_with_proofs(connection, rows))
+
+        return self._reading.ask(read, whole=True)
 
 
 def _of_numbers(connection: Connection, found: Sequence[Mapping[Any, Any]]) -> list[tuple[Table, Mapping[Any, Any]]]:
@@ -501,12 +505,13 @@ class IncidentCounts:
 class Incidents:
     """Counts of what was recorded in a time. Raises `LedgerUnavailableError` when the database cannot serve."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
 
     def count(self, span: IncidentScope) -> IncidentCounts:
         """Return what was recorded in a time."""
-        with self._database.read() as connection:
+
+        def read(connection: Connection) -> IncidentCounts:
             mine = _within(verifications, "started", span)
             return IncidentCounts(
                 people=_count_numbers(connection, span),
@@ -525,6 +530,8 @@ class Incidents:
                     ),
                 ),
             )
+
+        return self._reading.ask(read)
 
 
 def _within(table: Table, at: str, span: IncidentScope) -> ColumnElement[bool]:

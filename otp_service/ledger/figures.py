@@ -22,6 +22,7 @@ from otp_service.domain.figures import (
 )
 from otp_service.domain.guard import DAY, HOUR
 from otp_service.ledger.database import Database, in_batches, insert_rows, lock_head
+from otp_service.ledger.reading import Reading
 from otp_service.ledger.schema import (
     TRAFFIC,
     events,
@@ -131,8 +132,9 @@ DAY_OF: Final = "day"
 class Figures:
     """The figures. Raises `LedgerUnavailableError` when the database cannot serve."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, reading: Reading) -> None:
         self._database = database
+        self._reading = reading
 
     def sums(
         self, since: int, until: int, by: Sequence[str], *, most: int | None = None, **only: Collection[str]
@@ -150,8 +152,7 @@ class Figures:
         return self._sums(_select_sums(hourly_delays, since, until, by, only).limit(most))
 
     def _sums(self, wanted: Select[Any]) -> list[Sum]:
-        with self._database.read() as connection:
-            rows = connection.execute(wanted).all()
+        rows = self._reading.ask(lambda connection: connection.execute(wanted).all())
         return [Sum(tuple(of), int(times), int(paid)) for *of, times, paid in rows if times is not None]
 
     def position(self, stream: str) -> str:

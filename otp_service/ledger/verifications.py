@@ -29,6 +29,7 @@ from otp_service.ledger.consents import Added, lift_if_only_from, record_consent
 from otp_service.ledger.database import Database, batches, in_batches, insert_rows, lock_head, read_head
 from otp_service.ledger.factors import note_steps
 from otp_service.ledger.figures import record_figures
+from otp_service.ledger.reading import Reading
 from otp_service.ledger.schema import erasures, events, inbound, verifications
 from otp_service.ledger.webhooks import record_webhooks
 
@@ -84,8 +85,9 @@ class RecordedVerification:
 class VerificationLedger:
     """Verifications and their events. Raises `LedgerUnavailableError` when the database cannot serve."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, reading: Reading) -> None:
         self._database = database
+        self._reading = reading
 
     def record(self, events: Sequence[Event]) -> EventsRecorded:
         """Record what happened, and webhooks of it, all or nothing; what is there already is passed over."""
@@ -117,6 +119,8 @@ class VerificationLedger:
         statement = self._database.insert(events).on_conflict_do_nothing()
         fresh = set(insert_rows(connection, statement, rows, events.c.id))
         append_entry(connection, events, [row for row in rows if row["id"] in fresh])
+        if len(fresh) < len(rows):
+            lock_head(connection)  # a write, whose commit waits for the replicas that must have what was there already
         return fresh
 
     def last_sender(self, pseudonym: str, gateway: str, since: int) -> tuple[str, int] | None:
@@ -142,7 +146,7 @@ class VerificationLedger:
         mine = select(verifications).where(verifications.c.pseudonym == pseudonym)
         if applications:
             mine = mine.where(verifications.c.application.in_(sorted(applications)))
-        return self._find(mine.order_by(desc(verifications.c.started)).limit(most))
+        return self._find(mine.order_by(desc(verifications.c.started)).limit(most), whole=True)
 
     def unapproved(
         self, since: int, until: int, most: int, **only: Collection[str]
@@ -161,20 +165,23 @@ class VerificationLedger:
 
     def find(self, verification: str) -> RecordedVerification | None:
         """Return a verification, without its events; ``None`` when it is not here."""
-        return next(iter(self._find(select(verifications).where(verifications.c.id == verification))), None)
+        mine = select(verifications).where(verifications.c.id == verification)
+        return next(iter(self._find(mine, whole=True)), None)
 
-    def _find(self, wanted: Select[Any]) -> tuple[RecordedVerification, ...]:
-        with self._database.read() as connection:
-            return tuple(map(_recorded, connection.execute(wanted)))
+    def _find(self, wanted: Select[Any], *, whole: bool = False) -> tuple[RecordedVerification, ...]:
+        return self._reading.ask(lambda connection: tuple(map(_recorded, connection.execute(wanted))), whole=whole)
 
     def events_of(self, wanted: Sequence[str]) -> dict[str, tuple[Event, ...]]:
         """Return the events of some verifications, by verification, in the order in which they happened."""
+
+        def read(connection: Connection) -> list[Row[Any]]:
+            mine = (select(events).where(events.c.verification.in_(some)) for some in batches(wanted))
+            return [row for one in mine for row in connection.execute(one)]
+
         found: dict[str, list[Event]] = {one: [] for one in wanted}
-        with self._database.read() as connection:
-            for some in batches(wanted):
-                for row in connection.execute(select(events).where(events.c.verification.in_(some))):
-                    fields = {**json.loads(row.details), "id": row.verification, "gateway": row.gateway}
-                    found[row.verification].append(Event(row.id, row.at, row.type, fields))
+        for row in self._reading.ask(read, whole=True):
+            fields = {**json.loads(row.details), "id": row.verification, "gateway": row.gateway}
+            found[row.verification].append(Event(row.id, row.at, row.type, fields))
         return {one: tuple(sorted(happened, key=attrgetter("place"))) for one, happened in found.items()}
 
     def pseudonym_of(self, verification: str) -> str | None:
