@@ -376,6 +376,10 @@ TOLERATED_SKEW = 1.0
 
 _CONNECTION_ADVICE = {
     ConnectionProblem.SILENT: ("does not answer", "Start it, or correct redis.url."),
+    ConnectionProblem.UNNAMED: (
+        "is named by no Sentinel",
+        "Correct redis.sentinels, the name in redis.url, users, passwords and TLS; or wait until a replica took over.",
+    ),
     ConnectionProblem.USER: ("refuses the user or the password", "Correct them in redis.url."),
     ConnectionProblem.RIGHTS: ("refuses a command to this user", "Give the user the rights that are missing (ACL)."),
     ConnectionProblem.MEMORY: ("is full", "Give it more memory (maxmemory)."),

@@ -28,7 +28,7 @@ from redis.exceptions import (
     ResponseError,
 )
 from redis.retry import Retry
-from redis.sentinel import Sentinel, SentinelConnectionPool
+from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 
 from otp_service.errors import StoreUnavailableError
 
@@ -373,6 +373,8 @@ class ConnectionProblem(StrEnum):
 
     SILENT = "silent"
     """It does not answer, or is not able to."""
+    UNNAMED = "unnamed"
+    """No Sentinel names it."""
     USER = "user"
     """It does not know the user, or not with this password."""
     RIGHTS = "rights"
@@ -388,6 +390,7 @@ class ConnectionProblem(StrEnum):
 
 
 _PROBLEMS: Final = (
+    (MasterNotFoundError, ConnectionProblem.UNNAMED),
     (redis.AuthenticationError, ConnectionProblem.USER),
     (NoPermissionError, ConnectionProblem.RIGHTS),
     (OutOfMemoryError, ConnectionProblem.MEMORY),
