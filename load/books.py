@@ -99,8 +99,8 @@ whole seconds."""
 
 
 def take_over(entries: Sequence[Entry], longest: float) -> Strike | None:
-    """Return when another server took Redis' place: from the first 503 to the last of so many seconds, if any."""
-    away = [one for one in entries if one.status == _AWAY]
+    """Return when another server took Redis' place, if one did: from its first 503 to the last of so many seconds."""
+    away = [one for one in entries if one.code == "store-unavailable"]
     began = min((one.began for one in away), default=0.0)
     ends = [one.at for one in away if one.began <= began + longest]
     return Strike("redis", began, max(ends)) if ends else None

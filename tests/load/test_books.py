@@ -148,13 +148,15 @@ def test_what_the_journal_writes_it_reads(tmp_path):
 
 
 def test_a_server_that_takes_over_is_waited_for_once_and_no_longer_than_it_may_take():
-    late = entry(status=503, key="k2", at=112.0)
-    entries = [entry(), entry(status=503, key="k2", at=101.0), entry(status=503, key="k2", at=104.0), late]
+    early = entry(status=503, key="k2", at=91.0, code="overloaded")
+    away = [entry(status=503, key="k2", at=at, code="store-unavailable") for at in (101.0, 104.0, 112.0)]
+    entries = [entry(), early, *away]
     strike = books.take_over(entries, 10.0)
 
     assert (strike.what, strike.began, strike.ended) == ("redis", pytest.approx(100.99), 104.0)
     assert settle(entries, strikes=[strike]).breaches == [
-        f"login start {NUMBER}: answered by 503  while Redis was there"
+        f"login start {NUMBER}: answered by 503 {code} while Redis was there"
+        for code in ("overloaded", "store-unavailable")
     ]
     assert books.take_over([entry()], 10.0) is None
 
