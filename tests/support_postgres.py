@@ -15,6 +15,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 from support_memory import folder_in_memory
+from support_pgbouncer import ASKED, PgBouncer
 from support_valkey import free_port
 
 _USER = "postgres"
@@ -49,6 +50,7 @@ class PostgresServer:
         else:
             self._copy(primary)
         self.start()
+        self._pooler = PgBouncer(self._folder, _USER, _PASSWORD, self.port) if ASKED else None
 
     def start(self) -> None:
         """Start the server, and wait until it lets somebody in. After a crash it has to recover first."""
@@ -73,6 +75,8 @@ class PostgresServer:
 
     def stop(self) -> None:
         """End the server, and delete its folder."""
+        if self._pooler:
+            self._pooler.stop()
         self._end()
         shutil.rmtree(self._folder)
 
@@ -90,7 +94,8 @@ class PostgresServer:
 
     def url(self, database: str) -> str:
         """Return the address of a database, as ``ledger.url`` has it."""
-        return f"postgresql://{_USER}:{_ESCAPED}@127.0.0.1:{self.port}/{database}"
+        port = self._pooler.port if self._pooler else self.port
+        return f"postgresql://{_USER}:{_ESCAPED}@127.0.0.1:{port}/{database}"
 
     def url_of_a_plain_role(self, database: str) -> str:
         """Return the address of a database for a role that may do what is in it, and nothing else."""
@@ -102,6 +107,9 @@ class PostgresServer:
     def create(self, template: str = "template1", encoding: str = "UTF8") -> str:
         """Return the name of a new database, a copy of another one."""
         name = f"ledger_{secrets.token_hex(6)}"
+        if self._pooler:  # it keeps connections to that one
+            with self.alone(template):
+                pass
         self.administer("CREATE DATABASE {} TEMPLATE {} ENCODING {}", name, template, encoding)
         return name
 

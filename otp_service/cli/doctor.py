@@ -604,6 +604,10 @@ LEDGER: tuple[Check[tuple[Settings, Context]], ...] = (
           "The database's role is a superuser: who takes over a process takes the database server, and its host, too.",
           "Use a role that owns the ledger's database and nothing else (CREATE ROLE ... LOGIN, ALTER DATABASE ... "
           "OWNER TO).", lambda it: it[0].production and it[1].ledger.database.is_superuser()),
+    Check("ledger.url", WARN,
+          "PostgreSQL has too few locks for the ledger's partitions: where several look for numbers, one is refused.",
+          "Set max_locks_per_transaction = 512, and restart PostgreSQL.",
+          lambda it: it[1].ledger.database.lacks_locks()),
 )  # fmt: skip
 
 

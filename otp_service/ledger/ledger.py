@@ -53,6 +53,10 @@ class Ledger:
         """Make the tables, or bring them up to this release."""
         ledger_database.upgrade(self.database)
 
+    def partition(self) -> bool:
+        """Partition the traffic by days, where that is not done and PostgreSQL has it; tell whether it was done now."""
+        return ledger_database.partition_traffic(self.database)
+
     def behind(self) -> bool:
         """Tell whether the tables are older than this release."""
         return ledger_database.is_behind(self.database)

@@ -239,3 +239,18 @@ def test_a_superuser_as_role_of_the_database_is_a_warning(
 
     assert [one.sentence.startswith("The database's role is a superuser") for one in findings].count(True) == warned
     assert findings  # the ledger was asked
+
+
+@pytest.mark.parametrize(("readers", "warned"), [(1, 0), (1_000_000, 1)])
+def test_too_few_locks_for_the_partitions_of_the_ledger_are_a_warning(
+    readers, warned, postgres_server, postgres_template, valkey, monkeypatch
+):
+    monkeypatch.setattr("otp_service.ledger.partitions.READERS", readers)
+    name = postgres_server.create(postgres_template)
+    sections = {**SOUND, "ledger": {"url": postgres_server.url(name)}}
+    settings = settings_from(tree(valkey.url, **sections), to_start=False)
+    with contextlib.closing(install(settings)) as installation:
+        findings = list(ledger_diagnoses(settings, installation.context))
+    postgres_server.drop(name)
+
+    assert [one.action.startswith("Set max_locks_per_transaction") for one in findings].count(True) == warned
