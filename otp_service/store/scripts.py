@@ -302,6 +302,8 @@ ScriptContext = Callable[[str], AbstractContextManager[None]]
 
 _NOT_FOUND = "Function not found"
 _EXISTS = "already exists"
+_TEACH_TIMES: Final = 5
+"""Processes of another release that start delete the scripts of this one: perhaps while they are loaded and taught."""
 REPLICATED: Final = frozenset(
     {
         "cancel", "check", "factor_check", "factor_enrol", "page_redeem", "proof_redeem", "resend", "start",
@@ -366,6 +368,7 @@ class ScriptRunner:
         self._client = client
         self._library = library(write_format)
         self._fenced = fenced_scripts()
+        self._fence_of = cache(self.fence)
         self.reads_former: Final = write_format < WRITE_FORMAT
         """Whether mirror and fence are read where the release before has them; they are written in both places."""
         self._held = threading.local()
@@ -467,14 +470,15 @@ class ScriptRunner:
     ) -> Any:  # noqa: ANN401
         names = (taught.name,) if taught else ()
         if name in self._fenced:
-            keys = (*keys, self.fence(tag_of(keys[0])))
+            keys = (*keys, self._fence_of(tag_of(keys[0])))
         command = ("FCALL", self._library.function(name), len(keys), *keys, *arguments, *names)
         replicas = self._replication.replicas if name in REPLICATED else 0
-        answer = self._ask_loaded(connection, command, replicas)
-        if taught and answer == [UNREGISTERED]:  # nothing was done: the server was restarted, or never heard of them
-            self._register(connection, taught)
+        for _ in range(_TEACH_TIMES):
             answer = self._ask_loaded(connection, command, replicas)
-        return answer
+            if not taught or answer != [UNREGISTERED]:
+                return answer
+            self._register(connection, taught)  # nothing was done: the server was restarted, or never heard of them
+        raise redis.ConnectionError("The server forgets its rules again and again.")
 
     def _register(self, connection: Connection, taught: CompiledRuleset | CompiledPlan) -> None:
         if isinstance(taught, CompiledPlan):
@@ -484,13 +488,14 @@ class ScriptRunner:
 
     def _ask_loaded(self, connection: Connection, command: tuple[Argument, ...], replicas: int = 0) -> Any:  # noqa: ANN401
         ask = partial(self._ask_replicated, replicas) if replicas else Connection.ask
-        try:
-            return ask(connection, *command)
-        except ResponseError as error:
-            if _NOT_FOUND not in str(error):
-                raise
-        self._load(connection)  # nothing ran: the server lost its functions, or never had these
-        return ask(connection, *command)
+        for _ in range(_TEACH_TIMES):
+            try:
+                return ask(connection, *command)
+            except ResponseError as error:
+                if _NOT_FOUND not in str(error):
+                    raise
+            self._load(connection)  # nothing ran: the server lost its functions, or never had these
+        raise redis.ConnectionError("The server forgets its functions again and again.")
 
     def _ask_replicated(self, replicas: int, connection: Connection, *command: Argument) -> Any:  # noqa: ANN401
         """Return the answer once so many replicas have what was done; raise `redis.ConnectionError` where they do not.
