@@ -18,6 +18,7 @@ from otp_service.domain.routing import GatewayLimits
 from otp_service.domain.verification import DeliveryStatus, Verification
 from otp_service.store import keys
 from otp_service.store.connection import Argument, server_time, translate_errors
+from otp_service.store.leases import BucketShare
 from otp_service.store.mirror import MirrorQuery
 from otp_service.store.scripts import (
     NO_RULES,
@@ -138,16 +139,17 @@ class Outbox:
         self._scripts = scripts
         self._limits = limits
         self._buckets = buckets
-        self._queues = tuple(map(keys.queues, buckets))
-        self._ready = tuple(map(keys.ready, buckets))
-        self._wake = tuple(map(keys.wake, buckets))
+        self.share = BucketShare(scripts, "deliver", buckets)
+        """Whose messages are taken, taken over and tidied up."""
         self._give_up = give_up
 
     def take(self, consumer: str, count: int, leave: Collection[str] = ()) -> list[Job]:
         """Return up to ``count`` new jobs for a consumer, the queues in turn, at once; none of those to ``leave``."""
         turn = secrets.randbelow(_TURN_RANGE)
         taken = self._scripts.run(
-            "jobs_take", self._ready + self._wake, (CONSUMER_GROUP, consumer, count, turn, *leave)
+            "jobs_take",
+            self._of_share(keys.ready, keys.wake),
+            (CONSUMER_GROUP, consumer, count, turn, *leave),
         )
         return list(self._jobs(consumer, taken))
 
@@ -157,11 +159,12 @@ class Outbox:
             time.sleep(milliseconds / 1000)
             return
         with translate_errors():
-            self._client.blpop(self._wake, (milliseconds - _BLPOP_DELAY) / 1000)
+            self._client.blpop(self._of_share(keys.wake), (milliseconds - _BLPOP_DELAY) / 1000)
 
     def claim(self, consumer: str, count: int, idle: int) -> list[Job]:
         """Return up to ``count`` jobs that others hold for longer than ``idle`` milliseconds: they died."""
-        claimed = self._scripts.run("jobs_claim", self._queues + self._ready, (CONSUMER_GROUP, consumer, count, idle))
+        names = self._of_share(keys.queues, keys.ready)
+        claimed = self._scripts.run("jobs_claim", names, (CONSUMER_GROUP, consumer, count, idle))
         return list(self._jobs(consumer, claimed))
 
     def lag(self) -> float:
@@ -171,8 +174,8 @@ class Outbox:
         """
         with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
             pipeline.time()
-            for names in self._queues:
-                pipeline.hkeys(names)
+            for bucket in self._buckets:
+                pipeline.hkeys(keys.queues(bucket))
             (now, _), *known = pipeline.execute()
             queues = sorted(queue.decode() for names in known for queue in names)
             for queue in queues:
@@ -197,12 +200,13 @@ class Outbox:
 
     def sweep(self, idle: int) -> None:
         """Forget old jobs, empty queues, and consumers that hold nothing and are silent for ``idle`` milliseconds."""
-        for names, ready in zip(self._queues, self._ready, strict=True):
-            self._scripts.run("queues_sweep", (names, ready), (CONSUMER_GROUP, idle, self._limits.milliseconds))
+        for bucket in self.share.buckets:
+            names = (keys.queues(bucket), keys.ready(bucket))
+            self._scripts.run("queues_sweep", names, (CONSUMER_GROUP, idle, self._limits.milliseconds))
 
     def requeue(self, most: int = 100) -> int:
         """Put up to ``most`` retries of each bucket that are due back; return the milliseconds until the next."""
-        waits = [self._requeue(bucket, most) for bucket in self._buckets]
+        waits = [self._requeue(bucket, most) for bucket in self.share.buckets]
         return min((wait for wait in waits if wait >= 0), default=LONG_TIME)
 
     def _requeue(self, bucket: str, most: int) -> int:
@@ -212,6 +216,11 @@ class Outbox:
             (most, keys.queue.beginning(bucket, RETRY)),
         )
         return int(wait)
+
+    def _of_share(self, *kinds: keys.Key) -> tuple[str, ...]:
+        """Return keys of some kinds, of each bucket of the share; one kind after the other."""
+        buckets = self.share.buckets
+        return tuple(kind(bucket) for kind in kinds for bucket in buckets)
 
     def _jobs(self, consumer: str, entries: Iterable[tuple[bytes, bytes, list[bytes]]]) -> Iterable[Job]:
         """Yield the jobs of entries; one that cannot be read goes to the dead letters, and stops nobody."""
