@@ -52,9 +52,9 @@ class Findings:
         for name, (least_rate, most_cost) in OBJECTIVES.items():
             rate, cost = self.ratio(name, "rate"), self.ratio(name, "cost")
             if rate < least_rate:
-                found.append(f"A {name} reaches {rate:.2f} of the constant answer's rate, not {least_rate:.2f}.")
+                found.append(f"A {name} reaches {rate:.2f} of the rate, not {least_rate:.2f}.")
             if cost > most_cost:
-                found.append(f"A {name} costs {cost:.1f} times the processor time of it, not {most_cost:.1f}.")
+                found.append(f"A {name} costs {cost:.1f} times the CPU, not {most_cost:.1f}.")
         if self.lives and (growth := self.lives[-1].start / self.lives[0].start) > FLAT:
             found.append(f"Among {self.lives[-1].verifications:,} a start takes {growth:.2f} times as long.")
         return found
