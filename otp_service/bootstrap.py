@@ -1,8 +1,10 @@
 """The composition root: settings in, wired objects out."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import redis
+from pydantic import SecretStr
 
 from otp_service.domain.applications import APPLICATION_SCOPES, ApiKey
 from otp_service.domain.keyring import Keyring
@@ -12,6 +14,7 @@ from otp_service.domain.webhooks import WebhookRules
 from otp_service.errors import LedgerMismatchError, RefusalName, StartRefusal, StartRefusedError
 from otp_service.gateways.base import Gateway, GatewayContext
 from otp_service.ledger.access import Access
+from otp_service.ledger.divided import Division, divide
 from otp_service.ledger.ledger import Ledger, open_ledger
 from otp_service.policies.base import Policies, PolicyContext, PolicyRunner
 from otp_service.policies.human_checks import HumanCheckRunner
@@ -27,6 +30,7 @@ from otp_service.settings.guard_ruleset import build_ruleset
 from otp_service.settings.schema import LedgerSettings, RedisSettings, SpendSettings
 from otp_service.settings.startup_checks import load_templates
 from otp_service.settings.stored_applications import parse_application
+from otp_service.settings.urls import place_of
 from otp_service.store.connection import Sentinels
 from otp_service.store.connection import connect as connect_store
 from otp_service.store.scripts import CompiledRuleset, Replication, ScriptRunner, StreamLimits, compile_ruleset
@@ -52,6 +56,12 @@ WEBHOOKS_WITHOUT_EVENTS = StartRefusal(
     "ledger.rows",
     "Applications have endpoints, and a webhook is written with the row of its event.",
     'Remove them: otp-service webhook remove; or set it to "events".',
+)
+LEDGER_OF_OTHER_BUCKETS = StartRefusal(
+    RefusalName.LEDGER_OF_OTHER_BUCKETS,
+    "ledger.traffic_urls",
+    "A database has verifications of a bucket that another one has now: they would not be found.",
+    "Put the former order back, or name the databases in ledger.former_traffic_urls too.",
 )
 _DAY = 24 * 3600
 _log = get_logger(__name__)
@@ -93,7 +103,7 @@ def connect(settings: Settings) -> redis.Redis:
 
 
 def _ledger(settings: LedgerSettings, keyring: Keyring) -> Ledger:
-    return open_ledger(
+    ledger = open_ledger(
         settings.url.get_secret_value(),
         settings.timeout,
         keyring.installation,
@@ -101,6 +111,21 @@ def _ledger(settings: LedgerSettings, keyring: Keyring) -> Ledger:
         settings.reading_lag,
         lambda why: _log.warning("ledger_replica_unused", reason=str(why)),
     )
+    return _divided(settings, ledger, keyring) if settings.all_traffic_urls else ledger
+
+
+def _divided(settings: LedgerSettings, people: Ledger, keyring: Keyring) -> Ledger:
+    """Return the ledger whose traffic is in others; one that is named twice is opened once."""
+    opened: dict[object, Ledger] = {}
+
+    def opened_of(urls: Iterable[SecretStr]) -> Iterator[Ledger]:
+        for url in (one.get_secret_value() for one in urls):
+            if (place := place_of(url)) not in opened:
+                opened[place] = open_ledger(url, settings.timeout, keyring.installation)
+            yield opened[place]
+
+    current, former = tuple(opened_of(settings.traffic_urls)), tuple(opened_of(settings.former_traffic_urls))
+    return divide(Division(people, current or (people,), (people, *former), keyring))
 
 
 def _replication(settings: RedisSettings, buckets: tuple[str, ...]) -> Replication | None:
@@ -231,7 +256,9 @@ def _prepare_ledger(installation: Installation) -> None:
         ledger.upgrade()
     elif ledger.behind():
         raise StartRefusedError(LEDGER_OUTDATED)
-    ledger.database.claim()
+    ledger.claim()
+    if not ledger.take_buckets():
+        raise StartRefusedError(LEDGER_OF_OTHER_BUCKETS)
     if installation.settings.ledger.folds and ledger.endpoints.of():
         raise StartRefusedError(WEBHOOKS_WITHOUT_EVENTS)
 

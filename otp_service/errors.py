@@ -358,6 +358,7 @@ class RefusalName(StrEnum):
     LEDGER_OUTDATED = "ledger-outdated"
     LEDGER_OF_OTHER_KEY = "ledger-of-other-key"
     WEBHOOKS_WITHOUT_EVENTS = "webhooks-without-events"
+    LEDGER_OF_OTHER_BUCKETS = "ledger-of-other-buckets"
     RESIDENCY = "residency"
     CONSENT_NOT_REQUIRED = "consent-not-required"
     NO_SENDER = "no-sender"

@@ -135,10 +135,13 @@ def verify(session: Session, file: Any) -> None:  # noqa: ANN401 - click's, of t
     context, progress = session.context, AuditProgress()
     with session.show_audit_progress(progress):
         flaws = list(look_through(context, progress, _heads(file)))
-    told = [{"sequence": flaw.sequence, "sentence": flaw.sentence} for flaw in flaws]
+    told = [
+        {"sequence": flaw.sequence, "sentence": flaw.sentence} | ({"ledger": flaw.ledger} if flaw.ledger else {})
+        for flaw in flaws
+    ]
     if not out.in_json(flaws=told, **asdict(progress)):
         for flaw in flaws:
-            click.echo(f"{flaw.sequence or '-'}\t{flaw.sentence}")
+            click.echo("\t".join(filter(None, (str(flaw.sequence or "-"), flaw.sentence, flaw.ledger))))
     for note in chain_notes(progress):
         out.note(str(note))
     for purge in early_purges(progress, session.settings.retention.model_dump()):
@@ -150,11 +153,15 @@ def verify(session: Session, file: Any) -> None:  # noqa: ANN401 - click's, of t
 
 @command(audit, "Print how far the chain has come, signed.", reads=True)
 def head(session: Session) -> None:
-    """Print how far the chain has come, signed; keep it where nobody who can change the ledger can change it."""
+    """Print how far the chain has come, signed; keep it where nobody who can change the ledger can change it.
+
+    Where traffic is in other databases, each of these has a chain and a line.
+    """
     context = session.context
-    line = head_to_json(context, sign_head(context, context.ledger.audit.head()))
-    if not out.in_json(**json.loads(line)):
-        click.echo(line)
+    line, *others = (head_to_json(context, sign_head(context, one.audit.head())) for one in context.ledger.every)
+    more = {"others": list(map(json.loads, others))} if others else {}
+    if not out.in_json(**json.loads(line), **more):
+        click.echo("\n".join((line, *others)))
 
 
 @command(audit, reads=True)

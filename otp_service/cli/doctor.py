@@ -16,7 +16,13 @@ from urllib.parse import urlsplit
 import click
 
 from otp_service import clock
-from otp_service.bootstrap import LEDGER_OF_OTHER_KEY, LEDGER_OUTDATED, WEBHOOKS_WITHOUT_EVENTS, install
+from otp_service.bootstrap import (
+    LEDGER_OF_OTHER_BUCKETS,
+    LEDGER_OF_OTHER_KEY,
+    LEDGER_OUTDATED,
+    WEBHOOKS_WITHOUT_EVENTS,
+    install,
+)
 from otp_service.cli import output as out
 from otp_service.cli.common import Session, command
 from otp_service.cli.output import count_of
@@ -598,16 +604,17 @@ LEDGER: tuple[Check[tuple[Settings, Context]], ...] = (
     Check("ledger.url", WARN,
           "The ledger is a file of this host, and Redis is on another: processes elsewhere have another ledger.",
           "Use postgresql:// unless all processes run here.",
-          lambda it: it[0].ledger.shown_url.startswith("sqlite")
+          lambda it: "sqlite:" in it[0].ledger.shown_urls
           and leads_elsewhere(it[0].redis.url.get_secret_value())),
     Check("ledger.url", WARN,
           "The database's role is a superuser: who takes over a process takes the database server, and its host, too.",
           "Use a role that owns the ledger's database and nothing else (CREATE ROLE ... LOGIN, ALTER DATABASE ... "
-          "OWNER TO).", lambda it: it[0].production and it[1].ledger.database.is_superuser()),
+          "OWNER TO).",
+          lambda it: it[0].production and any(one.database.is_superuser() for one in it[1].ledger.every)),
     Check("ledger.url", WARN,
           "PostgreSQL has too few locks for the ledger's partitions: where several look for numbers, one is refused.",
           "Set max_locks_per_transaction = 512, and restart PostgreSQL.",
-          lambda it: it[1].ledger.database.lacks_locks()),
+          lambda it: any(one.database.lacks_locks() for one in it[1].ledger.every)),
 )  # fmt: skip
 
 
@@ -615,15 +622,12 @@ def ledger_diagnoses(settings: Settings, context: Context) -> Iterator[Diagnosis
     """Yield what the ledger and its mirror tell; nothing is written, nor is a file made."""
     try:
         yield from diagnose(LEDGER, (settings, context))
-        if not context.ledger.database.there():
+        if not context.ledger.there():
             yield Diagnosis(OK, "ledger", "The ledger is still to be made; the first process does it.")
         elif context.ledger.behind():
             yield refusal_diagnosis(LEDGER_OUTDATED, WARN if settings.ledger.upgrade else FAIL)
         else:
-            if needed := root_key_refusal(context):
-                yield refusal_diagnosis(needed)
-            if settings.ledger.folds and context.ledger.endpoints.of():
-                yield refusal_diagnosis(WEBHOOKS_WITHOUT_EVENTS)
+            yield from map(refusal_diagnosis, _ledger_refusals(settings, context))
             yield from diagnose(ROOT_KEYS, context)
             yield from mirror_diagnoses(context)
             if replica := context.ledger.reading.inspect():
@@ -633,8 +637,17 @@ def ledger_diagnoses(settings: Settings, context: Context) -> Iterator[Diagnosis
     except LedgerMismatchError:
         yield refusal_diagnosis(LEDGER_OF_OTHER_KEY)
     except LedgerUnavailableError as away:
-        sentence = f"{settings.ledger.shown_url}: {away}"
+        sentence = f"{settings.ledger.shown_urls}: {away}"
         yield Diagnosis(FAIL, "ledger.url", sentence, "Start it, or correct ledger.url.")
+
+
+def _ledger_refusals(settings: Settings, context: Context) -> Iterator[StartRefusal]:
+    if not context.ledger.has_own_buckets():
+        yield LEDGER_OF_OTHER_BUCKETS
+    if needed := root_key_refusal(context):
+        yield needed
+    if settings.ledger.folds and context.ledger.endpoints.of():
+        yield WEBHOOKS_WITHOUT_EVENTS
 
 
 def mirror_diagnoses(context: Context) -> Iterator[Diagnosis]:

@@ -32,8 +32,9 @@ def ledger() -> None:
 @command(ledger, "Show how much the ledger holds.", reads=True)
 def status(session: Session) -> None:
     """Show how many rows there are, how long they are kept, and what was deleted last. Times are in UTC."""
-    kept, url = session.context.ledger, session.settings.ledger.shown_url
-    out.table("tables", ("Table", "Rows"), ((name, _count(rows)) for name, rows in row_counts(kept.database).items()))
+    kept, url = session.context.ledger, session.settings.ledger.shown_urls
+    counts = [row_counts(one.database) for one in kept.every]
+    out.table("tables", ("Table", "Rows"), ((name, _count(sum(one[name] for one in counts))) for name in counts[0]))
     began, found = kept.purges.last_began(), list(mirror_diagnoses(session.context))
     if not out.in_json(url=url, last_purge=out.when(began or None), findings=list(map(out.members, found))):
         click.echo()
@@ -58,7 +59,7 @@ def upgrade(session: Session) -> None:
     Processes do it when they start, unless ledger.upgrade is false.
     """
     session.context.ledger.upgrade()
-    out.done(f"{session.settings.ledger.shown_url} is of this release.")
+    out.done(f"{session.settings.ledger.shown_urls} is of this release.")
 
 
 @command(ledger, asks=True)
@@ -72,7 +73,7 @@ def partition(session: Session) -> None:
     """
     session.confirm("Are all processes of this release?")
     is_new = session.context.ledger.partition()
-    url = session.settings.ledger.shown_url
+    url = session.settings.ledger.shown_urls
     out.done(f"{url} is partitioned." if is_new else f"{url} is as it was.")
 
 

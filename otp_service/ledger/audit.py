@@ -14,6 +14,7 @@ from sqlalchemy import (
     Row,
     Select,
     String,
+    Subquery,
     Table,
     and_,
     cast,
@@ -30,7 +31,7 @@ from otp_service.domain.audit import GENESIS, ChainEntry, ChainHead, OperatorAct
 from otp_service.domain.consents import EVERY_APPLICATION
 from otp_service.domain.guard import DAY
 from otp_service.errors import OtpServiceError
-from otp_service.ledger.database import Database, add_rows, find_rows, in_batches, link_at
+from otp_service.ledger.database import POSTGRESQL, Database, add_rows, find_rows, in_batches, link_at
 from otp_service.ledger.folding import unfold
 from otp_service.ledger.partitions import PARTITIONED, near
 from otp_service.ledger.reading import Reading
@@ -339,6 +340,8 @@ class ProvenRow:
     before: str
     """The link before the entry; empty where it is not there any more."""
     link: str
+    ledger: str = ""
+    """In whose chain, where there are several."""
 
 
 class Disputes:
@@ -369,6 +372,12 @@ class Disputes:
             return tuple(_with_proofs(connection, rows))
 
         return self._reading.ask(read, whole=True)
+
+    def of_numbers(self, found: Sequence[Mapping[Any, Any]]) -> tuple[ProvenRow, ...]:
+        """Return the rows of consents and suppressions of the numbers of some verifications."""
+        return self._reading.ask(
+            lambda connection: tuple(_with_proofs(connection, _of_numbers(connection, found))), whole=True
+        )
 
 
 def _of_numbers(connection: Connection, found: Sequence[Mapping[Any, Any]]) -> list[tuple[Table, Mapping[Any, Any]]]:
@@ -570,12 +579,22 @@ def _acts(span: IncidentScope) -> ColumnElement[bool]:
 
 def _count_numbers(connection: Connection, span: IncidentScope) -> int:
     """Return how many numbers there are, each once, whatever was recorded of it."""
+    return _number(connection, select(func.count()).select_from(_everybody(span)))
+
+
+def read_numbers(connection: Connection, span: IncidentScope) -> Iterator[str]:
+    """Yield the same numbers, sorted by their bytes."""
+    (number,) = _everybody(span).c
+    order = number.collate("C") if connection.dialect.name == POSTGRESQL else number
+    yield from connection.execute(select(number).order_by(order), execution_options={"yield_per": 1000}).scalars()
+
+
+def _everybody(span: IncidentScope) -> Subquery:
     parts = [
         select(table.c.pseudonym).where(_within(table, at, span), table.c.pseudonym != "")
         for table, at in _PERSONAL_TABLES.values()
     ]
-    everybody = parts[0].union(*parts[1:]).subquery()
-    return _number(connection, select(func.count()).select_from(everybody))
+    return parts[0].union(*parts[1:]).subquery()
 
 
 def _statuses(connection: Connection, mine: ColumnElement[bool]) -> dict[str, int]:

@@ -56,6 +56,9 @@ from otp_service.ledger.schema import METADATA, audit, head
 NOT_MADE: Final = "The ledger has not been made: otp-service ledger upgrade."
 WRITES: Final = {"otp_service_writes": True}
 """Execution options of a transaction that changes something."""
+ELSEWHERE: Final = "otp_service_elsewhere"
+"""Execution option of such a transaction: what finds the last verifications of numbers, where other ledgers have them.
+"""
 _PAUSE: Final = 0.02
 """Seconds between two attempts to switch a new file to WAL."""
 
@@ -240,6 +243,7 @@ class Database:
         connect = sqlite_engine if address.get_backend_name() == SQLITE else postgresql_engine
         self._engine = connect(address, timeout)
         self._pseudonym_key = pseudonym_key
+        self._options: Mapping[str, Any] = WRITES
 
     @property
     def engine(self) -> Engine:
@@ -259,6 +263,10 @@ class Database:
         from sqlalchemy.dialects.postgresql import insert as insert_into_postgresql  # noqa: PLC0415
 
         return insert_into_postgresql(table)
+
+    def find_elsewhere(self, ask: Any) -> None:  # noqa: ANN401 - see `ELSEWHERE`
+        """Let transactions that change something ask other ledgers for the last verifications of numbers."""
+        self._options = {**WRITES, ELSEWHERE: ask}
 
     def there(self) -> bool:
         """Return whether there is a database: SQLite would make a missing file."""
@@ -289,7 +297,8 @@ class Database:
         """
         if self.kind == SQLITE:
             make_sqlite_file(self._engine)
-        with self._translated(), self._engine.connect().execution_options(**WRITES) as connection, connection.begin():
+        options = self._options
+        with self._translated(), self._engine.connect().execution_options(**options) as connection, connection.begin():
             if not any_key:
                 self._claim(connection)
             yield connection

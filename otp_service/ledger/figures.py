@@ -162,12 +162,27 @@ class Figures:
             wanted = select(figure_positions.c.entry).where(figure_positions.c.stream == stream)
             return connection.execute(wanted).scalar() or ""
 
+    def buckets(self) -> set[str]:
+        """Return the streams of which anything was counted here, or was to be (`note_buckets`)."""
+        with self._database.read() as connection:
+            return set(connection.execute(select(figure_positions.c.stream)).scalars())
+
+    def note_buckets(self, buckets: Iterable[str]) -> None:
+        """Note which streams are counted here."""
+        if new := sorted(set(buckets) - self.buckets()):
+            with self._database.write() as connection:
+                for one in new:
+                    connection.execute(self._position_of(one))
+
+    def _position_of(self, stream: str) -> Any:  # noqa: ANN401 - what both dialects have in common has no type
+        return self._database.insert(figure_positions).values(stream=stream, entry="").on_conflict_do_nothing()
+
     def add(self, stream: str, after: str, entry: str, figures: Mapping[FigureKey, Figure]) -> bool:
         """Add the figures of a stream's entries after one and up to another; tell whether nobody did so before."""
-        insertion = self._database.insert(figure_positions).values(stream=stream, entry="")
-        mine = update(figure_positions).where(figure_positions.c.stream == stream, figure_positions.c.entry == after)
+        before = figure_positions.c.entry.in_(("", after))  # none yet, where another ledger had it until then
+        mine = update(figure_positions).where(figure_positions.c.stream == stream, before)
         with self._database.write() as connection:
-            connection.execute(insertion.on_conflict_do_nothing())
+            connection.execute(self._position_of(stream))
             if not connection.execute(mine.values(entry=entry)).rowcount:
                 return False
             add_figures(connection, self._database, figures)

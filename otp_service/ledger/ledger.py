@@ -48,23 +48,52 @@ class Ledger:
     console_users: ConsoleUsers
     looks: Looks
     second_person_requests: SecondPersonRequests
+    parts: tuple["Ledger", ...] = ()
+    """The ledgers that this one is made of, where its traffic is divided (`divided`): first the one of the rest."""
+    has_own_buckets: Callable[[], bool] = lambda: True
+    """Tells whether no part has traffic that it would not be asked for (`Division.has_own_buckets`)."""
+    note_buckets: Callable[[], None] = lambda: None
+    """Notes in each part whose traffic it records."""
+
+    @property
+    def every(self) -> tuple["Ledger", ...]:
+        """The ledgers with a database of their own: this one, or its parts."""
+        return self.parts or (self,)
 
     def upgrade(self) -> None:
         """Make the tables, or bring them up to this release."""
-        ledger_database.upgrade(self.database)
+        for one in self.every:
+            ledger_database.upgrade(one.database)
 
     def partition(self) -> bool:
         """Partition the traffic by days, where that is not done and PostgreSQL has it; tell whether it was done now."""
-        return ledger_database.partition_traffic(self.database)
+        return sum(ledger_database.partition_traffic(one.database) for one in self.every) > 0
+
+    def there(self) -> bool:
+        """Tell whether there is a database: SQLite would make a missing file."""
+        return all(one.database.there() for one in self.every)
 
     def behind(self) -> bool:
         """Tell whether the tables are older than this release."""
-        return ledger_database.is_behind(self.database)
+        return any(ledger_database.is_behind(one.database) for one in self.every)
+
+    def claim(self) -> None:
+        """Let what has no pseudonym key yet be this one's; raise `LedgerMismatchError` where it is another's."""
+        for one in self.every:
+            one.database.claim()
+
+    def take_buckets(self) -> bool:
+        """Note in each part whose traffic it records; tell whether none has that of another (`has_own_buckets`)."""
+        if not self.has_own_buckets():
+            return False
+        self.note_buckets()
+        return self.has_own_buckets()  # two addresses may lead to one database
 
     def close(self) -> None:
         """Close all connections that are not in use."""
-        self.database.close()
-        self.reading.close()
+        for one in self.every:
+            one.database.close()
+            one.reading.close()
 
 
 def open_ledger(

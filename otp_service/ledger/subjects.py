@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from otp_service.domain.consents import EVERY_APPLICATION, HOLDER_SOURCES, Conse
 from otp_service.domain.totp import Factor
 from otp_service.ledger.audit import append_entry, record_action
 from otp_service.ledger.consents import CONSENT_ORDER, entry_of, read_suppressions
-from otp_service.ledger.database import Database, advance_head, read_head
+from otp_service.ledger.database import Database, advance_head, among, read_head
 from otp_service.ledger.factors import RecordedRecoveryCode, erase_factors, read_factors, read_recovery_codes
 from otp_service.ledger.reading import Reading
 from otp_service.ledger.schema import (
@@ -91,8 +91,9 @@ class Subjects:
 
         def read(connection: Connection) -> SubjectData:
             entries = select(consents).where(_mine(consents, pseudonym, application)).order_by(*CONSENT_ORDER)
+            verifications = self._verifications(connection, pseudonym, application)
             return SubjectData(
-                verifications=read_verifications(connection, pseudonym, application),
+                verifications=verifications,
                 consents=tuple(map(entry_of, connection.execute(entries))),
                 suppressions=read_suppressions(connection, pseudonym, application),
                 inbound=_rows(
@@ -103,7 +104,7 @@ class Subjects:
                 ),
                 looks=_looks(connection, pseudonym),
                 second_person_requests=_requests(connection, pseudonym, application),
-                webhooks=_webhooks(connection, pseudonym, application),
+                webhooks=_webhooks(connection, [one.id for one in verifications]),
                 factors=read_factors(connection, pseudonym, application),
                 recovery_codes=read_recovery_codes(connection, pseudonym, application),
             )
@@ -141,15 +142,14 @@ class Subjects:
                 ),
                 **erase_factors(connection, pseudonym, application),
             }
-            kept = {
+            names, happened = self._traffic(connection, pseudonym, application)
+            kept = {verifications.name: len(names)} | {
                 table.name: _count(connection, table, _mine(table, pseudonym, application))
-                for table in (verifications, consents, suppressions)
+                for table in (consents, suppressions)
             }
             if changes := _count(connection, factor_changes, _mine(factor_changes, pseudonym, application)):
                 kept[factor_changes.name] = changes
-            mine = select(verifications.c.id).where(_mine(verifications, pseudonym, application))
-            for table in (events, webhooks):
-                kept[table.name] = _count(connection, table, table.c.verification.in_(mine))
+            kept[events.name], kept[webhooks.name] = happened, _count_webhooks(connection, names)
             name, at = f"er_{secrets.token_hex(16)}", now()
             row = {
                 "id": name,
@@ -166,6 +166,21 @@ class Subjects:
             if act is not None:
                 record_action(connection, act)
             return Erasure(name, at, KEPT_FOR_DISPUTES, kept, erased, read_head(connection))
+
+    def _verifications(
+        self, connection: Connection, pseudonym: str, application: str | None
+    ) -> tuple[RecordedVerification, ...]:
+        return read_verifications(connection, pseudonym, application)
+
+    def _traffic(self, connection: Connection, pseudonym: str, application: str | None) -> tuple[list[str], int]:
+        return count_traffic(connection, pseudonym, application)
+
+
+def count_traffic(connection: Connection, pseudonym: str, application: str | None) -> tuple[list[str], int]:
+    """Return the identifiers of a number's verifications, and how many events of them there are."""
+    mine = select(verifications.c.id).where(_mine(verifications, pseudonym, application))
+    names = list(connection.execute(mine).scalars())
+    return names, _count(connection, events, events.c.verification.in_(mine))
 
 
 def _mine(table: Table, pseudonym: str, application: str | None) -> ColumnElement[bool]:
@@ -193,11 +208,20 @@ def _erase_reasons(connection: Connection, table: Table, mine: ColumnElement[boo
     return connection.execute(update(table).where(mine, table.c.reason != "").values(reason="")).rowcount
 
 
-def _webhooks(connection: Connection, pseudonym: str, application: str | None) -> tuple[Mapping[str, Any], ...]:
+def _webhooks(connection: Connection, names: Sequence[str]) -> tuple[Mapping[str, Any], ...]:
+    """Return the webhooks of some verifications, oldest first."""
     columns = (webhooks.c.application, webhooks.c.verification, webhooks.c.type, webhooks.c.at)
-    mine = select(verifications.c.id).where(_mine(verifications, pseudonym, application))
-    of_mine = select(*columns).where(webhooks.c.verification.in_(mine)).order_by(webhooks.c.at, webhooks.c.id)
-    return tuple(map(dict, connection.execute(of_mine).mappings()))
+    found = [
+        row
+        for mine in among(connection, webhooks.c.verification, names)
+        for row in connection.execute(select(*columns, webhooks.c.id).where(mine)).mappings()
+    ]
+    found.sort(key=lambda row: (row["at"], row["id"]))
+    return tuple({name: value for name, value in row.items() if name != "id"} for row in found)
+
+
+def _count_webhooks(connection: Connection, names: Sequence[str]) -> int:
+    return sum(_count(connection, webhooks, mine) for mine in among(connection, webhooks.c.verification, names))
 
 
 def _count(connection: Connection, table: Table, wanted: ColumnElement[bool]) -> int:

@@ -32,6 +32,7 @@ from otp_service.ledger.database import (
     POSTGRESQL,
     Database,
     add_rows,
+    among,
     batches,
     find_rows,
     in_batches,
@@ -113,25 +114,52 @@ class VerificationLedger:
         """
         if not events:
             return EventsRecorded(0)
-        rows = [_event(one) for one in events if one.type != CONSENT_GIVEN]
+        rows = _rows(events)
         self._make_partitions(rows)
         with self._database.write() as connection:
-            folded: dict[str, str] = {}
-            if whole is not None and rows:
-                rows, folded = _folded(connection, rows, whole)
-            fresh = self._insert(connection, [row for row in rows if row["verification"] not in folded])
-            fresh |= {row["id"] for row in rows if row["verification"] in folded}
-            new = [*{one.id: one for one in events if one.id in fresh}.values()]
-            noted = _note_verifications(connection, new, folded)
-            record_figures(connection, self._database, new, noted, folded)
-            note_steps(connection, events)
-            given: list[Consent] = []
-            if came := _consents(connection, events):  # of one that is repeated nothing is new
-                given, _ = record_consent(connection, came)
-            told = [entry for entry, since in _opt_outs(new) if record_opt_out(connection, entry, since)]
-            place = read_head(connection) if given or told else None
-            record_webhooks(connection, filter(None, map(webhook_of, new)))
-        return EventsRecorded(len(new), tuple(told), place)
+            new = self._record(connection, events, rows, whole)
+            told, place = follow_events(connection, events, new)
+        return EventsRecorded(len(new), told, place)
+
+    def record_traffic(self, events: Sequence[Event], whole: Collection[str] | None = None) -> int:
+        """Record what happened, but nothing that follows from it; return how many events are new."""
+        rows = _rows(events)
+        self._make_partitions(rows)
+        with self._database.write() as connection:
+            return len(self._record(connection, events, rows, whole))
+
+    def _record(
+        self,
+        connection: Connection,
+        events: Sequence[Event],
+        rows: Sequence[dict[str, Any]],
+        whole: Collection[str] | None,
+    ) -> Sequence[Event]:
+        folded: dict[str, str] = {}
+        if whole is not None and rows:
+            rows, folded = _folded(connection, rows, whole)
+        fresh = self._insert(connection, [row for row in rows if row["verification"] not in folded])
+        fresh |= {row["id"] for row in rows if row["verification"] in folded}
+        new = [*{one.id: one for one in events if one.id in fresh}.values()]
+        noted = _note_verifications(connection, new, folded)
+        record_figures(connection, self._database, new, noted, folded)
+        return new
+
+    def unrecorded(self, some: Sequence[Event]) -> list[Event]:
+        """Return the events among some, at least one, that are not recorded here."""
+        with self._database.read() as connection:
+            _, known = _there(connection, _rows(some))
+        return [one for one in some if one.id not in known]
+
+    def begun(self, names: Collection[str]) -> set[str]:
+        """Return which of some verifications are here, with their start."""
+        columns = verifications.c
+        with self._database.read() as connection:
+            return {
+                name
+                for mine in among(connection, columns.id, sorted(names))
+                for name in connection.execute(select(columns.id).where(mine, columns.pseudonym != "")).scalars()
+            }
 
     def keep(self, events: Sequence[Event]) -> None:
         """Keep events with all that they say, but for what replays read, and nothing that follows from it."""
@@ -245,15 +273,7 @@ def _folded(
     Whoever else has the same events comes before or after this transaction.
     """
     lock_head(connection)
-    times, names = [row["at"] for row in rows], {row["verification"] for row in rows}
-    columns = verifications.c
-    about = select(columns.id, columns.pseudonym, columns.happened)
-    of_then = find_rows(connection, about, columns.id, names, near(columns.started, times), ())
-    there = {row["id"]: row for row in of_then}
-    known = {one.id for name, row in there.items() for one in unfold(name, row["happened"])}
-    ids = {row["id"] for row in rows}
-    recorded = find_rows(connection, select(events.c.id), events.c.id, ids, near(events.c.at, times), ())
-    known |= {row["id"] for row in recorded}
+    there, known = _there(connection, rows)
     new = [row for row in {row["id"]: row for row in rows}.values() if row["id"] not in known]
     begun = {row["verification"] for row in new if row["type"] == STARTED}
     free = {name for name in begun.intersection(whole) if name not in there or not there[name]["pseudonym"]}
@@ -262,6 +282,40 @@ def _folded(
         if row["verification"] in free:
             told[row["verification"]].append(row)
     return new, {name: fold(some) for name, some in told.items()}
+
+
+def _there(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Mapping[Any, Any]], set[str]]:
+    """Return the verifications that events are of, by id, and which of the events are there, in rows or in theirs."""
+    times, names = [row["at"] for row in rows], {row["verification"] for row in rows}
+    columns = verifications.c
+    about = select(columns.id, columns.pseudonym, columns.happened)
+    of_then = find_rows(connection, about, columns.id, names, near(columns.started, times), ())
+    there = {row["id"]: row for row in of_then}
+    known = {one.id for name, row in there.items() for one in unfold(name, row["happened"])}
+    ids = {row["id"] for row in rows}
+    recorded = find_rows(connection, select(events.c.id), events.c.id, ids, near(events.c.at, times), ())
+    return there, known | {row["id"] for row in recorded}
+
+
+def follow_events(
+    connection: Connection, events: Sequence[Event], new: Sequence[Event], *, again: bool = False
+) -> tuple[tuple[Suppression, ...], LedgerPosition | None]:
+    """Record what follows from events for people and applications; return opt-outs, and the mirror's place as recorded.
+
+    To do it twice does no harm where it is said to be perhaps done ``again``.
+    """
+    note_steps(connection, events)
+    given: list[Consent] = []
+    if came := _consents(connection, events):  # of one that is repeated nothing is new
+        given, _ = record_consent(connection, came)
+    told = tuple(entry for entry, since in _opt_outs(new) if record_opt_out(connection, entry, since))
+    place = read_head(connection) if given or told else None
+    record_webhooks(connection, filter(None, map(webhook_of, new)), again=again)
+    return told, place
+
+
+def _rows(events: Iterable[Event]) -> list[dict[str, Any]]:
+    return [_event(one) for one in events if one.type != CONSENT_GIVEN]
 
 
 def _note_verifications(

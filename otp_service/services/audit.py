@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from otp_service.clock import now
@@ -21,6 +21,7 @@ from otp_service.domain.keyring import is_valid_signature
 from otp_service.domain.phrases import Phrase
 from otp_service.ledger.audit import (
     MAX_VERIFICATIONS,
+    Audit,
     ChainLink,
     DisputeFilter,
     IncidentCounts,
@@ -29,6 +30,7 @@ from otp_service.ledger.audit import (
     SignedHead,
     class_of,
 )
+from otp_service.ledger.ledger import Ledger
 from otp_service.ledger.schema import CONSENTS, METADATA, SUPPRESSIONS, TRAFFIC
 from otp_service.services.context import Context
 from otp_service.telemetry import metrics
@@ -57,6 +59,8 @@ class Flaw:
     sequence: int
     """The entry of the chain where it shows; 0 for none of them."""
     phrase: Phrase
+    ledger: str = ""
+    """Whose chain, where it is not the first of several."""
 
     @property
     def sentence(self) -> str:
@@ -93,20 +97,24 @@ class HeadSigner:
 
     def sign_if_due(self) -> None:
         """Sign a head, if one is due and the chain has grown; export what is not. Raises `LedgerUnavailableError`."""
-        self._sign()
-        if self._export is None:
-            return
-        for one in self._context.ledger.audit.unexported():
+        for one in self._context.ledger.every:
+            self._sign(one.audit)
+            if self._export is not None and not self._hand_out(one.audit, self._export):
+                return
+
+    def _hand_out(self, ledger: Audit, export: Callable[[SignedHead], None]) -> bool:
+        for one in ledger.unexported():
             try:
-                self._export(one)
+                export(one)
             except OSError as failed:
                 metrics.ledger_errors.count(operation="audit.export")
                 _log.error("audit_head_not_exported", sequence=SafeNumber(one.head.sequence), reason=failed.strerror)
-                return
-            self._context.ledger.audit.note_exported(one.head.sequence)
+                return False
+            ledger.note_exported(one.head.sequence)
+        return True
 
-    def _sign(self) -> None:
-        ledger, last = self._context.ledger.audit, self._context.ledger.audit.last_signed()
+    def _sign(self, ledger: Audit) -> None:
+        last = ledger.last_signed()
         head = ledger.head()
         known = last is not None and (head.sequence <= last.head.sequence or head.at < last.head.at + self._every)
         if head.sequence and not known:
@@ -146,25 +154,38 @@ def sign_head(context: Context, head: ChainHead) -> SignedHead:
 def verify_chain(context: Context, progress: AuditProgress, outside: Iterable[SignedHead] = ()) -> Iterator[Flaw]:
     """Look through the whole chain, and at the rows that are still there; yield what is wrong, in the chain's order.
 
-    ``outside`` are heads that were exported before: that the last entries were cut off shows by them alone. Raises
-    `LedgerUnavailableError`.
+    ``outside`` are heads that were exported before: that the last entries were cut off shows by them alone. Where there
+    are several chains, each is looked through; a head that names none of them is one of the first, which may have had
+    another name. Raises `LedgerUnavailableError`.
     """
-    kept = context.ledger.audit.heads()
-    heads = [*kept, *outside]
+    first, *others = context.ledger.every
+    names = [one.audit.head().ledger for one in others]
+    by_name: dict[str, list[SignedHead]] = {name: [] for name in names}
+    of_first: list[SignedHead] = []
+    for head in outside:
+        by_name.get(head.head.ledger, of_first).append(head)
+    key = context.keyring.signer.public_key
+    yield from _verify(first, key, progress, of_first)
+    for one, name in zip(others, names, strict=True):
+        yield from (replace(flaw, ledger=name) for flaw in _verify(one, key, progress, by_name[name]))
+
+
+def _verify(ledger: Ledger, key: str, progress: AuditProgress, outside: Iterable[SignedHead]) -> Iterator[Flaw]:
+    heads = [*ledger.audit.heads(), *outside]
     for one in heads:
-        if not is_valid_signature(one.head.signed, one.signature, context.keyring.signer.public_key):
+        if not is_valid_signature(one.head.signed, one.signature, key):
             yield Flaw(one.head.sequence, Phrase("the signature under the head here is not this installation's"))
-    purged = _PurgeRecords(context, progress)
+    purged = _PurgeRecords(ledger, key, progress)
     yield from purged.flaws
-    yield from _ChainWalk(context, progress, purged).flaws()
-    yield from _check_heads(context, progress, heads, purged)
-    yield from _unrecorded_rows(context, purged.upto)
+    yield from _ChainWalk(ledger.audit, progress, purged).flaws()
+    yield from _check_heads(ledger.audit, progress, heads, purged)
+    yield from _unrecorded_rows(ledger.audit, purged.upto)
 
 
 class _PurgeRecords:
     """What the installation's own purges deleted; that somebody else put one in is a flaw."""
 
-    def __init__(self, context: Context, progress: AuditProgress) -> None:
+    def __init__(self, ledger: Ledger, key: str, progress: AuditProgress) -> None:
         self.flaws: list[Flaw] = []
         self.upto, self.link = 0, GENESIS
         """The entry that the chain begins after, and its link."""
@@ -172,22 +193,22 @@ class _PurgeRecords:
         self._named: set[tuple[str, str, str]] = set()
         self._known: set[str] = set()
         self._mark: object = None
-        self._context, self._progress = context, progress
+        self._purges, self._key, self._progress = ledger.purges, key, progress
         self.refresh()
 
     def refresh(self) -> bool:
         """Read what was purged since the last look; tell whether anything was."""
-        mark, self._mark = self._mark, self._context.ledger.purges.revision()
+        mark, self._mark = self._mark, self._purges.revision()
         if mark == self._mark:
             return False
-        for record in self._context.ledger.purges.records():
+        for record in self._purges.records():
             if record.id not in self._known:
                 self._known.add(record.id)
                 self._read(record)
         return True
 
     def _read(self, record: PurgeRecord) -> None:
-        if not is_valid_signature(record.signed, record.signature, self._context.keyring.signer.public_key):
+        if not is_valid_signature(record.signed, record.signature, self._key):
             self.flaws.append(Flaw(0, Phrase("the purge {purge} is not this installation's").filled(purge=record.id)))
             return
         days, after = (record.at - record.before) // _DAY, self._progress.purged_after
@@ -214,8 +235,8 @@ class _PurgeRecords:
 class _ChainWalk:
     """One walk along the chain."""
 
-    def __init__(self, context: Context, progress: AuditProgress, purged: _PurgeRecords) -> None:
-        self._audit = context.ledger.audit
+    def __init__(self, audit: Audit, progress: AuditProgress, purged: _PurgeRecords) -> None:
+        self._audit = audit
         self._purged = purged
         self._progress = progress
         self._tomorrow = now() + _DAY
@@ -239,7 +260,8 @@ class _ChainWalk:
         """Look at an entry that comes after a place."""
         entry = one.entry
         self._progress.first = self._progress.first or entry.sequence
-        self._progress.entries, self._progress.last = self._progress.entries + 1, entry.sequence
+        self._progress.entries += 1
+        self._progress.last = max(self._progress.last, entry.sequence)
         if entry.sequence != place + 1 and self._purged.refresh():  # while we look
             place, link = self._purged.upto, self._purged.link
         if entry.sequence != place + 1:
@@ -277,12 +299,12 @@ class _ChainWalk:
 
 
 def _check_heads(
-    context: Context, progress: AuditProgress, heads: Iterable[SignedHead], purged: _PurgeRecords
+    audit: Audit, progress: AuditProgress, heads: Iterable[SignedHead], purged: _PurgeRecords
 ) -> Iterator[Flaw]:
     """Yield the heads that the chain does not agree with; what the chain had before it began anew is not there."""
     for one in heads:
         sequence = one.head.sequence
-        link = context.ledger.audit.link_at(sequence)
+        link = audit.link_at(sequence)
         if link == one.head.link or (link is None and purged.covers_entry(sequence)):
             progress.heads += 1
         elif link is None:
@@ -301,9 +323,9 @@ def _check_heads(
             )
 
 
-def _unrecorded_rows(context: Context, begins_after: int) -> Iterator[Flaw]:
+def _unrecorded_rows(audit: Audit, begins_after: int) -> Iterator[Flaw]:
     """Yield rows that were never recorded: the chain has no entry of them."""
-    for table, rows in context.ledger.audit.unlinked_rows(begins_after, _MAX_ROWS_NAMED).items():
+    for table, rows in audit.unlinked_rows(begins_after, _MAX_ROWS_NAMED).items():
         for row in rows:
             yield Flaw(0, Phrase("the row {row} of {table} has no entry in the chain").filled(row=row, table=table))
 
@@ -315,10 +337,13 @@ def _missing(first: int, last: int) -> Flaw:
 
 
 def count_entries(context: Context) -> int:
-    """Return how many entries the chain has now; raises `LedgerUnavailableError`."""
-    ledger = context.ledger.audit
-    first = next((one.entry.sequence for one in ledger.links(0, 1)), 1)
-    return ledger.head().sequence - first + 1
+    """Return how many entries the chain has now, or all chains; raises `LedgerUnavailableError`."""
+    return sum(map(_count_entries, (one.audit for one in context.ledger.every)))
+
+
+def _count_entries(audit: Audit) -> int:
+    first = next((one.entry.sequence for one in audit.links(0, 1)), 1)
+    return audit.head().sequence - first + 1
 
 
 def chain_notes(progress: AuditProgress) -> Iterator[Phrase]:
@@ -356,7 +381,7 @@ def make_dispute_pack(context: Context, wanted: DisputeFilter, about: Mapping[st
     ``about`` says what was asked for as it may be shown: a number as its mask.
     """
     found = context.ledger.disputes.find(wanted)
-    head = context.ledger.audit.head()
+    head, *others = (one.audit.head() for one in context.ledger.every)
     verifications = [one.row for one in found if one.table == "verifications"]
     document: dict[str, Any] = {
         "format": PACK_FORMAT,
@@ -366,6 +391,7 @@ def make_dispute_pack(context: Context, wanted: DisputeFilter, about: Mapping[st
         "verifications": [str(row["id"]) for row in verifications],
         "rows": [_row(one) for one in found],
         "head": asdict(head),
+        **({"heads": list(map(asdict, others))} if others else {}),
         "key": context.keyring.signer.public_key,
     }
     return document | {"signature": context.keyring.signer.sign(canonical_json(document))}
@@ -390,7 +416,8 @@ def verify_dispute_pack(document: Mapping[str, Any], key: str) -> Iterator[str]:
 
 def _row(one: ProvenRow) -> dict[str, Any]:
     entry = None if one.entry is None else asdict(one.entry)
-    return {"table": one.table, "row": dict(one.row), "entry": entry, "before": one.before, "link": one.link}
+    told = {"table": one.table, "row": dict(one.row), "entry": entry, "before": one.before, "link": one.link}
+    return told | {"ledger": one.ledger} if one.ledger else told
 
 
 def _verify_row(one: Mapping[str, Any]) -> Iterator[str]:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import SecretStr, ValidationError
 
@@ -14,6 +13,7 @@ from otp_service.errors import ConfigurationError, StartRefusedError
 from otp_service.settings.settings import Settings
 from otp_service.settings.sources import Table, fault_lines, merge, read_environment, read_file, secret_files
 from otp_service.settings.startup_checks import contradictions, holds_secrets, start_refusals
+from otp_service.settings.urls import place_of
 
 # A profile is a file of settings, of ours or of an operator. What it says is in force as a whole: a configuration that
 # says otherwise contradicts it, and is refused. It holds what a country asks and nothing else: a file that somebody
@@ -167,11 +167,9 @@ def _judged(settings: Settings, *, to_start: bool, root_keys: bool = True) -> Se
     return settings
 
 
-SERVER_URLS = ("redis.url", "ledger.url")
+SERVER_URLS = ("redis.url", "ledger.url", "ledger.traffic_urls", "ledger.former_traffic_urls")
 """Processes change one after the other: in two places at once they would not find what the others record. Whom they
 log in as, and with which password, may change."""
-_WHERE = frozenset({"db", "host"})
-"""Parameters of an address that say where it is."""
 
 
 def keep_fixed(present: Settings, fresh: Settings, fixed: Iterable[str]) -> tuple[Settings, tuple[str, ...]]:
@@ -193,10 +191,6 @@ def _value_at_path(settings: Settings, name: str) -> Any:  # noqa: ANN401 - what
 
 def _compared(value: object) -> object:
     """Return what must not change of a value; of an address, the place."""
-    return _place_of(value.get_secret_value()) if isinstance(value, SecretStr) else value
-
-
-def _place_of(url: str) -> tuple[object, ...]:
-    parts = urlsplit(url)
-    where = sorted(pair for pair in parse_qsl(parts.query) if pair[0] in _WHERE)
-    return parts.scheme, parts.netloc.rpartition("@")[2], parts.path, where
+    if isinstance(value, tuple):
+        return tuple(map(_compared, value))
+    return place_of(value.get_secret_value()) if isinstance(value, SecretStr) else value

@@ -241,9 +241,8 @@ def connection_refusals(settings: Settings) -> Iterator[StartRefusal]:
 def unsafe_connections(settings: Settings) -> Iterator[UnsafeConnection]:
     """Yield every unsafe connection to another host, also to a host of ``plaintext_hosts``."""
     yield from _redis(settings.redis)
-    yield from _ledger("ledger.url", settings.ledger.url.get_secret_value())
-    if settings.ledger.reading_url:
-        yield from _ledger("ledger.reading_url", settings.ledger.reading_url.get_secret_value())
+    for name, url in settings.ledger.addresses.items():
+        yield from _ledger(name, url.get_secret_value())
     yield from _web(RefusalName.GATEWAY_UNENCRYPTED, "gateways", settings.gateways, "numbers and codes")
     yield from _web(RefusalName.POLICY_UNENCRYPTED, "policies", settings.policies, "numbers and credentials")
     yield from _web(RefusalName.POLICY_UNENCRYPTED, "human_checks", settings.human_checks, "tokens and credentials")
@@ -370,9 +369,8 @@ def _is_run(text: str) -> bool:
 def sample_refusals(settings: Settings) -> Iterator[StartRefusal]:
     """Yield a refusal for each secret of the settings that is a sample, except the keys of the installation."""
     yield from _password("redis.url", settings.redis.url)
-    yield from _password("ledger.url", settings.ledger.url)
-    if settings.ledger.reading_url:
-        yield from _password("ledger.reading_url", settings.ledger.reading_url)
+    for name, url in settings.ledger.addresses.items():
+        yield from _password(name, url)
     yield from _api_keys(settings)
     for place, secret in provider_secrets(settings):
         if is_sample(secret):
@@ -394,14 +392,17 @@ def provider_secrets(settings: Settings) -> Iterator[tuple[str, str]]:
 def holds_secrets(settings: Settings, table: Mapping[str, Any]) -> bool:
     """Tell whether the table of a configuration file holds a secret."""
     places = [place for place, secret in provider_secrets(settings) if secret]
-    urls = (_value_at(table, place) for place in ("redis.url", "ledger.url", "ledger.reading_url"))
+    urls = (_value_at(table, place) for place in ("redis.url", *settings.ledger.addresses))
     return any(_value_at(table, place) for place in places) or any(url and urlsplit(url).password for url in urls)
 
 
 def _value_at(table: Mapping[str, Any], place: str) -> Any:  # noqa: ANN401 - whatever stands there
     value: Any = table
     for step in place.split("."):
-        value = value.get(step) if isinstance(value, Mapping) else None
+        if isinstance(value, list):
+            value = dict(enumerate(map(str, value))).get(int(step))
+        else:
+            value = value.get(step) if isinstance(value, Mapping) else None
     return value
 
 
@@ -720,7 +721,14 @@ def contradictions(settings: Settings) -> list[str]:
         *_price_faults(settings),
         *_policy_faults(settings),
         *_sender_faults(settings),
+        *_ledger_faults(settings),
     ]
+
+
+def _ledger_faults(settings: Settings) -> Iterator[str]:
+    ledgers, buckets = len(settings.ledger.traffic_urls), 1 << settings.keys.bucket_bits
+    if ledgers > buckets:
+        yield f"ledger.traffic_urls: there are fewer buckets than databases: {buckets}, by keys.bucket_bits."
 
 
 def _limit_faults(settings: Settings) -> Iterator[str]:

@@ -106,6 +106,17 @@ def shown_ledger_url(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
+_WHERE: Final = frozenset({"db", "host"})
+"""Parameters of an address that say where it is."""
+
+
+def place_of(url: str) -> tuple[object, ...]:
+    """Return what an address says of where it leads, without user and password."""
+    parts = urlsplit(url)
+    where = sorted(pair for pair in parse_qsl(parts.query) if pair[0] in _WHERE)
+    return parts.scheme, parts.netloc.rpartition("@")[2], parts.path, *where
+
+
 _HOST: Final = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,251}[a-z0-9_])?|[0-9a-f:.]{2,45}")
 _LOCALHOST: Final = "localhost"
 

@@ -250,6 +250,17 @@ def _with_endpoints(tmp_path, valkey):
     return environ
 
 
+def _with_ledgers_in_another_order(tmp_path, valkey):
+    urls = [f"sqlite:///{tmp_path / name}.db" for name in ("first", "second")]
+    sections = {"redis.url": valkey.url, "keys": {"bucket_bits": 1}}
+    for order in (urls, urls[::-1]):
+        ledger = {"url": f"sqlite:///{tmp_path / 'ledger.db'}", "traffic_urls": order}
+        environ = written(tmp_path, {**sections, "ledger": ledger})
+        if order is urls:
+            prepare(install(load_settings(environ=environ)))
+    return environ
+
+
 def _without_an_approval(tmp_path, valkey):
     asked = {"PK": {"templates": "approved", "languages": ["en"]}}
     return written(tmp_path, {"redis.url": valkey.url, "countries": asked})
@@ -287,6 +298,14 @@ OF_A_SERVER = {
             "and every opt-out would be void."
         ),
         "Use the original key, or correct ledger.url.",
+    ),
+    "ledger-of-other-buckets": (
+        _with_ledgers_in_another_order,
+        (
+            "ledger.traffic_urls: A database has verifications of a bucket that another one has now: they would not be "
+            "found."
+        ),
+        "Put the former order back, or name the databases in ledger.former_traffic_urls too.",
     ),
     "template-not-approved": (
         _without_an_approval,
