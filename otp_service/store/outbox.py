@@ -19,6 +19,7 @@ from otp_service.domain.verification import DeliveryStatus, Verification
 from otp_service.store import keys
 from otp_service.store.connection import Argument, server_time, translate_errors
 from otp_service.store.mirror import MirrorQuery
+from otp_service.store.reserving import SharedSubjects
 from otp_service.store.scripts import (
     NO_RULES,
     CompiledRuleset,
@@ -387,11 +388,14 @@ class Dispatches:
         scripts: ScriptRunner,
         limits: StreamLimits,
         rulesets: Mapping[str, CompiledRuleset],
+        shared: SharedSubjects | None = None,
     ) -> None:
+        """Take what counts in other slots than a job's; none where one server has them all."""
         self._client = client
         self._scripts = scripts
         self._limits = limits
         self._rulesets = rulesets
+        self._shared = shared
 
     def dispatch(
         self,
@@ -407,8 +411,27 @@ class Dispatches:
         failed. What a worker that died left open is told as one of these.
         """
         candidates = tuple(route)
+        answer = self._ask_to_dispatch(job, dispatch_id, candidates, mirror_query, max_ambiguous)
+        if self._shared and answer[0] == b"unreserved":
+            reserved = self._shared.reserve_call(job.application, job.country, answer[1], self._ruleset(job))
+            answer = self._ask_to_dispatch(job, dispatch_id, candidates, mirror_query, max_ambiguous, reserved.finding)
+            if answer[0] != b"dispatched":
+                reserved.give_back()
+        return parse_dispatch(answer, job, dispatch_id)
+
+    def _ask_to_dispatch(  # noqa: PLR0913, PLR0917 - all of it belongs to one call
+        self,
+        job: Job,
+        dispatch_id: str,
+        candidates: tuple[Candidate, ...],
+        mirror_query: MirrorQuery,
+        max_ambiguous: int,
+        found_elsewhere: bytes = b"elsewhere",
+    ) -> list[Any]:
         ruleset = self._ruleset(job)
-        answer = self._scripts.run(
+        money = money_keys(ruleset.ruleset, job.application, job.country)
+        elsewhere = self._shared is not None and money != ()
+        answer: list[Any] = self._scripts.run(
             "dispatch",
             (
                 keys.record(job.bucket, job.id),
@@ -419,7 +442,7 @@ class Dispatches:
                 keys.events(job.bucket),
                 keys.calls(job.bucket),
                 *(key for one in candidates for key in (keys.health(one.name), keys.in_flight(one.name))),
-                *money_keys(ruleset.ruleset, job.application, job.country),
+                *(() if elsewhere else money),
             ),
             (
                 job.application,
@@ -435,11 +458,12 @@ class Dispatches:
                 self._limits.milliseconds,
                 *mirror_query.message_arguments,
                 keys.mirrored.beginning(job.bucket),
+                found_elsewhere if elsewhere else "",
                 *(part for one in candidates for part in _arguments(one)),
             ),
             ruleset,
         )
-        return parse_dispatch(answer, job, dispatch_id)
+        return answer
 
     def is_allowed(self, job: Job, mirror_query: MirrorQuery) -> bool:
         """Tell whether a message may go, as far as the mirror of the ledger tells; `dispatch` looks again."""
@@ -458,6 +482,7 @@ class Dispatches:
         """
         following = job.with_channel(settlement.channel) if settlement.channel else job
         ruleset = self._ruleset(job)
+        money = money_keys(ruleset.ruleset, job.application, job.country)
         answer = self._scripts.run(
             "dispatch_settle",
             (
@@ -468,7 +493,7 @@ class Dispatches:
                 keys.events(job.bucket),
                 keys.MIRROR,
                 keys.calls(job.bucket),
-                *money_keys(ruleset.ruleset, job.application, job.country),
+                *(() if self._shared else money),
             ),
             (
                 slot,
@@ -490,7 +515,11 @@ class Dispatches:
             ),
             ruleset,
         )
-        return SettleResult(answer[0].decode())
+        what, *reserved = answer
+        if self._shared and money and reserved:
+            price, at = reserved
+            self._shared.settle(job.application, job.country, settlement.cost - price, at, ruleset)
+        return SettleResult(what.decode())
 
     def _ruleset(self, job: Job) -> CompiledRuleset:
         """Return the rules of a job's application; none when the configuration has lost it."""

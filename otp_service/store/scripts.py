@@ -19,6 +19,7 @@ from redis.exceptions import ReadOnlyError, ResponseError
 from redis.sentinel import MasterNotFoundError
 
 from otp_service.domain.guard import DAY, LimitScope, Ruleset, Window
+from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
 from otp_service.store.connection import Argument, Connection, FailFast, raise_translated, translate_errors
 
@@ -277,6 +278,8 @@ def compile_plan(values: Mapping[str, str | int], ruleset: CompiledRuleset) -> C
 # A script is sent once. When its answer is lost nobody knows whether it ran: the caller is told, and may ask again with
 # an idempotency key.
 
+Call = tuple[str, tuple[str, ...], tuple[Argument, ...], "CompiledRuleset | CompiledPlan | None"]
+"""Name, keys and arguments of a script, and what it is taught."""
 ScriptContext = Callable[[str], AbstractContextManager[None]]
 """Wraps each call of a script, given its name."""
 
@@ -284,7 +287,7 @@ _NOT_FOUND = "Function not found"
 _EXISTS = "already exists"
 REPLICATED: Final = frozenset(
     {
-        "cancel", "check", "factor_check", "factor_enrol", "page_redeem", "proof_redeem", "resend", "start",
+        "cancel", "check", "factor_check", "factor_enrol", "page_redeem", "proof_redeem", "resend", "reserve", "start",
         "user_guess",
     }
 )  # fmt: skip
@@ -356,6 +359,16 @@ class ScriptRunner:
             return self._converse(self._call, name, keys, arguments, taught)
         with self._script_context(name):
             return self._converse(self._call, name, keys, arguments, taught)
+
+    def run_all(self, calls: Iterable[Call]) -> list[Any]:
+        """Return the answers of several scripts, each called as by `run`: a `StoreUnavailableError` in the place of one."""
+        answers: list[Any] = []
+        for call in calls:
+            try:
+                answers.append(self.run(*call))
+            except StoreUnavailableError as unavailable:
+                answers.append(unavailable)
+        return answers
 
     @property
     def library_name(self) -> str:

@@ -8,7 +8,7 @@ import threading
 from otp_service.domain.tallies import tally, tally_blocks
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.services.context import Context
-from otp_service.services.events import give_back, record_events
+from otp_service.services.events import count_codes, give_back, record_events
 from otp_service.services.figures import record_refusals
 from otp_service.store.events import EventBatch
 from otp_service.telemetry import metrics
@@ -168,6 +168,7 @@ class Recorder:
             give_back(self._context, batch)
             record_events(self._context, batch.events)
             self._context.store.traffic.add(tally(batch.events), tally_blocks(batch.events))
+            count_codes(self._context, batch)
             self._events.acknowledge(batch)
             _count(batch)
             count += len(batch.entries)

@@ -1,0 +1,171 @@
+"""A message that counts in other slots than its number's: reserved, decided by the number's slot, and given back."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+from support_caller import Caller
+from support_frozen import FrozenValkey
+from support_guard import SMS, approve, decisions, guarded, later, modes, number, passes, priced, refused, spent
+from support_rules import ABROAD, ADDRESS, MET, first, meeting
+
+from otp_service import bootstrap
+from otp_service.errors import StoreUnavailableError
+from otp_service.services.events import count_codes, give_back
+from otp_service.store.scripts import ScriptRunner
+from otp_service.store.store import open_store
+
+BOUNDED = {"address": {"unapproved": ["2/day"]}, "block": {"unapproved": ["2/day"]}, "country": {"home": ["2/day"]}}
+FRAUD = ("address.unapproved", "block.unapproved", "country.unapproved")
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let addresses, blocks and applications be in other slots than numbers."""
+    monkeypatch.setattr(bootstrap, "open_store", partial(open_store, shared_elsewhere=True))
+
+
+def _break(monkeypatch: pytest.MonkeyPatch, script: str, *, after: bool, times: int = 1) -> None:
+    """Let answers of a script be lost, ``after`` it has run or before."""
+    run, left = ScriptRunner.run, [times]
+
+    def lossy(self: ScriptRunner, name: str, of: tuple[str, ...], *given: Any) -> Any:
+        if name != script or left[0] == 0:
+            return run(self, name, of, *given)
+        left[0] -= 1
+        if after:
+            run(self, name, of, *given)
+        raise StoreUnavailableError("The answer was lost.")
+
+    monkeypatch.setattr(ScriptRunner, "run", lossy)
+
+
+def _record(shop: Caller) -> None:
+    """Let follow what the recorder sees to."""
+    for batch in shop.context.store.events.take("recorder", 1000):
+        give_back(shop.context, batch)
+        count_codes(shop.context, batch)
+        shop.context.store.events.acknowledge(batch)
+
+
+@pytest.mark.parametrize("rule", MET)
+def test_every_rule_refuses_alike_wherever_its_subject_is(frozen: FrozenValkey, rule: str) -> None:
+    shop = meeting(frozen, rule)
+    _record(shop)
+
+    assert refused(lambda: first(shop)) is not None
+    assert decisions(shop)[-1].rule == rule
+
+
+@pytest.mark.parametrize("rule", MET)
+def test_a_rule_that_only_records_refuses_nothing(frozen: FrozenValkey, rule: str) -> None:
+    shop = meeting(frozen, rule, "record_only")
+    _record(shop)
+    first(shop)
+
+    assert (decisions(shop)[-1].rule, decisions(shop)[-1].mode) == (rule, "record_only")
+
+
+def test_what_the_numbers_slot_refuses_is_given_back(frozen: FrozenValkey) -> None:
+    shop = Caller(
+        guarded(frozen, "number.sends", *FRAUD, guard=BOUNDED, limits={"number": ["1/hour"], "application": ["9/hour"]})
+    )
+    shop.start(number(1), client_ip=ADDRESS)
+    for _ in range(5):
+        assert refused(lambda: shop.start(number(1), client_ip=ADDRESS)) is not None
+
+    assert refused(lambda: shop.start(number(2), client_ip=ADDRESS)) is None
+    error = refused(lambda: shop.start(number(3), client_ip=ADDRESS))
+    assert error is not None
+    assert {hit.rule for hit in decisions(shop)[-1].rule_hits} == set(FRAUD)
+
+
+def test_money_of_a_refused_message_is_given_back(frozen: FrozenValkey) -> None:
+    shop = priced(
+        frozen, {"PK": "2"}, guard={"modes": modes("number.sends", "spend.application")}, limits={"number": ["1/hour"]}
+    )
+    shop.start(number(1))
+    for _ in range(3):
+        assert refused(lambda: shop.start(number(1))) is not None
+
+    assert spent(shop) == {"hour": 2.0}
+
+
+def test_a_start_that_is_repeated_counts_once(frozen: FrozenValkey) -> None:
+    shop = Caller(guarded(frozen, *FRAUD, "application.requests", guard=BOUNDED, limits={"application": ["2/hour"]}))
+    for _ in range(5):
+        shop.start(number(1), shop.retry("once", "start"), client_ip=ADDRESS)
+
+    assert refused(lambda: shop.start(number(2), client_ip=ADDRESS)) is None
+    assert refused(lambda: shop.start(number(3), client_ip=ADDRESS)) is not None
+
+
+def test_a_known_number_counts_in_no_bucket_of_unapproved_messages(frozen: FrozenValkey) -> None:
+    shop = Caller(guarded(frozen, "block.unapproved", "country.unapproved", guard=BOUNDED, purposes=SMS))
+    approve(shop, number(1))
+    for _ in range(5):
+        shop.start(number(1))
+
+    passed = [refused(lambda: shop.start(number(2 + n))) is None for n in range(4)]
+    assert passed == [True, True, True, False], "an approval makes room for one more"
+
+
+def test_after_a_lost_answer_of_the_numbers_slot_nothing_is_given_back(
+    frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Caller(guarded(frozen, "application.requests", limits={"application": ["3/hour"]}))
+    _break(monkeypatch, "start", after=False)
+    with pytest.raises(StoreUnavailableError):
+        shop.start(number(1))
+
+    assert [refused(lambda: shop.start(number(2 + n))) is None for n in range(3)] == [True, True, False]
+
+
+def test_where_one_slot_does_not_answer_the_others_give_back(
+    frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Caller(guarded(frozen, "application.requests", *FRAUD, guard=BOUNDED, limits={"application": ["3/hour"]}))
+    run = ScriptRunner.run
+
+    def lossy(self: ScriptRunner, name: str, of: tuple[str, ...], *given: Any) -> Any:
+        answer = run(self, name, of, *given)
+        if name == "reserve" and ":block:" in of[0]:
+            raise StoreUnavailableError("The answer was lost.")
+        return answer
+
+    monkeypatch.setattr(ScriptRunner, "run", lossy)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailableError):
+            shop.start(number(1), client_ip=ADDRESS)
+    monkeypatch.setattr(ScriptRunner, "run", run)
+
+    assert refused(lambda: shop.start(number(1), client_ip=ADDRESS)) is not None
+    assert {hit.rule for hit in decisions(shop)[-1].rule_hits} == {"block.unapproved"}, "whose unit leaked"
+
+
+def test_a_bucket_follows_a_breaker_of_its_own_part_or_that_of_the_country(frozen: FrozenValkey) -> None:
+    """So shared slots need no order: a block is told how the country's breaker stood last (see include_findings.lua)."""
+    context = guarded(frozen, "block.conversion", "country.conversion").context
+    followed = {(one.part, one.breaker) for one in context.rulesets["shop"].ruleset.buckets if one.breaker}
+
+    assert followed == {("block", "block"), ("country", "country"), ("block", "country")}
+
+
+def test_a_block_learns_that_the_countrys_breaker_has_opened(frozen: FrozenValkey) -> None:
+    conversion = {"sends": 5, "home_sends": 5, "rate": 0.9, "closed_for": 600, "home": "900/day", "home_block": "1/day"}
+    shop = Caller(guarded(frozen, "country.conversion", guard={"conversion": conversion}))
+    for last in range(12):
+        passes(shop, number(last, "+92333777"))
+        later(frozen, 60)
+    later(frozen, 120)
+
+    assert refused(lambda: shop.start(number(1))) is None
+    assert refused(lambda: shop.start(number(2))) is not None, "the second of its block while the breaker is open"
+    assert refused(lambda: shop.start(number(3, "+92321555"))) is None
+
+
+def test_abroad_counts_as_well(frozen: FrozenValkey) -> None:
+    shop = Caller(guarded(frozen, "country.unapproved", guard={"country": {"unapproved": ["1/day"]}}))
+
+    assert refused(lambda: shop.start(ABROAD)) is None
+    assert refused(lambda: shop.start("+447400123457")) is not None
