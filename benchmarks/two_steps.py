@@ -59,9 +59,13 @@ class CountingDraw(Draw):
             country = self._random.choice(tuple(SUSPECTED))
             homes = [name for name, countries in APPLICATIONS.items() if country in countries]
             return {
-                "do": "suspect", "application": self._random.choice(homes), "country": country, "ask": self._happens(0.6),
-                "checked_too": self._happens(0.3), "narrow": self._random.choice(("", "", *SUSPECTED[country])),
-            }  # fmt: skip
+                "do": "suspect",
+                "application": self._random.choice(homes),
+                "country": country,
+                "ask": self._happens(0.6),
+                "checked_too": self._happens(0.3),
+                "narrow": self._random.choice(("", "", *SUSPECTED[country])),
+            }
         step = super().step()
         if step["do"] == "start" and self._happens(0.4):
             step["passed"] = True
@@ -84,10 +88,9 @@ class Subjects:
         self._one, self._two = one.server.client, two.server.client
         self._rules = [_rules(tree) for tree in one.trees]
         self._homes = {name: countries[0] for name, countries in APPLICATIONS.items()}
-        text = "\n".join(
-            ["local rulesets, taught = {}, 0 local function make_room() end", *part_texts(_PARTS), _register(), "clock.read()",
-             Path(__file__).with_suffix(".lua").read_text()]
-        )  # fmt: skip
+        stubs = "local rulesets, taught = {}, 0 local function make_room() end"
+        body = Path(__file__).with_suffix(".lua").read_text()
+        text = "\n".join([stubs, *part_texts(_PARTS), _register(), "clock.read()", body])
         self._scripts = [client.register_script(text) for client in (self._one, self._two)]
         self.which = 0
 
@@ -117,9 +120,7 @@ class Subjects:
             pipeline.execute()
 
     def _keys(self, client: redis.Redis, kinds: tuple[str, ...]) -> set[bytes]:
-        return {
-            name for name in client.scan_iter(count=10_000) if name.decode().split(":")[2:3] and name.decode().split(":")[2] in kinds
-        }
+        return {name for name in client.scan_iter("otp:*:*", count=10_000) if name.decode().split(":")[2] in kinds}
 
     def _about(self, name: bytes) -> tuple[str, str, str]:
         kind, subject = name.decode().split(":")[2:4]
@@ -150,15 +151,14 @@ def _rules(tree: dict[str, Any]) -> dict[str, Any]:
 def _register() -> str:
     """Return a function that learns rules which are decoded already."""
     text = (HERE / "otp_service" / "store" / "lua" / "ruleset_register.lua").read_text()
-    body = text.replace("local rules = cjson.decode(ARGV[2])", "local rules = given").replace(
-        "rulesets[ARGV[1]] = rules", ""
-    )
+    body = text.replace("local rules = cjson.decode(ARGV[2])", "local rules = given")
+    body = body.replace("rulesets[ARGV[1]] = rules", "")
     body = body.replace("return 'OK'", "given.is_registered = true return given")
     return f"local function register(given) if given.is_registered then return given end\n{body}\nend"
 
 
 def _decided(came: dict[str, Any]) -> dict[str, Any]:
-    """Return what came of a step, without what tells of breakers and alarms: a breaker is judged also by who is spared."""
+    """Return what came of a step, but what tells of breakers and alarms: a breaker is judged by who is spared as well."""
     return {**came, "decisions": [one for one in came["decisions"] if one["kind"] != "change"]}
 
 

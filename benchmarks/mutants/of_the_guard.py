@@ -186,10 +186,10 @@ _MONEY: dict[str, Mutant] = {
 }
 _TOLD: dict[str, Mutant] = {
     "what-only-records-refuses": one(
-        "include_guard", "return first and not first.records and first or nil", "return first"
+        "include_rule_hits", "return first and not first.records and first or nil", "return first"
     ),
     "what-refuses-only-records": one(
-        "include_guard", "return first and not first.records and first or nil", "return nil"
+        "include_rule_hits", "return first and not first.records and first or nil", "return nil"
     ),
     "guesses-that-only-record-refuse": one("check", "if refusal and not refusal.records then", "if refusal then"),
     "what-only-records-comes-first": one(

@@ -40,9 +40,9 @@ def give_back(context: Context, batch: EventBatch) -> None:
 
 
 def count_codes(context: Context, batch: EventBatch) -> None:
-    """Count the codes that were compared, where applications are in other slots than numbers; a batch seen twice counts twice.
+    """Count the codes that were compared, where applications are in other slots than numbers.
 
-    Raises as `give_back` does.
+    A batch that is seen twice counts twice. Raises as `give_back` does.
     """
     by_application: dict[str, list[bool]] = defaultdict(list)
     for one in batch.events:

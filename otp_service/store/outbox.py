@@ -419,7 +419,7 @@ class Dispatches:
                 reserved.give_back()
         return parse_dispatch(answer, job, dispatch_id)
 
-    def _ask_to_dispatch(  # noqa: PLR0913, PLR0917 - all of it belongs to one call
+    def _ask_to_dispatch(
         self,
         job: Job,
         dispatch_id: str,

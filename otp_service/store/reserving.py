@@ -167,11 +167,11 @@ class SharedSubjects:
     """Counts messages where their number's slot does not."""
 
     def __init__(self, scripts: ScriptRunner, cautious: Callable[[], int] = lambda: 0) -> None:
-        """Take also what tells for how many milliseconds windows are halved yet, for a fence that is not in their slots."""
+        """Take also what tells for how many milliseconds windows are halved yet, for no fence is in their slots."""
         self._scripts = scripts
         self._cautious = cautious
         self._breakers: dict[tuple[str, str], str] = {}
-        """How those of applications' countries stood when this process was told last, as far as it matters to blocks."""
+        """How those of applications' countries stood when this process was told last, as far as blocks follow them."""
 
     def decide(
         self, message: SharedMessage, ruleset: CompiledRuleset, commit: Callable[[tuple[bytes, ...]], list[Any]]

@@ -361,7 +361,7 @@ class ScriptRunner:
             return self._converse(self._call, name, keys, arguments, taught)
 
     def run_all(self, calls: Iterable[Call]) -> list[Any]:
-        """Return the answers of several scripts, each called as by `run`: a `StoreUnavailableError` in the place of one."""
+        """Return the answers of several scripts, each called as by `run`; an error in the place of its answer."""
         answers: list[Any] = []
         for call in calls:
             try:

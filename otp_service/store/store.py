@@ -50,7 +50,7 @@ class Store:
     chain_runs: ChainRuns
 
 
-def open_store(
+def open_store(  # noqa: PLR0913 - all that it is made of
     client: redis.Redis,
     scripts: ScriptRunner,
     keyring: Keyring,

@@ -675,7 +675,10 @@ class Verifications:
         return given
 
     def count_codes(self, application: str, right: Iterable[bool], ruleset: CompiledRuleset) -> tuple[int, str] | None:
-        """Count codes that were compared, where checks did not; return an alarm: until when it stands, and what tells of it."""
+        """Count codes that were compared, where checks did not.
+
+        Returns an alarm: until when it stands, and what tells of it.
+        """
         return self._shared.count_codes(application, right, ruleset) if self._shared else None
 
     def find(self, bucket: str, pseudonym: str, application: str, purpose: str) -> Verification | None:
