@@ -158,7 +158,7 @@ def _register() -> str:
 
 
 def _decided(came: dict[str, Any]) -> dict[str, Any]:
-    """Return what came of a step, but what tells of breakers and alarms: a breaker is judged by who is spared as well."""
+    """Return what came of a step, but what tells of breakers and alarms: a breaker is judged by who is spared too."""
     return {**came, "decisions": [one for one in came["decisions"] if one["kind"] != "change"]}
 
 

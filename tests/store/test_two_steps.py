@@ -80,6 +80,14 @@ def test_what_the_numbers_slot_refuses_is_given_back(frozen: FrozenValkey) -> No
     assert {hit.rule for hit in decisions(shop)[-1].rule_hits} == set(FRAUD)
 
 
+def test_a_slot_that_has_no_room_counts_nothing(frozen: FrozenValkey) -> None:
+    shop = Caller(guarded(frozen, "application.requests", limits={"application": ["2/hour"]}))
+    assert [passes(shop, number(n)) for n in range(7)] == [True, True, *[False] * 5]
+    later(frozen, 5400)
+
+    assert passes(shop, number(8)), "two of the hour before count half by now"
+
+
 def test_money_of_a_refused_message_is_given_back(frozen: FrozenValkey) -> None:
     shop = priced(
         frozen, {"PK": "2"}, guard={"modes": modes("number.sends", "spend.application")}, limits={"number": ["1/hour"]}
