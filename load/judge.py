@@ -129,7 +129,7 @@ def _report(run: Run, books: Books, title: str) -> tuple[str, list[str]]:
         *(f"| {name} | {count:,} |" for name, count in books.figures.items()),
     ]
     if run.strikes:
-        lines += ["", "What was done to it, and for how long:"]
+        lines += ["", "Failures that were caused:"]
     lines += ["", *(f"- {one.what}: {one.ended - one.began:.1f} s" for one in run.strikes)]
     lines += [f"- BREACH {one}" for one in books.breaches[:SHOWN]]
     balance = f"{len(books.breaches)} breaches" if books.breaches else "The books balance"

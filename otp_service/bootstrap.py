@@ -72,7 +72,9 @@ def connect(settings: Settings) -> redis.Redis:
     password = redis_settings.sentinel_password
     addresses = [one.rsplit(":", 1) for one in redis_settings.sentinels]
     sentinels = Sentinels(
-        [(host, int(port)) for host, port in addresses], password.get_secret_value() if password else None
+        [(host, int(port)) for host, port in addresses],
+        redis_settings.sentinel_user,
+        password.get_secret_value() if password else None,
     )
     return connect_store(
         redis_settings.url.get_secret_value(),
@@ -82,13 +84,14 @@ def connect(settings: Settings) -> redis.Redis:
     )
 
 
-def _replication(settings: RedisSettings) -> Replication | None:
+def _replication(settings: RedisSettings, buckets: tuple[str, ...]) -> Replication | None:
     """Return how a Redis is used that may be replaced by a replica; ``None`` for one that is alone."""
     if not settings.sentinels and not settings.awaited_replicas:
         return None
     return Replication(
         settings.awaited_replicas,
         round(1000 * settings.timeout / 2),
+        buckets,
         lambda seconds: _log.warning("store_fenced", cautious_for=seconds),
     )
 
@@ -118,7 +121,7 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
             client,
             tracing.script if traced else None,
             settings.redis.write_format,
-            _replication(settings.redis),
+            _replication(settings.redis, keyring.buckets),
         ),
         keyring,
         settings.limits.parsed,
@@ -185,6 +188,7 @@ def prepare(installation: Installation) -> None:
     server.claim()
     server.load_scripts()
     server.delete_other_scripts()
+    installation.context.store.former.copy_places(installation.context.keyring.buckets)
     installation.context.store.former.convert(_rules_of_numbers(installation.settings))
     installation.context.access_cache.refresh()
     installation.context.mirror_sync.refresh()

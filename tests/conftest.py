@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 import structlog
 import time_machine
+from support_cluster import use_cluster_nodes
 from support_frozen import FrozenValkey
 from support_installation import World
 from support_keys import assert_all_keys_expire
@@ -57,6 +58,19 @@ LONGEST = [
     )
 ]
 """Files that take more than a quarter of a minute, the longest one first: see what `pytest --durations` tells."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--cluster-nodes",
+        action="store_true",
+        help="run against nodes in cluster mode, where a script may touch keys of one slot only",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("cluster_nodes"):
+        use_cluster_nodes()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:

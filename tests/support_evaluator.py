@@ -16,7 +16,7 @@ from otp_service.store.scripts import part_texts
 
 _PARTS = ("clock", "fence", "rows", "counters", "limits", "rule_hits", "guard")
 _BODY = f"""
-clock.read() fence.read('{keys.FENCE}')
+clock.read() fence.read('{keys.fence("00")}')
 local place, longest = 0, 0
 for i, limit in ipairs(windows) do
   local text, hits = redis.call('GET', KEYS[i]), {{}}

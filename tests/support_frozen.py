@@ -39,6 +39,9 @@ class FrozenValkey(ValkeyServer):
     def world(self) -> World:
         return World(self.client, self.url, self.advance)
 
+    def _pass_time(self) -> None:
+        self.advance(1)
+
     def _seen(self) -> int:
         seconds, micros = self.client.time()
         return int(seconds) * 1000 + int(micros) // 1000

@@ -525,6 +525,12 @@ IN_PRODUCTION = {
         *REDIS_LINE,
         {"redis.url": "unix:///run/redis.sock"},
     ),
+    "Redis in plain text, wherever Sentinels find it": Unsafe(
+        "redis-unencrypted",
+        {"redis.url": "redis://localhost/0", "redis.sentinels": ["10.0.0.5:26379"]},
+        *REDIS_LINE,
+        {"redis.url": "rediss://localhost/0", "redis.sentinels": ["10.0.0.5:26379"]},
+    ),
     "PostgreSQL as its driver has it": Unsafe(
         "ledger-unencrypted",
         {"ledger.url": NOT_OF_THE_HOST},

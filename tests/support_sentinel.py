@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import socketserver
+import ssl
 import subprocess
 import threading
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import redis
+from support_tls import Secured
 from support_valkey import free_port, server_program
 
 SERVICE = "otp"
@@ -23,17 +25,19 @@ DOWN_AFTER = 2000
 class Node:
     """A server that keeps an append-only file; started again, it follows whom it is told."""
 
-    def __init__(self, folder: Path, follows: int | None = None) -> None:
+    def __init__(self, folder: Path, follows: int | None = None, secured: Secured | None = None) -> None:
         self.port = free_port()
         self.folder = folder
+        self.secured = secured
         folder.mkdir()
-        self.client = redis.Redis(port=self.port, socket_timeout=2.0)
+        self.client = _client(self.port, secured)
         self.start(follows)
 
     def start(self, follows: int | None = None) -> None:
         command = [
-            server_program(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "",
-            "--appendonly", "yes", "--repl-diskless-sync-delay", "0", "--hash-max-listpack-value", "1024",
+            _program(self.secured), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder),
+            "--save", "", "--appendonly", "yes", "--repl-diskless-sync-delay", "0", "--hash-max-listpack-value", "1024",
+            *(self.secured.options(self.port) if self.secured else ()),
             *(("--replicaof", f"127.0.0.1 {follows}") if follows else ()),
         ]  # fmt: skip
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -72,7 +76,9 @@ def wait_until(what: Any, seconds: float = 30.0) -> None:
 
 
 @contextlib.contextmanager
-def sentinels(folder: Path, primary: int, count: int = 3, patience: int = 4000) -> Iterator[list[int]]:
+def sentinels(
+    folder: Path, primary: int, count: int = 3, patience: int = 4000, secured: Secured | None = None
+) -> Iterator[list[int]]:
     """Let real Sentinels watch a primary, and know each other and its replica; yield their ports.
 
     ``patience``: milliseconds after which they give a fail-over up.
@@ -85,11 +91,12 @@ def sentinels(folder: Path, primary: int, count: int = 3, patience: int = 4000) 
                 f"port {port}\nbind 127.0.0.1\ndir {folder}\nsentinel monitor {SERVICE} 127.0.0.1 {primary} 2\n"
                 f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER}\n"
                 f"sentinel failover-timeout {SERVICE} {patience}\n"
+                + (secured.of_sentinel(port, SERVICE) if secured else "")
             )
-            command = [server_program(), str(config), "--sentinel"]
+            command = [_program(secured), str(config), "--sentinel"]
             running.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
         for port in ports:
-            wait_until(lambda port=port: _knows_all(port, count - 1))
+            wait_until(lambda port=port: _knows_all(_client(port, secured), count - 1))
         yield ports
     finally:
         for process in running:
@@ -97,8 +104,16 @@ def sentinels(folder: Path, primary: int, count: int = 3, patience: int = 4000) 
             process.wait()
 
 
-def _knows_all(port: int, others: int) -> bool:
-    with contextlib.suppress(redis.RedisError), redis.Redis(port=port) as client:
+def _program(secured: Secured | None) -> str:
+    return secured.program if secured else server_program()
+
+
+def _client(port: int, secured: Secured | None) -> redis.Redis:
+    return secured.client(port) if secured else redis.Redis(port=port, socket_timeout=2.0)
+
+
+def _knows_all(sentinel: redis.Redis, others: int) -> bool:
+    with contextlib.suppress(redis.RedisError), sentinel as client:
         told: Any = client.sentinel_master(SERVICE)
         return bool(told["num-other-sentinels"] == others and told["num-slaves"] >= 1)
     return False
@@ -114,9 +129,13 @@ def primary_of(ports: Sequence[int]) -> int | None:
 class TellingSentinel:
     """Says where the primary is, as it was told: enough for clients, and it changes nothing by itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path | None = None) -> None:
         self.primary = 0
         self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _handler(self), bind_and_activate=True)
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         self.server.daemon_threads = True
         self.address = f"127.0.0.1:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -128,6 +147,8 @@ class TellingSentinel:
     def answer(self, command: list[bytes]) -> bytes:
         if command[0].upper() != b"SENTINEL":
             return b"+OK\r\n"
+        if command[1].upper() == b"FAILOVER":
+            return b"-NOGOODSLAVE No suitable replica to promote\r\n"
         members = {
             "name": SERVICE, "ip": "127.0.0.1", "port": str(self.primary), "flags": "master",
             "num-other-sentinels": "0", "num-slaves": "1", "quorum": "1",

@@ -20,6 +20,8 @@ from otp_service.store.connection import connect
 
 A_LOOK = 0.0004
 """Seconds between two questions whether a server has noticed that its clock was moved: it looks once a millisecond."""
+CLUSTER_NODES = False
+"""Whether servers are nodes in cluster mode, each with all slots (``support_cluster``)."""
 _FAKETIME = (
     "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
     "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
@@ -62,10 +64,13 @@ class ValkeyServer:
         command = [
             server_program(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder),
             "--save", "", "--hash-max-listpack-value", "1024", *self._options,
+            *(("--cluster-enabled", "yes", "--cluster-port", str(free_port())) if CLUSTER_NODES else ()),
         ]  # fmt: skip
         self.process = subprocess.Popen(command, env=self._environment(), stdout=subprocess.DEVNULL)
         self.client = connect(self.url, timeout=1.0, connect_timeout=0.5)
         _wait_for(self.client)
+        if CLUSTER_NODES:
+            self._take_all_slots()
 
     def stop(self, *, kill: bool = False) -> None:
         self.client.close()
@@ -82,6 +87,15 @@ class ValkeyServer:
         self._write_clock()
         while self._seconds() < target:
             time.sleep(A_LOOK)
+
+    def _take_all_slots(self) -> None:
+        if not self.client.execute_command("CLUSTER SLOTS"):  # type: ignore[no-untyped-call]
+            self.client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)  # type: ignore[no-untyped-call]
+        while self.client.cluster("info")["cluster_state"] != "ok":  # type: ignore[no-untyped-call]
+            self._pass_time()
+
+    def _pass_time(self) -> None:
+        time.sleep(0.01)
 
     def _seconds(self) -> float:
         seconds, micros = self.client.time()

@@ -21,13 +21,20 @@ DEFECTS: dict[str, Mutant] = {
     "fence-unknown-to-a-repeated-start": one("start", "fence.apply(remembered)", "remembered"),
     "fence-unknown-to-its-record": one("include_record", "fence.expiry(self.expires, self.fence)", "self.expires"),
     "fence-unknown-to-who-reads": one("include_record", "fence.at and record.read(key)", "false"),
-    "fence-named-as-the-one-before": one("include_fence", "math.max(now, (fence.at or 0) + 1)", "now"),
-    "fence-once-and-for-all": one(
-        "include_fence", "'at', fence.at, 'until'", "'at', redis.call('HGET', key, 'at') or fence.at, 'until'"
+    "fence-named-as-the-one-before": one(
+        "include_fencing", "math.max(at, (redis.call('HGET', place, 'at') or 0) + 1)", "at"
     ),
-    "fence-without-its-hour": one("include_fence", ", 'until', now + halved)", ")"),
-    "fence-for-ever": one("include_fence", "  redis.call('PEXPIREAT', key, now + life)\n"),
-    "fence-for-an-hour": one("include_fence", "now + life", "now + halved"),
+    "fence-named-as-one-of-another-bucket": one(
+        "include_fencing",
+        "math.max(at, (redis.call('HGET', place, 'at') or 0) + 1)",
+        "math.max(now, (redis.call('HGET', place, 'at') or 0) + 1)",
+    ),
+    "fence-once-and-for-all": one(
+        "include_fencing", "'at', at, 'until'", "'at', redis.call('HGET', place, 'at') or at, 'until'"
+    ),
+    "fence-without-its-hour": one("include_fencing", ", 'until', now + halved)", ")"),
+    "fence-for-ever": one("include_fencing", "    redis.call('PEXPIREAT', place, now + life)\n"),
+    "fence-for-an-hour": one("include_fencing", "now + life", "now + halved"),
     "take-over-unnoticed": one("server_meet", "if kept[1] == history then", "if kept[1] then"),
     "take-over-without-a-fence": one("server_meet", "if confirmed or not kept[1] then", "if kept[1] or true then"),
     "take-over-fenced-each-time": one("server_meet", "redis.call('HSET', KEYS[1], 'history', history)\n", "\n"),

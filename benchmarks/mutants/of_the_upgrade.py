@@ -2,9 +2,18 @@
 
 from mutant import Mutant, one
 
-TESTS = ("store/test_upgrade.py",)
+TESTS = ("store/test_upgrade.py", "store/test_places.py")
 """Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {
+    "place-of-another-ledger-stays": one("former_places", "own ~= identity or "),
+    "place-stays-behind": one("former_places", "reached < sequence or "),
+    "place-goes-back": one("former_places", "reached < sequence or", "reached ~= sequence or"),
+    "place-stays-open": one("former_places", " or (closed and not own_closed)"),
+    "place-of-no-ledger": one("former_places", "if identity and (", "if ("),
+    "fence-stays-where-it-was": one("former_places", " < begun(KEYS[2]) then", " > 1e15 then"),
+    "fence-goes-back": one("former_places", " < begun(KEYS[2]) then", " > -1 then"),
+    "readiness-of-one-bucket": one("starts_readiness", "for i = 1, #KEYS, 2 do", "for i = 1, 1 do"),
+    "readiness-without-a-mirror": one("starts_readiness", "not closed and "),
     "converts-again-when-done": one(
         "former_convert", "if redis.call('HEXISTS', KEYS[1], CONVERTED) == 1 then return 1 end"
     ),

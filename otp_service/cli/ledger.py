@@ -159,9 +159,8 @@ def failover(session: Session) -> None:
     """
     context = session.context
     session.confirm(f"Let a replica of {session.settings.redis.shown_url} take over?")
-    context.store.server.require_own()
     try:
-        is_whole = context.store.server.fail_over()
+        is_whole = operator_actions.fail_over(context, session.operator)
     except ValueError as refused:
         raise click.ClickException(str(refused)) from refused
     if not is_whole:

@@ -437,7 +437,9 @@ operator_actions = Table(
         OPERATOR,
     ),
     _column("application", NAME, "whose it was; empty for nobody's, or all of them", ACCOUNTABILITY),
-    _column("about", NAME, "what it was done to: the name of a key, or a kind of thing", ACCOUNTABILITY),
+    _column(
+        "about", NAME, "what it was done to: the name of a key, a kind of thing; or what came of it", ACCOUNTABILITY
+    ),
     Index("operator_actions_by_age", "at"),
 )
 

@@ -192,6 +192,27 @@ def redrive(
     return count
 
 
+def fail_over(context: Context, by: str) -> bool:
+    """Let a replica take over as planned (`Server.fail_over`), whether or not the ledger can record that.
+
+    That it was to be done is recorded before, and what came of it after; where there are no Sentinels, nothing is.
+    """
+    server = context.store.server
+    server.require_own()
+    server.follow_primary()
+    record_action(context, OperatorActionEntry(OperatorAction.FAILOVER_BEGUN, by))
+    outcome = "unconfirmed"
+    try:
+        is_whole = server.fail_over()
+        outcome = "nothing lost" if is_whole else outcome
+    except ValueError:
+        outcome = "refused"
+        raise
+    finally:
+        record_action(context, OperatorActionEntry(OperatorAction.FAILOVER_ENDED, by, about=outcome))
+    return is_whole
+
+
 def fence_store(context: Context) -> Fence:
     """Fence the store, whether or not any process serves; return the fence that stands now.
 

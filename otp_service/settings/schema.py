@@ -110,6 +110,8 @@ class RedisSettings(Section):
     its host is the name under which they watch the primary."""
     sentinels: tuple[HostAndPort, ...] = ()
     """Sentinels that know the primary: host:port of each; with the TLS parameters of ``url``."""
+    sentinel_user: str | None = None
+    """The one that they know, where that is not their default user."""
     sentinel_password: SecretStr | None = None
     """Theirs, where they ask for one."""
     replicas: int | None = Field(default=None, ge=0, le=5)
@@ -120,8 +122,8 @@ class RedisSettings(Section):
     connect_timeout: float = Field(default=0.5, gt=0, le=0.5)
     """Seconds to wait for a connection."""
     write_format: int = Field(default=2, ge=1, le=2)
-    """Form in which verifications and messages are written: 1, which the release before reads too, while processes of
-    both run (docs/operations.md). All forms are read."""
+    """Form in which verifications and messages are written, and where the mirror and the fence are read: 1, as the
+    release before has it, while processes of both run (docs/operations.md). All forms are read."""
     hosted_in: CountryCode | None = None
     """Country (ISO 3166-1 alpha-2) in which it runs, for ``residency``."""
 

@@ -34,6 +34,7 @@ from otp_service.settings.schema import (
     ConfiguredGateway,
     ConfiguredHumanCheck,
     ConfiguredPolicy,
+    RedisSettings,
     SpendSettings,
     walk_settings,
 )
@@ -239,15 +240,16 @@ def connection_refusals(settings: Settings) -> Iterator[StartRefusal]:
 
 def unsafe_connections(settings: Settings) -> Iterator[UnsafeConnection]:
     """Yield every unsafe connection to another host, also to a host of ``plaintext_hosts``."""
-    yield from _redis(settings.redis.url.get_secret_value())
+    yield from _redis(settings.redis)
     yield from _ledger(settings.ledger.url.get_secret_value())
     yield from _web(RefusalName.GATEWAY_UNENCRYPTED, "gateways", settings.gateways, "numbers and codes")
     yield from _web(RefusalName.POLICY_UNENCRYPTED, "policies", settings.policies, "numbers and credentials")
     yield from _web(RefusalName.POLICY_UNENCRYPTED, "human_checks", settings.human_checks, "tokens and credentials")
 
 
-def _redis(url: str) -> Iterator[UnsafeConnection]:
-    if not leads_elsewhere(url):
+def _redis(redis: RedisSettings) -> Iterator[UnsafeConnection]:
+    url = redis.url.get_secret_value()
+    if not redis.sentinels and not leads_elsewhere(url):  # Sentinels may name any host
         return
     if urlsplit(url).scheme == "redis":
         sentence = "Redis is on another host and the connection is not encrypted."

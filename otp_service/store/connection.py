@@ -42,6 +42,8 @@ class Sentinels:
 
     addresses: Sequence[tuple[str, int]]
     """Host and port of each."""
+    user: str | None = None
+    """The one that they know, where that is not their default user."""
     password: str | None = None
     """Theirs, where they ask for one."""
 
@@ -68,7 +70,8 @@ def connect(url: str, *, timeout: float, connect_timeout: float, sentinels: Sent
     given.pop("port", None)
     encrypted = _is_encrypted(client)
     of_sentinels = {name: value for name, value in given.items() if name in limits or name.startswith("ssl_")}
-    of_sentinels |= {"socket_timeout": connect_timeout, "ssl": encrypted, "password": sentinels.password}
+    of_sentinels |= {"username": sentinels.user, "password": sentinels.password}
+    of_sentinels |= {"socket_timeout": connect_timeout, "ssl": encrypted}
     found = Sentinel(  # type: ignore[no-untyped-call]
         sentinels.addresses, sentinel_kwargs=of_sentinels
     )

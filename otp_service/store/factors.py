@@ -184,9 +184,9 @@ class FactorStore:
         forget = (self._scripts.run("number_unblock", (key,), (what, user.application), ruleset) for what in _BUDGETS)
         return sum(map(int, forget))
 
-    @staticmethod
-    def _keys(user: UserKey) -> tuple[str, str, str]:
-        return keys.user(user.bucket, user.pseudonym), keys.mirrored(user.bucket, user.pseudonym), keys.MIRROR
+    def _keys(self, user: UserKey) -> tuple[str, str, str]:
+        mirror = keys.mirrored(user.bucket, user.pseudonym), self._scripts.mirror_head(user.bucket)
+        return keys.user(user.bucket, user.pseudonym), *mirror
 
     @staticmethod
     def _retry_key(user: UserKey, retry: IdempotentRequest | None, otherwise: str) -> str:

@@ -129,7 +129,7 @@ class LimitReader:
     def windows(self, bucket: str, pseudonym: str, applications: Iterable[str]) -> list[WindowState]:
         """Return the state of every window of a number."""
         names = tuple(applications)
-        fence = self._fences.current()
+        fence = self._fences.current((bucket,))
         halved = fence is not None and fence.is_new
         key = keys.number(bucket, pseudonym)
         now, _, sends, *wrong = self._scripts.run("number_read", (key,), names, _number_rules(self._rulesets))

@@ -1,7 +1,8 @@
 """Every key in Redis: how it is built, what it holds of whom, how long it lives, and who reads it.
 
 The document docs/data.md is made from this table, and the tests hold every key that they find against it. What a script
-touches together carries one hash tag, the number's bucket, so that Redis Cluster stays possible.
+touches together carries one hash tag, the number's bucket, but for the scripts of `scripts.MIXED_SLOTS`: so Redis
+Cluster stays possible.
 """
 
 import re
@@ -106,6 +107,7 @@ def queue_keys(bucket: str, kind: str, application: str, country: str, channel: 
 
 _DAY: Final = 24 * 3600
 _FOR_EVER: Final = Life("for ever")
+_FORMER: Final = "the release before"
 _MINUTE: Final = Life("a minute", 60)
 _QUEUES: Final = Life("no TTL; an empty queue is forgotten within an hour")
 _RECORD: Final = Life("life of the code + 10 min", MAX_CODE_LIFE + RECORD_GRACE)
@@ -115,20 +117,24 @@ _STREAM: Final = Life("`streams.retention_days` after the last write", 1, "strea
 installation = Key("otp:installation", "hash", "", _FOR_EVER, "all processes",
     "fingerprint of the pseudonym key, number of bucket bits; that what the release before kept was converted; the "
     "replication id of the server, until when a planned fail-over may take")
-replicated = Key("otp:replicated", "string", "", _MINUTE, "nobody",
+replicated = Key("otp:{<tag>}:replicated", "string", "", _MINUTE, "nobody",
     "nothing: it is written so that replicas can be waited for")
 worker = Key("otp:worker", "string", "", Life("15 s", 60), "API (`/readyz`), `doctor`",
     "when a worker was last seen, and its name")
-mirror = Key("otp:mirror/head", "hash", "", _FOR_EVER, "API, worker",
+mirror = Key("otp:{<bucket>}:mirror/head", "hash", "", _FOR_EVER, "API, worker",
     "which ledger the mirror is built of, and how far it has come")
-mirror_builder = Key("otp:mirror/builder", "string", "", Life("30 s", 60), "API, worker",
+mirror_builder = Key("otp:{<bucket>}:mirror/builder", "string", "", Life("30 s", 60), "API, worker",
     "who builds the mirror")
+former_mirror = Key("otp:mirror/head", "hash", "", _FOR_EVER, _FORMER, "the same, where the release before reads it")
+former_mirror_builder = Key("otp:mirror/builder", "string", "", Life("30 s", 60), _FORMER, "the same")
 mirrored = Key("otp:{<bucket>}:mirror/number/<pseudonym>", "hash", "pseudonym",
     Life("as long as anything holds of the number; then a day", _DAY, may_stay=True), "API, worker",
     "who may not write to a number, for whom it is frozen or was lately, and its consents; of a user, for whom he is "
     "frozen, and authenticator apps, sealed")
-fence = Key("otp:fence", "hash", "", Life("a day", IDEMPOTENCY_SECONDS), "API, worker, `doctor`",
+fence = Key("otp:{<bucket>}:fence", "hash", "", Life("a day", IDEMPOTENCY_SECONDS), "API, worker, `doctor`",
     "when the store was fenced: what was started before is expired; until when send limits are halved")
+former_fence = Key("otp:fence", "hash", "", Life("a day", IDEMPOTENCY_SECONDS), _FORMER,
+    "the same, where the release before reads it")
 replies = Key("otp:replies", "list", "sealed", Life("10 min", 600), "worker",
     "replies to what people wrote back, that are still to be sent")
 replied = Key("otp:{<bucket>}:replied:<application>:<meaning>:<pseudonym>", "string", "pseudonym", Life("a day", _DAY),
@@ -244,9 +250,10 @@ KEYS: Final = tuple(kind for kind in list(globals().values()) if isinstance(kind
 
 INSTALLATION: Final = installation()
 WORKER: Final = worker()
-MIRROR: Final = mirror()
-MIRROR_BUILDER: Final = mirror_builder()
-FENCE: Final = fence()
-REPLICATED: Final = replicated()
 JUDGE: Final = judge()
 REPLIES: Final = replies()
+
+
+def tag_of(key: str) -> str:
+    """Return the hash tag of a key: what a cluster chooses its server by."""
+    return key[key.index("{") + 1 : key.index("}")]

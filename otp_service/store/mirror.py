@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass
+from operator import attrgetter
 from typing import Any, Final
 
 import redis
@@ -23,7 +24,7 @@ from otp_service.store.connection import (
     to_milliseconds,
     translate_errors,
 )
-from otp_service.store.scripts import FENCING, PREFIX, CompiledRuleset, ScriptRunner, pairs_to_dict
+from otp_service.store.scripts import FENCING, PREFIX, CompiledRuleset, ScriptRunner, fence_places, pairs_to_dict
 
 # It is written whenever the ledger changes, and carries its place in the ledger's history. While it is behind the place
 # that a process knows, was lost, or is of another history, nothing is accepted and nothing is sent. So neither a flush
@@ -58,100 +59,128 @@ class MirrorQuery:
         return self.identity, self.min_sequence, self.consent_mode
 
 
+class _Places:
+    """Where the mirror's heads are, and who builds it: in each bucket, and where the release before has them.
+
+    All are written in one step. Scripts read them where this process reads them (`ScriptRunner.reads_former`); the
+    others follow.
+    """
+
+    def __init__(self, scripts: ScriptRunner, buckets: tuple[str, ...]) -> None:
+        self._scripts = scripts
+        own, former = tuple(map(keys.mirror, buckets)), (keys.former_mirror(),)
+        self.heads_read: Final = former if scripts.reads_former else own
+        self.heads: Final = former + own if scripts.reads_former else own + former
+        self.builders: Final = (*map(keys.mirror_builder, buckets), keys.former_mirror_builder())
+
+    def write(self, changes: MirrorChanges, buckets: Iterable[str], builder: str) -> bool:
+        """Write the states of numbers, and where that leads to; ``builder`` is empty where the mirror is built."""
+        numbers = (keys.mirrored(bucket, one.pseudonym) for bucket, one in zip(buckets, changes.numbers, strict=True))
+        after, upto = changes.after, changes.upto
+        states = (json.dumps(_fields(one)) for one in changes.numbers)
+        ends = (after.identity, after.link, upto.sequence, upto.entry, upto.link)
+        counts = (len(self.heads), len(self.heads_read))
+        arguments: tuple[Argument, ...] = (builder, *counts, *ends, changes.read_at, EMPTY_STATE_LIFE, *states)
+        return bool(self._scripts.run("mirror_write", (*self.heads, *self.builders, *numbers), arguments))
+
+    def keep_turn(
+        self, builder: str, milliseconds: int, place: LedgerPosition | None = None, forgotten: Iterable[str] = ()
+    ) -> bool:
+        """Keep a builder's turn, or end it; the mirror is built of a ``place``, where one is given."""
+        names = (*self.heads, *self.builders, *forgotten)
+        built = astuple(place) if place else ()
+        return bool(self._scripts.run("mirror_build", names, (builder, len(self.heads), milliseconds, *built)))
+
+
 class Mirror:
     """What Redis knows of the ledger. Raises `StoreUnavailableError` when Redis does not answer in time."""
 
-    def __init__(self, client: redis.Redis, scripts: ScriptRunner) -> None:
+    def __init__(self, client: redis.Redis, scripts: ScriptRunner, buckets: tuple[str, ...]) -> None:
         self._client = client
         self._scripts = scripts
+        self._places = _Places(scripts, buckets)
 
     def head(self) -> tuple[LedgerPosition | None, bool]:
         """Return the place in a ledger's history that the mirror has come to, ``None`` when there is no mirror.
 
         Then whether it is closed: its history was seen not to be the ledger's, and no operator has decided since.
+        Where buckets were brought to different places, the one that is behind all others counts.
         """
-        with translate_errors():
-            found: Any = self._client.hmget(keys.MIRROR, ["identity", "sequence", "entry", "link", "closed"])
-        *place, closed = found
-        if None in place:
+        with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
+            for head in self._places.heads_read:
+                pipeline.hmget(head, ["identity", "sequence", "entry", "link", "closed"])
+            found: list[Any] = pipeline.execute()
+        if any(None in place for *place, _ in found):
             return None, False
-        identity, sequence, entry, link = place
-        return LedgerPosition(identity.decode(), int(sequence), int(entry), link.decode()), closed is not None
+        places = (LedgerPosition(one.decode(), int(at), int(entry), link.decode()) for one, at, entry, link, _ in found)
+        return min(places, key=attrgetter("sequence")), any(closed is not None for *_, closed in found)
 
     def write(self, changes: MirrorChanges, buckets: Iterable[str]) -> bool:
         """Write the states of numbers, each in its bucket, and bring the mirror to the place that they lead to.
 
         Returns ``False``, and writes nothing, when the mirror is not at the place after which the changes come.
         """
-        return _write(self._scripts, changes, buckets, "")
+        return self._places.write(changes, buckets, "")
 
     def close(self) -> None:
         """Let nothing through until an operator has the mirror built anew: the ledger may lack opt-outs."""
-        with translate_errors():
-            self._client.hset(keys.MIRROR, "closed", 1)
+        with translate_errors(), self._client.pipeline() as pipeline:
+            for head in self._places.heads:
+                pipeline.hset(head, "closed", 1)
+            pipeline.execute()
 
     def drop(self) -> None:
-        """Delete the mirror's head: it is built anew."""
+        """Delete the mirror's heads: it is built anew."""
         with translate_errors():
-            self._client.delete(keys.MIRROR)
+            self._client.delete(*self._places.heads)
 
     def note_server(self) -> None:
         """Let checks of factors wait where the server was restarted, or is another: it may lack the last ones."""
-        self._scripts.run("server_note", (keys.MIRROR,), ())
+        self._scripts.run("server_note", self._places.heads_read, ())
 
     def begin(self, identity: str) -> "MirrorBuild | None":
         """Return a lease to build the mirror of a ledger; ``None`` when another process has it."""
-        builder = f"{identity}/{secrets.token_hex(8)}"
-        with translate_errors():
-            mine = self._client.set(keys.MIRROR_BUILDER, builder, nx=True, px=_BUILD_LEASE)
-        return MirrorBuild(self._client, self._scripts, builder) if mine else None
+        builder, names = f"{identity}/{secrets.token_hex(8)}", self._places.builders
+        with translate_errors(), self._client.pipeline() as pipeline:
+            for one in names:
+                pipeline.set(one, builder, nx=True, px=_BUILD_LEASE)
+            taken = [one for one, mine in zip(names, pipeline.execute(), strict=True) if mine]
+            if 0 < len(taken) < len(names):
+                self._client.delete(*taken)
+        return MirrorBuild(self._client, self._places, builder) if len(taken) == len(names) else None
 
 
 class MirrorBuild:
     """One process' lease to build the mirror; once it is lost, every call fails."""
 
-    def __init__(self, client: redis.Redis, scripts: ScriptRunner, builder: str) -> None:
+    def __init__(self, client: redis.Redis, places: _Places, builder: str) -> None:
         self._client = client
-        self._scripts = scripts
+        self._places = places
         self._builder = builder
 
     def renew(self) -> bool:
         """Renew the lease; return whether it is still ours."""
-        return self._run(_BUILD_LEASE)
+        return self._places.keep_turn(self._builder, _BUILD_LEASE)
 
     def write(self, changes: MirrorChanges, buckets: Iterable[str]) -> bool:
         """Write the states of numbers; return whether the lease is still ours."""
-        return _write(self._scripts, changes, buckets, self._builder) and self.renew()
+        return self._places.write(changes, buckets, self._builder) and self.renew()
 
     def finish(self, place: LedgerPosition) -> bool:
         """Record the place that the mirror is built of; tell whether it may be relied on."""
-        return self._run(0, place)
+        return self._places.keep_turn(self._builder, 0, place)
 
     def give_up(self) -> None:
         """End the lease: another process may try."""
-        self._run(0)
+        self._places.keep_turn(self._builder, 0)
 
     def forget(self) -> None:
         """Delete all of the mirror: it is another ledger's, or its numbers are not to be trusted."""
-        found, cursor = [keys.MIRROR], -1
-        while self._run(_BUILD_LEASE, numbers=found) and cursor != 0:
+        found, cursor = list(self._places.heads), -1
+        while self._places.keep_turn(self._builder, _BUILD_LEASE, forgotten=found) and cursor != 0:
             with translate_errors():
                 cursor, names = self._client.scan(max(cursor, 0), match=_ALL_NUMBERS, count=_SCAN_COUNT)
             found = [name.decode() for name in names if isinstance(name, bytes)]
-
-    def _run(self, milliseconds: int, place: LedgerPosition | None = None, numbers: Iterable[str] = ()) -> bool:
-        names = (keys.MIRROR, keys.MIRROR_BUILDER, *numbers)
-        built = astuple(place) if place else ()
-        return bool(self._scripts.run("mirror_build", names, (self._builder, milliseconds, *built)))
-
-
-def _write(scripts: ScriptRunner, changes: MirrorChanges, buckets: Iterable[str], builder: str) -> bool:
-    places = (keys.mirrored(bucket, one.pseudonym) for bucket, one in zip(buckets, changes.numbers, strict=True))
-    after, upto = changes.after, changes.upto
-    states = (json.dumps(_fields(one)) for one in changes.numbers)
-    ends = (after.identity, after.link, upto.sequence, upto.entry, upto.link)
-    arguments: tuple[Argument, ...] = (builder, *ends, changes.read_at, EMPTY_STATE_LIFE, *states)
-    return bool(scripts.run("mirror_write", (keys.MIRROR, keys.MIRROR_BUILDER, *places), arguments))
 
 
 def _fields(one: NumberState) -> dict[str, str]:
@@ -198,22 +227,30 @@ class Fence:
 class Fences:
     """Puts the fence and tells of it. Raises `StoreUnavailableError` when Redis does not answer in time."""
 
-    def __init__(self, client: redis.Redis, scripts: ScriptRunner) -> None:
+    def __init__(self, client: redis.Redis, scripts: ScriptRunner, buckets: tuple[str, ...]) -> None:
         self._client = client
         self._scripts = scripts
+        self._buckets = buckets
 
     def put(self) -> Fence:
-        """Put a fence, in the place of one that stands. The server need not have the scripts."""
-        now, at, until = self._scripts.run("fence_put", (keys.FENCE,), FENCING)
+        """Put a fence for all buckets, in the place of one that stands. The server need not have the scripts."""
+        now, at, until = self._scripts.run("fence_put", fence_places(self._buckets), FENCING)
         return Fence(at, until, now)
 
-    def current(self) -> Fence | None:
-        """Return the fence that stands, if one does."""
+    def current(self, buckets: Iterable[str] = ()) -> Fence | None:
+        """Return the newest fence that stands, if one does: of some buckets, or of all."""
         with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
             pipeline.time()
-            pipeline.hmget(keys.FENCE, ["at", "until"])
-            time, (at, until) = pipeline.execute()
-        return Fence(int(at), int(until), to_milliseconds(time)) if at else None
+            for bucket in buckets or self._buckets:
+                pipeline.hmget(self._scripts.fence(bucket), ["at", "until"])
+            time, *found = pipeline.execute()
+        standing = [Fence(int(at), int(until), to_milliseconds(time)) for at, until in found if at]
+        return max(standing, key=attrgetter("at"), default=None)
+
+    def cautious(self) -> int:
+        """Return for how many milliseconds send limits are halved yet, behind the newest fence of any bucket."""
+        found = self.current()
+        return max(0, found.until - found.now) if found else 0
 
 
 NO_EVICTION: Final = "noeviction"
@@ -264,6 +301,7 @@ class Server:
         self._scripts = scripts
         self._rulesets = {one.name: one for one in rulesets}
         self._primary: tuple[str, int] | None = None
+        self._buckets = keyring.buckets
         self._own = {"pseudonym_key": keyring.installation, "bucket_bits": str(keyring.bucket_bits)}
 
     def clock_skew(self) -> float:
@@ -355,13 +393,14 @@ class Server:
             before.hset(keys.INSTALLATION, "failover", server_time(before) + _PLANNED_TAKES)
             begin_failover(self._client)
         function = f"{self._scripts.library_name}_server_meet"
+        names = (keys.INSTALLATION, *fence_places(self._buckets))
         now = time.monotonic()
         end, ask_again = now + _PLANNED_TAKES / 1000, now + _ELECTION
         while time.monotonic() < end:
             with suppress(redis.RedisError, ValueError):  # Sentinels tell of the new primary a little later
                 told = before.info("replication")
                 if _follows(told, history):
-                    present_primary(self._client).fcall(function, 2, keys.INSTALLATION, keys.FENCE, *FENCING, "1")
+                    present_primary(self._client).fcall(function, len(names), *names, *FENCING, "1")
                     return True
                 if told["role"] == "master" and time.monotonic() > ask_again:
                     ask_again += _ELECTION

@@ -438,7 +438,7 @@ class Dispatches:
                 keys.dispatch(job.bucket, dispatch_id),
                 job.queue,
                 keys.decisions(job.bucket),
-                keys.MIRROR,
+                self._scripts.mirror_head(job.bucket),
                 keys.events(job.bucket),
                 keys.calls(job.bucket),
                 *(key for one in candidates for key in (keys.health(one.name), keys.in_flight(one.name))),
@@ -469,7 +469,7 @@ class Dispatches:
         """Tell whether a message may go, as far as the mirror of the ledger tells; `dispatch` looks again."""
         answer = self._scripts.run(
             "mirror_allows",
-            (keys.record(job.bucket, job.id), keys.MIRROR),
+            (keys.record(job.bucket, job.id), self._scripts.mirror_head(job.bucket)),
             (job.application, *mirror_query.message_arguments, keys.mirrored.beginning(job.bucket)),
         )
         return bool(answer)
@@ -491,7 +491,7 @@ class Dispatches:
                 keys.delayed(job.bucket),
                 keys.dead_letters(job.bucket),
                 keys.events(job.bucket),
-                keys.MIRROR,
+                self._scripts.mirror_head(job.bucket),
                 keys.calls(job.bucket),
                 *(() if self._shared else money),
             ),
@@ -562,7 +562,7 @@ class Dispatches:
         """
         answer = self._scripts.run(
             "receipt",
-            (keys.dispatch(bucket, dispatch_id), keys.events(bucket), keys.MIRROR),
+            (keys.dispatch(bucket, dispatch_id), keys.events(bucket), self._scripts.mirror_head(bucket)),
             (gateway, status, reason, raw_status, int(opted_out), int(last_word), int(refunded)),
         )
         match answer:

@@ -22,6 +22,7 @@ from otp_service.domain.guard import DAY, LimitScope, Ruleset, Window
 from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
 from otp_service.store.connection import Argument, Connection, FailFast, raise_translated, translate_errors
+from otp_service.store.keys import tag_of
 
 # Each file in ``lua/`` that is no part of others is a function of one library, named by a hash of its text: releases
 # that share a server do not meet. Rulesets and plans are registered with the library by a hash of theirs; it keeps
@@ -70,8 +71,21 @@ _TAKE_RULESET = "KEYS, ARGV, ruleset = keys, arguments, rulesets[table.remove(ar
 _TAKE_PLAN = """KEYS, ARGV, plan = keys, arguments, plans[table.remove(arguments)]
 ruleset = plan and rulesets[plan.ruleset]"""
 _REQUIRE_RULESET = f"if not ruleset then return {{ '{UNREGISTERED.decode()}' }} end"
-_READ = {"clock": "clock.read()", "fence": f"fence.read('{keys.FENCE}')"}
+_READ = {"clock": "clock.read()", "fence": "fence.read(table.remove(KEYS))"}
 """What is read when a script begins that includes the part, in this order."""
+MIXED_SLOTS: Final[Mapping[str, str]] = {
+    "start": "limits and money of application, country, block and network",
+    "resend": "limits and money of application, country and block",
+    "check": "wrong codes of the application",
+    "dispatch": "health of the gateways; money of application and country",
+    "dispatch_settle": "money of application and country",
+    "guard_give_back": "buckets of application, country, block and network",
+    "server_meet": "the installation is one for all buckets",
+    "former_places": "the release before knew no cluster",
+    "former_convert": "the release before knew no cluster",
+}
+"""Scripts whose keys have several hash tags, each with what for: they need one server. While the release before has
+places of its own, `mirror_write`, `mirror_build` and `fence_put` write those too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +156,12 @@ def _function(name: str, body: str, parts: Mapping[str, str]) -> str:
         f"{body}end)\n",
     ]
     return "\n".join(lines)
+
+
+@cache
+def fenced_scripts() -> frozenset[str]:
+    """Return the names of the scripts that read the fence, whose key is their last one."""
+    return frozenset(name for name in script_names() if "fence" in included(_read(name)))
 
 
 def _read(name: str) -> str:
@@ -301,9 +321,18 @@ FENCING: Final = (HALVED_FOR, 1000 * keys.fence.seconds)
 before. A record, and what names it, lives for 20 minutes at most; but a start's idempotency key, which tells what
 became of it, for a day. On a server whose clock is behind that of the lost one a record lives longer by as much: there
 is room for that too."""
+
+
+def fence_places(buckets: Iterable[str]) -> tuple[str, ...]:
+    """Return where a fence is put: for each bucket, and where the release before reads it."""
+    return (*map(keys.fence, buckets), keys.former_fence())
+
+
 _PLANNED: Final = b"planned"
 _FENCED: Final = b"fenced"
-_TRACE: Final = ("SET", keys.REPLICATED, "", "PX", 1000 * keys.replicated.seconds)
+_TRACE_LIFE: Final = 1000 * keys.replicated.seconds
+_FIRST_KEY: Final = 3
+"""Place of the first key in an ``FCALL``."""
 _MEET_AGAIN: Final = 0.02
 _MEET_TIMES: Final = 25
 """Seconds after which a server that takes over as planned is asked again, and how often."""
@@ -317,6 +346,8 @@ class Replication:
     """How many replicas must have what `REPLICATED` scripts did before it is answered; 0 for none."""
     timeout: int
     """Milliseconds in which they must."""
+    buckets: tuple[str, ...]
+    """Buckets of numbers: their fences are put where a server took over."""
     tell_fenced: Callable[[int], None]
     """Is told for how many seconds fewer messages may be sent where a server took over, and was fenced."""
 
@@ -337,10 +368,13 @@ class ScriptRunner:
         """
         self._client = client
         self._library = library(write_format)
+        self._fenced = fenced_scripts()
+        self.reads_former: Final = write_format < WRITE_FORMAT
+        """Whether mirror and fence are read where the release before has them; they are written in both places."""
         self._held = threading.local()
         self._fail_fast = FailFast()
         self._script_context = script_context
-        self._replication = replication or Replication(0, 0, lambda _: None)
+        self._replication = replication or Replication(0, 0, (), lambda _: None)
         self._on_open = self._meet if replication else None
         self._replicas_away = FailFast()
 
@@ -369,6 +403,14 @@ class ScriptRunner:
             except StoreUnavailableError as unavailable:
                 answers.append(unavailable)
         return answers
+
+    def mirror_head(self, bucket: str) -> str:
+        """Return the key of the mirror's head that the scripts of a bucket read."""
+        return keys.former_mirror() if self.reads_former else keys.mirror(bucket)
+
+    def fence(self, bucket: str) -> str:
+        """Return the key of the fence that they read."""
+        return keys.former_fence() if self.reads_former else keys.fence(bucket)
 
     @property
     def library_name(self) -> str:
@@ -416,7 +458,8 @@ class ScriptRunner:
 
     def _meet(self, connection: Connection) -> None:
         """Let a server that took over be fenced before anything else is asked of it."""
-        command = ("FCALL", self._library.function("server_meet"), 2, keys.INSTALLATION, keys.FENCE, *FENCING)
+        names = (keys.INSTALLATION, *fence_places(self._replication.buckets))
+        command: tuple[Argument, ...] = ("FCALL", self._library.function("server_meet"), len(names), *names, *FENCING)
         for _ in range(_MEET_TIMES):
             what, *put = self._ask_loaded(connection, command)
             if what == _FENCED:
@@ -436,6 +479,8 @@ class ScriptRunner:
         taught: CompiledRuleset | CompiledPlan | None,
     ) -> Any:  # noqa: ANN401
         names = (taught.name,) if taught else ()
+        if name in self._fenced:
+            keys = (*keys, self.fence(tag_of(keys[0])))
         command = ("FCALL", self._library.function(name), len(keys), *keys, *arguments, *names)
         replicas = self._replication.replicas if name in REPLICATED else 0
         answer = self._ask_loaded(connection, command, replicas)
@@ -467,7 +512,8 @@ class ScriptRunner:
         was perhaps written over another one, which waited in vain: so each writes something.
         """
         self._replicas_away.check()
-        answer, _, have = connection.ask_all(command, _TRACE, ("WAIT", replicas, self._replication.timeout))
+        trace = ("SET", keys.replicated(tag_of(str(command[_FIRST_KEY]))), "", "PX", _TRACE_LIFE)
+        answer, _, have = connection.ask_all(command, trace, ("WAIT", replicas, self._replication.timeout))
         if isinstance(answer, ResponseError):
             raise answer
         if isinstance(have, ResponseError) or have < replicas:

@@ -65,8 +65,8 @@ def open_store(  # noqa: PLR0913 - all that it is made of
 
     ``shared_elsewhere``: addresses, blocks and applications are in other slots than numbers.
     """
-    fences = Fences(client, scripts)
-    shared = SharedSubjects(scripts) if shared_elsewhere else None
+    fences = Fences(client, scripts, keyring.buckets)
+    shared = SharedSubjects(scripts, fences.cautious) if shared_elsewhere else None
     dispatches = Dispatches(client, scripts, stream_limits, rulesets, shared)
     return Store(
         verifications=Verifications(scripts, stream_limits, shared),
@@ -86,7 +86,7 @@ def open_store(  # noqa: PLR0913 - all that it is made of
         guard=Guard(scripts, rulesets),
         traffic=TrafficStore(client, scripts),
         events=EventLog(client, stream_limits, keyring.buckets),
-        mirror=Mirror(client, scripts),
+        mirror=Mirror(client, scripts, keyring.buckets),
         server=Server(client, scripts, keyring, (NO_RULES, *rulesets.values())),
         former=FormerStates(client, scripts),
         console_sessions=ConsoleSessions(client, scripts, keyring),

@@ -1,6 +1,7 @@
 """Converts what the release before kept of the guard's subjects, each part under a key of its own, into rows.
 
-It goes with the next release, and with it ``lua/former_convert.lua``.
+And finds mirror and fence where it has them. It goes with the next release, and with it ``lua/former_*.lua``,
+`ScriptRunner.reads_former` and the keys of the mirror and the fence that have no bucket.
 
 Converted: windows (``number``, ``failed_checks``, ``ip``, ``application``), a number's last verifications (``recent``),
 and of the guard ``reputation``, ``cooldown``, ``guesses``, ``block``, ``country``, ``address``, ``asked``, ``network``,
@@ -26,6 +27,15 @@ class FormerStates:
     def __init__(self, client: redis.Redis, scripts: ScriptRunner) -> None:
         self._client = client
         self._scripts = scripts
+
+    def copy_places(self, buckets: Iterable[str]) -> None:
+        """Copy the mirror's head and the fence, where the release before has brought them further.
+
+        To be called before a process serves. One that still reads them where that has them leaves it to others.
+        """
+        if not self._scripts.reads_former:
+            own = (*map(keys.mirror, buckets), *map(keys.fence, buckets))
+            self._scripts.run("former_places", (keys.former_mirror(), keys.former_fence(), *own), ())
 
     def convert(self, ruleset: CompiledRuleset) -> None:
         """Convert all that there is, once; to be called before a process serves.

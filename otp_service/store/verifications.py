@@ -476,7 +476,7 @@ class Verifications:
             keys.events(bucket),
             _idempotency_key(bucket, verification, retry),
             keys.decisions(bucket),
-            *_mirror_keys(bucket, verification),
+            *self._mirror_keys(bucket, verification),
             *(subjects[:1] if self._shared else subjects),
         )
         arguments = (
@@ -513,7 +513,7 @@ class Verifications:
         """Return why every start would be refused now, ``None`` when none is for that."""
         why: bytes | None = self._scripts.run(
             "starts_readiness",
-            (keys.MIRROR, *map(keys.events, buckets)),
+            tuple(key for one in buckets for key in (self._scripts.mirror_head(one), keys.events(one))),
             (mirror_query.identity, mirror_query.min_sequence, self._limits.unrecorded),
         )
         return why.decode() if why else None
@@ -582,7 +582,7 @@ class Verifications:
             keys.events(bucket),
             _idempotency_key(bucket, verification, retry),
             keys.decisions(bucket),
-            *_mirror_keys(bucket, verification),
+            *self._mirror_keys(bucket, verification),
             keys.number(bucket, verification.pseudonym),
         )
         arguments = (
@@ -618,6 +618,9 @@ class Verifications:
                 )
             case _:
                 return _send_refusal(bucket, answer, ruleset)
+
+    def _mirror_keys(self, bucket: str, verification: Verification) -> tuple[str, str]:
+        return self._scripts.mirror_head(bucket), keys.mirrored(bucket, verification.pseudonym)
 
     def cancel(
         self,
@@ -739,10 +742,6 @@ def _rules(record_only_rules: bytes) -> tuple[str, ...]:
 def _queue(bucket: str, verification: Verification, channel: str) -> tuple[str, ...]:
     kind, country = verification.purpose.kind, verification.country
     return keys.queue_keys(bucket, kind, verification.application, country, channel)
-
-
-def _mirror_keys(bucket: str, verification: Verification) -> tuple[str, str]:
-    return keys.MIRROR, keys.mirrored(bucket, verification.pseudonym)
 
 
 def _idempotency_key(bucket: str, verification: Verification, retry: IdempotentRequest | None) -> str:

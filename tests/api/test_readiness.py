@@ -30,13 +30,13 @@ def _damage(shop: Api, server: ValkeyServer, damage: str) -> None:
     client = server.client
     match damage:
         case "mirror-lost":
-            client.delete(keys.MIRROR)
+            client.delete(keys.mirror("00"))
         case "mirror-foreign":
-            client.hset(keys.MIRROR, "identity", "x" * 32)
+            client.hset(keys.mirror("00"), "identity", "x" * 32)
         case "mirror-diverged":
             shop.installation.context.store.mirror.close()
         case "mirror-behind":
-            client.hset(keys.MIRROR, "sequence", -1)
+            client.hset(keys.mirror("00"), "sequence", -1)
         case "events-full":
             pipeline = client.pipeline()
             for _ in range(2000):

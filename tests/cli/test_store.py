@@ -68,14 +68,14 @@ def test_it_says_what_it_means_and_where_and_asks(environ, valkey, answer, statu
     assert result.exit_code == status
     assert "who waits for a code asks for a new one" in result.stderr
     assert f"Fence the store at {valkey.url}?" in result.output
-    assert valkey.client.exists(keys.FENCE) == put
+    assert valkey.client.exists(keys.fence("00")) == put
 
 
 def test_a_redis_that_no_process_has_used_is_fenced_and_nothing_else_is_written(environ, valkey):
     valkey.client.function_flush()
 
     assert fence(environ, "--yes").exit_code == 0
-    assert valkey.client.keys("*") == [keys.FENCE.encode()]
+    assert set(valkey.client.keys("*")) == {keys.fence("00").encode(), keys.former_fence().encode()}
     assert len(valkey.client.function_list(f"{PREFIX}*")) == 1
     assert_all_keys_expire(valkey.client)
 
@@ -92,7 +92,7 @@ def test_the_redis_of_another_installation_is_left_alone(environ, shop, valkey, 
 
     assert result.exit_code == 1
     assert "Redis was first used with another pseudonym_key" in result.output
-    assert not valkey.client.exists(keys.FENCE)
+    assert not valkey.client.exists(keys.fence("00"))
     assert shop.check(one, shop.code(one))[1]
 
 

@@ -11,9 +11,10 @@ LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "erro
 
 
 def _listed():
-    """Return the level of each line that the table lists."""
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in TABLE.splitlines() if line[:2] == "| "]
-    return {event: row[1] for row in rows for event in re.findall(r"`(\w+)`", row[0])}
+    """Return the levels of each line that the table lists: what follows its name, or those that need not be said."""
+    cells = [line.strip("|").split("|")[0] for line in TABLE.splitlines() if line[:2] == "| "]
+    found = [one for cell in cells for one in re.findall(rf"`(\w+)`((?:,? (?:or )?(?:{'|'.join(LEVELS)}))*)", cell)]
+    return {event: told or ("error" if event.endswith("_defect") else "info") for event, told in found}
 
 
 def _calls():

@@ -1,7 +1,7 @@
 """What somebody who has the database alone can do to the ledger, and whether `audit verify` shows it.
 
-The same table is in docs/security-model.md. Each attack drops the triggers first, as who owns the database can, and may
-make the chain agree with what was done: no key is needed for that.
+The same lists are in docs/security-model.md. Each attack drops the triggers first, as who owns the database can, and
+may make the chain agree with what was done: no key is needed for that.
 """
 
 import shutil
@@ -54,9 +54,11 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "security-model.md"
 
 
 class Shown(Enum):
-    ALWAYS = "yes"
-    BY_HEADS = "by exported heads only"
-    NEVER = "no"
+    """By the words above its list in the document."""
+
+    ALWAYS = "`audit verify` shows that he:"
+    BY_HEADS = "`audit verify --heads` alone shows that he:"
+    NEVER = "Nothing shows that he:"
 
 
 class Site:
@@ -477,8 +479,9 @@ def test_what_a_purge_would_take_within_a_week_goes_unnoticed(site: Site) -> Non
         assert site.flaws(heads=True) == []
 
 
-def test_the_document_has_the_same_table() -> None:
+def test_the_document_has_the_same_lists() -> None:
     told = DOCUMENT.read_text()
-    assert "| deletes verifications or events a week before a purge would | no |" in told
+    listed = {shown: told.split(f"{shown.value}\n\n", 1)[1].split("\n\n", 1)[0].splitlines() for shown in Shown}
+    assert "- deletes verifications or events a week before a purge would" in listed[Shown.NEVER]
     for attack in (*OF_ROWS, *OF_THE_CHAIN):
-        assert f"| {attack.name} | {attack.shown.value} |" in told
+        assert f"- {attack.name}" in listed[attack.shown]

@@ -174,7 +174,7 @@ def test_what_starts_after_a_lift_lives_until_another_freeze_and_no_longer(
     frozen(shop)
     thawed(shop)
     if loss:
-        world.client.delete(keys.MIRROR, keys.mirrored("00", number(shop).pseudonym))
+        world.client.delete(keys.mirror("00"), keys.mirrored("00", number(shop).pseudonym))
         shop.context.mirror_sync.refresh()
 
     assert shop.check(other, code)[3] == "canceled"
@@ -409,9 +409,9 @@ def test_a_check_of_a_number_that_is_not_frozen_needs_no_mirror(shop: Caller, wo
     one = shop.start()
     code = shop.code(one)
     if damage == "lost":
-        world.client.delete(keys.MIRROR, keys.mirrored("00", number(shop).pseudonym))
+        world.client.delete(keys.mirror("00"), keys.mirrored("00", number(shop).pseudonym))
     else:
-        world.client.hset(keys.MIRROR, "sequence", -1)
+        world.client.hset(keys.mirror("00"), "sequence", -1)
 
     assert shop.check(one, code)[1]
 

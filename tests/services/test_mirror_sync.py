@@ -379,13 +379,13 @@ def test_a_ledger_that_is_away_keeps_what_is_known_in_force(install, monkeypatch
 def test_a_message_waits_while_the_mirror_is_behind(install, frozen):
     one = install()
     mine = begin(one)
-    kept = frozen.client.hgetall(keys.MIRROR)
-    frozen.client.delete(keys.MIRROR)
+    kept = frozen.client.hgetall(keys.mirror("00"))
+    frozen.client.delete(keys.mirror("00"))
     (job,) = jobs_of(one.context)
     held = deliver(one.context, job, POLICY)
     assert held is not None
     assert sent(one, mine) == [("queued", None)]
-    frozen.client.hset(keys.MIRROR, mapping=kept)
+    frozen.client.hset(keys.mirror("00"), mapping=kept)
 
     assert deliver(one.context, job, POLICY) is None
     assert [status for status, _ in sent(one, mine)] == ["sent"]

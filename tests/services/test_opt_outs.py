@@ -173,7 +173,7 @@ def test_an_opt_out_that_is_told_while_the_mirror_is_built_anew_is_not_taken_for
     shop.start()
     (job,) = jobs_of(shop.context)
     made = dispatched(shop.context, job, "sandbox")
-    world.client.delete(keys.MIRROR)
+    world.client.delete(keys.mirror("00"))
     said = Receipt(DeliveryStatus.FAILED, "failed", None, FailureKind.DESTINATION, opted_out=True)
     record_receipt(shop.context, "sandbox", made.dispatch_id, said)
 

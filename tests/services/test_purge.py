@@ -79,7 +79,7 @@ def test_the_mirror_forgets_what_has_ended_by_itself_and_nothing_that_holds(
     client = still_world.client
     ended, holds = stop_for_a_day(installation), agree_and_stop(installation)
     assert (client.pttl(ended), client.pttl(holds)) == (2000 * DAY, -1)
-    before, place = client.hgetall(holds), client.hgetall(keys.MIRROR)
+    before, place = client.hgetall(holds), client.hgetall(keys.mirror("00"))
     assert any(value.startswith(b"withdrawn|") for value in before.values())
     still_world.advance(DAY + THREE_YEARS)
     gone = purging(installation).purge_now()
@@ -87,7 +87,7 @@ def test_the_mirror_forgets_what_has_ended_by_itself_and_nothing_that_holds(
     assert (gone["consents"], gone["suppressions"]) == (1, 1)
     assert not client.exists(ended)
     assert client.hgetall(holds) == before
-    assert client.hgetall(keys.MIRROR) == place
+    assert client.hgetall(keys.mirror("00")) == place
 
 
 def test_several_processes_purge_once_an_hour_together(still_world: World, installation: Installation) -> None:

@@ -16,6 +16,7 @@ from support_sentinel import URL, Node, TellingSentinel, nodes, sentinels, wait_
 from otp_service import bootstrap
 from otp_service.bootstrap import Installation
 from otp_service.errors import StoreUnavailableError
+from otp_service.services.operator_actions import fail_over
 from otp_service.settings import Settings, settings_from
 from otp_service.store.connection import server_time
 from otp_service.store.keys import INSTALLATION, record
@@ -61,6 +62,11 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
     with nodes(made.first, made.second):
         yield made
     made.sentinel.close()
+
+
+def acts(installed: Installation) -> set[tuple[str, str]]:
+    """Return what operators did, and to what, or what came of it."""
+    return {(one.act, one.about) for one in installed.context.ledger.operator_actions.between(None, None, 10)}
 
 
 def fence(installed: Installation) -> Fence | None:
@@ -152,17 +158,34 @@ def test_a_planned_fail_over_loses_and_fences_nothing(pair, tmp_path):
         one = shop.start()
         code = shop.code(one)
 
-        assert installed.context.store.server.fail_over()
+        assert fail_over(installed.context, "cli:ali")
         assert pair.second.replication()["role"] == "master"
         assert shop.check(one, code)[1]
         assert fence(installed) is None
+        assert acts(installed) == {("failover-begun", ""), ("failover-ended", "nothing lost")}
+
+
+def test_that_a_replica_is_to_take_over_is_recorded_before_it_is_asked_for_and_what_came_of_it_after(pair, monkeypatch):
+    installed, answer, told = pair.install(), pair.sentinel.answer, []
+
+    def look(command):
+        told.extend(acts(installed) if b"FAILOVER" in command else ())
+        return answer(command)
+
+    monkeypatch.setattr(pair.sentinel, "answer", look)
+    with pytest.raises(ValueError, match="No suitable replica"):
+        fail_over(installed.context, "cli:ali")
+
+    assert told == [("failover-begun", "")]
+    assert acts(installed) == {("failover-begun", ""), ("failover-ended", "refused")}
 
 
 def test_no_fail_over_is_planned_without_sentinels(pair):
     installed = pair.install(url=f"redis://127.0.0.1:{pair.first.port}/0", sentinels=[])
 
     with pytest.raises(ValueError, match="no Sentinels"):
-        installed.context.store.server.fail_over()
+        fail_over(installed.context, "cli:ali")
+    assert acts(installed) == set()
 
 
 def test_silent_sentinels_hold_up_one_caller_and_no_others(pair):

@@ -268,6 +268,6 @@ def test_nothing_is_written_but_the_fence(frozen, shop):
     fence_store(shop.context)
 
     assert {name for name in frozen.client.keys("*") if frozen.client.dump(name) != before.get(name)} == {
-        keys.FENCE.encode()
+        name.encode() for name in (keys.fence("00"), keys.former_fence())
     }
     assert_all_keys_expire(frozen.client)

@@ -89,7 +89,8 @@ def test_a_quarter_later_only_the_named_exceptions_are_left(
     frozen.advance(91 * 24 * 3600)
 
     assert {name.decode() for name in frozen.client.scan_iter() if frozen.client.exists(name)} == {
-        keys.INSTALLATION, keys.MIRROR, keys.events("00"), keys.queues("00"), *queues(frozen.client),
+        keys.INSTALLATION, keys.mirror("00"), keys.former_mirror(), keys.events("00"), keys.queues("00"),
+        *queues(frozen.client),
     }  # fmt: skip
 
 

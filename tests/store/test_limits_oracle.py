@@ -89,7 +89,7 @@ def test_behind_a_new_fence_a_limit_is_one_of_half_the_amount_until_that_is_over
     for _ in range(8):
         now = round(time.time() * 1000)
         until = now + dice.choice([3_000, 8_000, 12_345])
-        laboratory.client.hset(keys.FENCE, mapping={"at": now, "until": until})
+        laboratory.client.hset(keys.fence("00"), mapping={"at": now, "until": until})
         for _ in range(25):
             laboratory.advance(dice.choice([0.0, 0.0, 0.3, 1.1, 2.3]))
             edges.leave()

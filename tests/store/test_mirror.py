@@ -181,7 +181,7 @@ def test_to_forget_takes_all_numbers_and_nothing_else(frozen, mirror):
     mirror.write(changes(1, shop=None), ["00"])
     before = {name for name in frozen.client.scan_iter() if b"mirror" not in name}
     mirror.begin(IDENTITY).forget()
-    frozen.client.delete(keys.MIRROR_BUILDER)
+    frozen.client.delete(keys.mirror_builder("00"), keys.former_mirror_builder())
 
     assert set(frozen.client.scan_iter()) == before
 
@@ -330,21 +330,21 @@ def snapshot(frozen):
 @pytest.mark.parametrize("damage", ["lost", "behind", "closed", "of another ledger"])
 def test_nothing_is_accepted_while_the_mirror_is_not_to_be_relied_on(frozen: FrozenValkey, damage):
     shop = installed(frozen)
-    head = frozen.client.hgetall(keys.MIRROR)
+    head = frozen.client.hgetall(keys.mirror("00"))
     least = shop.context.mirror_sync.query(ConsentMode.OFF).min_sequence
     match damage:
         case "lost":
-            frozen.client.delete(keys.MIRROR)
+            frozen.client.delete(keys.mirror("00"))
         case "behind":
-            frozen.client.hset(keys.MIRROR, "sequence", least - 1)
+            frozen.client.hset(keys.mirror("00"), "sequence", least - 1)
         case "closed":
             shop.context.store.mirror.close()
         case _:
-            frozen.client.hset(keys.MIRROR, "identity", "x" * 32)
+            frozen.client.hset(keys.mirror("00"), "identity", "x" * 32)
     with pytest.raises(LedgerUnavailableError):
         begin(shop)
-    frozen.client.delete(keys.MIRROR)
-    frozen.client.hset(keys.MIRROR, mapping=head)
+    frozen.client.delete(keys.mirror("00"))
+    frozen.client.hset(keys.mirror("00"), mapping=head)
 
     begin(shop)
 
@@ -353,7 +353,7 @@ def test_a_replayed_start_needs_no_mirror(frozen: FrozenValkey):
     shop = Caller(installed(frozen))
     retry = shop.retry("once", "start")
     first = shop.start(retry=retry)
-    frozen.client.delete(keys.MIRROR)
+    frozen.client.delete(keys.mirror("00"))
 
     assert shop.start(retry=retry) == first
 
@@ -365,7 +365,7 @@ def test_a_start_says_who_it_was_for_when_it_ends_and_at_which_place_of_the_ledg
 
     assert event["pseudonym"] == one.pseudonym
     assert event["expires"] == str(one.expires)
-    assert event["ledger"].encode() == frozen.client.hget(keys.MIRROR, "sequence")
+    assert event["ledger"].encode() == frozen.client.hget(keys.mirror("00"), "sequence")
     assert "consent" not in event
     assert json.dumps(NUMBER)[2:-1] not in str(event)
 

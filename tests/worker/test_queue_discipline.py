@@ -168,7 +168,7 @@ def test_a_worker_that_holds_messages_goes_on_when_its_server_has_lost_its_data(
         eventually(lambda: pending(world.client) == 2)
         time.sleep(0.5)  # it says that it is busy with them more often than it asks for their turn
         world.client.flushall()
-        eventually(lambda: world.client.exists(keys.MIRROR))
+        eventually(lambda: world.client.exists(keys.mirror("00")))
         one = shop.start()
 
         assert eventually(lambda: gateway.place_of(one), seconds=10) == 1

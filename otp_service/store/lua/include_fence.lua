@@ -42,12 +42,3 @@ end
 function fence.limit(amount)
   return fence.cautious > 0 and math.max(1, math.floor(amount / 2)) or amount
 end
-
--- Puts a fence in the place of one that stands, for `life` milliseconds; for `halved` of them fewer messages may be sent.
--- Returns: {now, the fence's name and beginning, until when fewer messages may be sent}
-function fence.put(key, halved, life)
-  fence.at, fence.cautious = math.max(now, (fence.at or 0) + 1), halved -- named unlike the one before it
-  redis.call('HSET', key, 'at', fence.at, 'until', now + halved)
-  redis.call('PEXPIREAT', key, now + life)
-  return { now, fence.at, now + halved }
-end

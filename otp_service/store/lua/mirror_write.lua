@@ -1,27 +1,35 @@
 -- Writes the states of numbers as they are in the ledger, and how far the mirror has come by that.
 --
--- KEYS[1] the mirror's head   KEYS[2] who builds it   KEYS[3] and following: the numbers
+-- KEYS: the mirror's heads, first those that are read; as many keys of who builds it; then the numbers
 -- ARGV[1] who builds the mirror; empty where it is built
--- ARGV[2] identity of the ledger, ARGV[3] link of the place after which the changes come: no other place has it
--- ARGV[4] number, ARGV[5] entry and ARGV[6] link of the place that they lead to
--- ARGV[7] number of the ledger's last change when the states were read
--- ARGV[8] milliseconds to remember a number of which nothing holds, or longer than the last of what holds does
--- ARGV[9] and following, for each number: its fields, as JSON
--- Returns: 1; or 0, and writes nothing, when the mirror is at another place, or the turn to build it is another one's
+-- ARGV[2] how many heads there are   ARGV[3] how many of them are read; the others follow those that are where they are
+-- ARGV[4] identity of the ledger, ARGV[5] link of the place after which the changes come: no other place has it
+-- ARGV[6] number, ARGV[7] entry and ARGV[8] link of the place that they lead to
+-- ARGV[9] number of the ledger's last change when the states were read
+-- ARGV[10] milliseconds to remember a number of which nothing holds, or longer than the last of what holds does
+-- ARGV[11] and following, for each number: its fields, as JSON
+-- Returns: 1; or 0, and writes nothing, when no head is there, or the turn to build it is another one's; 0 also when some are not
 -- include clock
 
-local head = redis.call('HMGET', KEYS[1], 'identity', 'link')
-if ARGV[1] ~= '' then
-  if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
-elseif head[1] ~= ARGV[2] or head[2] ~= ARGV[3] then
-  return 0
+local heads, there, read = tonumber(ARGV[2]), {}, 0
+for i = 1, heads do
+  if ARGV[1] ~= '' then
+    if redis.call('GET', KEYS[heads + i]) ~= ARGV[1] then return 0 end
+  else
+    local head = redis.call('HMGET', KEYS[i], 'identity', 'link')
+    if head[1] == ARGV[4] and head[2] == ARGV[5] then
+      there[#there + 1] = KEYS[i]
+      if i <= tonumber(ARGV[3]) then read = read + 1 end
+    end
+  end
 end
-for i = 1, #KEYS - 2 do
-  local mirrored, fields = KEYS[2 + i], { 'n', ARGV[7] }
+if ARGV[1] == '' and read == 0 then return 0 end
+for i = 1, #KEYS - 2 * heads do
+  local mirrored, fields = KEYS[2 * heads + i], { 'n', ARGV[9] }
   local known = tonumber(redis.call('HGET', mirrored, 'n') or -1)
-  if tonumber(ARGV[7]) >= known then -- what was read later may have been written first
+  if tonumber(ARGV[9]) >= known then -- what was read later may have been written first
     local ends = now
-    for name, value in pairs(cjson.decode(ARGV[8 + i])) do
+    for name, value in pairs(cjson.decode(ARGV[10 + i])) do
       fields[#fields + 1], fields[#fields + 2] = name, value
       local kind = string.sub(name, 1, 2)
       local last = kind == 's:' and tonumber(value) or kind == 'l:' and now -- a lift need be known no longer
@@ -29,8 +37,8 @@ for i = 1, #KEYS - 2 do
     end
     redis.call('DEL', mirrored)
     redis.call('HSET', mirrored, unpack(fields))
-    if ends then redis.call('PEXPIREAT', mirrored, ends + tonumber(ARGV[8])) end
+    if ends then redis.call('PEXPIREAT', mirrored, ends + tonumber(ARGV[10])) end
   end
 end
-if ARGV[1] == '' then redis.call('HSET', KEYS[1], 'sequence', ARGV[4], 'entry', ARGV[5], 'link', ARGV[6]) end
-return 1
+for _, head in ipairs(there) do redis.call('HSET', head, 'sequence', ARGV[6], 'entry', ARGV[7], 'link', ARGV[8]) end
+return (ARGV[1] ~= '' or read == tonumber(ARGV[3])) and 1 or 0

@@ -2,11 +2,11 @@
 -- connection calls it first, so nothing is approved there before. A planned fail-over is confirmed by who planned it, once
 -- it is known that nothing was lost; until then, or until it takes too long, others wait.
 --
--- KEYS[1] the installation   KEYS[2] the fence
+-- KEYS[1] the installation   KEYS[2] and following: the places of the fence, as `fence_put` takes them
 -- ARGV[1], ARGV[2] as `fence_put` takes them   ARGV[3] '1' to confirm that nothing was lost
 -- Returns: {'same'}, {'planned'}: wait, or {'fenced', now, the fence's name and beginning, until when fewer messages may
 -- be sent}
--- include clock fence
+-- include clock fencing
 
 -- Another after a restart and after each fail-over, planned or not.
 local history = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
@@ -17,4 +17,4 @@ if kept[1] and not confirmed and tonumber(kept[2] or 0) > now then return { 'pla
 redis.call('HSET', KEYS[1], 'history', history)
 redis.call('HDEL', KEYS[1], 'failover')
 if confirmed or not kept[1] then return { 'same' } end
-return { 'fenced', unpack(fence.put(KEYS[2], tonumber(ARGV[1]), tonumber(ARGV[2]))) }
+return { 'fenced', unpack(fencing.put({ unpack(KEYS, 2) }, tonumber(ARGV[1]), tonumber(ARGV[2]))) }

@@ -1,7 +1,7 @@
 -- Notes that the server was restarted, or that another took over: what was written last may be lost.
 --
--- KEYS[1] the mirror's head
--- Returns: since when the server runs, by the mirror
+-- KEYS: the mirror's heads that are read
+-- Returns: nothing
 -- include clock mirror
 
-return (mirror.server_since(KEYS[1]))
+for _, head in ipairs(KEYS) do mirror.server_since(head) end

@@ -1,0 +1,15 @@
+-- How fences are put (see include_fence).
+local fencing = {}
+
+-- Puts a fence in each of some places, all of one name, unlike those that stood there; for `life` milliseconds, for `halved` of
+-- which fewer messages may be sent.
+-- Returns: {now, the fence's name and beginning, until when fewer messages may be sent}
+function fencing.put(places, halved, life)
+  local at = now
+  for _, place in ipairs(places) do at = math.max(at, (redis.call('HGET', place, 'at') or 0) + 1) end
+  for _, place in ipairs(places) do
+    redis.call('HSET', place, 'at', at, 'until', now + halved)
+    redis.call('PEXPIREAT', place, now + life)
+  end
+  return { now, at, now + halved }
+end

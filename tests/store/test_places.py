@@ -1,0 +1,266 @@
+"""Mirror and fence are in each bucket, and where the release before has them: all agree on them, whatever they read."""
+
+from typing import Any
+
+import pytest
+from support_caller import Caller
+from support_frozen import FrozenValkey
+from support_installation import tree
+
+from otp_service.bootstrap import Installation
+from otp_service.domain.consents import ConsentMode, LedgerPosition, MirrorChanges, NumberState
+from otp_service.errors import LedgerUnavailableError, SuppressedError
+from otp_service.services.operator_actions import fence_store
+from otp_service.store import keys
+
+NUMBERS = [f"+9230012345{place}" for place in range(10, 99)]
+IDENTITY = "i" * 32
+
+
+@pytest.fixture
+def shared(frozen: FrozenValkey) -> dict[str, Any]:
+    return tree(frozen.url)
+
+
+def install(frozen: FrozenValkey, shared: dict[str, Any], write_format: int = 2, **sections: Any) -> Installation:
+    """Return a process' installation. One that writes the format 1 reads what the release before reads."""
+    redis = {"url": frozen.url, "write_format": write_format}
+    return frozen.world().install(**{"redis": redis, "ledger": shared["ledger"], "keys": shared["keys"], **sections})
+
+
+@pytest.fixture(params=[(1, 2), (2, 1), (1, 1), (2, 2)], ids="{0[0]} then {0[1]}".format)
+def two(request: pytest.FixtureRequest, frozen: FrozenValkey, shared: dict[str, Any]) -> tuple[Caller, Caller]:
+    """Two processes of one store."""
+    one, other = (install(frozen, shared, write_format) for write_format in request.param)
+    for installation in (one, other):
+        installation.context.mirror_sync.refresh()
+    return Caller(one), Caller(other)
+
+
+def test_a_fence_holds_for_both_and_what_comes_after_it_lives_for_both(two):
+    one, other = two
+    before = [caller.start(number) for caller, number in zip(two, NUMBERS, strict=False)]
+    put = fence_store(one.context)
+    after = [caller.start(number) for caller, number in zip(two, NUMBERS[2:], strict=False)]
+
+    assert [other.check(each, other.code(each))[0] for each in before] == ["expired", "expired"]
+    assert other.check(after[0], other.code(after[0]))[0] == "approved"
+    assert one.check(after[1], one.code(after[1]))[0] == "approved"
+    assert other.context.store.fences.current() == put
+
+
+def test_each_fence_has_a_name_that_none_had_before(two):
+    one, other = two
+    first = fence_store(one.context)
+
+    assert fence_store(other.context).at > first.at
+
+
+def suppress(caller: Caller, number: str) -> None:
+    """Let the ledger's mirror know of a suppression, as a process that has recorded it does."""
+    mirror, keyring = caller.context.store.mirror, caller.context.keyring
+    pseudonym = keyring.pseudonym(number)
+    before, _ = mirror.head()
+    after = LedgerPosition(before.identity, before.sequence + 1, before.entry + 1, f"{before.link}+")
+    changes = MirrorChanges(before, after, after.sequence, (NumberState(pseudonym, {"shop": None}, {}),))
+    assert mirror.write(changes, [keyring.bucket(pseudonym)])
+
+
+def test_what_one_mirrors_is_in_force_for_both(two):
+    one, other = two
+    suppress(one, NUMBERS[0])
+    suppress(other, NUMBERS[1])
+
+    assert one.context.store.mirror.head() == other.context.store.mirror.head()
+    for caller in two:
+        for number in NUMBERS[:2]:
+            with pytest.raises(SuppressedError):
+                caller.start(number)
+        assert caller.start(NUMBERS[2 + two.index(caller)])
+
+
+def test_what_one_closes_or_builds_anew_is_closed_and_built_for_both(two):
+    one, other = two
+    one.context.store.mirror.close()
+    for caller in two:
+        with pytest.raises(LedgerUnavailableError):
+            caller.start()
+    one.context.mirror_sync.rebuild()
+    other.context.mirror_sync.refresh()
+
+    for caller in two:
+        assert caller.context.store.mirror.head()[1] is False
+        assert caller.start()
+
+
+def test_one_of_both_builds_at_a_time(two):
+    one, other = (caller.context.store.mirror for caller in two)
+    building = one.begin(IDENTITY)
+
+    assert other.begin(IDENTITY) is None
+    building.give_up()
+    assert other.begin(IDENTITY)
+
+
+def test_the_turn_is_another_ones_while_the_release_before_builds(frozen, two):
+    frozen.client.set(keys.former_mirror_builder(), "the release before", px=30_000)
+    for caller in two:
+        assert caller.context.store.mirror.begin(IDENTITY) is None
+    frozen.client.delete(keys.former_mirror_builder())
+
+    assert two[0].context.store.mirror.begin(IDENTITY), "what was taken was given back"
+
+
+@pytest.fixture
+def upgraded(frozen: FrozenValkey, shared: dict[str, Any]) -> Caller:
+    """A process where the release before has mirrored the ledger, and started one before a fence and one after it."""
+    before = install(frozen, shared, 1)
+    before.context.mirror_sync.refresh()
+    Caller(before).start(NUMBERS[0])
+    fence_store(before.context)
+    Caller(before).start(NUMBERS[1])
+    frozen.client.delete(keys.mirror("00"), keys.fence("00"))  # which that release does not know
+    return Caller(install(frozen, shared))
+
+
+def begun(caller: Caller, number: str) -> str:
+    (one,) = caller.context.store.history.recent("00", caller.context.keyring.pseudonym(number))
+    return one.id
+
+
+def test_what_the_release_before_has_is_taken_over_before_a_process_serves(upgraded):
+    mirror = upgraded.context.store.mirror
+    assert mirror.head() == (None, False)
+    upgraded.context.store.former.copy_places(("00",))
+    assert mirror.head()[0].identity == upgraded.context.ledger.mirror_source.head().identity
+    first, second = begun(upgraded, NUMBERS[0]), begun(upgraded, NUMBERS[1])
+
+    assert upgraded.check(first, upgraded.code(first))[0] == "expired"
+    assert upgraded.check(second, upgraded.code(second))[0] == "approved"
+    assert upgraded.start(NUMBERS[2])
+
+
+def test_its_fence_and_its_mirror_live_no_longer_in_the_bucket(frozen, upgraded):
+    frozen.advance(60)
+    upgraded.context.store.former.copy_places(("00",))
+
+    assert frozen.client.pttl(keys.fence("00")) == frozen.client.pttl(keys.former_fence()) > 0
+    assert frozen.client.pttl(keys.mirror("00")) == -1
+
+
+def test_what_it_has_brought_further_replaces_what_stands(frozen, upgraded):
+    copy, head = upgraded.context.store.former.copy_places, upgraded.context.store.mirror.head
+    copy(("00",))
+    frozen.client.hincrby(keys.former_mirror(), "sequence", 3)
+    frozen.client.hincrby(keys.former_fence(), "at", 5)
+    copy(("00",))
+    assert head()[0].sequence == int(frozen.client.hget(keys.former_mirror(), "sequence"))
+    assert frozen.client.hget(keys.fence("00"), "at") == frozen.client.hget(keys.former_fence(), "at")
+    frozen.client.hset(keys.former_mirror(), "closed", 1)
+    copy(("00",))
+    assert head()[1]
+    frozen.client.hset(keys.former_mirror(), "identity", IDENTITY)
+
+    copy(("00",))
+    assert head()[0].identity == IDENTITY
+
+
+def test_what_it_has_not_brought_further_replaces_nothing(frozen, upgraded):
+    copy = upgraded.context.store.former.copy_places
+    copy(("00",))
+    suppress(upgraded, NUMBERS[5])
+    frozen.client.hset(keys.mirror("00"), "server", "another")
+    frozen.client.hincrby(keys.fence("00"), "at", 5)
+    own = frozen.client.hgetall(keys.mirror("00")), frozen.client.hgetall(keys.fence("00"))
+    frozen.client.hincrby(keys.former_mirror(), "sequence", -1)
+    copy(("00",))
+    frozen.client.delete(keys.former_mirror())
+    frozen.client.hset(keys.former_mirror(), "closed", 1)  # as who closes a mirror that is not there
+    copy(("00",))
+
+    assert (frozen.client.hgetall(keys.mirror("00")), frozen.client.hgetall(keys.fence("00"))) == own
+
+
+def test_whoever_reads_the_former_places_leaves_the_others_to_those_that_read_them(frozen, shared, upgraded):
+    install(frozen, shared, 1).context.store.former.copy_places(("00",))
+
+    assert not frozen.client.exists(keys.mirror("00"), keys.fence("00"))
+
+
+# --- several buckets ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def spread(frozen: FrozenValkey, shared: dict[str, Any]) -> Caller:
+    """An installation of four buckets."""
+    made = install(frozen, shared, keys={**shared["keys"], "bucket_bits": 2})
+    made.context.mirror_sync.refresh()
+    return Caller(made)
+
+
+def one_of_each(caller: Caller) -> dict[str, str]:
+    """Return a number of each bucket."""
+    keyring = caller.context.keyring
+    found = {keyring.bucket(keyring.pseudonym(one)): one for one in NUMBERS}
+    assert sorted(found) == list(keyring.buckets)
+    return found
+
+
+def test_a_change_brings_the_mirror_of_all_buckets_to_its_place(frozen, spread):
+    numbers = one_of_each(spread)
+    suppress(spread, numbers["02"])
+    sequences = {frozen.client.hget(keys.mirror(bucket), "sequence") for bucket in numbers}
+    assert len(sequences) == 1
+    assert not frozen.client.exists(keys.mirror("04"))
+    with pytest.raises(SuppressedError):
+        spread.start(numbers["02"])
+
+    for bucket in ("00", "01", "03"):
+        assert spread.start(numbers[bucket])
+
+
+def test_a_mirror_that_is_behind_in_one_bucket_is_behind(frozen, spread):
+    place, _ = spread.context.store.mirror.head()
+    frozen.client.hincrby(keys.mirror("02"), "sequence", -1)
+    assert spread.context.store.mirror.head()[0].sequence == place.sequence - 1
+    frozen.client.delete(keys.mirror("02"))
+
+    assert spread.context.store.mirror.head() == (None, False)
+
+
+def test_a_fence_is_put_in_all_buckets_and_has_one_name(spread):
+    numbers = one_of_each(spread)
+    begun = [spread.start(number) for number in numbers.values()]
+    put = fence_store(spread.context)
+
+    assert {spread.check(one, spread.code(one))[0] for one in begun} == {"expired"}
+    assert {spread.context.store.fences.current((bucket,)) for bucket in numbers} == {put}
+
+
+def test_the_name_of_a_fence_is_new_to_all_buckets(frozen, spread):
+    frozen.client.hset(keys.fence("01"), mapping={"at": frozen.now + 99, "until": frozen.now})
+
+    assert fence_store(spread.context).at == frozen.now + 100
+
+
+def test_starts_are_refused_by_the_buckets_that_are_closed_and_readiness_tells_when_all_are(frozen, spread):
+    numbers = one_of_each(spread)
+    query = spread.context.mirror_sync.query(ConsentMode.OFF)
+    told = lambda: spread.context.store.verifications.closed_reason(query, spread.context.keyring.buckets)  # noqa: E731
+    for bucket in ("00", "01", "03"):
+        frozen.client.hset(keys.mirror(bucket), "sequence", -1)
+    with pytest.raises(LedgerUnavailableError):
+        spread.start(numbers["00"])
+    assert spread.start(numbers["02"])
+    assert told() is None
+    frozen.client.delete(keys.mirror("02"))
+
+    assert told() == "mirror-behind"
+
+
+def test_only_the_windows_of_fenced_buckets_are_halved(frozen, spread):
+    frozen.client.hset(keys.fence("01"), mapping={"at": frozen.now, "until": frozen.now + 3_600_000})
+    limits = spread.context.store.limits
+    amounts = {bucket: limits.windows(bucket, "somebody", [])[0].limit.amount for bucket in ("00", "01")}
+
+    assert amounts["01"] == amounts["00"] // 2
