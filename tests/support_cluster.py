@@ -1,13 +1,16 @@
 """A node in cluster mode, where a script may touch keys of one slot only: what breaks that fails."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import support_valkey
 
+from otp_service import bootstrap
 from otp_service.store import keys, scripts
 from otp_service.store.connection import Argument, Connection
 from otp_service.store.scripts import MIXED_SLOTS, ScriptRunner
+from otp_service.store.store import open_store
 
 _KEEP = "tonumber, unpack, ipairs = all.tonumber, all.unpack, all.ipairs"
 _ONE_BY_ONE = """
@@ -21,6 +24,13 @@ _ONE_BY_ONE = """
 """
 """A command that reads several keys is refused where they are of several slots, whatever the script may."""
 _TAKE_KEYS = """for _ = 1, tonumber(table.remove(arguments, 1)) do keys[#keys + 1] = table.remove(arguments, 1) end"""
+
+
+def count_in_two_steps() -> None:
+    """Let shared subjects be in other slots than numbers: then scripts mix no slots but where the gateways' health is."""
+    bootstrap.open_store = partial(open_store, shared_elsewhere=True)  # type: ignore[attr-defined]
+    for name in ("start", "resend", "check", "dispatch_settle", "guard_give_back"):
+        del MIXED_SLOTS[name]  # type: ignore[attr-defined]
 
 
 def use_cluster_nodes() -> None:
