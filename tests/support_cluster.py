@@ -27,7 +27,7 @@ _TAKE_KEYS = """for _ = 1, tonumber(table.remove(arguments, 1)) do keys[#keys + 
 
 
 def count_in_two_steps() -> None:
-    """Let shared subjects be in other slots than numbers: then scripts mix no slots but where the gateways' health is."""
+    """Let shared subjects be in other slots than numbers: scripts mix no slots then, but with gateways."""
     bootstrap.open_store = partial(open_store, shared_elsewhere=True)  # type: ignore[attr-defined]
     for name in ("start", "resend", "check", "dispatch_settle", "guard_give_back"):
         del MIXED_SLOTS[name]  # type: ignore[attr-defined]

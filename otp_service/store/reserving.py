@@ -17,7 +17,7 @@ from otp_service.domain.guard import HOUR, SendAttempt
 from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
 from otp_service.store.connection import Argument
-from otp_service.store.scripts import CompiledRuleset, ScriptRunner
+from otp_service.store.scripts import CompiledRuleset, ScriptCall, ScriptRunner
 
 _APPLICATION: Final = ("requests", "money", "newcomers", "country", "ceilings")
 _ADDRESS: Final = ("starts", "targets", "address")
@@ -206,7 +206,7 @@ class SharedSubjects:
     def settle(self, application: str, country: str, change: int, at: int, ruleset: CompiledRuleset) -> None:
         """Correct what was reserved for a call at a time by what it cost more, or less. One that fails is left."""
         subjects = keys.application(application), keys.country(application, country)
-        self._scripts.run_all([("money_settle", subjects, (country, change, at), ruleset)])
+        self._scripts.run_all([ScriptCall("money_settle", subjects, (country, change, at), ruleset)])
 
     def give_back_approved(
         self, records: tuple[str, ...], application: str, known: tuple[bool, ...], ruleset: CompiledRuleset
@@ -227,7 +227,7 @@ class SharedSubjects:
                 newcomers[keys.blocks(note.created // HOUR)].append(note.block_member)
         self._scripts.run_all(
             [
-                (
+                ScriptCall(
                     "subject_give_back",
                     (key,),
                     (name, *(value for note in of_subject for value in note.arguments)),
@@ -236,7 +236,7 @@ class SharedSubjects:
                 for (name, key), of_subject in by_subject.items()
             ]
             + [
-                ("blocks_take_off", (key,), (keys.blocks.seconds * 1000, *members), None)
+                ScriptCall("blocks_take_off", (key,), (keys.blocks.seconds * 1000, *members))
                 for key, members in newcomers.items()
             ]
         )
@@ -259,7 +259,7 @@ class SharedSubjects:
         assumed = self._breakers.get((message.application, message.country), "")
         slots, cautious = tuple(message.slots), self._cautious()
         answers = self._scripts.run_all(
-            [("reserve", slot.keys, (cautious, *message.arguments(slot, assumed)), ruleset) for slot in slots]
+            [ScriptCall("reserve", slot.keys, (cautious, *message.arguments(slot, assumed)), ruleset) for slot in slots]
         )
         counted = [pair for pair in zip(slots, answers, strict=True) if not isinstance(pair[1], StoreUnavailableError)]
         reserved = _Reserved(message, ruleset, assumed, tuple(counted))
@@ -274,7 +274,7 @@ class SharedSubjects:
         message, kept = reserved.message, "".join(f"{name} " for name in sorted(keep))
         self._scripts.run_all(
             [
-                (
+                ScriptCall(
                     "reserve_give_back",
                     slot.keys,
                     (finding, f" {kept}", asked, *message.arguments(slot, reserved.assumed)),

@@ -12,7 +12,7 @@ from functools import cache, partial
 from graphlib import TopologicalSorter
 from importlib.resources import files
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import redis
 from redis.exceptions import ReadOnlyError, ResponseError
@@ -298,8 +298,6 @@ def compile_plan(values: Mapping[str, str | int], ruleset: CompiledRuleset) -> C
 # A script is sent once. When its answer is lost nobody knows whether it ran: the caller is told, and may ask again with
 # an idempotency key.
 
-Call = tuple[str, tuple[str, ...], tuple[Argument, ...], "CompiledRuleset | CompiledPlan | None"]
-"""Name, keys and arguments of a script, and what it is taught."""
 ScriptContext = Callable[[str], AbstractContextManager[None]]
 """Wraps each call of a script, given its name."""
 
@@ -352,6 +350,15 @@ class Replication:
     """Is told for how many seconds fewer messages may be sent where a server took over, and was fenced."""
 
 
+class ScriptCall(NamedTuple):
+    """A script that is to be called."""
+
+    name: str
+    keys: tuple[str, ...]
+    arguments: tuple[Argument, ...]
+    taught: CompiledRuleset | CompiledPlan | None = None
+
+
 class ScriptRunner:
     """Calls the functions of the library, each in one round trip."""
 
@@ -394,7 +401,7 @@ class ScriptRunner:
         with self._script_context(name):
             return self._converse(self._call, name, keys, arguments, taught)
 
-    def run_all(self, calls: Iterable[Call]) -> list[Any]:
+    def run_all(self, calls: Iterable[ScriptCall]) -> list[Any]:
         """Return the answers of several scripts, each called as by `run`; an error in the place of its answer."""
         answers: list[Any] = []
         for call in calls:
