@@ -108,6 +108,8 @@ class RedisSettings(Section):
     url: SecretStr = SecretStr("redis://localhost:6379/0")
     """``redis://``, ``rediss://`` (TLS) or ``unix://``; may hold user, password and TLS parameters. With ``sentinels``
     its host is the name under which they watch the primary."""
+    cluster: bool = False
+    """Whether the server of ``url`` is one of a cluster (Valkey 9 or later), which tells of the others."""
     sentinels: tuple[HostAndPort, ...] = ()
     """Sentinels that know the primary: host:port of each; with the TLS parameters of ``url``."""
     sentinel_user: str | None = None
@@ -137,6 +139,13 @@ class RedisSettings(Section):
     def _can_be_replaced(self) -> Self:
         if self.sentinels and self.url.get_secret_value().startswith("unix:"):
             raise ValueError("redis.url names a socket, where redis.sentinels needs the name of a primary.")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_a_cluster(self) -> Self:
+        is_socket = self.url.get_secret_value().startswith("unix:")
+        if self.cluster and (self.sentinels or self.write_format == 1 or is_socket):
+            raise ValueError("redis.cluster goes with neither redis.sentinels, redis.write_format = 1 nor a socket.")
         return self
 
     @property
