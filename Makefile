@@ -29,7 +29,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # it: one of the processes would have to compile the tests again, and each that is started what the wheel needs.
 ON_WHEEL := PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE= OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: help setup run demo pictures test test-browser test-clients check lint types contracts dist committed packages image checksums bench bench-valkey bench-delivery bench-factors bench-twilio bench-import bench-find bench-console bench-pair load observe-check kubernetes-check storm storm-ledger storm-restores storm-webhooks rotate rolling differential overload soak abuse abuse-memory mutants fuzz phones lock docs openapi sbom clean compose-secrets failover replication bench-size
+.PHONY: help setup run demo pictures test test-browser test-clients check lint types contracts dist committed packages image checksums bench bench-valkey bench-delivery bench-factors bench-twilio bench-import bench-find bench-console bench-pair bench-ledger test-pgbouncer load observe-check kubernetes-check storm storm-ledger ledger-failover storm-restores storm-webhooks rotate rolling differential overload soak abuse abuse-memory mutants fuzz phones lock docs openapi sbom clean compose-secrets failover replication bench-size
 
 help:  ## Tell what the targets do.
 	@sed -n 's/^\([a-z][a-z-]*\):.*  ## /\1\t/p' Makefile | expand --tabs=18
@@ -53,6 +53,9 @@ test-browser: setup  ## The hosted page, the console and the example in a real b
 test-clients: setup  ## The TypeScript client: types in strict mode, its tests in Node, the package and its examples. Needs npm. Two minutes.
 	npm ci --prefix clients/typescript --ignore-scripts --no-audit --no-fund --silent
 	$(ON_WHEEL) $(BIN)/pytest tests/clients_node
+
+test-pgbouncer: setup  ## The ledger through PgBouncer in transaction mode. Needs PgBouncer and PostgreSQL. Two minutes.
+	OTP_SERVICE_TEST_PGBOUNCER=1 $(ON_WHEEL) $(BIN)/pytest --numprocesses 2 --ignore tests/ledger/test_reading.py tests/ledger
 
 check: lint  ## Linters, types, import contracts, rules of the house.
 	$(ON_WHEEL) $(BIN)/pytest --quiet tests/architecture
@@ -107,6 +110,9 @@ storm: setup  ## Verifications while workers are killed and stopped, and a gatew
 bench-pair: setup  ## What a change costs: BEFORE=folder of another checkout takes turns with this one. Ten minutes.
 	$(BIN)/python benchmarks/pair.py $(BEFORE)
 
+bench-ledger: setup  ## How fast a recorder writes into PostgreSQL beside BEFORE=folder of another checkout, and how soon 30 days are gone. Two minutes.
+	PYTHONPATH=tests $(BIN)/python benchmarks/ledger.py $(BEFORE)
+
 bench-import: setup  ## Imports a million suppressed numbers: time, memory, and what starts notice of it. Five minutes.
 	$(BIN)/python benchmarks/importing.py
 
@@ -122,6 +128,9 @@ bench-console: setup  ## How long the console's pages take and what they weigh, 
 storm-ledger: setup  ## Recorders, database and Redis are killed under load; nothing may be lost. Needs PostgreSQL.
 	PYTHONPATH=tests $(BIN)/python benchmarks/recording.py --database sqlite
 	PYTHONPATH=tests $(BIN)/python benchmarks/recording.py --database postgresql
+
+ledger-failover: setup  ## PostgreSQL's replica is killed, and takes the place of a killed primary, under load; nothing may be lost. Three minutes. Needs PostgreSQL.
+	PYTHONPATH=tests $(BIN)/python benchmarks/recording.py --database replicated --kills 16 --restarts 4 --per-second 100
 
 storm-restores: setup  ## The ledger is restored in any order and at any moment; no stop may be forgotten unnoticed. Needs PostgreSQL.
 	PYTHONPATH=tests $(BIN)/python benchmarks/restores.py

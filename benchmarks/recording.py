@@ -6,6 +6,10 @@ books are settled: every event of the stream is in the ledger once, every start 
 its number and its events there, and the hourly figures are those that are counted anew from these events. A start that
 got no answer, or a 503, may have been done or not: it is told as ambiguous, and counts neither as lost nor as double.
 Ends with 1 when that does not hold.
+
+``--database replicated``, ``make ledger-failover``: PostgreSQL with a replica that each commit waits for
+(``synchronous_standby_names = '*'``, ``synchronous_commit = on``). By turns the replica is killed and comes back, and
+the primary is killed and the replica takes its place and address.
 """
 
 import argparse
@@ -28,7 +32,7 @@ from hands import BUCKET
 from ledgered import unrecorded
 from rig import Rig, until
 from sqlalchemy import func, select
-from support_postgres import PostgresServer
+from support_postgres import PostgresServer, ReplicatedServer
 from support_valkey import ValkeyServer
 
 from otp_service.errors import OtpServiceError
@@ -37,6 +41,10 @@ from otp_service.ledger.schema import events, hourly_delays, hourly_figures, ver
 from otp_service.store import keys
 
 STRUCK = ("workers", "database", "redis")
+SERVERS: dict[str, type[PostgresServer | ReplicatedServer]] = {
+    "postgresql": PostgresServer,
+    "replicated": ReplicatedServer,
+}
 ALWAYS = ("--appendonly", "yes", "--appendfsync", "always")
 SETTLED = 120.0
 """Seconds after the last start in which all is to be recorded."""
@@ -52,6 +60,8 @@ class Answers:
     """Identifiers."""
     ambiguous: list[str] = field(default_factory=list)
     """Numbers whose start got a 503 or no answer."""
+    refusals: Counter[str] = field(default_factory=Counter)
+    """Why it was 503."""
     others: Counter[int] = field(default_factory=Counter)
     """Statuses of any other answer."""
 
@@ -62,7 +72,7 @@ class Site:
 
     rig: Rig
     valkey: ValkeyServer
-    postgres: PostgresServer | None
+    postgres: PostgresServer | ReplicatedServer | None
     seed: int
     kills: Counter[str] = field(default_factory=Counter)
 
@@ -97,11 +107,13 @@ def main() -> int:
         waited = _wait(site)
         rows, breaches = _settle(site, ledger, answers)
     pace = (len(answers.accepted) + len(answers.ambiguous)) / seconds
+    replaced = site.postgres.replaced if isinstance(site.postgres, ReplicatedServer) else 0
     rows = {
         "starts a second": f"{pace:.0f} of {options.per_second:g}",
         "workers, database, Redis killed with -9": ", ".join(
             str(site.kills[one]) for one in ("workers", "database", "redis")
         ),
+        **({"primaries replaced": str(replaced)} if replaced else {}),
         "all was recorded after the last start": f"{waited:.1f} s",
         **rows,
     }
@@ -117,7 +129,7 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
+    parser.add_argument("--database", choices=["sqlite", *SERVERS], default="sqlite")
     parser.add_argument("--per-second", type=float, default=200)
     parser.add_argument("--kills", type=int, default=50, help="of workers, one a second")
     parser.add_argument("--restarts", type=int, default=3, help="of the database, and of Redis")
@@ -131,8 +143,8 @@ def _build(stack: ExitStack, options: argparse.Namespace) -> tuple[Site, Ledger]
     valkey = ValkeyServer(folder / "valkey", options=ALWAYS)
     stack.callback(valkey.stop)
     postgres, url = None, f"sqlite:///{folder / 'ledger.db'}"
-    if options.database == "postgresql":
-        postgres = PostgresServer()
+    if options.database in SERVERS:
+        postgres = SERVERS[options.database]()
         stack.callback(postgres.stop)
         url = postgres.url(postgres.create())
     rig = Rig.over(
@@ -190,6 +202,7 @@ def _start(rig: Rig, to: str, sessions: threading.local, answers: Answers) -> No
         answers.accepted.append(answer.json()["id"])
     elif answer.status_code == 503:  # noqa: PLR2004 - service unavailable
         answers.ambiguous.append(to)
+        answers.refusals[answer.json()["code"]] += 1
     else:
         answers.others[answer.status_code] += 1
 
@@ -233,6 +246,7 @@ def _settle(site: Site, ledger: Ledger, answers: Answers) -> tuple[dict[str, str
     figures = {
         "starts accepted": f"{len(answers.accepted):,}",
         "ambiguous (503, or no answer)": f"{len(answers.ambiguous):,}, {done:,} of them were done",
+        "503": ", ".join(f"{code} {times:,}" for code, times in answers.refusals.most_common()) or "none",
         "events in the stream, in the ledger": f"{len(told):,}, {len(kept):,}",
         "figures, of verifications": f"{len(written):,}, {anew:,}",
         **{name: f"{len(found):,}" for name, found in missing.items()},

@@ -43,8 +43,9 @@ LEDGER = """\
 ## In the ledger
 
 In SQLite or PostgreSQL (`ledger.url`), by class of data. Days are those of `[retention]`, here with their defaults.
-Workers delete what is older once an hour, and write down in `purges` how much it was. What holds is never deleted: the
-last word on a consent, given or withdrawn, and a suppression that was not lifted and has not ended.
+Workers delete what is older once an hour, and write down in `purges` how much it was; in PostgreSQL traffic of a large
+site goes by whole days (UTC). What holds is never deleted: the last word on a consent, given or withdrawn, and a
+suppression that was not lifted and has not ended.
 
 What was deleted is overwritten in a SQLite file. PostgreSQL reuses the space in its own time, and backups keep what
 they have: delete them after as many days.

@@ -1,16 +1,18 @@
 """The composition root: settings in, wired objects out."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import redis
 
 from otp_service.domain.applications import APPLICATION_SCOPES, ApiKey
+from otp_service.domain.keyring import Keyring
 from otp_service.domain.messages import segment_counter
 from otp_service.domain.proofs import ProofSigner
 from otp_service.errors import LedgerMismatchError, RefusalName, StartRefusal, StartRefusedError
 from otp_service.gateways.base import Gateway, GatewayContext
 from otp_service.ledger.access import Access
-from otp_service.ledger.ledger import open_ledger
+from otp_service.ledger.ledger import Ledger, open_ledger
 from otp_service.policies.base import Policies, PolicyContext, PolicyRunner
 from otp_service.policies.human_checks import HumanCheckRunner
 from otp_service.services.access_cache import AccessCache, CachedApplication, KeyUses
@@ -22,9 +24,10 @@ from otp_service.services.periodic_tasks import PeriodicTasks
 from otp_service.services.receipts import ReceiptRecorder
 from otp_service.settings import Settings
 from otp_service.settings.guard_ruleset import build_ruleset
-from otp_service.settings.schema import RedisSettings, SpendSettings
+from otp_service.settings.schema import LedgerSettings, RedisSettings, SpendSettings
 from otp_service.settings.startup_checks import load_templates
 from otp_service.settings.stored_applications import parse_application
+from otp_service.store.cluster import ClusterClient, SlotMap
 from otp_service.store.connection import Sentinels
 from otp_service.store.connection import connect as connect_store
 from otp_service.store.scripts import CompiledRuleset, Replication, ScriptRunner, StreamLimits, compile_ruleset
@@ -62,12 +65,12 @@ class Installation:
         self.context.policies.close()
         for one in self.context.human_checks.values():
             one.close()
-        self.context.ledger.database.close()
+        self.context.ledger.close()
         self.client.close()
 
 
 def connect(settings: Settings) -> redis.Redis:
-    """Return a client for the configured Redis; opens no connection yet."""
+    """Return a client for the configured Redis, of a cluster for the server that is named; opens no connection yet."""
     redis_settings = settings.redis
     password = redis_settings.sentinel_password
     addresses = [one.rsplit(":", 1) for one in redis_settings.sentinels]
@@ -84,9 +87,20 @@ def connect(settings: Settings) -> redis.Redis:
     )
 
 
+def _ledger(settings: LedgerSettings, keyring: Keyring) -> Ledger:
+    return open_ledger(
+        settings.url.get_secret_value(),
+        settings.timeout,
+        keyring.installation,
+        settings.reading_url.get_secret_value() if settings.reading_url else "",
+        settings.reading_lag,
+        lambda why: _log.warning("ledger_replica_unused", reason=str(why)),
+    )
+
+
 def _replication(settings: RedisSettings, buckets: tuple[str, ...]) -> Replication | None:
     """Return how a Redis is used that may be replaced by a replica; ``None`` for one that is alone."""
-    if not settings.sentinels and not settings.awaited_replicas:
+    if not settings.sentinels and not settings.awaited_replicas and not settings.cluster:
         return None
     return Replication(
         settings.awaited_replicas,
@@ -96,13 +110,19 @@ def _replication(settings: RedisSettings, buckets: tuple[str, ...]) -> Replicati
     )
 
 
+def _script_runner(
+    settings: Settings, client: redis.Redis, buckets: tuple[str, ...], slots: SlotMap | None
+) -> ScriptRunner:
+    context = tracing.script if settings.telemetry.traces is not None else None
+    return ScriptRunner(client, context, settings.redis.write_format, _replication(settings.redis, buckets), slots)
+
+
 def install(settings: Settings, client: redis.Redis | None = None) -> Installation:
     """Wire an installation, by default over the configured Redis; nothing is asked of it yet.
 
     Raises `ConfigurationError`.
     """
-    traced = settings.telemetry.traces is not None
-    if traced:
+    if settings.telemetry.traces is not None:
         tracing.require_available()
     keyring = settings.keyring()
     stream_limits = StreamLimits(
@@ -112,17 +132,14 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         decisions=settings.guard.decisions,
     )
     templates = load_templates(settings)
-    ledger = open_ledger(settings.ledger.url.get_secret_value(), settings.ledger.timeout, keyring.installation)
+    ledger = _ledger(settings.ledger, keyring)
     access_cache = _access_cache(settings, ledger.access)
     client = client or connect(settings)
+    slots = SlotMap(client) if settings.redis.cluster else None
+    plain = cast("redis.Redis", ClusterClient(slots)) if slots else client
     store = open_store(
-        client,
-        ScriptRunner(
-            client,
-            tracing.script if traced else None,
-            settings.redis.write_format,
-            _replication(settings.redis, keyring.buckets),
-        ),
+        plain,
+        _script_runner(settings, client, keyring.buckets, slots),
         keyring,
         settings.limits.parsed,
         access_cache.rulesets,
@@ -155,7 +172,7 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         public_url=settings.http.public_url,
     )
     gateways.update(_gateways(settings, context))  # last: they hand receipts in where all the rest is known
-    return Installation(settings, context, client)
+    return Installation(settings, context, plain)
 
 
 def _proof_signer(settings: Settings, seeds: tuple[bytes, ...]) -> ProofSigner | None:
@@ -188,8 +205,9 @@ def prepare(installation: Installation) -> None:
     server.claim()
     server.load_scripts()
     server.delete_other_scripts()
-    installation.context.store.former.copy_places(installation.context.keyring.buckets)
-    installation.context.store.former.convert(_rules_of_numbers(installation.settings))
+    if not installation.settings.redis.cluster:
+        installation.context.store.former.copy_places(installation.context.keyring.buckets)
+        installation.context.store.former.convert(_rules_of_numbers(installation.settings))
     installation.context.access_cache.refresh()
     installation.context.mirror_sync.refresh()
     if needed := root_key_refusal(installation.context):

@@ -1,10 +1,17 @@
-"""A node in cluster mode, where a script may touch keys of one slot only: what breaks that fails."""
+"""Servers in cluster mode, where a script may touch keys of one slot only; and clusters of them."""
 
+import signal
+import subprocess
 from collections.abc import Mapping
+from contextlib import closing, suppress
+from pathlib import Path
 from functools import partial
 from typing import Any
 
+import redis
 import support_valkey
+from redis.crc import key_slot
+from support_sentinel import wait_until
 
 from otp_service import bootstrap
 from otp_service.store import keys, scripts
@@ -12,6 +19,7 @@ from otp_service.store.connection import Argument, Connection
 from otp_service.store.scripts import MIXED_SLOTS, ScriptRunner
 from otp_service.store.store import open_store
 
+SLOTS = 16384
 _KEEP = "tonumber, unpack, ipairs = all.tonumber, all.unpack, all.ipairs"
 _ONE_BY_ONE = """
   local real = redis
@@ -64,3 +72,94 @@ def use_cluster_nodes() -> None:
 
     scripts._function = function
     ScriptRunner._ask_loaded = ask_loaded  # type: ignore[method-assign]
+
+
+class Cluster:
+    """Primaries of a cluster, each with as many slots, and replicas of some. `stop` it."""
+
+    def __init__(self, folder: Path, primaries: int = 3) -> None:
+        self.nodes = [ClusterNode(folder / str(place)) for place in range(primaries)]
+        each = -(-SLOTS // primaries)
+        for place, node in enumerate(self.nodes):
+            node.ask("CLUSTER SET-CONFIG-EPOCH", place + 1)
+            node.ask("CLUSTER ADDSLOTSRANGE", place * each, min((place + 1) * each, SLOTS) - 1)
+            self.nodes[0].meet(node)
+        wait_until(lambda: all(node.knows(primaries) for node in self.nodes))
+
+    def add_replica(self, folder: Path, of: "ClusterNode") -> "ClusterNode":
+        replica = ClusterNode(folder)
+        of.meet(replica)
+        known = len(self.nodes) + 1
+        wait_until(lambda: replica.knows(known) and all(node.knows(known) for node in self.nodes))
+        replica.ask("CLUSTER REPLICATE", of.id)
+        wait_until(lambda: replica.client.info("replication")["master_link_status"] == "up")
+        self.nodes.append(replica)
+        return replica
+
+    def of(self, key: str) -> "ClusterNode":
+        """Return the primary that has a key, by what the first one that lives knows."""
+        slot, living = key_slot(key.encode()), next(node for node in self.nodes if node.process.poll() is None)
+        for first, last, (_, port, *_), *_ in living.slots():
+            if first <= slot <= last:
+                return next(node for node in self.nodes if node.port == port)
+        raise AssertionError(f"nobody has slot {slot}")
+
+    def move(self, key: str, to: "ClusterNode") -> None:
+        """Move the slot of a key, as operators should, and wait until all know."""
+        slot, at = key_slot(key.encode()), self.of(key)
+        at.ask("CLUSTER MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", to.id)
+        wait_until(lambda: all(node.has(slot) == to.port for node in self.nodes))
+
+    def stop(self) -> None:
+        for node in self.nodes:
+            node.process.send_signal(signal.SIGCONT)
+            node.process.kill()
+            node.process.wait()
+
+
+class ClusterNode:
+    """A server in cluster mode, alone at first."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port, self._bus = support_valkey.free_port(), support_valkey.free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._folder = folder
+        self.client = redis.Redis(port=self.port, socket_timeout=5.0)
+        self.start()
+        self.id = self.ask("CLUSTER MYID").decode()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [
+                support_valkey.server_program(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir",
+                str(self._folder), "--save", "", "--appendonly", "yes", "--cluster-enabled", "yes", "--cluster-port",
+                str(self._bus), "--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no",
+                "--repl-diskless-sync-delay", "0",
+            ],
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        wait_until(self._answers)
+
+    def ask(self, *command: str | int) -> Any:
+        return self.client.execute_command(*command, NEVER_DECODE=True)
+
+    def meet(self, other: "ClusterNode") -> None:
+        self.ask("CLUSTER MEET", "127.0.0.1", other.port, other._bus)
+
+    def knows(self, nodes: int) -> bool:
+        told: Any = self.client.cluster("info")
+        return bool(told["cluster_state"] == "ok" and told["cluster_known_nodes"] == str(nodes))
+
+    def slots(self) -> list[Any]:
+        with closing(Connection(self.client)) as asked:
+            return list(asked.ask("CLUSTER", "SLOTS"))
+
+    def has(self, slot: int) -> int:
+        """Return the port of who has a slot, as far as this one knows."""
+        return next((port for first, last, (_, port, *_), *_ in self.slots() if first <= slot <= last), 0)
+
+    def _answers(self) -> bool:
+        with suppress(redis.RedisError):
+            return bool(self.client.ping())
+        return False

@@ -72,7 +72,7 @@ class Session:
         root = click.get_current_context().find_root()
         root.obj = settings  # for the sentence that names a Redis which is away
         context = install(settings).context
-        root.call_on_close(context.ledger.database.close)
+        root.call_on_close(context.ledger.close)
         if self.access and settings.ledger.upgrade:
             context.ledger.upgrade()
         try:

@@ -37,11 +37,12 @@ from otp_service.errors import (
     StoreUnavailableError,
 )
 from otp_service.gateways.base import REPORTS_OVER_HTTP
+from otp_service.ledger.reading import ReplicaState
 from otp_service.services.access_cache import AccessCache
 from otp_service.services.context import Context
 from otp_service.services.factors import root_key_refusal
 from otp_service.services.mirror import MISMATCHES, MirrorState, MirrorStatus
-from otp_service.services.operations import gateway_state
+from otp_service.services.operations import gateway_state, replica_phrase
 from otp_service.services.sender_registrations import today
 from otp_service.services.webhooks import roots_in_use
 from otp_service.settings import Settings
@@ -375,6 +376,10 @@ TOLERATED_SKEW = 1.0
 
 _CONNECTION_ADVICE = {
     ConnectionProblem.SILENT: ("does not answer", "Start it, or correct redis.url."),
+    ConnectionProblem.UNNAMED: (
+        "is named by no Sentinel",
+        "Correct redis.sentinels, the name in redis.url, users, passwords and TLS; or wait until a replica took over.",
+    ),
     ConnectionProblem.USER: ("refuses the user or the password", "Correct them in redis.url."),
     ConnectionProblem.RIGHTS: ("refuses a command to this user", "Give the user the rights that are missing (ACL)."),
     ConnectionProblem.MEMORY: ("is full", "Give it more memory (maxmemory)."),
@@ -583,6 +588,12 @@ ROOT_KEYS: tuple[Check[Context], ...] = (
     Check("keys", OK, "Of authenticator apps {count} are sealed under the root key {key}.",
           "Before it goes, seal them under {active}: otp-service factor reseal", _former_seals),
 )  # fmt: skip
+_MEND_REPLICA: Mapping[ReplicaState, str] = {
+    ReplicaState.BEHIND: "See pg_stat_replication at the primary.",
+    ReplicaState.AWAY: "Start it, or correct ledger.reading_url.",
+    ReplicaState.FOREIGN: "Correct ledger.reading_url.",
+    ReplicaState.WRITABLE: "Correct ledger.reading_url, or make a replica anew: pg_basebackup.",
+}
 LEDGER: tuple[Check[tuple[Settings, Context]], ...] = (
     Check("ledger.url", WARN,
           "The ledger is a file of this host, and Redis is on another: processes elsewhere have another ledger.",
@@ -593,6 +604,10 @@ LEDGER: tuple[Check[tuple[Settings, Context]], ...] = (
           "The database's role is a superuser: who takes over a process takes the database server, and its host, too.",
           "Use a role that owns the ledger's database and nothing else (CREATE ROLE ... LOGIN, ALTER DATABASE ... "
           "OWNER TO).", lambda it: it[0].production and it[1].ledger.database.is_superuser()),
+    Check("ledger.url", WARN,
+          "PostgreSQL has too few locks for the ledger's partitions: where several look for numbers, one is refused.",
+          "Set max_locks_per_transaction = 512, and restart PostgreSQL.",
+          lambda it: it[1].ledger.database.lacks_locks()),
 )  # fmt: skip
 
 
@@ -609,6 +624,10 @@ def ledger_diagnoses(settings: Settings, context: Context) -> Iterator[Diagnosis
                 yield refusal_diagnosis(needed)
             yield from diagnose(ROOT_KEYS, context)
             yield from mirror_diagnoses(context)
+            if replica := context.ledger.reading.inspect():
+                action = "" if replica.is_fit else _MEND_REPLICA[replica.state]
+                sentence = str(replica_phrase(replica))
+                yield Diagnosis(OK if replica.is_fit else WARN, "ledger.reading_url", sentence, action)
     except LedgerMismatchError:
         yield refusal_diagnosis(LEDGER_OF_OTHER_KEY)
     except LedgerUnavailableError as away:

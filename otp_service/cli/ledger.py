@@ -62,6 +62,20 @@ def upgrade(session: Session) -> None:
 
 
 @command(ledger, asks=True)
+def partition(session: Session) -> None:
+    """Partition what grows with traffic by days, so that old days go in a moment. For PostgreSQL; new ledgers are.
+
+    Once all processes are of this release: an older one cannot record then. Recorders wait for some seconds for each
+    million rows, readers for a part of that; starts and checks go on. Rights that other roles had on the tables
+    verifications and events are to be granted again.
+    """
+    session.confirm("Are all processes of this release?")
+    is_new = session.context.ledger.partition()
+    url = session.settings.ledger.shown_url
+    out.done(f"{url} is partitioned." if is_new else f"{url} is as it was.")
+
+
+@command(ledger, asks=True)
 def rebuild(session: Session) -> None:
     """Mirror the ledger in Redis anew.
 

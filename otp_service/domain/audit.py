@@ -58,7 +58,10 @@ class ChainHead:
 
 def canonical_json(value: Any) -> bytes:  # noqa: ANN401 - whatever JSON holds
     """Return JSON of which there is one spelling: sorted names, no blanks, UTF-8."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode(errors="surrogatepass")
+    return _CANONICAL.encode(value).encode(errors="surrogatepass")
+
+
+_CANONICAL: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
 def digest_of(payload: Mapping[str, Any]) -> str:

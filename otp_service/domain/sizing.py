@@ -63,7 +63,7 @@ RECORD_SECONDS: Final = 300 + RECORD_GRACE
 """Life of a record whose code lives as long as by default."""
 THREADS: Final = 64
 """Calls that a worker process makes at once, by default."""
-BATCH: Final = 500
+BATCH: Final = 2000
 """Events that a worker process records at once."""
 PAUSE: Final = 0.25
 """Seconds between two such batches."""

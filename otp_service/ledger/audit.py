@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -19,6 +20,7 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    true,
     update,
 )
 
@@ -26,7 +28,9 @@ from otp_service.clock import now
 from otp_service.domain.audit import GENESIS, ChainEntry, ChainHead, OperatorActionEntry, digest_of
 from otp_service.domain.consents import EVERY_APPLICATION
 from otp_service.errors import OtpServiceError
-from otp_service.ledger.database import Database, in_batches, insert_rows, link_at
+from otp_service.ledger.database import Database, add_rows, find_rows, in_batches, link_at
+from otp_service.ledger.partitions import PARTITIONED, near
+from otp_service.ledger.reading import Reading
 from otp_service.ledger.schema import (
     audit,
     audit_heads,
@@ -217,11 +221,10 @@ def _append(connection: Connection, entries: Sequence[ChainEntry]) -> tuple[int,
     last, link = connection.execute(counted).one()
     rows = []
     for sequence, entry in enumerate(entries, last - len(entries) + 1):
-        numbered = replace(entry, sequence=sequence)
-        link = numbered.link(link)
-        of_entry = {name: getattr(numbered, name) for name in ChainEntry.__slots__}
-        rows.append({**of_entry, "link": link})
-    insert_rows(connection, insert(audit), rows)
+        at, table, row, digest = entry.at, entry.table, entry.row, entry.digest
+        link = ChainEntry(sequence, at, table, row, digest).link(link)
+        rows.append({"sequence": sequence, "at": at, "table": table, "row": row, "digest": digest, "link": link})
+    add_rows(connection, audit, rows)
     connection.execute(update(head).values(audit_link=link))
     return last, link
 
@@ -233,8 +236,12 @@ def class_of(table: str) -> str | None:
 
 def digest_columns(table: Table, row: Mapping[Any, Any]) -> dict[str, Any]:
     """Return what the digest of a row is of."""
-    left_out = _LEFT_OUT[table.name]
-    return {column.key: row[column.key] for column in table.columns if column.key not in left_out}
+    return {name: row[name] for name in _digested(table)}
+
+
+@cache
+def _digested(table: Table) -> tuple[str, ...]:
+    return tuple(column.key for column in table.columns if column.key not in _LEFT_OUT[table.name])
 
 
 def digest_of_row(table: Table, row: Mapping[Any, Any]) -> str:
@@ -244,22 +251,31 @@ def digest_of_row(table: Table, row: Mapping[Any, Any]) -> str:
 
 def _digests(connection: Connection, entries: Iterable[Any]) -> dict[tuple[str, str], str]:
     """Return the digests of the rows that entries are of, as far as the rows are there, by table and key."""
-    wanted: dict[str, list[str]] = {}
+    wanted: dict[str, list[Any]] = {}
     for one in entries:
-        wanted.setdefault(one.table, []).append(one.row)
+        wanted.setdefault(one.table, []).append(one)
     return {
         (name, row): digest
-        for name, rows in wanted.items() if name in COVERED
-        for row, digest in _of_table(connection, COVERED[name], rows)
+        for name, some in wanted.items() if name in COVERED
+        for row, digest in _of_table(connection, COVERED[name], some)
     }  # fmt: skip
 
 
-def _of_table(connection: Connection, table: Table, rows: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _of_table(connection: Connection, table: Table, entries: Sequence[Any]) -> Iterator[tuple[str, str]]:
+    """Yield keys and digests of rows; those in partitions are looked for when they were recorded, or shortly before.
+
+    Elsewhere only such are that were recorded late, and so after the oldest row.
+    """
     (key,) = table.primary_key
-    kind = key.type.python_type
-    for some in in_batches(rows):
-        for row in connection.execute(select(table).where(key.in_(map(kind, some)))).mappings():
-            yield str(row[key]), digest_of_row(table, row)
+    recorded = {key.type.python_type(one.row): one.at for one in entries}
+    then: ColumnElement[bool] = true()
+    late = set(recorded)
+    if (moment := PARTITIONED.get(table.name)) is not None:
+        then = near(moment, recorded.values())
+        oldest = connection.execute(select(func.min(moment))).scalar()
+        late = {row for row, at in recorded.items() if oldest is not None and at >= oldest}
+    for row in find_rows(connection, select(table), key, recorded, then, late):
+        yield str(row[key]), digest_of_row(table, row)
 
 
 def _link(row: Any, found: Mapping[tuple[str, str], str]) -> ChainLink:  # noqa: ANN401 - a row
@@ -322,15 +338,16 @@ class ProvenRow:
 class Disputes:
     """Records for disputes, with their proofs. Raises `LedgerUnavailableError` when the database cannot serve."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
 
     def find(self, wanted: DisputeFilter) -> tuple[ProvenRow, ...]:
         """Return the rows of the ``wanted`` verifications, of their events, and of messages and consents of the number.
 
         At most `MAX_VERIFICATIONS` verifications, the oldest first.
         """
-        with self._database.read() as connection:
+
+        def read(connection: Connection) -> tuple[ProvenRow, ...]:
             statement = (
                 select(verifications)
                 .where(wanted.condition())
@@ -344,6 +361,8 @@ class Disputes:
                 rows += [(events, row) for row in connection.execute(mine).mappings()]
             rows += _of_numbers(connection, found)
             return tuple(_with_proofs(connection, rows))
+
+        return self._reading.ask(read, whole=True)
 
 
 def _of_numbers(connection: Connection, found: Sequence[Mapping[Any, Any]]) -> list[tuple[Table, Mapping[Any, Any]]]:
@@ -501,12 +520,13 @@ class IncidentCounts:
 class Incidents:
     """Counts of what was recorded in a time. Raises `LedgerUnavailableError` when the database cannot serve."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
 
     def count(self, span: IncidentScope) -> IncidentCounts:
         """Return what was recorded in a time."""
-        with self._database.read() as connection:
+
+        def read(connection: Connection) -> IncidentCounts:
             mine = _within(verifications, "started", span)
             return IncidentCounts(
                 people=_count_numbers(connection, span),
@@ -525,6 +545,8 @@ class Incidents:
                     ),
                 ),
             )
+
+        return self._reading.ask(read)
 
 
 def _within(table: Table, at: str, span: IncidentScope) -> ColumnElement[bool]:

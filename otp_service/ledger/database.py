@@ -6,20 +6,24 @@ import os
 import secrets
 import string
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import (
+    ARRAY,
     JSON,
     Column,
+    ColumnClause,
+    ColumnElement,
     Connection,
     Engine,
     Select,
     Table,
     Text,
+    any_,
     bindparam,
     case,
     cast,
@@ -33,17 +37,20 @@ from sqlalchemy import (
     select,
     table,
     text,
+    true,
     update,
 )
 from sqlalchemy.dialects.sqlite import insert as insert_into_sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
+from otp_service.clock import now
 from otp_service.domain.audit import GENESIS
 from otp_service.domain.consents import LedgerPosition
 from otp_service.errors import ConfigurationError, LedgerMismatchError, LedgerUnavailableError
 from otp_service.ledger import schema
 from otp_service.ledger.migrations import STEPS
+from otp_service.ledger.partitions import has_locks, near, partition
 from otp_service.ledger.schema import METADATA, audit, head
 
 NOT_MADE: Final = "The ledger has not been made: otp-service ledger upgrade."
@@ -136,7 +143,7 @@ def postgresql_engine(url: URL, timeout: float) -> Engine:
                 "keepalives_interval": 1,
                 "keepalives_count": 3,
                 "tcp_user_timeout": milliseconds,
-                "options": f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}",
+                "prepare_threshold": None,  # a pooler may give the next transaction another server, which knows none
             },
         )
     except (ImportError, NoSuchModuleError) as missing:
@@ -153,6 +160,14 @@ def postgresql_engine(url: URL, timeout: float) -> Engine:
                 f"make one with {_ENCODING} (createdb --encoding={_ENCODING} --template=template0 NAME)."
             )
         return connection
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        """Bound what a transaction waits for; a pooler takes no such parameters of a connection."""
+        connection.exec_driver_sql(
+            f"SELECT set_config('statement_timeout', '{milliseconds}', true), "
+            f"set_config('lock_timeout', '{milliseconds}', true)"
+        )
 
     return engine
 
@@ -200,7 +215,6 @@ def _with_deadline(driver: Any, patience: float) -> Any:  # noqa: ANN401 - the d
 
 SQLITE: Final = "sqlite"
 POSTGRESQL: Final = "postgresql"
-_OPERATIONAL: Final = frozenset({"OperationalError", "InterfaceError", "InternalError"})
 _NO_TABLE: Final = ("42P01", "no such table")
 """Signs that the ledger has not been made: SQLSTATE, and SQLite's words."""
 _NO_COLUMN: Final = ("42703", "no such column")
@@ -257,6 +271,11 @@ class Database:
         with self.read() as connection:
             return connection.exec_driver_sql("SHOW is_superuser").scalar() == "on"
 
+    def lacks_locks(self) -> bool:
+        """Tell whether the server has too few locks for some who look for numbers at once, in all partitions."""
+        with self.read() as connection:
+            return not has_locks(connection)
+
     @contextmanager
     def write(self, *, any_key: bool = False) -> Iterator[Connection]:
         """Run a transaction that changes something, in a file that is made here; raises `LedgerUnavailableError`.
@@ -265,7 +284,7 @@ class Database:
         """
         if self.kind == SQLITE:
             make_sqlite_file(self._engine)
-        with _translate_errors(), self._engine.connect().execution_options(**WRITES) as connection, connection.begin():
+        with self._translated(), self._engine.connect().execution_options(**WRITES) as connection, connection.begin():
             if not any_key:
                 self._claim(connection)
             yield connection
@@ -273,7 +292,7 @@ class Database:
     @contextmanager
     def read(self, *, any_key: bool = False) -> Iterator[Connection]:
         """Run a transaction that sees the ledger as it is at one moment; raises as `write` does."""
-        with _translate_errors(), self._engine.connect() as connection:
+        with self._translated(), self._engine.connect() as connection:
             if self.kind == POSTGRESQL:
                 connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             with connection.begin():
@@ -306,29 +325,31 @@ class Database:
             raise LedgerMismatchError("The ledger was made with another pseudonym key: nobody would be found in it.")
         return found
 
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn a failure of the database into `LedgerUnavailableError`; leave a defect of ours as it is."""
+        driver: Any = self._engine.dialect.loaded_dbapi
+        try:
+            yield
+        except (DBAPIError, driver.Error) as failed:
+            cause = failed.orig if isinstance(failed, DBAPIError) else failed  # rows are copied by the driver alone
+            said = f"{getattr(cause, 'sqlstate', None)} {cause}"
+            for signs, sentence in ((_NO_TABLE, NOT_MADE), (_NO_COLUMN, _OLDER)):
+                if any(sign in said for sign in signs):
+                    raise LedgerUnavailableError(sentence) from failed
+            operational = (driver.OperationalError, driver.InterfaceError, driver.InternalError)
+            if isinstance(cause, operational) or getattr(failed, "connection_invalidated", False):
+                raise LedgerUnavailableError("The ledger does not answer.") from failed
+            first, *_ = str(cause).splitlines()  # the others, and the cause, hold values
+            raise LedgerDefectError(first) from None
+        except SQLAlchemyError as failed:
+            if type(failed).__name__ == "TimeoutError":  # of the pool
+                raise LedgerUnavailableError("The ledger does not answer.") from failed
+            raise
+
     def close(self) -> None:
         """Close all connections that are not in use."""
         self._engine.dispose()
-
-
-@contextmanager
-def _translate_errors() -> Iterator[None]:
-    """Turn a failure of the database into `LedgerUnavailableError`; leave a defect of ours as it is."""
-    try:
-        yield
-    except DBAPIError as failed:
-        said = f"{getattr(failed.orig, 'sqlstate', None)} {failed.orig}"
-        for signs, sentence in ((_NO_TABLE, NOT_MADE), (_NO_COLUMN, _OLDER)):
-            if any(sign in said for sign in signs):
-                raise LedgerUnavailableError(sentence) from failed
-        if failed.connection_invalidated or type(failed).__name__ in _OPERATIONAL:
-            raise LedgerUnavailableError("The ledger does not answer.") from failed
-        first, *_ = str(failed.orig).splitlines()  # the others, and the cause, hold values
-        raise LedgerDefectError(first) from None
-    except SQLAlchemyError as failed:
-        if type(failed).__name__ == "TimeoutError":  # of the pool
-            raise LedgerUnavailableError("The ledger does not answer.") from failed
-        raise
 
 
 def _url(text: str) -> URL:
@@ -476,6 +497,13 @@ def upgrade(database: Database) -> None:
         command.upgrade(config, "head")
         if connection.execute(select(schema.head.c.id)).first() is None:
             create_head(connection)
+            partition(connection, now())
+
+
+def partition_traffic(database: Database) -> bool:
+    """Partition the traffic of a ledger that was made before; tell whether that is new."""
+    with _alone(database) as connection:
+        return partition(connection, now())
 
 
 @contextmanager
@@ -519,23 +547,58 @@ def in_batches(values: Sequence[Item]) -> Iterator[Sequence[Item]]:
         yield some + some[-1:] * ((1 << (len(some) - 1).bit_length()) - len(some))
 
 
+def among(connection: Connection, key: Column[Any], values: Collection[Any]) -> Iterator[ColumnElement[bool]]:
+    """Yield conditions that a column has one of many values: PostgreSQL takes all in one parameter."""
+    if connection.dialect.name == POSTGRESQL and values:
+        yield key == any_(bindparam(None, list(values), type_=ARRAY(key.type)))
+    elif values:
+        yield from (key.in_(some) for some in in_batches(list(values)))
+
+
+def find_rows(
+    connection: Connection,
+    wanted: Select[Any],
+    key: Column[Any],
+    names: Collection[str],
+    at_first: ColumnElement[bool],
+    elsewhere: Collection[str],
+) -> Iterator[Mapping[Any, Any]]:
+    """Yield the ``wanted`` rows of some names: those that a condition finds fast, then others of ``elsewhere``."""
+    left = set(names)
+    for where in (at_first, true()):
+        for mine in among(connection, key, sorted(left)):
+            for row in connection.execute(wanted.where(mine, where)).mappings():
+                left.discard(row[key])
+                yield row
+        left &= set(elsewhere)
+
+
+MANY: Final = 128
+"""Rows from which on PostgreSQL has them sooner by COPY."""
+
+
 def insert_rows(
     connection: Connection,
     statement: Any,  # noqa: ANN401 - what both dialects have in common has no type
     rows: Sequence[Mapping[str, Any]],
     returning: Column[Any] | None = None,
+    *,
+    staged: bool = False,
 ) -> list[Any]:
     """Run an insertion for some rows, of all columns; return a column of those that it inserts.
 
     PostgreSQL gets them as one value: a parameter for each value of each row took a quarter of the time of recording.
+    Where they are many it copies them into a temporary table (``staged``, once in a transaction).
     """
     if returning is not None:
         statement = statement.returning(returning)
     if connection.dialect.name == POSTGRESQL:
-        columns = statement.table.columns
-        told = json.dumps([{one.name: row[one.key] for one in columns} for row in rows])
-        pieces: list[Any] = [{"rows": told}]
-        statement = statement.from_select([one.key for one in columns], _rows_in_json(statement.table))
+        columns, pieces = statement.table.columns, list[Any]([{}])
+        if staged:
+            source = _staged(connection, statement.table, rows)
+        else:
+            source, pieces = _rows_in_json(statement.table), [{"rows": _in_json(columns, rows)}]
+        statement = statement.from_select([one.key for one in columns], source)
     else:
         pieces = [rows] if returning is None else list(batches(rows))
     found: list[Any] = []
@@ -545,13 +608,62 @@ def insert_rows(
     return found
 
 
+def _in_json(columns: Iterable[Column[Any]], rows: Sequence[Mapping[str, Any]]) -> str:
+    return json.dumps([{one.name: row[one.key] for one in columns} for row in rows])
+
+
+def _staged(connection: Connection, of: Table, rows: Sequence[Mapping[str, Any]]) -> Select[Any]:
+    """Copy rows of a table into a temporary one, which the transaction takes with it; return what selects them."""
+    name = f"incoming_{of.name}"
+    connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} (LIKE {of.name}) ON COMMIT DROP")
+    _copy(connection, name, of, rows)
+    return select(*(column(one.name, one.type) for one in of.columns)).select_from(table(name))
+
+
+def _copy(connection: Connection, into: str, of: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    quoted = connection.dialect.identifier_preparer.quote
+    names = ", ".join(quoted(one.name) for one in of.columns)
+    keys = [one.key for one in of.columns]
+    cursor: Any = connection.connection.cursor()
+    with cursor, cursor.copy(f"COPY {into} ({names}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row([row[key] for key in keys])
+
+
+def update_rows(connection: Connection, moment: Column[Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Set columns of rows, the same of each; ``of`` is a row's id, and ``was`` the moment that it is of until now."""
+    if not rows:
+        return
+    names = [name for name in rows[0] if name not in {"of", "was"}]
+    here = moment.table.c
+    if connection.dialect.name != POSTGRESQL:
+        one = update(moment.table).where(here.id == bindparam("of"), moment == bindparam("was"))
+        connection.execute(one, rows)
+        return
+    kinds = (column("of", here.id.type), column("was", moment.type), *(column(name, here[name].type) for name in names))
+    new = _from_json(kinds)
+    then = near(moment, (row["was"] for row in rows))
+    mine = update(moment.table).where(here.id == new.c["of"], moment == new.c.was, then)
+    connection.execute(mine.values({name: new.c[name] for name in names}), {"rows": json.dumps(list(rows))})
+
+
+def add_rows(connection: Connection, to: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows, of all columns, that nobody else inserts meanwhile and that are not there."""
+    if connection.dialect.name == POSTGRESQL and len(rows) >= MANY:
+        _copy(connection, to.name, to, rows)
+    elif rows:
+        insert_rows(connection, insert(to), rows)
+
+
 @cache
 def _rows_in_json(of: Table) -> Select[Any]:
     """Return what selects a table's columns from rows in JSON, in their order."""
+    return select(*_from_json([column(one.name, one.type) for one in of.columns]).c)
+
+
+def _from_json(columns: Iterable[ColumnClause[Any]]) -> Any:  # noqa: ANN401 - of a function with a table's form
     rows = func.json_to_recordset(cast(bindparam("rows", type_=Text()), JSON()))
-    return select(
-        *rows.table_valued(*(column(one.name, one.type) for one in of.columns)).render_derived(with_types=True).c
-    )
+    return rows.table_valued(*columns).render_derived(with_types=True)
 
 
 MAX_COUNT: Final = 1_000_000

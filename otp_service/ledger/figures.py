@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, Table, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, select, update
 
 from otp_service.domain.audit import Event
 from otp_service.domain.figures import (
@@ -21,7 +21,9 @@ from otp_service.domain.figures import (
     hour_of,
 )
 from otp_service.domain.guard import DAY, HOUR
-from otp_service.ledger.database import Database, in_batches, insert_rows, lock_head
+from otp_service.ledger.database import Database, among, in_batches, insert_rows, lock_head
+from otp_service.ledger.partitions import near
+from otp_service.ledger.reading import Reading
 from otp_service.ledger.schema import (
     TRAFFIC,
     events,
@@ -36,15 +38,16 @@ _OF_FIGURE: Final = FigureKey._fields
 _OF_DELAY: Final = DelayKey._fields
 
 
-def record_figures(connection: Connection, database: Database, new: Sequence[Event]) -> None:
-    """Count events that were recorded in this transaction, which holds the head's lock.
+def record_figures(
+    connection: Connection, database: Database, new: Sequence[Event], rows: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Count events that were recorded in this transaction, which holds the head's lock; ``rows``: their verifications.
 
     An event counts as soon as its verification's start is there too: here, or with the start if that comes later.
     """
+    starts = {name: _start(row) for name, row in rows.items() if row["pseudonym"]}
     counted = [one for one in new if one.type in COUNTED]
-    starts = _starts(connection, {one.member("id") for one in counted})
-    counted += _events_before(connection, new)
-    _count(connection, database, starts, counted)
+    _count(connection, database, starts, [*counted, *_events_before(connection, new)])
 
 
 def _count(
@@ -70,45 +73,35 @@ def _add(connection: Connection, database: Database, table: Table, rows: Iterabl
         insert_rows(connection, insertion.on_conflict_do_update(index_elements=keys, set_=sums), some)
 
 
-def _starts(connection: Connection, names: Iterable[str]) -> dict[str, VerificationStart]:
-    """Return the verifications whose start is recorded."""
-    found = {}
-    for some in in_batches(sorted(names)):
-        for row in connection.execute(_STARTS.where(verifications.c.id.in_(some))):
-            found[row.id] = _start(row)
-    return found
+def _start(row: Mapping[Any, Any]) -> VerificationStart:
+    return VerificationStart(*(row[name] for name in _OF_START))
 
 
-_STARTS: Final = select(
-    *(
-        verifications.c[name]
-        for name in ("id", "application", "purpose", "country", "carrier_range", "channel", "lane")
-    ),
-    *(verifications.c[name] for name in ("started", "status", "ended")),
-).where(verifications.c.pseudonym != "")
-
-
-def _start(row: Row[Any]) -> VerificationStart:
-    about = (row.application, row.purpose, row.country, row.carrier_range, row.channel, row.lane)
-    return VerificationStart(*about, row.started, row.status, row.ended)
+_OF_START: Final = (
+    *("application", "purpose", "country", "carrier_range", "channel", "lane"),
+    *("started", "status", "ended"),
+)
 
 
 def _events_before(connection: Connection, new: Sequence[Event]) -> Iterator[Event]:
     """Yield the events that were recorded before the starts among some new ones."""
     of_new, names = Counter(one.member("id") for one in new), {one.id for one in new}
-    begun = [one.member("id") for one in new if one.type == STARTED]
+    begun = {one.member("id"): one.at for one in new if one.type == STARTED}
+    if not begun:
+        return
+    then = near(events.c.at, begun.values())
     of_all: list[Any] = []
-    for some in in_batches(begun):
-        of_one = select(events.c.verification, func.count()).where(events.c.verification.in_(some))
+    for mine in among(connection, events.c.verification, begun):
+        of_one = select(events.c.verification, func.count()).where(mine, then)
         of_all += connection.execute(of_one.group_by(events.c.verification)).all()
     late = [verification for verification, count in of_all if count > of_new[verification]]
-    yield from (one for one in _events_of(connection, late) if one.id not in names)
+    yield from (one for one in _events_of(connection, late, then) if one.id not in names)
 
 
-def _events_of(connection: Connection, names: Sequence[str]) -> Iterator[Event]:
-    """Yield all events of some verifications that are recorded."""
-    for some in in_batches(names):
-        for row in connection.execute(select(events).where(events.c.verification.in_(some))):
+def _events_of(connection: Connection, names: Sequence[str], then: ColumnElement[bool]) -> Iterator[Event]:
+    """Yield all events of some verifications that are recorded, and of about their time."""
+    for mine in among(connection, events.c.verification, names):
+        for row in connection.execute(select(events).where(mine, then)):
             fields = {"id": row.verification, "gateway": row.gateway, **json.loads(row.details)}
             yield Event(row.id, row.at, row.type, fields)
 
@@ -131,8 +124,9 @@ DAY_OF: Final = "day"
 class Figures:
     """The figures. Raises `LedgerUnavailableError` when the database cannot serve."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, reading: Reading) -> None:
         self._database = database
+        self._reading = reading
 
     def sums(
         self, since: int, until: int, by: Sequence[str], *, most: int | None = None, **only: Collection[str]
@@ -150,8 +144,7 @@ class Figures:
         return self._sums(_select_sums(hourly_delays, since, until, by, only).limit(most))
 
     def _sums(self, wanted: Select[Any]) -> list[Sum]:
-        with self._database.read() as connection:
-            rows = connection.execute(wanted).all()
+        rows = self._reading.ask(lambda connection: connection.execute(wanted).all())
         return [Sum(tuple(of), int(times), int(paid)) for *of, times, paid in rows if times is not None]
 
     def position(self, stream: str) -> str:
@@ -197,10 +190,12 @@ class Figures:
             for table in (hourly_figures, hourly_delays):
                 of_events = table.c.what.in_(sorted(COUNTED))
                 connection.execute(delete(table).where(table.c.hour >= since, table.c.hour < until, of_events))
-            of_day = _STARTS.where(verifications.c.started >= since, verifications.c.started < until)
-            starts = {row.id: _start(row) for row in connection.execute(of_day)}
+            of_day = select(verifications).where(verifications.c.started >= since, verifications.c.started < until)
+            begun = connection.execute(of_day.where(verifications.c.pseudonym != "")).mappings()
+            starts = {row["id"]: _start(row) for row in begun}
+            then = near(events.c.at, (since, until))
             for some in in_batches(list(starts)):
-                _count(connection, self._database, starts, _events_of(connection, some))
+                _count(connection, self._database, starts, _events_of(connection, some, then))
         return len(starts)
 
 

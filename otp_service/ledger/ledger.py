@@ -1,5 +1,6 @@
 """Everything that is kept in the ledger, in one place."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from otp_service.ledger import database as ledger_database
@@ -11,6 +12,7 @@ from otp_service.ledger.database import Database
 from otp_service.ledger.factors import Factors, RecoveryCodes
 from otp_service.ledger.figures import Figures
 from otp_service.ledger.proof_keys import ProofKeys
+from otp_service.ledger.reading import Reading, ReplicaState
 from otp_service.ledger.retention import Purges
 from otp_service.ledger.subjects import Subjects
 from otp_service.ledger.verifications import Inbound, VerificationLedger
@@ -22,6 +24,7 @@ class Ledger:
     """The parts of the ledger; all raise `LedgerUnavailableError` when the database cannot serve in time."""
 
     database: Database
+    reading: Reading
     consents: Consents
     suppressions: Suppressions
     verifications: VerificationLedger
@@ -50,27 +53,47 @@ class Ledger:
         """Make the tables, or bring them up to this release."""
         ledger_database.upgrade(self.database)
 
+    def partition(self) -> bool:
+        """Partition the traffic by days, where that is not done and PostgreSQL has it; tell whether it was done now."""
+        return ledger_database.partition_traffic(self.database)
+
     def behind(self) -> bool:
         """Tell whether the tables are older than this release."""
         return ledger_database.is_behind(self.database)
 
+    def close(self) -> None:
+        """Close all connections that are not in use."""
+        self.database.close()
+        self.reading.close()
 
-def open_ledger(url: str, timeout: float, pseudonym_key: str = "") -> Ledger:
+
+def open_ledger(
+    url: str,
+    timeout: float,
+    pseudonym_key: str = "",
+    replica: str = "",
+    most_behind: float = 0.0,
+    on_rest: Callable[[ReplicaState], None] = lambda _: None,
+) -> Ledger:
     """Return the ledger at an address (`Database`); opens no connection yet.
 
-    ``timeout`` in seconds; ``pseudonym_key`` is the fingerprint of the key whose pseudonyms are in it.
+    ``timeout`` in seconds; ``pseudonym_key`` is the fingerprint of the key whose pseudonyms are in it. For the rest see
+    `Reading`.
     """
     database = Database(url, timeout, pseudonym_key)
+    other = Database(replica, timeout, pseudonym_key) if replica else None
+    reading = Reading(database, other, most_behind, on_rest)
     return Ledger(
         database=database,
+        reading=reading,
         consents=Consents(database),
         suppressions=Suppressions(database),
-        verifications=VerificationLedger(database),
+        verifications=VerificationLedger(database, reading),
         inbound=Inbound(database),
-        figures=Figures(database),
+        figures=Figures(database, reading),
         factors=Factors(database),
         recovery_codes=RecoveryCodes(database),
-        subjects=Subjects(database),
+        subjects=Subjects(database, reading),
         mirror_source=MirrorSource(database),
         applications=Applications(database),
         api_keys=ApiKeys(database),
@@ -79,8 +102,8 @@ def open_ledger(url: str, timeout: float, pseudonym_key: str = "") -> Ledger:
         purges=Purges(database),
         operator_actions=OperatorActions(database),
         audit=Audit(database),
-        disputes=Disputes(database),
-        incidents=Incidents(database),
+        disputes=Disputes(reading),
+        incidents=Incidents(reading),
         endpoints=Endpoints(database),
         postings=Postings(database),
         console_users=ConsoleUsers(database),

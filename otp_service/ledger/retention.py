@@ -3,7 +3,7 @@
 import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -26,7 +26,8 @@ from sqlalchemy import (
 from otp_service.domain.audit import ChainHead, PurgeRecord, short_digest
 from otp_service.domain.keyring import Signer, is_valid_signature
 from otp_service.ledger.audit import append_entry, carry_over, digest_of_row
-from otp_service.ledger.database import Database, forget, in_batches
+from otp_service.ledger.database import Database, forget, in_batches, lock_head
+from otp_service.ledger.partitions import PARTITIONED, Partition, count_rows, drop, partitions, whole_days
 from otp_service.ledger.schema import (
     ACCESS,
     ACCOUNTABILITY,
@@ -153,16 +154,32 @@ class _EntrySeries:
 
 
 def _older_than(moment: Column[Any], *among: Condition) -> PurgeRule:
-    """Return the rule that deletes the rows of a table, or some ``among`` them, by their age."""
+    """Return the rule that deletes rows of a table, or some ``among`` them, by their age; whole partitions first."""
     table = moment.table
     (key,) = table.primary_key
 
     def delete_some(connection: Connection, purge: Purge, cursor: int) -> PurgedBatch:
+        if table.name in PARTITIONED and (oldest := partitions(connection, table.name)[:1]):
+            (one,) = oldest
+            if one.end <= purge.before:
+                return PurgedBatch(_drop(connection, one), cursor)
         some = select(key).where(moment < purge.before, *among).order_by(moment).limit(DELETE_BATCH)
         rows = connection.execute(delete(table).where(key.in_(some))).rowcount
         return PurgedBatch(rows, cursor if rows == DELETE_BATCH else None)
 
     return delete_some
+
+
+def _drop(connection: Connection, one: Partition) -> int:
+    """Drop a partition; return how many rows it had.
+
+    Recorders come from the events to the head, which this transaction needs too, and then to the verifications.
+    """
+    count = count_rows(connection, one)
+    if one.table == verifications.name:
+        lock_head(connection)
+    drop(connection, one)
+    return count
 
 
 def _figures_of(table: Table) -> PurgeRule:
@@ -293,6 +310,9 @@ class Purges:
     def run(self, purge: Purge) -> Iterator[int]:
         """Purge a class of data; yield the rows of each transaction: then others have their turn."""
         name = f"pu_{secrets.token_hex(16)}"
+        if purge.data == TRAFFIC:
+            with self._database.read() as connection:
+                purge = replace(purge, before=whole_days(connection, purge.before))
         for rule in PURGE_RULES[purge.data]:
             cursor: int | None = 0
             while cursor is not None:

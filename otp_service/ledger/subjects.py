@@ -16,6 +16,7 @@ from otp_service.ledger.audit import append_entry, record_action
 from otp_service.ledger.consents import CONSENT_ORDER, entry_of, read_suppressions
 from otp_service.ledger.database import Database, advance_head, read_head
 from otp_service.ledger.factors import RecordedRecoveryCode, erase_factors, read_factors, read_recovery_codes
+from otp_service.ledger.reading import Reading
 from otp_service.ledger.schema import (
     consents,
     erasures,
@@ -81,12 +82,14 @@ class Erasure:
 class Subjects:
     """Export and erasure for a number. Raises `LedgerUnavailableError` when the database cannot serve."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, reading: Reading) -> None:
         self._database = database
+        self._reading = reading
 
     def export(self, pseudonym: str, application: str | None) -> SubjectData:
         """Return all that is held of a number within an application, ``None`` for all."""
-        with self._database.read() as connection:
+
+        def read(connection: Connection) -> SubjectData:
             entries = select(consents).where(_mine(consents, pseudonym, application)).order_by(*CONSENT_ORDER)
             return SubjectData(
                 verifications=read_verifications(connection, pseudonym, application),
@@ -104,6 +107,8 @@ class Subjects:
                 factors=read_factors(connection, pseudonym, application),
                 recovery_codes=read_recovery_codes(connection, pseudonym, application),
             )
+
+        return self._reading.ask(read, whole=True)
 
     def erase(self, pseudonym: str, application: str | None, act: OperatorActionEntry | None = None) -> Erasure:
         """Erase what no dispute needs, within an application, ``None`` for all; record what was kept and why.

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, desc, select
@@ -19,24 +19,39 @@ from otp_service.domain.consents import (
     SuppressionScope,
     SuppressionSource,
 )
-from otp_service.domain.figures import STARTED
+from otp_service.domain.figures import COUNTED, STARTED
+from otp_service.domain.guard import DAY
 from otp_service.domain.inbound import Meaning
 from otp_service.domain.tallies import whose
 from otp_service.domain.verification import Status
 from otp_service.domain.webhooks import webhook_of
 from otp_service.ledger.audit import append_entry
 from otp_service.ledger.consents import Added, lift_if_only_from, record_consent, record_opt_out
-from otp_service.ledger.database import Database, batches, in_batches, insert_rows, lock_head, read_head
+from otp_service.ledger.database import (
+    MANY,
+    POSTGRESQL,
+    Database,
+    add_rows,
+    batches,
+    find_rows,
+    in_batches,
+    insert_rows,
+    lock_head,
+    read_head,
+    update_rows,
+)
 from otp_service.ledger.factors import note_steps
 from otp_service.ledger.figures import record_figures
+from otp_service.ledger.partitions import make_partitions, near
+from otp_service.ledger.reading import Reading
 from otp_service.ledger.schema import erasures, events, inbound, verifications
 from otp_service.ledger.webhooks import record_webhooks
 
 _ENDINGS: Final = {f"verification.{status}": status for status in Status if status is not Status.PENDING}
 _START_FIELDS: Final = ("pseudonym", "payment", "payment_reference")
 """What only the event of a start says of a verification."""
-_ONLY_OF_STARTS: Final = ("started", "expires", "channel", "carrier_range", "lane")
-"""Columns that only a start fills, of other members."""
+_OF_STARTS: Final = (*_START_FIELDS, "started", "expires", "channel", "carrier_range", "lane")
+"""Columns that only a start fills."""
 _REPLAY_FIELDS: Final = ("sending", "price", "rule", "guard", "created")
 """What only the guard reads, from the stream: addresses and contexts are not for the ledger."""
 _NOT_IN_DETAILS: Final = frozenset(
@@ -84,40 +99,56 @@ class RecordedVerification:
 class VerificationLedger:
     """Verifications and their events. Raises `LedgerUnavailableError` when the database cannot serve."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, reading: Reading) -> None:
         self._database = database
+        self._reading = reading
+        self._days_made: set[int] = set()
 
     def record(self, events: Sequence[Event]) -> EventsRecorded:
         """Record what happened, and webhooks of it, all or nothing; what is there already is passed over."""
         if not events:
             return EventsRecorded(0)
         rows = [_event(one) for one in events if one.type != CONSENT_GIVEN]
+        self._make_partitions(rows)
         with self._database.write() as connection:
             fresh = self._insert(connection, rows)
             new = [*{one.id: one for one in events if one.id in fresh}.values()]
-            self._note_verifications(connection, new)
-            record_figures(connection, self._database, new)
+            record_figures(connection, self._database, new, _note_verifications(connection, new))
             note_steps(connection, events)
             given: list[Consent] = []
             if came := _consents(connection, events):  # of one that is repeated nothing is new
                 given, _ = record_consent(connection, came)
             told = [entry for entry, since in _opt_outs(new) if record_opt_out(connection, entry, since)]
             place = read_head(connection) if given or told else None
-            record_webhooks(connection, list(filter(None, map(webhook_of, new))))
+            record_webhooks(connection, filter(None, map(webhook_of, new)))
         return EventsRecorded(len(new), tuple(told), place)
 
     def keep(self, events: Sequence[Event]) -> None:
         """Keep events with all that they say, but for what replays read, and nothing that follows from it."""
         rows = [_event(one, left_out=_REPLAY_FIELDS) for one in events]
+        self._make_partitions(rows)
         with self._database.write() as connection:
             self._insert(connection, rows)
 
     def _insert(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> set[str]:
         """Insert events that are not there yet, and their entries in the audit chain; return their names."""
         statement = self._database.insert(events).on_conflict_do_nothing()
-        fresh = set(insert_rows(connection, statement, rows, events.c.id))
+        fresh = set(insert_rows(connection, statement, rows, events.c.id, staged=len(rows) >= MANY))
         append_entry(connection, events, [row for row in rows if row["id"] in fresh])
+        if len(fresh) < len(rows):
+            lock_head(connection)  # a write, whose commit waits for the replicas that must have what was there already
         return fresh
+
+    def _make_partitions(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Make partitions for the days of some events, and ahead of them; those of days long ago may be gone again."""
+        if self._database.kind != POSTGRESQL:
+            return
+        days = {row["at"] // DAY for row in rows}
+        lately = now() // DAY - 1
+        for day in sorted(one for one in days if one < lately or one not in self._days_made):
+            with self._database.write() as connection:
+                make_partitions(connection, day)
+            self._days_made.add(day)
 
     def last_sender(self, pseudonym: str, gateway: str, since: int) -> tuple[str, int] | None:
         """Return the application whose message a number got last through a gateway, from a time on, and when.
@@ -142,7 +173,7 @@ class VerificationLedger:
         mine = select(verifications).where(verifications.c.pseudonym == pseudonym)
         if applications:
             mine = mine.where(verifications.c.application.in_(sorted(applications)))
-        return self._find(mine.order_by(desc(verifications.c.started)).limit(most))
+        return self._find(mine.order_by(desc(verifications.c.started)).limit(most), whole=True)
 
     def unapproved(
         self, since: int, until: int, most: int, **only: Collection[str]
@@ -161,20 +192,23 @@ class VerificationLedger:
 
     def find(self, verification: str) -> RecordedVerification | None:
         """Return a verification, without its events; ``None`` when it is not here."""
-        return next(iter(self._find(select(verifications).where(verifications.c.id == verification))), None)
+        mine = select(verifications).where(verifications.c.id == verification)
+        return next(iter(self._find(mine, whole=True)), None)
 
-    def _find(self, wanted: Select[Any]) -> tuple[RecordedVerification, ...]:
-        with self._database.read() as connection:
-            return tuple(map(_recorded, connection.execute(wanted)))
+    def _find(self, wanted: Select[Any], *, whole: bool = False) -> tuple[RecordedVerification, ...]:
+        return self._reading.ask(lambda connection: tuple(map(_recorded, connection.execute(wanted))), whole=whole)
 
     def events_of(self, wanted: Sequence[str]) -> dict[str, tuple[Event, ...]]:
         """Return the events of some verifications, by verification, in the order in which they happened."""
+
+        def read(connection: Connection) -> list[Row[Any]]:
+            mine = (select(events).where(events.c.verification.in_(some)) for some in batches(wanted))
+            return [row for one in mine for row in connection.execute(one)]
+
         found: dict[str, list[Event]] = {one: [] for one in wanted}
-        with self._database.read() as connection:
-            for some in batches(wanted):
-                for row in connection.execute(select(events).where(events.c.verification.in_(some))):
-                    fields = {**json.loads(row.details), "id": row.verification, "gateway": row.gateway}
-                    found[row.verification].append(Event(row.id, row.at, row.type, fields))
+        for row in self._reading.ask(read, whole=True):
+            fields = {**json.loads(row.details), "id": row.verification, "gateway": row.gateway}
+            found[row.verification].append(Event(row.id, row.at, row.type, fields))
         return {one: tuple(sorted(happened, key=attrgetter("place"))) for one, happened in found.items()}
 
     def pseudonym_of(self, verification: str) -> str | None:
@@ -183,35 +217,41 @@ class VerificationLedger:
         with self._database.read() as connection:
             return connection.execute(wanted).scalar()
 
-    def _note_verifications(self, connection: Connection, events: Sequence[Event]) -> None:
-        """Note starts and ends, in whichever order they come.
 
-        The first end stays: a Redis whose backup was restored may end once more what had ended.
-        """
-        insertion = self._database.insert(verifications)
-        started = {
-            one.member("id"): _verification(one)
-            | {name: one.member(name) for name in _START_FIELDS}
-            | {"expires": int(one.member("expires") or 0), "channel": one.member("channel"), **_newness(one)}
-            for one in events
-            if one.type == STARTED
-        }
-        if started:  # sorted, as the ends are: two recorders lock in one order
-            rows = sorted(started.values(), key=itemgetter("id"))
-            fields = {name: insertion.excluded[name] for name in (*_START_FIELDS, *_ONLY_OF_STARTS)}
-            insert_rows(connection, insertion.on_conflict_do_update(index_elements=["id"], set_=fields), rows)
-            append_entry(connection, verifications, rows)
-        ended = {
-            one.member("id"): _verification(one) | {"status": _ENDINGS[one.type], "ended": one.at}
-            for one in reversed(events)
-            if one.type in _ENDINGS
-        }
-        if ended:
-            rows = sorted(ended.values(), key=itemgetter("id"))
-            fields = {name: insertion.excluded[name] for name in ("status", "ended")}
-            alive = verifications.c.status == Status.PENDING
-            as_ended = insertion.on_conflict_do_update(index_elements=["id"], set_=fields, where=alive)
-            insert_rows(connection, as_ended, rows)
+def _note_verifications(connection: Connection, new: Sequence[Event]) -> dict[str, dict[str, Any]]:
+    """Note starts and ends, in whichever order they come; return the rows of all verifications that are counted, by id.
+
+    The first end stays: a Redis whose backup was restored may end once more what had ended. Nobody else changes rows
+    meanwhile: who has new events has the head's lock. Few verifications last a day, and of a start there is seldom a
+    row, so only what ends is looked for everywhere.
+    """
+    about = [one for one in new if one.type in COUNTED or one.type in _ENDINGS]
+    if not about:
+        return {}
+    starts = {one.member("id"): one for one in about if one.type == STARTED}
+    then = near(verifications.c.started, (one.at for one in about))
+    names, key = {one.member("id") for one in about}, verifications.c.id
+    found = find_rows(connection, select(verifications), key, names, then, names - starts.keys())
+    rows = {str(row["id"]): dict(row) for row in found}
+    was = {name: row["started"] for name, row in rows.items()}
+    for name, one in starts.items():
+        rows[name] = rows.get(name, _verification(one)) | _start(one)
+    ended = set()
+    for one in about:
+        if one.type in _ENDINGS:
+            row = rows.setdefault(one.member("id"), _verification(one))
+            if row["status"] == Status.PENDING:
+                row |= {"status": _ENDINGS[one.type], "ended": one.at}
+                ended.add(row["id"])
+    add_rows(connection, verifications, [row for name, row in sorted(rows.items()) if name not in was])
+    for changed, columns in ((ended, ("status", "ended")), (starts.keys(), _OF_STARTS)):
+        told = [
+            {"of": name, "was": was[name], **{column: rows[name][column] for column in columns}}
+            for name in sorted(was.keys() & changed)
+        ]
+        update_rows(connection, verifications.c.started, told)
+    append_entry(connection, verifications, [rows[name] for name in sorted(starts)])
+    return rows
 
 
 def read_verifications(
@@ -270,9 +310,17 @@ def _verification(event: Event) -> dict[str, Any]:
     }
 
 
-def _newness(start: Event) -> dict[str, str]:
-    who, carrier_range = whose(start)
-    return {"carrier_range": carrier_range, "lane": who.name.lower() if who else ""}
+def _start(event: Event) -> dict[str, Any]:
+    """Return the columns that only a start fills."""
+    who, carrier_range = whose(event)
+    return {
+        **{name: event.member(name) for name in _START_FIELDS},
+        "started": event.at,
+        "expires": int(event.member("expires") or 0),
+        "channel": event.member("channel"),
+        "carrier_range": carrier_range,
+        "lane": who.name.lower() if who else "",
+    }
 
 
 def _consents(connection: Connection, events: Iterable[Event]) -> list[Consent]:

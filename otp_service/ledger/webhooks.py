@@ -3,7 +3,7 @@
 import json
 import secrets
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -44,12 +44,12 @@ _IS_ENABLED: Final = exists().where(endpoints.c.id == postings.c.endpoint, _ENAB
 # --- writing ----------------------------------------------------------------------------------------------------
 
 
-def record_webhooks(connection: Connection, told: Sequence[Webhook]) -> None:
+def record_webhooks(connection: Connection, told: Iterable[Webhook]) -> None:
     """Write webhooks for the endpoints that want them, as a part of the transaction that makes them true.
 
     Called once for each thing that happened; what nobody wants is not kept.
     """
-    wanted = _wanted(connection, {one.id: one for one in told}.values()) if told else {}
+    wanted = _wanted(connection, told)
     if not wanted:
         return
     lock_head(connection)
@@ -104,12 +104,14 @@ def _last_verifications(
     return found
 
 
-def _wanted(connection: Connection, told: Collection[Webhook]) -> dict[str, list[Webhook]]:
-    """Return what each endpoint is told."""
+def _wanted(connection: Connection, told: Iterable[Webhook]) -> dict[str, list[Webhook]]:
+    """Return what each endpoint is told; without any it is not looked at."""
+    there = connection.execute(select(endpoints.c.id, endpoints.c.application, endpoints.c.types).where(_IN_USE)).all()
+    distinct = {one.id: one for one in told}.values() if there else ()
     found: dict[str, list[Webhook]] = defaultdict(list)
-    for row in connection.execute(select(endpoints.c.id, endpoints.c.application, endpoints.c.types).where(_IN_USE)):
+    for row in there:
         chosen = row.types.split()
-        for one in told:
+        for one in distinct:
             if one.application == row.application and is_wanted(one.type, chosen):
                 found[row.id].append(one)
     return found

@@ -108,6 +108,8 @@ class RedisSettings(Section):
     url: SecretStr = SecretStr("redis://localhost:6379/0")
     """``redis://``, ``rediss://`` (TLS) or ``unix://``; may hold user, password and TLS parameters. With ``sentinels``
     its host is the name under which they watch the primary."""
+    cluster: bool = False
+    """Whether the server of ``url`` is one of a cluster (Valkey 9 or later), which tells of the others."""
     sentinels: tuple[HostAndPort, ...] = ()
     """Sentinels that know the primary: host:port of each; with the TLS parameters of ``url``."""
     sentinel_user: str | None = None
@@ -137,6 +139,13 @@ class RedisSettings(Section):
     def _can_be_replaced(self) -> Self:
         if self.sentinels and self.url.get_secret_value().startswith("unix:"):
             raise ValueError("redis.url names a socket, where redis.sentinels needs the name of a primary.")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_a_cluster(self) -> Self:
+        is_socket = self.url.get_secret_value().startswith("unix:")
+        if self.cluster and (self.sentinels or self.write_format == 1 or is_socket):
+            raise ValueError("redis.cluster goes with neither redis.sentinels, redis.write_format = 1 nor a socket.")
         return self
 
     @property
@@ -1039,10 +1048,14 @@ class LedgerSettings(Section):
 
     url: SecretStr = SecretStr("sqlite:////var/lib/otp-service/ledger.db")
     """``sqlite:///PATH``, for one host, or ``postgresql://…``, which may hold user, password and TLS parameters."""
+    reading_url: SecretStr | None = None
+    """A streaming replica of PostgreSQL that stories of numbers, figures, lists, reports and exports are read from."""
+    reading_lag: float = Field(default=0.0, ge=0, le=3600)
+    """Seconds by which figures, lists and reports may be late. What a replica lacks for longer is asked of ``url``."""
     timeout: float = Field(default=5.0, gt=0, le=60)
     """Seconds to wait for a connection, a lock or an answer."""
     hosted_in: CountryCode | None = None
-    """Country (ISO 3166-1 alpha-2) in which the database and its backups are, for ``residency``."""
+    """Country (ISO 3166-1 alpha-2) in which the database, its replicas and backups are, for ``residency``."""
     upgrade: bool = True
     """Whether a process migrates the tables when it starts."""
 
@@ -1050,11 +1063,19 @@ class LedgerSettings(Section):
     """Whether an empty Redis is filled from the ledger without asking an operator. A ledger that was restored from an
     older copy is then not noticed. ``None``: in development only."""
 
-    @field_validator("url")
+    @field_validator("url", "reading_url")
     @classmethod
-    def _is_an_address(cls, url: SecretStr) -> SecretStr:
-        check_ledger_url(url.get_secret_value())
+    def _is_an_address(cls, url: SecretStr | None) -> SecretStr | None:
+        if url:
+            check_ledger_url(url.get_secret_value())
         return url
+
+    @model_validator(mode="after")
+    def _can_have_a_replica(self) -> Self:
+        urls = [url.get_secret_value() for url in (self.url, self.reading_url) if url]
+        if self.reading_url and any(url.startswith("sqlite") for url in urls):
+            raise ValueError("ledger.reading_url needs PostgreSQL there and in ledger.url: SQLite has no replicas.")
+        return self
 
     @property
     def shown_url(self) -> str:

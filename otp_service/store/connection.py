@@ -16,19 +16,22 @@ import hiredis
 import redis
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     BusyLoadingError,
     ClusterDownError,
     ExecAbortError,
     InvalidResponse,
     MasterDownError,
+    MovedError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     ResponseError,
+    TryAgainError,
 )
 from redis.retry import Retry
-from redis.sentinel import Sentinel, SentinelConnectionPool
+from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 
 from otp_service.errors import StoreUnavailableError
 
@@ -127,9 +130,12 @@ _CLASSES: Final[Mapping[str, type[ResponseError | redis.ConnectionError]]] = {
     "NOPERM": NoPermissionError,
     "OOM": OutOfMemoryError,
     "READONLY": ReadOnlyError,
+    "TRYAGAIN": TryAgainError,
     "WRONGPASS": AuthenticationError,
 }
 """redis-py's exception for the first word of an error; `ResponseError` for all others but these."""
+_REDIRECTIONS: Final[Mapping[str, type[AskError]]] = {"MOVED": MovedError, "ASK": AskError}
+"""Of a cluster's server that has not the slot: they tell which one has."""
 _ERR_CLASSES: Final = (
     ("ERR max number of clients", redis.ConnectionError),
     ("ERR AUTH", AuthenticationError),  # there is no password to be given
@@ -143,9 +149,18 @@ class Connection:
     call; `redis.Redis` asks for each answer whether it is there, and that takes longer than the server's work.
     """
 
-    def __init__(self, client: redis.Redis, on_open: Callable[["Connection"], None] | None = None) -> None:
-        """Take a client for its address, credentials and time limits, and what is done first on each new connection."""
+    def __init__(
+        self,
+        client: redis.Redis,
+        on_open: Callable[["Connection"], None] | None = None,
+        address: tuple[str, int] | None = None,
+    ) -> None:
+        """Take a client for its credentials, time limits and, if none is given, its ``address``.
+
+        And what is done first on each new connection.
+        """
         self._client = client
+        self._address = address
         self._settings = client.get_connection_kwargs()
         self._encrypted = _is_encrypted(client)
         self._on_open = on_open
@@ -162,15 +177,28 @@ class Connection:
 
     def ask_all(self, *commands: tuple[Argument, ...]) -> list[Any]:
         """Return the answers to commands that are sent together, an error of the server as its exception."""
+        self.write(*commands)
+        return self.read(len(commands))
+
+    def write(self, *commands: tuple[Argument, ...]) -> None:
+        """Send commands, whose answers are to be received next. Raises as `ask` does."""
         opened = self._connected()
         packed = b"".join(map(hiredis.pack_command, commands))  # type: ignore[arg-type]
+        try:
+            opened.sendall(packed)
+        except OSError as failed:
+            raise _as_redis_error(failed) from failed
+
+    def read(self, count: int) -> list[Any]:
+        """Return so many answers to what was sent, an error of the server as its exception. Raises as `ask` does."""
+        if self._socket is None:
+            raise redis.ConnectionError("The connection was closed.")
         answers: list[Any] = []
-        for _ in commands:
+        for _ in range(count):
             try:
-                answers.append(self._answer(opened, packed))
+                answers.append(self._answer(self._socket))
             except ResponseError as refused:
                 answers.append(refused)
-            packed = b""
         return answers
 
     def close(self) -> None:
@@ -194,10 +222,11 @@ class Connection:
         return self._socket or self._open()
 
     def _open(self) -> socket.socket:
-        given = self._settings
+        given, address = self._settings, self._address
         if isinstance(self._client.connection_pool, SentinelConnectionPool):
-            host, port = primary_address(self._client)
-            given = {**given, "host": host, "port": port}
+            address = primary_address(self._client)
+        if address:
+            given = {**given, "host": address[0], "port": address[1]}
         try:
             opened = _limited(self._encrypt(_dial(given), given), given.get("socket_timeout"))
         except TimeoutError as silent:
@@ -251,21 +280,29 @@ class Connection:
                 if not read:
                     raise redis.ConnectionError("The server closed the connection.")
                 reader.feed(read)
-        except (BlockingIOError, TimeoutError) as silent:
-            raise redis.TimeoutError("The server did not answer in time.") from silent
-        except OSError as lost:
-            raise redis.ConnectionError("The connection was lost.") from lost
-        except hiredis.ProtocolError as confused:
-            raise InvalidResponse("This is no answer of Redis.") from confused
+        except (OSError, hiredis.ProtocolError) as failed:
+            raise _as_redis_error(failed) from failed
         if isinstance(answer, hiredis.ReplyError):
             raise _error(str(answer))
         return answer
 
 
+def _as_redis_error(failed: OSError | hiredis.ProtocolError) -> redis.RedisError:
+    """Return what a connection fails with as redis-py's exception."""
+    if isinstance(failed, (BlockingIOError, TimeoutError)):
+        return redis.TimeoutError("The server did not answer in time.")
+    if isinstance(failed, OSError):
+        return redis.ConnectionError("The connection was lost.")
+    return InvalidResponse("This is no answer of Redis.")
+
+
 def _error(text: str) -> redis.RedisError:
     """Return an error that the server answered as redis-py's exception."""
+    code, _, rest = text.partition(" ")
+    if redirection := _REDIRECTIONS.get(code):
+        return redirection(rest)
     found = next((kind for beginning, kind in _ERR_CLASSES if text.startswith(beginning)), ResponseError)
-    return _CLASSES.get(text.partition(" ")[0], found)(text)
+    return _CLASSES.get(code, found)(text)
 
 
 def _dial(given: Mapping[str, Any]) -> socket.socket:
@@ -332,6 +369,7 @@ class FailFast:
 
 
 _UNAVAILABLE: Final = (
+    AskError,  # `MovedError`, too; of a slot that is moved key by key, in which a key that is derived may look absent
     redis.ConnectionError,  # loading, and a wrong password, too
     redis.TimeoutError,
     ClusterDownError,  # a replica without its primary, too
@@ -340,6 +378,7 @@ _UNAVAILABLE: Final = (
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
+    TryAgainError,
 )
 _NO_DATABASE: Final = "DB index is out of range"
 _UNAVAILABLE_CODES: Final = frozenset({"BUSY", "MISCONF", "NOGROUP", "NOREPLICAS", "UNBLOCKED"})
@@ -373,6 +412,8 @@ class ConnectionProblem(StrEnum):
 
     SILENT = "silent"
     """It does not answer, or is not able to."""
+    UNNAMED = "unnamed"
+    """No Sentinel names it."""
     USER = "user"
     """It does not know the user, or not with this password."""
     RIGHTS = "rights"
@@ -388,6 +429,7 @@ class ConnectionProblem(StrEnum):
 
 
 _PROBLEMS: Final = (
+    (MasterNotFoundError, ConnectionProblem.UNNAMED),
     (redis.AuthenticationError, ConnectionProblem.USER),
     (NoPermissionError, ConnectionProblem.RIGHTS),
     (OutOfMemoryError, ConnectionProblem.MEMORY),

@@ -16,6 +16,7 @@ from otp_service.domain.guard import decode_attempt
 from otp_service.domain.guard_replay import Attempt, AttemptKind
 from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
 from otp_service.store import keys
+from otp_service.store.cluster import read_group
 from otp_service.store.connection import server_time, translate_errors
 from otp_service.store.scripts import (
     NO_RULES,
@@ -84,7 +85,7 @@ class EventLog:
     def _read(self, consumer: str, after: str, most: int, wait: int) -> list[EventBatch]:
         streams: dict[Any, Any] = {keys.events(bucket): after for bucket in self._buckets}
         found = self._with_groups(
-            lambda: self._client.xreadgroup(GROUP, consumer, streams, count=most, block=wait or None)
+            lambda: read_group(self._client, GROUP, consumer, streams, count=most, block=wait or None)
         )
         there = ((bucket, _there(entries)) for bucket, entries in self._by_bucket(found))
         return [_batch(bucket, entries) for bucket, entries in there if entries]

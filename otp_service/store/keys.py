@@ -119,6 +119,8 @@ installation = Key("otp:installation", "hash", "", _FOR_EVER, "all processes",
     "replication id of the server, until when a planned fail-over may take")
 replicated = Key("otp:{<tag>}:replicated", "string", "", _MINUTE, "nobody",
     "nothing: it is written so that replicas can be waited for")
+server = Key("otp:{<bucket>}:server", "hash", "", _FOR_EVER, "all processes of a cluster",
+    "the shard of its server and its replication id; until when a planned fail-over may take")
 worker = Key("otp:worker", "string", "", Life("15 s", 60), "API (`/readyz`), `doctor`",
     "when a worker was last seen, and its name")
 mirror = Key("otp:{<bucket>}:mirror/head", "hash", "", _FOR_EVER, "API, worker",

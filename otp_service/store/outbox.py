@@ -7,7 +7,7 @@ import hashlib
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, cast
@@ -146,23 +146,36 @@ class Outbox:
 
     def take(self, consumer: str, count: int, leave: Collection[str] = ()) -> list[Job]:
         """Return up to ``count`` new jobs for a consumer, the queues in turn, at once; none of those to ``leave``."""
-        turn = secrets.randbelow(_TURN_RANGE)
-        taken = self._scripts.run(
-            "jobs_take", self._ready + self._wake, (CONSUMER_GROUP, consumer, count, turn, *leave)
-        )
+        turn, taken = secrets.randbelow(_TURN_RANGE), list[Any]()
+        for buckets in self._in_turn(turn):
+            names = (*map(keys.ready, buckets), *map(keys.wake, buckets))
+            taken += self._scripts.run("jobs_take", names, (CONSUMER_GROUP, consumer, count - len(taken), turn, *leave))
+            if len(taken) == count:
+                break
         return list(self._jobs(consumer, taken))
+
+    def _in_turn(self, turn: int) -> Iterator[Sequence[str]]:
+        """Yield the buckets that a script may touch together, beginning with others in each turn."""
+        groups = self._scripts.spread(self._buckets)
+        for place in range(len(groups)):
+            yield groups[(turn + place) % len(groups)]
 
     def wait(self, milliseconds: int) -> None:
         """Return when there may be something to take, or the time is over, or nearly."""
-        if milliseconds <= _BLPOP_DELAY:
-            time.sleep(milliseconds / 1000)
+        if milliseconds <= _BLPOP_DELAY or self._scripts.is_cluster:  # nobody waits at several servers
+            time.sleep(min(milliseconds, _BLPOP_DELAY) / 1000)
             return
         with translate_errors():
             self._client.blpop(self._wake, (milliseconds - _BLPOP_DELAY) / 1000)
 
     def claim(self, consumer: str, count: int, idle: int) -> list[Job]:
         """Return up to ``count`` jobs that others hold for longer than ``idle`` milliseconds: they died."""
-        claimed = self._scripts.run("jobs_claim", self._queues + self._ready, (CONSUMER_GROUP, consumer, count, idle))
+        claimed: list[Any] = []
+        for buckets in self._in_turn(secrets.randbelow(_TURN_RANGE)):
+            names = (*map(keys.queues, buckets), *map(keys.ready, buckets))
+            claimed += self._scripts.run("jobs_claim", names, (CONSUMER_GROUP, consumer, count - len(claimed), idle))
+            if len(claimed) == count:
+                break
         return list(self._jobs(consumer, claimed))
 
     def lag(self) -> float:
@@ -193,8 +206,10 @@ class Outbox:
 
     def _show(self, consumer: str, jobs: tuple[Job, ...], silent: int) -> None:
         """Have a consumer's jobs count as silent for so many milliseconds."""
-        queues, entries = tuple(job.queue for job in jobs), (job.entry for job in jobs)
-        self._scripts.run("jobs_renew", queues, (CONSUMER_GROUP, consumer, silent, *entries))
+        for buckets in self._scripts.spread(self._buckets):
+            if own := [job for job in jobs if job.bucket in buckets]:
+                queues, entries = tuple(job.queue for job in own), (job.entry for job in own)
+                self._scripts.run("jobs_renew", queues, (CONSUMER_GROUP, consumer, silent, *entries))
 
     def sweep(self, idle: int) -> None:
         """Forget old jobs, empty queues, and consumers that hold nothing and are silent for ``idle`` milliseconds."""

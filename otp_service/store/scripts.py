@@ -5,7 +5,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import cache, partial
@@ -15,13 +15,14 @@ from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import redis
-from redis.exceptions import ReadOnlyError, ResponseError
+from redis.exceptions import MovedError, ReadOnlyError, ResponseError
 from redis.sentinel import MasterNotFoundError
 
 from otp_service.domain.guard import DAY, LimitScope, Ruleset, Window
 from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
-from otp_service.store.connection import Argument, Connection, FailFast, raise_translated, translate_errors
+from otp_service.store.cluster import Peer, SlotMap
+from otp_service.store.connection import Argument, Connection, is_unavailable, raise_translated, translate_errors
 from otp_service.store.keys import tag_of
 
 # Each file in ``lua/`` that is no part of others is a function of one library, named by a hash of its text: releases
@@ -350,6 +351,38 @@ class Replication:
     """Is told for how many seconds fewer messages may be sent where a server took over, and was fenced."""
 
 
+_NOT_RUN: Final = object()
+"""In the place of an answer: the script did nothing, and is asked for again."""
+
+
+def _is_not_run(answer: object) -> bool:
+    """Tell whether a server has done nothing: it has not the slot, not the scripts, or not the rules."""
+    return (
+        answer == [UNREGISTERED]
+        or isinstance(answer, MovedError)
+        or (isinstance(answer, ResponseError) and _NOT_FOUND in str(answer))
+    )
+
+
+def _unavailable(refused: ResponseError) -> StoreUnavailableError:
+    lost = StoreUnavailableError("The store does not answer, or refuses to.")
+    lost.__cause__ = refused
+    return lost
+
+
+def _caught(ask: Callable[..., Any], *about: Any) -> Any:  # noqa: ANN401
+    """Return an answer, or why there is none."""
+    try:
+        return ask(*about)
+    except StoreUnavailableError as lost:
+        return lost
+
+
+def _trace(key: str) -> tuple[Argument, ...]:
+    """Return a command that writes something beside a key, which replicas are waited for to have."""
+    return "SET", keys.replicated(tag_of(key)), "", "PX", _TRACE_LIFE
+
+
 class ScriptCall(NamedTuple):
     """A script that is to be called."""
 
@@ -357,6 +390,22 @@ class ScriptCall(NamedTuple):
     keys: tuple[str, ...]
     arguments: tuple[Argument, ...]
     taught: CompiledRuleset | CompiledPlan | None = None
+
+
+class _Link(Connection):
+    """A thread's connection to a server."""
+
+    def __init__(self, client: redis.Redis, peer: Peer, on_open: Callable[["_Link"], None] | None) -> None:
+        super().__init__(client, self._begin, peer.address)
+        self.peer = peer
+        self.met: set[str] = set()
+        """Buckets that the server was met for since it was opened."""
+        self._first = on_open
+
+    def _begin(self, _: Connection) -> None:
+        self.met.clear()
+        if self._first:
+            self._first(self)
 
 
 class ScriptRunner:
@@ -368,22 +417,25 @@ class ScriptRunner:
         script_context: ScriptContext | None = None,
         write_format: int = WRITE_FORMAT,
         replication: Replication | None = None,
+        slots: SlotMap | None = None,
     ) -> None:
         """Take a client for its address; each thread opens a connection of its own and holds it.
 
-        With ``replication`` each new connection learns first whether another server took over, and fences it.
+        With ``replication`` each new connection learns first whether another server took over, and fences it. With the
+        ``slots`` of a cluster each thread has a connection to each server, and learns that for each bucket.
         """
         self._client = client
+        self._slots = slots
+        self._only = Peer()
         self._library = library(write_format)
         self._fenced = fenced_scripts()
+        self._fence_of = cache(self.fence)
         self.reads_former: Final = write_format < WRITE_FORMAT
         """Whether mirror and fence are read where the release before has them; they are written in both places."""
         self._held = threading.local()
-        self._fail_fast = FailFast()
         self._script_context = script_context
         self._replication = replication or Replication(0, 0, (), lambda _: None)
-        self._on_open = self._meet if replication else None
-        self._replicas_away = FailFast()
+        self._on_open = self._meet_server if replication and slots is None else None
 
     def run(
         self,
@@ -397,19 +449,51 @@ class ScriptRunner:
         Raises `StoreUnavailableError` when there is no answer.
         """
         if self._script_context is None:
-            return self._converse(self._call, name, keys, arguments, taught)
+            return self._reach(name, keys, arguments, taught)
         with self._script_context(name):
-            return self._converse(self._call, name, keys, arguments, taught)
+            return self._reach(name, keys, arguments, taught)
 
-    def run_all(self, calls: Iterable[ScriptCall]) -> list[Any]:
-        """Return the answers of several scripts, each called as by `run`; an error in the place of its answer."""
-        answers: list[Any] = []
-        for call in calls:
-            try:
-                answers.append(self.run(*call))
-            except StoreUnavailableError as unavailable:
-                answers.append(unavailable)
-        return answers
+    def run_all(self, calls: Sequence[ScriptCall]) -> list[Any]:
+        """Return the answers of scripts, and `StoreUnavailableError` in the place of one that has none.
+
+        Each server of a cluster is sent its calls before the first answer is awaited.
+        """
+        if self._slots is None:
+            return [_caught(self.run, *call) for call in calls]
+        peers = [_caught(self._slots.peer_of, call.keys[0]) for call in calls]
+        asked: dict[Peer, list[ScriptCall]] = {}
+        for peer, call in zip(peers, calls, strict=True):
+            asked.setdefault(peer, []).append(call)
+        links: dict[Peer, Any] = {}
+        try:
+            for peer, own in asked.items():
+                links[peer] = _caught(self._converse, peer, self._write, own) if isinstance(peer, Peer) else peer
+            told = {peer: iter(self._told(links[peer], own)) for peer, own in asked.items()}
+        except BaseException:  # what was not read would be taken for answers to others
+            for link in links.values():
+                if isinstance(link, _Link):
+                    link.close()
+            raise
+        answers = [(next(told[peer]), call) for peer, call in zip(peers, calls, strict=True)]
+        return [_caught(self._reach, *call) if answer is _NOT_RUN else answer for answer, call in answers]
+
+    def _told(self, link: _Link | StoreUnavailableError, calls: Sequence[ScriptCall]) -> list[Any]:
+        """Return the answers to calls that were sent over a connection, or why there are none for each."""
+        told = _caught(self._over, link, self._read_answers, calls) if isinstance(link, _Link) else link
+        return told if isinstance(told, list) else [told] * len(calls)
+
+    def spread(self, buckets: Sequence[str]) -> Sequence[Sequence[str]]:
+        """Return the buckets whose keys one call may touch together: all, or on a cluster each alone."""
+        return [buckets] if self._slots is None else [[one] for one in buckets]
+
+    def fence_places(self, buckets: Iterable[str]) -> tuple[str, ...]:
+        """Return where a fence is put for buckets that one call may touch together."""
+        return tuple(map(keys.fence, buckets)) if self.is_cluster else fence_places(buckets)
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether keys of different tags may be on different servers."""
+        return self._slots is not None
 
     def mirror_head(self, bucket: str) -> str:
         """Return the key of the mirror's head that the scripts of a bucket read."""
@@ -430,43 +514,74 @@ class ScriptRunner:
 
     def register_ruleset(self, ruleset: CompiledRuleset) -> None:
         """Teach the scripts a ruleset; they are loaded where they are not. Raises as `run` does."""
-        self._converse(self._register, ruleset)
+        for peer in [self._only] if self._slots is None else self._slots.peers():
+            self._converse(peer, self._register, ruleset)
 
-    def _converse(self, ask: Callable[..., Any], *about: Any) -> Any:  # noqa: ANN401
-        """Return what is answered over this thread's connection, which is closed when no answer came."""
-        self._fail_fast.check()
-        connection = self._connection()
+    def _reach(self, name: str, keys: tuple[str, ...], *further: Any) -> Any:  # noqa: ANN401
+        """Return the answer of the server that has the keys."""
+        if self._slots is None:
+            return self._converse(self._only, self._call, name, keys, *further)
+        try:
+            return self._converse(self._slots.peer_of(keys[0]), self._call, name, keys, *further)
+        except StoreUnavailableError as refused:
+            if not isinstance(elsewhere := refused.__cause__, MovedError):
+                raise
+        return self._converse(self._slots.learn(elsewhere), self._call, name, keys, *further)  # nothing ran
+
+    def _converse(self, peer: Peer, ask: Callable[..., Any], *about: Any) -> Any:  # noqa: ANN401
+        """Return what is answered over this thread's connection to a server, which is closed when no answer came."""
+        peer.fail_fast.check()
+        return self._over(self._connection(peer), ask, *about)
+
+    def _over(self, connection: _Link, ask: Callable[..., Any], *about: Any) -> Any:  # noqa: ANN401
+        fail_fast = connection.peer.fail_fast
         try:
             answer = ask(connection, *about)
         except ResponseError as refused:  # an answer, and nothing comes after it
-            self._fail_fast.reset()
+            fail_fast.reset()
             if isinstance(refused, ReadOnlyError):  # it is the primary no more: the next connection goes elsewhere
                 connection.close()
             raise_translated(refused)
         except redis.RedisError as lost:
             if isinstance(lost, (redis.TimeoutError, MasterNotFoundError)):  # each Sentinel may have been silent
-                self._fail_fast.trip()
+                fail_fast.trip()
             else:  # refused, closed or loading: told at once, so it is not silent
-                self._fail_fast.reset()
+                fail_fast.reset()
             connection.close()
+            if self._slots:
+                self._slots.suspect(connection.peer)
             raise_translated(lost)
         except BaseException:  # broken off between question and answer
-            self._fail_fast.reset()
+            fail_fast.reset()
             connection.close()
             raise
-        self._fail_fast.reset()
+        fail_fast.reset()
         return answer
 
-    def _connection(self) -> Connection:
-        held: Connection | None = getattr(self._held, "connection", None)
-        if held is None:
-            held = self._held.connection = Connection(self._client, self._on_open)
-        return held
+    def _connection(self, peer: Peer) -> _Link:
+        if peer is self._only:
+            held: _Link | None = getattr(self._held, "connection", None)
+            if held is None:
+                held = self._held.connection = _Link(self._client, peer, self._on_open)
+            return held
+        links: dict[Peer, _Link] | None = getattr(self._held, "links", None)
+        if links is None:
+            links = self._held.links = {}
+        if (link := links.get(peer)) is None:
+            link = links[peer] = _Link(self._client, peer, None)
+        return link
 
-    def _meet(self, connection: Connection) -> None:
+    def _meet_server(self, connection: _Link) -> None:
+        self._meet(connection, "server_meet", (keys.INSTALLATION, *fence_places(self._replication.buckets)))
+
+    def _meet_bucket(self, connection: _Link, bucket: str) -> None:
+        if bucket in self._replication.buckets and bucket not in connection.met:
+            self._meet(connection, "bucket_meet", (keys.server(bucket), keys.fence(bucket), keys.mirror(bucket)))
+            connection.met.add(bucket)
+
+    def _meet(self, connection: _Link, script: str, names: tuple[str, ...]) -> None:
         """Let a server that took over be fenced before anything else is asked of it."""
-        names = (keys.INSTALLATION, *fence_places(self._replication.buckets))
-        command: tuple[Argument, ...] = ("FCALL", self._library.function("server_meet"), len(names), *names, *FENCING)
+        command: tuple[Argument, ...] = ("FCALL", self._library.function(script), len(names), *names, *FENCING)
         for _ in range(_MEET_TIMES):
             what, *put = self._ask_loaded(connection, command)
             if what == _FENCED:
@@ -479,16 +594,15 @@ class ScriptRunner:
 
     def _call(
         self,
-        connection: Connection,
+        connection: _Link,
         name: str,
         keys: tuple[str, ...],
         arguments: tuple[Argument, ...],
         taught: CompiledRuleset | CompiledPlan | None,
     ) -> Any:  # noqa: ANN401
-        names = (taught.name,) if taught else ()
-        if name in self._fenced:
-            keys = (*keys, self.fence(tag_of(keys[0])))
-        command = ("FCALL", self._library.function(name), len(keys), *keys, *arguments, *names)
+        if self._slots is not None:
+            self._meet_bucket(connection, tag_of(keys[0]))
+        command = self._command(name, keys, arguments, taught)
         replicas = self._replication.replicas if name in REPLICATED else 0
         answer = self._ask_loaded(connection, command, replicas)
         if taught and answer == [UNREGISTERED]:  # nothing was done: the server was restarted, or never heard of them
@@ -496,13 +610,67 @@ class ScriptRunner:
             answer = self._ask_loaded(connection, command, replicas)
         return answer
 
-    def _register(self, connection: Connection, taught: CompiledRuleset | CompiledPlan) -> None:
+    def _command(
+        self,
+        name: str,
+        keys: tuple[str, ...],
+        arguments: tuple[Argument, ...],
+        taught: CompiledRuleset | CompiledPlan | None,
+    ) -> tuple[Argument, ...]:
+        names = (taught.name,) if taught else ()
+        if name in self._fenced:
+            keys = (*keys, self._fence_of(tag_of(keys[0])))
+        return ("FCALL", self._library.function(name), len(keys), *keys, *arguments, *names)
+
+    def _write(self, connection: _Link, calls: Sequence[ScriptCall]) -> _Link:
+        """Send calls together; return the connection, over which their answers come."""
+        commands: list[tuple[Argument, ...]] = []
+        for call in calls:
+            self._meet_bucket(connection, tag_of(call.keys[0]))
+            commands.append(self._command(*call))
+            if self._waits_for(call):
+                connection.peer.replicas_away.check()
+                commands.append(_trace(call.keys[0]))
+        if any(map(self._waits_for, calls)):
+            commands.append(("WAIT", self._replication.replicas, self._replication.timeout))
+        connection.write(*commands)
+        return connection
+
+    def _read_answers(self, connection: _Link, calls: Sequence[ScriptCall]) -> list[Any]:
+        """Return the answers to calls that were sent together, `_NOT_RUN` in the place of one that did nothing."""
+        answers = []
+        for call in calls:
+            (answer,) = connection.read(1)
+            if self._waits_for(call):
+                connection.read(1)
+            answers.append(_NOT_RUN if _is_not_run(answer) else answer)
+        if any(map(self._waits_for, calls)) and not self._have_all(connection, connection.read(1)[0]):
+            connection.close()
+            away = StoreUnavailableError("Too few replicas have what was done.")
+            answers = [away if self._waits_for(call) else answer for call, answer in zip(calls, answers, strict=True)]
+        for refused in answers:
+            if isinstance(refused, ResponseError) and not is_unavailable(refused):
+                raise refused
+        return [_unavailable(one) if isinstance(one, ResponseError) else one for one in answers]
+
+    def _waits_for(self, call: ScriptCall) -> bool:
+        return self._replication.replicas > 0 and call.name in REPLICATED
+
+    def _have_all(self, connection: _Link, have: int | ResponseError) -> bool:
+        """Tell whether so many replicas have what was done, and note it."""
+        if isinstance(have, ResponseError) or have < self._replication.replicas:
+            connection.peer.replicas_away.trip()
+            return False
+        connection.peer.replicas_away.reset()
+        return True
+
+    def _register(self, connection: _Link, taught: CompiledRuleset | CompiledPlan) -> None:
         if isinstance(taught, CompiledPlan):
             self._register(connection, taught.ruleset)
         script = "plan_register" if isinstance(taught, CompiledPlan) else "ruleset_register"
         self._ask_loaded(connection, ("FCALL", self._library.function(script), 0, taught.name, taught.text))
 
-    def _ask_loaded(self, connection: Connection, command: tuple[Argument, ...], replicas: int = 0) -> Any:  # noqa: ANN401
+    def _ask_loaded(self, connection: _Link, command: tuple[Argument, ...], replicas: int = 0) -> Any:  # noqa: ANN401
         ask = partial(self._ask_replicated, replicas) if replicas else Connection.ask
         try:
             return ask(connection, *command)
@@ -512,24 +680,22 @@ class ScriptRunner:
         self._load(connection)  # nothing ran: the server lost its functions, or never had these
         return ask(connection, *command)
 
-    def _ask_replicated(self, replicas: int, connection: Connection, *command: Argument) -> Any:  # noqa: ANN401
+    def _ask_replicated(self, replicas: int, connection: _Link, *command: Argument) -> Any:  # noqa: ANN401
         """Return the answer once so many replicas have what was done; raise `redis.ConnectionError` where they do not.
 
         ``WAIT`` asks for what this connection wrote. An answer that is only repeated (an idempotency key, a used code)
         was perhaps written over another one, which waited in vain: so each writes something.
         """
-        self._replicas_away.check()
-        trace = ("SET", keys.replicated(tag_of(str(command[_FIRST_KEY]))), "", "PX", _TRACE_LIFE)
-        answer, _, have = connection.ask_all(command, trace, ("WAIT", replicas, self._replication.timeout))
+        connection.peer.replicas_away.check()
+        wait = ("WAIT", replicas, self._replication.timeout)
+        answer, _, have = connection.ask_all(command, _trace(str(command[_FIRST_KEY])), wait)
         if isinstance(answer, ResponseError):
             raise answer
-        if isinstance(have, ResponseError) or have < replicas:
-            self._replicas_away.trip()
+        if not self._have_all(connection, have):
             raise redis.ConnectionError("Too few replicas have what was done.")
-        self._replicas_away.reset()
         return answer
 
-    def _load(self, connection: Connection) -> None:
+    def _load(self, connection: _Link) -> None:
         try:
             connection.ask("FUNCTION", "LOAD", self._library.text)
         except ResponseError as error:  # another process was faster

@@ -66,7 +66,7 @@ def open_store(  # noqa: PLR0913 - all that it is made of
     ``shared_elsewhere``: addresses, blocks and applications are in other slots than numbers.
     """
     fences = Fences(client, scripts, keyring.buckets)
-    shared = SharedSubjects(scripts, fences.cautious) if shared_elsewhere else None
+    shared = SharedSubjects(scripts, fences.cautious) if shared_elsewhere or scripts.is_cluster else None
     dispatches = Dispatches(client, scripts, stream_limits, rulesets, shared)
     return Store(
         verifications=Verifications(scripts, stream_limits, shared),

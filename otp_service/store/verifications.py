@@ -511,12 +511,15 @@ class Verifications:
 
     def closed_reason(self, mirror_query: MirrorQuery, buckets: tuple[str, ...]) -> str | None:
         """Return why every start would be refused now, ``None`` when none is for that."""
-        why: bytes | None = self._scripts.run(
-            "starts_readiness",
-            tuple(key for one in buckets for key in (self._scripts.mirror_head(one), keys.events(one))),
-            (mirror_query.identity, mirror_query.min_sequence, self._limits.unrecorded),
-        )
-        return why.decode() if why else None
+        arguments = (mirror_query.identity, mirror_query.min_sequence, self._limits.unrecorded)
+        found: str | None = None
+        for of_one_call in self._scripts.spread(buckets):
+            names = tuple(key for one in of_one_call for key in (self._scripts.mirror_head(one), keys.events(one)))
+            why: bytes | None = self._scripts.run("starts_readiness", names, arguments)
+            if not why:
+                return None
+            found = found or why.decode()
+        return found
 
     def check(  # noqa: PLR0913, PLR0917 - all of it comes with one request
         self,

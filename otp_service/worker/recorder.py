@@ -15,7 +15,7 @@ from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 from otp_service.worker.jobs import Periodic
 
-BATCH_SIZE = 500
+BATCH_SIZE = 2000
 """Events that are recorded in one transaction."""
 BATCH_INTERVAL = 0.25
 """Seconds between two batches, so that a transaction holds several events; a consent of a start waits as long."""

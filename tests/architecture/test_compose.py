@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from ipaddress import ip_address, ip_network
 
 import pytest
 import yaml
@@ -274,10 +275,85 @@ def _mebibytes(size):
 
 
 @pytest.mark.skipif(not shutil.which("docker-compose"), reason="needs docker-compose, though no engine")
-def test_compose_itself_understands_the_file(secrets):
-    (secrets.parent / "docker-compose.yml").write_text((ROOT / "docker-compose.yml").read_text())
+@pytest.mark.parametrize("files", [["docker-compose.yml"], ["docker-compose.yml", "compose.sentinel.yml"]])
+def test_compose_itself_understands_the_files(secrets, files):
+    for name in files:
+        (secrets.parent / name).write_text((ROOT / name).read_text())
 
-    command = ["docker-compose", "config", "--quiet"]
+    command = ["docker-compose", *(f"--file={name}" for name in files), "config", "--quiet"]
     told = subprocess.run(command, cwd=secrets.parent, check=False, capture_output=True, text=True)
 
     assert (told.returncode, told.stderr) == (0, "")
+
+
+# --- with Sentinels ---------------------------------------------------------------------------------------------
+
+
+def _resolved(value):
+    """Return what compose makes of a text, where no variable is set."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)
+
+
+SENTINEL = yaml.safe_load(_resolved((ROOT / "compose.sentinel.yml").read_text()))
+SERVERS = ("redis", "redis-2", "redis-3")
+SENTINELS = ("sentinel-1", "sentinel-2", "sentinel-3")
+
+
+def _address(service):
+    return SENTINEL["services"][service]["networks"]["store"]["ipv4_address"]
+
+
+def _with_sentinels(service, secrets):
+    return _environment(service, secrets) | SENTINEL["services"][service]["environment"]
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_our_processes_ask_all_sentinels_and_wait_for_a_replica(service, secrets):
+    environ = _with_sentinels(service, secrets)
+    redis = load_settings(ROOT / "config" / "compose.toml", environ, root_keys=service != "console").redis
+
+    assert list(redis.sentinels) == [f"{_address(one)}:26379" for one in SENTINELS]
+    assert redis.awaited_replicas == 1
+    assert SENTINEL["services"][service]["depends_on"] == {one: {"condition": "service_healthy"} for one in SENTINELS}
+    for one in SENTINELS:
+        command = SENTINEL["services"][one]["command"][-1]
+        assert f'"monitor {redis.shown_url[len("redis://") : -len("/0")]} {_address("redis")} 6379 2"' in command
+
+
+def test_production_asks_with_sentinels_too_for_what_the_comment_says(secrets):
+    variables = {
+        "OTP_SERVICE__ENVIRONMENT": "production",
+        "OTP_SERVICE__PLAINTEXT_HOSTS": '["otp-primary", "postgres"]',
+    }
+    with pytest.raises(StartRefusedError) as refusal:
+        load_settings(ROOT / "config" / "compose.toml", _with_sentinels("api", secrets) | variables)
+
+    assert {one.name for one in refusal.value.refusals} == {"gateway-unencrypted", "all-countries"}
+
+
+@pytest.mark.parametrize("service", SERVERS)
+def test_each_server_keeps_what_the_one_would_and_whom_it_follows(service):
+    declared = SENTINEL["services"][service]
+    options = [re.findall(r"--[a-z-]+ [^ ]+", one["command"] if isinstance(one["command"], str) else one["command"][-1])
+               for one in (COMPOSE["services"]["redis"], declared)]  # fmt: skip
+
+    assert set(options[0]) < set(options[1])
+    assert declared["command"][-1].startswith(
+        'test -f server.conf || echo "$$FOLLOWS" >server.conf; exec valkey-server'
+    )
+    assert declared["environment"]["FOLLOWS"] == ("" if service == "redis" else f"replicaof {_address('redis')} 6379")
+
+
+def test_whatever_is_added_is_bounded_as_redis_is_and_has_an_address_and_a_volume_of_its_own():
+    added = SENTINEL["services"].keys() - COMPOSE["services"].keys()
+    (network,) = SENTINEL["networks"]["store"]["ipam"]["config"]
+
+    assert added == {*SERVERS, *SENTINELS} - {"redis"}
+    for name in added:
+        assert SENTINEL["services"][name]["extends"] == {"file": "docker-compose.yml", "service": "redis"}
+        assert SENTINEL["services"][name]["volumes"] == [f"{name}:/data"]
+        assert name in SENTINEL["volumes"]
+    fixed = [ip_address(_address(one)) for one in (*SERVERS, *SENTINELS)]
+    assert len(set(fixed)) == len(fixed)
+    assert all(one in ip_network(network["subnet"]) and one not in ip_network(network["ip_range"]) for one in fixed)
+    assert SENTINEL["name"] != COMPOSE["name"], "Valkey does not read the volume of Redis"

@@ -358,6 +358,14 @@ def test_a_command_says_when_there_is_no_such_database(tmp_path, valkey):
     )
 
 
+def test_a_command_says_when_no_sentinel_names_a_primary(tmp_path):
+    environ = configured(tmp_path, "redis://otp/0", redis={"url": "redis://otp/0", "sentinels": ["127.0.0.1:1"]})
+    result = run("gateway", "status", environ=environ)
+
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: Redis at redis://otp/0 is named by no Sentinel. Correct redis.sentinels,")
+
+
 def test_a_command_says_when_something_else_listens_there(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as stranger, ThreadPoolExecutor(1) as pool:
         answer = pool.submit(_answer_as_http, stranger)

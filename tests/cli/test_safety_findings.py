@@ -8,6 +8,7 @@ from support_refusals import HTTP, SIM_SWAP, SMPP
 
 from otp_service.bootstrap import install
 from otp_service.cli.doctor import Level, ledger_diagnoses, safety_diagnoses
+from otp_service.ledger.reading import ReplicaState, ReplicaStatus
 from otp_service.settings import settings_from
 
 LOCAL = "redis://localhost/0"
@@ -199,6 +200,31 @@ def test_a_protection_that_is_not_at_work_is_a_warning_in_production(sections, s
     assert found(environment="development", **changed) == []
 
 
+@pytest.mark.parametrize(
+    ("status", "level", "action"),
+    [
+        (ReplicaStatus(ReplicaState.OK), Level.OK, ""),
+        (ReplicaStatus(ReplicaState.BEHIND, 70, 0.2), Level.OK, ""),
+        (ReplicaStatus(ReplicaState.BEHIND, 70, 900.0), Level.WARN, "See pg_stat_replication at the primary."),
+        (ReplicaStatus(ReplicaState.AWAY), Level.WARN, "Start it, or correct ledger.reading_url."),
+        (ReplicaStatus(ReplicaState.FOREIGN), Level.WARN, "Correct ledger.reading_url."),
+        (
+            ReplicaStatus(ReplicaState.WRITABLE),
+            Level.WARN,
+            "Correct ledger.reading_url, or make a replica anew: pg_basebackup.",
+        ),
+    ],
+)
+def test_how_far_a_replica_of_the_ledger_has_come_is_told(monkeypatch, valkey, status, level, action):
+    settings = settings_from(tree(valkey.url, **SOUND), to_start=False)
+    installation = install(settings)
+    monkeypatch.setattr(installation.context.ledger.reading, "inspect", lambda: status)
+    (told,) = (one for one in ledger_diagnoses(settings, installation.context) if one.subject == "ledger.reading_url")
+    installation.close()
+
+    assert (told.level, told.action) == (level, action)
+
+
 @pytest.mark.parametrize(("superuser", "warned"), [(True, 1), (False, 0)])
 def test_a_superuser_as_role_of_the_database_is_a_warning(
     superuser, warned, postgres_server, postgres_template, valkey
@@ -213,3 +239,18 @@ def test_a_superuser_as_role_of_the_database_is_a_warning(
 
     assert [one.sentence.startswith("The database's role is a superuser") for one in findings].count(True) == warned
     assert findings  # the ledger was asked
+
+
+@pytest.mark.parametrize(("readers", "warned"), [(1, 0), (1_000_000, 1)])
+def test_too_few_locks_for_the_partitions_of_the_ledger_are_a_warning(
+    readers, warned, postgres_server, postgres_template, valkey, monkeypatch
+):
+    monkeypatch.setattr("otp_service.ledger.partitions.READERS", readers)
+    name = postgres_server.create(postgres_template)
+    sections = {**SOUND, "ledger": {"url": postgres_server.url(name)}}
+    settings = settings_from(tree(valkey.url, **sections), to_start=False)
+    with contextlib.closing(install(settings)) as installation:
+        findings = list(ledger_diagnoses(settings, installation.context))
+    postgres_server.drop(name)
+
+    assert [one.action.startswith("Set max_locks_per_transaction") for one in findings].count(True) == warned

@@ -107,7 +107,7 @@ def test_processes_by_hand():
     assert needs["API", "processor time at peak"] == pytest.approx(1.0)
     assert needs["API", "to answer"] == 2
     assert needs["workers", "to call gateways"] == 8  # 500 calls under way, 64 in each
-    assert needs["workers", "to record events"] == 4  # 4,000 events; each batch of 500 takes half a second
+    assert needs["workers", "to record events"] == 3  # 4,000 events; each batch of 2,000 takes 1.25 seconds
     assert _needs(latency=0.01)["workers", "to call gateways"] == 2  # a millisecond each, of two processors half free
 
 

@@ -145,3 +145,38 @@ def test_what_the_journal_writes_it_reads(tmp_path):
             journal.Journal(lines).note(one)
 
     assert journal.read(path) == entries
+
+
+def test_a_server_that_takes_over_is_waited_for_once_and_no_longer_than_it_may_take():
+    early = entry(status=503, key="k2", at=91.0, code="overloaded")
+    away = [entry(status=503, key="k2", at=at, code="store-unavailable") for at in (101.0, 104.0, 112.0)]
+    entries = [entry(), early, *away]
+    strike = books.take_over(entries, 10.0)
+
+    assert (strike.what, strike.began, strike.ended) == ("redis", pytest.approx(100.99), 104.0)
+    assert settle(entries, strikes=[strike]).breaches == [
+        f"login start {NUMBER}: answered by 503 {code} while Redis was there"
+        for code in ("overloaded", "store-unavailable")
+    ]
+    assert books.take_over([entry()], 10.0) is None
+
+
+def test_after_a_take_over_what_was_started_before_may_have_expired_and_limits_refuse_earlier():
+    def surprising(key, **members):
+        return entry("check", 200, key=key, valid=False, surprise="answered 200", **members)
+
+    other = "+923001112233"
+    entries = [
+        entry(),
+        surprising("k2", at=90.0, reason="expired"),
+        surprising("k3", at=106.0, reason="wrong_code"),
+        surprising("k4", at=106.0, reason="expired"),
+        entry("resend", 409, key="k5", at=107.0, code="conflict", surprise="answered 409"),
+        entry(key="k6", at=106.0, number=other),
+        surprising("k7", at=110.0, reason="expired", number=other),
+        entry(status=429, key="k8", at=99.0, code="rate-limited", surprise="answered 429"),
+        entry(status=429, key="k9", at=110.0, code="rate-limited", surprise="answered 429"),
+    ]
+    left = books.without_fenced(entries, AWAY)
+
+    assert [one.key for one in left if one.surprise] == ["k2", "k3", "k7", "k8"]

@@ -1,0 +1,249 @@
+"""A cluster: which server has which slot, and plain commands that go to the server that has their key."""
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+import redis
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
+from redis.exceptions import MovedError
+
+from otp_service.errors import StoreUnavailableError
+from otp_service.store.connection import Connection, FailFast
+
+Address = tuple[str, int]
+_LOOK_AGAIN: Final = 0.1
+"""Seconds between two looks at who has which slot, by all threads of a process."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Peer:
+    """A server that scripts are called on, and what is known of it."""
+
+    address: Address | None = None
+    """``None`` for the one that the client names."""
+    pool: redis.ConnectionPool | None = None
+    """For plain commands, of a cluster's server."""
+    fail_fast: FailFast = field(default_factory=FailFast)
+    replicas_away: FailFast = field(default_factory=FailFast)
+
+    @property
+    def client(self) -> redis.Redis:
+        """For plain commands."""
+        return redis.Redis(connection_pool=self.pool)
+
+
+class SlotMap:
+    """Which server of a cluster has which slot, as far as is known. Safe to be used by several threads.
+
+    It is looked up (``CLUSTER SLOTS``) before the first call, and again after any that did not reach its server.
+    """
+
+    def __init__(self, seed: redis.Redis) -> None:
+        """Take a client for any server of the cluster, whose credentials and time limits all others share."""
+        self._seed = seed
+        self._peers: dict[Address, Peer] = {}
+        self._slots: list[Peer | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
+        self._suspects: set[Peer] = set()
+        self._stale = True
+        self._looked = 0.0
+        self._turn = threading.Lock()
+
+    def peer_of(self, key: str) -> Peer:
+        """Return the server that has a key. Raises `StoreUnavailableError` where none has, or none tells."""
+        slot = key_slot(key.encode())
+        if self._stale or self._slots[slot] is None:
+            self._look()
+        if (found := self._slots[slot]) is None:
+            raise StoreUnavailableError("No server of the cluster has the slot.")
+        return found
+
+    def peers(self) -> Sequence[Peer]:
+        """Return all servers that have slots. Raises as `peer_of` does."""
+        if self._stale:
+            self._look()
+        return tuple(dict.fromkeys(one for one in self._slots if one))
+
+    def learn(self, moved: MovedError) -> Peer:
+        """Return the server that has a slot by what another one told; look up the others at the next call."""
+        self._slots[int(moved.slot_id)] = found = self._peer((moved.host, int(moved.port)))
+        self._stale = True
+        return found
+
+    def suspect(self, peer: Peer) -> None:
+        """Note that a server could not be reached: look up who has its slots now, and ask others first."""
+        self._suspects.add(peer)
+        self._stale = True
+
+    def refresh(self) -> None:
+        """Look up who has which slot. Raises as `peer_of` does."""
+        self._stale = True
+        self._look()
+
+    def _look(self) -> None:
+        """Look up who has which slot, unless another thread does, or has just done."""
+        if not self._turn.acquire(blocking=not self._looked):
+            return
+        try:
+            if self._stale and time.monotonic() - self._looked >= _LOOK_AGAIN:
+                self._looked = time.monotonic()
+                self._slots, self._stale = self._told(), False
+        finally:
+            self._turn.release()
+
+    def _told(self) -> list[Peer | None]:
+        """Return who has which slot, by the first server that tells; those that could be reached last come first."""
+        known = sorted(self._peers, key=lambda one: (self._peers[one] in self._suspects, secrets.randbits(16)))
+        lost: redis.RedisError | None = None
+        for address in (*known, None):
+            connection = Connection(self._seed, address=address)
+            try:
+                told = connection.ask("CLUSTER", "SLOTS")
+            except redis.RedisError as failed:
+                lost = failed
+                continue
+            finally:
+                connection.close()
+            given = self._seed.get_connection_kwargs()
+            return self._parsed(told, address or (given["host"], given["port"]))
+        raise StoreUnavailableError("No server of the cluster tells who has which slot.") from lost
+
+    def _parsed(self, told: Sequence[Any], teller: Address) -> list[Peer | None]:
+        """Return who has which slot by what a server told, which may leave out its own host."""
+        self._suspects.discard(self._peer(teller))
+        slots: list[Peer | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
+        for first, last, (host, port, *_), *_ in told:
+            peer = self._peer((host.decode() if host else teller[0], port))
+            slots[first : last + 1] = [peer] * (last + 1 - first)
+        return slots
+
+    def _peer(self, address: Address) -> Peer:
+        if (found := self._peers.get(address)) is None:
+            given = {**self._seed.get_connection_kwargs(), "host": address[0], "port": address[1]}
+            pool = redis.ConnectionPool(self._seed.connection_pool.connection_class, **given)
+            found = self._peers.setdefault(address, Peer(address, pool))
+        return found
+
+
+class ClusterClient:
+    """Plain commands, as `redis.Redis` has them, each sent to the server that has its key, which comes first.
+
+    What a server that has not the key refuses is asked of the one that has it: nothing was done.
+    """
+
+    def __init__(self, slots: SlotMap) -> None:
+        self._slots = slots
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """Return a command."""
+
+        def ask(key: str, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - as `redis.Redis` does
+            try:
+                return getattr(self._slots.peer_of(key).client, name)(key, *arguments, **options)
+            except MovedError as moved:
+                return getattr(self._slots.learn(moved).client, name)(key, *arguments, **options)
+            except redis.ConnectionError:
+                self._slots.suspect(self._slots.peer_of(key))
+                raise
+
+        return ask
+
+    def mget(self, names: Sequence[str]) -> Any:  # noqa: ANN401
+        """Return the values of keys of one slot."""
+        return self.__getattr__("mget")(names[0], *names[1:])
+
+    def of(self, key: str) -> redis.Redis:
+        """Return a client for the server that has a key."""
+        return self._slots.peer_of(key).client
+
+    def all(self) -> Iterable[redis.Redis]:
+        """Yield a client for each server that has slots."""
+        return (one.client for one in self._slots.peers())
+
+    def any(self) -> redis.Redis:
+        """Return a client for any server."""
+        return secrets.choice(self._slots.peers()).client
+
+    def time(self) -> Any:  # noqa: ANN401
+        """Return the time of any server: their hosts' clocks are kept together."""
+        return self.any().time()
+
+    def pipeline(self, *, transaction: bool = True) -> "ClusterPipeline":
+        """Return commands that are sent together, those of one transaction by slot."""
+        return ClusterPipeline(self, by_slot=transaction)
+
+    def close(self) -> None:
+        """Close all connections."""
+        for one in self.all():
+            with suppress(redis.RedisError):
+                one.close()
+
+
+def servers(client: redis.Redis | ClusterClient) -> Iterable[redis.Redis]:
+    """Return a client for each server: the one, or all of a cluster that have slots."""
+    return client.all() if isinstance(client, ClusterClient) else (client,)
+
+
+_LOOK_FOR_ENTRIES: Final = 0.05
+"""Seconds between two looks at streams of several servers, none of which can be waited for."""
+
+
+def read_group(
+    client: redis.Redis, group: str, consumer: str, streams: Mapping[Any, Any], count: int, block: int | None
+) -> Any:  # noqa: ANN401 - as `redis.Redis.xreadgroup`
+    """Return entries of streams, as ``XREADGROUP`` does, which a cluster does of one slot only."""
+    if not isinstance(client, ClusterClient):
+        return client.xreadgroup(group, consumer, dict(streams), count=count, block=block)
+    end = time.monotonic() + (block or 0) / 1000
+    while True:
+        found = [
+            entries
+            for stream, after in streams.items()
+            for entries in client.of(stream).xreadgroup(group, consumer, {stream: after}, count=count) or ()
+        ]
+        if found or time.monotonic() >= end:
+            return found
+        time.sleep(_LOOK_FOR_ENTRIES)
+
+
+class ClusterPipeline:
+    """Plain commands that are sent together to each server, or as a transaction of each slot."""
+
+    def __init__(self, client: ClusterClient, *, by_slot: bool) -> None:
+        self._client = client
+        self._by_slot = by_slot
+        self._commands: list[tuple[str, tuple[Any, ...], Mapping[str, Any]]] = []
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+        self._commands = []
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        """Return a command, which is sent later."""
+        return lambda *arguments, **options: self._commands.append((name, arguments, options))
+
+    def execute(self, *, raise_on_error: bool = True) -> list[Any]:
+        """Send all, and return the answers in their order."""
+        commands, self._commands = self._commands, []
+        groups: dict[Any, list[int]] = {}
+        for place, (_, arguments, _) in enumerate(commands):
+            peer = self._client.of(arguments[0]) if arguments else None
+            group = key_slot(arguments[0].encode()) if arguments and self._by_slot else peer
+            groups.setdefault((peer, group), []).append(place)
+        answers: list[Any] = [None] * len(commands)
+        for (peer, _), places in groups.items():
+            pipeline = (peer or self._client.any()).pipeline(transaction=self._by_slot)
+            for place in places:
+                name, arguments, options = commands[place]
+                getattr(pipeline, name)(*arguments, **options)
+            for place, answer in zip(places, pipeline.execute(raise_on_error), strict=True):
+                answers[place] = answer
+        return answers
