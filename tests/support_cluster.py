@@ -4,8 +4,8 @@ import signal
 import subprocess
 from collections.abc import Mapping
 from contextlib import closing, suppress
-from pathlib import Path
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import redis
