@@ -99,6 +99,22 @@ def test_money_of_a_refused_message_is_given_back(frozen: FrozenValkey) -> None:
     assert spent(shop) == {"hour": 2.0}
 
 
+def test_a_slot_that_has_no_room_for_the_price_counts_none_of_it(frozen: FrozenValkey) -> None:
+    shop = priced(frozen, {"PK": "2", "GB": "1"}, spend={"hour": "3"})
+    assert [passes(shop, number(n)) for n in range(4)] == [True, False, False, False]
+
+    assert passes(shop, ABROAD)
+    assert spent(shop) == {"hour": 3.0}
+
+
+def test_a_known_number_counts_in_windows(frozen: FrozenValkey) -> None:
+    rules = ("block.unapproved", "country.unapproved", "application.requests")
+    shop = Caller(guarded(frozen, *rules, guard=BOUNDED, limits={"application": ["4/hour"]}))
+    approve(shop, number(1))
+
+    assert [passes(shop, number(1)) for _ in range(5)] == [True] * 3 + [False] * 2
+
+
 def test_a_start_that_is_repeated_counts_once(frozen: FrozenValkey) -> None:
     shop = Caller(guarded(frozen, *FRAUD, "application.requests", guard=BOUNDED, limits={"application": ["2/hour"]}))
     for _ in range(5):
