@@ -68,7 +68,12 @@ def test_a_rule_that_only_records_refuses_nothing(frozen: FrozenValkey, rule: st
 
 def test_what_the_numbers_slot_refuses_is_given_back(frozen: FrozenValkey) -> None:
     shop = Caller(
-        guarded(frozen, "number.sends", *FRAUD, guard=BOUNDED, limits={"number": ["1/hour"], "application": ["9/hour"]})
+        guarded(
+            frozen,
+            *("number.sends", "application.requests", *FRAUD),
+            guard=BOUNDED,
+            limits={"number": ["1/hour"], "application": ["4/hour"]},
+        )
     )
     shop.start(number(1), client_ip=ADDRESS)
     for _ in range(5):
@@ -86,6 +91,16 @@ def test_a_slot_that_has_no_room_counts_nothing(frozen: FrozenValkey) -> None:
     later(frozen, 5400)
 
     assert passes(shop, number(8)), "two of the hour before count half by now"
+
+
+def test_a_number_that_is_refused_stays_new_to_its_address(frozen: FrozenValkey) -> None:
+    guard = {"address": {"numbers": ["2/day"]}}
+    shop = Caller(guarded(frozen, "number.sends", "address.numbers", guard=guard, limits={"number": ["1/hour"]}))
+    shop.start(number(1), client_ip="192.0.2.9")
+    assert not passes(shop, number(1), client_ip=ADDRESS)
+    later(frozen, 3601)
+
+    assert [passes(shop, number(n), client_ip=ADDRESS) for n in (1, 2, 3)] == [True, True, False]
 
 
 def test_money_of_a_refused_message_is_given_back(frozen: FrozenValkey) -> None:
