@@ -217,7 +217,7 @@ class SharedSubjects:
         stays counted. Raises `StoreUnavailableError` for the records.
         """
         told = self._scripts.run("approvals_take", records, (application,))
-        notes = [_Note(*one, known=was) for one, was in zip(told, known, strict=True) if one]
+        notes = [_Note(*one, was) for one, was in zip(told, known, strict=True) if one]
         by_subject: dict[tuple[str, str], list[_Note]] = defaultdict(list)
         newcomers: dict[str, list[str]] = defaultdict(list)
         for note in notes:
