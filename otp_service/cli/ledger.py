@@ -63,11 +63,12 @@ def upgrade(session: Session) -> None:
 
 @command(ledger, asks=True)
 def partition(session: Session) -> None:
-    """Partition what grows with traffic by days, so that old days go in a moment. For PostgreSQL; new ledgers are.
+    """Divide what grows with traffic by days, in PostgreSQL.
 
-    Once all processes are of this release: an older one cannot record then. Recorders wait for some seconds for each
-    million rows, readers for a part of that; starts and checks go on. Rights that other roles had on the tables
-    verifications and events are to be granted again.
+    Old days then go in a moment. Ledgers that this release makes are so from the beginning. Do it once all processes
+    are of this release: an older one cannot record then. Recorders wait for some seconds for each million rows, readers
+    for a part of that; starts and checks go on. Rights that other roles had on the tables verifications and events are
+    to be granted again.
     """
     session.confirm("Are all processes of this release?")
     is_new = session.context.ledger.partition()

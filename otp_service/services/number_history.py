@@ -334,7 +334,7 @@ def _apply_event(slots: _Slots, event: Event) -> None:
 
 
 _ARRIVED = frozenset({DeliveryStatus.DELIVERED, DeliveryStatus.SENT})
-_MOST: Final = 20
+_MOST_RECENT: Final = 20
 """Verifications that are told of a number: as many as Redis remembers."""
 _UNRECORDED_PAGES: Final = 20
 """Pages of events that are read for what the ledger lacks: a recorder is seconds behind, unless it does not run."""
@@ -382,7 +382,7 @@ def find_number_history(context: Context, to: Destination, applications: Collect
         context,
         bucket,
         started,
-        lambda: context.ledger.verifications.latest(pseudonym, _MOST, applications),
+        lambda: context.ledger.verifications.latest(pseudonym, _MOST_RECENT, applications),
         to.mask,
     )
     if not applications:
@@ -421,7 +421,7 @@ def _find(
     begin = context.store.events.unrecorded_from(bucket)  # first: what is recorded from now on is read twice
     recorded = _ask_ledger(context, started, ask_ledger)
     times = _starts(started, recorded or _Recorded())
-    newest = sorted(times, key=lambda one: times[one] or math.inf, reverse=True)[:_MOST]
+    newest = sorted(times, key=lambda one: times[one] or math.inf, reverse=True)[:_MOST_RECENT]
     records = {one: context.store.verifications.read_at(bucket, one) for one in newest}
     times |= {one: record.created for one, (_, record) in records.items() if record}
     since = {one: times[one] for one in newest} if mask is None else _events_needed(times, records)

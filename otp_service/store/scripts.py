@@ -304,6 +304,8 @@ ScriptContext = Callable[[str], AbstractContextManager[None]]
 
 _NOT_FOUND = "Function not found"
 _EXISTS = "already exists"
+_TEACH_TIMES: Final = 5
+"""Processes of another release that start delete the scripts of this one: perhaps while they are loaded and taught."""
 REPLICATED: Final = frozenset(
     {
         "cancel", "check", "factor_check", "factor_enrol", "page_redeem", "proof_redeem", "resend", "reserve", "start",
@@ -604,11 +606,12 @@ class ScriptRunner:
             self._meet_bucket(connection, tag_of(keys[0]))
         command = self._command(name, keys, arguments, taught)
         replicas = self._replication.replicas if name in REPLICATED else 0
-        answer = self._ask_loaded(connection, command, replicas)
-        if taught and answer == [UNREGISTERED]:  # nothing was done: the server was restarted, or never heard of them
-            self._register(connection, taught)
+        for _ in range(_TEACH_TIMES):
             answer = self._ask_loaded(connection, command, replicas)
-        return answer
+            if not taught or answer != [UNREGISTERED]:
+                return answer
+            self._register(connection, taught)  # nothing was done: the server was restarted, or never heard of them
+        raise redis.ConnectionError("The server forgets its rules again and again.")
 
     def _command(
         self,
@@ -672,13 +675,14 @@ class ScriptRunner:
 
     def _ask_loaded(self, connection: _Link, command: tuple[Argument, ...], replicas: int = 0) -> Any:  # noqa: ANN401
         ask = partial(self._ask_replicated, replicas) if replicas else Connection.ask
-        try:
-            return ask(connection, *command)
-        except ResponseError as error:
-            if _NOT_FOUND not in str(error):
-                raise
-        self._load(connection)  # nothing ran: the server lost its functions, or never had these
-        return ask(connection, *command)
+        for _ in range(_TEACH_TIMES):
+            try:
+                return ask(connection, *command)
+            except ResponseError as error:
+                if _NOT_FOUND not in str(error):
+                    raise
+            self._load(connection)  # nothing ran: the server lost its functions, or never had these
+        raise redis.ConnectionError("The server forgets its functions again and again.")
 
     def _ask_replicated(self, replicas: int, connection: _Link, *command: Argument) -> Any:  # noqa: ANN401
         """Return the answer once so many replicas have what was done; raise `redis.ConnectionError` where they do not.

@@ -156,6 +156,7 @@ def test_a_recipients_limits_are_answered_alike_whichever_refused(real_world: Wo
 def test_the_applications_own_quota_is_told_when_it_refuses(real_world: World):
     api = Api(real_world, limits={"application": ["1/minute"]})
     api.start()
+    real_world.advance(1)  # both in one millisecond would have to wait for 60.001 s
     answer = api.post(START, {"to": "+923001234568"})
 
     assert code_of(answer) == (429, "rate-limited")

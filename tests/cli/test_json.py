@@ -25,7 +25,7 @@ ACTING = {
     "key new", "key root", "key pseudonym", "key add", "key rotate", "key revoke",
     "gateway test", "gateway pause", "gateway resume",
     "dead-letters redrive", "limits reset", "guard unblock", "store fence", "store failover",
-    "ledger upgrade", "ledger rebuild", "ledger purge", "ledger recount",
+    "ledger upgrade", "ledger partition", "ledger rebuild", "ledger purge", "ledger recount",
     "suppressions add", "suppressions lift", "suppressions import",
     "subject erase", "subject freeze", "subject unfreeze",
     *(f"webhook {verb}" for verb in ("add", "rotate", "enable", "disable", "remove", "replay", "reseal")),

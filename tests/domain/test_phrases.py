@@ -86,5 +86,11 @@ def test_a_catalogue_can_be_made_from_the_sources() -> None:
     names = [name for one in texts if isinstance(one, ast.Constant) for _, name, *_ in Formatter().parse(one.value)]
 
     assert len(texts) > 80
-    assert sorted(set(others)) == ["'{count} ' + words", "GUARD_RULES[rule].sentence", "data", "text"]
+    assert sorted(set(others)) == [
+        "'{count} ' + words",
+        "GUARD_RULES[rule].sentence",
+        "REPLICA_WORDS[status.state]",
+        "data",
+        "text",
+    ]
     assert all(name is None or name.isidentifier() for name in names)

@@ -238,16 +238,6 @@ def test_a_ledger_of_before_is_partitioned_once_and_has_all_that_it_had(one_tabl
     assert purge(one_table, today + DAY) == [101, 303]
 
 
-def test_a_purge_of_whole_days_is_no_flaw_and_a_day_that_somebody_else_dropped_is(ledger: Ledger, today: int) -> None:
-    """The chain tells by the entries alone; tests/services has the rest."""
-    ledger.verifications.record(story("vf_1", today))
-    links = ledger.audit.links(0, 10)
-    assert all(one.digest for one in links)
-    purge(ledger, today + DAY)
-
-    assert [one.entry.table for one in ledger.audit.links(0, 10) if one.digest] == ["purges"]
-
-
 def test_a_row_that_was_recorded_long_after_it_happened_is_found_for_its_entry(ledger: Ledger, today: int) -> None:
     ledger.verifications.record(story("vf_1", today - 30 * DAY))
 

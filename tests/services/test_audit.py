@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from support_installation import World
 from support_ledger_events import EVIDENCE, NUMBER, agreed, event, started
 
+from otp_service import clock
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.consents import Consent, Suppression, SuppressionScope, SuppressionSource
 from otp_service.domain.inbound import Meaning
@@ -19,7 +20,7 @@ from otp_service.domain.keyring import api_key_hash
 from otp_service.errors import UnauthenticatedError
 from otp_service.ledger.audit import ChainLink, DisputeFilter, SignedHead
 from otp_service.ledger.retention import PURGE_RULES, Purge
-from otp_service.ledger.schema import api_keys, audit, consents, events, head, suppressions, verifications
+from otp_service.ledger.schema import TRAFFIC, api_keys, audit, consents, events, head, suppressions, verifications
 from otp_service.services.access import authenticate
 from otp_service.services.audit import (
     AuditProgress,
@@ -248,6 +249,25 @@ def test_the_chain_itself_goes_up_to_a_signed_head_and_begins_there(filled: Cont
 
     assert found == []
     assert progress.first == 25
+
+
+@pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("purged", [True, False])
+def test_a_day_is_gone_without_a_flaw_where_a_purge_dropped_it_and_with_one_where_somebody_else_did(
+    context: Context, purged: bool
+) -> None:
+    today = clock.now() // DAY * DAY
+    context.ledger.verifications.record([started("vf_1", today), event("delivery.sent", "vf_1", today + 9)])
+    context.ledger.verifications.record([started("vf_2", today + DAY)])
+    if purged:
+        rows = context.ledger.purges.run(Purge(TRAFFIC, today + DAY, today + 400 * DAY, context.keyring.signer))
+        assert sum(rows) == 3
+    else:
+        tamper(context, lambda it: it.execute(text("DROP TABLE events_before, verifications_before")))
+
+    gone = [sentence for _, sentence in flaws(context)]
+    assert len(gone) == (0 if purged else 3)
+    assert all("is gone, and no purge took it" in sentence for sentence in gone)
 
 
 def test_a_purge_while_the_chain_is_looked_through_is_no_flaw(filled: Context, monkeypatch: pytest.MonkeyPatch) -> None:

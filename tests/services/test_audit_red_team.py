@@ -57,7 +57,7 @@ class Shown(Enum):
     """By the words above its list in the document."""
 
     ALWAYS = "`audit verify` shows that he:"
-    BY_HEADS = "`audit verify --heads` alone shows that he:"
+    BY_HEADS = "Only `audit verify --heads FILE` shows that he:"
     NEVER = "Nothing shows that he:"
 
 
@@ -406,7 +406,8 @@ OF_THE_CHAIN = [
     Attack("deletes a stop that stands, older than a purge of its class", Shown.ALWAYS, delete_an_old_stop),
     Attack("dates entries back to where a purge took rows, writes the chain anew", Shown.BY_HEADS,
            delete_what_a_purge_almost_took),
-    Attack("changes what an erasure or an end may change, and counts", Shown.NEVER, change_what_no_digest_covers),
+    Attack("changes what an erasure or the end of a record may change, or a count", Shown.NEVER,
+           change_what_no_digest_covers),
     Attack("puts in an API key of his own", Shown.NEVER, let_himself_in),
 ]  # fmt: skip
 

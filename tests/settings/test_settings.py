@@ -21,13 +21,8 @@ from otp_service.settings.settings import MASK, mask_secrets
 from otp_service.settings.startup_checks import unmet_needs
 
 URL = "redis://:hunter2-of-redis@localhost:6379/0"
-STRANGERS = {
-    entry.name for entry in entry_points(group=GATEWAY_ENTRY_POINTS) if not entry.value.startswith("otp_service.")
-}
-"""Kinds of packages that are installed beside us."""
-KINDS = sorted(
-    {"console", "http", "sandbox", "smpp", "sns", "telegram", "twilio", "vonage", "whatsapp_cloud"} | STRANGERS
-)
+KINDS = sorted(entry_points(group=GATEWAY_ENTRY_POINTS).names)
+"""Ours, and those of packages that are installed beside us."""
 
 
 def refused(table):

@@ -1,11 +1,16 @@
 """The library of functions: what is in it, in which order, and under which name."""
 
+from functools import partial
 from graphlib import CycleError
+from typing import Any
 
 import pytest
+from support_frozen import FrozenValkey
 
+from otp_service.errors import StoreUnavailableError
+from otp_service.store import keys
 from otp_service.store import scripts as module
-from otp_service.store.scripts import PREFIX, included, library, order, script_names
+from otp_service.store.scripts import NO_RULES, PREFIX, ScriptRunner, included, library, order, script_names
 
 
 @pytest.mark.parametrize("name", script_names())
@@ -58,3 +63,26 @@ def test_the_scripts_that_read_a_ruleset_are_known_by_their_text() -> None:
 
     assert ruled == {library().function(name) for name in RULED}
     assert planned == {library().function("start")}
+
+
+@pytest.mark.parametrize(("times", "answered"), [(1, True), (2, True), (9, False)])
+@pytest.mark.parametrize("after", ["_load", "_register"])
+def test_scripts_that_processes_of_another_release_delete_meanwhile_are_loaded_and_taught_again(
+    frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch, after: str, times: int, answered: bool
+) -> None:
+    frozen.client.function_flush()
+    runner, left = ScriptRunner(frozen.client), iter(range(times))
+    act = getattr(runner, after)
+
+    def cut(*about: Any) -> None:
+        act(*about)
+        if next(left, None) is not None:
+            frozen.client.function_delete(runner.library_name)
+
+    monkeypatch.setattr(runner, after, cut)
+    ask = partial(runner.run, "number_read", (keys.number("00", "somebody"),), (), NO_RULES)
+    if answered:
+        assert len(ask()) == 3
+    else:
+        with pytest.raises(StoreUnavailableError):
+            ask()

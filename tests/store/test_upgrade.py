@@ -192,6 +192,21 @@ def test_to_do_it_twice_changes_nothing_and_nothing_old_is_deleted(frozen: Froze
     assert bool(changed) == bool(later)
 
 
+def test_what_lives_longer_than_what_it_is_converted_from_lives_on(frozen: FrozenValkey) -> None:
+    load(frozen)
+    installation = install(frozen, "number.sends", "address.numbers")
+    convert(installation)
+    rows = [name for name in snapshot(frozen.client) if {*kinds_of(name.decode())} & {keys.number, keys.address}]
+    ends = {name: frozen.client.pexpiretime(name) + 1000 for name in rows}
+    for name, end in ends.items():
+        frozen.client.pexpireat(name, end)
+    forget_that_it_was_done(frozen)
+    convert(installation)
+
+    assert {*map(keys.number.has, map(bytes.decode, ends))} == {True, False}
+    assert {name: frozen.client.pexpiretime(name) for name in ends} == ends
+
+
 ROWS = {keys.number, keys.address, keys.network, keys.provider, keys.block, keys.country, keys.application}
 
 
