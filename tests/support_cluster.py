@@ -86,35 +86,60 @@ class Cluster:
             self.nodes[0].meet(node)
         wait_until(lambda: all(node.knows(primaries) for node in self.nodes))
 
+    def add(self, folder: Path) -> "ClusterNode":
+        """Add a server without slots."""
+        added = ClusterNode(folder)
+        self.nodes[0].meet(added)
+        self.nodes.append(added)
+        wait_until(lambda: all(node.knows(len(self.nodes)) for node in self.nodes))
+        return added
+
     def add_replica(self, folder: Path, of: "ClusterNode") -> "ClusterNode":
-        replica = ClusterNode(folder)
-        of.meet(replica)
-        known = len(self.nodes) + 1
-        wait_until(lambda: replica.knows(known) and all(node.knows(known) for node in self.nodes))
+        replica = self.add(folder)
         replica.ask("CLUSTER REPLICATE", of.id)
-        wait_until(lambda: replica.client.info("replication")["master_link_status"] == "up")
-        self.nodes.append(replica)
+        wait_until(replica.follows)
         return replica
 
     def of(self, key: str) -> "ClusterNode":
         """Return the primary that has a key, by what the first one that lives knows."""
-        slot, living = key_slot(key.encode()), next(node for node in self.nodes if node.process.poll() is None)
-        for first, last, (_, port, *_), *_ in living.slots():
-            if first <= slot <= last:
-                return next(node for node in self.nodes if node.port == port)
-        raise AssertionError(f"nobody has slot {slot}")
+        return self.primary_of(key_slot(key.encode()))
+
+    def primary_of(self, slot: int) -> "ClusterNode":
+        port = self.living[0].has(slot)
+        return next(node for node in self.nodes if node.port == port)
 
     def move(self, key: str, to: "ClusterNode") -> None:
         """Move the slot of a key, as operators should, and wait until all know."""
-        slot, at = key_slot(key.encode()), self.of(key)
-        at.ask("CLUSTER MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", to.id)
-        wait_until(lambda: all(node.has(slot) == to.port for node in self.nodes))
+        slot = key_slot(key.encode())
+        self.move_slots(slot, slot, to)
+
+    def move_slots(self, first: int, last: int, to: "ClusterNode") -> None:
+        """Move slots that one server has to another."""
+        self.primary_of(first).ask("CLUSTER MIGRATESLOTS", "SLOTSRANGE", first, last, "NODE", to.id)
+        wait_until(lambda: all(node.has(slot) == to.port for node in self.living for slot in (first, last)), 60)
+
+    @property
+    def living(self) -> "list[ClusterNode]":
+        return [node for node in self.nodes if node.process.poll() is None]
+
+    def primaries(self) -> "list[ClusterNode]":
+        """Return who has slots, by what the first one that lives knows."""
+        ports = [port for _, _, (_, port, *_), *_ in self.living[0].slots()]
+        return [node for node in self.nodes if node.port in ports]
+
+    def remove(self, *gone: "ClusterNode") -> None:
+        """Let the others forget servers that have no slots, and stop them."""
+        self.nodes = [node for node in self.nodes if node not in gone]
+        for one in gone:
+            for node in self.nodes:
+                with suppress(redis.ResponseError):  # another told it already
+                    node.ask("CLUSTER FORGET", one.id)
+            one.kill()
 
     def stop(self) -> None:
         for node in self.nodes:
             node.process.send_signal(signal.SIGCONT)
-            node.process.kill()
-            node.process.wait()
+            node.kill()
 
 
 class ClusterNode:
@@ -135,7 +160,7 @@ class ClusterNode:
                 support_valkey.server_program(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir",
                 str(self._folder), "--save", "", "--appendonly", "yes", "--cluster-enabled", "yes", "--cluster-port",
                 str(self._bus), "--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no",
-                "--repl-diskless-sync-delay", "0",
+                "--repl-diskless-sync-delay", "0", "--hash-max-listpack-value", "1024",
             ],
             stdout=subprocess.DEVNULL,
         )  # fmt: skip
@@ -158,6 +183,14 @@ class ClusterNode:
     def has(self, slot: int) -> int:
         """Return the port of who has a slot, as far as this one knows."""
         return next((port for first, last, (_, port, *_), *_ in self.slots() if first <= slot <= last), 0)
+
+    def follows(self) -> bool:
+        """Tell whether it is a replica that has all that its primary has."""
+        return bool(self.client.info("replication").get("master_link_status") == "up")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
 
     def _answers(self) -> bool:
         with suppress(redis.RedisError):

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import count as counting
 from typing import Any, Final, Self
 
 import redis
@@ -32,6 +34,11 @@ class Peer:
     replicas_away: FailFast = field(default_factory=FailFast)
 
     @property
+    def name(self) -> str:
+        """Its address as operators write it."""
+        return f"{self.address[0]}:{self.address[1]}" if self.address else ""
+
+    @property
     def client(self) -> redis.Redis:
         """For plain commands."""
         return redis.Redis(connection_pool=self.pool)
@@ -52,6 +59,9 @@ class SlotMap:
         self._stale = True
         self._looked = 0.0
         self._turn = threading.Lock()
+        self._versions = counting(1)
+        self.version = 0
+        """Another one since any slot was found at another server."""
 
     def peer_of(self, key: str) -> Peer:
         """Return the server that has a key. Raises `StoreUnavailableError` where none has, or none tells."""
@@ -71,6 +81,7 @@ class SlotMap:
     def learn(self, moved: MovedError) -> Peer:
         """Return the server that has a slot by what another one told; look up the others at the next call."""
         self._slots[int(moved.slot_id)] = found = self._peer((moved.host, int(moved.port)))
+        self.version = next(self._versions)
         self._stale = True
         return found
 
@@ -91,7 +102,9 @@ class SlotMap:
         try:
             if self._stale and time.monotonic() - self._looked >= _LOOK_AGAIN:
                 self._looked = time.monotonic()
-                self._slots, self._stale = self._told(), False
+                before, self._slots, self._stale = self._slots, self._told(), False
+                if self._slots != before:
+                    self.version = next(self._versions)
         finally:
             self._turn.release()
 
@@ -100,26 +113,37 @@ class SlotMap:
         known = sorted(self._peers, key=lambda one: (self._peers[one] in self._suspects, secrets.randbits(16)))
         lost: redis.RedisError | None = None
         for address in (*known, None):
-            connection = Connection(self._seed, address=address)
             try:
-                told = connection.ask("CLUSTER", "SLOTS")
+                told = self._ask(address)
             except redis.RedisError as failed:
                 lost = failed
                 continue
-            finally:
-                connection.close()
-            given = self._seed.get_connection_kwargs()
-            return self._parsed(told, address or (given["host"], given["port"]))
+            slots: list[Peer | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
+            for first, last, peer, *_ in told:
+                slots[first : last + 1] = [peer] * (last + 1 - first)
+            return slots
         raise StoreUnavailableError("No server of the cluster tells who has which slot.") from lost
 
-    def _parsed(self, told: Sequence[Any], teller: Address) -> list[Peer | None]:
-        """Return who has which slot by what a server told, which may leave out its own host."""
-        self._suspects.discard(self._peer(teller))
-        slots: list[Peer | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
-        for first, last, (host, port, *_), *_ in told:
-            peer = self._peer((host.decode() if host else teller[0], port))
-            slots[first : last + 1] = [peer] * (last + 1 - first)
-        return slots
+    def replica_of(self, peer: Peer) -> Peer | None:
+        """Return a replica of a server, as it tells itself; raise `redis.RedisError` where it does not."""
+        return next(
+            (others[0] for _, _, primary, *others in self._ask(peer.address) if primary is peer and others), None
+        )
+
+    def _ask(self, address: Address | None) -> list[tuple[Any, ...]]:
+        """Return what a server tells: the ends of ranges of slots, who has them, and the replicas."""
+        connection = Connection(self._seed, address=address)
+        try:
+            told = connection.ask("CLUSTER", "SLOTS")
+        finally:
+            connection.close()
+        given = self._seed.get_connection_kwargs()
+        itself = address[0] if address else given["host"]  # a server may leave out its own host
+        self._suspects.discard(self._peer(address or (given["host"], given["port"])))
+        return [
+            (first, last, *(self._peer((host.decode() if host else itself, port)) for host, port, *_ in nodes))
+            for first, last, *nodes in told
+        ]
 
     def _peer(self, address: Address) -> Peer:
         if (found := self._peers.get(address)) is None:
@@ -142,13 +166,7 @@ class ClusterClient:
         """Return a command."""
 
         def ask(key: str, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - as `redis.Redis` does
-            try:
-                return getattr(self._slots.peer_of(key).client, name)(key, *arguments, **options)
-            except MovedError as moved:
-                return getattr(self._slots.learn(moved).client, name)(key, *arguments, **options)
-            except redis.ConnectionError:
-                self._slots.suspect(self._slots.peer_of(key))
-                raise
+            return self.reach(key, lambda server: getattr(server, name)(key, *arguments, **options))
 
         return ask
 
@@ -156,9 +174,38 @@ class ClusterClient:
         """Return the values of keys of one slot."""
         return self.__getattr__("mget")(names[0], *names[1:])
 
-    def of(self, key: str) -> redis.Redis:
-        """Return a client for the server that has a key."""
-        return self._slots.peer_of(key).client
+    def reach(self, key: str, ask: Callable[[redis.Redis], Any]) -> Any:  # noqa: ANN401
+        """Return what the server that has a key answers, wherever the key has moved to."""
+        peer = self._slots.peer_of(key)
+        try:
+            return ask(peer.client)
+        except MovedError as moved:
+            return ask(self._slots.learn(moved).client)
+        except (redis.ConnectionError, redis.TimeoutError):
+            self._slots.suspect(peer)
+            raise
+
+    def peer_of(self, key: str) -> Peer:
+        """Return the server that has a key, as far as is known."""
+        return self._slots.peer_of(key)
+
+    def refresh(self) -> None:
+        """Look up who has which slot. Raises `StoreUnavailableError` where nobody tells."""
+        self._slots.refresh()
+
+    def has(self, primary: str, key: str) -> bool:
+        """Tell whether a key is at a server (host:port)."""
+        return self._slots.peer_of(key).name == primary
+
+    def primary_and_replica(self, primary: str) -> tuple[redis.Redis, redis.Redis]:
+        """Return clients for a server that has slots (host:port) and a replica of it; raise `ValueError` else."""
+        self._slots.refresh()
+        found = {one.name: one for one in self._slots.peers()}
+        if not (peer := found.get(primary)):
+            raise ValueError(f"Name one of the cluster's primaries: {', '.join(sorted(found))}.")
+        if not (replica := self._slots.replica_of(peer)):
+            raise ValueError(f"{primary} has no replica.")
+        return peer.client, replica.client
 
     def all(self) -> Iterable[redis.Redis]:
         """Yield a client for each server that has slots."""
@@ -188,6 +235,7 @@ def servers(client: redis.Redis | ClusterClient) -> Iterable[redis.Redis]:
     return client.all() if isinstance(client, ClusterClient) else (client,)
 
 
+_Command = tuple[str, tuple[Any, ...], Mapping[str, Any]]
 _LOOK_FOR_ENTRIES: Final = 0.05
 """Seconds between two looks at streams of several servers, none of which can be waited for."""
 
@@ -203,11 +251,15 @@ def read_group(
         found = [
             entries
             for stream, after in streams.items()
-            for entries in client.of(stream).xreadgroup(group, consumer, {stream: after}, count=count) or ()
+            for entries in client.reach(stream, partial(_read_of, group, consumer, stream, after, count)) or ()
         ]
         if found or time.monotonic() >= end:
             return found
         time.sleep(_LOOK_FOR_ENTRIES)
+
+
+def _read_of(group: str, consumer: str, stream: str, after: str, count: int, server: redis.Redis) -> Any:  # noqa: ANN401
+    return server.xreadgroup(group, consumer, {stream: after}, count=count)
 
 
 class ClusterPipeline:
@@ -216,7 +268,7 @@ class ClusterPipeline:
     def __init__(self, client: ClusterClient, *, by_slot: bool) -> None:
         self._client = client
         self._by_slot = by_slot
-        self._commands: list[tuple[str, tuple[Any, ...], Mapping[str, Any]]] = []
+        self._commands: list[_Command] = []
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -234,16 +286,40 @@ class ClusterPipeline:
         """Send all, and return the answers in their order."""
         commands, self._commands = self._commands, []
         groups: dict[Any, list[int]] = {}
-        for place, (_, arguments, _) in enumerate(commands):
-            peer = self._client.of(arguments[0]) if arguments else None
-            group = key_slot(arguments[0].encode()) if arguments and self._by_slot else peer
-            groups.setdefault((peer, group), []).append(place)
+        for place, command in enumerate(commands):
+            groups.setdefault(self._group(command), []).append(place)
         answers: list[Any] = [None] * len(commands)
-        for (peer, _), places in groups.items():
-            pipeline = (peer or self._client.any()).pipeline(transaction=self._by_slot)
-            for place in places:
-                name, arguments, options = commands[place]
-                getattr(pipeline, name)(*arguments, **options)
-            for place, answer in zip(places, pipeline.execute(raise_on_error), strict=True):
+        for group, places in groups.items():
+            own = [commands[place] for place in places]
+            told = self._told(own) if group else _send(own, transaction=self._by_slot, server=self._client.any())
+            for place, answer in zip(places, told, strict=True):
                 answers[place] = answer
+        for refused in answers if raise_on_error else ():
+            if isinstance(refused, Exception):
+                raise refused
         return answers
+
+    def _group(self, command: _Command) -> Any:  # noqa: ANN401
+        """Return what commands have in common that are sent together: a slot, a server, or that they have no key."""
+        _, arguments, _ = command
+        if not arguments:
+            return None
+        return f"slot {key_slot(arguments[0].encode())}" if self._by_slot else self._client.peer_of(arguments[0])
+
+    def _told(self, commands: Sequence[_Command]) -> list[Any]:
+        """Return the answers of a server; what is of a slot that it has no more was not done, and is asked again."""
+        _, (key, *_), _ = commands[0]
+        answers: list[Any] = self._client.reach(key, partial(_send, commands, self._by_slot))
+        for place, (name, arguments, options) in enumerate(commands):
+            if isinstance(answers[place], MovedError):
+                answers[place] = getattr(self._client, name)(*arguments, **options)
+        return answers
+
+
+def _send(commands: Sequence[_Command], transaction: bool, server: redis.Redis) -> list[Any]:  # noqa: FBT001
+    """Send commands together; return the answers, errors in their places."""
+    pipeline = server.pipeline(transaction=transaction)
+    for name, arguments, options in commands:
+        getattr(pipeline, name)(*arguments, **options)
+    answers: list[Any] = pipeline.execute(raise_on_error=False)
+    return answers
