@@ -242,7 +242,7 @@ def watch(installation: Installation) -> PeriodicTasks:
         "access": context.access_cache.refresh,
         "key_uses": context.key_uses.write,
     }
-    if installation.settings.redis.sentinels:
+    if installation.settings.redis.sentinels or installation.settings.redis.cluster:
         duties["primary"] = context.store.server.follow_primary
     return PeriodicTasks(duties, on_stop=context.mirror_sync.abort_build)
 

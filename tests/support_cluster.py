@@ -97,7 +97,7 @@ class Cluster:
     def add_replica(self, folder: Path, of: "ClusterNode") -> "ClusterNode":
         replica = self.add(folder)
         replica.ask("CLUSTER REPLICATE", of.id)
-        wait_until(replica.follows)
+        wait_until(lambda: replica.follows() and all(node.tells_of(replica) for node in self.nodes))
         return replica
 
     def of(self, key: str) -> "ClusterNode":
@@ -179,6 +179,10 @@ class ClusterNode:
     def slots(self) -> list[Any]:
         with closing(Connection(self.client)) as asked:
             return list(asked.ask("CLUSTER", "SLOTS"))
+
+    def tells_of(self, replica: "ClusterNode") -> bool:
+        """Tell whether it names a replica to clients."""
+        return any(port == replica.port for _, _, _, *replicas in self.slots() for _, port, *_ in replicas)
 
     def has(self, slot: int) -> int:
         """Return the port of who has a slot, as far as this one knows."""

@@ -118,7 +118,7 @@ class RedisSettings(Section):
     """Theirs, where they ask for one."""
     replicas: int | None = Field(default=None, ge=0, le=5)
     """Replicas that must have an approval, a wrong code, or money spent before it is answered (``WAIT``); where fewer
-    have it in half of ``timeout``, the answer is 503. Default: 1 with ``sentinels``, else 0."""
+    have it in half of ``timeout``, the answer is 503. Default: 1 with ``sentinels`` or ``cluster``, else 0."""
     timeout: float = Field(default=1.0, gt=0, le=1.0)
     """Seconds to wait for an answer."""
     connect_timeout: float = Field(default=0.5, gt=0, le=0.5)
@@ -151,7 +151,7 @@ class RedisSettings(Section):
     @property
     def awaited_replicas(self) -> int:
         """How many replicas must have what may not be forgotten."""
-        return (1 if self.sentinels else 0) if self.replicas is None else self.replicas
+        return int(bool(self.sentinels or self.cluster)) if self.replicas is None else self.replicas
 
     @property
     def shown_url(self) -> str:

@@ -3,7 +3,7 @@
 import json
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from operator import attrgetter
@@ -15,7 +15,7 @@ from otp_service.domain.consents import ConsentMode, LedgerPosition, MirrorChang
 from otp_service.domain.keyring import Keyring
 from otp_service.errors import RefusalName, StartRefusal, StartRefusedError, StoreUnavailableError
 from otp_service.store import keys
-from otp_service.store.cluster import servers
+from otp_service.store.cluster import ClusterClient, servers
 from otp_service.store.connection import (
     Argument,
     begin_failover,
@@ -33,6 +33,7 @@ from otp_service.store.scripts import (
     ScriptCall,
     ScriptRunner,
     fence_places,
+    of_meeting,
     pairs_to_dict,
 )
 
@@ -343,7 +344,7 @@ def installation_refusal(differences: Sequence[str]) -> StartRefusal:
 _PLANNED_TAKES: Final = 20_000
 """Milliseconds that a planned fail-over may take."""
 _ELECTION: Final = 4.0
-"""Seconds after which Sentinels are asked again: on busy hosts they may not have agreed on who does it."""
+"""Seconds after which a fail-over is asked for again: on busy hosts servers may not have agreed on it."""
 
 
 def _follows(told: Mapping[str, Any], history: str) -> bool:
@@ -353,6 +354,26 @@ def _follows(told: Mapping[str, Any], history: str) -> bool:
     """
     is_up = told["role"] == "slave" and told.get("master_link_status") == "up"
     return bool(is_up and told["master_replid2"] == history)
+
+
+def _followed(before: redis.Redis, history: str, confirm: Callable[[], None], ask_again: Callable[[], object]) -> bool:
+    """Wait until a server that was the primary follows one that has its history; then confirm it. Tell whether it did.
+
+    While it is the primary yet, it is asked again from time to time.
+    """
+    now = time.monotonic()
+    end, again = now + _PLANNED_TAKES / 1000, now + _ELECTION
+    while time.monotonic() < end:
+        with suppress(redis.RedisError, ValueError):  # who tells of the new primary does so a little later
+            told = before.info("replication")
+            if _follows(told, history):
+                confirm()
+                return True
+            if told["role"] == "master" and time.monotonic() > again:
+                again += _ELECTION
+                ask_again()
+        time.sleep(0.01)
+    return False
 
 
 def _setting(server: redis.Redis, name: str) -> str | None:
@@ -452,39 +473,60 @@ class Server:
             return min(_online_replicas(one.info("replication")) for one in servers(self._client))
 
     def follow_primary(self) -> None:
-        """Leave a server that Sentinels call the primary no more: one that was paused goes on answering for seconds."""
+        """Leave a server that is the primary no more: one that was paused goes on answering for seconds.
+
+        Sentinels tell which one is, or the servers of a cluster.
+        """
+        if isinstance(self._client, ClusterClient):
+            self._client.refresh()
+            return
         with translate_errors():
             address = primary_address(self._client)
         if address != self._primary:
             self._scripts.reconnect()
             self._primary = address
 
-    def fail_over(self) -> bool:
-        """Let Sentinels put a replica in the server's place once it has all that was written, and wait until it is.
+    def fail_over(self, primary: str = "") -> bool:
+        """Let a replica take the server's place once it has all that was written, and wait until it has.
 
-        Returns whether nothing was lost: then nobody fences. Raises `StoreUnavailableError`, and `ValueError` where
-        there are no Sentinels, or they refuse, as where they have no replica or are older than Valkey 9.
+        Sentinels let it, or it does so itself where ``primary`` (host:port) is of a cluster. Returns whether nothing
+        was lost: then nobody fences. Raises `StoreUnavailableError`, and `ValueError` where there are no Sentinels, or
+        they refuse, as where they have no replica or are older than Valkey 9; or where it is no primary with a replica.
         """
+        if isinstance(self._client, ClusterClient):
+            return self._fail_over_in_cluster(self._client, primary)
+        if primary:
+            raise ValueError("This is no cluster: there is one primary.")
         with translate_errors():
             before = present_primary(self._client)
             history = before.info("replication")["master_replid"]
             before.hset(keys.INSTALLATION, "failover", server_time(before) + _PLANNED_TAKES)
             begin_failover(self._client)
-        function = f"{self._scripts.library_name}_server_meet"
         names = (keys.INSTALLATION, *fence_places(self._buckets))
-        now = time.monotonic()
-        end, ask_again = now + _PLANNED_TAKES / 1000, now + _ELECTION
-        while time.monotonic() < end:
-            with suppress(redis.RedisError, ValueError):  # Sentinels tell of the new primary a little later
-                told = before.info("replication")
-                if _follows(told, history):
-                    present_primary(self._client).fcall(function, len(names), *names, *FENCING, "1")
-                    return True
-                if told["role"] == "master" and time.monotonic() > ask_again:
-                    ask_again += _ELECTION
-                    begin_failover(self._client)
-            time.sleep(0.01)
-        return False
+
+        def confirm() -> None:
+            self._confirm(present_primary(self._client), "server_meet", names)
+
+        return _followed(before, history, confirm, lambda: begin_failover(self._client))
+
+    def _fail_over_in_cluster(self, cluster: ClusterClient, primary: str) -> bool:
+        with translate_errors():
+            before, replica = cluster.primary_and_replica(primary)
+            history = before.info("replication")["master_replid"]
+            buckets = [one for one in self._buckets if cluster.has(primary, keys.server(one))]
+            for bucket in buckets:
+                before.hset(keys.server(bucket), "failover", server_time(before) + _PLANNED_TAKES)
+            replica.execute_command("CLUSTER FAILOVER")  # type: ignore[no-untyped-call]
+
+        def confirm() -> None:
+            for bucket in buckets:
+                self._confirm(replica, "bucket_meet", of_meeting(bucket))
+
+        return _followed(before, history, confirm, lambda: replica.execute_command("CLUSTER FAILOVER"))  # type: ignore[no-untyped-call]
+
+    def _confirm(self, taken_over: redis.Redis, script: str, names: Sequence[str]) -> None:
+        """Tell a server that took over that nothing was lost."""
+        taken_over.fcall(f"{self._scripts.library_name}_{script}", len(names), *names, *FENCING, "1")
 
     def load_scripts(self) -> None:
         """Load the scripts and teach them the rules, so that what is broken is found at the start."""

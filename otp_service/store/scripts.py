@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from graphlib import TopologicalSorter
@@ -385,6 +385,11 @@ def _trace(key: str) -> tuple[Argument, ...]:
     return "SET", keys.replicated(tag_of(key)), "", "PX", _TRACE_LIFE
 
 
+def of_meeting(bucket: str) -> tuple[str, ...]:
+    """Return the keys of ``bucket_meet``."""
+    return keys.server(bucket), keys.fence(bucket), keys.mirror(bucket)
+
+
 class ScriptCall(NamedTuple):
     """A script that is to be called."""
 
@@ -400,8 +405,9 @@ class _Link(Connection):
     def __init__(self, client: redis.Redis, peer: Peer, on_open: Callable[["_Link"], None] | None) -> None:
         super().__init__(client, self._begin, peer.address)
         self.peer = peer
-        self.met: set[str] = set()
-        """Buckets that the server was met for since it was opened."""
+        self.met: dict[str, int] = {}
+        """Buckets that the server was met for since it was opened, and the version of the slot map then: a server may
+        lose a slot and get it again meanwhile."""
         self._first = on_open
 
     def _begin(self, _: Connection) -> None:
@@ -577,12 +583,19 @@ class ScriptRunner:
         self._meet(connection, "server_meet", (keys.INSTALLATION, *fence_places(self._replication.buckets)))
 
     def _meet_bucket(self, connection: _Link, bucket: str) -> None:
-        if bucket in self._replication.buckets and bucket not in connection.met:
-            self._meet(connection, "bucket_meet", (keys.server(bucket), keys.fence(bucket), keys.mirror(bucket)))
-            connection.met.add(bucket)
+        """Meet the server for a bucket; where it took over, for all that it has, before one of them is moved on."""
+        version = self._slots.version if self._slots else 0
+        if bucket not in self._replication.buckets or connection.met.get(bucket) == version:
+            return
+        if self._meet(connection, "bucket_meet", of_meeting(bucket)):
+            for other in self._replication.buckets:
+                if self._slots and self._slots.peer_of(keys.server(other)) is connection.peer:
+                    with suppress(MovedError):
+                        self._meet(connection, "bucket_meet", of_meeting(other))
+        connection.met[bucket] = version
 
-    def _meet(self, connection: _Link, script: str, names: tuple[str, ...]) -> None:
-        """Let a server that took over be fenced before anything else is asked of it."""
+    def _meet(self, connection: _Link, script: str, names: tuple[str, ...]) -> bool:
+        """Let a server that took over be fenced before anything else is asked of it; return whether it was now."""
         command: tuple[Argument, ...] = ("FCALL", self._library.function(script), len(names), *names, *FENCING)
         for _ in range(_MEET_TIMES):
             what, *put = self._ask_loaded(connection, command)
@@ -590,7 +603,7 @@ class ScriptRunner:
                 now, _, until = put
                 self._replication.tell_fenced((until - now) // 1000)
             if what != _PLANNED:
-                return
+                return bool(what == _FENCED)
             time.sleep(_MEET_AGAIN)
         raise redis.ConnectionError("A planned fail-over is not confirmed yet.")
 

@@ -8,18 +8,19 @@ from typing import Any
 
 import pytest
 from redis.crc import key_slot
-from support_cluster import Cluster
+from support_cluster import Cluster, ClusterNode
 from support_memory import folder_in_memory
 from support_sentinel import wait_until
 
 from otp_service.domain.consents import LedgerPosition, MirrorChanges, NumberState
 from otp_service.domain.guard import Ruleset
+from otp_service.domain.keyring import Keyring
 from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
 from otp_service.store.cluster import ClusterClient, SlotMap
 from otp_service.store.connection import PAUSE, connect
 from otp_service.store.events import EventLog
-from otp_service.store.mirror import Fences, Mirror
+from otp_service.store.mirror import Fences, Mirror, Server
 from otp_service.store.scripts import NO_RULES, Replication, ScriptCall, ScriptRunner, StreamLimits, compile_ruleset
 
 BUCKETS = tuple(f"{bucket:02x}" for bucket in range(64))
@@ -58,6 +59,11 @@ class Process:
     def read(self, bucket: str) -> Any:
         """Run a script that asks for a bucket, under rules."""
         return self.runner.run("number_read", (keys.number(bucket, "somebody"),), (), NO_RULES)
+
+    def finds(self, bucket: str, node: ClusterNode) -> bool:
+        """Tell whether it finds a bucket at a server when it looks where slots are."""
+        self.client.refresh()
+        return bool(self.client.has(f"127.0.0.1:{node.port}", keys.server(bucket)))
 
     def fence_of(self, bucket: str) -> Any:
         return self.client.hget(keys.fence(bucket), "at")
@@ -134,8 +140,7 @@ def test_where_a_replica_takes_over_the_buckets_of_its_shard_are_fenced_and_no_o
     for bucket in BUCKETS:
         process.read(bucket)
     first.client.wait(1, 2000)
-    first.process.kill()
-    first.process.wait()
+    first.kill()
     replica.ask("CLUSTER FAILOVER", "TAKEOVER")
     wait_until(lambda: cluster.nodes[1].has(0) == replica.port)
     for bucket in BUCKETS:
@@ -149,6 +154,108 @@ def test_where_a_replica_takes_over_the_buckets_of_its_shard_are_fenced_and_no_o
     for bucket in BUCKETS:
         other.read(bucket)
     assert not other.fenced, "each is fenced once"
+
+
+def test_where_a_replica_takes_over_all_buckets_of_its_shard_are_fenced_at_the_first_call(cluster: Cluster) -> None:
+    """One of them may be moved next, and what comes from another shard is not fenced."""
+    first = cluster.nodes[0]
+    replica = cluster.add_replica(folder_in_memory("replica"), first)
+    process = Process(cluster)
+    for bucket in BUCKETS:
+        process.read(bucket)
+    own = [bucket for bucket in BUCKETS if cluster.of(keys.fence(bucket)) is first]
+    first.kill()
+    replica.ask("CLUSTER FAILOVER", "TAKEOVER")
+    wait_until(lambda: _answers(process, own[0]))
+    cluster.move(keys.server(own[1]), cluster.nodes[1])
+
+    assert all(process.fence_of(bucket) for bucket in own)
+    process.read(own[1])
+    assert len(process.fenced) == len(own), "each is fenced once"
+
+
+def test_a_server_that_is_the_primary_again_is_met_again_over_a_connection_that_was_never_lost(
+    cluster: Cluster,
+) -> None:
+    first = cluster.nodes[0]
+    replica = cluster.add_replica(folder_in_memory("replica"), first)
+    process = Process(cluster)
+    process.read("05")
+    own = next(bucket for bucket in BUCKETS if cluster.of(keys.fence(bucket)) is first)
+    process.read(own)
+    replica.ask("CLUSTER FAILOVER")
+    wait_until(first.follows)
+    wait_until(lambda: process.finds(own, replica))  # it looks once a second, and asks for nothing meanwhile
+    replica.kill()
+    first.ask("CLUSTER FAILOVER", "TAKEOVER")
+    wait_until(lambda: process.finds(own, first))
+    process.read(own)
+
+    assert process.fence_of(own)
+
+
+def test_a_replica_takes_over_as_planned_and_nothing_is_fenced(cluster: Cluster) -> None:
+    first = cluster.nodes[0]
+    replica = cluster.add_replica(folder_in_memory("replica"), first)
+    process = Process(cluster)
+    for bucket in BUCKETS:
+        process.read(bucket)
+    server = Server(process.client, process.runner, Keyring({"k1": b"r" * 32}, b"p" * 32, 6), ())
+
+    assert server.fail_over(f"127.0.0.1:{first.port}")
+
+    wait_until(lambda: cluster.nodes[1].has(0) == replica.port)
+    for bucket in BUCKETS:
+        wait_until(lambda bucket=bucket: _answers(process, bucket))
+    assert not process.fenced
+    assert not any(process.fence_of(bucket) for bucket in BUCKETS)
+    replica.kill()
+    first.ask("CLUSTER FAILOVER", "TAKEOVER")
+    wait_until(lambda: cluster.nodes[1].has(0) == first.port)
+    for bucket in BUCKETS:
+        wait_until(lambda bucket=bucket: _answers(process, bucket))
+    assert process.fenced, "what was planned is over"
+
+
+def test_who_takes_over_as_planned_has_to_be_named(cluster: Cluster, process: Process) -> None:
+    server = Server(process.client, process.runner, Keyring({"k1": b"r" * 32}, b"p" * 32, 6), ())
+    addresses = ", ".join(sorted(f"127.0.0.1:{node.port}" for node in cluster.nodes))
+
+    with pytest.raises(ValueError, match=f"Name one of the cluster's primaries: {addresses}"):
+        server.fail_over()
+    with pytest.raises(ValueError, match="has no replica"):
+        server.fail_over(f"127.0.0.1:{cluster.nodes[0].port}")
+
+
+def test_plain_commands_find_a_slot_that_has_moved_each_by_itself_together_and_in_a_group(
+    cluster: Cluster, process: Process
+) -> None:
+    stream, number = keys.events("05"), keys.page_requests("n1")
+    process.client.xadd(stream, {"type": "check.failed"})
+    log = EventLog(process.client, StreamLimits(60, 10, 10), ("05",))
+    assert len(log.take("me", 5)) == 1
+    for turn, transaction in enumerate((True, False)):
+        for key in (stream, number):
+            cluster.move(key, next(node for node in cluster.nodes if node is not cluster.of(key)))
+        with process.client.pipeline(transaction=transaction) as pipeline:
+            pipeline.incr(number)
+            pipeline.time()
+            pipeline.xlen(stream)
+            counted, _, length = pipeline.execute()
+        assert (counted, length) == (turn + 1, turn + 1)
+        process.client.xadd(stream, {"type": "check.failed"})
+        cluster.move(stream, next(node for node in cluster.nodes if node is not cluster.of(stream)))
+        assert len(log.take("me", 5)) == 1
+
+
+def test_commands_that_are_sent_together_go_to_each_server_at_once(process: Process) -> None:
+    with process.client.pipeline(transaction=False) as pipeline:
+        for network in NETWORKS:
+            pipeline.incr(keys.page_requests(network))
+        groups = {pipeline._group(command) for command in pipeline._commands}
+
+        assert pipeline.execute() == [1] * len(NETWORKS)
+    assert len(groups) == 3
 
 
 def test_a_server_that_was_restarted_is_met_again_by_whoever_comes_first(cluster: Cluster, process: Process) -> None:
