@@ -63,8 +63,9 @@ LONGEST = [
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--cluster-nodes",
-        action="store_true",
-        help="run against nodes in cluster mode, where a script may touch keys of one slot only",
+        type=int,
+        default=0,
+        help="run against clusters of so many servers, where a script may touch keys of one slot only",
     )
     parser.addoption(
         "--two-steps",
@@ -76,8 +77,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("two_steps"):
         count_in_two_steps()
-    if config.getoption("cluster_nodes"):
-        use_cluster_nodes()
+    if count := config.getoption("cluster_nodes"):
+        use_cluster_nodes(count)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:

@@ -2,76 +2,160 @@
 
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import redis
+import support_installation
 import support_valkey
 from redis.crc import key_slot
+from support_caller import Caller
 from support_sentinel import wait_until
 
 from otp_service import bootstrap
-from otp_service.store import keys, scripts
-from otp_service.store.connection import Argument, Connection
-from otp_service.store.scripts import MIXED_SLOTS, ScriptRunner
+from otp_service.bootstrap import Installation
+from otp_service.services.events import count_codes
+from otp_service.settings import Settings
+from otp_service.store import keys, mirror
+from otp_service.store.cluster import ClusterClient, SlotMap
+from otp_service.store.connection import Connection
+from otp_service.store.events import _batch
+from otp_service.store.scripts import ScriptRunner
 from otp_service.store.store import open_store
 
 SLOTS = 16384
-_KEEP = "tonumber, unpack, ipairs = all.tonumber, all.unpack, all.ipairs"
-_ONE_BY_ONE = """
-  local real = redis
-  redis = setmetatable({ call = function(name, ...)
-    if name ~= 'MGET' then return real.call(name, ...) end
-    local values = { ... }
-    for i, key in ipairs(values) do values[i] = real.call('GET', key) end
-    return values
-  end }, { __index = real })
-"""
-"""A command that reads several keys is refused where they are of several slots, whatever the script may."""
-_TAKE_KEYS = """for _ = 1, tonumber(table.remove(arguments, 1)) do keys[#keys + 1] = table.remove(arguments, 1) end"""
 
 
 def count_in_two_steps() -> None:
-    """Let shared subjects be in other slots than numbers: scripts mix no slots then, but with gateways."""
+    """Let shared subjects be in other slots than numbers, on one server."""
     bootstrap.open_store = partial(open_store, shared_elsewhere=True)  # type: ignore[attr-defined]
-    for name in ("start", "resend", "check", "dispatch_settle", "guard_give_back"):
-        del MIXED_SLOTS[name]  # type: ignore[attr-defined]
+    mirror.LOOK_AGAIN = 0  # type: ignore[misc]
+    _count_codes_at_once()
 
 
-def use_cluster_nodes() -> None:
-    """Let each server that is started from now on be such a node, with all slots.
+def use_cluster_nodes(count: int) -> None:
+    """Let each server that is started from now on be a cluster of so many, and installations know."""
+    support_valkey.CLUSTER_NODES, support_valkey.join = count, join
+    support_installation.REDIS |= {"cluster": True, "replicas": 0}
+    mirror.LOOK_AGAIN = 0  # type: ignore[misc]
+    install, begin = bootstrap.install, ScriptRunner.__init__
 
-    Scripts that are known to mix slots may: they are told all keys but the first by arguments, and read one at a time.
-    What the release before has in places without a tag goes into the bucket.
-    """
-    support_valkey.CLUSTER_NODES = True
-    for former in (keys.former_mirror, keys.former_mirror_builder, keys.former_fence):
-        object.__setattr__(former, "pattern", former.pattern.replace("otp:", "otp:{00}:former/"))
-    assert scripts._BEGIN.count(_KEEP) == 1
-    scripts._BEGIN = scripts._BEGIN.replace(_KEEP, _KEEP + _ONE_BY_ONE)
-    write, ask = scripts._function, ScriptRunner._ask_loaded
-    register = "redis.register_function("
+    def install_over(settings: Settings, client: redis.Redis | None = None) -> Installation:
+        return install(settings, client.seed if isinstance(client, AllServers) else client)
 
-    def function(name: str, body: str, parts: Mapping[str, str]) -> str:
-        text = write(name, body, parts)
-        if name not in MIXED_SLOTS:
-            return text
-        first, _, rest = text.removeprefix(register).partition(", ")
-        callback = rest.rstrip().removesuffix(")").replace(scripts._KEEP, f"{scripts._KEEP}\n{_TAKE_KEYS}", 1)
-        named = f"{{ function_name = {first}, flags = {{ 'allow-cross-slot-keys' }}, callback = {callback} }}"
-        return f"redis.register_function({named})\n"
+    def begin_over(runner: ScriptRunner, client: Any, *more: Any, **named: Any) -> None:
+        if isinstance(client, AllServers):
+            client, named["slots"] = client.seed, SlotMap(client.seed)
+        begin(runner, client, *more, **named)
 
-    def ask_loaded(runner: ScriptRunner, connection: Connection, command: tuple[Argument, ...], *more: Any) -> Any:
-        _, name, count, *others = command
-        if str(name).removeprefix(f"{runner.library_name}_") in MIXED_SLOTS:
-            command = ("FCALL", name, 1, others[0], int(count) - 1, *others[1:])
-        return ask(runner, connection, command, *more)
+    bootstrap.install = install_over
+    ScriptRunner.__init__ = begin_over  # type: ignore[method-assign]
+    _count_codes_at_once()
 
-    scripts._function = function
-    ScriptRunner._ask_loaded = ask_loaded  # type: ignore[method-assign]
+
+def _count_codes_at_once() -> None:
+    """Let the codes of an application be counted after each check, as the recorder does soon after."""
+    check = Caller.check
+
+    def check_and_count(caller: Caller, one: str, *more: Any, **named: Any) -> Any:
+        context = caller.context
+        client, streams = context.store.events._client, {one: keys.events(one) for one in context.keyring.buckets}
+        before: Any = {bucket: client.xrevrange(stream, count=1) for bucket, stream in streams.items()}
+        try:
+            return check(caller, one, *more, **named)
+        finally:
+            for bucket, stream in streams.items():
+                begin = f"({before[bucket][0][0].decode()}" if before[bucket] else "-"
+                if added := client.xrange(stream, begin):
+                    count_codes(context, _batch(bucket, added))
+
+    Caller.check = check_and_count  # type: ignore[method-assign]
+
+
+def join(clients: list[redis.Redis], pass_time: Callable[[], None]) -> redis.Redis:
+    """Let servers be a cluster, each with as many slots; return a client for all."""
+    each = -(-SLOTS // len(clients))
+    for place, client in enumerate(clients):
+        if not _ask(client, "CLUSTER SLOTS"):
+            _ask(client, "CLUSTER SET-CONFIG-EPOCH", place + 1)
+            _ask(client, "CLUSTER ADDSLOTSRANGE", place * each, min((place + 1) * each, SLOTS) - 1)
+        given = client.get_connection_kwargs()
+        _ask(clients[0], "CLUSTER MEET", "127.0.0.1", given["port"], _bus(client))
+    while not all(_is_whole(client, len(clients)) for client in clients):
+        pass_time()
+    return AllServers(clients[0])  # type: ignore[return-value]
+
+
+def _ask(client: redis.Redis, *command: str | int) -> Any:
+    return client.execute_command(*command, NEVER_DECODE=True)
+
+
+def _bus(client: redis.Redis) -> int:
+    return int(client.config_get("cluster-port")["cluster-port"])
+
+
+def _is_whole(client: redis.Redis, nodes: int) -> bool:
+    told: Any = client.cluster("info")
+    return bool(told["cluster_state"] == "ok" and told["cluster_known_nodes"] == str(nodes) == told["cluster_size"])
+
+
+class AllServers(ClusterClient):
+    """All servers of a cluster, as tests look at one."""
+
+    def __init__(self, seed: redis.Redis) -> None:
+        super().__init__(SlotMap(seed))
+        self.seed = seed
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name in _OF_EACH:
+            return partial(self._ask_each, name)
+        return super().__getattr__(name)
+
+    def _ask_each(self, name: str, *arguments: Any, **options: Any) -> Any:
+        first, *_ = [getattr(one, name)(*arguments, **options) for one in self.all()]
+        return first
+
+    def scan_iter(self, *arguments: Any, **options: Any) -> Iterator[Any]:
+        return (name for one in self.all() for name in one.scan_iter(*arguments, **options))
+
+    def keys(self, pattern: str = "*") -> list[Any]:
+        return [name for one in self.all() for name in one.keys(pattern)]
+
+    def dbsize(self) -> int:
+        return sum(one.dbsize() for one in self.all())
+
+    def delete(self, *names: str | bytes) -> int:
+        return sum(self._of_one("delete", name) for name in names)
+
+    def exists(self, *names: str | bytes) -> int:
+        return sum(self._of_one("exists", name) for name in names)
+
+    def _of_one(self, command: str, name: str | bytes) -> int:
+        return int(self.reach(name, lambda server: getattr(server, command)(name)))
+
+    def reach(self, key: str | bytes, ask: Callable[[redis.Redis], Any]) -> Any:
+        return super().reach(key.decode() if isinstance(key, bytes) else key, ask)
+
+    def eval(self, script: str, count: int, *arguments: Any) -> Any:
+        key = arguments[0] if count else ""
+        return self.reach(key, lambda server: server.eval(script, count, *arguments))
+
+    def execute_command(self, name: str, *arguments: Any) -> Any:
+        key = str(arguments[0]) if arguments else ""
+        return self.reach(key, lambda server: server.execute_command(name, *arguments))
+
+    def close(self) -> None:
+        """Nothing: installations of a test share it."""
+
+
+_OF_EACH = frozenset(
+    {"flushall", "function_list", "function_load", "function_flush", "function_delete", "config_set", "config_get",
+     "config_resetstat", "ping", "info", "client_list", "slowlog_get", "script_flush"}
+)  # fmt: skip
+"""What all servers are asked, and the first one's answer is the answer."""
 
 
 class Cluster:

@@ -78,6 +78,10 @@ class SlotMap:
             self._look()
         return tuple(dict.fromkeys(one for one in self._slots if one))
 
+    def unserved(self) -> int:
+        """Return how many slots no server has, as is told now. Raises as `peer_of` does."""
+        return self._told().count(None)
+
     def learn(self, moved: MovedError) -> Peer:
         """Return the server that has a slot by what another one told; look up the others at the next call."""
         self._slots[int(moved.slot_id)] = found = self._peer((moved.host, int(moved.port)))
@@ -192,6 +196,10 @@ class ClusterClient:
     def refresh(self) -> None:
         """Look up who has which slot. Raises `StoreUnavailableError` where nobody tells."""
         self._slots.refresh()
+
+    def unserved_slots(self) -> int:
+        """Return how many slots no server has, as is told now."""
+        return self._slots.unserved()
 
     def has(self, primary: str, key: str) -> bool:
         """Tell whether a key is at a server (host:port)."""

@@ -279,6 +279,10 @@ class Fence:
         return self.now < self.until
 
 
+LOOK_AGAIN: Final = 1
+"""Seconds between two looks at the fences by what belongs to no bucket."""
+
+
 class Fences:
     """Puts the fence and tells of it. Raises `StoreUnavailableError` when Redis does not answer in time."""
 
@@ -302,7 +306,7 @@ class Fences:
         """
         now = time.monotonic()
         if now >= self._look_again:
-            self._look_again = now + 1
+            self._look_again = now + LOOK_AGAIN
             fence = self.current()
             self._cautious_until = now + (fence.until - fence.now) / 1000 if fence else now
         return max(0, round(1000 * (self._cautious_until - now)))
@@ -383,6 +387,11 @@ def _setting(server: redis.Redis, name: str) -> str | None:
         return None
 
 
+def _version(info: Mapping[str, Any]) -> str:
+    valkey = info.get("valkey_version")
+    return f"Valkey {valkey}" if valkey else f"Redis {info.get('redis_version', 'unknown')}"
+
+
 def _online_replicas(told: Mapping[str, Any]) -> int:
     return sum(isinstance(one, dict) and one.get("state") == "online" for one in told.values())
 
@@ -443,29 +452,27 @@ class Server:
 
         Raises `StartRefusedError` when it may evict counters: an evicted one is a free guess.
         """
-        policies = self._settings("maxmemory-policy")
+        policies = self.settings("maxmemory-policy")
         if other := next((one for one in policies if one not in {None, NO_EVICTION}), None):
             raise StartRefusedError(eviction_refusal(other))
         return None not in policies
 
-    def setting(self, name: str) -> str | None:
-        """Return a setting of the server, the first of a cluster's; ``None`` when it does not tell.
+    def settings(self, name: str) -> list[str | None]:
+        """Return a setting of the server, or of each of a cluster; ``None`` for one that does not tell.
 
         Managed services forbid that.
         """
-        return next(iter(self._settings(name)))
-
-    def _settings(self, name: str) -> list[str | None]:
-        """Return a setting of each server."""
         with translate_errors():
             return [_setting(one, name) for one in servers(self._client)]
 
-    def version(self) -> str:
-        """Return name and version of the server."""
+    def versions(self) -> list[str]:
+        """Return name and version of the server, or of each of a cluster."""
         with translate_errors():
-            info = next(iter(servers(self._client))).info("server")
-        valkey = info.get("valkey_version")
-        return f"Valkey {valkey}" if valkey else f"Redis {info.get('redis_version', 'unknown')}"
+            return [_version(one.info("server")) for one in servers(self._client)]
+
+    def unserved_slots(self) -> int:
+        """Return how many slots of a cluster no server has."""
+        return self._client.unserved_slots() if isinstance(self._client, ClusterClient) else 0
 
     def replicas(self) -> int:
         """Return how many replicas have what was written, but for what is on its way."""
