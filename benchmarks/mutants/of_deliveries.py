@@ -95,7 +95,7 @@ DEFECTS: dict[str, Mutant] = {
         "dispatch", "tally.unknown > tonumber(ARGV[5])", "tally.unknown > 1 + tonumber(ARGV[5])"
     ),
     "dispatch-counts-from-the-beginning": one("dispatch", "tonumber(of_message[2] or 0)", "0"),
-    "dispatch-enters-nobody": one("dispatch", "health.enter(one, ARGV[6], one.lease)\n"),
+    "dispatch-enters-nobody": one("dispatch", "if not one.found then health.enter(one, ARGV[6], one.lease) end\n"),
     "settle-without-acknowledging": one("dispatch_settle", "redis.call('XACK', KEYS[2], ARGV[7], ARGV[8])\n"),
     "settle-without-deleting": one("dispatch_settle", "redis.call('XDEL', KEYS[2], ARGV[8])\n"),
     "settle-of-a-call-that-was-repeated": one("dispatch_settle", "if repeated or not", "if not"),

@@ -109,7 +109,7 @@ _FRAUD: dict[str, Mutant] = {
         "include_targets", "number = not has(numbers, string.sub(pseudonym, 1, LENGTH))", "number = true"
     ),
     "no-country-is-new-to-its-address": one(
-        "include_targets", "country = not has(countries, country .. ',')", "country = false"
+        "include_targets", "country = not has(countries, country .. ',') }\nend", "country = false }\nend"
     ),
     "nobody-notes-what-an-address-asks": one(
         "include_guard", "then targets.add(found.address, about.pseudonym, about.country) end", "then local _ = 0 end"

@@ -35,7 +35,19 @@ DEFECTS: dict[str, Mutant] = {
     "an-interval-that-is-given-back-goes-on": one("include_limits", "    row[w] = row[w] - 1\n"),
     "one-that-was-new-stays-asked-for": one(
         "include_reserving",
-        "targets.forget(sending.subjects.address, new.number and about.pseudonym, new.country and about.country)",
+        "targets.forget(sending.subjects.address, added.number and about.pseudonym, added.country and about.country)",
         "local _ = about",
+    ),
+    "what-was-known-is-forgotten": one(
+        "include_targets", "country = not has(countries, country .. ',') }\n  if", "country = true }\n  if"
+    ),
+    "a-gateway-that-is-full-is-entered": one("gateway_enter", "local enters = wait == 0 or", "local enters = true or"),
+    "a-turn-that-is-not-used-is-lost": one("gateway_leave", "redis.call('HDEL', KEYS[1], 'turn')", ""),
+    "a-call-that-is-not-made-stays-in-flight": one("gateway_leave", "redis.call('ZREM', KEYS[2], ARGV[1])\n"),
+    "the-last-resort-is-not-asked": one(
+        "include_routing", "    if resort == 0 and one.found and not one.found.entered then return nil, nil, one end\n"
+    ),
+    "what-a-gateway-said-is-not-told": one(
+        "include_health", "if one.found then return one.found.wait, one.found.why end", ""
     ),
 }

@@ -221,13 +221,13 @@ judge = Key("otp:judge", "string", "", Life("15 s", 15), "worker", "which worker
 application = Key("otp:{<application>}:application_state:<application>", "string", "",
     Life("{} after the last message", 1, "application"), "API, worker, `guard status`",
     "an application: its limits, codes that it checked, what it spent in this hour and day")
-health = Key("otp:{gateways}:health:<gateway>", "hash", "", Life("a day after it says anything", 60 * _DAY),
+health = Key("otp:{<gateways>}:health:<gateway>", "hash", "", Life("a day after it says anything", 60 * _DAY),
     "worker, `gateway status`", "breaker, pause and rate of a gateway")
-in_flight = Key("otp:{gateways}:in_flight:<gateway>", "zset", "", Life("a day after the last call", _DAY), "worker",
+in_flight = Key("otp:{<gateways>}:in_flight:<gateway>", "zset", "", Life("a day after the last call", _DAY), "worker",
     "its calls in flight, where they are bounded")
-reference = Key("otp:{gateways}:reference:<gateway>:<reference>", "string", "", _RECORD, "worker",
+reference = Key("otp:{<gateways>}:reference:<gateway>:<reference>", "string", "", _RECORD, "worker",
     "the dispatch that a gateway took over under a reference (its hash)")
-early_receipts = Key("otp:{gateways}:early:<gateway>:<reference>", "list", "pseudonym", Life("10 min", 600), "worker",
+early_receipts = Key("otp:{<gateways>}:early:<gateway>:<reference>", "list", "pseudonym", Life("10 min", 600), "worker",
     "receipts for a reference that is not known yet; whom they are about, where it is a guess")
 sandbox_messages = Key("otp:{sandbox}:application:<application>", "list", "sealed", _RECORD, "API (sandbox)",
     "the last 100 messages that a sandbox gateway caught")

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final, cast
 
 import redis
@@ -19,7 +20,7 @@ from otp_service.domain.verification import DeliveryStatus, Verification
 from otp_service.store import keys
 from otp_service.store.connection import Argument, server_time, translate_errors
 from otp_service.store.mirror import MirrorQuery
-from otp_service.store.reserving import SharedSubjects
+from otp_service.store.reserving import GatewayCall, SharedSubjects
 from otp_service.store.scripts import (
     NO_RULES,
     CompiledRuleset,
@@ -426,12 +427,13 @@ class Dispatches:
         failed. What a worker that died left open is told as one of these.
         """
         candidates = tuple(route)
-        answer = self._ask_to_dispatch(job, dispatch_id, candidates, mirror_query, max_ambiguous)
-        if self._shared and answer[0] == b"unreserved":
-            reserved = self._shared.reserve_call(job.application, job.country, answer[1], self._ruleset(job))
-            answer = self._ask_to_dispatch(job, dispatch_id, candidates, mirror_query, max_ambiguous, reserved.finding)
-            if answer[0] != b"dispatched":
-                reserved.give_back()
+        ask = partial(self._ask_to_dispatch, job, dispatch_id, candidates, mirror_query, max_ambiguous)
+        if self._shared is None:
+            answer = ask(None)
+        else:
+            free = {one.name: one.allowance for one in candidates if not one.called}
+            subjects = job.application, job.country
+            answer = self._shared.decide_call(dispatch_id, subjects, free, self._ruleset(job), ask)
         return parse_dispatch(answer, job, dispatch_id)
 
     def _ask_to_dispatch(
@@ -441,11 +443,13 @@ class Dispatches:
         candidates: tuple[Candidate, ...],
         mirror_query: MirrorQuery,
         max_ambiguous: int,
-        found_elsewhere: bytes = b"elsewhere",
+        elsewhere: GatewayCall | None,
     ) -> list[Any]:
         ruleset = self._ruleset(job)
         money = money_keys(ruleset.ruleset, job.application, job.country)
-        elsewhere = self._shared is not None and money != ()
+        in_this_slot: tuple[str, ...] = ()
+        if elsewhere is None:
+            in_this_slot = (*(key for one in candidates for key in self._scripts.gateway_state(one.name)), *money)
         answer: list[Any] = self._scripts.run(
             "dispatch",
             (
@@ -456,8 +460,7 @@ class Dispatches:
                 self._scripts.mirror_head(job.bucket),
                 keys.events(job.bucket),
                 keys.calls(job.bucket),
-                *(key for one in candidates for key in (keys.health(one.name), keys.in_flight(one.name))),
-                *(() if elsewhere else money),
+                *in_this_slot,
             ),
             (
                 job.application,
@@ -473,8 +476,8 @@ class Dispatches:
                 self._limits.milliseconds,
                 *mirror_query.message_arguments,
                 keys.mirrored.beginning(job.bucket),
-                found_elsewhere if elsewhere else "",
-                *(part for one in candidates for part in _arguments(one)),
+                elsewhere.found if elsewhere and money else "",
+                *(part for one in candidates for part in _arguments(one, elsewhere)),
             ),
             ruleset,
         )
@@ -591,9 +594,10 @@ class Dispatches:
                 raise ValueError(f"unknown answer of receipt.lua: {answer[:1]!r}")
 
 
-def _arguments(one: Candidate) -> tuple[Argument, ...]:
+def _arguments(one: Candidate, elsewhere: GatewayCall | None) -> tuple[Argument, ...]:
     allowance = one.allowance
-    return (one.name, f"{allowance.per_second:g}", allowance.in_flight, allowance.lease, int(one.called))
+    found = elsewhere.at_gateways.get(one.name, "") if elsewhere else f"{allowance.per_second:g}"
+    return (one.name, found, allowance.in_flight, allowance.lease, int(one.called))
 
 
 @dataclass(frozen=True, slots=True)
@@ -731,15 +735,13 @@ class References:
 
     def remember(self, gateway: str, reference: str, dispatch_id: str, milliseconds: int) -> list[str]:
         """Remember a dispatch by its reference; return the receipts that were faster, as they were handed in."""
-        hashed = _hash(reference)
-        places = (keys.reference(gateway, hashed), keys.early_receipts(gateway, hashed))
-        early = self._scripts.run("reference_put", places, (dispatch_id, milliseconds))
+        early = self._scripts.run("reference_put", self._places(gateway, reference), (dispatch_id, milliseconds))
         return [receipt.decode() for receipt in early]
 
     def known(self, gateway: str, references: tuple[str, ...]) -> str | None:
         """Return the dispatch that was taken over under the first of the references that is known; keep nothing."""
         with translate_errors():
-            places = [keys.reference(gateway, _hash(one)) for one in references]
+            places = [self._places(gateway, one)[0] for one in references]
             found = cast("list[bytes | None]", self._client.mget(places))
         return next((one.decode() for one in found if one), None)
 
@@ -748,13 +750,15 @@ class References:
 
         When none is known the ``receipt`` is kept, and `remember` will return it.
         """
-        places = (
-            place(gateway, hashed)
-            for hashed in map(_hash, references)
-            for place in (keys.reference, keys.early_receipts)
-        )
-        found = self._scripts.run("reference_find", tuple(places), (receipt, EARLY_RECEIPT_LIFE, MAX_EARLY_RECEIPTS))
+        places = tuple(place for one in references for place in self._places(gateway, one))
+        found = self._scripts.run("reference_find", places, (receipt, EARLY_RECEIPT_LIFE, MAX_EARLY_RECEIPTS))
         return found[0].decode() if found else None
+
+    def _places(self, gateway: str, reference: str) -> tuple[str, str]:
+        """Return the keys of a reference, and of receipts that come before it is known."""
+        hashed = _hash(reference)
+        of = self._scripts.of_gateway
+        return of(keys.reference, gateway, hashed), of(keys.early_receipts, gateway, hashed)
 
 
 def _hash(reference: str) -> str:

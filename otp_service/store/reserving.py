@@ -9,11 +9,12 @@ unit counted for each start under way, which windows and buckets drain, and mone
 
 import string
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from otp_service.domain.guard import HOUR, SendAttempt
+from otp_service.domain.routing import GatewayLimits
 from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
 from otp_service.store.connection import Argument
@@ -23,6 +24,8 @@ _APPLICATION: Final = ("requests", "money", "newcomers", "country", "ceilings")
 _ADDRESS: Final = ("starts", "targets", "address")
 _GROUPS: Final = (*_APPLICATION, *_ADDRESS, "block", "network", "provider")
 """What a slot counts, by the names that the scripts give it; those of an application, and of an address, are in one."""
+_AWAY: Final = "limit 1000 - 0"
+"""Of a gateway whose server does not answer, as if it said so."""
 _TURNS: Final = 3
 """How often a message is counted anew, since the breaker of its country stands otherwise than was assumed."""
 
@@ -98,27 +101,51 @@ class _Reserved:
     """What each slot answered."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReservedCall:
-    """A call of a gateway whose money is reserved."""
+class GatewayCall:
+    """What is found in other slots of a call of a gateway, before its number's slot records it."""
 
-    shared: "SharedSubjects"
-    reserved: _Reserved
+    def __init__(self, scripts: ScriptRunner, dispatch_id: str) -> None:
+        self._scripts = scripts
+        self._dispatch_id = dispatch_id
+        self._entered: set[str] = set()
+        self.money: _Reserved | None = None
+        """Once it is reserved."""
+        self.at_gateways: dict[str, str] = {}
+        """What each said that was asked: see `gateway_enter.lua`."""
 
     @property
-    def finding(self) -> bytes:
-        """What `dispatch.lua` is told."""
-        return self.reserved.found[0][1]
+    def found(self) -> bytes:
+        """What is known of its money."""
+        return self.money.found[0][1] if self.money else b"elsewhere"
 
-    def give_back(self) -> None:
-        """Take it back: the call is not made."""
-        self.shared.give_back_call(self.reserved)
+    def enter(self, gateway: str, allowance: GatewayLimits, *, last_resort: bool = False) -> bool:
+        """Ask a gateway to let it in; tell whether it did. One whose server is silent lets nobody in for a moment."""
+        asked = (self._dispatch_id, f"{allowance.per_second:g}", allowance.in_flight, allowance.lease, int(last_resort))
+        try:
+            told: str = self._scripts.run("gateway_enter", self._scripts.gateway_state(gateway), asked).decode()
+        except StoreUnavailableError:
+            told = _AWAY
+        self.at_gateways[gateway] = told
+        if entered := told.endswith("1"):
+            self._entered.add(gateway)
+        return entered
+
+    def leave(self, but: str = "") -> None:
+        """Leave all gateways that let it in, but the one that is called. Where none answers the call's time ends it."""
+        self._scripts.run_all(
+            [
+                ScriptCall("gateway_leave", self._scripts.gateway_state(gateway), (self._dispatch_id,))
+                for gateway in self._entered - {but}
+            ]
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class _Note:
     """What an approved verification was counted for, as its record told."""
 
+    known: bool
+    """Whether its number was before."""
     counted: bytes
     pseudonym: bytes
     block: bytes
@@ -127,7 +154,6 @@ class _Note:
     provider: bytes
     country: bytes
     created: int
-    known: bool
 
     @property
     def arguments(self) -> tuple[Argument, ...]:
@@ -198,10 +224,33 @@ class SharedSubjects:
                     return answer
         raise StoreUnavailableError("A breaker opens and closes too often to count by.")
 
-    def reserve_call(self, application: str, country: str, price: int, ruleset: CompiledRuleset) -> "ReservedCall":
-        """Reserve the most that a further call of a gateway may cost. Raises `StoreUnavailableError`."""
-        message = SharedMessage("dispatch", application, country, "", "", "", safe=True, passed=False, price=price)
-        return ReservedCall(self, self._reserve(message, ruleset))
+    def decide_call(
+        self,
+        dispatch_id: str,
+        of: tuple[str, str],
+        route: Mapping[str, GatewayLimits],
+        ruleset: CompiledRuleset,
+        commit: Callable[[GatewayCall], list[Any]],
+    ) -> list[Any]:
+        """Return what the number's slot answers to a call of a gateway: ``commit`` asks it.
+
+        ``of``: application and country. ``route``: the gateways that it may call, as it would try them. It says what
+        else it has to know; mostly that the first one lets the call in is enough. Raises `StoreUnavailableError`.
+        """
+        call = GatewayCall(self._scripts, dispatch_id)
+        any(call.enter(gateway, allowance) for gateway, allowance in route.items())
+        while (answer := commit(call))[0] == b"elsewhere":
+            _, price, gateway, last_resort = answer
+            if price:
+                message = SharedMessage("dispatch", *of, "", "", "", safe=True, passed=False, price=price)
+                call.money = self._reserve(message, ruleset)
+            if name := gateway.decode():
+                call.enter(name, route[name], last_resort=bool(last_resort))
+        is_called = answer[0] == b"dispatched"
+        call.leave(but=answer[3].decode() if is_called else "")
+        if call.money and not is_called:
+            self._give_back(call.money)
+        return answer
 
     def settle(self, application: str, country: str, change: int, at: int, ruleset: CompiledRuleset) -> None:
         """Correct what was reserved for a call at a time by what it cost more, or less. One that fails is left."""
@@ -217,7 +266,7 @@ class SharedSubjects:
         stays counted. Raises `StoreUnavailableError` for the records.
         """
         told = self._scripts.run("approvals_take", records, (application,))
-        notes = [_Note(*one, was) for one, was in zip(told, known, strict=True) if one]
+        notes = [_Note(was, *one) for one, was in zip(told, known, strict=True) if one]
         by_subject: dict[tuple[str, str], list[_Note]] = defaultdict(list)
         newcomers: dict[str, list[str]] = defaultdict(list)
         for note in notes:
@@ -250,10 +299,6 @@ class SharedSubjects:
         letters = "".join("r" if one else "w" for one in right)
         answer = self._scripts.run("failures_count", (keys.application(application),), (letters,), ruleset)
         return (answer[1], answer[2].decode()) if answer[0] == b"alarm" else None
-
-    def give_back_call(self, reserved: "_Reserved") -> None:
-        """Take back what was reserved for a call that is not made."""
-        self._give_back(reserved)
 
     def _reserve(self, message: SharedMessage, ruleset: CompiledRuleset) -> _Reserved:
         assumed = self._breakers.get((message.application, message.country), "")

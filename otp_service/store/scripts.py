@@ -78,7 +78,7 @@ MIXED_SLOTS: Final[Mapping[str, str]] = {
     "start": "limits and money of application, country, block and network",
     "resend": "limits and money of application, country and block",
     "check": "wrong codes of the application",
-    "dispatch": "health of the gateways; money of application and country",
+    "dispatch": "gateways; money of application and country",
     "dispatch_settle": "money of application and country",
     "guard_give_back": "buckets of application, country, block and network",
     "server_meet": "the installation is one for all buckets",
@@ -506,6 +506,14 @@ class ScriptRunner:
     def mirror_head(self, bucket: str) -> str:
         """Return the key of the mirror's head that the scripts of a bucket read."""
         return keys.former_mirror() if self.reads_former else keys.mirror(bucket)
+
+    def of_gateway(self, kind: keys.Key, gateway: str, *further: str) -> str:
+        """Return a key of what is kept of a gateway: on a cluster each has a slot of its own."""
+        return kind(gateway if self.is_cluster else "gateways", gateway, *further)
+
+    def gateway_state(self, gateway: str) -> tuple[str, str]:
+        """Return the keys of a gateway's health and of its calls in flight."""
+        return self.of_gateway(keys.health, gateway), self.of_gateway(keys.in_flight, gateway)
 
     def fence(self, bucket: str) -> str:
         """Return the key of the fence that they read."""

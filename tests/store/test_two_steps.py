@@ -7,11 +7,16 @@ import pytest
 from support_caller import Caller
 from support_frozen import FrozenValkey
 from support_guard import SMS, approve, decisions, guarded, later, modes, number, passes, priced, refused, spent
+from support_outbox import dispatch, dispatched, jobs_of, paced, settle
 from support_rules import ABROAD, ADDRESS, MET, first, meeting
 
 from otp_service import bootstrap
+from otp_service.domain.routing import CallResult
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import StoreUnavailableError
+from otp_service.services.context import Context
 from otp_service.services.events import count_codes, give_back
+from otp_service.store.outbox import Dropped, Job, NextStep, NoGatewayFree, Settlement
 from otp_service.store.scripts import ScriptRunner
 from otp_service.store.store import open_store
 
@@ -101,6 +106,18 @@ def test_a_number_that_is_refused_stays_new_to_its_address(frozen: FrozenValkey)
     later(frozen, 3601)
 
     assert [passes(shop, number(n), client_ip=ADDRESS) for n in (1, 2, 3)] == [True, True, False]
+
+
+def test_a_country_that_an_address_was_known_for_stays_so_when_a_message_there_is_refused(frozen: FrozenValkey) -> None:
+    guard = {"address": {"countries": ["2/day"]}, "destinations": {"safe": [number(9)]}}
+    limits = {"number": ["1/hour"]}
+    shop = Caller(guarded(frozen, "number.sends", "address.countries", guard=guard, limits=limits))
+    shop.start(number(9), client_ip=ADDRESS)  # counts in no bucket: for the rules the address is new yet
+    (address,) = frozen.client.scan_iter("otp:*:address:*")
+    shop.start(number(1), client_ip="192.0.2.9")
+    assert not passes(shop, number(1), client_ip=ADDRESS)
+
+    assert b"PK," in (frozen.client.get(address) or b"")
 
 
 def test_money_of_a_refused_message_is_given_back(frozen: FrozenValkey) -> None:
@@ -202,6 +219,59 @@ def test_a_block_learns_that_the_countrys_breaker_has_opened(frozen: FrozenValke
     assert refused(lambda: shop.start(number(1))) is None
     assert refused(lambda: shop.start(number(2))) is not None, "the second of its block while the breaker is open"
     assert refused(lambda: shop.start(number(3, "+92321555"))) is None
+
+
+@pytest.fixture
+def job(frozen: FrozenValkey) -> tuple[Context, Job]:
+    """A message that is to be delivered, which may be sent by several gateways."""
+    return _started(Caller(frozen.world().install()))
+
+
+def _started(shop: Caller) -> tuple[Context, Job]:
+    shop.start()
+    (one,) = jobs_of(shop.context)
+    return shop.context, one
+
+
+def test_a_gateway_is_left_that_the_numbers_slot_does_not_choose(job: tuple[Context, Job]) -> None:
+    context, one = job
+    bounds = {"first": paced(in_flight=1), "second": paced(in_flight=1)}
+    failed = dispatched(context, one, **bounds)
+    settle(context, one, failed, Settlement(NextStep.NEXT, DeliveryStatus.FAILED, reason="unavailable http 503"))
+    context.store.health.observe("first", failed.dispatch_id, CallResult.WELL)
+    made = dispatched(context, one, **bounds)
+
+    assert (made.gateway, made.choice) == ("second", "fail_over")
+    assert _in_flight(context, "first", "second") == [None, 1]
+
+
+def test_a_message_that_is_not_wanted_leaves_the_gateway_to_the_next(frozen: FrozenValkey) -> None:
+    shop, bounds = Caller(frozen.world().install()), paced(in_flight=1, per_second=1)
+    context, unwanted = _started(shop)
+    shop.cancel(unwanted.id)
+    assert isinstance(dispatch(context, unwanted, first=bounds), Dropped)
+    made = dispatched(*_started(shop), first=bounds)
+
+    assert (made.gateway, made.choice) == ("first", "configured")
+    assert dispatched(*_started(shop), first=bounds).choice == "limit"
+
+
+def test_a_gateway_whose_server_does_not_answer_stops_no_other(
+    job: tuple[Context, Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, one = job
+    _break(monkeypatch, "gateway_enter", after=False)
+    made = dispatched(context, one)
+    assert (made.gateway, made.choice) == ("second", "limit")
+
+    _break(monkeypatch, "gateway_enter", after=False, times=2)
+    found = dispatch(context, one)
+    assert isinstance(found, NoGatewayFree)
+    assert found.wait == 1000, "it is asked again a moment later"
+
+
+def _in_flight(context: Context, *gateways: str) -> list[int | None]:
+    return [one.in_flight for one in context.store.health.of(gateways).values()]
 
 
 def test_abroad_counts_as_well(frozen: FrozenValkey) -> None:

@@ -9,8 +9,11 @@ from support_cluster import Cluster
 from support_guard import ROOMY, guess, modes, number, passes
 from support_installation import tree
 from support_memory import folder_in_memory
+from support_outbox import dispatched, jobs_of, paced
 
 from otp_service import bootstrap
+from otp_service.domain.keyring import new_dispatch_id
+from otp_service.domain.routing import CallResult
 from otp_service.errors import StoreUnavailableError
 from otp_service.services.events import count_codes, give_back
 from otp_service.settings import settings_from
@@ -94,6 +97,21 @@ def test_a_limit_is_never_exceeded_by_many_at_once(shop: Caller) -> None:
         one.join()
 
     assert 15 <= sum(passed) <= 20
+
+
+def test_messages_are_delivered_by_gateways_that_other_servers_know(shop: Caller) -> None:
+    context, route = shop.context, ("first", "second", "third")
+    for last in range(3):
+        shop.start(number(last, f"+92300{last}55"))
+    for _ in range(5):
+        context.store.health.observe("first", new_dispatch_id("00"), CallResult.BAD)
+    sent = [dispatched(context, job, *route, second=paced(in_flight=2)) for job in jobs_of(context)]
+    for made in sent:
+        assert context.store.references.remember(made.gateway, "abc", made.dispatch_id, 60_000) == []
+
+    assert [(made.gateway, made.choice) for made in sent] == [("second", "breaker")] * 2 + [("third", "breaker")]
+    assert context.store.references.dispatch_of("third", ("none", "abc"), "receipt") == sent[-1].dispatch_id
+    assert {name: now.in_flight for name, now in context.store.health.of(route).items()}["second"] == 2
 
 
 def test_it_is_spread_over_all_servers(cluster: Cluster, shop: Caller) -> None:

@@ -51,14 +51,14 @@ local GROUPS = {
     test = function(sending)
       local about, address = sending.about, sending.subjects.address
       local new = ruleset.has_new and targets.are_new(address, about.pseudonym, about.country) or {}
-      if new.number or new.country then targets.add(address, about.pseudonym, about.country) end
+      local added = (new.number or new.country) and targets.add(address, about.pseudonym, about.country) or {}
       sending.new = new
-      return { new = new }
+      return { new = new, added = added }
     end,
     take_back = function(sending, group)
-      local about, new = sending.about, group.new
-      if new.number or new.country then
-        targets.forget(sending.subjects.address, new.number and about.pseudonym, new.country and about.country)
+      local about, added = sending.about, group.added
+      if added.number or added.country then
+        targets.forget(sending.subjects.address, added.number and about.pseudonym, added.country and about.country)
       end
     end,
   },
