@@ -1,11 +1,15 @@
-# docker build -t otp-service .    # the image of a release: make dist
+# docker build -t otp-service .
+#
+# The image of a release names its base by digest, and the address of its sources:
+# docker pull python:3.13-slim
+# make dist BASE=$(docker image inspect --format '{{index .RepoDigests 0}}' python:3.13-slim) \
+#     IMAGE_OPTIONS='--label org.opencontainers.image.source=ADDRESS'
 #
 # The ledger is in PostgreSQL (OTP_SERVICE__LEDGER__URL_FILE), or in a volume at /var/lib/otp-service.
 #
 # Without a network: put the wheels of requirements.lock and requirements-build.lock into wheelhouse/ and build
 # with --build-arg PIP_OPTIONS="--no-index --find-links .".
 
-# The newest of its tag; a release names a digest (CONTRIBUTING.md, "How a release is made").
 ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS build

@@ -63,7 +63,7 @@ def _profiled(call: str, app: WSGIApplication, requests: Sequence[WSGIEnvironmen
     whole, parts = sum(own.values()), dict.fromkeys([*(part for part, _ in _PARTS), _REST], 0.0)
     for name, time in own.items():
         parts[_part(_short(name))] += time / whole
-    most = sorted(own.items(), key=lambda one: -one[1])[:8]
+    most = sorted(own.items(), key=lambda one: -one[1])[:4]
     return Anatomy(call, parts, [(_short(name), time / whole) for name, time in most])
 
 

@@ -44,6 +44,8 @@ SETTLED = TTL + RECORD_GRACE + 60
 MEASURED = 10.0
 """Seconds for which as many calls are made as are answered."""
 EVERY = 5.0
+STILL = 0.0005
+"""Share below which a figure did not change."""
 MAY_GROW = 0.03
 """Share by which a figure may be higher at the end of what is judged than at its beginning."""
 FEW = 3.0
@@ -179,9 +181,11 @@ def _told(options: argparse.Namespace, seen: Soaked, judged: Sequence[Growth], s
         f"Calls that failed: {len(seen.failures)}; the slowest start with its check: {seen.slowest:.2f} s. First and "
         f"last: means of a fifth of the time that is judged, which is from minute {since / 60:.0f} on."
     )
+    moved = [one for one in judged if abs(one.share) >= STILL]
     rows = [
-        f"| {one.name} | {one.first:,.1f} | {one.last:,.1f} | {one.share:+.1%} | {one.highest:,.1f} |" for one in judged
+        f"| {one.name} | {one.first:,.1f} | {one.last:,.1f} | {one.share:+.1%} | {one.highest:,.1f} |" for one in moved
     ]
+    still = ", ".join(f"{one.name} {one.last:,.1f}" for one in judged if one not in moved)
     head = ["| | first | last | growth | highest |", "|---|---:|---:|---:|---:|"]
     lines = [
         "# A soak",
@@ -192,6 +196,8 @@ def _told(options: argparse.Namespace, seen: Soaked, judged: Sequence[Growth], s
         "",
         *head,
         *rows,
+        "",
+        f"All else stood still: {still}.",
         "",
         "![Memory, keys and files over time](soak.svg)",
         "",

@@ -119,8 +119,8 @@ def _text(url: str) -> str:
 
 def _report(run: Run, books: Books, title: str) -> tuple[str, list[str]]:
     """Return the report, and the names of the objectives that were missed."""
-    lines = [title, "", "| scenario | call | answers | a second | ms p50/p95/p99 | answered |"]
-    lines += ["|---|---|---:|---:|---:|---|", *(f"| {' | '.join(row)} |" for row in rows(run)), ""]
+    lines = [title, "", "| scenario | call | answers | ms p50/p95/p99 | answered |"]
+    lines += ["|---|---|---:|---:|---|", *(f"| {' | '.join(row)} |" for row in rows(run)), ""]
     lines += ["| objective | measured | limit | |", "|---|---:|---:|---|"]
     missed: list[str] = []
     for one in OBJECTIVES:

@@ -2,13 +2,15 @@
 
 from mutant import Mutant, one
 
-TESTS = ("store/test_[oqrstw]*.py", "store/test_dead_letters.py")
+TESTS = ("store/test_[oqrstw]*.py", "store/test_dead_letters.py", "store/test_leases.py")
 """Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {
     "streams-of-any-length": one("include_streams", "'MAXLEN', '~', length, "),
     "streams-of-any-age": one("include_streams", "  redis.call('XTRIM', stream, 'MINID', '~', now - age)\n"),
     "outbox-of-any-age": one("queues_sweep", "  redis.pcall('XTRIM', queue, 'MINID', '~', now - ARGV[3])\n"),
     "outbox-of-no-age": one("queues_sweep", "now - ARGV[3]", "now"),
+    "lease-for-ever": one("lease_renew", "redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)\n"),
+    "lease-in-any-order": one("lease_renew", "table.sort(workers)\n"),
     "queue-unknown": one("include_streams", "redis.call('HINCRBY', queues, queue, 1)", "1"),
     "queue-never-ready": one("include_streams", "redis.call('SADD', ready, queue) == 1", "true"),
     "queue-wakes-nobody": one("include_streams", " then streams.wake(wake) end", " then end"),

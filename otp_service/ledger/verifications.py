@@ -368,9 +368,13 @@ class Inbound:
         self._database = database
 
     def known(self, name: str) -> bool:
-        """Tell whether a message is recorded already."""
+        """Tell whether a message is recorded already, by all replicas that commits wait for."""
         with self._database.read() as connection:
-            return connection.execute(select(inbound.c.id).where(inbound.c.id == name)).first() is not None
+            if connection.execute(select(inbound.c.id).where(inbound.c.id == name)).first() is None:
+                return False
+        with self._database.write() as connection:
+            lock_head(connection)  # a write, whose commit waits for the replicas that must have what was there already
+        return True
 
     def record(self, name: str, pseudonym: str, application: str, gateway: str, meaning: Meaning) -> bool:
         """Record a message under its name; return whether it is new.
@@ -407,4 +411,6 @@ class Inbound:
         is_new = connection.execute(statement).first() is not None
         if is_new:
             append_entry(connection, inbound, [row])
+        else:
+            lock_head(connection)  # as in `known`
         return is_new

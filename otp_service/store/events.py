@@ -18,6 +18,7 @@ from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
 from otp_service.store import keys
 from otp_service.store.cluster import read_group
 from otp_service.store.connection import server_time, translate_errors
+from otp_service.store.leases import BucketShare
 from otp_service.store.scripts import (
     NO_RULES,
     ScriptRunner,
@@ -66,24 +67,28 @@ EntryPosition = tuple[int, int]
 class EventLog:
     """The events of all buckets. Raises `StoreUnavailableError` when Redis does not answer in time."""
 
-    def __init__(self, client: redis.Redis, limits: StreamLimits, buckets: tuple[str, ...]) -> None:
+    def __init__(
+        self, client: redis.Redis, scripts: ScriptRunner, limits: StreamLimits, buckets: tuple[str, ...]
+    ) -> None:
         self._client = client
         self._limits = limits
         self._buckets = buckets
+        self.share = BucketShare(scripts, "record", buckets)
+        """Whose events are taken, taken over and trimmed."""
 
     def take(self, consumer: str, most: int, wait: int = 0) -> list[EventBatch]:
         """Return new entries, at most ``most`` of each bucket; they are this consumer's until they are acknowledged.
 
         Where there are none, they are waited for: ``wait`` milliseconds, fewer than the client's time-out.
         """
-        return self._read(consumer, ">", most, wait)
+        return self._read(self.share.buckets, consumer, ">", most, wait)
 
     def held(self, consumer: str, most: int) -> list[EventBatch]:
         """Return entries that are this consumer's, the oldest first, at most ``most`` of each bucket."""
-        return self._read(consumer, "0", most, 0)
+        return self._read(self._buckets, consumer, "0", most, 0)
 
-    def _read(self, consumer: str, after: str, most: int, wait: int) -> list[EventBatch]:
-        streams: dict[Any, Any] = {keys.events(bucket): after for bucket in self._buckets}
+    def _read(self, buckets: Iterable[str], consumer: str, after: str, most: int, wait: int) -> list[EventBatch]:
+        streams: dict[Any, Any] = {keys.events(bucket): after for bucket in buckets}
         found = self._with_groups(
             lambda: read_group(self._client, GROUP, consumer, streams, count=most, block=wait or None)
         )
@@ -92,7 +97,7 @@ class EventLog:
 
     def claim(self, consumer: str, most: int, idle: int) -> list[EventBatch]:
         """Take over entries that were taken ``idle`` milliseconds ago, and not acknowledged: nobody else will."""
-        found = ((bucket, self._claimed(keys.events(bucket), consumer, most, idle)) for bucket in self._buckets)
+        found = ((bucket, self._claimed(keys.events(bucket), consumer, most, idle)) for bucket in self.share.buckets)
         return [_batch(bucket, entries) for bucket, entries in found if entries]
 
     def _claimed(self, stream: str, consumer: str, most: int, idle: int) -> list[Any]:
@@ -139,7 +144,7 @@ class EventLog:
         """Trim what is recorded in the ledger, and too old or too much."""
         with translate_errors():
             oldest = server_time(self._client) - self._limits.milliseconds
-        for bucket in self._buckets:
+        for bucket in self.share.buckets:
             stream = keys.events(bucket)
             with translate_errors():
                 bound = min(self._recorded(stream), max((oldest, 0), self._superfluous(stream)))
@@ -148,7 +153,7 @@ class EventLog:
 
     def forget_recorders(self) -> None:
         """Delete consumers that hold nothing and are idle for a day: each process has a name of its own."""
-        for bucket in self._buckets:
+        for bucket in self.share.buckets:
             stream = keys.events(bucket)
             with translate_errors():
                 consumers: Any = self._client.xinfo_consumers(stream, GROUP) if any(self._groups(stream)) else ()

@@ -217,6 +217,8 @@ blocks = Key("otp:{blocks}:unapproved:<hour>", "zset", "pseudonym", Life("a day 
     "worker, `guard status`",
     "how many newcomers of a block of numbers, by country and carrier range, began in an hour and did not approve; of "
     "5,000 blocks at most")
+leases = Key("otp:{workers}:leases/<duty>", "zset", "", _MINUTE, "worker",
+    "until when each worker has a share of the buckets, for a duty: to deliver, or to record")
 judge = Key("otp:judge", "string", "", Life("15 s", 15), "worker", "which worker judges the traffic of newcomers")
 application = Key("otp:{<application>}:application_state:<application>", "string", "",
     Life("{} after the last message", 1, "application"), "API, worker, `guard status`",

@@ -19,6 +19,7 @@ from otp_service.domain.routing import GatewayLimits
 from otp_service.domain.verification import DeliveryStatus, Verification
 from otp_service.store import keys
 from otp_service.store.connection import Argument, server_time, translate_errors
+from otp_service.store.leases import BucketShare
 from otp_service.store.mirror import MirrorQuery
 from otp_service.store.reserving import GatewayCall, SharedSubjects
 from otp_service.store.scripts import (
@@ -140,9 +141,8 @@ class Outbox:
         self._scripts = scripts
         self._limits = limits
         self._buckets = buckets
-        self._queues = tuple(map(keys.queues, buckets))
-        self._ready = tuple(map(keys.ready, buckets))
-        self._wake = tuple(map(keys.wake, buckets))
+        self.share = BucketShare(scripts, "deliver", buckets)
+        """Whose messages are taken, taken over and tidied up."""
         self._give_up = give_up
 
     def take(self, consumer: str, count: int, leave: Collection[str] = ()) -> list[Job]:
@@ -157,7 +157,7 @@ class Outbox:
 
     def _in_turn(self, turn: int) -> Iterator[Sequence[str]]:
         """Yield the buckets that a script may touch together, beginning with others in each turn."""
-        groups = self._scripts.spread(self._buckets)
+        groups = self._scripts.spread(self.share.buckets)
         for place in range(len(groups)):
             yield groups[(turn + place) % len(groups)]
 
@@ -167,7 +167,7 @@ class Outbox:
             time.sleep(min(milliseconds, _BLPOP_DELAY) / 1000)
             return
         with translate_errors():
-            self._client.blpop(self._wake, (milliseconds - _BLPOP_DELAY) / 1000)
+            self._client.blpop(list(map(keys.wake, self.share.buckets)), (milliseconds - _BLPOP_DELAY) / 1000)
 
     def claim(self, consumer: str, count: int, idle: int) -> list[Job]:
         """Return up to ``count`` jobs that others hold for longer than ``idle`` milliseconds: they died."""
@@ -186,8 +186,8 @@ class Outbox:
         """
         with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
             pipeline.time()
-            for names in self._queues:
-                pipeline.hkeys(names)
+            for bucket in self._buckets:
+                pipeline.hkeys(keys.queues(bucket))
             (now, _), *known = pipeline.execute()
             queues = sorted(queue.decode() for names in known for queue in names)
             for queue in queues:
@@ -214,12 +214,13 @@ class Outbox:
 
     def sweep(self, idle: int) -> None:
         """Forget old jobs, empty queues, and consumers that hold nothing and are silent for ``idle`` milliseconds."""
-        for names, ready in zip(self._queues, self._ready, strict=True):
-            self._scripts.run("queues_sweep", (names, ready), (CONSUMER_GROUP, idle, self._limits.milliseconds))
+        for bucket in self.share.buckets:
+            names = (keys.queues(bucket), keys.ready(bucket))
+            self._scripts.run("queues_sweep", names, (CONSUMER_GROUP, idle, self._limits.milliseconds))
 
     def requeue(self, most: int = 100) -> int:
         """Put up to ``most`` retries of each bucket that are due back; return the milliseconds until the next."""
-        waits = [self._requeue(bucket, most) for bucket in self._buckets]
+        waits = [self._requeue(bucket, most) for bucket in self.share.buckets]
         return min((wait for wait in waits if wait >= 0), default=LONG_TIME)
 
     def _requeue(self, bucket: str, most: int) -> int:

@@ -85,7 +85,7 @@ def open_store(  # noqa: PLR0913 - all that it is made of
         fences=fences,
         guard=Guard(scripts, rulesets),
         traffic=TrafficStore(client, scripts),
-        events=EventLog(client, stream_limits, keyring.buckets),
+        events=EventLog(client, scripts, stream_limits, keyring.buckets),
         mirror=Mirror(client, scripts, keyring.buckets),
         server=Server(client, scripts, keyring, (NO_RULES, *rulesets.values())),
         former=FormerStates(client, scripts),

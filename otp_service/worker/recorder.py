@@ -11,6 +11,7 @@ from otp_service.services.context import Context
 from otp_service.services.events import count_codes, give_back, record_events
 from otp_service.services.figures import record_refusals
 from otp_service.store.events import EventBatch
+from otp_service.store.leases import LEASE_RENEWAL
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 from otp_service.worker.jobs import Periodic
@@ -46,6 +47,7 @@ class Recorder:
         self._failed: set[str] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder")
+        self._lease = Periodic(LEASE_RENEWAL, lambda: self._events.share.renew(self._name))
         self._claim = Periodic(_UPKEEP_INTERVAL, self._claim_stale)
         self._refusals = Periodic(_UPKEEP_INTERVAL, self._record_refusals)
         self._trim = Periodic(_UPKEEP_INTERVAL, self._trim_stream)
@@ -64,6 +66,8 @@ class Recorder:
         last = False
         while not last:
             stopping = self._stop.is_set()
+            if stopping:  # others share what comes from now on
+                self._events.share.give_back(self._name)
             recorded = self._run_once()
             last = stopping and not recorded
             self._stop.wait(BATCH_INTERVAL)
@@ -72,6 +76,7 @@ class Recorder:
         """Record a batch; return its number of events."""
         try:
             if not self._taken:
+                self._renew_lease()
                 self._taken = self._take()
                 self._claim.run_if_due()
             count = self._record()
@@ -92,6 +97,11 @@ class Recorder:
             return count
         self._stop.wait(_RETRY_DELAY)
         return 0
+
+    def _renew_lease(self) -> None:
+        """Keep the share; who cannot reach the database, and does not come here, leaves it to those who can."""
+        if not self._stop.is_set():
+            self._lease.run_if_due()
 
     def _record_refusals(self) -> None:
         """Count what was refused; a defect there is none of the events at hand, which would be taken for it."""

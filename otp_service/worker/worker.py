@@ -20,6 +20,7 @@ from otp_service.services.inbound import send_replies
 from otp_service.services.newcomer_traffic import TrafficJudge
 from otp_service.services.periodic_tasks import PeriodicTasks, Purger
 from otp_service.services.sender_registrations import RegistrationMonitor
+from otp_service.store.leases import LEASE_RENEWAL
 from otp_service.store.outbox import Job
 from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import audit_line_writer, get_logger
@@ -107,6 +108,7 @@ class Worker:
         self._registrations = registration_tasks(installation)
         self._judge = judge_tasks(installation, self._consumer)
         self._replies = PeriodicTasks({"replies": self._send_replies})
+        self._lease = Periodic(LEASE_RENEWAL, lambda: self._outbox.share.renew(self._consumer))
         self._heartbeat = Periodic(_HEARTBEAT_INTERVAL, self._send_heartbeat)
         self._renew = Periodic(self._claim_after / 3, lambda: renew(self._outbox, self._consumer, self._in_flight))
         self._claim_stale = Periodic(min(1.0, self._claim_after / 2), self._claim)
@@ -144,7 +146,7 @@ class Worker:
 
     def _run_once(self) -> None:
         try:
-            for duty in (self._heartbeat, self._renew, self._claim_stale, self._sweep):
+            for duty in (self._lease, self._heartbeat, self._renew, self._claim_stale, self._sweep):
                 duty.run_if_due()
             next_retry = self._outbox.requeue()
             for job in self._held_jobs.take_due():
@@ -232,7 +234,8 @@ class Worker:
             metrics.gateway_breaker_open.set(_BREAKER_VALUES[health.state], gateway=name)
 
     def _drain(self) -> None:
-        """Wait for calls in flight, renewing their claims; hand back what is held."""
+        """Give back the lease; wait for calls in flight, renewing their claims; hand back what is held."""
+        self._outbox.share.give_back(self._consumer)
         try:
             while self._in_flight.wait_below(1, self._poll_interval):
                 self._heartbeat.run_if_due()

@@ -5,7 +5,7 @@ from support_installation import World
 
 from otp_service.store import keys
 from otp_service.store.events import EventLog
-from otp_service.store.scripts import StreamLimits
+from otp_service.store.scripts import ScriptRunner, StreamLimits
 
 BUCKETS = ("00", "01")
 DAY = 86_400
@@ -13,7 +13,7 @@ DAY = 86_400
 
 @pytest.fixture
 def log(world: World) -> EventLog:
-    return EventLog(world.client, StreamLimits(age=7 * DAY, outbox=100, events=10), BUCKETS)
+    return EventLog(world.client, ScriptRunner(world.client), StreamLimits(age=7 * DAY, outbox=100, events=10), BUCKETS)
 
 
 def tell(world, count, bucket="00", first=0):

@@ -1,0 +1,65 @@
+"""How workers share the buckets of numbers: each renews a lease, and those that have one divide the buckets evenly.
+
+A share spares questions, and promises nothing: what makes a message or an event a worker's own is that this worker took
+it. So two may serve a bucket while leases change hands, and a worker that lost its lease ends what it has begun.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Final
+
+from otp_service.errors import StoreUnavailableError
+from otp_service.store import keys
+from otp_service.store.scripts import ScriptRunner
+
+LEASE_RENEWAL: Final = 1.0
+"""Seconds between two renewals of a lease."""
+_LIFE: Final = 3000
+"""Milliseconds without a renewal after which others serve a worker's share."""
+_LEAST: Final = 4
+"""Buckets that each worker serves at least: where there are fewer for each, some workers serve the same ones.
+
+So none is idle while others are busy, and where there are no more buckets than this, a worker's death delays nothing.
+"""
+
+
+class BucketShare:
+    """The buckets that this process serves: all of them, until it renews a lease."""
+
+    def __init__(self, scripts: ScriptRunner, duty: str, buckets: tuple[str, ...]) -> None:
+        """Share ``buckets`` with the workers that have the same duty."""
+        self._scripts = scripts
+        self._key = keys.leases(duty)
+        self._all = buckets
+        self._own: tuple[str, ...] = ()
+        self.buckets = buckets
+        """What is to be served now."""
+
+    def renew(self, worker: str) -> None:
+        """Renew this worker's lease, and learn its share; where nobody answers, that stays as it is.
+
+        A bucket that falls to another is served for one renewal more, in which that one learns of it.
+        """
+        if len(self._all) <= _LEAST:
+            return
+        with suppress(StoreUnavailableError):
+            own = tuple(self._share(*self._tell(worker, _LIFE)))
+            self.buckets = tuple(dict.fromkeys(own + self._own))
+            self._own = own
+
+    def give_back(self, worker: str) -> None:
+        """Let others have this worker's share; it serves it until it ends."""
+        if len(self._all) > _LEAST:
+            with suppress(StoreUnavailableError):
+                self._tell(worker, 0)
+
+    def _tell(self, worker: str, life: int) -> tuple[int, int]:
+        place, workers = self._scripts.run("lease_renew", (self._key,), (worker, life))
+        return place, workers
+
+    def _share(self, place: int, workers: int) -> Iterator[str]:
+        """Yield the buckets of the worker at a place: its part of them, and further ones where that is too small."""
+        count = len(self._all)
+        begin, end = place * count // workers, (place + 1) * count // workers
+        for bucket in range(begin, max(end, begin + _LEAST)):
+            yield self._all[bucket % count]
