@@ -36,6 +36,7 @@ from otp_service.domain.consents import SuppressionSource
 from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.errors import StoreUnavailableError
 from otp_service.services.subjects import freeze
+from otp_service.telemetry.logging import Renderer, configure_logging
 
 GATEWAY = StandIn("first", milliseconds=5)
 BITS = 6
@@ -148,6 +149,7 @@ class Strike:
 def main() -> int:
     """Strike, settle the books, print them; return 1 when they show what must not be."""
     options = _options()
+    configure_logging("CRITICAL", Renderer.CONSOLE)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="otp-service-cluster-")))
         cluster = Cluster(folder / "nodes")
