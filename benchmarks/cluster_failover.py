@@ -44,9 +44,9 @@ BITS = 6
 RACES = 50
 """In which one code is checked by many at once, at least."""
 AT_ONCE, GUESSES, BUDGET = 4, 8, 5
-LONGEST = 12.0
-"""Seconds in which nobody can verify, at most: two until a primary is taken for dead, the vote, and what is tried
-again; other shards go on meanwhile."""
+LONGEST = 20.0
+"""Seconds in which nobody can verify, at most. Other shards go on, but callers ask on for what is of the one that is away:
+all of them may come to wait for it, two seconds until its primary is taken for dead, and the vote."""
 STEP = SLOTS // 12
 """Slots that are moved of each primary: a quarter."""
 

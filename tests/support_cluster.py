@@ -265,8 +265,8 @@ class ClusterNode:
             return list(asked.ask("CLUSTER", "SLOTS"))
 
     def knows_replica(self, replica: "ClusterNode", of: "ClusterNode") -> bool:
-        known = self.ask("CLUSTER NODES").decode().splitlines()
-        return any(line.startswith(replica.id) and f" {of.id} " in line for line in known)
+        told: Any = self.client.cluster("nodes")
+        return any((one["node_id"], one["master_id"]) == (replica.id, of.id) for one in told.values())
 
     def has(self, slot: int) -> int:
         """Return the port of who has a slot, as far as this one knows."""
