@@ -36,6 +36,7 @@ from otp_service.domain.consents import SuppressionSource
 from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.errors import StoreUnavailableError
 from otp_service.services.subjects import freeze
+from otp_service.telemetry.logging import Renderer, configure_logging
 
 GATEWAY = StandIn("first", milliseconds=5)
 BITS = 6
@@ -43,9 +44,9 @@ BITS = 6
 RACES = 50
 """In which one code is checked by many at once, at least."""
 AT_ONCE, GUESSES, BUDGET = 4, 8, 5
-LONGEST = 12.0
-"""Seconds in which nobody can verify, at most: two until a primary is taken for dead, the vote, and what is tried
-again; other shards go on meanwhile."""
+LONGEST = 20.0
+"""Seconds in which nobody can verify, at most. Other shards go on, but callers ask on for what is of the one that is away:
+all of them may come to wait for it, two seconds until its primary is taken for dead, and the vote."""
 STEP = SLOTS // 12
 """Slots that are moved of each primary: a quarter."""
 
@@ -148,6 +149,7 @@ class Strike:
 def main() -> int:
     """Strike, settle the books, print them; return 1 when they show what must not be."""
     options = _options()
+    configure_logging("CRITICAL", Renderer.CONSOLE)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="otp-service-cluster-")))
         cluster = Cluster(folder / "nodes")

@@ -181,7 +181,7 @@ class Cluster:
     def add_replica(self, folder: Path, of: "ClusterNode") -> "ClusterNode":
         replica = self.add(folder)
         replica.ask("CLUSTER REPLICATE", of.id)
-        wait_until(lambda: replica.follows() and all(node.tells_of(replica) for node in self.nodes))
+        wait_until(lambda: replica.follows() and all(node.knows_replica(replica, of) for node in self.nodes))
         return replica
 
     def of(self, key: str) -> "ClusterNode":
@@ -264,9 +264,9 @@ class ClusterNode:
         with closing(Connection(self.client)) as asked:
             return list(asked.ask("CLUSTER", "SLOTS"))
 
-    def tells_of(self, replica: "ClusterNode") -> bool:
-        """Tell whether it names a replica to clients."""
-        return any(port == replica.port for _, _, _, *replicas in self.slots() for _, port, *_ in replicas)
+    def knows_replica(self, replica: "ClusterNode", of: "ClusterNode") -> bool:
+        told: Any = self.client.cluster("nodes")
+        return any((one["node_id"], one["master_id"]) == (replica.id, of.id) for one in told.values())
 
     def has(self, slot: int) -> int:
         """Return the port of who has a slot, as far as this one knows."""

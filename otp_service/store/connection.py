@@ -110,6 +110,14 @@ def begin_failover(client: redis.Redis) -> None:
         raise ValueError(f"The Sentinel refuses: {refused}") from refused
 
 
+def begin_failover_to(replica: redis.Redis) -> None:
+    """Let a replica of a cluster take over once it has all that was written. Raises `ValueError` where it refuses."""
+    try:
+        replica.execute_command("CLUSTER FAILOVER")  # type: ignore[no-untyped-call]
+    except ResponseError as refused:
+        raise ValueError(f"The replica refuses: {refused}") from refused
+
+
 def _is_encrypted(client: redis.Redis) -> bool:
     return issubclass(client.connection_pool.connection_class, redis.SSLConnection)
 

@@ -3,8 +3,8 @@
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from operator import attrgetter
 from typing import Any, Final
@@ -19,6 +19,7 @@ from otp_service.store.cluster import ClusterClient, servers
 from otp_service.store.connection import (
     Argument,
     begin_failover,
+    begin_failover_to,
     present_primary,
     primary_address,
     server_time,
@@ -360,6 +361,20 @@ def _follows(told: Mapping[str, Any], history: str) -> bool:
     return bool(is_up and told["master_replid2"] == history)
 
 
+@contextmanager
+def _announced(server: redis.Redis, places: Iterable[str]) -> Iterator[None]:
+    """Note in places that a fail-over is planned; where it is refused (`ValueError`) it is not."""
+    noted = list(places)
+    for place in noted:
+        server.hset(place, "failover", server_time(server) + _PLANNED_TAKES)
+    try:
+        yield
+    except ValueError:
+        for place in noted:
+            server.hdel(place, "failover")
+        raise
+
+
 def _followed(before: redis.Redis, history: str, confirm: Callable[[], None], ask_again: Callable[[], object]) -> bool:
     """Wait until a server that was the primary follows one that has its history; then confirm it. Tell whether it did.
 
@@ -507,8 +522,8 @@ class Server:
         with translate_errors():
             before = present_primary(self._client)
             history = before.info("replication")["master_replid"]
-            before.hset(keys.INSTALLATION, "failover", server_time(before) + _PLANNED_TAKES)
-            begin_failover(self._client)
+            with _announced(before, [keys.INSTALLATION]):
+                begin_failover(self._client)
         names = (keys.INSTALLATION, *fence_places(self._buckets))
 
         def confirm() -> None:
@@ -521,15 +536,14 @@ class Server:
             before, replica = cluster.primary_and_replica(primary)
             history = before.info("replication")["master_replid"]
             buckets = [one for one in self._buckets if cluster.has(primary, keys.server(one))]
-            for bucket in buckets:
-                before.hset(keys.server(bucket), "failover", server_time(before) + _PLANNED_TAKES)
-            replica.execute_command("CLUSTER FAILOVER")  # type: ignore[no-untyped-call]
+            with _announced(before, map(keys.server, buckets)):
+                begin_failover_to(replica)
 
         def confirm() -> None:
             for bucket in buckets:
                 self._confirm(replica, "bucket_meet", of_meeting(bucket))
 
-        return _followed(before, history, confirm, lambda: replica.execute_command("CLUSTER FAILOVER"))  # type: ignore[no-untyped-call]
+        return _followed(before, history, confirm, lambda: begin_failover_to(replica))
 
     def _confirm(self, taken_over: redis.Redis, script: str, names: Sequence[str]) -> None:
         """Tell a server that took over that nothing was lost."""

@@ -588,30 +588,35 @@ class ScriptRunner:
         return link
 
     def _meet_server(self, connection: _Link) -> None:
-        self._meet(connection, "server_meet", (keys.INSTALLATION, *fence_places(self._replication.buckets)))
+        if left := self._meet(connection, "server_meet", (keys.INSTALLATION, *fence_places(self._replication.buckets))):
+            self._replication.tell_fenced(left)
 
     def _meet_bucket(self, connection: _Link, bucket: str) -> None:
         """Meet the server for a bucket; where it took over, for all that it has, before one of them is moved on."""
         version = self._slots.version if self._slots else 0
         if bucket not in self._replication.buckets or connection.met.get(bucket) == version:
             return
-        if self._meet(connection, "bucket_meet", of_meeting(bucket)):
+        if left := self._meet(connection, "bucket_meet", of_meeting(bucket)):
             for other in self._replication.buckets:
                 if self._slots and self._slots.peer_of(keys.server(other)) is connection.peer:
                     with suppress(MovedError):
                         self._meet(connection, "bucket_meet", of_meeting(other))
+            self._replication.tell_fenced(left)
         connection.met[bucket] = version
 
-    def _meet(self, connection: _Link, script: str, names: tuple[str, ...]) -> bool:
-        """Let a server that took over be fenced before anything else is asked of it; return whether it was now."""
+    def _meet(self, connection: _Link, script: str, names: tuple[str, ...]) -> int:
+        """Let a server that took over be fenced before anything else is asked of it.
+
+        Returns for how many seconds fewer messages may be sent where it was fenced now, else 0.
+        """
         command: tuple[Argument, ...] = ("FCALL", self._library.function(script), len(names), *names, *FENCING)
         for _ in range(_MEET_TIMES):
             what, *put = self._ask_loaded(connection, command)
             if what == _FENCED:
                 now, _, until = put
-                self._replication.tell_fenced((until - now) // 1000)
+                return int(until - now) // 1000
             if what != _PLANNED:
-                return bool(what == _FENCED)
+                return 0
             time.sleep(_MEET_AGAIN)
         raise redis.ConnectionError("A planned fail-over is not confirmed yet.")
 
