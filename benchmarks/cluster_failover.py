@@ -45,8 +45,8 @@ RACES = 50
 """In which one code is checked by many at once, at least."""
 AT_ONCE, GUESSES, BUDGET = 4, 8, 5
 LONGEST = 20.0
-"""Seconds in which nobody can verify, at most. Other shards go on, but callers ask on for what is of the one that is away:
-all of them may come to wait for it, two seconds until its primary is taken for dead, and the vote."""
+"""Seconds in which nobody can verify, at most. Other shards go on, but callers ask on for what is of the one that is
+away: all of them may come to wait for it, two seconds until its primary is taken for dead, and the vote."""
 STEP = SLOTS // 12
 """Slots that are moved of each primary: a quarter."""
 
