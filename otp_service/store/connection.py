@@ -173,6 +173,8 @@ class Connection:
         self._encrypted = _is_encrypted(client)
         self._on_open = on_open
         self._socket: socket.socket | None = None
+        self._unread = 0
+        """Answers that nobody waits for: they come before the next one."""
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
         self._readable = select.poll()
 
@@ -197,6 +199,11 @@ class Connection:
         except OSError as failed:
             raise _as_redis_error(failed) from failed
 
+    def send(self, *commands: tuple[Argument, ...]) -> None:
+        """Send commands, and wait for no answer: what became of them is not told. Raises as `ask` does."""
+        self.write(*commands)
+        self._unread = len(commands)
+
     def read(self, count: int) -> list[Any]:
         """Return so many answers to what was sent, an error of the server as its exception. Raises as `ask` does."""
         if self._socket is None:
@@ -215,6 +222,7 @@ class Connection:
             with suppress(OSError):
                 self._socket.close()
             self._socket = None
+        self._unread = 0
 
     def __del__(self) -> None:
         """Close the connection when the thread that held it has gone."""
@@ -223,8 +231,14 @@ class Connection:
     def _connected(self) -> socket.socket:
         """Return the socket, a new one where there is none, or the server has closed it.
 
-        Nothing was asked, so what can be read is the end.
+        Nothing was asked, so what can be read is the end; but for answers that nobody waited for.
         """
+        if self._unread:
+            try:
+                self.read(self._unread)
+            except redis.ConnectionError:  # what is asked now was not sent yet
+                self.close()
+            self._unread = 0
         if self._socket is not None and self._readable.poll(0):
             self.close()
         return self._socket or self._open()

@@ -1,8 +1,7 @@
 """Every key in Redis: how it is built, what it holds of whom, how long it lives, and who reads it.
 
-The document docs/data.md is made from this table, and the tests hold every key that they find against it. What a script
-touches together carries one hash tag, the number's bucket, but for the scripts of `scripts.MIXED_SLOTS`: so Redis
-Cluster stays possible.
+The document docs/data.md is made from this table, and the tests hold every key that they find against it. On a cluster
+a script touches keys of one hash tag only: a number's bucket, an application, a gateway, or what is named by itself.
 """
 
 import re

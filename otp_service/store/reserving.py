@@ -132,7 +132,7 @@ class GatewayCall:
 
     def leave(self, but: str = "") -> None:
         """Leave all gateways that let it in, but the one that is called. Where none answers the call's time ends it."""
-        self._scripts.run_all(
+        self._scripts.send_all(
             [
                 ScriptCall("gateway_leave", self._scripts.gateway_state(gateway), (self._dispatch_id,))
                 for gateway in self._entered - {but}
@@ -255,7 +255,7 @@ class SharedSubjects:
     def settle(self, application: str, country: str, change: int, at: int, ruleset: CompiledRuleset) -> None:
         """Correct what was reserved for a call at a time by what it cost more, or less. One that fails is left."""
         subjects = keys.application(application), keys.country(application, country)
-        self._scripts.run_all([ScriptCall("money_settle", subjects, (country, change, at), ruleset)])
+        self._scripts.send_all([ScriptCall("money_settle", subjects, (country, change, at), ruleset)])
 
     def give_back_approved(
         self, records: tuple[str, ...], application: str, known: tuple[bool, ...], ruleset: CompiledRuleset
@@ -317,7 +317,7 @@ class SharedSubjects:
     def _give_back(self, reserved: _Reserved, keep: Collection[str] = (), asked: int = 0) -> None:
         """Take back all that was counted but the groups to keep; what cannot be is left."""
         message, kept = reserved.message, "".join(f"{name} " for name in sorted(keep))
-        self._scripts.run_all(
+        self._scripts.send_all(
             [
                 ScriptCall(
                     "reserve_give_back",

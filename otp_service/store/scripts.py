@@ -74,19 +74,6 @@ ruleset = plan and rulesets[plan.ruleset]"""
 _REQUIRE_RULESET = f"if not ruleset then return {{ '{UNREGISTERED.decode()}' }} end"
 _READ = {"clock": "clock.read()", "fence": "fence.read(table.remove(KEYS))"}
 """What is read when a script begins that includes the part, in this order."""
-MIXED_SLOTS: Final[Mapping[str, str]] = {
-    "start": "limits and money of application, country, block and network",
-    "resend": "limits and money of application, country and block",
-    "check": "wrong codes of the application",
-    "dispatch": "gateways; money of application and country",
-    "dispatch_settle": "money of application and country",
-    "guard_give_back": "buckets of application, country, block and network",
-    "server_meet": "the installation is one for all buckets",
-    "former_places": "the release before knew no cluster",
-    "former_convert": "the release before knew no cluster",
-}
-"""Scripts whose keys have several hash tags, each with what for: they need one server. While the release before has
-places of its own, `mirror_write`, `mirror_build` and `fence_put` write those too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,6 +386,14 @@ class ScriptCall(NamedTuple):
     taught: CompiledRuleset | CompiledPlan | None = None
 
 
+def _by_peer(peers: Sequence[Peer], calls: Sequence[ScriptCall]) -> dict[Peer, list[ScriptCall]]:
+    """Return the calls of each server."""
+    asked: dict[Peer, list[ScriptCall]] = {}
+    for peer, call in zip(peers, calls, strict=True):
+        asked.setdefault(peer, []).append(call)
+    return asked
+
+
 class _Link(Connection):
     """A thread's connection to a server."""
 
@@ -469,9 +464,7 @@ class ScriptRunner:
         if self._slots is None:
             return [_caught(self.run, *call) for call in calls]
         peers = [_caught(self._slots.peer_of, call.keys[0]) for call in calls]
-        asked: dict[Peer, list[ScriptCall]] = {}
-        for peer, call in zip(peers, calls, strict=True):
-            asked.setdefault(peer, []).append(call)
+        asked = _by_peer(peers, calls)
         links: dict[Peer, Any] = {}
         try:
             for peer, own in asked.items():
@@ -484,6 +477,19 @@ class ScriptRunner:
             raise
         answers = [(next(told[peer]), call) for peer, call in zip(peers, calls, strict=True)]
         return [_caught(self._reach, *call) if answer is _NOT_RUN else answer for answer, call in answers]
+
+    def send_all(self, calls: Sequence[ScriptCall]) -> None:
+        """Call scripts and, on a cluster, wait for no answer: what its server cannot do now is not done.
+
+        They are done before anything that this thread asks of their servers afterwards.
+        """
+        if self._slots is None:
+            self.run_all(calls)
+            return
+        peers = [_caught(self._slots.peer_of, call.keys[0]) for call in calls]
+        for peer, own in _by_peer(peers, calls).items():
+            if isinstance(peer, Peer):
+                _caught(self._converse, peer, Connection.send, *(self._command(*call) for call in own))
 
     def _told(self, link: _Link | StoreUnavailableError, calls: Sequence[ScriptCall]) -> list[Any]:
         """Return the answers to calls that were sent over a connection, or why there are none for each."""

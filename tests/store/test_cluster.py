@@ -103,6 +103,21 @@ def test_rules_are_taught_to_all_servers_before_a_process_serves(cluster: Cluste
     assert [len(node.client.function_list(process.runner.library_name)) for node in cluster.nodes] == [1, 1, 1]
 
 
+def test_calls_that_nobody_waits_for_are_done_also_where_a_server_is_slow(cluster: Cluster, process: Process) -> None:
+    for network in NETWORKS:
+        process.count(network)
+    slow = cluster.nodes[1].process
+    slow.send_signal(signal.SIGSTOP)
+    began = time.monotonic()
+    process.runner.send_all([page(network) for network in NETWORKS])
+    took = time.monotonic() - began
+    slow.send_signal(signal.SIGCONT)
+
+    assert took < 0.25, "half of the time in which a server has to answer"
+    assert [process.count(network) for network in NETWORKS] == [0] * len(NETWORKS)
+    assert {process.counted(network) for network in NETWORKS} == {3}
+
+
 def test_after_a_slot_has_moved_it_is_asked_where_it_is_and_each_call_runs_once(
     cluster: Cluster, process: Process
 ) -> None:
@@ -232,7 +247,7 @@ def test_plain_commands_find_a_slot_that_has_moved_each_by_itself_together_and_i
 ) -> None:
     stream, number = keys.events("05"), keys.page_requests("n1")
     process.client.xadd(stream, {"type": "check.failed"})
-    log = EventLog(process.client, StreamLimits(60, 10, 10), ("05",))
+    log = EventLog(process.client, process.runner, StreamLimits(60, 10, 10), ("05",))
     assert len(log.take("me", 5)) == 1
     for turn, transaction in enumerate((True, False)):
         for key in (stream, number):
@@ -423,7 +438,7 @@ def test_a_bucket_that_was_left_behind_is_brought_to_where_the_others_are(proces
 
 
 def test_events_of_all_buckets_are_taken_and_waited_for(process: Process) -> None:
-    log = EventLog(process.client, StreamLimits(60, 10, 10), BUCKETS)
+    log = EventLog(process.client, process.runner, StreamLimits(60, 10, 10), BUCKETS)
     for bucket in BUCKETS[::7]:
         process.client.xadd(keys.events(bucket), {"type": "check.failed"})
     assert sorted(batch.bucket for batch in log.take("me", 5)) == list(BUCKETS[::7])
