@@ -66,7 +66,7 @@ if not reserved and (money.application or ARGV[16] ~= '') then
   if money.application then
     spending.test(list, money.application, money.country, found.country, price)
   else
-    list = cmsgpack.unpack(ARGV[16]).groups.ceilings.hits
+    list = cmsgpack.unpack(ARGV[16]).groups.ceilings.hits or {}
   end
   local first = rule_hits.first(list)
   if first then rule_hits.report(KEYS[4], ARGV[10], ARGV[11], list, found, 'dispatch', '') end

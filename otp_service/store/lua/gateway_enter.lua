@@ -3,7 +3,7 @@
 -- KEYS[1] the gateway's health   KEYS[2] its calls in flight
 -- ARGV[1] identifier of the dispatch   ARGV[2] messages a second and ARGV[3] calls in flight, 0 for any
 -- ARGV[4] milliseconds that the call may take   ARGV[5] 1 where no other gateway is left: an open breaker is passed now and then
--- Returns with blanks between: what kept the call out, breaker or limit, or nothing; for how many milliseconds, or 0; those until it is
+-- Returns: with blanks between, what kept the call out, breaker or limit, or nothing; for how many milliseconds, or 0; those until it is
 -- passed as the last resort, or -; and 1 where the call was let in, otherwise 0
 -- include clock health
 

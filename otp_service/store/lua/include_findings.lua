@@ -2,7 +2,7 @@
 -- by it as it does by states of its own.
 --
 -- It comes in groups, by name: `starts` (the windows of an address), `targets` (what is new to it), `requests` (the windows of the
--- application), `money`, `newcomers`, and the parts of the rules against fraud. Each group has its `hits`, and tells whether it `counted`
+-- application), `money`, `newcomers`, and the parts of the rules against fraud. Each group has its `hits`, if any, and tells whether it `counted`
 -- the message: it did, unless one of them refuses. What a number's reputation spares is known here alone: it is given back.
 --
 -- A block's trickle counts only while the country's breaker is open. Its slot was told how that stood last; where it stands
@@ -21,12 +21,13 @@ end
 -- Takes over what a group found, if it is not spared. Returns the group then.
 local function take(sending, name, spared)
   local group, list = sending.findings[name], sending.rule_hits
+  local hits = group and group.hits
   if not group then return nil end
   if spared then
     if group.counted then sending.spared = sending.spared .. name .. ' ' end
     return nil
   end
-  for i = 1, #group.hits do list[#list + 1] = group.hits[i] end
+  for i = 1, hits and #hits or 0 do list[#list + 1] = hits[i] end
   return group
 end
 

@@ -3,16 +3,27 @@
 -- all subjects are in one slot. Nothing is known of the number here, so nothing is spared.
 local reserving = {}
 local NOBODY = { approved = false, known_device = false }
+local PASSED, NOT_PASSED = { passed = 'yes' }, { passed = 'no' }
+local lists = {} -- of names, by their text
 
--- Returns what a message is, as the guard has it (`sending`), of a list: names of the subjects with blanks between; start, resend,
--- fallback or dispatch (a further call of a gateway, which counts in ceilings only); application; country; the number's pseudonym; home or abroad; marks with a blank before and behind each: safe, passed (a
--- human check); price in millionths; the carrier's range; address and its /48 as pseudonyms, empty for none; how the country's breaker is
+local function names_of(text)
+  local names = lists[text]
+  if names then return names end
+  names = {}
+  for name in string.gmatch(text, '%S+') do names[#names + 1] = name end
+  lists[text] = names
+  return names
+end
+
+-- Returns what a message is, as the guard has it (`sending`): names of the subjects with blanks between; start, resend, fallback or dispatch
+-- (a further call of a gateway, which counts in ceilings only); application; country; the number's pseudonym; home or abroad; marks with a
+-- blank before and behind each: safe, passed (a human check); price in millionths; the carrier's range; address and its /48 as pseudonyms,
+-- empty for none; how the country's breaker is
 -- assumed to stand: open, or empty.
-function reserving.about(list)
-  local names, of, kind, application, country, pseudonym, place, marks, price, range, network, wide, assumed = {}, unpack(list)
-  for name in string.gmatch(of, '%S+') do names[#names + 1] = name end
-  return { names = names, kind = kind, place = place, price = tonumber(price), range = range, assumed = assumed,
-    safe = string.find(marks, ' safe ', 1, true) ~= nil, passed = string.find(marks, ' passed ', 1, true) ~= nil,
+function reserving.about(of, kind, application, country, pseudonym, place, marks, price, range, network, wide, assumed)
+  local passed = string.find(marks, ' passed ', 1, true) ~= nil
+  return { of = of, names = names_of(of), kind = kind, place = place, price = tonumber(price), range = range, assumed = assumed,
+    safe = string.find(marks, ' safe ', 1, true) ~= nil, passed = passed, check = passed and PASSED or NOT_PASSED,
     about = { application = application, country = country, pseudonym = pseudonym, network = network, wide = wide, guard = '' } }
 end
 
@@ -118,9 +129,15 @@ local function of_part(part)
   }
 end
 
--- Returns the groups that apply to a message in the subjects that are here, in the order in which they are tested, and by name.
+-- Returns the groups that apply to a message in the subjects that are here, in the order in which they are tested, and by name: the ruleset
+-- keeps them.
 local function groups_of(sending)
+  local what = sending.kind .. sending.place .. (sending.safe and ' safe ' or ' ') .. sending.of
+  ruleset.groups = ruleset.groups or {}
+  local known = ruleset.groups[what]
+  if known then return known.names, known.by end
   local names, by = {}, {}
+  ruleset.groups[what] = { names = names, by = by }
   local function add(name, group)
     if sending.subjects[group.subject] then names[#names + 1], by[name] = name, group end
   end
@@ -150,7 +167,7 @@ end
 -- Tests a message, and counts it in each group that has room. Returns the groups.
 function reserving.reserve(sending)
   local found, told, changed = sending.subjects, {}, {}
-  sending.new, sending.stands, sending.check = {}, {}, { passed = sending.passed and 'yes' or 'no' }
+  sending.new, sending.stands = {}, {}
   local names, by = groups_of(sending)
   for _, part in ipairs(ruleset.parts) do
     if part.follows then sending.stands[part.follows.breaker] = sending.assumed end
@@ -159,8 +176,8 @@ function reserving.reserve(sending)
   for _, name in ipairs(names) do
     sending.rule_hits = {}
     local group = by[name].test(sending)
-    group.hits, told[name] = sending.rule_hits, group
-    group.counted = not rule_hits.refusal(group.hits)
+    group.hits, told[name] = sending.rule_hits[1] and sending.rule_hits, group
+    group.counted = not rule_hits.refusal(sending.rule_hits)
     refused = refused or not group.counted
     if not group.counted then by[name].take_back(sending, group, now) end
     if not (group.counted or group.change) then
@@ -180,7 +197,7 @@ end
 -- stay so: `texts` tells.
 function reserving.give_back(sending, told, at, keep, texts)
   local found, changed = sending.subjects, {}
-  sending.new, sending.check = told.targets and told.targets.new or {}, { passed = sending.passed and 'yes' or 'no' }
+  sending.new = told.targets and told.targets.new or {}
   local _, by = groups_of(sending)
   for name, group in pairs(told) do
     if group.counted and by[name] and not string.find(keep, ' ' .. name .. ' ', 1, true) then

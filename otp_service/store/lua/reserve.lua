@@ -9,7 +9,7 @@
 -- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
 -- include approvals newcomers fraud findings guard reserving
 
-local sending = reserving.about({ unpack(ARGV, 2) })
+local sending = reserving.about(unpack(ARGV, 2))
 fence.cautious = math.max(fence.cautious, tonumber(ARGV[1]))
 reserving.read(sending, { unpack(KEYS, 1) })
 return cmsgpack.pack({ at = now, groups = reserving.reserve(sending) })

@@ -10,7 +10,7 @@
 -- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
 -- include approvals newcomers fraud findings guard reserving
 
-local told, sending = cmsgpack.unpack(ARGV[1]), reserving.about({ unpack(ARGV, 4) })
+local told, sending = cmsgpack.unpack(ARGV[1]), reserving.about(unpack(ARGV, 4))
 local texts = reserving.read(sending, { unpack(KEYS, 1) })
 reserving.give_back(sending, told.groups, told.at, ARGV[2], texts)
 if ARGV[3] == '1' and sending.subjects.application then guard.tally_asked(sending) end
