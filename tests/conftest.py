@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 import structlog
 import time_machine
-from support_cluster import count_in_two_steps, use_cluster_nodes
+from support_cluster import OF_ONE_SERVER, count_in_two_steps, use_cluster_nodes
 from support_frozen import FrozenValkey
 from support_installation import World
 from support_keys import assert_all_keys_expire
@@ -81,11 +81,15 @@ def pytest_configure(config: pytest.Config) -> None:
         use_cluster_nodes(count)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Let the longest files come first, then those that start processes.
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Function]) -> None:
+    """Let the longest files come first, then those that start processes; on a cluster skip what is of one server.
 
     Files are dealt out in this order, so that nobody waits for a long one at the end.
     """
+    for item in items if config.getoption("cluster_nodes") else ():
+        for name, why in OF_ONE_SERVER.items():
+            if item.nodeid.removeprefix("tests/").startswith(name):
+                item.add_marker(pytest.mark.skip(reason=why))
     items.sort(key=lambda item: (_place(item.path), not _starts_processes(item.module)))
 
 

@@ -27,6 +27,24 @@ from otp_service.store.scripts import ScriptRunner
 from otp_service.store.store import open_store
 
 SLOTS = 16384
+_FORMER, _SENTINEL, _ALONE = "the release before knew no cluster", "Sentinels", "the connection to one server"
+_GIVEN_BACK = "what is counted and given back leaves a row with nothing in it"
+OF_ONE_SERVER = {
+    "store/test_upgrade.py": _FORMER,
+    "store/test_places.py": _FORMER,
+    "store/test_failover.py": _SENTINEL,
+    "store/test_sentinel_tls.py": _SENTINEL,
+    "store/test_scripts.py": _ALONE,
+    "store/test_connection.py": _ALONE,
+    "store/test_two_steps.py": "two steps on one server",
+    "store/test_limits_oracle.py": "scripts of the test's own, with keys of several slots",
+    "store/test_attempts.py::test_a_start_writes_a_message": "what one server tells of its commands",
+    "store/test_windows.py::test_rows_that_scripts_remember": "a give-back that nobody waits for goes with the scripts",
+    "store/test_mirror.py::test_a_refused_start_spends_nothing": _GIVEN_BACK,
+    "store/test_windows.py::test_a_refused_start_leaves_every_key_byte_for_byte_as_it_was": _GIVEN_BACK,
+    "store/test_windows.py::test_a_refused_resend_leaves_every_key_byte_for_byte_as_it_was": _GIVEN_BACK,
+}
+"""Tests that a cluster has nothing to do with, and why."""
 
 
 def count_in_two_steps() -> None:
@@ -144,6 +162,8 @@ class AllServers(ClusterClient):
         return self.reach(key, lambda server: server.eval(script, count, *arguments))
 
     def execute_command(self, name: str, *arguments: Any) -> Any:
+        if name.startswith("ACL"):
+            return self._ask_each("execute_command", name, *arguments)
         key = str(arguments[0]) if arguments else ""
         return self.reach(key, lambda server: server.execute_command(name, *arguments))
 
