@@ -39,6 +39,8 @@ OF_ONE_SERVER = {
     "store/test_two_steps.py": "two steps on one server",
     "store/test_limits_oracle.py": "scripts of the test's own, with keys of several slots",
     "store/test_attempts.py::test_a_start_writes_a_message": "what one server tells of its commands",
+    "store/test_waking.py::test_nobody_is_woken_by_nothing": "nobody waits at several servers",
+    "store/test_write_access.py::test_who_can_watch_commands": "what one server tells of its commands",
     "store/test_windows.py::test_rows_that_scripts_remember": "a give-back that nobody waits for goes with the scripts",
     "store/test_mirror.py::test_a_refused_start_spends_nothing": _GIVEN_BACK,
     "store/test_windows.py::test_a_refused_start_leaves_every_key_byte_for_byte_as_it_was": _GIVEN_BACK,

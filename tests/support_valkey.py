@@ -8,6 +8,7 @@ are, does not start under libfaketime.
 import contextlib
 import ctypes.util
 import os
+import secrets
 import socket
 import subprocess
 import time
@@ -21,6 +22,8 @@ from otp_service.store.connection import connect
 
 A_LOOK = 0.0004
 """Seconds between two questions whether a server has noticed that its clock was moved: it looks once a millisecond."""
+_FIRST_PORT, _PORTS = 12_000, 20_000
+"""Below those that the kernel gives to connections."""
 CLUSTER_NODES = 0
 """Of how many servers of a cluster each server is made; 0: it is one alone (``support_cluster``)."""
 _FAKETIME = (
@@ -42,9 +45,12 @@ def server_program() -> str:
 
 
 def free_port() -> int:
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody has, and that no connection gets by chance before a server listens."""
+    while True:
+        port = secrets.randbelow(_PORTS) + _FIRST_PORT
+        with contextlib.closing(socket.socket()) as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class ValkeyServer:

@@ -76,7 +76,9 @@ class SlotMap:
         """Return all servers that have slots. Raises as `peer_of` does."""
         if self._stale:
             self._look()
-        return tuple(dict.fromkeys(one for one in self._slots if one))
+        if not (found := tuple(dict.fromkeys(one for one in self._slots if one))):
+            raise StoreUnavailableError("No server of the cluster is known.")
+        return found
 
     def unserved(self) -> int:
         """Return how many slots no server has, as is told now. Raises as `peer_of` does."""

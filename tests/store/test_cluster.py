@@ -469,3 +469,11 @@ def test_the_servers_are_found_by_any_that_answers(cluster: Cluster, process: Pr
     process.slots.refresh()
 
     assert len(process.slots.peers()) == 3
+
+
+def test_where_nobody_tells_of_servers_there_are_not_none(cluster: Cluster, process: Process) -> None:
+    cluster.stop()
+
+    for _ in range(2):  # the second time at once: nobody is asked again so soon
+        with pytest.raises(StoreUnavailableError):
+            process.slots.peers()
