@@ -1,6 +1,6 @@
 """The composition root: settings in, wired objects out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import redis
@@ -9,6 +9,7 @@ from otp_service.domain.applications import APPLICATION_SCOPES, ApiKey
 from otp_service.domain.keyring import Keyring
 from otp_service.domain.messages import segment_counter
 from otp_service.domain.proofs import ProofSigner
+from otp_service.domain.webhooks import WebhookRules
 from otp_service.errors import LedgerMismatchError, RefusalName, StartRefusal, StartRefusedError
 from otp_service.gateways.base import Gateway, GatewayContext
 from otp_service.ledger.access import Access
@@ -47,6 +48,12 @@ LEDGER_OF_OTHER_KEY = StartRefusal(
     "OTP_SERVICE_PSEUDONYM_KEY",
     "The ledger was made with another pseudonym key: nobody would be found in it, and every opt-out would be void.",
     "Use the original key, or correct ledger.url.",
+)
+WEBHOOKS_WITHOUT_EVENTS = StartRefusal(
+    RefusalName.WEBHOOKS_WITHOUT_EVENTS,
+    "ledger.rows",
+    "Applications have endpoints, and a webhook is written with the row of its event.",
+    'Remove them: otp-service webhook remove; or set it to "events".',
 )
 _DAY = 24 * 3600
 _log = get_logger(__name__)
@@ -125,12 +132,6 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
     if settings.telemetry.traces is not None:
         tracing.require_available()
     keyring = settings.keyring()
-    stream_limits = StreamLimits(
-        age=settings.streams.retention_days * _DAY,
-        outbox=settings.streams.max_outbox,
-        events=settings.streams.max_events,
-        decisions=settings.guard.decisions,
-    )
     templates = load_templates(settings)
     ledger = _ledger(settings.ledger, keyring)
     access_cache = _access_cache(settings, ledger.access)
@@ -143,7 +144,7 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         keyring,
         settings.limits.parsed,
         access_cache.rulesets,
-        stream_limits,
+        _stream_limits(settings),
         settings.breaker.thresholds,
     )
     gateways: dict[str, Gateway] = {}
@@ -168,7 +169,7 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         text_segments=segment_counter(templates),
         sending_rules=settings.sending_rules,
         inbound=settings.inbound.rules,
-        webhooks=settings.webhooks.rules,
+        webhooks=_webhook_rules(settings),
         public_url=settings.http.public_url,
     )
     gateways.update(_gateways(settings, context))  # last: they hand receipts in where all the rest is known
@@ -177,6 +178,22 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
 
 def _proof_signer(settings: Settings, seeds: tuple[bytes, ...]) -> ProofSigner | None:
     return ProofSigner(settings.proof_issuer, settings.proofs.life, seeds) if settings.proof_issuer and seeds else None
+
+
+def _stream_limits(settings: Settings) -> StreamLimits:
+    return StreamLimits(
+        age=settings.streams.retention_days * _DAY,
+        outbox=settings.streams.max_outbox,
+        events=settings.streams.max_events,
+        decisions=settings.guard.decisions,
+        events_wait=settings.ledger.folds,
+    )
+
+
+def _webhook_rules(settings: Settings) -> WebhookRules:
+    """Return the rules of webhooks; without rows of events nobody may have an endpoint."""
+    rules = settings.webhooks.rules
+    return replace(rules, max_endpoints=0) if settings.ledger.folds else rules
 
 
 def _rebuilds_lost_mirror(settings: Settings) -> bool:
@@ -188,9 +205,9 @@ def prepare(installation: Installation) -> None:
     """Make sure that Redis may be used; to be called once before a process serves.
 
     Raises `StartRefusedError` when its data or the ledger's belong to other keys, when it may evict counters, when
-    authenticator apps need a root key that is not there, or when the ledger is not of this release and nobody may
-    upgrade it here; `StoreUnavailableError` when it does not answer,
-    and `LedgerUnavailableError` when the ledger does not. Logs a warning when Redis does not tell whether it evicts.
+    authenticator apps need a root key that is not there, when the ledger is not of this release and nobody may upgrade
+    it here, or when it has endpoints and no rows of events; `StoreUnavailableError` when Redis does not answer, and
+    `LedgerUnavailableError` when the ledger does not. Logs a warning when Redis does not tell whether it evicts.
     """
     server = installation.context.store.server
     if not server.check_eviction():
@@ -221,6 +238,8 @@ def _prepare_ledger(installation: Installation) -> None:
     elif ledger.behind():
         raise StartRefusedError(LEDGER_OUTDATED)
     ledger.database.claim()
+    if installation.settings.ledger.folds and ledger.endpoints.of():
+        raise StartRefusedError(WEBHOOKS_WITHOUT_EVENTS)
 
 
 def open_installation(settings: Settings) -> Installation:

@@ -357,6 +357,7 @@ class RefusalName(StrEnum):
     KEY_STILL_NEEDED = "key-still-needed"
     LEDGER_OUTDATED = "ledger-outdated"
     LEDGER_OF_OTHER_KEY = "ledger-of-other-key"
+    WEBHOOKS_WITHOUT_EVENTS = "webhooks-without-events"
     RESIDENCY = "residency"
     CONSENT_NOT_REQUIRED = "consent-not-required"
     NO_SENDER = "no-sender"

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import click
 
 from otp_service import clock
-from otp_service.bootstrap import LEDGER_OF_OTHER_KEY, LEDGER_OUTDATED, install
+from otp_service.bootstrap import LEDGER_OF_OTHER_KEY, LEDGER_OUTDATED, WEBHOOKS_WITHOUT_EVENTS, install
 from otp_service.cli import output as out
 from otp_service.cli.common import Session, command
 from otp_service.cli.output import count_of
@@ -622,6 +622,8 @@ def ledger_diagnoses(settings: Settings, context: Context) -> Iterator[Diagnosis
         else:
             if needed := root_key_refusal(context):
                 yield refusal_diagnosis(needed)
+            if settings.ledger.folds and context.ledger.endpoints.of():
+                yield refusal_diagnosis(WEBHOOKS_WITHOUT_EVENTS)
             yield from diagnose(ROOT_KEYS, context)
             yield from mirror_diagnoses(context)
             if replica := context.ledger.reading.inspect():

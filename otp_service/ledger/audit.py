@@ -1,6 +1,7 @@
 """The audit log: a signed chain of entries, disputes, operator actions, incident counts."""
 
 import secrets
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -27,8 +28,10 @@ from sqlalchemy import (
 from otp_service.clock import now
 from otp_service.domain.audit import GENESIS, ChainEntry, ChainHead, OperatorActionEntry, digest_of
 from otp_service.domain.consents import EVERY_APPLICATION
+from otp_service.domain.guard import DAY
 from otp_service.errors import OtpServiceError
 from otp_service.ledger.database import Database, add_rows, find_rows, in_batches, link_at
+from otp_service.ledger.folding import unfold
 from otp_service.ledger.partitions import PARTITIONED, near
 from otp_service.ledger.reading import Reading
 from otp_service.ledger.schema import (
@@ -48,13 +51,13 @@ from otp_service.ledger.schema import (
     verifications,
 )
 
-# What a digest leaves out: of a verification how it ended, which its events tell, and what only figures need; of a
-# consent the caller's words and the prefix of an address, of a suppression, a look and a request the reason, of an
-# inbound message the number, for an erasure takes them; of a purge how many rows, which grows; of a request what a
-# second person decided.
+# What a digest leaves out: of a verification how it ended, which its events tell, and what only figures need, and what
+# happened where it has no events in its row; of a consent the caller's words and the prefix of an address, of a
+# suppression, a look and a request the reason, of an inbound message the number, for an erasure takes them; of a purge
+# how many rows, which grows; of a request what a second person decided.
 
 _LEFT_OUT: Final[Mapping[str, frozenset[str]]] = {
-    verifications.name: frozenset({"status", "ended", "channel", "carrier_range", "lane"}),
+    verifications.name: frozenset({"status", "ended", "channel", "carrier_range", "lane", "happened"}),
     events.name: frozenset(),
     consents.name: frozenset({"text_version", "source", "address_prefix"}),
     suppressions.name: frozenset({"reason"}),
@@ -236,7 +239,10 @@ def class_of(table: str) -> str | None:
 
 def digest_columns(table: Table, row: Mapping[Any, Any]) -> dict[str, Any]:
     """Return what the digest of a row is of."""
-    return {name: row[name] for name in _digested(table)}
+    found = {name: row[name] for name in _digested(table)}
+    if table is verifications and row["happened"]:
+        found["happened"] = row["happened"]
+    return found
 
 
 @cache
@@ -582,6 +588,17 @@ def _statuses(connection: Connection, mine: ColumnElement[bool]) -> dict[str, in
 
 
 def _gateways(connection: Connection, span: IncidentScope) -> dict[str, int]:
+    """Return how many messages each gateway took, by events that have rows and those that have none."""
+    calls = Counter(_gateways_of_rows(connection, span))
+    begun = _within(verifications, "started", replace(span, since=span.since - DAY))  # longer than one lasts
+    folded = select(verifications.c.id, verifications.c.happened).where(begun, verifications.c.happened != "")
+    for row in connection.execute(folded):
+        sent = (one for one in unfold(row.id, row.happened) if one.type == "delivery.sent" and one.member("gateway"))
+        calls.update(one.member("gateway") for one in sent if span.since <= one.at < span.until)
+    return dict(sorted(calls.items()))
+
+
+def _gateways_of_rows(connection: Connection, span: IncidentScope) -> dict[str, int]:
     called = (events.c.at >= span.since) & (events.c.at < span.until) & (events.c.gateway != "")
     if span.application is not None:
         mine = select(verifications.c.id).where(verifications.c.application == span.application)

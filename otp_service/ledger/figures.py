@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, select, update
@@ -22,6 +23,7 @@ from otp_service.domain.figures import (
 )
 from otp_service.domain.guard import DAY, HOUR
 from otp_service.ledger.database import Database, among, in_batches, insert_rows, lock_head
+from otp_service.ledger.folding import unfold
 from otp_service.ledger.partitions import near
 from otp_service.ledger.reading import Reading
 from otp_service.ledger.schema import (
@@ -39,15 +41,21 @@ _OF_DELAY: Final = DelayKey._fields
 
 
 def record_figures(
-    connection: Connection, database: Database, new: Sequence[Event], rows: Mapping[str, Mapping[str, Any]]
+    connection: Connection,
+    database: Database,
+    new: Sequence[Event],
+    rows: Mapping[str, Mapping[str, Any]],
+    folded: Collection[str],
 ) -> None:
     """Count events that were recorded in this transaction, which holds the head's lock; ``rows``: their verifications.
+
+    Those of the ``folded`` ones are in these rows.
 
     An event counts as soon as its verification's start is there too: here, or with the start if that comes later.
     """
     starts = {name: _start(row) for name, row in rows.items() if row["pseudonym"]}
     counted = [one for one in new if one.type in COUNTED]
-    _count(connection, database, starts, [*counted, *_events_before(connection, new)])
+    _count(connection, database, starts, [*counted, *_events_before(connection, new, folded)])
 
 
 def _count(
@@ -83,9 +91,10 @@ _OF_START: Final = (
 )
 
 
-def _events_before(connection: Connection, new: Sequence[Event]) -> Iterator[Event]:
+def _events_before(connection: Connection, new: Sequence[Event], folded: Collection[str]) -> Iterator[Event]:
     """Yield the events that were recorded before the starts among some new ones."""
-    of_new, names = Counter(one.member("id") for one in new), {one.id for one in new}
+    names = {one.id for one in new}
+    of_new = Counter(one.member("id") for one in new if one.member("id") not in folded)
     begun = {one.member("id"): one.at for one in new if one.type == STARTED}
     if not begun:
         return
@@ -191,11 +200,14 @@ class Figures:
                 of_events = table.c.what.in_(sorted(COUNTED))
                 connection.execute(delete(table).where(table.c.hour >= since, table.c.hour < until, of_events))
             of_day = select(verifications).where(verifications.c.started >= since, verifications.c.started < until)
-            begun = connection.execute(of_day.where(verifications.c.pseudonym != "")).mappings()
-            starts = {row["id"]: _start(row) for row in begun}
+            begun = {
+                row["id"]: row for row in connection.execute(of_day.where(verifications.c.pseudonym != "")).mappings()
+            }
+            starts = {name: _start(row) for name, row in begun.items()}
             then = near(events.c.at, (since, until))
             for some in in_batches(list(starts)):
-                _count(connection, self._database, starts, _events_of(connection, some, then))
+                told = chain.from_iterable(unfold(name, begun[name]["happened"]) for name in dict.fromkeys(some))
+                _count(connection, self._database, starts, chain(told, _events_of(connection, some, then)))
         return len(starts)
 
 

@@ -77,6 +77,13 @@ verifications = Table(
     _column("channel", NAME, "of its first message", TRAFFIC, server_default=""),
     _column("carrier_range", String(16), "first digits of the number, those of a carrier", TRAFFIC, server_default=""),
     _column("lane", NAME, "newcomer, checked or known: whether its number was known then", TRAFFIC, server_default=""),
+    _column(
+        "happened",
+        Text,
+        "its events, where they have no rows of their own (`ledger.rows`): JSON, never a number or a code",
+        TRAFFIC,
+        server_default="",
+    ),
     Index("verifications_of_number", "pseudonym", "started"),
     Index("verifications_by_age", "started"),
     Index("verifications_of_payment", "payment"),

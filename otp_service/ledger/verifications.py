@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, desc, select
+from sqlalchemy import Connection, Row, Select, desc, exists, or_, select
 
 from otp_service.clock import now
 from otp_service.domain.audit import CONSENT_GIVEN, Event
@@ -42,6 +42,7 @@ from otp_service.ledger.database import (
 )
 from otp_service.ledger.factors import note_steps
 from otp_service.ledger.figures import record_figures
+from otp_service.ledger.folding import fold, sent_through, unfold
 from otp_service.ledger.partitions import make_partitions, near
 from otp_service.ledger.reading import Reading
 from otp_service.ledger.schema import erasures, events, inbound, verifications
@@ -50,8 +51,8 @@ from otp_service.ledger.webhooks import record_webhooks
 _ENDINGS: Final = {f"verification.{status}": status for status in Status if status is not Status.PENDING}
 _START_FIELDS: Final = ("pseudonym", "payment", "payment_reference")
 """What only the event of a start says of a verification."""
-_OF_STARTS: Final = (*_START_FIELDS, "started", "expires", "channel", "carrier_range", "lane")
-"""Columns that only a start fills."""
+_OF_STARTS: Final = (*_START_FIELDS, "started", "expires", "channel", "carrier_range", "lane", "happened")
+"""Columns that only a start fills, beside what happened."""
 _REPLAY_FIELDS: Final = ("sending", "price", "rule", "guard", "created")
 """What only the guard reads, from the stream: addresses and contexts are not for the ledger."""
 _NOT_IN_DETAILS: Final = frozenset(
@@ -104,16 +105,25 @@ class VerificationLedger:
         self._reading = reading
         self._days_made: set[int] = set()
 
-    def record(self, events: Sequence[Event]) -> EventsRecorded:
-        """Record what happened, and webhooks of it, all or nothing; what is there already is passed over."""
+    def record(self, events: Sequence[Event], whole: Collection[str] | None = None) -> EventsRecorded:
+        """Record what happened, and webhooks of it, all or nothing; what is there already is passed over.
+
+        Of verifications that are ``whole``, for they are over, the events become a part of their row; where there is a
+        row already, those that it lacks are recorded as all others are. ``None``: no row has events.
+        """
         if not events:
             return EventsRecorded(0)
         rows = [_event(one) for one in events if one.type != CONSENT_GIVEN]
         self._make_partitions(rows)
         with self._database.write() as connection:
-            fresh = self._insert(connection, rows)
+            folded: dict[str, str] = {}
+            if whole is not None and rows:
+                rows, folded = _folded(connection, rows, whole)
+            fresh = self._insert(connection, [row for row in rows if row["verification"] not in folded])
+            fresh |= {row["id"] for row in rows if row["verification"] in folded}
             new = [*{one.id: one for one in events if one.id in fresh}.values()]
-            record_figures(connection, self._database, new, _note_verifications(connection, new))
+            noted = _note_verifications(connection, new, folded)
+            record_figures(connection, self._database, new, noted, folded)
             note_steps(connection, events)
             given: list[Consent] = []
             if came := _consents(connection, events):  # of one that is repeated nothing is new
@@ -155,12 +165,15 @@ class VerificationLedger:
 
         By the start of the verification: a late receipt says nothing of what came last. Else ``None``.
         """
+        kinds = ("delivery.sent", "delivery.delivered", "delivery.unknown")
+        in_events = exists().where(
+            events.c.verification == verifications.c.id, events.c.type.in_(kinds), events.c.gateway == gateway
+        )
+        in_rows = (verifications.c.happened.contains(one, autoescape=True) for one in sent_through(gateway, kinds))
         sent = (
             select(verifications.c.application, verifications.c.started)
-            .join(events, events.c.verification == verifications.c.id)
             .where(verifications.c.pseudonym == pseudonym, verifications.c.started >= since)
-            .where(events.c.type.in_(("delivery.sent", "delivery.delivered", "delivery.unknown")))
-            .where(events.c.gateway == gateway)
+            .where(or_(in_events, *in_rows))
             .order_by(desc(verifications.c.started))
             .limit(1)
         )
@@ -200,15 +213,9 @@ class VerificationLedger:
 
     def events_of(self, wanted: Sequence[str]) -> dict[str, tuple[Event, ...]]:
         """Return the events of some verifications, by verification, in the order in which they happened."""
-
-        def read(connection: Connection) -> list[Row[Any]]:
-            mine = (select(events).where(events.c.verification.in_(some)) for some in batches(wanted))
-            return [row for one in mine for row in connection.execute(one)]
-
         found: dict[str, list[Event]] = {one: [] for one in wanted}
-        for row in self._reading.ask(read, whole=True):
-            fields = {**json.loads(row.details), "id": row.verification, "gateway": row.gateway}
-            found[row.verification].append(Event(row.id, row.at, row.type, fields))
+        for one in self._reading.ask(lambda connection: list(_events_of(connection, wanted)), whole=True):
+            found[one.member("id")].append(one)
         return {one: tuple(sorted(happened, key=attrgetter("place"))) for one, happened in found.items()}
 
     def pseudonym_of(self, verification: str) -> str | None:
@@ -218,7 +225,48 @@ class VerificationLedger:
             return connection.execute(wanted).scalar()
 
 
-def _note_verifications(connection: Connection, new: Sequence[Event]) -> dict[str, dict[str, Any]]:
+def _events_of(connection: Connection, wanted: Sequence[str]) -> Iterator[Event]:
+    """Yield the events of some verifications, those in their rows and those in rows of their own."""
+    columns = verifications.c
+    for some in batches(wanted):
+        of_rows = select(columns.id, columns.happened).where(columns.id.in_(some), columns.happened != "")
+        for row in connection.execute(of_rows):
+            yield from unfold(row.id, row.happened)
+        for row in connection.execute(select(events).where(events.c.verification.in_(some))):
+            fields = {**json.loads(row.details), "id": row.verification, "gateway": row.gateway}
+            yield Event(row.id, row.at, row.type, fields)
+
+
+def _folded(
+    connection: Connection, rows: Sequence[dict[str, Any]], whole: Collection[str]
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Return the rows of events that are not there yet, and what happened to verifications that get it in their row.
+
+    Whoever else has the same events comes before or after this transaction.
+    """
+    lock_head(connection)
+    times, names = [row["at"] for row in rows], {row["verification"] for row in rows}
+    columns = verifications.c
+    about = select(columns.id, columns.pseudonym, columns.happened)
+    of_then = find_rows(connection, about, columns.id, names, near(columns.started, times), ())
+    there = {row["id"]: row for row in of_then}
+    known = {one.id for name, row in there.items() for one in unfold(name, row["happened"])}
+    ids = {row["id"] for row in rows}
+    recorded = find_rows(connection, select(events.c.id), events.c.id, ids, near(events.c.at, times), ())
+    known |= {row["id"] for row in recorded}
+    new = [row for row in {row["id"]: row for row in rows}.values() if row["id"] not in known]
+    begun = {row["verification"] for row in new if row["type"] == STARTED}
+    free = {name for name in begun.intersection(whole) if name not in there or not there[name]["pseudonym"]}
+    told: dict[str, list[dict[str, Any]]] = {name: [] for name in sorted(free)}
+    for row in new:
+        if row["verification"] in free:
+            told[row["verification"]].append(row)
+    return new, {name: fold(some) for name, some in told.items()}
+
+
+def _note_verifications(
+    connection: Connection, new: Sequence[Event], folded: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
     """Note starts and ends, in whichever order they come; return the rows of all verifications that are counted, by id.
 
     The first end stays: a Redis whose backup was restored may end once more what had ended. Nobody else changes rows
@@ -236,6 +284,7 @@ def _note_verifications(connection: Connection, new: Sequence[Event]) -> dict[st
     was = {name: row["started"] for name, row in rows.items()}
     for name, one in starts.items():
         rows[name] = rows.get(name, _verification(one)) | _start(one)
+        rows[name]["happened"] = folded.get(name, rows[name]["happened"])
     ended = set()
     for one in about:
         if one.type in _ENDINGS:
@@ -262,13 +311,17 @@ def read_verifications(
     if application is not None:
         wanted &= verifications.c.application == application
     rows = connection.execute(select(verifications).where(wanted).order_by(verifications.c.started)).all()
-    happened: dict[str, list[Mapping[str, Any]]] = {row.id: [] for row in rows}
-    mine = select(verifications.c.id).where(wanted)
-    of_mine = select(events).where(events.c.verification.in_(mine)).order_by(events.c.at, events.c.id)
-    for row in connection.execute(of_mine):
-        through = {"gateway": row.gateway} if row.gateway else {}
-        happened[row.verification].append({"type": row.type, "at": row.at, **through, **json.loads(row.details)})
-    return tuple(_recorded(row, tuple(happened[row.id])) for row in rows)
+    happened: dict[str, list[Event]] = {row.id: [] for row in rows}
+    for one in _events_of(connection, list(happened)):
+        happened[one.member("id")].append(one)
+    return tuple(
+        _recorded(row, tuple(map(_told, sorted(happened[row.id], key=attrgetter("at", "id"))))) for row in rows
+    )
+
+
+def _told(event: Event) -> dict[str, Any]:
+    fields = {name: value for name, value in event.fields.items() if name != "id" and value}
+    return {"type": event.type, "at": event.at, **fields}
 
 
 def _recorded(row: Row[Any], happened: tuple[Mapping[str, Any], ...] = ()) -> RecordedVerification:
@@ -306,7 +359,7 @@ def _verification(event: Event) -> dict[str, Any]:
         "expires": 0,
         "status": Status.PENDING,
         "ended": 0,
-        **dict.fromkeys(("channel", "carrier_range", "lane"), ""),
+        **dict.fromkeys(("channel", "carrier_range", "lane", "happened"), ""),
     }
 
 

@@ -1,7 +1,7 @@
 """What follows from events: approvals give back to the guard what messages were counted for; all are recorded."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from otp_service.domain.audit import Event
 from otp_service.domain.verification import CheckFailure
@@ -56,12 +56,13 @@ def count_codes(context: Context, batch: EventBatch) -> None:
             _log.warning("application_failures", application=application, advice="otp-service guard status")
 
 
-def record_events(context: Context, events: Sequence[Event]) -> None:
+def record_events(context: Context, events: Sequence[Event], whole: Collection[str] | None = None) -> None:
     """Record what happened, all or nothing; to do it twice does no harm.
 
-    Raises `LedgerUnavailableError`, and `StoreUnavailableError` when it is recorded and not in force yet.
+    ``whole`` is as `VerificationLedger.record` takes it. Raises `LedgerUnavailableError`, and `StoreUnavailableError`
+    when it is recorded and not in force yet.
     """
-    recorded = context.ledger.verifications.record(events)
+    recorded = context.ledger.verifications.record(events, whole)
     for one in recorded.opt_outs:
         log_suppression(one)
     if recorded.place is not None:

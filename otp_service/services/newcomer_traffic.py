@@ -161,7 +161,7 @@ class TrafficJudge:
             _forget_gauges()
         if not leads:
             return
-        until = self._context.store.events.recorded_until()
+        until = self._context.store.events.counted_until()
         for application, ruleset in self._context.rulesets.items():
             try:
                 self._judge(application, ruleset, until)

@@ -1059,6 +1059,9 @@ class LedgerSettings(Section):
     upgrade: bool = True
     """Whether a process migrates the tables when it starts."""
 
+    rows: Literal["events", "verifications"] = "events"
+    """What has a row: each event; or each verification, from when it is over, with what happened to it. Then there are
+    no webhooks, and one worker records what happens to a bucket's numbers."""
     rebuild_lost_mirror: bool | None = None
     """Whether an empty Redis is filled from the ledger without asking an operator. A ledger that was restored from an
     older copy is then not noticed. ``None``: in development only."""
@@ -1076,6 +1079,11 @@ class LedgerSettings(Section):
         if self.reading_url and any(url.startswith("sqlite") for url in urls):
             raise ValueError("ledger.reading_url needs PostgreSQL there and in ledger.url: SQLite has no replicas.")
         return self
+
+    @property
+    def folds(self) -> bool:
+        """Whether a row of a verification holds its events."""
+        return self.rows == "verifications"
 
     @property
     def shown_url(self) -> str:

@@ -3,11 +3,12 @@
 import hashlib
 import heapq
 import re
+import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 import redis
 
@@ -18,7 +19,7 @@ from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
 from otp_service.store import keys
 from otp_service.store.cluster import read_group
 from otp_service.store.connection import server_time, translate_errors
-from otp_service.store.leases import BucketShare
+from otp_service.store.leases import LEAST_SHARE, BucketShare
 from otp_service.store.scripts import (
     NO_RULES,
     ScriptRunner,
@@ -47,6 +48,8 @@ class EventBatch:
     """Their names in the stream."""
     events: tuple[Event, ...]
     """What they say."""
+    claimed: bool = False
+    """Whether another recorder had taken them."""
 
     @property
     def consents(self) -> tuple[str, ...]:
@@ -56,8 +59,13 @@ class EventBatch:
 
     def split(self) -> Iterator["EventBatch"]:
         """Yield the entries one by one."""
-        for entry, event in zip(self.entries, self.events, strict=True):
-            yield EventBatch(self.bucket, (entry,), (event,))
+        for entry in self.entries:
+            yield self.only({entry})
+
+    def only(self, wanted: Container[str]) -> "EventBatch":
+        """Return some of the entries."""
+        kept = [(entry, one) for entry, one in zip(self.entries, self.events, strict=True) if entry in wanted]
+        return replace(self, entries=tuple(entry for entry, _ in kept), events=tuple(one for _, one in kept))
 
 
 EntryPosition = tuple[int, int]
@@ -73,7 +81,7 @@ class EventLog:
         self._client = client
         self._limits = limits
         self._buckets = buckets
-        self.share = BucketShare(scripts, "record", buckets)
+        self.share = BucketShare(scripts, "record", buckets, 0 if limits.events_wait else LEAST_SHARE)
         """Whose events are taken, taken over and trimmed."""
 
     def take(self, consumer: str, most: int, wait: int = 0) -> list[EventBatch]:
@@ -81,14 +89,17 @@ class EventLog:
 
         Where there are none, they are waited for: ``wait`` milliseconds, fewer than the client's time-out.
         """
-        return self._read(self.share.buckets, consumer, ">", most, wait)
+        if not self.share.buckets:
+            time.sleep(wait / 1000)
+            return []
+        return self._read(dict.fromkeys(self.share.buckets, ">"), consumer, most, wait)
 
-    def held(self, consumer: str, most: int) -> list[EventBatch]:
-        """Return entries that are this consumer's, the oldest first, at most ``most`` of each bucket."""
-        return self._read(self._buckets, consumer, "0", most, 0)
+    def held(self, consumer: str, most: int, after: Mapping[str, str]) -> list[EventBatch]:
+        """Return entries that are this consumer's, the oldest first, ``after`` one of a bucket, at most so many."""
+        return self._read({bucket: after.get(bucket, "0") for bucket in self._buckets}, consumer, most, 0)
 
-    def _read(self, buckets: Iterable[str], consumer: str, after: str, most: int, wait: int) -> list[EventBatch]:
-        streams: dict[Any, Any] = {keys.events(bucket): after for bucket in buckets}
+    def _read(self, after: Mapping[str, str], consumer: str, most: int, wait: int) -> list[EventBatch]:
+        streams: dict[Any, Any] = {keys.events(bucket): entry for bucket, entry in after.items()}
         found = self._with_groups(
             lambda: read_group(self._client, GROUP, consumer, streams, count=most, block=wait or None)
         )
@@ -98,7 +109,7 @@ class EventLog:
     def claim(self, consumer: str, most: int, idle: int) -> list[EventBatch]:
         """Take over entries that were taken ``idle`` milliseconds ago, and not acknowledged: nobody else will."""
         found = ((bucket, self._claimed(keys.events(bucket), consumer, most, idle)) for bucket in self.share.buckets)
-        return [_batch(bucket, entries) for bucket, entries in found if entries]
+        return [replace(_batch(bucket, entries), claimed=True) for bucket, entries in found if entries]
 
     def _claimed(self, stream: str, consumer: str, most: int, idle: int) -> list[Any]:
         answer = self._with_groups(lambda: self._client.xautoclaim(stream, GROUP, consumer, idle, count=most))
@@ -123,21 +134,33 @@ class EventLog:
             mine = [one for one in taken.split() if one.consents and one.events[0].member("pseudonym") == pseudonym]
             yield from mine
 
-    def recorded_until(self) -> int:
-        """Return the time (ms, by Redis' clock) before which all that happened is recorded: now, if nothing waits."""
+    def counted_until(self) -> int:
+        """Return the time (ms, by Redis' clock) before which all that happened is counted: now, if nothing waits.
+
+        What is recorded is counted; what waits for the end of its verification is counted before.
+        """
         with translate_errors():
             now = server_time(self._client)
-            waiting = (self._first_unrecorded(keys.events(bucket)) for bucket in self._buckets)
+            waiting = map(self._first_uncounted, self._buckets)
             return min([now, *(at for at in waiting if at is not None)])
+
+    def note_counted(self, counted: EventBatch) -> None:
+        """Note that all that a bucket's recorder took until now is counted."""
+        with translate_errors():
+            self._client.set(keys.counted(counted.bucket), counted.entries[-1], ex=keys.counted.seconds)
 
     def unrecorded_from(self, bucket: str) -> EntryPosition:
         """Return the first entry of a bucket that is not known to be recorded: all before it are."""
         with translate_errors():
             return self._recorded(keys.events(bucket))
 
-    def _first_unrecorded(self, stream: str) -> int | None:
-        """Return the time of the first entry that is not known to be recorded."""
-        entries: Any = self._client.xrange(stream, "{}-{}".format(*self._recorded(stream)), count=1)
+    def _first_uncounted(self, bucket: str) -> int | None:
+        """Return the time of the first entry that is not known to be counted."""
+        stream, last = keys.events(bucket), None
+        if self._limits.events_wait:
+            last = cast("bytes | None", self._client.get(keys.counted(bucket)))
+        begin = f"({last.decode()}" if last else "{}-{}".format(*self._recorded(stream))
+        entries: Any = self._client.xrange(stream, begin, count=1)
         return _position(entries[0][0])[0] if entries else None
 
     def trim(self) -> None:
@@ -162,13 +185,20 @@ class EventLog:
                         self._client.xgroup_delconsumer(stream, GROUP, one["name"])
 
     def unrecorded(self) -> int:
-        """Return about how many events are not in the ledger yet."""
+        """Return about how many events are not in the ledger yet, without those that wait for an end."""
         total = 0
         for bucket in self._buckets:
             with translate_errors():
                 for group in self._groups(keys.events(bucket)):
-                    total += group["pending"] + (group.get("lag") or 0)
+                    total += (group.get("lag") or 0) + (0 if self._waits(bucket) else group["pending"])
         return total
+
+    def _waits(self, bucket: str) -> bool:
+        """Tell whether what is taken only waits for the ends of verifications: it is no older than one can be."""
+        if not self._limits.events_wait:
+            return False
+        first = self._recorded(keys.events(bucket))[0]
+        return server_time(self._client) < first + EVENT_SPAN
 
     def _recorded(self, stream: str) -> EntryPosition:
         for group in self._groups(stream):

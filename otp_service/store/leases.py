@@ -16,7 +16,7 @@ LEASE_RENEWAL: Final = 1.0
 """Seconds between two renewals of a lease."""
 _LIFE: Final = 3000
 """Milliseconds without a renewal after which others serve a worker's share."""
-_LEAST: Final = 4
+LEAST_SHARE: Final = 4
 """Buckets that each worker serves at least: where there are fewer for each, some workers serve the same ones.
 
 So none is idle while others are busy, and where there are no more buckets than this, a worker's death delays nothing.
@@ -26,11 +26,12 @@ So none is idle while others are busy, and where there are no more buckets than 
 class BucketShare:
     """The buckets that this process serves: all of them, until it renews a lease."""
 
-    def __init__(self, scripts: ScriptRunner, duty: str, buckets: tuple[str, ...]) -> None:
-        """Share ``buckets`` with the workers that have the same duty."""
+    def __init__(self, scripts: ScriptRunner, duty: str, buckets: tuple[str, ...], least: int = LEAST_SHARE) -> None:
+        """Share ``buckets`` with the workers that have the same duty; with 0 at least, each has one worker alone."""
         self._scripts = scripts
         self._key = keys.leases(duty)
         self._all = buckets
+        self._least = least
         self._own: tuple[str, ...] = ()
         self.buckets = buckets
         """What is to be served now."""
@@ -40,7 +41,7 @@ class BucketShare:
 
         A bucket that falls to another is served for one renewal more, in which that one learns of it.
         """
-        if len(self._all) <= _LEAST:
+        if len(self._all) <= self._least:
             return
         with suppress(StoreUnavailableError):
             own = tuple(self._share(*self._tell(worker, _LIFE)))
@@ -49,7 +50,7 @@ class BucketShare:
 
     def give_back(self, worker: str) -> None:
         """Let others have this worker's share; it serves it until it ends."""
-        if len(self._all) > _LEAST:
+        if len(self._all) > self._least:
             with suppress(StoreUnavailableError):
                 self._tell(worker, 0)
 
@@ -61,5 +62,5 @@ class BucketShare:
         """Yield the buckets of the worker at a place: its part of them, and further ones where that is too small."""
         count = len(self._all)
         begin, end = place * count // workers, (place + 1) * count // workers
-        for bucket in range(begin, max(end, begin + _LEAST)):
+        for bucket in range(begin, max(end, begin + self._least)):
             yield self._all[bucket % count]

@@ -1,6 +1,9 @@
 """The recorder: copies the event stream into the ledger, at least once; twice does no harm.
 
 Before an approval is copied, its messages are given back to the guard: also while the database is away.
+
+Where the ledger has a row for each verification (``ledger.rows``), its events wait in the stream until it is over. They
+are counted when they are first taken: of a recorder that died in between nobody counts the last ones.
 """
 
 import threading
@@ -15,6 +18,7 @@ from otp_service.store.leases import LEASE_RENEWAL
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 from otp_service.worker.jobs import Periodic
+from otp_service.worker.stories import Stories, names_of
 
 BATCH_SIZE = 2000
 """Events that are recorded in one transaction."""
@@ -24,6 +28,8 @@ _RETRY_DELAY = 1.0
 """Seconds to wait while Redis or the database is away."""
 _CLAIM_AFTER = 15.0
 """Seconds beyond two transactions after which events that another recorder left are claimed."""
+_CLAIM_STORIES_AFTER = 120.0
+"""The same where events wait for the end of their verification: most have ended by then."""
 _HOURLY = 3600.0
 _UPKEEP_INTERVAL = 5.0
 """Seconds between two claims, two counts of refusals, and two trims of the stream."""
@@ -34,16 +40,22 @@ _log = get_logger(__name__)
 class Recorder:
     """Records events in a thread of its own, so that a slow database does not hold up messages."""
 
-    def __init__(self, context: Context, name: str, timeout: float, wait: float) -> None:
-        """Prepare; ``name`` is the worker's, ``timeout`` of a transaction and ``wait`` for events are in seconds."""
+    def __init__(self, context: Context, name: str, timeout: float, wait: float, *, whole: bool = False) -> None:
+        """Prepare; ``name`` is the worker's, ``timeout`` of a transaction and ``wait`` for events are in seconds.
+
+        Let ``whole`` verifications have one row each.
+        """
         self._context = context
         self._name = name
         self._events = context.store.events
         self._wait = max(1, round(1000 * wait))
-        self._idle = round(1000 * (_CLAIM_AFTER + 2 * timeout))
+        self._stories = Stories() if whole else None
+        self._idle = round(1000 * ((_CLAIM_STORIES_AFTER if whole else _CLAIM_AFTER) + 2 * timeout))
         self._taken: list[EventBatch] = []
         self._ahead: list[EventBatch] = []
         self._is_behind = False
+        self._looked_again: dict[str, str] = {}
+        """The last entry of each bucket that was read again after the database was away."""
         self._failed: set[str] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder")
@@ -114,9 +126,10 @@ class Recorder:
 
     def _take(self) -> list[EventBatch]:
         """Return what was looked at while the database was away, and then what is new."""
-        if self._is_behind and (held := self._events.held(self._name, BATCH_SIZE)):
+        if self._is_behind and (held := self._events.held(self._name, BATCH_SIZE, self._looked_again)):
+            self._looked_again |= {batch.bucket: batch.entries[-1] for batch in held}
             return held
-        self._is_behind, self._ahead = False, []
+        self._is_behind, self._ahead, self._looked_again = False, [], {}
         return self._events.take(self._name, BATCH_SIZE, 0 if self._stop.is_set() else self._wait)
 
     def _look_ahead(self) -> None:
@@ -172,18 +185,70 @@ class Recorder:
 
     def _record(self) -> int:
         """Give back and record what was taken, and acknowledge it."""
+        if self._stories is not None:  # first: while the database is away, no more are to wait in memory
+            self._record_stories(self._stories)
         count = 0
         while self._taken:
             batch = self._taken[0]
-            give_back(self._context, batch)
-            record_events(self._context, batch.events)
-            self._context.store.traffic.add(tally(batch.events), tally_blocks(batch.events))
-            count_codes(self._context, batch)
-            self._events.acknowledge(batch)
-            _count(batch)
+            if self._stories is None:
+                give_back(self._context, batch)
+                record_events(self._context, batch.events)
+                self._tally(batch)
+                self._events.acknowledge(batch)
+                _count(batch)
+            else:
+                self._record_but_stories(batch, self._stories)
             count += len(batch.entries)
             self._taken.pop(0)
         return count
+
+    def _tally(self, batch: EventBatch) -> None:
+        self._context.store.traffic.add(tally(batch.events), tally_blocks(batch.events))
+        count_codes(self._context, batch)
+
+    def _record_but_stories(self, batch: EventBatch, stories: Stories) -> None:
+        """Record what does not wait for the end of a verification."""
+        batch = stories.without_known(batch)
+        waiting = stories.waiting(batch)
+        at_once = batch.only(set(batch.entries) - waiting)
+        give_back(self._context, batch)
+        record_events(self._context, at_once.events, ())
+        if batch.entries and not batch.claimed:
+            self._tally(batch)
+            self._events.note_counted(batch)
+        if at_once.entries:
+            self._events.acknowledge(at_once)
+        _count(at_once)
+        stories.add(batch.only(waiting))
+
+    def _record_stories(self, stories: Stories) -> None:
+        """Record the verifications that are over; one that cannot be is set aside."""
+        for batch in list(stories.over(self._context.store.decisions.now(), BATCH_SIZE)):
+            try:
+                self._record_story(batch)
+            except (LedgerUnavailableError, StoreUnavailableError):
+                raise
+            except Exception:  # noqa: BLE001 - one event's defect must not keep back the others
+                _log.exception("recorder_defect", recorder=self._name)
+                self._record_one_by_one(batch)
+            stories.forget(names_of(batch))
+
+    def _record_one_by_one(self, batch: EventBatch) -> None:
+        for name in sorted(names_of(batch)):
+            one = batch.only(
+                {e for e, event in zip(batch.entries, batch.events, strict=True) if event.member("id") == name}
+            )
+            try:
+                self._record_story(one)
+            except (LedgerUnavailableError, StoreUnavailableError):
+                raise
+            except Exception:  # noqa: BLE001 - it is told of the batch
+                self._set_aside(one)
+
+    def _record_story(self, batch: EventBatch) -> None:
+        record_events(self._context, batch.events, names_of(batch))
+        self._events.acknowledge(batch)
+        _count(batch)
 
     def _trim_stream(self) -> None:
         metrics.events_unrecorded.set(self._events.unrecorded())

@@ -100,7 +100,13 @@ class Worker:
         self._consumer = _new_name()
         self._profile = settings.profile
         self._in_flight = InFlight()
-        self._recorder = Recorder(self._context, self._consumer, settings.ledger.timeout, settings.redis.timeout / 2)
+        self._recorder = Recorder(
+            self._context,
+            self._consumer,
+            settings.ledger.timeout,
+            settings.redis.timeout / 2,
+            whole=settings.ledger.folds,
+        )
         self._webhooks = WebhookSender(installation, self._consumer)
         self._watch = watch(installation)
         self._purges = purge_tasks(installation, stop)

@@ -136,6 +136,12 @@ def test_an_address_that_webhooks_may_not_go_to_is_refused(shop, monkeypatch, ur
     assert code_of(put(shop, f"{PATH}/{made['endpoint']['id']}", body)) == (422, "invalid-url")
 
 
+def test_without_rows_of_events_there_are_no_webhooks(world):
+    shop = Api(world, ledger={"rows": "verifications"}, webhooks={"networks": LOOPBACK})
+
+    assert code_of(shop.post(PATH, {"url": URL, "types": ["verification"]})) == (409, "endpoint-limit")
+
+
 def test_an_application_has_only_so_many(shop):
     for _ in range(3):
         add(shop)

@@ -268,17 +268,17 @@ def test_it_is_judged_no_further_than_all_is_recorded(frozen):
     held = [site.come(site.number(), approves=True) for _ in range(50)]
     taken = events_of(site.context)  # by a recorder that hangs
     site.context.store.traffic.add({})
-    before = site.learnt.minute, site.context.store.events.recorded_until()
+    before = site.learnt.minute, site.context.store.events.counted_until()
     frozen.advance(1800)
     site.judge.judge()
 
     assert held
     assert taken
-    assert site.context.store.events.recorded_until() == before[1] < frozen.now - 1_000_000
+    assert site.context.store.events.counted_until() == before[1] < frozen.now - 1_000_000
     assert not site.learnt.whole.newcomers.alarm
     site.record()
     site.judge.judge()
-    assert site.context.store.events.recorded_until() == frozen.now
+    assert site.context.store.events.counted_until() == frozen.now
     assert not site.learnt.whole.newcomers.alarm
 
 

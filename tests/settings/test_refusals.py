@@ -23,6 +23,7 @@ from support_refusals import (
     written,
 )
 from support_sources import ROOT
+from support_webhooks import endpoint
 
 from otp_service.bootstrap import LEDGER_OUTDATED, install, prepare
 from otp_service.domain.keyring import api_key_hash
@@ -240,6 +241,15 @@ def _with_a_ledger_of_another(tmp_path, valkey):
     return written(tmp_path, {"redis.url": valkey.url, "ledger": ledger, PSEUDONYM: key()})
 
 
+def _with_endpoints(tmp_path, valkey):
+    ledger = {"url": f"sqlite:///{tmp_path / 'ledger.db'}", "rows": "verifications"}
+    environ = written(tmp_path, {"redis.url": valkey.url, "ledger": ledger})
+    installation = install(load_settings(environ=environ))
+    prepare(installation)
+    endpoint(installation.context.ledger)
+    return environ
+
+
 def _without_an_approval(tmp_path, valkey):
     asked = {"PK": {"templates": "approved", "languages": ["en"]}}
     return written(tmp_path, {"redis.url": valkey.url, "countries": asked})
@@ -285,6 +295,11 @@ OF_A_SERVER = {
             "b5514af431c5b656115c6dd25ebbd31d0496839f73eefe0ac9da6a0d2ab4d604."
         ),
         "Have it approved, and add a section [approvals.NAME].",
+    ),
+    "webhooks-without-events": (
+        _with_endpoints,
+        "ledger.rows: Applications have endpoints, and a webhook is written with the row of its event.",
+        'Remove them: otp-service webhook remove; or set it to "events".',
     ),
     "ledger-outdated": (
         _with_an_old_ledger,

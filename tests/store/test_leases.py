@@ -162,5 +162,5 @@ def test_a_recorder_takes_the_events_of_its_share_and_keeps_what_it_has(frozen: 
 
     assert [batch.bucket for batch in taken] == [last]
     assert [batch.bucket for batch in again] == [first]
-    assert sorted(batch.bucket for batch in log.held("a", 10)) == [first, last]
+    assert sorted(batch.bucket for batch in log.held("a", 10, {})) == [first, last]
     assert log.unrecorded() == 3

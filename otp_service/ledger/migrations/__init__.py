@@ -2,5 +2,5 @@
 
 from typing import Final
 
-STEPS: Final = ("0001", "0002", "0003")
+STEPS: Final = ("0001", "0002", "0003", "0004")
 """The steps' names in order, for those who ask how far a ledger has come: Alembic would read them from the files."""
