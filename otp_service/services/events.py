@@ -2,9 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 
 from otp_service.domain.audit import Event
 from otp_service.domain.verification import CheckFailure
+from otp_service.errors import StoreUnavailableError
 from otp_service.services.consents import log_suppression
 from otp_service.services.context import Context
 from otp_service.store.events import EventBatch
@@ -42,7 +44,8 @@ def give_back(context: Context, batch: EventBatch) -> None:
 def count_codes(context: Context, batch: EventBatch) -> None:
     """Count the codes that were compared, where applications are in other slots than numbers.
 
-    A batch that is seen twice counts twice. Raises as `give_back` does.
+    A batch that is seen twice counts twice; so an application whose server is away, as its starts are, stops no other.
+    Raises as `give_back` does.
     """
     by_application: dict[str, list[bool]] = defaultdict(list)
     for one in batch.events:
@@ -50,7 +53,10 @@ def count_codes(context: Context, batch: EventBatch) -> None:
             by_application[one.member("application")].append(one.type == APPROVED)
     for application, right in by_application.items():
         ruleset = context.rulesets[application] if context.access_cache.find(application) else NO_RULES
-        if alarm := context.store.verifications.count_codes(application, right, ruleset):
+        alarm: tuple[int, str] | None = None
+        with suppress(StoreUnavailableError):
+            alarm = context.store.verifications.count_codes(application, right, ruleset)
+        if alarm:
             context.store.decisions.note_alarm(batch.bucket, "application.failures", application, *alarm)
             metrics.wrong_code_alarms.count(application=application)
             _log.warning("application_failures", application=application, advice="otp-service guard status")

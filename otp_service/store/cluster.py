@@ -55,6 +55,8 @@ class SlotMap:
         self._seed = seed
         self._peers: dict[Address, Peer] = {}
         self._slots: list[Peer | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
+        self._present: frozenset[Peer] = frozenset()
+        """Those that it was told of last: others have left, and may be anybody's."""
         self._suspects: set[Peer] = set()
         self._stale = True
         self._looked = 0.0
@@ -69,7 +71,7 @@ class SlotMap:
         if self._stale or self._slots[slot] is None:
             self._look()
         if (found := self._slots[slot]) is None:
-            raise StoreUnavailableError("No server of the cluster has the slot.")
+            raise StoreUnavailableError("No server of the cluster has the slot.", nothing_ran=True)
         return found
 
     def peers(self) -> Sequence[Peer]:
@@ -116,7 +118,8 @@ class SlotMap:
 
     def _told(self) -> list[Peer | None]:
         """Return who has which slot, by the first server that tells; those that could be reached last come first."""
-        known = sorted(self._peers, key=lambda one: (self._peers[one] in self._suspects, secrets.randbits(16)))
+        there = [address for address, peer in self._peers.items() if peer in self._present]
+        known = sorted(there, key=lambda one: (self._peers[one] in self._suspects, secrets.randbits(16)))
         lost: redis.RedisError | None = None
         for address in (*known, None):
             try:
@@ -124,11 +127,14 @@ class SlotMap:
             except redis.RedisError as failed:
                 lost = failed
                 continue
+            if not told:  # it has left the cluster, or never was there
+                continue
+            self._present = frozenset(peer for _, _, *peers in told for peer in peers)
             slots: list[Peer | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
             for first, last, peer, *_ in told:
                 slots[first : last + 1] = [peer] * (last + 1 - first)
             return slots
-        raise StoreUnavailableError("No server of the cluster tells who has which slot.") from lost
+        raise StoreUnavailableError("No server of the cluster tells who has which slot.", nothing_ran=True) from lost
 
     def replica_of(self, peer: Peer) -> Peer | None:
         """Return a replica of a server, as it tells itself; raise `redis.RedisError` where it does not."""
@@ -293,7 +299,7 @@ class ClusterPipeline:
         return lambda *arguments, **options: self._commands.append((name, arguments, options))
 
     def execute(self, *, raise_on_error: bool = True) -> list[Any]:
-        """Send all, and return the answers in their order."""
+        """Send all, and return the answers in their order; what is of a server that is away stops no other."""
         commands, self._commands = self._commands, []
         groups: dict[Any, list[int]] = {}
         for place, command in enumerate(commands):
@@ -301,8 +307,7 @@ class ClusterPipeline:
         answers: list[Any] = [None] * len(commands)
         for group, places in groups.items():
             own = [commands[place] for place in places]
-            told = self._told(own) if group else _send(own, transaction=self._by_slot, server=self._client.any())
-            for place, answer in zip(places, told, strict=True):
+            for place, answer in zip(places, self._of_group(group, own), strict=True):
                 answers[place] = answer
         for refused in answers if raise_on_error else ():
             if isinstance(refused, Exception):
@@ -314,7 +319,20 @@ class ClusterPipeline:
         _, arguments, _ = command
         if not arguments:
             return None
-        return f"slot {key_slot(arguments[0].encode())}" if self._by_slot else self._client.peer_of(arguments[0])
+        if self._by_slot:
+            return f"slot {key_slot(arguments[0].encode())}"
+        try:
+            return self._client.peer_of(arguments[0])
+        except StoreUnavailableError as away:
+            return away
+
+    def _of_group(self, group: Any, commands: Sequence[_Command]) -> list[Any]:  # noqa: ANN401
+        try:
+            if isinstance(group, StoreUnavailableError):
+                raise group
+            return self._told(commands) if group else _send(commands, self._by_slot, self._client.any())
+        except (redis.RedisError, StoreUnavailableError) as lost:
+            return [lost] * len(commands)
 
     def _told(self, commands: Sequence[_Command]) -> list[Any]:
         """Return the answers of a server; what is of a slot that it has no more was not done, and is asked again."""

@@ -173,6 +173,8 @@ class Connection:
         self._encrypted = _is_encrypted(client)
         self._on_open = on_open
         self._socket: socket.socket | None = None
+        self.asked = False
+        """Whether the last question may have been sent."""
         self._unread = 0
         """Answers that nobody waits for: they come before the next one."""
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
@@ -233,6 +235,7 @@ class Connection:
 
         Nothing was asked, so what can be read is the end; but for answers that nobody waited for.
         """
+        self.asked = False
         if self._unread:
             try:
                 self.read(self._unread)
@@ -241,7 +244,9 @@ class Connection:
             self._unread = 0
         if self._socket is not None and self._readable.poll(0):
             self.close()
-        return self._socket or self._open()
+        opened = self._socket or self._open()
+        self.asked = True
+        return opened
 
     def _open(self) -> socket.socket:
         given, address = self._settings, self._address
@@ -378,7 +383,7 @@ class FailFast:
                 return
             now = time.monotonic()
             if now < self._until:
-                raise StoreUnavailableError("The store does not answer.")
+                raise StoreUnavailableError("The store does not answer.", nothing_ran=True)
             self._until = now + _PROBE
 
     def trip(self) -> None:
@@ -468,10 +473,10 @@ def connection_problem(error: StoreUnavailableError) -> ConnectionProblem:
     return next((found for kind, found in _PROBLEMS if isinstance(cause, kind)), ConnectionProblem.SILENT)
 
 
-def raise_translated(failed: redis.RedisError) -> NoReturn:
+def raise_translated(failed: redis.RedisError, *, nothing_ran: bool = False) -> NoReturn:
     """Raise `StoreUnavailableError` for a failure of Redis, and a defect of ours as it is."""
     if is_unavailable(failed):
-        raise StoreUnavailableError("The store does not answer, or refuses to.") from failed
+        raise StoreUnavailableError("The store does not answer, or refuses to.", nothing_ran=nothing_ran) from failed
     raise failed
 
 

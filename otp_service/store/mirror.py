@@ -280,6 +280,16 @@ class Fence:
         return self.now < self.until
 
 
+def _newest(told: list[Any]) -> Fence | None:
+    """Return the newest fence of those that servers told, after the time; errors tell none."""
+    clock, *found = told
+    if isinstance(clock, Exception):
+        return None
+    standing = [one for one in found if not isinstance(one, Exception)]
+    fences = [Fence(int(at), int(until), to_milliseconds(clock)) for at, until in standing if at]
+    return max(fences, key=attrgetter("at"), default=None)
+
+
 LOOK_AGAIN: Final = 1
 """Seconds between two looks at the fences by what belongs to no bucket."""
 
@@ -303,24 +313,29 @@ class Fences:
     def cautious(self) -> int:
         """Return for how many milliseconds send limits are halved yet by any fence; looked up once a second at most.
 
-        For limits of what belongs to no bucket, on a cluster.
+        For limits of what belongs to no bucket, on a cluster: a server that is away lets no other wait.
         """
         now = time.monotonic()
         if now >= self._look_again:
             self._look_again = now + LOOK_AGAIN
-            fence = self.current()
-            self._cautious_until = now + (fence.until - fence.now) / 1000 if fence else now
+            told = self._ask(self._buckets, raise_on_error=False)
+            fence = _newest(told)
+            until = now + (fence.until - fence.now) / 1000 if fence else now
+            is_away = any(isinstance(one, Exception) for one in told)
+            self._cautious_until = max(until, self._cautious_until) if is_away else until
         return max(0, round(1000 * (self._cautious_until - now)))
 
     def current(self, buckets: Iterable[str] = ()) -> Fence | None:
         """Return the newest fence that stands, if one does: of some buckets, or of all."""
+        return _newest(self._ask(buckets or self._buckets, raise_on_error=True))
+
+    def _ask(self, buckets: Iterable[str], *, raise_on_error: bool) -> list[Any]:
+        """Return the time, and the fences of buckets; errors in their places where they are not raised."""
         with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
             pipeline.time()
-            for bucket in buckets or self._buckets:
+            for bucket in buckets:
                 pipeline.hmget(self._scripts.fence(bucket), ["at", "until"])
-            clock, *found = pipeline.execute()
-        standing = [Fence(int(at), int(until), to_milliseconds(clock)) for at, until in found if at]
-        return max(standing, key=attrgetter("at"), default=None)
+            return pipeline.execute(raise_on_error=raise_on_error)
 
 
 NO_EVICTION: Final = "noeviction"

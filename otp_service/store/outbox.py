@@ -7,7 +7,7 @@ import hashlib
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
@@ -17,6 +17,7 @@ import redis
 
 from otp_service.domain.routing import GatewayLimits
 from otp_service.domain.verification import DeliveryStatus, Verification
+from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
 from otp_service.store.connection import Argument, server_time, translate_errors
 from otp_service.store.leases import BucketShare
@@ -25,6 +26,7 @@ from otp_service.store.reserving import GatewayCall, SharedSubjects
 from otp_service.store.scripts import (
     NO_RULES,
     CompiledRuleset,
+    ScriptCall,
     ScriptRunner,
     StreamLimits,
     entry_id,
@@ -147,19 +149,37 @@ class Outbox:
 
     def take(self, consumer: str, count: int, leave: Collection[str] = ()) -> list[Job]:
         """Return up to ``count`` new jobs for a consumer, the queues in turn, at once; none of those to ``leave``."""
-        turn, taken = secrets.randbelow(_TURN_RANGE), list[Any]()
-        for buckets in self._in_turn(turn):
-            names = (*map(keys.ready, buckets), *map(keys.wake, buckets))
-            taken += self._scripts.run("jobs_take", names, (CONSUMER_GROUP, consumer, count - len(taken), turn, *leave))
-            if len(taken) == count:
-                break
-        return list(self._jobs(consumer, taken))
+        turn = secrets.randbelow(_TURN_RANGE)
+        return self._gather("jobs_take", (keys.ready, keys.wake), consumer, count, (turn, *leave))
 
-    def _in_turn(self, turn: int) -> Iterator[Sequence[str]]:
-        """Yield the buckets that a script may touch together, beginning with others in each turn."""
+    def _gather(
+        self, script: str, kinds: tuple[keys.Key, ...], consumer: str, count: int, further: tuple[Argument, ...]
+    ) -> list[Job]:
+        """Return up to ``count`` jobs that a script hands a consumer, beginning with other buckets each time.
+
+        On a cluster as many buckets are asked together as may each have one; those that gave as many as they were asked
+        for are asked again, and those whose servers are away passed over. Raises `StoreUnavailableError` where all are.
+        """
         groups = self._scripts.spread(self.share.buckets)
-        for place in range(len(groups)):
-            yield groups[(turn + place) % len(groups)]
+        turn, jobs, lost, heard = secrets.randbelow(len(groups)), list[Job](), None, False
+        groups = [*groups[turn:], *groups[:turn]]
+        while groups and (free := count - len(jobs)) > 0:
+            asked, groups = groups[:free], groups[free:]
+            each = free // len(asked)
+            names = [tuple(kind(bucket) for kind in kinds for bucket in buckets) for buckets in asked]
+            about = (CONSUMER_GROUP, consumer, each, *further)
+            answers = self._scripts.run_all([ScriptCall(script, one, about) for one in names])
+            for buckets, answer in zip(asked, answers, strict=True):
+                if isinstance(answer, StoreUnavailableError):
+                    lost = answer
+                    continue
+                heard = True
+                jobs += self._jobs(consumer, answer)
+                if len(answer) == each:
+                    groups.append(buckets)
+        if lost and not heard:
+            raise lost
+        return jobs
 
     def wait(self, milliseconds: int) -> None:
         """Return when there may be something to take, or the time is over, or nearly."""
@@ -171,13 +191,7 @@ class Outbox:
 
     def claim(self, consumer: str, count: int, idle: int) -> list[Job]:
         """Return up to ``count`` jobs that others hold for longer than ``idle`` milliseconds: they died."""
-        claimed: list[Any] = []
-        for buckets in self._in_turn(secrets.randbelow(_TURN_RANGE)):
-            names = (*map(keys.queues, buckets), *map(keys.ready, buckets))
-            claimed += self._scripts.run("jobs_claim", names, (CONSUMER_GROUP, consumer, count - len(claimed), idle))
-            if len(claimed) == count:
-                break
-        return list(self._jobs(consumer, claimed))
+        return self._gather("jobs_claim", (keys.queues, keys.ready), consumer, count, (idle,))
 
     def lag(self) -> float:
         """Return the age of the oldest message that is in a queue, in seconds; 0 when none is.
@@ -219,17 +233,15 @@ class Outbox:
             self._scripts.run("queues_sweep", names, (CONSUMER_GROUP, idle, self._limits.milliseconds))
 
     def requeue(self, most: int = 100) -> int:
-        """Put up to ``most`` retries of each bucket that are due back; return the milliseconds until the next."""
-        waits = [self._requeue(bucket, most) for bucket in self.share.buckets]
-        return min((wait for wait in waits if wait >= 0), default=LONG_TIME)
+        """Put up to ``most`` retries of each bucket that are due back; return the milliseconds until the next.
 
-    def _requeue(self, bucket: str, most: int) -> int:
-        _, wait = self._scripts.run(
-            "retries_requeue",
-            (keys.delayed(bucket), keys.queues(bucket), keys.ready(bucket), keys.wake(bucket)),
-            (most, keys.queue.beginning(bucket, RETRY)),
-        )
-        return int(wait)
+        Buckets whose servers are away are passed over; raises `StoreUnavailableError` where all are.
+        """
+        answers = self._scripts.run_all([_requeue(bucket, most) for bucket in self.share.buckets])
+        heard = [one for one in answers if not isinstance(one, StoreUnavailableError)]
+        if not heard:
+            raise answers[0]
+        return min((int(wait) for _, wait in heard if wait >= 0), default=LONG_TIME)
 
     def _jobs(self, consumer: str, entries: Iterable[tuple[bytes, bytes, list[bytes]]]) -> Iterable[Job]:
         """Yield the jobs of entries; one that cannot be read goes to the dead letters, and stops nobody."""
@@ -240,6 +252,11 @@ class Outbox:
                 yield parse_job(bucket, queue, entry.decode(), consumer, entry_values(fields))
             except (KeyError, ValueError):
                 self._give_up(unreadable_job(bucket, queue, entry.decode(), consumer, fields), "unreadable")
+
+
+def _requeue(bucket: str, most: int) -> ScriptCall:
+    names = (keys.delayed(bucket), keys.queues(bucket), keys.ready(bucket), keys.wake(bucket))
+    return ScriptCall("retries_requeue", names, (most, keys.queue.beginning(bucket, RETRY)))
 
 
 def _is_queue(answer: object) -> bool:

@@ -2,9 +2,10 @@
 
 On one server `start.lua` and `resend.lua` read all subjects themselves. Where address, block and application are on
 other nodes, each of them counts the message first, where it has room (`reserve.lua`); then the number's slot decides,
-always and alone, by what they found; what it refuses, or finds sent before, or spares, is given back. **After a lost
-answer nothing is given back**: it may have been decided. So a limit is never exceeded; a process that dies leaves a
-unit counted for each start under way, which windows and buckets drain, and money keeps until its interval ends.
+always and alone, by what they found; what it refuses, or finds sent before, or spares, is given back, and all where it
+is known to be away. **After a lost answer nothing is given back**: it may have been decided. So a limit is never
+exceeded; a process that dies leaves a unit counted for each start under way, which windows and buckets drain, and money
+keeps until its interval ends.
 """
 
 import string
@@ -208,7 +209,12 @@ class SharedSubjects:
         """
         for _ in range(_TURNS):
             reserved = self._reserve(message, ruleset)
-            answer = commit(tuple(finding for _, finding in reserved.found))
+            try:
+                answer = commit(tuple(finding for _, finding in reserved.found))
+            except StoreUnavailableError as lost:
+                if lost.nothing_ran:
+                    self._give_back(reserved)
+                raise
             match answer:
                 case [b"started", _, _, _, _, _, spared] | [b"queued", _, _, _, _, _, _, spared]:
                     self._give_back(reserved, keep=set(_GROUPS) - set(spared.decode().split()))
@@ -239,13 +245,19 @@ class SharedSubjects:
         """
         call = GatewayCall(self._scripts, dispatch_id)
         any(call.enter(gateway, allowance) for gateway, allowance in route.items())
-        while (answer := commit(call))[0] == b"elsewhere":
-            _, price, gateway, last_resort = answer
-            if price:
-                message = SharedMessage("dispatch", *of, "", "", "", safe=True, passed=False, price=price)
-                call.money = self._reserve(message, ruleset)
-            if name := gateway.decode():
-                call.enter(name, route[name], last_resort=bool(last_resort))
+        try:
+            while (answer := commit(call))[0] == b"elsewhere":
+                _, price, gateway, last_resort = answer
+                if price:
+                    message = SharedMessage("dispatch", *of, "", "", "", safe=True, passed=False, price=price)
+                    call.money = self._reserve(message, ruleset)
+                if name := gateway.decode():
+                    call.enter(name, route[name], last_resort=bool(last_resort))
+        except StoreUnavailableError as lost:
+            call.leave()  # whatever was recorded: it is not made
+            if call.money and lost.nothing_ran:
+                self._give_back(call.money)
+            raise
         is_called = answer[0] == b"dispatched"
         call.leave(but=answer[3].decode() if is_called else "")
         if call.money and not is_called:

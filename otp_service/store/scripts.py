@@ -489,7 +489,7 @@ class ScriptRunner:
         peers = [_caught(self._slots.peer_of, call.keys[0]) for call in calls]
         for peer, own in _by_peer(peers, calls).items():
             if isinstance(peer, Peer):
-                _caught(self._converse, peer, Connection.send, *(self._command(*call) for call in own))
+                _caught(self._converse, peer, self._send, own)
 
     def _told(self, link: _Link | StoreUnavailableError, calls: Sequence[ScriptCall]) -> list[Any]:
         """Return the answers to calls that were sent over a connection, or why there are none for each."""
@@ -563,7 +563,7 @@ class ScriptRunner:
             fail_fast.reset()
             if isinstance(refused, ReadOnlyError):  # it is the primary no more: the next connection goes elsewhere
                 connection.close()
-            raise_translated(refused)
+            raise_translated(refused, nothing_ran=True)
         except redis.RedisError as lost:
             if isinstance(lost, (redis.TimeoutError, MasterNotFoundError)):  # each Sentinel may have been silent
                 fail_fast.trip()
@@ -572,12 +572,13 @@ class ScriptRunner:
             connection.close()
             if self._slots:
                 self._slots.suspect(connection.peer)
-            raise_translated(lost)
+            raise_translated(lost, nothing_ran=not connection.asked)
         except BaseException:  # broken off between question and answer
             fail_fast.reset()
             connection.close()
             raise
-        fail_fast.reset()
+        if answer is not connection:  # which says that it was only sent
+            fail_fast.reset()
         return answer
 
     def _connection(self, peer: Peer) -> _Link:
@@ -669,6 +670,10 @@ class ScriptRunner:
         if any(map(self._waits_for, calls)):
             commands.append(("WAIT", self._replication.replicas, self._replication.timeout))
         connection.write(*commands)
+        return connection
+
+    def _send(self, connection: _Link, calls: Sequence[ScriptCall]) -> _Link:
+        connection.send(*(self._command(*call) for call in calls))
         return connection
 
     def _read_answers(self, connection: _Link, calls: Sequence[ScriptCall]) -> list[Any]:

@@ -1,8 +1,10 @@
 """A cluster of real servers: each script reaches the server that has its keys, once, or is refused."""
 
+import json
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,15 @@ from otp_service.store.cluster import ClusterClient, SlotMap
 from otp_service.store.connection import PAUSE, connect
 from otp_service.store.events import EventLog
 from otp_service.store.mirror import Fences, Mirror, Server
+from otp_service.store.outbox import LONG_TIME, Job, Outbox
 from otp_service.store.scripts import NO_RULES, Replication, ScriptCall, ScriptRunner, StreamLimits, compile_ruleset
+from otp_service.store.verifications import VERSION
 
 BUCKETS = tuple(f"{bucket:02x}" for bucket in range(64))
 NETWORKS = [f"n{place}" for place in range(40)]
 PATIENCE = 1.5
+JOB = ["application", "shop", "purpose", "login", "country", "PK", "channel", "sms", "expires", "1", "queued", "1"]
+JOB += ["message", "1", "generation", "1", "v", str(VERSION)]
 
 
 @pytest.fixture
@@ -311,6 +317,50 @@ def test_a_server_that_is_gone_is_refused_at_once_and_the_others_go_on(cluster: 
         assert time.monotonic() - began < PATIENCE
 
     assert {process.counted(network) for network in NETWORKS if network not in lost} == {2}
+
+
+@pytest.mark.parametrize("most", [1, 7, 100])
+def test_messages_of_others_are_taken_while_a_server_is_away(cluster: Cluster, process: Process, most: int) -> None:
+    gone, given_up = cluster.nodes[2], list[Job]()
+    outbox = Outbox(
+        process.client, process.runner, StreamLimits(60, 10, 10), BUCKETS, lambda job, _: given_up.append(job)
+    )
+    there = [bucket for bucket in BUCKETS if cluster.of(keys.queues(bucket)) is not gone]
+    for bucket in BUCKETS:
+        process.client.zadd(keys.delayed(bucket), {json.dumps([*JOB, "id", bucket]): 0})
+    outbox.requeue()
+    gone.process.kill()
+    gone.process.wait()
+    assert outbox.requeue() == LONG_TIME
+
+    taken = list[Job]()
+    while jobs := _taken(outbox, most):
+        assert len(jobs) <= most
+        taken += jobs
+
+    assert sorted(job.id for job in taken) == there
+    assert len(outbox.claim("heir", 100, 0)) == len(there)
+    assert not given_up
+
+
+def _taken(outbox: Outbox, most: int) -> list[Job]:
+    """Take jobs; none where the one server that has some is away."""
+    try:
+        return outbox.take("me", most)
+    except StoreUnavailableError:
+        return []
+
+
+def test_where_all_servers_are_away_it_is_told(cluster: Cluster, process: Process) -> None:
+    outbox = Outbox(process.client, process.runner, StreamLimits(60, 10, 10), BUCKETS, lambda *_: None)
+    assert not outbox.take("me", 9)
+    for node in cluster.nodes:
+        node.process.kill()
+        node.process.wait()
+
+    for ask in (outbox.requeue, partial(outbox.take, "me", 9), partial(outbox.claim, "me", 9, 0)):
+        with pytest.raises(StoreUnavailableError):
+            ask()
 
 
 def test_a_server_that_is_silent_is_not_asked_again_and_nothing_runs_twice(cluster: Cluster, process: Process) -> None:

@@ -279,3 +279,24 @@ def test_abroad_counts_as_well(frozen: FrozenValkey) -> None:
 
     assert refused(lambda: shop.start(ABROAD)) is None
     assert refused(lambda: shop.start("+447400123457")) is not None
+
+
+def test_a_number_that_two_ask_for_at_once_is_new_to_their_address_once(
+    frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that counted it as new is refused when the other one, which found it known, was sent."""
+    guard = {"address": {"numbers": ["2/day"]}}
+    shop = Caller(guarded(frozen, "number.sends", "address.numbers", guard=guard, limits={"number": ["1/hour"]}))
+    run, asked = ScriptRunner.run, list[str]()
+
+    def overtaken(self: ScriptRunner, name: str, *given: Any) -> Any:
+        asked.append(name)
+        if asked.count("start") == 1 and name == "start":
+            frozen.advance(1)
+            assert passes(shop, number(1), client_ip=ADDRESS)
+        return run(self, name, *given)
+
+    monkeypatch.setattr(ScriptRunner, "run", overtaken)
+
+    assert not passes(shop, number(1), client_ip=ADDRESS)
+    assert [passes(shop, number(n), client_ip=ADDRESS) for n in (2, 3)] == [True, False]

@@ -190,14 +190,19 @@ function reserving.reserve(sending)
     suspicion.repeated = not guard.is_first(sending.about, 'passed')
   end
   for row in pairs(changed) do rows.write(row, row.life) end
+  local noted = told.targets
+  if noted and (noted.added.number or noted.added.country) then noted.as = redis.sha1hex(found.address.text) end
   return told
 end
 
 -- Takes back what groups counted at a time, but those that are to be kept: names with a blank before and behind each. Rows that are gone
--- stay so: `texts` tells.
+-- stay so: `texts` tells. What was new to an address stays noted, and counted, where others came since: they may have found it known.
 function reserving.give_back(sending, told, at, keep, texts)
-  local found, changed = sending.subjects, {}
-  sending.new = told.targets and told.targets.new or {}
+  local found, changed, noted = sending.subjects, {}, told.targets
+  if noted and noted.as and not string.find(keep, ' targets ', 1, true) and noted.as ~= redis.sha1hex(texts[1] or '') then
+    noted.counted, noted.new = false, {}
+  end
+  sending.new = noted and noted.new or {}
   local _, by = groups_of(sending)
   for name, group in pairs(told) do
     if group.counted and by[name] and not string.find(keep, ' ' .. name .. ' ', 1, true) then

@@ -58,6 +58,7 @@ if redis.call('XLEN', KEYS[6]) >= tonumber(ARGV[7]) then return { 'events-full' 
 local full, ahead = streams.is_full(KEYS[2], KEYS[3], tonumber(ARGV[6]), found.expires - now)
 if full then return { 'backlog-full' } end
 
+if not (ARGV[17] or KEYS[12]) then return { 'conflict' } end -- it had ended by another clock: nothing was found for it
 local keys = ARGV[17] and { KEYS[11] }
   or { KEYS[11], KEYS[12], subjects.key('country', found), subjects.key('block', found) }
 local sending = guard.read(keys, 1, { kind = falls_back_from == 0 and 'resend' or 'fallback', about = found,
