@@ -24,7 +24,7 @@ DEFECTS: dict[str, Mutant] = {
         "include_findings", "take(sending, part.name, reputation[part.exempts])", "take(sending, part.name)"
     ),
     "windows-elsewhere-refuse-nothing": one("include_findings", "  take(sending, 'starts')\n"),
-    "money-elsewhere-refuses-nothing": one("include_findings", "  take(sending, 'money')\n"),
+    "money-elsewhere-refuses-nothing": one("include_findings", "  sending.money_at = take(sending, 'money').at\n"),
     "money-that-is-not-given-back": one(
         "include_reserving", "sending.about.country, -sending.price, at)", "sending.about.country, 0, at)"
     ),

@@ -300,3 +300,30 @@ def test_a_number_that_two_ask_for_at_once_is_new_to_their_address_once(
 
     assert not passes(shop, number(1), client_ip=ADDRESS)
     assert [passes(shop, number(n), client_ip=ADDRESS) for n in (2, 3)] == [True, False]
+
+
+def test_what_is_settled_goes_back_to_the_hour_in_which_it_was_counted(
+    frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The application counts a message in one hour, and its number's slot notes it in the next one."""
+    shop = priced(frozen, {"*": "3"})
+    run, hour = ScriptRunner.run, 3600
+
+    def at_the_hour(self: ScriptRunner, name: str, *given: Any) -> Any:
+        if name == "start":
+            frozen.advance(hour)
+        return run(self, name, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ScriptRunner, "run", at_the_hour)
+        shop.start(number(1))
+    shop.start(number(2))
+    first, *_ = jobs_of(shop.context)
+    settle(
+        shop.context,
+        first,
+        dispatched(shop.context, first, "first"),
+        Settlement(NextStep.DONE, DeliveryStatus.SENT, cost=0),
+    )
+
+    assert spent(shop) == {"hour": 3.0}

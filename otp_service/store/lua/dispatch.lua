@@ -61,12 +61,14 @@ local unreserved = not reserved and ARGV[16] == 'elsewhere'
 if unreserved or unasked then
   return { 'elsewhere', unreserved and price or 0, unasked and unasked.name or '', unasked and unasked.found.wait and 1 or 0 }
 end
+local reserved_at
 if not reserved and (money.application or ARGV[16] ~= '') then
   local list = {}
   if money.application then
     spending.test(list, money.application, money.country, found.country, price)
   else
-    list = cmsgpack.unpack(ARGV[16]).groups.ceilings.hits or {}
+    local told = cmsgpack.unpack(ARGV[16])
+    list, reserved_at = told.groups.ceilings.hits or {}, told.at
   end
   local first = rule_hits.first(list)
   if first then rule_hits.report(KEYS[4], ARGV[10], ARGV[11], list, found, 'dispatch', '') end
@@ -79,7 +81,7 @@ if not one.found then health.enter(one, ARGV[6], one.lease) end
 
 if not reserved then
   if money.application then spending.settle(money, found.country, price, now) end
-  spending.reserve(KEYS[1], ARGV[2], dispatch, price)
+  spending.reserve(KEYS[1], ARGV[2], dispatch, price, reserved_at)
 end
 local held = deliveries.new_slot(ARGV[4], one.name, choice)
 redis.call('HSET', KEYS[1], 'n' .. ARGV[2], dispatch, slot, held)

@@ -13,7 +13,8 @@ local findings = {}
 function findings.read(packed)
   local groups = {}
   for _, one in ipairs(packed) do
-    for name, group in pairs(cmsgpack.unpack(one).groups) do groups[name] = group end
+    local told = cmsgpack.unpack(one)
+    for name, group in pairs(told.groups) do groups[name], group.at = group, told.at end
   end
   return groups
 end
@@ -41,11 +42,12 @@ function findings.take_windows(sending)
   sending.quota = requests and requests.quota
 end
 
--- Takes over all else. Leaves in `sending` how the country's breaker stands where a block assumed otherwise: `misjudged`.
+-- Takes over all else. Leaves in `sending` when its money was counted (`money_at`), and how the country's breaker stands where a block
+-- assumed otherwise: `misjudged`.
 function findings.take_rest(sending)
   local reputation, groups = sending.reputation, sending.findings
   sending.counted, sending.stands, sending.changes = '', {}, {}
-  take(sending, 'money')
+  sending.money_at = take(sending, 'money').at
   local suspicion = take(sending, 'newcomers',
     reputation.approved or (sending.kind == 'resend' and approvals.has(sending.about, 'a')))
   if suspicion then

@@ -84,7 +84,7 @@ found.guard = (found.guard == '' and '.' or found.guard) .. sending.counted
 if ARGV[5] ~= '' then found.generation, found.tag = found.generation + 1, record.kept_tag(ARGV[5]) end
 record.write(found)
 redis.call('HSET', KEYS[1], deliveries.slot(sends, 1), deliveries.new_slot(ARGV[3]))
-if sending.price > 0 then spending.reserve(KEYS[1], sends, 1, sending.price) end
+if sending.price > 0 then spending.reserve(KEYS[1], sends, 1, sending.price, sending.money_at) end
 if falls_back_from > 0 then redis.call('HSET', KEYS[1], 'after' .. ARGV[11], sends) end -- whoever has that one stops
 idempotency.remember_with(KEYS[1], KEYS[7], ARGV[2])
 streams.put(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ahead, cjson.encode({ v = '1', id = found.id,

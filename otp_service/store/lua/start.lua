@@ -92,7 +92,7 @@ if ARGV[2] ~= '' then
   fence.note(KEYS[7])
 end
 record.create(one, one.expires + plan.grace, deliveries.FIRST, deliveries.first_slot(plan.channel))
-if sending.price > 0 then spending.reserve(KEYS[1], 1, 1, sending.price) end
+if sending.price > 0 then spending.reserve(KEYS[1], 1, 1, sending.price, sending.money_at) end
 -- As JSON, in which none of these texts needs an escape: to encode a table costs six times as much.
 streams.put(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ahead, plan.job .. ',"id":"' .. one.id .. '","trace":"' .. ARGV[16]
   .. string.format('","expires":"%d","queued":"%d"}', one.expires, now))
