@@ -42,7 +42,7 @@ DEFECTS: dict[str, Mutant] = {
         "include_targets", "country = not has(countries, country .. ',') }\n  if", "country = true }\n  if"
     ),
     "a-gateway-that-is-full-is-entered": one("gateway_enter", "local enters = wait == 0 or", "local enters = true or"),
-    "a-turn-that-is-not-used-is-lost": one("gateway_leave", "redis.call('HDEL', KEYS[1], 'turn')", ""),
+    "a-turn-that-is-not-used-is-lost": one("gateway_leave", "redis.call('HDEL', KEYS[1], 'turn', 'turn_of')", ""),
     "a-call-that-is-not-made-stays-in-flight": one("gateway_leave", "redis.call('ZREM', KEYS[2], ARGV[1])\n"),
     "the-last-resort-is-not-asked": one(
         "include_routing", "    if resort == 0 and one.found and not one.found.entered then return nil, nil, one end\n"

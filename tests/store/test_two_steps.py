@@ -11,12 +11,13 @@ from support_outbox import dispatch, dispatched, jobs_of, paced, settle
 from support_rules import ABROAD, ADDRESS, MET, first, meeting
 
 from otp_service import bootstrap
-from otp_service.domain.routing import CallResult
+from otp_service.domain.routing import CallResult, GatewayLimits
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import StoreUnavailableError
 from otp_service.services.context import Context
 from otp_service.services.events import count_codes, give_back
 from otp_service.store.outbox import Dropped, Job, NextStep, NoGatewayFree, Settlement
+from otp_service.store.reserving import GatewayCall
 from otp_service.store.scripts import ScriptRunner
 from otp_service.store.store import open_store
 
@@ -327,3 +328,16 @@ def test_what_is_settled_goes_back_to_the_hour_in_which_it_was_counted(
     )
 
     assert spent(shop) == {"hour": 3.0}
+
+
+def test_who_leaves_a_gateway_late_frees_no_turn_of_others(frozen: FrozenValkey) -> None:
+    scripts, limits = ScriptRunner(frozen.client), GatewayLimits(per_second=1, in_flight=0, lease=1000, slow=1)
+    late, other, next_one, after = (GatewayCall(scripts, f"dp_{place}") for place in range(4))
+    assert late.enter("first", limits)
+    frozen.advance(1.1)
+    assert other.enter("first", limits)
+    late.leave()
+    assert not next_one.enter("first", limits)
+    other.leave()
+
+    assert after.enter("first", limits)

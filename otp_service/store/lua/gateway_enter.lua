@@ -12,4 +12,5 @@ local wait, why = health.wait(one)
 local resort = why == 'breaker' and health.last_resort(one)
 local enters = wait == 0 or (ARGV[5] == '1' and resort == 0)
 if enters then health.enter(one, ARGV[1], tonumber(ARGV[4])) end
+if enters and one.per_second > 0 then redis.call('HSET', KEYS[1], 'turn_of', ARGV[1]) end
 return table.concat({ why or '', wait, resort or '-', enters and 1 or 0 }, ' ')

@@ -5,6 +5,6 @@
 -- Returns: OK
 
 redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('HDEL', KEYS[1], 'turn') -- nobody was let in behind it: its turn is not over
+if redis.call('HGET', KEYS[1], 'turn_of') == ARGV[1] then redis.call('HDEL', KEYS[1], 'turn', 'turn_of') end -- nobody came behind it
 if redis.call('HGET', KEYS[1], 'probe') == ARGV[1] then redis.call('HDEL', KEYS[1], 'probe', 'probing') end
 return 'OK'
