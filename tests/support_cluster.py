@@ -39,6 +39,8 @@ OF_ONE_SERVER = {
     "store/test_two_steps.py": "two steps on one server",
     "store/test_limits_oracle.py": "scripts of the test's own, with keys of several slots",
     "store/test_attempts.py::test_a_start_writes_a_message": "what one server tells of its commands",
+    "store/test_move_to_cluster.py": "it begins with one server",
+    "store/test_cluster.py": "clusters of its own",
     "store/test_library.py::test_scripts_that_processes_of_another_release": "scripts that each server has, or none",
     "store/test_guard_record_only.py::test_a_start_that_a_rule_refuses_leaves_every_other_key": _GIVEN_BACK,
     "store/test_waking.py::test_nobody_is_woken_by_nothing": "nobody waits at several servers",

@@ -496,7 +496,7 @@ def test_events_of_all_buckets_are_taken_and_waited_for(process: Process) -> Non
 
     assert log.take("me", 5, 200) == []
     assert time.monotonic() - began >= 0.2
-    assert len(log.held("me", 5)) == len(BUCKETS[::7])
+    assert len(log.held("me", 5, {})) == len(BUCKETS[::7])
 
 
 def test_too_few_replicas_are_told_and_what_was_done_stays(cluster: Cluster) -> None:
