@@ -8,6 +8,7 @@ SOAK_SECONDS ?= 1200
 BASE ?= python:3.13-slim
 IMAGE_OPTIONS ?=
 FUZZ_EXAMPLES ?= 200
+CLUSTER_NODES ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 LOCKED := $(VENV)/.locked
@@ -29,7 +30,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # it: one of the processes would have to compile the tests again, and each that is started what the wheel needs.
 ON_WHEEL := PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE= OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: help setup run demo pictures test test-browser test-clients check lint types contracts dist committed packages image checksums bench bench-valkey bench-delivery bench-factors bench-twilio bench-import bench-find bench-console bench-pair bench-ledger test-pgbouncer load observe-check kubernetes-check storm storm-ledger ledger-failover storm-restores storm-webhooks rotate rolling differential overload soak abuse abuse-memory mutants fuzz phones lock docs openapi sbom clean compose-secrets failover replication bench-size
+.PHONY: help setup run demo pictures test test-browser test-clients check lint types contracts dist committed packages image checksums bench bench-valkey bench-delivery bench-factors bench-twilio bench-import bench-find bench-console bench-pair bench-ledger test-pgbouncer load observe-check kubernetes-check storm storm-ledger ledger-failover storm-restores storm-webhooks rotate rolling differential overload soak abuse abuse-memory mutants fuzz phones lock docs openapi sbom clean compose-secrets failover test-cluster cluster-failover cluster-pace cluster-race replication bench-size
 
 help:  ## Tell what the targets do.
 	@sed -n 's/^\([a-z][a-z-]*\):.*  ## /\1\t/p' Makefile | expand --tabs=18
@@ -141,6 +142,19 @@ storm-webhooks: setup  ## Workers and database are killed while 5,000 webhooks a
 
 failover: setup  ## Sentinels replace the primary ten times under load; what was answered holds. Three minutes.
 	PYTHONPATH=tests $(BIN)/python benchmarks/failover.py
+
+test-cluster: setup  ## The store, the model and the command line against clusters of three servers (CLUSTER_NODES=1: of one). Twenty minutes.
+	$(ON_WHEEL) $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --cluster-nodes $(CLUSTER_NODES) \
+		tests/store tests/model tests/cli/test_json.py
+
+cluster-failover: setup  ## Primaries of a cluster are killed, slots moved, a server added and removed under load; what was answered holds. Five minutes.
+	PYTHONPATH=tests $(BIN)/python benchmarks/cluster_failover.py
+
+cluster-pace: setup  ## What a start's calls of the store cost on a cluster of three, by processor time. Two minutes.
+	PYTHONPATH=tests $(BIN)/python benchmarks/cluster_pace.py
+
+cluster-race: setup  ## 50 races for a limit in two steps, processes killed meanwhile: it is never exceeded. Five minutes.
+	PYTHONPATH=tests $(BIN)/python benchmarks/two_steps_race.py
 
 replication: setup  ## Hosts die with what replicas had not received; what was answered is known. Five minutes.
 	PYTHONPATH=tests $(BIN)/python benchmarks/replication.py

@@ -17,10 +17,11 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from support_memory import folder_in_memory
 from otp_service.domain.guard import GUARD_RULES
 
 HERE = Path(__file__).parent.parent
+PROGRAM = "differential_side.py"
 ON_PURPOSE = {
     "known numbers": "earn that again after messages that nobody approved; switched off here",
     "buckets of countries and blocks": "grow to a bound, at home too; without the bound here",
@@ -394,17 +396,21 @@ def _key(name: str) -> str:
 class Side:
     """A release in a process of its own, and its server."""
 
-    def __init__(self, checkout: Path, folder: Path, seed: int) -> None:
+    def __init__(
+        self, checkout: Path, folder: Path, trees: Callable[[str, str], list[dict[str, Any]]], program: str = PROGRAM
+    ) -> None:
+        """Start both; ``trees`` returns the settings for a server's address and a ledger's."""
         folder.mkdir()
         self.server = FrozenValkey(folder)
         python = checkout / ".venv" / "bin" / "python"
         self._process = subprocess.Popen(
-            [python, Path(__file__).with_name("differential_side.py")],
-            env={"PYTHONPATH": str(checkout), "PYTHONSAFEPATH": "1", "PATH": "/usr/bin:/bin"},
+            [python, HERE / "benchmarks" / program, folder.name],
+            env={"PYTHONPATH": f"{checkout}:{HERE / 'benchmarks'}", "PYTHONSAFEPATH": "1", "PATH": "/usr/bin:/bin"},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=(folder / "log").open("w"), text=True,
         )  # fmt: skip
         self._log = folder / "log"
-        self._say(settings(self.server.url, f"sqlite:///{folder}/ledger.db", seed))
+        self.trees = trees(self.server.url, f"sqlite:///{folder}/ledger.db")
+        self._say(self.trees)
 
     def do(self, at: int, step: dict[str, Any]) -> dict[str, Any]:
         """Do a step when the clock shows a time; return what came of it."""
@@ -487,7 +493,8 @@ def play(before: Path, seed: int, steps: int) -> Books:
     books, draw, told = Books(), Draw(seed, 3), []
     with ExitStack() as stack:
         folder = folder_in_memory("differential")
-        both = [Side(checkout, folder / name, seed) for name, checkout in (("old", before), ("new", HERE))]
+        trees = partial(settings, seed=seed)
+        both = [Side(checkout, folder / name, trees) for name, checkout in (("old", before), ("new", HERE))]
         for side in both:
             stack.callback(side.stop)
         pool = stack.enter_context(ThreadPoolExecutor(2))

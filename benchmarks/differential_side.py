@@ -140,9 +140,12 @@ class Side:
     # --- what callers do -----------------------------------------------------------------------------------------
 
     def do_start(self, application: str, key: str = "", consent: str = "", **asked: Any) -> Any:
-        transaction = asked.pop("transaction", None)
+        transaction, checked = asked.pop("transaction", None), asked.pop("human_check", None)
         request = verifications.StartRequest(
-            consent=self._evidence(consent), transaction=transaction and Transaction(**transaction), **asked
+            consent=self._evidence(consent),
+            transaction=transaction and Transaction(**transaction),
+            **asked,
+            **({"human_check": checked} if checked else {}),
         )
         retry = self._retry(application, "start", key, [sorted(asked.items()), transaction])
         view = verifications.start(self._context, self._context.applications[application], request, retry)
@@ -419,12 +422,17 @@ class Side:
 
 
 def main() -> None:
+    """Do steps as the release before could."""
+    build = settings_module.build_ruleset
+    settings_module.build_ruleset = lambda *given, **named: as_before(build(*given, **named))
+    perform(Side)
+
+
+def perform(kind: type[Side]) -> None:
     """Do steps until there are no more."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever prints
-    build = settings_module.build_ruleset
-    settings_module.build_ruleset = lambda *given, **named: as_before(build(*given, **named))
-    side = Side(json.loads(sys.stdin.readline()))
+    side = kind(json.loads(sys.stdin.readline()))
     for line in sys.stdin:
         print(json.dumps(side.perform(**json.loads(line))), file=answers, flush=True)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import cast
 
 import redis
 from pydantic import SecretStr
@@ -31,6 +32,7 @@ from otp_service.settings.schema import LedgerSettings, RedisSettings, SpendSett
 from otp_service.settings.startup_checks import load_templates
 from otp_service.settings.stored_applications import parse_application
 from otp_service.settings.urls import place_of
+from otp_service.store.cluster import ClusterClient, SlotMap
 from otp_service.store.connection import Sentinels
 from otp_service.store.connection import connect as connect_store
 from otp_service.store.scripts import CompiledRuleset, Replication, ScriptRunner, StreamLimits, compile_ruleset
@@ -85,7 +87,7 @@ class Installation:
 
 
 def connect(settings: Settings) -> redis.Redis:
-    """Return a client for the configured Redis; opens no connection yet."""
+    """Return a client for the configured Redis, of a cluster for the server that is named; opens no connection yet."""
     redis_settings = settings.redis
     password = redis_settings.sentinel_password
     addresses = [one.rsplit(":", 1) for one in redis_settings.sentinels]
@@ -130,7 +132,7 @@ def _divided(settings: LedgerSettings, people: Ledger, keyring: Keyring) -> Ledg
 
 def _replication(settings: RedisSettings, buckets: tuple[str, ...]) -> Replication | None:
     """Return how a Redis is used that may be replaced by a replica; ``None`` for one that is alone."""
-    if not settings.sentinels and not settings.awaited_replicas:
+    if not settings.sentinels and not settings.awaited_replicas and not settings.cluster:
         return None
     return Replication(
         settings.awaited_replicas,
@@ -140,27 +142,30 @@ def _replication(settings: RedisSettings, buckets: tuple[str, ...]) -> Replicati
     )
 
 
+def _script_runner(
+    settings: Settings, client: redis.Redis, buckets: tuple[str, ...], slots: SlotMap | None
+) -> ScriptRunner:
+    context = tracing.script if settings.telemetry.traces is not None else None
+    return ScriptRunner(client, context, settings.redis.write_format, _replication(settings.redis, buckets), slots)
+
+
 def install(settings: Settings, client: redis.Redis | None = None) -> Installation:
     """Wire an installation, by default over the configured Redis; nothing is asked of it yet.
 
     Raises `ConfigurationError`.
     """
-    traced = settings.telemetry.traces is not None
-    if traced:
+    if settings.telemetry.traces is not None:
         tracing.require_available()
     keyring = settings.keyring()
     templates = load_templates(settings)
     ledger = _ledger(settings.ledger, keyring)
     access_cache = _access_cache(settings, ledger.access)
     client = client or connect(settings)
+    slots = SlotMap(client) if settings.redis.cluster else None
+    plain = cast("redis.Redis", ClusterClient(slots)) if slots else client
     store = open_store(
-        client,
-        ScriptRunner(
-            client,
-            tracing.script if traced else None,
-            settings.redis.write_format,
-            _replication(settings.redis, keyring.buckets),
-        ),
+        plain,
+        _script_runner(settings, client, keyring.buckets, slots),
         keyring,
         settings.limits.parsed,
         access_cache.rulesets,
@@ -193,7 +198,7 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         public_url=settings.http.public_url,
     )
     gateways.update(_gateways(settings, context))  # last: they hand receipts in where all the rest is known
-    return Installation(settings, context, client)
+    return Installation(settings, context, plain)
 
 
 def _proof_signer(settings: Settings, seeds: tuple[bytes, ...]) -> ProofSigner | None:
@@ -242,8 +247,9 @@ def prepare(installation: Installation) -> None:
     server.claim()
     server.load_scripts()
     server.delete_other_scripts()
-    installation.context.store.former.copy_places(installation.context.keyring.buckets)
-    installation.context.store.former.convert(_rules_of_numbers(installation.settings))
+    if not installation.settings.redis.cluster:
+        installation.context.store.former.copy_places(installation.context.keyring.buckets)
+        installation.context.store.former.convert(_rules_of_numbers(installation.settings))
     installation.context.access_cache.refresh()
     installation.context.mirror_sync.refresh()
     if needed := root_key_refusal(installation.context):
@@ -282,7 +288,7 @@ def watch(installation: Installation) -> PeriodicTasks:
         "access": context.access_cache.refresh,
         "key_uses": context.key_uses.write,
     }
-    if installation.settings.redis.sentinels:
+    if installation.settings.redis.sentinels or installation.settings.redis.cluster:
         duties["primary"] = context.store.server.follow_primary
     return PeriodicTasks(duties, on_stop=context.mirror_sync.abort_build)
 

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 import structlog
 import time_machine
-from support_cluster import use_cluster_nodes
+from support_cluster import OF_ONE_SERVER, count_in_two_steps, use_cluster_nodes
 from support_frozen import FrozenValkey
 from support_installation import World
 from support_keys import assert_all_keys_expire
@@ -63,21 +63,33 @@ LONGEST = [
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--cluster-nodes",
+        type=int,
+        default=0,
+        help="run against clusters of so many servers, where a script may touch keys of one slot only",
+    )
+    parser.addoption(
+        "--two-steps",
         action="store_true",
-        help="run against nodes in cluster mode, where a script may touch keys of one slot only",
+        help="let messages count in two steps, as where shared subjects are in other slots than numbers",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("cluster_nodes"):
-        use_cluster_nodes()
+    if config.getoption("two_steps"):
+        count_in_two_steps()
+    if count := config.getoption("cluster_nodes"):
+        use_cluster_nodes(count)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Let the longest files come first, then those that start processes.
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Function]) -> None:
+    """Let the longest files come first, then those that start processes; on a cluster skip what is of one server.
 
     Files are dealt out in this order, so that nobody waits for a long one at the end.
     """
+    for item in items if config.getoption("cluster_nodes") else ():
+        for name, why in OF_ONE_SERVER.items():
+            if item.nodeid.removeprefix("tests/").startswith(name):
+                item.add_marker(pytest.mark.skip(reason=why))
     items.sort(key=lambda item: (_place(item.path), not _starts_processes(item.module)))
 
 

@@ -1,56 +1,318 @@
-"""A node in cluster mode, where a script may touch keys of one slot only: what breaks that fails."""
+"""Servers in cluster mode, where a script may touch keys of one slot only; and clusters of them."""
 
-from collections.abc import Mapping
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import redis
+import support_installation
 import support_valkey
+from redis.crc import key_slot
+from support_caller import Caller
+from support_sentinel import wait_until
 
-from otp_service.store import keys, scripts
-from otp_service.store.connection import Argument, Connection
-from otp_service.store.scripts import MIXED_SLOTS, ScriptRunner
+from otp_service import bootstrap
+from otp_service.bootstrap import Installation
+from otp_service.services.events import count_codes
+from otp_service.settings import Settings
+from otp_service.store import keys, mirror
+from otp_service.store.cluster import ClusterClient, SlotMap
+from otp_service.store.connection import Connection
+from otp_service.store.events import _batch
+from otp_service.store.scripts import ScriptRunner
+from otp_service.store.store import open_store
 
-_KEEP = "tonumber, unpack, ipairs = all.tonumber, all.unpack, all.ipairs"
-_ONE_BY_ONE = """
-  local real = redis
-  redis = setmetatable({ call = function(name, ...)
-    if name ~= 'MGET' then return real.call(name, ...) end
-    local values = { ... }
-    for i, key in ipairs(values) do values[i] = real.call('GET', key) end
-    return values
-  end }, { __index = real })
-"""
-"""A command that reads several keys is refused where they are of several slots, whatever the script may."""
-_TAKE_KEYS = """for _ = 1, tonumber(table.remove(arguments, 1)) do keys[#keys + 1] = table.remove(arguments, 1) end"""
+SLOTS = 16384
+_FORMER, _SENTINEL, _ALONE = "the release before knew no cluster", "Sentinels", "the connection to one server"
+_GIVEN_BACK = "what is counted and given back leaves a row with nothing in it"
+OF_ONE_SERVER = {
+    "store/test_upgrade.py": _FORMER,
+    "store/test_places.py": _FORMER,
+    "store/test_failover.py": _SENTINEL,
+    "store/test_sentinel_tls.py": _SENTINEL,
+    "store/test_scripts.py": _ALONE,
+    "store/test_connection.py": _ALONE,
+    "store/test_two_steps.py": "two steps on one server",
+    "store/test_limits_oracle.py": "scripts of the test's own, with keys of several slots",
+    "store/test_attempts.py::test_a_start_writes_a_message": "what one server tells of its commands",
+    "store/test_move_to_cluster.py": "it begins with one server",
+    "store/test_cluster.py": "clusters of its own",
+    "store/test_library.py::test_scripts_that_processes_of_another_release": "scripts that each server has, or none",
+    "store/test_guard_record_only.py::test_a_start_that_a_rule_refuses_leaves_every_other_key": _GIVEN_BACK,
+    "store/test_waking.py::test_nobody_is_woken_by_nothing": "nobody waits at several servers",
+    "store/test_write_access.py::test_who_can_watch_commands": "what one server tells of its commands",
+    "store/test_windows.py::test_rows_that_scripts_remember": "a give-back that nobody waits for goes with the scripts",
+    "store/test_mirror.py::test_a_refused_start_spends_nothing": _GIVEN_BACK,
+    "store/test_windows.py::test_a_refused_start_leaves_every_key_byte_for_byte_as_it_was": _GIVEN_BACK,
+    "store/test_windows.py::test_a_refused_resend_leaves_every_key_byte_for_byte_as_it_was": _GIVEN_BACK,
+}
+"""Tests that a cluster has nothing to do with, and why."""
 
 
-def use_cluster_nodes() -> None:
-    """Let each server that is started from now on be such a node, with all slots.
+def count_in_two_steps() -> None:
+    """Let shared subjects be in other slots than numbers, on one server."""
+    bootstrap.open_store = partial(open_store, shared_elsewhere=True)  # type: ignore[attr-defined]
+    mirror.LOOK_AGAIN = 0  # type: ignore[misc]
+    _count_codes_at_once()
 
-    Scripts that are known to mix slots may: they are told all keys but the first by arguments, and read one at a time.
-    What the release before has in places without a tag goes into the bucket.
-    """
-    support_valkey.CLUSTER_NODES = True
-    for former in (keys.former_mirror, keys.former_mirror_builder, keys.former_fence):
-        object.__setattr__(former, "pattern", former.pattern.replace("otp:", "otp:{00}:former/"))
-    assert scripts._BEGIN.count(_KEEP) == 1
-    scripts._BEGIN = scripts._BEGIN.replace(_KEEP, _KEEP + _ONE_BY_ONE)
-    write, ask = scripts._function, ScriptRunner._ask_loaded
-    register = "redis.register_function("
 
-    def function(name: str, body: str, parts: Mapping[str, str]) -> str:
-        text = write(name, body, parts)
-        if name not in MIXED_SLOTS:
-            return text
-        first, _, rest = text.removeprefix(register).partition(", ")
-        callback = rest.rstrip().removesuffix(")").replace(scripts._KEEP, f"{scripts._KEEP}\n{_TAKE_KEYS}", 1)
-        named = f"{{ function_name = {first}, flags = {{ 'allow-cross-slot-keys' }}, callback = {callback} }}"
-        return f"redis.register_function({named})\n"
+def use_cluster_nodes(count: int) -> None:
+    """Let each server that is started from now on be a cluster of so many, and installations know."""
+    support_valkey.CLUSTER_NODES, support_valkey.join = count, join
+    support_installation.REDIS |= {"cluster": True, "replicas": 0}
+    mirror.LOOK_AGAIN = 0  # type: ignore[misc]
+    install, begin = bootstrap.install, ScriptRunner.__init__
 
-    def ask_loaded(runner: ScriptRunner, connection: Connection, command: tuple[Argument, ...], *more: Any) -> Any:
-        _, name, count, *others = command
-        if str(name).removeprefix(f"{runner.library_name}_") in MIXED_SLOTS:
-            command = ("FCALL", name, 1, others[0], int(count) - 1, *others[1:])
-        return ask(runner, connection, command, *more)
+    def install_over(settings: Settings, client: redis.Redis | None = None) -> Installation:
+        return install(settings, client.seed if isinstance(client, AllServers) else client)
 
-    scripts._function = function
-    ScriptRunner._ask_loaded = ask_loaded  # type: ignore[method-assign]
+    def begin_over(runner: ScriptRunner, client: Any, *more: Any, **named: Any) -> None:
+        if isinstance(client, AllServers):
+            client, named["slots"] = client.seed, SlotMap(client.seed)
+        begin(runner, client, *more, **named)
+
+    bootstrap.install = install_over
+    ScriptRunner.__init__ = begin_over  # type: ignore[method-assign]
+    _count_codes_at_once()
+
+
+def _count_codes_at_once() -> None:
+    """Let the codes of an application be counted after each check, as the recorder does soon after."""
+    check = Caller.check
+
+    def check_and_count(caller: Caller, one: str, *more: Any, **named: Any) -> Any:
+        context = caller.context
+        client, streams = context.store.events._client, {one: keys.events(one) for one in context.keyring.buckets}
+        before: Any = {bucket: client.xrevrange(stream, count=1) for bucket, stream in streams.items()}
+        try:
+            return check(caller, one, *more, **named)
+        finally:
+            for bucket, stream in streams.items():
+                begin = f"({before[bucket][0][0].decode()}" if before[bucket] else "-"
+                if added := client.xrange(stream, begin):
+                    count_codes(context, _batch(bucket, added))
+
+    Caller.check = check_and_count  # type: ignore[method-assign]
+
+
+def join(clients: list[redis.Redis], pass_time: Callable[[], None]) -> redis.Redis:
+    """Let servers be a cluster, each with as many slots; return a client for all."""
+    each = -(-SLOTS // len(clients))
+    for place, client in enumerate(clients):
+        if not _ask(client, "CLUSTER SLOTS"):
+            _ask(client, "CLUSTER SET-CONFIG-EPOCH", place + 1)
+            _ask(client, "CLUSTER ADDSLOTSRANGE", place * each, min((place + 1) * each, SLOTS) - 1)
+        given = client.get_connection_kwargs()
+        _ask(clients[0], "CLUSTER MEET", "127.0.0.1", given["port"], _bus(client))
+    while not all(_is_whole(client, len(clients)) for client in clients):
+        pass_time()
+    return AllServers(clients[0])  # type: ignore[return-value]
+
+
+def _ask(client: redis.Redis, *command: str | int) -> Any:
+    return client.execute_command(*command, NEVER_DECODE=True)
+
+
+def _bus(client: redis.Redis) -> int:
+    return int(client.config_get("cluster-port")["cluster-port"])
+
+
+def _is_whole(client: redis.Redis, nodes: int) -> bool:
+    told: Any = client.cluster("info")
+    return bool(told["cluster_state"] == "ok" and told["cluster_known_nodes"] == str(nodes) == told["cluster_size"])
+
+
+class AllServers(ClusterClient):
+    """All servers of a cluster, as tests look at one."""
+
+    def __init__(self, seed: redis.Redis) -> None:
+        super().__init__(SlotMap(seed))
+        self.seed = seed
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name in _OF_EACH:
+            return partial(self._ask_each, name)
+        return super().__getattr__(name)
+
+    def _ask_each(self, name: str, *arguments: Any, **options: Any) -> Any:
+        first, *_ = [getattr(one, name)(*arguments, **options) for one in self.all()]
+        return first
+
+    def scan_iter(self, *arguments: Any, **options: Any) -> Iterator[Any]:
+        return (name for one in self.all() for name in one.scan_iter(*arguments, **options))
+
+    def keys(self, pattern: str = "*") -> list[Any]:
+        return [name for one in self.all() for name in one.keys(pattern)]
+
+    def dbsize(self) -> int:
+        return sum(one.dbsize() for one in self.all())
+
+    def delete(self, *names: str | bytes) -> int:
+        return sum(self._of_one("delete", name) for name in names)
+
+    def exists(self, *names: str | bytes) -> int:
+        return sum(self._of_one("exists", name) for name in names)
+
+    def _of_one(self, command: str, name: str | bytes) -> int:
+        return int(self.reach(name, lambda server: getattr(server, command)(name)))
+
+    def reach(self, key: str | bytes, ask: Callable[[redis.Redis], Any]) -> Any:
+        return super().reach(key.decode() if isinstance(key, bytes) else key, ask)
+
+    def eval(self, script: str, count: int, *arguments: Any) -> Any:
+        key = arguments[0] if count else ""
+        return self.reach(key, lambda server: server.eval(script, count, *arguments))
+
+    def execute_command(self, name: str, *arguments: Any) -> Any:
+        if name.startswith("ACL"):
+            return self._ask_each("execute_command", name, *arguments)
+        key = str(arguments[0]) if arguments else ""
+        return self.reach(key, lambda server: server.execute_command(name, *arguments))
+
+    def close(self) -> None:
+        """Nothing: installations of a test share it."""
+
+
+_OF_EACH = frozenset(
+    {"flushall", "function_list", "function_load", "function_flush", "function_delete", "config_set", "config_get",
+     "config_resetstat", "ping", "info", "client_list", "slowlog_get", "script_flush"}
+)  # fmt: skip
+"""What all servers are asked, and the first one's answer is the answer."""
+
+
+class Cluster:
+    """Primaries of a cluster, each with as many slots, and replicas of some. `stop` it."""
+
+    def __init__(self, folder: Path, primaries: int = 3) -> None:
+        self.nodes = [ClusterNode(folder / str(place)) for place in range(primaries)]
+        each = -(-SLOTS // primaries)
+        for place, node in enumerate(self.nodes):
+            node.ask("CLUSTER SET-CONFIG-EPOCH", place + 1)
+            node.ask("CLUSTER ADDSLOTSRANGE", place * each, min((place + 1) * each, SLOTS) - 1)
+            self.nodes[0].meet(node)
+        wait_until(lambda: all(node.knows(primaries) for node in self.nodes))
+
+    def add(self, folder: Path) -> "ClusterNode":
+        """Add a server without slots."""
+        added = ClusterNode(folder)
+        self.nodes[0].meet(added)
+        self.nodes.append(added)
+        wait_until(lambda: all(node.knows(len(self.nodes)) for node in self.nodes))
+        return added
+
+    def add_replica(self, folder: Path, of: "ClusterNode") -> "ClusterNode":
+        replica = self.add(folder)
+        replica.ask("CLUSTER REPLICATE", of.id)
+        wait_until(lambda: replica.follows() and all(node.knows_replica(replica, of) for node in self.nodes))
+        if of in self.primaries():
+            wait_until(lambda: of.tells_of(replica))
+        return replica
+
+    def of(self, key: str) -> "ClusterNode":
+        """Return the primary that has a key, by what the first one that lives knows."""
+        return self.primary_of(key_slot(key.encode()))
+
+    def primary_of(self, slot: int) -> "ClusterNode":
+        port = self.living[0].has(slot)
+        return next(node for node in self.nodes if node.port == port)
+
+    def move(self, key: str, to: "ClusterNode") -> None:
+        """Move the slot of a key, as operators should, and wait until all know."""
+        slot = key_slot(key.encode())
+        self.move_slots(slot, slot, to)
+
+    def move_slots(self, first: int, last: int, to: "ClusterNode") -> None:
+        """Move slots that one server has to another."""
+        self.primary_of(first).ask("CLUSTER MIGRATESLOTS", "SLOTSRANGE", first, last, "NODE", to.id)
+        wait_until(lambda: all(node.has(slot) == to.port for node in self.living for slot in (first, last)), 60)
+
+    @property
+    def living(self) -> "list[ClusterNode]":
+        return [node for node in self.nodes if node.process.poll() is None]
+
+    def primaries(self) -> "list[ClusterNode]":
+        """Return who has slots, by what the first one that lives knows."""
+        ports = [port for _, _, (_, port, *_), *_ in self.living[0].slots()]
+        return [node for node in self.nodes if node.port in ports]
+
+    def remove(self, *gone: "ClusterNode") -> None:
+        """Let the others forget servers that have no slots, and stop them."""
+        self.nodes = [node for node in self.nodes if node not in gone]
+        for one in gone:
+            for node in self.nodes:
+                with suppress(redis.ResponseError):  # another told it already
+                    node.ask("CLUSTER FORGET", one.id)
+            one.kill()
+
+    def stop(self) -> None:
+        for node in self.nodes:
+            node.process.send_signal(signal.SIGCONT)
+            node.kill()
+
+
+class ClusterNode:
+    """A server in cluster mode, alone at first."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port, self._bus = support_valkey.free_port(), support_valkey.free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._folder = folder
+        self.client = redis.Redis(port=self.port, socket_timeout=5.0)
+        self.start()
+        self.id = self.ask("CLUSTER MYID").decode()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [
+                support_valkey.server_program(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir",
+                str(self._folder), "--save", "", "--appendonly", "yes", "--cluster-enabled", "yes", "--cluster-port",
+                str(self._bus), "--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no",
+                "--repl-diskless-sync-delay", "0", "--hash-max-listpack-value", "1024",
+            ],
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        wait_until(self._answers)
+
+    def ask(self, *command: str | int) -> Any:
+        return self.client.execute_command(*command, NEVER_DECODE=True)
+
+    def meet(self, other: "ClusterNode") -> None:
+        self.ask("CLUSTER MEET", "127.0.0.1", other.port, other._bus)
+
+    def knows(self, nodes: int) -> bool:
+        told: Any = self.client.cluster("info")
+        return bool(told["cluster_state"] == "ok" and told["cluster_known_nodes"] == str(nodes))
+
+    def slots(self) -> list[Any]:
+        with closing(Connection(self.client)) as asked:
+            return list(asked.ask("CLUSTER", "SLOTS"))
+
+    def tells_of(self, replica: "ClusterNode") -> bool:
+        """Tell whether it names a replica to clients: it has heard by then how far that has come."""
+        return any(port == replica.port for _, _, _, *replicas in self.slots() for _, port, *_ in replicas)
+
+    def knows_replica(self, replica: "ClusterNode", of: "ClusterNode") -> bool:
+        told: Any = self.client.cluster("nodes")
+        return any((one["node_id"], one["master_id"]) == (replica.id, of.id) for one in told.values())
+
+    def has(self, slot: int) -> int:
+        """Return the port of who has a slot, as far as this one knows."""
+        return next((port for first, last, (_, port, *_), *_ in self.slots() if first <= slot <= last), 0)
+
+    def follows(self) -> bool:
+        """Tell whether it is a replica that has all that its primary has."""
+        return bool(self.client.info("replication").get("master_link_status") == "up")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def _answers(self) -> bool:
+        with suppress(redis.RedisError):
+            return bool(self.client.ping())
+        return False

@@ -26,7 +26,7 @@ class FrozenValkey(ValkeyServer):
         """Set the clock, and wait until the server has looked at it."""
         self.now = milliseconds
         self._write_clock()
-        while self._seen() != milliseconds:
+        while self._seen() != {milliseconds}:
             sleep(A_LOOK)
 
     def advance(self, seconds: float) -> None:
@@ -42,9 +42,8 @@ class FrozenValkey(ValkeyServer):
     def _pass_time(self) -> None:
         self.advance(1)
 
-    def _seen(self) -> int:
-        seconds, micros = self.client.time()
-        return int(seconds) * 1000 + int(micros) // 1000
+    def _seen(self) -> set[int]:
+        return {int(seconds) * 1000 + int(micros) // 1000 for seconds, micros in self._times()}
 
     def _write_clock(self) -> None:
         text = datetime.fromtimestamp(self.now / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")

@@ -64,7 +64,8 @@ def priced(frozen: FrozenValkey, first: Any, second: Any = None, **sections: Any
 
 def later(frozen: FrozenValkey, seconds: float) -> None:
     """Let time pass, in which nobody sends what waits: a code too old to be sent would close the door."""
-    frozen.client.delete(*queues(frozen.client), "-")
+    for queue in queues(frozen.client):
+        frozen.client.delete(queue)
     frozen.advance(seconds)
 
 

@@ -21,6 +21,8 @@ NUMBER = "+923001234567"
 TRANSACTION = {"amount": "1500.00", "currency": "PKR", "payee": "Daraz"}
 
 
+REDIS: dict[str, Any] = {}
+"""What is said of the server beside its address, where tests run on a cluster."""
 QUIET = {
     rule: "off"
     for rule in GUARD_RULES
@@ -38,7 +40,7 @@ def tree(url: str, **sections: Any) -> dict[str, Any]:
     """Return settings for tests; a section given replaces members of the default one."""
     base: dict[str, Any] = {
         "environment": "development",
-        "redis": {"url": url},
+        "redis": {"url": url, **REDIS},
         "ledger": {"url": another_ledger()},
         "keys": {"root": f"k1:{key()}", "pseudonym": key()},
         "http": {"metrics_on_same_port": True},

@@ -49,6 +49,12 @@ def queues(client: redis.Redis) -> list[str]:
     return sorted(name.decode() for name in client.scan_iter("otp:{*}:outbox:*", count=10_000))
 
 
+def forget_queues(client: redis.Redis) -> None:
+    """Delete all queues, as if workers had delivered what is there."""
+    for name in queues(client):
+        client.delete(name)
+
+
 def waiting(client: redis.Redis) -> int:
     """Return how many messages all queues hold, those in the hands of workers too."""
     return sum(client.xlen(name) for name in queues(client))

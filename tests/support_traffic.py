@@ -8,7 +8,7 @@ from support_caller import Caller
 from support_events import record_events
 from support_frozen import START, FrozenValkey
 from support_guard import guarded
-from support_outbox import queues
+from support_outbox import forget_queues
 
 from otp_service.bootstrap import Installation
 from otp_service.domain.newcomer_traffic import MINUTE, CountryTraffic, pack_place, unpack_place
@@ -80,7 +80,7 @@ class Newcomers:
     def end_minute(self) -> None:
         """Record what happened, and let the next minute begin."""
         self.record()
-        self.frozen.client.delete(*queues(self.frozen.client), "-")
+        forget_queues(self.frozen.client)
         self.frozen.advance(60)
         self.judge.judge()
 

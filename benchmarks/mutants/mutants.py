@@ -11,6 +11,7 @@ import of_the_mirror
 import of_the_outbox
 import of_the_upgrade
 import of_traffic
+import of_two_steps
 import of_verifications
 from mutant import Mutant
 
@@ -24,6 +25,7 @@ _PARTS = (
     of_the_guard,
     of_fraud,
     of_traffic,
+    of_two_steps,
     of_the_mirror,
     of_the_fence,
     of_the_upgrade,

@@ -95,7 +95,7 @@ DEFECTS: dict[str, Mutant] = {
         "dispatch", "tally.unknown > tonumber(ARGV[5])", "tally.unknown > 1 + tonumber(ARGV[5])"
     ),
     "dispatch-counts-from-the-beginning": one("dispatch", "tonumber(of_message[2] or 0)", "0"),
-    "dispatch-enters-nobody": one("dispatch", "health.enter(one, ARGV[6], one.lease)\n"),
+    "dispatch-enters-nobody": one("dispatch", "if not one.found then health.enter(one, ARGV[6], one.lease) end\n"),
     "settle-without-acknowledging": one("dispatch_settle", "redis.call('XACK', KEYS[2], ARGV[7], ARGV[8])\n"),
     "settle-without-deleting": one("dispatch_settle", "redis.call('XDEL', KEYS[2], ARGV[8])\n"),
     "settle-of-a-call-that-was-repeated": one("dispatch_settle", "if repeated or not", "if not"),
@@ -104,7 +104,7 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "settle-of-a-late-worker": one(
         "dispatch_settle",
-        "  if repeated or not streams.is_held(KEYS[2], ARGV[7], ARGV[8]) then return { 'lease-lost' } end",
+        "  if repeated or not streams.is_held(KEYS[2], ARGV[7], ARGV[8]) then return { 'lease-lost', price, at } end",
     ),
     "settle-of-anothers-job": one(
         "dispatch_settle", "if not called and not streams.is_held", "if false and not streams.is_held"
@@ -130,7 +130,9 @@ DEFECTS: dict[str, Mutant] = {
         "dead_letter_redrive", "if deliveries.has_arrived(KEYS[2], ARGV[3]) then", "if false then"
     ),
     "settle-hides-an-arrival": one("dispatch_settle", "follows == ARGV[6] and 'settled' or 'arrived'", "'settled'"),
-    "settle-ends-what-goes-on": one("dispatch_settle", "if follows == 'next' then return { 'settled' } end\n"),
+    "settle-ends-what-goes-on": one(
+        "dispatch_settle", "if follows == 'next' then return { 'settled', price, at } end\n"
+    ),
     "settle-reports-what-is-no-news": one("dispatch_settle", "  if news or open then\n", "  if kept then\n"),
     "settle-tells-only-what-is-news": one("dispatch_settle", "  if news or open then\n", "  if news then\n"),
     "settle-leaves-an-interruption": one(

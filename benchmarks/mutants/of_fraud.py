@@ -70,7 +70,7 @@ _FRAUD: dict[str, Mutant] = {
     "what-is-given-back-is-not-written": one(
         "guard_give_back", "for _, row in pairs(by_key) do rows.write(row, row.life) end\n"
     ),
-    "each-approval-reads-anew": one("include_approvals", "if key and not by_key[key] then", "if key then"),
+    "each-approval-reads-anew": one("guard_give_back", "if key and not by_key[key] then", "if key then"),
     "one-number-makes-room-again-and-again": one("guard_give_back", "ARGV[1 + i] == '1'", "false"),
     "nobody-tells-that-a-number-was-known": one("check", "known = reputation.approved and 1 or 0", "known = 0"),
     "an-approval-that-is-not-given-back": one("check", " known = reputation.approved and 1 or 0,", ""),
@@ -109,7 +109,7 @@ _FRAUD: dict[str, Mutant] = {
         "include_targets", "number = not has(numbers, string.sub(pseudonym, 1, LENGTH))", "number = true"
     ),
     "no-country-is-new-to-its-address": one(
-        "include_targets", "country = not has(countries, country .. ',')", "country = false"
+        "include_targets", "country = not has(countries, country .. ',') }\nend", "country = false }\nend"
     ),
     "nobody-notes-what-an-address-asks": one(
         "include_guard", "then targets.add(found.address, about.pseudonym, about.country) end", "then local _ = 0 end"
@@ -153,8 +153,8 @@ _BREAKERS: dict[str, Mutant] = {
         "include_conversions", "  elseif not rule.passes_while_open then\n    return 'probing', false\n"
     ),
     "a-breaker-that-never-closes": one("include_conversions", "    row[b + 7], row[b + 8] = 0, 0\n"),
-    "late-approvals-count-now": one("include_conversions", "if age <= 0 then", "if true then"),
-    "late-approvals-count-in-full": one("include_conversions", "do weight = weight * KEPT end", "do end"),
+    "late-approvals-count-now": one("include_conversions", "row[b] - math.floor(created / SLOT), 1)", "0, 1)"),
+    "late-approvals-count-in-full": one("include_conversions", "do amount = amount * KEPT end", "do end"),
     "home-is-closed": one("include_fraud", "stands == 'open' and not rule.passes_while_open", "stands == 'open'"),
     "nothing-is-closed": one("include_fraud", "stands == 'open' and not rule.passes_while_open", "false"),
     "no-trickle-is-counted": one(
@@ -174,9 +174,13 @@ _BREAKERS: dict[str, Mutant] = {
     ),
     "a-refusal-forgets-that-a-breaker-opened": one("start", "  fraud.keep_changes(sending)\n"),
     "a-refusal-stays-in-its-buckets": one(
-        "include_fraud", "then row[rule.level] = row[rule.level] - 1 end", "then local _ = nil end"
+        "include_fraud",
+        "== rule.value then buckets.take_back(row, rule, at) end",
+        "== rule.value then local _ = at end",
     ),
-    "a-refusal-that-a-breaker-sees": one("include_fraud", "row[part.breaker_at + 1] - 1", "row[part.breaker_at + 1]"),
+    "a-refusal-that-a-breaker-sees": one(
+        "include_fraud", "then conversions.take_back(row, part.breaker_at, place) end", "then local _ = place end"
+    ),
     "a-change-is-not-told": one("include_guard", "  for i = 1, #changes do\n", "  for i = 1, 0 do\n"),
     "approvals-that-no-breaker-sees": one(
         "include_approvals", "    conversions.approve(row, part.breaker_at, record.created)\n"
@@ -192,9 +196,7 @@ _FAILURES: dict[str, Mutant] = {
     "right-codes-that-do-not-count": one(
         "include_failure_alarm", "right and rule.right_at or rule.wrong_at", "rule.wrong_at"
     ),
-    "an-alarm-that-is-not-told": one(
-        "include_failure_alarm", "  rule_hits.report_change(", "  local function never() end never("
-    ),
+    "an-alarm-that-is-not-told": one("check", "    rule_hits.report_change(", "    local function never() end never("),
     "failures-stop-nothing": one(
         "include_guard", "    if wait > 0 then rule_hits.add(list, ruleset.failures, wait, wrong, all) end\n"
     ),

@@ -69,7 +69,7 @@ DEFECTS: dict[str, Mutant] = {
     "who-is-asked-is-not-counted": one("include_guard", ":n:q', 1)", ":n:q', 0)"),
     "who-passes-after-others-is-no-attempt": one("include_approvals", "(sending.repeated and 'r' or '')", "''"),
     "who-is-asked-and-passes-is-two-attempts": one(
-        "include_guard", "sending.repeated = not is_first(about, 'passed')", "sending.repeated = true"
+        "include_guard", "sending.repeated = not guard.is_first(about, 'passed')", "sending.repeated = true"
     ),
     "who-is-asked-counts-nowhere": one("start", "    guard.count_asked(sending)\n"),
     "asked-whatever-refuses": one(
@@ -77,13 +77,13 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "refused-and-not-asked": one("start", "and not sending.passed then", "and false then"),
     "a-number-that-lets-an-alarm-stand": one(
-        "include_guard", "sending.suspected and is_first(about, 'asked')", "sending.suspected"
+        "include_guard", "  if not guard.is_first(about, 'asked') then return end\n"
     ),
     "an-address-that-lets-an-alarm-stand": one(
         "include_guard", "or about.network ~= '' and about.network or about.pseudonym", "or about.pseudonym"
     ),
     "a-network-that-lets-an-alarm-stand": one("include_guard", "about.wide ~= '' and about.wide or ", ""),
-    "asked-by-other-rules-counts-twice": one("include_guard", "sending.suspected and is_first", "is_first"),
+    "asked-by-other-rules-counts-twice": one("include_guard", "if sending.suspected then guard", "if true then guard"),
     "an-application-that-is-asked-without-end": one("include_guard", "  rows.write(application, application.life)\n"),
     "an-address-that-is-kept-for-being-asked": one(
         "include_guard", "math.max(2 * longest, redis.call('PTTL', address.key))", "address.life"

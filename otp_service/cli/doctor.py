@@ -6,7 +6,7 @@ A check that refuses a start belongs in `otp_service.settings.startup_checks`; t
 import fcntl
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -62,7 +62,7 @@ from otp_service.settings.startup_checks import (
 )
 from otp_service.settings.urls import canonical_host, is_local, leads_elsewhere
 from otp_service.store.connection import ConnectionProblem, connection_problem
-from otp_service.store.mirror import NO_EVICTION, Fence, eviction_refusal, installation_refusal
+from otp_service.store.mirror import NO_EVICTION, Fence, Server, eviction_refusal, installation_refusal
 from otp_service.store.outbox import count_reasons
 
 
@@ -491,7 +491,7 @@ class Replicas:
     awaited: int
     """How many must have an approval before it is answered."""
     replaceable: bool
-    """Whether Sentinels put one of them in the server's place."""
+    """Whether Sentinels, or a cluster, put one of them in the server's place."""
 
 
 REPLICATION: tuple[Check[Replicas], ...] = (
@@ -812,6 +812,35 @@ def delivery_diagnoses(context: Context) -> Iterator[Diagnosis]:
 
 
 _COLOURS: Final = {OK: "green", WARN: "yellow", FAIL: "red"}
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterState:
+    """The servers of a cluster."""
+
+    versions: Sequence[str]
+    coverage: Sequence[str | None]
+    """``cluster-require-full-coverage`` of each."""
+    unserved: int
+    """Slots that no server has."""
+    bits: int
+    """Of the buckets of numbers."""
+
+
+_MIGRATES = tuple(f"Valkey {major}." for major in range(9, 100))
+CLUSTER: tuple[Check[ClusterState], ...] = (
+    Check("server", FAIL, "{version} moves slots key by key: what is not there yet looks absent.",
+          "Use Valkey 9 or later in a cluster, and move slots by CLUSTER MIGRATESLOTS.",
+          lambda it: [{"version": one} for one in dict.fromkeys(it.versions) if not one.startswith(_MIGRATES)]),
+    Check("cluster", FAIL, "No server has {it.unserved} of the 16384 slots: what is there gets 503.",
+          "Look at CLUSTER SHARDS: start servers again, or let replicas take over.", lambda it: it.unserved > 0),
+    Check("cluster-require-full-coverage", WARN, "While one shard is away all servers refuse.",
+          "Set cluster-require-full-coverage no on each server.", lambda it: "yes" in it.coverage),
+    Check("cluster-require-full-coverage", OK, "While one shard is away the others serve.", "",
+          lambda it: set(it.coverage) == {"no"}),
+    Check("keys.bucket_bits", WARN, "All numbers are in one slot, so at one server.",
+          "Set keys.bucket_bits = 8 before the first start: it never changes.", lambda it: it.bits == 0),
+)  # fmt: skip
 _UNASKED = Diagnosis(
     WARN,
     "server",
@@ -858,10 +887,7 @@ def _installation_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
     try:
         context = install(settings).context
         server = context.store.server
-        yield from diagnose(VERSION, server.version())
-        yield from server_diagnoses(server.setting)
-        replicas = Replicas(server.replicas(), settings.redis.awaited_replicas, bool(settings.redis.sentinels))
-        yield from diagnose(REPLICATION, replicas)
+        yield from _server_diagnoses(settings, server)
         yield from diagnose(CLOCK, server.clock_skew())
         if differences := server.differences():
             yield refusal_diagnosis(installation_refusal(differences))
@@ -880,6 +906,24 @@ def _installation_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
         yield Diagnosis(FAIL, "settings", str(unusable))
     except StoreUnavailableError as silent:
         yield redis_diagnosis(settings, silent)
+
+
+def _server_diagnoses(settings: Settings, server: Server) -> Iterator[Diagnosis]:
+    """Yield what the server tells, or those of a cluster: what several tell, once."""
+    versions, redis = server.versions(), settings.redis
+    told = {name: server.settings(name) for name in (*_WANTED, _FSYNC)}
+    asks = [{name: values[place] for name, values in told.items()}.get for place in range(len(versions))]
+    found = [
+        *(one for version in versions for one in diagnose(VERSION, version)),
+        *(one for ask in asks for one in server_diagnoses(ask)),
+    ]
+    yield from dict.fromkeys(found)
+    if redis.cluster:
+        coverage = server.settings("cluster-require-full-coverage")
+        state = ClusterState(versions, coverage, server.unserved_slots(), settings.keys.bucket_bits)
+        yield from diagnose(CLUSTER, state)
+    replicas = Replicas(server.replicas(), redis.awaited_replicas, bool(redis.sentinels or redis.cluster))
+    yield from diagnose(REPLICATION, replicas)
 
 
 def _print(found: Iterable[Diagnosis]) -> None:

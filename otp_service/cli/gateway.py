@@ -199,6 +199,6 @@ def _send(chosen: Gateway, to: Destination, channel: str, context: Context) -> s
         return chosen.send(message).reference
     except GatewayError as failed:
         if chosen.development_only:
-            context.store.server.version()  # a sandbox keeps its messages there: when it is away, that is the reason
+            context.store.server.versions()  # a sandbox keeps its messages there: when it is away, that is the reason
         hint = " It may have been sent all the same." if failed.ambiguous else ""
         raise click.ClickException(f"Not accepted: {failed}.{hint}") from failed

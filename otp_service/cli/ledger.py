@@ -167,16 +167,17 @@ def fence(session: Session) -> None:
 
 
 @command(store, "Let a replica take over as planned: nothing is lost.", asks=True, logs=True)
-def failover(session: Session) -> None:
-    """Let Sentinels put a replica in the primary's place once it has all that was written. Needs Valkey 9.
+@click.option("--primary", default="", metavar="HOST:PORT", help="Of a cluster's primaries, this one.")
+def failover(session: Session, primary: str) -> None:
+    """Put a replica in the primary's place once it has all that was written. Needs Valkey 9.
 
-    Nothing is lost, and nothing is fenced; callers wait for a second, or get 503. SENTINEL FAILOVER without COORDINATED
-    loses what was written meanwhile.
+    Sentinels do it, or the servers of a cluster. Nothing is lost, and nothing is fenced; callers wait for a second, or
+    get 503. SENTINEL FAILOVER without COORDINATED loses what was written meanwhile; CLUSTER FAILOVER by hand is fenced.
     """
     context = session.context
-    session.confirm(f"Let a replica of {session.settings.redis.shown_url} take over?")
+    session.confirm(f"Let a replica of {primary or session.settings.redis.shown_url} take over?")
     try:
-        is_whole = operator_actions.fail_over(context, session.operator)
+        is_whole = operator_actions.fail_over(context, session.operator, primary)
     except ValueError as refused:
         raise click.ClickException(str(refused)) from refused
     if not is_whole:

@@ -73,5 +73,5 @@ def _told(amount: float) -> str:
 def _verdict(sizing: Sizing) -> str:
     bears = f"One primary bears about {_told(sizing.primary_bears)} starts a second on such a core."
     if sizing.is_cluster:
-        return f"{bears} More needs the cluster mode, which is not there yet: what is told of it is an estimate."
+        return f"{bears} More needs a cluster: what is told of it is an estimate."
     return f"{bears} That is enough, where it has {_told(sizing.memory / 1e9)} GB for its data."

@@ -230,6 +230,10 @@ class Verification:
     deliveries: tuple[Delivery, ...] = ()
     consented: int = 0
     """When the consent was given that came with the start; 0 where none did."""
+    block: str = ""
+    """Pseudonym of the number's block; empty before it is recorded."""
+    counted: str = ""
+    """How the guard counted its messages (include_approvals.lua); empty before, and once that is given back."""
 
     def set_times(self, created: int, expires: int, deliveries: tuple[Delivery, ...]) -> None:
         """Set the times of its start, in milliseconds, and what was delivered."""

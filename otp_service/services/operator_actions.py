@@ -192,10 +192,11 @@ def redrive(
     return count
 
 
-def fail_over(context: Context, by: str) -> bool:
+def fail_over(context: Context, by: str, primary: str = "") -> bool:
     """Let a replica take over as planned (`Server.fail_over`), whether or not the ledger can record that.
 
-    That it was to be done is recorded before, and what came of it after; where there are no Sentinels, nothing is.
+    That it was to be done is recorded before, and what came of it after; where there are neither Sentinels nor a
+    cluster, nothing is.
     """
     server = context.store.server
     server.require_own()
@@ -203,7 +204,7 @@ def fail_over(context: Context, by: str) -> bool:
     record_action(context, OperatorActionEntry(OperatorAction.FAILOVER_BEGUN, by))
     outcome = "unconfirmed"
     try:
-        is_whole = server.fail_over()
+        is_whole = server.fail_over(primary)
         outcome = "nothing lost" if is_whole else outcome
     except ValueError:
         outcome = "refused"

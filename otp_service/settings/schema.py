@@ -108,6 +108,8 @@ class RedisSettings(Section):
     url: SecretStr = SecretStr("redis://localhost:6379/0")
     """``redis://``, ``rediss://`` (TLS) or ``unix://``; may hold user, password and TLS parameters. With ``sentinels``
     its host is the name under which they watch the primary."""
+    cluster: bool = False
+    """Whether the server of ``url`` is one of a cluster (Valkey 9 or later), which tells of the others."""
     sentinels: tuple[HostAndPort, ...] = ()
     """Sentinels that know the primary: host:port of each; with the TLS parameters of ``url``."""
     sentinel_user: str | None = None
@@ -116,7 +118,7 @@ class RedisSettings(Section):
     """Theirs, where they ask for one."""
     replicas: int | None = Field(default=None, ge=0, le=5)
     """Replicas that must have an approval, a wrong code, or money spent before it is answered (``WAIT``); where fewer
-    have it in half of ``timeout``, the answer is 503. Default: 1 with ``sentinels``, else 0."""
+    have it in half of ``timeout``, the answer is 503. Default: 1 with ``sentinels`` or ``cluster``, else 0."""
     timeout: float = Field(default=1.0, gt=0, le=1.0)
     """Seconds to wait for an answer."""
     connect_timeout: float = Field(default=0.5, gt=0, le=0.5)
@@ -139,10 +141,17 @@ class RedisSettings(Section):
             raise ValueError("redis.url names a socket, where redis.sentinels needs the name of a primary.")
         return self
 
+    @model_validator(mode="after")
+    def _can_be_a_cluster(self) -> Self:
+        is_socket = self.url.get_secret_value().startswith("unix:")
+        if self.cluster and (self.sentinels or self.write_format == 1 or is_socket):
+            raise ValueError("redis.cluster goes with neither redis.sentinels, redis.write_format = 1 nor a socket.")
+        return self
+
     @property
     def awaited_replicas(self) -> int:
         """How many replicas must have what may not be forgotten."""
-        return (1 if self.sentinels else 0) if self.replicas is None else self.replicas
+        return int(bool(self.sentinels or self.cluster)) if self.replicas is None else self.replicas
 
     @property
     def shown_url(self) -> str:

@@ -16,16 +16,19 @@ import hiredis
 import redis
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     BusyLoadingError,
     ClusterDownError,
     ExecAbortError,
     InvalidResponse,
     MasterDownError,
+    MovedError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     ResponseError,
+    TryAgainError,
 )
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
@@ -107,6 +110,14 @@ def begin_failover(client: redis.Redis) -> None:
         raise ValueError(f"The Sentinel refuses: {refused}") from refused
 
 
+def begin_failover_to(replica: redis.Redis) -> None:
+    """Let a replica of a cluster take over once it has all that was written. Raises `ValueError` where it refuses."""
+    try:
+        replica.execute_command("CLUSTER FAILOVER")  # type: ignore[no-untyped-call]
+    except ResponseError as refused:
+        raise ValueError(f"The replica refuses: {refused}") from refused
+
+
 def _is_encrypted(client: redis.Redis) -> bool:
     return issubclass(client.connection_pool.connection_class, redis.SSLConnection)
 
@@ -127,9 +138,12 @@ _CLASSES: Final[Mapping[str, type[ResponseError | redis.ConnectionError]]] = {
     "NOPERM": NoPermissionError,
     "OOM": OutOfMemoryError,
     "READONLY": ReadOnlyError,
+    "TRYAGAIN": TryAgainError,
     "WRONGPASS": AuthenticationError,
 }
 """redis-py's exception for the first word of an error; `ResponseError` for all others but these."""
+_REDIRECTIONS: Final[Mapping[str, type[AskError]]] = {"MOVED": MovedError, "ASK": AskError}
+"""Of a cluster's server that has not the slot: they tell which one has."""
 _ERR_CLASSES: Final = (
     ("ERR max number of clients", redis.ConnectionError),
     ("ERR AUTH", AuthenticationError),  # there is no password to be given
@@ -143,13 +157,26 @@ class Connection:
     call; `redis.Redis` asks for each answer whether it is there, and that takes longer than the server's work.
     """
 
-    def __init__(self, client: redis.Redis, on_open: Callable[["Connection"], None] | None = None) -> None:
-        """Take a client for its address, credentials and time limits, and what is done first on each new connection."""
+    def __init__(
+        self,
+        client: redis.Redis,
+        on_open: Callable[["Connection"], None] | None = None,
+        address: tuple[str, int] | None = None,
+    ) -> None:
+        """Take a client for its credentials, time limits and, if none is given, its ``address``.
+
+        And what is done first on each new connection.
+        """
         self._client = client
+        self._address = address
         self._settings = client.get_connection_kwargs()
         self._encrypted = _is_encrypted(client)
         self._on_open = on_open
         self._socket: socket.socket | None = None
+        self.asked = False
+        """Whether the last question may have been sent."""
+        self._unread = 0
+        """Answers that nobody waits for: they come before the next one."""
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
         self._readable = select.poll()
 
@@ -162,15 +189,33 @@ class Connection:
 
     def ask_all(self, *commands: tuple[Argument, ...]) -> list[Any]:
         """Return the answers to commands that are sent together, an error of the server as its exception."""
+        self.write(*commands)
+        return self.read(len(commands))
+
+    def write(self, *commands: tuple[Argument, ...]) -> None:
+        """Send commands, whose answers are to be received next. Raises as `ask` does."""
         opened = self._connected()
         packed = b"".join(map(hiredis.pack_command, commands))  # type: ignore[arg-type]
+        try:
+            opened.sendall(packed)
+        except OSError as failed:
+            raise _as_redis_error(failed) from failed
+
+    def send(self, *commands: tuple[Argument, ...]) -> None:
+        """Send commands, and wait for no answer: what became of them is not told. Raises as `ask` does."""
+        self.write(*commands)
+        self._unread = len(commands)
+
+    def read(self, count: int) -> list[Any]:
+        """Return so many answers to what was sent, an error of the server as its exception. Raises as `ask` does."""
+        if self._socket is None:
+            raise redis.ConnectionError("The connection was closed.")
         answers: list[Any] = []
-        for _ in commands:
+        for _ in range(count):
             try:
-                answers.append(self._answer(opened, packed))
+                answers.append(self._answer(self._socket))
             except ResponseError as refused:
                 answers.append(refused)
-            packed = b""
         return answers
 
     def close(self) -> None:
@@ -179,6 +224,7 @@ class Connection:
             with suppress(OSError):
                 self._socket.close()
             self._socket = None
+        self._unread = 0
 
     def __del__(self) -> None:
         """Close the connection when the thread that held it has gone."""
@@ -187,17 +233,27 @@ class Connection:
     def _connected(self) -> socket.socket:
         """Return the socket, a new one where there is none, or the server has closed it.
 
-        Nothing was asked, so what can be read is the end.
+        Nothing was asked, so what can be read is the end; but for answers that nobody waited for.
         """
+        self.asked = False
+        if self._unread:
+            try:
+                self.read(self._unread)
+            except redis.ConnectionError:  # what is asked now was not sent yet
+                self.close()
+            self._unread = 0
         if self._socket is not None and self._readable.poll(0):
             self.close()
-        return self._socket or self._open()
+        opened = self._socket or self._open()
+        self.asked = True
+        return opened
 
     def _open(self) -> socket.socket:
-        given = self._settings
+        given, address = self._settings, self._address
         if isinstance(self._client.connection_pool, SentinelConnectionPool):
-            host, port = primary_address(self._client)
-            given = {**given, "host": host, "port": port}
+            address = primary_address(self._client)
+        if address:
+            given = {**given, "host": address[0], "port": address[1]}
         try:
             opened = _limited(self._encrypt(_dial(given), given), given.get("socket_timeout"))
         except TimeoutError as silent:
@@ -251,21 +307,29 @@ class Connection:
                 if not read:
                     raise redis.ConnectionError("The server closed the connection.")
                 reader.feed(read)
-        except (BlockingIOError, TimeoutError) as silent:
-            raise redis.TimeoutError("The server did not answer in time.") from silent
-        except OSError as lost:
-            raise redis.ConnectionError("The connection was lost.") from lost
-        except hiredis.ProtocolError as confused:
-            raise InvalidResponse("This is no answer of Redis.") from confused
+        except (OSError, hiredis.ProtocolError) as failed:
+            raise _as_redis_error(failed) from failed
         if isinstance(answer, hiredis.ReplyError):
             raise _error(str(answer))
         return answer
 
 
+def _as_redis_error(failed: OSError | hiredis.ProtocolError) -> redis.RedisError:
+    """Return what a connection fails with as redis-py's exception."""
+    if isinstance(failed, (BlockingIOError, TimeoutError)):
+        return redis.TimeoutError("The server did not answer in time.")
+    if isinstance(failed, OSError):
+        return redis.ConnectionError("The connection was lost.")
+    return InvalidResponse("This is no answer of Redis.")
+
+
 def _error(text: str) -> redis.RedisError:
     """Return an error that the server answered as redis-py's exception."""
+    code, _, rest = text.partition(" ")
+    if redirection := _REDIRECTIONS.get(code):
+        return redirection(rest)
     found = next((kind for beginning, kind in _ERR_CLASSES if text.startswith(beginning)), ResponseError)
-    return _CLASSES.get(text.partition(" ")[0], found)(text)
+    return _CLASSES.get(code, found)(text)
 
 
 def _dial(given: Mapping[str, Any]) -> socket.socket:
@@ -319,7 +383,7 @@ class FailFast:
                 return
             now = time.monotonic()
             if now < self._until:
-                raise StoreUnavailableError("The store does not answer.")
+                raise StoreUnavailableError("The store does not answer.", nothing_ran=True)
             self._until = now + _PROBE
 
     def trip(self) -> None:
@@ -332,6 +396,7 @@ class FailFast:
 
 
 _UNAVAILABLE: Final = (
+    AskError,  # `MovedError`, too; of a slot that is moved key by key, in which a key that is derived may look absent
     redis.ConnectionError,  # loading, and a wrong password, too
     redis.TimeoutError,
     ClusterDownError,  # a replica without its primary, too
@@ -340,6 +405,7 @@ _UNAVAILABLE: Final = (
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
+    TryAgainError,
 )
 _NO_DATABASE: Final = "DB index is out of range"
 _UNAVAILABLE_CODES: Final = frozenset({"BUSY", "MISCONF", "NOGROUP", "NOREPLICAS", "UNBLOCKED"})
@@ -407,10 +473,10 @@ def connection_problem(error: StoreUnavailableError) -> ConnectionProblem:
     return next((found for kind, found in _PROBLEMS if isinstance(cause, kind)), ConnectionProblem.SILENT)
 
 
-def raise_translated(failed: redis.RedisError) -> NoReturn:
+def raise_translated(failed: redis.RedisError, *, nothing_ran: bool = False) -> NoReturn:
     """Raise `StoreUnavailableError` for a failure of Redis, and a defect of ours as it is."""
     if is_unavailable(failed):
-        raise StoreUnavailableError("The store does not answer, or refuses to.") from failed
+        raise StoreUnavailableError("The store does not answer, or refuses to.", nothing_ran=nothing_ran) from failed
     raise failed
 
 

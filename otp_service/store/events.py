@@ -17,6 +17,7 @@ from otp_service.domain.guard import decode_attempt
 from otp_service.domain.guard_replay import Attempt, AttemptKind
 from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
 from otp_service.store import keys
+from otp_service.store.cluster import read_group
 from otp_service.store.connection import server_time, translate_errors
 from otp_service.store.leases import LEAST_SHARE, BucketShare
 from otp_service.store.scripts import (
@@ -100,7 +101,7 @@ class EventLog:
     def _read(self, after: Mapping[str, str], consumer: str, most: int, wait: int) -> list[EventBatch]:
         streams: dict[Any, Any] = {keys.events(bucket): entry for bucket, entry in after.items()}
         found = self._with_groups(
-            lambda: self._client.xreadgroup(GROUP, consumer, streams, count=most, block=wait or None)
+            lambda: read_group(self._client, GROUP, consumer, streams, count=most, block=wait or None)
         )
         there = ((bucket, _there(entries)) for bucket, entries in self._by_bucket(found))
         return [_batch(bucket, entries) for bucket, entries in there if entries]
@@ -461,10 +462,17 @@ class Decisions:
         """Note that somebody lifted what a rule held back."""
         self._note(bucket, rule, application, "", country, LIFTED)
 
-    def _note(self, bucket: str, rule: str, application: str, purpose: str, country: str, mode: str) -> str:
+    def note_alarm(self, bucket: str, rule: str, application: str, until: int, found: str) -> None:
+        """Record that an alarm was raised until a time, and what tells of it."""
+        self._note(bucket, rule, application, "", "", "alarm", until, found)
+
+    def _note(  # noqa: PLR0913, PLR0917 - what a decision has
+        self, bucket: str, rule: str, application: str, purpose: str, country: str, mode: str, until: int = 0,
+        found: str = "",
+    ) -> str:  # fmt: skip
         kept = (self._limits.decisions, self._limits.milliseconds)
         made = self._scripts.run(
-            "decision_note", (keys.decisions(bucket),), (*kept, rule, application, purpose, country, mode)
+            "decision_note", (keys.decisions(bucket),), (*kept, rule, application, purpose, country, mode, until, found)
         )
         return entry_id(bucket, made.decode())
 

@@ -178,7 +178,7 @@ class Health:
         policy = self._policy
         answer = self._scripts.run(
             "gateway_observe",
-            (keys.health(gateway), keys.in_flight(gateway)),
+            self._scripts.gateway_state(gateway),
             (
                 dispatch_id,
                 call,
@@ -207,8 +207,9 @@ class Health:
         with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
             pipeline.time()
             for gateway in gateways:
-                pipeline.hgetall(keys.health(gateway))
-                pipeline.zrange(keys.in_flight(gateway), 0, -1, withscores=True)
+                health, in_flight = self._scripts.gateway_state(gateway)
+                pipeline.hgetall(health)
+                pipeline.zrange(in_flight, 0, -1, withscores=True)
             time, *answers = pipeline.execute()
         now = to_milliseconds(time)
         found = zip(answers[::2], answers[1::2], strict=True)
@@ -219,18 +220,18 @@ class Health:
 
     def open(self, gateway: str, milliseconds: int, by: str) -> None:
         """Open a breaker by hand, for `MAX_MANUAL_OPEN` at most; then it is tried. ``by`` says who does it."""
-        open_for = min(milliseconds, MAX_MANUAL_OPEN)
+        open_for, (health, _) = min(milliseconds, MAX_MANUAL_OPEN), self._scripts.gateway_state(gateway)
         with translate_errors(), self._client.pipeline(transaction=True) as pipeline:
             until = server_time(self._client) + open_for
-            pipeline.delete(keys.health(gateway))
-            pipeline.hset(keys.health(gateway), mapping={"until": until, "open_for": open_for, "opened_by": by})
-            pipeline.pexpire(keys.health(gateway), open_for + MAX_MANUAL_OPEN)
+            pipeline.delete(health)
+            pipeline.hset(health, mapping={"until": until, "open_for": open_for, "opened_by": by})
+            pipeline.pexpire(health, open_for + MAX_MANUAL_OPEN)
             pipeline.execute()
 
     def close(self, gateway: str) -> None:
         """Close a breaker by hand, and forget what was counted."""
         with translate_errors():
-            self._client.delete(keys.health(gateway))
+            self._client.delete(self._scripts.of_gateway(keys.health, gateway))
 
 
 def _health_of(fields: Mapping[bytes, bytes], calls: list[tuple[bytes, float]], now: int, window: int) -> GatewayHealth:

@@ -1,8 +1,7 @@
 """Every key in Redis: how it is built, what it holds of whom, how long it lives, and who reads it.
 
-The document docs/data.md is made from this table, and the tests hold every key that they find against it. What a script
-touches together carries one hash tag, the number's bucket, but for the scripts of `scripts.MIXED_SLOTS`: so Redis
-Cluster stays possible.
+The document docs/data.md is made from this table, and the tests hold every key that they find against it. On a cluster
+a script touches keys of one hash tag only: a number's bucket, an application, a gateway, or what is named by itself.
 """
 
 import re
@@ -119,6 +118,8 @@ installation = Key("otp:installation", "hash", "", _FOR_EVER, "all processes",
     "replication id of the server, until when a planned fail-over may take")
 replicated = Key("otp:{<tag>}:replicated", "string", "", _MINUTE, "nobody",
     "nothing: it is written so that replicas can be waited for")
+server = Key("otp:{<bucket>}:server", "hash", "", _FOR_EVER, "all processes of a cluster",
+    "the shard of its server and its replication id; until when a planned fail-over may take")
 worker = Key("otp:worker", "string", "", Life("15 s", 60), "API (`/readyz`), `doctor`",
     "when a worker was last seen, and its name")
 mirror = Key("otp:{<bucket>}:mirror/head", "hash", "", _FOR_EVER, "API, worker",
@@ -223,13 +224,13 @@ judge = Key("otp:judge", "string", "", Life("15 s", 15), "worker", "which worker
 application = Key("otp:{<application>}:application_state:<application>", "string", "",
     Life("{} after the last message", 1, "application"), "API, worker, `guard status`",
     "an application: its limits, codes that it checked, what it spent in this hour and day")
-health = Key("otp:{gateways}:health:<gateway>", "hash", "", Life("a day after it says anything", 60 * _DAY),
+health = Key("otp:{<gateways>}:health:<gateway>", "hash", "", Life("a day after it says anything", 60 * _DAY),
     "worker, `gateway status`", "breaker, pause and rate of a gateway")
-in_flight = Key("otp:{gateways}:in_flight:<gateway>", "zset", "", Life("a day after the last call", _DAY), "worker",
+in_flight = Key("otp:{<gateways>}:in_flight:<gateway>", "zset", "", Life("a day after the last call", _DAY), "worker",
     "its calls in flight, where they are bounded")
-reference = Key("otp:{gateways}:reference:<gateway>:<reference>", "string", "", _RECORD, "worker",
+reference = Key("otp:{<gateways>}:reference:<gateway>:<reference>", "string", "", _RECORD, "worker",
     "the dispatch that a gateway took over under a reference (its hash)")
-early_receipts = Key("otp:{gateways}:early:<gateway>:<reference>", "list", "pseudonym", Life("10 min", 600), "worker",
+early_receipts = Key("otp:{<gateways>}:early:<gateway>:<reference>", "list", "pseudonym", Life("10 min", 600), "worker",
     "receipts for a reference that is not known yet; whom they are about, where it is a guess")
 sandbox_messages = Key("otp:{sandbox}:application:<application>", "list", "sealed", _RECORD, "API (sandbox)",
     "the last 100 messages that a sandbox gateway caught")

@@ -3,8 +3,8 @@
 import json
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from operator import attrgetter
 from typing import Any, Final
@@ -13,18 +13,30 @@ import redis
 
 from otp_service.domain.consents import ConsentMode, LedgerPosition, MirrorChanges, NumberState
 from otp_service.domain.keyring import Keyring
-from otp_service.errors import RefusalName, StartRefusal, StartRefusedError
+from otp_service.errors import RefusalName, StartRefusal, StartRefusedError, StoreUnavailableError
 from otp_service.store import keys
+from otp_service.store.cluster import ClusterClient, servers
 from otp_service.store.connection import (
     Argument,
     begin_failover,
+    begin_failover_to,
     present_primary,
     primary_address,
     server_time,
     to_milliseconds,
     translate_errors,
 )
-from otp_service.store.scripts import FENCING, PREFIX, CompiledRuleset, ScriptRunner, fence_places, pairs_to_dict
+from otp_service.store.keys import tag_of
+from otp_service.store.scripts import (
+    FENCING,
+    PREFIX,
+    CompiledRuleset,
+    ScriptCall,
+    ScriptRunner,
+    fence_places,
+    of_meeting,
+    pairs_to_dict,
+)
 
 # It is written whenever the ledger changes, and carries its place in the ledger's history. While it is behind the place
 # that a process knows, was lost, or is of another history, nothing is accepted and nothing is sent. So neither a flush
@@ -60,36 +72,55 @@ class MirrorQuery:
 
 
 class _Places:
-    """Where the mirror's heads are, and who builds it: in each bucket, and where the release before has them.
+    """Where the mirror's heads are, and who builds it: in buckets, and where the release before has them.
 
     All are written in one step. Scripts read them where this process reads them (`ScriptRunner.reads_former`); the
     others follow.
     """
 
-    def __init__(self, scripts: ScriptRunner, buckets: tuple[str, ...]) -> None:
-        self._scripts = scripts
-        own, former = tuple(map(keys.mirror, buckets)), (keys.former_mirror(),)
+    def __init__(self, scripts: ScriptRunner, buckets: Sequence[str]) -> None:
+        self.buckets: Final = frozenset(buckets)
+        own, builders = tuple(map(keys.mirror, buckets)), tuple(map(keys.mirror_builder, buckets))
+        former = () if scripts.is_cluster else (keys.former_mirror(),)
         self.heads_read: Final = former if scripts.reads_former else own
         self.heads: Final = former + own if scripts.reads_former else own + former
-        self.builders: Final = (*map(keys.mirror_builder, buckets), keys.former_mirror_builder())
+        self.builders: Final = builders if scripts.is_cluster else (*builders, keys.former_mirror_builder())
 
-    def write(self, changes: MirrorChanges, buckets: Iterable[str], builder: str) -> bool:
-        """Write the states of numbers, and where that leads to; ``builder`` is empty where the mirror is built."""
-        numbers = (keys.mirrored(bucket, one.pseudonym) for bucket, one in zip(buckets, changes.numbers, strict=True))
+    def writes(self, changes: MirrorChanges, buckets: Iterable[str], builder: str) -> ScriptCall:
+        """Return what writes states of numbers, and where that leads to; ``builder`` is empty where it is built."""
+        of_here = [
+            (keys.mirrored(bucket, one.pseudonym), json.dumps(_fields(one)))
+            for bucket, one in zip(buckets, changes.numbers, strict=True)
+            if bucket in self.buckets
+        ]
         after, upto = changes.after, changes.upto
-        states = (json.dumps(_fields(one)) for one in changes.numbers)
         ends = (after.identity, after.link, upto.sequence, upto.entry, upto.link)
         counts = (len(self.heads), len(self.heads_read))
-        arguments: tuple[Argument, ...] = (builder, *counts, *ends, changes.read_at, EMPTY_STATE_LIFE, *states)
-        return bool(self._scripts.run("mirror_write", (*self.heads, *self.builders, *numbers), arguments))
+        states = (state for _, state in of_here)
+        names = (*self.heads, *self.builders, *(name for name, _ in of_here))
+        return ScriptCall("mirror_write", names, (builder, *counts, *ends, changes.read_at, EMPTY_STATE_LIFE, *states))
 
-    def keep_turn(
+    def keeps_turn(
         self, builder: str, milliseconds: int, place: LedgerPosition | None = None, forgotten: Iterable[str] = ()
-    ) -> bool:
-        """Keep a builder's turn, or end it; the mirror is built of a ``place``, where one is given."""
+    ) -> ScriptCall:
+        """Return what keeps a builder's turn, or ends it; the mirror is built of a ``place``, where one is given."""
         names = (*self.heads, *self.builders, *forgotten)
         built = astuple(place) if place else ()
-        return bool(self._scripts.run("mirror_build", names, (builder, len(self.heads), milliseconds, *built)))
+        return ScriptCall("mirror_build", names, (builder, len(self.heads), milliseconds, *built))
+
+
+def _all(scripts: ScriptRunner, calls: Sequence[ScriptCall]) -> bool:
+    """Make calls for all places; tell whether each was answered with yes. Raises `StoreUnavailableError`."""
+    return all(_answers(scripts, calls))
+
+
+def _answers(scripts: ScriptRunner, calls: Sequence[ScriptCall]) -> list[Any]:
+    """Return the answers to all calls. Raises `StoreUnavailableError` where one has none."""
+    answers = scripts.run_all(calls)
+    for lost in answers:
+        if isinstance(lost, StoreUnavailableError):
+            raise lost
+    return answers
 
 
 class Mirror:
@@ -98,7 +129,7 @@ class Mirror:
     def __init__(self, client: redis.Redis, scripts: ScriptRunner, buckets: tuple[str, ...]) -> None:
         self._client = client
         self._scripts = scripts
-        self._places = _Places(scripts, buckets)
+        self._places = [_Places(scripts, of_one_call) for of_one_call in scripts.spread(buckets)]
 
     def head(self) -> tuple[LedgerPosition | None, bool]:
         """Return the place in a ledger's history that the mirror has come to, ``None`` when there is no mirror.
@@ -107,7 +138,7 @@ class Mirror:
         Where buckets were brought to different places, the one that is behind all others counts.
         """
         with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
-            for head in self._places.heads_read:
+            for head in self._heads_read:
                 pipeline.hmget(head, ["identity", "sequence", "entry", "link", "closed"])
             found: list[Any] = pipeline.execute()
         if any(None in place for *place, _ in found):
@@ -120,67 +151,92 @@ class Mirror:
 
         Returns ``False``, and writes nothing, when the mirror is not at the place after which the changes come.
         """
-        return self._places.write(changes, buckets, "")
+        return _all(self._scripts, [one.writes(changes, buckets, "") for one in self._places])
 
     def close(self) -> None:
         """Let nothing through until an operator has the mirror built anew: the ledger may lack opt-outs."""
         with translate_errors(), self._client.pipeline() as pipeline:
-            for head in self._places.heads:
-                pipeline.hset(head, "closed", 1)
+            for places in self._places:
+                for head in places.heads:
+                    pipeline.hset(head, "closed", 1)
             pipeline.execute()
 
     def drop(self) -> None:
         """Delete the mirror's heads: it is built anew."""
         with translate_errors():
-            self._client.delete(*self._places.heads)
+            for places in self._places:
+                self._client.delete(*places.heads)
 
     def note_server(self) -> None:
         """Let checks of factors wait where the server was restarted, or is another: it may lack the last ones."""
-        self._scripts.run("server_note", self._places.heads_read, ())
+        _all(self._scripts, [ScriptCall("server_note", one.heads_read, ()) for one in self._places])
 
     def begin(self, identity: str) -> "MirrorBuild | None":
         """Return a lease to build the mirror of a ledger; ``None`` when another process has it."""
-        builder, names = f"{identity}/{secrets.token_hex(8)}", self._places.builders
+        builder = f"{identity}/{secrets.token_hex(8)}"
+        names = [name for places in self._places for name in places.builders]
         with translate_errors(), self._client.pipeline() as pipeline:
             for one in names:
                 pipeline.set(one, builder, nx=True, px=_BUILD_LEASE)
             taken = [one for one, mine in zip(names, pipeline.execute(), strict=True) if mine]
-            if 0 < len(taken) < len(names):
-                self._client.delete(*taken)
-        return MirrorBuild(self._client, self._places, builder) if len(taken) == len(names) else None
+            for one in taken if len(taken) < len(names) else ():
+                self._client.delete(one)
+        return MirrorBuild(self._client, self._scripts, self._places, builder) if len(taken) == len(names) else None
+
+    @property
+    def _heads_read(self) -> Iterable[str]:
+        return (head for places in self._places for head in places.heads_read)
 
 
 class MirrorBuild:
     """One process' lease to build the mirror; once it is lost, every call fails."""
 
-    def __init__(self, client: redis.Redis, places: _Places, builder: str) -> None:
+    def __init__(self, client: redis.Redis, scripts: ScriptRunner, places: Sequence[_Places], builder: str) -> None:
         self._client = client
+        self._scripts = scripts
         self._places = places
         self._builder = builder
 
     def renew(self) -> bool:
         """Renew the lease; return whether it is still ours."""
-        return self._places.keep_turn(self._builder, _BUILD_LEASE)
+        return self._keep_turn(_BUILD_LEASE)
 
     def write(self, changes: MirrorChanges, buckets: Iterable[str]) -> bool:
         """Write the states of numbers; return whether the lease is still ours."""
-        return self._places.write(changes, buckets, self._builder) and self.renew()
+        written = _all(self._scripts, [one.writes(changes, buckets, self._builder) for one in self._places])
+        return written and self.renew()
 
     def finish(self, place: LedgerPosition) -> bool:
         """Record the place that the mirror is built of; tell whether it may be relied on."""
-        return self._places.keep_turn(self._builder, 0, place)
+        return self._keep_turn(0, place)
 
     def give_up(self) -> None:
         """End the lease: another process may try."""
-        self._places.keep_turn(self._builder, 0)
+        self._keep_turn(0)
 
     def forget(self) -> None:
         """Delete all of the mirror: it is another ledger's, or its numbers are not to be trusted."""
-        found, cursor = list(self._places.heads), -1
-        while self._places.keep_turn(self._builder, _BUILD_LEASE, forgotten=found) and cursor != 0:
-            with translate_errors():
-                cursor, names = self._client.scan(max(cursor, 0), match=_ALL_NUMBERS, count=_SCAN_COUNT)
-            found = [name.decode() for name in names if isinstance(name, bytes)]
+        heads = [head for places in self._places for head in places.heads]
+        if not self._keep_turn(_BUILD_LEASE, forgotten=heads):
+            return
+        for server in servers(self._client):
+            cursor = -1
+            while cursor != 0:
+                with translate_errors():
+                    cursor, names = server.scan(max(cursor, 0), match=_ALL_NUMBERS, count=_SCAN_COUNT)
+                found = [name.decode() for name in names if isinstance(name, bytes)]
+                if not self._keep_turn(_BUILD_LEASE, forgotten=found):
+                    return
+
+    def _keep_turn(self, milliseconds: int, place: LedgerPosition | None = None, forgotten: Sequence[str] = ()) -> bool:
+        """Keep the turn or end it everywhere; on a cluster each place forgets what is there."""
+        calls = [
+            one.keeps_turn(self._builder, milliseconds, place, self._there(one, forgotten)) for one in self._places
+        ]
+        return _all(self._scripts, calls)
+
+    def _there(self, places: _Places, names: Sequence[str]) -> Sequence[str]:
+        return [one for one in names if tag_of(one) in places.buckets] if self._scripts.is_cluster else names
 
 
 def _fields(one: NumberState) -> dict[str, str]:
@@ -224,6 +280,20 @@ class Fence:
         return self.now < self.until
 
 
+def _newest(told: list[Any]) -> Fence | None:
+    """Return the newest fence of those that servers told, after the time; errors tell none."""
+    clock, *found = told
+    if isinstance(clock, Exception):
+        return None
+    standing = [one for one in found if not isinstance(one, Exception)]
+    fences = [Fence(int(at), int(until), to_milliseconds(clock)) for at, until in standing if at]
+    return max(fences, key=attrgetter("at"), default=None)
+
+
+LOOK_AGAIN: Final = 1
+"""Seconds between two looks at the fences by what belongs to no bucket."""
+
+
 class Fences:
     """Puts the fence and tells of it. Raises `StoreUnavailableError` when Redis does not answer in time."""
 
@@ -231,21 +301,41 @@ class Fences:
         self._client = client
         self._scripts = scripts
         self._buckets = buckets
+        self._look_again = self._cautious_until = 0.0
 
     def put(self) -> Fence:
         """Put a fence for all buckets, in the place of one that stands. The server need not have the scripts."""
-        now, at, until = self._scripts.run("fence_put", fence_places(self._buckets), FENCING)
-        return Fence(at, until, now)
+        places = self._scripts.spread(self._buckets)
+        calls = [ScriptCall("fence_put", self._scripts.fence_places(one), FENCING) for one in places]
+        put = _answers(self._scripts, calls)
+        return max((Fence(at, until, now) for now, at, until in put), key=attrgetter("at"))
+
+    def cautious(self) -> int:
+        """Return for how many milliseconds send limits are halved yet by any fence; looked up once a second at most.
+
+        For limits of what belongs to no bucket, on a cluster: a server that is away lets no other wait.
+        """
+        now = time.monotonic()
+        if now >= self._look_again:
+            self._look_again = now + LOOK_AGAIN
+            told = self._ask(self._buckets, raise_on_error=False)
+            fence = _newest(told)
+            until = now + (fence.until - fence.now) / 1000 if fence else now
+            is_away = any(isinstance(one, Exception) for one in told)
+            self._cautious_until = max(until, self._cautious_until) if is_away else until
+        return max(0, round(1000 * (self._cautious_until - now)))
 
     def current(self, buckets: Iterable[str] = ()) -> Fence | None:
         """Return the newest fence that stands, if one does: of some buckets, or of all."""
+        return _newest(self._ask(buckets or self._buckets, raise_on_error=True))
+
+    def _ask(self, buckets: Iterable[str], *, raise_on_error: bool) -> list[Any]:
+        """Return the time, and the fences of buckets; errors in their places where they are not raised."""
         with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
             pipeline.time()
-            for bucket in buckets or self._buckets:
+            for bucket in buckets:
                 pipeline.hmget(self._scripts.fence(bucket), ["at", "until"])
-            time, *found = pipeline.execute()
-        standing = [Fence(int(at), int(until), to_milliseconds(time)) for at, until in found if at]
-        return max(standing, key=attrgetter("at"), default=None)
+            return pipeline.execute(raise_on_error=raise_on_error)
 
 
 NO_EVICTION: Final = "noeviction"
@@ -274,7 +364,7 @@ def installation_refusal(differences: Sequence[str]) -> StartRefusal:
 _PLANNED_TAKES: Final = 20_000
 """Milliseconds that a planned fail-over may take."""
 _ELECTION: Final = 4.0
-"""Seconds after which Sentinels are asked again: on busy hosts they may not have agreed on who does it."""
+"""Seconds after which a fail-over is asked for again: on busy hosts servers may not have agreed on it."""
 
 
 def _follows(told: Mapping[str, Any], history: str) -> bool:
@@ -286,8 +376,58 @@ def _follows(told: Mapping[str, Any], history: str) -> bool:
     return bool(is_up and told["master_replid2"] == history)
 
 
+@contextmanager
+def _announced(server: redis.Redis, places: Iterable[str]) -> Iterator[None]:
+    """Note in places that a fail-over is planned; where it is refused (`ValueError`) it is not."""
+    noted = list(places)
+    for place in noted:
+        server.hset(place, "failover", server_time(server) + _PLANNED_TAKES)
+    try:
+        yield
+    except ValueError:
+        for place in noted:
+            server.hdel(place, "failover")
+        raise
+
+
+def _followed(before: redis.Redis, history: str, confirm: Callable[[], None], ask_again: Callable[[], object]) -> bool:
+    """Wait until a server that was the primary follows one that has its history; then confirm it. Tell whether it did.
+
+    While it is the primary yet, it is asked again from time to time.
+    """
+    now = time.monotonic()
+    end, again = now + _PLANNED_TAKES / 1000, now + _ELECTION
+    while time.monotonic() < end:
+        with suppress(redis.RedisError, ValueError):  # who tells of the new primary does so a little later
+            told = before.info("replication")
+            if _follows(told, history):
+                confirm()
+                return True
+            if told["role"] == "master" and time.monotonic() > again:
+                again += _ELECTION
+                ask_again()
+        time.sleep(0.01)
+    return False
+
+
+def _setting(server: redis.Redis, name: str) -> str | None:
+    try:
+        return server.config_get(name).get(name)
+    except redis.ResponseError:
+        return None
+
+
+def _version(info: Mapping[str, Any]) -> str:
+    valkey = info.get("valkey_version")
+    return f"Valkey {valkey}" if valkey else f"Redis {info.get('redis_version', 'unknown')}"
+
+
+def _online_replicas(told: Mapping[str, Any]) -> int:
+    return sum(isinstance(one, dict) and one.get("state") == "online" for one in told.values())
+
+
 class Server:
-    """The Redis or Valkey server behind an installation."""
+    """The Redis or Valkey server behind an installation, or those of a cluster."""
 
     def __init__(
         self, client: redis.Redis, scripts: ScriptRunner, keyring: Keyring, rulesets: Iterable[CompiledRuleset]
@@ -342,66 +482,87 @@ class Server:
 
         Raises `StartRefusedError` when it may evict counters: an evicted one is a free guess.
         """
-        policy = self.setting("maxmemory-policy")
-        if policy is not None and policy != NO_EVICTION:
-            raise StartRefusedError(eviction_refusal(policy))
-        return policy is not None
+        policies = self.settings("maxmemory-policy")
+        if other := next((one for one in policies if one not in {None, NO_EVICTION}), None):
+            raise StartRefusedError(eviction_refusal(other))
+        return None not in policies
 
-    def setting(self, name: str) -> str | None:
-        """Return a setting of the server; ``None`` when it does not tell (managed services forbid it)."""
-        with translate_errors():
-            try:
-                return self._client.config_get(name).get(name)
-            except redis.ResponseError:
-                return None
+    def settings(self, name: str) -> list[str | None]:
+        """Return a setting of the server, or of each of a cluster; ``None`` for one that does not tell.
 
-    def version(self) -> str:
-        """Return name and version of the server."""
+        Managed services forbid that.
+        """
         with translate_errors():
-            info = self._client.info("server")
-        valkey = info.get("valkey_version")
-        return f"Valkey {valkey}" if valkey else f"Redis {info.get('redis_version', 'unknown')}"
+            return [_setting(one, name) for one in servers(self._client)]
+
+    def versions(self) -> list[str]:
+        """Return name and version of the server, or of each of a cluster."""
+        with translate_errors():
+            return [_version(one.info("server")) for one in servers(self._client)]
+
+    def unserved_slots(self) -> int:
+        """Return how many slots of a cluster no server has."""
+        return self._client.unserved_slots() if isinstance(self._client, ClusterClient) else 0
 
     def replicas(self) -> int:
         """Return how many replicas have what was written, but for what is on its way."""
         with translate_errors():
-            told = self._client.info("replication")
-        return sum(isinstance(one, dict) and one.get("state") == "online" for one in told.values())
+            return min(_online_replicas(one.info("replication")) for one in servers(self._client))
 
     def follow_primary(self) -> None:
-        """Leave a server that Sentinels call the primary no more: one that was paused goes on answering for seconds."""
+        """Leave a server that is the primary no more: one that was paused goes on answering for seconds.
+
+        Sentinels tell which one is, or the servers of a cluster.
+        """
+        if isinstance(self._client, ClusterClient):
+            self._client.refresh()
+            return
         with translate_errors():
             address = primary_address(self._client)
         if address != self._primary:
             self._scripts.reconnect()
             self._primary = address
 
-    def fail_over(self) -> bool:
-        """Let Sentinels put a replica in the server's place once it has all that was written, and wait until it is.
+    def fail_over(self, primary: str = "") -> bool:
+        """Let a replica take the server's place once it has all that was written, and wait until it has.
 
-        Returns whether nothing was lost: then nobody fences. Raises `StoreUnavailableError`, and `ValueError` where
-        there are no Sentinels, or they refuse, as where they have no replica or are older than Valkey 9.
+        Sentinels let it, or it does so itself where ``primary`` (host:port) is of a cluster. Returns whether nothing
+        was lost: then nobody fences. Raises `StoreUnavailableError`, and `ValueError` where there are no Sentinels, or
+        they refuse, as where they have no replica or are older than Valkey 9; or where it is no primary with a replica.
         """
+        if isinstance(self._client, ClusterClient):
+            return self._fail_over_in_cluster(self._client, primary)
+        if primary:
+            raise ValueError("This is no cluster: there is one primary.")
         with translate_errors():
             before = present_primary(self._client)
             history = before.info("replication")["master_replid"]
-            before.hset(keys.INSTALLATION, "failover", server_time(before) + _PLANNED_TAKES)
-            begin_failover(self._client)
-        function = f"{self._scripts.library_name}_server_meet"
+            with _announced(before, [keys.INSTALLATION]):
+                begin_failover(self._client)
         names = (keys.INSTALLATION, *fence_places(self._buckets))
-        now = time.monotonic()
-        end, ask_again = now + _PLANNED_TAKES / 1000, now + _ELECTION
-        while time.monotonic() < end:
-            with suppress(redis.RedisError, ValueError):  # Sentinels tell of the new primary a little later
-                told = before.info("replication")
-                if _follows(told, history):
-                    present_primary(self._client).fcall(function, len(names), *names, *FENCING, "1")
-                    return True
-                if told["role"] == "master" and time.monotonic() > ask_again:
-                    ask_again += _ELECTION
-                    begin_failover(self._client)
-            time.sleep(0.01)
-        return False
+
+        def confirm() -> None:
+            self._confirm(present_primary(self._client), "server_meet", names)
+
+        return _followed(before, history, confirm, lambda: begin_failover(self._client))
+
+    def _fail_over_in_cluster(self, cluster: ClusterClient, primary: str) -> bool:
+        with translate_errors():
+            before, replica = cluster.primary_and_replica(primary)
+            history = before.info("replication")["master_replid"]
+            buckets = [one for one in self._buckets if cluster.has(primary, keys.server(one))]
+            with _announced(before, map(keys.server, buckets)):
+                begin_failover_to(replica)
+
+        def confirm() -> None:
+            for bucket in buckets:
+                self._confirm(replica, "bucket_meet", of_meeting(bucket))
+
+        return _followed(before, history, confirm, lambda: begin_failover_to(replica))
+
+    def _confirm(self, taken_over: redis.Redis, script: str, names: Sequence[str]) -> None:
+        """Tell a server that took over that nothing was lost."""
+        taken_over.fcall(f"{self._scripts.library_name}_{script}", len(names), *names, *FENCING, "1")
 
     def load_scripts(self) -> None:
         """Load the scripts and teach them the rules, so that what is broken is found at the start."""
@@ -411,10 +572,11 @@ class Server:
     def delete_other_scripts(self) -> None:
         """Delete the scripts of other releases, for nobody else would; a process that needs them loads them again."""
         with translate_errors():
-            found: Any = self._client.function_list(f"{PREFIX}*")
-            for name in (pairs_to_dict(one)["library_name"].decode() for one in found):
-                if name != self._scripts.library_name:
-                    self._client.function_delete(name)
+            for server in servers(self._client):
+                found: Any = server.function_list(f"{PREFIX}*")
+                for name in (pairs_to_dict(one)["library_name"].decode() for one in found):
+                    if name != self._scripts.library_name:
+                        server.function_delete(name)
 
     def note_worker(self, worker: str, seconds: int) -> None:
         """Record for ``seconds`` that a worker is alive."""

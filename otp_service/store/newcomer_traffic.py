@@ -13,6 +13,7 @@ from otp_service.domain.guard import HOUR
 from otp_service.domain.newcomer_traffic import CountryTraffic, pack_place, unpack_place
 from otp_service.domain.tallies import Blocks, Tallies, Tally, What, Who, parse_tally
 from otp_service.store import keys
+from otp_service.store.cluster import ClusterClient
 from otp_service.store.connection import translate_errors
 from otp_service.store.scripts import CompiledRuleset, ScriptRunner
 
@@ -69,7 +70,10 @@ class TrafficStore:
         self._scripts = scripts
 
     def add(self, tallies: Tallies, blocks: Blocks = MappingProxyType({})) -> None:
-        """Add to the tallies, and to what is counted of blocks."""
+        """Add to the tallies, and to what is counted of blocks; not to those whose server in a cluster is away.
+
+        To be asked again would count twice what the others have.
+        """
         with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
             for hour, starts in blocks.items():
                 of_hour = keys.blocks(hour)
@@ -82,7 +86,7 @@ class TrafficStore:
                 for one, count in counts.items():
                     pipeline.hincrby(key, str(one), count)
                 pipeline.expire(key, keys.tallies.seconds)
-            pipeline.execute()
+            pipeline.execute(raise_on_error=not isinstance(self._client, ClusterClient))
 
     def busiest_blocks(self, now: int, most: int) -> list[BlockCount]:
         """Return the blocks that most was sent to unapproved in the day before a time (ms), the first ones first."""

@@ -10,19 +10,23 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final, cast
 
 import redis
 
 from otp_service.domain.routing import GatewayLimits
 from otp_service.domain.verification import DeliveryStatus, Verification
+from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
 from otp_service.store.connection import Argument, server_time, translate_errors
 from otp_service.store.leases import BucketShare
 from otp_service.store.mirror import MirrorQuery
+from otp_service.store.reserving import GatewayCall, SharedSubjects
 from otp_service.store.scripts import (
     NO_RULES,
     CompiledRuleset,
+    ScriptCall,
     ScriptRunner,
     StreamLimits,
     entry_id,
@@ -146,26 +150,48 @@ class Outbox:
     def take(self, consumer: str, count: int, leave: Collection[str] = ()) -> list[Job]:
         """Return up to ``count`` new jobs for a consumer, the queues in turn, at once; none of those to ``leave``."""
         turn = secrets.randbelow(_TURN_RANGE)
-        taken = self._scripts.run(
-            "jobs_take",
-            self._of_share(keys.ready, keys.wake),
-            (CONSUMER_GROUP, consumer, count, turn, *leave),
-        )
-        return list(self._jobs(consumer, taken))
+        return self._gather("jobs_take", (keys.ready, keys.wake), consumer, count, (turn, *leave))
+
+    def _gather(
+        self, script: str, kinds: tuple[keys.Key, ...], consumer: str, count: int, further: tuple[Argument, ...]
+    ) -> list[Job]:
+        """Return up to ``count`` jobs that a script hands a consumer, beginning with other buckets each time.
+
+        On a cluster as many buckets are asked together as may each have one; those that gave as many as they were asked
+        for are asked again, and those whose servers are away passed over. Raises `StoreUnavailableError` where all are.
+        """
+        groups = self._scripts.spread(self.share.buckets)
+        turn, jobs, lost, heard = secrets.randbelow(len(groups)), list[Job](), None, False
+        groups = [*groups[turn:], *groups[:turn]]
+        while groups and (free := count - len(jobs)) > 0:
+            asked, groups = groups[:free], groups[free:]
+            each = free // len(asked)
+            names = [tuple(kind(bucket) for kind in kinds for bucket in buckets) for buckets in asked]
+            about = (CONSUMER_GROUP, consumer, each, *further)
+            answers = self._scripts.run_all([ScriptCall(script, one, about) for one in names])
+            for buckets, answer in zip(asked, answers, strict=True):
+                if isinstance(answer, StoreUnavailableError):
+                    lost = answer
+                    continue
+                heard = True
+                jobs += self._jobs(consumer, answer)
+                if len(answer) == each:
+                    groups.append(buckets)
+        if lost and not heard:
+            raise lost
+        return jobs
 
     def wait(self, milliseconds: int) -> None:
         """Return when there may be something to take, or the time is over, or nearly."""
-        if milliseconds <= _BLPOP_DELAY:
-            time.sleep(milliseconds / 1000)
+        if milliseconds <= _BLPOP_DELAY or self._scripts.is_cluster:  # nobody waits at several servers
+            time.sleep(min(milliseconds, _BLPOP_DELAY) / 1000)
             return
         with translate_errors():
-            self._client.blpop(self._of_share(keys.wake), (milliseconds - _BLPOP_DELAY) / 1000)
+            self._client.blpop(list(map(keys.wake, self.share.buckets)), (milliseconds - _BLPOP_DELAY) / 1000)
 
     def claim(self, consumer: str, count: int, idle: int) -> list[Job]:
         """Return up to ``count`` jobs that others hold for longer than ``idle`` milliseconds: they died."""
-        names = self._of_share(keys.queues, keys.ready)
-        claimed = self._scripts.run("jobs_claim", names, (CONSUMER_GROUP, consumer, count, idle))
-        return list(self._jobs(consumer, claimed))
+        return self._gather("jobs_claim", (keys.queues, keys.ready), consumer, count, (idle,))
 
     def lag(self) -> float:
         """Return the age of the oldest message that is in a queue, in seconds; 0 when none is.
@@ -195,8 +221,10 @@ class Outbox:
 
     def _show(self, consumer: str, jobs: tuple[Job, ...], silent: int) -> None:
         """Have a consumer's jobs count as silent for so many milliseconds."""
-        queues, entries = tuple(job.queue for job in jobs), (job.entry for job in jobs)
-        self._scripts.run("jobs_renew", queues, (CONSUMER_GROUP, consumer, silent, *entries))
+        for buckets in self._scripts.spread(self._buckets):
+            if own := [job for job in jobs if job.bucket in buckets]:
+                queues, entries = tuple(job.queue for job in own), (job.entry for job in own)
+                self._scripts.run("jobs_renew", queues, (CONSUMER_GROUP, consumer, silent, *entries))
 
     def sweep(self, idle: int) -> None:
         """Forget old jobs, empty queues, and consumers that hold nothing and are silent for ``idle`` milliseconds."""
@@ -205,22 +233,15 @@ class Outbox:
             self._scripts.run("queues_sweep", names, (CONSUMER_GROUP, idle, self._limits.milliseconds))
 
     def requeue(self, most: int = 100) -> int:
-        """Put up to ``most`` retries of each bucket that are due back; return the milliseconds until the next."""
-        waits = [self._requeue(bucket, most) for bucket in self.share.buckets]
-        return min((wait for wait in waits if wait >= 0), default=LONG_TIME)
+        """Put up to ``most`` retries of each bucket that are due back; return the milliseconds until the next.
 
-    def _requeue(self, bucket: str, most: int) -> int:
-        _, wait = self._scripts.run(
-            "retries_requeue",
-            (keys.delayed(bucket), keys.queues(bucket), keys.ready(bucket), keys.wake(bucket)),
-            (most, keys.queue.beginning(bucket, RETRY)),
-        )
-        return int(wait)
-
-    def _of_share(self, *kinds: keys.Key) -> tuple[str, ...]:
-        """Return keys of some kinds, of each bucket of the share; one kind after the other."""
-        buckets = self.share.buckets
-        return tuple(kind(bucket) for kind in kinds for bucket in buckets)
+        Buckets whose servers are away are passed over; raises `StoreUnavailableError` where all are.
+        """
+        answers = self._scripts.run_all([_requeue(bucket, most) for bucket in self.share.buckets])
+        heard = [one for one in answers if not isinstance(one, StoreUnavailableError)]
+        if not heard:
+            raise answers[0]
+        return min((int(wait) for _, wait in heard if wait >= 0), default=LONG_TIME)
 
     def _jobs(self, consumer: str, entries: Iterable[tuple[bytes, bytes, list[bytes]]]) -> Iterable[Job]:
         """Yield the jobs of entries; one that cannot be read goes to the dead letters, and stops nobody."""
@@ -231,6 +252,11 @@ class Outbox:
                 yield parse_job(bucket, queue, entry.decode(), consumer, entry_values(fields))
             except (KeyError, ValueError):
                 self._give_up(unreadable_job(bucket, queue, entry.decode(), consumer, fields), "unreadable")
+
+
+def _requeue(bucket: str, most: int) -> ScriptCall:
+    names = (keys.delayed(bucket), keys.queues(bucket), keys.ready(bucket), keys.wake(bucket))
+    return ScriptCall("retries_requeue", names, (most, keys.queue.beginning(bucket, RETRY)))
 
 
 def _is_queue(answer: object) -> bool:
@@ -396,11 +422,14 @@ class Dispatches:
         scripts: ScriptRunner,
         limits: StreamLimits,
         rulesets: Mapping[str, CompiledRuleset],
+        shared: SharedSubjects | None = None,
     ) -> None:
+        """Take what counts in other slots than a job's; none where one server has them all."""
         self._client = client
         self._scripts = scripts
         self._limits = limits
         self._rulesets = rulesets
+        self._shared = shared
 
     def dispatch(
         self,
@@ -416,8 +445,30 @@ class Dispatches:
         failed. What a worker that died left open is told as one of these.
         """
         candidates = tuple(route)
+        ask = partial(self._ask_to_dispatch, job, dispatch_id, candidates, mirror_query, max_ambiguous)
+        if self._shared is None:
+            answer = ask(None)
+        else:
+            free = {one.name: one.allowance for one in candidates if not one.called}
+            subjects = job.application, job.country
+            answer = self._shared.decide_call(dispatch_id, subjects, free, self._ruleset(job), ask)
+        return parse_dispatch(answer, job, dispatch_id)
+
+    def _ask_to_dispatch(
+        self,
+        job: Job,
+        dispatch_id: str,
+        candidates: tuple[Candidate, ...],
+        mirror_query: MirrorQuery,
+        max_ambiguous: int,
+        elsewhere: GatewayCall | None,
+    ) -> list[Any]:
         ruleset = self._ruleset(job)
-        answer = self._scripts.run(
+        money = money_keys(ruleset.ruleset, job.application, job.country)
+        in_this_slot: tuple[str, ...] = ()
+        if elsewhere is None:
+            in_this_slot = (*(key for one in candidates for key in self._scripts.gateway_state(one.name)), *money)
+        answer: list[Any] = self._scripts.run(
             "dispatch",
             (
                 keys.record(job.bucket, job.id),
@@ -427,8 +478,7 @@ class Dispatches:
                 self._scripts.mirror_head(job.bucket),
                 keys.events(job.bucket),
                 keys.calls(job.bucket),
-                *(key for one in candidates for key in (keys.health(one.name), keys.in_flight(one.name))),
-                *money_keys(ruleset.ruleset, job.application, job.country),
+                *in_this_slot,
             ),
             (
                 job.application,
@@ -444,11 +494,12 @@ class Dispatches:
                 self._limits.milliseconds,
                 *mirror_query.message_arguments,
                 keys.mirrored.beginning(job.bucket),
-                *(part for one in candidates for part in _arguments(one)),
+                elsewhere.found if elsewhere and money else "",
+                *(part for one in candidates for part in _arguments(one, elsewhere)),
             ),
             ruleset,
         )
-        return parse_dispatch(answer, job, dispatch_id)
+        return answer
 
     def is_allowed(self, job: Job, mirror_query: MirrorQuery) -> bool:
         """Tell whether a message may go, as far as the mirror of the ledger tells; `dispatch` looks again."""
@@ -467,6 +518,7 @@ class Dispatches:
         """
         following = job.with_channel(settlement.channel) if settlement.channel else job
         ruleset = self._ruleset(job)
+        money = money_keys(ruleset.ruleset, job.application, job.country)
         answer = self._scripts.run(
             "dispatch_settle",
             (
@@ -477,7 +529,7 @@ class Dispatches:
                 keys.events(job.bucket),
                 self._scripts.mirror_head(job.bucket),
                 keys.calls(job.bucket),
-                *money_keys(ruleset.ruleset, job.application, job.country),
+                *(() if self._shared else money),
             ),
             (
                 slot,
@@ -499,7 +551,11 @@ class Dispatches:
             ),
             ruleset,
         )
-        return SettleResult(answer[0].decode())
+        what, *reserved = answer
+        if self._shared and money and reserved:
+            price, at = reserved
+            self._shared.settle(job.application, job.country, settlement.cost - price, at, ruleset)
+        return SettleResult(what.decode())
 
     def _ruleset(self, job: Job) -> CompiledRuleset:
         """Return the rules of a job's application; none when the configuration has lost it."""
@@ -556,9 +612,10 @@ class Dispatches:
                 raise ValueError(f"unknown answer of receipt.lua: {answer[:1]!r}")
 
 
-def _arguments(one: Candidate) -> tuple[Argument, ...]:
+def _arguments(one: Candidate, elsewhere: GatewayCall | None) -> tuple[Argument, ...]:
     allowance = one.allowance
-    return (one.name, f"{allowance.per_second:g}", allowance.in_flight, allowance.lease, int(one.called))
+    found = elsewhere.at_gateways.get(one.name, "") if elsewhere else f"{allowance.per_second:g}"
+    return (one.name, found, allowance.in_flight, allowance.lease, int(one.called))
 
 
 @dataclass(frozen=True, slots=True)
@@ -696,15 +753,13 @@ class References:
 
     def remember(self, gateway: str, reference: str, dispatch_id: str, milliseconds: int) -> list[str]:
         """Remember a dispatch by its reference; return the receipts that were faster, as they were handed in."""
-        hashed = _hash(reference)
-        places = (keys.reference(gateway, hashed), keys.early_receipts(gateway, hashed))
-        early = self._scripts.run("reference_put", places, (dispatch_id, milliseconds))
+        early = self._scripts.run("reference_put", self._places(gateway, reference), (dispatch_id, milliseconds))
         return [receipt.decode() for receipt in early]
 
     def known(self, gateway: str, references: tuple[str, ...]) -> str | None:
         """Return the dispatch that was taken over under the first of the references that is known; keep nothing."""
         with translate_errors():
-            places = [keys.reference(gateway, _hash(one)) for one in references]
+            places = [self._places(gateway, one)[0] for one in references]
             found = cast("list[bytes | None]", self._client.mget(places))
         return next((one.decode() for one in found if one), None)
 
@@ -713,13 +768,15 @@ class References:
 
         When none is known the ``receipt`` is kept, and `remember` will return it.
         """
-        places = (
-            place(gateway, hashed)
-            for hashed in map(_hash, references)
-            for place in (keys.reference, keys.early_receipts)
-        )
-        found = self._scripts.run("reference_find", tuple(places), (receipt, EARLY_RECEIPT_LIFE, MAX_EARLY_RECEIPTS))
+        places = tuple(place for one in references for place in self._places(gateway, one))
+        found = self._scripts.run("reference_find", places, (receipt, EARLY_RECEIPT_LIFE, MAX_EARLY_RECEIPTS))
         return found[0].decode() if found else None
+
+    def _places(self, gateway: str, reference: str) -> tuple[str, str]:
+        """Return the keys of a reference, and of receipts that come before it is known."""
+        hashed = _hash(reference)
+        of = self._scripts.of_gateway
+        return of(keys.reference, gateway, hashed), of(keys.early_receipts, gateway, hashed)
 
 
 def _hash(reference: str) -> str:

@@ -5,22 +5,24 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from graphlib import TopologicalSorter
 from importlib.resources import files
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import redis
-from redis.exceptions import ReadOnlyError, ResponseError
+from redis.exceptions import MovedError, ReadOnlyError, ResponseError
 from redis.sentinel import MasterNotFoundError
 
 from otp_service.domain.guard import DAY, LimitScope, Ruleset, Window
+from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
-from otp_service.store.connection import Argument, Connection, FailFast, raise_translated, translate_errors
+from otp_service.store.cluster import Peer, SlotMap
+from otp_service.store.connection import Argument, Connection, is_unavailable, raise_translated, translate_errors
 from otp_service.store.keys import tag_of
 
 # Each file in ``lua/`` that is no part of others is a function of one library, named by a hash of its text: releases
@@ -72,19 +74,6 @@ ruleset = plan and rulesets[plan.ruleset]"""
 _REQUIRE_RULESET = f"if not ruleset then return {{ '{UNREGISTERED.decode()}' }} end"
 _READ = {"clock": "clock.read()", "fence": "fence.read(table.remove(KEYS))"}
 """What is read when a script begins that includes the part, in this order."""
-MIXED_SLOTS: Final[Mapping[str, str]] = {
-    "start": "limits and money of application, country, block and network",
-    "resend": "limits and money of application, country and block",
-    "check": "wrong codes of the application",
-    "dispatch": "health of the gateways; money of application and country",
-    "dispatch_settle": "money of application and country",
-    "guard_give_back": "buckets of application, country, block and network",
-    "server_meet": "the installation is one for all buckets",
-    "former_places": "the release before knew no cluster",
-    "former_convert": "the release before knew no cluster",
-}
-"""Scripts whose keys have several hash tags, each with what for: they need one server. While the release before has
-places of its own, `mirror_write`, `mirror_build` and `fence_put` write those too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +295,7 @@ _TEACH_TIMES: Final = 5
 """Processes of another release that start delete the scripts of this one: perhaps while they are loaded and taught."""
 REPLICATED: Final = frozenset(
     {
-        "cancel", "check", "factor_check", "factor_enrol", "page_redeem", "proof_redeem", "resend", "start",
+        "cancel", "check", "factor_check", "factor_enrol", "page_redeem", "proof_redeem", "resend", "reserve", "start",
         "user_guess",
     }
 )  # fmt: skip
@@ -351,6 +340,77 @@ class Replication:
     """Is told for how many seconds fewer messages may be sent where a server took over, and was fenced."""
 
 
+_NOT_RUN: Final = object()
+"""In the place of an answer: the script did nothing, and is asked for again."""
+
+
+def _is_not_run(answer: object) -> bool:
+    """Tell whether a server has done nothing: it has not the slot, not the scripts, or not the rules."""
+    return (
+        answer == [UNREGISTERED]
+        or isinstance(answer, MovedError)
+        or (isinstance(answer, ResponseError) and _NOT_FOUND in str(answer))
+    )
+
+
+def _unavailable(refused: ResponseError) -> StoreUnavailableError:
+    lost = StoreUnavailableError("The store does not answer, or refuses to.")
+    lost.__cause__ = refused
+    return lost
+
+
+def _caught(ask: Callable[..., Any], *about: Any) -> Any:  # noqa: ANN401
+    """Return an answer, or why there is none."""
+    try:
+        return ask(*about)
+    except StoreUnavailableError as lost:
+        return lost
+
+
+def _trace(key: str) -> tuple[Argument, ...]:
+    """Return a command that writes something beside a key, which replicas are waited for to have."""
+    return "SET", keys.replicated(tag_of(key)), "", "PX", _TRACE_LIFE
+
+
+def of_meeting(bucket: str) -> tuple[str, ...]:
+    """Return the keys of ``bucket_meet``."""
+    return keys.server(bucket), keys.fence(bucket), keys.mirror(bucket)
+
+
+class ScriptCall(NamedTuple):
+    """A script that is to be called."""
+
+    name: str
+    keys: tuple[str, ...]
+    arguments: tuple[Argument, ...]
+    taught: CompiledRuleset | CompiledPlan | None = None
+
+
+def _by_peer(peers: Sequence[Peer], calls: Sequence[ScriptCall]) -> dict[Peer, list[ScriptCall]]:
+    """Return the calls of each server."""
+    asked: dict[Peer, list[ScriptCall]] = {}
+    for peer, call in zip(peers, calls, strict=True):
+        asked.setdefault(peer, []).append(call)
+    return asked
+
+
+class _Link(Connection):
+    """A thread's connection to a server."""
+
+    def __init__(self, client: redis.Redis, peer: Peer, on_open: Callable[["_Link"], None] | None) -> None:
+        super().__init__(client, self._begin, peer.address)
+        self.peer = peer
+        self.met: dict[str, int] = {}
+        """Buckets that the server was met for since it was opened, and the version of the slot map then: a server may
+        lose a slot and get it again meanwhile."""
+        self._first = on_open
+
+    def _begin(self, _: Connection) -> None:
+        self.met.clear()
+        if self._first:
+            self._first(self)
+
+
 class ScriptRunner:
     """Calls the functions of the library, each in one round trip."""
 
@@ -360,23 +420,25 @@ class ScriptRunner:
         script_context: ScriptContext | None = None,
         write_format: int = WRITE_FORMAT,
         replication: Replication | None = None,
+        slots: SlotMap | None = None,
     ) -> None:
         """Take a client for its address; each thread opens a connection of its own and holds it.
 
-        With ``replication`` each new connection learns first whether another server took over, and fences it.
+        With ``replication`` each new connection learns first whether another server took over, and fences it. With the
+        ``slots`` of a cluster each thread has a connection to each server, and learns that for each bucket.
         """
         self._client = client
+        self._slots = slots
+        self._only = Peer()
         self._library = library(write_format)
         self._fenced = fenced_scripts()
         self._fence_of = cache(self.fence)
         self.reads_former: Final = write_format < WRITE_FORMAT
         """Whether mirror and fence are read where the release before has them; they are written in both places."""
         self._held = threading.local()
-        self._fail_fast = FailFast()
         self._script_context = script_context
         self._replication = replication or Replication(0, 0, (), lambda _: None)
-        self._on_open = self._meet if replication else None
-        self._replicas_away = FailFast()
+        self._on_open = self._meet_server if replication and slots is None else None
 
     def run(
         self,
@@ -390,13 +452,74 @@ class ScriptRunner:
         Raises `StoreUnavailableError` when there is no answer.
         """
         if self._script_context is None:
-            return self._converse(self._call, name, keys, arguments, taught)
+            return self._reach(name, keys, arguments, taught)
         with self._script_context(name):
-            return self._converse(self._call, name, keys, arguments, taught)
+            return self._reach(name, keys, arguments, taught)
+
+    def run_all(self, calls: Sequence[ScriptCall]) -> list[Any]:
+        """Return the answers of scripts, and `StoreUnavailableError` in the place of one that has none.
+
+        Each server of a cluster is sent its calls before the first answer is awaited.
+        """
+        if self._slots is None:
+            return [_caught(self.run, *call) for call in calls]
+        peers = [_caught(self._slots.peer_of, call.keys[0]) for call in calls]
+        asked = _by_peer(peers, calls)
+        links: dict[Peer, Any] = {}
+        try:
+            for peer, own in asked.items():
+                links[peer] = _caught(self._converse, peer, self._write, own) if isinstance(peer, Peer) else peer
+            told = {peer: iter(self._told(links[peer], own)) for peer, own in asked.items()}
+        except BaseException:  # what was not read would be taken for answers to others
+            for link in links.values():
+                if isinstance(link, _Link):
+                    link.close()
+            raise
+        answers = [(next(told[peer]), call) for peer, call in zip(peers, calls, strict=True)]
+        return [_caught(self._reach, *call) if answer is _NOT_RUN else answer for answer, call in answers]
+
+    def send_all(self, calls: Sequence[ScriptCall]) -> None:
+        """Call scripts and, on a cluster, wait for no answer: what its server cannot do now is not done.
+
+        They are done before anything that this thread asks of their servers afterwards.
+        """
+        if self._slots is None:
+            self.run_all(calls)
+            return
+        peers = [_caught(self._slots.peer_of, call.keys[0]) for call in calls]
+        for peer, own in _by_peer(peers, calls).items():
+            if isinstance(peer, Peer):
+                _caught(self._converse, peer, self._send, own)
+
+    def _told(self, link: _Link | StoreUnavailableError, calls: Sequence[ScriptCall]) -> list[Any]:
+        """Return the answers to calls that were sent over a connection, or why there are none for each."""
+        told = _caught(self._over, link, self._read_answers, calls) if isinstance(link, _Link) else link
+        return told if isinstance(told, list) else [told] * len(calls)
+
+    def spread(self, buckets: Sequence[str]) -> Sequence[Sequence[str]]:
+        """Return the buckets whose keys one call may touch together: all, or on a cluster each alone."""
+        return [buckets] if self._slots is None else [[one] for one in buckets]
+
+    def fence_places(self, buckets: Iterable[str]) -> tuple[str, ...]:
+        """Return where a fence is put for buckets that one call may touch together."""
+        return tuple(map(keys.fence, buckets)) if self.is_cluster else fence_places(buckets)
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether keys of different tags may be on different servers."""
+        return self._slots is not None
 
     def mirror_head(self, bucket: str) -> str:
         """Return the key of the mirror's head that the scripts of a bucket read."""
         return keys.former_mirror() if self.reads_former else keys.mirror(bucket)
+
+    def of_gateway(self, kind: keys.Key, gateway: str, *further: str) -> str:
+        """Return a key of what is kept of a gateway: on a cluster each has a slot of its own."""
+        return kind(gateway if self.is_cluster else "gateways", gateway, *further)
+
+    def gateway_state(self, gateway: str) -> tuple[str, str]:
+        """Return the keys of a gateway's health and of its calls in flight."""
+        return self.of_gateway(keys.health, gateway), self.of_gateway(keys.in_flight, gateway)
 
     def fence(self, bucket: str) -> str:
         """Return the key of the fence that they read."""
@@ -413,65 +536,108 @@ class ScriptRunner:
 
     def register_ruleset(self, ruleset: CompiledRuleset) -> None:
         """Teach the scripts a ruleset; they are loaded where they are not. Raises as `run` does."""
-        self._converse(self._register, ruleset)
+        for peer in [self._only] if self._slots is None else self._slots.peers():
+            self._converse(peer, self._register, ruleset)
 
-    def _converse(self, ask: Callable[..., Any], *about: Any) -> Any:  # noqa: ANN401
-        """Return what is answered over this thread's connection, which is closed when no answer came."""
-        self._fail_fast.check()
-        connection = self._connection()
+    def _reach(self, name: str, keys: tuple[str, ...], *further: Any) -> Any:  # noqa: ANN401
+        """Return the answer of the server that has the keys."""
+        if self._slots is None:
+            return self._converse(self._only, self._call, name, keys, *further)
+        try:
+            return self._converse(self._slots.peer_of(keys[0]), self._call, name, keys, *further)
+        except StoreUnavailableError as refused:
+            if not isinstance(elsewhere := refused.__cause__, MovedError):
+                raise
+        return self._converse(self._slots.learn(elsewhere), self._call, name, keys, *further)  # nothing ran
+
+    def _converse(self, peer: Peer, ask: Callable[..., Any], *about: Any) -> Any:  # noqa: ANN401
+        """Return what is answered over this thread's connection to a server, which is closed when no answer came."""
+        peer.fail_fast.check()
+        return self._over(self._connection(peer), ask, *about)
+
+    def _over(self, connection: _Link, ask: Callable[..., Any], *about: Any) -> Any:  # noqa: ANN401
+        fail_fast = connection.peer.fail_fast
         try:
             answer = ask(connection, *about)
         except ResponseError as refused:  # an answer, and nothing comes after it
-            self._fail_fast.reset()
+            fail_fast.reset()
             if isinstance(refused, ReadOnlyError):  # it is the primary no more: the next connection goes elsewhere
                 connection.close()
-            raise_translated(refused)
+            raise_translated(refused, nothing_ran=True)
         except redis.RedisError as lost:
             if isinstance(lost, (redis.TimeoutError, MasterNotFoundError)):  # each Sentinel may have been silent
-                self._fail_fast.trip()
+                fail_fast.trip()
             else:  # refused, closed or loading: told at once, so it is not silent
-                self._fail_fast.reset()
+                fail_fast.reset()
             connection.close()
-            raise_translated(lost)
+            if self._slots:
+                self._slots.suspect(connection.peer)
+            raise_translated(lost, nothing_ran=not connection.asked)
         except BaseException:  # broken off between question and answer
-            self._fail_fast.reset()
+            fail_fast.reset()
             connection.close()
             raise
-        self._fail_fast.reset()
+        if answer is not connection:  # which says that it was only sent
+            fail_fast.reset()
         return answer
 
-    def _connection(self) -> Connection:
-        held: Connection | None = getattr(self._held, "connection", None)
-        if held is None:
-            held = self._held.connection = Connection(self._client, self._on_open)
-        return held
+    def _connection(self, peer: Peer) -> _Link:
+        if peer is self._only:
+            held: _Link | None = getattr(self._held, "connection", None)
+            if held is None:
+                held = self._held.connection = _Link(self._client, peer, self._on_open)
+            return held
+        links: dict[Peer, _Link] | None = getattr(self._held, "links", None)
+        if links is None:
+            links = self._held.links = {}
+        if (link := links.get(peer)) is None:
+            link = links[peer] = _Link(self._client, peer, None)
+        return link
 
-    def _meet(self, connection: Connection) -> None:
-        """Let a server that took over be fenced before anything else is asked of it."""
-        names = (keys.INSTALLATION, *fence_places(self._replication.buckets))
-        command: tuple[Argument, ...] = ("FCALL", self._library.function("server_meet"), len(names), *names, *FENCING)
+    def _meet_server(self, connection: _Link) -> None:
+        if left := self._meet(connection, "server_meet", (keys.INSTALLATION, *fence_places(self._replication.buckets))):
+            self._replication.tell_fenced(left)
+
+    def _meet_bucket(self, connection: _Link, bucket: str) -> None:
+        """Meet the server for a bucket; where it took over, for all that it has, before one of them is moved on."""
+        version = self._slots.version if self._slots else 0
+        if bucket not in self._replication.buckets or connection.met.get(bucket) == version:
+            return
+        if left := self._meet(connection, "bucket_meet", of_meeting(bucket)):
+            for other in self._replication.buckets:
+                if self._slots and self._slots.peer_of(keys.server(other)) is connection.peer:
+                    with suppress(MovedError):
+                        self._meet(connection, "bucket_meet", of_meeting(other))
+            self._replication.tell_fenced(left)
+        connection.met[bucket] = version
+
+    def _meet(self, connection: _Link, script: str, names: tuple[str, ...]) -> int:
+        """Let a server that took over be fenced before anything else is asked of it.
+
+        Returns for how many seconds fewer messages may be sent where it was fenced now, else 0.
+        """
+        command: tuple[Argument, ...] = ("FCALL", self._library.function(script), len(names), *names, *FENCING)
         for _ in range(_MEET_TIMES):
             what, *put = self._ask_loaded(connection, command)
             if what == _FENCED:
                 now, _, until = put
-                self._replication.tell_fenced((until - now) // 1000)
+                return int(until - now) // 1000
             if what != _PLANNED:
-                return
+                return 0
             time.sleep(_MEET_AGAIN)
         raise redis.ConnectionError("A planned fail-over is not confirmed yet.")
 
     def _call(
         self,
-        connection: Connection,
+        connection: _Link,
         name: str,
         keys: tuple[str, ...],
         arguments: tuple[Argument, ...],
         taught: CompiledRuleset | CompiledPlan | None,
     ) -> Any:  # noqa: ANN401
-        names = (taught.name,) if taught else ()
-        if name in self._fenced:
-            keys = (*keys, self._fence_of(tag_of(keys[0])))
-        command = ("FCALL", self._library.function(name), len(keys), *keys, *arguments, *names)
+        if self._slots is not None:
+            self._meet_bucket(connection, tag_of(keys[0]))
+        command = self._command(name, keys, arguments, taught)
         replicas = self._replication.replicas if name in REPLICATED else 0
         for _ in range(_TEACH_TIMES):
             answer = self._ask_loaded(connection, command, replicas)
@@ -480,13 +646,71 @@ class ScriptRunner:
             self._register(connection, taught)  # nothing was done: the server was restarted, or never heard of them
         raise redis.ConnectionError("The server forgets its rules again and again.")
 
-    def _register(self, connection: Connection, taught: CompiledRuleset | CompiledPlan) -> None:
+    def _command(
+        self,
+        name: str,
+        keys: tuple[str, ...],
+        arguments: tuple[Argument, ...],
+        taught: CompiledRuleset | CompiledPlan | None,
+    ) -> tuple[Argument, ...]:
+        names = (taught.name,) if taught else ()
+        if name in self._fenced:
+            keys = (*keys, self._fence_of(tag_of(keys[0])))
+        return ("FCALL", self._library.function(name), len(keys), *keys, *arguments, *names)
+
+    def _write(self, connection: _Link, calls: Sequence[ScriptCall]) -> _Link:
+        """Send calls together; return the connection, over which their answers come."""
+        commands: list[tuple[Argument, ...]] = []
+        for call in calls:
+            self._meet_bucket(connection, tag_of(call.keys[0]))
+            commands.append(self._command(*call))
+            if self._waits_for(call):
+                connection.peer.replicas_away.check()
+                commands.append(_trace(call.keys[0]))
+        if any(map(self._waits_for, calls)):
+            commands.append(("WAIT", self._replication.replicas, self._replication.timeout))
+        connection.write(*commands)
+        return connection
+
+    def _send(self, connection: _Link, calls: Sequence[ScriptCall]) -> _Link:
+        connection.send(*(self._command(*call) for call in calls))
+        return connection
+
+    def _read_answers(self, connection: _Link, calls: Sequence[ScriptCall]) -> list[Any]:
+        """Return the answers to calls that were sent together, `_NOT_RUN` in the place of one that did nothing."""
+        answers = []
+        for call in calls:
+            (answer,) = connection.read(1)
+            if self._waits_for(call):
+                connection.read(1)
+            answers.append(_NOT_RUN if _is_not_run(answer) else answer)
+        if any(map(self._waits_for, calls)) and not self._have_all(connection, connection.read(1)[0]):
+            connection.close()
+            away = StoreUnavailableError("Too few replicas have what was done.")
+            answers = [away if self._waits_for(call) else answer for call, answer in zip(calls, answers, strict=True)]
+        for refused in answers:
+            if isinstance(refused, ResponseError) and not is_unavailable(refused):
+                raise refused
+        return [_unavailable(one) if isinstance(one, ResponseError) else one for one in answers]
+
+    def _waits_for(self, call: ScriptCall) -> bool:
+        return self._replication.replicas > 0 and call.name in REPLICATED
+
+    def _have_all(self, connection: _Link, have: int | ResponseError) -> bool:
+        """Tell whether so many replicas have what was done, and note it."""
+        if isinstance(have, ResponseError) or have < self._replication.replicas:
+            connection.peer.replicas_away.trip()
+            return False
+        connection.peer.replicas_away.reset()
+        return True
+
+    def _register(self, connection: _Link, taught: CompiledRuleset | CompiledPlan) -> None:
         if isinstance(taught, CompiledPlan):
             self._register(connection, taught.ruleset)
         script = "plan_register" if isinstance(taught, CompiledPlan) else "ruleset_register"
         self._ask_loaded(connection, ("FCALL", self._library.function(script), 0, taught.name, taught.text))
 
-    def _ask_loaded(self, connection: Connection, command: tuple[Argument, ...], replicas: int = 0) -> Any:  # noqa: ANN401
+    def _ask_loaded(self, connection: _Link, command: tuple[Argument, ...], replicas: int = 0) -> Any:  # noqa: ANN401
         ask = partial(self._ask_replicated, replicas) if replicas else Connection.ask
         for _ in range(_TEACH_TIMES):
             try:
@@ -497,24 +721,22 @@ class ScriptRunner:
             self._load(connection)  # nothing ran: the server lost its functions, or never had these
         raise redis.ConnectionError("The server forgets its functions again and again.")
 
-    def _ask_replicated(self, replicas: int, connection: Connection, *command: Argument) -> Any:  # noqa: ANN401
+    def _ask_replicated(self, replicas: int, connection: _Link, *command: Argument) -> Any:  # noqa: ANN401
         """Return the answer once so many replicas have what was done; raise `redis.ConnectionError` where they do not.
 
         ``WAIT`` asks for what this connection wrote. An answer that is only repeated (an idempotency key, a used code)
         was perhaps written over another one, which waited in vain: so each writes something.
         """
-        self._replicas_away.check()
-        trace = ("SET", keys.replicated(tag_of(str(command[_FIRST_KEY]))), "", "PX", _TRACE_LIFE)
-        answer, _, have = connection.ask_all(command, trace, ("WAIT", replicas, self._replication.timeout))
+        connection.peer.replicas_away.check()
+        wait = ("WAIT", replicas, self._replication.timeout)
+        answer, _, have = connection.ask_all(command, _trace(str(command[_FIRST_KEY])), wait)
         if isinstance(answer, ResponseError):
             raise answer
-        if isinstance(have, ResponseError) or have < replicas:
-            self._replicas_away.trip()
+        if not self._have_all(connection, have):
             raise redis.ConnectionError("Too few replicas have what was done.")
-        self._replicas_away.reset()
         return answer
 
-    def _load(self, connection: Connection) -> None:
+    def _load(self, connection: _Link) -> None:
         try:
             connection.ask("FUNCTION", "LOAD", self._library.text)
         except ResponseError as error:  # another process was faster

@@ -15,6 +15,7 @@ from otp_service.store.guard import Guard, Health, LimitReader
 from otp_service.store.mirror import Fences, Mirror, Server
 from otp_service.store.newcomer_traffic import TrafficStore
 from otp_service.store.outbox import DeadLetters, Dispatches, Outbox, References, Replies
+from otp_service.store.reserving import SharedSubjects
 from otp_service.store.sandbox import SandboxMailbox
 from otp_service.store.scripts import NO_RULES, CompiledRuleset, ScriptRunner, StreamLimits
 from otp_service.store.upgrade import FormerStates
@@ -49,7 +50,7 @@ class Store:
     chain_runs: ChainRuns
 
 
-def open_store(
+def open_store(  # noqa: PLR0913 - all that it is made of
     client: redis.Redis,
     scripts: ScriptRunner,
     keyring: Keyring,
@@ -57,12 +58,18 @@ def open_store(
     rulesets: Mapping[str, CompiledRuleset],
     stream_limits: StreamLimits,
     breaker: BreakerThresholds,
+    *,
+    shared_elsewhere: bool = False,
 ) -> Store:
-    """Return the store behind a client; opens no connection yet. ``rulesets`` by the name of the application."""
+    """Return the store behind a client; opens no connection yet. ``rulesets`` by the name of the application.
+
+    ``shared_elsewhere``: addresses, blocks and applications are in other slots than numbers.
+    """
     fences = Fences(client, scripts, keyring.buckets)
-    dispatches = Dispatches(client, scripts, stream_limits, rulesets)
+    shared = SharedSubjects(scripts, fences.cautious) if shared_elsewhere or scripts.is_cluster else None
+    dispatches = Dispatches(client, scripts, stream_limits, rulesets, shared)
     return Store(
-        verifications=Verifications(scripts, stream_limits),
+        verifications=Verifications(scripts, stream_limits, shared),
         factors=FactorStore(client, scripts),
         outbox=Outbox(client, scripts, stream_limits, keyring.buckets, dispatches.give_up),
         dispatches=dispatches,

@@ -1,6 +1,7 @@
 """Start, resend, check and cancel: the scripts that change a verification."""
 
 import re
+import string
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,6 +28,7 @@ from otp_service.domain.verification import (
 from otp_service.errors import Quota
 from otp_service.store import keys
 from otp_service.store.mirror import MirrorQuery
+from otp_service.store.reserving import SharedMessage, SharedSubjects, of_start
 from otp_service.store.scripts import (
     NO_RULES,
     CompiledPlan,
@@ -171,6 +173,8 @@ def parse_verification(verification_id: str, fields: Mapping[str, bytes], now: i
         sealed_mask=values["mask"],
         sealed_details=values["details"],
         consented=int(text.get("consented", 0)),
+        block=text.get("block", ""),
+        counted=text.get("guard", ""),
         deliveries=tuple(sorted(_parse_deliveries(text.items(), created), key=lambda one: (one.message, one.dispatch))),
     )
 
@@ -410,9 +414,11 @@ class FurtherMessage:
 class Verifications:
     """The state of verifications. Raises `StoreUnavailableError` whenever Redis does not answer in time."""
 
-    def __init__(self, scripts: ScriptRunner, limits: StreamLimits) -> None:
+    def __init__(self, scripts: ScriptRunner, limits: StreamLimits, shared: SharedSubjects | None = None) -> None:
+        """Take what counts in other slots than the number's; none where one server has them all."""
         self._scripts = scripts
         self._limits = limits
+        self._shared = shared
         self._plans: dict[tuple[str, ...], CompiledPlan] = {}
 
     def _plan(
@@ -463,48 +469,57 @@ class Verifications:
         Its times are set by the script: the ones in ``verification`` are not read. Returns `Pending` where the newest
         one of the number and purpose is pending, and is not what ``may_be_pending``.
         """
-        answer = self._scripts.run(
-            "start",
-            (
-                keys.record(bucket, verification.id),
-                *_queue(bucket, verification, verification.channel),
-                keys.events(bucket),
-                _idempotency_key(bucket, verification, retry),
-                keys.decisions(bucket),
-                *self._mirror_keys(bucket, verification),
-                *subject_keys(bucket, verification, attempt),
-            ),
-            (
-                verification.id,
-                retry.fingerprint if retry else "",
-                verification.locale,
-                attempt.encoded,
-                tag,
-                verification.transaction_digest,
-                verification.sealed_destination,
-                verification.sealed_mask,
-                verification.sealed_details,
-                " ".join(attempt.record_only_rules),
-                mirror_query.identity,
-                mirror_query.min_sequence,
-                mirror_query.evidence,
-                names.payment,
-                names.reference,
-                trace,
-                may_be_pending,
-            ),
-            self._plan(verification, attempt.place, mirror_query.consent_mode, ruleset),
+        subjects = subject_keys(bucket, verification, attempt)
+        script_keys = (
+            keys.record(bucket, verification.id),
+            *_queue(bucket, verification, verification.channel),
+            keys.events(bucket),
+            _idempotency_key(bucket, verification, retry),
+            keys.decisions(bucket),
+            *self._mirror_keys(bucket, verification),
+            *(subjects[:1] if self._shared else subjects),
         )
+        arguments = (
+            verification.id,
+            retry.fingerprint if retry else "",
+            verification.locale,
+            attempt.encoded,
+            tag,
+            verification.transaction_digest,
+            verification.sealed_destination,
+            verification.sealed_mask,
+            verification.sealed_details,
+            " ".join(attempt.record_only_rules),
+            mirror_query.identity,
+            mirror_query.min_sequence,
+            mirror_query.evidence,
+            names.payment,
+            names.reference,
+            trace,
+            may_be_pending,
+        )
+        plan = self._plan(verification, attempt.place, mirror_query.consent_mode, ruleset)
+        if self._shared is None:
+            answer = self._scripts.run("start", script_keys, arguments, plan)
+        else:
+            answer = self._shared.decide(
+                of_start(verification.application, verification.country, attempt),
+                ruleset,
+                lambda findings: self._scripts.run("start", script_keys, (*arguments, *findings), plan),
+            )
         return _started(bucket, answer, ruleset)
 
     def closed_reason(self, mirror_query: MirrorQuery, buckets: tuple[str, ...]) -> str | None:
         """Return why every start would be refused now, ``None`` when none is for that."""
-        why: bytes | None = self._scripts.run(
-            "starts_readiness",
-            tuple(key for one in buckets for key in (self._scripts.mirror_head(one), keys.events(one))),
-            (mirror_query.identity, mirror_query.min_sequence, self._limits.unrecorded),
-        )
-        return why.decode() if why else None
+        arguments = (mirror_query.identity, mirror_query.min_sequence, self._limits.unrecorded)
+        found: str | None = None
+        for of_one_call in self._scripts.spread(buckets):
+            names = tuple(key for one in of_one_call for key in (self._scripts.mirror_head(one), keys.events(one)))
+            why: bytes | None = self._scripts.run("starts_readiness", names, arguments)
+            if not why:
+                return None
+            found = found or why.decode()
+        return found
 
     def check(  # noqa: PLR0913, PLR0917 - all of it comes with one request
         self,
@@ -531,7 +546,7 @@ class Verifications:
                 keys.events(bucket),
                 keys.idempotency(bucket, application, retry.key) if retry else record,
                 keys.decisions(bucket),
-                keys.application(application),
+                *(() if self._shared else (keys.application(application),)),
             ),
             (
                 application,
@@ -564,36 +579,40 @@ class Verifications:
         retry: IdempotentRequest | None = None,
     ) -> Queued | StoreRefusal:
         """Queue a further message."""
-        record = keys.record(bucket, verification.id)
-        answer = self._scripts.run(
-            "resend",
-            (
-                record,
-                *_queue(bucket, verification, message.channel),
-                keys.events(bucket),
-                _idempotency_key(bucket, verification, retry),
-                keys.decisions(bucket),
-                *self._mirror_keys(bucket, verification),
-                keys.number(bucket, verification.pseudonym),
-                keys.application(verification.application),
-            ),
-            (
-                verification.application,
-                retry.fingerprint if retry else "",
-                message.channel,
-                verification.generation,
-                message.next_tag,
-                self._limits.outbox,
-                self._limits.unrecorded,
-                *self._limits.decision_limits,
-                message.price,
-                message.falls_back_from,
-                *mirror_query.message_arguments,
-                message.trace,
-                message.after_dispatch,
-            ),
-            ruleset,
+        script_keys = (
+            keys.record(bucket, verification.id),
+            *_queue(bucket, verification, message.channel),
+            keys.events(bucket),
+            _idempotency_key(bucket, verification, retry),
+            keys.decisions(bucket),
+            *self._mirror_keys(bucket, verification),
+            keys.number(bucket, verification.pseudonym),
         )
+        arguments = (
+            verification.application,
+            retry.fingerprint if retry else "",
+            message.channel,
+            verification.generation,
+            message.next_tag,
+            self._limits.outbox,
+            self._limits.unrecorded,
+            *self._limits.decision_limits,
+            message.price,
+            message.falls_back_from,
+            *mirror_query.message_arguments,
+            message.trace,
+            message.after_dispatch,
+        )
+        if self._shared is None:
+            script_keys = (*script_keys, keys.application(verification.application))
+        if self._shared is None or verification.status is not Status.PENDING:  # what has ended counts nowhere
+            answer = self._scripts.run("resend", script_keys, arguments, ruleset)
+        else:
+            answer = self._shared.decide(
+                _of_further(verification, message),
+                ruleset,
+                lambda findings: self._scripts.run("resend", script_keys, (*arguments, *findings), ruleset),
+            )
         match answer:
             case [b"queued", now, found, most, used, reset, record_only_rules]:
                 quota = build_quota(ruleset.quota, most, used, reset) if used and not message.falls_back_from else None
@@ -656,8 +675,17 @@ class Verifications:
         that is gone, `RECORD_GRACE` after its code, gives nothing back: its buckets leak as if nobody had approved.
         """
         records = tuple(keys.record(bucket, one) for one in approved)
+        if self._shared:
+            return self._shared.give_back_approved(records, application, tuple(approved.values()), ruleset)
         given: int = self._scripts.run("guard_give_back", records, (application, *map(int, approved.values())), ruleset)
         return given
+
+    def count_codes(self, application: str, right: Iterable[bool], ruleset: CompiledRuleset) -> tuple[int, str] | None:
+        """Count codes that were compared, where checks did not.
+
+        Returns an alarm: until when it stands, and what tells of it.
+        """
+        return self._shared.count_codes(application, right, ruleset) if self._shared else None
 
     def find(self, bucket: str, pseudonym: str, application: str, purpose: str) -> Verification | None:
         """Return the newest verification of a number for an application's purpose as it is now, while it is kept."""
@@ -689,6 +717,24 @@ def _started(bucket: str, answer: list[Any], ruleset: CompiledRuleset) -> Starte
             return Pending(verification_id.decode())
         case _:
             return _send_refusal(bucket, answer, ruleset)
+
+
+def _of_further(verification: Verification, message: FurtherMessage) -> SharedMessage:
+    """Return what is told of a further message, as the first one was counted (include_approvals.lua)."""
+    flags = verification.counted.partition(".")[0]
+    carrier_range = flags.lstrip(string.ascii_letters)
+    return SharedMessage(
+        "fallback" if message.falls_back_from else "resend",
+        verification.application,
+        verification.country,
+        verification.pseudonym,
+        verification.block,
+        Place.HOME if "h" in flags else Place.ABROAD,
+        safe="s" in flags,
+        passed="q" in flags,
+        price=message.price,
+        carrier_range=carrier_range,
+    )
 
 
 def _rules(record_only_rules: bytes) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import threading
 from otp_service.domain.tallies import tally, tally_blocks
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.services.context import Context
-from otp_service.services.events import give_back, record_events
+from otp_service.services.events import count_codes, give_back, record_events
 from otp_service.services.figures import record_refusals
 from otp_service.store.events import EventBatch
 from otp_service.store.leases import LEASE_RENEWAL
@@ -204,6 +204,7 @@ class Recorder:
 
     def _tally(self, batch: EventBatch) -> None:
         self._context.store.traffic.add(tally(batch.events), tally_blocks(batch.events))
+        count_codes(self._context, batch)
 
     def _record_but_stories(self, batch: EventBatch, stories: Stories) -> None:
         """Record what does not wait for the end of a verification."""

@@ -151,26 +151,35 @@ class Worker:
         _log.info("worker_stopped", worker=self._consumer)
 
     def _run_once(self) -> None:
+        for duty in (self._lease, self._heartbeat, self._renew, self._claim_stale, self._sweep):
+            self._try(duty.run_if_due)
+        if not self._try(self._take):
+            self._stop.wait(self._poll_interval)
+
+    def _try(self, action: Callable[[], None]) -> bool:
+        """Tell whether something could be done: whatever fails, the messages of others are still to be delivered."""
         try:
-            for duty in (self._lease, self._heartbeat, self._renew, self._claim_stale, self._sweep):
-                duty.run_if_due()
-            next_retry = self._outbox.requeue()
-            for job in self._held_jobs.take_due():
-                self._resume(job)
-            free = self._concurrency - self._in_flight.wait_below(self._concurrency, self._poll_interval)
-            if free <= 0:
-                return
-            jobs = self._outbox.take(self._consumer, free, self._held_jobs.full_queues())
-            self._begin(jobs)
-            if not jobs:
-                self._wait(next_retry)
+            action()
         except StoreUnavailableError:
             metrics.store_errors.count(operation="worker")
             _log.warning("store_unavailable", worker=self._consumer)
-            self._stop.wait(self._poll_interval)
-        except Exception:  # noqa: BLE001 - whatever it is, the messages of others are still to be delivered
+        except Exception:  # noqa: BLE001 - a defect
             _log.exception("worker_defect", worker=self._consumer)
-            self._stop.wait(self._poll_interval)
+        else:
+            return True
+        return False
+
+    def _take(self) -> None:
+        next_retry = self._outbox.requeue()
+        for job in self._held_jobs.take_due():
+            self._resume(job)
+        free = self._concurrency - self._in_flight.wait_below(self._concurrency, self._poll_interval)
+        if free <= 0:
+            return
+        jobs = self._outbox.take(self._consumer, free, self._held_jobs.full_queues())
+        self._begin(jobs)
+        if not jobs:
+            self._wait(next_retry)
 
     def _wait(self, next_retry: int) -> None:
         """Wait for a new job, a retry, or the turn of a held one."""

@@ -8,7 +8,7 @@ from support_caller import Caller
 from support_events import record_events
 from support_guard import ROOMY, decisions, guarded, modes, number, passes
 from support_installation import tree
-from support_outbox import queues
+from support_outbox import forget_queues
 from support_traffic import Newcomers
 
 from otp_service.domain.guard import GUARD_RULES
@@ -366,7 +366,7 @@ def test_the_bucket_of_those_who_passed_leaks_though_another_application_sends_t
     people, bank = Newcomers(frozen, api.installation), Caller(api.installation, "bank")
     assert {people.come(number(one), approves=False, **CHECKED) for one in range(4)} == {"sent"}
     for minute in range(6):
-        frozen.client.delete(*queues(frozen.client), "-")
+        forget_queues(frozen.client)
         frozen.advance(600)
         passes(bank, number(100 + minute))
 
@@ -419,7 +419,7 @@ def test_what_it_costs_to_keep_a_block_shut_for_two_days_and_who_comes_in(frozen
             if answer.status_code == 201:
                 honest += shop.check(answer.json["id"], shop.code(answer.json["id"]))[1]
                 record_events(shop.context)
-        frozen.client.delete(*queues(frozen.client), "-")
+        forget_queues(frozen.client)
         frozen.advance(600)
 
     assert (got, honest) == (sent, came_in)

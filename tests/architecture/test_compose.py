@@ -275,7 +275,10 @@ def _mebibytes(size):
 
 
 @pytest.mark.skipif(not shutil.which("docker-compose"), reason="needs docker-compose, though no engine")
-@pytest.mark.parametrize("files", [["docker-compose.yml"], ["docker-compose.yml", "compose.sentinel.yml"]])
+@pytest.mark.parametrize(
+    "files",
+    [["docker-compose.yml"], *(["docker-compose.yml", f"compose.{kind}.yml"] for kind in ("sentinel", "cluster"))],
+)
 def test_compose_itself_understands_the_files(secrets, files):
     for name in files:
         (secrets.parent / name).write_text((ROOT / name).read_text())
@@ -344,16 +347,61 @@ def test_each_server_keeps_what_the_one_would_and_whom_it_follows(service):
     assert declared["environment"]["FOLLOWS"] == ("" if service == "redis" else f"replicaof {_address('redis')} 6379")
 
 
-def test_whatever_is_added_is_bounded_as_redis_is_and_has_an_address_and_a_volume_of_its_own():
-    added = SENTINEL["services"].keys() - COMPOSE["services"].keys()
-    (network,) = SENTINEL["networks"]["store"]["ipam"]["config"]
+def _check_added(file, added):
+    """Assert that what a file adds is bounded as Redis is, and has a volume and an address of its own."""
+    (network,) = file["networks"]["store"]["ipam"]["config"]
+    services = file["services"]
 
-    assert added == {*SERVERS, *SENTINELS} - {"redis"}
+    assert added == services.keys() - COMPOSE["services"].keys()
     for name in added:
-        assert SENTINEL["services"][name]["extends"] == {"file": "docker-compose.yml", "service": "redis"}
-        assert SENTINEL["services"][name]["volumes"] == [f"{name}:/data"]
-        assert name in SENTINEL["volumes"]
-    fixed = [ip_address(_address(one)) for one in (*SERVERS, *SENTINELS)]
+        assert services[name]["extends"] == {"file": "docker-compose.yml", "service": "redis"}
+        assert services[name]["volumes"] == [f"{name}:/data"]
+        assert name in file["volumes"]
+    fixed = [ip_address(services[one]["networks"]["store"]["ipv4_address"]) for one in ("redis", *added)]
     assert len(set(fixed)) == len(fixed)
     assert all(one in ip_network(network["subnet"]) and one not in ip_network(network["ip_range"]) for one in fixed)
-    assert SENTINEL["name"] != COMPOSE["name"], "Valkey does not read the volume of Redis"
+    assert file["name"] != COMPOSE["name"], "Valkey does not read the volume of Redis"
+
+
+def test_whatever_sentinels_add_is_bounded_as_redis_is_and_has_an_address_and_a_volume_of_its_own():
+    _check_added(SENTINEL, {*SERVERS, *SENTINELS} - {"redis"})
+
+
+# --- on a cluster -----------------------------------------------------------------------------------------------
+
+CLUSTER = yaml.safe_load(_resolved((ROOT / "compose.cluster.yml").read_text()))
+MEMBERS = ("redis", *(f"redis-{place}" for place in range(2, 10)))
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_our_processes_know_that_it_is_a_cluster_and_wait_for_a_replica(service, secrets):
+    environ = _environment(service, secrets) | CLUSTER["services"][service]["environment"]
+    settings = load_settings(ROOT / "config" / "compose.toml", environ, root_keys=service != "console")
+    name = settings.redis.shown_url.removeprefix("redis://").partition(":")[0]
+
+    assert (settings.redis.cluster, settings.redis.awaited_replicas, settings.keys.bucket_bits) == (True, 1, 8)
+    assert CLUSTER["services"][service]["depends_on"] == {MEMBERS[-1]: {"condition": "service_healthy"}}
+    for one in MEMBERS:
+        assert name in CLUSTER["services"][one]["networks"]["store"]["aliases"]
+
+
+def test_the_last_server_makes_a_cluster_of_all():
+    last = CLUSTER["services"][MEMBERS[-1]]
+    addresses = [CLUSTER["services"][one]["networks"]["store"]["ipv4_address"] for one in MEMBERS]
+
+    assert last["environment"]["SERVERS"].split() == [f"{one}:6379" for one in addresses]
+    assert last["depends_on"] == {one: {"condition": "service_healthy"} for one in MEMBERS[:-1]}
+    assert "--cluster create $$SERVERS --cluster-replicas 2" in last["command"][-1]
+    assert last["command"][-1].endswith(CLUSTER["services"]["redis"]["command"][-1])
+
+
+@pytest.mark.parametrize("service", MEMBERS)
+def test_each_server_of_a_cluster_keeps_what_the_one_would(service):
+    alone = re.findall(r"--[a-z-]+ [^ ]+", COMPOSE["services"]["redis"]["command"])
+    options = re.findall(r"--[a-z-]+ [^ ]+", CLUSTER["services"][service]["command"][-1])
+
+    assert {*alone, "--cluster-enabled yes", "--cluster-require-full-coverage no"} < set(options)
+
+
+def test_whatever_a_cluster_adds_is_bounded_as_redis_is_and_has_an_address_and_a_volume_of_its_own():
+    _check_added(CLUSTER, set(MEMBERS[1:]))

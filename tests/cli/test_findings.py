@@ -6,9 +6,11 @@ from support_installation import key, tree
 from otp_service.cli.doctor import (
     CLAIM,
     CLOCK,
+    CLUSTER,
     REPLICATION,
     VERSION,
     WORKER,
+    ClusterState,
     Level,
     Replicas,
     diagnose,
@@ -232,6 +234,21 @@ def test_what_a_fail_over_would_forget_or_refuse_is_told(replicas, expected):
     found = list(diagnose(REPLICATION, replicas))
     assert [one.level for one in found] == [level for level, _ in expected]
     assert all(words in one.sentence for one, (_, words) in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("state", "bad"),
+    [
+        (ClusterState(["Valkey 9.0.0", "Valkey 10.1.0"], ["no", "no"], 0, 8), []),
+        (ClusterState(["Valkey 9.1.2", "Valkey 8.1.1"], ["no", "no"], 0, 8), [("server", Level.FAIL)]),
+        (ClusterState(["Redis 8.0.2"] * 2, ["no", None], 0, 8), [("server", Level.FAIL)]),
+        (ClusterState(["Valkey 9.1.2"], ["no", "yes"], 3, 0),
+         [("cluster", Level.FAIL), ("cluster-require-full-coverage", Level.WARN), ("keys.bucket_bits", Level.WARN)]),
+    ],
+)  # fmt: skip
+def test_what_a_cluster_would_lose_or_refuse_is_told(state, bad):
+    found = [one for one in diagnose(CLUSTER, state) if one.level is not Level.OK]
+    assert [(one.subject, one.level) for one in found] == bad
 
 
 def test_another_pseudonym_key_fails_and_a_new_server_does_not():

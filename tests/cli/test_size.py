@@ -23,7 +23,7 @@ def test_it_says_honestly_where_one_primary_ends():
     assert BEGINNING in small.stderr
     assert "That is enough" in small.stderr
     assert BEGINNING in large.stderr
-    assert "the cluster mode, which is not there yet" in large.stderr
+    assert "More needs a cluster" in large.stderr
 
 
 def test_as_json_it_tells_the_load_the_figures_and_their_sources():

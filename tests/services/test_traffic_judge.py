@@ -9,7 +9,7 @@ from support_caller import Caller
 from support_events import events_of, record_events
 from support_frozen import START
 from support_guard import approve, guarded, later, passes
-from support_outbox import queues
+from support_outbox import forget_queues
 from support_traffic import Newcomers
 from support_webhooks import endpoint
 
@@ -243,7 +243,7 @@ def test_events_of_a_clock_that_was_ahead_blind_nobody(frozen):
     before = frozen.now
     frozen.advance(86_400)
     site.minute()
-    frozen.client.delete(*queues(frozen.client), "-")
+    forget_queues(frozen.client)
     frozen.move_to(before)  # from now on events keep the time of that minute
     site.minutes(30, attack=8)
 

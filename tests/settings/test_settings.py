@@ -504,7 +504,14 @@ def test_contrast_is_that_of_wcag():
 
 @pytest.mark.parametrize(
     ("redis", "awaited"),
-    [({}, 0), ({"sentinels": ["h:26379"]}, 1), ({"sentinels": ["h:26379"], "replicas": 0}, 0), ({"replicas": 2}, 2)],
+    [
+        ({}, 0),
+        ({"sentinels": ["h:26379"]}, 1),
+        ({"cluster": True}, 1),
+        ({"cluster": True, "replicas": 0}, 0),
+        ({"sentinels": ["h:26379"], "replicas": 0}, 0),
+        ({"replicas": 2}, 2),
+    ],
 )
 def test_a_replica_is_waited_for_where_sentinels_may_put_it_in_the_primarys_place(redis, awaited):
     assert (

@@ -4,7 +4,7 @@ import pytest
 from support_caller import Caller
 from support_frozen import START, FrozenValkey
 from support_guard import ADDRESS, guarded, later, number, passes
-from support_outbox import queues
+from support_outbox import forget_queues
 
 DAY = 86_400
 
@@ -13,7 +13,7 @@ def _after_a_month_ahead(frozen: FrozenValkey, shop: Caller, *starts: str, **mem
     """Let starts pass while the clock is a month ahead, and set it back."""
     frozen.move_to(START + 30 * DAY * 1000)
     assert all(passes(shop, to, **members) for to in starts)
-    frozen.client.delete(*queues(frozen.client), "-")
+    forget_queues(frozen.client)
     frozen.move_to(START)
 
 
@@ -54,7 +54,7 @@ def test_a_bucket_begins_anew(frozen: FrozenValkey, ahead: int) -> None:
     shop = Caller(guarded(frozen, "block.unapproved"))
     frozen.move_to(START + ahead * 1000)
     assert [passes(shop, number(one)) for one in range(5)] == [*4 * [True], False]
-    frozen.client.delete(*queues(frozen.client), "-")
+    forget_queues(frozen.client)
     frozen.move_to(START)
 
     assert [passes(shop, number(10 + one)) for one in range(5)] == [*4 * [True], False]
@@ -64,7 +64,7 @@ def test_a_clock_that_is_set_back_a_little_opens_nothing(frozen: FrozenValkey) -
     shop = Caller(guarded(frozen, "block.unapproved"))
     frozen.move_to(START + 600_000)
     assert [passes(shop, number(one)) for one in range(5)] == [*4 * [True], False]
-    frozen.client.delete(*queues(frozen.client), "-")
+    forget_queues(frozen.client)
     frozen.move_to(START)
 
     assert not passes(shop, number(10))

@@ -44,6 +44,23 @@ def test_what_was_written_is_read(valkey: ValkeyServer, answer: bytes) -> None:
     assert connection.ask("STRLEN", "name") == len(answer)
 
 
+def test_answers_that_nobody_waits_for_are_taken_for_no_others(valkey: ValkeyServer) -> None:
+    connection = to(valkey.url)
+    connection.send(("SET", "name", "x"), ("LPUSH", "name", "is no list"), ("APPEND", "name", "y"))
+    connection.send(("APPEND", "name", "z"))
+
+    assert connection.ask("GET", "name") == b"xyz"
+    assert connection.ask_all(("STRLEN", "name"), ("PING",)) == [3, b"PONG"]
+
+
+def test_where_the_server_closed_before_it_answered_what_is_asked_next_is_asked_anew(valkey: ValkeyServer) -> None:
+    connection = to(valkey.url)
+    connection.send(("SET", "name", "x"), ("QUIT",))
+    connection.send(("APPEND", "name", "y"))
+
+    assert connection.ask("GET", "name") == b"xy"
+
+
 def test_a_database_a_user_and_a_unix_socket(own_server: ValkeyServer, tmp_path: Path) -> None:
     own_server.client.execute_command("ACL", "SETUSER", "app", "on", ">secret", "~*", "+@all")
     for address in (f"127.0.0.1:{own_server.port}/3", f"{tmp_path / 'socket'}?db=3"):

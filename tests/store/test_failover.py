@@ -178,6 +178,7 @@ def test_that_a_replica_is_to_take_over_is_recorded_before_it_is_asked_for_and_w
 
     assert told == [("failover-begun", "")]
     assert acts(installed) == {("failover-begun", ""), ("failover-ended", "refused")}
+    assert not pair.first.client.hexists(INSTALLATION, "failover"), "nobody waits for it"
 
 
 def test_no_fail_over_is_planned_without_sentinels(pair):

@@ -267,7 +267,6 @@ def test_nothing_is_written_but_the_fence(frozen, shop):
     before = {name: frozen.client.dump(name) for name in frozen.client.keys("*")}
     fence_store(shop.context)
 
-    assert {name for name in frozen.client.keys("*") if frozen.client.dump(name) != before.get(name)} == {
-        name.encode() for name in (keys.fence("00"), keys.former_fence())
-    }
+    written = {name.decode() for name in frozen.client.keys("*") if frozen.client.dump(name) != before.get(name)}
+    assert written - {keys.former_fence()} == {keys.fence("00")}, "the former one where there is one server"
     assert_all_keys_expire(frozen.client)

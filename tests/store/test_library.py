@@ -41,15 +41,20 @@ def test_another_text_is_another_library(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 RULED = (
-    "resend",
     "check",
     "dispatch",
     "dispatch_settle",
     "factor_check",
+    "failures_count",
     "former_convert",
     "guard_give_back",
+    "money_settle",
     "number_read",
     "number_unblock",
+    "resend",
+    "reserve",
+    "reserve_give_back",
+    "subject_give_back",
     "traffic_commit",
     "user_guess",
     "verification_find",

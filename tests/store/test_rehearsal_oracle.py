@@ -10,7 +10,7 @@ from support_caller import Caller
 from support_events import record_events
 from support_frozen import FrozenValkey
 from support_installation import tree
-from support_outbox import queues
+from support_outbox import forget_queues
 
 from otp_service.bootstrap import Installation
 from otp_service.domain.guard import GUARD_RULES
@@ -168,7 +168,7 @@ def _live(
         frozen.advance(chance.choice(SECONDS[:7] if chance.random() < 0.95 else SECONDS))
         with suppress(OtpServiceError):
             made += _act(chance, callers, alive, right=right, numbers=numbers)
-        frozen.client.delete(*queues(frozen.client), "-")  # what is not delivered is not settled either
+        forget_queues(frozen.client)  # what is not delivered is not settled either
     return made
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import redis
+import support_valkey
 from support_caller import PAYMENT, Caller
 from support_events import record_events
 from support_frozen import FrozenValkey
@@ -274,7 +275,8 @@ def test_he_cannot_have_a_message_sent_to_a_number_for_which_no_verification_is_
 # --- what the user that the service should have leaves him (docs/install.md) ---------------------------------
 
 RECOMMENDED = re.compile(r"^ *ACL SETUSER otp on >PASSWORD (.+)$", re.MULTILINE)
-INSTALL = Path(__file__).resolve().parents[2] / "docs" / "install.md"
+IN_CLUSTER = re.compile(r"for its user `([^`]+)`")
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 DENIED = ("MONITOR", "SLOWLOG GET", "FLUSHALL", "FLUSHDB", "KEYS *", "CONFIG SET save x", "ACL LIST", "CLIENT LIST",
           "SHUTDOWN", "REPLICAOF NO ONE", "GET another:key")  # fmt: skip
 
@@ -282,7 +284,9 @@ DENIED = ("MONITOR", "SLOWLOG GET", "FLUSHALL", "FLUSHDB", "KEYS *", "CONFIG SET
 @pytest.fixture
 def as_recommended(frozen: FrozenValkey) -> Iterator[redis.Redis]:
     """A client whose user may do what the document says, and no more."""
-    rights = RECOMMENDED.search(INSTALL.read_text(encoding="utf-8"))[1]
+    rights = RECOMMENDED.search((DOCS / "install.md").read_text(encoding="utf-8"))[1]
+    if support_valkey.CLUSTER_NODES:
+        rights += " " + IN_CLUSTER.search((DOCS / "scale.md").read_text(encoding="utf-8"))[1]
     frozen.client.execute_command(f"ACL SETUSER otp reset on >pw {rights}")
     client = connect(frozen.url.replace("//", "//otp:pw@"), timeout=1.0, connect_timeout=0.5)
     yield client

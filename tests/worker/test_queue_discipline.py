@@ -2,8 +2,10 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from support_caller import PAYMENT, Caller
@@ -14,6 +16,7 @@ from support_valkey import ValkeyServer
 from support_worker import Journal, working
 
 from otp_service.bootstrap import Installation
+from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
 from otp_service.store.outbox import Dropped, NextStep, Settlement
 from otp_service.worker.worker import Worker
@@ -205,6 +208,21 @@ def test_whoever_ends_a_call_makes_the_next_one_of_its_queue(world: World):
 
     assert len(gateway.served) == 3
     assert not waiting(world.client)
+
+
+def test_a_duty_that_cannot_be_done_keeps_no_message_back(world: World, monkeypatch: pytest.MonkeyPatch):
+    """What it has to ask may be on a server of a cluster that is away, and the message on another."""
+    installation = _install(world)
+    gateway, shop, outbox = Journal(), Caller(installation), installation.context.store.outbox
+    installation.context.gateways.update(sandbox=gateway)  # type: ignore[attr-defined] # filled once
+    for what, failure in (("lag", StoreUnavailableError("away")), ("sweep", RuntimeError("a defect"))):
+        monkeypatch.setattr(outbox, what, Mock(side_effect=failure))
+    worker = Worker(installation, threading.Event())
+    shop.start()
+    with ThreadPoolExecutor() as worker._pool:
+        worker._run_once()
+
+    assert len(gateway.served) == 1
 
 
 def test_a_worker_that_waits_for_retries_asks_redis_a_few_times_a_second_only(world: World):

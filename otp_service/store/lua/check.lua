@@ -2,7 +2,7 @@
 -- one wins; of any number of wrong ones no more are compared than the budgets allow.
 --
 -- KEYS[1] the record    KEYS[2] events    KEYS[3] idempotency key; the record again when there is none
--- KEYS[4] decisions     KEYS[5] application
+-- KEYS[4] decisions     KEYS[5] application, where it is in this slot: elsewhere a recorder counts the failures
 -- ARGV[1] application   ARGV[2] tag of the code as typed   ARGV[3] digits typed
 -- ARGV[4] digest of the transaction, empty without one
 -- ARGV[5] idempotency fingerprint, empty without one
@@ -15,7 +15,7 @@
 --                 {'transaction-unwanted'} {'checked', status, reason, checks left, when, whether the application's
 --                 alarm was raised, record}
 -- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
--- include approvals newcomers fraud guard streams idempotency record mirror
+-- include approvals newcomers fraud findings guard streams idempotency record mirror
 
 local found = record.read(KEYS[1], ARGV[1])
 if not found then return { 'not-found' } end
@@ -79,8 +79,12 @@ if right and mirror.is_frozen(ARGV[9] .. found.pseudonym, found) then
   streams.report(KEYS[2], 'verification.canceled', found, { reason = 'frozen' })
   return answer('canceled', 'canceled')
 end
-if ruleset.failures then
-  alarm = failure_alarm.count(application, right, found, KEYS[4], ARGV[7], ARGV[6])
+if ruleset.failures and application then
+  local ends, text = failure_alarm.count(application, right)
+  if ends then
+    alarm = 1
+    rule_hits.report_change(KEYS[4], ARGV[7], ARGV[6], ruleset.failures, 'alarm', ends, found.application, '', text)
+  end
   subjects.write(subjects_found)
 end
 if right then

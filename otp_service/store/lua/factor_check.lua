@@ -12,7 +12,7 @@
 -- Derives: the key of the approval, from the factor and the time (same hash tag)
 -- Returns one of: {'checked', reason, when} {'not-found'} {'mismatch'} {'mirror-behind'} {'settling', milliseconds} {'frozen'}
 -- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
--- include approvals newcomers fraud guard streams idempotency mirror factors
+-- include approvals newcomers fraud findings guard streams idempotency mirror factors
 
 local remembered = idempotency.find(KEYS[6], ARGV[11])
 if remembered == 'mismatch' then return { 'mismatch' } end

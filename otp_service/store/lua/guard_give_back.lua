@@ -17,11 +17,21 @@ local function take_off_block(one)
   redis.call('PEXPIRE', key, BLOCKS_LIFE)
 end
 
-local by_key, count = {}, 0
+local by_key, count = {}, 0 -- the rows that were read
+
+local function read(name, about)
+  local key = subjects.key(name, about)
+  if key and not by_key[key] then
+    by_key[key] = rows.unpack(key, redis.call('GET', key), ruleset.layouts[name])
+    by_key[key].life = ruleset.ttls[name]
+  end
+  return by_key[key]
+end
+
 for i, key in ipairs({ unpack(KEYS, 1) }) do
   local found = record.read(key, ARGV[1])
   if found and found.guard ~= '' then
-    approvals.give_back(found, ARGV[1 + i] == '1', by_key)
+    approvals.give_back(found, ARGV[1 + i] == '1', function(name) return read(name, found) end)
     if ARGV[1 + i] == '0' then take_off_block(found) end
     found.guard = '' -- so it is done
     record.write(found)

@@ -47,17 +47,9 @@ local function give_back(part, row, record, new, makes_room)
 end
 
 -- Gives back what a verification was counted for, and counts its approval: of one number once, while it is known, however
--- many verifications of it were under way. `known` tells whether it was before this approval. `by_key` are the rows that were
--- read; more may come to them, and all are to be written, each for its `life`.
-function approvals.give_back(record, known, by_key)
-  local function read(name)
-    local key = subjects.key(name, record)
-    if key and not by_key[key] then
-      by_key[key] = rows.unpack(key, redis.call('GET', key), ruleset.layouts[name])
-      by_key[key].life = ruleset.ttls[name]
-    end
-    return by_key[key]
-  end
+-- many verifications of it were under way. `known` tells whether it was before this approval. `read` returns the row of a subject by its
+-- name, nil where there is none or it is not here; what was read is to be written.
+function approvals.give_back(record, known, read)
   if approvals.has(record, 's') then return end
   local no_mark = string.sub(record.guard, -1) == '.' -- a known number may become a stranger by further messages
   local exempt = { approved = no_mark and approvals.has(record, 'a'), known_device = approvals.has(record, 'f') }
@@ -66,7 +58,6 @@ function approvals.give_back(record, known, by_key)
     local row = not exempt[part.exempts] and read(part.name)
     if row then give_back(part, row, record, new, part.exempts ~= 'approved' or not known) end
   end
-  if new.number or new.country then
-    targets.forget(read('address'), new.number and record.pseudonym, new.country and record.country)
-  end
+  local address = (new.number or new.country) and read('address')
+  if address then targets.forget(address, new.number and record.pseudonym, new.country and record.country) end
 end

@@ -51,17 +51,23 @@ function conversions.judge(row, b, rule)
   return 'closed', was_open
 end
 
+-- Adds to a count as of a slot that is over for an `age`; `place` is that of the present one's.
+local function add(row, place, age, amount)
+  for _ = 1, math.min(age - 2, FORGOTTEN) do amount = amount * KEPT end
+  place = place + 2 * math.max(0, math.min(age, 2))
+  row[place] = math.max(0, row[place] + amount)
+end
+
 -- Notes the approval of a verification that was started at `created`.
 function conversions.approve(row, b, created)
-  local age = row[b] - math.floor(created / SLOT)
   if created < row[b + 9] then return end
-  if age <= 0 then
-    row[b + 2] = row[b + 2] + 1
-  elseif age == 1 then
-    row[b + 4] = row[b + 4] + 1
-  else
-    local weight = 1
-    for _ = 1, math.min(age - 2, FORGOTTEN) do weight = weight * KEPT end
-    row[b + 6] = row[b + 6] + weight
-  end
+  add(row, b + 2, row[b] - math.floor(created / SLOT), 1)
+end
+
+-- Returns what tells where a sending was counted just now.
+function conversions.place(row, b) return { row[b], row[b + 9] } end
+
+-- Takes back a sending that was counted at such a place, unless the breaker has begun anew since.
+function conversions.take_back(row, b, place)
+  if place[2] == row[b + 9] then add(row, b + 1, row[b] - place[1], -1) end
 end

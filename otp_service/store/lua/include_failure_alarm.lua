@@ -11,16 +11,14 @@ function failure_alarm.wait(application)
   return wrong > rule.share * all and rule.window - now % rule.window or 0, wrong, all
 end
 
--- Counts a compared code. Returns 1 when more fail than may, and reports it once in an interval; otherwise 0.
-function failure_alarm.count(application, right, about, decisions, length, age)
+-- Counts a compared code. Returns when more fail than may, once in an interval: until when the alarm stands, and what tells of it.
+function failure_alarm.count(application, right)
   local rule = ruleset.failures
   local interval = math.floor(now / rule.window)
   counters.add(application, right and rule.right_at or rule.wrong_at, rule.window)
   application[rows.ENDS], application.changed = now + ruleset.lifetimes.failures, true
   local wait, wrong, all = failure_alarm.wait(application)
-  if wait == 0 or application[rule.told_at] == interval then return 0 end
+  if wait == 0 or application[rule.told_at] == interval then return nil end
   application[rule.told_at] = interval
-  rule_hits.report_change(decisions, length, age, rule, 'alarm', now + wait, about.application, '',
-    string.format('%s %.12g %.12g %d %d alarm', rule.rule, wrong, all, rule.window, wait))
-  return 1
+  return now + wait, string.format('%s %.12g %.12g %d %d alarm', rule.rule, wrong, all, rule.window, wait)
 end

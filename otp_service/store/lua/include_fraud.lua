@@ -21,8 +21,10 @@ local function judge(sending, part, row)
   if sending.kind == 'start' then row[b + 1] = row[b + 1] + 1 end
 end
 
--- Tests the buckets of a part. Those that hold something leak, for they are written together; an empty one has room for one.
-local function test(sending, part, row)
+-- Tests and counts in a part, whose `row` is given. Its buckets that hold something leak, for they are written together; an empty one
+-- has room for one.
+function fraud.test_part(sending, part, row)
+  if part.breaker then judge(sending, part, row) end
   local rules, counted = part.buckets, sending.counted
   for i = 1, #rules do
     local rule = rules[i]
@@ -49,22 +51,26 @@ function fraud.test(sending)
   for i = 1, #parts do
     local part = parts[i]
     local row = found[part.name]
-    if row and not reputation[part.exempts] then
-      if part.breaker then judge(sending, part, row) end
-      test(sending, part, row)
-    end
+    if row and not reputation[part.exempts] then fraud.test_part(sending, part, row) end
   end
+end
+
+-- Takes back what a part counted of a message at a time; `place` is that in its breaker, if it has one.
+function fraud.take_back(sending, part, row, at, place)
+  for _, rule in ipairs(part.buckets) do
+    if rule.always or sending[rule.about][rule.key] == rule.value then buckets.take_back(row, rule, at) end
+  end
+  if part.breaker and sending.kind == 'start' then conversions.take_back(row, part.breaker_at, place) end
 end
 
 -- Keeps of a message that is refused the rows whose breakers changed, without what it was counted for.
 function fraud.keep_changes(sending)
   for _, change in ipairs(sending.changes) do
     local part, row = change.part, sending.subjects[change.part.name]
-    for _, rule in ipairs(part.buckets) do
-      if string.find(sending.counted, rule.mark, 1, true) then row[rule.level] = row[rule.level] - 1 end
+    if row then
+      fraud.take_back(sending, part, row, now, conversions.place(row, part.breaker_at))
+      if sending.trickled and part.name == 'country' then newcomers.take_back(row, now) end
+      rows.write(row, row.life)
     end
-    if sending.kind == 'start' then row[part.breaker_at + 1] = row[part.breaker_at + 1] - 1 end
-    if sending.trickled and part.name == 'country' then row[row.layout.at.ltrickle] = row[row.layout.at.ltrickle] - 1 end
-    rows.write(row, row.life)
   end
 end

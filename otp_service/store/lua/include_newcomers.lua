@@ -41,3 +41,10 @@ function newcomers.test(sending)
   if wait > 0 then rule_hits.add(sending.rule_hits, rule, wait, level, math.max(1, most)) end
   row[at.ltrickle], row[at.ttrickle], row.changed, sending.trickled = level + 1, now, true, true
 end
+
+-- Takes back what was counted in the trickle at a time.
+function newcomers.take_back(row, at)
+  local places = row.layout.at
+  local leaked = row[places.ntrickle] / HOUR * (now - at)
+  row[places.ltrickle] = buckets.without_one(row[places.ltrickle], leaked)
+end

@@ -26,13 +26,14 @@ local function tried(record, message, channel, after)
   return here, elsewhere, errors
 end
 
--- Reads the gateways of a route, the preferred one first: two KEYS and five ARGV each (see dispatch.lua).
+-- Reads the gateways of a route, the preferred one first: five ARGV each, and two KEYS where they are in this slot (see dispatch.lua).
 function routing.read(key, arg, record, message, channel, after)
   local here, elsewhere, errors = tried(record, message, channel, after)
   local gateways = {}
   for i = 0, (#ARGV - arg + 1) / 5 - 1 do
     local a = arg + 5 * i
-    local one = health.read(KEYS[key + 2 * i], KEYS[key + 2 * i + 1], ARGV[a + 1], ARGV[a + 2])
+    local hash = KEYS[key + 2 * i]
+    local one = hash and health.read(hash, KEYS[key + 2 * i + 1], ARGV[a + 1], ARGV[a + 2]) or health.found(ARGV[a + 1])
     one.name, one.lease, one.called, one.place = ARGV[a], tonumber(ARGV[a + 3]), ARGV[a + 4] == '1', i + 1
     one.here, one.elsewhere = here[one.name] or 0, elsewhere[one.name] or 0
     one.out = (errors[one.name] or 0) >= MOST_ERRORS
@@ -51,7 +52,8 @@ end
 -- Returns the gateway to call and why; or nil and the milliseconds until one may be free, -1 when all were called since
 -- the job was taken; or nil alone when each has answered the message with too many errors. First comes what was called
 -- least for this message, then least for the verification, then the route's order. When all breakers are open, one of
--- the gateways is tried all the same now and then, but not while another only waits for its rate.
+-- the gateways is tried all the same now and then, but not while another only waits for its rate. Of gateways in other slots it may be
+-- that nothing, nothing, and the one that is to be asked.
 function routing.choose(gateways)
   local first, wait, limited = gateways[1], -1, false
   local order = {}
@@ -66,6 +68,7 @@ function routing.choose(gateways)
   end)
   for _, one in ipairs(order) do
     if not one.called then
+      if one.found and not one.found.wait then return nil, nil, one end
       local blocked, why = health.wait(one)
       if blocked == 0 then return one, choice(first, one) end
       one.why = why
@@ -76,6 +79,7 @@ function routing.choose(gateways)
   if limited then return nil, wait end
   for _, one in ipairs(order) do
     local resort = one.why == 'breaker' and health.last_resort(one)
+    if resort == 0 and one.found and not one.found.entered then return nil, nil, one end
     if resort == 0 then return one, 'last_resort' end
     if resort then wait = math.min(wait, resort) end
   end

@@ -27,6 +27,12 @@ function rule_hits.first(list)
   return first
 end
 
+-- Returns the rule hit that refuses, nil where none does.
+function rule_hits.refusal(list)
+  local first = rule_hits.first(list)
+  return first and not first.records and first or nil
+end
+
 -- Returns the rules that found something, blanks between.
 function rule_hits.rules(list)
   if #list == 0 then return '' end

@@ -53,10 +53,11 @@ function spending.settle(money, code, amount, at)
   subjects.write(money)
 end
 
--- Notes in a record what is reserved for a dispatch that is to come (price|time), and what its message may cost.
-function spending.reserve(record, message, dispatch, price)
+-- Notes in a record what is reserved for a dispatch that is to come (price|time), and what its message may cost. `at` is when it was counted,
+-- if not now: by the clock of another slot.
+function spending.reserve(record, message, dispatch, price, at)
   redis.call('HSET', record, 'p' .. message, string.format('%.0f', price),
-    'r' .. message .. '.' .. dispatch, string.format('%.0f|%d', price, now))
+    'r' .. message .. '.' .. dispatch, string.format('%.0f|%d', price, at or now))
 end
 
 -- Returns what was reserved for a dispatch and when, and takes the note away: once it is settled, to do it again changes

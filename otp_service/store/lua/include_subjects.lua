@@ -1,8 +1,8 @@
 -- The subjects of a message: a number, an application, a country of an application, a block of numbers, and an end user's
 -- address, /48 and /32 (of IPv6). Their states are read at once and each is written once.
 --
--- In a cluster number, record and streams are in the number's slot; all other subjects have slots of their own. No rule looks
--- at subjects of two slots: a block's trickle follows what the rule of the country reported.
+-- In a cluster number, record and streams are in the number's slot; all other subjects have slots of their own. No rule reads subjects
+-- of two slots; but a block's trickle counts only while the breaker of the country is open (see findings).
 local subjects = {}
 local OF_MESSAGE = { 'number', 'application', 'country', 'block', 'address', 'network', 'provider' }
 local OF_MONEY = { 'application', 'country' }
@@ -32,6 +32,12 @@ end
 -- Reads application and country, in which money counts, where their keys are given.
 function subjects.read_money(keys, first)
   return keys[first] and read({}, OF_MONEY, keys, first, redis.call('MGET', unpack(keys, first))) or {}
+end
+
+-- Reads subjects of one slot, by their names. Returns them, and what was kept of each, in the order of the names.
+function subjects.read_shared(names, keys)
+  local texts = redis.call('MGET', unpack(keys))
+  return read({}, names, keys, 1, texts), texts
 end
 
 -- Writes all that changed but the number.

@@ -5,7 +5,8 @@
 -- KEYS[4] names of those that may have new jobs      KEYS[5] wake-up list         KEYS[6] events
 -- KEYS[7] idempotency key; the record again when there is none       KEYS[8] decisions
 -- KEYS[9] the mirror's head                           KEYS[10] what it says of the number
--- KEYS[11] and following: number, application, country, block; address, its /48 and its /32 where there are any
+-- KEYS[11] and following: number, application, country, block; address, its /48 and its /32 where there are any. The number alone
+-- where the others are in other slots
 -- ARGV[1] identifier    ARGV[2] idempotency fingerprint, empty without one    ARGV[3] locale
 -- ARGV[4] what the guard sees of it, packed (SendAttempt.encoded in domain/guard.py)
 -- ARGV[5] tag of the code    ARGV[6] digest of the transaction, empty without one
@@ -16,15 +17,17 @@
 -- ARGV[14] name under which its payment can be found, and ARGV[15] that of its reference; empty for none
 -- ARGV[16] the traceparent that the message carries on, empty without traces
 -- ARGV[17] what may be pending for the number and purpose: * for anything, empty for nothing, or an identifier
+-- ARGV[18] and following: what was found in other slots (see reserve), none where all subjects are in this one
 -- What does not change from start to start is in the plan (see `CompiledPlan`).
 -- Derives: the record of the first start, from the idempotency key (same hash tag), and those of the number's last verifications,
 -- from its state (same hash tag); the tallies of its application
--- Returns one of: {'started', now, quota, quota used, quota reset, rules that only record} {'replayed', now, remembered, record} {'mismatch'} {'pending', identifier}
+-- Returns one of: {'started', now, quota, quota used, quota reset, rules that only record, spared groups} {'replayed', now, remembered, record} {'mismatch'} {'pending', identifier}
 --                 {'withheld', by what: mirror-behind, frozen, suppressed, consent-required, consent-outdated} {'events-full'} {'backlog-full'}
---                 {'human-check-required', decision, rule, wait}
+--                 {'human-check-required', decision, rule, wait, whether the traffic of newcomers counts that}
+--                 {'misjudged', how the country's breaker stands} (it was assumed otherwise: to be counted anew)
 --                 {'refused', decision, rule, wait, quota, quota used, quota reset}
 -- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
--- include approvals newcomers fraud guard streams idempotency record mirror deliveries
+-- include approvals newcomers fraud findings guard streams idempotency record mirror deliveries
 
 local remembered = idempotency.find(KEYS[7], ARGV[2])
 if remembered == 'mismatch' then return { 'mismatch' } end
@@ -59,7 +62,12 @@ local sending = guard.read(KEYS, 11, { kind = 'start', about = one, place = plan
 for rule in string.gmatch(ARGV[10], '%S+') do
   rule_hits.add(sending.rule_hits, { rule = rule, record_only = true }, 1, 0, 0)
 end
+if ARGV[18] then sending.findings = findings.read({ unpack(ARGV, 18) }) end
 local refusal, quota = guard.test(sending)
+if sending.misjudged then
+  guard.report_changes(sending, KEYS[8], plan.decisions, plan.age)
+  return { 'misjudged', sending.misjudged }
+end
 if refusal then
   one.id = nil -- a refused start has no identifier
   fraud.keep_changes(sending)
@@ -67,7 +75,8 @@ if refusal then
     'after', streams.last_entry(KEYS[6]))
   if rule_hits.only_ask(sending.rule_hits) and not sending.passed then
     guard.count_asked(sending)
-    return { 'human-check-required', decision, refusal.rule, refusal.wait }
+    local counts = sending.suspected and 1 or 0
+    return { 'human-check-required', decision, refusal.rule, refusal.wait, sending.findings and counts }
   end
   return { 'refused', decision, refusal.rule, refusal.wait, quota.most, quota.used, quota.ttl }
 end
@@ -83,7 +92,7 @@ if ARGV[2] ~= '' then
   fence.note(KEYS[7])
 end
 record.create(one, one.expires + plan.grace, deliveries.FIRST, deliveries.first_slot(plan.channel))
-if sending.price > 0 then spending.reserve(KEYS[1], 1, 1, sending.price) end
+if sending.price > 0 then spending.reserve(KEYS[1], 1, 1, sending.price, sending.money_at) end
 -- As JSON, in which none of these texts needs an escape: to encode a table costs six times as much.
 streams.put(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ahead, plan.job .. ',"id":"' .. one.id .. '","trace":"' .. ARGV[16]
   .. string.format('","expires":"%d","queued":"%d"}', one.expires, now))
@@ -93,4 +102,4 @@ streams.add(KEYS[6], plan.event .. ',"id":"' .. one.id .. '","pseudonym":"' .. p
 if given then -- an event of its own, deleted once it is recorded: that of the start stays for days
   streams.report(KEYS[6], 'consent.given', one, { pseudonym = pseudonym, ledger = position, consent = ARGV[13] })
 end
-return { 'started', now, quota.most, quota.used + 1, quota.ttl, rule_hits.rules(sending.rule_hits) }
+return { 'started', now, quota.most, quota.used + 1, quota.ttl, rule_hits.rules(sending.rule_hits), sending.spared }

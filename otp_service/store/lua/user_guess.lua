@@ -10,7 +10,7 @@
 -- Derives: the key of the approval, from the time (same hash tag)
 -- Returns one of: {'checked', reason, when} {'mirror-behind'} {'frozen'}
 -- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
--- include approvals newcomers fraud guard streams mirror factors
+-- include approvals newcomers fraud findings guard streams mirror factors
 
 local closed = factors.closed(KEYS[3], KEYS[2], ARGV[1], ARGV[3], ARGV[4], 0, 0)
 if closed == 'mirror-behind' then return { 'mirror-behind' } end

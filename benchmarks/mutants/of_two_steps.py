@@ -1,0 +1,53 @@
+"""Defects of messages that count in two steps, where shared subjects are in other slots."""
+
+from mutant import Mutant, one
+
+TESTS = ("store/test_two_steps.py",)
+"""Where most of them are noticed."""
+DEFECTS: dict[str, Mutant] = {
+    "reserved-without-room": one(
+        "include_reserving", "    if not group.counted then by[name].take_back(sending, group, now) end\n"
+    ),
+    "nothing-that-is-refused-is-given-back": one(
+        "include_reserving", "if group.counted and by[name] and", "if false and"
+    ),
+    "more-is-given-back-than-was-counted": one(
+        "include_reserving", "if group.counted and by[name] and", "if by[name] and"
+    ),
+    "what-stays-counted-is-given-back": one(
+        "include_reserving", "and not string.find(keep, ' ' .. name .. ' ', 1, true)", ""
+    ),
+    "what-is-spared-stays-counted": one(
+        "include_findings", "if group.counted then sending.spared = sending.spared .. name .. ' ' end", ""
+    ),
+    "nobody-is-spared": one(
+        "include_findings", "take(sending, part.name, reputation[part.exempts])", "take(sending, part.name)"
+    ),
+    "windows-elsewhere-refuse-nothing": one("include_findings", "  take(sending, 'starts')\n"),
+    "money-elsewhere-refuses-nothing": one("include_findings", "  sending.money_at = take(sending, 'money').at\n"),
+    "money-that-is-not-given-back": one(
+        "include_reserving", "sending.about.country, -sending.price, at)", "sending.about.country, 0, at)"
+    ),
+    "a-block-follows-no-breaker": one("include_findings", "if part.follows and group", "if false and group"),
+    "marks-of-elsewhere-are-lost": one(
+        "include_findings", "sending.counted .. group.marks, group.stands", "sending.counted, group.stands"
+    ),
+    "an-interval-that-is-given-back-goes-on": one("include_limits", "    row[w] = row[w] - 1\n"),
+    "one-that-was-new-stays-asked-for": one(
+        "include_reserving",
+        "targets.forget(sending.subjects.address, added.number and about.pseudonym, added.country and about.country)",
+        "local _ = about",
+    ),
+    "what-was-known-is-forgotten": one(
+        "include_targets", "country = not has(countries, country .. ',') }\n  if", "country = true }\n  if"
+    ),
+    "a-gateway-that-is-full-is-entered": one("gateway_enter", "local enters = wait == 0 or", "local enters = true or"),
+    "a-turn-that-is-not-used-is-lost": one("gateway_leave", "redis.call('HDEL', KEYS[1], 'turn', 'turn_of')", ""),
+    "a-call-that-is-not-made-stays-in-flight": one("gateway_leave", "redis.call('ZREM', KEYS[2], ARGV[1])\n"),
+    "the-last-resort-is-not-asked": one(
+        "include_routing", "    if resort == 0 and one.found and not one.found.entered then return nil, nil, one end\n"
+    ),
+    "what-a-gateway-said-is-not-told": one(
+        "include_health", "if one.found then return one.found.wait, one.found.why end", ""
+    ),
+}

@@ -1,0 +1,217 @@
+-- Counts a message in subjects of one slot, before the number's slot decides about it; and takes that back, for a message that it did not
+-- let pass, or that the number's reputation spares. What comes of it is told in groups (see findings). The same rules test and count as where
+-- all subjects are in one slot. Nothing is known of the number here, so nothing is spared.
+local reserving = {}
+local NOBODY = { approved = false, known_device = false }
+local PASSED, NOT_PASSED = { passed = 'yes' }, { passed = 'no' }
+local lists = {} -- of names, by their text
+
+local function names_of(text)
+  local names = lists[text]
+  if names then return names end
+  names = {}
+  for name in string.gmatch(text, '%S+') do names[#names + 1] = name end
+  lists[text] = names
+  return names
+end
+
+-- Returns what a message is, as the guard has it (`sending`): names of the subjects with blanks between; start, resend, fallback or dispatch
+-- (a further call of a gateway, which counts in ceilings only); application; country; the number's pseudonym; home or abroad; marks with a
+-- blank before and behind each: safe, passed (a human check); price in millionths; the carrier's range; address and its /48 as pseudonyms,
+-- empty for none; how the country's breaker is
+-- assumed to stand: open, or empty.
+function reserving.about(of, kind, application, country, pseudonym, place, marks, price, range, network, wide, assumed)
+  local passed = string.find(marks, ' passed ', 1, true) ~= nil
+  return { of = of, names = names_of(of), kind = kind, place = place, price = tonumber(price), range = range, assumed = assumed,
+    safe = string.find(marks, ' safe ', 1, true) ~= nil, passed = passed, check = passed and PASSED or NOT_PASSED,
+    about = { application = application, country = country, pseudonym = pseudonym, network = network, wide = wide, guard = '' } }
+end
+
+-- Reads the subjects of one slot. Returns what was kept of each, in the order of their names.
+function reserving.read(sending, keys)
+  local found, texts = subjects.read_shared(sending.names, keys)
+  sending.subjects, sending.reputation = found, NOBODY
+  return texts
+end
+
+-- The groups that are no parts of the rules against fraud: of which subject, how it tests and counts in `sending`, and how it takes back
+-- what a `group` counted at a time. A test returns what is noted of the group.
+local function of_windows(scope, subject)
+  return {
+    subject = subject,
+    test = function(sending)
+      local row, ends = sending.subjects[subject], {}
+      guard.test_sliding(sending.rule_hits, scope, row)
+      for i, window in ipairs(ruleset.windows[scope]) do ends[i] = row[window.place + 1] end
+      local quota = scope == 'application' and ruleset.quota
+      return { ends = ends, quota = quota and { most = quota.most, used = quota.used, ttl = quota.ttl } or nil }
+    end,
+    take_back = function(sending, group)
+      for i, window in ipairs(ruleset.windows[scope]) do
+        limits.take_back(window, sending.subjects[subject], group.ends[i])
+      end
+    end,
+  }
+end
+
+local GROUPS = {
+  starts = of_windows('ip', 'address'),
+  requests = of_windows('application', 'application'),
+  targets = {
+    subject = 'address',
+    test = function(sending)
+      local about, address = sending.about, sending.subjects.address
+      local new = ruleset.has_new and targets.are_new(address, about.pseudonym, about.country) or {}
+      local added = (new.number or new.country) and targets.add(address, about.pseudonym, about.country) or {}
+      sending.new = new
+      return { new = new, added = added }
+    end,
+    take_back = function(sending, group)
+      local about, added = sending.about, group.added
+      if added.number or added.country then
+        targets.forget(sending.subjects.address, added.number and about.pseudonym, added.country and about.country)
+      end
+    end,
+  },
+  money = {
+    subject = 'application',
+    test = function(sending)
+      guard.test_money(sending)
+      if sending.price > 0 then spending.add(sending.subjects, sending.about.country, sending.price, now) end
+      return {}
+    end,
+    take_back = function(sending, _, at)
+      if sending.price > 0 then spending.add(sending.subjects, sending.about.country, -sending.price, at) end
+    end,
+  },
+  newcomers = {
+    subject = 'country',
+    test = function(sending)
+      newcomers.test(sending)
+      return { suspected = sending.suspected, passed_under_suspicion = sending.passed_under_suspicion,
+        trickled = sending.trickled }
+    end,
+    take_back = function(sending, group, at)
+      if group.trickled then newcomers.take_back(sending.subjects.country, at) end
+    end,
+  },
+}
+-- Of a call of a gateway that nothing is reserved for yet; a message has reserved for its first.
+GROUPS.ceilings = {
+  subject = 'application',
+  test = function(sending)
+    local found = sending.subjects
+    spending.test(sending.rule_hits, found.application, found.country, sending.about.country, sending.price)
+    spending.add(found, sending.about.country, sending.price, now)
+    return {}
+  end,
+  take_back = GROUPS.money.take_back,
+}
+local OF_ALL = { 'starts', 'targets', 'requests', 'money', 'newcomers' }
+
+local function of_part(part)
+  return {
+    subject = part.name,
+    test = function(sending)
+      local row = sending.subjects[part.name]
+      sending.counted, sending.changes = '', {}
+      fraud.test_part(sending, part, row)
+      local change = sending.changes[1]
+      return { marks = sending.counted, stands = sending.stands[part.name], assumed = part.follows and sending.assumed,
+        change = change and { stands = change.stands, ends = change.ends } or nil,
+        place = part.breaker and conversions.place(row, part.breaker_at) or nil }
+    end,
+    take_back = function(sending, group, at)
+      sending.stands = { [part.name] = group.stands }
+      if part.follows then sending.stands[part.follows.breaker] = group.assumed end
+      fraud.take_back(sending, part, sending.subjects[part.name], at, group.place)
+    end,
+  }
+end
+
+-- Returns the groups that apply to a message in the subjects that are here, in the order in which they are tested, and by name: the ruleset
+-- keeps them.
+local function groups_of(sending)
+  local what = sending.kind .. sending.place .. (sending.safe and ' safe ' or ' ') .. sending.of
+  ruleset.groups = ruleset.groups or {}
+  local known = ruleset.groups[what]
+  if known then return known.names, known.by end
+  local names, by = {}, {}
+  ruleset.groups[what] = { names = names, by = by }
+  local function add(name, group)
+    if sending.subjects[group.subject] then names[#names + 1], by[name] = name, group end
+  end
+  if sending.kind == 'dispatch' then
+    add('ceilings', GROUPS.ceilings)
+    return names, by
+  end
+  for _, name in ipairs(OF_ALL) do
+    local windows = name == 'starts' or name == 'targets'
+    if not ((windows and sending.kind ~= 'start') or (name == 'requests' and sending.kind == 'fallback')) then
+      add(name, GROUPS[name])
+    end
+  end
+  for _, part in ipairs(sending.safe and {} or ruleset.parts_of[sending.kind][sending.place]) do
+    add(part.name, of_part(part))
+  end
+  return names, by
+end
+
+-- Notes the subjects that a group changed.
+local function note_changed(found, changed)
+  for _, row in ipairs(found) do
+    if row.changed then changed[row], row.changed = true, false end
+  end
+end
+
+-- Tests a message, and counts it in each group that has room. Returns the groups.
+function reserving.reserve(sending)
+  local found, told, changed = sending.subjects, {}, {}
+  sending.new, sending.stands = {}, {}
+  local names, by = groups_of(sending)
+  for _, part in ipairs(ruleset.parts) do
+    if part.follows then sending.stands[part.follows.breaker] = sending.assumed end
+  end
+  local refused = false
+  for _, name in ipairs(names) do
+    sending.rule_hits = {}
+    local group = by[name].test(sending)
+    group.hits, told[name] = sending.rule_hits[1] and sending.rule_hits, group
+    group.counted = not rule_hits.refusal(sending.rule_hits)
+    refused = refused or not group.counted
+    if not group.counted then by[name].take_back(sending, group, now) end
+    if not (group.counted or group.change) then
+      for _, row in ipairs(found) do row.changed = false end
+    end
+    note_changed(found, changed)
+  end
+  local suspicion = told.newcomers
+  if suspicion and suspicion.passed_under_suspicion and sending.kind == 'start' and not refused then
+    suspicion.repeated = not guard.is_first(sending.about, 'passed')
+  end
+  for row in pairs(changed) do rows.write(row, row.life) end
+  local noted = told.targets
+  if noted and (noted.added.number or noted.added.country) then noted.as = redis.sha1hex(found.address.text) end
+  return told
+end
+
+-- Takes back what groups counted at a time, but those that are to be kept: names with a blank before and behind each. Rows that are gone
+-- stay so: `texts` tells. What was new to an address stays noted, and counted, where others came since: they may have found it known.
+function reserving.give_back(sending, told, at, keep, texts)
+  local found, changed, noted = sending.subjects, {}, told.targets
+  if noted and noted.as and not string.find(keep, ' targets ', 1, true) and noted.as ~= redis.sha1hex(texts[1] or '') then
+    noted.counted, noted.new = false, {}
+  end
+  sending.new = noted and noted.new or {}
+  local _, by = groups_of(sending)
+  for name, group in pairs(told) do
+    if group.counted and by[name] and not string.find(keep, ' ' .. name .. ' ', 1, true) then
+      by[name].take_back(sending, group, at)
+      changed[by[name].subject] = true
+      if name == 'money' or name == 'ceilings' then changed.country = true end
+    end
+  end
+  for i, row in ipairs(found) do
+    if texts[i] and changed[sending.names[i]] then rows.write(row, row.life) end
+  end
+end

@@ -1,0 +1,15 @@
+-- Counts a message in subjects of one slot, where they have room for it, before the number's slot decides: there start.lua or
+-- resend.lua is given what this returns.
+--
+-- KEYS[1] and following: subjects of the message, all in one slot
+-- ARGV[1] milliseconds for which windows are halved yet, 0 or less for none
+-- ARGV[2] and following: the message (see reserving.about)
+-- Derives: the addresses that passed a human check, from the application (same hash tag)
+-- Returns: what was found and counted, packed
+-- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
+-- include approvals newcomers fraud findings guard reserving
+
+local sending = reserving.about(unpack(ARGV, 2))
+fence.cautious = math.max(fence.cautious, tonumber(ARGV[1]))
+reserving.read(sending, { unpack(KEYS, 1) })
+return cmsgpack.pack({ at = now, groups = reserving.reserve(sending) })

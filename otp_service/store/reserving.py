@@ -1,0 +1,343 @@
+"""A message that counts in subjects of other slots than its number's: reserve, commit, give back.
+
+On one server `start.lua` and `resend.lua` read all subjects themselves. Where address, block and application are on
+other nodes, each of them counts the message first, where it has room (`reserve.lua`); then the number's slot decides,
+always and alone, by what they found; what it refuses, or finds sent before, or spares, is given back, and all where it
+is known to be away. **After a lost answer nothing is given back**: it may have been decided. So a limit is never
+exceeded; a process that dies leaves a unit counted for each start under way, which windows and buckets drain, and money
+keeps until its interval ends.
+"""
+
+import string
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from otp_service.domain.guard import HOUR, SendAttempt
+from otp_service.domain.routing import GatewayLimits
+from otp_service.errors import StoreUnavailableError
+from otp_service.store import keys
+from otp_service.store.connection import Argument
+from otp_service.store.scripts import CompiledRuleset, ScriptCall, ScriptRunner
+
+_APPLICATION: Final = ("requests", "money", "newcomers", "country", "ceilings")
+_ADDRESS: Final = ("starts", "targets", "address")
+_GROUPS: Final = (*_APPLICATION, *_ADDRESS, "block", "network", "provider")
+"""What a slot counts, by the names that the scripts give it; those of an application, and of an address, are in one."""
+_AWAY: Final = "limit 1000 - 0"
+"""Of a gateway whose server does not answer, as if it said so."""
+_TURNS: Final = 3
+"""How often a message is counted anew, since the breaker of its country stands otherwise than was assumed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedMessage:
+    """What slots of shared subjects are told of a message: names of people and networks are pseudonyms."""
+
+    kind: str
+    """``start``, ``resend``, ``fallback``, or ``dispatch``: a further call of a gateway, which counts as money only."""
+    application: str
+    country: str
+    pseudonym: str
+    block: str
+    place: str
+    safe: bool
+    passed: bool
+    """Whether a human check was."""
+    price: int
+    carrier_range: str = ""
+    network: str = ""
+    wide_network: str = ""
+    provider: str = ""
+
+    @property
+    def slots(self) -> Iterator["_Slot"]:
+        """Yield the slots in which it counts."""
+        of_application = keys.application(self.application), keys.country(self.application, self.country)
+        yield _Slot(_APPLICATION, ("application", "country"), of_application)
+        if self.network and self.kind == "start":
+            yield _Slot(_ADDRESS, ("address",), (keys.address(self.network),))
+        if self.safe:
+            return
+        yield _Slot(("block",), ("block",), (keys.block(self.block),))
+        if self.wide_network and self.provider and self.kind == "start":
+            yield _Slot(("network",), ("network",), (keys.network(self.wide_network),))
+            yield _Slot(("provider",), ("provider",), (keys.provider(self.provider),))
+
+    def arguments(self, slot: "_Slot", country_breaker: str) -> tuple[Argument, ...]:
+        """Return what a slot is told of it."""
+        marks = "".join(f"{mark} " for mark, holds in (("safe", self.safe), ("passed", self.passed)) if holds)
+        return (
+            " ".join(slot.subjects), self.kind, self.application, self.country, self.pseudonym, self.place, f" {marks}",
+            self.price, self.carrier_range, self.network, self.wide_network, country_breaker,
+        )  # fmt: skip
+
+
+def of_start(application: str, country: str, attempt: SendAttempt) -> SharedMessage:
+    """Return what is told of the first message of a verification."""
+    return SharedMessage(
+        "start", application, country, attempt.number, attempt.block, attempt.place, attempt.safe, attempt.checked,
+        attempt.price, attempt.carrier_range, attempt.network, attempt.wide_network, attempt.provider,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """Shared subjects of a message that are in one slot."""
+
+    groups: tuple[str, ...]
+    subjects: tuple[str, ...]
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reserved:
+    """A message as slots have counted it."""
+
+    message: SharedMessage
+    ruleset: CompiledRuleset
+    assumed: str
+    found: tuple[tuple[_Slot, bytes], ...]
+    """What each slot answered."""
+
+
+class GatewayCall:
+    """What is found in other slots of a call of a gateway, before its number's slot records it."""
+
+    def __init__(self, scripts: ScriptRunner, dispatch_id: str) -> None:
+        self._scripts = scripts
+        self._dispatch_id = dispatch_id
+        self._entered: set[str] = set()
+        self.money: _Reserved | None = None
+        """Once it is reserved."""
+        self.at_gateways: dict[str, str] = {}
+        """What each said that was asked: see `gateway_enter.lua`."""
+
+    @property
+    def found(self) -> bytes:
+        """What is known of its money."""
+        return self.money.found[0][1] if self.money else b"elsewhere"
+
+    def enter(self, gateway: str, allowance: GatewayLimits, *, last_resort: bool = False) -> bool:
+        """Ask a gateway to let it in; tell whether it did. One whose server is silent lets nobody in for a moment."""
+        asked = (self._dispatch_id, f"{allowance.per_second:g}", allowance.in_flight, allowance.lease, int(last_resort))
+        try:
+            told: str = self._scripts.run("gateway_enter", self._scripts.gateway_state(gateway), asked).decode()
+        except StoreUnavailableError:
+            told = _AWAY
+        self.at_gateways[gateway] = told
+        if entered := told.endswith("1"):
+            self._entered.add(gateway)
+        return entered
+
+    def leave(self, but: str = "") -> None:
+        """Leave all gateways that let it in, but the one that is called. Where none answers the call's time ends it."""
+        self._scripts.send_all(
+            [
+                ScriptCall("gateway_leave", self._scripts.gateway_state(gateway), (self._dispatch_id,))
+                for gateway in self._entered - {but}
+            ]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Note:
+    """What an approved verification was counted for, as its record told."""
+
+    known: bool
+    """Whether its number was before."""
+    counted: bytes
+    pseudonym: bytes
+    block: bytes
+    network: bytes
+    wide_network: bytes
+    provider: bytes
+    country: bytes
+    created: int
+
+    @property
+    def arguments(self) -> tuple[Argument, ...]:
+        """What `subject_give_back.lua` is told."""
+        return self.counted, self.pseudonym, self.country, self.created, int(self.known)
+
+    def subjects(self, application: str) -> Iterator[tuple[str, str]]:
+        """Yield names and keys of the subjects in which it counted, or may have."""
+        if b"s" in self._flags:
+            return
+        yield "country", keys.country(application, self.country.decode())
+        yield "block", keys.block(self.block.decode())
+        of_networks = (
+            ("address", keys.address, self.network),
+            ("network", keys.network, self.wide_network),
+            ("provider", keys.provider, self.provider),
+        )
+        yield from ((name, key(network.decode())) for name, key, network in of_networks if network)
+
+    @property
+    def is_newcomer(self) -> bool:
+        """Whether it is taken off those of its block who did not approve: of a number once."""
+        return not (self.known or b"a" in self._flags or b"s" in self._flags)
+
+    @property
+    def block_member(self) -> str:
+        """Block, country and carrier range, as they are counted by hour (domain/tallies.py)."""
+        carrier_range = self._flags.lstrip(string.ascii_letters.encode())
+        return b"/".join((self.block, self.country, carrier_range)).decode()
+
+    @property
+    def _flags(self) -> bytes:
+        return self.counted.partition(b".")[0]
+
+
+class SharedSubjects:
+    """Counts messages where their number's slot does not."""
+
+    def __init__(self, scripts: ScriptRunner, cautious: Callable[[], int] = lambda: 0) -> None:
+        """Take also what tells for how many milliseconds windows are halved yet, for no fence is in their slots."""
+        self._scripts = scripts
+        self._cautious = cautious
+        self._breakers: dict[tuple[str, str], str] = {}
+        """How those of applications' countries stood when this process was told last, as far as blocks follow them."""
+
+    def decide(
+        self, message: SharedMessage, ruleset: CompiledRuleset, commit: Callable[[tuple[bytes, ...]], list[Any]]
+    ) -> list[Any]:
+        """Return what the number's slot answers to what the others found: ``commit`` asks it.
+
+        Raises `StoreUnavailableError`.
+        """
+        for _ in range(_TURNS):
+            reserved = self._reserve(message, ruleset)
+            try:
+                answer = commit(tuple(finding for _, finding in reserved.found))
+            except StoreUnavailableError as lost:
+                if lost.nothing_ran:
+                    self._give_back(reserved)
+                raise
+            match answer:
+                case [b"started", _, _, _, _, _, spared] | [b"queued", _, _, _, _, _, _, spared]:
+                    self._give_back(reserved, keep=set(_GROUPS) - set(spared.decode().split()))
+                    return answer[:-1]
+                case [b"human-check-required", _, _, _, asked]:
+                    self._give_back(reserved, keep={"starts", "requests"}, asked=asked)
+                    return answer[:-1]
+                case [b"misjudged", state]:
+                    self._give_back(reserved)
+                    self._breakers[message.application, message.country] = state.decode()
+                case _:
+                    self._give_back(reserved)
+                    return answer
+        raise StoreUnavailableError("A breaker opens and closes too often to count by.")
+
+    def decide_call(
+        self,
+        dispatch_id: str,
+        of: tuple[str, str],
+        route: Mapping[str, GatewayLimits],
+        ruleset: CompiledRuleset,
+        commit: Callable[[GatewayCall], list[Any]],
+    ) -> list[Any]:
+        """Return what the number's slot answers to a call of a gateway: ``commit`` asks it.
+
+        ``of``: application and country. ``route``: the gateways that it may call, as it would try them. It says what
+        else it has to know; mostly that the first one lets the call in is enough. Raises `StoreUnavailableError`.
+        """
+        call = GatewayCall(self._scripts, dispatch_id)
+        any(call.enter(gateway, allowance) for gateway, allowance in route.items())
+        try:
+            while (answer := commit(call))[0] == b"elsewhere":
+                _, price, gateway, last_resort = answer
+                if price:
+                    message = SharedMessage("dispatch", *of, "", "", "", safe=True, passed=False, price=price)
+                    call.money = self._reserve(message, ruleset)
+                if name := gateway.decode():
+                    call.enter(name, route[name], last_resort=bool(last_resort))
+        except StoreUnavailableError as lost:
+            call.leave()  # whatever was recorded: it is not made
+            if call.money and lost.nothing_ran:
+                self._give_back(call.money)
+            raise
+        is_called = answer[0] == b"dispatched"
+        call.leave(but=answer[3].decode() if is_called else "")
+        if call.money and not is_called:
+            self._give_back(call.money)
+        return answer
+
+    def settle(self, application: str, country: str, change: int, at: int, ruleset: CompiledRuleset) -> None:
+        """Correct what was reserved for a call at a time by what it cost more, or less. One that fails is left."""
+        subjects = keys.application(application), keys.country(application, country)
+        self._scripts.send_all([ScriptCall("money_settle", subjects, (country, change, at), ruleset)])
+
+    def give_back_approved(
+        self, records: tuple[str, ...], application: str, known: tuple[bool, ...], ruleset: CompiledRuleset
+    ) -> int:
+        """Give back what approved verifications were counted for; return how many were not done before.
+
+        ``known`` tells of each whether its number was before. It is taken out of the records first: what fails then
+        stays counted. Raises `StoreUnavailableError` for the records.
+        """
+        told = self._scripts.run("approvals_take", records, (application,))
+        notes = [_Note(was, *one) for one, was in zip(told, known, strict=True) if one]
+        by_subject: dict[tuple[str, str], list[_Note]] = defaultdict(list)
+        newcomers: dict[str, list[str]] = defaultdict(list)
+        for note in notes:
+            for subject in note.subjects(application):
+                by_subject[subject].append(note)
+            if note.is_newcomer:
+                newcomers[keys.blocks(note.created // HOUR)].append(note.block_member)
+        self._scripts.run_all(
+            [
+                ScriptCall(
+                    "subject_give_back",
+                    (key,),
+                    (name, *(value for note in of_subject for value in note.arguments)),
+                    ruleset,
+                )
+                for (name, key), of_subject in by_subject.items()
+            ]
+            + [
+                ScriptCall("blocks_take_off", (key,), (keys.blocks.seconds * 1000, *members))
+                for key, members in newcomers.items()
+            ]
+        )
+        return len(notes)
+
+    def count_codes(self, application: str, right: Iterable[bool], ruleset: CompiledRuleset) -> tuple[int, str] | None:
+        """Count codes that were compared, in their order; return an alarm: until when it stands, and what tells of it.
+
+        Raises `StoreUnavailableError`.
+        """
+        letters = "".join("r" if one else "w" for one in right)
+        answer = self._scripts.run("failures_count", (keys.application(application),), (letters,), ruleset)
+        return (answer[1], answer[2].decode()) if answer[0] == b"alarm" else None
+
+    def _reserve(self, message: SharedMessage, ruleset: CompiledRuleset) -> _Reserved:
+        assumed = self._breakers.get((message.application, message.country), "")
+        slots, cautious = tuple(message.slots), self._cautious()
+        answers = self._scripts.run_all(
+            [ScriptCall("reserve", slot.keys, (cautious, *message.arguments(slot, assumed)), ruleset) for slot in slots]
+        )
+        counted = [pair for pair in zip(slots, answers, strict=True) if not isinstance(pair[1], StoreUnavailableError)]
+        reserved = _Reserved(message, ruleset, assumed, tuple(counted))
+        for answer in answers:
+            if isinstance(answer, StoreUnavailableError):
+                self._give_back(reserved)
+                raise answer
+        return reserved
+
+    def _give_back(self, reserved: _Reserved, keep: Collection[str] = (), asked: int = 0) -> None:
+        """Take back all that was counted but the groups to keep; what cannot be is left."""
+        message, kept = reserved.message, "".join(f"{name} " for name in sorted(keep))
+        self._scripts.send_all(
+            [
+                ScriptCall(
+                    "reserve_give_back",
+                    slot.keys,
+                    (finding, f" {kept}", asked, *message.arguments(slot, reserved.assumed)),
+                    reserved.ruleset,
+                )
+                for slot, finding in reserved.found
+                if not set(slot.groups) <= set(keep) or (asked and slot.groups == _APPLICATION)
+            ]
+        )
