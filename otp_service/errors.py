@@ -324,8 +324,8 @@ class StoreUnavailableError(OtpServiceError):
     code = "store-unavailable"
     retry_after = 1
 
-    def __init__(self, message: str, *, nothing_ran: bool = False) -> None:
-        super().__init__(message)
+    def __init__(self, *message: str, nothing_ran: bool = False) -> None:
+        super().__init__(*message)
         self.nothing_ran = nothing_ran
         """Whether it is certain that what was asked for was not done."""
 

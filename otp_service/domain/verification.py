@@ -230,9 +230,9 @@ class Verification:
     deliveries: tuple[Delivery, ...] = ()
     consented: int = 0
     """When the consent was given that came with the start; 0 where none did."""
-    block: str = ""
+    block: str = field(default="", compare=False)
     """Pseudonym of the number's block; empty before it is recorded."""
-    counted: str = ""
+    counted: str = field(default="", compare=False)
     """How the guard counted its messages (include_approvals.lua); empty before, and once that is given back."""
 
     def set_times(self, created: int, expires: int, deliveries: tuple[Delivery, ...]) -> None:

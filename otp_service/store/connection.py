@@ -201,7 +201,7 @@ class Connection:
         except OSError as failed:
             raise _as_redis_error(failed) from failed
 
-    def send(self, *commands: tuple[Argument, ...]) -> None:
+    def write_only(self, *commands: tuple[Argument, ...]) -> None:
         """Send commands, and wait for no answer: what became of them is not told. Raises as `ask` does."""
         self.write(*commands)
         self._unread = len(commands)

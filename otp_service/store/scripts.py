@@ -673,7 +673,7 @@ class ScriptRunner:
         return connection
 
     def _send(self, connection: _Link, calls: Sequence[ScriptCall]) -> _Link:
-        connection.send(*(self._command(*call) for call in calls))
+        connection.write_only(*(self._command(*call) for call in calls))
         return connection
 
     def _read_answers(self, connection: _Link, calls: Sequence[ScriptCall]) -> list[Any]:

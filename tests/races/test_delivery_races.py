@@ -90,7 +90,7 @@ def test_of_all_workers_exactly_one_tries_a_gateway_whose_breaker_is_half_open(
 ) -> None:
     jobs = _jobs(shop)
     _break(shop)
-    valkey.client.hset(keys.health("first"), "until", 1)  # its time is over
+    valkey.client.hset(keys.health("gateways", "first"), "until", 1)  # its time is over
     chosen = Counter(racers.race(choose, [(job, {}) for job in jobs]))
 
     assert chosen == {("first", "configured"): 1, ("second", "breaker"): COUNT - 1}

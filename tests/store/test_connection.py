@@ -46,8 +46,8 @@ def test_what_was_written_is_read(valkey: ValkeyServer, answer: bytes) -> None:
 
 def test_answers_that_nobody_waits_for_are_taken_for_no_others(valkey: ValkeyServer) -> None:
     connection = to(valkey.url)
-    connection.send(("SET", "name", "x"), ("LPUSH", "name", "is no list"), ("APPEND", "name", "y"))
-    connection.send(("APPEND", "name", "z"))
+    connection.write_only(("SET", "name", "x"), ("LPUSH", "name", "is no list"), ("APPEND", "name", "y"))
+    connection.write_only(("APPEND", "name", "z"))
 
     assert connection.ask("GET", "name") == b"xyz"
     assert connection.ask_all(("STRLEN", "name"), ("PING",)) == [3, b"PONG"]
@@ -55,8 +55,8 @@ def test_answers_that_nobody_waits_for_are_taken_for_no_others(valkey: ValkeySer
 
 def test_where_the_server_closed_before_it_answered_what_is_asked_next_is_asked_anew(valkey: ValkeyServer) -> None:
     connection = to(valkey.url)
-    connection.send(("SET", "name", "x"), ("QUIT",))
-    connection.send(("APPEND", "name", "y"))
+    connection.write_only(("SET", "name", "x"), ("QUIT",))
+    connection.write_only(("APPEND", "name", "y"))
 
     assert connection.ask("GET", "name") == b"xy"
 

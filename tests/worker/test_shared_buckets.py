@@ -61,7 +61,7 @@ def test_what_a_killed_worker_served_is_served_by_others_within_seconds(service:
 
     assert _texts(service, ids) == {1: 96}
     assert took < 10
-    assert _leases(service) == [2, 2]
+    assert eventually(lambda: _leases(service) == [2, 2])
 
 
 def test_workers_come_and_go_and_nothing_waits_or_is_sent_twice(service: Service) -> None:
