@@ -11,7 +11,6 @@ from otp_service.policies.camara_sim_swap import CamaraSimSwapSettings, SwapActi
 from otp_service.settings import settings_from
 
 PAGE = (ROOT / "docs" / "policies.md").read_text()
-EXAMPLE = ROOT / "examples" / "policy-package"
 
 
 def blocks(language):
@@ -25,15 +24,6 @@ def test_the_section_that_it_begins_with_is_valid():
     assert settings_from(
         tree("redis://fake", purposes=purposes, policies={"simswap": {**section, "client_secret": "secret"}})
     )
-
-
-def test_the_policy_and_the_entry_point_that_it_shows_are_the_examples():
-    (code,) = blocks("python")
-    (shown,) = [tomllib.loads(block)["project"] for block in blocks("toml") if "entry-points" in block]
-    package = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
-
-    assert code in (EXAMPLE / "denied_numbers.py").read_text()
-    assert shown["entry-points"] == package["entry-points"]
 
 
 def test_it_names_every_setting_and_every_word_of_one():
