@@ -2,7 +2,9 @@
 
 import signal
 import subprocess
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
@@ -13,6 +15,7 @@ import support_installation
 import support_valkey
 from redis.crc import key_slot
 from support_caller import Caller
+from support_memory import folder_in_memory
 from support_sentinel import wait_until
 
 from otp_service import bootstrap
@@ -252,6 +255,26 @@ class Cluster:
         for node in self.nodes:
             node.process.send_signal(signal.SIGCONT)
             node.kill()
+
+
+class ClustersAhead:
+    """Clusters of three primaries that are made while others are in use: it takes two seconds. `stop` it."""
+
+    def __init__(self) -> None:
+        self._hands = ThreadPoolExecutor(2)
+        self._made = deque(self._begin() for _ in range(2))
+
+    def take(self) -> Cluster:
+        self._made.append(self._begin())
+        return self._made.popleft().result()
+
+    def stop(self) -> None:
+        for one in self._made:
+            one.result().stop()
+        self._hands.shutdown()
+
+    def _begin(self) -> Future[Cluster]:
+        return self._hands.submit(lambda: Cluster(folder_in_memory("cluster")))
 
 
 class ClusterNode:

@@ -5,12 +5,11 @@ import signal
 import time
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 from redis.crc import key_slot
-from support_cluster import Cluster, ClusterNode
+from support_cluster import Cluster, ClusterNode, ClustersAhead
 from support_memory import folder_in_memory
 from support_sentinel import wait_until
 
@@ -34,10 +33,17 @@ JOB = ["application", "shop", "purpose", "login", "country", "PK", "channel", "s
 JOB += ["message", "1", "generation", "1", "v", str(VERSION)]
 
 
+@pytest.fixture(scope="module")
+def clusters() -> Iterator[ClustersAhead]:
+    made = ClustersAhead()
+    yield made
+    made.stop()
+
+
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
+def cluster(clusters: ClustersAhead) -> Iterator[Cluster]:
     """Three primaries."""
-    made = Cluster(folder_in_memory("cluster"))
+    made = clusters.take()
     yield made
     made.stop()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from support_caller import Caller
-from support_cluster import Cluster
+from support_cluster import Cluster, ClustersAhead
 from support_guard import ROOMY, modes, number, passes
 from support_installation import tree
 from support_memory import folder_in_memory
@@ -50,9 +50,16 @@ class Process:
         )
 
 
+@pytest.fixture(scope="module")
+def clusters() -> Iterator[ClustersAhead]:
+    made = ClustersAhead()
+    yield made
+    made.stop()
+
+
 @pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    made = Cluster(folder_in_memory("cluster"))
+def cluster(clusters: ClustersAhead) -> Iterator[Cluster]:
+    made = clusters.take()
     yield made
     made.stop()
 
