@@ -11,6 +11,7 @@ from support_outbox import dispatch, dispatched, jobs_of, paced, settle
 from support_rules import ABROAD, ADDRESS, MET, first, meeting
 
 from otp_service import bootstrap
+from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.routing import CallResult, GatewayLimits
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import StoreUnavailableError
@@ -269,6 +270,16 @@ def test_a_gateway_whose_server_does_not_answer_stops_no_other(
     found = dispatch(context, one)
     assert isinstance(found, NoGatewayFree)
     assert found.wait == 1000, "it is asked again a moment later"
+
+
+def test_a_last_resort_is_entered_before_it_is_called(frozen: FrozenValkey) -> None:
+    shop = Caller(frozen.world().install())
+    for gateway in ("first", "second"):
+        for _ in range(5):
+            shop.context.store.health.observe(gateway, new_dispatch_id("00"), CallResult.BAD)
+    made = [dispatched(*_started(shop)) for _ in range(2)]
+
+    assert [(one.gateway, one.choice) for one in made] == [("first", "last_resort"), ("second", "last_resort")]
 
 
 def _in_flight(context: Context, *gateways: str) -> list[int | None]:
