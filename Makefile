@@ -1,6 +1,6 @@
 # Needs Python 3.11 or later with venv, and make; the rest is set up in .venv. `make lock` alone needs uv too.
 PYTHON ?= python3
-WORKERS ?= 3
+WORKERS ?= 4
 LOAD_SECONDS ?= 300
 LOAD_USERS ?= 100
 LOAD_SEED ?= 1
