@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 import structlog
 import time_machine
-from support_cluster import OF_ONE_SERVER, count_in_two_steps, use_cluster_nodes
+from support_cluster import OF_ONE_SERVER, Cluster, ClustersAhead, count_in_two_steps, use_cluster_nodes
 from support_frozen import FrozenValkey
 from support_installation import World
 from support_keys import assert_all_keys_expire
@@ -131,6 +131,22 @@ def valkey(valkey_server: ValkeyServer) -> ValkeyServer:
     """The real Valkey, empty."""
     valkey_server.reset()
     return valkey_server
+
+
+@pytest.fixture(scope="module")
+def clusters() -> Iterator[ClustersAhead]:
+    """Clusters that are made while others are in use."""
+    made = ClustersAhead()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def cluster(clusters: ClustersAhead) -> Iterator[Cluster]:
+    """A cluster of three primaries, which a test may break."""
+    made = clusters.take()
+    yield made
+    made.stop()
 
 
 @pytest.fixture

@@ -1,10 +1,15 @@
-"""The event stream without a recorder that runs: tests say when it is recorded."""
+"""The event stream without a recorder that runs, tests say when it is recorded; and recorders that do run."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from otp_service.domain.tallies import tally, tally_blocks
 from otp_service.services.context import Context
 from otp_service.services.events import give_back
 from otp_service.services.events import record_events as record
 from otp_service.store.events import EventBatch
+from otp_service.worker.recorder import Recorder
 
 
 def events_of(context: Context) -> list[EventBatch]:
@@ -20,3 +25,21 @@ def record_events(context: Context) -> None:
         record(context, batch.events)
         context.store.traffic.add(tally(batch.events), tally_blocks(batch.events))
         events.acknowledge(batch)
+
+
+@contextmanager
+def recorders(context: Context, **options: Any) -> Iterator[Callable[..., Recorder]]:
+    """Give what starts a recorder, which may claim at once what others left; all are stopped at the end."""
+    running: list[Recorder] = []
+
+    def start(*, claims: bool = False) -> Recorder:
+        one = Recorder(context, f"recorder {len(running)}", 1.0, 0.2, **options)
+        if claims:
+            one._idle = 0
+        running.append(one)
+        one.start()
+        return one
+
+    yield start
+    for one in running:
+        one.stop()

@@ -3,13 +3,12 @@
 import json
 import signal
 import time
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import pytest
 from redis.crc import key_slot
-from support_cluster import Cluster, ClusterNode, ClustersAhead
+from support_cluster import Cluster, ClusterNode
 from support_memory import folder_in_memory
 from support_sentinel import wait_until
 
@@ -31,21 +30,6 @@ NETWORKS = [f"n{place}" for place in range(40)]
 PATIENCE = 1.5
 JOB = ["application", "shop", "purpose", "login", "country", "PK", "channel", "sms", "expires", "1", "queued", "1"]
 JOB += ["message", "1", "generation", "1", "v", str(VERSION)]
-
-
-@pytest.fixture(scope="module")
-def clusters() -> Iterator[ClustersAhead]:
-    made = ClustersAhead()
-    yield made
-    made.stop()
-
-
-@pytest.fixture
-def cluster(clusters: ClustersAhead) -> Iterator[Cluster]:
-    """Three primaries."""
-    made = clusters.take()
-    yield made
-    made.stop()
 
 
 class Process:

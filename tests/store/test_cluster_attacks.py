@@ -3,13 +3,12 @@
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from support_caller import Caller
-from support_cluster import Cluster, ClustersAhead
+from support_cluster import Cluster
 from support_guard import ROOMY, modes, number, passes
 from support_installation import tree
 from support_memory import folder_in_memory
@@ -48,20 +47,6 @@ class Process:
         return self.runner.run_all(
             [ScriptCall("page_count", (keys.page_requests(one),), (100, 60_000)) for one in NETWORKS]
         )
-
-
-@pytest.fixture(scope="module")
-def clusters() -> Iterator[ClustersAhead]:
-    made = ClustersAhead()
-    yield made
-    made.stop()
-
-
-@pytest.fixture
-def cluster(clusters: ClustersAhead) -> Iterator[Cluster]:
-    made = clusters.take()
-    yield made
-    made.stop()
 
 
 @pytest.fixture

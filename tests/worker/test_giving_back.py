@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from support_caller import Caller
+from support_events import recorders
 from support_guard import ROOMY, modes, number, passed, passes
 from support_installation import World
 from support_records import record_of
@@ -29,19 +30,8 @@ def shop(world: World) -> Caller:
 @pytest.fixture
 def run(shop: Caller) -> Iterator[Callable[..., Recorder]]:
     """Starts a recorder, which may claim at once what others left."""
-    running: list[Recorder] = []
-
-    def start(*, claims: bool = False) -> Recorder:
-        one = Recorder(shop.context, f"recorder {len(running)}", 1.0, 0.2)
-        if claims:
-            one._idle = 0
-        running.append(one)
-        one.start()
-        return one
-
-    yield start
-    for one in running:
-        one.stop()
+    with recorders(shop.context) as start:
+        yield start
 
 
 def _away(*_: Any) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 from support_caller import Caller
+from support_events import recorders
 from support_frozen import FrozenValkey
 from support_installation import NUMBER, World
 from support_ledger_events import EVIDENCE
@@ -40,19 +41,8 @@ def shop(installation: Installation) -> Caller:
 @pytest.fixture
 def run(shop: Caller) -> Iterator[Callable[..., Recorder]]:
     """Starts a recorder, which may claim at once what others left."""
-    running: list[Recorder] = []
-
-    def start(*, claims: bool = False) -> Recorder:
-        one = Recorder(shop.context, f"recorder {len(running)}", 1.0, 0.2, whole=True)
-        if claims:
-            one._idle = 0
-        running.append(one)
-        one.start()
-        return one
-
-    yield start
-    for one in running:
-        one.stop()
+    with recorders(shop.context, whole=True) as start:
+        yield start
 
 
 def _approved(shop: Caller) -> str:
