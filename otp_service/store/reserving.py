@@ -22,9 +22,10 @@ from otp_service.store.connection import Argument
 from otp_service.store.scripts import CompiledRuleset, ScriptCall, ScriptRunner
 
 _APPLICATION: Final = ("requests", "money", "newcomers", "country", "ceilings")
-_ADDRESS: Final = ("starts", "targets", "address")
-_GROUPS: Final = (*_APPLICATION, *_ADDRESS, "block", "network", "provider")
-"""What a slot counts, by the names that the scripts give it; those of an application, and of an address, are in one."""
+_OF_NETWORKS: Final = ("address", "network", "provider")
+_NETWORKS: Final = ("starts", "targets", *_OF_NETWORKS)
+_GROUPS: Final = (*_APPLICATION, *_NETWORKS, "block")
+"""What a slot counts, by the names that the scripts give it; those of an application, and of networks, are in one."""
 _AWAY: Final = "limit 1000 - 0"
 """Of a gateway whose server does not answer, as if it said so."""
 _TURNS: Final = 3
@@ -51,19 +52,17 @@ class SharedMessage:
     wide_network: str = ""
     provider: str = ""
 
-    @property
-    def slots(self) -> Iterator["_Slot"]:
+    def slots(self, scripts: ScriptRunner) -> Iterator["_Slot"]:
         """Yield the slots in which it counts."""
         of_application = keys.application(self.application), keys.country(self.application, self.country)
         yield _Slot(_APPLICATION, ("application", "country"), of_application)
         if self.network and self.kind == "start":
-            yield _Slot(_ADDRESS, ("address",), (keys.address(self.network),))
-        if self.safe:
-            return
-        yield _Slot(("block",), ("block",), (keys.block(self.block),))
-        if self.wide_network and self.provider and self.kind == "start":
-            yield _Slot(("network",), ("network",), (keys.network(self.wide_network),))
-            yield _Slot(("provider",), ("provider",), (keys.provider(self.provider),))
+            of_networks = scripts.of_networks(self.network, self.wide_network, self.provider)
+            if self.safe:
+                of_networks = of_networks[:1]
+            yield _Slot(_NETWORKS, _OF_NETWORKS[: len(of_networks)], of_networks)
+        if not self.safe:
+            yield _Slot(("block",), ("block",), (keys.block(self.block),))
 
     def arguments(self, slot: "_Slot", country_breaker: str) -> tuple[Argument, ...]:
         """Return what a slot is told of it."""
@@ -161,18 +160,15 @@ class _Note:
         """What `subject_give_back.lua` is told."""
         return self.counted, self.pseudonym, self.country, self.created, int(self.known)
 
-    def subjects(self, application: str) -> Iterator[tuple[str, str]]:
+    def subjects(self, application: str, scripts: ScriptRunner) -> Iterator[tuple[str, str]]:
         """Yield names and keys of the subjects in which it counted, or may have."""
         if b"s" in self._flags:
             return
         yield "country", keys.country(application, self.country.decode())
         yield "block", keys.block(self.block.decode())
-        of_networks = (
-            ("address", keys.address, self.network),
-            ("network", keys.network, self.wide_network),
-            ("provider", keys.provider, self.provider),
-        )
-        yield from ((name, key(network.decode())) for name, key, network in of_networks if network)
+        if self.network:
+            networks = (one.decode() for one in (self.network, self.wide_network, self.provider))
+            yield from zip(_OF_NETWORKS, scripts.of_networks(*networks), strict=False)
 
     @property
     def is_newcomer(self) -> bool:
@@ -282,7 +278,7 @@ class SharedSubjects:
         by_subject: dict[tuple[str, str], list[_Note]] = defaultdict(list)
         newcomers: dict[str, list[str]] = defaultdict(list)
         for note in notes:
-            for subject in note.subjects(application):
+            for subject in note.subjects(application, self._scripts):
                 by_subject[subject].append(note)
             if note.is_newcomer:
                 newcomers[keys.blocks(note.created // HOUR)].append(note.block_member)
@@ -314,7 +310,7 @@ class SharedSubjects:
 
     def _reserve(self, message: SharedMessage, ruleset: CompiledRuleset) -> _Reserved:
         assumed = self._breakers.get((message.application, message.country), "")
-        slots, cautious = tuple(message.slots), self._cautious()
+        slots, cautious = tuple(message.slots(self._scripts)), self._cautious()
         answers = self._scripts.run_all(
             [ScriptCall("reserve", slot.keys, (cautious, *message.arguments(slot, assumed)), ruleset) for slot in slots]
         )

@@ -521,6 +521,15 @@ class ScriptRunner:
         """Return the keys of a gateway's health and of its calls in flight."""
         return self.of_gateway(keys.health, gateway), self.of_gateway(keys.in_flight, gateway)
 
+    def of_networks(self, network: str, wide_network: str, provider: str) -> tuple[str, ...]:
+        """Return the keys of an address and, of IPv6, of its /48 and /32: on a cluster they are in one slot."""
+        if not (wide_network and provider):
+            return (keys.address(network),)
+        kinds, networks = (keys.address, keys.network, keys.provider), (network, wide_network, provider)
+        return tuple(
+            kind.tagged(provider if self.is_cluster else one, one) for kind, one in zip(kinds, networks, strict=True)
+        )
+
     def fence(self, bucket: str) -> str:
         """Return the key of the fence that they read."""
         return keys.former_fence() if self.reads_former else keys.fence(bucket)
