@@ -69,8 +69,6 @@ def caller(settings: dict[str, Any]) -> Caller:
 def race(settings: dict[str, Any], place: int, seed: int, go: float) -> None:
     """Start verifications until the limit is reached."""
     shop, draw, refused = caller(settings), random.Random(seed), 0
-    shared = shop.context.store.shared
-    assert shared
     time.sleep(max(0, go - time.time()))
     for turn in count():
         to = draw.choice(USED_UP) if draw.random() < REFUSED else f"+9230{place}{turn:07}"
@@ -83,9 +81,14 @@ def race(settings: dict[str, Any], place: int, seed: int, go: float) -> None:
             continue
         if refused >= ENOUGH:
             break
-        shared.give_back_ahead()
-    shared.give_back_ahead(all_of_it=True)
+        _give_back(shop)
+    _give_back(shop, all_of_it=True)
     os._exit(0)
+
+
+def _give_back(shop: Caller, *, all_of_it: bool = False) -> None:
+    if shared := shop.context.store.shared:
+        shared.give_back_ahead(all_of_it=all_of_it)
 
 
 def trial(server: ValkeyServer, seed: int, *, money: bool, kills: int) -> tuple[int, int, int]:

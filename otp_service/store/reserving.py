@@ -167,9 +167,10 @@ class _Ahead:
                 return held.counted.found
             if now < held.asked + _SECOND / 4 and not held.counted:  # another thread asks, or it is not to be just now
                 return 0
-            held.asked = now
             self._end(held)
-            return min(self._most, max(held.came, held.came_before) // 2)
+            more = min(self._most, max(held.came, held.came_before) // 2)
+            held.asked = now if more else held.asked
+            return more
 
     def keep(self, alike: tuple[Argument, ...], counted: _Reserved, until: float) -> None:
         """Keep what was counted ahead."""
