@@ -100,6 +100,7 @@ def trial(server: ValkeyServer, seed: int, *, money: bool, kills: int) -> tuple[
     shop.context.mirror_sync.rebuild()
     for number in USED_UP:
         shop.start(number)
+    _give_back(shop, all_of_it=True)
     go = time.time() + 1.5
     racers = [FORK.Process(target=race, args=(settings, place, seed * 10 + place, go)) for place in range(PROCESSES)]
     for one in racers:
