@@ -74,6 +74,8 @@ ruleset = plan and rulesets[plan.ruleset]"""
 _REQUIRE_RULESET = f"if not ruleset then return {{ '{UNREGISTERED.decode()}' }} end"
 _READ = {"clock": "clock.read()", "fence": "fence.read(table.remove(KEYS))"}
 """What is read when a script begins that includes the part, in this order."""
+_UNFENCED: Final = frozenset({"reserve", "reserve_give_back"})
+"""Scripts of what belongs to no bucket: in their slots is no fence, and what one says they are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ def _function(name: str, body: str, parts: Mapping[str, str]) -> str:
         f"redis.register_function('{_NAME}_{name}', function(keys, arguments)",
         _KEEP,
         *(take if rules else (_TAKE,)),
-        *(read for part, read in _READ.items() if part in own),
+        *(read for part, read in _READ.items() if part in own and (part != "fence" or name in fenced_scripts())),
         f"{body}end)\n",
     ]
     return "\n".join(lines)
@@ -149,7 +151,7 @@ def _function(name: str, body: str, parts: Mapping[str, str]) -> str:
 @cache
 def fenced_scripts() -> frozenset[str]:
     """Return the names of the scripts that read the fence, whose key is their last one."""
-    return frozenset(name for name in script_names() if "fence" in included(_read(name)))
+    return frozenset(name for name in script_names() if "fence" in included(_read(name))) - _UNFENCED
 
 
 def _read(name: str) -> str:

@@ -11,7 +11,7 @@
 -- include approvals newcomers fraud findings guard reserving
 
 local sending = reserving.about(unpack(ARGV, 3))
-fence.cautious = math.max(fence.cautious, tonumber(ARGV[1]))
+fence.at, fence.cautious = false, tonumber(ARGV[1])
 reserving.read(sending, { unpack(KEYS, 1) })
 local told, ahead, life = reserving.reserve(sending, tonumber(ARGV[2]))
 local packed = cmsgpack.pack({ at = now, groups = told })
