@@ -440,6 +440,7 @@ class ScriptRunner:
         self._held = threading.local()
         self._script_context = script_context
         self._replication = replication or Replication(0, 0, (), lambda _: None)
+        self._buckets = frozenset(self._replication.buckets)
         self._on_open = self._meet_server if replication and slots is None else None
 
     def run(
@@ -612,7 +613,7 @@ class ScriptRunner:
     def _meet_bucket(self, connection: _Link, bucket: str) -> None:
         """Meet the server for a bucket; where it took over, for all that it has, before one of them is moved on."""
         version = self._slots.version if self._slots else 0
-        if bucket not in self._replication.buckets or connection.met.get(bucket) == version:
+        if bucket not in self._buckets or connection.met.get(bucket) == version:
             return
         if left := self._meet(connection, "bucket_meet", of_meeting(bucket)):
             for other in self._replication.buckets:
