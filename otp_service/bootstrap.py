@@ -266,7 +266,7 @@ def watch(installation: Installation) -> PeriodicTasks:
     if installation.settings.redis.sentinels or installation.settings.redis.cluster:
         duties["primary"] = context.store.server.follow_primary
     if shared := context.store.shared:
-        duties["counted_ahead"] = shared.give_back_ahead
+        duties |= {"counted_ahead": shared.give_back_ahead, "fences": context.store.fences.look}
     return PeriodicTasks(duties, on_stop=context.mirror_sync.abort_build)
 
 
