@@ -16,8 +16,8 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
 from otp_service.domain.guard import HOUR, SendAttempt
 from otp_service.domain.routing import GatewayLimits
@@ -40,8 +40,7 @@ MOST_AHEAD: Final = 31
 _SECOND: Final = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class SharedMessage:
+class SharedMessage(NamedTuple):
     """What slots of shared subjects are told of a message: names of people and networks are pseudonyms."""
 
     kind: str
@@ -94,8 +93,7 @@ def of_start(application: str, country: str, attempt: SendAttempt) -> SharedMess
     )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class _Slot:
+class _Slot(NamedTuple):
     """Shared subjects of a message that are in one slot."""
 
     groups: tuple[str, ...]
@@ -104,8 +102,7 @@ class _Slot:
     keys: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Reserved:
+class _Reserved(NamedTuple):
     """A message as slots have counted it."""
 
     message: SharedMessage
@@ -193,7 +190,7 @@ class _Ahead:
 
     def _end(self, held: _Held) -> None:
         if held.counted and held.left:
-            self._over.append(replace(held.counted, messages=held.left))
+            self._over.append(held.counted._replace(messages=held.left))
         held.counted, held.left = None, 0
 
 
