@@ -11,8 +11,12 @@ from support_guard import guarded, later, modes, number, passes
 
 from otp_service import bootstrap
 from otp_service.store import keys, reserving
+from otp_service.store.newcomer_traffic import CountrySuspicion, RangeSuspicion
 from otp_service.store.scripts import ScriptRunner
 from otp_service.store.store import open_store
+
+
+_ASKED = RangeSuspicion("31", ask=True, checked_too=False)
 
 
 @pytest.fixture
@@ -104,6 +108,25 @@ def test_nothing_is_counted_ahead_where_a_rule_has_found_something(frozen: Froze
         passes(shop, number(last))
 
     assert calls["reserve"] >= 55
+
+
+@pytest.mark.parametrize(
+    "suspicion",
+    [
+        CountrySuspicion("PK", ask=True),
+        CountrySuspicion("PK", ranges=(RangeSuspicion("30", ask=False, checked_too=False), _ASKED))),
+    ],
+)
+def test_nothing_is_counted_ahead_while_newcomers_are_under_suspicion(
+    frozen: FrozenValkey, calls: Counter[str], suspicion: CountrySuspicion
+) -> None:
+    shop = _shop(frozen)
+    version, _ = shop.context.store.traffic.tallies("shop")
+    assert shop.context.store.traffic.commit("shop", version, {}, {}, (suspicion,), shop.context.rulesets["shop"])
+
+    assert all(passes(shop, number(last)) for last in range(50))
+
+    assert calls["reserve"] == 50
 
 
 def test_what_is_counted_ahead_is_not_used_in_another_interval(frozen: FrozenValkey, calls: Counter[str]) -> None:

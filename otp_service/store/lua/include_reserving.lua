@@ -170,8 +170,7 @@ local function is_calm(sending, told)
   for _, group in pairs(told) do
     if not group.counted or group.hits or group.change or (group.stands or 'closed') ~= 'closed' then return false end
   end
-  local country = sending.subjects.country
-  return country.tail == '' and country[country.layout.at.tsuspicion] <= now
+  return newcomers.are_trusted(sending.subjects.country)
 end
 
 -- Returns for how many more messages like one that was just counted there is room, and for how many milliseconds no interval ends.
