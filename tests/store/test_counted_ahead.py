@@ -15,13 +15,12 @@ from otp_service.store.newcomer_traffic import CountrySuspicion, RangeSuspicion
 from otp_service.store.scripts import ScriptRunner
 from otp_service.store.store import open_store
 
-
 _ASKED = RangeSuspicion("31", ask=True, checked_too=False)
 
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Count calls of an application's slot, by script; it is elsewhere, and each second is at hand."""
+    """Count calls of an application's slot, which is elsewhere, by script."""
     counted, run = Counter[str](), ScriptRunner.run
 
     def counting(self: ScriptRunner, name: str, of: tuple[str, ...], *given: Any) -> Any:

@@ -239,8 +239,9 @@ function reserving.reserve(sending, most_ahead)
   return told, ahead, life
 end
 
--- Takes back what groups counted at a time of so many messages, but those that are to be kept: names with a blank before and behind each. Rows that are gone
--- stay so: `texts` tells. What was new to an address stays noted, and counted, where others came since: they may have found it known.
+-- Takes back what groups counted at a time of so many messages, but those that are to be kept: names with a blank before and behind each.
+-- Rows that are gone stay so: `texts` tells. What was new to an address stays noted, and counted, where others came since: they may have
+-- found it known.
 function reserving.give_back(sending, told, at, keep, texts, messages)
   local found, changed, noted = sending.subjects, {}, told.targets
   if noted and noted.as and not string.find(keep, ' targets ', 1, true) and noted.as ~= redis.sha1hex(texts[1] or '') then
