@@ -31,6 +31,8 @@ _OF_NETWORKS: Final = ("address", "network", "provider")
 _NETWORKS: Final = ("starts", "targets", *_OF_NETWORKS)
 _GROUPS: Final = (*_APPLICATION, *_NETWORKS, "block")
 """What a slot counts, by the names that the scripts give it; those of an application, and of networks, are in one."""
+_UNTIL_BREAKER, _UNTIL_PSEUDONYM, _ALL = 4, 6, 11
+"""How many of a message's arguments slots are told, by what the last one is."""
 _AWAY: Final = "limit 1000 - 0"
 """Of a gateway whose server does not answer, as if it said so."""
 _TURNS: Final = 3
@@ -62,21 +64,21 @@ class SharedMessage(NamedTuple):
     def slots(self, scripts: ScriptRunner) -> Iterator["_Slot"]:
         """Yield the slots in which it counts, that of its application first."""
         of_application = keys.application(self.application), keys.country(self.application, self.country)
-        yield _Slot(_APPLICATION, "application country", of_application)
+        yield _Slot(_APPLICATION, "application country", of_application, _ALL)
         if self.network and self.kind == "start":
             of_networks = scripts.of_networks(self.network, self.wide_network, self.provider)
             if self.safe:
                 of_networks = of_networks[:1]
-            yield _Slot(_NETWORKS, " ".join(_OF_NETWORKS[: len(of_networks)]), of_networks)
+            yield _Slot(_NETWORKS, " ".join(_OF_NETWORKS[: len(of_networks)]), of_networks, _UNTIL_PSEUDONYM)
         if not self.safe:
-            yield _Slot(("block",), "block", (keys.block(self.block),))
+            yield _Slot(("block",), "block", (keys.block(self.block),), _UNTIL_BREAKER)
 
     def arguments(self, country_breaker: str) -> tuple[Argument, ...]:
-        """Return what slots are told of it, behind the names of their subjects."""
+        """Return what slots are told of it, behind the names of their subjects: the first of these, or all."""
         marks = "".join(f"{mark} " for mark, holds in (("safe", self.safe), ("passed", self.passed)) if holds)
         return (
-            self.kind, self.application, self.country, self.pseudonym, self.place, f" {marks}", self.price,
-            self.carrier_range, self.network, self.wide_network, country_breaker,
+            self.kind, self.place, f" {marks}", country_breaker, self.country, self.pseudonym, self.application,
+            self.price, self.carrier_range, self.network, self.wide_network,
         )  # fmt: skip
 
     @property
@@ -100,6 +102,8 @@ class _Slot(NamedTuple):
     subjects: str
     """Their names, blanks between."""
     keys: tuple[str, ...]
+    told: int
+    """How many arguments of a message it is told."""
 
 
 class _Reserved(NamedTuple):
@@ -419,7 +423,9 @@ class SharedSubjects:
         slots = slots[len(found) :]
         answers = self._scripts.run_all(
             [
-                ScriptCall("reserve", slot.keys, (cautious, 0 if place else more, slot.subjects, *about), ruleset)
+                ScriptCall(
+                    "reserve", slot.keys, (cautious, 0 if place else more, slot.subjects, *about[: slot.told]), ruleset
+                )
                 for place, slot in enumerate(slots)
             ]
         )
@@ -443,7 +449,7 @@ class SharedSubjects:
                 ScriptCall(
                     "reserve_give_back",
                     slot.keys,
-                    (finding, f" {kept}", asked, reserved.messages, slot.subjects, *about),
+                    (finding, f" {kept}", asked, reserved.messages, slot.subjects, *about[: slot.told]),
                     reserved.ruleset,
                 )
                 for slot, finding in reserved.found

@@ -16,14 +16,14 @@ local function names_of(text)
   return names
 end
 
--- Returns what a message is, as the guard has it (`sending`): names of the subjects with blanks between; start, resend, fallback or dispatch
--- (a further call of a gateway, which counts in ceilings only); application; country; the number's pseudonym; home or abroad; marks with a
--- blank before and behind each: safe, passed (a human check); price in millionths; the carrier's range; address and its /48 as pseudonyms,
--- empty for none; how the country's breaker is
--- assumed to stand: open, or empty.
-function reserving.about(of, kind, application, country, pseudonym, place, marks, price, range, network, wide, assumed)
+-- Returns what a message is, as the guard has it (`sending`), as far as its subjects are told: names of these with blanks between; start,
+-- resend, fallback or dispatch (a further call of a gateway, which counts in ceilings only); home or abroad; marks with a blank before and
+-- behind each: safe, passed (a human check); how the country's breaker is assumed to stand: open, or empty. That is all for a block. Of
+-- networks also country and the number's pseudonym; of an application its name, price in millionths, the carrier's range, and address and
+-- its /48 as pseudonyms, empty for none.
+function reserving.about(of, kind, place, marks, assumed, country, pseudonym, application, price, range, network, wide)
   local passed = string.find(marks, ' passed ', 1, true) ~= nil
-  return { of = of, names = names_of(of), kind = kind, place = place, price = tonumber(price), range = range, assumed = assumed,
+  return { of = of, names = names_of(of), kind = kind, place = place, price = price and tonumber(price), range = range, assumed = assumed,
     safe = string.find(marks, ' safe ', 1, true) ~= nil, passed = passed, check = passed and PASSED or NOT_PASSED,
     about = { application = application, country = country, pseudonym = pseudonym, network = network, wide = wide, guard = '' } }
 end
