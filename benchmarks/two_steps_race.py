@@ -5,7 +5,7 @@ slot, after the application's has counted them. In most trials five of the proce
 When nobody gets anything more, what was accepted is compared with the limit, and with what the application's slot
 holds: units that leaked stay counted, so that a leak makes a limit narrower, never wider. Each process counts messages
 ahead of their coming, which leak too where it is killed. Ends with 1 when a limit was exceeded, when something leaked
-without a kill, or when nothing was refused by the number's slot, or counted ahead.
+without a kill, or when nothing was refused by the number's slot.
 """
 
 import argparse
