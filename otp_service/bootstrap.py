@@ -79,6 +79,8 @@ class Installation:
 
     def close(self) -> None:
         """Let go of connections and threads; to be called when nothing is done with it any more."""
+        if shared := self.context.store.shared:
+            shared.give_back_ahead(all_of_it=True)
         self.context.policies.close()
         for one in self.context.human_checks.values():
             one.close()
@@ -290,6 +292,8 @@ def watch(installation: Installation) -> PeriodicTasks:
     }
     if installation.settings.redis.sentinels or installation.settings.redis.cluster:
         duties["primary"] = context.store.server.follow_primary
+    if shared := context.store.shared:
+        duties |= {"counted_ahead": shared.give_back_ahead, "fences": context.store.fences.look}
     return PeriodicTasks(duties, on_stop=context.mirror_sync.abort_build)
 
 

@@ -58,7 +58,7 @@ OF_ONE_SERVER = {
 
 def count_in_two_steps() -> None:
     """Let shared subjects be in other slots than numbers, on one server."""
-    bootstrap.open_store = partial(open_store, shared_elsewhere=True)  # type: ignore[attr-defined]
+    bootstrap.open_store = partial(open_store, shared_elsewhere=True, most_ahead=0)  # type: ignore[attr-defined]
     mirror.LOOK_AGAIN = 0  # type: ignore[misc]
     _count_codes_at_once()
 
@@ -68,6 +68,7 @@ def use_cluster_nodes(count: int) -> None:
     support_valkey.CLUSTER_NODES, support_valkey.join = count, join
     support_installation.REDIS |= {"cluster": True, "replicas": 0}
     mirror.LOOK_AGAIN = 0  # type: ignore[misc]
+    bootstrap.open_store = partial(open_store, most_ahead=0)  # type: ignore[attr-defined]
     install, begin = bootstrap.install, ScriptRunner.__init__
 
     def install_over(settings: Settings, client: redis.Redis | None = None) -> Installation:

@@ -2,7 +2,7 @@
 
 from mutant import Mutant, one
 
-TESTS = ("store/test_two_steps.py",)
+TESTS = ("store/test_two_steps.py", "store/test_counted_ahead.py")
 """Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {
     "reserved-without-room": one(
@@ -41,6 +41,19 @@ DEFECTS: dict[str, Mutant] = {
     "what-was-known-is-forgotten": one(
         "include_targets", "country = not has(countries, country .. ',') }\n  if", "country = true }\n  if"
     ),
+    "all-room-is-counted-ahead": one("include_reserving", "math.floor(fits / SHARE)", "math.floor(fits)"),
+    "what-is-counted-ahead-lasts": one("include_reserving", "math.min(lasts, window.ttl)", "lasts"),
+    "counted-ahead-whatever-was-found": one(
+        "include_reserving", "not group.counted or group.hits or", "not group.counted or"
+    ),
+    "counted-ahead-under-suspicion": one(
+        "include_reserving", "return newcomers.are_trusted(sending.subjects.country)", "return true"
+    ),
+    "counted-ahead-while-a-range-is-under-suspicion": one(
+        "include_newcomers", "if tonumber(ends) > now then return false end"
+    ),
+    "money-of-all-is-counted-ahead": one("include_spending", "(one.amount - amount) / price", "one.amount"),
+    "one-of-many-is-given-back": one("include_reserving", "for _ = 1, messages do", "for _ = 1, 1 do"),
     "a-gateway-that-is-full-is-entered": one("gateway_enter", "local enters = wait == 0 or", "local enters = true or"),
     "a-turn-that-is-not-used-is-lost": one("gateway_leave", "redis.call('HDEL', KEYS[1], 'turn', 'turn_of')", ""),
     "a-call-that-is-not-made-stays-in-flight": one("gateway_leave", "redis.call('ZREM', KEYS[2], ARGV[1])\n"),

@@ -84,8 +84,7 @@ class Guard:
 
     def forget_network(self, network: str, wide_network: str = "", provider: str = "") -> int:
         """Forget what holds an end user's network back (pseudonyms), not its approvals; return of how many networks."""
-        wider = (keys.network(wide_network), keys.provider(provider)) if provider else ()
-        return sum(map(self._forget, (keys.address(network), *wider)))
+        return sum(map(self._forget, self._scripts.of_networks(network, wide_network, provider)))
 
     def _read(self, key: str) -> tuple[int, Mapping[str, Any]]:
         """Return the time in milliseconds, and what is kept of a subject by name."""

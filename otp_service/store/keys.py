@@ -2,6 +2,7 @@
 
 The document docs/data.md is made from this table, and the tests hold every key that they find against it. On a cluster
 a script touches keys of one hash tag only: a number's bucket, an application, a gateway, or what is named by itself.
+There an end user's IPv6 network and its /48 have the tag of its /32.
 """
 
 import re
@@ -66,6 +67,10 @@ class Key:
     def __call__(self, *values: str | int) -> str:
         """Return a key. Raises `TypeError` for too few values, or too many."""
         return self._form % (values[:1] + values if self._is_own_tag else values)
+
+    def tagged(self, tag: str, *values: str | int) -> str:
+        """Return a key under a hash tag that is not the first of its values."""
+        return self._form % (tag, *values)
 
     def beginning(self, *values: str | int) -> str:
         """Return what the keys begin with that have these values in their first fields."""

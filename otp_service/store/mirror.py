@@ -290,8 +290,8 @@ def _newest(told: list[Any]) -> Fence | None:
     return max(fences, key=attrgetter("at"), default=None)
 
 
-LOOK_AGAIN: Final = 1
-"""Seconds between two looks at the fences by what belongs to no bucket."""
+LOOK_AGAIN: Final = 2
+"""Seconds after which what belongs to no bucket looks at the fences itself, where no duty of the process has."""
 
 
 class Fences:
@@ -311,19 +311,23 @@ class Fences:
         return max((Fence(at, until, now) for now, at, until in put), key=attrgetter("at"))
 
     def cautious(self) -> int:
-        """Return for how many milliseconds send limits are halved yet by any fence; looked up once a second at most.
+        """Return for how many milliseconds send limits are halved yet by any fence, as `look` found.
 
-        For limits of what belongs to no bucket, on a cluster: a server that is away lets no other wait.
+        For limits of what belongs to no bucket, on a cluster.
         """
+        if time.monotonic() >= self._look_again:
+            self.look()
+        return max(0, round(1000 * (self._cautious_until - time.monotonic())))
+
+    def look(self) -> None:
+        """Look up all fences, once a second, so that no message has to; a server that is away lets no other wait."""
         now = time.monotonic()
-        if now >= self._look_again:
-            self._look_again = now + LOOK_AGAIN
-            told = self._ask(self._buckets, raise_on_error=False)
-            fence = _newest(told)
-            until = now + (fence.until - fence.now) / 1000 if fence else now
-            is_away = any(isinstance(one, Exception) for one in told)
-            self._cautious_until = max(until, self._cautious_until) if is_away else until
-        return max(0, round(1000 * (self._cautious_until - now)))
+        self._look_again = now + LOOK_AGAIN
+        told = self._ask(self._buckets, raise_on_error=False)
+        fence = _newest(told)
+        until = now + (fence.until - fence.now) / 1000 if fence else now
+        is_away = any(isinstance(one, Exception) for one in told)
+        self._cautious_until = max(until, self._cautious_until) if is_away else until
 
     def current(self, buckets: Iterable[str] = ()) -> Fence | None:
         """Return the newest fence that stands, if one does: of some buckets, or of all."""

@@ -6,13 +6,18 @@ always and alone, by what they found; what it refuses, or finds sent before, or 
 is known to be away. **After a lost answer nothing is given back**: it may have been decided. So a limit is never
 exceeded; a process that dies leaves a unit counted for each start under way, which windows and buckets drain, and money
 keeps until its interval ends.
+
+An application's slot counts messages ahead of their coming where many come that are alike (`_Ahead`): what is left of
+them after a second is given back.
 """
 
 import string
+import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from otp_service.domain.guard import HOUR, SendAttempt
 from otp_service.domain.routing import GatewayLimits
@@ -22,17 +27,22 @@ from otp_service.store.connection import Argument
 from otp_service.store.scripts import CompiledRuleset, ScriptCall, ScriptRunner
 
 _APPLICATION: Final = ("requests", "money", "newcomers", "country", "ceilings")
-_ADDRESS: Final = ("starts", "targets", "address")
-_GROUPS: Final = (*_APPLICATION, *_ADDRESS, "block", "network", "provider")
-"""What a slot counts, by the names that the scripts give it; those of an application, and of an address, are in one."""
+_OF_NETWORKS: Final = ("address", "network", "provider")
+_NETWORKS: Final = ("starts", "targets", *_OF_NETWORKS)
+_GROUPS: Final = (*_APPLICATION, *_NETWORKS, "block")
+"""What a slot counts, by the names that the scripts give it; those of an application, and of networks, are in one."""
+_UNTIL_BREAKER, _UNTIL_PSEUDONYM, _ALL = 4, 6, 11
+"""How many of a message's arguments slots are told, by what the last one is."""
 _AWAY: Final = "limit 1000 - 0"
 """Of a gateway whose server does not answer, as if it said so."""
 _TURNS: Final = 3
 """How often a message is counted anew, since the breaker of its country stands otherwise than was assumed."""
+MOST_AHEAD: Final = 31
+"""How many messages an application's slot counts for a process ahead of their coming, at most."""
+_SECOND: Final = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class SharedMessage:
+class SharedMessage(NamedTuple):
     """What slots of shared subjects are told of a message: names of people and networks are pseudonyms."""
 
     kind: str
@@ -51,27 +61,30 @@ class SharedMessage:
     wide_network: str = ""
     provider: str = ""
 
-    @property
-    def slots(self) -> Iterator["_Slot"]:
-        """Yield the slots in which it counts."""
+    def slots(self, scripts: ScriptRunner) -> Iterator["_Slot"]:
+        """Yield the slots in which it counts, that of its application first."""
         of_application = keys.application(self.application), keys.country(self.application, self.country)
-        yield _Slot(_APPLICATION, ("application", "country"), of_application)
+        yield _Slot(_APPLICATION, "application country", of_application, _ALL)
         if self.network and self.kind == "start":
-            yield _Slot(_ADDRESS, ("address",), (keys.address(self.network),))
-        if self.safe:
-            return
-        yield _Slot(("block",), ("block",), (keys.block(self.block),))
-        if self.wide_network and self.provider and self.kind == "start":
-            yield _Slot(("network",), ("network",), (keys.network(self.wide_network),))
-            yield _Slot(("provider",), ("provider",), (keys.provider(self.provider),))
+            of_networks = scripts.of_networks(self.network, self.wide_network, self.provider)
+            if self.safe:
+                of_networks = of_networks[:1]
+            yield _Slot(_NETWORKS, " ".join(_OF_NETWORKS[: len(of_networks)]), of_networks, _UNTIL_PSEUDONYM)
+        if not self.safe:
+            yield _Slot(("block",), "block", (keys.block(self.block),), _UNTIL_BREAKER)
 
-    def arguments(self, slot: "_Slot", country_breaker: str) -> tuple[Argument, ...]:
-        """Return what a slot is told of it."""
+    def arguments(self, country_breaker: str) -> tuple[Argument, ...]:
+        """Return what slots are told of it, behind the names of their subjects: the first of these, or all."""
         marks = "".join(f"{mark} " for mark, holds in (("safe", self.safe), ("passed", self.passed)) if holds)
         return (
-            " ".join(slot.subjects), self.kind, self.application, self.country, self.pseudonym, self.place, f" {marks}",
-            self.price, self.carrier_range, self.network, self.wide_network, country_breaker,
+            self.kind, self.place, f" {marks}", country_breaker, self.country, self.pseudonym, self.application,
+            self.price, self.carrier_range, self.network, self.wide_network,
         )  # fmt: skip
+
+    @property
+    def alike(self) -> tuple[Argument, ...]:
+        """What it has in common with others that its application's slot counts alike, if nothing stands against it."""
+        return self.kind, self.application, self.country, self.place, self.safe, self.passed, self.price
 
 
 def of_start(application: str, country: str, attempt: SendAttempt) -> SharedMessage:
@@ -82,17 +95,18 @@ def of_start(application: str, country: str, attempt: SendAttempt) -> SharedMess
     )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class _Slot:
+class _Slot(NamedTuple):
     """Shared subjects of a message that are in one slot."""
 
     groups: tuple[str, ...]
-    subjects: tuple[str, ...]
+    subjects: str
+    """Their names, blanks between."""
     keys: tuple[str, ...]
+    told: int
+    """How many arguments of a message it is told."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Reserved:
+class _Reserved(NamedTuple):
     """A message as slots have counted it."""
 
     message: SharedMessage
@@ -100,6 +114,88 @@ class _Reserved:
     assumed: str
     found: tuple[tuple[_Slot, bytes], ...]
     """What each slot answered."""
+    messages: int = 1
+    """How many were counted so."""
+
+
+@dataclass(slots=True)
+class _Held:
+    """Messages alike: how many came lately, and what is counted of those that are to come."""
+
+    since: float
+    came: int = 0
+    came_before: int = 0
+    """In the second that began then, and in the one before."""
+    asked: float = 0.0
+    """When the slot was asked last to count ahead."""
+    counted: _Reserved | None = None
+    left: int = 0
+    until: float = 0.0
+    """When they are to be given back."""
+
+    def note(self, now: float) -> None:
+        """Note that one came."""
+        if (passed := now - self.since) >= _SECOND:
+            self.came_before, self.came, self.since = self.came if passed < 2 * _SECOND else 0, 0, now
+        self.came += 1
+
+
+class _Ahead:
+    """What applications' slots counted for this process ahead, by what messages have in common.
+
+    As many as came in half of the last second, and of the room that there is one part in 32: so what all processes hold
+    hardly matters to a limit until it is nearly reached, and then nothing is counted ahead. Nothing is, either, where a
+    rule has found something, a breaker is not closed, or newcomers are under suspicion. They are used before an
+    interval of a limit ends in which they were counted.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._turn = threading.Lock()
+        self._held: dict[tuple[Argument, ...], _Held] = {}
+        self._over: list[_Reserved] = []
+
+    def take(self, alike: tuple[Argument, ...]) -> tuple[tuple[_Slot, bytes], ...] | int:
+        """Return what was found of a message that is counted, or how many more may be counted with it."""
+        if not self._most:
+            return 0
+        with self._turn:
+            now = time.monotonic()
+            held = self._held.get(alike) or self._held.setdefault(alike, _Held(now))
+            held.note(now)
+            if held.counted and held.left and now < held.until:
+                held.left -= 1
+                return held.counted.found
+            if now < held.asked + _SECOND / 4 and not held.counted:  # another thread asks, or it is not to be just now
+                return 0
+            self._end(held)
+            more = min(self._most, max(held.came, held.came_before) // 2)
+            held.asked = now if more else held.asked
+            return more
+
+    def keep(self, alike: tuple[Argument, ...], counted: _Reserved, until: float) -> None:
+        """Keep what was counted ahead."""
+        with self._turn:
+            held = self._held.get(alike) or self._held.setdefault(alike, _Held(time.monotonic()))
+            self._end(held)
+            held.counted, held.left, held.until = counted, counted.messages, until
+
+    def collect(self, *, all_of_them: bool = False) -> list[_Reserved]:
+        """Return what is to be given back, and forget it."""
+        with self._turn:
+            now = time.monotonic()
+            for alike, held in list(self._held.items()):
+                if all_of_them or now >= held.until:
+                    self._end(held)
+                if now >= held.since + 2 * _SECOND and not held.counted:
+                    del self._held[alike]
+            over, self._over = self._over, []
+            return over
+
+    def _end(self, held: _Held) -> None:
+        if held.counted and held.left:
+            self._over.append(held.counted._replace(messages=held.left))
+        held.counted, held.left = None, 0
 
 
 class GatewayCall:
@@ -161,18 +257,15 @@ class _Note:
         """What `subject_give_back.lua` is told."""
         return self.counted, self.pseudonym, self.country, self.created, int(self.known)
 
-    def subjects(self, application: str) -> Iterator[tuple[str, str]]:
+    def subjects(self, application: str, scripts: ScriptRunner) -> Iterator[tuple[str, str]]:
         """Yield names and keys of the subjects in which it counted, or may have."""
         if b"s" in self._flags:
             return
         yield "country", keys.country(application, self.country.decode())
         yield "block", keys.block(self.block.decode())
-        of_networks = (
-            ("address", keys.address, self.network),
-            ("network", keys.network, self.wide_network),
-            ("provider", keys.provider, self.provider),
-        )
-        yield from ((name, key(network.decode())) for name, key, network in of_networks if network)
+        if self.network:
+            networks = (one.decode() for one in (self.network, self.wide_network, self.provider))
+            yield from zip(_OF_NETWORKS, scripts.of_networks(*networks), strict=False)
 
     @property
     def is_newcomer(self) -> bool:
@@ -193,10 +286,13 @@ class _Note:
 class SharedSubjects:
     """Counts messages where their number's slot does not."""
 
-    def __init__(self, scripts: ScriptRunner, cautious: Callable[[], int] = lambda: 0) -> None:
+    def __init__(
+        self, scripts: ScriptRunner, cautious: Callable[[], int] = lambda: 0, most_ahead: int = MOST_AHEAD
+    ) -> None:
         """Take also what tells for how many milliseconds windows are halved yet, for no fence is in their slots."""
         self._scripts = scripts
         self._cautious = cautious
+        self._ahead = _Ahead(most_ahead)
         self._breakers: dict[tuple[str, str], str] = {}
         """How those of applications' countries stood when this process was told last, as far as blocks follow them."""
 
@@ -264,6 +360,11 @@ class SharedSubjects:
             self._give_back(call.money)
         return answer
 
+    def give_back_ahead(self, *, all_of_it: bool = False) -> None:
+        """Give back what was counted ahead and is over, or all of it; what cannot be is left."""
+        for counted in self._ahead.collect(all_of_them=all_of_it):
+            self._give_back(counted)
+
     def settle(self, application: str, country: str, change: int, at: int, ruleset: CompiledRuleset) -> None:
         """Correct what was reserved for a call at a time by what it cost more, or less. One that fails is left."""
         subjects = keys.application(application), keys.country(application, country)
@@ -282,7 +383,7 @@ class SharedSubjects:
         by_subject: dict[tuple[str, str], list[_Note]] = defaultdict(list)
         newcomers: dict[str, list[str]] = defaultdict(list)
         for note in notes:
-            for subject in note.subjects(application):
+            for subject in note.subjects(application, self._scripts):
                 by_subject[subject].append(note)
             if note.is_newcomer:
                 newcomers[keys.blocks(note.created // HOUR)].append(note.block_member)
@@ -314,12 +415,26 @@ class SharedSubjects:
 
     def _reserve(self, message: SharedMessage, ruleset: CompiledRuleset) -> _Reserved:
         assumed = self._breakers.get((message.application, message.country), "")
-        slots, cautious = tuple(message.slots), self._cautious()
+        slots, cautious, about = tuple(message.slots(self._scripts)), self._cautious(), message.arguments(assumed)
+        alike = (ruleset.name, *message.alike)
+        found, more, began = self._ahead.take(alike), 0, time.monotonic()
+        if isinstance(found, int):
+            found, more = (), found
+        slots = slots[len(found) :]
         answers = self._scripts.run_all(
-            [ScriptCall("reserve", slot.keys, (cautious, *message.arguments(slot, assumed)), ruleset) for slot in slots]
+            [
+                ScriptCall(
+                    "reserve", slot.keys, (cautious, 0 if place else more, slot.subjects, *about[: slot.told]), ruleset
+                )
+                for place, slot in enumerate(slots)
+            ]
         )
+        if more and isinstance(answers[0], list):
+            answers[0], messages, life = answers[0]
+            ahead = _Reserved(message, ruleset, assumed, ((slots[0], answers[0]),), messages)
+            self._ahead.keep(alike, ahead, began + life / 1000)
         counted = [pair for pair in zip(slots, answers, strict=True) if not isinstance(pair[1], StoreUnavailableError)]
-        reserved = _Reserved(message, ruleset, assumed, tuple(counted))
+        reserved = _Reserved(message, ruleset, assumed, (*found, *counted))
         for answer in answers:
             if isinstance(answer, StoreUnavailableError):
                 self._give_back(reserved)
@@ -328,13 +443,13 @@ class SharedSubjects:
 
     def _give_back(self, reserved: _Reserved, keep: Collection[str] = (), asked: int = 0) -> None:
         """Take back all that was counted but the groups to keep; what cannot be is left."""
-        message, kept = reserved.message, "".join(f"{name} " for name in sorted(keep))
+        about, kept = reserved.message.arguments(reserved.assumed), "".join(f"{name} " for name in sorted(keep))
         self._scripts.send_all(
             [
                 ScriptCall(
                     "reserve_give_back",
                     slot.keys,
-                    (finding, f" {kept}", asked, *message.arguments(slot, reserved.assumed)),
+                    (finding, f" {kept}", asked, reserved.messages, slot.subjects, *about[: slot.told]),
                     reserved.ruleset,
                 )
                 for slot, finding in reserved.found

@@ -74,6 +74,8 @@ ruleset = plan and rulesets[plan.ruleset]"""
 _REQUIRE_RULESET = f"if not ruleset then return {{ '{UNREGISTERED.decode()}' }} end"
 _READ = {"clock": "clock.read()", "fence": "fence.read(table.remove(KEYS))"}
 """What is read when a script begins that includes the part, in this order."""
+_UNFENCED: Final = frozenset({"reserve", "reserve_give_back"})
+"""Scripts of what belongs to no bucket: in their slots is no fence, and what one says they are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ def _function(name: str, body: str, parts: Mapping[str, str]) -> str:
         f"redis.register_function('{_NAME}_{name}', function(keys, arguments)",
         _KEEP,
         *(take if rules else (_TAKE,)),
-        *(read for part, read in _READ.items() if part in own),
+        *(read for part, read in _READ.items() if part in own and (part != "fence" or name in fenced_scripts())),
         f"{body}end)\n",
     ]
     return "\n".join(lines)
@@ -149,7 +151,7 @@ def _function(name: str, body: str, parts: Mapping[str, str]) -> str:
 @cache
 def fenced_scripts() -> frozenset[str]:
     """Return the names of the scripts that read the fence, whose key is their last one."""
-    return frozenset(name for name in script_names() if "fence" in included(_read(name)))
+    return frozenset(name for name in script_names() if "fence" in included(_read(name))) - _UNFENCED
 
 
 def _read(name: str) -> str:
@@ -438,6 +440,7 @@ class ScriptRunner:
         self._held = threading.local()
         self._script_context = script_context
         self._replication = replication or Replication(0, 0, (), lambda _: None)
+        self._buckets = frozenset(self._replication.buckets)
         self._on_open = self._meet_server if replication and slots is None else None
 
     def run(
@@ -521,6 +524,15 @@ class ScriptRunner:
         """Return the keys of a gateway's health and of its calls in flight."""
         return self.of_gateway(keys.health, gateway), self.of_gateway(keys.in_flight, gateway)
 
+    def of_networks(self, network: str, wide_network: str, provider: str) -> tuple[str, ...]:
+        """Return the keys of an address and, of IPv6, of its /48 and /32: on a cluster they are in one slot."""
+        if not (wide_network and provider):
+            return (keys.address(network),)
+        kinds, networks = (keys.address, keys.network, keys.provider), (network, wide_network, provider)
+        return tuple(
+            kind.tagged(provider if self.is_cluster else one, one) for kind, one in zip(kinds, networks, strict=True)
+        )
+
     def fence(self, bucket: str) -> str:
         """Return the key of the fence that they read."""
         return keys.former_fence() if self.reads_former else keys.fence(bucket)
@@ -601,7 +613,7 @@ class ScriptRunner:
     def _meet_bucket(self, connection: _Link, bucket: str) -> None:
         """Meet the server for a bucket; where it took over, for all that it has, before one of them is moved on."""
         version = self._slots.version if self._slots else 0
-        if bucket not in self._replication.buckets or connection.met.get(bucket) == version:
+        if bucket not in self._buckets or connection.met.get(bucket) == version:
             return
         if left := self._meet(connection, "bucket_meet", of_meeting(bucket)):
             for other in self._replication.buckets:

@@ -15,7 +15,7 @@ from otp_service.store.guard import Guard, Health, LimitReader
 from otp_service.store.mirror import Fences, Mirror, Server
 from otp_service.store.newcomer_traffic import TrafficStore
 from otp_service.store.outbox import DeadLetters, Dispatches, Outbox, References, Replies
-from otp_service.store.reserving import SharedSubjects
+from otp_service.store.reserving import MOST_AHEAD, SharedSubjects
 from otp_service.store.sandbox import SandboxMailbox
 from otp_service.store.scripts import NO_RULES, CompiledRuleset, ScriptRunner, StreamLimits
 from otp_service.store.upgrade import FormerStates
@@ -48,6 +48,8 @@ class Store:
     former: FormerStates
     console_sessions: ConsoleSessions
     chain_runs: ChainRuns
+    shared: SharedSubjects | None
+    """Where addresses, blocks and applications are in other slots than numbers."""
 
 
 def open_store(  # noqa: PLR0913 - all that it is made of
@@ -60,13 +62,16 @@ def open_store(  # noqa: PLR0913 - all that it is made of
     breaker: BreakerThresholds,
     *,
     shared_elsewhere: bool = False,
+    most_ahead: int = MOST_AHEAD,
 ) -> Store:
     """Return the store behind a client; opens no connection yet. ``rulesets`` by the name of the application.
 
-    ``shared_elsewhere``: addresses, blocks and applications are in other slots than numbers.
+    ``shared_elsewhere``: addresses, blocks and applications are in other slots than numbers. ``most_ahead``: how many
+    messages of an application are then counted ahead of their coming.
     """
     fences = Fences(client, scripts, keyring.buckets)
-    shared = SharedSubjects(scripts, fences.cautious) if shared_elsewhere or scripts.is_cluster else None
+    elsewhere = shared_elsewhere or scripts.is_cluster
+    shared = SharedSubjects(scripts, fences.cautious, most_ahead) if elsewhere else None
     dispatches = Dispatches(client, scripts, stream_limits, rulesets, shared)
     return Store(
         verifications=Verifications(scripts, stream_limits, shared),
@@ -91,4 +96,5 @@ def open_store(  # noqa: PLR0913 - all that it is made of
         former=FormerStates(client, scripts),
         console_sessions=ConsoleSessions(client, scripts, keyring),
         chain_runs=ChainRuns(client, scripts),
+        shared=shared,
     )

@@ -29,7 +29,7 @@ FRAUD = ("address.unapproved", "block.unapproved", "country.unapproved")
 @pytest.fixture(autouse=True)
 def _elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let addresses, blocks and applications be in other slots than numbers."""
-    monkeypatch.setattr(bootstrap, "open_store", partial(open_store, shared_elsewhere=True))
+    monkeypatch.setattr(bootstrap, "open_store", partial(open_store, shared_elsewhere=True, most_ahead=0))
 
 
 def _break(monkeypatch: pytest.MonkeyPatch, script: str, *, after: bool, times: int = 1) -> None:

@@ -16,9 +16,11 @@ from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.routing import CallResult
 from otp_service.errors import StoreUnavailableError
 from otp_service.services.events import count_codes, give_back
+from otp_service.services.operator_actions import address_restriction
 from otp_service.settings import settings_from
+from otp_service.store import keys
 
-FRAUD = ("address.unapproved", "block.unapproved", "country.unapproved")
+FRAUD = ("address.unapproved", "address.network", "address.provider", "block.unapproved", "country.unapproved")
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,8 @@ def shop(cluster: Cluster) -> Caller:
     own["applications"]["shop"]["spend"] = {"day": "30"}
     own["guard"] = {
         "modes": modes(*FRAUD, "number.sends", "application.requests", "spend.application", "number.guesses"),
-        "address": {"unapproved": ["20/day"]}, "block": {"unapproved": ["20/day"]}, "country": {"home": ["20/day"]},
+        "address": {"unapproved": ["20/day"], "network": ["900/day"], "provider": ["900/day"]},
+        "block": {"unapproved": ["20/day"]}, "country": {"home": ["20/day"]},
     }  # fmt: skip
     own["limits"] = {**ROOMY, "number": ["3/day"], "application": ["25/day"], "failed_checks": ["3/day"]}
     own["gateways"]["sandbox"]["prices"] = {"*": "1"}
@@ -69,15 +72,40 @@ def test_a_number_may_have_so_many_messages_and_what_it_is_refused_counts_nowher
     assert others == [True] * 17 + [False] * 3, "twenty of a block, an address, a country"
 
 
-def test_approvals_are_given_back_on_each_server(shop: Caller) -> None:
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
+def test_approvals_are_given_back_on_each_server(shop: Caller, address: str) -> None:
     for last in range(20):
-        one = shop.start(number(last), client_ip="192.0.2.1")
+        one = shop.start(number(last), client_ip=address)
         shop.check(one, shop.code(one))
     _record(shop)
 
-    others = [passes(shop, number(50 + n), client_ip="192.0.2.1") for n in range(7)]
+    others = [passes(shop, number(50 + n), client_ip=address) for n in range(7)]
 
     assert others == [True] * 5 + [False] * 2, "25 requests of the application"
+
+
+def test_a_start_is_four_calls_for_the_networks_of_an_address_are_in_one_slot(cluster: Cluster, shop: Caller) -> None:
+    before = shop.start(number(1), client_ip="2001:db8::1") and _calls(cluster)
+
+    shop.start(number(2), client_ip="2001:db8::1")
+
+    found = [key.decode() for node in cluster.nodes for key in node.client.keys()]
+    networks = [key for key in found if any(kind.has(key) for kind in (keys.address, keys.network, keys.provider))]
+    assert len(networks) == 3
+    assert len(set(map(keys.tag_of, networks))) == 1
+    assert _calls(cluster) - before == 4
+
+
+@pytest.mark.parametrize(("address", "networks"), [("192.0.2.1", 1), ("2001:db8::1", 3)])
+def test_an_address_is_let_through_again(shop: Caller, address: str, networks: int) -> None:
+    shop.start(number(1), client_ip=address)
+
+    assert address_restriction(shop.context, address).forget() == networks
+    assert address_restriction(shop.context, address).forget() == 0
+
+
+def _calls(cluster: Cluster) -> int:
+    return sum(node.client.info("commandstats")["cmdstat_fcall"]["calls"] for node in cluster.nodes)
 
 
 def test_a_limit_is_never_exceeded_by_many_at_once(shop: Caller) -> None:

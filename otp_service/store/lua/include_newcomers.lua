@@ -17,6 +17,15 @@ local function suspicion_of(range, row, at)
   return row[at.tsuspicion], row[at.nchecked] == 1
 end
 
+-- Tells whether those of no carrier range are under suspicion in a country.
+function newcomers.are_trusted(row)
+  if row[row.layout.at.tsuspicion] > now then return false end
+  for ends in string.gmatch(row.tail, ' (%d+) %d') do
+    if tonumber(ends) > now then return false end
+  end
+  return true
+end
+
 -- Tests a start or a resend, and counts it in the trickle. A resend is not asked for a check, and keeps the standing of its start:
 -- its own messages may have made the number a stranger. Leaves in `sending` whether it is `suspected` and asked for one, or
 -- `passed_under_suspicion`.

@@ -4,6 +4,7 @@
 local reserving = {}
 local NOBODY = { approved = false, known_device = false }
 local PASSED, NOT_PASSED = { passed = 'yes' }, { passed = 'no' }
+local SHARE, LIFE = 32, 1000 -- of room that is counted ahead, one part in so many; milliseconds for which that may be used
 local lists = {} -- of names, by their text
 
 local function names_of(text)
@@ -15,14 +16,14 @@ local function names_of(text)
   return names
 end
 
--- Returns what a message is, as the guard has it (`sending`): names of the subjects with blanks between; start, resend, fallback or dispatch
--- (a further call of a gateway, which counts in ceilings only); application; country; the number's pseudonym; home or abroad; marks with a
--- blank before and behind each: safe, passed (a human check); price in millionths; the carrier's range; address and its /48 as pseudonyms,
--- empty for none; how the country's breaker is
--- assumed to stand: open, or empty.
-function reserving.about(of, kind, application, country, pseudonym, place, marks, price, range, network, wide, assumed)
+-- Returns what a message is, as the guard has it (`sending`), as far as its subjects are told: names of these with blanks between; start,
+-- resend, fallback or dispatch (a further call of a gateway, which counts in ceilings only); home or abroad; marks with a blank before and
+-- behind each: safe, passed (a human check); how the country's breaker is assumed to stand: open, or empty. That is all for a block. Of
+-- networks also country and the number's pseudonym; of an application its name, price in millionths, the carrier's range, and address and
+-- its /48 as pseudonyms, empty for none.
+function reserving.about(of, kind, place, marks, assumed, country, pseudonym, application, price, range, network, wide)
   local passed = string.find(marks, ' passed ', 1, true) ~= nil
-  return { of = of, names = names_of(of), kind = kind, place = place, price = tonumber(price), range = range, assumed = assumed,
+  return { of = of, names = names_of(of), kind = kind, place = place, price = price and tonumber(price), range = range, assumed = assumed,
     safe = string.find(marks, ' safe ', 1, true) ~= nil, passed = passed, check = passed and PASSED or NOT_PASSED,
     about = { application = application, country = country, pseudonym = pseudonym, network = network, wide = wide, guard = '' } }
 end
@@ -164,8 +165,50 @@ local function note_changed(found, changed)
   end
 end
 
--- Tests a message, and counts it in each group that has room. Returns the groups.
-function reserving.reserve(sending)
+-- Tells whether nothing stands against a message in the subjects of its application, whatever its carrier range, and nothing changes.
+local function is_calm(sending, told)
+  for _, group in pairs(told) do
+    if not group.counted or group.hits or group.change or (group.stands or 'closed') ~= 'closed' then return false end
+  end
+  return newcomers.are_trusted(sending.subjects.country)
+end
+
+-- Returns for how many more messages like one that was just counted there is room, and for how many milliseconds no interval ends.
+local function room(sending, told)
+  local found, most, lasts = sending.subjects, math.huge, LIFE
+  if sending.price > 0 then
+    most, lasts = spending.room(found.application, found.country, sending.about.country, sending.price, lasts)
+  end
+  for _, window in ipairs(told.requests and ruleset.windows.application or {}) do
+    most, lasts = math.min(most, window.most - window.used - 1), math.min(lasts, window.ttl)
+  end
+  for _, part in ipairs(told.country and ruleset.parts_of[sending.kind][sending.place] or {}) do
+    for _, rule in ipairs(part.name == 'country' and part.buckets or {}) do
+      local level, capacity = buckets.leak(found.country, rule)
+      most = math.min(most, capacity - level)
+    end
+  end
+  return most, lasts
+end
+
+-- Counts more messages like one that was just counted ahead of their coming: of so many at most, and of the room a small part. What was
+-- found holds for each. Returns how many, and for how many milliseconds they may be used.
+local function count_ahead(sending, told, names, by, most)
+  if most == 0 or not is_calm(sending, told) then return 0, 0 end
+  local fits, life = room(sending, told)
+  local ahead = math.max(0, math.min(most, math.floor(fits / SHARE)))
+  for _ = 1, ahead do
+    for _, name in ipairs(names) do
+      told[name] = by[name].test(sending)
+      told[name].counted = true
+    end
+  end
+  return ahead, life
+end
+
+-- Tests a message, and counts it in each group that has room, and more alike where they may be counted ahead. Returns the groups, how many
+-- more were counted, and for how many milliseconds they may be used.
+function reserving.reserve(sending, most_ahead)
   local found, told, changed = sending.subjects, {}, {}
   sending.new, sending.stands = {}, {}
   local names, by = groups_of(sending)
@@ -189,15 +232,17 @@ function reserving.reserve(sending)
   if suspicion and suspicion.passed_under_suspicion and sending.kind == 'start' and not refused then
     suspicion.repeated = not guard.is_first(sending.about, 'passed')
   end
+  local ahead, life = count_ahead(sending, told, names, by, most_ahead)
   for row in pairs(changed) do rows.write(row, row.life) end
   local noted = told.targets
   if noted and (noted.added.number or noted.added.country) then noted.as = redis.sha1hex(found.address.text) end
-  return told
+  return told, ahead, life
 end
 
--- Takes back what groups counted at a time, but those that are to be kept: names with a blank before and behind each. Rows that are gone
--- stay so: `texts` tells. What was new to an address stays noted, and counted, where others came since: they may have found it known.
-function reserving.give_back(sending, told, at, keep, texts)
+-- Takes back what groups counted at a time of so many messages, but those that are to be kept: names with a blank before and behind each.
+-- Rows that are gone stay so: `texts` tells. What was new to an address stays noted, and counted, where others came since: they may have
+-- found it known.
+function reserving.give_back(sending, told, at, keep, texts, messages)
   local found, changed, noted = sending.subjects, {}, told.targets
   if noted and noted.as and not string.find(keep, ' targets ', 1, true) and noted.as ~= redis.sha1hex(texts[1] or '') then
     noted.counted, noted.new = false, {}
@@ -206,7 +251,7 @@ function reserving.give_back(sending, told, at, keep, texts)
   local _, by = groups_of(sending)
   for name, group in pairs(told) do
     if group.counted and by[name] and not string.find(keep, ' ' .. name .. ' ', 1, true) then
-      by[name].take_back(sending, group, at)
+      for _ = 1, messages do by[name].take_back(sending, group, at) end
       changed[by[name].subject] = true
       if name == 'money' or name == 'ceilings' then changed.country = true end
     end

@@ -30,6 +30,21 @@ function spending.test(list, application, country, code, price)
   test(list, own, country, price)
 end
 
+-- Returns for how many messages of a price ceilings have room, and for how many milliseconds, so many at most, none of their intervals ends.
+function spending.room(application, country, code, price, lasts)
+  local most = math.huge
+  local function look(of, row)
+    for _, one in ipairs(of) do
+      local _, amount = spent(row, one)
+      most, lasts = math.min(most, (one.amount - amount) / price), math.min(lasts, one.interval - now % one.interval)
+    end
+  end
+  local all, own = ceilings(code)
+  look(all, application)
+  look(own, country)
+  return most, lasts
+end
+
 local function add(of, row, amount, at)
   for _, one in ipairs(of) do
     local interval, before = spent(row, one)

@@ -1,0 +1,139 @@
+"""Messages that an application's slot counts ahead of their coming, where many come that are alike."""
+
+from collections import Counter
+from functools import partial
+from typing import Any
+
+import pytest
+from support_caller import Caller
+from support_frozen import FrozenValkey
+from support_guard import guarded, later, modes, number, passes
+
+from otp_service import bootstrap
+from otp_service.store import keys, reserving
+from otp_service.store.newcomer_traffic import CountrySuspicion, RangeSuspicion
+from otp_service.store.scripts import ScriptRunner
+from otp_service.store.store import open_store
+
+_ASKED = RangeSuspicion("31", ask=True, checked_too=False)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count calls of an application's slot, which is elsewhere, by script."""
+    counted, run = Counter[str](), ScriptRunner.run
+
+    def counting(self: ScriptRunner, name: str, of: tuple[str, ...], *given: Any) -> Any:
+        counted[name] += of[:1] == (keys.application("shop"),)
+        return run(self, name, of, *given)
+
+    monkeypatch.setattr(ScriptRunner, "run", counting)
+    monkeypatch.setattr(bootstrap, "open_store", partial(open_store, shared_elsewhere=True))
+    return counted
+
+
+def _counted(shop: Caller) -> int:
+    _, kept = shop.context.store.guard._read(keys.application("shop"))
+    return int(kept["w86400"][0])
+
+
+def _give_back(shop: Caller, *, all_of_it: bool = True) -> None:
+    shared = shop.context.store.shared
+    assert shared
+    shared.give_back_ahead(all_of_it=all_of_it)
+
+
+def _shop(frozen: FrozenValkey, *rules: str, **sections: Any) -> Caller:
+    sections = {"limits": {"application": ["10000/day"]}, **sections}
+    return Caller(guarded(frozen, "application.requests", *rules, **sections))
+
+
+def test_most_of_many_messages_ask_their_application_nothing(frozen: FrozenValkey, calls: Counter[str]) -> None:
+    shop = _shop(frozen)
+
+    assert all(passes(shop, number(last)) for last in range(100))
+
+    assert calls["reserve"] < 30
+    assert _counted(shop) >= 100
+    _give_back(shop)
+    assert _counted(shop) == 100
+
+
+def test_what_is_left_is_given_back_once_it_is_over(
+    frozen: FrozenValkey, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = _shop(frozen)
+    for last in range(100):
+        passes(shop, number(last))
+    ahead = _counted(shop) - 100
+
+    _give_back(shop, all_of_it=False)
+    assert (ahead > 0, _counted(shop)) == (True, 100 + ahead)
+
+    now = reserving.time.monotonic()
+    monkeypatch.setattr(reserving.time, "monotonic", lambda: now + 1)
+    _give_back(shop, all_of_it=False)
+    assert _counted(shop) == 100
+
+
+def test_little_room_is_left_to_all(frozen: FrozenValkey, calls: Counter[str]) -> None:
+    shop = _shop(frozen, limits={"application": ["60/day"]})
+
+    assert [passes(shop, number(last)) for last in range(62)] == [True] * 60 + [False] * 2
+    assert calls["reserve"] >= 40, "one part of the room in 32"
+
+
+@pytest.mark.parametrize(
+    ("rule", "sections"),
+    [
+        ("country.unapproved", {"guard": {"country": {"home": ["60/day"]}}}),
+        ("spend.application", {"applications": {"shop": {"spend": {"day": "60"}}}}),
+    ],
+)
+def test_no_rule_lets_more_pass(frozen: FrozenValkey, calls: Counter[str], rule: str, sections: dict[str, Any]) -> None:
+    prices = {"gateways": {"sandbox": {"kind": "sandbox", "prices": {"*": "1"}}}}
+    shop = _shop(frozen, rule, **prices, **sections)
+
+    assert [passes(shop, number(last)) for last in range(62)] == [True] * 60 + [False] * 2
+
+
+def test_nothing_is_counted_ahead_where_a_rule_has_found_something(frozen: FrozenValkey, calls: Counter[str]) -> None:
+    guard = {
+        "modes": {**modes("application.requests"), "country.unapproved": "record_only"},
+        "country": {"home": ["5/day"]},
+    }
+    shop = _shop(frozen, guard=guard)
+    for last in range(60):
+        passes(shop, number(last))
+
+    assert calls["reserve"] >= 55
+
+
+@pytest.mark.parametrize(
+    "suspicion",
+    [
+        CountrySuspicion("PK", ask=True),
+        CountrySuspicion("PK", ranges=(RangeSuspicion("30", ask=False, checked_too=False), _ASKED))),
+    ],
+)
+def test_nothing_is_counted_ahead_while_newcomers_are_under_suspicion(
+    frozen: FrozenValkey, calls: Counter[str], suspicion: CountrySuspicion
+) -> None:
+    shop = _shop(frozen)
+    version, _ = shop.context.store.traffic.tallies("shop")
+    assert shop.context.store.traffic.commit("shop", version, {}, {}, (suspicion,), shop.context.rulesets["shop"])
+
+    assert all(passes(shop, number(last)) for last in range(50))
+
+    assert calls["reserve"] == 50
+
+
+def test_what_is_counted_ahead_is_not_used_in_another_interval(frozen: FrozenValkey, calls: Counter[str]) -> None:
+    shop = _shop(frozen, limits={"application": ["100000/minute"]})
+    passes(shop, number(0))
+    later(frozen, 59.8)
+    for last in range(1, 60):
+        passes(shop, number(last))
+
+    held = next(iter(shop.context.store.shared._ahead._held.values()))
+    assert held.until - held.asked <= 0.21
