@@ -155,23 +155,23 @@ class _Ahead:
         self._held: dict[tuple[Argument, ...], _Held] = {}
         self._over: list[_Reserved] = []
 
-    def take(self, alike: tuple[Argument, ...]) -> tuple[tuple[_Slot, bytes], ...] | int:
-        """Return what was found of a message that is counted, or how many more may be counted with it."""
+    def take(self, alike: tuple[Argument, ...]) -> tuple[tuple[tuple[_Slot, bytes], ...], int]:
+        """Return what was found of a message that is counted, else nothing and how many more may be counted with it."""
         if not self._most:
-            return 0
+            return (), 0
         with self._turn:
             now = time.monotonic()
             held = self._held.get(alike) or self._held.setdefault(alike, _Held(now))
             held.note(now)
             if held.counted and held.left and now < held.until:
                 held.left -= 1
-                return held.counted.found
+                return held.counted.found, 0
             if now < held.asked + _SECOND / 4 and not held.counted:  # another thread asks, or it is not to be just now
-                return 0
+                return (), 0
             self._end(held)
             more = min(self._most, max(held.came, held.came_before) // 2)
             held.asked = now if more else held.asked
-            return more
+            return (), more
 
     def keep(self, alike: tuple[Argument, ...], counted: _Reserved, until: float) -> None:
         """Keep what was counted ahead."""
@@ -417,9 +417,7 @@ class SharedSubjects:
         assumed = self._breakers.get((message.application, message.country), "")
         slots, cautious, about = tuple(message.slots(self._scripts)), self._cautious(), message.arguments(assumed)
         alike = (ruleset.name, *message.alike)
-        found, more, began = self._ahead.take(alike), 0, time.monotonic()
-        if isinstance(found, int):
-            found, more = (), found
+        (found, more), began = self._ahead.take(alike), time.monotonic()
         slots = slots[len(found) :]
         answers = self._scripts.run_all(
             [
@@ -430,8 +428,9 @@ class SharedSubjects:
             ]
         )
         if more and isinstance(answers[0], list):
-            answers[0], messages, life = answers[0]
-            ahead = _Reserved(message, ruleset, assumed, ((slots[0], answers[0]),), messages)
+            finding, messages, life = answers[0]
+            answers[0] = finding
+            ahead = _Reserved(message, ruleset, assumed, ((slots[0], finding),), messages)
             self._ahead.keep(alike, ahead, began + life / 1000)
         counted = [pair for pair in zip(slots, answers, strict=True) if not isinstance(pair[1], StoreUnavailableError)]
         reserved = _Reserved(message, ruleset, assumed, (*found, *counted))

@@ -113,7 +113,7 @@ def test_nothing_is_counted_ahead_where_a_rule_has_found_something(frozen: Froze
     "suspicion",
     [
         CountrySuspicion("PK", ask=True),
-        CountrySuspicion("PK", ranges=(RangeSuspicion("30", ask=False, checked_too=False), _ASKED))),
+        CountrySuspicion("PK", ranges=(RangeSuspicion("30", ask=False, checked_too=False), _ASKED)),
     ],
 )
 def test_nothing_is_counted_ahead_while_newcomers_are_under_suspicion(
