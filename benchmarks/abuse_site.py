@@ -77,7 +77,7 @@ class Site:
         """Return for how many seconds by Redis' clock a message waits, or an event, or nobody judged."""
         store, judged = self.installation.context.store, self.installation.client.get(abuse_worker.JUDGED)
         now = store.decisions.now()
-        waiting = min(int(judged or 0), store.events.recorded_until())
+        waiting = min(int(judged or 0), store.events.counted_until())
         return max(store.outbox.lag(), (now - waiting) / 1000)
 
 
