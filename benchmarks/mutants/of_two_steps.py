@@ -53,6 +53,17 @@ DEFECTS: dict[str, Mutant] = {
         "include_newcomers", "if tonumber(ends) > now then return false end"
     ),
     "money-of-all-is-counted-ahead": one("include_spending", "(one.amount - amount) / price", "one.amount"),
+    "buckets-of-others-leave-no-room": one(
+        "include_reserving", "      if fraud.counts(rule, sending) then\n", "      if true then\n"
+    ),
+    "requests-ahead-are-free": one("include_reserving", "[window.place] + ahead", "[window.place]"),
+    "money-ahead-is-free": one("include_reserving", "ahead * sending.price", "0"),
+    "levels-ahead-are-free": one(
+        "include_fraud", "row[rule.level] = row[rule.level] + messages end", "local _ = row end"
+    ),
+    "breakers-see-one-of-many": one(
+        "include_fraud", "= row[part.breaker_at + 1] + messages", "= row[part.breaker_at + 1]"
+    ),
     "one-of-many-is-given-back": one("include_reserving", "for _ = 1, messages do", "for _ = 1, 1 do"),
     "a-gateway-that-is-full-is-entered": one("gateway_enter", "local enters = wait == 0 or", "local enters = true or"),
     "a-turn-that-is-not-used-is-lost": one("gateway_leave", "redis.call('HDEL', KEYS[1], 'turn', 'turn_of')", ""),

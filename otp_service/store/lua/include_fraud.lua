@@ -21,6 +21,11 @@ local function judge(sending, part, row)
   if sending.kind == 'start' then row[b + 1] = row[b + 1] + 1 end
 end
 
+-- Tells whether a message counts in a bucket.
+function fraud.counts(rule, sending)
+  return rule.always or sending[rule.about][rule.key] == rule.value
+end
+
 -- Tests and counts in a part, whose `row` is given. Its buckets that hold something leak, for they are written together; an empty one
 -- has room for one.
 function fraud.test_part(sending, part, row)
@@ -28,7 +33,7 @@ function fraud.test_part(sending, part, row)
   local rules, counted = part.buckets, sending.counted
   for i = 1, #rules do
     local rule = rules[i]
-    local level, counts = row[rule.level], rule.always or sending[rule.about][rule.key] == rule.value
+    local level, counts = row[rule.level], fraud.counts(rule, sending)
     if level > 0 then
       local most
       level, most = buckets.leak(row, rule)
@@ -40,6 +45,14 @@ function fraud.test_part(sending, part, row)
   end
   sending.counted = counted
   row[rows.ENDS], row[rows.TIME], row.changed = now + part.life, now, true
+end
+
+-- Counts more messages in a part that are like one that was just counted.
+function fraud.count_more(sending, part, row, messages)
+  for _, rule in ipairs(part.buckets) do
+    if fraud.counts(rule, sending) then row[rule.level] = row[rule.level] + messages end
+  end
+  if part.breaker and sending.kind == 'start' then row[part.breaker_at + 1] = row[part.breaker_at + 1] + messages end
 end
 
 -- Tests and counts all that applies to a message. Leaves in `sending` in which buckets it `counted`.
@@ -58,7 +71,7 @@ end
 -- Takes back what a part counted of a message at a time; `place` is that in its breaker, if it has one.
 function fraud.take_back(sending, part, row, at, place)
   for _, rule in ipairs(part.buckets) do
-    if rule.always or sending[rule.about][rule.key] == rule.value then buckets.take_back(row, rule, at) end
+    if fraud.counts(rule, sending) then buckets.take_back(row, rule, at) end
   end
   if part.breaker and sending.kind == 'start' then conversions.take_back(row, part.breaker_at, place) end
 end

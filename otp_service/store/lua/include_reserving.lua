@@ -184,8 +184,10 @@ local function room(sending, told)
   end
   for _, part in ipairs(told.country and ruleset.parts_of[sending.kind][sending.place] or {}) do
     for _, rule in ipairs(part.name == 'country' and part.buckets or {}) do
-      local level, capacity = buckets.leak(found.country, rule)
-      most = math.min(most, capacity - level)
+      if fraud.counts(rule, sending) then
+        local level, capacity = buckets.leak(found.country, rule)
+        most = math.min(most, capacity - level)
+      end
     end
   end
   return most, lasts
@@ -193,14 +195,20 @@ end
 
 -- Counts more messages like one that was just counted ahead of their coming: of so many at most, and of the room a small part. What was
 -- found holds for each. Returns how many, and for how many milliseconds they may be used.
-local function count_ahead(sending, told, names, by, most)
+local function count_ahead(sending, told, most)
   if most == 0 or not is_calm(sending, told) then return 0, 0 end
   local fits, life = room(sending, told)
-  local ahead = math.max(0, math.min(most, math.floor(fits / SHARE)))
-  for _ = 1, ahead do
-    for _, name in ipairs(names) do
-      told[name] = by[name].test(sending)
-      told[name].counted = true
+  local ahead, found, requests = math.max(0, math.min(most, math.floor(fits / SHARE))), sending.subjects, told.requests
+  if requests then
+    for _, window in ipairs(ruleset.windows.application) do
+      found.application[window.place] = found.application[window.place] + ahead
+    end
+    if requests.quota then requests.quota.used = requests.quota.used + ahead end
+  end
+  if sending.price > 0 then spending.add(found, sending.about.country, ahead * sending.price, now) end
+  if told.country then
+    for _, part in ipairs(ruleset.parts_of[sending.kind][sending.place]) do
+      if part.name == 'country' then fraud.count_more(sending, part, found.country, ahead) end
     end
   end
   return ahead, life
@@ -232,7 +240,7 @@ function reserving.reserve(sending, most_ahead)
   if suspicion and suspicion.passed_under_suspicion and sending.kind == 'start' and not refused then
     suspicion.repeated = not guard.is_first(sending.about, 'passed')
   end
-  local ahead, life = count_ahead(sending, told, names, by, most_ahead)
+  local ahead, life = count_ahead(sending, told, most_ahead)
   for row in pairs(changed) do rows.write(row, row.life) end
   local noted = told.targets
   if noted and (noted.added.number or noted.added.country) then noted.as = redis.sha1hex(found.address.text) end
