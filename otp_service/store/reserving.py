@@ -61,10 +61,14 @@ class SharedMessage(NamedTuple):
     wide_network: str = ""
     provider: str = ""
 
-    def slots(self, scripts: ScriptRunner) -> Iterator["_Slot"]:
-        """Yield the slots in which it counts, that of its application first."""
+    @property
+    def slot_of_application(self) -> "_Slot":
+        """The one of its application."""
         of_application = keys.application(self.application), keys.country(self.application, self.country)
-        yield _Slot(_APPLICATION, "application country", of_application, _ALL)
+        return _Slot(_APPLICATION, "application country", of_application, _ALL)
+
+    def other_slots(self, scripts: ScriptRunner) -> Iterator["_Slot"]:
+        """Yield the others in which it counts."""
         if self.network and self.kind == "start":
             of_networks = scripts.of_networks(self.network, self.wide_network, self.provider)
             if self.safe:
@@ -313,7 +317,8 @@ class SharedSubjects:
                 raise
             match answer:
                 case [b"started", _, _, _, _, _, spared] | [b"queued", _, _, _, _, _, _, spared]:
-                    self._give_back(reserved, keep=set(_GROUPS) - set(spared.decode().split()))
+                    if spared:
+                        self._give_back(reserved, keep=set(_GROUPS) - set(spared.decode().split()))
                     return answer[:-1]
                 case [b"human-check-required", _, _, _, asked]:
                     self._give_back(reserved, keep={"starts", "requests"}, asked=asked)
@@ -415,16 +420,18 @@ class SharedSubjects:
 
     def _reserve(self, message: SharedMessage, ruleset: CompiledRuleset) -> _Reserved:
         assumed = self._breakers.get((message.application, message.country), "")
-        slots, cautious, about = tuple(message.slots(self._scripts)), self._cautious(), message.arguments(assumed)
-        alike = (ruleset.name, *message.alike)
+        about, cautious, alike = message.arguments(assumed), self._cautious(), (ruleset.name, *message.alike)
         (found, more), began = self._ahead.take(alike), time.monotonic()
-        slots = slots[len(found) :]
+        slots = [*(() if found else (message.slot_of_application,)), *message.other_slots(self._scripts)]
         answers = self._scripts.run_all(
             [
                 ScriptCall(
-                    "reserve", slot.keys, (cautious, 0 if place else more, slot.subjects, *about[: slot.told]), ruleset
+                    "reserve",
+                    slot.keys,
+                    (cautious, more if slot.groups is _APPLICATION else 0, slot.subjects, *about[: slot.told]),
+                    ruleset,
                 )
-                for place, slot in enumerate(slots)
+                for slot in slots
             ]
         )
         if more and isinstance(answers[0], list):
@@ -432,12 +439,11 @@ class SharedSubjects:
             answers[0] = finding
             ahead = _Reserved(message, ruleset, assumed, ((slots[0], finding),), messages)
             self._ahead.keep(alike, ahead, began + life / 1000)
-        counted = [pair for pair in zip(slots, answers, strict=True) if not isinstance(pair[1], StoreUnavailableError)]
-        reserved = _Reserved(message, ruleset, assumed, (*found, *counted))
-        for answer in answers:
-            if isinstance(answer, StoreUnavailableError):
-                self._give_back(reserved)
-                raise answer
+        pairs = [pair for pair in zip(slots, answers, strict=True) if not isinstance(pair[1], StoreUnavailableError)]
+        reserved = _Reserved(message, ruleset, assumed, (*found, *pairs))
+        if len(pairs) < len(slots):
+            self._give_back(reserved)
+            raise next(answer for answer in answers if isinstance(answer, StoreUnavailableError))
         return reserved
 
     def _give_back(self, reserved: _Reserved, keep: Collection[str] = (), asked: int = 0) -> None:

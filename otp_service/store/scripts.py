@@ -346,18 +346,19 @@ _NOT_RUN: Final = object()
 """In the place of an answer: the script did nothing, and is asked for again."""
 
 
-def _is_not_run(answer: object) -> bool:
-    """Tell whether a server has done nothing: it has not the slot, not the scripts, or not the rules."""
-    return (
-        answer == [UNREGISTERED]
-        or isinstance(answer, MovedError)
-        or (isinstance(answer, ResponseError) and _NOT_FOUND in str(answer))
-    )
+def _judged(answer: object) -> object:
+    """Return an answer, `_NOT_RUN` where the server has not the slot, the scripts or the rules, or why there is none.
 
-
-def _unavailable(refused: ResponseError) -> StoreUnavailableError:
+    Raises an error that is a defect of ours.
+    """
+    if not isinstance(answer, ResponseError):
+        return _NOT_RUN if answer == [UNREGISTERED] else answer
+    if isinstance(answer, MovedError) or _NOT_FOUND in str(answer):
+        return _NOT_RUN
+    if not is_unavailable(answer):
+        raise answer
     lost = StoreUnavailableError("The store does not answer, or refuses to.")
-    lost.__cause__ = refused
+    lost.__cause__ = answer
     return lost
 
 
@@ -441,6 +442,7 @@ class ScriptRunner:
         self._script_context = script_context
         self._replication = replication or Replication(0, 0, (), lambda _: None)
         self._buckets = frozenset(self._replication.buckets)
+        self._waited = REPLICATED if self._replication.replicas else frozenset()
         self._on_open = self._meet_server if replication and slots is None else None
 
     def run(
@@ -650,7 +652,7 @@ class ScriptRunner:
         if self._slots is not None:
             self._meet_bucket(connection, tag_of(keys[0]))
         command = self._command(name, keys, arguments, taught)
-        replicas = self._replication.replicas if name in REPLICATED else 0
+        replicas = self._replication.replicas if name in self._waited else 0
         for _ in range(_TEACH_TIMES):
             answer = self._ask_loaded(connection, command, replicas)
             if not taught or answer != [UNREGISTERED]:
@@ -676,10 +678,10 @@ class ScriptRunner:
         for call in calls:
             self._meet_bucket(connection, tag_of(call.keys[0]))
             commands.append(self._command(*call))
-            if self._waits_for(call):
+            if call.name in self._waited:
                 connection.peer.replicas_away.check()
                 commands.append(_trace(call.keys[0]))
-        if any(map(self._waits_for, calls)):
+        if len(commands) > len(calls):
             commands.append(("WAIT", self._replication.replicas, self._replication.timeout))
         connection.write(*commands)
         return connection
@@ -690,23 +692,18 @@ class ScriptRunner:
 
     def _read_answers(self, connection: _Link, calls: Sequence[ScriptCall]) -> list[Any]:
         """Return the answers to calls that were sent together, `_NOT_RUN` in the place of one that did nothing."""
+        waited = [call.name in self._waited for call in calls]
+        told = iter(connection.read(len(calls) + sum(waited) + any(waited)))
         answers = []
-        for call in calls:
-            (answer,) = connection.read(1)
-            if self._waits_for(call):
-                connection.read(1)
-            answers.append(_NOT_RUN if _is_not_run(answer) else answer)
-        if any(map(self._waits_for, calls)) and not self._have_all(connection, connection.read(1)[0]):
+        for of_trace in waited:
+            answers.append(next(told))
+            if of_trace:
+                next(told)
+        if any(waited) and not self._have_all(connection, next(told)):
             connection.close()
             away = StoreUnavailableError("Too few replicas have what was done.")
-            answers = [away if self._waits_for(call) else answer for call, answer in zip(calls, answers, strict=True)]
-        for refused in answers:
-            if isinstance(refused, ResponseError) and not is_unavailable(refused):
-                raise refused
-        return [_unavailable(one) if isinstance(one, ResponseError) else one for one in answers]
-
-    def _waits_for(self, call: ScriptCall) -> bool:
-        return self._replication.replicas > 0 and call.name in REPLICATED
+            answers = [away if one else answer for one, answer in zip(waited, answers, strict=True)]
+        return [_judged(answer) for answer in answers]
 
     def _have_all(self, connection: _Link, have: int | ResponseError) -> bool:
         """Tell whether so many replicas have what was done, and note it."""

@@ -2,7 +2,7 @@
 
 import re
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -361,22 +361,6 @@ def parse_refusal(answer: list[Any]) -> StoreRefusal:
             raise ValueError(f"unknown answer of a script: {answer[:1]!r}")
 
 
-def subject_keys(bucket: str, verification: Verification, sending: SendAttempt) -> tuple[str, ...]:
-    """Return the keys of the subjects of a start, in the order in which the scripts read them."""
-    application, country = verification.application, verification.country
-    found: tuple[str, ...] = (
-        keys.number(bucket, verification.pseudonym),
-        keys.application(application),
-        keys.country(application, country),
-        keys.block(sending.block),
-    )
-    if sending.network:
-        found += (keys.address(sending.network),)
-    if sending.wide_network and sending.provider:
-        found += (keys.network(sending.wide_network), keys.provider(sending.provider))
-    return found
-
-
 def money_keys(ruleset: Ruleset, application: str, country: str) -> tuple[str, ...]:
     """Return the keys in which a message's price counts, where a ceiling is."""
     if not ruleset.ceilings and not ruleset.ceilings_of_countries:
@@ -420,6 +404,21 @@ class Verifications:
         self._limits = limits
         self._shared = shared
         self._plans: dict[tuple[str, ...], CompiledPlan] = {}
+
+    def _subject_keys(self, bucket: str, verification: Verification, sending: SendAttempt) -> Iterator[str]:
+        """Yield the keys of the subjects that are in one slot, in the order in which the scripts read them."""
+        application, country = verification.application, verification.country
+        yield keys.number(bucket, verification.pseudonym)
+        if self._shared:
+            return
+        yield keys.application(application)
+        yield keys.country(application, country)
+        yield keys.block(sending.block)
+        if sending.network:
+            yield keys.address(sending.network)
+        if sending.wide_network and sending.provider:
+            yield keys.network(sending.wide_network)
+            yield keys.provider(sending.provider)
 
     def _plan(
         self, verification: Verification, place: Place, consent_mode: str, ruleset: CompiledRuleset
@@ -469,7 +468,6 @@ class Verifications:
         Its times are set by the script: the ones in ``verification`` are not read. Returns `Pending` where the newest
         one of the number and purpose is pending, and is not what ``may_be_pending``.
         """
-        subjects = subject_keys(bucket, verification, attempt)
         script_keys = (
             keys.record(bucket, verification.id),
             *_queue(bucket, verification, verification.channel),
@@ -477,7 +475,7 @@ class Verifications:
             _idempotency_key(bucket, verification, retry),
             keys.decisions(bucket),
             *self._mirror_keys(bucket, verification),
-            *(subjects[:1] if self._shared else subjects),
+            *self._subject_keys(bucket, verification, attempt),
         )
         arguments = (
             verification.id,
