@@ -175,8 +175,8 @@ _BREAKERS: dict[str, Mutant] = {
     "a-refusal-forgets-that-a-breaker-opened": one("start", "  fraud.keep_changes(sending)\n"),
     "a-refusal-stays-in-its-buckets": one(
         "include_fraud",
-        "sending) then buckets.take_back(row, rule, at) end",
-        "sending) then local _ = at end",
+        "rule) then buckets.take_back(row, rule, at) end",
+        "rule) then local _ = at end",
     ),
     "a-refusal-that-a-breaker-sees": one(
         "include_fraud", "then conversions.take_back(row, part.breaker_at, place) end", "then local _ = place end"

@@ -54,7 +54,7 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "money-of-all-is-counted-ahead": one("include_spending", "(one.amount - amount) / price", "one.amount"),
     "buckets-of-others-leave-no-room": one(
-        "include_reserving", "      if fraud.counts(rule, sending) then\n", "      if true then\n"
+        "include_reserving", "      if rule.always or fraud.meets(sending, rule) then\n", "      if true then\n"
     ),
     "requests-ahead-are-free": one("include_reserving", "[window.place] + ahead", "[window.place]"),
     "money-ahead-is-free": one("include_reserving", "ahead * sending.price", "0"),

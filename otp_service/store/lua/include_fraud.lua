@@ -21,9 +21,9 @@ local function judge(sending, part, row)
   if sending.kind == 'start' then row[b + 1] = row[b + 1] + 1 end
 end
 
--- Tells whether a message counts in a bucket.
-function fraud.counts(rule, sending)
-  return rule.always or sending[rule.about][rule.key] == rule.value
+-- Tells whether a message counts in a bucket that has a condition.
+function fraud.meets(sending, rule)
+  return sending[rule.about][rule.key] == rule.value
 end
 
 -- Tests and counts in a part, whose `row` is given. Its buckets that hold something leak, for they are written together; an empty one
@@ -33,7 +33,7 @@ function fraud.test_part(sending, part, row)
   local rules, counted = part.buckets, sending.counted
   for i = 1, #rules do
     local rule = rules[i]
-    local level, counts = row[rule.level], fraud.counts(rule, sending)
+    local level, counts = row[rule.level], rule.always or fraud.meets(sending, rule)
     if level > 0 then
       local most
       level, most = buckets.leak(row, rule)
@@ -50,7 +50,7 @@ end
 -- Counts more messages in a part that are like one that was just counted.
 function fraud.count_more(sending, part, row, messages)
   for _, rule in ipairs(part.buckets) do
-    if fraud.counts(rule, sending) then row[rule.level] = row[rule.level] + messages end
+    if rule.always or fraud.meets(sending, rule) then row[rule.level] = row[rule.level] + messages end
   end
   if part.breaker and sending.kind == 'start' then row[part.breaker_at + 1] = row[part.breaker_at + 1] + messages end
 end
@@ -71,7 +71,7 @@ end
 -- Takes back what a part counted of a message at a time; `place` is that in its breaker, if it has one.
 function fraud.take_back(sending, part, row, at, place)
   for _, rule in ipairs(part.buckets) do
-    if fraud.counts(rule, sending) then buckets.take_back(row, rule, at) end
+    if rule.always or fraud.meets(sending, rule) then buckets.take_back(row, rule, at) end
   end
   if part.breaker and sending.kind == 'start' then conversions.take_back(row, part.breaker_at, place) end
 end

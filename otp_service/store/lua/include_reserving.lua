@@ -184,7 +184,7 @@ local function room(sending, told)
   end
   for _, part in ipairs(told.country and ruleset.parts_of[sending.kind][sending.place] or {}) do
     for _, rule in ipairs(part.name == 'country' and part.buckets or {}) do
-      if fraud.counts(rule, sending) then
+      if rule.always or fraud.meets(sending, rule) then
         local level, capacity = buckets.leak(found.country, rule)
         most = math.min(most, capacity - level)
       end
