@@ -250,7 +250,7 @@ class Connection:
 
     def _open(self) -> socket.socket:
         given, address = self._settings, self._address
-        if isinstance(self._client.connection_pool, SentinelConnectionPool):
+        if by_sentinels := isinstance(self._client.connection_pool, SentinelConnectionPool):
             address = primary_address(self._client)
         if address:
             given = {**given, "host": address[0], "port": address[1]}
@@ -266,10 +266,17 @@ class Connection:
         self._socket = opened
         try:
             self._introduce(opened)
+            if by_sentinels:
+                self._confirm(address)
         except BaseException:
             self.close()
             raise
         return opened
+
+    def _confirm(self, address: tuple[str, int] | None) -> None:
+        """See that a server that has answered is still the primary: it may have been paused, and replaced meanwhile."""
+        if primary_address(self._client) != address:
+            raise redis.ConnectionError("Sentinels name another primary by now.")
 
     def _introduce(self, opened: socket.socket) -> None:
         """Say who asks, and for which database; then do what is done first."""
@@ -373,6 +380,8 @@ class FailFast:
     def __init__(self) -> None:
         self._until = 0.0
         self._turn = threading.Lock()
+        self.silences = 0
+        """How often the server did not answer: a connection from before leads to what may be the primary no more."""
 
     def check(self) -> None:
         """Raise `StoreUnavailableError` while the server is silent, except for the one that asks again."""
@@ -389,6 +398,7 @@ class FailFast:
     def trip(self) -> None:
         """Note that a question got no answer in time."""
         self._until = time.monotonic() + PAUSE
+        self.silences += 1
 
     def reset(self) -> None:
         """Note that there was an answer, or that the server told at once that there will be none."""

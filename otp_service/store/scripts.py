@@ -406,10 +406,13 @@ class _Link(Connection):
         self.met: dict[str, int] = {}
         """Buckets that the server was met for since it was opened, and the version of the slot map then: a server may
         lose a slot and get it again meanwhile."""
+        self.silences = 0
+        """Those of the server when it was opened."""
         self._first = on_open
 
     def _begin(self, _: Connection) -> None:
         self.met.clear()
+        self.silences = self.peer.fail_fast.silences
         if self._first:
             self._first(self)
 
@@ -596,16 +599,19 @@ class ScriptRunner:
         return answer
 
     def _connection(self, peer: Peer) -> _Link:
+        """Return this thread's connection to a server: another one where the server was silent meanwhile."""
         if peer is self._only:
-            held: _Link | None = getattr(self._held, "connection", None)
-            if held is None:
-                held = self._held.connection = _Link(self._client, peer, self._on_open)
-            return held
-        links: dict[Peer, _Link] | None = getattr(self._held, "links", None)
-        if links is None:
-            links = self._held.links = {}
-        if (link := links.get(peer)) is None:
-            link = links[peer] = _Link(self._client, peer, None)
+            link: _Link | None = getattr(self._held, "connection", None)
+            if link is None:
+                link = self._held.connection = _Link(self._client, peer, self._on_open)
+        else:
+            links: dict[Peer, _Link] | None = getattr(self._held, "links", None)
+            if links is None:
+                links = self._held.links = {}
+            if (link := links.get(peer)) is None:
+                link = links[peer] = _Link(self._client, peer, None)
+        if link.silences != peer.fail_fast.silences:
+            link.close()
         return link
 
     def _meet_server(self, connection: _Link) -> None:

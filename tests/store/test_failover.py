@@ -4,7 +4,8 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from otp_service.bootstrap import Installation
 from otp_service.errors import StoreUnavailableError
 from otp_service.services.operator_actions import fail_over
 from otp_service.settings import Settings, settings_from
+from otp_service.store import connection
 from otp_service.store.connection import server_time
 from otp_service.store.keys import INSTALLATION, record
 from otp_service.store.mirror import Fence
@@ -238,3 +240,38 @@ def test_a_paused_primary_that_comes_back_is_left_though_it_answers(pair):
     server.follow_primary()
     one = shop.start("+923001234569")
     assert pair.second.client.exists(record("00", one))
+
+
+def test_a_connection_from_before_a_silence_is_left(pair):
+    shop = Caller(pair.install(replicas=0))
+    with ThreadPoolExecutor(1) as another:
+        another.submit(shop.start).result()
+        pair.first.process.send_signal(signal.SIGSTOP)
+        with pytest.raises(StoreUnavailableError):
+            shop.start("+923001234568")
+        pair.second.client.replicaof("NO", "ONE")
+        pair.sentinel.primary = pair.second.port
+        pair.first.process.send_signal(signal.SIGCONT)
+
+        started: list[str] = []
+
+        def starts() -> bool:
+            with suppress(StoreUnavailableError):  # nobody asks for half a second
+                started.append(another.submit(shop.start, "+923001234569").result())
+            return bool(started)
+
+        wait_until(starts)
+    assert pair.second.client.exists(record("00", started[0]))
+
+
+def test_a_primary_that_is_replaced_while_it_is_connected_to_is_asked_nothing(pair, monkeypatch):
+    shop = Caller(pair.install(replicas=0))
+    told = iter([pair.first.port])
+    pair.second.client.replicaof("NO", "ONE")
+    monkeypatch.setattr(connection, "primary_address", lambda _: ("127.0.0.1", next(told, pair.second.port)))
+
+    with ThreadPoolExecutor(1) as another:  # which has no connection yet
+        with pytest.raises(StoreUnavailableError):
+            another.submit(shop.start).result()
+        assert not pair.first.client.keys(record("00", "*"))
+        assert pair.second.client.exists(record("00", another.submit(shop.start).result()))
