@@ -20,6 +20,8 @@ SERVICE = "otp"
 URL = f"redis://{SERVICE}/0"
 DOWN_AFTER = 2000
 """Milliseconds after which a silent primary is taken for dead."""
+PERIODS = ("INFO-PERIOD", 1000, "PUBLISH-PERIOD", 500)
+"""As docs/install.md tells: a primary that was paused is made a replica in three seconds, not in ten to twelve."""
 
 
 class Node:
@@ -97,6 +99,7 @@ def sentinels(
             running.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
         for port in ports:
             wait_until(lambda port=port: _knows_all(_client(port, secured), count - 1))
+            _client(port, secured).execute_command("SENTINEL DEBUG", *PERIODS)
         yield ports
     finally:
         for process in running:
