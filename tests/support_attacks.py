@@ -116,15 +116,16 @@ class Snapshot:
     """All that a server holds at a moment."""
 
     now: int
-    keys: list[tuple[bytes, bytes, int]]
+    keys: list[tuple[str, bytes, int]]
     """Names, contents, and when each expires; 0 for never."""
 
     @classmethod
     def of(cls, frozen: FrozenValkey) -> Self:
-        names = list(frozen.client.scan_iter(count=10_000))
+        names = [name.decode() for name in frozen.client.scan_iter(count=10_000)]
         found = frozen.client.pipeline(transaction=False)
         for name in names:
-            found.dump(name).pexpiretime(name)
+            found.dump(name)
+            found.pexpiretime(name)
         answers = found.execute()
         return cls(
             frozen.now, [(*one, max(0, ends)) for *one, ends in zip(names, answers[::2], answers[1::2], strict=True)]

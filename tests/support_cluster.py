@@ -35,6 +35,8 @@ _GIVEN_BACK = "what is counted and given back leaves a row with nothing in it"
 OF_ONE_SERVER = {
     "store/test_upgrade.py": _FORMER,
     "store/test_places.py": _FORMER,
+    "store/test_write_formats.py": _FORMER,
+    "store/test_fence_limits.py::test_half_of_a_limit_is_allowed_for_an_hour_and_then": "a millisecond of two clocks",
     "store/test_failover.py": _SENTINEL,
     "store/test_sentinel_tls.py": _SENTINEL,
     "store/test_scripts.py": _ALONE,

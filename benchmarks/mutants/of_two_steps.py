@@ -8,17 +8,22 @@ DEFECTS: dict[str, Mutant] = {
     "reserved-without-room": one(
         "include_reserving", "    if not group.counted then by[name].take_back(sending, group, now) end\n"
     ),
-    "nothing-that-is-refused-is-given-back": one(
-        "include_reserving", "if group.counted and by[name] and", "if false and"
-    ),
-    "more-is-given-back-than-was-counted": one(
-        "include_reserving", "if group.counted and by[name] and", "if by[name] and"
-    ),
+    "nothing-that-is-refused-is-given-back": one("include_reserving", "if own and group.counted then", "if false then"),
+    "more-is-given-back-than-was-counted": one("include_reserving", "if own and group.counted then", "if own then"),
     "what-stays-counted-is-given-back": one(
-        "include_reserving", "and not string.find(keep, ' ' .. name .. ' ', 1, true)", ""
+        "include_reserving", "local own = not has(kept, name) and by[name]", "local own = by[name]"
     ),
     "what-is-spared-stays-counted": one(
-        "include_findings", "if group.counted then sending.spared = sending.spared .. name .. ' ' end", ""
+        "include_findings",
+        "if group.counted or group.change then sending.spared = sending.spared .. name .. ' ' end",
+        "",
+    ),
+    "what-a-breaker-changed-stays": one("include_reserving", "own and group.change and not has", "false and not has"),
+    "a-change-that-was-told-is-undone": one(
+        "include_reserving", "group.change and not has(stand, name)", "group.change"
+    ),
+    "a-breaker-is-undone-over-others": one(
+        "include_conversions", "if row[b + i - 1] ~= left[i] then return false end", "local _ = left"
     ),
     "nobody-is-spared": one(
         "include_findings", "take(sending, part.name, reputation[part.exempts])", "take(sending, part.name)"

@@ -315,21 +315,28 @@ class SharedSubjects:
                 if lost.nothing_ran:
                     self._give_back(reserved)
                 raise
-            match answer:
-                case [b"started", _, _, _, _, _, spared] | [b"queued", _, _, _, _, _, _, spared]:
-                    if spared:
-                        self._give_back(reserved, keep=set(_GROUPS) - set(spared.decode().split()))
-                    return answer[:-1]
-                case [b"human-check-required", _, _, _, asked]:
-                    self._give_back(reserved, keep={"starts", "requests"}, asked=asked)
-                    return answer[:-1]
-                case [b"misjudged", state]:
-                    self._give_back(reserved)
-                    self._breakers[message.application, message.country] = state.decode()
-                case _:
-                    self._give_back(reserved)
-                    return answer
+            if answer[0] != b"misjudged":
+                return self._settled(reserved, answer)
+            self._give_back(reserved, stand=_GROUPS)
+            self._breakers[message.application, message.country] = answer[1].decode()
         raise StoreUnavailableError("A breaker opens and closes too often to count by.")
+
+    def _settled(self, reserved: _Reserved, answer: list[Any]) -> list[Any]:
+        """Return what the number's slot answered, once what it does not use is given back."""
+        match answer:
+            case [b"started", _, _, _, _, _, spared] | [b"queued", _, _, _, _, _, _, spared]:
+                if spared:
+                    self._give_back(reserved, keep=_but(spared))
+                return answer[:-1]
+            case [b"human-check-required", _, _, _, asked, spared]:
+                self._give_back(reserved, keep={"starts", "requests"}, stand=_but(spared), asked=asked)
+                return answer[:-2]
+            case [b"refused", _, _, _, _, _, _, spared]:
+                self._give_back(reserved, stand=_but(spared))
+                return answer[:-1]
+            case _:
+                self._give_back(reserved)
+                return answer
 
     def decide_call(
         self,
@@ -446,18 +453,33 @@ class SharedSubjects:
             raise next(answer for answer in answers if isinstance(answer, StoreUnavailableError))
         return reserved
 
-    def _give_back(self, reserved: _Reserved, keep: Collection[str] = (), asked: int = 0) -> None:
-        """Take back all that was counted but the groups to keep; what cannot be is left."""
-        about, kept = reserved.message.arguments(reserved.assumed), "".join(f"{name} " for name in sorted(keep))
+    def _give_back(
+        self, reserved: _Reserved, keep: Collection[str] = (), stand: Collection[str] = (), asked: int = 0
+    ) -> None:
+        """Take back all that was counted but the groups to keep, and what breakers changed but those that stand.
+
+        What cannot be is left.
+        """
+        about, kept, standing = reserved.message.arguments(reserved.assumed), _listed(keep), _listed(stand)
         self._scripts.send_all(
             [
                 ScriptCall(
                     "reserve_give_back",
                     slot.keys,
-                    (finding, f" {kept}", asked, reserved.messages, slot.subjects, *about[: slot.told]),
+                    (finding, kept, standing, asked, reserved.messages, slot.subjects, *about[: slot.told]),
                     reserved.ruleset,
                 )
                 for slot, finding in reserved.found
                 if not set(slot.groups) <= set(keep) or (asked and slot.groups == _APPLICATION)
             ]
         )
+
+
+def _but(spared: bytes) -> set[str]:
+    """Return all groups but those that are named, blanks between."""
+    return set(_GROUPS) - set(spared.decode().split())
+
+
+def _listed(groups: Collection[str]) -> str:
+    """Return names as the scripts read them: with a blank before and behind each."""
+    return " ".join(["", *sorted(groups), ""])

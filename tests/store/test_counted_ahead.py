@@ -21,13 +21,13 @@ _ASKED = RangeSuspicion("31", ask=True, checked_too=False)
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Count calls of an application's slot, which is elsewhere, by script."""
-    counted, run = Counter[str](), ScriptRunner.run
+    counted, command = Counter[str](), ScriptRunner._command
 
     def counting(self: ScriptRunner, name: str, of: tuple[str, ...], *given: Any) -> Any:
         counted[name] += of[:1] == (keys.application("shop"),)
-        return run(self, name, of, *given)
+        return command(self, name, of, *given)
 
-    monkeypatch.setattr(ScriptRunner, "run", counting)
+    monkeypatch.setattr(ScriptRunner, "_command", counting)
     monkeypatch.setattr(bootstrap, "open_store", partial(open_store, shared_elsewhere=True))
     return counted
 

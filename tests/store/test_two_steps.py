@@ -17,6 +17,7 @@ from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import StoreUnavailableError
 from otp_service.services.context import Context
 from otp_service.services.events import count_codes, give_back
+from otp_service.store import keys
 from otp_service.store.outbox import Dropped, Job, NextStep, NoGatewayFree, Settlement
 from otp_service.store.reserving import GatewayCall
 from otp_service.store.scripts import ScriptRunner
@@ -352,3 +353,79 @@ def test_who_leaves_a_gateway_late_frees_no_turn_of_others(frozen: FrozenValkey)
     other.leave()
 
     assert after.enter("first", limits)
+
+
+def _almost_closed(frozen: FrozenValkey) -> Caller:
+    """Return a shop whose breakers open when they are judged next; the first number of each country is known."""
+    conversion = {"sends": 5, "home_sends": 5, "rate": 0.9}
+    shop = Caller(
+        guarded(
+            frozen,
+            *("number.sends", "country.conversion"),
+            guard={"conversion": conversion},
+            applications={"shop": {"countries": ["PK", "GB"]}},
+            limits={"number": ["2/day"]},
+        )
+    )
+    for of in (_british, number):
+        approve(shop, of(1))
+        for last in range(2, 12):
+            shop.start(of(last), shop.retry(f"once {of(last)}", "start"))
+    shop.start(_british(2))
+    _record(shop)
+    later(frozen, 180)
+    return shop
+
+
+def _british(last: int) -> str:
+    return f"+44740000{last:04}"
+
+
+def _breaker(shop: Caller, country: str = "GB") -> Any:
+    return shop.context.store.guard._read(keys.country("shop", country))[1]["b"]
+
+
+def _changes(shop: Caller) -> list[tuple[str, str]]:
+    return [(one.rule, one.mode) for one in decisions(shop) if one.kind == "change"]
+
+
+def test_a_breaker_that_a_known_number_is_spared_is_not_judged_by_it(frozen: FrozenValkey) -> None:
+    shop = _almost_closed(frozen)
+    before = _breaker(shop)
+
+    assert passes(shop, _british(1))
+    assert (_breaker(shop), _changes(shop)) == (before, [])
+    assert not passes(shop, _british(3))
+    assert _changes(shop) == [("country.conversion", "open")]
+
+
+def test_a_start_that_is_repeated_judges_no_breaker(frozen: FrozenValkey) -> None:
+    shop = _almost_closed(frozen)
+    before = _breaker(shop)
+
+    shop.start(_british(3), shop.retry(f"once {_british(3)}", "start"))
+    assert _breaker(shop) == before
+
+
+def test_a_breaker_stays_as_it_was_judged_at_a_message_that_another_rule_refuses(frozen: FrozenValkey) -> None:
+    shop = _almost_closed(frozen)
+
+    assert not passes(shop, _british(2)), "number.sends"
+    assert _changes(shop) == [("country.conversion", "open")]
+    assert _breaker(shop)[7] > 0
+
+
+def test_what_others_were_counted_for_in_a_breaker_is_kept(
+    frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, send_all = _almost_closed(frozen), ScriptRunner.send_all
+
+    def late(self: ScriptRunner, calls: Any) -> None:
+        monkeypatch.setattr(ScriptRunner, "send_all", send_all)
+        assert passes(shop, number(20)), "the trickle of the home country"
+        send_all(self, calls)
+
+    monkeypatch.setattr(ScriptRunner, "send_all", late)
+    assert passes(shop, number(1))
+
+    assert _breaker(shop, "PK")[1] == 1

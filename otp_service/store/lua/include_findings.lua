@@ -25,7 +25,7 @@ local function take(sending, name, spared)
   local hits = group and group.hits
   if not group then return nil end
   if spared then
-    if group.counted then sending.spared = sending.spared .. name .. ' ' end
+    if group.counted or group.change then sending.spared = sending.spared .. name .. ' ' end
     return nil
   end
   for i = 1, hits and #hits or 0 do list[#list + 1] = hits[i] end
@@ -45,7 +45,7 @@ end
 -- Takes over all else. Leaves in `sending` when its money was counted (`money_at`), and how the country's breaker stands where a block
 -- assumed otherwise: `misjudged`.
 function findings.take_rest(sending)
-  local reputation, groups = sending.reputation, sending.findings
+  local reputation = sending.reputation
   sending.counted, sending.stands, sending.changes = '', {}, {}
   sending.money_at = take(sending, 'money').at
   local suspicion = take(sending, 'newcomers',
@@ -55,12 +55,11 @@ function findings.take_rest(sending)
     sending.passed_under_suspicion = suspicion.passed_under_suspicion
   end
   for _, part in ipairs(ruleset.parts_of[sending.kind][sending.place]) do
-    local group = groups[part.name]
-    if group and group.change then
-      sending.changes[#sending.changes + 1] = { part = part, stands = group.change.stands, ends = group.change.ends }
-    end
-    group = take(sending, part.name, reputation[part.exempts])
+    local group = take(sending, part.name, reputation[part.exempts])
     if group then
+      if group.change then
+        sending.changes[#sending.changes + 1] = { part = part, stands = group.change.stands, ends = group.change.ends }
+      end
       sending.counted, sending.stands[part.name] = sending.counted .. group.marks, group.stands
       if part.follows and group.assumed ~= findings.followed(sending, part) then
         sending.misjudged = findings.followed(sending, part)

@@ -68,12 +68,12 @@ function fraud.test(sending)
   end
 end
 
--- Takes back what a part counted of a message at a time; `place` is that in its breaker, if it has one.
+-- Takes back what a part counted of a message at a time; `place` is that in its breaker, nil where it counts nothing there.
 function fraud.take_back(sending, part, row, at, place)
   for _, rule in ipairs(part.buckets) do
     if rule.always or fraud.meets(sending, rule) then buckets.take_back(row, rule, at) end
   end
-  if part.breaker and sending.kind == 'start' then conversions.take_back(row, part.breaker_at, place) end
+  if place and sending.kind == 'start' then conversions.take_back(row, part.breaker_at, place) end
 end
 
 -- Keeps of a message that is refused the rows whose breakers changed, without what it was counted for.

@@ -28,11 +28,11 @@ function reserving.about(of, kind, place, marks, assumed, country, pseudonym, ap
     about = { application = application, country = country, pseudonym = pseudonym, network = network, wide = wide, guard = '' } }
 end
 
--- Reads the subjects of one slot. Returns what was kept of each, in the order of their names.
+-- Reads the subjects of one slot. Leaves in `sending` what was kept of each, by name.
 function reserving.read(sending, keys)
   local found, texts = subjects.read_shared(sending.names, keys)
-  sending.subjects, sending.reputation = found, NOBODY
-  return texts
+  sending.subjects, sending.reputation, sending.texts = found, NOBODY, {}
+  for i, name in ipairs(sending.names) do sending.texts[name] = texts[i] end
 end
 
 -- The groups that are no parts of the rules against fraud: of which subject, how it tests and counts in `sending`, and how it takes back
@@ -111,6 +111,7 @@ GROUPS.ceilings = {
 local OF_ALL = { 'starts', 'targets', 'requests', 'money', 'newcomers' }
 
 local function of_part(part)
+  local b = part.breaker_at
   return {
     subject = part.name,
     test = function(sending)
@@ -120,12 +121,21 @@ local function of_part(part)
       local change = sending.changes[1]
       return { marks = sending.counted, stands = sending.stands[part.name], assumed = part.follows and sending.assumed,
         change = change and { stands = change.stands, ends = change.ends } or nil,
-        place = part.breaker and conversions.place(row, part.breaker_at) or nil }
+        place = part.breaker and conversions.place(row, b) or nil }
     end,
     take_back = function(sending, group, at)
       sending.stands = { [part.name] = group.stands }
       if part.follows then sending.stands[part.follows.breaker] = group.assumed end
       fraud.take_back(sending, part, sending.subjects[part.name], at, group.place)
+    end,
+    -- Notes of a breaker that changed what it was before, and as what it is left.
+    note_change = function(sending, change)
+      local row = sending.subjects[part.name]
+      change.was = conversions.values(rows.unpack(row.key, sending.texts[part.name], ruleset.layouts[part.name]), b)
+      change.left = conversions.values(row, b)
+    end,
+    undo_change = function(sending, group)
+      if conversions.restore(sending.subjects[part.name], b, group.change.left, group.change.was) then group.place = nil end
     end,
   }
 end
@@ -231,6 +241,7 @@ function reserving.reserve(sending, most_ahead)
     group.counted = not rule_hits.refusal(sending.rule_hits)
     refused = refused or not group.counted
     if not group.counted then by[name].take_back(sending, group, now) end
+    if group.change then by[name].note_change(sending, group.change) end
     if not (group.counted or group.change) then
       for _, row in ipairs(found) do row.changed = false end
     end
@@ -247,24 +258,31 @@ function reserving.reserve(sending, most_ahead)
   return told, ahead, life
 end
 
--- Takes back what groups counted at a time of so many messages, but those that are to be kept: names with a blank before and behind each.
--- Rows that are gone stay so: `texts` tells. What was new to an address stays noted, and counted, where others came since: they may have
--- found it known.
-function reserving.give_back(sending, told, at, keep, texts, messages)
-  local found, changed, noted = sending.subjects, {}, told.targets
-  if noted and noted.as and not string.find(keep, ' targets ', 1, true) and noted.as ~= redis.sha1hex(texts[1] or '') then
+local function has(names, name) return string.find(names, ' ' .. name .. ' ', 1, true) ~= nil end
+
+-- Takes back what groups counted at a time of so many messages, but those that are to be `kept`, and what their breakers changed, but those
+-- that `stand`: names with a blank before and behind each. Rows that are gone stay so. What was new to an address stays noted, and counted,
+-- where others came since: they may have found it known.
+function reserving.give_back(sending, told, at, kept, stand, messages)
+  local found, texts, changed, noted = sending.subjects, sending.texts, {}, told.targets
+  if noted and noted.as and not has(kept, 'targets') and noted.as ~= redis.sha1hex(texts.address or '') then
     noted.counted, noted.new = false, {}
   end
   sending.new = noted and noted.new or {}
   local _, by = groups_of(sending)
   for name, group in pairs(told) do
-    if group.counted and by[name] and not string.find(keep, ' ' .. name .. ' ', 1, true) then
-      for _ = 1, messages do by[name].take_back(sending, group, at) end
-      changed[by[name].subject] = true
+    local own = not has(kept, name) and by[name]
+    if own and group.change and not has(stand, name) then
+      own.undo_change(sending, group)
+      changed[own.subject] = true
+    end
+    if own and group.counted then
+      for _ = 1, messages do own.take_back(sending, group, at) end
+      changed[own.subject] = true
       if name == 'money' or name == 'ceilings' then changed.country = true end
     end
   end
-  for i, row in ipairs(found) do
-    if texts[i] and changed[sending.names[i]] then rows.write(row, row.life) end
+  for i, name in ipairs(sending.names) do
+    if texts[name] and changed[name] then rows.write(found[i], found[i].life) end
   end
 end

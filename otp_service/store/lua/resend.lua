@@ -23,7 +23,7 @@
 -- Derives: the keys of country and block, from the record, where they are in this slot
 -- Returns one of: {'not-found'} {'mismatch'} {'final', status} {'no-sends-left'} {'too-soon', wait}
 --                 {'conflict'} {'withheld', by what: mirror-behind, frozen, suppressed, consent-required} {'events-full'} {'backlog-full'}
---                 {'refused', decision, rule, wait, quota, quota used, quota reset}
+--                 {'refused', decision, rule, wait, quota, quota used, quota reset, spared groups}
 --                 {'queued', now, record, quota, quota used, quota reset, rules that only record, spared groups}
 --                 {'misjudged', how the country's breaker stands} (it was assumed otherwise: to be counted anew)
 -- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
@@ -73,7 +73,7 @@ end
 if refusal then
   fraud.keep_changes(sending)
   local decision = guard.report(sending, KEYS[8], ARGV[9], ARGV[8], 'price', ARGV[10], 'after', streams.last_entry(KEYS[6]))
-  return { 'refused', decision, refusal.rule, refusal.wait, quota.most, quota.used, quota.ttl }
+  return { 'refused', decision, refusal.rule, refusal.wait, quota.most, quota.used, quota.ttl, sending.spared }
 end
 guard.count(sending)
 guard.report(sending, KEYS[8], ARGV[9], ARGV[8])

@@ -23,9 +23,9 @@
 -- from its state (same hash tag); the tallies of its application
 -- Returns one of: {'started', now, quota, quota used, quota reset, rules that only record, spared groups} {'replayed', now, remembered, record} {'mismatch'} {'pending', identifier}
 --                 {'withheld', by what: mirror-behind, frozen, suppressed, consent-required, consent-outdated} {'events-full'} {'backlog-full'}
---                 {'human-check-required', decision, rule, wait, whether the traffic of newcomers counts that}
+--                 {'human-check-required', decision, rule, wait, whether the traffic of newcomers counts that, spared groups}
 --                 {'misjudged', how the country's breaker stands} (it was assumed otherwise: to be counted anew)
---                 {'refused', decision, rule, wait, quota, quota used, quota reset}
+--                 {'refused', decision, rule, wait, quota, quota used, quota reset, spared groups}
 -- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
 -- include approvals newcomers fraud findings guard streams idempotency record mirror deliveries
 
@@ -76,9 +76,9 @@ if refusal then
   if rule_hits.only_ask(sending.rule_hits) and not sending.passed then
     guard.count_asked(sending)
     local counts = sending.suspected and 1 or 0
-    return { 'human-check-required', decision, refusal.rule, refusal.wait, sending.findings and counts }
+    return { 'human-check-required', decision, refusal.rule, refusal.wait, sending.findings and counts, sending.spared }
   end
-  return { 'refused', decision, refusal.rule, refusal.wait, quota.most, quota.used, quota.ttl }
+  return { 'refused', decision, refusal.rule, refusal.wait, quota.most, quota.used, quota.ttl, sending.spared }
 end
 guard.count(sending)
 guard.report(sending, KEYS[8], plan.decisions, plan.age)
