@@ -92,6 +92,22 @@ def test_what_is_left_is_given_back_once_it_is_over(
     assert _counted(shop) == 100
 
 
+def test_of_many_that_are_given_back_no_more_has_leaked_than_a_bucket_leaks(
+    frozen: FrozenValkey, calls: Counter[str]
+) -> None:
+    shop = _shop(frozen, "country.unapproved", guard={"country": {"home": ["86400/day"]}})
+    for last in range(100):
+        passes(shop, number(last))
+    ahead = _counted(shop) - 100
+    later(frozen, 1)
+
+    _give_back(shop)
+
+    _, country = shop.context.store.guard._read(keys.country("shop", "PK"))
+    assert ahead > 1
+    assert country["lu86400"] == 101, "one leaks in a second"
+
+
 def test_little_room_is_left_to_all(frozen: FrozenValkey, calls: Counter[str]) -> None:
     shop = _shop(frozen, limits={"application": ["60/day"]})
 
