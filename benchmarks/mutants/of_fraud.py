@@ -179,7 +179,9 @@ _BREAKERS: dict[str, Mutant] = {
         "sending) then local _ = at end",
     ),
     "a-refusal-that-a-breaker-sees": one(
-        "include_fraud", "then conversions.take_back(row, part.breaker_at, place, messages) end", "then local _ = place end"
+        "include_fraud",
+        "then conversions.take_back(row, part.breaker_at, place, messages) end",
+        "then local _ = place end",
     ),
     "a-change-is-not-told": one("include_guard", "  for i = 1, #changes do\n", "  for i = 1, 0 do\n"),
     "approvals-that-no-breaker-sees": one(

@@ -64,7 +64,9 @@ DEFECTS: dict[str, Mutant] = {
     "breakers-see-one-of-many": one(
         "include_fraud", "= row[part.breaker_at + 1] + messages", "= row[part.breaker_at + 1]"
     ),
-    "one-of-many-is-given-back": one("include_reserving", "take_back(sending, group, at, messages)", "take_back(sending, group, at, 1)"),
+    "one-of-many-is-given-back": one(
+        "include_reserving", "take_back(sending, group, at, messages)", "take_back(sending, group, at, 1)"
+    ),
     "a-gateway-that-is-full-is-entered": one("gateway_enter", "local enters = wait == 0 or", "local enters = true or"),
     "a-turn-that-is-not-used-is-lost": one("gateway_leave", "redis.call('HDEL', KEYS[1], 'turn', 'turn_of')", ""),
     "a-call-that-is-not-made-stays-in-flight": one("gateway_leave", "redis.call('ZREM', KEYS[2], ARGV[1])\n"),

@@ -184,6 +184,12 @@ class _Ahead:
             self._end(held)
             held.counted, held.left, held.until = counted, counted.messages, until
 
+    def forget(self, alike: tuple[Argument, ...]) -> None:
+        """Forget how many came, where it is not known what was counted: or each that asks counts many in vain."""
+        with self._turn:
+            if held := self._held.pop(alike, None):
+                self._end(held)
+
     def collect(self, *, all_of_them: bool = False) -> list[_Reserved]:
         """Return what is to be given back, and forget it."""
         with self._turn:
@@ -366,9 +372,9 @@ class SharedSubjects:
         return answer
 
     def give_back_ahead(self, *, all_of_it: bool = False) -> None:
-        """Give back what was counted ahead and is over, or all of it; what cannot be is left."""
-        for counted in self._ahead.collect(all_of_them=all_of_it):
-            self._give_back(counted)
+        """Give back what was counted ahead and is over, or all of it, and wait for that; what cannot be is left."""
+        over = self._ahead.collect(all_of_them=all_of_it)
+        self._scripts.run_all([call for counted in over for call in self._calls_to_give_back(counted)])
 
     def settle(self, application: str, country: str, change: int, at: int, ruleset: CompiledRuleset) -> None:
         """Correct what was reserved for a call at a time by what it cost more, or less. One that fails is left."""
@@ -434,6 +440,8 @@ class SharedSubjects:
                 for slot in slots
             ]
         )
+        if more and isinstance(answers[0], StoreUnavailableError):
+            self._ahead.forget(alike)
         if more and isinstance(answers[0], list):
             finding, messages, life = answers[0]
             answers[0] = finding
@@ -448,16 +456,17 @@ class SharedSubjects:
 
     def _give_back(self, reserved: _Reserved, keep: Collection[str] = (), asked: int = 0) -> None:
         """Take back all that was counted but the groups to keep; what cannot be is left."""
+        self._scripts.send_all(list(self._calls_to_give_back(reserved, keep, asked)))
+
+    def _calls_to_give_back(
+        self, reserved: _Reserved, keep: Collection[str] = (), asked: int = 0
+    ) -> Iterator[ScriptCall]:
         about, kept = reserved.message.arguments(reserved.assumed), "".join(f"{name} " for name in sorted(keep))
-        self._scripts.send_all(
-            [
-                ScriptCall(
+        for slot, finding in reserved.found:
+            if not set(slot.groups) <= set(keep) or (asked and slot.groups == _APPLICATION):
+                yield ScriptCall(
                     "reserve_give_back",
                     slot.keys,
                     (finding, f" {kept}", asked, reserved.messages, slot.subjects, *about[: slot.told]),
                     reserved.ruleset,
                 )
-                for slot, finding in reserved.found
-                if not set(slot.groups) <= set(keep) or (asked and slot.groups == _APPLICATION)
-            ]
-        )
