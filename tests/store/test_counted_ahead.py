@@ -1,5 +1,7 @@
 """Messages that an application's slot counts ahead of their coming, where many come that are alike."""
 
+import logging
+import os
 from collections import Counter
 from contextlib import suppress
 from functools import partial
@@ -13,6 +15,8 @@ from support_guard import ROOMY, guarded, later, modes, number, passes
 from support_installation import tree
 
 from otp_service import bootstrap
+from otp_service.api.app import ReloadableService, create_app
+from otp_service.cli import child_processes
 from otp_service.errors import StoreUnavailableError
 from otp_service.settings import settings_from
 from otp_service.store import keys, reserving
@@ -95,6 +99,20 @@ def test_what_is_left_is_given_back_once_it_is_over(
     monkeypatch.setattr(reserving.time, "monotonic", lambda: now + 1)
     _give_back(shop, all_of_it=False)
     assert _counted(shop) == 100
+
+
+def test_a_process_of_serve_gives_back_when_it_ends(
+    frozen: FrozenValkey, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "_exit", lambda _: None)
+    monkeypatch.setattr(logging, "shutdown", lambda: None)
+    installed = guarded(frozen, "application.requests", limits={"application": ["10000/day"]})
+    shop = Caller(installed)
+    started = next(last for last in range(1, 200) if shop.start(number(last)) and _counted(shop) > last)
+
+    child_processes._exit_process(ReloadableService(create_app(installed)))
+
+    assert _counted(shop) == started
 
 
 def test_what_is_left_is_given_back_wherever_its_slot_is_by_then(cluster: Cluster, calls: Counter[str]) -> None:
