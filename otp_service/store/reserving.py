@@ -313,8 +313,10 @@ class SharedSubjects:
 
         Raises `StoreUnavailableError`.
         """
+        of_country = message.application, message.country
+        assumed = self._breakers.get(of_country, "")
         for _ in range(_TURNS):
-            reserved = self._reserve(message, ruleset)
+            reserved = self._reserve(message, ruleset, assumed)
             try:
                 answer = commit(tuple(finding for _, finding in reserved.found))
             except StoreUnavailableError as lost:
@@ -331,7 +333,7 @@ class SharedSubjects:
                     return answer[:-1]
                 case [b"misjudged", state]:
                     self._give_back(reserved)
-                    self._breakers[message.application, message.country] = state.decode()
+                    assumed = self._breakers[of_country] = state.decode()
                 case _:
                     self._give_back(reserved)
                     return answer
@@ -424,8 +426,7 @@ class SharedSubjects:
         answer = self._scripts.run("failures_count", (keys.application(application),), (letters,), ruleset)
         return (answer[1], answer[2].decode()) if answer[0] == b"alarm" else None
 
-    def _reserve(self, message: SharedMessage, ruleset: CompiledRuleset) -> _Reserved:
-        assumed = self._breakers.get((message.application, message.country), "")
+    def _reserve(self, message: SharedMessage, ruleset: CompiledRuleset, assumed: str = "") -> _Reserved:
         about, cautious, alike = message.arguments(assumed), self._cautious(), (ruleset.name, *message.alike)
         (found, more), began = self._ahead.take(alike), time.monotonic()
         slots = [*(() if found else (message.slot_of_application,)), *message.other_slots(self._scripts)]
