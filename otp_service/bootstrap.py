@@ -79,13 +79,17 @@ class Installation:
 
     def close(self) -> None:
         """Let go of connections and threads; to be called when nothing is done with it any more."""
-        if shared := self.context.store.shared:
-            shared.give_back_ahead(all_of_it=True)
+        self.give_back()
         self.context.policies.close()
         for one in self.context.human_checks.values():
             one.close()
         self.context.ledger.close()
         self.client.close()
+
+    def give_back(self) -> None:
+        """Give back what was counted of messages that have not come; to be called when the process ends."""
+        if shared := self.context.store.shared:
+            shared.give_back_ahead(all_of_it=True)
 
 
 def connect(settings: Settings) -> redis.Redis:

@@ -17,6 +17,7 @@ from redis.crc import key_slot
 from support_caller import Caller
 from support_memory import folder_in_memory
 from support_sentinel import wait_until
+from support_tls import Secured
 
 from otp_service import bootstrap
 from otp_service.bootstrap import Installation
@@ -193,8 +194,8 @@ _OF_EACH = frozenset(
 class Cluster:
     """Primaries of a cluster, each with as many slots, and replicas of some. `stop` it."""
 
-    def __init__(self, folder: Path, primaries: int = 3) -> None:
-        self.nodes = [ClusterNode(folder / str(place)) for place in range(primaries)]
+    def __init__(self, folder: Path, primaries: int = 3, secured: Secured | None = None) -> None:
+        self.nodes = [ClusterNode(folder / str(place), secured) for place in range(primaries)]
         each = -(-SLOTS // primaries)
         for place, node in enumerate(self.nodes):
             node.ask("CLUSTER SET-CONFIG-EPOCH", place + 1)
@@ -283,22 +284,24 @@ class ClustersAhead:
 class ClusterNode:
     """A server in cluster mode, alone at first."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, secured: Secured | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.port, self._bus = support_valkey.free_port(), support_valkey.free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        self._folder = folder
-        self.client = redis.Redis(port=self.port, socket_timeout=5.0)
+        self._folder, self._secured = folder, secured
+        self.client = secured.client(self.port) if secured else redis.Redis(port=self.port, socket_timeout=5.0)
         self.start()
         self.id = self.ask("CLUSTER MYID").decode()
 
     def start(self) -> None:
         self.process = subprocess.Popen(
             [
-                support_valkey.server_program(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir",
-                str(self._folder), "--save", "", "--appendonly", "yes", "--cluster-enabled", "yes", "--cluster-port",
-                str(self._bus), "--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no",
+                self._secured.program if self._secured else support_valkey.server_program(),
+                "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder), "--save", "",
+                "--appendonly", "yes", "--cluster-enabled", "yes", "--cluster-port", str(self._bus),
+                "--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no",
                 "--repl-diskless-sync-delay", "0", "--hash-max-listpack-value", "1024",
+                *(self._secured.options(self.port) if self._secured else ()),
             ],
             stdout=subprocess.DEVNULL,
         )  # fmt: skip

@@ -1,9 +1,9 @@
 """Certificates for tests; servers and Sentinels that speak TLS only, and to users with passwords."""
 
 import datetime as dt
-import ipaddress
 import shutil
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import redis
@@ -12,16 +12,17 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+LOOPBACK = x509.IPAddress(IPv4Address("127.0.0.1"))
 
-def make_certificate(folder: Path) -> Path:
-    """Return a certificate of 127.0.0.1 that signs itself, with its key in one file."""
+
+def make_certificate(folder: Path, bears: x509.GeneralName = LOOPBACK) -> Path:
+    """Return a certificate that signs itself and bears an address or a name, with its key in one file."""
     key, now = ec.generate_private_key(ec.SECP256R1()), dt.datetime.now(dt.UTC)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test")])
     made = (
         x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
         .not_valid_before(now - dt.timedelta(days=1)).not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([bears]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )  # fmt: skip
@@ -72,7 +73,7 @@ class Secured:
 
     def _lines(self, port: int, rights: str) -> list[str]:
         return [
-            "port 0", f"tls-port {port}", "tls-auth-clients no", "tls-replication yes",
+            "port 0", f"tls-port {port}", "tls-auth-clients no", "tls-replication yes", "tls-cluster yes",
             *(f"tls-{part}-file {self.certificate}" for part in ("cert", "key", "ca-cert")),
             "user default off", f"user admin on >{PASSWORD} ~* &* +@all", f"user otp on >{PASSWORD} {rights}",
         ]  # fmt: skip

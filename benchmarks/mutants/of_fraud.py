@@ -175,11 +175,13 @@ _BREAKERS: dict[str, Mutant] = {
     "a-refusal-forgets-that-a-breaker-opened": one("start", "  fraud.keep_changes(sending)\n"),
     "a-refusal-stays-in-its-buckets": one(
         "include_fraud",
-        "rule) then buckets.take_back(row, rule, at) end",
+        "rule) then buckets.take_back(row, rule, at, messages) end",
         "rule) then local _ = at end",
     ),
     "a-refusal-that-a-breaker-sees": one(
-        "include_fraud", "then conversions.take_back(row, part.breaker_at, place) end", "then local _ = place end"
+        "include_fraud",
+        "then conversions.take_back(row, part.breaker_at, place, messages) end",
+        "then local _ = place end",
     ),
     "a-change-is-not-told": one("include_guard", "  for i = 1, #changes do\n", "  for i = 1, 0 do\n"),
     "approvals-that-no-breaker-sees": one(

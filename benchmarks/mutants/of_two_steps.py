@@ -6,7 +6,7 @@ TESTS = ("store/test_two_steps.py", "store/test_counted_ahead.py")
 """Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {
     "reserved-without-room": one(
-        "include_reserving", "    if not group.counted then by[name].take_back(sending, group, now) end\n"
+        "include_reserving", "    if not group.counted then by[name].take_back(sending, group, now, 1) end\n"
     ),
     "nothing-that-is-refused-is-given-back": one("include_reserving", "if own and group.counted then", "if false then"),
     "more-is-given-back-than-was-counted": one("include_reserving", "if own and group.counted then", "if own then"),
@@ -31,13 +31,13 @@ DEFECTS: dict[str, Mutant] = {
     "windows-elsewhere-refuse-nothing": one("include_findings", "  take(sending, 'starts')\n"),
     "money-elsewhere-refuses-nothing": one("include_findings", "  sending.money_at = take(sending, 'money').at\n"),
     "money-that-is-not-given-back": one(
-        "include_reserving", "sending.about.country, -sending.price, at)", "sending.about.country, 0, at)"
+        "include_reserving", "sending.about.country, -messages * sending.price, at)", "sending.about.country, 0, at)"
     ),
     "a-block-follows-no-breaker": one("include_findings", "if part.follows and group", "if false and group"),
     "marks-of-elsewhere-are-lost": one(
         "include_findings", "sending.counted .. group.marks, group.stands", "sending.counted, group.stands"
     ),
-    "an-interval-that-is-given-back-goes-on": one("include_limits", "    row[w] = row[w] - 1\n"),
+    "an-interval-that-is-given-back-goes-on": one("include_limits", "    row[w] = math.max(0, row[w] - messages)\n"),
     "one-that-was-new-stays-asked-for": one(
         "include_reserving",
         "targets.forget(sending.subjects.address, added.number and about.pseudonym, added.country and about.country)",
@@ -69,7 +69,9 @@ DEFECTS: dict[str, Mutant] = {
     "breakers-see-one-of-many": one(
         "include_fraud", "= row[part.breaker_at + 1] + messages", "= row[part.breaker_at + 1]"
     ),
-    "one-of-many-is-given-back": one("include_reserving", "for _ = 1, messages do", "for _ = 1, 1 do"),
+    "one-of-many-is-given-back": one(
+        "include_reserving", "take_back(sending, group, at, messages)", "take_back(sending, group, at, 1)"
+    ),
     "a-gateway-that-is-full-is-entered": one("gateway_enter", "local enters = wait == 0 or", "local enters = true or"),
     "a-turn-that-is-not-used-is-lost": one("gateway_leave", "redis.call('HDEL', KEYS[1], 'turn', 'turn_of')", ""),
     "a-call-that-is-not-made-stays-in-flight": one("gateway_leave", "redis.call('ZREM', KEYS[2], ARGV[1])\n"),

@@ -192,6 +192,9 @@ class HotPath:
 class Service(Flask):
     """Flask without the look whether a view is a coroutine, which none is; closes what it holds."""
 
+    give_back: Callable[[], None]
+    """Gives back what was counted of requests that have not come; to be called when the process ends."""
+
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function as it is."""
         return func
@@ -211,7 +214,7 @@ def create_app(installation: Installation) -> Service:
     routes, paths = _compiled_routes(with_metrics=installation.settings.http.metrics_on_same_port)
     shared = SharedState(installation, routes, CallSlots(max(1, installation.settings.http.threads - 1)))
     app = Service(__name__, static_folder=None, template_folder=None)
-    app.url_map = paths
+    app.url_map, app.give_back = paths, installation.give_back
     _register(app, shared)
     answers = HotPath(app.wsgi_app, shared)
     app.wsgi_app = TracingMiddleware(answers) if tracing.is_on() else answers  # type: ignore[method-assign]
@@ -273,6 +276,10 @@ class ReloadableService:
             with self._changed:
                 self._requests[service] -= 1
                 self._changed.notify()
+
+    def give_back(self) -> None:
+        """Give back what was counted of requests that have not come, whatever is answered yet."""
+        self._service.give_back()
 
     def replace(self, service: Service) -> None:
         """Answer with another service from now on; close the old one when its requests are answered."""

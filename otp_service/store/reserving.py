@@ -184,6 +184,12 @@ class _Ahead:
             self._end(held)
             held.counted, held.left, held.until = counted, counted.messages, until
 
+    def forget(self, alike: tuple[Argument, ...]) -> None:
+        """Forget how many came, where it is not known what was counted: or each that asks counts many in vain."""
+        with self._turn:
+            if held := self._held.pop(alike, None):
+                self._end(held)
+
     def collect(self, *, all_of_them: bool = False) -> list[_Reserved]:
         """Return what is to be given back, and forget it."""
         with self._turn:
@@ -307,8 +313,10 @@ class SharedSubjects:
 
         Raises `StoreUnavailableError`.
         """
+        of_country = message.application, message.country
+        assumed = self._breakers.get(of_country, "")
         for _ in range(_TURNS):
-            reserved = self._reserve(message, ruleset)
+            reserved = self._reserve(message, ruleset, assumed)
             try:
                 answer = commit(tuple(finding for _, finding in reserved.found))
             except StoreUnavailableError as lost:
@@ -318,7 +326,7 @@ class SharedSubjects:
             if answer[0] != b"misjudged":
                 return self._settled(reserved, answer)
             self._give_back(reserved, stand=_GROUPS)
-            self._breakers[message.application, message.country] = answer[1].decode()
+            assumed = self._breakers[of_country] = answer[1].decode()
         raise StoreUnavailableError("A breaker opens and closes too often to count by.")
 
     def _settled(self, reserved: _Reserved, answer: list[Any]) -> list[Any]:
@@ -373,9 +381,9 @@ class SharedSubjects:
         return answer
 
     def give_back_ahead(self, *, all_of_it: bool = False) -> None:
-        """Give back what was counted ahead and is over, or all of it; what cannot be is left."""
-        for counted in self._ahead.collect(all_of_them=all_of_it):
-            self._give_back(counted)
+        """Give back what was counted ahead and is over, or all of it, and wait for that; what cannot be is left."""
+        over = self._ahead.collect(all_of_them=all_of_it)
+        self._scripts.run_all([call for counted in over for call in self._calls_to_give_back(counted)])
 
     def settle(self, application: str, country: str, change: int, at: int, ruleset: CompiledRuleset) -> None:
         """Correct what was reserved for a call at a time by what it cost more, or less. One that fails is left."""
@@ -425,8 +433,7 @@ class SharedSubjects:
         answer = self._scripts.run("failures_count", (keys.application(application),), (letters,), ruleset)
         return (answer[1], answer[2].decode()) if answer[0] == b"alarm" else None
 
-    def _reserve(self, message: SharedMessage, ruleset: CompiledRuleset) -> _Reserved:
-        assumed = self._breakers.get((message.application, message.country), "")
+    def _reserve(self, message: SharedMessage, ruleset: CompiledRuleset, assumed: str = "") -> _Reserved:
         about, cautious, alike = message.arguments(assumed), self._cautious(), (ruleset.name, *message.alike)
         (found, more), began = self._ahead.take(alike), time.monotonic()
         slots = [*(() if found else (message.slot_of_application,)), *message.other_slots(self._scripts)]
@@ -441,6 +448,8 @@ class SharedSubjects:
                 for slot in slots
             ]
         )
+        if more and isinstance(answers[0], StoreUnavailableError):
+            self._ahead.forget(alike)
         if more and isinstance(answers[0], list):
             finding, messages, life = answers[0]
             answers[0] = finding
@@ -460,19 +469,20 @@ class SharedSubjects:
 
         What cannot be is left.
         """
+        self._scripts.send_all(list(self._calls_to_give_back(reserved, keep, stand, asked)))
+
+    def _calls_to_give_back(
+        self, reserved: _Reserved, keep: Collection[str] = (), stand: Collection[str] = (), asked: int = 0
+    ) -> Iterator[ScriptCall]:
         about, kept, standing = reserved.message.arguments(reserved.assumed), _listed(keep), _listed(stand)
-        self._scripts.send_all(
-            [
-                ScriptCall(
+        for slot, finding in reserved.found:
+            if not set(slot.groups) <= set(keep) or (asked and slot.groups == _APPLICATION):
+                yield ScriptCall(
                     "reserve_give_back",
                     slot.keys,
                     (finding, kept, standing, asked, reserved.messages, slot.subjects, *about[: slot.told]),
                     reserved.ruleset,
                 )
-                for slot, finding in reserved.found
-                if not set(slot.groups) <= set(keep) or (asked and slot.groups == _APPLICATION)
-            ]
-        )
 
 
 def _but(spared: bytes) -> set[str]:

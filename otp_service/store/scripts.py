@@ -406,6 +406,8 @@ class _Link(Connection):
         self.met: dict[str, int] = {}
         """Buckets that the server was met for since it was opened, and the version of the slot map then: a server may
         lose a slot and get it again meanwhile."""
+        self.bucket = ""
+        """Of what is asked for; or another tag."""
         self.silences = 0
         """Those of the server when it was opened."""
         self._first = on_open
@@ -446,7 +448,8 @@ class ScriptRunner:
         self._replication = replication or Replication(0, 0, (), lambda _: None)
         self._buckets = frozenset(self._replication.buckets)
         self._waited = REPLICATED if self._replication.replicas else frozenset()
-        self._on_open = self._meet_server if replication and slots is None else None
+        meet = self._meet_server if slots is None else self._meet_again
+        self._on_open = meet if replication else None
 
     def run(
         self,
@@ -609,7 +612,7 @@ class ScriptRunner:
             if links is None:
                 links = self._held.links = {}
             if (link := links.get(peer)) is None:
-                link = links[peer] = _Link(self._client, peer, None)
+                link = links[peer] = _Link(self._client, peer, self._on_open)
         if link.silences != peer.fail_fast.silences:
             link.close()
         return link
@@ -620,6 +623,7 @@ class ScriptRunner:
 
     def _meet_bucket(self, connection: _Link, bucket: str) -> None:
         """Meet the server for a bucket; where it took over, for all that it has, before one of them is moved on."""
+        connection.bucket = bucket
         version = self._slots.version if self._slots else 0
         if bucket not in self._buckets or connection.met.get(bucket) == version:
             return
@@ -630,6 +634,11 @@ class ScriptRunner:
                         self._meet(connection, "bucket_meet", of_meeting(other))
             self._replication.tell_fenced(left)
         connection.met[bucket] = version
+
+    def _meet_again(self, connection: _Link) -> None:
+        """Meet a server over a connection that was opened anew, before it is asked for what it is opened for."""
+        with suppress(MovedError):  # it is told to whoever asks
+            self._meet_bucket(connection, connection.bucket)
 
     def _meet(self, connection: _Link, script: str, names: tuple[str, ...]) -> int:
         """Let a server that took over be fenced before anything else is asked of it.
@@ -685,9 +694,9 @@ class ScriptRunner:
             self._meet_bucket(connection, tag_of(call.keys[0]))
             commands.append(self._command(*call))
             if call.name in self._waited:
-                connection.peer.replicas_away.check()
                 commands.append(_trace(call.keys[0]))
         if len(commands) > len(calls):
+            connection.peer.replicas_away.check()
             commands.append(("WAIT", self._replication.replicas, self._replication.timeout))
         connection.write(*commands)
         return connection

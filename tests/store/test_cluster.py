@@ -283,6 +283,18 @@ def test_a_server_that_was_restarted_is_met_again_by_whoever_comes_first(cluster
     assert fenced == {bucket for bucket in BUCKETS if cluster.of(keys.fence(bucket)) is node}
 
 
+def test_a_server_that_was_restarted_is_met_before_it_is_asked_anything(cluster: Cluster, process: Process) -> None:
+    process.read("05")
+    node = cluster.of(keys.server("05"))
+    node.process.terminate()
+    node.process.wait()
+    node.start()
+    wait_until(lambda: node.knows(3))
+
+    process.read("05")
+    assert process.fence_of("05")
+
+
 def _answers(process: Process, bucket: str) -> bool:
     try:
         return bool(process.read(bucket))
@@ -500,6 +512,21 @@ def test_too_few_replicas_are_told_and_what_was_done_stays(cluster: Cluster) -> 
 
     assert isinstance(refused, StoreUnavailableError)
     assert counted == 0
+
+
+def test_replicas_that_are_back_are_waited_for_by_calls_that_are_sent_together(cluster: Cluster) -> None:
+    primary = cluster.of(keys.record("05", "x"))
+    replica = cluster.add_replica(folder_in_memory("replica"), primary)
+    process = Process(cluster, replicas=1)
+    call = ScriptCall("cancel", (keys.record("05", "x"), keys.events("05"), keys.record("05", "x")), ("shop", "", ""))
+    replica.kill()
+    refused = process.runner.run_all([call, call])
+    replica.start()
+    wait_until(replica.follows)
+    time.sleep(PAUSE)
+
+    assert all(isinstance(one, StoreUnavailableError) for one in refused)
+    assert process.runner.run_all([call, call]) == [[b"not-found"]] * 2
 
 
 def test_the_servers_are_found_by_any_that_answers(cluster: Cluster, process: Process) -> None:

@@ -1,15 +1,24 @@
 """Messages that an application's slot counts ahead of their coming, where many come that are alike."""
 
+import logging
+import os
 from collections import Counter
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import pytest
 from support_caller import Caller
+from support_cluster import Cluster
 from support_frozen import FrozenValkey
-from support_guard import guarded, later, modes, number, passes
+from support_guard import ROOMY, guarded, later, modes, number, passes
+from support_installation import tree
 
 from otp_service import bootstrap
+from otp_service.api.app import ReloadableService, create_app
+from otp_service.cli import child_processes
+from otp_service.errors import StoreUnavailableError
+from otp_service.settings import settings_from
 from otp_service.store import keys, reserving
 from otp_service.store.newcomer_traffic import CountrySuspicion, RangeSuspicion
 from otp_service.store.scripts import ScriptRunner
@@ -78,7 +87,8 @@ def test_each_rule_counts_what_comes(frozen: FrozenValkey, calls: Counter[str]) 
 def test_what_is_left_is_given_back_once_it_is_over(
     frozen: FrozenValkey, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop = _shop(frozen)
+    shop, now = _shop(frozen), reserving.time.monotonic()
+    monkeypatch.setattr(reserving.time, "monotonic", lambda: now)
     for last in range(100):
         passes(shop, number(last))
     ahead = _counted(shop) - 100
@@ -86,10 +96,78 @@ def test_what_is_left_is_given_back_once_it_is_over(
     _give_back(shop, all_of_it=False)
     assert (ahead > 0, _counted(shop)) == (True, 100 + ahead)
 
-    now = reserving.time.monotonic()
     monkeypatch.setattr(reserving.time, "monotonic", lambda: now + 1)
     _give_back(shop, all_of_it=False)
     assert _counted(shop) == 100
+
+
+def test_a_process_of_serve_gives_back_when_it_ends(
+    frozen: FrozenValkey, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "_exit", lambda _: None)
+    monkeypatch.setattr(logging, "shutdown", lambda: None)
+    installed = guarded(frozen, "application.requests", limits={"application": ["10000/day"]})
+    shop = Caller(installed)
+    started = next(last for last in range(1, 200) if shop.start(number(last)) and _counted(shop) > last)
+
+    child_processes._exit_process(ReloadableService(create_app(installed)))
+
+    assert _counted(shop) == started
+
+
+def test_what_is_left_is_given_back_wherever_its_slot_is_by_then(cluster: Cluster, calls: Counter[str]) -> None:
+    redis = {"url": cluster.nodes[0].url, "cluster": True, "replicas": 0}
+    own = tree("", redis=redis, guard={"modes": modes("application.requests")}, limits=ROOMY)
+    shop = Caller(bootstrap.open_installation(settings_from(own)))
+    started = next(last for last in range(1, 200) if shop.start(number(last)) and _counted(shop) > last)
+    at = cluster.of(keys.application("shop"))
+    cluster.move(keys.application("shop"), next(node for node in cluster.nodes if node is not at))
+
+    _give_back(shop)
+
+    assert _counted(shop) == started
+
+
+def test_of_many_that_are_given_back_no_more_has_leaked_than_a_bucket_leaks(
+    frozen: FrozenValkey, calls: Counter[str]
+) -> None:
+    shop = _shop(frozen, "country.unapproved", guard={"country": {"home": ["86400/day"]}})
+    for last in range(100):
+        passes(shop, number(last))
+    ahead = _counted(shop) - 100
+    later(frozen, 1)
+
+    _give_back(shop)
+
+    _, country = shop.context.store.guard._read(keys.country("shop", "PK"))
+    assert ahead > 1
+    assert country["lu86400"] == 101, "one leaks in a second"
+
+
+def test_answers_that_are_lost_cost_little_room(
+    frozen: FrozenValkey, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = _shop(frozen)
+    for last in range(100):
+        passes(shop, number(last))
+    run, clock = ScriptRunner.run, [reserving.time.monotonic()]
+
+    def lossy(self: ScriptRunner, name: str, *given: Any) -> Any:
+        answer = run(self, name, *given)
+        if name == "reserve":
+            raise StoreUnavailableError("The answer was lost.")
+        return answer
+
+    monkeypatch.setattr(ScriptRunner, "run", lossy)
+    monkeypatch.setattr(reserving.time, "monotonic", lambda: clock[0])
+    for last in range(200):
+        clock[0] += 0.02
+        with suppress(StoreUnavailableError):
+            shop.start(number(last))
+    monkeypatch.setattr(ScriptRunner, "run", run)
+    _give_back(shop)
+
+    assert _counted(shop) <= 100 + 1.5 * 200 + reserving.MOST_AHEAD, "once many, then one for every second try"
 
 
 def test_little_room_is_left_to_all(frozen: FrozenValkey, calls: Counter[str]) -> None:

@@ -2,6 +2,7 @@
 
 from functools import partial
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from support_caller import Caller
@@ -285,6 +286,16 @@ def test_a_last_resort_is_entered_before_it_is_called(frozen: FrozenValkey) -> N
 
 def _in_flight(context: Context, *gateways: str) -> list[int | None]:
     return [one.in_flight for one in context.store.health.of(gateways).values()]
+
+
+def test_others_who_are_told_otherwise_do_not_make_a_message_assume_so(frozen: FrozenValkey) -> None:
+    """Messages that were counted ahead find the breaker of their country as it stood up to a second ago."""
+    shop = Caller(guarded(frozen, "block.conversion", "country.conversion"))
+    shared = shop.context.store.shared
+    assert shared
+    shared._breakers = MagicMock(**{"get.return_value": "open"})
+
+    assert passes(shop, number(1))
 
 
 def test_abroad_counts_as_well(frozen: FrozenValkey) -> None:

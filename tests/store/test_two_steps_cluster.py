@@ -143,7 +143,7 @@ def test_messages_are_delivered_by_gateways_that_other_servers_know(shop: Caller
 
 
 def test_it_is_spread_over_all_servers(cluster: Cluster, shop: Caller) -> None:
-    for last in range(15):
+    for last in range(45):
         passes(shop, number(last, f"+92300{100 + last}"), client_ip=f"192.0.2.{last}")
 
     assert all(node.client.dbsize() > 5 for node in cluster.nodes)

@@ -26,14 +26,14 @@ function buckets.leak(row, rule)
   return level > 0 and level or 0, most
 end
 
--- Takes back what was counted at a time, but for what may have leaked of it since.
-function buckets.take_back(row, rule, at)
-  row[rule.level] = buckets.without_one(row[rule.level], capacity(row, rule) / rule.window * (now - at))
+-- Takes back so many that were counted at a time, but for what may have leaked of them since.
+function buckets.take_back(row, rule, at, messages)
+  row[rule.level] = buckets.without(messages, row[rule.level], capacity(row, rule) / rule.window * (now - at))
 end
 
--- Returns a level without one that was counted in it, of which so much may have leaked.
-function buckets.without_one(level, leaked)
-  return math.max(0, level - math.min(1, math.max(0, 1 - leaked)))
+-- Returns a level without so many that were counted in it, of which so much may have leaked.
+function buckets.without(messages, level, leaked)
+  return math.max(0, level - math.min(messages, math.max(0, messages - leaked)))
 end
 
 -- Returns the milliseconds until one more fits, 0 when it does now.

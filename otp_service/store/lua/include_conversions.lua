@@ -67,9 +67,9 @@ end
 -- Returns what tells where a sending was counted just now.
 function conversions.place(row, b) return { row[b], row[b + 9] } end
 
--- Takes back a sending that was counted at such a place, unless the breaker has begun anew since.
-function conversions.take_back(row, b, place)
-  if place[2] == row[b + 9] then add(row, b + 1, row[b] - place[1], -1) end
+-- Takes back so many sendings that were counted at such a place, unless the breaker has begun anew since.
+function conversions.take_back(row, b, place, messages)
+  if place[2] == row[b + 9] then add(row, b + 1, row[b] - place[1], -messages) end
 end
 
 -- Returns the values of a breaker.

@@ -68,12 +68,12 @@ function fraud.test(sending)
   end
 end
 
--- Takes back what a part counted of a message at a time; `place` is that in its breaker, nil where it counts nothing there.
-function fraud.take_back(sending, part, row, at, place)
+-- Takes back what a part counted at a time of so many messages alike; `place` is that in its breaker, nil where they count nothing there.
+function fraud.take_back(sending, part, row, at, place, messages)
   for _, rule in ipairs(part.buckets) do
-    if rule.always or fraud.meets(sending, rule) then buckets.take_back(row, rule, at) end
+    if rule.always or fraud.meets(sending, rule) then buckets.take_back(row, rule, at, messages) end
   end
-  if place and sending.kind == 'start' then conversions.take_back(row, part.breaker_at, place) end
+  if place and sending.kind == 'start' then conversions.take_back(row, part.breaker_at, place, messages) end
 end
 
 -- Keeps of a message that is refused the rows whose breakers changed, without what it was counted for.
@@ -81,7 +81,7 @@ function fraud.keep_changes(sending)
   for _, change in ipairs(sending.changes) do
     local part, row = change.part, sending.subjects[change.part.name]
     if row then
-      fraud.take_back(sending, part, row, now, conversions.place(row, part.breaker_at))
+      fraud.take_back(sending, part, row, now, conversions.place(row, part.breaker_at), 1)
       if sending.trickled and part.name == 'country' then newcomers.take_back(row, now) end
       rows.write(row, row.life)
     end

@@ -55,5 +55,5 @@ end
 function newcomers.take_back(row, at)
   local places = row.layout.at
   local leaked = row[places.ntrickle] / HOUR * (now - at)
-  row[places.ltrickle] = buckets.without_one(row[places.ltrickle], leaked)
+  row[places.ltrickle] = buckets.without(1, row[places.ltrickle], leaked)
 end

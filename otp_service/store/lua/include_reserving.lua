@@ -47,9 +47,9 @@ local function of_windows(scope, subject)
       local quota = scope == 'application' and ruleset.quota
       return { ends = ends, quota = quota and { most = quota.most, used = quota.used, ttl = quota.ttl } or nil }
     end,
-    take_back = function(sending, group)
+    take_back = function(sending, group, _, messages)
       for i, window in ipairs(ruleset.windows[scope]) do
-        limits.take_back(window, sending.subjects[subject], group.ends[i])
+        limits.take_back(window, sending.subjects[subject], group.ends[i], messages)
       end
     end,
   }
@@ -81,8 +81,8 @@ local GROUPS = {
       if sending.price > 0 then spending.add(sending.subjects, sending.about.country, sending.price, now) end
       return {}
     end,
-    take_back = function(sending, _, at)
-      if sending.price > 0 then spending.add(sending.subjects, sending.about.country, -sending.price, at) end
+    take_back = function(sending, _, at, messages)
+      if sending.price > 0 then spending.add(sending.subjects, sending.about.country, -messages * sending.price, at) end
     end,
   },
   newcomers = {
@@ -123,10 +123,10 @@ local function of_part(part)
         change = change and { stands = change.stands, ends = change.ends } or nil,
         place = part.breaker and conversions.place(row, b) or nil }
     end,
-    take_back = function(sending, group, at)
+    take_back = function(sending, group, at, messages)
       sending.stands = { [part.name] = group.stands }
       if part.follows then sending.stands[part.follows.breaker] = group.assumed end
-      fraud.take_back(sending, part, sending.subjects[part.name], at, group.place)
+      fraud.take_back(sending, part, sending.subjects[part.name], at, group.place, messages)
     end,
     -- Notes of a breaker that changed what it was before, and as what it is left.
     note_change = function(sending, change)
@@ -240,7 +240,7 @@ function reserving.reserve(sending, most_ahead)
     group.hits, told[name] = sending.rule_hits[1] and sending.rule_hits, group
     group.counted = not rule_hits.refusal(sending.rule_hits)
     refused = refused or not group.counted
-    if not group.counted then by[name].take_back(sending, group, now) end
+    if not group.counted then by[name].take_back(sending, group, now, 1) end
     if group.change then by[name].note_change(sending, group.change) end
     if not (group.counted or group.change) then
       for _, row in ipairs(found) do row.changed = false end
@@ -277,7 +277,7 @@ function reserving.give_back(sending, told, at, kept, stand, messages)
       changed[own.subject] = true
     end
     if own and group.counted then
-      for _ = 1, messages do own.take_back(sending, group, at) end
+      own.take_back(sending, group, at, messages)
       changed[own.subject] = true
       if name == 'money' or name == 'ceilings' then changed.country = true end
     end
