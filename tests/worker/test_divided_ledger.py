@@ -89,7 +89,8 @@ def rows(ledger: Ledger) -> int:
 
 @pytest.mark.parametrize("kept", ["events", "verifications"])
 def test_while_one_ledger_is_away_the_others_record(world: World, monkeypatch: pytest.MonkeyPatch, kept: str) -> None:
-    monkeypatch.setattr("otp_service.worker.recorder._UPKEEP_INTERVAL", 0.1)
+    for interval, seconds in (("_UPKEEP_INTERVAL", 0.1), ("_TELL_INTERVAL", 600.0)):
+        monkeypatch.setattr(f"otp_service.worker.recorder.{interval}", seconds)
     urls = [another_ledger() for _ in range(3)]
     ledger = {"url": urls[0], "traffic_urls": urls[1:], "timeout": 0.5, "rows": kept}
     shop = Caller(world.install(ledger=ledger, keys={"bucket_bits": 3}, limits=ROOMY))
@@ -127,4 +128,5 @@ def test_while_one_ledger_is_away_the_others_record(world: World, monkeypatch: p
 
     counted = {one.of[0]: one.times for one in shop.context.ledger.figures.sums(0, 1 << 50, ("what",))}
     assert counted["verification.started"] == counted["verification.canceled"] == sum(theirs) == 40
-    assert [one["recorder"] for one in lines if one["event"] == "ledger_unavailable"] == ["worker-2-of-2"]
+    away = [one["recorder"] for one in lines if one["event"] == "ledger_unavailable"]
+    assert away.count("worker-2-of-2") == 1, "however often it was tried"
