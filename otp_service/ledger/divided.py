@@ -99,7 +99,7 @@ class Division:
     def has_own_buckets(self) -> bool:
         """Tell whether each ledger has its own buckets, none yet, or is a former one: else some would not be found."""
         others = (one for one in self.current if one not in self.former)
-        return all(one.figures.buckets() in (set(), self._buckets_of(one)) for one in others)
+        return all(one.figures.buckets() in (set(), self.buckets_of(one)) for one in others)
 
     def last_verifications(
         self,
@@ -121,9 +121,10 @@ class Division:
     def note_buckets(self) -> None:
         """Note in each ledger which buckets it records."""
         for ledger in self.current:
-            ledger.figures.note_buckets(self._buckets_of(ledger))
+            ledger.figures.note_buckets(self.buckets_of(ledger))
 
-    def _buckets_of(self, ledger: Ledger) -> set[str]:
+    def buckets_of(self, ledger: Ledger) -> set[str]:
+        """Return the buckets whose traffic a ledger records."""
         return {one for one in self.keyring.buckets if self._recording(one) is ledger}
 
     def _recording(self, bucket: str) -> Ledger:
@@ -146,6 +147,7 @@ def divide(division: Division) -> Ledger:
         parts=division.every,
         has_own_buckets=division.has_own_buckets,
         note_buckets=division.note_buckets,
+        divided_buckets=tuple(tuple(sorted(division.buckets_of(one))) for one in division.current),
     )
 
 

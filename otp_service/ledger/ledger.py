@@ -54,6 +54,8 @@ class Ledger:
     """Tells whether no part has traffic that it would not be asked for (`Division.has_own_buckets`)."""
     note_buckets: Callable[[], None] = lambda: None
     """Notes in each part whose traffic it records."""
+    divided_buckets: tuple[tuple[str, ...], ...] = ()
+    """The buckets whose traffic each part records that records any, in the parts' order."""
 
     @property
     def every(self) -> tuple["Ledger", ...]:

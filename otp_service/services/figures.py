@@ -36,12 +36,12 @@ _CHANGE: Final = "change"
 """Kind of what no rule refused: that a breaker opened, an alarm."""
 
 
-def record_refusals(context: Context) -> None:
-    """Bring what rules refused since the last time into the figures, once, whoever does so.
+def record_refusals(context: Context, buckets: Iterable[str]) -> None:
+    """Bring what rules refused in some buckets since the last time into the figures, once, whoever does so.
 
     Raises `StoreUnavailableError` and `LedgerUnavailableError`. What Redis no longer keeps by then is not counted.
     """
-    for bucket in context.store.decisions.buckets:
+    for bucket in buckets:
         is_full = True
         while is_full:
             after = context.ledger.figures.position(bucket)

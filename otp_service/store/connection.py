@@ -206,10 +206,15 @@ class Connection:
         self.write(*commands)
         self._unread = len(commands)
 
-    def read(self, count: int) -> list[Any]:
-        """Return so many answers to what was sent, an error of the server as its exception. Raises as `ask` does."""
+    def read(self, count: int, *, wait: bool = True) -> list[Any]:
+        """Return so many answers to what was sent, an error of the server as its exception. Raises as `ask` does.
+
+        Unless they are to be waited for, a server is silent of whose answers nothing has come yet.
+        """
         if self._socket is None:
             raise redis.ConnectionError("The connection was closed.")
+        if not (wait or self._readable.poll(0)):
+            raise redis.TimeoutError("The server did not answer in time.")
         answers: list[Any] = []
         for _ in range(count):
             try:
@@ -394,6 +399,11 @@ class FailFast:
             if now < self._until:
                 raise StoreUnavailableError("The store does not answer.", nothing_ran=True)
             self._until = now + _PROBE
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the last question got no answer in time."""
+        return self._until > 0
 
     def trip(self) -> None:
         """Note that a question got no answer in time."""

@@ -76,13 +76,28 @@ class EventLog:
     """The events of all buckets. Raises `StoreUnavailableError` when Redis does not answer in time."""
 
     def __init__(
-        self, client: redis.Redis, scripts: ScriptRunner, limits: StreamLimits, buckets: tuple[str, ...]
+        self,
+        client: redis.Redis,
+        scripts: ScriptRunner,
+        limits: StreamLimits,
+        buckets: tuple[str, ...],
+        duty: str = "record",
     ) -> None:
         self._client = client
+        self._scripts = scripts
         self._limits = limits
         self._buckets = buckets
-        self.share = BucketShare(scripts, "record", buckets, 0 if limits.events_wait else LEAST_SHARE)
+        self.share = BucketShare(scripts, duty, buckets, 0 if limits.events_wait else LEAST_SHARE)
         """Whose events are taken, taken over and trimmed."""
+
+    @property
+    def buckets(self) -> tuple[str, ...]:
+        """The buckets that have a stream each."""
+        return self._buckets
+
+    def part(self, name: str, buckets: tuple[str, ...]) -> "EventLog":
+        """Return the log of some buckets, which workers share apart from the others, under a name."""
+        return EventLog(self._client, self._scripts, self._limits, buckets, f"record-{name}")
 
     def take(self, consumer: str, most: int, wait: int = 0) -> list[EventBatch]:
         """Return new entries, at most ``most`` of each bucket; they are this consumer's until they are acknowledged.
@@ -448,11 +463,6 @@ class Decisions:
         self._scripts = scripts
         self._buckets = buckets
         self._limits = limits
-
-    @property
-    def buckets(self) -> tuple[str, ...]:
-        """The buckets that have a stream each."""
-        return self._buckets
 
     def note_refusal(self, bucket: str, rule: str, application: str, purpose: str, country: str) -> str:
         """Record that a rule refused a start before Redis was asked; return the decision's identifier."""

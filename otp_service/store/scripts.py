@@ -370,6 +370,11 @@ def _caught(ask: Callable[..., Any], *about: Any) -> Any:  # noqa: ANN401
         return lost
 
 
+def _waited_in_vain(answer: object) -> bool:
+    """Tell whether there is no answer because a server was silent for all the time that it has."""
+    return isinstance(answer, StoreUnavailableError) and isinstance(answer.__cause__, redis.TimeoutError)
+
+
 def _trace(key: str) -> tuple[Argument, ...]:
     """Return a command that writes something beside a key, which replicas are waited for to have."""
     return "SET", keys.replicated(tag_of(key)), "", "PX", _TRACE_LIFE
@@ -470,7 +475,7 @@ class ScriptRunner:
     def run_all(self, calls: Sequence[ScriptCall]) -> list[Any]:
         """Return the answers of scripts, and `StoreUnavailableError` in the place of one that has none.
 
-        Each server of a cluster is sent its calls before the first answer is awaited.
+        Each server of a cluster is sent its calls before the first answer is awaited; all of them have the time of one.
         """
         if self._slots is None:
             return [_caught(self.run, *call) for call in calls]
@@ -478,9 +483,8 @@ class ScriptRunner:
         asked = _by_peer(peers, calls)
         links: dict[Peer, Any] = {}
         try:
-            for peer, own in asked.items():
-                links[peer] = _caught(self._converse, peer, self._write, own) if isinstance(peer, Peer) else peer
-            told = {peer: iter(self._told(links[peer], own)) for peer, own in asked.items()}
+            self._send_each(asked, self._write, links)
+            told = self._read_each(asked, links)
         except BaseException:  # what was not read would be taken for answers to others
             for link in links.values():
                 if isinstance(link, _Link):
@@ -498,14 +502,41 @@ class ScriptRunner:
             self.run_all(calls)
             return
         peers = [_caught(self._slots.peer_of, call.keys[0]) for call in calls]
-        for peer, own in _by_peer(peers, calls).items():
-            if isinstance(peer, Peer):
-                _caught(self._converse, peer, self._send, own)
+        self._send_each(_by_peer(peers, calls), self._send, {})
 
-    def _told(self, link: _Link | StoreUnavailableError, calls: Sequence[ScriptCall]) -> list[Any]:
-        """Return the answers to calls that were sent over a connection, or why there are none for each."""
-        told = _caught(self._over, link, self._read_answers, calls) if isinstance(link, _Link) else link
-        return told if isinstance(told, list) else [told] * len(calls)
+    def _send_each(
+        self, asked: Mapping[Peer, Sequence[ScriptCall]], send: Callable[..., _Link], links: dict[Peer, Any]
+    ) -> None:
+        """Send each server its calls; note over which connection, or why not.
+
+        Once one was waited for in vain, others that were silent before are left for another time.
+        """
+        in_vain = False
+        for peer, own in asked.items():
+            if not isinstance(peer, Peer):
+                links[peer] = peer
+            elif in_vain and peer.fail_fast.is_silent:
+                links[peer] = StoreUnavailableError("The store does not answer.", nothing_ran=True)
+            else:
+                links[peer] = _caught(self._converse, peer, send, own)
+                in_vain |= _waited_in_vain(links[peer])
+
+    def _read_each(
+        self, asked: Mapping[Peer, Sequence[ScriptCall]], links: Mapping[Peer, Any]
+    ) -> dict[Peer, Iterator[Any]]:
+        """Return the answers to calls that were sent together, or why there are none for each.
+
+        Once one was waited for in vain, the others have had as long: what has come of theirs is read.
+        """
+        told: dict[Peer, Iterator[Any]] = {}
+        in_vain = False
+        for peer, own in asked.items():
+            answers = links[peer]
+            if isinstance(answers, _Link):
+                answers = _caught(self._over, answers, self._read_answers, own, not in_vain)
+                in_vain |= _waited_in_vain(answers)
+            told[peer] = iter(answers if isinstance(answers, list) else [answers] * len(own))
+        return told
 
     def spread(self, buckets: Sequence[str]) -> Sequence[Sequence[str]]:
         """Return the buckets whose keys one call may touch together: all, or on a cluster each alone."""
@@ -705,10 +736,10 @@ class ScriptRunner:
         connection.write_only(*(self._command(*call) for call in calls))
         return connection
 
-    def _read_answers(self, connection: _Link, calls: Sequence[ScriptCall]) -> list[Any]:
+    def _read_answers(self, connection: _Link, calls: Sequence[ScriptCall], wait: bool) -> list[Any]:  # noqa: FBT001
         """Return the answers to calls that were sent together, `_NOT_RUN` in the place of one that did nothing."""
         waited = [call.name in self._waited for call in calls]
-        told = iter(connection.read(len(calls) + sum(waited) + any(waited)))
+        told = iter(connection.read(len(calls) + sum(waited) + any(waited), wait=wait))
         answers = []
         for of_trace in waited:
             answers.append(next(told))

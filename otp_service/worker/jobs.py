@@ -70,17 +70,17 @@ class InFlight:
 class Periodic:
     """Runs an action at most once in so many seconds."""
 
-    def __init__(self, seconds: float, action: Callable[[], None]) -> None:
+    def __init__(self, seconds: float, action: Callable[..., None]) -> None:
         self._seconds = seconds
         self._action = action
         self._next = 0.0
 
-    def run_if_due(self) -> None:
-        """Run the action if its time has come."""
+    def run_if_due(self, **about: object) -> None:
+        """Run the action if its time has come, with what it is told."""
         now = time.monotonic()
         if now >= self._next:
             self._next = now + self._seconds  # also when it fails: the other duties have their turn
-            self._action()
+            self._action(**about)
 
 
 def renew(outbox: Outbox, consumer: str, in_flight: InFlight) -> None:

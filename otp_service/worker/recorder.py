@@ -4,6 +4,8 @@ Before an approval is copied, its messages are given back to the guard: also whi
 
 Where the ledger has a row for each verification (``ledger.rows``), its events wait in the stream until it is over. They
 are counted when they are first taken: of a recorder that died in between nobody counts the last ones.
+
+Where traffic has several ledgers, each has a recorder of its own: one that is away, or slow, holds up no other.
 """
 
 import threading
@@ -13,7 +15,7 @@ from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.services.context import Context
 from otp_service.services.events import count_codes, give_back, record_events
 from otp_service.services.figures import record_refusals
-from otp_service.store.events import EventBatch
+from otp_service.store.events import EventBatch, EventLog
 from otp_service.store.leases import LEASE_RENEWAL
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
@@ -33,6 +35,8 @@ _CLAIM_STORIES_AFTER = 120.0
 _HOURLY = 3600.0
 _UPKEEP_INTERVAL = 5.0
 """Seconds between two claims, two counts of refusals, and two trims of the stream."""
+_TELL_INTERVAL = 60.0
+"""Seconds between two lines that tell that the database is away."""
 
 _log = get_logger(__name__)
 
@@ -40,14 +44,23 @@ _log = get_logger(__name__)
 class Recorder:
     """Records events in a thread of its own, so that a slow database does not hold up messages."""
 
-    def __init__(self, context: Context, name: str, timeout: float, wait: float, *, whole: bool = False) -> None:
-        """Prepare; ``name`` is the worker's, ``timeout`` of a transaction and ``wait`` for events are in seconds.
+    def __init__(
+        self,
+        context: Context,
+        name: str,
+        timeout: float,
+        wait: float,
+        *,
+        whole: bool = False,
+        events: EventLog | None = None,
+    ) -> None:
+        """Prepare; ``timeout`` of a transaction and ``wait`` for events are in seconds.
 
-        Let ``whole`` verifications have one row each.
+        Let ``whole`` verifications have one row each. ``events``: those to record, where they are not all.
         """
         self._context = context
         self._name = name
-        self._events = context.store.events
+        self._events = events or context.store.events
         self._wait = max(1, round(1000 * wait))
         self._stories = Stories() if whole else None
         self._idle = round(1000 * ((_CLAIM_STORIES_AFTER if whole else _CLAIM_AFTER) + 2 * timeout))
@@ -62,6 +75,9 @@ class Recorder:
         self._lease = Periodic(LEASE_RENEWAL, lambda: self._events.share.renew(self._name))
         self._claim = Periodic(_UPKEEP_INTERVAL, self._claim_stale)
         self._refusals = Periodic(_UPKEEP_INTERVAL, self._record_refusals)
+        self._tell_away = Periodic(
+            _TELL_INTERVAL, lambda reason: _log.warning("ledger_unavailable", recorder=name, reason=reason)
+        )
         self._trim = Periodic(_UPKEEP_INTERVAL, self._trim_stream)
         self._forget = Periodic(_HOURLY, self._events.forget_recorders)
 
@@ -97,7 +113,7 @@ class Recorder:
             self._forget.run_if_due()
         except LedgerUnavailableError as away:
             metrics.ledger_errors.count(operation="recorder")
-            _log.warning("ledger_unavailable", recorder=self._name, reason=str(away))
+            self._tell_away.run_if_due(reason=str(away))
             self._look_ahead()
         except StoreUnavailableError:
             metrics.store_errors.count(operation="recorder")
@@ -118,7 +134,7 @@ class Recorder:
     def _record_refusals(self) -> None:
         """Count what was refused; a defect there is none of the events at hand, which would be taken for it."""
         try:
-            record_refusals(self._context)
+            record_refusals(self._context, self._events.buckets)
         except (LedgerUnavailableError, StoreUnavailableError):
             raise
         except Exception:  # noqa: BLE001 - tried again, and what Redis no longer keeps is left out
@@ -251,8 +267,16 @@ class Recorder:
         _count(batch)
 
     def _trim_stream(self) -> None:
-        metrics.events_unrecorded.set(self._events.unrecorded())
+        metrics.events_unrecorded.set(self._context.store.events.unrecorded())
         self._events.trim()
+
+
+def recorders(context: Context, name: str, timeout: float, wait: float, *, whole: bool = False) -> list[Recorder]:
+    """Return the recorders of a worker, by whose name they are called; the rest is as `Recorder` takes it."""
+    divided, events = context.ledger.divided_buckets, context.store.events
+    parts = {f"{place}-of-{len(divided)}": buckets for place, buckets in enumerate(divided, 1)}
+    logs = {f"{name}-{part}": events.part(part, buckets) for part, buckets in parts.items()} or {name: events}
+    return [Recorder(context, one, timeout, wait, whole=whole, events=log) for one, log in logs.items()]
 
 
 def _count(batch: EventBatch) -> None:

@@ -25,7 +25,7 @@ from otp_service.store.outbox import Job
 from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import audit_line_writer, get_logger
 from otp_service.worker.jobs import HeldJobs, InFlight, Periodic, renew
-from otp_service.worker.recorder import Recorder
+from otp_service.worker.recorder import Recorder, recorders
 from otp_service.worker.webhooks import WebhookSender
 
 _PURGE_PERIOD: Final = 60.0
@@ -100,7 +100,7 @@ class Worker:
         self._consumer = _new_name()
         self._profile = settings.profile
         self._in_flight = InFlight()
-        self._recorder = Recorder(
+        self._recorders = recorders(
             self._context,
             self._consumer,
             settings.ledger.timeout,
@@ -127,7 +127,8 @@ class Worker:
         for gateway in connected:
             gateway.open()
         self._watch.start()
-        self._recorder.start()
+        for recorder in self._recorders:
+            recorder.start()
         self._webhooks.start()
         self._purges.start()
         self._heads.start()
@@ -144,7 +145,8 @@ class Worker:
         self._heads.stop()
         self._purges.stop()
         self._webhooks.stop()
-        self._recorder.stop()
+        with ThreadPoolExecutor(len(self._recorders)) as ending:  # together: each may wait for a ledger of its own
+            ending.map(Recorder.stop, self._recorders)
         self._watch.stop()
         for gateway in connected:
             gateway.close()

@@ -35,8 +35,8 @@ JOB += ["message", "1", "generation", "1", "v", str(VERSION)]
 class Process:
     """What a process has of a cluster."""
 
-    def __init__(self, cluster: Cluster, replicas: int = 0, named: int = 0) -> None:
-        seed = connect(cluster.nodes[named].url, timeout=0.5, connect_timeout=0.25)
+    def __init__(self, cluster: Cluster, replicas: int = 0, named: int = 0, timeout: float = 0.5) -> None:
+        seed = connect(cluster.nodes[named].url, timeout=timeout, connect_timeout=0.25)
         self.slots = SlotMap(seed)
         self.fenced: list[int] = []
         self.runner = ScriptRunner(
@@ -410,6 +410,35 @@ def test_of_calls_that_are_sent_together_those_of_a_server_that_is_gone_are_refu
 
     assert {one for one, told in zip(NETWORKS, answers, strict=True) if told != 0} == lost
     assert all(told == 0 or isinstance(told, StoreUnavailableError) for told in answers)
+
+
+def test_calls_that_are_sent_together_are_waited_for_together(cluster: Cluster) -> None:
+    process = Process(cluster, timeout=1.0)
+    others = [one for one in NETWORKS if cluster.of(keys.page_requests(one)) is cluster.nodes[2]]
+    silent = [one for one in NETWORKS if one not in others]
+    calls = [page(one) for one in (*silent, *others)]
+    assert process.runner.run_all(calls) == [0] * len(calls)
+    told, took = [], []
+    for node in cluster.nodes[:2]:
+        node.process.send_signal(signal.SIGSTOP)
+    for _ in range(2):
+        began = time.monotonic()
+        told.append(process.runner.run_all(calls))
+        took.append(time.monotonic() - began)
+        time.sleep(PAUSE)
+    began = time.monotonic()
+    process.runner.send_all(calls)
+    took.append(time.monotonic() - began)
+    for node in cluster.nodes[:2]:
+        node.process.send_signal(signal.SIGCONT)
+
+    assert max(took) < PATIENCE, f"a second is what a server has to answer, and not each of two: {took}"
+    assert all(isinstance(one, StoreUnavailableError) for one in told[0][: len(silent)])
+    assert told[0][len(silent) :] == [0] * len(others), "they had answered"
+    time.sleep(PAUSE)
+    wait_until(lambda: all(node.knows(3) for node in cluster.nodes))
+    assert process.runner.run_all(calls) == [0] * len(calls)
+    assert {process.counted(one) for one in silent} == {3}, "what was sent and not read has run, and once"
 
 
 def test_calls_that_are_sent_together_find_a_slot_that_has_moved_and_run_once(

@@ -20,7 +20,8 @@ from otp_service.services.figures import record_refusals
 from otp_service.store import keys
 from otp_service.worker.recorder import Recorder
 
-DECISIONS = keys.decisions("00")
+BUCKETS = ("00",)
+DECISIONS = keys.decisions(*BUCKETS)
 KEYS = {"root": f"k1:{key()}", "pseudonym": key()}
 PURPOSE = {"login": {"resend_delays": [0], "max_sends": 5, "channels": ["sms"]}}
 
@@ -87,7 +88,7 @@ def test_what_a_rule_that_only_records_would_have_refused_is_counted_as_such(
     recording = shop_of(world, ledger_url, "record_only")
     for _ in range(5):
         recording.start()
-    record_refusals(recording.context)
+    record_refusals(recording.context, BUCKETS)
     recording.context.ledger.database.close()
 
     assert counted(shop) == [("would_be_refused.start", "number.sends", 3)]
@@ -96,7 +97,7 @@ def test_what_a_rule_that_only_records_would_have_refused_is_counted_as_such(
 def test_that_a_breaker_opened_is_no_refusal(shop: Caller):
     shop.context.store.decisions.note_lift("00", "country.newcomers", country="PK")
     shop.context.store.decisions.note_refusal("00", "destination.country", "shop", "login", "GB")
-    record_refusals(shop.context)
+    record_refusals(shop.context, BUCKETS)
 
     assert counted(shop) == [("refused.start", "destination.country", 1)]
     assert shop.context.ledger.figures.position("00"), "what is not counted is not looked at again either"
@@ -104,10 +105,10 @@ def test_that_a_breaker_opened_is_no_refusal(shop: Caller):
 
 def test_twice_does_no_harm(shop: Caller):
     refuse(shop, 3)
-    record_refusals(shop.context)
-    record_refusals(shop.context)
+    record_refusals(shop.context, BUCKETS)
+    record_refusals(shop.context, BUCKETS)
     refuse(shop, 2, "+923007654321")
-    record_refusals(shop.context)
+    record_refusals(shop.context, BUCKETS)
 
     assert counted(shop) == [("refused.start", "number.sends", 5)]
 
@@ -126,9 +127,9 @@ def test_two_recorders_at_once_count_once(shop: Caller, world: World, ledger_url
 
     monkeypatch.setattr(Figures, "add", together)
     with ThreadPoolExecutor(2) as pool:
-        for counting in [pool.submit(record_refusals, one.context) for one in (shop, other)]:
+        for counting in [pool.submit(record_refusals, one.context, BUCKETS) for one in (shop, other)]:
             counting.result()
-    record_refusals(other.context)
+    record_refusals(other.context, BUCKETS)
     other.context.ledger.database.close()
 
     assert counted(shop) == [("refused.start", "number.sends", 10)]
@@ -154,16 +155,16 @@ def test_what_the_ledger_did_not_take_is_counted_when_it_is_back(shop: Caller, m
 
 def test_what_redis_no_longer_keeps_is_left_out_and_holds_up_nothing(shop: Caller, world: World):
     refuse(shop, 4)
-    record_refusals(shop.context)
+    record_refusals(shop.context, BUCKETS)
     refuse(shop, 4, "+923007654321")
     last = shop.context.ledger.figures.position("00")
     world.client.xtrim(DECISIONS, maxlen=3, approximate=False)
-    record_refusals(shop.context)
+    record_refusals(shop.context, BUCKETS)
 
     assert not world.client.xrange(DECISIONS, last, last), "the place that was counted up to has gone too"
     assert counted(shop) == [("refused.start", "number.sends", 7)]
     world.client.delete(DECISIONS)
-    record_refusals(shop.context)
+    record_refusals(shop.context, BUCKETS)
     assert counted(shop) == [("refused.start", "number.sends", 7)]
 
 
