@@ -69,6 +69,7 @@ lint: setup
 types:
 	$(BIN)/mypy
 	cd clients/python && $(abspath $(BIN))/mypy
+	cd benchmarks && $(abspath $(BIN))/mypy
 
 contracts:
 	PYTHONPATH=clients/python $(BIN)/lint-imports
