@@ -252,7 +252,9 @@ class Recorder:
 
     def _trim_stream(self) -> None:
         metrics.events_unrecorded.set(self._events.unrecorded())
-        self._events.trim()
+        for bucket, place in self._events.trim().items():
+            if self._stories is not None:
+                self._stories.end_before(bucket, place)
 
 
 def _count(batch: EventBatch) -> None:
