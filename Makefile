@@ -118,7 +118,7 @@ bench-ledger: setup  ## How fast a recorder writes into PostgreSQL beside BEFORE
 bench-import: setup  ## Imports a million suppressed numbers: time, memory, and what starts notice of it. Five minutes.
 	$(BIN)/python benchmarks/importing.py
 
-bench-size: setup  ## The figures that `otp-service size` calculates with, measured here beside those in the code. Two minutes. Needs PostgreSQL.
+bench-size: setup  ## The figures that `otp-service size` calculates with, measured here beside those in the code. Three minutes. Needs PostgreSQL.
 	PYTHONPATH=tests $(BIN)/python benchmarks/sizing.py
 
 bench-find: setup  ## How long support waits for a number's story, with a million verifications in the ledger. A minute. Needs PostgreSQL.
