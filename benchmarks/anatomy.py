@@ -59,7 +59,8 @@ def _profiled(call: str, app: WSGIApplication, requests: Sequence[WSGIEnvironmen
             profile.enable()
         answer(app, environ)
     profile.disable()
-    own = {f"{file}:{name}": time for (file, _, name), (_, _, time, _, _) in pstats.Stats(profile).stats.items()}
+    stats = pstats.Stats(profile).stats  # type: ignore[attr-defined]
+    own = {f"{file}:{name}": time for (file, _, name), (_, _, time, _, _) in stats.items()}
     whole, parts = sum(own.values()), dict.fromkeys([*(part for part, _ in _PARTS), _REST], 0.0)
     for name, time in own.items():
         parts[_part(_short(name))] += time / whole

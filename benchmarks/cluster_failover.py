@@ -22,6 +22,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import requests
 from ending import ended_with
@@ -131,7 +132,7 @@ class Racers(Callers):
         else:
             self.faults.append(f"{one}: of {GUESSES} wrong codes {dict(reasons)}")
 
-    def _check_at_once(self, one: str, codes: list[str]) -> list[dict[str, str]]:
+    def _check_at_once(self, one: str, codes: list[str]) -> list[dict[str, Any]]:
         return list(self._hands.map(lambda code: self.check(self.session(), one, code), codes))
 
 
@@ -154,8 +155,8 @@ def main() -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="otp-service-cluster-")))
         cluster = Cluster(folder / "nodes")
         stack.callback(cluster.stop)
-        for place, primary in enumerate(tuple(cluster.nodes)):
-            cluster.add_replica(folder / f"replica-{place}", primary)
+        for number, primary in enumerate(tuple(cluster.nodes)):
+            cluster.add_replica(folder / f"replica-{number}", primary)
         place = folder / "rig"
         place.mkdir()
         gateways = {GATEWAY.name: {**GATEWAY.settings(GATEWAY.start(stack, place, 1)), "json": {"id": "{to}"}}}

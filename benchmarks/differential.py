@@ -490,7 +490,8 @@ def allow(old: dict[str, Any], new: dict[str, Any]) -> None:
 
 def play(before: Path, seed: int, steps: int) -> Books:
     """Do the steps of a seed; stop where the releases differ: what follows would follow from that."""
-    books, draw, told = Books(), Draw(seed, 3), []
+    books, draw = Books(), Draw(seed, 3)
+    told: list[str] = []
     with ExitStack() as stack:
         folder = folder_in_memory("differential")
         trees = partial(settings, seed=seed)

@@ -50,7 +50,7 @@ try:
     from otp_service.services import subjects
     from otp_service.services.events import give_back, record_events
 except ImportError:  # the release before: its checks give back
-    subjects, record_events = consents, consents.record_events
+    subjects, record_events = consents, consents.record_events  # type: ignore[attr-defined,misc]
 
     def give_back(context: Context, batch: EventBatch) -> None:
         """Do nothing."""
@@ -79,7 +79,7 @@ _BY_CHANCE = {"consent", "reference", *_IN_TURN}
 
 def as_before(ruleset: Ruleset) -> Ruleset:
     """Return the rules without what the later release changed on purpose."""
-    before = {
+    before: dict[str, Any] = {
         "newcomers": None,  # no trickle for newcomers under suspicion
         "known_messages": {"home": 1000, "abroad": 1000},  # more than are remembered: a known number stays known
         "buckets": tuple(
@@ -352,7 +352,7 @@ class Side:
         found = self._context.store.verifications.read(BUCKET, self._ids[one])
         if found is None or which == "short":
             return "123456" if found is None else "12"
-        view = verifications.read(self._context, self._context.applications[found.application], found.id)
+        view: Any = verifications.read(self._context, self._context.applications[found.application], found.id)
         digest = self._context.keyring.transaction_digest(found.id, getattr(view, "details", view).transaction)
         generation = max(0, found.generation - (which == "old"))
         code = derive_code(self._context.keyring, found, generation, digest)

@@ -93,7 +93,7 @@ def _post(api: Api, path: str, media_type: str, headers: Mapping[str, str], body
         "wsgi.url_scheme": "http",
         "HTTP_AUTHORIZATION": headers["Authorization"],
     }
-    list(api.app.wsgi_app(environ, lambda status, _: statuses.append(status)))
+    list(api.app.wsgi_app(environ, lambda status, _: statuses.append(status)))  # type: ignore[arg-type]
     if statuses != ["201 CREATED"]:
         raise SystemExit(f"not as expected: {statuses}")
 

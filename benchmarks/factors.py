@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from support_api import START, Api
 from support_factors import FACTORS, App
@@ -49,7 +50,7 @@ def main() -> None:
         raise SystemExit("\n".join(too_much))
 
 
-def _api(stack: ExitStack, **sections: object) -> Api:
+def _api(stack: ExitStack, **sections: Any) -> Api:
     server = ValkeyServer(Path(stack.enter_context(tempfile.TemporaryDirectory())))
     stack.callback(server.stop)
     world = World(server.client, server.url, lambda _: None)
@@ -83,7 +84,7 @@ def _started(api: Api, place: int) -> list[tuple[str, str]]:
 
 
 def _check(api: Api, path: str, code: str, *, valid: bool = True, proof: bool = False) -> None:
-    answer = api.post(path, {"code": code}).json
+    answer: Any = api.post(path, {"code": code}).json
     if answer["valid"] is not valid or (answer.get("proof") is not None) is not proof:
         raise SystemExit(f"not as expected: {answer}")
 

@@ -1,4 +1,4 @@
-"""Sentinels replace the primary under load: ``make failover``. Three minutes.
+"""Sentinels replace the primary under load: ``make failover``. Three minutes with two servers, as many with three.
 
 A primary, a replica (``--servers 3``: two) and three Sentinels; a service of two processes and a worker. Callers
 start verifications and check them, wrong codes and right ones; what is answered with 503 they ask again with the same

@@ -74,7 +74,7 @@ class _Side:
             )
         )  # fmt: skip
         stack.callback(self._process.communicate, "")
-        self.size: int = self._answer()
+        self.size = round(self._answer())
 
     def turn(self) -> float:
         """Let it record; return how many events a second."""

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rig import Rig, Started, until
 from standin import Behaviour, StandIn
@@ -64,7 +65,7 @@ def suffer(folder: Path, death: str, messages: int, per_second: float) -> tuple[
     return Waits(death, "closed", before, TIMEOUT + MARGIN), Waits(death, "open", after, ONCE_OPEN)
 
 
-def _rig(stack: ExitStack, folder: Path, first: StandIn, **sections: object) -> Rig:
+def _rig(stack: ExitStack, folder: Path, first: StandIn, **sections: Any) -> Rig:
     rig = Rig.build(stack, folder, (first, _SECOND), **sections)
     rig.launch_worker()
     rig.wait_for_workers()

@@ -111,8 +111,8 @@ def _lives(stack: ExitStack, folder: Path, options: argparse.Namespace) -> list[
         _tell(f"{count:,} live verifications")
         living.grow(count)
         each = living.bytes_each
-        samples = [_middle(target, options.seconds, 1) for target in (start, check)]
-        found.append(Life(count, each, *(one.p50 for one in samples), sum(one.failed for one in samples)))
+        one, other = (_middle(target, options.seconds, 1) for target in (start, check))
+        found.append(Life(count, each, one.p50, other.p50, one.failed + other.failed))
     return found
 
 

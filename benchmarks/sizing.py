@@ -2,11 +2,13 @@
 
 People prove their numbers, each on a device and from an address of their own: a start, its delivery with a receipt, a
 check, and the events into the ledger. What each step asks of Valkey is counted. Then each kind of key is put into an
-empty Valkey by itself, to see what it takes. Ends with 1 where bytes differ by more than a tenth from those in
-`otp_service/domain/sizing.py`; processor time depends on the machine, and is told only. Needs PostgreSQL. Two minutes.
+empty Valkey by itself, to see what it takes; and others come to an installation with one row a verification. Ends with
+1 where bytes differ by more than a tenth from those in `otp_service/domain/sizing.py`; processor time depends on the
+machine, and is told only. Needs PostgreSQL. Three minutes.
 """
 
 import argparse
+import statistics
 import sys
 import tempfile
 import time
@@ -24,7 +26,7 @@ from roomy import ROOMY
 from sqlalchemy import text
 from standin import StandIn
 from support_caller import Caller
-from support_events import record_events
+from support_events import events_of, record_events
 from support_installation import World
 from support_outbox import Scripted, Sender
 from support_valkey import ValkeyServer
@@ -48,9 +50,16 @@ KINDS = {
     "dispatch": keys.dispatch,
 }
 TABLES = {"ledger_verification": "verifications", "ledger_event": "events", "ledger_audit_entry": "audit"}
+_SIZE = """
+SELECT coalesce(
+    (SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree('{table}') WHERE pg_relation_size(relid) > 0),
+    pg_total_relation_size('{table}')) * 1.0 / greatest(count(*), 1) FROM {table}"""
+"""A table with partitions takes nothing itself; of those only one has rows here."""
 DELIVERED = Receipt(DeliveryStatus.DELIVERED, "delivered")
 _WARM, _FURTHER = 10, 4
 _PART = 1000
+_TOGETHER = 200
+"""People whose events are one batch."""
 _SETTLED = 1.5
 """Seconds after which Valkey has written what it was asked, and grown its tables."""
 _LIMITS = {"application": ["100000000/minute"], "number": ["1000/hour"]}
@@ -80,15 +89,17 @@ class Site:
     gateway: Taking = field(default_factory=Taking)
 
     @classmethod
-    def build(cls, stack: ExitStack, folder: Path) -> "Site":
+    def build(cls, stack: ExitStack, folder: Path, rows: str) -> "Site":
         """Start Valkey, as in production with an append-only file, and PostgreSQL; they end with the stack."""
+        folder.mkdir()
         url = ledger_url(stack, POSTGRESQL, folder)
         ledger = open_ledger(url, 60.0)
         ledger.upgrade()
         ledger.database.close()
         valkey = ValkeyServer(folder, options=("--appendonly", "yes", "--auto-aof-rewrite-percentage", "0"))
         stack.callback(valkey.stop)
-        installation = World(valkey.client, valkey.url, lambda _: None).install(ledger={"url": url}, **_SETTINGS)
+        world = World(valkey.client, valkey.url, lambda _: None)
+        installation = world.install(ledger={"url": url, "rows": rows}, **_SETTINGS)
         stack.callback(installation.close)
         return cls(Caller(installation), valkey.client)
 
@@ -135,9 +146,10 @@ def main() -> int:
     configure_logging("CRITICAL", Renderer.CONSOLE)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="otp-service-sizing-")))
-        site = Site.build(stack, folder)
+        site = Site.build(stack, folder / "events", "events")
         print(describe(site.client), flush=True)
         found = {**_steps(site, options.people), **_rows(site), **_sizes(site)}
+        found |= _whole(Site.build(stack, folder / "whole", "verifications"), options.people // 4, found["events"])
         flow = throughput.push(folder / "worker", StandIn("http", milliseconds=throughput.CALL), options.messages)
     found |= {"worker_message": flow.cost, "worker_busy": flow.per_second / throughput.MOST}
     return _tell(found)
@@ -165,7 +177,33 @@ def _steps(site: Site, count: int) -> dict[str, float]:
     events = site.shop.context.store.events.unrecorded()
     measure("event", site.record, events)
     print(f"{events / count:g} events a verification")
-    return {**found, "recording": 1e6 * found["event_seconds"]}
+    return {**found, "recording": 1e6 * found["event_seconds"], "events": events / count}
+
+
+def _whole(site: Site, count: int, events: float) -> dict[str, float]:
+    """Let people prove their numbers, some at once; return what it takes until it is in a row, and there."""
+    spent: list[float] = []
+    waiting = 0
+    for first in range(0, count, _TOGETHER):
+        ids = site.start(range(first, first + _TOGETHER))
+        site.deliver()
+        site.check((one, site.shop.code(one)) for one in ids)
+        if not first:
+            events_of(site.shop.context)  # they are a recorder's from then on
+            waiting = _usage(site, keys.events)
+        began = time.monotonic()
+        record_events(site.shop.context, whole=True)
+        spent.append(time.monotonic() - began)
+    with site.shop.context.ledger.database.read() as connection:
+        happened = float(
+            connection.execute(text("SELECT avg(pg_column_size(happened)) FROM verifications")).scalar_one()
+        )
+    return {
+        "waiting_event": waiting / _TOGETHER / events,
+        "ledger_folded_verification": _rows(site)["ledger_verification"] - happened,
+        "ledger_folded_event": happened / events,
+        "recording_folded": 1e6 * statistics.median(spent) / _TOGETHER / events,
+    }
 
 
 def _look(client: redis.Redis) -> dict[str, float]:
@@ -181,9 +219,7 @@ def _rows(site: Site) -> dict[str, float]:
     """Return the bytes of a row of each table, with its indexes."""
     with site.shop.context.ledger.database.read() as connection:
         return {
-            name: connection.execute(
-                text(f"SELECT pg_total_relation_size('{table}') * 1.0 / count(*) FROM {table}")  # noqa: S608 - ours
-            ).scalar_one()
+            name: float(connection.execute(text(_SIZE.format(table=table))).scalar_one())
             for name, table in TABLES.items()
         }
 

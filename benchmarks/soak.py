@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ending import ended_with
 from growth import Growth, Sample, growths
@@ -52,7 +53,7 @@ FEW = 3.0
 """What a figure may grow by in any case: a connection more, or a thread."""
 GATEWAY = StandIn("gateway", milliseconds=20)
 _MANY = ["100000000/minute"]
-SECTIONS = {
+SECTIONS: dict[str, Any] = {
     "purposes": {"login": {"ttl": TTL, "resend_delays": [0]}},
     "limits": {"number": _MANY, "application": _MANY, "ip": _MANY, "failed_checks": _MANY},
     "guard": {**ROOMY, "modes": {"number.cooldown": "off"}},

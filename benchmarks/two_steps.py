@@ -170,7 +170,8 @@ def _is_tie(old: dict[str, Any], new: dict[str, Any]) -> bool:
 
 def play(seed: int, steps: int) -> Books:
     """Do the steps of a seed; stop where the ways differ."""
-    books, draw, told = Books(), CountingDraw(seed, 3), []
+    books, draw = Books(), CountingDraw(seed, 3)
+    told: list[str] = []
     with ExitStack() as stack:
         folder = folder_in_memory("two-steps")
         sides = [Side(HERE, folder / name, partial(trees, seed=seed), "two_steps_side.py") for name in ("one", "two")]

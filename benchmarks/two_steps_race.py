@@ -62,7 +62,7 @@ def settings_of(url: str, *, money: bool) -> dict[str, Any]:
 
 def caller(settings: dict[str, Any]) -> Caller:
     """Return an application that counts in two steps."""
-    bootstrap.open_store = partial(open_store, shared_elsewhere=True)  # type: ignore[assignment]
+    bootstrap.open_store = partial(open_store, shared_elsewhere=True)
     return Caller(bootstrap.install(settings_from(settings)))
 
 

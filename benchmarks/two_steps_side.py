@@ -46,7 +46,7 @@ def _cautious(fences: Fences) -> int:
 
 
 if __name__ == "__main__":
-    Fences.cautious = _cautious  # type: ignore[method-assign]
+    Fences.cautious = _cautious  # type: ignore[method-assign,assignment]
     bootstrap.open_store = partial(open_store, shared_elsewhere=sys.argv[1] == "two", most_ahead=0)
     differential_side.give_back = _give_back_and_count
     differential_side._ONLY_NOW.clear()  # noqa: SLF001 - here everything is of this release

@@ -75,7 +75,7 @@ def main() -> int:
         sizes = _sizes(client, calls)
         forget_messages(client)
         check = valkey.instructions(calls, calls.checks(WARM + CALLS))
-        found = [("start", start, MOST_OF_START), ("check", check, MOST_OF_CHECK)]
+        found: list[tuple[str, float, float]] = [("start", start, MOST_OF_START), ("check", check, MOST_OF_CHECK)]
         found += [(f"start with {one}", _with(valkey, client, calls, [one]), 1.4 * start) for one in EXTRAS]
         found += [("start with all of them", _with(valkey, client, calls, list(EXTRAS)), 1.4 * start)]
     found += [("bytes of a record", sizes["v"], MOST_OF_RECORD)]

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 from support_ledger import make_ledger
 from support_postgres import PostgresServer
@@ -72,7 +73,7 @@ def _rage(stack: ExitStack, options: argparse.Namespace) -> Books:
     stack.callback(valkey.stop)
     url, crash = _database(stack, options.database, folder)
     receiver = stack.enter_context(receiving())
-    sections = {
+    sections: dict[str, Any] = {
         "webhooks": {"networks": LOOPBACK, "timeout": 2.0, "per_endpoint": 16},
         "ledger": {"url": url, "timeout": 2.0},
         "worker": {"concurrency": 16},

@@ -10,6 +10,7 @@ from otp_service.services.events import give_back
 from otp_service.services.events import record_events as record
 from otp_service.store.events import EventBatch
 from otp_service.worker.recorder import Recorder
+from otp_service.worker.stories import names_of
 
 
 def events_of(context: Context) -> list[EventBatch]:
@@ -17,12 +18,15 @@ def events_of(context: Context) -> list[EventBatch]:
     return context.store.events.take("recorder", 1000)
 
 
-def record_events(context: Context) -> None:
-    """Give back and record what happened; what could not be recorded is there again the next time."""
+def record_events(context: Context, *, whole: bool = False) -> None:
+    """Give back and record what happened; what could not be recorded is there again the next time.
+
+    Verifications that are ``whole`` have one row each.
+    """
     events = context.store.events
     for batch in (*events.claim("recorder", 1000, 0), *events_of(context)):
         give_back(context, batch)
-        record(context, batch.events)
+        record(context, batch.events, names_of(batch) if whole else None)
         context.store.traffic.add(tally(batch.events), tally_blocks(batch.events))
         events.acknowledge(batch)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -29,9 +29,9 @@ def _option(one: Field[Any]) -> Callable[[Function], Function]:
     """Return the option for a member of `Load`; a default of 0 is told by its words."""
     return click.option(
         f"--{one.name.replace('_', '-')}",
-        type=_Amount(),
+        type=click.Choice(choices) if (choices := get_args(one.type)) else _Amount(),
         required=one.default is MISSING,
-        default=None if one.default in {MISSING, 0} else f"{one.default:g}",
+        default=None if one.default in {MISSING, 0} else str(one.default),
         show_default=True,
         help=one.metadata["words"],
     )
@@ -40,7 +40,7 @@ def _option(one: Field[Any]) -> Callable[[Function], Function]:
 @command(short_help="Tell how large an installation has to be.", reads=True)
 @options(*map(_option, fields(Load)))
 @click.option("--currency", default="", help="Of the price, such as PKR.")
-def size(session: Session, currency: str, **load: float | None) -> None:  # noqa: ARG001 - every command has one
+def size(session: Session, currency: str, **load: Any) -> None:  # noqa: ANN401, ARG001 - every command has one
     """Tell how large an installation has to be: Redis, processes, ledger, network, money.
 
     It calculates with figures that were measured, and asks nothing of a running service. Amounts may be written 50k,

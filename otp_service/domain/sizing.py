@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from otp_service.domain.keyring import IDEMPOTENCY_SECONDS
 from otp_service.domain.verification import RECORD_GRACE
@@ -20,8 +20,12 @@ class Figure(NamedTuple):
     """The command that measures it, and the commit that it measured."""
 
 
-def _ours(value: float, unit: str) -> Figure:
-    return Figure(value, unit, "make bench-size, a73762e")
+_FOLDED: Final = "c236c81"
+"""The commit whose ledger with one row a verification was measured."""
+
+
+def _ours(value: float, unit: str, commit: str = "a73762e") -> Figure:
+    return Figure(value, unit, f"make bench-size, {commit}")
 
 
 FIGURES: Final[Mapping[str, Figure]] = {
@@ -35,6 +39,7 @@ FIGURES: Final[Mapping[str, Figure]] = {
     "record": _ours(543, "bytes"),
     "dispatch": _ours(224, "bytes"),
     "idempotency_key": _ours(321, "bytes"),
+    "waiting_event": _ours(456, "bytes", _FOLDED),
     "wire_start": _ours(1174, "bytes"),
     "wire_delivery": _ours(3711, "bytes"),
     "wire_check": _ours(518, "bytes"),
@@ -45,14 +50,18 @@ FIGURES: Final[Mapping[str, Figure]] = {
     "replicated_event": _ours(370, "bytes"),
     "ledger_verification": _ours(606, "bytes"),
     "ledger_event": _ours(314, "bytes"),
+    "ledger_folded_verification": _ours(411, "bytes", _FOLDED),
+    "ledger_folded_event": _ours(140, "bytes", _FOLDED),
     "ledger_audit_entry": _ours(349, "bytes"),
     "recording": _ours(120, "µs"),
+    "recording_folded": _ours(86, "µs", _FOLDED),
     "worker_message": _ours(1300, "µs"),
     "worker_busy": Figure(0.92, "of its threads", "make bench-delivery, 9051795"),
     "api_start": Figure(685, "µs", "make bench, 7b7a204"),
     "api_check": Figure(476, "µs", "make bench, 7b7a204"),
 }
-"""What `Load` is multiplied with. A delivery is a message with its call and its receipt."""
+"""What `Load` is multiplied with. A delivery is a message with its call and its receipt; folded is an event that is in
+the row of its verification."""
 CLUSTER_START: Final = 3.5
 """How many times a start costs on a cluster: `make cluster-pace` found 3.3 to 3.8."""
 REMEMBERED: Final = 20
@@ -104,6 +113,9 @@ class Load:
     idempotent: float = _member("Share of starts with an idempotency key.", 0, 1, 1)
     latency: float = _member("Seconds that a gateway takes for a call.", 0.001, 120, 0.2)
     price: float = _member("Price of a message.", 0, 1_000_000, 0)
+    rows: Literal["events", "verifications"] = field(
+        default="events", metadata={"words": "What has a row in the ledger: ledger.rows."}
+    )
     retention: float = _member("Days for verifications and events: retention.traffic.", 1, 7300, 400)
     audit_retention: float = _member("Days for the audit chain: retention.audit.", 90, 7300, 3650)
     spare: float = _member("Share of each processor that stays free at peak.", 0, 0.95, 0.5)
@@ -111,7 +123,7 @@ class Load:
     replicas: float = _member("Replicas of each primary.", 0, 5, 2)
 
     def __post_init__(self) -> None:
-        for one in fields(self):
+        for one in (one for one in fields(self) if one.type is float):
             least, most = one.metadata["bounds"]
             if not least <= getattr(self, one.name) <= most:
                 raise ValueError(f"{one.name.replace('_', ' ').capitalize()} must be from {least:,} to {most:,}.")
@@ -127,6 +139,16 @@ class Load:
     def messages(self) -> float:
         """For each start."""
         return 1 + self.resends
+
+    @property
+    def folds(self) -> bool:
+        """Whether a row of a verification holds its events."""
+        return self.rows == "verifications"
+
+    @property
+    def waiting(self) -> float:
+        """Events in Redis at peak, if they wait for an end: the oldest that nobody ends keeps all others."""
+        return self.starts * RECORD_SECONDS * self.events
 
     @property
     def events(self) -> float:
@@ -200,6 +222,8 @@ class Sizing:
         yield Line("Redis", "replicas", self.primaries * self.load.replicas, "servers", Basis.ESTIMATED)
 
     def _memory(self) -> Iterator[Line]:
+        if self.load.folds:
+            yield Line("Redis", "streams.max_events of all buckets", self.load.waiting, "events", Basis.ESTIMATED)
         for what, (size, basis) in self._kept().items():
             yield Line("Redis", what, size / 1e9, "GB", basis)
         yield Line("Redis", "memory of a primary", self.memory / 1e9, "GB", Basis.ESTIMATED)
@@ -211,6 +235,7 @@ class Sizing:
         networks = load.networks or min(load.known, load.daily * NETWORK_DAYS)
         record = self._of("record") + load.messages * self._of("dispatch")
         keys = load.daily * IDEMPOTENCY_SECONDS / _DAY * load.idempotent
+        waiting = {"events that wait for an end": (load.waiting * self._of("waiting_event"), Basis.ESTIMATED)}
         return {
             "known numbers": (
                 load.known * (self._of("number") + named * self._of("number_verification")), Basis.ESTIMATED,
@@ -220,6 +245,7 @@ class Sizing:
             ),
             "live verifications": (load.starts * RECORD_SECONDS * record, Basis.MEASURED),
             "idempotency keys": (keys * self._of("idempotency_key"), Basis.MEASURED),
+            **(waiting if load.folds else {}),
         }  # fmt: skip
 
     def _processes(self) -> Iterator[Line]:
@@ -227,7 +253,8 @@ class Sizing:
         cores = load.starts * (load.messages * self._of("api_start") + load.checks * self._of("api_check")) / 1e6
         calls = load.starts * load.messages * load.latency / THREADS / self._of("worker_busy")
         work = load.starts * load.messages * self._of("worker_message") / 1e6 / free
-        records = load.starts * load.events * (PAUSE / BATCH + self._of("recording") / 1e6 / load.core)
+        recording = self._of("recording_folded" if load.folds else "recording")
+        records = load.starts * load.events * (PAUSE / BATCH + recording / 1e6 / load.core)
         yield Line("API", "processor time at peak", cores / load.core, "cores")
         yield Line("API", "to answer", math.ceil(cores / free), "processes")
         yield Line("workers", "to call gateways", math.ceil(max(calls, work)), "processes")
@@ -235,9 +262,9 @@ class Sizing:
 
     def _ledger(self) -> Iterator[Line]:
         load, events = self.load, self.load.events
-        traffic = self._of("ledger_verification") + events * self._of("ledger_event")
-        audit = (1 + events) * self._of("ledger_audit_entry")
-        rows = 2 * (1 + events)
+        kind, entries = ("ledger_folded", 1) if load.folds else ("ledger", 1 + events)
+        traffic = self._of(f"{kind}_verification") + events * self._of(f"{kind}_event")
+        audit, rows = entries * self._of("ledger_audit_entry"), 2 * entries
         daily = load.daily / 1e9
         yield Line("ledger", "rows at peak", load.starts * rows, "a second")
         yield Line("ledger", "rows", load.daily * rows, "a day")

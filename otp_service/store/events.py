@@ -178,16 +178,24 @@ class EventLog:
         entries: Any = self._client.xrange(stream, begin, count=1)
         return _position(entries[0][0])[0] if entries else None
 
-    def trim(self) -> None:
-        """Trim what is recorded in the ledger, and too old or too much."""
+    def trim(self) -> Mapping[str, EntryPosition]:
+        """Trim what is recorded in the ledger, and too old or too much; return where it is too much yet.
+
+        That is the first entry which might stay of each bucket where one before it is not recorded.
+        """
+        kept: dict[str, EntryPosition] = {}
         with translate_errors():
             oldest = server_time(self._client) - self._limits.milliseconds
         for bucket in self.share.buckets:
             stream = keys.events(bucket)
             with translate_errors():
-                bound = min(self._recorded(stream), max((oldest, 0), self._superfluous(stream)))
+                recorded, superfluous = self._recorded(stream), self._superfluous(stream)
+                bound = min(recorded, max((oldest, 0), superfluous))
                 if bound > (0, 0):
                     self._client.xtrim(stream, minid="{}-{}".format(*bound), approximate=False)
+            if recorded < superfluous:
+                kept[bucket] = superfluous
+        return kept
 
     def forget_recorders(self) -> None:
         """Delete consumers that hold nothing and are idle for a day: each process has a name of its own."""

@@ -268,7 +268,9 @@ class Recorder:
 
     def _trim_stream(self) -> None:
         metrics.events_unrecorded.set(self._context.store.events.unrecorded())
-        self._events.trim()
+        for bucket, place in self._events.trim().items():
+            if self._stories is not None:
+                self._stories.end_before(bucket, place)
 
 
 def recorders(context: Context, name: str, timeout: float, wait: float, *, whole: bool = False) -> list[Recorder]:

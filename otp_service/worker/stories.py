@@ -7,7 +7,7 @@ from typing import Final
 from otp_service.domain.audit import CONSENT_GIVEN, Event
 from otp_service.domain.figures import ENDINGS, STARTED
 from otp_service.domain.verification import RECORD_GRACE
-from otp_service.store.events import EventBatch
+from otp_service.store.events import EntryPosition, EventBatch
 
 _GRACE: Final = 1000 * RECORD_GRACE
 
@@ -19,7 +19,7 @@ class _Story:
     """When nothing more can happen, for its record is gone: milliseconds by Redis' clock."""
     is_over: bool = False
     """Whether somebody ended it; or its number wants no messages, which must be in force soon; or another recorder had
-    its beginning, and its end was perhaps recorded meanwhile."""
+    its beginning, and its end was perhaps recorded meanwhile; or it keeps too much in the stream."""
     events: dict[str, Event] = field(default_factory=dict)
     """By their entries, in their order."""
 
@@ -56,6 +56,11 @@ class Stories:
             story.events[entry] = one
             story.is_over |= batch.claimed or one.type in ENDINGS or bool(one.member("opted_out"))
             self._known.add((batch.bucket, entry))
+
+    def end_before(self, bucket: str, place: EntryPosition) -> None:
+        """Let what began before a place of a bucket's stream wait no longer: all that came since is kept with it."""
+        for story in self._stories.values():
+            story.is_over |= story.bucket == bucket and next(iter(story.events.values())).place < place
 
     def over(self, now: int, most: int) -> Iterator[EventBatch]:
         """Yield what waits no longer, about so many events of a bucket at once."""

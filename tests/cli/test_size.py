@@ -1,9 +1,12 @@
 """``otp-service size`` tells what is needed, and says where one primary ends."""
 
 import json
+from typing import get_args
 
 import pytest
 from support_cli import rows, run
+
+from otp_service.settings.schema import LedgerSettings
 
 SMALL, LARGE = ("size", "--starts", "100", "--known", "2M"), ("size", "--starts", "50k", "--known", "1e9")
 BEGINNING = "One primary bears about "
@@ -36,6 +39,13 @@ def test_as_json_it_tells_the_load_the_figures_and_their_sources():
         "part": "money", "what": "price of messages", "amount": 2_376_000_000.0, "unit": "PKR a day",
         "basis": "measured",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("words", get_args(LedgerSettings.model_fields["rows"].annotation))
+def test_it_takes_what_the_ledger_has_rows_of_in_the_words_of_the_setting(words):
+    told = json.loads(run(*SMALL, "--rows", words, "--json").stdout)
+
+    assert told["load"]["rows"] == words
 
 
 def test_without_a_price_there_is_none():

@@ -17,7 +17,13 @@ from otp_service.domain.sizing import (
     Sizing,
     parse_amount,
 )
-from otp_service.settings.schema import NumberSettings, PurposeSettings, RetentionSettings, WorkerSettings
+from otp_service.settings.schema import (
+    LedgerSettings,
+    NumberSettings,
+    PurposeSettings,
+    RetentionSettings,
+    WorkerSettings,
+)
 from otp_service.worker import recorder
 
 ROUND = {
@@ -32,12 +38,16 @@ ROUND = {
     "record": Figure(600, "bytes", "by hand"),
     "dispatch": Figure(200, "bytes", "by hand"),
     "idempotency_key": Figure(300, "bytes", "by hand"),
+    "waiting_event": Figure(400, "bytes", "by hand"),
     "wire_start": Figure(1000, "bytes", "by hand"),
     "replicated_check": Figure(500, "bytes", "by hand"),
     "ledger_verification": Figure(600, "bytes", "by hand"),
     "ledger_event": Figure(300, "bytes", "by hand"),
+    "ledger_folded_verification": Figure(500, "bytes", "by hand"),
+    "ledger_folded_event": Figure(75, "bytes", "by hand"),
     "ledger_audit_entry": Figure(200, "bytes", "by hand"),
     "recording": Figure(500, "µs", "by hand"),
+    "recording_folded": Figure(250, "µs", "by hand"),
     "worker_message": Figure(1000, "µs", "by hand"),
     "worker_busy": Figure(1, "", "by hand"),
     "api_start": Figure(600, "µs", "by hand"),
@@ -125,6 +135,24 @@ def test_ledger_network_and_money_by_hand():
     assert needs["money", "price of messages"] == pytest.approx(21_600_000)
 
 
+def test_one_row_a_verification_by_hand():
+    # 500 bytes and 75 for each of four events, one entry of the chain; events wait as long as records live.
+    load = {"retention": 100, "audit_retention": 1000, "replicas": 2}
+    one, each = _needs(rows="verifications", **load), _needs(**load)
+
+    assert one["ledger", "rows at peak"] == pytest.approx(2000)
+    assert one["ledger", "rows"] == pytest.approx(17_280_000)
+    assert one["ledger", "verifications and events"] == pytest.approx(8.64e6 * 800 / 1e9)
+    assert one["ledger", "audit chain"] == pytest.approx(8.64e6 * 200 / 1e9)
+    assert one["ledger", "all that is kept"] == pytest.approx(8.64e6 * (800 * 100 + 200 * 1000) / 1e12)
+    assert one["workers", "to record events"] == 2  # 4,000 events; each batch of 2,000 takes 0.75 seconds
+    assert one["Redis", "events that wait for an end"] == pytest.approx(1000 * 900 * 4 * 400 / 1e9)
+    assert one["Redis", "memory of a primary"] - each["Redis", "memory of a primary"] == pytest.approx(1.44)
+    assert one["Redis", "streams.max_events of all buckets"] == 1000 * 900 * 4
+    others = {what for what in one.keys() & each.keys() if what[0] != "ledger" and one[what] != each[what]}
+    assert others == {("Redis", "memory of a primary"), ("workers", "to record events")}
+
+
 def test_the_mean_is_a_fifth_of_the_peak_where_nobody_says():
     assert Load(starts=100, known=0).daily == 20 * 86_400
 
@@ -166,6 +194,7 @@ def test_its_defaults_are_those_of_the_settings_and_of_the_code():
     load = {one.name: one.default for one in dataclasses.fields(Load)}
 
     assert load["known_days"] == NumberSettings().known_days
+    assert load["rows"] == LedgerSettings().rows
     assert (load["retention"], load["audit_retention"]) == (RetentionSettings().traffic, RetentionSettings().audit)
     assert PurposeSettings().ttl + verification.RECORD_GRACE == RECORD_SECONDS
     assert (WorkerSettings().concurrency, recorder.BATCH_SIZE, recorder.BATCH_INTERVAL) == (THREADS, BATCH, PAUSE)

@@ -10,7 +10,7 @@ from support_events import recorders
 from support_frozen import FrozenValkey
 from support_installation import NUMBER, World
 from support_ledger_events import EVIDENCE
-from support_outbox import deliver_all
+from support_outbox import EVENTS, deliver_all
 from support_service import eventually
 
 from otp_service.bootstrap import Installation
@@ -124,6 +124,36 @@ def test_what_nobody_ends_gets_its_row_when_nothing_more_can_happen(
     assert eventually(lambda: set(_statuses(shop)) == {one})
     assert _rows(shop) == {"verifications": 1, "events": 0}
     assert eventually(lambda: _pending(shop) == 0)
+
+
+def test_what_nobody_ends_does_not_fill_the_stream(world: World) -> None:
+    """It would keep all that came since, and starts be refused where there is twice as much as may be."""
+    shop = Caller(world.install(ledger={"rows": "verifications"}, limits=ROOMY, streams={"max_events": 1000}))
+    log, recorder = shop.context.store.events, Recorder(shop.context, "one", 1.0, 0.2, whole=True)
+
+    def record() -> None:
+        recorder._taken = log.take("one", 2000)
+        recorder._record()
+        recorder._trim_stream()
+
+    one = shop.start()
+    for _ in range(999):
+        shop.context.store.events._client.xadd(EVENTS, {"type": "check.refused", "id": "vf_other"})
+    record()
+    record()
+    assert not _statuses(shop), "there is room for it"
+    later = shop.start()
+    record()
+    record()
+    assert _statuses(shop) == {one: "pending"}
+    assert shop.context.store.events._client.xlen(EVENTS) == 1000
+    assert shop.check(one, shop.code(one))[1]
+    record()
+
+    assert _statuses(shop) == {one: "approved"}, "what comes later has a row of its own"
+    found = find_verification(shop.context, one).verifications[0].events
+    assert [each.type for each in found] == ["verification.started", "verification.approved"]
+    assert _pending(shop) == 1, f"{later} waits"
 
 
 @pytest.mark.parametrize("taken", range(1, 4))
