@@ -62,8 +62,8 @@ FIGURES: Final[Mapping[str, Figure]] = {
 }
 """What `Load` is multiplied with. A delivery is a message with its call and its receipt; folded is an event that is in
 the row of its verification."""
-CLUSTER_START: Final = 3.5
-"""How many times a start costs on a cluster: `make cluster-pace` found 3.3 to 3.8."""
+CLUSTER_START: Final = 2.5
+"""How many times a start costs on a cluster: `make cluster-pace` found 2.49."""
 REMEMBERED: Final = 20
 """Verifications that a number's state names at most."""
 NETWORK_DAYS: Final = 2

@@ -88,11 +88,11 @@ def test_one_primary_by_hand():
 
 
 def test_beyond_one_primary_a_start_costs_more_and_all_of_it_is_estimated():
-    # 750 µs: 3.5 times 100, and 400 for the rest.
+    # 650 µs: 2.5 times 100, and 400 for the rest.
     needs = _needs(starts=10_000)
 
-    assert needs["Redis", "processor time at peak"] == pytest.approx(7.5)
-    assert (needs["Redis", "primaries"], needs["Redis", "replicas"]) == (15, 30)
+    assert needs["Redis", "processor time at peak"] == pytest.approx(6.5)
+    assert (needs["Redis", "primaries"], needs["Redis", "replicas"]) == (13, 26)
     assert _needs(starts=1001)["Redis", "primaries"] == 2
     assert _bases(starts=10_000)["processor time at peak"] == Basis.MEASURED  # the API's, which comes last
     assert _bases(starts=10_000)["primaries"] == Basis.ESTIMATED
