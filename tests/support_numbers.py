@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import phonenumbers
 
-from otp_service.domain.numbers import Destination, NumberType, parse_any_number, parse_plain_mobile
+from otp_service.domain.numbers import ANY_TYPE, Destination, parse_any_number, parse_plain_mobile
 from otp_service.errors import InvalidNumberError, NumberTypeNotAllowedError
 
 _TYPES = ("mobile", "mobile", "fixed_line", "voip", "uan", "pager", "personal_number", "toll_free", "premium_rate")
@@ -42,6 +42,6 @@ def differs(number: str) -> bool | None:
 
 def _by_library(number: str) -> Destination | None:
     try:
-        return parse_any_number(number, None, tuple(NumberType))
+        return parse_any_number(number, None, ANY_TYPE)
     except (InvalidNumberError, NumberTypeNotAllowedError):
         return None

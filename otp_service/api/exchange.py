@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from http import HTTPStatus
 from typing import Final
 from wsgiref.types import StartResponse, WSGIEnvironment
@@ -120,7 +120,7 @@ class Exchange:
 
     def header(self, name: str) -> str | None:
         """Return a header by its name; of one that was given several times, all values with commas between."""
-        value = self.environ.get("HTTP_" + name.upper().replace("-", "_"))
+        value = self.environ.get(_environ_name(name))
         return None if value is None else str(value)
 
     @property
@@ -144,6 +144,12 @@ class Exchange:
         if self.caller is None or self.caller.application is None:
             raise ForbiddenError("This API key belongs to no application.")
         return self.caller.application
+
+
+@cache
+def _environ_name(header: str) -> str:
+    """Return the name under which WSGI has a header (PEP 3333)."""
+    return "HTTP_" + header.upper().replace("-", "_")
 
 
 COMMON_HEADERS = {

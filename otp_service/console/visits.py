@@ -12,7 +12,7 @@ from otp_service.bootstrap import Installation
 from otp_service.console.language import LANGUAGES, known_phrases, words
 from otp_service.domain.consents import EVERY_APPLICATION, Suppression
 from otp_service.domain.console_users import ConsoleUser, Permission, Role
-from otp_service.domain.numbers import NumberType, SubjectKey, is_region, parse_destination, subject_key
+from otp_service.domain.numbers import ANY_TYPE, SubjectKey, is_region, parse_destination, subject_key
 from otp_service.domain.phrases import Phrase
 from otp_service.errors import ForbiddenError, NotFoundError, StoreUnavailableError, UnacceptableError
 from otp_service.ledger.console import Look
@@ -128,7 +128,7 @@ class Visit:
         if region and not is_region(region):
             raise FormError(NO_REGION)
         try:
-            to = parse_destination(self.field("number"), region or None, tuple(NumberType))
+            to = parse_destination(self.field("number"), region or None, ANY_TYPE)
         except UnacceptableError as invalid:
             raise FormError(NO_NUMBER) from invalid
         return subject_key(self.context.keyring, to)

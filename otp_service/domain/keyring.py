@@ -470,8 +470,11 @@ def _derive(material: bytes, use: str, length: int = 32) -> bytes:
 
 
 def _framed(*parts: str) -> bytes:
-    encoded = [part.encode() for part in parts]
-    return b"".join([len(part).to_bytes(4, "big") + part for part in encoded])
+    framed = b""
+    for part in parts:
+        text = part.encode()
+        framed += len(text).to_bytes(4, "big") + text
+    return framed
 
 
 def _associated(owner: str, application: str, kind: str) -> bytes:

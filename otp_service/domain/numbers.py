@@ -44,6 +44,7 @@ class NumberType(StrEnum):
 
 RECEIVES_SMS = frozenset({NumberType.MOBILE, NumberType.FIXED_LINE_OR_MOBILE})
 """Types that do where nothing else is said."""
+ANY_TYPE = frozenset(NumberType)
 _E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 _CALLING_CODE_LENGTHS: Final = (2, 3, 1)
 """No calling code begins with another one, so the order decides nothing; that of Pakistan has two digits."""
@@ -297,7 +298,7 @@ def destination_of(application: Application, to: str, region: str | None) -> Des
     """Return the destination that an application means, of any type; raise `InvalidNumberError` or another."""
     if region is not None and not is_region(region):
         raise InvalidRequestError("region is not known.", (Fault("/region", "is not a country with a numbering plan"),))
-    return parse_destination(to, region or application.region, tuple(NumberType))
+    return parse_destination(to, region or application.region, ANY_TYPE)
 
 
 def subject_key(keyring: Keyring, destination: Destination) -> SubjectKey:

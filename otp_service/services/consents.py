@@ -22,8 +22,8 @@ from otp_service.domain.consents import (
     SuppressionSource,
 )
 from otp_service.domain.numbers import (
+    ANY_TYPE,
     Named,
-    NumberType,
     SubjectKey,
     may_hold_number,
     parse_destination,
@@ -264,7 +264,7 @@ def _pseudonyms(
         if not spelling:
             continue
         try:
-            destination = parse_destination(spelling, origin.region, tuple(NumberType))
+            destination = parse_destination(spelling, origin.region, ANY_TYPE)
         except OtpServiceError:
             done.unreadable += 1
             if len(done.lines) < _MAX_LINES_NAMED:

@@ -12,7 +12,7 @@ from otp_service.domain.consents import HOLDER_SOURCES, Suppression, Suppression
 from otp_service.domain.inbound import Meaning
 from otp_service.domain.keyring import SealBrokenError, new_dispatch_id
 from otp_service.domain.messages import Message
-from otp_service.domain.numbers import Destination, NumberType, parse_destination
+from otp_service.domain.numbers import ANY_TYPE, Destination, parse_destination
 from otp_service.domain.templates import TemplateRef, Variable
 from otp_service.domain.verification import DeliveryStatus, Verification
 from otp_service.errors import (
@@ -100,7 +100,7 @@ def reply_content(context: Context, reply: Reply) -> ReplyContent | None:
         return None
     if active_freezes(suppressions_of(context, context.keyring.pseudonym(reply.to), reply.application)):
         raise FrozenError("The number is frozen.")
-    country, sending_rules = parse_destination(reply.to, None, tuple(NumberType)).country, context.sending_rules
+    country, sending_rules = parse_destination(reply.to, None, ANY_TYPE).country, context.sending_rules
     template, reference, locale = context.templates.choose_reply(
         reply.meaning, reply.locale, application.locale, only=sending_rules.rules_of(country).languages
     )
@@ -254,7 +254,7 @@ def _sender(message: InboundMessage, region: str | None) -> Destination | None:
     bare = message.sender.strip().lstrip("+")
     for spelling in (message.sender, f"+{bare.removeprefix('00')}"):
         try:
-            return parse_destination(spelling, region, tuple(NumberType))
+            return parse_destination(spelling, region, ANY_TYPE)
         except (InvalidNumberError, NumberTypeNotAllowedError):
             continue
     return None

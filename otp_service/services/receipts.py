@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from otp_service.domain.keyring import SealBrokenError
-from otp_service.domain.numbers import NumberType, parse_destination
+from otp_service.domain.numbers import ANY_TYPE, parse_destination
 from otp_service.domain.routing import CallResult
 from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE, DeliveryStatus, Status
 from otp_service.errors import (
@@ -196,7 +196,7 @@ class ReceiptRecorder:
     def _pseudonyms(self, numbers: Iterable[str]) -> Iterator[str]:
         for number in numbers:
             with suppress(InvalidNumberError, NumberTypeNotAllowedError):
-                to = parse_destination(f"+{number.lstrip('+0')}", None, tuple(NumberType))
+                to = parse_destination(f"+{number.lstrip('+0')}", None, ANY_TYPE)
                 yield self._context.keyring.pseudonym(to.e164)
 
 

@@ -59,7 +59,7 @@ from otp_service.domain.hosted_pages import (
     is_return_address,
 )
 from otp_service.domain.inbound import MAX_KEYWORD_LENGTH, InboundRules, KeywordMatcher, Keywords, Meaning
-from otp_service.domain.numbers import NumberType, is_region, parse_destination
+from otp_service.domain.numbers import ANY_TYPE, NumberType, is_region, parse_destination
 from otp_service.domain.payments import MAX_NAME_LENGTH, broken_name_rule
 from otp_service.domain.prices import to_micros
 from otp_service.domain.proofs import MAX_LIFE
@@ -705,7 +705,7 @@ def _prefix(text: str) -> str:
 
 def _whole_number(text: str) -> str:
     try:
-        e164 = parse_destination(text, None, tuple(NumberType)).e164
+        e164 = parse_destination(text, None, ANY_TYPE).e164
     except OtpServiceError:
         e164 = ""
     if e164 != text:

@@ -20,7 +20,7 @@ from otp_service.domain.console_users import (
     digest,
 )
 from otp_service.domain.keyring import Keyring, SealBrokenError
-from otp_service.domain.numbers import NumberType, SubjectKey, parse_destination, subject_key
+from otp_service.domain.numbers import ANY_TYPE, SubjectKey, parse_destination, subject_key
 from otp_service.domain.phrases import Phrase
 from otp_service.store import keys
 from otp_service.store.connection import server_time, translate_errors
@@ -160,7 +160,7 @@ class ConsoleSessions:
         if found is None:
             return None
         number = self._keyring.unseal_for_console(found.decode(), owner=session.key, kind=_NUMBER)
-        return subject_key(self._keyring, parse_destination(number.decode(), None, tuple(NumberType)))
+        return subject_key(self._keyring, parse_destination(number.decode(), None, ANY_TYPE))
 
     def pending_secret(self, invitation: str, new: bytes) -> bytes:
         """Return the secret that whoever accepts an invitation (its hash) was shown first, or show a ``new`` one."""

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import accumulate
 from typing import Final, Literal
 
 from otp_service.domain.console_users import INVITATION_LIFE, SESSION_IDLE
@@ -74,7 +75,7 @@ class Key:
 
     def beginning(self, *values: str | int) -> str:
         """Return what the keys begin with that have these values in their first fields."""
-        return "%s".join(self._form.split("%s")[: len(values) + 1]) % values
+        return self._beginnings[len(values)] % values
 
     @property
     def seconds(self) -> int:
@@ -90,6 +91,11 @@ class Key:
     @cached_property
     def _form(self) -> str:
         return re.sub("<[^>]+>", "%s", self.pattern)
+
+    @cached_property
+    def _beginnings(self) -> list[str]:
+        """By how many fields have values, what the keys begin with."""
+        return list(accumulate(self._form.split("%s"), "{}%s{}".format))
 
     @cached_property
     def _is_own_tag(self) -> bool:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import cache
 from graphlib import TopologicalSorter
 from importlib.resources import files
 from itertools import pairwise
@@ -444,6 +444,7 @@ class ScriptRunner:
         self._slots = slots
         self._only = Peer()
         self._library = library(write_format)
+        self._functions = {name: self._library.function(name) for name in script_names()}
         self._fenced = fenced_scripts()
         self._fence_of = cache(self.fence)
         self.reads_former: Final = write_format < WRITE_FORMAT
@@ -676,7 +677,7 @@ class ScriptRunner:
 
         Returns for how many seconds fewer messages may be sent where it was fenced now, else 0.
         """
-        command: tuple[Argument, ...] = ("FCALL", self._library.function(script), len(names), *names, *FENCING)
+        command: tuple[Argument, ...] = ("FCALL", self._functions[script], len(names), *names, *FENCING)
         for _ in range(_MEET_TIMES):
             what, *put = self._ask_loaded(connection, command)
             if what == _FENCED:
@@ -713,10 +714,11 @@ class ScriptRunner:
         arguments: tuple[Argument, ...],
         taught: CompiledRuleset | CompiledPlan | None,
     ) -> tuple[Argument, ...]:
-        names = (taught.name,) if taught else ()
         if name in self._fenced:
-            keys = (*keys, self._fence_of(tag_of(keys[0])))
-        return ("FCALL", self._library.function(name), len(keys), *keys, *arguments, *names)
+            keys += (self._fence_of(tag_of(keys[0])),)
+        if taught:
+            arguments += (taught.name,)
+        return ("FCALL", self._functions[name], len(keys), *keys, *arguments)
 
     def _write(self, connection: _Link, calls: Sequence[ScriptCall]) -> _Link:
         """Send calls together; return the connection, over which their answers come."""
@@ -763,20 +765,19 @@ class ScriptRunner:
         if isinstance(taught, CompiledPlan):
             self._register(connection, taught.ruleset)
         script = "plan_register" if isinstance(taught, CompiledPlan) else "ruleset_register"
-        self._ask_loaded(connection, ("FCALL", self._library.function(script), 0, taught.name, taught.text))
+        self._ask_loaded(connection, ("FCALL", self._functions[script], 0, taught.name, taught.text))
 
     def _ask_loaded(self, connection: _Link, command: tuple[Argument, ...], replicas: int = 0) -> Any:  # noqa: ANN401
-        ask = partial(self._ask_replicated, replicas) if replicas else Connection.ask
         for _ in range(_TEACH_TIMES):
             try:
-                return ask(connection, *command)
+                return self._ask_replicated(replicas, connection, command) if replicas else connection.ask(*command)
             except ResponseError as error:
                 if _NOT_FOUND not in str(error):
                     raise
             self._load(connection)  # nothing ran: the server lost its functions, or never had these
         raise redis.ConnectionError("The server forgets its functions again and again.")
 
-    def _ask_replicated(self, replicas: int, connection: _Link, *command: Argument) -> Any:  # noqa: ANN401
+    def _ask_replicated(self, replicas: int, connection: _Link, command: tuple[Argument, ...]) -> Any:  # noqa: ANN401
         """Return the answer once so many replicas have what was done; raise `redis.ConnectionError` where they do not.
 
         ``WAIT`` asks for what this connection wrote. An answer that is only repeated (an idempotency key, a used code)

@@ -2,7 +2,7 @@
 
 import re
 import string
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -405,20 +405,17 @@ class Verifications:
         self._shared = shared
         self._plans: dict[tuple[str, ...], CompiledPlan] = {}
 
-    def _subject_keys(self, bucket: str, verification: Verification, sending: SendAttempt) -> Iterator[str]:
-        """Yield the keys of the subjects that are in one slot, in the order in which the scripts read them."""
-        application, country = verification.application, verification.country
-        yield keys.number(bucket, verification.pseudonym)
+    def _subject_keys(self, bucket: str, verification: Verification, sending: SendAttempt) -> tuple[str, ...]:
+        """Return the keys of the subjects that are in one slot, in the order in which the scripts read them."""
+        number = keys.number(bucket, verification.pseudonym)
         if self._shared:
-            return
-        yield keys.application(application)
-        yield keys.country(application, country)
-        yield keys.block(sending.block)
+            return (number,)
+        application, country = verification.application, verification.country
+        of_networks: tuple[str, ...] = ()
         if sending.network:
-            yield keys.address(sending.network)
-        if sending.wide_network and sending.provider:
-            yield keys.network(sending.wide_network)
-            yield keys.provider(sending.provider)
+            of_networks = self._scripts.of_networks(sending.network, sending.wide_network, sending.provider)
+        places = keys.application(application), keys.country(application, country), keys.block(sending.block)
+        return (number, *places, *of_networks)
 
     def _plan(
         self, verification: Verification, place: Place, consent_mode: str, ruleset: CompiledRuleset

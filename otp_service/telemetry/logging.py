@@ -17,7 +17,7 @@ from typing import Any, Final, TextIO
 import structlog
 
 from otp_service.telemetry import tracing
-from otp_service.telemetry.redaction import REDACTED, SafeText, redact, redact_event, redact_text
+from otp_service.telemetry.redaction import SafeText, redact, redact_event
 
 
 class Renderer(StrEnum):
@@ -128,10 +128,7 @@ class PlainLogger:
         seconds, rest = divmod(time.time_ns() // 1000, 1_000_000)
         parts = [f'{{"timestamp": "{_second(seconds)}.{rest:06}Z"', _beginning(self._name, level, event)]
         for name, value in members.items():
-            if isinstance(value, str):
-                shown = _encode(value) if type(value) is SafeText else _encode_repeated(value)
-            else:
-                shown = repr(value) if redact(value) is value else _encode(REDACTED)
+            shown = _encode(value) if type(value) is SafeText else _encode_repeated(value)
             parts.append(f'"{name}": {shown}')
         if trace := tracing.trace_id():
             parts.append(f'"trace_id": "{trace}"')
@@ -148,9 +145,9 @@ def _beginning(name: str, level: int, event: str) -> str:
     return f'"level": "{_LEVELS[level]}", "logger": "{name}", "message": "{event}"'
 
 
-@lru_cache(maxsize=1024)
-def _encode_repeated(text: str) -> str:
-    return _encode(redact_text(text))
+@lru_cache(maxsize=1024, typed=True)
+def _encode_repeated(value: str | float) -> str:
+    return _encode(redact(value))
 
 
 _plain_lines: tuple[int, Callable[[str], None]] | None = None

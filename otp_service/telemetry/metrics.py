@@ -66,23 +66,21 @@ class Metric(Generic[_Kept]):
         self.labels = labels
         self._label_names = frozenset(labels)
         self._kept = kept
-        self._children: dict[tuple[str, ...], _Kept] = {}
+        self._children: dict[tuple[tuple[str, str], ...], _Kept] = {}
 
     def _child(self, given: Mapping[str, str]) -> _Kept:
         """Return what counts for the values of labels. Raises `ValueError` unless every label has one, and no other."""
+        return self._children.get(tuple(given.items())) or self._new_child(given)
+
+    def _new_child(self, given: Mapping[str, str]) -> _Kept:
         if given.keys() != self._label_names:
             raise ValueError(f"{self.name} has the labels {self.labels}, and was given {tuple(given)}.")
-        values = tuple([given[label] for label in self.labels])
-        return self._children.get(values) or self._new_child(values)
-
-    def _new_child(self, values: tuple[str, ...]) -> _Kept:
-        if not values:
+        if not given:
             return self._kept
-        pairs = zip(self.labels, values, strict=True)
-        bounded = tuple(_labels.limit(self.name, label, value) for label, value in pairs)
-        child = self._kept.labels(*bounded)
-        if bounded == values:  # what is replaced comes in any number of values, which must not pile up
-            self._children[values] = child
+        bounded = {label: _labels.limit(self.name, label, given[label]) for label in self.labels}
+        child = self._kept.labels(**bounded)
+        if bounded == given:  # what is replaced comes in any number of values, which must not pile up
+            self._children[tuple(given.items())] = child
         return child
 
 
