@@ -2,6 +2,7 @@
 
 A single run scatters by a tenth on a shared machine; the ratio of two that are seconds apart scatters less, and the
 median of many such pairs is what is compared. Each checkout is served by its own code, and seeded by it (`paired.py`).
+A process keeps what it was lucky with, its place in memory, as long as it lives, a tenth as well: so there are several.
 """
 
 import argparse
@@ -84,11 +85,7 @@ def main() -> int:
     errors = 0
     print("| call | figure | before | here | here / before: median | quartiles |\n|---|---|---:|---:|---:|---|")
     for kind in options.calls:
-        with ExitStack() as stack:
-            both = [Checkout(stack, tree) for tree in (options.before.resolve(), HERE.parent)]
-            for one in both:
-                one.turn(kind, 2)
-            pairs = [_pair(both, kind, options.seconds, swapped=bool(turn % 2)) for turn in range(options.pairs)]
+        pairs = [pair for _ in range(options.processes) for pair in _pairs(options, kind)]
         for figure in _FIGURES:
             _print(kind, figure, [[getattr(seen, figure) for seen in pair] for pair in pairs])
         errors += sum(seen.errors for pair in pairs for seen in pair)
@@ -98,10 +95,20 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("before", type=Path, help="another checkout, in which make setup has run")
-    parser.add_argument("--pairs", type=int, default=24)
+    parser.add_argument("--processes", type=int, default=5, help="how often both are started anew")
+    parser.add_argument("--pairs", type=int, default=4, help="turns of both, each time")
     parser.add_argument("--seconds", type=int, default=2)
     parser.add_argument("--calls", nargs="+", choices=("start", "check"), default=["start", "check"])
     return parser.parse_args()
+
+
+def _pairs(options: argparse.Namespace, kind: str) -> list[list[Seen]]:
+    """Start both, and return what they show in turns."""
+    with ExitStack() as stack:
+        both = [Checkout(stack, tree) for tree in (options.before.resolve(), HERE.parent)]
+        for one in both:
+            one.turn(kind, 2)
+        return [_pair(both, kind, options.seconds, swapped=bool(turn % 2)) for turn in range(options.pairs)]
 
 
 def _pair(both: Sequence[Checkout], kind: str, seconds: int, *, swapped: bool) -> list[Seen]:
