@@ -33,8 +33,7 @@ from otp_service.store.scripts import (
     CompiledRuleset,
     ScriptCall,
     ScriptRunner,
-    fence_places,
-    of_meeting,
+    bucket_meet_keys,
     pairs_to_dict,
 )
 
@@ -543,7 +542,7 @@ class Server:
             history = before.info("replication")["master_replid"]
             with _announced(before, [keys.INSTALLATION]):
                 begin_failover(self._client)
-        names = (keys.INSTALLATION, *fence_places(self._buckets))
+        names = (keys.INSTALLATION, *self._scripts.fence_places(self._buckets))
 
         def confirm() -> None:
             self._confirm(present_primary(self._client), "server_meet", names)

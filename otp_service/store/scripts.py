@@ -22,7 +22,7 @@ from otp_service.domain.guard import DAY, LimitScope, Ruleset, Window
 from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
 from otp_service.store.cluster import Peer, SlotMap
-from otp_service.store.connection import Argument, Connection, is_unavailable, raise_translated, translate_errors
+from otp_service.store.connection import Argument, Connection, raise_translated, translate_errors
 from otp_service.store.keys import tag_of
 
 # Each file in ``lua/`` that is no part of others is a function of one library, named by a hash of its text: releases
@@ -313,11 +313,6 @@ became of it, for a day. On a server whose clock is behind that of the lost one 
 is room for that too."""
 
 
-def fence_places(buckets: Iterable[str]) -> tuple[str, ...]:
-    """Return where a fence is put: for each bucket, and where the release before reads it."""
-    return (*map(keys.fence, buckets), keys.former_fence())
-
-
 _PLANNED: Final = b"planned"
 _FENCED: Final = b"fenced"
 _TRACE_LIFE: Final = 1000 * keys.replicated.seconds
@@ -355,11 +350,7 @@ def _judged(answer: object) -> object:
         return _NOT_RUN if answer == [UNREGISTERED] else answer
     if isinstance(answer, MovedError) or _NOT_FOUND in str(answer):
         return _NOT_RUN
-    if not is_unavailable(answer):
-        raise answer
-    lost = StoreUnavailableError("The store does not answer, or refuses to.")
-    lost.__cause__ = answer
-    return lost
+    return _caught(raise_translated, answer)
 
 
 def _caught(ask: Callable[..., Any], *about: Any) -> Any:  # noqa: ANN401
@@ -380,8 +371,8 @@ def _trace(key: str) -> tuple[Argument, ...]:
     return "SET", keys.replicated(tag_of(key)), "", "PX", _TRACE_LIFE
 
 
-def of_meeting(bucket: str) -> tuple[str, ...]:
-    """Return the keys of ``bucket_meet``."""
+def bucket_meet_keys(bucket: str) -> tuple[str, ...]:
+    """Return the keys of `bucket_meet.lua`."""
     return keys.server(bucket), keys.fence(bucket), keys.mirror(bucket)
 
 
@@ -544,8 +535,9 @@ class ScriptRunner:
         return [buckets] if self._slots is None else [[one] for one in buckets]
 
     def fence_places(self, buckets: Iterable[str]) -> tuple[str, ...]:
-        """Return where a fence is put for buckets that one call may touch together."""
-        return tuple(map(keys.fence, buckets)) if self.is_cluster else fence_places(buckets)
+        """Return where one call puts the fence of buckets: on one server also where the release before reads it."""
+        own = tuple(map(keys.fence, buckets))
+        return own if self.is_cluster else (*own, keys.former_fence())
 
     @property
     def is_cluster(self) -> bool:
@@ -650,7 +642,8 @@ class ScriptRunner:
         return link
 
     def _meet_server(self, connection: _Link) -> None:
-        if left := self._meet(connection, "server_meet", (keys.INSTALLATION, *fence_places(self._replication.buckets))):
+        names = (keys.INSTALLATION, *self.fence_places(self._replication.buckets))
+        if left := self._meet(connection, "server_meet", names):
             self._replication.tell_fenced(left)
 
     def _meet_bucket(self, connection: _Link, bucket: str) -> None:
@@ -659,11 +652,11 @@ class ScriptRunner:
         version = self._slots.version if self._slots else 0
         if bucket not in self._buckets or connection.met.get(bucket) == version:
             return
-        if left := self._meet(connection, "bucket_meet", of_meeting(bucket)):
+        if left := self._meet(connection, "bucket_meet", bucket_meet_keys(bucket)):
             for other in self._replication.buckets:
                 if self._slots and self._slots.peer_of(keys.server(other)) is connection.peer:
                     with suppress(MovedError):
-                        self._meet(connection, "bucket_meet", of_meeting(other))
+                        self._meet(connection, "bucket_meet", bucket_meet_keys(other))
             self._replication.tell_fenced(left)
         connection.met[bucket] = version
 
