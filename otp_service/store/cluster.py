@@ -172,7 +172,7 @@ class ClusterClient:
     """
 
     def __init__(self, slots: SlotMap) -> None:
-        self._slots = slots
+        self.slots: Final = slots
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         """Return a command."""
@@ -188,48 +188,32 @@ class ClusterClient:
 
     def reach(self, key: str, ask: Callable[[redis.Redis], Any]) -> Any:  # noqa: ANN401
         """Return what the server that has a key answers, wherever the key has moved to."""
-        peer = self._slots.peer_of(key)
+        peer = self.slots.peer_of(key)
         try:
             return ask(peer.client)
         except MovedError as moved:
-            return ask(self._slots.learn(moved).client)
+            return ask(self.slots.learn(moved).client)
         except (redis.ConnectionError, redis.TimeoutError):
-            self._slots.suspect(peer)
+            self.slots.suspect(peer)
             raise
-
-    def peer_of(self, key: str) -> Peer:
-        """Return the server that has a key, as far as is known."""
-        return self._slots.peer_of(key)
-
-    def refresh(self) -> None:
-        """Look up who has which slot. Raises `StoreUnavailableError` where nobody tells."""
-        self._slots.refresh()
-
-    def unserved_slots(self) -> int:
-        """Return how many slots no server has, as is told now."""
-        return self._slots.unserved()
-
-    def has(self, primary: str, key: str) -> bool:
-        """Tell whether a key is at a server (host:port)."""
-        return self._slots.peer_of(key).name == primary
 
     def primary_and_replica(self, primary: str) -> tuple[redis.Redis, redis.Redis]:
         """Return clients for a server that has slots (host:port) and a replica of it; raise `ValueError` else."""
-        self._slots.refresh()
-        found = {one.name: one for one in self._slots.peers()}
+        self.slots.refresh()
+        found = {one.name: one for one in self.slots.peers()}
         if not (peer := found.get(primary)):
             raise ValueError(f"Name one of the cluster's primaries: {', '.join(sorted(found))}.")
-        if not (replica := self._slots.replica_of(peer)):
+        if not (replica := self.slots.replica_of(peer)):
             raise ValueError(f"{primary} has no replica.")
         return peer.client, replica.client
 
     def all(self) -> Iterable[redis.Redis]:
         """Yield a client for each server that has slots."""
-        return (one.client for one in self._slots.peers())
+        return (one.client for one in self.slots.peers())
 
     def any(self) -> redis.Redis:
         """Return a client for any server."""
-        return secrets.choice(self._slots.peers()).client
+        return secrets.choice(self.slots.peers()).client
 
     def time(self) -> Any:  # noqa: ANN401
         """Return the time of any server: their hosts' clocks are kept together."""
@@ -322,7 +306,7 @@ class ClusterPipeline:
         if self._by_slot:
             return f"slot {key_slot(arguments[0].encode())}"
         try:
-            return self._client.peer_of(arguments[0])
+            return self._client.slots.peer_of(arguments[0])
         except StoreUnavailableError as away:
             return away
 

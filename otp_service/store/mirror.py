@@ -505,7 +505,7 @@ class Server:
 
     def unserved_slots(self) -> int:
         """Return how many slots of a cluster no server has."""
-        return self._client.unserved_slots() if isinstance(self._client, ClusterClient) else 0
+        return self._client.slots.unserved() if isinstance(self._client, ClusterClient) else 0
 
     def replicas(self) -> int:
         """Return how many replicas have what was written, but for what is on its way."""
@@ -518,7 +518,7 @@ class Server:
         Sentinels tell which one is, or the servers of a cluster.
         """
         if isinstance(self._client, ClusterClient):
-            self._client.refresh()
+            self._client.slots.refresh()
             return
         with translate_errors():
             address = primary_address(self._client)
@@ -553,13 +553,13 @@ class Server:
         with translate_errors():
             before, replica = cluster.primary_and_replica(primary)
             history = before.info("replication")["master_replid"]
-            buckets = [one for one in self._buckets if cluster.has(primary, keys.server(one))]
+            buckets = [one for one in self._buckets if cluster.slots.peer_of(keys.server(one)).name == primary]
             with _announced(before, map(keys.server, buckets)):
                 begin_failover_to(replica)
 
         def confirm() -> None:
             for bucket in buckets:
-                self._confirm(replica, "bucket_meet", of_meeting(bucket))
+                self._confirm(replica, "bucket_meet", bucket_meet_keys(bucket))
 
         return _followed(before, history, confirm, lambda: begin_failover_to(replica))
 

@@ -58,8 +58,8 @@ class Process:
 
     def finds(self, bucket: str, node: ClusterNode) -> bool:
         """Tell whether it finds a bucket at a server when it looks where slots are."""
-        self.client.refresh()
-        return bool(self.client.has(f"127.0.0.1:{node.port}", keys.server(bucket)))
+        self.slots.refresh()
+        return self.slots.peer_of(keys.server(bucket)).name == f"127.0.0.1:{node.port}"
 
     def fence_of(self, bucket: str) -> Any:
         return self.client.hget(keys.fence(bucket), "at")
