@@ -247,7 +247,7 @@ class Database:
 
     @property
     def engine(self) -> Engine:
-        """The engine, for migrations."""
+        """SQLAlchemy's engine, for whoever listens to its statements."""
         return self._engine
 
     @property
@@ -410,7 +410,7 @@ def head_row(connection: Connection) -> Any:  # noqa: ANN401 - a row
     """Return the head; raises `LedgerUnavailableError` where there is none yet."""
     found = connection.execute(select(head)).one_or_none()
     if found is None:
-        raise LedgerUnavailableError("The ledger has not been made: otp-service ledger upgrade.")
+        raise LedgerUnavailableError(NOT_MADE)
     return found
 
 
@@ -685,7 +685,7 @@ MAX_COUNT: Final = 1_000_000
 
 
 def row_counts(database: Database) -> Mapping[str, int]:
-    """Return the number of rows of each table, at most one more than `MOST`; raise `LedgerUnavailableError`."""
+    """Return the number of rows of each table, at most one more than `MAX_COUNT`; raise `LedgerUnavailableError`."""
     with database.read() as connection:
         found = {}
         for table in METADATA.sorted_tables:
