@@ -506,6 +506,35 @@ REPLICATION: tuple[Check[Replicas], ...] = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class ClusterState:
+    """The servers of a cluster."""
+
+    versions: Sequence[str]
+    coverage: Sequence[str | None]
+    """``cluster-require-full-coverage`` of each."""
+    unserved: int
+    """Slots that no server has."""
+    bits: int
+    """Of the buckets of numbers."""
+
+
+_MIGRATES = re.compile(r"Valkey (9|\d\d+)\.")
+CLUSTER: tuple[Check[ClusterState], ...] = (
+    Check("server", FAIL, "{version} moves slots key by key: what is not there yet looks absent.",
+          "Use Valkey 9 or later in a cluster, and move slots by CLUSTER MIGRATESLOTS.",
+          lambda it: [{"version": one} for one in dict.fromkeys(it.versions) if not _MIGRATES.match(one)]),
+    Check("cluster", FAIL, "No server has {it.unserved} of the 16384 slots: what is there gets 503.",
+          "Look at CLUSTER SHARDS: start servers again, or let replicas take over.", lambda it: it.unserved > 0),
+    Check("cluster-require-full-coverage", WARN, "While one shard is away all servers refuse.",
+          "Set cluster-require-full-coverage no on each server.", lambda it: "yes" in it.coverage),
+    Check("cluster-require-full-coverage", OK, "While one shard is away the others serve.", "",
+          lambda it: set(it.coverage) == {"no"}),
+    Check("keys.bucket_bits", WARN, "All numbers are in one slot, so at one server.",
+          "Set keys.bucket_bits = 8 before the first start: it never changes.", lambda it: it.bits == 0),
+)  # fmt: skip
+
+
 def skew_in_words(skew: float) -> str:
     """Return by how much this host's clock, ``skew`` seconds ahead of the server's, is off; "" where that is little."""
     if abs(skew) <= TOLERATED_SKEW:
@@ -812,35 +841,6 @@ def delivery_diagnoses(context: Context) -> Iterator[Diagnosis]:
 
 
 _COLOURS: Final = {OK: "green", WARN: "yellow", FAIL: "red"}
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterState:
-    """The servers of a cluster."""
-
-    versions: Sequence[str]
-    coverage: Sequence[str | None]
-    """``cluster-require-full-coverage`` of each."""
-    unserved: int
-    """Slots that no server has."""
-    bits: int
-    """Of the buckets of numbers."""
-
-
-_MIGRATES = tuple(f"Valkey {major}." for major in range(9, 100))
-CLUSTER: tuple[Check[ClusterState], ...] = (
-    Check("server", FAIL, "{version} moves slots key by key: what is not there yet looks absent.",
-          "Use Valkey 9 or later in a cluster, and move slots by CLUSTER MIGRATESLOTS.",
-          lambda it: [{"version": one} for one in dict.fromkeys(it.versions) if not one.startswith(_MIGRATES)]),
-    Check("cluster", FAIL, "No server has {it.unserved} of the 16384 slots: what is there gets 503.",
-          "Look at CLUSTER SHARDS: start servers again, or let replicas take over.", lambda it: it.unserved > 0),
-    Check("cluster-require-full-coverage", WARN, "While one shard is away all servers refuse.",
-          "Set cluster-require-full-coverage no on each server.", lambda it: "yes" in it.coverage),
-    Check("cluster-require-full-coverage", OK, "While one shard is away the others serve.", "",
-          lambda it: set(it.coverage) == {"no"}),
-    Check("keys.bucket_bits", WARN, "All numbers are in one slot, so at one server.",
-          "Set keys.bucket_bits = 8 before the first start: it never changes.", lambda it: it.bits == 0),
-)  # fmt: skip
 _UNASKED = Diagnosis(
     WARN,
     "server",
