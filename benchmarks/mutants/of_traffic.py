@@ -44,11 +44,11 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "nobody-is-under-suspicion": one("include_newcomers", "if now >= ends then return end", "do return end"),
     "a-suspicion-without-end": one("include_newcomers", "if now >= ends then return end", "local _ = ends"),
-    "known-numbers-are-asked": one("include_newcomers", " or sending.reputation.approved then", " then"),
+    "known-numbers-are-asked": one("include_newcomers", "return sending.reputation.approved or (", "return ("),
     "safe-numbers-are-asked": one("include_newcomers", " or sending.safe or", " or"),
     "resends-are-asked": one("include_newcomers", " or sending.kind == 'resend' then return", " then return"),
     "resends-of-who-was-known-take-from-the-trickle": one(
-        "include_newcomers", "if sending.kind == 'resend' and approvals", "if false and approvals"
+        "include_newcomers", "(sending.kind == 'resend' and approvals", "(false and approvals"
     ),
     "resends-escape-the-trickle": one("include_newcomers", "sending.kind == 'fallback'", "sending.kind ~= 'start'"),
     "a-resend-that-costs-nobody": one("resend", ", guard = found.guard })", " })"),

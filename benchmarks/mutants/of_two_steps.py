@@ -33,7 +33,7 @@ DEFECTS: dict[str, Mutant] = {
     "money-that-is-not-given-back": one(
         "include_reserving", "sending.about.country, -messages * sending.price, at)", "sending.about.country, 0, at)"
     ),
-    "a-block-follows-no-breaker": one("include_findings", "if part.follows and group", "if false and group"),
+    "a-block-follows-no-breaker": one("include_findings", "if stands and group", "if false and group"),
     "marks-of-elsewhere-are-lost": one(
         "include_findings", "sending.counted .. group.marks, group.stands", "sending.counted, group.stands"
     ),
@@ -59,7 +59,7 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "money-of-all-is-counted-ahead": one("include_spending", "(one.amount - amount) / price", "one.amount"),
     "buckets-of-others-leave-no-room": one(
-        "include_reserving", "      if rule.always or fraud.meets(sending, rule) then\n", "      if true then\n"
+        "include_reserving", "    if rule.always or fraud.meets(sending, rule) then\n", "    if true then\n"
     ),
     "requests-ahead-are-free": one("include_reserving", "[window.place] + ahead", "[window.place]"),
     "money-ahead-is-free": one("include_reserving", "ahead * sending.price", "0"),

@@ -9,7 +9,7 @@
 -- otherwise, the message is to be counted anew.
 local findings = {}
 
--- Returns the groups of packed findings, nil for none: then the states are here.
+-- Returns the groups of packed findings, by name.
 function findings.read(packed)
   local groups = {}
   for _, one in ipairs(packed) do
@@ -42,14 +42,19 @@ function findings.take_windows(sending)
   sending.quota = requests and requests.quota
 end
 
+-- Returns how the breaker stands that a part's buckets follow, as far as it matters to them: a state, or nothing.
+local function followed(sending, part)
+  local state = sending.stands[part.follows.breaker]
+  return state == part.follows.state and state or ''
+end
+
 -- Takes over all else. Leaves in `sending` when its money was counted (`money_at`), and how the country's breaker stands where a block
 -- assumed otherwise: `misjudged`.
 function findings.take_rest(sending)
   local reputation = sending.reputation
   sending.counted, sending.stands, sending.changes = '', {}, {}
   sending.money_at = take(sending, 'money').at
-  local suspicion = take(sending, 'newcomers',
-    reputation.approved or (sending.kind == 'resend' and approvals.has(sending.about, 'a')))
+  local suspicion = take(sending, 'newcomers', newcomers.spares(sending))
   if suspicion then
     sending.suspected, sending.repeated = suspicion.suspected, suspicion.repeated
     sending.passed_under_suspicion = suspicion.passed_under_suspicion
@@ -61,15 +66,8 @@ function findings.take_rest(sending)
         sending.changes[#sending.changes + 1] = { part = part, stands = group.change.stands, ends = group.change.ends }
       end
       sending.counted, sending.stands[part.name] = sending.counted .. group.marks, group.stands
-      if part.follows and group.assumed ~= findings.followed(sending, part) then
-        sending.misjudged = findings.followed(sending, part)
-      end
+      local stands = part.follows and followed(sending, part)
+      if stands and group.assumed ~= stands then sending.misjudged = stands end
     end
   end
-end
-
--- Returns how the breaker stands that a part's buckets follow, as far as it matters to them: a state, or nothing.
-function findings.followed(sending, part)
-  local state = sending.stands[part.follows.breaker]
-  return state == part.follows.state and state or ''
 end

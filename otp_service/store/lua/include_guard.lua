@@ -8,13 +8,13 @@ local guard = {}
 local NOTHING_NEW, NO_QUOTA = {}, { most = 0, used = 0, ttl = 0 }
 local MINUTE, DAY = 60000, 86400000
 local ONCE = 10 * MINUTE
-local PASSED, NOT_PASSED = { passed = 'yes' }, { passed = 'no' }
+guard.CHECK = { [true] = { passed = 'yes' }, [false] = { passed = 'no' } } -- what a bucket may demand, by whether a human check was passed
 
 -- Reads the states of the subjects whose keys a list has from a place on.
 function guard.read(keys, place, sending)
   local found = subjects.read(keys, place, sending.about.application)
   sending.subjects, sending.rule_hits, sending.new = found, {}, NOTHING_NEW
-  sending.check = sending.passed and PASSED or NOT_PASSED
+  sending.check = guard.CHECK[sending.passed]
   sending.reputation = number.reputation(found.number, sending.about.context, sending.place)
   sending.trust = sending.reputation.known_device and 'known' or 'unknown'
   if found.address and ruleset.has_new then

@@ -26,13 +26,17 @@ function newcomers.are_trusted(row)
   return true
 end
 
--- Tests a start or a resend, and counts it in the trickle. A resend is not asked for a check, and keeps the standing of its start:
--- its own messages may have made the number a stranger. Leaves in `sending` whether it is `suspected` and asked for one, or
--- `passed_under_suspicion`.
+-- Tells whether a number's reputation spares a message. A resend keeps the standing of its start: its own messages may have made the
+-- number a stranger.
+function newcomers.spares(sending)
+  return sending.reputation.approved or (sending.kind == 'resend' and approvals.has(sending.about, 'a'))
+end
+
+-- Tests a start or a resend, and counts it in the trickle. A resend is not asked for a check. Leaves in `sending` whether it is
+-- `suspected` and asked for one, or `passed_under_suspicion`.
 function newcomers.test(sending)
   local rule, row = ruleset.newcomers, sending.subjects.country
-  if not rule or sending.kind == 'fallback' or sending.safe or sending.reputation.approved then return end
-  if sending.kind == 'resend' and approvals.has(sending.about, 'a') then return end
+  if not rule or sending.kind == 'fallback' or sending.safe or newcomers.spares(sending) then return end
   local at = row.layout.at
   if row[at.tsuspicion] == 0 and row.tail == '' then return end
   local ends, checked_too = suspicion_of(sending.range, row, at)

@@ -3,9 +3,10 @@
 -- all subjects are in one slot. Nothing is known of the number here, so nothing is spared.
 local reserving = {}
 local NOBODY = { approved = false, known_device = false }
-local PASSED, NOT_PASSED = { passed = 'yes' }, { passed = 'no' }
 local SHARE, LIFE = 32, 1000 -- of room that is counted ahead, one part in so many; milliseconds for which that may be used
 local lists = {} -- of names, by their text
+
+local function has(names, name) return string.find(names, ' ' .. name .. ' ', 1, true) ~= nil end
 
 local function names_of(text)
   local names = lists[text]
@@ -22,9 +23,9 @@ end
 -- networks also country and the number's pseudonym; of an application its name, price in millionths, the carrier's range, and address and
 -- its /48 as pseudonyms, empty for none.
 function reserving.about(of, kind, place, marks, assumed, country, pseudonym, application, price, range, network, wide)
-  local passed = string.find(marks, ' passed ', 1, true) ~= nil
+  local passed = has(marks, 'passed')
   return { of = of, names = names_of(of), kind = kind, place = place, price = price and tonumber(price), range = range, assumed = assumed,
-    safe = string.find(marks, ' safe ', 1, true) ~= nil, passed = passed, check = passed and PASSED or NOT_PASSED,
+    safe = has(marks, 'safe'), passed = passed, check = guard.CHECK[passed],
     about = { application = application, country = country, pseudonym = pseudonym, network = network, wide = wide, guard = '' } }
 end
 
@@ -157,10 +158,7 @@ local function groups_of(sending)
     return names, by
   end
   for _, name in ipairs(OF_ALL) do
-    local windows = name == 'starts' or name == 'targets'
-    if not ((windows and sending.kind ~= 'start') or (name == 'requests' and sending.kind == 'fallback')) then
-      add(name, GROUPS[name])
-    end
+    if not (name == 'requests' and sending.kind == 'fallback') then add(name, GROUPS[name]) end
   end
   for _, part in ipairs(sending.safe and {} or ruleset.parts_of[sending.kind][sending.place]) do
     add(part.name, of_part(part))
@@ -183,8 +181,15 @@ local function is_calm(sending, told)
   return newcomers.are_trusted(sending.subjects.country)
 end
 
+-- Returns the part of the rules that counts a message in its application's country, nil where it was not tested.
+local function part_of_country(sending, told)
+  for _, part in ipairs(told.country and ruleset.parts_of[sending.kind][sending.place] or {}) do
+    if part.name == 'country' then return part end
+  end
+end
+
 -- Returns for how many more messages like one that was just counted there is room, and for how many milliseconds no interval ends.
-local function room(sending, told)
+local function room(sending, told, country)
   local found, most, lasts = sending.subjects, math.huge, LIFE
   if sending.price > 0 then
     most, lasts = spending.room(found.application, found.country, sending.about.country, sending.price, lasts)
@@ -192,12 +197,10 @@ local function room(sending, told)
   for _, window in ipairs(told.requests and ruleset.windows.application or {}) do
     most, lasts = math.min(most, window.most - window.used - 1), math.min(lasts, window.ttl)
   end
-  for _, part in ipairs(told.country and ruleset.parts_of[sending.kind][sending.place] or {}) do
-    for _, rule in ipairs(part.name == 'country' and part.buckets or {}) do
-      if rule.always or fraud.meets(sending, rule) then
-        local level, capacity = buckets.leak(found.country, rule)
-        most = math.min(most, capacity - level)
-      end
+  for _, rule in ipairs(country and country.buckets or {}) do
+    if rule.always or fraud.meets(sending, rule) then
+      local level, capacity = buckets.leak(found.country, rule)
+      most = math.min(most, capacity - level)
     end
   end
   return most, lasts
@@ -207,7 +210,8 @@ end
 -- found holds for each. Returns how many, and for how many milliseconds they may be used.
 local function count_ahead(sending, told, most)
   if most == 0 or not is_calm(sending, told) then return 0, 0 end
-  local fits, life = room(sending, told)
+  local country = part_of_country(sending, told)
+  local fits, life = room(sending, told, country)
   local ahead, found, requests = math.max(0, math.min(most, math.floor(fits / SHARE))), sending.subjects, told.requests
   if requests then
     for _, window in ipairs(ruleset.windows.application) do
@@ -216,11 +220,7 @@ local function count_ahead(sending, told, most)
     if requests.quota then requests.quota.used = requests.quota.used + ahead end
   end
   if sending.price > 0 then spending.add(found, sending.about.country, ahead * sending.price, now) end
-  if told.country then
-    for _, part in ipairs(ruleset.parts_of[sending.kind][sending.place]) do
-      if part.name == 'country' then fraud.count_more(sending, part, found.country, ahead) end
-    end
-  end
+  if country then fraud.count_more(sending, country, found.country, ahead) end
   return ahead, life
 end
 
@@ -257,8 +257,6 @@ function reserving.reserve(sending, most_ahead)
   if noted and (noted.added.number or noted.added.country) then noted.as = redis.sha1hex(found.address.text) end
   return told, ahead, life
 end
-
-local function has(names, name) return string.find(names, ' ' .. name .. ' ', 1, true) ~= nil end
 
 -- Takes back what groups counted at a time of so many messages, but those that are to be `kept`, and what their breakers changed, but those
 -- that `stand`: names with a blank before and behind each. Rows that are gone stay so. What was new to an address stays noted, and counted,
