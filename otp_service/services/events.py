@@ -10,7 +10,7 @@ from otp_service.errors import StoreUnavailableError
 from otp_service.services.consents import log_suppression
 from otp_service.services.context import Context
 from otp_service.store.events import EventBatch
-from otp_service.store.scripts import NO_RULES
+from otp_service.store.scripts import NO_RULES, CompiledRuleset
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 
@@ -34,8 +34,7 @@ def give_back(context: Context, batch: EventBatch) -> None:
         if one.type == APPROVED and one.member("known"):
             by_application[one.member("application")].append((one.member("id"), one.member("known") == "1"))
     for application, approved in by_application.items():
-        known = context.access_cache.find(application)
-        ruleset = context.rulesets[application] if known else NO_RULES
+        ruleset = _ruleset(context, application)
         for place in range(0, len(approved), MAX_AT_ONCE):
             some = dict(approved[place : place + MAX_AT_ONCE])
             context.store.verifications.give_back(batch.bucket, application, some, ruleset)
@@ -52,14 +51,18 @@ def count_codes(context: Context, batch: EventBatch) -> None:
         if one.type == APPROVED or (one.type in _FAILED and one.member("reason") == CheckFailure.WRONG_CODE):
             by_application[one.member("application")].append(one.type == APPROVED)
     for application, right in by_application.items():
-        ruleset = context.rulesets[application] if context.access_cache.find(application) else NO_RULES
         alarm: tuple[int, str] | None = None
         with suppress(StoreUnavailableError):
-            alarm = context.store.verifications.count_codes(application, right, ruleset)
+            alarm = context.store.verifications.count_codes(application, right, _ruleset(context, application))
         if alarm:
             context.store.decisions.note_alarm(batch.bucket, "application.failures", application, *alarm)
             metrics.wrong_code_alarms.count(application=application)
             _log.warning("application_failures", application=application, advice="otp-service guard status")
+
+
+def _ruleset(context: Context, application: str) -> CompiledRuleset:
+    """Return the rules of an application; none where it was removed meanwhile."""
+    return context.rulesets[application] if context.access_cache.find(application) else NO_RULES
 
 
 def record_events(context: Context, events: Sequence[Event], whole: Collection[str] | None = None) -> None:

@@ -251,9 +251,8 @@ class Recorder:
 
     def _record_one_by_one(self, batch: EventBatch) -> None:
         for name in sorted(names_of(batch)):
-            one = batch.only(
-                {e for e, event in zip(batch.entries, batch.events, strict=True) if event.member("id") == name}
-            )
+            pairs = zip(batch.entries, batch.events, strict=True)
+            one = batch.only({entry for entry, event in pairs if event.member("id") == name})
             try:
                 self._record_story(one)
             except (LedgerUnavailableError, StoreUnavailableError):
