@@ -237,8 +237,9 @@ def prepare(installation: Installation) -> None:
 
     Raises `StartRefusedError` when its data or the ledger's belong to other keys, when it may evict counters, when
     authenticator apps need a root key that is not there, when the ledger is not of this release and nobody may upgrade
-    it here, or when it has endpoints and no rows of events; `StoreUnavailableError` when Redis does not answer, and
-    `LedgerUnavailableError` when the ledger does not. Logs a warning when Redis does not tell whether it evicts.
+    it here, when it has endpoints and no rows of events, or when its databases have other buckets than they had;
+    `StoreUnavailableError` when Redis does not answer, and `LedgerUnavailableError` when the ledger does not. Logs a
+    warning when Redis does not tell whether it evicts.
     """
     server = installation.context.store.server
     if not server.check_eviction():

@@ -147,7 +147,7 @@ class Load:
 
     @property
     def waiting(self) -> float:
-        """Events in Redis at peak, if they wait for an end: the oldest that nobody ends keeps all others."""
+        """Events in Redis at peak that wait for the end of their verification, or behind one that nobody ends."""
         return self.starts * RECORD_SECONDS * self.events
 
     @property

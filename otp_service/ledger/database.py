@@ -577,7 +577,10 @@ def find_rows(
     at_first: ColumnElement[bool],
     elsewhere: Collection[str],
 ) -> Iterator[Mapping[Any, Any]]:
-    """Yield the ``wanted`` rows of some names: those that a condition finds fast, then others of ``elsewhere``."""
+    """Yield the ``wanted`` rows whose ``key`` is one of some names.
+
+    All are looked for where ``at_first`` holds, which is fast; then, without it, those of ``elsewhere`` not yet found.
+    """
     left = set(names)
     for where in (at_first, true()):
         for mine in among(connection, key, sorted(left)):
@@ -645,7 +648,7 @@ def _copy(connection: Connection, into: str, of: Table, rows: Sequence[Mapping[s
 
 
 def update_rows(connection: Connection, moment: Column[Any], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Set columns of rows, the same of each; ``of`` is a row's id, and ``was`` the moment that it is of until now."""
+    """Set the same columns of each row: ``of`` is its id, and ``was`` its present ``moment``, which may be set too."""
     if not rows:
         return
     names = [name for name in rows[0] if name not in {"of", "was"}]

@@ -77,8 +77,8 @@ class Division:
         """Return who may have a verification; all where its name tells no bucket."""
         return self.of_bucket(self.keyring.bucket_of_id(name, retired=True))
 
-    def wanted(self, wanted: DisputeFilter) -> tuple[Ledger, ...]:
-        """Return who may have what is wanted."""
+    def of_filter(self, wanted: DisputeFilter) -> tuple[Ledger, ...]:
+        """Return who may have what a filter wants."""
         if wanted.verification is not None:
             return self.of_verification(wanted.verification)
         return self.every if wanted.pseudonym is None else self.of_number(wanted.pseudonym)
@@ -325,7 +325,7 @@ class DividedDisputes(Disputes):
 
         At most `MAX_VERIFICATIONS` verifications, the oldest first.
         """
-        ledgers = self._division.wanted(wanted)
+        ledgers = self._division.of_filter(wanted)
         found = [row for one in ledgers for row in _told_by(one, one.disputes.find(wanted))]
         begun = (row for row in found if row.table == verifications.name)
         oldest = sorted(begun, key=lambda one: one.row["started"])[:MAX_VERIFICATIONS]

@@ -49,7 +49,7 @@ class Partition(NamedTuple):
 
     @property
     def days(self) -> int:
-        """How many."""
+        """How many it has."""
         return (self.end - self.begin) // DAY
 
 
@@ -82,7 +82,7 @@ _LOCKS: Final = text(
 
 
 def near(moment: Column[Any], times: Iterable[int]) -> ColumnElement[bool]:
-    """Tell which rows are of about some times: they are in few partitions."""
+    """Return the condition that rows are within a day of some times: they are in few partitions."""
     some = list(times)
     return moment.between(min(some) - DAY, max(some) + DAY)
 
@@ -167,7 +167,10 @@ def count_rows(connection: Connection, one: Partition) -> int:
 
 
 def whole_days(connection: Connection, before: int) -> int:
-    """Return the time before which rows go if those before another are to: a day that has a partition goes whole."""
+    """Return the time before which rows are purged: ``before``, or the beginning of its day where that goes whole.
+
+    A day does that has a partition of its own.
+    """
     holding = [one for name in PARTITIONED for one in partitions(connection, name) if one.begin <= before < one.end]
     return before - before % DAY if any(one.days == 1 for one in holding) else before
 

@@ -89,7 +89,10 @@ def primary_address(client: redis.Redis) -> tuple[str, int]:
 
 
 def present_primary(client: redis.Redis) -> redis.Redis:
-    """Return a client for the server that is the primary now, also when it will be one no more. Raises as above."""
+    """Return a client for the server that is the primary now, also when it will be one no more.
+
+    Raises as `primary_address` does.
+    """
     pool = _sentinel_pool(client)
     host, port = primary_address(client)
     given = {name: value for name, value in pool.connection_kwargs.items() if name != "connection_pool"}
@@ -100,7 +103,7 @@ def present_primary(client: redis.Redis) -> redis.Redis:
 def begin_failover(client: redis.Redis) -> None:
     """Ask Sentinels to let a replica take over once it has all that was written. Needs Valkey 9.
 
-    Raises `ValueError` where they refuse, as where they have no replica or are older; and as above.
+    Raises `ValueError` where they refuse, as where they have no replica or are older; or where there are none.
     """
     pool = _sentinel_pool(client)
     asked = pool.sentinel_manager.sentinels[0]
@@ -163,9 +166,9 @@ class Connection:
         on_open: Callable[["Connection"], None] | None = None,
         address: tuple[str, int] | None = None,
     ) -> None:
-        """Take a client for its credentials, time limits and, if none is given, its ``address``.
+        """Take a client for its credentials, time limits and, if no ``address`` is given, its own.
 
-        And what is done first on each new connection.
+        ``on_open`` is called first on each new connection.
         """
         self._client = client
         self._address = address

@@ -425,9 +425,9 @@ class SharedSubjects:
         return len(notes)
 
     def count_codes(self, application: str, right: Iterable[bool], ruleset: CompiledRuleset) -> tuple[int, str] | None:
-        """Count codes that were compared, in their order; return an alarm: until when it stands, and what tells of it.
+        """Count codes that were compared, in their order.
 
-        Raises `StoreUnavailableError`.
+        Returns an alarm, if they raise one: until when it stands, and what tells of it. Raises `StoreUnavailableError`.
         """
         letters = "".join("r" if one else "w" for one in right)
         answer = self._scripts.run("failures_count", (keys.application(application),), (letters,), ruleset)

@@ -678,7 +678,7 @@ class Verifications:
     def count_codes(self, application: str, right: Iterable[bool], ruleset: CompiledRuleset) -> tuple[int, str] | None:
         """Count codes that were compared, where checks did not.
 
-        Returns an alarm: until when it stands, and what tells of it.
+        Returns an alarm, if they raise one: until when it stands, and what tells of it.
         """
         return self._shared.count_codes(application, right, ruleset) if self._shared else None
 
