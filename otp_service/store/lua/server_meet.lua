@@ -8,13 +8,6 @@
 -- be sent}
 -- include clock fencing
 
--- Another after a restart and after each fail-over, planned or not.
-local history = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
-local kept = redis.call('HMGET', KEYS[1], 'history', 'failover')
-if kept[1] == history then return { 'same' } end
-local confirmed = ARGV[3] == '1'
-if kept[1] and not confirmed and tonumber(kept[2] or 0) > now then return { 'planned' } end
-redis.call('HSET', KEYS[1], 'history', history)
-redis.call('HDEL', KEYS[1], 'failover')
-if confirmed or not kept[1] then return { 'same' } end
+local what = fencing.meet(KEYS[1], ARGV[3] == '1')
+if what ~= 'lost' then return { what } end
 return { 'fenced', unpack(fencing.put({ unpack(KEYS, 2) }, tonumber(ARGV[1]), tonumber(ARGV[2]))) }
