@@ -6,7 +6,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -160,21 +160,12 @@ class Connection:
     call; `redis.Redis` asks for each answer whether it is there, and that takes longer than the server's work.
     """
 
-    def __init__(
-        self,
-        client: redis.Redis,
-        on_open: Callable[["Connection"], None] | None = None,
-        address: tuple[str, int] | None = None,
-    ) -> None:
-        """Take a client for its credentials, time limits and, if no ``address`` is given, its own.
-
-        ``on_open`` is called first on each new connection.
-        """
+    def __init__(self, client: redis.Redis, address: tuple[str, int] | None = None) -> None:
+        """Take a client for its credentials, time limits and, if no ``address`` is given, its own."""
         self._client = client
         self._address = address
         self._settings = client.get_connection_kwargs()
         self._encrypted = _is_encrypted(client)
-        self._on_open = on_open
         self._socket: socket.socket | None = None
         self.asked = False
         """Whether the last question may have been sent."""
@@ -235,7 +226,7 @@ class Connection:
         self._unread = 0
 
     def __del__(self) -> None:
-        """Close the connection when the thread that held it has gone."""
+        """Close the connection when the thread that held it has gone: it must not refer to itself."""
         self.close()
 
     def _connected(self) -> socket.socket:
@@ -297,8 +288,10 @@ class Connection:
             commands.append(("SELECT", database))
         for command in commands:  # not by `ask`: what TLS sends first can be read, and is not the end
             self._answer(opened, hiredis.pack_command(command))  # type: ignore[arg-type]
-        if self._on_open:
-            self._on_open(self)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Do what is done first on each new connection: nothing, unless a subclass does."""
 
     def _encrypt(self, dialled: socket.socket, given: Mapping[str, Any]) -> socket.socket:
         if not self._encrypted:

@@ -397,7 +397,7 @@ class _Link(Connection):
     """A thread's connection to a server."""
 
     def __init__(self, client: redis.Redis, peer: Peer, on_open: Callable[["_Link"], None] | None) -> None:
-        super().__init__(client, self._begin, peer.address)
+        super().__init__(client, peer.address)
         self.peer = peer
         self.met: dict[str, int] = {}
         """Buckets that the server was met for since it was opened, and the version of the slot map then: a server may
@@ -406,13 +406,13 @@ class _Link(Connection):
         """Of what is asked for; or another tag."""
         self.silences = 0
         """Those of the server when it was opened."""
-        self._first = on_open
+        self._on_open = on_open
 
-    def _begin(self, _: Connection) -> None:
+    def _begin(self) -> None:
         self.met.clear()
         self.silences = self.peer.fail_fast.silences
-        if self._first:
-            self._first(self)
+        if self._on_open:
+            self._on_open(self)
 
 
 class ScriptRunner:

@@ -1,5 +1,6 @@
 """What becomes of a request when the server is gone, silent, full, restarted or confused."""
 
+import gc
 import os
 import signal
 import threading
@@ -14,6 +15,7 @@ from support_caller import Caller
 from support_evaluator import snapshot
 from support_installation import World, tree
 from support_outbox import jobs_of, queue
+from support_sentinel import wait_until
 from support_service import in_parallel
 from support_valkey import ValkeyServer
 
@@ -228,6 +230,19 @@ def test_each_thread_holds_a_connection_of_its_own(shop: Caller) -> None:
         thread.join()
 
     assert seen == [one] * 400
+
+
+def test_a_thread_that_ends_leaves_no_connection(shop: Caller, server: ValkeyServer) -> None:
+    one = shop.start()
+    before = len(server.client.client_list())
+    thread = threading.Thread(target=lambda: shop.read(one))
+    gc.disable()  # what refers to itself would be closed when it runs next
+    try:
+        thread.start()
+        thread.join()
+        wait_until(lambda: len(server.client.client_list()) == before, 5)
+    finally:
+        gc.enable()
 
 
 def test_scripts_that_the_server_forgot_are_sent_again_unseen(shop: Caller, server: ValkeyServer) -> None:
