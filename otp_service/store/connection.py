@@ -75,11 +75,21 @@ def connect(url: str, *, timeout: float, connect_timeout: float, sentinels: Sent
     of_sentinels = {name: value for name, value in given.items() if name in limits or name.startswith("ssl_")}
     of_sentinels |= {"username": sentinels.user, "password": sentinels.password}
     of_sentinels |= {"socket_timeout": connect_timeout, "ssl": encrypted}
-    found = Sentinel(  # type: ignore[no-untyped-call]
-        sentinels.addresses, sentinel_kwargs=of_sentinels
-    )
+    found = Sentinel([])  # type: ignore[no-untyped-call]
+    found.sentinels = [_Sentinel(host, port, **of_sentinels) for host, port in sentinels.addresses]
     primary: redis.Redis = found.master_for(service, ssl=encrypted, **given)  # type: ignore[no-untyped-call]
     return primary
+
+
+class _Sentinel(redis.Redis):
+    """Counts as away where it refuses us, or is something else that took its address: others are asked."""
+
+    def sentinel_masters(self) -> Any:  # noqa: ANN401 - as redis-py has it
+        """Return what it knows of each primary."""
+        try:
+            return super().sentinel_masters()
+        except redis.RedisError as odd:
+            raise redis.ConnectionError(f"It does not answer as a Sentinel: {odd}") from odd
 
 
 def primary_address(client: redis.Redis) -> tuple[str, int]:

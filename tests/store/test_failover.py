@@ -203,6 +203,17 @@ def test_silent_sentinels_hold_up_one_caller_and_no_others(pair):
             assert time.monotonic() - began < longest
 
 
+@pytest.mark.parametrize("answer", [b"-ERR unknown command 'SENTINEL'", b"-NOPERM no permissions", b"HTTP/1.1 400"])
+def test_one_that_does_not_answer_as_a_sentinel_hides_no_other(pair, answer):
+    odd = TellingSentinel()
+    odd.answer = lambda _: answer + b"\r\n"
+
+    assert Caller(pair.install(replicas=0, sentinels=[odd.address, pair.sentinel.address])).start()
+    with pytest.raises(StoreUnavailableError):
+        pair.install(sentinels=[odd.address])
+    odd.close()
+
+
 def test_whoever_finds_no_primary_is_told_so(pair):
     shop = Caller(pair.install())
     pair.sentinel.close()
