@@ -279,7 +279,8 @@ class ReloadableService:
 
     def give_back(self) -> None:
         """Give back what was counted of requests that have not come, whatever is answered yet."""
-        self._service.give_back()
+        for service in tuple(self._requests):
+            service.give_back()
 
     def replace(self, service: Service) -> None:
         """Answer with another service from now on; close the old one when its requests are answered."""
@@ -288,6 +289,9 @@ class ReloadableService:
             self._requests[service] = 0
             self._changed.wait_for(lambda: not self._requests[old], REQUEST_SECONDS)
         old.close()
+        with self._changed:
+            if not self._requests[old]:
+                del self._requests[old]
 
 
 def _close_connection(start_response: StartResponse) -> StartResponse:

@@ -303,6 +303,7 @@ class SharedSubjects:
         self._scripts = scripts
         self._cautious = cautious
         self._ahead = _Ahead(most_ahead)
+        self._giving_back = threading.Lock()
         self._breakers: dict[tuple[str, str], str] = {}
         """How those of applications' countries stood when this process was told last, as far as blocks follow them."""
 
@@ -382,8 +383,9 @@ class SharedSubjects:
 
     def give_back_ahead(self, *, all_of_it: bool = False) -> None:
         """Give back what was counted ahead and is over, or all of it, and wait for that; what cannot be is left."""
-        over = self._ahead.collect(all_of_them=all_of_it)
-        self._scripts.run_all([call for counted in over for call in self._calls_to_give_back(counted)])
+        with self._giving_back:  # another thread may be about it when the process ends
+            over = self._ahead.collect(all_of_them=all_of_it)
+            self._scripts.run_all([call for counted in over for call in self._calls_to_give_back(counted)])
 
     def settle(self, application: str, country: str, change: int, at: int, ruleset: CompiledRuleset) -> None:
         """Correct what was reserved for a call at a time by what it cost more, or less. One that fails is left."""

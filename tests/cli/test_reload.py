@@ -1,6 +1,7 @@
 """SIGHUP: settings are read anew while requests are answered and messages are sent."""
 
 import contextlib
+import gc
 import http.client
 import json
 import os
@@ -8,6 +9,7 @@ import secrets
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,12 +17,16 @@ import pytest
 import requests
 from pytest_httpserver import HTTPServer
 from support_cli import all_end, family
+from support_frozen import FrozenValkey
 from support_installation import API_KEY, key
 from support_rotation import FREE, RootKeys
 from support_service import Service, eventually, in_parallel, running
 from support_valkey import ValkeyServer
 from werkzeug import Request, Response
 
+from otp_service import bootstrap
+from otp_service.api.app import ReloadableService, create_app
+from otp_service.api.app import Service as ApiService
 from otp_service.domain.keyring import api_key_hash
 
 pytestmark = pytest.mark.timeout(300)
@@ -324,6 +330,23 @@ def is_alive(service: Service) -> bool:
     with contextlib.suppress(requests.ConnectionError):
         return service.get("/healthz").ok
     return False
+
+
+def test_nothing_is_kept_of_settings_before(frozen: FrozenValkey):
+    installed = frozen.world().install()
+
+    def another() -> ApiService:
+        made = create_app(bootstrap.install(installed.settings, installed.client))
+        made.on_close()
+        return made
+
+    old = another()
+    service, gone = ReloadableService(old), weakref.ref(old)
+    del old
+    service.replace(another())
+
+    gc.collect()
+    assert gone() is None, "it holds keys that may have been removed"
 
 
 @pytest.mark.parametrize("phase", [0.0, 0.3, 1.5])

@@ -3,8 +3,10 @@
 import logging
 import os
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from threading import Event
 from typing import Any
 
 import pytest
@@ -111,6 +113,49 @@ def test_a_process_of_serve_gives_back_when_it_ends(
     started = next(last for last in range(1, 200) if shop.start(number(last)) and _counted(shop) > last)
 
     child_processes._exit_process(ReloadableService(create_app(installed)))
+
+    assert _counted(shop) == started
+
+
+def test_a_process_that_ends_waits_for_what_another_thread_gives_back(
+    frozen: FrozenValkey, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, begun, goes_on = _shop(frozen), Event(), Event()
+    started = next(last for last in range(1, 200) if shop.start(number(last)) and _counted(shop) > last)
+    run_all = ScriptRunner.run_all
+
+    def slowly(self: ScriptRunner, given: Any) -> Any:
+        if given:
+            begun.set()
+            goes_on.wait(10)
+        return run_all(self, given)
+
+    monkeypatch.setattr(ScriptRunner, "run_all", slowly)
+    with ThreadPoolExecutor(2) as threads:
+        threads.submit(_give_back, shop)
+        begun.wait(10)
+        end = threads.submit(_give_back, shop)
+        with suppress(TimeoutError):
+            end.result(0.2)
+        assert not end.done(), "nothing is left to give back, but it is not given back yet"
+        goes_on.set()
+    assert _counted(shop) == started
+
+
+def test_a_process_that_ends_gives_back_what_was_counted_under_settings_before_too(
+    frozen: FrozenValkey, calls: Counter[str]
+) -> None:
+    installed = guarded(frozen, "application.requests", limits={"application": ["10000/day"]})
+    shop, old, left, ends = Caller(installed), create_app(installed), Event(), Event()
+    service = ReloadableService(old)
+    old.on_close(left.set, lambda: ends.wait(10) and None)
+    started = next(last for last in range(1, 200) if shop.start(number(last)) and _counted(shop) > last)
+
+    with ThreadPoolExecutor(1) as reload:
+        reload.submit(service.replace, create_app(bootstrap.install(installed.settings, installed.client)))
+        left.wait(10)
+        service.give_back()
+        ends.set()
 
     assert _counted(shop) == started
 
