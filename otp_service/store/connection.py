@@ -84,17 +84,32 @@ def connect(url: str, *, timeout: float, connect_timeout: float, sentinels: Sent
 class _Sentinel(redis.Redis):
     """Counts as away where it refuses us, or is something else that took its address: others are asked."""
 
+    answers = False
+
     def sentinel_masters(self) -> Any:  # noqa: ANN401 - as redis-py has it
         """Return what it knows of each primary."""
         try:
-            return super().sentinel_masters()
+            told = super().sentinel_masters()
         except redis.RedisError as odd:
+            self.answers = False
             raise redis.ConnectionError(f"It does not answer as a Sentinel: {odd}") from odd
+        self.answers = True
+        return told
+
+
+class NoSentinelError(MasterNotFoundError):
+    """No Sentinel answers: so none says that the primary is away."""
 
 
 def primary_address(client: redis.Redis) -> tuple[str, int]:
     """Return where Sentinels say that the primary is. Raises `ValueError` for a client that asks none."""
-    host, port = _sentinel_pool(client).get_master_address()  # type: ignore[no-untyped-call]
+    pool = _sentinel_pool(client)
+    try:
+        host, port = pool.get_master_address()  # type: ignore[no-untyped-call]
+    except MasterNotFoundError as unnamed:
+        if any(one.answers for one in pool.sentinel_manager.sentinels):
+            raise
+        raise NoSentinelError(str(unnamed)) from unnamed
     return host, port
 
 
@@ -226,6 +241,11 @@ class Connection:
             except ResponseError as refused:
                 answers.append(refused)
         return answers
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was opened, and not closed from here."""
+        return self._socket is not None
 
     def close(self) -> None:
         """Close the connection, if it is open."""

@@ -22,7 +22,7 @@ from otp_service.domain.guard import DAY, LimitScope, Ruleset, Window
 from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
 from otp_service.store.cluster import Peer, SlotMap
-from otp_service.store.connection import Argument, Connection, raise_translated, translate_errors
+from otp_service.store.connection import Argument, Connection, NoSentinelError, raise_translated, translate_errors
 from otp_service.store.keys import tag_of
 
 # Each file in ``lua/`` that is no part of others is a function of one library, named by a hash of its text: releases
@@ -366,6 +366,16 @@ def _waited_in_vain(answer: object) -> bool:
     return isinstance(answer, StoreUnavailableError) and isinstance(answer.__cause__, redis.TimeoutError)
 
 
+def _note_loss(peer: Peer, lost: redis.RedisError) -> None:
+    """Note what it tells of a server that it gave no answer."""
+    if isinstance(lost, NoSentinelError):
+        peer.unnamed.trip()
+    elif isinstance(lost, (redis.TimeoutError, MasterNotFoundError)):
+        peer.fail_fast.trip()
+        return
+    peer.fail_fast.reset()  # it may be there, or was refused, closed or loading: told at once, so it is not silent
+
+
 def _trace(key: str) -> tuple[Argument, ...]:
     """Return a command that writes something beside a key, which replicas are waited for to have."""
     return "SET", keys.replicated(tag_of(key)), "", "PX", _TRACE_LIFE
@@ -411,6 +421,7 @@ class _Link(Connection):
     def _begin(self) -> None:
         self.met.clear()
         self.silences = self.peer.fail_fast.silences
+        self.peer.unnamed.reset()
         if self._on_open:
             self._on_open(self)
 
@@ -597,7 +608,10 @@ class ScriptRunner:
     def _converse(self, peer: Peer, ask: Callable[..., Any], *about: Any) -> Any:  # noqa: ANN401
         """Return what is answered over this thread's connection to a server, which is closed when no answer came."""
         peer.fail_fast.check()
-        return self._over(self._connection(peer), ask, *about)
+        connection = self._connection(peer)
+        if not connection.is_open:
+            peer.unnamed.check()
+        return self._over(connection, ask, *about)
 
     def _over(self, connection: _Link, ask: Callable[..., Any], *about: Any) -> Any:  # noqa: ANN401
         fail_fast = connection.peer.fail_fast
@@ -609,10 +623,7 @@ class ScriptRunner:
                 connection.close()
             raise_translated(refused, nothing_ran=True)
         except redis.RedisError as lost:
-            if isinstance(lost, (redis.TimeoutError, MasterNotFoundError)):  # each Sentinel may have been silent
-                fail_fast.trip()
-            else:  # refused, closed or loading: told at once, so it is not silent
-                fail_fast.reset()
+            _note_loss(connection.peer, lost)
             connection.close()
             if self._slots:
                 self._slots.suspect(connection.peer)

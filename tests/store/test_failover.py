@@ -5,7 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +212,20 @@ def test_one_that_does_not_answer_as_a_sentinel_hides_no_other(pair, answer):
     with pytest.raises(StoreUnavailableError):
         pair.install(sentinels=[odd.address])
     odd.close()
+
+
+@pytest.mark.parametrize(("answer", "goes_on"), [(b"-NOPERM no permissions", True), (b"*0", False)])
+def test_whoever_has_a_connection_goes_on_unless_sentinels_say_that_the_primary_is_away(pair, answer, goes_on):
+    shop = Caller(pair.install(replicas=0))
+    one = shop.start()
+    pair.sentinel.answer = lambda _: answer + b"\r\n"
+
+    with ThreadPoolExecutor(1) as another:  # which has no connection yet
+        for _ in range(2):
+            with pytest.raises(StoreUnavailableError):
+                another.submit(shop.read, one).result()
+            with nullcontext() if goes_on else pytest.raises(StoreUnavailableError):
+                assert shop.read(one)
 
 
 def test_whoever_finds_no_primary_is_told_so(pair):
