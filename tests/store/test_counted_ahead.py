@@ -189,6 +189,30 @@ def test_of_many_that_are_given_back_no_more_has_leaked_than_a_bucket_leaks(
     assert country["lu86400"] == 101, "one leaks in a second"
 
 
+def test_what_is_given_back_fills_no_bucket(
+    frozen: FrozenValkey, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [reserving.time.monotonic()]
+    monkeypatch.setattr(reserving.time, "monotonic", lambda: clock[0])
+    shop = _shop(
+        frozen,
+        "country.unapproved",
+        "number.sends",
+        guard={"country": {"home": ["400/hour"]}},
+        limits={"number": ["1/day"]},
+    )
+    assert all(passes(shop, number(last)) for last in range(210))
+    for _ in range(200):
+        assert not passes(shop, number(0))
+        frozen.advance(0.02)
+        clock[0] += 0.02
+    _give_back(shop)
+
+    _, country = shop.context.store.guard._read(keys.country("shop", "PK"))
+    assert calls["reserve"] < 300, "most are counted ahead"
+    assert country["lu3600"] <= 210, "it leaks one in nine seconds"
+
+
 def test_answers_that_are_lost_cost_little_room(
     frozen: FrozenValkey, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
