@@ -32,7 +32,7 @@ class Peer:
     """For plain commands, of a cluster's server."""
     fail_fast: FailFast = field(default_factory=FailFast)
     replicas_away: FailFast = field(default_factory=FailFast)
-    unnamed: FailFast = field(default_factory=FailFast)
+    sentinels_away: FailFast = field(default_factory=FailFast)
     """While no Sentinel answers: who has a connection goes on."""
 
     @property

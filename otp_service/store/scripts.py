@@ -369,7 +369,7 @@ def _waited_in_vain(answer: object) -> bool:
 def _note_loss(peer: Peer, lost: redis.RedisError) -> None:
     """Note what it tells of a server that it gave no answer."""
     if isinstance(lost, NoSentinelError):
-        peer.unnamed.trip()
+        peer.sentinels_away.trip()
     elif isinstance(lost, (redis.TimeoutError, MasterNotFoundError)):
         peer.fail_fast.trip()
         return
@@ -421,7 +421,7 @@ class _Link(Connection):
     def _begin(self) -> None:
         self.met.clear()
         self.silences = self.peer.fail_fast.silences
-        self.peer.unnamed.reset()
+        self.peer.sentinels_away.reset()
         if self._on_open:
             self._on_open(self)
 
@@ -610,7 +610,7 @@ class ScriptRunner:
         peer.fail_fast.check()
         connection = self._connection(peer)
         if not connection.is_open:
-            peer.unnamed.check()
+            peer.sentinels_away.check()
         return self._over(connection, ask, *about)
 
     def _over(self, connection: _Link, ask: Callable[..., Any], *about: Any) -> Any:  # noqa: ANN401
