@@ -332,15 +332,15 @@ class SharedSubjects:
 
     def _settled(self, reserved: _Reserved, answer: list[Any]) -> list[Any]:
         """Return what the number's slot answered, once what it does not use is given back."""
-        match answer:
-            case [b"started" | b"queued", *_, spared]:
+        match answer:  # by their lengths: an answer that is repeated, of an idempotency key, is one shorter
+            case [b"started", _, _, _, _, _, spared] | [b"queued", _, _, _, _, _, _, spared]:
                 if spared:
                     self._give_back(reserved, keep=_but(spared))
                 return answer[:-1]
-            case [b"human-check-required", *_, asked, spared]:
+            case [b"human-check-required", _, _, _, asked, spared]:
                 self._give_back(reserved, keep={"starts", "requests"}, stand=_but(spared), asked=asked)
                 return answer[:-2]
-            case [b"refused", *_, spared]:
+            case [b"refused", _, _, _, _, _, _, spared]:
                 self._give_back(reserved, stand=_but(spared))
                 return answer[:-1]
             case _:
