@@ -160,6 +160,16 @@ def test_a_start_that_is_repeated_counts_once(frozen: FrozenValkey) -> None:
     assert refused(lambda: shop.start(number(3), client_ip=ADDRESS)) is not None
 
 
+def test_a_further_message_that_is_repeated_counts_once(frozen: FrozenValkey) -> None:
+    shop = Caller(guarded(frozen, "application.requests", limits={"application": ["3/day"]}))
+    one = shop.start(number(1))
+    retry = shop.retry("a key", "resend")
+    later(frozen, 60)
+
+    assert shop.resend(one, retry).verification.sends == shop.resend(one, retry).verification.sends == 2
+    assert [passes(shop, number(last)) for last in (2, 3)] == [True, False]
+
+
 def test_a_known_number_counts_in_no_bucket_of_unapproved_messages(frozen: FrozenValkey) -> None:
     shop = Caller(guarded(frozen, "block.unapproved", "country.unapproved", guard=BOUNDED, purposes=SMS))
     approve(shop, number(1))
