@@ -9,5 +9,6 @@
 -- include clock fencing
 
 local what = fencing.meet(KEYS[1], ARGV[3] == '1')
-if what ~= 'lost' then return { what } end
+if what == 'planned' then return { 'planned' } end
+if what == 'same' then return { 'same' } end
 return { 'fenced', unpack(fencing.put({ unpack(KEYS, 2) }, tonumber(ARGV[1]), tonumber(ARGV[2]))) }
