@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from support_sentinel import wait_until
 from support_tls import make_certificate
 from support_valkey import ValkeyServer
 
@@ -55,7 +56,9 @@ def test_answers_that_nobody_waits_for_are_taken_for_no_others(valkey: ValkeySer
 
 def test_where_the_server_closed_before_it_answered_what_is_asked_next_is_asked_anew(valkey: ValkeyServer) -> None:
     connection = to(valkey.url)
+    client = str(connection.ask("CLIENT", "ID"))
     connection.write_only(("SET", "name", "x"), ("QUIT",))
+    wait_until(lambda: client not in [one["id"] for one in valkey.client.client_list()])
     connection.write_only(("APPEND", "name", "y"))
 
     assert connection.ask("GET", "name") == b"xy"
