@@ -19,7 +19,7 @@ from seeding import BenchSettings, forget_messages
 _ROOT = Path(__file__).resolve().parents[1]
 _CALLS, _WARM = 2000, 200
 _PARTS = (
-    ("Redis: sending, waiting, reading", ("hiredis", "redis/", "socket", "store/scripts.py")),
+    ("Redis: sending, waiting, reading", ("hiredis", "redis/", "socket", "store/script_runner.py")),
     ("the number: parsing and judging it", ("phonenumbers", "domain/numbers.py", "destination")),
     ("keys: codes, tags, pseudonyms, sealing", ("hmac", "hashlib", "cryptography", "keyring")),
     ("the line in the log", ("structlog", "telemetry/logging", "telemetry/redaction", "json/", "_io")),

@@ -15,7 +15,7 @@ from processes import thread_states
 
 from otp_service.store import keys
 from otp_service.store.outbox import CONSUMER_GROUP
-from otp_service.store.scripts import entry_values
+from otp_service.store.streams import entry_values
 from otp_service.store.verifications import delivery_slot
 
 BUCKET = "00"

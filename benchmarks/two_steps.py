@@ -31,7 +31,8 @@ from support_memory import folder_in_memory
 
 from otp_service.domain.guard import GUARD_RULES
 from otp_service.settings import settings_from
-from otp_service.store.scripts import compile_ruleset, part_texts
+from otp_service.store.library import part_texts
+from otp_service.store.rulesets import compile_ruleset
 
 SHARED = ("application_state", "country", "block", "address", "network", "provider")
 BESIDE = ("tallies", "asked", "unapproved")

@@ -21,7 +21,7 @@ from otp_service.settings.schema import (
     StreamsSettings,
 )
 from otp_service.store.keys import KEYS, Key, Spans
-from otp_service.store.scripts import compile_ruleset
+from otp_service.store.rulesets import compile_ruleset
 from otp_service.telemetry import metrics
 from otp_service.telemetry.tracing import ATTRIBUTES
 

@@ -35,8 +35,10 @@ from otp_service.settings.urls import place_of
 from otp_service.store.cluster import ClusterClient, SlotMap
 from otp_service.store.connection import Sentinels
 from otp_service.store.connection import connect as connect_store
-from otp_service.store.scripts import CompiledRuleset, Replication, ScriptRunner, StreamLimits, compile_ruleset
+from otp_service.store.rulesets import CompiledRuleset, compile_ruleset
+from otp_service.store.script_runner import Replication, ScriptRunner
 from otp_service.store.store import open_store
+from otp_service.store.streams import StreamLimits
 from otp_service.telemetry import tracing
 from otp_service.telemetry.logging import get_logger
 

@@ -27,7 +27,7 @@ from otp_service.store import keys, mirror
 from otp_service.store.cluster import ClusterClient, SlotMap
 from otp_service.store.connection import Connection
 from otp_service.store.events import _batch
-from otp_service.store.scripts import ScriptRunner
+from otp_service.store.script_runner import ScriptRunner
 from otp_service.store.store import open_store
 
 SLOTS = 16384

@@ -12,7 +12,7 @@ from limits.strategies import MovingWindowRateLimiter, RateLimiter, SlidingWindo
 
 from otp_service.domain.guard import Limit, LimitScope, Strategy
 from otp_service.store import keys
-from otp_service.store.scripts import part_texts
+from otp_service.store.library import part_texts
 
 _PARTS = ("clock", "fence", "rows", "counters", "limits", "rule_hits", "guard")
 _BODY = f"""

@@ -16,7 +16,7 @@ from otp_service.bootstrap import Installation
 from otp_service.settings.guard_ruleset import build_ruleset
 from otp_service.settings.schema import SpendSettings
 from otp_service.settings.settings import Settings
-from otp_service.store.scripts import CompiledRuleset, compile_ruleset
+from otp_service.store.rulesets import CompiledRuleset, compile_ruleset
 
 _LINES = [
     line

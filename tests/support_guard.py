@@ -18,8 +18,8 @@ from otp_service.domain.prices import MICRO
 from otp_service.errors import OtpServiceError, TooManyError
 from otp_service.store import keys
 from otp_service.store.events import Decision
+from otp_service.store.library import part_texts
 from otp_service.store.newcomer_traffic import CountrySuspicion
-from otp_service.store.scripts import part_texts
 
 ROOMY = {scope: ["1000000/day"] for scope in ("number", "ip", "application", "failed_checks")}
 """Limits that nobody meets."""

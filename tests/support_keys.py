@@ -9,7 +9,7 @@ import redis
 from otp_service.settings.guard_ruleset import build_ruleset
 from otp_service.settings.schema import GuardSettings, LimitsSettings, SpendSettings
 from otp_service.store.keys import KEYS, Key, Spans
-from otp_service.store.scripts import compile_ruleset
+from otp_service.store.rulesets import compile_ruleset
 
 DAY = 24 * 3600
 RETENTION = 7 * DAY

@@ -4,7 +4,7 @@ from typing import Any
 
 import redis
 
-from otp_service.store.scripts import entry_values
+from otp_service.store.streams import entry_values
 from otp_service.store.verifications import record_values
 
 

@@ -28,7 +28,8 @@ import pytest
 from hypothesis import Phase, settings
 from mutants import LIKELY, MUTANTS, faults
 
-from otp_service.store import scripts
+from otp_service.store import library
+from otp_service.store.script_runner import ScriptRunner
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.append(str(ROOT / "tests"))
@@ -231,29 +232,29 @@ def _alone(folder: str, longest: int, act: Act, told: Connection, *arguments: An
 def _noted_calls() -> set[str]:
     """Return a set to which the name of each script is added that is called from now on."""
     called: set[str] = set()
-    run = scripts.ScriptRunner.run
+    run = ScriptRunner.run
 
-    def noted(runner: scripts.ScriptRunner, name: str, *more: Any) -> Any:
+    def noted(runner: ScriptRunner, name: str, *more: Any) -> Any:
         called.add(name)
         return run(runner, name, *more)
 
-    scripts.ScriptRunner.run = noted  # type: ignore[method-assign]
+    ScriptRunner.run = noted  # type: ignore[method-assign]
     return called
 
 
 def _users(file: str) -> set[str]:
     """Return the scripts that a file is, or is a part of; those that teach rules and plans are behind all others."""
-    names = scripts.script_names()
+    names = library.script_names()
     if file.endswith("_register"):
         return set(names)
     part = file.removeprefix("include_")
-    return {name for name in names if name == file or part in scripts.included(scripts._read(name))}  # noqa: SLF001
+    return {name for name in names if name == file or part in library.included(library._read(name))}  # noqa: SLF001
 
 
 def _put_into_scripts(name: str) -> None:
-    mutant, read = MUTANTS[name], scripts._read  # noqa: SLF001 - there is no other way in, and should be none
-    scripts._read = lambda file: mutant.text() if file == mutant.file else read(file)  # noqa: SLF001
-    scripts.library.cache_clear()
+    mutant, read = MUTANTS[name], library._read  # noqa: SLF001 - there is no other way in, and should be none
+    library._read = lambda file: mutant.text() if file == mutant.file else read(file)  # noqa: SLF001
+    library.library.cache_clear()
 
 
 def _report(outcome: Outcome, items: Sequence[pytest.Item]) -> None:

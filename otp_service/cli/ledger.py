@@ -15,7 +15,7 @@ from otp_service.domain.phrases import duration
 from otp_service.ledger.database import MAX_COUNT, row_counts
 from otp_service.services import operator_actions, periodic_tasks
 from otp_service.services.context import Context
-from otp_service.store.scripts import HALVED_FOR
+from otp_service.store.script_runner import HALVED_FOR
 
 _MIRROR_TIMEOUT: Final = 60.0
 """Seconds to wait for the mirror to be there."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from otp_service.domain.applications import NO_APPLICATION, ApiKey, Application
 from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger.access import Access, AccessList, ApiKeys, StoredApplication
-from otp_service.store.scripts import CompiledRuleset
+from otp_service.store.rulesets import CompiledRuleset
 from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)

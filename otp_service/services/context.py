@@ -21,7 +21,7 @@ from otp_service.policies.base import Policies
 from otp_service.policies.human_checks import HumanCheckRunner
 from otp_service.services.access_cache import AccessCache, KeyUses
 from otp_service.services.mirror import MirrorSync
-from otp_service.store.scripts import CompiledRuleset
+from otp_service.store.rulesets import CompiledRuleset
 from otp_service.store.store import Store
 
 

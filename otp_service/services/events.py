@@ -10,7 +10,7 @@ from otp_service.errors import StoreUnavailableError
 from otp_service.services.consents import log_suppression
 from otp_service.services.context import Context
 from otp_service.store.events import EventBatch
-from otp_service.store.scripts import NO_RULES, CompiledRuleset
+from otp_service.store.rulesets import NO_RULES, CompiledRuleset
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 

@@ -12,7 +12,7 @@ from otp_service.domain.webhooks import Webhook, WebhookType
 from otp_service.errors import LedgerUnavailableError
 from otp_service.services.context import Context
 from otp_service.store.newcomer_traffic import BlockCount, CountrySuspicion, RangeSuspicion
-from otp_service.store.scripts import CompiledRuleset
+from otp_service.store.rulesets import CompiledRuleset
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import SafeNumber

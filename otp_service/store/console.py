@@ -24,7 +24,7 @@ from otp_service.domain.numbers import ANY_TYPE, SubjectKey, parse_destination, 
 from otp_service.domain.phrases import Phrase
 from otp_service.store import keys
 from otp_service.store.connection import server_time, translate_errors
-from otp_service.store.scripts import ScriptRunner
+from otp_service.store.script_runner import ScriptRunner
 
 _HANDLE: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 _NUMBER: Final = "number"

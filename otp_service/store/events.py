@@ -20,15 +20,9 @@ from otp_service.store import keys
 from otp_service.store.cluster import read_group
 from otp_service.store.connection import server_time, translate_errors
 from otp_service.store.leases import LEAST_SHARE, BucketShare
-from otp_service.store.scripts import (
-    NO_RULES,
-    ScriptRunner,
-    StreamLimits,
-    entry_id,
-    entry_values,
-    parse_entry_id,
-    read_pages,
-)
+from otp_service.store.rulesets import NO_RULES
+from otp_service.store.script_runner import ScriptRunner
+from otp_service.store.streams import StreamLimits, entry_id, entry_values, parse_entry_id, read_pages
 
 GROUP = "ledger"
 """Consumer group of the recorders."""

@@ -22,7 +22,8 @@ from otp_service.errors import (
 from otp_service.store import keys
 from otp_service.store.connection import Argument, translate_errors
 from otp_service.store.mirror import MirrorQuery
-from otp_service.store.scripts import CompiledRuleset, ScriptRunner
+from otp_service.store.rulesets import CompiledRuleset
+from otp_service.store.script_runner import ScriptRunner
 
 # A check takes two round trips. One tells the sealed secret and the time; the process finds the steps whose code was
 # typed; the other takes one of them, unless it or a later one was taken before, and counts a wrong code.

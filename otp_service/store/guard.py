@@ -14,7 +14,8 @@ from otp_service.domain.routing import BreakerState, BreakerThresholds, CallResu
 from otp_service.store import keys
 from otp_service.store.connection import server_time, to_milliseconds, translate_errors
 from otp_service.store.mirror import Fences
-from otp_service.store.scripts import NO_RULES, CompiledRuleset, ScriptRunner
+from otp_service.store.rulesets import NO_RULES, CompiledRuleset
+from otp_service.store.script_runner import ScriptRunner
 
 
 @dataclass(frozen=True, slots=True)

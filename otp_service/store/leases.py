@@ -10,7 +10,7 @@ from typing import Final
 
 from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
-from otp_service.store.scripts import ScriptRunner
+from otp_service.store.script_runner import ScriptRunner
 
 LEASE_RENEWAL: Final = 1.0
 """Seconds between two renewals of a lease."""

@@ -27,15 +27,9 @@ from otp_service.store.connection import (
     translate_errors,
 )
 from otp_service.store.keys import tag_of
-from otp_service.store.scripts import (
-    FENCING,
-    PREFIX,
-    CompiledRuleset,
-    ScriptCall,
-    ScriptRunner,
-    bucket_meet_keys,
-    pairs_to_dict,
-)
+from otp_service.store.library import PREFIX
+from otp_service.store.rulesets import CompiledRuleset
+from otp_service.store.script_runner import FENCING, ScriptCall, ScriptRunner, bucket_meet_keys, pairs_to_dict
 
 # It is written whenever the ledger changes, and carries its place in the ledger's history. While it is behind the place
 # that a process knows, was lost, or is of another history, nothing is accepted and nothing is sent. So neither a flush

@@ -15,7 +15,8 @@ from otp_service.domain.tallies import Blocks, Tallies, Tally, What, Who, parse_
 from otp_service.store import keys
 from otp_service.store.cluster import ClusterClient
 from otp_service.store.connection import translate_errors
-from otp_service.store.scripts import CompiledRuleset, ScriptRunner
+from otp_service.store.rulesets import CompiledRuleset
+from otp_service.store.script_runner import ScriptRunner
 
 _VERSION: Final = "version"
 SUSPICION_LIFE: Final = 600_000

@@ -23,17 +23,9 @@ from otp_service.store.connection import Argument, server_time, translate_errors
 from otp_service.store.leases import BucketShare
 from otp_service.store.mirror import MirrorQuery
 from otp_service.store.reserving import GatewayCall, SharedSubjects
-from otp_service.store.scripts import (
-    NO_RULES,
-    CompiledRuleset,
-    ScriptCall,
-    ScriptRunner,
-    StreamLimits,
-    entry_id,
-    entry_values,
-    pairs_to_dict,
-    parse_entry_id,
-)
+from otp_service.store.rulesets import NO_RULES, CompiledRuleset
+from otp_service.store.script_runner import ScriptCall, ScriptRunner, pairs_to_dict
+from otp_service.store.streams import StreamLimits, entry_id, entry_values, parse_entry_id
 from otp_service.store.verifications import VERSION, delivery_slot, money_keys, parse_verification, record_values
 
 CONSUMER_GROUP = "workers"

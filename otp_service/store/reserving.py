@@ -24,7 +24,8 @@ from otp_service.domain.routing import GatewayLimits
 from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
 from otp_service.store.connection import Argument
-from otp_service.store.scripts import CompiledRuleset, ScriptCall, ScriptRunner
+from otp_service.store.rulesets import CompiledRuleset
+from otp_service.store.script_runner import ScriptCall, ScriptRunner
 
 _APPLICATION: Final = ("requests", "money", "newcomers", "country", "ceilings")
 _OF_NETWORKS: Final = ("address", "network", "provider")

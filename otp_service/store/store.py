@@ -16,8 +16,10 @@ from otp_service.store.mirror import Fences, Mirror, Server
 from otp_service.store.newcomer_traffic import TrafficStore
 from otp_service.store.outbox import DeadLetters, Dispatches, Outbox, References, Replies
 from otp_service.store.reserving import MOST_AHEAD, SharedSubjects
+from otp_service.store.rulesets import NO_RULES, CompiledRuleset
 from otp_service.store.sandbox import SandboxMailbox
-from otp_service.store.scripts import NO_RULES, CompiledRuleset, ScriptRunner, StreamLimits
+from otp_service.store.script_runner import ScriptRunner
+from otp_service.store.streams import StreamLimits
 from otp_service.store.upgrade import FormerStates
 from otp_service.store.verifications import Verifications
 

@@ -15,7 +15,8 @@ import redis
 
 from otp_service.store import keys
 from otp_service.store.connection import translate_errors
-from otp_service.store.scripts import CompiledRuleset, ScriptRunner
+from otp_service.store.rulesets import CompiledRuleset
+from otp_service.store.script_runner import ScriptRunner
 
 _PAGE: Final = 100
 """Keys that are looked at in one step, in which the server does nothing else: some milliseconds."""

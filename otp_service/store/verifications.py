@@ -29,16 +29,9 @@ from otp_service.errors import Quota
 from otp_service.store import keys
 from otp_service.store.mirror import MirrorQuery
 from otp_service.store.reserving import SharedMessage, SharedSubjects, of_start
-from otp_service.store.scripts import (
-    NO_RULES,
-    CompiledPlan,
-    CompiledRuleset,
-    ScriptRunner,
-    StreamLimits,
-    compile_plan,
-    entry_id,
-    pairs_to_dict,
-)
+from otp_service.store.rulesets import NO_RULES, CompiledPlan, CompiledRuleset, compile_plan
+from otp_service.store.script_runner import ScriptRunner, pairs_to_dict
+from otp_service.store.streams import StreamLimits, entry_id
 
 # What a record holds, beside `_FIXED` and `_STATE` (include_record.lua writes it):
 #   n<message>                    how many dispatches a message had

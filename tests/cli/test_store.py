@@ -13,7 +13,7 @@ from otp_service.bootstrap import install, prepare
 from otp_service.errors import RateLimitedError
 from otp_service.settings import load_settings
 from otp_service.store import keys
-from otp_service.store.scripts import PREFIX
+from otp_service.store.library import PREFIX
 
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
 FENCED = rf"Fenced: what was started until {TIME} is expired\."

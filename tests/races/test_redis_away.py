@@ -15,7 +15,7 @@ from support_rotation import FREE
 from support_service import Service, eventually, running
 from support_valkey import ValkeyServer
 
-from otp_service.store.scripts import library
+from otp_service.store.library import library
 
 IN_TIME = 1.5
 """Seconds within which everybody is answered, whatever Redis does."""

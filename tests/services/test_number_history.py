@@ -25,7 +25,7 @@ from otp_service.services.number_history import (
     find_verification,
 )
 from otp_service.store.events import EVENT_SPAN, History
-from otp_service.store.scripts import ScriptRunner
+from otp_service.store.script_runner import ScriptRunner
 
 GONE = 1300
 """Seconds after which nothing of a verification is left but events."""

@@ -22,7 +22,9 @@ from otp_service.store.connection import PAUSE, connect
 from otp_service.store.events import EventLog
 from otp_service.store.mirror import Fences, Mirror, Server
 from otp_service.store.outbox import LONG_TIME, Job, Outbox
-from otp_service.store.scripts import NO_RULES, Replication, ScriptCall, ScriptRunner, StreamLimits, compile_ruleset
+from otp_service.store.rulesets import NO_RULES, compile_ruleset
+from otp_service.store.script_runner import Replication, ScriptCall, ScriptRunner
+from otp_service.store.streams import StreamLimits
 from otp_service.store.verifications import VERSION
 
 BUCKETS = tuple(f"{bucket:02x}" for bucket in range(64))

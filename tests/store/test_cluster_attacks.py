@@ -26,7 +26,8 @@ from otp_service.store.cluster import ClusterClient, SlotMap
 from otp_service.store.connection import PAUSE, connect
 from otp_service.store.events import EventBatch
 from otp_service.store.mirror import Fences
-from otp_service.store.scripts import NO_RULES, ScriptCall, ScriptRunner
+from otp_service.store.rulesets import NO_RULES
+from otp_service.store.script_runner import ScriptCall, ScriptRunner
 from otp_service.store.verifications import FurtherMessage, Refusal
 
 NETWORKS = [f"n{place}" for place in range(40)]

@@ -23,7 +23,7 @@ from otp_service.errors import StoreUnavailableError
 from otp_service.settings import settings_from
 from otp_service.store import keys, reserving
 from otp_service.store.newcomer_traffic import CountrySuspicion, RangeSuspicion
-from otp_service.store.scripts import ScriptRunner
+from otp_service.store.script_runner import ScriptRunner
 from otp_service.store.store import open_store
 
 _ASKED = RangeSuspicion("31", ask=True, checked_too=False)

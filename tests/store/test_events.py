@@ -5,7 +5,8 @@ from support_installation import World
 
 from otp_service.store import keys
 from otp_service.store.events import EventLog
-from otp_service.store.scripts import ScriptRunner, StreamLimits
+from otp_service.store.script_runner import ScriptRunner
+from otp_service.store.streams import StreamLimits
 
 BUCKETS = ("00", "01")
 DAY = 86_400

@@ -10,7 +10,7 @@ from otp_service.domain import guard_replay
 from otp_service.domain.guard import BucketRule, ConversionRule
 from otp_service.domain.guard_replay import BucketState, ConversionRecord
 from otp_service.domain.newcomer_traffic import GROWTH
-from otp_service.store import scripts
+from otp_service.store import library
 
 MINUTE = 60_000
 JUMPS = [0, 1, 999, 30_000, MINUTE, 90_000, 10 * MINUTE, 61 * MINUTE, 25 * 60 * MINUTE]
@@ -56,7 +56,7 @@ return { stands or '', row[9], row[10], string.format('%.6f', row[7]), string.fo
 
 
 def _text(part: str, body: str) -> str:
-    return "\n".join([*scripts.part_texts(("clock", "rows", "counters", part)), "clock.read()", body])
+    return "\n".join([*library.part_texts(("clock", "rows", "counters", part)), "clock.read()", body])
 
 
 @pytest.mark.parametrize("seed", range(12))

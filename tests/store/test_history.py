@@ -8,7 +8,7 @@ from support_outbox import BUCKET, EVENTS, Scripted, Sender, jobs_of
 
 from otp_service.store import keys
 from otp_service.store.events import EVENT_SPAN, History, RecentVerification
-from otp_service.store.scripts import ScriptRunner
+from otp_service.store.script_runner import ScriptRunner
 
 DAY = 86_400
 

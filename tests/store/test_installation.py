@@ -11,7 +11,8 @@ from support_sources import LUA
 from otp_service.bootstrap import Installation, prepare
 from otp_service.errors import ConfigurationError
 from otp_service.store.connection import connect
-from otp_service.store.scripts import PREFIX, library, pairs_to_dict, script_names
+from otp_service.store.library import PREFIX, library, script_names
+from otp_service.store.script_runner import pairs_to_dict
 
 KEYS = {"root": f"k1:{key()}", "pseudonym": key()}
 

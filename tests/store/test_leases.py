@@ -11,7 +11,8 @@ from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
 from otp_service.store.events import EventLog
 from otp_service.store.leases import BucketShare
-from otp_service.store.scripts import ScriptRunner, StreamLimits
+from otp_service.store.script_runner import ScriptRunner
+from otp_service.store.streams import StreamLimits
 
 LIFE = 3
 """Seconds that a lease is valid."""

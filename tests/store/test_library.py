@@ -9,8 +9,10 @@ from support_frozen import FrozenValkey
 
 from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
-from otp_service.store import scripts as module
-from otp_service.store.scripts import NO_RULES, PREFIX, ScriptRunner, included, library, order, script_names
+from otp_service.store import library as module
+from otp_service.store.library import PREFIX, included, library, order, script_names
+from otp_service.store.rulesets import NO_RULES
+from otp_service.store.script_runner import ScriptRunner
 
 
 @pytest.mark.parametrize("name", script_names())

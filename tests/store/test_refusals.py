@@ -9,7 +9,7 @@ from support_lines import OneLineServer
 
 from otp_service.errors import StoreUnavailableError
 from otp_service.store.connection import PAUSE, connect, translate_errors
-from otp_service.store.scripts import ScriptRunner
+from otp_service.store.script_runner import ScriptRunner
 
 STATES = [
     "-LOADING Redis is loading the dataset in memory",

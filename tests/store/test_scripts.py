@@ -25,9 +25,9 @@ from otp_service.domain.routing import CallResult
 from otp_service.errors import NotFoundError, StoreUnavailableError
 from otp_service.store import keys
 from otp_service.store.connection import PAUSE, translate_errors
+from otp_service.store.library import library
 from otp_service.store.mirror import MirrorQuery
 from otp_service.store.outbox import CONSUMER_GROUP
-from otp_service.store.scripts import library
 
 PATIENCE = 1.5
 """Seconds until a caller must have an answer, whatever the server does."""

@@ -13,8 +13,9 @@ from otp_service.bootstrap import Installation
 from otp_service.errors import BacklogFullError, LedgerUnavailableError
 from otp_service.services.context import Context
 from otp_service.store.outbox import CONSUMER_GROUP, Dropped, NextStep, Settlement
-from otp_service.store.scripts import ScriptRunner, StreamLimits
+from otp_service.store.script_runner import ScriptRunner
 from otp_service.store.store import open_store
+from otp_service.store.streams import StreamLimits
 
 OTHER = "+923007654321"
 NODE = 100

@@ -21,7 +21,7 @@ from otp_service.services.events import count_codes, give_back
 from otp_service.store import keys
 from otp_service.store.outbox import Dropped, Job, NextStep, NoGatewayFree, Settlement
 from otp_service.store.reserving import GatewayCall
-from otp_service.store.scripts import ScriptRunner
+from otp_service.store.script_runner import ScriptRunner
 from otp_service.store.store import open_store
 
 BOUNDED = {"address": {"unapproved": ["2/day"]}, "block": {"unapproved": ["2/day"]}, "country": {"home": ["2/day"]}}

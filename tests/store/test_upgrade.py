@@ -29,7 +29,8 @@ from otp_service.bootstrap import Installation, prepare
 from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys, upgrade
 from otp_service.store.guard import CountryBreaker
-from otp_service.store.scripts import NO_RULES, ScriptRunner
+from otp_service.store.rulesets import NO_RULES
+from otp_service.store.script_runner import ScriptRunner
 from otp_service.store.upgrade import FormerStates
 
 BRITISH = "+447400100777"

@@ -24,7 +24,7 @@ from otp_service.errors import SuppressedError
 from otp_service.services.consents import add_suppressions
 from otp_service.store import keys
 from otp_service.store.connection import connect
-from otp_service.store.scripts import library
+from otp_service.store.library import library
 
 OTHER = "+923337185206"
 DEARER = Transaction("15000", "PKR", "Daraz")

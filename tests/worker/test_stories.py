@@ -22,7 +22,7 @@ from otp_service.services.number_history import find_verification
 from otp_service.store import keys
 from otp_service.store.events import EventLog
 from otp_service.store.leases import BucketShare
-from otp_service.store.scripts import ScriptRunner
+from otp_service.store.script_runner import ScriptRunner
 from otp_service.worker.recorder import Recorder
 
 ROOMY = {"number": ["100000/hour"], "application": []}
