@@ -28,6 +28,7 @@ from otp_service.services.access import DEFAULT_OVERLAP, MAX_OVERLAP
 TIMESTAMP_PATTERN: Final = (
     r"^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?Z$"
 )
+_TIMESTAMP = re.compile(TIMESTAMP_PATTERN)
 
 
 def timestamp_milliseconds(text: str) -> int:
@@ -41,7 +42,7 @@ def timestamp_milliseconds(text: str) -> int:
 
 def check_timestamp(text: str) -> str:
     """Return a moment; raise `ValueError` when it is not written as one, or the calendar has no such one."""
-    if not re.fullmatch(TIMESTAMP_PATTERN, text):
+    if not _TIMESTAMP.fullmatch(text):
         raise ValueError("is not a time in UTC such as 2026-11-24T22:00:00Z")
     timestamp_milliseconds(text)
     return text

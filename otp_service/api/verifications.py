@@ -88,6 +88,10 @@ class TransactionBody(Body):
     reference: str | None = None
     """1 to 35 ASCII letters, digits, spaces and `. / _ -`."""
 
+    def to_transaction(self) -> Transaction:
+        """Return it as the use cases take it."""
+        return Transaction(self.amount, self.currency, self.payee, self.account, self.reference)
+
 
 class HumanCheckBody(Body):
     """What came of a human check."""
@@ -483,7 +487,7 @@ def start_verification(exchange: Exchange, body: StartBody) -> StartedAnswer:
         context=body.context,
         consent=body.consent.to_evidence() if body.consent else None,
         human_check=HumanCheckResult(**dict(body.human_check)) if body.human_check else HumanCheckResult(),
-        transaction=Transaction(**dict(body.transaction)) if body.transaction else None,
+        transaction=body.transaction.to_transaction() if body.transaction else None,
         metadata=body.metadata or {},
         user=body.user,
         after=body.after,
@@ -522,7 +526,7 @@ def check_code(exchange: Exchange, body: CheckBody, verification_id: str) -> Che
     Compares the code that the person typed, once. A wrong code is a result, not an error: look at `valid`. What cannot
     be a code of this verification is refused with 422 and is not counted as a guess.
     """
-    transaction = Transaction(**dict(body.transaction)) if body.transaction else None
+    transaction = body.transaction.to_transaction() if body.transaction else None
     result = check(
         exchange.context,
         exchange.application,

@@ -4,12 +4,12 @@ import base64
 import binascii
 import hashlib
 import hmac
-import json
 import os
 import re
 import secrets
 from dataclasses import dataclass
 from itertools import pairwise
+from json import JSONEncoder
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -512,6 +512,7 @@ IDEMPOTENCY_SECONDS = 24 * 3600
 """Seconds that a start's idempotency key is remembered; any other one as long as the verification's record."""
 _KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,255}")
 """Without a comma: two headers come as one, with a comma between, and would be a key that nobody chose."""
+_CANONICAL = JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -533,8 +534,7 @@ def idempotent_request(keyring: Keyring, owner: str, operation: str, header: str
     key = header.strip().removeprefix('"').removesuffix('"')
     if not _KEY.fullmatch(key):
         raise InvalidRequestError("One Idempotency-Key has 1 to 255 visible ASCII characters, no comma.")
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
     return IdempotentRequest(
         key=keyring.fingerprint("key", owner, key),
-        fingerprint=keyring.fingerprint("request", owner, operation, canonical),
+        fingerprint=keyring.fingerprint("request", owner, operation, _CANONICAL.encode(body)),
     )

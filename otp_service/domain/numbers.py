@@ -218,7 +218,7 @@ def may_hold_number(text: str) -> bool:
 
     Letters part numbers, signs and blanks do not. A calendar date is none.
     """
-    if text.isascii() and sum(map(text.count, "0123456789")) <= _FEW_DIGITS:
+    if text.isascii() and (len(text) <= _FEW_DIGITS or sum(map(text.count, "0123456789")) <= _FEW_DIGITS):
         return False  # nearly always
     spelt = "".join(map(_digit_letter_or_sign, unicodedata.normalize("NFKC", text)))
     return any(_is_long(part) for part in spelt.split(_LETTER))
@@ -314,7 +314,6 @@ _PLAIN_IPV4 = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}")
 _IPV6_NETWORK = 64
 _IPV6_SITE = 48
 _IPV6_PROVIDER = 32
-_IPV4_PREFIX = 24
 
 
 def network_of(address: str) -> str:
@@ -377,7 +376,7 @@ def _widened(network: str, length: int) -> str | None:
 
 def prefix_of(network: str) -> str:
     """Return what a consent's evidence keeps of a network: an IPv4 /24, or an IPv6 /48."""
-    return wide_network_of(network) or str(ipaddress.ip_network((network, _IPV4_PREFIX), strict=False))
+    return wide_network_of(network) or f"{network.rpartition('.')[0]}.0/24"
 
 
 def _malformed() -> InvalidRequestError:

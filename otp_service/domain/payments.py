@@ -2,8 +2,7 @@
 
 import re
 import unicodedata
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from dataclasses import dataclass
 
 from otp_service.errors import InvalidTransactionError
 
@@ -35,6 +34,8 @@ _AMOUNT = re.compile(r"(0|[1-9][0-9]{0,11})(?:\.([0-9]{1,3}))?")
 _ACCOUNT = re.compile(r"[0-9]{4}")
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ./_-]{0,34}")
 _NAME_SIGNS = frozenset(" .-&'")
+_PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z .&'-]*")
+"""Breaks none of the rules on characters: most names are so."""
 _DIGIT_RUN = re.compile(r"[0-9]{4,}")
 _DOMAIN = re.compile(r"[\w-]\.\w{2,}", re.UNICODE)
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0") | frozenset(
@@ -72,7 +73,7 @@ class Transaction:
         if self.reference is not None and not _REFERENCE.fullmatch(self.reference):
             raise InvalidTransactionError("reference has 1 to 35 ASCII letters, digits, spaces and . / _ -")
         amount, payee = _canonical_amount(self.amount, self.currency), _canonical_payee(self.payee, trusted_payees)
-        return replace(self, amount=amount, payee=payee)
+        return Transaction(amount, self.currency, payee, self.account, self.reference)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def _canonical_amount(amount: str, currency: str) -> str:
     match = _AMOUNT.fullmatch(amount)
     if not match or len(match[2] or "") > digits:
         raise InvalidTransactionError(f"amount is a decimal such as 1500 with at most {digits} minor digits.")
-    return f"{Decimal(amount):.{digits}f}"
+    return f"{match[1]}.{match[2] or '':0<{digits}}" if digits else match[1]
 
 
 def _canonical_payee(payee: str, trusted_payees: frozenset[str]) -> str:
@@ -112,6 +113,8 @@ def broken_name_rule(name: str) -> str | None:
     """Return the rule that a name breaks which stands in a message: a payee, or who sends it; ``None`` for none."""
     if not 1 <= len(name) <= MAX_NAME_LENGTH or name != name.strip() or "  " in name:
         return f"has 1 to {MAX_NAME_LENGTH} characters and no superfluous space"
+    if _PLAIN_NAME.fullmatch(name):
+        return None
     if not all(_may_stand_in_a_name(character) for character in name):
         return "has letters, digits, spaces and the signs . - & ' only"
     if _DIGIT_RUN.search(_joined_digits(name)):

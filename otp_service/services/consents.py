@@ -1,11 +1,12 @@
 """Consents and suppressions: given, withdrawn, lifted, imported, read."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal
+
+from pydantic_core import to_json
 
 from otp_service.clock import now
 from otp_service.domain.applications import Application
@@ -41,7 +42,6 @@ from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
 
-_MEMBERS = tuple(one.name for one in fields(Evidence))
 _MAX_CLOCK_AHEAD = 300_000
 """Milliseconds by which a caller's clock may be ahead of ours."""
 
@@ -117,8 +117,7 @@ def check_evidence(application: Application, evidence: Evidence) -> None:
 
 def encode_evidence(evidence: Evidence | None) -> str:
     """Return a consent as JSON, for the event of a start; empty without one."""
-    members = {name: getattr(evidence, name) for name in _MEMBERS} if evidence else None
-    return json.dumps(members, ensure_ascii=False, separators=(",", ":")) if members else ""
+    return to_json(evidence).decode() if evidence else ""
 
 
 def _add(

@@ -1,9 +1,14 @@
 """Transactions: one canonical form, and nothing in a message that is not what it seems."""
 
+import re
+
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from support_messages import UNSAFE_NAMES
 
-from otp_service.domain.payments import Transaction
+from otp_service.domain import payments
+from otp_service.domain.payments import Transaction, broken_name_rule
 from otp_service.errors import InvalidTransactionError
 
 
@@ -85,6 +90,16 @@ def test_a_currency_without_minor_digits_takes_none():
 )
 def test_names_of_any_script_are_payees(payee: str):
     assert made(payee=payee).payee == payee
+
+
+@given(st.text("aZ .&'-15\n", max_size=31))
+@example("K-Electric & Sons' Shop No. A")
+@example("a\n")
+def test_the_short_way_for_plain_names_judges_them_as_the_rules_do(name: str):
+    told = broken_name_rule(name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(payments, "_PLAIN_NAME", re.compile("(?!)"))
+        assert broken_name_rule(name) == told
 
 
 def test_a_name_is_composed():
