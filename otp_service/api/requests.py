@@ -16,7 +16,7 @@ from werkzeug.wsgi import get_content_length, get_input_stream
 
 from otp_service.api.exchange import Exchange
 from otp_service.api.routes import JSON, Route
-from otp_service.api.schemas import FAULTS, Body, NumberBody, check_timestamp, timestamp_milliseconds
+from otp_service.api.schemas import FAULTS, Body, NumberBody, parse_timestamp
 from otp_service.domain.keyring import IdempotentRequest, idempotent_request
 from otp_service.domain.numbers import SubjectKey, destination_of, subject_key
 from otp_service.errors import Fault, InvalidRequestError
@@ -139,7 +139,7 @@ def read_query_lists(exchange: Exchange, *known: str, repeated: Collection[str] 
 def read_moment(given: Mapping[str, str], name: str) -> int | None:
     """Return a query parameter that is a moment, in milliseconds; raise `InvalidRequestError` where it is none."""
     try:
-        return timestamp_milliseconds(check_timestamp(given[name])) if name in given else None
+        return parse_timestamp(given[name]) if name in given else None
     except ValueError as malformed:
         raise InvalidRequestError(
             f"The parameter {name} {malformed}.", (Fault(_WHOLE, f"{name} {malformed}"),)

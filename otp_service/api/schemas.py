@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    PlainValidator,
     StringConstraints,
     WithJsonSchema,
 )
@@ -31,21 +32,19 @@ TIMESTAMP_PATTERN: Final = (
 _TIMESTAMP = re.compile(TIMESTAMP_PATTERN)
 
 
-def timestamp_milliseconds(text: str) -> int:
-    """Return a moment in milliseconds since the epoch; raise `ValueError` when the calendar has no such one."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:  # its text repeats what was given
-        raise ValueError("is no time that the calendar and the clock have") from None
-    return int(moment.timestamp() * 1000)
+def parse_timestamp(text: object) -> int:
+    """Return a moment in milliseconds since the epoch.
 
-
-def check_timestamp(text: str) -> str:
-    """Return a moment; raise `ValueError` when it is not written as one, or the calendar has no such one."""
+    Raises `ValueError` when it is not written as one, or the calendar has no such one.
+    """
+    if not isinstance(text, str):
+        raise ValueError("is not a string")  # noqa: TRY004 - pydantic tells a ValueError as a fault
     if not _TIMESTAMP.fullmatch(text):
         raise ValueError("is not a time in UTC such as 2026-11-24T22:00:00Z")
-    timestamp_milliseconds(text)
-    return text
+    try:
+        return int(datetime.fromisoformat(text).timestamp() * 1000)
+    except ValueError:  # its text repeats what was given
+        raise ValueError("is no time that the calendar and the clock have") from None
 
 
 REGION: Final = r"^[A-Z]{2}$"
@@ -99,9 +98,8 @@ CountryCode = Annotated[
 PurposeName = Annotated[str, StringConstraints(pattern=NAME)]
 Locale = Annotated[str, StringConstraints(max_length=MAX_LOCALE, pattern=LOCALE_PATTERN), *WITHOUT_NUMBER]
 Moment = Annotated[
-    str,
-    StringConstraints(max_length=27),
-    AfterValidator(check_timestamp),
+    int,
+    PlainValidator(parse_timestamp),
     WithJsonSchema({"type": "string", "format": "date-time", "pattern": TIMESTAMP_PATTERN}),
 ]
 Address = Annotated[
@@ -180,7 +178,7 @@ class ConsentBody(Body):
             text_sha256=self.text_sha256,
             locale=self.locale,
             channel=self.channel,
-            given=timestamp_milliseconds(self.given_at),
+            given=self.given_at,
             source=self.source,
             address_prefix=address_prefix,
         )

@@ -17,7 +17,6 @@ from otp_service.api.schemas import (
     Time,
     rfc3339,
     rfc3339_or_none,
-    timestamp_milliseconds,
 )
 from otp_service.clock import now
 from otp_service.domain.applications import KeyScope
@@ -102,7 +101,7 @@ def suppress(exchange: Exchange, body: SuppressionBody) -> SuppressionsAnswer:
     From now on the number gets no messages of the application, those that wait included; other applications' are left
     alone.
     """
-    to, until = read_number(exchange, body), None if body.until is None else timestamp_milliseconds(body.until)
+    to, until = read_number(exchange, body), body.until
     if until is not None and until <= now():
         raise InvalidTimeError("until is in the past.")
     add_suppressions(exchange.context, (replace(_entry(exchange, to, body), reason=body.reason, until=until),))

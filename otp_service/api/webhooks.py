@@ -18,7 +18,6 @@ from otp_service.api.schemas import (
     Time,
     rfc3339,
     rfc3339_or_none,
-    timestamp_milliseconds,
 )
 from otp_service.clock import now
 from otp_service.domain.applications import KeyScope
@@ -243,8 +242,9 @@ def replay_endpoint(exchange: Exchange, body: ReplayBody, endpoint_id: str) -> R
 
     From a time on: what was held or failed, and with `delivered` everything. Receivers know what they had by its `id`.
     """
-    since = timestamp_milliseconds(body.since)
-    replayed = service.replay_since(exchange.context, endpoint_id, since, _caller(exchange), delivered=body.delivered)
+    replayed = service.replay_since(
+        exchange.context, endpoint_id, body.since, _caller(exchange), delivered=body.delivered
+    )
     return ReplayAnswer(replayed)
 
 
