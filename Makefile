@@ -87,7 +87,7 @@ bench-factors: setup  ## What a check of an app and a proof cost beside a check 
 	PYTHONPATH=tests $(BIN)/python benchmarks/factors.py
 
 bench-twilio: setup  ## What a start as to Twilio Verify costs beside one through the API. A minute.
-	PYTHONPATH=tests $(BIN)/python benchmarks/facade.py
+	PYTHONPATH=tests $(BIN)/python benchmarks/twilio_start.py
 
 load: setup $(LOAD_VENV)/.locked  ## Load as callers make it, strikes in the middle; then the books must balance. Five minutes.
 	$(BIN)/python benchmarks/load.py --python $(LOAD_VENV)/bin/python --seconds $(LOAD_SECONDS) --users $(LOAD_USERS) --seed $(LOAD_SEED)
@@ -116,30 +116,30 @@ bench-ledger: setup  ## How fast a recorder writes into PostgreSQL beside BEFORE
 	PYTHONPATH=tests $(BIN)/python benchmarks/ledger.py $(BEFORE)
 
 bench-import: setup  ## Imports a million suppressed numbers: time, memory, and what starts notice of it. Five minutes.
-	$(BIN)/python benchmarks/importing.py
+	$(BIN)/python benchmarks/import_suppressions.py
 
 bench-size: setup  ## The figures that `otp-service size` calculates with, measured here beside those in the code. Three minutes. Needs PostgreSQL.
 	PYTHONPATH=tests $(BIN)/python benchmarks/sizing.py
 
 bench-find: setup  ## How long support waits for a number's story, with a million verifications in the ledger. A minute. Needs PostgreSQL.
-	PYTHONPATH=tests $(BIN)/python benchmarks/finding.py
+	PYTHONPATH=tests $(BIN)/python benchmarks/find_number.py
 
 bench-console: setup  ## How long the console's pages take and what they weigh, with a month of 300,000 verifications. Three minutes. Needs PostgreSQL.
 	PYTHONPATH=tests $(BIN)/python benchmarks/console.py
 
 storm-ledger: setup  ## Recorders, database and Redis are killed under load; nothing may be lost. Needs PostgreSQL.
-	PYTHONPATH=tests $(BIN)/python benchmarks/recording.py --database sqlite
-	PYTHONPATH=tests $(BIN)/python benchmarks/recording.py --database postgresql
+	PYTHONPATH=tests $(BIN)/python benchmarks/storm_ledger.py --database sqlite
+	PYTHONPATH=tests $(BIN)/python benchmarks/storm_ledger.py --database postgresql
 
 ledger-failover: setup  ## PostgreSQL's replica is killed, and takes the place of a killed primary, under load; nothing may be lost. Three minutes. Needs PostgreSQL.
-	PYTHONPATH=tests $(BIN)/python benchmarks/recording.py --database replicated --kills 16 --restarts 4 --per-second 100
+	PYTHONPATH=tests $(BIN)/python benchmarks/storm_ledger.py --database replicated --kills 16 --restarts 4 --per-second 100
 
 storm-restores: setup  ## The ledger is restored in any order and at any moment; no stop may be forgotten unnoticed. Needs PostgreSQL.
-	PYTHONPATH=tests $(BIN)/python benchmarks/restores.py
+	PYTHONPATH=tests $(BIN)/python benchmarks/storm_restores.py
 
 storm-webhooks: setup  ## Workers and database are killed while 5,000 webhooks are sent; none may be lost. Needs PostgreSQL.
-	PYTHONPATH=tests $(BIN)/python benchmarks/webhooks.py --database sqlite
-	PYTHONPATH=tests $(BIN)/python benchmarks/webhooks.py --database postgresql
+	PYTHONPATH=tests $(BIN)/python benchmarks/storm_webhooks.py --database sqlite
+	PYTHONPATH=tests $(BIN)/python benchmarks/storm_webhooks.py --database postgresql
 
 failover: setup  ## Sentinels replace the primary ten times under load, one of two servers, then of three; what was answered holds. Six minutes.
 	PYTHONPATH=tests $(BIN)/python benchmarks/failover.py --servers 2

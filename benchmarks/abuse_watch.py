@@ -8,7 +8,7 @@ import redis
 from abuse_clock import Clock, FastValkey
 from abuse_tally import Tally
 from abuse_traffic import Visit
-from hands import BUCKET
+from rig_workers import BUCKET
 
 from otp_service.store import keys
 from otp_service.store.events import Decision, parse_decision

@@ -25,13 +25,13 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from ending import ended_with
+from breaches import ended_with
+from gateway_standin import StandIn
 from rig import Rig
-from standin import StandIn
 from support_caller import wrong_code
 from support_cluster import SLOTS, Cluster
 from support_sentinel import wait_until
-from verifying import AWAY, FORBIDDEN, PATIENCE, Callers, WrongAnswerError, looking_at
+from verifying_callers import AWAY, FORBIDDEN, PATIENCE, Callers, WrongAnswerError, looking_at
 
 from otp_service.domain.consents import SuppressionSource
 from otp_service.domain.numbers import parse_destination, subject_key

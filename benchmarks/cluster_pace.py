@@ -23,8 +23,8 @@ from random import Random
 from typing import Any
 
 import redis
-from ending import ended_with
-from roomy import ROOMY
+from breaches import ended_with
+from permissive_guard import PERMISSIVE
 from support_caller import Caller
 from support_cluster import Cluster
 from support_installation import tree
@@ -144,7 +144,7 @@ def _callers(**redis: Any) -> list[Caller]:
         **own,
         "redis": redis,
         "keys": {**own["keys"], "bucket_bits": BITS},
-        "guard": ROOMY,
+        "guard": PERMISSIVE,
         "limits": {"number": _MANY, "application": _MANY, "ip": _MANY},
         "applications": {name: {**application, "name": name} for name in APPLICATIONS},
         "streams": {"max_events": 1_000_000, "max_outbox": 1_000_000},

@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from finding import fill, ledger_url
+from find_number import fill, ledger_url
 from processes import Process, free_port, tree_of, wait_for_port
 from rig import COMMAND
 from sqlalchemy import func, select

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import outage
 import throughput
+from gateway_standin import StandIn
 from outage import Waits
 from rig import percentile
 from smsc import Smsc
-from standin import StandIn
 from throughput import Flow
 
 ENOUGH = 250

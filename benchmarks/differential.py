@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ending import ended_with
+from breaches import ended_with
 from support_frozen import START, FrozenValkey
 from support_memory import folder_in_memory
 

@@ -18,11 +18,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from ending import ended_with
+from breaches import ended_with
+from gateway_standin import StandIn
 from rig import Rig
-from standin import StandIn
 from support_sentinel import URL, Node, nodes, primary_of, sentinels, wait_until
-from verifying import PATIENCE, Callers, looking_at
+from verifying_callers import PATIENCE, Callers, looking_at
 
 GATEWAY = StandIn("first", milliseconds=5)
 LONGEST = 10.0

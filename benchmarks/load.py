@@ -25,10 +25,10 @@ from pathlib import Path
 import redis
 import requests
 from accounts import Call, settle_ledger
-from hands import slot_of_dispatch
-from ledgered import entries_of
-from observing import Watch
+from ledger_entries import entries_of
 from processes import Process, free_port, start_valkey, wait_for_port
+from prometheus_watch import Watch
+from rig_workers import slot_of_dispatch
 
 from otp_service.domain.keyring import api_key_hash, new_api_key, new_key
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gateway_standin import Behaviour, StandIn
 from rig import Rig, Started, until
-from standin import Behaviour, StandIn
 
 from otp_service.store import keys
 

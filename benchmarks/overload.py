@@ -18,7 +18,7 @@ from typing import Self
 
 import requests
 import wrk
-from ending import ended_with
+from breaches import ended_with
 from processes import Process, start_valkey, wait_for_port
 from seeding import BenchSettings
 from support_proxy import proxied

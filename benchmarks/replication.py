@@ -19,7 +19,7 @@ from pathlib import Path
 from threading import Timer
 from typing import Any
 
-from ending import ended_with
+from breaches import ended_with
 from support_caller import Caller
 from support_failover import Answered, verify_for
 from support_racers import Racers, racing

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anatomy import Anatomy
+from in_process import AT_ONCE, PAUSE, TURNS, Within, ratio
 from plots import Bars, Lines, Series, picture
 from targets import Measured, Sample, median
-from within import AT_ONCE, PAUSE, TURNS, Within, ratio
 
 OBJECTIVES = {"start": (0.30, 2.2), "check": (0.45, 1.4)}
 """Of the constant answer: least rate, and most processor time."""

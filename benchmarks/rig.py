@@ -17,10 +17,10 @@ from typing import Any
 import redis
 import requests
 from accounts import Slot
-from hands import BUCKET, Worker, queues, slot_of_dispatch
+from gateway_standin import StandIn
+from permissive_guard import PERMISSIVE
 from processes import Process, free_port, start_valkey, wait_for_port
-from roomy import ROOMY
-from standin import StandIn
+from rig_workers import BUCKET, Worker, queues, slot_of_dispatch
 
 from otp_service.cli.main import commands
 from otp_service.domain.keyring import api_key_hash, new_api_key, new_key
@@ -178,7 +178,7 @@ def _tree(valkey_url: str, port: int, api_key: str, gateways: Mapping[str, Any])
         "http": {"port": port, "metrics_port": 0},
         "worker": {"metrics_port": 0},
         "limits": {"application": ["100000000/minute"]},
-        "guard": ROOMY,
+        "guard": PERMISSIVE,
         "purposes": {"login": {}},
         "applications": {
             _APPLICATION: {

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import sqlalchemy
-from ending import ended_with
+from breaches import ended_with
 from rig import percentile
 from support_installation import tree
 from support_ledger import make_ledger

@@ -20,7 +20,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 import jwt
-from ending import ended_with
+from breaches import ended_with
 from rig import percentile
 from support_installation import tree
 from support_ledger import use_another_ledger

@@ -16,11 +16,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from anatomy import anatomies
-from living import Living
+from in_process import within
+from live_verifications import Living
 from machine import describe
 from report import Curve, Findings, Life, ratio_table, write
 from targets import Bench, Sample, Target
-from within import within
 
 ONE = 1.05
 """One round trip a request, and what a few connections need to begin with."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import redis
-from hands import BUCKET
+from permissive_guard import PERMISSIVE
 from processes import free_port
-from roomy import ROOMY
+from rig_workers import BUCKET
 
 from otp_service.bootstrap import Installation, install
 from otp_service.domain.codes import derive_code
@@ -42,7 +42,7 @@ class BenchSettings:
             "ledger": {"url": f"sqlite:///{folder / 'ledger.db'}"},
             "http": {"port": port, "processes": processes, "threads": 2, "metrics_port": 0},
             "limits": {"application": ["100000000/minute"]},
-            "guard": ROOMY,
+            "guard": PERMISSIVE,
             "streams": {"max_outbox": 100_000_000, "max_events": 100_000_000},  # nobody delivers or records here
             "purposes": {"login": {}, "payment": {"kind": "transaction"}},
             "applications": {

@@ -20,11 +20,11 @@ from typing import Any
 
 import redis
 import throughput
-from finding import ledger_url
+from find_number import ledger_url
+from gateway_standin import StandIn
 from machine import describe
-from roomy import ROOMY
+from permissive_guard import PERMISSIVE
 from sqlalchemy import text
-from standin import StandIn
 from support_caller import Caller
 from support_events import events_of, record_events
 from support_installation import World
@@ -65,7 +65,7 @@ _SETTLED = 1.5
 _LIMITS = {"application": ["100000000/minute"], "number": ["1000/hour"]}
 _SETTINGS: dict[str, Any] = {
     "limits": _LIMITS,
-    "guard": {**ROOMY, "modes": {"number.cooldown": "off"}},
+    "guard": {**PERMISSIVE, "modes": {"number.cooldown": "off"}},
     "streams": {"max_outbox": 10_000_000, "max_events": 10_000_000},
     "gateways": {"sandbox": {"kind": "sandbox", "prices": {"*": "2.50"}}},
 }

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
 import smpp34
-from standin import Served, StandIn
+from gateway_standin import Served, StandIn
 
 WINDOW = 100
 """Submits without an answer: more than the threads of a worker, so that the window is not what is measured."""

@@ -24,16 +24,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ending import ended_with
+from breaches import ended_with
+from gateway_standin import StandIn
 from growth import Growth, Sample, growths
 from machine import describe
+from permissive_guard import PERMISSIVE
 from plots import Lines, Series, picture
 from processes import tree_of
 from rig import Rig, until
-from roomy import ROOMY
-from soaked import Watch, command, threads
-from soaking import Callers
-from standin import StandIn
+from soak_callers import Callers
+from soak_samples import Watch, command, threads
 
 from otp_service.domain.verification import RECORD_GRACE
 from otp_service.settings import load_settings
@@ -56,7 +56,7 @@ _MANY = ["100000000/minute"]
 SECTIONS: dict[str, Any] = {
     "purposes": {"login": {"ttl": TTL, "resend_delays": [0]}},
     "limits": {"number": _MANY, "application": _MANY, "ip": _MANY, "failed_checks": _MANY},
-    "guard": {**ROOMY, "modes": {"number.cooldown": "off"}},
+    "guard": {**PERMISSIVE, "modes": {"number.cooldown": "off"}},
     "streams": {"max_events": 10_000},
 }
 """Limits out of the way: a number gets many messages here. And short streams, which are full before all is settled."""

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accounts import Books, Call, Entry, Story, Told, settle_books, settle_ledger
-from ending import ended_with
-from hands import BUCKET
-from ledgered import entries_of
+from breaches import ended_with
+from gateway_standin import Behaviour, Served, StandIn
+from ledger_entries import entries_of
 from rig import Rig, Started, percentile
-from standin import Behaviour, Served, StandIn
+from rig_workers import BUCKET
 from strikes import Strikes, Toll
 
 from otp_service.settings.schema import WorkerSettings

@@ -5,8 +5,8 @@ import time
 from dataclasses import dataclass, field
 
 from accounts import Slot
-from hands import Hand, Worker, is_empty_handed
 from rig import Rig
+from rig_workers import Hand, Worker, is_empty_handed
 
 
 @dataclass

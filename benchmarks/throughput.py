@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import requests
-from hands import Worker
+from gateway_standin import StandIn
 from processes import cpu_seconds
 from rig import Rig, until
-from standin import StandIn
+from rig_workers import Worker
 
 from otp_service.settings.schema import WorkerSettings
 

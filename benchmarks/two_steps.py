@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from breaches import ended_with
 from differential import APPLICATIONS, HERE, Books, Draw, Side, settings, unlike
-from ending import ended_with
 from support_memory import folder_in_memory
 
 from otp_service.domain.guard import GUARD_RULES

@@ -21,9 +21,9 @@ from tempfile import mkdtemp
 from typing import Any
 
 import redis
-from ending import ended_with
+from breaches import ended_with
 from support_caller import Caller
-from support_guard import ROOMY, modes
+from support_guard import PERMISSIVE, modes
 from support_installation import tree
 from support_valkey import ValkeyServer
 
@@ -46,7 +46,7 @@ FORK = get_context("fork")
 def settings_of(url: str, *, money: bool) -> dict[str, Any]:
     """Return settings with one limit that is met, beside that of numbers."""
     own = tree(url)
-    limits = {**ROOMY, "number": ["1/day"], "application": ["1000000/day" if money else f"{LIMIT}/day"]}
+    limits = {**PERMISSIVE, "number": ["1/day"], "application": ["1000000/day" if money else f"{LIMIT}/day"]}
     applications = {**own["applications"], "shop": {**own["applications"]["shop"], "client_ip": "none"}}
     if money:
         applications["shop"]["spend"] = {"day": str(LIMIT)}

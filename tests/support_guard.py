@@ -21,7 +21,7 @@ from otp_service.store.events import Decision
 from otp_service.store.library import part_texts
 from otp_service.store.newcomer_traffic import CountrySuspicion
 
-ROOMY = {scope: ["1000000/day"] for scope in ("number", "ip", "application", "failed_checks")}
+PERMISSIVE = {scope: ["1000000/day"] for scope in ("number", "ip", "application", "failed_checks")}
 """Limits that nobody meets."""
 SMS = {"login": {"resend_delays": [0], "max_sends": 5, "channels": ["sms"]}}
 ADDRESS = "192.0.2.1"
@@ -39,7 +39,7 @@ def guarded(frozen: FrozenValkey, *rules: str, guard: dict[str, Any] | None = No
     purposes = {"login": {"resend_delays": [0], "max_sends": 5, "channels": ["sms", "voice"]}}
     return frozen.world().install(
         guard={"modes": modes(*rules), **(guard or {})},
-        limits={**ROOMY, **sections.pop("limits", {})},
+        limits={**PERMISSIVE, **sections.pop("limits", {})},
         purposes={**purposes, **sections.pop("purposes", {})},
         applications={name: {**one, **given.get(name, {})} for name, one in own.items()},
         **sections,

@@ -10,7 +10,7 @@ from support_guard import guarded, guess, modes, number
 
 from otp_service.domain.guard import GUARD_RULES
 
-ROOMY: dict[str, Any] = {
+PERMISSIVE: dict[str, Any] = {
     "address": {name: ["900/day"] for name in ("unapproved", "numbers", "countries", "network", "provider")},
     "block": {"unapproved": ["900/day"]},
     "country": {"unapproved": ["900/day"], "home": ["900/day"]},
@@ -57,11 +57,11 @@ def _numbers(shop: Caller) -> None:
 
 
 def _address(name: str, notation: str) -> dict[str, Any]:
-    return {"address": {**ROOMY["address"], name: [notation]}}
+    return {"address": {**PERMISSIVE["address"], name: [notation]}}
 
 
 def _number(**own: Any) -> dict[str, Any]:
-    return {"number": {**ROOMY["number"], **own}}
+    return {"number": {**PERMISSIVE["number"], **own}}
 
 
 MET = {
@@ -91,7 +91,7 @@ def meeting(frozen: FrozenValkey, rule: str, mode: str = "enforce") -> Caller:
     shop = Caller(
         guarded(
             frozen,
-            guard={**ROOMY, **own.guard, "modes": {**modes(*GUARD_RULES), rule: mode}},
+            guard={**PERMISSIVE, **own.guard, "modes": {**modes(*GUARD_RULES), rule: mode}},
             limits=own.limits,
             gateways=PRICED,
             applications={"shop": {"spend": {"day": "900", **own.spend}}},

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from support_api import START, Api
 from support_frozen import FrozenValkey
-from support_guard import ROOMY, modes, number
+from support_guard import PERMISSIVE, modes, number
 from support_installation import World, tree
 from support_rules import MET, PRICED
-from support_rules import ROOMY as ROOMY_GUARD
+from support_rules import PERMISSIVE as ROOMY_GUARD
 from support_valkey import free_port
 
 from otp_service.domain.guard import GUARD_RULES, Disclosure
@@ -24,7 +24,7 @@ def _api(world: World, rule: str, **guard: Any) -> Api:
     return Api(
         world,
         guard={**ROOMY_GUARD, **(met.guard if met else {}), **guard, "modes": modes(rule)},
-        limits={**ROOMY, **(met.limits if met else {})},
+        limits={**PERMISSIVE, **(met.limits if met else {})},
         purposes=SMS,
         gateways=PRICED,
         applications={**own, "shop": {**own["shop"], "spend": spend}},

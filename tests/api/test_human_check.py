@@ -6,7 +6,7 @@ import pytest
 from support_api import START, Api
 from support_caller import Caller
 from support_events import record_events
-from support_guard import ROOMY, decisions, guarded, modes, number, passes
+from support_guard import PERMISSIVE, decisions, guarded, modes, number, passes
 from support_installation import tree
 from support_outbox import forget_queues
 from support_traffic import Newcomers
@@ -28,7 +28,7 @@ def api_of(
     return Api(
         frozen.world(),
         guard={**(guard or {}), "modes": modes(*rules, mode=mode)},
-        limits={**ROOMY, **(limits or {})},
+        limits={**PERMISSIVE, **(limits or {})},
         purposes={"login": {"resend_delays": [0], "max_sends": 5, "channels": ["sms"]}},
         applications={**own, "shop": {**own["shop"], "client_ip": client_ip, "human_check": human_check}, **others},
     )

@@ -7,7 +7,7 @@ import pytest
 from support_caller import Caller
 from support_cli import configured, run
 from support_events import record_events
-from support_guard import ADDRESS, ROOMY, learn_block, modes, number, passed, passes, refused, spent
+from support_guard import ADDRESS, PERMISSIVE, learn_block, modes, number, passed, passes, refused, spent
 from support_installation import tree
 from support_traffic import Newcomers
 
@@ -33,7 +33,7 @@ def configure(frozen, folder, *rules, **sections):
     return configured(
         folder,
         frozen.url,
-        limits={**ROOMY, **sections.pop("limits", {})},
+        limits={**PERMISSIVE, **sections.pop("limits", {})},
         purposes={"login": {"resend_delays": [0], "max_sends": 5, "channels": ["sms"]}},
         gateways=PRICED,
         applications={**own, "shop": {**own["shop"], "spend": spend}},

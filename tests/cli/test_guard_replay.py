@@ -7,7 +7,7 @@ import pytest
 from support_caller import Caller
 from support_cli import configured, rows, run
 from support_evaluator import LOGS
-from support_guard import ADDRESS, ROOMY, approve, guess, later, modes, number, passed
+from support_guard import ADDRESS, PERMISSIVE, approve, guess, later, modes, number, passed
 from support_installation import tree
 
 from otp_service.bootstrap import install
@@ -31,7 +31,7 @@ def _sections(frozen, kept, rules):
     own = tree(frozen.url)["applications"]
     return {
         "guard": {**rules, "modes": kept},
-        "limits": ROOMY,
+        "limits": PERMISSIVE,
         "purposes": {"login": {"resend_delays": [0], "max_sends": 5, "channels": ["sms"]}},
         "gateways": PRICED,
         "applications": {"shop": {**own["shop"], "spend": {"day": "900"}}},

@@ -39,7 +39,7 @@ COUNT = 8
 """Processes."""
 ROUNDS = range(5)
 SECRET = "a test's own secret, long enough"
-ROOMY: dict[str, Any] = {
+PERMISSIVE: dict[str, Any] = {
     "limits": {"number": ["100000/hour"], "application": [], "failed_checks": ["1000/hour"]},
     "purposes": {"login": {"resend_delays": [0], "max_sends": 3, "channels": ["sms", "voice"]}},
 }
@@ -49,7 +49,7 @@ ROOMY: dict[str, Any] = {
 def track(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Racers, Installation, ValkeyServer]]:
     valkey = ValkeyServer(tmp_path_factory.mktemp("valkey"))
     try:
-        with racing(COUNT, valkey.url, **ROOMY) as (racers, installation):
+        with racing(COUNT, valkey.url, **PERMISSIVE) as (racers, installation):
             yield racers, installation, valkey
     finally:
         valkey.stop()

@@ -12,7 +12,7 @@ from support_valkey import ValkeyServer
 COUNT = 40
 """Verifications that wait for their codes: twice as many as are remembered of a number."""
 CALLERS = 8
-ROOMY: dict[str, Any] = {
+PERMISSIVE: dict[str, Any] = {
     "limits": {"number": ["100000/hour"], "application": [], "ip": [], "failed_checks": ["1000/hour"]},
     "purposes": {"login": {"resend_delays": [0], "channels": ["sms"]}},
 }
@@ -23,7 +23,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("service")
     valkey = ValkeyServer(folder)
     try:
-        with running(folder, valkey, **ROOMY) as made:
+        with running(folder, valkey, **PERMISSIVE) as made:
             yield made
     finally:
         valkey.stop()

@@ -11,7 +11,7 @@ from support_valkey import ValkeyServer
 
 COUNT = 5
 """Processes: one freezes the number that the others use."""
-ROOMY: dict[str, Any] = {
+PERMISSIVE: dict[str, Any] = {
     "limits": {"number": ["100000/hour"], "application": [], "ip": [], "failed_checks": ["1000/hour"]},
     "purposes": {"login": {"resend_delays": [0], "channels": ["sms"]}},
 }
@@ -21,7 +21,7 @@ ROOMY: dict[str, Any] = {
 def racers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Racers]:
     valkey = ValkeyServer(tmp_path_factory.mktemp("valkey"))
     try:
-        with racing(COUNT, valkey.url, **ROOMY) as (made, _):
+        with racing(COUNT, valkey.url, **PERMISSIVE) as (made, _):
             yield made
     finally:
         valkey.stop()

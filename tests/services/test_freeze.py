@@ -26,13 +26,13 @@ from otp_service.telemetry import metrics
 
 OTHER = "+923007654321"
 QUICK = {"login": {"resend_delays": [0], "channels": ["sms", "voice"]}}
-ROOMY = {"number": ["1000/hour"], "failed_checks": ["1000/hour"]}
+PERMISSIVE = {"number": ["1000/hour"], "failed_checks": ["1000/hour"]}
 API = SuppressionSource.API
 
 
 @pytest.fixture
 def installation(world: World, ledger_url: str) -> Iterator[Installation]:
-    made = world.install(ledger={"url": ledger_url}, purposes=QUICK, limits=ROOMY)
+    made = world.install(ledger={"url": ledger_url}, purposes=QUICK, limits=PERMISSIVE)
     made.context.mirror_sync.refresh()
     yield made
     made.context.ledger.database.close()

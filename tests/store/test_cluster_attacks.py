@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support_caller import Caller
 from support_cluster import Cluster
-from support_guard import ROOMY, modes, number, passes
+from support_guard import PERMISSIVE, modes, number, passes
 from support_installation import tree
 from support_memory import folder_in_memory
 
@@ -54,7 +54,7 @@ class Process:
 def shop(cluster: Cluster) -> Caller:
     own = tree(cluster.nodes[0].url, redis={"url": cluster.nodes[0].url, "cluster": True, "replicas": 0})
     own["guard"] = {"modes": modes("application.requests", "block.unapproved"), "block": {"unapproved": ["8/day"]}}
-    own["limits"] = {**ROOMY, "application": ["8/hour"]}
+    own["limits"] = {**PERMISSIVE, "application": ["8/hour"]}
     own["purposes"]["login"]["resend_delays"] = [0]
     installation = bootstrap.install(settings_from(own))
     bootstrap.prepare(installation)

@@ -13,7 +13,7 @@ import pytest
 from support_caller import Caller
 from support_cluster import Cluster
 from support_frozen import FrozenValkey
-from support_guard import ROOMY, guarded, later, modes, number, passes
+from support_guard import PERMISSIVE, guarded, later, modes, number, passes
 from support_installation import tree
 
 from otp_service import bootstrap
@@ -162,7 +162,7 @@ def test_a_process_that_ends_gives_back_what_was_counted_under_settings_before_t
 
 def test_what_is_left_is_given_back_wherever_its_slot_is_by_then(cluster: Cluster, calls: Counter[str]) -> None:
     redis = {"url": cluster.nodes[0].url, "cluster": True, "replicas": 0}
-    own = tree("", redis=redis, guard={"modes": modes("application.requests")}, limits=ROOMY)
+    own = tree("", redis=redis, guard={"modes": modes("application.requests")}, limits=PERMISSIVE)
     shop = Caller(bootstrap.open_installation(settings_from(own)))
     started = next(last for last in range(1, 200) if shop.start(number(last)) and _counted(shop) > last)
     at = cluster.of(keys.application("shop"))

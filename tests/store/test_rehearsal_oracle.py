@@ -18,7 +18,7 @@ from otp_service.domain.guard_replay import Attempt, Replay
 from otp_service.errors import OtpServiceError, TooManyError
 
 SECONDS = [0, 0.3, 1, 5, 31, 61, 130, 400, 3700, 90_000]
-ROOMY: dict[str, Any] = {
+PERMISSIVE: dict[str, Any] = {
     "address": {name: ["900/day"] for name in ("unapproved", "numbers", "countries", "network", "provider")},
     "block": {"unapproved": ["900/hour", "900/2 days"]},
     "country": {"unapproved": ["900/day"], "home": ["900/day"]},
@@ -27,11 +27,11 @@ ROOMY: dict[str, Any] = {
     "failures": {"wrong": 500},
 }
 TIGHT: dict[str, dict[str, Any]] = {
-    "address.unapproved": {"address": {**ROOMY["address"], "unapproved": ["5/hour", "9/day"]}},
-    "address.numbers": {"address": {**ROOMY["address"], "numbers": ["4/day"]}},
-    "address.countries": {"address": {**ROOMY["address"], "countries": ["1/hour"]}},
-    "address.network": {"address": {**ROOMY["address"], "network": ["3/hour"]}},
-    "address.provider": {"address": {**ROOMY["address"], "provider": ["3/hour"]}},
+    "address.unapproved": {"address": {**PERMISSIVE["address"], "unapproved": ["5/hour", "9/day"]}},
+    "address.numbers": {"address": {**PERMISSIVE["address"], "numbers": ["4/day"]}},
+    "address.countries": {"address": {**PERMISSIVE["address"], "countries": ["1/hour"]}},
+    "address.network": {"address": {**PERMISSIVE["address"], "network": ["3/hour"]}},
+    "address.provider": {"address": {**PERMISSIVE["address"], "provider": ["3/hour"]}},
     "block.unapproved": {"block": {"unapproved": ["3/hour", "9/2 days"]}},
     "block.conversion": {
         "conversion": {"sends": 5, "home_sends": 5, "rate": 0.6, "closed_for": 60, "trickle": "2/minute"},
@@ -49,9 +49,9 @@ TIGHT: dict[str, dict[str, Any]] = {
         },
         "modes": {"block.conversion": "off"},
     },
-    "number.cooldown": {"number": {**ROOMY["number"], "cooldown": [400, 600, 3500]}},
-    "number.guess_wait": {"number": {**ROOMY["number"], "guess_waits": [40, 400]}},
-    "number.lock": {"number": {**ROOMY["number"], "lock_after": 10, "lock_days": 30}},
+    "number.cooldown": {"number": {**PERMISSIVE["number"], "cooldown": [400, 600, 3500]}},
+    "number.guess_wait": {"number": {**PERMISSIVE["number"], "guess_waits": [40, 400]}},
+    "number.lock": {"number": {**PERMISSIVE["number"], "lock_after": 10, "lock_days": 30}},
     "application.failures": {
         "failures": {"wrong": 10, "share": 0.8, "window": 7200},
         "modes": {"application.failures": "enforce"},
@@ -87,7 +87,7 @@ def _install(frozen: FrozenValkey, rules: str | tuple[str, ...], contexts: int =
     rules = (rules,) if isinstance(rules, str) else rules
     own = tree(frozen.url)["applications"]
     roomy = {scope: ["900/day"] for scope in ("number", "ip", "application", "failed_checks")}
-    guard = {**ROOMY}
+    guard = {**PERMISSIVE}
     for rule in rules:
         guard |= TIGHT[rule]
     guard["number"] = {**guard["number"], "contexts": contexts}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from support_caller import Caller
 from support_cluster import Cluster
-from support_guard import ROOMY, guess, modes, number, passes
+from support_guard import PERMISSIVE, guess, modes, number, passes
 from support_installation import tree
 from support_memory import folder_in_memory
 from support_outbox import dispatched, jobs_of, paced
@@ -42,7 +42,7 @@ def shop(cluster: Cluster) -> Caller:
         "address": {"unapproved": ["20/day"], "network": ["900/day"], "provider": ["900/day"]},
         "block": {"unapproved": ["20/day"]}, "country": {"home": ["20/day"]},
     }  # fmt: skip
-    own["limits"] = {**ROOMY, "number": ["3/day"], "application": ["25/day"], "failed_checks": ["3/day"]}
+    own["limits"] = {**PERMISSIVE, "number": ["3/day"], "application": ["25/day"], "failed_checks": ["3/day"]}
     own["gateways"]["sandbox"]["prices"] = {"*": "1"}
     own["purposes"]["login"]["resend_delays"] = [0]
     installation = bootstrap.install(settings_from(own))

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from structlog.testing import capture_logs
 from support_caller import Caller
 from support_cli import run
-from support_guard import ROOMY, number
+from support_guard import PERMISSIVE, number
 from support_installation import World
 from support_ledger import another_ledger
 from support_outbox import waiting
@@ -93,7 +93,7 @@ def test_while_one_ledger_is_away_the_others_record(world: World, monkeypatch: p
         monkeypatch.setattr(f"otp_service.worker.recorder.{interval}", seconds)
     urls = [another_ledger() for _ in range(3)]
     ledger = {"url": urls[0], "traffic_urls": urls[1:], "timeout": 0.5, "rows": kept}
-    shop = Caller(world.install(ledger=ledger, keys={"bucket_bits": 3}, limits=ROOMY))
+    shop = Caller(world.install(ledger=ledger, keys={"bucket_bits": 3}, limits=PERMISSIVE))
     _, first, second = shop.context.ledger.every
     theirs = [0, 0]
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from support_caller import Caller
 from support_events import recorders
-from support_guard import ROOMY, modes, number, passed, passes
+from support_guard import PERMISSIVE, modes, number, passed, passes
 from support_installation import World
 from support_records import record_of
 from support_service import eventually
@@ -24,7 +24,7 @@ AMOUNT = 20
 @pytest.fixture
 def shop(world: World) -> Caller:
     guard = {"modes": modes("block.unapproved"), "block": {"unapproved": [f"{AMOUNT}/day"]}}
-    return Caller(world.install(guard=guard, limits=ROOMY))
+    return Caller(world.install(guard=guard, limits=PERMISSIVE))
 
 
 @pytest.fixture

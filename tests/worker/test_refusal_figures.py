@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import select
 from support_caller import Caller
-from support_guard import ROOMY, modes
+from support_guard import PERMISSIVE, modes
 from support_installation import NUMBER, World, key
 from support_service import eventually
 
@@ -28,7 +28,7 @@ PURPOSE = {"login": {"resend_delays": [0], "max_sends": 5, "channels": ["sms"]}}
 
 def shop_of(world: World, url: str, mode: str = "enforce") -> Caller:
     """Return an application in which a number gets two messages, and has to wait after a guess."""
-    limits = {**ROOMY, "number": ["2/day"]}
+    limits = {**PERMISSIVE, "number": ["2/day"]}
     guard = {"modes": modes("number.sends", "number.guess_wait", mode=mode), "number": {"guess_waits": [60]}}
     return Caller(world.install(ledger={"url": url}, guard=guard, limits=limits, purposes=PURPOSE, keys=KEYS))
 

@@ -25,12 +25,12 @@ from otp_service.store.leases import BucketShare
 from otp_service.store.script_runner import ScriptRunner
 from otp_service.worker.recorder import Recorder
 
-ROOMY = {"number": ["100000/hour"], "application": []}
+PERMISSIVE = {"number": ["100000/hour"], "application": []}
 
 
 @pytest.fixture
 def installation(world: World) -> Installation:
-    return world.install(ledger={"rows": "verifications"}, limits=ROOMY)
+    return world.install(ledger={"rows": "verifications"}, limits=PERMISSIVE)
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_what_waits_is_counted_at_once_and_what_hangs_is_not(
     frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else newcomers would be judged a quarter of an hour later."""
-    shop = Caller(frozen.world().install(ledger={"rows": "verifications"}, limits=ROOMY))
+    shop = Caller(frozen.world().install(ledger={"rows": "verifications"}, limits=PERMISSIVE))
     log, recorder = shop.context.store.events, Recorder(shop.context, "one", 1.0, 0.2, whole=True)
     shop.start()
     frozen.advance(60)
@@ -128,7 +128,7 @@ def test_what_nobody_ends_gets_its_row_when_nothing_more_can_happen(
 
 def test_what_nobody_ends_does_not_fill_the_stream(world: World) -> None:
     """It would keep all that came since, and starts be refused where there is twice as much as may be."""
-    shop = Caller(world.install(ledger={"rows": "verifications"}, limits=ROOMY, streams={"max_events": 1000}))
+    shop = Caller(world.install(ledger={"rows": "verifications"}, limits=PERMISSIVE, streams={"max_events": 1000}))
     log, recorder = shop.context.store.events, Recorder(shop.context, "one", 1.0, 0.2, whole=True)
 
     def record() -> None:
@@ -271,7 +271,7 @@ def test_one_recorder_has_all_of_a_bucket_and_another_takes_over(world: World, i
     keyring = installation.settings.keys
     same = {"root": keyring.root.get_secret_value(), "pseudonym": keyring.pseudonym.get_secret_value()}
     url = installation.settings.ledger.url.get_secret_value()
-    second = world.install(keys=same, ledger={"url": url, "rows": "verifications"}, limits=ROOMY)
+    second = world.install(keys=same, ledger={"url": url, "rows": "verifications"}, limits=PERMISSIVE)
     first = installation.context.store.events.share
     for _ in range(3):
         first.renew("a")

@@ -28,9 +28,9 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from hands import BUCKET
-from ledgered import unrecorded
+from ledger_entries import unrecorded
 from rig import Rig, until
+from rig_workers import BUCKET
 from sqlalchemy import func, select
 from support_postgres import PostgresServer, ReplicatedServer
 from support_valkey import ValkeyServer

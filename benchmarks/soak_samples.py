@@ -6,8 +6,8 @@ from typing import Any
 
 import redis
 from growth import Sample
-from hands import BUCKET
 from processes import tree_of
+from rig_workers import BUCKET
 
 from otp_service.store import keys
 

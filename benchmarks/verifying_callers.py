@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import requests
+from gateway_standin import StandIn
 from rig import Rig
-from standin import StandIn
 from support_caller import Caller, wrong_code
 
 from otp_service import bootstrap

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hands import BUCKET
+from rig_workers import BUCKET
 from sqlalchemy import text
 from support_caller import Caller
 from support_events import record_events

@@ -4,8 +4,8 @@ import json
 
 import redis
 from accounts import Entry
-from hands import BUCKET
 from rig import until
+from rig_workers import BUCKET
 from sqlalchemy import select
 
 from otp_service.ledger.ledger import open_ledger

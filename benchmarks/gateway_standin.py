@@ -1,8 +1,8 @@
 """Stand-ins for gateways on the loopback interface.
 
-As a program, ``standin.py PORT JOURNAL BEHAVIOUR MILLISECONDS SEED``, one takes ``POST``s with a JSON body that has an
-``id``, answers each after so many milliseconds, and writes one line a call into its journal: the id, when the call came
-and when it was answered. Of number and text it keeps nothing.
+As a program, ``gateway_standin.py PORT JOURNAL BEHAVIOUR MILLISECONDS SEED``, one takes ``POST``s with a JSON body that
+has an ``id``, answers each after so many milliseconds, and writes one line a call into its journal: the id, when the
+call came and when it was answered. Of number and text it keeps nothing.
 """
 
 import asyncio
