@@ -57,7 +57,7 @@ SECTIONS: dict[str, Any] = {
     "purposes": {"login": {"ttl": TTL, "resend_delays": [0]}},
     "limits": {"number": _MANY, "application": _MANY, "ip": _MANY, "failed_checks": _MANY},
     "guard": {**PERMISSIVE, "modes": {"number.cooldown": "off"}},
-    "streams": {"max_events": 10_000},
+    "streams": {"max_events": 30_000},
 }
 """Limits out of the way: a number gets many messages here. And short streams, which are full before all is settled."""
 

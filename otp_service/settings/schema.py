@@ -310,7 +310,8 @@ class StreamsSettings(Section):
     retention_days: int = Field(default=7, ge=1, le=90)
     """Days for which waiting messages, events and decisions are kept."""
     max_events: int = Field(default=1_000_000, ge=1000)
-    """Events of a bucket that are kept at most, approximately. Where twice as many are, starts are refused."""
+    """Events of a bucket that are kept at most, approximately: more than come in ten seconds, for they are trimmed
+    every five. Where twice as many are, starts are refused."""
     max_outbox: int = Field(default=100_000, ge=10)
     """Messages of one application, country and channel that may wait; further starts are refused: ``backlog-full``."""
 
