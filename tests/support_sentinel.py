@@ -134,6 +134,9 @@ class TellingSentinel:
 
     def __init__(self, certificate: Path | None = None) -> None:
         self.primary = 0
+        self.epoch = 0
+        """Raised by whoever replaces a primary."""
+        self.flags = "master"
         self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _handler(self), bind_and_activate=True)
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -153,8 +156,8 @@ class TellingSentinel:
         if command[1].upper() == b"FAILOVER":
             return b"-NOGOODSLAVE No suitable replica to promote\r\n"
         members = {
-            "name": SERVICE, "ip": "127.0.0.1", "port": str(self.primary), "flags": "master",
-            "num-other-sentinels": "0", "num-slaves": "1", "quorum": "1",
+            "name": SERVICE, "ip": "127.0.0.1", "port": str(self.primary), "flags": self.flags,
+            "config-epoch": str(self.epoch), "num-other-sentinels": "0", "num-slaves": "1", "quorum": "1",
         }  # fmt: skip
         return b"*1\r\n" + _array([one for pair in members.items() for one in pair])
 

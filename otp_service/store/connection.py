@@ -6,7 +6,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -75,41 +75,74 @@ def connect(url: str, *, timeout: float, connect_timeout: float, sentinels: Sent
     of_sentinels = {name: value for name, value in given.items() if name in limits or name.startswith("ssl_")}
     of_sentinels |= {"username": sentinels.user, "password": sentinels.password}
     of_sentinels |= {"socket_timeout": connect_timeout, "ssl": encrypted}
-    found = Sentinel([])  # type: ignore[no-untyped-call]
-    found.sentinels = [_Sentinel(host, port, **of_sentinels) for host, port in sentinels.addresses]
+    found = _Sentinels(sentinels.addresses, of_sentinels)
     primary: redis.Redis = found.master_for(service, ssl=encrypted, **given)  # type: ignore[no-untyped-call]
     return primary
-
-
-class _Sentinel(redis.Redis):
-    """Counts as away where it refuses us, or is something else that took its address: others are asked."""
-
-    answers = False
-
-    def sentinel_masters(self) -> Any:  # noqa: ANN401 - as redis-py has it
-        """Return what it knows of each primary."""
-        try:
-            told = super().sentinel_masters()
-        except redis.RedisError as odd:
-            self.answers = False
-            raise redis.ConnectionError(f"It does not answer as a Sentinel: {odd}") from odd
-        self.answers = True
-        return told
 
 
 class NoSentinelError(MasterNotFoundError):
     """No Sentinel answers: so none says that the primary is away."""
 
 
+class _Sentinels(Sentinel):
+    """Takes the newest word of all Sentinels: the one that replaces a primary knows of it seconds before the others."""
+
+    def __init__(self, addresses: Sequence[tuple[str, int]], settings: Mapping[str, Any]) -> None:
+        """Take them, and the settings of a client of theirs."""
+        super().__init__(addresses, sentinel_kwargs=settings)  # type: ignore[no-untyped-call]
+        self.answering: Sequence[redis.Redis] = self.sentinels
+        """Those that answered when they were asked last, or all if none did."""
+        self._away: dict[redis.Redis, float] = {}
+        """Until when others are asked in place of one that did not answer, by the monotonic clock."""
+
+    def discover_master(self, service_name: str) -> tuple[str, int]:
+        """Return host and port of the primary.
+
+        Raises `NoSentinelError` where none answers, and `MasterNotFoundError` where those that do name none, or the
+        newest of them replaces it: a primary that was paused would go on, and what it answers then is lost.
+        """
+        now, problems = time.monotonic(), list[str]()
+        away = {one for one in self.sentinels if now < self._away.get(one, 0.0)}
+        told = self._ask(set(self.sentinels) - away, problems) or self._ask(away, problems)
+        self.answering = tuple(told) or self.sentinels
+        states = [state for masters in told.values() if (state := masters.get(service_name))]
+        newest = max((state["config-epoch"] for state in states), default=0)
+        states = [state for state in states if state["config-epoch"] == newest]
+        replaced = {_address(state) for state in states if "failover_in_progress" in state["flags"]}
+        named = {_address(state) for state in states if self.check_master_state(state, service_name)}  # type: ignore[no-untyped-call]
+        if present := named - replaced:
+            return min(present)  # one server, that some know by its name and others by its address
+        if told:
+            raise MasterNotFoundError(f"Sentinels name no primary for {service_name!r}, or replace it.")
+        raise NoSentinelError(f"No Sentinel answers: {', '.join(problems)}")
+
+    def _ask(self, sentinels: Iterable[redis.Redis], problems: list[str]) -> dict[redis.Redis, Any]:
+        """Return what each knows of its primaries, but for those that are away, refuse us, or are something else."""
+        told = {}
+        for one in sentinels:
+            try:
+                told[one] = one.sentinel_masters()
+                self._away.pop(one, None)
+            except redis.RedisError as problem:
+                problems.append(f"{one}: {problem!r}")
+                self._away[one] = time.monotonic() + _AWAY
+        return told
+
+
+_AWAY: Final = 5.0
+"""Seconds for which a Sentinel that did not answer is not waited for again."""
+
+
+def _address(state: Mapping[str, Any]) -> tuple[str, int]:
+    return state["ip"], state["port"]
+
+
 def primary_address(client: redis.Redis) -> tuple[str, int]:
-    """Return where Sentinels say that the primary is. Raises `ValueError` for a client that asks none."""
-    pool = _sentinel_pool(client)
-    try:
-        host, port = pool.get_master_address()  # type: ignore[no-untyped-call]
-    except MasterNotFoundError as unnamed:
-        if any(one.answers for one in pool.sentinel_manager.sentinels):
-            raise
-        raise NoSentinelError(str(unnamed)) from unnamed
+    """Return where Sentinels say that the primary is.
+
+    Raises `ValueError` for a client that asks none, `NoSentinelError` and `MasterNotFoundError`.
+    """
+    host, port = _sentinel_pool(client).get_master_address()  # type: ignore[no-untyped-call]
     return host, port
 
 
@@ -131,7 +164,7 @@ def begin_failover(client: redis.Redis) -> None:
     Raises `ValueError` where they refuse, as where they have no replica or are older; or where there are none.
     """
     pool = _sentinel_pool(client)
-    asked = pool.sentinel_manager.sentinels[0]
+    asked = pool.sentinel_manager.answering[0]
     try:
         asked.execute_command("SENTINEL FAILOVER", pool.service_name, "COORDINATED")
     except ResponseError as refused:

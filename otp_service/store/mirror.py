@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 import redis
+from redis.sentinel import MasterNotFoundError
 
 from otp_service.domain.consents import ConsentMode, LedgerPosition, MirrorChanges, NumberState
 from otp_service.domain.keyring import Keyring
@@ -18,6 +19,7 @@ from otp_service.store import keys
 from otp_service.store.cluster import ClusterClient, servers
 from otp_service.store.connection import (
     Argument,
+    NoSentinelError,
     begin_failover,
     begin_failover_to,
     present_primary,
@@ -515,7 +517,14 @@ class Server:
             self._client.slots.refresh()
             return
         with translate_errors():
-            address = primary_address(self._client)
+            try:
+                address = primary_address(self._client)
+            except NoSentinelError:  # who has a connection goes on
+                raise
+            except MasterNotFoundError:
+                self._primary = None
+                self._scripts.reconnect()
+                raise
         if address != self._primary:
             self._scripts.reconnect()
             self._primary = address

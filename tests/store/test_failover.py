@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.sentinel import MasterNotFoundError
 from support_caller import Caller
 from support_installation import key, tree
 from support_sentinel import URL, Node, TellingSentinel, nodes, sentinels, wait_until
@@ -20,7 +21,7 @@ from otp_service.errors import StoreUnavailableError
 from otp_service.services.operator_actions import fail_over
 from otp_service.settings import Settings, settings_from
 from otp_service.store import connection
-from otp_service.store.connection import server_time
+from otp_service.store.connection import Sentinels, connect, primary_address, server_time
 from otp_service.store.keys import INSTALLATION, record
 from otp_service.store.mirror import Fence
 
@@ -73,6 +74,19 @@ def acts(installed: Installation) -> set[tuple[str, str]]:
 
 def fence(installed: Installation) -> Fence | None:
     return installed.context.store.fences.current()
+
+
+def started_by(another: ThreadPoolExecutor, shop: Caller) -> str:
+    """Let another thread start a verification as soon as it can: nobody asks for half a second after a silence."""
+    started: list[str] = []
+
+    def starts() -> bool:
+        with suppress(StoreUnavailableError):
+            started.append(another.submit(shop.start, "+923001234569").result())
+        return bool(started)
+
+    wait_until(starts)
+    return started[0]
 
 
 def test_what_was_started_before_a_take_over_is_expired_for_whoever_comes_first(pair):
@@ -214,6 +228,51 @@ def test_one_that_does_not_answer_as_a_sentinel_hides_no_other(pair, answer):
     odd.close()
 
 
+def test_the_newest_word_of_all_sentinels_holds():
+    older, newer = (TellingSentinel() for _ in range(2))
+    addresses = [one.server.server_address for one in (older, newer)]
+    client = connect(URL, timeout=1, connect_timeout=1, sentinels=Sentinels(addresses))
+    for newer.epoch in (1, 2):
+        for older.primary, newer.primary in ((1, 2), (2, 1)):
+            assert primary_address(client) == ("127.0.0.1", newer.primary)
+
+    newer.flags = "master,failover_in_progress"
+    for older.primary, older.epoch in ((1, 2), (2, 1)):  # the former primary, by whoever replaces it; another is older
+        newer.primary = 1
+        with pytest.raises(MasterNotFoundError):
+            primary_address(client)
+    older.epoch = 2
+    assert primary_address(client) == ("127.0.0.1", 2)  # the new one, by who has learnt of it
+    for one in (older, newer):
+        one.close()
+
+
+def test_a_sentinel_that_is_silent_is_waited_for_once(pair):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        shop = Caller(pair.install(replicas=0, connect_timeout=0.5, sentinels=[address, pair.sentinel.address]))
+        began = time.monotonic()
+        with ThreadPoolExecutor(1) as another:  # which has no connection yet
+            another.submit(shop.start).result()
+        assert time.monotonic() - began < 0.5
+
+
+def test_while_a_primary_is_replaced_it_is_left(pair):
+    installed = pair.install(replicas=0)
+    shop, server = Caller(installed), installed.context.store.server
+    server.follow_primary()
+    shop.start()
+    pair.sentinel.flags = "master,failover_in_progress"
+    with pytest.raises(StoreUnavailableError):
+        server.follow_primary()
+
+    with pytest.raises(StoreUnavailableError):
+        shop.start("+923001234568")
+    pair.sentinel.flags = "master"
+    with ThreadPoolExecutor(1) as another:
+        assert started_by(another, shop)
+
+
 @pytest.mark.parametrize(("answer", "goes_on"), [(b"-NOPERM no permissions", True), (b"*0", False)])
 def test_whoever_has_a_connection_goes_on_unless_sentinels_say_that_the_primary_is_away(pair, answer, goes_on):
     shop = Caller(pair.install(replicas=0))
@@ -278,15 +337,8 @@ def test_a_connection_from_before_a_silence_is_left(pair):
         pair.sentinel.primary = pair.second.port
         pair.first.process.send_signal(signal.SIGCONT)
 
-        started: list[str] = []
-
-        def starts() -> bool:
-            with suppress(StoreUnavailableError):  # nobody asks for half a second
-                started.append(another.submit(shop.start, "+923001234569").result())
-            return bool(started)
-
-        wait_until(starts)
-    assert pair.second.client.exists(record("00", started[0]))
+        one = started_by(another, shop)
+    assert pair.second.client.exists(record("00", one))
 
 
 def test_a_primary_that_is_replaced_while_it_is_connected_to_is_asked_nothing(pair, monkeypatch):
