@@ -61,7 +61,7 @@ class Secured:
         """Return the rest of a Sentinel's configuration."""
         own = ("sentinel-user admin", f"sentinel-pass {PASSWORD}")
         theirs = (f"auth-user {service} admin", f"auth-pass {service} {PASSWORD}")
-        lines = [*self._lines(port, "+sentinel|masters +sentinel|failover +@connection")]
+        lines = [*self._lines(port, "+sentinel|masters +sentinel|ckquorum +sentinel|failover +@connection")]
         return "\n".join([*lines, *(f"sentinel {one}" for one in (*own, *theirs)), ""])
 
     def client(self, port: int) -> redis.Redis:

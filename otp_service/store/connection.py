@@ -84,63 +84,89 @@ class NoSentinelError(MasterNotFoundError):
     """No Sentinel answers: so none says that the primary is away."""
 
 
+class PrimaryReplacedError(MasterNotFoundError):
+    """Sentinels let a replica take the primary's place. If that was paused it may go on, and what it does is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """What a Sentinel says of a primary."""
+
+    address: tuple[str, int]
+    epoch: int
+    """Raised by each fail-over."""
+    is_up: bool
+    is_replaced: bool
+    """By the Sentinel that says so; it names the former primary until all replicas follow the new one."""
+
+
 class _Sentinels(Sentinel):
     """Takes the newest word of all Sentinels: the one that replaces a primary knows of it seconds before the others."""
 
     def __init__(self, addresses: Sequence[tuple[str, int]], settings: Mapping[str, Any]) -> None:
         """Take them, and the settings of a client of theirs."""
         super().__init__(addresses, sentinel_kwargs=settings)  # type: ignore[no-untyped-call]
-        self.answering: Sequence[redis.Redis] = self.sentinels
-        """Those that answered when they were asked last, or all if none did."""
-        self._away: dict[redis.Redis, float] = {}
-        """Until when others are asked in place of one that did not answer, by the monotonic clock."""
+        self.naming: Sequence[redis.Redis] = self.sentinels
+        """Those that named the primary when one was last named."""
+        self._silent: dict[redis.Redis, float] = {}
+        """Until when each that was silent is left out, by the monotonic clock."""
 
     def discover_master(self, service_name: str) -> tuple[str, int]:
         """Return host and port of the primary.
 
-        Raises `NoSentinelError` where none answers, and `MasterNotFoundError` where those that do name none, or the
-        newest of them replaces it: a primary that was paused would go on, and what it answers then is lost.
+        Raises `NoSentinelError`, `PrimaryReplacedError`, and `MasterNotFoundError` where those that answer name none.
         """
-        now, problems = time.monotonic(), list[str]()
-        away = {one for one in self.sentinels if now < self._away.get(one, 0.0)}
-        told = self._ask(set(self.sentinels) - away, problems) or self._ask(away, problems)
-        self.answering = tuple(told) or self.sentinels
-        states = [state for masters in told.values() if (state := masters.get(service_name))]
-        newest = max((state["config-epoch"] for state in states), default=0)
-        states = [state for state in states if state["config-epoch"] == newest]
-        replaced = {_address(state) for state in states if "failover_in_progress" in state["flags"]}
-        named = {_address(state) for state in states if self.check_master_state(state, service_name)}  # type: ignore[no-untyped-call]
-        if present := named - replaced:
-            return min(present)  # one server, that some know by its name and others by its address
-        if told:
-            raise MasterNotFoundError(f"Sentinels name no primary for {service_name!r}, or replace it.")
-        raise NoSentinelError(f"No Sentinel answers: {', '.join(problems)}")
+        problems: list[str] = []
+        now = time.monotonic()
+        left_out = [one for one in self.sentinels if now < self._silent.get(one, 0.0)]
+        asked = [one for one in self.sentinels if one not in left_out]
+        told = self._ask(asked, service_name, problems) or self._ask(left_out, service_name, problems)
+        if not told:
+            raise NoSentinelError(f"No Sentinel answers: {'; '.join(problems)}")
+        newest = max((word.epoch for word in told.values() if word), default=0)
+        words = {one: word for one, word in told.items() if word and word.epoch == newest}
+        replaced = {word.address for word in words.values() if word.is_replaced}
+        named = {word.address for word in words.values() if word.is_up} - replaced
+        if not named:
+            kind = PrimaryReplacedError if replaced else MasterNotFoundError
+            raise kind(f"Sentinels name no primary for {service_name!r}.")
+        address = min(named)  # one server, that some know by its name and others by its address
+        self.naming = [one for one, word in words.items() if word.address == address]
+        return address
 
-    def _ask(self, sentinels: Iterable[redis.Redis], problems: list[str]) -> dict[redis.Redis, Any]:
-        """Return what each knows of its primaries, but for those that are away, refuse us, or are something else."""
-        told = {}
+    def _ask(
+        self, sentinels: Iterable[redis.Redis], service_name: str, problems: list[str]
+    ) -> dict[redis.Redis, _Word | None]:  # fmt: skip
+        """Return the word of each that answers, ``None`` where it does not watch that primary."""
+        told: dict[redis.Redis, _Word | None] = {}
         for one in sentinels:
+            if one in self._silent:  # while this thread waits for it, others do not
+                self._silent[one] = time.monotonic() + _SILENT
             try:
-                told[one] = one.sentinel_masters()
-                self._away.pop(one, None)
-            except redis.RedisError as problem:
-                problems.append(f"{one}: {problem!r}")
-                self._away[one] = time.monotonic() + _AWAY
+                masters: Any = one.sentinel_masters()
+                told[one] = self._word(state) if (state := masters.get(service_name)) else None
+                self._silent.pop(one, None)
+            except (redis.RedisError, AttributeError, KeyError, TypeError) as problem:  # or it is something else
+                settings = one.get_connection_kwargs()
+                problems.append(f"{settings['host']}:{settings['port']}: {problem}")
+                if isinstance(problem, redis.TimeoutError):
+                    self._silent[one] = time.monotonic() + _SILENT
         return told
 
+    def _word(self, state: Mapping[str, Any]) -> _Word:
+        is_up = self.check_master_state(state, "")  # type: ignore[no-untyped-call]
+        is_replaced = "failover_in_progress" in state["flags"]
+        return _Word((state["ip"], state["port"]), state["config-epoch"], is_up, is_replaced)
 
-_AWAY: Final = 5.0
-"""Seconds for which a Sentinel that did not answer is not waited for again."""
 
-
-def _address(state: Mapping[str, Any]) -> tuple[str, int]:
-    return state["ip"], state["port"]
+_SILENT: Final = 5.0
+"""Seconds for which a Sentinel that was silent is not waited for again."""
 
 
 def primary_address(client: redis.Redis) -> tuple[str, int]:
     """Return where Sentinels say that the primary is.
 
-    Raises `ValueError` for a client that asks none, `NoSentinelError` and `MasterNotFoundError`.
+    Raises `ValueError` for a client that asks none, and as `_Sentinels.discover_master` does.
     """
     host, port = _sentinel_pool(client).get_master_address()  # type: ignore[no-untyped-call]
     return host, port
@@ -161,11 +187,12 @@ def present_primary(client: redis.Redis) -> redis.Redis:
 def begin_failover(client: redis.Redis) -> None:
     """Ask Sentinels to let a replica take over once it has all that was written. Needs Valkey 9.
 
-    Raises `ValueError` where they refuse, as where they have no replica or are older; or where there are none.
+    Raises `ValueError` where they refuse, as where they have no replica, are too few or older; or where there are none.
     """
     pool = _sentinel_pool(client)
-    asked = pool.sentinel_manager.answering[0]
+    asked = pool.sentinel_manager.naming[0]
     try:
+        asked.execute_command("SENTINEL CKQUORUM", pool.service_name)  # begun in vain, nobody is served for a while
         asked.execute_command("SENTINEL FAILOVER", pool.service_name, "COORDINATED")
     except ResponseError as refused:
         raise ValueError(f"The Sentinel refuses: {refused}") from refused

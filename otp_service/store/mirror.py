@@ -10,7 +10,6 @@ from operator import attrgetter
 from typing import Any, Final
 
 import redis
-from redis.sentinel import MasterNotFoundError
 
 from otp_service.domain.consents import ConsentMode, LedgerPosition, MirrorChanges, NumberState
 from otp_service.domain.keyring import Keyring
@@ -19,7 +18,7 @@ from otp_service.store import keys
 from otp_service.store.cluster import ClusterClient, servers
 from otp_service.store.connection import (
     Argument,
-    NoSentinelError,
+    PrimaryReplacedError,
     begin_failover,
     begin_failover_to,
     present_primary,
@@ -511,7 +510,7 @@ class Server:
     def follow_primary(self) -> None:
         """Leave a server that is the primary no more: one that was paused goes on answering for seconds.
 
-        Sentinels tell which one is, or the servers of a cluster.
+        Sentinels tell which one is, or that it is being replaced; or the servers of a cluster.
         """
         if isinstance(self._client, ClusterClient):
             self._client.slots.refresh()
@@ -519,15 +518,16 @@ class Server:
         with translate_errors():
             try:
                 address = primary_address(self._client)
-            except NoSentinelError:  # who has a connection goes on
-                raise
-            except MasterNotFoundError:
-                self._primary = None
-                self._scripts.reconnect()
+            except PrimaryReplacedError:
+                self._leave_for(None)
                 raise
         if address != self._primary:
-            self._scripts.reconnect()
-            self._primary = address
+            self._leave_for(address)
+
+    def _leave_for(self, address: tuple[str, int] | None) -> None:
+        self._primary = address
+        self._scripts.reconnect()
+        self._client.connection_pool.disconnect(inuse_connections=False)
 
     def fail_over(self, primary: str = "") -> bool:
         """Let a replica take the server's place once it has all that was written, and wait until it has.

@@ -21,7 +21,7 @@ from otp_service.errors import StoreUnavailableError
 from otp_service.services.operator_actions import fail_over
 from otp_service.settings import Settings, settings_from
 from otp_service.store import connection
-from otp_service.store.connection import Sentinels, connect, primary_address, server_time
+from otp_service.store.connection import Sentinels, begin_failover, connect, primary_address, server_time
 from otp_service.store.keys import INSTALLATION, record
 from otp_service.store.mirror import Fence
 
@@ -217,7 +217,10 @@ def test_silent_sentinels_hold_up_one_caller_and_no_others(pair):
             assert time.monotonic() - began < longest
 
 
-@pytest.mark.parametrize("answer", [b"-ERR unknown command 'SENTINEL'", b"-NOPERM no permissions", b"HTTP/1.1 400"])
+@pytest.mark.parametrize(
+    "answer",
+    [b"-ERR unknown command 'SENTINEL'", b"-NOPERM no permissions", b"HTTP/1.1 400", b"+OK", b"*-1", b"*1\r\n*0"],
+)
 def test_one_that_does_not_answer_as_a_sentinel_hides_no_other(pair, answer):
     odd = TellingSentinel()
     odd.answer = lambda _: answer + b"\r\n"
@@ -243,18 +246,47 @@ def test_the_newest_word_of_all_sentinels_holds():
             primary_address(client)
     older.epoch = 2
     assert primary_address(client) == ("127.0.0.1", 2)  # the new one, by who has learnt of it
+    newer.flags = "master,s_down"
+    assert primary_address(client) == ("127.0.0.1", 2)
+    older.flags = "master,s_down"
+    with pytest.raises(MasterNotFoundError):
+        primary_address(client)
     for one in (older, newer):
         one.close()
 
 
-def test_a_sentinel_that_is_silent_is_waited_for_once(pair):
+def test_a_planned_fail_over_is_asked_of_a_sentinel_that_names_the_primary():
+    unaware, stale, aware = (TellingSentinel() for _ in range(3))
+    unaware.answer = lambda command: b"*0\r\n" if command[1].upper() == b"MASTERS" else b"-ERR No such master\r\n"
+    stale.primary, aware.primary, aware.epoch = 1, 2, 1
+    addresses = [one.server.server_address for one in (unaware, stale, aware)]
+    client = connect(URL, timeout=1, connect_timeout=1, sentinels=Sentinels(addresses))
+    asked = []
+    answer = aware.answer
+    aware.answer = lambda command: asked.append(command[1]) or answer(command)
+
+    assert primary_address(client) == ("127.0.0.1", 2)
+    with pytest.raises(ValueError, match="NOGOODSLAVE"):
+        begin_failover(client)
+    assert asked[-2:] == [b"CKQUORUM", b"FAILOVER"]
+    aware.answer = lambda _: b"-NOQUORUM 1 usable Sentinels.\r\n"
+    with pytest.raises(ValueError, match="NOQUORUM"):
+        begin_failover(client)
+    for one in (unaware, stale, aware):
+        one.close()
+
+
+def test_a_sentinel_that_is_silent_is_waited_for_once(pair, monkeypatch):
+    monkeypatch.setattr(connection, "_SILENT", 60.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        shop = Caller(pair.install(replicas=0, connect_timeout=0.5, sentinels=[address, pair.sentinel.address]))
-        began = time.monotonic()
+        shop = Caller(pair.install(replicas=0, sentinels=[address, pair.sentinel.address]))
         with ThreadPoolExecutor(1) as another:  # which has no connection yet
-            another.submit(shop.start).result()
-        assert time.monotonic() - began < 0.5
+            assert another.submit(shop.start).result()
+        silent.accept()[0].close()
+        silent.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            silent.accept()
 
 
 def test_while_a_primary_is_replaced_it_is_left(pair):
