@@ -39,7 +39,7 @@ from otp_service.domain.newcomer_traffic import CountryTraffic, Notice
 
 BEGINNING = 1_795_392_000.0
 """A midnight in November 2026."""
-MOST_LATE, MOST_BEHIND = 20.0, 90.0
+MOST_LATE, MOST_BEHIND = 20.0, 30.0
 """Simulated seconds for which a request may wait, and a message, an event, or what is to be judged: then time waits."""
 LOOK = 0.02
 """Seconds of ours between two looks at that."""
