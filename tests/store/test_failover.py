@@ -289,11 +289,16 @@ def test_a_sentinel_that_is_silent_is_waited_for_once(pair, monkeypatch):
             silent.accept()
 
 
-def test_while_a_primary_is_replaced_it_is_left(pair):
+def test_while_a_primary_is_replaced_it_is_left_and_not_because_a_sentinel_does_not_see_it(pair):
     installed = pair.install(replicas=0)
     shop, server = Caller(installed), installed.context.store.server
     server.follow_primary()
     shop.start()
+    pair.sentinel.flags = "master,s_down"
+    with pytest.raises(StoreUnavailableError):
+        server.follow_primary()
+    assert shop.start("+923001234567")
+
     pair.sentinel.flags = "master,failover_in_progress"
     with pytest.raises(StoreUnavailableError):
         server.follow_primary()
