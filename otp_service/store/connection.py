@@ -142,15 +142,18 @@ class _Sentinels(Sentinel):
         for one in sentinels:
             if one in self._silent:  # while this thread waits for it, others do not
                 self._silent[one] = time.monotonic() + _SILENT
+            was_silent = False
             try:
                 masters: Any = one.sentinel_masters()
                 told[one] = self._word(state) if (state := masters.get(service_name)) else None
-                self._silent.pop(one, None)
             except (redis.RedisError, AttributeError, KeyError, TypeError) as problem:  # or it is something else
                 settings = one.get_connection_kwargs()
                 problems.append(f"{settings['host']}:{settings['port']}: {problem}")
-                if isinstance(problem, redis.TimeoutError):
-                    self._silent[one] = time.monotonic() + _SILENT
+                was_silent = isinstance(problem, redis.TimeoutError)
+            if was_silent:
+                self._silent[one] = time.monotonic() + _SILENT
+            else:
+                self._silent.pop(one, None)
         return told
 
     def _word(self, state: Mapping[str, Any]) -> _Word:

@@ -289,6 +289,25 @@ def test_a_sentinel_that_is_silent_is_waited_for_once(pair, monkeypatch):
             silent.accept()
 
 
+def test_a_sentinel_that_was_silent_and_then_refuses_is_heard_as_soon_as_it_answers(monkeypatch):
+    older, newer = (TellingSentinel() for _ in range(2))
+    addresses = [one.server.server_address for one in (older, newer)]
+    client = connect(URL, timeout=1, connect_timeout=0.2, sentinels=Sentinels(addresses))
+    older.primary, newer.primary, newer.epoch = 1, 2, 1
+    answer = newer.answer
+
+    monkeypatch.setattr(connection, "_SILENT", 0.0)
+    newer.answer = lambda _: time.sleep(1) or b""
+    assert primary_address(client) == ("127.0.0.1", 1)
+    monkeypatch.setattr(connection, "_SILENT", 60.0)
+    newer.answer = lambda _: b"-ERR not yet\r\n"
+    assert primary_address(client) == ("127.0.0.1", 1)
+    newer.answer = answer
+    assert primary_address(client) == ("127.0.0.1", 2)
+    for one in (older, newer):
+        one.close()
+
+
 def test_while_a_primary_is_replaced_it_is_left_and_not_because_a_sentinel_does_not_see_it(pair):
     installed = pair.install(replicas=0)
     shop, server = Caller(installed), installed.context.store.server
