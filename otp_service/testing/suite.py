@@ -130,12 +130,17 @@ class SendingTests(GatewayTests):
         """The time-out bounds the whole call, also when bytes keep coming; the message may have been sent."""
         caller.behaviour = behaviour
         settings = self.settings(caller.url, timeout=TIMEOUT)
-        began = time.monotonic()
-        outcome = self.outcome(settings)
-        assert time.monotonic() - began < TIMEOUT + TIMEOUT_SLACK
-        assert _kind_and_ambiguity(outcome) == (FailureKind.UNAVAILABLE, True)
-        assert len(caller.received) == 1
-        self.assert_nothing_leaks(outcome, settings, leaks)
+        for _ in range(3):  # a busy host holds up one call, hardly three; a call without a time-out is always late
+            caller.received.clear()
+            began = time.monotonic()
+            outcome = self.outcome(settings)
+            in_time = time.monotonic() - began < TIMEOUT + TIMEOUT_SLACK
+            assert _kind_and_ambiguity(outcome) == (FailureKind.UNAVAILABLE, True)
+            assert len(caller.received) == 1
+            self.assert_nothing_leaks(outcome, settings, leaks)
+            if in_time:
+                break
+        assert in_time
 
     def test_an_answer_without_end_is_cut_off(self, caller: FakeProvider) -> None:
         """It reads no more than it can use, and long before the time-out it has seen enough."""

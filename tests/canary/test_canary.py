@@ -60,6 +60,11 @@ class Flight:
     def finds(self, *needles: str) -> list[tuple[str, str]]:
         return [(where, one) for where, text in self.written.items() for one in needles if one.encode() in text]
 
+    def finds_alone(self, digits: str) -> set[str]:
+        """Find digits that are no part of an identifier or of a time, where any few digits occur by chance."""
+        alone = re.compile(rb"(?<![0-9a-f.])" + digits.encode() + rb"(?![0-9a-f])")
+        return {where for where, text in self.written.items() if alone.search(text)}
+
 
 @pytest.fixture(scope="module")
 def flight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flight]:
@@ -250,9 +255,7 @@ def test_the_mask_is_stored_nowhere_and_shown(flight: Flight):
 
 
 def test_the_codes_are_written_nowhere(flight: Flight):
-    for code in flight.codes:
-        alone = re.compile(rb"(?<![0-9a-f.])" + code.encode() + rb"(?![0-9a-f])")
-        assert [where for where, text in flight.written.items() if alone.search(text)] == []
+    assert [flight.finds_alone(code) for code in flight.codes] == [set() for _ in flight.codes]
 
 
 def test_the_address_and_the_context_are_written_nowhere(flight: Flight):
@@ -260,9 +263,9 @@ def test_the_address_and_the_context_are_written_nowhere(flight: Flight):
 
 
 def test_the_payment_is_shown_to_its_caller_only(flight: Flight):
-    places = {where for where, _ in flight.finds(PAYEE, "98765.43", ACCOUNT + '"')}
+    places = {where for where, _ in flight.finds(PAYEE, "98765.43")}
 
-    assert places == {"answers"}
+    assert places == flight.finds_alone(ACCOUNT) == {"answers"}
 
 
 def test_no_secret_of_a_webhook_is_written_anywhere(flight: Flight):
