@@ -52,9 +52,13 @@ class Keywords:
     whole: tuple[str, ...]
     """Obeyed as a whole message only."""
     firm: tuple[str, ...] = ()
-    """To stop only: obeyed also beside words of ``beside``."""
+    """To stop only: obeyed also beside words of ``beside`` and ``messages``."""
+    of_messages: tuple[str, ...] = ()
+    """To stop only: obeyed where a word of ``messages`` stands beside, and else about something else."""
+    messages: tuple[str, ...] = ()
+    """What messages and calls are called."""
     beside: tuple[str, ...] = ()
-    """What our messages are called, and what makes a wish polite or urgent."""
+    """What codes are called, and what makes a wish polite or urgent."""
 
 
 class KeywordMatcher:
@@ -64,16 +68,20 @@ class KeywordMatcher:
         """Take our words and ``further`` ones; raise `ValueError` for an empty word and for one of two meanings."""
         self._meanings: dict[str, Meaning] = {}
         self._firm: set[str] = set()
-        names: set[str] = set()
+        self._of_messages: set[str] = set()
+        beside: set[str] = set()
+        messages: set[str] = set()
         for meaning, languages in ours.items():
             for words in languages:
                 self._add(meaning, (*words.whole, *words.firm))
                 self._firm.update(map(_joined, words.firm))
-                names.update(map(normalise_message, words.beside))
-        for meaning, words_of_theirs in further.items():
-            self._add(meaning, words_of_theirs)
-        some = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
-        self._beside = re.compile(rf"(?<!\S)(?:{some})(?!\S)" if some else r"(?!)")
+                self._of_messages.update(map(_joined, words.of_messages))
+                beside.update(map(normalise_message, words.beside))
+                messages.update(map(normalise_message, words.messages))
+        for meaning, further_words in further.items():
+            self._add(meaning, further_words)
+        self._messages = _any_of(messages)
+        self._beside = _any_of(beside | messages)
 
     def meaning(self, text: str) -> Meaning:
         """Return what a message means.
@@ -88,8 +96,9 @@ class KeywordMatcher:
         if len(line) > MAX_KEYWORD_LENGTH:
             return False
         bare = normalise_message(line)
-        rest = _joined(self._beside.sub(" ", bare))
-        return self._is_stop(_joined(bare)) or _collapsed(rest) in self._firm
+        rest = _collapsed(_joined(self._beside.sub(" ", bare)))
+        of_messages = rest in self._of_messages and self._messages.search(bare) is not None
+        return rest in self._firm or of_messages or self._is_stop(_joined(bare))
 
     def _is_stop(self, joined: str) -> bool:
         return Meaning.STOP in {self._meanings.get(_collapsed(one)) for one in (joined, _STRETCHED.sub(r"\1", joined))}
@@ -123,6 +132,12 @@ def normalise_message(text: str) -> str:
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
     seen = "".join(" " if one.isspace() else _as_compared(one) for one in folded)
     return " ".join(seen.translate(_SAME_LETTER).split())
+
+
+def _any_of(phrases: set[str]) -> re.Pattern[str]:
+    """Return a pattern of any of some normalised phrases among whole words, the longest first."""
+    some = "|".join(sorted(map(re.escape, phrases), key=len, reverse=True))
+    return re.compile(rf"(?<!\S)(?:{some})(?!\S)" if some else r"(?!)")
 
 
 def _as_compared(character: str) -> str:

@@ -995,7 +995,13 @@ def default_keywords() -> dict[Meaning, dict[str, Keywords]]:
 def _keywords(table: dict[str, Any]) -> Keywords:
     """Return the keywords of a language; each pair of a noun and a verb is a firm one."""
     phrases = map(" ".join, product(table.get("nouns", ()), table.get("verbs", ())))
-    return Keywords(tuple(table.get("whole", ())), (*table.get("firm", ()), *phrases), tuple(table.get("beside", ())))
+    return Keywords(
+        whole=tuple(table.get("whole", ())),
+        firm=(*table.get("firm", ()), *phrases),
+        of_messages=tuple(table.get("of_messages", ())),
+        messages=tuple(table.get("messages", ())),
+        beside=tuple(table.get("beside", ())),
+    )
 
 
 _NAT64_PREFIX: Final = 96
