@@ -62,6 +62,7 @@ from otp_service.settings.startup_checks import (
 )
 from otp_service.settings.urls import canonical_host, is_local, leads_elsewhere
 from otp_service.store.connection import ConnectionProblem, connection_problem
+from otp_service.store.inbox import WaitingMessage
 from otp_service.store.mirror import NO_EVICTION, Fence, Server, eviction_refusal, installation_refusal
 from otp_service.store.outbox import count_reasons
 
@@ -831,6 +832,20 @@ BACKLOG: tuple[Check[tuple[float, Mapping[str, int]]], ...] = (
 """By the seconds that the oldest message waits, and how many wait, by application."""
 
 
+INBOX: tuple[Check[Sequence[WaitingMessage]], ...] = (
+    Check("inbox", WARN, "Messages from people wait to be read: {count}, the oldest for {age}. Some may ask to stop.",
+          "Read them in the console, or by otp-service inbox list. They are deleted after 5 days.",
+          lambda waiting: [{"count": len(waiting), "age": duration(_age(waiting[0]))}]
+          if waiting and _age(waiting[0]) > _UNREAD_AFTER else ()),
+)  # fmt: skip
+_UNREAD_AFTER: Final = 2 * 24 * 3600
+"""Seconds after which somebody should have read a message."""
+
+
+def _age(message: WaitingMessage) -> int:
+    return (clock.now() - message.received) // 1000
+
+
 def delivery_diagnoses(context: Context) -> Iterator[Diagnosis]:
     """Yield what the store tells of messages and gateways. Nothing is written."""
     store = context.store
@@ -838,6 +853,7 @@ def delivery_diagnoses(context: Context) -> Iterator[Diagnosis]:
         yield from diagnose(GATEWAY, gateway)
     yield from diagnose(DEAD_LETTERS, count_reasons(store.dead_letters.since(HOUR, MOST)))
     yield from diagnose(BACKLOG, (store.outbox.lag(), store.history.waiting_messages()))
+    yield from diagnose(INBOX, store.inbox.waiting())
 
 
 _COLOURS: Final = {OK: "green", WARN: "yellow", FAIL: "red"}

@@ -29,6 +29,7 @@ COMMANDS = {
     "store": "ledger",
     "ledger": "ledger",
     "suppressions": "suppressions",
+    "inbox": "inbox",
     "subject": "subject",
     "factor": "factor",
     "audit": "audit",

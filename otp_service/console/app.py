@@ -18,6 +18,7 @@ from otp_service.console.compliance import views as compliance
 from otp_service.console.developers import views as developers
 from otp_service.console.find import views as find
 from otp_service.console.fraud import views as fraud
+from otp_service.console.inbox import views as inbox
 from otp_service.console.language import DIRECTIONS, LANGUAGES, translated
 from otp_service.console.operations import views as operations
 from otp_service.console.sign_in import views as sign_in
@@ -39,7 +40,7 @@ from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
 
-PARTS: Final = (find, fraud, what_if, compliance, operations, developers, sign_in, users)
+PARTS: Final = (find, inbox, fraud, what_if, compliance, operations, developers, sign_in, users)
 VIEWS: Final[tuple[View, ...]] = tuple(view for part in PARTS for view in part.all)
 """In the order of the navigation."""
 HEALTH: Final = "/healthz"

@@ -137,6 +137,8 @@ class OperatorAction(StrEnum):
     SUPPRESSION_ADDED = "suppression-added"
     SUPPRESSION_LIFTED = "suppression-lifted"
     SUPPRESSIONS_IMPORTED = "suppressions-imported"
+    MESSAGE_DISMISSED = "message-dismissed"
+    """Support read what somebody wrote back, and it asked for nothing."""
     GATEWAY_PAUSED = "gateway-paused"
     """No message goes through it."""
     GATEWAY_RESUMED = "gateway-resumed"

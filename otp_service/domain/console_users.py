@@ -29,7 +29,7 @@ class Permission(StrEnum):
     """What a role allows."""
 
     FIND = "find"
-    """Look up a number: each look is recorded."""
+    """Look up a number, or read and decide what people wrote back: each look is recorded."""
     FIND_BY_ID = "find-by-id"
     """Look up a verification of an application of one's own by its identifier."""
     UNBLOCK = "unblock"

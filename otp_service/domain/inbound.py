@@ -41,6 +41,7 @@ _MARK_OF_A_WORD: Final = 9
 """Greatest combining class of marks without which a word is another one, such as those of Devanagari."""
 _OF_SYMBOLS: Final = frozenset(map(chr, range(0xFE00, 0xFE10)))
 """Variation selectors: how a symbol is drawn."""
+_NUMBER: Final = re.compile(r"\d(?:[\s.()/\-]{0,3}\d){3,}")
 _STRETCHED: Final = re.compile(r"(.)\1{2,}")
 """A letter that is held down."""
 
@@ -121,6 +122,8 @@ class InboundRules:
     """Region (ISO 3166-1 alpha-2) of senders in national spelling."""
     replies: frozenset[Meaning] = frozenset({Meaning.STOP, Meaning.HELP})
     """Meanings that are answered."""
+    inbox: bool = True
+    """Whether messages that match no keyword wait for support to read them."""
 
 
 def normalise_message(text: str) -> str:
@@ -132,6 +135,15 @@ def normalise_message(text: str) -> str:
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
     seen = "".join(" " if one.isspace() else _as_compared(one) for one in folded)
     return " ".join(seen.translate(_SAME_LETTER).split())
+
+
+def readable_text(text: str) -> str:
+    """Return a message as support may read it, without numbers of four digits or more; empty when no letter is left.
+
+    Somebody who replies with a code, a card's number or a phone number asks for nothing.
+    """
+    without_numbers = _NUMBER.sub("####", text.strip())
+    return without_numbers if any(map(str.isalpha, without_numbers)) else ""
 
 
 def _any_of(phrases: set[str]) -> re.Pattern[str]:

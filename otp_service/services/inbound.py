@@ -8,11 +8,19 @@ from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from otp_service.clock import now
-from otp_service.domain.consents import HOLDER_SOURCES, Suppression, SuppressionScope, SuppressionSource, active_freezes
-from otp_service.domain.inbound import Meaning
+from otp_service.domain.audit import OperatorAction, OperatorActionEntry
+from otp_service.domain.consents import (
+    EVERY_APPLICATION,
+    HOLDER_SOURCES,
+    Suppression,
+    SuppressionScope,
+    SuppressionSource,
+    active_freezes,
+)
+from otp_service.domain.inbound import Meaning, readable_text
 from otp_service.domain.keyring import SealBrokenError, new_dispatch_id
 from otp_service.domain.messages import Message
-from otp_service.domain.numbers import ANY_TYPE, Destination, parse_destination
+from otp_service.domain.numbers import ANY_TYPE, Destination, SubjectKey, parse_destination, subject_key
 from otp_service.domain.templates import TemplateRef, Variable
 from otp_service.domain.verification import DeliveryStatus, Verification
 from otp_service.errors import (
@@ -39,6 +47,7 @@ from otp_service.services.consents import add_suppressions, log_suppression, sup
 from otp_service.services.context import Context
 from otp_service.services.receipts import is_address_token
 from otp_service.services.sender_registrations import today
+from otp_service.store.inbox import WaitingMessage
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 
@@ -231,7 +240,8 @@ def handle_message(context: Context, gateway: str, message: InboundMessage) -> R
     if message.reference and context.ledger.inbound.known(name):
         metrics.inbound_messages.count(gateway=gateway, meaning=meaning, outcome="repeated")
         return None
-    pseudonym = context.keyring.pseudonym(sender.e164)
+    number = subject_key(context.keyring, sender)
+    pseudonym = number.pseudonym
     answered = _answered_message(context, pseudonym, gateway)
     if meaning is Meaning.START and answered.application:
         outcome = _apply_start(context, name, pseudonym, answered.application, gateway)
@@ -239,6 +249,8 @@ def handle_message(context: Context, gateway: str, message: InboundMessage) -> R
     else:
         outcome = _apply_keyword(context, pseudonym, answered.application, meaning)
         is_new = context.ledger.inbound.record(name, pseudonym, answered.application, gateway, meaning)
+        if is_new and meaning is Meaning.OTHER:
+            outcome = _keep_for_support(context, number, answered.application, gateway, message.text)
     metrics.inbound_messages.count(gateway=gateway, meaning=meaning, outcome=outcome)
     _log_message(gateway, answered.application, meaning)
     if not is_new or message.opt_out or meaning not in context.inbound.replies:
@@ -295,6 +307,35 @@ def _apply_keyword(context: Context, pseudonym: str, application: str, meaning: 
         return "no_application"
     add_suppressions(context, (_suppression_entry(pseudonym, application, meaning),))
     return "obeyed"
+
+
+def _keep_for_support(context: Context, number: SubjectKey, application: str, gateway: str, text: str) -> str:
+    """Put a message into the inbox if there is anything to read in it; return the outcome as the metric has it."""
+    readable = readable_text(text) if context.inbound.inbox else ""
+    if not readable:
+        return "recorded"
+    return "kept" if context.store.inbox.put(number, application, gateway, readable) else "not_kept"
+
+
+def stop_for(context: Context, message: WaitingMessage, by: str) -> None:
+    """Send the writer of a message nothing more, as support has read it, and take it out of the inbox.
+
+    That is at the application that it answers, or at all where it is not known; START lifts it as what the person wrote
+    themselves. Raises `LedgerUnavailableError` and `StoreUnavailableError`: to do it again does no harm.
+    """
+    entry = _suppression_entry(message.number.pseudonym, message.application or EVERY_APPLICATION, Meaning.STOP)
+    action = OperatorActionEntry(OperatorAction.SUPPRESSION_ADDED, by, message.application, str(entry.scope))
+    add_suppressions(context, (entry,), action)
+    context.store.inbox.remove(message.id)
+
+
+def dismiss(context: Context, message: WaitingMessage, by: str) -> bool:
+    """Take a message out of the inbox that asks for nothing; return whether it was still there.
+
+    Raises `LedgerUnavailableError` and `StoreUnavailableError`.
+    """
+    action = OperatorActionEntry(OperatorAction.MESSAGE_DISMISSED, by, message.application)
+    return bool(context.ledger.operator_actions.perform(action, lambda: int(context.store.inbox.remove(message.id))))
 
 
 def _apply_start(context: Context, name: str, pseudonym: str, application: str, gateway: str) -> str:

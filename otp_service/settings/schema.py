@@ -960,6 +960,8 @@ class InboundSettings(Section):
     """Meanings that get a reply, once a day for each number; none where the provider replies itself."""
     region: CountryCode | None = None
     """Country of senders in national spelling, for providers that pass numbers on so."""
+    inbox: bool = True
+    """Whether messages that match no keyword wait, sealed, for support to read them: 5 days at most."""
 
     @model_validator(mode="after")
     def _words_have_one_meaning(self) -> Self:
@@ -969,7 +971,7 @@ class InboundSettings(Section):
     @property
     def rules(self) -> InboundRules:
         """The rules by which messages from people are read and answered."""
-        return InboundRules(self._keyword_matcher(), self.region, frozenset(map(Meaning, self.replies)))
+        return InboundRules(self._keyword_matcher(), self.region, frozenset(map(Meaning, self.replies)), self.inbox)
 
     def _keyword_matcher(self) -> KeywordMatcher:
         return _matcher_with(self.stop, self.start, self.help)

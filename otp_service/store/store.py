@@ -12,6 +12,7 @@ from otp_service.store.console import ChainRuns, ConsoleSessions
 from otp_service.store.events import Attempts, Decisions, EventLog, History
 from otp_service.store.factors import FactorStore
 from otp_service.store.guard import Guard, Health, LimitReader
+from otp_service.store.inbox import Inbox
 from otp_service.store.mirror import Fences, Mirror, Server
 from otp_service.store.newcomer_traffic import TrafficStore
 from otp_service.store.outbox import DeadLetters, Dispatches, Outbox, References, Replies
@@ -40,6 +41,7 @@ class Store:
     attempts: Attempts
     mailbox: SandboxMailbox
     replies: Replies
+    inbox: Inbox
     limits: LimitReader
     fences: Fences
     guard: Guard
@@ -88,6 +90,7 @@ def open_store(  # noqa: PLR0913 - all that it is made of
         decisions=Decisions(client, scripts, keyring.buckets, stream_limits),
         mailbox=SandboxMailbox(client, keyring),
         replies=Replies(client),
+        inbox=Inbox(client, keyring),
         limits=LimitReader(scripts, rulesets, limits, fences),
         fences=fences,
         guard=Guard(scripts, rulesets),

@@ -181,7 +181,8 @@ receipts = Counter(
 inbound_messages = Counter(
     "otp_service_inbound_messages",
     "Messages from people, by what they meant: `stop`, `start`, `help`, `other`; and what came of them: `obeyed`, "
-    "`recorded`, `repeated`, `no_application` (nobody here wrote to that number), `no_number`.",
+    "`recorded`, `repeated`, `no_application` (nobody here wrote to that number), `no_number`; `kept` for support to "
+    "read, or `not_kept`: too many wait.",
     "gateway",
     "meaning",
     "outcome",

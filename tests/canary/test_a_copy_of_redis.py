@@ -85,6 +85,7 @@ def _fly(installation: Installation, to: str) -> None:
     *_, waiting = (shop.start(to, **members) for _ in range(MESSAGES - 6))
     with pytest.raises(RateLimitedError):
         shop.start(to, **members)
+    handle_message(context, "third", InboundMessage(f"wish of {to}", to, f"write to {words} no more, I am {to}"))
     handle_message(context, "third", InboundMessage(f"from {to}", to, "STOP"))
     freeze(
         context, subject_key(context.keyring, parse_destination(to, None)), "shop", SuppressionSource.API, "lost phone"

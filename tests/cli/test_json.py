@@ -30,6 +30,7 @@ ACTING = {
     "subject erase", "subject freeze", "subject unfreeze",
     *(f"webhook {verb}" for verb in ("add", "rotate", "enable", "disable", "remove", "replay", "reseal")),
     "console-user add", "console-user invite", "console-user disable",
+    "inbox stop", "inbox dismiss",
     "factor remove", "factor unlock", "factor reseal",
 }  # fmt: skip
 """Commands that do something. Every other one reads, and has ``--json``."""

@@ -1,0 +1,63 @@
+"""Messages from people that match no keyword: support reads each, and decides whether it asks to stop."""
+
+from typing import Final
+
+from otp_service.console.visits import HANDLE_LIFE, Answer, Views, Visit
+from otp_service.domain.console_users import Permission
+from otp_service.domain.phrases import Phrase
+from otp_service.errors import NotFoundError
+from otp_service.services.inbound import dismiss, stop_for
+from otp_service.store.inbox import WaitingMessage
+
+views = Views()
+_PAGE: Final = "/messages"
+_ROWS: Final = 50
+_ALREADY_DECIDED: Final = "Somebody has decided already, or the message waited for more than five days."
+
+
+@views.view("GET /messages", Permission.FIND, title="Messages to read")
+def list_messages(visit: Visit) -> Answer:
+    """List the messages that wait, oldest first, without their texts: reading one is recorded."""
+    waiting = [one for one in visit.context.store.inbox.waiting() if visit.signed_in.sees(one.application)]
+    return visit.page("inbox.html", messages=waiting[:_ROWS], count=len(waiting))
+
+
+@views.view("GET /messages/<name>", Permission.FIND)
+def show_message(visit: Visit, name: str) -> Answer:
+    """Show a message; that is recorded before."""
+    message = _message(visit, name)
+    visit.record_look(message.number.pseudonym, "message", within=HANDLE_LIFE)
+    return visit.page("message.html", message=message)
+
+
+@views.view("POST /messages/<name>/stop", Permission.FIND)
+def stop(visit: Visit, name: str) -> Answer:
+    """Send the writer nothing more."""
+    message = _message(visit, name)
+    with visit.repeatable():
+        stop_for(visit.context, message, visit.operator)
+    return visit.done(_PAGE, Phrase("The number gets no more messages."))
+
+
+@views.view("POST /messages/<name>/dismiss", Permission.FIND)
+def dismiss_message(visit: Visit, name: str) -> Answer:
+    """Take a message off the list that asks for nothing."""
+    if not dismiss(visit.context, _message(visit, name), visit.operator):
+        raise NotFoundError(_ALREADY_DECIDED)
+    return visit.done(_PAGE, Phrase("The message is dismissed."))
+
+
+@views.view("POST /messages/<name>/find", Permission.FIND)
+def find_writer(visit: Visit, name: str) -> Answer:
+    """Lead to the number's verifications; that is recorded before."""
+    number = _message(visit, name).number
+    visit.record_look(number.pseudonym, "find")
+    return visit.to(f"/find/{visit.context.store.console_sessions.point_to(visit.own_session, number)}")
+
+
+def _message(visit: Visit, name: str) -> WaitingMessage:
+    """Return a message that the user may read; raise `NotFoundError`."""
+    message = visit.context.store.inbox.find(name)
+    if message is None or not visit.signed_in.sees(message.application):
+        raise NotFoundError(_ALREADY_DECIDED)
+    return message

@@ -1,0 +1,123 @@
+"""Messages from people that match no keyword, sealed, until support has read them."""
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Final, cast
+
+import redis
+
+from otp_service.domain.keyring import Keyring, SealBrokenError
+from otp_service.domain.numbers import ANY_TYPE, SubjectKey, parse_destination, subject_key
+from otp_service.store import keys
+from otp_service.store.connection import server_time, translate_errors
+
+INBOX_SECONDS: Final = keys.inbox.seconds
+"""How long a message waits to be read."""
+MAX_WAITING: Final = 1000
+"""Messages that wait at most; further ones are not kept, so that a flood pushes nobody's message out."""
+MAX_PER_NUMBER: Final = 5
+"""Messages of one number that are kept in a day."""
+_KIND: Final = "inbox"
+_MAX_TEXT: Final = 400
+"""Characters of a message that are kept."""
+_SEALED_LENGTH: Final = 1024
+"""Bytes to which a message is padded: its length would tell of it."""
+_MESSAGE_ID: Final = re.compile(r"\d{1,15}-\d{1,9}")
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingMessage:
+    """A message that waits to be read. The ``repr`` shows no text."""
+
+    id: str
+    """Entry of the stream: milliseconds since the epoch, by Redis' clock, and a sequence."""
+    number: SubjectKey = field(repr=False)
+    """Who wrote."""
+    application: str
+    """Whose message it answers; empty when that is not known."""
+    gateway: str
+    text: str = field(repr=False)
+
+    @property
+    def received(self) -> int:
+        """Milliseconds since the epoch."""
+        return int(self.id.partition("-")[0])
+
+
+class Inbox:
+    """The messages that wait to be read. Raises `StoreUnavailableError` when Redis does not answer in time."""
+
+    def __init__(self, client: redis.Redis, keyring: Keyring) -> None:
+        self._client = client
+        self._keyring = keyring
+
+    def put(self, number: SubjectKey, application: str, gateway: str, text: str) -> bool:
+        """Keep a message; return whether there was room: in all, and for the number today."""
+        counter = keys.inbox_count(number.bucket, number.pseudonym)
+        with translate_errors():
+            if self._client.xlen(keys.INBOX) >= MAX_WAITING and not self._drop_old():
+                return False
+            with self._client.pipeline(transaction=True) as pipeline:
+                pipeline.incr(counter)
+                pipeline.expire(counter, keys.inbox_count.seconds, nx=True)
+                count, _ = pipeline.execute()
+            if count > MAX_PER_NUMBER:
+                return False
+            content = json.dumps([number.destination.e164, text[:_MAX_TEXT]], ensure_ascii=False)
+            plain = content.encode(errors="replace").ljust(_SEALED_LENGTH)
+            sealed = self._keyring.seal_for_console(plain, owner=number.pseudonym, kind=_KIND)
+            members: dict[str, str] = {
+                "pseudonym": number.pseudonym,
+                "application": application,
+                "gateway": gateway,
+                "sealed": sealed,
+            }
+            with self._client.pipeline(transaction=True) as pipeline:
+                pipeline.xadd(keys.INBOX, members)  # type: ignore[arg-type]  # an invariant type of redis-py's
+                pipeline.expire(keys.INBOX, INBOX_SECONDS)
+                pipeline.execute()
+            return True
+
+    def waiting(self, most: int = MAX_WAITING) -> tuple[WaitingMessage, ...]:
+        """Return the messages that wait, the oldest first."""
+        with translate_errors():
+            found = self._client.xrange(keys.INBOX, min=self._oldest(), count=most)
+        entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", found)
+        return tuple(filter(None, (self._opened(*entry) for entry in entries)))
+
+    def find(self, message_id: str) -> WaitingMessage | None:
+        """Return a message by its id; ``None`` when it does not wait."""
+        if not _MESSAGE_ID.fullmatch(message_id):
+            return None
+        with translate_errors():
+            found = self._client.xrange(keys.INBOX, min=message_id, max=message_id)
+        entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", found)
+        return self._opened(*entries[0]) if entries else None
+
+    def of(self, pseudonym: str) -> tuple[WaitingMessage, ...]:
+        """Return the messages of a number that wait."""
+        return tuple(message for message in self.waiting() if message.number.pseudonym == pseudonym)
+
+    def remove(self, message_id: str) -> bool:
+        """Delete a message; return whether it was still there: true for one of several callers."""
+        with translate_errors():
+            return bool(self._client.xdel(keys.INBOX, message_id))
+
+    def _oldest(self) -> str:
+        return str(server_time(self._client) - 1000 * INBOX_SECONDS)
+
+    def _drop_old(self) -> int:
+        return self._client.xtrim(keys.INBOX, minid=self._oldest(), approximate=False)
+
+    def _opened(self, entry: bytes, members: dict[bytes, bytes]) -> WaitingMessage | None:
+        """Return a message; ``None`` for one that somebody changed."""
+        sealed, owner = members[b"sealed"].decode(), members[b"pseudonym"].decode()
+        try:
+            e164, text = json.loads(self._keyring.unseal_for_console(sealed, owner=owner, kind=_KIND))
+        except SealBrokenError:
+            return None
+        number = subject_key(self._keyring, parse_destination(e164, None, ANY_TYPE))
+        return WaitingMessage(
+            entry.decode(), number, members[b"application"].decode(), members[b"gateway"].decode(), text
+        )
