@@ -23,7 +23,7 @@ _message_id = click.argument("message_id", metavar="ID")
 @command(inbox, "List the messages that wait.", reads=True)
 def list_(session: Session) -> None:
     """List the messages that wait, oldest first."""
-    rows = [(one.id, out.when(one.received), one.application, one.gateway, one.number.mask, one.text)
+    rows = [(one.id, out.when(one.received), one.application, one.gateway, one.mask, one.text)
             for one in session.context.store.inbox.waiting()]  # fmt: skip
     out.table("messages", ("ID", "Received", "Application", "Gateway", "From", "Text"), rows)
 
@@ -34,7 +34,7 @@ def stop(session: Session, message_id: str) -> None:
     """Send the writer of the message ID nothing more: it asks to stop."""
     message = _waiting(session, message_id)
     stop_for(session.context, message, session.operator)
-    out.done(f"{message.number.mask} gets no more messages of {message.application or 'any application'}.")
+    out.done(f"{message.mask} gets no more messages of {message.application or 'any application'}.")
     warn_of_mirror(session.context)
 
 

@@ -26,7 +26,7 @@ def list_messages(visit: Visit) -> Answer:
 def show_message(visit: Visit, name: str) -> Answer:
     """Show a message; that is recorded before."""
     message = _message(visit, name)
-    visit.record_look(message.number.pseudonym, "message", within=HANDLE_LIFE)
+    visit.record_look(message.pseudonym, "message", within=HANDLE_LIFE)
     return visit.page("message.html", message=message)
 
 
@@ -45,14 +45,6 @@ def dismiss_message(visit: Visit, name: str) -> Answer:
     if not dismiss(visit.context, _message(visit, name), visit.operator):
         raise NotFoundError(_ALREADY_DECIDED)
     return visit.done(_PAGE, Phrase("The message is dismissed."))
-
-
-@views.view("POST /messages/<name>/find", Permission.FIND)
-def find_writer(visit: Visit, name: str) -> Answer:
-    """Lead to the number's verifications; that is recorded before."""
-    number = _message(visit, name).number
-    visit.record_look(number.pseudonym, "find")
-    return visit.to(f"/find/{visit.context.store.console_sessions.point_to(visit.own_session, number)}")
 
 
 def _message(visit: Visit, name: str) -> WaitingMessage:

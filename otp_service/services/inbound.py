@@ -323,7 +323,7 @@ def stop_for(context: Context, message: WaitingMessage, by: str) -> None:
     That is at the application that it answers, or at all where it is not known; START lifts it as what the person wrote
     themselves. Raises `LedgerUnavailableError` and `StoreUnavailableError`: to do it again does no harm.
     """
-    entry = _suppression_entry(message.number.pseudonym, message.application or EVERY_APPLICATION, Meaning.STOP)
+    entry = _suppression_entry(message.pseudonym, message.application or EVERY_APPLICATION, Meaning.STOP)
     action = OperatorActionEntry(OperatorAction.SUPPRESSION_ADDED, by, message.application, str(entry.scope))
     add_suppressions(context, (entry,), action)
     context.store.inbox.remove(message.id)

@@ -8,7 +8,7 @@ from typing import Final, cast
 import redis
 
 from otp_service.domain.keyring import Keyring, SealBrokenError
-from otp_service.domain.numbers import ANY_TYPE, SubjectKey, parse_destination, subject_key
+from otp_service.domain.numbers import SubjectKey
 from otp_service.store import keys
 from otp_service.store.connection import server_time, translate_errors
 
@@ -32,8 +32,9 @@ class WaitingMessage:
 
     id: str
     """Entry of the stream: milliseconds since the epoch, by Redis' clock, and a sequence."""
-    number: SubjectKey = field(repr=False)
-    """Who wrote."""
+    pseudonym: str
+    """Of the number that wrote."""
+    mask: str
     application: str
     """Whose message it answers; empty when that is not known."""
     gateway: str
@@ -64,7 +65,7 @@ class Inbox:
                 count, _ = pipeline.execute()
             if count > MAX_PER_NUMBER:
                 return False
-            content = json.dumps([number.destination.e164, text[:_MAX_TEXT]], ensure_ascii=False)
+            content = json.dumps([number.mask, text[:_MAX_TEXT]], ensure_ascii=False)
             plain = content.encode(errors="replace").ljust(_SEALED_LENGTH)
             sealed = self._keyring.seal_for_console(plain, owner=number.pseudonym, kind=_KIND)
             members: dict[str, str] = {
@@ -97,7 +98,7 @@ class Inbox:
 
     def of(self, pseudonym: str) -> tuple[WaitingMessage, ...]:
         """Return the messages of a number that wait."""
-        return tuple(message for message in self.waiting() if message.number.pseudonym == pseudonym)
+        return tuple(message for message in self.waiting() if message.pseudonym == pseudonym)
 
     def remove(self, message_id: str) -> bool:
         """Delete a message; return whether it was still there: true for one of several callers."""
@@ -114,10 +115,8 @@ class Inbox:
         """Return a message; ``None`` for one that somebody changed."""
         sealed, owner = members[b"sealed"].decode(), members[b"pseudonym"].decode()
         try:
-            e164, text = json.loads(self._keyring.unseal_for_console(sealed, owner=owner, kind=_KIND))
+            mask, text = json.loads(self._keyring.unseal_for_console(sealed, owner=owner, kind=_KIND))
         except SealBrokenError:
             return None
-        number = subject_key(self._keyring, parse_destination(e164, None, ANY_TYPE))
-        return WaitingMessage(
-            entry.decode(), number, members[b"application"].decode(), members[b"gateway"].decode(), text
-        )
+        application, gateway = members[b"application"].decode(), members[b"gateway"].decode()
+        return WaitingMessage(entry.decode(), owner, mask, application, gateway, text)

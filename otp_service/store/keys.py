@@ -152,7 +152,8 @@ replies = Key("otp:replies", "list", "sealed", Life("10 min", 600), "worker",
 replied = Key("otp:{<bucket>}:replied:<application>:<meaning>:<pseudonym>", "string", "pseudonym", Life("a day", _DAY),
     "API, worker", "that something which a number wrote was answered")
 inbox = Key("otp:inbox", "stream", "sealed", Life("5 days after the last message", 5 * _DAY), "console, `inbox`",
-    "messages from people that match no keyword, with their numbers, until support has decided; 1,000 at most")
+    "messages from people that match no keyword, sealed with their numbers' masks, until support has decided; 1,000 at "
+    "most")
 inbox_count = Key("otp:{<bucket>}:inbox:<pseudonym>", "string", "pseudonym", Life("a day", _DAY), "API, worker",
     "how many messages of a number were kept for support today")
 record = Key("otp:{<bucket>}:v:<id>", "hash", "sealed", _RECORD, "API, worker, `find`",

@@ -86,16 +86,6 @@ def test_a_message_that_asks_for_nothing_is_dismissed_and_that_is_recorded(conso
     assert browser.post(f"{path}/stop").status_code == 404
 
 
-def test_support_goes_on_to_the_number(console, installation, shop):
-    reads(installation, shop)
-    writes(installation)
-    browser = support(console, installation)
-    location = browser.post(f"{opened(browser, installation)}/find").location
-
-    assert location
-    assert "+92 ••• ••••567" in browser.get(location).text
-
-
 def test_nobody_reads_a_message_to_an_application_of_others(console, installation, shop):
     reads(installation, shop)
     writes(installation)
