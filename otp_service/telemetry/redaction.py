@@ -34,7 +34,7 @@ class SafeNumber(int):
 
 _SAFE_PATTERNS = (
     r"\bvf_[a-z0-9]{1,8}_[0-9a-f]{34}\b",  # verification
-    r"\b(?:dp|rq|ak)_[0-9a-f]{24,40}\b",  # dispatch, request, API key's name
+    r"\b[a-z]{2}_[0-9a-f]{32,56}\b",  # all other identifiers of ours: dispatch, request, webhook, factor, …
     r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b",  # UUID
     r"\b[A-Z]{2}[0-9a-f]{32}\b",  # a provider's reference
     r"\bsha256:[0-9a-f]{64}\b",  # hash of an API key
