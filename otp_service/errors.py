@@ -111,6 +111,12 @@ class InvalidCodeError(UnacceptableError):
     code = "invalid-code"
 
 
+class NumberMismatchError(UnacceptableError):
+    """The code was sent to another number than the check names."""
+
+    code = "number-mismatch"
+
+
 class InvalidProofError(UnacceptableError):
     """The proof is none of ours, is another application's, or has ended."""
 

@@ -7,6 +7,7 @@ from support_installation import NUMBER
 from otp_service.bootstrap import Installation
 from otp_service.domain.codes import derive_code
 from otp_service.domain.keyring import IdempotentRequest, idempotent_request
+from otp_service.domain.numbers import destination_of
 from otp_service.domain.payments import Transaction
 from otp_service.services.verifications import StartRequest, VerificationView, cancel, check, read, resend, start
 
@@ -39,9 +40,16 @@ class Caller:
         return read(self.context, self.application, one)
 
     def check(
-        self, one: str, code: str, transaction: Transaction | None = None, retry: IdempotentRequest | None = None
+        self,
+        one: str,
+        code: str,
+        transaction: Transaction | None = None,
+        retry: IdempotentRequest | None = None,
+        to: str | None = None,
     ) -> tuple[str, bool, int, str | None]:
-        result = check(self.context, self.application, one, code, transaction, retry)
+        number = destination_of(self.application, to, None).e164 if to else None
+        pseudonym = self.context.keyring.pseudonym(number) if number else ""
+        result = check(self.context, self.application, one, code, transaction, retry, pseudonym=pseudonym)
         return (result.status, result.valid, result.checks_left, result.reason)
 
     def code(self, one: str, generation: int | None = None) -> str:

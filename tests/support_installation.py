@@ -18,6 +18,8 @@ from otp_service.settings import settings_from
 API_KEY = "otp_test_shop"
 BANK_KEY = "otp_test_bank"
 NUMBER = "+923001234567"
+SPELLINGS = (NUMBER, "03001234567", "0092 300 1234567", "۰۳۰۰۱۲۳۴۵۶۷", "+92 (300) 123-4567")
+"""Five spellings of that number, for an application whose region is PK."""
 TRANSACTION = {"amount": "1500.00", "currency": "PKR", "payee": "Daraz"}
 
 

@@ -233,12 +233,22 @@ class Model:
         self._queue("verification.resent", found)
         return found.shown(self.now)
 
-    def check(self, identifier: str, application: str, code: str, transaction: str | None, key: str | None) -> Checked:
+    def check(
+        self,
+        identifier: str,
+        application: str,
+        code: str,
+        transaction: str | None,
+        key: str | None,
+        number: str | None = None,
+    ) -> Checked:
         """Answer a check; ``code`` is ``right``, ``old`` (the last generation's), ``wrong``, ``short`` or ``long``."""
         if code == "short":
             raise Refused("invalid-code")
         found = self._find(identifier, application)
-        request = ("check", identifier, code, transaction)
+        if number not in {None, found.number}:
+            raise Refused("number-mismatch")
+        request = ("check", identifier, code, transaction, number)
         memory = self._recall(application, key, request)
         if memory and memory.first:
             first = memory.first

@@ -114,6 +114,7 @@ DEFECTS: dict[str, Mutant] = {
         "include_number", "own, life = self.entry, '', ruleset.ttls.number", "own, life = self.entry, '', 86400000"
     ),
     "start-shows-no-message": one("start", ", deliveries.FIRST, deliveries.first_slot(plan.channel))", ")"),
+    "check-of-any-number": one("check", "ARGV[11] ~= found.pseudonym", "false"),
     "check-of-a-final-one": one(
         "check", "if found.status ~= 'pending' then return answer(found.status, found.status) end\n"
     ),

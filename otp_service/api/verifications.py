@@ -28,10 +28,10 @@ from otp_service.api.schemas import (
 from otp_service.domain.applications import ClientIpSource, KeyScope
 from otp_service.domain.client_tokens import ClientRight, ClientTokenRequest
 from otp_service.domain.hosted_pages import MAX_RETURN_URL
-from otp_service.domain.numbers import require_end_users
+from otp_service.domain.numbers import destination_of, require_end_users
 from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import Channel, CheckFailure, Delivery, DeliveryStatus, GatewayChoice, Status
-from otp_service.errors import InvalidRequestError
+from otp_service.errors import ForbiddenError, InvalidRequestError
 from otp_service.services.pages import page_url, require_return_url
 from otp_service.services.verifications import (
     HumanCheckResult,
@@ -180,6 +180,11 @@ class CheckBody(Body):
 
     code: str
     """6 to 8 digits of any script; spaces and hyphens do not matter."""
+    to: str | None = None
+    """The number that you log in, in any spelling: a verification of another number is refused as `number-mismatch`,
+    whatever the code. Not with a client token."""
+    region: CountryCode | None = None
+    """ISO 3166-1 alpha-2, for a national spelling of `to`. Default: the application's."""
     transaction: TransactionBody | None = None
     """The same as at the start; required when the purpose is of kind `transaction`, refused otherwise."""
 
@@ -516,7 +521,14 @@ def read_verification(exchange: Exchange, verification_id: str) -> VerificationA
 @verifications.route(
     f"POST {_VERIFICATION}/check",
     {200: "The result, right or wrong."},
-    ("not-found", "invalid-code", "invalid-transaction"),
+    (
+        "not-found",
+        "invalid-code",
+        "invalid-transaction",
+        "invalid-number",
+        "number-type-not-allowed",
+        "number-mismatch",
+    ),
     hot=True,
     client_right=ClientRight.CHECK,
 )
@@ -526,6 +538,7 @@ def check_code(exchange: Exchange, body: CheckBody, verification_id: str) -> Che
     Compares the code that the person typed, once. A wrong code is a result, not an error: look at `valid`. What cannot
     be a code of this verification is refused with 422 and is not counted as a guess.
     """
+    pseudonym = "" if body.to is None else _pseudonym(exchange, body.to, body.region)
     transaction = body.transaction.to_transaction() if body.transaction else None
     result = check(
         exchange.context,
@@ -534,6 +547,7 @@ def check_code(exchange: Exchange, body: CheckBody, verification_id: str) -> Che
         body.code,
         transaction,
         exchange.retry,
+        pseudonym=pseudonym,
         proves=exchange.client_token is None,  # a page that has it could pass it on before its back end looked
     )
     exchange.reason = result.reason
@@ -576,6 +590,16 @@ def cancel_verification(exchange: Exchange, _: CancelBody, verification_id: str)
     Ends it: its code is dead, and a message that still waits is not sent.
     """
     return _shown(exchange, cancel(exchange.context, exchange.application, verification_id, exchange.retry))
+
+
+def _pseudonym(exchange: Exchange, to: str, region: str | None) -> str:
+    """Return the pseudonym of a number that a check names; raise `ForbiddenError` for a client token.
+
+    A page could try numbers until it finds the one behind the mask: none costs a guess.
+    """
+    if exchange.client_token:
+        raise ForbiddenError("With a client token a check names no number.")
+    return exchange.context.keyring.pseudonym(destination_of(exchange.application, to, region).e164)
 
 
 def require_end_user(exchange: Exchange, address: str) -> None:

@@ -60,6 +60,7 @@ from otp_service.errors import (
     LedgerUnavailableError,
     NoSendsLeftError,
     NotFoundError,
+    NumberMismatchError,
     NumberTypeNotAllowedError,
     OtpServiceError,
     Quota,
@@ -463,7 +464,7 @@ def _from_idempotency_key(verification: Verification, replayed: Replayed) -> Ver
     return first
 
 
-def check(
+def check(  # noqa: PLR0913 - all of it comes with one request
     context: Context,
     application: Application,
     verification_id: str,
@@ -471,12 +472,14 @@ def check(
     transaction: Transaction | None = None,
     retry: IdempotentRequest | None = None,
     *,
+    pseudonym: str = "",
     proves: bool = True,
 ) -> CheckResult:
     """Count a guess, compare it, and consume the code when it is right; raises `OtpServiceError`.
 
-    A wrong code is a result. Whatever could not be a code of this verification is an error and not counted. ``proves``:
-    the caller may have a proof of the approval, where the application gets proofs.
+    A wrong code is a result. Whatever could not be a code of this verification is an error and not counted.
+    ``pseudonym``: of the number that the caller expects, if any. ``proves``: the caller may have a proof of the
+    approval, where the application gets proofs.
     """
     digits = normalise_code(code)
     keyring = context.keyring
@@ -493,6 +496,7 @@ def check(
         context.rulesets[application.name],
         retry,
         with_record=proves and application.proofs,
+        pseudonym=pseudonym,
     )
     match outcome:
         case Checked(status, reason, checks_left, at, alarm, approved):
@@ -658,6 +662,7 @@ def next_channel(
 
 _ERRORS: dict[Refusal, tuple[type[OtpServiceError], str]] = {
     Refusal.NOT_FOUND: (NotFoundError, NOT_FOUND),
+    Refusal.NUMBER_MISMATCH: (NumberMismatchError, "The code was sent to another number."),
     Refusal.MISMATCH: (IdempotencyMismatchError, "The idempotency key was used before with another request."),
     Refusal.TRANSACTION_MISSING: (InvalidTransactionError, "The purpose confirms a transaction; it is missing."),
     Refusal.TRANSACTION_UNWANTED: (InvalidTransactionError, "The purpose confirms no transaction."),

@@ -319,6 +319,7 @@ class Refusal(StrEnum):
     """Refusals without details."""
 
     NOT_FOUND = "not-found"
+    NUMBER_MISMATCH = "number-mismatch"
     MISMATCH = "mismatch"
     TRANSACTION_MISSING = "transaction-missing"
     TRANSACTION_UNWANTED = "transaction-unwanted"
@@ -521,10 +522,11 @@ class Verifications:
         retry: IdempotentRequest | None,
         *,
         with_record: bool,
+        pseudonym: str = "",
     ) -> Checked | StoreRefusal:
         """Count, compare and consume a code in one step. A wrong code is a result, not an error.
 
-        ``with_record``: an approval is answered with its verification.
+        ``with_record``: an approval is answered with its verification. ``pseudonym``: of the only number that will do.
         """
         record = keys.record(bucket, verification_id)
         answer = self._scripts.run(
@@ -546,6 +548,7 @@ class Verifications:
                 keys.number.beginning(bucket),
                 keys.mirrored.beginning(bucket),
                 int(with_record),
+                pseudonym,
             ),
             ruleset,
         )

@@ -34,6 +34,7 @@ from otp_service_client import (
     OtpError,
     OtpService,
     RateLimited,
+    Refused,
     TimedOut,
     Unavailable,
     webhooks,
@@ -42,6 +43,7 @@ from otp_service_client.calls import FAST, SLOW, Resource, method
 from otp_service_client.testing import STATUSES, AsyncFakeOtpService, FakeOtpService
 from standardwebhooks.webhooks import Webhook
 from support_clients import CASES, Script, scripted
+from support_installation import SPELLINGS
 from support_service import eventually
 from support_sources import ROOT
 
@@ -515,6 +517,15 @@ def test_a_fake_is_the_service_in_memory():
     assert fake.requests[0] == ("POST /v1/verifications", {"to": "+923001234567"})
     with pytest.raises(ValueError, match="no code"):
         fake.fail_with("no-such-code")
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_fake_knows_a_number_in_any_spelling(spelling: str):
+    fake = FakeOtpService()
+    one = fake.verifications.start(spelling)
+    with pytest.raises(Refused, match="number-mismatch"):
+        fake.verifications.check(one.id, fake.code, to="+923007654321")
+    assert fake.verifications.check(one.id, fake.code, to="0300 1234567").valid
 
 
 def test_a_fake_knows_payments_and_ends():

@@ -215,18 +215,22 @@ class Life(RuleBasedStateMachine):
         typed=guesses,
         transaction=st.sampled_from(["as started", "as started", "as started", "changed", "missing"]),
         key=keys_or_none,
+        number=st.sampled_from([None, None, None, None, *sorted(NUMBERS)]),
     )
-    def check(self, one: str, own: bool, typed: str, transaction: str, key: str | None) -> None:
-        self._note(key, lambda: self.check(one, own, typed, transaction, key))
+    def check(
+        self, one: str, own: bool, typed: str, transaction: str, key: str | None, number: str | None = None
+    ) -> None:
+        self._note(key, lambda: self.check(one, own, typed, transaction, key, number))
         name, caller = self._caller(one, own)
         told = self._transaction(one, transaction)
         code = self._typed(one, typed)
-        retry = caller.retry(key, f"check {one}", typed, told) if key else None
-        got = self._outcome(lambda: caller.check(one, code, TRANSACTIONS[told], retry))
+        retry = caller.retry(key, f"check {one}", typed, told, number) if key else None
+        to = NUMBERS[number] if number else None
+        got = self._outcome(lambda: caller.check(one, code, TRANSACTIONS[told], retry, to))
         if not isinstance(got, OtpServiceError):
             status, valid, left, reason = got
             got = Checked(str(status), valid, left, str(reason) if reason else None)
-        self._compare("check", self._outcome(lambda: self.model.check(one, name, typed, told, key)), got)
+        self._compare("check", self._outcome(lambda: self.model.check(one, name, typed, told, key, number)), got)
 
     @rule(one=verifications, own=OWN, key=keys_or_none)
     def cancel(self, one: str, own: bool, key: str | None) -> None:

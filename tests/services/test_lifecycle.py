@@ -16,6 +16,7 @@ from otp_service.errors import (
     InvalidTransactionError,
     NoSendsLeftError,
     NotFoundError,
+    NumberMismatchError,
     RateLimitedError,
     ResendTooSoonError,
 )
@@ -172,6 +173,15 @@ def test_a_changed_payment_ends_the_verification_without_a_guess(shop: Caller):
 
     assert shop.check(one, code, changed) == (Status.FAILED, False, 0, CheckFailure.TRANSACTION_CHANGED)
     assert shop.check(one, code, PAYMENT) == (Status.FAILED, False, 0, CheckFailure.FAILED)
+
+
+def test_a_check_of_another_number_is_refused_and_is_no_guess(shop: Caller):
+    one = shop.start()
+    for typed in (shop.code(one), shop.wrong(one)):
+        with pytest.raises(NumberMismatchError):
+            shop.check(one, typed, to="+923007654321")
+
+    assert shop.check(one, shop.code(one), to="03001234567") == (Status.APPROVED, True, 4, None)
 
 
 @pytest.mark.parametrize("amount", ["1500", "1500.0", "1500.00"])

@@ -66,12 +66,17 @@ class Verifications(Resource[Kind]):
         verification_id: str,
         code: str,
         *,
+        to: str | None = None,
+        region: str | None = None,
         transaction: Transaction | None = None,
         idempotency_key: str | None = None,
     ) -> answers.CheckResult:
-        """Compare what the person typed, once. A wrong code is no error: look at `valid`."""
+        """Compare what the person typed, once. A wrong code is no error: look at `valid`.
+
+        With the number that you log in as `to`, a verification of another number raises `Refused`, `number-mismatch`.
+        """
         request = f"POST /v1/verifications/{part(verification_id)}/check"
-        body = {"code": code, "transaction": transaction}
+        body = {"code": code, "to": to, "region": region, "transaction": transaction}
         key = key_of(idempotency_key)
         return await self.call(request, answers.CheckResult, body, key=key, about=verification_id)
 

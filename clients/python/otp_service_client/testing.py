@@ -24,9 +24,9 @@ STATUSES = {
     413: "body-too-large",
     415: "unsupported-media-type",
     422: "invalid-number number-type-not-allowed country-not-allowed number-not-allowed channel-not-available "
-    "invalid-proof return-url-not-allowed invalid-result invalid-time invalid-transaction invalid-code invalid-secret "
-    "client-ip-required consent-required consent-outdated consent-not-kept message-not-allowed invalid-application "
-    "invalid-url idempotency-mismatch",
+    "invalid-proof return-url-not-allowed invalid-result invalid-time invalid-transaction invalid-code "
+    "number-mismatch invalid-secret client-ip-required consent-required consent-outdated consent-not-kept "
+    "message-not-allowed invalid-application invalid-url idempotency-mismatch",
     429: "human-check-required rate-limited resend-too-soon",
     500: "internal",
     503: "store-unavailable ledger-mismatch ledger-unavailable overloaded backlog-full",
@@ -49,6 +49,7 @@ class Fake:
         """What was asked: method and path, and the body."""
         self._failures: deque[Json] = deque()
         self._verifications: dict[str, Json] = {}
+        self._numbers: dict[str, str] = {}
         self._done: dict[str, tuple[int, Json]] = {}
 
     def fail_with(self, code: str, *, times: int = 1, retry_after: int | None = None) -> None:
@@ -103,12 +104,15 @@ class Fake:
             "user": body.get("user"), "page": None, "deliveries": [delivery], "client_token": None,
         }  # fmt: skip
         self._verifications[number] = one
+        self._numbers[number] = _plain(body["to"])
         return 201, dict(one)
 
     def _get(self, one: Json, _: Json) -> tuple[int, Json]:
         return 200, dict(one)
 
     def _check(self, one: Json, body: Json) -> tuple[int, Json]:
+        if body.get("to") is not None and _plain(body["to"]) != self._numbers[one["id"]]:
+            return 422, _problem(422, "number-mismatch", None)
         reason = {"pending": None, "approved": "already_approved"}.get(one["status"], one["status"])
         asked = body.get("transaction")
         if reason is None and (asked and {"account": None, "reference": None, **asked}) != one["transaction"]:
@@ -157,6 +161,14 @@ class AsyncFakeOtpService(Fake, AsyncOtpService):
     def __init__(self, *, code: str = "123456") -> None:
         Fake.__init__(self, code)
         AsyncOtpService.__init__(self, "http://fake", "fake", retries=0, transport=httpx.MockTransport(self.answer))
+
+
+def _plain(spelling: str) -> str:
+    """Return a number in E.164, as the service would: of Pakistan where it is spelled without its country."""
+    digits = "".join(str(int(one)) for one in spelling if one.isdecimal())
+    if spelling.startswith("+"):
+        return f"+{digits}"
+    return f"+{digits[2:]}" if digits.startswith("00") else f"+92{digits.removeprefix('0')}"
 
 
 def _problem(status: int, code: str, retry_after: int | None, detail: str = "As the test asked.") -> Json:

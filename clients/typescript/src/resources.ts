@@ -31,10 +31,13 @@ export class Verifications extends Resource {
     return this.call(`GET /v1/verifications/${part(id)}`, { seconds: FAST, about: id });
   }
 
-  /** Compare what the person typed, once. A wrong code is no error: look at `valid`. */
+  /**
+   * Compare what the person typed, once. A wrong code is no error: look at `valid`. With the number that you log in as
+   * `to`, a verification of another number rejects with `Refused`, `number-mismatch`.
+   */
   check(
     id: string,
-    body: { code: string; transaction?: Transaction | null },
+    body: Partial<ToNumber> & { code: string; transaction?: Transaction | null },
     options: Keyed = {},
   ): Promise<answers.CheckResult> {
     const sent = { body, key: key_of(options), seconds: FAST, says: "valid", about: id };

@@ -18,8 +18,8 @@ export const STATUSES: Record<number, string> = {
   415: "unsupported-media-type",
   422: "invalid-number number-type-not-allowed country-not-allowed number-not-allowed channel-not-available " +
     "invalid-proof return-url-not-allowed invalid-result invalid-time invalid-transaction invalid-code " +
-    "invalid-secret client-ip-required consent-required consent-outdated consent-not-kept message-not-allowed " +
-    "invalid-application invalid-url idempotency-mismatch",
+    "number-mismatch invalid-secret client-ip-required consent-required consent-outdated consent-not-kept " +
+    "message-not-allowed invalid-application invalid-url idempotency-mismatch",
   429: "human-check-required rate-limited resend-too-soon",
   500: "internal",
   503: "store-unavailable ledger-mismatch ledger-unavailable overloaded backlog-full",
@@ -37,6 +37,7 @@ export class FakeOtpService extends OtpService {
   readonly requests: [string, Json][] = [];
   readonly #failures: Json[] = [];
   readonly #verifications = new Map<string, Json>();
+  readonly #numbers = new Map<string, string>();
   readonly #done = new Map<string, Answered>();
   /** The right code of every verification. */
   readonly code: string;
@@ -81,7 +82,7 @@ export class FakeOtpService extends OtpService {
     const [, id = "", act = ""] = / \/v1\/verifications\/(\w+)\/?(\w*)$/.exec(asked) ?? [];
     const one = this.#verifications.get(id);
     if (!one) return [404, problem(404, "not-found", `The fake has nothing for ${asked}: see its answers.`)];
-    if (act === "check") return [200, this.#check(one, body)];
+    if (act === "check") return this.#check(one, body);
     if (act === "") return [200, { ...one }];
     if (FINAL.includes(one["status"])) return [409, problem(409, "conflict")];
     if (act === "cancel") one["status"] = "canceled";
@@ -102,10 +103,15 @@ export class FakeOtpService extends OtpService {
       transaction: whole(body["transaction"]), page: null, deliveries: [delivery], client_token: null,
     };
     this.#verifications.set(one["id"], one);
+    this.#numbers.set(one["id"], plain(body["to"]));
     return [201, { ...one }];
   }
 
-  #check(one: Json, body: Json): Json {
+  #check(one: Json, body: Json): Answered {
+    const { to } = body;
+    if (typeof to === "string" && plain(to) !== this.#numbers.get(one["id"])) {
+      return [422, problem(422, "number-mismatch")];
+    }
     const was = one["status"] as string;
     let reason = was === "pending" ? null : was === "approved" ? "already_approved" : was;
     if (reason === null && JSON.stringify(whole(body["transaction"])) !== JSON.stringify(one["transaction"])) {
@@ -119,12 +125,20 @@ export class FakeOtpService extends OtpService {
     }
     if (one["status"] === "pending" && one["checks_left"] === 0) one["status"] = "max_attempts_reached";
     const { id, status, checks_left } = one;
-    return { id, status, checks_left, valid: reason === null, reason, proof: null };
+    return [200, { id, status, checks_left, valid: reason === null, reason, proof: null }];
   }
 
   #caught({ id, to, channel }: Json): Json {
     return { verification: id, to, channel, sender: null, at: AT, text: `Your code is ${this.code}.` };
   }
+}
+
+/** Return a number in E.164, as the service would: of Pakistan where it is spelled without its country. */
+function plain(spelling: string): string {
+  const ascii = spelling.normalize("NFKC").replace(/[٠-٩۰-۹]/g, (digit) => String(digit.charCodeAt(0) & 15));
+  const digits = ascii.replace(/\D/g, "");
+  if (ascii.startsWith("+")) return `+${digits}`;
+  return digits.startsWith("00") ? `+${digits.slice(2)}` : `+92${digits.replace(/^0/, "")}`;
 }
 
 function whole(transaction: Json | null | undefined): Json | null {

@@ -256,6 +256,16 @@ test("a fake is the service in memory", async () => {
   assert.throws(() => fake.fail_with("no-such-code"), TypeError);
 });
 
+test("a fake knows a number in any spelling", async () => {
+  const fake = new FakeOtpService();
+  for (const to of ["+923001234567", "03001234567", "0092 300 1234567", "۰۳۰۰۱۲۳۴۵۶۷", "+92 (300) 123-4567"]) {
+    const { id } = await fake.verifications.start({ to });
+    const wrong = fake.verifications.check(id, { code: fake.code, to: "+923007654321" });
+    await assert.rejects(wrong, { code: "number-mismatch" });
+    assert.ok((await fake.verifications.check(id, { code: fake.code, to: "0300 1234567" })).valid);
+  }
+});
+
 test("a fake knows payments and ends", async () => {
   const fake = new FakeOtpService();
   const transaction = { amount: "1500.00", currency: "PKR", payee: "Daraz" };

@@ -10,8 +10,9 @@
 -- ARGV[8] beginning of the keys of numbers
 -- ARGV[9] beginning of the keys of what the mirror says of numbers
 -- ARGV[10] whether an approval is answered with the record, 1 or 0
+-- ARGV[11] pseudonym of the number that the caller expects, empty where any will do
 -- Derives: the number, and what the mirror says of it, from the record's pseudonym (same hash tag)
--- Returns one of: {'not-found'} {'mismatch'} {'invalid-code', length} {'transaction-missing'}
+-- Returns one of: {'not-found'} {'number-mismatch'} {'mismatch'} {'invalid-code', length} {'transaction-missing'}
 --                 {'transaction-unwanted'} {'checked', status, reason, checks left, when, whether the application's
 --                 alarm was raised, record}
 -- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
@@ -19,6 +20,7 @@
 
 local found = record.read(KEYS[1], ARGV[1])
 if not found then return { 'not-found' } end
+if ARGV[11] ~= '' and ARGV[11] ~= found.pseudonym then return { 'number-mismatch' } end
 local function approved_record(reason)
   return reason == '' and ARGV[10] == '1' and record.read_all(KEYS[1]) or {}
 end
