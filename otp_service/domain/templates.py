@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Final
 
 from babel import Locale, UnknownLocaleError
-from babel.numbers import get_decimal_symbol, get_group_symbol
+from babel.numbers import get_decimal_symbol, get_group_symbol, get_territory_currencies
 
 from otp_service.domain.audit import digest_of
 from otp_service.domain.inbound import Meaning
@@ -441,3 +441,11 @@ def _known(tag: str) -> Locale | None:
 
 def _plain(sign: str) -> str:
     return _ASCII.get(sign, sign)
+
+
+@lru_cache(maxsize=300)
+def currency_signs(region: str) -> dict[str, str]:
+    """Return the currencies (ISO 4217) that a region pays with, by the signs that its people write; empty for none."""
+    locales = list(filter(None, (_known(f"en-{region}"), _known("en"))))
+    currencies = get_territory_currencies(region) if region else ()
+    return {locale.currency_symbols.get(currency, currency): currency for currency in currencies for locale in locales}

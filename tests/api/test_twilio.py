@@ -206,6 +206,9 @@ def test_another_payment_is_another_verification_and_its_repetition_is_not(facad
         ("PKR1,500.00", "1500.00"),
         ("1,50,000PKR", "150000.00"),
         ("PKR 1,234,567.89", "1234567.89"),
+        ("Rs 1500", "1500.00"),
+        ("Rs. 1,500.50", "1500.50"),
+        ("1500 Rs", "1500.00"),
     ],
 )
 def test_an_amount_is_read_with_its_currency(facade: Facade, amount: str, canonical: str):
@@ -214,10 +217,49 @@ def test_an_amount_is_read_with_its_currency(facade: Facade, amount: str, canoni
 
 @pytest.mark.parametrize(
     "amount",
-    ["1500", "$39.99", "PKR", "PKR 1,50", "PKR 1.500,00", "PKR 1 PKR", "PKR 15,00.00", "PKR -1", "pkr 1", "PKR ١"],
+    [
+        "1500",
+        "$39.99",
+        "US$39.99",
+        "¥1500",
+        "Ruppes 1500",
+        "rs 1500",
+        "PKR",
+        "PKR 1,50",
+        "PKR 1.500,00",
+        "PKR 1 PKR",
+        "PKR 15,00.00",
+        "PKR -1",
+        "pkr 1",
+        "PKR ١",
+    ],
 )
 def test_an_amount_that_could_mean_another_is_refused(facade: Facade, amount: str):
     assert error_of(facade.start("payment", Amount=amount, Payee="Daraz")) == INVALID
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [("€39.99", "39.99 EUR"), ("39.99 €", "39.99 EUR"), ("£ 1,000", "1000.00 GBP"), ("₹5", "5.00 INR")],
+)
+def test_an_amount_is_read_as_the_examples_of_twilios_documents_write_it(facade: Facade, amount: str, shown: str):
+    started = facade.start("payment", Amount=amount, Payee="Acme Inc").json
+
+    assert started["amount"] == shown
+    assert facade.check(facade.code(started["sid"]), "payment", Amount=amount, Payee="Acme Inc").json["valid"]
+
+
+@pytest.mark.parametrize(
+    ("region", "amount", "currency"),
+    [("US", "$39.99", "USD"), ("AU", "$39.99", "AUD"), ("JP", "¥1500", "JPY"), ("IN", "₹39.99", "INR")],
+)
+def test_a_sign_of_many_countries_means_the_applications_own(
+    real_world: World, region: str, amount: str, currency: str
+):
+    shop = {**tree(real_world.url)["applications"]["shop"], "client_ip": "none", "twilio": True, "region": region}
+    facade = Facade(twilio_api(real_world, applications={"shop": {**shop, "purposes": ["payment"]}}))
+
+    assert facade.start("payment", Amount=amount, Payee="Acme Inc").json["amount"].endswith(f" {currency}")
 
 
 @pytest.mark.parametrize(
@@ -241,6 +283,10 @@ def test_a_payment_needs_an_amount_and_a_payee(facade: Facade, form: dict[str, s
         ({"Locale": "3001234567"}, INVALID),
         ({"DeviceIp": "somewhere"}, INVALID),
         ({"CustomCode": "123456"}, NOT_ENABLED),
+        ({"CustomFriendlyName": "Acme Bank"}, NOT_ENABLED),
+        ({"RiskCheck": "disable"}, NOT_ENABLED),
+        ({"Channel": "call", "SendDigits": "1234"}, NOT_ENABLED),
+        ({"AppHash": "FA+9qCX9VSu"}, INVALID),
     ],
 )
 def test_what_cannot_be_started_is_refused_with_twilios_code(
@@ -251,6 +297,24 @@ def test_what_cannot_be_started_is_refused_with_twilios_code(
     assert error_of(answer) == code
     if code == INVALID:
         assert answer.json["message"] == f"Invalid parameter: {next(iter(form))}"
+
+
+def test_what_the_service_does_anyway_may_be_said(real_world: World):
+    shop = {
+        **tree(real_world.url)["applications"]["shop"],
+        "client_ip": "none",
+        "twilio": True,
+        "app_hash": "FA+9qCX9VSu",
+    }
+    facade = Facade(twilio_api(real_world, applications={"shop": shop}))
+    said = {"AppHash": "FA+9qCX9VSu", "CustomFriendlyName": "Acme Shop", "RiskCheck": "enable", "SendDigits": "1234"}
+
+    assert facade.start(**said, RateLimits='{"end_user": "1"}').status_code == 201
+
+
+@pytest.mark.parametrize("channel", ["SMS", "Sms", "CALL", "Auto"])
+def test_a_channel_is_read_in_any_case(facade: Facade, channel: str):
+    assert facade.start(Channel=channel).status_code == 201
 
 
 def test_a_body_that_is_no_form_is_none(facade: Facade):

@@ -25,9 +25,7 @@ SERVICES: Final = "/twilio/v2/Services"
 SERVICE: Final = f"{SERVICES}/<service_sid>"
 _UNUSED: Final = frozenset(
     [
-        "AppHash",
         "ChannelConfiguration",
-        "CustomFriendlyName",
         "CustomMessage",
         "Details.Fields",
         "Details.Message",
@@ -36,8 +34,6 @@ _UNUSED: Final = frozenset(
         "HiddenDetails",
         "Metadata",
         "RateLimits",
-        "RiskCheck",
-        "SendDigits",
         "SnaClientToken",
         "Tags",
         "TemplateCustomSubstitutions",

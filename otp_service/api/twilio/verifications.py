@@ -21,9 +21,10 @@ from otp_service.api.twilio.common import (
     services_url,
 )
 from otp_service.api.verifications import peer_or_warn, require_end_user
-from otp_service.domain.applications import KeyScope
+from otp_service.domain.applications import Application, KeyScope
 from otp_service.domain.numbers import destination_of, network_of, subject_key
 from otp_service.domain.payments import Transaction
+from otp_service.domain.templates import currency_signs
 from otp_service.domain.verification import Channel, CheckFailure, Purpose, PurposeKind, Status
 from otp_service.errors import (
     ConflictError,
@@ -49,10 +50,14 @@ _CHANNELS: Final = {"call" if one.traits.is_spoken else one.value: one for one i
 _ANY_CHANNEL: Final = {"auto": None}
 _NAMES: Final = {channel: name for name, channel in _CHANNELS.items()}
 _NUMBER: Final = r"(?:[0-9]+|[0-9]{1,3}(?:,[0-9]{2,3})*,[0-9]{3})(?:\.[0-9]+)?"
+_CURRENCY: Final = r"[^\W\d_]{1,4}\.?|[^\w\s.,+-]{1,3}|[A-Z]{1,2}\$"
 _AMOUNT: Final = re.compile(
-    rf"(?P<currency>[A-Z]{{3}}) ?(?P<amount>{_NUMBER})|(?P<first>{_NUMBER}) ?(?P<last>[A-Z]{{3}})"
+    rf"(?P<currency>{_CURRENCY}) ?(?P<amount>{_NUMBER})|(?P<first>{_NUMBER}) ?(?P<last>{_CURRENCY})"
 )
-"""``PKR 1,500.00``, ``1500 PKR``; groups as in English, or as in ``1,50,000``."""
+"""``PKR 1,500.00``, ``1500 PKR``, ``€39.99``; groups as in English, or as in ``1,50,000``."""
+_ISO_CURRENCY: Final = re.compile(r"[A-Z]{3}")
+_SYMBOLS: Final = {"€": "EUR", "£": "GBP", "₹": "INR"}
+"""Signs of one currency wherever they are written; ``$`` and ``Rs`` are many countries'."""
 _SID: Final = re.compile(r"VE([0-9a-f]{32})")
 _GONE: Final = {Status.APPROVED, Status.EXPIRED}
 """Of these Twilio says that there is no such verification."""
@@ -73,6 +78,10 @@ class _StartForm(_PaymentForm):
     locale: Locale | None = None
     device_ip: str | None = None
     custom_code: str | None = None
+    custom_friendly_name: str | None = None
+    app_hash: str | None = None
+    send_digits: str | None = None
+    risk_check: str | None = None
 
 
 class _UpdateForm(Form):
@@ -101,18 +110,18 @@ def read_twilio_service(exchange: Exchange, service_sid: str) -> Answer:
 def start_twilio_verification(exchange: Exchange, service_sid: str) -> Answer:
     """Start a verification, or send the pending one again."""
     service, form = find_service(exchange, service_sid), read_parameters(exchange, _StartForm)
-    if form.custom_code is not None:
-        raise ForbiddenError("Codes are made here.")
+    channel = _channel(form.channel)
+    _require_possible(exchange.application, channel or service.purpose.channels[0], form)
     if form.device_ip is not None:
         _require_address(exchange, form.device_ip)
     request = StartRequest(
         to=form.to,
-        channel=_channel(form.channel),
+        channel=channel,
         purpose=service.purpose.name,
         locale=form.locale,
         client_ip=form.device_ip,
         peer_ip=peer_or_warn(exchange) if form.device_ip is None else None,
-        transaction=_transaction(service.purpose, form),
+        transaction=_transaction(exchange.application, service.purpose, form),
     )
     view = start_or_resend(exchange.context, exchange.application, request)
     return answer(_shown(exchange, service, view, form.to), 201)
@@ -150,7 +159,7 @@ def check_twilio_code(exchange: Exchange, service_sid: str) -> Answer:
     service, form = find_service(exchange, service_sid), read_parameters(exchange, _CheckForm)
     if not (form.verification_sid or form.to):
         return TwilioError(60221, 400, "Either To or VerificationSid is needed").answer()
-    transaction = _transaction(service.purpose, form)
+    transaction = _transaction(exchange.application, service.purpose, form)
     view = _find(exchange, service, form.verification_sid, form.to)
     result = check(exchange.context, exchange.application, view.verification.id, form.code, transaction, proves=False)
     exchange.reason = result.reason
@@ -172,20 +181,45 @@ def _require_address(exchange: Exchange, address: str) -> None:
         refuse("DeviceIp")
 
 
+def _require_possible(application: Application, channel: str, form: _StartForm) -> None:
+    """Refuse what would change the message, the call or the protection, where the service would do something else."""
+    if form.custom_code is not None:
+        raise ForbiddenError("Codes are made here.")
+    if form.custom_friendly_name and form.custom_friendly_name != application.brand:
+        raise ForbiddenError("CustomFriendlyName has to be the brand of the application's settings.")
+    if form.risk_check not in {None, "enable"}:
+        raise ForbiddenError("No call turns the protection against abuse off.")
+    if form.send_digits and Channel(channel).traits.is_spoken:
+        raise ForbiddenError("No digits are dialled after a call is answered.")
+    if form.app_hash and form.app_hash != application.app_hash:
+        refuse("AppHash")
+
+
 def _channel(name: str) -> Channel | None:
     known = _CHANNELS | _ANY_CHANNEL
-    return known[name] if name in known else refuse("Channel")
+    return known[name.lower()] if name.lower() in known else refuse("Channel")
 
 
-def _transaction(purpose: Purpose, form: _PaymentForm) -> Transaction | None:
+def _transaction(application: Application, purpose: Purpose, form: _PaymentForm) -> Transaction | None:
     """Return what is paid where the purpose confirms payments; elsewhere neither parameter means anything."""
     if purpose.kind is not PurposeKind.TRANSACTION:
         return None
     if not (form.amount and form.payee):
         raise InvalidTransactionError("Amount and Payee are missing.")
     found = _AMOUNT.fullmatch(form.amount) or refuse("Amount")
-    amount, currency = found["amount"] or found["first"], found["currency"] or found["last"]
+    amount, written = found["amount"] or found["first"], found["currency"] or found["last"]
+    currency = _currency(written, application.region or "") or refuse("Amount")
     return Transaction(amount.replace(",", ""), currency, form.payee)
+
+
+def _currency(written: str, region: str) -> str | None:
+    """Return the currency (ISO 4217) that a code or a sign means to an application of a region; ``None`` for none.
+
+    A sign that several countries use means the currency of the application's own, if that is written so there.
+    """
+    if _ISO_CURRENCY.fullmatch(written):
+        return written
+    return _SYMBOLS.get(written) or currency_signs(region).get(written.rstrip("."))
 
 
 def _find_named(exchange: Exchange, service: Service, name: str) -> tuple[VerificationView, str | None]:
