@@ -12,7 +12,7 @@ from otp_service.clock import now
 from otp_service.domain.applications import ApiKey, KeyScope
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
 from otp_service.errors import ConflictError, NameTakenError
-from otp_service.ledger.audit import record_action
+from otp_service.ledger.audit import append_state, record_action
 from otp_service.ledger.database import Database, access_sequence, advance_access_head
 from otp_service.ledger.schema import api_keys, applications
 
@@ -55,6 +55,7 @@ class Applications:
             made = now()
             record_action(connection, OperatorActionEntry(OperatorAction.APPLICATION_ADDED, by, name))
             connection.execute(insert(applications).values(name=name, settings=settings, created=made, changed=made))
+            append_state(connection, applications, [name])
         return StoredApplication(name, settings, made, made)
 
     def change(self, name: str, settings: str, by: str) -> StoredApplication | None:
@@ -64,6 +65,7 @@ class Applications:
             statement = update(applications).where(applications.c.name == name)
             if connection.execute(statement.values(settings=settings, changed=now())).rowcount:
                 record_action(connection, OperatorActionEntry(OperatorAction.APPLICATION_CHANGED, by, name))
+                append_state(connection, applications, [name])
             return _application_named(connection, name)
 
     def find(self, name: str) -> StoredApplication | None:
@@ -137,6 +139,7 @@ class ApiKeys:
                 raise ConflictError("The key is revoked, or has ended: make a new one.")
             ends = at + overlap if old.expires is None else min(old.expires, at + overlap)
             connection.execute(update(api_keys).where(api_keys.c.id == key_id).values(expires=ends))
+            append_state(connection, api_keys, [key_id])
             record_action(connection, OperatorActionEntry(OperatorAction.API_KEY_ROTATED, by, old.application, key_id))
             fresh = replace(old, id=successor_id, hash=successor_hash, created=at, expires=None, used=None)
             return replace(old, expires=ends), _insert(connection, fresh)
@@ -151,6 +154,7 @@ class ApiKeys:
             ended = connection.execute(update(api_keys).where(mine).values(revoked=now())).rowcount
             found = _key_named(connection, key_id, application)
             if found and ended:
+                append_state(connection, api_keys, [key_id])
                 record_action(
                     connection, OperatorActionEntry(OperatorAction.API_KEY_REVOKED, by, found.application, key_id)
                 )
@@ -188,6 +192,7 @@ def _insert(connection: Connection, key: ApiKey) -> ApiKey:
             used=None,
         )
     )
+    append_state(connection, api_keys, [key.id])
     return key
 
 

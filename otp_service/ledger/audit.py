@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
     Row,
@@ -27,26 +28,33 @@ from sqlalchemy import (
 )
 
 from otp_service.clock import now
-from otp_service.domain.audit import GENESIS, ChainEntry, ChainHead, OperatorActionEntry, digest_of
+from otp_service.domain.audit import GENESIS, GONE, ChainEntry, ChainHead, OperatorActionEntry, digest_of
 from otp_service.domain.consents import EVERY_APPLICATION
 from otp_service.domain.guard import DAY
 from otp_service.errors import OtpServiceError
-from otp_service.ledger.database import POSTGRESQL, Database, add_rows, find_rows, in_batches, link_at
+from otp_service.ledger.database import POSTGRESQL, Database, add_rows, among, find_rows, in_batches, link_at
 from otp_service.ledger.folding import unfold
 from otp_service.ledger.partitions import PARTITIONED, near
 from otp_service.ledger.reading import Reading
 from otp_service.ledger.schema import (
+    api_keys,
+    applications,
     audit,
     audit_heads,
     consents,
+    console_users,
+    endpoints,
     erasures,
     events,
     factor_changes,
+    factors,
     head,
     inbound,
     looks,
     operator_actions,
+    proof_keys,
     purges,
+    recovery_codes,
     second_person_requests,
     suppressions,
     verifications,
@@ -55,7 +63,9 @@ from otp_service.ledger.schema import (
 # What a digest leaves out: of a verification how it ended, which its events tell, and what only figures need, and what
 # happened where it has no events in its row; of a consent the caller's words and the prefix of an address, of a
 # suppression, a look and a request the reason, of an inbound message the number, for an erasure takes them; of a purge
-# how many rows, which grows; of a request what a second person decided.
+# how many rows, which grows; of a request what a second person decided; of what lets somebody in when it was used last,
+# of a user or factor the last step that was accepted, of a factor the label, of an endpoint how it fares: that changes
+# often, or lets nobody in.
 
 _LEFT_OUT: Final[Mapping[str, frozenset[str]]] = {
     verifications.name: frozenset({"status", "ended", "channel", "carrier_range", "lane", "happened"}),
@@ -69,8 +79,19 @@ _LEFT_OUT: Final[Mapping[str, frozenset[str]]] = {
     operator_actions.name: frozenset(),
     looks.name: frozenset({"reason"}),
     second_person_requests.name: frozenset({"reason", "decided", "decided_by", "outcome"}),
+    applications.name: frozenset(),
+    api_keys.name: frozenset({"used"}),
+    console_users.name: frozenset({"last_step", "used"}),
+    endpoints.name: frozenset({"failing_since", "sequence"}),
+    factors.name: frozenset({"last_step", "used", "label"}),
+    recovery_codes.name: frozenset(),
+    proof_keys.name: frozenset(),
 }
 """Columns that a digest leaves out, by table."""
+CHANGING: Final = frozenset(
+    table.name for table in (applications, api_keys, console_users, endpoints, factors, recovery_codes, proof_keys)
+)
+"""Tables of what lets somebody in. Their rows change: each change has an entry, and the last one of a row counts."""
 _UNLESS: Final[Mapping[str, tuple[ColumnElement[bool], ...]]] = {
     verifications.name: (verifications.c.pseudonym != "",),  # its start is still to be recorded
 }
@@ -80,6 +101,7 @@ COVERED: Final[Mapping[str, Table]] = {
     for table in (
         *(verifications, events, consents, suppressions, inbound, factor_changes),
         *(erasures, purges, operator_actions, looks, second_person_requests),
+        *(applications, api_keys, console_users, endpoints, factors, recovery_codes, proof_keys),
     )
 }
 
@@ -97,6 +119,8 @@ class ChainLink:
     """As it is kept."""
     digest: str | None
     """Of its row now; ``None`` when the row is gone."""
+    is_last: bool = True
+    """Whether no other entry of its row follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +150,8 @@ class Audit:
             rows = connection.execute(
                 select(audit).where(audit.c.sequence > after).order_by(audit.c.sequence).limit(most)
             ).all()
-            found = _digests(connection, rows)
-        return tuple(_link(row, found) for row in rows)
+            found, last = _digests(connection, rows), _last_entries(connection, rows)
+        return tuple(replace(_link(row, found), is_last=_is_last(row, last)) for row in rows)
 
     def links_of(self, table: str, rows: Sequence[str]) -> tuple[ChainLink, ...]:
         """Return the entries of some rows, oldest first."""
@@ -192,7 +216,7 @@ class Audit:
         found = {}
         with self._database.read() as connection:
             for name, table in COVERED.items():
-                (key,) = table.primary_key
+                key = row_key(table)
                 mine = (audit.c.table == name, audit.c.row == cast(key, String), audit.c.sequence > after)
                 entry = exists().where(*mine)
                 statement = select(key).where(~entry, *_UNLESS.get(name, ())).limit(most)
@@ -204,19 +228,52 @@ def append_entry(connection: Connection, table: Table, rows: Sequence[Mapping[st
     """Append what was just recorded in a table; until the transaction ends nobody else appends."""
     if not rows:
         return
-    at, (key,) = now(), table.primary_key
+    at, key = now(), row_key(table)
     entries = [ChainEntry(0, at, table.name, str(row[key.key]), digest_of_row(table, row)) for row in rows]
     last, link = _append(connection, entries)
     if table in _CHANGES:
         connection.execute(update(head).values(changed=last, changed_link=link))
 
 
-def carry_over(connection: Connection, entries: Iterable[Any]) -> None:
+def append_state(connection: Connection, table: Table, rows: Collection[str | int]) -> None:
+    """Append what some rows of one of the `CHANGING` tables hold now, or that they are gone.
+
+    ``rows`` are their keys (`row_key`).
+    """
+    digests: dict[str | int, str] = {}
+    key, at = row_key(table), now()
+    for mine in among(connection, key, rows):
+        for row in connection.execute(select(table).where(mine)).mappings():
+            digests[row[key]] = digest_of_row(table, row)
+    if rows:
+        _append(connection, [ChainEntry(0, at, table.name, str(one), digests.get(one, GONE)) for one in rows])
+
+
+def carry_over(connection: Connection, entries: Sequence[Any]) -> None:
     """Append once more, as they are, the entries whose rows are still there: these entries are about to be deleted."""
-    there = _digests(connection, entries)
-    kept = [_entry(one) for one in entries if (one.table, one.row) in there]
+    there, last = _digests(connection, entries), _last_entries(connection, entries)
+    kept = [_entry(one) for one in entries if (one.table, one.row) in there and _is_last(one, last)]
     if kept:
         _append(connection, kept)
+
+
+def _last_entries(connection: Connection, entries: Iterable[Any]) -> dict[tuple[str, str], int]:
+    """Return the numbers of the last entries of the rows that may have several, by table and key."""
+    found: dict[tuple[str, str], int] = {}
+    rows: dict[str, set[str]] = {}
+    for one in entries:
+        if one.table in CHANGING:
+            rows.setdefault(one.table, set()).add(one.row)
+    last = func.max(audit.c.sequence)
+    for table, names in rows.items():
+        for mine in among(connection, audit.c.row, names):
+            wanted = select(audit.c.row, last).where(audit.c.table == table, mine).group_by(audit.c.row)
+            found |= {(table, row): int(sequence) for row, sequence in connection.execute(wanted)}
+    return found
+
+
+def _is_last(entry: Any, last: Mapping[tuple[str, str], int]) -> bool:  # noqa: ANN401 - a row
+    return bool(last.get((entry.table, entry.row), entry.sequence) == entry.sequence)
 
 
 def _append(connection: Connection, entries: Sequence[ChainEntry]) -> tuple[int, str]:
@@ -231,6 +288,17 @@ def _append(connection: Connection, entries: Sequence[ChainEntry]) -> tuple[int,
     add_rows(connection, audit, rows)
     connection.execute(update(head).values(audit_link=link))
     return last, link
+
+
+def row_key(table: Table) -> Column[Any]:
+    """Return the column by which the chain names the rows of a table.
+
+    Entries outlive rows, so it must tell nothing of a person: a factor's identifier has the user's pseudonym in it.
+    """
+    if table is factors:
+        return factors.c.place
+    (key,) = table.primary_key
+    return key
 
 
 def class_of(table: str) -> str | None:
@@ -273,7 +341,7 @@ def _of_table(connection: Connection, table: Table, entries: Sequence[Any]) -> I
 
     Elsewhere only such are that were recorded late, and so after the oldest row.
     """
-    (key,) = table.primary_key
+    key = row_key(table)
     recorded = {key.type.python_type(one.row): one.at for one in entries}
     then: ColumnElement[bool] = true()
     late = set(recorded)

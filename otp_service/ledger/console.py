@@ -12,7 +12,7 @@ from otp_service.clock import now
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
 from otp_service.domain.console_users import INVITATION_LIFE, ConsoleUser, Role
 from otp_service.errors import NameTakenError
-from otp_service.ledger.audit import append_entry, record_action
+from otp_service.ledger.audit import append_entry, append_state, record_action
 from otp_service.ledger.database import Database
 from otp_service.ledger.schema import console_users, looks, second_person_requests
 
@@ -68,6 +68,7 @@ class ConsoleUsers:
         with self._database.write() as connection:
             if connection.execute(add).first() is None:
                 raise NameTakenError("There is a user of this name.")
+            append_state(connection, console_users, [name])
             record_action(connection, OperatorActionEntry(OperatorAction.CONSOLE_USER_INVITED, by, about=name))
 
     def invite_again(self, name: str, invitation: str, by: str) -> bool:
@@ -90,6 +91,7 @@ class ConsoleUsers:
         with self._database.write() as connection:
             done = connection.execute(change.values(**values, version=_users.version + 1)).rowcount == 1
             if done:
+                append_state(connection, console_users, [name])
                 record_action(connection, OperatorActionEntry(action, by, about=name))
         return done
 
@@ -104,8 +106,11 @@ class ConsoleUsers:
         """Set the password (its hash) and the app (sealed) of who was invited, once; return whether it was in time."""
         values = {"password": password, "secret": secret, "last_step": step, "invitation": "", "invited_until": 0}
         open_one = update(console_users).where(_users.invitation == invitation, _users.invited_until > now())
+        accepted = open_one.values(**values, version=_users.version + 1).returning(_users.name)
         with self._database.write() as connection:
-            return connection.execute(open_one.values(**values, version=_users.version + 1)).rowcount == 1
+            names = connection.execute(accepted).scalars().all()
+            append_state(connection, console_users, names)
+        return len(names) == 1
 
     def find(self, name: str) -> ConsoleUser | None:
         """Return a user."""

@@ -14,7 +14,7 @@ from otp_service.domain.keyring import sealing_root
 from otp_service.domain.totp import MAX_FACTORS, TOTP, Factor, FactorChange, FactorFailure, SealedFactor, TotpParameters
 from otp_service.domain.webhooks import WebhookType, webhook_of_user
 from otp_service.errors import ConflictError, FactorLimitError
-from otp_service.ledger.audit import append_entry, record_action
+from otp_service.ledger.audit import append_entry, append_state, record_action
 from otp_service.ledger.database import Database, advance_head, in_batches, lock_head, read_head
 from otp_service.ledger.schema import factor_changes, factors, recovery_codes
 from otp_service.ledger.webhooks import record_webhooks
@@ -65,6 +65,7 @@ class Factors:
             ):
                 raise FactorLimitError(f"A user has {MAX_FACTORS} factors at most: remove one.")
             connection.execute(insert(factors), _row(factor, place))
+            append_state(connection, factors, [place])
             _record_change(connection, place, factor, FactorChange.ACTIVATED)
             return read_head(connection)
 
@@ -125,6 +126,7 @@ class Factors:
                 as_it_was = update(factors).where(factors.c.id == factor.id, of_root, factors.c.label == factor.label)
                 values = {"secret": secret, "label": label, "root_key": sealing_root(secret)}
                 if connection.execute(as_it_was.values(values)).rowcount:
+                    append_state(connection, factors, [factor.sealed.place])
                     _record_change(connection, advance_head(connection, 1), factor, FactorChange.RESEALED)
             return read_head(connection)
 
@@ -141,8 +143,9 @@ class RecoveryCodes:
             lock_head(connection)  # of two new series at once one is over
             at, series = now(), secrets.token_hex(8)
             over = update(recovery_codes).where(_usable(user, application)).values(ended=at)
-            connection.execute(over)
+            ended = connection.execute(over.returning(recovery_codes.c.hash)).scalars().all()
             connection.execute(insert(recovery_codes), [_code(one, user, application, series, at) for one in hashes])
+            append_state(connection, recovery_codes, [*ended, *hashes])
             replaced = webhook_of_user(WebhookType.FACTOR_RECOVERY_CODES_REPLACED, application, user, at)
             record_webhooks(connection, [replaced])
 
@@ -161,6 +164,7 @@ class RecoveryCodes:
                 known = _count(connection, recovery_codes, typed)
                 return FactorFailure.CODE_USED if known else FactorFailure.WRONG_CODE
             connection.execute(insert(recovery_codes), _code(replacement, user, application, series, at))
+            append_state(connection, recovery_codes, [spent, replacement])
             told = webhook_of_user(WebhookType.FACTOR_RECOVERY_CODE_USED, application, user, at)
             record_webhooks(connection, [told])
         return None
@@ -192,6 +196,7 @@ def remove_factor(connection: Connection, factor: Factor, reason: str) -> None:
     """Remove an active factor, as a part of more."""
     gone = {"removed": now(), "secret": "", "label": "", "root_key": ""}
     connection.execute(update(factors).where(factors.c.id == factor.id).values(gone))
+    append_state(connection, factors, [factor.sealed.place])
     _record_change(connection, advance_head(connection, 1), factor, FactorChange.REMOVED, reason)
 
 
@@ -207,8 +212,10 @@ def erase_factors(connection: Connection, user: str, application: str | None) ->
     mine = read_factors(connection, user, application, _ACTIVE)
     for one in mine:
         remove_factor(connection, one, ERASED)
-    codes = connection.execute(recovery_codes.delete().where(_of_user(recovery_codes, user, application))).rowcount
-    counts = {factors.name: len(mine), recovery_codes.name: codes}
+    forgotten = recovery_codes.delete().where(_of_user(recovery_codes, user, application))
+    codes = connection.execute(forgotten.returning(recovery_codes.c.hash)).scalars().all()
+    append_state(connection, recovery_codes, codes)
+    counts = {factors.name: len(mine), recovery_codes.name: len(codes)}
     return {table: count for table, count in counts.items() if count}
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from sqlalchemy import select, update
 
 from otp_service.clock import now
-from otp_service.ledger.database import Database
+from otp_service.ledger.audit import append_state
+from otp_service.ledger.database import Database, lock_head
 from otp_service.ledger.schema import proof_keys
 
 
@@ -36,11 +37,17 @@ class ProofKeys:
             return
         at, in_use = now(), proof_keys.c.kid.in_(list(jwks))
         keys = [{"kid": kid, "jwk": json.dumps(dict(jwk)), "first": at, "retired": None} for kid, jwk in jwks.items()]
+        add = self._database.insert(proof_keys).on_conflict_do_nothing()
+        taken_up = update(proof_keys).where(in_use, proof_keys.c.retired.is_not(None)).values(retired=None)
+        retired = update(proof_keys).where(~in_use, proof_keys.c.retired.is_(None)).values(retired=at)
+        changed = set[str]()
         with self._database.write() as connection:
-            connection.execute(self._database.insert(proof_keys).on_conflict_do_nothing(), keys)
-            connection.execute(update(proof_keys).where(in_use).values(retired=None))
-            retired = update(proof_keys).where(~in_use, proof_keys.c.retired.is_(None))
-            connection.execute(retired.values(retired=at))
+            lock_head(connection)  # of two processes at once one records what is new
+            for one in keys:
+                changed.update(connection.execute(add.values(one).returning(proof_keys.c.kid)).scalars())
+            for change in (taken_up, retired):
+                changed.update(connection.execute(change.returning(proof_keys.c.kid)).scalars())
+            append_state(connection, proof_keys, changed)
 
     def all(self) -> list[RecordedProofKey]:
         """Return all keys that ever signed, the newest first."""

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from otp_service.domain.audit import ChainHead, PurgeRecord, short_digest
 from otp_service.domain.keyring import Signer, is_valid_signature
-from otp_service.ledger.audit import append_entry, carry_over, digest_of_row
+from otp_service.ledger.audit import append_entry, append_state, carry_over, digest_of_row, row_key
 from otp_service.ledger.database import Database, forget, in_batches, lock_head
 from otp_service.ledger.partitions import PARTITIONED, Partition, count_rows, drop, partitions, whole_days
 from otp_service.ledger.schema import (
@@ -191,14 +191,19 @@ def _figures_of(table: Table) -> PurgeRule:
     return delete_all
 
 
-def _ended_keys(connection: Connection, purge: Purge, _: int) -> PurgedBatch:
-    ended = or_(api_keys.c.revoked < purge.before, api_keys.c.expires < purge.before)
-    return PurgedBatch(connection.execute(delete(api_keys).where(ended)).rowcount, None)
+def _ended_before(*ends: Column[Any]) -> PurgeRule:
+    """Return the rule that deletes rows of what lets somebody in, long after they ended."""
+    table = ends[0].table
+    (key,) = table.primary_key
 
+    def delete_some(connection: Connection, purge: Purge, cursor: int) -> PurgedBatch:
+        lock_head(connection)
+        some = select(key).where(or_(*(end < purge.before for end in ends))).limit(DELETE_BATCH)
+        gone = connection.execute(delete(table).where(key.in_(some)).returning(row_key(table))).scalars().all()
+        append_state(connection, table, gone)
+        return PurgedBatch(len(gone), cursor if len(gone) == DELETE_BATCH else None)
 
-def _removed_endpoints(connection: Connection, purge: Purge, _: int) -> PurgedBatch:
-    removed = delete(endpoints).where(endpoints.c.removed < purge.before)
-    return PurgedBatch(connection.execute(removed).rowcount, None)
+    return delete_some
 
 
 def _older_entries(connection: Connection, purge: Purge, _: int) -> PurgedBatch:
@@ -269,10 +274,10 @@ PURGE_RULES: Final[Mapping[str, tuple[PurgeRule, ...]]] = {
     INBOUND: (_older_than(inbound.c.received),),
     WEBHOOKS: (_older_than(postings.c.at), _older_than(webhooks.c.at)),
     FACTORS: (
-        *(_older_than(factors.c.removed), _older_than(recovery_codes.c.ended)),
+        *(_ended_before(factors.c.removed), _ended_before(recovery_codes.c.ended)),
         _older_than(factor_changes.c.recorded),
     ),
-    ACCESS: (_ended_keys, _removed_endpoints),
+    ACCESS: (_ended_before(api_keys.c.revoked, api_keys.c.expires), _ended_before(endpoints.c.removed)),
     ACCOUNTABILITY: tuple(
         _older_than(moment)
         for moment in (operator_actions.c.at, erasures.c.at, looks.c.at, second_person_requests.c.at)

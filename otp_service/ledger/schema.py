@@ -234,6 +234,7 @@ factors = Table(
     Index("factors_of_user", "pseudonym", "application"),
     Index("factors_by_key", "root_key"),
     Index("factors_by_removal", "removed"),
+    Index("factors_by_place", "place"),
 )
 
 factor_changes = Table(
@@ -456,7 +457,9 @@ audit = Table(
     _column("sequence", BigInteger, "its place in the chain", AUDIT, primary_key=True, autoincrement=False),
     _column("at", TIME, "when", AUDIT),
     _column("table", NAME, "of which table's row it is", AUDIT),
-    _column("row", NAME, "the row's key", AUDIT),
+    _column(
+        "row", NAME, "the row's key, such as the name of a user of the console; of a factor its place", AUDIT, OPERATOR
+    ),
     _column("digest", String(64), "SHA-256 of what the row held, without what an erasure takes", AUDIT),
     _column("link", String(64), "SHA-256 over this entry and the link before it", AUDIT),
     Index("audit_of_row", "table", "row"),

@@ -25,7 +25,7 @@ from otp_service.domain.webhooks import (
     next_delay,
 )
 from otp_service.errors import EndpointLimitError
-from otp_service.ledger.audit import record_action
+from otp_service.ledger.audit import append_state, record_action
 from otp_service.ledger.database import ELSEWHERE, Database, among, in_batches, lock_head
 from otp_service.ledger.schema import endpoints, postings, verifications, webhooks
 
@@ -386,6 +386,10 @@ def _note_success(connection: Connection, posting: Posting, tried: Try) -> None:
 def _note_failure(connection: Connection, posting: Posting, tried: Try) -> EndpointStatus | None:
     """Note a failure, unless another worker is at it by now."""
     mine = endpoints.c.id == posting.endpoint.id
+    began = posting.endpoint.failing_since
+    may_disable = tried.gone or (began is not None and now() - began >= DISABLE_AFTER)
+    if may_disable:  # which needs an entry in the audit chain, and the head comes before endpoints
+        lock_head(connection)
     endpoint = connection.execute(select(endpoints).where(mine).with_for_update()).one_or_none()
     enabled = endpoint is not None and endpoint.removed is None and endpoint.status == EndpointStatus.ENABLED
     claimed = (postings.c.id == posting.id) & (postings.c.lease == posting.lease)
@@ -395,10 +399,11 @@ def _note_failure(connection: Connection, posting: Posting, tried: Try) -> Endpo
         return None
     since = tried.at if endpoint.failing_since is None else endpoint.failing_since
     connection.execute(update(endpoints).where(mine).values(failing_since=since))
-    if not tried.gone and now() - since < DISABLE_AFTER:
+    if not may_disable or (not tried.gone and now() - since < DISABLE_AFTER):
         return None
     why = EndpointStatus.GONE if tried.gone else EndpointStatus.FAILING
     connection.execute(update(endpoints).where(mine).values(status=why))
+    append_state(connection, endpoints, [posting.endpoint.id])
     return why
 
 
@@ -455,6 +460,7 @@ class Endpoints:
             if connection.execute(select(func.count()).select_from(endpoints).where(theirs)).scalar_one() >= most:
                 raise EndpointLimitError(f"The application has {most} endpoints already.")
             connection.execute(insert(endpoints).values(_row(made) | {"sequence": 0, "removed": None}))
+            append_state(connection, endpoints, [made.id])
             if act is not None:
                 record_action(connection, act)
         return made
@@ -496,6 +502,7 @@ class Endpoints:
             changed = change(found)
             values = _row(changed) | ({"removed": now()} if removes else {})
             connection.execute(update(endpoints).where(endpoints.c.id == endpoint_id).values(values))
+            append_state(connection, endpoints, [endpoint_id])
         if changed.status is not EndpointStatus.ENABLED:
             hold_waiting(self._database, endpoint_id)
         return changed
@@ -511,6 +518,7 @@ class Endpoints:
                 record_action(connection, act)
             for old, new in pairs:
                 connection.execute(update(endpoints).where(endpoints.c.id == old.id).values(_row(new)))
+            append_state(connection, endpoints, [old.id for old, _ in pairs])
         return len(pairs)
 
 

@@ -20,6 +20,7 @@ from otp_service.domain.figures import MIN_SHOWN_COUNT
 from otp_service.domain.keyring import is_valid_signature
 from otp_service.domain.phrases import Phrase
 from otp_service.ledger.audit import (
+    CHANGING,
     MAX_VERIFICATIONS,
     Audit,
     ChainLink,
@@ -223,7 +224,9 @@ class _PurgeRecords:
         return sequence <= self.upto or (self.refresh() and sequence <= self.upto)
 
     def covers_row(self, entry: ChainEntry) -> bool:
-        """Tell whether a purge took the row of an entry."""
+        """Tell whether a purge took the row of an entry; what lets somebody in goes with an entry that says so."""
+        if entry.table in CHANGING:
+            return not entry.digest
         data = class_of(entry.table)
         if data is None:
             return False
@@ -272,7 +275,8 @@ class _ChainWalk:
             )
         if entry.at > self._tomorrow:
             yield Flaw(entry.sequence, Phrase("entry {entry} is dated in the future").filled(entry=entry.sequence))
-        yield from self._row(entry, one.digest)
+        if one.is_last:
+            yield from self._row(entry, one.digest)
 
     def _row(self, entry: ChainEntry, digest: str | None) -> Iterator[Flaw]:
         """Look at the row of an entry, of which this is the digest now."""

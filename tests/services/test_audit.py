@@ -20,7 +20,18 @@ from otp_service.domain.keyring import api_key_hash
 from otp_service.errors import UnauthenticatedError
 from otp_service.ledger.audit import ChainLink, DisputeFilter, SignedHead
 from otp_service.ledger.retention import PURGE_RULES, Purge
-from otp_service.ledger.schema import TRAFFIC, api_keys, audit, consents, events, head, suppressions, verifications
+from otp_service.ledger.schema import (
+    AUDIT,
+    TRAFFIC,
+    api_keys,
+    applications,
+    audit,
+    consents,
+    events,
+    head,
+    suppressions,
+    verifications,
+)
 from otp_service.services.access import authenticate
 from otp_service.services.audit import (
     AuditProgress,
@@ -197,8 +208,7 @@ def test_what_is_added_as_we_would_add_it_shows_nowhere(filled: Context) -> None
     assert flaws(filled, exported) == []
 
 
-def test_who_can_write_sql_can_let_himself_in_and_the_chain_does_not_show_it(filled: Context) -> None:
-    """What comes and goes of keys is logged, not chained; nobody can be asked for a key that he made up."""
+def test_a_key_that_somebody_put_into_the_database_opens_the_api_and_shows(filled: Context) -> None:
     row = {"id": "ak_his", "application": "", "hash": api_key_hash("his"), "scopes": "admin", "addresses": ""}
     with pytest.raises(UnauthenticatedError):
         authenticate(filled, "his", lambda: None)
@@ -207,7 +217,7 @@ def test_who_can_write_sql_can_let_himself_in_and_the_chain_does_not_show_it(fil
     filled.access_cache.refresh()
 
     assert authenticate(filled, "his", lambda: None).key.scopes == {KeyScope.ADMIN}
-    assert flaws(filled) == []
+    assert flaws(filled) == [(0, "the row ak_his of api_keys has no entry in the chain")]
 
 
 def test_how_a_verification_ended_is_proven_by_its_events_alone(filled: Context) -> None:
@@ -249,6 +259,18 @@ def test_the_chain_itself_goes_up_to_a_signed_head_and_begins_there(filled: Cont
 
     assert found == []
     assert progress.first == 25
+
+
+def test_of_a_row_that_was_changed_the_chain_keeps_the_last_entry_when_its_beginning_goes(filled: Context) -> None:
+    filled.ledger.applications.add("bank", "{}", "cli:ali")
+    HeadSigner(filled, 60, None).sign_if_due()
+    filled.ledger.applications.change("bank", '{"name":"Bank"}', "cli:ali")
+    later = filled.ledger.audit.head().at + 4000 * DAY
+    with time_machine.travel(later / 1000, tick=False):
+        list(filled.ledger.purges.run(Purge(AUDIT, later - 3650 * DAY, later, filled.keyring.signer)))
+        assert flaws(filled) == []
+        tamper(filled, lambda connection: connection.execute(update(applications).values(settings="{}")))
+        assert [sentence for _, sentence in flaws(filled)] == ["the row bank of applications was changed"]
 
 
 @pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)

@@ -6,7 +6,7 @@ may make the chain agree with what was done: no key is needed for that.
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -15,18 +15,15 @@ from typing import Any
 
 import pytest
 import time_machine
-from sqlalchemy import Connection, Table, case, delete, func, insert, select, text, update
-from support_factors import factor
+from sqlalchemy import Connection, Table, case, delete, func, insert, select, update
+from support_full_ledger import drop_triggers, fill
 from support_ledger import make_ledger
-from support_ledger_events import EVIDENCE, NUMBER, OTHER, agreed, event, started
+from support_ledger_events import OTHER
 
-from otp_service.clock import now
-from otp_service.domain.audit import GENESIS, ChainEntry, OperatorAction, OperatorActionEntry
-from otp_service.domain.consents import Consent, Suppression, SuppressionScope, SuppressionSource
-from otp_service.domain.inbound import Meaning
+from otp_service.domain.audit import GENESIS, ChainEntry
+from otp_service.domain.consents import Suppression, SuppressionScope, SuppressionSource
 from otp_service.domain.keyring import Keyring
-from otp_service.ledger.audit import COVERED, SignedHead, digest_of_row
-from otp_service.ledger.console import Look, SecondPersonRequest, TwoPersonAct
+from otp_service.ledger.audit import CHANGING, COVERED, SignedHead, append_state, digest_of_row, row_key
 from otp_service.ledger.ledger import Ledger, open_ledger
 from otp_service.ledger.retention import PURGE_RULES, Purge
 from otp_service.ledger.schema import (
@@ -34,10 +31,14 @@ from otp_service.ledger.schema import (
     audit,
     audit_heads,
     consents,
+    console_users,
+    endpoints,
     events,
+    factors,
     head,
     inbound,
     purges,
+    recovery_codes,
     suppressions,
     verifications,
 )
@@ -82,23 +83,6 @@ class Site:
     def flaws(self, *, heads: bool) -> list[str]:
         outside: tuple[SignedHead, ...] = tuple(read_heads(self.exported)) if heads else ()
         return [one.sentence for one in verify_chain(self.context, AuditProgress(), outside)]
-
-
-def fill(ledger: Ledger, name: str, number: str = NUMBER) -> None:
-    at = now()
-    ledger.verifications.record([
-        started(name, at, number), agreed(name, number, evidence=replace(EVIDENCE, given=at)),
-        event("delivery.sent", name, at + 100, gateway="first"),
-    ])  # fmt: skip
-    ledger.consents.add(Consent(number, "shop", "login", None))
-    ledger.suppressions.add([Suppression(number, "shop", SuppressionScope.ALL, SuppressionSource.API, reason=name)])
-    ledger.factors.activate(factor(f"fa_{name.encode().hex():0>56}", number))
-    ledger.looks.record(Look("asha", "find", number, "ticket 17"))
-    ledger.second_person_requests.ask(
-        SecondPersonRequest(TwoPersonAct.ERASE, number, "shop", "asha", "he asked for it")
-    )
-    ledger.inbound.record(f"message of {name}", number, "shop", "first", Meaning.STOP)
-    ledger.subjects.erase(number, "shop", OperatorActionEntry(OperatorAction.SUBJECT_ERASED, "asha", "shop"))
 
 
 NOW = BEGIN + 700 * DAY
@@ -178,7 +162,7 @@ def relink(connection: Connection) -> None:
         digest = one.digest
         if one.table in COVERED:
             table = COVERED[one.table]
-            (key,) = table.primary_key
+            key = row_key(table)
             found = connection.execute(select(table).where(key == key.type.python_type(one.row))).mappings().first()
             if found is not None:
                 digest = digest_of_row(table, {column.key: found[column] for column in table.columns})
@@ -194,7 +178,7 @@ def append(connection: Connection, table: Table, row: dict[str, Any]) -> None:
     """Put in a row with an entry, as the service would."""
     connection.execute(insert(table).values(row))
     last = connection.execute(select(head)).one()
-    (key,) = table.primary_key
+    key = row_key(table)
     entry = ChainEntry(last.audit + 1, 1000 * NOW, table.name, str(row[key.key]), digest_of_row(table, row))
     link = entry.link(last.audit_link)
     connection.execute(insert(audit).values(sequence=entry.sequence, at=entry.at, table=entry.table, row=entry.row,
@@ -204,7 +188,7 @@ def append(connection: Connection, table: Table, row: dict[str, Any]) -> None:
 
 def one_of(connection: Connection, table: Table) -> Any:
     """Return the key of the first row that has an entry, and is still there."""
-    (key,) = table.primary_key
+    key = row_key(table)
     there = set(connection.execute(select(key)).scalars())
     entries = connection.execute(select(audit.c.row).where(audit.c.table == table.name).order_by(audit.c.sequence))
     return key, next(value for value in map(key.type.python_type, entries.scalars()) if value in there)
@@ -214,7 +198,9 @@ CHANGES = {
     "verifications": {"purpose": "payment"}, "events": {"gateway": "second"}, "consents": {"locale": "en"},
     "suppressions": {"until": 5}, "inbound": {"meaning": "help"}, "erasures": {"reason": "none"},
     "purges": {"before": 5}, "operator_actions": {"action": "limits.reset"}, "factor_changes": {"reason": "lost"},
-    "looks": {"by": "nobody"}, "second_person_requests": {"by": "nobody"},
+    "looks": {"by": "nobody"}, "second_person_requests": {"by": "nobody"}, "applications": {"settings": "{}"},
+    "api_keys": {"scopes": "admin"}, "console_users": {"role": "admin"}, "endpoints": {"url": "https://his.example"},
+    "factors": {"secret": "k1.of.another"}, "recovery_codes": {"made": 5}, "proof_keys": {"jwk": "{}"},
 }  # fmt: skip
 
 
@@ -239,7 +225,9 @@ def copy_of_a_row(connection: Connection, table: Table) -> dict[str, Any]:
     key, value = one_of(connection, table)
     found = connection.execute(select(table).where(key == value)).mappings().one()
     row = {column.key: found[column] for column in table.columns}
-    row[key.key] = value + 10_000 if isinstance(value, int) else f"x{value}"[:22]
+    for column in (one for one in table.columns if one is key or one.primary_key or one.unique):
+        own = row[column.key]
+        row[column.key] = own + 10_000 if isinstance(own, int) else f"x{own}"[:22]
     for moment in ("at", "started", "recorded", "received"):
         if moment in row:
             row[moment] = 1000
@@ -254,7 +242,7 @@ def insert_row_with_an_entry_outside(connection: Connection, table: Table) -> No
     """Put in a row, and an entry of it where nobody walks along the chain."""
     row = copy_of_a_row(connection, table)
     connection.execute(insert(table).values(row))
-    (key,) = table.primary_key
+    key = row_key(table)
     entry = ChainEntry(-1, 1000, table.name, str(row[key.key]), digest_of_row(table, row))
     link = entry.link(GENESIS)
     connection.execute(insert(audit).values(sequence=entry.sequence, at=entry.at, table=entry.table, row=entry.row,
@@ -265,7 +253,7 @@ def insert_row_with_the_last_entry_that_went(connection: Connection, table: Tabl
     """Put in a row, and an entry of it in place of the last one that a purge took, with the link that it had."""
     row = copy_of_a_row(connection, table)
     connection.execute(insert(table).values(row))
-    (key,) = table.primary_key
+    key = row_key(table)
     last = connection.execute(select(purges.c.upto, purges.c.link).order_by(purges.c.upto.desc()).limit(1)).one()
     connection.execute(insert(audit).values(sequence=last.upto, at=1000, table=table.name, row=str(row[key.key]),
                                             digest=digest_of_row(table, row), link=last.link))  # fmt: skip
@@ -273,6 +261,18 @@ def insert_row_with_the_last_entry_that_went(connection: Connection, table: Tabl
 
 def insert_row_with_entry(connection: Connection, table: Table) -> None:
     append(connection, table, copy_of_a_row(connection, table))
+
+
+def change_row_with_entry(connection: Connection, table: Table) -> None:
+    change_row(connection, table)
+    _, value = one_of(connection, table)
+    append_state(connection, table, [value])
+
+
+def delete_row_with_entry(connection: Connection, table: Table) -> None:
+    _, value = one_of(connection, table)
+    delete_row(connection, table)
+    append_state(connection, table, [value])
 
 
 def then_relink(attack: Callable[[Connection, Table], None]) -> Callable[[Connection, Table], None]:
@@ -304,6 +304,10 @@ OF_ROWS = [
     Attack("deletes a row and its entry, and renumbers the rest", Shown.BY_HEADS, then_relink(delete_row_and_entry)),
     Attack("inserts a row and appends an entry of it", Shown.NEVER, insert_row_with_entry),
 ]
+OF_CHANGING_ROWS = [
+    Attack("changes a row of what lets somebody in, and appends an entry of it", Shown.NEVER, change_row_with_entry),
+    Attack("deletes such a row, and appends an entry of that", Shown.NEVER, delete_row_with_entry),
+]
 SIGNED = tuple(one for one in OF_ROWS if one.do in {CHANGE_AND_RELINK, insert_row_with_entry})
 """What a purge deleted is signed: one that is made up or changed shows, whatever the chain says."""
 
@@ -321,11 +325,15 @@ def swap_rows(connection: Connection) -> None:
 
 
 def cut_the_end(connection: Connection) -> None:
-    """Take back all that was recorded since the last purge."""
+    """Take back all that was recorded since the last purge; what was only changed since then stays."""
     last = connection.execute(select(func.max(audit.c.sequence)).where(audit.c.table == purges.name)).scalar_one()
+    before = select(audit.c.table, audit.c.row).where(audit.c.sequence <= last)
+    known = {(one.table, one.row) for one in connection.execute(before)}
     for one in connection.execute(select(audit).where(audit.c.sequence > last)).all():
+        if (one.table, one.row) in known:
+            continue
         table = COVERED[one.table]
-        (key,) = table.primary_key
+        key = row_key(table)
         connection.execute(delete(table).where(key == key.type.python_type(one.row)))
     connection.execute(delete(audit).where(audit.c.sequence > last))
     relink(connection)
@@ -337,7 +345,7 @@ def cut_the_beginning(connection: Connection) -> None:
     anchor = connection.execute(heads.offset(1).limit(1)).scalar_one()
     for one in connection.execute(select(audit).where(audit.c.sequence <= anchor)).all():
         table = COVERED[one.table]
-        (key,) = table.primary_key
+        key = row_key(table)
         connection.execute(delete(table).where(key == key.type.python_type(one.row)))
     connection.execute(delete(audit).where(audit.c.sequence <= anchor))
 
@@ -394,6 +402,25 @@ def let_himself_in(connection: Connection) -> None:
     connection.execute(insert(api_keys).values(row))
 
 
+def make_himself_a_user(connection: Connection) -> None:
+    found = connection.execute(select(console_users).limit(1)).mappings().one()
+    connection.execute(insert(console_users).values({**found, "name": "he", "role": "admin", "applications": ""}))
+
+
+def have_webhooks_sent_to_himself(connection: Connection) -> None:
+    connection.execute(update(endpoints).values(url="https://his.example"))
+
+
+def use_a_recovery_code_again(connection: Connection) -> None:
+    used = update(recovery_codes).where(recovery_codes.c.used)
+    assert connection.execute(used.values(used=False, ended=None)).rowcount
+
+
+def bring_a_factor_back(connection: Connection) -> None:
+    removed = update(factors).where(factors.c.removed.is_not(None))
+    assert connection.execute(removed.values(removed=None, secret="k1.secret", root_key="k1")).rowcount
+
+
 OF_THE_CHAIN = [
     Attack("swaps two entries", Shown.ALWAYS, swap_entries),
     Attack("swaps two rows", Shown.ALWAYS, swap_rows),
@@ -406,9 +433,13 @@ OF_THE_CHAIN = [
     Attack("deletes a stop that stands, older than a purge of its class", Shown.ALWAYS, delete_an_old_stop),
     Attack("dates entries back to where a purge took rows, writes the chain anew", Shown.BY_HEADS,
            delete_what_a_purge_almost_took),
-    Attack("changes what an erasure or the end of a record may change, or a count", Shown.NEVER,
+    Attack("changes a column of this table, or where all are listed inserts or deletes a row:", Shown.NEVER,
            change_what_no_digest_covers),
-    Attack("puts in an API key of his own", Shown.NEVER, let_himself_in),
+    Attack("puts in an API key of his own", Shown.ALWAYS, let_himself_in),
+    Attack("makes himself a user of the console", Shown.ALWAYS, make_himself_a_user),
+    Attack("has webhooks sent to another address", Shown.ALWAYS, have_webhooks_sent_to_himself),
+    Attack("marks a recovery code unused that was used", Shown.ALWAYS, use_a_recovery_code_again),
+    Attack("brings an authenticator app back that was removed", Shown.ALWAYS, bring_a_factor_back),
 ]  # fmt: skip
 
 
@@ -425,6 +456,10 @@ CASES = [
         pytest.param(partial(_do, attack.do, table), shown_of(attack, name), id=f"{attack.name}: {name}")
         for attack in OF_ROWS for name, table in COVERED.items()
     ),
+    *(
+        pytest.param(partial(_do, attack.do, COVERED[name]), attack.shown, id=f"{attack.name}: {name}")
+        for attack in OF_CHANGING_ROWS for name in sorted(CHANGING)
+    ),
     *(pytest.param(attack.do, attack.shown, id=attack.name) for attack in OF_THE_CHAIN),
 ]  # fmt: skip
 
@@ -438,9 +473,7 @@ def test_an_attack_shows_as_the_security_model_says(
     site: Site, attack: Callable[[Connection], None], shown: Shown
 ) -> None:
     with site.ledger.database.write() as connection:
-        for table in ("consents", "suppressions", "operator_actions", "factor_changes", "audit"):
-            suffix = f" ON {table}" if site.ledger.database.kind == "postgresql" else ""
-            connection.execute(text(f"DROP TRIGGER IF EXISTS {table}_fixed{suffix}"))
+        drop_triggers(connection, site.ledger.database.kind)
         attack(connection)
 
     assert (bool(site.flaws(heads=False)), bool(site.flaws(heads=True))) == {
@@ -453,9 +486,7 @@ def test_no_purge_of_the_service_s_own_destroys_what_shows_an_attack(site: Site,
     """He dates rows, or heads, back so that the service itself takes them for old, and signs that they were."""
     moment = {"suppressions": "recorded"}.get(backdate.name, "at")
     with site.ledger.database.write() as connection:
-        for table in ("consents", "suppressions", "operator_actions", "factor_changes", "audit"):
-            suffix = f" ON {table}" if site.ledger.database.kind == "postgresql" else ""
-            connection.execute(text(f"DROP TRIGGER IF EXISTS {table}_fixed{suffix}"))
+        drop_triggers(connection, site.ledger.database.kind)
         connection.execute(update(backdate).values({moment: 1000}))
         connection.execute(
             update(suppressions).values(
@@ -484,5 +515,5 @@ def test_the_document_has_the_same_lists() -> None:
     told = DOCUMENT.read_text()
     listed = {shown: told.split(f"{shown.value}\n\n", 1)[1].split("\n\n", 1)[0].splitlines() for shown in Shown}
     assert "- deletes verifications or events a week before a purge would" in listed[Shown.NEVER]
-    for attack in (*OF_ROWS, *OF_THE_CHAIN):
+    for attack in (*OF_ROWS, *OF_CHANGING_ROWS, *OF_THE_CHAIN):
         assert f"- {attack.name}" in listed[attack.shown]

@@ -147,6 +147,7 @@ def _factors() -> None:
     op.create_index("factors_of_user", "factors", ["pseudonym", "application"])
     op.create_index("factors_by_key", "factors", ["root_key"])
     op.create_index("factors_by_removal", "factors", ["removed"])
+    op.create_index("factors_by_place", "factors", ["place"])
     op.create_table(
         "factor_changes",
         Column("sequence", BigInteger, primary_key=True, autoincrement=False),
