@@ -1,9 +1,14 @@
 """Gateway ``http``: sends through any provider's HTTP API, as the settings describe it."""
 
+import base64
 import hmac
+import html
 import json
+import os
 import re
 import string
+import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from ipaddress import ip_address
@@ -41,7 +46,13 @@ from otp_service.gateways.base import (
     ReceiptRequest,
     is_same_secret,
 )
-from otp_service.gateways.http_client import GatewayClient, HttpResponse, failure_of_status, reference_of
+from otp_service.gateways.http_client import (
+    GatewayClient,
+    HttpCallError,
+    HttpResponse,
+    failure_of_status,
+    reference_of,
+)
 
 Scalar = str | int | float | bool | None
 
@@ -406,12 +417,14 @@ _VALUES: Mapping[str, Callable[[Message], Value | None]] = {
     "receipt_url": lambda message: message.receipt_url,
     "encoding": lambda message: encoding_of(message.text),
 }
-_MULTILINE = frozenset({"text"})
+_PER_REQUEST = frozenset({"timestamp", "timestamp_ms", "nonce", "token", "hmac", "body"})
+"""Placeholders whose values belong to one request, whatever the message."""
+_MULTILINE = frozenset({"text", "body"})
 _WORDS = frozenset({"text", "text_hex_ucs2"})
 """Placeholders of the whole message."""
 _OPTIONAL = {"receipt_url": "receipts", "encoding": "encoding"}
 """Placeholders that may have no value, and the setting that gives each its values."""
-_NEEDS = {**_OPTIONAL, "sender": "sender"}
+_NEEDS = {**_OPTIONAL, "sender": "sender", "token": "token", "hmac": "hmac"}
 """Placeholders, and the setting that each needs."""
 _SECRET = "secret."  # noqa: S105 - a prefix
 Json = dict[str, Any]
@@ -443,11 +456,11 @@ def required_members(template: str) -> list[str]:
 
 
 def _is_known(name: str) -> bool:
-    return name in _VALUES or (name.startswith(_SECRET) and len(name) > len(_SECRET))
+    return name in _VALUES or name in _PER_REQUEST or (name.startswith(_SECRET) and len(name) > len(_SECRET))
 
 
 def _unknown(name: str) -> str:
-    known = ", ".join(f"{{{known}}}" for known in (*_VALUES, f"{_SECRET}NAME"))
+    known = ", ".join(f"{{{known}}}" for known in (*_VALUES, *sorted(_PER_REQUEST), f"{_SECRET}NAME"))
     return f"has an unknown placeholder {{{name}}}; there are {known}"
 
 
@@ -488,13 +501,25 @@ JsonTemplate = Annotated[Json, AfterValidator(_checked_json)]
 
 
 class TemplateFiller:
-    """Fills templates with the values of one message."""
+    """Fills templates with the values of one request."""
 
-    def __init__(self, message: Message, secrets: Secrets, encodings: EncodingNames, sender: str | None = None) -> None:
-        """Keep the values: the provider's names for ``encodings``; ``sender`` for a message without one."""
-        self._message = message if message.sender else replace(message, sender=sender)
+    def __init__(
+        self, message: Message | None, secrets: Secrets, encodings: EncodingNames, sender: str | None = None
+    ) -> None:
+        """Keep the values: the provider's names for ``encodings``; ``sender`` for a message without one.
+
+        Without a message there are the secrets and what belongs to the request alone.
+        """
+        self._message = message if message is None or message.sender else replace(message, sender=sender)
         self._secrets = secrets
         self._encodings = encodings
+        milliseconds = time.time_ns() // 1_000_000
+        self.per_request: dict[str, Value] = {
+            "timestamp": milliseconds // 1000,
+            "timestamp_ms": milliseconds,
+            "nonce": os.urandom(16).hex(),
+        }
+        """Values of `_PER_REQUEST` that are known by now."""
 
     def text(self, template: str, encode: Callable[[str], str] = str) -> str:
         """Return a filled template, with ``encode`` applied to each value; a missing value is empty."""
@@ -515,7 +540,7 @@ class TemplateFiller:
             return [self.json(member) for member in value if self._has_all(member)]
         if not isinstance(value, str):
             return value
-        is_placeholder = value.startswith("{") and value.endswith("}") and value[1:-1] in _VALUES
+        is_placeholder = value.startswith("{") and value.endswith("}") and value[1:-1] in _VALUES.keys() | _PER_REQUEST
         return self._value(value[1:-1]) if is_placeholder else self.text(value)
 
     def _has_all(self, value: Any) -> bool:  # noqa: ANN401 - whatever JSON is
@@ -525,11 +550,121 @@ class TemplateFiller:
     def _value(self, name: str) -> Value | None:
         if name.startswith(_SECRET):
             return self._secrets[name.removeprefix(_SECRET)].get_secret_value()
-        value = _VALUES[name](self._message)
+        if name in _PER_REQUEST:
+            return self.per_request.get(name)
+        value = _VALUES[name](self._message) if self._message else None
         return self._encodings.get(str(value)) if name == "encoding" else value
 
 
-_TEMPLATES = {"url", "basic_auth", "headers", "query", "form", "document"}
+_TEMPLATES = {"url", "basic_auth", "headers", "query", "form", "document", "xml"}
+
+
+class HmacSettings(Section):
+    """A keyed digest of a request, which ``{hmac}`` in a header is replaced by."""
+
+    key: WholeTemplate
+    """Such as ``{secret.NAME}``."""
+    over: WholeTemplate
+    """What is digested, such as ``{to_plain}{timestamp}``, or ``{body}`` for the body as it is sent."""
+    algorithm: Literal["sha256", "sha512", "sha1", "md5"] = "sha256"
+    encoding: Literal["hex", "base64"] = "hex"
+
+    def of(self, filler: TemplateFiller) -> str:
+        """Return the digest of a request, all of whose other values are known."""
+        digest = hmac.digest(filler.text(self.key).encode(), filler.text(self.over).encode(), self.algorithm)
+        return digest.hex() if self.encoding == "hex" else base64.b64encode(digest).decode()
+
+
+class TokenSettings(Section):
+    """A token that the provider gives out for credentials, and that ``{token}`` is replaced by.
+
+    It is asked for before the first message, kept by each process, and asked for anew when it is over or refused.
+    Templates take secrets, and what belongs to the request alone.
+    """
+
+    url: WholeTemplate
+    method: Literal["GET", "POST"] = "POST"
+    basic_auth: tuple[WholeTemplate, WholeTemplate] | None = None
+    headers: dict[str, LineTemplate] = Field(default_factory=dict)
+    query: dict[str, Template] = Field(default_factory=dict)
+    form: dict[str, Template] | None = None
+    document: JsonTemplate | None = Field(default=None, alias="json")
+    value: Reference
+    """Where the answer holds the token."""
+    expires_in: Reference | Annotated[int, Field(ge=1, le=31_536_000)] = 3000
+    """Seconds for which it holds, or where the answer holds them."""
+    renew_on: tuple[int, ...] = (401,)
+    """HTTP statuses that refuse a message for its token: it is sent once more, with a new one."""
+
+    @field_validator("url")
+    @classmethod
+    def _is_an_address(cls, url: str) -> str:
+        return _checked_address(url)
+
+    @model_validator(mode="after")
+    def _is_of_no_message(self) -> Self:
+        if self.form is not None and self.document is not None:
+            raise ValueError("a request has either form or json")
+        for path, template in walk_strings(self.model_dump(include=_TEMPLATES, by_alias=True)):
+            for name in placeholders(template):
+                if not name.startswith(_SECRET) and name not in {"timestamp", "timestamp_ms", "nonce"}:
+                    raise ValueError(f"{path} has {{{name}}}: a token is for all messages")
+        return self
+
+
+class TokenSource:
+    """The present token, shared by the threads of a process."""
+
+    def __init__(self, settings: TokenSettings, secrets: Secrets, client: GatewayClient) -> None:
+        self._settings, self._secrets, self._client = settings, secrets, client
+        self._lock = threading.Lock()
+        self._token, self._renew_at = "", 0.0
+
+    def get(self, deadline: float, refused: str = "") -> str:
+        """Return the token, by a ``deadline`` of the monotonic clock; another than the ``refused`` one.
+
+        Raises `GatewayError`, never an ambiguous one: no message was sent.
+        """
+        if not self._lock.acquire(timeout=max(deadline - time.monotonic(), 0)):
+            raise GatewayError(FailureKind.UNAVAILABLE, "token timeout")
+        try:
+            if self._token in {"", refused} or time.monotonic() >= self._renew_at:
+                self._fetch(deadline)
+            return self._token
+        finally:
+            self._lock.release()
+
+    def _fetch(self, deadline: float) -> None:
+        self._token, begun = "", time.monotonic()
+        outcome = self._client.try_call(
+            _request(self._settings, TemplateFiller(None, self._secrets, {})), max(deadline - begun, 0.001)
+        )
+        if isinstance(outcome, HttpCallError):
+            raise GatewayError(
+                FailureKind.UNAVAILABLE if outcome.sendable else FailureKind.ACCOUNT, f"token {outcome.code}"
+            )
+        if not outcome.is_success:
+            kind = failure_of_status(outcome.status).kind
+            if kind in {FailureKind.ACCOUNT, FailureKind.REJECTED}:  # who we are, whatever the message
+                kind = FailureKind.ACCOUNT
+            raise GatewayError(kind, f"token http {outcome.status}", retry_after=outcome.retry_after)
+        token, seconds = self._settings.value.of(outcome), self._seconds(outcome)
+        if not token or not token.isprintable():
+            raise GatewayError(FailureKind.ACCOUNT, "no token in the answer")
+        self._token, self._renew_at = token, begun + _TOKEN_MARGIN * seconds
+
+    def _seconds(self, answer: HttpResponse) -> float:
+        place = self._settings.expires_in
+        if isinstance(place, int):
+            return place
+        try:
+            return float(place.of(answer) or 0)
+        except ValueError:
+            return 0
+
+
+_TOKEN_MARGIN = 0.9
+"""Part of a token's life after which another is asked for, so that none ends on its way."""
 
 
 class EncodingSettings(Section):
@@ -543,6 +678,22 @@ class EncodingSettings(Section):
         if self.gsm7 is None and self.ucs2 is None:
             raise ValueError("needs gsm7 or ucs2")
         return self
+
+
+def _checked_address(url: str) -> str:
+    """Return a URL with placeholders; raise `ValueError` for one that leads elsewhere, or to nobody."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError("is not a URL") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
+        raise ValueError("starts with http:// or https:// and a host")
+    if re.search(r"[\\\s]", url):
+        raise ValueError("has neither blanks nor backslashes")
+    if "{" in parts.netloc or "@" in parts.netloc:
+        raise ValueError("has neither placeholders nor a password before its path; use basic_auth and secrets")
+    return url
 
 
 class HttpSettings(GatewaySettings):
@@ -565,6 +716,12 @@ class HttpSettings(GatewaySettings):
     """A body of type ``application/x-www-form-urlencoded``."""
     document: JsonTemplate | None = Field(default=None, alias="json")
     """A body of type ``application/json``."""
+    xml: Template | None = None
+    """A body of type ``text/xml``; values are escaped, also in attributes."""
+    hmac: HmacSettings | None = None
+    """The value of ``{hmac}`` in headers."""
+    token: TokenSettings | None = None
+    """The value of ``{token}``."""
     encoding: EncodingSettings | None = None
     """Values of ``{encoding}``."""
     success: Condition | None = None
@@ -604,23 +761,13 @@ class HttpSettings(GatewaySettings):
     @field_validator("url")
     @classmethod
     def _is_an_address(cls, url: str) -> str:
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError:
-            raise ValueError("is not a URL") from None
-        if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
-            raise ValueError("starts with http:// or https:// and a host")
-        if re.search(r"[\\\s]", url):
-            raise ValueError("has neither blanks nor backslashes")
-        if "{" in parts.netloc or "@" in parts.netloc:
-            raise ValueError("has neither placeholders nor a password before its path; use basic_auth and secrets")
-        return url
+        return _checked_address(url)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if self.form is not None and self.document is not None:
-            raise ValueError("a request has either form or json")
+        if sum(body is not None for body in (self.form, self.document, self.xml)) > 1:
+            raise ValueError("a request has either form, json or xml")
+        self._require_per_request()
         regulated = sorted(channel for channel in self.channels if channel.traits.is_regulated)
         for path, template in self._templates():
             if regulated and "code" in placeholders(template):
@@ -632,6 +779,18 @@ class HttpSettings(GatewaySettings):
                 if not self._has(member):
                     raise ValueError(f"{path} needs {member}, which is not set")
         return self
+
+    def _require_per_request(self) -> None:
+        """Raise `ValueError` for the digest or the body where it is not known yet."""
+        for path, template in self._templates():
+            names = placeholders(template)
+            if "body" in names or ("hmac" in names and not path.startswith("headers.")):
+                raise ValueError(f"{path} cannot hold {{hmac}}, which is for headers, or {{body}}, for hmac.over")
+        if self.hmac and "hmac" in placeholders(self.hmac.over):
+            raise ValueError("hmac.over cannot hold {hmac}")
+        for path, template in walk_strings(self.model_dump(include={"hmac", "token"}, by_alias=True)):
+            if missing := [one for one in required_members(template) if not self._has(one)]:
+                raise ValueError(f"{path} needs {missing[0]}, which is not set")
 
     def _has(self, member: str) -> bool:
         table, _, name = member.partition(".")
@@ -650,6 +809,7 @@ class HttpGateway:
         self.channels = frozenset[str](settings.channels)
         self._settings, self._shows_words = settings, settings.shows_words
         self._http_client = GatewayClient(settings.timeout)
+        self._tokens = TokenSource(settings.token, settings.secrets, self._http_client) if settings.token else None
         self._receipts = ReceiptReader(settings.receipts) if settings.receipts else None
         self._inbound = InboundReader(settings.inbound) if settings.inbound else None
         self.carries_reply = settings.inbound is not None and settings.inbound.reply
@@ -658,14 +818,17 @@ class HttpGateway:
     def send(self, message: Message) -> Accepted:
         """Send a message by one request; raise `GatewayError` unless the answer is a success.
 
-        Where the provider is given the code alone no payment is sent, for nobody would see it.
+        Where the provider is given the code alone no payment is sent, for nobody would see it. One that the provider
+        refused for its token is sent once more; the time-out is that of all requests together.
         """
         settings = self._settings
         if "amount" in message.variables and not self._shows_words:
             raise GatewayError(FailureKind.CHANNEL, "payment")
-        answer = self._http_client.call(
-            self._request(TemplateFiller(message, settings.secrets, self._encodings, settings.sender))
-        )
+        deadline = time.monotonic() + settings.timeout
+        token = self._tokens.get(deadline) if self._tokens else ""
+        answer = self._post(message, token, deadline)
+        if self._tokens and settings.token and answer.status in settings.token.renew_on:
+            answer = self._post(message, self._tokens.get(deadline, refused=token), deadline)
         failure = failure_of(answer, settings.success, settings.failures)
         if failure is not None:
             raise failure
@@ -696,15 +859,31 @@ class HttpGateway:
         """Return the HTTP response with a reply as plain text, or with an empty body."""
         return inbound_response_of(reply)
 
-    def _request(self, filler: TemplateFiller) -> requests.Request:
+    def _post(self, message: Message, token: str, deadline: float) -> HttpResponse:
         settings = self._settings
-        user_and_password = tuple(map(filler.text, settings.basic_auth or ()))
-        return requests.Request(
-            settings.method,
-            filler.text(settings.url, lambda value: quote(value, safe="")),
-            headers=filler.texts(settings.headers),
-            params=filler.texts(settings.query),
-            data=filler.texts(settings.form) if settings.form is not None else None,
-            json=filler.json(settings.document),
-            auth=requests.auth.HTTPBasicAuth(*user_and_password) if user_and_password else None,
-        )
+        filler = TemplateFiller(message, settings.secrets, self._encodings, settings.sender)
+        filler.per_request["token"] = token
+        request = _request(settings, filler)
+        if settings.xml is not None:
+            request.data = filler.text(settings.xml, html.escape).encode()
+            request.headers = {"Content-Type": "text/xml; charset=utf-8", **request.headers}
+        if settings.hmac is not None:
+            body = request.prepare().body or b""
+            filler.per_request["body"] = body if isinstance(body, str) else body.decode()
+            filler.per_request["hmac"] = settings.hmac.of(filler)
+            request.headers = {**request.headers, **filler.texts(settings.headers)}
+        return self._http_client.call(request, max(deadline - time.monotonic(), 0.001))
+
+
+def _request(settings: HttpSettings | TokenSettings, filler: TemplateFiller) -> requests.Request:
+    """Return a request as settings describe it, filled."""
+    user_and_password = tuple(map(filler.text, settings.basic_auth or ()))
+    return requests.Request(
+        settings.method,
+        filler.text(settings.url, lambda value: quote(value, safe="")),
+        headers=filler.texts(settings.headers),
+        params=filler.texts(settings.query),
+        data=filler.texts(settings.form) if settings.form is not None else None,
+        json=filler.json(settings.document),
+        auth=requests.auth.HTTPBasicAuth(*user_and_password) if user_and_password else None,
+    )

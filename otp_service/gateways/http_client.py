@@ -341,34 +341,35 @@ class HttpClient:
         self._timeout = timeout
         self._sessions = threading.local()
 
-    def call(self, request: requests.Request) -> HttpResponse:
-        """Send a request and return the answer, of whatever status.
+    def call(self, request: requests.Request, timeout: float | None = None) -> HttpResponse:
+        """Send a request and return the answer, of whatever status; ``timeout`` (seconds) instead of the client's own.
 
         Raises `HttpCallError` when it cannot be sent or no answer came. Nothing that the library raised hangs on it.
         """
-        outcome = self.try_call(request)
+        outcome = self.try_call(request, timeout)
         if isinstance(outcome, HttpCallError):
             raise outcome  # outside of the handlers, so that their exceptions are not even its context
         return outcome
 
-    def try_call(self, request: requests.Request) -> HttpResponse | HttpCallError:
+    def try_call(self, request: requests.Request, timeout: float | None = None) -> HttpResponse | HttpCallError:
         """Send a request; return the answer, or why there is none."""
+        timeout = self._timeout if timeout is None else timeout
         try:
             prepared = request.prepare()
         except (requests.RequestException, ValueError):
             return HttpCallError(_UNSENDABLE_CODE, sendable=False)
-        with TimedCall(self._timeout) as call:
+        with TimedCall(timeout) as call:
             try:
-                answer = self._exchange(prepared)
+                answer = self._exchange(prepared, timeout)
             except CALL_FAILURES as failure:
                 return failure_of_call(failure, call)
             # What was cut short may look like a complete answer: headers and bodies may end with the connection.
             return failure_of_call(TimeoutError(), call) if call.over else answer
 
-    def _exchange(self, prepared: requests.PreparedRequest) -> HttpResponse | HttpCallError:
+    def _exchange(self, prepared: requests.PreparedRequest, timeout: float) -> HttpResponse | HttpCallError:
         session = self._session()
         of_the_host = session.merge_environment_settings(prepared.url or "", {}, True, None, None)  # noqa: FBT003
-        limit = urllib3.Timeout(total=self._timeout)
+        limit = urllib3.Timeout(total=timeout)
         with session.send(prepared, timeout=limit, allow_redirects=False, **of_the_host) as response:  # type: ignore[arg-type]
             body = response.raw.read(MAX_RESPONSE_BYTES + 1, decode_content=True)
         if len(body) > MAX_RESPONSE_BYTES:
@@ -414,14 +415,14 @@ _SIGNIFICANT_DIGITS = 7
 class GatewayClient(HttpClient):
     """Calls of one gateway. Made once, used by many threads."""
 
-    def call(self, request: requests.Request) -> HttpResponse:
-        """Send a request and return the answer, of whatever status.
+    def call(self, request: requests.Request, timeout: float | None = None) -> HttpResponse:
+        """Send a request and return the answer, of whatever status; ``timeout`` (seconds) instead of the client's own.
 
         Raises `GatewayError`: *account* when it cannot be sent at all, which lies with the gateway's settings;
         *unavailable* when no answer came, ambiguous when something had been sent. Nothing that the library raised hangs
         on it.
         """
-        outcome = self.try_call(request)
+        outcome = self.try_call(request, timeout)
         if isinstance(outcome, HttpCallError):
             kind = FailureKind.UNAVAILABLE if outcome.sendable else FailureKind.ACCOUNT
             raise GatewayError(kind, outcome.code, ambiguous=outcome.ambiguous)

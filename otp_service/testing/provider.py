@@ -38,6 +38,7 @@ from otp_service.testing.samples import (
     CannedResponse,
     SampleExchange,
     Samples,
+    SampleSession,
     load_samples,
     with_server_url,
 )
@@ -94,6 +95,9 @@ class FakeProvider(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.received: list[ReceivedRequest] = []
+        self.session: SampleSession | None = None
+        self.sessions: list[ReceivedRequest] = []
+        """Requests for a session, which are not among those received."""
         self.behaviour = Behaviour.CANNED
         self.response = CannedResponse()
         self.leaving = threading.Event()
@@ -120,6 +124,10 @@ class _Handler(BaseHTTPRequestHandler):
         provider = cast("FakeProvider", self.server)
         self.close_connection = True
         received = self._read()
+        if provider.session and received.path == provider.session.path:
+            provider.sessions.append(received)
+            self.reply(provider.session.response)
+            return
         provider.received.append(received)
         with suppress(OSError):
             _BEHAVIOURS[provider.behaviour](self, provider, received)
@@ -323,10 +331,11 @@ class GatewayTests:
         return load_samples(self.samples)
 
     @pytest.fixture
-    def provider(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProvider]:
+    def provider(self, file: Samples, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProvider]:
         """Run a provider of our own, reached without any proxy."""
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         with self.make_provider() as provider:
+            provider.session = file.session
             yield provider
 
     @pytest.fixture

@@ -132,6 +132,15 @@ class CannedResponse(Section):
     body: str = ""
 
 
+class SampleSession(Section):
+    """What the provider answers where the gateway first asks for a token, or signs in."""
+
+    path: str
+    response: CannedResponse
+    headers: Mapping[str, str] = Field(default_factory=dict)
+    """Those that the request has to have, such as its credentials."""
+
+
 class SampleExchange(Section):
     """One message, and what becomes of it."""
 
@@ -165,6 +174,8 @@ class Samples(Section):
 
     settings: Mapping[str, Any] = Field(default_factory=dict)
     """Of the gateway; ``{server}`` stands for the stand-in provider's address."""
+    session: SampleSession | None = None
+    """Of a gateway that keeps one; it belongs to no exchange."""
     exchanges: tuple[SampleExchange, ...] = ()
     receipts: tuple[SampleReceipt, ...] = ()
     inbound: tuple[SampleInbound, ...] = ()

@@ -193,6 +193,11 @@ class SendingTests(GatewayTests):
         if expected.document is not None:
             assert received.document == fill(expected.document)
         self.assert_body_as_sampled(expected, provider, exchange.message)
+        if provider.session:
+            (asked,) = provider.sessions
+            assert {name: asked.headers.get(name.lower()) for name in provider.session.headers} == (
+                provider.session.headers
+            )
 
     def assert_body_as_sampled(self, expected: ExpectedRequest, provider: FakeProvider, message: Message) -> None:
         """Compare a body that is neither form nor JSON with the pattern of the sample, if there is one."""

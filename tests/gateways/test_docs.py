@@ -6,7 +6,7 @@ import tomllib
 from support_sources import ROOT
 
 from otp_service.gateways.base import FailureKind
-from otp_service.gateways.http import _VALUES, Failure, HttpSettings
+from otp_service.gateways.http import _PER_REQUEST, _VALUES, Failure, HttpSettings
 
 PAGE = (ROOT / "docs" / "adding-a-gateway.md").read_text()
 EXAMPLE = ROOT / "examples" / "gateway-package"
@@ -17,10 +17,14 @@ def toml_blocks():
 
 
 def test_the_section_that_it_shows_is_valid():
-    (section,) = [block["gateways"]["local"] for block in toml_blocks() if "local" in block.get("gateways", {})]
+    section, *variants = [block["gateways"]["local"] for block in toml_blocks() if "local" in block.get("gateways", {})]
 
     assert section.pop("kind") == "http"
     assert HttpSettings.model_validate(section).failures[0].kind is FailureKind.DESTINATION
+    secrets = {"key": "k", "password": "p"}
+    for variant in variants:
+        HttpSettings.model_validate({"url": section["url"], "secrets": secrets, **variant})
+    assert [name for name in ("xml", "hmac", "token") if not any(name in variant for variant in variants)] == []
 
 
 def test_it_names_every_member_of_an_http_section_and_every_placeholder():
@@ -28,7 +32,7 @@ def test_it_names_every_member_of_an_http_section_and_every_placeholder():
     members = {field.alias or name for name, field in fields.items()}
 
     assert [name for name in members if not re.search(rf"\b{name}\b", PAGE)] == []
-    assert [name for name in _VALUES if f"`{{{name}}}`" not in PAGE] == []
+    assert [name for name in (*_VALUES, *_PER_REQUEST) if f"`{{{name}}}`" not in PAGE] == []
 
 
 def test_it_says_what_follows_each_kind_of_failure():

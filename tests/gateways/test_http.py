@@ -206,7 +206,7 @@ def test_it_carries_the_channels_that_its_section_names():
         ({"url": "https://user:password@sms.example/"}, ("url",), "before its path"),
         ({"query": {"a": "{secret.token}"}}, (), "query.a needs secrets.token"),
         ({"json": {"a": ["{secret.token}"]}}, (), "json.a.0 needs secrets.token"),
-        ({"form": {}, "json": {}}, (), "either form or json"),
+        ({"form": {}, "json": {}}, (), "either form, json or xml"),
         ({"success": {}}, ("success",), "needs status, json or text"),
         ({"success": {"text": "("}}, ("success", "text"), "regular expression"),
         ({"failures": [{"status": [500]}]}, ("failures", 0, "kind"), "required"),
