@@ -13,7 +13,6 @@ from otp_service.services import events
 from otp_service.services.context import Context
 from otp_service.services.verifications import HumanCheckResult
 from otp_service.store.events import EventBatch
-from otp_service.store.mirror import Fences
 from otp_service.store.newcomer_traffic import CountrySuspicion, RangeSuspicion
 from otp_service.store.store import open_store
 
@@ -39,14 +38,7 @@ def _give_back_and_count(context: Context, batch: EventBatch) -> None:
     events.count_codes(context, batch)
 
 
-def _cautious(fences: Fences) -> int:
-    """Return for how many milliseconds limits are halved yet, looked up each time: the clock jumps here."""
-    found = fences.current()
-    return max(0, found.until - found.now) if found else 0
-
-
 if __name__ == "__main__":
-    Fences.cautious = _cautious  # type: ignore[method-assign,assignment]
     bootstrap.open_store = partial(open_store, shared_elsewhere=sys.argv[1] == "two", most_ahead=0)
     differential_side.give_back = _give_back_and_count
     differential_side._ONLY_NOW.clear()  # noqa: SLF001 - here everything is of this release

@@ -109,15 +109,14 @@ def take_over(entries: Sequence[Entry], longest: float) -> Strike | None:
 def without_fenced(entries: Sequence[Entry], strike: Strike) -> list[Entry]:
     """Return requests as if nobody were surprised by what is expected of a server that took over, and is fenced.
 
-    What was started before has expired, and limits are halved.
+    What was started before has expired.
     """
     ended = {one.number for one in entries if one.call == "start" and one.began <= strike.ended}
     return [replace(one, surprise="") if _is_fenced(one, ended, strike) else one for one in entries]
 
 
 def _is_fenced(entry: Entry, ended: Collection[str], strike: Strike) -> bool:
-    expired = entry.number in ended and not _OVER.isdisjoint({entry.reason, entry.code})
-    return entry.at >= strike.began and (expired or entry.code == "rate-limited")
+    return entry.at >= strike.began and entry.number in ended and not _OVER.isdisjoint({entry.reason, entry.code})
 
 
 def settle(

@@ -146,7 +146,7 @@ def _replication(settings: RedisSettings, buckets: tuple[str, ...]) -> Replicati
         settings.awaited_replicas,
         round(1000 * settings.timeout / 2),
         buckets,
-        lambda seconds: _log.warning("store_fenced", cautious_for=seconds),
+        lambda: _log.warning("store_fenced"),
     )
 
 
@@ -300,7 +300,7 @@ def watch(installation: Installation) -> PeriodicTasks:
     if installation.settings.redis.sentinels or installation.settings.redis.cluster:
         duties["primary"] = context.store.server.follow_primary
     if shared := context.store.shared:
-        duties |= {"counted_ahead": shared.give_back_ahead, "fences": context.store.fences.look}
+        duties["counted_ahead"] = shared.give_back_ahead
     return PeriodicTasks(duties, on_stop=context.mirror_sync.abort_build)
 
 

@@ -32,14 +32,11 @@ from otp_service.store.store import open_store
 
 SLOTS = 16384
 _FORMER, _SENTINEL, _ALONE = "the release before knew no cluster", "Sentinels", "the connection to one server"
-_CLOCKS = "a process tells these the rest of the hour by its own clock, not to a millisecond"
 _GIVEN_BACK = "what is counted and given back leaves a row with nothing in it"
 OF_ONE_SERVER = {
     "store/test_upgrade.py": _FORMER,
     "store/test_places.py": _FORMER,
     "store/test_write_formats.py": _FORMER,
-    "store/test_fence_limits.py::test_half_of_a_limit_is_allowed_for_an_hour_and_then_all_of_it[ip]": _CLOCKS,
-    "store/test_fence_limits.py::test_half_of_a_limit_is_allowed_for_an_hour_and_then_all_of_it[application]": _CLOCKS,
     "store/test_failover.py": _SENTINEL,
     "store/test_sentinel_tls.py": _SENTINEL,
     "store/test_scripts.py": _ALONE,

@@ -5,13 +5,10 @@ works each answer out from that.
 """
 
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 GRACE = 600_000
 KEPT = 24 * 3600 * 1000
-HALVED_FOR = 3600 * 1000
 
 Window = tuple[int, int]
 """Amount, seconds."""
@@ -182,7 +179,6 @@ class Model:
     """Messages that no worker has seen: the verification's identifier, and the message's number from 1."""
     fenced: int = 0
     """The fence that stands: when it was put, or a moment later, so that each differs from those before it."""
-    cautious_until: int = 0
 
     # --- what an operator does -------------------------------------------------------------------------------
 
@@ -191,7 +187,6 @@ class Model:
         self.fenced = max(self.now, self.fenced + 1)
         for one in self.verifications.values():
             one.fenced = self.fenced
-        self.cautious_until = self.now + HALVED_FOR
 
     # --- what a caller asks ----------------------------------------------------------------------------------
 
@@ -384,8 +379,8 @@ class Model:
         locked = self._wait(self.wrong[application, number], self.rules.failed_checks)
         if locked:
             raise Refused("rate-limited", locked)
-        of_number = max(self._careful(self._window_wait, self.sends[number], *one) for one in self.rules.number)
-        quotas = (self._careful(self._quota_wait, application, *one) for one in self.rules.application)
+        of_number = max(self._window_wait(self.sends[number], *one) for one in self.rules.number)
+        quotas = (self._quota_wait(application, *one) for one in self.rules.application)
         of_application = max(quotas, default=0)
         if of_number or of_application:
             tied = abs(of_number - of_application) <= 2
@@ -396,16 +391,6 @@ class Model:
             counter = self.counters[application, seconds].at(self.now, seconds * 1000)
             counter = Counter(counter.start, counter.count + 1, counter.faded)
             self.counters[application, seconds] = counter
-
-    def _most(self, amount: int) -> int:
-        """Return how many messages a limit allows now."""
-        return max(1, amount // 2) if self.now < self.cautious_until else amount
-
-    def _careful(self, wait_for: Callable[..., int], counted: Any, amount: int, seconds: int) -> int:
-        """Return how long until a message fits: into what is allowed now, or, later, into all that is."""
-        wait = wait_for(counted, self._most(amount), seconds)
-        whole = wait_for(counted, amount, seconds)
-        return min(wait, max(self.cautious_until - self.now, whole))
 
     def _wait(self, times: list[int], windows: tuple[Window, ...]) -> int:
         """Return how long until every window has room for one more, 0 when each has."""
@@ -420,7 +405,7 @@ class Model:
         if not self.rules.application:
             return None
         amount, seconds = min(self.rules.application, key=lambda one: one[1])
-        return max(0, self._most(amount) - self.counters[application, seconds].used(self.now, seconds * 1000))
+        return max(0, amount - self.counters[application, seconds].used(self.now, seconds * 1000))
 
     def _quota_wait(self, application: str, amount: int, seconds: int) -> int:
         """Return the first moment at which the counter has room, found by trying."""

@@ -7,7 +7,6 @@ TESTS = (
     "store/test_limits_oracle.py",
     "store/test_clock_set_back.py",
     "store/test_guard_*.py",
-    "store/test_fence_limits.py",
 )
 """Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {

@@ -1,11 +1,11 @@
-"""Defects of the fence: what is over by it, what lives, for how long it stands, and how many messages it leaves."""
+"""Defects of the fence: what is over by it, what lives, and for how long it stands."""
 
 from mutant import Mutant, one
 
 TESTS = ("store/test_fence*.py", "store/test_failover.py")
 """Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {
-    "fence-of-nothing": one("include_fence", "fence.at, fence.cautious = kept[1]", "fence.at, fence.cautious = false"),
+    "fence-of-nothing": one("include_fence", "fence.at = at and", "fence.at = false and"),
     "fence-of-what-comes-after-it-too": one("include_fence", " or behind == fence.at"),
     "fence-of-the-first-time-only": one("include_fence", "behind == fence.at then", "behind then"),
     "fence-of-the-first-time-only-is-shown": one(
@@ -30,11 +30,10 @@ DEFECTS: dict[str, Mutant] = {
         "math.max(now, (redis.call('HGET', place, 'at') or 0) + 1)",
     ),
     "fence-once-and-for-all": one(
-        "include_fencing", "'at', at, 'until'", "'at', redis.call('HGET', place, 'at') or at, 'until'"
+        "include_fencing", "'HSET', place, 'at', at)", "'HSET', place, 'at', redis.call('HGET', place, 'at') or at)"
     ),
-    "fence-without-its-hour": one("include_fencing", ", 'until', now + halved)", ")"),
     "fence-for-ever": one("include_fencing", "    redis.call('PEXPIREAT', place, now + life)\n"),
-    "fence-for-an-hour": one("include_fencing", "now + life", "now + halved"),
+    "fence-for-an-hour": one("include_fencing", "now + life", "now + 3600000"),
     "take-over-unnoticed": one("include_fencing", "if kept[1] == history then", "if kept[1] then"),
     "take-over-without-a-fence": one("include_fencing", "if confirmed or not kept[1] then", "if kept[1] or true then"),
     "take-over-fenced-each-time": one("include_fencing", "redis.call('HSET', place, 'history', history)\n", "\n"),
@@ -42,36 +41,4 @@ DEFECTS: dict[str, Mutant] = {
     "fail-over-confirmed-by-nobody": one("include_fencing", "if confirmed or not kept[1] then", "if not kept[1] then"),
     "fail-over-planned-waited-for-by-nobody": one("include_fencing", "tonumber(kept[2] or 0) > now", "false"),
     "fail-over-planned-for-ever": one("include_fencing", "tonumber(kept[2] or 0) > now", "kept[2]"),
-    "cautious-for-as-long-as-it-stands": one("include_fence", "fence.cautious > 0 and", "fence.at and"),
-    "cautious-for-a-moment-longer": one("include_fence", "fence.cautious > 0", "fence.cautious >= 0"),
-    "cautious-never": one("include_fence", "fence.cautious > 0", "false"),
-    "cautious-lets-nothing-through": one(
-        "include_fence", "math.max(1, math.floor(amount / 2))", "math.floor(amount / 2)"
-    ),
-    "cautious-rounds-up": one("include_fence", "math.floor(amount / 2)", "math.ceil(amount / 2)"),
-    "cautious-with-guesses-too": one(
-        "include_guard", "scope == 'failed_checks' and whole or fence.limit(whole)", "fence.limit(whole)"
-    ),
-    "cautious-with-all-but-strangers": one(
-        "include_guard", "or fence.limit(whole)", "or (unknown_device and whole or fence.limit(whole))"
-    ),
-    "cautious-waits-for-the-half": one(
-        "include_guard",
-        "      if most < whole then wait = fence.wait(wait, limits.moving_wait(window, times, whole)) end\n",
-    ),
-    "cautious-waits-for-the-hour-only": one(
-        "include_fence", "math.max(fence.cautious, wait_for_whole)", "fence.cautious"
-    ),
-    "cautious-waits-for-the-whole-only": one(
-        "include_fence", "math.max(fence.cautious, wait_for_whole)", "wait_for_whole"
-    ),
-    "cautious-promises-the-whole-quota": one(
-        "start", "{ 'started', now, quota.most,", "{ 'started', now, quota.amount or 0,"
-    ),
-    "cautious-refuses-with-the-whole-quota": one(
-        "start", "refusal.wait, quota.most,", "refusal.wait, quota.amount or 0,"
-    ),
-    "cautious-promises-the-whole-quota-to-a-resend": one(
-        "resend", "record.read_all(KEYS[1]), quota.most,", "record.read_all(KEYS[1]), quota.amount or 0,"
-    ),
 }

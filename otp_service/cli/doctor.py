@@ -63,7 +63,7 @@ from otp_service.settings.startup_checks import (
 from otp_service.settings.urls import canonical_host, is_local, leads_elsewhere
 from otp_service.store.connection import ConnectionProblem, connection_problem
 from otp_service.store.inbox import WaitingMessage
-from otp_service.store.mirror import NO_EVICTION, Fence, Server, eviction_refusal, installation_refusal
+from otp_service.store.mirror import NO_EVICTION, Server, eviction_refusal, installation_refusal
 from otp_service.store.outbox import count_reasons
 
 
@@ -554,18 +554,9 @@ CLAIM: tuple[Check[bool], ...] = (
     Check("installation", OK, "It is the one that the server knows.", "", lambda claimed: claimed),
     Check("installation", OK, "The server is new; the first start claims it.", "", lambda claimed: not claimed),
 )
-_FENCED = "Fenced: what was started until {at} UTC is expired."
-
-
-def _fenced(fence: Fence | None, *, new: bool) -> Iterator[Mapping[str, object]]:
-    if fence and fence.is_new == new:
-        yield {"at": out.moment(fence.at), "until": out.moment(fence.until)}
-
-
-FENCE: tuple[Check[Fence | None], ...] = (
-    Check("fence", WARN, f"{_FENCED} Limits on messages are halved until {{until}} UTC.", "",
-          lambda fence: _fenced(fence, new=True)),
-    Check("fence", OK, _FENCED, "", lambda fence: _fenced(fence, new=False)),
+FENCE: tuple[Check[int | None], ...] = (
+    Check("fence", OK, "Fenced: what was started until {at} UTC is expired.", "",
+          lambda fence: [{"at": out.moment(fence)}] if fence else ()),
 )  # fmt: skip
 WORKER: tuple[Check[int | None], ...] = (
     Check("worker", WARN, "No worker was seen lately: nothing is delivered.", "otp-service worker",

@@ -11,7 +11,6 @@ import click
 
 from otp_service.cli import output as out
 from otp_service.cli.common import Session, command, parse_number, phone_number, region_option
-from otp_service.cli.ledger import warn_of_caution
 from otp_service.domain.guard import GUARD_RULES
 from otp_service.domain.guard_replay import Attempt, AttemptKind
 from otp_service.domain.numbers import Destination, is_region
@@ -24,7 +23,7 @@ from otp_service.services.explanations import ExplainedRule, explain_rules, find
 from otp_service.services.guard_status import MAX_DECISIONS, ClosedCountry, RefusalCount
 from otp_service.services.newcomer_traffic import PlaceReport, report_blocks, report_traffic, usual_approvals
 from otp_service.services.operator_actions import BLOCK_RULE, COUNTRY_RULE, Restriction, reset_limits
-from otp_service.services.what_if import Comparison, TriedRules, compare, fence_notice
+from otp_service.services.what_if import Comparison, TriedRules, compare
 from otp_service.settings import Settings
 from otp_service.store.events import Decision
 from otp_service.store.guard import WindowState
@@ -55,7 +54,6 @@ def _mode(settings: Settings, rule: str) -> out.Labelled:
 def status(session: Session, hours: int) -> None:
     """Show what the rules refused lately, what passed that nobody approved, what is closed, and how much is spent."""
     settings, context = session.settings, session.context
-    warn_of_caution(context)
     since = context.store.decisions.now() - hours * 3_600_000
     kept = list(context.store.decisions.latest(MAX_DECISIONS))
     recent = [one for one in kept if one.at >= since]
@@ -277,8 +275,6 @@ def replay_command(session: Session, changed: Path | None, log: Path | None, sav
 
 
 def _recorded_log(context: Context) -> Iterator[Attempt]:
-    if notice := fence_notice(context):
-        out.note(str(notice))
     return context.store.attempts.all()
 
 
@@ -320,7 +316,6 @@ def limits() -> None:
 def show(session: Session, to: Destination) -> None:
     """Show how far the windows of NUMBER are used. Reading spends nothing."""
     context = session.context
-    warn_of_caution(context)
     subject = session.subject_key(to)
     states = context.store.limits.windows(subject.bucket, subject.pseudonym, context.applications)
     out.in_json(to=to.mask)

@@ -11,11 +11,9 @@ from otp_service.cli import output as out
 from otp_service.cli.common import Session, command
 from otp_service.cli.doctor import Diagnosis, Level, mirror_diagnoses, mirror_diagnosis, up_to_date
 from otp_service.domain.audit import OperatorAction
-from otp_service.domain.phrases import duration
 from otp_service.ledger.database import MAX_COUNT, row_counts
 from otp_service.services import operator_actions, periodic_tasks
 from otp_service.services.context import Context
-from otp_service.store.script_runner import HALVED_FOR
 
 _MIRROR_TIMEOUT: Final = 60.0
 """Seconds to wait for the mirror to be there."""
@@ -136,9 +134,7 @@ def _rest() -> bool:
 
 
 _MEANS = (
-    "Whatever was started until now expires at once: who waits for a code asks for a new one. "
-    f"For {duration(HALVED_FOR // 1000)} numbers, addresses and applications get half as many messages as their "
-    "limits allow. This cannot be undone."
+    "Whatever was started until now expires at once: who waits for a code asks for a new one. This cannot be undone."
 )
 
 
@@ -149,7 +145,7 @@ def store() -> None:
 
 @command(store, "Expire whatever was started until now: after a restore.", asks=True, logs=True)
 def fence(session: Session) -> None:
-    """Expire whatever was started until now, and halve the limits on messages for an hour.
+    """Expire whatever was started until now.
 
     For when Redis lacks what it once knew: a backup was restored, a replica took over, it was emptied. Do it before
     processes use such a Redis, or at once if they do. It needs neither a running service nor the ledger.
@@ -162,8 +158,7 @@ def fence(session: Session) -> None:
     ):  # last: the ledger may be away
         lost = "that the store was fenced is in no ledger, only in what this command logs."
         out.warn(f"The ledger does not answer: {lost}")
-    out.done(f"Fenced: what was started until {out.moment(put.at)} UTC is expired.")
-    out.note(f"Limits on messages are halved until {out.moment(put.until)} UTC.")
+    out.done(f"Fenced: what was started until {out.moment(put)} UTC is expired.")
 
 
 @command(store, "Let a replica take over as planned: nothing is lost.", asks=True, logs=True)
@@ -183,10 +178,3 @@ def failover(session: Session, primary: str) -> None:
     if not is_whole:
         raise click.ClickException("The old primary was not seen to follow another. If one took over, it is fenced.")
     out.done("A replica took over, and nothing was lost.")
-
-
-def warn_of_caution(context: Context) -> None:
-    """Warn while limits on messages are halved, so that nobody wonders why."""
-    standing = context.store.fences.current()
-    if standing and standing.is_new:
-        out.warn(f"the store was fenced: limits on messages are halved until {out.moment(standing.until)} UTC.")

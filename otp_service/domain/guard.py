@@ -1,7 +1,7 @@
 """The rules of the guard: limits, destinations, spending ceilings, and the ruleset of an application."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -200,13 +200,6 @@ class Limit:
     def name(self) -> str:
         """Scope and window: what the limit's keys are called, whatever its amount."""
         return f"{self.scope}/{self.seconds}"
-
-
-def limit_after_fence(limit: Limit) -> Limit:
-    """Return a limit as it is for an hour after the store was fenced: half as many messages, wrong codes as always."""
-    if limit.scope is LimitScope.FAILED_CHECKS:
-        return limit
-    return replace(limit, amount=max(1, limit.amount // 2))
 
 
 @dataclass(frozen=True, slots=True)

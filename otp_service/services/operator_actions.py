@@ -11,7 +11,6 @@ from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger.audit import ChainLink
 from otp_service.ledger.schema import operator_actions
 from otp_service.services.context import Context
-from otp_service.store.mirror import Fence
 from otp_service.store.outbox import DeadLetter, RedriveResult
 from otp_service.telemetry.logging import get_logger
 
@@ -214,13 +213,13 @@ def fail_over(context: Context, by: str, primary: str = "") -> bool:
     return is_whole
 
 
-def fence_store(context: Context) -> Fence:
-    """Fence the store, whether or not any process serves; return the fence that stands now.
+def fence_store(context: Context) -> int:
+    """Fence the store, whether or not any process serves; return when, in milliseconds by Redis' clock.
 
     Raises `StartRefusedError` when the store is another installation's, to which nothing is done then, and
     `StoreUnavailableError`.
     """
     context.store.server.require_own()
     put = context.store.fences.put()
-    _log.warning("store_fenced", cautious_for=(put.until - put.now) // 1000)
+    _log.warning("store_fenced")
     return put

@@ -7,7 +7,7 @@ from typing import Final
 from otp_service.domain.applications import Application
 from otp_service.domain.guard import Mode, Ruleset
 from otp_service.domain.guard_replay import Attempt, Replay, ReplayTotals
-from otp_service.domain.phrases import Phrase, moment
+from otp_service.domain.phrases import Phrase
 from otp_service.services.context import Context
 from otp_service.services.newcomer_traffic import usual_approvals
 from otp_service.settings.schema import GuardSettings
@@ -82,15 +82,6 @@ def compare(
 def what_if(context: Context, tried: TriedRules, counted: Collection[str] = ()) -> Comparison:
     """Run what Redis remembers through rules, and count as `compare` does; raises `StoreUnavailableError`."""
     return compare(context.store.attempts.all(), tried, usual_approvals(context), counted)
-
-
-def fence_notice(context: Context) -> Phrase | None:
-    """Return what to know of the log: whether it has an hour of other limits."""
-    if fence := context.store.fences.current():
-        return Phrase(
-            "The store was fenced: limits on messages were halved from {at} to {until} UTC; here they are not."
-        ).filled(at=moment(fence.at), until=moment(fence.until))
-    return None
 
 
 MESSAGES: Final = Phrase("messages")

@@ -7,13 +7,12 @@ from typing import Any, Final
 
 import redis
 
-from otp_service.domain.guard import DAY, Limit, Limits, Ruleset, limit_after_fence
+from otp_service.domain.guard import DAY, Limit, Limits, Ruleset
 from otp_service.domain.guard_replay import FadingCounter
 from otp_service.domain.newcomer_traffic import BLOCK_MEMORY
 from otp_service.domain.routing import BreakerState, BreakerThresholds, CallResult, GatewayHealth
 from otp_service.store import keys
 from otp_service.store.connection import server_time, to_milliseconds, translate_errors
-from otp_service.store.mirror import Fences
 from otp_service.store.rulesets import NO_RULES, CompiledRuleset
 from otp_service.store.script_runner import ScriptRunner
 
@@ -106,7 +105,6 @@ class WindowState:
     """How far a number's window is used."""
 
     limit: Limit
-    """As it is now: after the store was fenced, half of what is configured."""
     application: str | None
     """``None`` for windows that count over all applications."""
     used: int
@@ -118,22 +116,17 @@ class WindowState:
 class LimitReader:
     """Shows and clears a number's windows."""
 
-    def __init__(
-        self, scripts: ScriptRunner, rulesets: Mapping[str, CompiledRuleset], limits: Limits, fences: Fences
-    ) -> None:
+    def __init__(self, scripts: ScriptRunner, rulesets: Mapping[str, CompiledRuleset], limits: Limits) -> None:
         self._scripts = scripts
         self._rulesets = rulesets
         self._limits = limits
-        self._fences = fences
 
     def windows(self, bucket: str, pseudonym: str, applications: Iterable[str]) -> list[WindowState]:
         """Return the state of every window of a number."""
         names = tuple(applications)
-        fence = self._fences.current((bucket,))
-        halved = fence is not None and fence.is_new
         key = keys.number(bucket, pseudonym)
         now, _, sends, *wrong = self._scripts.run("number_read", (key,), names, _number_rules(self._rulesets))
-        states = [_state(limit_after_fence(one) if halved else one, None, sends, now) for one in self._limits.number]
+        states = [_state(one, None, sends, now) for one in self._limits.number]
         for name, times in zip(names, wrong, strict=True):
             states += [_state(one, name, times, now) for one in self._limits.failed_checks]
         return states

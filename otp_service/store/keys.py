@@ -144,7 +144,7 @@ mirrored = Key("otp:{<bucket>}:mirror/number/<pseudonym>", "hash", "pseudonym",
     "who may not write to a number, for whom it is frozen or was lately, and its consents; of a user, for whom he is "
     "frozen, and authenticator apps, sealed")
 fence = Key("otp:{<bucket>}:fence", "hash", "", Life("a day", IDEMPOTENCY_SECONDS), "API, worker, `doctor`",
-    "when the store was fenced: what was started before is expired; until when send limits are halved")
+    "when the store was fenced: what was started before is expired")
 former_fence = Key("otp:fence", "hash", "", Life("a day", IDEMPOTENCY_SECONDS), _FORMER,
     "the same, where the release before reads it")
 replies = Key("otp:replies", "list", "sealed", Life("10 min", 600), "worker",

@@ -8,7 +8,6 @@ from functools import cache
 from graphlib import TopologicalSorter
 from importlib.resources import files
 from itertools import pairwise
-from typing import Final
 
 # Each file in ``lua/`` that is no part of others is a function of one library, named by a hash of its text: releases
 # that share a server do not meet. Rulesets and plans are registered with the library by a hash of theirs; it keeps
@@ -59,8 +58,6 @@ ruleset = plan and rulesets[plan.ruleset]"""
 _REQUIRE_RULESET = f"if not ruleset then return {{ '{UNREGISTERED.decode()}' }} end"
 _READ = {"clock": "clock.read()", "fence": "fence.read(table.remove(KEYS))"}
 """What is read when a script begins that includes the part, in this order."""
-_UNFENCED: Final = frozenset({"reserve", "reserve_give_back"})
-"""Scripts of what belongs to no bucket: in their slots is no fence, and what one says they are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +124,7 @@ def _function(name: str, body: str, parts: Mapping[str, str]) -> str:
         f"redis.register_function('{_NAME}_{name}', function(keys, arguments)",
         _KEEP,
         *(take if rules else (_TAKE,)),
-        *(read for part, read in _READ.items() if part in own and (part != "fence" or name in fenced_scripts())),
+        *(read for part, read in _READ.items() if part in own),
         f"{body}end)\n",
     ]
     return "\n".join(lines)
@@ -136,7 +133,7 @@ def _function(name: str, body: str, parts: Mapping[str, str]) -> str:
 @cache
 def fenced_scripts() -> frozenset[str]:
     """Return the names of the scripts that read the fence, whose key is their last one."""
-    return frozenset(name for name in script_names() if "fence" in included(_read(name))) - _UNFENCED
+    return frozenset(name for name in script_names() if "fence" in included(_read(name)))
 
 
 def _read(name: str) -> str:

@@ -24,13 +24,12 @@ from otp_service.store.connection import (
     present_primary,
     primary_address,
     server_time,
-    to_milliseconds,
     translate_errors,
 )
 from otp_service.store.keys import tag_of
 from otp_service.store.library import PREFIX
 from otp_service.store.rulesets import CompiledRuleset
-from otp_service.store.script_runner import FENCING, ScriptCall, ScriptRunner, bucket_meet_keys, pairs_to_dict
+from otp_service.store.script_runner import FENCE_LIFE, ScriptCall, ScriptRunner, bucket_meet_keys, pairs_to_dict
 
 # It is written whenever the ledger changes, and carries its place in the ledger's history. While it is behind the place
 # that a process knows, was lost, or is of another history, nothing is accepted and nothing is sent. So neither a flush
@@ -254,86 +253,30 @@ def _fields(one: NumberState) -> dict[str, str]:
     return suppressed | frozen | lifted | consents | factors
 
 
-# The fence expires what was started before Redis lost writes. Counters that were set back are lost for good, so fewer
-# messages may be sent for an hour. Scripts enforce both (``lua/include_fence.lua``).
-
-
-@dataclass(frozen=True, slots=True)
-class Fence:
-    """A fence that stands. Times are milliseconds since the epoch, by Redis' clock."""
-
-    at: int
-    """What was started until then is expired."""
-    until: int
-    """Until then send limits are halved."""
-    now: int
-
-    @property
-    def is_new(self) -> bool:
-        """Tell whether send limits are halved now."""
-        return self.now < self.until
-
-
-def _newest(told: list[Any]) -> Fence | None:
-    """Return the newest fence of those that servers told, after the time; errors tell none."""
-    clock, *found = told
-    if isinstance(clock, Exception):
-        return None
-    standing = [one for one in found if not isinstance(one, Exception)]
-    fences = [Fence(int(at), int(until), to_milliseconds(clock)) for at, until in standing if at]
-    return max(fences, key=attrgetter("at"), default=None)
-
-
-LOOK_AGAIN: Final = 2
-"""Seconds after which what belongs to no bucket looks at the fences itself, where no duty of the process has."""
-
-
 class Fences:
-    """Puts the fence and tells of it. Raises `StoreUnavailableError` when Redis does not answer in time."""
+    """The fence, which expires what was started before Redis lost writes (``lua/include_fence.lua``).
+
+    It is named by when it was put: milliseconds since the epoch, by Redis' clock. Raises `StoreUnavailableError` when
+    Redis does not answer in time.
+    """
 
     def __init__(self, client: redis.Redis, scripts: ScriptRunner, buckets: tuple[str, ...]) -> None:
         self._client = client
         self._scripts = scripts
         self._buckets = buckets
-        self._look_again = self._cautious_until = 0.0
 
-    def put(self) -> Fence:
+    def put(self) -> int:
         """Put a fence for all buckets, in the place of one that stands. The server need not have the scripts."""
         places = self._scripts.spread(self._buckets)
-        calls = [ScriptCall("fence_put", self._scripts.fence_places(one), FENCING) for one in places]
-        put = _answers(self._scripts, calls)
-        return max((Fence(at, until, now) for now, at, until in put), key=attrgetter("at"))
+        calls = [ScriptCall("fence_put", self._scripts.fence_places(one), (FENCE_LIFE,)) for one in places]
+        return max(map(int, _answers(self._scripts, calls)))
 
-    def cautious(self) -> int:
-        """Return for how many milliseconds send limits are halved yet by any fence, as `look` found.
-
-        For limits of what belongs to no bucket, on a cluster.
-        """
-        if time.monotonic() >= self._look_again:
-            self.look()
-        return max(0, round(1000 * (self._cautious_until - time.monotonic())))
-
-    def look(self) -> None:
-        """Look up all fences, once a second, so that no message has to; a server that is away lets no other wait."""
-        now = time.monotonic()
-        self._look_again = now + LOOK_AGAIN
-        told = self._ask(self._buckets, raise_on_error=False)
-        fence = _newest(told)
-        until = now + (fence.until - fence.now) / 1000 if fence else now
-        is_away = any(isinstance(one, Exception) for one in told)
-        self._cautious_until = max(until, self._cautious_until) if is_away else until
-
-    def current(self, buckets: Iterable[str] = ()) -> Fence | None:
+    def current(self, buckets: Iterable[str] = ()) -> int | None:
         """Return the newest fence that stands, if one does: of some buckets, or of all."""
-        return _newest(self._ask(buckets or self._buckets, raise_on_error=True))
-
-    def _ask(self, buckets: Iterable[str], *, raise_on_error: bool) -> list[Any]:
-        """Return the time, and the fences of buckets; errors in their places where they are not raised."""
         with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
-            pipeline.time()
-            for bucket in buckets:
-                pipeline.hmget(self._scripts.fence(bucket), ["at", "until"])
-            return pipeline.execute(raise_on_error=raise_on_error)
+            for bucket in buckets or self._buckets:
+                pipeline.hget(self._scripts.fence(bucket), "at")
+            return max((int(at) for at in pipeline.execute() if at), default=None)
 
 
 NO_EVICTION: Final = "noeviction"
@@ -568,7 +511,7 @@ class Server:
 
     def _confirm(self, taken_over: redis.Redis, script: str, names: Sequence[str]) -> None:
         """Tell a server that took over that nothing was lost."""
-        taken_over.fcall(f"{self._scripts.library_name}_{script}", len(names), *names, *FENCING, "1")
+        taken_over.fcall(f"{self._scripts.library_name}_{script}", len(names), *names, FENCE_LIFE, "1")
 
     def load_scripts(self) -> None:
         """Load the scripts and teach them the rules, so that what is broken is found at the start."""

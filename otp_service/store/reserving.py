@@ -297,12 +297,8 @@ class _Note:
 class SharedSubjects:
     """Counts messages where their number's slot does not."""
 
-    def __init__(
-        self, scripts: ScriptRunner, cautious: Callable[[], int] = lambda: 0, most_ahead: int = MOST_AHEAD
-    ) -> None:
-        """Take also what tells for how many milliseconds windows are halved yet, for no fence is in their slots."""
+    def __init__(self, scripts: ScriptRunner, most_ahead: int = MOST_AHEAD) -> None:
         self._scripts = scripts
-        self._cautious = cautious
         self._ahead = _Ahead(most_ahead)
         self._giving_back = threading.Lock()
         self._breakers: dict[tuple[str, str], str] = {}
@@ -437,7 +433,7 @@ class SharedSubjects:
         return (answer[1], answer[2].decode()) if answer[0] == b"alarm" else None
 
     def _reserve(self, message: SharedMessage, ruleset: CompiledRuleset, assumed: str = "") -> _Reserved:
-        about, cautious, alike = message.arguments(assumed), self._cautious(), (ruleset.name, *message.alike)
+        about, alike = message.arguments(assumed), (ruleset.name, *message.alike)
         (found, more), began = self._ahead.take(alike), time.monotonic()
         slots = [*(() if found else (message.slot_of_application,)), *message.other_slots(self._scripts)]
         answers = self._scripts.run_all(
@@ -445,7 +441,7 @@ class SharedSubjects:
                 ScriptCall(
                     "reserve",
                     slot.keys,
-                    (cautious, more if slot.groups is _APPLICATION else 0, slot.subjects, *about[: slot.told]),
+                    (more if slot.groups is _APPLICATION else 0, slot.subjects, *about[: slot.told]),
                     ruleset,
                 )
                 for slot in slots

@@ -39,13 +39,10 @@ REPLICATED: Final = frozenset(
 """Scripts that approve, use up, count guesses, or spend: to forget what they did breaks a promise."""
 
 
-HALVED_FOR: Final = 3_600_000
-"""Milliseconds for which send limits are halved behind a fence: the narrow windows fill again with what is true."""
-FENCING: Final = (HALVED_FOR, 1000 * keys.fence.seconds)
-"""How the scripts fence: that, and for how many milliseconds a fence is kept. Then nothing is left that was started
-before. A record, and what names it, lives for 20 minutes at most; but a start's idempotency key, which tells what
-became of it, for a day. On a server whose clock is behind that of the lost one a record lives longer by as much: there
-is room for that too."""
+FENCE_LIFE: Final = 1000 * keys.fence.seconds
+"""Milliseconds for which a fence is kept. Then nothing is left that was started before. A record, and what names it,
+lives for 20 minutes at most; but a start's idempotency key, which tells what became of it, for a day. On a server whose
+clock is behind that of the lost one a record lives longer by as much: there is room for that too."""
 
 
 _PLANNED: Final = b"planned"
@@ -68,8 +65,8 @@ class Replication:
     """Milliseconds in which they must."""
     buckets: tuple[str, ...]
     """Buckets of numbers: their fences are put where a server took over."""
-    tell_fenced: Callable[[int], None]
-    """Is told for how many seconds fewer messages may be sent where a server took over, and was fenced."""
+    note_fenced: Callable[[], None]
+    """Is called where a server took over, and was fenced."""
 
 
 _NOT_RUN: Final = object()
@@ -188,7 +185,7 @@ class ScriptRunner:
         """Whether mirror and fence are read where the release before has them; they are written in both places."""
         self._held = threading.local()
         self._script_context = script_context
-        self._replication = replication or Replication(0, 0, (), lambda _: None)
+        self._replication = replication or Replication(0, 0, (), lambda: None)
         self._buckets = frozenset(self._replication.buckets)
         self._waited = REPLICATED if self._replication.replicas else frozenset()
         meet = self._meet_server if slots is None else self._meet_again
@@ -389,8 +386,8 @@ class ScriptRunner:
 
     def _meet_server(self, connection: _Link) -> None:
         names = (keys.INSTALLATION, *self.fence_places(self._replication.buckets))
-        if left := self._meet(connection, "server_meet", names):
-            self._replication.tell_fenced(left)
+        if self._meet(connection, "server_meet", names):
+            self._replication.note_fenced()
 
     def _meet_bucket(self, connection: _Link, bucket: str) -> None:
         """Meet the server for a bucket; where it took over, for all that it has, before one of them is moved on."""
@@ -398,12 +395,12 @@ class ScriptRunner:
         version = self._slots.version if self._slots else 0
         if bucket not in self._buckets or connection.met.get(bucket) == version:
             return
-        if left := self._meet(connection, "bucket_meet", bucket_meet_keys(bucket)):
+        if self._meet(connection, "bucket_meet", bucket_meet_keys(bucket)):
             for other in self._replication.buckets:
                 if self._slots and self._slots.peer_of(keys.server(other)) is connection.peer:
                     with suppress(MovedError):
                         self._meet(connection, "bucket_meet", bucket_meet_keys(other))
-            self._replication.tell_fenced(left)
+            self._replication.note_fenced()
         connection.met[bucket] = version
 
     def _meet_again(self, connection: _Link) -> None:
@@ -411,19 +408,13 @@ class ScriptRunner:
         with suppress(MovedError):  # it is told to whoever asks
             self._meet_bucket(connection, connection.bucket)
 
-    def _meet(self, connection: _Link, script: str, names: tuple[str, ...]) -> int:
-        """Let a server that took over be fenced before anything else is asked of it.
-
-        Returns for how many seconds fewer messages may be sent where it was fenced now, else 0.
-        """
-        command: tuple[Argument, ...] = ("FCALL", self._functions[script], len(names), *names, *FENCING)
+    def _meet(self, connection: _Link, script: str, names: tuple[str, ...]) -> bool:
+        """Let a server that took over be fenced before anything else is asked of it; tell whether it was now."""
+        command: tuple[Argument, ...] = ("FCALL", self._functions[script], len(names), *names, FENCE_LIFE)
         for _ in range(_MEET_TIMES):
-            what, *put = self._ask_loaded(connection, command)
-            if what == _FENCED:
-                now, _, until = put
-                return int(until - now) // 1000
+            what = self._ask_loaded(connection, command)
             if what != _PLANNED:
-                return 0
+                return bool(what == _FENCED)
             time.sleep(_MEET_AGAIN)
         raise redis.ConnectionError("A planned fail-over is not confirmed yet.")
 

@@ -73,9 +73,8 @@ def open_store(  # noqa: PLR0913 - all that it is made of
     ``shared_elsewhere``: addresses, blocks and applications are in other slots than numbers. ``most_ahead``: how many
     messages of an application are then counted ahead of their coming.
     """
-    fences = Fences(client, scripts, keyring.buckets)
     elsewhere = shared_elsewhere or scripts.is_cluster
-    shared = SharedSubjects(scripts, fences.cautious, most_ahead) if elsewhere else None
+    shared = SharedSubjects(scripts, most_ahead) if elsewhere else None
     dispatches = Dispatches(client, scripts, stream_limits, rulesets, shared)
     return Store(
         verifications=Verifications(scripts, stream_limits, shared),
@@ -91,8 +90,8 @@ def open_store(  # noqa: PLR0913 - all that it is made of
         mailbox=SandboxMailbox(client, keyring),
         replies=Replies(client),
         inbox=Inbox(client, keyring),
-        limits=LimitReader(scripts, rulesets, limits, fences),
-        fences=fences,
+        limits=LimitReader(scripts, rulesets, limits),
+        fences=Fences(client, scripts, keyring.buckets),
         guard=Guard(scripts, rulesets),
         traffic=TrafficStore(client, scripts),
         events=EventLog(client, scripts, stream_limits, keyring.buckets),

@@ -7,8 +7,8 @@ from support_sources import LUA, answers
 
 SCRIPTS = sorted(path.stem for path in LUA.glob("*.lua") if not path.stem.startswith("include_"))
 PARTS = sorted(path.stem.removeprefix("include_") for path in LUA.glob("include_*.lua"))
-PROVIDED = {"clock": r"\b(?:now|exact)\b"}
-"""What a part provides, where that is not a table of its own name."""
+PROVIDED = {"clock": r"\b(?:now|exact)\b", "fence": r"(?<![\w.])fence\.\w"}
+"""How a part is used, where that is not by functions in a table of its own name."""
 
 
 def _read(name):

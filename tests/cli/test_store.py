@@ -5,20 +5,16 @@ import re
 
 import pytest
 from support_caller import Caller
-from support_cli import configured, rows, run
-from support_installation import NUMBER
+from support_cli import configured, run
 from support_keys import assert_all_keys_expire
 
 from otp_service.bootstrap import install, prepare
-from otp_service.errors import RateLimitedError
 from otp_service.settings import load_settings
 from otp_service.store import keys
 from otp_service.store.library import PREFIX
 
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
 FENCED = rf"Fenced: what was started until {TIME} is expired\."
-HALVED = rf"imits on messages are halved until {TIME}\."
-HOUR = 3600
 
 
 @pytest.fixture
@@ -49,14 +45,13 @@ def test_what_was_started_before_is_expired_and_what_holds_now_is_told(environ, 
 
     assert result.exit_code == 0
     assert re.fullmatch(f"{FENCED}\n", result.stdout)
-    assert re.search(HALVED, result.stderr)
     assert shop.check(one, shop.code(one))[3] == "expired"
 
 
 def test_it_is_logged_for_whoever_keeps_what_commands_print(environ):
     (line,) = (json.loads(line) for line in fence(environ, "--yes").stderr.splitlines() if line.startswith("{"))
 
-    assert (line["message"], line["level"], line["cautious_for"]) == ("store_fenced", "warning", HOUR)
+    assert (line["message"], line["level"]) == ("store_fenced", "warning")
 
 
 @pytest.mark.parametrize(("answer", "status", "put"), [("y\n", 0, 1), ("n\n", 1, 0), ("", 1, 0)])
@@ -115,49 +110,10 @@ def test_a_replica_is_not_fenced_and_its_primary_asked_for(environ, valkey):
     assert "Name its primary in redis.url." in result.output
 
 
-def test_doctor_tells_of_the_fence_that_stands(environ, shop, valkey):
+def test_doctor_tells_of_the_fence_that_stands(environ, shop):
     assert "fence" not in told("doctor", environ=environ).stdout
     fence(environ, "--yes")
-    assert re.search(rf"^warn  fence: {FENCED} L{HALVED}$", told("doctor", environ=environ).stdout, re.MULTILINE)
-    valkey.advance(HOUR)
     assert re.search(rf"^ok    fence: {FENCED}$", told("doctor", environ=environ).stdout, re.MULTILINE)
-
-
-def test_limits_show_what_is_left_of_the_half(environ, shop, valkey):
-    fence(environ, "--yes")
-    shop.start()
-    shown = told("limits", "show", NUMBER, environ=environ)
-    assert rows(shown.stdout)[0][:4] == ["number 2 in 1 d", "all", "1", "1"]
-    assert re.search(f"the store was fenced: l{HALVED}", shown.stderr)
-    shop.start()
-    with pytest.raises(RateLimitedError):
-        shop.start()
-    shown = told("limits", "show", NUMBER, environ=environ)
-    assert rows(shown.stdout)[0][:4] == ["number 2 in 1 d", "all", "2", "0"]
-    assert "failed_checks 10 in 1 d" in shown.stdout, "wrong codes have all of theirs"
-
-
-def test_limits_show_no_less_than_nothing_and_all_of_them_after_the_hour(environ, shop, valkey):
-    for _ in range(3):
-        shop.start()
-    fence(environ, "--yes")
-    assert rows(told("limits", "show", NUMBER, environ=environ).stdout)[0][2:4] == ["3", "0"]
-    valkey.advance(HOUR)
-    shown = told("limits", "show", NUMBER, environ=environ)
-
-    assert rows(shown.stdout)[0][:4] == ["number 5 in 1 d", "all", "3", "2"]
-    assert "fenced" not in shown.stderr
-
-
-def test_guard_status_and_replay_say_that_limits_were_others(environ, shop):
-    shop.start()
-    assert "fenced" not in told("guard", "status", environ=environ).stderr
-    assert "fenced" not in told("guard", "replay", environ=environ).stderr
-    fence(environ, "--yes")
-
-    assert re.search(f"the store was fenced: l{HALVED}", told("guard", "status", environ=environ).stderr)
-    replayed = told("guard", "replay", environ=environ).stderr
-    assert re.search(f"The store was fenced: limits on messages were halved from .* to {TIME}; here they", replayed)
 
 
 def test_no_fail_over_is_planned_where_no_sentinel_could_begin_it(environ):

@@ -18,7 +18,6 @@ from sqlalchemy import select
 from support_installation import key
 from support_ledger import VARIABLE, make_ledger
 from support_missing import missing
-from support_outbox import waiting
 from support_records import record_of
 from support_service import COMMAND, Service, eventually, running
 from support_valkey import ValkeyServer, faketime_library
@@ -32,7 +31,6 @@ OLD = ("approved", "guessed out", "canceled", "waiting", "started with a key", "
 NUMBERS = {name: f"+92300123450{place}" for place, name in enumerate(OLD)}
 BUSY = "+923001234599"
 """The number that used up its messages after the backup."""
-HOUR = 3600
 pytestmark = pytest.mark.timeout(300)
 VERIFICATIONS = "/v1/verifications"
 
@@ -56,8 +54,8 @@ class Drill:
     messages_after: dict[str, int] = field(default_factory=dict)
     fresh: dict[str, Any] = field(default_factory=dict)
     """What a new verification's right code is answered."""
-    passed: tuple[int, int] = (0, 0)
-    """Starts for the busy number that were accepted: within the hour, and after it."""
+    passed: int = 0
+    """Starts for the busy number that were accepted."""
     ledger: dict[str, str] = field(default_factory=dict)
     """What the ledger says in the end."""
 
@@ -81,7 +79,7 @@ def drill(tmp_path_factory: pytest.TempPathFactory) -> Drill:
         eventually(lambda: _in_ledger(folder, done)["canceled"] == "canceled")
     with _restored(folder, service, backup, done) as valkey, _serving(folder, "after", sections, valkey) as service:
         _try_old_ones(service, done)
-        _try_new_ones(service, done)
+        done.passed = _accepted(service)
         eventually(lambda: _in_ledger(folder, done)[OLD[-1]] != "pending")
     done.ledger = _in_ledger(folder, done)
     return done
@@ -207,13 +205,6 @@ def _deliveries(service: Service, one: str) -> list[str]:
     return [each["status"] for each in service.get(f"{VERIFICATIONS}/{one}").json()["deliveries"]]
 
 
-def _try_new_ones(service: Service, done: Drill) -> None:
-    within = _accepted(service)
-    eventually(lambda: not waiting(service.valkey.client))  # one that waits would have waited for an hour
-    service.valkey.advance(HOUR)
-    done.passed = (within, _accepted(service))
-
-
 def _in_ledger(folder: Path, done: Drill) -> dict[str, str]:
     """Return how each verification ended, as far as the ledger knows."""
     database = Database(f"sqlite:///{folder / 'ledger.db'}", 10.0)
@@ -255,8 +246,8 @@ def test_new_verifications_work(drill: Drill) -> None:
     assert (drill.fresh["status"], drill.fresh["valid"]) == ("approved", True)
 
 
-def test_a_number_gets_half_of_its_messages_for_an_hour_and_then_all(drill: Drill) -> None:
-    assert drill.passed == (2, 5)
+def test_a_number_gets_all_messages_that_its_limit_allows(drill: Drill) -> None:
+    assert drill.passed == 5
 
 
 def test_the_ledger_still_says_how_the_old_ones_ended(drill: Drill) -> None:

@@ -301,7 +301,7 @@ class Life(RuleBasedStateMachine):
             self.deliver()
         times = self.model.sends[number] + self.model.wrong["shop", number]
         ends = sorted({time + 1000 * seconds + off for time in times for seconds in self.windows})
-        ahead = [end for end in (*ends, self.model.cautious_until + off) if end > self.model.now]
+        ahead = [end for end in ends if end > self.model.now]
         if ahead:
             self._move_to(data.draw(st.sampled_from(ahead)))
 

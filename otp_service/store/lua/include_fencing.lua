@@ -1,17 +1,16 @@
 -- How fences are put (see include_fence), and what tells that a server took over, or was restarted.
 local fencing = {}
 
--- Puts a fence in each of some places, all of one name, unlike those that stood there; for `life` milliseconds, for `halved` of
--- which fewer messages may be sent.
--- Returns: {now, the fence's name and beginning, until when fewer messages may be sent}
-function fencing.put(places, halved, life)
+-- Puts a fence in each of some places, all of one name, unlike those that stood there; for `life` milliseconds.
+-- Returns the fence's name and beginning.
+function fencing.put(places, life)
   local at = now
   for _, place in ipairs(places) do at = math.max(at, (redis.call('HGET', place, 'at') or 0) + 1) end
   for _, place in ipairs(places) do
-    redis.call('HSET', place, 'at', at, 'until', now + halved)
+    redis.call('HSET', place, 'at', at)
     redis.call('PEXPIREAT', place, now + life)
   end
-  return { now, at, now + halved }
+  return at
 end
 
 -- Returns what became of a server by what is noted of it at a place, and notes it: 'same', 'moved' (of a cluster: the place came from

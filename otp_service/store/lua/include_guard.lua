@@ -5,7 +5,7 @@
 -- (the verification), passed (whether a human check was), range (the carrier's, of a start or resend). Where all subjects but the number
 -- are in other slots, it has `findings` instead of their states: what was counted there, and what stands against it.
 local guard = {}
-local NOTHING_NEW, NO_QUOTA = {}, { most = 0, used = 0, ttl = 0 }
+local NOTHING_NEW, NO_QUOTA = {}, { amount = 0, used = 0, ttl = 0 }
 local MINUTE, DAY = 60000, 86400000
 local ONCE = 10 * MINUTE
 guard.CHECK = { [true] = { passed = 'yes' }, [false] = { passed = 'no' } } -- what a bucket may demand, by whether a human check was passed
@@ -24,19 +24,15 @@ function guard.read(keys, place, sending)
 end
 
 -- Notes what stands against a message or a guess in the moving windows of a scope. An unknown device leaves some of them to known
--- ones, and behind a new fence only half of a window may be used for messages.
+-- ones.
 function guard.test_moving(list, scope, times, unknown_device)
   if times == '' then return end -- all windows have room for one
   local windows = ruleset.windows[scope]
   for i = 1, #windows do
     local window = windows[i]
-    local whole = unknown_device and window.for_unknown or window.amount
-    local most = scope == 'failed_checks' and whole or fence.limit(whole)
+    local most = unknown_device and window.for_unknown or window.amount
     local wait = limits.moving_wait(window, times, most)
-    if wait > 0 then
-      if most < whole then wait = fence.wait(wait, limits.moving_wait(window, times, whole)) end
-      rule_hits.add(list, window, wait, most, most)
-    end
+    if wait > 0 then rule_hits.add(list, window, wait, most, most) end
   end
 end
 
@@ -47,13 +43,9 @@ function guard.test_sliding(list, scope, row)
   row.changed = true
   for i = 1, #windows do
     local window = windows[i]
-    local most = fence.limit(window.amount)
-    local wait = limits.sliding_wait(window, row, most)
-    if wait > 0 then
-      if most < window.amount then wait = fence.wait(wait, limits.sliding_wait(window, row, window.amount)) end
-      rule_hits.add(list, window, wait, window.used, most)
-    end
-    window.most, row[window.place] = most, row[window.place] + 1
+    local wait = limits.sliding_wait(window, row, window.amount)
+    if wait > 0 then rule_hits.add(list, window, wait, window.used, window.amount) end
+    row[window.place] = row[window.place] + 1
   end
 end
 

@@ -46,7 +46,7 @@ local function of_windows(scope, subject)
       guard.test_sliding(sending.rule_hits, scope, row)
       for i, window in ipairs(ruleset.windows[scope]) do ends[i] = row[window.place + 1] end
       local quota = scope == 'application' and ruleset.quota
-      return { ends = ends, quota = quota and { most = quota.most, used = quota.used, ttl = quota.ttl } or nil }
+      return { ends = ends, quota = quota and { amount = quota.amount, used = quota.used, ttl = quota.ttl } or nil }
     end,
     take_back = function(sending, group, _, messages)
       for i, window in ipairs(ruleset.windows[scope]) do
@@ -195,7 +195,7 @@ local function room(sending, told, country)
     most, lasts = spending.room(found.application, found.country, sending.about.country, sending.price, lasts)
   end
   for _, window in ipairs(told.requests and ruleset.windows.application or {}) do
-    most, lasts = math.min(most, window.most - window.used - 1), math.min(lasts, window.ttl)
+    most, lasts = math.min(most, window.amount - window.used - 1), math.min(lasts, window.ttl)
   end
   for _, rule in ipairs(country and country.buckets or {}) do
     if rule.always or fraud.meets(sending, rule) then

@@ -73,7 +73,7 @@ end
 if refusal then
   fraud.keep_changes(sending)
   local decision = guard.report(sending, KEYS[8], ARGV[9], ARGV[8], 'price', ARGV[10], 'after', streams.last_entry(KEYS[6]))
-  return { 'refused', decision, refusal.rule, refusal.wait, quota.most, quota.used, quota.ttl, sending.spared }
+  return { 'refused', decision, refusal.rule, refusal.wait, quota.amount, quota.used, quota.ttl, sending.spared }
 end
 guard.count(sending)
 guard.report(sending, KEYS[8], ARGV[9], ARGV[8])
@@ -92,5 +92,5 @@ streams.put(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ahead, cjson.encode({ v = '1', i
   generation = found.generation, expires = found.expires, queued = now, trace = ARGV[15] }))
 streams.report(KEYS[6], 'verification.resent', found,
   { channel = ARGV[3], falls_back_from = ARGV[11], price = ARGV[10], guard = found.guard })
-return { 'queued', now, record.read_all(KEYS[1]), quota.most, quota.used + 1, quota.ttl, rule_hits.rules(sending.rule_hits),
+return { 'queued', now, record.read_all(KEYS[1]), quota.amount, quota.used + 1, quota.ttl, rule_hits.rules(sending.rule_hits),
   sending.spared }

@@ -9,7 +9,7 @@
 -- ARGV[6] and following: the message, as there
 -- Derives: the tallies of the application, and the addresses that were asked for a human check, from its name (same hash tag)
 -- Returns: OK
--- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
+-- include clock rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
 -- include approvals newcomers fraud findings guard reserving
 
 local told, sending = cmsgpack.unpack(ARGV[1]), reserving.about(unpack(ARGV, 6))

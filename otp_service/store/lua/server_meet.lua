@@ -3,12 +3,11 @@
 -- it is known that nothing was lost; until then, or until it takes too long, others wait.
 --
 -- KEYS[1] the installation   KEYS[2] and following: the places of the fence, as `fence_put` takes them
--- ARGV[1], ARGV[2] as `fence_put` takes them   ARGV[3] '1' to confirm that nothing was lost
--- Returns: {'same'}, {'planned'}: wait, or {'fenced', now, the fence's name and beginning, until when fewer messages may
--- be sent}
+-- ARGV[1] as `fence_put` takes it   ARGV[2] '1' to confirm that nothing was lost
+-- Returns: 'same', 'planned': wait, or 'fenced'
 -- include clock fencing
 
-local what = fencing.meet(KEYS[1], ARGV[3] == '1')
-if what == 'planned' then return { 'planned' } end
-if what == 'same' then return { 'same' } end
-return { 'fenced', unpack(fencing.put({ unpack(KEYS, 2) }, tonumber(ARGV[1]), tonumber(ARGV[2]))) }
+local what = fencing.meet(KEYS[1], ARGV[2] == '1')
+if what ~= 'lost' then return what end
+fencing.put({ unpack(KEYS, 2) }, tonumber(ARGV[1]))
+return 'fenced'

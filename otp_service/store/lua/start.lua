@@ -78,7 +78,7 @@ if refusal then
     local counts = sending.suspected and 1 or 0
     return { 'human-check-required', decision, refusal.rule, refusal.wait, sending.findings and counts, sending.spared }
   end
-  return { 'refused', decision, refusal.rule, refusal.wait, quota.most, quota.used, quota.ttl, sending.spared }
+  return { 'refused', decision, refusal.rule, refusal.wait, quota.amount, quota.used, quota.ttl, sending.spared }
 end
 guard.count(sending)
 guard.report(sending, KEYS[8], plan.decisions, plan.age)
@@ -102,4 +102,4 @@ streams.add(KEYS[6], plan.event .. ',"id":"' .. one.id .. '","pseudonym":"' .. p
 if given then -- an event of its own, deleted once it is recorded: that of the start stays for days
   streams.report(KEYS[6], 'consent.given', one, { pseudonym = pseudonym, ledger = position, consent = ARGV[13] })
 end
-return { 'started', now, quota.most, quota.used + 1, quota.ttl, rule_hits.rules(sending.rule_hits), sending.spared }
+return { 'started', now, quota.amount, quota.used + 1, quota.ttl, rule_hits.rules(sending.rule_hits), sending.spared }
