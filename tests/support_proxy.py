@@ -40,6 +40,23 @@ class Proxy:
 
 
 @contextlib.contextmanager
+def proxied_in_production(folder: Path, certificates: Path, ports: Sequence[int]) -> Iterator[Proxy]:
+    """Run the proxy of production in front of ports, whose own port speaks TLS; ``metrics_port`` is its plain one."""
+    proxy = Proxy(free_port(), free_port())
+    ours = {
+        r"bind :443 ssl crt \S+": f"bind 127.0.0.1:{proxy.port} ssl crt {certificates}",
+        "bind :80\n": f"bind 127.0.0.1:{proxy.metrics_port}\n",
+        "bind 127.0.0.1:8405": f"bind 127.0.0.1:{free_port()}",
+        "user haproxy\n    group haproxy\n": "",
+        "log /dev/log": "log 127.0.0.1",
+        "inter 1s": "inter 100ms",
+        **{rf"10\.0\.0\.1{place}:8080": f"127.0.0.1:{port}" for place, port in enumerate(ports, 1)},
+    }
+    with _running(folder, "haproxy-production.cfg", ours):
+        yield proxy
+
+
+@contextlib.contextmanager
 def proxied(
     folder: Path, ports: Sequence[int], changes: Mapping[str, str] | None = None, console: int = 1
 ) -> Iterator[Proxy]:
@@ -47,7 +64,7 @@ def proxied(
 
     Its configuration differs in addresses only, and in ``changes`` of its text.
     """
-    proxy, text = Proxy(free_port(), free_port()), (ROOT / "config" / "haproxy.cfg").read_text()
+    proxy = Proxy(free_port(), free_port())
     servers = "\n    ".join(f"server api{place} 127.0.0.1:{port}" for place, port in enumerate(ports))
     ours = {
         "bind :8080": f"bind 127.0.0.1:{proxy.port}",
@@ -57,14 +74,22 @@ def proxied(
         "server-template console 2 console:8082": f"server console 127.0.0.1:{console}",
         " resolvers engine resolve-prefer ipv4 init-addr none": "",
     }
-    for pattern, other in (ours | dict(changes or {})).items():
+    with _running(folder, "haproxy.cfg", ours | dict(changes or {})):
+        yield proxy
+
+
+@contextlib.contextmanager
+def _running(folder: Path, name: str, changes: Mapping[str, str]) -> Iterator[None]:
+    """Run HAProxy with a shipped configuration, some of whose text is changed."""
+    text = (ROOT / "config" / name).read_text()
+    for pattern, other in changes.items():
         text, changed = re.subn(pattern, other, text)
         assert changed, pattern
     file = folder / "haproxy.cfg"
     file.write_text(text)
     process = subprocess.Popen([HAPROXY, "-db", "-f", file], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        yield proxy
+        yield
     finally:
         process.terminate()
         process.wait(10)

@@ -20,6 +20,7 @@ COMMON_PROBLEMS: Final = (
     "internal",
     "store-unavailable",
     "overloaded",
+    "service-unavailable",
 )
 """Codes of errors that a route with an API key may end with."""
 _BODY_PROBLEMS: Final = ("body-too-large", "unsupported-media-type")

@@ -32,7 +32,14 @@ from otp_service.api.errors import PROBLEM_KINDS
 from otp_service.domain.keyring import api_key_hash
 from otp_service.domain.payments import Transaction
 
-UNAVAILABLE = {"store-unavailable", "ledger-mismatch", "ledger-unavailable", "overloaded", "backlog-full"}
+UNAVAILABLE = {
+    "store-unavailable",
+    "ledger-mismatch",
+    "ledger-unavailable",
+    "overloaded",
+    "backlog-full",
+    "service-unavailable",
+}
 WORTH_WAITING = {"human-check-required", "rate-limited", "resend-too-soon", *UNAVAILABLE}
 REFUSED = ["4xx", "503"]
 """How wrong data are answered: also by 413, where a text that is too long makes the body too long."""

@@ -23,7 +23,7 @@ WITHOUT_API_KEY = {
 }
 """The beginnings of the paths that anybody may call, and why."""
 FROM_HTTP_ITSELF = {"method-not-allowed", "body-too-large", "unsupported-media-type"}
-TOLD_BY_THE_PROXY = {"overloaded"}
+TOLD_BY_THE_PROXY = {"overloaded", "service-unavailable"}
 LATER = {"recipient-suppressed"}
 """Codes of the contract whose cause comes with later work."""
 

@@ -1,6 +1,8 @@
 """The shipped configuration of the proxy, in a real HAProxy: who is asked, and what is passed on."""
 
+import contextlib
 import json
+import re
 import socket
 import threading
 import time
@@ -9,8 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import requests
 from support_missing import missing
-from support_proxy import HAPROXY, proxied
+from support_proxy import HAPROXY, proxied, proxied_in_production
 from support_service import eventually, in_parallel
+from support_sources import ROOT
+from support_tls import make_certificate
+from support_valkey import free_port
 
 from otp_service.api.errors import PROBLEM_KINDS
 
@@ -241,6 +246,80 @@ def test_who_waits_too_long_is_told_as_the_api_would_and_counted_and_probes_go_f
         assert (problem["type"], problem["code"], problem["retry_after"]) == told
         assert answer.headers["Content-Type"] == "application/problem+json"
     assert _waited_in_vain(proxy) - before == len(refused)
+
+
+@pytest.mark.parametrize("path", ["/healthz", START, CHECK, TWILIO_CHECK, "/nothing"])
+def test_where_no_process_answers_the_proxy_says_so(tmp_path, path):
+    changes = {"inter 1s": "inter 100ms"}
+    with proxied(tmp_path, [free_port()], changes) as running:
+        eventually(lambda: running.metrics('haproxy_server_status{proxy="api",server="api0",state="DOWN"}') == [1.0])
+        answer = requests.post(f"{running.base}{path}", b"{}", timeout=10)
+    kind = PROBLEM_KINDS["service-unavailable"]
+
+    assert (answer.status_code, answer.headers["Retry-After"], answer.headers["Cache-Control"]) == (
+        503,
+        "5",
+        "no-store",
+    )
+    if path == TWILIO_CHECK:
+        assert answer.json() == json.loads(kind.as_twilio(()).answer().body)
+        return
+    problem = answer.json()
+    assert (problem["type"], problem["code"], problem["title"]) == (
+        "/problems/service-unavailable",
+        "service-unavailable",
+        kind.title,
+    )
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+def test_the_proxy_of_production_ends_tls_and_passes_no_key_on_that_came_in_plain_text(upstreams, tmp_path):
+    certificate = make_certificate(tmp_path)
+    with proxied_in_production(tmp_path, certificate, [one.port for one in upstreams]) as running:
+        https, plain = f"https://127.0.0.1:{running.port}", f"http://127.0.0.1:{running.metrics_port}"
+
+        def call(method, base, path):
+            return requests.request(
+                method, base + path, data=b"{}", timeout=10, verify=str(certificate), allow_redirects=False
+            )
+
+        def serves():
+            with contextlib.suppress(requests.ConnectionError):
+                return call("POST", https, START).status_code == 200
+
+        eventually(serves)
+        secure = call("GET", https, "/readyz")
+        assert secure.headers["Strict-Transport-Security"] == "max-age=31536000"
+        for one in upstreams:
+            one.paths()
+        refused, led = call("POST", plain, CHECK), call("GET", plain, "/docs")
+        assert refused.status_code == 403
+        assert not any(one.paths() for one in upstreams)
+        assert (led.status_code, led.headers["Location"]) == (
+            308,
+            "https://127.0.0.1:" + f"{running.metrics_port}/docs",
+        )
+        assert call("GET", https, "/metrics").status_code == 404
+
+
+def test_the_proxy_of_production_is_that_of_compose_but_for_places():
+    """What is tested with one holds for the other: they differ in addresses, TLS, and what only Compose has."""
+
+    def rules(name):
+        text = (ROOT / "config" / name).read_text().replace("console.example.com", "console.localhost")
+        text = text.replace(" resolvers engine resolve-prefer ipv4 init-addr none", "")
+        return [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
+
+    ours, compose = rules("haproxy-production.cfg"), rules("haproxy.cfg")
+    added = [line for line in ours if line not in compose]
+    missing_here = [line for line in compose if line not in ours]
+
+    assert len(set(added)) == 13
+    assert all(re.match("log|user|group|ssl-default|bind|server |http-re", line) for line in added)
+    assert all(
+        re.match("log std|bind|server-template|resolve|nameserver|accepted|timeout re|hold|frontend load", line)
+        for line in missing_here
+    )
 
 
 def _waited_in_vain(proxy):
