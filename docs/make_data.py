@@ -148,7 +148,8 @@ OTHERS = """\
 
 A message goes through a **gateway**: its provider, and the operators behind it, see the number and the text, and keep
 them by their own rules; so does an operator whom a policy asks about a number. What a **caller** learns of a
-verification (its identifier, the mask, what it passed itself, what webhooks tell it) it keeps by its own rules.
+verification (its identifier, the mask, the number in E.164, what it passed itself, what webhooks tell it) it keeps by
+its own rules.
 """
 
 

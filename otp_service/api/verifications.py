@@ -364,8 +364,12 @@ VerificationAnswerType = TypeVar("VerificationAnswerType", bound=VerificationAns
 class StartedAnswer(VerificationAnswer):
     """A verification that was started, or had been by the same request."""
 
-    __pydantic_config__ = ConfigDict(json_schema_extra={"examples": [{**_EXAMPLE, "client_token": None}]})
+    __pydantic_config__ = ConfigDict(
+        json_schema_extra={"examples": [{**_EXAMPLE, "destination": "+923001234567", "client_token": None}]}
+    )
 
+    destination: str = field(repr=False)
+    """The number in E.164, the same for every spelling: name accounts by it. Shown in this answer only."""
     client_token: str | None = field(default=None, repr=False)
     """What a page or an app calls with, `Authorization: Bearer ct_…`, until ten minutes after the code's life; shown in
     this answer only. Null where none was asked for."""
@@ -503,9 +507,9 @@ def start_verification(exchange: Exchange, body: StartBody) -> StartedAnswer:
     exchange.verification = SafeText(view.verification.id)
     exchange.headers["Location"] = f"/v1/verifications/{exchange.verification}"
     add_quota_headers(exchange, view.quota)
-    answer = _verification_answer(exchange, view, StartedAnswer)
-    answer.client_token = view.client_token
-    return answer
+    return _verification_answer(
+        exchange, view, StartedAnswer, destination=view.destination, client_token=view.client_token
+    )
 
 
 @verifications.route(f"GET {_VERIFICATION}", {200: "The verification."}, ("not-found",), client_right=ClientRight.READ)
@@ -636,9 +640,9 @@ def _shown(exchange: Exchange, view: VerificationView) -> VerificationAnswer:
 
 
 def _verification_answer(
-    exchange: Exchange, view: VerificationView, made: type[VerificationAnswerType]
+    exchange: Exchange, view: VerificationView, made: type[VerificationAnswerType], **more: str | None
 ) -> VerificationAnswerType:
-    """Return what an application is told of a verification."""
+    """Return what an application is told of a verification; ``more`` are members of a start's answer alone."""
     verification, url = view.verification, page_url(exchange.context, view)
     after = verification.resend_after
     return made(
@@ -660,6 +664,7 @@ def _verification_answer(
         user=view.details.user,
         page=PageAnswer(url) if url else None,
         deliveries=tuple(map(_delivery_answer, verification.deliveries)),
+        **more,
     )
 
 

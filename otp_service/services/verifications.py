@@ -160,6 +160,8 @@ class VerificationView:
     """The application's own after a message was queued."""
     client_token: str | None = field(default=None, repr=False)
     """Where the start asked for one."""
+    destination: str = field(default="", repr=False)
+    """The number in E.164, of a start alone: it is kept sealed, and what is read later has its mask."""
 
 
 @dataclass(slots=True)
@@ -366,7 +368,8 @@ def _new_verification(
         sealed_mask=seal_mask(keyring, destination.mask, verification_id, application.name),
         sealed_details=seal_details(keyring, details, verification_id, application.name),
     )
-    return VerificationView(verification, details, destination.mask, locale_of(context, verification))
+    locale = locale_of(context, verification)
+    return VerificationView(verification, details, destination.mask, locale, destination=destination.e164)
 
 
 def _describe_for_guard(
@@ -445,6 +448,8 @@ def _start_in_store(
             view.quota = quota
             return view
         case Replayed(verification=found):
+            if found and found.pseudonym != verification.pseudonym:  # the application's region is another by now
+                raise error_for(Refusal.MISMATCH)
             found = found or _from_idempotency_key(verification, outcome)
             return replace(view, verification=found, locale=locale_of(context, found))
         case Pending(verification_id):

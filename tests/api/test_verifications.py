@@ -40,6 +40,7 @@ def test_a_start_shows_the_whole_verification(api: Api):
         "transaction": None,
         "metadata": {"cart": "17"},
         "user": None,
+        "destination": NUMBER,
         "client_token": None,
         "page": None,
         "deliveries": [
@@ -59,7 +60,7 @@ def test_a_start_shows_the_whole_verification(api: Api):
     assert list(body) == [
         "id", "status", "to", "country", "channel", "purpose", "locale", "created_at", "expires_at", "checks_left",
         "sends_left", "resend_after", "transaction", "metadata", "user", "page", "deliveries",
-        "client_token",
+        "destination", "client_token",
     ]  # fmt: skip
 
 
@@ -107,7 +108,8 @@ def test_reading_shows_what_the_start_showed(api: Api):
     answer = api.get(started.headers["Location"])
 
     assert answer.status_code == 200
-    assert answer.json == {name: value for name, value in started.json.items() if name != "client_token"}
+    alone = {"client_token", "destination"}
+    assert answer.json == {name: value for name, value in started.json.items() if name not in alone}
 
 
 def test_a_dispatch_is_shown_with_its_gateway(api: Api):

@@ -56,6 +56,8 @@ class Flight:
     """As they were shown when they were made."""
     client_token: str
     """As its start showed it, in an answer that is not among those written."""
+    destinations: list[str]
+    """What answers to starts had as `destination`, which is not among those written: the one member with a number."""
 
     def finds(self, *needles: str) -> list[tuple[str, str]]:
         return [(where, one) for where, text in self.written.items() for one in needles if one.encode() in text]
@@ -91,22 +93,26 @@ def flight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flight]:
 
 def _fly(service: Service, valkey: ValkeyServer, data: Path, receiver: Receiver) -> Flight:
     answers: list[bytes] = []
+    destinations: list[str] = []
     webhook_secrets = _endpoints(service, receiver)
 
     def post(path: str, body: object, **headers: str) -> requests.Response:
         answer = service.post(path, body, **headers)
-        answers.append(repr(answer.headers).encode() + answer.content)
+        content = answer.content
+        if path == "/v1/verifications" and answer.status_code == 201:
+            shown = answer.json()
+            destinations.append(shown.pop("destination"))
+            content = json.dumps(shown, ensure_ascii=False).encode()
+        answers.append(repr(answer.headers).encode() + content)
         return answer
 
     login = post(
         "/v1/verifications",
         {"to": NATIONAL, "client_ip": ADDRESS, "context": CONTEXT, "metadata": {"note": "x"}, "consent": CONSENT},
     )
-    payment = post(
-        "/v1/verifications",
-        {"to": NUMBER, "client_ip": ADDRESS, "purpose": "payment", "transaction": TRANSACTION, "context": CONTEXT},
-        Idempotency_Key="canary",
-    )
+    asked = {"to": NUMBER, "client_ip": ADDRESS, "purpose": "payment", "transaction": TRANSACTION, "context": CONTEXT}
+    payment = post("/v1/verifications", asked, Idempotency_Key="canary")
+    post("/v1/verifications", asked, Idempotency_Key="canary")
     codes = [service.code(answer.json()["id"]) for answer in (login, payment)]
     others = [post("/v1/verifications", {"to": NUMBER, "purpose": name}) for name in REFUSING]
     others += [post("/v1/verifications", {"to": NUMBER, "channel": channel}) for channel in OTHERS]
@@ -160,7 +166,7 @@ def _fly(service: Service, valkey: ValkeyServer, data: Path, receiver: Receiver)
         "webhooks": b"\n".join(repr(one.headers).encode() + one.body for one in receiver.requests),
         "append-only file": b"".join(path.read_bytes() for path in data.rglob("*.aof")),
     }
-    return Flight(written, codes, failures, webhook_secrets, client_token)
+    return Flight(written, codes, failures, webhook_secrets, client_token, destinations)
 
 
 def _use_client_token(service: Service, answers: list[bytes]) -> str:
@@ -246,6 +252,11 @@ def test_the_number_is_written_nowhere(flight: Flight):
     suffixes = [NUMBER[-digits:] for digits in range(7, 13)]
 
     assert flight.finds(NUMBER, NATIONAL, *suffixes, base64.b64encode(NUMBER.encode()).decode()) == []
+
+
+def test_only_answers_to_starts_show_the_number_as_their_destination(flight: Flight):
+    assert flight.destinations == [NUMBER] * (3 + len(REFUSING) + len(OTHERS))
+    assert b'"destination"' not in flight.written["answers"]
 
 
 def test_the_mask_is_stored_nowhere_and_shown(flight: Flight):

@@ -121,6 +121,9 @@ class Verification:
 class StartedVerification(Verification):
     """A verification that was started."""
 
+    destination: str = field(repr=False)
+    """The number in E.164, the same for every spelling: name accounts by it. Keep it beside the id in the person's
+    session."""
     client_token: str | None = field(repr=False)
 
 

@@ -101,11 +101,11 @@ class Fake:
             "purpose": body.get("purpose", "login"), "locale": "en", "created_at": _AT, "expires_at": _AT,
             "checks_left": 5, "sends_left": 2, "resend_after": _AT, "metadata": body.get("metadata", {}),
             "transaction": transaction and {"account": None, "reference": None, **transaction},
-            "user": body.get("user"), "page": None, "deliveries": [delivery], "client_token": None,
+            "user": body.get("user"), "page": None, "deliveries": [delivery],
         }  # fmt: skip
         self._verifications[number] = one
         self._numbers[number] = _plain(body["to"])
-        return 201, dict(one)
+        return 201, {**one, "destination": self._numbers[number], "client_token": None}
 
     def _get(self, one: Json, _: Json) -> tuple[int, Json]:
         return 200, dict(one)

@@ -99,6 +99,8 @@ export interface Verification {
 }
 
 export interface StartedVerification extends Verification {
+  /** The number in E.164, the same for every spelling: name accounts by it. Keep it in the session, beside the id. */
+  destination: string;
   client_token?: string | null;
 }
 

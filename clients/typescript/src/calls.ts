@@ -179,8 +179,8 @@ function parsed(text: string): Record<string, unknown> | undefined {
 
 /** Members that are shown once, open something, or are about a person. */
 const HIDDEN = new Set([
-  "client_token", "label", "metadata", "page", "proof", "qr", "recovery_codes", "replacement", "secret", "text", "uri",
-  "user",
+  "client_token", "destination", "label", "metadata", "page", "proof", "qr", "recovery_codes", "replacement", "secret",
+  "text", "uri", "user",
 ]);
 
 /** Let an object be printed without what is hidden; its members, and its JSON, are as they were. */

@@ -100,11 +100,12 @@ export class FakeOtpService extends OtpService {
       id: `vf_fake_${this.#verifications.size + 1}`, status: "pending", to: `••••${String(body["to"]).slice(-3)}`,
       country: "PK", channel: "sms", purpose: body["purpose"] ?? "login", locale: "en", created_at: AT, expires_at: AT,
       checks_left: 5, sends_left: 2, resend_after: AT, metadata: body["metadata"] ?? {}, user: body["user"] ?? null,
-      transaction: whole(body["transaction"]), page: null, deliveries: [delivery], client_token: null,
+      transaction: whole(body["transaction"]), page: null, deliveries: [delivery],
     };
     this.#verifications.set(one["id"], one);
-    this.#numbers.set(one["id"], plain(body["to"]));
-    return [201, { ...one }];
+    const destination = plain(body["to"]);
+    this.#numbers.set(one["id"], destination);
+    return [201, { ...one, destination, client_token: null }];
   }
 
   #check(one: Json, body: Json): Answered {

@@ -71,7 +71,8 @@ test("neither a client nor an error shows a key, a code or a number", async () =
   const fake = new FakeOtpService({ code: "482913" });
   fake.fail_with("internal");
   const refused = await fake.verifications.check("vf_1", { code: "482913" }).catch((thrown: unknown) => thrown);
-  const shown = inspect([client, broken, refused], { depth: 20 });
+  const started = await fake.verifications.start({ to: "+923001234567" });
+  const shown = inspect([client, broken, refused, started], { depth: 20 });
   for (const secret of [SECRET, "923001234567", "482913"]) assert.ok(!shown.includes(secret), secret);
 });
 

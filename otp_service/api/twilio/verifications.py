@@ -278,7 +278,7 @@ def _service(service: Service) -> dict[str, Any]:
 
 
 def _shown(exchange: Exchange, service: Service, view: VerificationView, number: str | None) -> dict[str, Any]:
-    """Return what shows a verification; the number is as the caller wrote it, where he did, for it is not told here."""
+    """Return what shows a verification, with the number where the call named it, in E.164 as Twilio has it."""
     verification, payment = view.verification, view.details.transaction
     exchange.verification = SafeText(verification.id)
     digits = verification.id[-32:]
@@ -286,7 +286,7 @@ def _shown(exchange: Exchange, service: Service, view: VerificationView, number:
     return {
         "sid": f"VE{digits}",
         **service.sids,
-        "to": number or view.mask,
+        "to": destination_of(exchange.application, number, None).e164 if number else view.mask,
         "channel": _NAMES[Channel(verification.channel)],
         "status": verification.status,
         "valid": verification.status is Status.APPROVED,
