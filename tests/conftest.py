@@ -37,6 +37,7 @@ LONGEST = [
         "api/test_openapi.py",
         "cli/test_serve.py",
         "store/test_rehearsal_oracle.py",
+        "worker/test_webhook_fairness.py",
         "worker/test_outages.py",
         "races/test_redis_away.py",
         "cli/test_reload.py",

@@ -53,6 +53,8 @@ class Receiver:
     """Returns the status of a request instead."""
     at_once: int = 0
     most_at_once: int = 0
+    connections: int = 0
+    """That are open."""
     slow: float = 0.0
     cut_short: list[int] = field(default_factory=list)
     """Bytes that came of bodies before the caller ended: such calls are no requests (RFC 9112, 8)."""
@@ -61,6 +63,23 @@ class Receiver:
     def to(self, path: str) -> list[Request]:
         with self.lock:
             return [one for one in self.requests if one.path == path]
+
+
+_EARLY = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+_RAW = {
+    "close": (b"",),
+    "cut": (b"HTTP/1.1 200",),
+    "no-http": (b"220 mail.example ESMTP\r\n",),
+    "early": (_EARLY + b"HTTP/1.1 204 No Content\r\n\r\n",),
+    "drip": (b"", b"HTTP/1.1 200 OK", 0.1),
+    "drip-fields": (b"HTTP/1.1 200 OK\r\n", b"X-Slow: 1\r\n", 0.1),
+    "drip-busy": (b"HTTP/1.1 503 Busy\r\n", b"X-Slow: 1\r\n", 0.1),
+    "endless": (b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
+    "endless-early": (b"", _EARLY),
+    "endless-status": (b"HTTP/1.1 200 ", b"x"),
+    "endless-busy": (b"HTTP/1.1 429 Busy\r\n", b"X-Long: 1\r\n"),
+}
+"""Answers by the end of the path: what is sent at once, what again and again, and the seconds between two bytes."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -92,24 +111,25 @@ class _Handler(BaseHTTPRequestHandler):
         match self.path.rpartition("/")[2]:
             case "hang":
                 time.sleep(5)
-            case "close":
-                self.close_connection = True
-            case "drip":
-                self.wfile.write(b"HTTP/1.1 200 OK\r\n")
-                for _ in range(50):
-                    self.wfile.write(b"X-Slow: 1\r\n")
-                    time.sleep(0.1)
+            case "busy":
+                self._send(429, {"X-Other": "1", "Retry-after": "600"})
             case "redirect":
                 self._send(307, {"Location": self.receiver.url + "/inside"})
-            case "endless":
-                self.send_response(200)
-                self.end_headers()
-                for _ in range(100_000):
-                    self.wfile.write(b"x" * 65_536)
+            case name if name in _RAW:
+                self._stream(*_RAW[name])
             case _:
                 decide = self.receiver.decide
                 status = decide(self.request_read) if decide else self.receiver.answers.get(self.path, 200)
                 self._send(status, {})
+
+    def _stream(self, begin: bytes, repeated: bytes = b"", pause: float = 0.0) -> None:
+        """Send bytes, then others again and again: as fast as they are taken, or one by one with a pause between."""
+        self.close_connection = True
+        self.wfile.write(begin)
+        for _ in range(100_000 if repeated else 0):
+            for part in [bytes([byte]) for byte in repeated] if pause else [repeated * (65_536 // len(repeated))]:
+                self.wfile.write(part)
+                time.sleep(pause)
 
     def _send(self, status: int, headers: dict[str, str]) -> None:
         self.send_response(status)
@@ -122,10 +142,15 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def handle(self) -> None:
+        with self.receiver.lock:
+            self.receiver.connections += 1
         try:
             super().handle()
         except OSError:
             self.close_connection = True
+        finally:
+            with self.receiver.lock:
+                self.receiver.connections -= 1
 
 
 class _Server(ThreadingHTTPServer):

@@ -709,6 +709,12 @@ def _disabled(endpoints: Endpoints) -> Iterator[Mapping[str, object]]:
             yield {"id": one.id, "application": one.application, "why": why}
 
 
+def _slow(endpoints: Endpoints) -> Iterator[Mapping[str, object]]:
+    for one in endpoints[1]:
+        if one.is_slow:
+            yield {"id": one.id, "application": one.application, "seconds": one.seconds}
+
+
 ENDPOINTS: tuple[Check[Endpoints], ...] = (
     Check("webhooks", FAIL, "The root key {root} is missing: webhooks of {count} cannot be signed, and wait.",
           "Add it behind the others, then otp-service webhook reseal; or rotate the endpoints.",
@@ -717,6 +723,9 @@ ENDPOINTS: tuple[Check[Endpoints], ...] = (
           "otp-service webhook reseal", lambda endpoints: _roots(endpoints, known=True)),
     Check("webhooks", WARN, "The endpoint {id} of {application} is sent nothing more: {why}.",
           "Tell who receives there; then otp-service webhook enable {id}, and replay.", _disabled),
+    Check("webhooks", WARN,
+          "The endpoint {id} of {application} answers after {seconds} s: it has half as many calls at once.",
+          "Tell who receives there to answer first, and work later.", _slow),
 )  # fmt: skip
 
 

@@ -153,9 +153,9 @@ def _row(endpoint: Endpoint) -> out.Row:
 
 
 def _state(endpoint: Endpoint) -> str:
-    if endpoint.status is EndpointStatus.ENABLED and endpoint.failing_since is not None:
-        return f"enabled, failing since {out.moment(endpoint.failing_since)}"
-    return endpoint.status
+    failing = endpoint.status is EndpointStatus.ENABLED and endpoint.failing_since is not None
+    since = f", failing since {out.moment(endpoint.failing_since or 0)}" if failing else ""
+    return f"{endpoint.status}{since}{f', answers after {endpoint.seconds} s' if endpoint.is_slow else ''}"
 
 
 def _report_row(report: PostingReport) -> out.Row:

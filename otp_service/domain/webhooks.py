@@ -1,15 +1,17 @@
-"""Webhooks to applications (Standard Webhooks 1.0.0): types, bodies, signatures, where they go, when they go again."""
+"""Webhooks to applications (Standard Webhooks 1.0.0): types, bodies, signatures, where and when they go."""
 
 import base64
 import hashlib
+import heapq
 import hmac
 import json
 import re
 import secrets
+from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
@@ -254,6 +256,10 @@ def next_delay(tries: int, chance: float) -> int | None:
     return round(1000 * DELAYS[tries] * (1 - JITTER + 2 * JITTER * chance))
 
 
+SLOW_CALL: Final = 1000
+"""Milliseconds from which on a call of an endpoint is slow."""
+
+
 class EndpointStatus(StrEnum):
     """Whether an endpoint is sent to."""
 
@@ -297,6 +303,29 @@ class Endpoint:
     status: EndpointStatus = EndpointStatus.ENABLED
     failing_since: int | None = None
     """When the first of the failures was that no success has followed."""
+    latency: int | None = None
+    """Milliseconds that its calls take, smoothed; ``None`` while it is not slow."""
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether it is sent to, and its calls take long."""
+        return self.status is EndpointStatus.ENABLED and self.latency is not None
+
+    @property
+    def seconds(self) -> str:
+        """The latency as people read it."""
+        return f"{(self.latency or 0) / 1000:.1f}"
+
+    def latency_after(self, milliseconds: int) -> int | None:
+        """Return the latency after a call: the mean of both, so that a few quick calls end a slow time."""
+        smoothed = milliseconds if self.latency is None else (self.latency + milliseconds) // 2
+        return smoothed if smoothed >= SLOW_CALL else None
+
+    def calls_at_once(self, per_endpoint: int) -> int:
+        """Return how many calls it has at once: one while it fails, half while it is slow: their number may be why."""
+        if self.failing_since is not None:
+            return 1
+        return per_endpoint if self.latency is None else max(per_endpoint // 2, 1)
 
     def sealed_secrets(self, now: int) -> tuple[str, ...]:
         """Return the secrets in force, the new one first."""
@@ -346,3 +375,95 @@ class Try:
     def gone(self) -> bool:
         """Whether the receiver wants no more."""
         return self.status == 410  # noqa: PLR2004 - gone (RFC 9110, 15.5.11)
+
+
+# --- which are sent now -----------------------------------------------------------------------------------------
+
+
+class Pace(Enum):
+    """How long calls of an endpoint take."""
+
+    QUICK = auto()
+    UNKNOWN = auto()
+    """No call by this worker has ended yet."""
+    SLOW = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class CallInFlight:
+    """A call of an endpoint that a worker is making."""
+
+    application: str
+    endpoint: str
+    pace: Pace
+    """Of the endpoint; slow also once this call is."""
+
+
+class CallSlots:
+    """The slots that a worker has for calls of endpoints, shared between applications.
+
+    Slow calls hold at most half of them, whoever's they are, and those of unknown pace another quarter, so that quick
+    endpoints always have some. An application takes another slot only while more are free than it holds.
+    """
+
+    def __init__(self, total: int, calls: Collection[CallInFlight] = (), quick: Collection[str] = ()) -> None:
+        """Take note of ``calls`` in flight, and of endpoints whose last call was ``quick``.
+
+        Calls that became slow on their way may be more than half.
+        """
+        self._total = total
+        self._held = Counter(one.application for one in calls)
+        self._calls = Counter(one.pace for one in calls)
+        self._slow = {one.endpoint for one in calls if one.pace is Pace.SLOW}
+        self._quick = quick
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no call can begin."""
+        return self._free(Pace.QUICK) <= 0
+
+    def pace_of(self, endpoint: Endpoint) -> Pace:
+        """Return how long calls of an endpoint take, by those that ended and those in flight."""
+        if endpoint.latency is not None or endpoint.id in self._slow:
+            return Pace.SLOW
+        return Pace.QUICK if endpoint.id in self._quick else Pace.UNKNOWN
+
+    def share_out(self, wanted: Mapping[Endpoint, int]) -> Mapping[str, int]:
+        """Take slots for endpoints that want so many calls each; return the number of each, by its identifier.
+
+        One at a time, and the next for the application that has the fewest; of equal ones for the earlier in order.
+        """
+        queues: dict[str, deque[Endpoint]] = defaultdict(deque)
+        for endpoint, calls in wanted.items():
+            if calls > 0:
+                queues[endpoint.application].append(endpoint)
+        turns = [(self._held[application], place, application) for place, application in enumerate(queues)]
+        heapq.heapify(turns)
+        shares: Counter[str] = Counter()
+        while turns and not self.is_full:
+            _, place, application = heapq.heappop(turns)
+            endpoint = queues[application].popleft()
+            if self._take(application, self.pace_of(endpoint)):
+                shares[endpoint.id] += 1
+                if shares[endpoint.id] < wanted[endpoint]:
+                    queues[application].append(endpoint)
+            if queues[application]:
+                heapq.heappush(turns, (self._held[application], place, application))
+        return shares
+
+    def _take(self, application: str, pace: Pace) -> bool:
+        if self._free(pace) <= self._held[application]:
+            return False
+        self._held[application] += 1
+        self._calls[pace] += 1
+        return True
+
+    def _free(self, pace: Pace) -> int:
+        """Return how many calls of a pace may begin."""
+        half, slow = self._total // 2, self._calls[Pace.SLOW]
+        not_quick = min(slow, half) + self._calls[Pace.UNKNOWN]
+        left = self._total - not_quick - self._calls[Pace.QUICK]
+        if pace is Pace.QUICK:
+            return left
+        left = min(left, self._total * 3 // 4 - not_quick)
+        return left if pace is Pace.UNKNOWN else min(left, half - slow)

@@ -251,6 +251,8 @@ for _module in (
 MAX_RESPONSE_BYTES = 64 * 1024
 """Bytes of an answer that are read."""
 _DELAY_SECONDS = re.compile(r"[0-9]+", re.ASCII)
+RETRY_AFTER_STATUSES = frozenset({429, 503})
+"""Statuses with which `Retry-After` asks for a pause."""
 _UNSENDABLE_CODE = "request cannot be sent"
 _TIMEOUTS = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
 CALL_FAILURES = (requests.RequestException, HTTPError, HTTPException, OSError, ValueError)
@@ -286,7 +288,7 @@ class HttpResponse:
     @property
     def retry_after(self) -> float:
         """Seconds to leave the other side alone, as it asked under 429 and 503 (RFC 9110, 10.2.3); 0 if it did not."""
-        asked = self.headers.get("Retry-After", "").strip() if self.status in {429, 503} else ""
+        asked = self.headers.get("Retry-After", "").strip() if self.status in RETRY_AFTER_STATUSES else ""
         seconds = float(asked) if _DELAY_SECONDS.fullmatch(asked) else _seconds_until(asked)
         return min(max(seconds, 0.0), MAX_RETRY_AFTER)
 

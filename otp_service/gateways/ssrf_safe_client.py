@@ -4,25 +4,28 @@ A name is looked up once, every address that it has is judged, and the connectio
 what the name says a moment later does not matter. No proxy and no redirect is followed, for these would go elsewhere.
 """
 
+import http.client
 import queue
 import re
 import socket
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import urllib3
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
-from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NewConnectionError
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
+from urllib3.util.ssl_ import create_urllib3_context
 
 from otp_service.domain.webhooks import MAX_URL, Reach, TargetRules
 from otp_service.errors import InvalidUrlError
 from otp_service.gateways.http_client import (
     CALL_FAILURES,
-    POOLS,
+    RETRY_AFTER_STATUSES,
     HttpCallError,
     HttpResponse,
     Session,
@@ -32,8 +35,11 @@ from otp_service.gateways.http_client import (
 
 MAX_CHECK: Final = 3.0
 """Seconds that a check waits for a host's addresses."""
-MAX_ANSWER: Final = 4096
-"""Bytes of an answer that are read, and thrown away: its status says all."""
+MAX_HEAD: Final = 16_384
+"""Bytes of an answer's head that are read."""
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})( [^\r\n]*)?\r?\n")
+_FINAL: Final = 200
+"""The first status that no other one follows (RFC 9110, 15.2)."""
 _FORM: Final = re.compile(r"https?://(?![^/?]*@)[\w.~:/?\[\]@!$&'()*+,;=%-]+", re.ASCII | re.IGNORECASE)
 """The characters of an address (RFC 3986) without a fragment, so that no two readers find two hosts in it."""
 _HOST: Final = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?\.?|\[[0-9a-f:.]+\]")
@@ -76,20 +82,13 @@ class Target:
 def parse_target(url: str) -> Target:
     """Return the parts of an address, as the library that calls it reads them; raise `HttpCallError`."""
     try:
-        found = urllib3.util.parse_url(url) if len(url) <= MAX_URL and _FORM.fullmatch(url) else None
+        found = parse_url(url) if len(url) <= MAX_URL and _FORM.fullmatch(url) else None
     except LocationParseError:
         found = None
     if found is None or found.auth is not None or not _HOST.fullmatch(found.host or "") or found.port == 0:
         raise HttpCallError(NOT_VALID, sendable=False)
     scheme = str(found.scheme)
     return Target(scheme, str(found.host).strip("[]"), found.port or _PORTS[scheme], found.request_uri)
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    target: Target
-    headers: Mapping[str, str]
-    body: bytes
 
 
 class GuardedClient:
@@ -102,7 +101,9 @@ class GuardedClient:
         of_the_host = Session().merge_environment_settings("https://", {}, True, None, None)  # noqa: FBT003
         verify = of_the_host["verify"]
         authorities = DEFAULT_CA_BUNDLE_PATH if verify is True else str(verify)
-        self._tls = {"ca_cert_dir" if Path(authorities).is_dir() else "ca_certs": authorities}
+        self._tls = create_urllib3_context()
+        self._tls.load_verify_locations(**{"capath" if Path(authorities).is_dir() else "cafile": authorities})
+        self._tls.set_alpn_protocols(["http/1.1"])
 
     def check(self, url: str) -> None:
         """Raise `InvalidUrlError` where calls of an address would be refused, or its host is not found in time."""
@@ -112,41 +113,34 @@ class GuardedClient:
             raise InvalidUrlError(_SENTENCES.get(refused.code, _SENTENCES[NOT_FOUND])) from None
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> HttpResponse:
-        """Send a request, and return the answer's status and headers, whatever they are; raise `HttpCallError`."""
-        request = _Request(parse_target(url), headers, body)
+        """Send a request; return the answer's status, whatever it is, and when to come back. Raise `HttpCallError`.
+
+        The connection is closed after the status line: what follows it could keep the caller waiting.
+        """
+        target = parse_target(url)
         with TimedCall(self._timeout) as call:
-            addresses = self._addresses_of(request.target, self._timeout)
+            addresses = self._addresses_of(target, self._timeout)
             try:
-                return self._post_to_any(addresses, request, call)
+                with closing(self._connect(addresses, target, call)) as connection:
+                    call.begin_sending(connection)
+                    return _exchange(connection, target, headers, body)
             except CALL_FAILURES as failed:
                 failure = failure_of_call(failed, call)
         raise failure  # outside of the handler, so that what the library raised is not even its context
 
-    def _post_to_any(self, addresses: Sequence[str], request: "_Request", call: TimedCall) -> HttpResponse:
-        """Send to the first address that takes a connection."""
+    def _connect(self, addresses: Sequence[str], target: Target, call: TimedCall) -> socket.socket:
+        """Connect to the first address that takes a connection; TLS asks for the name of the host, and proves it."""
         *others, last = addresses
         for address in others:
-            with suppress(NewConnectionError, ConnectTimeoutError):
-                return self._post_to(address, request, call)
-        return self._post_to(last, request, call)
-
-    def _post_to(self, address: str, request: "_Request", call: TimedCall) -> HttpResponse:
-        headers = {**request.headers, "Host": request.target.named, "Connection": "close"}
-        options = {"retries": False, "redirect": False, "preload_content": False}
-        with self._pool(address, request.target, call.left) as pool:
-            answer = pool.urlopen("POST", request.target.path, request.body, headers, **options)
-            if call.over:  # what was cut short may look like a complete answer
-                raise TimeoutError
-            with suppress(*CALL_FAILURES):  # the status is there, and stands
-                answer.read(MAX_ANSWER, decode_content=False)
-            answer.close()
-            return HttpResponse(answer.status, answer.headers, "")
-
-    def _pool(self, address: str, target: Target, seconds: float) -> Any:  # noqa: ANN401 - one of two kinds
-        """Return what connects to an address; TLS asks for the name of the host, and proves it."""
-        host = f"[{address}]" if ":" in address else address
-        tls = {"server_hostname": target.host, **self._tls} if target.scheme == "https" else {}
-        return POOLS[target.scheme](host, target.port, timeout=urllib3.Timeout(total=seconds), **tls)
+            with suppress(OSError):
+                connection = socket.create_connection((address, target.port), call.left)
+                break
+        else:
+            connection = socket.create_connection((last, target.port), call.left)
+        if target.scheme != "https":
+            return connection
+        connection.settimeout(call.left)  # of the whole handshake
+        return self._tls.wrap_socket(connection, server_hostname=target.host.rstrip("."))
 
     def _addresses_of(self, target: Target, seconds: float) -> Sequence[str]:
         """Return the addresses of a host, all of which may be called; raise `HttpCallError`."""
@@ -183,3 +177,54 @@ def look_up(host: str, port: int, seconds: float) -> Sequence[str]:
     if not addresses:
         raise HttpCallError(NOT_FOUND)
     return addresses
+
+
+def _exchange(connection: socket.socket, target: Target, headers: Mapping[str, str], body: bytes) -> HttpResponse:
+    """Send a request, and read the status of its answer; after 429 and 503 also when to come back."""
+    request = http.client.HTTPConnection(target.named)
+    request.sock = connection
+    with suppress(BrokenPipeError):  # who refuses a request may answer before it is complete
+        request.request("POST", target.path, body, {**headers, "Host": target.named, "Connection": "close"})
+    with connection.makefile("rb") as stream:
+        head = _Head(stream)
+        while (status := head.status()) < _FINAL:
+            head.skip_fields()
+        return HttpResponse(status, head.retry_after() if status in RETRY_AFTER_STATUSES else {}, "")
+
+
+class _Head:
+    """The head of an answer, of which only so much is read as is needed."""
+
+    def __init__(self, stream: BufferedReader) -> None:
+        self._stream = stream
+        self._left = MAX_HEAD
+
+    def status(self) -> int:
+        """Return the status of the next status line."""
+        line = self._line()
+        found = _STATUS_LINE.fullmatch(line)
+        if found is None:
+            raise http.client.BadStatusLine("")  # nothing of the answer is kept
+        return int(found[1])
+
+    def skip_fields(self) -> None:
+        """Read up to the end of this head."""
+        while self._line().strip():
+            pass
+
+    def retry_after(self) -> dict[str, str]:
+        """Return the field that tells when to come back, if it comes in time: without it the status stands."""
+        with suppress(*CALL_FAILURES):
+            while line := self._line().strip():
+                name, _, value = line.partition(b":")
+                if name.lower() == b"retry-after":
+                    return {"Retry-After": value.decode("ascii", "replace").strip()}
+        return {}
+
+    def _line(self) -> bytes:
+        """Return the next line; raise an error where it is cut short, or the head too long."""
+        line = self._stream.readline(self._left)
+        self._left -= len(line)
+        if not line.endswith(b"\n"):
+            raise http.client.IncompleteRead(b"")
+        return line

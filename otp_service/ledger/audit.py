@@ -82,7 +82,7 @@ _LEFT_OUT: Final[Mapping[str, frozenset[str]]] = {
     applications.name: frozenset(),
     api_keys.name: frozenset({"used"}),
     console_users.name: frozenset({"last_step", "used"}),
-    endpoints.name: frozenset({"failing_since", "sequence"}),
+    endpoints.name: frozenset({"failing_since", "latency", "sequence"}),
     factors.name: frozenset({"last_step", "used", "label"}),
     recovery_codes.name: frozenset(),
     proof_keys.name: frozenset(),

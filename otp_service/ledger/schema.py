@@ -348,6 +348,7 @@ endpoints = Table(
     _column("previous_until", TIME, "until when both sign", ACCESS),
     _column("status", NAME, "whether it is sent to, or why not", ACCESS),
     _column("failing_since", TIME, "since when every try failed; empty while they do not", ACCESS, nullable=True),
+    _column("latency", BigInteger, "milliseconds of its calls while it is slow, else empty", ACCESS, nullable=True),
     _column("sequence", BigInteger, "how many webhooks it has had", ACCESS),
     _column("created", TIME, "when it was made", ACCESS),
     _column("removed", TIME, "when it was removed; empty until then", ACCESS, nullable=True),

@@ -15,6 +15,7 @@ from otp_service.domain.audit import OperatorActionEntry
 from otp_service.domain.consents import EVERY_APPLICATION, Suppression
 from otp_service.domain.webhooks import (
     DISABLE_AFTER,
+    CallSlots,
     Endpoint,
     EndpointStatus,
     PostingStatus,
@@ -244,27 +245,23 @@ class Postings:
             oldest: int | None = connection.execute(select(func.min(first)).where(_ENABLED)).scalar()
         return oldest if oldest is not None and oldest <= now() else None
 
-    def claim(self, most: int, lease: int, per_endpoint: int) -> list[Posting]:
-        """Take postings that are due, at most ``most``, which are this worker's for ``lease`` milliseconds.
+    def claim(self, slots: CallSlots, lease: int, per_endpoint: int) -> list[Posting]:
+        """Take due postings, as many as there are ``slots`` for; they are this worker's for ``lease`` milliseconds.
 
-        Each endpoint has ``per_endpoint`` calls at once, by all workers together; one while it fails, so that it does
-        not keep threads from others.
+        A healthy endpoint has ``per_endpoint`` calls at once, by all workers together.
         """
-        moment, taken = now(), list[Posting]()
+        moment = now()
         with self._database.write() as connection:
-            due = list(connection.execute(_due_endpoints(moment)))
+            due = list(map(_endpoint, connection.execute(_due_endpoints(moment))))
             secrets.SystemRandom().shuffle(due)  # where many wait, each has its turn
-            in_flight = _in_flight(connection, [row.id for row in due], moment)
-            of_application: Counter[str] = Counter()
-            for row in due:
-                of_application[row.application] += in_flight[row.id]
-            due.sort(key=lambda row: of_application[row.application])  # slow receivers of one hold up no other's
-            for row in due:
-                if len(taken) < most:
-                    at_once = per_endpoint if row.failing_since is None else 1
-                    room = min(at_once - in_flight[row.id], most - len(taken))
-                    taken += _take(connection, row, moment, moment + lease, room)
-        return taken
+            in_flight = _in_flight(connection, [one.id for one in due], moment)
+            shares = slots.share_out({one: one.calls_at_once(per_endpoint) - in_flight[one.id] for one in due})
+            return [
+                posting
+                for one in due
+                if shares[one.id]
+                for posting in _take(connection, one, moment, moment + lease, shares[one.id])
+            ]
 
     def settle(self, posting: Posting, tried: Try) -> EndpointStatus | None:
         """Note what became of a try; return why the endpoint is disabled by it, ``None`` where it is not."""
@@ -337,16 +334,14 @@ def _in_flight(connection: Connection, of: Sequence[str], moment: int) -> Mappin
     return found
 
 
-def _take(connection: Connection, endpoint: Row[Any], moment: int, until: int, most: int) -> list[Posting]:
-    if most <= 0:
-        return []
+def _take(connection: Connection, endpoint: Endpoint, moment: int, until: int, most: int) -> list[Posting]:
     due = (postings.c.endpoint == endpoint.id) & (postings.c.status == PostingStatus.WAITING)
     first = select(postings.c.id).where(due, postings.c.next <= moment).order_by(postings.c.next).limit(most)
     names = connection.execute(first.with_for_update(skip_locked=True)).scalars().all()
     connection.execute(update(postings).where(postings.c.id.in_(names)).values(lease=until, next=until))
     found = select(postings, webhooks.c.type, webhooks.c.verification, webhooks.c.details)
     rows = connection.execute(found.where(postings.c.webhook == webhooks.c.id, postings.c.id.in_(names)))
-    return [_posting(row, _endpoint(endpoint)) for row in rows]
+    return [_posting(row, endpoint) for row in rows]
 
 
 def _posting(row: Row[Any], endpoint: Endpoint) -> Posting:
@@ -377,8 +372,11 @@ def _tried(posting: Posting, tried: Try) -> dict[str, Any]:
 
 def _note_success(connection: Connection, posting: Posting, tried: Try) -> None:
     """Note a success: also where another worker is at it by now, for the receiver has it."""
-    failing = (endpoints.c.id == posting.endpoint.id) & endpoints.c.failing_since.is_not(None)
+    mine, before = endpoints.c.id == posting.endpoint.id, posting.endpoint.latency
+    failing = mine & endpoints.c.failing_since.is_not(None)
     connection.execute(update(endpoints).where(failing).values(failing_since=None))
+    if (latency := posting.endpoint.latency_after(tried.milliseconds)) != before:  # quick calls write nothing
+        connection.execute(update(endpoints).where(mine).values(latency=latency))
     done = _tried(posting, tried) | {"status": PostingStatus.DELIVERED}
     connection.execute(update(postings).where(postings.c.id == posting.id).values(done))
 
@@ -398,7 +396,8 @@ def _note_failure(connection: Connection, posting: Posting, tried: Try) -> Endpo
     if endpoint is None or not enabled:
         return None
     since = tried.at if endpoint.failing_since is None else endpoint.failing_since
-    connection.execute(update(endpoints).where(mine).values(failing_since=since))
+    latency = posting.endpoint.latency_after(tried.milliseconds)
+    connection.execute(update(endpoints).where(mine).values(failing_since=since, latency=latency))
     if not may_disable or (not tried.gone and now() - since < DISABLE_AFTER):
         return None
     why = EndpointStatus.GONE if tried.gone else EndpointStatus.FAILING
@@ -541,6 +540,7 @@ def _row(endpoint: Endpoint) -> dict[str, Any]:
         "previous_until": endpoint.previous_until,
         "status": endpoint.status,
         "failing_since": endpoint.failing_since,
+        "latency": endpoint.latency,
         "created": endpoint.created,
     }
 
@@ -557,4 +557,5 @@ def _endpoint(row: Row[Any]) -> Endpoint:
         previous_until=row.previous_until,
         status=EndpointStatus(row.status),
         failing_since=row.failing_since,
+        latency=row.latency,
     )

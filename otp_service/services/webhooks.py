@@ -233,7 +233,11 @@ def send_webhook(context: Context, posting: Posting) -> None:
         application=endpoint.application,
         status=tried.status,
         reason=tried.reason,
+        milliseconds=tried.milliseconds,
     )
+    latency = endpoint.latency_after(tried.milliseconds)
+    if latency is not None and endpoint.latency is None:
+        _log.warning("endpoint_slow", endpoint=endpoint.id, application=endpoint.application, milliseconds=latency)
     if disabled:
         _log.error("endpoint_disabled", endpoint=endpoint.id, application=endpoint.application, reason=str(disabled))
 

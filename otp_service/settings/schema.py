@@ -1030,10 +1030,12 @@ class WebhookSettings(Section):
 
     timeout: float = Field(default=15.0, ge=1, le=30)
     """Seconds of one call, looking up the host's name included."""
-    concurrency: int = Field(default=16, ge=1, le=256)
-    """Calls that one worker process makes at the same time."""
+    concurrency: int = Field(default=32, ge=4, le=256)
+    """Calls that one worker process makes at the same time: at most half of them for one application, and half for all
+    slow endpoints. Calls that become slow on their way go on beside these."""
     per_endpoint: int = Field(default=4, ge=1, le=64)
-    """Calls of one endpoint at the same time, by all workers together; one call while it fails."""
+    """Calls of one endpoint at the same time, by all workers together; half of them while it is slow, one while it
+    fails."""
     max_endpoints: int = Field(default=10, ge=1, le=100)
     """Endpoints of one application."""
     ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = Field(default=(443, 8443), min_length=1)

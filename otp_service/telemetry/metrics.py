@@ -311,6 +311,11 @@ endpoints_disabled = Gauge(
     "Endpoints that are sent nothing more, because they failed for five days or answered 410.",
     "application",
 )
+endpoints_slow = Gauge(
+    "otp_service_endpoints_slow",
+    "Endpoints whose calls take a second or longer: they have half of the calls at once.",
+    "application",
+)
 
 METRICS: Final = tuple(one for one in list(globals().values()) if isinstance(one, Metric))
 

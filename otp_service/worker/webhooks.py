@@ -2,11 +2,13 @@
 
 import threading
 import time
+from collections import Counter
+from dataclasses import dataclass
 from typing import Final
 
 from otp_service.bootstrap import Installation
 from otp_service.clock import now
-from otp_service.domain.webhooks import EndpointStatus
+from otp_service.domain.webhooks import SLOW_CALL, CallInFlight, CallSlots, EndpointStatus, Pace
 from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger.webhooks import Posting
 from otp_service.services.webhooks import send_webhook
@@ -19,7 +21,7 @@ _POLL_INTERVAL: Final = 0.25
 _RETRY_DELAY: Final = 1.0
 """Seconds to wait while the ledger is away."""
 _COUNT_INTERVAL: Final = 15.0
-"""Seconds between two counts of the endpoints that are disabled."""
+"""Seconds between two counts of the endpoints that are disabled or slow."""
 _PATIENCE: Final = 3.0
 """Seconds for which a worker that ends, or is reloaded, waits for calls in flight: messages must not wait for receivers
 that hang. What is cut short is sent once more."""
@@ -27,8 +29,24 @@ that hang. What is cut short is sent once more."""
 _log = get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Call:
+    posting: Posting
+    pace: Pace
+    """Of its endpoint when it began."""
+    began: float
+    """By the monotonic clock."""
+
+    def in_flight(self, moment: float) -> CallInFlight:
+        endpoint = self.posting.endpoint
+        return CallInFlight(endpoint.application, endpoint.id, Pace.SLOW if self.is_slow(moment) else self.pace)
+
+    def is_slow(self, moment: float) -> bool:
+        return 1000 * (moment - self.began) >= SLOW_CALL
+
+
 class WebhookSender:
-    """Sends webhooks in threads of its own, so that a slow receiver holds up no message."""
+    """Sends webhooks in threads of its own, so that a slow receiver holds up no message, nor other receivers."""
 
     def __init__(self, installation: Installation, name: str) -> None:
         """Prepare; ``name`` is the worker's."""
@@ -36,14 +54,19 @@ class WebhookSender:
         self._name = name
         self._lease = installation.settings.webhook_lease
         self._concurrency = installation.settings.webhooks.concurrency
-        self._free = threading.Semaphore(self._concurrency)
         self._per_endpoint = installation.settings.webhooks.per_endpoint
         self._stop = threading.Event()
         self._wake = threading.Event()
-        """A thread is free: there may be room for another one of the same endpoint."""
-        self._disabled: dict[str, int] = {}
-        """How many endpoints of each application are disabled by themselves."""
-        self._count = Periodic(_COUNT_INTERVAL, self._count_disabled)
+        """A call has ended: there may be room for another one of the same endpoint."""
+        self._calls = set[_Call]()
+        """Those in flight."""
+        self._quick = set[str]()
+        """Endpoints whose last call by this worker was quick."""
+        self._changed = threading.Condition()
+        """Guards both, and is notified when a call ends."""
+        self._applications: set[str] = set()
+        """Whose endpoints were counted."""
+        self._count = Periodic(_COUNT_INTERVAL, self._count_endpoints)
         self._thread = threading.Thread(target=self._run, name="webhooks")
 
     def start(self) -> None:
@@ -55,10 +78,8 @@ class WebhookSender:
         self._stop.set()
         self._wake.set()
         self._thread.join()
-        end = time.monotonic() + _PATIENCE
-        for _ in range(self._concurrency):
-            if not self._free.acquire(timeout=max(end - time.monotonic(), 0)):
-                return
+        with self._changed:
+            self._changed.wait_for(lambda: not self._calls, _PATIENCE)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -83,37 +104,51 @@ class WebhookSender:
         return 0.0 if sent else _POLL_INTERVAL
 
     def _send_due(self) -> bool:
-        """Take as many as may be called at once, each in a thread of its own; return whether there were any."""
-        if not self._free.acquire(timeout=_POLL_INTERVAL):  # what nobody could send now is left for other workers
+        """Take what is due and has a slot, each in a thread of its own; return whether there was any."""
+        moment = time.monotonic()
+        with self._changed:
+            calls = [one.in_flight(moment) for one in self._calls]
+            slots = CallSlots(self._concurrency, calls, frozenset(self._quick))
+        if slots.is_full:  # what nobody could send now is left for other workers
             return False
-        room = 1
-        while self._free.acquire(blocking=False):
-            room += 1
-        taken: list[Posting] = []
-        try:
-            taken = self._context.ledger.postings.claim(room, self._lease, self._per_endpoint)
-        finally:
-            for _ in range(room - len(taken)):
-                self._free.release()
+        taken = self._context.ledger.postings.claim(slots, self._lease, self._per_endpoint)
         for posting in taken:
-            threading.Thread(target=self._send, args=(posting,), name="webhook", daemon=True).start()
+            self._begin(_Call(posting, slots.pace_of(posting.endpoint), time.monotonic()))
         return bool(taken)
 
-    def _send(self, posting: Posting) -> None:
+    def _begin(self, call: _Call) -> None:
+        with self._changed:
+            self._calls.add(call)
         try:
-            send_webhook(self._context, posting)
+            threading.Thread(target=self._send, args=(call,), name="webhook", daemon=True).start()
+        except RuntimeError:  # no further thread can be had: it is sent when its lease is over
+            self._end(call)
+            raise
+
+    def _end(self, call: _Call) -> None:
+        with self._changed:
+            self._calls.remove(call)
+            (self._quick.discard if call.is_slow(time.monotonic()) else self._quick.add)(call.posting.endpoint.id)
+            self._changed.notify_all()
+        self._wake.set()
+
+    def _send(self, call: _Call) -> None:
+        try:
+            send_webhook(self._context, call.posting)
         except LedgerUnavailableError:  # nobody knows what became of it: it is sent once more
             metrics.ledger_errors.count(operation="webhooks")
         except Exception:  # noqa: BLE001 - one webhook's defect must not end the others
-            _log.exception("webhook_defect", worker=self._name, webhook=posting.webhook.id)
+            _log.exception("webhook_defect", worker=self._name, webhook=call.posting.webhook.id)
         finally:
-            self._free.release()
-            self._wake.set()
+            self._end(call)
 
-    def _count_disabled(self) -> None:
-        self._disabled = dict.fromkeys(self._disabled, 0)  # also of whom no endpoint is left
-        for one in self._context.ledger.endpoints.of():
-            by_itself = one.status in {EndpointStatus.FAILING, EndpointStatus.GONE}
-            self._disabled[one.application] = self._disabled.get(one.application, 0) + by_itself
-        for application, count in self._disabled.items():
-            metrics.endpoints_disabled.set(count, application=application)
+    def _count_endpoints(self) -> None:
+        theirs, by_itself = self._context.ledger.endpoints.of(), {EndpointStatus.FAILING, EndpointStatus.GONE}
+        disabled = Counter(one.application for one in theirs if one.status in by_itself)
+        slow = Counter(one.application for one in theirs if one.is_slow)
+        with self._changed:
+            self._quick.intersection_update(one.id for one in theirs)
+        self._applications |= {one.application for one in theirs}
+        for application in self._applications:  # also of whom no endpoint is left
+            metrics.endpoints_disabled.set(disabled[application], application=application)
+            metrics.endpoints_slow.set(slow[application], application=application)

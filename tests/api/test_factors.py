@@ -19,6 +19,8 @@ from support_missing import missing
 from support_sources import ROOT
 from support_webhooks import LOOPBACK
 
+from otp_service.domain.webhooks import CallSlots
+
 RECOVERY = "/v1/recovery-codes"
 PACKAGES = ROOT / "tests" / "npm"
 
@@ -625,6 +627,6 @@ def test_webhooks_tell_what_happens_to_apps_and_recovery_codes(still_world: Worl
 
 def webhooks(api: Api) -> list[dict[str, Any]]:
     """Return what waits to be sent, in the order in which it was written."""
-    claimed = api.installation.context.ledger.postings.claim(100, 1000, 100)
+    claimed = api.installation.context.ledger.postings.claim(CallSlots(200), 1000, 100)
     sent = sorted(claimed, key=lambda one: one.sequence)
     return [json.loads(one.webhook.body(one.sequence)) for one in sent]

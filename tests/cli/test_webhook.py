@@ -1,6 +1,7 @@
 """Endpoints and webhooks at the command line, and what the doctor says of them."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from support_cli import configured, rows, run
@@ -10,6 +11,7 @@ from support_webhooks import LOOPBACK, receiving
 
 from otp_service.bootstrap import install
 from otp_service.clock import now
+from otp_service.domain.webhooks import CallSlots
 from otp_service.services.webhooks import send_webhook
 from otp_service.settings import load_settings
 
@@ -45,7 +47,7 @@ def add(environ, *arguments):
 
 
 def send(context):
-    for posting in context.ledger.postings.claim(10, 1000, 4):
+    for posting in context.ledger.postings.claim(CallSlots(20), 1000, 4):
         send_webhook(context, posting)
 
 
@@ -71,6 +73,25 @@ def test_an_operator_makes_lists_rotates_and_removes_an_endpoint(environ, contex
     assert acts == [
         (f"endpoint-{what}", "shop", name) for what in ("added", "rotated", "disabled", "enabled", "removed")
     ]
+
+
+def test_an_endpoint_that_answers_late_is_listed_so_and_the_doctor_warns_of_it(environ, context):
+    name, _ = add(environ, "shop", URL)
+    context.ledger.endpoints.change(name, None, lambda one: replace(one, latency=14_049))
+
+    ((*_, state),) = rows(webhook("list", environ=environ).stdout)
+    assert state == "enabled, answers after 14.0 s"
+    assert findings(environ)[-1] == (
+        "warn",
+        f"The endpoint {name} of shop answers after 14.0 s: it has half as many calls at once.",
+    )
+    context.ledger.endpoints.change(name, None, lambda one: replace(one, failing_since=now()))
+    ((*_, state),) = rows(webhook("list", environ=environ).stdout)
+    assert state.startswith("enabled, failing since 20")
+    assert state.endswith(", answers after 14.0 s")
+    webhook("disable", name, environ=environ)
+    assert rows(webhook("list", environ=environ).stdout)[0][-1] == "disabled"
+    assert "answers after" not in str(findings(environ))
 
 
 @pytest.mark.parametrize(

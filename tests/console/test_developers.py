@@ -1,6 +1,7 @@
 """Developers: keys and webhooks of their own applications, and a verification by its identifier."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from support_caller import Caller
@@ -128,6 +129,15 @@ def test_endpoints_are_shown_without_secrets(console, installation):
     assert issued.endpoint.secret not in page
     assert "verification.started" in page
     assert f'href="/developers/verifications/{started}"' in page
+    assert "It answers after" not in page
+
+
+def test_a_slow_endpoint_is_shown_so(console, installation):
+    context = installation.context
+    issued = webhooks.add_endpoint(context, "shop", "https://shop.example/hook", ("verification",), Actor("cli:x"))
+    context.ledger.endpoints.change(issued.endpoint.id, None, lambda one: replace(one, latency=14_049))
+
+    assert "It is sent to. It answers after <bdi>14.0</bdi> s." in developer(console, installation).page
 
 
 def test_a_verification_is_found_by_its_id_and_the_look_is_recorded(console, installation):

@@ -1,6 +1,7 @@
 """The outbox of webhooks: written with what it tells of, taken by one worker at a time, held and replayed."""
 
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -14,7 +15,18 @@ from otp_service.clock import now
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
 from otp_service.domain.consents import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
 from otp_service.domain.keyring import Signer
-from otp_service.domain.webhooks import DELAYS, EndpointStatus, PostingStatus, Try, Webhook, WebhookType, webhook_of
+from otp_service.domain.webhooks import (
+    DELAYS,
+    CallInFlight,
+    CallSlots,
+    EndpointStatus,
+    Pace,
+    PostingStatus,
+    Try,
+    Webhook,
+    WebhookType,
+    webhook_of,
+)
 from otp_service.errors import EndpointLimitError
 from otp_service.ledger.retention import Purge
 from otp_service.ledger.schema import ACCESS, WEBHOOKS, endpoints, postings, webhooks
@@ -38,7 +50,7 @@ def clock():
 
 
 def claim(ledger, most=100):
-    return ledger.postings.claim(most, LEASE, AT_ONCE)
+    return ledger.postings.claim(CallSlots(2 * most), LEASE, AT_ONCE)
 
 
 def tried(status=200, **members):
@@ -49,16 +61,51 @@ def found(ledger, **members):
     return ledger.postings.find(replace(ALL, **members), 1000)
 
 
-def test_an_application_whose_receivers_are_slow_holds_up_no_other(ledger):
-    for _ in range(5):
+def in_flight(postings):
+    return [CallInFlight(one.endpoint.application, one.endpoint.id, Pace.QUICK) for one in postings]
+
+
+def test_an_application_leaves_half_of_a_workers_slots_to_others(ledger):
+    for _ in range(10):
         endpoint(ledger)
     endpoint(ledger, application="bank")
     story = [Webhook(one, "verification.started", now()) for one in ["shop"] * 8 + ["bank"] * 4]
     ledger.postings.add(story[:8])
-    assert {one.endpoint.application for one in claim(ledger, 16)} == {"shop"}
+    quick = {one.id for one in ledger.endpoints.of()}
+    first = ledger.postings.claim(CallSlots(16, quick=quick), LEASE, AT_ONCE)
+    assert Counter(one.endpoint.application for one in first) == {"shop": 8}
     ledger.postings.add(story[8:])
+    second = ledger.postings.claim(CallSlots(16, in_flight(first), quick), LEASE, AT_ONCE)
 
-    assert [claim(ledger, 1)[0].endpoint.application for _ in range(4)] == ["bank"] * 4
+    assert Counter(one.endpoint.application for one in second) == {"bank": 4}
+
+
+def test_an_endpoint_is_slow_while_its_calls_take_long_and_has_half_of_them_at_once(ledger):
+    mine = endpoint(ledger)
+    ledger.verifications.record([started(f"vf_{one}") for one in range(40)])
+    latencies, calls = [], []
+    for seconds in (0.9, 14, 0.1, 4, 0.1, 0.1):
+        taken = claim(ledger)
+        calls.append(len(taken))
+        for one in taken:
+            ledger.postings.settle(one, Try(now(), round(1000 * seconds), 200))
+        latencies.append(ledger.endpoints.find(mine.id).latency)
+
+    assert latencies == [None, 14_000, 7_050, 5_525, 2_812, 1_456]
+    assert calls == [4, 4, 2, 2, 2, 2]
+    for one in claim(ledger):
+        ledger.postings.settle(one, Try(now(), 100, 200))
+    assert ledger.endpoints.find(mine.id).latency is None
+    assert len(claim(ledger)) == 4
+
+
+def test_a_call_that_fails_late_is_slow_too(ledger):
+    mine = endpoint(ledger)
+    ledger.verifications.record([started()])
+    (one,) = claim(ledger)
+    ledger.postings.settle(one, Try(now(), 15_000, 0, "timeout"))
+
+    assert ledger.endpoints.find(mine.id).latency == 15_000
 
 
 def test_what_happens_is_told_with_the_transaction_that_records_it(ledger):
@@ -238,7 +285,7 @@ def test_workers_at_once_take_each_posting_once(ledger):
     def work(_):
         misses = 0
         while misses < 50:
-            mine = ledger.postings.claim(8, 60_000, AT_ONCE)
+            mine = ledger.postings.claim(CallSlots(16), 60_000, AT_ONCE)
             misses = 0 if mine else misses + 1
             for one in mine:
                 ledger.postings.settle(one, tried())

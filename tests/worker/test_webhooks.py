@@ -18,7 +18,7 @@ from support_webhooks import LOOPBACK, receiving
 
 from otp_service.clock import now
 from otp_service.domain.keyring import Keyring
-from otp_service.domain.webhooks import EndpointStatus, PostingStatus, signature_headers
+from otp_service.domain.webhooks import CallSlots, EndpointStatus, PostingStatus, signature_headers
 from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger.webhooks import PostingFilter
 from otp_service.services.webhooks import (
@@ -82,7 +82,7 @@ def sending(*sites):
 
 def send_now(site, most=100):
     """Send what is due, one after the other."""
-    for posting in site.context.ledger.postings.claim(most, site.settings.webhook_lease, 4):
+    for posting in site.context.ledger.postings.claim(CallSlots(2 * most), site.settings.webhook_lease, 4):
         send_webhook(site.context, posting)
 
 
@@ -169,6 +169,8 @@ def test_a_rotation_without_overlap_ends_the_old_secret_at_once(site, receiver):
         ("/bad", 500, ""),
         ("/hang", 0, "timeout"),
         ("/drip", 0, "timeout"),
+        ("/drip-fields", 200, ""),
+        ("/drip-busy", 503, ""),
         ("/redirect", 307, ""),
         ("/close", 0, "connection"),
         ("/endless", 200, ""),
@@ -275,10 +277,27 @@ def test_disabled_endpoints_are_counted_until_they_are_removed(site, receiver):
     counts = []
     for act in (lambda *_: None, remove_endpoint):
         act(site.context, made.endpoint.id, BY)
-        sender._count_disabled()
+        sender._count_endpoints()
         counts.append(metrics.REGISTRY.get_sample_value("otp_service_endpoints_disabled", {"application": "shop"}))
 
     assert counts == [1.0, 0.0]
+
+
+def test_a_slow_endpoint_is_logged_once_and_counted_until_it_is_quick_again(site, receiver, capsys):
+    made, sender = endpoint(site, receiver), WebhookSender(site, "worker")
+    counts = []
+    for seconds, calls in ((1.05, 1), (1.05, 1), (0.0, 2)):
+        receiver.slow = seconds
+        for _ in range(calls):
+            tell(site, kind="verification.failed")
+            send_now(site)
+        sender._count_endpoints()
+        counts.append(metrics.REGISTRY.get_sample_value("otp_service_endpoints_slow", {"application": "shop"}))
+
+    assert counts == [1.0, 1.0, 0.0]
+    said = capsys.readouterr().out
+    assert said.count("endpoint_slow") == 1
+    assert made.endpoint.id in said
 
 
 def test_an_outcome_that_could_not_be_noted_is_sent_once_more(site, receiver, monkeypatch):
@@ -319,7 +338,7 @@ def test_a_defect_ends_no_worker(site, receiver, monkeypatch):
 def test_a_target_that_became_forbidden_is_not_called(site, receiver):
     endpoint(site, receiver)
     tell(site)
-    (posting,) = site.context.ledger.postings.claim(1, 1000, 4)
+    (posting,) = site.context.ledger.postings.claim(CallSlots(2), 1000, 4)
     targets = replace(site.context.webhooks.targets, networks=())
     send_webhook(replace(site.context, webhooks=replace(site.context.webhooks, targets=targets)), posting)
 
@@ -342,7 +361,7 @@ def test_secrets_outlive_a_root_key_once_they_are_sealed_anew(site, receiver):
     assert reseal_secrets(both, "cli:ali") == (0, 0)
     assert roots_in_use(both.ledger.endpoints.of(), now()) == {"k2": 1}
     tell(site)
-    (posting,) = new.ledger.postings.claim(1, 1000, 4)
+    (posting,) = new.ledger.postings.claim(CallSlots(2), 1000, 4)
     send_webhook(new, posting)
     for secret in (made.secret, rotated.secret):
         Verifier(secret).verify(receiver.requests[0].body, receiver.requests[0].headers)
@@ -351,7 +370,7 @@ def test_secrets_outlive_a_root_key_once_they_are_sealed_anew(site, receiver):
 def test_without_its_root_key_a_webhook_waits_and_no_try_is_counted(site, receiver, capsys):
     add_endpoint(with_keys(site, k1=OLD), "shop", receiver.url + "/ok", ("verification",), BY)
     tell(site)
-    (posting,) = site.context.ledger.postings.claim(1, 1000, 4)
+    (posting,) = site.context.ledger.postings.claim(CallSlots(2), 1000, 4)
     send_webhook(with_keys(site, k2=NEW), posting)
     (report,) = reports(site)
 

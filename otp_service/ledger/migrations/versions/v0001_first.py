@@ -216,6 +216,7 @@ def _webhooks() -> None:
         Column("previous_until", BigInteger, nullable=False),
         Column("status", String(64), nullable=False),
         Column("failing_since", BigInteger),
+        Column("latency", BigInteger),
         Column("sequence", BigInteger, nullable=False),
         Column("created", BigInteger, nullable=False),
         Column("removed", BigInteger),
