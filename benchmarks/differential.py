@@ -35,6 +35,7 @@ HERE = Path(__file__).parent.parent
 PROGRAM = "differential_side.py"
 ON_PURPOSE = {
     "known numbers": "earn that again after messages that nobody approved; switched off here",
+    "known contexts": "have a share of messages of their own, and more rules spare them; none comes here",
     "buckets of countries and blocks": "grow to a bound, at home too; without the bound here",
     "newcomers under suspicion": "get a trickle or are asked for a human check; off here, and no application can ask",
     "an approval": "is given back by the recorder, a moment later; here at once",
@@ -229,8 +230,6 @@ class Draw:
             step["purpose"] = "new_code"
         if self._happens(0.9):
             step["client_ip"] = draw.choice(self._addresses)
-        if self._happens(0.6):
-            step["context"] = f"device {draw.randrange(4)} of {to}"
         if self._happens(0.1):
             step["key"] = f"key-{draw.randrange(400)}"
         if self._happens(0.8 if application == "club" else 0.05):

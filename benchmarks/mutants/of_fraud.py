@@ -200,7 +200,12 @@ _FAILURES: dict[str, Mutant] = {
     ),
     "an-alarm-that-is-not-told": one("check", "    rule_hits.report_change(", "    local function never() end never("),
     "failures-stop-nothing": one(
-        "include_guard", "    if wait > 0 then rule_hits.add(list, ruleset.failures, wait, wrong, all) end\n"
+        "include_guard", "  if wait > 0 then rule_hits.add(sending.rule_hits, ruleset.failures, wait, wrong, all) end\n"
+    ),
+    "failures-stop-known-devices": one(
+        "include_guard",
+        "if sending.trust == 'unknown' then guard.test_failures(sending) end",
+        "guard.test_failures(sending)",
     ),
 }
 TESTS = ("store/test_guard_*.py",)

@@ -25,8 +25,8 @@ DEFECTS: dict[str, Mutant] = {
     "any-wait-not-the-longest": one("include_rule_hits", "and one.wait > first.wait", ""),
     "tests-only-the-first": one(
         "include_guard",
-        "    local whole = unknown_device",
-        "    if i > 1 then break end\n    local whole = unknown_device",
+        "    local most = unknown_device",
+        "    if i > 1 then break end\n    local most = unknown_device",
     ),
     "spends-all-but-the-first": one("include_guard", "row[window.place] + 1", "row[window.place] + (i > 1 and 1 or 0)"),
     "sliding-forgets-the-past": one("include_limits", "math.floor(faded * faded_ttl / interval) + count", "count"),

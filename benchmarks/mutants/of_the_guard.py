@@ -11,7 +11,7 @@ _TRUST: dict[str, Mutant] = {
     "everybody-is-a-unknown_device": one(
         "include_guard", "unknown_device and window.for_unknown or window.amount", "window.for_unknown or window.amount"
     ),
-    "strangers-where-nobody-is-known": one("include_guard", "unknown and reputation.some_device)", "unknown)"),
+    "strangers-where-nobody-is-known": one("include_guard", "unknown and reputation.some_device,", "unknown,"),
     "guesses-of-strangers-have-it-all": one(
         "include_guard", "found.number.wrong, unknown and reputation.device_here)", "found.number.wrong, false)"
     ),
@@ -20,22 +20,44 @@ _TRUST: dict[str, Mutant] = {
     ),
     "no-context-is-known": one(
         "include_number",
-        "at and lately(struct.unpack('<I6', self.devices, at + DEVICE - TIME)) or false",
-        "lately(self.values[ANYWHERE])",
+        "at and lately(struct.unpack('<I6', self.devices, at + DEVICE - TIME - OF_APPLICATION)) or false",
+        "lately(self[ANYWHERE])",
     ),
     "known-for-ever": one("include_number", "return at > 0 and now - at < ruleset.known", "return at > 0"),
     "known-for-a-moment-longer": one("include_number", "now - at < ruleset.known", "now - at <= ruleset.known"),
     "a-number-that-stays-unknown": one("include_number", "  self[APPROVED] = now\n"),
     "nobody-notes-that-somebody-is-known": one("include_number", "  self[ANYWHERE], entry[E_DEVICE] = now, now\n"),
     "the-newest-context-is-forgotten": one(
-        "include_number",
-        "device .. struct.pack('<I6', now) .. self.devices",
-        "self.devices .. device .. struct.pack('<I6', now)",
+        "include_number", "then list[#list + 1] = one end", "then table.insert(list, 1, one) end"
     ),
-    "contexts-without-end": one(
-        "include_number", "  self.devices = string.sub(self.devices, 1, DEVICE * ruleset.devices)\n"
+    "contexts-without-end": one("include_number", "if not is_own or count <= ruleset.devices then", "if true then"),
+    "one-context-less": one("include_number", "count <= ruleset.devices", "count < ruleset.devices"),
+    "contexts-of-other-applications-are-forgotten": one("include_number", "if not is_own or count", "if count"),
+    "contexts-of-other-applications-take-the-room": one(
+        "include_number", "local is_own = string.sub(one, 1, OF_APPLICATION) == of", "local is_own = true"
     ),
-    "one-context-less": one("include_number", "DEVICE * ruleset.devices", "DEVICE * (ruleset.devices - 1)"),
+    "a-known-device-that-strangers-make-a-stranger": one("include_number", "known or (lately(", "(lately("),
+    "no-share-for-known-devices": one(
+        "include_guard",
+        "wait = math.min(wait, limits.moving_wait(window, own, window.for_known))",
+        "own = nil",
+    ),
+    "a-share-that-others-use-up": one(
+        "include_guard", "moving_wait(window, own, window.for_known)", "moving_wait(window, times, window.for_known)"
+    ),
+    "a-share-without-end": one(
+        "include_guard", "math.min(wait, limits.moving_wait(window, own, window.for_known))", "0"
+    ),
+    "a-share-for-strangers": one("include_guard", "not unknown and found.number.own", "found.number.own"),
+    "a-share-that-nobody-uses-up": one(
+        "include_number", "  if trust == 'known' then self.own = limits.with_now('number', self.own) end\n"
+    ),
+    "a-share-that-strangers-use-up": one("include_number", "if trust == 'known' then self.own =", "do self.own ="),
+    "a-share-that-is-not-kept": one("include_number", "#self.wrong / TIME, #self.own / TIME", "#self.wrong / TIME, 0"),
+    "a-share-of-others-that-is-lost": one("include_number", "place = own + TIME * entry[E_OWN]", "place = own"),
+    "known-devices-are-refused-at-their-address": one(
+        "include_guard", "if found.address and unknown then", "if found.address then"
+    ),
     "starts-share-guesses-with-other-applications": one(
         "include_guard", "unknown and reputation.device_here)", "unknown and reputation.some_device)"
     ),
@@ -127,8 +149,15 @@ _FORGOTTEN: dict[str, Mutant] = {
     "unblock-finds-no-cool-down": one("include_number", "return guesses + messages", "return guesses"),
     "unblock-finds-no-waits": one("include_number", "return guesses + messages", "return messages"),
     "limits-reset-ends-the-waits": one("number_unblock", "ARGV[1] == 'windows' and", "false and"),
-    "limits-reset-leaves-the-messages": one("include_number", "self.wrong, self.sends = '', ''", "self.wrong = ''"),
-    "limits-reset-leaves-the-wrong-codes": one("include_number", "self.wrong, self.sends = '', ''", "self.sends = ''"),
+    "limits-reset-leaves-the-messages": one(
+        "include_number", "self.wrong, self.sends, self.own = '', '', ''", "self.wrong, self.own = '', ''"
+    ),
+    "limits-reset-leaves-the-share": one(
+        "include_number", "self.wrong, self.sends, self.own = '', '', ''", "self.wrong, self.sends = '', ''"
+    ),
+    "limits-reset-leaves-the-wrong-codes": one(
+        "include_number", "self.wrong, self.sends, self.own = '', '', ''", "self.sends, self.own = '', ''"
+    ),
 }
 _MONEY: dict[str, Mutant] = {
     "a-cent-over-the-ceiling": one("include_spending", "amount + price > one.amount", "amount > one.amount"),
@@ -180,7 +209,7 @@ _MONEY: dict[str, Mutant] = {
     "a-call-that-no-rule-refused": one("dispatch", "dropped('spend_ceiling', first.rule)", "dropped('spend_ceiling')"),
     "ceilings-are-not-asked": one(
         "include_guard",
-        "  spending.test(list, found.application, found.country, sending.about.country, sending.price)\n",
+        "  spending.test(sending.rule_hits, found.application, found.country, sending.about.country, sending.price)\n",
     ),
     "calls-are-not-settled": one(
         "dispatch_settle", "    spending.settle(money, about.country, tonumber(ARGV[13]) - price, at)\n"
@@ -236,6 +265,6 @@ _TOLD: dict[str, Mutant] = {
     ),
     "flags-of-a-start-are-lost": one("include_approvals", "(sending.place == 'home' and 'h' or '')", "''"),
 }
-TESTS = ("store/test_guard_*.py", "store/test_attempts.py")
+TESTS = ("store/test_guard_*.py", "store/test_attempts.py", "services/test_known_devices.py")
 """Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {**_TRUST, **_NUMBERS, **_FORGOTTEN, **_MONEY, **_TOLD}

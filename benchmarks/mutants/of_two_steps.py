@@ -2,7 +2,7 @@
 
 from mutant import Mutant, one
 
-TESTS = ("store/test_two_steps.py", "store/test_counted_ahead.py")
+TESTS = ("store/test_two_steps.py", "store/test_counted_ahead.py", "services/test_known_devices.py")
 """Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {
     "reserved-without-room": one(
@@ -28,7 +28,14 @@ DEFECTS: dict[str, Mutant] = {
     "nobody-is-spared": one(
         "include_findings", "take(sending, part.name, reputation[part.exempts])", "take(sending, part.name)"
     ),
-    "windows-elsewhere-refuse-nothing": one("include_findings", "  take(sending, 'starts')\n"),
+    "windows-elsewhere-refuse-nothing": one(
+        "include_findings", "  take(sending, 'starts', sending.reputation.known_device)\n"
+    ),
+    "windows-elsewhere-refuse-known-devices": one(
+        "include_findings", "take(sending, 'starts', sending.reputation.known_device)", "take(sending, 'starts')"
+    ),
+    "failures-elsewhere-stop-known-devices": one("include_findings", "if not reputation.known_device then", "do"),
+    "failures-elsewhere-stop-nothing": one("include_findings", "take(sending, 'failures')", "local _ = sending"),
     "money-elsewhere-refuses-nothing": one("include_findings", "  sending.money_at = take(sending, 'money').at\n"),
     "money-that-is-not-given-back": one(
         "include_reserving", "sending.about.country, -messages * sending.price, at)", "sending.about.country, 0, at)"

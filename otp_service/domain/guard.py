@@ -272,6 +272,8 @@ class Window:
     seconds: int
     for_unknown: int | None = None
     """How many of them are for those who are not known, once somebody is."""
+    for_known: int | None = None
+    """How many an application's known devices have of a number's messages, whatever others used up."""
     quota: bool = False
     """Whether it is the quota that the application is told."""
     record_only: bool = False
@@ -391,7 +393,7 @@ class Ruleset:
     known_messages: Mapping[str, int] = field(default_factory=lambda: _KNOWN_MESSAGES)
     """Messages in a row that nobody approved, which make a known number a stranger to the rules on fraud, by place."""
     devices: int = 8
-    """Known devices that are kept of a number."""
+    """Known devices that are kept of a number in an application."""
     lifetimes: Mapping[str, int] = field(default_factory=dict)
     """How long each part lives after its last write, in milliseconds."""
 

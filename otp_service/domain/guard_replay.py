@@ -328,18 +328,20 @@ class Reputation:
     approved: int | None = None
     anywhere: int | None = None
     applications: dict[str, int] = field(default_factory=dict)
-    devices: dict[str, int] = field(default_factory=dict)
+    devices: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By application."""
     unapproved: int = 0
     """Messages of verifications that began since it was approved."""
 
     def approve(self, device: str, application: str, most: int, now: int) -> None:
-        """Note an approval; of the devices the last ones are kept."""
+        """Note an approval; of an application's devices the last ones are kept."""
         self.approved, self.unapproved = now, 0
         if not device:
             return
-        self.anywhere = self.applications[application] = self.devices[device] = now
-        while len(self.devices) > most:
-            del self.devices[min(self.devices, key=lambda one: self.devices[one])]
+        own = self.devices.setdefault(application, {})
+        self.anywhere = self.applications[application] = own[device] = now
+        while len(own) > most:
+            del own[min(own, key=lambda one: own[one])]
 
 
 @dataclass(slots=True)
@@ -473,10 +475,11 @@ class Evaluation:
         def lately(at: int | None) -> bool:
             return at is not None and self.now - at < known
 
-        still_known = reputation.unapproved < self.ruleset.known_messages[self.sending.place]
-        self.approved, self._some = lately(reputation.approved) and still_known, lately(reputation.anywhere)
-        self._here = lately(reputation.applications.get(self.application))
-        self.known_device = bool(self.sending.device) and lately(reputation.devices.get(self.sending.device))
+        devices = reputation.devices.get(self.application, {})
+        self.known_device = bool(self.sending.device) and lately(devices.get(self.sending.device))
+        is_stranger = reputation.unapproved >= self.ruleset.known_messages[self.sending.place]
+        self.approved = self.known_device or (lately(reputation.approved) and not is_stranger)
+        self._some, self._here = lately(reputation.anywhere), lately(reputation.applications.get(self.application))
         if self.kind == "start" and self.sending.network:
             asked = self.memory.asked.get(self.sending.network, self.now)
             self.new = {"number": self.sending.number not in asked, "country": self.country not in asked}
@@ -524,7 +527,7 @@ class Evaluation:
             rule = self.ruleset.cooldown
             self._add_hit(rule.rule, run.left(rule, self.now), records=rule.record_only)
         self.test_guesses()
-        if self.ruleset.failures:
+        if self.ruleset.failures and not self.known_device:
             wait = self.memory.failing.get(self.application, self.now).wait(self.ruleset.failures, self.now)
             self._add_hit(self.ruleset.failures.rule, wait, records=self.ruleset.failures.record_only)
         over = self.memory.over(self.ruleset, self.application, self.country, self.sending.price, self.now)
@@ -539,9 +542,10 @@ class Evaluation:
             some = self._here if rule.scope is LimitScope.FAILED_CHECKS else self._some
             unknown = self.trust == UNKNOWN and some
             most = rule.for_unknown if unknown and rule.for_unknown is not None else rule.amount
-            self._add_hit(
-                rule.rule, self.memory.window(rule, name).wait(rule, most, self.now), records=rule.record_only
-            )
+            wait = self.memory.window(rule, name).wait(rule, most, self.now)
+            if self.known_device and rule.for_known:
+                wait = min(wait, self._own_window(rule).wait(rule, rule.for_known, self.now))
+            self._add_hit(rule.rule, wait, records=rule.record_only)
 
     def test_guesses(self) -> None:
         """Test the wait after a wrong code, and the lock."""
@@ -616,6 +620,12 @@ class Evaluation:
         """Count one event in the windows that count by one of the scopes."""
         for rule, name in self._windows(scopes):
             self.memory.window(rule, name).spend(rule, self.now)
+            if self.known_device and rule.for_known:
+                self._own_window(rule).spend(rule, self.now)
+
+    def _own_window(self, rule: Window) -> MovingWindow | SlidingWindow:
+        """Return what the application's known devices used of a number's window."""
+        return self.memory.window(rule, f"{self.application}/{self.sending.number}")
 
     def remember_breakers(self) -> None:
         """Keep the breakers that opened or closed, of a message that is refused."""
@@ -647,7 +657,8 @@ class Evaluation:
         kept.at = self.now
 
     def _scopes(self) -> tuple[LimitScope, ...]:
-        address = (LimitScope.IP,) if self.kind == "start" and self.sending.network else ()
+        counts = self.kind == "start" and self.sending.network and not self.known_device
+        address = (LimitScope.IP,) if counts else ()
         own = (LimitScope.APPLICATION,) if self.kind != "fallback" else ()
         return (LimitScope.FAILED_CHECKS, LimitScope.NUMBER, *address, *own)
 

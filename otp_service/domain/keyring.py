@@ -205,8 +205,11 @@ class Keyring:
         return self._blocks.name(block.encode())
 
     def device_pseudonym(self, application: str, device: str) -> str:
-        """Return the name under which an application's device or browser is known, 22 characters."""
-        return self._devices.name(_framed(application, device))
+        """Return the name under which an application's device or browser is known, 22 characters.
+
+        Those of one application begin with the same four.
+        """
+        return self._devices.name(_framed(application))[:4] + self._devices.name(_framed(application, device))[4:]
 
     def user_pseudonym(self, application: str, user: str) -> str:
         """Return the name under which an application's user is counted and recorded, 22 characters."""

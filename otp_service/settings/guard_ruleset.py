@@ -88,6 +88,7 @@ def _windows(guard: GuardSettings, limits: Limits) -> Iterator[Window]:
                 amount=limit.amount,
                 seconds=limit.seconds,
                 for_unknown=_for_unknown(guard, limit) if scope in {"number", "failed_checks"} else None,
+                for_known=_reserved(guard, limit) or None if scope == "number" else None,
                 quota=scope == "application" and position == 0,
                 record_only=_records(guard, rule),
             )
@@ -95,7 +96,11 @@ def _windows(guard: GuardSettings, limits: Limits) -> Iterator[Window]:
 
 def _for_unknown(guard: GuardSettings, limit: Limit) -> int:
     """Return how much of a window is for unknown devices: at least one, for none is known to begin with."""
-    return max(1, limit.amount - math.ceil(guard.number.reserved * limit.amount))
+    return max(1, limit.amount - _reserved(guard, limit))
+
+
+def _reserved(guard: GuardSettings, limit: Limit) -> int:
+    return math.ceil(guard.number.reserved * limit.amount)
 
 
 def _waits(guard: GuardSettings, rule: str, seconds: tuple[int, ...], reset_after: int) -> Waits | None:

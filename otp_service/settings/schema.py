@@ -738,7 +738,8 @@ class NumberSettings(Section):
     """Limits on messages to one number and on guesses for it, beside ``limits.number`` and ``limits.failed_checks``."""
 
     reserved: float = Field(default=0.4, ge=0, lt=1)
-    """Share of the number's messages and guesses that is reserved for known contexts."""
+    """Share of the number's messages and guesses that is reserved for known contexts; those of an application have so
+    many messages whatever others used up."""
     cooldown: tuple[Wait, ...] = Field(default=(30, 60, 120), max_length=20)
     """Seconds to wait after the first, second … message in a row without an approval; the last one repeats."""
     guess_waits: tuple[Wait, ...] = Field(default=(0, 0, 0, 0, 30, 60, 120, 240, 480, 960, 1920, 3600), max_length=50)
@@ -750,11 +751,12 @@ class NumberSettings(Section):
     known_days: int = Field(default=90, ge=1, le=365)
     """Days for which a number, or a context of it, is known after an approval."""
     known_messages: int = Field(default=3, ge=1, le=20)
-    """Messages in a row that nobody approved, after which a known number is a stranger to the rules on fraud."""
+    """Messages in a row that nobody approved, after which a known number is a stranger to the rules on fraud, but for
+    its known contexts."""
     known_messages_abroad: int = Field(default=2, ge=1, le=20)
     """The same for numbers that are not of the application's home."""
     contexts: int = Field(default=8, ge=1, le=50)
-    """Known contexts of one number; a new one replaces the oldest."""
+    """Known contexts of one number in an application; a new one replaces the oldest."""
 
 
 class AddressSettings(Section):

@@ -27,7 +27,7 @@ from otp_service.store.connection import Argument
 from otp_service.store.rulesets import CompiledRuleset
 from otp_service.store.script_runner import ScriptCall, ScriptRunner
 
-_APPLICATION: Final = ("requests", "money", "newcomers", "country", "ceilings")
+_APPLICATION: Final = ("requests", "failures", "money", "newcomers", "country", "ceilings")
 _OF_NETWORKS: Final = ("address", "network", "provider")
 _NETWORKS: Final = ("starts", "targets", *_OF_NETWORKS)
 _GROUPS: Final = (*_APPLICATION, *_NETWORKS, "block")

@@ -34,13 +34,14 @@ def test_the_last_wait_repeats_and_a_run_that_is_old_begins_anew() -> None:
     assert run.longer(rule, 200_000 + 3_599_999).length == 4
 
 
-def test_of_many_contexts_the_oldest_is_forgotten() -> None:
+def test_of_many_contexts_of_an_application_the_oldest_is_forgotten() -> None:
     standing = Reputation()
     for now, context in enumerate(["one", "two", "one", "three"]):
         standing.approve(context, "shop", 2, now)
+    standing.approve("four", "bank", 2, 4)
 
-    assert standing.devices == {"one": 2, "three": 3}
-    assert (standing.approved, standing.anywhere) == (3, 3)
+    assert standing.devices == {"shop": {"one": 2, "three": 3}, "bank": {"four": 4}}
+    assert (standing.approved, standing.anywhere) == (4, 4)
 
 
 def test_what_is_not_kept_again_is_forgotten_in_time() -> None:

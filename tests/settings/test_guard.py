@@ -155,14 +155,20 @@ def test_rules_that_are_off_are_not_in_the_ruleset_and_those_that_record_are_mar
 
 
 @pytest.mark.parametrize(
-    ("notation", "reserved", "unknown"),
-    [("10/day", 0.4, 6), ("5/10 minutes", 0.4, 3), ("1/day", 0.4, 1), ("2/day", 0.9, 1), ("10/day", 0, 10)],
+    ("notation", "reserved", "unknown", "known"),
+    [
+        ("10/day", 0.4, 6, 4),
+        ("5/10 minutes", 0.4, 3, 2),
+        ("1/day", 0.4, 1, 1),
+        ("2/day", 0.9, 1, 2),
+        ("10/day", 0, 10, None),
+    ],
 )
-def test_unknown_contexts_have_what_is_not_reserved_and_at_least_one(notation, reserved, unknown):
+def test_unknown_contexts_have_what_is_not_reserved_and_at_least_one(notation, reserved, unknown, known):
     table = changed("guard.number.reserved", reserved, limits={"number": [notation]})
     (window,) = [one for one in settings_from(table).rulesets["shop"].windows if one.rule == "number.sends"]
 
-    assert window.for_unknown == unknown
+    assert (window.for_unknown, window.for_known) == (unknown, known)
 
 
 def test_what_is_kept_lives_as_long_as_any_rule_needs_it():

@@ -2,7 +2,7 @@
 -- by it as it does by states of its own.
 --
 -- It comes in groups, by name: `starts` (the windows of an address), `targets` (what is new to it), `requests` (the windows of the
--- application), `money`, `newcomers`, and the parts of the rules against fraud. Each group has its `hits`, if any, and tells whether it `counted`
+-- application), `failures`, `money`, `newcomers`, and the parts of the rules against fraud. Each group has its `hits`, if any, and tells whether it `counted`
 -- the message: it did, unless one of them refuses. What a number's reputation spares is known here alone: it is given back.
 --
 -- A block's trickle counts only while the country's breaker is open. Its slot was told how that stood last; where it stands
@@ -37,7 +37,7 @@ function findings.take_windows(sending)
   local targets = sending.findings.targets
   sending.spared = ''
   if targets then sending.new = targets.new end
-  take(sending, 'starts')
+  take(sending, 'starts', sending.reputation.known_device)
   local requests = take(sending, 'requests')
   sending.quota = requests and requests.quota
 end
@@ -53,6 +53,7 @@ end
 function findings.take_rest(sending)
   local reputation = sending.reputation
   sending.counted, sending.stands, sending.changes = '', {}, {}
+  if not reputation.known_device then take(sending, 'failures') end -- which counts nothing
   sending.money_at = take(sending, 'money').at
   local suspicion = take(sending, 'newcomers', newcomers.spares(sending))
   if suspicion then

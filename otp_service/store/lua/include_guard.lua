@@ -24,14 +24,15 @@ function guard.read(keys, place, sending)
 end
 
 -- Notes what stands against a message or a guess in the moving windows of a scope. An unknown device leaves some of them to known
--- ones.
-function guard.test_moving(list, scope, times, unknown_device)
+-- ones. Known ones of an application, whose times are its `own`, have so many whatever others used up.
+function guard.test_moving(list, scope, times, unknown_device, own)
   if times == '' then return end -- all windows have room for one
   local windows = ruleset.windows[scope]
   for i = 1, #windows do
     local window = windows[i]
     local most = unknown_device and window.for_unknown or window.amount
     local wait = limits.moving_wait(window, times, most)
+    if wait > 0 and own and window.for_known then wait = math.min(wait, limits.moving_wait(window, own, window.for_known)) end
     if wait > 0 then rule_hits.add(list, window, wait, most, most) end
   end
 end
@@ -56,27 +57,29 @@ function guard.test_guesses(list, state, trust)
   if locked > 0 and ruleset.lock then rule_hits.add(list, ruleset.lock, locked, ruleset.lock.after, ruleset.lock.after) end
 end
 
--- Notes what stands against a message in the windows that it counts in: a further one in none of its address, and a fall-back in
--- none of its application, whose request it is not.
+-- Notes what stands against a message in the windows that it counts in: a further one, or one of a known device, in none of its address,
+-- and a fall-back in none of its application, whose request it is not.
 local function test_windows(list, sending)
   local found, reputation, unknown = sending.subjects, sending.reputation, sending.trust == 'unknown'
   guard.test_moving(list, 'failed_checks', found.number.wrong, unknown and reputation.device_here) -- guesses count by application
-  guard.test_moving(list, 'number', found.number.sends, unknown and reputation.some_device)
+  guard.test_moving(list, 'number', found.number.sends, unknown and reputation.some_device, not unknown and found.number.own)
   if sending.findings then return findings.take_windows(sending) end
-  if found.address then guard.test_sliding(list, 'ip', found.address) end
+  if found.address and unknown then guard.test_sliding(list, 'ip', found.address) end
   if sending.kind ~= 'fallback' then guard.test_sliding(list, 'application', found.application) end
 end
 
--- Notes what stands against a message because of its application's wrong codes, or of what was spent.
+-- Notes what stands against a message because of its application's wrong codes, which strangers type.
+function guard.test_failures(sending)
+  if not ruleset.failures then return end
+  local wait, wrong, all = failure_alarm.wait(sending.subjects.application)
+  if wait > 0 then rule_hits.add(sending.rule_hits, ruleset.failures, wait, wrong, all) end
+end
+
+-- Notes what stands against a message because of what was spent.
 function guard.test_money(sending)
-  local list, found = sending.rule_hits, sending.subjects
-  if ruleset.failures then
-    local wait, wrong, all = failure_alarm.wait(found.application)
-    if wait > 0 then rule_hits.add(list, ruleset.failures, wait, wrong, all) end
-  end
-  if ruleset.has_ceilings then
-    spending.test(list, found.application, found.country, sending.about.country, sending.price)
-  end
+  if not ruleset.has_ceilings then return end
+  local found = sending.subjects
+  spending.test(sending.rule_hits, found.application, found.country, sending.about.country, sending.price)
 end
 
 -- Tests all rules. Returns the rule hit that refuses the message, nil when none does; and the application's own quota, as it was
@@ -93,6 +96,7 @@ function guard.test(sending)
     findings.take_rest(sending)
     return rule_hits.refusal(list), sending.quota or NO_QUOTA
   end
+  if sending.trust == 'unknown' then guard.test_failures(sending) end
   guard.test_money(sending)
   newcomers.test(sending)
   fraud.test(sending)

@@ -4,17 +4,19 @@
 -- Its row has a fixed layout, named by a number, and a tail of four texts: times of the last messages; devices (22 characters
 -- of a pseudonym and a time each); last verifications, the newest first (identifier, blank, time, a plus sign for each further
 -- message, line feed); and for each application that needs it: the length of its name, the name, and what ENTRY packs,
--- followed by the times of wrong codes.
+-- followed by the times of wrong codes, and of the last messages that its known devices had.
 --
 -- A script has it as the list of the row's values, with the texts `sends`, `devices`, `recent` and `others`, and of the
--- application at hand `entry`, the list of its values, and `wrong`, the times of its wrong codes.
+-- application at hand `entry`, the list of its values, `wrong`, the times of its wrong codes, and `own`, those of its known devices'
+-- messages.
 local number = {}
 
 local ROW = '<I6I6I2I6I2I6I4I2I2'
 local APPROVED, ANYWHERE, KNOWN, UNKNOWN, SENDS, DEVICES, RECENT = 1, 2, 3, 5, 7, 8, 9 -- places of the values
-local ENTRY = '<I6I2I6I2I6I2I6I6I4'
-local E_DEVICE, E_KNOWN, E_UNKNOWN, E_ROW, E_LOCKED, E_WRITTEN, E_TIMES = 1, 2, 4, 6, 7, 8, 9
+local ENTRY = '<I6I2I6I2I6I2I6I6I2I2'
+local E_DEVICE, E_KNOWN, E_UNKNOWN, E_ROW, E_LOCKED, E_WRITTEN, E_TIMES, E_OWN = 1, 2, 4, 6, 7, 8, 9, 10
 local TIME, DEVICE, MOST_RECENT = 6, 28, 20
+local OF_APPLICATION = 4 -- characters with which all devices of an application begin; the rest names one (Keyring.device_pseudonym)
 local VERSION = '1\n'
 
 -- A streak is two values: how many events came in a row, and the time of the last one. There is one of known and one of unknown
@@ -41,11 +43,12 @@ local function read_entries(self, text, place)
     local begins, size = place, string.byte(text, place)
     local name = string.sub(text, place + 1, place + size)
     local entry = { struct.unpack(ENTRY, text, place + 1 + size) }
-    local times = entry[E_TIMES + 1]
-    place = times + TIME * entry[E_TIMES]
+    local times = entry[E_OWN + 1]
+    local own = times + TIME * entry[E_TIMES]
+    place = own + TIME * entry[E_OWN]
     local counts = now - entry[E_WRITTEN] < ruleset.lifetimes.guesses
     if name == self.application then
-      self.entry, self.wrong = entry, string.sub(text, times, place - 1)
+      self.entry, self.wrong, self.own = entry, string.sub(text, times, own - 1), string.sub(text, own, place - 1)
       if not counts then -- its streaks are over
         for streak = E_KNOWN, E_LOCKED do entry[streak] = 0 end
       end
@@ -58,7 +61,7 @@ end
 
 local function new(key, application, ...)
   return { key = key, application = application, sends = '', devices = '', recent = '', others = '', wrong = '',
-    entry = { 0, 0, 0, 0, 0, 0, 0, 0, 0 }, ... }
+    own = '', entry = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }, ... }
 end
 
 -- Reads the state of a number from its row, false for none.
@@ -87,15 +90,15 @@ local function is_stranger(self, messages)
   return false
 end
 
--- Returns whether the number was approved lately, and is no stranger at a place (home or abroad) since; whether from some device,
--- from one of this application (`device_here`), and from this one.
+-- Returns whether the number was approved lately, and is no stranger at a place (home or abroad) since, which no messages make it to a
+-- device that it was approved from; whether that was from some device, from one of this application (`device_here`), and from this one.
 function number.reputation(self, device, place)
   if self[APPROVED] == 0 then return UNKNOWN_NUMBER end
-  local at = device ~= '' and string.find(self.devices, device, 1, true)
-  local approved = lately(self[APPROVED]) and not is_stranger(self, ruleset.known_messages[place])
-  return { approved = approved, some_device = lately(self[ANYWHERE]),
-    device_here = lately(self.entry[E_DEVICE]),
-    known_device = at and lately(struct.unpack('<I6', self.devices, at + DEVICE - TIME)) or false }
+  local at = device ~= '' and string.find(self.devices, string.sub(device, 1 + OF_APPLICATION), 1, true)
+  local known = at and lately(struct.unpack('<I6', self.devices, at + DEVICE - TIME - OF_APPLICATION)) or false
+  local approved = known or (lately(self[APPROVED]) and not is_stranger(self, ruleset.known_messages[place]))
+  return { approved = approved, some_device = lately(self[ANYWHERE]), device_here = lately(self.entry[E_DEVICE]),
+    known_device = known }
 end
 
 -- Returns the milliseconds that a device of this trust has to wait after the number's messages, and how many came in a row.
@@ -107,6 +110,7 @@ end
 -- Notes a message.
 function number.sent(self, trust, kind)
   self.sends = limits.with_now('number', self.sends)
+  if trust == 'known' then self.own = limits.with_now('number', self.own) end
   if ruleset.cooldown and kind ~= 'fallback' then
     local place = streak_place(trust, KNOWN, UNKNOWN)
     self[place] = longer_streak(ruleset.cooldown, self[place], self[place + 1])
@@ -149,18 +153,31 @@ function number.guessed_wrong(self, trust)
   return true
 end
 
+-- Returns devices with one that was approved now as the first; so the first is always the last that was approved. One that comes new
+-- takes the place of its application's oldest when that has too many: no application makes others' devices unknown.
+local function with_device(devices, device)
+  local list, count = { device .. struct.pack('<I6', now) }, 1
+  local of, name = string.sub(device, 1, OF_APPLICATION), string.sub(device, 1 + OF_APPLICATION)
+  for place = 1, #devices, DEVICE do
+    local one = string.sub(devices, place, place + DEVICE - 1)
+    if string.sub(one, 1 + OF_APPLICATION, -TIME - 1) ~= name then
+      local is_own = string.sub(one, 1, OF_APPLICATION) == of
+      count = count + (is_own and 1 or 0)
+      if not is_own or count <= ruleset.devices then list[#list + 1] = one end
+    end
+  end
+  return table.concat(list)
+end
+
 -- Notes a right code: it ends the streaks of its own kind of device, and the row of all. The number is known from now on, and
--- the device: one that comes new takes the place of the one that was approved longest ago when there are too many.
+-- the device.
 function number.approved(self, trust, device)
   local entry = self.entry
   self[streak_place(trust, KNOWN, UNKNOWN)], entry[streak_place(trust, E_KNOWN, E_UNKNOWN)], entry[E_ROW] = 0, 0, 0
   self[APPROVED] = now
   if device == '' then return end
   self[ANYWHERE], entry[E_DEVICE] = now, now
-  local at = string.find(self.devices, device, 1, true)
-  if at then self.devices = string.sub(self.devices, 1, at - 1) .. string.sub(self.devices, at + DEVICE) end
-  self.devices = device .. struct.pack('<I6', now) .. self.devices -- so the first is the last that was approved
-  self.devices = string.sub(self.devices, 1, DEVICE * ruleset.devices)
+  self.devices = with_device(self.devices, device)
 end
 
 -- Returns the times that a text holds.
@@ -201,7 +218,7 @@ end
 -- Forgets the times of wrong codes, and those of messages, which all applications share. Returns of how many there were any.
 function number.forget_windows(self)
   local count = (self.wrong ~= '' and 1 or 0) + (self.sends ~= '' and 1 or 0)
-  self.wrong, self.sends = '', ''
+  self.wrong, self.sends, self.own = '', '', ''
   return count
 end
 
@@ -221,8 +238,9 @@ function number.write(self)
   local entry, own, life = self.entry, '', ruleset.ttls.number
   self[SENDS], self[DEVICES], self[RECENT] = #self.sends / TIME, #self.devices / DEVICE, #self.recent
   if is_needed(entry, self.wrong) then
-    entry[E_TIMES] = #self.wrong / TIME
-    own = string.char(#self.application) .. self.application .. struct.pack(ENTRY, unpack(entry, 1, E_TIMES)) .. self.wrong
+    entry[E_TIMES], entry[E_OWN] = #self.wrong / TIME, #self.own / TIME
+    own = string.char(#self.application) .. self.application .. struct.pack(ENTRY, unpack(entry, 1, E_OWN)) .. self.wrong
+      .. self.own
   end
   if own ~= '' or self.others ~= '' then life = math.max(life, ruleset.lifetimes.guesses, entry[E_LOCKED] - now) end
   if self[APPROVED] > 0 then life = math.max(life, self[APPROVED] + ruleset.known - now) end

@@ -75,6 +75,14 @@ local GROUPS = {
       end
     end,
   },
+  failures = {
+    subject = 'application',
+    test = function(sending)
+      guard.test_failures(sending)
+      return {}
+    end,
+    take_back = function() end, -- it counts nothing
+  },
   money = {
     subject = 'application',
     test = function(sending)
@@ -109,7 +117,7 @@ GROUPS.ceilings = {
   end,
   take_back = GROUPS.money.take_back,
 }
-local OF_ALL = { 'starts', 'targets', 'requests', 'money', 'newcomers' }
+local OF_ALL = { 'starts', 'targets', 'requests', 'failures', 'money', 'newcomers' }
 
 local function of_part(part)
   local b = part.breaker_at
