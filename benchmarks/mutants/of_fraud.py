@@ -78,8 +78,9 @@ _FRAUD: dict[str, Mutant] = {
         "include_approvals", "approved = no_mark and approvals.has(record, 'a'),", "approved = false,"
     ),
     "known-contexts-give-back": one(
-        "include_approvals", "known_device = approvals.has(record, 'f') }", "known_device = false }"
+        "include_approvals", "known_device = approvals.has(record, 'f') or", "known_device ="
     ),
+    "who-passed-a-check-gives-back": one("include_approvals", " or approvals.has(record, 'q') }", " }"),
     "safe-numbers-give-back": one("include_approvals", "  if approvals.has(record, 's') then return end\n"),
     "a-number-that-is-not-new-gives-back": one(
         "include_approvals", "times = (not rule.new or new[rule.new]) and 1 or 0", "times = 1"

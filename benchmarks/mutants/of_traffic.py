@@ -91,7 +91,10 @@ DEFECTS: dict[str, Mutant] = {
     "a-refused-start-uses-up-the-trickle": one(
         "include_fraud", "    if sending.trickled and part.name == 'country' then", "    if false then"
     ),
-    "an-address-that-asks-without-end": one("include_guard", "  guard.test_sliding({}, 'ip', row)\n"),
+    "an-address-that-asks-without-end": one("include_guard", "  guard.test_sliding(hits, 'ip', row)\n"),
+    "an-address-that-is-asked-beyond-its-windows": one(
+        "include_guard", "if not rule_hits.refusal(hits) then rows.write(", "do rows.write("
+    ),
     "a-trickle-that-fills-without-bound": one(
         "include_newcomers", "math.min(most, row[at.ltrickle])", "row[at.ltrickle]"
     ),

@@ -276,6 +276,8 @@ class Window:
     """How many an application's known devices have of a number's messages, whatever others used up."""
     quota: bool = False
     """Whether it is the quota that the application is told."""
+    asks: bool = False
+    """Whether a human check lifts it."""
     record_only: bool = False
 
 

@@ -480,7 +480,7 @@ class Evaluation:
         is_stranger = reputation.unapproved >= self.ruleset.known_messages[self.sending.place]
         self.approved = self.known_device or (lately(reputation.approved) and not is_stranger)
         self._some, self._here = lately(reputation.anywhere), lately(reputation.applications.get(self.application))
-        if self.kind == "start" and self.sending.network:
+        if self._network:
             asked = self.memory.asked.get(self.sending.network, self.now)
             self.new = {"number": self.sending.number not in asked, "country": self.country not in asked}
 
@@ -506,15 +506,19 @@ class Evaluation:
         """Keep a part as it is."""
         self.memory.parts.put((part, self.part_key(part)), self.part(part), self.now + self.ruleset.lifetimes[part])
 
+    @property
+    def _network(self) -> str:
+        """Return the address that a message counts at, if any: who passed a human check counts at none."""
+        return self.sending.network if self.kind == "start" and not self.sending.checked else ""
+
     def part_key(self, part: str) -> str:
         """Return what a part is kept under; empty where it does not count."""
-        first = self.kind == "start"
         return {
             "block": self.sending.block,
             "country": f"{self.application}/{self.country}",
-            "address": self.sending.network if first else "",
-            "network": self.sending.wide_network if first else "",
-            "provider": self.sending.provider if first else "",
+            "address": self._network,
+            "network": self._network and self.sending.wide_network,
+            "provider": self._network and self.sending.provider,
         }[part]
 
     # --- testing ----------------------------------------------------------------------------------------------
@@ -657,8 +661,7 @@ class Evaluation:
         kept.at = self.now
 
     def _scopes(self) -> tuple[LimitScope, ...]:
-        counts = self.kind == "start" and self.sending.network and not self.known_device
-        address = (LimitScope.IP,) if counts else ()
+        address = (LimitScope.IP,) if self._network and not self.known_device else ()
         own = (LimitScope.APPLICATION,) if self.kind != "fallback" else ()
         return (LimitScope.FAILED_CHECKS, LimitScope.NUMBER, *address, *own)
 

@@ -44,7 +44,7 @@ def build_ruleset(guard: GuardSettings, limits: Limits, spend: SpendSettings, *,
     Raises `ConfigurationError` for a bad notation.
     """
     ruleset = Ruleset(
-        windows=tuple(_windows(guard, limits)),
+        windows=tuple(_windows(guard, limits, asks=asks)),
         cooldown=_waits(guard, "number.cooldown", guard.number.cooldown, HOUR),
         guess_wait=_waits(guard, "number.guess_wait", guard.number.guess_waits, DAY),
         lock=_lock(guard),
@@ -77,7 +77,7 @@ def _records(guard: GuardSettings, rule: str) -> bool:
     return guard.mode(rule) is Mode.RECORD_ONLY
 
 
-def _windows(guard: GuardSettings, limits: Limits) -> Iterator[Window]:
+def _windows(guard: GuardSettings, limits: Limits, *, asks: bool) -> Iterator[Window]:
     for scope, rule in _RULE_OF_SCOPE.items():
         if not _is_on(guard, rule):
             continue
@@ -90,6 +90,7 @@ def _windows(guard: GuardSettings, limits: Limits) -> Iterator[Window]:
                 for_unknown=_for_unknown(guard, limit) if scope in {"number", "failed_checks"} else None,
                 for_known=_reserved(guard, limit) or None if scope == "number" else None,
                 quota=scope == "application" and position == 0,
+                asks=asks and scope == "ip",
                 record_only=_records(guard, rule),
             )
 
@@ -138,12 +139,12 @@ def _buckets(guard: GuardSettings) -> Iterator[Bucket]:
 def _with_checked(buckets: Iterator[Bucket], *, asks: bool) -> Iterator[Bucket]:
     """Yield buckets, and beside those of newcomers others of the same size for newcomers who passed a human check.
 
+    Buckets of addresses have none: a check lifts them, for many people share an address.
+
     Where nobody ``asks`` a block has those too: they are never used, but leak, for others share the block.
     """
     for one in buckets:
-        if one.exempts != "approved":
-            yield one
-        elif one.breaker:
+        if one.exempts != "approved" or one.breaker:
             yield replace(one, asks=asks)
         else:
             yield replace(one, checked="no" if asks else None, asks=asks)

@@ -70,7 +70,7 @@ class SharedMessage(NamedTuple):
 
     def other_slots(self, scripts: ScriptRunner) -> Iterator["_Slot"]:
         """Yield the others in which it counts."""
-        if self.network and self.kind == "start":
+        if self.network and self.kind == "start" and not self.passed:
             of_networks = scripts.of_networks(self.network, self.wide_network, self.provider)
             if self.safe:
                 of_networks = of_networks[:1]

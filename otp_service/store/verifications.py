@@ -406,7 +406,7 @@ class Verifications:
             return (number,)
         application, country = verification.application, verification.country
         of_networks: tuple[str, ...] = ()
-        if sending.network:
+        if sending.network and not sending.checked:  # rules on addresses spare who passed a human check
             of_networks = self._scripts.of_networks(sending.network, sending.wide_network, sending.provider)
         places = keys.application(application), keys.country(application, country), keys.block(sending.block)
         return (number, *places, *of_networks)

@@ -20,15 +20,17 @@ from support_traffic import Newcomers
 
 from otp_service import bootstrap
 from otp_service.domain.numbers import parse_destination, subject_key
-from otp_service.errors import TooManyError
+from otp_service.errors import HumanCheckRequiredError, RateLimitedError, TooManyError
 from otp_service.services.events import count_codes
 from otp_service.services.operator_actions import reset_limits
+from otp_service.services.verifications import HumanCheckResult
 from otp_service.store.store import open_store
 
 DAY = 86_400
 CUSTOMER = "+923001234567"
 ABROAD = "+447400123456"
 OWN = {"context": "the customer's own phone", "client_ip": "198.51.100.7"}
+PASSED = {"human_check": HumanCheckResult(passed=True)}
 TEN_MINUTES, A_DAY = 2, 4
 """The share of a known device: two of 5/10 minutes, four of 10/day."""
 
@@ -36,11 +38,11 @@ TEN_MINUTES, A_DAY = 2, 4
 class Site:
     """A shop that knows the customer, and another one, under the default rules but for some amounts."""
 
-    def __init__(self, frozen: FrozenValkey, **sections: Any) -> None:
+    def __init__(self, frozen: FrozenValkey, *, human_check: str = "none", **sections: Any) -> None:
         self.frozen = frozen
         own = tree(frozen.url)["applications"]["shop"]
         spend = sections.pop("spend", {})
-        shop = {**own, "purposes": ["login"], "home": "PK", "spend": spend}
+        shop = {**own, "purposes": ["login"], "home": "PK", "human_check": human_check, "spend": spend}
         frozen.move_to(START - 7 * DAY * 1000)
         installation = frozen.world().install(
             guard={"modes": {}, **sections.pop("guard", {})},
@@ -384,3 +386,58 @@ def test_money_and_the_applications_own_quota_hold_for_known_devices_too(frozen:
 
     assert not passes(site.shop, CUSTOMER, **OWN)
     assert site.rules() == {rule}
+
+
+ADDRESSES = {
+    "address.starts": (lambda _: "192.0.2.1", {}, {"ip": ["30/10 minutes"]}),
+    "address.unapproved": (lambda _: "192.0.2.1", {"unapproved": ["20/day"]}, {}),
+    "address.numbers": (lambda _: "192.0.2.1", {"numbers": ["20/day"]}, {}),
+    "address.network": (lambda turn: f"2001:db8:1:{turn}::1", {"network": ["20/day"]}, {}),
+    "address.provider": (lambda turn: f"2001:db8:{turn}::1", {"provider": ["20/day"]}, {}),
+}
+"""How thirty requests close an address that many people share."""
+
+
+@pytest.mark.parametrize("rule", ADDRESSES)
+def test_who_passes_a_check_is_let_in_at_an_address_that_others_closed(frozen: FrozenValkey, rule: str) -> None:
+    addresses, amounts, limits = ADDRESSES[rule]
+    roomy = {name: ["900/day"] for name in ("unapproved", "numbers", "countries", "network", "provider")}
+    site = Site(frozen, human_check="assertion", guard={"address": {**roomy, **amounts}}, limits=limits)
+    known = site.stranger()
+    site.approve(site.shop, known)
+    for turn in range(30):
+        passes(site.shop, site.stranger(), client_ip=addresses(turn))
+
+    there = {"client_ip": addresses(99)}
+    for to in (site.stranger(), known):
+        asked = refused(lambda to=to: site.shop.start(to, **there))
+        assert isinstance(asked, HumanCheckRequiredError)
+        assert site.rules() == {rule}
+        assert passes(site.shop, to, **there, **PASSED)
+    site.approve(site.shop, site.stranger(), **there, **PASSED)
+    assert refused(lambda: site.shop.start(site.stranger(), **there)) is not None, "an approval there makes no room"
+
+
+def test_where_nobody_can_ask_an_address_is_closed_for_all_who_are_not_known(frozen: FrozenValkey) -> None:
+    site = Site(frozen, guard={"address": {"unapproved": ["20/day"]}})
+    site.become_known()
+    for _ in range(30):
+        passes(site.shop, site.stranger(), client_ip=OWN["client_ip"])
+    error = refused(lambda: site.shop.start(site.stranger(), client_ip=OWN["client_ip"], **PASSED))
+
+    assert isinstance(error, RateLimitedError), "a check is not believed that the application cannot ask for"
+    assert passes(site.shop, CUSTOMER, **OWN)
+
+
+def test_who_passes_checks_gets_from_one_address_no_more_than_blocks_countries_and_numbers_have(
+    frozen: FrozenValkey,
+) -> None:
+    site = Site(frozen, human_check="assertion", guard={"country": {"home": ["40/day"]}})
+    in_a_block = sum(passes(site.shop, site.stranger("+92300777"), client_ip="192.0.2.1", **PASSED) for _ in range(50))
+    in_all = sum(passes(site.shop, site.stranger(), client_ip="192.0.2.1", **PASSED) for _ in range(100))
+    site.later(2 * DAY)
+    to_one = sum(passes(site.shop, "+923008880001", client_ip="192.0.2.1", **PASSED) for _ in range(50))
+
+    assert in_a_block == 4
+    assert in_a_block + in_all == 40
+    assert to_one == 1, "the next one has to wait"

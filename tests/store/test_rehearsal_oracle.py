@@ -16,6 +16,7 @@ from otp_service.bootstrap import Installation
 from otp_service.domain.guard import GUARD_RULES
 from otp_service.domain.guard_replay import Attempt, Replay
 from otp_service.errors import OtpServiceError, TooManyError
+from otp_service.services.verifications import HumanCheckResult
 
 SECONDS = [0, 0.3, 1, 5, 31, 61, 130, 400, 3700, 90_000]
 PERMISSIVE: dict[str, Any] = {
@@ -83,7 +84,13 @@ SPEND = {
 }
 
 
-def _install(frozen: FrozenValkey, rules: str | tuple[str, ...], contexts: int = 2, **modes: str) -> Installation:
+CHECKED = ("address.unapproved", "address.numbers", "address.network", "block.unapproved", "country.unapproved")
+"""Rules that a human check lifts, or counts apart."""
+
+
+def _install(
+    frozen: FrozenValkey, rules: str | tuple[str, ...], contexts: int = 2, human_check: str = "none", **modes: str
+) -> Installation:
     rules = (rules,) if isinstance(rules, str) else rules
     own = tree(frozen.url)["applications"]
     roomy = {scope: ["900/day"] for scope in ("number", "ip", "application", "failed_checks")}
@@ -99,6 +106,7 @@ def _install(frozen: FrozenValkey, rules: str | tuple[str, ...], contexts: int =
             **own,
             "shop": {
                 **own["shop"],
+                "human_check": human_check,
                 "spend": {name: one for rule in rules for name, one in SPEND.get(rule, {}).items()},
             },
         },
@@ -134,6 +142,17 @@ def test_where_several_rules_refuse_the_same_one_decides(frozen: FrozenValkey, s
 
     assert not differences, _told(differences[0])
     assert len(+again.before.refused) >= 3
+
+
+@pytest.mark.parametrize("rule", CHECKED)
+def test_who_passed_a_human_check_is_spared_alike(frozen: FrozenValkey, rule: str) -> None:
+    chance = random.Random(f"checked {rule}")
+    installation = _install(frozen, rule, human_check="assertion")
+    _live(frozen, installation, chance, steps=500, guessing=False)
+    again, differences = _replayed(installation)
+
+    assert not differences, _told(differences[0])
+    assert again.before.refused[rule] > 0
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -188,6 +207,8 @@ def _act(
         members: dict[str, Any] = {"context": chance.choice([None, "one", "two", f"c{chance.randrange(20)}"])}
         if caller.application.name == "shop":
             members["client_ip"] = chance.choice(["192.0.2.1", "192.0.2.2", "2001:db8:1:2::3", "2001:db8:1:3::3"])
+        if caller.application.human_check == "assertion":
+            members["human_check"] = HumanCheckResult(passed=chance.random() < 1 / 3)
         return _sent(caller, "start", lambda: alive.append((caller, caller.start(number, **members))))
     caller, one = chance.choice(alive[-6:])
     if act > 0.85:

@@ -52,7 +52,7 @@ end
 function approvals.give_back(record, known, read)
   if approvals.has(record, 's') then return end
   local no_mark = string.sub(record.guard, -1) == '.' -- a known number may become a stranger by further messages
-  local exempt = { approved = no_mark and approvals.has(record, 'a'), known_device = approvals.has(record, 'f') }
+  local exempt = { approved = no_mark and approvals.has(record, 'a'), known_device = approvals.has(record, 'f') or approvals.has(record, 'q') }
   local new = { number = approvals.has(record, 'n'), country = approvals.has(record, 'c') }
   for _, part in ipairs(ruleset.parts) do
     local row = not exempt[part.exempts] and read(part.name)

@@ -145,9 +145,9 @@ function guard.count_asked(sending)
   local longest = ruleset.windows.ip.longest
   rows.write(application, application.life)
   if address and longest > 0 then
-    local row = rows.unpack(address.key, redis.call('GET', address.key), ruleset.layouts.address)
-    guard.test_sliding({}, 'ip', row)
-    rows.write(row, math.max(2 * longest, redis.call('PTTL', address.key)))
+    local row, hits = rows.unpack(address.key, redis.call('GET', address.key), ruleset.layouts.address), {}
+    guard.test_sliding(hits, 'ip', row)
+    if not rule_hits.refusal(hits) then rows.write(row, math.max(2 * longest, redis.call('PTTL', address.key))) end
   end
   if sending.suspected then guard.tally_asked(sending) end
 end
