@@ -8,6 +8,7 @@ import json
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, redirect, render_template, request, session
@@ -30,16 +31,27 @@ POLICY = (
 )
 
 
+class Started(NamedTuple):
+    """What a verification was started for. That, once, is all that its approval lets happen."""
+
+    purpose: str
+    payment: Transaction | None
+    number: str
+    """In E.164, the same for every spelling."""
+
+
 class Sites:
     """The views of both sites; ``origin`` is theirs, one of the application's ``browser_origins``."""
 
     def __init__(self, otp: OtpService, origin: str) -> None:
         self._otp = otp
         self._origin = origin
-        self._started: dict[str, tuple[str, Transaction | None]] = {}
-        """By verification: purpose and payment. That, once, is all that its approval lets happen."""
+        self._started: dict[str, Started] = {}
+        """By verification."""
         self._done: dict[str, str] = {}
-        """By verification that let it happen: whose number."""
+        """By verification that let it happen: the number's mask."""
+        self.accounts: dict[str, list[str]] = {}
+        """By number: the sites that it logged in to or paid at. Here each would have its accounts."""
 
     def page(self, site: str) -> ResponseReturnValue:
         """Show where the person is."""
@@ -60,21 +72,22 @@ class Sites:
             client_token=ClientToken(allow=["read", "check", "resend"], origin=self._origin),
         )
         session[site] = started.id
-        self._started[started.id] = (started.purpose, started.transaction)
+        self._started[started.id] = Started(started.purpose, started.transaction, started.destination)
         return {name: getattr(started, name) for name in ("id", "client_token", "to", "transaction")}
 
     def done(self, site: str) -> ResponseReturnValue:
-        """Log in or pay, where the service says so: the page's word is no proof, and its id could be another's."""
+        """Log in or pay, where the service says so: of the page's word, id and number any could be another's."""
         request.get_json()
         verification_id = session.get(site, "")
         if verification_id in self._done:
             return {}  # asked again: the answer was lost
         expected = self._started.get(verification_id)
         told = self._otp.verifications.get(verification_id) if expected else None
-        if told is None or told.status != "approved" or (told.purpose, told.transaction) != expected:
+        if told is None or told.status != "approved" or (told.purpose, told.transaction) != expected[:2]:
             return {"code": "not-approved"}, 403
         if self._started.pop(verification_id, None):  # of two requests at once, one
-            self._done[verification_id] = told.to  # here a bank pays
+            self._done[verification_id] = told.to
+            self.accounts.setdefault(expected.number, []).append(site)  # here a shop logs in, and a bank pays
         return {}
 
     def leave(self, site: str) -> ResponseReturnValue:

@@ -26,19 +26,19 @@ def serve(environ, start_response):
     return {application}(dict(environ, REMOTE_ADDR="127.0.0.1"), start_response)
 person, stranger = Client(serve), Client(serve)
 print(person.get("/").status_code)
-started = person.post("/start", data={{"phone": "+923001234567"}})
+started = person.post("/start", data={{"phone": "0300 1234567"}})
 print(started.status_code, bool(started.json["sent_to"]))
 print(person.post("/check", data={{"code": "000000"}}).status_code)
 print(stranger.post("/check", data={{"code": "123456"}}).status_code)
-print(person.post("/check", data={{"code": "123456"}}).json)
+print(person.post("/check", data={{"code": "123456", "phone": "+923007654321"}}).json)
 """
 THROUGH_FASTAPI = """
 from starlette.testclient import TestClient
 with TestClient(fastapi_login.app) as person:
     print(person.post("/check", json={"code": "123456"}).status_code)
-    print(person.post("/start", json={"phone": "+923001234567"}).status_code)
+    print(person.post("/start", json={"phone": "0300 1234567"}).status_code)
     print(person.post("/check", json={"code": "000000"}).json()["detail"]["reason"])
-    print(person.post("/check", json={"code": "123456"}).json())
+    print(person.post("/check", json={"code": "123456", "phone": "+923007654321"}).json())
     fastapi_login.otp.fail_with("rate-limited")
     print(person.post("/start", json={"phone": "+923001234567"}).json()["code"])
 """
@@ -94,14 +94,14 @@ def test_an_example_lets_in_who_typed_the_code(name: str, application: str, inst
     program = REPLACED + FAKED[name] + f"import {name}" + THROUGH_WSGI.format(application=application)
     told = _run([sys.executable, "-c", program], env=_environment(installed), cwd=tmp_path)
 
-    assert told.splitlines() == ["404", "200 True", "403", "400", "{'welcome': True}"]
+    assert told.splitlines() == ["404", "200 True", "403", "400", "{'welcome': '+923001234567'}"]
 
 
 def test_the_example_that_awaits_lets_in_who_typed_the_code(installed: Path, tmp_path: Path):
     program = REPLACED + FAKED["fastapi_login"] + "import fastapi_login" + THROUGH_FASTAPI
     told = _run([sys.executable, "-W", "ignore", "-c", program], env=_environment(installed), cwd=tmp_path)
 
-    assert told.split("\n")[:5] == ["400", "200", "wrong_code", "{'welcome': True}", "rate-limited"]
+    assert told.split("\n")[:5] == ["400", "200", "wrong_code", "{'welcome': '+923001234567'}", "rate-limited"]
 
 
 def test_the_installed_client_is_the_one_that_examples_use(installed: Path):

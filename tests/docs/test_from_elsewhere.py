@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support_api import Api
+from support_api import START, Api
 from support_forgetful import serving
-from support_installation import API_KEY, NUMBER, World, tree
+from support_installation import API_KEY, NUMBER, SPELLINGS, World, tree
 from support_missing import missing
 from support_sources import ROOT
 from support_twilio import PACKAGES, Facade, twilio_api
@@ -20,6 +20,7 @@ from support_twilio import PACKAGES, Facade, twilio_api
 from otp_service.domain.keyring import api_key_hash
 
 ACCOUNT = "AC" + 32 * "0"
+ADDRESS, VICTIM = "203.0.113.7", "+923007654321"
 
 
 def _block(page: str, language: str) -> str:
@@ -102,17 +103,87 @@ def test_the_function_for_supabase_starts_and_checks(environment: dict[str, str]
         for code in (facade.wrong(sid), facade.code(sid))
     )
 
-    assert (wrong, right) == ("false", "true")
+    assert (wrong, right) == ("null", NUMBER)
 
 
-def test_the_functions_in_place_of_a_table_send_and_check(environment: dict[str, str], api: Api):
+def test_the_function_for_supabase_logs_nobody_in_as_another(environment: dict[str, str], api: Api):
+    facade = Facade(api)
+    sid, _ = (facade.start(To=to).json["sid"] for to in (NUMBER, VICTIM))
+    deno = "globalThis.Deno = { env: { get: (name) => process.env[name] } };\n"
+    program = deno + _block("with-supabase.md", "javascript")
+    told = {**environment, "SERVICE_SID": facade.services["login"]}
+    code = facade.code(sid)
+    as_victim, as_oneself = (
+        _node(f"{program}\nconsole.log(await check({to!r}, {code!r}));", told).strip()
+        for to in (VICTIM, "0300 1234567")
+    )
+
+    assert (as_victim, as_oneself) == ("null", NUMBER)
+
+
+@pytest.fixture
+def site(environment: dict[str, str], api: Api) -> Iterator["Site"]:
     program: dict[str, Any] = {}
     exec(_block("from-your-own-table.md", "python"), program)  # noqa: S102 - ours
-    session: dict[str, str] = {}
-
-    assert program["send_code"](session, NUMBER, "203.0.113.7")
-    assert not program["check_code"](session, api.wrong(session["verification"]))
-    assert program["check_code"](session, api.code(session["verification"]))
-    assert not program["check_code"](session, api.code(session["verification"]))
-    assert not program["send_code"]({}, "+92300", "203.0.113.7")
+    yield Site(api, program)
     program["otp"].close()
+
+
+class Site:
+    """A site with accounts by number, which logs people in by the functions of the page."""
+
+    def __init__(self, api: Api, program: dict[str, Any]) -> None:
+        self.api = api
+        self.program = program
+        self.session: dict[str, str] = {}
+        self.accounts: dict[str, int] = {}
+
+    def start(self, phone: str) -> str:
+        """Send a code; return the one that the phone shows."""
+        assert self.program["send_code"](self.session, phone, ADDRESS)
+        return self.api.code(self.session["verification"])
+
+    def log_in(self, phone: str, typed: str) -> bool:
+        number = self.program["check_code"](self.session, phone, typed)
+        if number:
+            self.accounts[number] = self.accounts.get(number, 0) + 1
+        return bool(number)
+
+
+def test_the_functions_in_place_of_a_table_send_and_check(site: Site):
+    code = site.start(NUMBER)
+
+    assert not site.log_in(NUMBER, site.api.wrong(site.session["verification"]))
+    assert not site.log_in(NUMBER, "no code")
+    assert site.log_in(NUMBER, code)
+    assert not site.log_in(NUMBER, code)
+    assert site.accounts == {NUMBER: 1}
+    assert not site.program["send_code"]({}, "+92300", ADDRESS)
+
+
+def test_nobody_logs_in_as_another_with_a_code_of_their_own(site: Site):
+    """As an attack goes: the form with the code names somebody else, and the site may believe the form."""
+    code = site.start(NUMBER)
+    for victim in (VICTIM, "0300 7654321", "no number", ""):
+        assert not site.log_in(victim, code)
+
+    assert site.accounts == {}
+    assert site.api.get(f"{START}/{site.session['verification']}").json["checks_left"] == 5
+    assert site.log_in(NUMBER, code)
+    assert site.accounts == {NUMBER: 1}
+
+
+def test_nobody_logs_in_with_a_code_of_an_earlier_number(site: Site):
+    code = site.start(NUMBER)
+    other = site.start(VICTIM)
+
+    assert not site.log_in(NUMBER, code)
+    assert code == other or not site.log_in(VICTIM, code)
+    assert site.accounts == {}
+
+
+def test_every_spelling_of_a_number_is_one_account(site: Site):
+    for sent, typed in zip(SPELLINGS, reversed(SPELLINGS), strict=True):
+        assert site.log_in(typed, site.start(sent))
+
+    assert site.accounts == {NUMBER: len(SPELLINGS)}

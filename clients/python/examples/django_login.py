@@ -25,19 +25,18 @@ otp = OtpService(os.environ["OTP_URL"], os.environ["OTP_KEY"])
 
 @require_POST  # type: ignore[untyped-decorator]
 def start(request: HttpRequest) -> JsonResponse:
-    """Send a code, and keep what it was for in the session: never take the id from the browser."""
-    phone = request.POST["phone"]
+    """Send a code, and keep its id and its number together in the session: take neither from the browser."""
     try:
-        started = otp.verifications.start(phone, client_ip=request.META["REMOTE_ADDR"])
+        started = otp.verifications.start(request.POST["phone"], client_ip=request.META["REMOTE_ADDR"])
     except OtpError as error:
         return _say(error)
-    request.session["started"] = {"id": started.id, "phone": phone}
+    request.session["started"] = {"id": started.id, "number": started.destination}
     return JsonResponse({"sent_to": started.to})
 
 
 @require_POST  # type: ignore[untyped-decorator]
 def check(request: HttpRequest) -> JsonResponse:
-    """Let the person in when the code is right, and for nothing else."""
+    """Log in the number that the code went to, never one of this form: it could be anybody's."""
     started = request.session.get("started")
     if started is None:
         return JsonResponse({"say": "Please give your number first."}, status=400)
@@ -47,8 +46,8 @@ def check(request: HttpRequest) -> JsonResponse:
         return _say(error)
     if not checked.valid:
         return JsonResponse({"reason": checked.reason, "checks_left": checked.checks_left}, status=403)
-    request.session["phone"] = request.session.pop("started")["phone"]
-    return JsonResponse({"welcome": True})
+    request.session["account"] = request.session.pop("started")["number"]
+    return JsonResponse({"welcome": request.session["account"]})
 
 
 def _say(error: OtpError) -> JsonResponse:

@@ -39,24 +39,24 @@ class Code(BaseModel):
 
 @app.post("/start")
 async def start(form: Phone, request: Request) -> dict[str, Any]:
-    """Send a code, and keep what it was for in the session: never take the id from the browser."""
+    """Send a code, and keep its id and its number together in the session: take neither from the browser."""
     client_ip = request.client.host if request.client else None
     started = await otp.verifications.start(form.phone, client_ip=client_ip)
-    request.session["started"] = {"id": started.id, "phone": form.phone}
+    request.session["started"] = {"id": started.id, "number": started.destination}
     return {"sent_to": started.to}
 
 
 @app.post("/check")
 async def check(form: Code, request: Request) -> dict[str, Any]:
-    """Let the person in when the code is right, and for nothing else."""
+    """Log in the number that the code went to, never one of this form: it could be anybody's."""
     started = request.session.get("started")
     if started is None:
         raise HTTPException(400, "Please give your number first.")
     checked = await otp.verifications.check(started["id"], form.code)
     if not checked.valid:
         raise HTTPException(403, {"reason": checked.reason, "checks_left": checked.checks_left})
-    request.session["phone"] = request.session.pop("started")["phone"]
-    return {"welcome": True}
+    request.session["account"] = request.session.pop("started")["number"]
+    return {"welcome": request.session["account"]}
 
 
 @app.exception_handler(OtpError)

@@ -13,23 +13,23 @@ otp = OtpService(os.environ["OTP_URL"], os.environ["OTP_KEY"])
 
 @app.post("/start")
 def start() -> dict[str, Any]:
-    """Send a code, and keep what it was for in the session: never take the id from the browser."""
+    """Send a code, and keep its id and its number together in the session: take neither from the browser."""
     phone = request.form["phone"]
     started = otp.verifications.start(phone, client_ip=request.remote_addr, idempotency_key=request.form.get("form_id"))
-    session["started"] = {"id": started.id, "phone": phone}
+    session["started"] = {"id": started.id, "number": started.destination}
     return {"sent_to": started.to}
 
 
 @app.post("/check")
 def check() -> tuple[dict[str, Any], int]:
-    """Let the person in when the code is right, and for nothing else."""
+    """Log in the number that the code went to, never one of this form: it could be anybody's."""
     started = session.get("started")
     if started is None:
         return {"say": "Please give your number first."}, 400
     checked = otp.verifications.check(started["id"], request.form["code"])
     if checked.valid:
-        session["phone"] = session.pop("started")["phone"]
-        return {"welcome": True}, 200
+        session["account"] = session.pop("started")["number"]
+        return {"welcome": session["account"]}, 200
     return {"reason": checked.reason, "checks_left": checked.checks_left}, 403
 
 

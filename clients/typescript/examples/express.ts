@@ -5,8 +5,9 @@ import { ApiError, OtpError, OtpService } from "otp-service-client";
 
 /** What a person's session holds; with several processes keep it in a store that they share. */
 interface Session {
-  started?: { id: string; phone: string };
-  phone?: string;
+  started?: { id: string; number: string };
+  /** The number that is logged in, in E.164. */
+  account?: string;
 }
 const sessions = new Map<string, Session>();
 
@@ -30,7 +31,7 @@ export function application(otp: OtpService): express.Express {
     const session = session_of(request, response);
     const phone = String(request.body.phone);
     const started = await otp.verifications.start({ to: phone, client_ip: request.ip ?? null });
-    session.started = { id: started.id, phone }; // never take the id from the browser
+    session.started = { id: started.id, number: started.destination }; // take neither from the browser
     response.json({ sent_to: started.to });
   });
 
@@ -40,9 +41,9 @@ export function application(otp: OtpService): express.Express {
     const code = String(request.body.code);
     const { valid, reason, checks_left } = await otp.verifications.check(session.started.id, { code });
     if (!valid) return void response.status(403).json({ reason, checks_left });
-    session.phone = session.started.phone;
+    session.account = session.started.number; // never a number of this form: it could be anybody's
     delete session.started;
-    response.json({ welcome: true });
+    response.json({ welcome: session.account });
   });
 
   // docs/integration.md has what to tell the person, for each code.

@@ -11,7 +11,7 @@ export function service(other?: OtpService): OtpService {
 }
 
 /** What was started, by session; with several processes keep it in a store that they share. */
-const started = new Map<string, { id: string; phone: string }>();
+const started = new Map<string, { id: string; number: string }>();
 
 export async function POST(request: Request): Promise<Response> {
   const { phone } = (await request.json()) as { phone: string };
@@ -19,7 +19,7 @@ export async function POST(request: Request): Promise<Response> {
     const client_ip = request.headers.get("x-real-ip"); // as your proxy sets it
     const verification = await service().verifications.start({ to: phone, client_ip });
     const session = randomUUID();
-    started.set(session, { id: verification.id, phone }); // never take the id from the browser
+    started.set(session, { id: verification.id, number: verification.destination }); // take neither from the browser
     const cookie = `session=${session}; HttpOnly; Secure; SameSite=Lax; Path=/`;
     return Response.json({ sent_to: verification.to }, { headers: { "Set-Cookie": cookie } });
   });
@@ -33,8 +33,8 @@ export async function PUT(request: Request): Promise<Response> {
   return answer(async () => {
     const { valid, reason, checks_left } = await service().verifications.check(mine.id, { code });
     if (!valid) return Response.json({ reason, checks_left }, { status: 403 });
-    started.delete(session); // and remember in your own session that this person holds mine.phone
-    return Response.json({ welcome: true });
+    started.delete(session); // and log in mine.number, never a number of this request: it could be anybody's
+    return Response.json({ welcome: mine.number });
   });
 }
 
