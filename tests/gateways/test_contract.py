@@ -52,14 +52,14 @@ def suite_of(kind):
     return type(f"Test{kind.title()}", (SPECIAL.get(kind, GatewayContract),), members)
 
 
-for _sample in ("http-xml", "http-hmac", "http-token"):
+for _sample in ("http/xml", "http/hmac", "http/token"):
     _members = {
         "gateway_class": load_gateway_class("http"),
         "samples": SAMPLES / f"{_sample}.toml",
         "test_receipts_are_sampled_where_there_are_any": None,  # http.toml samples what comes in
         "test_messages_from_people_are_sampled_where_there_are_any": None,
     }
-    globals()[f"Test{_sample.title().replace('-', '')}"] = type(f"Test{_sample}", (GatewayContract,), _members)
+    globals()[f"Test{_sample.title().replace('/', '')}"] = type(f"Test{_sample}", (GatewayContract,), _members)
 
 
 for _entry in distribution("otp-service").entry_points.select(group=GATEWAY_ENTRY_POINTS):
