@@ -23,18 +23,37 @@ DEFECTS: dict[str, Mutant] = {
     "full-for-any-length": one("include_streams", "  if count >= length then return true, count end\n"),
     "full-one-message-too-late": one("include_streams", "count >= length", "count > length"),
     "full-for-any-age": one("include_streams", "local wait, job = now - ", "local wait, job = 0 * "),
-    "full-a-moment-too-late": one("include_streams", "wait >= longest", "wait > longest"),
+    "full-a-moment-too-late": one("include_streams", "if wait >= longest then", "if wait > longest then"),
     "full-for-all-of-a-life": one("include_streams", "0.75 * life", "life"),
     "full-by-the-newest": one(
         "include_streams",
         "'XRANGE', queue, '-', math.floor(now - least)",
         "'XREVRANGE', queue, math.floor(now - least), '-'",
     ),
-    "full-at-any-pace": one("include_streams", "if job.gone then", "if false then"),
-    "full-by-the-pace-of-few-that-left": one("include_streams", "if left >= LEFT then", "if left > 0 then"),
-    "full-where-those-behind-do-not-count": one("include_streams", " - count - job.gone", " - job.gone"),
-    "full-where-those-ahead-do-not-count": one("include_streams", " - count - job.gone", " - count"),
-    "full-where-an-old-job-tells-of-no-pace": one("include_streams", "if job.gone then", "if true then"),
+    "full-at-any-pace": one("include_streams", "if not job.gone then", "if true then"),
+    "full-by-the-pace-of-few-that-left": one("include_streams", "local slow = left >= LEFT", "local slow = left > 0"),
+    "full-where-those-behind-do-not-count": one(
+        "include_streams", "redis.call('HGET', queues, queue) - count", "redis.call('HGET', queues, queue)"
+    ),
+    "full-where-those-ahead-do-not-count": one("include_streams", "local left = gone - job.gone", "local left = gone"),
+    "full-where-an-old-job-tells-of-no-pace": one(
+        "include_streams", "  if not job.gone then return false, count end\n"
+    ),
+    "full-by-what-was-before-a-pause": one(
+        "include_streams",
+        "return slow and not moves_again(queue, count, tonumber(job.gone), gone, longest), count",
+        "return slow, count",
+    ),
+    "full-until-a-pace-is-known-after-a-pause": one("include_streams", "return before < left or", "return"),
+    "full-never-where-a-worker-has-begun": one("include_streams", "return before < left or", "return true or"),
+    "full-where-the-pace-of-now-does-not-count": one(
+        "include_streams", "before < left or (now - since) * count / (left - 1) < longest", "before < left"
+    ),
+    "full-by-no-fresh-pace": one("include_streams", " or now - since > 2000 or", " or"),
+    "full-by-the-fresh-pace-of-few": one("include_streams", " or gone - recent < LEFT then", " then"),
+    "full-by-the-pace-since-the-oldest-came-twice": one(
+        "include_streams", "gone_before(queue, 5000) or first", "first"
+    ),
     "full-that-looks-at-no-pace": one("include_streams", "longest * LEFT / count or longest", "longest or longest"),
     "held-by-everybody": one("include_streams", "return not pending.err and #pending > 0", "return true"),
     "held-by-whoever-has-it": one("include_streams", "entry, entry, 1, ...)", "entry, entry, 1)"),

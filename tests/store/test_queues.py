@@ -410,3 +410,38 @@ def test_each_bucket_of_numbers_has_queues_of_its_own(frozen: FrozenValkey) -> N
     assert {job.queue for job in taken} == {
         keys.queue(bucket, "possession", "shop", "PK", "sms") for bucket in ("00", "01", "02", "03")
     }
+
+
+def _come(frozen: FrozenValkey, shop: Caller, context: Context, seconds: float, leave: int = 0) -> list[bool]:
+    """Let ten come each second, and as many leave after each; return which of them found the door closed."""
+    closed = []
+    for _ in range(round(10 * seconds)):
+        closed.append(_refuses(lambda: shop.start(purpose="code")))
+        _send(context, jobs_of(context, count=leave) if leave else [])
+        frozen.advance(0.1)
+    return closed
+
+
+@pytest.mark.parametrize("pause", [8, 30])
+@pytest.mark.parametrize("pace", [1, 2, 7])
+def test_a_worker_that_begins_after_a_pause_closes_no_door(
+    frozen: FrozenValkey, shop: Caller, context: Context, pause: int, pace: int
+) -> None:
+    """What was before it began tells nothing of its pace."""
+    assert not any(_come(frozen, shop, context, pause))
+
+    assert not any(_come(frozen, shop, context, 10, pace))
+
+
+def test_a_worker_that_begins_and_is_too_slow_closes_the_door(
+    frozen: FrozenValkey, shop: Caller, context: Context
+) -> None:
+    """Five a second: 300 that wait take a minute."""
+    _come(frozen, shop, context, 30)
+    closed = []
+    for _ in range(30):
+        closed += _come(frozen, shop, context, 0.1)
+        closed += _come(frozen, shop, context, 0.1, 1)
+
+    assert not any(closed[:10]), "it has just begun"
+    assert all(closed[-10:])

@@ -71,6 +71,22 @@ function streams.wake(wake)
   redis.call('PEXPIRE', wake, 60000)
 end
 
+-- Returns how many messages had left a queue when the newest one came that waits for so many milliseconds, and when that was; nil when
+-- none waits for so long.
+local function gone_before(queue, milliseconds)
+  local entry = redis.call('XREVRANGE', queue, now - milliseconds, '-', 'COUNT', 1)[1]
+  if entry then return tonumber(by_name(entry[2]).gone), tonumber(string.match(entry[1], '^%d+')) end
+end
+
+-- Tells whether a queue in which `count` messages wait moves quickly enough by now, as after a time without a worker. `gone` have left it,
+-- `first` of them before the oldest came that waits. The pace is that of the last second; a worker that has just begun has none yet.
+local function moves_again(queue, count, first, gone, longest)
+  local recent, since = gone_before(queue, 1000)
+  if not recent or now - since > 2000 or gone - recent < LEFT then return false end
+  local left, before = gone - recent, recent - (gone_before(queue, 5000) or first)
+  return before < left or (now - since) * count / (left - 1) < longest
+end
+
 -- Tells whether a queue is so long, or moves so slowly, that one more message would come when less than a quarter of its
 -- code's life (milliseconds) is left to read and type the code. Returns also how many messages there are.
 function streams.is_full(queue, queues, length, life)
@@ -81,11 +97,12 @@ function streams.is_full(queue, queues, length, life)
   local oldest = redis.call('XRANGE', queue, '-', math.floor(now - least), 'COUNT', 1)[1]
   if not oldest then return false, count end
   local wait, job = now - tonumber(string.match(oldest[1], '^%d+')), by_name(oldest[2])
-  if job.gone then -- all of them, at the pace of those that have left since the oldest one came
-    local left = redis.call('HGET', queues, queue) - count - job.gone
-    if left >= LEFT then wait = math.max(wait, wait * count / left) end
-  end
-  return wait >= longest, count
+  if wait >= longest then return true, count end
+  if not job.gone then return false, count end
+  local gone = redis.call('HGET', queues, queue) - count
+  local left = gone - job.gone -- since the oldest one came: their pace is what counts
+  local slow = left >= LEFT and wait * count / left >= longest
+  return slow and not moves_again(queue, count, tonumber(job.gone), gone, longest), count
 end
 
 -- Tells whether a consumer still has a job, nobody else has claimed it meanwhile; or, without a consumer, whether anybody
