@@ -30,7 +30,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # it: one of the processes would have to compile the tests again, and each that is started what the wheel needs.
 ON_WHEEL := PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE= OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: help setup run demo pictures test test-browser test-clients check lint types contracts dist committed packages image checksums bench bench-valkey bench-delivery bench-factors bench-twilio bench-import bench-find bench-console bench-pair bench-ledger test-pgbouncer load observe-check kubernetes-check storm storm-ledger ledger-failover storm-restores storm-webhooks rotate rolling differential overload soak abuse abuse-memory mutants fuzz phones lock docs openapi sbom clean compose-secrets failover test-cluster cluster-failover cluster-pace cluster-race replication bench-size
+.PHONY: help setup run demo pictures test test-browser test-clients check lint types contracts dist committed packages image checksums bench bench-valkey bench-delivery bench-hanging bench-factors bench-twilio bench-import bench-find bench-console bench-pair bench-ledger test-pgbouncer load observe-check kubernetes-check storm storm-ledger ledger-failover storm-restores storm-webhooks rotate rolling handover differential overload soak abuse abuse-memory mutants fuzz phones lock docs openapi sbom clean compose-secrets failover test-cluster cluster-failover cluster-pace cluster-race replication bench-size
 
 help:  ## Tell what the targets do.
 	@sed -n 's/^\([a-z][a-z-]*\):.*  ## /\1\t/p' Makefile | expand --tabs=18
@@ -82,6 +82,9 @@ bench-valkey: setup  ## Instructions and bytes that starts and checks cost Valke
 
 bench-delivery: setup  ## How fast messages arrive while a gateway is dead, and how many a worker moves. Three minutes.
 	$(BIN)/python benchmarks/delivery.py
+
+bench-hanging: setup  ## What a gateway that hangs costs messages through others. Ten minutes.
+	$(BIN)/python benchmarks/hanging.py
 
 bench-factors: setup  ## What a check of an app and a proof cost beside a check of a message. Five minutes.
 	PYTHONPATH=tests $(BIN)/python benchmarks/factors.py
@@ -166,6 +169,9 @@ rotate: setup  ## Root keys are rotated while verifications are started and chec
 
 rolling: setup  ## Restart all processes under load, one by one, behind HAProxy; no request may fail. BEFORE=folder of the release before.
 	PYTHONPATH=tests $(BIN)/python benchmarks/rolling.py $(if $(BEFORE),--before $(BEFORE))
+
+handover: setup  ## Reload and replace workers under load, each fifth call slow: no gap, no refusal, no open breaker. Five minutes.
+	$(BIN)/python benchmarks/handover.py
 
 differential: setup  ## The release before (BEFORE=folder) and this one do the same 100,000 steps, and must agree. Needs libfaketime, half an hour.
 	PYTHONPATH=tests $(BIN)/python benchmarks/differential.py --before $(BEFORE)

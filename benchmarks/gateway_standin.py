@@ -6,6 +6,7 @@ call came and when it was answered. Of number and text it keeps nothing.
 """
 
 import asyncio
+import itertools
 import json
 import random
 import socket
@@ -30,6 +31,8 @@ class Behaviour(StrEnum):
     ACCEPT = "accept"
     HALF = "half"
     """Accepted or answered with 500, by the toss of a coin."""
+    FIFTH = "fifth"
+    """Accepted, each fifth after the stand-in's time, the others at once."""
     FAIL = "fail"
     """Answered with 500."""
     SILENT = "silent"
@@ -107,8 +110,11 @@ def _listen_in_vain(stack: ExitStack, port: int) -> None:
 class Connection(asyncio.Protocol):
     """One connection: requests one after the other."""
 
-    def __init__(self, accepts: Callable[[], bool | None], delay: float, journal: TextIO) -> None:
-        """Let ``accepts`` say what becomes of the next call: taken, failed, or, with ``None``, never answered."""
+    def __init__(self, accepts: Callable[[], bool | None], delay: Callable[[], float], journal: TextIO) -> None:
+        """Let ``accepts`` say what becomes of the next call: taken, failed, or, with ``None``, never answered.
+
+        ``delay`` returns the seconds until its answer.
+        """
         self._accepts = accepts
         self._delay = delay
         self._journal = journal
@@ -128,7 +134,7 @@ class Connection(asyncio.Protocol):
         self._received = b""
         came, accepted = time.monotonic(), self._accepts()
         if accepted is not None:
-            asyncio.get_running_loop().call_later(self._delay, self._answer, json.loads(body)["id"], came, accepted)
+            asyncio.get_running_loop().call_later(self._delay(), self._answer, json.loads(body)["id"], came, accepted)
 
     def _answer(self, dispatch: str, came: float, accepted: bool) -> None:  # noqa: FBT001 - the event loop's call
         # Also when the caller died meanwhile: a provider that has taken a message sends it.
@@ -150,6 +156,7 @@ def accepting(behaviour: Behaviour, seed: int) -> Callable[[], bool | None]:
     coin = random.Random(seed)
     return {
         Behaviour.ACCEPT: lambda: True,
+        Behaviour.FIFTH: lambda: True,
         Behaviour.FAIL: lambda: False,
         Behaviour.SILENT: lambda: None,
         Behaviour.HALF: lambda: coin.random() >= 0.5,  # noqa: PLR2004 - half
@@ -158,10 +165,14 @@ def accepting(behaviour: Behaviour, seed: int) -> Callable[[], bool | None]:
 
 async def serve(port: int, journal: Path, behaviour: Behaviour, delay: float, seed: int) -> None:
     """Serve until the process is ended."""
-    decide = accepting(behaviour, seed)
+    decide, count = accepting(behaviour, seed), itertools.count(1)
+
+    def delays() -> float:
+        return delay if behaviour is not Behaviour.FIFTH or next(count) % 5 == 0 else 0.0
+
     with journal.open("a", buffering=1) as lines:
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: Connection(decide, delay, lines), "127.0.0.1", port, backlog=1024)
+        server = await loop.create_server(lambda: Connection(decide, delays, lines), "127.0.0.1", port, backlog=1024)
         await server.serve_forever()
 
 

@@ -28,6 +28,8 @@ from otp_service.store import keys
 
 COMMAND = str(Path(sys.executable).parent / "otp-service")
 _APPLICATION = "bench"
+_DIGITS = 13
+"""Characters of a number of Pakistan or Great Britain, the plus sign among them."""
 _NURSERY = multiprocessing.get_context("forkserver")
 """Forks the workers from a process that has imported the program already: to import it takes a second of processor
 time, too long for one that is killed a second later."""
@@ -111,18 +113,20 @@ class Rig:
             worker.end()
         self.workers.clear()
 
-    def start(self) -> Started | None:
-        """Start a verification of another number; ``None`` when it was not accepted."""
-        body = {"to": f"+92345{next(self._numbers):07d}"}
+    def start(self, beginning: str = "+92345") -> Started | None:
+        """Start a verification of another number that begins so; ``None`` when it was not accepted."""
+        body = {"to": f"{beginning}{next(self._numbers):0{_DIGITS - len(beginning)}d}"}
         answer = self._session().post(f"{self.base}/v1/verifications", json=body, timeout=30)
         return Started(answer.json()["id"], time.monotonic()) if answer.status_code == 201 else None  # noqa: PLR2004
 
-    def start_many(self, count: int, per_second: float, pool: ThreadPoolExecutor) -> list[Started]:
+    def start_many(
+        self, count: int, per_second: float, pool: ThreadPoolExecutor, beginning: str = "+92345"
+    ) -> list[Started]:
         """Start verifications at a steady rate, whatever each takes; return those that were accepted."""
         began, futures = time.monotonic(), []
         for place in range(count):
             time.sleep(max(0.0, began + place / per_second - time.monotonic()))
-            futures.append(pool.submit(self.start))
+            futures.append(pool.submit(self.start, beginning))
         return [one for future in futures if (one := future.result())]
 
     def story(self, verification: str) -> list[dict[str, Any]]:
@@ -185,7 +189,7 @@ def _tree(valkey_url: str, port: int, api_key: str, gateways: Mapping[str, Any])
                 "name": "Bench",
                 "keys": [api_key_hash(api_key)],
                 "purposes": ["login"],
-                "countries": ["PK"],
+                "countries": ["PK", "GB"],
                 "region": "PK",
                 "client_ip": "none",
             }

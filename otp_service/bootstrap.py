@@ -22,6 +22,7 @@ from otp_service.policies.human_checks import HumanCheckRunner
 from otp_service.services.access_cache import AccessCache, CachedApplication, KeyUses
 from otp_service.services.context import Context
 from otp_service.services.factors import root_key_refusal
+from otp_service.services.gateway_calls import GatewayCalls
 from otp_service.services.inbound import InboundReceiver
 from otp_service.services.mirror import MirrorSync
 from otp_service.services.periodic_tasks import PeriodicTasks
@@ -194,6 +195,7 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         routes=settings.routing,
         gateways=gateways,
         gateway_limits=settings.gateway_limits,
+        gateway_calls=GatewayCalls(settings.worker.concurrency, settings.gateway_limits),
         policies=_policies(settings),
         human_checks=_human_checks(settings),
         proof_signer=_proof_signer(settings, keyring.proof_seeds),

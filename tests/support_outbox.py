@@ -1,6 +1,6 @@
 """The outbox as tests look at it, gateways that answer as they are told, and a worker without threads."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -11,7 +11,7 @@ from support_records import entries_of
 from otp_service.domain.consents import ConsentMode
 from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.messages import Message
-from otp_service.domain.routing import GatewayLimits
+from otp_service.domain.routing import GatewayLimits, Room
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError, GatewaySettings
 from otp_service.services.context import Context
@@ -84,11 +84,13 @@ def dispatch(
     gateways: Iterable[str] = ("first", "second"),
     *,
     called: Iterable[str] = (),
+    rooms: Mapping[str, Room] | None = None,
     max_ambiguous: int = 20,
     **gateway_limits: GatewayLimits,
 ) -> Dispatched | NoGatewayFree | Dropped | LeaseLost:
-    """Choose a gateway for a job; ``gateway_limits`` are those of gateways that have bounds."""
-    candidates = [Candidate(name, gateway_limits.get(name, FREE), name in set(called)) for name in gateways]
+    """Choose a gateway for a job; ``gateway_limits`` are those of gateways that have bounds, ``rooms`` not free."""
+    rooms_of = {name: Room.FREE for name in gateways if name not in set(called)} | dict(rooms or {})
+    candidates = [Candidate(name, gateway_limits.get(name, FREE), rooms_of.get(name)) for name in gateways]
     mirror_query = context.mirror_sync.query(ConsentMode.OFF)
     return context.store.dispatches.dispatch(job, new_dispatch_id(job.bucket), candidates, mirror_query, max_ambiguous)
 

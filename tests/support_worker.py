@@ -49,6 +49,22 @@ class Journal(Scripted):
         return ids.index(verification) if verification in ids else None
 
 
+class Gate(Journal):
+    """A gateway that answers nobody until it is opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._opened = threading.Event()
+
+    def send(self, message: Message) -> Accepted:
+        accepted = super().send(message)
+        assert self._opened.wait(30)
+        return accepted
+
+    def open_for_all(self) -> None:
+        self._opened.set()
+
+
 @contextlib.contextmanager
 def working(*installations: Installation, **gateways: Scripted) -> Iterator[None]:
     """Run a worker over each installation, with these gateways in place of the configured ones."""

@@ -14,9 +14,27 @@ DEFECTS: dict[str, Mutant] = {
     "route-mixes-channels": one("include_routing", " and through == channel then", " then"),
     "route-mixes-messages": one("include_routing", "number == message and here or elsewhere", "here"),
     "route-without-last-resort": one("include_routing", "    if resort == 0 then return one, 'last_resort' end\n"),
-    "route-resorts-to-one-that-was-called": one("include_routing", "one.why == 'breaker' and health", "health"),
+    "route-resorts-to-one-that-was-called": one("include_routing", "one.room == 'free' and health", "health"),
     "route-resorts-beside-a-limited-one": one("include_routing", "  if limited then return nil, wait end\n"),
     "route-waits-for-the-last": one("include_routing", "or math.min(wait, blocked)", "or math.max(wait, blocked)"),
+    "route-resorts-to-one-without-room": one(
+        "include_routing", "one.room == 'free' and health", "one.room ~= 'called' and health"
+    ),
+    "route-calls-one-without-room": one(
+        "include_routing", "if blocked == 0 and one.room == 'free' then", "if blocked == 0 then"
+    ),
+    "route-passes-over-one-that-answers": one(
+        "include_routing", "      if blocked == 0 and one.room == 'full' then return nil, ROOM_AGAIN end\n"
+    ),
+    "route-waits-for-one-that-does-not-answer": one(
+        "include_routing", "one.room == 'full' then return", "true then return"
+    ),
+    "route-waits-for-room-beside-an-open-breaker": one(
+        "include_routing", "if blocked == 0 and one.room == 'full' then", "if one.room == 'full' then"
+    ),
+    "route-asks-for-room-all-the-time": one(
+        "include_routing", "blocked, why = ROOM_AGAIN, 'limit'", "blocked, why = 1, 'limit'"
+    ),
     "route-waits-not-for-the-resort": one("include_routing", "    if resort then wait = math.min(wait, resort) end\n"),
     "choice-hides-a-retry": one("include_routing", "one.here > 0 and 'retry' or 'configured'", "'configured'"),
     "choice-hides-the-health": one("include_routing", "  if first.why then return first.why end\n"),
@@ -58,7 +76,11 @@ DEFECTS: dict[str, Mutant] = {
         "include_health", "    redis.call('PEXPIRE', one.hash, math.max(DAY, redis.call('PTTL', one.hash)))\n"
     ),
     "health-in_flight-without-life": one("include_health", "    redis.call('PEXPIRE', one.in_flight, DAY)\n"),
-    "observe-lands-nobody": one("gateway_observe", "redis.call('ZREM', KEYS[2], ARGV[1])\n"),
+    "observe-lands-nobody": one(
+        "gateway_observe", "if ARGV[2] ~= 'late' then redis.call('ZREM', KEYS[2], ARGV[1]) end\n"
+    ),
+    "observe-lands-who-is-late": one("gateway_observe", "if ARGV[2] ~= 'late' then redis", "if true then redis"),
+    "observe-who-is-late-as-a-good-one": one("gateway_observe", " or ARGV[2] == 'late'\n", "\n"),
     "observe-without-life": one(
         "gateway_observe",
         "redis.call('PEXPIRE', KEYS[1], math.max(milliseconds + 86400000, redis.call('PTTL', KEYS[1])))",
@@ -83,12 +105,27 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "observe-a-last-resort-doubles": one("gateway_observe", "if now >= tonumber(known['until']) then", "if true then"),
     "observe-a-last-resort-stays": one("gateway_observe", "redis.call('HDEL', KEYS[1], 'probe', 'probing') --", "--"),
-    "observe-one-window-for-ever": one("gateway_observe", " or now - tonumber(known.since) >= tonumber(ARGV[8])"),
-    "observe-no-end-of-a-row": one("gateway_observe", "  redis.call('HSET', KEYS[1], 'run', 0)\n"),
+    "observe-one-window-for-ever": one("gateway_observe", " or now - since >= tonumber(ARGV[8])"),
+    "observe-no-end-of-a-row": one("gateway_observe", " else run = 0 end", " end"),
+    "observe-news-from-before-it-opened": one(
+        "gateway_observe", "if now - ARGV[i + 2] >= tonumber(known.opened or 0) then", "if true then"
+    ),
+    "observe-no-news-from-the-moment-it-opened": one(
+        "gateway_observe", "ARGV[i + 2] >= tonumber", "ARGV[i + 2] > tonumber"
+    ),
+    "observe-forgets-when-it-opened": one("gateway_observe", "open_for, 'opened', now)", "open_for)"),
+    "observe-one-of-a-row": one("gateway_observe", "calls = calls + times", "calls = calls + 1"),
+    "observe-one-bad-of-a-row": one(
+        "gateway_observe", "bad_calls, run = bad_calls + times, run + times", "bad_calls, run = bad_calls + 1, run + 1"
+    ),
+    "observe-well-by-a-share-of-bad": one("gateway_observe", "if ARGV[i] == 'bad' and (share", "if (share"),
+    "observe-who-is-throttled-holds-up-others": one(
+        "gateway_observe", "  if known['until'] then return { '' } end\nelseif", "  return { '' }\nelseif"
+    ),
     "observe-remembers-a-row": one("gateway_observe", "'since', 'calls', 'bad', 'run')", "'since', 'calls', 'bad')"),
     "observe-a-share-of-few": one("gateway_observe", "calls >= tonumber(ARGV[6]) and ", ""),
     "observe-no-share": one("gateway_observe", "(share or run", "(run"),
-    "observe-a-share-too-late": one("gateway_observe", "bad_ones * 100 >= calls", "bad_ones * 100 > calls"),
+    "observe-a-share-too-late": one("gateway_observe", "bad_calls * 100 >= calls", "bad_calls * 100 > calls"),
     "observe-no-row": one("gateway_observe", "run >= tonumber(ARGV[5])", "false"),
     "observe-a-row-of-one-more": one("gateway_observe", "run >= tonumber(ARGV[5])", "run > tonumber(ARGV[5])"),
     "observe-a-burst-doubles": one("gateway_observe", "if rested then pause =", "if true then pause ="),

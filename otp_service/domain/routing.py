@@ -86,9 +86,32 @@ class CallResult(StrEnum):
 
     WELL = "well"
     BAD = "bad"
+    LATE = "late"
+    """It is bad, and goes on: it lasts longer than the gateway's `slow`."""
     THROTTLED = "throttled"
     NONE = "none"
     """There was none: what was prepared for it is given back."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountedCalls:
+    """Calls alike that a breaker counts: they began one after the other."""
+
+    result: CallResult
+    """Well or bad."""
+    calls: int
+    age: int
+    """Milliseconds since the first of them began."""
+
+
+class Room(StrEnum):
+    """Whether a gateway may have a further call of this process."""
+
+    FREE = "free"
+    FULL = "full"
+    """It has as many as it may have, and answers: a message waits."""
+    SILENT = "silent"
+    """It has as many as it may have, and does not answer: the next gateway is called."""
 
 
 class BreakerState(StrEnum):

@@ -2,8 +2,9 @@
 
 import logging
 import re
+from collections.abc import Iterable
 
-from otp_service.domain.routing import BreakerState, CallResult, GatewayLimits
+from otp_service.domain.routing import BreakerState, CallResult, CountedCalls, GatewayLimits
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError
 from otp_service.services.context import Context
@@ -45,21 +46,33 @@ def call_result(outcome: Accepted | GatewayError, seconds: float, allowance: Gat
 
 
 def record_call_result(
-    context: Context, gateway: str, dispatch_id: str, call: CallResult, throttled_for: float = 0, refusal: str = ""
+    context: Context,
+    gateway: str,
+    dispatch_id: str,
+    call: CallResult,
+    throttled_for: float = 0,
+    refusal: str = "",
+    counted: Iterable[CountedCalls] | None = None,
 ) -> None:
     """Tell the breaker of a call or of a receipt for it; log and count what changes.
 
     ``throttled_for``: milliseconds for which the gateway wants no calls. ``refusal``: why it refuses our account.
-    Raises `StoreUnavailableError`.
+    ``counted``: the calls that a closed breaker counts; by default this one. Raises `StoreUnavailableError`.
     """
     if refusal:
         metrics.gateway_account_errors.count(gateway=gateway)
         _log.error("account_refused", gateway=gateway, reason=refusal)
-    changed = context.store.health.observe(gateway, dispatch_id, call, throttled_for, refusal)
+    changed = context.store.health.observe(gateway, dispatch_id, call, throttled_for, refusal, counted)
     if changed is not None:
         metrics.gateway_breaker_changes.count(gateway=gateway, state=changed)
         level = logging.WARNING if changed is BreakerState.OPEN else logging.INFO
         _log.log(level, f"breaker_{changed}", gateway=gateway)
+
+
+def record_slow_calls(context: Context) -> None:
+    """Tell the breakers of the calls in flight that last too long by now. Raises `StoreUnavailableError`."""
+    for call, counted in context.gateway_calls.judge_slow():
+        record_call_result(context, call.gateway, call.dispatch_id, CallResult.LATE, counted=counted)
 
 
 _NOT_A_REASON = re.compile(r"[^a-z0-9_. -]")

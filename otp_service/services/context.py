@@ -20,6 +20,7 @@ from otp_service.ledger.ledger import Ledger
 from otp_service.policies.base import Policies
 from otp_service.policies.human_checks import HumanCheckRunner
 from otp_service.services.access_cache import AccessCache, KeyUses
+from otp_service.services.gateway_calls import GatewayCalls
 from otp_service.services.mirror import MirrorSync
 from otp_service.store.rulesets import CompiledRuleset
 from otp_service.store.store import Store
@@ -46,6 +47,8 @@ class Context:
     """By name."""
     gateway_limits: Mapping[str, GatewayLimits]
     """What each gateway may be asked to do, by its name."""
+    gateway_calls: GatewayCalls
+    """The calls that this process makes."""
     policies: Policies
     """A site's own rules, asked before a dispatch."""
     human_checks: Mapping[str, HumanCheckRunner]

@@ -4,14 +4,14 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from otp_service.domain.codes import derive_code, unseal_destination, unseal_details
 from otp_service.domain.keyring import SealBrokenError, new_dispatch_id
 from otp_service.domain.messages import Message, MessageContent, render_message, stated_minutes
-from otp_service.domain.routing import CallResult
+from otp_service.domain.routing import CallResult, CountedCalls
 from otp_service.domain.verification import Channel, DeliveryStatus, Status, Verification
 from otp_service.errors import LedgerUnavailableError, MessageNotAllowedError, StoreUnavailableError
 from otp_service.gateways.base import (
@@ -32,6 +32,7 @@ from otp_service.services.call_outcomes import (
     settlement_after_failure,
 )
 from otp_service.services.context import Context
+from otp_service.services.gateway_calls import GatewayCall
 from otp_service.services.pricing import message_cost
 from otp_service.services.receipts import link_reference, receipt_url
 from otp_service.services.sender_registrations import today
@@ -110,6 +111,8 @@ class HeldJob:
 
     job: Job
     milliseconds: int
+    gateways: frozenset[str] = frozenset()
+    """Those that may take it: it goes on sooner when a call to one of them ends."""
 
 
 def deliver(context: Context, job: Job, retry_policy: RetryPolicy) -> HeldJob | None:
@@ -152,10 +155,7 @@ def _try_gateways(
     """Call gateways until one accepts the message or none may be called now."""
     following = NextStep.NEXT
     while following is NextStep.NEXT:
-        candidates = [Candidate(name, context.gateway_limits[name], name in job.called) for name in route]
-        found = context.store.dispatches.dispatch(
-            job, new_dispatch_id(job.bucket), candidates, mirror_query, retry_policy.max_ambiguous
-        )
+        found = _dispatch(context, job, route, mirror_query, retry_policy)
         match found:
             case LeaseLost():
                 _log.info("message_overtaken", verification=job.id, message=job.message)
@@ -166,11 +166,31 @@ def _try_gateways(
                 _drop(context, job, found)
                 return None
             case NoGatewayFree():
-                return _hold_or_back_off(context, job, found, retry_policy)
+                return _hold_or_back_off(context, job, route, found, retry_policy)
             case Dispatched():
                 job = replace(job, called=job.called | {found.gateway})
-                following = _call_gateway(context, job, found)
+                try:
+                    following = _call_gateway(context, job, found)
+                finally:
+                    context.gateway_calls.leave(found.gateway)
     return None
+
+
+def _dispatch(
+    context: Context, job: Job, route: Collection[str], mirror_query: MirrorQuery, retry_policy: RetryPolicy
+) -> Dispatched | NoGatewayFree | Dropped | LeaseLost | MirrorBehind:
+    """Choose a gateway among those for whose call this worker has a thread, and keep its place."""
+    rooms = context.gateway_calls.reserve(name for name in route if name not in job.called)
+    candidates = [Candidate(name, context.gateway_limits[name], rooms.get(name)) for name in route]
+    chosen = None
+    try:
+        found = context.store.dispatches.dispatch(
+            job, new_dispatch_id(job.bucket), candidates, mirror_query, retry_policy.max_ambiguous
+        )
+        chosen = found.gateway if isinstance(found, Dispatched) else None
+    finally:
+        context.gateway_calls.keep(rooms, chosen)
+    return found
 
 
 def _call_gateway(context: Context, job: Job, dispatched: Dispatched) -> NextStep:
@@ -181,11 +201,13 @@ def _call_gateway(context: Context, job: Job, dispatched: Dispatched) -> NextSte
     gateway, allowance = context.gateways[dispatched.gateway], context.gateway_limits[dispatched.gateway]
     # Before the call: nothing may fail between it and its record.
     cost = message_cost(context, dispatched.gateway, message, job.country)
-    began = time.perf_counter()
+    call, began = context.gateway_calls.begin(dispatched.gateway, dispatched.dispatch_id), time.perf_counter()
     with tracing.span("send", "client", gateway=dispatched.gateway, dispatch=dispatched.number):
         outcome = _send(gateway, message)
         tracing.annotate(failed=not isinstance(outcome, Accepted), outcome=_outcome_name(outcome))
     seconds = time.perf_counter() - began
+    result = call_result(outcome, seconds, allowance)
+    counted = context.gateway_calls.end(call, result)
     metrics.dispatches.count(gateway=dispatched.gateway, outcome=_outcome_name(outcome))
     metrics.dispatch_duration.observe(seconds, gateway=dispatched.gateway)
     if isinstance(outcome, Accepted) and isinstance(gateway, SupportsConnections):
@@ -197,7 +219,7 @@ def _call_gateway(context: Context, job: Job, dispatched: Dispatched) -> NextSte
         settlement = replace(settlement, cost=cost)
     settled = _record_outcome(context, job, dispatched, settlement)
     following = settlement.next if settled is SettleResult.SETTLED else NextStep.DONE
-    _update_breaker(context, dispatched, call_result(outcome, seconds, allowance), outcome, settlement.reason)
+    _update_breaker(context, call, result, counted, outcome, settlement.reason)
     _log_call(job, dispatched, settlement, following)
     return following
 
@@ -308,7 +330,12 @@ def _record_outcome(context: Context, job: Job, dispatched: Dispatched, settleme
 
 
 def _update_breaker(
-    context: Context, dispatched: Dispatched, call: CallResult, outcome: Accepted | GatewayError, reason: str
+    context: Context,
+    call: GatewayCall,
+    result: CallResult,
+    counted: Iterable[CountedCalls],
+    outcome: Accepted | GatewayError,
+    reason: str,
 ) -> None:
     """Tell the breaker how the call went; while Redis is away it learns from the next call."""
     asked, refusal = 0.0, ""
@@ -316,7 +343,7 @@ def _update_breaker(
         asked = 0.0 if outcome.message_specific else outcome.retry_after
         refusal = reason if outcome.our_fault else ""
     with suppress(StoreUnavailableError):
-        record_call_result(context, dispatched.gateway, dispatched.dispatch_id, call, 1000 * asked, refusal)
+        record_call_result(context, call.gateway, call.dispatch_id, result, 1000 * asked, refusal, counted)
 
 
 def _log_call(job: Job, dispatched: Dispatched, settlement: Settlement, following: NextStep) -> None:
@@ -336,11 +363,13 @@ def _log_call(job: Job, dispatched: Dispatched, settlement: Settlement, followin
     )
 
 
-def _hold_or_back_off(context: Context, job: Job, blocked: NoGatewayFree, retry_policy: RetryPolicy) -> HeldJob | None:
+def _hold_or_back_off(
+    context: Context, job: Job, route: Collection[str], blocked: NoGatewayFree, retry_policy: RetryPolicy
+) -> HeldJob | None:
     """Hold a message until a gateway is free; after a round through all, put it back for the back-off."""
     delay = backoff_delay(blocked, job, retry_policy)
     if delay is None:
-        return HeldJob(job, max(1, min(blocked.wait, MAX_HOLD)))
+        return HeldJob(job, max(1, min(blocked.wait, MAX_HOLD)), frozenset(route) - job.called)
     if blocked.now + delay >= blocked.verification.expires:
         _give_up(context, job, "", "no_gateway")
         return None

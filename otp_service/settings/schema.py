@@ -252,8 +252,8 @@ class LimitsSettings(Section):
 class WorkerSettings(Section):
     """The delivery worker."""
 
-    concurrency: int = Field(default=64, ge=1, le=1024)
-    """Gateway calls that one worker process makes at the same time."""
+    concurrency: int = Field(default=128, ge=1, le=1024)
+    """Threads of a worker process, each for one gateway call at a time. Of several gateways one has at most half."""
     claim_margin: Seconds = 5.0  # see `Settings.claim_after`
     """Seconds beyond the slowest gateway's timeout after which another worker claims a silent worker's job."""
     backoff: tuple[Annotated[float, Field(ge=0.1, le=600)], ...] = Field(
@@ -270,7 +270,11 @@ class WorkerSettings(Section):
 
 
 class BreakerSettings(Section):
-    """When a gateway's circuit breaker opens. A call is bad if it fails or lasts longer than the gateway's ``slow``."""
+    """When a gateway's circuit breaker opens.
+
+    A call is bad if it fails, or as soon as it has lasted for the gateway's ``slow``. Calls count in the order in which
+    they began.
+    """
 
     bad_in_a_row: int = Field(default=5, ge=1, le=1000)
     """Bad calls in a row that open the breaker."""

@@ -10,7 +10,7 @@ import redis
 from otp_service.domain.guard import DAY, Limit, Limits, Ruleset
 from otp_service.domain.guard_replay import FadingCounter
 from otp_service.domain.newcomer_traffic import BLOCK_MEMORY
-from otp_service.domain.routing import BreakerState, BreakerThresholds, CallResult, GatewayHealth
+from otp_service.domain.routing import BreakerState, BreakerThresholds, CallResult, CountedCalls, GatewayHealth
 from otp_service.store import keys
 from otp_service.store.connection import server_time, to_milliseconds, translate_errors
 from otp_service.store.rulesets import NO_RULES, CompiledRuleset
@@ -161,13 +161,22 @@ class Health:
         self._policy = policy
 
     def observe(
-        self, gateway: str, dispatch_id: str, call: CallResult, throttled_for: float = 0, refusal: str = ""
+        self,
+        gateway: str,
+        dispatch_id: str,
+        call: CallResult,
+        throttled_for: float = 0,
+        refusal: str = "",
+        counted: Iterable[CountedCalls] | None = None,
     ) -> BreakerState | None:
         """Learn from a call; return the state that the breaker changed to, ``None`` when it did not change.
 
         ``throttled_for`` are the milliseconds that the gateway asked for, granted up to `max_open_for`; ``refusal``
-        says why it refuses our account, empty when it does not.
+        says why it refuses our account, empty when it does not. A closed breaker counts the ``counted`` calls, in the
+        order in which they began; by default the call itself.
         """
+        if counted is None:
+            counted = (CountedCalls(call, 1, 0),) if call in {CallResult.WELL, CallResult.BAD} else ()
         policy = self._policy
         answer = self._scripts.run(
             "gateway_observe",
@@ -185,6 +194,7 @@ class Health:
                 policy.max_open_for,
                 policy.throttled_for,
                 policy.max_throttled_for,
+                *(value for calls in counted for value in (calls.result, calls.calls, calls.age)),
             ),
         )
         match answer:
@@ -215,9 +225,11 @@ class Health:
         """Open a breaker by hand, for `MAX_MANUAL_OPEN` at most; then it is tried. ``by`` says who does it."""
         open_for, (health, _) = min(milliseconds, MAX_MANUAL_OPEN), self._scripts.gateway_state(gateway)
         with translate_errors(), self._client.pipeline(transaction=True) as pipeline:
-            until = server_time(self._client) + open_for
+            now = server_time(self._client)
             pipeline.delete(health)
-            pipeline.hset(health, mapping={"until": until, "open_for": open_for, "opened_by": by})
+            pipeline.hset(
+                health, mapping={"until": now + open_for, "open_for": open_for, "opened": now, "opened_by": by}
+            )
             pipeline.pexpire(health, open_for + MAX_MANUAL_OPEN)
             pipeline.execute()
 

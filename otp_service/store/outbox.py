@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 
 import redis
 
-from otp_service.domain.routing import GatewayLimits
+from otp_service.domain.routing import GatewayLimits, Room
 from otp_service.domain.verification import DeliveryStatus, Verification
 from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
@@ -117,6 +117,8 @@ RETRY = "retry"
 _TURN_RANGE = 1 << 20
 _BLPOP_DELAY = 100
 """Milliseconds by which the server may end a wait too late: it looks at those who wait ten times a second."""
+_NAP = 0.01
+"""Seconds between two looks for a new message where a wait is too short for that."""
 
 
 class Outbox:
@@ -175,11 +177,16 @@ class Outbox:
 
     def wait(self, milliseconds: int) -> None:
         """Return when there may be something to take, or the time is over, or nearly."""
-        if milliseconds <= _BLPOP_DELAY or self._scripts.is_cluster:  # nobody waits at several servers
+        if self._scripts.is_cluster:  # nobody waits at several servers
             time.sleep(min(milliseconds, _BLPOP_DELAY) / 1000)
             return
+        wakes, end = list(map(keys.wake, self.share.buckets)), time.monotonic() + milliseconds / 1000
         with translate_errors():
-            self._client.blpop(list(map(keys.wake, self.share.buckets)), (milliseconds - _BLPOP_DELAY) / 1000)
+            if milliseconds > _BLPOP_DELAY:
+                self._client.blpop(wakes, (milliseconds - _BLPOP_DELAY) / 1000)
+                return
+            while (left := end - time.monotonic()) > 0 and not self._client.lmpop(len(wakes), *wakes, direction="LEFT"):
+                time.sleep(min(left, _NAP))
 
     def claim(self, consumer: str, count: int, idle: int) -> list[Job]:
         """Return up to ``count`` jobs that others hold for longer than ``idle`` milliseconds: they died."""
@@ -346,8 +353,8 @@ class Candidate:
 
     name: str
     allowance: GatewayLimits
-    called: bool
-    """Whether it was called for this message since the job was taken."""
+    room: Room | None
+    """Whether this worker may call it; ``None`` when it was called for this message since the job was taken."""
 
 
 class SettleResult(StrEnum):
@@ -441,7 +448,7 @@ class Dispatches:
         if self._shared is None:
             answer = ask(None)
         else:
-            free = {one.name: one.allowance for one in candidates if not one.called}
+            free = {one.name: one.allowance for one in candidates if one.room}
             subjects = job.application, job.country
             answer = self._shared.decide_call(dispatch_id, subjects, free, self._ruleset(job), ask)
         return parse_dispatch(answer, job, dispatch_id)
@@ -607,7 +614,7 @@ class Dispatches:
 def _arguments(one: Candidate, elsewhere: GatewayCall | None) -> tuple[Argument, ...]:
     allowance = one.allowance
     found = elsewhere.at_gateways.get(one.name, "") if elsewhere else f"{allowance.per_second:g}"
-    return (one.name, found, allowance.in_flight, allowance.lease, int(one.called))
+    return (one.name, found, allowance.in_flight, allowance.lease, one.room or "called")
 
 
 @dataclass(frozen=True, slots=True)

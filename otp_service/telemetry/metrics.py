@@ -246,6 +246,11 @@ unapproved_money = Gauge(
     "country",
     "window",
 )
+gateway_calls_in_flight = Gauge(
+    "otp_service_gateway_calls_in_flight",
+    "Calls to a gateway that this worker waits for: at most half of its threads, if there are other gateways.",
+    "gateway",
+)
 gateway_breaker_changes = Counter(
     "otp_service_gateway_breaker_changes",
     "Times that a gateway's breaker changed to `open` or `closed`, seen by this process.",

@@ -6,7 +6,7 @@ How long before another worker claims them: `Settings.claim_after`.
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 
 from otp_service.store.outbox import Job, Outbox
 
@@ -44,6 +44,12 @@ class InFlight:
         with self._changed:
             self._jobs[job.queue, job.entry] = job
             self._free_one()
+
+    def drop(self, jobs: Iterable[Job]) -> None:
+        """Remove jobs that were paused: they are not renewed any more."""
+        with self._changed:
+            for job in jobs:
+                del self._jobs[job.queue, job.entry]
 
     def resume(self, job: Job) -> None:
         """Count a thread for a job that was paused."""
@@ -101,13 +107,20 @@ class HeldJobs:
         """Let each queue have ``limit`` jobs held before no more are taken from it."""
         self._limit = limit
         self._held: dict[str, deque[Job]] = defaultdict(deque)
+        """Where one goes on since a call ended, its queue goes to the end."""
+        self._gateways: dict[str, frozenset[str]] = {}
+        """Those that may take what was held last in each queue."""
         self._next_turn: dict[str, float] = {}
         """When the next job of a queue goes on, by the monotonic clock."""
         self._lock = threading.Lock()
 
-    def hold(self, job: Job, milliseconds: int) -> None:
-        """Hold a job, and all of its queue, for so long; one that was held before goes to the front again."""
+    def hold(self, job: Job, milliseconds: int, gateways: frozenset[str] = frozenset()) -> None:
+        """Hold a job, and all of its queue, for so long; one that was held before goes to the front again.
+
+        ``gateways``: those that may take it.
+        """
         with self._lock:
+            self._gateways[job.queue] = gateways
             held = self._held[job.queue]
             place = next((i for i, other in enumerate(held) if job.order < other.order), len(held))
             held.insert(place, job)
@@ -124,16 +137,23 @@ class HeldJobs:
                 for queue in [queue for queue, turn in self._next_turn.items() if turn <= now]
             ]
 
-    def take_next(self, queue: str) -> Job | None:
-        """Return the first job of a queue, whether or not its time has come; ``None`` when none is held."""
+    def take_next(self, gateways: Collection[str]) -> Job | None:
+        """Return the first job of a queue that one of these may take, whether or not its time has come.
+
+        The queues take turns. ``None`` where none is held.
+        """
         with self._lock:
-            return self._take_first(queue, time.monotonic()) if queue in self._next_turn else None
+            queue = next((queue for queue in self._held if not self._gateways[queue].isdisjoint(gateways)), None)
+            if queue is None:
+                return None
+            self._held[queue] = self._held.pop(queue)
+            return self._take_first(queue, time.monotonic())
 
     def _take_first(self, queue: str, now: float) -> Job:
         job = self._held[queue].popleft()
         self._next_turn[queue] = now + _RELEASE_INTERVAL
         if not self._held[queue]:
-            del self._held[queue], self._next_turn[queue]
+            del self._held[queue], self._next_turn[queue], self._gateways[queue]
         return job
 
     def seconds_to_next(self) -> float:
@@ -160,4 +180,5 @@ class HeldJobs:
             jobs = [job for held in self._held.values() for job in held]
             self._held.clear()
             self._next_turn.clear()
+            self._gateways.clear()
             return jobs

@@ -15,6 +15,7 @@ from otp_service.domain.routing import BreakerState
 from otp_service.errors import StoreUnavailableError
 from otp_service.gateways.base import SupportsConnections
 from otp_service.services.audit import HeadSigner, head_to_json
+from otp_service.services.call_outcomes import record_slow_calls
 from otp_service.services.delivery import HeldJob, RetryPolicy, deliver
 from otp_service.services.inbound import send_replies
 from otp_service.services.newcomer_traffic import TrafficJudge
@@ -68,6 +69,9 @@ def judge_tasks(installation: Installation, name: str) -> PeriodicTasks:
     return PeriodicTasks({"judge": TrafficJudge(installation.context, name).judge}, _JUDGE_PERIOD)
 
 
+_SLOW_CALLS_PERIOD: Final = 0.2
+"""Seconds between two looks for calls in flight that last too long."""
+
 _log = get_logger(__name__)
 
 _POLL_INTERVAL = 0.5
@@ -114,6 +118,7 @@ class Worker:
         self._registrations = registration_tasks(installation)
         self._judge = judge_tasks(installation, self._consumer)
         self._replies = PeriodicTasks({"replies": self._send_replies})
+        self._slow_calls = PeriodicTasks({"slow_calls": lambda: record_slow_calls(self._context)}, _SLOW_CALLS_PERIOD)
         self._lease = Periodic(LEASE_RENEWAL, lambda: self._outbox.share.renew(self._consumer))
         self._heartbeat = Periodic(_HEARTBEAT_INTERVAL, self._send_heartbeat)
         self._renew = Periodic(self._claim_after / 3, lambda: renew(self._outbox, self._consumer, self._in_flight))
@@ -135,10 +140,12 @@ class Worker:
         self._registrations.start()
         self._judge.start()
         self._replies.start()
+        self._slow_calls.start()
         with ThreadPoolExecutor(self._concurrency, thread_name_prefix="deliver") as self._pool:
             while not self._stop.is_set():
                 self._run_once()
             self._drain()
+        self._slow_calls.stop()
         self._replies.stop()
         self._judge.stop()
         self._registrations.stop()
@@ -205,10 +212,11 @@ class Worker:
         self._pool.submit(self._deliver, job)
 
     def _deliver(self, job: Job) -> None:
-        """Bring a job on, and those that wait in its queue: where one ended, a gateway may have room for another."""
+        """Bring a job on, and those that wait for its gateways: where one ended, there may be room for another."""
         following: Job | None = job
         while following and self._finish_job(following) and not self._stop.is_set():
-            following = self._held_jobs.take_next(job.queue)
+            routes, ended = self._context.routes, following
+            following = self._held_jobs.take_next(routes.gateways_for(ended.country, ended.purpose, ended.channel))
             if following:
                 self._in_flight.resume(following)
 
@@ -228,7 +236,7 @@ class Worker:
                 self._in_flight.remove(job)
             else:
                 self._in_flight.pause(held.job)
-                self._held_jobs.hold(held.job, held.milliseconds)
+                self._held_jobs.hold(held.job, held.milliseconds, held.gateways)
         return ended
 
     def _deliver_traced(self, job: Job) -> HeldJob | None:
@@ -249,6 +257,8 @@ class Worker:
         metrics.outbox_lag.set(self._outbox.lag())
         for name, health in self._context.store.health.of(tuple(self._context.gateways)).items():
             metrics.gateway_breaker_open.set(_BREAKER_VALUES[health.state], gateway=name)
+        for name, calls in self._context.gateway_calls.in_flight().items():
+            metrics.gateway_calls_in_flight.set(calls, gateway=name)
 
     def _drain(self) -> None:
         """Give back the lease; wait for calls in flight, renewing their claims; hand back what is held."""

@@ -11,7 +11,7 @@ from support_outbox import dispatch, jobs_of, paced
 
 from otp_service.bootstrap import Installation
 from otp_service.domain.keyring import new_dispatch_id
-from otp_service.domain.routing import BreakerState, CallResult, GatewayLimits
+from otp_service.domain.routing import BreakerState, CallResult, CountedCalls, GatewayLimits
 from otp_service.store.guard import MAX_MANUAL_OPEN
 from otp_service.store.outbox import Dispatched, NextStep, NoGatewayFree, Settlement
 
@@ -199,6 +199,82 @@ def test_calls_that_were_begun_before_it_opened_change_nothing(
     assert bench.end(before, late) is None
 
     assert bench.state is BreakerState.HALF_OPEN
+
+
+def _counted(*results: tuple[CallResult, int, int]) -> list[CountedCalls]:
+    return [CountedCalls(*one) for one in results]
+
+
+def test_calls_are_counted_in_the_order_that_is_told_whichever_ended(bench: Bench) -> None:
+    store = bench.shop.context.store.health
+    well, bad = CallResult.WELL, CallResult.BAD
+    assert store.observe("first", "dp_1", bad, counted=()) is None
+    assert store.observe("first", "dp_2", well, counted=_counted((bad, 4, 90), (well, 6, 80), (bad, 4, 70))) is None
+    assert (bench.health("first").calls, bench.health("first").bad) == (14, 8)
+    assert store.observe("first", "dp_3", well, counted=_counted((bad, 1, 60), (well, 1, 50))) is BreakerState.OPEN
+
+
+def test_their_share_counts_from_twenty_on_in_the_midst_of_them(bench: Bench) -> None:
+    store = bench.shop.context.store.health
+    rows = [(CallResult.BAD, 4, 0), (CallResult.WELL, 4, 0)]
+    assert store.observe("first", "dp_1", CallResult.WELL, counted=_counted(*rows, *rows)) is None
+
+    assert store.observe("first", "dp_2", CallResult.WELL, counted=_counted(*rows)) is BreakerState.OPEN
+
+
+def test_a_call_that_is_throttled_tells_of_those_that_waited_for_it(bench: Bench) -> None:
+    store = bench.shop.context.store.health
+    row = _counted((CallResult.BAD, 5, 0))
+
+    assert store.observe("first", "dp_1", CallResult.THROTTLED, counted=row) is BreakerState.OPEN
+    assert bench.health("first").throttled_for == 1000
+
+
+def test_calls_from_before_it_opened_are_not_counted_after_it_has_closed(frozen: FrozenValkey, bench: Bench) -> None:
+    """Of a gateway that hung many calls are still in flight when it is well again."""
+    store = bench.shop.context.store.health
+    bench.break_it()
+    assert bench.end(bench.begin(), CallResult.WELL) is BreakerState.CLOSED
+    frozen.advance(3)
+    assert store.observe("first", "dp_1", CallResult.LATE, counted=_counted((CallResult.BAD, 9, 3001))) is None
+    assert bench.health("first").calls == 0
+    assert store.observe("first", "dp_2", CallResult.BAD, counted=_counted((CallResult.BAD, 4, 3000))) is None
+    assert bench.health("first").calls == 4
+
+    assert bench.learn(CallResult.BAD) == [BreakerState.OPEN]
+
+
+def test_calls_from_before_it_was_opened_by_hand_are_not_counted_either(frozen: FrozenValkey, bench: Bench) -> None:
+    store = bench.shop.context.store.health
+    store.open("first", 1000, "cli:ali")
+    frozen.advance(1)
+    assert bench.end(bench.begin(), CallResult.WELL) is BreakerState.CLOSED
+
+    assert store.observe("first", "dp_1", CallResult.BAD, counted=_counted((CallResult.BAD, 9, 1001))) is None
+    assert bench.health("first").calls == 0
+
+
+def test_a_call_that_lasts_too_long_is_bad_and_still_in_flight(bench: Bench) -> None:
+    store = bench.shop.context.store.health
+    made = bench.begin(first=paced(in_flight=3))
+    for number in range(4):
+        assert store.observe("first", f"dp_{number}", CallResult.LATE, counted=_counted((CallResult.BAD, 1, 0))) is None
+    row = _counted((CallResult.BAD, 1, 0))
+    assert store.observe("first", made.dispatch_id, CallResult.LATE, counted=row) is BreakerState.OPEN
+    assert bench.health("first").in_flight == 1
+    assert bench.end(made, CallResult.BAD) is None
+
+    assert bench.health("first").in_flight is None
+
+
+def test_a_probe_that_lasts_too_long_is_a_probe_that_fails(frozen: FrozenValkey, bench: Bench) -> None:
+    bench.break_it()
+    frozen.advance(30)
+    probe = bench.begin("first", "second")
+    assert bench.end(probe, CallResult.LATE) is BreakerState.OPEN
+    assert bench.health("first").open_for == 60_000
+
+    assert bench.end(probe, CallResult.BAD) is None
 
 
 def test_the_last_resort_is_tried_once_in_ten_seconds_and_does_not_double_the_time(

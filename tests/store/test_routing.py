@@ -10,7 +10,7 @@ from support_outbox import choices, deliver_all, dispatch, dispatched, jobs_of, 
 
 from otp_service.bootstrap import Installation
 from otp_service.domain.keyring import new_dispatch_id
-from otp_service.domain.routing import CallResult
+from otp_service.domain.routing import CallResult, Room
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.services.context import Context
 from otp_service.store.outbox import NEVER, Dispatched, Dropped, Job, NextStep, NoGatewayFree, Settlement
@@ -368,3 +368,37 @@ def test_a_delivered_message_goes_out_once(shop: Caller, context: Context) -> No
     assert deliver_all(context) == 0
 
     assert choices(shop, one) == [("sandbox", "configured")]
+
+
+def test_a_gateway_without_room_that_answers_is_waited_for(context: Context, job: Job) -> None:
+    found = dispatch(context, job, ROUTE, rooms={"first": Room.FULL})
+
+    assert isinstance(found, NoGatewayFree)
+    assert found.wait == 1000
+
+
+def test_one_that_does_not_answer_is_passed_over(context: Context, job: Job) -> None:
+    assert _choose(context, job, rooms={"first": Room.SILENT}) == ("second", "limit")
+
+
+def test_where_none_has_room_a_message_waits(context: Context, job: Job) -> None:
+    found = dispatch(context, job, ROUTE, rooms=dict.fromkeys(ROUTE, Room.SILENT))
+    assert isinstance(found, NoGatewayFree)
+    assert found.wait == 1000
+    context.store.health.observe("third", new_dispatch_id("00"), CallResult.THROTTLED, 400)
+    found = dispatch(context, job, ROUTE, rooms=dict.fromkeys(ROUTE[:2], Room.SILENT))
+
+    assert isinstance(found, NoGatewayFree)
+    assert found.wait == 400
+
+
+def test_one_without_room_whose_breaker_is_open_is_not_waited_for(context: Context, job: Job) -> None:
+    _break(context, "first")
+
+    assert _choose(context, job, rooms={"first": Room.FULL}) == ("second", "breaker")
+
+
+def test_one_without_room_is_no_last_resort(context: Context, job: Job) -> None:
+    _break(context, *ROUTE)
+
+    assert _choose(context, job, rooms={"first": Room.FULL, "second": Room.SILENT}) == ("third", "last_resort")

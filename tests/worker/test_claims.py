@@ -1,6 +1,5 @@
 """Taking over from workers that died: by a worker that works, no more than it has threads for; and giving back."""
 
-import threading
 import time
 
 import pytest
@@ -9,31 +8,13 @@ from support_installation import World
 from support_outbox import jobs_of, queue, waiting
 from support_service import eventually
 from support_valkey import ValkeyServer
-from support_worker import Journal, working
+from support_worker import Gate, working
 
 from otp_service.bootstrap import Installation
-from otp_service.domain.messages import Message
-from otp_service.gateways.base import Accepted
 from otp_service.store.outbox import CONSUMER_GROUP
 
 THREADS = 3
 DEAD = b"dead"
-
-
-class Gate(Journal):
-    """A gateway that answers nobody until it is opened."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._opened = threading.Event()
-
-    def send(self, message: Message) -> Accepted:
-        accepted = super().send(message)
-        assert self._opened.wait(30)
-        return accepted
-
-    def open_for_all(self) -> None:
-        self._opened.set()
 
 
 @pytest.fixture

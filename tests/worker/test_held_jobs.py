@@ -145,20 +145,28 @@ def test_one_of_each_queue_goes_on(holding: HeldJobs, clock: Clock):
     assert sorted(names(holding.take_due())) == ["a1", "b1", "c1"]
 
 
-def test_the_next_of_a_queue_is_had_before_its_time_when_another_one_has_ended(holding: HeldJobs, clock: Clock):
-    holding.hold(job("second", queued=2), 600)
-    holding.hold(job("first", queued=1), 600)
-    holding.hold(job("other", queue="another"), 600)
+def test_the_next_of_a_queue_is_had_before_its_time_when_another_one_has_ended(holding: HeldJobs):
+    holding.hold(job("second", queued=2), 600, frozenset({"a", "b"}))
+    holding.hold(job("first", queued=1), 600, frozenset({"a", "b"}))
+    holding.hold(job("other", queue="another"), 600, frozenset({"c"}))
 
-    assert names([holding.take_next("queue"), holding.take_next("queue")]) == ["first", "second"]
-    assert holding.take_next("queue") is None
-    assert math.isfinite(holding.seconds_to_next()), "the other queue waits on"
+    assert names([holding.take_next(("b", "d")), holding.take_next(("a",))]) == ["first", "second"]
+    assert holding.take_next(("a", "b")) is None
+    assert math.isfinite(holding.seconds_to_next()), "the other queue waits on, for another gateway"
+
+
+def test_queues_take_turns_where_another_one_has_ended(holding: HeldJobs):
+    for place in range(3):
+        holding.hold(job(f"a{place}", queue="a", queued=place), 600, frozenset({"gateway"}))
+    holding.hold(job("b0", queue="b", queued=9), 600, frozenset({"gateway"}))
+
+    assert names([holding.take_next(("gateway",)) for _ in range(4)]) == ["a0", "b0", "a1", "a2"]
 
 
 def test_after_one_that_went_on_before_its_time_the_next_one_waits_for_its_answer_only(holding: HeldJobs, clock: Clock):
-    holding.hold(job("first", queued=1), 300)
-    holding.hold(job("second", queued=2), 300)
-    holding.take_next("queue")
+    holding.hold(job("first", queued=1), 300, frozenset({"gateway"}))
+    holding.hold(job("second", queued=2), 300, frozenset({"gateway"}))
+    holding.take_next(("gateway",))
     assert holding.take_due() == []
     clock.move(APART)
 

@@ -203,7 +203,7 @@ def test_whoever_ends_a_call_makes_the_next_one_of_its_queue(world: World):
         worker._in_flight.add(job)
     for job in others:
         worker._in_flight.pause(job)
-        worker._held_jobs.hold(job, 3_600_000)
+        worker._held_jobs.hold(job, 3_600_000, frozenset({"sandbox"}))
     worker._deliver(first)
 
     assert len(gateway.served) == 3

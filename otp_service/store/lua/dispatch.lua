@@ -14,8 +14,9 @@
 -- ARGV[16] what was found where application and country are in another slot (see reserve); before it was asked there: elsewhere; empty
 -- where they are in this one, or no ceiling is
 -- ARGV[17] and following, for each gateway: name; messages a second and calls in flight, 0 for any; milliseconds that
--- a call may take; 1 when it was called since the job was taken, otherwise 0. Where it is in another slot what was found there stands for
--- the messages a second (see gateway_enter), empty before it was asked
+-- a call may take; called, since the job was taken, or whether this worker has room for a call: free, full (the message waits), silent (the
+-- next gateway is called). Where it is in another slot what was found there stands for the messages a second (see gateway_enter), empty
+-- before it was asked
 -- Derives: what the mirror says of the number, from the record's pseudonym (same hash tag)
 -- Returns one of: {'lease-lost'} (another worker has the job by now)
 --                 {'mirror-behind'} (the mirror of the ledger: it may be asked again)

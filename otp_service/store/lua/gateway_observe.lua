@@ -2,22 +2,24 @@
 -- well, whatever it says of the message.
 --
 -- KEYS[1] the gateway's health   KEYS[2] its calls in flight
--- ARGV[1] identifier of the dispatch   ARGV[2] 'well', 'bad' (it failed, or was slow), 'throttled', or 'none' (there
--- was no call)   ARGV[3] milliseconds for which it asked to be left alone, 0 when it did not say
+-- ARGV[1] identifier of the dispatch   ARGV[2] 'well', 'bad' (it failed, or was slow), 'late' (it is slow, and goes
+-- on), 'throttled', or 'none' (there was no call)   ARGV[3] milliseconds for which it asked to be left alone, 0 when it did not say
 -- ARGV[4] why it refuses our account, empty when it does not
 -- ARGV[5] bad calls in a row that open the breaker
 -- ARGV[6] calls of a window from which on their share counts   ARGV[7] per cent of bad ones that open it
 -- ARGV[8] length of a window   ARGV[9] shortest and ARGV[10] longest time that it blocks
 -- ARGV[11] and ARGV[12] shortest and longest pause after throttling; all in milliseconds
+-- ARGV[13] and following: calls that a closed breaker counts, in the order in which they began: 'well' or 'bad', how many in a row,
+-- milliseconds since the first of them began
 -- Returns one of: {'opened', milliseconds} {'closed'} {''} (nothing changed)
 -- include clock
 
-redis.call('ZREM', KEYS[2], ARGV[1])
-local names = { 'until', 'open_for', 'probe', 'since', 'pause', 'paused' }
+if ARGV[2] ~= 'late' then redis.call('ZREM', KEYS[2], ARGV[1]) end
+local names = { 'until', 'open_for', 'probe', 'since', 'calls', 'bad', 'run', 'opened', 'pause', 'paused' }
 local values = redis.call('HMGET', KEYS[1], unpack(names))
 local known = {}
 for i, name in ipairs(names) do known[name] = values[i] or nil end
-local bad = ARGV[2] == 'bad'
+local bad = ARGV[2] == 'bad' or ARGV[2] == 'late'
 
 -- Keeps the hash for a day after it says anything.
 local function keep(milliseconds)
@@ -25,7 +27,7 @@ local function keep(milliseconds)
 end
 
 local function open(open_for)
-  redis.call('HSET', KEYS[1], 'until', now + open_for, 'open_for', open_for)
+  redis.call('HSET', KEYS[1], 'until', now + open_for, 'open_for', open_for, 'opened', now)
   redis.call('HDEL', KEYS[1], 'probe', 'probing', 'opened_by', 'since', 'calls', 'bad', 'run')
   keep(open_for)
   return { 'opened', open_for }
@@ -58,9 +60,10 @@ if ARGV[2] == 'throttled' then
   redis.call('HSET', KEYS[1], 'paused', paused, 'pause', math.min(pause, tonumber(ARGV[12])))
   if known.probe == ARGV[1] then redis.call('HDEL', KEYS[1], 'probe', 'probing') end
   keep(paused - now)
-  return { '' }
+  if known['until'] then return { '' } end
+elseif not bad and known.pause and rested then
+  redis.call('HDEL', KEYS[1], 'pause', 'paused')
 end
-if not bad and known.pause and rested then redis.call('HDEL', KEYS[1], 'pause', 'paused') end
 
 if known['until'] then
   if known.probe ~= ARGV[1] then return { '' } end -- begun before it opened: old news
@@ -73,15 +76,19 @@ if known['until'] then
   return { '' }
 end
 
-if not known.since or now - tonumber(known.since) >= tonumber(ARGV[8]) then
-  redis.call('HSET', KEYS[1], 'since', now, 'calls', 0, 'bad', 0)
+local since, calls, bad_calls, run = tonumber(known.since), tonumber(known.calls), tonumber(known.bad), tonumber(known.run or 0)
+if not since or now - since >= tonumber(ARGV[8]) then since, calls, bad_calls = now, 0, 0 end
+for i = 13, #ARGV, 3 do
+  local times = tonumber(ARGV[i + 1])
+  if now - ARGV[i + 2] >= tonumber(known.opened or 0) then -- otherwise it began before the breaker opened last: old news
+    calls = calls + times
+    if ARGV[i] == 'bad' then bad_calls, run = bad_calls + times, run + times else run = 0 end
+    local share = calls >= tonumber(ARGV[6]) and bad_calls * 100 >= calls * tonumber(ARGV[7])
+    if ARGV[i] == 'bad' and (share or run >= tonumber(ARGV[5])) then return open(tonumber(ARGV[9])) end
+  end
+end
+if calls > 0 then
+  redis.call('HSET', KEYS[1], 'since', since, 'calls', calls, 'bad', bad_calls, 'run', run)
   keep(0)
 end
-local calls = redis.call('HINCRBY', KEYS[1], 'calls', 1)
-if not bad then
-  redis.call('HSET', KEYS[1], 'run', 0)
-  return { '' }
-end
-local bad_ones, run = redis.call('HINCRBY', KEYS[1], 'bad', 1), redis.call('HINCRBY', KEYS[1], 'run', 1)
-local share = calls >= tonumber(ARGV[6]) and bad_ones * 100 >= calls * tonumber(ARGV[7])
-return (share or run >= tonumber(ARGV[5])) and open(tonumber(ARGV[9])) or { '' }
+return { '' }

@@ -3,8 +3,8 @@
 -- A gateway's hash holds, while the breaker is open, `until` (when it lets a probe through), `open_for` (for how
 -- long it was opened), `probe` (the dispatch that tries it), `probing` (until when its outcome is waited for), `probed` (when
 -- it was tried last) and `opened_by` (the operator who opened it); while it is closed, `since`, `calls`, `bad` (of this
--- window) and `run` (bad ones in a row). `paused` and `pause` are about throttling, `turn` about the rate; `refusal` and
--- `refused` tell why and when it refused our account. Times and lengths in milliseconds.
+-- window) and `run` (bad ones in a row); and `opened` (when the breaker opened last). `paused` and `pause` are about throttling,
+-- `turn` about the rate; `refusal` and `refused` tell why and when it refused our account. Times and lengths in milliseconds.
 local health = {}
 
 local DAY, PATIENCE, IN_FLIGHT_AGAIN, LAST_RESORT = 86400000, 1000, 50, 10000

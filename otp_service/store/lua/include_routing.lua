@@ -5,6 +5,9 @@ local routing = {}
 -- seconds outlast a short outage.
 local MOST_ERRORS = 4
 
+-- Milliseconds until a worker asks again that has no room for a call: it also asks when one of its calls ends.
+local ROOM_AGAIN = 1000
+
 -- Counts, by gateway, the calls that were made through a channel: for this message, and for others of the
 -- verification; and those for this message that ended in an error of the gateway, calls up to the number `after` left out.
 -- `record` is the record as a flat list.
@@ -34,7 +37,8 @@ function routing.read(key, arg, record, message, channel, after)
     local a = arg + 5 * i
     local hash = KEYS[key + 2 * i]
     local one = hash and health.read(hash, KEYS[key + 2 * i + 1], ARGV[a + 1], ARGV[a + 2]) or health.found(ARGV[a + 1])
-    one.name, one.lease, one.called, one.place = ARGV[a], tonumber(ARGV[a + 3]), ARGV[a + 4] == '1', i + 1
+    one.name, one.lease, one.room, one.place = ARGV[a], tonumber(ARGV[a + 3]), ARGV[a + 4], i + 1
+    one.called = one.room == 'called'
     one.here, one.elsewhere = here[one.name] or 0, elsewhere[one.name] or 0
     one.out = (errors[one.name] or 0) >= MOST_ERRORS
     gateways[i + 1] = one
@@ -52,7 +56,8 @@ end
 -- Returns the gateway to call and why; or nil and the milliseconds until one may be free, -1 when all were called since
 -- the job was taken; or nil alone when each has answered the message with too many errors. First comes what was called
 -- least for this message, then least for the verification, then the route's order. When all breakers are open, one of
--- the gateways is tried all the same now and then, but not while another only waits for its rate. Of gateways in other slots it may be
+-- the gateways is tried all the same now and then, but not while another only waits for its rate. A gateway for which this worker has no
+-- room is waited for while it answers, and passed over while it does not. Of gateways in other slots it may be
 -- that nothing, nothing, and the one that is to be asked.
 function routing.choose(gateways)
   local first, wait, limited = gateways[1], -1, false
@@ -70,7 +75,9 @@ function routing.choose(gateways)
     if not one.called then
       if one.found and not one.found.wait then return nil, nil, one end
       local blocked, why = health.wait(one)
-      if blocked == 0 then return one, choice(first, one) end
+      if blocked == 0 and one.room == 'free' then return one, choice(first, one) end
+      if blocked == 0 and one.room == 'full' then return nil, ROOM_AGAIN end
+      if blocked == 0 then blocked, why = ROOM_AGAIN, 'limit' end
       one.why = why
       limited = limited or why == 'limit'
       wait = wait < 0 and blocked or math.min(wait, blocked)
@@ -78,7 +85,7 @@ function routing.choose(gateways)
   end
   if limited then return nil, wait end
   for _, one in ipairs(order) do
-    local resort = one.why == 'breaker' and health.last_resort(one)
+    local resort = one.room == 'free' and health.last_resort(one)
     if resort == 0 and one.found and not one.found.entered then return nil, nil, one end
     if resort == 0 then return one, 'last_resort' end
     if resort then wait = math.min(wait, resort) end
