@@ -89,10 +89,20 @@ def run(installation: Installation, stop: threading.Event) -> None:
 
 
 class Worker:
-    """One worker process."""
+    """One worker process, or what is one after a reload."""
 
-    def __init__(self, installation: Installation, stop: threading.Event) -> None:
+    def __init__(self, installation: Installation, stop: threading.Event, predecessor: "Worker | None" = None) -> None:
+        """Prepare to work until ``stop``; ``predecessor`` may still have calls in flight."""
         settings = installation.settings
+        self._predecessor = predecessor
+        self._connected = {
+            name: gateway
+            for name, gateway in installation.context.gateways.items()
+            if isinstance(gateway, SupportsConnections)
+        }
+        """Gateways that keep connections, until they are closed."""
+        self._unopened = set(self._connected)
+        """Those that are not connected yet: the predecessor may be, and a provider allows so many at a time."""
         self._context = installation.context
         self._outbox = installation.context.store.outbox
         self._stop = stop
@@ -118,19 +128,28 @@ class Worker:
         self._registrations = registration_tasks(installation)
         self._judge = judge_tasks(installation, self._consumer)
         self._replies = PeriodicTasks({"replies": self._send_replies})
+        self._replying = threading.Lock()
+        """Held while replies are sent: their gateways stay open."""
         self._slow_calls = PeriodicTasks({"slow_calls": lambda: record_slow_calls(self._context)}, _SLOW_CALLS_PERIOD)
         self._lease = Periodic(LEASE_RENEWAL, lambda: self._outbox.share.renew(self._consumer))
         self._heartbeat = Periodic(_HEARTBEAT_INTERVAL, self._send_heartbeat)
+        self._report = Periodic(_HEARTBEAT_INTERVAL, self._report_gateways)
+        self._connect = Periodic(_BUSY_POLL_INTERVAL, self._open_gateways)
         self._renew = Periodic(self._claim_after / 3, lambda: renew(self._outbox, self._consumer, self._in_flight))
         self._claim_stale = Periodic(min(1.0, self._claim_after / 2), self._claim)
         self._sweep = Periodic(_SWEEP_INTERVAL, lambda: self._outbox.sweep(1000 * _SWEEP_INTERVAL))
 
     def run(self) -> None:
-        """Work until asked to stop."""
+        """Work until asked to stop; then finish."""
+        self.work()
+        self.finish()
+
+    def work(self) -> None:
+        """Deliver messages until asked to stop; then let others have those that wait."""
         _log.info("worker_started", worker=self._consumer, concurrency=self._concurrency, profile=self._profile)
-        connected = [one for one in self._context.gateways.values() if isinstance(one, SupportsConnections)]
-        for gateway in connected:
-            gateway.open()
+        for name in self._connected:
+            self._context.gateway_calls.suspend(name)
+        self._open_gateways()
         self._watch.start()
         for recorder in self._recorders:
             recorder.start()
@@ -141,10 +160,19 @@ class Worker:
         self._judge.start()
         self._replies.start()
         self._slow_calls.start()
-        with ThreadPoolExecutor(self._concurrency, thread_name_prefix="deliver") as self._pool:
-            while not self._stop.is_set():
-                self._run_once()
-            self._drain()
+        self._pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="deliver")
+        while not self._stop.is_set():
+            self._run_once()
+        self._try(lambda: self._outbox.share.give_back(self._consumer))
+        self._try(self._hand_back)
+
+    def finish(self) -> None:
+        """Wait for the calls in flight, renewing their claims; then stop all else."""
+        while self._in_flight.wait_below(1, self._poll_interval):
+            for duty in (self._heartbeat.run_if_due, self._renew.run_if_due, self._hand_back, self._close_gateways):
+                self._try(duty)
+        self._pool.shutdown()
+        self._try(self._hand_back)
         self._slow_calls.stop()
         self._replies.stop()
         self._judge.stop()
@@ -155,12 +183,43 @@ class Worker:
         with ThreadPoolExecutor(len(self._recorders)) as ending:  # together: each may wait for a ledger of its own
             ending.map(Recorder.stop, self._recorders)
         self._watch.stop()
-        for gateway in connected:
-            gateway.close()
+        self._try(self._close_gateways)
         _log.info("worker_stopped", worker=self._consumer)
 
+    def has_closed(self, gateway: str) -> bool:
+        """Tell whether neither this worker nor those before it keep connections of a gateway."""
+        before = self._predecessor
+        return gateway not in self._connected and (before is None or before.has_closed(gateway))
+
+    def _open_gateways(self) -> None:
+        """Connect the gateways that the predecessor has closed."""
+        before = self._predecessor
+        for name in sorted(self._unopened):
+            if before is None or before.has_closed(name):
+                self._connected[name].open()
+                self._unopened.remove(name)
+                self._context.gateway_calls.resume(name)
+        if not self._unopened:
+            self._predecessor = None
+
+    def _close_gateways(self) -> None:
+        """Close the gateways that have no calls any more."""
+        if not self._replying.acquire(blocking=False):
+            return
+        try:
+            for name in list(self._connected):
+                if self._context.gateway_calls.suspend(name):
+                    if name not in self._unopened:
+                        self._connected[name].close()
+                    del self._connected[name]
+        finally:
+            self._replying.release()
+
     def _run_once(self) -> None:
-        for duty in (self._lease, self._heartbeat, self._renew, self._claim_stale, self._sweep):
+        duties = (
+            self._lease, self._heartbeat, self._report, self._renew, self._connect, self._claim_stale, self._sweep,
+        )  # fmt: skip
+        for duty in duties:
             self._try(duty.run_if_due)
         if not self._try(self._take):
             self._stop.wait(self._poll_interval)
@@ -249,27 +308,26 @@ class Worker:
             return held
 
     def _send_replies(self) -> None:
-        send_replies(self._context, self._stop.is_set)
+        with self._replying:
+            if not self._unopened:
+                send_replies(self._context, self._stop.is_set)
 
     def _send_heartbeat(self) -> None:
         self._context.store.server.claim()  # a Redis that was emptied must not serve another pseudonym key
         self._context.store.server.note_worker(self._consumer, 3 * _HEARTBEAT_INTERVAL)
+
+    def _report_gateways(self) -> None:
         metrics.outbox_lag.set(self._outbox.lag())
         for name, health in self._context.store.health.of(tuple(self._context.gateways)).items():
             metrics.gateway_breaker_open.set(_BREAKER_VALUES[health.state], gateway=name)
         for name, calls in self._context.gateway_calls.in_flight().items():
             metrics.gateway_calls_in_flight.set(calls, gateway=name)
 
-    def _drain(self) -> None:
-        """Give back the lease; wait for calls in flight, renewing their claims; hand back what is held."""
-        self._outbox.share.give_back(self._consumer)
-        try:
-            while self._in_flight.wait_below(1, self._poll_interval):
-                self._heartbeat.run_if_due()
-                self._renew.run_if_due()
-            self._outbox.hand_back(self._consumer, self._held_jobs.take_all())
-        except StoreUnavailableError:
-            _log.warning("store_unavailable", worker=self._consumer)
+    def _hand_back(self) -> None:
+        """Let others have at once the jobs that wait here."""
+        jobs = self._held_jobs.take_all()
+        self._in_flight.drop(jobs)
+        self._outbox.hand_back(self._consumer, jobs)
 
 
 def _new_name() -> str:
@@ -288,11 +346,15 @@ def stop_on_signals(stop: Callable[[], None]) -> None:
         signal.signal(number, ask_to_stop)
 
 
+_MAX_FINISHING = 4
+"""Workers that finish their calls beside the one that works: further reloads wait."""
+
+
 class ReloadableWorker:
     """Runs a worker, and at each reload another one with the new settings, in the same process.
 
-    With ``exec`` instead nobody would deliver meanwhile, a Redis that is away at that moment would end it, and its
-    metrics would be gone.
+    The next one works while the calls of the one before it are still in flight. With ``exec`` instead nobody would
+    deliver meanwhile, a Redis that is away at that moment would end it, and its metrics would be gone.
     """
 
     def __init__(self, first: Installation) -> None:
@@ -301,16 +363,33 @@ class ReloadableWorker:
         self._over = False
         self._end = threading.Event()
         """Stops the current worker."""
-        self._begun = threading.Condition()
+        self._changed = threading.Condition()
         self._count = 0
+        self._finishing: set[threading.Thread] = set()
 
     def run(self) -> None:
-        """Work until `stop`. A worker finishes its jobs in flight; those that it holds go to the next."""
+        """Work until `stop`, and until all calls have ended. The jobs that a worker holds go to the next."""
+        worker = None
         while installation := self._begin():
-            run(installation, self._end)
-            installation.close()
+            worker = Worker(installation, self._end, worker)
+            worker.work()
+            thread = threading.Thread(target=self._finish, args=(worker, installation), name="finishing worker")
+            self._finishing.add(thread)
+            thread.start()
             if not metrics.is_multiprocess():  # there a value stays until another process tells the next
                 metrics.gateway_breaker_open.clear()
+                metrics.gateway_calls_in_flight.clear()
+        for thread in list(self._finishing):
+            thread.join()
+
+    def _finish(self, worker: Worker, installation: Installation) -> None:
+        try:
+            worker.finish()
+            installation.close()
+        finally:
+            with self._changed:
+                self._finishing.remove(threading.current_thread())
+                self._changed.notify_all()
 
     def stop(self) -> None:
         """Stop for good. Called by a signal handler, so it takes no lock."""
@@ -319,15 +398,16 @@ class ReloadableWorker:
 
     def reload(self, installation: Installation) -> None:
         """Replace the worker by one of another installation; return once that has begun."""
-        with self._begun:
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._finishing) < _MAX_FINISHING)
             begun = self._count
             self.present = installation
             self._end.set()
-            self._begun.wait_for(lambda: self._count > begun)
+            self._changed.wait_for(lambda: self._over or self._count > begun)
 
     def _begin(self) -> Installation | None:
-        with self._begun:
+        with self._changed:
             self._end = threading.Event()  # before the look: who stops says first that it is over
             self._count += 1
-            self._begun.notify_all()
+            self._changed.notify_all()
             return None if self._over else self.present

@@ -186,7 +186,7 @@ def test_what_is_held_when_a_worker_stops_is_there_for_others_at_once(
     for _ in range(3):
         crowd.asks()()
     crowd.simulation.run(0.1)
-    crowd.simulation.worker._drain()
+    crowd.simulation.worker._hand_back()
     claimed = crowd.context.store.outbox.claim("heir", 10, 15_000)
     new = crowd.context.store.outbox.take("heir", 10)
 

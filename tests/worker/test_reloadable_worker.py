@@ -9,27 +9,28 @@ import pytest
 from redis.exceptions import ResponseError
 from support_caller import Caller
 from support_installation import World, key, tree
-from support_outbox import Scripted, pending, waiting
+from support_outbox import Scripted, pending, queue, waiting
 from support_service import eventually
-from support_worker import Journal
+from support_worker import Gate, Journal
 
 from otp_service import bootstrap
 from otp_service.bootstrap import Installation
 from otp_service.errors import LedgerUnavailableError
 from otp_service.settings import settings_from
+from otp_service.store.outbox import CONSUMER_GROUP
 from otp_service.worker.worker import ReloadableWorker
 
 KEYS = {"root": f"k1:{key()}", "pseudonym": key()}
 LIMITS = {"number": ["100/minute"], "application": ["1000/minute"], "ip": ["1000/minute"]}
 
 
-class Held(Journal):
+class Connected:
     """Notes when it is opened and closed."""
 
     said: ClassVar[list[str]] = []
 
-    def __init__(self, name: str, lasts: float = 0.0) -> None:
-        super().__init__(lasts)
+    def __init__(self, name: str) -> None:
+        super().__init__()
         self._name = name
 
     def open(self) -> None:
@@ -37,6 +38,14 @@ class Held(Journal):
 
     def close(self) -> None:
         self.said.append(f"{self._name} closes")
+
+
+class Held(Connected, Journal):
+    """A gateway that keeps connections."""
+
+
+class HeldGate(Connected, Gate):
+    """One that answers nobody until it is opened."""
 
 
 @pytest.fixture
@@ -90,12 +99,77 @@ def test_what_is_being_handed_over_is_finished_and_the_rest_is_the_next_ones(mak
 
 
 def test_the_connections_of_one_shift_are_closed_before_those_of_the_next_are_opened(make):
-    Held.said.clear()
+    Connected.said.clear()
     first, second = make(Held("old")), make(Held("new"))
     with at_work(first) as (shifts, _):
         shifts.reload(second)
-        eventually(lambda: Held.said[-1:] == ["new opens"])
-    assert Held.said == ["old opens", "old closes", "new opens", "new closes"]
+        eventually(lambda: Connected.said[-1:] == ["new opens"])
+    assert Connected.said == ["old opens", "old closes", "new opens", "new closes"]
+
+
+def test_messages_go_on_while_calls_from_before_a_reload_are_in_flight(make):
+    gate, quick = Gate(), Journal()
+    first, second = (make(gateway, worker={"concurrency": 2}) for gateway in (gate, quick))
+    caller = Caller(first)
+    with at_work(first) as (shifts, _):
+        ids = [caller.start(f"+92300123450{one}") for one in range(4)]
+        eventually(lambda: len(gate.served) == 2)
+        shifts.reload(second)
+        ids.append(caller.start())
+        eventually(lambda: len(quick.served) == 3)
+        assert len(pending_ids(first.client)) == 2, "those calls are still in flight"
+        gate.open_for_all()
+        eventually(lambda: not waiting(first.client))
+    assert sorted(sent(gate, quick)) == sorted(ids), "each of them once"
+
+
+def test_a_gateway_that_keeps_connections_waits_for_its_own_calls_and_no_other_does(make):
+    sections = {
+        "gateways": {"sandbox": {"kind": "sandbox", "timeout": 20.0}, "other": {"kind": "sandbox", "timeout": 20.0}},
+        "routes": [{"countries": ["GB"], "gateways": ["other"]}, {"gateways": ["sandbox"]}],
+    }
+    Connected.said.clear()
+    old, new, other, gate = HeldGate("old"), Held("new"), Journal(), Gate()
+    first, second = make(old, **sections), make(new, **sections)
+    first.context.gateways["other"], second.context.gateways["other"] = gate, other
+    caller = Caller(first)
+    with at_work(first) as (shifts, _):
+        before = [caller.start(), caller.start("+447400123456")]
+        eventually(lambda: len(sent(old, gate)) == 2)
+        shifts.reload(second)
+        after = [caller.start(), caller.start("+447400123456")]
+        eventually(lambda: sent(other) == after[1:])
+        time.sleep(0.5)
+        assert (Connected.said, sent(new)) == (["old opens"], [])
+        old.open_for_all()
+        eventually(lambda: sent(new) == after[:1])
+        assert Connected.said == ["old opens", "old closes", "new opens"], "the call of the other gateway lasts"
+        gate.open_for_all()
+    assert sent(old, gate) == before
+
+
+def test_a_reload_waits_while_four_workers_finish_their_calls(make):
+    gates = [Gate() for _ in range(6)]
+    first, *others = (make(gate) for gate in gates)
+    caller = Caller(first)
+    with at_work(first) as (shifts, _):
+        for gate, following in zip(gates, others, strict=False):
+            caller.start()
+            eventually(lambda gate=gate: gate.served)
+            reloading = threading.Thread(target=shifts.reload, args=(following,))
+            reloading.start()
+            reloading.join(20 if gate is not gates[4] else 0.5)
+        assert reloading.is_alive()
+        gates[0].open_for_all()
+        reloading.join(20)
+        assert not reloading.is_alive()
+        for gate in gates:
+            gate.open_for_all()
+
+
+def pending_ids(client):
+    """Return the entries that workers hold."""
+    return [one["message_id"] for one in client.xpending_range(queue(), CONSUMER_GROUP, "-", "+", 99)]
 
 
 def in_hand(client):
