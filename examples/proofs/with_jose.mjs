@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { createRemoteJWKSet, jwtVerify } from "jose";
 
 const [ISSUER, APPLICATION, PURPOSE, MAX_AGE] = ["https://otp.example", "shop", "payment", 120];
-const KEYS = createRemoteJWKSet(new URL(`${ISSUER}/.well-known/jwks.json`));
+const KEYS = createRemoteJWKSet(new URL(`${ISSUER}/.well-known/jwks.json`), { cacheMaxAge: 300_000 });
 const used = new Set(); // with several processes: in a store that they share, for five minutes
 
 /** Return the claims of a proof for this session's verification and payment; throw an error for any other. */

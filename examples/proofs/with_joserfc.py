@@ -1,7 +1,4 @@
-"""Checks proofs of approvals (docs/proofs.md) with joserfc, https://jose.authlib.org.
-
-Fetch the keys again for an unknown `kid`, at most once in a minute.
-"""
+"""Checks proofs of approvals (docs/proofs.md) with joserfc, https://jose.authlib.org."""
 
 import base64
 import hashlib
@@ -11,16 +8,35 @@ from typing import Any
 
 import requests
 from joserfc import jwt
-from joserfc.jwk import KeySet
+from joserfc.jwk import GuestProtocol, KeySet
 
 ISSUER, APPLICATION, PURPOSE, MAX_AGE = "https://otp.example", "shop", "payment", 120
-KEYS = KeySet.import_key_set(requests.get(f"{ISSUER}/.well-known/jwks.json", timeout=5).json())
+KEEP, LOOK_AGAIN = 300, 60  # seconds that keys are kept, and at least between two looks for one that is unknown
 used: set[str] = set()  # with several processes: in a store that they share, for five minutes
+
+
+class Keys:
+    """The issuer's public keys."""
+
+    def __init__(self) -> None:
+        self._keys, self._fetched = KeySet([]), float("-inf")
+
+    def __call__(self, token: GuestProtocol) -> KeySet:
+        """Return keys that are at most five minutes old, so that a proof by a removed key is refused after that."""
+        age, known = time.monotonic() - self._fetched, {key.kid for key in self._keys}
+        if age > KEEP or (age > LOOK_AGAIN and token.headers().get("kid") not in known):
+            answer = requests.get(f"{ISSUER}/.well-known/jwks.json", timeout=5)
+            answer.raise_for_status()
+            self._keys, self._fetched = KeySet.import_key_set(answer.json()), time.monotonic()
+        return self._keys
+
+
+keys = Keys()
 
 
 def check_proof(proof: str, verification: str, payment: Mapping[str, str | None] | None = None) -> dict[str, Any]:
     """Return the claims of a proof for this session's verification and payment; raise an error for any other."""
-    token = jwt.decode(proof, KEYS, algorithms=["ES256"])
+    token = jwt.decode(proof, keys, algorithms=["ES256"])
     if token.header.get("typ") != "otp-proof+jwt" or "kid" not in token.header:
         raise ValueError("no proof")
     claims = token.claims

@@ -81,7 +81,8 @@ def read_key_set(exchange: Exchange) -> Answer:
     signer = exchange.context.proof_signer
     if signer is None:
         raise NotFoundError("There are no proofs here.")
-    exchange.headers["Cache-Control"] = f"public, max-age={JWKS_LIFE}"
+    # private: a shared cache would add its five minutes to those for which each verifier keeps a removed key
+    exchange.headers["Cache-Control"] = f"private, max-age={JWKS_LIFE}"
     return Answer(_KEY_SET.dump_json(KeySetAnswer(tuple(key.jwk for key in signer.keys.values()))))
 
 

@@ -300,7 +300,7 @@ def test_keys_are_derived_and_are_the_same_in_every_process(world: World):
 def test_no_private_key_is_published(api: Api):
     answer = api.client.get("/.well-known/jwks.json")
 
-    assert answer.headers["Cache-Control"] == "public, max-age=300"
+    assert answer.headers["Cache-Control"] == "private, max-age=300"
     assert [set(one) for one in answer.json["keys"]] == [{"crv", "kty", "x", "y", "kid", "use", "alg"}]
 
 

@@ -25,9 +25,10 @@ def _checker(issuer: str) -> Iterator[Any]:
     def first_use(approval: str) -> bool:
         return approval not in used and used.add(approval) is None
 
-    def check(proof: str, verification: str, payment: dict[str, Any] | None = None) -> dict[str, Any]:
+    def check(proof: str, verification: str, payment: dict[str, Any] | None = None, later: float = 0) -> dict[str, Any]:
         about: Any = {"issuer": issuer, "application": "shop", "purpose": "payment", "first_use": first_use}
-        return dict(proofs.verify(proof, verification=verification, transaction=payment, **about))
+        with programs.seconds_later(later):
+            return dict(proofs.verify(proof, verification=verification, transaction=payment, **about))
 
     yield check
 

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,10 @@ PAYMENT = {"amount": "1500.00", "currency": "PKR", "payee": "Daraz", "account": 
 PACKAGES = ROOT / "tests" / "npm" / "node_modules"
 RUN_IN_NODE = """
 import { createInterface } from "node:readline";
+const now = Date.now.bind(Date);
 for await (const line of createInterface({ input: process.stdin })) {
-  const { proof, verification, payment } = JSON.parse(line);
+  const { proof, verification, payment, later } = JSON.parse(line);
+  Date.now = () => now() + later * 1000;
   try {
     console.log(JSON.stringify(await checkProof(proof, verification, payment)));
   } catch (error) {
@@ -75,7 +78,21 @@ def sites(world: World, httpserver: HTTPServer, checker: Callable[[str], Iterato
 def _in_python(program: str) -> Iterator[Check]:
     names: dict[str, Any] = {}
     exec(program, names)  # noqa: S102 - ours
-    yield names["check_proof"]
+
+    def check(proof: str, verification: str, payment: dict[str, Any] | None = None, later: float = 0) -> dict[str, Any]:
+        with seconds_later(later):
+            return dict(names["check_proof"](proof, verification, payment))
+
+    yield check
+
+
+@contextmanager
+def seconds_later(seconds: float) -> Iterator[None]:
+    """Let the clock be ahead by which programs in this process know the age of what they keep."""
+    clock = time.monotonic
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "monotonic", lambda: clock() + seconds)
+        yield
 
 
 def _in_node(text: str) -> Iterator[Check]:
@@ -89,8 +106,11 @@ def _in_node(text: str) -> Iterator[Check]:
         assert process.stdout
         lines, answers = process.stdin, process.stdout
 
-        def check(proof: str, verification: str, payment: dict[str, Any] | None = None) -> dict[str, Any]:
-            lines.write(json.dumps({"proof": proof, "verification": verification, "payment": payment}) + "\n")
+        def check(
+            proof: str, verification: str, payment: dict[str, Any] | None = None, later: float = 0
+        ) -> dict[str, Any]:
+            asked = {"proof": proof, "verification": verification, "payment": payment, "later": later}
+            lines.write(json.dumps(asked) + "\n")
             lines.flush()
             answer = json.loads(answers.readline())
             if "error" in answer:
@@ -157,6 +177,34 @@ def test_a_clock_that_is_a_little_behind_refuses_no_new_proof(site: Site):
     header, claims = _parts(proof)
     ahead = {name: claims[name] + 3 for name in ("iat", "auth_time", "exp")}
     assert site.check(sign(site, {**claims, **ahead}, header), one, PAYMENT)
+
+
+def test_a_key_that_was_removed_is_known_for_five_minutes_at_most(site: Site, httpserver: HTTPServer):
+    proof, one = site.approve()
+    header, claims = _parts(proof)
+
+    def signed_later(number: int, seconds: int) -> str:
+        return sign(site, {**claims, "jti": f"ap_{number}", "auth_time": claims["auth_time"] + seconds}, header)
+
+    assert site.check(signed_later(1, 0), one, PAYMENT)
+    httpserver.clear()
+    others = {"keys": [ProofKey(b"n" * 48).jwk]}
+    httpserver.expect_request("/.well-known/jwks.json").respond_with_json(others)
+    assert site.check(signed_later(2, 290), one, PAYMENT, later=290)
+    with pytest.raises(Exception):  # noqa: B017 - each library has errors of its own
+        site.check(signed_later(3, 301), one, PAYMENT, later=301)
+
+
+def test_a_new_key_is_looked_for_once_it_signs(site: Site, httpserver: HTTPServer):
+    proof, one = site.approve()
+    header, claims = _parts(proof)
+    assert site.check(proof, one, PAYMENT)
+    httpserver.clear()
+    new, keys = ProofKey(b"n" * 48), site.api.client.get("/.well-known/jwks.json").json["keys"]
+    httpserver.expect_request("/.well-known/jwks.json").respond_with_json({"keys": [new.jwk, *keys]})
+    later = {**claims, "jti": "ap_2", "auth_time": claims["auth_time"] + 61}
+
+    assert site.check(jwt.encode(later, new._private, "ES256", {**header, "kid": new.kid}), one, PAYMENT, later=61)
 
 
 def sign(site: Site, claims: dict[str, Any], header: dict[str, Any]) -> str:
