@@ -1,9 +1,11 @@
 """Hosted pages: their results, the addresses that people are sent back to, and the colour."""
 
 import re
+import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import unquote_plus
 
 from otp_service.domain.keyring import Keyring
 
@@ -24,8 +26,8 @@ _ADDRESS = re.compile(
     r"(https://([a-z0-9-]+\.)*[a-z0-9-]+(:[0-9]{1,5})?|http://localhost(:[0-9]{1,5})?)"
     r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*"
 )
-_QUERY = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*")
-_OWN_RESULT = re.compile(rf"(^|[&;]){RESULT}(=|&|;|$)")
+_QUERY = re.compile(r"([A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*")
+_SEPARATOR = re.compile("[&;]")
 _COLOR = re.compile(r"[0-9a-f]{6}")
 
 
@@ -65,11 +67,31 @@ def is_return_address(url: str) -> bool:
 def may_return_to(url: str, allowed: Collection[str]) -> bool:
     """Tell whether an address, without its query, is exactly one of those allowed (RFC 9700, 4.1.3).
 
-    Nothing is parsed or made equal, so that no browser can read it otherwise.
+    The address is not parsed or made equal, so that no browser can read it otherwise.
     """
     address, _, query = url.partition("?")
-    is_plain = len(url) <= MAX_RETURN_URL and _QUERY.fullmatch(query) and not _OWN_RESULT.search(query)
+    is_plain = len(url) <= MAX_RETURN_URL and _QUERY.fullmatch(query) and not _may_hold_result(query)
     return address in allowed and bool(is_plain)
+
+
+def _may_hold_result(query: str) -> bool:
+    """Tell whether some server could take a parameter of a query for our `RESULT`.
+
+    Servers differ: in the separators, in letters' case, in how often they decode a query and whether before they split
+    it, in what they drop from names. So nobody who writes into a query there can put a result of theirs before ours.
+    """
+    names, decoded = list[str](), None
+    while query != decoded:
+        names = [part.partition("=")[0] for part in _SEPARATOR.split(query)]
+        if RESULT in map(_plain_name, names):
+            return True
+        decoded, query = query, unquote_plus(query)
+    return any("%" in name or "\ufffd" in name or not name.isprintable() for name in names)
+
+
+def _plain_name(name: str) -> str:
+    """Return the name of a parameter as the least exact server reads it."""
+    return unicodedata.normalize("NFKC", name.partition("[")[0]).casefold().strip()
 
 
 def with_result(url: str, result: str) -> str:

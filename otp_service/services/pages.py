@@ -52,7 +52,7 @@ def require_return_url(application: Application, return_url: str) -> None:
     if not may_return_to(return_url, application.page_return_urls):
         raise ReturnUrlNotAllowedError(
             "page.return_url without its query is none of the application's page_return_urls; or its query "
-            "has a parameter result, or characters to encode."
+            "has a parameter result, encoded or not, or characters to encode."
         )
 
 
