@@ -54,7 +54,8 @@ def _mode(settings: Settings, rule: str) -> out.Labelled:
 def status(session: Session, hours: int) -> None:
     """Show what the rules refused lately, what passed that nobody approved, what is closed, and how much is spent."""
     settings, context = session.settings, session.context
-    since = context.store.decisions.now() - hours * 3_600_000
+    now = context.store.decisions.now()
+    since, traffic = now - hours * 3_600_000, list(report_traffic(context))
     kept = list(context.store.decisions.latest(MAX_DECISIONS))
     recent = [one for one in kept if one.at >= since]
     if len(recent) >= min(MAX_DECISIONS, settings.guard.decisions):
@@ -69,15 +70,16 @@ def status(session: Session, hours: int) -> None:
     _section(
         "changes",
         guard_status.CHANGED,
-        ("At", "Rule", "Application", "Country", "What", "Until"),
-        list(map(_change, guard_status.last_changes(recent))),
+        ("At", "Rule", "Application", "Country", "Range", "What", "Until"),
+        [*filter(None, map(_alarmed, traffic)), *map(_change, guard_status.last_changes(kept, since, now))],
     )
     passed = ("Application", "Country", "Range", "In the last", "Messages", "Usual", "Cost", "Currency", "Alarm since")
-    _section("passed", guard_status.PASSED, passed, _passed(settings, context))
+    _section("passed", guard_status.PASSED, passed, _passed(settings, traffic))
     busiest = ("Block", "Country", "Range", "Last hour", "Last day", "Usual a day", "Cost", "Currency")
     _section("blocks", guard_status.BUSIEST, busiest, _blocks(settings, context))
     closed = ("Application", "Country", "Mode", "Tried again in", "Times")
-    _section("closed", guard_status.CLOSED, closed, _closed(settings, context, kept))
+    places = _places(kept, COUNTRY_RULE) | {(one.application, one.country) for one in traffic}
+    _section("closed", guard_status.CLOSED, closed, _closed(settings, context, kept, places))
     spent = ("Application", "Country", "In this", "Spent", "Ceiling", "Currency")
     _section("spent", guard_status.SPENT, spent, _spent(settings, context, kept))
 
@@ -94,17 +96,25 @@ def _refused(one: RefusalCount) -> out.Row:
 
 
 def _change(one: Decision) -> out.Row:
-    return out.when(one.at), one.rule, one.application, one.country, one.mode, out.when(one.until or None)
+    return out.when(one.at), one.rule, one.application, one.country, None, one.mode, out.when(one.until or None)
 
 
-def _passed(settings: Settings, context: Context) -> list[out.Row]:
+def _alarmed(one: PlaceReport) -> out.Row | None:
+    """Return the alarm of newcomers that stands at a place, if there is one."""
+    if not one.alarmed_since:
+        return None
+    place = (one.application, one.country, one.carrier_range)
+    return out.when(one.alarmed_since), "country.newcomers", *place, f"alarm ({one.cause})", None
+
+
+def _passed(settings: Settings, traffic: Iterable[PlaceReport]) -> list[out.Row]:
     return [
         (
             *(one.application, one.country, out.Labelled(one.carrier_range or None, one.carrier_range or "all")),
             *(passed.window, round(passed.messages), round(passed.usual)),
             *(format_micros(round(passed.money)), settings.guard.currency, _alarm(one)),
         )
-        for one in report_traffic(context)
+        for one in traffic
         for passed in one.passed
     ]
 
@@ -125,12 +135,14 @@ def _alarm(one: PlaceReport) -> out.Cell:
     return out.Labelled(since, f"{since:%Y-%m-%d %H:%M:%S} ({one.cause})") if since else None
 
 
-def _closed(settings: Settings, context: Context, kept: Sequence[Decision]) -> list[out.Row]:
+def _closed(
+    settings: Settings, context: Context, kept: Sequence[Decision], places: Iterable[guard_status.Place]
+) -> list[out.Row]:
     """Return the countries that are closed, and how many blocks are, whose numbers nobody but Redis knows."""
     mode, block_mode = _mode(settings, COUNTRY_RULE), _mode(settings, BLOCK_RULE)
     rows: list[out.Row] = [
         (one.application, one.country, mode, _left(one), one.times)
-        for one in guard_status.closed_countries(context, _places(kept, COUNTRY_RULE))
+        for one in guard_status.closed_countries(context, places)
     ]
     blocks = guard_status.closed_blocks(context, kept)
     if not out.in_json(closed_blocks=list(map(out.span, blocks))) and blocks:

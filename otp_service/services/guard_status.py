@@ -58,9 +58,9 @@ def count_refusals(decisions: Iterable[Decision]) -> list[RefusalCount]:
     return [RefusalCount(*name, count, last[name]) for name, count in times.most_common()]
 
 
-def last_changes(decisions: Iterable[Decision]) -> list[Decision]:
-    """Return the last changes of breakers and alarms, the newest first."""
-    changes = [one for one in decisions if one.kind == "change"]
+def last_changes(decisions: Iterable[Decision], since: int, now: int) -> list[Decision]:
+    """Return the last changes of breakers and alarms, the newest first: those since a time, or that still hold."""
+    changes = [one for one in decisions if one.kind == "change" and (one.at >= since or one.until > now)]
     return sorted(changes, key=lambda one: one.at, reverse=True)[:_MOST_CHANGES]
 
 

@@ -1,5 +1,6 @@
 """``otp-service guard status``, ``explain``, ``unblock`` and ``rules``, on a real Valkey."""
 
+import json
 from collections import Counter
 from typing import Any
 
@@ -13,6 +14,7 @@ from support_traffic import Newcomers
 
 from otp_service.bootstrap import install
 from otp_service.domain.guard import GUARD_RULES
+from otp_service.domain.newcomer_traffic import CountryTraffic
 from otp_service.errors import UnacceptableError
 from otp_service.settings import load_settings
 
@@ -132,7 +134,7 @@ def test_status_tells_what_is_spent_and_what_is_closed(frozen, tmp_path):
     result = guard("status", environ=environ)
     table = rows(result.stdout)
 
-    assert ["2026-11-18 11:09:00", "country.conversion", "shop", "GB", "open", "2026-11-18 11:24:00"] in table
+    assert ["2026-11-18 11:09:00", "country.conversion", "shop", "GB", "-", "open", "2026-11-18 11:24:00"] in table
     assert ["shop", "GB", "enforce", "13 min", "1"] in table
     assert ["shop", "all", "day", "11.25", "100.00", "PKR"] in table
 
@@ -276,9 +278,9 @@ def test_status_shows_what_passes_unapproved_by_country_and_range_against_what_i
     site.minutes(30, attack=6, within="92301")
     quiet, busy = Counter(), Counter()
     for row in rows(guard("status", environ=environ).stdout):
+        if row[0] not in {"shop", "bank"}:
+            continue  # a block, or the alarm
         name, country, carrier_range, window, messages, usual, cost, *_, alarm = row
-        if name not in {"shop", "bank"}:
-            continue  # a block
         assert (name, country) == ("shop", "PK")
         quiet[carrier_range, window], busy[carrier_range, window] = int(usual), int(messages)
         assert (alarm != "-") == (carrier_range == "92301")
@@ -286,6 +288,47 @@ def test_status_shows_what_passes_unapproved_by_country_and_range_against_what_i
 
     assert set(busy) == {(place, window) for place in ("all", "92301") for window in ("hour", "day")}
     assert all(busy["92301", window] > quiet["92301", window] + 50 for window in ("hour", "day"))
+
+
+def section(name, environ, *options):
+    """Return a section of the status, as it is in JSON."""
+    return json.loads(guard("status", "--json", *options, environ=environ).stdout)[name]
+
+
+def test_status_names_an_alarm_for_as_long_as_it_stands(frozen, tmp_path):
+    site = Newcomers(frozen, install(load_settings(environ=configure(frozen, tmp_path))))
+    environ = configure(frozen, tmp_path)
+    site.minutes(30, attack=6, within="92301")
+    (told,) = section("changes", environ)
+    told_again = guard("status", "--hours", "1", environ=environ)
+
+    assert (told["rule"], told["application"], told["country"], told["range"]) == (
+        "country.newcomers", "shop", "PK", "92301",
+    )  # fmt: skip
+    assert told["what"] == "alarm (newcomers)"
+    assert "Breakers and alarms: nothing." not in told_again.stderr
+    frozen.advance(25 * 3600)
+    frozen.client.delete(*frozen.client.keys("*decisions*"), "-")
+    assert [one["at"] for one in section("changes", environ, "--hours", "1")] == [told["at"]]
+
+
+def test_status_tells_of_a_breaker_that_is_open_since_before_what_is_looked_at(frozen, tmp_path):
+    frozen.move_to(frozen.now - frozen.now % 60_000)
+    kept = {**RULESET, "modes": modes("country.conversion"), "conversion": {"sends": 5, "closed_for": 7200}}
+    environ = configure(frozen, tmp_path, guard=kept)
+    shop = caller(environ)
+    for turn in range(5):
+        frozen.client.delete(*frozen.client.keys("*outbox*"), "-")
+        for place in range(3):
+            passes(shop, f"+447400{turn}{place}3456")
+        frozen.advance(60)
+    frozen.advance(5400)
+
+    assert [one["what"] for one in section("changes", environ, "--hours", "1")] == ["open"]
+    learnt, ruleset = {"GB": (CountryTraffic(), ())}, shop.context.rulesets["shop"]
+    assert shop.context.store.traffic.commit("shop", "0", learnt, {}, (), ruleset)
+    frozen.client.delete(*frozen.client.keys("*decisions*"), "-")
+    assert [one["country"] for one in section("closed", environ)] == ["GB"], "though no decision tells of it any more"
 
 
 def blocks(environ):
