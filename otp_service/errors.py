@@ -187,6 +187,11 @@ class InvalidUrlError(UnacceptableError):
 
     code = "invalid-url"
 
+    def __init__(self, detail: str, reason: str) -> None:
+        """Keep why, in a word or two that callers are not told."""
+        super().__init__(detail)
+        self.reason = reason
+
 
 class IdempotencyMismatchError(UnacceptableError):
     """The idempotency key was used before with another request."""

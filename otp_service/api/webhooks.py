@@ -122,7 +122,7 @@ class TryAnswer:
     status: int | None
     """Of the answer; null without one."""
     reason: str | None
-    """Why there was none: `timeout`, `connection`, `host not found`, `address not allowed` …"""
+    """Why there was none: `timeout`, `connection`, `host not found or not allowed` …"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,4 +350,4 @@ def _webhook(report: PostingReport) -> WebhookAnswer:
 
 
 def _try(one: Try) -> TryAnswer:
-    return TryAnswer(rfc3339(one.at), one.milliseconds, one.status or None, one.reason or None)
+    return TryAnswer(rfc3339(one.at), one.milliseconds, one.status or None, one.shown_reason or None)

@@ -351,6 +351,10 @@ def is_webhook_id(text: str) -> bool:
     return _WEBHOOK_ID.fullmatch(text) is not None
 
 
+HOST_NOT_FOUND: Final = "host not found"
+ADDRESS_NOT_ALLOWED: Final = "address not allowed"
+
+
 @dataclass(frozen=True, slots=True)
 class Try:
     """One call of an endpoint."""
@@ -365,6 +369,12 @@ class Try:
     """Why there is no answer, in a word or two of ours: nothing of what the other side says is kept."""
     retry_after: float = 0.0
     """Seconds to leave it alone, as it asked."""
+
+    @property
+    def shown_reason(self) -> str:
+        """The reason as applications see it: which hosts there are in our networks is not for them to find."""
+        hidden = self.reason in {HOST_NOT_FOUND, ADDRESS_NOT_ALLOWED}
+        return "host not found or not allowed" if hidden else self.reason
 
     @property
     def delivered(self) -> bool:

@@ -21,7 +21,7 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 from urllib3.util.ssl_ import create_urllib3_context
 
-from otp_service.domain.webhooks import MAX_URL, Reach, TargetRules
+from otp_service.domain.webhooks import ADDRESS_NOT_ALLOWED, HOST_NOT_FOUND, MAX_URL, Reach, TargetRules
 from otp_service.errors import InvalidUrlError
 from otp_service.gateways.http_client import (
     CALL_FAILURES,
@@ -44,17 +44,11 @@ _FORM: Final = re.compile(r"https?://(?![^/?]*@)[\w.~:/?\[\]@!$&'()*+,;=%-]+", r
 """The characters of an address (RFC 3986) without a fragment, so that no two readers find two hosts in it."""
 _HOST: Final = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?\.?|\[[0-9a-f:.]+\]")
 _PORTS: Final = {"https": 443, "http": 80}
-NOT_VALID, NOT_FOUND, NOT_ALLOWED, PORT_NOT_ALLOWED, NO_TLS = (
-    "url not valid",
-    "host not found",
-    "address not allowed",
-    "port not allowed",
-    "no tls",
-)
+NOT_VALID, PORT_NOT_ALLOWED, NO_TLS = "url not valid", "port not allowed", "no tls"
+_NO_ADDRESS: Final = "The host of url is not found, or has an address that webhooks may not go to."
+"""One sentence for both: else a caller could find the names that only our name servers know."""
 _SENTENCES: Final[Mapping[str, str]] = {
     NOT_VALID: "url is not an address such as https://shop.example/hooks, without user, password and fragment.",
-    NOT_FOUND: "The host of url is not found.",
-    NOT_ALLOWED: "The host of url has an address that webhooks may not go to.",
     PORT_NOT_ALLOWED: "Webhooks may not go to the port of url.",
     NO_TLS: "url does not start with https://.",
 }
@@ -110,7 +104,7 @@ class GuardedClient:
         try:
             self._addresses_of(parse_target(url), min(self._timeout, MAX_CHECK))
         except HttpCallError as refused:
-            raise InvalidUrlError(_SENTENCES.get(refused.code, _SENTENCES[NOT_FOUND])) from None
+            raise InvalidUrlError(_SENTENCES.get(refused.code, _NO_ADDRESS), refused.code) from None
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> HttpResponse:
         """Send a request; return the answer's status, whatever it is, and when to come back. Raise `HttpCallError`.
@@ -147,7 +141,7 @@ class GuardedClient:
         addresses = look_up(target.host, target.port, seconds)
         reached = set(map(self._rules.reach, addresses))
         if Reach.REFUSED in reached:
-            raise HttpCallError(NOT_ALLOWED, sendable=False)
+            raise HttpCallError(ADDRESS_NOT_ALLOWED, sendable=False)
         if Reach.PUBLIC in reached and target.scheme != "https":
             raise HttpCallError(NO_TLS, sendable=False)
         if Reach.PUBLIC in reached and target.port not in self._rules.ports:
@@ -175,7 +169,7 @@ def look_up(host: str, port: int, seconds: float) -> Sequence[str]:
     except queue.Empty:
         raise HttpCallError("timeout") from None
     if not addresses:
-        raise HttpCallError(NOT_FOUND)
+        raise HttpCallError(HOST_NOT_FOUND)
     return addresses
 
 

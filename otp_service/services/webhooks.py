@@ -23,7 +23,7 @@ from otp_service.domain.webhooks import (
     shown_secret,
     signature_headers,
 )
-from otp_service.errors import ConflictError, EndpointLimitError, NotFoundError
+from otp_service.errors import ConflictError, EndpointLimitError, InvalidUrlError, NotFoundError
 from otp_service.ledger.webhooks import Posting
 from otp_service.services.context import Context
 from otp_service.telemetry import metrics
@@ -80,7 +80,11 @@ class Actor:
 
 def check_url(context: Context, url: str) -> None:
     """Raise `InvalidUrlError` for an address that webhooks may not go to, or whose host is not found in 3 seconds."""
-    guarded_client(context.webhooks).check(url)
+    try:
+        guarded_client(context.webhooks).check(url)
+    except InvalidUrlError as refused:
+        _log.info("endpoint_refused", reason=refused.reason)
+        raise
 
 
 def add_endpoint(context: Context, application: str, url: str, types: Collection[str], by: Actor) -> IssuedEndpoint:

@@ -136,6 +136,49 @@ def test_an_address_that_webhooks_may_not_go_to_is_refused(shop, monkeypatch, ur
     assert code_of(put(shop, f"{PATH}/{made['endpoint']['id']}", body)) == (422, "invalid-url")
 
 
+def test_which_names_there_are_inside_is_not_told(shop, monkeypatch, capsys):
+    """The name servers of the hosts know names that callers must not find by trying."""
+    inside = {"db.corp.example": ["10.0.0.5"], "both.corp.example": ["8.8.8.8", "10.0.0.5"], "none.corp.example": []}
+    real = socket.getaddrinfo
+
+    def look_up(host, port, *arguments, **options):
+        if host not in inside:
+            return real(host, port, *arguments, **options)
+        if not inside[host]:
+            raise socket.gaierror("unknown")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in inside[host]]
+
+    made = add(shop)
+    one = f"{PATH}/{made['endpoint']['id']}"
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    told = []
+    for url in (
+        f"{scheme}://{host}{port}/x" for host in inside for scheme in ("https", "http") for port in ("", ":22")
+    ):
+        body = {"url": url, "types": ["verification"]}
+        for answer in (shop.post(PATH, body), put(shop, one, body)):
+            assert answer.status_code == 422
+            told.append(answer.json["detail"])
+    assert len(set(told)) == 1, told
+    said = capsys.readouterr().out
+    assert {reason for reason in ("address not allowed", "host not found") if f"reason={reason!r}" in said} == {
+        "address not allowed",
+        "host not found",
+    }, "operators are told which it was"
+
+    inside["hooks.shop.example"] = ["127.0.0.1"]
+    put(shop, one, {"url": "http://hooks.shop.example:9/x", "types": ["verification"]})
+    reasons = []
+    for addresses in (["10.0.0.5"], []):
+        inside["hooks.shop.example"] = addresses
+        shop.post("/v1/verifications", {"to": "+923001234567"})
+        record(shop)
+        send(shop)
+        reasons.append(shop.get("/v1/webhooks").json[0]["tries"][-1]["reason"])
+        monkeypatch.setattr("otp_service.ledger.webhooks.next_delay", lambda *_: 0)
+    assert reasons == ["host not found or not allowed"] * 2
+
+
 def test_without_rows_of_events_there_are_no_webhooks(world):
     shop = Api(world, ledger={"rows": "verifications"}, webhooks={"networks": LOOPBACK})
 
