@@ -1,6 +1,6 @@
 """Data subjects: freeze, export, erasure. The number, or the user, is in the body, never in an address."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from otp_service.ledger.subjects import Erasure, SubjectData
 from otp_service.ledger.verifications import RecordedVerification
 from otp_service.services.factors import view_of
 from otp_service.services.subjects import FreezeStatus, SubjectExport, erase, export, freeze, unfreeze
+from otp_service.store.events import Decision
 
 
 class FreezeBody(NumberBody):
@@ -60,6 +61,14 @@ class RecordedVerificationAnswer:
     purpose: str
     country: str
     started_at: Time
+    expires_at: Time | None
+    """When its code does; like the next ones null until that is recorded."""
+    channel: str | None
+    """Of its first message."""
+    carrier_range: str | None
+    """The number's first digits, those of a carrier."""
+    lane: str | None
+    """`newcomer`, `checked` or `known`: whether the number was known then."""
     status: Status
     """As far as it is recorded."""
     ended_at: Time | None
@@ -78,12 +87,28 @@ class InboundMessageAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class ToldAnswer:
-    """A webhook about a verification of the number."""
+class WebhookDeliveryAnswer:
+    """A webhook on its way to an endpoint."""
 
-    verification: str
+    endpoint: str
+    sequence: int
+    status: str
+    tries: tuple[Mapping[str, Any], ...]
+    """The last ones, oldest first: `at`, `milliseconds`, the `status` of the answer, `reason`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToldAnswer:
+    """A webhook about a verification of the number, or about the user."""
+
+    id: str
+    verification: str | None
+    """Null in one about a user."""
     type: str
     at: Time
+    details: Mapping[str, Any]
+    """What it tells beside that."""
+    deliveries: tuple[WebhookDeliveryAnswer, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +120,8 @@ class LookAnswer:
     """A user of the operator's console."""
     view: str
     """At which page: `find`, `compliance`, `export` or another."""
+    reason: str | None
+    """Why, as they wrote it; null where they did not, or after an erasure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +133,8 @@ class SecondPersonRequestAnswer:
     """A user of the operator's console."""
     act: str
     """What was asked for: `erase`, `unfreeze` or `lift-suppression`."""
+    reason: str | None
+    """Why; null after an erasure."""
     decided_at: Time | None
     """When another user decided, or whoever asked took it back; null until then."""
     decided_by: str | None
@@ -115,14 +144,54 @@ class SecondPersonRequestAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class UnreadMessageAnswer:
+    """A message from the number that waits to be read by the operator's support, for some days."""
+
+    gateway: str
+    text: str
+    received_at: Time
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalAnswer:
+    """That a rule of the guard refused something, or would have."""
+
+    at: Time
+    rule: str
+    mode: str
+    """`enforce`, or `record_only`: then it was let through."""
+    kind: str
+    """What was refused: `start`, `resend`, `check` or another."""
+    purpose: str
+    country: str
+    verification: str | None
+    """Null where none was made."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountersAnswer:
+    """What limits count at the application, and what it knows: times, the newest first.
+
+    Messages are counted for all applications together: the operator's export has them.
+    """
+
+    approved_at: Time | None
+    """When a device of the application was approved last."""
+    devices: tuple[Time, ...]
+    """When each of the application's devices was approved last that is known (`context`)."""
+    wrong_codes: tuple[Time, ...]
+    locked_until: Time | None
+
+
+@dataclass(frozen=True, slots=True)
 class ErasureAnswer:
     """What an erasure did."""
 
     at: Time
     erased: Mapping[str, int]
     """What is gone: `consents`, from how many the address, `source` and `text_version`; `suppressions`, of how many the
-    reason; `inbound`, of how many messages who wrote them; `looks` and `second_person_requests`, why somebody looked or
-    asked; of a user, where there were any, `factors` and
+    reason; `inbound`, of how many messages who wrote them; `inbox`, how many waited to be read; `looks` and
+    `second_person_requests`, why somebody looked or asked; of a user, where there were any, `factors` and
     `recovery_codes`."""
     kept: Mapping[str, int]
     """Rows that stay, under a pseudonym, by table."""
@@ -147,9 +216,14 @@ class ExportAnswer:
     """Who looked at the number at the operator's console, whichever application it was about."""
     second_person_requests: tuple[SecondPersonRequestAnswer, ...]
     """What was asked for there that takes two people, such as an erasure: for the application, or for all."""
+    inbox: tuple[UnreadMessageAnswer, ...]
+    refusals: tuple[RefusalAnswer, ...]
+    """For a week."""
+    counters: CountersAnswer | None
+    """What is counted of the number at the application; null for nothing."""
     recent: tuple[str, ...]
-    """Identifiers of verifications that are in Redis too, until some minutes after their codes. What else is
-    there, under the pseudonym, are counters, and for a week what happened lately: docs/data.md has all of it."""
+    """Identifiers of verifications that are in Redis too, until some minutes after their codes: read each of them.
+    docs/subjects.md lists what else is there."""
 
 
 subjects = Resource("subjects", "Subjects", KeyScope.SUBJECTS, problems=NUMBER_PROBLEMS, asks_ledger=True)
@@ -219,6 +293,18 @@ class UserFreezeAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class FactorChangeAnswer:
+    """What happened to a factor."""
+
+    factor: str
+    change: str
+    """`activated`, `removed` or `resealed`."""
+    reason: str | None
+    """Why it was removed, in one word; null where a code removed it."""
+    at: Time
+
+
+@dataclass(frozen=True, slots=True)
 class RecoveryCodeAnswer:
     """What is recorded of a recovery code; the code itself is not."""
 
@@ -230,13 +316,20 @@ class RecoveryCodeAnswer:
 
 @dataclass(frozen=True, slots=True)
 class UserExportAnswer:
-    """All that is held of a user, whose name is not held. What wrong codes led to is in Redis: docs/data.md."""
+    """All that is held of a user, whose name is not held. docs/subjects.md lists what is not shown."""
 
     factors: tuple[FactorAnswer, ...]
     """Also those that were removed."""
+    factor_changes: tuple[FactorChangeAnswer, ...]
+    """Oldest first."""
     recovery_codes: tuple[RecoveryCodeAnswer, ...]
     suppressions: tuple[SuppressionAnswer, ...]
     """Freezes."""
+    webhooks: tuple[ToldAnswer, ...]
+    """What the application was told, as long as that is kept."""
+    events: tuple[Mapping[str, Any], ...]
+    """What happened, oldest first: `type`, `at`, the `factor`, empty for a recovery code, and what goes with it."""
+    counters: CountersAnswer | None
     erasures: tuple[ErasureAnswer, ...]
 
 
@@ -275,13 +368,21 @@ def export_user(exchange: Exchange, body: UserBody) -> UserExportAnswer:
     For the person who asks for it.
     """
     user = read_user(exchange, body)
-    held = export(exchange.context, user, user.application).holding
+    found = export(exchange.context, user, user.application)
+    held = found.holding
     return UserExportAnswer(
         factors=tuple(factor_answer(view_of(exchange.context, one)) for one in held.factors),
+        factor_changes=tuple(
+            FactorChangeAnswer(one["factor"], one["change"], one["reason"] or None, rfc3339(one["recorded"]))
+            for one in held.factor_changes
+        ),
         recovery_codes=tuple(
             RecoveryCodeAnswer(rfc3339(one.made), rfc3339_or_none(one.ended), one.used) for one in held.recovery_codes
         ),
         suppressions=tuple(map(suppression_answer, held.suppressions)),
+        webhooks=tuple(map(_told, held.webhooks)),
+        events=_events(held.events),
+        counters=_counters(found),
         erasures=_erasures(held),
     )
 
@@ -333,10 +434,52 @@ def export_answer(export: SubjectExport) -> ExportAnswer:
             InboundMessageAnswer(one["gateway"], one["meaning"], rfc3339(one["received"])) for one in held.inbound
         ),
         erasures=_erasures(held),
-        webhooks=tuple(ToldAnswer(one["verification"], one["type"], rfc3339(one["at"])) for one in held.webhooks),
-        looks=tuple(LookAnswer(rfc3339(one["at"]), one["by"], one["view"]) for one in held.looks),
+        webhooks=tuple(map(_told, held.webhooks)),
+        looks=tuple(
+            LookAnswer(rfc3339(one["at"]), one["by"], one["view"], one["reason"] or None) for one in held.looks
+        ),
         second_person_requests=tuple(map(_request, held.second_person_requests)),
+        inbox=tuple(UnreadMessageAnswer(one.gateway, one.text, rfc3339(one.received)) for one in export.inbox),
+        refusals=tuple(map(_refusal, export.refusals)),
+        counters=_counters(export),
         recent=tuple(one.id for one in export.recent),
+    )
+
+
+def _told(one: Mapping[str, Any]) -> ToldAnswer:
+    deliveries = (
+        WebhookDeliveryAnswer(
+            endpoint=each["endpoint"],
+            sequence=each["sequence"],
+            status=each["status"],
+            tries=tuple({**tried, "at": rfc3339(tried["at"])} for tried in each["attempts"]),
+        )
+        for each in one["deliveries"]
+    )
+    about = (one["id"], one["verification"] or None, one["type"])
+    return ToldAnswer(*about, rfc3339(one["at"]), one["details"], tuple(deliveries))
+
+
+def _counters(export: SubjectExport) -> CountersAnswer | None:
+    for one in export.counters.values():
+        return CountersAnswer(
+            approved_at=rfc3339_or_none(one.approved or None),
+            devices=tuple(map(rfc3339, one.devices)),
+            wrong_codes=tuple(map(rfc3339, one.wrong_codes)),
+            locked_until=rfc3339_or_none(one.locked_until or None),
+        )
+    return None
+
+
+def _refusal(one: Decision) -> RefusalAnswer:
+    return RefusalAnswer(
+        at=rfc3339(one.at),
+        rule=one.rule,
+        mode=one.mode,
+        kind=one.kind,
+        purpose=one.purpose,
+        country=one.country,
+        verification=one.verification or None,
     )
 
 
@@ -345,6 +488,7 @@ def _request(one: Mapping[str, Any]) -> SecondPersonRequestAnswer:
         at=rfc3339(one["at"]),
         by=one["by"],
         act=one["act"],
+        reason=one["reason"] or None,
         decided_at=rfc3339_or_none(one["decided"]),
         decided_by=one["decided_by"] or None,
         outcome=one["outcome"] or None,
@@ -357,7 +501,15 @@ def _past(past: RecordedVerification) -> RecordedVerificationAnswer:
         purpose=past.purpose,
         country=past.country,
         started_at=rfc3339(past.started),
+        expires_at=rfc3339_or_none(past.expires or None),
+        channel=past.channel or None,
+        carrier_range=past.carrier_range or None,
+        lane=past.lane or None,
         status=Status(past.status),
         ended_at=rfc3339(past.ended) if past.ended else None,
-        events=tuple({**event, "at": rfc3339(event["at"])} for event in past.events),
+        events=_events(past.events),
     )
+
+
+def _events(happened: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    return tuple({**event, "at": rfc3339(event["at"])} for event in happened)

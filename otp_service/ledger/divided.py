@@ -43,6 +43,7 @@ from otp_service.ledger.verifications import (
     RecordedVerification,
     VerificationLedger,
     follow_events,
+    read_user_events,
     read_verifications,
 )
 from otp_service.ledger.webhooks import last_verifications
@@ -285,6 +286,13 @@ class DividedSubjects(Subjects):
             with ledger.database.read() as connection:
                 found += read_verifications(connection, pseudonym, application)
         return tuple(sorted(found, key=attrgetter("started")))
+
+    def _events(self, _: Connection, user: str) -> tuple[Mapping[str, Any], ...]:
+        found = list[Mapping[str, Any]]()
+        for ledger in self._division.of_number(user):
+            with ledger.database.read() as connection:
+                found += read_user_events(connection, user)
+        return tuple(sorted(found, key=itemgetter("at")))
 
     def _traffic(self, _: Connection, pseudonym: str, application: str | None) -> tuple[list[str], int]:
         names, happened = list[str](), 0

@@ -207,6 +207,13 @@ def read_recovery_codes(connection: Connection, user: str, application: str | No
     return tuple(RecordedRecoveryCode(*row) for row in connection.execute(wanted))
 
 
+def read_factor_changes(connection: Connection, user: str, application: str | None) -> tuple[Mapping[str, Any], ...]:
+    """Return what happened to a user's factors, oldest first: ``factor``, ``change``, ``reason``, ``recorded``."""
+    columns = (factor_changes.c[name] for name in ("factor", "change", "reason", "recorded"))
+    wanted = select(*columns).where(_of_user(factor_changes, user, application)).order_by(factor_changes.c.sequence)
+    return tuple(map(dict, connection.execute(wanted).mappings()))
+
+
 def erase_factors(connection: Connection, user: str, application: str | None) -> Mapping[str, int]:
     """Remove a user's factors and delete the recovery codes, as a part of more; return how many, by table."""
     mine = read_factors(connection, user, application, _ACTIVE)

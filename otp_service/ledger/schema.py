@@ -364,7 +364,9 @@ webhooks = Table(
     _column("verification", NAME, "identifier of the verification; empty for none", WEBHOOKS),
     _column("at", TIME, "when it happened", WEBHOOKS),
     _column("details", Text, "purpose, country, channel, reason …: JSON, never a number or a code", WEBHOOKS),
+    _column("user", NAME, "identifier of the application's user, a pseudonym; empty for none", WEBHOOKS, "pseudonym"),
     Index("webhooks_of_verification", "verification"),
+    Index("webhooks_of_user", "user"),
     Index("webhooks_by_age", "at"),
 )
 

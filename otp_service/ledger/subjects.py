@@ -4,6 +4,7 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Table, func, insert, or_, select, update
@@ -11,11 +12,18 @@ from sqlalchemy import ColumnElement, Connection, Table, func, insert, or_, sele
 from otp_service.clock import now
 from otp_service.domain.audit import OperatorActionEntry
 from otp_service.domain.consents import EVERY_APPLICATION, HOLDER_SOURCES, Consent, LedgerPosition, Suppression
+from otp_service.domain.keyring import user_id
 from otp_service.domain.totp import Factor
 from otp_service.ledger.audit import append_entry, record_action
 from otp_service.ledger.consents import CONSENT_ORDER, entry_of, read_suppressions
 from otp_service.ledger.database import Database, advance_head, among, read_head
-from otp_service.ledger.factors import RecordedRecoveryCode, erase_factors, read_factors, read_recovery_codes
+from otp_service.ledger.factors import (
+    RecordedRecoveryCode,
+    erase_factors,
+    read_factor_changes,
+    read_factors,
+    read_recovery_codes,
+)
 from otp_service.ledger.reading import Reading
 from otp_service.ledger.schema import (
     consents,
@@ -24,12 +32,13 @@ from otp_service.ledger.schema import (
     factor_changes,
     inbound,
     looks,
+    postings,
     second_person_requests,
     suppressions,
     verifications,
     webhooks,
 )
-from otp_service.ledger.verifications import RecordedVerification, read_verifications
+from otp_service.ledger.verifications import RecordedVerification, read_user_events, read_verifications
 
 KEPT_FOR_DISPUTES: Final = (
     "Kept under a pseudonym to settle disputes: that a message was wanted, sent and paid for, that somebody agreed, "
@@ -51,16 +60,21 @@ class SubjectData:
     erasures: tuple[Mapping[str, Any], ...]
     """What was erased before: ``application``, ``at``, ``reason``, ``kept``, ``erased``."""
     webhooks: tuple[Mapping[str, Any], ...] = ()
-    """What applications were told of its verifications: ``application``, ``verification``, ``type``, ``at``."""
+    """What applications were told of its verifications, or of the user: ``application``, ``verification``, ``type``,
+    ``at``, ``details``, ``deliveries``: ``endpoint``, ``status``, ``tries``, ``attempts``."""
+    events: tuple[Mapping[str, Any], ...] = ()
+    """What happened to a user's factors and recovery codes: ``type``, ``at``, ``factor`` and details."""
     factors: tuple[Factor, ...] = ()
     """Of a user, also those that were removed."""
+    factor_changes: tuple[Mapping[str, Any], ...] = ()
+    """Of a user: ``factor``, ``change``, ``reason``, ``recorded``."""
     recovery_codes: tuple[RecordedRecoveryCode, ...] = ()
     """Of a user."""
     looks: tuple[Mapping[str, Any], ...] = ()
-    """Who looked at all this at the console: ``at``, ``by``, ``view``."""
+    """Who looked at all this at the console: ``at``, ``by``, ``view``, ``reason``."""
     second_person_requests: tuple[Mapping[str, Any], ...] = ()
-    """What was asked for at the console that takes two people: ``application``, ``at``, ``by``, ``act``, ``decided``,
-    ``decided_by``, ``outcome``."""
+    """What was asked for at the console that takes two people: ``application``, ``at``, ``by``, ``act``, ``reason``,
+    ``decided``, ``decided_by``, ``outcome``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +118,27 @@ class Subjects:
                 ),
                 looks=_looks(connection, pseudonym),
                 second_person_requests=_requests(connection, pseudonym, application),
-                webhooks=_webhooks(connection, [one.id for one in verifications]),
+                webhooks=_webhooks(connection, [one.id for one in verifications], user_id(pseudonym)),
+                events=self._events(connection, pseudonym),
                 factors=read_factors(connection, pseudonym, application),
+                factor_changes=read_factor_changes(connection, pseudonym, application),
                 recovery_codes=read_recovery_codes(connection, pseudonym, application),
             )
 
         return self._reading.ask(read, whole=True)
 
-    def erase(self, pseudonym: str, application: str | None, act: OperatorActionEntry | None = None) -> Erasure:
+    def erase(
+        self,
+        pseudonym: str,
+        application: str | None,
+        act: OperatorActionEntry | None = None,
+        elsewhere: Mapping[str, int] = MappingProxyType({}),
+    ) -> Erasure:
         """Erase what no dispute needs, within an application, ``None`` for all; record what was kept and why.
 
-        Records an operator's ``act`` with it. Suppressions stay: who said stop must get no messages. Authenticator apps
-        and recovery codes of a user are over. Of who looked the reasons go whatever the application: looks are of all.
+        Records an operator's ``act`` with it, and what was erased ``elsewhere``. Suppressions stay: who said stop must
+        get no messages. Authenticator apps and recovery codes of a user are over. Of who looked the reasons go whatever
+        the application: looks are of all.
         """
         with self._database.write() as connection:
             sequence = advance_head(connection, 1)
@@ -141,6 +164,7 @@ class Subjects:
                     connection, second_person_requests, _mine(second_person_requests, pseudonym, application)
                 ),
                 **erase_factors(connection, pseudonym, application),
+                **elsewhere,
             }
             names, happened = self._traffic(connection, pseudonym, application)
             kept = {verifications.name: len(names)} | {
@@ -149,7 +173,8 @@ class Subjects:
             }
             if changes := _count(connection, factor_changes, _mine(factor_changes, pseudonym, application)):
                 kept[factor_changes.name] = changes
-            kept[events.name], kept[webhooks.name] = happened, _count_webhooks(connection, names)
+            kept[events.name] = happened + len(self._events(connection, pseudonym))
+            kept[webhooks.name] = _count_webhooks(connection, names, user_id(pseudonym))
             name, at = f"er_{secrets.token_hex(16)}", now()
             row = {
                 "id": name,
@@ -172,6 +197,9 @@ class Subjects:
     ) -> tuple[RecordedVerification, ...]:
         return read_verifications(connection, pseudonym, application)
 
+    def _events(self, connection: Connection, user: str) -> tuple[Mapping[str, Any], ...]:
+        return read_user_events(connection, user)
+
     def _traffic(self, connection: Connection, pseudonym: str, application: str | None) -> tuple[list[str], int]:
         return count_traffic(connection, pseudonym, application)
 
@@ -190,14 +218,15 @@ def _mine(table: Table, pseudonym: str, application: str | None) -> ColumnElemen
 
 def _looks(connection: Connection, pseudonym: str) -> tuple[Mapping[str, Any], ...]:
     """Return who looked at what is held of a number, whatever the application: they saw all of it."""
-    wanted = select(looks.c.at, looks.c.by, looks.c.view).where(looks.c.pseudonym == pseudonym).order_by(looks.c.at)
+    told = (looks.c.at, looks.c.by, looks.c.view, looks.c.reason)
+    wanted = select(*told).where(looks.c.pseudonym == pseudonym).order_by(looks.c.at, looks.c.id)
     return tuple(map(dict, connection.execute(wanted).mappings()))
 
 
 def _requests(connection: Connection, pseudonym: str, application: str | None) -> tuple[Mapping[str, Any], ...]:
     """Return what was asked for about a number within an application, or within all of them, oldest first."""
     mine = second_person_requests.c
-    told = (mine.application, mine.at, mine.by, mine.act, mine.decided, mine.decided_by, mine.outcome)
+    told = (mine.application, mine.at, mine.by, mine.act, mine.reason, mine.decided, mine.decided_by, mine.outcome)
     wanted = select(*told).where(mine.pseudonym == pseudonym).order_by(mine.at, mine.id)
     if application is not None:
         wanted = wanted.where(mine.application.in_((application, EVERY_APPLICATION)))
@@ -208,20 +237,22 @@ def _erase_reasons(connection: Connection, table: Table, mine: ColumnElement[boo
     return connection.execute(update(table).where(mine, table.c.reason != "").values(reason="")).rowcount
 
 
-def _webhooks(connection: Connection, names: Sequence[str]) -> tuple[Mapping[str, Any], ...]:
-    """Return the webhooks of some verifications, oldest first."""
-    columns = (webhooks.c.application, webhooks.c.verification, webhooks.c.type, webhooks.c.at)
-    found = [
-        row
-        for mine in among(connection, webhooks.c.verification, names)
-        for row in connection.execute(select(*columns, webhooks.c.id).where(mine)).mappings()
-    ]
-    found.sort(key=lambda row: (row["at"], row["id"]))
-    return tuple({name: value for name, value in row.items() if name != "id"} for row in found)
+def _webhooks(connection: Connection, names: Sequence[str], user: str) -> tuple[Mapping[str, Any], ...]:
+    """Return the webhooks of some verifications and of a user, oldest first, with what became of each."""
+    found = {
+        row["id"]: {**row, "details": json.loads(row["details"]), "deliveries": []}
+        for mine in (webhooks.c.user == user, *among(connection, webhooks.c.verification, names))
+        for row in connection.execute(select(webhooks).where(mine)).mappings()
+    }
+    for mine in among(connection, postings.c.webhook, list(found)):
+        for row in connection.execute(select(postings).where(mine).order_by(postings.c.sequence)).mappings():
+            found[row["webhook"]]["deliveries"].append({**row, "attempts": json.loads(row["attempts"])})
+    return tuple(sorted(found.values(), key=lambda one: (one["at"], one["id"])))
 
 
-def _count_webhooks(connection: Connection, names: Sequence[str]) -> int:
-    return sum(_count(connection, webhooks, mine) for mine in among(connection, webhooks.c.verification, names))
+def _count_webhooks(connection: Connection, names: Sequence[str], user: str) -> int:
+    theirs = (webhooks.c.user == user, *among(connection, webhooks.c.verification, names))
+    return sum(_count(connection, webhooks, mine) for mine in theirs)
 
 
 def _count(connection: Connection, table: Table, wanted: ColumnElement[bool]) -> int:

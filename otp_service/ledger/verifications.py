@@ -22,6 +22,7 @@ from otp_service.domain.consents import (
 from otp_service.domain.figures import COUNTED, STARTED
 from otp_service.domain.guard import DAY
 from otp_service.domain.inbound import Meaning
+from otp_service.domain.keyring import user_id
 from otp_service.domain.tallies import whose
 from otp_service.domain.verification import Status
 from otp_service.domain.webhooks import webhook_of
@@ -96,6 +97,10 @@ class RecordedVerification:
     """First digits of the number, those of a carrier."""
     lane: str = ""
     """``newcomer``, ``checked`` or ``known``."""
+    channel: str = ""
+    """Of its first message."""
+    expires: int = 0
+    """When its code does."""
 
 
 class VerificationLedger:
@@ -260,9 +265,12 @@ def _events_of(connection: Connection, wanted: Sequence[str]) -> Iterator[Event]
         of_rows = select(columns.id, columns.happened).where(columns.id.in_(some), columns.happened != "")
         for row in connection.execute(of_rows):
             yield from unfold(row.id, row.happened)
-        for row in connection.execute(select(events).where(events.c.verification.in_(some))):
-            fields = {**json.loads(row.details), "id": row.verification, "gateway": row.gateway}
-            yield Event(row.id, row.at, row.type, fields)
+        yield from map(_read_event, connection.execute(select(events).where(events.c.verification.in_(some))))
+
+
+def _read_event(row: Row[Any]) -> Event:
+    fields = {**json.loads(row.details), "id": row.verification, "gateway": row.gateway}
+    return Event(row.id, row.at, row.type, fields)
 
 
 def _folded(
@@ -373,6 +381,15 @@ def read_verifications(
     )
 
 
+def read_user_events(connection: Connection, user: str) -> tuple[Mapping[str, Any], ...]:
+    """Return what happened to an application's user (the pseudonym), whom events name, or a factor: oldest first."""
+    factor = user_id(user).replace("us_", "fa_", 1)  # what the identifiers of all of the user's factors begin with
+    about = events.c.verification
+    theirs = or_(about == user, about.between(factor, f"{factor}g") & about.startswith(factor, autoescape=True))
+    found = map(_read_event, connection.execute(select(events).where(theirs).order_by(events.c.at, events.c.id)))
+    return tuple({**_told(one), "factor": one.member("id").removeprefix(user)} for one in found)
+
+
 def _told(event: Event) -> dict[str, Any]:
     fields = {name: value for name, value in event.fields.items() if name != "id" and value}
     return {"type": event.type, "at": event.at, **fields}
@@ -380,7 +397,7 @@ def _told(event: Event) -> dict[str, Any]:
 
 def _recorded(row: Row[Any], happened: tuple[Mapping[str, Any], ...] = ()) -> RecordedVerification:
     about = (row.id, row.application, row.purpose, row.country, row.started)
-    return RecordedVerification(*about, *_ending(row), happened, row.carrier_range, row.lane)
+    return RecordedVerification(*about, *_ending(row), happened, row.carrier_range, row.lane, row.channel, row.expires)
 
 
 def _ending(row: Row[Any]) -> tuple[str, int]:

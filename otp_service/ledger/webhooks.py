@@ -135,6 +135,7 @@ def _webhook_row(one: Webhook) -> dict[str, Any]:
         "verification": one.verification,
         "at": one.at,
         "details": json.dumps(one.details, separators=(",", ":")),
+        "user": one.details.get("user", ""),
     }
 
 

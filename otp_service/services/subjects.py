@@ -1,7 +1,7 @@
 """A person's number, or an application's user, as a whole: freeze it, export and erase what is held of it."""
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,12 +15,16 @@ from otp_service.domain.consents import (
     active_freezes,
 )
 from otp_service.domain.numbers import Named
+from otp_service.domain.totp import UserKey
 from otp_service.domain.verification import Status, Verification
 from otp_service.ledger.subjects import Erasure, SubjectData
 from otp_service.ledger.verifications import RecordedVerification
 from otp_service.services.consents import add_silently, recent_verifications, suppressions_of
 from otp_service.services.context import Context
 from otp_service.services.events import record_events
+from otp_service.store.events import Decision
+from otp_service.store.guard import Counters
+from otp_service.store.inbox import WaitingMessage
 from otp_service.store.verifications import Canceled
 from otp_service.telemetry.logging import get_logger
 
@@ -112,25 +116,65 @@ class SubjectExport:
     """In the ledger, for as long as the configuration says."""
     recent: tuple[Verification, ...]
     """Verifications whose records are in Redis, until some minutes after their codes; the newest first."""
+    refusals: tuple[Decision, ...] = ()
+    """What the guard refused, or would have; the first ones first."""
+    inbox: tuple[WaitingMessage, ...] = ()
+    """What the person wrote, while it waits to be read by support."""
+    counters: Mapping[str, Counters] = field(default_factory=dict)
+    """What is counted in Redis, by application; ``*`` for what all share."""
 
 
 def export(context: Context, to: Named, application: str | None) -> SubjectExport:
     """Return what is held of a number or user, within an application, ``None`` for all; raises `OtpServiceError`."""
     holding = context.ledger.subjects.export(to.pseudonym, application)
-    return SubjectExport(getattr(to, "mask", ""), holding, recent_verifications(context, to, application))
+    recent = recent_verifications(context, to, application)
+    names = [to.pseudonym, *(one.id for one in holding.verifications), *(one.id for one in recent)]
+    refusals = context.store.decisions.of_subject(to.bucket, names)
+    inbox = context.store.inbox.of(to.pseudonym)
+    return SubjectExport(
+        getattr(to, "mask", ""),
+        holding,
+        recent,
+        tuple(one for one in refusals if application in {None, one.application}),
+        tuple(one for one in inbox if application in {None, one.application}),
+        _counters(context, to, application),
+    )
+
+
+def _counters(context: Context, to: Named, application: str | None) -> Mapping[str, Counters]:
+    names, devices = _standing_at(context, to, application)
+    shared, own = context.store.guard.counters(to, names, devices)
+    if isinstance(to, UserKey):
+        at_own = own.get(to.application, Counters())
+        own = {to.application: replace(at_own, approved=shared.approved, devices=shared.devices)}
+    elif application is not None:
+        own = {application: replace(own.get(application, Counters()), devices=shared.devices)}
+    else:
+        own = {EVERY_APPLICATION: shared, **own}
+    return {name: one for name, one in own.items() if not one.is_empty}
+
+
+def _standing_at(context: Context, to: Named, application: str | None) -> tuple[Sequence[str], str]:
+    """Return the applications that somebody is known at, and what the names of the devices begin with, empty for all.
+
+    A number's devices of an application begin alike; a user is of one application.
+    """
+    if application is None:
+        return list(context.applications), ""
+    devices = "" if isinstance(to, UserKey) else context.keyring.device_pseudonym(application, "")[:4]
+    return [application], devices
 
 
 def split_by_application(found: SubjectExport) -> Mapping[str, SubjectExport]:
     """Return an export of all applications as one of each of them, by name; what is of all of them is under ``*``."""
     held = found.holding
-    rows: tuple[RecordedVerification | Consent | Suppression | Verification, ...] = (
-        *held.verifications,
-        *held.consents,
-        *held.suppressions,
-        *found.recent,
+    rows: Iterable[Any] = (
+        *(*held.verifications, *held.consents, *held.suppressions),
+        *(*found.recent, *found.refusals, *found.inbox),
     )
     told = (*held.inbound, *held.erasures, *held.second_person_requests)
-    names = {one.application for one in rows} | {one["application"] for one in told}
+    names = {_part_of(one.application) for one in rows} | {_part_of(one["application"]) for one in told}
+    names |= found.counters.keys()
     if held.looks:
         names.add(EVERY_APPLICATION)
     return {name: _part(found, name) for name in sorted(names)}
@@ -144,14 +188,22 @@ def _part(found: SubjectExport, name: str) -> SubjectExport:
             verifications=tuple(one for one in held.verifications if one.application == name),
             consents=tuple(one for one in held.consents if one.application == name),
             suppressions=tuple(one for one in held.suppressions if one.application == name),
-            inbound=tuple(one for one in held.inbound if one["application"] == name),
+            inbound=tuple(one for one in held.inbound if _part_of(one["application"]) == name),
             erasures=tuple(one for one in held.erasures if one["application"] == name),
             webhooks=tuple(one for one in held.webhooks if one["application"] == name),
             looks=held.looks if name == EVERY_APPLICATION else (),
             second_person_requests=tuple(one for one in held.second_person_requests if one["application"] == name),
         ),
         tuple(one for one in found.recent if one.application == name),
+        tuple(one for one in found.refusals if _part_of(one.application) == name),
+        tuple(one for one in found.inbox if _part_of(one.application) == name),
+        {name: found.counters[name]} if name in found.counters else {},
     )
+
+
+def _part_of(application: str) -> str:
+    """Return the part of an export that has what is of an application; of one that is not known it is that of all."""
+    return application or EVERY_APPLICATION
 
 
 def export_of_applications(context: Context, to: Named, applications: Collection[str]) -> Mapping[str, SubjectExport]:
@@ -185,11 +237,59 @@ def _members(export: SubjectExport) -> dict[str, Any]:
             for one in held.erasures
         ],
         "webhooks": [
-            {"verification": one["verification"], "type": one["type"], "at": _time(one["at"])} for one in held.webhooks
+            {
+                "id": one["id"],
+                "verification": one["verification"],
+                "type": one["type"],
+                "at": _time(one["at"]),
+                "details": one["details"],
+                "deliveries": [_delivery(each) for each in one["deliveries"]],
+            }
+            for one in held.webhooks
         ],
-        "looks": [{"at": _time(one["at"]), "by": one["by"], "view": one["view"]} for one in held.looks],
+        "looks": [
+            {"at": _time(one["at"]), "by": one["by"], "view": one["view"], "reason": one["reason"] or None}
+            for one in held.looks
+        ],
         "second_person_requests": [_request(one) for one in held.second_person_requests],
+        "inbox": [
+            {"gateway": one.gateway, "text": one.text, "received_at": _time(one.received)} for one in export.inbox
+        ],
+        "refusals": [_refusal(one) for one in export.refusals],
+        "counters": next((_counted(*one) for one in export.counters.items()), None),
         "recent": [one.id for one in export.recent],
+    }
+
+
+def _counted(application: str, one: Counters) -> dict[str, Any]:
+    shared = {"messages": [_time(at) for at in one.messages]} if application == EVERY_APPLICATION else {}
+    return {
+        **shared,
+        "approved_at": _time(one.approved) if one.approved else None,
+        "devices": [_time(at) for at in one.devices],
+        "wrong_codes": [_time(at) for at in one.wrong_codes],
+        "locked_until": _time(one.locked_until) if one.locked_until else None,
+    }
+
+
+def _delivery(one: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "endpoint": one["endpoint"],
+        "sequence": one["sequence"],
+        "status": one["status"],
+        "tries": [{**each, "at": _time(each["at"])} for each in one["attempts"]],
+    }
+
+
+def _refusal(one: Decision) -> dict[str, Any]:
+    return {
+        "at": _time(one.at),
+        "rule": one.rule,
+        "mode": one.mode,
+        "kind": one.kind,
+        "purpose": one.purpose,
+        "country": one.country,
+        "verification": one.verification or None,
     }
 
 
@@ -198,6 +298,7 @@ def _request(one: Mapping[str, Any]) -> dict[str, Any]:
         "at": _time(one["at"]),
         "by": one["by"],
         "act": one["act"],
+        "reason": one["reason"] or None,
         "decided_at": _time(one["decided"]) if one["decided"] else None,
         "decided_by": one["decided_by"] or None,
         "outcome": one["outcome"] or None,
@@ -210,6 +311,10 @@ def _verification(one: RecordedVerification) -> dict[str, Any]:
         "purpose": one.purpose,
         "country": one.country,
         "started_at": _time(one.started),
+        "expires_at": _time(one.expires) if one.expires else None,
+        "channel": one.channel or None,
+        "carrier_range": one.carrier_range or None,
+        "lane": one.lane or None,
         "status": one.status,
         "ended_at": _time(one.ended) if one.ended else None,
         "events": [{**event, "at": _time(event["at"])} for event in one.events],
@@ -252,11 +357,15 @@ def _time(milliseconds: int) -> str:
 def erase(context: Context, to: Named, application: str | None, act: OperatorActionEntry | None = None) -> Erasure:
     """Erase what is not needed to settle disputes, and record an operator's ``act``; raises `OtpServiceError`.
 
-    No budget, lock or suppression is touched: otherwise an erasure would buy new guesses. Consents that wait in Redis
-    are recorded, without what is erased. What else is there ends by itself: records some minutes after their codes,
-    the event stream after ``streams.retention_days``.
+    No budget, lock or suppression is touched: otherwise an erasure would buy new guesses. What somebody is known by is
+    forgotten in Redis, and messages that wait to be read. Consents that wait there are recorded, without what is
+    erased. What else is there ends by itself (docs/subjects.md).
     """
-    done = context.ledger.subjects.erase(to.pseudonym, application, act)
+    context.store.guard.forget_standing(to, *_standing_at(context, to, application))
+    unread = [one for one in context.store.inbox.of(to.pseudonym) if application in {None, one.application}]
+    removed = sum(context.store.inbox.remove(one.id) for one in unread)
+    elsewhere = {"inbox": removed} if removed else {}
+    done = context.ledger.subjects.erase(to.pseudonym, application, act, elsewhere)
     context.mirror_sync.write_through(done.place)
     for taken in context.store.events.consents(to.bucket, to.pseudonym):
         if application in {None, taken.events[0].member("application")}:

@@ -520,6 +520,15 @@ class Decisions:
             entries: Any = self._client.xrange(keys.decisions(bucket), f"({entry}" if entry else "-", count=most)
         return tuple(parse_decision(bucket, one) for one in entries)
 
+    def of_subject(self, bucket: str, names: Collection[str]) -> tuple[Decision, ...]:
+        """Return the decisions that have a name of somebody's, the first ones first: a pseudonym, a verification.
+
+        All that is kept is read.
+        """
+        named = re.compile(b"|".join(re.escape(name.encode()) for name in names))
+        kept = (entry for entries in read_pages(self._client, keys.decisions(bucket), size=PAGE) for entry in entries)
+        return tuple(parse_decision(bucket, entry) for entry in kept if any(map(named.search, entry[1].values())))
+
     def of_verification(self, bucket: str, verification_id: str) -> tuple[Decision, ...]:
         """Return the decisions on a verification, the first ones first. All that is kept is read."""
         kept = (one for entries in read_pages(self._client, keys.decisions(bucket), size=PAGE) for one in entries)

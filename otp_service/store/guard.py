@@ -10,7 +10,9 @@ import redis
 from otp_service.domain.guard import DAY, Limit, Limits, Ruleset
 from otp_service.domain.guard_replay import FadingCounter
 from otp_service.domain.newcomer_traffic import BLOCK_MEMORY
+from otp_service.domain.numbers import Named
 from otp_service.domain.routing import BreakerState, BreakerThresholds, CallResult, CountedCalls, GatewayHealth
+from otp_service.domain.totp import UserKey
 from otp_service.store import keys
 from otp_service.store.connection import server_time, to_milliseconds, translate_errors
 from otp_service.store.rulesets import NO_RULES, CompiledRuleset
@@ -35,6 +37,27 @@ class CountryBreaker:
     """When it is tried again: milliseconds since the epoch, by Redis' clock."""
     times: int
     """How often it was opened since it was last closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What is counted of a number, or of an application's user. Times are milliseconds since the epoch."""
+
+    approved: int = 0
+    """When it was approved last; of an application, from a device of its own. 0 for never."""
+    devices: tuple[int, ...] = ()
+    """When each device was approved last that is known."""
+    messages: tuple[int, ...] = ()
+    """Times of the last messages."""
+    wrong_codes: tuple[int, ...] = ()
+    """Times of the last wrong codes."""
+    locked_until: int = 0
+    """0 where it is not locked."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing."""
+        return self == Counters()
 
 
 class Guard:
@@ -74,6 +97,31 @@ class Guard:
         key = keys.number(bucket, pseudonym)
         return int(self._scripts.run("number_unblock", (key,), ("waits", *applications), _number_rules(self._rulesets)))
 
+    def counters(
+        self, to: Named, applications: Sequence[str], devices: str = ""
+    ) -> tuple[Counters, Mapping[str, Counters]]:
+        """Return what is counted of a number or user, over all applications and by application.
+
+        Of ``devices`` those whose names begin so.
+        """
+        names = (devices, *applications)
+        answer = self._scripts.run("number_show", (_subject(to),), names, _number_rules(self._rulesets))
+        if not answer:
+            return Counters(), {}
+        (approved, known, messages), *own = answer
+        return Counters(approved, tuple(known), tuple(messages)), {
+            name: Counters(at, wrong_codes=tuple(wrong), locked_until=locked)
+            for name, (at, wrong, locked) in zip(applications, own, strict=True)
+        }
+
+    def forget_standing(self, to: Named, applications: Sequence[str], devices: str = "") -> None:
+        """Forget what a number or user is known by at some applications: approvals, and devices whose names begin so.
+
+        What counts messages and wrong codes stays.
+        """
+        names = (devices, *applications)
+        self._scripts.run("number_forget", (_subject(to),), names, _number_rules(self._rulesets))
+
     def forget_block(self, block: str) -> int:
         """Forget what holds a block back (its pseudonym), not its approvals; return 1 when there was anything."""
         return self._forget(keys.block(block))
@@ -93,6 +141,11 @@ class Guard:
 
     def _forget(self, key: str) -> int:
         return int(self._scripts.run("guard_unblock", (key,), ()))
+
+
+def _subject(to: Named) -> str:
+    kind = keys.user if isinstance(to, UserKey) else keys.number
+    return kind(to.bucket, to.pseudonym)
 
 
 def _number_rules(rulesets: Mapping[str, CompiledRuleset]) -> CompiledRuleset:

@@ -332,6 +332,10 @@ class RecordedVerification:
     purpose: str
     country: str
     started_at: datetime
+    expires_at: datetime | None
+    channel: str | None
+    carrier_range: str | None
+    lane: str | None
     status: str
     ended_at: datetime | None
     events: tuple[Mapping[str, Any], ...]
@@ -347,12 +351,25 @@ class InboundMessage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToldWebhook:
-    """A webhook about a verification of a number."""
+class WebhookDelivery:
+    """A webhook on its way to an endpoint."""
 
-    verification: str
+    endpoint: str
+    sequence: int
+    status: str
+    tries: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldWebhook:
+    """A webhook about a verification of a number, or about a user."""
+
+    id: str
+    verification: str | None
     type: str
     at: datetime
+    details: Mapping[str, Any]
+    deliveries: tuple[WebhookDelivery, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -362,6 +379,7 @@ class Look:
     at: datetime
     by: str
     view: str
+    reason: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -371,9 +389,42 @@ class SecondPersonRequest:
     at: datetime
     by: str
     act: str
+    reason: str | None
     decided_at: datetime | None
     decided_by: str | None
     outcome: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnreadMessage:
+    """A message from a number that waits to be read by the operator's support."""
+
+    gateway: str
+    text: str
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """That a rule of the guard refused something, or would have."""
+
+    at: datetime
+    rule: str
+    mode: str
+    kind: str
+    purpose: str
+    country: str
+    verification: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """What limits count at the application, and what it knows."""
+
+    approved_at: datetime | None
+    devices: tuple[datetime, ...]
+    wrong_codes: tuple[datetime, ...]
+    locked_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -399,6 +450,9 @@ class SubjectExport:
     webhooks: tuple[ToldWebhook, ...]
     looks: tuple[Look, ...]
     second_person_requests: tuple[SecondPersonRequest, ...]
+    inbox: tuple[UnreadMessage, ...]
+    refusals: tuple[Refusal, ...]
+    counters: Counters | None
     recent: tuple[str, ...]
 
 
@@ -408,6 +462,16 @@ class UserFreeze:
 
     frozen: bool
     since: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactorChange:
+    """What happened to a factor."""
+
+    factor: str
+    change: str
+    reason: str | None
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -424,8 +488,12 @@ class UserExport:
     """All that is held of a user."""
 
     factors: tuple[Factor, ...]
+    factor_changes: tuple[FactorChange, ...]
     recovery_codes: tuple[RecordedRecoveryCode, ...]
     suppressions: tuple[Suppression, ...]
+    webhooks: tuple[ToldWebhook, ...]
+    events: tuple[Mapping[str, Any], ...]
+    counters: Counters | None
     erasures: tuple[Erasure, ...]
 
 

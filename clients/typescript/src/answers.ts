@@ -291,9 +291,31 @@ export interface RecordedVerification {
   purpose: string;
   country: string;
   started_at: Time;
+  expires_at: Time | null;
+  channel: string | null;
+  carrier_range: string | null;
+  lane: string | null;
   status: string;
   ended_at: Time | null;
   events: Record<string, unknown>[];
+}
+
+/** A webhook that the application was sent, and what became of it at each endpoint. */
+export interface ToldWebhook {
+  id: string;
+  verification: string | null;
+  type: string;
+  at: Time;
+  details: Record<string, unknown>;
+  deliveries: { endpoint: string; sequence: number; status: string; tries: Record<string, unknown>[] }[];
+}
+
+/** What limits count at the application, and what it knows. */
+export interface Counters {
+  approved_at: Time | null;
+  devices: Time[];
+  wrong_codes: Time[];
+  locked_until: Time | null;
 }
 
 /** All that is held of a number. */
@@ -304,16 +326,28 @@ export interface SubjectExport {
   suppressions: Suppression[];
   inbound: { gateway: string; meaning: string; received_at: Time }[];
   erasures: Erasure[];
-  webhooks: { verification: string; type: string; at: Time }[];
-  looks: { at: Time; by: string; view: string }[];
+  webhooks: ToldWebhook[];
+  looks: { at: Time; by: string; view: string; reason: string | null }[];
   second_person_requests: {
     at: Time;
     by: string;
     act: string;
+    reason: string | null;
     decided_at: Time | null;
     decided_by: string | null;
     outcome: string | null;
   }[];
+  inbox: { gateway: string; text: string; received_at: Time }[];
+  refusals: {
+    at: Time;
+    rule: string;
+    mode: string;
+    kind: string;
+    purpose: string;
+    country: string;
+    verification: string | null;
+  }[];
+  counters: Counters | null;
   recent: string[];
 }
 
@@ -326,8 +360,12 @@ export interface UserFreeze {
 /** All that is held of a user. */
 export interface UserExport {
   factors: Factor[];
+  factor_changes: { factor: string; change: string; reason: string | null; at: Time }[];
   recovery_codes: { made_at: Time; ended_at: Time | null; used: boolean }[];
   suppressions: Suppression[];
+  webhooks: ToldWebhook[];
+  events: Record<string, unknown>[];
+  counters: Counters | null;
   erasures: Erasure[];
 }
 

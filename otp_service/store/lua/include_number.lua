@@ -233,6 +233,36 @@ function number.forget_waits(self)
   return guesses + messages
 end
 
+-- Returns when devices were approved that begin with a text, and the others.
+local function split_devices(devices, begin)
+  local times, others = {}, {}
+  for place = 1, #devices, DEVICE do
+    local one = string.sub(devices, place, place + DEVICE - 1)
+    if string.sub(one, 1, #begin) == begin then
+      times[#times + 1] = struct.unpack('<I6', one, DEVICE - TIME + 1)
+    else
+      others[#others + 1] = one
+    end
+  end
+  return times, table.concat(others)
+end
+
+-- Returns what a number's holder may see: when it was approved, and each of its devices that begin with a text; times of messages; and of
+-- the application when a device of it was approved last, times of wrong codes, and until when it is locked.
+function number.shown(self, begin)
+  local entry = self.entry
+  return { self[APPROVED], split_devices(self.devices, begin), number.times(self.sends) },
+    { entry[E_DEVICE], number.times(self.wrong), entry[E_LOCKED] > now and entry[E_LOCKED] or 0 }
+end
+
+-- Forgets the devices that begin with a text, and that the application knows any; with an empty text all that the number is known by.
+-- What counts messages and wrong codes stays.
+function number.forget_standing(self, begin)
+  local _, others = split_devices(self.devices, begin)
+  self.devices, self.entry[E_DEVICE] = others, 0
+  if begin == '' then self[APPROVED], self[ANYWHERE], self.recent = 0, 0, '' end
+end
+
 -- Writes the state, which is kept while anything of it counts.
 function number.write(self)
   local entry, own, life = self.entry, '', ruleset.ttls.number

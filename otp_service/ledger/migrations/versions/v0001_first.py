@@ -230,8 +230,10 @@ def _webhooks() -> None:
         Column("verification", String(64), nullable=False),
         Column("at", BigInteger, nullable=False),
         Column("details", Text, nullable=False),
+        Column("user", String(64), nullable=False),
     )
     op.create_index("webhooks_of_verification", "webhooks", ["verification"])
+    op.create_index("webhooks_of_user", "webhooks", ["user"])
     op.create_index("webhooks_by_age", "webhooks", ["at"])
     op.create_table(
         "postings",
