@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import structlog
 from click.testing import CliRunner, Result
 from support_installation import tree
@@ -25,6 +27,16 @@ def run(*arguments, environ=None, stdin=None) -> Result:
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
+
+
+def leaves(command: click.Command = commands, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Yield every command that does something by itself, by its path."""
+    if not isinstance(command, click.Group):
+        yield path, command
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        yield from leaves(command.get_command(context, name), f"{path} {name}".strip())
 
 
 def rows(text: str) -> list[list[str]]:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cached_property, reduce, wraps
 from pathlib import Path
 from typing import Any
@@ -192,8 +192,10 @@ def parse_number(number: str, region: str | None) -> Destination:
 
 
 def day_start(day: datetime | None, days: int = 0) -> int | None:
-    """Return the beginning of a day (UTC), or of one after it: milliseconds since the epoch."""
-    return None if day is None else round((day.replace(tzinfo=UTC) + timedelta(days=days)).timestamp() * 1000)
+    """Return the beginning of a day (UTC), or of one after it, even the last: milliseconds since the epoch."""
+    if day is None:
+        return None
+    return round(day.replace(tzinfo=UTC).timestamp() * 1000) + days * 86_400_000
 
 
 def find_application(applications: Mapping[str, Application], name: str | None) -> Application:

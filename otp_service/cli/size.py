@@ -30,9 +30,8 @@ def _option(one: Field[Any]) -> Callable[[Function], Function]:
     return click.option(
         f"--{one.name.replace('_', '-')}",
         type=click.Choice(choices) if (choices := get_args(one.type)) else _Amount(),
-        required=one.default is MISSING,
-        default=None if one.default in {MISSING, 0} else str(one.default),
         show_default=True,
+        **({"required": True} if one.default is MISSING else {"default": str(one.default) if one.default else None}),
         help=one.metadata["words"],
     )
 

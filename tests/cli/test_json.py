@@ -4,10 +4,9 @@ import json
 import re
 from collections.abc import Iterator
 
-import click
 import pytest
 from support_caller import Caller
-from support_cli import configured, run
+from support_cli import configured, leaves, run
 from support_events import record_events
 from support_guard import modes
 from support_installation import NUMBER, tree
@@ -15,7 +14,6 @@ from support_ledger_events import EVIDENCE
 from support_outbox import Scripted, Sender, refused, timed_out
 
 from otp_service.bootstrap import install
-from otp_service.cli.main import commands
 from otp_service.errors import RateLimitedError
 from otp_service.settings import load_settings
 
@@ -51,16 +49,6 @@ ARGUMENTS = {
 }
 GATEWAYS = {"first": {"kind": "sandbox"}, "second": {"kind": "sandbox", "max_in_flight": 10}}
 TOLD_AT = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")
-
-
-def leaves(command: click.Command = commands, path: str = "") -> Iterator[tuple[str, click.Command]]:
-    """Yield every command that does something by itself, by its path."""
-    if not isinstance(command, click.Group):
-        yield path, command
-        return
-    context = click.Context(command)
-    for name in command.list_commands(context):
-        yield from leaves(command.get_command(context, name), f"{path} {name}".strip())
 
 
 READING = sorted(path for path, _ in leaves() if path not in ACTING)
