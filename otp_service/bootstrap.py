@@ -1,6 +1,8 @@
 """The composition root: settings in, wired objects out."""
 
+import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -12,7 +14,13 @@ from otp_service.domain.keyring import Keyring
 from otp_service.domain.messages import segment_counter
 from otp_service.domain.proofs import ProofSigner
 from otp_service.domain.webhooks import WebhookRules
-from otp_service.errors import LedgerMismatchError, RefusalName, StartRefusal, StartRefusedError
+from otp_service.errors import (
+    LedgerMismatchError,
+    LedgerUnavailableError,
+    RefusalName,
+    StartRefusal,
+    StartRefusedError,
+)
 from otp_service.gateways.base import Gateway, GatewayContext
 from otp_service.ledger.access import Access
 from otp_service.ledger.divided import Division, divide
@@ -24,7 +32,7 @@ from otp_service.services.context import Context
 from otp_service.services.factors import root_key_refusal
 from otp_service.services.gateway_calls import GatewayCalls
 from otp_service.services.inbound import InboundReceiver
-from otp_service.services.mirror import MirrorSync
+from otp_service.services.mirror import MirrorState, MirrorSync
 from otp_service.services.periodic_tasks import PeriodicTasks
 from otp_service.services.receipts import ReceiptRecorder
 from otp_service.settings import Settings
@@ -69,6 +77,8 @@ LEDGER_OF_OTHER_BUCKETS = StartRefusal(
     "Put the former order back, or name the databases in ledger.former_traffic_urls too.",
 )
 _DAY = 24 * 3600
+_TELL_INTERVAL = 60.0
+"""Seconds between two lines that tell that the ledger is awaited."""
 _log = get_logger(__name__)
 
 
@@ -181,6 +191,7 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         _stream_limits(settings),
         settings.breaker.thresholds,
     )
+    access_cache.copy = store.access_copy
     gateways: dict[str, Gateway] = {}
     context = Context(
         keyring=keyring,
@@ -236,55 +247,126 @@ def _rebuilds_lost_mirror(settings: Settings) -> bool:
     return not settings.production if chosen is None else chosen
 
 
-def prepare(installation: Installation) -> None:
-    """Make sure that Redis may be used; to be called once before a process serves.
+def prepare(installation: Installation, *, waits_for_ledger: bool = False) -> None:
+    """Make sure that Redis and the ledger may be used; to be called once before a process serves.
 
-    Raises `StartRefusedError` when its data or the ledger's belong to other keys, when it may evict counters, when
-    authenticator apps need a root key that is not there, when the ledger is not of this release and nobody may upgrade
-    it here, when it has endpoints and no rows of events, or when its databases have other buckets than they had;
-    `StoreUnavailableError` when Redis does not answer, and `LedgerUnavailableError` when the ledger does not. Logs a
-    warning when Redis does not tell whether it evicts.
+    With ``waits_for_ledger`` a ledger that does not answer is used once it does (`watch`); until then the process goes
+    by what others noted in Redis. Raises `StartRefusedError` as `examine_ledger` does, when the data of Redis belong to
+    other keys, and when it may evict counters; `StoreUnavailableError` when Redis does not answer, and
+    `LedgerUnavailableError` when the ledger does not, and is not waited for. Logs a warning when Redis does not tell
+    whether it evicts.
     """
-    server = installation.context.store.server
+    context = installation.context
+    server, ledger = context.store.server, context.ledger
     if not server.check_eviction():
         _log.warning("eviction_unknown", advice="Redis does not tell maxmemory-policy; make sure it is noeviction")
     server.require_own()  # neither Redis nor the ledger is claimed where the other one is another installation's
+    silent: tuple[type[LedgerUnavailableError], ...] = (LedgerUnavailableError,) if waits_for_ledger else ()
+    if waits_for_ledger:
+        ledger.close_gates(MirrorState.UNAVAILABLE)
     try:
-        _prepare_ledger(installation)
-    except LedgerMismatchError as other:
-        raise StartRefusedError(LEDGER_OF_OTHER_KEY) from other
-    if signer := installation.context.proof_signer:
-        installation.context.ledger.proof_keys.note({kid: key.jwk for kid, key in signer.keys.items()})
+        examine_ledger(installation)
+    except silent as away:
+        _log.warning("ledger_awaited", **_why(away))
     server.claim()
     server.load_scripts()
     server.delete_other_scripts()
     if not installation.settings.redis.cluster:
-        installation.context.store.former.copy_places(installation.context.keyring.buckets)
-        installation.context.store.former.convert(_rules_of_numbers(installation.settings))
-    installation.context.access_cache.refresh()
-    installation.context.mirror_sync.refresh()
-    if needed := root_key_refusal(installation.context):
-        raise StartRefusedError(needed)
+        context.store.former.copy_places(context.keyring.buckets)
+        context.store.former.convert(_rules_of_numbers(installation.settings))
+    for look in (context.access_cache.follow, context.mirror_sync.refresh):
+        with suppress(*silent):
+            look()
 
 
-def _prepare_ledger(installation: Installation) -> None:
+def examine_ledger(installation: Installation) -> None:
+    """Make sure that the ledger may be used, and let the process use it.
+
+    Raises `StartRefusedError` when it belongs to another key, when it is not of this release and nobody may upgrade it
+    here, when authenticator apps need a root key that is not there, when it has endpoints and no rows of events, or
+    when its databases have other buckets than they had; `LedgerUnavailableError` when it does not answer.
+    """
     ledger = installation.context.ledger
-    if installation.settings.ledger.upgrade:
-        ledger.upgrade()
-    elif ledger.behind():
-        raise StartRefusedError(LEDGER_OUTDATED)
-    ledger.claim()
-    if not ledger.take_buckets():
-        raise StartRefusedError(LEDGER_OF_OTHER_BUCKETS)
-    if installation.settings.ledger.folds and ledger.endpoints.of():
+    people, traffic = ledger.every[:1], ledger.every[1:]
+    try:
+        with ledger.open_gates(people):
+            _examine_tables(installation, people)
+            _examine_people(installation)
+        with ledger.open_gates(traffic):
+            _examine_tables(installation, traffic)
+            if not ledger.take_buckets():
+                raise StartRefusedError(LEDGER_OF_OTHER_BUCKETS)
+    except LedgerMismatchError as other:
+        raise StartRefusedError(LEDGER_OF_OTHER_KEY) from other
+
+
+def _examine_tables(installation: Installation, parts: Iterable[Ledger]) -> None:
+    for one in parts:
+        if installation.settings.ledger.upgrade:
+            one.upgrade()
+        elif one.database.lacks_file() or one.behind():
+            raise StartRefusedError(LEDGER_OUTDATED)
+        one.claim()
+
+
+def _examine_people(installation: Installation) -> None:
+    context = installation.context
+    if installation.settings.ledger.folds and context.ledger.endpoints.of():
         raise StartRefusedError(WEBHOOKS_WITHOUT_EVENTS)
+    if needed := root_key_refusal(context):
+        raise StartRefusedError(needed)
+    if signer := context.proof_signer:
+        context.ledger.proof_keys.note({kid: key.jwk for kid, key in signer.keys.items()})
 
 
-def open_installation(settings: Settings) -> Installation:
+def _why(away: LedgerUnavailableError) -> dict[str, str]:
+    """Return why the ledger does not answer: in our words, and in those of the driver or the system."""
+    cause: BaseException = away
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    return {"reason": str(away), "cause": str(cause).partition("\n")[0]}
+
+
+class LedgerWait:
+    """Examines a ledger that did not answer when the process began, until it does."""
+
+    def __init__(self, installation: Installation) -> None:
+        """Take an installation whose ledger is closed, or is not: then there is nothing to do."""
+        self._installation = installation
+        self._next_line = time.monotonic() + _TELL_INTERVAL
+
+    def try_again(self) -> None:
+        """Examine the ledger if it is still closed; one that is refused is told by name, and examined again."""
+        ledger = self._installation.context.ledger
+        if not ledger.closed:
+            return
+        try:
+            examine_ledger(self._installation)
+        except StartRefusedError as refused:
+            (why,) = refused.refusals
+            if self._is_news(why.name):
+                _log.error("ledger_refused", name=why.name, reason=why.sentence, advice=why.action)
+        except LedgerUnavailableError as away:
+            if self._is_news(MirrorState.UNAVAILABLE):
+                _log.warning("ledger_awaited", **_why(away))
+        else:
+            _log.info("ledger_reached")
+
+    def _is_news(self, state: str) -> bool:
+        """Note why the ledger is closed; tell whether to log it: where that is new, and once a minute."""
+        ledger, now = self._installation.context.ledger, time.monotonic()
+        is_news = ledger.closed != state or now >= self._next_line
+        if is_news:
+            self._next_line = now + _TELL_INTERVAL
+        ledger.close_gates(state, only_closed=True)
+        return is_news
+
+
+def open_installation(settings: Settings, *, waits_for_ledger: bool = False) -> Installation:
     """Wire an installation and make sure that it may be used (`install`, `prepare`); what fails holds nothing open."""
     installation = install(settings)
     try:
-        prepare(installation)
+        prepare(installation, waits_for_ledger=waits_for_ledger)
     except BaseException:
         installation.close()
         raise
@@ -296,9 +378,11 @@ def watch(installation: Installation) -> PeriodicTasks:
     context = installation.context
     duties = {
         "mirror": context.mirror_sync.refresh,
-        "access": context.access_cache.refresh,
+        "access": context.access_cache.follow,
         "key_uses": context.key_uses.write,
     }
+    if context.ledger.closed:
+        duties["ledger"] = LedgerWait(installation).try_again
     if installation.settings.redis.sentinels or installation.settings.redis.cluster:
         duties["primary"] = context.store.server.follow_primary
     if shared := context.store.shared:

@@ -7,15 +7,15 @@ from otp_service.telemetry import tracing
 from otp_service.telemetry.logging import Renderer, configure_logging
 
 
-def app(settings: Settings | None = None) -> Service:
+def app(settings: Settings | None = None, *, waits_for_ledger: bool = True) -> Service:
     """Return the application that the configuration describes, or settings that were read before.
 
-    Raises `ConfigurationError`, also when Redis belongs to another installation, and `StoreUnavailableError` when
-    it does not answer, or `LedgerUnavailableError`: a process that cannot look must not serve.
+    ``waits_for_ledger`` is as `bootstrap.prepare` takes it, and what is raised too: a process that cannot look at Redis
+    must not serve.
     """
     settings = settings or load_settings()
     set_up_process(settings)
-    installation = open_installation(settings)
+    installation = open_installation(settings, waits_for_ledger=waits_for_ledger)
     watching = watch(installation)
     watching.start()
     service = create_app(installation)

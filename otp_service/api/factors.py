@@ -228,7 +228,7 @@ _PARAMETERS: Final = (
         "factor_id", "The `id` of the factor.", "fa_6f1c0d52a7b94e038d1f6a2b7c3e9f40b1d2e3f405162738495a6b7c"
     ),
 )
-_PROBLEMS: Final = (*COMMON_PROBLEMS, "ledger-mismatch", "ledger-unavailable")
+_PROBLEMS: Final = (*COMMON_PROBLEMS, "ledger-mismatch")
 _FACTOR: Final = "/v1/factors/<factor_id>"
 _NO_CODE: Final = ("not-found", "factor-not-active", "invalid-code", "recipient-frozen")
 enrolments = Resource(

@@ -194,7 +194,7 @@ figures = Resource(
     "figures",
     "Figures",
     KeyScope.FIGURES,
-    problems=(*COMMON_PROBLEMS, "invalid-time", "ledger-unavailable"),
+    problems=(*COMMON_PROBLEMS, "invalid-time"),
     note=_NOTE,
     asks_ledger=True,
 )

@@ -96,9 +96,7 @@ def redeem_proof(exchange: Exchange, body: RedeemBody) -> RedeemedAnswer:
     return RedeemedAnswer(redeem(exchange.context, exchange.application, body.proof))
 
 
-archive = Resource(
-    "proofs", "Proofs", KeyScope.VERIFY, problems=(*COMMON_PROBLEMS, "ledger-unavailable"), asks_ledger=True
-)
+archive = Resource("proofs", "Proofs", KeyScope.VERIFY, problems=COMMON_PROBLEMS, asks_ledger=True)
 
 
 @archive.route("GET /v1/proofs/keys", {200: "All keys."}, endpoint="keys")

@@ -19,6 +19,7 @@ COMMON_PROBLEMS: Final = (
     "forbidden",
     "internal",
     "store-unavailable",
+    "ledger-unavailable",
     "overloaded",
     "service-unavailable",
 )
@@ -215,5 +216,4 @@ NUMBER_PROBLEMS = (
     "invalid-number",
     "number-type-not-allowed",
     "ledger-mismatch",
-    "ledger-unavailable",
 )

@@ -337,7 +337,7 @@ users = Resource(
     "users",
     "Subjects",
     KeyScope.SUBJECTS,
-    problems=(*COMMON_PROBLEMS, "ledger-mismatch", "ledger-unavailable"),
+    problems=(*COMMON_PROBLEMS, "ledger-mismatch"),
     asks_ledger=True,
 )
 

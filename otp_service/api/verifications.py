@@ -470,7 +470,6 @@ _QUOTA_HEADERS = {
         "rate-limited",
         "backlog-full",
         "ledger-mismatch",
-        "ledger-unavailable",
     ),
     hot=True,
 )
@@ -572,7 +571,6 @@ def check_code(exchange: Exchange, body: CheckBody, verification_id: str) -> Che
         "resend-too-soon",
         "consent-required",
         "ledger-mismatch",
-        "ledger-unavailable",
         "backlog-full",
     ),
     client_right=ClientRight.RESEND,

@@ -24,7 +24,7 @@ from multiprocessing.connection import Client, Connection, Listener
 from typing import TYPE_CHECKING, Any
 
 from otp_service.cli.main import pause_garbage_collection, resume_garbage_collection
-from otp_service.errors import ConfigurationError, LedgerUnavailableError, StoreUnavailableError
+from otp_service.errors import ConfigurationError, StoreUnavailableError
 
 if TYPE_CHECKING:  # a server process imports them when it is told to hold no collections any more
     from otp_service.api.app import ReloadableService, Service
@@ -37,7 +37,7 @@ KILL_AFTER = 10
 READY_TIMEOUT = 60.0
 _POLL_INTERVAL = 0.05
 _RETRY_AFTER = 0.5
-"""Seconds between two attempts to start while Redis or the ledger is away."""
+"""Seconds between two attempts to start while Redis is away."""
 _OK = 200
 _ALL_INTERFACES = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not listened on
 
@@ -274,7 +274,7 @@ def end_with_server() -> None:
 
 
 def _first_service(settings: "Settings") -> "Service":
-    """Make the service; wait for Redis and the ledger, which ``serve`` has seen.
+    """Make the service; wait for Redis, which ``serve`` has seen.
 
     Were this process to end, as one that replaces another while they are away, granian would soon end ``serve``.
     """
@@ -284,7 +284,7 @@ def _first_service(settings: "Settings") -> "Service":
     while True:
         try:
             return wsgi.app(settings)
-        except (StoreUnavailableError, LedgerUnavailableError) as away:
+        except StoreUnavailableError as away:
             get_logger(__name__).warning("start_waits", reason=away.code)
             time.sleep(_RETRY_AFTER)
 
@@ -328,7 +328,7 @@ def _prepared(settings: "Settings") -> "Service | None":
     from otp_service.telemetry.logging import get_logger  # noqa: PLC0415
 
     try:
-        return wsgi.app(settings)
+        return wsgi.app(settings, waits_for_ledger=False)
     except Exception:  # noqa: BLE001 - it goes on with the present ones
         get_logger(__name__).exception("reload_defect")
         return None

@@ -40,10 +40,13 @@ def on_hangup(act: Callable[[], None]) -> None:
     start_thread("hangups", wait_and_act)
 
 
-def open_installation(settings: Settings) -> Installation:
-    """Return an installation that is ready to serve; raise `ConfigurationError` with what to do."""
+def open_installation(settings: Settings, *, waits_for_ledger: bool = True) -> Installation:
+    """Return an installation that is ready to serve; raise `ConfigurationError` with what to do.
+
+    ``waits_for_ledger`` is as `bootstrap.prepare` takes it.
+    """
     try:
-        return bootstrap.open_installation(settings)
+        return bootstrap.open_installation(settings, waits_for_ledger=waits_for_ledger)
     except StoreUnavailableError as silent:
         diagnosis = redis_diagnosis(settings, silent)
         raise ConfigurationError(f"{diagnosis.sentence} {diagnosis.action}") from silent
@@ -52,12 +55,13 @@ def open_installation(settings: Settings) -> Installation:
 def reload_installation(path: Path | None, present: Settings, fixed: Iterable[str]) -> Installation | None:
     """Return an installation of the settings as they are now, but for the ``fixed`` ones.
 
-    ``None`` where a start would be refused; the log says why.
+    ``None`` where a start would be refused, or the ledger does not answer, of which the present one knows more; the log
+    says why.
     """
     forget_installed_entry_points()  # a gateway may have been installed for it
     try:
         settings, waiting = keep_fixed(present, load_settings(path), (*fixed, *SERVER_URLS))
-        installation = open_installation(settings)
+        installation = open_installation(settings, waits_for_ledger=False)
     except (ConfigurationError, OtpServiceError, OSError) as refused:
         _log.error("reload_refused", faults=str(refused).splitlines())
         return None

@@ -218,6 +218,6 @@ def _templates() -> Environment:
 
 def app(settings: Settings) -> Console:
     """Return the console that settings describe; raises as `otp_service.wsgi.app` does."""
-    installation = open_installation(settings)
+    installation = open_installation(settings, waits_for_ledger=True)
     watch(installation).start()
     return Console(installation)

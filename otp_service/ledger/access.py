@@ -3,7 +3,8 @@
 import ipaddress
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from types import SimpleNamespace
 from typing import Any, Literal
 
 from sqlalchemy import BindParameter, Connection, Row, bindparam, insert, or_, select, update
@@ -181,11 +182,7 @@ def valid_keys(connection: Connection) -> tuple[ApiKey, ...]:
 def _insert(connection: Connection, key: ApiKey) -> ApiKey:
     connection.execute(
         insert(api_keys).values(
-            id=key.id,
-            application=key.application,
-            hash=key.hash,
-            scopes=" ".join(sorted(key.scopes)),
-            addresses=" ".join(map(str, key.networks)),
+            **_columns(key),
             created=key.created,
             expires=key.expires,
             revoked=None,
@@ -196,6 +193,17 @@ def _insert(connection: Connection, key: ApiKey) -> ApiKey:
     return key
 
 
+def _columns(key: ApiKey) -> dict[str, str]:
+    """Return what of a key never changes, as its row has it."""
+    return {
+        "id": key.id,
+        "application": key.application,
+        "hash": key.hash,
+        "scopes": " ".join(sorted(key.scopes)),
+        "addresses": " ".join(map(str, key.networks)),
+    }
+
+
 def _key_named(connection: Connection, key_id: str, application: str | None) -> ApiKey | None:
     wanted = select(api_keys).where(api_keys.c.id == key_id)
     if application is not None:
@@ -204,7 +212,7 @@ def _key_named(connection: Connection, key_id: str, application: str | None) -> 
     return _key(row) if row else None
 
 
-def _key(row: Row[Any]) -> ApiKey:
+def _key(row: Any) -> ApiKey:  # noqa: ANN401 - a row, or what has the same attributes
     """Return a row as a key. A scope that this release does not know allows nothing."""
     return ApiKey(
         id=row.id,
@@ -228,6 +236,22 @@ class AccessList:
     applications: tuple[StoredApplication, ...]
     keys: tuple[ApiKey, ...]
     """Those that are not revoked."""
+
+    def to_json(self) -> str:
+        """Return all of it as JSON."""
+        members = [asdict(one) for one in self.applications]
+        keys = [
+            {**_columns(one), "created": one.created, "expires": one.expires, "revoked": None, "used": None}
+            for one in self.keys
+        ]
+        return json.dumps({"state": self.state, "applications": members, "keys": keys})
+
+    @classmethod
+    def from_json(cls, text: str) -> "AccessList":
+        """Return what `to_json` returned the text of."""
+        found = json.loads(text)
+        members = tuple(StoredApplication(**one) for one in found["applications"])
+        return cls(found["state"], members, tuple(_key(SimpleNamespace(**one)) for one in found["keys"]))
 
 
 class Access:

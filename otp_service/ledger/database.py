@@ -5,9 +5,10 @@ import math
 import os
 import secrets
 import string
+import threading
 import time
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -225,6 +226,29 @@ _NO_COLUMN: Final = ("42703", "no such column")
 _OLDER: Final = "The ledger is not of this release: otp-service ledger upgrade."
 
 
+class Gate:
+    """Keeps a process away from a ledger that it has not examined yet, which may be another installation's."""
+
+    def __init__(self) -> None:
+        self.state = ""
+        """Why it is closed, as ``/readyz`` shows it; empty while it is open."""
+        self._passing = threading.local()
+
+    @contextmanager
+    def passing(self) -> Iterator[None]:
+        """Let this thread pass, to examine the ledger."""
+        self._passing.examines = True
+        try:
+            yield
+        finally:
+            self._passing.examines = False
+
+    def require_open(self) -> None:
+        """Raise `LedgerUnavailableError` while it is closed to this thread."""
+        if self.state and not getattr(self._passing, "examines", False):
+            raise LedgerUnavailableError("The ledger does not answer.")
+
+
 class LedgerDefectError(Exception):
     """The database refused what must not be asked of it: a defect of ours. Its text holds none of the values."""
 
@@ -232,7 +256,7 @@ class LedgerDefectError(Exception):
 class Database:
     """Transactions on one database; opens no connection before the first."""
 
-    def __init__(self, url: str, timeout: float, pseudonym_key: str = "") -> None:
+    def __init__(self, url: str, timeout: float, pseudonym_key: str = "", gate: Gate | None = None) -> None:
         """Take ``sqlite:///PATH`` or ``postgresql://…``; ``timeout`` in seconds for a connection, a lock or an answer.
 
         With the fingerprint of a pseudonym key every transaction refuses a ledger that another key's pseudonyms are in
@@ -243,6 +267,7 @@ class Database:
         connect = sqlite_engine if address.get_backend_name() == SQLITE else postgresql_engine
         self._engine = connect(address, timeout)
         self._pseudonym_key = pseudonym_key
+        self._gate = gate or Gate()
         self._options: Mapping[str, Any] = WRITES
 
     @property
@@ -272,6 +297,11 @@ class Database:
         """Return whether there is a database: SQLite would make a missing file."""
         return self.kind != SQLITE or sqlite_file(self._engine).exists()
 
+    def lacks_file(self) -> bool:
+        """Tell whether SQLite's file has not been made, where its folder is there."""
+        file = sqlite_file(self._engine)
+        return self.kind == SQLITE and file.parent.is_dir() and not file.exists()
+
     def is_superuser(self) -> bool:
         """Tell whether our role may do everything on the server; SQLite has no roles."""
         if self.kind == SQLITE:
@@ -295,6 +325,7 @@ class Database:
 
         ``any_key``: whether the ledger may be another key's, or not made yet.
         """
+        self._gate.require_open()
         if self.kind == SQLITE:
             make_sqlite_file(self._engine)
         options = self._options
@@ -306,6 +337,7 @@ class Database:
     @contextmanager
     def read(self, *, any_key: bool = False) -> Iterator[Connection]:
         """Run a transaction that sees the ledger as it is at one moment; raises as `write` does."""
+        self._gate.require_open()
         with self._translated(), self._engine.connect() as connection:
             if self.kind == POSTGRESQL:
                 connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -494,9 +526,8 @@ def upgrade(database: Database) -> None:
 
     Looking comes first and needs no lock: a process must be able to start while another one is writing.
     """
-    with suppress(LedgerUnavailableError):
-        if not is_behind(database):
-            return
+    if database.there() and not is_behind(database):
+        return
     from alembic import command  # noqa: PLC0415 - takes a quarter of a start, and there is seldom anything to upgrade
     from alembic.config import Config  # noqa: PLC0415
 

@@ -1,6 +1,7 @@
 """Everything that is kept in the ledger, in one place."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from otp_service.ledger import database as ledger_database
@@ -8,7 +9,7 @@ from otp_service.ledger.access import Access, ApiKeys, Applications
 from otp_service.ledger.audit import Audit, Disputes, Incidents, OperatorActions
 from otp_service.ledger.consents import Consents, MirrorSource, Suppressions
 from otp_service.ledger.console import ConsoleUsers, Looks, SecondPersonRequests
-from otp_service.ledger.database import Database
+from otp_service.ledger.database import Database, Gate
 from otp_service.ledger.factors import Factors, RecoveryCodes
 from otp_service.ledger.figures import Figures
 from otp_service.ledger.proof_keys import ProofKeys
@@ -24,6 +25,8 @@ class Ledger:
     """The parts of the ledger; all raise `LedgerUnavailableError` when the database cannot serve in time."""
 
     database: Database
+    gate: Gate
+    """Of this database, and of its replica."""
     reading: Reading
     consents: Consents
     suppressions: Suppressions
@@ -61,6 +64,27 @@ class Ledger:
     def every(self) -> tuple["Ledger", ...]:
         """The ledgers with a database of their own: this one, or its parts."""
         return self.parts or (self,)
+
+    @property
+    def closed(self) -> str:
+        """Why a part may not be used here yet (`Gate.state`); empty where all may."""
+        return next((one.gate.state for one in self.every if one.gate.state), "")
+
+    def close_gates(self, state: str, *, only_closed: bool = False) -> None:
+        """Let nothing use the parts until `open_gates`, or note why else those are closed that are."""
+        for one in self.every:
+            if one.gate.state or not only_closed:
+                one.gate.state = state
+
+    @contextmanager
+    def open_gates(self, parts: "Iterable[Ledger]") -> Iterator[None]:
+        """Let this thread use all parts, to examine some; then let everybody use those, unless that failed."""
+        with ExitStack() as passing:
+            for one in self.every:
+                passing.enter_context(one.gate.passing())
+            yield
+        for one in parts:
+            one.gate.state = ""
 
     def upgrade(self) -> None:
         """Make the tables, or bring them up to this release."""
@@ -111,11 +135,13 @@ def open_ledger(
     ``timeout`` in seconds; ``pseudonym_key`` is the fingerprint of the key whose pseudonyms are in it. For the rest see
     `Reading`.
     """
-    database = Database(url, timeout, pseudonym_key)
-    other = Database(replica, timeout, pseudonym_key) if replica else None
+    gate = Gate()
+    database = Database(url, timeout, pseudonym_key, gate)
+    other = Database(replica, timeout, pseudonym_key, gate) if replica else None
     reading = Reading(database, other, most_behind, on_rest)
     return Ledger(
         database=database,
+        gate=gate,
         reading=reading,
         consents=Consents(database),
         suppressions=Suppressions(database),

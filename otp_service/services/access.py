@@ -55,11 +55,13 @@ def authenticate(context: Context, api_key: str, address: Callable[[], str | Non
     """Return who calls with an API key, and note its use; ``address`` is called only for a key bound to networks.
 
     Raises `UnauthenticatedError`, the same for a key that is not known, is revoked, has ended, or may not be used from
-    there. The look-up is by the key's SHA-256: how long it takes depends on digests that nobody can choose, so it tells
-    nothing of a key.
+    there; `LedgerUnavailableError` for one that may be in the ledger, which was not read yet. The look-up is by the
+    key's SHA-256: how long it takes depends on digests that nobody can choose, so it tells nothing of a key.
     """
     snapshot, now = context.access_cache.snapshot, clock.now()
     key = snapshot.keys.get(api_key_hash(api_key))
+    if key is None:
+        context.access_cache.require_known()
     if key is None or not key.is_valid(now) or (key.networks and not key.admits(address())):
         raise UnauthenticatedError("The API key is not known.")
     if key.id:
@@ -70,11 +72,13 @@ def authenticate(context: Context, api_key: str, address: Callable[[], str | Non
 def authenticate_client(context: Context, text: str) -> tuple[Application, ClientToken]:
     """Return whose client token it is, and what it says; raises `UnauthenticatedError`, whatever is wrong with it.
 
+    Raises `LedgerUnavailableError` where its application may be in the ledger, which was not read yet.
+
     It ends by this host's clock, ten minutes after the code does: a host whose clock is wrong by less refuses no live
     code, and what the token is for is known by Redis' clock anyway.
     """
     token = ClientToken.read(context.keyring, text)
-    application = context.applications.get(token.application) if token else None
+    application = context.access_cache.get(token.application) if token else None
     if token is None or application is None or 1000 * token.expires <= clock.now():
         raise UnauthenticatedError("The client token is not valid, or its verification is over.")
     return application, token

@@ -1,17 +1,19 @@
 """Who may call: applications and API keys of settings and ledger, in memory.
 
 No request asks the ledger. A snapshot is never changed, but replaced when the ledger has changed; while the ledger is
-away the last one stays in force.
+away the last one stays in force. A process that starts meanwhile takes the copy that others keep in Redis.
 """
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import StrEnum
 
 from otp_service.domain.applications import NO_APPLICATION, ApiKey, Application
 from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger.access import Access, AccessList, ApiKeys, StoredApplication
+from otp_service.store.access import AccessCopy
 from otp_service.store.rulesets import CompiledRuleset
 from otp_service.telemetry.logging import get_logger
 
@@ -24,6 +26,16 @@ class CachedApplication:
 
     application: Application
     ruleset: CompiledRuleset
+
+
+class AccessSource(StrEnum):
+    """Where it is known from who may call."""
+
+    LEDGER = "ledger"
+    COPY = "copy"
+    """From the copy in Redis, while the ledger has not answered since the process began."""
+    CONFIGURATION = "configuration"
+    """From the configuration alone: other keys may be valid."""
 
 
 LoadApplication = Callable[[str, str], CachedApplication]
@@ -62,9 +74,12 @@ class AccessCache:
         self._configured_keys = keys
         self._access = access
         self.load_application = load_application
+        self.copy: AccessCopy | None = None
+        """Where `follow` keeps a copy of the ledger's."""
         self._stored: dict[str, StoredApplication] = {}
         self._loaded: dict[str, CachedApplication] = {}
-        self._state = ""
+        self._listing: AccessList | None = None
+        self._is_copy = False
         self._lock = threading.Lock()
         self.snapshot = self._new_snapshot({})
         self.rulesets: Mapping[str, CompiledRuleset] = _Rulesets(self)
@@ -86,12 +101,54 @@ class AccessCache:
     def refresh(self) -> None:
         """Bring what the ledger knows into force; raise `LedgerUnavailableError`, and leave all as it was."""
         with self._lock:
-            listing = self._access.changed_since(self._state)
-            if listing is None:
-                return
-            self._load_changed(listing)
-            before, self.snapshot = self.snapshot, self._new_snapshot({key.hash: key for key in listing.keys})
-            begun, self._state = not self._state, listing.state
+            listing = self._access.changed_since(self._listing.state if self._listing else "")
+            self._is_copy = False
+            if listing is not None:
+                self._take(listing)
+
+    def follow(self) -> None:
+        """As `refresh`, for a process that serves: it keeps the copy, and takes it while it knows nothing else.
+
+        Raises `StoreUnavailableError`, too.
+        """
+        try:
+            self.refresh()
+        except LedgerUnavailableError:
+            if self._listing is None and self.copy and (text := self.copy.read()):
+                with self._lock:
+                    self._take(AccessList.from_json(text))
+                    self._is_copy = True
+            raise
+        if self.copy and self._listing:
+            self.copy.keep(self._listing.state, self._listing.to_json())
+
+    @property
+    def source(self) -> AccessSource:
+        """Where the snapshot is from."""
+        if self._listing is None:
+            return AccessSource.CONFIGURATION
+        return AccessSource.COPY if self._is_copy else AccessSource.LEDGER
+
+    def get(self, name: str) -> Application | None:
+        """Return an application; raise `LedgerUnavailableError` for one that may be in the ledger, which was not read.
+
+        Unlike `find` it does not ask.
+        """
+        found = self.snapshot.applications.get(name)
+        if found is None:
+            self.require_known()
+        return found
+
+    def require_known(self) -> None:
+        """Raise `LedgerUnavailableError` while only the configuration is known here."""
+        if self._listing is None:
+            raise LedgerUnavailableError("The ledger's applications and API keys are not known right now.")
+
+    def _take(self, listing: AccessList) -> None:
+        """Bring what is listed into force."""
+        self._load_changed(listing)
+        before, self.snapshot = self.snapshot, self._new_snapshot({key.hash: key for key in listing.keys})
+        begun, self._listing = self._listing is None, listing
         if not begun:
             _log_changes(before, self.snapshot)
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from otp_service.domain.consents import ConsentMode
 from otp_service.errors import StoreUnavailableError
+from otp_service.services.access_cache import AccessSource
 from otp_service.services.context import Context
 from otp_service.services.mirror import MISMATCHES
 from otp_service.store.connection import connection_problem
@@ -27,16 +28,25 @@ class Readiness:
 def readiness(context: Context) -> Readiness:
     """Return whether codes can be checked and starts be accepted now.
 
-    The age of the last worker and the state of the ledger are only shown: codes are checked without either.
+    The age of the last worker and the state of the ledger are only shown: codes are checked without either, as long as
+    any caller is known.
     """
-    worker_age, ledger = None, str(context.mirror_sync.state)
+    worker_age, ledger = None, context.ledger.closed or str(context.mirror_sync.state)
     try:
         starts = _why_starts_are_closed(context) or STARTS_ACCEPTED
         worker_age, redis = context.store.server.worker_age(), "ok"
     except StoreUnavailableError as lost:
         starts, redis = f"redis-{connection_problem(lost)}", "unavailable"
-    details = {"redis": redis, "worker_age": worker_age, "ledger": ledger, "starts": starts}
-    return Readiness(checks=redis == "ok", starts=starts == STARTS_ACCEPTED, details=details)
+    access = context.access_cache
+    knows_callers = access.source is not AccessSource.CONFIGURATION or bool(access.snapshot.keys)
+    details = {
+        "redis": redis,
+        "worker_age": worker_age,
+        "ledger": ledger,
+        "access": str(access.source),
+        "starts": starts,
+    }
+    return Readiness(checks=redis == "ok" and knows_callers, starts=starts == STARTS_ACCEPTED, details=details)
 
 
 def _why_starts_are_closed(context: Context) -> str | None:

@@ -92,12 +92,19 @@ class MirrorSync:
         while an operator has to decide.
         """
         if self._known is None:
-            self.refresh()
+            self._look_first()
         if self.state in MISMATCHES:
             raise LedgerMismatchError(MISMATCHES[self.state])
         if self._known is None:
             raise LedgerUnavailableError("Opt-outs cannot be checked right now.")
         return MirrorQuery(self._known.identity, self._known.sequence, demand, evidence)
+
+    def _look_first(self) -> None:
+        try:
+            self.refresh()
+        except LedgerUnavailableError:
+            if self._known is None:
+                raise
 
     @property
     def is_known(self) -> bool:
@@ -107,13 +114,16 @@ class MirrorSync:
     def refresh(self) -> None:
         """Bring the mirror to the ledger's position; build it where there is none and no operator has to decide.
 
-        What was known stays in force when the ledger does not answer. Raises `LedgerUnavailableError` then, and
+        What was known stays in force when the ledger does not answer; where nothing was, what others noted in Redis
+        (`Mirror.known_place`). Raises `LedgerUnavailableError` then, and
         `StoreUnavailableError` when Redis does not.
         """
         try:
             self._set_state(self._sync(self._known))
-            self._mirror.note_server()
+            self._mirror.note_server(is_current=self.state is MirrorState.OK)
         except LedgerUnavailableError:
+            if self._known is None and (place := self._mirror.known_place()):
+                self._note_position(place)
             if self.state not in MISMATCHES:
                 self.state = MirrorState.UNAVAILABLE
             raise

@@ -83,7 +83,7 @@ def open_page(context: Context, token: str) -> Page:
     verification_id = told[0]
     bucket = require_bucket(context.keyring, verification_id)
     now, found = context.store.verifications.read_at(bucket, verification_id)
-    application = context.applications.get(found.application) if found else None
+    application = context.access_cache.get(found.application) if found else None
     if found is None or application is None:
         raise NotFoundError(_GONE)
     view = view_of(context, found)

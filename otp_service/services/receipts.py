@@ -286,7 +286,7 @@ def fall_back(context: Context, bucket: str, reported: ReportResult, receipt: Re
     Raises `LedgerUnavailableError` while it cannot be told whether a message may go: the receipt has to come again.
     """
     channel = _fall_back_channel(context, reported, receipt)
-    application = context.applications.get(reported.verification.application)
+    application = context.access_cache.get(reported.verification.application) if channel else None
     if channel is None or application is None:
         return
     verification = reported.verification

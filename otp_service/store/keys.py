@@ -131,6 +131,9 @@ replicated = Key("otp:{<tag>}:replicated", "string", "", _MINUTE, "nobody",
     "nothing: it is written so that replicas can be waited for")
 server = Key("otp:{<bucket>}:server", "hash", "", _FOR_EVER, "all processes of a cluster",
     "the shard of its server and its replication id; until when a planned fail-over may take")
+access = Key("otp:access", "hash", "", _FOR_EVER, "API, worker, console",
+    "applications and hashes of API keys of the ledger, sealed, for processes that start while it is away; in which "
+    "run of the server they were noted")
 worker = Key("otp:worker", "string", "", Life("15 s", 60), "API (`/readyz`), `doctor`",
     "when a worker was last seen, and its name")
 mirror = Key("otp:{<bucket>}:mirror/head", "hash", "", _FOR_EVER, "API, worker",
@@ -269,6 +272,7 @@ console_chain_result = Key("otp:{console}:chain/result", "string", "", Life("90 
 
 KEYS: Final = tuple(kind for kind in list(globals().values()) if isinstance(kind, Key))
 
+ACCESS: Final = access()
 INSTALLATION: Final = installation()
 WORKER: Final = worker()
 JUDGE: Final = judge()

@@ -160,9 +160,25 @@ class Mirror:
             for places in self._places:
                 self._client.delete(*places.heads)
 
-    def note_server(self) -> None:
-        """Let checks of factors wait where the server was restarted, or is another: it may lack the last ones."""
-        _all(self._scripts, [ScriptCall("server_note", one.heads_read, ()) for one in self._places])
+    def note_server(self, *, is_current: bool) -> None:
+        """Let checks of factors wait where the server was restarted, or is another: it may lack the last ones.
+
+        ``is_current``: whether the mirror was just seen to be at the ledger's place; `known_place` tells it then.
+        """
+        _all(self._scripts, [ScriptCall("server_note", one.heads_read, (int(is_current),)) for one in self._places])
+
+    def known_place(self) -> LedgerPosition | None:
+        """Return the place that the mirror has come to, for who cannot ask the ledger; ``None`` where nobody knows it.
+
+        It is known while the server runs on in which a process saw that it is the ledger's. Where buckets were brought
+        to different places it is the last one: those that are behind stay closed.
+        """
+        answers = _answers(self._scripts, [ScriptCall("mirror_known", one.heads_read, ()) for one in self._places])
+        found = [place for answer in answers for place in answer]
+        if not found or not all(found) or len({identity for identity, *_ in found}) > 1:
+            return None
+        places = (LedgerPosition(one.decode(), int(at), int(entry), link.decode()) for one, at, entry, link in found)
+        return max(places, key=attrgetter("sequence"))
 
     def begin(self, identity: str) -> "MirrorBuild | None":
         """Return a lease to build the mirror of a ledger; ``None`` when another process has it."""

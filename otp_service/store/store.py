@@ -8,6 +8,7 @@ import redis
 from otp_service.domain.guard import Limits
 from otp_service.domain.keyring import Keyring
 from otp_service.domain.routing import BreakerThresholds
+from otp_service.store.access import AccessCopy
 from otp_service.store.console import ChainRuns, ConsoleSessions
 from otp_service.store.events import Attempts, Decisions, EventLog, History
 from otp_service.store.factors import FactorStore
@@ -50,6 +51,7 @@ class Store:
     mirror: Mirror
     server: Server
     former: FormerStates
+    access_copy: AccessCopy
     console_sessions: ConsoleSessions
     chain_runs: ChainRuns
     shared: SharedSubjects | None
@@ -98,6 +100,7 @@ def open_store(  # noqa: PLR0913 - all that it is made of
         mirror=Mirror(client, scripts, keyring.buckets),
         server=Server(client, scripts, keyring, (NO_RULES, *rulesets.values())),
         former=FormerStates(client, scripts),
+        access_copy=AccessCopy(scripts, keyring),
         console_sessions=ConsoleSessions(client, scripts, keyring),
         chain_runs=ChainRuns(client, scripts),
         shared=shared,

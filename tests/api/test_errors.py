@@ -302,6 +302,12 @@ def test_a_lost_store_is_told_in_time_and_forgotten_when_it_is_back(tmp_path: Pa
     assert (not_ready.status_code, not_ready.mimetype) == (503, "application/json")
     assert not_ready.json == {
         "status": "unavailable",
-        "details": {"redis": "unavailable", "worker_age": None, "ledger": "ok", "starts": "redis-silent"},
+        "details": {
+            "redis": "unavailable",
+            "worker_age": None,
+            "ledger": "ok",
+            "access": "ledger",
+            "starts": "redis-silent",
+        },
     }
     assert back.status_code == 201

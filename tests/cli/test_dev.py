@@ -223,6 +223,29 @@ def test_who_refuses_all_starts_comes_up_to_check_codes_and_says_so(launch, tmp_
     assert dev.call("POST", f"/v1/verifications/{started['id']}/check", {"code": code})[1]["valid"]
 
 
+def test_it_comes_up_without_its_ledger_and_takes_it_up_later(launch, tmp_path):
+    settings, folder = tmp_path / "dev.toml", tmp_path / "kept"
+    settings.write_text(f'[ledger]\nurl = "sqlite:///{folder}/ledger.db"\n')
+    dev = launch("--config", str(settings))
+    dev.printed_until_ready()
+    _, started = dev.call("POST", "/v1/verifications", {"to": NUMBER})
+    code = code_in(dev.caught(started["id"]))
+    assert dev.stop() == 0
+    folder.rename(tmp_path / "away")
+    folder.touch()
+    dev = launch("--config", str(settings), stderr=subprocess.STDOUT)
+    printed = dev.printed_until_ready() + dev.process.stdout.readline()
+
+    assert "All starts are refused: ledger-unknown." in printed
+    assert dev.call("POST", f"/v1/verifications/{started['id']}/check", {"code": code})[1]["valid"]
+    folder.unlink()
+    (tmp_path / "away").rename(folder)
+    end = time.monotonic() + 30
+    while dev.call("GET", "/readyz")[0] == 503:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
 @on_linux
 def test_a_killed_console_is_replaced(lasting):
     lasting.console_answers()

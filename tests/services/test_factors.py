@@ -315,7 +315,7 @@ def test_redis_knows_nothing_without_an_end_but_the_mirror(server: FrozenValkey,
     for_ever = {name for name in server.client.scan_iter() if server.client.pttl(name) == -1}
     whose = user_of_factor(app.id)
     assert for_ever - {f"otp:{{00}}:mirror/number/{whose}".encode()} <= {
-        b"otp:installation", b"otp:mirror/head", b"otp:{00}:mirror/head", b"otp:{00}:events",
+        b"otp:installation", b"otp:access", b"otp:mirror/head", b"otp:{00}:mirror/head", b"otp:{00}:events",
     }  # fmt: skip
 
 

@@ -334,12 +334,13 @@ def server(valkey):
     valkey.client.config_set("maxmemory-policy", "noeviction")
 
 
+@pytest.mark.parametrize("waits", [False, True])
 @pytest.mark.parametrize(("name", "row"), OF_A_SERVER.items(), ids=OF_A_SERVER.keys())
-def test_what_a_server_tells_refuses_by_its_name_and_doctor_fails_for_it(name, row, tmp_path, server):
+def test_what_a_server_tells_refuses_by_its_name_and_doctor_fails_for_it(name, row, waits, tmp_path, server):
     bring_about, told, action = row
     environ = bring_about(tmp_path, server)
     with pytest.raises(StartRefusedError) as refusal:
-        prepare(install(load_settings(environ=environ)))
+        prepare(install(load_settings(environ=environ)), waits_for_ledger=waits)
     result = run("doctor", environ=environ)
 
     assert str(refusal.value) == f"{told} {action} [{name}]"

@@ -491,8 +491,11 @@ def test_the_mirror_is_built_written_and_forgotten_in_all_buckets(cluster: Clust
     assert mirror.write(MirrorChanges(first, second, 1, numbers), BUCKETS)
     assert mirror.head() == (second, False)
     assert not mirror.write(MirrorChanges(first, second, 1, numbers), BUCKETS)
-    mirror.note_server()
+    assert mirror.known_place() is None, "nobody has compared it with the ledger"
+    mirror.note_server(is_current=True)
+    assert mirror.known_place() == second
     mirror.close()
+    assert mirror.known_place() is None
     assert mirror.head() == (second, True)
     kept = [len(node.client.keys("otp:*:mirror/number/*")) for node in cluster.nodes]
     assert sum(kept) == len(BUCKETS)

@@ -54,6 +54,21 @@ function mirror.server_since(head)
   return now, tonumber(EVERYTHING)
 end
 
+-- Notes that the mirror is at the ledger's place, in this run of the server.
+function mirror.note_compared(head)
+  if redis.call('HGET', head, 'compared') ~= mirror.server_name() then
+    redis.call('HSET', head, 'compared', mirror.server_name())
+  end
+end
+
+-- Returns the place in the ledger that the mirror has come to, if a process compared both in this run of the server: nothing of the
+-- mirror was lost since. Else, or where the mirror is closed, nothing.
+function mirror.compared_place(head)
+  local kept = redis.call('HMGET', head, 'identity', 'sequence', 'entry', 'link', 'compared', 'closed')
+  local fits = kept[1] and kept[2] and kept[5] == mirror.server_name() and not kept[6]
+  return fits and { unpack(kept, 1, 4) } or {}
+end
+
 -- Tells what is wrong with the consent to a message, of what the mirror has of it; nil for nothing.
 local function without_consent(kept, demand, since, given)
   local state, from, said = string.match(kept or '', '^(%a+)|(%d+)|(-?%d+)$')

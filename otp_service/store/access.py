@@ -1,0 +1,34 @@
+"""A copy in Redis of who may call, for processes that start while the ledger is away."""
+
+from otp_service.domain.keyring import Keyring, SealBrokenError
+from otp_service.store import keys
+from otp_service.store.script_runner import ScriptRunner
+
+_KIND = "access"
+
+
+class AccessCopy:
+    """The copy. Raises `StoreUnavailableError` when Redis does not answer in time.
+
+    It counts only until its server is restarted or replaced: a restored one may have a copy with revoked keys.
+    """
+
+    def __init__(self, scripts: ScriptRunner, keyring: Keyring) -> None:
+        self._scripts = scripts
+        self._keyring = keyring
+
+    def keep(self, state: str, text: str) -> None:
+        """Keep a text, sealed, if this ``state`` is not kept already."""
+        if not self._scripts.run("access_keep", (keys.ACCESS,), (state, "")):
+            sealed = self._keyring.seal_for_console(text.encode(), owner=_KIND, kind=_KIND)
+            self._scripts.run("access_keep", (keys.ACCESS,), (state, sealed))
+
+    def read(self) -> str | None:
+        """Return the text that is kept; ``None`` where none is, or its server is another."""
+        sealed = self._scripts.run("access_read", (keys.ACCESS,), ())
+        if not sealed:
+            return None
+        try:
+            return self._keyring.unseal_for_console(sealed.decode(), owner=_KIND, kind=_KIND).decode()
+        except SealBrokenError:  # somebody else wrote it
+            return None

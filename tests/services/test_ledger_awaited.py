@@ -1,0 +1,389 @@
+"""An installation that is opened while its ledger is away: what it goes by, what it refuses, what it is told when."""
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from support_api import START, Api, code_of
+from support_caller import Caller
+from support_factors import factor
+from support_installation import NUMBER, World, key, tree
+from support_operators import CLUB
+from support_outbox import POLICY, jobs_of
+from support_valkey import ValkeyServer
+
+from otp_service.bootstrap import Installation, LedgerWait, open_installation, watch
+from otp_service.domain.applications import KeyScope
+from otp_service.errors import LedgerUnavailableError, RefusalName, StartRefusedError
+from otp_service.services.access import add_application, issue_key, revoke_key
+from otp_service.services.delivery import MAX_HOLD, HeldJob, deliver
+from otp_service.services.health import readiness
+from otp_service.settings import settings_from
+from otp_service.settings.stored_applications import dump_section, parse_section
+from otp_service.store import keys
+from otp_service.worker.recorder import recorders
+
+FILE = ("--appendonly", "yes", "--appendfsync", "always")
+
+
+@dataclass
+class Site:
+    """A Valkey of the test's own, and a ledger that comes and goes with its folder."""
+
+    valkey: ValkeyServer
+    folder: Path
+    keys: dict[str, str]
+    opened: contextlib.ExitStack
+
+    def settings(self, **ledger: Any) -> dict[str, Any]:
+        url = f"sqlite:///{self.folder / 'ledger.db'}"
+        return tree(self.valkey.url, keys=self.keys, ledger={"url": url, "timeout": 0.5, **ledger})
+
+    def open(self, *, waits: bool = True, **ledger: Any) -> Installation:
+        """Open an installation as a process does."""
+        installation = open_installation(settings_from(self.settings(**ledger)), waits_for_ledger=waits)
+        self.opened.callback(installation.close)
+        return installation
+
+    def take_ledger_away(self) -> None:
+        """Put a file where its folder is: nothing can be opened or made there."""
+        self.folder.rename(self.folder.with_suffix(".away"))
+        self.folder.touch()
+
+    def bring_ledger_back(self) -> None:
+        self.folder.unlink()
+        self.folder.with_suffix(".away").rename(self.folder)
+
+    def restart_valkey(self) -> None:
+        self.valkey.stop()
+        self.valkey.start()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    valkey = ValkeyServer(tmp_path, options=FILE)
+    (tmp_path / "ledger").mkdir()
+    with contextlib.ExitStack() as opened:
+        yield Site(valkey, tmp_path / "ledger", {"root": f"k1:{key()}", "pseudonym": key()}, opened)
+    valkey.stop()
+
+
+class Opened(World):
+    """A world whose installation is there already."""
+
+    def __init__(self, installation: Installation) -> None:
+        super().__init__(installation.client, "", lambda _: None)
+        object.__setattr__(self, "made", installation)
+
+    def install(self, **_: Any) -> Installation:
+        return self.made  # type: ignore[attr-defined, no-any-return]
+
+
+def api(installation: Installation, **options: Any) -> Api:
+    return Api(Opened(installation), **options)
+
+
+def follow(installation: Installation) -> None:
+    """Look once as the duties of a process do, whatever is away."""
+    for look in (installation.context.access_cache.follow, installation.context.mirror_sync.refresh):
+        with contextlib.suppress(LedgerUnavailableError):
+            look()
+
+
+def told(installation: Installation) -> dict[str, object]:
+    details = readiness(installation.context).details
+    return {name: details[name] for name in ("ledger", "access", "starts")}
+
+
+AWAY = {"ledger": "unavailable", "access": "copy", "starts": "accepted"}
+UNKNOWN = {"ledger": "unavailable", "access": "configuration", "starts": "ledger-unknown"}
+OPEN = {"ledger": "ok", "access": "ledger", "starts": "accepted"}
+
+
+def club(installation: Installation) -> str:
+    """Make an application in the ledger; return its key."""
+    add_application(installation.context, "club", dump_section(parse_section(CLUB)), "tests")
+    made = issue_key(installation.context, "club", [KeyScope.VERIFY], (), "tests")
+    follow(installation)
+    return made.secret
+
+
+def test_it_goes_by_what_another_process_noted_in_redis(site: Site):
+    before = site.open()
+    secret = club(before)
+    site.take_ledger_away()
+    installation = site.open()
+
+    assert told(installation) == AWAY
+    for caller in (api(installation), api(installation, key=secret)):
+        one = caller.start()
+        assert caller.post(f"{START}/{one}/check", {"code": "1"}).status_code == 422
+    assert len(jobs := jobs_of(installation.context)) == 2
+    assert [deliver(installation.context, job, POLICY) for job in jobs] == [None, None]
+    assert code_of(api(installation, key="otp_unknown").get(f"{START}/none")) == (401, "unauthenticated")
+    assert code_of(api(installation).post("/v1/suppressions/find", {"to": NUMBER})) == (503, "ledger-unavailable")
+
+
+def test_a_redis_that_was_restarted_vouches_for_nothing(site: Site):
+    """It may have been restored: keys that were revoked, and opt-outs, may be missing there."""
+    before = site.open()
+    secret, one = club(before), Caller(before).start()
+    code = Caller(before).code(one)
+    Caller(before, "club").start("+923001234568")
+    site.take_ledger_away()
+    site.restart_valkey()
+    installation = site.open()
+    mine, theirs = api(installation), api(installation, key=secret)
+
+    assert told(installation) == UNKNOWN
+    assert mine.client.get("/readyz/checks").status_code == 200
+    assert code_of(mine.post(START, {"to": NUMBER})) == (503, "ledger-unavailable")
+    assert code_of(theirs.get(f"{START}/none")) == (503, "ledger-unavailable"), "and not 401: it may be a valid key"
+    assert mine.post(f"{START}/{one}/check", {"code": code}).json["valid"], "a check needs no ledger"
+    jobs = jobs_of(installation.context)
+    assert [deliver(installation.context, job, POLICY) for job in jobs] == [HeldJob(job, MAX_HOLD) for job in jobs]
+
+    site.bring_ledger_back()
+    LedgerWait(installation).try_again()
+    follow(installation)
+    assert told(installation) == OPEN
+    assert theirs.start("+923001234569")
+    assert [deliver(installation.context, job, POLICY) for job in jobs] == [None] * len(jobs)
+
+
+def test_who_knows_no_caller_at_all_is_not_ready(site: Site):
+    settings = site.settings()
+    site.take_ledger_away()
+    for application in settings["applications"].values():
+        application["keys"] = []
+    installation = open_installation(settings_from(settings), waits_for_ledger=True)
+    site.opened.callback(installation.close)
+
+    assert api(installation).client.get("/readyz/checks").status_code == 503
+
+
+def test_a_revoked_key_is_not_in_the_copy(site: Site):
+    before = site.open()
+    secret = club(before)
+    (mine,) = before.context.ledger.api_keys.of("club")
+    revoke_key(before.context, mine.id, "tests")
+    follow(before)
+    site.take_ledger_away()
+
+    assert code_of(api(site.open(), key=secret).get(f"{START}/none")) == (401, "unauthenticated")
+
+
+def test_he_can_have_a_revoked_key_accepted_by_who_starts_without_the_ledger(site: Site):
+    """Who can write to Redis and has kept the copy as it was."""
+    before = site.open()
+    secret = club(before)
+    kept = site.valkey.client.hgetall(keys.ACCESS)
+    (mine,) = before.context.ledger.api_keys.of("club")
+    revoke_key(before.context, mine.id, "tests")
+    follow(before)
+    before.close()
+    site.valkey.client.hset(keys.ACCESS, mapping=kept)
+    site.take_ledger_away()
+    installation = site.open()
+    caller = api(installation, key=secret)
+
+    assert caller.get(f"{START}/none").status_code == 404
+    site.bring_ledger_back()
+    LedgerWait(installation).try_again()
+    follow(installation)
+    assert caller.get(f"{START}/none").status_code == 401
+
+
+def test_a_copy_that_somebody_else_wrote_is_none(site: Site):
+    club(site.open())
+    site.valkey.client.hset(keys.ACCESS, "sealed", "AAAA")
+    site.take_ledger_away()
+
+    assert told(site.open())["access"] == "configuration"
+
+
+def test_a_copy_shows_nothing_of_what_it_holds(site: Site):
+    before = site.open()
+    club(before)
+    (mine,) = before.context.ledger.api_keys.of("club")
+
+    kept = site.valkey.client.hgetall(keys.ACCESS)
+    assert not any(text.encode() in value for value in kept.values() for text in ("club", mine.id, mine.hash))
+
+
+def test_a_mirror_that_is_closed_or_behind_elsewhere_tells_no_place(site: Site):
+    site.open()
+    site.take_ledger_away()
+    site.valkey.client.hset(keys.mirror("00"), "closed", 1)
+
+    assert told(site.open())["starts"] == "ledger-unknown"
+
+
+@contextlib.contextmanager
+def locked(site: Site) -> Iterator[None]:
+    """Let another program have the file for itself."""
+    with contextlib.closing(sqlite3.connect(site.folder / "ledger.db", isolation_level=None)) as holder:
+        holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+        holder.execute("BEGIN EXCLUSIVE")
+        yield
+        holder.execute("ROLLBACK")
+
+
+def test_a_file_that_is_locked_is_waited_for(site: Site):
+    before = site.open()
+    club(before)
+    before.close()
+    with locked(site):
+        installation = site.open()
+        assert told(installation) == AWAY
+    LedgerWait(installation).try_again()
+    follow(installation)
+
+    assert told(installation) == OPEN
+
+
+def test_a_ledger_that_is_not_there_yet_is_made_once_it_can_be(site: Site):
+    site.folder.rmdir()
+    site.folder.touch()
+    installation = site.open()
+    assert told(installation) == UNKNOWN
+    site.folder.unlink()
+    LedgerWait(installation).try_again()
+    follow(installation)
+
+    assert told(installation) == OPEN
+
+
+def test_who_waits_does_so_by_a_duty_of_the_process_and_tells_once_a_minute(site: Site):
+    site.open()
+    site.take_ledger_away()
+    with capture_logs() as lines:
+        installation = site.open()
+        wait = LedgerWait(installation)
+        for _ in range(3):
+            wait.try_again()
+        site.bring_ledger_back()
+        for _ in range(3):
+            wait.try_again()
+
+    mine = [line for line in lines if line["event"].startswith("ledger_")]
+    assert [(line["log_level"], line["event"]) for line in mine] == [
+        ("warning", "ledger_awaited"),
+        ("info", "ledger_reached"),
+    ]
+    assert (mine[0]["reason"], mine[0]["cause"]) == (
+        f"The ledger {site.folder / 'ledger.db'} cannot be opened: File exists.",
+        f"[Errno 17] File exists: '{site.folder}'",
+    )
+    watched = {thread.name for thread in watch(installation)._threads}
+    assert "periodic task ledger" not in watched, "which is open by now"
+
+
+def with_app(installation: Installation) -> None:
+    """Let somebody have an authenticator app, whose secret needs its root key."""
+    installation.context.ledger.factors.activate(factor("fa_1", "x" * 22, root="k1"))
+    follow(installation)
+
+
+REFUSALS = [
+    RefusalName.LEDGER_OF_OTHER_KEY,
+    RefusalName.LEDGER_OUTDATED,
+    RefusalName.KEY_STILL_NEEDED,
+]
+
+
+def _spoil(site: Site, refusal: RefusalName) -> None:
+    """Change the ledger so that no process may use it."""
+    with contextlib.closing(sqlite3.connect(site.folder / "ledger.db")) as ledger, ledger:
+        match refusal:
+            case RefusalName.LEDGER_OF_OTHER_KEY:
+                ledger.execute("UPDATE head SET pseudonym_key = 'x'")
+            case RefusalName.LEDGER_OUTDATED:
+                ledger.execute("DROP TABLE alembic_version")
+            case RefusalName.KEY_STILL_NEEDED:
+                site.keys["root"] = f"k2:{key()}"
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_a_ledger_that_comes_back_as_another_is_refused_by_name_and_used_by_nobody(site: Site, refusal: RefusalName):
+    with_app(site.open())
+    _spoil(site, refusal)
+    site.take_ledger_away()
+    installation = site.open(upgrade=False)
+    Caller(installation).start()
+    wait = LedgerWait(installation)
+    site.bring_ledger_back()
+    with capture_logs() as lines:
+        wait.try_again()
+        wait.try_again()
+
+    (line,) = (line for line in lines if line["event"] == "ledger_refused")
+    assert (line["log_level"], line["name"], line["advice"] != "") == ("error", refusal, True)
+    assert told(installation)["ledger"] == refusal
+    assert code_of(api(installation).post("/v1/suppressions/find", {"to": NUMBER})) == (503, "ledger-unavailable")
+    (recorder,) = recorders(installation.context, "worker", 0.5, 0.1)
+    assert recorder._run_once() == 0
+    with contextlib.closing(sqlite3.connect(site.folder / "ledger.db")) as ledger:
+        assert ledger.execute("SELECT count(*) FROM verifications").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_a_ledger_that_answers_is_refused_at_the_start_by_who_would_wait_for_it_too(site: Site, refusal: RefusalName):
+    with_app(site.open())
+    _spoil(site, refusal)
+
+    with pytest.raises(StartRefusedError) as refused:
+        site.open(upgrade=False)
+    assert [one.name for one in refused.value.refusals] == [refusal]
+
+
+def test_a_file_that_nobody_may_make_is_refused(site: Site):
+    with pytest.raises(StartRefusedError) as refused:
+        site.open(upgrade=False)
+    assert [one.name for one in refused.value.refusals] == [RefusalName.LEDGER_OUTDATED]
+
+
+def test_who_reloads_does_not_begin_without_the_ledger(site: Site):
+    """What runs knows more than one that began anew would."""
+    site.open()
+    site.take_ledger_away()
+
+    with pytest.raises(LedgerUnavailableError):
+        site.open(waits=False)
+
+
+def test_where_one_of_several_is_away_people_are_served_and_traffic_waits(site: Site):
+    others = [f"sqlite:///{site.folder.parent / name / 'traffic.db'}" for name in ("first", "second")]
+    sections: dict[str, Any] = {"traffic_urls": others}
+    site.keys["bucket_bits"] = 1  # type: ignore[assignment]
+    site.open(**sections).close()
+    away = site.folder.parent / "second"
+    away.rename(away.with_suffix(".away"))
+    away.touch()
+    installation = site.open(**sections)
+    Caller(installation).start()
+
+    assert told(installation) == {**OPEN, "ledger": "unavailable"}
+    assert api(installation).post("/v1/suppressions/find", {"to": NUMBER}).status_code == 200
+    running = recorders(installation.context, "worker", 0.5, 0.1)
+    assert [one._run_once() for one in running] == [0, 0]
+    away.unlink()
+    away.with_suffix(".away").rename(away)
+    LedgerWait(installation).try_again()
+    assert told(installation) == OPEN
+    assert sum(one._run_once() for one in running) == 1
+
+
+def test_the_text_of_the_copy_is_all_that_is_listed(site: Site):
+    before = site.open()
+    club(before)
+    listing = before.context.ledger.access.changed_since("")
+
+    assert listing is not None
+    assert type(listing).from_json(json.dumps(json.loads(listing.to_json()))) == listing
