@@ -142,30 +142,7 @@ class Subjects:
         """
         with self._database.write() as connection:
             sequence = advance_head(connection, 1)
-            erased = {
-                "consents": connection.execute(
-                    update(consents)
-                    .where(
-                        _mine(consents, pseudonym, application), or_(*(consents.c[name] != "" for name in _ERASABLE))
-                    )
-                    .values(dict.fromkeys(_ERASABLE, ""))
-                ).rowcount,
-                "suppressions": connection.execute(
-                    update(suppressions)
-                    .where(_mine(suppressions, pseudonym, application), suppressions.c.reason != "")
-                    .where(suppressions.c.source.not_in(HOLDER_SOURCES))  # there the words are ours
-                    .values(reason="")
-                ).rowcount,
-                "inbound": connection.execute(
-                    update(inbound).where(_mine(inbound, pseudonym, application)).values(pseudonym="")
-                ).rowcount,
-                "looks": _erase_reasons(connection, looks, looks.c.pseudonym == pseudonym),
-                "second_person_requests": _erase_reasons(
-                    connection, second_person_requests, _mine(second_person_requests, pseudonym, application)
-                ),
-                **erase_factors(connection, pseudonym, application),
-                **elsewhere,
-            }
+            erased = {**_erase(connection, pseudonym, application), **elsewhere}
             names, happened = self._traffic(connection, pseudonym, application)
             kept = {verifications.name: len(names)} | {
                 table.name: _count(connection, table, _mine(table, pseudonym, application))
@@ -202,6 +179,31 @@ class Subjects:
 
     def _traffic(self, connection: Connection, pseudonym: str, application: str | None) -> tuple[list[str], int]:
         return count_traffic(connection, pseudonym, application)
+
+
+def _erase(connection: Connection, pseudonym: str, application: str | None) -> dict[str, int]:
+    """Erase what no dispute needs; return how many rows or values that were, by table."""
+    return {
+        "consents": connection.execute(
+            update(consents)
+            .where(_mine(consents, pseudonym, application), or_(*(consents.c[name] != "" for name in _ERASABLE)))
+            .values(dict.fromkeys(_ERASABLE, ""))
+        ).rowcount,
+        "suppressions": connection.execute(
+            update(suppressions)
+            .where(_mine(suppressions, pseudonym, application), suppressions.c.reason != "")
+            .where(suppressions.c.source.not_in(HOLDER_SOURCES))  # there the words are ours
+            .values(reason="")
+        ).rowcount,
+        "inbound": connection.execute(
+            update(inbound).where(_mine(inbound, pseudonym, application)).values(pseudonym="")
+        ).rowcount,
+        "looks": _erase_reasons(connection, looks, looks.c.pseudonym == pseudonym),
+        "second_person_requests": _erase_reasons(
+            connection, second_person_requests, _mine(second_person_requests, pseudonym, application)
+        ),
+        **erase_factors(connection, pseudonym, application),
+    }
 
 
 def count_traffic(connection: Connection, pseudonym: str, application: str | None) -> tuple[list[str], int]:
