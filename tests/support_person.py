@@ -110,6 +110,8 @@ class Person:
         sandbox = self.context.gateways["sandbox"]
         Sender(Caller(self.shop.installation), sandbox=Scripted(refused("destination", "gone"))).deliver()
         self.context.gateways["sandbox"] = sandbox  # type: ignore[index] # as above
+        at_bank = self.bank.start(NUMBER, context="device-4711")
+        assert self.bank.post(f"{START}/{at_bank}/check", {"code": self.bank.code(at_bank)}).json["valid"]
         while self.bank.post(START, {"to": NUMBER}).status_code == 201:
             pass  # until a limit refuses
 

@@ -170,15 +170,14 @@ class RefusalAnswer:
 
 @dataclass(frozen=True, slots=True)
 class CountersAnswer:
-    """What limits count at the application, and what it knows: times, the newest first.
-
-    Messages are counted for all applications together: the operator's export has them.
-    """
+    """What limits count at the application, and what it knows: times, the newest first."""
 
     approved_at: Time | None
     """When a device of the application was approved last."""
     devices: tuple[Time, ...]
     """When each of the application's devices was approved last that is known (`context`)."""
+    messages: tuple[Time, ...]
+    """Messages to these devices; those of all applications are in the operator's export."""
     wrong_codes: tuple[Time, ...]
     locked_until: Time | None
 
@@ -465,6 +464,7 @@ def _counters(export: SubjectExport) -> CountersAnswer | None:
         return CountersAnswer(
             approved_at=rfc3339_or_none(one.approved or None),
             devices=tuple(map(rfc3339, one.devices)),
+            messages=tuple(map(rfc3339, one.messages)),
             wrong_codes=tuple(map(rfc3339, one.wrong_codes)),
             locked_until=rfc3339_or_none(one.locked_until or None),
         )

@@ -256,17 +256,16 @@ def _members(export: SubjectExport) -> dict[str, Any]:
             {"gateway": one.gateway, "text": one.text, "received_at": _time(one.received)} for one in export.inbox
         ],
         "refusals": [_refusal(one) for one in export.refusals],
-        "counters": next((_counted(*one) for one in export.counters.items()), None),
+        "counters": next(map(_counted, export.counters.values()), None),
         "recent": [one.id for one in export.recent],
     }
 
 
-def _counted(application: str, one: Counters) -> dict[str, Any]:
-    shared = {"messages": [_time(at) for at in one.messages]} if application == EVERY_APPLICATION else {}
+def _counted(one: Counters) -> dict[str, Any]:
     return {
-        **shared,
         "approved_at": _time(one.approved) if one.approved else None,
         "devices": [_time(at) for at in one.devices],
+        "messages": [_time(at) for at in one.messages],
         "wrong_codes": [_time(at) for at in one.wrong_codes],
         "locked_until": _time(one.locked_until) if one.locked_until else None,
     }

@@ -48,7 +48,7 @@ class Counters:
     devices: tuple[int, ...] = ()
     """When each device was approved last that is known."""
     messages: tuple[int, ...] = ()
-    """Times of the last messages."""
+    """Times of the last messages; of an application, those to its known devices."""
     wrong_codes: tuple[int, ...] = ()
     """Times of the last wrong codes."""
     locked_until: int = 0
@@ -110,8 +110,8 @@ class Guard:
             return Counters(), {}
         (approved, known, messages), *own = answer
         return Counters(approved, tuple(known), tuple(messages)), {
-            name: Counters(at, wrong_codes=tuple(wrong), locked_until=locked)
-            for name, (at, wrong, locked) in zip(applications, own, strict=True)
+            name: Counters(at, (), tuple(sent), tuple(wrong), locked)
+            for name, (at, sent, wrong, locked) in zip(applications, own, strict=True)
         }
 
     def forget_standing(self, to: Named, applications: Sequence[str], devices: str = "") -> None:

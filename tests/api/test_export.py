@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support_installation import World
+from support_api import Api
+from support_installation import NUMBER, World
 from support_person import LABEL, USER, WISH, WORDS, Person
 
 from otp_service.api.schemas import rfc3339
@@ -138,6 +139,15 @@ def test_after_an_erasure_what_is_left_is_listed(person: Person) -> None:
 
 def test_an_application_erases_nothing_of_another(person: Person) -> None:
     before = [one for one in person.rows() if one[1].get("application") == "bank"]
-    person.shop.post("/v1/subjects/erase", {"to": person.number.destination.e164})
+    shop, bank = (len(devices_of(one)) for one in (person.shop, person.bank))
+    person.shop.post("/v1/subjects/erase", {"to": NUMBER})
 
     assert [one for one in person.rows() if one[1].get("application") == "bank"] == before
+    assert (shop, bank) == (1, 1)
+    assert (devices_of(person.shop), len(devices_of(person.bank))) == ([], 1)
+
+
+def devices_of(api: Api) -> list[str]:
+    """Return when an application's devices of the number were approved, as it is told."""
+    counters = api.post("/v1/subjects/export", {"to": NUMBER}).json["counters"]
+    return list(counters["devices"])

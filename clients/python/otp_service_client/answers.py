@@ -423,6 +423,7 @@ class Counters:
 
     approved_at: datetime | None
     devices: tuple[datetime, ...]
+    messages: tuple[datetime, ...]
     wrong_codes: tuple[datetime, ...]
     locked_until: datetime | None
 

@@ -314,6 +314,7 @@ export interface ToldWebhook {
 export interface Counters {
   approved_at: Time | null;
   devices: Time[];
+  messages: Time[];
   wrong_codes: Time[];
   locked_until: Time | null;
 }

@@ -248,11 +248,12 @@ local function split_devices(devices, begin)
 end
 
 -- Returns what a number's holder may see: when it was approved, and each of its devices that begin with a text; times of messages; and of
--- the application when a device of it was approved last, times of wrong codes, and until when it is locked.
+-- the application when a device of it was approved last, times of messages to its known devices and of wrong codes, and until when it is
+-- locked.
 function number.shown(self, begin)
   local entry = self.entry
   return { self[APPROVED], split_devices(self.devices, begin), number.times(self.sends) },
-    { entry[E_DEVICE], number.times(self.wrong), entry[E_LOCKED] > now and entry[E_LOCKED] or 0 }
+    { entry[E_DEVICE], number.times(self.own), number.times(self.wrong), entry[E_LOCKED] > now and entry[E_LOCKED] or 0 }
 end
 
 -- Forgets the devices that begin with a text, and that the application knows any; with an empty text all that the number is known by.

@@ -3,7 +3,7 @@
 -- KEYS[1] the number
 -- ARGV[1] what the names of devices begin with that are told, empty for all   ARGV[2] and following: applications
 -- Returns: {when it was approved last, 0 for never; when each device was; times of its last messages}, and for each application
--- {when a device of it was approved last, times of wrong codes, until when it is locked}
+-- {when a device of it was approved last, times of messages to its known devices and of wrong codes, until when it is locked}
 -- include clock limits number
 
 local row, answer = redis.call('GET', KEYS[1]), {}
