@@ -50,7 +50,8 @@ DEFECTS: dict[str, Mutant] = {
     "allowed-forgets-the-lift": one(
         "mirror_allows", "if not found then return 0 end\n", "if not found then return 0 end\nfound.lifted = 0\n"
     ),
-    "mirror-a-lift-for-ever": one("mirror_write", " or kind == 'l:' and now"),
+    "mirror-a-lift-for-ever": one("mirror_write", "(kind == 'l:' or kind == 'e:')", "(kind == 'e:')"),
+    "mirror-an-erasure-for-ever": one("mirror_write", "(kind == 'l:' or kind == 'e:')", "(kind == 'l:')"),
     "approved-although-frozen": one("check", "if right and mirror.is_frozen(", "if false and mirror.is_frozen("),
     "frozen-ends-a-wrong-guess": one("check", "if right and mirror.is_frozen(", "if mirror.is_frozen("),
     "frozen-stays-pending": one("check", "  record.finish(found, 'canceled')\n"),

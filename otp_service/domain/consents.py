@@ -223,6 +223,9 @@ class NumberState:
     lifted: Mapping[str, int] = field(default_factory=dict)
     """The applications of which a freeze was lifted lately (`EVERY_APPLICATION` for all): at which place of
     the ledger. What was started before that stays ended."""
+    erased: Mapping[str, int] = field(default_factory=dict)
+    """The applications within which it was erased lately (`EVERY_APPLICATION` for all): at which place of the ledger.
+    What was started or approved before that is not valid any more."""
     factors: Mapping[str, str] = field(default_factory=dict)
     """Of a user, who is mirrored as a number is: active factors by id, packed (`SealedFactor`)."""
 

@@ -54,7 +54,7 @@ from otp_service.ledger.database import (
     rename_ledger,
 )
 from otp_service.ledger.factors import active_factors
-from otp_service.ledger.schema import audit, consents, factor_changes, factors, suppressions
+from otp_service.ledger.schema import audit, consents, erasures, factor_changes, factors, suppressions
 from otp_service.ledger.schema import head as head_table
 from otp_service.ledger.webhooks import tell_suppressions
 
@@ -287,9 +287,9 @@ def _listed(
     return Listed(tuple((read(row), bool(row.holds)) for row in rows[:most]), older)
 
 
-LIFT_KNOWN: Final = 24 * 3600 * 1000
-"""Milliseconds for which the mirror has to know that a freeze was lifted: by far longer than a record lives that was
-started before, so that clocks of hosts may differ."""
+LIFT_KNOWN: Final = 48 * 3600 * 1000
+"""Milliseconds for which the mirror has to know that a freeze was lifted, or a number or user erased: by far longer
+than any record or evidence lives of what was before, a day, so that clocks of hosts may differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -463,6 +463,20 @@ def lifted_freezes(connection: Connection, pseudonyms: Sequence[str]) -> Mapping
     return lifted
 
 
+def _lately_erased() -> ColumnElement[bool]:
+    return erasures.c.at >= now() - LIFT_KNOWN
+
+
+def _last_erasures(connection: Connection, pseudonyms: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
+    """Return where some numbers were erased last, and lately: the place in the ledger, by application."""
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    wanted = select(erasures.c.pseudonym, erasures.c.application, erasures.c.place).where(_lately_erased())
+    for some in in_batches(pseudonyms):
+        for row in connection.execute(wanted.where(erasures.c.pseudonym.in_(some)).order_by(erasures.c.place)):
+            found[row.pseudonym][row.application] = row.place
+    return found
+
+
 def read_suppressions(connection: Connection, pseudonym: str, application: str | None) -> tuple[Suppression, ...]:
     """Return the entries of a number, oldest first: of one application and those of all, or of every one."""
     wanted = _in_order().where(suppressions.c.pseudonym == pseudonym)
@@ -571,6 +585,7 @@ class MirrorSource:
             select(factor_changes.c.sequence, factor_changes.c.pseudonym).where(
                 factor_changes.c.sequence > place.sequence
             ),
+            select(erasures.c.place, erasures.c.pseudonym).where(erasures.c.place > place.sequence),
         ).subquery()
         with self._database.read() as connection:
             if not has_head(connection, place):
@@ -596,16 +611,21 @@ class MirrorSource:
         """Return how many numbers the mirror has to know of."""
         suppressed = select(suppressions.c.pseudonym).where(suppressions.c.scope.in_(BLOCKING_SCOPES))
         having = select(factors.c.pseudonym).where(factors.c.removed.is_(None))
-        known = union(suppressed, select(consents.c.pseudonym), having).subquery()
+        erased = select(erasures.c.pseudonym).where(_lately_erased())
+        known = union(suppressed, select(consents.c.pseudonym), having, erased).subquery()
         with self._database.read() as connection:
             return connection.execute(select(func.count()).select_from(known)).scalar_one()
 
 
 def _place_of(connection: Connection, last: LedgerPosition, sequence: int) -> LedgerPosition:
     """Return the place of a change, by its entry in the audit chain."""
-    mine = select(audit.c.sequence, audit.c.link).where(
-        audit.c.table.in_((suppressions.name, consents.name, factor_changes.name)), audit.c.row == str(sequence)
+    numbered = audit.c.table.in_((suppressions.name, consents.name, factor_changes.name)) & (
+        audit.c.row == str(sequence)
     )
+    erasure = (audit.c.table == erasures.name) & audit.c.row.in_(
+        select(erasures.c.id).where(erasures.c.place == sequence)
+    )
+    mine = select(audit.c.sequence, audit.c.link).where(or_(numbered, erasure))
     entry = connection.execute(mine.order_by(audit.c.sequence.desc()).limit(1)).one()
     return LedgerPosition(last.identity, sequence, entry.sequence, entry.link)
 
@@ -613,12 +633,13 @@ def _place_of(connection: Connection, last: LedgerPosition, sequence: int) -> Le
 def _numbers_after(pseudonym: str, most: int) -> Select[Any]:
     """Return the statement for the next numbers; each table is read no further than that takes."""
     mine, given, having = suppressions.c.pseudonym, consents.c.pseudonym, factors.c.pseudonym
+    erased = select(erasures.c.pseudonym).where(erasures.c.pseudonym > pseudonym, _lately_erased())
     suppressed = select(mine).where(mine > pseudonym, suppressions.c.scope.in_(BLOCKING_SCOPES))
     consented = select(given).where(given > pseudonym)
     users = select(having).where(having > pseudonym, factors.c.removed.is_(None))
     parts = [
         part.distinct().order_by(part.selected_columns[0]).limit(most).subquery()
-        for part in (suppressed, consented, users)
+        for part in (suppressed, consented, users, erased)
     ]
     known = union(*(select(part.c.pseudonym) for part in parts)).subquery()
     return select(known.c.pseudonym).order_by(known.c.pseudonym).limit(most)
@@ -637,9 +658,16 @@ def _states(connection: Connection, pseudonyms: Sequence[str]) -> tuple[NumberSt
         place = consent.counts_from or 0
         given[consent.pseudonym][consent.application, consent.purpose] = (not consent.withdrawn, place, consent.said)
     lifted, of_users = lifted_freezes(connection, pseudonyms), active_factors(connection, pseudonyms)
+    erased = _last_erasures(connection, pseudonyms)
     return tuple(
         NumberState(
-            one, suppressed[one], given[one], frozenset(frozen[one]), lifted.get(one, {}), of_users.get(one, {})
+            one,
+            suppressed[one],
+            given[one],
+            frozenset(frozen[one]),
+            lifted.get(one, {}),
+            erased.get(one, {}),
+            of_users.get(one, {}),
         )
         for one in pseudonyms
     )

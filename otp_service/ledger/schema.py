@@ -417,6 +417,7 @@ erasures = Table(
     _column("erased", Text, "how many rows or values of each table: JSON", ACCOUNTABILITY),
     _column("at", TIME, "when", ACCOUNTABILITY),
     Index("erasures_of_number", "pseudonym"),
+    Index("erasures_by_place", "place"),
 )
 
 purges = Table(

@@ -254,7 +254,8 @@ def _fields(one: NumberState) -> dict[str, str]:
     ``s:<application>`` has until when it is suppressed, in milliseconds, empty for ever; ``f:<application>`` is there,
     and empty, while it is frozen; ``l:<application>`` has the place in the ledger at which a freeze was lifted last;
     ``c:<application>:<purpose>`` has ``given`` or ``withdrawn``, the place in the ledger from which on that counts, and
-    the time after which a consent has to be given to be newer; ``t:<factor>`` has an active factor of a user, packed.
+    the time after which a consent has to be given to be newer; ``e:<application>`` has the place in the ledger at which
+    it was erased last; ``t:<factor>`` has an active factor of a user, packed.
     """
     suppressed = {
         f"s:{application}": _FOR_EVER if until is None else str(until) for application, until in one.suppressed.items()
@@ -265,8 +266,9 @@ def _fields(one: NumberState) -> dict[str, str]:
     }
     frozen = {f"f:{application}": _FOR_EVER for application in one.frozen}
     lifted = {f"l:{application}": str(place) for application, place in one.lifted.items()}
+    erased = {f"e:{application}": str(place) for application, place in one.erased.items()}
     factors = {f"t:{factor}": packed for factor, packed in one.factors.items()}
-    return suppressed | frozen | lifted | consents | factors
+    return suppressed | frozen | lifted | erased | consents | factors
 
 
 class Fences:

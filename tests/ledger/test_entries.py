@@ -59,7 +59,7 @@ def test_a_freeze_is_told_apart_and_lifted_by_its_own_scope_alone(ledger):
     assert state(ledger).frozen == {EVERY_APPLICATION}
 
 
-def test_where_a_freeze_was_lifted_is_told_for_a_day_and_what_lifts_nothing_is_not(ledger):
+def test_where_a_freeze_was_lifted_is_told_for_two_days_and_what_lifts_nothing_is_not(ledger):
     freeze, lift = entry(scope=FROZEN), entry(scope=FROZEN, lifted=True)
     ledger.suppressions.add([lift, freeze, lift, lift, freeze])
     assert (state(ledger).lifted, state(ledger).frozen) == ({"shop": 3}, {"shop"})
@@ -70,6 +70,32 @@ def test_where_a_freeze_was_lifted_is_told_for_a_day_and_what_lifts_nothing_is_n
 
     with time_machine.travel(datetime.now(UTC) + timedelta(milliseconds=LIFT_KNOWN + 1)):
         assert state(ledger) == NumberState(NUMBER, {}, {})
+
+
+def test_where_a_number_was_erased_is_told_for_two_days(ledger):
+    ledger.subjects.erase(NUMBER, "shop")
+    ledger.subjects.erase(NUMBER, None)
+    ledger.subjects.erase(NUMBER, "shop")
+
+    assert state(ledger).erased == {"shop": 3, EVERY_APPLICATION: 2}
+    assert (state(ledger, OTHER).erased, ledger.mirror_source.count()) == ({}, 1)
+    with time_machine.travel(datetime.now(UTC) + timedelta(milliseconds=LIFT_KNOWN + 1)):
+        assert state(ledger) == NumberState(NUMBER, {}, {})
+
+
+def test_an_erasure_is_among_what_changed_and_among_all_numbers(ledger):
+    place, steps = ledger.mirror_source.head(), []
+    ledger.subjects.erase(NUMBER, "shop")
+    ledger.suppressions.add([entry(OTHER)])
+    ledger.subjects.erase(OTHER, "shop")
+    while (changes := ledger.mirror_source.since(place, 1)) and changes.numbers:
+        steps.append([one.pseudonym for one in changes.numbers])
+        place = changes.upto
+        assert ledger.mirror_source.has(place)
+
+    assert steps == [[NUMBER], [OTHER], [OTHER]]
+    assert place == ledger.mirror_source.head()
+    assert state(ledger).erased == {"shop": 1}
 
 
 def test_a_freeze_is_among_what_changed_and_among_all_numbers(ledger):

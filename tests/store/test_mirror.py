@@ -87,6 +87,13 @@ def test_where_a_freeze_was_lifted_is_remembered_for_a_day(frozen, mirror):
     assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == 86_400_000
 
 
+def test_where_a_number_was_erased_is_remembered_for_a_day(frozen, mirror):
+    mirror.write(of(NumberState(PSEUDONYM, {}, {}, erased={"shop": 7, "*": 9}), 9), ["00"])
+
+    assert kept(frozen) == {"n": "9", "e:shop": "7", "e:*": "9"}
+    assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == 86_400_000
+
+
 def test_a_lift_neither_shortens_nor_ends_what_holds(frozen, mirror):
     suppressed = NumberState(PSEUDONYM, {"shop": frozen.now + 9000}, {}, frozenset(), {"shop": 7})
     mirror.write(of(suppressed, 8), ["00"])

@@ -32,7 +32,7 @@ for i = 1, #KEYS - 2 * heads do
     for name, value in pairs(cjson.decode(ARGV[10 + i])) do
       fields[#fields + 1], fields[#fields + 2] = name, value
       local kind = string.sub(name, 1, 2)
-      local last = kind == 's:' and tonumber(value) or kind == 'l:' and now -- a lift need be known no longer
+      local last = kind == 's:' and tonumber(value) or (kind == 'l:' or kind == 'e:') and now -- a lift or erasure need be known no longer
       ends = ends and last and math.max(ends, last) -- a consent or a freeze has no end, nor need a suppression
     end
     redis.call('DEL', mirrored)

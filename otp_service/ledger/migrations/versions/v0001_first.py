@@ -269,6 +269,7 @@ def _duties() -> None:
         Column("at", BigInteger, nullable=False),
     )
     op.create_index("erasures_of_number", "erasures", ["pseudonym"])
+    op.create_index("erasures_by_place", "erasures", ["place"])
     op.create_table(
         "purges",
         Column("id", String(64), primary_key=True),
