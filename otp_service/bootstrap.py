@@ -223,7 +223,12 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
 
 
 def _proof_signer(settings: Settings, seeds: tuple[bytes, ...]) -> ProofSigner | None:
-    return ProofSigner(settings.proof_issuer, settings.proofs.life, seeds) if settings.proof_issuer and seeds else None
+    if not (settings.proof_issuer and seeds):
+        return None
+    lives: dict[str, int] = {}
+    for later in settings.purposes.values():
+        lives |= {name: max(later.after_max_age, lives.get(name, 0)) for name in later.after}
+    return ProofSigner(settings.proof_issuer, settings.proofs.life, seeds, lives)
 
 
 def _stream_limits(settings: Settings) -> StreamLimits:

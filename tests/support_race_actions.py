@@ -15,9 +15,11 @@ from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.domain.routing import CallResult
 from otp_service.domain.verification import DeliveryStatus
-from otp_service.errors import FrozenError, OtpServiceError, TooManyError
+from otp_service.errors import FrozenError, OtpServiceError, StepUpRequiredError, TooManyError
 from otp_service.services.context import Context
+from otp_service.services.factors import user_key
 from otp_service.services.subjects import freeze
+from otp_service.services.verifications import check
 from otp_service.store.outbox import DeadLetter, Dispatched, Job, LeaseLost, NextStep, NoGatewayFree, Settlement
 
 SILENT = 300
@@ -152,6 +154,74 @@ def live_through_a_freeze(installation: Installation, given: tuple[str, int]) ->
     number = subject_key(installation.context.keyring, parse_destination(to, None))
     freeze(installation.context, number, "shop", SuppressionSource.API)
     return [("frozen", time.monotonic())]
+
+
+def live_through_a_freeze_of_a_user(installation: Installation, given: tuple[str, int]) -> list[tuple[str, float]]:
+    """Freeze a user once so many other processes transfer money; or, with 0, transfer until the user is frozen.
+
+    Returns as `live_through_a_freeze` does, and each start that was refused too.
+    """
+    user, others = given
+    if not others:
+        return _transfer(Caller(installation), user)
+    end = time.monotonic() + 30
+    while _users(installation.context, user, 0) < others and time.monotonic() < end:
+        time.sleep(0.01)
+    time.sleep(0.5)
+    freeze(installation.context, user_key(installation.context, "shop", user), "shop", SuppressionSource.API)
+    frozen = time.monotonic()
+    _users(installation.context, user, _ANSWERED)
+    return [("frozen", frozen)]
+
+
+_ANSWERED = 1000
+"""More than any count of processes: that a freeze was answered."""
+
+
+def _transfer(shop: Caller, user: str) -> list[tuple[str, float]]:
+    """Log in, start a transfer and approve it, again and again, and then with ten proofs from before the freeze.
+
+    Five of them, and five transfers that are pending, are for when the freeze was answered.
+    """
+    to = f"+92300{time.monotonic_ns() % 10_000_000:07d}"
+    proofs = [_log_in(shop, to, user) for _ in range(10)]
+    pending = [(one, shop.code(one)) for one in (shop.start(to, user=user) for _ in range(15))]
+    done: list[tuple[str, float]] = []
+    _users(shop.context, user, 1)
+    end = time.monotonic() + 30
+    while proofs and time.monotonic() < end:
+        try:
+            proof = _log_in(shop, to, user)
+        except (FrozenError, NotApprovedError):
+            if len(proofs) <= 5 and _users(shop.context, user, 0) < _ANSWERED:
+                continue
+            proof = proofs.pop()
+        began = time.monotonic()
+        try:
+            one = shop.start(to, user=user, purpose="transfer", after=proof)
+        except StepUpRequiredError:
+            done.append(("refused", began))
+            one, code = pending.pop()  # of those that have waited since before the freeze
+        else:
+            done.append(("started", began))
+            code = shop.code(one)
+        began = time.monotonic()
+        if shop.check(one, code)[1]:
+            done.append(("approved", began))
+    return done
+
+
+class NotApprovedError(Exception):
+    """A right code was not approved: its user was frozen meanwhile."""
+
+
+def _log_in(shop: Caller, to: str, user: str) -> str:
+    """Return the proof of a login."""
+    one = shop.start(to, user=user)
+    proof = check(shop.context, shop.application, one, shop.code(one)).proof
+    if proof is None:
+        raise NotApprovedError
+    return proof
 
 
 def _users(context: Context, to: str, more: int) -> int:

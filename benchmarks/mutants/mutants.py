@@ -1,6 +1,7 @@
 """Defects that somebody could have put into the scripts. Each must be noticed by a test."""
 
 import of_deliveries
+import of_evidence
 import of_factors
 import of_fraud
 import of_gateways
@@ -19,6 +20,7 @@ _PARTS = (
     of_limits,
     of_verifications,
     of_factors,
+    of_evidence,
     of_the_outbox,
     of_deliveries,
     of_gateways,

@@ -62,8 +62,8 @@ _CODES: dict[str, Mutant] = {
         "factor_check", "approved(state, trust, ARGV[9])", "approved(state, trust, '')"
     ),
     "factor-code-is-not-written": one("factor_check", "  number.write(state)\n"),
-    "factor-code-proves-nothing": one("factor_check", "  factors.note_approval(ARGV[13] .. ARGV[2], ARGV[14])\n"),
-    "factor-code-without-its-step": one("factor_check", ", { step = taken })", ")"),
+    "factor-code-proves-nothing": one("factor_check", "needed, ARGV[14])", "needed, 0)"),
+    "factor-code-without-its-step": one("factor_check", ", { step = taken }, 'basis'", ", nil, 'basis'"),
     "factor-code-used-is-a-guess": one(
         "factor_check", "if used then return answer('code_used', 'factor.code_used') end\n"
     ),
@@ -98,7 +98,7 @@ _GUESSES: dict[str, Mutant] = {
     "user-guess-that-was-right-makes-no-device-known": one(
         "user_guess", "approved(state, trust, ARGV[5])", "approved(state, trust, '')"
     ),
-    "user-guess-that-was-right-proves-nothing": one("user_guess", "  factors.note_approval(ARGV[8], ARGV[9])\n"),
+    "user-guess-that-was-right-proves-nothing": one("user_guess", "needed, ARGV[9])", "needed, 0)"),
 }
 _BUDGETS: dict[str, Mutant] = {
     "factor-budget-as-if-all-were-known": one(
@@ -124,10 +124,19 @@ _BUDGETS: dict[str, Mutant] = {
     "factor-budget-that-refuses-only-records": one(
         "include_factors", "first and not first.records and first or nil", "nil"
     ),
-    "factor-approval-for-ever": one("include_factors", ", 'PX', life)", ")"),
-    "factor-approval-for-a-moment": one("include_factors", ", 'PX', life)", ", 'PX', 1000)"),
-    "factor-approval-of-any-code": one("include_factors", "key .. '.' .. now", "key"),
-    "factor-approval-that-nothing-proves": one("include_factors", "if tonumber(life) > 0 then", "do"),
+    "factor-approval-for-a-moment": one("include_factors", "last, tonumber(life))", "last, 1000)"),
+    "factor-approval-of-any-code": one("include_factors", "name .. '.' .. now", "name"),
+    "factor-approval-that-rests-on-no-factor": one(
+        "include_factors", "mirror.basis(user, factor)", "mirror.basis(user)"
+    ),
+    "factor-approval-that-knows-no-lift": one(
+        "include_factors",
+        "local _, last = mirror.revoked({ application = application, lifted = math.huge }, basis)",
+        "local last = 0",
+    ),
+    "factor-approval-forgets-what-came-before": one("include_factors", "basis .. needed.basis", "basis"),
+    "factor-approval-knows-no-lift-of-before": one("include_factors", "math.max(last, needed.lifted)", "last"),
+    "factor-approval-uses-nothing-up": one("include_factors", "  evidence.use(needed, now)\n"),
 }
 _SETTLING: dict[str, Mutant] = {
     "factor-of-the-mirror-settles-not": one("include_factors", "place > of", "place >= of"),
@@ -148,7 +157,9 @@ _SETTLING: dict[str, Mutant] = {
     ),
     "factor-settles-for-a-moment-longer": one("include_factors", "since + life > now", "since + life >= now"),
     "factor-settles-for-guesses-too": one("include_factors", "if life > 0 and since", "if since"),
-    "factor-frozen-by-what-was-lifted": one("include_factors", "lifted = math.huge", "lifted = 0"),
+    "factor-frozen-by-what-was-lifted": one(
+        "include_factors", "lifted = math.huge }, mirror.basis(user))", "lifted = 0 }, mirror.basis(user))"
+    ),
     "server-that-may-be-restarted": one("include_mirror", "return run .. told(", "return told("),
     "server-that-may-take-over-again": one(
         "include_mirror", "return run .. told('replication', 'master_replid2')", "return run"

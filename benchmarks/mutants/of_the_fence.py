@@ -6,8 +6,8 @@ TESTS = ("store/test_fence*.py", "store/test_failover.py")
 """Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {
     "fence-of-nothing": one("include_fence", "fence.at = at and", "fence.at = false and"),
-    "fence-of-what-comes-after-it-too": one("include_fence", " or behind == fence.at"),
-    "fence-of-the-first-time-only": one("include_fence", "behind == fence.at then", "behind then"),
+    "fence-of-what-comes-after-it-too": one("include_fence", " and behind ~= fence.at"),
+    "fence-of-the-first-time-only": one("include_fence", "behind ~= fence.at", "not behind"),
     "fence-of-the-first-time-only-is-shown": one(
         "include_fence", "behind = tonumber(list[i + 1]) end", "behind = fence.at end"
     ),

@@ -40,13 +40,10 @@ DEFECTS: dict[str, Mutant] = {
         "return redis.call('HSETNX', KEYS[1], 'redeemed', now)",
         "redis.call('HSETNX', KEYS[1], 'redeemed', now) return 1",
     ),
-    "proof-of-another-application": one("proof_redeem", "record.read(KEYS[1], ARGV[1])", "record.read(KEYS[1])"),
-    "proof-of-what-is-not-approved": one("proof_redeem", " or found.status ~= 'approved'"),
-    "proof-of-what-is-gone": one(
-        "proof_redeem",
-        "if not found or found.status ~= 'approved' then",
-        "if found and found.status ~= 'approved' then",
+    "proof-of-another-application": one(
+        "proof_redeem", "read(KEYS[1], ARGV[1])", "read(KEYS[1], redis.call('HGET', KEYS[1], 'application'))"
     ),
+    "proof-of-what-is-gone": one("proof_redeem", "if not found then return 0 end\n"),
     "start-beside-a-pending-one": one("start", "if ARGV[17] ~= '*' then", "if false then"),
     "start-beside-nothing": one("start", "if ARGV[17] ~= '*' then", "if true then"),
     "start-beside-no-other-payment": one("start", "last.id ~= ARGV[17] and "),
@@ -148,7 +145,7 @@ DEFECTS: dict[str, Mutant] = {
         "  state.wrong = limits.with_now('failed_checks', state.wrong)\n  number.approved(state, trust, device)\n",
     ),
     "check-budget-of-a-verification": one(
-        "check", "ARGV[8] .. found.pseudonym, KEYS[5]", "ARGV[8] .. found.id, KEYS[5]"
+        "check", "ARGV[8] .. found.pseudonym, KEYS[6]", "ARGV[8] .. found.id, KEYS[6]"
     ),
     "check-not-counted": one("check", "found.checks = found.checks + 1\n"),
     "check-counted-after-a-right-one": Mutant(
@@ -172,7 +169,7 @@ DEFECTS: dict[str, Mutant] = {
         "check",
         "  idempotency.remember_with(KEYS[1], KEYS[3], ARGV[5], 'reason', reason, 'checks_left', left, 'at', now)\n",
     ),
-    "check-again-approves-anew": one("check", "tonumber(first[3] or 0)", "now"),
+    "check-again-approves-anew": one("check", "tonumber(first[3] or 0), 0,\n", "now, 0,\n"),
     "check-approves-nobody-knows-when": one("check", ", 'at', now)", ")"),
     "check-approves-when-it-was-started": one("check", "left, now, alarm", "left, found.created, alarm"),
     "check-again-tells-an-old-status": one("check", "over and 'expired' or found.status", "found.status"),

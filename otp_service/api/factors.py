@@ -82,7 +82,8 @@ class FactorCheckBody(FactorCodeBody):
     purpose: PurposeName | None = None
     """What it is for; refused where the purpose takes no apps. Without it no policy applies, and there is no proof."""
     after: ProofText | None = None
-    """A proof that the same `user` approved another purpose before; needed where the purpose comes after one."""
+    """A proof that the same `user` approved another purpose before; needed where the purpose comes after one. It is
+    good for one start, or one check that is valid."""
 
 
 def _only(given: str, absent: str) -> dict[str, JsonValue]:
@@ -172,7 +173,8 @@ class FactorCheckAnswer:
     valid: bool
     reason: FactorFailure | None
     """`wrong_code`; `code_used`: the code was right and accepted before, which is not counted; `factor_locked`: too
-    many wrong codes, it was not compared. Tell the person the same for all."""
+    many wrong codes, it was not compared; `revoked`: a check that is repeated with its `Idempotency-Key` was valid, and
+    since then the user was frozen or erased, or the app removed. Tell the person the same for all."""
     proof: str | None
     """A signed statement of the approval (JWS). Null where nothing was approved, no `purpose` was named, or the
     application is not set to get proofs."""

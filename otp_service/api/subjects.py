@@ -234,7 +234,8 @@ def freeze_subject(exchange: Exchange, body: FreezeBody) -> FreezeAnswer:
 
     For a customer who reports fraud. Once this is answered no code of the number is approved for the application, its
     last verifications are canceled where they are pending, no message is handed to a gateway, and starts and resends
-    are refused as `recipient-frozen`, until the freeze is lifted. Other applications' are left alone. To freeze again
+    are refused as `recipient-frozen`, until the freeze is lifted. Earlier proofs of the number are not accepted any
+    more, even afterwards. Other applications' are left alone. To freeze again
     does no harm, and cancels again what is pending.
     """
     to = read_number(exchange, body)
@@ -267,7 +268,8 @@ def erase_subject(exchange: Exchange, body: NumberBody) -> ErasureAnswer:
     """Erase what is not needed.
 
     Erases what no dispute needs of a number within the application; the rest stays under a pseudonym, and the answer
-    says why. No limit, lock or suppression is touched.
+    says why. No limit, lock or suppression is touched. Pending verifications are canceled, and earlier proofs of the
+    number are not accepted any more.
     """
     return _erasure(erase(exchange.context, read_number(exchange, body), exchange.application.name))
 
@@ -286,9 +288,11 @@ class UserFreezeAnswer:
     """How a user stands: frozen, or not any more."""
 
     frozen: bool
-    """Whether no code of an authenticator app, and no recovery code, is accepted."""
+    """Whether nothing starts for the user, and no code is accepted."""
     since: Time | None
     """From when on; null when the user is not frozen."""
+    ended: tuple[str, ...]
+    """Identifiers of the verifications that were pending, and were ended by this call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +334,8 @@ class UserExportAnswer:
     """What happened, oldest first: `type`, `at`, the `factor`, empty for a recovery code, and what goes with it."""
     counters: CountersAnswer | None
     erasures: tuple[ErasureAnswer, ...]
+    recent: tuple[str, ...]
+    """Identifiers of verifications that name the user and are in Redis, until some minutes after their codes."""
 
 
 users = Resource(
@@ -345,8 +351,10 @@ users = Resource(
 def freeze_user(exchange: Exchange, body: UserFreezeBody) -> UserFreezeAnswer:
     """Freeze a user.
 
-    Once this is answered no code of the user's authenticator apps and no recovery code is accepted, until the freeze is
-    lifted.
+    For a customer who reports fraud. Once this is answered no code of the user's authenticator apps and no recovery
+    code is accepted, verifications that name the `user` are canceled where they are pending, and starts are refused as
+    `recipient-frozen`, until the freeze is lifted. Earlier proofs of the user are not accepted any more, even
+    afterwards. The user's number is left alone: freeze it too.
     """
     user = read_user(exchange, body)
     return _user_freeze(freeze(exchange.context, user, user.application, SuppressionSource.API, body.reason))
@@ -383,6 +391,7 @@ def export_user(exchange: Exchange, body: UserBody) -> UserExportAnswer:
         events=_events(held.events),
         counters=_counters(found),
         erasures=_erasures(held),
+        recent=tuple(one.id for one in found.recent),
     )
 
 
@@ -391,14 +400,15 @@ def erase_user(exchange: Exchange, body: UserBody) -> ErasureAnswer:
     """Erase a user.
 
     Removes the user's authenticator apps and recovery codes: secrets and labels are gone. That there were any stays,
-    under a pseudonym. No lock is touched.
+    under a pseudonym. No lock is touched. Pending verifications that name the user are canceled, and earlier proofs of
+    the user are not accepted any more.
     """
     return _erasure(erase(exchange.context, read_user(exchange, body), exchange.application.name))
 
 
 def _user_freeze(found: FreezeStatus) -> UserFreezeAnswer:
     entries = found.entries
-    return UserFreezeAnswer(bool(entries), rfc3339(entries[0].recorded) if entries else None)
+    return UserFreezeAnswer(bool(entries), rfc3339(entries[0].recorded) if entries else None, found.ended)
 
 
 def _erasure(done: Erasure) -> ErasureAnswer:

@@ -407,7 +407,10 @@ class CheckAnswer:
 
     `transaction_changed`: it was started for another transaction; this ends the verification as `failed`.
 
-    `failed`: a changed transaction ended the verification before."""
+    `failed`: a changed transaction ended the verification before.
+
+    `revoked`: a check that is repeated with its `Idempotency-Key` was valid; since then the number or the `user` was
+    frozen or erased, or an app was removed that an earlier approval rests on. `status` stays `approved`."""
     proof: str | None
     """A signed statement of the approval, which others can check without asking; null where the code is not valid, the
     application is not set to get proofs, or the call was made with a client token."""

@@ -46,6 +46,7 @@ _SENTENCES = {
     CheckFailure.NUMBER_LOCKED: "The number has had too many wrong codes (otp-service limits show NUMBER).",
     CheckFailure.TRANSACTION_CHANGED: "The transaction is not the one that the code was sent for.",
     CheckFailure.FAILED: "The code could not be delivered: send another.",
+    CheckFailure.REVOKED: "The number or the user was frozen or erased since.",
 }
 
 

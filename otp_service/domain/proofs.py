@@ -57,6 +57,18 @@ class Approval:
     """The payment that was agreed to, in canonical form."""
 
 
+@dataclass(frozen=True, slots=True)
+class EarlierApproval:
+    """An approval that a purpose needs before its own, as its proof states it."""
+
+    id: str
+    """The proof's ``jti``."""
+    bucket: str
+    """Where the evidence of it is kept."""
+    ends: int
+    """When it is too old: milliseconds since the epoch."""
+
+
 class ProofKey:
     """A key pair of P-256. Its ``repr`` does not show the private key."""
 
@@ -92,9 +104,18 @@ class ProofKey:
 class ProofSigner:
     """Signs and reads the proofs of an installation."""
 
-    def __init__(self, issuer: str, life: int, seeds: Iterable[bytes]) -> None:
-        """Take who signs, for how many seconds a proof may be shown, and a seed for each key, the signing one first."""
-        self._issuer, self.life = issuer, life
+    def __init__(
+        self, issuer: str, life: int, seeds: Iterable[bytes], evidence_lives: Mapping[str, int] | None = None
+    ) -> None:
+        """Take who signs, for how many seconds a proof may be shown, and a seed for each key, the signing one first.
+
+        ``evidence_lives``: for how many seconds other purposes may come after an approval, by its purpose.
+        """
+        self._issuer, self._life = issuer, life
+        self._evidence_lives = {one: 1000 * max(life, needed) for one, needed in (evidence_lives or {}).items()}
+        self.evidence_lives = json.dumps({"": 1000 * life, **self._evidence_lives})
+        """For how many milliseconds an approval is evidence, by its purpose, and under the empty name that of any
+        other: JSON."""
         self.keys = {key.kid: key for key in map(ProofKey, seeds)}
         """By their names, the signing one first."""
         self._signing = next(iter(self.keys.values()))
@@ -106,7 +127,7 @@ class ProofSigner:
             "aud": approval.application,
             "jti": approval.id,
             "iat": approval.at,
-            "exp": approval.at + self.life,
+            "exp": approval.at + self._life,
             "auth_time": approval.at,
             "amr": list(approval.methods),
             "purpose": approval.purpose,
@@ -122,6 +143,10 @@ class ProofSigner:
             salt = secrets.token_bytes(_SALT)
             claims |= {"txn_salt": base64url(salt), "txn_digest": transaction_digest(salt, approval.transaction)}
         return self._signing.sign(claims)
+
+    def evidence_life(self, purpose: str) -> int:
+        """Return for how many milliseconds an approval of a purpose is evidence."""
+        return self._evidence_lives.get(purpose, 1000 * self._life)
 
     def read(self, proof: str, audience: str) -> dict[str, Any]:
         """Return the claims of a proof for an application, however old; its times are the caller's to look at.

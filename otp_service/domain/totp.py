@@ -139,6 +139,8 @@ class FactorFailure(StrEnum):
     """The code was right, and accepted before, or is one of a series that was replaced: no guess, and not counted."""
     FACTOR_LOCKED = "factor_locked"
     """Too many wrong codes for the user; it was not compared."""
+    REVOKED = "revoked"
+    """It was accepted before; since then the user was frozen or erased, or the factor removed."""
 
 
 class FactorChange(StrEnum):

@@ -139,6 +139,7 @@ class CheckFailure(StrEnum):
     NUMBER_LOCKED = "number_locked"
     TRANSACTION_CHANGED = "transaction_changed"
     FAILED = "failed"
+    REVOKED = "revoked"
 
 
 class DeliveryStatus(StrEnum):

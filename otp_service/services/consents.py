@@ -29,6 +29,7 @@ from otp_service.domain.numbers import (
     may_hold_number,
     parse_destination,
 )
+from otp_service.domain.totp import UserKey
 from otp_service.domain.verification import Verification
 from otp_service.errors import (
     ConsentNotKeptError,
@@ -196,9 +197,16 @@ def suppressions_of(context: Context, pseudonym: str, application: str | None = 
 
 
 def recent_verifications(context: Context, to: Named, application: str | None) -> tuple[Verification, ...]:
-    """Return the last verifications of a number that are in Redis, within an application, ``None`` for all."""
-    recent = context.store.history.recent(to.bucket, to.pseudonym)
-    records = (context.store.verifications.read(to.bucket, one.id) for one in recent)
+    """Return the last verifications that are in Redis of a number, or that name a user; ``None`` for all applications.
+
+    On a cluster those that name a user are not known.
+    """
+    verifications, bucket_of_id = context.store.verifications, context.keyring.bucket_of_id
+    if isinstance(to, UserKey):
+        recent = verifications.recent_of_user(to)
+    else:
+        recent = tuple(one.id for one in context.store.history.recent(to.bucket, to.pseudonym))
+    records = (verifications.read(bucket_of_id(one, retired=True) or to.bucket, one) for one in recent)
     return tuple(one for one in records if one and (application is None or one.application == application))
 
 

@@ -38,7 +38,7 @@ from otp_service.errors import (
     StartRefusal,
 )
 from otp_service.services.context import Context
-from otp_service.services.proofs import prove_code, require_purpose, require_step_up
+from otp_service.services.proofs import evidence_life, prove_code, require_purpose, require_step_up
 from otp_service.store.factors import NOT_FOUND, RIGHT, CodeOutcome, Guess, KnownFactor
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
@@ -222,10 +222,11 @@ def check(
     purpose = _require_purpose(context, application, intent, FactorKind.TOTP)
     query = context.mirror_sync.query(ConsentMode.OFF)
     user, known = _known(context, application.name, factor_id)
-    if purpose is not None:
-        require_step_up(context, application, purpose, user_name, intent.after, known.now)
+    earlier = require_step_up(context, application, purpose, user_name, intent.after) if purpose else None
     if user_name is not None and user != user_key(context, application.name, user_name):
         raise NotFoundError(NOT_FOUND)
+    if known.active is None and retry is not None and context.store.factors.was_accepted(user, retry):
+        return FactorCheck(factor_id, FactorStatus.REMOVED, FactorFailure.REVOKED)
     factor = _require_active(context, user, factor_id, known)
     steps = _steps_at(context, application, factor, known.now, code)
     reason, at = context.store.factors.check(
@@ -238,7 +239,8 @@ def check(
         query,
         context.rulesets[application.name],
         retry,
-        _proof_life(context, application, purpose),
+        evidence_life(context, application, purpose),
+        earlier,
     )
     if reason is None and not (steps or _steps_at(context, application, factor, at, code)):
         reason = FactorFailure.WRONG_CODE  # somebody wrote to Redis: a repeated check is answered by what it remembers
@@ -263,12 +265,6 @@ def _require_purpose(
         what = "recovery codes" if factor is None else "codes of authenticator apps"
         raise ForbiddenError(f"The purpose {purpose.name!r} takes no {what}.")
     return purpose
-
-
-def _proof_life(context: Context, application: Application, purpose: Purpose | None) -> int:
-    """Return for how many seconds an approval can be redeemed; 0 where nothing proves it."""
-    signer = context.proof_signer
-    return signer.life if signer and application.proofs and purpose else 0
 
 
 def active_factors(context: Context, application: Application, user: str) -> tuple[str, ...]:
@@ -352,16 +348,15 @@ def check_recovery_code(
     """
     purpose = _require_purpose(context, application, intent, None)
     whose, typed, new = user_key(context, application.name, user), normalise_recovery_code(code), new_recovery_code()
-    guess = Guess(whose.pseudonym, _device(context, application, intent.device))
+    earlier = require_step_up(context, application, purpose, user, intent.after) if purpose else None
+    guess = Guess(whose.pseudonym, _device(context, application, intent.device), earlier=earlier)
     reason, at = _count_guess(context, application, whose, guess)
-    if purpose is not None:
-        require_step_up(context, application, purpose, user, intent.after, at)
     codes = context.ledger.recovery_codes
     if reason is None:
         hashes = _hash(context, whose, typed), _hash(context, whose, new)
         found = codes.spend(*hashes, whose.pseudonym, whose.application) or RIGHT
-        life = _proof_life(context, application, purpose)
-        guess = replace(guess, found=found, event=_RECOVERY_EVENTS[found], proof_life=life)
+        life = evidence_life(context, application, purpose)
+        guess = replace(guess, found=found, event=_RECOVERY_EVENTS[found], evidence_life=life)
         reason, at = _count_guess(context, application, whose, guess)
     metrics.factor_checks.count(application=application.name, outcome=reason or "recovered")
     left = codes.left(whose.pseudonym, whose.application)

@@ -7,7 +7,7 @@ from otp_service.domain.applications import Application
 from otp_service.domain.codes import is_code, unseal_details
 from otp_service.domain.keyring import user_of
 from otp_service.domain.payments import Transaction
-from otp_service.domain.proofs import METHODS, NOT_OURS, Approval
+from otp_service.domain.proofs import METHODS, NOT_OURS, Approval, EarlierApproval
 from otp_service.domain.verification import Purpose, Verification
 from otp_service.errors import (
     AlreadyRedeemedError,
@@ -82,54 +82,54 @@ def prove_code(
 def redeem(context: Context, application: Application, proof: str) -> dict[str, Any]:
     """Return the claims of an application's own proof, the first time.
 
-    Raises `InvalidProofError`, and `AlreadyRedeemedError` also when Redis has lost what it proves.
+    Raises `InvalidProofError`, also where what the proof rests on was revoked, and `AlreadyRedeemedError`, also when
+    Redis has lost what it proves.
     """
     if context.proof_signer is None:
         raise NotFoundError("There are no proofs here.")
     claims = context.proof_signer.read(proof, application.name)
     if context.store.decisions.now() >= 1000 * claims["exp"]:
         raise InvalidProofError(NOT_OURS)
-    if not _use(context, application, claims["jti"]):
+    bucket = _bucket_of(context, claims["jti"])
+    if bucket is None or not context.store.verifications.redeem(bucket, claims["jti"], application.name):
         raise AlreadyRedeemedError("The proof was redeemed before, or what it proves is not known any more.")
     return claims
 
 
-def _use(context: Context, application: Application, approval: str) -> bool:
+def _bucket_of(context: Context, approval: str) -> str | None:
+    """Return where the evidence of an approval is kept; ``None`` for what is no name of one."""
     if bucket := context.keyring.bucket_of_id(approval):
-        return context.store.verifications.redeem(bucket, approval, application.name)
+        return bucket
     named = _OF_USER.fullmatch(approval)
     user = user_of(named[1]) if named else None
-    return user is not None and context.store.factors.redeem(context.keyring.bucket(user), approval)
+    return context.keyring.bucket(user) if user else None
+
+
+def evidence_life(context: Context, application: Application, purpose: Purpose | None) -> int:
+    """Return for how many milliseconds an approval is evidence; 0 where nothing proves it."""
+    signer = context.proof_signer
+    return signer.evidence_life(purpose.name) if signer and application.proofs and purpose else 0
 
 
 def require_step_up(
-    context: Context,
-    application: Application,
-    purpose: Purpose,
-    user: str | None,
-    proof: str | None,
-    now: int | None = None,
-) -> None:
-    """Raise `StepUpRequiredError` unless the purpose needs none, or a proof shows that the user approved another first.
+    context: Context, application: Application, purpose: Purpose, user: str | None, proof: str | None
+) -> EarlierApproval | None:
+    """Return the earlier approval that a purpose needs, ``None`` where it needs none; raise `StepUpRequiredError`.
 
-    ``user`` is the application's own name, which the proof has to have as ``sub``; ``now`` the time by Redis' clock in
-    milliseconds, ``None`` where it has to be asked for.
+    The proof has to be of one of the purposes that come before, and to name the ``user``, by the application's own
+    name. Whether the approval is still valid, young enough and not used is for the script to say that starts or checks.
     """
-    if purpose.after and not _proves(context, application, purpose, user, proof, now):
-        needed = " or ".join(purpose.after)
-        raise StepUpRequiredError(f"Pass as after a proof that the same user approved {needed} lately.")
-
-
-def _proves(
-    context: Context, application: Application, purpose: Purpose, user: str | None, proof: str | None, now: int | None
-) -> bool:
+    if not purpose.after:
+        return None
+    needed = " or ".join(purpose.after)
+    refused = StepUpRequiredError(f"Pass as after a proof that the same user approved {needed} lately.")
     if context.proof_signer is None or user is None or proof is None:
-        return False
+        raise refused
     try:
         claims = context.proof_signer.read(proof, application.name)
     except InvalidProofError:
-        return False
-    if claims["purpose"] not in purpose.after or claims.get("sub") != user:
-        return False
-    now = context.store.decisions.now() if now is None else now
-    return bool(now // 1000 - claims["auth_time"] <= purpose.after_max_age)
+        raise refused from None
+    bucket = _bucket_of(context, claims["jti"])
+    if bucket is None or claims["purpose"] not in purpose.after or claims.get("sub") != user:
+        raise refused
+    return EarlierApproval(claims["jti"], bucket, 1000 * (claims["auth_time"] + purpose.after_max_age + 1))

@@ -30,7 +30,7 @@ from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
 
-_FREEZE_REASON = "frozen"
+_FROZEN, _ERASED = "frozen", "erased"
 """Why verifications are ended, as events tell it."""
 
 
@@ -55,14 +55,14 @@ def freeze(
     """Freeze a number for an application, or `EVERY_APPLICATION`, and end its pending verifications; or a user.
 
     Once this returns nothing starts, no message is handed to a gateway and no code is approved, also of a verification
-    that is too old to be found here: a check looks whether its number is frozen. To freeze again ends again what is
-    pending. ``by`` says which operator does it, for the ledger; ``None``: the application itself. Raises
-    `LedgerUnavailableError` or `StoreUnavailableError`: it may be recorded, and is in force as soon as
-    both answer.
+    that is too old to be found here: a check looks whether its number or user is frozen. Nor is any earlier approval
+    evidence of anything. To freeze again ends again what is pending. ``by`` says which operator does it, for the
+    ledger; ``None``: the application itself. Raises `LedgerUnavailableError` or `StoreUnavailableError`: it may be
+    recorded, and is in force as soon as both answer.
     """
     entry = Suppression(to.pseudonym, application, SuppressionScope.FROZEN, source, reason)
     add_silently(context, (entry,), _freeze_action(OperatorAction.SUBJECT_FROZEN, by, application))
-    ended = tuple(_end_pending(context, to, application))
+    ended = tuple(_end_pending(context, to, application, _FROZEN))
     _log.info("subject_frozen", application=application, source=source, ended=len(ended))
     return FreezeStatus(_freezes_in_force(context, to, application), ended)
 
@@ -78,7 +78,7 @@ def unfreeze(
     entry = Suppression(to.pseudonym, application, SuppressionScope.FROZEN, source, lifted=True)
     if not context.ledger.suppressions.in_force(*entry.about):
         return FreezeStatus(_freezes_in_force(context, to, application)), False
-    ended = tuple(_end_pending(context, to, application))
+    ended = tuple(_end_pending(context, to, application, _FROZEN))
     add_silently(context, (entry,), _freeze_action(OperatorAction.SUBJECT_UNFROZEN, by, application))
     _log.info("subject_unfrozen", application=application, source=source, ended=len(ended))
     return FreezeStatus(_freezes_in_force(context, to, application), ended), True
@@ -95,15 +95,14 @@ def _freezes_in_force(context: Context, to: Named, application: str) -> tuple[Su
     )
 
 
-def _end_pending(context: Context, to: Named, application: str) -> Iterator[str]:
-    """End the pending ones of a number's last verifications, of an application or of all; yield which they were."""
-    verifications = context.store.verifications
-    for one in context.store.history.recent(to.bucket, to.pseudonym):
-        found = verifications.read(to.bucket, one.id)
-        if not found or found.status is not Status.PENDING or application not in {found.application, EVERY_APPLICATION}:
-            continue
-        if isinstance(verifications.cancel(to.bucket, found.id, found.application, reason=_FREEZE_REASON), Canceled):
-            yield found.id
+def _end_pending(context: Context, to: Named, application: str, reason: str) -> Iterator[str]:
+    """End the pending ones of a number's or user's last verifications, of an application or all; yield which."""
+    for one in recent_verifications(context, to, None if application == EVERY_APPLICATION else application):
+        bucket = context.keyring.bucket(one.pseudonym)
+        if one.status is Status.PENDING and isinstance(
+            context.store.verifications.cancel(bucket, one.id, one.application, reason=reason), Canceled
+        ):
+            yield one.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,19 +355,21 @@ def _time(milliseconds: int) -> str:
 def erase(context: Context, to: Named, application: str | None, act: OperatorActionEntry | None = None) -> Erasure:
     """Erase what is not needed to settle disputes, and record an operator's ``act``; raises `OtpServiceError`.
 
-    No budget, lock or suppression is touched: otherwise an erasure would buy new guesses. What somebody is known by is
-    forgotten in Redis, and messages that wait to be read. Consents that wait there are recorded, without what is
-    erased. What else is there ends by itself (docs/subjects.md).
+    No budget, lock or suppression is touched: otherwise an erasure would buy new guesses. What is pending ends, and no
+    earlier approval is evidence of anything. What somebody is known by is forgotten in Redis, and messages that wait to
+    be read. Consents that wait there are recorded, without what is erased. What else is there ends by itself
+    (docs/subjects.md).
     """
-    context.store.guard.forget_standing(to, *_standing_at(context, to, application))
     unread = [one for one in context.store.inbox.of(to.pseudonym) if application in {None, one.application}]
     removed = sum(context.store.inbox.remove(one.id) for one in unread)
     elsewhere = {"inbox": removed} if removed else {}
     done = context.ledger.subjects.erase(to.pseudonym, application, act, elsewhere)
     context.mirror_sync.write_through(done.place)
+    ended = tuple(_end_pending(context, to, application or EVERY_APPLICATION, _ERASED))
+    context.store.guard.forget_standing(to, *_standing_at(context, to, application))
     for taken in context.store.events.consents(to.bucket, to.pseudonym):
         if application in {None, taken.events[0].member("application")}:
             record_events(context, taken.events)
             context.store.events.acknowledge(taken)
-    _log.info("subject_erased", erasure=done.id, application=application or "*")
+    _log.info("subject_erased", erasure=done.id, application=application or "*", ended=len(ended))
     return done

@@ -30,6 +30,7 @@ from otp_service.domain.numbers import (
     wide_network_of,
 )
 from otp_service.domain.payments import Transaction
+from otp_service.domain.proofs import EarlierApproval
 from otp_service.domain.verification import (
     RECORD_GRACE,
     Channel,
@@ -66,13 +67,14 @@ from otp_service.errors import (
     Quota,
     RateLimitedError,
     ResendTooSoonError,
+    StepUpRequiredError,
     StoreUnavailableError,
     SuppressedError,
     UnacceptableError,
 )
 from otp_service.services.consents import check_evidence, encode_evidence
 from otp_service.services.context import Context
-from otp_service.services.factors import active_factors
+from otp_service.services.factors import active_factors, user_key
 from otp_service.services.pricing import max_price, max_resend_price
 from otp_service.services.proofs import prove_verification, require_purpose, require_step_up
 from otp_service.services.sender_registrations import require_message_allowed
@@ -186,8 +188,8 @@ def start(
     and the first verification is returned as it is now, with the same client token.
     """
     with count_outcome(metrics.starts, application) as labels:
-        view, attempt, consent = _check_request(context, application, request, labels)
-        started = _start_in_store(context, application, view, attempt, consent, retry, request.may_be_pending)
+        view, attempt, consent, earlier = _check_request(context, application, request, labels)
+        started = _start_in_store(context, application, view, attempt, consent, earlier, retry, request.may_be_pending)
         started.client_token = _client_token(context.keyring, started.verification, request.client_token)
         return started
 
@@ -213,18 +215,19 @@ def start_or_resend(context: Context, application: Application, request: StartRe
 
 def _check_request(
     context: Context, application: Application, request: StartRequest, labels: MetricLabels
-) -> tuple[VerificationView, SendAttempt, str]:
+) -> tuple[VerificationView, SendAttempt, str, EarlierApproval | None]:
     """Check all that needs no counter; set ``labels``.
 
     First whether the person is to get a message at all, then the request itself; the human check, for which its
     provider may be called, last.
 
-    Return the verification to record, without its times; what the guard sees of it; and the consent as JSON.
+    Return the verification to record, without its times; what the guard sees of it; the consent as JSON; and the
+    earlier approval that the purpose needs.
     """
     purpose = require_purpose(context, application, request.purpose)
     labels.purpose = purpose.name
     _check_origin(application, request.client_token)
-    require_step_up(context, application, purpose, request.user, request.after)
+    earlier = require_step_up(context, application, purpose, request.user, request.after)
     _require_message_wanted(context, application, purpose, request)
     transaction = _check_transaction(application, purpose, request.transaction)
     network = _end_user_network(application, request)
@@ -237,7 +240,7 @@ def _check_request(
     view = _new_verification(context, application, request, purpose, channel, destination, transaction)
     attempt = _describe_for_guard(context, application, request, view, destination, network, record_only_rules)
     attempt.checked = _passed_human_check(context, application, request)
-    return view, attempt, consent
+    return view, attempt, consent, earlier
 
 
 def _check_origin(application: Application, wanted: ClientTokenRequest | None) -> None:
@@ -415,16 +418,17 @@ def _passed_human_check(context: Context, application: Application, request: Sta
     return outcome == "passed"
 
 
-def _start_in_store(
+def _start_in_store(  # noqa: PLR0913, PLR0917 - all of it comes with one request
     context: Context,
     application: Application,
     view: VerificationView,
     attempt: SendAttempt,
     consent: str,
+    earlier: EarlierApproval | None,
     retry: IdempotentRequest | None,
     may_be_pending: str,
 ) -> VerificationView:
-    keyring, verification = context.keyring, view.verification
+    keyring, verification, user = context.keyring, view.verification, view.details.user
     outcome = context.store.verifications.start(
         keyring.bucket(verification.pseudonym),
         verification,
@@ -436,6 +440,8 @@ def _start_in_store(
         retry,
         tracing.traceparent(),
         may_be_pending,
+        user_key(context, application.name, user) if user else None,
+        earlier,
     )
     match outcome:
         case Started(now, quota, record_only_rules):
@@ -487,7 +493,7 @@ def check(  # noqa: PLR0913 - all of it comes with one request
     approval, where the application gets proofs.
     """
     digits = normalise_code(code)
-    keyring = context.keyring
+    keyring, signer = context.keyring, context.proof_signer
     bucket = require_bucket(keyring, verification_id)
     agreed = _canonical(application, transaction)
     digest = keyring.transaction_digest(verification_id, agreed)
@@ -500,6 +506,7 @@ def check(  # noqa: PLR0913 - all of it comes with one request
         digest,
         context.rulesets[application.name],
         retry,
+        evidence_lives=signer.evidence_lives if signer and application.proofs else "",
         with_record=proves and application.proofs,
         pseudonym=pseudonym,
     )
@@ -675,7 +682,8 @@ _ERRORS: dict[Refusal, tuple[type[OtpServiceError], str]] = {
     Refusal.EVENTS_FULL: (LedgerUnavailableError, "Too much that happened is not recorded yet."),
     Refusal.MIRROR_BEHIND: (LedgerUnavailableError, "Opt-outs cannot be checked right now."),
     Refusal.SUPPRESSED: (SuppressedError, "This person or your operator wants no messages to the number."),
-    Refusal.FROZEN: (FrozenError, "The number is frozen: fraud was reported."),
+    Refusal.FROZEN: (FrozenError, "The number, or the user, is frozen: fraud was reported."),
+    Refusal.STEP_UP: (StepUpRequiredError, "What after proves is too old, was used, or was revoked."),
     Refusal.CONSENT_REQUIRED: (ConsentRequiredError, "No consent for this number and purpose is in force."),
     Refusal.CONSENT_OUTDATED: (ConsentOutdatedError, "The consent was withdrawn after this one was given."),
     Refusal.BACKLOG_FULL: (BacklogFullError, "Too many messages wait to be delivered."),

@@ -10,6 +10,7 @@ import redis
 from otp_service.domain.applications import TotpSkew
 from otp_service.domain.guard import whole_seconds
 from otp_service.domain.keyring import IDEMPOTENCY_SECONDS, IdempotentRequest, user_id
+from otp_service.domain.proofs import EarlierApproval
 from otp_service.domain.totp import PENDING_SECONDS, FactorFailure, SealedFactor, UserKey
 from otp_service.errors import (
     FrozenError,
@@ -17,6 +18,7 @@ from otp_service.errors import (
     LedgerUnavailableError,
     NotFoundError,
     OtpServiceError,
+    StepUpRequiredError,
     StoreUnavailableError,
 )
 from otp_service.store import keys
@@ -69,8 +71,10 @@ class Guess:
     """`RIGHT`, a `FactorFailure`, or empty where that is still to be seen."""
     event: str = ""
     """The type of what is reported; empty for nothing."""
-    proof_life: int = 0
-    """Seconds for which a right one can be redeemed."""
+    evidence_life: int = 0
+    """Milliseconds for which a right one is evidence."""
+    earlier: EarlierApproval | None = None
+    """What has to have been approved before."""
 
 
 class FactorStore:
@@ -118,24 +122,29 @@ class FactorStore:
         mirror_query: MirrorQuery,
         ruleset: CompiledRuleset,
         retry: IdempotentRequest | None,
-        proof_life: int,
+        evidence_life: int,
+        earlier: EarlierApproval | None,
     ) -> CodeOutcome:
         """Take one of the steps whose code was typed, or count a wrong code.
 
-        That one was taken can be redeemed for ``proof_life`` seconds.
+        That one was taken is evidence for ``evidence_life`` milliseconds, and uses the ``earlier`` approval.
 
-        Raises `NotFoundError` when the factor was removed, `FrozenError`, `LedgerUnavailableError` while the mirror is
-        behind, and `StoreUnavailableError` while it is not certain which codes were used.
+        Raises `NotFoundError` when the factor was removed, `FrozenError`, `StepUpRequiredError`,
+        `LedgerUnavailableError` while the mirror is behind, and `StoreUnavailableError` while it is not certain which
+        codes were used.
         """
         step = keys.factor_step(user.bucket, factor.id)
         answer = self._scripts.run(
             "factor_check",
-            (*self._keys(user), step, keys.events(user.bucket), self._retry_key(user, retry, step)),
+            (
+                *(*self._keys(user), step, keys.events(user.bucket), self._retry_key(user, retry, step)),
+                *self._scripts.evidence(earlier, user.bucket),
+            ),
             (
                 *(user.application, factor.id, mirror_query.identity, mirror_query.min_sequence),
                 *(skew.late, skew.early, skew.life(factor.parameters.period), STEP_GRACE),
                 *(device, purpose, *_remember(retry)),
-                *(keys.approval(user.bucket, ""), 1000 * proof_life),
+                *(keys.evidence(user.bucket, ""), evidence_life, earlier.ends if earlier else ""),
                 *steps,
             ),
             ruleset,
@@ -151,11 +160,12 @@ class FactorStore:
         """
         answer = self._scripts.run(
             "user_guess",
-            (*self._keys(user), keys.events(user.bucket)),
+            (*self._keys(user), keys.events(user.bucket), *self._scripts.evidence(guess.earlier, user.bucket)),
             (
                 *(user.application, guess.about, mirror_query.identity, mirror_query.min_sequence),
                 *(guess.device, guess.found, guess.event),
-                *(keys.approval(user.bucket, user_id(user.pseudonym)), 1000 * guess.proof_life),
+                *(keys.evidence(user.bucket, user_id(user.pseudonym)), guess.evidence_life),
+                guess.earlier.ends if guess.earlier else "",
             ),
             ruleset,
         )
@@ -168,10 +178,11 @@ class FactorStore:
         named = (one.decode().partition(":") for one in sorted(found))
         return tuple(factor_id for kind, _, factor_id in named if kind == _FACTOR_FIELD)
 
-    def redeem(self, bucket: str, approval: str) -> bool:
-        """Note that an approval's proof is used; return ``False`` where it was before, or Redis has lost it."""
+    def was_accepted(self, user: UserKey, retry: IdempotentRequest) -> bool:
+        """Tell whether a check came before, and its code was accepted."""
         with translate_errors():
-            return bool(self._client.delete(keys.approval(bucket, approval)))
+            told = self._client.hmget(keys.idempotency(user.bucket, user.application, retry.key), _OF_ANSWER)
+        return told == [retry.fingerprint.encode(), b""]
 
     def report(self, user: UserKey, event: str) -> None:
         """Report what happened to a user's recovery codes, where no script does: the audit's chain has it by that."""
@@ -195,6 +206,8 @@ class FactorStore:
 
 
 _BUDGETS: Final = ("windows", "waits")
+_OF_ANSWER: Final = ["fingerprint", "reason"]
+"""What an idempotency key remembers of a check."""
 _FACTOR_FIELD: Final = "t"
 """Begins the fields of factors in what the mirror says of a user."""
 
@@ -223,6 +236,8 @@ def _refusal(answer: list[Any]) -> OtpServiceError:
             return IdempotencyMismatchError("The idempotency key was used before with another request.")
         case [b"frozen"]:
             return FrozenError("The user is frozen after reported fraud.")
+        case [b"step-up"]:
+            return StepUpRequiredError("What after proves is too old, was used, or was revoked.")
         case [b"settling", wait]:
             settling = StoreUnavailableError("Redis was emptied, restarted or replaced: codes used before have to end.")
             settling.retry_after = whole_seconds(wait)

@@ -14,7 +14,6 @@ from typing import Final, Literal
 
 from otp_service.domain.console_users import INVITATION_LIFE, SESSION_IDLE
 from otp_service.domain.keyring import IDEMPOTENCY_SECONDS
-from otp_service.domain.proofs import MAX_LIFE
 from otp_service.domain.totp import PENDING_SECONDS
 from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
 
@@ -144,8 +143,8 @@ former_mirror = Key("otp:mirror/head", "hash", "", _FOR_EVER, _FORMER, "the same
 former_mirror_builder = Key("otp:mirror/builder", "string", "", Life("30 s", 60), _FORMER, "the same")
 mirrored = Key("otp:{<bucket>}:mirror/number/<pseudonym>", "hash", "pseudonym",
     Life("as long as anything holds of the number; then a day", _DAY, may_stay=True), "API, worker",
-    "who may not write to a number, for whom it is frozen or was lately, and its consents; of a user, for whom he is "
-    "frozen, and authenticator apps, sealed")
+    "who may not write to a number, for whom it is frozen or was lately, who erased it lately, and its consents; of a "
+    "user the same, and authenticator apps, sealed")
 fence = Key("otp:{<bucket>}:fence", "hash", "", Life("a day", IDEMPOTENCY_SECONDS), "API, worker, `doctor`",
     "when the store was fenced: what was started before is expired")
 former_fence = Key("otp:fence", "hash", "", Life("a day", IDEMPOTENCY_SECONDS), _FORMER,
@@ -161,7 +160,7 @@ inbox_count = Key("otp:{<bucket>}:inbox:<pseudonym>", "string", "pseudonym", Lif
     "how many messages of a number were kept for support today")
 record = Key("otp:{<bucket>}:v:<id>", "hash", "sealed", _RECORD, "API, worker, `find`",
     "the record: what never changes (policy, sealed mask and details, …), its state (status, tag, counts), the sealed "
-    "number, dispatches")
+    "number, the user and earlier approvals that it rests on, dispatches")
 dispatch = Key("otp:{<bucket>}:dispatch:<dp id>", "hash", "", _RECORD, "API (receipts)",
     "record and slot of a dispatch, gateway")
 idempotency = Key("otp:{<bucket>}:idempotency:<application>:<fingerprint>", "hash", "",
@@ -203,9 +202,12 @@ user = Key("otp:{<bucket>}:user:<pseudonym>", "string", "pseudonym", Life("{} af
     "an application's user: wrong codes and a lock, for all factors and recovery codes; as a number's")
 pending_factor = Key("otp:{<bucket>}:pending:<factor>", "hash", "sealed", Life("10 min", PENDING_SECONDS), "API",
     "an authenticator app that waits for its first code: sealed secret and label; a pseudonym in the identifier")
-approval = Key("otp:{<bucket>}:approval:<approval>", "string", "pseudonym", Life("5 min", MAX_LIFE), "API",
-    "that a code of an app, or a recovery code, was accepted, until its proof is redeemed or over; a pseudonym in the "
-    "identifier")
+user_verifications = Key("otp:{<bucket>}:started:<pseudonym>", "list", "pseudonym", _RECORD, "API",
+    "the last 20 verifications that name an application's user, which a freeze of the user ends")
+evidence = Key("otp:{<bucket>}:evidence:<approval>", "hash", "pseudonym",
+    Life("as long as its proof, or the longest `after_max_age` for its purpose", _DAY), "API",
+    "an approval with a proof: the number, user and app that it rests on, and what it was used for; a pseudonym in the "
+    "identifier of an app's or a recovery code's")
 factor_step = Key("otp:{<bucket>}:factor:<factor>", "string", "pseudonym",
     Life("15 min longer than a code lives", 3600), "API",
     "the last period whose code was accepted; a pseudonym in the identifier")

@@ -12,6 +12,7 @@ import redis
 from redis.exceptions import MovedError, ReadOnlyError, ResponseError
 from redis.sentinel import MasterNotFoundError
 
+from otp_service.domain.proofs import EarlierApproval
 from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
 from otp_service.store.cluster import Peer, SlotMap
@@ -307,6 +308,14 @@ class ScriptRunner:
         return tuple(
             kind.tagged(provider if self.is_cluster else one, one) for kind, one in zip(kinds, networks, strict=True)
         )
+
+    def reaches(self, bucket: str, other: str) -> bool:
+        """Tell whether a script of a bucket can touch keys of another."""
+        return bucket == other or not self.is_cluster
+
+    def evidence(self, earlier: EarlierApproval | None, bucket: str) -> tuple[str, ...]:
+        """Return the key of the evidence of an approval, where a script of a bucket can touch it."""
+        return (keys.evidence(earlier.bucket, earlier.id),) if earlier and self.reaches(bucket, earlier.bucket) else ()
 
     def fence(self, bucket: str) -> str:
         """Return the key of the fence that they read."""

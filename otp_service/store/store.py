@@ -79,7 +79,7 @@ def open_store(  # noqa: PLR0913 - all that it is made of
     shared = SharedSubjects(scripts, most_ahead) if elsewhere else None
     dispatches = Dispatches(client, scripts, stream_limits, rulesets, shared)
     return Store(
-        verifications=Verifications(scripts, stream_limits, shared),
+        verifications=Verifications(client, scripts, stream_limits, shared),
         factors=FactorStore(client, scripts),
         outbox=Outbox(client, scripts, stream_limits, keyring.buckets, dispatches.give_up),
         dispatches=dispatches,

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+import redis
+
 from otp_service.domain import keyring
 from otp_service.domain.applications import Place
 from otp_service.domain.guard import Ruleset, SendAttempt, Window, whole_seconds
 from otp_service.domain.keyring import IdempotentRequest
 from otp_service.domain.payments import PaymentNames
+from otp_service.domain.proofs import EarlierApproval
+from otp_service.domain.totp import UserKey
 from otp_service.domain.verification import (
     RECORD_GRACE,
     Channel,
@@ -25,8 +29,9 @@ from otp_service.domain.verification import (
     Status,
     Verification,
 )
-from otp_service.errors import Quota
+from otp_service.errors import InvalidProofError, Quota
 from otp_service.store import keys
+from otp_service.store.connection import translate_errors
 from otp_service.store.mirror import MirrorQuery
 from otp_service.store.reserving import SharedMessage, SharedSubjects, of_start
 from otp_service.store.rulesets import NO_RULES, CompiledPlan, CompiledRuleset, compile_plan
@@ -332,6 +337,7 @@ class Refusal(StrEnum):
     FROZEN = "frozen"
     CONSENT_REQUIRED = "consent-required"
     CONSENT_OUTDATED = "consent-outdated"
+    STEP_UP = "step-up"
 
 
 StoreRefusal = RefusedByRule | AskedByRule | TooSoon | Ended | WrongLength | Refusal
@@ -392,8 +398,11 @@ class FurtherMessage:
 class Verifications:
     """The state of verifications. Raises `StoreUnavailableError` whenever Redis does not answer in time."""
 
-    def __init__(self, scripts: ScriptRunner, limits: StreamLimits, shared: SharedSubjects | None = None) -> None:
+    def __init__(
+        self, client: redis.Redis, scripts: ScriptRunner, limits: StreamLimits, shared: SharedSubjects | None = None
+    ) -> None:
         """Take what counts in other slots than the number's; none where one server has them all."""
+        self._client = client
         self._scripts = scripts
         self._limits = limits
         self._shared = shared
@@ -410,6 +419,20 @@ class Verifications:
             of_networks = self._scripts.of_networks(sending.network, sending.wide_network, sending.provider)
         places = keys.application(application), keys.country(application, country), keys.block(sending.block)
         return (number, *places, *of_networks)
+
+    def _user_keys(self, bucket: str, user: UserKey | None) -> tuple[str, ...]:
+        """Return the keys of a user that a script of a bucket can touch."""
+        if user is None or not self._scripts.reaches(bucket, user.bucket):
+            return ()
+        return keys.mirrored(user.bucket, user.pseudonym), keys.user_verifications(user.bucket, user.pseudonym)
+
+    def recent_of_user(self, user: UserKey) -> tuple[str, ...]:
+        """Return the last verifications that name a user, newest first."""
+        with translate_errors():
+            found: list[bytes] = self._client.lrange(  # type: ignore[assignment]
+                keys.user_verifications(user.bucket, user.pseudonym), 0, -1
+            )
+        return tuple(one.decode() for one in found)
 
     def _plan(
         self, verification: Verification, place: Place, consent_mode: str, ruleset: CompiledRuleset
@@ -434,6 +457,7 @@ class Verifications:
                     "idempotency": _IDEMPOTENCY_LIFE,
                     "outbox": self._limits.outbox,
                     "unrecorded": self._limits.unrecorded,
+                    "of_user": 1000 * keys.user_verifications.seconds,
                     "age": age,
                     "decisions": decisions,
                 },
@@ -453,19 +477,20 @@ class Verifications:
         retry: IdempotentRequest | None,
         trace: str = "",
         may_be_pending: str = ANYTHING,
+        user: UserKey | None = None,
+        earlier: EarlierApproval | None = None,
     ) -> Started | Replayed | Pending | StoreRefusal:
         """Record a verification and queue its first message, which carries a ``trace`` on, or refuse.
 
         Its times are set by the script: the ones in ``verification`` are not read. Returns `Pending` where the newest
-        one of the number and purpose is pending, and is not what ``may_be_pending``.
+        one of the number and purpose is pending, and is not what ``may_be_pending``. It names a ``user``, and uses an
+        ``earlier`` approval; on a cluster as far as what is known of them is in the number's slot.
         """
+        further = (*self._user_keys(bucket, user), *self._scripts.evidence(earlier, bucket))
         script_keys = (
-            keys.record(bucket, verification.id),
-            *_queue(bucket, verification, verification.channel),
-            keys.events(bucket),
-            _idempotency_key(bucket, verification, retry),
-            keys.decisions(bucket),
-            *self._mirror_keys(bucket, verification),
+            *(keys.record(bucket, verification.id), *_queue(bucket, verification, verification.channel)),
+            *(keys.events(bucket), _idempotency_key(bucket, verification, retry), keys.decisions(bucket)),
+            *(*self._mirror_keys(bucket, verification), *further),
             *self._subject_keys(bucket, verification, attempt),
         )
         arguments = (
@@ -486,6 +511,8 @@ class Verifications:
             names.reference,
             trace,
             may_be_pending,
+            len(further),
+            earlier.ends if earlier else "",
         )
         plan = self._plan(verification, attempt.place, mirror_query.consent_mode, ruleset)
         if self._shared is None:
@@ -521,11 +548,13 @@ class Verifications:
         ruleset: CompiledRuleset,
         retry: IdempotentRequest | None,
         *,
+        evidence_lives: str,
         with_record: bool,
         pseudonym: str = "",
     ) -> Checked | StoreRefusal:
         """Count, compare and consume a code in one step. A wrong code is a result, not an error.
 
+        ``evidence_lives``: for how many milliseconds an approval is evidence, by its purpose, as JSON; empty for none.
         ``with_record``: an approval is answered with its verification. ``pseudonym``: of the only number that will do.
         """
         record = keys.record(bucket, verification_id)
@@ -536,6 +565,7 @@ class Verifications:
                 keys.events(bucket),
                 keys.idempotency(bucket, application, retry.key) if retry else record,
                 keys.decisions(bucket),
+                keys.evidence(bucket, verification_id),
                 *(() if self._shared else (keys.application(application),)),
             ),
             (
@@ -549,6 +579,7 @@ class Verifications:
                 keys.mirrored.beginning(bucket),
                 int(with_record),
                 pseudonym,
+                evidence_lives,
             ),
             ruleset,
         )
@@ -637,19 +668,25 @@ class Verifications:
             case _:
                 return parse_refusal(answer)
 
-    def redeem(self, bucket: str, verification_id: str, application: str) -> bool:
-        """Note that an approval's proof is used; return ``False`` where it was before, or the record is gone."""
-        key = keys.record(bucket, verification_id)
-        return bool(self._scripts.run("proof_redeem", (key,), (application,)))
+    def redeem(self, bucket: str, approval: str, application: str) -> bool:
+        """Note that an approval's proof is used; return ``False`` where it was before, or Redis has lost it.
+
+        Raises `InvalidProofError` where what it rests on was revoked.
+        """
+        used = self._scripts.run("proof_redeem", (keys.evidence(bucket, approval),), (application,))
+        if used < 0:
+            raise InvalidProofError("What the proof rests on was frozen, removed or erased since.")
+        return bool(used)
 
     def redeem_result(self, bucket: str, verification_id: str, application: str, until: int) -> Status | None:
-        """Note that the result of a page is used; return how the verification ended.
+        """Note that the result of a page is used; return how the verification ended: canceled if it was revoked since.
 
         Returns ``None`` where it was used before, the record is gone, it has not ended, or the time ``until`` (ms) has
         come.
         """
         key = keys.record(bucket, verification_id)
-        status: bytes | None = self._scripts.run("page_redeem", (key,), (application, until))
+        arguments = (application, until, keys.mirrored.beginning(bucket))
+        status: bytes | None = self._scripts.run("page_redeem", (key,), arguments)
         return Status(status.decode()) if status else None
 
     def count_page(self, network: str, most: int) -> int:

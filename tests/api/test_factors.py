@@ -560,7 +560,7 @@ def test_what_is_refused_is_told_with_its_rule(app: App):
 def frozen_user(app: App) -> Iterator[App]:
     assert app.api.post("/v1/users/freeze", {"user": USER, "reason": "stolen"}).json["frozen"]
     yield app
-    assert app.api.post("/v1/users/unfreeze", {"user": USER}).json == {"frozen": False, "since": None}
+    assert app.api.post("/v1/users/unfreeze", {"user": USER}).json == {"frozen": False, "since": None, "ended": []}
     assert app.check(app.code())["valid"]
 
 

@@ -137,7 +137,7 @@ class CheckResult(_Result):
     checks_left: int
     reason: str | None
     """`wrong_code`, `expired`, `already_approved`, `canceled`, `max_attempts_reached`, `number_locked`,
-    `transaction_changed`, `failed`; `None` when the code is valid."""
+    `transaction_changed`, `failed`, `revoked`; `None` when the code is valid."""
     proof: str | None = field(repr=False)
 
 
@@ -221,7 +221,7 @@ class FactorCheckResult(_Result):
     status: str
     valid: bool
     reason: str | None
-    """`wrong_code`, `code_used` or `factor_locked`; `None` when the code is valid."""
+    """`wrong_code`, `code_used`, `factor_locked` or `revoked`; `None` when the code is valid."""
     proof: str | None = field(repr=False)
 
 
@@ -463,6 +463,8 @@ class UserFreeze:
 
     frozen: bool
     since: datetime | None
+    ended: tuple[str, ...]
+    """Verifications that this call ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -496,6 +498,7 @@ class UserExport:
     events: tuple[Mapping[str, Any], ...]
     counters: Counters | None
     erasures: tuple[Erasure, ...]
+    recent: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -112,7 +112,7 @@ export interface CheckResult {
   checks_left: number;
   /**
    * `wrong_code`, `expired`, `already_approved`, `canceled`, `max_attempts_reached`, `number_locked`,
-   * `transaction_changed`, `failed`; null when the code is valid.
+   * `transaction_changed`, `failed`, `revoked`; null when the code is valid.
    */
   reason: string | null;
   proof: string | null;
@@ -191,7 +191,7 @@ export interface FactorCheckResult {
   id: string;
   status: string;
   valid: boolean;
-  /** `wrong_code`, `code_used` or `factor_locked`; null when the code is valid. */
+  /** `wrong_code`, `code_used`, `factor_locked` or `revoked`; null when the code is valid. */
   reason: string | null;
   proof: string | null;
 }
@@ -356,6 +356,8 @@ export interface SubjectExport {
 export interface UserFreeze {
   frozen: boolean;
   since: Time | null;
+  /** Verifications that this call ended. */
+  ended: string[];
 }
 
 /** All that is held of a user. */
@@ -368,6 +370,7 @@ export interface UserExport {
   events: Record<string, unknown>[];
   counters: Counters | null;
   erasures: Erasure[];
+  recent: string[];
 }
 
 /** Where an application is told what happens. */

@@ -2,7 +2,8 @@
 -- one wins; of any number of wrong ones no more are compared than the budgets allow.
 --
 -- KEYS[1] the record    KEYS[2] events    KEYS[3] idempotency key; the record again when there is none
--- KEYS[4] decisions     KEYS[5] application, where it is in this slot: elsewhere a recorder counts the failures
+-- KEYS[4] decisions     KEYS[5] evidence of the approval
+-- KEYS[6] application, where it is in this slot: elsewhere a recorder counts the failures
 -- ARGV[1] application   ARGV[2] tag of the code as typed   ARGV[3] digits typed
 -- ARGV[4] digest of the transaction, empty without one
 -- ARGV[5] idempotency fingerprint, empty without one
@@ -11,12 +12,13 @@
 -- ARGV[9] beginning of the keys of what the mirror says of numbers
 -- ARGV[10] whether an approval is answered with the record, 1 or 0
 -- ARGV[11] pseudonym of the number that the caller expects, empty where any will do
--- Derives: the number, and what the mirror says of it, from the record's pseudonym (same hash tag)
+-- ARGV[12] for how many milliseconds an approval is evidence, by its purpose, and '' for any other: JSON; empty for none
+-- Derives: the number, and what the mirror says of it, from the record's pseudonym; what else it rests on (same hash tag)
 -- Returns one of: {'not-found'} {'number-mismatch'} {'mismatch'} {'invalid-code', length} {'transaction-missing'}
 --                 {'transaction-unwanted'} {'checked', status, reason, checks left, when, whether the application's
 --                 alarm was raised, record}
 -- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
--- include approvals newcomers fraud findings guard streams idempotency record mirror
+-- include approvals newcomers fraud findings guard streams idempotency record mirror evidence
 
 local found = record.read(KEYS[1], ARGV[1])
 if not found then return { 'not-found' } end
@@ -25,10 +27,14 @@ local function approved_record(reason)
   return reason == '' and ARGV[10] == '1' and record.read_all(KEYS[1]) or {}
 end
 
+local basis = mirror.basis(ARGV[9] .. found.pseudonym) .. found.basis
 local remembered = idempotency.find(KEYS[3], ARGV[5])
 if remembered == 'mismatch' then return { 'mismatch' } end
 if remembered then
   local first = redis.call('HMGET', KEYS[3], 'reason', 'checks_left', 'at')
+  if first[1] == '' and mirror.revoked(found, basis) then
+    return { 'checked', found.status, 'revoked', 0, tonumber(first[3] or 0), 0, {} }
+  end
   local over = found.status == 'pending' and now >= found.expires
   return { 'checked', over and 'expired' or found.status, first[1], tonumber(first[2]), tonumber(first[3] or 0), 0,
     approved_record(first[1]) }
@@ -63,7 +69,7 @@ if ARGV[4] ~= found.transaction then
   return answer('failed', 'transaction_changed', 'verification.failed')
 end
 
-local subjects_found = subjects.read({ ARGV[8] .. found.pseudonym, KEYS[5] }, 1, found.application)
+local subjects_found = subjects.read({ ARGV[8] .. found.pseudonym, KEYS[6] }, 1, found.application)
 local state, application, device = subjects_found.number, subjects_found.application, found.context
 local reputation = number.reputation(state, device, approvals.has(found, 'h') and 'home' or 'abroad')
 local trust = (approvals.has(found, 'f') or reputation.known_device) and 'known' or 'unknown'
@@ -76,9 +82,10 @@ if refusal and not refusal.records then return answer('pending', 'number_locked'
 
 found.checks = found.checks + 1
 local right = record.is_tag(found, ARGV[2]) -- two keyed MACs: how long the comparison takes tells nothing of the code
-if right and mirror.is_frozen(ARGV[9] .. found.pseudonym, found) then
+local revoked = right and mirror.revoked(found, basis)
+if revoked then
   record.finish(found, 'canceled')
-  streams.report(KEYS[2], 'verification.canceled', found, { reason = 'frozen' })
+  streams.report(KEYS[2], 'verification.canceled', found, { reason = revoked })
   return answer('canceled', 'canceled')
 end
 if ruleset.failures and application then
@@ -93,6 +100,10 @@ if right then
   number.approved(state, trust, device)
   number.write(state)
   record.finish(found, 'approved')
+  if ARGV[12] ~= '' then
+    local lives = cjson.decode(ARGV[12])
+    evidence.note(KEYS[5], found.application, basis, found.lifted, lives[found.purpose] or lives[''])
+  end
   return answer('approved', '', 'verification.approved',
     { known = reputation.approved and 1 or 0, guard = found.guard, created = found.created })
 end

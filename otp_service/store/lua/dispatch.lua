@@ -17,7 +17,7 @@
 -- a call may take; called, since the job was taken, or whether this worker has room for a call: free, full (the message waits), silent (the
 -- next gateway is called). Where it is in another slot what was found there stands for the messages a second (see gateway_enter), empty
 -- before it was asked
--- Derives: what the mirror says of the number, from the record's pseudonym (same hash tag)
+-- Derives: what the mirror says of the number, from the record's pseudonym, and what else it rests on (same hash tag)
 -- Returns one of: {'lease-lost'} (another worker has the job by now)
 --                 {'mirror-behind'} (the mirror of the ledger: it may be asked again)
 --                 {'elsewhere', the most that it may cost or 0, a gateway or empty, 1 where that is the last resort} (to be asked for

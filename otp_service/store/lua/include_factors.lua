@@ -11,7 +11,7 @@ function factors.closed(head, user, application, identity, least, place, life)
   if place > of then since = 0 end
   if fence.at then since = math.max(since, fence.at) end
   if life > 0 and since + life > now then return 'settling', since + life - now end
-  if mirror.is_frozen(user, { application = application, lifted = math.huge }) then return 'frozen', 0 end
+  if mirror.revoked({ application = application, lifted = math.huge }, mirror.basis(user)) then return 'frozen', 0 end
 end
 
 -- Returns a user's state, the trust in a device, and the rule hit that keeps guesses back, nil for none.
@@ -25,7 +25,14 @@ function factors.budget(key, application, device)
   return state, trust, first and not first.records and first or nil
 end
 
--- Notes that a code was accepted now, until its proof is redeemed or over: `life` milliseconds, 0 where nothing proves it.
-function factors.note_approval(key, life)
-  if tonumber(life) > 0 then redis.call('SET', key .. '.' .. now, '', 'PX', life) end
+-- Notes that a code was accepted now: evidence under a name that ends with the time, for `life` milliseconds. It rests on a user, and
+-- on a factor, if it was one's; and on what the evidence that was `needed` rests on, which is used by it. Returns all that, and the
+-- position of the last lift or erasure.
+function factors.note_approval(name, application, user, factor, needed, life)
+  local basis = mirror.basis(user, factor)
+  local _, last = mirror.revoked({ application = application, lifted = math.huge }, basis)
+  basis, last = basis .. needed.basis, math.max(last, needed.lifted)
+  evidence.use(needed, now)
+  evidence.note(name .. '.' .. now, application, basis, last, tonumber(life))
+  return basis, last
 end

@@ -15,9 +15,12 @@ function fence.note(key)
   if fence.at then redis.call('HSET', key, 'fence', fence.at) end
 end
 
+-- Tells whether something is of before the fence that stands, by the fence `behind` which it was made, if any.
+function fence.hides(behind) return fence.at and behind ~= fence.at end
+
 -- Returns when something expires that says so itself, and behind which fence it was started, if any.
 function fence.expiry(expires, behind)
-  if not fence.at or behind == fence.at then return expires end
+  if not fence.hides(behind) then return expires end
   return math.min(expires, fence.at, now)
 end
 

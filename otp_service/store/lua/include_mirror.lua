@@ -4,24 +4,43 @@ local mirror = {}
 local EVERYTHING = '9007199254740992' -- a position that no ledger reaches
 local run -- names this run of the server; it goes with the library's memory when the server ends
 
--- Returns the position in the ledger of the last lift of a freeze, for all or for an application; 0 for none.
-local function last_lift(kept, application)
-  return math.max(tonumber(kept['l:*'] or 0), tonumber(kept['l:' .. application] or 0))
+-- Returns the position in the ledger of the last entry of a kind ('l:', the lift of a freeze, or 'e:', an erasure), for all or for an
+-- application; 0 for none.
+local function last_of(kept, kind, application)
+  return math.max(tonumber(kept[kind .. '*'] or 0), tonumber(kept[kind .. application] or 0))
 end
 
--- Tells whether a freeze ends what was started: one that stands, for all or for the application, or one that was lifted since,
--- for that does not know of the lift.
+-- Returns why what was started or approved for an application is over, by what the mirror has of a number or user: 'frozen', also
+-- where the freeze was lifted since the position `lifted`, or 'erased' since then. Otherwise nil, and the position of the last lift
+-- or erasure, 0 for none.
 local function ended(kept, about)
-  local own = about.application
-  return kept['f:*'] or kept['f:' .. own] or last_lift(kept, own) > tonumber(about.lifted or 0)
+  local own, known = about.application, tonumber(about.lifted or 0)
+  local lifted, erased = last_of(kept, 'l:', own), last_of(kept, 'e:', own)
+  if kept['f:*'] or kept['f:' .. own] or lifted > known then return 'frozen' end
+  if erased > known then return 'erased' end
+  return nil, math.max(lifted, erased)
 end
 
 -- Returns what the mirror has of a number, by name. It knows nothing of most: to ask for all costs a third of asking for some.
 local function kept_of(number) return by_name(redis.call('HGETALL', number)) end
 
--- Tells whether a number is frozen for a verification's application or for all, or was since it was started, as far as the
--- mirror has come: that decides alone, so that a check never depends on the ledger.
-function mirror.is_frozen(number, about) return ended(kept_of(number), about) end
+-- Returns what something rests on, as `mirror.revoked` reads it: a number or user, by the mirror's key, and a factor of theirs, if any.
+function mirror.basis(key, factor) return key .. ' ' .. (factor or '') .. '\n' end
+
+-- Returns why a verification or an approval is not valid any more: 'frozen' or 'erased' since the position `about.lifted`, for
+-- `about.application`; or 'removed', a factor. Otherwise nil, and the position of the last lift or erasure, 0 for none. `basis` is
+-- what it rests on. The mirror decides alone, as far as it has come, so that a check never depends on the ledger.
+function mirror.revoked(about, basis)
+  local last = 0
+  for key, factor in string.gmatch(basis, '(%S+) (%S*)\n') do
+    local kept = kept_of(key)
+    local why, at = ended(kept, about)
+    if why then return why end
+    if factor ~= '' and not kept['t:' .. factor] then return 'removed' end
+    last = math.max(last, at)
+  end
+  return nil, last
+end
 
 -- Returns why the mirror lets nothing through, by its name in `/readyz`; nil when it does, and then the position that it
 -- has reached. `identity` is the ledger's, `least` the position that it is known to have reached.
@@ -80,18 +99,21 @@ end
 local function is_suppressed(ends) return ends and (ends == '' or tonumber(ends) > now) end
 
 -- Returns what keeps an application's messages of a purpose from a number: 'mirror-behind', 'frozen', 'suppressed',
--- 'consent-required' or 'consent-outdated'; nil when nothing does. Then also the position in the ledger that it was looked up
--- at, and that of the last lift of a freeze, 0 for none.
+-- 'consent-required' or 'consent-outdated'; 'canceled' where the verification rests on what was erased or removed since; nil when
+-- nothing does. Then also the position in the ledger that it was looked up at, and that of the last lift or erasure, 0 for none.
 -- `demand` is what the application asks for: 'required', 'recorded' or 'off'. `since` is the position from which on a
 -- withdrawal counts. `given` is when the consent was given that comes with the message, nil without one.
 function mirror.refusal(head, number, about, identity, least, demand, since, given)
   local closed, position = mirror.closed_reason(head, identity, least)
   if closed then return 'mirror-behind' end
   local own, kept = about.application, kept_of(number)
-  if not next(kept) and demand ~= 'required' then return nil, position, 0 end
-  if ended(kept, about) then return 'frozen' end
+  local over, last = ended(kept, about)
+  local revoked, last_of_others = mirror.revoked(about, about.basis)
+  if over or revoked then return (over == 'frozen' or revoked == 'frozen') and 'frozen' or 'canceled' end
+  last = math.max(last, last_of_others)
+  if not next(kept) and demand ~= 'required' then return nil, position, last end
   if is_suppressed(kept['s:*']) or is_suppressed(kept['s:' .. own]) then return 'suppressed' end
   local why = demand ~= 'off' and without_consent(kept['c:' .. own .. ':' .. about.purpose], demand, since, given)
   if why then return why end
-  return nil, position, last_lift(kept, own)
+  return nil, position, last
 end

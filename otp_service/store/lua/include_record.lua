@@ -1,5 +1,6 @@
 -- The verification's record, a hash: what never changes (`f`), its state with the sealed number behind it, which goes when the
--- verification has ended (`s`), and fields of its messages (see verifications.py).
+-- verification has ended (`s`), what else than the number it rests on (`basis`, see `mirror.revoked`), and fields of its messages (see
+-- verifications.py).
 --
 -- A record of the release before has a field for each value, and keeps that form while it lives.
 local record = {}
@@ -93,11 +94,12 @@ end
 -- Returns a verification's values by name, its expiry that of before a fence is over; nil when there is no record, or one of
 -- another application than a given one. What is missing is '' or 0.
 function record.read(key, application)
-  local kept, self = redis.call('HMGET', key, 'f', 's'), nil
+  local kept, self = redis.call('HMGET', key, 'f', 's', 'basis'), nil
   if kept[1] then self = unpacked(kept[1], kept[2]) else self = of_fields(key) end
   if not self then return nil end
   parse_policy(self)
   if application and self.application ~= application then return nil end
+  self.basis = kept[3] or ''
   self.key, self.id, self.expires = key, record.id(key), fence.expiry(self.expires, self.fence)
   return self
 end
@@ -125,6 +127,7 @@ function record.create(self, ends, ...)
     write_fields(self, NUMBERS, fields)
     write_fields(self, TEXTS, {})
   end
+  if self.basis ~= '' then redis.call('HSET', self.key, 'basis', self.basis) end
   redis.call('PEXPIREAT', self.key, ends)
 end
 

@@ -3,8 +3,10 @@
 --
 -- KEYS[1] the record
 -- ARGV[1] application   ARGV[2] when the result ends, in milliseconds
--- Returns: how the verification ended; false when the result was used before or has ended, or there is no record that has
--- include clock fence record
+-- ARGV[3] beginning of the keys of what the mirror says of numbers
+-- Derives: what the mirror says of the number, from the record's pseudonym, and what else it rests on (same hash tag)
+-- Returns: how the verification ended, canceled where an approval is not valid any more; false when the result was used before or has ended, or there is no record that has
+-- include clock fence record mirror
 
 local found = record.read(KEYS[1], ARGV[1])
 if not found or now >= tonumber(ARGV[2]) then return false end
@@ -13,4 +15,5 @@ if status == 'pending' then
   if now < found.expires then return false end
   status = 'expired'
 end
+if status == 'approved' and mirror.revoked(found, mirror.basis(ARGV[3] .. found.pseudonym) .. found.basis) then status = 'canceled' end
 return redis.call('HSETNX', KEYS[1], 'result', now) == 1 and status

@@ -1,11 +1,12 @@
--- Notes that the proof of a verification is used. Its record outlives every proof; one that a lost or restored Redis does not
--- have, or does not know to be approved, proves nothing any more.
+-- Notes that the proof of an approval is used. What a lost or restored Redis has no evidence of proves nothing any more.
 --
--- KEYS[1] the record
+-- KEYS[1] evidence of the approval
 -- ARGV[1] application
--- Returns: 1; or 0 when it was used before, or there is no approved record
--- include clock fence record
+-- Derives: what it rests on (same hash tag)
+-- Returns: 1; 0 when it was used before, or there is no evidence; -1 when that is not valid any more
+-- include clock fence mirror evidence
 
-local found = record.read(KEYS[1], ARGV[1])
-if not found or found.status ~= 'approved' then return 0 end
+local found, revoked = evidence.read(KEYS[1], ARGV[1])
+if not found then return 0 end
+if revoked then return -1 end
 return redis.call('HSETNX', KEYS[1], 'redeemed', now)

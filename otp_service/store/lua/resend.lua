@@ -20,7 +20,7 @@
 -- ARGV[14] which consent is needed: recorded, off   ARGV[15] the traceparent that the message carries on, or empty
 -- ARGV[16] number of the call that this one falls back from, which must be the last one for its message; or 0
 -- ARGV[17] and following: what was found in other slots (see reserve), none where all subjects are in this one
--- Derives: the keys of country and block, from the record, where they are in this slot
+-- Derives: the keys of country and block, from the record, where they are in this slot; what it rests on (same hash tag)
 -- Returns one of: {'not-found'} {'mismatch'} {'final', status} {'no-sends-left'} {'too-soon', wait}
 --                 {'conflict'} {'withheld', by what: mirror-behind, frozen, suppressed, consent-required} {'events-full'} {'backlog-full'}
 --                 {'refused', decision, rule, wait, quota, quota used, quota reset, spared groups}
@@ -53,6 +53,7 @@ if falls_back_from > 0 and deliveries.tally(redis.call('HGETALL', KEYS[1]), ARGV
 end
 if falls_back_from > 0 and redis.call('HGET', KEYS[1], 'n' .. ARGV[11]) ~= ARGV[16] then return { 'conflict' } end
 local why = mirror.refusal(KEYS[9], KEYS[10], found, ARGV[12], ARGV[13], ARGV[14], found.ledger)
+if why == 'canceled' then return { 'final', why } end
 if why then return { 'withheld', why } end
 if redis.call('XLEN', KEYS[6]) >= tonumber(ARGV[7]) then return { 'events-full' } end
 local full, ahead = streams.is_full(KEYS[2], KEYS[3], tonumber(ARGV[6]), found.expires - now)

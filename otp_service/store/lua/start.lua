@@ -5,8 +5,10 @@
 -- KEYS[4] names of those that may have new jobs      KEYS[5] wake-up list         KEYS[6] events
 -- KEYS[7] idempotency key; the record again when there is none       KEYS[8] decisions
 -- KEYS[9] the mirror's head                           KEYS[10] what it says of the number
--- KEYS[11] and following: number, application, country, block; address, its /48 and its /32 where there are any. The number alone
--- where the others are in other slots
+-- KEYS[11] what the mirror says of the user, and KEYS[12] the user's last verifications, where they are in this slot; then the evidence
+-- of an earlier approval, where it is
+-- The others: number, application, country, block; address, its /48 and its /32 where there are any. The number alone where the
+-- others are in other slots
 -- ARGV[1] identifier    ARGV[2] idempotency fingerprint, empty without one    ARGV[3] locale
 -- ARGV[4] what the guard sees of it, packed (SendAttempt.encoded in domain/guard.py)
 -- ARGV[5] tag of the code    ARGV[6] digest of the transaction, empty without one
@@ -17,17 +19,19 @@
 -- ARGV[14] name under which its payment can be found, and ARGV[15] that of its reference; empty for none
 -- ARGV[16] the traceparent that the message carries on, empty without traces
 -- ARGV[17] what may be pending for the number and purpose: * for anything, empty for nothing, or an identifier
--- ARGV[18] and following: what was found in other slots (see reserve), none where all subjects are in this one
+-- ARGV[18] which keys come before the number's: 2 for the user's, and 1 for the evidence
+-- ARGV[19] when the earlier approval is too old, in milliseconds; empty where the purpose needs none
+-- ARGV[20] and following: what was found in other slots (see reserve), none where all subjects are in this one
 -- What does not change from start to start is in the plan (see `CompiledPlan`).
 -- Derives: the record of the first start, from the idempotency key (same hash tag), and those of the number's last verifications,
--- from its state (same hash tag); the tallies of its application
+-- from its state (same hash tag); the tallies of its application; what the evidence rests on (same hash tag)
 -- Returns one of: {'started', now, quota, quota used, quota reset, rules that only record, spared groups} {'replayed', now, remembered, record} {'mismatch'} {'pending', identifier}
---                 {'withheld', by what: mirror-behind, frozen, suppressed, consent-required, consent-outdated} {'events-full'} {'backlog-full'}
+--                 {'withheld', by what: mirror-behind, frozen, suppressed, consent-required, consent-outdated} {'step-up'} {'events-full'} {'backlog-full'}
 --                 {'human-check-required', decision, rule, wait, whether the traffic of newcomers counts that, spared groups}
 --                 {'misjudged', how the country's breaker stands} (it was assumed otherwise: to be counted anew)
 --                 {'refused', decision, rule, wait, quota, quota used, quota reset, spared groups}
 -- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
--- include approvals newcomers fraud findings guard streams idempotency record mirror deliveries
+-- include approvals newcomers fraud findings guard streams idempotency record mirror evidence deliveries
 
 local remembered = idempotency.find(KEYS[7], ARGV[2])
 if remembered == 'mismatch' then return { 'mismatch' } end
@@ -35,8 +39,10 @@ if remembered then
   return { 'replayed', now, fence.apply(remembered), record.read_all(redis.call('HGET', KEYS[7], 'record')) }
 end
 
+local further = tonumber(ARGV[18])
+local subjects_at, user = 11 + further, further > 1 and { key = KEYS[11], verifications = KEYS[12] }
 if ARGV[17] ~= '*' then
-  local state = number.read(KEYS[11], redis.call('GET', KEYS[11]), plan.application)
+  local state = number.read(KEYS[subjects_at], redis.call('GET', KEYS[subjects_at]), plan.application)
   local last = record.newest(state, string.sub(KEYS[1], 1, -#ARGV[1] - 1), plan.application, plan.purpose)
   if last and last.id ~= ARGV[17] and last.status == 'pending' and now < last.expires then return { 'pending', last.id } end
 end
@@ -46,23 +52,27 @@ local pseudonym, block, network, wide, provider, device, flags, price, range = -
 local one = { key = KEYS[1], id = ARGV[1], application = plan.application, purpose = plan.purpose,
   country = plan.country, channel = plan.channel, policy = plan.policy, locale = ARGV[3], pseudonym = pseudonym,
   context = device, block = block, network = network, wide = wide, provider = provider, transaction = ARGV[6],
-  sealed_number = ARGV[7], mask = ARGV[8], details = ARGV[9], status = 'pending', checks = 0, sends = 1, generation = 0,
+  sealed_number = ARGV[7], mask = ARGV[8], details = ARGV[9], basis = user and mirror.basis(user.key) or '',
+  status = 'pending', checks = 0, sends = 1, generation = 0,
   created = now, last_send = now, expires = now + plan.life, fence = fence.at or 0, start = '',
   lifted = math.huge } -- no freeze that was lifted before ends what starts now
 local given = ARGV[13] ~= '' and cjson.decode(ARGV[13]).given or nil
 local why, position, lifted = mirror.refusal(KEYS[9], KEYS[10], one, ARGV[11], ARGV[12], plan.consent, -1, given)
+if why == 'mirror-behind' then return { 'withheld', why } end
+local earlier = evidence.needed(further % 2 == 1 and KEYS[10 + further], plan.application, ARGV[19])
+if not earlier then return { 'step-up' } end
 if why then return { 'withheld', why } end
 if redis.call('XLEN', KEYS[6]) >= plan.unrecorded then return { 'events-full' } end
 local full, ahead = streams.is_full(KEYS[2], KEYS[3], plan.outbox, plan.life)
 if full then return { 'backlog-full' } end
 
-local sending = guard.read(KEYS, 11, { kind = 'start', about = one, place = plan.place,
+local sending = guard.read(KEYS, subjects_at, { kind = 'start', about = one, place = plan.place,
   safe = string.find(flags, '+safe', 1, true) ~= nil, passed = string.find(flags, '+checked', 1, true) ~= nil,
   price = tonumber(price), range = range })
 for rule in string.gmatch(ARGV[10], '%S+') do
   rule_hits.add(sending.rule_hits, { rule = rule, record_only = true }, 1, 0, 0)
 end
-if ARGV[18] then sending.findings = findings.read({ unpack(ARGV, 18) }) end
+if ARGV[20] then sending.findings = findings.read({ unpack(ARGV, 20) }) end
 local refusal, quota = guard.test(sending)
 if sending.misjudged then
   guard.report_changes(sending, KEYS[8], plan.decisions, plan.age)
@@ -83,7 +93,9 @@ end
 guard.count(sending)
 guard.report(sending, KEYS[8], plan.decisions, plan.age)
 
-one.ledger, one.lifted, one.consented = tonumber(position), lifted, given or 0
+evidence.use(earlier, one.id)
+one.basis = string.find(earlier.basis, one.basis, 1, true) and earlier.basis or one.basis .. earlier.basis
+one.ledger, one.lifted, one.consented = tonumber(position), math.max(lifted, earlier.lifted), given or 0
 one.guard, one.tag = approvals.note(sending), record.kept_tag(ARGV[5])
 if ARGV[2] ~= '' then
   one.start = KEYS[7]
@@ -92,6 +104,11 @@ if ARGV[2] ~= '' then
   fence.note(KEYS[7])
 end
 record.create(one, one.expires + plan.grace, deliveries.FIRST, deliveries.first_slot(plan.channel))
+if user then
+  redis.call('LPUSH', user.verifications, one.id)
+  redis.call('LTRIM', user.verifications, 0, 19) -- as many as of a number
+  redis.call('PEXPIRE', user.verifications, plan.of_user)
+end
 if sending.price > 0 then spending.reserve(KEYS[1], 1, 1, sending.price, sending.money_at) end
 -- As JSON, in which none of these texts needs an escape: to encode a table costs six times as much.
 streams.put(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ahead, plan.job .. ',"id":"' .. one.id .. '","trace":"' .. ARGV[16]

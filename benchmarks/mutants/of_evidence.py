@@ -1,0 +1,87 @@
+"""Defects of evidence: what revokes it, what it rests on, and that it is used once."""
+
+from mutant import Mutant, one
+
+TESTS = ("api/test_evidence.py", "api/test_factor_policy.py", "api/test_proofs.py")
+"""Where most of them are noticed."""
+_KEPT: dict[str, Mutant] = {
+    "evidence-for-ever": one("include_evidence", "  redis.call('PEXPIRE', key, life)\n"),
+    "evidence-without-its-fence": one("include_evidence", "'fence', fence.at or 0", "'fence', 0"),
+    "evidence-of-before-a-fence": one("include_evidence", " or fence.hides(tonumber(kept[4]))"),
+    "evidence-too-old": one("include_evidence", "  if ends ~= '' and now >= tonumber(ends) then return nil end\n"),
+    "evidence-a-moment-too-old": one("include_evidence", "now >= tonumber(ends)", "now > tonumber(ends)"),
+    "evidence-although-revoked": one("include_evidence", "not revoked and "),
+    "evidence-used-twice": one("include_evidence", " and not self.started"),
+    "evidence-not-used-up": one(
+        "include_evidence", "  if self.key then redis.call('HSET', self.key, 'started', what) end\n"
+    ),
+}
+_REVOKED: dict[str, Mutant] = {
+    "erasure-revives": one("include_mirror", "  if erased > known then return 'erased' end\n"),
+    "erasure-ends-what-knows-of-it": one("include_mirror", "erased > known", "erased >= known"),
+    "revoked-although-nothing-is": one(
+        "include_mirror", "    if why then return why end\n    if factor", "    if factor"
+    ),
+    "revoked-without-the-factor": one(
+        "include_mirror", "    if factor ~= '' and not kept['t:' .. factor] then return 'removed' end\n"
+    ),
+    "revoked-by-a-lift-of-before": one("include_mirror", "    last = math.max(last, at)\n"),
+    "message-of-what-was-revoked": one("include_mirror", "mirror.revoked(about, about.basis)\n", "nil, 0\n"),
+    "message-as-if-it-was-frozen": one(
+        "include_mirror", "(over == 'frozen' or revoked == 'frozen') and 'frozen' or 'canceled'", "'frozen'"
+    ),
+    "start-knows-no-lift-of-its-user": one("include_mirror", "  last = math.max(last, last_of_others)\n"),
+    "resend-of-what-was-revoked": one("resend", "if why == 'canceled' then return { 'final', why } end\n"),
+}
+_STARTS: dict[str, Mutant] = {
+    "start-without-evidence": one(
+        "start", "if not earlier then return { 'step-up' } end\n", "earlier = earlier or { basis = '', lifted = 0 }\n"
+    ),
+    "start-without-evidence-while-the-mirror-is-behind": one(
+        "start", "if why == 'mirror-behind' then return { 'withheld', why } end\n"
+    ),
+    "start-for-a-frozen-user": one("start", "basis = user and mirror.basis(user.key) or ''", "basis = ''"),
+    "start-uses-nothing-up": one("start", "evidence.use(earlier, one.id)\n"),
+    "start-forgets-what-came-before": one("start", "one.basis .. earlier.basis", "one.basis"),
+    "start-forgets-its-user": one(
+        "start", "earlier.basis or one.basis .. earlier.basis", "earlier.basis or earlier.basis"
+    ),
+    "start-knows-no-lift-of-before": one("start", "math.max(lifted, earlier.lifted)", "lifted"),
+    "start-that-a-user-s-freeze-does-not-find": one("start", "  redis.call('LPUSH', user.verifications, one.id)\n"),
+    "start-that-a-user-s-freeze-finds-for-ever": one(
+        "start", "  redis.call('PEXPIRE', user.verifications, plan.of_user)\n"
+    ),
+    "starts-of-a-user-without-number": one("start", "  redis.call('LTRIM', user.verifications, 0, 19)"),
+    "record-forgets-what-it-rests-on": one(
+        "include_record", "  if self.basis ~= '' then redis.call('HSET', self.key, 'basis', self.basis) end\n"
+    ),
+}
+_CHECKS: dict[str, Mutant] = {
+    "check-again-although-revoked": one("check", "first[1] == '' and mirror", "false and mirror"),
+    "check-again-revokes-a-wrong-code": one("check", "first[1] == '' and mirror", "mirror"),
+    "check-cancels-for-a-freeze-alone": one("check", "{ reason = revoked }", "{ reason = 'frozen' }"),
+    "check-rests-on-the-number-alone": one("check", " .. found.basis\n", "\n"),
+    "check-rests-on-no-number": one("check", "mirror.basis(ARGV[9] .. found.pseudonym) .. "),
+    "check-leaves-no-evidence": one("check", "if ARGV[12] ~= '' then", "if false then"),
+    "check-leaves-evidence-while-a-proof-lives": one("check", "lives[found.purpose] or lives['']", "lives['']"),
+    "check-leaves-evidence-that-knows-no-lift": one("check", "basis, found.lifted, lives", "basis, 0, lives"),
+    "factor-check-again-although-revoked": one("factor_check", "revoked and 'revoked' or first[1]", "first[1]"),
+    "factor-check-remembers-no-basis": one("factor_check", ", 'basis', basis, 'lifted', lifted)", ")"),
+    "factor-check-remembers-no-lift": one("factor_check", ", 'lifted', lifted)", ")"),
+    "factor-check-without-evidence": one(
+        "factor_check",
+        "if not needed then return { 'step-up' } end\n",
+        "needed = needed or { basis = '', lifted = 0 }\n",
+    ),
+    "user-guess-without-evidence": one(
+        "user_guess",
+        "if not needed then return { 'step-up' } end\n",
+        "needed = needed or { basis = '', lifted = 0 }\n",
+    ),
+    "proof-although-revoked": one("proof_redeem", "if revoked then return -1 end\n"),
+    "proof-revoked-as-if-it-was-used": one("proof_redeem", "return -1", "return 0"),
+    "page-result-although-revoked": one("page_redeem", "if status == 'approved' and mirror", "if false and mirror"),
+    "page-result-that-rests-on-no-number": one("page_redeem", "mirror.basis(ARGV[3] .. found.pseudonym) .. "),
+    "page-result-that-rests-on-the-number-alone": one("page_redeem", " .. found.basis) then", ") then"),
+}
+DEFECTS: dict[str, Mutant] = {**_KEPT, **_REVOKED, **_STARTS, **_CHECKS}
