@@ -137,10 +137,16 @@ class RecoveryCodes:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def replace(self, user: str, application: str, hashes: Sequence[str]) -> None:
-        """Record a new series for a user (the pseudonym); codes of an earlier one are over."""
+    def replace(self, user: str, application: str, hashes: Sequence[str], *, first: bool = False) -> bool:
+        """Record a new series for a user (the pseudonym); codes of an earlier one are over.
+
+        A ``first`` one is not recorded where there are usable codes: of two activations at once one shows its codes.
+        Returns whether it was recorded.
+        """
         with self._database.write() as connection:
             lock_head(connection)  # of two new series at once one is over
+            if first and _count(connection, recovery_codes, _usable(user, application)):
+                return False
             at, series = now(), secrets.token_hex(8)
             over = update(recovery_codes).where(_usable(user, application)).values(ended=at)
             ended = connection.execute(over.returning(recovery_codes.c.hash)).scalars().all()
@@ -148,6 +154,7 @@ class RecoveryCodes:
             append_state(connection, recovery_codes, [*ended, *hashes])
             replaced = webhook_of_user(WebhookType.FACTOR_RECOVERY_CODES_REPLACED, application, user, at)
             record_webhooks(connection, [replaced])
+        return True
 
     def spend(self, spent: str, replacement: str, user: str, application: str) -> FactorFailure | None:
         """Use a code up and record another for it, both as hashes; return why not, ``None`` when that is done.

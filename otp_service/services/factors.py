@@ -336,7 +336,7 @@ def remove_with_code(
 
 def new_recovery_codes(context: Context, application: Application, user: str) -> tuple[str, ...]:
     """Return a new series of recovery codes, shown once; codes of an earlier one are over."""
-    return _new_series(context, user_key(context, application.name, user))
+    return _new_series(context, user_key(context, application.name, user)) or ()
 
 
 def check_recovery_code(
@@ -488,13 +488,14 @@ def _count_guess(context: Context, application: Application, user: UserKey, gues
 
 def _first_recovery_codes(context: Context, user: UserKey) -> tuple[str, ...] | None:
     has_some = context.ledger.recovery_codes.left(user.pseudonym, user.application)
-    return None if has_some else _new_series(context, user)
+    return None if has_some else _new_series(context, user, first=True)
 
 
-def _new_series(context: Context, user: UserKey) -> tuple[str, ...]:
+def _new_series(context: Context, user: UserKey, *, first: bool = False) -> tuple[str, ...] | None:
     codes = tuple(new_recovery_code() for _ in range(RECOVERY_CODES))
     hashes = [_hash(context, user, one) for one in codes]
-    context.ledger.recovery_codes.replace(user.pseudonym, user.application, hashes)
+    if not context.ledger.recovery_codes.replace(user.pseudonym, user.application, hashes, first=first):
+        return None
     context.store.factors.report(user, "recovery.replaced")
     _log.info("recovery_codes_made", application=user.application)
     return codes

@@ -145,3 +145,12 @@ def test_of_two_series_that_are_made_at_once_one_is_left(ledger: Ledger):
         list(pool.map(lambda hashes: ledger.recovery_codes.replace(USER, "shop", hashes), series))
 
     assert ledger.recovery_codes.left(USER, "shop") == 10
+
+
+def test_of_two_first_series_at_once_one_is_recorded(ledger):
+    """Two activations of a user's apps at once would each show codes, and those of one would be dead."""
+    with ThreadPoolExecutor(2) as both:
+        made = list(both.map(lambda name: ledger.recovery_codes.replace("u" * 22, "shop", [name], first=True), "ab"))
+
+    assert sorted(made) == [False, True]
+    assert ledger.recovery_codes.left("u" * 22, "shop") == 1
