@@ -82,7 +82,7 @@ class Person:
         record_events(self.context)
         (posting, *_) = self.context.ledger.postings.claim(CallSlots(200), 1000, 100)
         self.context.ledger.postings.settle(posting, Try(1, 12, 500))
-        self.pending = self.shop.start(NUMBER, **DEVICE)
+        self.pending = self.shop.start(NUMBER, user=USER, **DEVICE)
         """Its event is still to be recorded."""
         history = self.context.store.history.recent(self.number.bucket, self.number.pseudonym)
         self.started = {one.id for one in history}

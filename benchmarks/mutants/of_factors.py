@@ -175,7 +175,7 @@ _SETTLING: dict[str, Mutant] = {
     "server-whose-past-ends-with-the-mirror": one(
         "include_mirror", "'since_of', EVERYTHING", "'since_of', redis.call('HGET', head, 'sequence')"
     ),
-    "server-noted-by-a-check-alone": one("server_note", "do mirror.server_since(head) end", "do end"),
+    "server-noted-by-a-check-alone": one("server_note", "  mirror.server_since(head)\n"),
     "server-unknown-to-a-new-mirror": one("mirror_build", "    'server', mirror.server_name(), 'since'", "    'since'"),
     "server-older-than-its-mirror": one("mirror_build", "'since', now", "'since', 0"),
     "server-of-a-mirror-of-nothing": one("mirror_build", "'since_of', ARGV[5]", "'since_of', 0"),

@@ -166,7 +166,8 @@ class StartBody(Body):
     """Your own opaque name of the person, at most 128 characters; returned, and named as `sub` in a proof. Where the
     purpose asks for an authenticator app first, one of this user's is."""
     after: ProofText | None = None
-    """A proof that the same `user` approved another purpose before; needed where the purpose comes after one."""
+    """A proof that the same `user` approved another purpose before; needed where the purpose comes after one. It is
+    good for one start."""
     client_token: ClientTokenBody | None = None
     """Asks for a token for a page or an app."""
     page: PageBody | None = None

@@ -537,7 +537,8 @@ class PurposeSettings(Section):
     recovery: bool = False
     """Whether a recovery code confirms too."""
     after: tuple[Name, ...] = ()
-    """Step-up: the same user has to have approved one of these purposes before, which a proof shows."""
+    """Step-up: the same user has to have approved one of these purposes before, which a proof shows; each proof is
+    good for one start."""
     after_max_age: int = Field(default=600, ge=1, le=86400)
     """Seconds that such an approval is good for."""
     linked_elsewhere: bool = False
