@@ -184,6 +184,11 @@ def test_the_keys_are_told_to_be_there_only_where_they_are():
             "Nothing bounds what it may spend.",
         ),
         (
+            {"ledger": {"rebuild_lost_mirror": True}},
+            "ledger.rebuild_lost_mirror",
+            "An empty Redis is filled from the ledger without asking: a ledger that was restored too is not noticed.",
+        ),
+        (
             {"audit": {}},
             "audit.export",
             "Heads of the audit chain stay here: who changes the database can cut its end off unnoticed.",
