@@ -348,6 +348,10 @@ class LedgerUnavailableError(OtpServiceError):
     retry_after = 1
 
 
+class LedgerReplacedError(LedgerUnavailableError):
+    """SQLite's file was replaced or removed under this process, which would write where nobody reads."""
+
+
 class LedgerMismatchError(LedgerUnavailableError):
     """Redis, the ledger and the pseudonym key do not belong together; an operator has to decide what to do."""
 

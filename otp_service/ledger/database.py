@@ -8,10 +8,11 @@ import string
 import threading
 import time
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import (
     ARRAY,
@@ -48,7 +49,12 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 from otp_service.clock import now
 from otp_service.domain.audit import GENESIS
 from otp_service.domain.consents import LedgerPosition
-from otp_service.errors import ConfigurationError, LedgerMismatchError, LedgerUnavailableError
+from otp_service.errors import (
+    ConfigurationError,
+    LedgerMismatchError,
+    LedgerReplacedError,
+    LedgerUnavailableError,
+)
 from otp_service.ledger import schema
 from otp_service.ledger.migrations import STEPS
 from otp_service.ledger.partitions import has_locks, near, partition
@@ -71,19 +77,26 @@ def sqlite_engine(url: URL, timeout: float) -> Engine:
     @event.listens_for(engine, "do_connect")
     def _look_for_file(*_: object) -> None:
         """Make no file where somebody only looks, perhaps as another user: SQLite would."""
+        require_same_file(engine)
         if not sqlite_file(engine).exists():
             raise LedgerUnavailableError(NOT_MADE)
 
     @event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _: object) -> None:  # noqa: ANN401 - the driver's
+    def _prepare(connection: Any, record: Any) -> None:  # noqa: ANN401 - the driver's, and the pool's
         connection.isolation_level = None  # we begin transactions ourselves
         for pragma in ("synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
             connection.execute(f"PRAGMA {pragma}").close()
         _write_ahead(connection, timeout, engine.dialect.loaded_dbapi.OperationalError)
+        record.info[_FILES] = _identities(engine)
+        _opened.setdefault(engine, record.info[_FILES][0])
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         """Take the write lock at once where it is needed: a read that becomes a write may fail without waiting."""
+        noted, found = connection.info[_FILES], _identities(engine)
+        if noted[0] != found[0] or noted[1] not in {None, found[1]}:
+            raise LedgerReplacedError(_REPLACED)
+        connection.info[_FILES] = found  # the log of a file that is new comes with the first transaction
         writes = WRITES.keys() <= connection.get_execution_options().keys()
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -95,8 +108,36 @@ def sqlite_file(engine: Engine) -> Path:
     return Path(str(engine.url.database))
 
 
+_FILES: Final = "otp_service_files"
+"""Where a connection's file and write-ahead log are noted, by device and inode. While it is open both stay the same:
+SQLite deletes the log with the last connection."""
+_REPLACED: Final = "The ledger's file was replaced or removed while it was in use: restart all processes."
+_opened: WeakKeyDictionary[Engine, tuple[int, int] | None] = WeakKeyDictionary()
+"""The file that an engine opened first. Another one is not opened in its place: the old one's log may lie beside it."""
+
+
+def _identities(engine: Engine) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+    """Return device and inode of the file and of its write-ahead log; ``None`` for one that is not there."""
+    file = sqlite_file(engine)
+    return _identity(file), _identity(file.with_name(f"{file.name}-wal"))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    with suppress(OSError):
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    return None
+
+
+def require_same_file(engine: Engine) -> None:
+    """Raise `LedgerReplacedError` where another file than the one that was opened first is there, or none."""
+    if engine in _opened and _opened[engine] != _identities(engine)[0]:
+        raise LedgerReplacedError(_REPLACED)
+
+
 def make_sqlite_file(engine: Engine) -> None:
     """Make the file for this user only, before SQLite makes it for all; raises `LedgerUnavailableError`."""
+    require_same_file(engine)
     path = sqlite_file(engine)
     if path.exists():
         return
@@ -396,6 +437,7 @@ class Database:
     def close(self) -> None:
         """Close all connections that are not in use."""
         self._engine.dispose()
+        _opened.pop(self._engine, None)
 
 
 def _url(text: str) -> URL:

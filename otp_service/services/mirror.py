@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from otp_service.domain.consents import ConsentMode, LedgerPosition, MirrorChanges
 from otp_service.domain.keyring import Keyring
-from otp_service.errors import LedgerMismatchError, LedgerUnavailableError, StoreUnavailableError
+from otp_service.errors import LedgerMismatchError, LedgerReplacedError, LedgerUnavailableError, StoreUnavailableError
 from otp_service.ledger.ledger import Ledger
 from otp_service.store.mirror import Mirror, MirrorBuild, MirrorQuery
 from otp_service.telemetry.logging import get_logger
@@ -30,6 +30,8 @@ class MirrorState(StrEnum):
     OK = "ok"
     UNAVAILABLE = "unavailable"
     """The ledger did not answer: what was known stays in force."""
+    REPLACED = "replaced"
+    """Its file was replaced under this process: nothing is written, and what was known stays in force."""
     BEHIND = "behind"
     """The mirror is being built."""
     DIVERGED = "diverged"
@@ -121,6 +123,11 @@ class MirrorSync:
         try:
             self._set_state(self._sync(self._known))
             self._mirror.note_server(is_current=self.state is MirrorState.OK)
+        except LedgerReplacedError as replaced:
+            if self.state is not MirrorState.REPLACED:
+                _log.error("ledger_replaced", reason=str(replaced))
+            self.state = MirrorState.REPLACED
+            raise
         except LedgerUnavailableError:
             if self._known is None and (place := self._mirror.known_place()):
                 self._note_position(place)
