@@ -283,5 +283,5 @@ INBOX: Final = inbox()
 
 
 def tag_of(key: str) -> str:
-    """Return the hash tag of a key: what a cluster chooses its server by."""
-    return key[key.index("{") + 1 : key.index("}")]
+    """Return the hash tag of a key: what a cluster chooses its server by. Of a key without one, that is all of it."""
+    return key[key.index("{") + 1 : key.index("}")] if "{" in key else key
