@@ -51,9 +51,6 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "full-by-no-fresh-pace": one("include_streams", " or now - since > 2000 or", " or"),
     "full-by-the-fresh-pace-of-few": one("include_streams", " or gone - recent < LEFT then", " then"),
-    "full-by-the-pace-since-the-oldest-came-twice": one(
-        "include_streams", "gone_before(queue, 5000) or first", "first"
-    ),
     "full-that-looks-at-no-pace": one("include_streams", "longest * LEFT / count or longest", "longest or longest"),
     "held-by-everybody": one("include_streams", "return not pending.err and #pending > 0", "return true"),
     "held-by-whoever-has-it": one("include_streams", "entry, entry, 1, ...)", "entry, entry, 1)"),

@@ -445,3 +445,15 @@ def test_a_worker_that_begins_and_is_too_slow_closes_the_door(
 
     assert not any(closed[:10]), "it has just begun"
     assert all(closed[-10:])
+
+
+def test_a_few_that_left_in_the_last_second_are_no_new_pace(
+    frozen: FrozenValkey, shop: Caller, context: Context
+) -> None:
+    """Ten in half a minute are too slow, and two more do not show that a worker has begun."""
+    _come(frozen, shop, context, 24)
+    _send(context, jobs_of(context, count=10))
+    _come(frozen, shop, context, 6)
+    _send(context, jobs_of(context, count=2))
+
+    assert _refuses(lambda: shop.start(purpose="code"))

@@ -71,19 +71,13 @@ function streams.wake(wake)
   redis.call('PEXPIRE', wake, 60000)
 end
 
--- Returns how many messages had left a queue when the newest one came that waits for so many milliseconds, and when that was; nil when
--- none waits for so long.
-local function gone_before(queue, milliseconds)
-  local entry = redis.call('XREVRANGE', queue, now - milliseconds, '-', 'COUNT', 1)[1]
-  if entry then return tonumber(by_name(entry[2]).gone), tonumber(string.match(entry[1], '^%d+')) end
-end
-
 -- Tells whether a queue in which `count` messages wait moves quickly enough by now, as after a time without a worker. `gone` have left it,
 -- `first` of them before the oldest came that waits. The pace is that of the last second; a worker that has just begun has none yet.
 local function moves_again(queue, count, first, gone, longest)
-  local recent, since = gone_before(queue, 1000)
-  if not recent or now - since > 2000 or gone - recent < LEFT then return false end
-  local left, before = gone - recent, recent - (gone_before(queue, 5000) or first)
+  local entry = redis.call('XREVRANGE', queue, now - 1000, '-', 'COUNT', 1)[1]
+  local recent, since = tonumber(by_name(entry and entry[2] or {}).gone), entry and tonumber(string.match(entry[1], '^%d+'))
+  if not recent or now - since > 2000 or gone - recent < LEFT then return false end -- refused starts leave no trace to go by
+  local left, before = gone - recent, recent - first
   return before < left or (now - since) * count / (left - 1) < longest
 end
 
