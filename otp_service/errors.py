@@ -347,9 +347,10 @@ class LedgerUnavailableError(OtpServiceError):
     code = "ledger-unavailable"
     retry_after = 1
 
-
-class LedgerReplacedError(LedgerUnavailableError):
-    """SQLite's file was replaced or removed under this process, which would write where nobody reads."""
+    def __init__(self, *message: str, file_replaced: bool = False) -> None:
+        super().__init__(*message)
+        self.file_replaced = file_replaced
+        """Whether SQLite's file was replaced or removed under this process, which would write where nobody reads."""
 
 
 class LedgerMismatchError(LedgerUnavailableError):

@@ -52,7 +52,6 @@ from otp_service.domain.consents import LedgerPosition
 from otp_service.errors import (
     ConfigurationError,
     LedgerMismatchError,
-    LedgerReplacedError,
     LedgerUnavailableError,
 )
 from otp_service.ledger import schema
@@ -95,7 +94,7 @@ def sqlite_engine(url: URL, timeout: float) -> Engine:
         """Take the write lock at once where it is needed: a read that becomes a write may fail without waiting."""
         noted, found = connection.info[_FILES], _identities(engine)
         if noted[0] != found[0] or noted[1] not in {None, found[1]}:
-            raise LedgerReplacedError(_REPLACED)
+            raise LedgerUnavailableError(_REPLACED, file_replaced=True)
         connection.info[_FILES] = found  # the log of a file that is new comes with the first transaction
         writes = WRITES.keys() <= connection.get_execution_options().keys()
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
@@ -130,9 +129,9 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def require_same_file(engine: Engine) -> None:
-    """Raise `LedgerReplacedError` where another file than the one that was opened first is there, or none."""
+    """Raise `LedgerUnavailableError` where another file than the one that was opened first is there, or none."""
     if engine in _opened and _opened[engine] != _identities(engine)[0]:
-        raise LedgerReplacedError(_REPLACED)
+        raise LedgerUnavailableError(_REPLACED, file_replaced=True)
 
 
 def make_sqlite_file(engine: Engine) -> None:

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from otp_service.domain.consents import ConsentMode, LedgerPosition, MirrorChanges
 from otp_service.domain.keyring import Keyring
-from otp_service.errors import LedgerMismatchError, LedgerReplacedError, LedgerUnavailableError, StoreUnavailableError
+from otp_service.errors import LedgerMismatchError, LedgerUnavailableError, StoreUnavailableError
 from otp_service.ledger.ledger import Ledger
 from otp_service.store.mirror import Mirror, MirrorBuild, MirrorQuery
 from otp_service.telemetry.logging import get_logger
@@ -123,12 +123,12 @@ class MirrorSync:
         try:
             self._set_state(self._sync(self._known))
             self._mirror.note_server(is_current=self.state is MirrorState.OK)
-        except LedgerReplacedError as replaced:
-            if self.state is not MirrorState.REPLACED:
-                _log.error("ledger_replaced", reason=str(replaced))
-            self.state = MirrorState.REPLACED
-            raise
-        except LedgerUnavailableError:
+        except LedgerUnavailableError as failed:
+            if failed.file_replaced:
+                if self.state is not MirrorState.REPLACED:
+                    _log.error("ledger_replaced", reason=str(failed))
+                self.state = MirrorState.REPLACED
+                raise
             if self._known is None and (place := self._mirror.known_place()):
                 self._note_position(place)
             if self.state not in MISMATCHES:

@@ -14,7 +14,7 @@ from support_ledger import make_ledger
 
 from otp_service.bootstrap import Installation
 from otp_service.domain.consents import Suppression, SuppressionScope, SuppressionSource
-from otp_service.errors import LedgerReplacedError
+from otp_service.errors import LedgerUnavailableError
 from otp_service.services.consents import add_suppressions
 from otp_service.services.health import readiness
 
@@ -72,7 +72,7 @@ def test_nothing_is_written_into_a_file_that_is_not_there_any_more(process: Inst
     act(file)
     there = file.exists()
     for _ in range(5):
-        with pytest.raises(LedgerReplacedError, match="restart all processes"):
+        with pytest.raises(LedgerUnavailableError, match="restart all processes"):
             stop(process)
 
     assert file.exists() is there, "nor is a new one made in its place"
@@ -82,7 +82,7 @@ def test_it_is_told_by_name(process: Installation, file: Path):
     _replace(file)
     with capture_logs() as lines:
         for _ in range(3):
-            with contextlib.suppress(LedgerReplacedError):
+            with contextlib.suppress(LedgerUnavailableError):
                 process.context.mirror_sync.refresh()
 
     (line,) = lines
@@ -101,7 +101,7 @@ def test_who_starts_anew_uses_the_new_file(process: Installation, file: Path):
 def test_a_file_that_is_back_is_used_again(process: Installation, file: Path):
     away = file.with_name("away.db")
     file.rename(away)
-    with pytest.raises(LedgerReplacedError):
+    with pytest.raises(LedgerUnavailableError, match="restart all processes"):
         stop(process)
     away.rename(file)
     stop(process)
