@@ -139,6 +139,11 @@ ROWS = (
                 unit="s",
             ),
             Panel(
+                "Calls to gateways in flight",
+                (Query("sum by (gateway) (otp_service_gateway_calls_in_flight)", "{{gateway}}"),),
+                unit="short",
+            ),
+            Panel(
                 "Age of the oldest message that waits",
                 (Query("max(otp_service_outbox_lag_seconds)", "outbox"),),
                 unit="s",
@@ -248,6 +253,11 @@ ROWS = (
             Panel(
                 "Webhooks by outcome",
                 (Query("sum by (outcome) (rate(otp_service_webhooks_total[1m]))", "{{outcome}}"),),
+            ),
+            Panel(
+                "Slow webhook endpoints",
+                (Query("sum by (application) (otp_service_endpoints_slow)", "{{application}}"),),
+                unit="short",
             ),
             Panel(
                 "Redis: memory",
