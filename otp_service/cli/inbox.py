@@ -11,7 +11,7 @@ from otp_service.store.inbox import WaitingMessage
 
 @click.group()
 def inbox() -> None:
-    """Read what people wrote back that matches no keyword, and decide.
+    """Read replies that match no keyword, and decide.
 
     Each message waits for five days. Some ask for an end of the messages in their own words.
     """

@@ -71,7 +71,7 @@ NETWORK_DAYS: Final = 2
 RECORD_SECONDS: Final = 300 + RECORD_GRACE
 """Life of a record whose code lives as long as by default."""
 THREADS: Final = 64
-"""Calls that a worker process makes at once, by default."""
+"""Calls that a worker process makes at once through one gateway beside others, by default: half of its threads."""
 BATCH: Final = 2000
 """Events that a worker process records at once."""
 PAUSE: Final = 0.25

@@ -140,7 +140,10 @@ def test_alive_asks_nobody_and_ready_tells_what_it_found(api: Api):
     assert (alive.status_code, alive.json) == (200, {"status": "alive", "details": {}})
     assert (ready.status_code, ready.json) == (
         200,
-        {"status": "ready", "details": {"redis": "ok", "worker_age": None, "ledger": "ok", "starts": "accepted"}},
+        {
+            "status": "ready",
+            "details": {"redis": "ok", "worker_age": None, "ledger": "ok", "access": "ledger", "starts": "accepted"},
+        },
     )
 
 

@@ -227,7 +227,8 @@ def test_all_that_is_held_is_written_as_json(environ, shop):
     held = json.loads(told("subject", "export", NUMBER, environ=environ))
 
     assert held["to"] == MASK
-    assert held["applications"].keys() == {"shop"}
+    assert held["applications"].keys() == {"*", "shop"}
+    assert held["applications"]["*"]["counters"]["messages"], "what Redis counts of the number, whoever sends"
     assert held["applications"]["shop"]["consents"][0]["text_sha256"] == EVIDENCE.text_sha256
     assert held["applications"]["shop"]["recent"] == [one]
 

@@ -197,7 +197,7 @@ def test_its_defaults_are_those_of_the_settings_and_of_the_code():
     assert load["rows"] == LedgerSettings().rows
     assert (load["retention"], load["audit_retention"]) == (RetentionSettings().traffic, RetentionSettings().audit)
     assert PurposeSettings().ttl + verification.RECORD_GRACE == RECORD_SECONDS
-    assert (WorkerSettings().concurrency, recorder.BATCH_SIZE, recorder.BATCH_INTERVAL) == (THREADS, BATCH, PAUSE)
+    assert (WorkerSettings().concurrency // 2, recorder.BATCH_SIZE, recorder.BATCH_INTERVAL) == (THREADS, BATCH, PAUSE)
 
 
 def test_every_figure_says_what_measures_it():
