@@ -82,7 +82,8 @@ def storm(
     load = threading.Thread(target=_start_all, args=(service, starts, books))
     load.start()
     chance = random.Random(seed)
-    while load.is_alive() or not _settled(service, ledger):
+    crashes = CRASHES if crash_database else 0
+    while load.is_alive() or books.kills["database"] < crashes or not _settled(service, ledger):
         _strike(service, chance, books, crash_database)
         time.sleep(chance.uniform(0.5, 2.0))
     load.join()

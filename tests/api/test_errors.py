@@ -39,7 +39,7 @@ def test_a_problems_type_leads_to_a_page_with_the_words_of_the_document(api: Api
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
 
 
-FURTHER = {errors.MessageNotAllowedError: ("PK",)}
+FURTHER = {errors.MessageNotAllowedError: ("PK",), errors.InvalidUrlError: ("The address cannot be read.",)}
 """What errors are made of, before what most of them are made of."""
 
 
