@@ -588,6 +588,10 @@ MIRROR: tuple[Check[MirrorStatus], ...] = (
     Check("ledger", FAIL, f"{MISMATCHES[MirrorState.LOST]} Nothing is sent.",
           "Where no older copy of the ledger was restored: otp-service ledger rebuild, and otp-service store fence.",
           _mirror_is(MirrorState.LOST)),
+    Check("ledger", FAIL, f"{MISMATCHES[MirrorState.RESTORED]} Nothing is sent.",
+          "Make sure that the ledger is the latest, or import the opt-outs since its copy; then: otp-service ledger "
+          "rebuild.",
+          _mirror_is(MirrorState.RESTORED)),
     Check("ledger", FAIL, MISMATCHES[MirrorState.FOREIGN],
           "Correct ledger.url, or go by this ledger from now on: otp-service ledger rebuild.",
           _mirror_is(MirrorState.FOREIGN)),

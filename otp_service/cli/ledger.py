@@ -148,11 +148,13 @@ def fence(session: Session) -> None:
     """Expire whatever was started until now.
 
     For when Redis lacks what it once knew: a backup was restored, a replica took over, it was emptied. Do it before
-    processes use such a Redis, or at once if they do. It needs neither a running service nor the ledger.
+    processes use such a Redis, or at once if they do. It needs neither a running service nor the ledger. Starts are
+    refused (mirror-restored) until a process that ran before has seen that the ledger lacks nothing, or an operator has
+    decided: otp-service ledger rebuild.
     """
     context = session.context
     session.confirm(f"Fence the store at {session.settings.redis.shown_url}?", means=_MEANS)
-    put = operator_actions.fence_store(context)
+    put = operator_actions.fence_store(context, restored=True)
     if not operator_actions.record_action(
         context, session.action(OperatorAction.STORE_FENCED)
     ):  # last: the ledger may be away

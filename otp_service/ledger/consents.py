@@ -572,6 +572,18 @@ class MirrorSource:
         with self._database.write() as connection:
             connection.execute(update(head_table).values(mirrored=True))
 
+    def is_diverged(self) -> bool:
+        """Tell whether this ledger's history was seen not to be its mirror's, and nobody has decided since."""
+        with self._database.read() as connection:
+            return bool(head_row(connection).diverged)
+
+    def note_diverged(self, identity: str) -> None:
+        """Note it, unless this ledger was renamed since: then neither a flush nor a restored Redis ends it."""
+        if not self.is_diverged():
+            with self._database.write() as connection:
+                this = update(head_table).where(head_table.c.identity == identity)
+                connection.execute(this.values(diverged=True))
+
     def since(self, place: LedgerPosition, most: int) -> MirrorChanges | None:
         """Return what the next changes after a place have led to, at most ``most`` of them.
 

@@ -467,6 +467,7 @@ def create_head(connection: Connection) -> None:
             forgotten=0,
             forgotten_link=GENESIS,
             mirrored=False,
+            diverged=False,
             pseudonym_key="",
             purged=0,
         )
@@ -476,7 +477,7 @@ def create_head(connection: Connection) -> None:
 def rename_ledger(connection: Connection, sequence: int) -> None:
     """Give the ledger another identity, of which there is no mirror; it goes on after a number, if it was before it."""
     further = case((head.c.sequence < sequence, sequence), else_=head.c.sequence)
-    connection.execute(update(head).values(identity=_new_name(), sequence=further + 1, mirrored=False))
+    connection.execute(update(head).values(identity=_new_name(), sequence=further + 1, mirrored=False, diverged=False))
 
 
 def head_row(connection: Connection) -> Any:  # noqa: ANN401 - a row

@@ -56,6 +56,7 @@ head = Table(
     _column("forgotten", BigInteger, "number of such an entry that a purge took while it was the last one", HEAD),
     _column("forgotten_link", String(64), "its link", HEAD),
     _column("mirrored", Boolean, "whether a mirror of this ledger was ever complete", HEAD),
+    _column("diverged", Boolean, "whether its history was seen not to be the mirror's; nobody decided since", HEAD),
     _column("pseudonym_key", String(64), "fingerprint of the key that made its pseudonyms", HEAD),
     _column("purged", TIME, "when the last purge began; 0 before the first", HEAD),
 )

@@ -38,6 +38,8 @@ class MirrorState(StrEnum):
     """The mirror's history is not the ledger's."""
     FOREIGN = "foreign"
     """The mirror is another ledger's."""
+    RESTORED = "restored"
+    """The store was restored from a copy, and no process that knew both before has seen that the ledger was not."""
     LOST = "lost"
     """There is no mirror, though there was one: Redis was emptied or is another one."""
     ABSENT = "absent"
@@ -47,6 +49,7 @@ class MirrorState(StrEnum):
 MISMATCHES: Final[Mapping[MirrorState, str]] = {
     MirrorState.DIVERGED: "Redis and the ledger have different histories: one of them was restored from a copy.",
     MirrorState.FOREIGN: "Redis belongs to another ledger.",
+    MirrorState.RESTORED: "Redis was restored from a copy, and cannot tell whether the ledger was, too.",
     MirrorState.LOST: "Redis was emptied or is another one, and cannot tell whether the ledger is the latest.",
 }
 """The states in which nothing is sent until an operator has decided."""
@@ -79,6 +82,8 @@ class MirrorSync:
         self._keyring = keyring
         self.rebuilds_lost: Final = rebuild_lost
         self._known: LedgerPosition | None = None
+        self._knew_both = False
+        """Whether the mirror was at the ledger's place, in a store that was not restored."""
         self._noted = False
         """Whether the ledger has recorded that it is mirrored."""
         self._lock = threading.Lock()
@@ -188,23 +193,37 @@ class MirrorSync:
             else:
                 return self._close_diverged(last.identity) if found.state is MirrorState.DIVERGED else found.state
         self._note_mirrored()
-        return MirrorState.OK
+        return self._vouch_or_wait()
+
+    def _vouch_or_wait(self) -> MirrorState:
+        """Look whether the store was restored; vouch for the ledger if it has all that was known here before."""
+        fence = self._mirror.restored()
+        if fence is None:
+            self._knew_both = True
+        elif self._knew_both:
+            self._mirror.vouch(fence)
+            _log.warning("ledger_vouched_for", fence=SafeNumber(fence))
+        return MirrorState.OK if self._knew_both else MirrorState.RESTORED
 
     def inspect(self) -> MirrorStatus:
         """Compare the mirror with the ledger, and change nothing.
 
         Raises `LedgerUnavailableError` and `StoreUnavailableError`.
         """
-        return self._compare(self._ledger.mirror_source.head())
+        found = self._compare(self._ledger.mirror_source.head())
+        waits = found.state is MirrorState.OK and self._mirror.restored() is not None
+        return found._replace(state=MirrorState.RESTORED) if waits else found
 
     def _compare(self, last: LedgerPosition) -> MirrorStatus:
         """Compare the mirror with the ledger's position."""
         place, closed = self._mirror.head()
+        if place and place.identity != last.identity:
+            return MirrorStatus(MirrorState.FOREIGN, last.sequence)
+        if (place is None or self.state is not MirrorState.OK) and self._ledger.mirror_source.is_diverged():
+            return MirrorStatus(MirrorState.DIVERGED, last.sequence)  # also where Redis was flushed or restored since
         if place is None:
             lost = self._ledger.mirror_source.was_mirrored() and not self.rebuilds_lost
             return MirrorStatus(MirrorState.LOST if lost else MirrorState.ABSENT, last.sequence)
-        if place.identity != last.identity:
-            return MirrorStatus(MirrorState.FOREIGN, last.sequence)
         if place == last and not closed:
             return MirrorStatus(MirrorState.OK, last.sequence, place.sequence)
         changes = None if closed else self._ledger.mirror_source.since(place, BATCH_SIZE)
@@ -220,6 +239,7 @@ class MirrorSync:
             return MirrorState.FOREIGN
         if place and not closed:
             self._mirror.close()
+        self._ledger.mirror_source.note_diverged(identity)
         return MirrorState.DIVERGED
 
     def _build(self, identity: str) -> bool:

@@ -213,13 +213,13 @@ def fail_over(context: Context, by: str, primary: str = "") -> bool:
     return is_whole
 
 
-def fence_store(context: Context) -> int:
+def fence_store(context: Context, *, restored: bool = False) -> int:
     """Fence the store, whether or not any process serves; return when, in milliseconds by Redis' clock.
 
-    Raises `StartRefusedError` when the store is another installation's, to which nothing is done then, and
-    `StoreUnavailableError`.
+    ``restored`` is as `Fences.put` takes it. Raises `StartRefusedError` when the store is another installation's, to
+    which nothing is done then, and `StoreUnavailableError`.
     """
     context.store.server.require_own()
-    put = context.store.fences.put()
+    put = context.store.fences.put(restored=restored)
     _log.warning("store_fenced")
     return put

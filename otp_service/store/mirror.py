@@ -139,6 +139,17 @@ class Mirror:
         places = (LedgerPosition(one.decode(), int(at), int(entry), link.decode()) for one, at, entry, link, _ in found)
         return min(places, key=attrgetter("sequence")), any(closed is not None for *_, closed in found)
 
+    def restored(self) -> int | None:
+        """Return the fence behind which the store was restored from a copy, and nobody vouched for the ledger since."""
+        with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
+            for head in self._heads_read:
+                pipeline.hget(head, "restored")
+            return max((int(fence) for fence in pipeline.execute() if fence), default=None)
+
+    def vouch(self, fence: int) -> None:
+        """Reopen starts behind a fence: the ledger was seen to lack nothing."""
+        _answers(self._scripts, [ScriptCall("mirror_vouch", one.heads, (fence,)) for one in self._places])
+
     def write(self, changes: MirrorChanges, buckets: Iterable[str]) -> bool:
         """Write the states of numbers, each in its bucket, and bring the mirror to the place that they lead to.
 
@@ -283,10 +294,16 @@ class Fences:
         self._scripts = scripts
         self._buckets = buckets
 
-    def put(self) -> int:
-        """Put a fence for all buckets, in the place of one that stands. The server need not have the scripts."""
-        places = self._scripts.spread(self._buckets)
-        calls = [ScriptCall("fence_put", self._scripts.fence_places(one), (FENCE_LIFE,)) for one in places]
+    def put(self, *, restored: bool = False) -> int:
+        """Put a fence for all buckets, in the place of one that stands. The server need not have the scripts.
+
+        ``restored``: whether the store may be a copy; then starts are closed until it is known that the ledger is none.
+        """
+        calls = []
+        for one in self._scripts.spread(self._buckets):
+            places = self._scripts.fence_places(one)
+            heads = _Places(self._scripts, one).heads if restored else ()
+            calls.append(ScriptCall("fence_put", (*places, *heads), (FENCE_LIFE, len(places))))
         return max(map(int, _answers(self._scripts, calls)))
 
     def current(self, buckets: Iterable[str] = ()) -> int | None:

@@ -113,7 +113,19 @@ def test_a_replica_is_not_fenced_and_its_primary_asked_for(environ, valkey):
 def test_doctor_tells_of_the_fence_that_stands(environ, shop):
     assert "fence" not in told("doctor", environ=environ).stdout
     fence(environ, "--yes")
+    shop.context.mirror_sync.refresh()  # it ran before, and has seen that the ledger lacks nothing
     assert re.search(rf"^ok    fence: {FENCED}$", told("doctor", environ=environ).stdout, re.MULTILINE)
+
+
+def test_starts_wait_behind_a_fence_until_an_operator_decides_where_no_process_ran_before(environ, shop):
+    fence(environ, "--yes")
+    doctor = run("doctor", environ=environ)
+    assert doctor.exit_code == 1
+    assert "Redis was restored from a copy" in doctor.stdout
+
+    told("ledger", "rebuild", "--yes", environ=environ)
+    assert "Redis was restored from a copy" not in told("doctor", environ=environ).stdout
+    assert "mirror-rebuilt" in told("audit", "actions", environ=environ).stdout
 
 
 def test_no_fail_over_is_planned_where_no_sentinel_could_begin_it(environ):

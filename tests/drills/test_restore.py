@@ -164,6 +164,8 @@ def _restored(folder: Path, service: Service, backup: bytes, done: Drill) -> Ite
     finally:
         apart.stop()
     valkey = ValkeyServer(own, movable_clock=True, options=("--appendonly", "yes"))
+    assert "Redis was restored from a copy" in _command(service, valkey, "doctor").stdout
+    assert _command(service, valkey, "ledger", "rebuild", "--yes").returncode == 0, "all were stopped"
     try:
         yield valkey
     finally:
@@ -177,17 +179,21 @@ def _rewrites(valkey: ValkeyServer) -> bool:
 
 def _fence(service: Service, valkey: ValkeyServer) -> str:
     """Fence a Redis by the command, with the settings of the service that is gone, but for the address."""
+    result = _command(service, valkey, "store", "fence", "--yes")
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def _command(service: Service, valkey: ValkeyServer, *arguments: str) -> subprocess.CompletedProcess[str]:
     others = {name: value for name, value in os.environ.items() if name != VARIABLE}
-    result = subprocess.run(
-        [COMMAND, "store", "fence", "--yes", "--config", service.config],
+    return subprocess.run(
+        [COMMAND, *arguments, "--config", service.config],
         env={**others, **service.keys, "OTP_SERVICE__REDIS__URL": valkey.url},
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
-    assert result.returncode == 0, result.stderr
-    return result.stdout
 
 
 def _try_old_ones(service: Service, done: Drill) -> None:

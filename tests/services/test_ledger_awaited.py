@@ -4,101 +4,34 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
-from support_api import START, Api, code_of
+from support_api import START, code_of
 from support_caller import Caller
 from support_factors import factor
-from support_installation import NUMBER, World, key, tree
+from support_installation import NUMBER, key
 from support_operators import CLUB
 from support_outbox import POLICY, jobs_of
-from support_valkey import ValkeyServer
+from support_site import Site, api, follow, new_site, told
 
 from otp_service.bootstrap import Installation, LedgerWait, open_installation, watch
 from otp_service.domain.applications import KeyScope
 from otp_service.errors import LedgerUnavailableError, RefusalName, StartRefusedError
 from otp_service.services.access import add_application, issue_key, revoke_key
 from otp_service.services.delivery import MAX_HOLD, HeldJob, deliver
-from otp_service.services.health import readiness
 from otp_service.settings import settings_from
 from otp_service.settings.stored_applications import dump_section, parse_section
 from otp_service.store import keys
 from otp_service.worker.recorder import recorders
 
-FILE = ("--appendonly", "yes", "--appendfsync", "always")
-
-
-@dataclass
-class Site:
-    """A Valkey of the test's own, and a ledger that comes and goes with its folder."""
-
-    valkey: ValkeyServer
-    folder: Path
-    keys: dict[str, str]
-    opened: contextlib.ExitStack
-
-    def settings(self, **ledger: Any) -> dict[str, Any]:
-        url = f"sqlite:///{self.folder / 'ledger.db'}"
-        return tree(self.valkey.url, keys=self.keys, ledger={"url": url, "timeout": 0.5, **ledger})
-
-    def open(self, *, waits: bool = True, **ledger: Any) -> Installation:
-        """Open an installation as a process does."""
-        installation = open_installation(settings_from(self.settings(**ledger)), waits_for_ledger=waits)
-        self.opened.callback(installation.close)
-        return installation
-
-    def take_ledger_away(self) -> None:
-        """Put a file where its folder is: nothing can be opened or made there."""
-        self.folder.rename(self.folder.with_suffix(".away"))
-        self.folder.touch()
-
-    def bring_ledger_back(self) -> None:
-        self.folder.unlink()
-        self.folder.with_suffix(".away").rename(self.folder)
-
-    def restart_valkey(self) -> None:
-        self.valkey.stop()
-        self.valkey.start()
-
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    valkey = ValkeyServer(tmp_path, options=FILE)
-    (tmp_path / "ledger").mkdir()
-    with contextlib.ExitStack() as opened:
-        yield Site(valkey, tmp_path / "ledger", {"root": f"k1:{key()}", "pseudonym": key()}, opened)
-    valkey.stop()
-
-
-class Opened(World):
-    """A world whose installation is there already."""
-
-    def __init__(self, installation: Installation) -> None:
-        super().__init__(installation.client, "", lambda _: None)
-        object.__setattr__(self, "made", installation)
-
-    def install(self, **_: Any) -> Installation:
-        return self.made  # type: ignore[attr-defined, no-any-return]
-
-
-def api(installation: Installation, **options: Any) -> Api:
-    return Api(Opened(installation), **options)
-
-
-def follow(installation: Installation) -> None:
-    """Look once as the duties of a process do, whatever is away."""
-    for look in (installation.context.access_cache.follow, installation.context.mirror_sync.refresh):
-        with contextlib.suppress(LedgerUnavailableError):
-            look()
-
-
-def told(installation: Installation) -> dict[str, object]:
-    details = readiness(installation.context).details
-    return {name: details[name] for name in ("ledger", "access", "starts")}
+    with new_site(tmp_path) as made:
+        yield made
 
 
 AWAY = {"ledger": "unavailable", "access": "copy", "starts": "accepted"}

@@ -256,8 +256,8 @@ def test_a_ledger_that_is_restored_under_a_running_process_is_noticed_without_re
     stop(one)
     one.context.ledger.database.close()
     restore(copy, tmp_path)
-    other = install()
     frozen.client.flushall()
+    other = install()
     stop(other, to=OTHERS[0])
     one.context.mirror_sync.refresh()
 

@@ -45,10 +45,11 @@ end
 -- Returns why the mirror lets nothing through, by its name in `/readyz`; nil when it does, and then the position that it
 -- has reached. `identity` is the ledger's, `least` the position that it is known to have reached.
 function mirror.closed_reason(head, identity, least)
-  local kept_identity, position, closed = unpack(redis.call('HMGET', head, 'identity', 'sequence', 'closed'))
+  local kept_identity, position, closed, restored = unpack(redis.call('HMGET', head, 'identity', 'sequence', 'closed', 'restored'))
   if not (kept_identity and position) then return 'mirror-lost' end
   if kept_identity ~= identity then return 'mirror-foreign' end
   if closed then return 'mirror-diverged' end
+  if restored then return 'mirror-restored' end
   if position ~= least and tonumber(position) < tonumber(least) then return 'mirror-behind' end
   return nil, position
 end
@@ -73,6 +74,11 @@ function mirror.server_since(head)
   return now, tonumber(EVERYTHING)
 end
 
+-- Opens a mirror that was restored with a fence, if no other fence closed it since.
+function mirror.vouch(head, fence)
+  if redis.call('HGET', head, 'restored') == fence then redis.call('HDEL', head, 'restored') end
+end
+
 -- Notes that the mirror is at the ledger's place, in this run of the server.
 function mirror.note_compared(head)
   if redis.call('HGET', head, 'compared') ~= mirror.server_name() then
@@ -83,8 +89,8 @@ end
 -- Returns the place in the ledger that the mirror has come to, if a process compared both in this run of the server: nothing of the
 -- mirror was lost since. Else, or where the mirror is closed, nothing.
 function mirror.compared_place(head)
-  local kept = redis.call('HMGET', head, 'identity', 'sequence', 'entry', 'link', 'compared', 'closed')
-  local fits = kept[1] and kept[2] and kept[5] == mirror.server_name() and not kept[6]
+  local kept = redis.call('HMGET', head, 'identity', 'sequence', 'entry', 'link', 'compared', 'closed', 'restored')
+  local fits = kept[1] and kept[2] and kept[5] == mirror.server_name() and not (kept[6] or kept[7])
   return fits and { unpack(kept, 1, 4) } or {}
 end
 

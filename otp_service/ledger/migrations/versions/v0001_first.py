@@ -26,6 +26,7 @@ def upgrade() -> None:
         Column("forgotten", BigInteger, nullable=False),
         Column("forgotten_link", String(64), nullable=False),
         Column("mirrored", Boolean, nullable=False),
+        Column("diverged", Boolean, nullable=False),
         Column("pseudonym_key", String(64), nullable=False),
         Column("purged", BigInteger, nullable=False),
     )
