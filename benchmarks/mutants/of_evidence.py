@@ -12,6 +12,11 @@ _KEPT: dict[str, Mutant] = {
     "evidence-a-moment-too-old": one("include_evidence", "now >= tonumber(ends)", "now > tonumber(ends)"),
     "evidence-although-revoked": one("include_evidence", "not revoked and "),
     "evidence-used-twice": one("include_evidence", " and not self.started"),
+    "evidence-reserved-for-all": one("include_evidence", " and (not self.reserved or self.reserved == by)"),
+    "evidence-reserved-for-nobody": one(
+        "include_evidence", "(not self.reserved or self.reserved == by)", "not self.reserved"
+    ),
+    "evidence-reserved-for-ever": one("include_evidence", "now < tonumber(kept[7] or 0) and kept[6]", "kept[6]"),
     "evidence-not-used-up": one(
         "include_evidence", "  if self.key then redis.call('HSET', self.key, 'started', what) end\n"
     ),
@@ -73,6 +78,7 @@ _CHECKS: dict[str, Mutant] = {
         "if not needed then return { 'step-up' } end\n",
         "needed = needed or { basis = '', lifted = 0 }\n",
     ),
+    "user-guess-again-although-revoked": one("user_guess", "if revoked or first.reason", "if first.reason"),
     "user-guess-without-evidence": one(
         "user_guess",
         "if not needed then return { 'step-up' } end\n",

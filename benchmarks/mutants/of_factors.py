@@ -84,6 +84,32 @@ _GUESSES: dict[str, Mutant] = {
     "user-guess-settles": one("user_guess", "ARGV[4], 0, 0)", "ARGV[4], 0, 90000)"),
     "user-guess-over-the-budget": one("user_guess", "if refusal and", "if false and"),
     "user-guess-that-was-right-is-refused": one("user_guess", " and ARGV[6] ~= 'right' then return", " then return"),
+    "user-guess-first-code-over-the-budget": one(
+        "user_guess", "~= 'right' then return", "~= 'right' and ARGV[6] ~= 'first' then return"
+    ),
+    "user-guess-again-by-another-request": one(
+        "user_guess", "if remembered == 'mismatch' then return { 'mismatch' } end\n"
+    ),
+    "user-guess-again-is-right": one(
+        "user_guess", "revoked and 'revoked' or first.reason, ton", "revoked and 'revoked' or '', ton"
+    ),
+    "user-guess-again-approves-anew": one("user_guess", "tonumber(first.at), seed", "now, seed"),
+    "user-guess-again-of-another-series": one("user_guess", "first.seed or ARGV[13]", "ARGV[13]"),
+    "user-guess-remembers-nothing": one("user_guess", "if ARGV[11] == '' then return end", "if true then return end"),
+    "user-guess-remembers-for-a-moment": one("user_guess", "ARGV[11], ARGV[12], 'at'", "ARGV[11], 1000, 'at'"),
+    "user-guess-remembers-nothing-before-the-ledger": one(
+        "user_guess", "  remember(factors.basis(ARGV[1], KEYS[2], nil, needed))\n"
+    ),
+    "user-guess-of-an-app-that-waits-no-more": one(
+        "user_guess", "if ARGV[6] == 'repeated' then return { 'not-found' } end\n"
+    ),
+    "user-guess-activates-what-is-gone": one(
+        "user_guess", "  if redis.call('EXISTS', KEYS[6]) == 0 then return { 'not-found' } end\n"
+    ),
+    "user-guess-activates-twice-by-one-code": one("user_guess", "  redis.call('HSET', KEYS[6], 'step', ARGV[14])\n"),
+    "user-guess-activates-by-the-same-step": one("user_guess", "ARGV[14]) <= ton", "ARGV[14]) < ton"),
+    "user-guess-reserves-nothing": one("user_guess", "  evidence.reserve(needed, seed)\n"),
+    "user-guess-keeps-what-it-reserved": one("user_guess", "  if reason ~= '' then evidence.release(needed) end\n"),
     "user-guess-refused-without-its-rule": one("user_guess", ", rule = rule }", " }"),
     "user-guess-without-its-reason": one("user_guess", "{ reason = reason, rule", "{ rule"),
     "user-guess-of-whom-nobody-knows": one("user_guess", "id = ARGV[2]", "id = ''"),
@@ -91,8 +117,8 @@ _GUESSES: dict[str, Mutant] = {
     "user-guess-is-not-counted": one(
         "user_guess", "ARGV[6] == 'wrong_code' and number.guessed_wrong(state, trust)", "false"
     ),
-    "user-guess-by-a-used-code": one("user_guess", "ARGV[6] == 'wrong_code' and number", "ARGV[6] ~= '' and number"),
-    "user-guess-is-not-written": one("user_guess", "if ARGV[6] ~= '' then number.write(state) end\n"),
+    "user-guess-by-a-used-code": one("user_guess", "ARGV[6] == 'wrong_code' and number", "number"),
+    "user-guess-is-not-written": one("user_guess", "(state, trust)\nnumber.write(state)\n", "(state, trust)\n"),
     "user-guess-locks-in-silence": one("user_guess", "locks and 'factor.locked' or ARGV[7]", "ARGV[7]"),
     "user-guess-that-was-right-makes-nobody-known": one("user_guess", "  number.approved(state, trust, ARGV[5])\n"),
     "user-guess-that-was-right-makes-no-device-known": one(

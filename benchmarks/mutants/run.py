@@ -40,7 +40,7 @@ import support_memory  # noqa: E402
 TESTS = (
     *("tests/store", "tests/services", "tests/model", "tests/api/test_human_check.py"),
     *("tests/api/test_factors.py", "tests/api/test_factor_policy.py", "tests/api/test_proofs.py"),
-    "tests/api/test_evidence.py",
+    *("tests/api/test_evidence.py", "tests/api/test_factor_retries.py"),
 )
 APART = ("tests/store/test_scripts.py", "tests/store/test_connection.py")
 """How a server fails, and how it is spoken to, which are no matters of the scripts' text."""

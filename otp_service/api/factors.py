@@ -185,7 +185,8 @@ class ActivationAnswer(FactorCheckAnswer):
     """What became of a first code."""
 
     recovery_codes: tuple[str, ...] | None
-    """Shown once, where the user had none: ten, each good for one use."""
+    """Shown once, where the user had none: ten, each good for one use. A request that is repeated with its
+    `Idempotency-Key` shows those of them that can be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,11 +217,12 @@ class RecoveryCheckAnswer:
     valid: bool
     reason: FactorFailure | None
     """`wrong_code`; `code_used`: it was used before, or its series was replaced, which is not counted;
-    `factor_locked`."""
+    `factor_locked`; `revoked`, as in a check of an app."""
     left: int
     """Codes that can be used, with the replacement."""
     replacement: str | None
-    """A new code for the one that was used, shown once."""
+    """A new code for the one that was used, shown once; again to a request that is repeated with its `Idempotency-Key`,
+    while it can be used."""
     proof: str | None
     """As in a check of an app."""
 
@@ -242,7 +244,19 @@ checks = Resource(
 factors = Resource(
     "factors", "Authenticator apps", KeyScope.FACTORS, problems=_PROBLEMS, parameters=_PARAMETERS, asks_ledger=True
 )
+activations = Resource(
+    "factors",
+    "Authenticator apps",
+    KeyScope.FACTORS,
+    problems=_PROBLEMS,
+    parameters=_PARAMETERS,
+    retries=True,
+    asks_ledger=True,
+)
 recovery_codes = Resource("recovery-codes", "Recovery codes", KeyScope.FACTORS, problems=_PROBLEMS, asks_ledger=True)
+recovery_checks = Resource(
+    "recovery-codes", "Recovery codes", KeyScope.FACTORS, problems=_PROBLEMS, retries=True, asks_ledger=True
+)
 
 
 @enrolments.route("POST /v1/factors", {201: "Enrolled."}, ("not-found", "invalid-secret", "factor-limit"))
@@ -258,16 +272,16 @@ def enrol_factor(exchange: Exchange, body: EnrolmentBody) -> EnrolmentAnswer:
     return EnrolmentAnswer(factor_answer(done.factor), secret, done.uri, qr)
 
 
-@factors.route(
+@activations.route(
     f"POST {_FACTOR}/activate", {200: "The result, right or wrong."}, (*_NO_CODE, "conflict", "factor-limit")
 )
 def activate_factor(exchange: Exchange, body: FactorCodeBody, factor_id: str) -> ActivationAnswer:
     """Activate an app.
 
     Compares the first code, which is spent by that: a login needs the next one. The person's first app is answered with
-    recovery codes.
+    recovery codes. Send an `Idempotency-Key`: when the answer was lost the same request shows them again.
     """
-    done = services.activate(exchange.context, exchange.application, factor_id, body.code, body.context)
+    done = services.activate(exchange.context, exchange.application, factor_id, body.code, body.context, exchange.retry)
     exchange.reason = done.reason
     return ActivationAnswer(done.id, done.status, done.valid, done.reason, None, done.recovery_codes)
 
@@ -339,7 +353,7 @@ def make_recovery_codes(exchange: Exchange, body: UserBody) -> RecoveryCodesAnsw
     return RecoveryCodesAnswer(_user_id(exchange, body), codes)
 
 
-@recovery_codes.route(
+@recovery_checks.route(
     "POST /v1/recovery-codes/check",
     {200: "The result, right or wrong."},
     ("invalid-code", "recipient-frozen", "step-up-required"),
@@ -348,10 +362,12 @@ def check_recovery_code(exchange: Exchange, body: RecoveryCodeBody) -> RecoveryC
     """Check a recovery code.
 
     Uses the code up, and answers with a new one for it. Tell the person that one was used, by a way that does not need
-    the app.
+    the app. Send an `Idempotency-Key`: when the answer was lost the same request shows the new code again.
     """
     intent = Intent(body.purpose, body.after, body.context)
-    done = services.check_recovery_code(exchange.context, exchange.application, body.user, body.code, intent)
+    done = services.check_recovery_code(
+        exchange.context, exchange.application, body.user, body.code, intent, exchange.retry
+    )
     exchange.reason = done.reason
     return RecoveryCheckAnswer(done.reason is None, done.reason, done.left, done.replacement, done.proof)
 

@@ -129,10 +129,11 @@ class _RootKey:
     display: _Mac
     transaction: _Mac
     browser: _Mac
+    recovery_code: _Mac
 
     @classmethod
     def derive(cls, material: bytes) -> "_RootKey":
-        uses = ("code", "tag", "seal", "display", "transaction", "browser")
+        uses = ("code", "tag", "seal", "display", "transaction", "browser", "recovery_code")
         return cls(*(_Mac(_derive(material, use)) for use in uses))
 
 
@@ -221,6 +222,18 @@ class Keyring:
         A keyed hash is enough here: a recovery code has 120 random bits and cannot be searched for.
         """
         return self._recovery.name(_framed(application, user, code))
+
+    def new_recovery_seed(self) -> str:
+        """Return what new recovery codes are derived from: the active root key's id and 128 bits."""
+        return f"{self.active_root}.{secrets.token_hex(_ID_BYTES)}"
+
+    def recovery_material(self, seed: str, *parts: str) -> bytes:
+        """Return the bits of a recovery code, 256, the same for the same seed and parts.
+
+        They are random once the root key of the seed is gone.
+        """
+        root = self._roots.get(sealing_root(seed))
+        return root.recovery_code.digest(_framed(seed, *parts)) if root else secrets.token_bytes(32)
 
     def address_token(self, gateway: str) -> str:
         """Return the secret end of the addresses that a gateway's provider calls here, 22 characters."""
@@ -512,7 +525,7 @@ def api_key_hash(api_key: str) -> str:
 
 
 IDEMPOTENCY_SECONDS = 24 * 3600
-"""Seconds that a start's idempotency key is remembered; any other one as long as the verification's record."""
+"""Seconds that an idempotency key is remembered; those of resends, checks and cancellations as long as the record."""
 _KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,255}")
 """Without a comma: two headers come as one, with a comma between, and would be a key that nobody chose."""
 _CANONICAL = JSONEncoder(sort_keys=True, separators=(",", ":"))

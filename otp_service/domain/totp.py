@@ -223,15 +223,17 @@ RECOVERY_CODES: Final = 10
 RECOVERY_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Crockford's base32: nothing in it looks like another."""
 _RECOVERY_LENGTH: Final = 24
+_RECOVERY_BYTES: Final = 15
 _RECOVERY_GROUP: Final = 4
 _LOOKS_LIKE: Final = str.maketrans({"O": "0", "I": "1", "L": "1", "-": None, " ": None})
 _RECOVERY_CODE: Final = re.compile(f"[{RECOVERY_ALPHABET}]{{{_RECOVERY_LENGTH}}}")
 _MAX_TYPED: Final = 64
 
 
-def new_recovery_code() -> str:
-    """Return a new recovery code of 120 random bits, as it is shown: ``XXXX-XXXX-…``."""
-    code = "".join(secrets.choice(RECOVERY_ALPHABET) for _ in range(_RECOVERY_LENGTH))
+def recovery_code(material: bytes) -> str:
+    """Return the recovery code that the first 120 bits make, as it is shown: ``XXXX-XXXX-…``."""
+    bits = int.from_bytes(material[:_RECOVERY_BYTES])
+    code = "".join(RECOVERY_ALPHABET[bits >> 5 * place & 31] for place in range(_RECOVERY_LENGTH))
     return "-".join(code[place : place + _RECOVERY_GROUP] for place in range(0, _RECOVERY_LENGTH, _RECOVERY_GROUP))
 
 

@@ -159,27 +159,32 @@ class RecoveryCodes:
     def spend(self, spent: str, replacement: str, user: str, application: str) -> FactorFailure | None:
         """Use a code up and record another for it, both as hashes; return why not, ``None`` when that is done.
 
-        ``CODE_USED`` for one that was used, or whose series was replaced: nobody guesses 120 bits.
-        Of parallel calls with one code one succeeds: the row is changed under a condition.
+        To do that again with the same replacement does no harm. ``CODE_USED`` for a code that was used otherwise, or
+        whose series was replaced: nobody guesses 120 bits. Of parallel calls with one code one succeeds: the row is
+        changed under a condition.
         """
-        at, typed = now(), (recovery_codes.c.hash == spent) & _of_user(recovery_codes, user, application)
+        at, mine = now(), _of_user(recovery_codes, user, application)
+        typed = (recovery_codes.c.hash == spent) & mine
         used = update(recovery_codes).where(typed, recovery_codes.c.ended.is_(None)).values(ended=at, used=True)
         with self._database.write() as connection:
             lock_head(connection)
             series = connection.execute(used.returning(recovery_codes.c.series)).scalar()
             if series is None:
-                known = _count(connection, recovery_codes, typed)
-                return FactorFailure.CODE_USED if known else FactorFailure.WRONG_CODE
+                if not _count(connection, recovery_codes, typed):
+                    return FactorFailure.WRONG_CODE
+                is_done = _count(connection, recovery_codes, (recovery_codes.c.hash == replacement) & mine)
+                return None if is_done else FactorFailure.CODE_USED
             connection.execute(insert(recovery_codes), _code(replacement, user, application, series, at))
             append_state(connection, recovery_codes, [spent, replacement])
             told = webhook_of_user(WebhookType.FACTOR_RECOVERY_CODE_USED, application, user, at)
             record_webhooks(connection, [told])
         return None
 
-    def left(self, user: str, application: str) -> int:
-        """Return how many codes of a user (the pseudonym) can be used."""
+    def usable(self, user: str, application: str) -> frozenset[str]:
+        """Return the hashes of the codes of a user (the pseudonym) that can be used."""
+        wanted = select(recovery_codes.c.hash).where(_usable(user, application))
         with self._database.read() as connection:
-            return _count(connection, recovery_codes, _usable(user, application))
+            return frozenset(connection.execute(wanted).scalars())
 
 
 def active_factors(connection: Connection, users: Sequence[str]) -> Mapping[str, Mapping[str, str]]:

@@ -1,6 +1,6 @@
 """Authenticator apps and recovery codes of an application's users."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -21,14 +21,15 @@ from otp_service.domain.totp import (
     TotpParameters,
     UserKey,
     matching_steps,
-    new_recovery_code,
     new_secret,
     normalise_recovery_code,
     otpauth_uri,
     parse_otpauth_uri,
+    recovery_code,
 )
 from otp_service.domain.verification import FactorKind, Purpose
 from otp_service.errors import (
+    ConflictError,
     FactorLimitError,
     FactorNotActiveError,
     ForbiddenError,
@@ -39,7 +40,7 @@ from otp_service.errors import (
 )
 from otp_service.services.context import Context
 from otp_service.services.proofs import evidence_life, prove_code, require_purpose, require_step_up
-from otp_service.store.factors import NOT_FOUND, RIGHT, CodeOutcome, Guess, KnownFactor
+from otp_service.store.factors import FIRST, NOT_FOUND, REPEATED, RIGHT, CodeOutcome, Guess, KnownFactor
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import SafeText
@@ -170,7 +171,12 @@ def _repeated(context: Context, application: Application, factor_id: str) -> Enr
 
 
 def activate(
-    context: Context, application: Application, factor_id: str, code: str, device: str | None = None
+    context: Context,
+    application: Application,
+    factor_id: str,
+    code: str,
+    device: str | None = None,
+    retry: IdempotentRequest | None = None,
 ) -> FactorCheck:
     """Make an enrolled factor active by its first code, which is spent by that.
 
@@ -178,30 +184,67 @@ def activate(
     removed, `NotFoundError` when it waited too long, and other `OtpServiceError`.
     """
     user, known = _known(context, application.name, factor_id)
-    if known.pending is None:
-        view = _recorded(context, user, factor_id)
-        raise FactorNotActiveError(f"The factor is {view.status} already.")
-    steps = _steps_at(context, application, known.pending, known.now, code)
-    found, event = ("", "") if steps else (FactorFailure.WRONG_CODE, "factor.failed")
-    guess = Guess(factor_id, _device(context, application, device), found, event)
-    reason = _count_guess(context, application, user, guess).reason
-    if reason is not None:
-        return FactorCheck(factor_id, FactorStatus.PENDING, reason)
-    _record_active(context, user, replace(known.pending, last_step=steps[0]), known.label)
-    codes = _first_recovery_codes(context, user)
-    _log.info("factor_activated", application=application.name, factor=SafeText(factor_id))
-    return FactorCheck(factor_id, FactorStatus.ACTIVE, None, codes)
+    seed = context.keyring.new_recovery_seed()
+    guess = Guess(factor_id, _device(context, application, device), seed, REPEATED, retry=retry)
+    (reason, _, seed), steps = _take_first_code(context, application, user, known, guess, code)
+    if known.pending is not None:
+        if reason is not None:
+            return FactorCheck(factor_id, FactorStatus.PENDING, reason)
+        _record_active(context, user, replace(known.pending, last_step=steps[0]), known.label, retry)
+    status = _recorded(context, user, factor_id).status
+    if reason is not None or status is FactorStatus.REMOVED:
+        return FactorCheck(factor_id, status, reason or FactorFailure.REVOKED)
+    return FactorCheck(factor_id, status, None, _first_recovery_codes(context, user, seed, retry))
 
 
-def _record_active(context: Context, user: UserKey, factor: SealedFactor, label: str) -> None:
-    """Record a factor whose first code was right, and bring it into force; raise `NotFoundError` if it was removed."""
-    place = context.ledger.factors.activate(Factor(factor, user.pseudonym, label, created=0))
+def _take_first_code(
+    context: Context, application: Application, user: UserKey, known: KnownFactor, guess: Guess, code: str
+) -> tuple[CodeOutcome, tuple[int, ...]]:
+    """Spend the first code of a factor that waits for it; return what became of it, and its steps.
+
+    Of one that waits no more only a repeated request has an answer; others raise `FactorNotActiveError`.
+    """
+    steps: tuple[int, ...] = ()
+    if known.pending is not None:
+        steps = _steps_at(context, application, known.pending, known.now, code)
+        if steps:
+            guess = replace(guess, found=FIRST, step=steps[0])
+        else:
+            guess = replace(guess, found=FactorFailure.WRONG_CODE, event="factor.failed")
+    try:
+        outcome = _count_guess(context, application, user, guess)
+    except NotFoundError:
+        status = _recorded(context, user, guess.about).status
+        raise FactorNotActiveError(f"The factor is {status} already.") from None
+    factor = known.pending or known.active
+    if outcome.reason is None and factor is not None:
+        steps = steps or _steps_at(context, application, factor, outcome.at, code)
+        if not steps:  # somebody wrote to Redis: a repeated request is answered by what it remembers
+            outcome = outcome._replace(reason=FactorFailure.WRONG_CODE)
+    return outcome, steps
+
+
+def _record_active(
+    context: Context, user: UserKey, factor: SealedFactor, label: str, retry: IdempotentRequest | None
+) -> None:
+    """Record a factor whose first code was right, and bring it into force; raise `NotFoundError` if it was removed.
+
+    A request that is repeated may find it recorded.
+    """
+    try:
+        place = context.ledger.factors.activate(Factor(factor, user.pseudonym, label, created=0))
+    except ConflictError:
+        if retry is None:
+            raise
+        context.mirror_sync.refresh()
+        return
     was_waiting = context.store.factors.forget_pending(user, factor.id)
     if not was_waiting:  # who removed it meanwhile may have been told so before it was recorded
         place = context.ledger.factors.remove(factor.id, _REMOVED_BEFORE) or place
     context.mirror_sync.write_through(place)
     if not was_waiting:
         raise NotFoundError(NOT_FOUND)
+    _log.info("factor_activated", application=user.application, factor=SafeText(factor.id))
 
 
 def check(
@@ -229,7 +272,7 @@ def check(
         return FactorCheck(factor_id, FactorStatus.REMOVED, FactorFailure.REVOKED)
     factor = _require_active(context, user, factor_id, known)
     steps = _steps_at(context, application, factor, known.now, code)
-    reason, at = context.store.factors.check(
+    reason, at, _ = context.store.factors.check(
         user,
         factor,
         steps,
@@ -276,8 +319,8 @@ def find(context: Context, application: Application, user: str) -> tuple[tuple[F
     """Return the active factors of a user, oldest first, and how many recovery codes can be used."""
     whose = user_key(context, application.name, user)
     found = context.ledger.factors.of(whose.pseudonym, whose.application)
-    left = context.ledger.recovery_codes.left(whose.pseudonym, whose.application)
-    return tuple(view_of(context, one) for one in found), left
+    usable = context.ledger.recovery_codes.usable(whose.pseudonym, whose.application)
+    return tuple(view_of(context, one) for one in found), len(usable)
 
 
 def read(context: Context, application: Application, factor_id: str) -> FactorView:
@@ -336,36 +379,48 @@ def remove_with_code(
 
 def new_recovery_codes(context: Context, application: Application, user: str) -> tuple[str, ...]:
     """Return a new series of recovery codes, shown once; codes of an earlier one are over."""
-    return _new_series(context, user_key(context, application.name, user)) or ()
+    whose = user_key(context, application.name, user)
+    codes = _derived_codes(context, whose, context.keyring.new_recovery_seed(), None, RECOVERY_CODES)
+    _record_series(context, whose, codes)
+    return codes
 
 
 def check_recovery_code(
-    context: Context, application: Application, user: str, code: str, intent: Intent = Intent()
+    context: Context,
+    application: Application,
+    user: str,
+    code: str,
+    intent: Intent = Intent(),
+    retry: IdempotentRequest | None = None,
 ) -> RecoveryCheck:
-    """Check a recovery code and use it up; a right one is replaced by a new one.
+    """Check a recovery code and use it up; a right one is replaced by a new one, the same in a repeated request.
 
     A wrong code is a result. Raises `InvalidCodeError` for what could be none, and other `OtpServiceError`.
     """
     purpose = _require_purpose(context, application, intent, None)
-    whose, typed, new = user_key(context, application.name, user), normalise_recovery_code(code), new_recovery_code()
+    whose, typed = user_key(context, application.name, user), normalise_recovery_code(code)
     earlier = require_step_up(context, application, purpose, user, intent.after) if purpose else None
-    guess = Guess(whose.pseudonym, _device(context, application, intent.device), earlier=earlier)
-    reason, at = _count_guess(context, application, whose, guess)
-    codes = context.ledger.recovery_codes
+    seed, device = context.keyring.new_recovery_seed(), _device(context, application, intent.device)
+    guess = Guess(whose.pseudonym, device, seed, earlier=earlier, retry=retry)
+    reason, at, seed = _count_guess(context, application, whose, guess)
+    (new,), codes = _derived_codes(context, whose, seed, retry, 1), context.ledger.recovery_codes
     if reason is None:
         hashes = _hash(context, whose, typed), _hash(context, whose, new)
         found = codes.spend(*hashes, whose.pseudonym, whose.application) or RIGHT
         life = evidence_life(context, application, purpose)
-        guess = replace(guess, found=found, event=_RECOVERY_EVENTS[found], evidence_life=life)
-        reason, at = _count_guess(context, application, whose, guess)
+        guess = replace(guess, seed=seed, found=found, event=_RECOVERY_EVENTS[found], evidence_life=life)
+        reason, at, _ = _count_guess(context, application, whose, guess)
+        if found != RIGHT:  # whatever Redis remembers of a repeated request: somebody may have written to it
+            reason = reason or FactorFailure(found)
     metrics.factor_checks.count(application=application.name, outcome=reason or "recovered")
-    left = codes.left(whose.pseudonym, whose.application)
+    usable = codes.usable(whose.pseudonym, whose.application)
     if reason is not None:
-        return RecoveryCheck(reason, left)
+        return RecoveryCheck(reason, len(usable))
+    shown = new if _hash(context, whose, new) in usable else None
     if purpose is None:
-        return RecoveryCheck(None, left, new)
+        return RecoveryCheck(None, len(usable), shown)
     proof = prove_code(context, application, purpose, user_id(whose.pseudonym), METHOD_RECOVERY, user, at)
-    return RecoveryCheck(None, left, new, proof)
+    return RecoveryCheck(None, len(usable), shown, proof)
 
 
 def unlock(context: Context, application: str, user: str, act: OperatorActionEntry) -> int:
@@ -486,19 +541,31 @@ def _count_guess(context: Context, application: Application, user: UserKey, gues
     return context.store.factors.count_guess(user, guess, query, context.rulesets[application.name])
 
 
-def _first_recovery_codes(context: Context, user: UserKey) -> tuple[str, ...] | None:
-    has_some = context.ledger.recovery_codes.left(user.pseudonym, user.application)
-    return None if has_some else _new_series(context, user, first=True)
+def _first_recovery_codes(
+    context: Context, user: UserKey, seed: str, retry: IdempotentRequest | None
+) -> tuple[str, ...] | None:
+    """Return the first recovery codes of a user, those that can be used; ``None`` where others were there before."""
+    codes, recorded = _derived_codes(context, user, seed, retry, RECOVERY_CODES), context.ledger.recovery_codes
+    if not recorded.usable(user.pseudonym, user.application):
+        _record_series(context, user, codes, first=True)
+    usable = recorded.usable(user.pseudonym, user.application)
+    return tuple(one for one in codes if _hash(context, user, one) in usable) or None
 
 
-def _new_series(context: Context, user: UserKey, *, first: bool = False) -> tuple[str, ...] | None:
-    codes = tuple(new_recovery_code() for _ in range(RECOVERY_CODES))
+def _record_series(context: Context, user: UserKey, codes: Iterable[str], *, first: bool = False) -> None:
     hashes = [_hash(context, user, one) for one in codes]
-    if not context.ledger.recovery_codes.replace(user.pseudonym, user.application, hashes, first=first):
-        return None
-    context.store.factors.report(user, "recovery.replaced")
-    _log.info("recovery_codes_made", application=user.application)
-    return codes
+    if context.ledger.recovery_codes.replace(user.pseudonym, user.application, hashes, first=first):
+        context.store.factors.report(user, "recovery.replaced")
+        _log.info("recovery_codes_made", application=user.application)
+
+
+def _derived_codes(
+    context: Context, user: UserKey, seed: str, retry: IdempotentRequest | None, number: int
+) -> tuple[str, ...]:
+    """Return recovery codes: the same for a repeated request, while the root key of the seed is there."""
+    parts = user.application, user.pseudonym, retry.fingerprint if retry else ""
+    material = context.keyring.recovery_material
+    return tuple(recovery_code(material(seed, *parts, str(place))) for place in range(number))
 
 
 def _hash(context: Context, user: UserKey, code: str) -> str:

@@ -34,7 +34,11 @@ STEP_GRACE: Final = 900_000
 """Milliseconds for which the last step is known after its code is over."""
 _REMEMBERED: Final = 1000 * IDEMPOTENCY_SECONDS
 RIGHT: Final = "right"
-"""A code that was compared elsewhere is accepted."""
+"""A recovery code is accepted."""
+FIRST: Final = "first"
+"""The first code of a factor is right."""
+REPEATED: Final = "repeated"
+"""Only the answer to a repeated request counts."""
 NOT_FOUND: Final = "There is no such factor."
 
 
@@ -57,6 +61,8 @@ class CodeOutcome(NamedTuple):
     """Why it was not accepted; ``None`` when it was."""
     at: int
     """When it came first, of one that is repeated: milliseconds by Redis' clock."""
+    seed: str = ""
+    """What new recovery codes are derived from: the same for one that is repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +73,19 @@ class Guess:
     """The factor, or the user (the pseudonym)."""
     device: str
     """As a pseudonym; empty where it is not known."""
+    seed: str
+    """What new recovery codes are derived from."""
     found: str = ""
-    """`RIGHT`, a `FactorFailure`, or empty where that is still to be seen."""
+    """`RIGHT`, `FIRST`, `REPEATED`, a `FactorFailure`, or empty where that is still to be seen."""
     event: str = ""
     """The type of what is reported; empty for nothing."""
     evidence_life: int = 0
     """Milliseconds for which a right one is evidence."""
     earlier: EarlierApproval | None = None
     """What has to have been approved before."""
+    step: int = 0
+    """Of a first code."""
+    retry: IdempotentRequest | None = None
 
 
 class FactorStore:
@@ -156,16 +167,21 @@ class FactorStore:
     ) -> CodeOutcome:
         """Count a code that is compared elsewhere; raises as `check` does.
 
-        With nothing found yet it only tells whether one may be compared.
+        With nothing found yet it only tells whether one may be compared, and reserves the earlier approval for that.
         """
+        whose = keys.user(user.bucket, user.pseudonym)
         answer = self._scripts.run(
             "user_guess",
-            (*self._keys(user), keys.events(user.bucket), *self._scripts.evidence(guess.earlier, user.bucket)),
+            (
+                *(*self._keys(user), keys.events(user.bucket), self._retry_key(user, guess.retry, whose)),
+                keys.pending_factor(user.bucket, guess.about) if guess.step else whose,
+                *self._scripts.evidence(guess.earlier, user.bucket),
+            ),
             (
                 *(user.application, guess.about, mirror_query.identity, mirror_query.min_sequence),
                 *(guess.device, guess.found, guess.event),
                 *(keys.evidence(user.bucket, user_id(user.pseudonym)), guess.evidence_life),
-                guess.earlier.ends if guess.earlier else "",
+                *(guess.earlier.ends if guess.earlier else "", *_remember(guess.retry), guess.seed, guess.step),
             ),
             ruleset,
         )
@@ -222,8 +238,8 @@ def _unpacked(factor_id: str, packed: bytes | None) -> SealedFactor | None:
 
 def _outcome(answer: list[Any]) -> CodeOutcome:
     match answer:
-        case [b"checked", reason, at]:
-            return CodeOutcome(FactorFailure(reason.decode()) if reason else None, at)
+        case [b"checked", reason, at, *seed]:
+            return CodeOutcome(FactorFailure(reason.decode()) if reason else None, at, *(one.decode() for one in seed))
         case _:
             raise _refusal(answer)
 

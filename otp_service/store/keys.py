@@ -164,8 +164,8 @@ record = Key("otp:{<bucket>}:v:<id>", "hash", "sealed", _RECORD, "API, worker, `
 dispatch = Key("otp:{<bucket>}:dispatch:<dp id>", "hash", "", _RECORD, "API (receipts)",
     "record and slot of a dispatch, gateway")
 idempotency = Key("otp:{<bucket>}:idempotency:<application>:<fingerprint>", "hash", "",
-    Life("a start's 24 h; others as the record", IDEMPOTENCY_SECONDS), "API",
-    "what an idempotency key stood for, and its answer")
+    Life("24 h; of resends, checks and cancellations as the record", IDEMPOTENCY_SECONDS), "API",
+    "what an idempotency key stood for, and its answer; of recovery codes what they are derived from with a root key")
 queue = Key("otp:{<bucket>}:outbox:<kind>:<application>:<country>:<channel>", "stream", "",
     Life("no TTL; trimmed by age each hour, its length bounded by `backlog-full`; deleted within an hour once it "
          "is empty"), "worker",

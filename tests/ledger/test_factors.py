@@ -127,7 +127,7 @@ def test_of_parallel_uses_of_a_recovery_code_one_succeeds(ledger: Ledger):
         results = list(pool.map(spend, range(8)))
 
     assert Counter(results) == {None: 1, FactorFailure.CODE_USED: 7}
-    assert ledger.recovery_codes.left(USER, "shop") == 10
+    assert len(ledger.recovery_codes.usable(USER, "shop")) == 10
 
 
 @pytest.mark.parametrize(("user", "application"), [(OTHER, "shop"), (USER, "bank")])
@@ -144,7 +144,7 @@ def test_of_two_series_that_are_made_at_once_one_is_left(ledger: Ledger):
         series = [[f"{place}-{code}" for code in range(10)] for place in range(4)]
         list(pool.map(lambda hashes: ledger.recovery_codes.replace(USER, "shop", hashes), series))
 
-    assert ledger.recovery_codes.left(USER, "shop") == 10
+    assert len(ledger.recovery_codes.usable(USER, "shop")) == 10
 
 
 def test_of_two_first_series_at_once_one_is_recorded(ledger):
@@ -153,4 +153,4 @@ def test_of_two_first_series_at_once_one_is_recorded(ledger):
         made = list(both.map(lambda name: ledger.recovery_codes.replace("u" * 22, "shop", [name], first=True), "ab"))
 
     assert sorted(made) == [False, True]
-    assert ledger.recovery_codes.left("u" * 22, "shop") == 1
+    assert len(ledger.recovery_codes.usable("u" * 22, "shop")) == 1

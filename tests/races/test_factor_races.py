@@ -12,9 +12,9 @@ from support_service import Service, in_parallel
 _users = count()
 
 
-def patiently(service: Service, path: str, body: dict[str, str]) -> requests.Response:
+def patiently(service: Service, path: str, body: dict[str, str], **headers: str) -> requests.Response:
     """Send a request again while too many wait for the ledger: then nothing was done."""
-    while (answer := service.post(path, body)).status_code == 503:
+    while (answer := service.post(path, body, **headers)).status_code == 503:
         pass
     return answer
 
@@ -36,7 +36,9 @@ class App:
         return self._totp.generate_otp(self.service.valkey.client.time()[0] // 30 + steps)
 
     def post(self, call: str, **body: str) -> requests.Response:
-        return patiently(self.service, f"/v1/factors/{self.id}/{call}", body)
+        """Send a request; members whose names begin with a capital are headers."""
+        headers = {name: body.pop(name) for name in [*body] if name[0].isupper()}
+        return patiently(self.service, f"/v1/factors/{self.id}/{call}", body, **headers)
 
     def check(self, code: str) -> dict[str, Any]:
         answer = self.post("check", code=code)
@@ -74,10 +76,20 @@ def test_of_twenty_activations_at_once_exactly_one_succeeds_and_makes_one_series
 
     answers = in_parallel(20, lambda _: app.post("activate", code=code))
 
-    assert Counter(answer.status_code for answer in answers)[200] == 1
     assert {answer.status_code for answer in answers} <= {200, 409}
+    assert Counter(answer.json().get("valid") for answer in answers)[True] == 1
     assert app.check(code)["reason"] == "code_used"
     assert app.service.post("/v1/user-factors", {"user": app.user}).json()["recovery_codes_left"] == 10
+
+
+def test_of_twenty_activations_at_once_with_one_key_all_show_the_same_recovery_codes(app: App):
+    code = app.code()
+
+    answers = in_parallel(20, lambda _: app.post("activate", code=code, Idempotency_Key=app.id))
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert len(answers[0].json()["recovery_codes"]) == 10
+    assert [answer.json() for answer in answers if answer.json() != answers[0].json()] == []
 
 
 def test_of_a_hundred_wrong_codes_at_once_no_more_are_compared_than_the_budget_allows(app: App):
@@ -103,6 +115,20 @@ def test_of_fifty_uses_of_one_recovery_code_exactly_one_succeeds(app: App):
     assert Counter(result["reason"] for result in results) == {None: 1, "code_used": 49}
     assert sum(result["replacement"] is not None for result in results) == 1
     assert app.service.post("/v1/user-factors", {"user": app.user}).json()["recovery_codes_left"] == 10
+
+
+def test_of_fifty_uses_of_one_recovery_code_with_one_key_all_show_the_same_replacement(app: App):
+    codes = app.post("activate", code=app.code()).json()["recovery_codes"]
+    body = {"user": app.user, "code": codes[0]}
+
+    def use(_: int) -> dict[str, Any]:
+        return dict(patiently(app.service, "/v1/recovery-codes/check", body, Idempotency_Key=app.id).json())
+
+    results = in_parallel(50, use)
+
+    assert results[0]["valid"]
+    assert {(result["valid"], result["replacement"]) for result in results} == {(True, results[0]["replacement"])}
+    assert patiently(app.service, "/v1/recovery-codes/check", body).json()["reason"] == "code_used"
 
 
 def test_six_apps_that_are_activated_at_once_are_five(service: Service):

@@ -148,10 +148,13 @@ class Factors(Resource[Kind]):
         return await self.call("POST /v1/factors", answers.Enrolment, body, key=key_of(idempotency_key))
 
     @method
-    async def activate(self, factor_id: str, code: str, *, context: str | None = None) -> answers.ActivationResult:
-        """Compare the first code. Tried once."""
+    async def activate(
+        self, factor_id: str, code: str, *, context: str | None = None, idempotency_key: str | None = None
+    ) -> answers.ActivationResult:
+        """Compare the first code."""
         request, body = f"POST /v1/factors/{part(factor_id)}/activate", {"code": code, "context": context}
-        return await self.call(request, answers.ActivationResult, body, once=True, about=factor_id)
+        key = key_of(idempotency_key)
+        return await self.call(request, answers.ActivationResult, body, key=key, about=factor_id)
 
     @method
     async def check(
@@ -217,10 +220,12 @@ class RecoveryCodes(Resource[Kind]):
         purpose: str | None = None,
         after: str | None = None,
         context: str | None = None,
+        idempotency_key: str | None = None,
     ) -> answers.RecoveryCheckResult:
-        """Use a code up; the answer has a new one for it. Tried once."""
+        """Use a code up; the answer has a new one for it."""
         body = {"user": user, "code": code, "purpose": purpose, "after": after, "context": context}
-        return await self.call("POST /v1/recovery-codes/check", answers.RecoveryCheckResult, body, once=True)
+        key = key_of(idempotency_key)
+        return await self.call("POST /v1/recovery-codes/check", answers.RecoveryCheckResult, body, key=key)
 
 
 class Consents(Resource[Kind]):

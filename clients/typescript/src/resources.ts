@@ -97,9 +97,14 @@ export class Factors extends Resource {
     return this.call("POST /v1/factors", { body, key: key_of(options) });
   }
 
-  /** Compare the first code. Tried once. */
-  activate(id: string, body: { code: string; context?: string | null }): Promise<answers.ActivationResult> {
-    return this.call(`POST /v1/factors/${part(id)}/activate`, { body, once: true, says: "valid", about: id });
+  /** Compare the first code. */
+  activate(
+    id: string,
+    body: { code: string; context?: string | null },
+    options: Keyed = {},
+  ): Promise<answers.ActivationResult> {
+    const sent = { body, key: key_of(options), says: "valid", about: id };
+    return this.call(`POST /v1/factors/${part(id)}/activate`, sent);
   }
 
   /** Compare a code of an app. Name the `user` of your session, and the `purpose`. */
@@ -156,11 +161,12 @@ export class RecoveryCodes extends Resource {
     return this.call("POST /v1/recovery-codes", { body });
   }
 
-  /** Use a code up; the answer has a new one for it. Tried once. */
+  /** Use a code up; the answer has a new one for it. */
   check(
     body: { user: string; code: string; purpose?: string | null; after?: string | null; context?: string | null },
+    options: Keyed = {},
   ): Promise<answers.RecoveryCheckResult> {
-    return this.call("POST /v1/recovery-codes/check", { body, once: true, says: "valid" });
+    return this.call("POST /v1/recovery-codes/check", { body, key: key_of(options), says: "valid" });
   }
 }
 

@@ -1,7 +1,9 @@
 -- Evidence of an approval, under the name (`jti`) that all its proofs have: a hash of `application`, `basis` and `lifted` (see
--- `mirror.revoked`), `fence`, and what it was used for: `redeemed` (a time), `started` (a verification, or the time of an approval).
+-- `mirror.revoked`), `fence`, what it was used for: `redeemed` (a time), `started` (a verification, or the time of an approval); and
+-- which check of a recovery code has it, `reserved`, `until` a time.
 -- Behind a fence that was put later it is not there: what it was used for since may be lost.
 local evidence = {}
+local RESERVED = 60000 -- milliseconds: longer than the ledger may take to spend a recovery code
 
 -- Notes an approval: on what basis it was given, and for how many milliseconds that is evidence, 0 where nothing proves it.
 function evidence.note(key, application, basis, lifted, life)
@@ -12,20 +14,31 @@ end
 
 -- Returns an application's evidence; nil where there is none. Then also why it is not valid any more, nil while it is.
 function evidence.read(key, application)
-  local kept = redis.call('HMGET', key, 'application', 'basis', 'lifted', 'fence', 'started')
+  local kept = redis.call('HMGET', key, 'application', 'basis', 'lifted', 'fence', 'started', 'reserved', 'until')
   if kept[1] ~= application or fence.hides(tonumber(kept[4])) then return nil end
   local self = { key = key, application = application, basis = kept[2], lifted = tonumber(kept[3]), started = kept[5] }
+  self.reserved = now < tonumber(kept[7] or 0) and kept[6] or nil
   return self, mirror.revoked(self, self.basis)
 end
 
--- Returns the evidence that a purpose needs which comes after another one: valid, and used for no other start or approval. `ends` is
--- when it is too old, empty where none is needed; there is no `key` where it is in another slot: then its age alone is looked at.
--- Returns nil where it is refused; and one that rests on nothing where there is nothing to look at.
-function evidence.needed(key, application, ends)
+-- Returns the evidence that a purpose needs which comes after another one: valid, and used for no other start or approval, nor reserved
+-- for another name than `by`. `ends` is when it is too old, empty where none is needed; there is no `key` where it is in another slot:
+-- then its age alone is looked at. Returns nil where it is refused; and one that rests on nothing where there is nothing to look at.
+function evidence.needed(key, application, ends, by)
   if ends ~= '' and now >= tonumber(ends) then return nil end
   if ends == '' or not key then return { basis = '', lifted = 0 } end
   local self, revoked = evidence.read(key, application)
-  if self and not revoked and not self.started then return self end
+  if self and not revoked and not self.started and (not self.reserved or self.reserved == by) then return self end
+end
+
+-- Reserves it under a name: nobody else may use it for a minute.
+function evidence.reserve(self, by)
+  if self.key then redis.call('HSET', self.key, 'reserved', by, 'until', now + RESERVED) end
+end
+
+-- Ends that: nothing came of it.
+function evidence.release(self)
+  if self.key then redis.call('HDEL', self.key, 'reserved', 'until') end
 end
 
 -- Notes what it is used for, once.

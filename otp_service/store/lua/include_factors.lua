@@ -25,13 +25,18 @@ function factors.budget(key, application, device)
   return state, trust, first and not first.records and first or nil
 end
 
--- Notes that a code was accepted now: evidence under a name that ends with the time, for `life` milliseconds. It rests on a user, and
--- on a factor, if it was one's; and on what the evidence that was `needed` rests on, which is used by it. Returns all that, and the
+-- Returns what an approval rests on: a user, a factor, if it was one's, and what the evidence that was `needed` rests on; and the
 -- position of the last lift or erasure.
-function factors.note_approval(name, application, user, factor, needed, life)
+function factors.basis(application, user, factor, needed)
   local basis = mirror.basis(user, factor)
   local _, last = mirror.revoked({ application = application, lifted = math.huge }, basis)
-  basis, last = basis .. needed.basis, math.max(last, needed.lifted)
+  return basis .. needed.basis, math.max(last, needed.lifted)
+end
+
+-- Notes that a code was accepted now: evidence under a name that ends with the time, for `life` milliseconds. The evidence that was
+-- `needed` is used by it. Returns what `factors.basis` does.
+function factors.note_approval(name, application, user, factor, needed, life)
+  local basis, last = factors.basis(application, user, factor, needed)
   evidence.use(needed, now)
   evidence.note(name .. '.' .. now, application, basis, last, tonumber(life))
   return basis, last
