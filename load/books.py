@@ -5,8 +5,8 @@ by a 503 to the end are listed apart, with what became of them.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from journal import Entry
 
@@ -19,8 +19,6 @@ FATES = ("delivered", "reported", "perhaps", "ended", "missing")
 ENDED = frozenset({"approved", "canceled", "failed", "max_attempts_reached"})
 """Statuses of a verification whose messages nobody wants any more."""
 _OK, _CREATED, _ACCEPTED, _AWAY = 200, 201, 202, 503
-_OVER = frozenset({"expired", "conflict"})
-"""What a check, and another act, is answered whose verification has expired."""
 
 
 @dataclass(frozen=True)
@@ -104,19 +102,6 @@ def take_over(entries: Sequence[Entry], longest: float) -> Strike | None:
     began = min((one.began for one in away), default=0.0)
     ends = [one.at for one in away if one.began <= began + longest]
     return Strike("redis", began, max(ends)) if ends else None
-
-
-def without_fenced(entries: Sequence[Entry], strike: Strike) -> list[Entry]:
-    """Return requests as if nobody were surprised by what is expected of a server that took over, and is fenced.
-
-    What was started before has expired.
-    """
-    ended = {one.number for one in entries if one.call == "start" and one.began <= strike.ended}
-    return [replace(one, surprise="") if _is_fenced(one, ended, strike) else one for one in entries]
-
-
-def _is_fenced(entry: Entry, ended: Collection[str], strike: Strike) -> bool:
-    return entry.at >= strike.began and entry.number in ended and not _OVER.isdisjoint({entry.reason, entry.code})
 
 
 def settle(

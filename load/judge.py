@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
-from books import Books, Dispatch, Strike, Taken, Told, fate_of, settle, take_over, without_fenced
+from books import Books, Dispatch, Strike, Taken, Told, fate_of, settle, take_over
 from figures import OBJECTIVES, Run, rows
 from journal import read
 
@@ -56,7 +56,6 @@ def judge(place: Place, before: int, title: str, longest_take_over: float = 0) -
     strikes = _strikes(place.folder / "strikes.json")
     if longest_take_over and (replaced := take_over(entries, longest_take_over)):
         strikes.append(replaced)
-        entries = without_fenced(entries, replaced)
     reported = {one.dispatch for one in _taken(place) if one.reported}  # those that come now may be told or not
     told = _told(place, {one.verification for one in entries if one.call == "start" and one.status == 201})  # noqa: PLR2004
     began = min((one.began for one in entries), default=0.0)

@@ -7,7 +7,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -137,6 +137,8 @@ class TellingSentinel:
         self.epoch = 0
         """Raised by whoever replaces a primary."""
         self.flags = "master"
+        self.replicas: list[int] = []
+        """Ports of all other servers that it knows, the former primary too."""
         self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _handler(self), bind_and_activate=True)
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -155,11 +157,16 @@ class TellingSentinel:
             return b"+OK\r\n"
         if command[1].upper() == b"FAILOVER":
             return b"-NOGOODSLAVE No suitable replica to promote\r\n"
-        members = {
-            "name": SERVICE, "ip": "127.0.0.1", "port": str(self.primary), "flags": self.flags,
-            "config-epoch": str(self.epoch), "num-other-sentinels": "0", "num-slaves": "1", "quorum": "1",
-        }  # fmt: skip
-        return b"*1\r\n" + _array([one for pair in members.items() for one in pair])
+        if command[1].upper() == b"SLAVES":
+            return _states(*({"ip": "127.0.0.1", "port": str(one), "flags": "slave"} for one in self.replicas))
+        primary = {"name": SERVICE, "ip": "127.0.0.1", "port": str(self.primary), "flags": self.flags}
+        counts = {"config-epoch": str(self.epoch), "num-other-sentinels": "0", "num-slaves": "1", "quorum": "1"}
+        return _states({**primary, **counts})
+
+
+def _states(*states: Mapping[str, str]) -> bytes:
+    arrays = [_array([one for pair in state.items() for one in pair]) for state in states]
+    return f"*{len(arrays)}\r\n".encode() + b"".join(arrays)
 
 
 def _array(texts: Sequence[str]) -> bytes:

@@ -61,7 +61,8 @@ class Secured:
         """Return the rest of a Sentinel's configuration."""
         own = ("sentinel-user admin", f"sentinel-pass {PASSWORD}")
         theirs = (f"auth-user {service} admin", f"auth-pass {service} {PASSWORD}")
-        lines = [*self._lines(port, "+sentinel|masters +sentinel|ckquorum +sentinel|failover +@connection")]
+        asked = " ".join(f"+sentinel|{one}" for one in ("masters", "slaves", "ckquorum", "failover"))
+        lines = self._lines(port, f"{asked} +@connection")
         return "\n".join([*lines, *(f"sentinel {one}" for one in (*own, *theirs)), ""])
 
     def client(self, port: int) -> redis.Redis:

@@ -2,7 +2,7 @@
 
 from mutant import Mutant, one
 
-TESTS = ("store/test_fence*.py", "store/test_failover.py")
+TESTS = ("store/test_fence*.py", "store/test_failover.py", "store/test_cluster.py")
 """Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {
     "fence-of-nothing": one("include_fence", "fence.at = at and", "fence.at = false and"),
@@ -34,11 +34,23 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "fence-for-ever": one("include_fencing", "    redis.call('PEXPIREAT', place, now + life)\n"),
     "fence-for-an-hour": one("include_fencing", "now + life", "now + 3600000"),
-    "take-over-unnoticed": one("include_fencing", "if kept[1] == history then", "if kept[1] then"),
-    "take-over-without-a-fence": one("include_fencing", "if confirmed or not kept[1] then", "if kept[1] or true then"),
-    "take-over-fenced-each-time": one("include_fencing", "redis.call('HSET', place, 'history', history)\n", "\n"),
-    "take-over-at-the-first-use": one("include_fencing", "confirmed or not kept[1]", "confirmed"),
-    "fail-over-confirmed-by-nobody": one("include_fencing", "if confirmed or not kept[1] then", "if not kept[1] then"),
-    "fail-over-planned-waited-for-by-nobody": one("include_fencing", "tonumber(kept[2] or 0) > now", "false"),
-    "fail-over-planned-for-ever": one("include_fencing", "tonumber(kept[2] or 0) > now", "kept[2]"),
+    "take-over-unnoticed": one("server_meet", "if kept[1] == history then", "if kept[1] then"),
+    "take-over-without-a-fence": one("server_meet", "  fencing.put(fences, tonumber(ARGV[1]))\n"),
+    "take-over-fenced-each-time": one("server_meet", "redis.call('HSET', KEYS[1], 'history', history)\n", "\n"),
+    "take-over-at-the-first-use": one("server_meet", "not kept[1] or has_moved", "has_moved"),
+    "take-over-whole-whoever-saw-it": one("server_meet", "(went_on and former == ARGV[2])", "went_on"),
+    "take-over-whole-to-nobody": one("server_meet", " or (went_on and former == ARGV[2])"),
+    "take-over-by-a-restart": Mutant(
+        "server_meet",
+        (("kept[1] and former == kept[1]", "kept[1]"), ("(went_on and former == ARGV[2])", "kept[1] == ARGV[2]")),
+    ),
+    "take-over-undecided-for-nobody": one("server_meet", "tonumber(kept[4] or now + ARGV[3])", "0"),
+    "take-over-undecided-for-ever": one("server_meet", "tonumber(kept[4] or now + ARGV[3])", "now + ARGV[3]"),
+    "take-over-forgotten-by-who-moves": one("server_meet", "~= shard and not kept[4]", "~= shard"),
+    "take-over-lets-apps-wait": one(
+        "server_meet", "for _, head in ipairs(kept[1] and heads or {}) do mirror.go_on(head) end\n"
+    ),
+    "move-is-a-take-over": one("server_meet", "not kept[1] or has_moved", "not kept[1]"),
+    "fail-over-planned-waited-for-by-nobody": one("server_meet", "tonumber(kept[3] or 0)", "0"),
+    "fail-over-planned-for-ever": one("server_meet", "if ends > now then", "if ends > 0 then"),
 }

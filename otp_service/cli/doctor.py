@@ -490,13 +490,20 @@ def server_diagnoses(ask: Ask) -> Iterator[Diagnosis]:
 
 @dataclass(frozen=True, slots=True)
 class Replicas:
-    """The server's replicas."""
+    """A server's replicas."""
 
     online: int
+    known: int
+    """How many Sentinels or the cluster know, those that are away too; 0 without either."""
     awaited: int
     """How many must have an approval before it is answered."""
     replaceable: bool
     """Whether Sentinels, or a cluster, put one of them in the server's place."""
+
+    @property
+    def loses_codes(self) -> bool:
+        """Whether too few would be left to know that one which took over has all that was answered."""
+        return 0 < self.awaited <= self.online and self.known - self.awaited > self.online - 1
 
 
 REPLICATION: tuple[Check[Replicas], ...] = (
@@ -504,10 +511,15 @@ REPLICATION: tuple[Check[Replicas], ...] = (
           "Start replicas, or set redis.replicas lower.", lambda it: it.online < it.awaited),
     Check("replicas", WARN, "Each of {it.online} replicas is waited for: when one is away, starts and checks get 503.",
           "Add a replica.", lambda it: 0 < it.awaited == it.online),
-    Check("replicas", WARN, "No replica is waited for: a fail-over forgets approvals and wrong codes.",
+    Check("replicas", WARN,
+          "No replica is waited for: a fail-over forgets approvals and wrong codes, and ends all codes in hand.",
           "Set redis.replicas to 1 or more.", lambda it: it.replaceable and not it.awaited),
+    Check("replicas", WARN,
+          "{it.online} of {it.known} replicas are there: when the server dies too, all codes in hand end.",
+          "Start them. Those that are gone for good Sentinels (SENTINEL RESET) or the cluster (CLUSTER FORGET) have to "
+          "forget.", lambda it: it.loses_codes),
     Check("replicas", OK, "{it.awaited} of {it.online} replicas have an approval before it is answered.", "",
-          lambda it: 0 < it.awaited < it.online),
+          lambda it: 0 < it.awaited < it.online and not it.loses_codes),
 )  # fmt: skip
 
 
@@ -946,8 +958,9 @@ def _server_diagnoses(settings: Settings, server: Server) -> Iterator[Diagnosis]
         coverage = server.settings("cluster-require-full-coverage")
         state = ClusterState(versions, coverage, server.unserved_slots(), settings.keys.bucket_bits)
         yield from diagnose(CLUSTER, state)
-    replicas = Replicas(server.replicas(), redis.awaited_replicas, bool(redis.sentinels or redis.cluster))
-    yield from diagnose(REPLICATION, replicas)
+    for online, known in sorted(set(server.replicas())):
+        replicas = Replicas(online, known, redis.awaited_replicas, bool(redis.sentinels or redis.cluster))
+        yield from diagnose(REPLICATION, replicas)
 
 
 def _print(found: Iterable[Diagnosis]) -> None:

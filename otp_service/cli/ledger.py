@@ -168,8 +168,8 @@ def fence(session: Session) -> None:
 def failover(session: Session, primary: str) -> None:
     """Put a replica in the primary's place once it has all that was written. Needs Valkey 9.
 
-    Sentinels do it, or the servers of a cluster. Nothing is lost, and nothing is fenced; callers wait for a second, or
-    get 503. SENTINEL FAILOVER without COORDINATED loses what was written meanwhile; CLUSTER FAILOVER by hand is fenced.
+    Sentinels do it, or the servers of a cluster. Nothing is lost; callers wait for a second, or get 503. SENTINEL
+    FAILOVER without COORDINATED loses what was written meanwhile.
     """
     context = session.context
     session.confirm(f"Let a replica of {primary or session.settings.redis.shown_url} take over?")

@@ -154,6 +154,7 @@ class MirrorSync:
         self._set_state(state)
         if state in {MirrorState.DIVERGED, MirrorState.FOREIGN}:
             raise LedgerMismatchError(f"It is recorded, and not in force. {MISMATCHES[state]}")
+        self._mirror.await_replicas()  # a server that takes over has to know of a freeze
 
     def rebuild(self) -> None:
         """Take the ledger for a new one, and mirror it anew: an operator decided to forget what it does not say."""

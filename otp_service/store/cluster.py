@@ -15,7 +15,7 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import MovedError
 
 from otp_service.errors import StoreUnavailableError
-from otp_service.store.connection import Connection, FailFast
+from otp_service.store.connection import Connection, FailFast, is_encrypted
 
 Address = tuple[str, int]
 _LOOK_AGAIN: Final = 0.1
@@ -144,6 +144,23 @@ class SlotMap:
             (others[0] for _, _, primary, *others in self._ask(peer.address) if primary is peer and others), None
         )
 
+    def shard_of(self, peer: Peer) -> tuple[int, list[redis.Redis]]:
+        """Return how many servers a server's shard has, itself too, and a client for each that is not known to be down.
+
+        As it tells itself; raises `redis.RedisError` where it does not.
+        """
+        connection = Connection(self._seed, address=peer.address)
+        try:
+            own, shards = connection.ask("CLUSTER", "MYID"), connection.ask("CLUSTER", "SHARDS")
+        finally:
+            connection.close()
+        known = (list(map(_pairs, _pairs(shard)[b"nodes"])) for shard in shards)
+        (nodes,) = (one for one in known if own in {node[b"id"] for node in one})
+        port = b"tls-port" if is_encrypted(self._seed) else b"port"
+        there = [one for one in nodes if one[b"health"] != b"fail"]
+        addresses = (((one[b"endpoint"] or one[b"ip"]).decode(), one[port]) for one in there)
+        return len(nodes), [self._peer(one).client for one in addresses]
+
     def _ask(self, address: Address | None) -> list[tuple[Any, ...]]:
         """Return what a server tells: the ends of ranges of slots, who has them, and the replicas."""
         connection = Connection(self._seed, address=address)
@@ -165,6 +182,11 @@ class SlotMap:
             pool = redis.ConnectionPool(self._seed.connection_pool.connection_class, **given)
             found = self._peers.setdefault(address, Peer(address, pool))
         return found
+
+
+def _pairs(flat: list[Any]) -> dict[bytes, Any]:
+    """Return a map that was answered as a flat list."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 class ClusterClient:

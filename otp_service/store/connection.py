@@ -71,7 +71,7 @@ def connect(url: str, *, timeout: float, connect_timeout: float, sentinels: Sent
     given = client.get_connection_kwargs()
     service = given.pop("host")
     given.pop("port", None)
-    encrypted = _is_encrypted(client)
+    encrypted = is_encrypted(client)
     of_sentinels = {name: value for name, value in given.items() if name in limits or name.startswith("ssl_")}
     of_sentinels |= {"username": sentinels.user, "password": sentinels.password}
     of_sentinels |= {"socket_timeout": connect_timeout, "ssl": encrypted}
@@ -180,10 +180,40 @@ def present_primary(client: redis.Redis) -> redis.Redis:
 
     Raises as `primary_address` does.
     """
+    return _client_of(client, *primary_address(client))
+
+
+def servers_of_primary(client: redis.Redis) -> tuple[int, Sequence[redis.Redis]]:
+    """Return how many servers Sentinels know, the primary and its replicas, and a client for each that is not down.
+
+    Raises as `primary_address` does.
+    """
     pool = _sentinel_pool(client)
-    host, port = primary_address(client)
-    given = {name: value for name, value in pool.connection_kwargs.items() if name != "connection_pool"}
-    kind = redis.SSLConnection if _is_encrypted(client) else redis.Connection
+    primary_address(client)
+    known: dict[tuple[str, int], bool] = {}
+    for one in pool.sentinel_manager.naming:
+        told = [one.sentinel_masters()[pool.service_name], *one.sentinel_slaves(pool.service_name)]
+        for state in told:
+            address = state["ip"], state["port"]
+            known[address] = known.get(address, False) or not state["is_sdown"]
+    return len(known), [_client_of(client, *address) for address, is_up in known.items() if is_up]
+
+
+def followed_history(told: Mapping[str, Any]) -> str | None:
+    """Return the history that a server follows, of what it tells of replication; ``None`` while it follows none.
+
+    Its former one (``master_replid2``) it knows yet where it had no more of it than the one that it follows; else it
+    had to copy everything anew.
+    """
+    is_up = told["role"] == "slave" and told.get("master_link_status") == "up"
+    return told["master_replid"] if is_up else None
+
+
+def _client_of(client: redis.Redis, host: str, port: int) -> redis.Redis:
+    """Return a client for a server that Sentinels know."""
+    kept = _sentinel_pool(client).connection_kwargs
+    given = {name: value for name, value in kept.items() if name != "connection_pool"}
+    kind = redis.SSLConnection if is_encrypted(client) else redis.Connection
     return redis.Redis(connection_pool=redis.ConnectionPool(kind, **{**given, "host": host, "port": port}))
 
 
@@ -209,8 +239,14 @@ def begin_failover_to(replica: redis.Redis) -> None:
         raise ValueError(f"The replica refuses: {refused}") from refused
 
 
-def _is_encrypted(client: redis.Redis) -> bool:
+def is_encrypted(client: redis.Redis) -> bool:
+    """Tell whether a client uses TLS."""
     return issubclass(client.connection_pool.connection_class, redis.SSLConnection)
+
+
+def has_sentinels(client: redis.Redis) -> bool:
+    """Tell whether a client asks Sentinels where the primary is."""
+    return isinstance(client.connection_pool, SentinelConnectionPool)
 
 
 def _sentinel_pool(client: redis.Redis) -> SentinelConnectionPool:
@@ -253,7 +289,7 @@ class Connection:
         self._client = client
         self._address = address
         self._settings = client.get_connection_kwargs()
-        self._encrypted = _is_encrypted(client)
+        self._encrypted = is_encrypted(client)
         self._socket: socket.socket | None = None
         self.asked = False
         """Whether the last question may have been sent."""
@@ -342,7 +378,7 @@ class Connection:
 
     def _open(self) -> socket.socket:
         given, address = self._settings, self._address
-        if by_sentinels := isinstance(self._client.connection_pool, SentinelConnectionPool):
+        if by_sentinels := has_sentinels(self._client):
             address = primary_address(self._client)
         if address:
             given = {**given, "host": address[0], "port": address[1]}

@@ -21,15 +21,18 @@ from otp_service.store.connection import (
     PrimaryReplacedError,
     begin_failover,
     begin_failover_to,
+    followed_history,
+    has_sentinels,
     present_primary,
     primary_address,
     server_time,
+    servers_of_primary,
     translate_errors,
 )
 from otp_service.store.keys import tag_of
 from otp_service.store.library import PREFIX
 from otp_service.store.rulesets import CompiledRuleset
-from otp_service.store.script_runner import FENCE_LIFE, ScriptCall, ScriptRunner, bucket_meet_keys, pairs_to_dict
+from otp_service.store.script_runner import FENCE_LIFE, ScriptCall, ScriptRunner, pairs_to_dict
 
 # It is written whenever the ledger changes, and carries its place in the ledger's history. While it is behind the place
 # that a process knows, was lost, or is of another history, nothing is accepted and nothing is sent. So neither a flush
@@ -156,6 +159,10 @@ class Mirror:
         Returns ``False``, and writes nothing, when the mirror is not at the place after which the changes come.
         """
         return _all(self._scripts, [one.writes(changes, buckets, "") for one in self._places])
+
+    def await_replicas(self) -> None:
+        """Return once replicas have what was mirrored, where they are waited for."""
+        self._scripts.await_replicas(self._heads_read)
 
     def close(self) -> None:
         """Let nothing through until an operator has the mirror built anew: the ledger may lack opt-outs."""
@@ -343,15 +350,6 @@ _ELECTION: Final = 4.0
 """Seconds after which a fail-over is asked for again: on busy hosts servers may not have agreed on it."""
 
 
-def _follows(told: Mapping[str, Any], history: str) -> bool:
-    """Tell of what a server that was the primary tells, whether it follows one that had all of its history.
-
-    It keeps the name of its own history then; where it has to copy everything anew, it forgets it.
-    """
-    is_up = told["role"] == "slave" and told.get("master_link_status") == "up"
-    return bool(is_up and told["master_replid2"] == history)
-
-
 @contextmanager
 def _announced(server: redis.Redis, places: Iterable[str]) -> Iterator[None]:
     """Note in places that a fail-over is planned; where it is refused (`ValueError`) it is not."""
@@ -376,7 +374,7 @@ def _followed(before: redis.Redis, history: str, confirm: Callable[[], None], as
     while time.monotonic() < end:
         with suppress(redis.RedisError, ValueError):  # who tells of the new primary does so a little later
             told = before.info("replication")
-            if _follows(told, history):
+            if followed_history(told) and told["master_replid2"] == history:
                 confirm()
                 return True
             if told["role"] == "master" and time.monotonic() > again:
@@ -480,10 +478,14 @@ class Server:
         """Return how many slots of a cluster no server has."""
         return self._client.slots.unserved() if isinstance(self._client, ClusterClient) else 0
 
-    def replicas(self) -> int:
-        """Return how many replicas have what was written, but for what is on its way."""
+    def replicas(self) -> list[tuple[int, int]]:
+        """Return how many replicas are online, and how many are known: of the server, or of each of a cluster."""
         with translate_errors():
-            return min(_online_replicas(one.info("replication")) for one in servers(self._client))
+            if isinstance(self._client, ClusterClient):
+                shards = [(one.client, self._client.slots.shard_of(one)[0]) for one in self._client.slots.peers()]
+            else:
+                shards = [(self._client, servers_of_primary(self._client)[0] if has_sentinels(self._client) else 1)]
+            return [(_online_replicas(one.info("replication")), known - 1) for one, known in shards]
 
     def follow_primary(self) -> None:
         """Leave a server that is the primary no more: one that was paused goes on answering for seconds.
@@ -523,10 +525,9 @@ class Server:
             history = before.info("replication")["master_replid"]
             with _announced(before, [keys.INSTALLATION]):
                 begin_failover(self._client)
-        names = (keys.INSTALLATION, *self._scripts.fence_places(self._buckets))
 
         def confirm() -> None:
-            self._confirm(present_primary(self._client), "server_meet", names)
+            self._confirm(present_primary(self._client), history, self._buckets)
 
         return _followed(before, history, confirm, lambda: begin_failover(self._client))
 
@@ -540,13 +541,15 @@ class Server:
 
         def confirm() -> None:
             for bucket in buckets:
-                self._confirm(replica, "bucket_meet", bucket_meet_keys(bucket))
+                self._confirm(replica, history, (bucket,))
 
         return _followed(before, history, confirm, lambda: begin_failover_to(replica))
 
-    def _confirm(self, taken_over: redis.Redis, script: str, names: Sequence[str]) -> None:
-        """Tell a server that took over that nothing was lost."""
-        taken_over.fcall(f"{self._scripts.library_name}_{script}", len(names), *names, FENCE_LIFE, "1")
+    def _confirm(self, taken_over: redis.Redis, history: str, buckets: tuple[str, ...]) -> None:
+        """Tell a server that took over that it has all of a history."""
+        names = self._scripts.meet_keys(buckets)
+        arguments = (FENCE_LIFE, history, 0, int(self._scripts.is_cluster))
+        taken_over.fcall(f"{self._scripts.library_name}_server_meet", len(names), *names, *arguments)
 
     def load_scripts(self) -> None:
         """Load the scripts and teach them the rules, so that what is broken is found at the start."""

@@ -16,7 +16,15 @@ from otp_service.domain.proofs import EarlierApproval
 from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
 from otp_service.store.cluster import Peer, SlotMap
-from otp_service.store.connection import Argument, Connection, NoSentinelError, raise_translated
+from otp_service.store.connection import (
+    Argument,
+    Connection,
+    NoSentinelError,
+    followed_history,
+    has_sentinels,
+    raise_translated,
+    servers_of_primary,
+)
 from otp_service.store.keys import tag_of
 from otp_service.store.library import UNREGISTERED, WRITE_FORMAT, fenced_scripts, library, script_names
 from otp_service.store.rulesets import CompiledPlan, CompiledRuleset
@@ -33,11 +41,12 @@ _TEACH_TIMES: Final = 5
 """Processes of another release that start delete the scripts of this one: perhaps while they are loaded and taught."""
 REPLICATED: Final = frozenset(
     {
-        "cancel", "check", "factor_check", "factor_enrol", "page_redeem", "proof_redeem", "resend", "reserve", "start",
-        "user_guess",
+        "cancel", "check", "factor_check", "factor_enrol", "page_redeem", "proof_redeem", "replicas_await", "resend",
+        "reserve", "start", "user_guess",
     }
 )  # fmt: skip
-"""Scripts that approve, use up, count guesses, or spend: to forget what they did breaks a promise."""
+"""Scripts that approve, use up, count guesses, or spend: to forget what they did breaks a promise. One of them only
+waits."""
 
 
 FENCE_LIFE: Final = 1000 * keys.fence.seconds
@@ -46,14 +55,17 @@ lives for 20 minutes at most; but a start's idempotency key, which tells what be
 clock is behind that of the lost one a record lives longer by as much: there is room for that too."""
 
 
-_PLANNED: Final = b"planned"
+_SAME: Final = b"same"
 _FENCED: Final = b"fenced"
+_UNDECIDED: Final = b"undecided"
+_PATIENCE: Final = 10_000
+"""Milliseconds within which enough servers have to follow one that took over (`ScriptRunner._is_whole`)."""
 _TRACE_LIFE: Final = 1000 * keys.replicated.seconds
 _FIRST_KEY: Final = 3
 """Place of the first key in an ``FCALL``."""
-_MEET_AGAIN: Final = 0.02
-_MEET_TIMES: Final = 25
-"""Seconds after which a server that takes over as planned is asked again, and how often."""
+_MEET_AGAIN: Final = 0.1
+_MEET_TIMES: Final = 5
+"""Seconds after which a server that took over, and may lack something, is looked at again, and how often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +124,6 @@ def _note_loss(peer: Peer, lost: redis.RedisError) -> None:
 def _trace(key: str) -> tuple[Argument, ...]:
     """Return a command that writes something beside a key, which replicas are waited for to have."""
     return "SET", keys.replicated(tag_of(key)), "", "PX", _TRACE_LIFE
-
-
-def bucket_meet_keys(bucket: str) -> tuple[str, ...]:
-    """Return the keys of `bucket_meet.lua`."""
-    return keys.server(bucket), keys.fence(bucket), keys.mirror(bucket)
 
 
 class ScriptCall(NamedTuple):
@@ -189,6 +196,7 @@ class ScriptRunner:
         self._replication = replication or Replication(0, 0, (), lambda: None)
         self._buckets = frozenset(self._replication.buckets)
         self._waited = REPLICATED if self._replication.replicas else frozenset()
+        self._patience = _PATIENCE if self._waited and (slots or has_sentinels(client)) else 0
         meet = self._meet_server if slots is None else self._meet_again
         self._on_open = meet if replication else None
 
@@ -282,6 +290,23 @@ class ScriptRunner:
         """Return where one call puts the fence of buckets: on one server also where the release before reads it."""
         own = tuple(map(keys.fence, buckets))
         return own if self.is_cluster else (*own, keys.former_fence())
+
+    def meet_keys(self, buckets: Sequence[str]) -> tuple[str, ...]:
+        """Return the keys of `server_meet.lua`: of all buckets, on a cluster of one."""
+        heads = tuple(map(keys.mirror, buckets))
+        if self.is_cluster:
+            return keys.server(buckets[0]), *self.fence_places(buckets), *heads
+        return keys.INSTALLATION, *self.fence_places(buckets), *heads, keys.former_mirror()
+
+    def await_replicas(self, names: Iterable[str]) -> None:
+        """Return once replicas have all that was written until now where some keys are; at once where none is awaited.
+
+        Raises `StoreUnavailableError` where too few have it in time.
+        """
+        calls = [ScriptCall("replicas_await", (name,), ()) for name in names] if self._waited else []
+        for lost in self.run_all(calls):
+            if isinstance(lost, StoreUnavailableError):
+                raise lost
 
     @property
     def is_cluster(self) -> bool:
@@ -394,9 +419,7 @@ class ScriptRunner:
         return link
 
     def _meet_server(self, connection: _Link) -> None:
-        names = (keys.INSTALLATION, *self.fence_places(self._replication.buckets))
-        if self._meet(connection, "server_meet", names):
-            self._replication.note_fenced()
+        self._meet(connection, self._replication.buckets, list)
 
     def _meet_bucket(self, connection: _Link, bucket: str) -> None:
         """Meet the server for a bucket; where it took over, for all that it has, before one of them is moved on."""
@@ -404,28 +427,77 @@ class ScriptRunner:
         version = self._slots.version if self._slots else 0
         if bucket not in self._buckets or connection.met.get(bucket) == version:
             return
-        if self._meet(connection, "bucket_meet", bucket_meet_keys(bucket)):
-            for other in self._replication.buckets:
-                if self._slots and self._slots.peer_of(keys.server(other)) is connection.peer:
-                    with suppress(MovedError):
-                        self._meet(connection, "bucket_meet", bucket_meet_keys(other))
-            self._replication.note_fenced()
+        self._meet(connection, (bucket,), lambda: self._others_of(connection.peer, bucket))
         connection.met[bucket] = version
+
+    def _others_of(self, peer: Peer, bucket: str) -> list[tuple[str, ...]]:
+        """Return the other buckets that a server of the cluster has, each alone."""
+        others = (one for one in self._replication.buckets if one != bucket)
+        return [(one,) for one in others if self._slots and self._slots.peer_of(keys.server(one)) is peer]
 
     def _meet_again(self, connection: _Link) -> None:
         """Meet a server over a connection that was opened anew, before it is asked for what it is opened for."""
         with suppress(MovedError):  # it is told to whoever asks
             self._meet_bucket(connection, connection.bucket)
 
-    def _meet(self, connection: _Link, script: str, names: tuple[str, ...]) -> bool:
-        """Let a server that took over be fenced before anything else is asked of it; tell whether it was now."""
-        command: tuple[Argument, ...] = ("FCALL", self._functions[script], len(names), *names, FENCE_LIFE)
+    def _meet(self, connection: _Link, buckets: tuple[str, ...], others: Callable[[], list[tuple[str, ...]]]) -> None:
+        """Meet a server before anything else is asked of it: one that took over is fenced where it may lack something.
+
+        For some buckets and, where it took over, for ``others``, before one of them is moved on. Raises
+        `redis.ConnectionError` while nobody knows whether it lacks something.
+        """
+        answer = self._ask_met(connection, buckets, self._patience)
+        if answer == [_SAME]:
+            return
+        answers = {buckets: answer} | self._ask_all_met(connection, others(), self._patience)
         for _ in range(_MEET_TIMES):
-            what = self._ask_loaded(connection, command)
-            if what != _PLANNED:
-                return bool(what == _FENCED)
-            time.sleep(_MEET_AGAIN)
-        raise redis.ConnectionError("A planned fail-over is not confirmed yet.")
+            if [_FENCED] in answers.values():
+                self._replication.note_fenced()
+            undecided = [one for one, (what, *_) in answers.items() if what == _UNDECIDED]
+            if not undecided:
+                return
+            _, former, present = answers[undecided[0]]
+            is_whole = self._is_whole(connection.peer, former.decode(), present.decode())
+            if is_whole is None:
+                time.sleep(_MEET_AGAIN)
+            patience = 0 if is_whole is False else self._patience
+            answers = self._ask_all_met(connection, undecided, patience, former if is_whole else b"")
+        raise redis.ConnectionError("It is not known yet whether the server that took over has all that was answered.")
+
+    def _ask_all_met(
+        self, connection: _Link, asked: Iterable[tuple[str, ...]], patience: int, confirmed: bytes = b""
+    ) -> dict[tuple[str, ...], Any]:
+        answers = {}
+        for one in asked:
+            with suppress(MovedError):  # it is told to whoever asks
+                answers[one] = self._ask_met(connection, one, patience, confirmed)
+        return answers
+
+    def _ask_met(self, connection: _Link, buckets: tuple[str, ...], patience: int, confirmed: bytes = b"") -> Any:  # noqa: ANN401
+        names = self.meet_keys(buckets)
+        arguments = (FENCE_LIFE, confirmed, patience, int(self.is_cluster))
+        return self._ask_loaded(connection, ("FCALL", self._functions["server_meet"], len(names), *names, *arguments))
+
+    def _is_whole(self, peer: Peer, former: str, present: str) -> bool | None:
+        """Tell whether a server that took over has all that was answered; ``None`` while others may yet show it.
+
+        Whatever was answered so many ``replicas`` had, and the former primary. Where all servers but so many are this
+        one, and others that had no more than it, one of these was among them.
+        """
+        if not self._patience:
+            return None
+        known, there = self._slots.shard_of(peer) if self._slots else servers_of_primary(self._client)
+        others = known - 1
+        missing = others - self._replication.replicas
+        for one in there if missing > 0 else ():
+            with suppress(redis.RedisError):  # it is away
+                told = one.info("replication")
+                if followed_history(told) == present:
+                    others -= 1
+                    missing -= told["master_replid2"] == former
+        if missing <= 0:
+            return True
+        return False if missing > others else None
 
     def _call(
         self,

@@ -729,6 +729,11 @@ class Verifications:
         """Return a verification as it is now."""
         return self.read_at(bucket, verification_id)[1]
 
+    def read_replicated(self, bucket: str, verification_id: str) -> Verification | None:
+        """Return a verification as replicas have it, where they are waited for."""
+        self._scripts.await_replicas([keys.record(bucket, verification_id)])
+        return self.read(bucket, verification_id)
+
     def read_at(self, bucket: str, verification_id: str) -> tuple[int, Verification | None]:
         """Return the time, in milliseconds, and a verification as it is then."""
         now, found = self._scripts.run("verification_read", (keys.record(bucket, verification_id),), ())

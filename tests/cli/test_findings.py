@@ -219,15 +219,19 @@ def test_clocks_are_compared(skew, words):
 @pytest.mark.parametrize(
     ("replicas", "expected"),
     [
-        (Replicas(online=0, awaited=0, replaceable=False), []),
-        (Replicas(online=2, awaited=0, replaceable=False), []),
-        (Replicas(online=0, awaited=1, replaceable=True), [(Level.FAIL, "0 of 1 replicas that are waited for")]),
+        (Replicas(0, 0, awaited=0, replaceable=False), []),
+        (Replicas(2, 0, awaited=0, replaceable=False), []),
+        (Replicas(2, 0, awaited=1, replaceable=False), [(Level.OK, "1 of 2 replicas have an approval")]),
+        (Replicas(0, 1, awaited=1, replaceable=True), [(Level.FAIL, "0 of 1 replicas that are waited for")]),
+        (Replicas(1, 1, awaited=1, replaceable=True), [(Level.WARN, "when one is away, starts and checks get 503")]),
         (
-            Replicas(online=1, awaited=1, replaceable=True),
-            [(Level.WARN, "when one is away, starts and checks get 503")],
+            Replicas(1, 2, awaited=1, replaceable=True),
+            [(Level.WARN, "when one is away, starts"), (Level.WARN, "1 of 2 replicas are there")],
         ),
-        (Replicas(online=2, awaited=0, replaceable=True), [(Level.WARN, "a fail-over forgets approvals")]),
-        (Replicas(online=2, awaited=1, replaceable=True), [(Level.OK, "1 of 2 replicas have an approval")]),
+        (Replicas(2, 3, awaited=1, replaceable=True), [(Level.WARN, "2 of 3 replicas are there")]),
+        (Replicas(2, 3, awaited=2, replaceable=True), [(Level.WARN, "when one is away, starts")]),
+        (Replicas(2, 2, awaited=0, replaceable=True), [(Level.WARN, "and ends all codes in hand")]),
+        (Replicas(2, 2, awaited=1, replaceable=True), [(Level.OK, "1 of 2 replicas have an approval")]),
     ],
 )
 def test_what_a_fail_over_would_forget_or_refuse_is_told(replicas, expected):

@@ -159,24 +159,3 @@ def test_a_server_that_takes_over_is_waited_for_once_and_no_longer_than_it_may_t
         for code in ("overloaded", "store-unavailable")
     ]
     assert books.take_over([entry()], 10.0) is None
-
-
-def test_after_a_take_over_what_was_started_before_may_have_expired():
-    def surprising(key, **members):
-        return entry("check", 200, key=key, valid=False, surprise="answered 200", **members)
-
-    other = "+923001112233"
-    entries = [
-        entry(),
-        surprising("k2", at=90.0, reason="expired"),
-        surprising("k3", at=106.0, reason="wrong_code"),
-        surprising("k4", at=106.0, reason="expired"),
-        entry("resend", 409, key="k5", at=107.0, code="conflict", surprise="answered 409"),
-        entry(key="k6", at=106.0, number=other),
-        surprising("k7", at=110.0, reason="expired", number=other),
-        entry(status=429, key="k8", at=99.0, code="rate-limited", surprise="answered 429"),
-        entry(status=429, key="k9", at=110.0, code="rate-limited", surprise="answered 429"),
-    ]
-    left = books.without_fenced(entries, AWAY)
-
-    assert [one.key for one in left if one.surprise] == ["k2", "k3", "k7", "k8", "k9"]

@@ -30,6 +30,8 @@ from otp_service.store.verifications import VERSION
 BUCKETS = tuple(f"{bucket:02x}" for bucket in range(64))
 NETWORKS = [f"n{place}" for place in range(40)]
 PATIENCE = 1.5
+MORE_THAN_IS_ON_ITS_WAY = 16_000_000
+"""Bytes that no socket holds."""
 JOB = ["application", "shop", "purpose", "login", "country", "PK", "channel", "sms", "expires", "1", "queued", "1"]
 JOB += ["message", "1", "generation", "1", "v", str(VERSION)]
 
@@ -167,6 +169,77 @@ def test_where_a_replica_takes_over_the_buckets_of_its_shard_are_fenced_and_no_o
     for bucket in BUCKETS:
         other.read(bucket)
     assert not other.fenced, "each is fenced once"
+
+
+def test_with_a_replica_that_is_waited_for_no_bucket_is_fenced_where_it_takes_over(cluster: Cluster) -> None:
+    first = cluster.nodes[0]
+    replica = cluster.add_replica(folder_in_memory("replica"), first)
+    process = Process(cluster, replicas=1)
+    for bucket in BUCKETS:
+        process.read(bucket)
+    first.client.wait(1, 2000)
+    first.kill()
+    replica.ask("CLUSTER FAILOVER", "TAKEOVER")
+    for bucket in BUCKETS:
+        wait_until(lambda bucket=bucket: _answers(process, bucket))
+
+    assert not any(process.fence_of(bucket) for bucket in BUCKETS)
+    assert not process.fenced
+
+
+@pytest.mark.parametrize("had_more", [False, True])
+def test_of_two_replicas_the_one_that_takes_over_is_fenced_where_the_other_had_more(
+    cluster: Cluster, had_more: bool
+) -> None:
+    first = cluster.nodes[0]
+    replica, other = (cluster.add_replica(folder_in_memory(name), first) for name in ("replica", "other"))
+    process = Process(cluster, replicas=1)
+    for bucket in BUCKETS:
+        process.read(bucket)
+    own = [bucket for bucket in BUCKETS if cluster.of(keys.fence(bucket)) is first]
+    first.client.wait(2, 2000)
+    if had_more:
+        replica.process.send_signal(signal.SIGSTOP)
+        first.client.set(f"otp:{{{own[0]}}}:more", b"x" * MORE_THAN_IS_ON_ITS_WAY)
+        assert first.client.wait(1, 4000)
+    other.process.send_signal(signal.SIGSTOP)
+    first.kill()
+    replica.process.send_signal(signal.SIGCONT)
+    replica.ask("CLUSTER FAILOVER", "TAKEOVER")
+    wait_until(lambda: process.finds(own[0], replica))
+    with pytest.raises(StoreUnavailableError):
+        process.read(own[0])
+    other.process.send_signal(signal.SIGCONT)
+    wait_until(other.follows)
+    if had_more:
+        with pytest.raises(StoreUnavailableError):
+            process.read(own[0])
+        for bucket in own:  # the time is over in which it might be known
+            assert replica.client.hset(keys.server(bucket), "undecided", 1) == 0
+
+    for bucket in own:
+        wait_until(lambda bucket=bucket: _answers(process, bucket))
+    assert {bool(process.fence_of(bucket)) for bucket in own} == {had_more}
+
+
+def test_a_bucket_that_is_moved_on_before_it_is_known_whether_something_was_lost_is_fenced(cluster: Cluster) -> None:
+    first = cluster.nodes[0]
+    replica, other = (cluster.add_replica(folder_in_memory(name), first) for name in ("replica", "other"))
+    process = Process(cluster, replicas=1)
+    for bucket in BUCKETS:
+        process.read(bucket)
+    own = [bucket for bucket in BUCKETS if cluster.of(keys.fence(bucket)) is first]
+    first.client.wait(2, 2000)
+    other.kill()
+    first.kill()
+    replica.ask("CLUSTER FAILOVER", "TAKEOVER")
+    wait_until(lambda: process.finds(own[0], replica))
+    with pytest.raises(StoreUnavailableError):
+        process.read(own[0])
+    cluster.move(keys.server(own[1]), cluster.nodes[1])
+
+    wait_until(lambda: _answers(process, own[1]))
+    assert process.fence_of(own[1])
 
 
 def test_where_a_replica_takes_over_all_buckets_of_its_shard_are_fenced_at_the_first_call(cluster: Cluster) -> None:

@@ -53,6 +53,8 @@ def test_servers_are_known_by_the_names_that_their_certificates_bear(cluster: Cl
     _set(cluster, "cluster-preferred-endpoint-type", "hostname")
     wait_until(lambda: all(str(node.slots()).count("b'localhost'") == 3 for node in cluster.nodes))
 
-    shop = Caller(bootstrap.open_installation(settings))
+    installed = bootstrap.open_installation(settings)
+    shop = Caller(installed)
+    assert installed.context.store.server.replicas() == [(0, 0)] * 3
     one = shop.start(number(1))
     assert shop.check(one, shop.code(one))[1]

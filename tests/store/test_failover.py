@@ -12,17 +12,20 @@ from typing import Any
 import pytest
 from redis.sentinel import MasterNotFoundError
 from support_caller import Caller
-from support_installation import key, tree
+from support_installation import NUMBER, key, tree
 from support_sentinel import URL, Node, TellingSentinel, nodes, sentinels, wait_until
 
 from otp_service import bootstrap
 from otp_service.bootstrap import Installation
+from otp_service.domain.consents import SuppressionSource
+from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.errors import StoreUnavailableError
 from otp_service.services.operator_actions import fail_over
+from otp_service.services.subjects import freeze
 from otp_service.settings import Settings, settings_from
 from otp_service.store import connection
 from otp_service.store.connection import Sentinels, begin_failover, connect, primary_address, server_time
-from otp_service.store.keys import INSTALLATION, record
+from otp_service.store.keys import INSTALLATION, mirror, record
 
 
 class Pair:
@@ -32,7 +35,7 @@ class Pair:
         self.first = Node(folder / "first")
         self.second = Node(folder / "second", self.first.port)
         self.sentinel = TellingSentinel()
-        self.sentinel.primary = self.first.port
+        self.sentinel.primary, self.sentinel.replicas = self.first.port, [self.second.port]
         self._tree = tree(URL, keys={"root": f"k1:{key()}", "pseudonym": key()})
 
     def install(self, replicas: int | None = None, **members: Any) -> Installation:
@@ -49,13 +52,45 @@ class Pair:
         """Let the replica take over from a primary that is no more."""
         self.first.kill()
         self.second.client.replicaof("NO", "ONE")
-        self.sentinel.primary = self.second.port
+        self.sentinel.primary, self.sentinel.replicas = self.second.port, [self.first.port]
 
     def stop_replica(self) -> None:
         self.second.process.send_signal(signal.SIGSTOP)
 
     def resume_replica(self) -> None:
         self.second.process.send_signal(signal.SIGCONT)
+
+
+class Three(Pair):
+    """A primary with two replicas."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.third = Node(folder / "third", self.first.port)
+        self.sentinel.replicas.append(self.third.port)
+
+    def promote(self) -> None:
+        super().promote()
+        self.sentinel.replicas.append(self.third.port)
+
+    def follow(self) -> None:
+        """Let the other replica follow the one that took over."""
+        self.third.client.replicaof("127.0.0.1", self.second.port)
+        wait_until(lambda: self.third.replication()["master_link_status"] == "up")
+
+    def give_up(self) -> None:
+        """End the time in which it may be known what the other had."""
+        with suppress(StoreUnavailableError):
+            Caller(bootstrap.install(self.settings())).read("vf_k1_00" + 32 * "0")
+        self.second.client.hset(INSTALLATION, "undecided", server_time(self.second.client) - 1)
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Iterator[Three]:
+    made = Three(tmp_path)
+    with nodes(made.first, made.second, made.third):
+        yield made
+    made.sentinel.close()
 
 
 @pytest.fixture
@@ -99,6 +134,113 @@ def test_what_was_started_before_a_take_over_is_expired_for_whoever_comes_first(
 
     another = shop.start("+923001234568")
     assert shop.check(another, shop.code(another))[1]
+
+
+def approves(shop: Caller, one: str, code: str) -> bool:
+    """Tell whether a code is approved, once anything is answered."""
+    answers: list[bool] = []
+
+    def asks() -> bool:
+        with suppress(StoreUnavailableError):
+            answers.append(shop.check(one, code)[1])
+        return bool(answers)
+
+    wait_until(asks)
+    return answers[0]
+
+
+def test_with_a_replica_that_is_waited_for_what_was_started_before_a_take_over_lives_on(pair):
+    shop = Caller(pair.install())
+    one = shop.start()
+    code, wrong = shop.code(one), shop.wrong(one)
+    used = shop.start("+923001234568")
+    assert shop.check(used, shop.code(used))[1]
+    assert shop.check(one, wrong) == ("pending", False, 4, "wrong_code")
+    pair.promote()
+    with nodes(Node(pair.first.folder.parent / "another", pair.second.port)):
+        assert approves(shop, one, code)
+        assert shop.read(one).verification.checks == 2
+        assert shop.check(used, shop.code(used))[3] == "already_approved"
+    assert fence(pair.install()) is None
+
+
+def test_codes_of_apps_have_nothing_to_wait_for_where_nothing_was_lost(pair):
+    """Else all codes that may have been used have to end first."""
+    shop, head = Caller(pair.install()), mirror("00")
+    one = shop.start()
+    since = pair.first.client.hmget(head, "since", "since_of")
+    pair.promote()
+    with nodes(Node(pair.first.folder.parent / "another", pair.second.port)):
+        assert approves(shop, one, shop.code(one))
+        shop.context.mirror_sync.refresh()
+
+    assert since[0]
+    assert pair.second.client.hmget(head, "since", "since_of") == since
+
+
+def test_of_three_servers_the_one_that_took_over_serves_once_the_other_is_known_to_have_had_no_more(three):
+    shop = Caller(three.install())
+    one = shop.start()
+    code = shop.code(one)
+    three.promote()
+    with pytest.raises(StoreUnavailableError):
+        shop.read(one)
+    three.follow()
+
+    assert approves(shop, one, code)
+    assert fence(three.install()) is None
+
+
+def test_where_the_other_had_more_what_was_started_before_is_expired(three):
+    shop = Caller(three.install())
+    one = shop.start()
+    code = shop.code(one)
+    three.first.client.wait(2, 1000)
+    three.second.client.replicaof("127.0.0.1", 1)
+    assert shop.check(one, code)[1], "the other has it"
+    three.promote()
+    three.follow()
+    with pytest.raises(StoreUnavailableError):
+        shop.read(one)  # the first may have had no more, and tell it
+    three.first.start(three.second.port)
+
+    assert not approves(shop, one, code)
+    assert shop.read(one).verification.status == "expired"
+    assert fence(three.install())
+
+
+def test_where_nobody_knows_what_the_other_had_it_is_expired_after_a_while(three):
+    shop = Caller(three.install())
+    one = shop.start()
+    code = shop.code(one)
+    three.promote()
+    three.third.kill()
+    three.give_up()
+    with nodes(Node(three.first.folder.parent / "another", three.second.port)):
+        assert not approves(shop, one, code)
+    assert fence(three.install())
+
+
+def test_with_both_replicas_waited_for_either_serves_at_once(three):
+    shop = Caller(three.install(replicas=2))
+    one = shop.start()
+    code = shop.code(one)
+    three.promote()
+    assert shop.read(one)
+    three.follow()
+    with nodes(Node(three.first.folder.parent / "another", three.second.port)):
+        assert approves(shop, one, code)
+
+
+def test_a_primary_that_was_restarted_is_fenced_though_a_replica_has_all(pair):
+    shop = Caller(pair.install())
+    one = shop.start()
+    code = shop.code(one)
+    pair.first.kill()
+    pair.first.start()
+    wait_until(lambda: pair.first.replication()["connected_slaves"] == 1)
+
+    assert not approves(shop, one, code)
 
 
 def test_a_take_over_is_fenced_once(pair):
@@ -155,6 +297,34 @@ def test_a_wrong_code_and_a_start_need_a_replica_too(pair):
     with pytest.raises(StoreUnavailableError):
         Caller(pair.install(timeout=0.3)).start("+923001234568")
     assert shop.read(one).verification.checks == 1
+
+
+def test_what_is_approved_is_read_once_a_replica_knows_and_not_before(pair):
+    shop = Caller(pair.install(timeout=0.3))
+    one, pending = shop.start(), shop.start("+923001234568")
+    code = shop.code(one)
+    pair.stop_replica()
+    with pytest.raises(StoreUnavailableError):
+        shop.check(one, code)
+
+    with pytest.raises(StoreUnavailableError):
+        Caller(pair.install(timeout=0.3)).read(one)
+    assert Caller(pair.install(timeout=0.3)).read(pending).verification.status == "pending"
+    pair.resume_replica()
+    assert Caller(pair.install()).read(one).verification.status == "approved"
+
+
+def test_a_freeze_is_answered_once_a_replica_has_it_and_not_before(pair):
+    installed = pair.install(timeout=0.3)
+    to = subject_key(installed.context.keyring, parse_destination(NUMBER, None))
+    pair.stop_replica()
+    for _ in range(2):  # the second time it is there already
+        with pytest.raises(StoreUnavailableError):
+            freeze(installed.context, to, "ops", SuppressionSource.API)
+        installed = pair.install(timeout=0.3)
+
+    pair.resume_replica()
+    freeze(pair.install().context, to, "ops", SuppressionSource.API)
 
 
 def test_without_replicas_to_wait_for_nobody_waits(pair):

@@ -71,9 +71,12 @@ def test_a_server_that_takes_over_is_found_and_everybody_is_who_they_say(certifi
         refused(install(certificate, *addresses, sentinel_password="wrong"))
         refused(install(certificate, *addresses, sentinel_user=None))
 
+        other = shop.start("+923001234568")
         first.kill()
+        wait_until(lambda: status(shop, other) == "pending")
+        first.start(second.port)
         wait_until(lambda: status(shop, one) == "approved")
-        assert installed.context.store.fences.current()
+        assert shop.check(other, shop.code(other))[1]
 
 
 def test_nothing_is_said_in_plain_text(certificate):

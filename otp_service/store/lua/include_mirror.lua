@@ -94,6 +94,11 @@ function mirror.compared_place(head)
   return fits and { unpack(kept, 1, 4) } or {}
 end
 
+-- Notes that its server is this one, and that nothing that was written to the one before is lost.
+function mirror.go_on(head)
+  if redis.call('HEXISTS', head, 'server') == 1 then redis.call('HSET', head, 'server', mirror.server_name()) end
+end
+
 -- Tells what is wrong with the consent to a message, of what the mirror has of it; nil for nothing.
 local function without_consent(kept, demand, since, given)
   local state, from, said = string.match(kept or '', '^(%a+)|(%d+)|(-?%d+)$')
