@@ -109,9 +109,7 @@ class Racers(Callers):
         one, story = self.start(session, number)
         answers = self._check_at_once(one, [self.code(one)] * AT_ONCE)
         story.approvals += sum(answer["valid"] for answer in answers)
-        if any(answer["reason"] == "expired" for answer in answers) and not story.approvals:
-            self.races["ended by a fence"] += 1
-        elif story.approvals == 1:
+        if story.approvals == 1:
             self.races["one code, approved once"] += 1
             self.approved_at.append(time.monotonic())
         else:
@@ -125,8 +123,6 @@ class Racers(Callers):
         last = self.check(session, one, code)
         if last["valid"] or story.wrong > BUDGET:
             self.faults.append(f"{one}: {story.wrong} wrong codes were compared, then {last}")
-        elif reasons["expired"] or last["reason"] == "expired":
-            self.races["ended by a fence"] += 1
         elif story.wrong == BUDGET:
             self.races["guesses, as many as may be"] += 1
         else:
@@ -178,6 +174,8 @@ def main() -> int:
         one.away = callers.gap(one.began, end)
         if one.away > LONGEST:
             breaches.append(f"{one.what}: nobody could verify for {one.away:.1f} s")
+    if callers.ended:
+        breaches.append(f"{len(callers.ended)} codes ended")
     if (raced := callers.races["one code, approved once"]) < RACES:
         breaches.append(f"only {raced} races for one code")
     _print(options, callers, strikes)

@@ -5,7 +5,8 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,9 @@ from otp_service.store import keys
 
 PATIENCE = 60.0
 """Seconds in which whatever is asked for is answered, and what waits is sent."""
+HELD_FROM = 5_000_000
+"""The first number whose code is held."""
+HOLDERS = 8
 OK, CREATED, FORBIDDEN, AWAY = 200, 201, 403, 503
 
 
@@ -52,6 +56,8 @@ class Callers:
     stories: dict[str, Story] = field(default_factory=dict)
     approved_at: list[float] = field(default_factory=list)
     """Seconds of the monotonic clock."""
+    ended: list[float] = field(default_factory=list)
+    """When a right code was answered to have expired, so soon."""
     answers: Counter[int] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
@@ -94,11 +100,38 @@ class Callers:
         if number % 4 == 0:
             answer = self.check(session, one, wrong_code(code))
             story.wrong += answer["reason"] == "wrong_code"
-        if self.check(session, one, code)["valid"]:
-            story.approvals += 1
-            self.approved_at.append(time.monotonic())
-            if number % 8 == 1:  # nobody is approved twice, whatever came between
-                story.approvals += self.check(session, one, code)["valid"]
+        answer = self.check(session, one, code)
+        if answer["reason"] == "expired":
+            self.ended.append(time.monotonic())
+            return
+        if not answer["valid"]:
+            raise WrongAnswerError(f"{one}: its code is {answer['reason']}")
+        story.approvals += 1
+        self.approved_at.append(time.monotonic())
+        if number % 8 == 1:  # nobody is approved twice, whatever came between
+            story.approvals += self.check(session, one, code)["valid"]
+
+    def hold(self, count: int) -> dict[str, str]:
+        """Start so many verifications beside the others; return their codes."""
+        first = HELD_FROM + len(self.stories)
+
+        def start(place: int) -> tuple[str, str]:
+            one, _ = self.start(self.session(), first + place)
+            return one, self.code(one)
+
+        with ThreadPoolExecutor(HOLDERS) as pool:
+            return dict(pool.map(start, range(count)))
+
+    def redeem(self, held: Mapping[str, str]) -> int:
+        """Check codes that were held; return how many are approved."""
+
+        def check(one: str) -> bool:
+            approved: bool = self.check(self.session(), one, held[one])["valid"]
+            self.stories[one].approvals += approved
+            return approved
+
+        with ThreadPoolExecutor(HOLDERS) as pool:
+            return sum(pool.map(check, held))
 
     def start(self, session: requests.Session, number: int, *, is_waited_for: bool = False) -> tuple[str, Story]:
         """Start a verification."""
@@ -162,7 +195,7 @@ class Callers:
             if found.checks != story.wrong + story.approvals:
                 told = f"{story.wrong} wrong codes and {story.approvals} approvals were answered"
                 breaches.append(f"{one}: {told}, {found.checks} checks are known")
-            is_told = one in dead or found.deliveries[-1].status == DeliveryStatus.EXPIRED  # by the fence
+            is_told = one in dead or found.deliveries[-1].status == DeliveryStatus.EXPIRED  # by a fence
             if story.is_waited_for and not sent[story.number] and not is_told:
                 breaches.append(f"{one} was neither sent nor given up")
         return breaches
