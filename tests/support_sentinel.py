@@ -27,6 +27,9 @@ PERIODS = ("INFO-PERIOD", 1000, "PUBLISH-PERIOD", 500)
 class Node:
     """A server that keeps an append-only file; started again, it follows whom it is told."""
 
+    appends = "yes"
+    """Else it starts from the last snapshot."""
+
     def __init__(self, folder: Path, follows: int | None = None, secured: Secured | None = None) -> None:
         self.port = free_port()
         self.folder = folder
@@ -35,17 +38,23 @@ class Node:
         self.client = _client(self.port, secured)
         self.start(follows)
 
-    def start(self, follows: int | None = None) -> None:
+    def start(self, follows: int | None = None, *, reaches: bool = True) -> None:
         command = [
             _program(self.secured), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder),
-            "--save", "", "--appendonly", "yes", "--repl-diskless-sync-delay", "0", "--hash-max-listpack-value", "1024",
+            "--save", "", "--appendonly", self.appends, "--repl-diskless-sync-delay", "0",
+            "--hash-max-listpack-value", "1024",
             *(self.secured.options(self.port) if self.secured else ()),
             *(("--replicaof", f"127.0.0.1 {follows}") if follows else ()),
         ]  # fmt: skip
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         wait_until(self._answers)
-        if follows:
+        if follows and reaches:
             wait_until(lambda: self.replication()["master_link_status"] == "up")
+
+    def snapshot(self) -> None:
+        """Keep what there is now as all that it starts from."""
+        self.client.save()
+        self.appends = "no"
 
     def replication(self) -> dict[str, Any]:
         return dict(self.client.info("replication"))

@@ -515,6 +515,11 @@ REPLICATION: tuple[Check[Replicas], ...] = (
           "No replica is waited for: a fail-over forgets approvals and wrong codes, and ends all codes in hand.",
           "Set redis.replicas to 1 or more.", lambda it: it.replaceable and not it.awaited),
     Check("replicas", WARN,
+          "{it.online} replicas are there, of which Sentinels or the cluster know {it.known}: another may be the only "
+          "one that has an approval.",
+          "Let replicas be announced (replica-announced yes); no other tool may follow the server as one.",
+          lambda it: it.awaited > 0 and it.replaceable and it.online > it.known),
+    Check("replicas", WARN,
           "{it.online} of {it.known} replicas are there: when the server dies too, all codes in hand end.",
           "Start them. Those that are gone for good Sentinels (SENTINEL RESET) or the cluster (CLUSTER FORGET) have to "
           "forget.", lambda it: it.loses_codes),

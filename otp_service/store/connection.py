@@ -199,14 +199,19 @@ def servers_of_primary(client: redis.Redis) -> tuple[int, Sequence[redis.Redis]]
     return len(known), [_client_of(client, *address) for address, is_up in known.items() if is_up]
 
 
-def followed_history(told: Mapping[str, Any]) -> str | None:
-    """Return the history that a server follows, of what it tells of replication; ``None`` while it follows none.
+def follows(told: Mapping[str, Any]) -> bool:
+    """Tell whether a server is a replica that receives what is written, of what it tells of replication."""
+    return bool(told["role"] == "slave" and told.get("master_link_status") == "up")
 
-    Its former one (``master_replid2``) it knows yet where it had no more of it than the one that it follows; else it
-    had to copy everything anew.
+
+def had_no_more(told: Mapping[str, Any], former: str) -> bool:
+    """Tell whether a replica had no more of a former history than the server that it follows.
+
+    Else it had to copy everything anew, and names none. One that was started from a copy names it, too, but holds
+    nothing that was sent before: it may have had what it lost.
     """
-    is_up = told["role"] == "slave" and told.get("master_link_status") == "up"
-    return told["master_replid"] if is_up else None
+    holds = told["repl_backlog_active"] and told["repl_backlog_first_byte_offset"] < told["second_repl_offset"]
+    return bool(holds and told["master_replid2"] == former)
 
 
 def _client_of(client: redis.Redis, host: str, port: int) -> redis.Redis:

@@ -125,12 +125,13 @@ _STREAM: Final = Life("`streams.retention_days` after the last write", 1, "strea
 # fmt: off
 installation = Key("otp:installation", "hash", "", _FOR_EVER, "all processes",
     "fingerprint of the pseudonym key, number of bucket bits; that what the release before kept was converted; the "
-    "replication id of the server, until when a planned fail-over may take, and one that took over has to be known")
+    "replication id of the server, how many replicas have what it answered, until when a planned fail-over may take, "
+    "and one that took over has to be known")
 replicated = Key("otp:{<tag>}:replicated", "string", "", _MINUTE, "nobody",
     "nothing: it is written so that replicas can be waited for")
 server = Key("otp:{<bucket>}:server", "hash", "", _FOR_EVER, "all processes of a cluster",
-    "the shard of its server and its replication id; until when a planned fail-over may take, and one that took over "
-    "has to be known")
+    "the shard of its server, its replication id and how many replicas have what it answered; until when a planned "
+    "fail-over may take, and one that took over has to be known")
 access = Key("otp:access", "hash", "", _FOR_EVER, "API, worker, console",
     "applications and hashes of API keys of the ledger, sealed, for processes that start while it is away; in which "
     "run of the server they were noted")

@@ -21,7 +21,8 @@ from otp_service.store.connection import (
     PrimaryReplacedError,
     begin_failover,
     begin_failover_to,
-    followed_history,
+    follows,
+    had_no_more,
     has_sentinels,
     present_primary,
     primary_address,
@@ -374,7 +375,7 @@ def _followed(before: redis.Redis, history: str, confirm: Callable[[], None], as
     while time.monotonic() < end:
         with suppress(redis.RedisError, ValueError):  # who tells of the new primary does so a little later
             told = before.info("replication")
-            if followed_history(told) and told["master_replid2"] == history:
+            if follows(told) and had_no_more(told, history):
                 confirm()
                 return True
             if told["role"] == "master" and time.monotonic() > again:
@@ -548,7 +549,7 @@ class Server:
     def _confirm(self, taken_over: redis.Redis, history: str, buckets: tuple[str, ...]) -> None:
         """Tell a server that took over that it has all of a history."""
         names = self._scripts.meet_keys(buckets)
-        arguments = (FENCE_LIFE, history, 0, int(self._scripts.is_cluster))
+        arguments = self._scripts.meet_arguments(history, patience=0)
         taken_over.fcall(f"{self._scripts.library_name}_server_meet", len(names), *names, *arguments)
 
     def load_scripts(self) -> None:

@@ -20,7 +20,8 @@ from otp_service.store.connection import (
     Argument,
     Connection,
     NoSentinelError,
-    followed_history,
+    follows,
+    had_no_more,
     has_sentinels,
     raise_translated,
     servers_of_primary,
@@ -298,6 +299,10 @@ class ScriptRunner:
             return keys.server(buckets[0]), *self.fence_places(buckets), *heads
         return keys.INSTALLATION, *self.fence_places(buckets), *heads, keys.former_mirror()
 
+    def meet_arguments(self, confirmed: str | bytes, patience: int) -> tuple[Argument, ...]:
+        """Return the arguments of `server_meet.lua`: with the history that the server is known to have all of."""
+        return FENCE_LIFE, confirmed, patience, int(self.is_cluster), self._replication.replicas
+
     def await_replicas(self, names: Iterable[str]) -> None:
         """Return once replicas have all that was written until now where some keys are; at once where none is awaited.
 
@@ -456,8 +461,8 @@ class ScriptRunner:
             undecided = [one for one, (what, *_) in answers.items() if what == _UNDECIDED]
             if not undecided:
                 return
-            _, former, present = answers[undecided[0]]
-            is_whole = self._is_whole(connection.peer, former.decode(), present.decode())
+            _, former, present, replicas = answers[undecided[0]]
+            is_whole = self._is_whole(connection.peer, former.decode(), present.decode(), replicas)
             if is_whole is None:
                 time.sleep(_MEET_AGAIN)
             patience = 0 if is_whole is False else self._patience
@@ -475,10 +480,10 @@ class ScriptRunner:
 
     def _ask_met(self, connection: _Link, buckets: tuple[str, ...], patience: int, confirmed: bytes = b"") -> Any:  # noqa: ANN401
         names = self.meet_keys(buckets)
-        arguments = (FENCE_LIFE, confirmed, patience, int(self.is_cluster))
+        arguments = self.meet_arguments(confirmed, patience)
         return self._ask_loaded(connection, ("FCALL", self._functions["server_meet"], len(names), *names, *arguments))
 
-    def _is_whole(self, peer: Peer, former: str, present: str) -> bool | None:
+    def _is_whole(self, peer: Peer, former: str, present: str, replicas: int) -> bool | None:
         """Tell whether a server that took over has all that was answered; ``None`` while others may yet show it.
 
         Whatever was answered so many ``replicas`` had, and the former primary. Where all servers but so many are this
@@ -488,13 +493,13 @@ class ScriptRunner:
             return None
         known, there = self._slots.shard_of(peer) if self._slots else servers_of_primary(self._client)
         others = known - 1
-        missing = others - self._replication.replicas
+        missing = others - replicas
         for one in there if missing > 0 else ():
             with suppress(redis.RedisError):  # it is away
                 told = one.info("replication")
-                if followed_history(told) == present:
+                if follows(told) and told["master_replid"] == present:
                     others -= 1
-                    missing -= told["master_replid2"] == former
+                    missing -= had_no_more(told, former)
         if missing <= 0:
             return True
         return False if missing > others else None

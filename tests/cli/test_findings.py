@@ -221,6 +221,10 @@ def test_clocks_are_compared(skew, words):
     [
         (Replicas(0, 0, awaited=0, replaceable=False), []),
         (Replicas(2, 0, awaited=0, replaceable=False), []),
+        (
+            Replicas(2, 1, awaited=1, replaceable=True),
+            [(Level.WARN, "of which Sentinels or the cluster know 1"), (Level.OK, "1 of 2 replicas")],
+        ),
         (Replicas(2, 0, awaited=1, replaceable=False), [(Level.OK, "1 of 2 replicas have an approval")]),
         (Replicas(0, 1, awaited=1, replaceable=True), [(Level.FAIL, "0 of 1 replicas that are waited for")]),
         (Replicas(1, 1, awaited=1, replaceable=True), [(Level.WARN, "when one is away, starts and checks get 503")]),

@@ -78,10 +78,10 @@ class Three(Pair):
         self.third.client.replicaof("127.0.0.1", self.second.port)
         wait_until(lambda: self.third.replication()["master_link_status"] == "up")
 
-    def give_up(self) -> None:
+    def give_up(self, replicas: int | None = None) -> None:
         """End the time in which it may be known what the other had."""
         with suppress(StoreUnavailableError):
-            Caller(bootstrap.install(self.settings())).read("vf_k1_00" + 32 * "0")
+            Caller(bootstrap.install(self.settings(replicas=replicas))).read("vf_k1_00" + 32 * "0")
         self.second.client.hset(INSTALLATION, "undecided", server_time(self.second.client) - 1)
 
 
@@ -241,6 +241,79 @@ def test_a_primary_that_was_restarted_is_fenced_though_a_replica_has_all(pair):
     wait_until(lambda: pair.first.replication()["connected_slaves"] == 1)
 
     assert not approves(shop, one, code)
+
+
+@pytest.mark.parametrize("restarted", ["first", "second"])
+def test_a_server_that_was_started_from_a_copy_is_fenced(pair, restarted):
+    """It names the history that the copy is of, as if it had gone on with it."""
+    shop = Caller(pair.install())
+    one = shop.start()
+    code = shop.code(one)
+    node = getattr(pair, restarted)
+    pair.first.client.wait(1, 1000)
+    node.snapshot()
+    assert shop.check(one, code)[1]
+    pair.second.kill()
+    pair.first.kill()
+    if node is pair.first:
+        node.start()
+        former = node.replication()["master_replid2"]
+    else:
+        node.start(pair.first.port, reaches=False)
+        former = node.replication()["master_replid"]
+        pair.promote()
+    assert former == node.client.hget(INSTALLATION, "history").decode()
+    with nodes(Node(pair.first.folder.parent / "another", node.port)):
+        assert not approves(shop, one, code)
+    assert fence(pair.install())
+
+
+def test_one_that_follows_and_was_started_from_a_copy_proves_nothing(three):
+    shop = Caller(three.install())
+    one = shop.start()
+    code = shop.code(one)
+    three.first.client.wait(2, 1000)
+    three.first.snapshot()
+    three.second.client.replicaof("127.0.0.1", 1)
+    assert shop.check(one, code)[1], "the other has it"
+    three.promote()
+    former = three.second.replication()["master_replid2"]
+    with pytest.raises(StoreUnavailableError):
+        shop.read(one)
+    three.first.start(three.second.port)
+    assert three.first.replication()["master_replid2"] == former, "it went on where it was"
+    three.give_up()
+
+    assert not approves(shop, one, code)
+
+
+def test_replicas_are_counted_as_whoever_waited_for_fewest_did(three):
+    fewer, more = Caller(three.install(replicas=1)), Caller(three.install(replicas=2))
+    one = fewer.start()
+    code = fewer.code(one)
+    three.first.client.wait(2, 1000)
+    three.second.client.replicaof("127.0.0.1", 1)
+    assert fewer.check(one, code)[1], "the other has it"
+    three.promote()
+    with pytest.raises(StoreUnavailableError):
+        more.read(one)
+    three.follow()
+    three.give_up(replicas=2)
+
+    assert more.read(one).verification.status == "expired"
+    assert three.second.client.hget(INSTALLATION, "replicas") == b"2", "of what is answered from now on"
+
+
+def test_of_two_take_overs_after_each_other_the_second_is_fenced_where_nobody_met_the_first(three):
+    shop = Caller(three.install(replicas=2))
+    one = shop.start()
+    three.promote()
+    three.follow()
+    three.second.kill()
+    three.third.client.replicaof("NO", "ONE")
+    three.sentinel.primary, three.sentinel.replicas = three.third.port, [three.first.port, three.second.port]
+
+    assert shop.read(one).verification.status == "expired"
 
 
 def test_a_take_over_is_fenced_once(pair):

@@ -6,22 +6,34 @@
 -- KEYS[2] and following: the places of the fence, as `fence_put` takes them; then as many heads of the mirror
 -- ARGV[1] as `fence_put` takes it   ARGV[2] the history that the server has all of that was answered, empty where that is not known
 -- ARGV[3] milliseconds within which whoever meets a server that took over may find that out; 0 where nobody can
--- ARGV[4] 1 on a cluster
--- Returns one of: {'same'} {'fenced'} {'undecided', the history that it went on with, its own}: to be found out, or a planned fail-over
--- that nobody has confirmed yet; others wait
+-- ARGV[4] 1 on a cluster   ARGV[5] how many replicas whoever meets it waits for
+-- Returns one of: {'same'} {'fenced'} {'undecided', the history that it went on with, its own, how many replicas had what was answered}:
+-- to be found out, or a planned fail-over that nobody has confirmed yet; others wait
 -- include clock fencing mirror
+
+-- Tells whether a server took over while it followed another: it still holds some of what that sent it. One that was started from a
+-- copy names the history that the copy is of, and lacks what came later.
+local function followed(info)
+  local function told(name) return tonumber(string.match(info, name .. ':(%-?%d+)')) end
+  return told('repl_backlog_active') == 1 and told('repl_backlog_first_byte_offset') < told('second_repl_offset')
+end
 
 local info, places, fences, heads = redis.call('INFO', 'replication'), { unpack(KEYS, 2) }, {}, {}
 for i, place in ipairs(places) do table.insert(i <= #places / 2 and fences or heads, place) end
 -- Another after a restart and after each fail-over, planned or not; the former one is that which it went on with when it took over.
 local history, former = string.match(info, 'master_replid:(%x+)'), string.match(info, 'master_replid2:(%x+)')
-local kept = redis.call('HMGET', KEYS[1], 'history', 'shard', 'failover', 'undecided')
-if kept[1] == history then return { 'same' } end
+local kept = redis.call('HMGET', KEYS[1], 'history', 'shard', 'failover', 'undecided', 'replicas')
+-- Who waits for fewer answers earlier: as many as that have what was answered since the server is the primary.
+local replicas = math.min(tonumber(ARGV[5]), tonumber(kept[5] or ARGV[5]))
+if kept[1] == history then
+  if kept[5] ~= tostring(replicas) then redis.call('HSET', KEYS[1], 'replicas', replicas) end
+  return { 'same' }
+end
 
 local shard = ARGV[4] == '1' and redis.call('CLUSTER', 'MYSHARDID')
 -- It came from another shard (MIGRATESLOTS), and that loses nothing; but what was not decided there is lost.
 local has_moved = kept[2] and kept[2] ~= shard and not kept[4]
-local went_on = kept[1] and former == kept[1]
+local went_on = kept[1] and former == kept[1] and followed(info)
 local is_whole = not kept[1] or has_moved or (went_on and former == ARGV[2])
 if not is_whole then
   local ends = tonumber(kept[3] or 0)
@@ -29,10 +41,10 @@ if not is_whole then
     ends = math.max(ends, tonumber(kept[4] or now + ARGV[3]))
     redis.call('HSET', KEYS[1], 'undecided', ends)
   end
-  if ends > now then return { 'undecided', kept[1], history } end
+  if ends > now then return { 'undecided', kept[1], history, replicas } end
 end
 
-redis.call('HSET', KEYS[1], 'history', history)
+redis.call('HSET', KEYS[1], 'history', history, 'replicas', ARGV[5])
 if shard then redis.call('HSET', KEYS[1], 'shard', shard) end
 redis.call('HDEL', KEYS[1], 'failover', 'undecided')
 if not is_whole then
