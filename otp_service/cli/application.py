@@ -25,7 +25,7 @@ def application() -> None:
     """
 
 
-@command(application, "List the applications.", reads=True)
+@command(application, "List the applications.")
 def list_(session: Session) -> None:
     """List the applications: where each is kept, its brand, purposes and countries."""
     headings = ("Name", "Kept in", "Brand", "Purposes", "Countries", "Changed")
@@ -38,7 +38,7 @@ def _row(one: StoredApplication) -> out.Row:
     return one.name, one.source, brand, members["purposes"], members["countries"], out.when(one.changed)
 
 
-@command(application, "Print the settings of an application.", reads=True)
+@command(application, "Print the settings of an application.")
 @click.argument("name")
 def show(session: Session, name: str) -> None:
     """Print the settings of the application NAME, without keys, as "add" and "change" read them."""
@@ -61,7 +61,7 @@ def add(session: Session, name: str, file: Path) -> None:
     suffix .json, as JSON.
     """
     add_application(session.context, name, dump_section(parse_section(read_file(file))), session.operator)
-    out.done(f"The application {name} is made. {_SOON}")
+    out.done(f"The application {name} is made. {_SOON}", name=name)
     out.note(f"It needs a key: {out.program()} key add {name}")
 
 
@@ -74,7 +74,7 @@ def change(session: Session, name: str, file: Path) -> None:
     What "show" prints is such a file. Verifications that live keep what they were started with.
     """
     change_application(session.context, name, dump_section(parse_section(read_file(file))), session.operator)
-    out.done(f"The application {name} is changed. {_SOON}")
+    out.done(f"The application {name} is changed. {_SOON}", name=name)
 
 
 def _all(session: Session) -> Iterator[StoredApplication]:

@@ -40,7 +40,7 @@ def audit() -> None:
     """Prove that what was recorded in the ledger is as it was."""
 
 
-@command(audit, "Write a dispute pack: what was recorded, signed.", reads=True)
+@command(audit, "Write a dispute pack: what was recorded, signed.")
 @click.option("--verification", help="One verification, by its id.")
 @click.option("--transaction", help="A payment, as JSON with the members of the start; needs --application.")
 @click.option("--reference", help="A payment's reference; needs --application.")
@@ -62,7 +62,7 @@ def export(session: Session, **options: Any) -> None:  # noqa: ANN401 - click's
         out.warn(_MORE_FOUND.format(MAX_VERIFICATIONS))
 
 
-@command(audit, "Check a dispute pack that somebody wrote.", reads=True)
+@command(audit, "Check a dispute pack that somebody wrote.")
 @click.argument("file", type=click.File(encoding="utf-8"))
 @click.option("--key", help="Public key of who made it, base64; default: this installation's.")
 def check(session: Session, file: Any, key: str | None) -> None:  # noqa: ANN401 - click's, of text
@@ -122,7 +122,7 @@ def _payment(context: Context, options: Mapping[str, Any]) -> str | None:
     return context.keyring.payment_names(name, given).payment
 
 
-@command(audit, reads=True)
+@command(audit)
 @click.option(
     "--heads", "file", type=click.File(encoding="utf-8"), help="Heads that were exported; - for standard input."
 )
@@ -151,7 +151,7 @@ def verify(session: Session, file: Any) -> None:  # noqa: ANN401 - click's, of t
     out.done(str(verdict(0)))
 
 
-@command(audit, "Print how far the chain has come, signed.", reads=True)
+@command(audit, "Print how far the chain has come, signed.")
 def head(session: Session) -> None:
     """Print how far the chain has come, signed; keep it where nobody who can change the ledger can change it.
 
@@ -164,7 +164,7 @@ def head(session: Session) -> None:
         click.echo("\n".join((line, *others)))
 
 
-@command(audit, reads=True)
+@command(audit)
 @click.option("--from", "since", type=DAY, help="On this day (UTC) or later.")
 @click.option("--to", "until", type=DAY, help="On this day (UTC) or before.")
 def actions(session: Session, since: datetime | None, until: datetime | None) -> None:
@@ -200,7 +200,7 @@ def incident() -> None:
     """Tell what has to be told when something went wrong."""
 
 
-@command(incident, "Write a report on a time, in counts.", reads=True)
+@command(incident, "Write a report on a time, in counts.")
 @click.option("--from", "since", type=_MOMENT, required=True, help="Begin, UTC: 2026-11-26 or 2026-11-26T09:30.")
 @click.option("--to", "until", type=_MOMENT, required=True, help="End, UTC.")
 @click.option("--application", "name", help="Only of this application; default: of all.")

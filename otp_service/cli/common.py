@@ -116,7 +116,7 @@ class Session:
         if not self.yes:
             if means:
                 out.note(out.wrap(means))
-            click.confirm(question, abort=True)
+            click.confirm(question, abort=True, err=True)
 
     @contextmanager
     def show_audit_progress(self, progress: AuditProgress) -> Iterator[None]:
@@ -125,12 +125,11 @@ class Session:
             yield
 
 
-def command(  # noqa: PLR0913 - one parameter for each trait of a command
+def command(
     group: click.Group | None = None,
     short_help: str | None = None,
     *,
     name: str | None = None,
-    reads: bool = False,
     asks: bool = False,
     logs: bool = False,
     applications: bool = False,
@@ -138,7 +137,7 @@ def command(  # noqa: PLR0913 - one parameter for each trait of a command
 ) -> Callable[[Function], click.Command]:
     """Make a function a command, of a group or by itself: its first argument is the `Session`, the others are options.
 
-    It gets ``--config``; with ``reads`` also ``--json``: one document then, and nothing else; with ``asks`` also
+    It gets ``--config``, and ``--json``: one document then, and nothing else on standard output; with ``asks`` also
     ``--yes``, for `Session.confirm`. Its context knows the applications of the ledger too with ``applications``, and
     warns where they cannot be read. With ``access``, for who may call, the ledger is made where there is none, and has
     to answer; what is done is logged then, and with ``logs``, as the service does it.
@@ -151,7 +150,7 @@ def command(  # noqa: PLR0913 - one parameter for each trait of a command
             with out.json_document() if as_json else nullcontext():
                 function(session, **options)
 
-        shared = options(*([_yes] if asks else []), config_option, *([_json] if reads else []))
+        shared = options(*([_yes] if asks else []), config_option, _json)
         called = name or function.__name__.strip("_").replace("_", "-")
         make = group.command if group else click.command
         made: click.Command = make(called, short_help=short_help)(shared(run))

@@ -13,7 +13,7 @@ def config() -> None:
     """Check and show the configuration."""
 
 
-@command(config, reads=True)
+@command(config)
 def check(session: Session) -> None:
     """Read everything as a start would, without connecting to anything."""
     settings = session.settings
@@ -25,7 +25,7 @@ def check(session: Session) -> None:
     out.done(f"The configuration is complete: {settings.environment}, {summary}.")
 
 
-@command(config, "Print every setting as it is in force.", reads=True)
+@command(config, "Print every setting as it is in force.")
 def show(session: Session) -> None:
     """Print every setting as it is in force, defaults included and secrets masked."""
     tree = session.settings.redacted()

@@ -1,7 +1,6 @@
 """otp-service console: the web page for support, fraud, compliance and operations, and its users."""
 
 import multiprocessing
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,33 +92,34 @@ def add(session: Session, name: str, role: str, applications: tuple[str, ...]) -
     if applications and not may_be_limited(Role(role)):
         raise click.UsageError(NEVER_LIMITED)
     known = tuple(session.application_or_all(one) for one in applications)
-    _print(session, lambda: console_users.invite(session.context, name, Role(role), known, session.operator))
+    _print(session, name, console_users.invite(session.context, name, Role(role), known, session.operator))
 
 
 @command(console_user, "Invite somebody again.", access=True)
 @click.argument("name")
 def invite(session: Session, name: str) -> None:
-    """Let NAME set password and app anew, such as after a lost handset; sign him out everywhere."""
-    _print(session, lambda: console_users.invite_again(session.context, name, session.operator))
+    """Sign NAME out everywhere and print a new invitation, such as after a lost handset."""
+    _print(session, name, console_users.invite_again(session.context, name, session.operator))
 
 
-def _print(session: Session, invitation: Callable[[], str]) -> None:
+def _print(session: Session, name: str, invitation: str) -> None:
     settings = session.settings.console
-    origin = settings.public_url or url_of(settings.host, settings.port)
-    click.echo(f"{origin}/invitation/{invitation()}")
+    url = f"{settings.public_url or url_of(settings.host, settings.port)}/invitation/{invitation}"
+    if not out.in_json(name=name, url=url):
+        click.echo(url)
     out.note("This address works once, within an hour, and is shown only here.")
 
 
 @command(console_user, "Disable somebody.", name="disable", asks=True, access=True)
 @click.argument("name")
 def disable(session: Session, name: str) -> None:
-    """Sign NAME out, and let him not sign in any more."""
+    """Sign NAME out and disable the account."""
     session.confirm(f"Disable {name}?")
     found = session.context.ledger.console_users.disable(name, session.operator)
-    out.done(f"{name} is disabled." if found else f"There is no active user {name}.")
+    out.done(f"{name} is disabled." if found else f"There is no active user {name}.", name=name, disabled=found)
 
 
-@command(console_user, "List the users.", name="list", reads=True, access=True)
+@command(console_user, "List the users.", name="list", access=True)
 def list_users(session: Session) -> None:
     """List the users: role, applications, whether they may sign in, and when they did last."""
     rows: list[Any] = [

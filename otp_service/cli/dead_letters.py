@@ -16,7 +16,7 @@ def dead_letters() -> None:
     """Look at messages that were given up, and put them back."""
 
 
-@command(dead_letters, "List messages that were given up.", reads=True)
+@command(dead_letters, "List messages that were given up.")
 @click.option("--most", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many to show.")
 def list_(session: Session, most: int) -> None:
     """List the newest messages that were given up, newest first, with the reason. Times are in UTC."""
@@ -50,7 +50,7 @@ def redrive(session: Session, ids: tuple[str, ...], reason: str | None, *, every
         _redrive_all(session, reason)
         return
     named = _letters_by_id(session.context.store.dead_letters, ids)
-    if operator_actions.redrive(session.context, named, session.operator, _print_result) < len(named):
+    if _put_back(session, named) < len(named):
         raise SystemExit(1)
 
 
@@ -68,8 +68,8 @@ def _redrive_all(session: Session, reason: str | None) -> None:
     young = letters.since(1000 * MAX_CODE_LIFE)  # an older one's code is dead for certain
     older = letters.count() - len(young)
     meant = [letter for letter in reversed(young) if is_meant(letter, reason)]  # oldest first
-    back = operator_actions.redrive(session.context, meant, session.operator, _print_result)
-    out.done(f"{back} of {len(meant)} put back.")
+    back = _put_back(session, meant)
+    out.done(f"{back} of {len(meant)} put back.", older=older)
     for word in IN_VAIN if reason is None else ():
         if left := sum(short_reason(letter) == word for letter in young):
             vain = f"{left} left for the reason {word}: another try changes nothing."
@@ -78,10 +78,19 @@ def _redrive_all(session: Session, reason: str | None) -> None:
         out.note(f"{older} older left as they are: their codes have expired.")
 
 
-def _print_result(letter: DeadLetter, became: RedriveResult, why_not: str) -> None:
-    """Say what became of a letter."""
-    said = REDRIVE_WORDS[became].format(why=why_not)
-    click.echo(f"{letter.id}\t{letter.member('id') or '-'}\t{said}")
+def _put_back(session: Session, letters: list[DeadLetter]) -> int:
+    """Put letters back, print the result of each, and return how many went."""
+    results: list[dict[str, str | None]] = []
+
+    def note(letter: DeadLetter, result: RedriveResult, reason: str) -> None:
+        sentence, verification = REDRIVE_WORDS[result].format(why=reason), letter.member("id")
+        results.append({"id": letter.id, "verification": verification or None, "result": result, "sentence": sentence})
+        if not out.in_json(results=results):
+            click.echo(f"{letter.id}\t{verification or '-'}\t{sentence}")
+
+    back = operator_actions.redrive(session.context, letters, session.operator, note)
+    out.in_json(results=results, put_back=back)
+    return back
 
 
 def _row(letter: DeadLetter) -> out.Row:

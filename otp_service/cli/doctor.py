@@ -890,7 +890,7 @@ _UNASKED = Diagnosis(
 )
 
 
-@command(reads=True)
+@command()
 def doctor(session: Session) -> None:
     """Say what is wrong with the set-up.
 

@@ -22,7 +22,7 @@ def factor() -> None:
     """
 
 
-@command(factor, "List the authenticator apps of USER.", name="list", reads=True, applications=True)
+@command(factor, "List the authenticator apps of USER.", name="list", applications=True)
 @application_option
 @_user
 def list_factors(session: Session, name: str | None, user: str) -> None:
@@ -47,7 +47,7 @@ def remove(session: Session, name: str | None, reason: str, factor_id: str) -> N
     session.confirm(f"Remove {factor_id}? Its codes are wrong from then on.")
     act = session.action(OperatorAction.FACTOR_REMOVED, application, factor_id)
     factors.remove(session.context, application, factor_id, reason, act)
-    out.done(f"Removed: {factor_id} ({reason}).")
+    out.done(f"Removed: {factor_id} ({reason}).", factor=factor_id, reason=reason)
     warn_of_mirror(session.context)
 
 
@@ -63,7 +63,7 @@ def unlock(session: Session, name: str | None, user: str) -> None:
     act = session.action(OperatorAction.FACTORS_UNLOCKED, application)
     if not factors.unlock(session.context, application, user, act):
         raise click.ClickException(f"Nothing holds this user of {application} back.")
-    out.done(f"Unlocked: the user may try again at {application}.")
+    out.done(f"Unlocked: the user may try again at {application}.", application=application)
 
 
 @command(factor)
@@ -78,5 +78,6 @@ def reseal(session: Session) -> None:
     if done:
         session.context.ledger.operator_actions.add(session.action(OperatorAction.FACTORS_RESEALED))
     active = session.context.keyring.active_root
-    out.done(f"Sealed anew: {out.count_of(done, 'authenticator app')}. All are under {active} now.")
+    sealed = out.count_of(done, "authenticator app")
+    out.done(f"Sealed anew: {sealed}. All are under {active} now.", sealed=done, root_key=active)
     warn_of_mirror(session.context)

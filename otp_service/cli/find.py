@@ -17,7 +17,7 @@ _HEADINGS = ("Message", "Time", "Channel", "Gateway", "Chosen", "Status", "Raw s
 _other_cells = attrgetter("channel", "gateway", "choice", "status", "raw_status", "reason", "reference")
 
 
-@command(short_help="Tell what became of a number's codes.", reads=True)
+@command(short_help="Tell what became of a number's codes.")
 @phone_number
 def find(session: Session, to: Destination) -> None:
     """Tell what became of the last codes for NUMBER, of all applications, the newest first.

@@ -37,7 +37,7 @@ def gateway() -> None:
     """Look at the configured gateways and try them."""
 
 
-@command(gateway, "List the gateways.", reads=True)
+@command(gateway, "List the gateways.")
 def list_(session: Session) -> None:
     """List the gateways: name, kind, channels, time-out, and whether they report receipts."""
     rows = [_description(name, one) for name, one in session.settings.gateways.items()]
@@ -58,7 +58,7 @@ def _reports(configured: ConfiguredGateway) -> bool:
     )
 
 
-@command(gateway, "Show the addresses that providers are to be told.", reads=True)
+@command(gateway, "Show the addresses that providers are to be told.")
 def addresses(session: Session) -> None:
     """Show the addresses that providers are to be told: for what people write back, such as STOP, and for receipts.
 
@@ -97,10 +97,11 @@ def test(session: Session, name: str, channel: str, to: Destination) -> None:
     if channel not in chosen.channels:
         raise ConfigurationError(f"The gateway {name!r} does not carry {channel}.")
     _require_no_approval(context, to, channel)
-    out.done(f"Accepted for {to.mask}; the gateway's reference is {_send(chosen, to, channel, context)}.")
+    reference = _send(chosen, to, channel, context)
+    out.done(f"Accepted for {to.mask}; the gateway's reference is {reference}.", to=to.mask, reference=reference)
 
 
-@command(gateway, "Show how the gateways are.", reads=True)
+@command(gateway, "Show how the gateways are.")
 def status(session: Session) -> None:
     """Show how each gateway is, as all workers see it. Times are in UTC.
 
@@ -150,7 +151,7 @@ def pause(session: Session, name: str, minutes: int) -> None:
     context = session.context
     operator_actions.pause_gateway(context, name, minutes * MINUTE, session.operator)
     again = f"To use it again before: {out.program()} gateway resume {name}"
-    out.done(f"{name} is paused for {duration(60 * minutes)}. {again}")
+    out.done(f"{name} is paused for {duration(60 * minutes)}. {again}", name=name, paused_for=60 * minutes)
     if is_route_shut(context):
         out.warn("a route has no other gateway left: its messages wait, and are given up when their codes end.")
 
@@ -161,7 +162,7 @@ def resume(session: Session, name: str) -> None:
     """Let messages through the gateway NAME again, whether it is paused or rests, and forget what was counted."""
     _gateway(session, name)
     operator_actions.resume_gateway(session.context, name, session.operator)
-    out.done(f"Messages go through {name} again.")
+    out.done(f"Messages go through {name} again.", name=name)
 
 
 def _gateway(session: Session, name: str) -> Gateway:

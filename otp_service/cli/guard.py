@@ -34,7 +34,7 @@ def guard() -> None:
     """Show, explain and try the rules against abuse."""
 
 
-@command(guard, "List the rules.", reads=True)
+@command(guard, "List the rules.")
 def rules(session: Session) -> None:
     """List the rules: what each refuses, what it does when it applies, and what it does when Redis cannot answer."""
     settings = session.settings
@@ -49,7 +49,7 @@ def _mode(settings: Settings, rule: str) -> out.Labelled:
     return out.Labelled(mode, str(guard_status.MODES[mode]))
 
 
-@command(guard, "Show what the rules do now.", reads=True, applications=True)
+@command(guard, "Show what the rules do now.", applications=True)
 @click.option("--hours", type=click.IntRange(1, 24 * 90), default=24, show_default=True, help="How far to look back.")
 def status(session: Session, hours: int) -> None:
     """Show what the rules refused lately, what passed that nobody approved, what is closed, and how much is spent."""
@@ -170,7 +170,7 @@ def _spent(settings: Settings, context: Context, kept: Iterable[Decision]) -> li
     ]
 
 
-@command(guard, "Explain a refusal.", reads=True)
+@command(guard, "Explain a refusal.")
 @click.argument("name", metavar="VERIFICATION-OR-DECISION")
 def explain(session: Session, name: str) -> None:
     """Explain a refusal: what each rule found, and until when it lasts.
@@ -221,9 +221,9 @@ def unblock(session: Session, region: str | None, **named: Any) -> None:  # noqa
     name, restriction = _restriction(session, region, **named)
     session.confirm(f"Let through what rules keep from {name}?")
     if not operator_actions.unblock(session.context, restriction, session.operator):
-        out.done("Nothing was counted.")
+        out.done("Nothing was counted.", reset=False)
         return
-    out.done("Forgotten. Rules count anew from here.")
+    out.done("Forgotten. Rules count anew from here.", reset=True)
     if named["number"]:
         out.note(f"Its windows of sends and guesses are another thing: {out.program()} limits reset NUMBER")
 
@@ -261,7 +261,7 @@ def _restriction(
         raise click.UsageError("That is not an IP address.") from malformed
 
 
-@command(guard, "Try other rules on what happened.", name="replay", reads=True)
+@command(guard, "Try other rules on what happened.", name="replay")
 @click.option("--rules", "changed", type=out.FILE, help="Configuration with rules to try; default: the one in force.")
 @click.option("--log", type=out.FILE, help="A log that was saved; default: the one in Redis.")
 @click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Save the log of Redis into a file.")
@@ -276,8 +276,7 @@ def replay_command(session: Session, changed: Path | None, log: Path | None, sav
     attempts = list(out.track("Attempts", kept))
     if save:
         save.write_text("".join(f"{json.dumps(asdict(one))}\n" for one in attempts), encoding="utf-8")
-        out.in_json(saved=len(attempts))
-        out.done(f"Saved: {len(attempts)} attempts.")
+        out.done(f"Saved: {len(attempts)} attempts.", saved=len(attempts))
         return
     if not attempts:
         raise ConfigurationError("There is no log: nothing has happened yet.")
@@ -323,7 +322,7 @@ def limits() -> None:
     """Show and reset the limits of a number."""
 
 
-@command(limits, reads=True, applications=True)
+@command(limits, applications=True)
 @phone_number
 def show(session: Session, to: Destination) -> None:
     """Show how far the windows of NUMBER are used. Reading spends nothing."""
@@ -341,7 +340,7 @@ def reset(session: Session, to: Destination) -> None:
     session.confirm(f"Allow new messages to {to.mask} and new guesses of its codes?")
     context = session.context
     used = reset_limits(context, session.subject_key(to), context.applications, session.operator)
-    out.done(f"Forgotten for {to.mask}: {out.count_of(used, 'used window')}.")
+    out.done(f"Forgotten for {to.mask}: {out.count_of(used, 'used window')}.", to=to.mask, windows=used)
 
 
 def _row(state: WindowState) -> out.Row:

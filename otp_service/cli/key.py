@@ -62,7 +62,7 @@ def add(
         raise NotFoundError(f"There is no application {application!r} ({out.program()} application list).") from unknown
 
 
-@command(key, "List the API keys of the ledger.", reads=True)
+@command(key, "List the API keys of the ledger.")
 @click.argument("application", required=False)
 def list_(session: Session, application: str | None) -> None:
     """List the API keys of the ledger, or those of APPLICATION, oldest first. Times are in UTC."""
@@ -89,6 +89,7 @@ def rotate(session: Session, key_id: str, overlap: int) -> None:
     """
     _show(access.rotate_key(session.context, key_id, overlap, session.operator))
     old = next(key for key in session.context.ledger.api_keys.of(None) if key.id == key_id)
+    out.in_json(old=key_id, old_expires=out.when(old.expires))
     out.note(f"The old key {key_id}: {_state(old)}.")
 
 
@@ -99,10 +100,13 @@ def revoke(session: Session, key_id: str) -> None:
     session.confirm(f"Refuse every call with the key {key_id} from now on?")
     revoked = access.revoke_key(session.context, key_id, session.operator)
     since = f", since {out.moment(revoked.revoked)}" if revoked.revoked else ""
-    out.done(f"The key {key_id} of {revoked.application or 'operators'} is revoked{since}.")
+    whose = revoked.application or "operators"
+    out.done(f"The key {key_id} of {whose} is revoked{since}.", id=key_id, revoked=out.when(revoked.revoked))
 
 
 def _show(issued: access.IssuedKey) -> None:
+    if out.in_json(id=issued.key.id, key=issued.secret, application=issued.key.application or None):
+        return
     out.note("The API key, shown this once; give it to the caller:")
     click.echo(issued.secret)
     out.note(f"Its name, for {out.program()} key list, rotate and revoke: {issued.key.id}")

@@ -27,7 +27,7 @@ def ledger() -> None:
     """Look after what must not be lost."""
 
 
-@command(ledger, "Show how much the ledger holds.", reads=True)
+@command(ledger, "Show how much the ledger holds.")
 def status(session: Session) -> None:
     """Show how many rows there are, how long they are kept, and what was deleted last. Times are in UTC."""
     kept, url = session.context.ledger, session.settings.ledger.shown_urls
@@ -57,7 +57,8 @@ def upgrade(session: Session) -> None:
     Processes do it when they start, unless ledger.upgrade is false.
     """
     session.context.ledger.upgrade()
-    out.done(f"{session.settings.ledger.shown_urls} is of this release.")
+    url = session.settings.ledger.shown_urls
+    out.done(f"{url} is of this release.", url=url)
 
 
 @command(ledger, asks=True)
@@ -72,7 +73,7 @@ def partition(session: Session) -> None:
     session.confirm("Are all processes of this release?")
     is_new = session.context.ledger.partition()
     url = session.settings.ledger.shown_urls
-    out.done(f"{url} is partitioned." if is_new else f"{url} is as it was.")
+    out.done(f"{url} is partitioned." if is_new else f"{url} is as it was.", url=url, changed=is_new)
 
 
 @command(ledger, asks=True)
@@ -89,7 +90,8 @@ def rebuild(session: Session) -> None:
         found = _settled(context)
     if found.level is not Level.OK:
         raise click.ClickException(f"{found.sentence} {found.action}")
-    out.done(f"The ledger is mirrored anew: {up_to_date(context.ledger.mirror_source.head().sequence)}")
+    sequence = context.ledger.mirror_source.head().sequence
+    out.done(f"The ledger is mirrored anew: {up_to_date(sequence)}", sequence=sequence)
 
 
 def _settled(context: Context) -> Diagnosis:
@@ -111,7 +113,7 @@ def purge(session: Session) -> None:
     with out.progress("Rows deleted", lambda: sum(purger.deleted.values())):
         gone = purger.purge_now()
     out.table("deleted", ("Data", "Rows"), gone.items())
-    out.done(f"{out.count_of(sum(gone.values()), 'row')} deleted.")
+    out.done(f"{out.count_of(sum(gone.values()), 'row')} deleted.", rows=sum(gone.values()))
 
 
 @command(ledger, "Count the hourly figures anew.")
@@ -125,7 +127,7 @@ def recount(session: Session) -> None:
     with out.progress("Verifications", lambda: counted):
         for some in session.context.ledger.figures.recount():
             counted += some
-    out.done(f"{out.count_of(counted, 'verification')} counted anew.")
+    out.done(f"{out.count_of(counted, 'verification')} counted anew.", verifications=counted)
 
 
 def _rest() -> bool:
@@ -155,12 +157,12 @@ def fence(session: Session) -> None:
     context = session.context
     session.confirm(f"Fence the store at {session.settings.redis.shown_url}?", means=_MEANS)
     put = operator_actions.fence_store(context, restored=True)
-    if not operator_actions.record_action(
-        context, session.action(OperatorAction.STORE_FENCED)
-    ):  # last: the ledger may be away
+    recorded = operator_actions.record_action(context, session.action(OperatorAction.STORE_FENCED))
+    if not recorded:  # last: the ledger may be away
         lost = "that the store was fenced is in no ledger, only in what this command logs."
         out.warn(f"The ledger does not answer: {lost}")
-    out.done(f"Fenced: what was started until {out.moment(put)} UTC is expired.")
+    sentence = f"Fenced: what was started until {out.moment(put)} UTC is expired."
+    out.done(sentence, fenced_until=out.when(put), recorded=recorded)
 
 
 @command(store, "Let a replica take over as planned: nothing is lost.", asks=True, logs=True)
@@ -179,4 +181,4 @@ def failover(session: Session, primary: str) -> None:
         raise click.ClickException(str(refused)) from refused
     if not is_whole:
         raise click.ClickException("The old primary was not seen to follow another. If one took over, it is fenced.")
-    out.done("A replica took over, and nothing was lost.")
+    out.done("A replica took over, and nothing was lost.", primary=primary or session.settings.redis.shown_url)

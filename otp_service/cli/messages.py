@@ -34,7 +34,7 @@ def messages() -> None:
     """Check and show the words of messages."""
 
 
-@command(messages, "Measure every text, and find what is wrong.", reads=True)
+@command(messages, "Measure every text, and find what is wrong.")
 def check(session: Session) -> None:
     """Measure every text in every language with its longest values, and find what is wrong.
 
@@ -65,7 +65,7 @@ def _row(one: MeasuredText) -> out.Row:
     return (one.where, encoding_of(one.longest).label, *lengths, taken, one.texts.segments)
 
 
-@command(messages, "List the templates, and where they are approved.", reads=True)
+@command(messages, "List the templates, and where they are approved.")
 def templates(session: Session) -> None:
     """List the templates of text messages with the digests of their words, and where they are approved.
 
@@ -81,7 +81,7 @@ def templates(session: Session) -> None:
     out.table("templates", ("Template", "Version", "SHA256", "Approved in"), rows)
 
 
-@command(messages, "Show how messages look.", reads=True)
+@command(messages, "Show how messages look.")
 @click.option("--locale", help="Language tag, such as ur-PK; default: every language there is.")
 @click.option("--purpose", "purpose_name", help="Purpose, or kind of purpose; default: all.")
 @click.option("--channel", type=CHANNELS, help="Default: all.")

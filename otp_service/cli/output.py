@@ -215,9 +215,9 @@ def wrap(text: str, indent: int = 0) -> str:
     )
 
 
-def done(sentence: str) -> None:
-    """Print that something went well; nothing in JSON, which says it in members."""
-    if not in_json():
+def done(sentence: str, **members: Any) -> None:  # noqa: ANN401 - whatever JSON holds
+    """Print what was done as a sentence; in JSON, add members to the document instead."""
+    if not in_json(**members):
         click.secho(sentence, fg="green")
 
 

@@ -59,7 +59,7 @@ class Section:
             yield name, list(zip(now.get(name, none), before.get(name, none), strict=True))
 
 
-@command(short_help="Write a report on a month.", reads=True, applications=True)
+@command(short_help="Write a report on a month.", applications=True)
 @click.option("--month", type=click.DateTime(["%Y-%m"]), required=True, help="UTC, such as 2026-11.")
 @click.option("--application", "name", help="Only of this application; default: of all.")
 @click.option("--format", "form", type=click.Choice(["markdown", "csv"]), default="markdown", show_default=True)

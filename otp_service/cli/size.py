@@ -36,7 +36,7 @@ def _option(one: Field[Any]) -> Callable[[Function], Function]:
     )
 
 
-@command(short_help="Tell how large an installation has to be.", reads=True)
+@command(short_help="Tell how large an installation has to be.")
 @options(*map(_option, fields(Load)))
 @click.option("--currency", default="", help="Of the price, such as PKR.")
 def size(session: Session, currency: str, **load: Any) -> None:  # noqa: ANN401, ARG001 - every command has one

@@ -16,7 +16,7 @@ def subject() -> None:
     """Show or erase what is held of a number, or freeze it."""
 
 
-@command(subject, "Write all that is held of NUMBER, as JSON.", reads=True, applications=True)
+@command(subject, "Write all that is held of NUMBER, as JSON.", applications=True)
 @phone_number
 def export(session: Session, to: Destination) -> None:
     """Write all that is held of NUMBER, by application, as JSON; * has what is of all of them, such as who looked.
@@ -34,6 +34,8 @@ def erase(session: Session, to: Destination) -> None:
     subject = session.subject_key(to)
     session.confirm(f"Erase what no dispute needs of {to.mask}? The rest stays.")
     did = subjects.erase(session.context, subject, None, session.action(OperatorAction.SUBJECT_ERASED))
+    if out.in_json(to=to.mask, erased=did.erased, kept=did.kept, reason=did.reason):
+        return
     erased = (
         f"addresses and words from {out.count_of(did.erased['consents'], 'consent')}",
         f"reasons of {out.count_of(did.erased['suppressions'], 'suppression')}",
@@ -69,7 +71,10 @@ def freeze(session: Session, name: str | None, reason: str, to: Destination, *, 
     )
     source = SuppressionSource.OPERATOR
     did = subjects.freeze(session.context, subject, application, source, why, session.operator)
-    out.done(f"Frozen: verifications {of_whom(application)} for {to.mask}.")
+    out.done(
+        f"Frozen: verifications {of_whom(application)} for {to.mask}.",
+        to=to.mask, application=application, canceled=len(did.ended),
+    )  # fmt: skip
     were = "was" if len(did.ended) == 1 else "were"
     out.note(f"Canceled: {out.count_of(len(did.ended), 'verification')} that {were} pending.")
     warn_of_mirror(session.context)
@@ -83,11 +88,13 @@ def unfreeze(session: Session, name: str | None, to: Destination, *, every: bool
     subject, application = session.subject_key(to), _chosen_application(session, name, every=every)
     source, whose = SuppressionSource.OPERATOR, f"{of_whom(application)} for {to.mask}"
     found, was_frozen = subjects.unfreeze(session.context, subject, application, source, session.operator)
-    others = ", ".join(dict.fromkeys(of_whom(one.application) for one in found.entries))
-    still = f" Still frozen: verifications {others}." if others else ""
+    frozen = list(dict.fromkeys(one.application for one in found.entries))
+    still = f" Still frozen: verifications {', '.join(map(of_whom, frozen))}." if frozen else ""
     if not was_frozen:
         raise click.ClickException(f"Verifications {whose} are not frozen.{still}")
-    out.done(f"Lifted: verifications {whose} may start again.{still}")
+    out.done(
+        f"Lifted: verifications {whose} may start again.{still}", to=to.mask, application=application, frozen=frozen
+    )
     warn_of_mirror(session.context)
 
 

@@ -73,7 +73,8 @@ def add(session: Session, scope: str, name: str | None, reason: str, until: date
     why, end = checked_reason(reason), _end(until)
     entry = Suppression(pseudonym, application, SuppressionScope(scope), SuppressionSource.OPERATOR, why, end)
     add_suppressions(session.context, (entry,), session.action(OperatorAction.SUPPRESSION_ADDED, application, scope))
-    out.done(_sentence(to.mask, "gets", application, scope))
+    sentence = _sentence(to.mask, "gets", application, scope)
+    out.done(sentence, to=to.mask, application=application, scope=scope, until=out.when(end))
     warn_of_mirror(session.context)
 
 
@@ -98,11 +99,14 @@ def lift(session: Session, scope: str, name: str | None, reason: str, to: Destin
     frozen = (
         " It is frozen." if active_freezes(suppressions_of(context, subject.pseudonym)) else ""
     )  # no lift ends that
-    out.done(f"Lifted: messages {whose}.{still}{frozen}")
+    out.done(
+        f"Lifted: messages {whose}.{still}{frozen}",
+        to=to.mask, application=application, scope=scope, kept_back=others, frozen=bool(frozen),
+    )  # fmt: skip
     warn_of_mirror(context)
 
 
-@command(suppressions, reads=True, applications=True)
+@command(suppressions, applications=True)
 @phone_number
 def show(session: Session, to: Destination) -> None:
     """Show all that is recorded of NUMBER, oldest first. Times are in UTC."""
@@ -161,7 +165,8 @@ def import_(
         out.warn(f"Left out, since no number is there: {out.count_of(imported.unreadable, 'line')} ({some}{more}).")
     if not imported.numbers:
         raise click.ClickException("The file holds no number; nothing was changed.")
-    out.done(_sentence(f"The numbers of {out.count_of(imported.numbers, 'line')}", "get", origin.application, scope))
+    sentence = _sentence(f"The numbers of {out.count_of(imported.numbers, 'line')}", "get", origin.application, scope)
+    out.done(sentence, numbers=imported.numbers, new=imported.new, unreadable=imported.unreadable)
     out.note(f"New: {imported.new}; the others were there already, in the file or in the ledger, for the same reason.")
     warn_of_mirror(context)
 

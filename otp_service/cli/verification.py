@@ -30,6 +30,8 @@ def send(session: Session, name: str | None, **request: Any) -> None:  # noqa: A
         view = verifications.start(session.context, session.application(name), StartRequest(**request))
     except ConsentRequiredError as missing:
         raise click.ClickException(f"{missing} {_CONSENT}") from missing
+    if out.in_json(id=view.verification.id, to=view.mask):
+        return
     payment = request["transaction"]
     again = {"application": name, **(asdict(payment) if payment else {}), "config": session.path}
     options = "".join(f" --{option} {shlex.quote(str(value))}" for option, value in again.items() if value is not None)
@@ -62,6 +64,7 @@ def check(session: Session, verification_id: str, code: str, name: str | None, t
     """
     application = session.application(name)
     result = verifications.check(session.context, application, verification_id, code, transaction)
+    out.in_json(valid=result.valid, reason=result.reason, checks_left=result.checks_left)
     if not result.valid:
         sentence = _SENTENCES[result.reason] if result.reason else "The code is not approved."
         raise click.ClickException(f"{sentence} ({result.reason}, {out.count_of(result.checks_left, 'check')} left)")

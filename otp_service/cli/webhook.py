@@ -35,7 +35,7 @@ def webhook() -> None:
     """
 
 
-@command(webhook, "List the endpoints.", reads=True)
+@command(webhook, "List the endpoints.")
 @click.argument("application", required=False)
 def list_(session: Session, application: str | None) -> None:
     """List the endpoints of all applications, or of APPLICATION, oldest first. Times are in UTC."""
@@ -68,7 +68,7 @@ def rotate(session: Session, endpoint_id: str, overlap: int) -> None:
 def enable(session: Session, endpoint_id: str) -> None:
     """Send to the endpoint ID again. What was held meanwhile goes with "replay"."""
     webhooks.enable_endpoint(session.context, endpoint_id, _actor(session))
-    out.done(f"The endpoint {endpoint_id} is enabled.")
+    out.done(f"The endpoint {endpoint_id} is enabled.", id=endpoint_id)
     out.note(f"To send what was held: {out.program()} webhook replay {endpoint_id} --since DAY")
 
 
@@ -77,7 +77,7 @@ def enable(session: Session, endpoint_id: str) -> None:
 def disable(session: Session, endpoint_id: str) -> None:
     """Send the endpoint ID nothing more; what it would be told is held for a replay."""
     webhooks.disable_endpoint(session.context, endpoint_id, _actor(session))
-    out.done(f"The endpoint {endpoint_id} is disabled.")
+    out.done(f"The endpoint {endpoint_id} is disabled.", id=endpoint_id)
 
 
 @command(webhook, "Remove an endpoint.", asks=True, access=True)
@@ -86,10 +86,10 @@ def remove(session: Session, endpoint_id: str) -> None:
     """Remove the endpoint ID for good, and its secrets."""
     session.confirm(f"Remove the endpoint {endpoint_id} for good?")
     webhooks.remove_endpoint(session.context, endpoint_id, _actor(session))
-    out.done(f"The endpoint {endpoint_id} is removed.")
+    out.done(f"The endpoint {endpoint_id} is removed.", id=endpoint_id)
 
 
-@command(webhook, "Show what became of webhooks.", reads=True)
+@command(webhook, "Show what became of webhooks.")
 @options(
     click.option("--application", help="Only of this application."),
     click.option("--endpoint", default="", help="Only of this endpoint."),
@@ -116,14 +116,15 @@ def replay(session: Session, name: str, since: datetime | None, *, delivered: bo
     else:
         moment = round(since.replace(tzinfo=UTC).timestamp() * 1000)
         count = webhooks.replay_since(session.context, name, moment, _actor(session), delivered=delivered)
-    out.done(f"To be sent once more: {out.count_of(count, 'webhook')}.")
+    out.done(f"To be sent once more: {out.count_of(count, 'webhook')}.", webhooks=count)
 
 
 @command(webhook, "Seal secrets under the active root key.", access=True)
 def reseal(session: Session) -> None:
     """Seal the secrets of all endpoints under the active root key, so that the ones before it may go."""
     sealed, unreadable = webhooks.reseal_secrets(session.context, session.operator)
-    out.done(f"Sealed anew: the secrets of {out.count_of(sealed, 'endpoint')}.")
+    endpoints = out.count_of(sealed, "endpoint")
+    out.done(f"Sealed anew: the secrets of {endpoints}.", sealed=sealed, unreadable=unreadable)
     if unreadable:
         raise click.ClickException(
             f"{out.count_of(unreadable, 'endpoint')} left as before, for the root key is missing: "
@@ -136,6 +137,8 @@ def _actor(session: Session) -> Actor:
 
 
 def _show(issued: IssuedEndpoint) -> None:
+    if out.in_json(id=issued.endpoint.id, secret=issued.secret):
+        return
     out.note("The secret, shown this once; give it to who receives the webhooks:")
     click.echo(issued.secret)
     out.note(f"The endpoint's name: {issued.endpoint.id}")

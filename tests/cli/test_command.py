@@ -51,7 +51,7 @@ def test_a_ledger_that_is_away_is_a_warning_but_for_who_may_call(tmp_path):
 
 
 def test_a_foreseen_error_leaves_nothing_of_a_document_that_had_begun():
-    @command(reads=True)
+    @command()
     def halfway(_):
         out.in_json(first=1)
         raise ConfigurationError("The second half is missing.")

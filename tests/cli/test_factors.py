@@ -67,6 +67,14 @@ def test_an_app_is_removed_for_a_reason(app, environ):
     assert acts(environ) == [("factor-removed", "shop", app.id)]
 
 
+def test_what_changes_an_app_prints_a_document(app, environ):
+    app.check(app.wrong())
+
+    assert json.loads(told("unlock", USER, "--json", environ=environ)) == {"application": "shop"}
+    removed = told("remove", app.id, "--reason", "lost", "--yes", "--json", environ=environ)
+    assert json.loads(removed) == {"factor": app.id, "reason": "lost"}
+
+
 def test_an_app_that_there_is_not_is_told(app, environ):
     result = run("factor", "remove", "fa_1", "--reason", "lost", "--yes", "--application", "shop", environ=environ)
 
