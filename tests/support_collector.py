@@ -29,6 +29,8 @@ class Exported:
     failed: bool
     events: int
     state: str
+    links: tuple[tuple[str, str], ...] = ()
+    """Trace and id of each span that it links to."""
 
 
 @dataclass
@@ -65,6 +67,7 @@ class Collector:
                 failed=span.status.code == 2,
                 events=len(span.events),
                 state=span.trace_state,
+                links=tuple((one.trace_id.hex(), one.span_id.hex()) for one in span.links),
             )
             for span in found
         ]

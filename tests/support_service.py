@@ -1,6 +1,7 @@
 """The service as it runs: ``serve`` with two processes, and workers, against a real Valkey."""
 
 import contextlib
+import hmac
 import itertools
 import json
 import os
@@ -176,6 +177,16 @@ def running(
         assert_all_keys_expire(valkey.client)
     finally:
         service.stop()
+
+
+def report_to_sandbox(service: Service, secret: str, dispatch: str, status: str) -> requests.Response:
+    """Report what became of a dispatch of the gateway ``sandbox``, signed as its provider signs."""
+    path, body = f"/v1/receipts/sandbox/{dispatch}", json.dumps({"status": status}).encode()
+    signature = hmac.digest(secret.encode(), f"{service.base}{path}".encode() + b"\n" + body, "sha256").hex()
+    headers = {"Content-Type": "application/json", "X-Sandbox-Signature": signature}
+    answer = requests.post(service.base + path, data=body, headers=headers, timeout=PATIENCE)
+    assert answer.status_code == 204, answer.text
+    return answer
 
 
 def in_parallel(count: int, act: Callable[[int], Any]) -> list[Any]:

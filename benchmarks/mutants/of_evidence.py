@@ -64,7 +64,7 @@ _STARTS: dict[str, Mutant] = {
 _CHECKS: dict[str, Mutant] = {
     "check-again-although-revoked": one("check", "first[1] == '' and mirror", "false and mirror"),
     "check-again-revokes-a-wrong-code": one("check", "first[1] == '' and mirror", "mirror"),
-    "check-cancels-for-a-freeze-alone": one("check", "{ reason = revoked }", "{ reason = 'frozen' }"),
+    "check-cancels-for-a-freeze-alone": one("check", "{ reason = revoked, ", "{ reason = 'frozen', "),
     "check-rests-on-the-number-alone": one("check", " .. found.basis\n", "\n"),
     "check-rests-on-no-number": one("check", "mirror.basis(ARGV[9] .. found.pseudonym) .. "),
     "check-leaves-no-evidence": one("check", "if ARGV[12] ~= '' then", "if false then"),

@@ -252,10 +252,10 @@ _TOLD: dict[str, Mutant] = {
     ),
     "a-start-that-no-replay-sees": one("start", '\'","sending":"\' .. ARGV[4]', "'\",\"sending\":\"' .. ''"),
     "a-refused-start-that-no-replay-sees": one("start", "'sending', ARGV[4],\n    'after'", "'after'"),
-    "a-refused-start-before-all-that-led-to-it": one("start", ",\n    'after', streams.last_entry(KEYS[6]))", ")"),
+    "a-refused-start-before-all-that-led-to-it": one("start", "'after', streams.last_entry(KEYS[6]), "),
     "a-resend-for-nothing-in-a-replay": one("resend", "price = ARGV[10], guard", "price = 0, guard"),
     "a-refused-resend-that-no-replay-sees": one("resend", "'price', ARGV[10], 'after'", "'after'"),
-    "a-refused-resend-before-all-that-led-to-it": one("resend", ", 'after', streams.last_entry(KEYS[6]))", ")"),
+    "a-refused-resend-before-all-that-led-to-it": one("resend", "'after', streams.last_entry(KEYS[6]),\n    "),
     "a-refused-code-without-its-rule": one("check", ", { rule = refusal.rule })", ")"),
     "the-first-event-for-the-last": one(
         "include_streams", "'XREVRANGE', stream, '+', '-'", "'XRANGE', stream, '-', '+'"

@@ -58,7 +58,7 @@ DEFECTS: dict[str, Mutant] = {
     "frozen-ends-a-wrong-guess": one("check", "local revoked = right and mirror", "local revoked = mirror"),
     "frozen-stays-pending": one("check", "  record.finish(found, 'canceled')\n"),
     "frozen-is-not-told": one(
-        "check", "  streams.report(KEYS[2], 'verification.canceled', found, { reason = revoked })\n"
+        "check", "  streams.report(KEYS[2], 'verification.canceled', found, { reason = revoked, request = request })\n"
     ),
     "frozen-counts-as-right": one(
         "check",
@@ -70,7 +70,7 @@ DEFECTS: dict[str, Mutant] = {
         "local revoked = right and",
         "if right then streams.report(KEYS[2], 'verification.approved', found) end\nlocal revoked = right and",
     ),
-    "canceled-without-a-reason": one("cancel", ", { reason = ARGV[3] })", ", { reason = '' })"),
+    "canceled-without-a-reason": one("cancel", "{ reason = ARGV[3], ", "{ reason = '', "),
     "consent-off-is-looked-at": one("include_mirror", "demand ~= 'off' and", "true and"),
     "consent-never-demanded": one("include_mirror", "if demand == 'required' and", "if false and"),
     "consent-always-demanded": one("include_mirror", "if demand == 'required' and", "if"),

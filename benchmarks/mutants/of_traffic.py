@@ -51,7 +51,7 @@ DEFECTS: dict[str, Mutant] = {
         "include_newcomers", "(sending.kind == 'resend' and approvals", "(false and approvals"
     ),
     "resends-escape-the-trickle": one("include_newcomers", "sending.kind == 'fallback'", "sending.kind ~= 'start'"),
-    "a-resend-that-costs-nobody": one("resend", ", guard = found.guard })", " })"),
+    "a-resend-that-costs-nobody": one("resend", ", guard = found.guard,", ","),
     "a-resend-without-its-carrier-range": one(
         "resend", ", range = string.match(found.guard, '^%a*(%d*)') })", ", range = '' })"
     ),

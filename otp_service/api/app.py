@@ -46,7 +46,6 @@ from otp_service.api.twilio import verifications as twilio_verifications
 from otp_service.bootstrap import Installation
 from otp_service.errors import InvalidRequestError
 from otp_service.telemetry import tracing
-from otp_service.telemetry.redaction import SafeText
 
 RESOURCES = (
     verifications.verifications,
@@ -106,7 +105,7 @@ def answer_request(exchange: Exchange, route: Route, parts: Mapping[str, str]) -
     if not route.takes_query:
         refuse_query(exchange)
     if parts:
-        _note_verification(exchange, parts)
+        _note_identifiers(exchange, parts)
     bodies: tuple[Body, ...] = ()
     if route.body:
         document = read_json(exchange, may_be_empty=route.may_be_empty)
@@ -126,11 +125,14 @@ def _to_answer(route: Route, found: object) -> Answer:
     return Answer(route.answers[route.status].content.dump_json(found), route.status)
 
 
-def _note_verification(exchange: Exchange, parts: Mapping[str, str]) -> None:
-    """Note an id for the log, if it is one: any other text in its place is a stranger's."""
-    verification_id = parts.get("verification_id")
-    if verification_id is not None and exchange.context.keyring.bucket_of_id(verification_id) is not None:
-        exchange.verification = SafeText(verification_id)
+def _note_identifiers(exchange: Exchange, parts: Mapping[str, str]) -> None:
+    """Note identifiers for the log, if they are such: any other text in their place is a stranger's."""
+    keyring = exchange.context.keyring
+    verification_id, dispatch_id = parts.get("verification_id"), parts.get("dispatch_id")
+    if verification_id is not None and keyring.bucket_of_id(verification_id) is not None:
+        exchange.identify(verification=verification_id)
+    if dispatch_id is not None and keyring.bucket_of_dispatch(dispatch_id) is not None:
+        exchange.identify(dispatch=dispatch_id)
 
 
 class TracingMiddleware:

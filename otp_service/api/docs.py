@@ -35,7 +35,7 @@ Authenticate with `Authorization: Bearer KEY`. A key has scopes, and each call n
 `subjects`, `factors`, `webhooks`, or `admin`, which only keys of operators have. Three calls take a client token of a
 start instead, from browsers or apps; members that such answers leave out say so. Bodies are JSON of at most 8 KiB;
 unknown and duplicate members are refused. Times are RFC 3339 in UTC. Errors are problem details (RFC 9457): go by
-`code`. Every answer has an `X-Request-Id`, which the operator finds in the log.
+`code`. Every answer has an `X-Request-Id`, by which the operator finds what the request did.
 """
 _SECTIONS = {
     "Verifications": "Prove that a person holds a number: start, check, send again, read, cancel.",
@@ -61,7 +61,11 @@ _SCHEMES = {
         "description": "The `client_token` of a start, for that verification alone: from a browser or an app.",
     },
 }
-_REQUEST_ID = {"description": "Names this request in the service's log.", "schema": {"type": "string"}}
+_REQUEST_ID = {
+    "description": "Names this request in the service's log; one that came with the request is logged beside it.",
+    "schema": {"type": "string", "pattern": "^rq_[0-9a-f]{32}$"},
+    "example": "rq_01a20f24e2035b8d0c1f4a2e6b9d3c7f",
+}
 _RETRY_AFTER = {"description": "Seconds to wait; equal to `retry_after`.", "schema": {"type": "integer"}}
 _CHALLENGE = {"description": "`Bearer`.", "schema": {"type": "string"}}
 _WORTH_WAITING = {429, 503}

@@ -1,7 +1,7 @@
 """A request and its answer, from the first byte to log line and metrics."""
 
 import logging
-import secrets
+import re
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -14,14 +14,15 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from otp_service.api.routes import Answer, Route
 from otp_service.bootstrap import Installation
+from otp_service.clock import now
 from otp_service.domain.applications import Application
 from otp_service.domain.client_tokens import ClientToken
-from otp_service.domain.keyring import IdempotentRequest
+from otp_service.domain.keyring import IdempotentRequest, new_request_id
 from otp_service.errors import ForbiddenError, LedgerUnavailableError, Quota
 from otp_service.services.access import Caller
 from otp_service.telemetry import metrics, tracing
-from otp_service.telemetry.logging import PlainLogger
-from otp_service.telemetry.redaction import SafeText
+from otp_service.telemetry.logging import PlainLogger, add_log_members, begin_log_members
+from otp_service.telemetry.redaction import SafeText, redact_text
 
 SHUTTING_DOWN: Final = "otp_service.ends"
 """In the environ while the server is about to end: probes then tell proxies to send nothing more."""
@@ -82,8 +83,8 @@ class Exchange:
     """A request and its answer, with what the log line says of it."""
 
     __slots__ = (
-        "began", "caller", "context", "cors", "decision", "environ", "headers", "problem", "reason", "request_id",
-        "retry", "route", "settings", "shared", "verification",
+        "began", "caller", "context", "cors", "decision", "dispatch", "environ", "headers", "problem",
+        "proxy_request_id", "reason", "request_id", "retry", "route", "settings", "shared", "verification",
     )  # fmt: skip
 
     def __init__(self, environ: WSGIEnvironment, shared: SharedState, route: Route | None = None) -> None:
@@ -94,8 +95,10 @@ class Exchange:
         self.settings = shared.installation.settings
         self.route = route
         self.began = time.perf_counter()
-        # Always our own: a caller's would be a stranger's text in our log.
-        self.request_id = SafeText(f"rq_{secrets.token_hex(16)}")
+        # Always our own: one that comes with the request, a proxy's or anybody's, stands beside it in the log.
+        self.request_id = SafeText(new_request_id(now()))
+        self.proxy_request_id = _incoming_id(self.header("X-Request-Id"))
+        begin_log_members(request_id=self.request_id)
         self.headers: dict[str, str] = {}
         """Of the answer, beside those that every answer has."""
         self.cors: dict[str, str] = {}
@@ -104,9 +107,16 @@ class Exchange:
         self.retry: IdempotentRequest | None = None
         """What the ``Idempotency-Key`` and the body stand for."""
         self.verification: SafeText | None = None
+        self.dispatch: SafeText | None = None
         self.problem: str | None = None
         self.decision: str | None = None
         self.reason: str | None = None
+
+    def identify(self, **identifiers: str) -> None:
+        """Note a ``verification`` or a ``dispatch`` that the request is about, for all its lines."""
+        for name, one in identifiers.items():
+            setattr(self, name, SafeText(one))
+        add_log_members(**identifiers)
 
     @property
     def method(self) -> str:
@@ -146,6 +156,20 @@ class Exchange:
         return self.caller.application
 
 
+_INCOMING_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+_RANDOM_ID = re.compile(r"(?=[0-9-]*[A-Fa-f])[0-9A-Fa-f]{8}(?:-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12}")
+
+
+def _incoming_id(text: str | None) -> SafeText | None:
+    """Return an ``X-Request-Id`` that came with a request, fit for a line of the log; ``None`` if it may be none.
+
+    One of 128 bits in hexadecimal, with hyphens or without, is kept as it is; of others digits are masked as anywhere.
+    """
+    if text is None or not _INCOMING_ID.fullmatch(text):
+        return None
+    return SafeText(text if _RANDOM_ID.fullmatch(text) else redact_text(text))
+
+
 @cache
 def _environ_name(header: str) -> str:
     """Return the name under which WSGI has a header (PEP 3333)."""
@@ -165,7 +189,7 @@ UNMATCHED = "unmatched"
 """Route of a request that no route takes: its path is a stranger's text, and is not logged."""
 PROBES = {"/healthz", "/readyz", "/readyz/checks"}
 """Routes that are asked every few seconds."""
-_SPAN_FACTS = {"application", "verification", "problem"}
+_SPAN_FACTS = {"application", "verification", "dispatch", "problem"}
 """What is known of a request that its span tells too."""
 _FIRST_FAILURE_STATUS = 500
 """The first status that means a failure of the service."""
@@ -185,7 +209,8 @@ def headers_of(exchange: Exchange) -> dict[str, str]:
 
 
 def log_request(exchange: Exchange, status: int) -> None:
-    """Log the request, and count it."""
+    """Log the request, and count it; further lines of this thread are not its own."""
+    begin_log_members()
     seconds = time.perf_counter() - exchange.began
     route = exchange.route.rule if exchange.route else UNMATCHED
     metrics.request_duration.observe(
@@ -215,6 +240,7 @@ def _describe_span(exchange: Exchange, route: str, status: int) -> None:
         method=method,
         route=_plain(route),
         status=status,
+        request=exchange.request_id,
         **about,
     )
 
@@ -232,7 +258,7 @@ def _level(route: str, status: int) -> int:
 
 
 def _known_facts(exchange: Exchange) -> dict[str, str]:
-    """Return what is known of the request: who asked, about which verification, and why the answer is a no."""
+    """Return what is known of the request: who asked, about what, why the answer is a no, and a proxy's id of it."""
     found: dict[str, str] = {}
     caller = exchange.caller
     if caller and caller.application:
@@ -241,9 +267,11 @@ def _known_facts(exchange: Exchange) -> dict[str, str]:
         found["key_id"] = caller.key_id
     why = {
         "verification": exchange.verification,
+        "dispatch": exchange.dispatch,
         "problem": exchange.problem,
         "decision": exchange.decision,
         "reason": exchange.reason,
+        "proxy_request_id": exchange.proxy_request_id,
     }
     return found | {name: value for name, value in why.items() if value is not None}
 

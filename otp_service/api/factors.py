@@ -259,9 +259,7 @@ recovery_checks = Resource(
 )
 
 
-@enrolments.route(
-    "POST /v1/factors", {201: "Enrolled."}, ("not-found", "invalid-secret", "factor-limit", "rate-limited")
-)
+@enrolments.route("POST /v1/factors", {201: "Enrolled."}, ("not-found", "invalid-secret", "factor-limit"))
 def enrol_factor(exchange: Exchange, body: EnrolmentBody) -> EnrolmentAnswer:
     """Enrol an app.
 

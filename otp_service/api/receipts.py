@@ -42,6 +42,7 @@ def receive_delivery_receipt(exchange: Exchange, gateway: str, dispatch_id: str)
     require_method(exchange)
     # Before the body is read, because a client that sends it slowly, or never, occupies a thread for that time.
     expected = expect_receipt(exchange.context, gateway, dispatch_id)
+    exchange.identify(verification=expected.verification)
     url = receipt_url(str(exchange.context.public_url), gateway, dispatch_id)
     request = ReceiptRequest(**provider_request(exchange, url), dispatch_id=dispatch_id)
     receive_receipt(exchange.context, expected, request)

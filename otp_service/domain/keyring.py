@@ -63,6 +63,9 @@ FORMAT = b"1"
 _KEY_ID = re.compile(r"[a-z0-9]{1,8}")
 _VERIFICATION_ID = re.compile(r"vf_([a-z0-9]{1,8})_([0-9a-f]{2})[0-9a-f]{32}")
 _DISPATCH_ID = re.compile(r"dp_([0-9a-f]{2})[0-9a-f]{32}")
+_REQUEST_ID = re.compile(r"rq_([0-9a-f]{12})[0-9a-f]{20}")
+_NO_TIME = 1 << 47
+"""Milliseconds since the epoch, in the year 6429, from which on nothing is a time."""
 _FACTOR_ID = re.compile(r"fa_([0-9a-f]{32})[0-9a-f]{24}")
 _USER_ID = re.compile(r"us_([0-9a-f]{32})")
 _TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
@@ -433,6 +436,18 @@ def _cipher(root: _RootKey, owner: str, kind: str) -> AESGCM:
 def new_dispatch_id(bucket: str) -> str:
     """Return a new identifier of a dispatch: the number's bucket and 128 random bits."""
     return f"dp_{bucket}{secrets.token_hex(16)}"
+
+
+def new_request_id(now: int) -> str:
+    """Return a new identifier of a request: the time in milliseconds, as in UUIDs of version 7, and 80 random bits."""
+    return f"rq_{now:012x}{secrets.token_hex(10)}"
+
+
+def time_of_request(request_id: str) -> int | None:
+    """Return the time in a request's identifier, in milliseconds; ``None`` when it is none."""
+    match = _REQUEST_ID.fullmatch(request_id)
+    at = int(match[1], 16) if match else _NO_TIME
+    return at if at < _NO_TIME else None
 
 
 def parse_root_keys(text: str) -> dict[str, bytes]:

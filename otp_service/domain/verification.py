@@ -198,6 +198,8 @@ class Delivery:
     """The gateway's own word for its last report."""
     reference: str | None = None
     """Under which the gateway knows it."""
+    dispatch_id: str | None = None
+    """Under which we do; ``None`` while the message waits."""
 
 
 @dataclass(slots=True)

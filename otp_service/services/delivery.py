@@ -52,7 +52,7 @@ from otp_service.store.outbox import (
     SettleResult,
 )
 from otp_service.telemetry import metrics, tracing
-from otp_service.telemetry.logging import get_logger
+from otp_service.telemetry.logging import get_logger, log_context
 
 _log = get_logger(__name__)
 
@@ -170,7 +170,8 @@ def _try_gateways(
             case Dispatched():
                 job = replace(job, called=job.called | {found.gateway})
                 try:
-                    following = _call_gateway(context, job, found)
+                    with log_context(dispatch=found.dispatch_id):
+                        following = _call_gateway(context, job, found)
                 finally:
                     context.gateway_calls.leave(found.gateway)
     return None
@@ -185,7 +186,12 @@ def _dispatch(
     chosen = None
     try:
         found = context.store.dispatches.dispatch(
-            job, new_dispatch_id(job.bucket), candidates, mirror_query, retry_policy.max_ambiguous
+            job,
+            new_dispatch_id(job.bucket),
+            candidates,
+            mirror_query,
+            retry_policy.max_ambiguous,
+            tracing.traceparent(),
         )
         chosen = found.gateway if isinstance(found, Dispatched) else None
     finally:
@@ -202,7 +208,8 @@ def _call_gateway(context: Context, job: Job, dispatched: Dispatched) -> NextSte
     # Before the call: nothing may fail between it and its record.
     cost = message_cost(context, dispatched.gateway, message, job.country)
     call, began = context.gateway_calls.begin(dispatched.gateway, dispatched.dispatch_id), time.perf_counter()
-    with tracing.span("send", "client", gateway=dispatched.gateway, dispatch=dispatched.number):
+    with tracing.span("send", "client", gateway=dispatched.gateway, verification=job.id):
+        tracing.annotate(dispatch=dispatched.dispatch_id, dispatch_number=dispatched.number)
         outcome = _send(gateway, message)
         tracing.annotate(failed=not isinstance(outcome, Accepted), outcome=_outcome_name(outcome))
     seconds = time.perf_counter() - began
@@ -354,7 +361,7 @@ def _log_call(job: Job, dispatched: Dispatched, settlement: Settlement, followin
         "message_dispatched",
         verification=job.id,
         message=job.message,
-        dispatch=dispatched.number,
+        dispatch_number=dispatched.number,
         gateway=dispatched.gateway,
         choice=dispatched.choice,
         status=str(settlement.status),

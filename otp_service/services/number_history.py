@@ -330,6 +330,7 @@ def _apply_event(slots: _Slots, event: Event) -> None:
         begun=known.begun if known.gateway else event.at,
         raw_status=event.member("raw_status") or known.raw_status,
         reference=event.member("reference") or known.reference,
+        dispatch_id=event.member("dispatch") or known.dispatch_id,
     )
 
 
@@ -338,7 +339,10 @@ _MOST_RECENT: Final = 20
 """Verifications that are told of a number: as many as Redis remembers."""
 _UNRECORDED_PAGES: Final = 20
 """Pages of events that are read for what the ledger lacks: a recorder is seconds behind, unless it does not run."""
-_TOLD: Final = ("channel", "gateway", "slot", "message", "choice", "status", "reason", "raw_status", "reference")
+_TOLD: Final = (
+    *("channel", "gateway", "slot", "message", "choice", "status", "reason", "raw_status", "reference"),
+    *("dispatch", "request"),
+)
 """Members of events that are passed on: no pseudonym, nothing that the guard counts by."""
 
 

@@ -35,7 +35,7 @@ from otp_service.services.verifications import count_record_only, count_refusal,
 from otp_service.store.outbox import ReportResult
 from otp_service.store.verifications import FurtherMessage, Queued, Refusal, RefusedByRule
 from otp_service.telemetry import metrics, tracing
-from otp_service.telemetry.logging import get_logger
+from otp_service.telemetry.logging import current_request, get_logger, log_context
 
 _log = get_logger(__name__)
 
@@ -61,6 +61,8 @@ class ExpectedReceipt:
     gateway: str
     reporter: SupportsReceipts
     dispatch_id: str
+    verification: str
+    """Its identifier."""
 
 
 def expect_receipt(context: Context, gateway: str, dispatch_id: str) -> ExpectedReceipt:
@@ -73,9 +75,10 @@ def expect_receipt(context: Context, gateway: str, dispatch_id: str) -> Expected
     bucket = context.keyring.bucket_of_dispatch(dispatch_id)
     if bucket is None or context.public_url is None or not isinstance(reporter, SupportsReceipts):
         raise NotFoundError(_NO_DISPATCH)
-    if not context.store.dispatches.is_known(bucket, dispatch_id, gateway):
+    verification = context.store.dispatches.verification_of(bucket, dispatch_id, gateway)
+    if verification is None:
         raise NotFoundError(_NO_DISPATCH)
-    return ExpectedReceipt(gateway, reporter, dispatch_id)
+    return ExpectedReceipt(gateway, reporter, dispatch_id, verification)
 
 
 @contextmanager
@@ -159,6 +162,7 @@ class ReceiptRecorder:
 
         A receipt that comes before its dispatch is accepted is kept until `link_reference` links the reference.
         """
+        found: str | None = None
         try:
             whom = tuple(self._pseudonyms(numbers)) if candidates else ()
             found = self._found(references, receipt, candidates if whom else (), whom)
@@ -169,10 +173,10 @@ class ReceiptRecorder:
         except LedgerUnavailableError:
             metrics.ledger_errors.count(operation="receipt")
         except Exception as defect:  # noqa: BLE001 - ours, and no reason to lose the receipt
-            _log.error("receipt_defect", gateway=self._gateway, error=type(defect).__name__)
+            _log.error("receipt_defect", gateway=self._gateway, dispatch=found, error=type(defect).__name__)
         else:
             return True
-        _log.warning("receipt_not_taken", gateway=self._gateway)
+        _log.warning("receipt_not_taken", gateway=self._gateway, dispatch=found)
         return False
 
     def _found(
@@ -206,7 +210,7 @@ def link_reference(context: Context, gateway: str, reference: str, dispatch_id: 
         early = context.store.references.remember(gateway, reference, dispatch_id, _REFERENCE_LIFE)
     except StoreUnavailableError:
         metrics.store_errors.count(operation="receipt")
-        _log.warning("reference_lost", gateway=gateway)
+        _log.warning("reference_lost", gateway=gateway, dispatch=dispatch_id)
         return
     for receipt in early:
         _record_early(context, gateway, dispatch_id, *_receipt_from_json(receipt))
@@ -224,7 +228,7 @@ def _record_early(context: Context, gateway: str, dispatch_id: str, receipt: Rec
         else:
             return
     metrics.store_errors.count(operation="receipt")
-    _log.warning("receipt_lost", gateway=gateway)
+    _log.warning("receipt_lost", gateway=gateway, dispatch=dispatch_id)
 
 
 def _was_sent_to(context: Context, dispatch_id: str, whom: tuple[str, ...]) -> bool:
@@ -252,6 +256,12 @@ def record_receipt(context: Context, gateway: str, dispatch_id: str, receipt: Re
     bucket = context.keyring.bucket_of_dispatch(dispatch_id)
     if bucket is None:
         return False
+    span = tracing.span("receipt", "consumer", gateway=gateway, dispatch=dispatch_id)
+    with log_context(dispatch=dispatch_id), span:
+        return _record_receipt(context, bucket, gateway, dispatch_id, receipt)
+
+
+def _record_receipt(context: Context, bucket: str, gateway: str, dispatch_id: str, receipt: Receipt) -> bool:
     reason, raw_status = sanitize_reason(receipt.reason or ""), sanitize_status(receipt.raw_status)
     reported = context.store.dispatches.report(
         bucket,
@@ -266,11 +276,17 @@ def record_receipt(context: Context, gateway: str, dispatch_id: str, receipt: Re
     )
     if reported is None:
         return False
-    if reported.news:
-        metrics.receipts.count(gateway=gateway, status=receipt.status)
-        if receipt.kind is FailureKind.ACCOUNT:
-            record_call_result(context, gateway, dispatch_id, CallResult.BAD, refusal=reason or receipt.kind)
-    fall_back(context, bucket, reported, receipt)
+    verification = reported.verification.id
+    tracing.annotate(verification=verification, outcome=receipt.status)
+    tracing.link(reported.trace)
+    with log_context(verification=verification):
+        event = "receipt_recorded" if reported.news else "receipt_ignored"
+        _log.info(event, gateway=gateway, status=str(receipt.status), raw_status=raw_status, reason=reason)
+        if reported.news:
+            metrics.receipts.count(gateway=gateway, status=receipt.status)
+            if receipt.kind is FailureKind.ACCOUNT:
+                record_call_result(context, gateway, dispatch_id, CallResult.BAD, refusal=reason or receipt.kind)
+        fall_back(context, bucket, reported, receipt)
     return True
 
 
@@ -294,7 +310,7 @@ def fall_back(context: Context, bucket: str, reported: ReportResult, receipt: Re
     try:
         price = max_resend_price(context, verification, channel)
     except SealBrokenError:  # nobody could write the message
-        _log.info("no_fallback", verification=verification.id, channel=channel)
+        _log.info("no_fallback", channel=channel)
         return
     outcome = context.store.verifications.resend(
         bucket,
@@ -305,6 +321,7 @@ def fall_back(context: Context, bucket: str, reported: ReportResult, receipt: Re
             falls_back_from=reported.message,
             after_dispatch=reported.dispatch,
             trace=tracing.traceparent(),
+            request=current_request(),
         ),
         mirror_query,
         context.rulesets[verification.application],
@@ -317,7 +334,7 @@ def fall_back(context: Context, bucket: str, reported: ReportResult, receipt: Re
         case RefusedByRule(rule):
             count_refusal(verification.application, verification.country, rule)
     event = "fell_back" if isinstance(outcome, Queued) else "no_fallback"
-    _log.info(event, verification=verification.id, channel=channel)
+    _log.info(event, channel=channel)
 
 
 def _fall_back_channel(context: Context, reported: ReportResult, receipt: Receipt) -> str | None:

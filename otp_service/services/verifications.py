@@ -98,7 +98,7 @@ from otp_service.store.verifications import (
     WrongLength,
 )
 from otp_service.telemetry import metrics, tracing
-from otp_service.telemetry.logging import get_logger
+from otp_service.telemetry.logging import current_request, get_logger
 from otp_service.telemetry.metrics import OTHER, Counter
 
 ACCEPTED = "accepted"
@@ -328,7 +328,9 @@ def _record_refusal(
     count_refusal(application.name, country, rule)
     with suppress(StoreUnavailableError):
         bucket = context.keyring.buckets[0]
-        refused.decision = context.store.decisions.note_refusal(bucket, rule, application.name, purpose.name, country)
+        refused.decision = context.store.decisions.note_refusal(
+            bucket, rule, application.name, purpose.name, country, current_request()
+        )
 
 
 def _new_verification(
@@ -442,6 +444,7 @@ def _start_in_store(  # noqa: PLR0913, PLR0917 - all of it comes with one reques
         may_be_pending,
         user_key(context, application.name, user) if user else None,
         earlier,
+        current_request(),
     )
     match outcome:
         case Started(now, quota, record_only_rules):
@@ -509,6 +512,7 @@ def check(  # noqa: PLR0913 - all of it comes with one request
         evidence_lives=signer.evidence_lives if signer and application.proofs else "",
         with_record=proves and application.proofs,
         pseudonym=pseudonym,
+        request=current_request(),
     )
     match outcome:
         case Checked(status, reason, checks_left, at, alarm, approved):
@@ -572,7 +576,11 @@ def resend(
             bucket,
             verification,
             FurtherMessage(
-                wanted, next_tag, max_resend_price(context, verification, wanted), trace=tracing.traceparent()
+                wanted,
+                next_tag,
+                max_resend_price(context, verification, wanted),
+                trace=tracing.traceparent(),
+                request=current_request(),
             ),
             context.mirror_sync.query(application.consent_for_resend),
             context.rulesets[application.name],
@@ -595,7 +603,9 @@ def cancel(
     One that is canceled already is returned as it is.
     """
     bucket = require_bucket(context.keyring, verification_id)
-    outcome = context.store.verifications.cancel(bucket, verification_id, application.name, retry)
+    outcome = context.store.verifications.cancel(
+        bucket, verification_id, application.name, retry, request=current_request()
+    )
     match outcome:
         case Canceled(verification):
             return view_of(context, verification)

@@ -235,6 +235,7 @@ def send_webhook(context: Context, posting: Posting) -> None:
         webhook=posting.webhook.id,
         endpoint=endpoint.id,
         application=endpoint.application,
+        verification=posting.webhook.verification or None,
         status=tried.status,
         reason=tried.reason,
         milliseconds=tried.milliseconds,

@@ -368,6 +368,26 @@ class History:
                     return EventHistory(_in_tuples(found), complete=False)
         return EventHistory(_in_tuples(found))
 
+    def naming(self, member: str, value: str, spans: Mapping[str, tuple[str, str]]) -> tuple[tuple[str, ...], bool]:
+        """Return the verifications with an event whose ``member`` has a value, newest first, and whether all was read.
+
+        ``spans``: the first and the last entry to look at, by bucket.
+        """
+        found: dict[str, None] = {}
+        left, forms = self._most, {value.encode(), value.replace("/", "\\/").encode()}  # as Lua's JSON has it
+        for bucket, (first, last) in spans.items():
+            for entries in read_pages(self._client, keys.events(bucket), first, last, size=self._page):
+                for entry, raw in entries:
+                    if not any(form in text for form in forms for text in raw.values()):
+                        continue  # to parse one takes longer than to read it
+                    event = _parse_event(bucket, entry.decode(), raw)
+                    if event.member(member) == value:
+                        found[event.member("id")] = None
+                left -= 1
+                if not left:
+                    return tuple(reversed(found)), False
+        return tuple(reversed(found)), True
+
     def waiting_messages(self) -> Mapping[str, int]:
         """Return how many messages wait, by the application that they are of, over all queues."""
         with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
@@ -443,6 +463,8 @@ class Decision:
     rule_hits: tuple[RuleHit, ...]
     carrier_range: str = ""
     """First digits of the number of a start, those of a carrier."""
+    request: str = ""
+    """Identifier of the request that was refused; empty where it was none of the API."""
 
     @property
     def entry(self) -> str:
@@ -466,9 +488,9 @@ class Decisions:
         self._buckets = buckets
         self._limits = limits
 
-    def note_refusal(self, bucket: str, rule: str, application: str, purpose: str, country: str) -> str:
+    def note_refusal(self, bucket: str, rule: str, application: str, purpose: str, country: str, request: str) -> str:
         """Record that a rule refused a start before Redis was asked; return the decision's identifier."""
-        return self._note(bucket, rule, application, purpose, country, "enforce")
+        return self._note(bucket, rule, application, purpose, country, "enforce", request=request)
 
     def note_lift(self, bucket: str, rule: str, application: str = "", country: str = "") -> None:
         """Note that somebody lifted what a rule held back."""
@@ -480,11 +502,13 @@ class Decisions:
 
     def _note(  # noqa: PLR0913, PLR0917 - what a decision has
         self, bucket: str, rule: str, application: str, purpose: str, country: str, mode: str, until: int = 0,
-        found: str = "",
+        found: str = "", request: str = "",
     ) -> str:  # fmt: skip
         kept = (self._limits.decisions, self._limits.milliseconds)
         made = self._scripts.run(
-            "decision_note", (keys.decisions(bucket),), (*kept, rule, application, purpose, country, mode, until, found)
+            "decision_note",
+            (keys.decisions(bucket),),
+            (*kept, rule, application, purpose, country, mode, until, found, request),
         )
         return entry_id(bucket, made.decode())
 
@@ -520,6 +544,16 @@ class Decisions:
             entries: Any = self._client.xrange(keys.decisions(bucket), f"({entry}" if entry else "-", count=most)
         return tuple(parse_decision(bucket, one) for one in entries)
 
+    def of_request(self, request: str, first: int, last: int) -> tuple[Decision, ...]:
+        """Return the decisions that refused a request, of those from a time to another (ms)."""
+        return tuple(
+            parse_decision(bucket, entry)
+            for bucket in self._buckets
+            for entries in read_pages(self._client, keys.decisions(bucket), str(first), str(last), size=PAGE)
+            for entry in entries
+            if entry[1].get(b"request") == request.encode()
+        )
+
     def of_subject(self, bucket: str, names: Collection[str]) -> tuple[Decision, ...]:
         """Return the decisions that have a name of somebody's, the first ones first: a pseudonym, a verification.
 
@@ -553,6 +587,7 @@ def parse_decision(bucket: str, entry: tuple[bytes, Mapping[bytes, bytes]]) -> D
         country=fields.get("country", ""),
         rule_hits=tuple(_parse_rule_hit(text) for text in fields.get("rule_hits", "").split(",") if text),
         carrier_range=decode_attempt(fields["sending"]).carrier_range if "sending" in fields else "",
+        request=fields.get("request", ""),
     )
 
 

@@ -410,6 +410,8 @@ class ReportResult:
     dispatch: int
     now: int
     verification: Verification
+    trace: str = ""
+    """The ``traceparent`` that the dispatch was recorded with; empty without traces."""
 
 
 class Dispatches:
@@ -437,14 +439,15 @@ class Dispatches:
         route: Iterable[Candidate],
         mirror_query: MirrorQuery,
         max_ambiguous: int,
+        trace: str = "",
     ) -> Dispatched | NoGatewayFree | Dropped | LeaseLost | MirrorBehind:
         """Choose a gateway of the route, which must not be empty, and record that it is about to be called.
 
         The message is dropped once more than ``max_ambiguous`` of its dispatches may have been sent although they
-        failed. What a worker that died left open is told as one of these.
+        failed. What a worker that died left open is told as one of these. Receipts link to the ``trace``.
         """
         candidates = tuple(route)
-        ask = partial(self._ask_to_dispatch, job, dispatch_id, candidates, mirror_query, max_ambiguous)
+        ask = partial(self._ask_to_dispatch, job, dispatch_id, candidates, mirror_query, max_ambiguous, trace)
         if self._shared is None:
             answer = ask(None)
         else:
@@ -460,6 +463,7 @@ class Dispatches:
         candidates: tuple[Candidate, ...],
         mirror_query: MirrorQuery,
         max_ambiguous: int,
+        trace: str,
         elsewhere: GatewayCall | None,
     ) -> list[Any]:
         ruleset = self._ruleset(job)
@@ -494,6 +498,7 @@ class Dispatches:
                 *mirror_query.message_arguments,
                 keys.mirrored.beginning(job.bucket),
                 elsewhere.found if elsewhere and money else "",
+                trace,
                 *(part for one in candidates for part in _arguments(one, elsewhere)),
             ),
             ruleset,
@@ -564,10 +569,14 @@ class Dispatches:
         """Move a job to the dead letters that no record is known of."""
         self.settle(job, "", Settlement(NextStep.DEAD, reason=reason))
 
-    def is_known(self, bucket: str, dispatch_id: str, gateway: str) -> bool:
-        """Tell whether a dispatch of a gateway is known."""
+    def verification_of(self, bucket: str, dispatch_id: str, gateway: str | None = None) -> str | None:
+        """Return the verification of a dispatch, of one gateway or any; ``None`` when it is not known (any more)."""
         with translate_errors():
-            return self._client.hget(keys.dispatch(bucket, dispatch_id), "gateway") == gateway.encode()
+            found: Any = self._client.hmget(keys.dispatch(bucket, dispatch_id), "record", "gateway")
+        record, through = found
+        if record is None or (gateway is not None and through != gateway.encode()):
+            return None
+        return str(record.decode()).rpartition(":")[2]
 
     def pseudonym_of(self, bucket: str, dispatch_id: str) -> str | None:
         """Return whom a dispatch went to, as a pseudonym; ``None`` when it is not known (any more)."""
@@ -603,10 +612,11 @@ class Dispatches:
         match answer:
             case [b"not-found"]:
                 return None
-            case [word, slot, now, verification_id, found]:
+            case [word, slot, now, verification_id, found, trace]:
                 message, _, dispatch = slot.decode().removeprefix("d").partition(".")
                 verification = parse_verification(verification_id.decode(), pairs_to_dict(found), now)
-                return ReportResult(word == b"recorded", int(message), int(dispatch), now, verification)
+                place = int(message), int(dispatch)
+                return ReportResult(word == b"recorded", *place, now, verification, trace.decode())
             case _:
                 raise ValueError(f"unknown answer of receipt.lua: {answer[:1]!r}")
 

@@ -40,7 +40,7 @@ from otp_service.store.streams import StreamLimits, entry_id
 
 # What a record holds, beside `_FIXED` and `_STATE` (include_record.lua writes it):
 #   n<message>                    how many dispatches a message had
-#   d<message>.<dispatch>         channel|gateway|status|time|reason|choice|begun|raw status|reference
+#   d<message>.<dispatch>         channel|gateway|status|time|reason|choice|begun|raw status|reference|identifier
 #   from<message>                 dispatches before the message was put back from the dead letters
 #   after<message>                the message that a report on this one has led to; 0 when it led to none
 #   p<message>                    the most that one of its dispatches may cost
@@ -201,7 +201,7 @@ def _parse_deliveries(fields: Iterable[tuple[str, str]], created: int) -> Iterab
         slot = _SLOT.fullmatch(name)
         if not slot:
             continue
-        channel, gateway, status, at, reason, choice, begun, raw, reference, *_ = value.split("|") + [""] * 4
+        channel, gateway, status, at, reason, choice, begun, raw, reference, made, *_ = value.split("|") + [""] * 5
         called = begun or (at if gateway or status == DeliveryStatus.QUEUED else "")
         yield Delivery(
             message=int(slot[1]),
@@ -215,6 +215,7 @@ def _parse_deliveries(fields: Iterable[tuple[str, str]], created: int) -> Iterab
             begun=int(called or created),
             raw_status=raw or None,
             reference=reference or None,
+            dispatch_id=made or None,
         )
 
 
@@ -393,6 +394,8 @@ class FurtherMessage:
     """Number of that message's call that did not arrive, which must be its last one; otherwise 0."""
     trace: str = ""
     """The ``traceparent`` of the call that asks for it; empty without traces."""
+    request: str = ""
+    """The identifier of the request that asks for it; empty outside the API."""
 
 
 class Verifications:
@@ -479,6 +482,7 @@ class Verifications:
         may_be_pending: str = ANYTHING,
         user: UserKey | None = None,
         earlier: EarlierApproval | None = None,
+        request: str = "",
     ) -> Started | Replayed | Pending | StoreRefusal:
         """Record a verification and queue its first message, which carries a ``trace`` on, or refuse.
 
@@ -507,12 +511,12 @@ class Verifications:
             mirror_query.identity,
             mirror_query.min_sequence,
             mirror_query.evidence,
-            names.payment,
-            names.reference,
+            *(names.payment, names.reference),
             trace,
             may_be_pending,
             len(further),
             earlier.ends if earlier else "",
+            request,
         )
         plan = self._plan(verification, attempt.place, mirror_query.consent_mode, ruleset)
         if self._shared is None:
@@ -551,6 +555,7 @@ class Verifications:
         evidence_lives: str,
         with_record: bool,
         pseudonym: str = "",
+        request: str = "",
     ) -> Checked | StoreRefusal:
         """Count, compare and consume a code in one step. A wrong code is a result, not an error.
 
@@ -580,6 +585,7 @@ class Verifications:
                 int(with_record),
                 pseudonym,
                 evidence_lives,
+                request,
             ),
             ruleset,
         )
@@ -624,6 +630,7 @@ class Verifications:
             *mirror_query.message_arguments,
             message.trace,
             message.after_dispatch,
+            message.request,
         )
         if self._shared is None:
             script_keys = (*script_keys, keys.application(verification.application))
@@ -654,13 +661,14 @@ class Verifications:
         application: str,
         retry: IdempotentRequest | None = None,
         reason: str = "",
+        request: str = "",
     ) -> Canceled | StoreRefusal:
         """Make a pending verification final; ``reason`` is reported where it is not the application that asks."""
         record = keys.record(bucket, verification_id)
         answer = self._scripts.run(
             "cancel",
             (record, keys.events(bucket), keys.idempotency(bucket, application, retry.key) if retry else record),
-            (application, retry.fingerprint if retry else "", reason),
+            (application, retry.fingerprint if retry else "", reason, request),
         )
         match answer:
             case [b"canceled", now, found]:

@@ -59,6 +59,12 @@ class OtlpTracer:
             if failed:
                 made.set_status(StatusCode.ERROR)
 
+    def link(self, traceparent: str) -> None:
+        """Link the span that this thread is in to that of a ``traceparent``, if it is one."""
+        linked = get_current_span(_PROPAGATOR.extract({"traceparent": traceparent}, Context())).get_span_context()
+        if linked.is_valid:
+            get_current_span().add_link(linked)
+
     def traceparent(self) -> str:
         """Return the span that this thread is in; empty when it is in none."""
         carrier: dict[str, str] = {}

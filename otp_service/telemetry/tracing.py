@@ -21,12 +21,14 @@ ATTRIBUTES: Final[Mapping[str, str]] = {
     "application": "otp_service.application",
     "database": "db.system.name",
     "dispatch": "otp_service.dispatch",
+    "dispatch_number": "otp_service.dispatch_number",
     "error": "error.type",
     "gateway": "otp_service.gateway",
     "message": "otp_service.message",
     "method": "http.request.method",
     "outcome": "otp_service.outcome",
     "problem": "otp_service.problem",
+    "request": "otp_service.request",
     "route": "http.route",
     "script": "db.stored_procedure.name",
     "status": "http.response.status_code",
@@ -102,6 +104,12 @@ def annotate(name: str = "", *, failed: bool = False, **known: Value) -> None:
     """Add to the span that this thread is in what is known of it by now; rename it, unless the name is empty."""
     if _process.traces is not None:
         _process.traces.annotate(name, _exported_attributes(known), failed=failed)
+
+
+def link(traceparent: str) -> None:
+    """Link the span that this thread is in to that of a ``traceparent``; an empty one links nothing."""
+    if _process.traces is not None and traceparent:
+        _process.traces.link(traceparent)
 
 
 def traceparent() -> str:

@@ -24,7 +24,7 @@ from otp_service.services.sender_registrations import RegistrationMonitor
 from otp_service.store.leases import LEASE_RENEWAL
 from otp_service.store.outbox import Job
 from otp_service.telemetry import metrics, tracing
-from otp_service.telemetry.logging import audit_line_writer, get_logger
+from otp_service.telemetry.logging import audit_line_writer, get_logger, log_context
 from otp_service.worker.jobs import HeldJobs, InFlight, Periodic, renew
 from otp_service.worker.recorder import Recorder, recorders
 from otp_service.worker.webhooks import WebhookSender
@@ -300,9 +300,10 @@ class Worker:
 
     def _deliver_traced(self, job: Job) -> HeldJob | None:
         """Deliver one job, in the trace of the call that queued it."""
-        with tracing.span(
+        span = tracing.span(
             "deliver", "consumer", job.trace, application=job.application, verification=job.id, message=job.message
-        ):
+        )
+        with log_context(verification=job.id, message=job.message), span:
             held = deliver(self._context, job, self._retry_policy)
             tracing.annotate(outcome="held" if held else "ended")
             return held

@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 from support_api import START, Api
 from support_installation import API_KEY, NUMBER, InProduction, World
+from support_service import eventually
 from support_valkey import ValkeyServer
+
+from otp_service.clock import now
+from otp_service.domain.keyring import time_of_request
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -47,6 +51,44 @@ def test_a_request_id_is_always_our_own(api: Api):
     answers = [api.call("GET", "/healthz", headers={"X-Request-Id": "rq_mine"}) for _ in range(2)]
 
     assert len({answer.headers["X-Request-Id"] for answer in answers} | {"rq_mine"}) == 3
+
+
+UUID, HEXADECIMAL = "7f0f54f2-3bb6-4b9f-a3b0-123456789012", "12345678" * 3 + "abcdef01"
+
+
+@pytest.mark.parametrize(
+    ("sent", "logged"),
+    [
+        (UUID, UUID),
+        (HEXADECIMAL, HEXADECIMAL),
+        (HEXADECIMAL.upper(), HEXADECIMAL.upper()),
+        ("a1-x.67891233/abc=+@:_", "a1-x.[redacted]/abc=+@:_"),
+        ("a" * 128, "a" * 128),
+        (f"customer-{NUMBER}", "customer-[redacted]"),
+        (NUMBER[1:].zfill(32), "[redacted]"),
+        ("a" * 129, None),
+        ("two words", None),
+        ('"}', None),
+        ("", None),
+        ("é", None),
+    ],
+)
+def test_an_id_of_a_proxy_is_logged_beside_ours_without_numbers(api: Api, log: StringIO, sent: str, logged: str | None):
+    answer = api.call("GET", f"{START}/nothing", headers={"X-Request-Id": sent})
+    (line,) = _requests(log)
+
+    assert line.get("proxy_request_id") == logged
+    assert line["request_id"] == answer.headers["X-Request-Id"] != sent
+
+
+def test_ids_of_requests_are_in_the_order_of_time(api: Api):
+    before = now()
+    first = api.call("GET", "/healthz").headers["X-Request-Id"]
+    eventually(lambda: now() > (time_of_request(first) or 0))
+    second = api.call("GET", "/healthz").headers["X-Request-Id"]
+
+    assert first < second
+    assert before <= (time_of_request(first) or 0) <= now()
 
 
 def test_the_log_names_the_request_without_anything_of_a_person(api: Api, log: StringIO):

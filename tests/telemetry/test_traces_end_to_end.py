@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 from support_installation import TRANSACTION
-from support_service import Service, eventually, running
+from support_service import Service, eventually, report_to_sandbox, running
 from support_valkey import ValkeyServer
 
 pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="the extra otel is not installed")
@@ -16,6 +16,7 @@ from support_records import record_of
 
 NUMBER, ADDRESS, CONTEXT = "+923451987654", "203.0.113.77", "canary-device-4711"
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+SECRET = "receipts"
 HEADERS = {
     "traceparent": f"00-{TRACE}-{SPAN}-01",
     "tracestate": f"number={NUMBER[1:]}",
@@ -24,7 +25,7 @@ HEADERS = {
 SECTIONS = {
     "gateways": {
         "failing": {"kind": "sandbox", "timeout": 1.0, "fail": "unavailable"},
-        "sandbox": {"kind": "sandbox", "timeout": 1.0},
+        "sandbox": {"kind": "sandbox", "timeout": 1.0, "receipt_secret": SECRET},
     },
     "routes": [{"gateways": ["failing", "sandbox"]}],
     "telemetry": {"traces": "otlp"},
@@ -36,6 +37,8 @@ class Flight:
     """What the collector was sent, all processes ended."""
 
     verification: str
+    dispatch: str
+    """Identifier of the call that was accepted."""
     code: str
     collector: Collector
     secrets: tuple[str, ...]
@@ -54,18 +57,18 @@ def flight(valkey_server: ValkeyServer, tmp_path_factory: pytest.TempPathFactory
     valkey_server.reset()
     folder = tmp_path_factory.mktemp("traced")
     with collecting() as collector, running(folder, valkey_server, environ=_environ(collector), **SECTIONS) as service:
-        verification, code = _fly(service)
+        verification, dispatch, code = _fly(service)
         pseudonym = record_of(valkey_server.client, f"otp:{{00}}:v:{verification}")["pseudonym"].decode()
         service.stop()  # what is still to be exported goes when a process ends
         secrets = (NUMBER, NUMBER[1:], NUMBER[-7:], ADDRESS, CONTEXT, code, pseudonym, "Daraz", "1500.00")
-        yield Flight(verification, code, collector, secrets, service.logs())
+        yield Flight(verification, dispatch, code, collector, secrets, service.logs())
 
 
 def _environ(collector: Collector) -> dict[str, str]:
     return {**collector.environ, "OTEL_BSP_SCHEDULE_DELAY": "600000"}  # so that nothing goes before a process ends
 
 
-def _fly(service: Service) -> tuple[str, str]:
+def _fly(service: Service) -> tuple[str, str, str]:
     about = {"to": NUMBER, "client_ip": ADDRESS, "context": CONTEXT}
     verification = service.post("/v1/verifications", about, **HEADERS).json()["id"]
     code = service.code(verification)
@@ -75,7 +78,10 @@ def _fly(service: Service) -> tuple[str, str]:
     service.post(f"/v1/verifications/{verification}/check", {"code": "000000"})
     service.check(verification, code)
     eventually(lambda: service.told("message_dispatched") >= 4)
-    return verification, code
+    accepted = (one for one in service.events("message_dispatched") if one["status"] == "sent")
+    dispatch = next(one["dispatch"] for one in accepted if one["verification"] == verification)
+    report_to_sandbox(service, SECRET, dispatch, "delivered")
+    return verification, dispatch, code
 
 
 def test_one_trace_leads_from_the_caller_to_the_gateway(flight: Flight):
@@ -89,6 +95,19 @@ def test_one_trace_leads_from_the_caller_to_the_gateway(flight: Flight):
         (TRACE, "failing", "unavailable"),
         (TRACE, "sandbox", "accepted"),
     ]
+
+
+def test_a_receipt_is_a_trace_of_its_own_that_links_to_the_message(flight: Flight):
+    request = flight.one("POST /v1/receipts/<gateway>/<dispatch_id>")
+    receipt = flight.one("receipt")
+    deliver = flight.one("deliver", verification=flight.verification)
+
+    assert (receipt.trace, receipt.parent) == (request.trace, request.id)
+    assert receipt.trace != TRACE
+    assert receipt.links == ((TRACE, deliver.id),)
+    assert [(one.says["otp_service.verification"], one.says["otp_service.dispatch"]) for one in (request, receipt)] == [
+        (flight.verification, flight.dispatch)
+    ] * 2
 
 
 def test_a_request_without_a_trace_begins_one(flight: Flight):

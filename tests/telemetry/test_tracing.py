@@ -83,6 +83,7 @@ def test_a_request_is_a_span_of_its_callers_trace_and_its_script_one_below(spans
         "http.response.status_code": 201,
         "otp_service.application": "shop",
         "otp_service.verification": answer.json["id"],
+        "otp_service.request": answer.headers["X-Request-Id"],
     }
     assert (script.name, script.kind, script.trace, script.parent) == ("FCALL start", "client", TRACE, request.id)
     assert script.says == {"db.system.name": "redis", "db.stored_procedure.name": "start"}
@@ -165,9 +166,16 @@ def test_a_message_goes_on_in_the_trace_of_its_start(spans: Spans, real_world: W
     assert deliver.parent == asked.id
     assert {one.trace for one in found} == {TRACE}
     assert [(one.kind, one.parent) for one in calls] == [("client", deliver.id)] * 2
+    dispatches = [each.dispatch_id for each in shop.read(job.id).verification.deliveries]
     assert [one.says for one in calls] == [
-        {"otp_service.gateway": "first", "otp_service.dispatch": 1, "otp_service.outcome": "unavailable"},
-        {"otp_service.gateway": "second", "otp_service.dispatch": 2, "otp_service.outcome": "accepted"},
+        {
+            "otp_service.gateway": gateway,
+            "otp_service.verification": job.id,
+            "otp_service.dispatch": dispatches[number - 1],
+            "otp_service.dispatch_number": number,
+            "otp_service.outcome": outcome,
+        }
+        for number, gateway, outcome in ((1, "first", "unavailable"), (2, "second", "accepted"))
     ]
     assert [one.failed for one in calls] == [True, False]
 

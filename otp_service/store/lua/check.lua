@@ -13,6 +13,7 @@
 -- ARGV[10] whether an approval is answered with the record, 1 or 0
 -- ARGV[11] pseudonym of the number that the caller expects, empty where any will do
 -- ARGV[12] for how many milliseconds an approval is evidence, by its purpose, and '' for any other: JSON; empty for none
+-- ARGV[13] identifier of the request, empty outside the API
 -- Derives: the number, and what the mirror says of it, from the record's pseudonym; what else it rests on (same hash tag)
 -- Returns one of: {'not-found'} {'number-mismatch'} {'mismatch'} {'invalid-code', length} {'transaction-missing'}
 --                 {'transaction-unwanted'} {'checked', status, reason, checks left, when, whether the application's
@@ -41,6 +42,7 @@ if remembered then
 end
 
 local max_checks, alarm = tonumber(found.max_checks), 0
+local request = ARGV[13] ~= '' and ARGV[13] or nil
 
 -- Every answer to a check that was understood: told to the caller; what changed anything is remembered and reported.
 local function answer(status, reason, event, values)
@@ -48,7 +50,7 @@ local function answer(status, reason, event, values)
   if event then -- what is final answers the same without being remembered: pages with a client token may ask for ever
     idempotency.remember_with(KEYS[1], KEYS[3], ARGV[5], 'reason', reason, 'checks_left', left, 'at', now)
     values = values or {}
-    values.reason = reason
+    values.reason, values.request = reason, request
     streams.report(KEYS[2], event, found, values)
   end
   return { 'checked', status, reason, left, now, alarm, approved_record(reason) }
@@ -85,7 +87,7 @@ local right = record.is_tag(found, ARGV[2]) -- two keyed MACs: how long the comp
 local revoked = right and mirror.revoked(found, basis)
 if revoked then
   record.finish(found, 'canceled')
-  streams.report(KEYS[2], 'verification.canceled', found, { reason = revoked })
+  streams.report(KEYS[2], 'verification.canceled', found, { reason = revoked, request = request })
   return answer('canceled', 'canceled')
 end
 if ruleset.failures and application then

@@ -13,7 +13,8 @@
 -- ARGV[14] which consent is needed: recorded, off   ARGV[15] beginning of the keys of what the mirror says of numbers
 -- ARGV[16] what was found where application and country are in another slot (see reserve); before it was asked there: elsewhere; empty
 -- where they are in this one, or no ceiling is
--- ARGV[17] and following, for each gateway: name; messages a second and calls in flight, 0 for any; milliseconds that
+-- ARGV[17] the traceparent of the dispatch, empty without traces
+-- ARGV[18] and following, for each gateway: name; messages a second and calls in flight, 0 for any; milliseconds that
 -- a call may take; called, since the job was taken, or whether this worker has room for a call: free, full (the message waits), silent (the
 -- next gateway is called). Where it is in another slot what was found there stands for the messages a second (see gateway_enter), empty
 -- before it was asked
@@ -56,8 +57,8 @@ if tally.unknown > tonumber(ARGV[5]) then return dropped('too_many_ambiguous') e
 local dispatch = made + 1
 local slot = deliveries.slot(ARGV[2], dispatch)
 local reserved = price == 0 or redis.call('HEXISTS', KEYS[1], 'r' .. ARGV[2] .. '.' .. dispatch) == 1
-local money = subjects.read_money(KEYS, 8 + 2 * (#ARGV - 16) / 5)
-local one, choice, unasked = routing.choose(routing.read(8, 17, whole, ARGV[2], ARGV[4], after))
+local money = subjects.read_money(KEYS, 8 + 2 * (#ARGV - 17) / 5)
+local one, choice, unasked = routing.choose(routing.read(8, 18, whole, ARGV[2], ARGV[4], after))
 local unreserved = not reserved and ARGV[16] == 'elsewhere'
 if unreserved or unasked then
   return { 'elsewhere', unreserved and price or 0, unasked and unasked.name or '', unasked and unasked.found.wait and 1 or 0 }
@@ -84,7 +85,7 @@ if not reserved then
   if money.application then spending.settle(money, found.country, price, now) end
   spending.reserve(KEYS[1], ARGV[2], dispatch, price, reserved_at)
 end
-local held = deliveries.new_slot(ARGV[4], one.name, choice)
+local held = deliveries.new_slot(ARGV[4], one.name, choice, ARGV[6])
 redis.call('HSET', KEYS[1], 'n' .. ARGV[2], dispatch, slot, held)
 deliveries.open(KEYS[7], place, ARGV[11], slot, price, held)
 if tonumber(ARGV[2]) == found.sends and ARGV[4] ~= found.channel then -- the newest message's
@@ -92,5 +93,6 @@ if tonumber(ARGV[2]) == found.sends and ARGV[4] ~= found.channel then -- the new
   record.write(found)
 end
 redis.call('HSET', KEYS[2], 'v', '1', 'record', KEYS[1], 'slot', slot, 'gateway', one.name)
+if ARGV[17] ~= '' then redis.call('HSET', KEYS[2], 'trace', ARGV[17]) end
 redis.call('PEXPIREAT', KEYS[2], now + redis.call('PTTL', KEYS[1]))
 return { 'dispatched', now, dispatch, one.name, choice, record.read_all(KEYS[1]) }

@@ -1,6 +1,7 @@
 -- What became of a dispatch, in its slot of the record:
--- channel|gateway|status|time|reason|choice|begun|raw status|reference. `choice` is why this gateway was chosen,
--- `begun` when it was called, if it was; both times in milliseconds. A later format may add values at the end: they are kept.
+-- channel|gateway|status|time|reason|choice|begun|raw status|reference|identifier. `choice` is why this gateway was chosen,
+-- `begun` when it was called, if it was; both times in milliseconds; the identifier is the dispatch's. A later format may add values
+-- at the end: they are kept.
 -- The first message has waited since the verification began: its slot has no time before there is an outcome.
 local deliveries = { FIRST = 'd1.1' }
 
@@ -16,10 +17,10 @@ function deliveries.first_slot(channel)
   return channel .. '||queued|' .. (WRITE_FORMAT > 1 and '' or now) .. '||'
 end
 
--- Returns what a slot holds before there is an outcome; gateway and choice are empty while the message waits.
-function deliveries.new_slot(channel, gateway, choice)
+-- Returns what a slot holds before there is an outcome; gateway, choice and identifier are empty while the message waits.
+function deliveries.new_slot(channel, gateway, choice, id)
   if not gateway then return string.format('%s||queued|%d||', channel, now) end
-  return table.concat({ channel, gateway, 'queued', now, '', choice, now, '', '' }, '|')
+  return table.concat({ channel, gateway, 'queued', now, '', choice, now, '', '', id }, '|')
 end
 
 -- Returns channel, gateway, status and reason of what a slot holds; nil when it holds nothing.
@@ -69,11 +70,17 @@ function deliveries.open(calls, place, age, slot, most, held)
   redis.call('PEXPIRE', calls, age)
 end
 
+-- Returns the identifier of the dispatch in a slot, which is given as a list; nil where no gateway was called.
+function deliveries.id(values)
+  return values[10] ~= '' and values[10] or nil
+end
+
 -- Tells the outcome of a call and what it cost. `held` is what its slot holds, as a list: a report may have been faster, and
 -- outweigh it. `values` are what else the event tells.
 function deliveries.report(events, about, slot, outcome, reason, cost, held, values)
   values.status = (held[3] == outcome or held[3] == 'queued') and '' or held[3]
   values.slot, values.channel, values.gateway, values.choice = slot, held[1], held[2], held[6]
+  values.dispatch = deliveries.id(held)
   values.reason, values.cost = reason, cost
   streams.report(events, 'delivery.' .. outcome, about, values)
 end

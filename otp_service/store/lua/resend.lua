@@ -19,7 +19,8 @@
 -- ARGV[12] identity of the ledger   ARGV[13] position in it that the mirror must have reached
 -- ARGV[14] which consent is needed: recorded, off   ARGV[15] the traceparent that the message carries on, or empty
 -- ARGV[16] number of the call that this one falls back from, which must be the last one for its message; or 0
--- ARGV[17] and following: what was found in other slots (see reserve), none where all subjects are in this one
+-- ARGV[17] identifier of the request, empty outside the API
+-- ARGV[18] and following: what was found in other slots (see reserve), none where all subjects are in this one
 -- Derives: the keys of country and block, from the record, where they are in this slot; what it rests on (same hash tag)
 -- Returns one of: {'not-found'} {'mismatch'} {'final', status} {'no-sends-left'} {'too-soon', wait}
 --                 {'conflict'} {'withheld', by what: mirror-behind, frozen, suppressed, consent-required} {'events-full'} {'backlog-full'}
@@ -59,13 +60,13 @@ if redis.call('XLEN', KEYS[6]) >= tonumber(ARGV[7]) then return { 'events-full' 
 local full, ahead = streams.is_full(KEYS[2], KEYS[3], tonumber(ARGV[6]), found.expires - now)
 if full then return { 'backlog-full' } end
 
-if not (ARGV[17] or KEYS[12]) then return { 'conflict' } end -- it had ended by another clock: nothing was found for it
-local keys = ARGV[17] and { KEYS[11] }
+if not (ARGV[18] or KEYS[12]) then return { 'conflict' } end -- it had ended by another clock: nothing was found for it
+local keys = ARGV[18] and { KEYS[11] }
   or { KEYS[11], KEYS[12], subjects.key('country', found), subjects.key('block', found) }
 local sending = guard.read(keys, 1, { kind = falls_back_from == 0 and 'resend' or 'fallback', about = found,
   place = approvals.has(found, 'h') and 'home' or 'abroad', safe = approvals.has(found, 's'), price = tonumber(ARGV[10]),
   passed = approvals.has(found, 'q'), range = string.match(found.guard, '^%a*(%d*)') })
-if ARGV[17] then sending.findings = findings.read({ unpack(ARGV, 17) }) end
+if ARGV[18] then sending.findings = findings.read({ unpack(ARGV, 18) }) end
 local refusal, quota = guard.test(sending)
 if sending.misjudged then
   guard.report_changes(sending, KEYS[8], ARGV[9], ARGV[8])
@@ -73,7 +74,8 @@ if sending.misjudged then
 end
 if refusal then
   fraud.keep_changes(sending)
-  local decision = guard.report(sending, KEYS[8], ARGV[9], ARGV[8], 'price', ARGV[10], 'after', streams.last_entry(KEYS[6]))
+  local decision = guard.report(sending, KEYS[8], ARGV[9], ARGV[8], 'price', ARGV[10], 'after', streams.last_entry(KEYS[6]),
+    'request', ARGV[17])
   return { 'refused', decision, refusal.rule, refusal.wait, quota.amount, quota.used, quota.ttl, sending.spared }
 end
 guard.count(sending)
@@ -92,6 +94,7 @@ streams.put(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ahead, cjson.encode({ v = '1', i
   application = found.application, purpose = found.purpose, country = found.country, channel = ARGV[3], message = sends,
   generation = found.generation, expires = found.expires, queued = now, trace = ARGV[15] }))
 streams.report(KEYS[6], 'verification.resent', found,
-  { channel = ARGV[3], falls_back_from = ARGV[11], price = ARGV[10], guard = found.guard })
+  { channel = ARGV[3], falls_back_from = ARGV[11], price = ARGV[10], guard = found.guard,
+    request = ARGV[17] ~= '' and ARGV[17] or nil })
 return { 'queued', now, record.read_all(KEYS[1]), quota.amount, quota.used + 1, quota.ttl, rule_hits.rules(sending.rule_hits),
   sending.spared }

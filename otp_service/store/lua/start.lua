@@ -21,7 +21,8 @@
 -- ARGV[17] what may be pending for the number and purpose: * for anything, empty for nothing, or an identifier
 -- ARGV[18] which keys come before the number's: 2 for the user's, and 1 for the evidence
 -- ARGV[19] when the earlier approval is too old, in milliseconds; empty where the purpose needs none
--- ARGV[20] and following: what was found in other slots (see reserve), none where all subjects are in this one
+-- ARGV[20] identifier of the request, empty outside the API
+-- ARGV[21] and following: what was found in other slots (see reserve), none where all subjects are in this one
 -- What does not change from start to start is in the plan (see `CompiledPlan`).
 -- Derives: the record of the first start, from the idempotency key (same hash tag), and those of the number's last verifications,
 -- from its state (same hash tag); the tallies of its application; what the evidence rests on (same hash tag)
@@ -72,7 +73,7 @@ local sending = guard.read(KEYS, subjects_at, { kind = 'start', about = one, pla
 for rule in string.gmatch(ARGV[10], '%S+') do
   rule_hits.add(sending.rule_hits, { rule = rule, record_only = true }, 1, 0, 0)
 end
-if ARGV[20] then sending.findings = findings.read({ unpack(ARGV, 20) }) end
+if ARGV[21] then sending.findings = findings.read({ unpack(ARGV, 21) }) end
 local refusal, quota = guard.test(sending)
 if sending.misjudged then
   guard.report_changes(sending, KEYS[8], plan.decisions, plan.age)
@@ -82,7 +83,7 @@ if refusal then
   one.id = nil -- a refused start has no identifier
   fraud.keep_changes(sending)
   local decision = guard.report(sending, KEYS[8], plan.decisions, plan.age, 'sending', ARGV[4],
-    'after', streams.last_entry(KEYS[6]))
+    'after', streams.last_entry(KEYS[6]), 'request', ARGV[20])
   if rule_hits.only_ask(sending.rule_hits) and not sending.passed then
     guard.count_asked(sending)
     local counts = sending.suspected and 1 or 0
@@ -115,7 +116,7 @@ streams.put(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ahead, plan.job .. ',"id":"' .. 
   .. string.format('","expires":"%d","queued":"%d"}', one.expires, now))
 streams.add(KEYS[6], plan.event .. ',"id":"' .. one.id .. '","pseudonym":"' .. pseudonym .. '","ledger":"' .. position
   .. '","payment":"' .. ARGV[14] .. '","payment_reference":"' .. ARGV[15] .. '","sending":"' .. ARGV[4]
-  .. '","guard":"' .. one.guard .. string.format('","expires":"%d"}', one.expires))
+  .. '","request":"' .. ARGV[20] .. '","guard":"' .. one.guard .. string.format('","expires":"%d"}', one.expires))
 if given then -- an event of its own, deleted once it is recorded: that of the start stays for days
   streams.report(KEYS[6], 'consent.given', one, { pseudonym = pseudonym, ledger = position, consent = ARGV[13] })
 end
