@@ -6,6 +6,7 @@ import re
 import socket
 import threading
 import time
+import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -37,6 +38,7 @@ class Upstream:
     def __init__(self):
         self.ready, self.ready_for_checks, self.status = 200, 200, "ready"
         self.asked = []
+        self.request_ids = []
         self.seconds = 0.0
         upstream = self
 
@@ -50,6 +52,7 @@ class Upstream:
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 upstream.asked.append((self.path, len(body)))
+                upstream.request_ids.append(self.headers.get_all("X-Request-Id"))
                 time.sleep(upstream.seconds)
                 self._answer(200)
 
@@ -169,6 +172,17 @@ def test_starts_that_all_refuse_are_refused_by_the_api_which_says_why(call, upst
 
     assert call.reached(START) == {0, 1}
     assert call.reached(CHECK) == {0, 1}
+
+
+def test_each_request_has_an_id_of_the_proxy_whatever_a_stranger_wrote(call, upstreams):
+    for one in upstreams:
+        one.request_ids.clear()
+    for header in ("X-Request-Id", "x-request-id", "X_Request_Id"):
+        assert call(CHECK, **{header: "mine"}).status_code == 200
+    made = [one for upstream in upstreams for one in upstream.request_ids]
+
+    assert all(len(one) == 1 and str(uuid.UUID(one[0])) == one[0] for one in made)
+    assert len({one for (one,) in made}) == len(made) == 3
 
 
 def test_without_redis_the_api_says_so_itself_and_who_leaves_is_asked_nothing(call, upstreams):
