@@ -1,4 +1,4 @@
-"""How long support waits for the story of a number: ``make bench-find``. A minute. Needs PostgreSQL.
+"""How long support waits for the story of a number or an identifier: ``make bench-find``. A minute. Needs PostgreSQL.
 
 A million verifications of others are in the ledger, each with its start and its delivery, and 200,000 events of theirs
 in the stream, all of the last minutes, the last ones not recorded yet. The records of the number that is asked for have
@@ -26,14 +26,16 @@ from support_outbox import Scripted, Sender
 from support_postgres import PostgresServer
 from support_valkey import ValkeyServer
 
+from otp_service.domain.keyring import new_request_id
 from otp_service.domain.numbers import Destination, parse_destination
 from otp_service.ledger.database import POSTGRESQL, Database
 from otp_service.ledger.ledger import open_ledger
 from otp_service.services.context import Context
+from otp_service.services.identifiers import identify
 from otp_service.services.number_history import NumberHistory, find_number_history, find_verification
 from otp_service.store import keys
 from otp_service.store.events import GROUP
-from otp_service.telemetry.logging import Renderer, configure_logging
+from otp_service.telemetry.logging import Renderer, configure_logging, log_context
 
 AT_MOST = 300.0
 """Milliseconds that an answer may take."""
@@ -65,6 +67,10 @@ class Site:
     context: Context
     to: Destination
     ids: tuple[str, ...]
+    dispatch: str
+    """Of the first of them."""
+    request: str
+    """That started all of them."""
 
 
 def main() -> int:
@@ -110,14 +116,17 @@ def _build(stack: ExitStack, database: str, options: argparse.Namespace) -> Site
     )
     stack.callback(installation.close)
     shop = Caller(installation)
-    ids = tuple(reversed([shop.start() for _ in range(MINE)]))
+    request = new_request_id(time.time_ns() // 1_000_000)
+    with log_context(request_id=request):
+        ids = tuple(reversed([shop.start() for _ in range(MINE)]))
     Sender(shop, sandbox=Scripted()).deliver()
+    (dispatch,) = (one.dispatch_id or "" for one in shop.read(ids[0]).verification.deliveries)
     record_events(shop.context)
-    valkey.client.delete(*(keys.record(BUCKET, one) for one in ids))
+    valkey.client.delete(keys.dispatch(BUCKET, dispatch), *(keys.record(BUCKET, one) for one in ids))
     _happen(valkey, options.events - options.unrecorded - valkey.client.xlen(keys.events(BUCKET)))
     valkey.client.xgroup_setid(keys.events(BUCKET), GROUP, "$")
     _happen(valkey, options.unrecorded)
-    return Site(shop.context, parse_destination(NUMBER, None), ids)
+    return Site(shop.context, parse_destination(NUMBER, None), ids, dispatch, request)
 
 
 def ledger_url(stack: ExitStack, database: str, folder: Path) -> str:
@@ -158,11 +167,23 @@ def _questions(site: Site) -> Iterator[tuple[str, Callable[[], bool]]]:
     def by_id() -> bool:
         return _is_whole(find_verification(site.context, site.ids[0]), site.ids[:1])
 
+    def by_dispatch() -> bool:
+        return identify(site.context, site.dispatch).verifications == site.ids[:1]
+
+    def by_reference() -> bool:
+        return {*identify(site.context, "SM1").verifications} == {*site.ids}
+
+    def by_request() -> bool:
+        return {*identify(site.context, site.request).verifications} == {*site.ids}
+
     def without_ledger() -> bool:
         return _is_whole(find_number_history(alone, site.to), site.ids, from_ledger=False)
 
     yield "a number whose records have gone", by_number
     yield "one of its verifications, by its identifier", by_id
+    yield "the identifier of a request, to verifications", by_request
+    yield "that of a dispatch, of two days", by_dispatch
+    yield "a gateway's reference, of two days", by_reference
     yield WITHOUT_LEDGER, without_ledger
 
 

@@ -182,12 +182,13 @@ def explain(session: Session, name: str) -> None:
     if not decisions:
         raise ConfigurationError(f"Nothing is known of {name}: no rule refused it, or that is no longer kept.")
     told = [(one, list(explain_rules(one, session.settings.guard.currency))) for one in decisions]
-    if not out.in_json(decisions=[_decision(decision, explained) for decision, explained in told]):
+    if not out.in_json(decisions=[decision_members(decision, explained) for decision, explained in told]):
         for decision, explained in told:
-            _print(decision, explained)
+            print_decision(decision, explained)
 
 
-def _decision(decision: Decision, explained: Iterable[ExplainedRule]) -> dict[str, Any]:
+def decision_members(decision: Decision, explained: Iterable[ExplainedRule]) -> dict[str, Any]:
+    """Return a decision as JSON has it."""
     times = {"at": out.when(decision.at), "until": out.when(decision.until or None)}
     hits = [
         {"rule": one.rule, "sentence": str(one.sentence), "details": list(map(str, one.details))} for one in explained
@@ -195,7 +196,8 @@ def _decision(decision: Decision, explained: Iterable[ExplainedRule]) -> dict[st
     return out.members(decision) | times | {"rule_hits": hits}
 
 
-def _print(decision: Decision, explained: Iterable[ExplainedRule]) -> None:
+def print_decision(decision: Decision, explained: Iterable[ExplainedRule]) -> None:
+    """Print what rules found."""
     click.secho(f"{out.moment(decision.at)}  {explanations.title(decision)}", bold=True)
     click.echo(f"  decision {decision.id}" + (f", verification {decision.verification}" * bool(decision.verification)))
     for one in explained:

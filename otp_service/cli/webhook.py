@@ -94,11 +94,14 @@ def remove(session: Session, endpoint_id: str) -> None:
     click.option("--application", help="Only of this application."),
     click.option("--endpoint", default="", help="Only of this endpoint."),
     click.option("--verification", default="", help="Only of this verification."),
+    click.option("--webhook", "name", default="", help="Only this webhook."),
     click.option("--status", type=click.Choice([one.value for one in PostingStatus]), help="Only with this status."),
 )  # fmt: skip
-def tries(session: Session, application: str | None, endpoint: str, verification: str, status: str | None) -> None:
+def tries(
+    session: Session, application: str | None, endpoint: str, verification: str, name: str, status: str | None
+) -> None:
     """Show what became of the last 100 webhooks, newest first. Times are in UTC."""
-    asked = PostingFilter(application, endpoint, verification, status or "")
+    asked = PostingFilter(application, endpoint, verification, name, status or "")
     headings = ("Id", "Type", "Verification", "Endpoint", "At", "Status", "Next try", "Tries")
     out.table("webhooks", headings, map(_report_row, session.context.ledger.postings.find(asked, _SHOWN)))
 

@@ -1,6 +1,7 @@
 """Developers: keys and webhooks of their applications, and a verification by its identifier."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 from flask import request
@@ -16,6 +17,7 @@ from otp_service.ledger.webhooks import PostingFilter
 from otp_service.services import access
 from otp_service.services.access import DEFAULT_OVERLAP, IssuedKey
 from otp_service.services.explanations import sentence
+from otp_service.services.identifiers import identify
 from otp_service.services.number_history import (
     ExplainedVerification,
     NumberHistory,
@@ -127,12 +129,11 @@ def show_search(visit: Visit) -> Answer:
 @views.view("POST /developers/verifications", Permission.FIND_BY_ID)
 def search(visit: Visit) -> Answer:
     """Lead to a verification; one of another application is not there."""
-    name = visit.field("id")
-    try:
-        _find(visit, name)
-    except NotFoundError as absent:
-        raise FormError("There is no verification of this id at an application of yours.", _NOT_FOUND) from absent
-    return visit.to(f"{_FIND}/{name}")
+    for name in identify(visit.context, visit.field("id")).verifications:
+        with suppress(NotFoundError):
+            _find(visit, name)
+            return visit.to(f"{_FIND}/{name}")
+    raise FormError("There is no verification of this id at an application of yours.", _NOT_FOUND)
 
 
 @views.view("GET /developers/verifications/<verification_id>", Permission.FIND_BY_ID)

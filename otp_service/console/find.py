@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import quote
 
 from otp_service.clock import now
-from otp_service.console.visits import HANDLE_LIFE, Answer, Views, Visit
+from otp_service.console.visits import HANDLE_LIFE, Answer, FormError, Views, Visit
 from otp_service.domain.consents import (
     EVERY_APPLICATION,
     SuppressionScope,
@@ -14,8 +14,10 @@ from otp_service.domain.consents import (
     standing_suppressions,
 )
 from otp_service.domain.console_users import Permission
+from otp_service.domain.keyring import user_of_factor
 from otp_service.domain.numbers import SubjectKey
 from otp_service.domain.phrases import Phrase
+from otp_service.errors import LedgerUnavailableError
 from otp_service.services import operator_actions
 from otp_service.services.explanations import (
     ADVICE,
@@ -26,18 +28,24 @@ from otp_service.services.explanations import (
     sentence,
     title,
 )
+from otp_service.services.identifiers import find_factor, identify
 from otp_service.services.number_history import (
     ExplainedVerification,
     NumberHistory,
     Why,
     find_number_history,
     find_pseudonym,
+    find_verification,
 )
 from otp_service.services.subjects import freeze
 from otp_service.store.guard import WindowState
 
 views = Views()
 NOTHING_COUNTED: Final = Phrase("Nothing was counted there.")
+_UNKNOWN: Final = (
+    "Nothing is known under this identifier. References of gateways are found for two days; a request that changed "
+    "nothing is in the log alone."
+)
 _AT_MOST: Final = Phrase("{most} in {window}")
 _NOT_FOUND: Final = 404
 _WHY_KEPT_BACK: Final = {SuppressionScope.FROZEN: Why.FROZEN, SuppressionScope.ALL: Why.SUPPRESSED}
@@ -130,19 +138,39 @@ def freeze_of_form(visit: Visit, number: SubjectKey) -> Phrase:
     return Phrase("The number is frozen: nothing is sent, and no code is accepted.")
 
 
-@views.view("POST /decisions", Permission.FIND)
-def find_decision(visit: Visit) -> Answer:
-    """Lead to a decision, or to those on a verification."""
-    return visit.to(f"/decisions/{quote(visit.field('name'), safe='')}")
+@views.view("POST /find/identifier", Permission.FIND)
+def find_identifier(visit: Visit) -> Answer:
+    """Lead to what an identifier names, at an application of the user; what was typed comes into no address."""
+    found = identify(visit.context, visit.field("name"))
+    histories = (find_verification(visit.context, one) for one in found.verifications)
+    named = [(one.history.id, one.history.application) for history in histories for one in history.verifications]
+    named += ((one.id, one.application) for one in found.decisions)
+    named += [(found.factor.id, found.factor.application)] if found.factor else []
+    seen = [name for name, application in named if visit.signed_in.sees(application)]
+    if not seen and not found.from_ledger:
+        raise LedgerUnavailableError("What Redis has forgotten is in the ledger.")
+    if not seen:
+        raise FormError(_UNKNOWN, _NOT_FOUND)
+    return visit.to(f"/decisions/{quote(seen[0], safe='')}")
 
 
 @views.view("GET /decisions/<name>", Permission.FIND)
 def show_decision(visit: Visit, name: str) -> Answer:
-    """Explain what rules found, and until when it lasts; of a verification that is a look at its person."""
-    decisions = [one for one in find_decisions(visit.context, name) if visit.signed_in.sees(one.application)]
-    verification = decisions[0].verification if decisions else ""
-    if verification and (pseudonym := find_pseudonym(visit.context, verification)):
-        visit.record_look(pseudonym, "decision", verification, HANDLE_LIFE)
+    """Show a verification and what rules said of it, a decision, or an app: of a verification that is a look."""
+    context, sees = visit.context, visit.signed_in.sees
+    history, factor = find_verification(context, name), find_factor(context, name)
+    cases = [one for one in history.verifications if sees(one.history.application)]
+    decisions = [one for one in find_decisions(context, name) if sees(one.application)]
+    factor = factor if factor and sees(factor.application) else None
+    about = cases[0].history.id if cases else decisions[0].verification if decisions else ""
+    pseudonym = user_of_factor(name) if factor else find_pseudonym(context, about) if about else ""
+    if pseudonym:
+        visit.record_look(pseudonym, "decision", about or name, HANDLE_LIFE)
     currency = visit.settings.guard.currency
-    explained = [(one, title(one), list(explain_rules(one, currency))) for one in decisions]
-    return visit.page("decision.html", 200 if decisions else _NOT_FOUND, decisions=explained)
+    return visit.page(
+        "decision.html",
+        200 if cases or decisions or factor else _NOT_FOUND,
+        stories=[_story(one, history, set()) for one in cases],
+        decisions=[(one, title(one), list(explain_rules(one, currency))) for one in decisions],
+        factor=factor,
+    )

@@ -1,6 +1,7 @@
 """The interface of a gateway: settings, sending, failures, delivery receipts, messages from people."""
 
 import hmac
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -93,6 +94,10 @@ class Accepted:
     """The provider accepted the message under its own ``reference`` (never empty)."""
 
     reference: str
+
+
+REFERENCE: Final = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
+"""What a reference may be."""
 
 
 def is_same_secret(given: str, expected: str) -> bool:

@@ -28,7 +28,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 
 from otp_service.domain.messages import Message
 from otp_service.domain.routing import MAX_RETRY_AFTER
-from otp_service.gateways.base import FailureKind, GatewayError
+from otp_service.gateways.base import REFERENCE, FailureKind, GatewayError
 
 # --- Deadlines ---
 
@@ -409,7 +409,6 @@ _STATUS_KINDS = {
     **dict.fromkeys(_TIMEOUT_STATUSES, FailureKind.UNAVAILABLE),
 }
 """What is known of single statuses."""
-_REFERENCE = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 _SIGNIFICANT_DIGITS = 7
 """Digits of a number that are looked for: fewer are in many a reference by chance."""
 
@@ -437,7 +436,7 @@ def reference_of(found: object, message: Message) -> str:
     A reference is kept in the clear: what is long, has blanks, or holds the number's last digits is none.
     """
     text = str(found)
-    plain = _REFERENCE.fullmatch(text) and not _holds(text, message.to[-_SIGNIFICANT_DIGITS:])
+    plain = REFERENCE.fullmatch(text) and not _holds(text, message.to[-_SIGNIFICANT_DIGITS:])
     return text if found is not None and plain else message.dispatch_id
 
 

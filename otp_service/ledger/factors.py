@@ -75,6 +75,22 @@ class Factors:
             row = connection.execute(select(factors).where(factors.c.id == factor_id)).one_or_none()
         return _factor(row) if row else None
 
+    def changes_of(self, factor_id: str, user: str) -> tuple[Event, ...]:
+        """Return when a user's factor was activated, sealed anew or removed, oldest first."""
+        mine = _of_user(factor_changes, user) & (factor_changes.c.factor == factor_id)
+        wanted = select(factor_changes).where(mine).order_by(factor_changes.c.sequence)
+        with self._database.read() as connection:
+            rows = connection.execute(wanted).all()
+        return tuple(
+            Event(
+                f"{row.sequence}-0",
+                row.recorded,
+                f"factor.{row.change}",
+                {"application": row.application, "reason": row.reason},
+            )
+            for row in rows
+        )
+
     def of(self, user: str, application: str) -> tuple[Factor, ...]:
         """Return the active factors of a user (the pseudonym), oldest first."""
         with self._database.read() as connection:

@@ -24,7 +24,7 @@ from otp_service.domain.guard import DAY
 from otp_service.domain.inbound import Meaning
 from otp_service.domain.keyring import user_id
 from otp_service.domain.tallies import whose
-from otp_service.domain.verification import Status
+from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE, Status
 from otp_service.domain.webhooks import webhook_of
 from otp_service.ledger.audit import append_entry
 from otp_service.ledger.consents import Added, lift_if_only_from, record_consent, record_opt_out
@@ -55,6 +55,8 @@ _START_FIELDS: Final = ("pseudonym", "payment", "payment_reference")
 """What only the event of a start says of a verification."""
 _OF_STARTS: Final = (*_START_FIELDS, "started", "expires", "channel", "carrier_range", "lane", "happened")
 """Columns that only a start fills, beside what happened."""
+_MOST_OF_LIFE: Final = 1000 * (MAX_CODE_LIFE + RECORD_GRACE)
+"""Milliseconds from its start in which something happens to a verification."""
 _REPLAY_FIELDS: Final = ("sending", "price", "rule", "guard", "created")
 """What only the guard reads, from the stream: addresses and contexts are not for the ledger."""
 _NOT_IN_DETAILS: Final = frozenset(
@@ -250,6 +252,26 @@ class VerificationLedger:
         for one in self._reading.ask(lambda connection: list(_events_of(connection, wanted)), whole=True):
             found[one.member("id")].append(one)
         return {one: tuple(sorted(happened, key=attrgetter("place"))) for one, happened in found.items()}
+
+    def naming(self, member: str, value: str, since: int, until: int | None, most: int) -> tuple[str, ...]:
+        """Return verifications with an event whose ``member`` has a value, newest first, at most so many.
+
+        The events happened from a time to another (ms); ``None`` for no end. All of that time is read.
+        """
+        columns, text = verifications.c, f'"{member}":{json.dumps(value)}'
+        in_rows = select(columns.id).where(columns.started >= since - _MOST_OF_LIFE)
+        in_events = select(events.c.verification).where(events.c.at >= since)
+        if until is not None:
+            in_rows, in_events = in_rows.where(columns.started <= until), in_events.where(events.c.at <= until)
+        asked = (
+            in_rows.where(columns.happened.contains(text, autoescape=True)).order_by(desc(columns.started)),
+            in_events.where(events.c.details.contains(text, autoescape=True)).order_by(desc(events.c.at)),
+        )
+        found = self._reading.ask(
+            lambda connection: [name for one in asked for name in connection.execute(one.limit(most)).scalars()],
+            whole=True,
+        )
+        return tuple(dict.fromkeys(found))
 
     def pseudonym_of(self, verification: str) -> str | None:
         """Return whose a verification is; ``None`` when it is not here, empty where only its end is."""

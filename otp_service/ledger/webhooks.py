@@ -204,6 +204,7 @@ class PostingFilter:
     application: str | None = None
     endpoint: str = ""
     verification: str = ""
+    webhook: str = ""
     status: str = ""
     before: int | None = None
     """Only what happened before: milliseconds since the epoch."""
@@ -215,6 +216,7 @@ class PostingFilter:
             *([postings.c.application == self.application] if self.application is not None else []),
             *([postings.c.endpoint == self.endpoint] if self.endpoint else []),
             *([webhooks.c.verification == self.verification] if self.verification else []),
+            *([webhooks.c.id == self.webhook] if self.webhook else []),
             *([postings.c.status == self.status] if self.status else []),
             *([postings.c.at < self.before] if self.before is not None else []),
         ]
@@ -287,6 +289,13 @@ class Postings:
         newest = wanted.order_by(postings.c.at.desc(), postings.c.id.desc()).limit(most)
         with self._database.read() as connection:
             return tuple(map(_report, connection.execute(newest)))
+
+    def verification_of(self, webhook_id: str) -> str | None:
+        """Return the verification that a webhook is about, empty for none; ``None`` when there is no such webhook."""
+        wanted = select(webhooks.c.verification).where(webhooks.c.id == webhook_id)
+        with self._database.read() as connection:
+            found: str | None = connection.execute(wanted).scalar()
+        return found
 
     def replay_since(
         self, endpoint: Endpoint, since: int, *, delivered: bool, act: OperatorActionEntry | None = None

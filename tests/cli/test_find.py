@@ -55,9 +55,10 @@ def test_support_sees_each_call_and_why_the_code_did_not_arrive(environ, shop):
     heading, names, first, second, why, end = found(environ).split("\n", 5)
 
     assert re.fullmatch(rf"{TIME}  {re.escape(MASK)}  {one}  pending  shop  login  PK  0 codes compared", heading)
-    assert names == "Message\tTime\tChannel\tGateway\tChosen\tStatus\tRaw status\tReason\tReference"
-    assert re.fullmatch(rf"1\.1\t{TIME}\tsms\tfirst\tconfigured\tfailed\t-\tunavailable http 503\t-", first)
-    assert re.fullmatch(rf"1\.2\t{TIME}\tsms\tsecond\tfail_over\tfailed\t-\tdestination 21211\t-", second)
+    assert names == "Message\tTime\tChannel\tGateway\tChosen\tStatus\tRaw status\tReason\tReference\tDispatch"
+    call = rf"{TIME}\tsms\t%s\tfailed\t-\t%s\t-\tdp_\w{{34}}"
+    assert re.fullmatch(r"1\.1\t" + call % (r"first\tconfigured", "unavailable http 503"), first)
+    assert re.fullmatch(r"1\.2\t" + call % (r"second\tfail_over", "destination 21211"), second)
     assert why == "→ The code was not sent: second says that this number does not work (destination 21211)."
     assert end == "\n"
 

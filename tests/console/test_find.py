@@ -1,12 +1,12 @@
 """Find: a number's story, recorded before it is shown; nothing of other applications; no number in an address."""
 
 import re
-from urllib.parse import quote
 
 import pytest
 from support_caller import Caller
 from support_console import Browser, new_person, sign_in
 from support_installation import NUMBER
+from support_outbox import Scripted, Sender
 
 from otp_service.bootstrap import prepare
 from otp_service.console.app import Console
@@ -16,6 +16,7 @@ from otp_service.domain.console_users import Role
 from otp_service.domain.guard import GUARD_RULES
 from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.errors import LedgerUnavailableError, NumberTypeNotAllowedError, RateLimitedError
+from otp_service.gateways.base import Accepted
 from otp_service.ledger.console import Looks
 from otp_service.services.explanations import ADVICE
 from otp_service.services.number_history import Why
@@ -129,7 +130,8 @@ def test_support_finds_why_a_landline_was_refused(installation, support):
 def test_of_what_no_rule_refused_that_is_said(installation, support):
     answer = support.get(f"/decisions/{Caller(installation).start()}")
 
-    assert (answer.status_code, "No rule refused it" in answer.text) == (404, True)
+    assert (answer.status_code, "No rule refused it" in answer.text) == (200, True)
+    assert "Tell the caller:" in answer.text
 
 
 def test_support_lifts_waits_and_empties_limits_and_that_is_recorded(installation, support):
@@ -164,11 +166,28 @@ def test_of_a_frozen_number_one_advice_is_given_until_it_is_unfrozen(installatio
     assert unfrozen.count("Tell the caller:") == 1
 
 
-@pytest.mark.parametrize("name", ["a\nb", "../find", "//evil.example", "a?b#c"])
-def test_whatever_is_typed_for_a_decision_is_one_name(support, name):
+@pytest.mark.parametrize("name", ["", "a\nb", "../find", "//evil.example", "a?b#c", NUMBER, "x" * 300])
+def test_what_is_no_identifier_comes_into_no_address(installation, support, name):
+    Caller(installation).start()
     support.get("/find")
+    answer = support.post("/find/identifier", name=name)
 
-    assert support.post("/decisions", name=name).location == f"/decisions/{quote(name, safe='')}"
+    assert (answer.status_code, answer.location) == (404, None)
+    assert "Nothing is known under this identifier." in answer.text
+
+
+def test_who_sees_one_application_finds_nothing_of_another_by_its_identifiers(console, installation):
+    bank = Caller(installation, "bank")
+    one = bank.start()
+    Sender(bank, sandbox=Scripted(Accepted("SM1"))).deliver()
+    (dispatch,) = (each.dispatch_id for each in bank.read(one).verification.deliveries)
+    limited = sign_in(console, new_person(installation, "omar", Role.SUPPORT, "shop"))
+    unlimited = sign_in(console, new_person(installation, "sana", Role.SUPPORT))
+    for name in (one, dispatch, "SM1"):
+        for browser, status in (limited, 404), (unlimited, 303):
+            browser.get("/find")
+            assert browser.post("/find/identifier", name=name).status_code == status
+    assert one not in limited.get(f"/decisions/{one}").text
 
 
 NOTHING, LIFTED, EMPTY = "Nothing was counted there.", "Waits and locks are lifted.", "The limits are empty again."
