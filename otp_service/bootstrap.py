@@ -1,5 +1,6 @@
 """The composition root: settings in, wired objects out."""
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -13,6 +14,7 @@ from otp_service.domain.applications import APPLICATION_SCOPES, ApiKey
 from otp_service.domain.keyring import Keyring
 from otp_service.domain.messages import segment_counter
 from otp_service.domain.proofs import ProofSigner
+from otp_service.domain.totp import PendingLimits
 from otp_service.domain.webhooks import WebhookRules
 from otp_service.errors import (
     LedgerMismatchError,
@@ -37,7 +39,7 @@ from otp_service.services.periodic_tasks import PeriodicTasks
 from otp_service.services.receipts import ReceiptRecorder
 from otp_service.settings import Settings
 from otp_service.settings.guard_ruleset import build_ruleset
-from otp_service.settings.schema import LedgerSettings, RedisSettings, SpendSettings
+from otp_service.settings.schema import LedgerSettings, LimitsSettings, RedisSettings, SpendSettings
 from otp_service.settings.startup_checks import load_templates
 from otp_service.settings.stored_applications import parse_application
 from otp_service.settings.urls import place_of
@@ -202,6 +204,7 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         key_uses=KeyUses(ledger.api_keys),
         purposes=settings.named_purposes,
         limits=settings.limits.parsed,
+        pending_limits=_pending_limits(settings.limits, len(keyring.buckets)),
         destinations=settings.guard.destination_rules(),
         routes=settings.routing,
         gateways=gateways,
@@ -220,6 +223,10 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
     )
     gateways.update(_gateways(settings, context))  # last: they hand receipts in where all the rest is known
     return Installation(settings, context, plain)
+
+
+def _pending_limits(limits: LimitsSettings, buckets: int) -> PendingLimits:
+    return PendingLimits(limits.pending_factors_of_user, math.ceil(limits.pending_factors / buckets))
 
 
 def _proof_signer(settings: Settings, seeds: tuple[bytes, ...]) -> ProofSigner | None:

@@ -11,6 +11,16 @@ _ENROLMENTS: dict[str, Mutant] = {
     ),
     "factor-enrolled-remembers-nothing": one("factor_enrol", "if ARGV[4] ~= '' then", "if false then"),
     "factor-enrolled-remembers-until-the-first-code": one("factor_enrol", "ARGV[4], ARGV[5]", "ARGV[4], ARGV[3]"),
+    "factor-enrolled-however-many-wait": one("factor_enrol", "if redis.call('ZCARD', key) >= most", "if false"),
+    "factor-enrolled-one-too-many": one("factor_enrol", "key) >= most", "key) > most"),
+    "factor-enrolled-though-nobody-waits-any-more": one(
+        "factor_enrol", "  redis.call('ZREMRANGEBYSCORE', key, '-inf', now)\n"
+    ),
+    "factor-enrolled-before-the-clock-was-set-back": one(
+        "factor_enrol", "  redis.call('ZREMRANGEBYSCORE', key, '(' .. ends, '+inf') -- of a clock that ran ahead\n"
+    ),
+    "factor-enrolled-waits-for-nobody": one("factor_enrol", "  redis.call('ZADD', key, ends, ARGV[6])\n"),
+    "factor-enrolled-counts-for-ever": one("factor_enrol", "  redis.call('PEXPIRE', key, ARGV[3])\n"),
     "factor-enrolled-for-ever": one("factor_enrol", "redis.call('PEXPIRE', KEYS[1], ARGV[3])\n"),
     "factor-active-as-enrolled": one("factor_read", "redis.call('HGET', KEYS[1], 't:' .. ARGV[1])", "pending[1]"),
     "factor-by-another-clock": one("factor_read", "return { now, redis", "return { now - 60000, redis"),

@@ -259,7 +259,9 @@ recovery_checks = Resource(
 )
 
 
-@enrolments.route("POST /v1/factors", {201: "Enrolled."}, ("not-found", "invalid-secret", "factor-limit"))
+@enrolments.route(
+    "POST /v1/factors", {201: "Enrolled."}, ("not-found", "invalid-secret", "factor-limit", "rate-limited")
+)
 def enrol_factor(exchange: Exchange, body: EnrolmentBody) -> EnrolmentAnswer:
     """Enrol an app.
 

@@ -39,6 +39,17 @@ MAX_FACTORS: Final = 5
 """Factors of one user."""
 PENDING_SECONDS: Final = 600
 """How long an enrolment waits for its first code."""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingLimits:
+    """How many factors may wait for their first code at once."""
+
+    user: int
+    application: int
+    """Within a bucket."""
+
+
 RemovalReason = Literal["lost", "stolen", "replaced", "closed", "other"]
 """Why an app is removed without a code of it."""
 

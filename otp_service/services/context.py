@@ -13,6 +13,7 @@ from otp_service.domain.proofs import ProofSigner
 from otp_service.domain.routing import GatewayLimits, Routes
 from otp_service.domain.sending_rules import SendingRules
 from otp_service.domain.templates import MessageTemplates
+from otp_service.domain.totp import PendingLimits
 from otp_service.domain.verification import Purpose
 from otp_service.domain.webhooks import WebhookRules
 from otp_service.gateways.base import Gateway
@@ -40,6 +41,8 @@ class Context:
     key_uses: KeyUses
     purposes: Mapping[str, Purpose]
     limits: Limits
+    pending_limits: PendingLimits
+    """Of authenticator apps that wait for their first code."""
     destinations: DestinationRules
     """The rules of the guard that count nothing."""
     routes: Routes

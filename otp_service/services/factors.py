@@ -142,7 +142,7 @@ def enrol(
 ) -> Enrolment:
     """Enrol an app with a new secret, or one from a ``uri``; it waits for its first code for ten minutes.
 
-    Raises `InvalidSecretError`, `FactorLimitError`, and other `OtpServiceError`.
+    Raises `InvalidSecretError`, `FactorLimitError`, `RateLimitedError`, and other `OtpServiceError`.
     """
     whose = user_key(context, application.name, user)
     secret, parameters = (new_secret(), TotpParameters()) if uri is None else parse_otpauth_uri(uri)
@@ -152,7 +152,7 @@ def enrol(
     sealed = _seal(context, secret, SECRET, factor_id, whose.application)
     factor = SealedFactor(factor_id, whose.application, sealed, parameters, last_step=0, place=0)
     sealed_label = _seal(context, label.encode(), LABEL, factor_id, whose.application)
-    first = context.store.factors.enrol(whose, factor, sealed_label, retry)
+    first = context.store.factors.enrol(whose, factor, sealed_label, context.pending_limits, retry)
     if first != factor_id:
         return _repeated(context, application, first)
     _log.info("factor_enrolled", application=application.name, factor=SafeText(factor_id))

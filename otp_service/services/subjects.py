@@ -356,8 +356,9 @@ def erase(context: Context, to: Named, application: str | None, act: OperatorAct
     """Erase what is not needed to settle disputes, and record an operator's ``act``; raises `OtpServiceError`.
 
     No budget, lock or suppression is touched: otherwise an erasure would buy new guesses. What is pending ends, and no
-    earlier approval is evidence of anything. What somebody is known by is forgotten in Redis, and messages that wait to
-    be read. Consents that wait there are recorded, without what is erased. What else is there ends by itself
+    earlier approval is evidence of anything. What somebody is known by is forgotten in Redis, and apps that wait for
+    their first code, and messages that wait to be read. Consents that wait there are recorded, without what is erased.
+    What else is there ends by itself
     (docs/subjects.md).
     """
     unread = [one for one in context.store.inbox.of(to.pseudonym) if application in {None, one.application}]
@@ -367,6 +368,9 @@ def erase(context: Context, to: Named, application: str | None, act: OperatorAct
     context.mirror_sync.write_through(done.place)
     ended = tuple(_end_pending(context, to, application or EVERY_APPLICATION, _ERASED))
     context.store.guard.forget_standing(to, *_standing_at(context, to, application))
+    if isinstance(to, UserKey):
+        for one in context.store.factors.pending(to):
+            context.store.factors.forget_pending(to, one)
     for taken in context.store.events.consents(to.bucket, to.pseudonym):
         if application in {None, taken.events[0].member("application")}:
             record_events(context, taken.events)

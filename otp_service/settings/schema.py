@@ -242,6 +242,10 @@ class LimitsSettings(Section):
     failed_checks: Notations = ("10/day",)
     """Wrong codes for one number in one application in a window, all verifications together; the lock is
     ``guard.number.lock_after``."""
+    pending_factors_of_user: int = Field(default=10, ge=1, le=100)
+    """Authenticator apps of one user that wait for their first code at once, ten minutes each."""
+    pending_factors: int = Field(default=10_000, ge=1)
+    """The same of one application. With ``keys.bucket_bits`` each bucket has its share."""
 
     @cached_property
     def parsed(self) -> Limits:

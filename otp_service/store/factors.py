@@ -11,13 +11,14 @@ from otp_service.domain.applications import TotpSkew
 from otp_service.domain.guard import whole_seconds
 from otp_service.domain.keyring import IDEMPOTENCY_SECONDS, IdempotentRequest, user_id
 from otp_service.domain.proofs import EarlierApproval
-from otp_service.domain.totp import PENDING_SECONDS, FactorFailure, SealedFactor, UserKey
+from otp_service.domain.totp import PENDING_SECONDS, FactorFailure, PendingLimits, SealedFactor, UserKey
 from otp_service.errors import (
     FrozenError,
     IdempotencyMismatchError,
     LedgerUnavailableError,
     NotFoundError,
     OtpServiceError,
+    RateLimitedError,
     StepUpRequiredError,
     StoreUnavailableError,
 )
@@ -101,26 +102,46 @@ class FactorStore:
         now, active, pending, label = self._scripts.run("factor_read", names, (factor_id,))
         return KnownFactor(now, _unpacked(factor_id, active), _unpacked(factor_id, pending), (label or b"").decode())
 
-    def enrol(self, user: UserKey, factor: SealedFactor, label: str, retry: IdempotentRequest | None) -> str:
-        """Keep an enrolment until its first code; return its id, or that of the first that came with the same key."""
+    def enrol(
+        self, user: UserKey, factor: SealedFactor, label: str, limits: PendingLimits, retry: IdempotentRequest | None
+    ) -> str:
+        """Keep an enrolment until its first code; return its id, or that of the first that came with the same key.
+
+        Raises `RateLimitedError` where as many wait as may.
+        """
         pending = keys.pending_factor(user.bucket, factor.id)
         answer = self._scripts.run(
             "factor_enrol",
-            (pending, self._retry_key(user, retry, pending)),
-            (factor.packed, label, 1000 * PENDING_SECONDS, *_remember(retry), factor.id),
+            (pending, self._retry_key(user, retry, pending), *_waiting(user)),
+            (
+                *(factor.packed, label, 1000 * PENDING_SECONDS, *_remember(retry), factor.id),
+                *(limits.user, limits.application),
+            ),
         )
         match answer:
             case [b"enrolled", _]:
                 return factor.id
             case [b"replayed", first]:
                 return str(first.decode())
+            case [b"full", wait, whose]:
+                who = whose.decode()
+                raise RateLimitedError(f"Too many apps of the {who} wait for their first code.", whole_seconds(wait))
             case _:
                 raise _refusal(answer)
 
     def forget_pending(self, user: UserKey, factor_id: str) -> bool:
         """End an enrolment; tell whether it waited yet."""
+        with translate_errors(), self._client.pipeline(transaction=True) as pipeline:
+            pipeline.delete(keys.pending_factor(user.bucket, factor_id))
+            for waiting in _waiting(user):
+                pipeline.zrem(waiting, factor_id)
+            return bool(pipeline.execute()[0])
+
+    def pending(self, user: UserKey) -> tuple[str, ...]:
+        """Return the identifiers of the user's factors that wait for their first code."""
         with translate_errors():
-            return bool(self._client.delete(keys.pending_factor(user.bucket, factor_id)))
+            found: list[bytes] = self._client.zrange(keys.waiting_factors(user.bucket, user.pseudonym), 0, -1)  # type: ignore[assignment]
+        return tuple(one.decode() for one in found)
 
     def check(  # noqa: PLR0913, PLR0917 - all of it comes with one request
         self,
@@ -226,6 +247,11 @@ _OF_ANSWER: Final = ["fingerprint", "reason"]
 """What an idempotency key remembers of a check."""
 _FACTOR_FIELD: Final = "t"
 """Begins the fields of factors in what the mirror says of a user."""
+
+
+def _waiting(user: UserKey) -> tuple[str, str]:
+    """Return the keys of the enrolments of a user, and of those of the application."""
+    return keys.waiting_factors(user.bucket, user.pseudonym), keys.waiting_factors_at(user.bucket, user.application)
 
 
 def _remember(retry: IdempotentRequest | None) -> tuple[Argument, ...]:

@@ -204,6 +204,12 @@ user = Key("otp:{<bucket>}:user:<pseudonym>", "string", "pseudonym", Life("{} af
     "an application's user: wrong codes and a lock, for all factors and recovery codes; as a number's")
 pending_factor = Key("otp:{<bucket>}:pending:<factor>", "hash", "sealed", Life("10 min", PENDING_SECONDS), "API",
     "an authenticator app that waits for its first code: sealed secret and label; a pseudonym in the identifier")
+waiting_factors = Key("otp:{<bucket>}:pending_of:<pseudonym>", "zset", "pseudonym",
+    Life("10 min", PENDING_SECONDS), "API",
+    "identifiers of the apps of an application's user that wait for their first code, and until when")
+waiting_factors_at = Key("otp:{<bucket>}:pending_at:<application>", "zset", "pseudonym",
+    Life("10 min", PENDING_SECONDS), "API",
+    "the same of all users of an application; pseudonyms in the identifiers")
 user_verifications = Key("otp:{<bucket>}:started:<pseudonym>", "list", "pseudonym", _RECORD, "API",
     "the last 20 verifications that name an application's user, which a freeze of the user ends")
 evidence = Key("otp:{<bucket>}:evidence:<approval>", "hash", "pseudonym",

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyotp
@@ -154,6 +155,74 @@ def test_a_user_has_five_apps_at_most(api: Api):
     assert App(api, user="another").activate()["valid"]
     apps[0].remove(reason="lost")
     assert App(api).activate()["valid"]
+
+
+def enrol(api: Api, user: str = USER, **headers: str) -> Any:
+    return api.post(FACTORS, {"user": user, "label": "phone"}, **headers)
+
+
+def test_of_a_user_ten_apps_wait_for_their_first_code_at_most(api: Api):
+    first = enrol(api, Idempotency_Key="first").json
+    api.world.advance(60)
+    apps = [App(api) for _ in range(9)]
+    refused = enrol(api)
+
+    assert (code_of(refused), refused.json["retry_after"]) == ((429, "rate-limited"), 540)
+    assert enrol(api, Idempotency_Key="first").json == first
+    assert enrol(api, "another").status_code == 201
+    assert apps[0].activate()["valid"]
+    assert enrol(api).status_code == 201
+    assert enrol(api).status_code == 429
+    apps[1].remove(reason="other")
+    assert enrol(api).status_code == 201
+    api.world.advance(541)
+    assert enrol(api).status_code == 201
+    assert enrol(api).status_code == 429
+
+
+def test_of_an_application_as_many_apps_wait_as_is_said(still_world: World):
+    api = Api(still_world, limits={"pending_factors": 3})
+    assert [enrol(api, f"user-{place}").status_code for place in range(5)] == [201, 201, 201, 429, 429]
+    bank = Api.__new__(Api)
+    bank.__dict__ = {**api.__dict__, "key": BANK_KEY}
+
+    assert enrol(bank).status_code == 201
+    still_world.advance(601)
+    assert enrol(api).status_code == 201
+
+
+def test_of_enrolments_at_once_no_more_wait_than_may(api: Api):
+    def patiently(_: int) -> int:
+        while (answer := enrol(api)).status_code == 503:
+            pass
+        return int(answer.status_code)
+
+    with ThreadPoolExecutor(20) as pool:
+        told = list(pool.map(patiently, range(20)))
+
+    assert sorted(told) == [201] * 10 + [429] * 10
+
+
+def test_a_clock_that_ran_ahead_keeps_nobody_from_enrolling(api: Api):
+    for waiting in (f"otp:{{00}}:pending_of:{pseudonym(api)}", "otp:{00}:pending_at:shop"):
+        now = 1000 * int(api.world.client.time()[0])
+        api.world.client.zadd(waiting, {f"of-{place}": now + 86_400_000 for place in range(10_000)})
+        api.world.client.expire(waiting, 600)
+
+    assert enrol(api).status_code == 201
+
+
+def pseudonym(api: Api) -> str:
+    return api.installation.context.keyring.user_pseudonym("shop", USER)
+
+
+def test_an_erased_user_activates_nothing_that_waits(api: Api):
+    app, other = App(api), App(api, user="another")
+    assert api.post("/v1/users/erase", {"user": USER}).status_code == 200
+
+    assert error(app, "activate", code=app.code()) == (404, "not-found")
+    assert other.activate()["valid"]
+    assert [key for key in api.world.client.scan_iter("*pending*") if b"pending_at" not in key] == []
 
 
 @pytest.mark.parametrize("digits", [6, 7, 8])
