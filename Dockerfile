@@ -46,12 +46,15 @@ ENV PATH=/opt/otp-service/bin:$PATH \
     OTP_SERVICE__HTTP__HOST=0.0.0.0
 RUN install -d -o 10001 -g 10001 -m 700 /var/lib/otp-service
 USER 10001:10001
-EXPOSE 8080 8082 9090
-# Of "serve", which is well while it checks codes, whatever keeps starts back; a worker is asked for
-# http://127.0.0.1:9091/metrics instead, as in docker-compose.yml. Patient, as all of that file: a busy machine is no failure.
+EXPOSE 8080 8082 9090 9091
+# By the command that the container runs. Of "serve", which is well while it checks codes, whatever keeps starts back.
+# Patient, as all of docker-compose.yml: a busy machine is no failure.
 HEALTHCHECK --interval=5s --timeout=20s --start-period=30m --retries=6 CMD ["python", "-c", "\
 import os, urllib.request; \
-port = os.environ.get('OTP_SERVICE__HTTP__PORT', '8080'); \
-urllib.request.urlopen(f'http://127.0.0.1:{port}/readyz/checks', timeout=15)"]
+words = open('/proc/1/cmdline').read().split('\\0'); \
+name, port, path = ('WORKER__METRICS_PORT', 9091, '/healthz') if 'worker' in words \
+    else ('CONSOLE__PORT', 8082, '/healthz') if 'console' in words else ('HTTP__PORT', 8080, '/readyz/checks'); \
+port = os.environ.get(f'OTP_SERVICE__{name}', port); \
+urllib.request.urlopen(f'http://127.0.0.1:{port}{path}', timeout=15)"]
 ENTRYPOINT ["otp-service"]
 CMD ["serve"]

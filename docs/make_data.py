@@ -141,6 +141,7 @@ LABELS = {
     "state": "of a breaker: `open`, `closed`",
     "status": "status of an answer, or of a delivery",
     "verdict": "what a policy answered",
+    "version": "the release that runs",
     "window": "of time: about the last `hour`, `day`",
 }
 OTHERS = """\

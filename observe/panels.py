@@ -119,6 +119,29 @@ ROWS = (
                 (Query(_quantile(0.99, _REQUESTS, "route", '{route=~"/v1/.*|/twilio/.*"}'), "{{route}}"),),
                 unit="s",
             ),
+            Panel(
+                "Releases that run",
+                (Query("count by (job, version) (otp_service_build_info)", "{{job}} {{version}}"),),
+                unit="short",
+                about="How many APIs and workers run each release.",
+            ),
+            Panel(
+                "Memory of processes",
+                (
+                    Query('process_resident_memory_bytes{job="otp-service"}', "API {{instance}}"),
+                    Query('process_resident_memory_bytes{job="otp-service-worker"}', "worker {{instance}}"),
+                ),
+                unit="bytes",
+                about="Of a process and its children together.",
+            ),
+            Panel(
+                "Processor time of processes",
+                (
+                    Query('rate(process_cpu_seconds_total{job="otp-service"}[1m])', "API {{instance}}"),
+                    Query('rate(process_cpu_seconds_total{job="otp-service-worker"}[1m])', "worker {{instance}}"),
+                ),
+                unit="percentunit",
+            ),
         ),
     ),
     Row(
@@ -249,6 +272,11 @@ ROWS = (
                 "Events that are not in the ledger yet",
                 (Query("max(otp_service_events_unrecorded)", "events"),),
                 unit="short",
+            ),
+            Panel(
+                "Age of the oldest audit head that is not exported",
+                (Query("max(otp_service_audit_export_lag_seconds)", "head"),),
+                unit="s",
             ),
             Panel(
                 "Webhooks by outcome",

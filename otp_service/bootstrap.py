@@ -10,6 +10,7 @@ from typing import cast
 import redis
 from pydantic import SecretStr
 
+from otp_service import __version__
 from otp_service.domain.applications import APPLICATION_SCOPES, ApiKey
 from otp_service.domain.keyring import Keyring
 from otp_service.domain.messages import segment_counter
@@ -50,7 +51,7 @@ from otp_service.store.rulesets import CompiledRuleset, compile_ruleset
 from otp_service.store.script_runner import Replication, ScriptRunner
 from otp_service.store.store import open_store
 from otp_service.store.streams import StreamLimits
-from otp_service.telemetry import tracing
+from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import get_logger
 
 LEDGER_OUTDATED = StartRefusal(
@@ -382,6 +383,7 @@ def open_installation(settings: Settings, *, waits_for_ledger: bool = False) -> 
     except BaseException:
         installation.close()
         raise
+    metrics.build_info.set(1.0, version=__version__)
     return installation
 
 

@@ -79,12 +79,15 @@ def log_reload(settings: Settings) -> None:
     _log.info("reloaded", root_keys=list(settings.keyring().root_ids), profile=settings.profile)
 
 
-def serve_metrics(port: int, host: str, what: str, variable: str) -> None:
-    """Serve metrics on a port; ``what`` and ``variable`` are for the advice where the port is in use."""
+def serve_metrics(port: int, host: str, what: str, variable: str, is_healthy: Callable[[], bool] | None = None) -> None:
+    """Serve metrics on a port, and ``/healthz`` where ``is_healthy`` is given.
+
+    ``what`` and ``variable`` are for the advice where the port is in use.
+    """
     if not port:
         return
     try:
-        metrics.start_server(port, host)
+        metrics.start_server(port, host, is_healthy)
     except OSError as busy:
         other = next(free for free in _OTHER_PORTS if free != port)
         advice = f"Another {what}? Give this one {variable}={other}, or 0 for none."

@@ -24,7 +24,8 @@ def worker(path: Path | None) -> None:
     configure_logging(settings.logging.level, Renderer(settings.logging.format))
     reloadable = ReloadableWorker(open_installation(settings))
     stop_on_signals(reloadable.stop)
-    serve_metrics(settings.worker.metrics_port, settings.http.host, "worker", "OTP_SERVICE__WORKER__METRICS_PORT")
+    port, host = settings.worker.metrics_port, settings.http.host
+    serve_metrics(port, host, "worker", "OTP_SERVICE__WORKER__METRICS_PORT", reloadable.is_healthy)
     on_hangup(lambda: _reload_worker(reloadable, path))
     tracing.set_enabled(on=settings.telemetry.traces is not None)
     reloadable.run()

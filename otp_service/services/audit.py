@@ -102,13 +102,14 @@ class HeadSigner:
             self._sign(one.audit)
             if self._export is not None and not self._hand_out(one.audit, self._export):
                 return
+        metrics.audit_export_lag.set(0.0)
 
     def _hand_out(self, ledger: Audit, export: Callable[[SignedHead], None]) -> bool:
         for one in ledger.unexported():
             try:
                 export(one)
             except OSError as failed:
-                metrics.ledger_errors.count(operation="audit.export")
+                metrics.audit_export_lag.set((now() - one.head.at) / 1000)
                 _log.error("audit_head_not_exported", sequence=SafeNumber(one.head.sequence), reason=failed.strerror)
                 return False
             ledger.note_exported(one.head.sequence)

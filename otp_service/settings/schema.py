@@ -270,7 +270,7 @@ class WorkerSettings(Section):
     max_ambiguous: int = Field(default=1, ge=0, le=20)
     """How often delivery goes on after a call that may have sent the message all the same, such as a time-out."""
     metrics_port: PortOrNone = 9091
-    """Port of the worker's ``/metrics``; 0 for none."""
+    """Port of the worker's ``/metrics`` and ``/healthz``; 0 for none."""
 
 
 class BreakerSettings(Section):

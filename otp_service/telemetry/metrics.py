@@ -3,14 +3,18 @@
 import os
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Final, Generic, TypeVar
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, generate_latest, start_http_server
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest, start_http_server
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 OTHER = "other"
 """What a label says instead of a value that it must not hold."""
@@ -114,7 +118,7 @@ class Histogram(Metric[prometheus_client.Histogram]):
 
 
 class Gauge(Metric[prometheus_client.Gauge]):
-    """A current value, as the last process set it. Only workers do."""
+    """A current value, as the last process set it. Only workers do, but for `build_info`."""
 
     kind = "gauge"
 
@@ -132,6 +136,7 @@ class Gauge(Metric[prometheus_client.Gauge]):
         self._kept.clear()
 
 
+build_info = Gauge("otp_service_build_info", "Always 1: the release that runs.", "version")
 request_duration = Histogram(
     "otp_service_http_server_request_duration_seconds",
     "Time from a request to its answer, once a thread has taken it. `route` is the template of the path, `unmatched` "
@@ -292,6 +297,10 @@ ledger_errors = Counter(
     "Operations that the ledger's database did not answer, or not in time.",
     "operation",
 )
+audit_export_lag = Gauge(
+    "otp_service_audit_export_lag_seconds",
+    "Age of the oldest signed head of the audit chain that `audit.export` did not take, 0 when it took all.",
+)
 events_recorded = Counter(
     "otp_service_events_recorded",
     "Events brought into the ledger, by their type, such as `verification.approved`: how many verifications of a "
@@ -359,14 +368,69 @@ def exposition() -> bytes:
     return generate_latest(_full_registry())
 
 
-def start_server(port: int, host: str) -> None:
-    """Serve the exposition on a port of its own, from a thread that ends with the process."""
-    start_http_server(port, addr=host, registry=_full_registry())
+def start_server(port: int, host: str, is_healthy: Callable[[], bool] | None = None) -> None:
+    """Serve the exposition on a port of its own, from a thread that ends with the process.
+
+    With ``is_healthy`` also ``/healthz``: 200, or 503 while it returns ``False``.
+    """
+    server, _ = start_http_server(port, addr=host, registry=_full_registry())
+    exposed = server.get_app()
+    if is_healthy and exposed:
+        server.set_app(_with_health(exposed, is_healthy))
+
+
+def _with_health(exposed: WSGIApplication, is_healthy: Callable[[], bool]) -> WSGIApplication:
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["PATH_INFO"] != "/healthz":
+            return exposed(environ, start_response)
+        healthy = is_healthy()
+        headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
+        start_response("200 OK" if healthy else "503 Service Unavailable", headers)
+        return [b'{"status": "ok"}' if healthy else b'{"status": "stalled"}']
+
+    return answer
 
 
 def _full_registry() -> CollectorRegistry:
-    if not is_multiprocess():
-        return REGISTRY
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    registry.register(_Processes())
+    if is_multiprocess():
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    else:
+        registry.register(REGISTRY)
     return registry
+
+
+class _Processes(Collector):
+    """``process_*`` as every Prometheus client has them, of this process and its children together.
+
+    ``serve`` answers from the parent of the processes that do the work.
+    """
+
+    def collect(self) -> Iterator[Family]:
+        """Yield sums; of the start the parent's own, of the limit of files the lowest."""
+        own, *others = map(_families_of, ["self", *_children()])
+        for name, family in own.items():
+            values = [found[name].samples[0].value for found in (own, *others) if name in found]
+            total = _NOT_SUMMED.get(name, sum)(values)
+            family.samples = [family.samples[0]._replace(value=total)]
+            yield family
+
+
+_NOT_SUMMED: Final[Mapping[str, Callable[[list[float]], float]]] = {
+    "process_start_time_seconds": lambda values: values[0],
+    "process_max_fds": min,
+}
+
+
+def _families_of(process: str) -> dict[str, Family]:
+    return {one.name: one for one in ProcessCollector(pid=lambda: process, registry=None).collect()}
+
+
+def _children() -> list[str]:
+    """Return the process ids of this process' children; none where the kernel does not list them."""
+    ids: list[str] = []
+    for listed in Path("/proc/self/task").glob("*/children"):
+        with suppress(OSError):  # the thread has ended
+            ids += listed.read_text(encoding="ascii").split()
+    return ids

@@ -5,6 +5,7 @@ import signal
 import socket
 import string
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
@@ -95,6 +96,8 @@ class Worker:
         """Prepare to work until ``stop``; ``predecessor`` may still have calls in flight."""
         settings = installation.settings
         self._predecessor = predecessor
+        self.last_round = time.monotonic()
+        """When this worker last looked for messages, or was made, by the monotonic clock."""
         self._connected = {
             name: gateway
             for name, gateway in installation.context.gateways.items()
@@ -216,6 +219,7 @@ class Worker:
             self._replying.release()
 
     def _run_once(self) -> None:
+        self.last_round = time.monotonic()
         duties = (
             self._lease, self._heartbeat, self._report, self._renew, self._connect, self._claim_stale, self._sweep,
         )  # fmt: skip
@@ -347,6 +351,8 @@ def stop_on_signals(stop: Callable[[], None]) -> None:
         signal.signal(number, ask_to_stop)
 
 
+_STALLED_AFTER: Final = 120.0
+"""Seconds without a round after which a worker has stalled. A round takes half a minute at most, while Redis hangs."""
 _MAX_FINISHING = 4
 """Workers that finish their calls beside the one that works: further reloads wait."""
 
@@ -361,6 +367,7 @@ class ReloadableWorker:
     def __init__(self, first: Installation) -> None:
         self.present = first
         """What the current worker runs with, or the next one will."""
+        self._worker: Worker | None = None
         self._over = False
         self._end = threading.Event()
         """Stops the current worker."""
@@ -372,7 +379,7 @@ class ReloadableWorker:
         """Work until `stop`, and until all calls have ended. The jobs that a worker holds go to the next."""
         worker = None
         while installation := self._begin():
-            worker = Worker(installation, self._end, worker)
+            self._worker = worker = Worker(installation, self._end, worker)
             worker.work()
             thread = threading.Thread(target=self._finish, args=(worker, installation), name="finishing worker")
             self._finishing.add(thread)
@@ -391,6 +398,10 @@ class ReloadableWorker:
             with self._changed:
                 self._finishing.remove(threading.current_thread())
                 self._changed.notify_all()
+
+    def is_healthy(self) -> bool:
+        """Tell whether the worker makes its rounds, also where Redis is away; yes while it begins or stops."""
+        return self._over or self._worker is None or time.monotonic() - self._worker.last_round < _STALLED_AFTER
 
     def stop(self) -> None:
         """Stop for good. Called by a signal handler, so it takes no lock."""

@@ -1,10 +1,14 @@
 """docker-compose.yml, its configuration and its secret files fit each other and the settings."""
 
+import json
 import re
 import shutil
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from ipaddress import ip_address, ip_network
+from typing import ClassVar
 
 import pytest
 import yaml
@@ -240,6 +244,47 @@ def _checks():
     options, _, command = (ROOT / "Dockerfile").read_text().split("\nHEALTHCHECK ")[1].partition(" CMD ")
     given = dict(option.removeprefix("--").split("=") for option in options.split())
     yield "api", {name.replace("-", "_"): value for name, value in given.items()} | {"test": command}
+
+
+class _Noted(BaseHTTPRequestHandler):
+    paths: ClassVar[list[str]] = []
+    status = 200
+
+    def do_GET(self):
+        self.paths.append(self.path)
+        self.send_response(self.status)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("status", [200, 503])
+@pytest.mark.parametrize(
+    ("command", "variable", "path"),
+    [
+        (["otp-service", "serve"], "OTP_SERVICE__HTTP__PORT", "/readyz/checks"),
+        (["otp-service", "worker"], "OTP_SERVICE__WORKER__METRICS_PORT", "/healthz"),
+        (["docker-init", "--", "otp-service", "console"], "OTP_SERVICE__CONSOLE__PORT", "/healthz"),
+    ],
+)
+def test_the_image_is_checked_by_the_command_that_runs_in_it(command, variable, path, status, tmp_path, monkeypatch):
+    text = (ROOT / "Dockerfile").read_text().split("\nHEALTHCHECK ")[1].partition(" CMD ")[2].partition("\nENTRY")[0]
+    _, option, program = json.loads(text.replace("\\\n", ""))
+    (tmp_path / "cmdline").write_text("\0".join(["/opt/otp-service/bin/python", *command, ""]))
+    monkeypatch.setattr(_Noted, "paths", [])
+    monkeypatch.setattr(_Noted, "status", status)
+
+    with HTTPServer(("127.0.0.1", 0), _Noted) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        asked = program.replace("/proc/1/cmdline", str(tmp_path / "cmdline"))
+        environ = {variable: str(server.server_port)}
+        done = subprocess.run([sys.executable, option, asked], env=environ, check=False, capture_output=True)
+        thread.join()
+
+    assert _Noted.paths == [path]
+    assert (done.returncode == 0) == (status == 200)
 
 
 @pytest.mark.parametrize(

@@ -210,7 +210,7 @@ def test_probes_ask_for_what_is_answered_and_give_it_time(settings_of):
     assert {"/healthz", ready} <= routes
     assert asked == {
         "api": {"startup": ("/healthz", "http"), "liveness": ("/healthz", "http"), "readiness": (ready, "http")},
-        "worker": dict.fromkeys(("startup", "liveness", "readiness"), ("/metrics", "metrics")),
+        "worker": dict.fromkeys(("startup", "liveness", "readiness"), ("/healthz", "metrics")),
         "console": dict.fromkeys(("startup", "liveness", "readiness"), (HEALTH, "http")),
     }
     redis = settings_of("api").redis

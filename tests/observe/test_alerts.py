@@ -171,3 +171,47 @@ def test_what_the_proxy_refuses_burns_the_error_budget(tmp_path):
     ]  # fmt: skip
 
     evaluated(tmp_path, {"interval": "1m", "input_series": answers, "promql_expr_test": asked})
+
+
+PERSISTS = {"redis_aof_enabled": "1+0x60", "redis_aof_last_write_status": "1+0x60"}
+PERSISTS["redis_aof_last_bgrewrite_status"] = "1+0x60"
+
+
+@pytest.mark.parametrize("fails", [None, *PERSISTS])
+def test_a_redis_that_cannot_write_its_append_only_file_pages(fails, tmp_path):
+    values = PERSISTS | ({fails: "1+0x20 0+0x40"} if fails else {})
+    given = [{"series": f'{name}{{instance="a"}}', "values": of} for name, of in values.items()]
+    alert = "OtpServiceRedisDoesNotPersist"
+    asked = [is_silent(alert, 20), (fires if fails else is_silent)(alert, 25)]
+
+    evaluated(tmp_path, {"interval": "1m", "input_series": given, "promql_expr_test": asked})
+
+
+REPLICAS = 'redis_connected_slaves{instance="%s"}'
+
+
+@pytest.mark.parametrize(
+    ("series_of", "told"),
+    [
+        ({REPLICAS % "a": "0+0x60"}, is_silent),  # a server alone
+        ({REPLICAS % "a": "2+0x60"}, is_silent),
+        ({REPLICAS % "a": "2+0x20 1+0x40"}, fires),
+        # A fail-over of which the former primary comes back as a replica, and such of which it does not.
+        ({REPLICAS % "a": "2+0x20 0+0x40", REPLICAS % "b": "0+0x20 2+0x40"}, is_silent),
+        ({REPLICAS % "a": "2+0x20 _x40", REPLICAS % "b": "0+0x20 1+0x40"}, fires),
+        ({REPLICAS % "a": "1+0x60", 'redis_master_link_up{instance="b"}': "1+0x20 0+0x40"}, fires),
+    ],
+)
+def test_a_replica_that_is_gone_or_does_not_follow_pages(series_of, told, tmp_path):
+    given = [{"series": name, "values": values} for name, values in series_of.items()]
+    asked = [is_silent("OtpServiceRedisDoesNotReplicate", 20), told("OtpServiceRedisDoesNotReplicate", 30)]
+
+    evaluated(tmp_path, {"interval": "1m", "input_series": given, "promql_expr_test": asked})
+
+
+@pytest.mark.parametrize(("lag", "told"), [("0+0x60", is_silent), ("0+60x60", fires), ("0+60x8 0+0x50", is_silent)])
+def test_heads_of_the_audit_chain_that_stay_are_a_ticket(lag, told, tmp_path):
+    given = [{"series": 'otp_service_audit_export_lag_seconds{instance="a"}', "values": lag}]
+    asked = [is_silent("OtpServiceAuditHeadsStay", 9), told("OtpServiceAuditHeadsStay", 20)]
+
+    evaluated(tmp_path, {"interval": "1m", "input_series": given, "promql_expr_test": asked})

@@ -43,6 +43,7 @@ from otp_service.services.audit import (
     verify_chain,
 )
 from otp_service.services.context import Context
+from otp_service.telemetry import metrics
 from otp_service.telemetry.redaction import redact_event
 
 DAY = 24 * 3600 * 1000
@@ -339,6 +340,10 @@ def test_the_log_tells_of_a_head_all_that_is_needed_to_compare_it(filled: Contex
     assert (line["sequence"], line["link"], line["signature"]) == (24, signed.head.link, signed.signature)
 
 
+def _export_lag() -> float | None:
+    return metrics.REGISTRY.get_sample_value("otp_service_audit_export_lag_seconds")
+
+
 def test_a_head_is_signed_once_in_its_time_and_exported_until_that_worked(filled: Context) -> None:
     kept: list[int] = []
     works = [False]
@@ -356,10 +361,12 @@ def test_a_head_is_signed_once_in_its_time_and_exported_until_that_worked(filled
         fill(filled, "vf_9")
         clock.move_to(begun / 1000 + 3599)
         keeper.sign_if_due()
+        assert _export_lag() == pytest.approx(3599, abs=1)
         works[0] = True
         for one in (keeper, other):
             one.sign_if_due()
         assert kept == [24]
+        assert _export_lag() == 0
         clock.move_to(begun / 1000 + 3600)
         for one in (keeper, other, keeper):
             one.sign_if_due()

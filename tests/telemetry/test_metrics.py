@@ -3,9 +3,12 @@
 import ast
 import os
 import re
+import resource
 import socket
 import subprocess
 import sys
+import time
+import urllib.error
 import urllib.request
 from contextlib import closing
 from pathlib import Path
@@ -158,6 +161,40 @@ def test_the_server_answers_on_its_own_port():
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
         assert b"otp_service_outbox_lag_seconds" in answer.read()
         assert answer.headers["Content-Type"].startswith("text/plain; version=")
+
+
+def _answer(port, path):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as refused:
+        return refused.code, refused.read()
+
+
+def test_health_is_answered_beside_the_metrics():
+    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
+        port = probe.getsockname()[1]
+    healthy = [True]
+    metrics.start_server(port, "127.0.0.1", lambda: healthy[0])
+
+    assert _answer(port, "/healthz") == (200, b'{"status": "ok"}')
+    healthy[0] = False
+    assert _answer(port, "/healthz") == (503, b'{"status": "stalled"}')
+    assert _answer(port, "/metrics")[0] == 200
+    assert b"process_open_fds" in _answer(port, "/metrics")[1]
+
+
+def test_a_process_is_told_together_with_its_children():
+    hold = "import sys; held = bytearray(64_000_000); print(flush=True); sys.stdin.read()"
+    alone = _value("process_resident_memory_bytes")
+    with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        child.stdout.readline()
+        together, started = _value("process_resident_memory_bytes"), _value("process_start_time_seconds")
+        child.stdin.close()
+
+    assert together > alone + 60_000_000
+    assert started == _value("process_start_time_seconds") < time.time()
+    assert _value("process_max_fds") == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 _WORKER = "from otp_service.telemetry import metrics; metrics.checks.count(application='shop', outcome='approved')"

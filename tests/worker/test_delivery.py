@@ -19,6 +19,8 @@ from support_outbox import DEAD, DELAYED, queue, waiting
 from support_service import PATIENCE, Service, eventually, in_parallel, running
 from support_valkey import ValkeyServer, free_port
 
+from otp_service import __version__
+
 FREE = {"number": ["100/10 minutes"], "application": ["1000000/minute"], "ip": ["100000/minute"]}
 
 
@@ -184,8 +186,12 @@ def test_a_gateway_that_refuses_our_account_is_passed_over_left_alone_and_named(
     given_up = [letter for one in ones for letter in site.letters(one)]
     told = run("doctor", "--config", str(site.service.config), environ=site.service.keys)
     exposed = requests.get(f"http://127.0.0.1:{site.metrics}/metrics", timeout=30).text
+    health = requests.get(f"http://127.0.0.1:{site.metrics}/healthz", timeout=30)
 
     assert given_up == [], "every message came through by the second gateway"
+    assert (health.status_code, health.json()) == (200, {"status": "ok"}), "a gateway that fails is no failure of ours"
+    assert f'otp_service_build_info{{version="{__version__}"}} 1.0' in exposed.splitlines()
+    assert re.search(r"^process_open_fds [1-9]", exposed, re.MULTILINE)
     assert re.search(
         r"fail +gateways\.account: It refuses our account, for the last time .* ago: account sandbox", told.output
     )

@@ -18,6 +18,7 @@ from otp_service.bootstrap import Installation
 from otp_service.errors import LedgerUnavailableError
 from otp_service.settings import settings_from
 from otp_service.store.outbox import CONSUMER_GROUP
+from otp_service.worker import worker as worker_module
 from otp_service.worker.worker import ReloadableWorker
 
 KEYS = {"root": f"k1:{key()}", "pseudonym": key()}
@@ -231,3 +232,25 @@ def test_no_thread_is_left_behind(make):
             shifts.reload(make(Journal()))
         time.sleep(1.0)
         assert threading.active_count() <= before
+
+
+def test_a_worker_that_looks_for_no_messages_any_more_is_not_healthy(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "_STALLED_AFTER", 1.0)
+    installation, hanging, goes_on = make(Journal()), threading.Event(), threading.Event()
+    take = installation.context.store.outbox.take
+
+    def take_or_hang(*arguments: Any) -> Any:
+        if hanging.is_set():
+            goes_on.wait(20)
+        return take(*arguments)
+
+    monkeypatch.setattr(installation.context.store.outbox, "take", take_or_hang)
+    with at_work(installation) as (workers, _):
+        time.sleep(2)
+        assert workers.is_healthy(), "it has nothing to do, and goes on looking"
+        hanging.set()
+        eventually(lambda: not workers.is_healthy())
+        goes_on.set()
+        eventually(workers.is_healthy)
