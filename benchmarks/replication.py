@@ -136,7 +136,7 @@ def _round(
         answered += one
     death.join()
     replica.client.replicaof("NO", "ONE")
-    sentinel.primary = replica.port
+    sentinel.primary, sentinel.replicas = replica.port, [primary.port]
     with nodes(Node(primary.folder.parent / "another", replica.port)):
         _settle(Caller(looking), answered, books)
 

@@ -494,6 +494,8 @@ class ScriptRunner:
         known, there = self._slots.shard_of(peer) if self._slots else servers_of_primary(self._client)
         others = known - 1
         missing = others - replicas
+        if missing < 0:  # whoever was asked has not heard of all of them yet
+            return None
         for one in there if missing > 0 else ():
             with suppress(redis.RedisError):  # it is away
                 told = one.info("replication")

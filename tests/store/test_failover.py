@@ -191,6 +191,18 @@ def test_of_three_servers_the_one_that_took_over_serves_once_the_other_is_known_
     assert fence(three.install()) is None
 
 
+def test_where_sentinels_know_fewer_servers_than_were_waited_for_it_is_not_known_what_others_had(pair):
+    shop = Caller(pair.install())
+    one = shop.start()
+    pair.promote()
+    pair.sentinel.replicas = []
+    with pytest.raises(StoreUnavailableError):
+        shop.read(one)
+    pair.sentinel.replicas = [pair.first.port]
+
+    assert shop.read(one).verification.status == "pending"
+
+
 def test_where_the_other_had_more_what_was_started_before_is_expired(three):
     shop = Caller(three.install())
     one = shop.start()
