@@ -1,5 +1,6 @@
 """Receipts that come over a gateway's own connection: found by its reference, also when they overtake its answer."""
 
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 from structlog.testing import capture_logs
 from support_caller import Caller
+from support_canary import logged_at_debug
 from support_frozen import FrozenValkey
 from support_outbox import Scripted, Sender, events, story, timed_out
 from support_smpp import gateway_at
@@ -69,6 +71,18 @@ def test_a_receipt_finds_its_dispatch_by_the_reference(
     (delivery,) = shop.read(other).verification.deliveries
     assert (delivery.raw_status, delivery.reference) == ("DELIVRD", "B2")
     assert shop.read(other).verification.status == "pending", "it approves nothing"
+
+
+def test_each_line_of_a_receipt_names_verification_and_dispatch(shop: Caller, recorder: ReceiptRecorder) -> None:
+    one = _sent(shop, Accepted("A1"))
+    (dispatch,) = (each.dispatch_id for each in shop.read(one).verification.deliveries)
+    with logged_at_debug() as written:
+        recorder.accept(("A1",), UNDELIVERED)
+        recorder.accept(("A1",), UNDELIVERED)
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+
+    assert [line["message"] for line in lines] == ["receipt_recorded", "fell_back", "receipt_ignored"]
+    assert {(line["verification"], line["dispatch"]) for line in lines} == {(one, dispatch)}
 
 
 def test_a_receipt_that_overtakes_the_answer_is_not_lost(shop: Caller, recorder: ReceiptRecorder) -> None:
