@@ -301,7 +301,7 @@ class FactorChangeAnswer:
 
     factor: str
     change: str
-    """`activated`, `removed` or `resealed`."""
+    """`activated`, `removed`, `resealed`, or `step_reset`: a clock had run ahead."""
     reason: str | None
     """Why it was removed, in one word; null where a code removed it."""
     at: Time

@@ -46,7 +46,7 @@ from otp_service.gateways.base import REPORTS_OVER_HTTP
 from otp_service.ledger.reading import ReplicaState
 from otp_service.services.access_cache import AccessCache
 from otp_service.services.context import Context
-from otp_service.services.factors import root_key_refusal
+from otp_service.services.factors import checks_wait, count_ahead, root_key_refusal
 from otp_service.services.mirror import MISMATCHES, MirrorState, MirrorStatus
 from otp_service.services.operations import gateway_state, replica_phrase
 from otp_service.services.sender_registrations import today
@@ -640,6 +640,21 @@ ROOT_KEYS: tuple[Check[Context], ...] = (
     Check("keys", OK, "Of authenticator apps {count} are sealed under the root key {key}.",
           "Before it goes, seal them under {active}: otp-service factor reseal", _former_seals),
 )  # fmt: skip
+
+
+def _ahead(context: Context) -> Iterator[Mapping[str, object]]:
+    """Yield how many authenticator apps refuse codes because a clock ran ahead."""
+    if count := count_ahead(context):
+        yield {"count": count}
+
+
+STEPS: tuple[Check[Context], ...] = (
+    Check("factors", WARN,
+          "Of authenticator apps at least {count} refuse codes: the last one accepted is ahead of Redis' clock.",
+          "Set the clock right, and then: otp-service factor reset-steps", _ahead),
+    Check("factors", WARN, "Checks of authenticator apps wait: Redis' clock was ahead when it was started.",
+          "Set the clock right, and then: otp-service factor reset-steps", checks_wait),
+)  # fmt: skip
 _MEND_REPLICA: Mapping[ReplicaState, str] = {
     ReplicaState.BEHIND: "See pg_stat_replication at the primary.",
     ReplicaState.AWAY: "Start it, or correct ledger.reading_url.",
@@ -675,6 +690,7 @@ def ledger_diagnoses(settings: Settings, context: Context) -> Iterator[Diagnosis
         else:
             yield from map(refusal_diagnosis, _ledger_refusals(settings, context))
             yield from diagnose(ROOT_KEYS, context)
+            yield from diagnose(STEPS, context)
             yield from mirror_diagnoses(context)
             if replica := context.ledger.reading.inspect():
                 action = "" if replica.is_fit else _MEND_REPLICA[replica.state]

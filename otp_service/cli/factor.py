@@ -66,6 +66,21 @@ def unlock(session: Session, name: str | None, user: str) -> None:
     out.done(f"Unlocked: the user may try again at {application}.", application=application)
 
 
+@command(factor, name="reset-steps", asks=True)
+def reset_steps(session: Session) -> None:
+    """Accept codes again that a clock which ran ahead spent.
+
+    For apps whose last accepted code is ahead of Redis' clock. Set the clock right first. All codes until now stay
+    spent; a code that was accepted ahead of its time can be accepted once more.
+    """
+    session.confirm("Lower the last steps that are ahead of Redis' clock? Is the clock right?")
+    done = factors.reset_steps(session.context, session.action(OperatorAction.FACTOR_STEPS_RESET))
+    if not done:
+        raise click.ClickException("Nothing is ahead of Redis' clock.")
+    out.done(f"Reset: {done}. Codes from now on are accepted.", reset=done)
+    warn_of_mirror(session.context)
+
+
 @command(factor)
 def reseal(session: Session) -> None:
     """Seal all secrets under the active root key.

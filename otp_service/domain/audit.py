@@ -136,6 +136,8 @@ class OperatorAction(StrEnum):
     """Waits and a lock after wrong codes of a user were lifted."""
     FACTORS_RESEALED = "factors-resealed"
     """Secrets were sealed under the active root key."""
+    FACTOR_STEPS_RESET = "factor-steps-reset"
+    """Last steps that were ahead of the clock were lowered to the present one."""
     SUPPRESSION_ADDED = "suppression-added"
     SUPPRESSION_LIFTED = "suppression-lifted"
     SUPPRESSIONS_IMPORTED = "suppressions-imported"

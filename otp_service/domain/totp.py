@@ -160,6 +160,8 @@ class FactorChange(StrEnum):
     ACTIVATED = "activated"
     REMOVED = "removed"
     RESEALED = "resealed"
+    STEP_RESET = "step_reset"
+    """Its last step was ahead of the clock, and was lowered to the present one."""
 
 
 def new_secret() -> bytes:

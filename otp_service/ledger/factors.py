@@ -146,6 +146,32 @@ class Factors:
                     _record_change(connection, advance_head(connection, 1), factor, FactorChange.RESEALED)
             return read_head(connection)
 
+    def ahead(self, application: str, early: int, at: int, most: int) -> tuple[Factor, ...]:
+        """Return active factors whose last step is later than any code accepted ``at`` a time (milliseconds) can be.
+
+        ``early`` is how many steps a code may come early. At most ``most``, oldest first.
+        """
+        later = (factors.c.last_step - early) * factors.c.period * 1000 > at
+        wanted = select(factors).where(_ACTIVE, factors.c.application == application, later)
+        with self._database.read() as connection:
+            return tuple(map(_factor, connection.execute(wanted.order_by(factors.c.place).limit(most))))
+
+    def reset_steps(self, ahead: Sequence[Factor], at: int, act: OperatorActionEntry | None) -> LedgerPosition:
+        """Record for factors that the step of a time (milliseconds) was the last, and an operator's ``act``.
+
+        Returns the ledger's place.
+        """
+        with self._database.write() as connection:
+            lock_head(connection)
+            for one in ahead:
+                as_it_was = update(factors).where(factors.c.id == one.id, factors.c.last_step == one.sealed.last_step)
+                present = one.sealed.parameters.step_at(at)
+                if connection.execute(as_it_was.values(last_step=present)).rowcount:
+                    _record_change(connection, advance_head(connection, 1), one, FactorChange.STEP_RESET)
+            if act is not None:
+                record_action(connection, act)
+            return read_head(connection)
+
 
 class RecoveryCodes:
     """Recorded recovery codes. Raises `LedgerUnavailableError` when the database cannot serve."""

@@ -245,7 +245,7 @@ factor_changes = Table(
     _column("factor", NAME, "identifier of the factor", FACTORS),
     _column("application", NAME, "whose user has it", FACTORS),
     _column("pseudonym", PSEUDONYM, "the user, as a pseudonym", FACTORS),
-    _column("change", NAME, "activated, removed or resealed", FACTORS),
+    _column("change", NAME, "activated, removed, resealed or step_reset", FACTORS),
     _column("reason", NAME, "why it was removed, in one word; empty where a code removed it", FACTORS),
     _column("recorded", TIME, "when", FACTORS),
     Index("factor_changes_of_user", "pseudonym", "application"),

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from otp_service.domain.applications import Application
+from otp_service.domain.applications import Application, TotpSkew
 from otp_service.domain.audit import OperatorActionEntry
 from otp_service.domain.consents import ConsentMode
 from otp_service.domain.keyring import IdempotentRequest, sealing_root, user_id, user_of_factor
@@ -46,7 +46,7 @@ from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import SafeText
 
 RESEAL_BATCH: Final = 200
-"""Factors that are sealed anew in one transaction."""
+"""Factors that are sealed anew, or changed otherwise, in one transaction."""
 _REMOVED_BEFORE: Final = "other"
 """Why a factor is removed that was removed before its activation was recorded, as webhooks tell it."""
 _RECOVERY_EVENTS: Final = {
@@ -443,6 +443,41 @@ def reseal(context: Context) -> Iterator[int]:
         context.mirror_sync.write_through(place)
         done += len(some)
         yield done
+
+
+def count_ahead(context: Context) -> int:
+    """Return how many factors refuse codes because a clock ran ahead; as many as `RESEAL_BATCH` of an application."""
+    now = context.store.decisions.now()
+    return sum(len(_ahead(context, one, now)) for one in context.applications.values())
+
+
+def checks_wait(context: Context) -> bool:
+    """Tell whether checks of factors wait for a time that Redis' clock said before it was set back."""
+    now, buckets = context.store.decisions.now(), context.keyring.buckets
+    return any(context.store.factors.waits_since(one) > now for one in buckets)
+
+
+def reset_steps(context: Context, act: OperatorActionEntry) -> int:
+    """Lower last steps that are ahead of Redis' clock to the present one, and what checks wait for; return how many.
+
+    An operator's ``act`` is recorded if there was any. Raises `LedgerUnavailableError` and `StoreUnavailableError`.
+    """
+    now, done = context.store.decisions.now(), 0
+    for application in context.applications.values():
+        while some := _ahead(context, application, now):
+            place = context.ledger.factors.reset_steps(some, now, None if done else act)
+            context.mirror_sync.write_through(place)
+            done += len(some)
+            for bucket in context.keyring.buckets:
+                those = [one.sealed for one in some if context.keyring.bucket(one.user) == bucket]
+                context.store.factors.reset_steps(bucket, those, application.totp_skew)
+    if not done and checks_wait(context):
+        context.ledger.operator_actions.add(act)
+    return done + sum(context.store.factors.reset_steps(one, (), TotpSkew()) for one in context.keyring.buckets)
+
+
+def _ahead(context: Context, application: Application, now: int) -> tuple[Factor, ...]:
+    return context.ledger.factors.ahead(application.name, application.totp_skew.early, now, RESEAL_BATCH)
 
 
 def root_key_refusal(context: Context) -> StartRefusal | None:

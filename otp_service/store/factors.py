@@ -208,6 +208,21 @@ class FactorStore:
         )
         return _outcome(answer)
 
+    def reset_steps(self, bucket: str, ahead: Sequence[SealedFactor], skew: TotpSkew) -> int:
+        """Lower last steps in a bucket that are ahead of Redis' clock to the present one; return how many.
+
+        And the time since which checks wait, which counts as well.
+        """
+        life = max((skew.life(one.parameters.period) for one in ahead), default=0) + STEP_GRACE
+        steps = (keys.factor_step(bucket, one.id) for one in ahead)
+        each = (value for one in ahead for value in (one.parameters.period, skew.early))
+        return int(self._scripts.run("factor_steps_reset", (self._scripts.mirror_head(bucket), *steps), (life, *each)))
+
+    def waits_since(self, bucket: str) -> int:
+        """Return since when checks of factors wait, in milliseconds: later than now after a clock that ran ahead."""
+        with translate_errors():
+            return int(self._client.hget(self._scripts.mirror_head(bucket), "since") or 0)
+
     def active(self, user: UserKey) -> tuple[str, ...]:
         """Return the identifiers of the user's active factors, as far as the mirror knows."""
         with translate_errors():

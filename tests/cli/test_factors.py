@@ -5,7 +5,8 @@ import json
 import pytest
 from support_api import Api
 from support_cli import configured, rows, run
-from support_factors import USER, App
+from support_factors import USER, App, record
+from support_frozen import START
 from support_installation import World, key
 
 from otp_service.bootstrap import install
@@ -105,3 +106,79 @@ def test_secrets_are_sealed_anew(app, environ):
 
     assert "Sealed anew: 0 authenticator apps." in run("factor", "reseal", environ=environ).output
     assert len(acts(environ)) == 1
+
+
+# --- a clock that ran ahead ---------------------------------------------------------------------------------
+
+DAY = 86_400_000
+
+
+def after_a_day_ahead(app, frozen):
+    """Use the app while Redis' clock, and the phone's, is a day ahead; set both back."""
+    frozen.move_to(START + DAY)
+    assert app.check(app.code())["valid"]
+    record(app.api)
+    app.api.installation.context.mirror_sync.refresh()
+    frozen.move_to(START)
+
+
+def findings(environ):
+    told = json.loads(run("doctor", "--json", environ=environ).output)["findings"]
+    return [one["sentence"] for one in told if one["subject"] == "factors"]
+
+
+def test_codes_are_accepted_again_after_a_clock_that_ran_ahead(app, frozen, environ):
+    assert findings(environ) == []
+    after_a_day_ahead(app, frozen)
+    assert app.check(app.code(1))["reason"] == "code_used"
+    (finding,) = findings(environ)
+    assert "at least 1 refuse codes" in finding
+    typed = app.code()
+
+    said = run("factor", "reset-steps", "--yes", environ=environ)
+    assert (said.exit_code, said.output) == (0, "Reset: 1. Codes from now on are accepted.\n")
+    assert acts(environ) == [("factor-steps-reset", None, None)]
+    assert [one["change"] for one in app.changes()] == ["activated", "step_reset"]
+    assert findings(environ) == []
+    assert app.check(typed)["reason"] == "code_used"
+    frozen.advance(30)
+    assert app.check(app.code())["valid"]
+    assert app.check(app.code())["reason"] == "code_used"
+
+
+def test_a_mirror_that_is_built_anew_has_the_step_that_was_reset(app, frozen, environ):
+    after_a_day_ahead(app, frozen)
+    assert json.loads(run("factor", "reset-steps", "--yes", "--json", environ=environ).stdout)["reset"] == 1
+    frozen.client.delete(*frozen.client.scan_iter("*factor:*"))
+    assert run("ledger", "rebuild", "--yes", environ=environ).exit_code == 0
+    app.api.installation.context.mirror_sync.refresh()
+    frozen.advance(120)
+
+    assert app.check(app.code())["valid"]
+
+
+def test_an_app_that_is_not_ahead_keeps_its_last_step(app, frozen, environ):
+    code = app.code(1)
+    assert app.check(code)["valid"]
+    record(app.api)
+
+    result = run("factor", "reset-steps", "--yes", environ=environ)
+    assert (result.exit_code, "Nothing is ahead of Redis' clock." in result.output) == (1, True)
+    assert app.check(code)["reason"] == "code_used"
+    assert acts(environ) == []
+
+
+def test_checks_that_wait_for_a_clock_that_was_ahead_go_on(app, frozen, environ):
+    frozen.advance(60)
+    frozen.client.hset("otp:{00}:mirror/head", "since", START + DAY)
+    frozen.client.hset("otp:{00}:mirror/head", "since_of", 9007199254740992)
+    answer = app.api.post(f"/v1/factors/{app.id}/check", {"code": app.code()})
+    assert answer.status_code == 503
+    (finding,) = findings(environ)
+    assert "Redis' clock was ahead" in finding
+
+    assert run("factor", "reset-steps", "--yes", environ=environ).output.startswith("Reset: 1.")
+    assert acts(environ) == [("factor-steps-reset", None, None)]
+    assert findings(environ) == []
+    frozen.advance(120)
+    assert app.check(app.code())["valid"]

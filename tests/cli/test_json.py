@@ -86,7 +86,7 @@ TOLD_AT = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")
 
 
 CHANGING = {" ".join(line.split()[: 1 + (line.split()[0] not in {"send", "check"})]) for line, _ in ACTING} | {
-    "store failover", "factor remove", "factor unlock"
+    "store failover", "factor remove", "factor unlock", "factor reset-steps"
 }  # fmt: skip
 """`store failover` needs several servers. Those of factors need a handset, and have their own test."""
 READING = sorted(path for path, _ in leaves() if path not in CHANGING | SERVERS | KEYS)

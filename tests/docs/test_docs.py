@@ -98,7 +98,9 @@ def test_every_row_stands_below_the_head_of_a_table(name):
 def test_every_command_exists(name):
     unknown = [
         f"{first} {second}".strip()
-        for first, second in re.findall(r"(?<![\w./-])otp-service ([a-z][a-z-]*)(?: ([a-z]+))?", _code(_read(name)))
+        for first, second in re.findall(
+            r"(?<![\w./-])otp-service ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?", _code(_read(name))
+        )
         if not _exists(first, second)
     ]
 
