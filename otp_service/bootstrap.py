@@ -467,7 +467,7 @@ def _human_checks(settings: Settings) -> dict[str, HumanCheckRunner]:
             name,
             entry.verifier_class(entry.settings, PolicyContext(name, settings.production)),
             entry.settings,
-            settings.http.threads,
+            settings.http.all_threads,
         )
         for name, entry in settings.human_checks.items()
     }

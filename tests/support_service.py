@@ -96,7 +96,7 @@ class Service:
         self.children.append(self._launch("serve"))
         for _ in range(workers):
             self.launch_worker()
-        eventually(self._ready)
+        eventually(self._ready, 4 * PATIENCE)
 
     def reload(self) -> None:
         """Let all processes read their settings anew, and wait until all of them have done so."""

@@ -216,7 +216,7 @@ class Service(Flask):
 def create_app(installation: Installation) -> Service:
     """Return the HTTP service of an installation, a WSGI application."""
     routes, paths = _compiled_routes(with_metrics=installation.settings.http.metrics_on_same_port)
-    shared = SharedState(installation, routes, CallSlots(max(1, installation.settings.http.threads - 1)))
+    shared = SharedState(installation, routes, CallSlots(installation.settings.http.ledger_calls))
     app = Service(__name__, static_folder=None, template_folder=None)
     app.url_map, app.give_back = paths, installation.give_back
     _register(app, shared)

@@ -38,8 +38,8 @@ class CallSlots:
     def __init__(self, most: int, refusal: str = "Too many wait for the ledger.") -> None:
         self._refusal = refusal
         self._free = threading.Semaphore(most)
-        self._begun: dict[int, float] = {}
-        self._lock = threading.Lock()
+        self._moved = 0.0
+        """When a call began or came back last. While all slots are taken none begins."""
 
     @contextmanager
     def slot(self) -> Iterator[None]:
@@ -47,22 +47,16 @@ class CallSlots:
 
         It is waited for only while calls come back; otherwise all threads would wait.
         """
-        if not self._free.acquire(blocking=False) and not (self._is_moving() and self._free.acquire(timeout=SLOT_WAIT)):
-            raise LedgerUnavailableError(self._refusal)
-        with self._lock:
-            self._begun[threading.get_ident()] = time.monotonic()
+        if not self._free.acquire(blocking=False):
+            is_moving = time.monotonic() - self._moved < SLOT_WAIT
+            if not (is_moving and self._free.acquire(timeout=SLOT_WAIT)):
+                raise LedgerUnavailableError(self._refusal)
+        self._moved = time.monotonic()
         try:
             yield
         finally:
-            with self._lock:
-                del self._begun[threading.get_ident()]
+            self._moved = time.monotonic()
             self._free.release()
-
-    def _is_moving(self) -> bool:
-        """Tell whether calls come back."""
-        with self._lock:
-            oldest = min(self._begun.values(), default=time.monotonic())
-        return time.monotonic() - oldest < SLOT_WAIT
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -34,7 +34,7 @@ from otp_service.telemetry.logging import GRANIAN_LOGGING, Renderer, configure_l
 _log = get_logger(__name__)
 _MEMORY = "/dev/shm"  # noqa: S108 - the folder in it has a name that nobody foresees
 """A file system in memory, where there is one."""
-_FIXED = ("http.host", "http.port", "http.processes", "http.threads", "http.metrics_port")
+_FIXED = ("http.host", "http.port", "http.processes", "http.threads", "http.ledger_calls", "http.metrics_port")
 """Settings of ``serve`` that a reload leaves as they are: its sockets are open, its processes and threads there."""
 _CONNECTIONS = 512
 """Connections that one process holds at a time, idle ones included; others wait in the backlog and are told nothing."""
@@ -70,7 +70,7 @@ def _run_server(settings: Settings, path: Path | None) -> None:
         http=HTTPModes.http1,
         websockets=False,
         workers=settings.http.processes,
-        blocking_threads=settings.http.threads,
+        blocking_threads=settings.http.all_threads,
         backpressure=_CONNECTIONS,
         respawn_failed_workers=True,
         workers_kill_timeout=KILL_AFTER,

@@ -190,7 +190,10 @@ class HttpSettings(Section):
     processes: int = Field(default=2, ge=1, le=256)
     """Server processes; about one per core."""
     threads: int = Field(default=2, ge=1, le=64)
-    """Threads of each process; two give the highest throughput."""
+    """Threads of each process that the ledger never holds; two give the highest throughput."""
+    ledger_calls: int = Field(default=10, ge=1, le=12)  # of the 15 connections in a process's pool
+    """Requests of each process that may use the ledger at a time, each with a thread and a connection to it beyond
+    ``threads``. Further ones wait a moment, then get ``ledger-unavailable``; starts and checks go on."""
     trusted_proxies: int = Field(default=0, ge=0, le=10)
     """Proxies in front of the service: the peer is that many entries from the right of ``X-Forwarded-For``."""
     public_url: str | None = Field(default=None, pattern=r"^https?://[^\s?#@]+$")
@@ -204,6 +207,11 @@ class HttpSettings(Section):
     """Port of ``/metrics``; 0 for none."""
     metrics_on_same_port: bool = False
     """Serve ``/metrics`` on ``port`` instead, to everybody who can reach it."""
+
+    @property
+    def all_threads(self) -> int:
+        """Threads of each process."""
+        return self.threads + self.ledger_calls
 
     @field_validator("public_url")
     @classmethod

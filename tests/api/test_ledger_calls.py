@@ -57,9 +57,33 @@ def test_while_somebody_waits_for_the_ledger_all_others_are_refused_at_once():
         pass
 
 
+def test_a_call_that_hangs_refuses_nobody_while_others_return():
+    ledger_slots, stop, taken = CallSlots(2), threading.Event(), threading.Event()
+
+    def hang() -> None:
+        with ledger_slots.slot():
+            taken.set()
+            stop.wait(10)
+
+    def take() -> None:
+        with ledger_slots.slot():
+            time.sleep(SLOT_WAIT / 4)
+
+    hanging = in_another_thread(hang)
+    taken.wait()
+    time.sleep(SLOT_WAIT)
+    other = in_another_thread(take)
+    time.sleep(SLOT_WAIT / 8)
+    with ledger_slots.slot():
+        pass
+    stop.set()
+    hanging.join()
+    other.join()
+
+
 @pytest.mark.parametrize("path", ["/v1/consents/find", "/v1/suppressions/find", "/v1/subjects/export"])
 def test_while_no_turn_is_left_only_calls_that_ask_the_ledger_are_refused(real_world: World, path: str):
-    api = Api(real_world, http={"threads": 2})
+    api = Api(real_world, http={"ledger_calls": 1})
     with api.app.wsgi_app._shared.ledger_slots.slot():
         time.sleep(SLOT_WAIT)
 

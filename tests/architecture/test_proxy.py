@@ -100,6 +100,7 @@ def proxy(upstreams, console, tmp_path_factory):
         "inter 1s": "inter 100ms",
         "timeout http-request 10s": "timeout http-request 1500ms",
         "maxconn 8": "maxconn 1",
+        "maxconn 28": "maxconn 1",
     }
     ports = [one.port for one in upstreams]
     with proxied(tmp_path_factory.mktemp("proxy"), ports, changes, console.port) as running:

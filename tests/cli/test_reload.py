@@ -124,7 +124,7 @@ def test_another_pseudonym_key_is_refused_as_at_a_start(tmp_path: Path, valkey: 
 def test_what_needs_a_restart_is_told_and_stays_as_it_was(service: Service, number: str):
     changed(
         service,
-        http={"port": 1, "processes": 3, "threads": 3, "metrics_port": 2},
+        http={"port": 1, "processes": 3, "threads": 3, "ledger_calls": 3, "metrics_port": 2},
         worker={"metrics_port": 3},
         redis={"url": service.valkey.url.replace("/0", "/1")},
         ledger={"url": f"sqlite:///{service.folder / 'other.db'}"},
@@ -132,7 +132,10 @@ def test_what_needs_a_restart_is_told_and_stays_as_it_was(service: Service, numb
     before = service.told("restart_needed")
     service.reload()
     assert {tuple(one["settings"]) for one in service.events("restart_needed")[before:]} == {
-        ("http.port", "http.processes", "http.threads", "http.metrics_port", "redis.url", "ledger.url"),
+        (
+            *("http.port", "http.processes", "http.threads", "http.ledger_calls", "http.metrics_port"),
+            *("redis.url", "ledger.url"),
+        ),
         ("worker.metrics_port", "redis.url", "ledger.url"),
     }
     verification = service.start(number)
