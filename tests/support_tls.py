@@ -15,16 +15,31 @@ from cryptography.x509.oid import NameOID
 LOOPBACK = x509.IPAddress(IPv4Address("127.0.0.1"))
 
 
-def make_certificate(folder: Path, bears: x509.GeneralName = LOOPBACK) -> Path:
-    """Return a certificate that signs itself and bears an address or a name, with its key in one file."""
+_A_DAY = dt.timedelta(days=1)
+
+
+def make_certificate(
+    folder: Path,
+    bears: x509.GeneralName = LOOPBACK,
+    life: tuple[dt.timedelta, dt.timedelta] = (-_A_DAY, _A_DAY),
+    signed_by: Path | None = None,
+) -> Path:
+    """Return a certificate that bears an address or a name, with its key in one file.
+
+    It signs itself, unless it is ``signed_by`` another such file; ``life`` is from when to when, from now on.
+    """
     key, now = ec.generate_private_key(ec.SECP256R1()), dt.datetime.now(dt.UTC)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test")])
+    name = issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test")])
+    signer = key
+    if signed_by:
+        signer = serialization.load_pem_private_key(signed_by.read_bytes(), None)
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "signed by a test")])
     made = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1)).not_valid_after(now + dt.timedelta(days=1))
+        x509.CertificateBuilder().subject_name(name).issuer_name(issuer).public_key(key.public_key()).serial_number(1)
+        .not_valid_before(now + life[0]).not_valid_after(now + life[1])
         .add_extension(x509.SubjectAlternativeName([bears]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
+        .sign(signer, hashes.SHA256())
     )  # fmt: skip
     file = folder / "server.pem"
     private = key.private_bytes(

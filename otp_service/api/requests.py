@@ -234,13 +234,13 @@ def peer_address(exchange: Exchange) -> str | None:
     """
     trusted_proxies = exchange.settings.http.trusted_proxies
     if trusted_proxies:
-        hops = _hops(exchange)[-trusted_proxies:]
-        if len(hops) == trusted_proxies and all(map(_address, hops)):
-            return hops[0]
+        trusted = hops(exchange)[-trusted_proxies:]
+        if len(trusted) == trusted_proxies and all(map(_address, trusted)):
+            return trusted[0]
     return _address(exchange.environ.get("REMOTE_ADDR") or "")
 
 
-def _hops(exchange: Exchange) -> list[str]:
+def hops(exchange: Exchange) -> list[str]:
     """Return the hops from left to right; a header that is given several times is one list (RFC 9110, 5.3)."""
     joined = exchange.header("X-Forwarded-For")
     return [hop.strip() for hop in joined.split(",")] if joined else []

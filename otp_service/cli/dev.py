@@ -352,6 +352,7 @@ logfile "{folder}/valkey.log"
 appendonly yes
 appendfsync everysec
 save ""
+maxmemory 512mb
 maxmemory-policy noeviction
 hash-max-listpack-value 1024
 """

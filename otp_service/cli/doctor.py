@@ -6,6 +6,7 @@ A check that refuses a start belongs in `otp_service.settings.startup_checks`; t
 import fcntl
 import os
 import re
+import resource
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -25,6 +26,7 @@ from otp_service.bootstrap import (
 )
 from otp_service.cli import output as out
 from otp_service.cli.common import Session, command
+from otp_service.cli.network import Attempt, certificate_problem, gateway_endpoints, public_attempts, try_all
 from otp_service.cli.output import count_of
 from otp_service.domain.applications import Application, ClientIpSource
 from otp_service.domain.guard import GUARD_RULES, Mode, Ruleset
@@ -61,7 +63,7 @@ from otp_service.settings.startup_checks import (
     unsafe_connections,
 )
 from otp_service.settings.urls import canonical_host, is_local, leads_elsewhere
-from otp_service.store.connection import ConnectionProblem, connection_problem
+from otp_service.store.connection import ConnectionProblem, connection_problem, tls_problem
 from otp_service.store.inbox import WaitingMessage
 from otp_service.store.mirror import NO_EVICTION, Server, eviction_refusal, installation_refusal
 from otp_service.store.outbox import count_reasons
@@ -396,6 +398,14 @@ _CONNECTION_ADVICE = {
     ConnectionProblem.MEMORY: ("is full", "Give it more memory (maxmemory)."),
     ConnectionProblem.REPLICA: ("is a replica and takes no writes", "Name its primary in redis.url."),
     ConnectionProblem.DATABASE: ("has no database of this number", "Correct the number at the end of redis.url."),
+    ConnectionProblem.MEMBER: (
+        "is one of a cluster, and is used as a server alone",
+        "Set redis.cluster = true, and keys.bucket_bits before the first start.",
+    ),
+    ConnectionProblem.ALONE: (
+        "is no cluster",
+        "Set redis.cluster = false, or start the server with cluster-enabled yes.",
+    ),
     ConnectionProblem.NOT_REDIS: ("does not answer as Redis does", "Correct redis.url: something else listens there."),
 }
 
@@ -403,7 +413,11 @@ _CONNECTION_ADVICE = {
 def redis_diagnosis(settings: Settings, silent: StoreUnavailableError) -> Diagnosis:
     """Return why Redis does not answer, and what to do."""
     problem = connection_problem(silent)
+    if (refused := tls_problem(silent)) is not None:
+        return Diagnosis(FAIL, "redis.url", *certificate_problem(refused, f"Redis at {settings.redis.shown_url}"))
     what, action = _CONNECTION_ADVICE[problem]
+    if denied := re.search(r"the '([\w|]+)' command", str(silent.__cause__)):
+        what, action = f"refuses {denied[1]} to this user", "Give the user the rights of docs/install.md (ACL)."
     if problem is ConnectionProblem.SILENT and _dev_is_stopped():
         what, action = "does not answer: the service of make run in this folder is not running", "Start it: make run"
     return Diagnosis(FAIL, "redis.url", f"Redis at {settings.redis.shown_url} {what}.", action)
@@ -441,7 +455,9 @@ VERSION: tuple[Check[str], ...] = (
 Ask = Callable[[str], str | None]
 """Returns a setting of the server; ``None`` when it does not tell."""
 _FSYNC = "appendfsync"
+_MAXMEMORY = "maxmemory"
 _WANTED = {
+    _MAXMEMORY: "it must be less than its host's memory",
     "maxmemory-policy": "it must be noeviction",
     "appendonly": "it should be yes",
     LISTPACK: f"it should be {LONGEST_VALUE} or more",
@@ -462,6 +478,10 @@ SERVER: tuple[Check[Ask], ...] = (
           lambda ask: ({"setting": name, "should": should} for name, should in _WANTED.items() if ask(name) is None)),
     Check("maxmemory-policy", OK, "noeviction: no counter is ever evicted.", "",
           lambda ask: ask("maxmemory-policy") == NO_EVICTION),
+    Check(_MAXMEMORY, WARN,
+          "Redis has no limit of its own: when the memory of its host is used up, the kernel kills it.",
+          "Set maxmemory to half of the host's memory: rewriting the append-only file takes the rest.",
+          lambda ask: ask(_MAXMEMORY) == "0"),
     Check("appendonly", WARN,
           "Without an append-only file a restart loses accepted messages and forgets every budget.",
           "Set appendonly yes.", lambda ask: ask("appendonly") not in {None, "yes"}),
@@ -571,6 +591,25 @@ CLOCK: tuple[Check[float], ...] = (
           "the times of log lines are off.", "Synchronise both hosts (NTP).",
           lambda skew: [{"skew": words}] if (words := skew_in_words(skew)) else ()),
 )  # fmt: skip
+RIGHTS: tuple[Check[str], ...] = (
+    Check("redis.url", FAIL, "Redis refuses {it} to the service's user: no process can start.",
+          "Give the user the rights of docs/install.md: ACL SETUSER USER +time +@scripting", lambda _: True),
+)  # fmt: skip
+FILES_NEEDED: Final = 1024
+"""Files and connections that `serve` may hold at a time: 512 connections of callers, and its own; a worker fewer."""
+FILES: tuple[Check[int], ...] = (
+    Check("files", WARN, "A process may have {it} files and connections open, as this one may: {needed} are needed.",
+          "Raise the limit of what starts the processes: LimitNOFILE=65536 (systemd), ulimit -n 65536 (a shell).",
+          lambda limit: [{"needed": FILES_NEEDED}] if limit < FILES_NEEDED else ()),
+)  # fmt: skip
+
+
+def file_diagnoses() -> Iterator[Diagnosis]:
+    """Yield whether a process started from here may open enough files and connections."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return diagnose(FILES, soft if soft != resource.RLIM_INFINITY else FILES_NEEDED)
+
+
 CLAIM: tuple[Check[bool], ...] = (
     Check("installation", OK, "It is the one that the server knows.", "", lambda claimed: claimed),
     Check("installation", OK, "The server is new; the first start claims it.", "", lambda claimed: not claimed),
@@ -679,12 +718,20 @@ LEDGER: tuple[Check[tuple[Settings, Context]], ...] = (
 )  # fmt: skip
 
 
+NO_LEDGER: tuple[Check[bool], ...] = (
+    Check("ledger", WARN, "The ledger is not created yet: nothing is recorded, and starts are refused.",
+          "Start serve or worker, which create it; or: otp-service ledger upgrade", lambda upgrades: upgrades),
+    Check("ledger", FAIL, "The ledger is not created yet, and ledger.upgrade = false lets no process create it.",
+          "otp-service ledger upgrade", lambda upgrades: not upgrades),
+)  # fmt: skip
+
+
 def ledger_diagnoses(settings: Settings, context: Context) -> Iterator[Diagnosis]:
     """Yield what the ledger and its mirror tell; nothing is written, nor is a file made."""
     try:
         yield from diagnose(LEDGER, (settings, context))
         if not context.ledger.there():
-            yield Diagnosis(OK, "ledger", "The ledger is still to be made; the first process does it.")
+            yield from diagnose(NO_LEDGER, settings.ledger.upgrade)
         elif context.ledger.behind():
             yield refusal_diagnosis(LEDGER_OUTDATED, WARN if settings.ledger.upgrade else FAIL)
         else:
@@ -906,13 +953,25 @@ _UNASKED = Diagnosis(
 )
 
 
+def attempt_diagnosis(attempt: Attempt) -> Diagnosis:
+    """Return an attempt to connect as a diagnosis."""
+    return Diagnosis(FAIL if attempt.remedy else OK, attempt.endpoint.place, attempt.cause, attempt.remedy)
+
+
+def network_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
+    """Yield whether gateways are reached from here, and this service at its public URL. No message is sent."""
+    yield from map(attempt_diagnosis, try_all(gateway_endpoints(settings)))
+    yield from map(attempt_diagnosis, public_attempts(settings, settings.keyring()))
+
+
 @command()
-def doctor(session: Session) -> None:
+@click.option("--network", is_flag=True, help="Connect to gateways and to http.public_url, too. Sends no message.")
+def doctor(session: Session, *, network: bool) -> None:
     """Say what is wrong with the set-up.
 
-    Looks at settings, keys, gateways and Redis. The exit status is 1 when something must be mended.
+    Looks at settings, keys, gateways, Redis and the ledger. The exit status is 1 when something must be mended.
     """
-    found = list(_examine(session))
+    found = list(_examine(session, network=network))
     if not out.in_json(findings=list(map(out.members, found))):
         _print(found)
     if any(one.level is FAIL for one in found):
@@ -921,7 +980,7 @@ def doctor(session: Session) -> None:
         raise SystemExit(1)
 
 
-def _examine(session: Session) -> Iterator[Diagnosis]:
+def _examine(session: Session, *, network: bool) -> Iterator[Diagnosis]:
     try:
         settings = session.unchecked_settings
     except ConfigurationError as faulty:
@@ -933,9 +992,11 @@ def _examine(session: Session) -> Iterator[Diagnosis]:
     yield from unsafe
     yield from settings_diagnoses(settings)
     yield from diagnose(REGISTRATIONS, settings)
+    yield from file_diagnoses()
     if any(one.level is FAIL for one in unsafe):
         yield _UNASKED  # a password must not go where it could be read
     else:
+        yield from network_diagnoses(settings) if network else ()
         yield from _installation_diagnoses(settings)
 
 
@@ -944,6 +1005,12 @@ def _installation_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
     try:
         context = install(settings).context
         server = context.store.server
+        if not settings.redis.cluster and server.is_cluster_member():
+            yield _used_alone(settings)
+            return
+        if missing := server.missing_rights():
+            yield from (it for one in dict.fromkeys(missing) for it in diagnose(RIGHTS, one))
+            return
         yield from _server_diagnoses(settings, server)
         yield from diagnose(CLOCK, server.clock_skew())
         if differences := server.differences():
@@ -963,6 +1030,11 @@ def _installation_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
         yield Diagnosis(FAIL, "settings", str(unusable))
     except StoreUnavailableError as silent:
         yield redis_diagnosis(settings, silent)
+
+
+def _used_alone(settings: Settings) -> Diagnosis:
+    what, action = _CONNECTION_ADVICE[ConnectionProblem.MEMBER]
+    return Diagnosis(FAIL, "redis.url", f"Redis at {settings.redis.shown_url} {what}.", action)
 
 
 def _server_diagnoses(settings: Settings, server: Server) -> Iterator[Diagnosis]:

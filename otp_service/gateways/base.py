@@ -79,6 +79,14 @@ class GatewaySettings(BaseModel):
         return None
 
     @property
+    def endpoint(self) -> str | None:
+        """Where calls go, for `doctor` to connect to, if no setting is that URL.
+
+        ``https://HOST``, and of a protocol other than HTTP ``tls://HOST:PORT`` or ``tcp://HOST:PORT``.
+        """
+        return None
+
+    @property
     def takes_receipts(self) -> bool:
         """Whether all settings that receipts need are there; asked of gateways that support them."""
         return True

@@ -23,6 +23,7 @@ import requests
 import urllib3
 from pydantic import StringConstraints
 from requests.adapters import HTTPAdapter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, NewConnectionError
 
@@ -383,6 +384,33 @@ class HttpClient:
             self._sessions.own = Session()
         session: Session = self._sessions.own
         return session
+
+
+def get(url: str, headers: Mapping[str, str], timeout: float) -> HttpResponse | HttpCallError:
+    """Return the answer to a GET within ``timeout`` seconds, or why there is none."""
+    return HttpClient(timeout).try_call(requests.Request("GET", url, headers=dict(headers)))
+
+
+@dataclass(frozen=True, slots=True)
+class WayOut:
+    """How this host's environment lets calls reach a URL."""
+
+    proxy: str = ""
+    """URL of its proxy; empty for none."""
+    proxy_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What the proxy is shown."""
+    authorities: str = ""
+    """File or folder of the authorities of certificates; empty for OpenSSL's own."""
+
+
+def way_out(url: str) -> WayOut:
+    """Return the way that calls to a URL take, as the environment has it (``HTTPS_PROXY``, ``REQUESTS_CA_BUNDLE``)."""
+    session = Session()
+    of_the_host = session.merge_environment_settings(url, {}, None, True, None)  # noqa: FBT003
+    proxy = requests.utils.select_proxy(url, of_the_host["proxies"]) or ""
+    adapter, bundle = session.get_adapter(url), of_the_host["verify"]
+    headers = adapter.proxy_headers(proxy) if proxy and isinstance(adapter, HTTPAdapter) else {}
+    return WayOut(proxy, headers, bundle if isinstance(bundle, str) else DEFAULT_CA_BUNDLE_PATH)
 
 
 def failure_of_call(failure: Exception, call: TimedCall) -> HttpCallError:

@@ -46,6 +46,12 @@ class SnsSettings(GatewaySettings):
         """Whether no number of the account is who messages come from."""
         return self.origination_number is None
 
+    @property
+    def endpoint(self) -> str | None:
+        """The region's own, unless ``base_url`` is another."""
+        of_china = ".cn" if self.region.startswith("cn-") else ""
+        return None if self.base_url else f"https://sns.{self.region}.amazonaws.com{of_china}"
+
     @model_validator(mode="after")
     def _has_both_keys(self) -> Self:
         if (self.access_key_id is None) != (self.secret_access_key is None):

@@ -1,10 +1,13 @@
-"""What a process can do now: the readiness probes."""
+"""What a process can do now: the readiness probes, and that of ``otp-service doctor``."""
 
+import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from otp_service.clock import now
 from otp_service.domain.consents import ConsentMode
+from otp_service.domain.keyring import Keyring
 from otp_service.errors import StoreUnavailableError
 from otp_service.services.access_cache import AccessSource
 from otp_service.services.context import Context
@@ -57,3 +60,25 @@ def _why_starts_are_closed(context: Context) -> str | None:
         return "ledger-unknown"
     mirror_query = context.mirror_sync.query(ConsentMode.OFF)
     return context.store.verifications.closed_reason(mirror_query, context.keyring.buckets)
+
+
+PROBE_HEADER: Final = "X-Otp-Service-Probe"
+"""Header by which ``otp-service doctor --network`` asks how its request came here."""
+_PROBE_PERIOD: Final = 60_000
+"""Milliseconds for which a probe is the same."""
+
+
+def new_probe(keyring: Keyring) -> str:
+    """Return what only an installation with the same keys can make, and knows for a minute at least."""
+    return _probe(keyring, now() // _PROBE_PERIOD)
+
+
+def is_probe(keyring: Keyring, text: str) -> bool:
+    """Tell whether a text is a new probe of this installation."""
+    present = now() // _PROBE_PERIOD
+    known = (_probe(keyring, period) for period in (present - 1, present, present + 1))
+    return any(hmac.compare_digest(text.encode(), one.encode()) for one in known)
+
+
+def _probe(keyring: Keyring, period: int) -> str:
+    return keyring.fingerprint("doctor", str(period))

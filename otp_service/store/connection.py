@@ -558,6 +558,7 @@ _UNAVAILABLE: Final = (
     TryAgainError,
 )
 _NO_DATABASE: Final = "DB index is out of range"
+_NO_CLUSTER: Final = "cluster support disabled"
 _UNAVAILABLE_CODES: Final = frozenset({"BUSY", "MISCONF", "NOGROUP", "NOREPLICAS", "UNBLOCKED"})
 """First words of answers that redis-py has no class for. ``NOGROUP``: the server has lost its data."""
 _PIPELINE_PREFIX: Final = " caused error: "
@@ -603,6 +604,12 @@ class ConnectionProblem(StrEnum):
     """It has no database of this number."""
     NOT_REDIS = "other-server"
     """It is no Redis."""
+    MEMBER = "cluster"
+    """It is one of a cluster, and is used as a server alone."""
+    ALONE = "no-cluster"
+    """It is a server alone, and is used as one of a cluster."""
+    TLS = "tls"
+    """TLS with it fails."""
 
 
 _PROBLEMS: Final = (
@@ -612,6 +619,7 @@ _PROBLEMS: Final = (
     (OutOfMemoryError, ConnectionProblem.MEMORY),
     (ReadOnlyError, ConnectionProblem.REPLICA),
     (InvalidResponse, ConnectionProblem.NOT_REDIS),
+    (MovedError, ConnectionProblem.MEMBER),
 )
 
 
@@ -620,7 +628,21 @@ def connection_problem(error: StoreUnavailableError) -> ConnectionProblem:
     cause = error.__cause__
     if _NO_DATABASE in str(cause):
         return ConnectionProblem.DATABASE
+    if _NO_CLUSTER in str(cause):
+        return ConnectionProblem.ALONE
+    if tls_problem(error):
+        return ConnectionProblem.TLS
     return next((found for kind, found in _PROBLEMS if isinstance(cause, kind)), ConnectionProblem.SILENT)
+
+
+def tls_problem(error: BaseException) -> ssl.SSLError | None:
+    """Return the error of TLS that led to another one; ``None`` where none did."""
+    cause: BaseException | None = error
+    while cause:
+        if isinstance(cause, ssl.SSLError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 def raise_translated(failed: redis.RedisError, *, nothing_ran: bool = False) -> NoReturn:

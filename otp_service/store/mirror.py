@@ -392,6 +392,21 @@ def _setting(server: redis.Redis, name: str) -> str | None:
         return None
 
 
+_RIGHTS: Final = ("TIME", "FUNCTION LOAD")
+
+
+def _is_denied(server: redis.Redis, command: str) -> bool:
+    """Tell whether the server forbids our user a command. Of a library it is given none: it changes nothing."""
+    with translate_errors():
+        try:
+            server.execute_command(command, *([""] if command == "FUNCTION LOAD" else []))  # type: ignore[no-untyped-call]
+        except redis.exceptions.NoPermissionError:
+            return True
+        except redis.ResponseError:
+            return False  # it is no library
+    return False
+
+
 def _version(info: Mapping[str, Any]) -> str:
     valkey = info.get("valkey_version")
     return f"Valkey {valkey}" if valkey else f"Redis {info.get('redis_version', 'unknown')}"
@@ -474,6 +489,15 @@ class Server:
         """Return name and version of the server, or of each of a cluster."""
         with translate_errors():
             return [_version(one.info("server")) for one in servers(self._client)]
+
+    def missing_rights(self) -> list[str]:
+        """Return the commands that our user needs and may not call, of those that nothing else here would show."""
+        return [one for server in servers(self._client) for one in _RIGHTS if _is_denied(server, one)]
+
+    def is_cluster_member(self) -> bool:
+        """Tell whether the server is one of a cluster."""
+        with translate_errors():
+            return bool(self._client.info("cluster").get("cluster_enabled"))
 
     def unserved_slots(self) -> int:
         """Return how many slots of a cluster no server has."""

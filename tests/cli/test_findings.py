@@ -178,6 +178,7 @@ def test_versions_are_judged_by_what_the_scripts_need(version, level):
 
 
 GOOD = {
+    "maxmemory": "1073741824",
     "maxmemory-policy": "noeviction",
     "appendonly": "yes",
     "appendfsync": "everysec",
@@ -188,6 +189,8 @@ GOOD = {
 @pytest.mark.parametrize(
     ("name", "value", "level"),
     [
+        ("maxmemory", "0", Level.WARN),
+        ("maxmemory", None, Level.WARN),
         ("maxmemory-policy", "allkeys-lru", Level.FAIL),
         ("maxmemory-policy", "volatile-ttl", Level.FAIL),
         ("maxmemory-policy", None, Level.WARN),

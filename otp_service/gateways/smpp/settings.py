@@ -66,6 +66,12 @@ class SmppSettings(GatewaySettings):
         """The SMSC, unless TLS is on: SMPP encrypts nothing by itself."""
         return None if self.tls else self.host
 
+    @property
+    def endpoint(self) -> str:
+        """The SMSC."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'tls' if self.tls else 'tcp'}://{host}:{self.port}"
+
     def source_of(self, sender: str | None) -> tuple[tuple[int, int], str]:
         """Return who a message comes from: type of number and numbering plan, and the name or number.
 

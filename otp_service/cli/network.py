@@ -1,0 +1,255 @@
+"""Connections that ``otp-service doctor --network`` tries: to gateways, and to this service as others reach it."""
+
+import datetime as dt
+import http.client
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from otp_service.domain.keyring import Keyring
+from otp_service.gateways.base import GatewaySettings
+from otp_service.gateways.http_client import HttpCallError, HttpResponse, WayOut, get, json_at, json_of, way_out
+from otp_service.services.health import PROBE_HEADER, new_probe
+from otp_service.settings import Settings
+from otp_service.settings.schema import walk_settings
+
+_TIMEOUT: Final = 5.0
+"""Seconds to connect, and as many for the handshake of TLS; a gateway's own ``timeout`` where that is less."""
+_AT_ONCE: Final = 8
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_ENCRYPTED: Final = frozenset({"https", "tls"})
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a gateway's calls go, or providers' to this service."""
+
+    place: str
+    """The setting that names it, such as ``gateways.primary``."""
+    host: str
+    port: int
+    tls: bool
+    timeout: float = _TIMEOUT
+    url: str = ""
+    """For the host's own proxy and authorities, which calls over HTTP go by; empty for another protocol."""
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What came of an attempt to connect."""
+
+    endpoint: Endpoint
+    cause: str
+    """A sentence."""
+    remedy: str = ""
+    """A sentence; empty where all is well."""
+
+
+def gateway_endpoints(settings: Settings) -> list[Endpoint]:
+    """Return where the calls of all gateways go, each host and port of a gateway once."""
+    found: dict[tuple[str, str, int], Endpoint] = {}
+    for name, gateway in settings.gateways.items():
+        for one in _endpoints_of(f"gateways.{name}", gateway.settings):
+            found.setdefault((one.place, one.host, one.port), one)
+    return list(found.values())
+
+
+def _endpoints_of(place: str, settings: GatewaySettings) -> Iterator[Endpoint]:
+    timeout = min(settings.timeout, _TIMEOUT)
+    for _, value in walk_settings(settings, place, tables=False):
+        address = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        if address.lower().startswith(("http://", "https://")):
+            yield endpoint_of(place, address, timeout)
+    if settings.endpoint:
+        yield endpoint_of(place, settings.endpoint, timeout)
+
+
+def endpoint_of(place: str, url: str, timeout: float = _TIMEOUT) -> Endpoint:
+    """Return where a URL leads."""
+    parts = urlsplit(url)
+    port = parts.port or _DEFAULT_PORTS[parts.scheme]
+    origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"  # the rest may hold a secret
+    is_http = parts.scheme in _DEFAULT_PORTS
+    return Endpoint(place, parts.hostname or "", port, parts.scheme in _ENCRYPTED, timeout, origin if is_http else "")
+
+
+def try_all(endpoints: list[Endpoint]) -> list[Attempt]:
+    """Connect to each, several at once; nothing is sent but what TLS and the host's own proxy need."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(attempt, endpoints))
+
+
+def attempt(endpoint: Endpoint) -> Attempt:
+    """Connect to an endpoint as its gateway does, and close the connection; raises nothing."""
+    way = way_out(endpoint.url) if endpoint.url else WayOut()
+    try:
+        with _dial(endpoint, way) as dialled:
+            if not endpoint.tls:
+                what = f"This host's proxy, by which {endpoint} is called," if way.proxy else str(endpoint)
+                return Attempt(endpoint, f"{what} takes connections, without encryption.")
+            with _context(way).wrap_socket(dialled, server_hostname=endpoint.host) as secured:
+                ends = _end_of(secured)
+                return Attempt(
+                    endpoint, f"{endpoint} takes connections, with a certificate that is valid until {ends}."
+                )
+    except ssl.SSLEOFError as closed:
+        return Attempt(endpoint, *_failure(endpoint, closed, way.proxy))
+    except ssl.SSLError as refused:
+        return Attempt(endpoint, *certificate_problem(refused, str(endpoint)))
+    except (OSError, UnicodeError, http.client.HTTPException) as failed:
+        return Attempt(endpoint, *_failure(endpoint, failed, way.proxy))
+
+
+def _dial(endpoint: Endpoint, way: WayOut) -> socket.socket:
+    """Return a connection to an endpoint, through the host's own proxy if one is set. Raises `OSError`."""
+    if not way.proxy:
+        return socket.create_connection((endpoint.host, endpoint.port), endpoint.timeout)
+    parts = urlsplit(way.proxy)
+    through = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=endpoint.timeout)
+    if endpoint.tls:
+        through.set_tunnel(endpoint.host, endpoint.port, dict(way.proxy_headers))
+    through.connect()
+    dialled: socket.socket = through.sock
+    return dialled
+
+
+def _context(way: WayOut) -> ssl.SSLContext:
+    """Return what verifies a certificate as the gateway's own client does."""
+    if way.authorities and Path(way.authorities).is_dir():
+        return ssl.create_default_context(capath=way.authorities)
+    return ssl.create_default_context(cafile=way.authorities or None)
+
+
+def _end_of(secured: ssl.SSLSocket) -> str:
+    ends = ssl.cert_time_to_seconds(str((secured.getpeercert() or {}).get("notAfter")))
+    return f"{dt.datetime.fromtimestamp(ends, dt.UTC):%Y-%m-%d}"
+
+
+_EXPIRED, _NOT_YET_VALID = 10, 9
+_SELF_SIGNED: Final = 18
+_UNKNOWN_AUTHORITY: Final = frozenset({19, 20, 21})
+_OTHER_NAME: Final = frozenset({62, 64})
+
+
+def certificate_problem(refused: ssl.SSLError, where: str) -> tuple[str, str]:
+    """Return in two sentences why TLS with a server failed, and what to do."""
+    code = getattr(refused, "verify_code", 0)
+    now = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
+    if code == _EXPIRED:
+        cause = f"The certificate of {where} has expired, or this host's clock ({now} UTC) is ahead."
+        return cause, "Have the certificate renewed there; if the clock is wrong, synchronise it (NTP)."
+    if code == _NOT_YET_VALID:
+        cause = (
+            f"The certificate of {where} is not valid yet: this host's clock ({now} UTC) is behind, or it is too new."
+        )
+        return cause, "Synchronise this host's clock (NTP)."
+    if code == _SELF_SIGNED:
+        cause = f"The certificate of {where} is signed by itself."
+    elif code in _UNKNOWN_AUTHORITY:
+        cause = f"The certificate of {where} is signed by an authority that this host does not know."
+    elif code in _OTHER_NAME:
+        cause = f"The certificate of {where} is for another name."
+        return cause, "Correct the host in the settings: it must be a name in the certificate."
+    elif code:
+        cause = f"The certificate of {where} is refused: {getattr(refused, 'verify_message', '')}."
+    else:
+        return f"{where} does not speak TLS, or none of our versions.", "Correct the port, or whether TLS is used."
+    return cause, (
+        "Let this host trust its authority: REQUESTS_CA_BUNDLE for gateways over HTTP, SSL_CERT_FILE for SMPP, "
+        "ssl_ca_certs in redis.url, sslrootcert in ledger.url."
+    )
+
+
+_FAILURES: Final[tuple[tuple[tuple[type[Exception], ...], str, str], ...]] = (
+    (
+        (socket.gaierror, UnicodeError),
+        "The name {it.host} cannot be looked up: {reason}.",
+        "Correct the name, or this host's DNS (/etc/resolv.conf).",
+    ),
+    (
+        (TimeoutError,),
+        "{it} does not answer within {it.timeout:g} s.",
+        "Let the firewall pass connections from this host; else look at the status of what is there.",
+    ),
+    (
+        (ConnectionRefusedError,),
+        "{it} refuses connections.",
+        "Correct the host or the port, or start what listens there.",
+    ),
+    (
+        (ConnectionResetError, ConnectionAbortedError, ssl.SSLEOFError),
+        "{it} closes the connection at once.",
+        "Have the address of this host allowed there; else correct the port, or whether TLS is used.",
+    ),
+    ((Exception,), "{it} is not reached: {reason}.", "Look at this host's routes and firewall."),
+)
+
+
+def _failure(endpoint: Endpoint, failed: Exception, proxy: str) -> tuple[str, str]:
+    """Return in two sentences why an endpoint is not reached, and what to do."""
+    if proxy:
+        through = urlsplit(proxy)
+        cause = f"{endpoint} is not reached through this host's proxy {through.hostname}:{through.port}."
+        return cause, "Correct HTTPS_PROXY and NO_PROXY, or let the proxy pass connections there."
+    cause, remedy = next((cause, remedy) for kinds, cause, remedy in _FAILURES if isinstance(failed, kinds))
+    return cause.format(it=endpoint, reason=getattr(failed, "strerror", None) or type(failed).__name__), remedy
+
+
+def public_attempts(settings: Settings, keyring: Keyring) -> Iterator[Attempt]:
+    """Yield what shows when this service is called at ``http.public_url``: nothing where that is not set."""
+    if not settings.http.public_url:
+        return
+    reached = attempt(endpoint_of("http.public_url", settings.http.public_url))
+    if reached.remedy:
+        yield reached
+        return
+    probe = new_probe(keyring)
+    answer = get(f"{settings.http.public_url}/healthz", {PROBE_HEADER: probe}, _TIMEOUT)
+    yield Attempt(reached.endpoint, *_judge(answer, settings))
+
+
+def _judge(answer: HttpResponse | HttpCallError, settings: Settings) -> tuple[str, str]:
+    """Return in two sentences what the answer to a probe says."""
+    url, trusted = settings.http.public_url, settings.http.trusted_proxies
+    if isinstance(answer, HttpCallError):
+        return f"{url}/healthz is not answered: {answer.code}.", "Start otp-service serve, and look at the proxy's log."
+    status, found = answer.status, json_of(answer.text)
+    if status >= _SERVER_ERRORS:
+        cause = f"{url}/healthz is answered with {status}: the proxy reaches no process of the API."
+        return cause, "Start otp-service serve, or correct the proxy's addresses of it."
+    if json_at(found, "status") != "alive":
+        cause = f"{url}/healthz is answered with {status}, and not by this service."
+        return cause, "Correct http.public_url, or the path and host that the proxy passes to this service."
+    hops = json_at(found, "details", "forwarded_for")
+    if not isinstance(hops, int):
+        cause = f"{url} is answered by an otp-service with another pseudonym key: it is another installation."
+        return cause, "Correct http.public_url, or OTP_SERVICE_PSEUDONYM_KEY here or there."
+    if hops != trusted:
+        cause = (
+            f"Requests to {url} pass {_proxies(hops)}, and http.trusted_proxies is {trusted}: {_WRONG[hops < trusted]}."
+        )
+        return cause, f"Set http.trusted_proxies = {hops}, or let each proxy append to X-Forwarded-For."
+    return f"{url} is answered by this service, behind {_proxies(hops)}.", ""
+
+
+_SERVER_ERRORS: Final = 500
+"""The first HTTP status of them."""
+_WRONG: Final = {
+    True: "addresses of end users are not believed, and all count as the proxy",
+    False: "a proxy's address is taken for the end user's",
+}
+
+
+def _proxies(count: int) -> str:
+    return {0: "no proxy", 1: "1 proxy"}.get(count, f"{count} proxies")
