@@ -63,7 +63,7 @@ from otp_service.settings.startup_checks import (
     unsafe_connections,
 )
 from otp_service.settings.urls import canonical_host, is_local, leads_elsewhere
-from otp_service.store.connection import ConnectionProblem, connection_problem, tls_problem
+from otp_service.store.connection import ConnectionProblem, certificate_error, connection_problem
 from otp_service.store.inbox import WaitingMessage
 from otp_service.store.mirror import NO_EVICTION, Server, eviction_refusal, installation_refusal
 from otp_service.store.outbox import count_reasons
@@ -413,7 +413,7 @@ _CONNECTION_ADVICE = {
 def redis_diagnosis(settings: Settings, silent: StoreUnavailableError) -> Diagnosis:
     """Return why Redis does not answer, and what to do."""
     problem = connection_problem(silent)
-    if (refused := tls_problem(silent)) is not None:
+    if (refused := certificate_error(silent)) is not None:
         return Diagnosis(FAIL, "redis.url", *certificate_problem(refused, f"Redis at {settings.redis.shown_url}"))
     what, action = _CONNECTION_ADVICE[problem]
     if denied := re.search(r"the '([\w|]+)' command", str(silent.__cause__)):

@@ -608,8 +608,8 @@ class ConnectionProblem(StrEnum):
     """It is one of a cluster, and is used as a server alone."""
     ALONE = "no-cluster"
     """It is a server alone, and is used as one of a cluster."""
-    TLS = "tls"
-    """TLS with it fails."""
+    CERTIFICATE = "certificate"
+    """Its certificate is refused."""
 
 
 _PROBLEMS: Final = (
@@ -630,16 +630,16 @@ def connection_problem(error: StoreUnavailableError) -> ConnectionProblem:
         return ConnectionProblem.DATABASE
     if _NO_CLUSTER in str(cause):
         return ConnectionProblem.ALONE
-    if tls_problem(error):
-        return ConnectionProblem.TLS
+    if certificate_error(error):
+        return ConnectionProblem.CERTIFICATE
     return next((found for kind, found in _PROBLEMS if isinstance(cause, kind)), ConnectionProblem.SILENT)
 
 
-def tls_problem(error: BaseException) -> ssl.SSLError | None:
-    """Return the error of TLS that led to another one; ``None`` where none did."""
+def certificate_error(error: BaseException) -> ssl.SSLCertVerificationError | None:
+    """Return the refusal of a certificate that led to an error; ``None`` where none did."""
     cause: BaseException | None = error
     while cause:
-        if isinstance(cause, ssl.SSLError):
+        if isinstance(cause, ssl.SSLCertVerificationError):
             return cause
         cause = cause.__cause__ or cause.__context__
     return None

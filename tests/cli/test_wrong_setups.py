@@ -283,6 +283,12 @@ def redis_whose_certificate_signs_itself(site: Site) -> None:
     site.settings(f"rediss://127.0.0.1:{site.listen(_reads, site.certificate())}/0")
 
 
+def redis_that_closes_under_tls(site: Site) -> None:
+    certificate = site.certificate()
+    port = site.listen(lambda taken: taken.close(), certificate)
+    site.settings(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={certificate}")
+
+
 SETUPS: dict[Callable[[Site], None], tuple[str, str, str]] = {
     closed_port: ("gateways.primary", "refuses connections", "Correct the host or the port"),
     port_that_hangs: ("gateways.primary", "does not answer within 1 s", "Let the firewall pass"),
@@ -313,6 +319,7 @@ SETUPS: dict[Callable[[Site], None], tuple[str, str, str]] = {
     user_without_time: ("redis.url", "refuses TIME", "+time"),
     cluster_as_a_server_alone: ("redis.url", "is one of a cluster", "redis.cluster = true"),
     server_alone_as_a_cluster: ("redis.url", "is no cluster", "redis.cluster = false"),
+    redis_that_closes_under_tls: ("redis.url", "does not answer", "Start it"),
     redis_whose_certificate_signs_itself: ("redis.url", "is signed by itself", "ssl_ca_certs"),
 }
 """Subject, and words of cause and remedy."""
