@@ -102,7 +102,7 @@ def test_what_cannot_be_a_reference_is_kept_nowhere(
     assert story(shop, one) == [(1, 1, "first", "sent", None)], "it was sent all the same"
     assert _reference(shop, one) == message.dispatch_id, "the dispatch has a name of our own"
     kept = _everything(frozen, one)
-    assert kept.count(b"|") == 8
+    assert kept.count(b"|") == 9
     assert kept.isascii()
     assert DIGITS.encode() not in kept
 
