@@ -488,7 +488,9 @@ class Decisions:
         self._buckets = buckets
         self._limits = limits
 
-    def note_refusal(self, bucket: str, rule: str, application: str, purpose: str, country: str, request: str) -> str:
+    def note_refusal(
+        self, bucket: str, rule: str, application: str, purpose: str, country: str, request: str = ""
+    ) -> str:
         """Record that a rule refused a start before Redis was asked; return the decision's identifier."""
         return self._note(bucket, rule, application, purpose, country, "enforce", request=request)
 
