@@ -103,7 +103,8 @@ def test_what_an_operator_copies_is_whole_in_a_narrow_terminal(environ, terminal
     assert re.search(r"^Id: 00:\d+-\d+  Given up: ", listed, re.MULTILINE)
     assert re.search(r"Verification: (vf_\w+)$", listed, re.MULTILINE)[1] in busy
     assert all(one in found for one in busy)
-    assert re.search(r"Reason: rejected 20003$", found, re.MULTILINE)
+    assert re.search(r"Reason: rejected 20003(  |$)", found, re.MULTILINE)
+    assert re.search(r"Dispatch: dp_\w{34}$", found, re.MULTILINE)
 
 
 def test_headings_give_way_first_and_only_as_far_as_they_must(environ, terminal):
