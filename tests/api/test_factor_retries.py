@@ -254,6 +254,18 @@ def test_a_wrong_recovery_code_that_is_repeated_is_one_guess(api: Api, codes: li
     assert recover(api, codes[0], "three").json["valid"]
 
 
+def test_a_recovery_code_that_came_while_the_user_was_locked_is_not_compared_when_it_is_repeated(
+    api: Api, codes: list[str]
+):
+    while recover(api, "0" * 24, None).json["reason"] == "wrong_code":
+        pass
+    assert recover(api, codes[0]).json["reason"] == "factor_locked"
+    assert App(api).unlock()
+
+    assert recover(api, codes[0]).json["reason"] == "factor_locked"
+    assert recover(api, codes[0], "another").json["valid"]
+
+
 @pytest.mark.parametrize("way", [["users/freeze"], ["users/freeze", "users/unfreeze"], ["users/erase"]])
 def test_a_repeated_recovery_check_is_revoked_with_its_user(api: Api, codes: list[str], way: list[str]):
     recover(api, codes[0], purpose="login")
