@@ -26,6 +26,8 @@ from otp_service.store.events import GROUP
 
 CRASHES = 3
 """Of the database, one for two workers; an endless series would leave nobody time to settle anything."""
+KILLS = 3
+"""Of workers, at least."""
 _CREATED = 201
 
 
@@ -82,8 +84,12 @@ def storm(
     load = threading.Thread(target=_start_all, args=(service, starts, books))
     load.start()
     chance = random.Random(seed)
-    crashes = CRASHES if crash_database else 0
-    while load.is_alive() or books.kills["database"] < crashes or not _settled(service, ledger):
+    kills = {"workers": KILLS, "database": CRASHES if crash_database else 0}
+    while (
+        load.is_alive()
+        or any(books.kills[victim] < least for victim, least in kills.items())
+        or not _settled(service, ledger)
+    ):
         _strike(service, chance, books, crash_database)
         time.sleep(chance.uniform(0.5, 2.0))
     load.join()

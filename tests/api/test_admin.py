@@ -376,7 +376,10 @@ def test_every_change_is_logged_with_who_did_it(operators: Operators, log: Strin
     (own,) = operators.installation.context.ledger.api_keys.of("")
     lines = [json.loads(line) for line in log.getvalue().splitlines()]
     changes = [line for line in lines if line["message"].startswith(("application_", "api_key_"))]
-    told = [{name: one[name] for name in one if name not in {"timestamp", "level", "logger"}} for one in changes]
+    told = [
+        {name: one[name] for name in one if name not in {"timestamp", "level", "logger", "request_id"}}
+        for one in changes
+    ]
 
     assert told == [
         {"message": "application_added", "application": "club", "by": own.id},
@@ -389,6 +392,7 @@ def test_every_change_is_logged_with_who_did_it(operators: Operators, log: Strin
     ]  # fmt: skip
     requests = [line for line in lines if line["message"] == "request"]
     assert {line["key_id"] for line in requests} == {own.id}
+    assert {line["request_id"] for line in changes} < {line["request_id"] for line in requests}
 
 
 def test_the_log_of_a_request_names_the_key_it_was_made_with(operators: Operators, log: StringIO):

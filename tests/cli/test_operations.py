@@ -333,7 +333,7 @@ def _replica(server):
 @pytest.mark.parametrize(
     ("makes", "what"),
     [
-        (_no_rights, "refuses a command to this user. Give the user the rights that are missing (ACL)."),
+        (_no_rights, "refuses fcall to this user. Give the user the rights of docs/install.md (ACL)."),
         (_full, "is full. Give it more memory (maxmemory)."),
         (_replica, "is a replica and takes no writes. Name its primary in redis.url."),
     ],

@@ -5,7 +5,7 @@ import time
 import pytest
 from support_service import running
 from support_valkey import ValkeyServer
-from support_webhook_storm import CRASHES, storm
+from support_webhook_storm import CRASHES, KILLS, storm
 from support_webhooks import LOOPBACK, receiving
 
 from otp_service.ledger.ledger import open_ledger
@@ -45,6 +45,6 @@ def test_no_webhook_is_lost_when_workers_and_the_database_are_killed(tmp_path, v
 
     assert books.breaches() == []
     assert len(books.recorded) >= 2 * STARTS * 0.9
-    assert books.kills["workers"] >= 3
+    assert books.kills["workers"] >= KILLS
     assert books.kills["database"] == (CRASHES if crash else 0)
     assert books.refused > 0
