@@ -392,7 +392,7 @@ def test_every_change_is_logged_with_who_did_it(operators: Operators, log: Strin
     ]  # fmt: skip
     requests = [line for line in lines if line["message"] == "request"]
     assert {line["key_id"] for line in requests} == {own.id}
-    assert {line["request_id"] for line in changes} < {line["request_id"] for line in requests}
+    assert [line["request_id"] for line in changes] == [line["request_id"] for line in requests]
 
 
 def test_the_log_of_a_request_names_the_key_it_was_made_with(operators: Operators, log: StringIO):
