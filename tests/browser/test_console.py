@@ -24,7 +24,9 @@ from otp_service.console.visits import COOKIE, LANGUAGE_COOKIE, View
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.console_users import ALLOWED, Role
 from otp_service.errors import RateLimitedError
+from otp_service.gateways.base import InboundMessage
 from otp_service.services import access, console_users, webhooks
+from otp_service.services.inbound import handle_message
 from otp_service.services.webhooks import Actor
 
 TOKEN = "t" * 43
@@ -336,6 +338,12 @@ def _open_invitation(site: Site, page: Page) -> None:
     page.goto(f"/invitation/{console_users.invite(context, name, Role.SUPPORT, (), 'cli:tests')}")
 
 
+def _read_message(site: Site, page: Page) -> None:
+    context = site.installation.context
+    handle_message(context, "sandbox", InboundMessage(secrets.token_hex(4), NUMBER, "no thanks, that is all from you"))
+    page.goto(f"/messages/{context.store.inbox.waiting()[-1].id}")
+
+
 WAYS: dict[str, Callable[[Site, Page], object]] = {
     "/compliance/<handle>": _look_up_number,
     "/decisions/<name>": lambda site, page: page.goto(f"/decisions/{site.refused}"),
@@ -345,6 +353,7 @@ WAYS: dict[str, Callable[[Site, Page], object]] = {
     "/find/<handle>": _find_number,
     "/fraud/what-if/<name>": _try_rules,
     "/invitation/<invitation>": _open_invitation,
+    "/messages/<name>": _read_message,
 }
 """How a browser gets to pages about something, by their rules."""
 ABOUT_SOMETHING = [
