@@ -166,7 +166,7 @@ def _settle(shop: Caller, answered: Answered, books: Books) -> None:
 
 def _read(shop: Caller, one: str) -> Verification | None:
     with suppress(NotFoundError):
-        return _patiently(shop.read, one).verification  # type: ignore[no-any-return]
+        return _patiently(shop.read, one).verification
     return None
 
 
