@@ -85,7 +85,7 @@ def _put_back(session: Session, letters: list[DeadLetter]) -> int:
     def note(letter: DeadLetter, result: RedriveResult, reason: str) -> None:
         sentence, verification = REDRIVE_WORDS[result].format(why=reason), letter.member("id")
         results.append({"id": letter.id, "verification": verification or None, "result": result, "sentence": sentence})
-        if not out.in_json(results=results):
+        if not out.in_json():
             click.echo(f"{letter.id}\t{verification or '-'}\t{sentence}")
 
     back = operator_actions.redrive(session.context, letters, session.operator, note)

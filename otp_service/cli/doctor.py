@@ -642,7 +642,7 @@ def _mirror_is(state: MirrorState) -> Callable[[MirrorStatus], bool]:
 
 MIRROR: tuple[Check[MirrorStatus], ...] = (
     Check("ledger", FAIL, f"{MISMATCHES[MirrorState.LOST]} Nothing is sent.",
-          "Where no older copy of the ledger was restored: otp-service ledger rebuild, and otp-service store fence.",
+          "Where no older copy of the ledger was restored: otp-service store fence, then otp-service ledger rebuild.",
           _mirror_is(MirrorState.LOST)),
     Check("ledger", FAIL, f"{MISMATCHES[MirrorState.RESTORED]} Nothing is sent.",
           "Make sure that the ledger is the latest, or import the opt-outs since its copy; then: otp-service ledger "

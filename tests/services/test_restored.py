@@ -68,6 +68,22 @@ def test_with_both_restored_nothing_starts_until_an_operator_has_decided(site: S
     assert mirror_diagnosis(process.context).level is Level.OK
 
 
+def test_after_a_loss_of_redis_a_fence_and_then_one_rebuild_open_starts(site: Site):
+    """In the other order the fence asks for a second rebuild."""
+    before = site.open(rebuild_lost_mirror=False)
+    assert starts(before) == "accepted"
+    before.close()
+    site.valkey.client.flushall()
+    process = site.open(rebuild_lost_mirror=False)
+    assert (starts(process), "store fence, then" in mirror_diagnosis(process.context).action) == (
+        "mirror-lost", True,
+    )  # fmt: skip
+
+    fence_store(site.wire().context, restored=True)
+    rebuild_mirror(process.context, "tests")
+    assert (starts(process), begun(process)) == ("accepted", (201, None))
+
+
 def test_however_often_it_looks_a_process_that_knew_neither_before_does_not_vouch(site: Site):
     restored_after_a_stop(site)
     processes = [site.open(rebuild_lost_mirror=False) for _ in range(2)]
