@@ -15,6 +15,7 @@ from pathlib import Path
 
 import outage
 import throughput
+from breaches import ended_short_of
 from gateway_standin import StandIn
 from outage import Waits
 from rig import percentile
@@ -33,11 +34,7 @@ def main() -> int:
         _print_waits(waits, options)
         floor, flows = _flows(Path(name), options)
         _print_flows(floor, flows, options)
-    missed = [*_too_slow(waits), *_too_few(flows)]
-    for one in missed:
-        print(f"MISSED {one}", file=sys.stderr)
-    print(f"\n{f'{len(missed)} objectives missed' if missed else 'Every objective is met'}.")
-    return 1 if missed else 0
+    return ended_short_of([*_too_slow(waits), *_too_few(flows)])
 
 
 def _options() -> argparse.Namespace:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from breaches import ended_short_of
 from gateway_standin import Behaviour, StandIn
 from rig import Rig, Started, percentile, until
 
@@ -128,11 +129,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="otp-service-handover-") as name:
         seen = [_measure(Path(name) / f"{place}", *way) for place, way in enumerate(WAYS)]
     _print(seen)
-    missed = [one for one in seen if one.is_missed]
-    for one in missed:
-        print(f"MISSED {one.name}", file=sys.stderr)
-    print(f"\n{f'{len(missed)} objectives missed' if missed else 'Every objective is met'}.")
-    return 1 if missed else 0
+    return ended_short_of([one.name for one in seen if one.is_missed])
 
 
 def _measure(folder: Path, name: str, workers: int, seconds: float, act: Callable[[Rig], None]) -> Outcome:
