@@ -45,12 +45,10 @@ _STARTS: dict[str, Mutant] = {
     "start-without-evidence-while-the-mirror-is-behind": one(
         "start", "if why == 'mirror-behind' then return { 'withheld', why } end\n"
     ),
-    "start-for-a-frozen-user": one("start", "basis = user and mirror.basis(user.key) or ''", "basis = ''"),
+    "start-for-a-frozen-user": one("start", "if user then one.basis = mirror.basis(user.key) end"),
     "start-uses-nothing-up": one("start", "evidence.use(earlier, one.id)\n"),
-    "start-forgets-what-came-before": one("start", "one.basis .. earlier.basis", "one.basis"),
-    "start-forgets-its-user": one(
-        "start", "earlier.basis or one.basis .. earlier.basis", "earlier.basis or earlier.basis"
-    ),
+    "start-forgets-what-came-before": one("start", "own .. earlier.basis", "own"),
+    "start-forgets-its-user": one("start", "earlier.basis or own .. earlier.basis", "earlier.basis or earlier.basis"),
     "start-knows-no-lift-of-before": one("start", "math.max(lifted, earlier.lifted)", "lifted"),
     "start-that-a-user-s-freeze-does-not-find": one("start", "  redis.call('LPUSH', user.verifications, one.id)\n"),
     "start-that-a-user-s-freeze-finds-for-ever": one(
@@ -58,7 +56,7 @@ _STARTS: dict[str, Mutant] = {
     ),
     "starts-of-a-user-without-number": one("start", "  redis.call('LTRIM', user.verifications, 0, 19)"),
     "record-forgets-what-it-rests-on": one(
-        "include_record", "  if self.basis ~= '' then redis.call('HSET', self.key, 'basis', self.basis) end\n"
+        "include_record", "  if self.basis then redis.call('HSET', self.key, 'basis', self.basis) end\n"
     ),
 }
 _CHECKS: dict[str, Mutant] = {

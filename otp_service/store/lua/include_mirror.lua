@@ -14,6 +14,7 @@ end
 -- where the freeze was lifted since the position `lifted`, or 'erased' since then. Otherwise nil, and the position of the last lift
 -- or erasure, 0 for none.
 local function ended(kept, about)
+  if not next(kept) then return nil, 0 end
   local own, known = about.application, tonumber(about.lifted or 0)
   local lifted, erased = last_of(kept, 'l:', own), last_of(kept, 'e:', own)
   if kept['f:*'] or kept['f:' .. own] or lifted > known then return 'frozen' end
@@ -29,9 +30,10 @@ function mirror.basis(key, factor) return key .. ' ' .. (factor or '') .. '\n' e
 
 -- Returns why a verification or an approval is not valid any more: 'frozen' or 'erased' since the position `about.lifted`, for
 -- `about.application`; or 'removed', a factor. Otherwise nil, and the position of the last lift or erasure, 0 for none. `basis` is
--- what it rests on. The mirror decides alone, as far as it has come, so that a check never depends on the ledger.
+-- what it rests on, nil or '' for nothing. The mirror decides alone, as far as it has come, so that a check never depends on the ledger.
 function mirror.revoked(about, basis)
   local last = 0
+  if not basis or basis == '' then return nil, last end
   for key, factor in string.gmatch(basis, '(%S+) (%S*)\n') do
     local kept = kept_of(key)
     local why, at = ended(kept, about)

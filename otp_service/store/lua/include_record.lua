@@ -127,7 +127,7 @@ function record.create(self, ends, ...)
     write_fields(self, NUMBERS, fields)
     write_fields(self, TEXTS, {})
   end
-  if self.basis ~= '' then redis.call('HSET', self.key, 'basis', self.basis) end
+  if self.basis then redis.call('HSET', self.key, 'basis', self.basis) end
   redis.call('PEXPIREAT', self.key, ends)
 end
 

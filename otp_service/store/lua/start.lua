@@ -53,10 +53,10 @@ local pseudonym, block, network, wide, provider, device, flags, price, range = -
 local one = { key = KEYS[1], id = ARGV[1], application = plan.application, purpose = plan.purpose,
   country = plan.country, channel = plan.channel, policy = plan.policy, locale = ARGV[3], pseudonym = pseudonym,
   context = device, block = block, network = network, wide = wide, provider = provider, transaction = ARGV[6],
-  sealed_number = ARGV[7], mask = ARGV[8], details = ARGV[9], basis = user and mirror.basis(user.key) or '',
-  status = 'pending', checks = 0, sends = 1, generation = 0,
+  sealed_number = ARGV[7], mask = ARGV[8], details = ARGV[9], status = 'pending', checks = 0, sends = 1, generation = 0,
   created = now, last_send = now, expires = now + plan.life, fence = fence.at or 0, start = '',
   lifted = math.huge } -- no freeze that was lifted before ends what starts now
+if user then one.basis = mirror.basis(user.key) end -- for others not even '': for its 33rd field Lua builds the table anew
 local given = ARGV[13] ~= '' and cjson.decode(ARGV[13]).given or nil
 local why, position, lifted = mirror.refusal(KEYS[9], KEYS[10], one, ARGV[11], ARGV[12], plan.consent, -1, given)
 if why == 'mirror-behind' then return { 'withheld', why } end
@@ -95,7 +95,10 @@ guard.count(sending)
 guard.report(sending, KEYS[8], plan.decisions, plan.age)
 
 evidence.use(earlier, one.id)
-one.basis = string.find(earlier.basis, one.basis, 1, true) and earlier.basis or one.basis .. earlier.basis
+if earlier.basis ~= '' then
+  local own = one.basis or ''
+  one.basis = string.find(earlier.basis, own, 1, true) and earlier.basis or own .. earlier.basis
+end
 one.ledger, one.lifted, one.consented = tonumber(position), math.max(lifted, earlier.lifted), given or 0
 one.guard, one.tag = approvals.note(sending), record.kept_tag(ARGV[5])
 if ARGV[2] ~= '' then
