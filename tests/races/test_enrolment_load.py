@@ -40,14 +40,14 @@ def test_no_enrolment_of_ten_clients_is_refused(ledger: str, tmp_path: Path, val
 
 
 def test_while_the_ledger_hangs_starts_and_checks_go_on(ledger: str, tmp_path: Path, valkey: ValkeyServer):
-    body = {"user": "somebody", "label": "ali@example.com"}
+    bodies = [{"user": f"user-{number}", "label": "ali@example.com"} for number in range(MANY)]
     settings = {"ledger": {"url": ledger, "timeout": HANGS}, "limits": LIMITS}
     with running(tmp_path, valkey, workers=0, **settings) as service, ThreadPoolExecutor(MANY) as pool:
         waiting = service.start()
         with closing(psycopg.connect(ledger)) as blocker:
             blocker.execute("LOCK TABLE factors IN ACCESS EXCLUSIVE MODE")
             began = time.monotonic()
-            enrolments = [pool.submit(service.post, "/v1/factors", body) for _ in range(MANY)]
+            enrolments = [pool.submit(service.post, "/v1/factors", body) for body in bodies]
             eventually(lambda: sum(enrolment.done() for enrolment in enrolments) >= MANY / 2)
             for _ in range(10):
                 service.start()
