@@ -67,7 +67,7 @@ _SHOWN = (
     "generation",
 )  # fmt: skip
 """What a verification shows of itself."""
-_ONLY_NOW = {"known", "guard", "created"}
+_ONLY_NOW = {"known", "guard", "created", "dispatch", "request"}
 """What an event tells the recorder of the later release alone."""
 _ATTEMPT = 8
 """How many parts of what is told of a start the release before knew."""
@@ -406,6 +406,7 @@ class Side:
             self._last = name.decode()
             told = asdict(parse_decision(BUCKET, (name, raw)))
             del told["id"]
+            told.pop("request", None)  # which the release before did not name
             told.pop("carrier_range", None)  # the release before recorded it too, and did not read it
             hits = sorted(told["rule_hits"], key=lambda hit: (hit["rule"], hit["window"]))
             yield {**told, "verification": self._place(told["verification"]), "rule_hits": hits}
