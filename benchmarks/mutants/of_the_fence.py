@@ -40,7 +40,7 @@ DEFECTS: dict[str, Mutant] = {
     "take-over-at-the-first-use": one("server_meet", "not kept[1] or has_moved", "has_moved"),
     "take-over-whole-whoever-saw-it": one("server_meet", "(went_on and former == ARGV[2])", "went_on"),
     "take-over-whole-to-nobody": one("server_meet", " or (went_on and former == ARGV[2])"),
-    "take-over-by-one-that-starts-from-a-copy": one("server_meet", "offset') < told", "offset') <= told"),
+    "take-over-by-one-that-starts-from-a-copy": one("server_meet", "offset') < member", "offset') <= member"),
     "take-over-after-one-that-nobody-met": Mutant(
         "server_meet",
         (("kept[1] and former == kept[1]", "kept[1]"), ("(went_on and former == ARGV[2])", "kept[1] == ARGV[2]")),

@@ -28,13 +28,13 @@ _TRUST: dict[str, Mutant] = {
     "a-number-that-stays-unknown": one("include_number", "  self[APPROVED] = now\n"),
     "nobody-notes-that-somebody-is-known": one("include_number", "  self[ANYWHERE], entry[E_DEVICE] = now, now\n"),
     "the-newest-context-is-forgotten": one(
-        "include_number", "then list[#list + 1] = one end", "then table.insert(list, 1, one) end"
+        "include_number", "then list[#list + 1] = known end", "then table.insert(list, 1, known) end"
     ),
     "contexts-without-end": one("include_number", "if not is_own or count <= ruleset.devices then", "if true then"),
     "one-context-less": one("include_number", "count <= ruleset.devices", "count < ruleset.devices"),
     "contexts-of-other-applications-are-forgotten": one("include_number", "if not is_own or count", "if count"),
     "contexts-of-other-applications-take-the-room": one(
-        "include_number", "local is_own = string.sub(one, 1, OF_APPLICATION) == of", "local is_own = true"
+        "include_number", "local is_own = string.sub(known, 1, OF_APPLICATION) == application", "local is_own = true"
     ),
     "a-known-device-that-strangers-make-a-stranger": one("include_number", "known or (lately(", "(lately("),
     "no-share-for-known-devices": one(

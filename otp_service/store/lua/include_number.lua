@@ -90,8 +90,8 @@ local function is_stranger(self, messages)
   return false
 end
 
--- Returns whether the number was approved lately, and is no stranger at a place (home or abroad) since, which no messages make it to a
--- device that it was approved from; whether that was from some device, from one of this application (`device_here`), and from this one.
+-- Returns whether the number was approved lately, and is no stranger at a place (home or abroad) since: with a known device it never is,
+-- however many messages it got. Also whether it was approved from some device, one of this application (`device_here`), and this one.
 function number.reputation(self, device, place)
   if self[APPROVED] == 0 then return UNKNOWN_NUMBER end
   local at = device ~= '' and string.find(self.devices, string.sub(device, 1 + OF_APPLICATION), 1, true)
@@ -153,17 +153,17 @@ function number.guessed_wrong(self, trust)
   return true
 end
 
--- Returns devices with one that was approved now as the first; so the first is always the last that was approved. One that comes new
--- takes the place of its application's oldest when that has too many: no application makes others' devices unknown.
+-- Returns devices with the one that was approved now in front, so they are in order of approval, newest first. A new device takes the
+-- place of its application's oldest if that has too many: no application makes others' devices unknown.
 local function with_device(devices, device)
   local list, count = { device .. struct.pack('<I6', now) }, 1
-  local of, name = string.sub(device, 1, OF_APPLICATION), string.sub(device, 1 + OF_APPLICATION)
+  local application, name = string.sub(device, 1, OF_APPLICATION), string.sub(device, 1 + OF_APPLICATION)
   for place = 1, #devices, DEVICE do
-    local one = string.sub(devices, place, place + DEVICE - 1)
-    if string.sub(one, 1 + OF_APPLICATION, -TIME - 1) ~= name then
-      local is_own = string.sub(one, 1, OF_APPLICATION) == of
+    local known = string.sub(devices, place, place + DEVICE - 1)
+    if string.sub(known, 1 + OF_APPLICATION, -TIME - 1) ~= name then
+      local is_own = string.sub(known, 1, OF_APPLICATION) == application
       count = count + (is_own and 1 or 0)
-      if not is_own or count <= ruleset.devices then list[#list + 1] = one end
+      if not is_own or count <= ruleset.devices then list[#list + 1] = known end
     end
   end
   return table.concat(list)
@@ -237,11 +237,11 @@ end
 local function split_devices(devices, begin)
   local times, others = {}, {}
   for place = 1, #devices, DEVICE do
-    local one = string.sub(devices, place, place + DEVICE - 1)
-    if string.sub(one, 1, #begin) == begin then
-      times[#times + 1] = struct.unpack('<I6', one, DEVICE - TIME + 1)
+    local device = string.sub(devices, place, place + DEVICE - 1)
+    if string.sub(device, 1, #begin) == begin then
+      times[#times + 1] = struct.unpack('<I6', device, DEVICE - TIME + 1)
     else
-      others[#others + 1] = one
+      others[#others + 1] = device
     end
   end
   return times, table.concat(others)

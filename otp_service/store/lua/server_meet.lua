@@ -14,8 +14,8 @@
 -- Tells whether a server took over while it followed another: it still holds some of what that sent it. One that was started from a
 -- copy names the history that the copy is of, and lacks what came later.
 local function followed(info)
-  local function told(name) return tonumber(string.match(info, name .. ':(%-?%d+)')) end
-  return told('repl_backlog_active') == 1 and told('repl_backlog_first_byte_offset') < told('second_repl_offset')
+  local function member(name) return tonumber(string.match(info, name .. ':(%-?%d+)')) end
+  return member('repl_backlog_active') == 1 and member('repl_backlog_first_byte_offset') < member('second_repl_offset')
 end
 
 local info, places, fences, heads = redis.call('INFO', 'replication'), { unpack(KEYS, 2) }, {}, {}
@@ -23,7 +23,7 @@ for i, place in ipairs(places) do table.insert(i <= #places / 2 and fences or he
 -- Another after a restart and after each fail-over, planned or not; the former one is that which it went on with when it took over.
 local history, former = string.match(info, 'master_replid:(%x+)'), string.match(info, 'master_replid2:(%x+)')
 local kept = redis.call('HMGET', KEYS[1], 'history', 'shard', 'failover', 'undecided', 'replicas')
--- Who waits for fewer answers earlier: as many as that have what was answered since the server is the primary.
+-- The smallest number of replicas that any process waited for since this server is the primary: so many have what was answered.
 local replicas = math.min(tonumber(ARGV[5]), tonumber(kept[5] or ARGV[5]))
 if kept[1] == history then
   if kept[5] ~= tostring(replicas) then redis.call('HSET', KEYS[1], 'replicas', replicas) end
