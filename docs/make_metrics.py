@@ -13,9 +13,9 @@ BEGINNING = """\
 
 For operators: every metric, made by `make docs` from [`telemetry/metrics.py`](../otp_service/telemetry/metrics.py).
 Where they are read, and when to be woken by them, is in [operations](operations.md#metrics). No label holds personal
-data, and each takes few values: [data](data.md#in-metrics) says what they are. Of gauges `serve` tells
-`otp_service_build_info` only. Beside them `process_*` tell of memory, processor time, open files and start of a process
-and its children together.
+data, and each takes few values: [data](data.md#in-metrics) says what they are. `worker` reports all
+gauges, `serve` only `otp_service_build_info`. Both report `process_*`: memory, processor time, open files and start of
+a process and its children together.
 
 | metric | kind | labels | tells |
 |---|---|---|---|

@@ -56,8 +56,8 @@ For operators: every command, made by `make docs` from the commands themselves; 
 
 - The exit status is 0 when it is done, 2 for wrong usage, and 1 with a sentence on standard error for all else that was
   refused or failed.
-- Every command but servers and makers of keys has `--json`: one document, times in UTC (RFC 3339), spans in seconds,
-  numbers masked. One that asks a question asks on standard error; `--yes` answers it.
+- Commands have `--json`, except those that run a server or make root and pseudonym keys: one document, times in UTC
+  (RFC 3339), spans in seconds, numbers masked. Questions go to standard error; `--yes` answers them.
 - In a pipe the cells of a table have tabs between them. `NO_COLOR=1` leaves colours out.
 - Your shell completes commands: `eval "$(_OTP_SERVICE_COMPLETE=bash_source otp-service)"`; `zsh_source` and
   `fish_source` are for the others.

@@ -314,12 +314,12 @@ def examine_ledger(installation: Installation) -> None:
 
 
 def _examine_tables(installation: Installation, parts: Iterable[Ledger]) -> None:
-    for one in parts:
+    for part in parts:
         if installation.settings.ledger.upgrade:
-            one.upgrade()
-        elif one.database.lacks_file() or one.behind():
+            part.upgrade()
+        elif part.database.lacks_file() or part.behind():
             raise StartRefusedError(LEDGER_OUTDATED)
-        one.claim()
+        part.claim()
 
 
 def _examine_people(installation: Installation) -> None:

@@ -20,7 +20,7 @@ from otp_service.domain.consents import EVERY_APPLICATION
 from otp_service.domain.console_users import Role
 from otp_service.domain.keyring import user_id
 from otp_service.domain.numbers import parse_destination, subject_key
-from otp_service.domain.webhooks import CallSlots, Try
+from otp_service.domain.webhooks import Try, WebhookSlots
 from otp_service.ledger.console import Look, SecondPersonRequest, TwoPersonAct
 from otp_service.ledger.schema import METADATA
 from otp_service.services.factors import user_key
@@ -80,7 +80,7 @@ class Person:
         self._write_back()
         self._be_looked_at()
         record_events(self.context)
-        (posting, *_) = self.context.ledger.postings.claim(CallSlots(200), 1000, 100)
+        (posting, *_) = self.context.ledger.postings.claim(WebhookSlots(200), 1000, 100)
         self.context.ledger.postings.settle(posting, Try(1, 12, 500))
         self.pending = self.shop.start(NUMBER, user=USER, **DEVICE)
         """Its event is still to be recorded."""

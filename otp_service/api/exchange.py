@@ -108,8 +108,8 @@ class Exchange:
 
     def identify(self, **identifiers: str) -> None:
         """Note a ``verification`` or a ``dispatch`` that the request is about, for all its lines."""
-        for name, one in identifiers.items():
-            setattr(self, name, SafeText(one))
+        for name, identifier in identifiers.items():
+            setattr(self, name, SafeText(identifier))
         add_log_members(**identifiers)
 
     @property

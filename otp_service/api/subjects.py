@@ -154,7 +154,7 @@ class UnreadMessageAnswer:
 
 @dataclass(frozen=True, slots=True)
 class RefusalAnswer:
-    """That a rule of the guard refused something, or would have."""
+    """Something that a rule of the guard refused, or would have refused."""
 
     at: Time
     rule: str
@@ -170,7 +170,7 @@ class RefusalAnswer:
 
 @dataclass(frozen=True, slots=True)
 class CountersAnswer:
-    """What limits count at the application, and what it knows: times, the newest first."""
+    """What limits count at the application, and the devices that it knows: times, the newest first."""
 
     approved_at: Time | None
     """When a device of the application was approved last."""
@@ -190,7 +190,7 @@ class ErasureAnswer:
     erased: Mapping[str, int]
     """What is gone: `consents`, from how many the address, `source` and `text_version`; `suppressions`, of how many the
     reason; `inbound`, of how many messages who wrote them; `inbox`, how many waited to be read; `looks` and
-    `second_person_requests`, why somebody looked or asked; of a user, where there were any, `factors` and
+    `second_person_requests`, why somebody looked or asked; of a user, if there were any, `factors` and
     `recovery_codes`."""
     kept: Mapping[str, int]
     """Rows that stay, under a pseudonym, by table."""
@@ -235,8 +235,8 @@ def freeze_subject(exchange: Exchange, body: FreezeBody) -> FreezeAnswer:
     For a customer who reports fraud. Once this is answered no code of the number is approved for the application, its
     last verifications are canceled where they are pending, no message is handed to a gateway, and starts and resends
     are refused as `recipient-frozen`, until the freeze is lifted. Earlier proofs of the number are not accepted any
-    more, even afterwards. Other applications' are left alone. To freeze again
-    does no harm, and cancels again what is pending.
+    more, even afterwards. Other applications' verifications are left alone. To freeze again does no harm, and cancels
+    again what is pending.
     """
     to = read_number(exchange, body)
     return _freeze(to, freeze(exchange.context, to, exchange.application.name, SuppressionSource.API, body.reason))
@@ -455,7 +455,7 @@ def export_answer(export: SubjectExport) -> ExportAnswer:
     )
 
 
-def _told(one: Mapping[str, Any]) -> ToldAnswer:
+def _told(webhook: Mapping[str, Any]) -> ToldAnswer:
     deliveries = (
         WebhookDeliveryAnswer(
             endpoint=each["endpoint"],
@@ -463,33 +463,33 @@ def _told(one: Mapping[str, Any]) -> ToldAnswer:
             status=each["status"],
             tries=tuple({**tried, "at": rfc3339(tried["at"])} for tried in each["attempts"]),
         )
-        for each in one["deliveries"]
+        for each in webhook["deliveries"]
     )
-    about = (one["id"], one["verification"] or None, one["type"])
-    return ToldAnswer(*about, rfc3339(one["at"]), one["details"], tuple(deliveries))
+    names = (webhook["id"], webhook["verification"] or None, webhook["type"])
+    return ToldAnswer(*names, rfc3339(webhook["at"]), webhook["details"], tuple(deliveries))
 
 
 def _counters(export: SubjectExport) -> CountersAnswer | None:
-    for one in export.counters.values():
+    for counters in export.counters.values():
         return CountersAnswer(
-            approved_at=rfc3339_or_none(one.approved or None),
-            devices=tuple(map(rfc3339, one.devices)),
-            messages=tuple(map(rfc3339, one.messages)),
-            wrong_codes=tuple(map(rfc3339, one.wrong_codes)),
-            locked_until=rfc3339_or_none(one.locked_until or None),
+            approved_at=rfc3339_or_none(counters.approved or None),
+            devices=tuple(map(rfc3339, counters.devices)),
+            messages=tuple(map(rfc3339, counters.messages)),
+            wrong_codes=tuple(map(rfc3339, counters.wrong_codes)),
+            locked_until=rfc3339_or_none(counters.locked_until or None),
         )
     return None
 
 
-def _refusal(one: Decision) -> RefusalAnswer:
+def _refusal(decision: Decision) -> RefusalAnswer:
     return RefusalAnswer(
-        at=rfc3339(one.at),
-        rule=one.rule,
-        mode=one.mode,
-        kind=one.kind,
-        purpose=one.purpose,
-        country=one.country,
-        verification=one.verification or None,
+        at=rfc3339(decision.at),
+        rule=decision.rule,
+        mode=decision.mode,
+        kind=decision.kind,
+        purpose=decision.purpose,
+        country=decision.country,
+        verification=decision.verification or None,
     )
 
 

@@ -26,7 +26,7 @@ from otp_service.bootstrap import (
 )
 from otp_service.cli import output as out
 from otp_service.cli.common import Session, command
-from otp_service.cli.network import Attempt, certificate_problem, gateway_endpoints, public_attempts, try_all
+from otp_service.cli.network import ConnectionResult, certificate_problem, gateway_targets, public_url_results, try_all
 from otp_service.cli.output import count_of
 from otp_service.domain.applications import Application, ClientIpSource
 from otp_service.domain.guard import GUARD_RULES, Mode, Ruleset
@@ -399,7 +399,7 @@ _CONNECTION_ADVICE = {
     ConnectionProblem.REPLICA: ("is a replica and takes no writes", "Name its primary in redis.url."),
     ConnectionProblem.DATABASE: ("has no database of this number", "Correct the number at the end of redis.url."),
     ConnectionProblem.MEMBER: (
-        "is one of a cluster, and is used as a server alone",
+        "belongs to a cluster, but is configured as a single server",
         "Set redis.cluster = true, and keys.bucket_bits before the first start.",
     ),
     ConnectionProblem.ALONE: (
@@ -514,7 +514,7 @@ class Replicas:
 
     online: int
     known: int
-    """How many Sentinels or the cluster know, those that are away too; 0 without either."""
+    """How many Sentinels or the cluster know, online or not; 0 without either."""
     awaited: int
     """How many must have an approval before it is answered."""
     replaceable: bool
@@ -522,7 +522,7 @@ class Replicas:
 
     @property
     def loses_codes(self) -> bool:
-        """Whether too few would be left to know that one which took over has all that was answered."""
+        """Whether, if the server died, too few would be left to show that its successor has all that was answered."""
         return 0 < self.awaited <= self.online and self.known - self.awaited > self.online - 1
 
 
@@ -535,14 +535,14 @@ REPLICATION: tuple[Check[Replicas], ...] = (
           "No replica is waited for: a fail-over forgets approvals and wrong codes, and ends all codes in hand.",
           "Set redis.replicas to 1 or more.", lambda it: it.replaceable and not it.awaited),
     Check("replicas", WARN,
-          "{it.online} replicas are there, of which Sentinels or the cluster know {it.known}: another may be the only "
-          "one that has an approval.",
+          "{it.online} replicas are online, but Sentinels or the cluster know {it.known}: one that they do not know "
+          "may be the only one that has an approval.",
           "Let replicas be announced (replica-announced yes); no other tool may follow the server as one.",
           lambda it: it.awaited > 0 and it.replaceable and it.online > it.known),
     Check("replicas", WARN,
-          "{it.online} of {it.known} replicas are there: when the server dies too, all codes in hand end.",
-          "Start them. Those that are gone for good Sentinels (SENTINEL RESET) or the cluster (CLUSTER FORGET) have to "
-          "forget.", lambda it: it.loses_codes),
+          "{it.online} of {it.known} replicas are online: when the server dies too, all codes in hand end.",
+          "Start the others, or let Sentinels (SENTINEL RESET) or the cluster (CLUSTER FORGET) forget those that are "
+          "gone for good.", lambda it: it.loses_codes),
     Check("replicas", OK, "{it.awaited} of {it.online} replicas have an approval before it is answered.", "",
           lambda it: 0 < it.awaited < it.online and not it.loses_codes),
 )  # fmt: skip
@@ -598,7 +598,7 @@ RIGHTS: tuple[Check[str], ...] = (
 FILES_NEEDED: Final = 1024
 """Files and connections that `serve` may hold at a time: 512 connections of callers, and its own; a worker fewer."""
 FILES: tuple[Check[int], ...] = (
-    Check("files", WARN, "A process may have {it} files and connections open, as this one may: {needed} are needed.",
+    Check("files", WARN, "A process started from here may open {it} files and connections: {needed} are needed.",
           "Raise the limit of what starts the processes: LimitNOFILE=65536 (systemd), ulimit -n 65536 (a shell).",
           lambda limit: [{"needed": FILES_NEEDED}] if limit < FILES_NEEDED else ()),
 )  # fmt: skip
@@ -798,9 +798,9 @@ def _disabled(endpoints: Endpoints) -> Iterator[Mapping[str, object]]:
 
 
 def _slow(endpoints: Endpoints) -> Iterator[Mapping[str, object]]:
-    for one in endpoints[1]:
-        if one.is_slow:
-            yield {"id": one.id, "application": one.application, "seconds": one.seconds}
+    for endpoint in endpoints[1]:
+        if endpoint.is_slow:
+            yield {"id": endpoint.id, "application": endpoint.application, "seconds": endpoint.seconds}
 
 
 ENDPOINTS: tuple[Check[Endpoints], ...] = (
@@ -953,15 +953,15 @@ _UNASKED = Diagnosis(
 )
 
 
-def attempt_diagnosis(attempt: Attempt) -> Diagnosis:
-    """Return an attempt to connect as a diagnosis."""
-    return Diagnosis(FAIL if attempt.remedy else OK, attempt.endpoint.place, attempt.cause, attempt.remedy)
+def connection_diagnosis(result: ConnectionResult) -> Diagnosis:
+    """Return the result of a connection as a diagnosis."""
+    return Diagnosis(FAIL if result.remedy else OK, result.target.place, result.cause, result.remedy)
 
 
 def network_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
     """Yield whether gateways are reached from here, and this service at its public URL. No message is sent."""
-    yield from map(attempt_diagnosis, try_all(gateway_endpoints(settings)))
-    yield from map(attempt_diagnosis, public_attempts(settings, settings.keyring()))
+    yield from map(connection_diagnosis, try_all(gateway_targets(settings)))
+    yield from map(connection_diagnosis, public_url_results(settings, settings.keyring()))
 
 
 @command()

@@ -68,10 +68,10 @@ def unlock(session: Session, name: str | None, user: str) -> None:
 
 @command(factor, name="reset-steps", asks=True)
 def reset_steps(session: Session) -> None:
-    """Accept codes again that a clock which ran ahead spent.
+    """Make apps usable again whose codes are refused because a clock ran ahead.
 
     For apps whose last accepted code is ahead of Redis' clock. Set the clock right first. All codes until now stay
-    spent; a code that was accepted ahead of its time can be accepted once more.
+    used; a code that was accepted ahead of its time can be accepted once more.
     """
     session.confirm("Lower the last steps that are ahead of Redis' clock? Is the clock right?")
     done = factors.reset_steps(session.context, session.action(OperatorAction.FACTOR_STEPS_RESET))

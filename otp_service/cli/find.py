@@ -1,4 +1,4 @@
-"""otp-service find: the last verifications of a number, or what an identifier stands for, and why no code came."""
+"""otp-service find: the verifications of a number or of an identifier, and why no code came."""
 
 import re
 from collections.abc import Iterable
@@ -28,10 +28,10 @@ _IDENTIFIER: Final = re.compile(r"[A-Za-z_:]")
 """What no number has, in whatever spelling."""
 
 
-@command(short_help="Tell what became of a number's codes, or of what an identifier names.")
+@command(short_help="Show what became of the codes of a number or an id.")
 @click.argument("what", metavar="NUMBER|ID")
 @region_option
-@click.option("--reference", is_flag=True, help="ID is a gateway's reference, though it looks like a number.")
+@click.option("--reference", is_flag=True, help="Take ID as a gateway's reference, even if it looks like a number.")
 @click.option(
     "--days",
     type=click.IntRange(1, 400),
@@ -40,10 +40,10 @@ _IDENTIFIER: Final = re.compile(r"[A-Za-z_:]")
     help="How far back a dispatch or a reference is looked for.",
 )
 def find(session: Session, what: str, region: str | None, *, reference: bool, days: int) -> None:
-    """Tell what became of the last codes for NUMBER, of all applications, the newest first; or of what ID names.
+    """Show the last verifications of NUMBER, of all applications, newest first; or what ID belongs to.
 
-    ID is that of a verification, a dispatch, a request (X-Request-Id), a webhook, an authenticator app or a decision,
-    or the reference under which a gateway took a message.
+    ID is the id of a verification, a dispatch, a request (X-Request-Id), a webhook, an authenticator app or a decision,
+    or the reference that a gateway gave a message.
 
     For each verification: when it started, its status, every call to a gateway, and why the code did or did not arrive.
     No code is shown, and no number. Times are in UTC.
@@ -72,38 +72,40 @@ def _find_number(session: Session, to: Destination) -> None:
 
 
 def _find_identifier(session: Session, name: str, days: int, *, must: bool = True) -> bool:
-    """Print what an identifier stands for, and tell whether that is known; raise `ConfigurationError` if it must be."""
+    """Print what an identifier belongs to; return whether it is known, or raise `ConfigurationError` if it must be."""
     named = identify(session.context, name, days)
-    histories = [number_history.find_verification(session.context, one) for one in named.verifications]
-    cases = [(case, found) for found in histories for case in found.verifications]
+    histories = [number_history.find_verification(session.context, identifier) for identifier in named.verifications]
+    cases = [(case, history) for history in histories for case in history.verifications]
     if not cases and not named.decisions and not named.factor:
         if must:
             _warn(named.from_ledger, named.complete)
             raise ConfigurationError(_unknown(name, days))
         return False
-    explained = [(one, list(explain_rules(one, session.settings.guard.currency))) for one in named.decisions]
+    explained = [
+        (decision, list(explain_rules(decision, session.settings.guard.currency))) for decision in named.decisions
+    ]
     document = {
         "identifier": name,
-        "complete": named.complete and all(found.complete for found in histories),
-        "verifications": [_members(case, found) for case, found in cases],
-        "decisions": [decision_members(*one) for one in explained],
+        "complete": named.complete and all(history.complete for history in histories),
+        "verifications": [_members(case, history) for case, history in cases],
+        "decisions": [decision_members(*explanation) for explanation in explained],
         "factor": _factor_members(named.factor) if named.factor else None,
     }
     if not out.in_json(**document):
-        for found in histories:
-            _print(found)
-        for one in explained:
-            print_decision(*one)
+        for history in histories:
+            _print(history)
+        for explanation in explained:
+            print_decision(*explanation)
         if named.factor:
             _print_factor(named.factor)
-    _warn(all(found.from_ledger for found in histories), bool(document["complete"]))
+    _warn(all(history.from_ledger for history in histories), bool(document["complete"]))
     return True
 
 
 def _unknown(name: str, days: int) -> str:
     if at := time_of_request(name):
         return (
-            f"Nothing is known of {name}, which came at {out.moment(at)}: "
+            f"Nothing is known of {name}, a request of {out.moment(at)}: "
             "it changed nothing, or that is no longer kept. The log has its line."
         )
     return f"Nothing is known of {name}. Dispatches and references were looked for in the last {days} days (--days)."
@@ -153,7 +155,7 @@ def _row(delivery: Delivery) -> out.Row:
 
 
 def _factor_rows(factor: FactorHistory) -> Iterable[out.Row]:
-    return ((out.when(one.at), one.type, one.member("reason")) for one in factor.events)
+    return ((out.when(event.at), event.type, event.member("reason")) for event in factor.events)
 
 
 _FACTOR_HEADINGS = ("Time", "What", "Reason")

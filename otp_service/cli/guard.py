@@ -99,12 +99,12 @@ def _change(one: Decision) -> out.Row:
     return out.when(one.at), one.rule, one.application, one.country, None, one.mode, out.when(one.until or None)
 
 
-def _alarmed(one: PlaceReport) -> out.Row | None:
+def _alarmed(report: PlaceReport) -> out.Row | None:
     """Return the alarm of newcomers that stands at a place, if there is one."""
-    if not one.alarmed_since:
+    if not report.alarmed_since:
         return None
-    place = (one.application, one.country, one.carrier_range)
-    return out.when(one.alarmed_since), "country.newcomers", *place, f"alarm ({one.cause})", None
+    place = (report.application, report.country, report.carrier_range)
+    return out.when(report.alarmed_since), "country.newcomers", *place, f"alarm ({report.cause})", None
 
 
 def _passed(settings: Settings, traffic: Iterable[PlaceReport]) -> list[out.Row]:

@@ -12,9 +12,9 @@ from otp_service.store.inbox import WaitingMessage
 
 @click.group()
 def inbox() -> None:
-    """Read replies that match no keyword, and decide.
+    """Read replies that match no keyword, and decide on each.
 
-    Each message waits for five days. Some ask for an end of the messages in their own words.
+    A message waits for five days. Some ask in other words to get no more messages.
     """
 
 
@@ -24,15 +24,15 @@ _message_id = click.argument("message_id", metavar="ID")
 @command(inbox, "List the messages that wait.")
 def list_(session: Session) -> None:
     """List the messages that wait, oldest first."""
-    rows = [(one.id, out.when(one.received), one.application, one.gateway, one.mask, one.text)
-            for one in session.context.store.inbox.waiting()]  # fmt: skip
+    rows = [(message.id, out.when(message.received), message.application, message.gateway, message.mask, message.text)
+            for message in session.context.store.inbox.waiting()]  # fmt: skip
     out.table("messages", ("ID", "Received", "Application", "Gateway", "From", "Text"), rows)
 
 
 @command(inbox)
 @_message_id
 def stop(session: Session, message_id: str) -> None:
-    """Send the writer of the message ID nothing more: it asks to stop."""
+    """Suppress the number that wrote the message ID: it asks to stop."""
     message = _waiting(session, message_id)
     stop_for(session.context, message, session.operator)
     whose = message.application or "any application"

@@ -136,7 +136,9 @@ def _rest() -> bool:
 
 
 _MEANS = (
-    "Whatever was started until now expires at once: who waits for a code asks for a new one. This cannot be undone."
+    "Whatever was started until now expires at once: people who wait for a code have to start again. Starts are "
+    "refused until a process that ran before has seen that the ledger lacks nothing, or you decide. This cannot be "
+    "undone."
 )
 
 
@@ -147,12 +149,12 @@ def store() -> None:
 
 @command(store, "Expire whatever was started until now: after a restore.", asks=True, logs=True)
 def fence(session: Session) -> None:
-    """Expire whatever was started until now.
+    """Expire whatever was started until now, and close starts.
 
-    For when Redis lacks what it once knew: a backup was restored, a replica took over, it was emptied. Do it before
+    For when Redis lacks what it once knew: a backup was restored, a replica took over, or it was emptied. Run it before
     processes use such a Redis, or at once if they do. It needs neither a running service nor the ledger. Starts are
-    refused (mirror-restored) until a process that ran before has seen that the ledger lacks nothing, or an operator has
-    decided: otp-service ledger rebuild.
+    refused (mirror-restored) until a process that ran before has seen that the ledger lacks nothing, or until you
+    decide: otp-service ledger rebuild.
     """
     context = session.context
     session.confirm(f"Fence the store at {session.settings.redis.shown_url}?", means=_MEANS)
@@ -163,6 +165,7 @@ def fence(session: Session) -> None:
         out.warn(f"The ledger does not answer: {lost}")
     sentence = f"Fenced: what was started until {out.moment(put)} UTC is expired."
     out.done(sentence, fenced_until=out.when(put), recorded=recorded)
+    out.note(f"Look whether starts are refused now (mirror-restored): {out.program()} doctor")
 
 
 @command(store, "Let a replica take over as planned: nothing is lost.", asks=True, logs=True)

@@ -29,8 +29,8 @@ _ENCRYPTED: Final = frozenset({"https", "tls"})
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where a gateway's calls go, or providers' to this service."""
+class ConnectionTarget:
+    """A server that a gateway calls, or this service as providers call it."""
 
     place: str
     """The setting that names it, such as ``gateways.primary``."""
@@ -46,79 +46,81 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """What came of an attempt to connect."""
+class ConnectionResult:
+    """The result of an attempt to connect."""
 
-    endpoint: Endpoint
+    target: ConnectionTarget
     cause: str
     """A sentence."""
     remedy: str = ""
     """A sentence; empty where all is well."""
 
 
-def gateway_endpoints(settings: Settings) -> list[Endpoint]:
+def gateway_targets(settings: Settings) -> list[ConnectionTarget]:
     """Return where the calls of all gateways go, each host and port of a gateway once."""
-    found: dict[tuple[str, str, int], Endpoint] = {}
+    targets: dict[tuple[str, str, int], ConnectionTarget] = {}
     for name, gateway in settings.gateways.items():
-        for one in _endpoints_of(f"gateways.{name}", gateway.settings):
-            found.setdefault((one.place, one.host, one.port), one)
-    return list(found.values())
+        for target in _targets_of(f"gateways.{name}", gateway.settings):
+            targets.setdefault((target.place, target.host, target.port), target)
+    return list(targets.values())
 
 
-def _endpoints_of(place: str, settings: GatewaySettings) -> Iterator[Endpoint]:
+def _targets_of(place: str, settings: GatewaySettings) -> Iterator[ConnectionTarget]:
     timeout = min(settings.timeout, _TIMEOUT)
     for _, value in walk_settings(settings, place, tables=False):
         address = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
         if address.lower().startswith(("http://", "https://")):
-            yield endpoint_of(place, address, timeout)
+            yield target_of(place, address, timeout)
     if settings.endpoint:
-        yield endpoint_of(place, settings.endpoint, timeout)
+        yield target_of(place, settings.endpoint, timeout)
 
 
-def endpoint_of(place: str, url: str, timeout: float = _TIMEOUT) -> Endpoint:
+def target_of(place: str, url: str, timeout: float = _TIMEOUT) -> ConnectionTarget:
     """Return where a URL leads."""
     parts = urlsplit(url)
     port = parts.port or _DEFAULT_PORTS[parts.scheme]
     origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"  # the rest may hold a secret
     is_http = parts.scheme in _DEFAULT_PORTS
-    return Endpoint(place, parts.hostname or "", port, parts.scheme in _ENCRYPTED, timeout, origin if is_http else "")
+    return ConnectionTarget(
+        place, parts.hostname or "", port, parts.scheme in _ENCRYPTED, timeout, origin if is_http else ""
+    )
 
 
-def try_all(endpoints: list[Endpoint]) -> list[Attempt]:
+def try_all(targets: list[ConnectionTarget]) -> list[ConnectionResult]:
     """Connect to each, several at once; nothing is sent but what TLS and the host's own proxy need."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(attempt, endpoints))
+        return list(pool.map(attempt, targets))
 
 
-def attempt(endpoint: Endpoint) -> Attempt:
-    """Connect to an endpoint as its gateway does, and close the connection; raises nothing."""
-    way = way_out(endpoint.url) if endpoint.url else WayOut()
+def attempt(target: ConnectionTarget) -> ConnectionResult:
+    """Connect to a target as its gateway does, and close the connection; raises nothing."""
+    way = way_out(target.url) if target.url else WayOut()
     try:
-        with _dial(endpoint, way) as dialled:
-            if not endpoint.tls:
-                what = f"This host's proxy, by which {endpoint} is called," if way.proxy else str(endpoint)
-                return Attempt(endpoint, f"{what} takes connections, without encryption.")
-            with _context(way).wrap_socket(dialled, server_hostname=endpoint.host) as secured:
+        with _dial(target, way) as dialled:
+            if not target.tls:
+                what = f"This host's proxy, by which {target} is called," if way.proxy else str(target)
+                return ConnectionResult(target, f"{what} takes connections, without encryption.")
+            with _context(way).wrap_socket(dialled, server_hostname=target.host) as secured:
                 ends = _end_of(secured)
-                return Attempt(
-                    endpoint, f"{endpoint} takes connections, with a certificate that is valid until {ends}."
+                return ConnectionResult(
+                    target, f"{target} takes connections, with a certificate that is valid until {ends}."
                 )
     except ssl.SSLEOFError as closed:
-        return Attempt(endpoint, *_failure(endpoint, closed, way.proxy))
+        return ConnectionResult(target, *_failure(target, closed, way.proxy))
     except ssl.SSLError as refused:
-        return Attempt(endpoint, *certificate_problem(refused, str(endpoint)))
+        return ConnectionResult(target, *certificate_problem(refused, str(target)))
     except (OSError, UnicodeError, http.client.HTTPException) as failed:
-        return Attempt(endpoint, *_failure(endpoint, failed, way.proxy))
+        return ConnectionResult(target, *_failure(target, failed, way.proxy))
 
 
-def _dial(endpoint: Endpoint, way: WayOut) -> socket.socket:
-    """Return a connection to an endpoint, through the host's own proxy if one is set. Raises `OSError`."""
+def _dial(target: ConnectionTarget, way: WayOut) -> socket.socket:
+    """Return a connection to a target, through the host's own proxy if one is set. Raises `OSError`."""
     if not way.proxy:
-        return socket.create_connection((endpoint.host, endpoint.port), endpoint.timeout)
+        return socket.create_connection((target.host, target.port), target.timeout)
     parts = urlsplit(way.proxy)
-    through = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=endpoint.timeout)
-    if endpoint.tls:
-        through.set_tunnel(endpoint.host, endpoint.port, dict(way.proxy_headers))
+    through = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=target.timeout)
+    if target.tls:
+        through.set_tunnel(target.host, target.port, dict(way.proxy_headers))
     through.connect()
     dialled: socket.socket = through.sock
     return dialled
@@ -196,27 +198,27 @@ _FAILURES: Final[tuple[tuple[tuple[type[Exception], ...], str, str], ...]] = (
 )
 
 
-def _failure(endpoint: Endpoint, failed: Exception, proxy: str) -> tuple[str, str]:
-    """Return in two sentences why an endpoint is not reached, and what to do."""
+def _failure(target: ConnectionTarget, failed: Exception, proxy: str) -> tuple[str, str]:
+    """Return in two sentences why a target is not reached, and what to do."""
     if proxy:
         through = urlsplit(proxy)
-        cause = f"{endpoint} is not reached through this host's proxy {through.hostname}:{through.port}."
+        cause = f"{target} is not reached through this host's proxy {through.hostname}:{through.port}."
         return cause, "Correct HTTPS_PROXY and NO_PROXY, or let the proxy pass connections there."
     cause, remedy = next((cause, remedy) for kinds, cause, remedy in _FAILURES if isinstance(failed, kinds))
-    return cause.format(it=endpoint, reason=getattr(failed, "strerror", None) or type(failed).__name__), remedy
+    return cause.format(it=target, reason=getattr(failed, "strerror", None) or type(failed).__name__), remedy
 
 
-def public_attempts(settings: Settings, keyring: Keyring) -> Iterator[Attempt]:
+def public_url_results(settings: Settings, keyring: Keyring) -> Iterator[ConnectionResult]:
     """Yield what shows when this service is called at ``http.public_url``: nothing where that is not set."""
     if not settings.http.public_url:
         return
-    reached = attempt(endpoint_of("http.public_url", settings.http.public_url))
+    reached = attempt(target_of("http.public_url", settings.http.public_url))
     if reached.remedy:
         yield reached
         return
     probe = new_probe(keyring)
     answer = get(f"{settings.http.public_url}/healthz", {PROBE_HEADER: probe}, _TIMEOUT)
-    yield Attempt(reached.endpoint, *_judge(answer, settings))
+    yield ConnectionResult(reached.target, *_judge(answer, settings))
 
 
 def _judge(answer: HttpResponse | HttpCallError, settings: Settings) -> tuple[str, str]:
@@ -224,14 +226,14 @@ def _judge(answer: HttpResponse | HttpCallError, settings: Settings) -> tuple[st
     url, trusted = settings.http.public_url, settings.http.trusted_proxies
     if isinstance(answer, HttpCallError):
         return f"{url}/healthz is not answered: {answer.code}.", "Start otp-service serve, and look at the proxy's log."
-    status, found = answer.status, json_of(answer.text)
+    status, document = answer.status, json_of(answer.text)
     if status >= _SERVER_ERRORS:
         cause = f"{url}/healthz is answered with {status}: the proxy reaches no process of the API."
         return cause, "Start otp-service serve, or correct the proxy's addresses of it."
-    if json_at(found, "status") != "alive":
+    if json_at(document, "status") != "alive":
         cause = f"{url}/healthz is answered with {status}, and not by this service."
         return cause, "Correct http.public_url, or the path and host that the proxy passes to this service."
-    hops = json_at(found, "details", "forwarded_for")
+    hops = json_at(document, "details", "forwarded_for")
     if not isinstance(hops, int):
         cause = f"{url} is answered by an otp-service with another pseudonym key: it is another installation."
         return cause, "Correct http.public_url, or OTP_SERVICE_PSEUDONYM_KEY here or there."

@@ -141,13 +141,13 @@ def freeze_of_form(visit: Visit, number: SubjectKey) -> Phrase:
 @views.view("POST /find/identifier", Permission.FIND)
 def find_identifier(visit: Visit) -> Answer:
     """Lead to what an identifier names, at an application of the user; what was typed comes into no address."""
-    found = identify(visit.context, visit.field("name"))
-    histories = (find_verification(visit.context, one) for one in found.verifications)
-    named = [(one.history.id, one.history.application) for history in histories for one in history.verifications]
-    named += ((one.id, one.application) for one in found.decisions)
-    named += [(found.factor.id, found.factor.application)] if found.factor else []
+    identified = identify(visit.context, visit.field("name"))
+    histories = (find_verification(visit.context, identifier) for identifier in identified.verifications)
+    named = [(case.history.id, case.history.application) for history in histories for case in history.verifications]
+    named += ((decision.id, decision.application) for decision in identified.decisions)
+    named += [(identified.factor.id, identified.factor.application)] if identified.factor else []
     seen = [name for name, application in named if visit.signed_in.sees(application)]
-    if not seen and not found.from_ledger:
+    if not seen and not identified.from_ledger:
         raise LedgerUnavailableError("What Redis has forgotten is in the ledger.")
     if not seen:
         raise FormError(_UNKNOWN, _NOT_FOUND)

@@ -18,7 +18,7 @@ _ALREADY_DECIDED: Final = "Somebody has decided already, or the message waited f
 @views.view("GET /messages", Permission.FIND, title="Messages to read")
 def list_messages(visit: Visit) -> Answer:
     """List the messages that wait, oldest first, without their texts: reading one is recorded."""
-    waiting = [one for one in visit.context.store.inbox.waiting() if visit.signed_in.sees(one.application)]
+    waiting = [message for message in visit.context.store.inbox.waiting() if visit.signed_in.sees(message.application)]
     return visit.page("inbox.html", messages=waiting[:_ROWS], count=len(waiting))
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 GENESIS: Final = "0" * 64
 """In place of a link before the first entry."""
 GONE: Final = ""
-"""In place of a digest: the row, of what lets somebody in, is gone."""
+"""In place of a digest: the row, which gave somebody access, is gone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,8 +77,8 @@ def may_return_to(url: str, allowed: Collection[str]) -> bool:
 def _may_hold_result(query: str) -> bool:
     """Tell whether some server could take a parameter of a query for our `RESULT`.
 
-    Servers differ: in the separators, in letters' case, in how often they decode a query and whether before they split
-    it, in what they drop from names. So nobody who writes into a query there can put a result of theirs before ours.
+    Servers differ in separators, in letter case, in what they drop from names, in how often they decode a query and
+    whether they do so before splitting it. Otherwise whoever writes part of the query could put a result before ours.
     """
     names, decoded = list[str](), None
     while query != decoded:
@@ -90,7 +90,7 @@ def _may_hold_result(query: str) -> bool:
 
 
 def _plain_name(name: str) -> str:
-    """Return the name of a parameter as the least exact server reads it."""
+    """Return the name of a parameter as the most lenient server reads it."""
     return unicodedata.normalize("NFKC", name.partition("[")[0]).casefold().strip()
 
 

@@ -55,11 +55,11 @@ class Keywords:
     firm: tuple[str, ...] = ()
     """To stop only: obeyed also beside words of ``beside`` and ``messages``."""
     of_messages: tuple[str, ...] = ()
-    """To stop only: obeyed where a word of ``messages`` stands beside, and else about something else."""
+    """To stop only: obeyed beside a word of ``messages``; alone they are about something else, such as an order."""
     messages: tuple[str, ...] = ()
-    """What messages and calls are called."""
+    """Words for messages and calls."""
     beside: tuple[str, ...] = ()
-    """What codes are called, and what makes a wish polite or urgent."""
+    """Words for codes, and words that make a wish polite or urgent."""
 
 
 class KeywordMatcher:
@@ -140,16 +140,16 @@ def normalise_message(text: str) -> str:
 def readable_text(text: str) -> str:
     """Return a message as support may read it, without numbers of four digits or more; empty when no letter is left.
 
-    Somebody who replies with a code, a card's number or a phone number asks for nothing.
+    A reply that is only a code, a card number or a phone number asks for nothing.
     """
     without_numbers = _NUMBER.sub("####", text.strip())
     return without_numbers if any(map(str.isalpha, without_numbers)) else ""
 
 
 def _any_of(phrases: set[str]) -> re.Pattern[str]:
-    """Return a pattern of any of some normalised phrases among whole words, the longest first."""
-    some = "|".join(sorted(map(re.escape, phrases), key=len, reverse=True))
-    return re.compile(rf"(?<!\S)(?:{some})(?!\S)" if some else r"(?!)")
+    """Return a pattern that finds any of the normalised phrases as whole words, the longest first."""
+    alternatives = "|".join(sorted(map(re.escape, phrases), key=len, reverse=True))
+    return re.compile(rf"(?<!\S)(?:{alternatives})(?!\S)" if alternatives else r"(?!)")
 
 
 def _as_compared(character: str) -> str:

@@ -112,10 +112,9 @@ class ProofSigner:
         ``evidence_lives``: for how many seconds other purposes may come after an approval, by its purpose.
         """
         self._issuer, self._life = issuer, life
-        self._evidence_lives = {one: 1000 * max(life, needed) for one, needed in (evidence_lives or {}).items()}
+        self._evidence_lives = {name: 1000 * max(life, needed) for name, needed in (evidence_lives or {}).items()}
         self.evidence_lives = json.dumps({"": 1000 * life, **self._evidence_lives})
-        """For how many milliseconds an approval is evidence, by its purpose, and under the empty name that of any
-        other: JSON."""
+        """JSON: milliseconds for which an approval is evidence, by its purpose; the empty name is for all others."""
         self.keys = {key.kid: key for key in map(ProofKey, seeds)}
         """By their names, the signing one first."""
         self._signing = next(iter(self.keys.values()))

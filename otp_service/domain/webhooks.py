@@ -322,7 +322,7 @@ class Endpoint:
         return smoothed if smoothed >= SLOW_CALL else None
 
     def calls_at_once(self, per_endpoint: int) -> int:
-        """Return how many calls it has at once: one while it fails, half while it is slow: their number may be why."""
+        """Return how many calls it may have at once: one while it fails, half while it is slow, for they may be why."""
         if self.failing_since is not None:
             return 1
         return per_endpoint if self.latency is None else max(per_endpoint // 2, 1)
@@ -372,7 +372,7 @@ class Try:
 
     @property
     def shown_reason(self) -> str:
-        """The reason as applications see it: which hosts there are in our networks is not for them to find."""
+        """The reason as applications see it: it does not reveal which hosts exist in our networks."""
         hidden = self.reason in {HOST_NOT_FOUND, ADDRESS_NOT_ALLOWED}
         return "host not found or not allowed" if hidden else self.reason
 
@@ -387,7 +387,7 @@ class Try:
         return self.status == 410  # noqa: PLR2004 - gone (RFC 9110, 15.5.11)
 
 
-# --- which are sent now -----------------------------------------------------------------------------------------
+# --- Which webhooks are sent now ----------------------------------------------------------------------------------
 
 
 class Pace(Enum):
@@ -400,31 +400,31 @@ class Pace(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class CallInFlight:
+class WebhookCall:
     """A call of an endpoint that a worker is making."""
 
     application: str
     endpoint: str
     pace: Pace
-    """Of the endpoint; slow also once this call is."""
+    """The endpoint's, or slow once this call is."""
 
 
-class CallSlots:
+class WebhookSlots:
     """The slots that a worker has for calls of endpoints, shared between applications.
 
-    Slow calls hold at most half of them, whoever's they are, and those of unknown pace another quarter, so that quick
+    Slow calls of all applications hold at most half of them, and those of unknown pace another quarter, so that quick
     endpoints always have some. An application takes another slot only while more are free than it holds.
     """
 
-    def __init__(self, total: int, calls: Collection[CallInFlight] = (), quick: Collection[str] = ()) -> None:
-        """Take note of ``calls`` in flight, and of endpoints whose last call was ``quick``.
+    def __init__(self, total: int, calls: Collection[WebhookCall] = (), quick: Collection[str] = ()) -> None:
+        """Begin with the ``calls`` in flight, and the identifiers of endpoints whose last call was ``quick``.
 
-        Calls that became slow on their way may be more than half.
+        More than half of the calls may be slow: some became slow on their way.
         """
         self._total = total
-        self._held = Counter(one.application for one in calls)
-        self._calls = Counter(one.pace for one in calls)
-        self._slow = {one.endpoint for one in calls if one.pace is Pace.SLOW}
+        self._held = Counter(call.application for call in calls)
+        self._calls = Counter(call.pace for call in calls)
+        self._slow = {call.endpoint for call in calls if call.pace is Pace.SLOW}
         self._quick = quick
 
     @property
@@ -438,13 +438,13 @@ class CallSlots:
             return Pace.SLOW
         return Pace.QUICK if endpoint.id in self._quick else Pace.UNKNOWN
 
-    def share_out(self, wanted: Mapping[Endpoint, int]) -> Mapping[str, int]:
-        """Take slots for endpoints that want so many calls each; return the number of each, by its identifier.
+    def share_out(self, requested: Mapping[Endpoint, int]) -> Mapping[str, int]:
+        """Take slots for the calls that endpoints request; return how many each gets, by its identifier.
 
-        One at a time, and the next for the application that has the fewest; of equal ones for the earlier in order.
+        Each slot goes to the application that holds the fewest; of equal ones, to the first in order.
         """
         queues: dict[str, deque[Endpoint]] = defaultdict(deque)
-        for endpoint, calls in wanted.items():
+        for endpoint, calls in requested.items():
             if calls > 0:
                 queues[endpoint.application].append(endpoint)
         turns = [(self._held[application], place, application) for place, application in enumerate(queues)]
@@ -455,7 +455,7 @@ class CallSlots:
             endpoint = queues[application].popleft()
             if self._take(application, self.pace_of(endpoint)):
                 shares[endpoint.id] += 1
-                if shares[endpoint.id] < wanted[endpoint]:
+                if shares[endpoint.id] < requested[endpoint]:
                     queues[application].append(endpoint)
             if queues[application]:
                 heapq.heappush(turns, (self._held[application], place, application))

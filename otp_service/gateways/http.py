@@ -139,12 +139,12 @@ class Failure(Condition):
 
 
 class Reference(Section):
-    """Where an answer holds the provider's id of the message: in ``json`` or in ``text``."""
+    """Where an answer holds a value, such as the provider's id of the message: in ``json`` or in ``text``."""
 
     path: str | None = Field(default=None, alias="json")
     """Dotted path in a body of JSON."""
     pattern: re.Pattern[str] | None = Field(default=None, alias="text")
-    """Regular expression with one group, which is the id."""
+    """Regular expression with one group, which is the value."""
 
     @model_validator(mode="after")
     def _is_one_place(self) -> Self:
@@ -155,7 +155,7 @@ class Reference(Section):
         return self
 
     def of(self, answer: HttpResponse) -> str | None:
-        """Return the id; ``None`` when the answer has none."""
+        """Return the value; ``None`` when the answer has none."""
         return value_at_path(answer.text, self.path) if self.path is not None else self._matched(answer)
 
     def _matched(self, answer: HttpResponse) -> str | None:
@@ -560,12 +560,12 @@ _TEMPLATES = {"url", "basic_auth", "headers", "query", "form", "document", "xml"
 
 
 class HmacSettings(Section):
-    """A keyed digest of a request, which ``{hmac}`` in a header is replaced by."""
+    """A keyed digest of the request: the value of ``{hmac}`` in headers."""
 
     key: WholeTemplate
     """Such as ``{secret.NAME}``."""
     over: WholeTemplate
-    """What is digested, such as ``{to_plain}{timestamp}``, or ``{body}`` for the body as it is sent."""
+    """The text that is digested, such as ``{to_plain}{timestamp}``, or ``{body}`` for the body as it is sent."""
     algorithm: Literal["sha256", "sha512", "sha1", "md5"] = "sha256"
     encoding: Literal["hex", "base64"] = "hex"
 
@@ -576,25 +576,32 @@ class HmacSettings(Section):
 
 
 class TokenSettings(Section):
-    """A token that the provider gives out for credentials, and that ``{token}`` is replaced by.
+    """A request for a token, which ``{token}`` is replaced by.
 
-    It is asked for before the first message, kept by each process, and asked for anew when it is over or refused.
-    Templates take secrets, and what belongs to the request alone.
+    Each process sends it before the first message, keeps the token, and sends it again when the token expires or is
+    refused. Templates take ``{secret.NAME}``, ``{timestamp}``, ``{timestamp_ms}`` and ``{nonce}``.
     """
 
     url: WholeTemplate
+    """Where the provider gives out tokens."""
     method: Literal["GET", "POST"] = "POST"
+    """HTTP method."""
     basic_auth: tuple[WholeTemplate, WholeTemplate] | None = None
+    """User and password of HTTP Basic authentication."""
     headers: dict[str, LineTemplate] = Field(default_factory=dict)
+    """HTTP headers."""
     query: dict[str, Template] = Field(default_factory=dict)
+    """Query parameters."""
     form: dict[str, Template] | None = None
+    """A body of type ``application/x-www-form-urlencoded``."""
     document: JsonTemplate | None = Field(default=None, alias="json")
+    """A body of type ``application/json``."""
     value: Reference
     """Where the answer holds the token."""
     expires_in: Reference | Annotated[int, Field(ge=1, le=31_536_000)] = 3000
-    """Seconds for which it holds, or where the answer holds them."""
+    """Seconds for which the token is valid, or where the answer holds them."""
     renew_on: tuple[int, ...] = (401,)
-    """HTTP statuses that refuse a message for its token: it is sent once more, with a new one."""
+    """HTTP statuses by which a message is refused for its token: it is sent once more, with a new token."""
 
     @field_validator("url")
     @classmethod
@@ -613,7 +620,7 @@ class TokenSettings(Section):
 
 
 class TokenSource:
-    """The present token, shared by the threads of a process."""
+    """The current token, shared by the threads of a process."""
 
     def __init__(self, settings: TokenSettings, secrets: Secrets, client: GatewayClient) -> None:
         self._settings, self._secrets, self._client = settings, secrets, client
@@ -621,9 +628,9 @@ class TokenSource:
         self._token, self._renew_at = "", 0.0
 
     def get(self, deadline: float, refused: str = "") -> str:
-        """Return the token, by a ``deadline`` of the monotonic clock; another than the ``refused`` one.
+        """Return the token before a ``deadline`` of the monotonic clock; never the ``refused`` one.
 
-        Raises `GatewayError`, never an ambiguous one: no message was sent.
+        Raises `GatewayError`, which is never ambiguous: no message was sent.
         """
         if not self._lock.acquire(timeout=max(deadline - time.monotonic(), 0)):
             raise GatewayError(FailureKind.UNAVAILABLE, "token timeout")
@@ -789,7 +796,7 @@ class HttpSettings(GatewaySettings):
         if self.hmac and "hmac" in placeholders(self.hmac.over):
             raise ValueError("hmac.over cannot hold {hmac}")
         for path, template in walk_strings(self.model_dump(include={"hmac", "token"}, by_alias=True)):
-            if missing := [one for one in required_members(template) if not self._has(one)]:
+            if missing := [member for member in required_members(template) if not self._has(member)]:
                 raise ValueError(f"{path} needs {missing[0]}, which is not set")
 
     def _has(self, member: str) -> bool:
@@ -818,8 +825,8 @@ class HttpGateway:
     def send(self, message: Message) -> Accepted:
         """Send a message by one request; raise `GatewayError` unless the answer is a success.
 
-        Where the provider is given the code alone no payment is sent, for nobody would see it. One that the provider
-        refused for its token is sent once more; the time-out is that of all requests together.
+        A payment is not sent where the provider gets only the code: the person would not see it. A message that the
+        provider refused for its token is sent once more; the time-out is that of all these requests together.
         """
         settings = self._settings
         if "amount" in message.variables and not self._shows_words:

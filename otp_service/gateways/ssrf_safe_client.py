@@ -196,10 +196,10 @@ class _Head:
     def status(self) -> int:
         """Return the status of the next status line."""
         line = self._line()
-        found = _STATUS_LINE.fullmatch(line)
-        if found is None:
+        match = _STATUS_LINE.fullmatch(line)
+        if match is None:
             raise http.client.BadStatusLine("")  # nothing of the answer is kept
-        return int(found[1])
+        return int(match[1])
 
     def skip_fields(self) -> None:
         """Read up to the end of this head."""

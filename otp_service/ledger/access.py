@@ -239,19 +239,19 @@ class AccessList:
 
     def to_json(self) -> str:
         """Return all of it as JSON."""
-        members = [asdict(one) for one in self.applications]
+        members = [asdict(application) for application in self.applications]
         keys = [
-            {**_columns(one), "created": one.created, "expires": one.expires, "revoked": None, "used": None}
-            for one in self.keys
+            {**_columns(key), "created": key.created, "expires": key.expires, "revoked": None, "used": None}
+            for key in self.keys
         ]
         return json.dumps({"state": self.state, "applications": members, "keys": keys})
 
     @classmethod
     def from_json(cls, text: str) -> "AccessList":
         """Return what `to_json` returned the text of."""
-        found = json.loads(text)
-        members = tuple(StoredApplication(**one) for one in found["applications"])
-        return cls(found["state"], members, tuple(_key(SimpleNamespace(**one)) for one in found["keys"]))
+        document = json.loads(text)
+        members = tuple(StoredApplication(**application) for application in document["applications"])
+        return cls(document["state"], members, tuple(_key(SimpleNamespace(**key)) for key in document["keys"]))
 
 
 class Access:

@@ -246,7 +246,7 @@ def append_state(connection: Connection, table: Table, rows: Collection[str | in
         for row in connection.execute(select(table).where(mine)).mappings():
             digests[row[key]] = digest_of_row(table, row)
     if rows:
-        _append(connection, [ChainEntry(0, at, table.name, str(one), digests.get(one, GONE)) for one in rows])
+        _append(connection, [ChainEntry(0, at, table.name, str(row_id), digests.get(row_id, GONE)) for row_id in rows])
 
 
 def carry_over(connection: Connection, entries: Sequence[Any]) -> None:
@@ -259,17 +259,17 @@ def carry_over(connection: Connection, entries: Sequence[Any]) -> None:
 
 def _last_entries(connection: Connection, entries: Iterable[Any]) -> dict[tuple[str, str], int]:
     """Return the numbers of the last entries of the rows that may have several, by table and key."""
-    found: dict[tuple[str, str], int] = {}
+    sequences: dict[tuple[str, str], int] = {}
     rows: dict[str, set[str]] = {}
-    for one in entries:
-        if one.table in CHANGING:
-            rows.setdefault(one.table, set()).add(one.row)
+    for entry in entries:
+        if entry.table in CHANGING:
+            rows.setdefault(entry.table, set()).add(entry.row)
     last = func.max(audit.c.sequence)
     for table, names in rows.items():
         for mine in among(connection, audit.c.row, names):
-            wanted = select(audit.c.row, last).where(audit.c.table == table, mine).group_by(audit.c.row)
-            found |= {(table, row): int(sequence) for row, sequence in connection.execute(wanted)}
-    return found
+            statement = select(audit.c.row, last).where(audit.c.table == table, mine).group_by(audit.c.row)
+            sequences |= {(table, row): int(sequence) for row, sequence in connection.execute(statement)}
+    return sequences
 
 
 def _is_last(entry: Any, last: Mapping[tuple[str, str], int]) -> bool:  # noqa: ANN401 - a row

@@ -469,12 +469,12 @@ def _lately_erased() -> ColumnElement[bool]:
 
 def _last_erasures(connection: Connection, pseudonyms: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
     """Return where some numbers were erased last, and lately: the place in the ledger, by application."""
-    found: dict[str, dict[str, int]] = defaultdict(dict)
-    wanted = select(erasures.c.pseudonym, erasures.c.application, erasures.c.place).where(_lately_erased())
+    places: dict[str, dict[str, int]] = defaultdict(dict)
+    statement = select(erasures.c.pseudonym, erasures.c.application, erasures.c.place).where(_lately_erased())
     for some in in_batches(pseudonyms):
-        for row in connection.execute(wanted.where(erasures.c.pseudonym.in_(some)).order_by(erasures.c.place)):
-            found[row.pseudonym][row.application] = row.place
-    return found
+        for row in connection.execute(statement.where(erasures.c.pseudonym.in_(some)).order_by(erasures.c.place)):
+            places[row.pseudonym][row.application] = row.place
+    return places
 
 
 def read_suppressions(connection: Connection, pseudonym: str, application: str | None) -> tuple[Suppression, ...]:

@@ -92,10 +92,10 @@ def sqlite_engine(url: URL, timeout: float) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         """Take the write lock at once where it is needed: a read that becomes a write may fail without waiting."""
-        noted, found = connection.info[_FILES], _identities(engine)
-        if noted[0] != found[0] or noted[1] not in {None, found[1]}:
+        noted, current = connection.info[_FILES], _identities(engine)
+        if noted[0] != current[0] or noted[1] not in {None, current[1]}:
             raise LedgerUnavailableError(_REPLACED, file_replaced=True)
-        connection.info[_FILES] = found  # the log of a file that is new comes with the first transaction
+        connection.info[_FILES] = current  # the log of a file that is new comes with the first transaction
         writes = WRITES.keys() <= connection.get_execution_options().keys()
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -123,8 +123,8 @@ def _identities(engine: Engine) -> tuple[tuple[int, int] | None, tuple[int, int]
 
 def _identity(path: Path) -> tuple[int, int] | None:
     with suppress(OSError):
-        found = path.stat()
-        return found.st_dev, found.st_ino
+        stat = path.stat()
+        return stat.st_dev, stat.st_ino
     return None
 
 

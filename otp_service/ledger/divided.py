@@ -209,10 +209,13 @@ class DividedVerifications(VerificationLedger):
                 found[name] += happened
         return {one: tuple(sorted(happened, key=attrgetter("place"))) for one, happened in found.items()}
 
-    def naming(self, member: str, value: str, since: int, until: int | None, most: int) -> tuple[str, ...]:
+    def verifications_with(self, member: str, value: str, since: int, until: int | None, limit: int) -> tuple[str, ...]:
         """Return verifications with an event whose ``member`` has a value, newest first, at most so many."""
-        asked = (one.verifications.naming(member, value, since, until, most) for one in self._division.every)
-        return tuple(dict.fromkeys(chain.from_iterable(asked)))
+        answers = (
+            ledger.verifications.verifications_with(member, value, since, until, limit)
+            for ledger in self._division.every
+        )
+        return tuple(dict.fromkeys(chain.from_iterable(answers)))
 
     def pseudonym_of(self, verification: str) -> str | None:
         """Return whose a verification is; ``None`` when it is not here, empty where only its end is."""

@@ -78,9 +78,9 @@ class Factors:
     def changes_of(self, factor_id: str, user: str) -> tuple[Event, ...]:
         """Return when a user's factor was activated, sealed anew or removed, oldest first."""
         mine = _of_user(factor_changes, user) & (factor_changes.c.factor == factor_id)
-        wanted = select(factor_changes).where(mine).order_by(factor_changes.c.sequence)
+        statement = select(factor_changes).where(mine).order_by(factor_changes.c.sequence)
         with self._database.read() as connection:
-            rows = connection.execute(wanted).all()
+            rows = connection.execute(statement).all()
         return tuple(
             Event(
                 f"{row.sequence}-0",
@@ -146,15 +146,15 @@ class Factors:
                     _record_change(connection, advance_head(connection, 1), factor, FactorChange.RESEALED)
             return read_head(connection)
 
-    def ahead(self, application: str, early: int, at: int, most: int) -> tuple[Factor, ...]:
+    def ahead(self, application: str, early: int, at: int, limit: int) -> tuple[Factor, ...]:
         """Return active factors whose last step is later than any code accepted ``at`` a time (milliseconds) can be.
 
         ``early`` is how many steps a code may come early. At most ``most``, oldest first.
         """
         later = (factors.c.last_step - early) * factors.c.period * 1000 > at
-        wanted = select(factors).where(_ACTIVE, factors.c.application == application, later)
+        statement = select(factors).where(_ACTIVE, factors.c.application == application, later)
         with self._database.read() as connection:
-            return tuple(map(_factor, connection.execute(wanted.order_by(factors.c.place).limit(most))))
+            return tuple(map(_factor, connection.execute(statement.order_by(factors.c.place).limit(limit))))
 
     def reset_steps(self, ahead: Sequence[Factor], at: int, act: OperatorActionEntry | None) -> LedgerPosition:
         """Record for factors that the step of a time (milliseconds) was the last, and an operator's ``act``.
@@ -163,11 +163,13 @@ class Factors:
         """
         with self._database.write() as connection:
             lock_head(connection)
-            for one in ahead:
-                as_it_was = update(factors).where(factors.c.id == one.id, factors.c.last_step == one.sealed.last_step)
-                present = one.sealed.parameters.step_at(at)
+            for factor in ahead:
+                as_it_was = update(factors).where(
+                    factors.c.id == factor.id, factors.c.last_step == factor.sealed.last_step
+                )
+                present = factor.sealed.parameters.step_at(at)
                 if connection.execute(as_it_was.values(last_step=present)).rowcount:
-                    _record_change(connection, advance_head(connection, 1), one, FactorChange.STEP_RESET)
+                    _record_change(connection, advance_head(connection, 1), factor, FactorChange.STEP_RESET)
             if act is not None:
                 record_action(connection, act)
             return read_head(connection)
@@ -224,9 +226,9 @@ class RecoveryCodes:
 
     def usable(self, user: str, application: str) -> frozenset[str]:
         """Return the hashes of the codes of a user (the pseudonym) that can be used."""
-        wanted = select(recovery_codes.c.hash).where(_usable(user, application))
+        statement = select(recovery_codes.c.hash).where(_usable(user, application))
         with self._database.read() as connection:
-            return frozenset(connection.execute(wanted).scalars())
+            return frozenset(connection.execute(statement).scalars())
 
 
 def active_factors(connection: Connection, users: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
@@ -264,8 +266,8 @@ def read_recovery_codes(connection: Connection, user: str, application: str | No
 def read_factor_changes(connection: Connection, user: str, application: str | None) -> tuple[Mapping[str, Any], ...]:
     """Return what happened to a user's factors, oldest first: ``factor``, ``change``, ``reason``, ``recorded``."""
     columns = (factor_changes.c[name] for name in ("factor", "change", "reason", "recorded"))
-    wanted = select(*columns).where(_of_user(factor_changes, user, application)).order_by(factor_changes.c.sequence)
-    return tuple(map(dict, connection.execute(wanted).mappings()))
+    statement = select(*columns).where(_of_user(factor_changes, user, application)).order_by(factor_changes.c.sequence)
+    return tuple(map(dict, connection.execute(statement).mappings()))
 
 
 def erase_factors(connection: Connection, user: str, application: str | None) -> Mapping[str, int]:

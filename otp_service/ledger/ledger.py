@@ -68,23 +68,23 @@ class Ledger:
     @property
     def closed(self) -> str:
         """Why a part may not be used here yet (`Gate.state`); empty where all may."""
-        return next((one.gate.state for one in self.every if one.gate.state), "")
+        return next((part.gate.state for part in self.every if part.gate.state), "")
 
     def close_gates(self, state: str, *, only_closed: bool = False) -> None:
         """Let nothing use the parts until `open_gates`, or note why else those are closed that are."""
-        for one in self.every:
-            if one.gate.state or not only_closed:
-                one.gate.state = state
+        for part in self.every:
+            if part.gate.state or not only_closed:
+                part.gate.state = state
 
     @contextmanager
     def open_gates(self, parts: "Iterable[Ledger]") -> Iterator[None]:
         """Let this thread use all parts, to examine some; then let everybody use those, unless that failed."""
         with ExitStack() as passing:
-            for one in self.every:
-                passing.enter_context(one.gate.passing())
+            for part in self.every:
+                passing.enter_context(part.gate.passing())
             yield
-        for one in parts:
-            one.gate.state = ""
+        for part in parts:
+            part.gate.state = ""
 
     def upgrade(self) -> None:
         """Make the tables, or bring them up to this release."""

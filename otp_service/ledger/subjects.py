@@ -241,15 +241,15 @@ def _erase_reasons(connection: Connection, table: Table, mine: ColumnElement[boo
 
 def _webhooks(connection: Connection, names: Sequence[str], user: str) -> tuple[Mapping[str, Any], ...]:
     """Return the webhooks of some verifications and of a user, oldest first, with what became of each."""
-    found = {
+    reports = {
         row["id"]: {**row, "details": json.loads(row["details"]), "deliveries": []}
         for mine in (webhooks.c.user == user, *among(connection, webhooks.c.verification, names))
         for row in connection.execute(select(webhooks).where(mine)).mappings()
     }
-    for mine in among(connection, postings.c.webhook, list(found)):
+    for mine in among(connection, postings.c.webhook, list(reports)):
         for row in connection.execute(select(postings).where(mine).order_by(postings.c.sequence)).mappings():
-            found[row["webhook"]]["deliveries"].append({**row, "attempts": json.loads(row["attempts"])})
-    return tuple(sorted(found.values(), key=lambda one: (one["at"], one["id"])))
+            reports[row["webhook"]]["deliveries"].append({**row, "attempts": json.loads(row["attempts"])})
+    return tuple(sorted(reports.values(), key=lambda report: (report["at"], report["id"])))
 
 
 def _count_webhooks(connection: Connection, names: Sequence[str], user: str) -> int:

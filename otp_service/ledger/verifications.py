@@ -253,7 +253,7 @@ class VerificationLedger:
             found[one.member("id")].append(one)
         return {one: tuple(sorted(happened, key=attrgetter("place"))) for one, happened in found.items()}
 
-    def naming(self, member: str, value: str, since: int, until: int | None, most: int) -> tuple[str, ...]:
+    def verifications_with(self, member: str, value: str, since: int, until: int | None, limit: int) -> tuple[str, ...]:
         """Return verifications with an event whose ``member`` has a value, newest first, at most so many.
 
         The events happened from a time to another (ms); ``None`` for no end. All of that time is read.
@@ -263,15 +263,17 @@ class VerificationLedger:
         in_events = select(events.c.verification).where(events.c.at >= since)
         if until is not None:
             in_rows, in_events = in_rows.where(columns.started <= until), in_events.where(events.c.at <= until)
-        asked = (
+        statements = (
             in_rows.where(columns.happened.contains(text, autoescape=True)).order_by(desc(columns.started)),
             in_events.where(events.c.details.contains(text, autoescape=True)).order_by(desc(events.c.at)),
         )
-        found = self._reading.ask(
-            lambda connection: [name for one in asked for name in connection.execute(one.limit(most)).scalars()],
+        identifiers = self._reading.ask(
+            lambda connection: [
+                name for statement in statements for name in connection.execute(statement.limit(limit)).scalars()
+            ],
             whole=True,
         )
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(identifiers))
 
     def pseudonym_of(self, verification: str) -> str | None:
         """Return whose a verification is; ``None`` when it is not here, empty where only its end is."""
@@ -406,10 +408,10 @@ def read_verifications(
 def read_user_events(connection: Connection, user: str) -> tuple[Mapping[str, Any], ...]:
     """Return what happened to an application's user (the pseudonym), whom events name, or a factor: oldest first."""
     factor = user_id(user).replace("us_", "fa_", 1)  # what the identifiers of all of the user's factors begin with
-    about = events.c.verification
-    theirs = or_(about == user, about.between(factor, f"{factor}g") & about.startswith(factor, autoescape=True))
-    found = map(_read_event, connection.execute(select(events).where(theirs).order_by(events.c.at, events.c.id)))
-    return tuple({**_told(one), "factor": one.member("id").removeprefix(user)} for one in found)
+    subject = events.c.verification
+    theirs = or_(subject == user, subject.between(factor, f"{factor}g") & subject.startswith(factor, autoescape=True))
+    happened = map(_read_event, connection.execute(select(events).where(theirs).order_by(events.c.at, events.c.id)))
+    return tuple({**_told(event), "factor": event.member("id").removeprefix(user)} for event in happened)
 
 
 def _told(event: Event) -> dict[str, Any]:

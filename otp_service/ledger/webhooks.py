@@ -15,12 +15,12 @@ from otp_service.domain.audit import OperatorActionEntry
 from otp_service.domain.consents import EVERY_APPLICATION, Suppression
 from otp_service.domain.webhooks import (
     DISABLE_AFTER,
-    CallSlots,
     Endpoint,
     EndpointStatus,
     PostingStatus,
     Try,
     Webhook,
+    WebhookSlots,
     WebhookType,
     is_wanted,
     next_delay,
@@ -248,7 +248,7 @@ class Postings:
             oldest: int | None = connection.execute(select(func.min(first)).where(_ENABLED)).scalar()
         return oldest if oldest is not None and oldest <= now() else None
 
-    def claim(self, slots: CallSlots, lease: int, per_endpoint: int) -> list[Posting]:
+    def claim(self, slots: WebhookSlots, lease: int, per_endpoint: int) -> list[Posting]:
         """Take due postings, as many as there are ``slots`` for; they are this worker's for ``lease`` milliseconds.
 
         A healthy endpoint has ``per_endpoint`` calls at once, by all workers together.
@@ -257,13 +257,15 @@ class Postings:
         with self._database.write() as connection:
             due = list(map(_endpoint, connection.execute(_due_endpoints(moment))))
             secrets.SystemRandom().shuffle(due)  # where many wait, each has its turn
-            in_flight = _in_flight(connection, [one.id for one in due], moment)
-            shares = slots.share_out({one: one.calls_at_once(per_endpoint) - in_flight[one.id] for one in due})
+            in_flight = _in_flight(connection, [endpoint.id for endpoint in due], moment)
+            shares = slots.share_out(
+                {endpoint: endpoint.calls_at_once(per_endpoint) - in_flight[endpoint.id] for endpoint in due}
+            )
             return [
                 posting
-                for one in due
-                if shares[one.id]
-                for posting in _take(connection, one, moment, moment + lease, shares[one.id])
+                for endpoint in due
+                if shares[endpoint.id]
+                for posting in _take(connection, endpoint, moment, moment + lease, shares[endpoint.id])
             ]
 
     def settle(self, posting: Posting, tried: Try) -> EndpointStatus | None:
@@ -292,10 +294,10 @@ class Postings:
 
     def verification_of(self, webhook_id: str) -> str | None:
         """Return the verification that a webhook is about, empty for none; ``None`` when there is no such webhook."""
-        wanted = select(webhooks.c.verification).where(webhooks.c.id == webhook_id)
+        statement = select(webhooks.c.verification).where(webhooks.c.id == webhook_id)
         with self._database.read() as connection:
-            found: str | None = connection.execute(wanted).scalar()
-        return found
+            verification: str | None = connection.execute(statement).scalar()
+        return verification
 
     def replay_since(
         self, endpoint: Endpoint, since: int, *, delivered: bool, act: OperatorActionEntry | None = None

@@ -134,10 +134,10 @@ class AccessCache:
 
         Unlike `find` it does not ask.
         """
-        found = self.snapshot.applications.get(name)
-        if found is None:
+        application = self.snapshot.applications.get(name)
+        if application is None:
             self.require_known()
-        return found
+        return application
 
     def require_known(self) -> None:
         """Raise `LedgerUnavailableError` while only the configuration is known here."""

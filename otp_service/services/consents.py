@@ -205,9 +205,9 @@ def recent_verifications(context: Context, to: Named, application: str | None) -
     if isinstance(to, UserKey):
         recent = verifications.recent_of_user(to)
     else:
-        recent = tuple(one.id for one in context.store.history.recent(to.bucket, to.pseudonym))
-    records = (verifications.read(bucket_of_id(one, retired=True) or to.bucket, one) for one in recent)
-    return tuple(one for one in records if one and (application is None or one.application == application))
+        recent = tuple(entry.id for entry in context.store.history.recent(to.bucket, to.pseudonym))
+    records = (verifications.read(bucket_of_id(name, retired=True) or to.bucket, name) for name in recent)
+    return tuple(record for record in records if record and (application is None or record.application == application))
 
 
 BATCH_SIZE = 2000

@@ -32,7 +32,7 @@ from otp_service.services.call_outcomes import (
     settlement_after_failure,
 )
 from otp_service.services.context import Context
-from otp_service.services.gateway_calls import GatewayCall
+from otp_service.services.gateway_calls import TrackedCall
 from otp_service.services.pricing import message_cost
 from otp_service.services.receipts import link_reference, receipt_url
 from otp_service.services.sender_registrations import today
@@ -185,7 +185,7 @@ def _dispatch(
     candidates = [Candidate(name, context.gateway_limits[name], rooms.get(name)) for name in route]
     chosen = None
     try:
-        found = context.store.dispatches.dispatch(
+        outcome = context.store.dispatches.dispatch(
             job,
             new_dispatch_id(job.bucket),
             candidates,
@@ -193,10 +193,10 @@ def _dispatch(
             retry_policy.max_ambiguous,
             tracing.traceparent(),
         )
-        chosen = found.gateway if isinstance(found, Dispatched) else None
+        chosen = outcome.gateway if isinstance(outcome, Dispatched) else None
     finally:
         context.gateway_calls.keep(rooms, chosen)
-    return found
+    return outcome
 
 
 def _call_gateway(context: Context, job: Job, dispatched: Dispatched) -> NextStep:
@@ -338,7 +338,7 @@ def _record_outcome(context: Context, job: Job, dispatched: Dispatched, settleme
 
 def _update_breaker(
     context: Context,
-    call: GatewayCall,
+    call: TrackedCall,
     result: CallResult,
     counted: Iterable[CountedCalls],
     outcome: Accepted | GatewayError,

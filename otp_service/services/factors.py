@@ -200,9 +200,9 @@ def activate(
 def _take_first_code(
     context: Context, application: Application, user: UserKey, known: KnownFactor, guess: Guess, code: str
 ) -> tuple[CodeOutcome, tuple[int, ...]]:
-    """Spend the first code of a factor that waits for it; return what became of it, and its steps.
+    """Spend the first code of a factor that waits for it; return the outcome, and the code's steps.
 
-    Of one that waits no more only a repeated request has an answer; others raise `FactorNotActiveError`.
+    If the factor no longer waits, only a repeated request has an outcome; others raise `FactorNotActiveError`.
     """
     steps: tuple[int, ...] = ()
     if known.pending is not None:
@@ -446,21 +446,21 @@ def reseal(context: Context) -> Iterator[int]:
 
 
 def count_ahead(context: Context) -> int:
-    """Return how many factors refuse codes because a clock ran ahead; as many as `RESEAL_BATCH` of an application."""
+    """Return how many factors refuse codes because a clock ran ahead, of an application at most `RESEAL_BATCH`."""
     now = context.store.decisions.now()
-    return sum(len(_ahead(context, one, now)) for one in context.applications.values())
+    return sum(len(_ahead(context, application, now)) for application in context.applications.values())
 
 
 def checks_wait(context: Context) -> bool:
-    """Tell whether checks of factors wait for a time that Redis' clock said before it was set back."""
+    """Tell whether checks of factors wait until Redis' clock, which was set back, has caught up."""
     now, buckets = context.store.decisions.now(), context.keyring.buckets
-    return any(context.store.factors.waits_since(one) > now for one in buckets)
+    return any(context.store.factors.waits_since(bucket) > now for bucket in buckets)
 
 
 def reset_steps(context: Context, act: OperatorActionEntry) -> int:
-    """Lower last steps that are ahead of Redis' clock to the present one, and what checks wait for; return how many.
+    """Lower last steps, and times that checks wait for, from ahead of Redis' clock to the present; return how many.
 
-    An operator's ``act`` is recorded if there was any. Raises `LedgerUnavailableError` and `StoreUnavailableError`.
+    An operator's ``act`` is recorded if any was lowered. Raises `LedgerUnavailableError` and `StoreUnavailableError`.
     """
     now, done = context.store.decisions.now(), 0
     for application in context.applications.values():
@@ -584,7 +584,7 @@ def _first_recovery_codes(
     if not recorded.usable(user.pseudonym, user.application):
         _record_series(context, user, codes, first=True)
     usable = recorded.usable(user.pseudonym, user.application)
-    return tuple(one for one in codes if _hash(context, user, one) in usable) or None
+    return tuple(code for code in codes if _hash(context, user, code) in usable) or None
 
 
 def _record_series(context: Context, user: UserKey, codes: Iterable[str], *, first: bool = False) -> None:

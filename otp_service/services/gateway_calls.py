@@ -1,7 +1,7 @@
-"""A process' calls to gateways while they last: how many each gateway may have, and how they are judged.
+"""The calls to gateways that a process makes: how many each gateway may have at a time, and how they are judged.
 
-A gateway may have as many calls as other threads are free: at most half of the threads, two that hang a third each.
-Those that do not answer count together.
+A gateway gets another call only while more threads are free than it holds: so it holds at most half of them, and two
+that begin to hang together a third each. Gateways that do not answer share one such limit.
 
 The breaker counts calls in the order in which they began. Slow calls end last: counted as they end, they would be all
 that is left when nothing new begins, and a gateway of which every fifth call is slow would look dead. A call is bad as
@@ -19,11 +19,11 @@ from typing import Final
 from otp_service.domain.routing import CallResult, CountedCalls, GatewayLimits, Room
 
 _SILENCE: Final = 1.0
-"""Seconds after which a gateway counts as silent that has not answered."""
+"""Seconds without an answer after which a gateway counts as silent."""
 
 
 @dataclass(slots=True, eq=False)
-class GatewayCall:
+class TrackedCall:
     """A call to a gateway."""
 
     gateway: str
@@ -48,15 +48,15 @@ class GatewayCalls:
         """Of these by gateway: a thread that chooses has a place at each gateway that it may call."""
         self._suspended: set[str] = set()
         """Gateways that may have no call."""
-        self._in_flight: dict[str, dict[GatewayCall, None]] = {name: {} for name in limits}
+        self._in_flight: dict[str, dict[TrackedCall, None]] = {name: {} for name in limits}
         """Calls by gateway, the oldest first."""
         self._answered = dict.fromkeys(limits, 0.0)
         """When each gateway answered last, by the monotonic clock."""
-        self._uncounted: dict[str, deque[GatewayCall]] = {name: deque() for name in limits}
+        self._uncounted: dict[str, deque[TrackedCall]] = {name: deque() for name in limits}
         """Calls that the breaker has not counted, the oldest first."""
 
     def reserve(self, gateways: Iterable[str]) -> Mapping[str, Room]:
-        """Take a place at each gateway that has room; return how each of them is."""
+        """Take a place at each gateway that has room; return the room of each."""
         with self._lock:
             rooms = {gateway: self._room(gateway) for gateway in gateways}
             for gateway, room in rooms.items():
@@ -65,7 +65,7 @@ class GatewayCalls:
             return rooms
 
     def keep(self, rooms: Mapping[str, Room], chosen: str | None) -> None:
-        """Give back the places that `reserve` took, but the one at the gateway that was chosen, if one was."""
+        """Give back the places that `reserve` took, except at the gateway that was chosen."""
         with self._lock:
             for gateway, room in rooms.items():
                 self._places[gateway] -= room is Room.FREE and gateway != chosen
@@ -78,7 +78,7 @@ class GatewayCalls:
             self._callers -= 1
 
     def suspend(self, gateway: str) -> bool:
-        """Give a gateway no more calls if it has none now; return whether that is so."""
+        """Give a gateway no more calls, unless it has some now; return whether it is suspended."""
         with self._lock:
             if not self._places[gateway]:
                 self._suspended.add(gateway)
@@ -105,15 +105,15 @@ class GatewayCalls:
         oldest = next(iter(self._in_flight[gateway]), None)
         return oldest is not None and self._answered[gateway] <= oldest.began < time.monotonic() - _SILENCE
 
-    def begin(self, gateway: str, dispatch_id: str) -> GatewayCall:
+    def begin(self, gateway: str, dispatch_id: str) -> TrackedCall:
         """Note a call that begins now."""
         with self._lock:
-            call = GatewayCall(gateway, dispatch_id, time.monotonic())
+            call = TrackedCall(gateway, dispatch_id, time.monotonic())
             self._in_flight[gateway][call] = None
             self._uncounted[gateway].append(call)
             return call
 
-    def end(self, call: GatewayCall, result: CallResult) -> tuple[CountedCalls, ...]:
+    def end(self, call: TrackedCall, result: CallResult) -> tuple[CountedCalls, ...]:
         """Note how a call ended; return the calls that the breaker counts now, in their order."""
         with self._lock:
             del self._in_flight[call.gateway][call]
@@ -122,7 +122,7 @@ class GatewayCalls:
             call.result = call.result or result
             return self._take_judged(call.gateway)
 
-    def judge_slow(self) -> list[tuple[GatewayCall, tuple[CountedCalls, ...]]]:
+    def judge_slow(self) -> list[tuple[TrackedCall, tuple[CountedCalls, ...]]]:
         """Judge the calls in flight that last too long; return each with the calls that the breaker counts now."""
         with self._lock:
             now, judged = time.monotonic(), []
@@ -134,8 +134,8 @@ class GatewayCalls:
             return judged
 
     def _take_judged(self, gateway: str) -> tuple[CountedCalls, ...]:
-        """Take the calls before the first that is not judged; those that were alike in a row are counted together."""
-        waiting, judged, now = self._uncounted[gateway], list[GatewayCall](), time.monotonic()
+        """Take the calls before the first that is not judged; equal ones in a row are counted together."""
+        waiting, judged, now = self._uncounted[gateway], list[TrackedCall](), time.monotonic()
         while waiting and waiting[0].result:
             judged.append(waiting.popleft())
         counted = [call for call in judged if call.result in {CallResult.WELL, CallResult.BAD}]

@@ -60,8 +60,9 @@ def count_refusals(decisions: Iterable[Decision]) -> list[RefusalCount]:
 
 def last_changes(decisions: Iterable[Decision], since: int, now: int) -> list[Decision]:
     """Return the last changes of breakers and alarms, the newest first: those since a time, or that still hold."""
-    changes = [one for one in decisions if one.kind == "change" and (one.at >= since or one.until > now)]
-    return sorted(changes, key=lambda one: one.at, reverse=True)[:_MOST_CHANGES]
+    changes = [decision for decision in decisions if decision.kind == "change"]
+    relevant = [change for change in changes if change.at >= since or change.until > now]
+    return sorted(relevant, key=lambda change: change.at, reverse=True)[:_MOST_CHANGES]
 
 
 @dataclass(frozen=True, slots=True)

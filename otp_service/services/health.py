@@ -77,7 +77,7 @@ def is_probe(keyring: Keyring, text: str) -> bool:
     """Tell whether a text is a new probe of this installation."""
     present = now() // _PROBE_PERIOD
     known = (_probe(keyring, period) for period in (present - 1, present, present + 1))
-    return any(hmac.compare_digest(text.encode(), one.encode()) for one in known)
+    return any(hmac.compare_digest(text.encode(), probe.encode()) for probe in known)
 
 
 def _probe(keyring: Keyring, period: int) -> str:

@@ -1,4 +1,4 @@
-"""What an identifier stands for: of a verification, dispatch, request, webhook, factor or decision; or a reference."""
+"""Identifiers of verifications, dispatches, requests, webhooks, factors and decisions, and references of gateways."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -34,7 +34,7 @@ class FactorHistory:
 
 @dataclass(frozen=True, slots=True)
 class Identified:
-    """What an identifier stands for; all empty where nothing is known of it."""
+    """What an identifier belongs to; all empty where nothing is known of it."""
 
     verifications: tuple[str, ...] = ()
     """Their identifiers, newest first."""
@@ -50,9 +50,9 @@ class Identified:
 
 
 def identify(context: Context, name: str, days: int = DAYS) -> Identified:
-    """Return what an identifier stands for, of those of the last ``days`` where it does not tell its time.
+    """Return what an identifier belongs to; dispatches and references are looked for in the last ``days``.
 
-    While the ledger is away only what Redis has is found; raises `LedgerUnavailableError` for what only the ledger has.
+    While the ledger is away only Redis is searched; raises `LedgerUnavailableError` for what only the ledger has.
     """
     if context.keyring.bucket_of_id(name, retired=True):
         return Identified((name,))
@@ -70,32 +70,38 @@ def identify(context: Context, name: str, days: int = DAYS) -> Identified:
 def _of_days(context: Context, name: str, days: int) -> Identified:
     member = "dispatch" if context.keyring.bucket_of_dispatch(name) else "reference"
     since = context.store.decisions.now() - days * _DAY
-    spans = {one: ("{}-{}".format(*context.store.events.unrecorded_from(one)), "+") for one in context.keyring.buckets}
+    spans = {
+        bucket: ("{}-{}".format(*context.store.events.unrecorded_from(bucket)), "+")
+        for bucket in context.keyring.buckets
+    }
     return _search(context, member, name, since, None, spans)
 
 
 def _of_request(context: Context, name: str, at: int) -> Identified:
-    found = Identified()
+    identified = Identified()
     for margin in _MARGINS:
         first, last = max(0, at - margin), at + margin
         spans = dict.fromkeys(context.keyring.buckets, (str(first), str(last)))
-        found = _search(context, "request", name, first, last, spans)
-        if found := replace(found, decisions=context.store.decisions.of_request(name, first, last)):
+        identified = _search(context, "request", name, first, last, spans)
+        if identified := replace(identified, decisions=context.store.decisions.of_request(name, first, last)):
             break
-    return found
+    return identified
 
 
 def _search(
     context: Context, member: str, value: str, since: int, until: int | None, spans: Mapping[str, tuple[str, str]]
 ) -> Identified:
     """Look through the ledger from a time to another, and through a span of each bucket's events."""
-    found, complete = context.store.history.naming(member, value, spans)
+    identifiers, complete = context.store.history.verifications_with(member, value, spans)
     from_ledger = True
     try:
-        found = (*found, *context.ledger.verifications.naming(member, value, since, until, MOST))
+        identifiers = (
+            *identifiers,
+            *context.ledger.verifications.verifications_with(member, value, since, until, MOST),
+        )
     except LedgerUnavailableError:
         from_ledger = False
-    return Identified(tuple(dict.fromkeys(found))[:MOST], complete=complete, from_ledger=from_ledger)
+    return Identified(tuple(dict.fromkeys(identifiers))[:MOST], complete=complete, from_ledger=from_ledger)
 
 
 def _of_webhook(context: Context, name: str) -> str | None:
@@ -132,6 +138,6 @@ def find_factor(context: Context, factor_id: str) -> FactorHistory | None:
         *ledger.verifications.events_of([factor_id])[factor_id],
         *context.store.history.events_of(bucket, {factor_id: None}, begin).of(factor_id),
     )
-    happened = tuple(sorted({one.id: one for one in recorded}.values(), key=attrgetter("place")))
-    application = next((one.member("application") for one in happened if one.member("application")), "")
+    happened = tuple(sorted({event.id: event for event in recorded}.values(), key=attrgetter("place")))
+    application = next((event.member("application") for event in happened if event.member("application")), "")
     return FactorHistory(factor_id, application, happened) if happened else None

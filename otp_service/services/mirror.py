@@ -39,7 +39,7 @@ class MirrorState(StrEnum):
     FOREIGN = "foreign"
     """The mirror is another ledger's."""
     RESTORED = "restored"
-    """The store was restored from a copy, and no process that knew both before has seen that the ledger was not."""
+    """The store was restored from a copy, and no process that ran before has seen that the ledger was not."""
     LOST = "lost"
     """There is no mirror, though there was one: Redis was emptied or is another one."""
     ABSENT = "absent"
@@ -121,9 +121,9 @@ class MirrorSync:
     def refresh(self) -> None:
         """Bring the mirror to the ledger's position; build it where there is none and no operator has to decide.
 
-        What was known stays in force when the ledger does not answer; where nothing was, what others noted in Redis
-        (`Mirror.known_place`). Raises `LedgerUnavailableError` then, and
-        `StoreUnavailableError` when Redis does not.
+        When the ledger does not answer, the position that was known stays in force, or the one that others noted in
+        Redis (`Mirror.known_place`). Raises `LedgerUnavailableError` then, and `StoreUnavailableError` when Redis does
+        not answer.
         """
         try:
             self._set_state(self._sync(self._known))

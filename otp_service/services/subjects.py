@@ -97,12 +97,13 @@ def _freezes_in_force(context: Context, to: Named, application: str) -> tuple[Su
 
 def _end_pending(context: Context, to: Named, application: str, reason: str) -> Iterator[str]:
     """End the pending ones of a number's or user's last verifications, of an application or all; yield which."""
-    for one in recent_verifications(context, to, None if application == EVERY_APPLICATION else application):
-        bucket = context.keyring.bucket(one.pseudonym)
-        if one.status is Status.PENDING and isinstance(
-            context.store.verifications.cancel(bucket, one.id, one.application, reason=reason), Canceled
+    for verification in recent_verifications(context, to, None if application == EVERY_APPLICATION else application):
+        bucket = context.keyring.bucket(verification.pseudonym)
+        if verification.status is Status.PENDING and isinstance(
+            context.store.verifications.cancel(bucket, verification.id, verification.application, reason=reason),
+            Canceled,
         ):
-            yield one.id
+            yield verification.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +128,15 @@ def export(context: Context, to: Named, application: str | None) -> SubjectExpor
     """Return what is held of a number or user, within an application, ``None`` for all; raises `OtpServiceError`."""
     holding = context.ledger.subjects.export(to.pseudonym, application)
     recent = recent_verifications(context, to, application)
-    names = [to.pseudonym, *(one.id for one in holding.verifications), *(one.id for one in recent)]
+    names = [to.pseudonym, *(recorded.id for recorded in holding.verifications), *(record.id for record in recent)]
     refusals = context.store.decisions.of_subject(to.bucket, names)
     inbox = context.store.inbox.of(to.pseudonym)
     return SubjectExport(
         getattr(to, "mask", ""),
         holding,
         recent,
-        tuple(one for one in refusals if application in {None, one.application}),
-        tuple(one for one in inbox if application in {None, one.application}),
+        tuple(decision for decision in refusals if application in {None, decision.application}),
+        tuple(message for message in inbox if application in {None, message.application}),
         _counters(context, to, application),
     )
 
@@ -150,7 +151,7 @@ def _counters(context: Context, to: Named, application: str | None) -> Mapping[s
         own = {application: replace(own.get(application, Counters()), devices=shared.devices)}
     else:
         own = {EVERY_APPLICATION: shared, **own}
-    return {name: one for name, one in own.items() if not one.is_empty}
+    return {name: counters for name, counters in own.items() if not counters.is_empty}
 
 
 def _standing_at(context: Context, to: Named, application: str | None) -> tuple[Sequence[str], str]:
@@ -260,34 +261,34 @@ def _members(export: SubjectExport) -> dict[str, Any]:
     }
 
 
-def _counted(one: Counters) -> dict[str, Any]:
+def _counted(counters: Counters) -> dict[str, Any]:
     return {
-        "approved_at": _time(one.approved) if one.approved else None,
-        "devices": [_time(at) for at in one.devices],
-        "messages": [_time(at) for at in one.messages],
-        "wrong_codes": [_time(at) for at in one.wrong_codes],
-        "locked_until": _time(one.locked_until) if one.locked_until else None,
+        "approved_at": _time(counters.approved) if counters.approved else None,
+        "devices": [_time(at) for at in counters.devices],
+        "messages": [_time(at) for at in counters.messages],
+        "wrong_codes": [_time(at) for at in counters.wrong_codes],
+        "locked_until": _time(counters.locked_until) if counters.locked_until else None,
     }
 
 
-def _delivery(one: Mapping[str, Any]) -> dict[str, Any]:
+def _delivery(posting: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "endpoint": one["endpoint"],
-        "sequence": one["sequence"],
-        "status": one["status"],
-        "tries": [{**each, "at": _time(each["at"])} for each in one["attempts"]],
+        "endpoint": posting["endpoint"],
+        "sequence": posting["sequence"],
+        "status": posting["status"],
+        "tries": [{**each, "at": _time(each["at"])} for each in posting["attempts"]],
     }
 
 
-def _refusal(one: Decision) -> dict[str, Any]:
+def _refusal(decision: Decision) -> dict[str, Any]:
     return {
-        "at": _time(one.at),
-        "rule": one.rule,
-        "mode": one.mode,
-        "kind": one.kind,
-        "purpose": one.purpose,
-        "country": one.country,
-        "verification": one.verification or None,
+        "at": _time(decision.at),
+        "rule": decision.rule,
+        "mode": decision.mode,
+        "kind": decision.kind,
+        "purpose": decision.purpose,
+        "country": decision.country,
+        "verification": decision.verification or None,
     }
 
 
@@ -355,22 +356,21 @@ def _time(milliseconds: int) -> str:
 def erase(context: Context, to: Named, application: str | None, act: OperatorActionEntry | None = None) -> Erasure:
     """Erase what is not needed to settle disputes, and record an operator's ``act``; raises `OtpServiceError`.
 
-    No budget, lock or suppression is touched: otherwise an erasure would buy new guesses. What is pending ends, and no
-    earlier approval is evidence of anything. What somebody is known by is forgotten in Redis, and apps that wait for
-    their first code, and messages that wait to be read. Consents that wait there are recorded, without what is erased.
-    What else is there ends by itself
-    (docs/subjects.md).
+    No budget, lock or suppression is touched: otherwise an erasure would buy new guesses. Pending verifications end,
+    and earlier approvals are evidence of nothing. Redis forgets approvals and known devices, apps that wait for their
+    first code, and messages that wait to be read. Consents that wait there are recorded, without what is erased. What
+    else is there ends by itself (docs/subjects.md).
     """
-    unread = [one for one in context.store.inbox.of(to.pseudonym) if application in {None, one.application}]
-    removed = sum(context.store.inbox.remove(one.id) for one in unread)
+    unread = [message for message in context.store.inbox.of(to.pseudonym) if application in {None, message.application}]
+    removed = sum(context.store.inbox.remove(message.id) for message in unread)
     elsewhere = {"inbox": removed} if removed else {}
     done = context.ledger.subjects.erase(to.pseudonym, application, act, elsewhere)
     context.mirror_sync.write_through(done.place)
     ended = tuple(_end_pending(context, to, application or EVERY_APPLICATION, _ERASED))
     context.store.guard.forget_standing(to, *_standing_at(context, to, application))
     if isinstance(to, UserKey):
-        for one in context.store.factors.pending(to):
-            context.store.factors.forget_pending(to, one)
+        for factor_id in context.store.factors.pending(to):
+            context.store.factors.forget_pending(to, factor_id)
     for taken in context.store.events.consents(to.bucket, to.pseudonym):
         if application in {None, taken.events[0].member("application")}:
             record_events(context, taken.events)

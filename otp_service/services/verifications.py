@@ -543,11 +543,11 @@ def read_latest(context: Context, application: Application, purpose: str, to: st
     return view_of(context, _replicated(context, about.bucket, found))
 
 
-def _replicated(context: Context, bucket: str, found: Verification) -> Verification:
+def _replicated(context: Context, bucket: str, verification: Verification) -> Verification:
     """Return what may be told of a verification: that it is approved once replicas know, as whoever checks is told."""
-    if found.status is not Status.APPROVED:
-        return found
-    known = context.store.verifications.read_replicated(bucket, found.id)
+    if verification.status is not Status.APPROVED:
+        return verification
+    known = context.store.verifications.read_replicated(bucket, verification.id)
     if known is None:
         raise NotFoundError(NOT_FOUND)
     return known

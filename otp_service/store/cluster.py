@@ -145,9 +145,9 @@ class SlotMap:
         )
 
     def shard_of(self, peer: Peer) -> tuple[int, list[redis.Redis]]:
-        """Return how many servers a server's shard has, itself too, and a client for each that is not known to be down.
+        """Return how many servers the shard of a server has, itself included, and a client for each that is not down.
 
-        As it tells itself; raises `redis.RedisError` where it does not.
+        The server is asked for that; raises `redis.RedisError` where it does not answer.
         """
         connection = Connection(self._seed, address=peer.address)
         try:
@@ -155,11 +155,11 @@ class SlotMap:
         finally:
             connection.close()
         known = (list(map(_pairs, _pairs(shard)[b"nodes"])) for shard in shards)
-        (nodes,) = (one for one in known if own in {node[b"id"] for node in one})
+        (nodes,) = (nodes for nodes in known if own in {node[b"id"] for node in nodes})
         port = b"tls-port" if is_encrypted(self._seed) else b"port"
-        there = [one for one in nodes if one[b"health"] != b"fail"]
-        addresses = (((one[b"endpoint"] or one[b"ip"]).decode(), one[port]) for one in there)
-        return len(nodes), [self._peer(one).client for one in addresses]
+        running = [node for node in nodes if node[b"health"] != b"fail"]
+        addresses = (((node[b"endpoint"] or node[b"ip"]).decode(), node[port]) for node in running)
+        return len(nodes), [self._peer(address).client for address in addresses]
 
     def _ask(self, address: Address | None) -> list[tuple[Any, ...]]:
         """Return what a server tells: the ends of ranges of slots, who has them, and the replicas."""

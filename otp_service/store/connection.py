@@ -191,33 +191,34 @@ def servers_of_primary(client: redis.Redis) -> tuple[int, Sequence[redis.Redis]]
     pool = _sentinel_pool(client)
     primary_address(client)
     known: dict[tuple[str, int], bool] = {}
-    for one in pool.sentinel_manager.naming:
-        told = [one.sentinel_masters()[pool.service_name], *one.sentinel_slaves(pool.service_name)]
-        for state in told:
+    for sentinel in pool.sentinel_manager.naming:
+        states = [sentinel.sentinel_masters()[pool.service_name], *sentinel.sentinel_slaves(pool.service_name)]
+        for state in states:
             address = state["ip"], state["port"]
             known[address] = known.get(address, False) or not state["is_sdown"]
     return len(known), [_client_of(client, *address) for address, is_up in known.items() if is_up]
 
 
-def follows(told: Mapping[str, Any]) -> bool:
-    """Tell whether a server is a replica that receives what is written, of what it tells of replication."""
-    return bool(told["role"] == "slave" and told.get("master_link_status") == "up")
+def follows(replication: Mapping[str, Any]) -> bool:
+    """Tell from ``INFO replication`` whether a server is a replica that receives what is written."""
+    return bool(replication["role"] == "slave" and replication.get("master_link_status") == "up")
 
 
-def had_no_more(told: Mapping[str, Any], former: str) -> bool:
-    """Tell whether a replica had no more of a former history than the server that it follows.
+def had_no_more(replication: Mapping[str, Any], former: str) -> bool:
+    """Tell from ``INFO replication`` whether a replica had no more of a former history than its primary.
 
-    Else it had to copy everything anew, and names none. One that was started from a copy names it, too, but holds
-    nothing that was sent before: it may have had what it lost.
+    A replica that had more copies everything anew, and then names no former history. One that was started from a copy
+    names the history of the copy, but its backlog holds nothing of it: it may have had more.
     """
-    holds = told["repl_backlog_active"] and told["repl_backlog_first_byte_offset"] < told["second_repl_offset"]
-    return bool(holds and told["master_replid2"] == former)
+    backlog_begins = replication["repl_backlog_first_byte_offset"]
+    holds = replication["repl_backlog_active"] and backlog_begins < replication["second_repl_offset"]
+    return bool(holds and replication["master_replid2"] == former)
 
 
 def _client_of(client: redis.Redis, host: str, port: int) -> redis.Redis:
     """Return a client for a server that Sentinels know."""
-    kept = _sentinel_pool(client).connection_kwargs
-    given = {name: value for name, value in kept.items() if name != "connection_pool"}
+    settings = _sentinel_pool(client).connection_kwargs
+    given = {name: value for name, value in settings.items() if name != "connection_pool"}
     kind = redis.SSLConnection if is_encrypted(client) else redis.Connection
     return redis.Redis(connection_pool=redis.ConnectionPool(kind, **{**given, "host": host, "port": port}))
 
@@ -605,9 +606,9 @@ class ConnectionProblem(StrEnum):
     NOT_REDIS = "other-server"
     """It is no Redis."""
     MEMBER = "cluster"
-    """It is one of a cluster, and is used as a server alone."""
+    """It belongs to a cluster, and is configured as a single server."""
     ALONE = "no-cluster"
-    """It is a server alone, and is used as one of a cluster."""
+    """It is a single server, and is configured as a cluster."""
     CERTIFICATE = "certificate"
     """Its certificate is refused."""
 

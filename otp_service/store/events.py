@@ -368,12 +368,14 @@ class History:
                     return EventHistory(_in_tuples(found), complete=False)
         return EventHistory(_in_tuples(found))
 
-    def naming(self, member: str, value: str, spans: Mapping[str, tuple[str, str]]) -> tuple[tuple[str, ...], bool]:
+    def verifications_with(
+        self, member: str, value: str, spans: Mapping[str, tuple[str, str]]
+    ) -> tuple[tuple[str, ...], bool]:
         """Return the verifications with an event whose ``member`` has a value, newest first, and whether all was read.
 
         ``spans``: the first and the last entry to look at, by bucket.
         """
-        found: dict[str, None] = {}
+        verifications: dict[str, None] = {}
         left, forms = self._most, {value.encode(), value.replace("/", "\\/").encode()}  # as Lua's JSON has it
         for bucket, (first, last) in spans.items():
             for entries in read_pages(self._client, keys.events(bucket), first, last, size=self._page):
@@ -382,11 +384,11 @@ class History:
                         continue  # to parse one takes longer than to read it
                     event = _parse_event(bucket, entry.decode(), raw)
                     if event.member(member) == value:
-                        found[event.member("id")] = None
+                        verifications[event.member("id")] = None
                 left -= 1
                 if not left:
-                    return tuple(reversed(found)), False
-        return tuple(reversed(found)), True
+                    return tuple(reversed(verifications)), False
+        return tuple(reversed(verifications)), True
 
     def waiting_messages(self) -> Mapping[str, int]:
         """Return how many messages wait, by the application that they are of, over all queues."""
@@ -562,8 +564,10 @@ class Decisions:
         All that is kept is read.
         """
         named = re.compile(b"|".join(re.escape(name.encode()) for name in names))
-        kept = (entry for entries in read_pages(self._client, keys.decisions(bucket), size=PAGE) for entry in entries)
-        return tuple(parse_decision(bucket, entry) for entry in kept if any(map(named.search, entry[1].values())))
+        recorded = (
+            entry for entries in read_pages(self._client, keys.decisions(bucket), size=PAGE) for entry in entries
+        )
+        return tuple(parse_decision(bucket, entry) for entry in recorded if any(map(named.search, entry[1].values())))
 
     def of_verification(self, bucket: str, verification_id: str) -> tuple[Decision, ...]:
         """Return the decisions on a verification, the first ones first. All that is kept is read."""

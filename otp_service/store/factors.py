@@ -140,8 +140,8 @@ class FactorStore:
     def pending(self, user: UserKey) -> tuple[str, ...]:
         """Return the identifiers of the user's factors that wait for their first code."""
         with translate_errors():
-            found: list[bytes] = self._client.zrange(keys.waiting_factors(user.bucket, user.pseudonym), 0, -1)  # type: ignore[assignment]
-        return tuple(one.decode() for one in found)
+            members: list[bytes] = self._client.zrange(keys.waiting_factors(user.bucket, user.pseudonym), 0, -1)  # type: ignore[assignment]
+        return tuple(member.decode() for member in members)
 
     def check(  # noqa: PLR0913, PLR0917 - all of it comes with one request
         self,
@@ -213,9 +213,9 @@ class FactorStore:
 
         And the time since which checks wait, which counts as well.
         """
-        life = max((skew.life(one.parameters.period) for one in ahead), default=0) + STEP_GRACE
-        steps = (keys.factor_step(bucket, one.id) for one in ahead)
-        each = (value for one in ahead for value in (one.parameters.period, skew.early))
+        life = max((skew.life(factor.parameters.period) for factor in ahead), default=0) + STEP_GRACE
+        steps = (keys.factor_step(bucket, factor.id) for factor in ahead)
+        each = (value for factor in ahead for value in (factor.parameters.period, skew.early))
         return int(self._scripts.run("factor_steps_reset", (self._scripts.mirror_head(bucket), *steps), (life, *each)))
 
     def waits_since(self, bucket: str) -> int:
@@ -233,8 +233,8 @@ class FactorStore:
     def was_accepted(self, user: UserKey, retry: IdempotentRequest) -> bool:
         """Tell whether a check came before, and its code was accepted."""
         with translate_errors():
-            told = self._client.hmget(keys.idempotency(user.bucket, user.application, retry.key), _OF_ANSWER)
-        return told == [retry.fingerprint.encode(), b""]
+            values = self._client.hmget(keys.idempotency(user.bucket, user.application, retry.key), _OF_ANSWER)
+        return values == [retry.fingerprint.encode(), b""]
 
     def report(self, user: UserKey, event: str) -> None:
         """Report what happened to a user's recovery codes, where no script does: the audit's chain has it by that."""

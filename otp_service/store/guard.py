@@ -41,7 +41,7 @@ class CountryBreaker:
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What is counted of a number, or of an application's user. Times are milliseconds since the epoch."""
+    """Counters of a number, or of an application's user. Times are milliseconds since the epoch."""
 
     approved: int = 0
     """When it was approved last; of an application, from a device of its own. 0 for never."""

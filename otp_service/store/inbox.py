@@ -15,14 +15,14 @@ from otp_service.store.connection import server_time, translate_errors
 INBOX_SECONDS: Final = keys.inbox.seconds
 """How long a message waits to be read."""
 MAX_WAITING: Final = 1000
-"""Messages that wait at most; further ones are not kept, so that a flood pushes nobody's message out."""
+"""Messages that may wait; further ones are not stored, so that a flood pushes no message out."""
 MAX_PER_NUMBER: Final = 5
 """Messages of one number that are kept in a day."""
 _KIND: Final = "inbox"
 _MAX_TEXT: Final = 400
 """Characters of a message that are kept."""
 _SEALED_LENGTH: Final = 1024
-"""Bytes to which a message is padded: its length would tell of it."""
+"""Bytes to which a message is padded, so that its length reveals nothing."""
 _MESSAGE_ID: Final = re.compile(r"\d{1,15}-\d{1,9}")
 
 
@@ -80,21 +80,14 @@ class Inbox:
                 pipeline.execute()
             return True
 
-    def waiting(self, most: int = MAX_WAITING) -> tuple[WaitingMessage, ...]:
+    def waiting(self) -> tuple[WaitingMessage, ...]:
         """Return the messages that wait, the oldest first."""
-        with translate_errors():
-            found = self._client.xrange(keys.INBOX, min=self._oldest(), count=most)
-        entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", found)
-        return tuple(filter(None, (self._opened(*entry) for entry in entries)))
+        return self._entries(self._oldest(), "+")
 
     def find(self, message_id: str) -> WaitingMessage | None:
         """Return a message by its id; ``None`` when it does not wait."""
-        if not _MESSAGE_ID.fullmatch(message_id):
-            return None
-        with translate_errors():
-            found = self._client.xrange(keys.INBOX, min=message_id, max=message_id)
-        entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", found)
-        return self._opened(*entries[0]) if entries else None
+        entries = self._entries(message_id, message_id) if _MESSAGE_ID.fullmatch(message_id) else ()
+        return next(iter(entries), None)
 
     def of(self, pseudonym: str) -> tuple[WaitingMessage, ...]:
         """Return the messages of a number that wait."""
@@ -104,6 +97,12 @@ class Inbox:
         """Delete a message; return whether it was still there: true for one of several callers."""
         with translate_errors():
             return bool(self._client.xdel(keys.INBOX, message_id))
+
+    def _entries(self, first: str, last: str) -> tuple[WaitingMessage, ...]:
+        with translate_errors():
+            entries = self._client.xrange(keys.INBOX, min=first, max=last, count=MAX_WAITING)
+        opened = (self._opened(*entry) for entry in cast("list[tuple[bytes, dict[bytes, bytes]]]", entries))
+        return tuple(filter(None, opened))
 
     def _oldest(self) -> str:
         return str(server_time(self._client) - 1000 * INBOX_SECONDS)

@@ -152,7 +152,7 @@ class Mirror:
 
     def vouch(self, fence: int) -> None:
         """Reopen starts behind a fence: the ledger was seen to lack nothing."""
-        _answers(self._scripts, [ScriptCall("mirror_vouch", one.heads, (fence,)) for one in self._places])
+        _answers(self._scripts, [ScriptCall("mirror_vouch", places.heads, (fence,)) for places in self._places])
 
     def write(self, changes: MirrorChanges, buckets: Iterable[str]) -> bool:
         """Write the states of numbers, each in its bucket, and bring the mirror to the place that they lead to.
@@ -184,7 +184,9 @@ class Mirror:
 
         ``is_current``: whether the mirror was just seen to be at the ledger's place; `known_place` tells it then.
         """
-        _all(self._scripts, [ScriptCall("server_note", one.heads_read, (int(is_current),)) for one in self._places])
+        _all(
+            self._scripts, [ScriptCall("server_note", places.heads_read, (int(is_current),)) for places in self._places]
+        )
 
     def known_place(self) -> LedgerPosition | None:
         """Return the place that the mirror has come to, for who cannot ask the ledger; ``None`` where nobody knows it.
@@ -492,7 +494,7 @@ class Server:
 
     def missing_rights(self) -> list[str]:
         """Return the commands that our user needs and may not call, of those that nothing else here would show."""
-        return [one for server in servers(self._client) for one in _RIGHTS if _is_denied(server, one)]
+        return [command for server in servers(self._client) for command in _RIGHTS if _is_denied(server, command)]
 
     def is_cluster_member(self) -> bool:
         """Tell whether the server is one of a cluster."""

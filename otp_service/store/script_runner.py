@@ -46,8 +46,8 @@ REPLICATED: Final = frozenset(
         "reserve", "start", "user_guess",
     }
 )  # fmt: skip
-"""Scripts that approve, use up, count guesses, or spend: to forget what they did breaks a promise. One of them only
-waits."""
+"""Scripts after which replicas are waited for. They approve, use up, count guesses, or spend, and to forget that breaks
+a promise; `replicas_await` changes nothing."""
 
 
 FENCE_LIFE: Final = 1000 * keys.fence.seconds
@@ -80,7 +80,7 @@ class Replication:
     buckets: tuple[str, ...]
     """Buckets of numbers: their fences are put where a server took over."""
     note_fenced: Callable[[], None]
-    """Is called where a server took over, and was fenced."""
+    """Called when a server that took over was fenced."""
 
 
 _NOT_RUN: Final = object()
@@ -300,11 +300,11 @@ class ScriptRunner:
         return keys.INSTALLATION, *self.fence_places(buckets), *heads, keys.former_mirror()
 
     def meet_arguments(self, confirmed: str | bytes, patience: int) -> tuple[Argument, ...]:
-        """Return the arguments of `server_meet.lua`: with the history that the server is known to have all of."""
+        """Return the arguments of `server_meet.lua`; the server is known to have all of the ``confirmed`` history."""
         return FENCE_LIFE, confirmed, patience, int(self.is_cluster), self._replication.replicas
 
     def await_replicas(self, names: Iterable[str]) -> None:
-        """Return once replicas have all that was written until now where some keys are; at once where none is awaited.
+        """Return once replicas have all that was written to the servers of some keys; at once if none is awaited.
 
         Raises `StoreUnavailableError` where too few have it in time.
         """
@@ -446,10 +446,10 @@ class ScriptRunner:
             self._meet_bucket(connection, connection.bucket)
 
     def _meet(self, connection: _Link, buckets: tuple[str, ...], others: Callable[[], list[tuple[str, ...]]]) -> None:
-        """Meet a server before anything else is asked of it: one that took over is fenced where it may lack something.
+        """Meet a server before anything else is asked of it; fence it if it took over and may lack something.
 
-        For some buckets and, where it took over, for ``others``, before one of them is moved on. Raises
-        `redis.ConnectionError` while nobody knows whether it lacks something.
+        That is for some buckets and, if it took over, for ``others``, before one of them is moved. Raises
+        `redis.ConnectionError` while it is not known whether the server lacks something.
         """
         answer = self._ask_met(connection, buckets, self._patience)
         if answer == [_SAME]:
@@ -470,12 +470,12 @@ class ScriptRunner:
         raise redis.ConnectionError("It is not known yet whether the server that took over has all that was answered.")
 
     def _ask_all_met(
-        self, connection: _Link, asked: Iterable[tuple[str, ...]], patience: int, confirmed: bytes = b""
+        self, connection: _Link, groups: Iterable[tuple[str, ...]], patience: int, confirmed: bytes = b""
     ) -> dict[tuple[str, ...], Any]:
         answers = {}
-        for one in asked:
+        for group in groups:
             with suppress(MovedError):  # it is told to whoever asks
-                answers[one] = self._ask_met(connection, one, patience, confirmed)
+                answers[group] = self._ask_met(connection, group, patience, confirmed)
         return answers
 
     def _ask_met(self, connection: _Link, buckets: tuple[str, ...], patience: int, confirmed: bytes = b"") -> Any:  # noqa: ANN401
@@ -484,10 +484,10 @@ class ScriptRunner:
         return self._ask_loaded(connection, ("FCALL", self._functions["server_meet"], len(names), *names, *arguments))
 
     def _is_whole(self, peer: Peer, former: str, present: str, replicas: int) -> bool | None:
-        """Tell whether a server that took over has all that was answered; ``None`` while others may yet show it.
+        """Tell whether a server that took over has all that was answered; ``None`` while others may still show it.
 
-        Whatever was answered so many ``replicas`` had, and the former primary. Where all servers but so many are this
-        one, and others that had no more than it, one of these was among them.
+        The former primary had whatever was answered, and ``replicas`` others. So of all known servers but ``replicas``
+        one had it: where this server and others that had no more than it are so many, this one has it.
         """
         if not self._patience:
             return None
@@ -496,12 +496,12 @@ class ScriptRunner:
         missing = others - replicas
         if missing < 0:  # whoever was asked has not heard of all of them yet
             return None
-        for one in there if missing > 0 else ():
+        for server in there if missing > 0 else ():
             with suppress(redis.RedisError):  # it is away
-                told = one.info("replication")
-                if follows(told) and told["master_replid"] == present:
+                replication = server.info("replication")
+                if follows(replication) and replication["master_replid"] == present:
                     others -= 1
-                    missing -= had_no_more(told, former)
+                    missing -= had_no_more(replication, former)
         if missing <= 0:
             return True
         return False if missing > others else None

@@ -432,10 +432,10 @@ class Verifications:
     def recent_of_user(self, user: UserKey) -> tuple[str, ...]:
         """Return the last verifications that name a user, newest first."""
         with translate_errors():
-            found: list[bytes] = self._client.lrange(  # type: ignore[assignment]
+            names: list[bytes] = self._client.lrange(  # type: ignore[assignment]
                 keys.user_verifications(user.bucket, user.pseudonym), 0, -1
             )
-        return tuple(one.decode() for one in found)
+        return tuple(name.decode() for name in names)
 
     def _plan(
         self, verification: Verification, place: Place, consent_mode: str, ruleset: CompiledRuleset

@@ -8,7 +8,7 @@ from typing import Final
 
 from otp_service.bootstrap import Installation
 from otp_service.clock import now
-from otp_service.domain.webhooks import SLOW_CALL, CallInFlight, CallSlots, EndpointStatus, Pace
+from otp_service.domain.webhooks import SLOW_CALL, EndpointStatus, Pace, WebhookCall, WebhookSlots
 from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger.webhooks import Posting
 from otp_service.services.webhooks import send_webhook
@@ -37,9 +37,9 @@ class _Call:
     began: float
     """By the monotonic clock."""
 
-    def in_flight(self, moment: float) -> CallInFlight:
+    def in_flight(self, moment: float) -> WebhookCall:
         endpoint = self.posting.endpoint
-        return CallInFlight(endpoint.application, endpoint.id, Pace.SLOW if self.is_slow(moment) else self.pace)
+        return WebhookCall(endpoint.application, endpoint.id, Pace.SLOW if self.is_slow(moment) else self.pace)
 
     def is_slow(self, moment: float) -> bool:
         return 1000 * (moment - self.began) >= SLOW_CALL
@@ -107,8 +107,8 @@ class WebhookSender:
         """Take what is due and has a slot, each in a thread of its own; return whether there was any."""
         moment = time.monotonic()
         with self._changed:
-            calls = [one.in_flight(moment) for one in self._calls]
-            slots = CallSlots(self._concurrency, calls, frozenset(self._quick))
+            calls = [call.in_flight(moment) for call in self._calls]
+            slots = WebhookSlots(self._concurrency, calls, frozenset(self._quick))
         if slots.is_full:  # what nobody could send now is left for other workers
             return False
         taken = self._context.ledger.postings.claim(slots, self._lease, self._per_endpoint)
@@ -144,11 +144,11 @@ class WebhookSender:
 
     def _count_endpoints(self) -> None:
         theirs, by_itself = self._context.ledger.endpoints.of(), {EndpointStatus.FAILING, EndpointStatus.GONE}
-        disabled = Counter(one.application for one in theirs if one.status in by_itself)
-        slow = Counter(one.application for one in theirs if one.is_slow)
+        disabled = Counter(endpoint.application for endpoint in theirs if endpoint.status in by_itself)
+        slow = Counter(endpoint.application for endpoint in theirs if endpoint.is_slow)
         with self._changed:
-            self._quick.intersection_update(one.id for one in theirs)
-        self._applications |= {one.application for one in theirs}
+            self._quick.intersection_update(endpoint.id for endpoint in theirs)
+        self._applications |= {endpoint.application for endpoint in theirs}
         for application in self._applications:  # also of whom no endpoint is left
             metrics.endpoints_disabled.set(disabled[application], application=application)
             metrics.endpoints_slow.set(slow[application], application=application)

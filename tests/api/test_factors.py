@@ -20,7 +20,7 @@ from support_missing import missing
 from support_sources import ROOT
 from support_webhooks import LOOPBACK
 
-from otp_service.domain.webhooks import CallSlots
+from otp_service.domain.webhooks import WebhookSlots
 
 RECOVERY = "/v1/recovery-codes"
 PACKAGES = ROOT / "tests" / "npm"
@@ -696,6 +696,6 @@ def test_webhooks_tell_what_happens_to_apps_and_recovery_codes(still_world: Worl
 
 def webhooks(api: Api) -> list[dict[str, Any]]:
     """Return what waits to be sent, in the order in which it was written."""
-    claimed = api.installation.context.ledger.postings.claim(CallSlots(200), 1000, 100)
+    claimed = api.installation.context.ledger.postings.claim(WebhookSlots(200), 1000, 100)
     sent = sorted(claimed, key=lambda one: one.sequence)
     return [json.loads(one.webhook.body(one.sequence)) for one in sent]

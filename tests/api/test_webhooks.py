@@ -13,7 +13,7 @@ from support_installation import BANK_KEY
 from support_webhooks import LOOPBACK, receiving
 
 from otp_service.api.exchange import SLOT_WAIT
-from otp_service.domain.webhooks import GROUPS, TYPES, CallSlots
+from otp_service.domain.webhooks import GROUPS, TYPES, WebhookSlots
 from otp_service.gateways import ssrf_safe_client
 from otp_service.services.webhooks import send_webhook
 
@@ -48,7 +48,7 @@ def add(api, url=URL, *types):
 def send(api):
     """Send what is due; return how much."""
     context = api.installation.context
-    due = context.ledger.postings.claim(CallSlots(200), 1000, 4)
+    due = context.ledger.postings.claim(WebhookSlots(200), 1000, 4)
     for posting in due:
         send_webhook(context, posting)
     return len(due)

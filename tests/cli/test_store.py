@@ -45,6 +45,7 @@ def test_what_was_started_before_is_expired_and_what_holds_now_is_told(environ, 
 
     assert result.exit_code == 0
     assert re.fullmatch(f"{FENCED}\n", result.stdout)
+    assert "Look whether starts are refused now (mirror-restored): " in result.stderr
     assert shop.check(one, shop.code(one))[3] == "expired"
 
 
@@ -61,7 +62,7 @@ def test_it_says_what_it_means_and_where_and_asks(environ, valkey, answer, statu
     result = fence(environ, stdin=answer)
 
     assert result.exit_code == status
-    assert "who waits for a code asks for a new one" in result.stderr
+    assert "people who wait for a code have to start again. Starts are refused until" in " ".join(result.stderr.split())
     assert f"Fence the store at {valkey.url}?" in result.output
     assert valkey.client.exists(keys.fence("00")) == put
 

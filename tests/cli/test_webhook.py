@@ -11,7 +11,7 @@ from support_webhooks import LOOPBACK, receiving
 
 from otp_service.bootstrap import install
 from otp_service.clock import now
-from otp_service.domain.webhooks import CallSlots
+from otp_service.domain.webhooks import WebhookSlots
 from otp_service.services.webhooks import send_webhook
 from otp_service.settings import load_settings
 
@@ -47,7 +47,7 @@ def add(environ, *arguments):
 
 
 def send(context):
-    for posting in context.ledger.postings.claim(CallSlots(20), 1000, 4):
+    for posting in context.ledger.postings.claim(WebhookSlots(20), 1000, 4):
         send_webhook(context, posting)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otp_service.domain.webhooks import SLOW_CALL, CallInFlight, CallSlots, Endpoint, Pace
+from otp_service.domain.webhooks import SLOW_CALL, Endpoint, Pace, WebhookCall, WebhookSlots
 
 
 def endpoint(application, name, *, slow=False):
@@ -22,22 +22,22 @@ def test_one_application_has_half_of_what_its_endpoints_may_have(total, quick, u
     wanted = {endpoint("shop", name): 64 for name in names}
     wanted_slow = {endpoint("shop", name, slow=True): 64 for name in names}
 
-    assert sum(CallSlots(total, quick=names).share_out(wanted).values()) == quick
-    assert sum(CallSlots(total).share_out(wanted).values()) == unknown
-    assert sum(CallSlots(total).share_out(wanted_slow).values()) == slow
+    assert sum(WebhookSlots(total, quick=names).share_out(wanted).values()) == quick
+    assert sum(WebhookSlots(total).share_out(wanted).values()) == unknown
+    assert sum(WebhookSlots(total).share_out(wanted_slow).values()) == slow
 
 
 @pytest.mark.parametrize("applications", [1, 2, 5, 8, 15])
 def test_several_applications_leave_an_equal_share(applications):
     wanted = {endpoint(f"shop{one}", f"we_{one}"): 64 for one in range(applications)}
-    shares = CallSlots(32, quick=[one.id for one in wanted]).share_out(wanted)
+    shares = WebhookSlots(32, quick=[one.id for one in wanted]).share_out(wanted)
 
     assert max(shares.values()) - min(shares.values()) <= 1
     assert 32 - sum(shares.values()) >= max(32 // (applications + 1) - 1, 1)
 
 
 def test_however_many_are_slow_or_unknown_a_quarter_is_left_to_quick_ones():
-    slots = CallSlots(32, quick=[f"qu_{one}" for one in range(100)])
+    slots = WebhookSlots(32, quick=[f"qu_{one}" for one in range(100)])
     shares = [
         slots.share_out({endpoint(f"{kind}{one}", f"{kind}_{one}", slow=kind == "sl"): 4 for one in range(100)})
         for kind in ("sl", "un", "qu")
@@ -48,16 +48,16 @@ def test_however_many_are_slow_or_unknown_a_quarter_is_left_to_quick_ones():
 
 
 def test_calls_that_became_slow_on_their_way_give_their_slots_back_to_quick_ones():
-    calls = [CallInFlight(f"shop{one}", f"we_{one}", Pace.SLOW) for one in range(40)]
-    slots = CallSlots(32, calls, ["qu_1", "qu_2"])
+    calls = [WebhookCall(f"shop{one}", f"we_{one}", Pace.SLOW) for one in range(40)]
+    slots = WebhookSlots(32, calls, ["qu_1", "qu_2"])
 
     assert slots.share_out({endpoint("shop", "we_1"): 1, endpoint("other", "we_2"): 1}) == {}
     assert slots.share_out({endpoint("bank", "qu_1"): 4, endpoint("bank", "qu_2"): 20}) == {"qu_1": 4, "qu_2": 4}
 
 
 def test_who_has_the_fewest_calls_comes_first():
-    slots = CallSlots(
-        4, [CallInFlight("shop", name, Pace.QUICK) for name in ("we_1", "we_2", "we_3")], ["we_3", "we_4"]
+    slots = WebhookSlots(
+        4, [WebhookCall("shop", name, Pace.QUICK) for name in ("we_1", "we_2", "we_3")], ["we_3", "we_4"]
     )
 
     assert slots.share_out({endpoint("shop", "we_3"): 1, endpoint("bank", "we_4"): 1}) == {"we_4": 1}
@@ -72,9 +72,9 @@ _names = st.tuples(st.sampled_from("abcdef"), st.integers(0, 9))
     st.dictionaries(_names, st.tuples(st.booleans(), st.booleans(), st.integers(-2, 70))),
 )
 def test_shares_keep_within_what_is_wanted_and_free(total, calls, wants):
-    in_flight = [CallInFlight(name[0], f"we_{name}", pace) for name, pace in calls]
+    in_flight = [WebhookCall(name[0], f"we_{name}", pace) for name, pace in calls]
     wanted = {endpoint(name[0], f"we_{name}", slow=slow): most for name, (slow, _, most) in wants.items()}
-    slots = CallSlots(total, in_flight, {f"we_{name}" for name, (_, quick, _) in wants.items() if quick})
+    slots = WebhookSlots(total, in_flight, {f"we_{name}" for name, (_, quick, _) in wants.items() if quick})
     before = Counter(one.pace for one in in_flight)
     shares = slots.share_out(wanted)
 

@@ -17,13 +17,13 @@ from otp_service.domain.consents import EVERY_APPLICATION, Suppression, Suppress
 from otp_service.domain.keyring import Signer
 from otp_service.domain.webhooks import (
     DELAYS,
-    CallInFlight,
-    CallSlots,
     EndpointStatus,
     Pace,
     PostingStatus,
     Try,
     Webhook,
+    WebhookCall,
+    WebhookSlots,
     WebhookType,
     webhook_of,
 )
@@ -50,7 +50,7 @@ def clock():
 
 
 def claim(ledger, most=100):
-    return ledger.postings.claim(CallSlots(2 * most), LEASE, AT_ONCE)
+    return ledger.postings.claim(WebhookSlots(2 * most), LEASE, AT_ONCE)
 
 
 def tried(status=200, **members):
@@ -62,7 +62,7 @@ def found(ledger, **members):
 
 
 def in_flight(postings):
-    return [CallInFlight(one.endpoint.application, one.endpoint.id, Pace.QUICK) for one in postings]
+    return [WebhookCall(one.endpoint.application, one.endpoint.id, Pace.QUICK) for one in postings]
 
 
 def test_an_application_leaves_half_of_a_workers_slots_to_others(ledger):
@@ -72,10 +72,10 @@ def test_an_application_leaves_half_of_a_workers_slots_to_others(ledger):
     story = [Webhook(one, "verification.started", now()) for one in ["shop"] * 8 + ["bank"] * 4]
     ledger.postings.add(story[:8])
     quick = {one.id for one in ledger.endpoints.of()}
-    first = ledger.postings.claim(CallSlots(16, quick=quick), LEASE, AT_ONCE)
+    first = ledger.postings.claim(WebhookSlots(16, quick=quick), LEASE, AT_ONCE)
     assert Counter(one.endpoint.application for one in first) == {"shop": 8}
     ledger.postings.add(story[8:])
-    second = ledger.postings.claim(CallSlots(16, in_flight(first), quick), LEASE, AT_ONCE)
+    second = ledger.postings.claim(WebhookSlots(16, in_flight(first), quick), LEASE, AT_ONCE)
 
     assert Counter(one.endpoint.application for one in second) == {"bank": 4}
 
@@ -285,7 +285,7 @@ def test_workers_at_once_take_each_posting_once(ledger):
     def work(_):
         misses = 0
         while misses < 50:
-            mine = ledger.postings.claim(CallSlots(16), 60_000, AT_ONCE)
+            mine = ledger.postings.claim(WebhookSlots(16), 60_000, AT_ONCE)
             misses = 0 if mine else misses + 1
             for one in mine:
                 ledger.postings.settle(one, tried())

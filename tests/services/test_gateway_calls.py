@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from otp_service.domain.routing import CallResult, GatewayLimits, Room
-from otp_service.services.gateway_calls import GatewayCall, GatewayCalls
+from otp_service.services.gateway_calls import GatewayCalls, TrackedCall
 
 LIMITS = GatewayLimits(per_second=0, in_flight=0, lease=15_000, slow=5.0)
 WELL, BAD = CallResult.WELL, CallResult.BAD
@@ -29,7 +29,7 @@ def calls(clock: Clock) -> GatewayCalls:
     return GatewayCalls(16, dict.fromkeys(("a", "b", "c"), LIMITS))
 
 
-def _begin(calls: GatewayCalls, gateway: str) -> GatewayCall | None:
+def _begin(calls: GatewayCalls, gateway: str) -> TrackedCall | None:
     """Begin a call if there is room."""
     rooms = calls.reserve([gateway])
     chosen = gateway if rooms[gateway] is Room.FREE else None
@@ -37,7 +37,7 @@ def _begin(calls: GatewayCalls, gateway: str) -> GatewayCall | None:
     return calls.begin(gateway, "dp_1") if chosen else None
 
 
-def _begin_all(calls: GatewayCalls, gateway: str) -> list[GatewayCall]:
+def _begin_all(calls: GatewayCalls, gateway: str) -> list[TrackedCall]:
     """Begin calls as long as there is room."""
     begun = []
     while call := _begin(calls, gateway):
@@ -45,7 +45,7 @@ def _begin_all(calls: GatewayCalls, gateway: str) -> list[GatewayCall]:
     return begun
 
 
-def _end(calls: GatewayCalls, call: GatewayCall, result: CallResult = WELL) -> list[tuple[CallResult, int, int]]:
+def _end(calls: GatewayCalls, call: TrackedCall, result: CallResult = WELL) -> list[tuple[CallResult, int, int]]:
     calls.leave(call.gateway)
     return [(one.result, one.calls, one.age) for one in calls.end(call, result)]
 

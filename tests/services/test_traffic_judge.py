@@ -15,7 +15,7 @@ from support_webhooks import endpoint
 
 from otp_service.domain.newcomer_traffic import LASTING, CountryTraffic, PlaceTraffic
 from otp_service.domain.tallies import What, Who, tally
-from otp_service.domain.webhooks import CallSlots
+from otp_service.domain.webhooks import WebhookSlots
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.services import operator_actions
 from otp_service.services.newcomer_traffic import TrafficJudge, report_traffic
@@ -421,7 +421,7 @@ def test_an_alarm_and_its_end_are_told_by_webhooks_also_when_the_ledger_was_away
     site.minutes(30, attack=8)
     site.judge._learnt["shop"].countries["PK"].whole.newcomers.alarm.raised -= LASTING
     site.minutes(30, attack=8)
-    told = sorted(site.context.ledger.postings.claim(CallSlots(20), 1000, 4), key=lambda one: one.sequence)
+    told = sorted(site.context.ledger.postings.claim(WebhookSlots(20), 1000, 4), key=lambda one: one.sequence)
 
     assert away == []
     assert [one.webhook.type for one in told[:2]] == ["alarm.raised", "alarm.ended"]

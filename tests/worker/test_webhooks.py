@@ -18,7 +18,7 @@ from support_webhooks import LOOPBACK, receiving
 
 from otp_service.clock import now
 from otp_service.domain.keyring import Keyring
-from otp_service.domain.webhooks import CallSlots, EndpointStatus, PostingStatus, signature_headers
+from otp_service.domain.webhooks import EndpointStatus, PostingStatus, WebhookSlots, signature_headers
 from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger.webhooks import PostingFilter
 from otp_service.services.webhooks import (
@@ -82,7 +82,7 @@ def sending(*sites):
 
 def send_now(site, most=100):
     """Send what is due, one after the other."""
-    for posting in site.context.ledger.postings.claim(CallSlots(2 * most), site.settings.webhook_lease, 4):
+    for posting in site.context.ledger.postings.claim(WebhookSlots(2 * most), site.settings.webhook_lease, 4):
         send_webhook(site.context, posting)
 
 
@@ -338,7 +338,7 @@ def test_a_defect_ends_no_worker(site, receiver, monkeypatch):
 def test_a_target_that_became_forbidden_is_not_called(site, receiver):
     endpoint(site, receiver)
     tell(site)
-    (posting,) = site.context.ledger.postings.claim(CallSlots(2), 1000, 4)
+    (posting,) = site.context.ledger.postings.claim(WebhookSlots(2), 1000, 4)
     targets = replace(site.context.webhooks.targets, networks=())
     send_webhook(replace(site.context, webhooks=replace(site.context.webhooks, targets=targets)), posting)
 
@@ -361,7 +361,7 @@ def test_secrets_outlive_a_root_key_once_they_are_sealed_anew(site, receiver):
     assert reseal_secrets(both, "cli:ali") == (0, 0)
     assert roots_in_use(both.ledger.endpoints.of(), now()) == {"k2": 1}
     tell(site)
-    (posting,) = new.ledger.postings.claim(CallSlots(2), 1000, 4)
+    (posting,) = new.ledger.postings.claim(WebhookSlots(2), 1000, 4)
     send_webhook(new, posting)
     for secret in (made.secret, rotated.secret):
         Verifier(secret).verify(receiver.requests[0].body, receiver.requests[0].headers)
@@ -370,7 +370,7 @@ def test_secrets_outlive_a_root_key_once_they_are_sealed_anew(site, receiver):
 def test_without_its_root_key_a_webhook_waits_and_no_try_is_counted(site, receiver, capsys):
     add_endpoint(with_keys(site, k1=OLD), "shop", receiver.url + "/ok", ("verification",), BY)
     tell(site)
-    (posting,) = site.context.ledger.postings.claim(CallSlots(2), 1000, 4)
+    (posting,) = site.context.ledger.postings.claim(WebhookSlots(2), 1000, 4)
     send_webhook(with_keys(site, k2=NEW), posting)
     (report,) = reports(site)
 
