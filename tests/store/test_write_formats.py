@@ -1,5 +1,6 @@
 """Verifications and messages of the release before, and of this one: processes of both serve each other's."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -7,9 +8,11 @@ from support_caller import Caller
 from support_frozen import FrozenValkey
 from support_guard import ADDRESS, number, spent
 from support_installation import tree
-from support_outbox import Scripted, Sender, events, jobs_of, story, timed_out
+from support_outbox import Scripted, Sender, events, forget_queues, jobs_of, story, timed_out
 from support_records import entries_of, record_of
 
+from otp_service.domain.numbers import parse_destination, subject_key
+from otp_service.errors import RateLimitedError
 from otp_service.store import keys
 
 
@@ -60,6 +63,44 @@ def test_each_writes_its_own_form(frozen: FrozenValkey, releases: tuple[Caller, 
     kept = sorted(len(record_of(frozen.client, keys.record("00", one))["tag"]) for one in begun)
     assert kept == [21, 43], "126 bits, which is more than a guess needs to be hopeless"
     assert sorted(len(values) > 1 for _, values in entries) == [False, True]
+
+
+@pytest.mark.parametrize(("write_format", "counted"), [(1, 0), (2, 1)])
+def test_messages_to_known_devices_count_once_every_process_reads_them(
+    frozen: FrozenValkey, write_format: int, counted: int
+) -> None:
+    """The release before would take their number for a part of that of wrong codes."""
+    shop = Caller(frozen.world().install(redis={"url": frozen.url, "write_format": write_format}))
+    for _ in range(2):
+        begun = shop.start(number(1), context="own phone")
+        assert shop.check(begun, shop.code(begun))[1]
+        forget_queues(frozen.client)
+        frozen.advance(700)
+    subject = subject_key(shop.context.keyring, parse_destination(number(1), None))
+    _, own = shop.context.store.guard.counters(subject, ["shop"])
+
+    assert len(own["shop"].messages) == counted
+
+
+@pytest.mark.parametrize(("write_format", "refused"), [(1, True), (2, False)])
+def test_known_devices_have_a_share_once_every_process_counts_it(
+    frozen: FrozenValkey, write_format: int, refused: bool
+) -> None:
+    redis = {"url": frozen.url, "write_format": write_format}
+    installation = frozen.world().install(redis=redis, limits={"number": ["5/day"]}, guard={"modes": {}})
+    shop, bank = Caller(installation), Caller(installation, "bank")
+    for caller in (shop, bank):
+        begun = caller.start(number(1), context="own phone")
+        assert caller.check(begun, caller.code(begun))[1]
+    for _ in range(3):
+        forget_queues(frozen.client)
+        frozen.advance(700)
+        bank.start(number(1), context="own phone")
+    forget_queues(frozen.client)
+    frozen.advance(700)
+
+    with pytest.raises(RateLimitedError) if refused else nullcontext():
+        shop.start(number(1), context="own phone")
 
 
 def test_it_is_delivered_and_fails_over(shop: Caller, begun: str) -> None:

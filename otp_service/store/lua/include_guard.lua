@@ -62,7 +62,8 @@ end
 local function test_windows(list, sending)
   local found, reputation, unknown = sending.subjects, sending.reputation, sending.trust == 'unknown'
   guard.test_moving(list, 'failed_checks', found.number.wrong, unknown and reputation.device_here) -- guesses count by application
-  guard.test_moving(list, 'number', found.number.sends, unknown and reputation.some_device, not unknown and found.number.own)
+  local own = number.has_share and not unknown and found.number.own
+  guard.test_moving(list, 'number', found.number.sends, unknown and reputation.some_device, own)
   if sending.findings then return findings.take_windows(sending) end
   if found.address and unknown then guard.test_sliding(list, 'ip', found.address) end
   if sending.kind ~= 'fallback' then guard.test_sliding(list, 'application', found.application) end

@@ -9,7 +9,7 @@
 -- A script has it as the list of the row's values, with the texts `sends`, `devices`, `recent` and `others`, and of the
 -- application at hand `entry`, the list of its values, `wrong`, the times of its wrong codes, and `own`, those of its known devices'
 -- messages.
-local number = {}
+local number = { has_share = WRITE_FORMAT > 1 } -- the release before would read the times of `own` for a part of those of `wrong`
 
 local ROW = '<I6I6I2I6I2I6I4I2I2'
 local APPROVED, ANYWHERE, KNOWN, UNKNOWN, SENDS, DEVICES, RECENT = 1, 2, 3, 5, 7, 8, 9 -- places of the values
@@ -110,7 +110,7 @@ end
 -- Notes a message.
 function number.sent(self, trust, kind)
   self.sends = limits.with_now('number', self.sends)
-  if trust == 'known' then self.own = limits.with_now('number', self.own) end
+  if trust == 'known' and number.has_share then self.own = limits.with_now('number', self.own) end
   if ruleset.cooldown and kind ~= 'fallback' then
     local place = streak_place(trust, KNOWN, UNKNOWN)
     self[place] = longer_streak(ruleset.cooldown, self[place], self[place + 1])
