@@ -324,8 +324,9 @@ class VerificationAnswer:
     id: str
     """What the other calls take."""
     status: Status
-    """All but `pending` are final. It says nothing of the messages: a verification none of whose messages arrived is
-    `pending` until its code ends. `failed`: a check brought another transaction."""
+    """All but `pending` are final; but what was `approved` reads as `canceled` once the number, the `user` or the app
+    that it rests on is frozen, erased or removed. It says nothing of the messages: a verification none of whose
+    messages arrived is `pending` until its code ends. `failed`: a check brought another transaction."""
     to: str
     """The number, masked."""
     country: str

@@ -54,6 +54,7 @@ _RECOVERY_EVENTS: Final = {
     FactorFailure.WRONG_CODE: "recovery.failed",
     FactorFailure.CODE_USED: "recovery.code_used",
 }
+_BEHIND: Final = "The mirror of the ledger is behind."
 _NOT_ACTIVE: Final = "The factor waits for its first code, or was removed."
 _log = get_logger(__name__)
 
@@ -269,6 +270,8 @@ def check(
     if user_name is not None and user != user_key(context, application.name, user_name):
         raise NotFoundError(NOT_FOUND)
     if known.active is None and retry is not None and context.store.factors.was_accepted(user, retry):
+        if _recorded(context, user, factor_id).status is FactorStatus.ACTIVE:
+            raise LedgerUnavailableError(_BEHIND)
         return FactorCheck(factor_id, FactorStatus.REMOVED, FactorFailure.REVOKED)
     factor = _require_active(context, user, factor_id, known)
     steps = _steps_at(context, application, factor, known.now, code)
@@ -540,7 +543,7 @@ def _require_active(context: Context, user: UserKey, factor_id: str, known: Know
     if known.active is not None:
         return known.active
     if known.pending is None and _recorded(context, user, factor_id).status is FactorStatus.ACTIVE:
-        raise LedgerUnavailableError("The mirror of the ledger is behind.")
+        raise LedgerUnavailableError(_BEHIND)
     raise FactorNotActiveError(_NOT_ACTIVE)
 
 

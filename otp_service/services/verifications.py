@@ -544,10 +544,13 @@ def read_latest(context: Context, application: Application, purpose: str, to: st
 
 
 def _replicated(context: Context, bucket: str, verification: Verification) -> Verification:
-    """Return what may be told of a verification: that it is approved once replicas know, as whoever checks is told."""
+    """Return what may be told of a verification: that it is approved once replicas know, as whoever checks is told.
+
+    And no longer than what it rests on: that of a frozen or erased person reads as canceled.
+    """
     if verification.status is not Status.APPROVED:
         return verification
-    known = context.store.verifications.read_replicated(bucket, verification.id)
+    known = context.store.verifications.read_approved(bucket, verification.id)
     if known is None:
         raise NotFoundError(NOT_FOUND)
     return known

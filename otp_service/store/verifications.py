@@ -3,9 +3,9 @@
 import re
 import string
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import redis
 
@@ -29,7 +29,7 @@ from otp_service.domain.verification import (
     Status,
     Verification,
 )
-from otp_service.errors import InvalidProofError, Quota
+from otp_service.errors import InvalidProofError, LedgerUnavailableError, Quota
 from otp_service.store import keys
 from otp_service.store.connection import translate_errors
 from otp_service.store.mirror import MirrorQuery
@@ -217,6 +217,10 @@ def _parse_deliveries(fields: Iterable[tuple[str, str]], created: int) -> Iterab
             reference=reference or None,
             dispatch_id=made or None,
         )
+
+
+_NO_MIRROR: Final = -2
+_MIRROR_IS_BUILT: Final = "The mirror of the ledger is built: whether the approval was revoked is not known right now."
 
 
 @dataclass(frozen=True, slots=True)
@@ -571,6 +575,7 @@ class Verifications:
                 keys.idempotency(bucket, application, retry.key) if retry else record,
                 keys.decisions(bucket),
                 keys.evidence(bucket, verification_id),
+                self._scripts.mirror_head(bucket),
                 *(() if self._shared else (keys.application(application),)),
             ),
             (
@@ -679,9 +684,13 @@ class Verifications:
     def redeem(self, bucket: str, approval: str, application: str) -> bool:
         """Note that an approval's proof is used; return ``False`` where it was before, or Redis has lost it.
 
-        Raises `InvalidProofError` where what it rests on was revoked.
+        Raises `InvalidProofError` where what it rests on was revoked, and `LedgerUnavailableError` while the mirror is
+        built, which tells.
         """
-        used = self._scripts.run("proof_redeem", (keys.evidence(bucket, approval),), (application,))
+        names = keys.evidence(bucket, approval), self._scripts.mirror_head(bucket)
+        used = self._scripts.run("proof_redeem", names, (application,))
+        if used == _NO_MIRROR:
+            raise LedgerUnavailableError(_MIRROR_IS_BUILT)
         if used < 0:
             raise InvalidProofError("What the proof rests on was frozen, removed or erased since.")
         return bool(used)
@@ -690,11 +699,13 @@ class Verifications:
         """Note that the result of a page is used; return how the verification ended: canceled if it was revoked since.
 
         Returns ``None`` where it was used before, the record is gone, it has not ended, or the time ``until`` (ms) has
-        come.
+        come. Raises `LedgerUnavailableError` for an approval while the mirror is built.
         """
-        key = keys.record(bucket, verification_id)
+        names = keys.record(bucket, verification_id), self._scripts.mirror_head(bucket)
         arguments = (application, until, keys.mirrored.beginning(bucket))
-        status: bytes | None = self._scripts.run("page_redeem", (key,), arguments)
+        status: bytes | None = self._scripts.run("page_redeem", names, arguments)
+        if status == Refusal.MIRROR_BEHIND.encode():
+            raise LedgerUnavailableError(_MIRROR_IS_BUILT)
         return Status(status.decode()) if status else None
 
     def count_page(self, network: str, most: int) -> int:
@@ -737,10 +748,22 @@ class Verifications:
         """Return a verification as it is now."""
         return self.read_at(bucket, verification_id)[1]
 
-    def read_replicated(self, bucket: str, verification_id: str) -> Verification | None:
-        """Return a verification as replicas have it, where they are waited for."""
-        self._scripts.await_replicas([keys.record(bucket, verification_id)])
-        return self.read(bucket, verification_id)
+    def read_approved(self, bucket: str, verification_id: str) -> Verification | None:
+        """Return an approved verification as replicas have it, where they are waited for; canceled if it was revoked.
+
+        Raises `LedgerUnavailableError` while the mirror is built, which tells.
+        """
+        record = keys.record(bucket, verification_id)
+        self._scripts.await_replicas([record])
+        names = record, self._scripts.mirror_head(bucket)
+        answer = self._scripts.run("approval_read", names, (keys.mirrored.beginning(bucket),))
+        if answer is None:
+            raise LedgerUnavailableError(_MIRROR_IS_BUILT)
+        now, found, is_revoked = answer
+        if not found:
+            return None
+        verification = parse_verification(verification_id, pairs_to_dict(found), now)
+        return replace(verification, status=Status.CANCELED) if is_revoked else verification
 
     def read_at(self, bucket: str, verification_id: str) -> tuple[int, Verification | None]:
         """Return the time, in milliseconds, and a verification as it is then."""

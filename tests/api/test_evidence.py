@@ -92,6 +92,7 @@ def uses(customer: Customer) -> dict[str, Use]:
     found["pending of the number"] = _pending(customer, customer.api.start(NUMBER))
     found["repeat message"] = _repeat_message(customer)
     found["page"] = _page(customer)
+    found["read"] = _read(customer)
     return found
 
 
@@ -165,6 +166,22 @@ def _page(customer: Customer) -> Use:
     return use
 
 
+def _read(customer: Customer) -> Use:
+    """A page checks with a client token, and the back end reads what came of it."""
+    token = {"client_token": {"allow": ["check"]}}
+    started = customer.api.post(START, {"to": NUMBER, "user": USER, **token}).json
+    path, body = f"{START}/{started['id']}", {"code": customer.api.code(started["id"])}
+    headers = {"Authorization": f"Bearer {started['client_token']}"}
+    assert customer.api.client.post(f"{path}/check", json=body, headers=headers).json["valid"]
+
+    def use() -> bool:
+        status = customer.api.get(path).json["status"]
+        assert status in {"approved", "canceled"}
+        return bool(status == "approved")
+
+    return use
+
+
 def _call(*paths: str) -> Callable[[Customer], None]:
     def act(customer: Customer) -> None:
         for path in paths:
@@ -183,7 +200,7 @@ def _operator(customer: Customer, *, lifts: bool) -> None:
 
 
 _OF_APP = {"start after app", "pending after app", "redeem app", "repeat app"}
-_OF_NUMBER = {"start after message", "pending after message", "redeem message", "repeat message", "page"}
+_OF_NUMBER = {"start after message", "pending after message", "redeem message", "repeat message", "page", "read"}
 _OF_USER = _OF_APP | _OF_NUMBER | {"start after recovery", "pending after recovery", "redeem recovery"}
 WAYS: dict[str, tuple[Callable[[Customer], Any], set[str]]] = {
     "nothing": (lambda _: None, set()),
@@ -536,6 +553,42 @@ def test_while_the_mirror_is_lost_nobody_is_asked_to_log_in_anew(api: Api):
     api.world.client.delete(keys.mirror("00"), *api.world.client.keys("*:mirror/number/*"))
 
     assert code_of(customer.transfer(proof)) == (503, "ledger-unavailable")
+
+
+@pytest.mark.parametrize("missing", ["*:mirror/number/*", "none"], ids=["nobody is there yet", "all but the rest are"])
+def test_while_the_mirror_is_built_anew_nothing_is_proved_canceled_or_used_up(api: Api, missing: str):
+    customer = Customer(api)
+    pending = customer.transfer(customer.proof("app")).json["id"]
+    code, right, repeated = api.code(pending), customer.by_app(Idempotency_Key="app"), api.start(NUMBER, user=USER)
+    message, recovery = customer.proof("message"), {"user": USER, "code": customer.recovery.pop(), "purpose": "login"}
+    again = {"code": api.code(repeated)}, {"code": customer.app.code(), "user": USER, "purpose": "login"}
+    by_page = Person(api, to=NUMBER, user=USER).approve()
+
+    def calls() -> list[Any]:
+        return [
+            api.post("/v1/proofs/redeem", {"proof": right["proof"]}),
+            api.post("/v1/proofs/redeem", {"proof": message}),
+            api.post(REDEEM, {"result": by_page}),
+            api.post(f"{START}/{repeated}/check", again[0], Idempotency_Key="message"),
+            api.post(f"{FACTORS}/{customer.app.id}/check", again[1], Idempotency_Key="app"),
+            api.post(f"{RECOVERY}/check", recovery, Idempotency_Key="recovery"),
+            api.post(f"{START}/{pending}/check", {"code": code}),
+        ]
+
+    for path, body, key_ in (
+        (f"{START}/{repeated}/check", again[0], "message"), (f"{RECOVERY}/check", recovery, "recovery"),
+    ):  # fmt: skip
+        assert api.post(path, body, Idempotency_Key=key_).json["valid"]
+    lost = [keys.mirror("00"), *api.world.client.keys(missing)]
+    kept = {name: api.world.client.dump(name) for name in lost}
+    api.world.client.delete(*lost)
+
+    assert [code_of(answer) for answer in calls()] == [(503, "ledger-unavailable")] * 7
+    assert code_of(api.get(f"{START}/{repeated}")) == (503, "ledger-unavailable")
+    for name, dumped in kept.items():
+        api.world.client.restore(name, 0, dumped)
+    assert [answer.status_code for answer in calls()] == [200] * 7
+    assert api.get(f"{START}/{pending}").json["status"] == "approved"
 
 
 def test_all_that_is_kept_of_it_expires(api: Api):

@@ -97,7 +97,8 @@ class Verification:
     id: str
     """Keep it in the person's session."""
     status: str
-    """`pending`, or for good `approved`, `canceled`, `expired`, `failed` or `max_attempts_reached`."""
+    """`pending`, `approved`, or for good `canceled`, `expired`, `failed` or `max_attempts_reached`. What was approved
+    reads as `canceled` once the number or the user is frozen or erased."""
     to: str
     """The number, masked."""
     country: str

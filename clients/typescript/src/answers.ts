@@ -76,7 +76,10 @@ export interface Delivery {
 export interface Verification {
   /** Keep it in the person's session. */
   id: string;
-  /** `pending`, or for good `approved`, `canceled`, `expired`, `failed` or `max_attempts_reached`. */
+  /**
+   * `pending`, `approved`, or for good `canceled`, `expired`, `failed` or `max_attempts_reached`. What was approved reads
+   * as `canceled` once the number or the user is frozen or erased.
+   */
   status: string;
   /** The number, masked. */
   to: string;

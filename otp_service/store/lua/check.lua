@@ -2,8 +2,8 @@
 -- one wins; of any number of wrong ones no more are compared than the budgets allow.
 --
 -- KEYS[1] the record    KEYS[2] events    KEYS[3] idempotency key; the record again when there is none
--- KEYS[4] decisions     KEYS[5] evidence of the approval
--- KEYS[6] application, where it is in this slot: elsewhere a recorder counts the failures
+-- KEYS[4] decisions     KEYS[5] evidence of the approval    KEYS[6] the mirror's head
+-- KEYS[7] application, where it is in this slot: elsewhere a recorder counts the failures
 -- ARGV[1] application   ARGV[2] tag of the code as typed   ARGV[3] digits typed
 -- ARGV[4] digest of the transaction, empty without one
 -- ARGV[5] idempotency fingerprint, empty without one
@@ -17,7 +17,7 @@
 -- Derives: the number, and what the mirror says of it, from the record's pseudonym; what else it rests on (same hash tag)
 -- Returns one of: {'not-found'} {'number-mismatch'} {'mismatch'} {'invalid-code', length} {'transaction-missing'}
 --                 {'transaction-unwanted'} {'checked', status, reason, checks left, when, whether the application's
---                 alarm was raised, record}
+--                 alarm was raised, record} {'withheld', 'mirror-behind'}
 -- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
 -- include approvals newcomers fraud findings guard streams idempotency record mirror evidence
 
@@ -33,6 +33,7 @@ local remembered = idempotency.find(KEYS[3], ARGV[5])
 if remembered == 'mismatch' then return { 'mismatch' } end
 if remembered then
   local first = redis.call('HMGET', KEYS[3], 'reason', 'checks_left', 'at')
+  if first[1] == '' and not mirror.is_there(KEYS[6]) then return { 'withheld', 'mirror-behind' } end
   if first[1] == '' and mirror.revoked(found, basis) then
     return { 'checked', found.status, 'revoked', 0, tonumber(first[3] or 0), 0, {} }
   end
@@ -71,7 +72,7 @@ if ARGV[4] ~= found.transaction then
   return answer('failed', 'transaction_changed', 'verification.failed')
 end
 
-local subjects_found = subjects.read({ ARGV[8] .. found.pseudonym, KEYS[6] }, 1, found.application)
+local subjects_found = subjects.read({ ARGV[8] .. found.pseudonym, KEYS[7] }, 1, found.application)
 local state, application, device = subjects_found.number, subjects_found.application, found.context
 local reputation = number.reputation(state, device, approvals.has(found, 'h') and 'home' or 'abroad')
 local trust = (approvals.has(found, 'f') or reputation.known_device) and 'known' or 'unknown'
@@ -84,6 +85,7 @@ if refusal and not refusal.records then return answer('pending', 'number_locked'
 
 found.checks = found.checks + 1
 local right = record.is_tag(found, ARGV[2]) -- two keyed MACs: how long the comparison takes tells nothing of the code
+if right and found.basis ~= '' and not mirror.is_there(KEYS[6]) then return { 'withheld', 'mirror-behind' } end
 local revoked = right and mirror.revoked(found, basis)
 if revoked then
   record.finish(found, 'canceled')

@@ -21,6 +21,7 @@ local remembered = idempotency.find(KEYS[6], ARGV[11])
 if remembered == 'mismatch' then return { 'mismatch' } end
 if remembered then
   local first = redis.call('HMGET', KEYS[6], 'reason', 'at', 'basis', 'lifted')
+  if first[1] == '' and not mirror.is_there(KEYS[3]) then return { 'mirror-behind' } end
   local revoked = mirror.revoked({ application = ARGV[1], lifted = first[4] }, first[3] or '') -- which only a right code has
   return { 'checked', revoked and 'revoked' or first[1], tonumber(first[2]) }
 end

@@ -44,6 +44,10 @@ function mirror.revoked(about, basis)
   return nil, last
 end
 
+-- Tells whether there is a mirror. While one is built anew it says of nobody that they are frozen, and of no factor that it is there: so
+-- nothing is told to be valid then, nor revoked for good.
+function mirror.is_there(head) return redis.call('HEXISTS', head, 'sequence') == 1 end
+
 -- Returns why the mirror lets nothing through, by its name in `/readyz`; nil when it does, and then the position that it
 -- has reached. `identity` is the ledger's, `least` the position that it is known to have reached.
 function mirror.closed_reason(head, identity, least)

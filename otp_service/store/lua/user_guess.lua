@@ -23,6 +23,7 @@ local remembered = idempotency.find(KEYS[5], ARGV[11])
 if remembered == 'mismatch' then return { 'mismatch' } end
 local first = by_name(remembered or {})
 local seed = first.seed or ARGV[13]
+if first.basis and first.basis ~= '' and not mirror.is_there(KEYS[3]) then return { 'mirror-behind' } end
 local revoked = mirror.revoked({ application = ARGV[1], lifted = first.lifted }, first.basis or '') -- which no wrong code has
 if revoked or first.reason then return { 'checked', revoked and 'revoked' or first.reason, tonumber(first.at), seed } end
 if ARGV[6] == 'repeated' then return { 'not-found' } end
