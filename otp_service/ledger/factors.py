@@ -184,12 +184,16 @@ class RecoveryCodes:
     def replace(self, user: str, application: str, hashes: Sequence[str], *, first: bool = False) -> bool:
         """Record a new series for a user (the pseudonym); codes of an earlier one are over.
 
-        A ``first`` one is not recorded where there are usable codes: of two activations at once one shows its codes.
+        A ``first`` one is not recorded where there are usable codes: of two activations at once one shows its codes;
+        nor where no factor is active: the user was erased, or the factor removed, since it was activated.
         Returns whether it was recorded.
         """
         with self._database.write() as connection:
             lock_head(connection)  # of two new series at once one is over
-            if first and _count(connection, recovery_codes, _usable(user, application)):
+            if first and (
+                _count(connection, recovery_codes, _usable(user, application))
+                or not _count(connection, factors, _ACTIVE, _of_user(factors, user, application))
+            ):
                 return False
             at, series = now(), secrets.token_hex(8)
             over = update(recovery_codes).where(_usable(user, application)).values(ended=at)

@@ -369,6 +369,12 @@ def remove(
     return _recorded(context, user, factor_id)
 
 
+def end_enrolments(context: Context, user: UserKey) -> None:
+    """End all enrolments of a user that wait for their first code."""
+    for factor_id in context.store.factors.pending(user):
+        context.store.factors.forget_pending(user, factor_id)
+
+
 def remove_with_code(
     context: Context, application: Application, factor_id: str, code: str, device: str | None = None
 ) -> FactorCheck:

@@ -22,6 +22,7 @@ from otp_service.ledger.verifications import RecordedVerification
 from otp_service.services.consents import add_silently, recent_verifications, suppressions_of
 from otp_service.services.context import Context
 from otp_service.services.events import record_events
+from otp_service.services.factors import end_enrolments
 from otp_service.store.events import Decision
 from otp_service.store.guard import Counters
 from otp_service.store.inbox import WaitingMessage
@@ -361,6 +362,8 @@ def erase(context: Context, to: Named, application: str | None, act: OperatorAct
     first code, and messages that wait to be read. Consents that wait there are recorded, without what is erased. What
     else is there ends by itself (docs/subjects.md).
     """
+    if isinstance(to, UserKey):
+        end_enrolments(context, to)  # first: what is activated now is recorded by then, and is removed below
     unread = [message for message in context.store.inbox.of(to.pseudonym) if application in {None, message.application}]
     removed = sum(context.store.inbox.remove(message.id) for message in unread)
     elsewhere = {"inbox": removed} if removed else {}
@@ -368,9 +371,6 @@ def erase(context: Context, to: Named, application: str | None, act: OperatorAct
     context.mirror_sync.write_through(done.place)
     ended = tuple(_end_pending(context, to, application or EVERY_APPLICATION, _ERASED))
     context.store.guard.forget_standing(to, *_standing_at(context, to, application))
-    if isinstance(to, UserKey):
-        for factor_id in context.store.factors.pending(to):
-            context.store.factors.forget_pending(to, factor_id)
     for taken in context.store.events.consents(to.bucket, to.pseudonym):
         if application in {None, taken.events[0].member("application")}:
             record_events(context, taken.events)

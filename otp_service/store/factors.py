@@ -112,10 +112,13 @@ class FactorStore:
         pending = keys.pending_factor(user.bucket, factor.id)
         answer = self._scripts.run(
             "factor_enrol",
-            (pending, self._retry_key(user, retry, pending), *_waiting(user)),
+            (
+                *(pending, self._retry_key(user, retry, pending), *_waiting(user)),
+                keys.mirrored(user.bucket, user.pseudonym),
+            ),
             (
                 *(factor.packed, label, 1000 * PENDING_SECONDS, *_remember(retry), factor.id),
-                *(limits.user, limits.application),
+                *(limits.user, limits.application, user.application),
             ),
         )
         match answer:

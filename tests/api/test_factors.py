@@ -225,6 +225,56 @@ def test_an_erased_user_activates_nothing_that_waits(api: Api):
     assert [key for key in api.world.client.scan_iter("*pending*") if b"pending_at" not in key] == []
 
 
+def test_an_app_that_waits_is_erased_though_its_code_comes_at_the_same_time(api: Api, monkeypatch: pytest.MonkeyPatch):
+    """Between what an erasure does in the ledger and what it does in Redis."""
+    app, subjects, told = App(api), type(api.installation.context.ledger.subjects), []
+    erase = subjects.erase
+
+    def erase_and_activate(*parts: Any) -> Any:
+        done = erase(*parts)
+        told.append(error(app, "activate", code=app.code()))
+        return done
+
+    monkeypatch.setattr(subjects, "erase", erase_and_activate)
+    assert api.post("/v1/users/erase", {"user": USER}).status_code == 200
+
+    assert told == [(404, "not-found")]
+    assert held(api) == (0, 0)
+
+
+def test_whoever_is_erased_while_an_app_is_activated_gets_no_recovery_codes(api: Api, monkeypatch: pytest.MonkeyPatch):
+    app, codes = App(api), type(api.installation.context.ledger.recovery_codes)
+    replace = codes.replace
+
+    def erase_and_replace(*parts: Any, **further: Any) -> bool:
+        assert api.post("/v1/users/erase", {"user": USER}).status_code == 200
+        return bool(replace(*parts, **further))
+
+    monkeypatch.setattr(codes, "replace", erase_and_replace)
+
+    assert app.activate()["recovery_codes"] is None
+    assert held(api) == (0, 0)
+
+
+def held(api: Api) -> tuple[int, int]:
+    found = api.post("/v1/user-factors", {"user": USER}).json
+    return len(found["factors"]), found["recovery_codes_left"]
+
+
+@pytest.mark.parametrize("first", ["users/freeze", None])
+def test_no_app_that_was_enrolled_before_a_freeze_or_during_it_is_activated_after_its_lift(api: Api, first: str | None):
+    if first:
+        assert api.post(f"/v1/{first}", {"user": USER}).status_code == 200
+    app, other = App(api), App(api, user="another")
+    assert api.post("/v1/users/freeze", {"user": USER}).status_code == 200
+    assert error(app, "activate", code=app.code()) == (403, "recipient-frozen")
+    assert api.post("/v1/users/unfreeze", {"user": USER}).status_code == 200
+
+    assert error(app, "activate", code=app.code()) == (404, "not-found")
+    assert other.activate()["valid"]
+    assert App(api).activate()["valid"]
+
+
 @pytest.mark.parametrize("digits", [6, 7, 8])
 @pytest.mark.parametrize("algorithm", ["SHA1", "SHA256", "SHA512"])
 def test_a_secret_from_elsewhere_is_taken_over(api: Api, algorithm: str, digits: int):

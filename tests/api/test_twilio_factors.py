@@ -214,6 +214,13 @@ def test_factors_are_listed_renamed_and_removed(facade: Facade, phone: Phone):
         assert [one["reason"] for one in changes if one["change"] == "removed"] == ["other", "closed"]
 
 
+def test_an_entity_that_is_deleted_has_no_factor_that_waits_either(facade: Facade):
+    phone = Phone(facade)
+    assert phone.call("DELETE", f"/Entities/{USER}").status_code == 204
+
+    assert error_of(phone.update(AuthPayload=phone.code())) == GONE
+
+
 def test_a_user_has_five_factors_at_most(facade: Facade):
     for number in range(5):
         phone = Phone(facade, FriendlyName=f"phone {number}")

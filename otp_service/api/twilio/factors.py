@@ -137,8 +137,10 @@ def fetch_twilio_entity(exchange: Exchange, service_sid: str, identity: str) -> 
 
 @entities.route(f"DELETE {_ENTITY}", {}, endpoint="delete_entity")
 def delete_twilio_entity(exchange: Exchange, service_sid: str, identity: str) -> Answer:
-    """Remove all apps of a user."""
+    """Remove all apps of a user, also those that wait for their first code."""
     entity, application = _entity(exchange, service_sid, identity), exchange.application
+    user = use_cases.user_key(exchange.context, application.name, entity.identity)
+    use_cases.end_enrolments(exchange.context, user)
     for one in use_cases.find(exchange.context, application, entity.identity)[0]:
         use_cases.remove(exchange.context, application.name, one.id, "closed")
     return _NOTHING

@@ -55,7 +55,10 @@ if ARGV[6] == '' then -- the ledger is asked next, which spends a right code: so
   return { 'checked', '', now, seed }
 end
 if ARGV[6] == 'first' then
-  if redis.call('EXISTS', KEYS[6]) == 0 then return { 'not-found' } end
+  local enrolled = redis.call('HGET', KEYS[6], 'lifted')
+  if not enrolled or mirror.revoked({ application = ARGV[1], lifted = enrolled }, mirror.basis(KEYS[2])) then
+    return { 'not-found' } -- also where it was enrolled before a freeze that was lifted since, or before an erasure
+  end
   if tonumber(ARGV[14]) <= tonumber(redis.call('HGET', KEYS[6], 'step') or 0) then
     return answer('code_used', 'factor.code_used')
   end
