@@ -364,7 +364,7 @@ class Side:
 
     def _shown(self, view: verifications.VerificationView) -> Any:
         one = view.verification
-        deliveries = [{**asdict(each), "reference": None} for each in one.deliveries]
+        deliveries = [{**asdict(each), "reference": None, "dispatch_id": None} for each in one.deliveries]
         return {
             "one": self._place(one.id),
             **{name: str(getattr(one, name)) for name in _SHOWN},
