@@ -21,7 +21,7 @@ from otp_service.services.audit import AuditProgress, HeadSigner, verify_chain
 
 KEYRING = Keyring({"k1": b"r" * 31 + b"1"}, b"p" * 31 + b"1")
 DOCUMENT = Path(__file__).parents[2] / "docs" / "security-model.md"
-HEADING = "| table | columns that nothing shows | what whoever changes them gets |\n|---|---|---|\n"
+HEADING = "| table | columns that nothing shows | what a change of them gets |\n|---|---|---|\n"
 TABLES = {name: table for name, table in METADATA.tables.items() if name != "alembic_version"}
 
 
