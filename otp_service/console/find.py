@@ -159,18 +159,18 @@ def show_decision(visit: Visit, name: str) -> Answer:
     """Show a verification and what rules said of it, a decision, or an app: of a verification that is a look."""
     context, sees = visit.context, visit.signed_in.sees
     history, factor = find_verification(context, name), find_factor(context, name)
-    cases = [one for one in history.verifications if sees(one.history.application)]
-    decisions = [one for one in find_decisions(context, name) if sees(one.application)]
+    cases = [case for case in history.verifications if sees(case.history.application)]
+    decisions = [decision for decision in find_decisions(context, name) if sees(decision.application)]
     factor = factor if factor and sees(factor.application) else None
-    about = cases[0].history.id if cases else decisions[0].verification if decisions else ""
-    pseudonym = user_of_factor(name) if factor else find_pseudonym(context, about) if about else ""
+    verification_id = cases[0].history.id if cases else decisions[0].verification if decisions else ""
+    pseudonym = user_of_factor(name) if factor else find_pseudonym(context, verification_id) if verification_id else ""
     if pseudonym:
-        visit.record_look(pseudonym, "decision", about or name, HANDLE_LIFE)
+        visit.record_look(pseudonym, "decision", verification_id or name, HANDLE_LIFE)
     currency = visit.settings.guard.currency
     return visit.page(
         "decision.html",
         200 if cases or decisions or factor else _NOT_FOUND,
-        stories=[_story(one, history, set()) for one in cases],
-        decisions=[(one, title(one), list(explain_rules(one, currency))) for one in decisions],
+        stories=[_story(case, history, set()) for case in cases],
+        decisions=[(decision, title(decision), list(explain_rules(decision, currency))) for decision in decisions],
         factor=factor,
     )

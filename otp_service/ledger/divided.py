@@ -296,11 +296,11 @@ class DividedSubjects(Subjects):
         return tuple(sorted(found, key=attrgetter("started")))
 
     def _events(self, _: Connection, user: str) -> tuple[Mapping[str, Any], ...]:
-        found = list[Mapping[str, Any]]()
+        happened = list[Mapping[str, Any]]()
         for ledger in self._division.of_number(user):
             with ledger.database.read() as connection:
-                found += read_user_events(connection, user)
-        return tuple(sorted(found, key=itemgetter("at")))
+                happened += read_user_events(connection, user)
+        return tuple(sorted(happened, key=itemgetter("at")))
 
     def _traffic(self, _: Connection, pseudonym: str, application: str | None) -> tuple[list[str], int]:
         names, happened = list[str](), 0

@@ -478,11 +478,11 @@ def reset_steps(context: Context, act: OperatorActionEntry) -> int:
             context.mirror_sync.write_through(place)
             done += len(some)
             for bucket in context.keyring.buckets:
-                those = [one.sealed for one in some if context.keyring.bucket(one.user) == bucket]
+                those = [factor.sealed for factor in some if context.keyring.bucket(factor.user) == bucket]
                 context.store.factors.reset_steps(bucket, those, application.totp_skew)
     if not done and checks_wait(context):
         context.ledger.operator_actions.add(act)
-    return done + sum(context.store.factors.reset_steps(one, (), TotpSkew()) for one in context.keyring.buckets)
+    return done + sum(context.store.factors.reset_steps(bucket, (), TotpSkew()) for bucket in context.keyring.buckets)
 
 
 def _ahead(context: Context, application: Application, now: int) -> tuple[Factor, ...]:

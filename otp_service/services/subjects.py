@@ -56,8 +56,8 @@ def freeze(
     """Freeze a number for an application, or `EVERY_APPLICATION`, and end its pending verifications; or a user.
 
     Once this returns nothing starts, no message is handed to a gateway and no code is approved, also of a verification
-    that is too old to be found here: a check looks whether its number or user is frozen. Nor is any earlier approval
-    evidence of anything. To freeze again ends again what is pending. ``by`` says which operator does it, for the
+    that is too old to be found here: a check looks whether its number or user is frozen. Earlier approvals are evidence
+    of nothing any more. To freeze again ends again what is pending. ``by`` says which operator does it, for the
     ledger; ``None``: the application itself. Raises `LedgerUnavailableError` or `StoreUnavailableError`: it may be
     recorded, and is in force as soon as both answer.
     """

@@ -189,17 +189,20 @@ class Mirror:
         )
 
     def known_place(self) -> LedgerPosition | None:
-        """Return the place that the mirror has come to, for who cannot ask the ledger; ``None`` where nobody knows it.
+        """Return the ledger's place by the mirror, for processes that cannot ask the ledger; ``None`` if not known.
 
-        It is known while the server runs on in which a process saw that it is the ledger's. Where buckets were brought
-        to different places it is the last one: those that are behind stay closed.
+        It is known if a process has seen, since this server started, that the mirror is at the ledger's place. If
+        buckets are at different places, the last one is returned: those that are behind stay closed.
         """
-        answers = _answers(self._scripts, [ScriptCall("mirror_known", one.heads_read, ()) for one in self._places])
-        found = [place for answer in answers for place in answer]
-        if not found or not all(found) or len({identity for identity, *_ in found}) > 1:
+        calls = [ScriptCall("mirror_known", places.heads_read, ()) for places in self._places]
+        known = [head for answer in _answers(self._scripts, calls) for head in answer]
+        if not known or not all(known) or len({identity for identity, *_ in known}) > 1:
             return None
-        places = (LedgerPosition(one.decode(), int(at), int(entry), link.decode()) for one, at, entry, link in found)
-        return max(places, key=attrgetter("sequence"))
+        positions = (
+            LedgerPosition(identity.decode(), int(sequence), int(entry), link.decode())
+            for identity, sequence, entry, link in known
+        )
+        return max(positions, key=attrgetter("sequence"))
 
     def begin(self, identity: str) -> "MirrorBuild | None":
         """Return a lease to build the mirror of a ledger; ``None`` when another process has it."""
@@ -310,9 +313,9 @@ class Fences:
         ``restored``: whether the store may be a copy; then starts are closed until it is known that the ledger is none.
         """
         calls = []
-        for one in self._scripts.spread(self._buckets):
-            places = self._scripts.fence_places(one)
-            heads = _Places(self._scripts, one).heads if restored else ()
+        for group in self._scripts.spread(self._buckets):
+            places = self._scripts.fence_places(group)
+            heads = _Places(self._scripts, group).heads if restored else ()
             calls.append(ScriptCall("fence_put", (*places, *heads), (FENCE_LIFE, len(places))))
         return max(map(int, _answers(self._scripts, calls)))
 
@@ -509,10 +512,10 @@ class Server:
         """Return how many replicas are online, and how many are known: of the server, or of each of a cluster."""
         with translate_errors():
             if isinstance(self._client, ClusterClient):
-                shards = [(one.client, self._client.slots.shard_of(one)[0]) for one in self._client.slots.peers()]
+                shards = [(peer.client, self._client.slots.shard_of(peer)[0]) for peer in self._client.slots.peers()]
             else:
                 shards = [(self._client, servers_of_primary(self._client)[0] if has_sentinels(self._client) else 1)]
-            return [(_online_replicas(one.info("replication")), known - 1) for one, known in shards]
+            return [(_online_replicas(server.info("replication")), known - 1) for server, known in shards]
 
     def follow_primary(self) -> None:
         """Leave a server that is the primary no more: one that was paused goes on answering for seconds.

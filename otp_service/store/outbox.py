@@ -572,8 +572,8 @@ class Dispatches:
     def verification_of(self, bucket: str, dispatch_id: str, gateway: str | None = None) -> str | None:
         """Return the verification of a dispatch, of one gateway or any; ``None`` when it is not known (any more)."""
         with translate_errors():
-            found: Any = self._client.hmget(keys.dispatch(bucket, dispatch_id), "record", "gateway")
-        record, through = found
+            values: Any = self._client.hmget(keys.dispatch(bucket, dispatch_id), "record", "gateway")
+        record, through = values
         if record is None or (gateway is not None and through != gateway.encode()):
             return None
         return str(record.decode()).rpartition(":")[2]

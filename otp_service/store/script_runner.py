@@ -437,8 +437,8 @@ class ScriptRunner:
 
     def _others_of(self, peer: Peer, bucket: str) -> list[tuple[str, ...]]:
         """Return the other buckets that a server of the cluster has, each alone."""
-        others = (one for one in self._replication.buckets if one != bucket)
-        return [(one,) for one in others if self._slots and self._slots.peer_of(keys.server(one)) is peer]
+        others = (other for other in self._replication.buckets if other != bucket)
+        return [(other,) for other in others if self._slots and self._slots.peer_of(keys.server(other)) is peer]
 
     def _meet_again(self, connection: _Link) -> None:
         """Meet a server over a connection that was opened anew, before it is asked for what it is opened for."""
@@ -458,7 +458,7 @@ class ScriptRunner:
         for _ in range(_MEET_TIMES):
             if [_FENCED] in answers.values():
                 self._replication.note_fenced()
-            undecided = [one for one, (what, *_) in answers.items() if what == _UNDECIDED]
+            undecided = [group for group, (what, *_) in answers.items() if what == _UNDECIDED]
             if not undecided:
                 return
             _, former, present, replicas = answers[undecided[0]]

@@ -411,7 +411,7 @@ class _Processes(Collector):
         """Yield sums; of the start the parent's own, of the limit of files the lowest."""
         own, *others = map(_families_of, ["self", *_children()])
         for name, family in own.items():
-            values = [found[name].samples[0].value for found in (own, *others) if name in found]
+            values = [families[name].samples[0].value for families in (own, *others) if name in families]
             total = _NOT_SUMMED.get(name, sum)(values)
             family.samples = [family.samples[0]._replace(value=total)]
             yield family
@@ -424,7 +424,7 @@ _NOT_SUMMED: Final[Mapping[str, Callable[[list[float]], float]]] = {
 
 
 def _families_of(process: str) -> dict[str, Family]:
-    return {one.name: one for one in ProcessCollector(pid=lambda: process, registry=None).collect()}
+    return {family.name: family for family in ProcessCollector(pid=lambda: process, registry=None).collect()}
 
 
 def _children() -> list[str]:

@@ -21,9 +21,9 @@ function evidence.read(key, application)
   return self, mirror.revoked(self, self.basis)
 end
 
--- Returns the evidence that a purpose needs which comes after another one: valid, and used for no other start or approval, nor reserved
--- for another name than `by`. `ends` is when it is too old, empty where none is needed; there is no `key` where it is in another slot:
--- then its age alone is looked at. Returns nil where it is refused; and one that rests on nothing where there is nothing to look at.
+-- Returns the evidence of the earlier approval that a purpose needs; nil where that is refused: it is too old (at `ends`, empty where
+-- none is needed), not valid any more, used already, or reserved for another name than `by`. Evidence in another slot has no `key` here:
+-- its age alone is looked at. Where there is nothing else to look at, returns evidence that rests on nothing.
 function evidence.needed(key, application, ends, by)
   if ends ~= '' and now >= tonumber(ends) then return nil end
   if ends == '' or not key then return { basis = '', lifted = 0 } end
@@ -31,17 +31,17 @@ function evidence.needed(key, application, ends, by)
   if self and not revoked and not self.started and (not self.reserved or self.reserved == by) then return self end
 end
 
--- Reserves it under a name: nobody else may use it for a minute.
+-- Reserves evidence under a name: for a minute nothing else may use it.
 function evidence.reserve(self, by)
   if self.key then redis.call('HSET', self.key, 'reserved', by, 'until', now + RESERVED) end
 end
 
--- Ends that: nothing came of it.
+-- Ends the reservation of evidence that was not used.
 function evidence.release(self)
   if self.key then redis.call('HDEL', self.key, 'reserved', 'until') end
 end
 
--- Notes what it is used for, once.
+-- Notes what evidence is used for, once.
 function evidence.use(self, what)
   if self.key then redis.call('HSET', self.key, 'started', what) end
 end

@@ -71,8 +71,8 @@ function streams.wake(wake)
   redis.call('PEXPIRE', wake, 60000)
 end
 
--- Tells whether a queue in which `count` messages wait moves quickly enough by now, as after a time without a worker. `gone` have left it,
--- `first` of them before the oldest came that waits. The pace is that of the last second; a worker that has just begun has none yet.
+-- Tells whether a queue moves quickly enough again, as after a time without a worker, by its pace in the last second; a worker that has
+-- just begun has none yet. `count` messages wait; `gone` have left the queue, `first` of them before the oldest that waits came.
 local function moves_again(queue, count, first, gone, longest)
   local entry = redis.call('XREVRANGE', queue, now - 1000, '-', 'COUNT', 1)[1]
   local recent, since = tonumber(by_name(entry and entry[2] or {}).gone), entry and tonumber(string.match(entry[1], '^%d+'))
