@@ -450,15 +450,14 @@ def _gateways(settings: Settings, context: Context) -> dict[str, Gateway]:
 
 
 def _policies(settings: Settings) -> Policies:
-    return Policies(
+    threads = settings.worker.concurrency
+    runners = (
         PolicyRunner(
-            name,
-            entry.policy_class(entry.settings, PolicyContext(name, settings.production)),
-            entry.settings,
-            settings.worker.concurrency,
+            name, entry.policy_class(entry.settings, PolicyContext(name, settings.production)), entry.settings, threads
         )
         for name, entry in settings.policies.items()
     )
+    return Policies(runners, threads)
 
 
 def _human_checks(settings: Settings) -> dict[str, HumanCheckRunner]:

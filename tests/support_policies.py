@@ -46,7 +46,8 @@ def asked(name: str, policy: Any, threads: int = 4, **members: Any) -> PolicyRun
 
 def under(installation: Installation, *policies: PolicyRunner) -> Installation:
     """Return an installation with these policies in place of the configured ones."""
-    return replace(installation, context=replace(installation.context, policies=Policies(policies)))
+    asking = Policies(policies, installation.settings.worker.concurrency)
+    return replace(installation, context=replace(installation.context, policies=asking))
 
 
 def verdicts(policy: str) -> dict[str, float]:

@@ -274,16 +274,30 @@ def _unknown_verdict(reason: str) -> Verdict:
 
 
 class Policies:
-    """All policies of an installation, in the order of asking, and the messages that lately passed them."""
+    """All policies of an installation, in the order of asking, and the messages that lately passed them.
 
-    def __init__(self, runners: Iterable[PolicyRunner] = ()) -> None:
+    A message waits for its policies in a thread of the worker. At most half of the threads may: while a policy hangs,
+    messages that it does not concern go on.
+    """
+
+    def __init__(self, runners: Iterable[PolicyRunner], threads: int) -> None:
+        """Keep what asks each policy; ``threads`` are the worker's."""
         self._runners = tuple(runners)
+        self._places = threading.BoundedSemaphore(max(1, threads // 2))
         self._passed: dict[MessageKey, None] = {}
         self._lock = threading.Lock()
 
     def applicable(self, application: str, purpose: str, channel: str) -> tuple[PolicyRunner, ...]:
         """Return the policies that are asked about a message of an application, purpose and channel."""
         return tuple(runner for runner in self._runners if runner.applies_to(application, purpose, channel))
+
+    def enter(self) -> bool:
+        """Take a place for a message that waits for policies; return whether one was left."""
+        return self._places.acquire(blocking=False)
+
+    def leave(self) -> None:
+        """Give back the place."""
+        self._places.release()
 
     def close(self) -> None:
         """End all threads; no policy must be asked afterwards."""

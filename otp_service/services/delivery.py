@@ -24,7 +24,7 @@ from otp_service.gateways.base import (
     SupportsSignedReceiptUrl,
 )
 from otp_service.gateways.http_client import reference_of
-from otp_service.policies.base import PolicyRunner, Question, Ruling, Verdict
+from otp_service.policies.base import MessageKey, PolicyRunner, Question, Ruling, Verdict
 from otp_service.services.call_outcomes import (
     call_result,
     record_call_result,
@@ -74,6 +74,8 @@ _SETTLE_RETRY_DELAY = 0.5
 """Seconds between two attempts to record what a gateway accepted."""
 _STALE_MIRROR_DELAY = 200
 """Milliseconds until a message is tried again that the mirror was too stale to let go."""
+_NO_PLACE_DELAY = 100
+"""The same where as many wait for policies as may."""
 MAX_HOLD = 1000
 """The longest that a job is held, milliseconds."""
 _MIN_BACKOFF_ROOM = 1000
@@ -133,9 +135,16 @@ def deliver(context: Context, job: Job, retry_policy: RetryPolicy) -> HeldJob | 
         mirror_query = context.mirror_sync.query(application.consent_for_resend)
     except LedgerUnavailableError:
         return HeldJob(job, MAX_HOLD)
-    if stopped := ask_policies(context, job, mirror_query):
-        _obey_policies(context, job, stopped)
-        return None
+    if policies := _policies_to_ask(context, job):
+        if not context.policies.enter():
+            return HeldJob(job, _NO_PLACE_DELAY, frozenset(route))
+        try:
+            stopped = _ask_policies(context, job, policies, mirror_query)
+        finally:
+            context.policies.leave()
+        if stopped:
+            _obey_policies(context, job, stopped)
+            return None
     return _try_gateways(context, job, route, mirror_query, retry_policy)
 
 
@@ -423,16 +432,23 @@ def _give_up(context: Context, job: Job, slot: str, reason: str, gateway: str = 
         _log.error("message_given_up", verification=job.id, message=job.message, reason=reason)
 
 
-def ask_policies(context: Context, job: Job, mirror_query: MirrorQuery) -> PolicyDecision | None:
+def _policies_to_ask(context: Context, job: Job) -> tuple[PolicyRunner, ...]:
+    """Return the policies that a message has to pass: they are asked once for a message and a channel."""
+    concerned = context.policies.applicable(job.application, job.purpose, job.channel)
+    return () if concerned and context.policies.has_passed(_passing(job)) else concerned
+
+
+def _passing(job: Job) -> MessageKey:
+    return job.id, job.message, job.channel
+
+
+def _ask_policies(
+    context: Context, job: Job, policies: tuple[PolicyRunner, ...], mirror_query: MirrorQuery
+) -> PolicyDecision | None:
     """Return why policies refuse a message; ``None`` when it may go, or is not wanted any more.
 
-    Policies learn the number, so they are not asked where its holder wants no messages; the dispatch refuses that. They
-    are asked once for a message and a channel.
+    Policies learn the number, so they are not asked where its holder wants no messages; the dispatch refuses that.
     """
-    concerned = context.policies.applicable(job.application, job.purpose, job.channel)
-    passing = (job.id, job.message, job.channel)
-    if not concerned or context.policies.has_passed(passing):
-        return None
     verification = context.store.verifications.read(job.bucket, job.id)
     if verification is None or not _needs_asking(verification, job):
         return None
@@ -450,9 +466,9 @@ def ask_policies(context: Context, job: Job, mirror_query: MirrorQuery) -> Polic
         channel=job.channel,
         verification_id=verification.id,
     )
-    stopped = _ask_in_turn(context, concerned, question, verification, job)
+    stopped = _ask_in_turn(context, policies, question, verification, job)
     if stopped is None:
-        context.policies.remember(passing)
+        context.policies.remember(_passing(job))
     return stopped
 
 

@@ -130,7 +130,7 @@ def test_one_thread_does_one_piece_of_work_after_the_other():
 
 def test_threads_end_with_what_they_were_made_for():
     policy = asked("ending", Judge(ALLOW))
-    policies = Policies([policy])
+    policies = Policies([policy], 4)
     assert told(policy)[0] == "allow"
     assert [one.name for one in threading.enumerate()].count("policy ending") == 1
     policies.close()
@@ -174,14 +174,14 @@ def test_a_process_ends_although_a_policy_hangs():
     ],
 )
 def test_it_is_asked_where_its_settings_say(members, concerned):
-    policies = Policies([asked("one", Judge(), **members)])
+    policies = Policies([asked("one", Judge(), **members)], 4)
 
     assert bool(policies.applicable("shop", "login", "sms")) == concerned
 
 
 def test_what_passed_long_ago_is_forgotten(monkeypatch):
     monkeypatch.setattr("otp_service.policies.base._REMEMBERED", 2)
-    policies = Policies()
+    policies = Policies((), 4)
     for name in ("first", "second", "third"):
         policies.remember((name, 1, "sms"))
 

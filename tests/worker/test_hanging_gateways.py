@@ -1,5 +1,6 @@
-"""A gateway that hangs has a part of a worker's threads, and the messages of others go on."""
+"""A gateway or policy that hangs has a part of a worker's threads, and the messages of others go on."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -8,11 +9,13 @@ import pytest
 from support_caller import PAYMENT, Caller
 from support_installation import World
 from support_outbox import waiting
+from support_policies import Judge, asked, under
 from support_service import eventually
 from support_worker import Gate, Journal, working
 
 from otp_service.bootstrap import Installation
 from otp_service.domain.routing import BreakerState
+from otp_service.policies.base import ALLOW, Verdict
 
 PK, GB = "+9230012345{:02d}", "+4474001234{:02d}"
 HANGS = {"kind": "sandbox", "timeout": 60.0}
@@ -136,3 +139,29 @@ def test_a_gateway_without_others_may_have_all_threads(real_world: World) -> Non
         shop.start(PK.format(each))
     with working(installation, sandbox=gate), opened_at_last(gate):
         eventually(lambda: len(gate.served) == 4)
+
+
+def test_messages_that_no_policy_concerns_go_on_while_one_hangs(install: Any) -> None:
+    """A policy waits in the thread of its message, for up to five seconds."""
+    answered = threading.Event()
+
+    def hang() -> Verdict:
+        answered.wait(30)
+        return ALLOW
+
+    judge, well = Judge(hang), Journal()
+    policy = asked("swap", judge, 16, applications=["bank"], timeout=5)
+    installation = under(install([{"gateways": ["well"]}]), policy)
+    shop, bank = Caller(installation), Caller(installation, "bank")
+    banks = [bank.start(PK.format(each)) for each in range(40)]
+    with working(installation, well=well):
+        eventually(lambda: len(judge.questions) >= 8)
+        shops = [shop.start(GB.format(each)) for each in range(20)]
+        eventually(lambda: len(well.served) == 20, 4.0)
+
+        assert len(judge.questions) == 8, "half of the threads"
+        answered.set()
+        eventually(lambda: not waiting(installation.client))
+    served = [one.message.verification_id for one in well.served]
+    assert sorted(served[:20]) == sorted(shops)
+    assert sorted(served[20:]) == sorted(banks), "each once"
