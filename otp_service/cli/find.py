@@ -63,7 +63,7 @@ def find(session: Session, what: str, region: str | None, *, reference: bool, da
 def _find_number(session: Session, to: Destination) -> None:
     found = number_history.find_number_history(session.context, to)
     cases = [_members(case, found) for case in found.verifications]
-    if not out.in_json(to=to.mask, complete=found.complete, verifications=cases):
+    if not out.in_json(to=to.mask, complete=found.complete and found.from_ledger, verifications=cases):
         _print(found)
     _warn(found.from_ledger, found.complete)
     end = "" if found.verifications else f"Nothing is remembered of {to.mask}. "
@@ -84,9 +84,11 @@ def _find_identifier(session: Session, name: str, days: int, *, must: bool = Tru
     explained = [
         (decision, list(explain_rules(decision, session.settings.guard.currency))) for decision in named.decisions
     ]
+    whole = named.complete and all(history.complete for history in histories)
+    from_ledger = named.from_ledger and all(history.from_ledger for history in histories)
     document = {
         "identifier": name,
-        "complete": named.complete and all(history.complete for history in histories),
+        "complete": whole and from_ledger,
         "verifications": [_members(case, history) for case, history in cases],
         "decisions": [decision_members(*explanation) for explanation in explained],
         "factor": _factor_members(named.factor) if named.factor else None,
@@ -98,7 +100,7 @@ def _find_identifier(session: Session, name: str, days: int, *, must: bool = Tru
             print_decision(*explanation)
         if named.factor:
             _print_factor(named.factor)
-    _warn(all(history.from_ledger for history in histories), bool(document["complete"]))
+    _warn(from_ledger, whole)
     return True
 
 

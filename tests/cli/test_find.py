@@ -143,6 +143,20 @@ def test_support_is_warned_when_the_ledger_is_away_and_told_what_redis_remembers
     assert "Warning: the ledger does not answer" in result.stderr
 
 
+def test_what_redis_remembers_is_not_called_complete_while_the_ledger_is_away(environ, shop):
+    one = shop.start()
+    settings = json.loads(Path(environ["OTP_SERVICE_CONFIG"]).read_text())
+    ledger = Path(settings["ledger"]["url"].removeprefix("sqlite:///"))
+
+    def completes() -> list[bool]:
+        found = [run("find", what, "--json", environ=environ).stdout for what in (NUMBER, one)]
+        return [json.loads(text)["complete"] for text in found]
+
+    assert completes() == [True, True]
+    ledger.rename(f"{ledger}.away")
+    assert completes() == [False, False]
+
+
 def test_every_reason_has_a_sentence_of_its_own():
     assert set(SENTENCES) == set(Why)
     assert len({one.text for one in SENTENCES.values()}) == len(Why)
