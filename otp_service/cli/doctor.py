@@ -397,6 +397,14 @@ _CONNECTION_ADVICE = {
     ConnectionProblem.RIGHTS: ("refuses a command to this user", "Give the user the rights that are missing (ACL)."),
     ConnectionProblem.MEMORY: ("is full", "Give it more memory (maxmemory)."),
     ConnectionProblem.REPLICA: ("is a replica and takes no writes", "Name its primary in redis.url."),
+    ConnectionProblem.REPLICAS: (
+        "has fewer replicas than it demands, and takes no writes",
+        "Start replicas, or set its min-replicas-to-write lower.",
+    ),
+    ConnectionProblem.DISK: (
+        "cannot write to its disk, and takes no writes",
+        "See its log and INFO persistence: mostly the disk is full, or its folder is not its own.",
+    ),
     ConnectionProblem.DATABASE: ("has no database of this number", "Correct the number at the end of redis.url."),
     ConnectionProblem.MEMBER: (
         "belongs to a cluster, but is configured as a single server",
@@ -747,7 +755,9 @@ def ledger_diagnoses(settings: Settings, context: Context) -> Iterator[Diagnosis
         yield refusal_diagnosis(LEDGER_OF_OTHER_KEY)
     except LedgerUnavailableError as away:
         sentence = f"{settings.ledger.shown_urls}: {away}"
-        yield Diagnosis(FAIL, "ledger.url", sentence, "Start it, or correct ledger.url.")
+        is_file = "sqlite:" in settings.ledger.shown_urls
+        action = "or restore the file from a copy." if is_file else "or start it."
+        yield Diagnosis(FAIL, "ledger.url", sentence, f"Correct ledger.url, {action}")
 
 
 def _ledger_refusals(settings: Settings, context: Context) -> Iterator[StartRefusal]:
@@ -1012,6 +1022,7 @@ def _installation_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
             yield from (it for one in dict.fromkeys(missing) for it in diagnose(RIGHTS, one))
             return
         yield from _server_diagnoses(settings, server)
+        yield from _write_diagnoses(settings, server)
         yield from diagnose(CLOCK, server.clock_skew())
         if differences := server.differences():
             yield refusal_diagnosis(installation_refusal(differences))
@@ -1035,6 +1046,14 @@ def _installation_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
 def _used_alone(settings: Settings) -> Diagnosis:
     what, action = _CONNECTION_ADVICE[ConnectionProblem.MEMBER]
     return Diagnosis(FAIL, "redis.url", f"Redis at {settings.redis.shown_url} {what}.", action)
+
+
+def _write_diagnoses(settings: Settings, server: Server) -> Iterator[Diagnosis]:
+    """Yield why the server takes no writes, without one."""
+    try:
+        server.require_writable()
+    except StoreUnavailableError as refused:
+        yield redis_diagnosis(settings, refused)
 
 
 def _server_diagnoses(settings: Settings, server: Server) -> Iterator[Diagnosis]:

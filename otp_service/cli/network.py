@@ -10,13 +10,24 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
+from urllib3.exceptions import HTTPError
 
 from otp_service.domain.keyring import Keyring
 from otp_service.gateways.base import GatewaySettings
-from otp_service.gateways.http_client import HttpCallError, HttpResponse, WayOut, get, json_at, json_of, way_out
+from otp_service.gateways.http_client import (
+    HttpCallError,
+    HttpResponse,
+    TimedCall,
+    TimedConnection,
+    WayOut,
+    get,
+    json_at,
+    json_of,
+    way_out,
+)
 from otp_service.services.health import PROBE_HEADER, new_probe
 from otp_service.settings import Settings
 from otp_service.settings.schema import walk_settings
@@ -24,6 +35,8 @@ from otp_service.settings.schema import walk_settings
 _TIMEOUT: Final = 5.0
 """Seconds to connect, and as many for the handshake of TLS; a gateway's own ``timeout`` where that is less."""
 _AT_ONCE: Final = 8
+_NO_PORT: Final = 0
+"""In place of what is none."""
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _ENCRYPTED: Final = frozenset({"https", "tls"})
 
@@ -78,7 +91,10 @@ def _targets_of(place: str, settings: GatewaySettings) -> Iterator[ConnectionTar
 def target_of(place: str, url: str, timeout: float = _TIMEOUT) -> ConnectionTarget:
     """Return where a URL leads."""
     parts = urlsplit(url)
-    port = parts.port or _DEFAULT_PORTS[parts.scheme]
+    try:
+        port = parts.port or _DEFAULT_PORTS[parts.scheme]
+    except ValueError:
+        port = _NO_PORT
     origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"  # the rest may hold a secret
     is_http = parts.scheme in _DEFAULT_PORTS
     return ConnectionTarget(
@@ -94,11 +110,27 @@ def try_all(targets: list[ConnectionTarget]) -> list[ConnectionResult]:
 
 def attempt(target: ConnectionTarget) -> ConnectionResult:
     """Connect to a target as its gateway does, and close the connection; raises nothing."""
-    way = way_out(target.url) if target.url else WayOut()
+    if target.port == _NO_PORT:
+        return ConnectionResult(
+            target, f"The port in {target.url} is not valid.", "Correct it: ports go from 1 to 65535."
+        )
     try:
-        with _dial(target, way) as dialled:
+        way = way_out(target.url) if target.url else WayOut()
+        proxy = _proxy_of(way)
+    except ValueError:
+        return ConnectionResult(
+            target,
+            f"The proxy that this host names for {target} is no address of a proxy over HTTP.",
+            "Correct HTTPS_PROXY or HTTP_PROXY: http://HOST:PORT.",
+        )
+    return _attempt_by(target, way, proxy)
+
+
+def _attempt_by(target: ConnectionTarget, way: WayOut, proxy: SplitResult | None) -> ConnectionResult:
+    try:
+        with _dial(target, way, proxy) as dialled:
             if not target.tls:
-                what = f"This host's proxy, by which {target} is called," if way.proxy else str(target)
+                what = f"This host's proxy, by which {target} is called," if proxy else str(target)
                 return ConnectionResult(target, f"{what} takes connections, without encryption.")
             with _context(way).wrap_socket(dialled, server_hostname=target.host) as secured:
                 ends = _end_of(secured)
@@ -106,23 +138,40 @@ def attempt(target: ConnectionTarget) -> ConnectionResult:
                     target, f"{target} takes connections, with a certificate that is valid until {ends}."
                 )
     except ssl.SSLEOFError as closed:
-        return ConnectionResult(target, *_failure(target, closed, way.proxy))
+        return ConnectionResult(target, *_failure(target, closed, proxy))
     except ssl.SSLError as refused:
         return ConnectionResult(target, *certificate_problem(refused, str(target)))
-    except (OSError, UnicodeError, http.client.HTTPException) as failed:
-        return ConnectionResult(target, *_failure(target, failed, way.proxy))
+    except (OSError, UnicodeError, http.client.HTTPException, HTTPError) as failed:
+        return ConnectionResult(target, *_failure(target, failed, proxy))
 
 
-def _dial(target: ConnectionTarget, way: WayOut) -> socket.socket:
-    """Return a connection to a target, through the host's own proxy if one is set. Raises `OSError`."""
+def _proxy_of(way: WayOut) -> SplitResult | None:
+    """Return the host's own proxy, if one is set; raise `ValueError` where it is none that speaks HTTP."""
     if not way.proxy:
+        return None
+    proxy = urlsplit(way.proxy if "://" in way.proxy else f"http://{way.proxy}")  # as `requests` reads it
+    if proxy.scheme not in _DEFAULT_PORTS or not proxy.hostname or proxy.port == _NO_PORT:
+        raise ValueError
+    return proxy
+
+
+def _dial(target: ConnectionTarget, way: WayOut, proxy: SplitResult | None) -> socket.socket:
+    """Return a connection to a target, through the host's own proxy if one is set. Raises `OSError`."""
+    if not proxy:
         return socket.create_connection((target.host, target.port), target.timeout)
-    parts = urlsplit(way.proxy)
-    through = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=target.timeout)
+    through = TimedConnection(proxy.hostname or "", proxy.port, timeout=target.timeout)
     if target.tls:
         through.set_tunnel(target.host, target.port, dict(way.proxy_headers))
-    through.connect()
+    try:
+        with TimedCall(target.timeout) as call:
+            through.connect()
+    except BaseException:
+        through.close()
+        raise
     dialled: socket.socket = through.sock
+    if call.over:  # what was cut short may look like a complete answer
+        dialled.close()
+        raise TimeoutError
     return dialled
 
 
@@ -198,11 +247,11 @@ _FAILURES: Final[tuple[tuple[tuple[type[Exception], ...], str, str], ...]] = (
 )
 
 
-def _failure(target: ConnectionTarget, failed: Exception, proxy: str) -> tuple[str, str]:
+def _failure(target: ConnectionTarget, failed: Exception, proxy: SplitResult | None) -> tuple[str, str]:
     """Return in two sentences why a target is not reached, and what to do."""
     if proxy:
-        through = urlsplit(proxy)
-        cause = f"{target} is not reached through this host's proxy {through.hostname}:{through.port}."
+        at = proxy.hostname if proxy.port is None else f"{proxy.hostname}:{proxy.port}"
+        cause = f"{target} is not reached through this host's proxy {at}."
         return cause, "Correct HTTPS_PROXY and NO_PROXY, or let the proxy pass connections there."
     cause, remedy = next((cause, remedy) for kinds, cause, remedy in _FAILURES if isinstance(failed, kinds))
     return cause.format(it=target, reason=getattr(failed, "strerror", None) or type(failed).__name__), remedy

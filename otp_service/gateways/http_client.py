@@ -168,28 +168,30 @@ class TimedCall:
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
-class _TimedConnection(HTTPConnection):
-    """Tells the current call when it connects and sends."""
+class TimedConnection(HTTPConnection):
+    """Tells this thread's `TimedCall` when it connects and sends."""
 
     def connect(self) -> None:
+        """Connect; what that sent is none of the request."""
         try:
             super().connect()
         finally:
             _current.call.connected()
 
     def send(self, data: Any) -> None:  # noqa: ANN401 - whatever http.client sends
+        """Send; raise `TimeoutError` when the time is up."""
         if self.sock is None:
             self.connect()
         _current.call.begin_sending(self.sock)
         super().send(data)
 
 
-class _TimedTlsConnection(_TimedConnection, HTTPSConnection):
+class _TimedTlsConnection(TimedConnection, HTTPSConnection):
     pass
 
 
 class _Pool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _TimedConnection
+    ConnectionCls = TimedConnection
 
 
 class _TlsPool(urllib3.HTTPSConnectionPool):

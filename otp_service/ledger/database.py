@@ -264,6 +264,14 @@ _NO_TABLE: Final = ("42P01", "no such table")
 _NO_COLUMN: Final = ("42703", "no such column")
 """The same where it is older than this release."""
 _OLDER: Final = "The ledger is not of this release: otp-service ledger upgrade."
+_FAULTS: Final = (
+    (_NO_TABLE, NOT_MADE),
+    (_NO_COLUMN, _OLDER),
+    (("unable to open database file",), "The ledger's file cannot be opened."),
+    (("file is not a database",), "The ledger's file is no database."),
+    (("disk image is malformed",), "The ledger's file is damaged."),
+)
+"""Signs of a state of the ledger, and what is said of it."""
 
 
 class Gate:
@@ -420,7 +428,7 @@ class Database:
         except (DBAPIError, driver.Error) as failed:
             cause = failed.orig if isinstance(failed, DBAPIError) else failed  # rows are copied by the driver alone
             said = f"{getattr(cause, 'sqlstate', None)} {cause}"
-            for signs, sentence in ((_NO_TABLE, NOT_MADE), (_NO_COLUMN, _OLDER)):
+            for signs, sentence in _FAULTS:
                 if any(sign in said for sign in signs):
                     raise LedgerUnavailableError(sentence) from failed
             operational = (driver.OperationalError, driver.InterfaceError, driver.InternalError)

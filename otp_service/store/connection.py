@@ -582,8 +582,12 @@ def is_unavailable(error: redis.RedisError) -> bool:
 
     Any other, such as a script's own or ``WRONGTYPE``, is a defect of ours: it must stay loud.
     """
-    code = error.status_code or str(error).rpartition(_PIPELINE_PREFIX)[2].partition(" ")[0]
-    return isinstance(error, _UNAVAILABLE) or code in _UNAVAILABLE_CODES or _NO_DATABASE in str(error)
+    return isinstance(error, _UNAVAILABLE) or _code(error) in _UNAVAILABLE_CODES or _NO_DATABASE in str(error)
+
+
+def _code(error: redis.RedisError) -> str:
+    """Return the first word of a server's answer."""
+    return error.status_code or str(error).rpartition(_PIPELINE_PREFIX)[2].partition(" ")[0]
 
 
 class ConnectionProblem(StrEnum):
@@ -601,6 +605,10 @@ class ConnectionProblem(StrEnum):
     """It is full."""
     REPLICA = "replica"
     """It takes no writes."""
+    REPLICAS = "replicas"
+    """It has fewer replicas than it demands, and takes no writes."""
+    DISK = "disk"
+    """It cannot write its data to its disk, and takes no writes."""
     DATABASE = "database"
     """It has no database of this number."""
     NOT_REDIS = "other-server"
@@ -623,6 +631,9 @@ _PROBLEMS: Final = (
     (MovedError, ConnectionProblem.MEMBER),
 )
 
+_CODES: Final = {"NOREPLICAS": ConnectionProblem.REPLICAS, "MISCONF": ConnectionProblem.DISK}
+"""First words of answers that redis-py has no class for."""
+
 
 def connection_problem(error: StoreUnavailableError) -> ConnectionProblem:
     """Return why the store was not available."""
@@ -633,6 +644,8 @@ def connection_problem(error: StoreUnavailableError) -> ConnectionProblem:
         return ConnectionProblem.ALONE
     if certificate_error(error):
         return ConnectionProblem.CERTIFICATE
+    if isinstance(cause, redis.RedisError) and (problem := _CODES.get(_code(cause))):
+        return problem
     return next((found for kind, found in _PROBLEMS if isinstance(cause, kind)), ConnectionProblem.SILENT)
 
 

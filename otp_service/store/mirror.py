@@ -499,6 +499,16 @@ class Server:
         """Return the commands that our user needs and may not call, of those that nothing else here would show."""
         return [command for server in servers(self._client) for command in _RIGHTS if _is_denied(server, command)]
 
+    def require_writable(self) -> None:
+        """Raise `StoreUnavailableError` where a server takes no writes.
+
+        It judges a script that could write before it runs, and this one writes nothing.
+        """
+        with translate_errors():
+            for server in servers(self._client):
+                with suppress(redis.exceptions.NoPermissionError):  # processes need no right to EVAL
+                    server.eval("#!lua\nreturn 1", 0)
+
     def is_cluster_member(self) -> bool:
         """Tell whether the server is one of a cluster."""
         with translate_errors():

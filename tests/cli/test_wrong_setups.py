@@ -25,6 +25,7 @@ from cryptography import x509
 from support_cli import configured, run
 from support_installation import key
 from support_missing import missing
+from support_service import eventually
 from support_tls import make_certificate
 from support_valkey import ValkeyServer, faketime_library, free_port
 from werkzeug.serving import make_server
@@ -213,6 +214,43 @@ def proxy_of_this_host_that_is_away(site: Site) -> None:
     site.gateway("https://sms.example/send")
 
 
+def proxy_of_this_host_without_scheme(site: Site) -> None:
+    site.environ["HTTPS_PROXY"] = f"127.0.0.1:{free_port()}"
+    site.gateway("https://sms.example/send")
+
+
+def proxy_of_this_host_with_a_port_that_is_none(site: Site) -> None:
+    site.environ["HTTPS_PROXY"] = "http://127.0.0.1:99999"
+    site.gateway("https://sms.example/send")
+
+
+def proxy_of_this_host_that_is_no_address(site: Site) -> None:
+    site.environ["HTTPS_PROXY"] = "http://[proxy"
+    site.gateway("https://sms.example/send")
+
+
+def proxy_of_this_host_for_socks(site: Site) -> None:
+    site.environ["HTTPS_PROXY"] = f"socks5://127.0.0.1:{free_port()}"
+    site.gateway("https://sms.example/send")
+
+
+def proxy_of_this_host_that_trickles(site: Site) -> None:
+    over = threading.Event()
+    site.stack.callback(over.set)
+
+    def trickle(taken: socket.socket) -> None:
+        taken.sendall(b"HTTP/1.1 200 ")
+        while not over.wait(0.2):
+            taken.sendall(b"x")
+
+    site.environ["HTTPS_PROXY"] = f"http://127.0.0.1:{site.listen(trickle)}"
+    site.gateway("https://sms.example/send")
+
+
+def public_url_with_a_port_that_is_none(site: Site) -> None:
+    site.settings(http={"public_url": "https://otp.example:99999"})
+
+
 def public_url_that_nobody_answers(site: Site) -> None:
     site.settings(http={"public_url": f"http://127.0.0.1:{free_port()}"})
 
@@ -279,6 +317,43 @@ def server_alone_as_a_cluster(site: Site) -> None:
     site.settings(redis={"url": site.valkey.url, "cluster": True})
 
 
+def redis_that_is_a_replica(site: Site) -> None:
+    site.valkey.client.replicaof("127.0.0.1", str(free_port()))
+    site.stack.callback(site.valkey.client.replicaof, "NO", "ONE")
+    site.settings()
+
+
+def redis_that_is_full(site: Site) -> None:
+    site.valkey.client.config_set("maxmemory", "1")
+    site.stack.callback(site.valkey.client.config_set, "maxmemory", "100mb")
+    site.settings()
+
+
+def redis_without_the_replicas_that_it_demands(site: Site) -> None:
+    site.valkey.client.config_set("min-replicas-to-write", "1")
+    site.stack.callback(site.valkey.client.config_set, "min-replicas-to-write", "0")
+    site.settings()
+
+
+def redis_that_cannot_save(site: Site) -> None:
+    server = ValkeyServer(site.folder, options=("--save", "3600 1000000"))
+    site.stack.callback(server.stop, kill=True)  # it does not end before it has saved
+    (site.folder / "dump.rdb").mkdir()  # where the file would be
+    server.client.bgsave()
+    eventually(lambda: server.client.info("persistence")["rdb_last_bgsave_status"] == "err")
+    site.settings(server.url)
+
+
+def file_that_is_no_ledger(site: Site) -> None:
+    (site.folder / "ledger.db").write_text("A text, and no database.\n" * 100)
+    site.settings()
+
+
+def folder_in_place_of_a_ledger(site: Site) -> None:
+    (site.folder / "ledger.db").mkdir()
+    site.settings()
+
+
 def redis_whose_certificate_signs_itself(site: Site) -> None:
     site.settings(f"rediss://127.0.0.1:{site.listen(_reads, site.certificate())}/0")
 
@@ -301,6 +376,12 @@ SETUPS: dict[Callable[[Site], None], tuple[str, str, str]] = {
     certificate_of_an_unknown_authority: ("gateways.primary", "an authority that this host", "REQUESTS_CA_BUNDLE"),
     smsc_that_refuses: ("gateways.primary", "refuses connections", "Correct the host or the port"),
     proxy_of_this_host_that_is_away: ("gateways.primary", "through this host's proxy", "HTTPS_PROXY"),
+    proxy_of_this_host_without_scheme: ("gateways.primary", "proxy 127.0.0.1:", "HTTPS_PROXY"),
+    proxy_of_this_host_with_a_port_that_is_none: ("gateways.primary", "no address of a proxy", "HTTPS_PROXY"),
+    proxy_of_this_host_that_is_no_address: ("gateways.primary", "no address of a proxy", "HTTPS_PROXY"),
+    proxy_of_this_host_for_socks: ("gateways.primary", "no address of a proxy", "HTTPS_PROXY"),
+    proxy_of_this_host_that_trickles: ("gateways.primary", "through this host's proxy", "HTTPS_PROXY"),
+    public_url_with_a_port_that_is_none: ("http.public_url", "is not valid", "1 to 65535"),
     public_url_that_nobody_answers: ("http.public_url", "refuses connections", "start what listens there"),
     public_url_of_something_else: ("http.public_url", "not by this service", "Correct http.public_url"),
     public_url_without_servers_behind: ("http.public_url", "reaches no process", "Start otp-service serve"),
@@ -319,6 +400,12 @@ SETUPS: dict[Callable[[Site], None], tuple[str, str, str]] = {
     user_without_time: ("redis.url", "refuses TIME", "+time"),
     cluster_as_a_server_alone: ("redis.url", "belongs to a cluster", "redis.cluster = true"),
     server_alone_as_a_cluster: ("redis.url", "is no cluster", "redis.cluster = false"),
+    redis_that_is_a_replica: ("redis.url", "is a replica", "Name its primary"),
+    redis_that_is_full: ("redis.url", "is full", "maxmemory"),
+    redis_without_the_replicas_that_it_demands: ("redis.url", "fewer replicas", "min-replicas-to-write"),
+    redis_that_cannot_save: ("redis.url", "cannot write to its disk", "INFO persistence"),
+    file_that_is_no_ledger: ("ledger.url", "no database", "restore the file from a copy"),
+    folder_in_place_of_a_ledger: ("ledger.url", "cannot be opened", "restore the file from a copy"),
     redis_that_closes_under_tls: ("redis.url", "does not answer", "Start it"),
     redis_whose_certificate_signs_itself: ("redis.url", "is signed by itself", "ssl_ca_certs"),
 }
