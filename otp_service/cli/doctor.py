@@ -754,10 +754,14 @@ def ledger_diagnoses(settings: Settings, context: Context) -> Iterator[Diagnosis
     except LedgerMismatchError:
         yield refusal_diagnosis(LEDGER_OF_OTHER_KEY)
     except LedgerUnavailableError as away:
-        sentence = f"{settings.ledger.shown_urls}: {away}"
-        is_file = "sqlite:" in settings.ledger.shown_urls
-        action = "or restore the file from a copy." if is_file else "or start it."
-        yield Diagnosis(FAIL, "ledger.url", sentence, f"Correct ledger.url, {action}")
+        yield ledger_diagnosis(settings, away)
+
+
+def ledger_diagnosis(settings: Settings, away: LedgerUnavailableError) -> Diagnosis:
+    """Return which database does not answer, and what to do."""
+    is_file = "sqlite:" in settings.ledger.shown_urls
+    action = "or restore the file from a copy." if is_file else "or start it."
+    return Diagnosis(FAIL, "ledger.url", f"{settings.ledger.shown_urls}: {away}", f"Correct ledger.url, {action}")
 
 
 def _ledger_refusals(settings: Settings, context: Context) -> Iterator[StartRefusal]:

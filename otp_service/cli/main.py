@@ -7,7 +7,13 @@ from importlib import import_module
 import click
 
 from otp_service import __version__
-from otp_service.errors import ConfigurationError, OtpServiceError, StartRefusedError, StoreUnavailableError
+from otp_service.errors import (
+    ConfigurationError,
+    LedgerUnavailableError,
+    OtpServiceError,
+    StartRefusedError,
+    StoreUnavailableError,
+)
 from otp_service.telemetry.logging import has_colours
 
 COMMANDS = {
@@ -100,6 +106,8 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except StoreUnavailableError as silent:
             raise CommandError(_redis_advice(ctx, silent)) from silent
+        except LedgerUnavailableError as away:
+            raise CommandError(_ledger_advice(ctx, away)) from away
         except StartRefusedError as refused:
             raise CommandError(str(refused), "\n".join(_notes(ctx))) from refused
         except (ConfigurationError, OtpServiceError) as refused:
@@ -122,6 +130,14 @@ def _redis_advice(ctx: click.Context, silent: StoreUnavailableError) -> str:
     if ctx.obj is None:
         return str(silent)
     diagnosis = import_module("otp_service.cli.doctor").redis_diagnosis(ctx.obj, silent)
+    return f"{diagnosis.sentence} {diagnosis.action}"
+
+
+def _ledger_advice(ctx: click.Context, away: LedgerUnavailableError) -> str:
+    """Name the database that does not answer, and what to do; other reasons say it themselves."""
+    if ctx.obj is None or away.__cause__ is None:
+        return str(away)
+    diagnosis = import_module("otp_service.cli.doctor").ledger_diagnosis(ctx.obj, away)
     return f"{diagnosis.sentence} {diagnosis.action}"
 
 

@@ -78,6 +78,9 @@ class Recorder:
         self._tell_away = Periodic(
             _TELL_INTERVAL, lambda reason: _log.warning("ledger_unavailable", recorder=name, reason=reason)
         )
+        self._measure = Periodic(
+            _UPKEEP_INTERVAL, lambda: metrics.events_unrecorded.set(context.store.events.unrecorded())
+        )
         self._trim = Periodic(_UPKEEP_INTERVAL, self._trim_stream)
         self._forget = Periodic(_HOURLY, self._events.forget_recorders)
 
@@ -103,6 +106,7 @@ class Recorder:
     def _run_once(self) -> int:
         """Record a batch; return its number of events."""
         try:
+            self._measure.run_if_due()
             if not self._taken:
                 self._renew_lease()
                 self._taken = self._take()
@@ -266,7 +270,6 @@ class Recorder:
         _count(batch)
 
     def _trim_stream(self) -> None:
-        metrics.events_unrecorded.set(self._context.store.events.unrecorded())
         for bucket, place in self._events.trim().items():
             if self._stories is not None:
                 self._stories.end_before(bucket, place)

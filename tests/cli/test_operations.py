@@ -294,6 +294,15 @@ def test_a_command_that_needs_redis_says_where_it_is_missed_and_what_to_do(tmp_p
     assert (result.exit_code, result.output) == (1, f"{AWAY}\n")
 
 
+@pytest.mark.parametrize("command", [("key", "list"), ("audit", "verify"), ("webhook", "list")], ids=" ".join)
+def test_a_command_that_needs_the_ledger_names_it_and_what_to_do(tmp_path, valkey, command):
+    ledger = {"url": "postgresql://otp:hunter2@127.0.0.1:1/otp", "timeout": 1}
+    result = run(*command, environ=configured(tmp_path, valkey.url, ledger=ledger))
+
+    away = "postgresql://127.0.0.1:1/otp: The ledger does not answer. Correct ledger.url, or start it."
+    assert (result.exit_code, result.output) == (1, f"Error: {away}\n")
+
+
 @pytest.mark.parametrize(
     "command", [("config", "check"), ("config", "show"), ("gateway", "list"), ("messages", "check")]
 )

@@ -70,6 +70,16 @@ def test_a_consent_that_came_with_a_start_is_enough_for_the_next_one(shop, recor
     assert kept.evidence == replace(EVIDENCE, address_prefix=""), "addresses do not count there"
 
 
+def test_what_waits_is_counted_while_the_database_is_away(shop, recorder, monkeypatch):
+    def away(*_):
+        raise LedgerUnavailableError("away")
+
+    monkeypatch.setattr(VerificationLedger, "record", away)
+    shop.cancel(shop.start(consent=EVIDENCE))
+
+    assert eventually(lambda: metrics.REGISTRY.get_sample_value("otp_service_events_unrecorded") >= 2)
+
+
 def test_what_the_database_did_not_take_is_recorded_when_it_is_back(shop, recorder, monkeypatch):
     def away(*_):
         raise LedgerUnavailableError("away")
