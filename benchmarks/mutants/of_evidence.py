@@ -60,6 +60,32 @@ _STARTS: dict[str, Mutant] = {
     ),
 }
 _CHECKS: dict[str, Mutant] = {
+    "check-again-while-there-is-no-mirror": one(
+        "check",
+        "  if first[1] == '' and not mirror.is_there(KEYS[6]) then return { 'withheld', 'mirror-behind' } end\n",
+    ),
+    "check-while-there-is-no-mirror": one(
+        "check",
+        "if right and found.basis ~= '' and not mirror",
+        "if false and not mirror",
+    ),
+    "factor-check-again-while-there-is-no-mirror": one(
+        "factor_check", "  if first[1] == '' and not mirror.is_there(KEYS[3]) then return { 'mirror-behind' } end\n"
+    ),
+    "guess-again-while-there-is-no-mirror": one(
+        "user_guess",
+        "if first.basis and first.basis ~= '' and not mirror.is_there(KEYS[3]) then return { 'mirror-behind' } end\n",
+    ),
+    "page-redeemed-while-there-is-no-mirror": one(
+        "page_redeem", "if status == 'approved' and not mirror.is_there(KEYS[2]) then return 'mirror-behind' end\n"
+    ),
+    "proof-redeemed-while-there-is-no-mirror": one(
+        "proof_redeem", "if not mirror.is_there(KEYS[2]) then return -2 end\n"
+    ),
+    "approval-read-while-there-is-no-mirror": one(
+        "approval_read", "if not mirror.is_there(KEYS[2]) then return false end\n"
+    ),
+    "approval-read-though-it-was-revoked": one("approval_read", "revoked and 1 or 0", "0"),
     "check-again-although-revoked": one("check", "first[1] == '' and mirror", "false and mirror"),
     "check-again-revokes-a-wrong-code": one("check", "first[1] == '' and mirror", "mirror"),
     "check-cancels-for-a-freeze-alone": one("check", "{ reason = revoked, ", "{ reason = 'frozen', "),

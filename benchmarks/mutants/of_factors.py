@@ -114,7 +114,12 @@ _GUESSES: dict[str, Mutant] = {
         "user_guess", "if ARGV[6] == 'repeated' then return { 'not-found' } end\n"
     ),
     "user-guess-activates-what-is-gone": one(
-        "user_guess", "  if redis.call('EXISTS', KEYS[6]) == 0 then return { 'not-found' } end\n"
+        "user_guess", "if not enrolled or mirror.revoked", "if enrolled and mirror.revoked"
+    ),
+    "user-guess-activates-after-a-freeze": one(
+        "user_guess",
+        "not enrolled or mirror.revoked({ application = ARGV[1], lifted = enrolled }, mirror.basis(KEYS[2]))",
+        "not enrolled",
     ),
     "user-guess-activates-twice-by-one-code": one("user_guess", "  redis.call('HSET', KEYS[6], 'step', ARGV[14])\n"),
     "user-guess-activates-by-the-same-step": one("user_guess", "ARGV[14]) <= ton", "ARGV[14]) < ton"),

@@ -145,7 +145,7 @@ DEFECTS: dict[str, Mutant] = {
         "  state.wrong = limits.with_now('failed_checks', state.wrong)\n  number.approved(state, trust, device)\n",
     ),
     "check-budget-of-a-verification": one(
-        "check", "ARGV[8] .. found.pseudonym, KEYS[6]", "ARGV[8] .. found.id, KEYS[6]"
+        "check", "ARGV[8] .. found.pseudonym, KEYS[7]", "ARGV[8] .. found.id, KEYS[7]"
     ),
     "check-not-counted": one("check", "found.checks = found.checks + 1\n"),
     "check-counted-after-a-right-one": Mutant(
