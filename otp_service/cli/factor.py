@@ -68,7 +68,7 @@ def unlock(session: Session, name: str | None, user: str) -> None:
 
 @command(factor, name="reset-steps", asks=True)
 def reset_steps(session: Session) -> None:
-    """Make apps usable again whose codes are refused because a clock ran ahead.
+    """Make apps usable again after a clock ran ahead.
 
     For apps whose last accepted code is ahead of Redis' clock. Set the clock right first. All codes until now stay
     used; a code that was accepted ahead of its time can be accepted once more.

@@ -149,6 +149,7 @@ def test_of_two_series_that_are_made_at_once_one_is_left(ledger: Ledger):
 
 def test_of_two_first_series_at_once_one_is_recorded(ledger):
     """Two activations of a user's apps at once would each show codes, and those of one would be dead."""
+    ledger.factors.activate(factor("fa_1", "u" * 22))
     with ThreadPoolExecutor(2) as both:
         made = list(both.map(lambda name: ledger.recovery_codes.replace("u" * 22, "shop", [name], first=True), "ab"))
 
