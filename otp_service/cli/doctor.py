@@ -45,6 +45,7 @@ from otp_service.errors import (
     StoreUnavailableError,
 )
 from otp_service.gateways.base import REPORTS_OVER_HTTP
+from otp_service.ledger.database import REMEDIED
 from otp_service.ledger.reading import ReplicaState
 from otp_service.services.access_cache import AccessCache
 from otp_service.services.context import Context
@@ -758,10 +759,13 @@ def ledger_diagnoses(settings: Settings, context: Context) -> Iterator[Diagnosis
 
 
 def ledger_diagnosis(settings: Settings, away: LedgerUnavailableError) -> Diagnosis:
-    """Return which database does not answer, and what to do."""
+    """Return which database is not available, and what to do."""
+    sentence = f"{settings.ledger.shown_urls}: {away}"
+    if str(away) in REMEDIED:
+        return Diagnosis(FAIL, "ledger.url", sentence)
     is_file = "sqlite:" in settings.ledger.shown_urls
     action = "or restore the file from a copy." if is_file else "or start it."
-    return Diagnosis(FAIL, "ledger.url", f"{settings.ledger.shown_urls}: {away}", f"Correct ledger.url, {action}")
+    return Diagnosis(FAIL, "ledger.url", sentence, f"Correct ledger.url, {action}")
 
 
 def _ledger_refusals(settings: Settings, context: Context) -> Iterator[StartRefusal]:

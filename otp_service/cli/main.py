@@ -134,11 +134,11 @@ def _redis_advice(ctx: click.Context, silent: StoreUnavailableError) -> str:
 
 
 def _ledger_advice(ctx: click.Context, away: LedgerUnavailableError) -> str:
-    """Name the database that does not answer, and what to do; other reasons say it themselves."""
+    """Name the database that is not available, and what to do; what is not the database's fault says it itself."""
     if ctx.obj is None or away.__cause__ is None:
         return str(away)
     diagnosis = import_module("otp_service.cli.doctor").ledger_diagnosis(ctx.obj, away)
-    return f"{diagnosis.sentence} {diagnosis.action}"
+    return f"{diagnosis.sentence} {diagnosis.action}".rstrip()
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

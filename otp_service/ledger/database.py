@@ -264,6 +264,8 @@ _NO_TABLE: Final = ("42P01", "no such table")
 _NO_COLUMN: Final = ("42703", "no such column")
 """The same where it is older than this release."""
 _OLDER: Final = "The ledger is not of this release: otp-service ledger upgrade."
+REMEDIED: Final = frozenset({NOT_MADE, _OLDER})
+"""Why a ledger is not available, as sentences that say what to do."""
 _FAULTS: Final = (
     (_NO_TABLE, NOT_MADE),
     (_NO_COLUMN, _OLDER),

@@ -303,6 +303,16 @@ def test_a_command_that_needs_the_ledger_names_it_and_what_to_do(tmp_path, valke
     assert (result.exit_code, result.output) == (1, f"Error: {away}\n")
 
 
+def test_a_ledger_that_was_not_made_is_to_be_made_and_nothing_else(tmp_path, valkey):
+    file = tmp_path / "ledger.db"
+    file.touch()
+    ledger = {"url": f"sqlite:///{file}", "upgrade": False}
+    result = run("audit", "verify", environ=configured(tmp_path, valkey.url, ledger=ledger))
+
+    not_made = f"sqlite:///{file}: The ledger has not been made: otp-service ledger upgrade."
+    assert (result.exit_code, result.output) == (1, f"Error: {not_made}\n")
+
+
 @pytest.mark.parametrize(
     "command", [("config", "check"), ("config", "show"), ("gateway", "list"), ("messages", "check")]
 )
