@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +340,9 @@ class StoreUnavailableError(OtpServiceError):
         super().__init__(*message)
         self.nothing_ran = nothing_ran
         """Whether it is certain that what was asked for was not done."""
+
+
+MIRROR_IS_BEHIND: Final = "The mirror of the ledger is behind."
 
 
 class LedgerUnavailableError(OtpServiceError):

@@ -29,6 +29,7 @@ from otp_service.domain.totp import (
 )
 from otp_service.domain.verification import FactorKind, Purpose
 from otp_service.errors import (
+    MIRROR_IS_BEHIND,
     ConflictError,
     FactorLimitError,
     FactorNotActiveError,
@@ -54,7 +55,6 @@ _RECOVERY_EVENTS: Final = {
     FactorFailure.WRONG_CODE: "recovery.failed",
     FactorFailure.CODE_USED: "recovery.code_used",
 }
-_BEHIND: Final = "The mirror of the ledger is behind."
 _NOT_ACTIVE: Final = "The factor waits for its first code, or was removed."
 _log = get_logger(__name__)
 
@@ -271,7 +271,7 @@ def check(
         raise NotFoundError(NOT_FOUND)
     if known.active is None and retry is not None and context.store.factors.was_accepted(user, retry):
         if _recorded(context, user, factor_id).status is FactorStatus.ACTIVE:
-            raise LedgerUnavailableError(_BEHIND)
+            raise LedgerUnavailableError(MIRROR_IS_BEHIND)
         return FactorCheck(factor_id, FactorStatus.REMOVED, FactorFailure.REVOKED)
     factor = _require_active(context, user, factor_id, known)
     steps = _steps_at(context, application, factor, known.now, code)
@@ -549,7 +549,7 @@ def _require_active(context: Context, user: UserKey, factor_id: str, known: Know
     if known.active is not None:
         return known.active
     if known.pending is None and _recorded(context, user, factor_id).status is FactorStatus.ACTIVE:
-        raise LedgerUnavailableError(_BEHIND)
+        raise LedgerUnavailableError(MIRROR_IS_BEHIND)
     raise FactorNotActiveError(_NOT_ACTIVE)
 
 

@@ -11,6 +11,7 @@ from otp_service.domain.numbers import ANY_TYPE, parse_destination
 from otp_service.domain.routing import CallResult
 from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE, DeliveryStatus, Status
 from otp_service.errors import (
+    MIRROR_IS_BEHIND,
     InvalidNumberError,
     LedgerUnavailableError,
     NotFoundError,
@@ -328,7 +329,7 @@ def fall_back(context: Context, bucket: str, reported: ReportResult, receipt: Re
     )
     match outcome:
         case Refusal.MIRROR_BEHIND:
-            raise LedgerUnavailableError("The mirror of the ledger is behind.")
+            raise LedgerUnavailableError(MIRROR_IS_BEHIND)
         case Queued(record_only_rules=record_only_rules):
             count_record_only(verification.application, verification.country, record_only_rules)
         case RefusedByRule(rule):

@@ -13,6 +13,7 @@ from otp_service.domain.keyring import IDEMPOTENCY_SECONDS, IdempotentRequest, u
 from otp_service.domain.proofs import EarlierApproval
 from otp_service.domain.totp import PENDING_SECONDS, FactorFailure, PendingLimits, SealedFactor, UserKey
 from otp_service.errors import (
+    MIRROR_IS_BEHIND,
     FrozenError,
     IdempotencyMismatchError,
     LedgerUnavailableError,
@@ -303,4 +304,4 @@ def _refusal(answer: list[Any]) -> OtpServiceError:
             settling.retry_after = whole_seconds(wait)
             return settling
         case _:
-            return LedgerUnavailableError("The mirror of the ledger is behind.")
+            return LedgerUnavailableError(MIRROR_IS_BEHIND)
