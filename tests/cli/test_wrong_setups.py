@@ -58,6 +58,11 @@ class Site:
         sections = {"keys": KEYS, "ledger": {"url": f"sqlite:///{self.folder}/ledger.db"}, **sections}
         self.environ |= configured(self.folder, url or self.valkey.url, **sections)
 
+    def redis_setting(self, name: str, value: str, normal: str) -> None:
+        self.valkey.client.config_set(name, value)
+        self.stack.callback(self.valkey.client.config_set, name, normal)
+        self.settings()
+
     def gateway(self, url: str) -> None:
         sent = {"form": {"to": "{to}", "text": "{text}"}}
         self.settings(gateways={"primary": {"kind": "http", "url": url, "timeout": 1.0, **sent}})
@@ -286,9 +291,7 @@ def few_files(site: Site) -> None:
 
 
 def no_maxmemory(site: Site) -> None:
-    site.valkey.client.config_set("maxmemory", "0")
-    site.stack.callback(site.valkey.client.config_set, "maxmemory", "100mb")
-    site.settings()
+    site.redis_setting("maxmemory", "0", normal="100mb")
 
 
 def no_ledger(site: Site) -> None:
@@ -324,15 +327,11 @@ def redis_that_is_a_replica(site: Site) -> None:
 
 
 def redis_that_is_full(site: Site) -> None:
-    site.valkey.client.config_set("maxmemory", "1")
-    site.stack.callback(site.valkey.client.config_set, "maxmemory", "100mb")
-    site.settings()
+    site.redis_setting("maxmemory", "1", normal="100mb")
 
 
 def redis_without_the_replicas_that_it_demands(site: Site) -> None:
-    site.valkey.client.config_set("min-replicas-to-write", "1")
-    site.stack.callback(site.valkey.client.config_set, "min-replicas-to-write", "0")
-    site.settings()
+    site.redis_setting("min-replicas-to-write", "1", normal="0")
 
 
 def redis_that_cannot_save(site: Site) -> None:
