@@ -77,8 +77,8 @@ export interface Verification {
   /** Keep it in the person's session. */
   id: string;
   /**
-   * `pending`, `approved`, or for good `canceled`, `expired`, `failed` or `max_attempts_reached`. What was approved reads
-   * as `canceled` once the number or the user is frozen or erased.
+   * `pending`, `approved`, or for good `canceled`, `expired`, `failed` or `max_attempts_reached`. What was approved
+   * reads as `canceled` once the number or the user is frozen or erased.
    */
   status: string;
   /** The number, masked. */
