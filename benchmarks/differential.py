@@ -114,6 +114,7 @@ MOODS = (
     Mood({**_ACTS, "start": 90, "check": 6}, _QUICK, right=0.1, strangers=0.8),
     Mood({**_ACTS, "start": 90, "check": 20}, (*_QUICK, 5 * MINUTE, HOUR), right=0.2, strangers=0.9),
     Mood({**_ACTS, "start": 20, "check": 90}, (*_QUICK, 3 * MINUTE, 20 * MINUTE), right=0.02, strangers=0, focus=2),
+    Mood({**_ACTS, "start": 30, "check": 90}, (0, 0, 0, 20_000), right=0.0, strangers=0, focus=1),
     Mood({**_ACTS, "start": 60, "check": 90}, (*_QUICK, MINUTE), right=0.1, strangers=0.5),
     Mood({**_ACTS, "deliver": 0, "claim": 0, "start": 90}, _QUICK, strangers=0.6),
     Mood({**_ACTS, "resend": 40, "report": 30, "deliver": 30}, (*_CALM, MINUTE, MINUTE), right=0.3),

@@ -1,4 +1,4 @@
-"""The shipped configuration of the proxy in a real HAProxy, in front of servers of this host."""
+"""The shipped configurations of proxies in a real HAProxy and nginx, in front of servers of this host."""
 
 import contextlib
 import re
@@ -13,6 +13,7 @@ from support_sources import ROOT
 from support_valkey import free_port
 
 HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 
 
 @dataclass(frozen=True)
@@ -79,15 +80,47 @@ def proxied(
 
 
 @contextlib.contextmanager
+def proxied_by_nginx(folder: Path, certificate: Path, port: int) -> Iterator[str]:
+    """Run nginx in front of a port; yield its address, which speaks TLS."""
+    own = free_port()
+    server = _changed(
+        "nginx.conf",
+        {
+            "listen 443 ssl": f"listen 127.0.0.1:{own} ssl",
+            r"/etc/nginx/otp\.(crt|key)": str(certificate),
+            "127.0.0.1:8080": f"127.0.0.1:{port}",
+        },
+    )
+    places = "".join(
+        f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    file = folder / "nginx.conf"
+    file.write_text(f"daemon off; pid {folder}/pid; events {{}} http {{ access_log off; {places} {server} }}")
+    with _process([NGINX, "-e", "/dev/null", "-c", file]):
+        yield f"https://127.0.0.1:{own}"
+
+
+@contextlib.contextmanager
 def _running(folder: Path, name: str, changes: Mapping[str, str]) -> Iterator[None]:
     """Run HAProxy with a shipped configuration, some of whose text is changed."""
+    file = folder / "haproxy.cfg"
+    file.write_text(_changed(name, changes))
+    with _process([HAPROXY, "-db", "-f", file]):
+        yield
+
+
+def _changed(name: str, changes: Mapping[str, str]) -> str:
+    """Return a shipped configuration with other text in the place of patterns, each of which it has."""
     text = (ROOT / "config" / name).read_text()
     for pattern, other in changes.items():
         text, changed = re.subn(pattern, other, text)
         assert changed, pattern
-    file = folder / "haproxy.cfg"
-    file.write_text(text)
-    process = subprocess.Popen([HAPROXY, "-db", "-f", file], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return text
+
+
+@contextlib.contextmanager
+def _process(command: Sequence[str | Path]) -> Iterator[None]:
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""The shipped configuration of the proxy, in a real HAProxy: who is asked, and what is passed on."""
+"""The shipped configurations of proxies, in a real HAProxy and nginx: who is asked, and what is passed on."""
 
 import contextlib
 import json
@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import requests
 from support_missing import missing
-from support_proxy import HAPROXY, proxied, proxied_in_production
+from support_proxy import HAPROXY, NGINX, proxied, proxied_by_nginx, proxied_in_production
 from support_service import eventually, in_parallel
 from support_sources import ROOT
 from support_tls import make_certificate
@@ -25,6 +25,8 @@ TWILIO = "/twilio/v2/Services/VA1"
 TWILIO_START, TWILIO_CHECK = f"{TWILIO}/Verifications", f"{TWILIO}/VerificationCheck"
 if HAPROXY is None:
     missing("HAProxy")
+if NGINX is None:
+    missing("nginx")
 
 
 class _Server(ThreadingHTTPServer):
@@ -70,6 +72,10 @@ class Upstream:
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
+
     def paths(self):
         """Return what it was asked since the last time."""
         asked, self.asked = self.asked, []
@@ -81,16 +87,14 @@ def upstreams():
     made = [Upstream(), Upstream()]  # of the API
     yield made
     for one in made:
-        one.server.shutdown()
-        one.server.server_close()
+        one.stop()
 
 
 @pytest.fixture(scope="module")
 def console():
     made = Upstream()
     yield made
-    made.server.shutdown()
-    made.server.server_close()
+    made.stop()
 
 
 @pytest.fixture(scope="module")
@@ -315,6 +319,32 @@ def test_the_proxy_of_production_ends_tls_and_passes_no_key_on_that_came_in_plai
             "https://127.0.0.1:" + f"{running.metrics_port}/docs",
         )
         assert call("GET", https, "/metrics").status_code == 404
+
+
+def test_nginx_names_requests_hides_metrics_and_answers_where_no_process_does(tmp_path):
+    certificate = make_certificate(tmp_path)
+    upstream = Upstream()
+
+    def call(base, path):
+        return requests.post(base + path, b"{}", headers={"X-Request-Id": "forged"}, timeout=10, verify=certificate)
+
+    with proxied_by_nginx(tmp_path, certificate, upstream.port) as base:
+
+        def serves():
+            with contextlib.suppress(requests.ConnectionError):
+                return call(base, START).status_code == 200
+
+        eventually(serves)
+        assert [len(names) for names in upstream.request_ids] == [1]
+        assert upstream.request_ids != [["forged"]]
+        assert call(base, "/metrics").status_code == 404
+        upstream.stop()
+        answer = call(base, CHECK)
+
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json()["code"] == "service-unavailable"
+    assert answer.json()["title"] == PROBLEM_KINDS["service-unavailable"].title
 
 
 def test_the_proxy_of_production_is_that_of_compose_but_for_places():
