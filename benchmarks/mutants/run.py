@@ -108,7 +108,16 @@ class Mutation:
         return True
 
     def _measure(self, session: pytest.Session, places: Sequence[int]) -> None:
-        """See how long each of these tests takes, which scripts it calls, and that none fails."""
+        """See how long each of these tests takes, which scripts it calls, and that none fails twice.
+
+        Those of fail-overs may be late where the host is busy.
+        """
+        if failed := self._failures(session, places):
+            self.failing += self._failures(session, sorted(failed)).values()
+
+    def _failures(self, session: pytest.Session, places: Sequence[int]) -> dict[int, str]:
+        """Run these tests; return how each failed that did, by its place."""
+        failures = dict[int, str]()
         share = os.cpu_count() or 1
         files = list(dict.fromkeys(item.path for item in session.items))
         parts = [
@@ -121,9 +130,11 @@ class Mutation:
             ran += len(told)
             for place, seconds, failure, called in told:
                 self._seconds[place], self._called[place] = seconds, called
-                self.failing += [f"{session.items[place].nodeid}\n{failure}"] if failure else []
-        if not self.failing and ran < len(places):
+                if failure:
+                    failures[place] = f"{session.items[place].nodeid}\n{failure}"
+        if ran < len(places):
             self.failing.append("a process that ended early")
+        return failures
 
     def _put_in(self, session: pytest.Session) -> Iterator[Outcome]:
         began: dict[str, float] = {}

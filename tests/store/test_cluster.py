@@ -31,7 +31,7 @@ from otp_service.store.verifications import VERSION
 BUCKETS = tuple(f"{bucket:02x}" for bucket in range(64))
 NETWORKS = [f"n{place}" for place in range(40)]
 PATIENCE = 1.5
-MORE_THAN_IS_ON_ITS_WAY = 16_000_000
+MORE_THAN_IS_ON_ITS_WAY = 48_000_000
 """Bytes that no socket holds."""
 JOB = ["application", "shop", "purpose", "login", "country", "PK", "channel", "sms", "expires", "1", "queued", "1"]
 JOB += ["message", "1", "generation", "1", "v", str(VERSION)]
