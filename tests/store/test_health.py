@@ -101,6 +101,13 @@ def test_less_than_half_of_them_do_not(bench: Bench) -> None:
     assert set(bench.learn(*[CallResult.WELL, CallResult.BAD, CallResult.WELL] * 20)) == {None}
 
 
+def test_a_good_call_opens_nothing_however_many_were_bad(bench: Bench) -> None:
+    assert set(bench.learn(*[CallResult.BAD, CallResult.BAD, CallResult.WELL] * 6, CallResult.BAD)) == {None}
+    assert bench.learn(CallResult.WELL) == [None], "the twentieth, of which thirteen were bad"
+
+    assert bench.learn(CallResult.BAD) == [BreakerState.OPEN]
+
+
 def test_a_new_window_begins_to_count_anew(frozen: FrozenValkey, bench: Bench) -> None:
     bench.learn(*[CallResult.WELL, CallResult.BAD] * 9, CallResult.WELL)
     frozen.advance(30)

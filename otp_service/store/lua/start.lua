@@ -95,10 +95,7 @@ guard.count(sending)
 guard.report(sending, KEYS[8], plan.decisions, plan.age)
 
 evidence.use(earlier, one.id)
-if earlier.basis ~= '' then
-  local own = one.basis or ''
-  one.basis = string.find(earlier.basis, own, 1, true) and earlier.basis or own .. earlier.basis
-end
+if earlier.basis ~= '' then one.basis = earlier.basis end -- which names the same user
 one.ledger, one.lifted, one.consented = tonumber(position), math.max(lifted, earlier.lifted), given or 0
 one.guard, one.tag = approvals.note(sending), record.kept_tag(ARGV[5])
 if ARGV[2] ~= '' then
