@@ -39,6 +39,7 @@ ON_PURPOSE = {
     "buckets of countries and blocks": "grow to a bound, at home too; without the bound here",
     "newcomers under suspicion": "get a trickle or are asked for a human check; off here, and no application can ask",
     "an approval": "is given back by the recorder, a moment later; here at once",
+    "what was approved": "reads as canceled once the number is frozen; here as it is recorded",
     "limits show": "goes by Redis' clock, no longer by the host's; not compared",
     "unblock, limits reset": "tell the number of subjects, no longer of keys; what they forget is compared",
     "windows": "count in milliseconds, no longer in microseconds: a wait may be a millisecond less",

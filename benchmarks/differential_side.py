@@ -45,6 +45,7 @@ from otp_service.settings import settings_from
 from otp_service.store import keys
 from otp_service.store.events import EventBatch, parse_decision
 from otp_service.store.outbox import Job
+from otp_service.store.verifications import Verifications
 
 try:
     from otp_service.services import subjects
@@ -430,6 +431,7 @@ def main() -> None:
     """Do steps as the release before could."""
     build = settings_module.build_ruleset
     settings_module.build_ruleset = lambda *given, **named: as_before(build(*given, **named))
+    Verifications.read_approved = Verifications.read  # type: ignore[method-assign]
     perform(Side)
 
 
