@@ -764,8 +764,8 @@ def ledger_diagnosis(settings: Settings, away: LedgerUnavailableError) -> Diagno
     if str(away) in REMEDIED:
         return Diagnosis(FAIL, "ledger.url", sentence)
     is_file = "sqlite:" in settings.ledger.shown_urls
-    action = "or restore the file from a copy." if is_file else "or start it."
-    return Diagnosis(FAIL, "ledger.url", sentence, f"Correct ledger.url, {action}")
+    look = "look at its rights and disk. Only a damaged file is restored from a copy."
+    return Diagnosis(FAIL, "ledger.url", sentence, f"Correct ledger.url, or {look if is_file else 'start it.'}")
 
 
 def _ledger_refusals(settings: Settings, context: Context) -> Iterator[StartRefusal]:

@@ -504,7 +504,8 @@ class OperatorActions:
         """Do something outside the ledger, and record the action if it changed anything; return how much it changed.
 
         The act is written before it is done and committed after it, so that nothing is done while the ledger is away.
-        What fails may have been done: then the act stays, and this raises what ``do`` did.
+        What fails may have been done: then the act stays, and this raises what ``do`` did. Where the commit fails it is
+        done and not recorded (`perform_action` logs it).
         """
         count, failure = 0, None
         with suppress(_NothingDoneError), self._database.write() as connection:

@@ -40,6 +40,7 @@ from otp_service.errors import (
     StartRefusal,
 )
 from otp_service.services.context import Context
+from otp_service.services.operator_actions import perform_action
 from otp_service.services.proofs import evidence_life, prove_code, require_purpose, require_step_up
 from otp_service.store.factors import FIRST, NOT_FOUND, REPEATED, RIGHT, CodeOutcome, Guess, KnownFactor
 from otp_service.telemetry import metrics
@@ -237,6 +238,7 @@ def _record_active(
     except ConflictError:
         if retry is None:
             raise
+        context.store.factors.forget_pending(user, factor.id)  # perhaps the first one died before it came to that
         context.mirror_sync.refresh()
         return
     was_waiting = context.store.factors.forget_pending(user, factor.id)
@@ -438,7 +440,7 @@ def unlock(context: Context, application: str, user: str, act: OperatorActionEnt
     An operator's ``act`` is recorded if there was. Raises `LedgerUnavailableError` and `StoreUnavailableError`.
     """
     whose, ruleset = user_key(context, application, user), context.rulesets[application]
-    return context.ledger.operator_actions.perform(act, lambda: context.store.factors.unlock(whose, ruleset))
+    return perform_action(context, act, lambda: context.store.factors.unlock(whose, ruleset))
 
 
 def reseal(context: Context) -> Iterator[int]:

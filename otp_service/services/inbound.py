@@ -45,6 +45,7 @@ from otp_service.gateways.base import (
 )
 from otp_service.services.consents import add_suppressions, log_suppression, suppressions_of
 from otp_service.services.context import Context
+from otp_service.services.operator_actions import perform_action
 from otp_service.services.receipts import is_address_token
 from otp_service.services.sender_registrations import today
 from otp_service.store.inbox import WaitingMessage
@@ -335,7 +336,7 @@ def dismiss(context: Context, message: WaitingMessage, by: str) -> bool:
     Raises `LedgerUnavailableError` and `StoreUnavailableError`.
     """
     action = OperatorActionEntry(OperatorAction.MESSAGE_DISMISSED, by, message.application)
-    return bool(context.ledger.operator_actions.perform(action, lambda: int(context.store.inbox.remove(message.id))))
+    return bool(perform_action(context, action, lambda: int(context.store.inbox.remove(message.id))))
 
 
 def _apply_start(context: Context, name: str, pseudonym: str, application: str, gateway: str) -> str:

@@ -44,11 +44,34 @@ def record_action(context: Context, act: OperatorActionEntry) -> bool:
     try:
         context.ledger.operator_actions.add(act)
     except LedgerUnavailableError:
-        _log.warning(
-            "action_not_recorded", action=str(act.act), by=act.by, application=act.application, about=act.about
-        )
+        _log_unrecorded(act)
         return False
     return True
+
+
+def perform_action(context: Context, act: OperatorActionEntry, do: Callable[[], int]) -> int:
+    """Do something outside the ledger, and record it if it changed anything; return how much it changed.
+
+    Raises `LedgerUnavailableError`. Where it was done all the same, as when the disk filled up meanwhile, the log has
+    it.
+    """
+    changed = 0
+
+    def do_and_note() -> int:
+        nonlocal changed
+        changed = do()
+        return changed
+
+    try:
+        return context.ledger.operator_actions.perform(act, do_and_note)
+    except LedgerUnavailableError:
+        if changed:
+            _log_unrecorded(act)
+        raise
+
+
+def _log_unrecorded(act: OperatorActionEntry) -> None:
+    _log.warning("action_not_recorded", action=str(act.act), by=act.by, application=act.application, about=act.about)
 
 
 def find_actions(context: Context, since: int | None, until: int | None, most: int) -> tuple[AuditedAction, ...]:
@@ -132,7 +155,7 @@ def address_restriction(context: Context, address: str) -> Restriction:
 def unblock(context: Context, restriction: Restriction, by: str) -> bool:
     """Let through what rules hold back; return whether they held anything. Raises `LedgerUnavailableError`."""
     act = OperatorActionEntry(OperatorAction.GUARD_UNBLOCKED, by, restriction.application, restriction.about)
-    if not context.ledger.operator_actions.perform(act, restriction.forget):
+    if not perform_action(context, act, restriction.forget):
         return False
     context.store.decisions.note_lift(
         context.keyring.buckets[0], restriction.rule, restriction.application, restriction.country
@@ -147,7 +170,7 @@ def reset_limits(context: Context, to: SubjectKey, applications: Collection[str]
     """
     act = OperatorActionEntry(OperatorAction.LIMITS_RESET, by, about="number")
     reset = context.store.limits.reset
-    return context.ledger.operator_actions.perform(act, lambda: reset(to.bucket, to.pseudonym, applications))
+    return perform_action(context, act, lambda: reset(to.bucket, to.pseudonym, applications))
 
 
 def rebuild_mirror(context: Context, by: str) -> None:

@@ -11,6 +11,7 @@ from support_installation import NUMBER, World, tree
 from support_pages import PUBLIC
 
 from otp_service.store import keys
+from otp_service.store.factors import FactorStore
 
 RECOVERY = "/v1/recovery-codes"
 PURPOSES = {
@@ -63,6 +64,22 @@ def test_a_repeated_activation_shows_the_same_recovery_codes(api: Api, seconds: 
 
     assert len(first["recovery_codes"]) == 10
     assert activate(app, code).json == first
+
+
+def test_a_repeated_activation_ends_the_enrolment_that_the_first_left(api: Api, monkeypatch: pytest.MonkeyPatch):
+    app = App(api)
+    code = app.code(-1)
+
+    def dies(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FactorStore, "forget_pending", dies)
+    with pytest.raises(KeyboardInterrupt):
+        activate(app, code)
+    monkeypatch.undo()
+
+    assert activate(app, code).json["valid"]
+    assert api.get(f"{FACTORS}/{app.id}").json["status"] == "active"
 
 
 def test_of_twenty_equal_activations_at_once_all_are_answered_alike(api: Api):

@@ -12,6 +12,8 @@ from support_installation import NUMBER, QUIET
 from otp_service.bootstrap import install, prepare
 from otp_service.domain.consents import SuppressionSource
 from otp_service.domain.numbers import parse_destination, subject_key
+from otp_service.errors import LedgerUnavailableError
+from otp_service.ledger.audit import OperatorActions
 from otp_service.services.subjects import freeze, unfreeze
 from otp_service.settings import load_settings
 
@@ -148,6 +150,18 @@ def test_nothing_is_lifted_that_cannot_be_recorded(environ, shop, valkey, comman
 
     assert run(*command, "--yes", environ=away).exit_code == 1
     assert {name: valkey.client.dump(name) for name in valkey.client.scan_iter()} == before
+
+
+def test_what_is_done_before_the_disk_is_full_is_in_the_log(environ, shop, monkeypatch):
+    def fills_up(_, act, do):
+        assert do()
+        raise LedgerUnavailableError("database or disk is full")
+
+    monkeypatch.setattr(OperatorActions, "perform", fills_up)
+    result = run("limits", "reset", NUMBER, "--yes", environ=environ)
+
+    assert result.exit_code == 1
+    assert "action_not_recorded" in result.stderr
 
 
 @pytest.mark.parametrize("command", [["gateway", "pause", "sandbox"], ["gateway", "resume", "sandbox"]])

@@ -403,8 +403,8 @@ SETUPS: dict[Callable[[Site], None], tuple[str, str, str]] = {
     redis_that_is_full: ("redis.url", "is full", "maxmemory"),
     redis_without_the_replicas_that_it_demands: ("redis.url", "fewer replicas", "min-replicas-to-write"),
     redis_that_cannot_save: ("redis.url", "cannot write to its disk", "INFO persistence"),
-    file_that_is_no_ledger: ("ledger.url", "no database", "restore the file from a copy"),
-    folder_in_place_of_a_ledger: ("ledger.url", "cannot be opened", "restore the file from a copy"),
+    file_that_is_no_ledger: ("ledger.url", "no database", "restored from a copy"),
+    folder_in_place_of_a_ledger: ("ledger.url", "cannot be opened", "restored from a copy"),
     redis_that_closes_under_tls: ("redis.url", "does not answer", "Start it"),
     redis_whose_certificate_signs_itself: ("redis.url", "is signed by itself", "ssl_ca_certs"),
 }
