@@ -4,6 +4,7 @@ import json
 import math
 import os
 import secrets
+import shutil
 import string
 import threading
 import time
@@ -259,6 +260,8 @@ def _with_deadline(driver: Any, patience: float) -> Any:  # noqa: ANN401 - the d
 
 SQLITE: Final = "sqlite"
 POSTGRESQL: Final = "postgresql"
+_MIN_FREE: Final = 16 * 1024 * 1024
+"""Bytes: four times the write-ahead log that SQLite keeps before it moves it into the file."""
 _NO_TABLE: Final = ("42P01", "no such table")
 """Signs that the ledger has not been made: SQLSTATE, and SQLite's words."""
 _NO_COLUMN: Final = ("42703", "no such column")
@@ -272,6 +275,7 @@ _FAULTS: Final = (
     (("unable to open database file",), "The ledger's file cannot be opened."),
     (("file is not a database",), "The ledger's file is no database."),
     (("disk image is malformed",), "The ledger's file is damaged."),
+    (("53100", "database or disk is full"), "The ledger's disk is full."),
 )
 """Signs of a state of the ledger, and what is said of it."""
 
@@ -351,6 +355,11 @@ class Database:
         """Tell whether SQLite's file has not been made, where its folder is there."""
         file = sqlite_file(self._engine)
         return self.kind == SQLITE and file.parent.is_dir() and not file.exists()
+
+    def lacks_space(self) -> bool:
+        """Tell whether the disk of SQLite's file is full, or will be in a moment: less than 16 MiB are free."""
+        file = sqlite_file(self._engine)
+        return self.kind == SQLITE and file.exists() and shutil.disk_usage(file).free < _MIN_FREE
 
     def is_superuser(self) -> bool:
         """Tell whether our role may do everything on the server; SQLite has no roles."""

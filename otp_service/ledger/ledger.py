@@ -99,6 +99,10 @@ class Ledger:
         """Tell whether there is a database: SQLite would make a missing file."""
         return all(one.database.there() for one in self.every)
 
+    def lacks_space(self) -> bool:
+        """Tell whether the disk of a file is full (`Database.lacks_space`)."""
+        return any(one.database.lacks_space() for one in self.every)
+
     def behind(self) -> bool:
         """Tell whether the tables are older than this release."""
         return any(ledger_database.is_behind(one.database) for one in self.every)

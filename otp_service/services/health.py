@@ -11,7 +11,7 @@ from otp_service.domain.keyring import Keyring
 from otp_service.errors import StoreUnavailableError
 from otp_service.services.access_cache import AccessSource
 from otp_service.services.context import Context
-from otp_service.services.mirror import MISMATCHES
+from otp_service.services.mirror import MISMATCHES, MirrorState
 from otp_service.store.connection import connection_problem
 
 STARTS_ACCEPTED: Final = "accepted"
@@ -35,6 +35,8 @@ def readiness(context: Context) -> Readiness:
     any caller is known.
     """
     worker_age, ledger = None, context.ledger.closed or str(context.mirror_sync.state)
+    if ledger == MirrorState.OK and context.ledger.lacks_space():
+        ledger = "disk-full"
     try:
         starts = _why_starts_are_closed(context) or STARTS_ACCEPTED
         worker_age, redis = context.store.server.worker_age(), "ok"

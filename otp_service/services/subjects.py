@@ -365,9 +365,10 @@ def erase(context: Context, to: Named, application: str | None, act: OperatorAct
     if isinstance(to, UserKey):
         end_enrolments(context, to)  # first: what is activated now is recorded by then, and is removed below
     unread = [message for message in context.store.inbox.of(to.pseudonym) if application in {None, message.application}]
-    removed = sum(context.store.inbox.remove(message.id) for message in unread)
-    elsewhere = {"inbox": removed} if removed else {}
+    elsewhere = {"inbox": len(unread)} if unread else {}
     done = context.ledger.subjects.erase(to.pseudonym, application, act, elsewhere)
+    for message in unread:  # after the ledger: what it does not record is not erased, and is there for a repetition
+        context.store.inbox.remove(message.id)
     context.mirror_sync.write_through(done.place)
     ended = tuple(_end_pending(context, to, application or EVERY_APPLICATION, _ERASED))
     context.store.guard.forget_standing(to, *_standing_at(context, to, application))

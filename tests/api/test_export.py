@@ -12,6 +12,7 @@ from support_installation import NUMBER, World
 from support_person import LABEL, USER, WISH, WORDS, Person
 
 from otp_service.api.schemas import rfc3339
+from otp_service.errors import LedgerUnavailableError
 from otp_service.services.audit import AuditProgress, verify_chain
 from otp_service.services.subjects import erase, export_document, export_of_applications
 from otp_service.store.keys import KEYS
@@ -135,6 +136,20 @@ def test_after_an_erasure_what_is_left_is_listed(person: Person) -> None:
     everything = repr(rows).encode() + b"".join(keys.values())
     assert [word for word in (WORDS, WISH, LABEL, "203.0.113") if word.encode() in everything] == []
     assert list(verify_chain(person.context, AuditProgress())) == []
+
+
+def test_an_erasure_that_the_ledger_refuses_takes_no_message(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise LedgerUnavailableError("The ledger's disk is full.")
+
+    with monkeypatch.context() as full:
+        full.setattr(type(person.context.ledger.subjects), "erase", refuse)
+        with pytest.raises(LedgerUnavailableError):
+            erase(person.context, person.number, None)
+
+    assert [message["text"] for message in exports(person)["inbox"]] == [WISH]
+    assert erase(person.context, person.number, None).erased["inbox"] == 1
+    assert exports(person)["inbox"] == []
 
 
 def test_an_application_erases_nothing_of_another(person: Person) -> None:
