@@ -39,7 +39,22 @@ OF_ONE_SERVER = {
     "store/test_write_formats.py": _FORMER,
     "store/test_failover.py": _SENTINEL,
     "store/test_sentinel_tls.py": _SENTINEL,
-    "store/test_scripts.py": _ALONE,
+    **{
+        f"store/test_scripts.py::test_{name}": _ALONE
+        for name in (
+            "a_server_that_is_gone",
+            "a_silent_server",
+            "an_answer_that_comes_late",
+            "while_the_server_is_silent",
+            "a_server_that_was_silent",
+            "a_call_that_is_broken_off",
+            "a_connection_that_an_operator_killed",
+            "all_parts_of_the_store_share",
+            "a_server_that_may_not_write",
+            "a_server_that_is_busy",
+            "a_script_that_fails",
+        )
+    },
     "store/test_connection.py": _ALONE,
     "store/test_two_steps.py::test_where_one_slot_does_not_answer": "slots that are asked one after the other",
     "store/test_limits_oracle.py": "scripts of the test's own, with keys of several slots",
