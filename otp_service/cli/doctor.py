@@ -45,7 +45,7 @@ from otp_service.errors import (
     StoreUnavailableError,
 )
 from otp_service.gateways.base import REPORTS_OVER_HTTP
-from otp_service.ledger.database import REMEDIED
+from otp_service.ledger.database import MIN_FREE_MIB, REMEDIED
 from otp_service.ledger.reading import ReplicaState
 from otp_service.services.access_cache import AccessCache
 from otp_service.services.context import Context
@@ -715,8 +715,9 @@ LEDGER: tuple[Check[tuple[Settings, Context]], ...] = (
           "Use postgresql:// unless all processes run here.",
           lambda it: "sqlite:" in it[0].ledger.shown_urls
           and leads_elsewhere(it[0].redis.url.get_secret_value())),
-    Check("ledger.url", FAIL, "The disk of the ledger's file is full: nothing is recorded.",
-          "Free at least 16 MiB there.", lambda it: it[1].ledger.lacks_space()),
+    Check("ledger.url", FAIL,
+          f"The disk of the ledger's file has less than {MIN_FREE_MIB} MiB left: soon nothing is recorded.",
+          "Free room there.", lambda it: it[1].ledger.lacks_space()),
     Check("ledger.url", WARN,
           "The database's role is a superuser: who takes over a process takes the database server, and its host, too.",
           "Use a role that owns the ledger's database and nothing else (CREATE ROLE ... LOGIN, ALTER DATABASE ... "

@@ -260,8 +260,8 @@ def _with_deadline(driver: Any, patience: float) -> Any:  # noqa: ANN401 - the d
 
 SQLITE: Final = "sqlite"
 POSTGRESQL: Final = "postgresql"
-_MIN_FREE: Final = 16 * 1024 * 1024
-"""Bytes: four times the write-ahead log that SQLite keeps before it moves it into the file."""
+MIN_FREE_MIB: Final = 16
+"""With less left on its disk SQLite's file counts as full: four times the write-ahead log that SQLite keeps."""
 _NO_TABLE: Final = ("42P01", "no such table")
 """Signs that the ledger has not been made: SQLSTATE, and SQLite's words."""
 _NO_COLUMN: Final = ("42703", "no such column")
@@ -357,9 +357,13 @@ class Database:
         return self.kind == SQLITE and file.parent.is_dir() and not file.exists()
 
     def lacks_space(self) -> bool:
-        """Tell whether the disk of SQLite's file is full, or will be in a moment: less than 16 MiB are free."""
-        file = sqlite_file(self._engine)
-        return self.kind == SQLITE and file.exists() and shutil.disk_usage(file).free < _MIN_FREE
+        """Tell whether the disk of SQLite's file has less than `MIN_FREE_MIB` left; no where there is no file."""
+        if self.kind != SQLITE:
+            return False
+        try:
+            return shutil.disk_usage(sqlite_file(self._engine)).free < MIN_FREE_MIB << 20
+        except OSError:
+            return False
 
     def is_superuser(self) -> bool:
         """Tell whether our role may do everything on the server; SQLite has no roles."""

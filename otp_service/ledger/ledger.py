@@ -100,7 +100,7 @@ class Ledger:
         return all(one.database.there() for one in self.every)
 
     def lacks_space(self) -> bool:
-        """Tell whether the disk of a file is full (`Database.lacks_space`)."""
+        """Tell whether a disk is full, or nearly (`Database.lacks_space`)."""
         return any(one.database.lacks_space() for one in self.every)
 
     def behind(self) -> bool:

@@ -52,20 +52,22 @@ def record_action(context: Context, act: OperatorActionEntry) -> bool:
 def perform_action(context: Context, act: OperatorActionEntry, do: Callable[[], int]) -> int:
     """Do something outside the ledger, and record it if it changed anything; return how much it changed.
 
-    Raises `LedgerUnavailableError`. Where it was done all the same, as when the disk filled up meanwhile, the log has
-    it.
+    Raises `LedgerUnavailableError`. Where it was done all the same, or may have been, as when the disk filled up
+    meanwhile, the log has it.
     """
-    changed = 0
+    is_done = False
 
     def do_and_note() -> int:
-        nonlocal changed
+        nonlocal is_done
+        is_done = True  # perhaps, where it fails
         changed = do()
+        is_done = changed > 0
         return changed
 
     try:
         return context.ledger.operator_actions.perform(act, do_and_note)
     except LedgerUnavailableError:
-        if changed:
+        if is_done:
             _log_unrecorded(act)
         raise
 

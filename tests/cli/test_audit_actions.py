@@ -1,5 +1,6 @@
 """``otp-service audit actions``: who did what, from the commands that did it."""
 
+import contextlib
 import re
 import sqlite3
 from contextlib import closing
@@ -12,10 +13,11 @@ from support_installation import NUMBER, QUIET
 from otp_service.bootstrap import install, prepare
 from otp_service.domain.consents import SuppressionSource
 from otp_service.domain.numbers import parse_destination, subject_key
-from otp_service.errors import LedgerUnavailableError
+from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.ledger.audit import OperatorActions
 from otp_service.services.subjects import freeze, unfreeze
 from otp_service.settings import load_settings
+from otp_service.store.guard import LimitReader
 
 
 @pytest.fixture
@@ -157,6 +159,23 @@ def test_what_is_done_before_the_disk_is_full_is_in_the_log(environ, shop, monke
         assert do()
         raise LedgerUnavailableError("database or disk is full")
 
+    monkeypatch.setattr(OperatorActions, "perform", fills_up)
+    result = run("limits", "reset", NUMBER, "--yes", environ=environ)
+
+    assert result.exit_code == 1
+    assert "action_not_recorded" in result.stderr
+
+
+def test_what_may_be_done_before_the_disk_is_full_is_in_the_log(environ, shop, monkeypatch):
+    def is_lost(*_):
+        raise StoreUnavailableError("The store does not answer.")
+
+    def fills_up(_, act, do):
+        with contextlib.suppress(StoreUnavailableError):
+            do()
+        raise LedgerUnavailableError("database or disk is full")
+
+    monkeypatch.setattr(LimitReader, "reset", is_lost)
     monkeypatch.setattr(OperatorActions, "perform", fills_up)
     result = run("limits", "reset", NUMBER, "--yes", environ=environ)
 

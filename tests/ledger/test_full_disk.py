@@ -42,7 +42,8 @@ def test_a_full_disk_is_reported(process: Installation, monkeypatch: pytest.Monk
     assert states(process) == ("ok", set())
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
 
-    assert states(process) == ("disk-full", {"The disk of the ledger's file is full: nothing is recorded."})
+    sentence = "The disk of the ledger's file has less than 16 MiB left: soon nothing is recorded."
+    assert states(process) == ("disk-full", {sentence})
 
 
 def test_a_write_that_does_not_fit_is_refused_with_the_cause(process: Installation):
