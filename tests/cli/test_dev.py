@@ -17,6 +17,8 @@ from support_cli import all_end, family, kill, start
 from support_ledger import VARIABLE
 from support_valkey import free_port
 
+from otp_service.cli.child_processes import READY_TIMEOUT
+
 KEY = "a-key-for-tests"
 NUMBER = "+923001234568"
 
@@ -47,8 +49,8 @@ class Dev:
         return re.search(r"The console, signed in: (\S+)", self.printed)[1]
 
     def console_answers(self):
-        """Wait until the console answers."""
-        end = time.monotonic() + 20
+        """Wait until the console answers: it starts after the service, as slowly on a busy machine."""
+        end = time.monotonic() + READY_TIMEOUT
         while time.monotonic() < end:
             with contextlib.suppress(requests.ConnectionError):
                 if requests.get(urljoin(self.console, "/healthz"), timeout=10).text == "ok":
