@@ -40,7 +40,7 @@ from otp_service.errors import OtpServiceError
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError, GatewaySettings, Receipt
 from otp_service.services import consents, receipts, verifications
 from otp_service.services.context import Context
-from otp_service.services.delivery import HeldJob, RetryPolicy, deliver
+from otp_service.services.delivery import DeferredJob, RetryPolicy, deliver
 from otp_service.settings import settings_from
 from otp_service.store import keys
 from otp_service.store.events import EventBatch, parse_decision
@@ -378,7 +378,7 @@ class Side:
     def _hand_over(self, jobs: list[Job]) -> Any:
         told = self._jobs(jobs)
         for job in sorted(jobs, key=self._order):
-            held: HeldJob | None = deliver(self._context, job, POLICY)
+            held: DeferredJob | None = deliver(self._context, job, POLICY)
             if held is not None:
                 self._held.append(held.job)
         return [told, self._sent, len(self._held)]

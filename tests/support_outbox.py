@@ -15,7 +15,7 @@ from otp_service.domain.routing import GatewayLimits, Room
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError, GatewaySettings
 from otp_service.services.context import Context
-from otp_service.services.delivery import HeldJob, RetryPolicy, deliver
+from otp_service.services.delivery import DeferredJob, RetryPolicy, deliver
 from otp_service.store import keys
 from otp_service.store.outbox import (
     CONSUMER_GROUP,
@@ -176,7 +176,7 @@ class Sender:
         self.context = caller.context
         self.gateways = gateways
         self.context.gateways.update(gateways)  # type: ignore[attr-defined] # filled once by the composition root
-        self.held: list[HeldJob] = []
+        self.held: list[DeferredJob] = []
 
     def deliver(self, policy: RetryPolicy = POLICY) -> int:
         """Bring to an end what is new or due, or hold it; return how many jobs that were."""
@@ -186,7 +186,7 @@ class Sender:
             self.hand_over(job, policy)
         return len(jobs)
 
-    def hand_over(self, job: Job, policy: RetryPolicy = POLICY) -> HeldJob | None:
+    def hand_over(self, job: Job, policy: RetryPolicy = POLICY) -> DeferredJob | None:
         """Bring one job to an end, or hold it."""
         held = deliver(self.context, job, policy)
         if held is not None:

@@ -76,7 +76,7 @@ _STALE_MIRROR_DELAY = 200
 """Milliseconds until a message is tried again that the mirror was too stale to let go."""
 _NO_PLACE_DELAY = 100
 """The same where as many wait for policies as may."""
-MAX_HOLD = 1000
+MAX_DEFER = 1000
 """The longest that a job is held, milliseconds."""
 _MIN_BACKOFF_ROOM = 1000
 """The least room that a back-off may take, milliseconds, however little is left of the code's life."""
@@ -108,7 +108,7 @@ class RetryPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldJob:
+class DeferredJob:
     """A job that its worker keeps, to try again after some milliseconds."""
 
     job: Job
@@ -117,7 +117,7 @@ class HeldJob:
     """Those that may take it: it goes on sooner when a call to one of them ends."""
 
 
-def deliver(context: Context, job: Job, retry_policy: RetryPolicy) -> HeldJob | None:
+def deliver(context: Context, job: Job, retry_policy: RetryPolicy) -> DeferredJob | None:
     """Deliver one job, put it back for later, or give it up; return it where the worker is to hold it.
 
     Raises `StoreUnavailableError` when the outcome cannot be recorded: the job then stays in the outbox, and is
@@ -126,7 +126,7 @@ def deliver(context: Context, job: Job, retry_policy: RetryPolicy) -> HeldJob | 
     try:
         application = context.access_cache.find(job.application)
     except LedgerUnavailableError:  # it may be a new one, that nobody here has heard of
-        return HeldJob(job, MAX_HOLD)
+        return DeferredJob(job, MAX_DEFER)
     route = context.routes.gateways_for(job.country, job.purpose, job.channel)
     if application is None or not route:
         _drop(context, job, Dropped("no_route" if application else "no_application", job.first_slot))
@@ -134,10 +134,10 @@ def deliver(context: Context, job: Job, retry_policy: RetryPolicy) -> HeldJob | 
     try:
         mirror_query = context.mirror_sync.query(application.consent_for_resend)
     except LedgerUnavailableError:
-        return HeldJob(job, MAX_HOLD)
+        return DeferredJob(job, MAX_DEFER)
     if policies := _policies_to_ask(context, job):
         if not context.policies.enter():
-            return HeldJob(job, _NO_PLACE_DELAY, frozenset(route))
+            return DeferredJob(job, _NO_PLACE_DELAY, frozenset(route))
         try:
             stopped = _ask_policies(context, job, policies, mirror_query)
         finally:
@@ -160,7 +160,7 @@ def _obey_policies(context: Context, job: Job, stopped: PolicyDecision) -> None:
 
 def _try_gateways(
     context: Context, job: Job, route: Collection[str], mirror_query: MirrorQuery, retry_policy: RetryPolicy
-) -> HeldJob | None:
+) -> DeferredJob | None:
     """Call gateways until one accepts the message or none may be called now."""
     following = NextStep.NEXT
     while following is NextStep.NEXT:
@@ -170,7 +170,7 @@ def _try_gateways(
                 _log.info("message_overtaken", verification=job.id, message=job.message)
                 return None
             case MirrorBehind():
-                return HeldJob(job, _STALE_MIRROR_DELAY)
+                return DeferredJob(job, _STALE_MIRROR_DELAY)
             case Dropped():
                 _drop(context, job, found)
                 return None
@@ -381,11 +381,11 @@ def _log_call(job: Job, dispatched: Dispatched, settlement: Settlement, followin
 
 def _hold_or_back_off(
     context: Context, job: Job, route: Collection[str], blocked: NoGatewayFree, retry_policy: RetryPolicy
-) -> HeldJob | None:
+) -> DeferredJob | None:
     """Hold a message until a gateway is free; after a round through all, put it back for the back-off."""
     delay = backoff_delay(blocked, job, retry_policy)
     if delay is None:
-        return HeldJob(job, max(1, min(blocked.wait, MAX_HOLD)), frozenset(route) - job.called)
+        return DeferredJob(job, max(1, min(blocked.wait, MAX_DEFER)), frozenset(route) - job.called)
     if blocked.now + delay >= blocked.verification.expires:
         _give_up(context, job, "", "no_gateway")
         return None

@@ -100,7 +100,7 @@ _RELEASE_INTERVAL = 0.005
 """Seconds between two jobs of a queue that go on: the first one's answer tells the others how long to wait."""
 
 
-class HeldJobs:
+class DeferredJobs:
     """The jobs that are held, by queue; the first to come is the first to go on. Used by many threads."""
 
     def __init__(self, limit: int) -> None:

@@ -17,7 +17,7 @@ from otp_service.errors import StoreUnavailableError
 from otp_service.gateways.base import SupportsConnections
 from otp_service.services.audit import HeadSigner, head_to_json
 from otp_service.services.call_outcomes import record_slow_calls
-from otp_service.services.delivery import HeldJob, RetryPolicy, deliver
+from otp_service.services.delivery import DeferredJob, RetryPolicy, deliver
 from otp_service.services.inbound import send_replies
 from otp_service.services.newcomer_traffic import TrafficJudge
 from otp_service.services.periodic_tasks import PeriodicTasks, Purger
@@ -26,7 +26,7 @@ from otp_service.store.leases import LEASE_RENEWAL
 from otp_service.store.outbox import Job
 from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import audit_line_writer, get_logger, log_context
-from otp_service.worker.jobs import HeldJobs, InFlight, Periodic, renew
+from otp_service.worker.jobs import DeferredJobs, InFlight, Periodic, renew
 from otp_service.worker.recorder import Recorder, recorders
 from otp_service.worker.webhooks import WebhookSender
 
@@ -111,7 +111,7 @@ class Worker:
         self._stop = stop
         self._retry_policy = RetryPolicy(settings.worker.max_ambiguous, settings.worker.backoff)
         self._concurrency = settings.worker.concurrency
-        self._held_jobs = HeldJobs(self._concurrency)
+        self._held_jobs = DeferredJobs(self._concurrency)
         self._poll_interval = min(_POLL_INTERVAL, settings.redis.timeout / 2)
         self._claim_after = settings.claim_after
         self._consumer = _new_name()
@@ -302,7 +302,7 @@ class Worker:
                 self._held_jobs.hold(held.job, held.milliseconds, held.gateways)
         return ended
 
-    def _deliver_traced(self, job: Job) -> HeldJob | None:
+    def _deliver_traced(self, job: Job) -> DeferredJob | None:
         """Deliver one job, in the trace of the call that queued it."""
         span = tracing.span(
             "deliver", "consumer", job.trace, application=job.application, verification=job.id, message=job.message

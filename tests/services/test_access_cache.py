@@ -26,7 +26,7 @@ from otp_service.services.access import (
     revoke_key,
     rotate_key,
 )
-from otp_service.services.delivery import MAX_HOLD, HeldJob, RetryPolicy, deliver
+from otp_service.services.delivery import MAX_DEFER, DeferredJob, RetryPolicy, deliver
 from otp_service.settings.stored_applications import dump_section, parse_section
 
 POLICY = RetryPolicy(0, (1.0,))
@@ -254,7 +254,7 @@ def test_while_nobody_can_tell_whether_there_is_such_an_application_its_message_
     monkeypatch.setattr(Access, "changed_since", away)
     held = deliver(processes.other, job, POLICY)
     monkeypatch.undo()
-    assert held == HeldJob(job, MAX_HOLD)
+    assert held == DeferredJob(job, MAX_DEFER)
     assert deliver(processes.other, job, POLICY) is None
     assert [delivery.status for delivery in club.read(one).verification.deliveries] == ["sent"]
 

@@ -25,9 +25,9 @@ from support_outbox import (
 from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.routing import BreakerState, CallResult
 from otp_service.domain.verification import DeliveryStatus
-from otp_service.services.delivery import MAX_HOLD, RetryPolicy
+from otp_service.services.delivery import MAX_DEFER, RetryPolicy
 from otp_service.telemetry import metrics
-from otp_service.worker.jobs import HeldJobs
+from otp_service.worker.jobs import DeferredJobs
 
 GATEWAYS = {name: {"kind": "sandbox"} for name in ("first", "second")}
 
@@ -248,7 +248,7 @@ def test_a_message_that_is_held_goes_on_soon_after_an_operator_has_closed_a_brea
     sender = Sender(shop, first=Scripted(), second=Scripted())
     one = shop.start()
     sender.deliver()
-    assert [held.milliseconds for held in sender.held] == [MAX_HOLD], "it asks again, however far the turn is"
+    assert [held.milliseconds for held in sender.held] == [MAX_DEFER], "it asks again, however far the turn is"
     shop.context.store.health.close("second")
     sender.go_on()
 
@@ -495,8 +495,8 @@ def test_a_message_whose_turn_is_far_stays_in_hand_and_costs_no_dispatch(still_w
     ids = [shop.start(), shop.start()]
     sender.deliver()
     for _ in range(9):
-        assert [held.milliseconds for held in sender.held] == [MAX_HOLD]
-        still_world.advance(MAX_HOLD / 1000)
+        assert [held.milliseconds for held in sender.held] == [MAX_DEFER]
+        still_world.advance(MAX_DEFER / 1000)
         sender.go_on()
     assert sender.sent() == ["first"]
     assert pending(still_world.client) == 1
@@ -541,7 +541,7 @@ def test_a_backlog_that_finds_nobody_free_stays_in_its_queue_in_its_order(still_
     """Otherwise it would go round and round through Redis; so only the first of it asks."""
     gateways = {"first": {"kind": "sandbox", "max_in_flight": 1, "timeout": 60}}
     shop = _shop(still_world, gateways=gateways)
-    outbox, holding = shop.context.store.outbox, HeldJobs(8)
+    outbox, holding = shop.context.store.outbox, DeferredJobs(8)
     shop.start()
     (job,) = jobs_of(shop.context)
     dispatched(shop.context, job, "first", first=paced(in_flight=1, lease=60_000))

@@ -21,7 +21,7 @@ from otp_service.bootstrap import Installation, LedgerWait, open_installation, w
 from otp_service.domain.applications import KeyScope
 from otp_service.errors import LedgerUnavailableError, RefusalName, StartRefusedError
 from otp_service.services.access import add_application, issue_key, revoke_key
-from otp_service.services.delivery import MAX_HOLD, HeldJob, deliver
+from otp_service.services.delivery import MAX_DEFER, DeferredJob, deliver
 from otp_service.settings import settings_from
 from otp_service.settings.stored_applications import dump_section, parse_section
 from otp_service.store import keys
@@ -80,7 +80,7 @@ def test_a_redis_that_was_restarted_vouches_for_nothing(site: Site):
     assert code_of(theirs.get(f"{START}/none")) == (503, "ledger-unavailable"), "and not 401: it may be a valid key"
     assert mine.post(f"{START}/{one}/check", {"code": code}).json["valid"], "a check needs no ledger"
     jobs = jobs_of(installation.context)
-    assert [deliver(installation.context, job, POLICY) for job in jobs] == [HeldJob(job, MAX_HOLD) for job in jobs]
+    assert [deliver(installation.context, job, POLICY) for job in jobs] == [DeferredJob(job, MAX_DEFER) for job in jobs]
 
     site.bring_ledger_back()
     LedgerWait(installation).try_again()

@@ -42,7 +42,7 @@ def _bind_body(settings: SmppSettings) -> bytes:
     return b"".join(map(c_string, names)) + bytes((_VERSION, 0, 0)) + c_string("")
 
 
-FIRST_HOLD, MAX_HOLD = 0.25, 8.0
+FIRST_HOLD, MAX_DEFER = 0.25, 8.0
 """Seconds that a link sends nothing after a throttling error."""
 MIN_HOLD = 0.001
 """Seconds: less would be rounded to no hold at all."""
@@ -64,7 +64,7 @@ class Throttle:
         """Hold after a refusal; return the seconds to wait, `FIRST_HOLD` at least. Refusals of a burst count once."""
         now = self._clock()
         if now >= self._until:
-            self._step = min(MAX_HOLD, max(FIRST_HOLD, 2 * self._step))
+            self._step = min(MAX_DEFER, max(FIRST_HOLD, 2 * self._step))
             self._until = now + self._step
         self._until = max(self._until, now + FIRST_HOLD)
         return self._until - now
