@@ -7,7 +7,7 @@ from otp_service.cli.common import Session, command
 from otp_service.domain.verification import MAX_CODE_LIFE
 from otp_service.errors import ConfigurationError
 from otp_service.services import operator_actions
-from otp_service.services.operations import IN_VAIN, REDRIVE_WORDS, is_meant
+from otp_service.services.operations import IN_VAIN, REDRIVE_WORDS, matches_scope
 from otp_service.store.outbox import DeadLetter, DeadLetters, RedriveResult, short_reason
 
 
@@ -67,7 +67,7 @@ def _redrive_all(session: Session, reason: str | None) -> None:
     letters = session.context.store.dead_letters
     young = letters.since(1000 * MAX_CODE_LIFE)  # an older one's code is dead for certain
     older = letters.count() - len(young)
-    meant = [letter for letter in reversed(young) if is_meant(letter, reason)]  # oldest first
+    meant = [letter for letter in reversed(young) if matches_scope(letter, reason)]  # oldest first
     back = _put_back(session, meant)
     out.done(f"{back} of {len(meant)} put back.", older=older)
     for word in IN_VAIN if reason is None else ():

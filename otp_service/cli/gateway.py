@@ -22,7 +22,7 @@ from otp_service.gateways.base import (
 from otp_service.services import operator_actions
 from otp_service.services.context import Context
 from otp_service.services.inbound import inbound_url
-from otp_service.services.operations import LONGEST_PAUSE, MINUTE, GatewayReport, gateway_reports, is_route_shut
+from otp_service.services.operations import LONGEST_PAUSE, MINUTE, GatewayReport, gateway_reports, is_route_down
 from otp_service.services.receipts import shared_receipt_url
 from otp_service.settings.message_files import SAMPLE_CODE
 from otp_service.settings.schema import ConfiguredGateway
@@ -152,7 +152,7 @@ def pause(session: Session, name: str, minutes: int) -> None:
     operator_actions.pause_gateway(context, name, minutes * MINUTE, session.operator)
     again = f"To use it again before: {out.program()} gateway resume {name}"
     out.done(f"{name} is paused for {duration(60 * minutes)}. {again}", name=name, paused_for=60 * minutes)
-    if is_route_shut(context):
+    if is_route_down(context):
         out.warn("a route has no other gateway left: its messages wait, and are given up when their codes end.")
 
 

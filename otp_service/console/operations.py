@@ -82,7 +82,7 @@ def pause(visit: Visit, name: str) -> Answer:
         raise FormError("A pause lasts from a minute to 30 days.")
     operator_actions.pause_gateway(visit.context, name, int(minutes) * MINUTE, visit.operator)
     notes = [Phrase("The gateway {gateway} is paused for {minutes} minutes.", {"gateway": name, "minutes": minutes})]
-    if operations.is_route_shut(visit.context):
+    if operations.is_route_down(visit.context):
         notes.append(Phrase("A route has no other gateway left: its messages wait until their codes end."))
     return visit.done(_PAGE, *notes)
 
@@ -119,6 +119,6 @@ def redrive(visit: Visit) -> Answer:
 def _meant(visit: Visit) -> list[DeadLetter]:
     sees, letters = visit.signed_in.sees, visit.context.store.dead_letters
     if reason := visit.field("reason"):
-        return operations.letters_of_reason(visit.context, reason, sees)
+        return operations.dead_letters_for_reason(visit.context, reason, sees)
     found = (letters.find(one) for one in dict.fromkeys(request.form.getlist("letter")))
     return [one for one in found if one and sees(one.member("application"))]

@@ -103,7 +103,7 @@ def gateway_reports(context: Context) -> tuple[GatewayReport, ...]:
     return tuple(GatewayReport(name, health, context.gateway_limits[name]) for name, health in found.items())
 
 
-def is_route_shut(context: Context) -> bool:
+def is_route_down(context: Context) -> bool:
     """Tell whether all gateways of a route are paused: its messages wait until their codes end."""
     health = context.store.health.of(tuple(context.gateways))
     shut = {name for name, now in health.items() if now.opened_by and now.probe_in}
@@ -120,7 +120,7 @@ REDRIVE_WORDS: Final[Mapping[RedriveResult, str]] = {
 """What became of a dead letter."""
 
 
-def is_meant(letter: DeadLetter, reason: str | None) -> bool:
+def matches_scope(letter: DeadLetter, reason: str | None) -> bool:
     """Tell whether a letter is put back with all of a reason; of no reason, with all that another try may help."""
     word = short_reason(letter)
     return word not in IN_VAIN if reason is None else word == reason
@@ -205,10 +205,10 @@ def _dead_letters(context: Context, sees: Callable[[str], bool], now: int) -> De
     return DeadLetterReport(count_reasons(letters), tuple(letters[:_LISTED]), young)
 
 
-def letters_of_reason(context: Context, reason: str, sees: Callable[[str], bool]) -> list[DeadLetter]:
+def dead_letters_for_reason(context: Context, reason: str, sees: Callable[[str], bool]) -> list[DeadLetter]:
     """Return the dead letters of a reason whose codes may still live, oldest first."""
     young = context.store.dead_letters.since(1000 * MAX_CODE_LIFE)
-    return [one for one in reversed(young) if is_meant(one, reason) and sees(one.member("application"))]
+    return [one for one in reversed(young) if matches_scope(one, reason) and sees(one.member("application"))]
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,7 +214,7 @@ class Outbox:
         """Tell that a consumer still works on these jobs; those that others have by now stay theirs."""
         self._show(consumer, tuple(jobs), 0)
 
-    def hand_back(self, consumer: str, jobs: Iterable[Job]) -> None:
+    def requeue_job(self, consumer: str, jobs: Iterable[Job]) -> None:
         """Let others claim these jobs at once."""
         self._show(consumer, tuple(jobs), LONG_TIME)
 

@@ -332,7 +332,7 @@ class Worker:
         """Let others have at once the jobs that wait here."""
         jobs = self._held_jobs.take_all()
         self._in_flight.drop(jobs)
-        self._outbox.hand_back(self._consumer, jobs)
+        self._outbox.requeue_job(self._consumer, jobs)
 
 
 def _new_name() -> str:

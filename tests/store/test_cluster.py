@@ -417,7 +417,7 @@ def test_messages_of_others_are_taken_while_a_server_is_away(cluster: Cluster, p
         taken += jobs
 
     assert sorted(job.id for job in taken) == there
-    outbox.hand_back("me", taken)
+    outbox.requeue_job("me", taken)
     assert len(outbox.claim("heir", 100, 60_000)) == len(there)
     assert not given_up
 

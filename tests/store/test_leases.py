@@ -132,7 +132,7 @@ def test_a_worker_takes_the_messages_of_its_share_and_what_the_dead_left_there(f
     for place in range(40):
         shop.start(f"+92300123{place:04}")
     jobs = jobs_of(shop.context, "dead")[:20]
-    outbox.hand_back("dead", jobs)  # the others are still in work
+    outbox.requeue_job("dead", jobs)  # the others are still in work
     for place in range(40, 80):
         shop.start(f"+92300123{place:04}")
     outbox.share.renew("a")

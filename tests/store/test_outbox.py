@@ -519,7 +519,7 @@ def test_a_worker_that_was_overtaken_makes_no_call_and_records_none(shop: Caller
     assert isinstance(dispatch(context, job), LeaseLost), "it was brought to an end meanwhile"
 
 
-@pytest.mark.parametrize("act", ["renew", "hand_back"])
+@pytest.mark.parametrize("act", ["renew", "requeue_job"])
 def test_a_worker_that_was_overtaken_takes_nothing_back(
     frozen: FrozenValkey, shop: Caller, context: Context, act: str
 ) -> None:
@@ -536,7 +536,7 @@ def test_a_worker_that_was_overtaken_takes_nothing_back(
     assert taken.id == ids[0]
     assert isinstance(dispatch(context, jobs[0]), LeaseLost)
     left = [job.id for job in context.store.outbox.claim("third", 2, 15_000)]
-    assert left == {"renew": [], "hand_back": ids[1:]}[act]
+    assert left == {"renew": [], "requeue_job": ids[1:]}[act]
     assert settle(context, taken, call, DONE) is SettleResult.SETTLED
     assert [each[2:4] for each in story(shop, ids[0])] == [("first", "sent")]
 
@@ -549,7 +549,7 @@ def test_what_is_renewed_where_nothing_is_left_stops_nobody(
     jobs = jobs_of(context)
     frozen.client.flushall()
     context.store.outbox.renew("worker", jobs)
-    context.store.outbox.hand_back("worker", jobs)
+    context.store.outbox.requeue_job("worker", jobs)
 
     assert isinstance(dispatch(context, jobs[0]), LeaseLost)
     assert frozen.client.dbsize() == 0

@@ -350,7 +350,7 @@ def test_a_worker_whose_server_lost_its_data_goes_on_with_what_comes(shop: Calle
     assert jobs
     server.client.flushall()
     outbox.renew("worker", jobs)
-    outbox.hand_back("worker", jobs)
+    outbox.requeue_job("worker", jobs)
     outbox.sweep(0)
     outbox.wait(1)
     assert outbox.take("worker", 1) == []
