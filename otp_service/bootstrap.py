@@ -30,7 +30,7 @@ from otp_service.ledger.divided import Division, divide
 from otp_service.ledger.ledger import Ledger, open_ledger
 from otp_service.policies.base import Policies, PolicyContext, PolicyRunner
 from otp_service.policies.human_checks import HumanCheckRunner
-from otp_service.services.access_cache import AccessCache, CachedApplication, KeyUses
+from otp_service.services.access_cache import AccessCache, CachedApplication, KeyUsage
 from otp_service.services.context import Context
 from otp_service.services.factors import root_key_refusal
 from otp_service.services.gateway_calls import GatewayCalls
@@ -202,7 +202,7 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         ledger=ledger,
         mirror_sync=MirrorSync(ledger, store.mirror, keyring, rebuild_lost=_rebuilds_lost_mirror(settings)),
         access_cache=access_cache,
-        key_uses=KeyUses(ledger.api_keys),
+        key_uses=KeyUsage(ledger.api_keys),
         purposes=settings.named_purposes,
         limits=settings.limits.parsed,
         pending_limits=_pending_limits(settings.limits, len(keyring.buckets)),

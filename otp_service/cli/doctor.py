@@ -53,7 +53,7 @@ from otp_service.services.factors import checks_wait, count_ahead, root_key_refu
 from otp_service.services.mirror import MISMATCHES, MirrorState, MirrorStatus
 from otp_service.services.operations import gateway_state, replica_phrase
 from otp_service.services.sender_registrations import today
-from otp_service.services.webhooks import roots_in_use
+from otp_service.services.webhooks import root_keys_in_use
 from otp_service.settings import Settings
 from otp_service.settings.loader import CONFIG_VARIABLE
 from otp_service.settings.startup_checks import (
@@ -806,7 +806,7 @@ def _roots(endpoints: Endpoints, *, known: bool) -> Iterator[Mapping[str, object
     """Yield the root keys other than the active one that secrets are sealed under, known here or not."""
     context, theirs, now = endpoints
     roots = context.keyring.root_ids
-    for root, count in roots_in_use(theirs, now).items():
+    for root, count in root_keys_in_use(theirs, now).items():
         if root not in roots[:1] and (root in roots) == known:
             yield {"root": root, "count": count_of(count, "endpoint")}
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from otp_service.domain.payments import NO_TRANSACTION, PaymentNames, Transaction
+from otp_service.domain.payments import NO_TRANSACTION, PaymentHashes, Transaction
 from otp_service.errors import ConfigurationError, InvalidRequestError
 
 
@@ -242,11 +242,11 @@ class Keyring:
         """Return the secret end of the addresses that a gateway's provider calls here, 22 characters."""
         return self._inbound.name(gateway.encode())
 
-    def payment_names(self, application: str, transaction: Transaction | None) -> PaymentNames:
+    def payment_names(self, application: str, transaction: Transaction | None) -> PaymentHashes:
         """Return the names, 22 characters each, under which an application's payment is recorded."""
         if transaction is None:
-            return PaymentNames()
-        return PaymentNames(
+            return PaymentHashes()
+        return PaymentHashes(
             self._payment_name(application, *transaction.parts),
             self.reference_name(application, transaction.reference) if transaction.reference else "",
         )

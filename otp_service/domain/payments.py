@@ -77,7 +77,7 @@ class Transaction:
 
 
 @dataclass(frozen=True, slots=True)
-class PaymentNames:
+class PaymentHashes:
     """Under which a payment can be found later, by who knows it: keyed hashes (`Keyring.payment_names`)."""
 
     payment: str = ""

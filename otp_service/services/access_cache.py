@@ -218,7 +218,7 @@ USE_RESOLUTION = 60_000
 """Milliseconds: how exactly the last use of a key is known."""
 
 
-class KeyUses:
+class KeyUsage:
     """When keys were last used here, until that is in the ledger. Safe to be used by several threads."""
 
     def __init__(self, api_keys: ApiKeys) -> None:

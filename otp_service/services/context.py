@@ -20,7 +20,7 @@ from otp_service.gateways.base import Gateway
 from otp_service.ledger.ledger import Ledger
 from otp_service.policies.base import Policies
 from otp_service.policies.human_checks import HumanCheckRunner
-from otp_service.services.access_cache import AccessCache, KeyUses
+from otp_service.services.access_cache import AccessCache, KeyUsage
 from otp_service.services.gateway_calls import GatewayCalls
 from otp_service.services.mirror import MirrorSync
 from otp_service.store.rulesets import CompiledRuleset
@@ -38,7 +38,7 @@ class Context:
     """The ledger's mirror in the store."""
     access_cache: AccessCache
     """Applications and keys."""
-    key_uses: KeyUses
+    key_uses: KeyUsage
     purposes: Mapping[str, Purpose]
     limits: Limits
     pending_limits: PendingLimits

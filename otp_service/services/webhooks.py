@@ -183,7 +183,7 @@ def _open(context: Context, endpoint: Endpoint, sealed: str) -> bytes:
     return context.keyring.unseal_secret(sealed, owner=endpoint.id, application=endpoint.application, kind=SECRET_KIND)
 
 
-def roots_in_use(endpoints: Iterable[Endpoint], now: int) -> Mapping[str, int]:
+def root_keys_in_use(endpoints: Iterable[Endpoint], now: int) -> Mapping[str, int]:
     """Return the ids of the root keys that secrets in force are sealed under, with the number of endpoints."""
     return Counter(root for one in endpoints for root in set(map(sealing_root, one.sealed_secrets(now))))
 

@@ -13,7 +13,7 @@ from otp_service.domain import keyring
 from otp_service.domain.applications import Place
 from otp_service.domain.guard import Ruleset, SendAttempt, Window, whole_seconds
 from otp_service.domain.keyring import IdempotentRequest
-from otp_service.domain.payments import PaymentNames
+from otp_service.domain.payments import PaymentHashes
 from otp_service.domain.proofs import EarlierApproval
 from otp_service.domain.totp import UserKey
 from otp_service.domain.verification import (
@@ -479,7 +479,7 @@ class Verifications:
         tag: str,
         attempt: SendAttempt,
         mirror_query: MirrorQuery,
-        names: PaymentNames,
+        names: PaymentHashes,
         ruleset: CompiledRuleset,
         retry: IdempotentRequest | None,
         trace: str = "",

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from otp_service.errors import LedgerUnavailableError
-from otp_service.services.access_cache import USE_RESOLUTION, KeyUses
+from otp_service.services.access_cache import USE_RESOLUTION, KeyUsage
 
 NOON = 1_795_000_020_000 - 1_795_000_020_000 % USE_RESOLUTION
 
@@ -30,8 +30,8 @@ def ledger() -> Ledger:
 
 
 @pytest.fixture
-def uses(ledger: Ledger) -> KeyUses:
-    return KeyUses(ledger)
+def uses(ledger: Ledger) -> KeyUsage:
+    return KeyUsage(ledger)
 
 
 def test_a_use_is_written_once_a_minute(uses, ledger):

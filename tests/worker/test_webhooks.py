@@ -28,7 +28,7 @@ from otp_service.services.webhooks import (
     remove_endpoint,
     replay_since,
     reseal_secrets,
-    roots_in_use,
+    root_keys_in_use,
     rotate_endpoint,
     send_webhook,
 )
@@ -355,11 +355,11 @@ def test_secrets_outlive_a_root_key_once_they_are_sealed_anew(site, receiver):
     made = add_endpoint(old, "shop", receiver.url + "/ok", ("verification",), BY)
     rotated = rotate_endpoint(old, made.endpoint.id, 3600, BY)
 
-    assert roots_in_use(both.ledger.endpoints.of(), now()) == {"k1": 1}
+    assert root_keys_in_use(both.ledger.endpoints.of(), now()) == {"k1": 1}
     assert reseal_secrets(new, "cli:ali") == (0, 1)
     assert reseal_secrets(both, "cli:ali") == (1, 0)
     assert reseal_secrets(both, "cli:ali") == (0, 0)
-    assert roots_in_use(both.ledger.endpoints.of(), now()) == {"k2": 1}
+    assert root_keys_in_use(both.ledger.endpoints.of(), now()) == {"k2": 1}
     tell(site)
     (posting,) = new.ledger.postings.claim(WebhookSlots(2), 1000, 4)
     send_webhook(new, posting)
