@@ -14,7 +14,7 @@ from otp_service.domain.audit import OperatorAction, OperatorActionEntry
 from otp_service.domain.consents import Consent, Suppression, SuppressionScope, SuppressionSource
 from otp_service.domain.console_users import Role
 from otp_service.domain.inbound import Meaning
-from otp_service.ledger.console import Look, SecondPersonRequest, TwoPersonAct
+from otp_service.ledger.console import DualControlAction, DualControlRequest, Look
 from otp_service.ledger.ledger import Ledger
 
 BY = "cli:asha"
@@ -36,7 +36,7 @@ def fill(ledger: Ledger, name: str, number: str = NUMBER) -> None:
     ledger.recovery_codes.spend(f"a{name}{user}"[:22], f"d{name}{user}"[:22], user, "shop")
     ledger.looks.record(Look("asha", "find", number, "ticket 17"))
     ledger.second_person_requests.ask(
-        SecondPersonRequest(TwoPersonAct.ERASE, number, "shop", "asha", "he asked for it")
+        DualControlRequest(DualControlAction.ERASE, number, "shop", "asha", "he asked for it")
     )
     ledger.inbound.record(f"message of {name}", number, "shop", "first", Meaning.STOP)
     ledger.subjects.erase(number, "shop", OperatorActionEntry(OperatorAction.SUBJECT_ERASED, "asha", "shop"))

@@ -21,7 +21,7 @@ from otp_service.domain.console_users import Role
 from otp_service.domain.keyring import user_id
 from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.domain.webhooks import Try, WebhookSlots
-from otp_service.ledger.console import Look, SecondPersonRequest, TwoPersonAct
+from otp_service.ledger.console import DualControlAction, DualControlRequest, Look
 from otp_service.ledger.schema import METADATA
 from otp_service.services.factors import user_key
 from otp_service.services.inbound import inbound_url
@@ -144,7 +144,7 @@ class Person:
         ledger.looks.record(Look("asha", "find", self.number.pseudonym, WORDS))
         for application in ("shop", "bank", EVERY_APPLICATION):
             ledger.second_person_requests.ask(
-                SecondPersonRequest(TwoPersonAct.ERASE, self.number.pseudonym, application, "asha", WORDS)
+                DualControlRequest(DualControlAction.ERASE, self.number.pseudonym, application, "asha", WORDS)
             )
 
     # --- what is theirs in both stores ---

@@ -34,9 +34,9 @@ from otp_service.errors import (
 )
 from otp_service.ledger.audit import DisputeFilter
 from otp_service.ledger.consents import Consents, Listing, Suppressions
-from otp_service.ledger.console import SecondPersonRequest, TwoPersonAct
+from otp_service.ledger.console import DualControlAction, DualControlRequest
 from otp_service.ledger.retention import PURGE_RULES
-from otp_service.services import chain_runs, second_person
+from otp_service.services import chain_runs, dual_control
 from otp_service.services.audit import make_dispute_pack
 from otp_service.services.consents import add_suppressions, end_consent
 from otp_service.services.operator_actions import latest_actions
@@ -98,7 +98,7 @@ def make_pack_of_verification(visit: Visit) -> Answer:
 def decline(visit: Visit, name: str) -> Answer:
     """Decline what somebody asked for, or take back what the user asked for himself."""
     try:
-        second_person.decline(visit.context, visit.signed_in, name)
+        dual_control.decline(visit.context, visit.signed_in, name)
     except ConflictError as over:
         raise FormError(OVER, _GONE) from over
     return visit.done("/compliance", Phrase("It is declined."))
@@ -202,7 +202,7 @@ def show_number(visit: Visit, handle: str) -> Answer:
         looks=context.ledger.looks.at(number.pseudonym, _MOST),
         applications=visit.choices,
         scopes=SETTABLE_SCOPES,
-        acts=list(TwoPersonAct),
+        acts=list(DualControlAction),
         permission=Permission,
     )
 
@@ -268,11 +268,11 @@ def withdraw_consent(visit: Visit, number: SubjectKey) -> Phrase:
 def ask(visit: Visit, number: SubjectKey) -> Phrase:
     """Ask for what a second person has to confirm."""
     application, act = visit.typed_application(), visit.field("act")
-    if act not in set(TwoPersonAct):
+    if act not in set(DualControlAction):
         raise FormError("There is no such act.")
     who, reason = visit.signed_in, visit.field("reason")
     try:
-        second_person.ask(visit.context, who, TwoPersonAct(act), number.pseudonym, application, reason)
+        dual_control.ask(visit.context, who, DualControlAction(act), number.pseudonym, application, reason)
     except InvalidRequestError as refused:
         raise FormError(str(refused)) from refused
     return Phrase("It is asked for. A second person finds the same number here, and confirms.")
@@ -282,7 +282,7 @@ def ask(visit: Visit, number: SubjectKey) -> Phrase:
 def confirm(visit: Visit, number: SubjectKey, name: str) -> Phrase:
     """Do what somebody else asked for about this number."""
     try:
-        was_done = second_person.confirm(visit.context, visit.signed_in, name, number.pseudonym)
+        was_done = dual_control.confirm(visit.context, visit.signed_in, name, number.pseudonym)
     except ConflictError as over:
         raise FormError(OVER, _GONE) from over
     return Phrase("It is done.") if was_done else Phrase("There was nothing left to do.")
@@ -372,7 +372,7 @@ def _action(visit: Visit, act: OperatorAction, application: str, about: str) -> 
     return OperatorActionEntry(act, visit.operator, "" if application == EVERY_APPLICATION else application, about)
 
 
-def _requests(visit: Visit, found: Iterable[SecondPersonRequest]) -> list[tuple[SecondPersonRequest, str]]:
+def _requests(visit: Visit, found: Iterable[DualControlRequest]) -> list[tuple[DualControlRequest, str]]:
     """Return the requests that the user may see, each with its state: ``open``, ``over``, or how it ended."""
     at, mine = now(), [one for one in found if visit.signed_in.sees(one.application)]
     return [(one, "open" if one.is_open(at) else one.outcome or "over") for one in mine]

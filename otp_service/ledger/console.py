@@ -213,7 +213,7 @@ def _look(row: Row[Any]) -> Look:
     return Look(row.by, row.view, row.pseudonym, row.reason, row.at)
 
 
-class TwoPersonAct(StrEnum):
+class DualControlAction(StrEnum):
     """What one person asks for and another one confirms."""
 
     ERASE = "erase"
@@ -222,10 +222,10 @@ class TwoPersonAct(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class SecondPersonRequest:
+class DualControlRequest:
     """An act that waits for a second person, or did. Times are milliseconds since the epoch."""
 
-    act: TwoPersonAct
+    act: DualControlAction
     pseudonym: str
     application: str
     """``*`` for all."""
@@ -259,7 +259,7 @@ class SecondPersonRequests:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def ask(self, request: SecondPersonRequest) -> str:
+    def ask(self, request: DualControlRequest) -> str:
         """Record a request; return its name."""
         name = f"sp_{secrets.token_hex(16)}"
         row: Mapping[str, object] = {
@@ -279,14 +279,14 @@ class SecondPersonRequests:
             append_entry(connection, second_person_requests, [row])
         return name
 
-    def find(self, name: str) -> SecondPersonRequest | None:
+    def find(self, name: str) -> DualControlRequest | None:
         """Return a request."""
         wanted = select(second_person_requests).where(second_person_requests.c.id == name)
         with self._database.read() as connection:
             row = connection.execute(wanted).one_or_none()
         return _request(row) if row else None
 
-    def take(self, name: str, by: str) -> SecondPersonRequest | None:
+    def take(self, name: str, by: str) -> DualControlRequest | None:
         """Note that somebody confirms, so that no other does; return the request, ``None`` where it is not open to him.
 
         It is never open to who asked. What is taken is done next, and ends with `finish` or `give_back`; where neither
@@ -298,7 +298,7 @@ class SecondPersonRequests:
         """Note that it is not to be done, which who asked may say too; return whether it was open."""
         return self._decide(name, by, DECLINED) is not None
 
-    def _decide(self, name: str, by: str, outcome: str, *among: ColumnElement[bool]) -> SecondPersonRequest | None:
+    def _decide(self, name: str, by: str, outcome: str, *among: ColumnElement[bool]) -> DualControlRequest | None:
         columns, at = second_person_requests.c, now()
         given_up = and_(columns.outcome == TAKEN, columns.decided <= at - TAKEN_FOR)
         still_open = (columns.id == name, or_(columns.decided.is_(None), given_up), columns.at > at - REQUEST_LIFE)
@@ -308,36 +308,38 @@ class SecondPersonRequests:
             row = connection.execute(decided.values(**given).returning(second_person_requests)).one_or_none()
         return _request(row) if row else None
 
-    def finish(self, taken: SecondPersonRequest, outcome: str) -> None:
+    def finish(self, taken: DualControlRequest, outcome: str) -> None:
         """Note how what was taken ended, unless somebody else has it by now."""
         self._end(taken, decided=now(), outcome=outcome)
 
-    def give_back(self, taken: SecondPersonRequest) -> None:
+    def give_back(self, taken: DualControlRequest) -> None:
         """Let what was taken be open again, since it could not be done, unless somebody else has it by now."""
         self._end(taken, decided=None, decided_by="", outcome="")
 
-    def _end(self, taken: SecondPersonRequest, **values: object) -> None:
+    def _end(self, taken: DualControlRequest, **values: object) -> None:
         columns = second_person_requests.c
         still_his = (columns.id == taken.id, columns.outcome == TAKEN, columns.decided == taken.decided)
         ended = update(second_person_requests).where(*still_his)
         with self._database.write() as connection:
             connection.execute(ended.values(**values))
 
-    def about(self, pseudonym: str, most: int) -> tuple[SecondPersonRequest, ...]:
+    def about(self, pseudonym: str, most: int) -> tuple[DualControlRequest, ...]:
         """Return the last requests about a number, the newest first."""
         return self._read(most, second_person_requests.c.pseudonym == pseudonym)
 
-    def latest(self, most: int) -> tuple[SecondPersonRequest, ...]:
+    def latest(self, most: int) -> tuple[DualControlRequest, ...]:
         """Return the last requests, the newest first: those that are open, and those that were decided."""
         return self._read(most)
 
-    def _read(self, most: int, *among: ColumnElement[bool]) -> tuple[SecondPersonRequest, ...]:
+    def _read(self, most: int, *among: ColumnElement[bool]) -> tuple[DualControlRequest, ...]:
         columns = second_person_requests.c
         wanted = select(second_person_requests).where(*among).order_by(columns.at.desc(), columns.id).limit(most)
         with self._database.read() as connection:
             return tuple(map(_request, connection.execute(wanted)))
 
 
-def _request(row: Row[Any]) -> SecondPersonRequest:
+def _request(row: Row[Any]) -> DualControlRequest:
     who = (row.pseudonym, row.application, row.by, row.reason)
-    return SecondPersonRequest(TwoPersonAct(row.act), *who, row.id, row.at, row.decided, row.decided_by, row.outcome)
+    return DualControlRequest(
+        DualControlAction(row.act), *who, row.id, row.at, row.decided, row.decided_by, row.outcome
+    )

@@ -12,7 +12,7 @@ from support_records import entries_of
 from otp_service.domain.consents import EVERY_APPLICATION
 from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.errors import LedgerUnavailableError
-from otp_service.ledger.console import Look, SecondPersonRequest, TwoPersonAct
+from otp_service.ledger.console import DualControlAction, DualControlRequest, Look
 from otp_service.services.audit import AuditProgress, verify_chain
 from otp_service.services.events import record_events as record
 from otp_service.store import keys
@@ -103,9 +103,9 @@ def test_an_export_tells_what_two_people_were_asked_for(both):
     context = both.shop.installation.context
     requests, pseudonym = context.ledger.second_person_requests, context.keyring.pseudonym(NUMBER)
     for application in ("shop", EVERY_APPLICATION, "bank"):
-        wanted = SecondPersonRequest(TwoPersonAct.ERASE, pseudonym, application, "ayesha", "case A-17")
+        wanted = DualControlRequest(DualControlAction.ERASE, pseudonym, application, "ayesha", "case A-17")
         requests.decline(requests.ask(wanted), "zain")
-    requests.ask(SecondPersonRequest(TwoPersonAct.UNFREEZE, pseudonym, "shop", "ayesha", "case A-18"))
+    requests.ask(DualControlRequest(DualControlAction.UNFREEZE, pseudonym, "shop", "ayesha", "case A-18"))
     told = post(both.shop, "/v1/subjects/export").json["second_person_requests"]
     declined, (asked,) = ([one for one in told if one["act"] == act] for act in ("erase", "unfreeze"))
 
@@ -126,7 +126,7 @@ def test_an_erasure_takes_why_somebody_looked_or_asked_and_the_audit_chain_agree
     ledger.looks.record(Look("ayesha", "find", "x" * 22, "another person's"))
     for application in ("shop", "bank"):
         ledger.second_person_requests.ask(
-            SecondPersonRequest(TwoPersonAct.ERASE, pseudonym, application, "ayesha", "told by Bilal")
+            DualControlRequest(DualControlAction.ERASE, pseudonym, application, "ayesha", "told by Bilal")
         )
     done = post(both.shop, "/v1/subjects/erase").json
 

@@ -29,7 +29,7 @@ from otp_service.domain.consents import (
 from otp_service.domain.console_users import CONFIRMED_FOR, NAME_RULE, Role
 from otp_service.domain.numbers import SubjectKey, parse_destination, subject_key
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
-from otp_service.ledger.console import Look, Looks, SecondPersonRequest, TwoPersonAct
+from otp_service.ledger.console import DualControlAction, DualControlRequest, Look, Looks
 from otp_service.ledger.retention import PURGE_RULES
 from otp_service.ledger.schema import operator_actions
 from otp_service.services.audit import verify_dispute_pack
@@ -42,7 +42,7 @@ MASK = "+92 ••• ••••567"
 EVIL = "<b>x</b>\"'&\u05d0"
 """What somebody may have typed: HTML, quotes, and a letter that turns a line."""
 LOOK = Look("ayesha", "compliance", "", "x" * 150)
-REQUEST = SecondPersonRequest(TwoPersonAct.ERASE, "", "shop", "ayesha", "x" * 150)
+REQUEST = DualControlRequest(DualControlAction.ERASE, "", "shop", "ayesha", "x" * 150)
 SHOWN = "&lt;b&gt;x&lt;/b&gt;&#34;&#39;&amp;\u05d0"
 
 
@@ -117,7 +117,9 @@ class Desk:
     def do(self, what: str, **fields: str):
         return self.browser.post(f"{self.path}/{what}", **fields)
 
-    def ask(self, act: TwoPersonAct = TwoPersonAct.ERASE, application: str = "shop", reason: str = "case A-17"):
+    def ask(
+        self, act: DualControlAction = DualControlAction.ERASE, application: str = "shop", reason: str = "case A-17"
+    ):
         return self.do("ask", act=act, application=application, reason=reason)
 
 
@@ -419,7 +421,7 @@ def test_what_cannot_be_done_is_open_again(office, monkeypatch):
     desk, second = office.person("ayesha"), office.person("zain")
     desk.look()
     desk.do("freeze", application="shop")
-    desk.ask(TwoPersonAct.UNFREEZE)
+    desk.ask(DualControlAction.UNFREEZE)
     (request,) = office.ledger.second_person_requests.latest(1)
     second.look()
 
@@ -550,7 +552,7 @@ def test_pages_stay_small_however_much_is_held(office):
 
 
 def test_what_pages_say_and_all_words_of_the_ledger_are_translated():
-    words = {NAME_RULE, *map(str, PURGE_RULES), *map(str, TwoPersonAct)}
+    words = {NAME_RULE, *map(str, PURGE_RULES), *map(str, DualControlAction)}
     words |= {*map(str, SuppressionScope), *map(str, SuppressionSource), *map(str, AuditStatus)}
     words |= {
         "open",

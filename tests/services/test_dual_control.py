@@ -38,11 +38,11 @@ from otp_service.ledger.console import (
     REQUEST_LIFE,
     TAKEN,
     TAKEN_FOR,
+    DualControlAction,
     SecondPersonRequests,
-    TwoPersonAct,
 )
 from otp_service.ledger.subjects import Subjects
-from otp_service.services import second_person
+from otp_service.services import dual_control
 from otp_service.services.audit import AuditProgress, verify_chain
 from otp_service.services.mirror import MirrorSync
 from otp_service.services.subjects import freeze
@@ -75,11 +75,11 @@ class Office:
         assert found is not None
         return found
 
-    def ask(self, act: TwoPersonAct = TwoPersonAct.ERASE, application: str = "shop") -> str:
-        return second_person.ask(self.context, self.asker, act, self.number.pseudonym, application, REASON)
+    def ask(self, act: DualControlAction = DualControlAction.ERASE, application: str = "shop") -> str:
+        return dual_control.ask(self.context, self.asker, act, self.number.pseudonym, application, REASON)
 
     def confirm(self, name: str, by: ConsoleUser | None = None) -> bool:
-        return second_person.confirm(self.context, by or self.second, name, self.number.pseudonym)
+        return dual_control.confirm(self.context, by or self.second, name, self.number.pseudonym)
 
     def state(self, name: str) -> tuple[str, str]:
         found = self.ledger.second_person_requests.find(name)
@@ -126,7 +126,7 @@ def test_an_erasure_is_done_by_both(office):
 
 def test_a_freeze_is_lifted_by_both(office):
     freeze(office.context, office.number, EVERY_APPLICATION, OPERATOR, "", "console:ayesha")
-    assert office.confirm(office.ask(TwoPersonAct.UNFREEZE, EVERY_APPLICATION))
+    assert office.confirm(office.ask(DualControlAction.UNFREEZE, EVERY_APPLICATION))
 
     assert active_freezes(office.entries) == ()
     assert office.acts()[-1] == ("subject-unfrozen", BOTH, "", "")
@@ -136,7 +136,7 @@ def test_a_suppression_is_lifted_by_both_and_nothing_else_with_it(office):
     office.suppress()
     office.suppress(SuppressionScope.MARKETING_ONLY)
     freeze(office.context, office.number, "shop", OPERATOR, "", "console:ayesha")
-    assert office.confirm(office.ask(TwoPersonAct.LIFT_SUPPRESSION))
+    assert office.confirm(office.ask(DualControlAction.LIFT_SUPPRESSION))
 
     assert not is_suppressed(office.entries, now())
     assert len(active_freezes(office.entries)) == 1
@@ -145,7 +145,7 @@ def test_a_suppression_is_lifted_by_both_and_nothing_else_with_it(office):
     assert office.acts()[-1] == ("suppression-lifted", BOTH, "shop", "all")
 
 
-@pytest.mark.parametrize("act", [TwoPersonAct.UNFREEZE, TwoPersonAct.LIFT_SUPPRESSION])
+@pytest.mark.parametrize("act", [DualControlAction.UNFREEZE, DualControlAction.LIFT_SUPPRESSION])
 def test_that_there_was_nothing_to_do_is_told_and_is_no_act(office, act):
     name = office.ask(act)
 
@@ -156,9 +156,9 @@ def test_that_there_was_nothing_to_do_is_told_and_is_no_act(office, act):
 
 def test_the_chain_holds_after_all_of_it(office):
     office.suppress()
-    office.confirm(office.ask(TwoPersonAct.LIFT_SUPPRESSION))
+    office.confirm(office.ask(DualControlAction.LIFT_SUPPRESSION))
     office.confirm(office.ask())
-    second_person.decline(office.context, office.second, office.ask())
+    dual_control.decline(office.context, office.second, office.ask())
 
     assert list(verify_chain(office.context, AuditProgress())) == []
 
@@ -216,12 +216,14 @@ def test_who_sees_one_application_neither_asks_nor_decides_for_another_or_for_al
     clerk = office.hire("bilal", Role.COMPLIANCE, "bank")
     for application in ("shop", EVERY_APPLICATION):
         with pytest.raises(ForbiddenError):
-            second_person.ask(office.context, clerk, TwoPersonAct.ERASE, office.number.pseudonym, application, REASON)
+            dual_control.ask(
+                office.context, clerk, DualControlAction.ERASE, office.number.pseudonym, application, REASON
+            )
         name = office.ask(application=application)
         with pytest.raises(ForbiddenError):
             office.confirm(name, clerk)
         with pytest.raises(ForbiddenError):
-            second_person.decline(office.context, clerk, name)
+            dual_control.decline(office.context, clerk, name)
         assert office.state(name) == ("", "")
     assert office.confirm(office.ask(application="bank"), clerk)
 
@@ -229,7 +231,7 @@ def test_who_sees_one_application_neither_asks_nor_decides_for_another_or_for_al
 def test_nobody_confirms_for_a_number_that_he_did_not_look_at(office):
     name = office.ask()
     with pytest.raises(ForbiddenError):
-        second_person.confirm(office.context, office.second, name, "o" * 22)
+        dual_control.confirm(office.context, office.second, name, "o" * 22)
 
     assert office.state(name) == ("", "")
 
@@ -237,7 +239,7 @@ def test_nobody_confirms_for_a_number_that_he_did_not_look_at(office):
 @pytest.mark.parametrize("reason", ["", "call 0300 1234567", "x" * 201, "a\u202eb", "a\nb", "۰۳۰۰۱۲۳۴۵۶۷"])
 def test_a_reason_is_needed_that_may_be_kept(office, reason):
     with pytest.raises(InvalidRequestError):
-        second_person.ask(office.context, office.asker, TwoPersonAct.ERASE, office.number.pseudonym, "shop", reason)
+        dual_control.ask(office.context, office.asker, DualControlAction.ERASE, office.number.pseudonym, "shop", reason)
 
 
 # --- once, and in time ---
@@ -246,26 +248,26 @@ def test_a_reason_is_needed_that_may_be_kept(office, reason):
 def test_what_is_declined_or_taken_back_is_over(office):
     for by in (office.second, office.asker):
         name = office.ask()
-        second_person.decline(office.context, by, name)
+        dual_control.decline(office.context, by, name)
 
         assert office.state(name) == (DECLINED, by.name)
         with pytest.raises(ConflictError):
             office.confirm(name)
         with pytest.raises(ConflictError):
-            second_person.decline(office.context, office.second, name)
+            dual_control.decline(office.context, office.second, name)
 
 
 def test_a_request_is_over_after_a_week(office, monkeypatch):
     name = office.ask()
     later = now() + REQUEST_LIFE + 1
     monkeypatch.setattr(ledger_console, "now", lambda: later)
-    monkeypatch.setattr(second_person, "now", lambda: later)
+    monkeypatch.setattr(dual_control, "now", lambda: later)
 
     assert office.ledger.second_person_requests.take(name, "zain") is None
     with pytest.raises(ConflictError):
         office.confirm(name)
     with pytest.raises(ConflictError):
-        second_person.decline(office.context, office.second, name)
+        dual_control.decline(office.context, office.second, name)
 
 
 def test_of_many_who_confirm_and_decline_at_once_one_does_it(office):
@@ -277,7 +279,7 @@ def test_of_many_who_confirm_and_decline_at_once_one_does_it(office):
             start.wait()
             try:
                 if user.name == "person0":
-                    second_person.decline(office.context, user, name)
+                    dual_control.decline(office.context, user, name)
                 else:
                     office.confirm(name, user)
             except ConflictError:
@@ -311,7 +313,7 @@ def test_what_fails_is_open_again_and_then_done(office, monkeypatch):
 
 def test_what_is_recorded_and_not_yet_in_force_is_open_again_and_does_no_harm(office, monkeypatch):
     office.suppress()
-    name = office.ask(TwoPersonAct.LIFT_SUPPRESSION)
+    name = office.ask(DualControlAction.LIFT_SUPPRESSION)
     with monkeypatch.context() as broken:
         broken.setattr(MirrorSync, "write_through", _fails(StoreUnavailableError("away")))
         with pytest.raises(StoreUnavailableError):
@@ -337,7 +339,7 @@ def test_what_cannot_be_given_back_is_open_again_after_some_minutes(office, monk
         office.confirm(name, third)
     later = now() + TAKEN_FOR
     monkeypatch.setattr(ledger_console, "now", lambda: later)
-    monkeypatch.setattr(second_person, "now", lambda: later)
+    monkeypatch.setattr(dual_control, "now", lambda: later)
     with pytest.raises(ForbiddenError):
         office.confirm(name, office.asker)
     assert office.confirm(name, third)

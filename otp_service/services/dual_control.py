@@ -8,7 +8,7 @@ from otp_service.domain.consents import EVERY_APPLICATION, Suppression, Suppress
 from otp_service.domain.console_users import ConsoleUser, Permission
 from otp_service.domain.numbers import SubjectName
 from otp_service.errors import ConflictError, ForbiddenError, InvalidRequestError, LedgerUnavailableError
-from otp_service.ledger.console import DONE, NOTHING_LEFT, SecondPersonRequest, TwoPersonAct
+from otp_service.ledger.console import DONE, NOTHING_LEFT, DualControlAction, DualControlRequest
 from otp_service.services.consents import is_reason, lift
 from otp_service.services.context import Context
 from otp_service.services.subjects import erase, unfreeze
@@ -17,7 +17,9 @@ from otp_service.telemetry.logging import get_logger
 _log = get_logger(__name__)
 
 
-def ask(context: Context, user: ConsoleUser, act: TwoPersonAct, pseudonym: str, application: str, reason: str) -> str:
+def ask(
+    context: Context, user: ConsoleUser, act: DualControlAction, pseudonym: str, application: str, reason: str
+) -> str:
     """Ask for something, for a second person to confirm; return the name of the request.
 
     For all applications (`EVERY_APPLICATION`) only somebody who sees all may ask. Raises `ForbiddenError`,
@@ -26,7 +28,7 @@ def ask(context: Context, user: ConsoleUser, act: TwoPersonAct, pseudonym: str, 
     _require_permission(user, application)
     if not reason or not is_reason(reason):
         raise InvalidRequestError("A reason is needed, of at most 200 characters, without a phone number.")
-    request = SecondPersonRequest(act, pseudonym, application, user.name, reason)
+    request = DualControlRequest(act, pseudonym, application, user.name, reason)
     name = context.ledger.second_person_requests.ask(request)
     _log.info("second_person_asked", act=str(act), application=application)
     return name
@@ -77,7 +79,7 @@ def decline(context: Context, user: ConsoleUser, name: str) -> None:
     _log.info("second_person_declined", act=str(request.act), application=request.application)
 
 
-def _open_request(context: Context, user: ConsoleUser, name: str) -> SecondPersonRequest:
+def _open_request(context: Context, user: ConsoleUser, name: str) -> DualControlRequest:
     request = context.ledger.second_person_requests.find(name)
     if request is None or not request.is_open(now()):
         raise ConflictError("The request is over.")
@@ -90,7 +92,7 @@ def _require_permission(user: ConsoleUser, application: str) -> None:
         raise ForbiddenError("Your role does not allow this.")
 
 
-def _require_entitled(context: Context, request: SecondPersonRequest) -> None:
+def _require_entitled(context: Context, request: DualControlRequest) -> None:
     """Refuse what somebody asked for who may not ask for it any more: he was disabled, or has other work."""
     asker = context.ledger.console_users.find(request.by)
     if asker is None or not asker.is_active:
@@ -101,19 +103,19 @@ def _require_entitled(context: Context, request: SecondPersonRequest) -> None:
         raise ConflictError("Whoever asked may not ask for this any more.") from changed
 
 
-def _do(context: Context, request: SecondPersonRequest) -> bool:
+def _do(context: Context, request: DualControlRequest) -> bool:
     """Do what was asked for, by both; return whether there was anything to do."""
     to = SubjectName(request.pseudonym, context.keyring.bucket(request.pseudonym))
     application, by = request.application, f"console:{request.by} with {request.decided_by}"
     every = application == EVERY_APPLICATION
     match request.act:
-        case TwoPersonAct.ERASE:
+        case DualControlAction.ERASE:
             act = OperatorActionEntry(OperatorAction.SUBJECT_ERASED, by, "" if every else application)
             erase(context, to, None if every else application, act)
             return True
-        case TwoPersonAct.UNFREEZE:
+        case DualControlAction.UNFREEZE:
             return unfreeze(context, to, application, SuppressionSource.OPERATOR, by)[1]
-        case TwoPersonAct.LIFT_SUPPRESSION:
+        case DualControlAction.LIFT_SUPPRESSION:
             scope, source = SuppressionScope.ALL, SuppressionSource.OPERATOR
             entry = Suppression(to.pseudonym, application, scope, source, request.reason, lifted=True)
             lifting = OperatorActionEntry(
