@@ -15,11 +15,11 @@ from otp_service.ledger.audit import MAX_VERIFICATIONS, DisputeFilter, IncidentS
 from otp_service.services.audit import (
     AuditProgress,
     Incident,
+    build_dispute_evidence,
     chain_notes,
     count_incident,
     early_purges,
     head_to_json,
-    make_dispute_pack,
     read_heads,
     sign_head,
     verdict,
@@ -55,7 +55,7 @@ def export(session: Session, **options: Any) -> None:  # noqa: ANN401 - click's
     It has each message's template, digest, channel, time, gateway, reference and end, consents and suppressions;
     neither a code nor a number.
     """
-    document = make_dispute_pack(session.context, *_evidence_query(session.context, options))
+    document = build_dispute_evidence(session.context, *_evidence_query(session.context, options))
     out.print_json(document)
     out.note(f"Verifications: {len(document['verifications'])}.")
     if not document["complete"]:

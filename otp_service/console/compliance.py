@@ -36,8 +36,8 @@ from otp_service.ledger.audit import DisputeFilter
 from otp_service.ledger.consents import Consents, Listing, Suppressions
 from otp_service.ledger.console import DualControlAction, DualControlRequest
 from otp_service.ledger.retention import PURGE_RULES
-from otp_service.services import chain_runs, dual_control
-from otp_service.services.audit import make_dispute_pack
+from otp_service.services import chain_verification, dual_control
+from otp_service.services.audit import build_dispute_evidence
 from otp_service.services.consents import add_suppressions, end_consent
 from otp_service.services.operator_actions import latest_actions
 from otp_service.services.subjects import export_document, export_of_applications
@@ -112,14 +112,14 @@ def verify_chain(visit: Visit) -> Answer:
     """Begin to verify the audit chain, which is of all applications; the page tells how far it is."""
     if not visit.signed_in.sees_all:
         raise ForbiddenError("The chain is of all applications.")
-    if not chain_runs.begin(visit.context, visit.signed_in.name, visit.settings.retention.model_dump()):
+    if not chain_verification.begin(visit.context, visit.signed_in.name, visit.settings.retention.model_dump()):
         raise FormError("The audit chain is being verified already.", _GONE)
     return visit.done("/compliance", Phrase("The audit chain is being verified."))
 
 
 def _chain(visit: Visit) -> dict[str, Any]:
     """Return what the page tells of the chain. Flaws name rows, so they are for who sees all applications."""
-    runs, is_for_all = visit.context.store.chain_runs, visit.signed_in.sees_all
+    runs, is_for_all = visit.context.store.chain_verification, visit.signed_in.sees_all
     last = runs.last()
     return {
         "running": runs.present(),
@@ -380,7 +380,7 @@ def _requests(visit: Visit, found: Iterable[DualControlRequest]) -> list[tuple[D
 
 def _pack(visit: Visit, wanted: DisputeFilter, about: Mapping[str, str]) -> Answer:
     shown = {name: value for name, value in about.items() if value}
-    document = make_dispute_pack(visit.context, wanted, shown)
+    document = build_dispute_evidence(visit.context, wanted, shown)
     people = {one["row"]["pseudonym"] for one in document["rows"] if one["table"] == "verifications"}
     if not people:
         raise FormError("No verification was found.")

@@ -380,7 +380,7 @@ def verdict(flaws: int) -> Phrase:
 PACK_FORMAT: Final = 1
 
 
-def make_dispute_pack(context: Context, wanted: DisputeFilter, about: Mapping[str, str]) -> dict[str, Any]:
+def build_dispute_evidence(context: Context, wanted: DisputeFilter, about: Mapping[str, str]) -> dict[str, Any]:
     """Return a dispute pack, ready to be written as JSON; raises `LedgerUnavailableError`.
 
     ``about`` says what was asked for as it may be shown: a number as its mask.

@@ -53,7 +53,7 @@ class Store:
     former: FormerStates
     access_copy: AccessCopy
     console_sessions: ConsoleSessions
-    chain_runs: ChainRuns
+    chain_verification: ChainRuns
     shared: SharedSubjects | None
     """Where addresses, blocks and applications are in other slots than numbers."""
 
@@ -102,6 +102,6 @@ def open_store(  # noqa: PLR0913 - all that it is made of
         former=FormerStates(client, scripts),
         access_copy=AccessCopy(scripts, keyring),
         console_sessions=ConsoleSessions(client, scripts, keyring),
-        chain_runs=ChainRuns(client, scripts),
+        chain_verification=ChainRuns(client, scripts),
         shared=shared,
     )

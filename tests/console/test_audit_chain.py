@@ -14,7 +14,7 @@ from otp_service.domain.console_users import Role
 from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger.console import Look
 from otp_service.ledger.schema import looks
-from otp_service.services import chain_runs
+from otp_service.services import chain_verification
 from otp_service.store import console as store
 from otp_service.store import keys
 from otp_service.store.console import ChainResult, ChainRun
@@ -31,7 +31,7 @@ def ayesha(console, installation) -> Browser:
 
 @pytest.fixture
 def runs(installation):
-    return installation.context.store.chain_runs
+    return installation.context.store.chain_verification
 
 
 def begin(browser: Browser):
@@ -51,7 +51,7 @@ def change(installation) -> None:
 
 
 def test_the_page_returns_at_once_and_tells_how_far_it_is_then_what_came_of_it(ayesha, runs, monkeypatch):
-    go_on, verify = threading.Event(), chain_runs.verify_chain
+    go_on, verify = threading.Event(), chain_verification.verify_chain
 
     def slowly(context, progress):
         progress.entries = 3
@@ -59,8 +59,8 @@ def test_the_page_returns_at_once_and_tells_how_far_it_is_then_what_came_of_it(a
         progress.entries = 0
         yield from verify(context, progress)
 
-    monkeypatch.setattr(chain_runs, "verify_chain", slowly)
-    monkeypatch.setattr(chain_runs, "_BEAT", 0.01)
+    monkeypatch.setattr(chain_verification, "verify_chain", slowly)
+    monkeypatch.setattr(chain_verification, "_BEAT", 0.01)
     answer = begin(ayesha)
     page = ayesha.get(answer.location).text
     assert answer.location == "/compliance"
@@ -128,7 +128,7 @@ def test_flaws_are_told_to_who_sees_all_applications(ayesha, console, installati
 
 
 def test_of_many_flaws_the_first_are_told_and_all_are_counted(ayesha, installation, runs, monkeypatch):
-    monkeypatch.setattr(chain_runs, "MOST_FLAWS", 2)
+    monkeypatch.setattr(chain_verification, "MOST_FLAWS", 2)
     for _ in range(3):
         change(installation)
     begin(ayesha)
@@ -143,7 +143,7 @@ def test_what_ends_too_soon_says_so(ayesha, runs, monkeypatch, error):
         raise error
         yield
 
-    monkeypatch.setattr(chain_runs, "verify_chain", fail)
+    monkeypatch.setattr(chain_verification, "verify_chain", fail)
     begin(ayesha)
 
     assert not result(runs).is_intact

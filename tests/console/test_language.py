@@ -18,7 +18,7 @@ from otp_service.services.operations import GATEWAY_WORDS, REDRIVE_WORDS, REFUSE
 
 FOLDER = Path(otp_service.console.__file__).parent
 SHOWN = (
-    *("services/audit.py", "services/chain_runs.py", "services/explanations.py", "services/what_if.py"),
+    *("services/audit.py", "services/chain_verification.py", "services/explanations.py", "services/what_if.py"),
     "domain/phrases.py",
 )
 _CALL = re.compile(r"""_\(\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")

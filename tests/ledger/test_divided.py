@@ -40,7 +40,7 @@ from otp_service.ledger.webhooks import PostingFilter
 from otp_service.services.audit import (
     AuditProgress,
     HeadSigner,
-    make_dispute_pack,
+    build_dispute_evidence,
     verify_chain,
     verify_dispute_pack,
 )
@@ -389,13 +389,13 @@ def test_a_dispute_pack_has_rows_of_all_chains_and_holds(site: Site) -> None:
     divided.verifications.record(batch_with_all(now() - DAY))
     context: Any = SimpleNamespace(ledger=divided, keyring=KEYRING)
     for wanted, count_of in ((DisputeFilter(since=0), 12), (DisputeFilter(pseudonym=NUMBERS[0]), 1)):
-        pack = make_dispute_pack(context, wanted, {})
+        pack = build_dispute_evidence(context, wanted, {})
         assert len(pack["verifications"]) == count_of
         assert not [*verify_dispute_pack(pack, KEYRING.signer.public_key)]
         names = [pack["head"]["ledger"], *(one["ledger"] for one in pack["heads"])]
         assert {one["ledger"] for one in pack["rows"] if one["table"] == "consents"} == {names[0]}
         assert {one["ledger"] for one in pack["rows"] if one["table"] == "events"} <= set(names[1:])
-    assert "heads" not in make_dispute_pack(SimpleNamespace(ledger=site.alone(), keyring=KEYRING), wanted, {})
+    assert "heads" not in build_dispute_evidence(SimpleNamespace(ledger=site.alone(), keyring=KEYRING), wanted, {})
 
 
 def test_what_is_too_old_goes_from_each_and_each_chain_tells(site: Site) -> None:

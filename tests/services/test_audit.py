@@ -36,8 +36,8 @@ from otp_service.services.access import authenticate
 from otp_service.services.audit import (
     AuditProgress,
     HeadSigner,
+    build_dispute_evidence,
     head_to_json,
-    make_dispute_pack,
     read_heads,
     sign_head,
     verify_chain,
@@ -223,7 +223,7 @@ def test_a_key_that_somebody_put_into_the_database_opens_the_api_and_shows(fille
 
 def test_how_a_verification_ended_is_proven_by_its_events_alone(filled: Context) -> None:
     tamper(filled, lambda connection: connection.execute(update(verifications).values(status="approved", ended=1)))
-    made = make_dispute_pack(filled, DisputeFilter(verification="vf_1"), {})
+    made = build_dispute_evidence(filled, DisputeFilter(verification="vf_1"), {})
 
     assert flaws(filled) == []
     assert "status" not in made["rows"][0]["row"]

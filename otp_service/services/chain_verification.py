@@ -31,7 +31,7 @@ def begin(context: Context, by: str, kept: Mapping[str, int]) -> bool:
     anew. Raises `LedgerUnavailableError` and `StoreUnavailableError`.
     """
     run = ChainRun(secrets.token_hex(8), by, now(), count_entries(context))
-    if not context.store.chain_runs.keep(run):
+    if not context.store.chain_verification.keep(run):
         return False
     threading.Thread(target=_verify, args=(context, run, kept), name="chain verification", daemon=True).start()
     return True
@@ -54,7 +54,7 @@ def _verify(context: Context, run: ChainRun, kept: Mapping[str, int]) -> None:
     sentences = [one.plain for one in (*verdicts, *chain_notes(progress), *early_purges(progress, kept))]
     result = ChainResult(run.by, run.begun, now(), is_whole and not count, sentences, [one.plain for one in flaws])
     with suppress(StoreUnavailableError):
-        context.store.chain_runs.finish(run, result)
+        context.store.chain_verification.finish(run, result)
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def _keeping(context: Context, run: ChainRun, progress: AuditProgress) -> Iterat
     def beat() -> None:
         while not ended.wait(_BEAT):
             with suppress(StoreUnavailableError):
-                context.store.chain_runs.keep(replace(run, seen=progress.entries))
+                context.store.chain_verification.keep(replace(run, seen=progress.entries))
 
     beating = threading.Thread(target=beat, name="chain verification's turn", daemon=True)
     beating.start()
