@@ -20,7 +20,7 @@ from otp_service.domain.consents import (
     Suppression,
     SuppressionScope,
     SuppressionSource,
-    standing_suppressions,
+    active_suppressions,
 )
 from otp_service.domain.console_users import Permission
 from otp_service.domain.guard import DAY
@@ -188,7 +188,7 @@ def show_number(visit: Visit, handle: str) -> Answer:
     visit.record_look(number.pseudonym, "compliance", within=HANDLE_LIFE)
     consents = context.ledger.consents.all_of(number.pseudonym, _MOST_HELD, user.applications)
     suppressions = visit.suppressions(number)
-    standing = standing_suppressions(suppressions, now())
+    standing = active_suppressions(suppressions, now())
     return visit.page(
         "compliance_number.html",
         handle=handle,

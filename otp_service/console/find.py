@@ -11,7 +11,7 @@ from otp_service.domain.consents import (
     EVERY_APPLICATION,
     SuppressionScope,
     SuppressionSource,
-    standing_suppressions,
+    active_suppressions,
 )
 from otp_service.domain.console_users import Permission
 from otp_service.domain.keyring import user_of_factor
@@ -78,7 +78,7 @@ def show_number(visit: Visit, handle: str) -> Answer:
     """Show a number's last verifications, why each code did or did not arrive, and its limits."""
     to = visit.number(handle)
     history = find_number_history(visit.context, to.destination, visit.signed_in.applications)
-    standing = standing_suppressions(visit.suppressions(to), now())
+    standing = active_suppressions(visit.suppressions(to), now())
     kept_back = {one.application for one in standing}
     return visit.page(
         "number.html",

@@ -186,7 +186,7 @@ def active_freezes(entries: Iterable[Suppression]) -> tuple[Suppression, ...]:
     return tuple(standing)
 
 
-def standing_suppressions(entries: Sequence[Suppression], now: int) -> tuple[Suppression, ...]:
+def active_suppressions(entries: Sequence[Suppression], now: int) -> tuple[Suppression, ...]:
     """Return what keeps codes back at ``now``, of entries given oldest first: of each application and scope one."""
     latest = latest_entries(entries)
     others = (one for one in latest if one.scope is SuppressionScope.ALL and one.is_active(now))

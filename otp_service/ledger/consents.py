@@ -56,7 +56,7 @@ from otp_service.ledger.database import (
 from otp_service.ledger.factors import active_factors
 from otp_service.ledger.schema import audit, consents, erasures, factor_changes, factors, suppressions
 from otp_service.ledger.schema import head as head_table
-from otp_service.ledger.webhooks import tell_suppressions
+from otp_service.ledger.webhooks import notify_suppressions
 
 # A consent that came with a start is recorded later, but counts from the ledger's place at the start: a withdrawal that
 # was recorded in between is the later word. A consent that was not given after every word before it is not recorded:
@@ -383,7 +383,7 @@ def record_suppression(connection: Connection, entries: Sequence[Suppression]) -
     ]
     connection.execute(insert(suppressions), rows)
     append_entry(connection, suppressions, rows)
-    tell_suppressions(connection, new, recorded)
+    notify_suppressions(connection, new, recorded)
     return Added(len(new), read_head(connection))
 
 

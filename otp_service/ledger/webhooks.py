@@ -69,7 +69,7 @@ def record_webhooks(connection: Connection, told: Iterable[Webhook], *, again: b
         connection.execute(insert(postings), rows)
 
 
-def tell_suppressions(connection: Connection, entries: Sequence[Suppression], at: int) -> None:
+def notify_suppressions(connection: Connection, entries: Sequence[Suppression], at: int) -> None:
     """Write webhooks of suppressions, and of what lifts them, for applications that know the number.
 
     An application knows it by its last verification, which the webhook names; without one it is told nothing.
