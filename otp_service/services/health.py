@@ -61,7 +61,7 @@ def _why_starts_are_closed(context: Context) -> str | None:
     if not context.mirror_sync.is_known:
         return "ledger-unknown"
     mirror_query = context.mirror_sync.query(ConsentMode.OFF)
-    return context.store.verifications.closed_reason(mirror_query, context.keyring.buckets)
+    return context.store.verifications.unavailable_reason(mirror_query, context.keyring.buckets)
 
 
 PROBE_HEADER: Final = "X-Otp-Service-Probe"

@@ -80,13 +80,13 @@ from otp_service.services.proofs import prove_verification, require_purpose, req
 from otp_service.services.sender_registrations import require_message_allowed
 from otp_service.store.sandbox import CaughtMessage
 from otp_service.store.verifications import (
-    ANYTHING,
+    ANY_PENDING,
     NOTHING,
-    AskedByRule,
     Canceled,
     Checked,
     Ended,
     FurtherMessage,
+    HumanCheckNeeded,
     Pending,
     Queued,
     Refusal,
@@ -144,8 +144,8 @@ class StartRequest:
     client_token: ClientTokenRequest | None = None
     return_url: str | None = field(default=None, repr=False)
     """Where the person goes back to from a hosted page, which is allowed; ``None`` for no page."""
-    may_be_pending: str = ANYTHING
-    """Which pending verification of the number and purpose does not prevent this start: `ANYTHING`, `NOTHING`, or the
+    allowed_pending: str = ANY_PENDING
+    """Which pending verification of the number and purpose does not prevent this start: `ANY_PENDING`, `NOTHING`, or the
     one with this identifier."""
 
 
@@ -189,7 +189,7 @@ def start(
     """
     with count_outcome(metrics.starts, application) as labels:
         view, attempt, consent, earlier = _check_request(context, application, request, labels)
-        started = _start_in_store(context, application, view, attempt, consent, earlier, retry, request.may_be_pending)
+        started = _start_in_store(context, application, view, attempt, consent, earlier, retry, request.allowed_pending)
         started.client_token = _client_token(context.keyring, started.verification, request.client_token)
         return started
 
@@ -206,7 +206,7 @@ def start_or_resend(context: Context, application: Application, request: StartRe
     allowed = NOTHING
     while True:
         try:
-            return start(context, application, replace(request, may_be_pending=allowed))
+            return start(context, application, replace(request, allowed_pending=allowed))
         except _PendingError as pending:
             (allowed,) = pending.args
         if read(context, application, allowed).details.transaction == _canonical(application, request.transaction):
@@ -428,7 +428,7 @@ def _start_in_store(  # noqa: PLR0913, PLR0917 - all of it comes with one reques
     consent: str,
     earlier: EarlierApproval | None,
     retry: IdempotentRequest | None,
-    may_be_pending: str,
+    allowed_pending: str,
 ) -> VerificationView:
     keyring, verification, user = context.keyring, view.verification, view.details.user
     outcome = context.store.verifications.start(
@@ -441,7 +441,7 @@ def _start_in_store(  # noqa: PLR0913, PLR0917 - all of it comes with one reques
         context.rulesets[application.name],
         retry,
         tracing.traceparent(),
-        may_be_pending,
+        allowed_pending,
         user_key(context, application.name, user) if user else None,
         earlier,
         current_request(),
@@ -721,7 +721,7 @@ _APPLICATION_RULES = {
 
 def _count_if_by_rule(refused: StoreRefusal, verification: Verification) -> None:
     """Count a message of a verification that a rule of the guard refused."""
-    if isinstance(refused, RefusedByRule | AskedByRule):
+    if isinstance(refused, RefusedByRule | HumanCheckNeeded):
         count_refusal(verification.application, verification.country, refused.rule)
 
 
@@ -734,7 +734,7 @@ def error_for(refused: StoreRefusal) -> OtpServiceError:
     match refused:
         case RefusedByRule():
             return _rate_limit_error(refused)
-        case AskedByRule(wait=wait, decision=decision):
+        case HumanCheckNeeded(wait=wait, decision=decision):
             return _human_check_error(wait, decision)
         case TooSoon(wait):
             return ResendTooSoonError("The last message was sent too recently.", whole_seconds(wait))

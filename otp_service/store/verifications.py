@@ -104,7 +104,7 @@ VERSION = "1"
 """Format of jobs."""
 _FORM = b"\2"
 """What rows of records begin with."""
-ANYTHING, NOTHING = "*", ""
+ANY_PENDING, NOTHING = "*", ""
 """What may be pending for a number and purpose when a verification is started; or an identifier."""
 
 
@@ -296,7 +296,7 @@ class RefusedByRule:
 
 
 @dataclass(frozen=True, slots=True)
-class AskedByRule:
+class HumanCheckNeeded:
     """A rule of the guard lets the start pass when the end user has passed a human check, or after a ``wait`` (ms)."""
 
     rule: str
@@ -345,7 +345,7 @@ class Refusal(StrEnum):
     STEP_UP = "step-up"
 
 
-StoreRefusal = RefusedByRule | AskedByRule | TooSoon | Ended | WrongLength | Refusal
+StoreRefusal = RefusedByRule | HumanCheckNeeded | TooSoon | Ended | WrongLength | Refusal
 """Any answer but success."""
 
 
@@ -483,7 +483,7 @@ class Verifications:
         ruleset: CompiledRuleset,
         retry: IdempotentRequest | None,
         trace: str = "",
-        may_be_pending: str = ANYTHING,
+        allowed_pending: str = ANY_PENDING,
         user: UserKey | None = None,
         earlier: EarlierApproval | None = None,
         request: str = "",
@@ -491,7 +491,7 @@ class Verifications:
         """Record a verification and queue its first message, which carries a ``trace`` on, or refuse.
 
         Its times are set by the script: the ones in ``verification`` are not read. Returns `Pending` where the newest
-        one of the number and purpose is pending, and is not what ``may_be_pending``. It names a ``user``, and uses an
+        one of the number and purpose is pending, and is not what ``allowed_pending``. It names a ``user``, and uses an
         ``earlier`` approval; on a cluster as far as what is known of them is in the number's slot.
         """
         further = (*self._user_keys(bucket, user), *self._scripts.evidence(earlier, bucket))
@@ -517,7 +517,7 @@ class Verifications:
             mirror_query.evidence,
             *(names.payment, names.reference),
             trace,
-            may_be_pending,
+            allowed_pending,
             len(further),
             earlier.ends if earlier else "",
             request,
@@ -533,7 +533,7 @@ class Verifications:
             )
         return _started(bucket, answer, ruleset)
 
-    def closed_reason(self, mirror_query: MirrorQuery, buckets: tuple[str, ...]) -> str | None:
+    def unavailable_reason(self, mirror_query: MirrorQuery, buckets: tuple[str, ...]) -> str | None:
         """Return why every start would be refused now, ``None`` when none is for that."""
         arguments = (mirror_query.identity, mirror_query.min_sequence, self._limits.unrecorded)
         found: str | None = None
@@ -830,6 +830,6 @@ def _send_refusal(bucket: str, answer: list[Any], ruleset: CompiledRuleset) -> S
             quota = build_quota(ruleset.quota, most, used, reset)
             return RefusedByRule(rule.decode(), wait, entry_id(bucket, decision.decode()), quota)
         case [b"human-check-required", decision, rule, wait]:
-            return AskedByRule(rule.decode(), wait, entry_id(bucket, decision.decode()))
+            return HumanCheckNeeded(rule.decode(), wait, entry_id(bucket, decision.decode()))
         case _:
             return parse_refusal(answer)

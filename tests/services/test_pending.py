@@ -40,8 +40,8 @@ def latest(caller: Caller, purpose: str = "login") -> str:
 
 def test_one_is_started_while_what_may_be_pending_is(shop: Caller):
     first = shop.start()
-    second = shop.start(may_be_pending=first)
-    third = shop.start(may_be_pending="*")
+    second = shop.start(allowed_pending=first)
+    third = shop.start(allowed_pending="*")
 
     assert len({first, second, third}) == 3
 

@@ -246,7 +246,7 @@ def test_the_name_of_a_fence_is_new_to_all_buckets(frozen, spread):
 def test_starts_are_refused_by_the_buckets_that_are_closed_and_readiness_tells_when_all_are(frozen, spread):
     numbers = one_of_each(spread)
     query = spread.context.mirror_sync.query(ConsentMode.OFF)
-    told = lambda: spread.context.store.verifications.closed_reason(query, spread.context.keyring.buckets)  # noqa: E731
+    told = lambda: spread.context.store.verifications.unavailable_reason(query, spread.context.keyring.buckets)  # noqa: E731
     for bucket in ("00", "01", "03"):
         frozen.client.hset(keys.mirror(bucket), "sequence", -1)
     with pytest.raises(LedgerUnavailableError):

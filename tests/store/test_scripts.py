@@ -72,7 +72,7 @@ def _calls(shop: Caller) -> dict[str, Callable[[], Any]]:
         "requeue": store.outbox.requeue,
         "show limits": lambda: store.limits.windows("00", "somebody", ["shop"]),
         "caught messages": lambda: store.mailbox.messages("shop", None),
-        "readiness": lambda: store.verifications.closed_reason(MirrorQuery("", 0, ConsentMode.OFF), ("00",)),
+        "readiness": lambda: store.verifications.unavailable_reason(MirrorQuery("", 0, ConsentMode.OFF), ("00",)),
     }
 
 

@@ -6,7 +6,7 @@ local factors = {}
 -- 'frozen'; nil for nothing. A factor is activated at a `place` in the ledger, and a code of it lives for so many milliseconds:
 -- which codes were used may be forgotten where Redis was emptied, restored or taken over, until all that were are over.
 function factors.closed(head, user, application, identity, least, place, life)
-  if mirror.closed_reason(head, identity, least) then return 'mirror-behind', 0 end
+  if mirror.unavailable_reason(head, identity, least) then return 'mirror-behind', 0 end
   local since, of = mirror.server_since(head)
   if place > of then since = 0 end
   if fence.at then since = math.max(since, fence.at) end

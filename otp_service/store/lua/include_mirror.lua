@@ -50,7 +50,7 @@ function mirror.is_there(head) return redis.call('HEXISTS', head, 'sequence') ==
 
 -- Returns why the mirror lets nothing through, by its name in `/readyz`; nil when it does, and then the position that it
 -- has reached. `identity` is the ledger's, `least` the position that it is known to have reached.
-function mirror.closed_reason(head, identity, least)
+function mirror.unavailable_reason(head, identity, least)
   local kept_identity, position, closed, restored = unpack(redis.call('HMGET', head, 'identity', 'sequence', 'closed', 'restored'))
   if not (kept_identity and position) then return 'mirror-lost' end
   if kept_identity ~= identity then return 'mirror-foreign' end
@@ -121,7 +121,7 @@ local function is_suppressed(ends) return ends and (ends == '' or tonumber(ends)
 -- `demand` is what the application asks for: 'required', 'recorded' or 'off'. `since` is the position from which on a
 -- withdrawal counts. `given` is when the consent was given that comes with the message, nil without one.
 function mirror.refusal(head, number, about, identity, least, demand, since, given)
-  local closed, position = mirror.closed_reason(head, identity, least)
+  local closed, position = mirror.unavailable_reason(head, identity, least)
   if closed then return 'mirror-behind' end
   local own, kept = about.application, kept_of(number)
   local over, last = ended(kept, about)

@@ -9,7 +9,7 @@
 
 local why
 for i = 1, #KEYS, 2 do
-  local closed = mirror.closed_reason(KEYS[i], ARGV[1], ARGV[2])
+  local closed = mirror.unavailable_reason(KEYS[i], ARGV[1], ARGV[2])
   if not closed and redis.call('XLEN', KEYS[i + 1]) < tonumber(ARGV[3]) then return nil end
   why = why or closed or 'events-full'
 end
