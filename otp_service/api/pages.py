@@ -23,7 +23,7 @@ from otp_service.api.requests import host_of, peer_address, read_form
 from otp_service.api.routes import COMMON_PROBLEMS, Answer, Resource
 from otp_service.api.schemas import Body
 from otp_service.domain.applications import KeyScope
-from otp_service.domain.guard import whole_seconds
+from otp_service.domain.guard import ceil_seconds
 from otp_service.domain.hosted_pages import DEFAULT_COLOR, is_color, origin_of
 from otp_service.domain.payments import Transaction, format_amount
 from otp_service.domain.templates import amount_style, fallback_tags
@@ -118,7 +118,7 @@ def show_page(exchange: Exchange, token: str) -> Answer:
             verification=verification,
             payment=page.view.details.transaction,
             note=next((note for note in notes if note in _NOTES), ""),
-            seconds=whole_seconds(page.wait),
+            seconds=ceil_seconds(page.wait),
             attempt=secrets.token_urlsafe(16),
             color=page.application.page_color,
             **_words_of(_language((verification.locale, page.application.locale))),

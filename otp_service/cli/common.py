@@ -220,7 +220,7 @@ def operator_login() -> str:
         return f"cli:{user}"
 
 
-def of_whom(application: str) -> str:
+def number_or_application(application: str) -> str:
     """Return ``of NAME``, or ``of any application``."""
     return "of any application" if application == EVERY_APPLICATION else f"of {application}"
 

@@ -3,7 +3,15 @@
 import click
 
 from otp_service.cli import output as out
-from otp_service.cli.common import Session, checked_reason, command, of_whom, options, phone_number, reason_option
+from otp_service.cli.common import (
+    Session,
+    checked_reason,
+    command,
+    number_or_application,
+    options,
+    phone_number,
+    reason_option,
+)
 from otp_service.cli.doctor import warn_of_mirror
 from otp_service.domain.audit import OperatorAction
 from otp_service.domain.consents import SuppressionSource
@@ -72,7 +80,7 @@ def freeze(session: Session, name: str | None, reason: str, to: Destination, *, 
     source = SuppressionSource.OPERATOR
     did = subjects.freeze(session.context, subject, application, source, why, session.operator)
     out.done(
-        f"Frozen: verifications {of_whom(application)} for {to.mask}.",
+        f"Frozen: verifications {number_or_application(application)} for {to.mask}.",
         to=to.mask, application=application, canceled=len(did.ended),
     )  # fmt: skip
     were = "was" if len(did.ended) == 1 else "were"
@@ -86,10 +94,10 @@ def freeze(session: Session, name: str | None, reason: str, to: Destination, *, 
 def unfreeze(session: Session, name: str | None, to: Destination, *, every: bool) -> None:
     """Let verifications of NUMBER start again. What was canceled stays so."""
     subject, application = session.subject_key(to), _chosen_application(session, name, every=every)
-    source, whose = SuppressionSource.OPERATOR, f"{of_whom(application)} for {to.mask}"
+    source, whose = SuppressionSource.OPERATOR, f"{number_or_application(application)} for {to.mask}"
     found, was_frozen = subjects.unfreeze(session.context, subject, application, source, session.operator)
     frozen = list(dict.fromkeys(one.application for one in found.entries))
-    still = f" Still frozen: verifications {', '.join(map(of_whom, frozen))}." if frozen else ""
+    still = f" Still frozen: verifications {', '.join(map(number_or_application, frozen))}." if frozen else ""
     if not was_frozen:
         raise click.ClickException(f"Verifications {whose} are not frozen.{still}")
     out.done(

@@ -14,7 +14,7 @@ from otp_service.cli.common import (
     Session,
     checked_reason,
     command,
-    of_whom,
+    number_or_application,
     options,
     phone_number,
     reason_option,
@@ -91,8 +91,8 @@ def lift(session: Session, scope: str, name: str | None, reason: str, to: Destin
     if not why and any(one.source in HOLDER_SOURCES for one in context.ledger.suppressions.in_force(*entry.about)):
         raise click.UsageError("The person said stop: say why messages may go out again, by --reason.")
     lifted = lift_suppression(context, entry, session.action(OperatorAction.SUPPRESSION_LIFTED, application, scope))
-    others, whose = _suppressed_at(context, subject), f"{of_whom(application)} to {to.mask}"
-    still = f" Still kept back: messages {', '.join(map(of_whom, others))}." if others else ""
+    others, whose = _suppressed_at(context, subject), f"{number_or_application(application)} to {to.mask}"
+    still = f" Still kept back: messages {', '.join(map(number_or_application, others))}." if others else ""
     if not lifted:
         option = f" Lift that by --application {others[0]}." if others and others[0] != EVERY_APPLICATION else ""
         raise click.ClickException(f"Messages {whose} are not suppressed ({scope}).{still}{option}")
@@ -122,8 +122,8 @@ def show(session: Session, to: Destination) -> None:
         out.note(f"Nothing is recorded of {to.mask}.")
         return
     if frozen:
-        out.note(f"Frozen: verifications {', '.join(map(of_whom, frozen))}.")
-    back = ", ".join(map(of_whom, kept_back))
+        out.note(f"Frozen: verifications {', '.join(map(number_or_application, frozen))}.")
+    back = ", ".join(map(number_or_application, kept_back))
     if back or not frozen:
         out.note(f"Kept back: messages {back}." if back else "No messages are kept back.")
 
@@ -193,8 +193,8 @@ _application = attrgetter("application")
 
 def _sentence(who: str, gets: str, application: str, scope: str) -> str:
     if scope == SuppressionScope.MARKETING_ONLY:
-        return f"Recorded that {who} {gets} no advertising {of_whom(application)}. Codes still go out."
-    return f"{who} {gets} no messages {of_whom(application)} any more ({scope})."
+        return f"Recorded that {who} {gets} no advertising {number_or_application(application)}. Codes still go out."
+    return f"{who} {gets} no messages {number_or_application(application)} any more ({scope})."
 
 
 def _end(until: datetime | None) -> int | None:

@@ -155,14 +155,14 @@ def _argon2(salt: bytes) -> Argon2id:
 def is_password(password: str, hashed: str) -> bool:
     """Tell whether a password is the one that was hashed; takes as long where there is no such user (empty)."""
     try:
-        Argon2id.verify_phc_encoded(password.encode(errors="surrogatepass"), hashed or _hash_of_nobody())
+        Argon2id.verify_phc_encoded(password.encode(errors="surrogatepass"), hashed or _dummy_hash())
     except InvalidKey:
         return False
     return bool(hashed)
 
 
 @cache
-def _hash_of_nobody() -> str:
+def _dummy_hash() -> str:
     """Return the hash of a password that nobody knows."""
     return _argon2(bytes(_SALT_BYTES)).derive_phc_encoded(os.urandom(_SALT_BYTES))
 

@@ -236,7 +236,7 @@ def parse_notation(name: str, notation: str) -> tuple[int, int]:
     return item.amount, item.get_expiry()
 
 
-def whole_seconds(milliseconds: int) -> int:
+def ceil_seconds(milliseconds: int) -> int:
     """Return whole seconds, rounded up and at least 1: after them the wait is over."""
     return max(1, -(-milliseconds // 1000))
 
@@ -251,7 +251,7 @@ def coarse_retry_after(milliseconds: int) -> int:
     Up to a minute in steps of 10 s, up to an hour in minutes, above that in hours, and a day at most: more would
     tell that the number is locked.
     """
-    seconds = whole_seconds(milliseconds)
+    seconds = ceil_seconds(milliseconds)
     step = 10 if seconds <= 60 else 60 if seconds <= 3600 else 3600  # noqa: PLR2004 - the steps named above
     return min(-(-seconds // step) * step, _LONGEST_TOLD)
 

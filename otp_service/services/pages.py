@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from otp_service.domain.applications import Application
 from otp_service.domain.codes import is_code, unseal_details
-from otp_service.domain.guard import whole_seconds
+from otp_service.domain.guard import ceil_seconds
 from otp_service.domain.hosted_pages import PAGE, RESULT_LIFE, PageResult, may_return_to, with_result
 from otp_service.domain.keyring import IdempotentRequest
 from otp_service.domain.numbers import network_of
@@ -72,7 +72,7 @@ def count_request(context: Context, address: str | None, most: int) -> None:
         return
     wait = context.store.verifications.count_page(context.keyring.network_pseudonym(network_of(address)), most)
     if wait:
-        raise RateLimitedError("Too many requests for pages from this address.", whole_seconds(wait))
+        raise RateLimitedError("Too many requests for pages from this address.", ceil_seconds(wait))
 
 
 def open_page(context: Context, token: str) -> Page:

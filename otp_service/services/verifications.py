@@ -17,7 +17,7 @@ from otp_service.domain.codes import (
     unseal_mask,
 )
 from otp_service.domain.consents import Evidence
-from otp_service.domain.guard import GUARD_RULES, Disclosure, SendAttempt, coarse_retry_after, whole_seconds
+from otp_service.domain.guard import GUARD_RULES, Disclosure, SendAttempt, ceil_seconds, coarse_retry_after
 from otp_service.domain.keyring import IdempotentRequest, Keyring
 from otp_service.domain.numbers import (
     MAX_NUMBER_LENGTH,
@@ -737,7 +737,7 @@ def error_for(refused: StoreRefusal) -> OtpServiceError:
         case HumanCheckNeeded(wait=wait, decision=decision):
             return _human_check_error(wait, decision)
         case TooSoon(wait):
-            return ResendTooSoonError("The last message was sent too recently.", whole_seconds(wait))
+            return ResendTooSoonError("The last message was sent too recently.", ceil_seconds(wait))
         case Ended(status):
             return ConflictError(f"The verification is {status}.")
         case WrongLength(length):
@@ -751,9 +751,7 @@ def _rate_limit_error(refused: RefusedByRule) -> RateLimitedError:
     rule = GUARD_RULES[refused.rule]
     if rule.disclosure is Disclosure.FULLY:
         quota = refused.quota if refused.rule == "application.requests" else None
-        error = RateLimitedError(
-            _APPLICATION_RULES.get(refused.rule, rule.sentence), whole_seconds(refused.wait), quota
-        )
+        error = RateLimitedError(_APPLICATION_RULES.get(refused.rule, rule.sentence), ceil_seconds(refused.wait), quota)
     else:
         error = RateLimitedError("Too many requests for this recipient.", coarse_retry_after(refused.wait))
     error.decision = refused.decision

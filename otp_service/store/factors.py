@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import redis
 
 from otp_service.domain.applications import TotpSkew
-from otp_service.domain.guard import whole_seconds
+from otp_service.domain.guard import ceil_seconds
 from otp_service.domain.keyring import IDEMPOTENCY_SECONDS, IdempotentRequest, user_id
 from otp_service.domain.proofs import EarlierApproval
 from otp_service.domain.totp import PENDING_SECONDS, FactorFailure, PendingLimits, SealedFactor, UserKey
@@ -129,7 +129,7 @@ class FactorStore:
                 return str(first.decode())
             case [b"full", wait, whose]:
                 who = whose.decode()
-                raise RateLimitedError(f"Too many apps of the {who} wait for their first code.", whole_seconds(wait))
+                raise RateLimitedError(f"Too many apps of the {who} wait for their first code.", ceil_seconds(wait))
             case _:
                 raise _refusal(answer)
 
@@ -301,7 +301,7 @@ def _refusal(answer: list[Any]) -> OtpServiceError:
             return StepUpRequiredError("What after proves is too old, was used, or was revoked.")
         case [b"settling", wait]:
             settling = StoreUnavailableError("Redis was emptied, restarted or replaced: codes used before have to end.")
-            settling.retry_after = whole_seconds(wait)
+            settling.retry_after = ceil_seconds(wait)
             return settling
         case _:
             return LedgerUnavailableError(MIRROR_IS_BEHIND)

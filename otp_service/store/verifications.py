@@ -11,7 +11,7 @@ import redis
 
 from otp_service.domain import keyring
 from otp_service.domain.applications import Place
-from otp_service.domain.guard import Ruleset, SendAttempt, Window, whole_seconds
+from otp_service.domain.guard import Ruleset, SendAttempt, Window, ceil_seconds
 from otp_service.domain.keyring import IdempotentRequest
 from otp_service.domain.payments import PaymentHashes
 from otp_service.domain.proofs import EarlierApproval
@@ -377,7 +377,7 @@ def build_quota(window: Window | None, most: int, used: int, reset: int) -> Quot
     """Return the application's quota as a script tested and counted it, of its window; ``reset`` in milliseconds."""
     if window is None:
         return None
-    return Quota(most, window.seconds, max(0, most - used), whole_seconds(reset))
+    return Quota(most, window.seconds, max(0, most - used), ceil_seconds(reset))
 
 
 _IDEMPOTENCY_LIFE = keyring.IDEMPOTENCY_SECONDS * 1000

@@ -2,7 +2,7 @@
 
 import pytest
 
-from otp_service.domain.guard import LimitScope, coarse_retry_after, parse_limits, whole_seconds
+from otp_service.domain.guard import LimitScope, ceil_seconds, coarse_retry_after, parse_limits
 from otp_service.domain.keyring import Keyring, idempotent_request
 from otp_service.domain.messages import Message
 from otp_service.domain.numbers import network_of
@@ -77,7 +77,7 @@ def test_a_wait_is_told_coarsely_and_never_too_short(milliseconds: int, seconds:
 
 @pytest.mark.parametrize(("milliseconds", "seconds"), [(0, 1), (1, 1), (1000, 1), (1001, 2), (29_001, 30)])
 def test_whole_seconds_are_at_least_one_and_never_too_few(milliseconds: int, seconds: int):
-    assert whole_seconds(milliseconds) == seconds
+    assert ceil_seconds(milliseconds) == seconds
 
 
 def test_the_first_route_that_matches_decides():
