@@ -22,7 +22,7 @@ import otp_service.settings.settings as settings_module
 from otp_service import bootstrap
 from otp_service.bootstrap import Installation
 from otp_service.domain.codes import derive_code
-from otp_service.domain.consents import Evidence, Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.consents import ConsentEvidence, Suppression, SuppressionScope, SuppressionSource
 from otp_service.domain.guard import Ruleset
 from otp_service.domain.keyring import IdempotentRequest, idempotent_request
 from otp_service.domain.messages import Message
@@ -346,11 +346,11 @@ class Side:
     def _subject(self, to: str) -> SubjectKey:
         return subject_key(self._context.keyring, parse_destination(to, None))
 
-    def _evidence(self, given: str) -> Evidence | None:
+    def _evidence(self, given: str) -> ConsentEvidence | None:
         if not given:
             return None
         at = round(1000 * time.time()) + 60_000 if given == "now" else 1_700_000_000_000
-        return Evidence("v1", "0" * 64, "en", "web", at, "page")
+        return ConsentEvidence("v1", "0" * 64, "en", "web", at, "page")
 
     def _code(self, one: int, which: str) -> str:
         """Return the code of a verification that is ``right``, ``old``, ``wrong`` or ``short``."""

@@ -29,7 +29,13 @@ from support_valkey import ValkeyServer
 from otp_service import bootstrap
 from otp_service.bootstrap import Installation
 from otp_service.cli.doctor import Level, mirror_diagnosis
-from otp_service.domain.consents import EVERY_APPLICATION, Evidence, Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.consents import (
+    EVERY_APPLICATION,
+    ConsentEvidence,
+    Suppression,
+    SuppressionScope,
+    SuppressionSource,
+)
 from otp_service.domain.guard import GUARD_RULES
 from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.errors import (
@@ -228,7 +234,7 @@ class Order:
         one, number = installation or self._process(), self.chance.choice(NUMBERS)
         to = subject_key(one.context.keyring, parse_destination(number, None))
         shop = one.context.applications["shop"]
-        evidence = Evidence("v1", "0" * 64, "en", "web", time.time_ns() // 1_000_000, "checkout")
+        evidence = ConsentEvidence("v1", "0" * 64, "en", "web", time.time_ns() // 1_000_000, "checkout")
         about, forbids, write = self.chance.choice([
             ("stop", True, lambda it: add_suppressions(it.context, [_stop(to.pseudonym)])),
             ("stop", False, lambda it: add_suppressions(it.context, [_stop(to.pseudonym, lifted=True)])),

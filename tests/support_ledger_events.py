@@ -6,10 +6,10 @@ from itertools import count
 
 from otp_service.clock import now
 from otp_service.domain.audit import CONSENT_GIVEN, Event
-from otp_service.domain.consents import Evidence, NumberState
+from otp_service.domain.consents import ConsentEvidence, NumberState
 from otp_service.ledger.ledger import Ledger
 
-EVIDENCE = Evidence(
+EVIDENCE = ConsentEvidence(
     text_version="2026-11",
     text_sha256="9f" * 32,
     locale="ur-PK",
@@ -22,7 +22,7 @@ NUMBER, OTHER = "n" * 22, "o" * 22
 _entries = count(1)
 
 
-def anew() -> Evidence:
+def anew() -> ConsentEvidence:
     """Return what shows that somebody agrees once more, after all that was said so far."""
     return replace(EVIDENCE, given=now() + 1)
 
@@ -40,7 +40,9 @@ def started(
     return event("verification.started", verification, at, channel="sms", pseudonym=number, ledger=str(place), **fields)
 
 
-def agreed(verification: str = "vf_1", number: str = NUMBER, *, place: int = 0, evidence: Evidence = EVIDENCE) -> Event:
+def agreed(
+    verification: str = "vf_1", number: str = NUMBER, *, place: int = 0, evidence: ConsentEvidence = EVIDENCE
+) -> Event:
     """Return the consent that came with a start, when the mirror had come to a place."""
     consent = json.dumps(asdict(evidence))
     return event(CONSENT_GIVEN, verification, pseudonym=number, ledger=str(place), consent=consent)

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE
-from otp_service.domain.consents import MAX_REASON, Evidence
+from otp_service.domain.consents import MAX_REASON, ConsentEvidence
 from otp_service.domain.numbers import is_region, may_hold_number
 from otp_service.domain.totp import MAX_USER
 from otp_service.services.access import DEFAULT_OVERLAP, MAX_OVERLAP
@@ -171,9 +171,9 @@ class ConsentBody(Body):
     source: Source
     """Which page, screen or form it was, such as `checkout`."""
 
-    def to_evidence(self, address_prefix: str = "") -> Evidence:
+    def to_evidence(self, address_prefix: str = "") -> ConsentEvidence:
         """Return it as the use cases take it."""
-        return Evidence(
+        return ConsentEvidence(
             text_version=self.text_version,
             text_sha256=self.text_sha256,
             locale=self.locale,

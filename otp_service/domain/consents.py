@@ -18,7 +18,7 @@ class ConsentMode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class ConsentEvidence:
     """What shows that somebody agreed."""
 
     text_version: str
@@ -37,11 +37,11 @@ class Evidence:
     """The end user's address without its last part (IPv4 /24, IPv6 /48), empty when it is not known."""
 
     @property
-    def erased(self) -> "Evidence":
+    def erased(self) -> "ConsentEvidence":
         """What is left of it after an erasure: what shows to which words somebody agreed, where and when."""
         return replace(self, text_version="", source="", address_prefix="")
 
-    def repeats(self, other: "Evidence") -> bool:
+    def repeats(self, other: "ConsentEvidence") -> bool:
         """Tell whether it is the same as another: the same words, agreed to at the same time and place."""
         same = (self.text_sha256, self.locale, self.channel, self.given)
         return same == (other.text_sha256, other.locale, other.channel, other.given)
@@ -54,7 +54,7 @@ class Consent:
     pseudonym: str
     application: str
     purpose: str
-    evidence: Evidence | None
+    evidence: ConsentEvidence | None
     """``None`` when it is a withdrawal."""
     counts_from: int | None = None
     """The ledger's place from which on it counts; ``None`` for that at which it is recorded."""

@@ -282,7 +282,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Waits:
+class BackoffRule:
     """Waits that grow with each event in a row; the last one repeats."""
 
     rule: str
@@ -380,8 +380,8 @@ class Ruleset:
 
     windows: tuple[Window, ...] = ()
     """Those of one scope stand together, in the order in which their keys are given."""
-    cooldown: Waits | None = None
-    guess_wait: Waits | None = None
+    cooldown: BackoffRule | None = None
+    guess_wait: BackoffRule | None = None
     lock: Lock | None = None
     buckets: tuple[Bucket, ...] = ()
     breakers: tuple[ConversionBreaker, ...] = ()

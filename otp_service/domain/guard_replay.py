@@ -12,6 +12,7 @@ from otp_service.domain.applications import Application
 from otp_service.domain.guard import (
     DAY,
     STRATEGY_OF,
+    BackoffRule,
     Bucket,
     BucketRule,
     Ceiling,
@@ -22,7 +23,6 @@ from otp_service.domain.guard import (
     Ruleset,
     SendAttempt,
     Strategy,
-    Waits,
     Window,
     decode_attempt,
 )
@@ -309,13 +309,13 @@ class Streak:
     length: int = 0
     last: int = 0
 
-    def left(self, rule: Waits, now: int) -> int:
+    def left(self, rule: BackoffRule, now: int) -> int:
         """Return the milliseconds to wait now."""
         if not self.length or now - self.last >= rule.reset_after:
             return 0
         return max(0, self.last + rule.waits[min(self.length, len(rule.waits)) - 1] - now)
 
-    def longer(self, rule: Waits, now: int) -> "Streak":
+    def longer(self, rule: BackoffRule, now: int) -> "Streak":
         """Return it with one event more."""
         over = now - self.last >= rule.reset_after
         return Streak(1 if over else self.length + 1, now)

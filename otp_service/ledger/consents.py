@@ -32,7 +32,7 @@ from otp_service.domain.consents import (
     EVERY_APPLICATION,
     HOLDER_SOURCES,
     Consent,
-    Evidence,
+    ConsentEvidence,
     LedgerPosition,
     MirrorChanges,
     NumberState,
@@ -62,7 +62,7 @@ from otp_service.ledger.webhooks import notify_suppressions
 # was recorded in between is the later word. A consent that was not given after every word before it is not recorded:
 # sending old evidence again renews nothing.
 
-NO_EVIDENCE = Evidence("", "", "", "", 0, "")
+NO_EVIDENCE = ConsentEvidence("", "", "", "", 0, "")
 """What a withdrawal shows."""
 CONSENT_ORDER = (consents.c.counts_from, consents.c.sequence)
 """In which entries follow each other."""
@@ -214,7 +214,7 @@ def last_consents(connection: Connection, pseudonyms: Sequence[str]) -> list[Con
 
 def entry_of(row: Row[Any]) -> Consent:
     """Return a row as an entry."""
-    evidence = Evidence(
+    evidence = ConsentEvidence(
         text_version=row.text_version,
         text_sha256=row.text_sha256,
         locale=row.locale,

@@ -13,7 +13,7 @@ from otp_service.domain.audit import CONSENT_GIVEN, Event
 from otp_service.domain.consents import (
     EVERY_APPLICATION,
     Consent,
-    Evidence,
+    ConsentEvidence,
     LedgerPosition,
     Suppression,
     SuppressionScope,
@@ -487,7 +487,7 @@ def _consents(connection: Connection, events: Iterable[Event]) -> list[Consent]:
 
 def _consent(start: Event, erased: Mapping[tuple[str, str], int]) -> Consent:
     number, application, place = start.member("pseudonym"), start.member("application"), int(start.member("ledger"))
-    evidence = Evidence(**json.loads(start.member("consent")))
+    evidence = ConsentEvidence(**json.loads(start.member("consent")))
     if any(erased.get((number, whose), 0) > place for whose in (application, EVERY_APPLICATION)):
         evidence = evidence.erased
     return Consent(number, application, start.member("purpose"), evidence, place)

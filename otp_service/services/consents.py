@@ -16,8 +16,8 @@ from otp_service.domain.consents import (
     EVERY_APPLICATION,
     MAX_REASON,
     Consent,
+    ConsentEvidence,
     ConsentMode,
-    Evidence,
     Suppression,
     SuppressionScope,
     SuppressionSource,
@@ -65,7 +65,7 @@ class ConsentView:
 
 
 def give_consent(
-    context: Context, application: Application, to: SubjectKey, purpose: str, evidence: Evidence
+    context: Context, application: Application, to: SubjectKey, purpose: str, evidence: ConsentEvidence
 ) -> ConsentView:
     """Record a consent; it is in force when this returns.
 
@@ -74,7 +74,7 @@ def give_consent(
     return _add(context, application, to, make_consent(application, to, purpose, evidence))
 
 
-def make_consent(application: Application, to: SubjectKey, purpose: str, evidence: Evidence) -> Consent:
+def make_consent(application: Application, to: SubjectKey, purpose: str, evidence: ConsentEvidence) -> Consent:
     """Return a consent that may be recorded; raises `OtpServiceError`."""
     check_purpose(application, purpose)
     check_evidence(application, evidence)
@@ -108,7 +108,7 @@ def read_consent(context: Context, application: Application, to: SubjectKey, pur
     return ConsentView(to.mask, purpose, entries)
 
 
-def check_evidence(application: Application, evidence: Evidence) -> None:
+def check_evidence(application: Application, evidence: ConsentEvidence) -> None:
     """Raise `ConsentNotKeptError` where no consent is kept, `InvalidTimeError` for one from the future."""
     if application.consent is ConsentMode.OFF:
         raise ConsentNotKeptError("The application is set up to keep no consents.")
@@ -116,7 +116,7 @@ def check_evidence(application: Application, evidence: Evidence) -> None:
         raise InvalidTimeError("given_at is in the future.")
 
 
-def encode_evidence(evidence: Evidence | None) -> str:
+def encode_evidence(evidence: ConsentEvidence | None) -> str:
     """Return a consent as JSON, for the event of a start; empty without one."""
     return to_json(evidence).decode() if evidence else ""
 

@@ -42,7 +42,7 @@ from otp_service.errors import (
 from otp_service.services.context import Context
 from otp_service.services.operator_actions import perform_action
 from otp_service.services.proofs import evidence_life, prove_code, require_purpose, require_step_up
-from otp_service.store.factors import FIRST, NOT_FOUND, REPEATED, RIGHT, CodeOutcome, Guess, KnownFactor
+from otp_service.store.factors import FIRST, NOT_FOUND, REPEATED, RIGHT, CodeAttempt, CodeOutcome, KnownFactor
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import SafeText
@@ -187,7 +187,7 @@ def activate(
     """
     user, known = _known(context, application.name, factor_id)
     seed = context.keyring.new_recovery_seed()
-    guess = Guess(factor_id, _device(context, application, device), seed, REPEATED, retry=retry)
+    guess = CodeAttempt(factor_id, _device(context, application, device), seed, REPEATED, retry=retry)
     (reason, _, seed), steps = _take_first_code(context, application, user, known, guess, code)
     if known.pending is not None:
         if reason is not None:
@@ -200,7 +200,7 @@ def activate(
 
 
 def _take_first_code(
-    context: Context, application: Application, user: UserKey, known: KnownFactor, guess: Guess, code: str
+    context: Context, application: Application, user: UserKey, known: KnownFactor, guess: CodeAttempt, code: str
 ) -> tuple[CodeOutcome, tuple[int, ...]]:
     """Spend the first code of a factor that waits for it; return the outcome, and the code's steps.
 
@@ -412,7 +412,7 @@ def check_recovery_code(
     whose, typed = user_key(context, application.name, user), normalise_recovery_code(code)
     earlier = require_step_up(context, application, purpose, user, intent.after) if purpose else None
     seed, device = context.keyring.new_recovery_seed(), _device(context, application, intent.device)
-    guess = Guess(whose.pseudonym, device, seed, earlier=earlier, retry=retry)
+    guess = CodeAttempt(whose.pseudonym, device, seed, earlier=earlier, retry=retry)
     reason, at, seed = _count_guess(context, application, whose, guess)
     (new,), codes = _derived_codes(context, whose, seed, retry, 1), context.ledger.recovery_codes
     if reason is None:
@@ -582,7 +582,7 @@ def _steps_at(context: Context, application: Application, factor: SealedFactor, 
     return matching_steps(secret, factor.parameters, code, range(steps.start, steps.stop + 1))
 
 
-def _count_guess(context: Context, application: Application, user: UserKey, guess: Guess) -> CodeOutcome:
+def _count_guess(context: Context, application: Application, user: UserKey, guess: CodeAttempt) -> CodeOutcome:
     query = context.mirror_sync.query(ConsentMode.OFF)
     return context.store.factors.count_guess(user, guess, query, context.rulesets[application.name])
 

@@ -16,7 +16,7 @@ from otp_service.domain.codes import (
     unseal_details,
     unseal_mask,
 )
-from otp_service.domain.consents import Evidence
+from otp_service.domain.consents import ConsentEvidence
 from otp_service.domain.guard import GUARD_RULES, Disclosure, SendAttempt, ceil_seconds, coarse_retry_after
 from otp_service.domain.keyring import IdempotentRequest, Keyring
 from otp_service.domain.numbers import (
@@ -82,9 +82,9 @@ from otp_service.store.sandbox import CaughtMessage
 from otp_service.store.verifications import (
     ANY_PENDING,
     NOTHING,
+    AlreadyFinal,
     Canceled,
     Checked,
-    Ended,
     FurtherMessage,
     HumanCheckNeeded,
     Pending,
@@ -131,7 +131,7 @@ class StartRequest:
     """The HTTP connection's peer."""
     context: str | None = field(default=None, repr=False)
     """The caller's own name of the end user's device or browser."""
-    consent: Evidence | None = field(default=None, repr=False)
+    consent: ConsentEvidence | None = field(default=None, repr=False)
     """That the end user agreed to this, without the prefix of the address."""
     human_check: HumanCheckResult = HumanCheckResult()
     transaction: Transaction | None = field(default=None, repr=False)
@@ -145,8 +145,8 @@ class StartRequest:
     return_url: str | None = field(default=None, repr=False)
     """Where the person goes back to from a hosted page, which is allowed; ``None`` for no page."""
     allowed_pending: str = ANY_PENDING
-    """Which pending verification of the number and purpose does not prevent this start: `ANY_PENDING`, `NOTHING`, or the
-    one with this identifier."""
+    """Pending verification of the number and purpose that does not prevent this start: `ANY_PENDING`, `NOTHING`, or an
+    identifier."""
 
 
 @dataclass(slots=True)
@@ -738,7 +738,7 @@ def error_for(refused: StoreRefusal) -> OtpServiceError:
             return _human_check_error(wait, decision)
         case TooSoon(wait):
             return ResendTooSoonError("The last message was sent too recently.", ceil_seconds(wait))
-        case Ended(status):
+        case AlreadyFinal(status):
             return ConflictError(f"The verification is {status}.")
         case WrongLength(length):
             return InvalidCodeError(f"The codes of this verification have {length} digits.")

@@ -8,6 +8,7 @@ from typing import Any, Final
 from otp_service.domain.guard import (
     DAY,
     HOUR,
+    BackoffRule,
     Bucket,
     Ceiling,
     ConversionBreaker,
@@ -18,7 +19,6 @@ from otp_service.domain.guard import (
     Mode,
     NewcomerRule,
     Ruleset,
-    Waits,
     Window,
     parse_notation,
 )
@@ -104,11 +104,11 @@ def _reserved(guard: GuardSettings, limit: Limit) -> int:
     return math.ceil(guard.number.reserved * limit.amount)
 
 
-def _waits(guard: GuardSettings, rule: str, seconds: tuple[int, ...], reset_after: int) -> Waits | None:
+def _waits(guard: GuardSettings, rule: str, seconds: tuple[int, ...], reset_after: int) -> BackoffRule | None:
     if not seconds or not _is_on(guard, rule):
         return None
     waits = tuple(1000 * one for one in seconds)
-    return Waits(rule, waits, max(reset_after, 2 * max(waits)), record_only=_records(guard, rule))
+    return BackoffRule(rule, waits, max(reset_after, 2 * max(waits)), record_only=_records(guard, rule))
 
 
 def _lock(guard: GuardSettings) -> Lock | None:

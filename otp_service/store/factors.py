@@ -68,7 +68,7 @@ class CodeOutcome(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Guess:
+class CodeAttempt:
     """A code that is compared elsewhere: a recovery code, or the first one of a factor."""
 
     about: str
@@ -188,7 +188,7 @@ class FactorStore:
         return _outcome(answer)
 
     def count_guess(
-        self, user: UserKey, guess: Guess, mirror_query: MirrorQuery, ruleset: CompiledRuleset
+        self, user: UserKey, guess: CodeAttempt, mirror_query: MirrorQuery, ruleset: CompiledRuleset
     ) -> CodeOutcome:
         """Count a code that is compared elsewhere; raises as `check` does.
 

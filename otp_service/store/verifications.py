@@ -312,7 +312,7 @@ class TooSoon:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class AlreadyFinal:
     """The verification has ended in this status."""
 
     status: Status
@@ -345,7 +345,7 @@ class Refusal(StrEnum):
     STEP_UP = "step-up"
 
 
-StoreRefusal = RefusedByRule | HumanCheckNeeded | TooSoon | Ended | WrongLength | Refusal
+StoreRefusal = RefusedByRule | HumanCheckNeeded | TooSoon | AlreadyFinal | WrongLength | Refusal
 """Any answer but success."""
 
 
@@ -355,7 +355,7 @@ def parse_refusal(answer: list[Any]) -> StoreRefusal:
         case [b"too-soon", wait]:
             return TooSoon(wait)
         case [b"final", status]:
-            return Ended(Status(status.decode()))
+            return AlreadyFinal(Status(status.decode()))
         case [b"withheld", why]:
             return Refusal(why.decode())
         case [b"invalid-code", length]:

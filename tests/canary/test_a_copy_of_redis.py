@@ -17,7 +17,7 @@ from support_outbox import Scripted, Sender, refused, timed_out
 from support_records import record_of
 
 from otp_service.bootstrap import Installation, prepare
-from otp_service.domain.consents import Evidence, SuppressionSource
+from otp_service.domain.consents import ConsentEvidence, SuppressionSource
 from otp_service.domain.messages import Message
 from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.domain.verification import DeliveryStatus
@@ -35,7 +35,7 @@ FLIGHTS = 12
 """Numbers of the block: that a value has three digits of each by chance, twelve times, is out of the question."""
 MESSAGES = 9
 """To a number: six of them are sent before the rest is used up."""
-CONSENT = Evidence("2026-11", "9f" * 32, "ur-PK", "web", 1_700_000_000_000, "checkout")
+CONSENT = ConsentEvidence("2026-11", "9f" * 32, "ur-PK", "web", 1_700_000_000_000, "checkout")
 ROUTE = ("first", "second", "third")
 
 SPELLINGS = ("92{0}{1}{2}", "0{0}-{1}-{2}:1", "id/{0}.{1}.{2}")

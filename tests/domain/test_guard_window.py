@@ -2,7 +2,7 @@
 
 import pytest
 
-from otp_service.domain.guard import LimitScope, Waits, Window
+from otp_service.domain.guard import BackoffRule, LimitScope, Window
 from otp_service.domain.guard_replay import ExpiringItems, MovingWindow, Reputation, Streak
 
 MOVING = Window("test", LimitScope.NUMBER, 2, 60)
@@ -21,11 +21,11 @@ def test_a_moving_window_is_full_until_its_oldest_event_is_older_than_the_window
 
 @pytest.mark.parametrize(("now", "left"), [(0, 30_000), (29_999, 1), (30_000, 0), (3_600_000, 0)])
 def test_a_wait_ends_to_the_millisecond(now: int, left: int) -> None:
-    assert Streak(1, 0).left(Waits("test", (30_000, 60_000), 3_600_000), now) == left
+    assert Streak(1, 0).left(BackoffRule("test", (30_000, 60_000), 3_600_000), now) == left
 
 
 def test_the_last_wait_repeats_and_a_run_that_is_old_begins_anew() -> None:
-    rule, run = Waits("test", (30_000, 60_000), 3_600_000), Streak()
+    rule, run = BackoffRule("test", (30_000, 60_000), 3_600_000), Streak()
     for now in (0, 100_000, 200_000):
         run = run.longer(rule, now)
     assert (run.length, run.left(rule, 200_000)) == (3, 60_000)

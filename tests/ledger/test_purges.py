@@ -18,7 +18,7 @@ from otp_service.domain.audit import Event, RetentionDays
 from otp_service.domain.consents import (
     EVERY_APPLICATION,
     Consent,
-    Evidence,
+    ConsentEvidence,
     Suppression,
     SuppressionScope,
     SuppressionSource,
@@ -35,7 +35,7 @@ LONG_AGO = NOW - 100 * DAY
 PSEUDONYM = "canary-pseudonym-12345"
 SIGNER = Signer(bytes(32))
 KEPT: RetentionDays = RetentionSettings().days
-EVIDENCE = Evidence("v1", "0" * 64, "en", "web", LONG_AGO, "signup page", "203.0.113.0/24")
+EVIDENCE = ConsentEvidence("v1", "0" * 64, "en", "web", LONG_AGO, "signup page", "203.0.113.0/24")
 
 
 @pytest.fixture
