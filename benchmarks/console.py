@@ -1,8 +1,8 @@
 """How long the console's pages take, and what they weigh, with full data: ``make bench-console``. Three minutes.
 
-In the ledger are 300,000 verifications of 30 days with their events, their hourly figures, and as many figures of the
+In the ledger are 300,000 verifications of 30 days with their events, their hourly stats, and as many stats of the
 30 days before; beside them 50 dead letters, 10,000 decisions, a number with 20 verifications and 50 users. Rows are
-made by the databases themselves, figures by ``ledger recount``. Each page is asked for in this process, by somebody who
+made by the databases themselves, stats by ``ledger recount``. Each page is asked for in this process, by somebody who
 signed in; the memory is that of ``otp-service console``, which nobody has asked for anything. Ends with 1 where a page
 takes more than 500 ms or weighs more than 150 kB. Needs PostgreSQL.
 """
@@ -35,7 +35,7 @@ from otp_service.bootstrap import Installation, install, prepare
 from otp_service.console.app import Console
 from otp_service.domain.console_users import Role
 from otp_service.ledger.ledger import open_ledger
-from otp_service.ledger.schema import hourly_delays, hourly_figures
+from otp_service.ledger.schema import hourly_delays, hourly_stats
 from otp_service.services import console_users
 from otp_service.settings import load_settings
 from otp_service.telemetry.logging import Renderer, configure_logging
@@ -165,23 +165,23 @@ def _fill(url: str, database: str, verifications: int) -> None:
     began = time.monotonic()
     fill(ledger.database, _STATEMENTS, many=verifications, abroad=_ABROAD)
     made = time.monotonic()
-    counted = sum(ledger.figures.recount())
+    counted = sum(ledger.stats.recount())
     recounted = time.monotonic()
     with ledger.database.write() as connection:
-        for table in (hourly_figures, hourly_delays):
+        for table in (hourly_stats, hourly_delays):
             before = [table.c.hour - _BEFORE, *(one for one in table.c if one.name != "hour")]
             connection.execute(table.insert().from_select([one.name for one in table.c], select(*before)))
-        rows = connection.execute(select(func.count()).select_from(hourly_figures)).scalar_one()
+        rows = connection.execute(select(func.count()).select_from(hourly_stats)).scalar_one()
     ledger.database.close()
     print(
         f"{database}: {verifications:,} verifications in {made - began:.0f} s, {counted:,} of them counted in "
-        f"{recounted - made:.0f} s, {rows:,} rows of figures",
+        f"{recounted - made:.0f} s, {rows:,} rows of stats",
         file=sys.stderr,
     )
 
 
 def _happen(installation: Installation) -> None:
-    """Let happen what pages show beside figures."""
+    """Let happen what pages show beside stats."""
     installation.context.access_cache.refresh()
     shop = Caller(installation)
     for place in range(LETTERS):

@@ -3,7 +3,7 @@
 Verifications are started at a steady pace while the workers, in which the recorders are, are killed with -9 one after
 the other, the database is killed and started again, and Redis too (append-only file, ``appendfsync always``). Then the
 books are settled: every event of the stream is in the ledger once, every start that was accepted has its verification,
-its number and its events there, and the hourly figures are those that are counted anew from these events. A start that
+its number and its events there, and the hourly stats are those that are counted anew from these events. A start that
 got no answer, or a 503, may have been done or not: it is told as ambiguous, and counts neither as lost nor as double.
 Ends with 1 when that does not hold.
 
@@ -37,7 +37,7 @@ from support_valkey import ValkeyServer
 
 from otp_service.errors import OtpServiceError
 from otp_service.ledger.ledger import Ledger, open_ledger
-from otp_service.ledger.schema import events, hourly_delays, hourly_figures, verifications
+from otp_service.ledger.schema import events, hourly_delays, hourly_stats, verifications
 from otp_service.store import keys
 
 STRUCK = ("workers", "database", "redis")
@@ -239,25 +239,25 @@ def _settle(site: Site, ledger: Ledger, answers: Answers) -> tuple[dict[str, str
         "starts that are there twice": {one for one, times in started.items() if times > 1},
         "answers that are neither 201 nor 503": set(answers.others),
     }
-    written = _figures(ledger)
-    anew = sum(ledger.figures.recount())
-    missing["figures that differ when they are counted anew"] = {str(one) for one in written ^ _figures(ledger)}
+    written = _stats(ledger)
+    anew = sum(ledger.stats.recount())
+    missing["stats that differ when they are counted anew"] = {str(one) for one in written ^ _stats(ledger)}
     done = count - len(answers.accepted)
-    figures = {
+    stats = {
         "starts accepted": f"{len(answers.accepted):,}",
         "ambiguous (503, or no answer)": f"{len(answers.ambiguous):,}, {done:,} of them were done",
         "503": ", ".join(f"{code} {times:,}" for code, times in answers.refusals.most_common()) or "none",
         "events in the stream, in the ledger": f"{len(told):,}, {len(kept):,}",
-        "figures, of verifications": f"{len(written):,}, {anew:,}",
+        "stats, of verifications": f"{len(written):,}, {anew:,}",
         **{name: f"{len(found):,}" for name, found in missing.items()},
     }
-    return figures, [f"{len(found)} {name}" for name, found in missing.items() if found]
+    return stats, [f"{len(found)} {name}" for name, found in missing.items() if found]
 
 
-def _figures(ledger: Ledger) -> set[tuple[Any, ...]]:
-    """Return the rows of the hourly figures, and of the delays."""
+def _stats(ledger: Ledger) -> set[tuple[Any, ...]]:
+    """Return the rows of the hourly stats, and of the delays."""
     with ledger.database.read() as connection:
-        return {tuple(row) for table in (hourly_figures, hourly_delays) for row in connection.execute(select(table))}
+        return {tuple(row) for table in (hourly_stats, hourly_delays) for row in connection.execute(select(table))}
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ is deleted:
 READERS = {
     "head": "all processes, to know whether Redis and they themselves are up to date",
     "traffic": "`subject export`, the API's `/v1/subjects`; where a message came back, the API or the worker",
-    "figures": "the API (`/v1/figures`), `report`",
+    "stats": "the API (`/v1/stats`), `report`",
     "consents": "the API (`/v1/consents`, `/v1/subjects`), `subject export`; starts read the mirror in Redis",
     "suppressions": "the API (`/v1/suppressions`, `/v1/subjects`), `suppressions`, `subject`; starts, checks and "
     "dispatches read the mirror in Redis",

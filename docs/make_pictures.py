@@ -23,14 +23,14 @@ from pathlib import Path
 from otp_service_client import OtpService, RateLimited
 from playwright.sync_api import Browser, Error, Page
 from support_browser import browsing
-from support_figures import PRICE, story
+from support_stats import PRICE, story
 from support_valkey import free_port
 
 from otp_service.bootstrap import Installation, install
 from otp_service.domain.audit import Event
-from otp_service.domain.figures import APPROVED, STARTED, Figure, FigureKey
 from otp_service.domain.guard import HOUR
 from otp_service.domain.newcomer_traffic import CountryTraffic
+from otp_service.domain.stats import APPROVED, STARTED, StatsCount, StatsKey
 from otp_service.settings.loader import load_settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -99,7 +99,7 @@ def record_days(installation: Installation) -> None:
         for number in range(attack):
             happened += story(f"vf_{hour}a{number}", at=at + chance.randrange(HOUR), end="", **ATTACKED)
         ledger.verifications.record(happened)
-        ledger.figures.add("pictures", ledger.figures.position("pictures"), str(at), refusals(at, attack, chance))
+        ledger.stats.add("pictures", ledger.stats.position("pictures"), str(at), refusals(at, attack, chance))
         count_newcomers(traffic, happened)
     traffic.advance(now)
     store, ruleset = installation.context.store.traffic, installation.context.rulesets["shop"]
@@ -127,12 +127,12 @@ def honest_story(name: str, at: int, chance: random.Random) -> list[Event]:
     return story(f"vf_{name}", at=at + chance.randrange(HOUR), end=end, channel=channel, **about)
 
 
-def refusals(at: int, attack: int, chance: random.Random) -> dict[FigureKey, Figure]:
+def refusals(at: int, attack: int, chance: random.Random) -> dict[StatsKey, StatsCount]:
     """Return what rules refused in an hour."""
     counts = {("refused.start", "number.sends"): chance.randrange(4)}
     counts["would_be_refused.start", "address.unapproved"] = attack // 2
     return {
-        FigureKey(at, "shop", "login", "PK", "", "", "", "unknown", what, rule): Figure(count, 0)
+        StatsKey(at, "shop", "login", "PK", "", "", "", "unknown", what, rule): StatsCount(count, 0)
         for (what, rule), count in counts.items()
         if count
     }
@@ -209,7 +209,7 @@ def keep(page: Page, name: str, last: str = "main") -> None:
     page.screenshot(path=PICTURES / f"{name}.png", full_page=True, clip=clip)
 
 
-def shoot_figures(console: Console) -> None:
+def shoot_stats(console: Console) -> None:
     """Keep pictures of what passed, in English, and of the funnel, in Urdu."""
     console.sign_in("fraud")
     keep(console.go("/fraud?days=7"), "passes", "[aria-labelledby=places]")
@@ -259,7 +259,7 @@ def shoot_story(browser: Browser, origin: str, console: Console) -> None:
     clip = {"x": 0, "y": 0, "width": 520, "height": end["y"] + end["height"] + 6}
     shots = [(shop, shop.screenshot()), (handset, handset.screenshot()), (support, support.screenshot(clip=clip))]
     titles = ("The shop", "The handset", "The console, for support")
-    figures = "".join(
+    stats = "".join(
         f"<figure><figcaption>{title}</figcaption>"
         f"<img width={page.viewport_size['width']} src='data:image/png;base64,{b64encode(shot).decode()}'></figure>"
         for title, (page, shot) in zip(titles, shots, strict=True)
@@ -268,7 +268,7 @@ def shoot_story(browser: Browser, origin: str, console: Console) -> None:
     whole.set_content(
         "<!doctype html><style>main { display: flex; gap: 20px; padding: 20px; font: 600 18px system-ui, sans-serif }"
         "body { margin: 0 } figure { margin: 0 } figcaption { margin-bottom: 8px }"
-        f"img {{ border: 1px solid #b8c0cc; border-radius: 12px }}</style><main>{figures}</main>"
+        f"img {{ border: 1px solid #b8c0cc; border-radius: 12px }}</style><main>{stats}</main>"
     )
     keep(whole, "demo")
 
@@ -286,7 +286,7 @@ def main() -> None:
         url = installation.context.public_url
         installation.close()
         console = Console(browser, link)
-        shoot_figures(console)
+        shoot_stats(console)
         shoot_story(browser, origin, console)
         with OtpService(url, (data / "api-key").read_text(encoding="utf-8")) as otp:
             send_codes(otp)

@@ -29,7 +29,7 @@ SCOPES = {
     "factors": "factors",
     "user-factors": "factors",
     "recovery-codes": "factors",
-    "figures": "figures",
+    "stats": "stats",
     "admin": "admin",
 }
 """What a key needs for calls below ``/v1/``, by the next part of their path."""

@@ -46,12 +46,12 @@ class NewKeyBody(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [_KEY]})
 
     scopes: Annotated[
-        list[Literal["verify", "consent", "subjects", "webhooks", "factors", "figures"]],
+        list[Literal["verify", "consent", "subjects", "webhooks", "factors", "stats"]],
         Field(min_length=1, max_length=6),
     ]
     """`verify`: verifications; `consent`: consents and suppressions; `subjects`: what is held of a number, its
     erasure, and its freeze; `webhooks`: endpoints that are told what happens; `factors`: authenticator apps
-    and recovery codes; `figures`: counts, delays and spending by hour and day."""
+    and recovery codes; `stats`: counts, delays and spending by hour and day."""
     addresses: Annotated[list[Network], Field(max_length=MAX_NETWORKS)] = Field(default_factory=list)
     """Addresses and networks that it may be used from, such as `192.0.2.7` or `2001:db8::/48`. Default: anywhere."""
 

@@ -47,7 +47,7 @@ _SECTIONS = {
     "Suppressions": "Numbers that get no messages, as after STOP.",
     "Subjects": "Freeze, export or erase a person: a number, or one of your users.",
     "Webhooks": "Endpoints that are told what happens, and what they were told.",
-    "Figures": "What happened, counted by hour and day.",
+    "Statistics": "What happened, counted by hour and day.",
     "Development": "The messages of the sandbox gateway.",
     "Gateways": "Where providers tell of receipts and inbound messages.",
     "Administration": "Applications and their keys.",

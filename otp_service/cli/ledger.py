@@ -116,16 +116,16 @@ def purge(session: Session) -> None:
     out.done(f"{out.count_of(sum(gone.values()), 'row')} deleted.", rows=sum(gone.values()))
 
 
-@command(ledger, "Count the hourly figures anew.")
+@command(ledger, "Count the hourly statistics anew.")
 def recount(session: Session) -> None:
-    """Count the hourly figures of verifications anew from what is recorded of them.
+    """Count the hourly statistics of verifications anew from what is recorded of them.
 
     For after a restored backup, or a release that counts something more. What is counted meanwhile is not lost. Hours
     of which verifications were purged stay as they are, as do refusals: these are counted once.
     """
     counted = 0
     with out.progress("Verifications", lambda: counted):
-        for some in session.context.ledger.figures.recount():
+        for some in session.context.ledger.stats.recount():
             counted += some
     out.done(f"{out.count_of(counted, 'verification')} counted anew.", verifications=counted)
 

@@ -14,14 +14,14 @@ from otp_service.cli import output as out
 from otp_service.cli.common import Session, command
 from otp_service.domain.consents import EVERY_APPLICATION
 from otp_service.services.context import Context
-from otp_service.services.figures import (
-    DelayFigures,
-    FigureText,
-    MessageFigures,
+from otp_service.services.stats import (
+    DelayStats,
+    MessageStats,
     Of,
-    Question,
-    RefusalFigures,
-    VerificationFigures,
+    RefusalStats,
+    StatsQuery,
+    StatsText,
+    VerificationStats,
     count_delays,
     count_messages,
     count_refusals,
@@ -36,7 +36,7 @@ _SOON: Final = 30_000
 """Milliseconds that a person waits for a code."""
 _T = TypeVar("_T")
 _Texts = dict[str, tuple[str, ...]]
-"""Figures as text, by what they are of."""
+"""Statistics as text, by what they are of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +46,15 @@ class Section:
     title: str
     of: str
     """What its rows are of."""
-    figures: tuple[str, ...]
-    make: Callable[[Context, Question, FigureText], _Texts]
+    stats: tuple[str, ...]
+    make: Callable[[Context, StatsQuery, StatsText], _Texts]
 
     def rows(
-        self, context: Context, months: Sequence[Question], text: FigureText
+        self, context: Context, months: Sequence[StatsQuery], text: StatsText
     ) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-        """Yield what each row is of, and its figures, of the month and of the month before; that of all comes last."""
+        """Yield what each row is of, and its stats, of the month and of the month before; that of all comes last."""
         now, before = (self.make(context, one, text) for one in months)
-        none = (_NOTHING,) * len(self.figures)
+        none = (_NOTHING,) * len(self.stats)
         for name in sorted(now.keys() | before.keys(), key=lambda one: (one == _ALL, one)):
             yield name, list(zip(now.get(name, none), before.get(name, none), strict=True))
 
@@ -71,21 +71,21 @@ def report(session: Session, month: datetime, name: str | None, form: str, *, ex
     those below ten hidden, unless --exact is given: small ones may tell who it is.
     """
     application, before = session.application_or_all(name), month - timedelta(days=1)
-    questions = [_question(one, application) for one in (month, before)]
-    months, is_unfinished = (f"{month:%Y-%m}", f"{before:%Y-%m}"), questions[0].is_unfinished({})
-    text = FigureText(exact=exact)
-    made = [(one, list(one.rows(session.context, questions, text))) for one in _SECTIONS]
+    queries = [_query(one, application) for one in (month, before)]
+    months, is_unfinished = (f"{month:%Y-%m}", f"{before:%Y-%m}"), queries[0].is_unfinished({})
+    text = StatsText(exact=exact)
+    made = [(one, list(one.rows(session.context, queries, text))) for one in _SECTIONS]
     currency = session.settings.guard.currency
     cells = [
         (one.title, of, figure, now, then)
         for one, rows in made
-        for of, figures in rows
-        for figure, (now, then) in zip(one.figures, figures, strict=True)
+        for of, stats in rows
+        for figure, (now, then) in zip(one.stats, stats, strict=True)
     ]
     names = ("section", "of", "figure", "shown", "before")
     about = {"month": months[0], "application": name, "currency": currency, "unfinished": is_unfinished}
     known = ([None if part == _NOTHING else part for part in one] for one in cells)
-    if out.in_json(**about, figures=[dict(zip(names, one, strict=True)) for one in known]):
+    if out.in_json(**about, stats=[dict(zip(names, one, strict=True)) for one in known]):
         return
     if form == "csv":
         click.echo(_csv([("section", "of", "figure", *months), *cells]), nl=False)
@@ -93,18 +93,18 @@ def report(session: Session, month: datetime, name: str | None, form: str, *, ex
         title = f"# Verifications in {months[0]}{f', {name}' if name else ''}"
         click.echo("\n".join([title, "", *_notes(months[1], currency, text), *_tables(made)]))
     if is_unfinished:
-        out.warn(f"{months[0]} is not over, or some of its figures may still change.")
+        out.warn(f"{months[0]} is not over, or some of its stats may still change.")
 
 
-def _question(day: datetime, application: str) -> Question:
-    """Return the question about the month of a day."""
+def _query(day: datetime, application: str) -> StatsQuery:
+    """Return the query about the month of a day."""
     begin = day.replace(day=1, tzinfo=UTC)
     end = (begin + timedelta(days=31)).replace(day=1)
     since, until = (round(one.timestamp() * 1000) for one in (begin, end))
-    return Question(since, until, only={} if application == EVERY_APPLICATION else {"application": [application]})
+    return StatsQuery(since, until, only={} if application == EVERY_APPLICATION else {"application": [application]})
 
 
-def _notes(before: str, currency: str, text: FigureText) -> Iterator[str]:
+def _notes(before: str, currency: str, text: StatsText) -> Iterator[str]:
     yield f"In brackets: {before}. Money is in {currency}. What follows a start counts in the hour of the start, UTC."
     if not text.exact:
         yield "Counts are rounded to ten, each by itself; shares are of the rounded ones."
@@ -114,10 +114,10 @@ def _notes(before: str, currency: str, text: FigureText) -> Iterator[str]:
 def _tables(made: Iterable[tuple[Section, list[tuple[str, list[tuple[str, str]]]]]]) -> Iterator[str]:
     for section, rows in made:
         yield from (f"## {section.title}", "")
-        yield f"| {' | '.join((section.of, *section.figures))} |"
-        yield f"|---|{'---:|' * len(section.figures)}"
-        for of, figures in rows:
-            yield f"| {' | '.join((of, *(f'{now} ({before})' for now, before in figures)))} |"
+        yield f"| {' | '.join((section.of, *section.stats))} |"
+        yield f"|---|{'---:|' * len(section.stats)}"
+        for of, stats in rows:
+            yield f"| {' | '.join((of, *(f'{now} ({before})' for now, before in stats)))} |"
         yield ""
 
 
@@ -134,38 +134,38 @@ def _safe(cell: str) -> str:
     return f"'{cell}" if cell.startswith(_FORMULA) else cell
 
 
-def _funnel(by: str, context: Context, question: Question, text: FigureText) -> _Texts:
-    def texts(one: VerificationFigures) -> tuple[str, ...]:
+def _funnel(by: str, context: Context, query: StatsQuery, text: StatsText) -> _Texts:
+    def texts(one: VerificationStats) -> tuple[str, ...]:
         counts = (one.started, one.sent, one.delivered, one.approved, one.unapproved)
         return (*map(text.count, counts), text.share(one.approved, one.started))
 
-    rows = _each_and_all(count_verifications, context, question, by)
+    rows = _each_and_all(count_verifications, context, query, by)
     return {_name(one.of, by): texts(one) for one in rows if one.started}
 
 
-def _spending(context: Context, question: Question, text: FigureText) -> _Texts:
-    def texts(one: MessageFigures) -> tuple[str, ...]:
+def _spending(context: Context, query: StatsQuery, text: StatsText) -> _Texts:
+    def texts(one: MessageStats) -> tuple[str, ...]:
         counts = (one.calls, one.delivered, one.undelivered, one.failed, one.unknown)
         return (*map(text.count, counts), text.amount(one.amount, one.calls))
 
-    rows = _each_and_all(count_messages, context, question, "gateway")
+    rows = _each_and_all(count_messages, context, query, "gateway")
     return {_name(one.of, "gateway"): texts(one) for one in rows if one.calls}
 
 
-def _refusals(context: Context, question: Question, text: FigureText) -> _Texts:
-    def texts(one: RefusalFigures) -> tuple[str, ...]:
+def _refusals(context: Context, query: StatsQuery, text: StatsText) -> _Texts:
+    def texts(one: RefusalStats) -> tuple[str, ...]:
         counts = (sum(one.refused.values()), one.refused.get("start", 0), sum(one.would_be_refused.values()))
         return tuple(map(text.count, counts))
 
-    return {_name(one.of, "rule"): texts(one) for one in _each_and_all(count_refusals, context, question, "rule")}
+    return {_name(one.of, "rule"): texts(one) for one in _each_and_all(count_refusals, context, query, "rule")}
 
 
-def _delays(context: Context, question: Question, text: FigureText) -> _Texts:
-    def texts(one: DelayFigures) -> tuple[str, ...]:
+def _delays(context: Context, query: StatsQuery, text: StatsText) -> _Texts:
+    def texts(one: DelayStats) -> tuple[str, ...]:
         spans = (_seconds(text.seconds(one, share)) for share in (0.5, 0.95))
         return (text.count(one.times), text.share(one.within[_SOON], one.times), *spans)
 
-    return {one.until: texts(one) for one in count_delays(context, question)}
+    return {one.until: texts(one) for one in count_delays(context, query)}
 
 
 def _seconds(count: str) -> str:
@@ -173,9 +173,9 @@ def _seconds(count: str) -> str:
 
 
 def _each_and_all(
-    ask: Callable[[Context, Question], list[_T]], context: Context, question: Question, by: str
+    ask: Callable[[Context, StatsQuery], list[_T]], context: Context, query: StatsQuery, by: str
 ) -> list[_T]:
-    return [*ask(context, replace(question, by=(by,))), *ask(context, question)]
+    return [*ask(context, replace(query, by=(by,))), *ask(context, query)]
 
 
 def _name(of: Of, by: str) -> str:

@@ -17,16 +17,16 @@ from otp_service.domain.numbers import is_region, parse_destination
 from otp_service.domain.phrases import Phrase
 from otp_service.errors import ForbiddenError, InvalidNumberError, InvalidRequestError
 from otp_service.services import operator_actions
-from otp_service.services.figures import (
-    Question,
-    VerificationFigures,
+from otp_service.services.guard_status import Place, Spending, closed_countries, spending
+from otp_service.services.newcomer_traffic import report_blocks, report_traffic
+from otp_service.services.stats import (
+    StatsQuery,
+    VerificationStats,
     add_up,
     count_delays,
     count_refusals,
     count_verifications,
 )
-from otp_service.services.guard_status import Place, Spending, closed_countries, spending
-from otp_service.services.newcomer_traffic import report_blocks, report_traffic
 
 views = Views()
 _SPANS: Final = (1, 7, 30, 90)
@@ -52,14 +52,14 @@ class Filter:
         """Days that can be asked for."""
         return _SPANS
 
-    def question(self, *by: str, before: bool = False) -> Question:
-        """Return what to ask of the figures; ``before``: of as many days before these."""
+    def stats_query(self, *by: str, before: bool = False) -> StatsQuery:
+        """Return what to ask of the stats; ``before``: of as many days before these."""
         until = self.now - self.days * DAY if before else self.now
-        return Question(until - self.days * DAY, until, by, self.only)
+        return StatsQuery(until - self.days * DAY, until, by, self.only)
 
     @property
     def only(self) -> dict[str, Collection[str]]:
-        """What counts, as `Question` has it."""
+        """What counts, as `StatsQuery` has it."""
         names: Collection[str] = [self.application] if self.application else self.applications
         return {"application": names} | ({"country": [self.country]} if self.country else {})
 
@@ -88,19 +88,19 @@ def read_filter(visit: Visit) -> Filter:
     )
 
 
-@views.view("GET /fraud", Permission.FIGURES, title="Passes")
+@views.view("GET /fraud", Permission.STATS, title="Passes")
 def show_passes(visit: Visit) -> Answer:
     """Show what passed that nobody approved, by application, country and range, against the days before."""
     asked = read_filter(visit)
     by = ("application", "country", "carrier_range")
-    before = {tuple(one.of.values()): one for one in _count(visit, asked.question(*by, before=True))}
-    rows = sorted(_count(visit, asked.question(*by)), key=attrgetter("unapproved"), reverse=True)
-    points = _count(visit, asked.question(asked.axis.step))
+    before = {tuple(one.of.values()): one for one in _count(visit, asked.stats_query(*by, before=True))}
+    rows = sorted(_count(visit, asked.stats_query(*by)), key=attrgetter("unapproved"), reverse=True)
+    points = _count(visit, asked.stats_query(asked.axis.step))
     places = [one for one in report_traffic(visit.context) if one.application in asked.applications]
     return visit.page(
         "passes.html",
         asked=asked,
-        figures=visit.figures,
+        stats=visit.stats,
         rows=[(one, before.get(tuple(one.of.values()))) for one in rows[:50]],
         points=points,
         drawing=_plot_of_passes(visit, asked.axis, points),
@@ -111,12 +111,12 @@ def show_passes(visit: Visit) -> Answer:
     )
 
 
-def _count(visit: Visit, question: Question) -> list[VerificationFigures]:
-    return count_verifications(visit.context, question, first_messages=False)
+def _count(visit: Visit, query: StatsQuery) -> list[VerificationStats]:
+    return count_verifications(visit.context, query, first_messages=False)
 
 
-def _plot_of_passes(visit: Visit, axis: plots.Axis, points: Iterable[VerificationFigures]) -> Markup:
-    count = visit.figures.rounded
+def _plot_of_passes(visit: Visit, axis: plots.Axis, points: Iterable[VerificationStats]) -> Markup:
+    count = visit.stats.rounded
     unapproved = axis.values(points, lambda one: count(one.unapproved))
     approved = axis.values(points, lambda one: count(one.approved))
     title = visit.words("Started verifications, approved and not approved")
@@ -139,13 +139,13 @@ def _moment(text: str) -> int:
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= 14 else 0  # noqa: PLR2004
 
 
-@views.view("GET /fraud/rules", Permission.FIGURES, title="Rules")
+@views.view("GET /fraud/rules", Permission.STATS, title="Rules")
 def show_rules(visit: Visit) -> Answer:
     """Show what rules refused, or would have; what is closed; alarms."""
     asked = read_filter(visit)
-    refused = count_refusals(visit.context, asked.question("rule"))
-    points = count_refusals(visit.context, asked.question(asked.axis.step))
-    count = visit.figures.rounded
+    refused = count_refusals(visit.context, asked.stats_query("rule"))
+    points = count_refusals(visit.context, asked.stats_query(asked.axis.step))
+    count = visit.stats.rounded
     lines = (
         asked.axis.values(points, lambda one: count(sum(one.refused.values()))),
         asked.axis.values(points, lambda one: count(sum(one.would_be_refused.values()))),
@@ -153,7 +153,7 @@ def show_rules(visit: Visit) -> Answer:
     return visit.page(
         "rules.html",
         asked=asked,
-        figures=visit.figures,
+        stats=visit.stats,
         refused=sorted(refused, key=lambda one: -sum(one.refused.values()) - sum(one.would_be_refused.values())),
         sentences={name: rule.sentence for name, rule in GUARD_RULES.items()},
         points=points,
@@ -161,35 +161,35 @@ def show_rules(visit: Visit) -> Answer:
     )
 
 
-@views.view("GET /fraud/funnel", Permission.FIGURES, title="Funnel")
+@views.view("GET /fraud/funnel", Permission.STATS, title="Funnel")
 def show_funnel(visit: Visit) -> Answer:
     """Show how many verifications were sent, delivered and approved, against the days before."""
     asked, context = read_filter(visit), visit.context
     by = ("channel", "country", "application")
-    rows = count_verifications(context, asked.question(*by))
+    rows = count_verifications(context, asked.stats_query(*by))
     return visit.page(
         "funnel.html",
         asked=asked,
-        figures=visit.figures,
+        stats=visit.stats,
         whole=next(iter(add_up(rows)), None),
-        before=next(iter(count_verifications(context, asked.question(before=True))), None),
+        before=next(iter(count_verifications(context, asked.stats_query(before=True))), None),
         tables=[(one, add_up(rows, one)) for one in by],
-        delays=count_delays(context, asked.question("channel")),
+        delays=count_delays(context, asked.stats_query("channel")),
     )
 
 
-@views.view("GET /fraud/spend", Permission.FIGURES, title="Money")
+@views.view("GET /fraud/spend", Permission.STATS, title="Money")
 def show_spending(visit: Visit) -> Answer:
     """Show what messages cost, and how far ceilings are used now."""
     asked = read_filter(visit)
-    points = _count(visit, asked.question("day"))
+    points = _count(visit, asked.stats_query("day"))
     days = replace(asked.axis, step="day")
-    amounts = days.values(points, lambda one: visit.figures.rounded_amount(one.amount, one.started))
-    by_country = _count(visit, asked.question("application", "country"))
+    amounts = days.values(points, lambda one: visit.stats.rounded_amount(one.amount, one.started))
+    by_country = _count(visit, asked.stats_query("application", "country"))
     return visit.page(
         "spending.html",
         asked=asked,
-        figures=visit.figures,
+        stats=visit.stats,
         points=points,
         drawing=plots.bars(visit.words("Money by day"), days.labels, amounts),
         by_country=by_country,
@@ -198,22 +198,22 @@ def show_spending(visit: Visit) -> Answer:
     )
 
 
-def _ceilings(visit: Visit, asked: Filter, figures: Iterable[VerificationFigures]) -> list[Spending] | None:
+def _ceilings(visit: Visit, asked: Filter, stats: Iterable[VerificationStats]) -> list[Spending] | None:
     """Return how far ceilings are used, ``None`` for who needs no exact figure: a sum and a price are a count."""
-    if not visit.figures.exact:
+    if not visit.stats.exact:
         return None
-    return [one for one in spending(visit.context, _places(figures)) if one.application in asked.applications]
+    return [one for one in spending(visit.context, _places(stats)) if one.application in asked.applications]
 
 
-def _places(figures: Iterable[VerificationFigures]) -> set[Place]:
-    return {(str(one.of["application"]), str(one.of["country"])) for one in figures}
+def _places(stats: Iterable[VerificationStats]) -> set[Place]:
+    return {(str(one.of["application"]), str(one.of["country"])) for one in stats}
 
 
 @views.view("GET /fraud/holds", Permission.HOLDS, title="Holds")
 def show_holds(visit: Visit) -> Answer:
     """Show what is held back, and let it go."""
     until = visit.context.store.decisions.now()
-    lately = Question(until - _LATELY, until, ("application", "country"), {"application": visit.applications})
+    lately = StatsQuery(until - _LATELY, until, ("application", "country"), {"application": visit.applications})
     places = _places(_count(visit, lately))
     return visit.page("holds.html", closed=closed_countries(visit.context, places), applications=visit.applications)
 

@@ -53,12 +53,12 @@ def show_operations(visit: Visit) -> Answer:
         traffic=traffic,
         rows=traffic.places[:_ROWS],
         drawing=_plot_of_calls(visit, traffic),
-        figures=visit.figures,
+        stats=visit.stats,
     )
 
 
 def _plot_of_calls(visit: Visit, traffic: TrafficReport) -> Markup:
-    axis, count = plots.Axis(traffic.since, traffic.until, "hour"), visit.figures.rounded
+    axis, count = plots.Axis(traffic.since, traffic.until, "hour"), visit.stats.rounded
     bad = axis.values(traffic.hours, lambda one: count(one.bad))
     calls = axis.values(traffic.hours, lambda one: count(one.calls))
     return plots.lines(visit.words("Calls of gateways by hour"), axis.labels, bad, calls)

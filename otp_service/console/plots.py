@@ -8,7 +8,7 @@ from typing import Final, Protocol, TypeVar
 from markupsafe import Markup
 
 from otp_service.domain.guard import DAY, HOUR
-from otp_service.services.figures import Of
+from otp_service.services.stats import Of
 
 _WIDTH, _HEIGHT = 720, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 12, 28
@@ -48,9 +48,9 @@ class Axis:
         form = "%d.%m. %H:00" if self.step == "hour" else "%d.%m."
         return [datetime.fromtimestamp(one / 1000, UTC).strftime(form) for one in self._moments]
 
-    def values(self, figures: Iterable[_R], value: Callable[[_R], float]) -> list[float]:
-        """Return a value of each: of the row of figures that begins then, else 0."""
-        found = {one.of[self.step]: value(one) for one in figures}
+    def values(self, stats: Iterable[_R], value: Callable[[_R], float]) -> list[float]:
+        """Return a value of each: of the row of stats that begins then, else 0."""
+        found = {one.of[self.step]: value(one) for one in stats}
         return [found.get(one, 0) for one in self._moments]
 
 

@@ -18,7 +18,7 @@ from otp_service.errors import ForbiddenError, NotFoundError, StoreUnavailableEr
 from otp_service.ledger.console import Look
 from otp_service.services.consents import is_reason, suppressions_of
 from otp_service.services.context import Context
-from otp_service.services.figures import FigureText
+from otp_service.services.stats import StatsText
 from otp_service.settings import Settings
 from otp_service.store import keys
 from otp_service.store.console import ConsoleSession
@@ -223,9 +223,9 @@ class Visit:
         return answer
 
     @property
-    def figures(self) -> FigureText:
-        """How figures are shown to the user: exactly, or so that small counts are hidden."""
-        return FigureText(exact=self.signed_in.may(Permission.EXACT))
+    def stats(self) -> StatsText:
+        """How stats are shown to the user: exactly, or so that small counts are hidden."""
+        return StatsText(exact=self.signed_in.may(Permission.EXACT))
 
     def words(self, text: str) -> str:
         """Return a text in the user's language."""

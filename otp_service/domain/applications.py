@@ -143,7 +143,7 @@ class KeyScope(StrEnum):
     """Endpoints that are told what happens, and what became of webhooks."""
     FACTORS = "factors"
     """Authenticator apps and recovery codes."""
-    FIGURES = "figures"
+    STATS = "stats"
     """Counts of what happened, and what it cost."""
     ADMIN = "admin"
     """Applications and their keys, of all; nothing that is an application's own."""

@@ -220,7 +220,7 @@ class RetentionDays:
     """Days for which each class of data is kept; a member is named as the class is."""
 
     traffic: int
-    figures: int
+    stats: int
     consents: int
     """After another entry followed one. The last word is kept, given or withdrawn."""
     suppressions: int

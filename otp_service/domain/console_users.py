@@ -34,8 +34,8 @@ class Permission(StrEnum):
     """Look up a verification of an application of one's own by its identifier."""
     UNBLOCK = "unblock"
     """Lift waits and locks of a number, and empty its limits."""
-    FIGURES = "figures"
-    """See rules, figures, money, and what would be under other rules."""
+    STATS = "stats"
+    """See rules, stats, money, and what would be under other rules."""
     EXACT = "exact"
     """See small counts as they are."""
     HOLDS = "holds"
@@ -58,15 +58,15 @@ ALLOWED: Final[Mapping[Role, frozenset[Permission]]] = {
     Role.SUPPORT: frozenset({Permission.FIND, Permission.UNBLOCK}),
     Role.FRAUD: frozenset(
         {
-            *(Permission.FIND, Permission.UNBLOCK, Permission.FIGURES, Permission.EXACT),
+            *(Permission.FIND, Permission.UNBLOCK, Permission.STATS, Permission.EXACT),
             *(Permission.HOLDS, Permission.FREEZE),
         }
     ),
     Role.COMPLIANCE: frozenset(
-        {Permission.FIND, Permission.FIGURES, Permission.FREEZE, Permission.COMPLIANCE, Permission.ERASE}
+        {Permission.FIND, Permission.STATS, Permission.FREEZE, Permission.COMPLIANCE, Permission.ERASE}
     ),
-    Role.OPERATIONS: frozenset({Permission.FIGURES, Permission.EXACT, Permission.OPERATE}),
-    Role.DEVELOPER: frozenset({Permission.FIND_BY_ID, Permission.FIGURES, Permission.DEVELOP}),
+    Role.OPERATIONS: frozenset({Permission.STATS, Permission.EXACT, Permission.OPERATE}),
+    Role.DEVELOPER: frozenset({Permission.FIND_BY_ID, Permission.STATS, Permission.DEVELOP}),
     Role.ADMIN: frozenset({Permission.USERS}),
 }
 """By role. No role may do everything: who gives out access sees no person's data."""

@@ -60,7 +60,7 @@ from otp_service.ledger.schema import (
     verifications,
 )
 
-# What a digest leaves out: of a verification how it ended, which its events tell, and what only figures need, and what
+# What a digest leaves out: of a verification how it ended, which its events tell, and what only stats need, and what
 # happened where it has no events in its row; of a consent the caller's words and the prefix of an address, of a
 # suppression, a look and a request the reason, of an inbound message the number, for an erasure takes them; of a purge
 # how many rows, which grows; of a request what a second person decided; of what lets somebody in when it was used last,

@@ -19,8 +19,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from otp_service.domain.audit import CONSENT_GIVEN, Event, PurgeRecord
-from otp_service.domain.figures import STARTED, Figure, FigureKey
 from otp_service.domain.keyring import Keyring
+from otp_service.domain.stats import STARTED, StatsCount, StatsKey
 from otp_service.ledger.audit import (
     MAX_VERIFICATIONS,
     DisputeFilter,
@@ -32,11 +32,11 @@ from otp_service.ledger.audit import (
     read_numbers,
 )
 from otp_service.ledger.database import ELSEWHERE, Database
-from otp_service.ledger.figures import Figures, Sum
 from otp_service.ledger.ledger import Ledger
 from otp_service.ledger.reading import Reading
 from otp_service.ledger.retention import Purge, Purges
 from otp_service.ledger.schema import events, verifications
+from otp_service.ledger.stats import Stats, Sum
 from otp_service.ledger.subjects import Subjects, count_traffic
 from otp_service.ledger.verifications import (
     EventsRecorded,
@@ -100,7 +100,7 @@ class Division:
     def has_own_buckets(self) -> bool:
         """Tell whether each ledger has its own buckets, none yet, or is a former one: else some would not be found."""
         others = (one for one in self.current if one not in self.former)
-        return all(one.figures.buckets() in (set(), self.buckets_of(one)) for one in others)
+        return all(one.stats.buckets() in (set(), self.buckets_of(one)) for one in others)
 
     def last_verifications(
         self,
@@ -122,7 +122,7 @@ class Division:
     def note_buckets(self) -> None:
         """Note in each ledger which buckets it records."""
         for ledger in self.current:
-            ledger.figures.note_buckets(self.buckets_of(ledger))
+            ledger.stats.note_buckets(self.buckets_of(ledger))
 
     def buckets_of(self, ledger: Ledger) -> set[str]:
         """Return the buckets whose traffic a ledger records."""
@@ -140,7 +140,7 @@ def divide(division: Division) -> Ledger:
     return replace(
         people,
         verifications=DividedVerifications(database, reading, division),
-        figures=DividedFigures(database, reading, division),
+        stats=DividedStats(database, reading, division),
         subjects=DividedSubjects(database, reading, division),
         purges=DividedPurges(database, division),
         disputes=DividedDisputes(reading, division),
@@ -233,8 +233,8 @@ def _newest(asked: Iterable[tuple[RecordedVerification, ...]], most: int) -> tup
     return tuple(sorted(chain.from_iterable(asked), key=attrgetter("started"), reverse=True)[:most])
 
 
-class DividedFigures(Figures):
-    """Hourly figures, summed over all ledgers."""
+class DividedStats(Stats):
+    """Hourly stats, summed over all ledgers."""
 
     def __init__(self, database: Database, reading: Reading, division: Division) -> None:
         super().__init__(database, reading)
@@ -243,28 +243,28 @@ class DividedFigures(Figures):
     def sums(
         self, since: int, until: int, by: Sequence[str], *, most: int | None = None, **only: Collection[str]
     ) -> list[Sum]:
-        """Return sums of `FigureKey` from a time to before another (ms), in the order of what they are ``by``."""
-        return _total((one.figures.sums(since, until, by, most=most, **only) for one in self._division.every), most)
+        """Return sums of `StatsKey` from a time to before another (ms), in the order of what they are ``by``."""
+        return _total((one.stats.sums(since, until, by, most=most, **only) for one in self._division.every), most)
 
     def delays(
         self, since: int, until: int, by: Sequence[str], *, most: int | None = None, **only: Collection[str]
     ) -> list[Sum]:
         """Return the same of `DelayKey`."""
-        return _total((one.figures.delays(since, until, by, most=most, **only) for one in self._division.every), most)
+        return _total((one.stats.delays(since, until, by, most=most, **only) for one in self._division.every), most)
 
     def position(self, stream: str) -> str:
-        """Return the last entry of a stream of decisions that is in the figures; empty before the first."""
-        return max((one.figures.position(stream) for one in self._division.of_bucket(stream)), key=_place)
+        """Return the last entry of a stream of decisions that is in the stats; empty before the first."""
+        return max((one.stats.position(stream) for one in self._division.of_bucket(stream)), key=_place)
 
-    def add(self, stream: str, after: str, entry: str, figures: Mapping[FigureKey, Figure]) -> bool:
-        """Add the figures of a stream's entries after one and up to another; tell whether nobody did so before."""
+    def add(self, stream: str, after: str, entry: str, stats: Mapping[StatsKey, StatsCount]) -> bool:
+        """Add the stats of a stream's entries after one and up to another; tell whether nobody did so before."""
         recording, *_ = self._division.of_bucket(stream)
-        return recording.figures.add(stream, after, entry, figures)
+        return recording.stats.add(stream, after, entry, stats)
 
     def recount(self) -> Iterator[int]:
         """Count verifications anew from their events, in each ledger; yield how many of each day."""
         for one in self._division.every:
-            yield from one.figures.recount()
+            yield from one.stats.recount()
 
 
 def _total(asked: Iterable[list[Sum]], most: int | None) -> list[Sum]:

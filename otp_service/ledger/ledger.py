@@ -11,10 +11,10 @@ from otp_service.ledger.consents import Consents, MirrorSource, Suppressions
 from otp_service.ledger.console import ConsoleUsers, Looks, SecondPersonRequests
 from otp_service.ledger.database import Database, Gate
 from otp_service.ledger.factors import Factors, RecoveryCodes
-from otp_service.ledger.figures import Figures
 from otp_service.ledger.proof_keys import ProofKeys
 from otp_service.ledger.reading import Reading, ReplicaState
 from otp_service.ledger.retention import Purges
+from otp_service.ledger.stats import Stats
 from otp_service.ledger.subjects import Subjects
 from otp_service.ledger.verifications import Inbound, VerificationLedger
 from otp_service.ledger.webhooks import Endpoints, Postings
@@ -32,7 +32,7 @@ class Ledger:
     suppressions: Suppressions
     verifications: VerificationLedger
     inbound: Inbound
-    figures: Figures
+    stats: Stats
     factors: Factors
     recovery_codes: RecoveryCodes
     subjects: Subjects
@@ -151,7 +151,7 @@ def open_ledger(
         suppressions=Suppressions(database),
         verifications=VerificationLedger(database, reading),
         inbound=Inbound(database),
-        figures=Figures(database, reading),
+        stats=Stats(database, reading),
         factors=Factors(database),
         recovery_codes=RecoveryCodes(database),
         subjects=Subjects(database, reading),

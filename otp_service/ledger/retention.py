@@ -34,8 +34,8 @@ from otp_service.ledger.schema import (
     AUDIT,
     CONSENTS,
     FACTORS,
-    FIGURES,
     INBOUND,
+    STATS,
     SUPPRESSIONS,
     TRAFFIC,
     WEBHOOKS,
@@ -50,7 +50,7 @@ from otp_service.ledger.schema import (
     factors,
     head,
     hourly_delays,
-    hourly_figures,
+    hourly_stats,
     inbound,
     looks,
     operator_actions,
@@ -182,8 +182,8 @@ def _drop(connection: Connection, one: Partition) -> int:
     return count
 
 
-def _figures_of(table: Table) -> PurgeRule:
-    """Return the rule that deletes figures by their hour: few rows, of no person."""
+def _stats_of(table: Table) -> PurgeRule:
+    """Return the rule that deletes stats by their hour: few rows, of no person."""
 
     def delete_all(connection: Connection, purge: Purge, _: int) -> PurgedBatch:
         return PurgedBatch(connection.execute(delete(table).where(table.c.hour < purge.before)).rowcount, None)
@@ -268,7 +268,7 @@ _CHAIN_BEGINS: Final = select(func.max(purges.c.upto)).scalar_subquery()
 """Where the last purge of the chain ended: its record stays, or nothing would tell why the chain begins there."""
 PURGE_RULES: Final[Mapping[str, tuple[PurgeRule, ...]]] = {
     TRAFFIC: (_older_than(verifications.c.started), _older_than(events.c.at)),
-    FIGURES: (_figures_of(hourly_figures), _figures_of(hourly_delays)),
+    STATS: (_stats_of(hourly_stats), _stats_of(hourly_delays)),
     CONSENTS: (_CONSENTS.rule(_CONSENTS.followed),),
     SUPPRESSIONS: (_SUPPRESSIONS.rule(_no_longer_in_force), _SUPPRESSIONS.rule(_ended_and_alone)),
     INBOUND: (_older_than(inbound.c.received),),

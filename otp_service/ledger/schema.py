@@ -10,10 +10,10 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, MetaData, String, Tab
 
 METADATA = MetaData()
 
-HEAD, TRAFFIC, FIGURES, CONSENTS, SUPPRESSIONS, INBOUND, WEBHOOKS, FACTORS, ACCESS, ACCOUNTABILITY, AUDIT = (
+HEAD, TRAFFIC, STATS, CONSENTS, SUPPRESSIONS, INBOUND, WEBHOOKS, FACTORS, ACCESS, ACCOUNTABILITY, AUDIT = (
     "head",
     "traffic",
-    "figures",
+    "stats",
     "consents",
     "suppressions",
     "inbound",
@@ -110,43 +110,43 @@ events = Table(
     Index("events_by_age", "at"),
 )
 
-hourly_figures = Table(
-    "hourly_figures",
+hourly_stats = Table(
+    "hourly_stats",
     METADATA,
-    _column("hour", TIME, "in which the verifications started, or something was refused", FIGURES, primary_key=True),
-    _column("application", NAME, "whose", FIGURES, primary_key=True),
-    _column("purpose", NAME, "what the codes were for", FIGURES, primary_key=True),
-    _column("country", String(2), "of the numbers", FIGURES, primary_key=True),
-    _column("carrier_range", String(16), "their first digits, those of a carrier", FIGURES, primary_key=True),
-    _column("channel", NAME, "of the messages", FIGURES, primary_key=True),
-    _column("gateway", NAME, "through which they went", FIGURES, primary_key=True),
-    _column("lane", NAME, "newcomer, checked or known", FIGURES, primary_key=True),
-    _column("what", NAME, "type of event, or what was refused", FIGURES, primary_key=True),
-    _column("reason", NAME, "one word of a closed list, or the rule that refused", FIGURES, primary_key=True),
-    _column("times", BigInteger, "how often", FIGURES),
-    _column("amount", BigInteger, "what it cost, in millionths of the currency's unit", FIGURES),
+    _column("hour", TIME, "in which the verifications started, or something was refused", STATS, primary_key=True),
+    _column("application", NAME, "whose", STATS, primary_key=True),
+    _column("purpose", NAME, "what the codes were for", STATS, primary_key=True),
+    _column("country", String(2), "of the numbers", STATS, primary_key=True),
+    _column("carrier_range", String(16), "their first digits, those of a carrier", STATS, primary_key=True),
+    _column("channel", NAME, "of the messages", STATS, primary_key=True),
+    _column("gateway", NAME, "through which they went", STATS, primary_key=True),
+    _column("lane", NAME, "newcomer, checked or known", STATS, primary_key=True),
+    _column("what", NAME, "type of event, or what was refused", STATS, primary_key=True),
+    _column("reason", NAME, "one word of a closed list, or the rule that refused", STATS, primary_key=True),
+    _column("times", BigInteger, "how often", STATS),
+    _column("amount", BigInteger, "what it cost, in millionths of the currency's unit", STATS),
     sqlite_with_rowid=False,
 )
 
 hourly_delays = Table(
     "hourly_delays",
     METADATA,
-    _column("hour", TIME, "in which the verifications started", FIGURES, primary_key=True),
-    _column("application", NAME, "whose", FIGURES, primary_key=True),
-    _column("country", String(2), "of the numbers", FIGURES, primary_key=True),
-    _column("channel", NAME, "of the messages", FIGURES, primary_key=True),
-    _column("gateway", NAME, "through which they went", FIGURES, primary_key=True),
-    _column("what", NAME, "type of the event that came so long after the start", FIGURES, primary_key=True),
-    _column("at_most", BigInteger, "seconds; 0 for more than 300", FIGURES, primary_key=True, autoincrement=False),
-    _column("times", BigInteger, "how often", FIGURES),
+    _column("hour", TIME, "in which the verifications started", STATS, primary_key=True),
+    _column("application", NAME, "whose", STATS, primary_key=True),
+    _column("country", String(2), "of the numbers", STATS, primary_key=True),
+    _column("channel", NAME, "of the messages", STATS, primary_key=True),
+    _column("gateway", NAME, "through which they went", STATS, primary_key=True),
+    _column("what", NAME, "type of the event that came so long after the start", STATS, primary_key=True),
+    _column("at_most", BigInteger, "seconds; 0 for more than 300", STATS, primary_key=True, autoincrement=False),
+    _column("times", BigInteger, "how often", STATS),
     sqlite_with_rowid=False,
 )
 
-figure_positions = Table(
-    "figure_positions",
+stats_positions = Table(
+    "stats_positions",
     METADATA,
     _column("stream", NAME, "bucket of a stream of decisions in Redis", HEAD, primary_key=True),
-    _column("entry", NAME, "its last entry that is in the figures", HEAD),
+    _column("entry", NAME, "its last entry that is counted", HEAD),
 )
 
 consents = Table(

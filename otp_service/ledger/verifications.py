@@ -19,10 +19,10 @@ from otp_service.domain.consents import (
     SuppressionScope,
     SuppressionSource,
 )
-from otp_service.domain.figures import COUNTED, STARTED
 from otp_service.domain.guard import DAY
 from otp_service.domain.inbound import Meaning
 from otp_service.domain.keyring import user_id
+from otp_service.domain.stats import COUNTED, STARTED
 from otp_service.domain.tallies import whose
 from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE, Status
 from otp_service.domain.webhooks import webhook_of
@@ -43,11 +43,11 @@ from otp_service.ledger.database import (
     update_rows,
 )
 from otp_service.ledger.factors import note_steps
-from otp_service.ledger.figures import record_figures
 from otp_service.ledger.folding import fold, sent_through, unfold
 from otp_service.ledger.partitions import make_partitions, near
 from otp_service.ledger.reading import Reading
 from otp_service.ledger.schema import erasures, events, inbound, verifications
+from otp_service.ledger.stats import record_stats
 from otp_service.ledger.webhooks import record_webhooks
 
 _ENDINGS: Final = {f"verification.{status}": status for status in Status if status is not Status.PENDING}
@@ -149,7 +149,7 @@ class VerificationLedger:
         fresh |= {row["id"] for row in rows if row["verification"] in folded}
         new = [*{one.id: one for one in events if one.id in fresh}.values()]
         noted = _note_verifications(connection, new, folded)
-        record_figures(connection, self._database, new, noted, folded)
+        record_stats(connection, self._database, new, noted, folded)
         return new
 
     def unrecorded(self, some: Sequence[Event]) -> list[Event]:

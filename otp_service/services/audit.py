@@ -16,9 +16,9 @@ from otp_service.domain.audit import (
     digest_of,
     short_digest,
 )
-from otp_service.domain.figures import MIN_SHOWN_COUNT
 from otp_service.domain.keyring import is_valid_signature
 from otp_service.domain.phrases import Phrase
+from otp_service.domain.stats import MIN_SHOWN_COUNT
 from otp_service.ledger.audit import (
     CHANGING,
     MAX_VERIFICATIONS,

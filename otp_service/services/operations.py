@@ -12,8 +12,8 @@ from otp_service.domain.routing import BreakerState, GatewayHealth, GatewayLimit
 from otp_service.domain.verification import MAX_CODE_LIFE
 from otp_service.ledger.reading import ReplicaState, ReplicaStatus
 from otp_service.services.context import Context
-from otp_service.services.figures import DelayFigures, MessageFigures, Question, count_delays, count_messages
 from otp_service.services.mirror import MirrorStatus
+from otp_service.services.stats import DelayStats, MessageStats, StatsQuery, count_delays, count_messages
 from otp_service.store.guard import MAX_MANUAL_OPEN
 from otp_service.store.outbox import DeadLetter, RedriveResult, count_reasons, short_reason
 
@@ -217,10 +217,10 @@ class GatewayTraffic:
 
     gateway: str
     country: str
-    messages: MessageFigures
-    until_sent: DelayFigures | None
+    messages: MessageStats
+    until_sent: DelayStats | None
     """How long the first messages took from the start until the gateway had them; ``None`` where it took none."""
-    until_delivered: DelayFigures | None
+    until_delivered: DelayStats | None
     """How long until handsets had them, as the gateway told."""
 
 
@@ -232,7 +232,7 @@ class TrafficReport:
     until: int
     places: tuple[GatewayTraffic, ...]
     """Those with the most calls first."""
-    hours: tuple[MessageFigures, ...]
+    hours: tuple[MessageStats, ...]
     """Of all gateways, by hour."""
 
 
@@ -242,14 +242,14 @@ def gateway_traffic(context: Context, hours: int, applications: Collection[str])
     Raises `StoreUnavailableError` and `LedgerUnavailableError`.
     """
     until = (context.store.decisions.now() // HOUR + 1) * HOUR
-    question = Question(until - hours * HOUR, until, ("gateway", "country"), {"application": applications})
-    delays = {(*one.of.values(), one.until): one for one in count_delays(context, question)}
+    query = StatsQuery(until - hours * HOUR, until, ("gateway", "country"), {"application": applications})
+    delays = {(*one.of.values(), one.until): one for one in count_delays(context, query)}
     places = []
-    for one in count_messages(context, question):
+    for one in count_messages(context, query):
         gateway, country = map(str, one.of.values())
         if gateway:  # what was given up before any was called has none
             until_sent, until_delivered = (delays.get((gateway, country, what)) for what in ("sent", "delivered"))
             places.append(GatewayTraffic(gateway, country, one, until_sent, until_delivered))
-    by_hour = count_messages(context, replace(question, by=("hour",)))
+    by_hour = count_messages(context, replace(query, by=("hour",)))
     places.sort(key=lambda one: -one.messages.calls)
-    return TrafficReport(question.since, until, tuple(places), tuple(by_hour))
+    return TrafficReport(query.since, until, tuple(places), tuple(by_hour))

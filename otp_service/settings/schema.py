@@ -1207,9 +1207,9 @@ class RetentionSettings(Section):
         400,
         description="Verifications and their history: a provider's bill is disputed within the year.",
     )
-    figures: Days = Field(
+    stats: Days = Field(
         1095,
-        description="Hourly figures, which hold nothing of a person: three years, so that a month is compared with "
+        description="Hourly statistics, which hold nothing of a person: three years, so that a month is compared with "
         "those of the years before.",
     )
     consents: ProofDays = Field(

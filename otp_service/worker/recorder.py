@@ -14,7 +14,7 @@ from otp_service.domain.tallies import tally, tally_blocks
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.services.context import Context
 from otp_service.services.events import count_codes, give_back, record_events
-from otp_service.services.figures import record_refusals
+from otp_service.services.stats import record_refusals
 from otp_service.store.events import EventBatch, EventLog
 from otp_service.store.leases import LEASE_RENEWAL
 from otp_service.telemetry import metrics

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from otp_service.domain.audit import CONSENT_GIVEN, Event
-from otp_service.domain.figures import ENDINGS, STARTED
+from otp_service.domain.stats import ENDINGS, STARTED
 from otp_service.domain.verification import RECORD_GRACE
 from otp_service.store.events import EntryPosition, EventBatch
 

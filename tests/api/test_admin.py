@@ -292,7 +292,7 @@ def test_no_key_for_operators_is_made_over_http(operators: Operators):
         ({"scopes": []}, "/scopes", "has fewer than 1 members"),
         ({"scopes": "verify"}, "/scopes", "is not a list"),
         ({"scopes": ["verify", "all"]}, "/scopes/1",
-         "is not 'verify', 'consent', 'subjects', 'webhooks', 'factors' or 'figures'"),
+         "is not 'verify', 'consent', 'subjects', 'webhooks', 'factors' or 'stats'"),
         ({"scopes": ["verify"], "addresses": ["192.0.2.1", "192.0.2.9/24"]}, "/addresses/1",
          "is not an address or a network"),
         ({"scopes": ["verify"], "addresses": ["x" * 65]}, "/addresses/0", "has more than 64 characters"),

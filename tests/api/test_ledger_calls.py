@@ -109,6 +109,6 @@ def test_the_calls_that_ask_the_ledger_are_those_of_what_it_keeps():
             "recovery-codes",
             "users",
             "twilio",
-            "figures",
+            "stats",
         )
     }

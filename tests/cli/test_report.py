@@ -1,4 +1,4 @@
-"""The report on a month, and the figures counted anew."""
+"""The report on a month, and the stats counted anew."""
 
 import csv
 import io
@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import delete
 from support_cli import configured, run
-from support_figures import AT, record, refuse, stories
+from support_stats import AT, record, refuse, stories
 
 from otp_service.cli.report import _csv
 from otp_service.domain.guard import DAY
 from otp_service.ledger.ledger import open_ledger
-from otp_service.ledger.schema import hourly_delays, hourly_figures
+from otp_service.ledger.schema import hourly_delays, hourly_stats
 
 OCTOBER = ("report", "--month", "2024-10")
 
@@ -117,7 +117,7 @@ def test_programs_get_the_same(environ):
         "PKR",
         False,
     )
-    assert read["figures"][0] == {
+    assert read["stats"][0] == {
         "section": "Verifications by country", "of": "GB", "figure": "started", "shown": "< 10", "before": None,
     }  # fmt: skip
 
@@ -130,10 +130,10 @@ def test_a_month_that_is_not_over_is_told_as_such(environ):
     assert run("report", "--month", "2024-13", environ=environ).exit_code == 2
 
 
-def test_figures_are_counted_anew(environ, ledger):
+def test_stats_are_counted_anew(environ, ledger):
     before = told(environ, *OCTOBER, "--exact")
     with ledger.database.write() as connection:
-        connection.execute(delete(hourly_figures).where(hourly_figures.c.what.like("verification.%")))
+        connection.execute(delete(hourly_stats).where(hourly_stats.c.what.like("verification.%")))
         connection.execute(delete(hourly_delays))
     assert told(environ, *OCTOBER, "--exact") != before
 

@@ -1,4 +1,4 @@
-"""Figures for fraud: what passes, what rules refuse, the funnel, money; small counts hidden from who needs none."""
+"""Stats for fraud: what passes, what rules refuse, the funnel, money; small counts hidden from who needs none."""
 
 from types import SimpleNamespace
 
@@ -77,7 +77,7 @@ def test_who_sees_one_application_lifts_nothing_of_all(console, installation, wh
     assert installation.context.ledger.operator_actions.between(None, None, 100)[1:] == ()
 
 
-def test_what_ceilings_tell_exactly_is_for_who_needs_exact_figures(console, installation, fraud):
+def test_what_ceilings_tell_exactly_is_for_who_needs_exact_stats(console, installation, fraud):
     clerk = sign_in(console, new_person(installation, "ayesha", Role.COMPLIANCE))
 
     assert "Ceilings" in fraud.get("/fraud/spend").text

@@ -17,16 +17,16 @@ from typing import Any
 import pytest
 import time_machine
 from sqlalchemy import column, func, select, table, update
-from support_figures import story
 from support_ledger import new_ledger
 from support_ledger_events import EVIDENCE, agreed
+from support_stats import story
 from support_webhooks import endpoint
 
 from otp_service.clock import now
 from otp_service.domain.audit import Event, OperatorAction, OperatorActionEntry
 from otp_service.domain.consents import Suppression, SuppressionScope, SuppressionSource
-from otp_service.domain.figures import Figure, FigureKey, hour_of
 from otp_service.domain.keyring import Keyring
+from otp_service.domain.stats import StatsCount, StatsKey, hour_of
 from otp_service.domain.webhooks import WebhookType
 from otp_service.errors import LedgerMismatchError, LedgerUnavailableError
 from otp_service.ledger.audit import DisputeFilter, IncidentScope, SignedHead
@@ -34,7 +34,7 @@ from otp_service.ledger.divided import Division, divide
 from otp_service.ledger.ledger import Ledger, open_ledger
 from otp_service.ledger.migrations import STEPS
 from otp_service.ledger.retention import Purge
-from otp_service.ledger.schema import TRAFFIC, events, hourly_figures, purges, verifications, webhooks
+from otp_service.ledger.schema import TRAFFIC, events, hourly_stats, purges, verifications, webhooks
 from otp_service.ledger.verifications import VerificationLedger
 from otp_service.ledger.webhooks import PostingFilter
 from otp_service.services.audit import (
@@ -145,9 +145,9 @@ def told(ledger: Ledger) -> dict[str, Any]:
         "events": ledger.verifications.events_of(names),
         "senders": {one: ledger.verifications.last_sender(one, "primary", 0) for one in NUMBERS},
         "unapproved": ledger.verifications.unapproved(since, until, 10),
-        "sums": ledger.figures.sums(since, until, ("application", "what", "hour")),
-        "few sums": ledger.figures.sums(since, until, ("what",), most=2),
-        "delays": ledger.figures.delays(since, until, ("what", "at_most")),
+        "sums": ledger.stats.sums(since, until, ("application", "what", "hour")),
+        "few sums": ledger.stats.sums(since, until, ("what",), most=2),
+        "delays": ledger.stats.delays(since, until, ("what", "at_most")),
         "verifications": {one: found.verifications for one, found in exports.items()},
         "webhooks": {
             one: sorted((told["type"], told["verification"]) for told in found.webhooks)
@@ -301,22 +301,22 @@ def test_what_began_before_a_division_goes_on_where_it_is(site: Site) -> None:
     assert [site.rows(place) for place in range(5)] == [24, *(site.rows(place) for place in range(1, 5))]
     assert site.rows(3) > 0 < site.rows(4)
     assert _types_posted(four) == _types_posted(alone)
-    assert first.figures.position("00") == ""
+    assert first.stats.position("00") == ""
     assert flaws(four) == []
 
 
 def test_refusals_are_counted_once_when_a_bucket_moves(site: Site) -> None:
-    key = FigureKey(hour_of(now()), "shop", "login", "PK", "", "", "", "", "refused.start", "number.sends")
+    key = StatsKey(hour_of(now()), "shop", "login", "PK", "", "", "", "", "refused.start", "number.sends")
     before, after = site.divided((1,)), site.divided((2, 1), former=(1,))
-    assert before.figures.add("02", "", "1000-2", {key: Figure(3, 0)})
+    assert before.stats.add("02", "", "1000-2", {key: StatsCount(3, 0)})
 
     for ledger in (before, after):
         ledger.note_buckets()
-        assert ledger.figures.position("02") == "1000-2"
-    assert after.figures.add("02", "1000-2", "1001-0", {key: Figure(4, 0)})
-    assert not after.figures.add("02", "1000-2", "1001-0", {key: Figure(4, 0)})
-    assert [one.times for one in after.figures.sums(0, 2 * now(), ("what",))] == [7]
-    assert site.rows(2, hourly_figures) == 1
+        assert ledger.stats.position("02") == "1000-2"
+    assert after.stats.add("02", "1000-2", "1001-0", {key: StatsCount(4, 0)})
+    assert not after.stats.add("02", "1000-2", "1001-0", {key: StatsCount(4, 0)})
+    assert [one.times for one in after.stats.sums(0, 2 * now(), ("what",))] == [7]
+    assert site.rows(2, hourly_stats) == 1
 
 
 def test_an_erasure_is_recorded_once_and_counts_what_is_elsewhere(site: Site) -> None:

@@ -13,7 +13,7 @@ from otp_service.domain.audit import Event
 from otp_service.domain.guard import HOUR
 from otp_service.ledger.audit import COVERED, DisputeFilter, IncidentScope, digest_of_row
 from otp_service.ledger.ledger import Ledger, open_ledger
-from otp_service.ledger.schema import audit, events, hourly_delays, hourly_figures, verifications
+from otp_service.ledger.schema import audit, events, hourly_delays, hourly_stats, verifications
 
 AT = 1000 * HOUR
 BY = ("hour", "country", "carrier_range", "channel", "gateway", "lane", "what", "reason")
@@ -52,17 +52,17 @@ def _counts(ledger: Ledger) -> dict[str, int]:
         }
 
 
-def _figures(ledger: Ledger) -> tuple[object, ...]:
-    sums = ledger.figures.sums(0, 2 * AT, BY), ledger.figures.delays(0, 2 * AT, ("what", "gateway", "at_most"))
+def _stats(ledger: Ledger) -> tuple[object, ...]:
+    sums = ledger.stats.sums(0, 2 * AT, BY), ledger.stats.delays(0, 2 * AT, ("what", "gateway", "at_most"))
     return tuple(tuple((one.of, one.times, one.amount) for one in some) for some in sums)
 
 
 def _recounted(ledger: Ledger) -> tuple[object, ...]:
     with ledger.database.write() as connection:
-        connection.execute(delete(hourly_figures))
+        connection.execute(delete(hourly_stats))
         connection.execute(delete(hourly_delays))
-    assert sum(ledger.figures.recount())
-    return _figures(ledger)
+    assert sum(ledger.stats.recount())
+    return _stats(ledger)
 
 
 def _told(ledger: Ledger) -> list[object]:
@@ -95,18 +95,18 @@ def test_it_tells_what_rows_of_events_would(ledger: Ledger, other: Ledger) -> No
     assert _told(ledger) == _told(other)
     assert ledger.verifications.events_of(names) == other.verifications.events_of(names)
     assert ledger.verifications.find("vf_2") == other.verifications.find("vf_2")
-    assert _figures(ledger) == _figures(other)
+    assert _stats(ledger) == _stats(other)
     assert ledger.incidents.count(span) == other.incidents.count(span)
     for gateway in ("first", "second", "sec", "%"):
         told = [one.verifications.last_sender(NUMBER, gateway, AT) for one in (ledger, other)]
         assert told[0] == told[1], gateway
 
 
-def test_figures_that_are_counted_anew_are_the_same(ledger: Ledger) -> None:
+def test_stats_that_are_counted_anew_are_the_same(ledger: Ledger) -> None:
     for n in range(3):
         ledger.verifications.record(_story(f"vf_{n}"), [f"vf_{n}"])
     ledger.verifications.record([_late("vf_1")], ())
-    written = _figures(ledger)
+    written = _stats(ledger)
 
     assert _recounted(ledger) == written
 
@@ -120,7 +120,7 @@ def test_what_comes_later_has_a_row_and_counts(ledger: Ledger, other: Ledger) ->
 
     assert _counts(ledger) == {"verifications": 1, "events": 1, "audit": 2}
     assert _told(ledger) == _told(other)
-    assert _figures(ledger) == _figures(other)
+    assert _stats(ledger) == _stats(other)
     assert _flaws(ledger) == []
 
 
@@ -128,11 +128,11 @@ def test_what_comes_later_has_a_row_and_counts(ledger: Ledger, other: Ledger) ->
 def test_what_is_read_twice_is_there_once(ledger: Ledger, whole: Collection[str]) -> None:
     story = _story()
     ledger.verifications.record(story, ["vf_1"])
-    before = _counts(ledger), _figures(ledger), _told(ledger)
+    before = _counts(ledger), _stats(ledger), _told(ledger)
     again = ledger.verifications.record(story, whole)
 
     assert again.new == 0
-    assert (_counts(ledger), _figures(ledger), _told(ledger)) == before
+    assert (_counts(ledger), _stats(ledger), _told(ledger)) == before
 
 
 def test_an_end_that_came_first_leaves_room_for_the_rest(ledger: Ledger, other: Ledger) -> None:
@@ -143,7 +143,7 @@ def test_an_end_that_came_first_leaves_room_for_the_rest(ledger: Ledger, other: 
 
     assert _counts(ledger) == {"verifications": 1, "events": 1, "audit": 2}
     assert _told(ledger) == _told(other)
-    assert _figures(ledger) == _figures(other)
+    assert _stats(ledger) == _stats(other)
 
 
 def test_a_row_keeps_what_it_holds_when_a_restored_redis_begins_once_more(ledger: Ledger) -> None:
@@ -192,7 +192,7 @@ def test_two_recorders_with_parts_of_a_story_lose_nothing_and_count_nothing_twic
     for part, whole in calls:
         ledger.verifications.record(part, whole)
 
-    assert _figures(ledger) == _figures(other)
+    assert _stats(ledger) == _stats(other)
     assert _told(ledger) == _told(other)
-    assert _recounted(ledger) == _figures(other)
+    assert _recounted(ledger) == _stats(other)
     assert _flaws(ledger) == []

@@ -129,7 +129,7 @@ def test_no_table_is_without_an_end_but_those_of_few_rows(ledger: Ledger) -> Non
         "head",
         "applications",
         "proof_keys",
-        "figure_positions",
+        "stats_positions",
         "console_users",
         "consents",
         "purges",

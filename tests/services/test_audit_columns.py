@@ -16,7 +16,7 @@ from otp_service.clock import now
 from otp_service.domain.keyring import Keyring
 from otp_service.ledger.ledger import Ledger, open_ledger
 from otp_service.ledger.retention import Purge
-from otp_service.ledger.schema import FIGURES, METADATA, figure_positions, hourly_delays, hourly_figures
+from otp_service.ledger.schema import METADATA, STATS, hourly_delays, hourly_stats, stats_positions
 from otp_service.services.audit import AuditProgress, HeadSigner, verify_chain
 
 KEYRING = Keyring({"k1": b"r" * 31 + b"1"}, b"p" * 31 + b"1")
@@ -33,18 +33,18 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ledger = open_ledger(f"sqlite:///{file}", 10.0)
     fill(ledger, "vf_1")
     fill(ledger, "vf_2", "m" * 22)
-    add_figures(ledger)
-    assert sum(ledger.purges.run(Purge(FIGURES, 2, now(), KEYRING.signer)))  # leaves its record
-    add_figures(ledger)
+    add_stats(ledger)
+    assert sum(ledger.purges.run(Purge(STATS, 2, now(), KEYRING.signer)))  # leaves its record
+    add_stats(ledger)
     HeadSigner(context(ledger), 60, None).sign_if_due()
     ledger.database.close()
     return file
 
 
-def add_figures(ledger: Ledger) -> None:
-    """Put rows of the first hour of all times into the tables of figures."""
+def add_stats(ledger: Ledger) -> None:
+    """Put rows of the first hour of all times into the tables of stats."""
     with ledger.database.write() as connection:
-        for table in (hourly_figures, hourly_delays, figure_positions):
+        for table in (hourly_stats, hourly_delays, stats_positions):
             connection.execute(delete(table))
             connection.execute(insert(table), {one.key: 1 if is_number(one) else "a" for one in table.columns})
 

@@ -49,7 +49,7 @@ DAY = 24 * 3600
 BEGIN = 1_700_000_000
 KEYRING = Keyring({"k1": b"r" * 31 + b"1"}, b"p" * 31 + b"1")
 KEPT = RetentionSettings(
-    traffic=100, figures=400, inbound=90, consents=400, suppressions=400, accountability=400, audit=400
+    traffic=100, stats=400, inbound=90, consents=400, suppressions=400, accountability=400, audit=400
 ).days
 DOCUMENT = Path(__file__).parents[2] / "docs" / "security-model.md"
 

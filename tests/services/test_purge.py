@@ -110,7 +110,7 @@ def test_by_hand_it_need_not_be_due(installation: Installation) -> None:
     wrote(installation, "old")
 
     assert purging(installation).purge_now() == {
-        "traffic": 0, "figures": 0, "consents": 0, "suppressions": 0, "inbound": 1, "webhooks": 0, "factors": 0,
+        "traffic": 0, "stats": 0, "consents": 0, "suppressions": 0, "inbound": 1, "webhooks": 0, "factors": 0,
         "access": 0, "accountability": 0, "audit": 0,
     }  # fmt: skip
 

@@ -184,7 +184,7 @@ def test_days_become_what_a_purge_works_with():
 
     assert settings.retention.days == RetentionDays(
         traffic=30,
-        figures=1095,
+        stats=1095,
         consents=1095,
         suppressions=1095,
         inbound=90,

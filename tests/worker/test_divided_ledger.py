@@ -51,7 +51,7 @@ def told(service: Service, *command: str) -> Any:
 
 def counted(service: Service) -> tuple[str, str]:
     """Return how many were started and approved, as the report of the month says."""
-    month = told(service, "report", "--exact", "--month", f"{datetime.now(UTC):%Y-%m}")["figures"]
+    month = told(service, "report", "--exact", "--month", f"{datetime.now(UTC):%Y-%m}")["stats"]
     shown = {one["figure"]: one["shown"] for one in month if one["section"] == "Verifications by country"}
     return shown["started"], shown["approved"]
 
@@ -126,7 +126,7 @@ def test_while_one_ledger_is_away_the_others_record(world: World, monkeypatch: p
             for recorder in running:
                 recorder.stop()
 
-    counted = {one.of[0]: one.times for one in shop.context.ledger.figures.sums(0, 1 << 50, ("what",))}
+    counted = {one.of[0]: one.times for one in shop.context.ledger.stats.sums(0, 1 << 50, ("what",))}
     assert counted["verification.started"] == counted["verification.canceled"] == sum(theirs) == 40
     away = [one["recorder"] for one in lines if one["event"] == "ledger_unavailable"]
     assert away.count("worker-2-of-2") == 1, "however often it was tried"

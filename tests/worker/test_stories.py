@@ -73,7 +73,7 @@ def _pending(shop: Caller) -> int:
 
 
 def _counted(shop: Caller, what: str) -> int:
-    return sum(one.times for one in shop.context.ledger.figures.sums(0, 1 << 50, ["what"]) if one.of == (what,))
+    return sum(one.times for one in shop.context.ledger.stats.sums(0, 1 << 50, ["what"]) if one.of == (what,))
 
 
 def test_what_is_over_gets_one_row_and_the_rest_waits(shop: Caller, run: Callable[..., Recorder]) -> None:

@@ -566,7 +566,7 @@ class Within:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VerificationFiguresRow:
+class VerificationStatsRow:
     """What became of verifications, by the hour in which they started. What `by` does not name is `None`."""
 
     hour: datetime | None
@@ -592,15 +592,15 @@ class VerificationFiguresRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VerificationFigures:
+class VerificationStats:
     """Verifications, counted."""
 
     currency: str
-    rows: tuple[VerificationFiguresRow, ...]
+    rows: tuple[VerificationStatsRow, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MessageFiguresRow:
+class MessageStatsRow:
     """What became of messages, by the hour in which their verifications started."""
 
     hour: datetime | None
@@ -623,15 +623,15 @@ class MessageFiguresRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MessageFigures:
+class MessageStats:
     """Messages, counted."""
 
     currency: str
-    rows: tuple[MessageFiguresRow, ...]
+    rows: tuple[MessageStatsRow, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RefusalFiguresRow:
+class RefusalStatsRow:
     """What rules refused, by kind."""
 
     hour: datetime | None
@@ -647,14 +647,14 @@ class RefusalFiguresRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RefusalFigures:
+class RefusalStats:
     """Refusals, counted."""
 
-    rows: tuple[RefusalFiguresRow, ...]
+    rows: tuple[RefusalStatsRow, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DelayFiguresRow:
+class DelayStatsRow:
     """How long it took from the start of verifications."""
 
     hour: datetime | None
@@ -672,10 +672,10 @@ class DelayFiguresRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DelayFigures:
+class DelayStats:
     """Delays, counted."""
 
-    rows: tuple[DelayFiguresRow, ...]
+    rows: tuple[DelayStatsRow, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

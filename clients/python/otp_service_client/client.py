@@ -17,11 +17,11 @@ from otp_service_client.resources import (
     Consents,
     Endpoints,
     Factors,
-    Figures,
     PageResults,
     Proofs,
     RecoveryCodes,
     Sandbox,
+    Stats,
     Subjects,
     Suppressions,
     UserFactors,
@@ -55,7 +55,7 @@ class _Service(Generic[Kind]):
         self.users: Users[Kind] = Users(engine)
         self.endpoints: Endpoints[Kind] = Endpoints(engine)
         self.webhooks: Webhooks[Kind] = Webhooks(engine)
-        self.figures: Figures[Kind] = Figures(engine)
+        self.stats: Stats[Kind] = Stats(engine)
         self.sandbox: Sandbox[Kind] = Sandbox(engine)
         self.admin: Admin[Kind] = Admin(engine)
 

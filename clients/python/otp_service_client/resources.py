@@ -422,7 +422,7 @@ class Webhooks(Resource[Kind]):
         return await self.call(f"POST /v1/webhooks/{part(webhook_id)}/replay", answers.Replay, {}, once=True)
 
 
-class Figures(Resource[Kind]):
+class Stats(Resource[Kind]):
     """Counts of the application: the hours that begin at `since` or later, and before `until`, by default now.
 
     `by` names what gets rows of its own, such as `["day", "country"]`; by default there is one row of all.
@@ -431,32 +431,30 @@ class Figures(Resource[Kind]):
     @method
     async def verifications(
         self, since: Time, *, until: Time | None = None, by: Sequence[str] | None = None
-    ) -> answers.VerificationFigures:
+    ) -> answers.VerificationStats:
         """Count verifications: started, approved, what they cost."""
-        return await self.call(
-            "GET /v1/figures/verifications", answers.VerificationFigures, query=_asked(since, until, by)
-        )
+        return await self.call("GET /v1/stats/verifications", answers.VerificationStats, query=_asked(since, until, by))
 
     @method
     async def messages(
         self, since: Time, *, until: Time | None = None, by: Sequence[str] | None = None
-    ) -> answers.MessageFigures:
+    ) -> answers.MessageStats:
         """Count messages by what became of them."""
-        return await self.call("GET /v1/figures/messages", answers.MessageFigures, query=_asked(since, until, by))
+        return await self.call("GET /v1/stats/messages", answers.MessageStats, query=_asked(since, until, by))
 
     @method
     async def refusals(
         self, since: Time, *, until: Time | None = None, by: Sequence[str] | None = None
-    ) -> answers.RefusalFigures:
+    ) -> answers.RefusalStats:
         """Count what rules against abuse refused."""
-        return await self.call("GET /v1/figures/refusals", answers.RefusalFigures, query=_asked(since, until, by))
+        return await self.call("GET /v1/stats/refusals", answers.RefusalStats, query=_asked(since, until, by))
 
     @method
     async def delays(
         self, since: Time, *, until: Time | None = None, by: Sequence[str] | None = None
-    ) -> answers.DelayFigures:
+    ) -> answers.DelayStats:
         """Count how long sending, delivery and approval took."""
-        return await self.call("GET /v1/figures/delays", answers.DelayFigures, query=_asked(since, until, by))
+        return await self.call("GET /v1/stats/delays", answers.DelayStats, query=_asked(since, until, by))
 
 
 def _asked(since: Time, until: Time | None, by: Sequence[str] | None) -> dict[str, Any]:

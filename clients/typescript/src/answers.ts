@@ -409,7 +409,7 @@ export interface Webhook {
 }
 
 /** What became of verifications, by the hour in which they started. What `by` does not name is `null`. */
-export interface VerificationFiguresRow {
+export interface VerificationStatsRow {
   hour: Time | null;
   day: Time | null;
   purpose: string | null;
@@ -433,13 +433,13 @@ export interface VerificationFiguresRow {
 }
 
 /** Verifications, counted. */
-export interface VerificationFigures {
+export interface VerificationStats {
   currency: string;
-  rows: VerificationFiguresRow[];
+  rows: VerificationStatsRow[];
 }
 
 /** What became of messages, by the hour in which their verifications started. */
-export interface MessageFiguresRow {
+export interface MessageStatsRow {
   hour: Time | null;
   day: Time | null;
   purpose: string | null;
@@ -460,13 +460,13 @@ export interface MessageFiguresRow {
 }
 
 /** Messages, counted. */
-export interface MessageFigures {
+export interface MessageStats {
   currency: string;
-  rows: MessageFiguresRow[];
+  rows: MessageStatsRow[];
 }
 
 /** What rules refused, by kind. */
-export interface RefusalFiguresRow {
+export interface RefusalStatsRow {
   hour: Time | null;
   day: Time | null;
   purpose: string | null;
@@ -480,12 +480,12 @@ export interface RefusalFiguresRow {
 }
 
 /** Refusals, counted. */
-export interface RefusalFigures {
-  rows: RefusalFiguresRow[];
+export interface RefusalStats {
+  rows: RefusalStatsRow[];
 }
 
 /** How long it took from the start of verifications. */
-export interface DelayFiguresRow {
+export interface DelayStatsRow {
   hour: Time | null;
   day: Time | null;
   country: string | null;
@@ -501,8 +501,8 @@ export interface DelayFiguresRow {
 }
 
 /** Delays, counted. */
-export interface DelayFigures {
-  rows: DelayFiguresRow[];
+export interface DelayStats {
+  rows: DelayStatsRow[];
 }
 
 /** An application, and what it may do. */

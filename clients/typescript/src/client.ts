@@ -1,6 +1,6 @@
 import { caller, type Options } from "./calls.js";
 import {
-  Admin, Consents, Endpoints, Factors, Figures, PageResults, Proofs, RecoveryCodes, Sandbox, Subjects, Suppressions,
+  Admin, Consents, Endpoints, Factors, PageResults, Proofs, RecoveryCodes, Sandbox, Stats, Subjects, Suppressions,
   UserFactors, Users, Verifications, Webhooks,
 } from "./resources.js";
 
@@ -23,7 +23,7 @@ export class OtpService {
   readonly users: Users;
   readonly endpoints: Endpoints;
   readonly webhooks: Webhooks;
-  readonly figures: Figures;
+  readonly stats: Stats;
   readonly sandbox: Sandbox;
   readonly admin: Admin;
 
@@ -42,7 +42,7 @@ export class OtpService {
     this.users = new Users(call);
     this.endpoints = new Endpoints(call);
     this.webhooks = new Webhooks(call);
-    this.figures = new Figures(call);
+    this.stats = new Stats(call);
     this.sandbox = new Sandbox(call);
     this.admin = new Admin(call);
   }

@@ -322,7 +322,7 @@ export class Webhooks extends Resource {
 const LOOK = 0.1;
 
 /** What is counted: the hours that begin at `from` or later, and before `until`, by default now. */
-export interface FiguresQuery<By extends string> {
+export interface StatsQuery<By extends string> {
   from: Time;
   until?: Time;
   /** What gets rows of its own; by default there is one row of all. */
@@ -330,31 +330,31 @@ export interface FiguresQuery<By extends string> {
 }
 
 /** Counts of the application. */
-export class Figures extends Resource {
+export class Stats extends Resource {
   /** Count verifications: started, approved, what they cost. */
   verifications(
-    query: FiguresQuery<"hour" | "day" | "purpose" | "country" | "carrier_range" | "channel" | "lane">,
-  ): Promise<answers.VerificationFigures> {
-    return this.call("GET /v1/figures/verifications", { query });
+    query: StatsQuery<"hour" | "day" | "purpose" | "country" | "carrier_range" | "channel" | "lane">,
+  ): Promise<answers.VerificationStats> {
+    return this.call("GET /v1/stats/verifications", { query });
   }
 
   /** Count messages by what became of them. */
   messages(
-    query: FiguresQuery<"hour" | "day" | "purpose" | "country" | "channel" | "gateway" | "reason">,
-  ): Promise<answers.MessageFigures> {
-    return this.call("GET /v1/figures/messages", { query });
+    query: StatsQuery<"hour" | "day" | "purpose" | "country" | "channel" | "gateway" | "reason">,
+  ): Promise<answers.MessageStats> {
+    return this.call("GET /v1/stats/messages", { query });
   }
 
   /** Count what rules against abuse refused. */
   refusals(
-    query: FiguresQuery<"hour" | "day" | "purpose" | "country" | "carrier_range" | "lane" | "rule">,
-  ): Promise<answers.RefusalFigures> {
-    return this.call("GET /v1/figures/refusals", { query });
+    query: StatsQuery<"hour" | "day" | "purpose" | "country" | "carrier_range" | "lane" | "rule">,
+  ): Promise<answers.RefusalStats> {
+    return this.call("GET /v1/stats/refusals", { query });
   }
 
   /** Count how long sending, delivery and approval took. */
-  delays(query: FiguresQuery<"hour" | "day" | "country" | "channel" | "gateway">): Promise<answers.DelayFigures> {
-    return this.call("GET /v1/figures/delays", { query });
+  delays(query: StatsQuery<"hour" | "day" | "country" | "channel" | "gateway">): Promise<answers.DelayStats> {
+    return this.call("GET /v1/stats/delays", { query });
   }
 }
 
@@ -405,7 +405,7 @@ export class Applications extends Resource {
 }
 
 /** What a key may be used for. */
-export type KeyScope = "verify" | "consent" | "subjects" | "webhooks" | "factors" | "figures";
+export type KeyScope = "verify" | "consent" | "subjects" | "webhooks" | "factors" | "stats";
 
 /** API keys of applications. */
 export class Keys extends Resource {

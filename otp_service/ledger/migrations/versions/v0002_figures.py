@@ -1,4 +1,4 @@
-"""Make the tables of hourly figures, and what they need to know of verifications."""
+"""Make the tables of hourly stats, and what they need to know of verifications."""
 
 from alembic import op
 from sqlalchemy import BigInteger, Column, String
@@ -14,7 +14,7 @@ def upgrade() -> None:
     for name, length in (("channel", 64), ("carrier_range", 16), ("lane", 64)):
         op.add_column("verifications", Column(name, String(length), nullable=False, server_default=""))
     op.create_table(
-        "hourly_figures",
+        "hourly_stats",
         Column("hour", BigInteger, primary_key=True, autoincrement=False),
         *(Column(name, String(64), primary_key=True) for name in ("application", "purpose")),
         Column("country", String(2), primary_key=True),
@@ -35,7 +35,7 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_table(
-        "figure_positions",
+        "stats_positions",
         Column("stream", String(64), primary_key=True),
         Column("entry", String(64), nullable=False),
     )

@@ -1,4 +1,4 @@
-"""Hourly figures: refusals are brought into them, and questions answered from them, for console, API and report."""
+"""Hourly stats: refusals are brought into them, and queries answered from them, for console, API and report."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -6,7 +6,9 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Literal
 
 from otp_service.clock import now
-from otp_service.domain.figures import (
+from otp_service.domain.guard import DAY, HOUR
+from otp_service.domain.prices import MICRO, format_micros
+from otp_service.domain.stats import (
     APPROVED,
     DELAYS,
     DELIVERED,
@@ -17,16 +19,14 @@ from otp_service.domain.figures import (
     SENT,
     STARTED,
     WOULD_BE_REFUSED,
-    Figure,
-    FigureKey,
+    StatsCount,
+    StatsKey,
     hour_of,
     refusal,
 )
-from otp_service.domain.guard import DAY, HOUR
-from otp_service.domain.prices import MICRO, format_micros
 from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
 from otp_service.errors import InvalidTimeError
-from otp_service.ledger.figures import Sum
+from otp_service.ledger.stats import Sum
 from otp_service.services.context import Context
 from otp_service.store.events import Decision
 
@@ -37,22 +37,22 @@ _CHANGE: Final = "change"
 
 
 def record_refusals(context: Context, buckets: Iterable[str]) -> None:
-    """Bring what rules refused in some buckets since the last time into the figures, once, whoever does so.
+    """Bring what rules refused in some buckets since the last time into the stats, once, whoever does so.
 
     Raises `StoreUnavailableError` and `LedgerUnavailableError`. What Redis no longer keeps by then is not counted.
     """
     for bucket in buckets:
         is_full = True
         while is_full:
-            after = context.ledger.figures.position(bucket)
+            after = context.ledger.stats.position(bucket)
             some = context.store.decisions.after(bucket, after, _AT_ONCE)
-            is_mine = bool(some) and context.ledger.figures.add(bucket, after, some[-1].entry, _refusals(some))
+            is_mine = bool(some) and context.ledger.stats.add(bucket, after, some[-1].entry, _refusals(some))
             is_full = is_mine and len(some) == _AT_ONCE
 
 
-def _refusals(decisions: Iterable[Decision]) -> Mapping[FigureKey, Figure]:
+def _refusals(decisions: Iterable[Decision]) -> Mapping[StatsKey, StatsCount]:
     times = Counter(
-        FigureKey(
+        StatsKey(
             hour_of(one.at),
             *(one.application, one.purpose, one.country, one.carrier_range),
             *("", ""),
@@ -63,7 +63,7 @@ def _refusals(decisions: Iterable[Decision]) -> Mapping[FigureKey, Figure]:
         for one in decisions
         if one.kind != _CHANGE
     )
-    return {key: Figure(count, 0) for key, count in times.items()}
+    return {key: StatsCount(count, 0) for key, count in times.items()}
 
 
 MAX_DAYS_BY_HOUR: Final = 31
@@ -71,19 +71,19 @@ MAX_DAYS: Final = 400
 MAX_SUMS: Final = 50_000
 """Sums that one answer is made of: 31 days of delays by hour are 22,320."""
 _CHANGES_FOR: Final = 1000 * (MAX_CODE_LIFE + RECORD_GRACE)
-"""Milliseconds after a start in which its figures change: until its record is gone."""
+"""Milliseconds after a start in which its stats change: until its record is gone."""
 BY_VERIFICATION: Final = ("hour", "day", "application", "purpose", "country", "carrier_range", "channel", "lane")
 BY_MESSAGE: Final = ("hour", "day", "application", "purpose", "country", "channel", "gateway", "reason")
 BY_REFUSAL: Final = ("hour", "day", "application", "purpose", "country", "carrier_range", "lane", "rule")
 BY_DELAY: Final = ("hour", "day", "application", "country", "channel", "gateway")
-"""What each question can be asked by. ``day`` is of UTC; ``channel`` is a message's own, of what is none the first of
-its verification; ``lane`` and ``reason`` are as `FigureKey` tells."""
+"""What each query can be asked by. ``day`` is of UTC; ``channel`` is a message's own, of what is none the first of
+its verification; ``lane`` and ``reason`` are as `StatsKey` tells."""
 Of = Mapping[str, str | int]
 """What a row is of: the values of what was asked by; ``hour`` and ``day`` are when it began, in milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class StatsQuery:
     """What is asked for: sums over the hours that began in a time."""
 
     since: int
@@ -92,7 +92,7 @@ class Question:
     """The hour that begins then is none of them."""
     by: tuple[str, ...] = ()
     only: Mapping[str, Collection[str]] = field(default_factory=dict)
-    """What counts, by member of `FigureKey`: ``{"application": ["shop"]}``; without any, everything."""
+    """What counts, by member of `StatsKey`: ``{"application": ["shop"]}``; without any, everything."""
 
     def check(self) -> None:
         """Raise `InvalidTimeError` where it is of no time, or of one that is too long."""
@@ -110,7 +110,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class VerificationFigures:
+class VerificationStats:
     """What became of verifications, all by the hour in which they started."""
 
     of: Of
@@ -144,7 +144,7 @@ class VerificationFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class MessageFigures:
+class MessageStats:
     """What became of calls of gateways: of a message that two were asked to send, of both."""
 
     of: Of
@@ -181,7 +181,7 @@ class MessageFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class RefusalFigures:
+class RefusalStats:
     """What rules refused, by kind: ``start``, ``resend``, ``fallback``, ``check`` or ``dispatch``."""
 
     of: Of
@@ -192,7 +192,7 @@ class RefusalFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class DelayFigures:
+class DelayStats:
     """How long it took from the start until something happened."""
 
     of: Of
@@ -208,21 +208,19 @@ class DelayFigures:
         return next((bound for bound, count in self.within.items() if count >= share * self.times), None)
 
 
-def count_verifications(
-    context: Context, question: Question, *, first_messages: bool = True
-) -> list[VerificationFigures]:
+def count_verifications(context: Context, query: StatsQuery, *, first_messages: bool = True) -> list[VerificationStats]:
     """Return what became of verifications, by some of `BY_VERIFICATION`; without ``first_messages`` not of how many.
 
-    This, and each question here, raises `InvalidTimeError` where it is of too much, and `LedgerUnavailableError`.
+    This, and each query here, raises `InvalidTimeError` where it is of too much, and `LedgerUnavailableError`.
     """
-    found = _pivot(question, context.ledger.figures.sums, _VERIFICATION_EVENTS)
-    firsts = _first_messages(context, question) if first_messages else None
+    found = _pivot(query, context.ledger.stats.sums, _VERIFICATION_EVENTS)
+    firsts = _first_messages(context, query) if first_messages else None
     rows = []
     for of, sums in found.items():
         started = sums[STARTED].times
         first = {what: None if firsts is None else min(firsts[of, what], started) for what in (SENT, DELIVERED)}
         rows.append(
-            VerificationFigures(
+            VerificationStats(
                 of=dict(of),
                 started=started,
                 approved=sums[APPROVED].times,
@@ -232,15 +230,15 @@ def count_verifications(
                 sent=first[SENT],
                 delivered=first[DELIVERED],
                 amount=sum(one.amount for one in sums.values()),
-                is_unfinished=question.is_unfinished(dict(of)),
+                is_unfinished=query.is_unfinished(dict(of)),
             )
         )
     return rows
 
 
-def add_up(rows: Iterable[VerificationFigures], *by: str) -> list[VerificationFigures]:
-    """Return figures by less than they were asked by: to ask once more takes longer."""
-    found: dict[_Of, list[VerificationFigures]] = defaultdict(list)
+def add_up(rows: Iterable[VerificationStats], *by: str) -> list[VerificationStats]:
+    """Return stats by less than they were asked by: to ask once more takes longer."""
+    found: dict[_Of, list[VerificationStats]] = defaultdict(list)
     for one in rows:
         found[tuple((name, one.of[name]) for name in by)].append(one)
     return [
@@ -259,45 +257,45 @@ def _sum(counts: Iterable[int | None]) -> Any:  # noqa: ANN401 - none where one 
     return None if None in known else sum(filter(None, known))
 
 
-_SUMMED: Final = tuple(one.name for one in fields(VerificationFigures))[1:-1]
+_SUMMED: Final = tuple(one.name for one in fields(VerificationStats))[1:-1]
 
 
-def count_messages(context: Context, question: Question) -> list[MessageFigures]:
+def count_messages(context: Context, query: StatsQuery) -> list[MessageStats]:
     """Return what became of messages, by some of `BY_MESSAGE`."""
     return [
-        MessageFigures(
+        MessageStats(
             of=dict(of),
             **{what: sums[f"delivery.{what}"].times for what in _OUTCOMES},
             failed_over=sums[FAILED_OVER].times,
             given_up=sums[_GIVEN_UP].times,
             amount=sum(one.amount for one in sums.values()),
-            is_unfinished=question.is_unfinished(dict(of)),
+            is_unfinished=query.is_unfinished(dict(of)),
         )
-        for of, sums in _pivot(question, context.ledger.figures.sums, _MESSAGE_EVENTS).items()
+        for of, sums in _pivot(query, context.ledger.stats.sums, _MESSAGE_EVENTS).items()
     ]
 
 
-def count_refusals(context: Context, question: Question) -> list[RefusalFigures]:
+def count_refusals(context: Context, query: StatsQuery) -> list[RefusalStats]:
     """Return what rules refused, or would have refused, by some of `BY_REFUSAL`."""
     return [
-        RefusalFigures(
+        RefusalStats(
             of=dict(of),
             refused=_by_kind(sums, REFUSED),
             would_be_refused=_by_kind(sums, WOULD_BE_REFUSED),
-            is_unfinished=question.is_unfinished(dict(of)),
+            is_unfinished=query.is_unfinished(dict(of)),
         )
-        for of, sums in _pivot(question, context.ledger.figures.sums, _REFUSALS).items()
+        for of, sums in _pivot(query, context.ledger.stats.sums, _REFUSALS).items()
     ]
 
 
-def count_delays(context: Context, question: Question) -> list[DelayFigures]:
+def count_delays(context: Context, query: StatsQuery) -> list[DelayStats]:
     """Return how long messages and approvals took, by some of `BY_DELAY`."""
-    rows = _rows(question, context.ledger.figures.delays, ("what", "at_most"), _TIMED)
+    rows = _rows(query, context.ledger.stats.delays, ("what", "at_most"), _TIMED)
     counts: dict[tuple[_Of, str], Counter[int]] = defaultdict(Counter)
     for of, (what, at_most), one in rows:
         counts[of, what][at_most] += one.times
     return [
-        DelayFigures(
+        DelayStats(
             of=dict(of),
             until=_TIMED[what],
             times=delays.total(),
@@ -306,7 +304,7 @@ def count_delays(context: Context, question: Question) -> list[DelayFigures]:
                 for place, bound in enumerate(DELAYS)
                 if bound
             },
-            is_unfinished=question.is_unfinished(dict(of)),
+            is_unfinished=query.is_unfinished(dict(of)),
         )
         for (of, what), delays in counts.items()
     ]
@@ -334,47 +332,47 @@ _Of = tuple[tuple[str, str | int], ...]
 _Ask = Callable[..., list[Sum]]
 
 
-def _pivot(question: Question, ask: _Ask, events: Collection[str]) -> dict[_Of, dict[str, Figure]]:
-    """Return the figures of some events, by what is asked by, and each by its event; of the others there are none."""
-    found: dict[_Of, dict[str, Figure]] = defaultdict(lambda: defaultdict(lambda: Figure(0, 0)))
-    for of, (what,), one in _rows(question, ask, ("what",), events):
-        found[of][what] = Figure(one.times, one.amount)
+def _pivot(query: StatsQuery, ask: _Ask, events: Collection[str]) -> dict[_Of, dict[str, StatsCount]]:
+    """Return the stats of some events, by what is asked by, and each by its event; of the others there are none."""
+    found: dict[_Of, dict[str, StatsCount]] = defaultdict(lambda: defaultdict(lambda: StatsCount(0, 0)))
+    for of, (what,), one in _rows(query, ask, ("what",), events):
+        found[of][what] = StatsCount(one.times, one.amount)
     return found
 
 
 def _rows(
-    question: Question, ask: _Ask, apart: tuple[str, ...], events: Collection[str]
+    query: StatsQuery, ask: _Ask, apart: tuple[str, ...], events: Collection[str]
 ) -> Iterator[tuple[_Of, tuple[Any, ...], Sum]]:
-    """Yield sums, each with what it is of and the values of what is counted apart; check the question before."""
-    question.check()
-    by = tuple(dict.fromkeys(question.by))
+    """Yield sums, each with what it is of and the values of what is counted apart; check the query before."""
+    query.check()
+    by = tuple(dict.fromkeys(query.by))
     columns = (*(_COLUMNS.get(name, name) for name in by), *apart)
-    sums = ask(question.since, question.until, columns, most=MAX_SUMS + 1, what=events, **question.only)
+    sums = ask(query.since, query.until, columns, most=MAX_SUMS + 1, what=events, **query.only)
     if len(sums) > MAX_SUMS:
-        raise InvalidTimeError("These are too many figures for one answer: ask for less time, or by less.")
+        raise InvalidTimeError("The answer would have too many rows: ask for less time, or by less.")
     for one in sums:
         yield tuple(zip(by, one.of, strict=False)), one.of[len(by) :], one
 
 
-def _first_messages(context: Context, question: Question) -> Counter[tuple[_Of, str]] | None:
+def _first_messages(context: Context, query: StatsQuery) -> Counter[tuple[_Of, str]] | None:
     """Return how many first messages were sent and delivered; ``None`` where they are not counted by what is asked by.
 
     They are among the delays, each in the hour of its start. What two gateways took, after an answer that told nothing,
     counts for both.
     """
-    if not set(BY_DELAY).issuperset(question.by):
+    if not set(BY_DELAY).issuperset(query.by):
         return None
-    rows = _rows(question, context.ledger.figures.delays, ("what",), (SENT, DELIVERED))
+    rows = _rows(query, context.ledger.stats.delays, ("what",), (SENT, DELIVERED))
     return Counter({(of, what): one.times for of, (what,), one in rows})
 
 
-def _by_kind(sums: Mapping[str, Figure], prefix: str) -> dict[str, int]:
+def _by_kind(sums: Mapping[str, StatsCount], prefix: str) -> dict[str, int]:
     return {what.removeprefix(prefix): one.times for what, one in sums.items() if what.startswith(prefix)}
 
 
 @dataclass(frozen=True, slots=True)
-class FigureText:
-    """Figures as text: exact, or for who needs no exact ones (R-CONSENT-5).
+class StatsText:
+    """Stats as text: exact, or for who needs no exact ones (R-CONSENT-5).
 
     To write "< 10" in place of small counts would not hide them: a hidden one is the total less its neighbours, those
     that started less those that were approved, or a table by country less one by channel. To hide a second count beside
@@ -405,7 +403,7 @@ class FigureText:
             return "-"
         return f"{100 * some / all_of_them:.1f} %" if self.exact else f"{100 * some / all_of_them:.0f} %"
 
-    def seconds(self, delays: DelayFigures | None, share: float) -> str:
+    def seconds(self, delays: DelayStats | None, share: float) -> str:
         """Return within how many seconds such a share came; ``-`` where none did, or of too few to tell."""
         if delays is None or self.share(delays.times, delays.times) == "-":
             return "-"

@@ -1,4 +1,4 @@
-"""Figures: what became of an application's verifications, for its own dashboards."""
+"""Statistics: what became of an application's verifications, for its own dashboards."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from otp_service.clock import now
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.prices import format_micros
 from otp_service.errors import Fault, InvalidRequestError
-from otp_service.services import figures as service
-from otp_service.services.figures import DelayFigures, MessageFigures, Of, Question, RefusalFigures, VerificationFigures
+from otp_service.services import stats as service
+from otp_service.services.stats import DelayStats, MessageStats, Of, RefusalStats, StatsQuery, VerificationStats
 
 # Members that say what a row is of come first; those that were not asked by are null, as are those with no value.
 
 
 @dataclass(frozen=True, slots=True)
-class VerificationFiguresRow:
+class VerificationStatsRow:
     """What became of verifications, all by the hour in which they started."""
 
     hour: Time | None
@@ -56,17 +56,17 @@ class VerificationFiguresRow:
 
 
 @dataclass(frozen=True, slots=True)
-class VerificationFiguresAnswer:
+class VerificationStatsAnswer:
     """What became of verifications."""
 
     currency: str
     """Of all amounts (ISO 4217)."""
-    rows: tuple[VerificationFiguresRow, ...]
+    rows: tuple[VerificationStatsRow, ...]
     """In the order of what was asked by; where nothing started there is no row."""
 
 
 @dataclass(frozen=True, slots=True)
-class MessageFiguresRow:
+class MessageStatsRow:
     """What became of messages, by the hour in which their verifications started."""
 
     hour: Time | None
@@ -99,17 +99,17 @@ class MessageFiguresRow:
 
 
 @dataclass(frozen=True, slots=True)
-class MessageFiguresAnswer:
+class MessageStatsAnswer:
     """What became of messages."""
 
     currency: str
     """Of all amounts (ISO 4217)."""
-    rows: tuple[MessageFiguresRow, ...]
+    rows: tuple[MessageStatsRow, ...]
     """In the order of what was asked by."""
 
 
 @dataclass(frozen=True, slots=True)
-class RefusalFiguresRow:
+class RefusalStatsRow:
     """What rules refused."""
 
     hour: Time | None
@@ -133,10 +133,10 @@ class RefusalFiguresRow:
 
 
 @dataclass(frozen=True, slots=True)
-class RefusalFiguresAnswer:
+class RefusalStatsAnswer:
     """What rules refused."""
 
-    rows: tuple[RefusalFiguresRow, ...]
+    rows: tuple[RefusalStatsRow, ...]
     """In the order of what was asked by."""
 
 
@@ -150,7 +150,7 @@ class WithinAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class DelayFiguresRow:
+class DelayStatsRow:
     """How long it took from the start of verifications."""
 
     hour: Time | None
@@ -176,10 +176,10 @@ class DelayFiguresRow:
 
 
 @dataclass(frozen=True, slots=True)
-class DelayFiguresAnswer:
+class DelayStatsAnswer:
     """How long it took from the start of verifications."""
 
-    rows: tuple[DelayFiguresRow, ...]
+    rows: tuple[DelayStatsRow, ...]
     """In the order of what was asked by."""
 
 
@@ -190,10 +190,10 @@ _NOTE = (
 )
 _MOMENT = {"type": "string", "format": "date-time", "pattern": TIMESTAMP_PATTERN}
 
-figures = Resource(
-    "figures",
-    "Figures",
-    KeyScope.FIGURES,
+stats = Resource(
+    "stats",
+    "Statistics",
+    KeyScope.STATS,
     problems=(*COMMON_PROBLEMS, "invalid-time"),
     note=_NOTE,
     asks_ledger=True,
@@ -201,7 +201,7 @@ figures = Resource(
 
 
 def _asked_by(by: tuple[str, ...]) -> tuple[Parameter, ...]:
-    """Return the parameters of a question; whose figures they are the key says."""
+    """Return the parameters of a query; whose stats they are the key says."""
     names = [name for name in by if name != "application"]
     choices = {"type": "array", "items": {"type": "string", "enum": names}}
     return (
@@ -217,47 +217,47 @@ _REFUSALS = _asked_by(service.BY_REFUSAL)
 _DELAYS = _asked_by(service.BY_DELAY)
 
 
-@figures.route("GET /v1/figures/verifications", {200: "The figures."}, query=_VERIFICATIONS, endpoint="verifications")
-def count_verifications(exchange: Exchange) -> VerificationFiguresAnswer:
+@stats.route("GET /v1/stats/verifications", {200: "The statistics."}, query=_VERIFICATIONS, endpoint="verifications")
+def count_verifications(exchange: Exchange) -> VerificationStatsAnswer:
     """Count verifications.
 
     How many started and were approved, what they cost, and how many of the first messages were sent and delivered.
     """
-    rows = service.count_verifications(exchange.context, _question(exchange, service.BY_VERIFICATION))
-    return VerificationFiguresAnswer(_currency(exchange), tuple(map(_verifications, rows)))
+    rows = service.count_verifications(exchange.context, _query(exchange, service.BY_VERIFICATION))
+    return VerificationStatsAnswer(_currency(exchange), tuple(map(_verifications, rows)))
 
 
-@figures.route("GET /v1/figures/messages", {200: "The figures."}, query=_MESSAGES, endpoint="messages")
-def count_messages(exchange: Exchange) -> MessageFiguresAnswer:
+@stats.route("GET /v1/stats/messages", {200: "The statistics."}, query=_MESSAGES, endpoint="messages")
+def count_messages(exchange: Exchange) -> MessageStatsAnswer:
     """Count messages.
 
     What became of each call of a gateway, and what it cost. One message may be tried at several.
     """
-    rows = service.count_messages(exchange.context, _question(exchange, service.BY_MESSAGE))
-    return MessageFiguresAnswer(_currency(exchange), tuple(map(_messages, rows)))
+    rows = service.count_messages(exchange.context, _query(exchange, service.BY_MESSAGE))
+    return MessageStatsAnswer(_currency(exchange), tuple(map(_messages, rows)))
 
 
-@figures.route("GET /v1/figures/refusals", {200: "The figures."}, query=_REFUSALS, endpoint="refusals")
-def count_refusals(exchange: Exchange) -> RefusalFiguresAnswer:
+@stats.route("GET /v1/stats/refusals", {200: "The statistics."}, query=_REFUSALS, endpoint="refusals")
+def count_refusals(exchange: Exchange) -> RefusalStatsAnswer:
     """Count refusals.
 
     What the rules against abuse refused, or would have refused if they did not only record.
     """
-    rows = service.count_refusals(exchange.context, _question(exchange, service.BY_REFUSAL))
-    return RefusalFiguresAnswer(tuple(map(_refusals, rows)))
+    rows = service.count_refusals(exchange.context, _query(exchange, service.BY_REFUSAL))
+    return RefusalStatsAnswer(tuple(map(_refusals, rows)))
 
 
-@figures.route("GET /v1/figures/delays", {200: "The figures."}, query=_DELAYS, endpoint="delays")
-def count_delays(exchange: Exchange) -> DelayFiguresAnswer:
+@stats.route("GET /v1/stats/delays", {200: "The statistics."}, query=_DELAYS, endpoint="delays")
+def count_delays(exchange: Exchange) -> DelayStatsAnswer:
     """Count delays.
 
     How long it took until first messages were sent and delivered, and until codes were approved.
     """
-    rows = service.count_delays(exchange.context, _question(exchange, service.BY_DELAY))
-    return DelayFiguresAnswer(tuple(map(_delays, rows)))
+    rows = service.count_delays(exchange.context, _query(exchange, service.BY_DELAY))
+    return DelayStatsAnswer(tuple(map(_delays, rows)))
 
 
-def _question(exchange: Exchange, known: tuple[str, ...]) -> Question:
+def _query(exchange: Exchange, known: tuple[str, ...]) -> StatsQuery:
     given = read_query_lists(exchange, "from", "until", repeated=("by",))
     by = tuple(name for text in given.pop("by", []) for name in text.split(","))
     if not set(by) <= {*known} - {"application"}:
@@ -266,7 +266,7 @@ def _question(exchange: Exchange, known: tuple[str, ...]) -> Question:
     since, until = read_moment(moments, "from"), read_moment(moments, "until")
     if since is None:
         raise InvalidRequestError("The parameter from is missing.", (Fault("", "from is missing"),))
-    return Question(since, now() if until is None else until, by, {"application": [exchange.application.name]})
+    return StatsQuery(since, now() if until is None else until, by, {"application": [exchange.application.name]})
 
 
 def _currency(exchange: Exchange) -> str:
@@ -279,8 +279,8 @@ def _of(of: Of, *names: str) -> dict[str, Any]:
     return times | {name: of.get(name) or None for name in names}
 
 
-def _verifications(row: VerificationFigures) -> VerificationFiguresRow:
-    return VerificationFiguresRow(
+def _verifications(row: VerificationStats) -> VerificationStatsRow:
+    return VerificationStatsRow(
         **_of(row.of, "purpose", "country", "carrier_range", "channel", "lane"),
         started=row.started,
         approved=row.approved,
@@ -297,8 +297,8 @@ def _verifications(row: VerificationFigures) -> VerificationFiguresRow:
     )
 
 
-def _messages(row: MessageFigures) -> MessageFiguresRow:
-    return MessageFiguresRow(
+def _messages(row: MessageStats) -> MessageStatsRow:
+    return MessageStatsRow(
         **_of(row.of, "purpose", "country", "channel", "gateway", "reason"),
         sent=row.sent,
         delivered=row.delivered,
@@ -313,8 +313,8 @@ def _messages(row: MessageFigures) -> MessageFiguresRow:
     )
 
 
-def _refusals(row: RefusalFigures) -> RefusalFiguresRow:
-    return RefusalFiguresRow(
+def _refusals(row: RefusalStats) -> RefusalStatsRow:
+    return RefusalStatsRow(
         **_of(row.of, "purpose", "country", "carrier_range", "lane", "rule"),
         refused=row.refused,
         would_be_refused=row.would_be_refused,
@@ -322,8 +322,8 @@ def _refusals(row: RefusalFigures) -> RefusalFiguresRow:
     )
 
 
-def _delays(row: DelayFigures) -> DelayFiguresRow:
-    return DelayFiguresRow(
+def _delays(row: DelayStats) -> DelayStatsRow:
+    return DelayStatsRow(
         **_of(row.of, "country", "channel", "gateway"),
         until=row.until,
         times=row.times,

@@ -1,4 +1,4 @@
-"""Refusals get into the hourly figures: each once, whoever counts, and whatever is away meanwhile."""
+"""Refusals get into the hourly stats: each once, whoever counts, and whatever is away meanwhile."""
 
 import threading
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ from support_service import eventually
 
 from otp_service.domain.guard import HOUR
 from otp_service.errors import LedgerUnavailableError, OtpServiceError
-from otp_service.ledger.figures import Figures
 from otp_service.ledger.schema import verifications
-from otp_service.services import figures
-from otp_service.services.figures import record_refusals
+from otp_service.ledger.stats import Stats
+from otp_service.services import stats
+from otp_service.services.stats import record_refusals
 from otp_service.store import keys
 from otp_service.worker.recorder import Recorder
 
@@ -51,7 +51,7 @@ def refuse(shop: Caller, times: int, to: str = NUMBER) -> None:
 
 
 def counted(shop: Caller, *by: str) -> list[tuple[object, ...]]:
-    sums = shop.context.ledger.figures.sums(0, 10**13, (*by, "what", "reason"))
+    sums = shop.context.ledger.stats.sums(0, 10**13, (*by, "what", "reason"))
     return [(*one.of, one.times) for one in sums if "refused." in str(one.of[-2])]
 
 
@@ -100,7 +100,7 @@ def test_that_a_breaker_opened_is_no_refusal(shop: Caller):
     record_refusals(shop.context, BUCKETS)
 
     assert counted(shop) == [("refused.start", "destination.country", 1)]
-    assert shop.context.ledger.figures.position("00"), "what is not counted is not looked at again either"
+    assert shop.context.ledger.stats.position("00"), "what is not counted is not looked at again either"
 
 
 def test_twice_does_no_harm(shop: Caller):
@@ -115,17 +115,17 @@ def test_twice_does_no_harm(shop: Caller):
 
 def test_two_recorders_at_once_count_once(shop: Caller, world: World, ledger_url: str, monkeypatch: pytest.MonkeyPatch):
     """Both have read the same entries when they write: one of them is too late, and adds nothing."""
-    monkeypatch.setattr(figures, "_AT_ONCE", 4)
+    monkeypatch.setattr(stats, "_AT_ONCE", 4)
     refuse(shop, 10)
     other = shop_of(world, ledger_url)
-    both, waiting, add = threading.Barrier(2, timeout=5), iter(range(2)), Figures.add
+    both, waiting, add = threading.Barrier(2, timeout=5), iter(range(2)), Stats.add
 
     def together(*arguments):
         if next(waiting, None) is not None:
             both.wait()
         return add(*arguments)
 
-    monkeypatch.setattr(Figures, "add", together)
+    monkeypatch.setattr(Stats, "add", together)
     with ThreadPoolExecutor(2) as pool:
         for counting in [pool.submit(record_refusals, one.context, BUCKETS) for one in (shop, other)]:
             counting.result()
@@ -140,7 +140,7 @@ def test_what_the_ledger_did_not_take_is_counted_when_it_is_back(shop: Caller, m
         raise LedgerUnavailableError("away")
 
     refuse(shop, 3)
-    monkeypatch.setattr(Figures, "add", away)
+    monkeypatch.setattr(Stats, "add", away)
     monkeypatch.setattr("otp_service.worker.recorder._UPKEEP_INTERVAL", 0.1)
     recorder = Recorder(shop.context, "recorder", 1.0, 0.2)
     recorder.start()
@@ -157,7 +157,7 @@ def test_what_redis_no_longer_keeps_is_left_out_and_holds_up_nothing(shop: Calle
     refuse(shop, 4)
     record_refusals(shop.context, BUCKETS)
     refuse(shop, 4, "+923007654321")
-    last = shop.context.ledger.figures.position("00")
+    last = shop.context.ledger.stats.position("00")
     world.client.xtrim(DECISIONS, maxlen=3, approximate=False)
     record_refusals(shop.context, BUCKETS)
 

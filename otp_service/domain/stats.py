@@ -1,4 +1,4 @@
-"""Hourly figures: what is counted of verifications, deliveries and refusals, for plots, reports and dashboards.
+"""Hourly stats: what is counted of verifications, deliveries and refusals, for plots, reports and dashboards.
 
 They hold nothing of a person. Everything counts in the hour in which its verification **started**, so that no rate
 passes one; a verification that nobody ended has expired.
@@ -49,7 +49,7 @@ MIN_SHOWN_COUNT: Final = 10
 """Smaller counts may tell who it is: who needs no exact ones sees only that they are smaller."""
 
 
-class FigureKey(NamedTuple):
+class StatsKey(NamedTuple):
     """What one figure is of."""
 
     hour: int
@@ -71,7 +71,7 @@ class FigureKey(NamedTuple):
     """One of `REASONS`, or the rule that refused; empty where there is none."""
 
 
-class Figure(NamedTuple):
+class StatsCount(NamedTuple):
     """How often something happened, and what it cost in millionths."""
 
     times: int
@@ -94,7 +94,7 @@ class DelayKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class VerificationStart:
-    """What figures have to know of the verification that an event is of."""
+    """What stats have to know of the verification that an event is of."""
 
     application: str
     purpose: str
@@ -109,16 +109,16 @@ class VerificationStart:
     """0 while nobody ended it."""
 
 
-def figures_of(events: Iterable[tuple[VerificationStart, Event]]) -> dict[FigureKey, Figure]:
+def stats_of(events: Iterable[tuple[VerificationStart, Event]]) -> dict[StatsKey, StatsCount]:
     """Return what is counted of some events."""
-    times: Counter[FigureKey] = Counter()
-    amounts: Counter[FigureKey] = Counter()
+    times: Counter[StatsKey] = Counter()
+    amounts: Counter[StatsKey] = Counter()
     for start, one in events:
         what = _what(one) if _counts(start, one) else ""
         if not what:
             continue
         is_message = one.type.startswith("delivery.")
-        key = FigureKey(
+        key = StatsKey(
             hour_of(start.at),
             *(start.application, start.purpose, start.country, start.carrier_range),
             channel=(one.member("channel") if is_message else "") or start.channel,
@@ -131,7 +131,7 @@ def figures_of(events: Iterable[tuple[VerificationStart, Event]]) -> dict[Figure
         amounts[key] += int(one.member("cost") or 0)
         if what in _OF_CALLS and one.member("choice") == GatewayChoice.FAIL_OVER:
             times[key._replace(what=FAILED_OVER, reason="")] += 1
-    return {key: Figure(count, amounts[key]) for key, count in times.items()}
+    return {key: StatsCount(count, amounts[key]) for key, count in times.items()}
 
 
 def delays_of(events: Iterable[tuple[VerificationStart, Event]]) -> Counter[DelayKey]:

@@ -1,12 +1,12 @@
-"""Figures for tests: traffic of a past hour, as the recorder would have brought it into the ledger."""
+"""Stats for tests: traffic of a past hour, as the recorder would have brought it into the ledger."""
 
 from collections.abc import Iterable, Iterator
 
 from support_ledger_events import event, started
 
 from otp_service.domain.audit import Event
-from otp_service.domain.figures import Figure, FigureKey
 from otp_service.domain.guard import HOUR
+from otp_service.domain.stats import StatsCount, StatsKey
 from otp_service.ledger.ledger import Ledger
 
 AT = 480_000 * HOUR
@@ -42,6 +42,6 @@ def record(ledger: Ledger, *batches: Iterable[Event]) -> None:
 
 def refuse(ledger: Ledger, times: int, rule: str = "number.sends", what: str = "refused.start", at: int = AT) -> None:
     """Count refusals, as of a stream's next entry."""
-    before = ledger.figures.position("00")
-    key = FigureKey(at, "shop", "login", "PK", "", "", "", "", what, rule)
-    assert ledger.figures.add("00", before, f"{before}1", {key: Figure(times, 0)})
+    before = ledger.stats.position("00")
+    key = StatsKey(at, "shop", "login", "PK", "", "", "", "", what, rule)
+    assert ledger.stats.add("00", before, f"{before}1", {key: StatsCount(times, 0)})

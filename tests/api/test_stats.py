@@ -1,13 +1,13 @@
-"""Figures over HTTP: of the key's application alone, by what is asked, and nothing that is not."""
+"""Stats over HTTP: of the key's application alone, by what is asked, and nothing that is not."""
 
 import copy
 from collections.abc import Iterator
 
 import pytest
 from support_api import Api, code_of
-from support_figures import AT, record, refuse, stories
 from support_installation import BANK_KEY, World
 from support_ledger import another_ledger
+from support_stats import AT, record, refuse, stories
 
 from otp_service.api.schemas import rfc3339
 from otp_service.clock import now
@@ -15,7 +15,7 @@ from otp_service.domain.guard import DAY, HOUR
 from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger.database import Database
 
-FIGURES = "/v1/figures"
+STATS = "/v1/stats"
 FROM = f"from={rfc3339(AT)}"
 SPAN = f"{FROM}&until={rfc3339(AT + HOUR)}"
 KINDS = ("verifications", "messages", "refusals", "delays")
@@ -32,13 +32,13 @@ def shop(world: World) -> Iterator[Api]:
 
 
 def rows(api: Api, query: str) -> list[dict]:
-    answer = api.get(f"{FIGURES}/{query}")
+    answer = api.get(f"{STATS}/{query}")
     assert answer.status_code == 200, answer.text
     return list(answer.json["rows"])
 
 
 def test_verifications_are_counted(shop: Api):
-    answer = shop.get(f"{FIGURES}/verifications?{SPAN}&by=country")
+    answer = shop.get(f"{STATS}/verifications?{SPAN}&by=country")
 
     assert answer.json["currency"] == "PKR"
     assert answer.json["rows"][1] == {
@@ -83,7 +83,7 @@ def test_until_now_is_what_is_meant_where_nothing_is_said(shop: Api):
     assert [(row["sent"], row["unfinished"]) for row in rows(shop, f"messages?from={rfc3339(now() - DAY)}")] == [
         (1, True)
     ]
-    assert code_of(shop.get(f"{FIGURES}/messages?{FROM}")) == (422, "invalid-time"), "more than 400 days ago"
+    assert code_of(shop.get(f"{STATS}/messages?{FROM}")) == (422, "invalid-time"), "more than 400 days ago"
 
 
 def test_another_applications_are_never_shown(shop: Api):
@@ -92,7 +92,7 @@ def test_another_applications_are_never_shown(shop: Api):
 
     assert [row["started"] for row in rows(bank, f"verifications?{SPAN}")] == [7]
     assert rows(bank, f"refusals?{SPAN}") == []
-    assert code_of(shop.get(f"{FIGURES}/verifications?{SPAN}&by=application")) == (400, "invalid-request")
+    assert code_of(shop.get(f"{STATS}/verifications?{SPAN}&by=application")) == (400, "invalid-request")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -117,7 +117,7 @@ def test_another_applications_are_never_shown(shop: Api):
 def test_what_is_no_question_is_refused(shop: Api, kind: str, query: str, status: int):
     code = {400: "invalid-request", 422: "invalid-time"}[status]
 
-    assert code_of(shop.get(f"{FIGURES}/{kind}?{query}")) == (status, code)
+    assert code_of(shop.get(f"{STATS}/{kind}?{query}")) == (status, code)
 
 
 def test_while_the_ledger_is_away_that_is_told(shop: Api, monkeypatch: pytest.MonkeyPatch):
@@ -126,8 +126,8 @@ def test_while_the_ledger_is_away_that_is_told(shop: Api, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Database, "read", away)
     for kind in KINDS:
-        assert code_of(shop.get(f"{FIGURES}/{kind}?{SPAN}")) == (503, "ledger-unavailable")
+        assert code_of(shop.get(f"{STATS}/{kind}?{SPAN}")) == (503, "ledger-unavailable")
 
 
 def test_they_are_only_read(shop: Api):
-    assert {code_of(shop.call(method, f"{FIGURES}/delays?{SPAN}"))[0] for method in ("POST", "PUT", "DELETE")} == {405}
+    assert {code_of(shop.call(method, f"{STATS}/delays?{SPAN}"))[0] for method in ("POST", "PUT", "DELETE")} == {405}

@@ -1,4 +1,4 @@
-"""Hourly figures: the same in whichever order events come, however often, and counted anew from them."""
+"""Hourly stats: the same in whichever order events come, however often, and counted anew from them."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,10 +9,10 @@ from sqlalchemy import delete
 from support_ledger_events import event, started
 
 from otp_service.domain.audit import Event
-from otp_service.domain.figures import Figure, FigureKey
 from otp_service.domain.guard import HOUR
+from otp_service.domain.stats import StatsCount, StatsKey
 from otp_service.ledger.ledger import Ledger
-from otp_service.ledger.schema import hourly_delays, hourly_figures
+from otp_service.ledger.schema import hourly_delays, hourly_stats
 
 AT = 1000 * HOUR
 LAST = AT + HOUR - 1
@@ -28,23 +28,21 @@ STORY = (
 )
 
 
-def figures(ledger: Ledger, *by: str) -> list[tuple[object, ...]]:
-    return [(*one.of, one.times, one.amount) for one in ledger.figures.sums(0, 2 * AT, by or ("what",))]
+def stats(ledger: Ledger, *by: str) -> list[tuple[object, ...]]:
+    return [(*one.of, one.times, one.amount) for one in ledger.stats.sums(0, 2 * AT, by or ("what",))]
 
 
 def delays(ledger: Ledger) -> list[tuple[object, ...]]:
-    return [(*one.of, one.times) for one in ledger.figures.delays(0, 2 * AT, ("what", "gateway", "at_most"))]
+    return [(*one.of, one.times) for one in ledger.stats.delays(0, 2 * AT, ("what", "gateway", "at_most"))]
 
 
 @pytest.mark.parametrize("order", list(permutations(STORY))[::7])
-def test_figures_do_not_depend_on_the_order_in_which_events_are_recorded(
-    ledger: Ledger, order: Sequence[Event]
-) -> None:
+def test_stats_do_not_depend_on_the_order_in_which_events_are_recorded(ledger: Ledger, order: Sequence[Event]) -> None:
     for one in order:
         ledger.verifications.record([one, one])
 
     by = ("hour", "country", "carrier_range", "channel", "gateway", "lane", "what", "reason")
-    assert figures(ledger, *by) == [
+    assert stats(ledger, *by) == [
         (AT, "PK", "92300", "sms", "", "newcomer", "check.failed", "wrong_code", 1, 0),
         (AT, "PK", "92300", "sms", "", "newcomer", "verification.approved", "", 1, 0),
         (AT, "PK", "92300", "sms", "", "newcomer", "verification.started", "", 1, 0),
@@ -58,7 +56,7 @@ def test_of_an_end_that_is_told_once_more_the_first_one_counts(ledger: Ledger) -
     ledger.verifications.record([started(at=AT), event("verification.approved", at=AT + 1)])
     ledger.verifications.record([event("verification.canceled", at=AT + 2), event("verification.approved", at=AT + 3)])
 
-    assert figures(ledger) == [("verification.approved", 1, 0), ("verification.started", 1, 0)]
+    assert stats(ledger) == [("verification.approved", 1, 0), ("verification.started", 1, 0)]
 
 
 def test_a_providers_own_words_are_not_counted_apart(ledger: Ledger) -> None:
@@ -68,7 +66,7 @@ def test_a_providers_own_words_are_not_counted_apart(ledger: Ledger) -> None:
     )
     ledger.verifications.record([started(at=AT), *told])
 
-    assert ("delivery.undelivered", "other", 5, 0) in figures(ledger, "what", "reason")
+    assert ("delivery.undelivered", "other", 5, 0) in stats(ledger, "what", "reason")
 
 
 def test_two_recorders_at_once_lose_nothing(ledger: Ledger) -> None:
@@ -77,7 +75,7 @@ def test_two_recorders_at_once_lose_nothing(ledger: Ledger) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(ledger.verifications.record, split))
 
-    assert [times for _, times, _ in figures(ledger)] == [80, 80, 80, 80, 80]
+    assert [times for _, times, _ in stats(ledger)] == [80, 80, 80, 80, 80]
 
 
 def _story(name: str) -> list[Event]:
@@ -87,28 +85,28 @@ def _story(name: str) -> list[Event]:
 def test_they_are_counted_anew_from_events_as_they_were_written(ledger: Ledger) -> None:
     for n in range(3):
         ledger.verifications.record(_story(f"vf_{n}"))
-    key = FigureKey(AT, "shop", "login", "PK", "", "", "", "known", "refused.start", "number.sends")
-    assert ledger.figures.add("00", "", "5-0", {key: Figure(4, 0)})
-    written = figures(ledger), delays(ledger)
+    key = StatsKey(AT, "shop", "login", "PK", "", "", "", "known", "refused.start", "number.sends")
+    assert ledger.stats.add("00", "", "5-0", {key: StatsCount(4, 0)})
+    written = stats(ledger), delays(ledger)
     with ledger.database.write() as connection:
-        connection.execute(delete(hourly_figures).where(hourly_figures.c.what != "refused.start"))
+        connection.execute(delete(hourly_stats).where(hourly_stats.c.what != "refused.start"))
         connection.execute(delete(hourly_delays))
-    assert figures(ledger) == [("refused.start", 4, 0)]
+    assert stats(ledger) == [("refused.start", 4, 0)]
 
-    assert sum(ledger.figures.recount()) == 3
-    assert (figures(ledger), delays(ledger)) == written
-    assert sum(ledger.figures.recount()) == 3
-    assert (figures(ledger), delays(ledger)) == written
+    assert sum(ledger.stats.recount()) == 3
+    assert (stats(ledger), delays(ledger)) == written
+    assert sum(ledger.stats.recount()) == 3
+    assert (stats(ledger), delays(ledger)) == written
 
 
 def test_entries_of_a_stream_count_once_whoever_counts_them(ledger: Ledger) -> None:
-    key = FigureKey(AT, "shop", "login", "PK", "", "", "", "", "refused.start", "number.sends")
+    key = StatsKey(AT, "shop", "login", "PK", "", "", "", "", "refused.start", "number.sends")
     with ThreadPoolExecutor(4) as pool:
-        mine = list(pool.map(lambda _: ledger.figures.add("00", "", "7-0", {key: Figure(2, 0)}), range(4)))
+        mine = list(pool.map(lambda _: ledger.stats.add("00", "", "7-0", {key: StatsCount(2, 0)}), range(4)))
 
     assert sorted(mine) == [False, False, False, True]
-    assert ledger.figures.position("00") == "7-0"
-    assert figures(ledger) == [("refused.start", 2, 0)]
+    assert ledger.stats.position("00") == "7-0"
+    assert stats(ledger) == [("refused.start", 2, 0)]
 
 
 def test_sums_are_by_what_is_asked_and_of_what_is_asked(ledger: Ledger) -> None:
@@ -118,7 +116,7 @@ def test_sums_are_by_what_is_asked_and_of_what_is_asked(ledger: Ledger) -> None:
         ]
         ledger.verifications.record(story)
 
-    started_a_day = ledger.figures.sums(AT, AT + 48 * HOUR, ("day",), what={"verification.started"})
+    started_a_day = ledger.stats.sums(AT, AT + 48 * HOUR, ("day",), what={"verification.started"})
     assert [(one.of, one.times) for one in started_a_day] == [((AT - 16 * HOUR,), 1), ((AT + 8 * HOUR,), 1)]
-    assert ledger.figures.sums(AT, 2 * AT, ("hour",), country={"GB"}) == []
-    assert ledger.figures.sums(AT, 2 * AT, (), country={"GB"}) == []
+    assert ledger.stats.sums(AT, 2 * AT, ("hour",), country={"GB"}) == []
+    assert ledger.stats.sums(AT, 2 * AT, (), country={"GB"}) == []

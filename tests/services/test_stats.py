@@ -1,28 +1,28 @@
-"""What is asked of the figures: sums by what is asked, what is unfinished, and what is shown to whom."""
+"""What is asked of the stats: sums by what is asked, what is unfinished, and what is shown to whom."""
 
 import itertools
 from collections.abc import Iterator
 
 import pytest
-from support_figures import AT, record, refuse, stories, story
 from support_installation import World
 from support_ledger_events import event
+from support_stats import AT, record, refuse, stories, story
 
 from otp_service.clock import now
 from otp_service.domain.guard import DAY, HOUR
 from otp_service.errors import InvalidTimeError
-from otp_service.services import figures
+from otp_service.services import stats
 from otp_service.services.context import Context
-from otp_service.services.figures import (
-    FigureText,
-    Question,
+from otp_service.services.stats import (
+    StatsQuery,
+    StatsText,
     count_delays,
     count_messages,
     count_refusals,
     count_verifications,
 )
 
-EXACT, ROUNDED = FigureText(exact=True), FigureText(exact=False)
+EXACT, ROUNDED = StatsText(exact=True), StatsText(exact=False)
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def context(world: World, ledger_url: str) -> Iterator[Context]:
     made.ledger.database.close()
 
 
-def asked(*by: str, since: int = AT, until: int = AT + HOUR, application: str | None = None) -> Question:
-    return Question(since, until, by, {"application": [application]} if application else {})
+def asked(*by: str, since: int = AT, until: int = AT + HOUR, application: str | None = None) -> StatsQuery:
+    return StatsQuery(since, until, by, {"application": [application]} if application else {})
 
 
 def test_verifications_by_anything(context: Context):
@@ -56,12 +56,12 @@ def test_verifications_by_anything(context: Context):
     assert pakistan.estimated_unapproved_amount == 4_000_000
     (of_shop,) = count_verifications(context, asked("application", application="shop"))
     assert (of_shop.of, of_shop.started) == ({"application": "shop"}, 6)
-    assert figures.add_up(by_country, "country") == count_verifications(context, asked("country"))
-    assert figures.add_up(by_country) == count_verifications(context, asked())
+    assert stats.add_up(by_country, "country") == count_verifications(context, asked("country"))
+    assert stats.add_up(by_country) == count_verifications(context, asked())
     (unasked,) = count_verifications(context, asked(), first_messages=False)
     assert (unasked.started, unasked.sent) == (7, None)
-    assert figures.add_up([unasked]) == [unasked]
-    for by in figures.BY_VERIFICATION:
+    assert stats.add_up([unasked]) == [unasked]
+    for by in stats.BY_VERIFICATION:
         rows = count_verifications(context, asked(by))
         assert sum(one.started for one in rows) == 7
         assert all(list(one.of) == [by] for one in rows)
@@ -138,7 +138,7 @@ def test_what_another_gateway_took_over_is_counted_of_the_other_one(context: Con
         [event("delivery.delivered", "vf_1", AT + 300, **second, raw_status="DELIVRD")],
     )
     rows = count_messages(context, asked("gateway"))
-    sum(context.ledger.figures.recount())
+    sum(context.ledger.stats.recount())
 
     assert [(one.of["gateway"], one.calls, one.bad, one.failed_over) for one in rows] == [
         ("backup", 1, 0, 1),
@@ -201,21 +201,21 @@ def test_what_ended_twenty_minutes_ago_is_finished():
 
 
 @pytest.mark.parametrize(
-    ("question", "says"),
+    ("query", "says"),
     [
         (asked(until=AT), "ends before"),
         (asked("hour", until=AT + 31 * DAY + 1), "longer than 31 days by hour"),
         (asked("day", until=AT + 400 * DAY + 1), "longer than 400 days"),
     ],
 )
-def test_a_time_that_cannot_be_used_is_refused(context: Context, question: Question, says: str):
+def test_a_time_that_cannot_be_used_is_refused(context: Context, query: StatsQuery, says: str):
     for ask in (count_verifications, count_messages, count_refusals, count_delays):
         with pytest.raises(InvalidTimeError, match=says):
-            ask(context, question)
+            ask(context, query)
 
 
 def test_what_would_be_too_much_is_refused(context: Context, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(figures, "MAX_SUMS", 3)
+    monkeypatch.setattr(stats, "MAX_SUMS", 3)
     record(context.ledger, stories(1, "a"), stories(1, "b", country="GB"))
 
     assert count_delays(context, asked())
@@ -227,7 +227,7 @@ def test_what_would_be_too_much_is_refused(context: Context, monkeypatch: pytest
 # --- small counts -----------------------------------------------------------------------------------------------
 
 
-def test_exact_figures_are_shown_as_they_are():
+def test_exact_stats_are_shown_as_they_are():
     assert [EXACT.count(one) for one in (0, 3, 17, None)] == ["0", "3", "17", "-"]
     assert (EXACT.amount(7_500_000, 3), EXACT.share(1, 3), EXACT.share(0, 0)) == ("7.50", "33.3 %", "-")
 

@@ -1,4 +1,4 @@
-"""Hourly figures in the ledger: written with the events that they are of, counted anew from them, and summed."""
+"""Hourly stats in the ledger: written with the events that they are of, counted anew from them, and summed."""
 
 import json
 from collections import Counter
@@ -10,18 +10,18 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, select, update
 
 from otp_service.domain.audit import Event
-from otp_service.domain.figures import (
+from otp_service.domain.guard import DAY, HOUR
+from otp_service.domain.stats import (
     COUNTED,
     STARTED,
     DelayKey,
-    Figure,
-    FigureKey,
+    StatsCount,
+    StatsKey,
     VerificationStart,
     delays_of,
-    figures_of,
     hour_of,
+    stats_of,
 )
-from otp_service.domain.guard import DAY, HOUR
 from otp_service.ledger.database import Database, among, in_batches, insert_rows, lock_head
 from otp_service.ledger.folding import unfold
 from otp_service.ledger.partitions import near
@@ -29,18 +29,18 @@ from otp_service.ledger.reading import Reading
 from otp_service.ledger.schema import (
     TRAFFIC,
     events,
-    figure_positions,
     hourly_delays,
-    hourly_figures,
+    hourly_stats,
     purges,
+    stats_positions,
     verifications,
 )
 
-_OF_FIGURE: Final = FigureKey._fields
+_OF_STATS: Final = StatsKey._fields
 _OF_DELAY: Final = DelayKey._fields
 
 
-def record_figures(
+def record_stats(
     connection: Connection,
     database: Database,
     new: Sequence[Event],
@@ -61,15 +61,15 @@ def record_figures(
 def _count(
     connection: Connection, database: Database, starts: Mapping[str, VerificationStart], counted: Iterable[Event]
 ) -> None:
-    """Add events to the figures and delays, those whose verification's start is there."""
+    """Add events to the stats and delays, those whose verification's start is there."""
     pairs = [(starts[one.member("id")], one) for one in counted if one.member("id") in starts]
-    add_figures(connection, database, figures_of(pairs))
+    add_stats(connection, database, stats_of(pairs))
     _add(connection, database, hourly_delays, ({**one._asdict(), "times": n} for one, n in delays_of(pairs).items()))
 
 
-def add_figures(connection: Connection, database: Database, figures: Mapping[FigureKey, Figure]) -> None:
+def add_stats(connection: Connection, database: Database, stats: Mapping[StatsKey, StatsCount]) -> None:
     """Add to what was counted before."""
-    _add(connection, database, hourly_figures, ({**key._asdict(), **one._asdict()} for key, one in figures.items()))
+    _add(connection, database, hourly_stats, ({**key._asdict(), **one._asdict()} for key, one in stats.items()))
 
 
 def _add(connection: Connection, database: Database, table: Table, rows: Iterable[dict[str, Any]]) -> None:
@@ -117,7 +117,7 @@ def _events_of(connection: Connection, names: Sequence[str], then: ColumnElement
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """A sum of figures."""
+    """A sum of stats."""
 
     of: tuple[Any, ...]
     """The values of what it was asked by, in that order."""
@@ -130,8 +130,8 @@ DAY_OF: Final = "day"
 """To ask by it sums the hours of a day (UTC): milliseconds at which it begins."""
 
 
-class Figures:
-    """The figures. Raises `LedgerUnavailableError` when the database cannot serve."""
+class Stats:
+    """The stats. Raises `LedgerUnavailableError` when the database cannot serve."""
 
     def __init__(self, database: Database, reading: Reading) -> None:
         self._database = database
@@ -140,11 +140,11 @@ class Figures:
     def sums(
         self, since: int, until: int, by: Sequence[str], *, most: int | None = None, **only: Collection[str]
     ) -> list[Sum]:
-        """Return sums of `FigureKey` from a time to before another (ms), in the order of what they are ``by``.
+        """Return sums of `StatsKey` from a time to before another (ms), in the order of what they are ``by``.
 
         ``by`` are members of the key, or `DAY_OF`; ``only`` what counts, by member; not more than ``most``.
         """
-        return self._sums(_select_sums(hourly_figures, since, until, by, only).limit(most))
+        return self._sums(_select_sums(hourly_stats, since, until, by, only).limit(most))
 
     def delays(
         self, since: int, until: int, by: Sequence[str], *, most: int | None = None, **only: Collection[str]
@@ -157,15 +157,15 @@ class Figures:
         return [Sum(tuple(of), int(times), int(paid)) for *of, times, paid in rows if times is not None]
 
     def position(self, stream: str) -> str:
-        """Return the last entry of a stream of decisions that is in the figures; empty before the first."""
+        """Return the last entry of a stream of decisions that is in the stats; empty before the first."""
         with self._database.read() as connection:
-            wanted = select(figure_positions.c.entry).where(figure_positions.c.stream == stream)
+            wanted = select(stats_positions.c.entry).where(stats_positions.c.stream == stream)
             return connection.execute(wanted).scalar() or ""
 
     def buckets(self) -> set[str]:
         """Return the streams of which anything was counted here, or was to be (`note_buckets`)."""
         with self._database.read() as connection:
-            return set(connection.execute(select(figure_positions.c.stream)).scalars())
+            return set(connection.execute(select(stats_positions.c.stream)).scalars())
 
     def note_buckets(self, buckets: Iterable[str]) -> None:
         """Note which streams are counted here."""
@@ -175,17 +175,17 @@ class Figures:
                     connection.execute(self._position_of(one))
 
     def _position_of(self, stream: str) -> Any:  # noqa: ANN401 - what both dialects have in common has no type
-        return self._database.insert(figure_positions).values(stream=stream, entry="").on_conflict_do_nothing()
+        return self._database.insert(stats_positions).values(stream=stream, entry="").on_conflict_do_nothing()
 
-    def add(self, stream: str, after: str, entry: str, figures: Mapping[FigureKey, Figure]) -> bool:
-        """Add the figures of a stream's entries after one and up to another; tell whether nobody did so before."""
-        before = figure_positions.c.entry.in_(("", after))  # none yet, where another ledger had it until then
-        mine = update(figure_positions).where(figure_positions.c.stream == stream, before)
+    def add(self, stream: str, after: str, entry: str, stats: Mapping[StatsKey, StatsCount]) -> bool:
+        """Add the stats of a stream's entries after one and up to another; tell whether nobody did so before."""
+        before = stats_positions.c.entry.in_(("", after))  # none yet, where another ledger had it until then
+        mine = update(stats_positions).where(stats_positions.c.stream == stream, before)
         with self._database.write() as connection:
             connection.execute(self._position_of(stream))
             if not connection.execute(mine.values(entry=entry)).rowcount:
                 return False
-            add_figures(connection, self._database, figures)
+            add_stats(connection, self._database, stats)
         return True
 
     def recount(self) -> Iterator[int]:
@@ -211,7 +211,7 @@ class Figures:
     def _recount(self, since: int, until: int) -> int:
         with self._database.write() as connection:
             lock_head(connection)  # what is recorded meanwhile counts afterwards
-            for table in (hourly_figures, hourly_delays):
+            for table in (hourly_stats, hourly_delays):
                 of_events = table.c.what.in_(sorted(COUNTED))
                 connection.execute(delete(table).where(table.c.hour >= since, table.c.hour < until, of_events))
             of_day = select(verifications).where(verifications.c.started >= since, verifications.c.started < until)
