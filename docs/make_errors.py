@@ -1,4 +1,4 @@
-"""Makes the tables of errors in docs/errors.md and docs/from-twilio.md from the API's. By hand: ``make docs``."""
+"""Makes the tables of errors in docs/errors.md and docs/migrate.md from the API's. By hand: ``make docs``."""
 
 import re
 from collections import defaultdict
@@ -8,7 +8,7 @@ from otp_service.api.errors import PROBLEM_KINDS
 
 DOCUMENT = Path(__file__).resolve().parent / "errors.md"
 HEAD = "| code | status | when | what a caller does |\n|---|---|---|---|\n"
-OF_TWILIO = Path(__file__).resolve().parent / "from-twilio.md"
+OF_TWILIO = Path(__file__).resolve().parent / "migrate.md"
 HEAD_OF_TWILIO = "| code | status | of the API's errors |\n|---|---|---|\n"
 
 

@@ -37,7 +37,7 @@ SERVED = {
     "delete /v2/Services/{ServiceSid}/Entities/{Identity}/Factors/{Sid}",
     "post /v2/Services/{ServiceSid}/Entities/{Identity}/Challenges",
 }
-"""All calls that docs/from-twilio.md names."""
+"""All calls that docs/migrate.md names."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The pages for who comes from elsewhere, as they stand there, against the service."""
+"""Run the programs of docs/migrate.md against the service."""
 
 import json
 import os
@@ -23,8 +23,9 @@ ACCOUNT = "AC" + 32 * "0"
 ADDRESS, VICTIM = "203.0.113.7", "+923007654321"
 
 
-def _block(page: str, language: str) -> str:
-    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+def _block(section: str, language: str) -> str:
+    text = (ROOT / "docs" / "migrate.md").read_text(encoding="utf-8")
+    (text,) = re.findall(rf"^## {section}$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
     (block,) = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     return str(block)
 
@@ -60,7 +61,7 @@ def _listed(facade: Facade) -> list[str]:
 
 
 def test_the_settings_for_twilios_libraries_are_valid_and_give_a_service(real_world: World):
-    sections = tomllib.loads(_block("from-twilio.md", "toml"))
+    sections = tomllib.loads(_block("From Twilio Verify", "toml"))
     sections["applications"]["shop"] |= {"keys": [api_key_hash(API_KEY)]}
     sections["purposes"] = {**tree(real_world.url)["purposes"], **sections["purposes"]}
     facade = Facade(Api(real_world, **sections))
@@ -73,19 +74,19 @@ def test_the_settings_for_twilios_libraries_are_valid_and_give_a_service(real_wo
 def test_the_python_program_lists_the_services(
     environment: dict[str, str], api: Api, capsys: pytest.CaptureFixture[str]
 ):
-    exec(_block("from-twilio.md", "python"), {})  # noqa: S102 - ours
+    exec(_block("From Twilio Verify", "python"), {})  # noqa: S102 - ours
 
     assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("AC")] == _listed(Facade(api))
 
 
 def test_the_node_program_lists_the_services(environment: dict[str, str], api: Api):
-    assert _node(_block("from-twilio.md", "javascript"), environment).splitlines() == _listed(Facade(api))
+    assert _node(_block("From Twilio Verify", "javascript"), environment).splitlines() == _listed(Facade(api))
 
 
 def test_the_command_lists_the_services(environment: dict[str, str], api: Api):
     if shutil.which("curl") is None:
         missing("curl")
-    command = ["bash", "-c", _block("from-twilio.md", "bash")]
+    command = ["bash", "-c", _block("From Twilio Verify", "bash")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
 
     sids = [one["sid"] for one in json.loads(done.stdout)["services"]]
@@ -95,7 +96,7 @@ def test_the_command_lists_the_services(environment: dict[str, str], api: Api):
 def test_the_function_for_supabase_starts_and_checks(environment: dict[str, str], api: Api):
     facade = Facade(api)
     deno = "globalThis.Deno = { env: { get: (name) => process.env[name] } };\n"
-    program = deno + _block("with-supabase.md", "javascript")
+    program = deno + _block("From Supabase", "javascript")
     told = {**environment, "SERVICE_SID": facade.services["login"]}
     sid = _node(f"{program}\nconsole.log((await start({NUMBER!r})).sid);", told).strip()
     wrong, right = (
@@ -110,7 +111,7 @@ def test_the_function_for_supabase_logs_nobody_in_as_another(environment: dict[s
     facade = Facade(api)
     sid, _ = (facade.start(To=to).json["sid"] for to in (NUMBER, VICTIM))
     deno = "globalThis.Deno = { env: { get: (name) => process.env[name] } };\n"
-    program = deno + _block("with-supabase.md", "javascript")
+    program = deno + _block("From Supabase", "javascript")
     told = {**environment, "SERVICE_SID": facade.services["login"]}
     code = facade.code(sid)
     as_victim, as_oneself = (
@@ -124,7 +125,7 @@ def test_the_function_for_supabase_logs_nobody_in_as_another(environment: dict[s
 @pytest.fixture
 def site(environment: dict[str, str], api: Api) -> Iterator["Site"]:
     program: dict[str, Any] = {}
-    exec(_block("from-your-own-table.md", "python"), program)  # noqa: S102 - ours
+    exec(_block("From a table of codes", "python"), program)  # noqa: S102 - ours
     yield Site(api, program)
     program["otp"].close()
 

@@ -1,4 +1,4 @@
-"""The README shows what there is, and answers as they are."""
+"""The README, the first page and the integration guide show gateways, languages, answers and messages as they are."""
 
 import json
 import re
@@ -16,7 +16,9 @@ from otp_service.gateways.base import GATEWAY_ENTRY_POINTS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 INTRODUCTION = README.split("\n## ", 1)[0]
-SAMPLES = [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```", README, re.MULTILINE | re.DOTALL)]
+START = (ROOT / "docs" / "start.md").read_text(encoding="utf-8")
+INTEGRATION = (ROOT / "docs" / "integration.md").read_text(encoding="utf-8")
+SAMPLES = [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```", START, re.MULTILINE | re.DOTALL)]
 NAMES = {"en": "English", "ur": "Urdu", "ur-Latn": "Roman Urdu", "ar": "Arabic"}
 
 
@@ -42,14 +44,14 @@ def test_its_answers_have_exactly_the_members_of_an_answer():
 
 
 @pytest.mark.parametrize(
-    ("payment", "minutes", "shown"),
+    ("page", "payment", "minutes", "shown"),
     [
-        (None, 5, r'"text": "(.+?)"'),
-        (Transaction("1500.00", "PKR", "Daraz"), 3, r'The person reads "(.+?)"'),
+        (START, None, 5, r'"text": "(.+?)"'),
+        (INTEGRATION, Transaction("1500.00", "PKR", "Daraz"), 3, r'The person reads "(.+?)"'),
     ],
 )
-def test_its_messages_are_those_that_are_sent(payment, minutes, shown):
-    (text,) = re.findall(shown, " ".join(README.split()))
+def test_its_messages_are_those_that_are_sent(page, payment, minutes, shown):
+    (text,) = re.findall(shown, " ".join(page.split()))
     values = message_content("en", payment, minutes=minutes, brand="Dev Shop")
     (code,) = re.findall(r"\b\d{6}\b", text)
 

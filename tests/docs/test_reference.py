@@ -28,6 +28,6 @@ def test_the_table_of_codes_is_what_its_maker_makes():
     text = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
 
     maker = runpy.run_path(str(ROOT / "docs" / "make_errors.py"))
-    of_twilio = (ROOT / "docs" / "from-twilio.md").read_text(encoding="utf-8")
+    of_twilio = (ROOT / "docs" / "migrate.md").read_text(encoding="utf-8")
     assert maker["document"](text) == text, "run make docs"
     assert maker["of_twilio"](of_twilio) == of_twilio, "run make docs"
