@@ -9,7 +9,7 @@ DEFECTS: dict[str, Mutant] = {
     "streams-of-any-age": one("include_streams", "  redis.call('XTRIM', stream, 'MINID', '~', now - age)\n"),
     "outbox-of-any-age": one("queues_sweep", "  redis.pcall('XTRIM', queue, 'MINID', '~', now - ARGV[3])\n"),
     "outbox-of-no-age": one("queues_sweep", "now - ARGV[3]", "now"),
-    "lease-for-ever": one("lease_renew", "redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)\n"),
+    "lease-for-ever": one("lease_renew", "redis.call('ZREMRANGEBYSCORE', key.leases, '-inf', now)\n"),
     "lease-in-any-order": one("lease_renew", "table.sort(workers)\n"),
     "queue-unknown": one("include_streams", "redis.call('HINCRBY', queues, queue, 1)", "1"),
     "queue-never-ready": one("include_streams", "redis.call('SADD', ready, queue) == 1", "true"),

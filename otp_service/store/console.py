@@ -25,6 +25,17 @@ from otp_service.domain.phrases import Phrase
 from otp_service.store import keys
 from otp_service.store.connection import server_time, translate_errors
 from otp_service.store.script_runner import ScriptRunner
+from otp_service.store.signatures.console import (
+    CHAIN_TURN,
+    CONSOLE_ATTEMPT,
+    CONSOLE_SESSION_WRITE,
+    ChainTurnArguments,
+    ChainTurnKeys,
+    ConsoleAttemptArguments,
+    ConsoleAttemptKeys,
+    ConsoleSessionArguments,
+    ConsoleSessionKeys,
+)
 
 _HANDLE: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 _NUMBER: Final = "number"
@@ -69,10 +80,12 @@ class ConsoleSessions:
 
         It counts as failed until `forget_tries`.
         """
-        key = self._tries(name, network)
         life = 1000 * keys.console_tries.seconds
-        wait: int = self._scripts.run("console_attempt", (key,), (FREE_TRIES, FIRST_WAIT, LONGEST_WAIT, life))
-        return wait
+        return self._scripts.call(
+            CONSOLE_ATTEMPT,
+            ConsoleAttemptKeys(self._tries(name, network)),
+            ConsoleAttemptArguments(FREE_TRIES, FIRST_WAIT, LONGEST_WAIT, life),
+        )
 
     def forget_tries(self, name: str, network: str) -> None:
         """Forget the tries of somebody who signed in."""
@@ -131,7 +144,8 @@ class ConsoleSessions:
         self._write(session, _NOTES, json.dumps([one.plain for one in notes]))
 
     def _write(self, session: ConsoleSession, field: str, value: str | int) -> None:
-        self._scripts.run("console_session_write", (keys.console_session(session.key),), (field, value))
+        key = ConsoleSessionKeys(keys.console_session(session.key))
+        self._scripts.call(CONSOLE_SESSION_WRITE, key, ConsoleSessionArguments(field, value))
 
     def drop_notes(self, session: ConsoleSession) -> None:
         """Say no more what was said."""
@@ -230,7 +244,7 @@ class ChainRuns:
     def present(self) -> ChainRun | None:
         """Return the verification that is under way."""
         with translate_errors():
-            found = cast("bytes | None", self._client.hget(keys.console_chain_turn(), "told"))
+            found = cast("bytes | None", self._client.hget(keys.console_chain_turn(), "run"))
         return _read(ChainRun, found)
 
     def finish(self, run: ChainRun, result: ChainResult) -> None:
@@ -248,8 +262,8 @@ class ChainRuns:
         return _read(ChainResult, found)
 
     def _turn(self, run: ChainRun, milliseconds: int) -> bool:
-        told = json.dumps(asdict(run))
-        return bool(self._scripts.run("chain_turn", (keys.console_chain_turn(),), (run.name, milliseconds, told)))
+        turn = ChainTurnArguments(run.name, milliseconds, json.dumps(asdict(run)))
+        return bool(self._scripts.call(CHAIN_TURN, ChainTurnKeys(keys.console_chain_turn()), turn))
 
 
 _Told = TypeVar("_Told", ChainRun, ChainResult)

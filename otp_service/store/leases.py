@@ -11,6 +11,7 @@ from typing import Final
 from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
 from otp_service.store.script_runner import ScriptRunner
+from otp_service.store.signatures.leases import LEASE_RENEW, LeaseRenewArguments, LeaseRenewed, LeaseRenewKeys
 
 LEASE_RENEWAL: Final = 1.0
 """Seconds between two renewals of a lease."""
@@ -44,7 +45,7 @@ class BucketShare:
         if len(self._all) <= self._least:
             return
         with suppress(StoreUnavailableError):
-            own = tuple(self._share(*self._tell(worker, _LIFE)))
+            own = tuple(self._share(self._renew(worker, _LIFE)))
             self.buckets = tuple(dict.fromkeys(own + self._own))
             self._own = own
 
@@ -52,15 +53,14 @@ class BucketShare:
         """Let others have this worker's share; it serves it until it ends."""
         if len(self._all) > self._least:
             with suppress(StoreUnavailableError):
-                self._tell(worker, 0)
+                self._renew(worker, 0)
 
-    def _tell(self, worker: str, life: int) -> tuple[int, int]:
-        place, workers = self._scripts.run("lease_renew", (self._key,), (worker, life))
-        return place, workers
+    def _renew(self, worker: str, life: int) -> LeaseRenewed:
+        return self._scripts.call(LEASE_RENEW, LeaseRenewKeys(self._key), LeaseRenewArguments(worker, life))
 
-    def _share(self, place: int, workers: int) -> Iterator[str]:
+    def _share(self, renewed: LeaseRenewed) -> Iterator[str]:
         """Yield the buckets of the worker at a place: its part of them, and further ones where that is too small."""
-        count = len(self._all)
+        count, place, workers = len(self._all), renewed.place, renewed.workers
         begin, end = place * count // workers, (place + 1) * count // workers
         for bucket in range(begin, max(end, begin + self._least)):
             yield self._all[bucket % count]

@@ -9,6 +9,9 @@ from graphlib import TopologicalSorter
 from importlib.resources import files
 from itertools import pairwise
 
+from otp_service.store.signatures import SIGNATURES, UNSIGNED
+from otp_service.store.signatures.signature import reply_functions
+
 # Each file in ``lua/`` that is no part of others is a function of one library, named by a hash of its text: releases
 # that share a server do not meet. Rulesets and plans are registered with the library by a hash of theirs; it keeps
 # them until the server restarts, or thousands of others were registered.
@@ -82,11 +85,13 @@ def script_names() -> tuple[str, ...]:
 @cache
 def library(write_format: int = WRITE_FORMAT) -> Library:
     """Return the library of this release, which writes records, events and jobs in a format."""
-    bodies = {name: _read(name) for name in script_names()}
+    bodies = {name: _bound(name) for name in script_names()}
     names = order(map(included, bodies.values()))
     parts = dict(zip(names, part_texts(names), strict=True))
     functions = [_function(name, body, parts) for name, body in bodies.items()]
-    text = "\n".join([_BEGIN, *parts.values(), *functions]).replace(_FORMAT, str(write_format))
+    text = "\n".join([_BEGIN, reply_functions(SIGNATURES.values()), *parts.values(), *functions]).replace(
+        _FORMAT, str(write_format)
+    )
     name = PREFIX + hashlib.sha256(text.encode()).hexdigest()[:12]
     return Library(name, text.replace(_NAME, name))
 
@@ -128,6 +133,15 @@ def _function(name: str, body: str, parts: Mapping[str, str]) -> str:
         f"{body}end)\n",
     ]
     return "\n".join(lines)
+
+
+def _bound(name: str) -> str:
+    """Return a script with places for the names of its signature."""
+    body = _read(name)
+    if name in UNSIGNED:
+        return body
+    SIGNATURES[name].check(body)
+    return SIGNATURES[name].bind(body)
 
 
 @cache

@@ -29,6 +29,7 @@ from otp_service.store.connection import (
 from otp_service.store.keys import tag_of
 from otp_service.store.library import UNREGISTERED, WRITE_FORMAT, fenced_scripts, library, script_names
 from otp_service.store.rulesets import CompiledPlan, CompiledRuleset
+from otp_service.store.signatures.signature import ArgumentsT, KeysT, ReplyT, Signature
 
 # A script is sent once. When its answer is lost nobody knows whether it ran: the caller is told, and may ask again with
 # an idempotency key.
@@ -216,6 +217,16 @@ class ScriptRunner:
             return self._reach(name, keys, arguments, taught)
         with self._script_context(name):
             return self._reach(name, keys, arguments, taught)
+
+    def call(
+        self,
+        script: Signature[KeysT, ArgumentsT, ReplyT],
+        keys: KeysT,
+        arguments: ArgumentsT,
+        taught: CompiledRuleset | CompiledPlan | None = None,
+    ) -> ReplyT:
+        """Return the script's reply by name; raises as `run` does."""
+        return script.read(self.run(script.script, script.flat_keys(keys), script.flat_arguments(arguments), taught))
 
     def run_all(self, calls: Sequence[ScriptCall]) -> list[Any]:
         """Return the answers of scripts, and `StoreUnavailableError` in the place of one that has none.

@@ -1,9 +1,12 @@
-"""A script's header is its signature: it says what the body does, no more and no less."""
+"""The scripts: their headers, their signatures and the parts that they include."""
 
 import re
 
 import pytest
 from support_sources import LUA, answers
+
+from otp_service.store.signatures import SIGNATURES, UNSIGNED
+from otp_service.store.signatures.signature import reply_word
 
 SCRIPTS = sorted(path.stem for path in LUA.glob("*.lua") if not path.stem.startswith("include_"))
 PARTS = sorted(path.stem.removeprefix("include_") for path in LUA.glob("include_*.lua"))
@@ -56,8 +59,51 @@ def test_every_file_begins_with_a_sentence_that_says_what_it_does(name):
     assert body.strip()
 
 
+def test_every_script_has_a_signature():
+    assert SIGNATURES.keys() | UNSIGNED >= set(SCRIPTS)
+    assert SIGNATURES.keys() <= set(SCRIPTS)
+    assert not SIGNATURES.keys() & UNSIGNED
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_a_script_uses_exactly_the_names_of_its_signature(name):
+    header, body = _read(name)
+
+    SIGNATURES[name].check(body)
+    assert not re.search(r"KEYS|ARGV|Returns", header)
+    assert not re.search(r"\b(?:KEYS|ARGV)\[\d", body)
+    assert not (SIGNATURES[name].replies and re.search(r"\breturn \{ '", body))
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_a_script_names_each_value_of_a_reply(name):
+    _, body = _read(name)
+    fields = {reply_word(reply).replace("-", "_"): reply for reply in SIGNATURES[name].replies}
+
+    for word, begin in re.findall(r"\breply\.(\w+)( \{)?", body):
+        assert bool(begin) == bool(fields[word]._fields), f"reply.{word}() has no values, others have a table"
+    for call in re.finditer(r"\breply\.(\w+) \{", body):
+        named, reply = set(_members(body[call.end() :])), fields[call[1]]
+        assert named <= set(reply._fields)
+        assert named >= set(reply._fields) - reply._field_defaults.keys()
+
+
+def _members(text):
+    """Yield the names of a Lua table's members, whose opening brace is before the text."""
+    depth = 0
+    for token in re.finditer(r"[{(]|[})]|(\w+) =(?!=)", text):
+        if token[0] in "{(":
+            depth += 1
+        elif token[0] in "})":
+            depth -= 1
+        elif depth == 0:
+            yield token[1]
+        if depth < 0:
+            return
+
+
 @pytest.mark.parametrize("array", ["KEYS", "ARGV"])
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", sorted(UNSIGNED & set(SCRIPTS)))
 def test_the_header_names_exactly_what_the_body_uses(name, array):
     header, body = _read(name)
     declared = _declared(header, array)
@@ -66,7 +112,7 @@ def test_the_header_names_exactly_what_the_body_uses(name, array):
     assert _used(body, array) == set(declared)
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", sorted(UNSIGNED & set(SCRIPTS)))
 def test_the_header_names_exactly_what_the_body_returns(name):
     header, body = _read(name)
 
