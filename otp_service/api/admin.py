@@ -8,7 +8,8 @@ from pydantic import ConfigDict, Field, JsonValue, StringConstraints
 
 from otp_service.api.exchange import Exchange
 from otp_service.api.routes import Resource, Success, path_parameter
-from otp_service.api.schemas import NAME, Body, RotationBody, Time, rfc3339, rfc3339_or_none
+from otp_service.api.schemas import NAME, Body, RotationBody, Time, rfc3339_or_none
+from otp_service.clock import rfc3339
 from otp_service.domain.applications import MAX_NETWORKS, ApiKey, KeyScope, parse_networks
 from otp_service.errors import NotFoundError
 from otp_service.ledger.access import StoredApplication

@@ -8,15 +8,8 @@ from pydantic import ConfigDict
 from otp_service.api.exchange import Exchange
 from otp_service.api.requests import read_number
 from otp_service.api.routes import NUMBER_PROBLEMS, Resource
-from otp_service.api.schemas import (
-    CONSENT_EXAMPLE,
-    NUMBER_EXAMPLE,
-    Address,
-    ConsentBody,
-    PurposeBody,
-    Time,
-    rfc3339,
-)
+from otp_service.api.schemas import CONSENT_EXAMPLE, NUMBER_EXAMPLE, Address, ConsentBody, PurposeBody, Time
+from otp_service.clock import rfc3339
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.consents import Consent
 from otp_service.domain.numbers import network_of, prefix_of

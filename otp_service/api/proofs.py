@@ -8,7 +8,8 @@ from pydantic import ConfigDict, JsonValue
 
 from otp_service.api.exchange import Exchange
 from otp_service.api.routes import COMMON_PROBLEMS, Answer, Resource, Success, type_adapter
-from otp_service.api.schemas import Body, ProofText, Time, rfc3339, rfc3339_or_none
+from otp_service.api.schemas import Body, ProofText, Time, rfc3339_or_none
+from otp_service.clock import rfc3339
 from otp_service.domain.applications import KeyScope
 from otp_service.errors import NotFoundError
 from otp_service.ledger.proof_keys import RecordedProofKey

@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from functools import lru_cache
+from datetime import datetime
 from itertools import product
 from string import ascii_uppercase
 from typing import Annotated, Any, Final
@@ -20,6 +19,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from otp_service.clock import rfc3339
 from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE
 from otp_service.domain.consents import MAX_REASON, ConsentEvidence
 from otp_service.domain.numbers import is_region, may_hold_number
@@ -190,19 +190,9 @@ Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=
 """RFC 3339, UTC, whole seconds."""
 
 
-def rfc3339(milliseconds: int) -> str:
-    """Return a time in milliseconds since the epoch as RFC 3339, UTC, the second that it is in."""
-    return _rfc3339(milliseconds // SECOND)
-
-
 def rfc3339_or_none(milliseconds: int | None) -> str | None:
     """Return a time as `rfc3339` does, ``None`` where there is none."""
     return None if milliseconds is None else rfc3339(milliseconds)
-
-
-@lru_cache(maxsize=1024)  # within a second all requests tell the same few times
-def _rfc3339(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 NUMBER_EXAMPLE: dict[str, JsonValue] = {"to": "+923001234567"}

@@ -11,8 +11,9 @@ from otp_service.api.exchange import Exchange
 from otp_service.api.factors import USER_EXAMPLE, FactorAnswer, UserBody, factor_answer, read_user
 from otp_service.api.requests import read_number
 from otp_service.api.routes import COMMON_PROBLEMS, NUMBER_PROBLEMS, Resource
-from otp_service.api.schemas import NUMBER_EXAMPLE, NumberBody, Reason, Time, rfc3339, rfc3339_or_none
+from otp_service.api.schemas import NUMBER_EXAMPLE, NumberBody, Reason, Time, rfc3339_or_none
 from otp_service.api.suppressions import SuppressionAnswer, suppression_answer
+from otp_service.clock import rfc3339
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.consents import EVERY_APPLICATION, SuppressionSource
 from otp_service.domain.numbers import SubjectKey

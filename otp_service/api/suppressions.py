@@ -8,17 +8,8 @@ from pydantic import ConfigDict
 from otp_service.api.exchange import Exchange
 from otp_service.api.requests import read_number
 from otp_service.api.routes import NUMBER_PROBLEMS, Resource
-from otp_service.api.schemas import (
-    ConsentBody,
-    Moment,
-    NumberBody,
-    PurposeName,
-    Reason,
-    Time,
-    rfc3339,
-    rfc3339_or_none,
-)
-from otp_service.clock import now
+from otp_service.api.schemas import ConsentBody, Moment, NumberBody, PurposeName, Reason, Time, rfc3339_or_none
+from otp_service.clock import now, rfc3339
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.consents import (
     EVERY_APPLICATION,

@@ -23,8 +23,8 @@ from otp_service.api.schemas import (
     PurposeName,
     Time,
     UserName,
-    rfc3339,
 )
+from otp_service.clock import rfc3339
 from otp_service.domain.applications import ClientIpSource, KeyScope
 from otp_service.domain.client_tokens import ClientRight, ClientTokenRequest
 from otp_service.domain.hosted_pages import MAX_RETURN_URL

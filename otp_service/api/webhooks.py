@@ -10,16 +10,8 @@ from pydantic import AfterValidator, ConfigDict, Field, JsonValue, StringConstra
 from otp_service.api.exchange import Exchange
 from otp_service.api.requests import read_moment, read_query
 from otp_service.api.routes import Resource, Success, path_parameter, query_parameter
-from otp_service.api.schemas import (
-    TIMESTAMP_PATTERN,
-    Body,
-    Moment,
-    RotationBody,
-    Time,
-    rfc3339,
-    rfc3339_or_none,
-)
-from otp_service.clock import now
+from otp_service.api.schemas import TIMESTAMP_PATTERN, Body, Moment, RotationBody, Time, rfc3339_or_none
+from otp_service.clock import now, rfc3339
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.webhooks import (
     GROUPS,

@@ -15,13 +15,12 @@ from otp_service.cli.common import Session, command
 from otp_service.domain.consents import EVERY_APPLICATION
 from otp_service.services.context import Context
 from otp_service.services.stats import (
-    DelayStats,
-    MessageStats,
-    Of,
-    RefusalStats,
+    DelayStatsRow,
+    MessageStatsRow,
+    RefusalStatsRow,
     StatsQuery,
     StatsText,
-    VerificationStats,
+    VerificationStatsRow,
     count_delays,
     count_messages,
     count_refusals,
@@ -72,7 +71,7 @@ def report(session: Session, month: datetime, name: str | None, form: str, *, ex
     """
     application, before = session.application_or_all(name), month - timedelta(days=1)
     queries = [_query(one, application) for one in (month, before)]
-    months, is_unfinished = (f"{month:%Y-%m}", f"{before:%Y-%m}"), queries[0].is_unfinished({})
+    months, is_unfinished = (f"{month:%Y-%m}", f"{before:%Y-%m}"), queries[0].is_unfinished()
     text = StatsText(exact=exact)
     made = [(one, list(one.rows(session.context, queries, text))) for one in _SECTIONS]
     currency = session.settings.guard.currency
@@ -135,35 +134,36 @@ def _safe(cell: str) -> str:
 
 
 def _funnel(by: str, context: Context, query: StatsQuery, text: StatsText) -> _Texts:
-    def texts(one: VerificationStats) -> tuple[str, ...]:
+    def texts(one: VerificationStatsRow) -> tuple[str, ...]:
         counts = (one.started, one.sent, one.delivered, one.approved, one.unapproved)
         return (*map(text.count, counts), text.share(one.approved, one.started))
 
     rows = _each_and_all(count_verifications, context, query, by)
-    return {_name(one.of, by): texts(one) for one in rows if one.started}
+    return {name: texts(row) for name, row in rows if row.started}
 
 
 def _spending(context: Context, query: StatsQuery, text: StatsText) -> _Texts:
-    def texts(one: MessageStats) -> tuple[str, ...]:
+    def texts(one: MessageStatsRow) -> tuple[str, ...]:
         counts = (one.calls, one.delivered, one.undelivered, one.failed, one.unknown)
         return (*map(text.count, counts), text.amount(one.amount, one.calls))
 
     rows = _each_and_all(count_messages, context, query, "gateway")
-    return {_name(one.of, "gateway"): texts(one) for one in rows if one.calls}
+    return {name: texts(row) for name, row in rows if row.calls}
 
 
 def _refusals(context: Context, query: StatsQuery, text: StatsText) -> _Texts:
-    def texts(one: RefusalStats) -> tuple[str, ...]:
+    def texts(one: RefusalStatsRow) -> tuple[str, ...]:
         counts = (sum(one.refused.values()), one.refused.get("start", 0), sum(one.would_be_refused.values()))
         return tuple(map(text.count, counts))
 
-    return {_name(one.of, "rule"): texts(one) for one in _each_and_all(count_refusals, context, query, "rule")}
+    return {name: texts(row) for name, row in _each_and_all(count_refusals, context, query, "rule")}
 
 
 def _delays(context: Context, query: StatsQuery, text: StatsText) -> _Texts:
-    def texts(one: DelayStats) -> tuple[str, ...]:
+    def texts(one: DelayStatsRow) -> tuple[str, ...]:
         spans = (_seconds(text.seconds(one, share)) for share in (0.5, 0.95))
-        return (text.count(one.times), text.share(one.within[_SOON], one.times), *spans)
+        soon = next(bound.times for bound in one.within if bound.at_most_ms == _SOON)
+        return (text.count(one.times), text.share(soon, one.times), *spans)
 
     return {one.until: texts(one) for one in count_delays(context, query)}
 
@@ -173,13 +173,11 @@ def _seconds(count: str) -> str:
 
 
 def _each_and_all(
-    ask: Callable[[Context, StatsQuery], list[_T]], context: Context, query: StatsQuery, by: str
-) -> list[_T]:
-    return [*ask(context, replace(query, by=(by,))), *ask(context, query)]
-
-
-def _name(of: Of, by: str) -> str:
-    return str(of[by]) if by in of else _ALL
+    count: Callable[[Context, StatsQuery], list[_T]], context: Context, query: StatsQuery, by: str
+) -> Iterator[tuple[str, _T]]:
+    """Yield the rows of each group by its name, then that of all."""
+    yield from ((getattr(row, by) or "", row) for row in count(context, replace(query, by=(by,))))
+    yield from ((_ALL, row) for row in count(context, query))
 
 
 _FUNNEL: Final = ("started", "sent", "delivered", "approved", "unapproved", "share approved")

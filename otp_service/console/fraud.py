@@ -21,7 +21,7 @@ from otp_service.services.guard_status import Place, Spending, closed_countries,
 from otp_service.services.newcomer_traffic import report_blocks, report_traffic
 from otp_service.services.stats import (
     StatsQuery,
-    VerificationStats,
+    VerificationStatsRow,
     add_up,
     count_delays,
     count_refusals,
@@ -93,7 +93,8 @@ def show_passes(visit: Visit) -> Answer:
     """Show what passed that nobody approved, by application, country and range, against the days before."""
     asked = read_filter(visit)
     by = ("application", "country", "carrier_range")
-    before = {tuple(one.of.values()): one for one in _count(visit, asked.stats_query(*by, before=True))}
+    group = attrgetter(*by)
+    before = {group(row): row for row in _count(visit, asked.stats_query(*by, before=True))}
     rows = sorted(_count(visit, asked.stats_query(*by)), key=attrgetter("unapproved"), reverse=True)
     points = _count(visit, asked.stats_query(asked.axis.step))
     places = [one for one in report_traffic(visit.context) if one.application in asked.applications]
@@ -101,7 +102,7 @@ def show_passes(visit: Visit) -> Answer:
         "passes.html",
         asked=asked,
         stats=visit.stats,
-        rows=[(one, before.get(tuple(one.of.values()))) for one in rows[:50]],
+        rows=[(row, before.get(group(row))) for row in rows[:50]],
         points=points,
         drawing=_plot_of_passes(visit, asked.axis, points),
         alarms=[one for one in places if one.alarmed_since],
@@ -111,11 +112,11 @@ def show_passes(visit: Visit) -> Answer:
     )
 
 
-def _count(visit: Visit, query: StatsQuery) -> list[VerificationStats]:
+def _count(visit: Visit, query: StatsQuery) -> list[VerificationStatsRow]:
     return count_verifications(visit.context, query, first_messages=False)
 
 
-def _plot_of_passes(visit: Visit, axis: plots.Axis, points: Iterable[VerificationStats]) -> Markup:
+def _plot_of_passes(visit: Visit, axis: plots.Axis, points: Iterable[VerificationStatsRow]) -> Markup:
     count = visit.stats.rounded
     unapproved = axis.values(points, lambda one: count(one.unapproved))
     approved = axis.values(points, lambda one: count(one.approved))
@@ -198,15 +199,15 @@ def show_spending(visit: Visit) -> Answer:
     )
 
 
-def _ceilings(visit: Visit, asked: Filter, stats: Iterable[VerificationStats]) -> list[Spending] | None:
+def _ceilings(visit: Visit, asked: Filter, rows: Iterable[VerificationStatsRow]) -> list[Spending] | None:
     """Return how far ceilings are used, ``None`` for who needs no exact figure: a sum and a price are a count."""
     if not visit.stats.exact:
         return None
-    return [one for one in spending(visit.context, _places(stats)) if one.application in asked.applications]
+    return [one for one in spending(visit.context, _places(rows)) if one.application in asked.applications]
 
 
-def _places(stats: Iterable[VerificationStats]) -> set[Place]:
-    return {(str(one.of["application"]), str(one.of["country"])) for one in stats}
+def _places(rows: Iterable[VerificationStatsRow]) -> set[Place]:
+    return {(row.application or "", row.country or "") for row in rows}
 
 
 @views.view("GET /fraud/holds", Permission.HOLDS, title="Holds")

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from markupsafe import Markup
 
 from otp_service.domain.guard import DAY, HOUR
-from otp_service.services.stats import Of
+from otp_service.services.stats import StatsRow
 
 _WIDTH, _HEIGHT = 720, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 12, 28
@@ -16,12 +16,7 @@ _STEPS: Final = 4
 """Lines of the grid."""
 
 
-class _Row(Protocol):
-    @property
-    def of(self) -> Of: ...
-
-
-_R = TypeVar("_R", bound=_Row)
+_R = TypeVar("_R", bound=StatsRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +43,10 @@ class Axis:
         form = "%d.%m. %H:00" if self.step == "hour" else "%d.%m."
         return [datetime.fromtimestamp(one / 1000, UTC).strftime(form) for one in self._moments]
 
-    def values(self, stats: Iterable[_R], value: Callable[[_R], float]) -> list[float]:
-        """Return a value of each: of the row of stats that begins then, else 0."""
-        found = {one.of[self.step]: value(one) for one in stats}
-        return [found.get(one, 0) for one in self._moments]
+    def values(self, rows: Iterable[_R], value: Callable[[_R], float]) -> list[float]:
+        """Return a value for each step: of the row that begins then, else 0."""
+        values = {getattr(row, self.step): value(row) for row in rows}
+        return [values.get(moment, 0) for moment in self._moments]
 
 
 def lines(title: str, labels: Sequence[str], *drawn: Sequence[float]) -> Markup:

@@ -13,7 +13,7 @@ from otp_service.domain.verification import MAX_CODE_LIFE
 from otp_service.ledger.reading import ReplicaState, ReplicaStatus
 from otp_service.services.context import Context
 from otp_service.services.mirror import MirrorStatus
-from otp_service.services.stats import DelayStats, MessageStats, StatsQuery, count_delays, count_messages
+from otp_service.services.stats import DelayStatsRow, MessageStatsRow, StatsQuery, count_delays, count_messages
 from otp_service.store.guard import MAX_MANUAL_OPEN
 from otp_service.store.outbox import DeadLetter, RedriveResult, count_reasons, short_reason
 
@@ -217,10 +217,10 @@ class GatewayTraffic:
 
     gateway: str
     country: str
-    messages: MessageStats
-    until_sent: DelayStats | None
+    messages: MessageStatsRow
+    until_sent: DelayStatsRow | None
     """How long the first messages took from the start until the gateway had them; ``None`` where it took none."""
-    until_delivered: DelayStats | None
+    until_delivered: DelayStatsRow | None
     """How long until handsets had them, as the gateway told."""
 
 
@@ -232,7 +232,7 @@ class TrafficReport:
     until: int
     places: tuple[GatewayTraffic, ...]
     """Those with the most calls first."""
-    hours: tuple[MessageStats, ...]
+    hours: tuple[MessageStatsRow, ...]
     """Of all gateways, by hour."""
 
 
@@ -243,13 +243,14 @@ def gateway_traffic(context: Context, hours: int, applications: Collection[str])
     """
     until = (context.store.decisions.now() // HOUR + 1) * HOUR
     query = StatsQuery(until - hours * HOUR, until, ("gateway", "country"), {"application": applications})
-    delays = {(*one.of.values(), one.until): one for one in count_delays(context, query)}
+    delays = {(row.gateway, row.country, row.until): row for row in count_delays(context, query)}
     places = []
-    for one in count_messages(context, query):
-        gateway, country = map(str, one.of.values())
-        if gateway:  # what was given up before any was called has none
-            until_sent, until_delivered = (delays.get((gateway, country, what)) for what in ("sent", "delivered"))
-            places.append(GatewayTraffic(gateway, country, one, until_sent, until_delivered))
+    for row in count_messages(context, query):
+        if row.gateway:  # messages that were given up before a call have none
+            until_sent, until_delivered = (
+                delays.get((row.gateway, row.country, until)) for until in ("sent", "delivered")
+            )
+            places.append(GatewayTraffic(row.gateway, row.country or "", row, until_sent, until_delivered))
     by_hour = count_messages(context, replace(query, by=("hour",)))
     places.sort(key=lambda one: -one.messages.calls)
     return TrafficReport(query.since, until, tuple(places), tuple(by_hour))

@@ -1,11 +1,13 @@
-"""Hourly stats: refusals are brought into them, and queries answered from them, for console, API and report."""
+"""Hourly statistics: records refusals in them, and answers queries of console, API and report."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, Final, Literal
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Final, Literal
 
-from otp_service.clock import now
+from pydantic import Field, PlainSerializer, WithJsonSchema
+
+from otp_service.clock import now, rfc3339
 from otp_service.domain.guard import DAY, HOUR
 from otp_service.domain.prices import MICRO, format_micros
 from otp_service.domain.stats import (
@@ -76,93 +78,118 @@ BY_VERIFICATION: Final = ("hour", "day", "application", "purpose", "country", "c
 BY_MESSAGE: Final = ("hour", "day", "application", "purpose", "country", "channel", "gateway", "reason")
 BY_REFUSAL: Final = ("hour", "day", "application", "purpose", "country", "carrier_range", "lane", "rule")
 BY_DELAY: Final = ("hour", "day", "application", "country", "channel", "gateway")
-"""What each query can be asked by. ``day`` is of UTC; ``channel`` is a message's own, of what is none the first of
-its verification; ``lane`` and ``reason`` are as `StatsKey` tells."""
-Of = Mapping[str, str | int]
-"""What a row is of: the values of what was asked by; ``hour`` and ``day`` are when it began, in milliseconds."""
+"""The members that rows of each kind can be grouped by. Days are of UTC."""
 
 
 @dataclass(frozen=True, slots=True)
 class StatsQuery:
-    """What is asked for: sums over the hours that began in a time."""
+    """Asks for sums over the hours that began in a time."""
 
     since: int
     """Milliseconds since the epoch."""
     until: int
-    """The hour that begins then is none of them."""
+    """The hour that begins then is not counted."""
     by: tuple[str, ...] = ()
     only: Mapping[str, Collection[str]] = field(default_factory=dict)
-    """What counts, by member of `StatsKey`: ``{"application": ["shop"]}``; without any, everything."""
+    """What counts, by member of `StatsKey`: ``{"application": ["shop"]}``; empty counts everything."""
 
     def check(self) -> None:
-        """Raise `InvalidTimeError` where it is of no time, or of one that is too long."""
-        most = MAX_DAYS_BY_HOUR if "hour" in self.by else MAX_DAYS
+        """Raise `InvalidTimeError` for an empty time, or one that is too long."""
+        max_days = MAX_DAYS_BY_HOUR if "hour" in self.by else MAX_DAYS
         if self.since >= self.until:
             raise InvalidTimeError("The time ends before it begins.")
-        if self.until - self.since > most * DAY:
-            raise InvalidTimeError(f"The time is longer than {most} days{' by hour' if 'hour' in self.by else ''}.")
+        if self.until - self.since > max_days * DAY:
+            raise InvalidTimeError(f"The time is longer than {max_days} days{' by hour' if 'hour' in self.by else ''}.")
 
-    def is_unfinished(self, of: Of) -> bool:
+    def is_unfinished(self, hour: int | None = None, day: int | None = None) -> bool:
         """Tell whether a row may still change: the last of its codes may live, or have been sent just now."""
-        begin, length = (of["hour"], HOUR) if "hour" in of else (of.get("day", self.since), DAY)
-        end = min(int(begin) + length, self.until) if {"hour", "day"} & of.keys() else self.until
+        if hour is not None:
+            end = min(hour + HOUR, self.until)
+        elif day is not None:
+            end = min(day + DAY, self.until)
+        else:
+            end = self.until
         return end > now() - _CHANGES_FOR
 
 
-@dataclass(frozen=True, slots=True)
-class VerificationStats:
-    """What became of verifications, all by the hour in which they started."""
+# The API answers these rows as they are. Members are null where `by` does not name them, or nothing is known.
 
-    of: Of
+Begin = Annotated[int, PlainSerializer(rfc3339), WithJsonSchema({"type": "string", "format": "date-time"})]
+"""Milliseconds since the epoch; in JSON RFC 3339."""
+Amount = Annotated[int, PlainSerializer(format_micros), WithJsonSchema({"type": "string"})]
+"""Millionths of the currency's unit; in JSON decimal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatsRow:
+    """What all rows have: the hour or day, and the group."""
+
+    hour: Begin | None
+    """When it began. Members of the group are null where `by` does not name them, or there is no value."""
+    day: Begin | None
+    """When it began, in UTC."""
+    application: Annotated[str | None, Field(exclude=True)]
+    country: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationStatsRow(StatsRow):
+    """Verification outcomes by hour of start."""
+
+    purpose: str | None
+    carrier_range: str | None
+    """First digits of the numbers, those of a carrier before numbers were ported; null where no rule needs them."""
+    channel: str | None
+    """For money the message's own channel, for all else the first channel of the verification."""
+    lane: str | None
+    """`newcomer`, `checked` (a newcomer who passed a human check) or `known`, as the number was at the start."""
     started: int
     approved: int
     canceled: int
     max_attempts_reached: int
     failed: int
+    expired: int
+    """Ended by time alone; in an unfinished row some of them are pending."""
+    unapproved: int
+    """All that are not approved."""
     sent: int | None
-    """Whose first message a gateway took; ``None`` where that is not known by what was asked by."""
+    """First messages that a gateway accepted; null by purpose, carrier range or lane."""
     delivered: int | None
-    """Whose first message was delivered, as the gateway told."""
-    amount: int
-    """What all their messages cost, in millionths."""
-    is_unfinished: bool
-
-    @property
-    def expired(self) -> int:
-        """Those that nobody ended; while the row is unfinished some of them are pending."""
-        return self.started - self.approved - self.canceled - self.max_attempts_reached - self.failed
-
-    @property
-    def unapproved(self) -> int:
-        """Those that were not approved, for whatever reason."""
-        return self.started - self.approved
-
-    @property
-    def estimated_unapproved_amount(self) -> int:
-        """About what those cost: as much as verifications of the row cost in the mean. Each one's own is not kept."""
-        return self.amount * self.unapproved // self.started if self.started else 0
+    """First messages that the gateway reported as delivered; null as `sent`."""
+    amount: Amount
+    """The cost of all their messages."""
+    estimated_unapproved_amount: Amount
+    """The estimated cost of the unapproved ones: the row's mean cost for each."""
+    unfinished: bool
+    """Whether the row may still change."""
 
 
-@dataclass(frozen=True, slots=True)
-class MessageStats:
-    """What became of calls of gateways: of a message that two were asked to send, of both."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageStatsRow(StatsRow):
+    """Outcomes of gateway calls by hour of start. A message that two gateways were called for counts for both."""
 
-    of: Of
+    purpose: str | None
+    channel: str | None
+    gateway: str | None
+    """Null also for messages that no gateway was called for."""
+    reason: str | None
+    """Of a failure: the first word of the reason in `deliveries` of a verification, or `other`; else null."""
     sent: int
-    """That the gateway took."""
+    """Messages that a gateway accepted."""
     delivered: int
     undelivered: int
     failed: int
     expired: int
     unknown: int
-    """Whose answer told nothing: they may have been sent."""
+    """Calls with an ambiguous answer: the message may have been sent."""
     failed_over: int
-    """Calls that were made since the route's first gateway had failed."""
+    """Calls made because the route's first gateway had failed."""
     given_up: int
-    """Messages, not calls, after which nothing more was tried."""
-    amount: int
-    """Millionths."""
-    is_unfinished: bool
+    """Messages that were not tried again."""
+    amount: Amount
+    """The cost of the messages."""
+    unfinished: bool
+    """Whether the row may still change."""
 
     @property
     def calls(self) -> int:
@@ -171,143 +198,186 @@ class MessageStats:
 
     @property
     def bad(self) -> int:
-        """Calls that failed, or whose answer told nothing."""
+        """Calls that failed, or had an ambiguous answer."""
         return self.failed + self.unknown
 
     @property
     def unreported(self) -> int:
-        """Messages that may be out, of which the gateway never told whether they arrived."""
+        """Messages that may be out, and that the gateway never reported on."""
         return max(0, self.sent + self.unknown - self.delivered - self.undelivered - self.expired)
 
 
-@dataclass(frozen=True, slots=True)
-class RefusalStats:
-    """What rules refused, by kind: ``start``, ``resend``, ``fallback``, ``check`` or ``dispatch``."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusalStatsRow(StatsRow):
+    """Refusals of rules."""
 
-    of: Of
+    purpose: str | None
+    carrier_range: str | None
+    """First digits of the numbers, as of verifications."""
+    lane: str | None
+    """`known` or `unknown`: whether the context was known to the number; null where it makes no difference."""
+    rule: str | None
+    """Such as `number.sends`."""
     refused: Mapping[str, int]
+    """By kind: `start`, `resend`, `fallback` (another channel), `check`, `dispatch` (another gateway)."""
     would_be_refused: Mapping[str, int]
-    """By rules that only record."""
-    is_unfinished: bool
+    """The same of rules that only record."""
+    unfinished: bool
+    """Whether the row may still change."""
 
 
 @dataclass(frozen=True, slots=True)
-class DelayStats:
-    """How long it took from the start until something happened."""
+class Within:
+    """The number of delays up to a bound."""
 
-    of: Of
-    until: Literal["sent", "delivered", "approved"]
-    """The first message's sending or delivery, or the approval."""
+    at_most_ms: int
+    """Milliseconds."""
     times: int
-    within: Mapping[int, int]
-    """How many took at most so many milliseconds."""
-    is_unfinished: bool
-
-    def quantile(self, share: float) -> int | None:
-        """Return the least bound (ms) that such a share kept to; ``None`` where that took longer than the last one."""
-        return next((bound for bound, count in self.within.items() if count >= share * self.times), None)
 
 
-def count_verifications(context: Context, query: StatsQuery, *, first_messages: bool = True) -> list[VerificationStats]:
-    """Return what became of verifications, by some of `BY_VERIFICATION`; without ``first_messages`` not of how many.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelayStatsRow(StatsRow):
+    """Delays from the start of verifications."""
+
+    channel: str | None
+    gateway: str | None
+    """Null also of approvals."""
+    until: Literal["sent", "delivered", "approved"]
+    """The end of the delay: the first message was sent or delivered, or the code approved."""
+    times: int
+    """The number of delays."""
+    within: tuple[Within, ...]
+    """How many of them took at most 1, 2, 5, 10, 20, 30, 60, 120 and 300 seconds."""
+    p50_ms: int | None
+    """The smallest of these bounds, in milliseconds, that holds half of them; null where none does."""
+    p95_ms: int | None
+    """The same for 95 %."""
+    unfinished: bool
+    """Whether the row may still change."""
+
+
+def count_verifications(
+    context: Context, query: StatsQuery, *, first_messages: bool = True
+) -> list[VerificationStatsRow]:
+    """Return verification outcomes by some of `BY_VERIFICATION`; without ``first_messages`` not `sent`, `delivered`.
 
     This, and each query here, raises `InvalidTimeError` where it is of too much, and `LedgerUnavailableError`.
     """
-    found = _pivot(query, context.ledger.stats.sums, _VERIFICATION_EVENTS)
+    pivot = _pivot(query, context.ledger.stats.sums, _VERIFICATION_EVENTS)
     firsts = _first_messages(context, query) if first_messages else None
     rows = []
-    for of, sums in found.items():
-        started = sums[STARTED].times
-        first = {what: None if firsts is None else min(firsts[of, what], started) for what in (SENT, DELIVERED)}
+    for group, sums in pivot.items():
+        started, approved = sums[STARTED].times, sums[APPROVED].times
+        others: dict[str, Any] = {status: sums[f"verification.{status}"].times for status in _OTHER_ENDINGS}
+        amount = sum(count.amount for count in sums.values())
+        sent, delivered = (None if firsts is None else min(firsts[group, what], started) for what in (SENT, DELIVERED))
         rows.append(
-            VerificationStats(
-                of=dict(of),
+            VerificationStatsRow(
+                **_group_members(query, BY_VERIFICATION, group),
                 started=started,
-                approved=sums[APPROVED].times,
-                canceled=sums["verification.canceled"].times,
-                max_attempts_reached=sums["verification.max_attempts_reached"].times,
-                failed=sums["verification.failed"].times,
-                sent=first[SENT],
-                delivered=first[DELIVERED],
-                amount=sum(one.amount for one in sums.values()),
-                is_unfinished=query.is_unfinished(dict(of)),
+                approved=approved,
+                **others,
+                expired=started - approved - sum(others.values()),
+                unapproved=started - approved,
+                sent=sent,
+                delivered=delivered,
+                amount=amount,
+                estimated_unapproved_amount=_estimated_amount(amount, started - approved, started),
             )
         )
     return rows
 
 
-def add_up(rows: Iterable[VerificationStats], *by: str) -> list[VerificationStats]:
-    """Return stats by less than they were asked by: to ask once more takes longer."""
-    found: dict[_Of, list[VerificationStats]] = defaultdict(list)
-    for one in rows:
-        found[tuple((name, one.of[name]) for name in by)].append(one)
-    return [
-        replace(
-            some[0],
-            of=dict(of),
-            is_unfinished=any(one.is_unfinished for one in some),
-            **{name: _sum(getattr(one, name) for one in some) for name in _SUMMED},
+def add_up(rows: Iterable[VerificationStatsRow], *by: str) -> list[VerificationStatsRow]:
+    """Return rows in larger groups: another query takes longer."""
+    groups: dict[tuple[str, ...], list[VerificationStatsRow]] = defaultdict(list)
+    for row in rows:
+        groups[tuple(getattr(row, name) or "" for name in by)].append(row)
+    added = []
+    for _, some in sorted(groups.items()):
+        others: dict[str, Any] = {name: None for name in BY_VERIFICATION if name not in by}
+        sums = {name: _sum(getattr(row, name) for row in some) for name in _SUMMED}
+        added.append(
+            replace(
+                some[0],
+                **others,
+                **sums,
+                estimated_unapproved_amount=_estimated_amount(sums["amount"], sums["unapproved"], sums["started"]),
+                unfinished=any(row.unfinished for row in some),
+            )
         )
-        for of, some in sorted(found.items())
-    ]
+    return added
 
 
-def _sum(counts: Iterable[int | None]) -> Any:  # noqa: ANN401 - none where one of them is not known
+def _sum(counts: Iterable[int | None]) -> Any:  # noqa: ANN401 - none where a count is not known
     known = list(counts)
     return None if None in known else sum(filter(None, known))
 
 
-_SUMMED: Final = tuple(one.name for one in fields(VerificationStats))[1:-1]
+def _estimated_amount(amount: int, unapproved: int, started: int) -> int:
+    """Return the estimated cost of unapproved verifications: no cost is recorded for each verification."""
+    return amount * unapproved // started if started else 0
 
 
-def count_messages(context: Context, query: StatsQuery) -> list[MessageStats]:
-    """Return what became of messages, by some of `BY_MESSAGE`."""
+_OTHER_ENDINGS: Final = ("canceled", "max_attempts_reached", "failed")
+_SUMMED: Final = ("started", "approved", *_OTHER_ENDINGS, "expired", "unapproved", "sent", "delivered", "amount")
+
+
+def count_messages(context: Context, query: StatsQuery) -> list[MessageStatsRow]:
+    """Return outcomes of gateway calls by some of `BY_MESSAGE`."""
     return [
-        MessageStats(
-            of=dict(of),
-            **{what: sums[f"delivery.{what}"].times for what in _OUTCOMES},
+        MessageStatsRow(
+            **_group_members(query, BY_MESSAGE, group),
+            **dict[str, Any]({what: sums[f"delivery.{what}"].times for what in _OUTCOMES}),
             failed_over=sums[FAILED_OVER].times,
             given_up=sums[_GIVEN_UP].times,
-            amount=sum(one.amount for one in sums.values()),
-            is_unfinished=query.is_unfinished(dict(of)),
+            amount=sum(count.amount for count in sums.values()),
         )
-        for of, sums in _pivot(query, context.ledger.stats.sums, _MESSAGE_EVENTS).items()
+        for group, sums in _pivot(query, context.ledger.stats.sums, _MESSAGE_EVENTS).items()
     ]
 
 
-def count_refusals(context: Context, query: StatsQuery) -> list[RefusalStats]:
-    """Return what rules refused, or would have refused, by some of `BY_REFUSAL`."""
+def count_refusals(context: Context, query: StatsQuery) -> list[RefusalStatsRow]:
+    """Return refusals of rules by some of `BY_REFUSAL`."""
     return [
-        RefusalStats(
-            of=dict(of),
+        RefusalStatsRow(
+            **_group_members(query, BY_REFUSAL, group),
             refused=_by_kind(sums, REFUSED),
             would_be_refused=_by_kind(sums, WOULD_BE_REFUSED),
-            is_unfinished=query.is_unfinished(dict(of)),
         )
-        for of, sums in _pivot(query, context.ledger.stats.sums, _REFUSALS).items()
+        for group, sums in _pivot(query, context.ledger.stats.sums, _REFUSALS).items()
     ]
 
 
-def count_delays(context: Context, query: StatsQuery) -> list[DelayStats]:
-    """Return how long messages and approvals took, by some of `BY_DELAY`."""
-    rows = _rows(query, context.ledger.stats.delays, ("what", "at_most"), _TIMED)
-    counts: dict[tuple[_Of, str], Counter[int]] = defaultdict(Counter)
-    for of, (what, at_most), one in rows:
-        counts[of, what][at_most] += one.times
-    return [
-        DelayStats(
-            of=dict(of),
-            until=_TIMED[what],
-            times=delays.total(),
-            within={
-                1000 * bound: sum(delays[one] for one in DELAYS[: place + 1])
-                for place, bound in enumerate(DELAYS)
-                if bound
-            },
-            is_unfinished=query.is_unfinished(dict(of)),
+def count_delays(context: Context, query: StatsQuery) -> list[DelayStatsRow]:
+    """Return delays of messages and approvals by some of `BY_DELAY`."""
+    counts: dict[tuple[_Group, str], Counter[int]] = defaultdict(Counter)
+    for group, (what, at_most), row in _rows(query, context.ledger.stats.delays, ("what", "at_most"), _TIMED):
+        counts[group, what][at_most] += row.times
+    rows = []
+    for (group, what), delays in counts.items():
+        times = delays.total()
+        within = tuple(
+            Within(1000 * bound, sum(delays[shorter] for shorter in DELAYS[: place + 1]))
+            for place, bound in enumerate(DELAYS)
+            if bound
         )
-        for (of, what), delays in counts.items()
-    ]
+        rows.append(
+            DelayStatsRow(
+                **_group_members(query, BY_DELAY, group),
+                until=_TIMED[what],
+                times=times,
+                within=within,
+                p50_ms=_quantile(within, times, 0.5),
+                p95_ms=_quantile(within, times, 0.95),
+            )
+        )
+    return rows
+
+
+def _quantile(within: Iterable[Within], times: int, share: float) -> int | None:
+    """Return the smallest bound (ms) that holds such a share; ``None`` where none does."""
+    return next((bound.at_most_ms for bound in within if bound.times >= share * times), None)
 
 
 _TIMED: Final[Mapping[str, Literal["sent", "delivered", "approved"]]] = {
@@ -327,47 +397,54 @@ _REFUSALS: Final = tuple(
     for enforced in (True, False)
 )
 _COLUMNS: Final = {"rule": "reason"}
-"""Columns of the ledger that have another name than what is asked by."""
-_Of = tuple[tuple[str, str | int], ...]
+"""Columns of the ledger that have another name than the member."""
+_Group = tuple[tuple[str, str | int | None], ...]
+"""Members of a row with their values; ``None`` where the ledger has none."""
 _Ask = Callable[..., list[Sum]]
 
 
-def _pivot(query: StatsQuery, ask: _Ask, events: Collection[str]) -> dict[_Of, dict[str, StatsCount]]:
-    """Return the stats of some events, by what is asked by, and each by its event; of the others there are none."""
-    found: dict[_Of, dict[str, StatsCount]] = defaultdict(lambda: defaultdict(lambda: StatsCount(0, 0)))
-    for of, (what,), one in _rows(query, ask, ("what",), events):
-        found[of][what] = StatsCount(one.times, one.amount)
-    return found
+def _group_members(query: StatsQuery, names: Iterable[str], group: _Group) -> dict[str, Any]:
+    """Return the members that say what a row is of, and whether it is unfinished."""
+    members = dict.fromkeys(names) | dict[str, Any](group)
+    return {**members, "unfinished": query.is_unfinished(members["hour"], members["day"])}
+
+
+def _pivot(query: StatsQuery, ask: _Ask, events: Collection[str]) -> dict[_Group, dict[str, StatsCount]]:
+    """Return the counts of some events, by group, and by event; zero for the others."""
+    pivot: dict[_Group, dict[str, StatsCount]] = defaultdict(lambda: defaultdict(lambda: StatsCount(0, 0)))
+    for group, (what,), row in _rows(query, ask, ("what",), events):
+        pivot[group][what] = StatsCount(row.times, row.amount)
+    return pivot
 
 
 def _rows(
     query: StatsQuery, ask: _Ask, apart: tuple[str, ...], events: Collection[str]
-) -> Iterator[tuple[_Of, tuple[Any, ...], Sum]]:
-    """Yield sums, each with what it is of and the values of what is counted apart; check the query before."""
+) -> Iterator[tuple[_Group, tuple[Any, ...], Sum]]:
+    """Yield sums, each with its group and the values of what is counted apart; check the query before."""
     query.check()
     by = tuple(dict.fromkeys(query.by))
     columns = (*(_COLUMNS.get(name, name) for name in by), *apart)
     sums = ask(query.since, query.until, columns, most=MAX_SUMS + 1, what=events, **query.only)
     if len(sums) > MAX_SUMS:
         raise InvalidTimeError("The answer would have too many rows: ask for less time, or by less.")
-    for one in sums:
-        yield tuple(zip(by, one.of, strict=False)), one.of[len(by) :], one
+    for row in sums:
+        yield tuple((name, value or None) for name, value in zip(by, row.of, strict=False)), row.of[len(by) :], row
 
 
-def _first_messages(context: Context, query: StatsQuery) -> Counter[tuple[_Of, str]] | None:
-    """Return how many first messages were sent and delivered; ``None`` where they are not counted by what is asked by.
+def _first_messages(context: Context, query: StatsQuery) -> Counter[tuple[_Group, str]] | None:
+    """Return how many first messages were sent and delivered; ``None`` where they are not counted by these members.
 
-    They are among the delays, each in the hour of its start. What two gateways took, after an answer that told nothing,
-    counts for both.
+    They are among the delays, each in the hour of its start. A message that two gateways took, after an ambiguous
+    answer, counts for both.
     """
     if not set(BY_DELAY).issuperset(query.by):
         return None
     rows = _rows(query, context.ledger.stats.delays, ("what",), (SENT, DELIVERED))
-    return Counter({(of, what): one.times for of, (what,), one in rows})
+    return Counter({(group, what): row.times for group, (what,), row in rows})
 
 
 def _by_kind(sums: Mapping[str, StatsCount], prefix: str) -> dict[str, int]:
-    return {what.removeprefix(prefix): one.times for what, one in sums.items() if what.startswith(prefix)}
+    return {what.removeprefix(prefix): count.times for what, count in sums.items() if what.startswith(prefix)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,12 +480,12 @@ class StatsText:
             return "-"
         return f"{100 * some / all_of_them:.1f} %" if self.exact else f"{100 * some / all_of_them:.0f} %"
 
-    def seconds(self, delays: DelayStats | None, share: float) -> str:
-        """Return within how many seconds such a share came; ``-`` where none did, or of too few to tell."""
+    def seconds(self, delays: DelayStatsRow | None, share: float) -> str:
+        """Return the seconds within which such a share came; ``-`` where none did, or too few to tell."""
         if delays is None or self.share(delays.times, delays.times) == "-":
             return "-"
-        bound = delays.quantile(share)
-        return f"> {max(delays.within) // 1000}" if bound is None else str(bound // 1000)
+        bound = _quantile(delays.within, delays.times, share)
+        return f"> {delays.within[-1].at_most_ms // 1000}" if bound is None else str(bound // 1000)
 
     def rounded(self, count: int) -> int:
         """Return a count for a plot; 0 where it is hidden."""

@@ -11,7 +11,7 @@ from support_api import Api
 from support_installation import NUMBER, World
 from support_person import LABEL, USER, WISH, WORDS, Person
 
-from otp_service.api.schemas import rfc3339
+from otp_service.clock import rfc3339
 from otp_service.errors import LedgerUnavailableError
 from otp_service.services.audit import AuditProgress, verify_chain
 from otp_service.services.subjects import erase, export_document, export_of_applications

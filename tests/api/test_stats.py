@@ -9,8 +9,7 @@ from support_installation import BANK_KEY, World
 from support_ledger import another_ledger
 from support_stats import AT, record, refuse, stories
 
-from otp_service.api.schemas import rfc3339
-from otp_service.clock import now
+from otp_service.clock import now, rfc3339
 from otp_service.domain.guard import DAY, HOUR
 from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger.database import Database

@@ -168,7 +168,7 @@ def test_a_country_that_is_closed_is_shown_without_reading_decisions(console, in
 
 def test_plots_show_hours_in_which_nothing_happened():
     axis = plots.Axis(2 * HOUR, 5 * HOUR, "hour")
-    rows = [SimpleNamespace(of={"hour": 3 * HOUR}, started=7)]
+    rows = [SimpleNamespace(hour=3 * HOUR, started=7)]
 
     assert axis.values(rows, lambda one: one.started) == [0, 7, 0]
     assert axis.labels == ["01.01. 02:00", "01.01. 03:00", "01.01. 04:00"]

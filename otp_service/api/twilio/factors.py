@@ -14,7 +14,7 @@ from otp_service.api.exchange import Exchange
 from otp_service.api.factors import Label
 from otp_service.api.requests import validate_body
 from otp_service.api.routes import Answer, Resource
-from otp_service.api.schemas import UserName, rfc3339, rfc3339_or_none
+from otp_service.api.schemas import UserName, rfc3339_or_none
 from otp_service.api.twilio.common import (
     SERVICE,
     Form,
@@ -25,6 +25,7 @@ from otp_service.api.twilio.common import (
     read_parameters,
     refuse,
 )
+from otp_service.clock import rfc3339
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.keyring import user_id
 from otp_service.domain.totp import TOTP, FactorFailure, FactorStatus, TotpParameters, secret_text

@@ -6,7 +6,7 @@ from typing import Any, Final
 from otp_service.api.errors import TwilioError
 from otp_service.api.exchange import Exchange
 from otp_service.api.routes import Answer, Resource
-from otp_service.api.schemas import Locale, rfc3339
+from otp_service.api.schemas import Locale
 from otp_service.api.twilio.common import (
     SERVICE,
     SERVICES,
@@ -21,6 +21,7 @@ from otp_service.api.twilio.common import (
     services_url,
 )
 from otp_service.api.verifications import peer_or_warn, require_end_user
+from otp_service.clock import rfc3339
 from otp_service.domain.applications import Application, KeyScope
 from otp_service.domain.numbers import destination_of, network_of, subject_key
 from otp_service.domain.payments import Transaction
