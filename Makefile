@@ -30,7 +30,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # it: one of the processes would have to compile the tests again, and each that is started what the wheel needs.
 ON_WHEEL := PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE= OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: help setup run demo pictures test test-browser test-clients check lint types contracts dist committed packages image checksums bench bench-valkey bench-delivery bench-hanging bench-factors bench-twilio bench-import bench-find bench-console bench-pair bench-ledger test-pgbouncer load observe-check kubernetes-check storm storm-ledger ledger-failover storm-restores storm-webhooks rotate rolling handover differential overload soak abuse abuse-memory mutants fuzz phones lock docs openapi sbom clean compose-secrets failover test-cluster cluster-failover cluster-pace cluster-race replication bench-size
+.PHONY: help setup run demo pictures test test-browser test-clients check lint types contracts dist committed packages image checksums bench bench-valkey bench-delivery bench-hanging bench-factors bench-twilio bench-import bench-find bench-console bench-pair bench-ledger test-pgbouncer load observe-check kubernetes-check storm storm-ledger ledger-failover storm-restores storm-webhooks rotate rolling handover differential overload soak abuse abuse-memory mutants fuzz phones lock docs openapi sbom clean compose-secrets failover test-cluster cluster-failover cluster-pace cluster-race replication
 
 help:  ## Tell what the targets do.
 	@sed -n 's/^\([a-z][a-z-]*\):.*  ## /\1\t/p' Makefile | expand --tabs=18
@@ -120,9 +120,6 @@ bench-ledger: setup  ## How fast a recorder writes into PostgreSQL beside BEFORE
 
 bench-import: setup  ## Imports a million suppressed numbers: time, memory, and what starts notice of it. Five minutes.
 	$(BIN)/python benchmarks/import_suppressions.py
-
-bench-size: setup  ## The figures that `otp-service size` calculates with, measured here beside those in the code. Three minutes. Needs PostgreSQL.
-	PYTHONPATH=tests $(BIN)/python benchmarks/sizing.py
 
 bench-find: setup  ## How long support waits for a number's story, with a million verifications in the ledger. A minute. Needs PostgreSQL.
 	PYTHONPATH=tests $(BIN)/python benchmarks/find_number.py

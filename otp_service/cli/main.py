@@ -23,7 +23,6 @@ COMMANDS = {
     "console": "console",
     "console-user": "console",
     "doctor": "doctor",
-    "size": "size",
     "config": "config",
     "application": "application",
     "key": "key",

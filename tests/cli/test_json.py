@@ -77,7 +77,6 @@ ARGUMENTS = {
     "incident report": (*DAYS, "--nature", "a laptop was stolen"),
     "limits show": (NUMBER,),
     "report": ("--month", "2026-11"),
-    "size": ("--starts", "50", "--known", "1M"),
     "suppressions show": (NUMBER,),
     "subject export": (NUMBER,),
 }
