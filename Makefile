@@ -198,7 +198,7 @@ compose-secrets:  ## Make the keys that docker-compose.yml mounts; needs nothing
 	@$(PYTHON) config/compose_secrets.py
 
 lock:  ## Choose the newest dependencies that fit, and record their hashes.
-	uv pip compile $(LOCK) --extra postgresql --output-file requirements.lock pyproject.toml
+	uv pip compile $(LOCK) --extra postgresql --extra try --output-file requirements.lock pyproject.toml
 	uv pip compile $(LOCK) --output-file requirements-build.lock --group pyproject.toml:build
 	uv pip compile $(LOCK) --output-file requirements-dev.lock --group pyproject.toml:dev \
 		--constraints requirements.lock --constraints requirements-build.lock pyproject.toml

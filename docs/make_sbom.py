@@ -28,8 +28,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "dist" / "otp-service.cdx.json"
 LOCK = "requirements.lock"
-EXTRA = "postgresql"
-"""The extra that the lock, and so the image, has."""
+EXTRAS = ("postgresql", "try")
+"""The extras of the lock, and so of the image."""
 
 _PIN = re.compile(r"^([a-z0-9._-]+)==(\S+)(?: ; (.+?))? \\$", re.MULTILINE)
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
@@ -72,10 +72,10 @@ def pins() -> Iterator[Pin]:
 
 
 def direct_dependencies() -> set[str]:
-    """Return the names of what this package itself asks for."""
+    """Return the names of the packages that this package requires."""
     project = _project()
-    wanted = [*project["dependencies"], *project["optional-dependencies"][EXTRA]]
-    return {canonicalize_name(Requirement(one).name) for one in wanted}
+    optional = (line for extra in EXTRAS for line in project["optional-dependencies"][extra])
+    return {canonicalize_name(Requirement(line).name) for line in [*project["dependencies"], *optional]}
 
 
 def _own() -> Component:

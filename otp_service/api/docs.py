@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
 from importlib import resources
+from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -268,14 +269,17 @@ _TRY_POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """Of the page that makes calls: what it loads and asks is the service's own."""
+_SWAGGER_UI = "flask_swagger_ui"
+"""The package of the extra `try`."""
 _TRY_FILES = {
     "try.js": (__package__, "templates", "text/javascript"),
-    "swagger-ui-bundle.js": ("flask_swagger_ui", "dist", "text/javascript"),
-    "swagger-ui.css": ("flask_swagger_ui", "dist", "text/css"),
+    "swagger-ui-bundle.js": (_SWAGGER_UI, "dist", "text/javascript"),
+    "swagger-ui.css": (_SWAGGER_UI, "dist", "text/css"),
 }
 """What that page loads: package, folder, media type."""
 
 _NOTHING = "There is nothing at this path. The API is described at /docs."
+_NO_PACKAGE = "Trying calls needs the extra try: pip install 'otp-service[try]'. The API is described at /docs."
 _LOCAL = "http://127.0.0.1:8080"
 _ADDRESS = "@address@"
 """Stands in the page, which is made once, for the address that it is asked at."""
@@ -299,7 +303,7 @@ def specification(exchange: Exchange) -> Answer:
 
     OpenAPI 3.1.
     """  # noqa: D401 - a title
-    return Answer(_render(exchange.shared.routes, may_try=not exchange.settings.production)[0])
+    return Answer(_render(exchange.shared.routes, may_try=_may_try(exchange))[0])
 
 
 @docs.route("GET /docs", {200: Success("A page.", "text/html")}, endpoint="page")
@@ -308,7 +312,7 @@ def documentation(exchange: Exchange) -> Answer:
 
     The same for people.
     """  # noqa: D401 - a title
-    page = _render(exchange.shared.routes, may_try=not exchange.settings.production)[1]
+    page = _render(exchange.shared.routes, may_try=_may_try(exchange))[1]
     return _html(exchange, page.replace(_ADDRESS, escape(_address(exchange))))
 
 
@@ -333,14 +337,14 @@ def style(_: Exchange) -> Answer:
 @docs.route("GET /docs/try", {}, endpoint="try")
 def try_calls(exchange: Exchange) -> Answer:
     """Show the specification as a page that makes calls; in development only, for a form for keys invites phishing."""
-    _require_development(exchange)
+    _require_try(exchange)
     return _html(exchange, _templates().get_template("try.html").render(), _TRY_POLICY)
 
 
 @docs.route("GET /docs/try/<file>", {}, endpoint="try_file")
 def try_file(exchange: Exchange, file: str) -> Answer:
     """Return a file of that page."""
-    _require_development(exchange)
+    _require_try(exchange)
     if file not in _TRY_FILES:
         raise NotFoundError(_NOTHING)
     package, folder, media_type = _TRY_FILES[file]
@@ -349,9 +353,13 @@ def try_file(exchange: Exchange, file: str) -> Answer:
     )
 
 
-def _require_development(exchange: Exchange) -> None:
-    if exchange.settings.production:
-        raise NotFoundError(_NOTHING)
+def _may_try(exchange: Exchange) -> bool:
+    return not exchange.settings.production and find_spec(_SWAGGER_UI) is not None
+
+
+def _require_try(exchange: Exchange) -> None:
+    if not _may_try(exchange):
+        raise NotFoundError(_NOTHING if exchange.settings.production else _NO_PACKAGE)
 
 
 def _html(exchange: Exchange, text: str, policy: str = CONTENT_POLICY) -> Answer:

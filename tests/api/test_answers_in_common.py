@@ -12,6 +12,7 @@ from support_installation import API_KEY, NUMBER, InProduction, World
 from support_service import eventually
 from support_valkey import ValkeyServer
 
+from otp_service.api import docs
 from otp_service.clock import now
 from otp_service.domain.keyring import time_of_request
 
@@ -219,6 +220,17 @@ def test_calls_can_be_tried_in_development_only(world: World):
         assert production.client.get(f"/docs/try{path}").status_code == 404
 
 
+def test_without_its_extra_the_page_that_makes_calls_is_absent_and_names_the_extra(world: World, monkeypatch):
+    monkeypatch.setattr(docs, "_SWAGGER_UI", "absent_package")
+    client = Api(world).client
+
+    for path in ("", "/try.js", "/swagger-ui.css"):
+        answer = client.get(f"/docs/try{path}")
+        assert (answer.status_code, "pip install 'otp-service[try]'" in answer.json["detail"]) == (404, True)
+    assert client.get("/docs").status_code == 200
+    assert "docs/try" not in client.get("/docs").text
+
+
 def test_the_page_works_without_the_internet_and_without_scripts(api: Api):
     answer = api.client.get("/docs")
     page = _Page(answer.text)
@@ -253,7 +265,7 @@ def test_the_pages_examples_call_the_address_that_it_was_asked_at(real_world: Wo
 
 
 @pytest.mark.parametrize(
-    "host", ["<script>alert(1)</script>", 'a"b', "a b", "a;rm", "$(id)", "`id`", "a,b", "a&b", "é"]
+    "host", ["<script>alert(1)</script>", 'a"b', "shop example", "a;rm", "$(id)", "`id`", "a,b", "a&b", "é"]
 )
 def test_a_host_that_is_none_gets_into_no_page(api: Api, host: str):
     answer = api.call("GET", "/docs", headers={"Host": host})
