@@ -76,13 +76,14 @@ _CHECKS: dict[str, Mutant] = {
         "if first.basis and first.basis ~= '' and not mirror.is_there(KEYS[3]) then return { 'mirror-behind' } end\n",
     ),
     "page-redeemed-while-there-is-no-mirror": one(
-        "page_redeem", "if status == 'approved' and not mirror.is_there(KEYS[2]) then return 'mirror-behind' end\n"
+        "page_redeem",
+        "if status == 'approved' and not mirror.is_there(key.mirror) then return reply.mirror_behind() end\n",
     ),
     "proof-redeemed-while-there-is-no-mirror": one(
-        "proof_redeem", "if not mirror.is_there(KEYS[2]) then return -2 end\n"
+        "proof_redeem", "if not mirror.is_there(key.mirror) then return reply.mirror_behind() end\n"
     ),
     "approval-read-while-there-is-no-mirror": one(
-        "approval_read", "if not mirror.is_there(KEYS[2]) then return false end\n"
+        "approval_read", "if not mirror.is_there(key.mirror) then return reply.mirror_behind() end\n"
     ),
     "approval-read-though-it-was-revoked": one("approval_read", "revoked and 1 or 0", "0"),
     "check-again-although-revoked": one("check", "first[1] == '' and mirror", "false and mirror"),
@@ -107,10 +108,12 @@ _CHECKS: dict[str, Mutant] = {
         "if not needed then return { 'step-up' } end\n",
         "needed = needed or { basis = '', lifted = 0 }\n",
     ),
-    "proof-although-revoked": one("proof_redeem", "if revoked then return -1 end\n"),
-    "proof-revoked-as-if-it-was-used": one("proof_redeem", "return -1", "return 0"),
+    "proof-although-revoked": one("proof_redeem", "if revoked then return reply.approval_revoked() end\n"),
+    "proof-revoked-as-if-it-was-used": one(
+        "proof_redeem", "return reply.approval_revoked()", "return reply.not_redeemable()"
+    ),
     "page-result-although-revoked": one("page_redeem", "if status == 'approved' and mirror", "if false and mirror"),
-    "page-result-that-rests-on-no-number": one("page_redeem", "mirror.basis(ARGV[3] .. found.pseudonym) .. "),
+    "page-result-that-rests-on-no-number": one("page_redeem", "mirror.basis(arg.mirrored .. found.pseudonym) .. "),
     "page-result-that-rests-on-the-number-alone": one("page_redeem", " .. found.basis) then", ") then"),
 }
 DEFECTS: dict[str, Mutant] = {**_KEPT, **_REVOKED, **_STARTS, **_CHECKS}

@@ -17,33 +17,31 @@ TESTS = (
 )
 """Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {
-    "page-result-used-twice": one(
-        "page_redeem",
-        "return redis.call('HSETNX', KEYS[1], 'result', now) == 1 and status",
-        "redis.call('HSETNX', KEYS[1], 'result', now) return status",
+    "page-result-used-twice": one("page_redeem", "'result', now) == 0", "'result', now) == 2"),
+    "page-result-of-another-application": one(
+        "page_redeem", "record.read(key.record, arg.application)", "record.read(key.record)"
     ),
-    "page-result-of-another-application": one("page_redeem", "record.read(KEYS[1], ARGV[1])", "record.read(KEYS[1])"),
-    "page-result-that-never-ends": one("page_redeem", " or now >= tonumber(ARGV[2])"),
-    "page-result-of-what-waits": one("page_redeem", "  if now < found.expires then return false end\n"),
+    "page-result-that-never-ends": one("page_redeem", " or now >= tonumber(arg.ends)"),
+    "page-result-of-what-waits": one(
+        "page_redeem", "  if now < found.expires then return reply.not_redeemable() end\n"
+    ),
     "page-result-of-what-expired-unnoticed": one("page_redeem", "  status = 'expired'\n"),
     "page-requests-never-refused": one(
-        "page_count", "if count <= tonumber(ARGV[1]) then return 0 end", "do return 0 end"
+        "page_count", "if count <= tonumber(arg.max_requests) then return 0 end", "do return 0 end"
     ),
     "page-requests-one-too-many": one("page_count", "count <= tonumber", "count <= 1 + tonumber"),
     "page-requests-kept-for-ever": one("page_count", "if count == 1 then", "if false then"),
     "page-requests-whose-minute-begins-anew": one("page_count", "if count == 1 then", "do"),
     "page-requests-free-in-the-last-moment": one(
-        "page_count", "math.max(1, redis.call('PTTL', KEYS[1]))", "redis.call('PTTL', KEYS[1])"
+        "page_count", "math.max(1, redis.call('PTTL', key.requests))", "redis.call('PTTL', key.requests)"
     ),
-    "proof-used-twice": one(
-        "proof_redeem",
-        "return redis.call('HSETNX', KEYS[1], 'redeemed', now)",
-        "redis.call('HSETNX', KEYS[1], 'redeemed', now) return 1",
-    ),
+    "proof-used-twice": one("proof_redeem", "'redeemed', now) == 0", "'redeemed', now) == 2"),
     "proof-of-another-application": one(
-        "proof_redeem", "read(KEYS[1], ARGV[1])", "read(KEYS[1], redis.call('HGET', KEYS[1], 'application'))"
+        "proof_redeem",
+        "read(key.evidence, arg.application)",
+        "read(key.evidence, redis.call('HGET', key.evidence, 'application'))",
     ),
-    "proof-of-what-is-gone": one("proof_redeem", "if not found then return 0 end\n"),
+    "proof-of-what-is-gone": one("proof_redeem", "if not found then return reply.not_redeemable() end\n"),
     "start-beside-a-pending-one": one("start", "if ARGV[17] ~= '*' then", "if false then"),
     "start-beside-nothing": one("start", "if ARGV[17] ~= '*' then", "if true then"),
     "start-beside-no-other-payment": one("start", "last.id ~= ARGV[17] and "),

@@ -3,8 +3,11 @@
 from otp_service.domain.keyring import Keyring, SealBrokenError
 from otp_service.store import keys
 from otp_service.store.script_runner import ScriptRunner
+from otp_service.store.signatures.access import ACCESS_KEEP, ACCESS_READ, AccessKeepArguments, AccessKeys
+from otp_service.store.signatures.signature import NoArguments
 
 _KIND = "access"
+_KEYS = AccessKeys(keys.ACCESS)
 
 
 class AccessCopy:
@@ -19,13 +22,13 @@ class AccessCopy:
 
     def keep(self, state: str, text: str) -> None:
         """Keep a text, sealed, if this ``state`` is not kept already."""
-        if not self._scripts.run("access_keep", (keys.ACCESS,), (state, "")):
+        if not self._scripts.call(ACCESS_KEEP, _KEYS, AccessKeepArguments(state, "")):
             sealed = self._keyring.seal_for_console(text.encode(), owner=_KIND, kind=_KIND)
-            self._scripts.run("access_keep", (keys.ACCESS,), (state, sealed))
+            self._scripts.call(ACCESS_KEEP, _KEYS, AccessKeepArguments(state, sealed))
 
     def read(self) -> str | None:
         """Return the text that is kept; ``None`` where none is, or its server is another."""
-        sealed = self._scripts.run("access_read", (keys.ACCESS,), ())
+        sealed = self._scripts.call(ACCESS_READ, _KEYS, NoArguments())
         if not sealed:
             return None
         try:

@@ -36,6 +36,29 @@ from otp_service.store.mirror import MirrorQuery
 from otp_service.store.reserving import SharedMessage, SharedSubjects, of_start
 from otp_service.store.rulesets import NO_RULES, CompiledPlan, CompiledRuleset, compile_plan
 from otp_service.store.script_runner import ScriptRunner, pairs_to_dict
+from otp_service.store.signatures.common import MirrorBehind, RecordKeys
+from otp_service.store.signatures.proofs import (
+    PAGE_COUNT,
+    PAGE_REDEEM,
+    PROOF_REDEEM,
+    ApprovalRevoked,
+    NotRedeemable,
+    PageCountArguments,
+    PageCountKeys,
+    PageRedeemArguments,
+    PageRedeemed,
+    PageRedeemKeys,
+    ProofRedeemArguments,
+    ProofRedeemed,
+    ProofRedeemKeys,
+)
+from otp_service.store.signatures.signature import NoArguments
+from otp_service.store.signatures.verifications import (
+    APPROVAL_READ,
+    VERIFICATION_READ,
+    ApprovalReadArguments,
+    ApprovalReadKeys,
+)
 from otp_service.store.streams import StreamLimits, entry_id
 
 # What a record holds, beside `_FIXED` and `_STATE` (include_record.lua writes it):
@@ -219,7 +242,6 @@ def _parse_deliveries(fields: Iterable[tuple[str, str]], created: int) -> Iterab
         )
 
 
-_NO_MIRROR: Final = -2
 _MIRROR_IS_BUILT: Final = "The mirror of the ledger is built: whether the approval was revoked is not known right now."
 
 
@@ -687,13 +709,14 @@ class Verifications:
         Raises `InvalidProofError` where what it rests on was revoked, and `LedgerUnavailableError` while the mirror is
         built, which tells.
         """
-        names = keys.evidence(bucket, approval), self._scripts.mirror_head(bucket)
-        used = self._scripts.run("proof_redeem", names, (application,))
-        if used == _NO_MIRROR:
-            raise LedgerUnavailableError(_MIRROR_IS_BUILT)
-        if used < 0:
-            raise InvalidProofError("What the proof rests on was frozen, removed or erased since.")
-        return bool(used)
+        names = ProofRedeemKeys(keys.evidence(bucket, approval), self._scripts.mirror_head(bucket))
+        match self._scripts.call(PROOF_REDEEM, names, ProofRedeemArguments(application)):
+            case MirrorBehind():
+                raise LedgerUnavailableError(_MIRROR_IS_BUILT)
+            case ApprovalRevoked():
+                raise InvalidProofError("What the proof rests on was frozen, removed or erased since.")
+            case reply:
+                return isinstance(reply, ProofRedeemed)
 
     def redeem_result(self, bucket: str, verification_id: str, application: str, until: int) -> Status | None:
         """Note that the result of a page is used; return how the verification ended: canceled if it was revoked since.
@@ -701,19 +724,20 @@ class Verifications:
         Returns ``None`` where it was used before, the record is gone, it has not ended, or the time ``until`` (ms) has
         come. Raises `LedgerUnavailableError` for an approval while the mirror is built.
         """
-        names = keys.record(bucket, verification_id), self._scripts.mirror_head(bucket)
-        arguments = (application, until, keys.mirrored.beginning(bucket))
-        status: bytes | None = self._scripts.run("page_redeem", names, arguments)
-        if status == Refusal.MIRROR_BEHIND.encode():
-            raise LedgerUnavailableError(_MIRROR_IS_BUILT)
-        return Status(status.decode()) if status else None
+        names = PageRedeemKeys(keys.record(bucket, verification_id), self._scripts.mirror_head(bucket))
+        arguments = PageRedeemArguments(application, until, keys.mirrored.beginning(bucket))
+        match self._scripts.call(PAGE_REDEEM, names, arguments):
+            case MirrorBehind():
+                raise LedgerUnavailableError(_MIRROR_IS_BUILT)
+            case PageRedeemed(status):
+                return Status(status.decode())
+            case NotRedeemable():
+                return None
 
     def count_page(self, network: str, most: int) -> int:
         """Count a request for pages from a network; return the milliseconds to wait, 0 where it may pass."""
-        wait: int = self._scripts.run(
-            "page_count", (keys.page_requests(network),), (most, 1000 * keys.page_requests.seconds)
-        )
-        return wait
+        arguments = PageCountArguments(most, 1000 * keys.page_requests.seconds)
+        return self._scripts.call(PAGE_COUNT, PageCountKeys(keys.page_requests(network)), arguments)
 
     def give_back(self, bucket: str, application: str, approved: Mapping[str, bool], ruleset: CompiledRuleset) -> int:
         """Give back to the guard what approved verifications were counted for; return how many were not done before.
@@ -755,20 +779,20 @@ class Verifications:
         """
         record = keys.record(bucket, verification_id)
         self._scripts.await_replicas([record])
-        names = record, self._scripts.mirror_head(bucket)
-        answer = self._scripts.run("approval_read", names, (keys.mirrored.beginning(bucket),))
-        if answer is None:
+        names = ApprovalReadKeys(record, self._scripts.mirror_head(bucket))
+        reply = self._scripts.call(APPROVAL_READ, names, ApprovalReadArguments(keys.mirrored.beginning(bucket)))
+        if isinstance(reply, MirrorBehind):
             raise LedgerUnavailableError(_MIRROR_IS_BUILT)
-        now, found, is_revoked = answer
-        if not found:
+        if not reply.record:
             return None
-        verification = parse_verification(verification_id, pairs_to_dict(found), now)
-        return replace(verification, status=Status.CANCELED) if is_revoked else verification
+        verification = parse_verification(verification_id, pairs_to_dict(reply.record), reply.now)
+        return replace(verification, status=Status.CANCELED) if reply.revoked else verification
 
     def read_at(self, bucket: str, verification_id: str) -> tuple[int, Verification | None]:
         """Return the time, in milliseconds, and a verification as it is then."""
-        now, found = self._scripts.run("verification_read", (keys.record(bucket, verification_id),), ())
-        return now, parse_verification(verification_id, pairs_to_dict(found), now) if found else None
+        names = RecordKeys(keys.record(bucket, verification_id))
+        now, record = self._scripts.call(VERIFICATION_READ, names, NoArguments())
+        return now, parse_verification(verification_id, pairs_to_dict(record), now) if record else None
 
 
 def _started(bucket: str, answer: list[Any], ruleset: CompiledRuleset) -> Started | Replayed | Pending | StoreRefusal:

@@ -1,7 +1,4 @@
 -- Reads a verification, and the time, by which a reader sees whether it has expired.
---
--- KEYS[1] the record
--- Returns: {now, record}
 -- include clock fence record
 
-return { now, record.read_all(KEYS[1]) }
+return reply.verification_read { now = now, record = record.read_all(key.record) }

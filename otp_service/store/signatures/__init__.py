@@ -2,21 +2,18 @@
 
 from typing import Any, Final
 
-from otp_service.store.signatures import console, leases
+from otp_service.store.signatures import access, console, leases, proofs, verifications
 from otp_service.store.signatures.signature import Signature
 
 SIGNATURES: Final[dict[str, Signature[Any, Any, Any]]] = {
     value.script: value
-    for module in (console, leases)
+    for module in (access, console, leases, proofs, verifications)
     for value in vars(module).values()
     if isinstance(value, Signature)
 }
 """By the name of the script."""
 UNSIGNED: Final = frozenset(
     {
-        "access_keep",
-        "access_read",
-        "approval_read",
         "approvals_take",
         "blocks_take_off",
         "cancel",
@@ -52,10 +49,7 @@ UNSIGNED: Final = frozenset(
         "number_read",
         "number_show",
         "number_unblock",
-        "page_count",
-        "page_redeem",
         "plan_register",
-        "proof_redeem",
         "queues_sweep",
         "receipt",
         "reference_find",
@@ -74,7 +68,6 @@ UNSIGNED: Final = frozenset(
         "traffic_commit",
         "user_guess",
         "verification_find",
-        "verification_read",
     }
 )
 """Scripts that still have numbers for names."""

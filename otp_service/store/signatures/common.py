@@ -1,0 +1,21 @@
+"""Keys and replies that several scripts share."""
+
+from typing import NamedTuple
+
+
+class RecordKeys(NamedTuple):
+    """The record of a verification."""
+
+    record: str
+
+
+class NotFound(NamedTuple):
+    """Not there, or of another application."""
+
+
+class Mismatch(NamedTuple):
+    """The idempotency key was used with another request."""
+
+
+class MirrorBehind(NamedTuple):
+    """The mirror of the ledger is built, or behind: what the ledger says is not known now."""
