@@ -1,14 +1,20 @@
 """Acme: an SMS API that takes JSON and a bearer token."""
 
-import json
 from typing import ClassVar
 
 import requests
 from pydantic import Field, SecretStr
 
 from otp_service.domain.messages import Message
-from otp_service.gateways.base import Accepted, FailureKind, GatewayContext, GatewayError, GatewaySettings
-from otp_service.gateways.http_client import GatewayClient, HttpResponse, failure_of_status, reference_of
+from otp_service.gateways.base import FailureKind, GatewayError, GatewaySettings
+from otp_service.gateways.http_client import (
+    HttpApiGateway,
+    HttpResponse,
+    api_url,
+    bearer,
+    failure_of_status,
+    json_object,
+)
 
 FAILURES = {
     "unknown_subscriber": FailureKind.DESTINATION,
@@ -18,7 +24,7 @@ FAILURES = {
 }
 
 
-class AcmeGateway:
+class AcmeGateway(HttpApiGateway):
     """Sends SMS through Acme."""
 
     kind: ClassVar[str] = "acme"
@@ -32,27 +38,19 @@ class AcmeGateway:
         sender: str = Field(max_length=11)
         base_url: str = "https://api.acme.example"
 
-    def __init__(self, settings: Settings, context: GatewayContext) -> None:
-        self._settings = settings
-        self._http_client = GatewayClient(settings.timeout)
+    def request(self, message: Message) -> requests.Request:
+        """Return the request that sends a message."""
+        body = {"to": message.to, "from": self.settings.sender, "text": message.text, "ttl": message.expires_in}
+        url = api_url(self.settings.base_url, "sms")
+        return requests.Request("POST", url, json=body, headers=bearer(self.settings.token))
 
-    def send(self, message: Message) -> Accepted:
-        """Post the message; raise `GatewayError`."""
-        headers = {"Authorization": f"Bearer {self._settings.token.get_secret_value()}"}
-        body = {"to": message.to, "from": self._settings.sender, "text": message.text, "ttl": message.expires_in}
-        answer = self._http_client.call(
-            requests.Request("POST", f"{self._settings.base_url}/sms", json=body, headers=headers)
-        )
-        members = _members(answer)
-        if answer.status != requests.codes.accepted:
-            error = members.get("error")
-            raise GatewayError(FAILURES[error], error) if error in FAILURES else failure_of_status(answer.status)
-        return Accepted(reference_of(members.get("id"), message))
+    def failure(self, answer: HttpResponse, _: Message) -> GatewayError | None:
+        """Return why Acme refuses a message."""
+        if answer.status == requests.codes.accepted:
+            return None
+        error = json_object(answer.text).get("error")
+        return GatewayError(FAILURES[error], error) if error in FAILURES else failure_of_status(answer.status)
 
-
-def _members(answer: HttpResponse) -> dict[str, str]:
-    try:
-        members = json.loads(answer.text)
-    except ValueError:
-        return {}
-    return members if isinstance(members, dict) else {}
+    def reference(self, answer: HttpResponse) -> object:
+        """Return Acme's id of a message."""
+        return json_object(answer.text).get("id")

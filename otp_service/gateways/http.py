@@ -32,7 +32,6 @@ from otp_service.domain.messages import Message
 from otp_service.domain.segments import encoding_of
 from otp_service.domain.verification import Channel, DeliveryStatus
 from otp_service.gateways.base import (
-    Accepted,
     FailureKind,
     GatewayContext,
     GatewayError,
@@ -48,10 +47,10 @@ from otp_service.gateways.base import (
 )
 from otp_service.gateways.http_client import (
     GatewayClient,
+    HttpApiGateway,
     HttpCallError,
     HttpResponse,
     failure_of_status,
-    reference_of,
 )
 
 Scalar = str | int | float | bool | None
@@ -156,30 +155,10 @@ class Reference(Section):
 
     def of(self, answer: HttpResponse) -> str | None:
         """Return the value; ``None`` when the answer has none."""
-        return value_at_path(answer.text, self.path) if self.path is not None else self._matched(answer)
-
-    def _matched(self, answer: HttpResponse) -> str | None:
+        if self.path is not None:
+            return value_at_path(answer.text, self.path)
         match = self.pattern.search(answer.text) if self.pattern else None
         return match[1] if match else None
-
-
-def failure_of(answer: HttpResponse, success: Condition | None, failures: tuple[Failure, ...]) -> GatewayError | None:
-    """Return why an answer is not a success; ``None`` when it is one.
-
-    The first of the ``failures`` that matches decides. A ``success`` without statuses also needs a status of 2xx. An
-    answer with 2xx that does not match ``success`` is *unavailable* and ambiguous: the provider may have sent the
-    message, and said so in words that the configuration lacks.
-    """
-    for failure in failures:
-        if failure.matches(answer):
-            return failure.error(answer)
-    if success.matches(answer) and (success.status or answer.is_success) if success else answer.is_success:
-        return None
-    if answer.is_success:
-        return GatewayError(
-            FailureKind.UNAVAILABLE, f"http {answer.status} without the mark of success", ambiguous=True
-        )
-    return failure_of_status(answer.status, retry_after=answer.retry_after)
 
 
 TOKEN_PARAMETER = "token"  # noqa: S105 - a name
@@ -391,11 +370,6 @@ class InboundReader:
             location.form or location.query or ""
         )
         return (octets or "").encode("latin-1").decode(charset, "replace")
-
-
-def inbound_response_of(reply: str | None) -> InboundResponse:
-    """Return the HTTP response with a reply as plain text, or with an empty body."""
-    return InboundResponse(reply or "", "text/plain; charset=utf-8")
 
 
 # A template is parsed before any value is put into it, and filled once: a value that looks like a placeholder is not
@@ -644,7 +618,7 @@ class TokenSource:
     def _fetch(self, deadline: float) -> None:
         self._token, begun = "", time.monotonic()
         outcome = self._client.try_call(
-            _request(self._settings, TemplateFiller(None, self._secrets, {})), max(deadline - begun, 0.001)
+            _request(self._settings, TemplateFiller(None, self._secrets, {})), _seconds_to(deadline)
         )
         if isinstance(outcome, HttpCallError):
             raise GatewayError(
@@ -804,43 +778,80 @@ class HttpSettings(GatewaySettings):
         return name in self.secrets if name else getattr(self, table) is not None
 
 
-class HttpGateway:
+class HttpGateway(HttpApiGateway):
     """Sends messages through a provider's HTTP API, as `HttpSettings` describe it."""
 
     kind: ClassVar[str] = "http"
     channels = frozenset({"sms"})
     development_only: ClassVar[bool] = False
     Settings: ClassVar[type[GatewaySettings]] = HttpSettings
+    settings: HttpSettings
 
-    def __init__(self, settings: HttpSettings, context: GatewayContext) -> None:  # noqa: ARG002 - the contract's
+    def __init__(self, settings: HttpSettings, context: GatewayContext) -> None:
+        super().__init__(settings, context)
         self.channels = frozenset[str](settings.channels)
-        self._settings, self._shows_words = settings, settings.shows_words
-        self._http_client = GatewayClient(settings.timeout)
-        self._tokens = TokenSource(settings.token, settings.secrets, self._http_client) if settings.token else None
+        self._shows_words = settings.shows_words
+        self._tokens = TokenSource(settings.token, settings.secrets, self.http_client) if settings.token else None
         self._receipts = ReceiptReader(settings.receipts) if settings.receipts else None
         self._inbound = InboundReader(settings.inbound) if settings.inbound else None
         self.carries_reply = settings.inbound is not None and settings.inbound.reply
         self._encodings = settings.encoding.model_dump() if settings.encoding else {}
 
-    def send(self, message: Message) -> Accepted:
-        """Send a message by one request; raise `GatewayError` unless the answer is a success.
+    def call(self, message: Message) -> HttpResponse:
+        """Return the answer to a message.
 
-        A payment is not sent where the provider gets only the code: the person would not see it. A message that the
-        provider refused for its token is sent once more; the time-out is that of all these requests together.
+        A message that the provider refuses for its token is sent again with a new token. One time-out covers all these
+        requests. A payment is not sent where the provider gets the code only: the person would not see the amount.
         """
-        settings = self._settings
         if "amount" in message.variables and not self._shows_words:
             raise GatewayError(FailureKind.CHANNEL, "payment")
-        deadline = time.monotonic() + settings.timeout
-        token = self._tokens.get(deadline) if self._tokens else ""
-        answer = self._post(message, token, deadline)
-        if self._tokens and settings.token and answer.status in settings.token.renew_on:
-            answer = self._post(message, self._tokens.get(deadline, refused=token), deadline)
-        failure = failure_of(answer, settings.success, settings.failures)
-        if failure is not None:
-            raise failure
-        reference = settings.reference.of(answer) if settings.reference else None
-        return Accepted(reference_of(reference, message))
+        deadline = time.monotonic() + self.settings.timeout
+        if self._tokens is None or self.settings.token is None:
+            return self.http_client.call(self.request(message))
+        token = self._tokens.get(deadline)
+        answer = self.http_client.call(self.request(message, token), _seconds_to(deadline))
+        if answer.status not in self.settings.token.renew_on:
+            return answer
+        token = self._tokens.get(deadline, refused=token)
+        return self.http_client.call(self.request(message, token), _seconds_to(deadline))
+
+    def request(self, message: Message, token: str = "") -> requests.Request:
+        """Return the request that the settings describe, with the values of a message."""
+        settings = self.settings
+        filler = TemplateFiller(message, settings.secrets, self._encodings, settings.sender)
+        filler.per_request["token"] = token
+        request = _request(settings, filler)
+        if settings.xml is not None:
+            request.data = filler.text(settings.xml, html.escape).encode()
+            request.headers = {"Content-Type": "text/xml; charset=utf-8", **request.headers}
+        if settings.hmac is not None:
+            body = request.prepare().body or b""
+            filler.per_request["body"] = body if isinstance(body, str) else body.decode()
+            filler.per_request["hmac"] = settings.hmac.of(filler)
+            request.headers = {**request.headers, **filler.texts(settings.headers)}
+        return request
+
+    def failure(self, answer: HttpResponse, _: Message) -> GatewayError | None:
+        """Return why an answer is not a success.
+
+        The first match in ``failures`` decides. ``success`` without statuses also needs a status of 2xx. A 2xx answer
+        that does not match ``success`` is ambiguous: the message may have been sent.
+        """
+        success = self.settings.success
+        for failure in self.settings.failures:
+            if failure.matches(answer):
+                return failure.error(answer)
+        if success.matches(answer) and (success.status or answer.is_success) if success else answer.is_success:
+            return None
+        if answer.is_success:
+            return GatewayError(
+                FailureKind.UNAVAILABLE, f"http {answer.status} without the mark of success", ambiguous=True
+            )
+        return failure_of_status(answer.status, retry_after=answer.retry_after)
+
+    def reference(self, answer: HttpResponse) -> object:
+        """Return the value at the place that the settings name."""
+        return self.settings.reference.of(answer) if self.settings.reference else None
 
     def parse_receipt(self, request: ReceiptRequest) -> Receipt:
         """Return the receipt; raise `ReceiptForgedError` unless it is the provider's, and when none are configured."""
@@ -864,22 +875,11 @@ class HttpGateway:
 
     def inbound_response(self, reply: str | None) -> InboundResponse:
         """Return the HTTP response with a reply as plain text, or with an empty body."""
-        return inbound_response_of(reply)
+        return InboundResponse(reply or "", "text/plain; charset=utf-8")
 
-    def _post(self, message: Message, token: str, deadline: float) -> HttpResponse:
-        settings = self._settings
-        filler = TemplateFiller(message, settings.secrets, self._encodings, settings.sender)
-        filler.per_request["token"] = token
-        request = _request(settings, filler)
-        if settings.xml is not None:
-            request.data = filler.text(settings.xml, html.escape).encode()
-            request.headers = {"Content-Type": "text/xml; charset=utf-8", **request.headers}
-        if settings.hmac is not None:
-            body = request.prepare().body or b""
-            filler.per_request["body"] = body if isinstance(body, str) else body.decode()
-            filler.per_request["hmac"] = settings.hmac.of(filler)
-            request.headers = {**request.headers, **filler.texts(settings.headers)}
-        return self._http_client.call(request, max(deadline - time.monotonic(), 0.001))
+
+def _seconds_to(deadline: float) -> float:
+    return max(deadline - time.monotonic(), 0.001)
 
 
 def _request(settings: HttpSettings | TokenSettings, filler: TemplateFiller) -> requests.Request:

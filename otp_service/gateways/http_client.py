@@ -11,6 +11,7 @@ import re
 import socket
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from typing import Annotated, Any, Self
 
 import requests
 import urllib3
-from pydantic import StringConstraints
+from pydantic import SecretStr, StringConstraints
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -29,7 +30,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 
 from otp_service.domain.messages import Message
 from otp_service.domain.routing import MAX_RETRY_AFTER
-from otp_service.gateways.base import REFERENCE, FailureKind, GatewayError
+from otp_service.gateways.base import REFERENCE, Accepted, FailureKind, GatewayContext, GatewayError, GatewaySettings
 
 # --- Deadlines ---
 
@@ -319,6 +320,12 @@ def json_of(text: str | bytes) -> Any:  # noqa: ANN401 - whatever JSON is
         return None
 
 
+def json_object(text: str | bytes) -> dict[str, Any]:
+    """Return the object in a provider's JSON; an empty one for anything else."""
+    document = json_of(text)
+    return document if isinstance(document, dict) else {}
+
+
 def json_at(value: Any, *steps: str | int) -> Any:  # noqa: ANN401 - whatever JSON is
     """Return what is at a place in a JSON value, by names and indexes; ``None`` where there is nothing."""
     try:
@@ -460,6 +467,48 @@ class GatewayClient(HttpClient):
         return outcome
 
 
+class HttpApiGateway(ABC):
+    """A gateway that makes one HTTP request for each message. A subclass writes the request and reads the answer."""
+
+    def __init__(self, settings: GatewaySettings, context: GatewayContext) -> None:  # noqa: ARG002 - as of `Gateway`
+        """Prepare to send; opens no connection."""
+        self.settings: Any = settings
+        self.http_client = GatewayClient(settings.timeout)
+
+    def send(self, message: Message) -> Accepted:
+        """Send a message; raise `GatewayError` unless the provider accepts it."""
+        answer = self.call(message)
+        if failure := self.failure(answer, message):
+            raise failure
+        return Accepted(reference_of(self.reference(answer), message))
+
+    def call(self, message: Message) -> HttpResponse:
+        """Return the provider's answer to the request for a message."""
+        return self.http_client.call(self.request(message))
+
+    @abstractmethod
+    def request(self, message: Message) -> requests.Request:
+        """Return the request that sends a message; raise `GatewayError` for a message that it cannot send."""
+
+    @abstractmethod
+    def failure(self, answer: HttpResponse, message: Message) -> GatewayError | None:
+        """Return why the provider refuses a message; ``None`` if it accepts it."""
+
+    @abstractmethod
+    def reference(self, answer: HttpResponse) -> object:
+        """Return the provider's id of an accepted message; ``None`` if the answer has none."""
+
+
+def api_url(base_url: str, path: str) -> str:
+    """Return the URL of a path of a provider's API."""
+    return f"{base_url.rstrip('/')}/{path}"
+
+
+def bearer(token: SecretStr) -> dict[str, str]:
+    """Return the header with a bearer token (RFC 6750)."""
+    return {"Authorization": f"Bearer {token.get_secret_value()}"}
+
+
 def reference_of(found: object, message: Message) -> str:
     """Return what a provider gave as its reference if it can be one, else our own id of the dispatch.
 
@@ -483,6 +532,13 @@ def failure_of_status(status: int, provider_code: str | None = None, *, retry_af
     """Return what a status means where a gateway's own table says nothing."""
     code = provider_code or f"http {status}"
     return GatewayError(_kind_of(status), code, ambiguous=status in _TIMEOUT_STATUSES, retry_after=retry_after)
+
+
+def failure_of_answer(answer: HttpResponse) -> GatewayError:
+    """Return the failure of an answer that a gateway cannot read: by its status, or ambiguous if that is a success."""
+    if answer.is_success:
+        return GatewayError(FailureKind.UNAVAILABLE, "malformed answer", ambiguous=True)
+    return failure_of_status(answer.status, retry_after=answer.retry_after)
 
 
 def _kind_of(status: int) -> FailureKind:

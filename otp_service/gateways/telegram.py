@@ -13,9 +13,7 @@ from pydantic import Field, SecretStr
 from otp_service.domain.messages import Message
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import (
-    Accepted,
     FailureKind,
-    GatewayContext,
     GatewayError,
     GatewaySettings,
     Receipt,
@@ -25,12 +23,14 @@ from otp_service.gateways.base import (
 )
 from otp_service.gateways.http_client import (
     ApiUrl,
-    GatewayClient,
+    HttpApiGateway,
     HttpResponse,
-    failure_of_status,
+    api_url,
+    bearer,
+    failure_of_answer,
     json_at,
+    json_object,
     json_of,
-    reference_of,
 )
 
 MIN_TTL, MAX_TTL = 30, 3600
@@ -81,23 +81,6 @@ _FLOOD_WAIT = re.compile("FLOOD_WAIT_([0-9]{1,6})")
 _TIMESTAMP = re.compile("[0-9]{1,10}")
 
 
-def failure_of(answer: HttpResponse, document: Mapping[str, Any]) -> GatewayError | None:
-    """Return why Telegram refuses a message; ``None`` where it does not. An error that is not known is not shown."""
-    error = str(document.get("error", ""))
-    if document.get("ok") is True:
-        return None
-    if error in FAILURES:
-        return GatewayError(FAILURES[error], error.lower(), retry_after=answer.retry_after)
-    if wait := _FLOOD_WAIT.fullmatch(error):
-        # It may be about this number, whose holder must not bring the gateway to rest for everybody.
-        return GatewayError(FailureKind.THROTTLED, "flood_wait", retry_after=int(wait[1]), message_specific=True)
-    if not answer.is_success:
-        return failure_of_status(answer.status, retry_after=answer.retry_after)
-    if "error" in document:
-        return GatewayError(FailureKind.CHANNEL, "unknown error", our_fault=True)
-    return GatewayError(FailureKind.UNAVAILABLE, "malformed answer", ambiguous=True)
-
-
 def receipt_of(document: Mapping[str, Any]) -> Receipt:
     """Return the receipt in a report; whether the fee came back is told, too."""
     delivery = document.get("delivery_status")
@@ -106,65 +89,64 @@ def receipt_of(document: Mapping[str, Any]) -> Receipt:
     return Receipt(status, raw, refunded=document.get("is_refunded") is True)
 
 
-def _object(text: str | bytes) -> dict[str, Any]:
-    """Return an object of JSON; an empty one for anything else."""
-    document = json_of(text)
-    return document if isinstance(document, dict) else {}
-
-
-class TelegramGateway:
+class TelegramGateway(HttpApiGateway):
     """Sends codes through Telegram, which shows them in words of its own; reads its receipts."""
 
     kind: ClassVar[str] = "telegram"
     channels = frozenset({"telegram"})
     development_only: ClassVar[bool] = False
     Settings: ClassVar[type[GatewaySettings]] = TelegramSettings
+    settings: TelegramSettings
 
-    def __init__(self, settings: TelegramSettings, context: GatewayContext) -> None:  # noqa: ARG002 - the contract's
-        self._settings = settings
-        self._http_client = GatewayClient(settings.timeout)
-
-    def send(self, message: Message) -> Accepted:
-        """Post a code; raise `GatewayError` unless Telegram accepts it, and for a payment, which it would not show."""
+    def request(self, message: Message) -> requests.Request:
+        """Return the request; raise `GatewayError` for a payment, which Telegram would not show."""
         if "amount" in message.variables:
             raise GatewayError(FailureKind.CHANNEL, "payment")
-        settings = self._settings
-        answer = self._http_client.call(
-            requests.Request(
-                "POST",
-                f"{settings.base_url.rstrip('/')}/sendVerificationMessage",
-                json=self._members(message),
-                headers={"Authorization": f"Bearer {settings.token.get_secret_value()}"},
-            )
+        settings = self.settings
+        members = {
+            "phone_number": message.to,
+            "code": message.variables.get("code"),
+            "ttl": max(MIN_TTL, min(message.expires_in, settings.ttl or MAX_TTL)),
+            "payload": message.dispatch_id,  # comes back in the report, whose signature does not cover its URL
+            "callback_url": message.receipt_url,
+            "sender_username": settings.sender_username,
+        }
+        return requests.Request(
+            "POST",
+            api_url(settings.base_url, "sendVerificationMessage"),
+            json={name: value for name, value in members.items() if value is not None},
+            headers=bearer(settings.token),
         )
-        document = _object(answer.text)
-        if failure := failure_of(answer, document):
-            raise failure
-        return Accepted(reference_of(json_at(document, "result", "request_id"), message))
+
+    def failure(self, answer: HttpResponse, _: Message) -> GatewayError | None:
+        """Return why Telegram refuses the message. An unknown error is not shown."""
+        document = json_object(answer.text)
+        error = str(document.get("error", ""))
+        if document.get("ok") is True:
+            return None
+        if error in FAILURES:
+            return GatewayError(FAILURES[error], error.lower(), retry_after=answer.retry_after)
+        if wait := _FLOOD_WAIT.fullmatch(error):
+            # It may concern this number only, and its holder must not stop the gateway for all others.
+            return GatewayError(FailureKind.THROTTLED, "flood_wait", retry_after=int(wait[1]), message_specific=True)
+        if "error" in document and answer.is_success:
+            return GatewayError(FailureKind.CHANNEL, "unknown error", our_fault=True)
+        return failure_of_answer(answer)
+
+    def reference(self, answer: HttpResponse) -> object:
+        """Return the id of Telegram's request."""
+        return json_at(json_of(answer.text), "result", "request_id")
 
     def parse_receipt(self, request: ReceiptRequest) -> Receipt:
         """Return the receipt; raise `ReceiptForgedError` unless Telegram signed it lately, and for this dispatch."""
-        document = _object(request.body)
+        document = json_object(request.body)
         if not self._is_signed(request) or document.get("payload") != request.dispatch_id:
             raise ReceiptForgedError
         return receipt_of(document)
 
-    def _members(self, message: Message) -> dict[str, Any]:
-        settings = self._settings
-        ttl = min(message.expires_in, settings.ttl or MAX_TTL)
-        members = {
-            "phone_number": message.to,
-            "code": message.variables.get("code"),
-            "ttl": max(MIN_TTL, ttl),
-            "payload": message.dispatch_id,  # comes back with the report, whose signature does not cover its address
-            "callback_url": message.receipt_url,
-            "sender_username": settings.sender_username,
-        }
-        return {name: value for name, value in members.items() if value is not None}
-
     def _is_signed(self, request: ReceiptRequest) -> bool:
         stamp, given = (request.headers.get(f"x-request-{name}", "") for name in ("timestamp", "signature"))
-        key = hashlib.sha256(self._settings.token.get_secret_value().encode()).digest()
+        key = hashlib.sha256(self.settings.token.get_secret_value().encode()).digest()
         expected = hmac.digest(key, f"{stamp}\n".encode(errors="replace") + request.body, "sha256").hex()
         is_recent = _TIMESTAMP.fullmatch(stamp) is not None and abs(time.time() - int(stamp)) <= TOLERANCE
         return is_recent and is_same_secret(given, expected)

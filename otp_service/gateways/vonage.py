@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 import requests
 from pydantic import Field, SecretStr, model_validator
@@ -16,9 +16,7 @@ from otp_service.domain.messages import Message
 from otp_service.domain.segments import Encoding, encoding_of
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import (
-    Accepted,
     FailureKind,
-    GatewayContext,
     GatewayError,
     GatewaySettings,
     InboundForgedError,
@@ -30,12 +28,13 @@ from otp_service.gateways.base import (
 )
 from otp_service.gateways.http_client import (
     ApiUrl,
-    GatewayClient,
+    HttpApiGateway,
     HttpResponse,
-    failure_of_status,
+    api_url,
+    failure_of_answer,
     json_at,
+    json_object,
     json_of,
-    reference_of,
 )
 
 SignatureMethod = Literal["md5hash", "md5", "sha1", "sha256", "sha512"]
@@ -85,6 +84,7 @@ class VonageSettings(GatewaySettings):
 
 TOLERANCE = 300
 """Seconds by which the timestamp of a signed request may differ from our clock."""
+_TIMESTAMP = re.compile("[0-9]{1,10}")
 TOKEN_BYTES = 9
 """72 bits are too many to guess over a network, and fit into 12 of the 100 characters that a URL may have."""
 
@@ -99,14 +99,22 @@ def members_of(request: ProviderRequest) -> Mapping[str, str]:
     """Return the parameters of a request, authenticated or not."""
     if request.form:
         return request.form
-    return _document(request.body) if request.body else request.query
+    if request.body:
+        members = json_object(request.body).items()
+        return {name: value if isinstance(value, str) else json.dumps(value) for name, value in members}
+    return request.query
 
 
 def is_proven(request: ProviderRequest, members: Mapping[str, str], settings: VonageSettings, subject: str) -> bool:
-    """Tell whether Vonage's signature or our token is right; a signature does not cover the ``subject``."""
+    """Check Vonage's recent signature, or our token in the URL; a signature does not cover the ``subject``."""
     if settings.signature_secret is not None:
-        return _is_signed(members, settings.signature_secret, settings.signature_method) and _is_recent(members)
-    return settings.receipt_secret is not None and _has_token(request, subject, settings.receipt_secret)
+        timestamp = members.get("timestamp", "")
+        is_recent = _TIMESTAMP.fullmatch(timestamp) is not None and abs(time.time() - int(timestamp)) <= TOLERANCE
+        return is_recent and _is_signed(members, settings.signature_secret, settings.signature_method)
+    if settings.receipt_secret is None:
+        return False
+    token = token_of(subject, settings.receipt_secret)
+    return hmac.compare_digest(_octets(request.query.get("t", "")), _octets(token))
 
 
 def signature(members: Mapping[str, str], secret: str, method: SignatureMethod) -> str:
@@ -121,28 +129,11 @@ def signature(members: Mapping[str, str], secret: str, method: SignatureMethod) 
     return hmac.digest(_octets(secret), _octets(signed), method).hex()
 
 
-def _document(body: bytes) -> dict[str, str]:
-    document = json_of(body)
-    if not isinstance(document, dict):
-        return {}
-    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in document.items()}
-
-
 def _is_signed(members: Mapping[str, str], secret: SecretStr, method: SignatureMethod) -> bool:
     if any("&" in name or "=" in name for name in members):  # could hide further parameters under one signature
         return False
     expected = signature(members, secret.get_secret_value(), method)
     return hmac.compare_digest(_octets(members.get("sig", "").lower()), _octets(expected))
-
-
-def _is_recent(members: Mapping[str, str]) -> bool:
-    stamp = members.get("timestamp", "")
-    plain = stamp.isascii() and stamp.isdecimal() and len(stamp) < len("10000000000")
-    return plain and abs(time.time() - int(stamp)) <= TOLERANCE
-
-
-def _has_token(request: ProviderRequest, subject: str, secret: SecretStr) -> bool:
-    return hmac.compare_digest(_octets(request.query.get("t", "")), _octets(token_of(subject, secret)))
 
 
 def _octets(text: str) -> bytes:
@@ -181,15 +172,6 @@ RECEIPT_FAILURES = {
 OPTED_OUT = "9"
 
 
-def authentic_members(request: ReceiptRequest, settings: VonageSettings) -> Mapping[str, str]:
-    """Return the parameters of a receipt; raise `ReceiptForgedError` unless it is Vonage's, and of its dispatch."""
-    members = members_of(request)
-    is_of_dispatch = settings.signature_secret is None or members.get("client-ref") == request.dispatch_id
-    if not (is_proven(request, members, settings, request.dispatch_id) and is_of_dispatch):
-        raise ReceiptForgedError
-    return members
-
-
 def receipt_of(members: Mapping[str, str]) -> Receipt:
     """Return the receipt in the parameters. Its reason is kind and error code: ``destination 3``."""
     raw, code = members.get("status", ""), members.get("err-code", "")
@@ -206,23 +188,6 @@ INBOUND_SUBJECT = "inbound"
 """Subject of the token in the URL for inbound messages."""
 _PART = "true"
 """Value of ``concat`` for a part of a longer message."""
-
-
-def authentic_message(request: ProviderRequest, settings: VonageSettings) -> InboundMessage:
-    """Return the message of a request; raise `InboundForgedError` unless it is Vonage's."""
-    members = members_of(request)
-    if not is_proven(request, members, settings, INBOUND_SUBJECT):
-        raise InboundForgedError
-    return _message(members)
-
-
-def _message(members: Mapping[str, str]) -> InboundMessage:
-    sender = members.get("msisdn", "")
-    return InboundMessage(
-        reference=members.get("messageId", ""),
-        sender=f"+{sender}" if sender.isdecimal() else sender,
-        text="" if members.get("concat") == _PART else members.get("text", ""),
-    )
 
 
 # Source: "SMS API" (https://developer.vonage.com/en/api/sms), "Troubleshooting SMS", "Delivery receipts" and "Signing
@@ -256,34 +221,60 @@ NUMBER_SPECIFIC, SENDER_SPECIFIC = "29", "15"
 _CODE = re.compile("[0-9]{1,3}")
 MIN_TTL, MAX_TTL = 20_000, 604_800_000
 """Bounds of ``ttl``, in milliseconds."""
-MAX_ADDRESS = 100
-"""Characters that the URL for receipts may have."""
+MAX_URL = 100
+"""Maximum characters of the URL for receipts."""
 
 
-class VonageGateway:
+class VonageGateway(HttpApiGateway):
     """Sends SMS through Vonage; reads its receipts and the messages from people."""
 
     kind: ClassVar[str] = "vonage"
     channels = frozenset({"sms"})
     development_only: ClassVar[bool] = False
     Settings: ClassVar[type[GatewaySettings]] = VonageSettings
+    settings: VonageSettings
 
-    def __init__(self, settings: VonageSettings, context: GatewayContext) -> None:  # noqa: ARG002 - the contract's
-        self._settings = settings
-        self._http_client = GatewayClient(settings.timeout)
-
-    def send(self, message: Message) -> Accepted:
-        """Post the message; raise `GatewayError`, which is ambiguous if Vonage accepted some parts of a long text."""
-        settings = self._settings
-        answer = self._http_client.call(
-            requests.Request(
-                "POST",
-                f"{settings.base_url.rstrip('/')}/sms/json",
-                data=self._form(message),
-                auth=requests.auth.HTTPBasicAuth(settings.api_key, settings.api_secret.get_secret_value()),
-            )
+    def request(self, message: Message) -> requests.Request:
+        """Return the request with the message as a form."""
+        settings = self.settings
+        form = {
+            "from": message.sender or settings.from_,
+            "to": message.to.removeprefix("+"),
+            "text": message.text,
+            "type": "unicode" if encoding_of(message.text) is Encoding.UCS2 else "text",
+            "ttl": str(max(MIN_TTL, min(message.expires_in * 1000, MAX_TTL))),
+            "client-ref": message.dispatch_id,
+        }
+        url = message.receipt_url
+        if url and len(url) <= MAX_URL and settings.takes_receipts:
+            form["callback"] = url
+        return requests.Request(
+            "POST",
+            api_url(settings.base_url, "sms/json"),
+            data=form,
+            auth=requests.auth.HTTPBasicAuth(settings.api_key, settings.api_secret.get_secret_value()),
         )
-        return Accepted(reference_of(_reference(answer, message), message))
+
+    def failure(self, answer: HttpResponse, message: Message) -> GatewayError | None:
+        """Return why Vonage refuses the message; ambiguous if it accepted some parts of a long text."""
+        parts = json_at(json_of(answer.text), "messages")
+        if not (isinstance(parts, list) and parts and all(isinstance(part, dict) for part in parts)):
+            return failure_of_answer(answer)
+        refused = [str(part.get("status")) for part in parts if str(part.get("status")) != _ACCEPTED_STATUS]
+        if not refused:
+            return None
+        code = refused[0] if _CODE.fullmatch(refused[0]) else "unknown status"
+        return GatewayError(
+            FAILURES.get(refused[0], FailureKind.REJECTED),
+            code,
+            ambiguous=len(refused) < len(parts),
+            retry_after=answer.retry_after,
+            message_specific=code == NUMBER_SPECIFIC or (code == SENDER_SPECIFIC and bool(message.sender)),
+        )
+
+    def reference(self, answer: HttpResponse) -> object:
+        """Return the id of the first part."""
+        return json_at(json_of(answer.text), "messages", 0, "message-id")
 
     def sign_receipt_url(self, url: str, dispatch_id: str) -> str:
         """Return the URL with a token if ``receipt_secret`` is set."""
@@ -291,7 +282,11 @@ class VonageGateway:
 
     def parse_receipt(self, request: ReceiptRequest) -> Receipt:
         """Return the receipt; raise `ReceiptForgedError` unless it is Vonage's."""
-        return receipt_of(authentic_members(request, self._settings))
+        members = members_of(request)
+        is_of_dispatch = self.settings.signature_secret is None or members.get("client-ref") == request.dispatch_id
+        if not (is_proven(request, members, self.settings, request.dispatch_id) and is_of_dispatch):
+            raise ReceiptForgedError
+        return receipt_of(members)
 
     def sign_inbound_url(self, url: str) -> str:
         """Return the URL with a token if ``receipt_secret`` is set."""
@@ -299,49 +294,16 @@ class VonageGateway:
 
     def parse_inbound(self, request: ProviderRequest) -> InboundMessage:
         """Return a message from a person; raise `InboundForgedError` unless it is Vonage's."""
-        return authentic_message(request, self._settings)
+        members = members_of(request)
+        if not is_proven(request, members, self.settings, INBOUND_SUBJECT):
+            raise InboundForgedError
+        sender = members.get("msisdn", "")
+        return InboundMessage(
+            reference=members.get("messageId", ""),
+            sender=f"+{sender}" if sender.isdecimal() else sender,
+            text="" if members.get("concat") == _PART else members.get("text", ""),
+        )
 
     def _sign_url(self, url: str, subject: str) -> str:
-        secret = self._settings.receipt_secret
+        secret = self.settings.receipt_secret
         return url if secret is None else f"{url}?t={token_of(subject, secret)}"
-
-    def _form(self, message: Message) -> dict[str, str]:
-        form = {
-            "from": message.sender or self._settings.from_,
-            "to": message.to.removeprefix("+"),
-            "text": message.text,
-            "type": "unicode" if encoding_of(message.text) is Encoding.UCS2 else "text",
-            "ttl": str(max(MIN_TTL, min(message.expires_in * 1000, MAX_TTL))),
-            "client-ref": message.dispatch_id,
-        }
-        address = message.receipt_url
-        if address and len(address) <= MAX_ADDRESS and self._settings.takes_receipts:
-            form["callback"] = address
-        return form
-
-
-def _reference(answer: HttpResponse, message: Message) -> str | None:
-    """Return Vonage's id of the first part; raise `GatewayError` unless Vonage accepted all parts."""
-    parts = _parts(answer)
-    if not parts:
-        malformed = GatewayError(FailureKind.UNAVAILABLE, "malformed answer", ambiguous=True)
-        raise malformed if answer.is_success else failure_of_status(answer.status, retry_after=answer.retry_after)
-    refused = [str(part.get("status")) for part in parts if str(part.get("status")) != _ACCEPTED_STATUS]
-    if refused:
-        kind = FAILURES.get(refused[0], FailureKind.REJECTED)
-        code = refused[0] if _CODE.fullmatch(refused[0]) else "unknown status"
-        message_specific = code == NUMBER_SPECIFIC or (code == SENDER_SPECIFIC and bool(message.sender))
-        raise GatewayError(
-            kind,
-            code,
-            ambiguous=len(refused) < len(parts),
-            retry_after=answer.retry_after,
-            message_specific=message_specific,
-        )
-    return parts[0].get("message-id")
-
-
-def _parts(answer: HttpResponse) -> list[dict[str, Any]]:
-    parts = json_at(json_of(answer.text), "messages")
-    known = isinstance(parts, list) and all(isinstance(part, dict) for part in parts)
-    return parts if known else []

@@ -12,9 +12,7 @@ from otp_service.domain.messages import Message
 from otp_service.domain.templates import fallback_tags
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import (
-    Accepted,
     FailureKind,
-    GatewayContext,
     GatewayError,
     GatewaySettings,
     ProviderRequest,
@@ -24,13 +22,15 @@ from otp_service.gateways.base import (
 )
 from otp_service.gateways.http_client import (
     ApiUrl,
-    GatewayClient,
+    HttpApiGateway,
     HttpResponse,
+    api_url,
+    bearer,
+    failure_of_answer,
     failure_of_status,
     json_at,
     json_objects,
     json_of,
-    reference_of,
 )
 
 TEMPLATE_NAME = r"^[a-z0-9_]{1,512}$"
@@ -155,19 +155,6 @@ STATUSES = {
 _CHALLENGE = re.compile(r"[\w.-]{1,128}", re.ASCII)
 
 
-def failure_of(answer: HttpResponse) -> GatewayError | None:
-    """Return why Meta refuses a message; ``None`` where it does not."""
-    code, retry_after = _scalar_at(json_of(answer.text), "error", "code"), answer.retry_after
-    if code in TEMPLATE or code in REQUEST:
-        return GatewayError(FailureKind.CHANNEL, KINDS[code][1], our_fault=True)
-    if code in KINDS:
-        kind, word = KINDS[code]
-        return GatewayError(kind, word, retry_after=retry_after, message_specific=code in OF_THE_NUMBER)
-    if code is None and answer.is_success:
-        return None
-    return failure_of_status(answer.status, retry_after=retry_after)
-
-
 def receipts_in(body: bytes) -> Iterator[tuple[str, Receipt]]:
     """Yield the reports on messages of ours, each after the dispatch that was sent along and comes back."""
     for entry in json_objects(json_of(body), "entry"):
@@ -193,46 +180,50 @@ def _scalar_at(value: Any, *steps: str | int) -> Any:  # noqa: ANN401 - whatever
 # Meta's Graph API.
 
 
-class WhatsappCloudGateway:
+class WhatsappCloudGateway(HttpApiGateway):
     """Sends templates through WhatsApp; reads the receipts that come to one address for all messages."""
 
     kind: ClassVar[str] = "whatsapp_cloud"
     channels = frozenset({"whatsapp"})
     development_only: ClassVar[bool] = False
     Settings: ClassVar[type[GatewaySettings]] = WhatsappCloudSettings
+    settings: WhatsappCloudSettings
 
-    def __init__(self, settings: WhatsappCloudSettings, context: GatewayContext) -> None:  # noqa: ARG002 - the contract's
-        self._settings = settings
-        self._http_client = GatewayClient(settings.timeout)
-
-    def send(self, message: Message) -> Accepted:
-        """Post a template; raise `GatewayError` unless Meta accepts it."""
-        settings = self._settings
-        answer = self._http_client.call(
-            requests.Request(
-                "POST",
-                f"{settings.base_url.rstrip('/')}/{settings.phone_number_id}/messages",
-                json={
-                    "messaging_product": "whatsapp",
-                    "recipient_type": "individual",
-                    "to": message.to.removeprefix("+"),
-                    "type": "template",
-                    "template": self._template(message),
-                    "biz_opaque_callback_data": message.dispatch_id,
-                },
-                headers={"Authorization": f"Bearer {settings.access_token.get_secret_value()}"},
-            )
+    def request(self, message: Message) -> requests.Request:
+        """Return the request with a template."""
+        return requests.Request(
+            "POST",
+            api_url(self.settings.base_url, f"{self.settings.phone_number_id}/messages"),
+            json={
+                "messaging_product": "whatsapp",
+                "recipient_type": "individual",
+                "to": message.to.removeprefix("+"),
+                "type": "template",
+                "template": self._template(message),
+                "biz_opaque_callback_data": message.dispatch_id,
+            },
+            headers=bearer(self.settings.access_token),
         )
-        if failure := failure_of(answer):
-            raise failure
-        found = _scalar_at(json_of(answer.text), "messages", 0, "id")
-        if found is None:
-            raise GatewayError(FailureKind.UNAVAILABLE, "malformed answer", ambiguous=True)
-        return Accepted(reference_of(found, message))
+
+    def failure(self, answer: HttpResponse, _: Message) -> GatewayError | None:
+        """Return why Meta refuses the message: by its code if there is one, else by the status."""
+        code, retry_after = _scalar_at(json_of(answer.text), "error", "code"), answer.retry_after
+        if code in TEMPLATE or code in REQUEST:
+            return GatewayError(FailureKind.CHANNEL, KINDS[code][1], our_fault=True)
+        if code in KINDS:
+            kind, word = KINDS[code]
+            return GatewayError(kind, word, retry_after=retry_after, message_specific=code in OF_THE_NUMBER)
+        if code is not None:
+            return failure_of_status(answer.status, retry_after=retry_after)
+        return None if answer.is_success and self.reference(answer) is not None else failure_of_answer(answer)
+
+    def reference(self, answer: HttpResponse) -> object:
+        """Return Meta's id of the message."""
+        return _scalar_at(json_of(answer.text), "messages", 0, "id")
 
     def parse_receipts(self, request: ProviderRequest) -> list[tuple[str, Receipt]]:
         """Return the reports of one call; raise `ReceiptForgedError` unless the app's secret signed the body."""
-        secret = self._settings.app_secret
+        secret = self.settings.app_secret
         signed = f"sha256={hmac.digest(_key(secret), request.body, 'sha256').hex()}" if secret else ""
         if not is_same_secret(request.headers.get("x-hub-signature-256", ""), signed):
             raise ReceiptForgedError
@@ -240,7 +231,7 @@ class WhatsappCloudGateway:
 
     def answer_challenge(self, request: ProviderRequest) -> str:
         """Return ``hub.challenge``; raise `ReceiptForgedError` unless it comes with ``verify_token``."""
-        token, challenge = self._settings.verify_token, request.query.get("hub.challenge", "")
+        token, challenge = self.settings.verify_token, request.query.get("hub.challenge", "")
         expected = token.get_secret_value() if token else ""
         if not (
             is_same_secret(request.query.get("hub.verify_token", ""), expected) and _CHALLENGE.fullmatch(challenge)
@@ -250,7 +241,7 @@ class WhatsappCloudGateway:
 
     def _template(self, message: Message) -> dict[str, Any]:
         """Return the template with what it names. A payment never gets that of logins, which does not show it."""
-        settings, code = self._settings, message.variables.get("code", "")
+        settings, code = self.settings, message.variables.get("code", "")
         if "amount" not in message.variables:
             # Meta wants the code twice: to be read, and for the button that copies it.
             button = {"type": "button", "sub_type": "url", "index": "0", "parameters": _texts(code)}
@@ -270,7 +261,7 @@ class WhatsappCloudGateway:
         }
 
     def _language(self, locale: str) -> str:
-        codes = {tag.lower(): code for tag, code in self._settings.languages.items()}
+        codes = {tag.lower(): code for tag, code in self.settings.languages.items()}
         known = (codes[tag.lower()] for tag in fallback_tags(locale) if tag.lower() in codes)
         return next(known, next(iter(codes.values())))
 

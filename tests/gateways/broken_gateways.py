@@ -85,7 +85,7 @@ class OnItsOwn(Acme):
     options: ClassVar = {"allow_redirects": False}
 
     def send(self, message):
-        settings = self._settings
+        settings = self.settings
         answer = self.call(
             f"{settings.base_url}/sms",
             headers={"Authorization": f"Bearer {settings.token.get_secret_value()}"},
@@ -129,15 +129,15 @@ class PrintsTheText(Acme):
 class LetsTheLibraryLogItsUrl(Acme):
     def send(self, message):
         with suppress(requests.RequestException):
-            requests.get(f"{self._settings.base_url}/sms?to={message.to}", timeout=0.1)
+            requests.get(f"{self.settings.base_url}/sms?to={message.to}", timeout=0.1)
         return super().send(message)
 
 
 @breaks(ECHO)
 class TellsTheProvidersWords(Acme):
     def send(self, message):
-        call, answers = self._http_client.call, []
-        self._http_client.call = lambda request: answers.append(call(request)) or answers[0]
+        call, answers = self.http_client.call, []
+        self.http_client.call = lambda request: answers.append(call(request)) or answers[0]
         try:
             return super().send(message)
         except GatewayError as failure:
@@ -165,7 +165,7 @@ class KeepsTheLibrarysErrorInItsContext(OnItsOwn):
         try:
             return super().send(message)
         except GatewayError as failure:
-            error = requests.ConnectionError(f"https://acme.example/?token={self._settings.token.get_secret_value()}")
+            error = requests.ConnectionError(f"https://acme.example/?token={self.settings.token.get_secret_value()}")
             raise failure from (error if failure.provider_code == "connection" else None)
 
 
@@ -252,7 +252,7 @@ class TakesAServerErrorForAnOutage(Acme):
 @breaks("test_neither_it_nor_its_settings_show_secrets")
 class ShowsItsToken(Acme):
     def __repr__(self):
-        return f"<Acme {self._settings.token.get_secret_value()}>"
+        return f"<Acme {self.settings.token.get_secret_value()}>"
 
 
 @breaks("test_its_settings_refuse_unknown_members")

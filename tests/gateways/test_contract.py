@@ -17,13 +17,12 @@ from support_sources import ROOT
 from otp_service.errors import ConfigurationError
 from otp_service.gateways.base import (
     GATEWAY_ENTRY_POINTS,
-    Accepted,
     FailureKind,
     GatewayError,
     GatewaySettings,
     load_gateway_class,
 )
-from otp_service.gateways.http_client import GatewayClient, failure_of_status, reference_of
+from otp_service.gateways.http_client import HttpApiGateway, api_url, failure_of_status
 from otp_service.testing.suite import GatewayContract
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -79,7 +78,7 @@ class TestStranger(GatewayContract):
     samples = STRANGER / "samples" / "acme.toml"
 
 
-class XmlGateway:
+class XmlGateway(HttpApiGateway):
     """Posts a document of XML, as some operators want it; the suite looks into it by a pattern."""
 
     kind = "xml"
@@ -92,27 +91,28 @@ class XmlGateway:
         base_url: str
         token: SecretStr
 
-    def __init__(self, settings, context):  # noqa: ARG002 - the contract's
-        self._settings, self._http_client = settings, GatewayClient(settings.timeout)
-
-    def send(self, message):
-        answer = self._http_client.call(
-            requests.Request(
-                "POST",
-                f"{self._settings.base_url}/xml",
-                data=self.document(message).encode(),
-                headers={"Content-Type": "application/xml"},
-            )
+    def request(self, message):
+        return requests.Request(
+            "POST",
+            api_url(self.settings.base_url, "xml"),
+            data=self.document(message).encode(),
+            headers={"Content-Type": "application/xml"},
         )
-        if found := re.search("<id>(.+)</id>", answer.text) if answer.status == 200 else None:
-            return Accepted(reference_of(found[1], message))
+
+    def failure(self, answer, _):
+        if answer.status == 200 and self.reference(answer):
+            return None
         if "<error>number</error>" in answer.text:
-            raise GatewayError(FailureKind.DESTINATION, "number")
-        raise failure_of_status(answer.status if answer.status != 200 else 502)
+            return GatewayError(FailureKind.DESTINATION, "number")
+        return failure_of_status(answer.status if answer.status != 200 else 502)
+
+    def reference(self, answer):
+        match = re.search("<id>(.+)</id>", answer.text)
+        return match and match[1]
 
     def document(self, message):
         return (
-            f'<?xml version="1.0"?><sms token="{self._settings.token.get_secret_value()}">'
+            f'<?xml version="1.0"?><sms token="{self.settings.token.get_secret_value()}">'
             f"<to>{message.to[1:]}</to><text>{escape(message.text)}</text><ttl>{message.expires_in}</ttl></sms>"
         )
 

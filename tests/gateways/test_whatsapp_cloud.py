@@ -20,7 +20,6 @@ from otp_service.gateways.whatsapp_cloud import (
     UNREACHED,
     WhatsappCloudGateway,
     WhatsappCloudSettings,
-    failure_of,
 )
 from otp_service.services.call_outcomes import sanitize_reason
 from otp_service.testing.provider import FakeProvider, gateway_context
@@ -113,7 +112,7 @@ def test_each_code_has_a_kind_and_a_word_that_is_kept(table: dict[int, str], kin
 
 @pytest.mark.parametrize("code", KINDS)
 def test_each_code_in_an_answer_says_whose_fault_it_is(code: int):
-    failure = failure_of(HttpResponse(400, {}, json.dumps({"error": {"code": code}})))
+    failure = gateway().failure(HttpResponse(400, {}, json.dumps({"error": {"code": code}})), MESSAGE)
 
     assert failure is not None
     assert failure.kind == ("channel" if code in TEMPLATE else KINDS[code][0])
@@ -123,7 +122,7 @@ def test_each_code_in_an_answer_says_whose_fault_it_is(code: int):
 
 @pytest.mark.parametrize("code", [100, 131008, 131009, 132005, 132018])
 def test_a_message_that_its_template_does_not_take_goes_on_by_another_channel(code: int):
-    failure = failure_of(HttpResponse(400, {}, json.dumps({"error": {"code": code}})))
+    failure = gateway().failure(HttpResponse(400, {}, json.dumps({"error": {"code": code}})), MESSAGE)
 
     assert failure is not None
     assert (failure.kind, failure.our_fault) == ("channel", True)
