@@ -1,7 +1,7 @@
 """Administration, by operators: applications and their API keys."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, JsonValue, StringConstraints
@@ -76,7 +76,7 @@ class ApplicationAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyAnswer:
+class ApiKeyAnswer:
     """What is known of an API key of the ledger."""
 
     id: str
@@ -98,9 +98,9 @@ class KeyAnswer:
 class IssuedKeyAnswer:
     """A new key. It is shown this once, and kept nowhere."""
 
-    secret: str
+    secret: str = field(repr=False)
     """What the application sends: `Authorization: Bearer SECRET`."""
-    key: KeyAnswer
+    key: ApiKeyAnswer
 
 
 _PROBLEMS = ("invalid-request", "unauthenticated", "forbidden", "internal", "ledger-unavailable", "overloaded")
@@ -194,7 +194,7 @@ keys = Resource(
 
 
 @keys.route(f"GET {_APPLICATION}/keys", {200: "The keys."})
-def list_keys(exchange: Exchange, name: str) -> list[KeyAnswer]:
+def list_keys(exchange: Exchange, name: str) -> list[ApiKeyAnswer]:
     """List the keys of an application.
 
     Oldest first, also those that have ended. Those of the configuration are not among them.
@@ -226,7 +226,7 @@ def rotate_key(exchange: Exchange, body: RotationBody, name: str, key_id: str) -
 
 
 @keys.route(f"POST {_APPLICATION}/keys/<key_id>/revoke", {200: "Revoked."})
-def revoke_key(exchange: Exchange, _: RevocationBody, name: str, key_id: str) -> KeyAnswer:
+def revoke_key(exchange: Exchange, _: RevocationBody, name: str, key_id: str) -> ApiKeyAnswer:
     """Revoke a key.
 
     Ends it for good. All processes respect it within five seconds.
@@ -244,8 +244,8 @@ def _issued(issued: IssuedKey) -> IssuedKeyAnswer:
     return IssuedKeyAnswer(issued.secret, _key(issued.key))
 
 
-def _key(key: ApiKey) -> KeyAnswer:
-    return KeyAnswer(
+def _key(key: ApiKey) -> ApiKeyAnswer:
+    return ApiKeyAnswer(
         id=key.id,
         application=key.application,
         scopes=tuple(sorted(key.scopes)),

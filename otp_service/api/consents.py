@@ -44,7 +44,7 @@ class ConsentEntryAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class ConsentAnswer:
+class ConsentRecordAnswer:
     """What is recorded of a number's consent to a purpose."""
 
     to: str
@@ -62,7 +62,7 @@ consents = Resource(
 
 
 @consents.route("PUT /v1/consents", {200: "What is recorded."}, ("invalid-time", "consent-outdated"))
-def record_consent(exchange: Exchange, body: GivenConsentBody) -> ConsentAnswer:
+def record_consent(exchange: Exchange, body: GivenConsentBody) -> ConsentRecordAnswer:
     """Record a consent.
 
     Records that somebody agreed to codes for a purpose, with what shows it. It is in force when this is answered. What
@@ -75,7 +75,7 @@ def record_consent(exchange: Exchange, body: GivenConsentBody) -> ConsentAnswer:
 
 
 @consents.route("POST /v1/consents/find", {200: "What is recorded."})
-def find_consent(exchange: Exchange, body: PurposeBody) -> ConsentAnswer:
+def find_consent(exchange: Exchange, body: PurposeBody) -> ConsentRecordAnswer:
     """Read a consent.
 
     Shows what is recorded of a number and a purpose, all of it. A consent that came with a start is there within a
@@ -85,7 +85,7 @@ def find_consent(exchange: Exchange, body: PurposeBody) -> ConsentAnswer:
 
 
 @consents.route("POST /v1/consents/withdraw", {200: "What is recorded."})
-def withdraw_consent(exchange: Exchange, body: PurposeBody) -> ConsentAnswer:
+def withdraw_consent(exchange: Exchange, body: PurposeBody) -> ConsentRecordAnswer:
     """Withdraw a consent.
 
     Records that somebody agrees no more. When this is answered no message of the purpose goes out, those that wait
@@ -94,8 +94,8 @@ def withdraw_consent(exchange: Exchange, body: PurposeBody) -> ConsentAnswer:
     return _consents(end_consent(exchange.context, exchange.application, read_number(exchange, body), body.purpose))
 
 
-def _consents(view: ConsentView) -> ConsentAnswer:
-    return ConsentAnswer(view.mask, view.purpose, view.status, tuple(map(consent_entry_answer, view.entries)))
+def _consents(view: ConsentView) -> ConsentRecordAnswer:
+    return ConsentRecordAnswer(view.mask, view.purpose, view.status, tuple(map(consent_entry_answer, view.entries)))
 
 
 def consent_entry_answer(entry: Consent) -> ConsentEntryAnswer:

@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from http import HTTPStatus
 from importlib import resources
@@ -166,8 +166,12 @@ class _Described(GenerateJsonSchema):
         return _described(schema["cls"], super().model_schema(schema))
 
     def dataclass_schema(self, schema: DataclassSchema) -> JsonSchemaValue:
-        """Return the schema of what is answered."""
-        return _described(schema["cls"], super().dataclass_schema(schema))
+        """Return the schema of an answer. Members without a ``repr`` are sensitive, for clients too."""
+        described = _described(schema["cls"], super().dataclass_schema(schema))
+        for member in fields(schema["cls"]):
+            if not member.repr and member.name in described["properties"]:
+                described["properties"][member.name]["x-sensitive"] = True
+        return described
 
 
 def _described(owner: type, schema: JsonSchemaValue) -> JsonSchemaValue:

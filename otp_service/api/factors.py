@@ -1,6 +1,6 @@
 """Authenticator apps and recovery codes. The user is in the body, or in a factor's id as a pseudonym."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal, Self
 
 import segno
@@ -138,7 +138,7 @@ class FactorAnswer:
     id: str
     type: Literal["totp"]
     status: FactorStatus
-    label: str | None
+    label: str | None = field(repr=False)
     """Null once it is removed."""
     algorithm: str
     digits: int
@@ -156,16 +156,16 @@ class EnrolmentAnswer:
     """A factor that waits for its first code, with what is shown once. Keep none of it."""
 
     factor: FactorAnswer
-    secret: str | None
+    secret: str | None = field(repr=False)
     """Base32, for who cannot scan. Like `uri` and `qr` null where a repeated request comes after the first code."""
-    uri: str | None
+    uri: str | None = field(repr=False)
     """What the QR code says."""
-    qr: str | None
+    qr: str | None = field(repr=False)
     """An SVG element to put into the page, or a PNG as a `data:` URI for an image; null where none was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
-class FactorCheckAnswer:
+class FactorCheckResultAnswer:
     """What became of a code."""
 
     id: str
@@ -175,22 +175,22 @@ class FactorCheckAnswer:
     """`wrong_code`; `code_used`: the code was right and accepted before, which is not counted; `factor_locked`: too
     many wrong codes, it was not compared; `revoked`: a check that is repeated with its `Idempotency-Key` was valid, and
     since then the user was frozen or erased, or the app removed. Tell the person the same for all."""
-    proof: str | None
+    proof: str | None = field(repr=False)
     """A signed statement of the approval (JWS). Null where nothing was approved, no `purpose` was named, or the
     application is not set to get proofs."""
 
 
 @dataclass(frozen=True, slots=True)
-class ActivationAnswer(FactorCheckAnswer):
+class ActivationResultAnswer(FactorCheckResultAnswer):
     """What became of a first code."""
 
-    recovery_codes: tuple[str, ...] | None
+    recovery_codes: tuple[str, ...] | None = field(repr=False)
     """Shown once, where the user had none: ten, each good for one use. A request that is repeated with its
     `Idempotency-Key` shows those of them that can be used."""
 
 
 @dataclass(frozen=True, slots=True)
-class FoundFactorsAnswer:
+class UserFactorsAnswer:
     """What a user has."""
 
     user_id: str
@@ -206,12 +206,12 @@ class RecoveryCodesAnswer:
 
     user_id: str
     """What webhooks name the user by."""
-    recovery_codes: tuple[str, ...]
+    recovery_codes: tuple[str, ...] = field(repr=False)
     """Shown once."""
 
 
 @dataclass(frozen=True, slots=True)
-class RecoveryCheckAnswer:
+class RecoveryCheckResultAnswer:
     """What became of a recovery code."""
 
     valid: bool
@@ -220,10 +220,10 @@ class RecoveryCheckAnswer:
     `factor_locked`; `revoked`, as in a check of an app."""
     left: int
     """Codes that can be used, with the replacement."""
-    replacement: str | None
+    replacement: str | None = field(repr=False)
     """A new code for the one that was used, shown once; again to a request that is repeated with its `Idempotency-Key`,
     while it can be used."""
-    proof: str | None
+    proof: str | None = field(repr=False)
     """As in a check of an app."""
 
 
@@ -277,7 +277,7 @@ def enrol_factor(exchange: Exchange, body: EnrolmentBody) -> EnrolmentAnswer:
 @activations.route(
     f"POST {_FACTOR}/activate", {200: "The result, right or wrong."}, (*_NO_CODE, "conflict", "factor-limit")
 )
-def activate_factor(exchange: Exchange, body: FactorCodeBody, factor_id: str) -> ActivationAnswer:
+def activate_factor(exchange: Exchange, body: FactorCodeBody, factor_id: str) -> ActivationResultAnswer:
     """Activate an app.
 
     Compares the first code, which is spent by that: a login needs the next one. The person's first app is answered with
@@ -285,11 +285,11 @@ def activate_factor(exchange: Exchange, body: FactorCodeBody, factor_id: str) ->
     """
     done = services.activate(exchange.context, exchange.application, factor_id, body.code, body.context, exchange.retry)
     exchange.reason = done.reason
-    return ActivationAnswer(done.id, done.status, done.valid, done.reason, None, done.recovery_codes)
+    return ActivationResultAnswer(done.id, done.status, done.valid, done.reason, None, done.recovery_codes)
 
 
 @checks.route(f"POST {_FACTOR}/check", {200: "The result, right or wrong."}, (*_NO_CODE, "step-up-required"), hot=True)
-def check_factor(exchange: Exchange, body: FactorCheckBody, factor_id: str) -> FactorCheckAnswer:
+def check_factor(exchange: Exchange, body: FactorCheckBody, factor_id: str) -> FactorCheckResultAnswer:
     """Check a code.
 
     A code is accepted once, and none that is older than an accepted one. A wrong code is a result, not an error: look
@@ -315,7 +315,7 @@ def rename_factor(exchange: Exchange, body: LabelBody, factor_id: str) -> Factor
 
 
 @factors.route(f"POST {_FACTOR}/remove", {200: "The result, right or wrong."}, _NO_CODE)
-def remove_factor(exchange: Exchange, body: RemovalBody, factor_id: str) -> FactorCheckAnswer:
+def remove_factor(exchange: Exchange, body: RemovalBody, factor_id: str) -> FactorCheckResultAnswer:
     """Remove an app.
 
     With a code of it, or with a reason where there is none. Once this is answered no code of it is accepted. Tell the
@@ -326,7 +326,7 @@ def remove_factor(exchange: Exchange, body: RemovalBody, factor_id: str) -> Fact
         exchange.reason = done.reason
         return _result(done)
     view = services.remove(exchange.context, exchange.application.name, factor_id, body.reason or "")
-    return FactorCheckAnswer(view.id, view.status, valid=True, reason=None, proof=None)
+    return FactorCheckResultAnswer(view.id, view.status, valid=True, reason=None, proof=None)
 
 
 @factors.route(f"GET {_FACTOR}", {200: "The factor."}, ("not-found",))
@@ -339,10 +339,10 @@ def read_factor(exchange: Exchange, factor_id: str) -> FactorAnswer:
 
 
 @factors.route("POST /v1/user-factors", {200: "The apps."})
-def find_factors(exchange: Exchange, body: UserBody) -> FoundFactorsAnswer:
+def find_factors(exchange: Exchange, body: UserBody) -> UserFactorsAnswer:
     """Find the apps of a user."""
     found, left = services.find(exchange.context, exchange.application, body.user)
-    return FoundFactorsAnswer(_user_id(exchange, body), tuple(map(factor_answer, found)), left)
+    return UserFactorsAnswer(_user_id(exchange, body), tuple(map(factor_answer, found)), left)
 
 
 @recovery_codes.route("POST /v1/recovery-codes", {201: "A new series."})
@@ -360,7 +360,7 @@ def make_recovery_codes(exchange: Exchange, body: UserBody) -> RecoveryCodesAnsw
     {200: "The result, right or wrong."},
     ("invalid-code", "recipient-frozen", "step-up-required"),
 )
-def check_recovery_code(exchange: Exchange, body: RecoveryCodeBody) -> RecoveryCheckAnswer:
+def check_recovery_code(exchange: Exchange, body: RecoveryCodeBody) -> RecoveryCheckResultAnswer:
     """Check a recovery code.
 
     Uses the code up, and answers with a new one for it. Tell the person that one was used, by a way that does not need
@@ -371,7 +371,7 @@ def check_recovery_code(exchange: Exchange, body: RecoveryCodeBody) -> RecoveryC
         exchange.context, exchange.application, body.user, body.code, intent, exchange.retry
     )
     exchange.reason = done.reason
-    return RecoveryCheckAnswer(done.reason is None, done.reason, done.left, done.replacement, done.proof)
+    return RecoveryCheckResultAnswer(done.reason is None, done.reason, done.left, done.replacement, done.proof)
 
 
 def read_user(exchange: Exchange, body: UserBody) -> UserKey:
@@ -388,8 +388,8 @@ def _qr(uri: str, kind: Literal["svg", "png"]) -> str:
     return code.svg_inline(scale=4, light="#fff") if kind == "svg" else code.png_data_uri(scale=4)
 
 
-def _result(done: FactorCheck) -> FactorCheckAnswer:
-    return FactorCheckAnswer(done.id, done.status, done.valid, done.reason, done.proof)
+def _result(done: FactorCheck) -> FactorCheckResultAnswer:
+    return FactorCheckResultAnswer(done.id, done.status, done.valid, done.reason, done.proof)
 
 
 def factor_answer(view: FactorView) -> FactorAnswer:

@@ -4,7 +4,7 @@ import functools
 import secrets
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Annotated, Any, Final
@@ -57,14 +57,14 @@ class ResultBody(Body):
 
 
 @dataclass(frozen=True, slots=True)
-class ResultAnswer:
+class PageResultAnswer:
     """What came of a page."""
 
     id: str
     """The verification: believe the rest only if it is the one that this person's session started."""
     status: Status
     """How it ended: let the person in only when it is `approved`."""
-    proof: str | None
+    proof: str | None = field(repr=False)
     """A signed statement of the approval, as a check answers it; null where there is none."""
 
 
@@ -73,7 +73,7 @@ class ResultAnswer:
     {200: "What came of the page."},
     ("invalid-result", "already-redeemed"),
 )
-def redeem_page_result(exchange: Exchange, body: ResultBody) -> ResultAnswer:
+def redeem_page_result(exchange: Exchange, body: ResultBody) -> PageResultAnswer:
     """Use up the result of a page.
 
     Answers which verification it was, and how it ended, the first time and within five minutes. A person who comes back
@@ -81,7 +81,7 @@ def redeem_page_result(exchange: Exchange, body: ResultBody) -> ResultAnswer:
     """
     found = redeem_result(exchange.context, exchange.application, body.result)
     exchange.verification = SafeText(found.verification_id)
-    return ResultAnswer(found.verification_id, found.status, found.proof)
+    return PageResultAnswer(found.verification_id, found.status, found.proof)
 
 
 def _for_people(view: Callable[[Exchange, str], Answer]) -> Callable[[Exchange, str], Answer]:

@@ -48,7 +48,7 @@ class RedeemBody(Body):
 
 
 @dataclass(frozen=True, slots=True)
-class RedeemedAnswer:
+class RedeemedProofAnswer:
     """What the proof states."""
 
     claims: Mapping[str, Any]
@@ -88,13 +88,13 @@ def read_key_set(exchange: Exchange) -> Answer:
 
 
 @proofs.route("POST /v1/proofs/redeem", {200: "What it states."}, ("not-found", "invalid-proof", "already-redeemed"))
-def redeem_proof(exchange: Exchange, body: RedeemBody) -> RedeemedAnswer:
+def redeem_proof(exchange: Exchange, body: RedeemBody) -> RedeemedProofAnswer:
     """Use up a proof.
 
     Answers its claims the first time, and to the application that it is for. Two proofs of one approval, as of a check
     that was asked for again with its `Idempotency-Key`, count as one.
     """
-    return RedeemedAnswer(redeem(exchange.context, exchange.application, body.proof))
+    return RedeemedProofAnswer(redeem(exchange.context, exchange.application, body.proof))
 
 
 archive = Resource("proofs", "Proofs", KeyScope.VERIFY, problems=COMMON_PROBLEMS, asks_ledger=True)

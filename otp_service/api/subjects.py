@@ -1,7 +1,7 @@
 """Data subjects: freeze, export, erasure. The number, or the user, is in the body, never in an address."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ConfigDict
@@ -99,7 +99,7 @@ class WebhookDeliveryAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class ToldAnswer:
+class RecordedWebhookAnswer:
     """A webhook about a verification of the number, or about the user."""
 
     id: str
@@ -149,7 +149,7 @@ class UnreadMessageAnswer:
     """A message from the number that waits to be read by the operator's support, for some days."""
 
     gateway: str
-    text: str
+    text: str = field(repr=False)
     received_at: Time
 
 
@@ -200,7 +200,7 @@ class ErasureAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class ExportAnswer:
+class SubjectExportAnswer:
     """All that is held of a number within the application."""
 
     to: str
@@ -210,7 +210,7 @@ class ExportAnswer:
     suppressions: tuple[SuppressionAnswer, ...]
     inbound: tuple[InboundMessageAnswer, ...]
     erasures: tuple[ErasureAnswer, ...]
-    webhooks: tuple[ToldAnswer, ...]
+    webhooks: tuple[RecordedWebhookAnswer, ...]
     """What the application was told, as long as that is kept."""
     looks: tuple[LookAnswer, ...]
     """Who looked at the number at the operator's console, whichever application it was about."""
@@ -256,7 +256,7 @@ def unfreeze_subject(exchange: Exchange, body: NumberBody) -> FreezeAnswer:
 
 
 @subjects.route("POST /v1/subjects/export", {200: "All of it."})
-def export_subject(exchange: Exchange, body: NumberBody) -> ExportAnswer:
+def export_subject(exchange: Exchange, body: NumberBody) -> SubjectExportAnswer:
     """Show what is held.
 
     Shows all that is held of a number within the application: for the person who asks for it.
@@ -309,7 +309,7 @@ class FactorChangeAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class RecoveryCodeAnswer:
+class RecordedRecoveryCodeAnswer:
     """What is recorded of a recovery code; the code itself is not."""
 
     made_at: Time
@@ -326,10 +326,10 @@ class UserExportAnswer:
     """Also those that were removed."""
     factor_changes: tuple[FactorChangeAnswer, ...]
     """Oldest first."""
-    recovery_codes: tuple[RecoveryCodeAnswer, ...]
+    recovery_codes: tuple[RecordedRecoveryCodeAnswer, ...]
     suppressions: tuple[SuppressionAnswer, ...]
     """Freezes."""
-    webhooks: tuple[ToldAnswer, ...]
+    webhooks: tuple[RecordedWebhookAnswer, ...]
     """What the application was told, as long as that is kept."""
     events: tuple[Mapping[str, Any], ...]
     """What happened, oldest first: `type`, `at`, the `factor`, empty for a recovery code, and what goes with it."""
@@ -385,7 +385,8 @@ def export_user(exchange: Exchange, body: UserBody) -> UserExportAnswer:
             for one in held.factor_changes
         ),
         recovery_codes=tuple(
-            RecoveryCodeAnswer(rfc3339(one.made), rfc3339_or_none(one.ended), one.used) for one in held.recovery_codes
+            RecordedRecoveryCodeAnswer(rfc3339(one.made), rfc3339_or_none(one.ended), one.used)
+            for one in held.recovery_codes
         ),
         suppressions=tuple(map(suppression_answer, held.suppressions)),
         webhooks=tuple(map(_told, held.webhooks)),
@@ -432,10 +433,10 @@ def _freeze(to: SubjectKey, found: FreezeStatus) -> FreezeAnswer:
     )
 
 
-def export_answer(export: SubjectExport) -> ExportAnswer:
+def export_answer(export: SubjectExport) -> SubjectExportAnswer:
     """Return what shows all that is held within one application."""
     held = export.holding
-    return ExportAnswer(
+    return SubjectExportAnswer(
         to=export.mask,
         verifications=tuple(map(_past, held.verifications)),
         consents=tuple(map(consent_entry_answer, held.consents)),
@@ -456,7 +457,7 @@ def export_answer(export: SubjectExport) -> ExportAnswer:
     )
 
 
-def _told(webhook: Mapping[str, Any]) -> ToldAnswer:
+def _told(webhook: Mapping[str, Any]) -> RecordedWebhookAnswer:
     deliveries = (
         WebhookDeliveryAnswer(
             endpoint=each["endpoint"],
@@ -467,7 +468,7 @@ def _told(webhook: Mapping[str, Any]) -> ToldAnswer:
         for each in webhook["deliveries"]
     )
     names = (webhook["id"], webhook["verification"] or None, webhook["type"])
-    return ToldAnswer(*names, rfc3339(webhook["at"]), webhook["details"], tuple(deliveries))
+    return RecordedWebhookAnswer(*names, rfc3339(webhook["at"]), webhook["details"], tuple(deliveries))
 
 
 def _counters(export: SubjectExport) -> CountersAnswer | None:

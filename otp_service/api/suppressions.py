@@ -69,7 +69,7 @@ class SuppressionAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class SuppressionsAnswer:
+class SuppressionRecordAnswer:
     """What is recorded of the messages that a number is not to get."""
 
     to: str
@@ -86,7 +86,7 @@ suppressions = Resource("suppressions", "Suppressions", KeyScope.CONSENT, proble
 
 
 @suppressions.route("PUT /v1/suppressions", {200: "What is recorded."}, ("invalid-time",), endpoint="record")
-def suppress(exchange: Exchange, body: SuppressionBody) -> SuppressionsAnswer:
+def suppress(exchange: Exchange, body: SuppressionBody) -> SuppressionRecordAnswer:
     """Suppress a number.
 
     From now on the number gets no messages of the application, those that wait included; other applications' are left
@@ -100,7 +100,7 @@ def suppress(exchange: Exchange, body: SuppressionBody) -> SuppressionsAnswer:
 
 
 @suppressions.route("POST /v1/suppressions/find", {200: "What is recorded."})
-def find_suppressions(exchange: Exchange, body: NumberBody) -> SuppressionsAnswer:
+def find_suppressions(exchange: Exchange, body: NumberBody) -> SuppressionRecordAnswer:
     """Read suppressions.
 
     Shows what is recorded of a number at the application, and what its operator said for all.
@@ -113,7 +113,7 @@ def find_suppressions(exchange: Exchange, body: NumberBody) -> SuppressionsAnswe
     {200: "What is recorded."},
     ("consent-not-kept", "invalid-time", "consent-required", "consent-outdated"),
 )
-def lift_suppression(exchange: Exchange, body: LiftBody) -> SuppressionsAnswer:
+def lift_suppression(exchange: Exchange, body: LiftBody) -> SuppressionRecordAnswer:
     """Lift a suppression.
 
     Lets the application's messages through again. What the operator suppressed for all stays. What the person said, by
@@ -131,9 +131,9 @@ def _entry(exchange: Exchange, to: SubjectKey, body: ScopeBody) -> Suppression:
     return Suppression(to.pseudonym, exchange.application.name, scope, SuppressionSource.API)
 
 
-def _suppressions(exchange: Exchange, to: SubjectKey) -> SuppressionsAnswer:
+def _suppressions(exchange: Exchange, to: SubjectKey) -> SuppressionRecordAnswer:
     entries = suppressions_of(exchange.context, to.pseudonym, exchange.application.name)
-    return SuppressionsAnswer(
+    return SuppressionRecordAnswer(
         to=to.destination.mask,
         suppressed=is_suppressed(entries, now()),
         frozen=bool(active_freezes(entries)),

@@ -311,7 +311,7 @@ class TransactionAnswer:
 class PageAnswer:
     """A page on which a person types the code."""
 
-    url: str
+    url: str = field(repr=False)
     """Where to send the person's browser, for this verification alone. Who has it can use up guesses and messages."""
 
 
@@ -349,9 +349,9 @@ class VerificationAnswer:
     """When the next message may be asked for; null when none is left."""
     transaction: TransactionAnswer | None
     """In canonical form; null when the purpose confirms none."""
-    metadata: Mapping[str, str]
+    metadata: Mapping[str, str] = field(repr=False)
     """The caller's own, as it was given at the start; empty for a client token."""
-    user: str | None
+    user: str | None = field(repr=False)
     """The caller's own name of the person; null where the start gave none, and for a client token."""
     page: PageAnswer | None
     """Null where the start asked for none, and for a client token."""
@@ -363,7 +363,7 @@ VerificationAnswerType = TypeVar("VerificationAnswerType", bound=VerificationAns
 
 
 @dataclass(slots=True)
-class StartedAnswer(VerificationAnswer):
+class StartedVerificationAnswer(VerificationAnswer):
     """A verification that was started, or had been by the same request."""
 
     __pydantic_config__ = ConfigDict(
@@ -378,7 +378,7 @@ class StartedAnswer(VerificationAnswer):
 
 
 @dataclass(slots=True)
-class CheckAnswer:
+class CheckResultAnswer:
     """What became of one code that a person typed."""
 
     __pydantic_config__ = ConfigDict(json_schema_extra={"examples": [_CHECK_EXAMPLE]})
@@ -413,7 +413,7 @@ class CheckAnswer:
 
     `revoked`: a check that is repeated with its `Idempotency-Key` was valid; since then the number or the `user` was
     frozen or erased, or an app was removed that an earlier approval rests on. `status` stays `approved`."""
-    proof: str | None
+    proof: str | None = field(repr=False)
     """A signed statement of the approval, which others can check without asking; null where the code is not valid, the
     application is not set to get proofs, or the call was made with a client token."""
 
@@ -428,7 +428,7 @@ class CaughtMessageAnswer:
     channel: str
     sender: str | None
     """The registered name that the handset would show; `null` where it is the gateway's own."""
-    text: str
+    text: str = field(repr=False)
     """The message as the handset would show it, the code in it."""
     at: Time
 
@@ -478,7 +478,7 @@ _QUOTA_HEADERS = {
     ),
     hot=True,
 )
-def start_verification(exchange: Exchange, body: StartBody) -> StartedAnswer:
+def start_verification(exchange: Exchange, body: StartBody) -> StartedVerificationAnswer:
     """Start a verification.
 
     Sends a code to a number. Accepted means: the message is queued, and will be delivered or reported as not. A refused
@@ -512,7 +512,7 @@ def start_verification(exchange: Exchange, body: StartBody) -> StartedAnswer:
     exchange.headers["Location"] = f"/v1/verifications/{exchange.verification}"
     add_quota_headers(exchange, view.quota)
     return _verification_answer(
-        exchange, view, StartedAnswer, destination=view.destination, client_token=view.client_token
+        exchange, view, StartedVerificationAnswer, destination=view.destination, client_token=view.client_token
     )
 
 
@@ -540,7 +540,7 @@ def read_verification(exchange: Exchange, verification_id: str) -> VerificationA
     hot=True,
     client_right=ClientRight.CHECK,
 )
-def check_code(exchange: Exchange, body: CheckBody, verification_id: str) -> CheckAnswer:
+def check_code(exchange: Exchange, body: CheckBody, verification_id: str) -> CheckResultAnswer:
     """Check a code.
 
     Compares the code that the person typed, once. A wrong code is a result, not an error: look at `valid`. What cannot
@@ -559,7 +559,7 @@ def check_code(exchange: Exchange, body: CheckBody, verification_id: str) -> Che
         proves=exchange.client_token is None,  # a page that has it could pass it on before its back end looked
     )
     exchange.reason = result.reason
-    return CheckAnswer(result.id, result.status, result.valid, result.checks_left, result.reason, result.proof)
+    return CheckResultAnswer(result.id, result.status, result.valid, result.checks_left, result.reason, result.proof)
 
 
 @verifications.route(

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue, StringConstraints, WithJsonSchema
@@ -92,7 +92,7 @@ class EndpointAnswer:
 class IssuedEndpointAnswer:
     """An endpoint with a new secret, which is shown this once."""
 
-    secret: str
+    secret: str = field(repr=False)
     """What webhooks are verified with, `whsec_…`."""
     endpoint: EndpointAnswer
 
@@ -106,7 +106,7 @@ class ReplayAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class TryAnswer:
+class WebhookAttemptAnswer:
     """One call of an endpoint."""
 
     at: Time
@@ -131,7 +131,7 @@ class WebhookAnswer:
     status: PostingStatus
     """`waiting`, `delivered`, `failed` after all tries, or `held` because the endpoint is disabled."""
     next_try_at: Time | None
-    tries: tuple[TryAnswer, ...]
+    tries: tuple[WebhookAttemptAnswer, ...]
     """The last 20, oldest first."""
 
 
@@ -341,5 +341,5 @@ def _webhook(report: PostingReport) -> WebhookAnswer:
     )
 
 
-def _try(one: Try) -> TryAnswer:
-    return TryAnswer(rfc3339(one.at), one.milliseconds, one.status or None, one.shown_reason or None)
+def _try(one: Try) -> WebhookAttemptAnswer:
+    return WebhookAttemptAnswer(rfc3339(one.at), one.milliseconds, one.status or None, one.shown_reason or None)

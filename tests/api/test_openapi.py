@@ -230,16 +230,16 @@ def test_every_value_of_an_answer_is_explained(unlimited: Api):
         kind: set(re.findall(r"^`(\w+)`: ", schemas[name]["properties"][member]["description"], re.MULTILINE))
         for name, member, kind in [
             ("DeliveryAnswer", "status", "DeliveryStatus"),
-            ("CheckAnswer", "reason", "CheckFailure"),
+            ("CheckResultAnswer", "reason", "CheckFailure"),
         ]
     }
 
     assert explained == {kind: set(schemas[kind]["enum"]) for kind in ("DeliveryStatus", "CheckFailure")}
-    for name in ("CheckAnswer", "ProblemDocument", "VerificationAnswer", "TransactionBody"):
+    for name in ("CheckResultAnswer", "ProblemDocument", "VerificationAnswer", "TransactionBody"):
         (example,) = schemas[name]["examples"]
         assert set(schemas[name]["required"]) <= set(example) <= set(schemas[name]["properties"])
         assert list(jsonschema_rs.iter_errors({**schemas[name], "components": {"schemas": schemas}}, example)) == []
-    assert all(member.get("description") for member in schemas["CheckAnswer"]["properties"].values())
+    assert all(member.get("description") for member in schemas["CheckResultAnswer"]["properties"].values())
 
 
 def test_defaults_are_told_in_words_alone(unlimited: Api):

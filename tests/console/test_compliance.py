@@ -11,7 +11,7 @@ from support_installation import NUMBER, World
 from support_ledger_events import EVIDENCE, started
 
 from otp_service.api.routes import type_adapter
-from otp_service.api.subjects import ExportAnswer, export_answer
+from otp_service.api.subjects import SubjectExportAnswer, export_answer
 from otp_service.bootstrap import Installation, prepare
 from otp_service.clock import now
 from otp_service.console.app import Console
@@ -474,7 +474,7 @@ def test_the_export_is_what_the_application_hears_over_http(office):
     desk.look()
     here = desk.do("export").json["applications"]["shop"]
     told = export_answer(export(office.context, office.number, "shop"))
-    assert here == type_adapter(ExportAnswer).dump_python(told, mode="json")
+    assert here == type_adapter(SubjectExportAnswer).dump_python(told, mode="json")
     assert [one["view"] for one in here["looks"]] == ["compliance", "export"]
 
 

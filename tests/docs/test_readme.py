@@ -9,7 +9,12 @@ import pytest
 from support_messages import CATALOGUE, LANGUAGES, message_content
 from support_sources import ROOT, committed_files
 
-from otp_service.api.verifications import CaughtMessageAnswer, CheckAnswer, DeliveryAnswer, StartedAnswer
+from otp_service.api.verifications import (
+    CaughtMessageAnswer,
+    CheckResultAnswer,
+    DeliveryAnswer,
+    StartedVerificationAnswer,
+)
 from otp_service.domain.messages import render_message
 from otp_service.domain.payments import Transaction
 from otp_service.gateways.base import GATEWAY_ENTRY_POINTS
@@ -37,10 +42,10 @@ def test_it_names_every_kind_of_gateway_and_every_language_of_messages():
 def test_its_answers_have_exactly_the_members_of_an_answer():
     started, (caught,), checked = SAMPLES
 
-    assert started.keys() == members(StartedAnswer)
+    assert started.keys() == members(StartedVerificationAnswer)
     assert [delivery.keys() for delivery in started["deliveries"]] == [members(DeliveryAnswer)]
     assert caught.keys() == members(CaughtMessageAnswer)
-    assert checked.keys() == members(CheckAnswer)
+    assert checked.keys() == members(CheckResultAnswer)
 
 
 @pytest.mark.parametrize(

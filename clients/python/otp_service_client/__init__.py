@@ -1,12 +1,6 @@
 """A client of otp-service: `OtpService` blocks, `AsyncOtpService` is awaited."""
 
-from otp_service_client.answers import (
-    CheckResult,
-    Consent,
-    StartedVerification,
-    Transaction,
-    Verification,
-)
+from otp_service_client.answers import CheckResult, StartedVerification, Verification
 from otp_service_client.client import AsyncOtpService, OtpService
 from otp_service_client.errors import (
     ApiError,
@@ -24,6 +18,7 @@ from otp_service_client.errors import (
     Unauthenticated,
     Unavailable,
 )
+from otp_service_client.inputs import Consent, Transaction
 
 __all__ = [
     "ApiError",

@@ -24,8 +24,8 @@ from typing import (
     overload,
 )
 
-from otp_service_client.answers import read_answer
 from otp_service_client.errors import ApiError, ConnectionFailed, TimedOut, Unavailable, delay_of
+from otp_service_client.reading import read_answer
 
 P = ParamSpec("P")
 T = TypeVar("T")

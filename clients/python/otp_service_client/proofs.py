@@ -13,8 +13,8 @@ import httpx
 import jwt
 from jwt.types import Options
 
-from otp_service_client.answers import Transaction
 from otp_service_client.errors import ConnectionFailed, InvalidProof
+from otp_service_client.inputs import Transaction
 
 KEPT, RARELY, AGAIN = 300, 60, 1
 """Seconds that keys are kept, and at least between two looks for one that is not known, and after a look in vain."""

@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from otp_service_client import answers
-from otp_service_client.answers import ClientToken, Consent, HumanCheck, PageRequest, Transaction
 from otp_service_client.calls import FAST, SLOW, Engine, Kind, Resource, key_of, method, part
+from otp_service_client.inputs import ClientToken, Consent, HumanCheck, PageRequest, Transaction
 
 Time: TypeAlias = datetime | str
 """A `datetime` with its time zone, or RFC 3339 in UTC."""

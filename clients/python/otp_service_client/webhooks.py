@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from otp_service_client.answers import read_answer
 from otp_service_client.errors import InvalidWebhook
+from otp_service_client.reading import read_answer
 
 TOLERANCE = 300
 """Seconds that a webhook may be old, or from the future."""

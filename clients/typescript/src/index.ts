@@ -6,5 +6,6 @@ export {
   ApiError, Conflict, ConnectionFailed, Forbidden, InvalidProof, InvalidRequest, InvalidWebhook, NotFound, OtpError,
   RateLimited, Refused, TimedOut, Unauthenticated, Unavailable,
 } from "./errors.js";
+export * from "./inputs.js";
 export * as proofs from "./proofs.js";
 export * as webhooks from "./webhooks.js";

@@ -1,7 +1,7 @@
 /** Proofs of approvals, checked without asking the service: docs/proofs.md. */
 import { createHash, webcrypto } from "node:crypto";
-import type { Claims, Jwk, Transaction } from "./answers.js";
 import { ConnectionFailed, InvalidProof } from "./errors.js";
+import type { Claims, Jwk, Transaction } from "./inputs.js";
 
 /** Seconds that keys are kept, and at least between two looks for one that is not known, and after a look in vain. */
 const KEPT = 300;

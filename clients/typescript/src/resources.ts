@@ -7,8 +7,8 @@
  * `TypeError` for an id or a key that cannot be one.
  */
 import type * as answers from "./answers.js";
-import type { Time, ToNumber, ToPurpose, Transaction } from "./answers.js";
 import { FAST, key_of, part, sleep, type Caller } from "./calls.js";
+import type { Channel, Claims, Consent, Start, Time, ToNumber, ToPurpose, Transaction } from "./inputs.js";
 
 /** What a call takes that can be repeated under a key. */
 export interface Keyed {
@@ -22,7 +22,7 @@ class Resource {
 /** Proofs that a person holds a number. */
 export class Verifications extends Resource {
   /** Send a code to a number. */
-  start(body: answers.Start, options: Keyed = {}): Promise<answers.StartedVerification> {
+  start(body: Start, options: Keyed = {}): Promise<answers.StartedVerification> {
     return this.call("POST /v1/verifications", { body, key: key_of(options), seconds: FAST });
   }
 
@@ -47,7 +47,7 @@ export class Verifications extends Resource {
   /** Send the code again, not before `resend_after`. */
   resend(
     id: string,
-    body: { channel?: answers.Channel | null } = {},
+    body: { channel?: Channel | null } = {},
     options: Keyed = {},
   ): Promise<answers.Verification> {
     const sent = { body, key: key_of(options), seconds: FAST, about: id };
@@ -72,7 +72,7 @@ export class PageResults extends Resource {
 /** Signed statements of approvals; `proofs.verify` checks one without asking. */
 export class Proofs extends Resource {
   /** Use up a proof. Tried once. */
-  redeem(body: { proof: string }): Promise<{ claims: answers.Claims }> {
+  redeem(body: { proof: string }): Promise<{ claims: Claims }> {
     return this.call("POST /v1/proofs/redeem", { body, once: true, seconds: FAST });
   }
 
@@ -82,7 +82,7 @@ export class Proofs extends Resource {
   }
 
   /** Return the keys that sign now, or did a moment ago. */
-  key_set(): Promise<{ keys: answers.Jwk[] }> {
+  key_set(): Promise<answers.KeySet> {
     return this.call("GET /.well-known/jwks.json", { seconds: FAST });
   }
 }
@@ -173,7 +173,7 @@ export class RecoveryCodes extends Resource {
 /** That people agreed to messages. */
 export class Consents extends Resource {
   /** Record a consent apart from a start. */
-  record(body: ToPurpose & answers.Consent & { client_ip?: string | null }): Promise<answers.ConsentRecord> {
+  record(body: ToPurpose & Consent & { client_ip?: string | null }): Promise<answers.ConsentRecord> {
     return this.call("PUT /v1/consents", { body });
   }
 
@@ -204,7 +204,7 @@ export class Suppressions extends Resource {
   }
 
   /** Let messages through again; what the person said needs a later `consent`. */
-  lift(body: ToPurpose & { consent?: answers.Consent | null; scope?: Scope }): Promise<answers.SuppressionRecord> {
+  lift(body: ToPurpose & { consent?: Consent | null; scope?: Scope }): Promise<answers.SuppressionRecord> {
     return this.call("POST /v1/suppressions/lift", { body });
   }
 }
@@ -298,7 +298,7 @@ export class Endpoints extends Resource {
   }
 
   /** Send what was held or failed, with `delivered` everything, since a time. Tried once. */
-  replay(id: string, body: { since: Time; delivered?: boolean }): Promise<{ webhooks: number }> {
+  replay(id: string, body: { since: Time; delivered?: boolean }): Promise<answers.Replay> {
     return this.call(`POST /v1/endpoints/${part(id)}/replay`, { body, once: true });
   }
 }
@@ -313,7 +313,7 @@ export class Webhooks extends Resource {
   }
 
   /** Send a webhook once more. Tried once. */
-  replay(id: string): Promise<{ webhooks: number }> {
+  replay(id: string): Promise<answers.Replay> {
     return this.call(`POST /v1/webhooks/${part(id)}/replay`, { body: {}, once: true });
   }
 }

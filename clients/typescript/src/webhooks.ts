@@ -1,6 +1,6 @@
 /** Webhooks of the service, verified as Standard Webhooks 1.0 says. */
 import { webcrypto } from "node:crypto";
-import type { Time } from "./answers.js";
+import type { Time } from "./inputs.js";
 import { InvalidWebhook } from "./errors.js";
 
 /** Seconds that a webhook may be old, or from the future. */
