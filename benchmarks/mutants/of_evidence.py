@@ -69,11 +69,13 @@ _CHECKS: dict[str, Mutant] = {
         "if false and not mirror",
     ),
     "factor-check-again-while-there-is-no-mirror": one(
-        "factor_check", "  if first[1] == '' and not mirror.is_there(KEYS[3]) then return { 'mirror-behind' } end\n"
+        "factor_check",
+        "  if first[1] == '' and not mirror.is_there(key.mirror) then return reply.mirror_behind() end\n",
     ),
     "guess-again-while-there-is-no-mirror": one(
         "user_guess",
-        "if first.basis and first.basis ~= '' and not mirror.is_there(KEYS[3]) then return { 'mirror-behind' } end\n",
+        "first.basis ~= '' and not mirror.is_there(key.mirror)",
+        "false",
     ),
     "page-redeemed-while-there-is-no-mirror": one(
         "page_redeem",
@@ -99,13 +101,13 @@ _CHECKS: dict[str, Mutant] = {
     "factor-check-remembers-no-lift": one("factor_check", ", 'lifted', lifted)", ")"),
     "factor-check-without-evidence": one(
         "factor_check",
-        "if not needed then return { 'step-up' } end\n",
+        "if not needed then return reply.step_up() end\n",
         "needed = needed or { basis = '', lifted = 0 }\n",
     ),
     "user-guess-again-although-revoked": one("user_guess", "if revoked or first.reason", "if first.reason"),
     "user-guess-without-evidence": one(
         "user_guess",
-        "if not needed then return { 'step-up' } end\n",
+        "if not needed then return reply.step_up() end\n",
         "needed = needed or { basis = '', lifted = 0 }\n",
     ),
     "proof-although-revoked": one("proof_redeem", "if revoked then return reply.approval_revoked() end\n"),

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import redis
 
@@ -24,10 +24,34 @@ from otp_service.errors import (
     StoreUnavailableError,
 )
 from otp_service.store import keys
-from otp_service.store.connection import Argument, translate_errors
+from otp_service.store.connection import translate_errors
 from otp_service.store.mirror import MirrorQuery
 from otp_service.store.rulesets import CompiledRuleset
 from otp_service.store.script_runner import ScriptRunner
+from otp_service.store.signatures.common import Frozen, MirrorBehind, Mismatch, NotFound, StepUp
+from otp_service.store.signatures.factors import (
+    FACTOR_CHECK,
+    FACTOR_ENROL,
+    FACTOR_READ,
+    FACTOR_STEPS_RESET,
+    USER_GUESS,
+    CodeChecked,
+    CodeRefusal,
+    Enrolled,
+    EnrolmentsFull,
+    EnrolReplayed,
+    FactorCheckArguments,
+    FactorCheckKeys,
+    FactorEnrolArguments,
+    FactorEnrolKeys,
+    FactorReadArguments,
+    FactorReadKeys,
+    FactorStepsResetArguments,
+    FactorStepsResetKeys,
+    Settling,
+    UserGuessArguments,
+    UserGuessKeys,
+)
 
 # A check takes two round trips. One tells the sealed secret and the time; the process finds the steps whose code was
 # typed; the other takes one of them, unless it or a later one was taken before, and counts a wrong code.
@@ -99,8 +123,8 @@ class FactorStore:
 
     def read(self, user: UserKey, factor_id: str) -> KnownFactor:
         """Return what is known of a factor, be it another application's."""
-        names = (keys.mirrored(user.bucket, user.pseudonym), keys.pending_factor(user.bucket, factor_id))
-        now, active, pending, label = self._scripts.run("factor_read", names, (factor_id,))
+        names = FactorReadKeys(keys.mirrored(user.bucket, user.pseudonym), keys.pending_factor(user.bucket, factor_id))
+        now, active, pending, label = self._scripts.call(FACTOR_READ, names, FactorReadArguments(factor_id))
         return KnownFactor(now, _unpacked(factor_id, active), _unpacked(factor_id, pending), (label or b"").decode())
 
     def enrol(
@@ -111,27 +135,38 @@ class FactorStore:
         Raises `RateLimitedError` where as many wait as may.
         """
         pending = keys.pending_factor(user.bucket, factor.id)
-        answer = self._scripts.run(
-            "factor_enrol",
-            (
-                *(pending, self._retry_key(user, retry, pending), *_waiting(user)),
-                keys.mirrored(user.bucket, user.pseudonym),
+        of_user, of_application = _waiting(user)
+        reply = self._scripts.call(
+            FACTOR_ENROL,
+            FactorEnrolKeys(
+                enrolment=pending,
+                idempotency=self._retry_key(user, retry, pending),
+                of_user=of_user,
+                of_application=of_application,
+                mirrored=keys.mirrored(user.bucket, user.pseudonym),
             ),
-            (
-                *(factor.packed, label, 1000 * PENDING_SECONDS, *_remember(retry), factor.id),
-                *(limits.user, limits.application, user.application),
+            FactorEnrolArguments(
+                packed=factor.packed,
+                label=label,
+                life=1000 * PENDING_SECONDS,
+                fingerprint=_fingerprint(retry),
+                remembered=_REMEMBERED,
+                factor=factor.id,
+                max_of_user=limits.user,
+                max_of_application=limits.application,
+                application=user.application,
             ),
         )
-        match answer:
-            case [b"enrolled", _]:
+        match reply:
+            case Enrolled():
                 return factor.id
-            case [b"replayed", first]:
-                return str(first.decode())
-            case [b"full", wait, whose]:
-                who = whose.decode()
-                raise RateLimitedError(f"Too many apps of the {who} wait for their first code.", ceil_seconds(wait))
-            case _:
-                raise _refusal(answer)
+            case EnrolReplayed(first):
+                return first.decode()
+            case EnrolmentsFull(wait, owner):
+                text = f"Too many apps of the {owner.decode()} wait for their first code."
+                raise RateLimitedError(text, ceil_seconds(wait))
+            case Mismatch():
+                raise _refusal(reply)
 
     def forget_pending(self, user: UserKey, factor_id: str) -> bool:
         """End an enrolment; tell whether it waited yet."""
@@ -170,22 +205,39 @@ class FactorStore:
         codes were used.
         """
         step = keys.factor_step(user.bucket, factor.id)
-        answer = self._scripts.run(
-            "factor_check",
-            (
-                *(*self._keys(user), step, keys.events(user.bucket), self._retry_key(user, retry, step)),
-                *self._scripts.evidence(earlier, user.bucket),
-            ),
-            (
-                *(user.application, factor.id, mirror_query.identity, mirror_query.min_sequence),
-                *(skew.late, skew.early, skew.life(factor.parameters.period), STEP_GRACE),
-                *(device, purpose, *_remember(retry)),
-                *(keys.evidence(user.bucket, ""), evidence_life, earlier.ends if earlier else ""),
-                *steps,
-            ),
-            ruleset,
+        return _outcome(
+            self._scripts.call(
+                FACTOR_CHECK,
+                FactorCheckKeys(
+                    user=keys.user(user.bucket, user.pseudonym),
+                    mirrored=keys.mirrored(user.bucket, user.pseudonym),
+                    mirror=self._scripts.mirror_head(user.bucket),
+                    step=step,
+                    events=keys.events(user.bucket),
+                    idempotency=self._retry_key(user, retry, step),
+                    rest=self._scripts.evidence(earlier, user.bucket),
+                ),
+                FactorCheckArguments(
+                    application=user.application,
+                    factor=factor.id,
+                    identity=mirror_query.identity,
+                    min_sequence=mirror_query.min_sequence,
+                    late=skew.late,
+                    early=skew.early,
+                    life=skew.life(factor.parameters.period),
+                    grace=STEP_GRACE,
+                    device=device,
+                    purpose=purpose,
+                    fingerprint=_fingerprint(retry),
+                    remembered=_REMEMBERED,
+                    evidence=keys.evidence(user.bucket, ""),
+                    evidence_life=evidence_life,
+                    earlier_ends=earlier.ends if earlier else "",
+                    rest=tuple(steps),
+                ),
+                ruleset,
+            )
         )
-        return _outcome(answer)
 
     def count_guess(
         self, user: UserKey, guess: CodeAttempt, mirror_query: MirrorQuery, ruleset: CompiledRuleset
@@ -195,22 +247,37 @@ class FactorStore:
         With nothing found yet it only tells whether one may be compared, and reserves the earlier approval for that.
         """
         whose = keys.user(user.bucket, user.pseudonym)
-        answer = self._scripts.run(
-            "user_guess",
-            (
-                *(*self._keys(user), keys.events(user.bucket), self._retry_key(user, guess.retry, whose)),
-                keys.pending_factor(user.bucket, guess.about) if guess.step else whose,
-                *self._scripts.evidence(guess.earlier, user.bucket),
-            ),
-            (
-                *(user.application, guess.about, mirror_query.identity, mirror_query.min_sequence),
-                *(guess.device, guess.found, guess.event),
-                *(keys.evidence(user.bucket, user_id(user.pseudonym)), guess.evidence_life),
-                *(guess.earlier.ends if guess.earlier else "", *_remember(guess.retry), guess.seed, guess.step),
-            ),
-            ruleset,
+        return _outcome(
+            self._scripts.call(
+                USER_GUESS,
+                UserGuessKeys(
+                    user=whose,
+                    mirrored=keys.mirrored(user.bucket, user.pseudonym),
+                    mirror=self._scripts.mirror_head(user.bucket),
+                    events=keys.events(user.bucket),
+                    idempotency=self._retry_key(user, guess.retry, whose),
+                    enrolment=keys.pending_factor(user.bucket, guess.about) if guess.step else whose,
+                    rest=self._scripts.evidence(guess.earlier, user.bucket),
+                ),
+                UserGuessArguments(
+                    application=user.application,
+                    id=guess.about,
+                    identity=mirror_query.identity,
+                    min_sequence=mirror_query.min_sequence,
+                    device=guess.device,
+                    result=guess.found,
+                    event=guess.event,
+                    evidence=keys.evidence(user.bucket, user_id(user.pseudonym)),
+                    evidence_life=guess.evidence_life,
+                    earlier_ends=guess.earlier.ends if guess.earlier else "",
+                    fingerprint=_fingerprint(guess.retry),
+                    remembered=_REMEMBERED,
+                    seed=guess.seed,
+                    step=guess.step,
+                ),
+                ruleset,
+            )
         )
-        return _outcome(answer)
 
     def reset_steps(self, bucket: str, ahead: Sequence[SealedFactor], skew: TotpSkew) -> int:
         """Lower last steps in a bucket that are ahead of Redis' clock to the present one; return how many.
@@ -218,9 +285,13 @@ class FactorStore:
         And the time since which checks wait, which counts as well.
         """
         life = max((skew.life(factor.parameters.period) for factor in ahead), default=0) + STEP_GRACE
-        steps = (keys.factor_step(bucket, factor.id) for factor in ahead)
-        each = (value for factor in ahead for value in (factor.parameters.period, skew.early))
-        return int(self._scripts.run("factor_steps_reset", (self._scripts.mirror_head(bucket), *steps), (life, *each)))
+        steps = tuple(keys.factor_step(bucket, factor.id) for factor in ahead)
+        each = tuple(value for factor in ahead for value in (factor.parameters.period, skew.early))
+        return self._scripts.call(
+            FACTOR_STEPS_RESET,
+            FactorStepsResetKeys(self._scripts.mirror_head(bucket), steps),
+            FactorStepsResetArguments(life, each),
+        )
 
     def waits_since(self, bucket: str) -> int:
         """Return since when checks of factors wait, in milliseconds: later than now after a clock that ran ahead."""
@@ -252,10 +323,6 @@ class FactorStore:
         forget = (self._scripts.run("number_unblock", (key,), (what, user.application), ruleset) for what in _BUDGETS)
         return sum(map(int, forget))
 
-    def _keys(self, user: UserKey) -> tuple[str, str, str]:
-        mirror = keys.mirrored(user.bucket, user.pseudonym), self._scripts.mirror_head(user.bucket)
-        return keys.user(user.bucket, user.pseudonym), *mirror
-
     @staticmethod
     def _retry_key(user: UserKey, retry: IdempotentRequest | None, otherwise: str) -> str:
         return keys.idempotency(user.bucket, user.application, retry.key) if retry else otherwise
@@ -273,35 +340,35 @@ def _waiting(user: UserKey) -> tuple[str, str]:
     return keys.waiting_factors(user.bucket, user.pseudonym), keys.waiting_factors_at(user.bucket, user.application)
 
 
-def _remember(retry: IdempotentRequest | None) -> tuple[Argument, ...]:
-    return (retry.fingerprint if retry else ""), _REMEMBERED
+def _fingerprint(retry: IdempotentRequest | None) -> str:
+    return retry.fingerprint if retry else ""
 
 
 def _unpacked(factor_id: str, packed: bytes | None) -> SealedFactor | None:
     return SealedFactor.unpack(factor_id, packed.decode()) if packed else None
 
 
-def _outcome(answer: list[Any]) -> CodeOutcome:
-    match answer:
-        case [b"checked", reason, at, *seed]:
-            return CodeOutcome(FactorFailure(reason.decode()) if reason else None, at, *(one.decode() for one in seed))
-        case _:
-            raise _refusal(answer)
+def _outcome(reply: CodeChecked | Settling | CodeRefusal) -> CodeOutcome:
+    if isinstance(reply, CodeChecked):
+        return CodeOutcome(
+            FactorFailure(reply.reason.decode()) if reply.reason else None, reply.at, reply.seed.decode()
+        )
+    raise _refusal(reply)
 
 
-def _refusal(answer: list[Any]) -> OtpServiceError:
-    match answer:
-        case [b"not-found"]:
+def _refusal(reply: Settling | CodeRefusal) -> OtpServiceError:
+    match reply:
+        case NotFound():
             return NotFoundError(NOT_FOUND)
-        case [b"mismatch"]:
+        case Mismatch():
             return IdempotencyMismatchError("The idempotency key was used before with another request.")
-        case [b"frozen"]:
+        case Frozen():
             return FrozenError("The user is frozen after reported fraud.")
-        case [b"step-up"]:
+        case StepUp():
             return StepUpRequiredError("What after proves is too old, was used, or was revoked.")
-        case [b"settling", wait]:
+        case Settling(wait):
             settling = StoreUnavailableError("Redis was emptied, restarted or replaced: codes used before have to end.")
             settling.retry_after = ceil_seconds(wait)
             return settling
-        case _:
+        case MirrorBehind():
             return LedgerUnavailableError(MIRROR_IS_BEHIND)

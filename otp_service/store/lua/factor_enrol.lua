@@ -1,33 +1,30 @@
--- Keeps an enrolment until its first code, unless too many wait. Of any number of equal requests with one idempotency key there is one.
---
--- KEYS[1] the enrolment   KEYS[2] idempotency key; the enrolment again when there is none
--- KEYS[3] the enrolments of the user   KEYS[4] those of the application   KEYS[5] what the mirror says of the user
--- ARGV[1] the factor, packed   ARGV[2] its sealed label   ARGV[3] milliseconds for which it waits
--- ARGV[4] idempotency fingerprint, empty without one   ARGV[5] milliseconds to remember it   ARGV[6] the factor's identifier
--- ARGV[7] enrolments of a user that may wait at once   ARGV[8] those of an application   ARGV[9] application
--- Returns one of: {'enrolled', now} {'replayed', identifier} {'mismatch'} {'full', milliseconds, whose: user, application}
+-- Stores an enrolment until its first code, unless too many wait. Equal requests with one idempotency key make one enrolment.
 -- include clock idempotency mirror
 
-local remembered = idempotency.find(KEYS[2], ARGV[4])
-if remembered == 'mismatch' then return { 'mismatch' } end
-if remembered then return { 'replayed', redis.call('HGET', KEYS[2], 'factor') } end
+local remembered = idempotency.find(key.idempotency, arg.fingerprint)
+if remembered == 'mismatch' then return reply.mismatch() end
+if remembered then return reply.enrol_replayed { factor = redis.call('HGET', key.idempotency, 'factor') } end
 
-local ends = now + ARGV[3]
-for _, waiting in ipairs({ { 'user', KEYS[3], ARGV[7] }, { 'application', KEYS[4], ARGV[8] } }) do
-  local whose, key, most = waiting[1], waiting[2], tonumber(waiting[3])
-  redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
-  redis.call('ZREMRANGEBYSCORE', key, '(' .. ends, '+inf') -- of a clock that ran ahead
-  if redis.call('ZCARD', key) >= most then
-    return { 'full', redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2] - now, whose }
+local ends = now + arg.life
+for _, waiting in ipairs({
+  { owner = 'user', key = key.of_user, max = arg.max_of_user },
+  { owner = 'application', key = key.of_application, max = arg.max_of_application },
+}) do
+  local enrolments = waiting.key
+  redis.call('ZREMRANGEBYSCORE', enrolments, '-inf', now)
+  redis.call('ZREMRANGEBYSCORE', enrolments, '(' .. ends, '+inf') -- of a clock that ran ahead
+  if redis.call('ZCARD', enrolments) >= tonumber(waiting.max) then
+    local first = redis.call('ZRANGE', enrolments, 0, 0, 'WITHSCORES')[2]
+    return reply.enrolments_full { wait = first - now, owner = waiting.owner }
   end
 end
-for _, key in ipairs({ KEYS[3], KEYS[4] }) do
-  redis.call('ZADD', key, ends, ARGV[6])
-  redis.call('PEXPIRE', key, ARGV[3])
+for _, enrolments in ipairs({ key.of_user, key.of_application }) do
+  redis.call('ZADD', enrolments, ends, arg.factor)
+  redis.call('PEXPIRE', enrolments, arg.life)
 end
 -- What is enrolled during a freeze is over with its lift, as what was enrolled before.
-local _, lifted = mirror.revoked({ application = ARGV[9], lifted = math.huge }, mirror.basis(KEYS[5]))
-redis.call('HSET', KEYS[1], 'factor', ARGV[1], 'label', ARGV[2], 'lifted', lifted or 0)
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
-if ARGV[4] ~= '' then idempotency.remember(KEYS[2], ARGV[4], ARGV[5], 'factor', ARGV[6]) end
-return { 'enrolled', now }
+local _, lifted = mirror.revoked({ application = arg.application, lifted = math.huge }, mirror.basis(key.mirrored))
+redis.call('HSET', key.enrolment, 'factor', arg.packed, 'label', arg.label, 'lifted', lifted or 0)
+redis.call('PEXPIRE', key.enrolment, arg.life)
+if arg.fingerprint ~= '' then idempotency.remember(key.idempotency, arg.fingerprint, arg.remembered, 'factor', arg.factor) end
+return reply.enrolled()

@@ -1,20 +1,18 @@
--- Lowers last steps that are ahead of the clock to the present one: the clock ran ahead, and was set back. And the time since which
--- checks of factors wait, where it is still to come.
---
--- KEYS[1] the mirror's head   The others: last steps that were taken
--- ARGV[1] milliseconds for which to know them   The others, for each step: its period in seconds, and how many steps a code may come early
--- Returns: how much was lowered
+-- Lowers last steps that are ahead of the clock to the present one: the clock ran ahead, and was set back. Also the time
+-- since which checks of factors wait.
 -- include clock
 
 local count = 0
-if tonumber(redis.call('HGET', KEYS[1], 'since') or 0) > now then
-  redis.call('HSET', KEYS[1], 'since', now)
+if tonumber(redis.call('HGET', key.mirror, 'since') or 0) > now then
+  redis.call('HSET', key.mirror, 'since', now)
   count = 1
 end
-for i = 2, #KEYS do
-  local present = math.floor(now / (1000 * ARGV[2 * i - 2]))
-  if tonumber(redis.call('GET', KEYS[i]) or 0) > present + ARGV[2 * i - 1] then
-    redis.call('SET', KEYS[i], present, 'PX', ARGV[1])
+for i = key.rest, #KEYS do
+  local step, of_step = KEYS[i], arg.rest + 2 * (i - key.rest)
+  local period, early = ARGV[of_step], ARGV[of_step + 1]
+  local present = math.floor(now / (1000 * period))
+  if tonumber(redis.call('GET', step) or 0) > present + early then
+    redis.call('SET', step, present, 'PX', arg.life)
     count = count + 1
   end
 end

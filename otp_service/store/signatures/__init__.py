@@ -2,12 +2,12 @@
 
 from typing import Any, Final
 
-from otp_service.store.signatures import access, console, leases, proofs, verifications
+from otp_service.store.signatures import access, console, factors, leases, proofs, verifications
 from otp_service.store.signatures.signature import Signature
 
 SIGNATURES: Final[dict[str, Signature[Any, Any, Any]]] = {
     value.script: value
-    for module in (access, console, leases, proofs, verifications)
+    for module in (access, console, factors, leases, proofs, verifications)
     for value in vars(module).values()
     if isinstance(value, Signature)
 }
@@ -22,10 +22,6 @@ UNSIGNED: Final = frozenset(
         "decision_note",
         "dispatch",
         "dispatch_settle",
-        "factor_check",
-        "factor_enrol",
-        "factor_read",
-        "factor_steps_reset",
         "failures_count",
         "fence_put",
         "former_convert",
@@ -66,7 +62,6 @@ UNSIGNED: Final = frozenset(
         "starts_readiness",
         "subject_give_back",
         "traffic_commit",
-        "user_guess",
         "verification_find",
     }
 )

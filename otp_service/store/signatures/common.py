@@ -19,3 +19,11 @@ class Mismatch(NamedTuple):
 
 class MirrorBehind(NamedTuple):
     """The mirror of the ledger is built, or behind: what the ledger says is not known now."""
+
+
+class Frozen(NamedTuple):
+    """The number or user is frozen."""
+
+
+class StepUp(NamedTuple):
+    """The earlier approval that the purpose needs is too old, was used or revoked."""

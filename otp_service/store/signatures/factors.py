@@ -1,0 +1,228 @@
+"""Signatures of the scripts of authenticator apps and recovery codes."""
+
+from typing import NamedTuple
+
+from otp_service.store.signatures.common import Frozen, MirrorBehind, Mismatch, NotFound, StepUp
+from otp_service.store.signatures.signature import Signature
+
+
+class FactorReadKeys(NamedTuple):
+    """A user, and an enrolment."""
+
+    mirrored: str
+    """The mirror's entry for the user."""
+    enrolment: str
+
+
+class FactorReadArguments(NamedTuple):
+    """A factor."""
+
+    factor: str
+
+
+class FactorRead(NamedTuple):
+    """The active factor and the enrolled one, packed, and the sealed label of the enrolled one."""
+
+    now: int
+    active: bytes | None
+    pending: bytes | None = None
+    label: bytes | None = None
+
+
+FACTOR_READ = Signature("factor_read", FactorReadKeys, FactorReadArguments, FactorRead)
+
+
+class FactorEnrolKeys(NamedTuple):
+    """An enrolment."""
+
+    enrolment: str
+    idempotency: str
+    """The enrolment again without an idempotency key."""
+    of_user: str
+    """The enrolments of the user that wait for their first code."""
+    of_application: str
+    mirrored: str
+    """The mirror's entry for the user."""
+
+
+class FactorEnrolArguments(NamedTuple):
+    """A factor. Times in milliseconds."""
+
+    packed: str
+    label: str
+    """Sealed."""
+    life: int
+    """How long the enrolment waits."""
+    fingerprint: str
+    """Of the idempotent request; empty without one."""
+    remembered: int
+    factor: str
+    max_of_user: int
+    max_of_application: int
+    application: str
+
+
+class Enrolled(NamedTuple):
+    """The enrolment waits for its first code."""
+
+
+class EnrolReplayed(NamedTuple):
+    """The factor that the first request with the idempotency key enrolled."""
+
+    factor: bytes
+
+
+class EnrolmentsFull(NamedTuple):
+    """As many enrolments of the user or the application wait as may."""
+
+    wait: int
+    owner: bytes
+    """``user`` or ``application``."""
+
+
+FACTOR_ENROL: Signature[FactorEnrolKeys, FactorEnrolArguments, Enrolled | EnrolReplayed | EnrolmentsFull | Mismatch] = (
+    Signature("factor_enrol", FactorEnrolKeys, FactorEnrolArguments, Enrolled, EnrolReplayed, EnrolmentsFull, Mismatch)
+)
+
+
+class FactorCheckKeys(NamedTuple):
+    """A user and a factor."""
+
+    user: str
+    mirrored: str
+    """The mirror's entry for the user."""
+    mirror: str
+    """Its head."""
+    step: str
+    """The last step that was taken."""
+    events: str
+    idempotency: str
+    """The last step again without an idempotency key."""
+    rest: tuple[str, ...]
+    """Evidence of an earlier approval, where the purpose needs it and it is in this slot."""
+
+
+class FactorCheckArguments(NamedTuple):
+    """A code of a factor. Times in milliseconds."""
+
+    application: str
+    factor: str
+    identity: str
+    """Of the ledger."""
+    min_sequence: int
+    """Place in it that the mirror must have reached."""
+    late: int
+    """Steps that a code may come late."""
+    early: int
+    life: int
+    """Of a code, at most."""
+    grace: int
+    """How long the last step is stored after its code."""
+    device: str
+    """Empty where it is not known."""
+    purpose: str
+    fingerprint: str
+    """Of the idempotent request; empty without one."""
+    remembered: int
+    evidence: str
+    """Beginning of the keys of evidence."""
+    evidence_life: int
+    earlier_ends: int | str
+    """When the earlier approval is too old; empty where the purpose needs none."""
+    rest: tuple[int, ...]
+    """The steps whose code was typed, the oldest first."""
+
+
+class CodeChecked(NamedTuple):
+    """Why a code was refused, empty where it was accepted; when; and the seed of new recovery codes."""
+
+    reason: bytes
+    at: int
+    seed: bytes = b""
+
+
+class Settling(NamedTuple):
+    """Redis was emptied or replaced: codes that were used before may still be valid for ``wait`` milliseconds."""
+
+    wait: int
+
+
+CodeRefusal = NotFound | Mismatch | MirrorBehind | Frozen | StepUp
+FACTOR_CHECK: Signature[FactorCheckKeys, FactorCheckArguments, CodeChecked | Settling | CodeRefusal] = Signature(
+    *("factor_check", FactorCheckKeys, FactorCheckArguments),
+    *(CodeChecked, Settling, NotFound, Mismatch, MirrorBehind, Frozen, StepUp),
+)
+
+
+class UserGuessKeys(NamedTuple):
+    """A user."""
+
+    user: str
+    mirrored: str
+    """The mirror's entry for the user."""
+    mirror: str
+    """Its head."""
+    events: str
+    idempotency: str
+    """The user again without an idempotency key."""
+    enrolment: str
+    """Of a first code; otherwise the user again."""
+    rest: tuple[str, ...]
+    """Evidence of an earlier approval, where the purpose needs it and it is in this slot."""
+
+
+class UserGuessArguments(NamedTuple):
+    """A code that was compared elsewhere. Times in milliseconds."""
+
+    application: str
+    id: str
+    """Of the factor, or the user's."""
+    identity: str
+    """Of the ledger."""
+    min_sequence: int
+    """Place in it that the mirror must have reached."""
+    device: str
+    """Empty where it is not known."""
+    result: str
+    """``right``; ``first``, a right first code, which ends no row of wrong ones; ``wrong_code``; ``code_used``, which
+    counts as no guess; ``repeated``, where only an earlier answer counts; empty where it is not compared yet."""
+    event: str
+    """Its type; empty for none."""
+    evidence: str
+    """Beginning of the keys of evidence."""
+    evidence_life: int
+    """0 where nothing proves it."""
+    earlier_ends: int | str
+    """When the earlier approval is too old; empty where the purpose needs none."""
+    fingerprint: str
+    """Of the idempotent request; empty without one."""
+    remembered: int
+    seed: str
+    """Of new recovery codes."""
+    step: int
+    """Of a first code, else 0."""
+
+
+USER_GUESS: Signature[UserGuessKeys, UserGuessArguments, CodeChecked | CodeRefusal] = Signature(
+    *("user_guess", UserGuessKeys, UserGuessArguments),
+    *(CodeChecked, NotFound, Mismatch, MirrorBehind, Frozen, StepUp),
+)
+
+
+class FactorStepsResetKeys(NamedTuple):
+    """The mirror's head, and last steps that were taken."""
+
+    mirror: str
+    rest: tuple[str, ...]
+
+
+class FactorStepsResetArguments(NamedTuple):
+    """Of each step its period in seconds, and how many steps a code may come early."""
+
+    life: int
+    """Milliseconds for which a step is stored."""
+    rest: tuple[int, ...]
+
+
+FACTOR_STEPS_RESET = Signature("factor_steps_reset", FactorStepsResetKeys, FactorStepsResetArguments, int)
+"""Returns how many times were lowered."""
