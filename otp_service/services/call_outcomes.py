@@ -20,8 +20,8 @@ _NEXT_GATEWAY_FAILURES = frozenset(
 FINAL_FAILURES = frozenset({FailureKind.DESTINATION, FailureKind.REJECTED, FailureKind.FRAUD})
 
 
-def settlement_after_failure(failure: GatewayError, further: str | None) -> Settlement:
-    """Decide what follows a failed call; ``further`` is the next channel, if there is one.
+def settlement_after_failure(failure: GatewayError, further: str | None, cost: int) -> Settlement:
+    """Decide what follows a failed call; ``further`` is the next channel, if any.
 
     *unavailable*, *error*, *throttled* and *account* go on to another gateway, as long as the code lives; *channel*
     goes on through the next channel; nothing else does. The next dispatch is refused when too many calls may have been
@@ -29,11 +29,12 @@ def settlement_after_failure(failure: GatewayError, further: str | None) -> Sett
     """
     status = DeliveryStatus.UNKNOWN if failure.ambiguous else DeliveryStatus.FAILED
     reason = sanitize_reason(f"{failure.kind} {failure.provider_code}")
+    cost = cost if failure.ambiguous else 0  # a message that may have been sent is paid for
     if failure.kind in _NEXT_GATEWAY_FAILURES:
-        return Settlement(NextStep.NEXT, status, reason=reason)
+        return Settlement(NextStep.NEXT, status, reason=reason, cost=cost)
     if failure.kind is FailureKind.CHANNEL and further:
-        return Settlement(NextStep.RETRY, status, reason=reason, channel=further)
-    return Settlement(NextStep.DEAD, status, reason=reason, opted_out=failure.opted_out)
+        return Settlement(NextStep.RETRY, status, reason=reason, channel=further, cost=cost)
+    return Settlement(NextStep.DEAD, status, reason=reason, cost=cost, opted_out=failure.opted_out)
 
 
 def call_result(outcome: Accepted | GatewayError, seconds: float, allowance: GatewayLimits) -> CallResult:

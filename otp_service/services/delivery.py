@@ -1,17 +1,17 @@
-"""Deliver a message: ask policies, compose, call gateways, back off, record what came of it."""
+"""Deliver a message: ask policies, compose, call gateways, back off, record the outcome."""
 
 import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from otp_service.domain.codes import derive_code, unseal_destination, unseal_details
 from otp_service.domain.keyring import SealBrokenError, new_dispatch_id
 from otp_service.domain.messages import Message, MessageContent, render_message, stated_minutes
-from otp_service.domain.routing import CallResult, CountedCalls
+from otp_service.domain.routing import CallResult
 from otp_service.domain.verification import Channel, DeliveryStatus, Status, Verification
 from otp_service.errors import LedgerUnavailableError, MessageNotAllowedError, StoreUnavailableError
 from otp_service.gateways.base import (
@@ -24,7 +24,7 @@ from otp_service.gateways.base import (
     SupportsSignedReceiptUrl,
 )
 from otp_service.gateways.http_client import reference_of
-from otp_service.policies.base import MessageKey, PolicyRunner, Question, Ruling, Verdict
+from otp_service.policies.base import PolicyRunner, Question, Ruling, Verdict
 from otp_service.services.call_outcomes import (
     call_result,
     record_call_result,
@@ -32,7 +32,6 @@ from otp_service.services.call_outcomes import (
     settlement_after_failure,
 )
 from otp_service.services.context import Context
-from otp_service.services.gateway_calls import TrackedCall
 from otp_service.services.pricing import message_cost
 from otp_service.services.receipts import link_reference, receipt_url
 from otp_service.services.sender_registrations import today
@@ -59,27 +58,27 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PolicyDecision:
-    """Why policies do not let a message out, and where it may go instead."""
+    """A message that policies refuse to send by its channel."""
 
     reason: str
-    """Why: ``policy NAME``, or ``no_verdict NAME`` where it is denied because that policy did not know."""
+    """``policy NAME``, or ``no_verdict NAME`` if that policy gave no verdict and denies then."""
     channel: str | None
-    """By which it may go on; ``None`` when it is to be given up."""
+    """Channel to go on by; ``None`` to give the message up."""
     slot: str
-    """Where the record shows it as waiting; empty when it does not."""
+    """Slot of the record that shows the message as queued; empty for none."""
 
 
 _ACCEPTED_STATUSES = frozenset({DeliveryStatus.SENT, DeliveryStatus.DELIVERED})
 _SETTLE_RETRY_DELAY = 0.5
-"""Seconds between two attempts to record what a gateway accepted."""
+"""Seconds between attempts to record that a gateway accepted a message."""
 _STALE_MIRROR_DELAY = 200
-"""Milliseconds until a message is tried again that the mirror was too stale to let go."""
+"""Milliseconds until the next attempt if the mirror was too stale: it is synchronised each second."""
 _NO_PLACE_DELAY = 100
-"""The same where as many wait for policies as may."""
+"""Milliseconds until the next attempt if policies have as many messages as they may."""
 MAX_DEFER = 1000
-"""The longest that a job is held, milliseconds."""
+"""Longest time that a job is deferred, milliseconds."""
 _MIN_BACKOFF_ROOM = 1000
-"""The least room that a back-off may take, milliseconds, however little is left of the code's life."""
+"""Milliseconds that a back-off may take even if less than twice that is left of the code's life."""
 _SILENT_DROP_REASONS = frozenset(
     {
         Status.APPROVED,
@@ -99,91 +98,57 @@ _SILENT_DROP_REASONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often a message is tried again, and how long is waited between."""
+    """How often a message is sent again, and after which delays."""
 
     max_ambiguous: int
-    """How many times it goes on after a call that may have sent the message although it failed."""
+    """Failed calls that may have sent the message all the same, after which delivery still goes on."""
     backoff: tuple[float, ...]
-    """The least seconds after the first, second … round through the gateways; the last one repeats."""
+    """Minimum seconds after the first, second … round through the gateways; the last repeats."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeferredJob:
-    """A job that its worker keeps, to try again after some milliseconds."""
+    """A job that its worker holds for some milliseconds."""
 
     job: Job
     milliseconds: int
     gateways: frozenset[str] = frozenset()
-    """Those that may take it: it goes on sooner when a call to one of them ends."""
+    """Gateways that may take it: it goes on sooner if a call to one of them ends."""
 
 
 def deliver(context: Context, job: Job, retry_policy: RetryPolicy) -> DeferredJob | None:
-    """Deliver one job, put it back for later, or give it up; return it where the worker is to hold it.
+    """Deliver one job, put it back for later, or give it up; return it if the worker is to hold it.
 
-    Raises `StoreUnavailableError` when the outcome cannot be recorded: the job then stays in the outbox, and is
-    taken up again.
+    Raises `StoreUnavailableError` if the outcome cannot be recorded: the job then stays in the outbox and is taken
+    again.
     """
+    route = context.routes.gateways_for(job.country, job.purpose, job.channel)
     try:
         application = context.access_cache.find(job.application)
-    except LedgerUnavailableError:  # it may be a new one, that nobody here has heard of
-        return DeferredJob(job, MAX_DEFER)
-    route = context.routes.gateways_for(job.country, job.purpose, job.channel)
-    if application is None or not route:
-        _drop(context, job, Dropped("no_route" if application else "no_application", job.first_slot))
-        return None
-    try:
-        mirror_query = context.mirror_sync.query(application.consent_for_resend)
-    except LedgerUnavailableError:
-        return DeferredJob(job, MAX_DEFER)
-    if policies := _policies_to_ask(context, job):
-        if not context.policies.enter():
-            return DeferredJob(job, _NO_PLACE_DELAY, frozenset(route))
-        try:
-            stopped = _ask_policies(context, job, policies, mirror_query)
-        finally:
-            context.policies.leave()
-        if stopped:
-            _obey_policies(context, job, stopped)
+        if application is None or not route:
+            _drop(context, job, Dropped("no_route" if application else "no_application", job.first_slot))
             return None
-    return _try_gateways(context, job, route, mirror_query, retry_policy)
-
-
-def _obey_policies(context: Context, job: Job, stopped: PolicyDecision) -> None:
-    """Give a message up, or send it on by another channel, as policies say."""
-    if stopped.channel is None:
-        _give_up(context, job, stopped.slot, stopped.reason)
-        return
-    settled = context.store.dispatches.settle(job, "", Settlement(NextStep.RETRY, channel=stopped.channel))
-    if settled is SettleResult.SETTLED:
-        _log.info("message_redirected", verification=job.id, message=job.message, channel=stopped.channel)
-
-
-def _try_gateways(
-    context: Context, job: Job, route: Collection[str], mirror_query: MirrorQuery, retry_policy: RetryPolicy
-) -> DeferredJob | None:
-    """Call gateways until one accepts the message or none may be called now."""
-    following = NextStep.NEXT
+        mirror_query = context.mirror_sync.query(application.consent_for_resend)
+    except LedgerUnavailableError:  # the application may be new
+        return DeferredJob(job, MAX_DEFER)
+    following = _apply_policies(context, job, route, mirror_query)
     while following is NextStep.NEXT:
-        found = _dispatch(context, job, route, mirror_query, retry_policy)
-        match found:
-            case LeaseLost():
-                _log.info("message_overtaken", verification=job.id, message=job.message)
-                return None
+        outcome = _dispatch(context, job, route, mirror_query, retry_policy)
+        match outcome:
             case MirrorBehind():
                 return DeferredJob(job, _STALE_MIRROR_DELAY)
-            case Dropped():
-                _drop(context, job, found)
+            case LeaseLost() | Dropped():
+                _drop(context, job, outcome)
                 return None
             case NoGatewayFree():
-                return _hold_or_back_off(context, job, route, found, retry_policy)
-            case Dispatched():
-                job = replace(job, called=job.called | {found.gateway})
-                try:
-                    with log_context(dispatch=found.dispatch_id):
-                        following = _call_gateway(context, job, found)
-                finally:
-                    context.gateway_calls.leave(found.gateway)
-    return None
+                return _hold_or_back_off(context, job, route, outcome, retry_policy)
+        job = replace(job, called=job.called | {outcome.gateway})
+        try:
+            with log_context(dispatch=outcome.dispatch_id):
+                following = _call_gateway(context, job, outcome)
+        finally:
+            context.gateway_calls.leave(outcome.gateway)
+    return following if isinstance(following, DeferredJob) else None
 
 
 def _dispatch(
@@ -209,46 +174,65 @@ def _dispatch(
 
 
 def _call_gateway(context: Context, job: Job, dispatched: Dispatched) -> NextStep:
-    """Call one gateway and record the outcome; return what follows."""
+    """Compose the message, call the gateway and record the outcome; return what follows."""
     message = _compose_or_give_up(context, job, dispatched)
     if message is None:
         return NextStep.DONE
-    gateway, allowance = context.gateways[dispatched.gateway], context.gateway_limits[dispatched.gateway]
-    # Before the call: nothing may fail between it and its record.
-    cost = message_cost(context, dispatched.gateway, message, job.country)
-    call, began = context.gateway_calls.begin(dispatched.gateway, dispatched.dispatch_id), time.perf_counter()
-    with tracing.span("send", "client", gateway=dispatched.gateway, verification=job.id):
+    name, verification = dispatched.gateway, dispatched.verification
+    gateway = context.gateways[name]
+    cost = message_cost(context, name, message, job.country)  # nothing may fail between the call and its record
+    call, began = context.gateway_calls.begin(name, dispatched.dispatch_id), time.perf_counter()
+    with tracing.span("send", "client", gateway=name, verification=job.id):
         tracing.annotate(dispatch=dispatched.dispatch_id, dispatch_number=dispatched.number)
         outcome = _send(gateway, message)
-        tracing.annotate(failed=not isinstance(outcome, Accepted), outcome=_outcome_name(outcome))
+        outcome_name = "accepted" if isinstance(outcome, Accepted) else outcome.kind
+        tracing.annotate(failed=not isinstance(outcome, Accepted), outcome=outcome_name)
     seconds = time.perf_counter() - began
-    result = call_result(outcome, seconds, allowance)
+    result = call_result(outcome, seconds, context.gateway_limits[name])
     counted = context.gateway_calls.end(call, result)
-    metrics.dispatches.count(gateway=dispatched.gateway, outcome=_outcome_name(outcome))
-    metrics.dispatch_duration.observe(seconds, gateway=dispatched.gateway)
-    if isinstance(outcome, Accepted) and isinstance(gateway, SupportsConnections):
-        link_reference(
-            context, dispatched.gateway, outcome.reference, dispatched.dispatch_id
-        )  # its receipts do not wait
-    settlement = replace(_settlement_of(context, job, dispatched, outcome), template=str(message.template or ""))
-    if isinstance(outcome, Accepted) or outcome.ambiguous:  # what may have been sent is paid for
-        settlement = replace(settlement, cost=cost)
+    metrics.dispatches.count(gateway=name, outcome=outcome_name)
+    metrics.dispatch_duration.observe(seconds, gateway=name)
+    throttled_for, refusal = 0.0, ""
+    if isinstance(outcome, Accepted):
+        if isinstance(gateway, SupportsConnections):  # its receipts do not wait
+            link_reference(context, name, outcome.reference, dispatched.dispatch_id)
+        settlement = Settlement(NextStep.DONE, DeliveryStatus.SENT, reference=outcome.reference, cost=cost)
+    else:
+        further = next_channel(context, verification.purpose, verification.country, job.channel)
+        settlement = settlement_after_failure(outcome, further, cost)
+        throttled_for = 0.0 if outcome.message_specific else 1000 * outcome.retry_after
+        refusal = settlement.reason if outcome.our_fault else ""
+    settlement = replace(settlement, template=str(message.template or ""))
     settled = _record_outcome(context, job, dispatched, settlement)
     following = settlement.next if settled is SettleResult.SETTLED else NextStep.DONE
-    _update_breaker(context, call, result, counted, outcome, settlement.reason)
-    _log_call(job, dispatched, settlement, following)
+    with suppress(StoreUnavailableError):  # the breaker learns from the next call
+        record_call_result(context, name, call.dispatch_id, result, throttled_for, refusal, counted)
+    if following is NextStep.DEAD:
+        metrics.dead_letters.count(reason=settlement.reason.partition(" ")[0])
+    _log.log(
+        logging.INFO if settlement.status is DeliveryStatus.SENT else logging.WARNING,
+        "message_dispatched",
+        verification=job.id,
+        message=job.message,
+        dispatch_number=dispatched.number,
+        gateway=name,
+        choice=dispatched.choice,
+        status=str(settlement.status),
+        reason=settlement.reason,
+        following=str(following),
+    )
     return following
 
 
 def _compose_or_give_up(context: Context, job: Job, dispatched: Dispatched) -> Message | None:
-    """Return the message; where there can never be one, give the job up and return ``None``."""
+    """Return the message; if none can be composed, give the job up and return ``None``."""
     try:
         return compose_message(context, job, dispatched)
-    except SealBrokenError:  # its root key is gone from the configuration
+    except SealBrokenError:  # its root key is no longer configured
         reason = "unreadable"
     except MessageNotAllowedError as refused:
         reason = refused.violation
-    except Exception as defect:  # noqa: BLE001 - whatever it is, nothing was sent
+    except Exception as defect:  # noqa: BLE001 - nothing was sent, whatever failed
         reason = "defect"
         _log.error("composition_defect", error=type(defect).__name__)  # its text may hold the number
     context.store.health.observe(dispatched.gateway, dispatched.dispatch_id, CallResult.NONE)
@@ -259,8 +243,8 @@ def _compose_or_give_up(context: Context, job: Job, dispatched: Dispatched) -> M
 def compose_message(context: Context, job: Job, dispatched: Dispatched) -> Message:
     """Return the message of a dispatch.
 
-    Raises `SealBrokenError` when its root key is gone from the configuration, and `MessageNotAllowedError` when the
-    rules of the country do not let it go out.
+    Raises `SealBrokenError` if its root key is no longer configured, and `MessageNotAllowedError` if the rules of the
+    country forbid it.
     """
     verification, keyring = dispatched.verification, context.keyring
     application = context.applications[verification.application]
@@ -281,6 +265,11 @@ def compose_message(context: Context, job: Job, dispatched: Dispatched) -> Messa
     sender = context.sending_rules.sender_for(
         verification.country, job.channel, application.name, words.template, today(), dispatched.gateway
     )
+    gateway, url = context.gateways[dispatched.gateway], None
+    if context.public_url is not None and isinstance(gateway, SupportsReceipts):
+        url = receipt_url(context.public_url, dispatched.gateway, dispatched.dispatch_id)
+        if isinstance(gateway, SupportsSignedReceiptUrl):
+            url = gateway.sign_receipt_url(url, dispatched.dispatch_id)
     return Message(
         to=unseal_destination(keyring, verification),
         text=words.text,
@@ -288,22 +277,12 @@ def compose_message(context: Context, job: Job, dispatched: Dispatched) -> Messa
         locale=words.locale,
         expires_in=remaining,
         dispatch_id=dispatched.dispatch_id,
-        receipt_url=_receipt_url(context, dispatched),
+        receipt_url=url,
         verification_id=verification.id,
         application=application.name,
         variables=words.variables,
         sender=sender,
         template=words.template,
-    )
-
-
-def _receipt_url(context: Context, dispatched: Dispatched) -> str | None:
-    gateway = context.gateways[dispatched.gateway]
-    if context.public_url is None or not isinstance(gateway, SupportsReceipts):
-        return None
-    url = receipt_url(context.public_url, dispatched.gateway, dispatched.dispatch_id)
-    return (
-        gateway.sign_receipt_url(url, dispatched.dispatch_id) if isinstance(gateway, SupportsSignedReceiptUrl) else url
     )
 
 
@@ -317,23 +296,11 @@ def _send(gateway: Gateway, message: Message) -> Accepted | GatewayError:
         return GatewayError(FailureKind.UNAVAILABLE, "defect", ambiguous=True)
 
 
-def _outcome_name(outcome: Accepted | GatewayError) -> str:
-    return "accepted" if isinstance(outcome, Accepted) else outcome.kind
-
-
-def _settlement_of(context: Context, job: Job, dispatched: Dispatched, outcome: Accepted | GatewayError) -> Settlement:
-    if isinstance(outcome, Accepted):
-        return Settlement(NextStep.DONE, DeliveryStatus.SENT, reference=outcome.reference)
-    verification = dispatched.verification
-    further = next_channel(context, verification.purpose, verification.country, job.channel)
-    return settlement_after_failure(outcome, further)
-
-
 def _record_outcome(context: Context, job: Job, dispatched: Dispatched, settlement: Settlement) -> SettleResult:
-    """Record an outcome; return whether the job was still ours.
+    """Record an outcome; return whether this worker still had the job.
 
-    What a gateway accepted is recorded again and again while Redis is away, as long as the code lives: forgotten, the
-    message would be sent twice. To record it twice does no harm.
+    An accepted message is recorded again and again while Redis is away, as long as the code lives: otherwise it would
+    be sent twice. Recording it twice does no harm.
     """
     end = time.monotonic() + (dispatched.verification.expires - dispatched.now) / 1000
     while True:
@@ -343,40 +310,6 @@ def _record_outcome(context: Context, job: Job, dispatched: Dispatched, settleme
             if settlement.status is not DeliveryStatus.SENT or time.monotonic() > end:
                 raise
             time.sleep(_SETTLE_RETRY_DELAY)
-
-
-def _update_breaker(
-    context: Context,
-    call: TrackedCall,
-    result: CallResult,
-    counted: Iterable[CountedCalls],
-    outcome: Accepted | GatewayError,
-    reason: str,
-) -> None:
-    """Tell the breaker how the call went; while Redis is away it learns from the next call."""
-    asked, refusal = 0.0, ""
-    if isinstance(outcome, GatewayError):
-        asked = 0.0 if outcome.message_specific else outcome.retry_after
-        refusal = reason if outcome.our_fault else ""
-    with suppress(StoreUnavailableError):
-        record_call_result(context, call.gateway, call.dispatch_id, result, 1000 * asked, refusal, counted)
-
-
-def _log_call(job: Job, dispatched: Dispatched, settlement: Settlement, following: NextStep) -> None:
-    if following is NextStep.DEAD:
-        metrics.dead_letters.count(reason=settlement.reason.partition(" ")[0])
-    _log.log(
-        logging.INFO if settlement.status is DeliveryStatus.SENT else logging.WARNING,
-        "message_dispatched",
-        verification=job.id,
-        message=job.message,
-        dispatch_number=dispatched.number,
-        gateway=dispatched.gateway,
-        choice=dispatched.choice,
-        status=str(settlement.status),
-        reason=settlement.reason,
-        following=str(following),
-    )
 
 
 def _hold_or_back_off(
@@ -395,17 +328,17 @@ def _hold_or_back_off(
 
 
 def backoff_delay(blocked: NoGatewayFree, job: Job, retry_policy: RetryPolicy) -> int | None:
-    """Return the milliseconds of back-off after a round through all gateways; ``None`` while one is free sooner.
+    """Return the back-off after a round through all gateways, in milliseconds; ``None`` if one is free sooner.
 
-    Up to a quarter is added by chance, so that messages which failed together do not come back together. It is no
-    longer than half of what is left of the code's life.
+    Up to a quarter is added at random, so that messages that failed together do not return together. The delay is at
+    most half of what is left of the code's life.
     """
     if not job.called:
         return None
     calls = Counter(
-        one.gateway
-        for one in blocked.verification.deliveries
-        if one.message == job.message and one.channel == job.channel and one.gateway
+        delivery.gateway
+        for delivery in blocked.verification.deliveries
+        if delivery.message == job.message and delivery.channel == job.channel and delivery.gateway
     )
     rounds = max(calls.values(), default=1)
     backoff = round(1000 * retry_policy.backoff[min(rounds, len(retry_policy.backoff)) - 1])
@@ -414,7 +347,11 @@ def backoff_delay(blocked: NoGatewayFree, job: Job, retry_policy: RetryPolicy) -
     return delay if blocked.wait == NEVER or blocked.wait > delay else None
 
 
-def _drop(context: Context, job: Job, dropped: Dropped) -> None:
+def _drop(context: Context, job: Job, dropped: LeaseLost | Dropped) -> None:
+    """Leave a job to the worker that took it over, or end it: silently if the message is no longer wanted."""
+    if isinstance(dropped, LeaseLost):
+        _log.info("message_overtaken", verification=job.id, message=job.message)
+        return
     if dropped.rule:
         count_refusal(job.application, job.country, dropped.rule)
     if dropped.reason not in _SILENT_DROP_REASONS:
@@ -432,25 +369,43 @@ def _give_up(context: Context, job: Job, slot: str, reason: str, gateway: str = 
         _log.error("message_given_up", verification=job.id, message=job.message, reason=reason)
 
 
-def _policies_to_ask(context: Context, job: Job) -> tuple[PolicyRunner, ...]:
-    """Return the policies that a message has to pass: they are asked once for a message and a channel."""
-    concerned = context.policies.applicable(job.application, job.purpose, job.channel)
-    return () if concerned and context.policies.has_passed(_passing(job)) else concerned
+def _apply_policies(
+    context: Context, job: Job, route: Collection[str], mirror_query: MirrorQuery
+) -> NextStep | DeferredJob:
+    """Ask the policies that a message has to pass, once for a message and a channel, and apply their decision.
 
-
-def _passing(job: Job) -> MessageKey:
-    return job.id, job.message, job.channel
+    Returns `NextStep.NEXT` if the message may go.
+    """
+    key = job.id, job.message, job.channel
+    policies = context.policies.applicable(job.application, job.purpose, job.channel)
+    if not policies or context.policies.has_passed(key):
+        return NextStep.NEXT
+    if not context.policies.enter():
+        return DeferredJob(job, _NO_PLACE_DELAY, frozenset(route))
+    try:
+        decision = _ask_policies(context, job, policies, mirror_query)
+    finally:
+        context.policies.leave()
+    if decision is None:
+        return NextStep.NEXT
+    if decision.channel is None:
+        _give_up(context, job, decision.slot, decision.reason)
+        return NextStep.DONE
+    settled = context.store.dispatches.settle(job, "", Settlement(NextStep.RETRY, channel=decision.channel))
+    if settled is SettleResult.SETTLED:
+        _log.info("message_redirected", verification=job.id, message=job.message, channel=decision.channel)
+    return NextStep.DONE
 
 
 def _ask_policies(
     context: Context, job: Job, policies: tuple[PolicyRunner, ...], mirror_query: MirrorQuery
 ) -> PolicyDecision | None:
-    """Return why policies refuse a message; ``None`` when it may go, or is not wanted any more.
+    """Return why policies refuse a message; ``None`` if it may go, or is no longer wanted.
 
-    Policies learn the number, so they are not asked where its holder wants no messages; the dispatch refuses that.
+    Policies get the number, so they are not asked if its holder wants no messages: the dispatch refuses that.
     """
     verification = context.store.verifications.read(job.bucket, job.id)
-    if verification is None or not _needs_asking(verification, job):
+    if verification is None or not _needs_verdict(verification, job):
         return None
     if not context.store.dispatches.is_allowed(job, mirror_query):
         return None
@@ -466,50 +421,52 @@ def _ask_policies(
         channel=job.channel,
         verification_id=verification.id,
     )
-    stopped = _ask_in_turn(context, policies, question, verification, job)
-    if stopped is None:
-        context.policies.remember(_passing(job))
-    return stopped
+    decision = _ask_in_turn(context, policies, question, verification, job)
+    if decision is None:
+        context.policies.remember((job.id, job.message, job.channel))
+    return decision
 
 
-def _needs_asking(verification: Verification, job: Job) -> bool:
-    """Tell whether a message is still wanted, and no gateway was called for it through this channel."""
-    calls = [one for one in verification.deliveries if one.message == job.message and one.gateway]
+def _needs_verdict(verification: Verification, job: Job) -> bool:
+    """Return whether a message is still wanted and no gateway was called for it through this channel."""
+    calls = [delivery for delivery in verification.deliveries if delivery.message == job.message and delivery.gateway]
     return (
         verification.status is Status.PENDING
         and verification.generation == job.generation
-        and not any(one.channel == job.channel or one.status in _ACCEPTED_STATUSES for one in calls)
+        and not any(call.channel == job.channel or call.status in _ACCEPTED_STATUSES for call in calls)
     )
 
 
 def _ask_in_turn(
     context: Context, policies: tuple[PolicyRunner, ...], question: Question, verification: Verification, job: Job
 ) -> PolicyDecision | None:
-    """Ask policies in turn: the first that denies decides; each may narrow the channels that are left."""
-    slot = _waiting_slot(verification, job)
+    """Ask policies in turn: the first that denies decides, and each may narrow the channels that are left."""
+    is_queued = any(
+        delivery.message == job.message and delivery.status is DeliveryStatus.QUEUED and not delivery.gateway
+        for delivery in verification.deliveries
+    )
+    slot = job.first_slot if is_queued else ""
     channels, reason = frozenset(map(str, Channel)), ""
     for policy in policies:
         verdict = _ask_policy(policy, question, job)
         if not policy.is_enforced:
             continue
+        denial = sanitize_reason(f"policy {policy.name}")
         if verdict.ruling is Ruling.DENY:
-            return PolicyDecision(_refusal_reason("policy", policy), None, slot)
+            return PolicyDecision(denial, None, slot)
         if verdict.ruling is Ruling.UNKNOWN and policy.denies_unknown:
-            return PolicyDecision(_refusal_reason("no_verdict", policy), None, slot)
+            return PolicyDecision(sanitize_reason(f"no_verdict {policy.name}"), None, slot)
         if verdict.ruling is Ruling.ANOTHER_CHANNEL:
             channels &= verdict.channels
-            reason = reason or ("" if job.channel in verdict.channels else _refusal_reason("policy", policy))
+            reason = reason or ("" if job.channel in verdict.channels else denial)
     if job.channel in channels:
         return None
     further = next_channel(context, verification.purpose, verification.country, job.channel, among=channels)
     return PolicyDecision(reason, further, slot)
 
 
-def _refusal_reason(word: str, policy: PolicyRunner) -> str:
-    return sanitize_reason(f"{word} {policy.name}")
-
-
 def _ask_policy(policy: PolicyRunner, question: Question, job: Job) -> Verdict:
+    """Return the verdict of one policy, counted and logged."""
     verdict = policy.ask(question)
     metrics.policy_verdicts.count(policy=policy.name, verdict=verdict.ruling)
     _log.log(
@@ -524,11 +481,3 @@ def _ask_policy(policy: PolicyRunner, question: Question, job: Job) -> Verdict:
         message=job.message,
     )
     return verdict
-
-
-def _waiting_slot(verification: Verification, job: Job) -> str:
-    waits = any(
-        one.message == job.message and one.status is DeliveryStatus.QUEUED and not one.gateway
-        for one in verification.deliveries
-    )
-    return job.first_slot if waits else ""

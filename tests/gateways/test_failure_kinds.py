@@ -141,7 +141,7 @@ def test_every_code_belongs_to_one_side():
 def test_a_refused_account_goes_on_to_the_next_gateway_and_a_refused_message_does_not(gateway, code, monkeypatch):
     failed = failure(gateway, code, monkeypatch)
     refuses_us, refuses_it = code in REFUSES_US[gateway], code in REFUSES_THE_MESSAGE[gateway]
-    follows = settlement_after_failure(failed, None)
+    follows = settlement_after_failure(failed, None, 0)
 
     assert isinstance(failed, GatewayError)
     assert (failed.kind == "account") is refuses_us, failed
