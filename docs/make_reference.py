@@ -18,8 +18,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from otp_service.cli.main import commands
-from otp_service.gateways.base import GatewaySettings, load_gateway_class
-from otp_service.policies.base import PolicySettings, load_policy_class
+from otp_service.gateways.base import GATEWAY_KINDS, GatewaySettings
+from otp_service.policies.base import POLICY_KINDS, PolicySettings
 from otp_service.policies.human_checks import HumanCheckSettings
 from otp_service.settings import Settings
 from otp_service.settings.schema import (
@@ -96,10 +96,10 @@ def configuration() -> str:
     parts += _section("applications.NAME", ApplicationSettings)
     parts += _section("gateways.NAME", GatewaySettings, says=OF_ALL_GATEWAYS)
     for kind in GATEWAYS:
-        parts += _section(f"gateways.NAME, {kind}", load_gateway_class(kind).Settings, above=GatewaySettings)
+        parts += _section(f"gateways.NAME, {kind}", GATEWAY_KINDS.find(kind).Settings, above=GatewaySettings)
     parts += _section("policies.NAME", PolicySettings, says=OF_ALL_POLICIES)
     for kind in POLICIES:
-        parts += _section(f"policies.NAME, {kind}", load_policy_class(kind).Settings, above=PolicySettings)
+        parts += _section(f"policies.NAME, {kind}", POLICY_KINDS.find(kind).Settings, above=PolicySettings)
     parts += _section("human_checks.NAME", HumanCheckSettings, says=OF_ALL_HUMAN_CHECKS)
     parts += _section("routes", RouteSettings)
     parts += _section("countries.CODE", CountrySettings)

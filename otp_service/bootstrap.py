@@ -435,7 +435,7 @@ def _access_cache(settings: Settings, access: Access) -> AccessCache:
 
 def _gateways(settings: Settings, context: Context) -> dict[str, Gateway]:
     return {
-        name: entry.gateway_class(
+        name: entry.plugin_class(
             entry.settings,
             GatewayContext(
                 name,
@@ -453,7 +453,7 @@ def _policies(settings: Settings) -> Policies:
     threads = settings.worker.concurrency
     runners = (
         PolicyRunner(
-            name, entry.policy_class(entry.settings, PolicyContext(name, settings.production)), entry.settings, threads
+            name, entry.plugin_class(entry.settings, PolicyContext(name, settings.production)), entry.settings, threads
         )
         for name, entry in settings.policies.items()
     )
@@ -464,7 +464,7 @@ def _human_checks(settings: Settings) -> dict[str, HumanCheckRunner]:
     return {
         name: HumanCheckRunner(
             name,
-            entry.verifier_class(entry.settings, PolicyContext(name, settings.production)),
+            entry.plugin_class(entry.settings, PolicyContext(name, settings.production)),
             entry.settings,
             settings.http.all_threads,
         )

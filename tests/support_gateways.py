@@ -4,7 +4,7 @@ import importlib.util
 
 from support_missing import missing
 
-from otp_service.gateways.base import load_gateway_class
+from otp_service.gateways.base import GATEWAY_KINDS
 from otp_service.testing.provider import gateway_context
 from otp_service.testing.samples import MESSAGE
 
@@ -13,7 +13,7 @@ __all__ = ["MESSAGE", "make", "require"]
 
 def make(kind, mailbox=None, receipt_sink=None, **settings):
     """Return a gateway of a kind under the name ``main``."""
-    gateway = load_gateway_class(kind)
+    gateway = GATEWAY_KINDS.find(kind)
     return gateway(gateway.Settings.model_validate(settings), gateway_context(mailbox, receipt_sink))
 
 

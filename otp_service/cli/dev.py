@@ -574,7 +574,7 @@ def _port_near(host: str, port: int) -> int:
 def _own_address(given: Table) -> Table:
     """Return this machine's ``http.public_url``: none where one is given, or where a provider had to reach it."""
     settings = settings_from(merge({"http": {"public_url": url_of(HOST, 1)}}, given))  # proofs and pages need one
-    sends = any(not gateway.gateway_class.development_only for gateway in settings.gateways.values())
+    sends = any(not gateway.plugin_class.development_only for gateway in settings.gateways.values())
     if sends or "public_url" in given.get("http", {}):
         return {}
     return {"http": {"public_url": url_of(settings.http.host, settings.http.port)}}

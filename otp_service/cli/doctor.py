@@ -196,8 +196,8 @@ def _unused_gateways(settings: Settings) -> Iterator[Mapping[str, object]]:
 def _unreported(settings: Settings) -> Iterator[Mapping[str, object]]:
     """Yield the gateways that could report receipts, and have no address for it."""
     for name, one in {} if settings.http.public_url else settings.gateways.items():
-        reports = issubclass(one.gateway_class, REPORTS_OVER_HTTP) and one.settings.takes_receipts
-        if reports and not one.gateway_class.development_only:
+        reports = issubclass(one.plugin_class, REPORTS_OVER_HTTP) and one.settings.takes_receipts
+        if reports and not one.plugin_class.development_only:
             yield {"name": name}
 
 

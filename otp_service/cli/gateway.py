@@ -52,7 +52,7 @@ def _description(name: str, configured: ConfiguredGateway) -> out.Row:
 
 def _reports(configured: ConfiguredGateway) -> bool:
     """Tell whether receipts come in: over a connection of the gateway's own, or over HTTP as its settings say."""
-    kind = configured.gateway_class
+    kind = configured.plugin_class
     return issubclass(kind, SupportsConnections) or (
         issubclass(kind, REPORTS_OVER_HTTP) and configured.settings.takes_receipts
     )

@@ -375,17 +375,6 @@ class SupportsConnections(Protocol):
 
 
 GATEWAY_ENTRY_POINTS = "otp_service.gateways"
-GATEWAY_KINDS = PluginKinds(
+GATEWAY_KINDS: Final[PluginKinds[Gateway]] = PluginKinds(
     GATEWAY_ENTRY_POINTS, "gateway", ("kind", "channels", "development_only", "Settings", "send")
 )
-
-
-def gateway_kinds() -> list[str]:
-    """Return the names of all kinds, without importing any."""
-    return GATEWAY_KINDS.names()
-
-
-def load_gateway_class(name: str) -> type[Gateway]:
-    """Import and return the gateway of a kind; raise `ConfigurationError` when that is none, or more than one."""
-    found: type[Gateway] = GATEWAY_KINDS.find(name)
-    return found

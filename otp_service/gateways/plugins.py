@@ -1,9 +1,9 @@
 """Gateways and policies that installed packages bring: found by entry points, imported by name."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from typing import Any, Generic, TypeVar
 
 from otp_service.errors import ConfigurationError
 
@@ -19,13 +19,16 @@ def forget_installed_entry_points() -> None:
     installed_entry_points.cache_clear()
 
 
+Kind = TypeVar("Kind")
+
+
 @dataclass(frozen=True, slots=True)
-class PluginKinds:
+class PluginKinds(Generic[Kind]):
     """The classes that an entry point group names. The ``kind`` of each is its entry point's name."""
 
     group: str
     noun: str
-    """What one is called in errors: *gateway*."""
+    """Their name in errors: *gateway*."""
     required: tuple[str, ...]
     """Members that each class must have."""
 
@@ -33,10 +36,10 @@ class PluginKinds:
         """Return the names of all kinds, without importing any."""
         return sorted({entry.name for entry in installed_entry_points(self.group)})
 
-    def find(self, name: str) -> type:
+    def find(self, name: str) -> type[Kind]:
         """Import and return the class of a kind.
 
-        Raises `ConfigurationError` when there is no such kind, two packages claim it, or it cannot be imported.
+        Raises `ConfigurationError` if no package has the kind, two packages claim it, or it cannot be imported.
         """
         claims = {entry.value: entry for entry in installed_entry_points(self.group) if entry.name == name}
         if not claims:
@@ -46,27 +49,23 @@ class PluginKinds:
             packages = ", ".join(sorted(claims))
             raise ConfigurationError(f"More than one package brings a {self.noun} of kind {name!r}: {packages}.")
         (entry,) = claims.values()
-        return self._checked(entry, self._imported(entry))
+        plugin = self._imported(entry)
+        lacking = [member for member in self.required if not hasattr(plugin, member)]
+        if not isinstance(plugin, type) or lacking:
+            fault = f"lacks {', '.join(lacking)}" if lacking else "is not a class"
+            raise ConfigurationError(f"{entry.value} is not a {self.noun}: it {fault}.")
+        kind = getattr(plugin, "kind", None)
+        if kind != entry.name:
+            raise ConfigurationError(f"{entry.value} has the kind {kind!r}, but its entry point is {entry.name!r}.")
+        return plugin
 
-    def _imported(self, entry: EntryPoint) -> object:
-        what = f"The {self.noun} of kind {entry.name!r}"
+    def _imported(self, entry: EntryPoint) -> Any:  # noqa: ANN401 - anything that the package names
+        subject = f"The {self.noun} of kind {entry.name!r}"
         try:
             return entry.load()
         except ModuleNotFoundError as missing:
-            raise ConfigurationError(f"{what} needs the package {missing.name!r}, which is not installed.") from missing
+            raise ConfigurationError(
+                f"{subject} needs the package {missing.name!r}, which is not installed."
+            ) from missing
         except (ImportError, AttributeError) as broken:
-            raise ConfigurationError(f"{what} ({entry.value}) cannot be imported.") from broken
-
-    def _checked(self, entry: EntryPoint, found: object) -> type:
-        lacking = _missing_members(found, self.required)
-        if not isinstance(found, type) or lacking:
-            what = f"lacks {', '.join(lacking)}" if lacking else "is not a class"
-            raise ConfigurationError(f"{entry.value} is not a {self.noun}: it {what}.")
-        kind = getattr(found, "kind", None)
-        if kind != entry.name:
-            raise ConfigurationError(f"{entry.value} says it is of kind {kind!r}, its entry point {entry.name!r}.")
-        return found
-
-
-def _missing_members(found: object, members: Iterable[str]) -> list[str]:
-    return [member for member in members if not hasattr(found, member)]
+            raise ConfigurationError(f"{subject} ({entry.value}) cannot be imported.") from broken

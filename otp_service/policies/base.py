@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -317,10 +317,4 @@ class Policies:
 
 
 POLICY_ENTRY_POINTS = "otp_service.policies"
-POLICY_KINDS = PluginKinds(POLICY_ENTRY_POINTS, "policy", ("kind", "Settings", "judge"))
-
-
-def load_policy_class(name: str) -> type[Policy]:
-    """Import and return the policy of a kind; raise `ConfigurationError` when that is none, or more than one."""
-    found: type[Policy] = POLICY_KINDS.find(name)
-    return found
+POLICY_KINDS: Final[PluginKinds[Policy]] = PluginKinds(POLICY_ENTRY_POINTS, "policy", ("kind", "Settings", "judge"))

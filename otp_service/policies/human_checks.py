@@ -6,7 +6,7 @@ Whether a check is needed the script of a start decides (``start.lua``).
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -101,10 +101,6 @@ class HumanCheckRunner:
 
 
 HUMAN_CHECK_ENTRY_POINTS = "otp_service.human_checks"
-HUMAN_CHECK_KINDS = PluginKinds(HUMAN_CHECK_ENTRY_POINTS, "verifier of human checks", ("kind", "Settings", "passed"))
-
-
-def load_human_check_class(name: str) -> type[HumanCheckVerifier]:
-    """Import and return the verifier of a kind; raise `ConfigurationError` when that is none, or more than one."""
-    found: type[HumanCheckVerifier] = HUMAN_CHECK_KINDS.find(name)
-    return found
+HUMAN_CHECK_KINDS: Final[PluginKinds[HumanCheckVerifier]] = PluginKinds(
+    HUMAN_CHECK_ENTRY_POINTS, "verifier of human checks", ("kind", "Settings", "passed")
+)

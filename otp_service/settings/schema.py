@@ -3,7 +3,7 @@
 import re
 import tomllib
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple
 from datetime import date
 from functools import cache, cached_property, lru_cache
@@ -11,7 +11,7 @@ from importlib.resources import files
 from ipaddress import IPv6Network, ip_network
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Generic, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -75,19 +75,19 @@ from otp_service.gateways.base import (
     Gateway,
     GatewaySettings,
     checked_country_code,
-    load_gateway_class,
 )
 from otp_service.gateways.plugins import PluginKinds
-from otp_service.policies.base import POLICY_KINDS, Policy, PolicySettings, load_policy_class
+from otp_service.policies.base import POLICY_KINDS, Policy, PolicySettings
 from otp_service.policies.human_checks import (
     HUMAN_CHECK_KINDS,
     HumanCheckSettings,
     HumanCheckVerifier,
-    load_human_check_class,
 )
 from otp_service.settings.sources import KIND_FAULTS, SettingFault, model_faults, plain_sentence, suggestion
 from otp_service.settings.urls import check_ledger_url, check_redis_url, place_of, shown_ledger_url
 
+Kind = TypeVar("Kind")
+KindSettings = TypeVar("KindSettings", bound=BaseModel)
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 PortOrNone = Annotated[int, Field(ge=0, le=65535)]
@@ -1265,93 +1265,64 @@ class RetentionSettings(Section):
         return RetentionDays(**dict(self))
 
 
-def kind_validator(kinds: PluginKinds) -> Callable[[Any], Any]:
-    """Return a validator of a section with a ``kind``.
-
-    It returns ``kind`` and ``settings`` apart, or raises a `PydanticCustomError` of the type `KIND_FAULTS`.
-    """
-
-    def read(members: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-        if not isinstance(members, Mapping):
-            return members
-        own = dict(members)
-        kind = own.pop("kind", None)
-        if not isinstance(kind, str):
-            raise _refused(kinds, [(("kind",), f"is one of {', '.join(kinds.names())}.")])
-        return {"kind": kind, "settings": _own_settings(kinds, kind, own)}
-
-    return read
-
-
-def _own_settings(kinds: PluginKinds, kind: str, own: dict[str, Any]) -> BaseModel:
-    try:
-        model: type[BaseModel] = kinds.find(kind).Settings  # type: ignore[attr-defined] # `find` checks it
-        return model.model_validate(own)
-    except ConfigurationError as unusable:
-        raise _refused(kinds, [(("kind",), plain_sentence(str(unusable)))]) from None
-    except ValidationError as invalid:
-        raise _refused(kinds, list(model_faults(invalid, model))) from None
-
-
-def _refused(kinds: PluginKinds, faults: list[SettingFault]) -> PydanticCustomError:
-    # A ValidationError within a validator would become one error, whose text shows the given value.
-    return PydanticCustomError(KIND_FAULTS, f"is not a {kinds.noun}", {"faults": faults})
-
-
-class ConfiguredGateway(BaseModel):
-    """One entry of ``gateways``: its kind, and the settings of the class of that kind."""
+class Configured(BaseModel, Generic[Kind, KindSettings]):
+    """An entry of ``gateways``, ``policies`` or ``human_checks``: its kind, and the settings of that kind's class."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
+    kinds: ClassVar[PluginKinds[Any]]
     kind: str
-    settings: SerializeAsAny[GatewaySettings]
+    settings: SerializeAsAny[KindSettings]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, members: Any) -> Any:  # noqa: ANN401 - whatever the file holds
+        if not isinstance(members, Mapping):
+            return members
+        kind, own = members.get("kind"), {name: value for name, value in members.items() if name != "kind"}
+        if not isinstance(kind, str):
+            raise cls._refused([(("kind",), f"is one of {', '.join(cls.kinds.names())}.")])
+        try:
+            model: type[BaseModel] = cls.kinds.find(kind).Settings
+            return {"kind": kind, "settings": model.model_validate(own)}
+        except ConfigurationError as unusable:
+            raise cls._refused([(("kind",), plain_sentence(str(unusable)))]) from None
+        except ValidationError as invalid:
+            raise cls._refused(list(model_faults(invalid, model))) from None
+
+    @classmethod
+    def _refused(cls, faults: list[SettingFault]) -> PydanticCustomError:
+        # A ValidationError within a validator would become one error, whose text shows the value.
+        return PydanticCustomError(KIND_FAULTS, f"is not a {cls.kinds.noun}", {"faults": faults})
 
     @property
-    def gateway_class(self) -> type[Gateway]:
-        """The gateway's class."""
-        return load_gateway_class(self.kind)
+    def plugin_class(self) -> type[Kind]:
+        """The class of the kind."""
+        plugin_class: type[Kind] = self.kinds.find(self.kind)
+        return plugin_class
+
+
+class ConfiguredGateway(Configured[Gateway, GatewaySettings]):
+    """An entry of ``gateways``."""
+
+    kinds = GATEWAY_KINDS
 
     @property
     def channels(self) -> frozenset[str]:
         """The channels that it carries: by its settings, if they have ``channels``, else by its class."""
-        return frozenset(getattr(self.settings, "channels", self.gateway_class.channels))
+        return frozenset(getattr(self.settings, "channels", self.plugin_class.channels))
 
 
-GatewayEntry = Annotated[ConfiguredGateway, BeforeValidator(kind_validator(GATEWAY_KINDS))]
+class ConfiguredPolicy(Configured[Policy, PolicySettings]):
+    """An entry of ``policies``."""
+
+    kinds = POLICY_KINDS
 
 
-class ConfiguredPolicy(BaseModel):
-    """One entry of ``policies``: its kind, and the settings of the class of that kind."""
+class ConfiguredHumanCheck(Configured[HumanCheckVerifier, HumanCheckSettings]):
+    """An entry of ``human_checks``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
-
-    kind: str
-    settings: SerializeAsAny[PolicySettings]
-
-    @property
-    def policy_class(self) -> type[Policy]:
-        """The policy's class."""
-        return load_policy_class(self.kind)
-
-
-PolicyEntry = Annotated[ConfiguredPolicy, BeforeValidator(kind_validator(POLICY_KINDS))]
-
-
-class ConfiguredHumanCheck(BaseModel):
-    """One entry of ``human_checks``: its kind, and the settings of the class of that kind."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
-
-    kind: str
-    settings: SerializeAsAny[HumanCheckSettings]
-
-    @property
-    def verifier_class(self) -> type[HumanCheckVerifier]:
-        """The verifier's class."""
-        return load_human_check_class(self.kind)
-
-
-HumanCheckEntry = Annotated[ConfiguredHumanCheck, BeforeValidator(kind_validator(HUMAN_CHECK_KINDS))]
+    kinds = HUMAN_CHECK_KINDS
 
 
 def walk_settings(value: Any, path: str, *, tables: bool = True) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - a kind's own

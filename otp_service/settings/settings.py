@@ -24,12 +24,13 @@ from otp_service.settings.schema import (
     Approvals,
     AuditSettings,
     BreakerSettings,
+    ConfiguredGateway,
+    ConfiguredHumanCheck,
+    ConfiguredPolicy,
     ConsoleSettings,
     Countries,
-    GatewayEntry,
     GuardSettings,
     HttpSettings,
-    HumanCheckEntry,
     InboundSettings,
     KeysSettings,
     LedgerSettings,
@@ -37,7 +38,6 @@ from otp_service.settings.schema import (
     LoggingSettings,
     MessagesSettings,
     Name,
-    PolicyEntry,
     ProofsSettings,
     PurposeSettings,
     RedisSettings,
@@ -76,7 +76,7 @@ class Settings(Section):
     guard: GuardSettings = GuardSettings()
     purposes: dict[Name, PurposeSettings] = Field(default_factory=dict)
     applications: dict[Name, ApplicationSettings] = Field(default_factory=dict)
-    gateways: dict[Name, GatewayEntry] = Field(default_factory=dict)
+    gateways: dict[Name, ConfiguredGateway] = Field(default_factory=dict)
     routes: tuple[RouteSettings, ...] = ()
     """Without a route, all gateways carry all messages, in the order of their sections."""
     countries: Countries = Field(default_factory=dict)
@@ -85,9 +85,9 @@ class Settings(Section):
     """Names that handsets show, as they are registered."""
     approvals: Approvals = Field(default_factory=dict)
     """Templates that are approved, word by word."""
-    policies: dict[Name, PolicyEntry] = Field(default_factory=dict)
+    policies: dict[Name, ConfiguredPolicy] = Field(default_factory=dict)
     """A site's own rules, asked before a dispatch in the order of their sections."""
-    human_checks: dict[Name, HumanCheckEntry] = Field(default_factory=dict)
+    human_checks: dict[Name, ConfiguredHumanCheck] = Field(default_factory=dict)
     """Verifiers of human checks, which applications name."""
     worker: WorkerSettings = WorkerSettings()
     breaker: BreakerSettings = BreakerSettings()

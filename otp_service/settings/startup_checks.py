@@ -31,9 +31,7 @@ from otp_service.settings.message_files import locale_faults, read_templates
 from otp_service.settings.schema import (
     ALL_COUNTRIES,
     ApplicationSection,
-    ConfiguredGateway,
-    ConfiguredHumanCheck,
-    ConfiguredPolicy,
+    Configured,
     RedisSettings,
     SpendSettings,
     walk_settings,
@@ -86,7 +84,7 @@ def _hosting_countries(settings: Settings) -> Iterator[tuple[str, str | None]]:
         if hasattr(section, _MEMBER):
             yield name, section.hosted_in
         for entry, member in section.items() if isinstance(section, Mapping) else ():
-            if isinstance(member, ConfiguredGateway | ConfiguredPolicy | ConfiguredHumanCheck):
+            if isinstance(member, Configured):
                 yield f"{name}.{entry}", member.settings.hosted_in
 
 
@@ -103,7 +101,7 @@ def _without_residency(settings: Settings, home: str) -> set[str]:
     gateways = {
         f"gateways.{name}"
         for name, gateway in settings.gateways.items()
-        if gateway.gateway_class.development_only or (name in routed and name not in carrying)
+        if gateway.plugin_class.development_only or (name in routed and name not in carrying)
     }
     return gateways if settings.telemetry.traces else {*gateways, "telemetry"}
 
@@ -290,7 +288,7 @@ def _unverified_connection(url: str, place: str, action: str) -> UnsafeConnectio
 def _web(
     name: RefusalName,
     section: str,
-    entries: Mapping[str, ConfiguredGateway | ConfiguredPolicy | ConfiguredHumanCheck],
+    entries: Mapping[str, Configured[Any, Any]],
     what: str,
 ) -> Iterator[UnsafeConnection]:
     for entry_name, entry in entries.items():
@@ -673,7 +671,7 @@ def _browser_origins(settings: Settings) -> Iterator[StartRefusal]:
 
 def _gateways(settings: Settings) -> Iterator[StartRefusal]:
     for name, gateway in settings.gateways.items():
-        if gateway.gateway_class.development_only:
+        if gateway.plugin_class.development_only:
             yield StartRefusal(
                 RefusalName.GATEWAY_FOR_DEVELOPMENT,
                 f"gateways.{name}",

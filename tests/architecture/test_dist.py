@@ -67,9 +67,9 @@ print(session.post(f"{url}/v1/verifications/{begun['id']}/check", json={"code": 
 """
 SENDING = """
 from otp_service.domain.messages import Message
-from otp_service.gateways.base import GatewayContext, GatewayError, load_gateway_class
+from otp_service.gateways.base import GatewayContext, GatewayError, GATEWAY_KINDS
 
-twilio = load_gateway_class("twilio")
+twilio = GATEWAY_KINDS.find("twilio")
 senders = {"from": "+15005550006", "voice_from": "+15005550007", "whatsapp_from": "+15005550008"}
 account = {"account_sid": "AC0123456789abcdef0123456789abcdef", "auth_token": "token-of-the-test"}
 settings = twilio.Settings.model_validate({**account, **senders, "base_url": "http://127.0.0.1:1"})

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 from support_gateways import require
 
-from otp_service.gateways.base import load_gateway_class
+from otp_service.gateways.base import GATEWAY_KINDS
 
 TWILIO = {"account_sid": "AC" + "0" * 32, "auth_token": "of-this-test", "from": "Acme"}
 VONAGE = {"api_key": "abcd1234", "api_secret": "of-this-test", "from": "Acme"}
@@ -26,4 +26,4 @@ def test_an_address_with_blanks_or_backslashes_is_refused(kind: str, settings: d
     if kind == "sns":
         require("boto3")
     with pytest.raises(ValidationError):
-        load_gateway_class(kind).Settings.model_validate({**settings, member: address})
+        GATEWAY_KINDS.find(kind).Settings.model_validate({**settings, member: address})

@@ -17,10 +17,10 @@ from support_sources import ROOT
 from otp_service.errors import ConfigurationError
 from otp_service.gateways.base import (
     GATEWAY_ENTRY_POINTS,
+    GATEWAY_KINDS,
     FailureKind,
     GatewayError,
     GatewaySettings,
-    load_gateway_class,
 )
 from otp_service.gateways.http_client import HttpApiGateway, api_url, failure_of_status
 from otp_service.testing.suite import GatewayContract
@@ -44,7 +44,7 @@ SPECIAL = {"console": ConsoleContract, "smpp": SmppContract}
 
 def suite_of(kind):
     try:
-        members = {"gateway_class": load_gateway_class(kind), "samples": SAMPLES / f"{kind}.toml"}
+        members = {"gateway_class": GATEWAY_KINDS.find(kind), "samples": SAMPLES / f"{kind}.toml"}
     except ConfigurationError as lacks:  # the package of an extra
         why = str(lacks)
         return type(f"Test{kind.title()}", (), {"test_it_can_be_imported": lambda _: missing(why)})
@@ -53,7 +53,7 @@ def suite_of(kind):
 
 for _sample in ("http/xml", "http/hmac", "http/token"):
     _members = {
-        "gateway_class": load_gateway_class("http"),
+        "gateway_class": GATEWAY_KINDS.find("http"),
         "samples": SAMPLES / f"{_sample}.toml",
         "test_receipts_are_sampled_where_there_are_any": None,  # http.toml samples what comes in
         "test_messages_from_people_are_sampled_where_there_are_any": None,

@@ -10,7 +10,7 @@ from support_installation import tree
 from otp_service.cli.process_setup import reload_installation
 from otp_service.errors import ConfigurationError
 from otp_service.gateways import plugins
-from otp_service.gateways.base import GATEWAY_ENTRY_POINTS, gateway_kinds, load_gateway_class
+from otp_service.gateways.base import GATEWAY_ENTRY_POINTS, GATEWAY_KINDS
 from otp_service.gateways.console import ConsoleGateway
 from otp_service.settings import settings_from
 
@@ -29,14 +29,14 @@ def installed(monkeypatch):
 
 
 def test_all_kinds_of_ours_are_known():
-    assert set(gateway_kinds()) >= {"console", "http", "sandbox", "twilio"}
-    assert load_gateway_class("console") is ConsoleGateway
+    assert set(GATEWAY_KINDS.names()) >= {"console", "http", "sandbox", "twilio"}
+    assert GATEWAY_KINDS.find("console") is ConsoleGateway
 
 
 def test_naming_one_kind_imports_no_other():
     program = (
-        "import sys; from otp_service.gateways.base import load_gateway_class, gateway_kinds;"
-        "gateway_kinds(); load_gateway_class('console');"
+        "import sys; from otp_service.gateways.base import GATEWAY_KINDS;"
+        "GATEWAY_KINDS.names(); GATEWAY_KINDS.find('console');"
         "print([name for name in ('twilio', 'requests', 'pytest') if name in sys.modules])"
     )
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -46,7 +46,7 @@ def test_naming_one_kind_imports_no_other():
 
 def test_an_unknown_kind_is_told_the_known_ones():
     with pytest.raises(ConfigurationError, match=r"no gateway of kind 'twillio'; there are: .*console, .*twilio"):
-        load_gateway_class("twillio")
+        GATEWAY_KINDS.find("twillio")
 
 
 @pytest.mark.parametrize(
@@ -55,19 +55,19 @@ def test_an_unknown_kind_is_told_the_known_ones():
         ("nowhere_to_be_found:Gateway", "needs the package 'nowhere_to_be_found', which is not installed"),
         ("otp_service.gateways.sandbox:Nothing", "cannot be imported"),
         ("otp_service.gateways.base:Accepted", "is not a gateway: it lacks kind, channels"),
-        (CONSOLE, "says it is of kind 'console', its entry point 'acme'"),
+        (CONSOLE, "has the kind 'console', but its entry point is 'acme'"),
     ],
 )
 def test_a_package_that_brings_no_gateway_is_told_what_is_wrong(installed, value, word):
     installed(acme=[value])
     with pytest.raises(ConfigurationError, match=word):
-        load_gateway_class("acme")
+        GATEWAY_KINDS.find("acme")
 
 
 def test_a_kind_cannot_be_taken_over_by_another_package(installed):
     installed(console=[CONSOLE, "strange_package:ConsoleGateway"])
     with pytest.raises(ConfigurationError, match="More than one package brings a gateway of kind 'console'"):
-        load_gateway_class("console")
+        GATEWAY_KINDS.find("console")
 
 
 @pytest.fixture
@@ -79,17 +79,17 @@ def _looks_again_afterwards():
 @pytest.mark.usefixtures("_looks_again_afterwards")
 def test_a_package_that_is_installed_meanwhile_is_found_at_a_reload(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
-    assert "acme" not in gateway_kinds()
+    assert "acme" not in GATEWAY_KINDS.names()
     package = tmp_path / "acme-1.0.dist-info"
     package.mkdir()
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
     (package / "entry_points.txt").write_text(f"[{GATEWAY_ENTRY_POINTS}]\nacme = acme:Gateway\n")
     reload_installation(tmp_path / "missing.toml", settings_from(tree("redis://localhost:1/0")), ())
 
-    assert "acme" in gateway_kinds()
+    assert "acme" in GATEWAY_KINDS.names()
 
 
 def test_a_package_that_is_found_twice_is_one_package(installed):
     installed(console=[CONSOLE, CONSOLE])
 
-    assert load_gateway_class("console") is ConsoleGateway
+    assert GATEWAY_KINDS.find("console") is ConsoleGateway

@@ -60,9 +60,8 @@ def test_there_is_a_sender():
 )
 def test_it_carries_the_channels_that_have_a_sender(senders, channels):
     assert make("twilio", **ACCOUNT, **senders).channels == channels
-    assert ConfiguredGateway.model_validate(
-        {"kind": "twilio", "settings": TwilioSettings.model_validate({**ACCOUNT, **senders})}
-    ).channels == frozenset(channels)
+    configured = ConfiguredGateway.model_validate({"kind": "twilio", **ACCOUNT, **senders})
+    assert configured.channels == frozenset(channels)
 
 
 @pytest.mark.parametrize(

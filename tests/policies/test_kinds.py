@@ -8,7 +8,7 @@ from support_installation import tree
 
 from otp_service.errors import ConfigurationError
 from otp_service.gateways import plugins
-from otp_service.policies.base import POLICY_ENTRY_POINTS, PolicyContext, PolicySettings, load_policy_class
+from otp_service.policies.base import POLICY_ENTRY_POINTS, POLICY_KINDS, PolicyContext, PolicySettings
 from otp_service.settings import settings_from
 
 OURS = [entry.name for entry in entry_points(group=POLICY_ENTRY_POINTS) if entry.value.startswith("otp_service.")]
@@ -23,7 +23,7 @@ def settings_with(**policies):
 
 @pytest.mark.parametrize("kind", OURS)
 def test_a_kind_of_ours_keeps_the_contract(kind):
-    found = load_policy_class(kind)
+    found = POLICY_KINDS.find(kind)
 
     assert found.kind == kind
     assert issubclass(found.Settings, PolicySettings)
@@ -34,7 +34,7 @@ def test_a_kind_of_ours_keeps_the_contract(kind):
 
 def test_a_section_becomes_a_policy_that_shows_no_secret():
     configured = settings_with(simswap=SIMSWAP).policies["simswap"]
-    policy = configured.policy_class(configured.settings, PolicyContext("simswap", production=True))
+    policy = configured.plugin_class(configured.settings, PolicyContext("simswap", production=True))
 
     assert configured.settings.channels == ("sms", "voice")
     assert TOKEN not in repr(policy) + repr(configured) + str(settings_with(simswap=SIMSWAP).redacted())
@@ -111,4 +111,4 @@ def test_a_package_that_brings_no_policy_is_told_what_is_wrong(monkeypatch):
     found = [EntryPoint("acme", "otp_service.policies.base:Verdict", POLICY_ENTRY_POINTS)]
     monkeypatch.setattr(plugins, "installed_entry_points", lambda _group: found)
     with pytest.raises(ConfigurationError, match="is not a policy: it lacks kind, Settings, judge"):
-        load_policy_class("acme")
+        POLICY_KINDS.find("acme")
