@@ -164,13 +164,13 @@ replication: setup  ## Hosts die with what replicas had not received; what was a
 rotate: setup  ## Root keys are rotated while verifications are started and checked; none may be lost. Three minutes.
 	PYTHONPATH=tests $(BIN)/python benchmarks/rotate.py
 
-rolling: setup  ## Restart all processes under load, one by one, behind HAProxy; no request may fail. BEFORE=folder of the release before.
-	PYTHONPATH=tests $(BIN)/python benchmarks/rolling.py $(if $(BEFORE),--before $(BEFORE))
+rolling: setup  ## Restart all processes under load, one by one, behind HAProxy; no request may fail.
+	PYTHONPATH=tests $(BIN)/python benchmarks/rolling.py
 
 handover: setup  ## Reload and replace workers under load, each fifth call slow: no gap, no refusal, no open breaker. Five minutes.
 	$(BIN)/python benchmarks/handover.py
 
-differential: setup  ## The release before (BEFORE=folder) and this one do the same 100,000 steps, and must agree. Needs libfaketime, half an hour.
+differential: setup  ## Another checkout (BEFORE=folder) and this one do the same 100,000 steps, and must agree. Needs libfaketime, half an hour.
 	PYTHONPATH=tests $(BIN)/python benchmarks/differential.py --before $(BEFORE)
 
 overload: setup  ## More load than the service bears, behind HAProxy: all are answered in time. A minute. Needs wrk, haproxy.

@@ -2,10 +2,8 @@
 
 Two services of two processes and two workers share a Redis and a ledger. Callers start verifications, read the codes
 that were sent, and check them, through HAProxy with the configuration of the compose file. Meanwhile every worker and
-every service is restarted, one after the other, again and again. With ``--before``, the folder of another checkout with
-an environment of its own (``.venv``), all of them are of that release at first: in the first round new ones come that
-write what old ones read (``redis.write_format``), in the second those that do not. Ends
-with 1 when a call failed, a message was lost or sent twice, the ledger lacks one, or a process did not end well.
+every service is restarted, one after the other, again and again. Ends with 1 when a call failed, a message was lost or
+sent twice, the ledger lacks one, or a process did not end well.
 """
 
 import argparse
@@ -53,7 +51,7 @@ class Books:
 
 @dataclass
 class Place:
-    """Where a process runs, one release after the other."""
+    """Where a process runs, one after the other."""
 
     command: str
     base: str = ""
@@ -65,10 +63,9 @@ class Place:
 class Fleet:
     """The processes, and what they share."""
 
-    def __init__(self, folder: Path, valkey: ValkeyServer, before: Path | None) -> None:
+    def __init__(self, folder: Path, valkey: ValkeyServer) -> None:
         self.valkey = valkey
         self.ledger = f"sqlite:///{folder / 'ledger.db'}"
-        self.before = before
         self.services = [Place("serve", f"http://127.0.0.1:{free_port()}") for _ in range(2)]
         self.workers = [Place("worker") for _ in range(2)]
         self.folder = folder
@@ -78,25 +75,21 @@ class Fleet:
         sections = {"limits": FREE, "ledger": {"url": self.ledger}, "worker": {"metrics_port": 0}}
         settings = tree(valkey.url, **sections)
         settings["http"] = {"processes": 2, "threads": 2, "metrics_port": 0}
-        settings["guard"]["modes"].pop("country.newcomers", None)  # of which the release before does not know
         keys = settings.pop("keys")
         self._config.write_text(json.dumps(settings))
         self._keys = {"OTP_SERVICE_ROOT_KEYS": keys["root"], "OTP_SERVICE_PSEUDONYM_KEY": keys["pseudonym"]}
 
-    def launch(self, place: Place, code: Path, *, as_before: bool = False) -> None:
-        """Start a process of a checkout, which writes what the release before reads, and wait until it works."""
+    def launch(self, place: Place) -> None:
+        """Start a process, and wait until it works."""
         self._launched += 1
-        own = code / ".venv" / "bin" / "python"
         place.log = self.folder / f"{place.command}-{self._launched}.log"
-        environment = {**os.environ, **self._keys, "PYTHONPATH": str(code), "PYTHONSAFEPATH": "1"}
-        if as_before:
-            environment["OTP_SERVICE__REDIS__WRITE_FORMAT"] = "1"
+        environment = {**os.environ, **self._keys, "PYTHONPATH": str(HERE), "PYTHONSAFEPATH": "1"}
         if place.base:
             environment["OTP_SERVICE__HTTP__PORT"] = place.base.rpartition(":")[2]
             environment["OTP_SERVICE__HTTP__SHUTDOWN_DELAY"] = str(SHUTDOWN_DELAY)
         with place.log.open("wb") as output:
             place.process = subprocess.Popen(
-                [own if own.exists() else sys.executable, "-c", _MAIN, place.command, "--config", self._config],
+                [sys.executable, "-c", _MAIN, place.command, "--config", self._config],
                 env=environment, stdout=output, stderr=output,
             )  # fmt: skip
         told = '"worker_started"' if place.command == "worker" else '"serving"'
@@ -130,16 +123,15 @@ def main() -> int:
     """Restart, settle the books, print them; return 1 when they show what must not be."""
     options = _options()
     books = Books()
-    with _fleet(options.before, books) as fleet:
+    with _fleet(books) as fleet:
         ports = [int(place.base.rpartition(":")[2]) for place in fleet.services]
         with proxied(fleet.folder, ports) as proxy:
             eventually(lambda: proxy.is_up(0) and proxy.is_up(1))
             with Load(Service(proxy.base, Path(), Path(), fleet.valkey, {}), options.callers) as load:
                 load.goes_on(options.verifications)
-                for turn in range(options.rounds):
-                    as_before = options.before is not None and turn == 0
+                for _ in range(options.rounds):
                     for place in (*fleet.workers, *fleet.services):  # the workers first, as docs/operations.md has it
-                        _restart(fleet, place, proxy, books, as_before=as_before)
+                        _restart(fleet, place, proxy, books)
                         load.goes_on(options.verifications)
         _settle(fleet, load, books)
     breaches = books.breaches + load.failures
@@ -152,28 +144,27 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--callers", type=int, default=8)
     parser.add_argument("--verifications", type=int, default=200, help="that are approved between two restarts")
-    parser.add_argument("--before", type=Path, help="another checkout, of the release before")
     return parser.parse_args()
 
 
 @contextmanager
-def _fleet(before: Path | None, books: Books) -> Iterator[Fleet]:
+def _fleet(books: Books) -> Iterator[Fleet]:
     with tempfile.TemporaryDirectory(prefix="otp-service-rolling-") as name, ExitStack() as stack:
         folder = Path(name)
         valkey = ValkeyServer(folder)
         stack.callback(valkey.stop)
-        fleet = Fleet(folder, valkey, before.resolve() if before else None)
+        fleet = Fleet(folder, valkey)
         places = (*fleet.services, *fleet.workers)
         for place in places:
             stack.callback(fleet.end, place, books)
-            fleet.launch(place, fleet.before or HERE)
+            fleet.launch(place)
         yield fleet
 
 
-def _restart(fleet: Fleet, place: Place, proxy: Proxy, books: Books, *, as_before: bool) -> None:
+def _restart(fleet: Fleet, place: Place, proxy: Proxy, books: Books) -> None:
     """Let a new process take the place of one that is asked to end; return when the proxy asks it."""
     fleet.end(place, books)
-    fleet.launch(place, HERE, as_before=as_before)
+    fleet.launch(place)
     if place in fleet.services:
         eventually(lambda: proxy.is_up(fleet.services.index(place)))
 
@@ -215,8 +206,8 @@ def _print(options: argparse.Namespace, books: Books, load: Load) -> None:
         half, longest = (percentile(seconds, share) for share in (0.5, 1))
         rows[f"{command} ended after, p50, max"] = f"{half:.1f} s, {longest:.1f} s"
     print(
-        f"\n{options.rounds} rounds of restarts, {options.callers} callers, 2 services of 2 processes, 2 workers"
-        f"{', at first of the release before' if options.before else ''}:\n\n| | |\n|---|---:|"
+        f"\n{options.rounds} rounds of restarts, {options.callers} callers, 2 services of 2 processes, 2 workers:\n\n"
+        "| | |\n|---|---:|"
     )
     for name, figure in rows.items():
         print(f"| {name} | {figure} |")

@@ -39,15 +39,14 @@ from otp_service.services.mirror import MirrorState, MirrorSync
 from otp_service.services.periodic_tasks import PeriodicTasks
 from otp_service.services.receipts import ReceiptRecorder
 from otp_service.settings import Settings
-from otp_service.settings.guard_ruleset import build_ruleset
-from otp_service.settings.schema import LedgerSettings, LimitsSettings, RedisSettings, SpendSettings
+from otp_service.settings.schema import LedgerSettings, LimitsSettings, RedisSettings
 from otp_service.settings.startup_checks import load_templates
 from otp_service.settings.stored_applications import parse_application
 from otp_service.settings.urls import place_of
 from otp_service.store.cluster import ClusterClient, SlotMap
 from otp_service.store.connection import Sentinels
 from otp_service.store.connection import connect as connect_store
-from otp_service.store.rulesets import CompiledRuleset, compile_ruleset
+from otp_service.store.rulesets import compile_ruleset
 from otp_service.store.script_runner import Replication, ScriptRunner
 from otp_service.store.store import open_store
 from otp_service.store.streams import StreamLimits
@@ -168,7 +167,7 @@ def _script_runner(
     settings: Settings, client: redis.Redis, buckets: tuple[str, ...], slots: SlotMap | None
 ) -> ScriptRunner:
     context = tracing.script if settings.telemetry.traces is not None else None
-    return ScriptRunner(client, context, settings.redis.write_format, _replication(settings.redis, buckets), slots)
+    return ScriptRunner(client, context, _replication(settings.redis, buckets), slots)
 
 
 def install(settings: Settings, client: redis.Redis | None = None) -> Installation:
@@ -284,9 +283,6 @@ def prepare(installation: Installation, *, waits_for_ledger: bool = False) -> No
     server.claim()
     server.load_scripts()
     server.delete_other_scripts()
-    if not installation.settings.redis.cluster:
-        context.store.former.copy_places(context.keyring.buckets)
-        context.store.former.convert(_rules_of_numbers(installation.settings))
     for look in (context.access_cache.follow, context.mirror_sync.refresh):
         with suppress(*silent):
             look()
@@ -407,12 +403,6 @@ def watch(installation: Installation) -> PeriodicTasks:
 def _remembered(settings: Settings) -> int:
     """Return for how many milliseconds a number's last verifications are remembered."""
     return 1000 * settings.streams.retention_days * _DAY
-
-
-def _rules_of_numbers(settings: Settings) -> CompiledRuleset:
-    """Return the rules that all applications share: an application adds to them what it may spend."""
-    ruleset = build_ruleset(settings.guard, settings.limits.parsed, SpendSettings())
-    return compile_ruleset(ruleset, _remembered(settings))
 
 
 def _access_cache(settings: Settings, access: Access) -> AccessCache:

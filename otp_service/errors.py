@@ -379,6 +379,7 @@ class RefusalName(StrEnum):
     SAMPLE_KEY = "sample-key"
     EVICTION = "eviction"
     OTHER_INSTALLATION = "other-installation"
+    OTHER_FORMAT = "other-format"
     KEY_STILL_NEEDED = "key-still-needed"
     LEDGER_OUTDATED = "ledger-outdated"
     LEDGER_OF_OTHER_KEY = "ledger-of-other-key"

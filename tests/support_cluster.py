@@ -31,12 +31,9 @@ from otp_service.store.script_runner import ScriptRunner
 from otp_service.store.store import open_store
 
 SLOTS = 16384
-_FORMER, _SENTINEL, _ALONE = "the release before knew no cluster", "Sentinels", "the connection to one server"
+_SENTINEL, _ALONE = "Sentinels", "the connection to one server"
 _GIVEN_BACK = "what is counted and given back leaves a row with nothing in it"
 OF_ONE_SERVER = {
-    "store/test_upgrade.py": _FORMER,
-    "store/test_places.py": _FORMER,
-    "store/test_write_formats.py": _FORMER,
     "store/test_failover.py": _SENTINEL,
     "store/test_sentinel_tls.py": _SENTINEL,
     **{

@@ -10,7 +10,6 @@ import of_the_fence
 import of_the_guard
 import of_the_mirror
 import of_the_outbox
-import of_the_upgrade
 import of_traffic
 import of_two_steps
 import of_verifications
@@ -30,7 +29,6 @@ _PARTS = (
     of_two_steps,
     of_the_mirror,
     of_the_fence,
-    of_the_upgrade,
 )
 MUTANTS: dict[str, Mutant] = {name: mutant for part in _PARTS for name, mutant in part.DEFECTS.items()}
 LIKELY: dict[str, tuple[str, ...]] = {name: part.TESTS for part in _PARTS for name in part.DEFECTS}

@@ -51,9 +51,11 @@ _TRUST: dict[str, Mutant] = {
     "a-share-for-strangers": one("include_guard", "not unknown and found.number.own", "found.number.own"),
     "a-share-that-nobody-uses-up": one(
         "include_number",
-        "  if trust == 'known' and number.has_share then self.own = limits.with_now('number', self.own) end\n",
+        "  if trust == 'known' then self.own = limits.with_now('number', self.own) end\n",
     ),
-    "a-share-that-strangers-use-up": one("include_number", "if trust == 'known' and number", "if number"),
+    "a-share-that-strangers-use-up": one(
+        "include_number", "if trust == 'known' then self.own", "if true then self.own"
+    ),
     "a-share-that-is-not-kept": one("include_number", "#self.wrong / TIME, #self.own / TIME", "#self.wrong / TIME, 0"),
     "a-share-of-others-that-is-lost": one("include_number", "place = own + TIME * entry[E_OWN]", "place = own"),
     "known-devices-are-refused-at-their-address": one(

@@ -109,22 +109,22 @@ DEFECTS: dict[str, Mutant] = {
     "dispatch-although-suppressed": one("dispatch", "if why then return dropped(why) end\n"),
     "dispatch-after-any-withdrawal": one("dispatch", "ARGV[14], found.ledger)", "ARGV[14], 1e15)"),
     "dispatch-stopped-by-an-old-withdrawal": one("dispatch", "ARGV[14], found.ledger)", "ARGV[14], -1)"),
-    "mirror-an-older-state": one("mirror_write", "if tonumber(ARGV[9]) >= known then", "if true then"),
+    "mirror-an-older-state": one("mirror_write", "if tonumber(ARGV[8]) >= known then", "if true then"),
     "mirror-over-what-was-there": one("mirror_write", "    redis.call('DEL', mirrored)\n"),
     "mirror-nothing-for-ever": one(
-        "mirror_write", "    if ends then redis.call('PEXPIREAT', mirrored, ends + tonumber(ARGV[10])) end\n"
+        "mirror_write", "    if ends then redis.call('PEXPIREAT', mirrored, ends + tonumber(ARGV[9])) end\n"
     ),
     "mirror-everything-for-a-day": one("mirror_write", "ends and last and math.max(ends, last)", "ends"),
     "mirror-until-the-first-end": one("mirror_write", "math.max(ends, last)", "last"),
     "mirror-for-a-day-after-now": one("mirror_write", "math.max(ends, last)", "ends"),
-    "mirror-into-another-ledgers-mirror": one("mirror_write", "head[1] == ARGV[4] and "),
-    "mirror-into-another-history": one("mirror_write", " and head[2] == ARGV[5]"),
-    "mirror-where-the-release-before-is-alone": one(
-        "mirror_write", "      if i <= tonumber(ARGV[3]) then read", "      do read"
-    ),
+    "mirror-into-another-ledgers-mirror": one("mirror_write", "head[1] == ARGV[3] and "),
+    "mirror-into-another-history": one("mirror_write", " and head[2] == ARGV[4]"),
+    "readiness-of-one-bucket": one("starts_readiness", "for i = 1, #KEYS, 2 do", "for i = 1, 1 do"),
+    "readiness-without-a-mirror": one("starts_readiness", "not closed and "),
+    "mirror-in-a-part-of-the-buckets": one("mirror_write", "#there == heads", "true"),
     "mirror-told-to-one-bucket": one("mirror_write", "ipairs(there)", "ipairs({ there[1] })"),
     "mirror-although-another-builds": one(
         "mirror_write", "    if redis.call('GET', KEYS[heads + i]) ~= ARGV[1] then return 0 end\n", ""
     ),
-    "mirror-never-goes-on": one("mirror_write", "'sequence', ARGV[6], ", ""),
+    "mirror-never-goes-on": one("mirror_write", "'sequence', ARGV[5], ", ""),
 }

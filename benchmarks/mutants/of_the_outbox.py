@@ -16,7 +16,7 @@ DEFECTS: dict[str, Mutant] = {
     "queue-wakes-nobody": one("include_streams", " then streams.wake(wake) end", " then end"),
     "wake-ups-without-bound": one("include_streams", "  redis.call('LTRIM', wake, 0, 63)\n"),
     "wake-ups-for-ever": one("include_streams", "  redis.call('PEXPIRE', wake, 60000)\n"),
-    "job-with-nobody-ahead": one("include_streams", " - 1 - ahead, entry", " - 1, entry"),
+    "job-with-nobody-ahead": one("include_streams", " - 1 - ahead, 'json'", " - 1, 'json'"),
     "job-without-a-place": one(
         "include_streams", "redis.call('HINCRBY', queues, queue, 1) - 1", "redis.call('HINCRBY', queues, queue, 1) * 0"
     ),

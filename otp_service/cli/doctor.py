@@ -66,7 +66,7 @@ from otp_service.settings.startup_checks import (
 from otp_service.settings.urls import canonical_host, is_local, leads_elsewhere
 from otp_service.store.connection import ConnectionProblem, certificate_error, connection_problem
 from otp_service.store.inbox import WaitingMessage
-from otp_service.store.mirror import NO_EVICTION, Server, eviction_refusal, installation_refusal
+from otp_service.store.mirror import NO_EVICTION, Server, eviction_refusal
 from otp_service.store.outbox import count_reasons
 
 
@@ -1035,8 +1035,8 @@ def _installation_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
         yield from _server_diagnoses(settings, server)
         yield from _write_diagnoses(settings, server)
         yield from diagnose(CLOCK, server.clock_skew())
-        if differences := server.differences():
-            yield refusal_diagnosis(installation_refusal(differences))
+        if refusal := server.refusal():
+            yield refusal_diagnosis(refusal)
         else:
             yield from diagnose(CLAIM, server.claimed())
         yield from diagnose(FENCE, context.store.fences.current())

@@ -486,10 +486,10 @@ class SendAttempt:
 
 def decode_attempt(text: str) -> SendAttempt:
     """Return what `SendAttempt.encoded` wrote."""
-    number, block, network, wide_network, provider, device, flags, price, *carrier_range = text.split("|")
+    number, block, network, wide_network, provider, device, flags, price, carrier_range = text.split("|")
     place, *marks = flags.split("+")
     return SendAttempt(
         number, block, network, wide_network, provider, device, Place(place), "safe" in marks, int(price),
-        carrier_range="".join(carrier_range),  # none in an attempt of the release before
+        carrier_range=carrier_range,
         checked="checked" in marks,
     )  # fmt: skip

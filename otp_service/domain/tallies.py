@@ -103,7 +103,7 @@ def tally_blocks(events: Iterable[Event]) -> Blocks:
 
 def whose(event: Event) -> tuple[Who | None, str]:
     """Return of whom an event is, ``None`` for nobody, and the carrier range where it matters."""
-    guard = event.member("guard").partition(".")[0]  # empty in an event of the release before
+    guard = event.member("guard").partition(".")[0]
     if not guard or _SAFE in guard:
         return None, ""
     if _KNOWN in guard:

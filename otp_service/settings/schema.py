@@ -123,9 +123,6 @@ class RedisSettings(Section):
     """Seconds to wait for an answer."""
     connect_timeout: float = Field(default=0.5, gt=0, le=0.5)
     """Seconds to wait for a connection."""
-    write_format: int = Field(default=2, ge=1, le=2)
-    """Form in which verifications and messages are written, and where the mirror and the fence are read: 1, as the
-    release before has it, while processes of both run (docs/operations.md). All forms are read."""
     hosted_in: CountryCode | None = None
     """Country (ISO 3166-1 alpha-2) in which it runs, for ``residency``."""
 
@@ -144,8 +141,8 @@ class RedisSettings(Section):
     @model_validator(mode="after")
     def _can_be_a_cluster(self) -> Self:
         is_socket = self.url.get_secret_value().startswith("unix:")
-        if self.cluster and (self.sentinels or self.write_format == 1 or is_socket):
-            raise ValueError("redis.cluster goes with neither redis.sentinels, redis.write_format = 1 nor a socket.")
+        if self.cluster and (self.sentinels or is_socket):
+            raise ValueError("redis.cluster goes with neither redis.sentinels nor a socket.")
         return self
 
     @property

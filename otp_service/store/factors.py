@@ -211,7 +211,7 @@ class FactorStore:
                 FactorCheckKeys(
                     user=keys.user(user.bucket, user.pseudonym),
                     mirrored=keys.mirrored(user.bucket, user.pseudonym),
-                    mirror=self._scripts.mirror_head(user.bucket),
+                    mirror=keys.mirror(user.bucket),
                     step=step,
                     events=keys.events(user.bucket),
                     idempotency=self._retry_key(user, retry, step),
@@ -253,7 +253,7 @@ class FactorStore:
                 UserGuessKeys(
                     user=whose,
                     mirrored=keys.mirrored(user.bucket, user.pseudonym),
-                    mirror=self._scripts.mirror_head(user.bucket),
+                    mirror=keys.mirror(user.bucket),
                     events=keys.events(user.bucket),
                     idempotency=self._retry_key(user, guess.retry, whose),
                     enrolment=keys.pending_factor(user.bucket, guess.about) if guess.step else whose,
@@ -289,14 +289,14 @@ class FactorStore:
         each = tuple(value for factor in ahead for value in (factor.parameters.period, skew.early))
         return self._scripts.call(
             FACTOR_STEPS_RESET,
-            FactorStepsResetKeys(self._scripts.mirror_head(bucket), steps),
+            FactorStepsResetKeys(keys.mirror(bucket), steps),
             FactorStepsResetArguments(life, each),
         )
 
     def waits_since(self, bucket: str) -> int:
         """Return since when checks of factors wait, in milliseconds: later than now after a clock that ran ahead."""
         with translate_errors():
-            return int(self._client.hget(self._scripts.mirror_head(bucket), "since") or 0)
+            return int(self._client.hget(keys.mirror(bucket), "since") or 0)
 
     def active(self, user: UserKey) -> tuple[str, ...]:
         """Return the identifiers of the user's active factors, as far as the mirror knows."""

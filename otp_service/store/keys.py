@@ -19,6 +19,8 @@ from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
 
 PREFIX: Final = "otp"
 """What all keys begin with; the ``limits`` library puts it before its own."""
+FORMAT: Final = "2"
+"""Format of all that is stored: a release reads its own only. A server that names none has 1."""
 
 Spans = Mapping[str, int]
 """Seconds that an installation's settings decide: ``streams`` (``streams.retention_days``), and each subject of the
@@ -116,7 +118,6 @@ def queue_keys(bucket: str, kind: str, application: str, country: str, channel: 
 
 _DAY: Final = 24 * 3600
 _FOR_EVER: Final = Life("for ever")
-_FORMER: Final = "the release before"
 _MINUTE: Final = Life("a minute", 60)
 _QUEUES: Final = Life("no TTL; an empty queue is forgotten within an hour")
 _RECORD: Final = Life("life of the code + 10 min", MAX_CODE_LIFE + RECORD_GRACE)
@@ -124,9 +125,9 @@ _STREAM: Final = Life("`streams.retention_days` after the last write", 1, "strea
 
 # fmt: off
 installation = Key("otp:installation", "hash", "", _FOR_EVER, "all processes",
-    "fingerprint of the pseudonym key, number of bucket bits; that what the release before kept was converted; the "
-    "replication id of the server, how many replicas have what it answered, until when a planned fail-over may take, "
-    "and one that took over has to be known")
+    "fingerprint of the pseudonym key, number of bucket bits, format of all that is stored; the replication id of the "
+    "server, how many replicas have what it answered, until when a planned fail-over may take, and one that took over "
+    "has to be known")
 replicated = Key("otp:{<tag>}:replicated", "string", "", _MINUTE, "nobody",
     "nothing: it is written so that replicas can be waited for")
 server = Key("otp:{<bucket>}:server", "hash", "", _FOR_EVER, "all processes of a cluster",
@@ -141,16 +142,12 @@ mirror = Key("otp:{<bucket>}:mirror/head", "hash", "", _FOR_EVER, "API, worker",
     "which ledger the mirror is built of, and how far it has come")
 mirror_builder = Key("otp:{<bucket>}:mirror/builder", "string", "", Life("30 s", 60), "API, worker",
     "who builds the mirror")
-former_mirror = Key("otp:mirror/head", "hash", "", _FOR_EVER, _FORMER, "the same, where the release before reads it")
-former_mirror_builder = Key("otp:mirror/builder", "string", "", Life("30 s", 60), _FORMER, "the same")
 mirrored = Key("otp:{<bucket>}:mirror/number/<pseudonym>", "hash", "pseudonym",
     Life("as long as anything holds of the number; then a day", _DAY, may_stay=True), "API, worker",
     "who may not write to a number, for whom it is frozen or was lately, who erased it lately, and its consents; of a "
     "user the same, and authenticator apps, sealed")
 fence = Key("otp:{<bucket>}:fence", "hash", "", Life("a day", IDEMPOTENCY_SECONDS), "API, worker, `doctor`",
     "when the store was fenced: what was started before is expired")
-former_fence = Key("otp:fence", "hash", "", Life("a day", IDEMPOTENCY_SECONDS), _FORMER,
-    "the same, where the release before reads it")
 replies = Key("otp:replies", "list", "sealed", Life("10 min", 600), "worker",
     "replies to what people wrote back, that are still to be sent")
 replied = Key("otp:{<bucket>}:replied:<application>:<meaning>:<pseudonym>", "string", "pseudonym", Life("a day", _DAY),

@@ -20,8 +20,6 @@ PREFIX = "otp_service_"
 """Begins the names of all libraries of this service, of this release or another."""
 UNREGISTERED = b"unregistered"
 """Answer of a function whose ruleset or plan is not registered; it has done nothing."""
-WRITE_FORMAT = 2
-"""Of records, events and jobs as this release writes them; 1 is what the release before writes, and reads."""
 
 _INCLUDES = re.compile(r"^-- include (.+)$", re.MULTILINE)
 _PLAN = re.compile(r"\bplan\.")
@@ -29,9 +27,8 @@ _RULESET = re.compile(r"\bruleset\.")
 _LUA = files("otp_service.store") / "lua"
 _SUFFIX = ".lua"
 _PART = "include_"
-_NAME, _FORMAT = "@name@", "@format@"
+_NAME = "@name@"
 _BEGIN = f"""#!lua name={_NAME}
-local WRITE_FORMAT = {_FORMAT}
 local KEYS, ARGV, ruleset, plan -- of the call at hand
 local rulesets, plans, taught = {{}}, {{}}, 0
 -- To look globals up took 2 % of a start: the first call keeps them here. Before it there is redis only, to register.
@@ -83,15 +80,13 @@ def script_names() -> tuple[str, ...]:
 
 
 @cache
-def library(write_format: int = WRITE_FORMAT) -> Library:
-    """Return the library of this release, which writes records, events and jobs in a format."""
+def library() -> Library:
+    """Return the library of this release."""
     bodies = {name: _bound(name) for name in script_names()}
     names = order(map(included, bodies.values()))
     parts = dict(zip(names, part_texts(names), strict=True))
     functions = [_function(name, body, parts) for name, body in bodies.items()]
-    text = "\n".join([_BEGIN, reply_functions(SIGNATURES.values()), *parts.values(), *functions]).replace(
-        _FORMAT, str(write_format)
-    )
+    text = "\n".join([_BEGIN, reply_functions(SIGNATURES.values()), *parts.values(), *functions])
     name = PREFIX + hashlib.sha256(text.encode()).hexdigest()[:12]
     return Library(name, text.replace(_NAME, name))
 

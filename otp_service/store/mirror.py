@@ -69,19 +69,12 @@ class MirrorQuery:
 
 
 class _Places:
-    """Where the mirror's heads are, and who builds it: in buckets, and where the release before has them.
+    """The mirror's heads in some buckets, and their builders. One call writes all of them."""
 
-    All are written in one step. Scripts read them where this process reads them (`ScriptRunner.reads_former`); the
-    others follow.
-    """
-
-    def __init__(self, scripts: ScriptRunner, buckets: Sequence[str]) -> None:
+    def __init__(self, buckets: Sequence[str]) -> None:
         self.buckets: Final = frozenset(buckets)
-        own, builders = tuple(map(keys.mirror, buckets)), tuple(map(keys.mirror_builder, buckets))
-        former = () if scripts.is_cluster else (keys.former_mirror(),)
-        self.heads_read: Final = former if scripts.reads_former else own
-        self.heads: Final = former + own if scripts.reads_former else own + former
-        self.builders: Final = builders if scripts.is_cluster else (*builders, keys.former_mirror_builder())
+        self.heads: Final = tuple(map(keys.mirror, buckets))
+        self.builders: Final = tuple(map(keys.mirror_builder, buckets))
 
     def writes(self, changes: MirrorChanges, buckets: Iterable[str], builder: str) -> ScriptCall:
         """Return what writes states of numbers, and where that leads to; ``builder`` is empty where it is built."""
@@ -92,10 +85,11 @@ class _Places:
         ]
         after, upto = changes.after, changes.upto
         ends = (after.identity, after.link, upto.sequence, upto.entry, upto.link)
-        counts = (len(self.heads), len(self.heads_read))
         states = (state for _, state in of_here)
         names = (*self.heads, *self.builders, *(name for name, _ in of_here))
-        return ScriptCall("mirror_write", names, (builder, *counts, *ends, changes.read_at, EMPTY_STATE_LIFE, *states))
+        return ScriptCall(
+            "mirror_write", names, (builder, len(self.heads), *ends, changes.read_at, EMPTY_STATE_LIFE, *states)
+        )
 
     def keeps_turn(
         self, builder: str, milliseconds: int, place: LedgerPosition | None = None, forgotten: Iterable[str] = ()
@@ -126,7 +120,7 @@ class Mirror:
     def __init__(self, client: redis.Redis, scripts: ScriptRunner, buckets: tuple[str, ...]) -> None:
         self._client = client
         self._scripts = scripts
-        self._places = [_Places(scripts, of_one_call) for of_one_call in scripts.spread(buckets)]
+        self._places = [_Places(group) for group in scripts.spread(buckets)]
 
     def head(self) -> tuple[LedgerPosition | None, bool]:
         """Return the place in a ledger's history that the mirror has come to, ``None`` when there is no mirror.
@@ -135,7 +129,7 @@ class Mirror:
         Where buckets were brought to different places, the one that is behind all others counts.
         """
         with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
-            for head in self._heads_read:
+            for head in self._heads:
                 pipeline.hmget(head, ["identity", "sequence", "entry", "link", "closed"])
             found: list[Any] = pipeline.execute()
         if any(None in place for *place, _ in found):
@@ -146,7 +140,7 @@ class Mirror:
     def restored(self) -> int | None:
         """Return the fence behind which the store was restored from a copy, and nobody vouched for the ledger since."""
         with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
-            for head in self._heads_read:
+            for head in self._heads:
                 pipeline.hget(head, "restored")
             return max((int(fence) for fence in pipeline.execute() if fence), default=None)
 
@@ -163,7 +157,7 @@ class Mirror:
 
     def await_replicas(self) -> None:
         """Return once replicas have what was mirrored, where they are waited for."""
-        self._scripts.await_replicas(self._heads_read)
+        self._scripts.await_replicas(self._heads)
 
     def close(self) -> None:
         """Let nothing through until an operator has the mirror built anew: the ledger may lack opt-outs."""
@@ -184,9 +178,7 @@ class Mirror:
 
         ``is_current``: whether the mirror was just seen to be at the ledger's place; `known_place` tells it then.
         """
-        _all(
-            self._scripts, [ScriptCall("server_note", places.heads_read, (int(is_current),)) for places in self._places]
-        )
+        _all(self._scripts, [ScriptCall("server_note", places.heads, (int(is_current),)) for places in self._places])
 
     def known_place(self) -> LedgerPosition | None:
         """Return the ledger's place by the mirror, for processes that cannot ask the ledger; ``None`` if not known.
@@ -194,7 +186,7 @@ class Mirror:
         It is known if a process has seen, since this server started, that the mirror is at the ledger's place. If
         buckets are at different places, the last one is returned: those that are behind stay closed.
         """
-        calls = [ScriptCall("mirror_known", places.heads_read, ()) for places in self._places]
+        calls = [ScriptCall("mirror_known", places.heads, ()) for places in self._places]
         known = [head for answer in _answers(self._scripts, calls) for head in answer]
         if not known or not all(known) or len({identity for identity, *_ in known}) > 1:
             return None
@@ -217,8 +209,8 @@ class Mirror:
         return MirrorBuild(self._client, self._scripts, self._places, builder) if len(taken) == len(names) else None
 
     @property
-    def _heads_read(self) -> Iterable[str]:
-        return (head for places in self._places for head in places.heads_read)
+    def _heads(self) -> Iterable[str]:
+        return (head for places in self._places for head in places.heads)
 
 
 class MirrorBuild:
@@ -314,16 +306,16 @@ class Fences:
         """
         calls = []
         for group in self._scripts.spread(self._buckets):
-            places = self._scripts.fence_places(group)
-            heads = _Places(self._scripts, group).heads if restored else ()
-            calls.append(ScriptCall("fence_put", (*places, *heads), (FENCE_LIFE, len(places))))
+            fences = tuple(map(keys.fence, group))
+            heads = tuple(map(keys.mirror, group)) if restored else ()
+            calls.append(ScriptCall("fence_put", fences + heads, (FENCE_LIFE, len(fences))))
         return max(map(int, _answers(self._scripts, calls)))
 
     def current(self, buckets: Iterable[str] = ()) -> int | None:
         """Return the newest fence that stands, if one does: of some buckets, or of all."""
         with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
             for bucket in buckets or self._buckets:
-                pipeline.hget(self._scripts.fence(bucket), "at")
+                pipeline.hget(keys.fence(bucket), "at")
             return max((int(at) for at in pipeline.execute() if at), default=None)
 
 
@@ -347,6 +339,16 @@ def installation_refusal(differences: Sequence[str]) -> StartRefusal:
         "installation",
         f"Redis was first used with another {' and another '.join(differences)}: budgets would be forgotten.",
         "Restore the original, or use another Redis.",
+    )
+
+
+def format_refusal(found: str) -> StartRefusal:
+    """Return why a server with data of another format is refused."""
+    return StartRefusal(
+        RefusalName.OTHER_FORMAT,
+        "installation",
+        f"Redis has data of format {found}: this release reads format {keys.FORMAT} only.",
+        "Use the release that wrote the data, or an empty Redis.",
     )
 
 
@@ -432,7 +434,11 @@ class Server:
         self._rulesets = {one.name: one for one in rulesets}
         self._primary: tuple[str, int] | None = None
         self._buckets = keyring.buckets
-        self._own = {"pseudonym_key": keyring.installation, "bucket_bits": str(keyring.bucket_bits)}
+        self._own = {
+            "pseudonym_key": keyring.installation,
+            "bucket_bits": str(keyring.bucket_bits),
+            "format": keys.FORMAT,
+        }
 
     def clock_skew(self) -> float:
         """Return by how many seconds this host's clock is ahead of Redis'."""
@@ -441,11 +447,12 @@ class Server:
         return time.time() - (seconds + micros / 1_000_000)
 
     def claim(self) -> None:
-        """Record this installation's pseudonym key and buckets; raise `StartRefusedError` when others are there.
+        """Note this installation's pseudonym key, buckets and format; raise `StartRefusedError` for others.
 
         Under another key every budget and every opt-out would be forgotten; under another number of buckets
         they would be looked for in the wrong place.
         """
+        self.require_own()
         with translate_errors(), self._client.pipeline(transaction=True) as pipeline:
             for name, value in self._own.items():
                 pipeline.hsetnx(keys.INSTALLATION, name, value)
@@ -453,24 +460,26 @@ class Server:
         self.require_own()
 
     def require_own(self) -> None:
-        """Raise `StartRefusedError` when another installation has used the server; on a new one nothing is written."""
-        if differences := self.differences():
-            raise StartRefusedError(installation_refusal(differences))
+        """Raise `StartRefusedError` where `refusal` returns why; nothing is written."""
+        if refusal := self.refusal():
+            raise StartRefusedError(refusal)
 
     def claimed(self) -> bool:
         """Tell whether an installation, this one or another, has used the server before."""
         with translate_errors():
             return bool(self._client.exists(keys.INSTALLATION))
 
-    def differences(self) -> list[str]:
-        """Return the names of what is recorded otherwise than it is here; on a new server nothing is."""
+    def refusal(self) -> StartRefusal | None:
+        """Return why the server may not be used: another installation has, or a release with another format."""
         with translate_errors():
-            recorded = self._client.hmget(keys.INSTALLATION, list(self._own))
-        return [
-            name
-            for (name, value), found in zip(self._own.items(), recorded, strict=True)
-            if found not in {None, value.encode()}
-        ]
+            noted: Any = self._client.hmget(keys.INSTALLATION, list(self._own))
+        if not any(noted):  # a new server
+            return None
+        pairs = zip(self._own.items(), noted, strict=True)
+        differences = [name for (name, own), other in pairs if other != own.encode()]
+        if differences == ["format"]:
+            return format_refusal((noted[-1] or b"1").decode())
+        return installation_refusal(differences) if differences else None
 
     def check_eviction(self) -> bool:
         """Return whether the server tells that it evicts nothing, ``False`` when it does not tell.

@@ -478,7 +478,7 @@ class Dispatches:
                 keys.dispatch(job.bucket, dispatch_id),
                 job.queue,
                 keys.decisions(job.bucket),
-                self._scripts.mirror_head(job.bucket),
+                keys.mirror(job.bucket),
                 keys.events(job.bucket),
                 keys.calls(job.bucket),
                 *in_this_slot,
@@ -509,7 +509,7 @@ class Dispatches:
         """Tell whether a message may go, as far as the mirror of the ledger tells; `dispatch` looks again."""
         answer = self._scripts.run(
             "mirror_allows",
-            (keys.record(job.bucket, job.id), self._scripts.mirror_head(job.bucket)),
+            (keys.record(job.bucket, job.id), keys.mirror(job.bucket)),
             (job.application, *mirror_query.message_arguments, keys.mirrored.beginning(job.bucket)),
         )
         return bool(answer)
@@ -531,7 +531,7 @@ class Dispatches:
                 keys.delayed(job.bucket),
                 keys.dead_letters(job.bucket),
                 keys.events(job.bucket),
-                self._scripts.mirror_head(job.bucket),
+                keys.mirror(job.bucket),
                 keys.calls(job.bucket),
                 *(() if self._shared else money),
             ),
@@ -606,7 +606,7 @@ class Dispatches:
         """
         answer = self._scripts.run(
             "receipt",
-            (keys.dispatch(bucket, dispatch_id), keys.events(bucket), self._scripts.mirror_head(bucket)),
+            (keys.dispatch(bucket, dispatch_id), keys.events(bucket), keys.mirror(bucket)),
             (gateway, status, reason, raw_status, int(opted_out), int(last_word), int(refunded)),
         )
         match answer:

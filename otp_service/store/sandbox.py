@@ -81,6 +81,5 @@ class SandboxMailbox:
                 )
             except SealBrokenError:  # its root key has been retired meanwhile
                 continue
-            to, channel, text, *of_this_release = json.loads(plain)
-            sender = of_this_release[0] if of_this_release else None
+            to, channel, text, sender = json.loads(plain)
             yield CaughtMessage(verification_id, to, channel, sender, text, int(at))

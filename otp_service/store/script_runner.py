@@ -27,7 +27,7 @@ from otp_service.store.connection import (
     servers_of_primary,
 )
 from otp_service.store.keys import tag_of
-from otp_service.store.library import UNREGISTERED, WRITE_FORMAT, fenced_scripts, library, script_names
+from otp_service.store.library import UNREGISTERED, fenced_scripts, library, script_names
 from otp_service.store.rulesets import CompiledPlan, CompiledRuleset
 from otp_service.store.signatures.signature import ArgumentsT, KeysT, ReplyT, Signature
 
@@ -175,7 +175,6 @@ class ScriptRunner:
         self,
         client: redis.Redis,
         script_context: ScriptContext | None = None,
-        write_format: int = WRITE_FORMAT,
         replication: Replication | None = None,
         slots: SlotMap | None = None,
     ) -> None:
@@ -187,12 +186,10 @@ class ScriptRunner:
         self._client = client
         self._slots = slots
         self._only = Peer()
-        self._library = library(write_format)
+        self._library = library()
         self._functions = {name: self._library.function(name) for name in script_names()}
         self._fenced = fenced_scripts()
-        self._fence_of = cache(self.fence)
-        self.reads_former: Final = write_format < WRITE_FORMAT
-        """Whether mirror and fence are read where the release before has them; they are written in both places."""
+        self._fence_of = cache(keys.fence)
         self._held = threading.local()
         self._script_context = script_context
         self._replication = replication or Replication(0, 0, (), lambda: None)
@@ -298,17 +295,10 @@ class ScriptRunner:
         """Return the buckets whose keys one call may touch together: all, or on a cluster each alone."""
         return [buckets] if self._slots is None else [[one] for one in buckets]
 
-    def fence_places(self, buckets: Iterable[str]) -> tuple[str, ...]:
-        """Return where one call puts the fence of buckets: on one server also where the release before reads it."""
-        own = tuple(map(keys.fence, buckets))
-        return own if self.is_cluster else (*own, keys.former_fence())
-
     def meet_keys(self, buckets: Sequence[str]) -> tuple[str, ...]:
         """Return the keys of `server_meet.lua`: of all buckets, on a cluster of one."""
-        heads = tuple(map(keys.mirror, buckets))
-        if self.is_cluster:
-            return keys.server(buckets[0]), *self.fence_places(buckets), *heads
-        return keys.INSTALLATION, *self.fence_places(buckets), *heads, keys.former_mirror()
+        server = keys.server(buckets[0]) if self.is_cluster else keys.INSTALLATION
+        return server, *map(keys.fence, buckets), *map(keys.mirror, buckets)
 
     def meet_arguments(self, confirmed: str | bytes, patience: int) -> tuple[Argument, ...]:
         """Return the arguments of `server_meet.lua`; the server is known to have all of the ``confirmed`` history."""
@@ -328,10 +318,6 @@ class ScriptRunner:
     def is_cluster(self) -> bool:
         """Whether keys of different tags may be on different servers."""
         return self._slots is not None
-
-    def mirror_head(self, bucket: str) -> str:
-        """Return the key of the mirror's head that the scripts of a bucket read."""
-        return keys.former_mirror() if self.reads_former else keys.mirror(bucket)
 
     def of_gateway(self, kind: keys.Key, gateway: str, *further: str) -> str:
         """Return a key of what is kept of a gateway: on a cluster each has a slot of its own."""
@@ -357,10 +343,6 @@ class ScriptRunner:
     def evidence(self, earlier: EarlierApproval | None, bucket: str) -> tuple[str, ...]:
         """Return the key of the evidence of an approval, where a script of a bucket can touch it."""
         return (keys.evidence(earlier.bucket, earlier.id),) if earlier and self.reaches(bucket, earlier.bucket) else ()
-
-    def fence(self, bucket: str) -> str:
-        """Return the key of the fence that they read."""
-        return keys.former_fence() if self.reads_former else keys.fence(bucket)
 
     @property
     def library_name(self) -> str:

@@ -22,7 +22,6 @@ from otp_service.store.rulesets import NO_RULES, CompiledRuleset
 from otp_service.store.sandbox import SandboxMailbox
 from otp_service.store.script_runner import ScriptRunner
 from otp_service.store.streams import StreamLimits
-from otp_service.store.upgrade import FormerStates
 from otp_service.store.verifications import Verifications
 
 
@@ -50,7 +49,6 @@ class Store:
     traffic: TrafficStore
     mirror: Mirror
     server: Server
-    former: FormerStates
     access_copy: AccessCopy
     console_sessions: ConsoleSessions
     chain_verification: ChainRuns
@@ -99,7 +97,6 @@ def open_store(  # noqa: PLR0913 - all that it is made of
         events=EventLog(client, scripts, stream_limits, keyring.buckets),
         mirror=Mirror(client, scripts, keyring.buckets),
         server=Server(client, scripts, keyring, (NO_RULES, *rulesets.values())),
-        former=FormerStates(client, scripts),
         access_copy=AccessCopy(scripts, keyring),
         console_sessions=ConsoleSessions(client, scripts, keyring),
         chain_verification=ChainRuns(client, scripts),

@@ -68,7 +68,6 @@ from otp_service.store.streams import StreamLimits, entry_id
 #   after<message>                the message that a report on this one has led to; 0 when it led to none
 #   p<message>                    the most that one of its dispatches may cost
 #   r<message>.<dispatch>         what is reserved for a dispatch
-# A record of the release before has a field for each value; between the two the sealed number was a field, `to`.
 
 
 class _Row:
@@ -116,10 +115,7 @@ _POLICY = (
     *("application", "purpose", "country", "kind", "code_length", "max_checks", "max_sends", "resend_delays"),
     *("resend", "channels", "fallback"),
 )
-"""What the policy of a record lists. The kind is empty, or as an earlier release wrote it: the transaction tells."""
-
-_EARLIER = {"to": "destination"}
-"""What an earlier release named otherwise."""
+"""What the policy of a record lists. The kind is empty: the transaction tells it."""
 _SEALED = frozenset({"destination", "mask", "details"})
 _SLOT = re.compile(r"d(\d+)\.(\d+)")
 
@@ -149,8 +145,8 @@ def record_values(fields: Mapping[str, bytes]) -> dict[str, bytes]:
 
     Raises `ValueError` for a form that is not known.
     """
-    if "f" not in fields:
-        return dict(fields)
+    if not fields:
+        return {}
     if not fields["f"].startswith(_FORM):
         raise ValueError(f"a record of the form {fields['f'][0]}")
     fixed, state = _FIXED.unpack(fields["f"]), _STATE.unpack(fields["s"])
@@ -163,7 +159,7 @@ def record_values(fields: Mapping[str, bytes]) -> dict[str, bytes]:
         "expires": b"%d" % (created + int(fixed["life"])),
         "last_send": b"%d" % (created + int(state["last_send"])),
     }
-    further = {_EARLIER.get(name, name): value for name, value in fields.items() if name not in {"f", "s"}}
+    further = {name: value for name, value in fields.items() if name not in {"f", "s"}}
     return {**values, **further}
 
 
@@ -171,8 +167,6 @@ def parse_verification(verification_id: str, fields: Mapping[str, bytes], now: i
     """Return a recorded verification as it is at ``now`` (milliseconds by Redis' clock)."""
     values = record_values(fields)
     text = {name: value.decode() for name, value in values.items() if name not in _SEALED}
-    if text["v"] not in {"1", "2"}:
-        raise ValueError(f"the record of {verification_id} has the format {text['v']}")
     created, expires, status = int(text["created"]), int(text["expires"]), Status(text["status"])
     return Verification(
         id=verification_id,
@@ -211,12 +205,12 @@ def _parse_purpose(text: Mapping[str, str], ttl: int) -> Purpose:
         resend_delays=tuple(map(int, text["resend_delays"].split(","))),
         resend=Resend(text["resend"]),
         channels=tuple(map(Channel, text["channels"].split(","))),
-        fallback=text.get("fallback", "0") == "1",  # a record of an earlier release has none
+        fallback=text["fallback"] == "1",
     )
 
 
 def _parse_deliveries(fields: Iterable[tuple[str, str]], created: int) -> Iterable[Delivery]:
-    """Yield what the slots ``d<message>.<dispatch>`` hold; one of an earlier format has fewer values.
+    """Yield the deliveries in the slots ``d<message>.<dispatch>``; a message that waits has fewer values.
 
     What has no time waits, or waited until its outcome, since the verification was ``created``.
     """
@@ -297,7 +291,7 @@ class Checked:
     reason: CheckFailure | None
     checks_left: int
     at: int
-    """When it came first, of one that is repeated: milliseconds; 0 where an earlier release did not note it."""
+    """Time of the first check, of a repeated one: milliseconds."""
     alarm: bool
     """Whether it is the one that raised the alarm: most of the application's codes are wrong."""
     approved: Verification | None
@@ -560,7 +554,7 @@ class Verifications:
         arguments = (mirror_query.identity, mirror_query.min_sequence, self._limits.unrecorded)
         found: str | None = None
         for of_one_call in self._scripts.spread(buckets):
-            names = tuple(key for one in of_one_call for key in (self._scripts.mirror_head(one), keys.events(one)))
+            names = tuple(key for one in of_one_call for key in (keys.mirror(one), keys.events(one)))
             why: bytes | None = self._scripts.run("starts_readiness", names, arguments)
             if not why:
                 return None
@@ -597,7 +591,7 @@ class Verifications:
                 keys.idempotency(bucket, application, retry.key) if retry else record,
                 keys.decisions(bucket),
                 keys.evidence(bucket, verification_id),
-                self._scripts.mirror_head(bucket),
+                keys.mirror(bucket),
                 *(() if self._shared else (keys.application(application),)),
             ),
             (
@@ -679,7 +673,7 @@ class Verifications:
                 return _send_refusal(bucket, answer, ruleset)
 
     def _mirror_keys(self, bucket: str, verification: Verification) -> tuple[str, str]:
-        return self._scripts.mirror_head(bucket), keys.mirrored(bucket, verification.pseudonym)
+        return keys.mirror(bucket), keys.mirrored(bucket, verification.pseudonym)
 
     def cancel(
         self,
@@ -709,7 +703,7 @@ class Verifications:
         Raises `InvalidProofError` where what it rests on was revoked, and `LedgerUnavailableError` while the mirror is
         built, which tells.
         """
-        names = ProofRedeemKeys(keys.evidence(bucket, approval), self._scripts.mirror_head(bucket))
+        names = ProofRedeemKeys(keys.evidence(bucket, approval), keys.mirror(bucket))
         match self._scripts.call(PROOF_REDEEM, names, ProofRedeemArguments(application)):
             case MirrorBehind():
                 raise LedgerUnavailableError(_MIRROR_IS_BUILT)
@@ -724,7 +718,7 @@ class Verifications:
         Returns ``None`` where it was used before, the record is gone, it has not ended, or the time ``until`` (ms) has
         come. Raises `LedgerUnavailableError` for an approval while the mirror is built.
         """
-        names = PageRedeemKeys(keys.record(bucket, verification_id), self._scripts.mirror_head(bucket))
+        names = PageRedeemKeys(keys.record(bucket, verification_id), keys.mirror(bucket))
         arguments = PageRedeemArguments(application, until, keys.mirrored.beginning(bucket))
         match self._scripts.call(PAGE_REDEEM, names, arguments):
             case MirrorBehind():
@@ -779,7 +773,7 @@ class Verifications:
         """
         record = keys.record(bucket, verification_id)
         self._scripts.await_replicas([record])
-        names = ApprovalReadKeys(record, self._scripts.mirror_head(bucket))
+        names = ApprovalReadKeys(record, keys.mirror(bucket))
         reply = self._scripts.call(APPROVAL_READ, names, ApprovalReadArguments(keys.mirrored.beginning(bucket)))
         if isinstance(reply, MirrorBehind):
             raise LedgerUnavailableError(_MIRROR_IS_BUILT)

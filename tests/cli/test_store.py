@@ -71,7 +71,7 @@ def test_a_redis_that_no_process_has_used_is_fenced_and_nothing_else_is_written(
     valkey.client.function_flush()
 
     assert fence(environ, "--yes").exit_code == 0
-    assert set(valkey.client.keys("*")) == {keys.fence("00").encode(), keys.former_fence().encode()}
+    assert set(valkey.client.keys("*")) == {keys.fence("00").encode()}
     assert len(valkey.client.function_list(f"{PREFIX}*")) == 1
     assert_all_keys_expire(valkey.client)
 

@@ -29,6 +29,7 @@ from otp_service.bootstrap import LEDGER_OUTDATED, install, prepare
 from otp_service.domain.keyring import api_key_hash
 from otp_service.errors import RefusalName, StartRefusedError
 from otp_service.settings import load_settings
+from otp_service.store import keys
 
 
 def refused(folder, changes):
@@ -228,6 +229,13 @@ def _of_another(tmp_path, valkey):
     return written(tmp_path, {"redis.url": valkey.url, PSEUDONYM: key()})
 
 
+def _of_another_format(tmp_path, valkey):
+    environ = written(tmp_path, {"redis.url": valkey.url})
+    prepare(install(load_settings(environ=environ)))
+    valkey.client.hset(keys.INSTALLATION, "format", 1)
+    return environ
+
+
 def _with_an_old_ledger(tmp_path, valkey):
     ledger = tmp_path / "ledger.db"
     ledger.touch()
@@ -290,6 +298,11 @@ OF_A_SERVER = {
         _of_another,
         "installation: Redis was first used with another pseudonym_key: budgets would be forgotten.",
         "Restore the original, or use another Redis.",
+    ),
+    "other-format": (
+        _of_another_format,
+        "installation: Redis has data of format 1: this release reads format 2 only.",
+        "Use the release that wrote the data, or an empty Redis.",
     ),
     "ledger-of-other-key": (
         _with_a_ledger_of_another,

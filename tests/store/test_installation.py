@@ -12,6 +12,7 @@ from otp_service.bootstrap import Installation, prepare
 from otp_service.errors import ConfigurationError
 from otp_service.store.connection import connect
 from otp_service.store.library import PREFIX, library, script_names
+from otp_service.store.mirror import installation_refusal
 from otp_service.store.script_runner import pairs_to_dict
 
 KEYS = {"root": f"k1:{key()}", "pseudonym": key()}
@@ -64,14 +65,14 @@ def test_a_server_that_forbids_config_is_used_with_a_warning(frozen: FrozenValke
     assert not [line for line in lines if line["log_level"] == "warning"]
 
 
-def test_what_differs_is_told_by_name_and_looking_claims_nothing(frozen: FrozenValkey) -> None:
+def test_a_refusal_names_the_differences_and_a_look_claims_nothing(frozen: FrozenValkey) -> None:
     server = _install(frozen).context.store.server
-    assert (server.claimed(), server.differences(), frozen.client.dbsize()) == (False, [], 0)
+    assert (server.claimed(), server.refusal(), frozen.client.dbsize()) == (False, None, 0)
     server.claim()
-    assert (server.claimed(), server.differences()) == (True, [])
+    assert (server.claimed(), server.refusal()) == (True, None)
     other = _install(frozen, pseudonym=key(), bucket_bits=2).context.store.server
 
-    assert (other.claimed(), other.differences()) == (True, ["pseudonym_key", "bucket_bits"])
+    assert (other.claimed(), other.refusal()) == (True, installation_refusal(["pseudonym_key", "bucket_bits"]))
 
 
 def test_the_scripts_are_loaded_as_one_library(frozen: FrozenValkey) -> None:

@@ -89,7 +89,7 @@ def test_a_quarter_later_only_the_named_exceptions_are_left(
     frozen.advance(91 * 24 * 3600)
 
     left = {name.decode() for name in frozen.client.scan_iter() if frozen.client.exists(name)}
-    assert left - {keys.former_mirror(), keys.server("00")} == {  # of one server, and of a cluster
+    assert left - {keys.server("00")} == {  # on a cluster
         keys.INSTALLATION, keys.ACCESS, keys.mirror("00"), keys.events("00"), keys.queues("00"),
         *queues(frozen.client),
     }  # fmt: skip

@@ -48,7 +48,6 @@ RULED = (
     "dispatch_settle",
     "factor_check",
     "failures_count",
-    "former_convert",
     "guard_give_back",
     "money_settle",
     "number_forget",

@@ -188,7 +188,7 @@ def test_to_forget_takes_all_numbers_and_nothing_else(frozen, mirror):
     mirror.write(changes(1, shop=None), ["00"])
     before = {name for name in frozen.client.scan_iter() if b"mirror" not in name}
     mirror.begin(IDENTITY).forget()
-    frozen.client.delete(keys.mirror_builder("00"), keys.former_mirror_builder())
+    frozen.client.delete(keys.mirror_builder("00"))
 
     assert set(frozen.client.scan_iter()) == before
 

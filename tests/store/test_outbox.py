@@ -25,7 +25,7 @@ from support_outbox import (
     story,
     waiting,
 )  # fmt: skip
-from support_records import change_record, entries_of
+from support_records import entries_of
 
 from otp_service.bootstrap import Installation
 from otp_service.domain.keyring import new_dispatch_id
@@ -477,14 +477,6 @@ def test_a_record_with_more_than_this_release_knows_is_read_and_kept(
 
     assert story(shop, one) == [(1, 1, "first", "sent", "now")]
     assert frozen.client.hget(f"otp:{{00}}:v:{one}", "d1.1").endswith(b"|now|configured|1|raw|SM1|more")
-
-
-def test_a_record_of_a_format_to_come_is_not_guessed_at(frozen: FrozenValkey, shop: Caller) -> None:
-    one = shop.start()
-    change_record(frozen.client, f"otp:{{00}}:v:{one}", v="3")
-
-    with pytest.raises(ValueError, match="format 3"):
-        shop.read(one)
 
 
 def test_a_worker_that_was_overtaken_tells_the_outcome_and_decides_nothing(

@@ -1,4 +1,4 @@
-"""Mirror and fence are in each bucket, and where the release before has them: all agree on them, whatever they read."""
+"""Mirror and fence are in each bucket, and all processes agree on them."""
 
 from typing import Any
 
@@ -22,16 +22,15 @@ def shared(frozen: FrozenValkey) -> dict[str, Any]:
     return tree(frozen.url)
 
 
-def install(frozen: FrozenValkey, shared: dict[str, Any], write_format: int = 2, **sections: Any) -> Installation:
-    """Return a process' installation. One that writes the format 1 reads what the release before reads."""
-    redis = {"url": frozen.url, "write_format": write_format}
-    return frozen.world().install(**{"redis": redis, "ledger": shared["ledger"], "keys": shared["keys"], **sections})
+def install(frozen: FrozenValkey, shared: dict[str, Any], **sections: Any) -> Installation:
+    """Return a process' installation."""
+    return frozen.world().install(**{"ledger": shared["ledger"], "keys": shared["keys"], **sections})
 
 
-@pytest.fixture(params=[(1, 2), (2, 1), (1, 1), (2, 2)], ids="{0[0]} then {0[1]}".format)
-def two(request: pytest.FixtureRequest, frozen: FrozenValkey, shared: dict[str, Any]) -> tuple[Caller, Caller]:
+@pytest.fixture
+def two(frozen: FrozenValkey, shared: dict[str, Any]) -> tuple[Caller, Caller]:
     """Two processes of one store."""
-    one, other = (install(frozen, shared, write_format) for write_format in request.param)
+    one, other = (install(frozen, shared) for _ in range(2))
     for installation in (one, other):
         installation.context.mirror_sync.refresh()
     return Caller(one), Caller(other)
@@ -100,91 +99,6 @@ def test_one_of_both_builds_at_a_time(two):
     assert other.begin(IDENTITY) is None
     building.give_up()
     assert other.begin(IDENTITY)
-
-
-def test_the_turn_is_another_ones_while_the_release_before_builds(frozen, two):
-    frozen.client.set(keys.former_mirror_builder(), "the release before", px=30_000)
-    for caller in two:
-        assert caller.context.store.mirror.begin(IDENTITY) is None
-    frozen.client.delete(keys.former_mirror_builder())
-
-    assert two[0].context.store.mirror.begin(IDENTITY), "what was taken was given back"
-
-
-@pytest.fixture
-def upgraded(frozen: FrozenValkey, shared: dict[str, Any]) -> Caller:
-    """A process where the release before has mirrored the ledger, and started one before a fence and one after it."""
-    before = install(frozen, shared, 1)
-    before.context.mirror_sync.refresh()
-    Caller(before).start(NUMBERS[0])
-    fence_store(before.context)
-    Caller(before).start(NUMBERS[1])
-    frozen.client.delete(keys.mirror("00"), keys.fence("00"))  # which that release does not know
-    return Caller(install(frozen, shared))
-
-
-def begun(caller: Caller, number: str) -> str:
-    (one,) = caller.context.store.history.recent("00", caller.context.keyring.pseudonym(number))
-    return one.id
-
-
-def test_what_the_release_before_has_is_taken_over_before_a_process_serves(upgraded):
-    mirror = upgraded.context.store.mirror
-    assert mirror.head() == (None, False)
-    upgraded.context.store.former.copy_places(("00",))
-    assert mirror.head()[0].identity == upgraded.context.ledger.mirror_source.head().identity
-    first, second = begun(upgraded, NUMBERS[0]), begun(upgraded, NUMBERS[1])
-
-    assert upgraded.check(first, upgraded.code(first))[0] == "expired"
-    assert upgraded.check(second, upgraded.code(second))[0] == "approved"
-    assert upgraded.start(NUMBERS[2])
-
-
-def test_its_fence_and_its_mirror_live_no_longer_in_the_bucket(frozen, upgraded):
-    frozen.advance(60)
-    upgraded.context.store.former.copy_places(("00",))
-
-    assert frozen.client.pttl(keys.fence("00")) == frozen.client.pttl(keys.former_fence()) > 0
-    assert frozen.client.pttl(keys.mirror("00")) == -1
-
-
-def test_what_it_has_brought_further_replaces_what_stands(frozen, upgraded):
-    copy, head = upgraded.context.store.former.copy_places, upgraded.context.store.mirror.head
-    copy(("00",))
-    frozen.client.hincrby(keys.former_mirror(), "sequence", 3)
-    frozen.client.hincrby(keys.former_fence(), "at", 5)
-    copy(("00",))
-    assert head()[0].sequence == int(frozen.client.hget(keys.former_mirror(), "sequence"))
-    assert frozen.client.hget(keys.fence("00"), "at") == frozen.client.hget(keys.former_fence(), "at")
-    frozen.client.hset(keys.former_mirror(), "closed", 1)
-    copy(("00",))
-    assert head()[1]
-    frozen.client.hset(keys.former_mirror(), "identity", IDENTITY)
-
-    copy(("00",))
-    assert head()[0].identity == IDENTITY
-
-
-def test_what_it_has_not_brought_further_replaces_nothing(frozen, upgraded):
-    copy = upgraded.context.store.former.copy_places
-    copy(("00",))
-    suppress(upgraded, NUMBERS[5])
-    frozen.client.hset(keys.mirror("00"), "server", "another")
-    frozen.client.hincrby(keys.fence("00"), "at", 5)
-    own = frozen.client.hgetall(keys.mirror("00")), frozen.client.hgetall(keys.fence("00"))
-    frozen.client.hincrby(keys.former_mirror(), "sequence", -1)
-    copy(("00",))
-    frozen.client.delete(keys.former_mirror())
-    frozen.client.hset(keys.former_mirror(), "closed", 1)  # as who closes a mirror that is not there
-    copy(("00",))
-
-    assert (frozen.client.hgetall(keys.mirror("00")), frozen.client.hgetall(keys.fence("00"))) == own
-
-
-def test_whoever_reads_the_former_places_leaves_the_others_to_those_that_read_them(frozen, shared, upgraded):
-    install(frozen, shared, 1).context.store.former.copy_places(("00",))
-
-    assert not frozen.client.exists(keys.mirror("00"), keys.fence("00"))
 
 
 # --- several buckets ----------------------------------------------------------------------------------------------

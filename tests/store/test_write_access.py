@@ -139,7 +139,8 @@ def test_he_can_have_as_many_guesses_as_he_likes_for_as_long_as_he_likes(
 ) -> None:
     one = shop.start()
     code = shop.code(one)
-    change_record(client, record(one), expires=frozen.now + 365 * 24 * 3600 * 1000)
+    later = frozen.now + 365 * 24 * 3600 * 1000
+    change_record(client, record(one), created=later - 300_000, expires=later)
     client.pexpire(record(one), 365 * 24 * 3600 * 1000)
     for _ in range(20):
         assert shop.check(one, shop.wrong(one))[3] == "wrong_code"
@@ -216,7 +217,7 @@ def test_who_can_watch_commands_can_have_a_code_of_his_choice_approved(shop: Cal
         client.config_set("slowlog-log-slower-than", 10_000)
     tag = shop.context.keyring.tag(one, "shop", "", wrong).encode()
     assert tag in seen[0]
-    change_record(client, record(one), tag=tag)
+    change_record(client, record(one), tag=tag[:21])
 
     assert shop.check(one, wrong)[1]
 

@@ -35,10 +35,10 @@ if remembered then
   local first = redis.call('HMGET', KEYS[3], 'reason', 'checks_left', 'at')
   if first[1] == '' and not mirror.is_there(KEYS[6]) then return { 'withheld', 'mirror-behind' } end
   if first[1] == '' and mirror.revoked(found, basis) then
-    return { 'checked', found.status, 'revoked', 0, tonumber(first[3] or 0), 0, {} }
+    return { 'checked', found.status, 'revoked', 0, tonumber(first[3]), 0, {} }
   end
   local over = found.status == 'pending' and now >= found.expires
-  return { 'checked', over and 'expired' or found.status, first[1], tonumber(first[2]), tonumber(first[3] or 0), 0,
+  return { 'checked', over and 'expired' or found.status, first[1], tonumber(first[2]), tonumber(first[3]), 0,
     approved_record(first[1]) }
 end
 

@@ -1,7 +1,6 @@
 -- What became of a dispatch, in its slot of the record:
 -- channel|gateway|status|time|reason|choice|begun|raw status|reference|identifier. `choice` is why this gateway was chosen,
--- `begun` when it was called, if it was; both times in milliseconds; the identifier is the dispatch's. A later format may add values
--- at the end: they are kept.
+-- `begun` when it was called, if it was; both times in milliseconds; the identifier is the dispatch's.
 -- The first message has waited since the verification began: its slot has no time before there is an outcome.
 local deliveries = { FIRST = 'd1.1' }
 
@@ -14,7 +13,7 @@ end
 
 -- Returns what the first slot holds at first.
 function deliveries.first_slot(channel)
-  return channel .. '||queued|' .. (WRITE_FORMAT > 1 and '' or now) .. '||'
+  return channel .. '||queued|||'
 end
 
 -- Returns what a slot holds before there is an outcome; gateway, choice and identifier are empty while the message waits.
@@ -108,7 +107,7 @@ function deliveries.settle(key, slot, status, reason, raw, reference)
   local values = values_of(redis.call('HGET', key, slot) or '')
   local before = values[3]
   if not before then return nil, false end
-  for i = 4, 9 do values[i] = values[i] or '' end -- an earlier format has fewer
+  for i = 4, 9 do values[i] = values[i] or '' end -- a message that waits has fewer
   if reference ~= '' and values[9] ~= reference then -- learnt even when a receipt was faster
     values[9] = reference
     redis.call('HSET', key, slot, table.concat(values, '|'))

@@ -62,7 +62,7 @@ end
 local function test_windows(list, sending)
   local found, reputation, unknown = sending.subjects, sending.reputation, sending.trust == 'unknown'
   guard.test_moving(list, 'failed_checks', found.number.wrong, unknown and reputation.device_here) -- guesses count by application
-  local own = number.has_share and not unknown and found.number.own
+  local own = not unknown and found.number.own
   guard.test_moving(list, 'number', found.number.sends, unknown and reputation.some_device, own)
   if sending.findings then return findings.take_windows(sending) end
   if found.address and unknown then guard.test_sliding(list, 'ip', found.address) end

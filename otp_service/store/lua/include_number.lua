@@ -9,7 +9,7 @@
 -- A script has it as the list of the row's values, with the texts `sends`, `devices`, `recent` and `others`, and of the
 -- application at hand `entry`, the list of its values, `wrong`, the times of its wrong codes, and `own`, those of its known devices'
 -- messages.
-local number = { has_share = WRITE_FORMAT > 1 } -- the release before would read the times of `own` for a part of those of `wrong`
+local number = {}
 
 local ROW = '<I6I6I2I6I2I6I4I2I2'
 local APPROVED, ANYWHERE, KNOWN, UNKNOWN, SENDS, DEVICES, RECENT = 1, 2, 3, 5, 7, 8, 9 -- places of the values
@@ -110,7 +110,7 @@ end
 -- Notes a message.
 function number.sent(self, trust, kind)
   self.sends = limits.with_now('number', self.sends)
-  if trust == 'known' and number.has_share then self.own = limits.with_now('number', self.own) end
+  if trust == 'known' then self.own = limits.with_now('number', self.own) end
   if ruleset.cooldown and kind ~= 'fallback' then
     local place = streak_place(trust, KNOWN, UNKNOWN)
     self[place] = longer_streak(ruleset.cooldown, self[place], self[place + 1])
@@ -185,28 +185,6 @@ function number.times(text)
   local found = {}
   for place = 1, #text, TIME do found[#found + 1] = struct.unpack('<I6', text, place) end
   return found
-end
-
--- Learns what is known from elsewhere. Of times and counts the greater stays, of streaks the one that went on last. `told` may have:
--- approved, anywhere, here (when the number was, from any device, from one of this application), cooldown and guesses (streaks by
--- trust: length, time), in_row, locked, written.
-function number.learn(self, told)
-  local entry = self.entry
-  local function greater(list, place, value) list[place] = math.max(list[place], value or 0) end
-  local function later(list, place, streak)
-    if streak and streak[2] > list[place + 1] then list[place], list[place + 1] = streak[1], streak[2] end
-  end
-  local cooldown, guesses = told.cooldown or {}, told.guesses or {}
-  greater(self, APPROVED, told.approved)
-  greater(self, ANYWHERE, told.anywhere)
-  later(self, KNOWN, cooldown.known)
-  later(self, UNKNOWN, cooldown.unknown)
-  greater(entry, E_DEVICE, told.here)
-  later(entry, E_KNOWN, guesses.known)
-  later(entry, E_UNKNOWN, guesses.unknown)
-  greater(entry, E_ROW, told.in_row)
-  greater(entry, E_LOCKED, told.locked)
-  greater(entry, E_WRITTEN, told.written)
 end
 
 local function is_needed(entry, wrong)

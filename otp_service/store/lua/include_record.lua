@@ -1,8 +1,6 @@
 -- The verification's record, a hash: what never changes (`f`), its state with the sealed number behind it, which goes when the
 -- verification has ended (`s`), what else than the number it rests on (`basis`, see `mirror.revoked`), and fields of its messages (see
 -- verifications.py).
---
--- A record of the release before has a field for each value, and keeps that form while it lives.
 local record = {}
 
 local FORM = 2
@@ -10,15 +8,7 @@ local FIXED = '<BI6I3I6Hc0Hc0Bc0Bc0Bc0Bc0Bc0Bc0Bc0Bc0Bc0Bc0Bc0' -- texts with th
 local RARE = '<I6I6I6' -- what hardly any record has, in one text
 local STATE = '<BBBI3Hc0Bc0Bc0Bc0' -- the last message's time counts from the start
 local TAG_LENGTH = 21
-local OF_POLICY = { 'application', 'purpose', 'country', 'kind', 'code_length', 'max_checks', 'max_sends', 'resend_delays',
-  'resend', 'channels', 'fallback' }
 local NEEDED = '([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|' -- the first ones of them
-local OF_STATE = { 'checks', 'sends', 'generation', 'last_send', 'status', 'channel', 'tag', 'guard' }
-local NUMBERS = { 'created', 'expires', 'ledger', 'lifted', 'consented', 'fence', 'checks', 'sends', 'generation', 'last_send' }
-local TEXTS = { 'locale', 'pseudonym', 'transaction', 'mask', 'details', 'start', 'context', 'block', 'network', 'wide',
-  'provider', 'status', 'channel', 'tag', 'guard' }
-local MAY_BE_MISSING = { lifted = 0, consented = 0, fence = 0, start = '', context = '', network = '', wide = '',
-  provider = '', guard = '' }
 
 local function pack_fixed(self)
   local rare = ''
@@ -37,7 +27,10 @@ local function pack_state(self)
     self.status, #self.channel, self.channel, #self.tag, self.tag) .. self.sealed_number
 end
 
+-- Refuses a record that another release wrote.
 local function unpacked(fixed, state)
+  local form = string.byte(fixed)
+  if form ~= FORM then error('a record of the form ' .. form) end
   local self, _, life, rare, place = { lifted = 0, consented = 0, fence = 0 }, nil, nil, nil, nil
   _, self.created, life, self.ledger, self.details, self.start, self.policy, self.mask, rare, self.locale,
     self.pseudonym, self.transaction, self.context, self.block, self.network, self.wide, self.provider =
@@ -50,40 +43,19 @@ local function unpacked(fixed, state)
   return self
 end
 
--- Reads a record that has a field for each value; nil for none.
-local function of_fields(key)
-  local fields = by_name(redis.call('HGETALL', key))
-  if not fields.application then return nil end
-  local self, policy = { has_fields = true, sealed_number = '' }, {}
-  for _, name in ipairs(NUMBERS) do self[name] = tonumber(fields[name] or 0) end
-  for _, name in ipairs(TEXTS) do self[name] = fields[name] or '' end
-  for i, name in ipairs(OF_POLICY) do policy[i] = fields[name] or '0' end
-  self.policy = table.concat(policy, '|')
-  if string.find(self.guard, '^%.%a*$') then self.guard = string.sub(self.guard, 2) .. '.' end -- flags after a dot, no marks
-  return self
-end
-
--- Writes a value each into fields, names in the order of a list.
-local function write_fields(self, names, fields)
-  for _, name in ipairs(names) do
-    if self[name] ~= MAY_BE_MISSING[name] then fields[#fields + 1], fields[#fields + 2] = name, self[name] end
-  end
-  redis.call('HSET', self.key, unpack(fields))
-end
-
 local function parse_policy(self)
   self.application, self.purpose, self.country, self.kind, self.code_length, self.max_checks, self.max_sends,
     self.resend_delays = string.match(self.policy, NEEDED)
 end
 
--- Returns what is kept of a tag: 126 bits, but all of it for the release before, which compares all.
-function record.kept_tag(tag)
-  return WRITE_FORMAT > 1 and string.sub(tag, 1, TAG_LENGTH) or tag
+-- Returns what a record stores of a tag: 126 bits.
+function record.stored_tag(tag)
+  return string.sub(tag, 1, TAG_LENGTH)
 end
 
 -- Tells whether a tag is that of the verification's code.
 function record.is_tag(self, tag)
-  return string.sub(self.tag, 1, TAG_LENGTH) == string.sub(tag, 1, TAG_LENGTH)
+  return self.tag == record.stored_tag(tag)
 end
 
 -- Returns the identifier that a record's key ends with.
@@ -94,12 +66,12 @@ end
 -- Returns a verification's values by name, its expiry that of before a fence is over; nil when there is no record, or one of
 -- another application than a given one. What is missing is '' or 0.
 function record.read(key, application)
-  local kept, self = redis.call('HMGET', key, 'f', 's', 'basis'), nil
-  if kept[1] then self = unpacked(kept[1], kept[2]) else self = of_fields(key) end
-  if not self then return nil end
+  local stored = redis.call('HMGET', key, 'f', 's', 'basis')
+  if not stored[1] then return nil end
+  local self = unpacked(stored[1], stored[2])
   parse_policy(self)
   if application and self.application ~= application then return nil end
-  self.basis = kept[3] or ''
+  self.basis = stored[3] or ''
   self.key, self.id, self.expires = key, record.id(key), fence.expiry(self.expires, self.fence)
   return self
 end
@@ -115,35 +87,19 @@ end
 
 -- Writes a new record, kept until `ends`, with further fields: name, value, …
 function record.create(self, ends, ...)
-  if WRITE_FORMAT > 1 then
-    redis.call('HSET', self.key, 'f', pack_fixed(self), 's', pack_state(self), ...)
-  else
-    local fields, i = { 'v', '1', 'destination', self.sealed_number, ... }, 0
-    for value in string.gmatch(self.policy .. '|', '(.-)|') do
-      i = i + 1
-      fields[#fields + 1], fields[#fields + 2] = OF_POLICY[i], value
-    end
-    fields[#fields + 1], fields[#fields + 2] = 'kind', self.transaction == '' and 'possession' or 'transaction'
-    write_fields(self, NUMBERS, fields)
-    write_fields(self, TEXTS, {})
-  end
+  redis.call('HSET', self.key, 'f', pack_fixed(self), 's', pack_state(self), ...)
   if self.basis then redis.call('HSET', self.key, 'basis', self.basis) end
   redis.call('PEXPIREAT', self.key, ends)
 end
 
 -- Writes what changes of a record.
 function record.write(self)
-  if self.has_fields then
-    write_fields(self, OF_STATE, { 'guard', self.guard }) -- also that there is none any more
-  else
-    redis.call('HSET', self.key, 's', pack_state(self))
-  end
+  redis.call('HSET', self.key, 's', pack_state(self))
 end
 
 -- Makes a verification final: the number goes, and the start's idempotency key learns the outcome, since it outlives the
 -- record.
 function record.finish(self, status)
-  if self.sealed_number == '' then redis.call('HDEL', self.key, 'to', 'destination') end -- it was written by an earlier release
   self.status, self.sealed_number = status, ''
   record.write(self)
   if self.start ~= '' and redis.call('EXISTS', self.start) == 1 then redis.call('HSET', self.start, 'status', status) end

@@ -17,14 +17,6 @@ function streams.fields(list)
   return fields
 end
 
--- Returns the fields of an entry that holds JSON.
-local function entry(json)
-  if WRITE_FORMAT > 1 then return 'json', json end
-  local fields = {}
-  for name, value in pairs(cjson.decode(json)) do fields[#fields + 1], fields[#fields + 2] = name, value end
-  return unpack(fields)
-end
-
 -- Appends to a stream of letters: the oldest entries go when it is too long, or they are too old.
 function streams.append(stream, length, age, ...)
   redis.call('XADD', stream, 'MAXLEN', '~', length, '*', ...)
@@ -41,7 +33,7 @@ end
 
 -- Adds an event, as JSON.
 function streams.add(stream, json)
-  redis.call('XADD', stream, '*', entry(json))
+  redis.call('XADD', stream, '*', 'json', json)
 end
 
 -- Returns the name of a stream's last entry.
@@ -54,7 +46,7 @@ end
 -- before, however long the queue is. `queues`, `ready` and `wake` are keys (see keys.py).
 -- A job, as JSON, knows how many had come and `gone` before it.
 function streams.put(queue, queues, ready, wake, ahead, job)
-  redis.call('XADD', queue, '*', 'gone', redis.call('HINCRBY', queues, queue, 1) - 1 - ahead, entry(job))
+  redis.call('XADD', queue, '*', 'gone', redis.call('HINCRBY', queues, queue, 1) - 1 - ahead, 'json', job)
   if redis.call('SADD', ready, queue) == 1 then streams.wake(wake) end
 end
 

@@ -33,21 +33,6 @@ function targets.add(address, pseudonym, country)
   return added
 end
 
--- Learns what is known from elsewhere, until a time: pseudonyms, and countries by their two letters.
-function targets.learn(address, members, until_when)
-  local ends, countries, numbers = parse(address.tail)
-  if now > ends then countries, numbers = '', '' end
-  for _, member in ipairs(members) do
-    local short = string.sub(member, 1, LENGTH)
-    if #member == 2 then
-      if not has(countries, member .. ',') then countries = countries .. member .. ',' end
-    elseif not has(numbers, short) then
-      numbers = numbers .. short
-    end
-  end
-  address.tail = struct.pack('<I6', math.max(ends, until_when)) .. countries .. '\n' .. string.sub(numbers, 1, LENGTH * MOST)
-end
-
 -- Forgets a number or a country, which may be nil.
 function targets.forget(address, pseudonym, country)
   local ends, countries, numbers = parse(address.tail)

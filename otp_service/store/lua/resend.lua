@@ -84,7 +84,7 @@ guard.report(sending, KEYS[8], ARGV[9], ARGV[8])
 sends = sends + 1
 found.sends, found.last_send, found.channel = sends, now, ARGV[3]
 found.guard = (found.guard == '' and '.' or found.guard) .. sending.counted
-if ARGV[5] ~= '' then found.generation, found.tag = found.generation + 1, record.kept_tag(ARGV[5]) end
+if ARGV[5] ~= '' then found.generation, found.tag = found.generation + 1, record.stored_tag(ARGV[5]) end
 record.write(found)
 redis.call('HSET', KEYS[1], deliveries.slot(sends, 1), deliveries.new_slot(ARGV[3]))
 if sending.price > 0 then spending.reserve(KEYS[1], sends, 1, sending.price, sending.money_at) end

@@ -97,7 +97,7 @@ guard.report(sending, KEYS[8], plan.decisions, plan.age)
 evidence.use(earlier, one.id)
 if earlier.basis ~= '' then one.basis = earlier.basis end -- which names the same user
 one.ledger, one.lifted, one.consented = tonumber(position), math.max(lifted, earlier.lifted), given or 0
-one.guard, one.tag = approvals.note(sending), record.kept_tag(ARGV[5])
+one.guard, one.tag = approvals.note(sending), record.stored_tag(ARGV[5])
 if ARGV[2] ~= '' then
   one.start = KEYS[7]
   idempotency.remember(KEYS[7], ARGV[2], plan.idempotency, 'record', KEYS[1], 'created', now, 'expires', one.expires,
