@@ -30,7 +30,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # it: one of the processes would have to compile the tests again, and each that is started what the wheel needs.
 ON_WHEEL := PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE= OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: help setup run demo pictures test test-browser test-clients check lint types contracts dist committed packages image checksums bench bench-valkey bench-delivery bench-hanging bench-factors bench-twilio bench-import bench-find bench-console bench-pair bench-ledger test-pgbouncer load observe-check kubernetes-check storm storm-ledger ledger-failover storm-restores storm-webhooks rotate rolling handover differential overload soak abuse abuse-memory mutants fuzz phones lock docs openapi sbom clean compose-secrets failover test-cluster cluster-failover cluster-pace cluster-race replication
+.PHONY: help setup run demo pictures test test-browser test-clients check lint types contracts dist committed packages image checksums bench bench-valkey bench-delivery bench-hanging bench-factors bench-twilio bench-import bench-find bench-console bench-entered bench-pair bench-ledger test-pgbouncer load observe-check kubernetes-check storm storm-ledger ledger-failover storm-restores storm-webhooks rotate rolling handover differential overload soak abuse abuse-memory mutants fuzz phones lock docs openapi sbom clean compose-secrets failover test-cluster cluster-failover cluster-pace cluster-race replication
 
 help:  ## Tell what the targets do.
 	@sed -n 's/^\([a-z][a-z-]*\):.*  ## /\1\t/p' Makefile | expand --tabs=18
@@ -111,6 +111,9 @@ kubernetes-check: $(KUBERNETES_VENV)/.locked  ## The manifests against the schem
 
 storm: setup  ## Verifications while workers are killed and stopped, and a gateway fails; then the books must balance.
 	$(BIN)/python benchmarks/storm.py
+
+bench-entered: setup  ## Functions of the package that a start, a delivery and a check enter. Seconds.
+	PYTHONPATH=tests $(BIN)/python benchmarks/entered.py
 
 bench-pair: setup  ## What a change costs: BEFORE=folder of another checkout takes turns with this one. Ten minutes.
 	$(BIN)/python benchmarks/pair.py $(BEFORE)
