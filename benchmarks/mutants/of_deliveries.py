@@ -127,7 +127,7 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "dropped-without-its-beginning": one("include_deliveries", "  if values[7] == '' then values[7] = values[4] end"),
     "redrive-of-what-arrived": one(
-        "dead_letter_redrive", "if deliveries.has_arrived(KEYS[2], ARGV[3]) then", "if false then"
+        "dead_letter_redrive", "if deliveries.has_arrived(key.record, arg.message) then", "if false then"
     ),
     "settle-hides-an-arrival": one("dispatch_settle", "follows == ARGV[6] and 'settled' or 'arrived'", "'settled'"),
     "settle-ends-what-goes-on": one(
@@ -150,16 +150,17 @@ DEFECTS: dict[str, Mutant] = {
     "settle-gives-up-in-silence": one(
         "dispatch_settle", "  streams.report(KEYS[5], 'message.given_up', about, about)\n"
     ),
-    "receipt-of-any-gateway": one("receipt", " or dispatch[3] ~= ARGV[1]"),
+    "receipt-of-any-gateway": one("receipt", " or dispatch[3] ~= arg.gateway"),
     "receipt-in-silence": one(
         "receipt",
-        "  streams.report(KEYS[2], 'delivery.' .. ARGV[2]",
-        "  local function never() end never(KEYS[2], ARGV[2]",
+        "  streams.report(key.events, 'delivery.' .. arg.status",
+        "  local function never() end never(key.events, arg.status",
     ),
-    "receipt-has-no-last-word": one("receipt", "if ARGV[6] == '1' then", "if false then"),
+    "receipt-has-no-last-word": one("receipt", "if arg.is_last == '1' then", "if false then"),
     "receipt-undoes-a-fall-back": one("receipt", "'HSETNX'", "'HSET'"),
     "redrive-of-what-a-report-decided": one(
-        "dead_letter_redrive", "if deliveries.is_decided(KEYS[2], ARGV[3]) then return { 'unwanted', 'reported' } end\n"
+        "dead_letter_redrive",
+        "if deliveries.is_decided(key.record, arg.message) then return reply.unwanted { reason = 'reported' } end\n",
     ),
     "fallback-leaves-the-message-going": one(
         "resend", "if falls_back_from > 0 then redis.call('HSET', KEYS[1], 'after' .. ARGV[11], sends) end"
@@ -169,19 +170,27 @@ DEFECTS: dict[str, Mutant] = {
         "if falls_back_from > 0 and redis.call('HGET', KEYS[1], 'n' .. ARGV[11]) ~= ARGV[16] then",
         "if false then",
     ),
-    "receipt-forgets-a-late-opt-out": one("receipt", "elseif ARGV[5] == '1' then", "elseif false then"),
-    "receipt-forgets-a-refund": one("receipt", "  if ARGV[7] == '1' then values.cost = '0' end\n"),
+    "receipt-forgets-a-late-opt-out": one("receipt", "elseif arg.opted_out == '1' then", "elseif false then"),
+    "receipt-forgets-a-refund": one("receipt", "  if arg.refunded == '1' then values.cost = '0' end\n"),
     "receipt-approves": one(
-        "receipt", "\nreturn { news and", "\nrecord.finish(dispatch[1], about.start, 'approved')\nreturn { news and"
+        "receipt",
+        "\nreturn reply.receipt_read",
+        "\nrecord.finish(dispatch[1], about.start, 'approved')\nreturn reply.receipt_read",
     ),
     "receipt-reports-what-is-no-news": one("receipt", "if news then\n", "if kept then\n"),
-    "receipt-is-always-news": one("receipt", "news and 'recorded' or 'ignored'", "'recorded'"),
-    "refer-for-ever": one("reference_put", "'SET', KEYS[1], ARGV[1], 'PX', ARGV[2])", "'SET', KEYS[1], ARGV[1])"),
-    "refer-keeps-what-came-early": one("reference_put", "redis.call('DEL', KEYS[2])\n"),
-    "resolve-keeps-nothing": one("reference_find", "  redis.call('RPUSH', KEYS[i], ARGV[1])\n"),
+    "receipt-is-always-news": one("receipt", "news and 1 or 0", "1"),
+    "refer-for-ever": one(
+        "reference_put", "'SET', key.reference, arg.dispatch, 'PX', arg.life)", "'SET', key.reference, arg.dispatch)"
+    ),
+    "refer-keeps-what-came-early": one("reference_put", "redis.call('DEL', key.early)\n"),
+    "resolve-keeps-nothing": one("reference_find", "  redis.call('RPUSH', KEYS[i], arg.receipt)\n"),
     "resolve-out-of-order": one("reference_find", "'RPUSH'", "'LPUSH'"),
-    "resolve-without-bound": one("reference_find", "  redis.call('LTRIM', KEYS[i], 0, ARGV[3] - 1)\n"),
-    "resolve-for-ever": one("reference_find", "  redis.call('PEXPIRE', KEYS[i], ARGV[2])\n"),
-    "resolve-by-one-spelling": one("reference_find", "for i = 1, #KEYS, 2 do", "for i = 1, 1, 2 do"),
-    "resolve-keeps-one-spelling": one("reference_find", "for i = 2, #KEYS, 2 do", "for i = 2, 2, 2 do"),
+    "resolve-without-bound": one("reference_find", "  redis.call('LTRIM', KEYS[i], 0, arg.max_early - 1)\n"),
+    "resolve-for-ever": one("reference_find", "  redis.call('PEXPIRE', KEYS[i], arg.life)\n"),
+    "resolve-by-one-spelling": one(
+        "reference_find", "for i = key.rest, #KEYS, 2 do", "for i = key.rest, key.rest, 2 do"
+    ),
+    "resolve-keeps-one-spelling": one(
+        "reference_find", "for i = key.rest + 1, #KEYS, 2 do", "for i = key.rest + 1, key.rest + 1, 2 do"
+    ),
 }

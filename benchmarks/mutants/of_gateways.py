@@ -77,35 +77,39 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "health-in_flight-without-life": one("include_health", "    redis.call('PEXPIRE', one.in_flight, DAY)\n"),
     "observe-lands-nobody": one(
-        "gateway_observe", "if ARGV[2] ~= 'late' then redis.call('ZREM', KEYS[2], ARGV[1]) end\n"
+        "gateway_observe", "if arg.result ~= 'late' then redis.call('ZREM', key.in_flight, arg.dispatch) end\n"
     ),
-    "observe-lands-who-is-late": one("gateway_observe", "if ARGV[2] ~= 'late' then redis", "if true then redis"),
-    "observe-who-is-late-as-a-good-one": one("gateway_observe", " or ARGV[2] == 'late'\n", "\n"),
+    "observe-lands-who-is-late": one("gateway_observe", "if arg.result ~= 'late' then redis", "if true then redis"),
+    "observe-who-is-late-as-a-good-one": one("gateway_observe", " or arg.result == 'late'\n", "\n"),
     "observe-without-life": one(
         "gateway_observe",
-        "redis.call('PEXPIRE', KEYS[1], math.max(milliseconds + 86400000, redis.call('PTTL', KEYS[1])))",
+        "redis.call('PEXPIRE', key.health, math.max(milliseconds + 86400000, redis.call('PTTL', key.health)))",
     ),
     "observe-a-rest-never-doubles": one("gateway_observe", "math.min(2 * pause,", "math.min(pause,"),
-    "observe-a-rest-without-end": one("gateway_observe", "math.min(2 * pause, tonumber(ARGV[12]))", "2 * pause"),
+    "observe-a-rest-without-end": one("gateway_observe", "math.min(2 * pause, tonumber(arg.max_pause))", "2 * pause"),
     "observe-shortens-a-rest": one("gateway_observe", "math.max(now + pause, paused)", "now + pause"),
     "observe-an-old-call-ends-a-rest": one("gateway_observe", "known.pause and rested then", "known.pause then"),
     "observe-never-forgets-a-rest": one(
         "gateway_observe", "if not bad and known.pause and rested then", "if false then"
     ),
-    "observe-old-news": one("gateway_observe", "if known.probe ~= ARGV[1] then", "if false then"),
+    "observe-old-news": one("gateway_observe", "if known.probe ~= arg.dispatch then", "if false then"),
     "observe-never-closes": one(
         "gateway_observe",
-        "    redis.call('HDEL', KEYS[1], 'until', 'open_for', 'probe', 'probing', 'probed', 'opened_by')\n",
+        "    redis.call('HDEL', key.health, 'until', 'open_for', 'probe', 'probing', 'probed', 'opened_by')\n",
     ),
     "observe-never-doubles": one(
         "gateway_observe", "math.min(2 * tonumber(known.open_for)", "math.min(tonumber(known.open_for)"
     ),
     "observe-doubles-without-end": one(
-        "gateway_observe", "math.min(2 * tonumber(known.open_for), tonumber(ARGV[10]))", "2 * tonumber(known.open_for)"
+        "gateway_observe",
+        "math.min(2 * tonumber(known.open_for), tonumber(arg.max_open))",
+        "2 * tonumber(known.open_for)",
     ),
     "observe-a-last-resort-doubles": one("gateway_observe", "if now >= tonumber(known['until']) then", "if true then"),
-    "observe-a-last-resort-stays": one("gateway_observe", "redis.call('HDEL', KEYS[1], 'probe', 'probing') --", "--"),
-    "observe-one-window-for-ever": one("gateway_observe", " or now - since >= tonumber(ARGV[8])"),
+    "observe-a-last-resort-stays": one(
+        "gateway_observe", "redis.call('HDEL', key.health, 'probe', 'probing') --", "--"
+    ),
+    "observe-one-window-for-ever": one("gateway_observe", " or now - since >= tonumber(arg.window)"),
     "observe-no-end-of-a-row": one("gateway_observe", " else run = 0 end", " end"),
     "observe-news-from-before-it-opened": one(
         "gateway_observe", "if now - ARGV[i + 2] >= tonumber(known.opened or 0) then", "if true then"
@@ -120,29 +124,31 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "observe-well-by-a-share-of-bad": one("gateway_observe", "if ARGV[i] == 'bad' and (share", "if (share"),
     "observe-who-is-throttled-holds-up-others": one(
-        "gateway_observe", "  if known['until'] then return { '' } end\nelseif", "  return { '' }\nelseif"
+        "gateway_observe",
+        "  if known['until'] then return reply.unchanged() end\nelseif",
+        "  return reply.unchanged()\nelseif",
     ),
     "observe-remembers-a-row": one("gateway_observe", "'since', 'calls', 'bad', 'run')", "'since', 'calls', 'bad')"),
-    "observe-a-share-of-few": one("gateway_observe", "calls >= tonumber(ARGV[6]) and ", ""),
+    "observe-a-share-of-few": one("gateway_observe", "calls >= tonumber(arg.min_calls) and ", ""),
     "observe-no-share": one("gateway_observe", "(share or run", "(run"),
     "observe-a-share-too-late": one("gateway_observe", "bad_calls * 100 >= calls", "bad_calls * 100 > calls"),
-    "observe-no-row": one("gateway_observe", "run >= tonumber(ARGV[5])", "false"),
-    "observe-a-row-of-one-more": one("gateway_observe", "run >= tonumber(ARGV[5])", "run > tonumber(ARGV[5])"),
+    "observe-no-row": one("gateway_observe", "run >= tonumber(arg.max_run)", "false"),
+    "observe-a-row-of-one-more": one("gateway_observe", "run >= tonumber(arg.max_run)", "run > tonumber(arg.max_run)"),
     "observe-a-burst-doubles": one("gateway_observe", "if rested then pause =", "if true then pause ="),
-    "observe-no-call-as-a-good-one": one("gateway_observe", "if ARGV[2] == 'none' then", "if false then"),
+    "observe-no-call-as-a-good-one": one("gateway_observe", "if arg.result == 'none' then", "if false then"),
     "observe-no-call-leaves-its-probe": one(
         "gateway_observe",
-        "if ARGV[2] == 'none' then\n  if known.probe == ARGV[1] then",
-        "if ARGV[2] == 'none' then\n  if false then",
+        "if arg.result == 'none' then\n  if known.probe == arg.dispatch then",
+        "if arg.result == 'none' then\n  if false then",
     ),
     "observe-no-call-ends-anothers-probe": one(
         "gateway_observe",
-        "if ARGV[2] == 'none' then\n  if known.probe == ARGV[1] then",
-        "if ARGV[2] == 'none' then\n  if true then",
+        "if arg.result == 'none' then\n  if known.probe == arg.dispatch then",
+        "if arg.result == 'none' then\n  if true then",
     ),
     "observe-a-throttled-probe-stays": one(
         "gateway_observe",
-        "  if known.probe == ARGV[1] then redis.call('HDEL', KEYS[1], 'probe', 'probing') end\n  keep(paused",
+        "  if known.probe == arg.dispatch then redis.call('HDEL', key.health, 'probe', 'probing') end\n  keep(paused",
         "  keep(paused",
     ),
     "observe-does-not-hear-how-long": one(
@@ -152,12 +158,12 @@ DEFECTS: dict[str, Mutant] = {
         "gateway_observe", "then pause = asked end", "then pause = math.max(pause, asked) end"
     ),
     "observe-repeats-what-was-asked-once": one(
-        "gateway_observe", "'pause', math.min(pause, tonumber(ARGV[12])))", "'pause', pause)"
+        "gateway_observe", "'pause', math.min(pause, tonumber(arg.max_pause)))", "'pause', pause)"
     ),
     "observe-asks-in-vain": one("gateway_observe", "if asked > 0 then\n", "if false then\n"),
     "observe-a-shorter-wish-wins": one(
         "gateway_observe", "math.max(now + asked, tonumber(known.paused or 0))", "now + asked"
     ),
-    "observe-no-refusal": one("gateway_observe", "if ARGV[4] ~= '' then", "if false then"),
-    "observe-refused-for-ever": one("gateway_observe", "  redis.call('HDEL', KEYS[1], 'refusal', 'refused')\n"),
+    "observe-no-refusal": one("gateway_observe", "if arg.refusal ~= '' then", "if false then"),
+    "observe-refused-for-ever": one("gateway_observe", "  redis.call('HDEL', key.health, 'refusal', 'refused')\n"),
 }

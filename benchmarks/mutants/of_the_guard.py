@@ -144,14 +144,14 @@ _FORGOTTEN: dict[str, Mutant] = {
         "include_number", "for place = KNOWN, UNKNOWN + 1 do", "for place = KNOWN, KNOWN + 1 do"
     ),
     "unblock-resets-the-limits": one(
-        "number_unblock", "ARGV[1] == 'windows' and number.forget_windows", "number.forget_windows"
+        "number_unblock", "arg.kind == 'windows' and number.forget_windows", "number.forget_windows"
     ),
-    "unblock-of-the-first-application": one("number_unblock", "{ unpack(ARGV, 2) }", "{ ARGV[2] }"),
+    "unblock-of-the-first-application": one("number_unblock", "{ unpack(ARGV, arg.rest) }", "{ ARGV[arg.rest] }"),
     "unblock-of-nobody-leaves-a-ghost": one("number_unblock", "  if not row then return forgotten end\n"),
     "unblock-finds-no-lock": one("include_number", " or entry[E_LOCKED] > now) and 1 or 0\n", ") and 1 or 0\n"),
     "unblock-finds-no-cool-down": one("include_number", "return guesses + messages", "return guesses"),
     "unblock-finds-no-waits": one("include_number", "return guesses + messages", "return messages"),
-    "limits-reset-ends-the-waits": one("number_unblock", "ARGV[1] == 'windows' and", "false and"),
+    "limits-reset-ends-the-waits": one("number_unblock", "arg.kind == 'windows' and", "false and"),
     "limits-reset-leaves-the-messages": one(
         "include_number", "self.wrong, self.sends, self.own = '', '', ''", "self.wrong, self.own = '', ''"
     ),

@@ -7,8 +7,8 @@ TESTS = ("store/test_[oqrstw]*.py", "store/test_dead_letters.py", "store/test_le
 DEFECTS: dict[str, Mutant] = {
     "streams-of-any-length": one("include_streams", "'MAXLEN', '~', length, "),
     "streams-of-any-age": one("include_streams", "  redis.call('XTRIM', stream, 'MINID', '~', now - age)\n"),
-    "outbox-of-any-age": one("queues_sweep", "  redis.pcall('XTRIM', queue, 'MINID', '~', now - ARGV[3])\n"),
-    "outbox-of-no-age": one("queues_sweep", "now - ARGV[3]", "now"),
+    "outbox-of-any-age": one("queues_sweep", "  redis.pcall('XTRIM', queue, 'MINID', '~', now - arg.max_age)\n"),
+    "outbox-of-no-age": one("queues_sweep", "now - arg.max_age", "now"),
     "lease-for-ever": one("lease_renew", "redis.call('ZREMRANGEBYSCORE', key.leases, '-inf', now)\n"),
     "lease-in-any-order": one("lease_renew", "table.sort(workers)\n"),
     "queue-unknown": one("include_streams", "redis.call('HINCRBY', queues, queue, 1)", "1"),
@@ -101,18 +101,18 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "claim-leaves-a-lost-group": one("jobs_claim", "if silent.err then redis.call", "if false then redis.call"),
     "renew-of-anothers-job": one(
-        "jobs_renew", "if streams.is_held(queue, ARGV[1], entry, ARGV[2]) then", "if true then"
+        "jobs_renew", "if streams.is_held(queue, arg.group, entry, arg.consumer) then", "if true then"
     ),
     "renew-of-nothing": one("jobs_renew", "    redis.call('XCLAIM'", "    local function never() end never('XCLAIM'"),
-    "renew-of-one-job": one("jobs_renew", "ARGV[3 + i]", "ARGV[4]"),
-    "renew-hands-nothing-back": one("jobs_renew", "entry, 'IDLE', ARGV[3], 'JUSTID'", "entry, 'JUSTID'"),
+    "renew-of-one-job": one("jobs_renew", "ARGV[arg.rest + i - key.rest]", "ARGV[arg.rest]"),
+    "renew-hands-nothing-back": one("jobs_renew", "entry, 'IDLE', arg.silent, 'JUSTID'", "entry, 'JUSTID'"),
     "sweep-of-what-waits": one("queues_sweep", "if redis.pcall('XLEN', queue) == 0 then", "if true then"),
     "sweep-of-nothing": one("queues_sweep", "if redis.pcall('XLEN', queue) == 0 then", "if false then"),
     "sweep-keeps-the-stream": one("queues_sweep", "    redis.call('DEL', queue)\n"),
-    "sweep-keeps-the-name": one("queues_sweep", "    redis.call('HDEL', KEYS[1], queue)\n"),
-    "sweep-keeps-it-ready": one("queues_sweep", "    redis.call('SREM', KEYS[2], queue)\n"),
+    "sweep-keeps-the-name": one("queues_sweep", "    redis.call('HDEL', key.queues, queue)\n"),
+    "sweep-keeps-it-ready": one("queues_sweep", "    redis.call('SREM', key.ready, queue)\n"),
     "sweep-of-busy-workers": one("queues_sweep", "one.pending == 0 and ", ""),
-    "sweep-of-live-workers": one("queues_sweep", " and one.idle > tonumber(ARGV[2])", ""),
+    "sweep-of-live-workers": one("queues_sweep", " and one.idle > tonumber(arg.max_silence)", ""),
     "sweep-stumbles-without-a-group": one("queues_sweep", "redis.pcall('XINFO'", "redis.call('XINFO'"),
     "sweep-of-no-workers": one("queues_sweep", "if one.pending == 0", "if false"),
     "requeue-twice": one("retries_requeue", "  redis.call('ZREM', KEYS[1], job)\n"),
@@ -127,15 +127,18 @@ DEFECTS: dict[str, Mutant] = {
     "redrive-of-a-final-one": one("dead_letter_redrive", "if found.status ~= 'pending' then", "if false then"),
     "redrive-of-an-expired-one": one("dead_letter_redrive", "if now >= found.expires then", "if false then"),
     "redrive-of-an-old-code": one(
-        "dead_letter_redrive", "if found.generation ~= tonumber(ARGV[4]) then", "if false then"
+        "dead_letter_redrive", "if found.generation ~= tonumber(arg.generation) then", "if false then"
     ),
-    "redrive-twice": one("dead_letter_redrive", "redis.call('XDEL', KEYS[1], ARGV[1])\n"),
-    "redrive-of-nothing": one("dead_letter_redrive", " or #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 0"),
+    "redrive-twice": one("dead_letter_redrive", "redis.call('XDEL', key.dead_letters, arg.entry)\n"),
+    "redrive-of-nothing": one(
+        "dead_letter_redrive", " or #redis.call('XRANGE', key.dead_letters, arg.entry, arg.entry) == 0"
+    ),
     "redrive-without-a-budget": one(
         "dead_letter_redrive",
-        "redis.call('HSET', KEYS[2], 'from' .. ARGV[3], redis.call('HGET', KEYS[2], 'n' .. ARGV[3]) or 0)\n",
+        "redis.call('HGET', key.record, 'n' .. arg.message) or 0",
+        "0",
     ),
     "redrive-in-silence": one(
-        "dead_letter_redrive", "streams.report(KEYS[7]", "local function never() end never(KEYS[7]"
+        "dead_letter_redrive", "streams.report(key.events", "local function never() end never(key.events"
     ),
 }

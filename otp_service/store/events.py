@@ -22,6 +22,14 @@ from otp_service.store.connection import server_time, translate_errors
 from otp_service.store.leases import LEAST_SHARE, BucketShare
 from otp_service.store.rulesets import NO_RULES
 from otp_service.store.script_runner import ScriptRunner
+from otp_service.store.signatures.guard import (
+    DECISION_NOTE,
+    NUMBER_READ,
+    Applications,
+    DecisionNoteArguments,
+    DecisionNoteKeys,
+    NumberKeys,
+)
 from otp_service.store.streams import StreamLimits, entry_id, entry_values, parse_entry_id, read_pages
 
 GROUP = "ledger"
@@ -340,8 +348,9 @@ class History:
 
     def recent(self, bucket: str, pseudonym: str) -> tuple[RecentVerification, ...]:
         """Return a number's last verifications, of all applications, newest first."""
-        _, recent, *_ = self._scripts.run("number_read", (keys.number(bucket, pseudonym),), (), NO_RULES)
-        pairs = (line.partition(" ") for line in recent.decode().splitlines())
+        names = NumberKeys(keys.number(bucket, pseudonym))
+        read = self._scripts.call(NUMBER_READ, names, Applications(()), NO_RULES)
+        pairs = (line.partition(" ") for line in read.recent.decode().splitlines())
         return tuple(RecentVerification(one, int(at.rstrip("+"))) for one, _, at in pairs)
 
     def events_of(
@@ -508,13 +517,20 @@ class Decisions:
         self, bucket: str, rule: str, application: str, purpose: str, country: str, mode: str, until: int = 0,
         found: str = "", request: str = "",
     ) -> str:  # fmt: skip
-        kept = (self._limits.decisions, self._limits.milliseconds)
-        made = self._scripts.run(
-            "decision_note",
-            (keys.decisions(bucket),),
-            (*kept, rule, application, purpose, country, mode, until, found, request),
+        arguments = DecisionNoteArguments(
+            max_decisions=self._limits.decisions,
+            max_age=self._limits.milliseconds,
+            rule=rule,
+            application=application,
+            purpose=purpose,
+            country=country,
+            mode=mode,
+            ends=until,
+            details=found,
+            request=request,
         )
-        return entry_id(bucket, made.decode())
+        entry = self._scripts.call(DECISION_NOTE, DecisionNoteKeys(keys.decisions(bucket)), arguments)
+        return entry_id(bucket, entry.decode())
 
     def now(self) -> int:
         """Return the time by Redis' clock, in milliseconds."""

@@ -52,6 +52,7 @@ from otp_service.store.signatures.factors import (
     UserGuessArguments,
     UserGuessKeys,
 )
+from otp_service.store.signatures.guard import NUMBER_UNBLOCK, NumberKeys, NumberUnblockArguments
 
 # A check takes two round trips. One tells the sealed secret and the time; the process finds the steps whose code was
 # typed; the other takes one of them, unless it or a later one was taken before, and counts a wrong code.
@@ -319,9 +320,11 @@ class FactorStore:
 
     def unlock(self, user: UserKey, ruleset: CompiledRuleset) -> int:
         """Forget the wrong codes of a user, waits and a lock; return of how many there was anything."""
-        key = keys.user(user.bucket, user.pseudonym)
-        forget = (self._scripts.run("number_unblock", (key,), (what, user.application), ruleset) for what in _BUDGETS)
-        return sum(map(int, forget))
+        names = NumberKeys(keys.user(user.bucket, user.pseudonym))
+        return sum(
+            self._scripts.call(NUMBER_UNBLOCK, names, NumberUnblockArguments(kind, (user.application,)), ruleset)
+            for kind in _BUDGETS
+        )
 
     @staticmethod
     def _retry_key(user: UserKey, retry: IdempotentRequest | None, otherwise: str) -> str:

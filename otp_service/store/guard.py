@@ -17,6 +17,28 @@ from otp_service.store import keys
 from otp_service.store.connection import server_time, to_milliseconds, translate_errors
 from otp_service.store.rulesets import NO_RULES, CompiledRuleset
 from otp_service.store.script_runner import ScriptRunner
+from otp_service.store.signatures.gateways import (
+    GATEWAY_OBSERVE,
+    Closed,
+    GatewayObserveArguments,
+    GatewayObserveKeys,
+    Opened,
+    Unchanged,
+)
+from otp_service.store.signatures.guard import (
+    GUARD_READ,
+    GUARD_UNBLOCK,
+    NUMBER_FORGET,
+    NUMBER_READ,
+    NUMBER_SHOW,
+    NUMBER_UNBLOCK,
+    Applications,
+    DevicesArguments,
+    NumberKeys,
+    NumberUnblockArguments,
+    SubjectKeys,
+)
+from otp_service.store.signatures.signature import NoArguments
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +116,9 @@ class Guard:
 
     def forget_number(self, bucket: str, pseudonym: str, applications: Iterable[str]) -> int:
         """End the waits and locks of a number; return how many there were. What it was approved for stays."""
-        key = keys.number(bucket, pseudonym)
-        return int(self._scripts.run("number_unblock", (key,), ("waits", *applications), _number_rules(self._rulesets)))
+        names = NumberKeys(keys.number(bucket, pseudonym))
+        arguments = NumberUnblockArguments("waits", tuple(applications))
+        return self._scripts.call(NUMBER_UNBLOCK, names, arguments, _number_rules(self._rulesets))
 
     def counters(
         self, to: Named, applications: Sequence[str], devices: str = ""
@@ -104,14 +127,15 @@ class Guard:
 
         Of ``devices`` those whose names begin so.
         """
-        names = (devices, *applications)
-        answer = self._scripts.run("number_show", (_subject(to),), names, _number_rules(self._rulesets))
-        if not answer:
-            return Counters(), {}
-        (approved, known, messages), *own = answer
-        return Counters(approved, tuple(known), tuple(messages)), {
-            name: Counters(at, (), tuple(sent), tuple(wrong), locked)
-            for name, (at, sent, wrong, locked) in zip(applications, own, strict=True)
+        shown = self._scripts.call(
+            NUMBER_SHOW,
+            NumberKeys(_subject(to)),
+            DevicesArguments(devices, tuple(applications)),
+            _number_rules(self._rulesets),
+        )
+        return Counters(shown.approved, tuple(shown.devices), tuple(shown.sends)), {
+            name: Counters(approved, (), tuple(sends), tuple(wrong), locked)
+            for name, (approved, sends, wrong, locked) in zip(applications, shown.applications, strict=True)
         }
 
     def forget_standing(self, to: Named, applications: Sequence[str], devices: str = "") -> None:
@@ -119,8 +143,8 @@ class Guard:
 
         What counts messages and wrong codes stays.
         """
-        names = (devices, *applications)
-        self._scripts.run("number_forget", (_subject(to),), names, _number_rules(self._rulesets))
+        arguments = DevicesArguments(devices, tuple(applications))
+        self._scripts.call(NUMBER_FORGET, NumberKeys(_subject(to)), arguments, _number_rules(self._rulesets))
 
     def forget_block(self, block: str) -> int:
         """Forget what holds a block back (its pseudonym), not its approvals; return 1 when there was anything."""
@@ -136,11 +160,11 @@ class Guard:
 
     def _read(self, key: str) -> tuple[int, Mapping[str, Any]]:
         """Return the time in milliseconds, and what is kept of a subject by name."""
-        now, text = self._scripts.run("guard_read", (key,), ())
-        return now, json.loads(text or b"{}")
+        now, values = self._scripts.call(GUARD_READ, SubjectKeys(key), NoArguments())
+        return now, json.loads(values or b"{}")
 
     def _forget(self, key: str) -> int:
-        return int(self._scripts.run("guard_unblock", (key,), ()))
+        return self._scripts.call(GUARD_UNBLOCK, SubjectKeys(key), NoArguments())
 
 
 def _subject(to: Named) -> str:
@@ -178,18 +202,21 @@ class LimitReader:
         """Return the state of every window of a number."""
         names = tuple(applications)
         key = keys.number(bucket, pseudonym)
-        now, _, sends, *wrong = self._scripts.run("number_read", (key,), names, _number_rules(self._rulesets))
-        states = [_state(one, None, sends, now) for one in self._limits.number]
-        for name, times in zip(names, wrong, strict=True):
-            states += [_state(one, name, times, now) for one in self._limits.failed_checks]
+        read = self._scripts.call(NUMBER_READ, NumberKeys(key), Applications(names), _number_rules(self._rulesets))
+        states = [_state(limit, None, read.sends, read.now) for limit in self._limits.number]
+        for name, times in zip(names, read.wrong, strict=True):
+            states += [_state(limit, name, times, read.now) for limit in self._limits.failed_checks]
         return states
 
     def reset(self, bucket: str, pseudonym: str, applications: Iterable[str]) -> int:
         """Forget what was counted for a number; return how many windows were."""
         names = tuple(applications)
         used = sum(one.used > 0 for one in self.windows(bucket, pseudonym, names))
-        self._scripts.run(
-            "number_unblock", (keys.number(bucket, pseudonym),), ("windows", *names), _number_rules(self._rulesets)
+        self._scripts.call(
+            NUMBER_UNBLOCK,
+            NumberKeys(keys.number(bucket, pseudonym)),
+            NumberUnblockArguments("windows", names),
+            _number_rules(self._rulesets),
         )
         return used
 
@@ -231,31 +258,31 @@ class Health:
         if counted is None:
             counted = (CountedCalls(call, 1, 0),) if call in {CallResult.WELL, CallResult.BAD} else ()
         policy = self._policy
-        answer = self._scripts.run(
-            "gateway_observe",
-            self._scripts.gateway_state(gateway),
-            (
-                dispatch_id,
-                call,
-                round(min(throttled_for, policy.max_open_for)),
-                refusal,
-                policy.run,
-                policy.calls,
-                policy.percent,
-                policy.window,
-                policy.open_for,
-                policy.max_open_for,
-                policy.throttled_for,
-                policy.max_throttled_for,
-                *(value for calls in counted for value in (calls.result, calls.calls, calls.age)),
+        reply = self._scripts.call(
+            GATEWAY_OBSERVE,
+            GatewayObserveKeys(*self._scripts.gateway_state(gateway)),
+            GatewayObserveArguments(
+                dispatch=dispatch_id,
+                result=call,
+                throttled_for=round(min(throttled_for, policy.max_open_for)),
+                refusal=refusal,
+                max_run=policy.run,
+                min_calls=policy.calls,
+                percent=policy.percent,
+                window=policy.window,
+                min_open=policy.open_for,
+                max_open=policy.max_open_for,
+                min_pause=policy.throttled_for,
+                max_pause=policy.max_throttled_for,
+                rest=tuple(value for calls in counted for value in (calls.result, calls.calls, calls.age)),
             ),
         )
-        match answer:
-            case [b"opened", *_]:
+        match reply:
+            case Opened():
                 return BreakerState.OPEN
-            case [b"closed"]:
+            case Closed():
                 return BreakerState.CLOSED
-            case _:
+            case Unchanged():
                 return None
 
     def of(self, gateways: tuple[str, ...]) -> Mapping[str, GatewayHealth]:

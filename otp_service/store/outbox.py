@@ -25,6 +25,31 @@ from otp_service.store.mirror import MirrorQuery
 from otp_service.store.reserving import GatewayCall, SharedSubjects
 from otp_service.store.rulesets import NO_RULES, CompiledRuleset
 from otp_service.store.script_runner import ScriptCall, ScriptRunner, pairs_to_dict
+from otp_service.store.signatures.common import NotFound
+from otp_service.store.signatures.outbox import (
+    DEAD_LETTER_REDRIVE,
+    JOBS_RENEW,
+    QUEUES_SWEEP,
+    RECEIPT,
+    REFERENCE_FIND,
+    REFERENCE_PUT,
+    DeadLetterRedriveArguments,
+    DeadLetterRedriveKeys,
+    Gone,
+    JobsRenewArguments,
+    JobsRenewKeys,
+    QueuesSweepArguments,
+    QueuesSweepKeys,
+    ReceiptArguments,
+    ReceiptKeys,
+    Redriven,
+    ReferenceFindArguments,
+    ReferenceFindKeys,
+    ReferenceFound,
+    ReferencePutArguments,
+    ReferencePutKeys,
+    Unwanted,
+)
 from otp_service.store.streams import StreamLimits, entry_id, entry_values, parse_entry_id
 from otp_service.store.verifications import VERSION, delivery_slot, money_keys, parse_verification, record_values
 
@@ -222,14 +247,16 @@ class Outbox:
         """Have a consumer's jobs count as silent for so many milliseconds."""
         for buckets in self._scripts.spread(self._buckets):
             if own := [job for job in jobs if job.bucket in buckets]:
-                queues, entries = tuple(job.queue for job in own), (job.entry for job in own)
-                self._scripts.run("jobs_renew", queues, (CONSUMER_GROUP, consumer, silent, *entries))
+                queues, entries = tuple(job.queue for job in own), tuple(job.entry for job in own)
+                arguments = JobsRenewArguments(CONSUMER_GROUP, consumer, silent, entries)
+                self._scripts.call(JOBS_RENEW, JobsRenewKeys(queues), arguments)
 
     def sweep(self, idle: int) -> None:
         """Forget old jobs, empty queues, and consumers that hold nothing and are silent for ``idle`` milliseconds."""
         for bucket in self.share.buckets:
-            names = (keys.queues(bucket), keys.ready(bucket))
-            self._scripts.run("queues_sweep", names, (CONSUMER_GROUP, idle, self._limits.milliseconds))
+            names = QueuesSweepKeys(keys.queues(bucket), keys.ready(bucket))
+            arguments = QueuesSweepArguments(CONSUMER_GROUP, idle, self._limits.milliseconds)
+            self._scripts.call(QUEUES_SWEEP, names, arguments)
 
     def requeue(self, most: int = 100) -> int:
         """Put up to ``most`` retries of each bucket that are due back; return the milliseconds until the next.
@@ -604,21 +631,23 @@ class Dispatches:
         After the ``last_word`` on a message nothing more is tried for it. The event of one that is ``refunded`` tells
         that it cost nothing.
         """
-        answer = self._scripts.run(
-            "receipt",
-            (keys.dispatch(bucket, dispatch_id), keys.events(bucket), keys.mirror(bucket)),
-            (gateway, status, reason, raw_status, int(opted_out), int(last_word), int(refunded)),
+        names = ReceiptKeys(keys.dispatch(bucket, dispatch_id), keys.events(bucket), keys.mirror(bucket))
+        arguments = ReceiptArguments(
+            gateway=gateway,
+            status=status,
+            reason=reason,
+            raw_status=raw_status,
+            opted_out=int(opted_out),
+            is_last=int(last_word),
+            refunded=int(refunded),
         )
-        match answer:
-            case [b"not-found"]:
-                return None
-            case [word, slot, now, verification_id, found, trace]:
-                message, _, dispatch = slot.decode().removeprefix("d").partition(".")
-                verification = parse_verification(verification_id.decode(), pairs_to_dict(found), now)
-                place = int(message), int(dispatch)
-                return ReportResult(word == b"recorded", *place, now, verification, trace.decode())
-            case _:
-                raise ValueError(f"unknown answer of receipt.lua: {answer[:1]!r}")
+        read = self._scripts.call(RECEIPT, names, arguments)
+        if isinstance(read, NotFound):
+            return None
+        message, _, dispatch = read.slot.decode().removeprefix("d").partition(".")
+        verification = parse_verification(read.id.decode(), pairs_to_dict(read.record), read.now)
+        place = int(message), int(dispatch)
+        return ReportResult(read.recorded == 1, *place, read.now, verification, read.trace.decode())
 
 
 def _arguments(one: Candidate, elsewhere: GatewayCall | None) -> tuple[Argument, ...]:
@@ -712,23 +741,24 @@ class DeadLetters:
             job = parse_job(letter.bucket, "", "", "", letter.fields)
         except (KeyError, ValueError):
             return RedriveResult.UNWANTED, "unreadable"
-        answer = self._scripts.run(
-            "dead_letter_redrive",
-            (
-                keys.dead_letters(letter.bucket),
-                keys.record(letter.bucket, job.id),
-                *keys.queue_keys(letter.bucket, RETRY, job.application, job.country, job.channel),
-                keys.events(letter.bucket),
-            ),
-            (
-                letter.entry,
-                job.application,
-                job.message,
-                job.generation,
-                *job.fields,
-            ),
+        queue, queues, ready, wake = keys.queue_keys(letter.bucket, RETRY, job.application, job.country, job.channel)
+        names = DeadLetterRedriveKeys(
+            dead_letters=keys.dead_letters(letter.bucket),
+            record=keys.record(letter.bucket, job.id),
+            queue=queue,
+            queues=queues,
+            ready=ready,
+            wake=wake,
+            events=keys.events(letter.bucket),
         )
-        return RedriveResult(answer[0].decode()), answer[1].decode() if len(answer) > 1 else ""
+        arguments = DeadLetterRedriveArguments(letter.entry, job.application, job.message, job.generation, job.fields)
+        match self._scripts.call(DEAD_LETTER_REDRIVE, names, arguments):
+            case Redriven():
+                return RedriveResult.REDRIVEN, ""
+            case Gone():
+                return RedriveResult.GONE, ""
+            case Unwanted(reason):
+                return RedriveResult.UNWANTED, reason.decode()
 
 
 def short_reason(letter: DeadLetter) -> str:
@@ -762,8 +792,9 @@ class References:
 
     def remember(self, gateway: str, reference: str, dispatch_id: str, milliseconds: int) -> list[str]:
         """Remember a dispatch by its reference; return the receipts that were faster, as they were handed in."""
-        early = self._scripts.run("reference_put", self._places(gateway, reference), (dispatch_id, milliseconds))
-        return [receipt.decode() for receipt in early]
+        names = ReferencePutKeys(*self._places(gateway, reference))
+        early = self._scripts.call(REFERENCE_PUT, names, ReferencePutArguments(dispatch_id, milliseconds))
+        return [receipt.decode() for receipt in early.receipts]
 
     def known(self, gateway: str, references: tuple[str, ...]) -> str | None:
         """Return the dispatch that was taken over under the first of the references that is known; keep nothing."""
@@ -777,9 +808,10 @@ class References:
 
         When none is known the ``receipt`` is kept, and `remember` will return it.
         """
-        places = tuple(place for one in references for place in self._places(gateway, one))
-        found = self._scripts.run("reference_find", places, (receipt, EARLY_RECEIPT_LIFE, MAX_EARLY_RECEIPTS))
-        return found[0].decode() if found else None
+        places = tuple(place for reference in references for place in self._places(gateway, reference))
+        arguments = ReferenceFindArguments(receipt, EARLY_RECEIPT_LIFE, MAX_EARLY_RECEIPTS)
+        reply = self._scripts.call(REFERENCE_FIND, ReferenceFindKeys(places), arguments)
+        return reply.dispatch.decode() if isinstance(reply, ReferenceFound) else None
 
     def _places(self, gateway: str, reference: str) -> tuple[str, str]:
         """Return the keys of a reference, and of receipts that come before it is known."""

@@ -1,7 +1,5 @@
 """Newcomers under suspicion are asked for a human check before anybody is refused, or get a trickle."""
 
-import json
-
 import pytest
 from support_api import START, Api
 from support_caller import Caller
@@ -187,8 +185,7 @@ def test_a_start_that_another_rule_refuses_uses_up_nothing_of_the_trickle(frozen
     )
     for _ in range(60):
         site.people.minute(attack=8)
-        _, text = site.people.context.store.guard._scripts.run("guard_read", (keys.country("shop", "PK"),), ())
-        row = json.loads(text)
+        _, row = site.people.context.store.guard._read(keys.country("shop", "PK"))
         assert row["ltrickle"] <= max(1, row["ntrickle"] / 4)
 
     found = decisions(Caller(site.api.installation))

@@ -1,6 +1,5 @@
 """What the recorder counts is judged outside the hot path, once, by whichever worker's turn it is."""
 
-import json
 from itertools import count
 
 import pytest
@@ -37,8 +36,8 @@ def counted(context):
 
 def row(site, name):
     """Return what the country's row says; of a time how much of it is left."""
-    now, text = site.context.store.guard._scripts.run("guard_read", (keys.country("shop", "PK"),), ())
-    return json.loads(text or b"{}").get(name, 0) - (now if name == "tsuspicion" else 0)
+    now, values = site.context.store.guard._read(keys.country("shop", "PK"))
+    return values.get(name, 0) - (now if name == "tsuspicion" else 0)
 
 
 def test_a_start_and_its_approval_are_counted_by_who_it_is_and_by_carrier_range(frozen):

@@ -1,13 +1,10 @@
--- Forgets what holds messages back of a block, a country, an address, an application or a wide network. What was approved there
--- stays, for it makes room, and so does what was spent, and counted in plain limits.
---
--- KEYS[1] the subject
--- Returns: 1 when there was anything, else 0
+-- Forgets what holds back messages of a block, a country, an address, an application or a wide network. Approvals stay, for
+-- they make room, and so do costs and the counts of plain limits.
 -- include clock rows
 
-local text = redis.call('GET', KEYS[1])
+local text = redis.call('GET', key.subject)
 if not text then return 0 end
-local row = rows.unpack(KEYS[1], text, rows.layout_of(text))
+local row = rows.unpack(key.subject, text, rows.layout_of(text))
 local anything = row.tail ~= ''
 for name, place in pairs(row.layout.at) do
   local kind = string.sub(name, 1, 1)
@@ -19,5 +16,5 @@ for name, place in pairs(row.layout.at) do
   end
 end
 row.tail = ''
-rows.write(row, math.max(1, redis.call('PTTL', KEYS[1])))
+rows.write(row, math.max(1, redis.call('PTTL', key.subject)))
 return anything and 1 or 0

@@ -1,15 +1,8 @@
--- Tells all that is kept of a number, or an application's user, for its holder. Changes nothing.
---
--- KEYS[1] the number
--- ARGV[1] what the names of devices begin with that are told, empty for all   ARGV[2] and following: applications
--- Returns: {when it was approved last, 0 for never; when each device was; times of its last messages}, and for each application
--- {when a device of it was approved last, times of messages to its known devices and of wrong codes, until when it is locked}
+-- Reads all that is stored of a number, or an application's user, for its holder.
 -- include clock limits number
 
-local row, answer = redis.call('GET', KEYS[1]), {}
-for _, application in ipairs({ unpack(ARGV, 2) }) do
-  local whole, own = number.shown(number.read(KEYS[1], row, application), ARGV[1])
-  answer[1] = whole
-  answer[#answer + 1] = own
+local row, whole, applications = redis.call('GET', key.number), { 0, {}, {} }, {}
+for i, application in ipairs({ unpack(ARGV, arg.rest) }) do
+  whole, applications[i] = number.shown(number.read(key.number, row, application), arg.devices)
 end
-return answer
+return reply.number_shown { approved = whole[1], devices = whole[2], sends = whole[3], applications = applications }

@@ -1,12 +1,9 @@
--- Learns an application's rules: computes once where their counts are in the rows of subjects, and which of them apply where.
--- They are kept until the server restarts, or thousands of others were learnt.
---
--- ARGV[1] their name, a digest   ARGV[2] the rules as JSON
--- Returns: OK
+-- Registers an application's rules: computes once where their counts are in the rows of subjects, and which of them apply
+-- where. They stay until the server restarts, or thousands of others were registered.
 -- include clock rows
 
 local DAY = 86400000
-local rules = cjson.decode(ARGV[2])
+local rules = cjson.decode(arg.text)
 local layouts = rules.layouts
 for subject, names in pairs(layouts) do layouts[subject] = rows.layout(names) end
 
@@ -86,5 +83,5 @@ for _, of_country in pairs(rules.ceilings_of_countries) do
 end
 rules.has_ceilings = rules.ceilings[1] ~= nil or next(rules.ceilings_of_countries) ~= nil
 make_room()
-rulesets[ARGV[1]] = rules
+rulesets[arg.name] = rules
 return 'OK'

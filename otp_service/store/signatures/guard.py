@@ -1,0 +1,115 @@
+"""Signatures of the scripts that show and reset what the guard counts."""
+
+from typing import NamedTuple
+
+from otp_service.store.signatures.signature import NoArguments, Signature
+
+
+class NumberKeys(NamedTuple):
+    """The state of a number, or of an application's user."""
+
+    number: str
+
+
+class Applications(NamedTuple):
+    """Names of applications."""
+
+    rest: tuple[str, ...]
+
+
+class NumberRead(NamedTuple):
+    """The time, and a number's last verifications and messages."""
+
+    now: int
+    recent: bytes
+    sends: list[int]
+    """Times of the last messages, newest first."""
+    wrong: list[list[int]]
+    """Times of the last wrong codes, of each application."""
+
+
+NUMBER_READ = Signature("number_read", NumberKeys, Applications, NumberRead)
+
+
+class DevicesArguments(NamedTuple):
+    """The beginning of the names of devices, and names of applications."""
+
+    devices: str
+    rest: tuple[str, ...]
+
+
+class NumberShown(NamedTuple):
+    """When a number or user was approved, and messages to it."""
+
+    approved: int
+    """The last time; 0 for never."""
+    devices: list[int]
+    """When each device was approved."""
+    sends: list[int]
+    """Times of the last messages."""
+    applications: list[tuple[int, list[int], list[int], int]]
+    """Of each: when a device was approved last, messages to known devices, wrong codes, and when its lock ends."""
+
+
+NUMBER_SHOW = Signature("number_show", NumberKeys, DevicesArguments, NumberShown)
+NUMBER_FORGET = Signature("number_forget", NumberKeys, DevicesArguments, int)
+"""Returns 1 where there was a number, else 0."""
+
+
+class NumberUnblockArguments(NamedTuple):
+    """What to forget, at some applications."""
+
+    kind: str
+    """``windows`` or ``waits``."""
+    rest: tuple[str, ...]
+
+
+NUMBER_UNBLOCK = Signature("number_unblock", NumberKeys, NumberUnblockArguments, int)
+"""Returns of how many windows, or waits, there was anything."""
+
+
+class SubjectKeys(NamedTuple):
+    """The state of a subject other than a number."""
+
+    subject: str
+
+
+class SubjectRead(NamedTuple):
+    """The time, and the state as JSON; empty where there is none."""
+
+    now: int
+    values: bytes
+
+
+GUARD_READ = Signature("guard_read", SubjectKeys, NoArguments, SubjectRead)
+GUARD_UNBLOCK = Signature("guard_unblock", SubjectKeys, NoArguments, int)
+"""Returns 1 where there was anything, else 0."""
+
+
+class DecisionNoteKeys(NamedTuple):
+    """The decisions of a bucket."""
+
+    decisions: str
+
+
+class DecisionNoteArguments(NamedTuple):
+    """A decision."""
+
+    max_decisions: int
+    max_age: int
+    """Milliseconds."""
+    rule: str
+    application: str
+    purpose: str
+    country: str
+    mode: str
+    """``enforce``, ``lifted`` or ``alarm``."""
+    ends: int
+    """Milliseconds since the epoch; 0 for no end."""
+    details: str
+    request: str
+    """Its identifier, or empty."""
+
+
+DECISION_NOTE = Signature("decision_note", DecisionNoteKeys, DecisionNoteArguments, bytes)
+"""Returns the identifier of the decision."""

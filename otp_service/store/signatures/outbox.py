@@ -1,0 +1,186 @@
+"""Signatures of the scripts of the outbox: queues, dead letters and gateways' reports."""
+
+from typing import NamedTuple
+
+from otp_service.store.connection import Argument
+from otp_service.store.signatures.common import NotFound
+from otp_service.store.signatures.signature import Signature
+
+
+class JobsRenewKeys(NamedTuple):
+    """The queue of each job."""
+
+    rest: tuple[str, ...]
+
+
+class JobsRenewArguments(NamedTuple):
+    """The jobs of a worker."""
+
+    group: str
+    consumer: str
+    silent: int
+    """Milliseconds for which the worker counts as silent."""
+    rest: tuple[str, ...]
+    """The entry of each job in its queue."""
+
+
+JOBS_RENEW = Signature("jobs_renew", JobsRenewKeys, JobsRenewArguments, int)
+"""Returns how many jobs the worker still has."""
+
+
+class QueuesSweepKeys(NamedTuple):
+    """The queues of a bucket."""
+
+    queues: str
+    ready: str
+    """Names of the queues that may have new jobs."""
+
+
+class QueuesSweepArguments(NamedTuple):
+    """Times in milliseconds."""
+
+    group: str
+    max_silence: int
+    """Of a consumer without jobs."""
+    max_age: int
+    """Of a job."""
+
+
+QUEUES_SWEEP = Signature("queues_sweep", QueuesSweepKeys, QueuesSweepArguments, int)
+"""Returns how many queues were deleted."""
+
+
+class DeadLetterRedriveKeys(NamedTuple):
+    """A dead letter, and the queue of retries that its job goes to."""
+
+    dead_letters: str
+    record: str
+    queue: str
+    queues: str
+    ready: str
+    """Names of the queues that may have new jobs."""
+    wake: str
+    events: str
+
+
+class DeadLetterRedriveArguments(NamedTuple):
+    """A dead letter."""
+
+    entry: str
+    application: str
+    message: int
+    """Its number."""
+    generation: int
+    """Of its code."""
+    rest: tuple[Argument, ...]
+    """The job: names and values in turn."""
+
+
+class Redriven(NamedTuple):
+    """The message waits for a retry."""
+
+
+class Gone(NamedTuple):
+    """The letter or its verification is gone."""
+
+
+class Unwanted(NamedTuple):
+    """The message is not needed any more."""
+
+    reason: bytes
+
+
+DEAD_LETTER_REDRIVE: Signature[DeadLetterRedriveKeys, DeadLetterRedriveArguments, Redriven | Gone | Unwanted] = (
+    Signature("dead_letter_redrive", DeadLetterRedriveKeys, DeadLetterRedriveArguments, Redriven, Gone, Unwanted)
+)
+
+
+class ReceiptKeys(NamedTuple):
+    """A dispatch, and its bucket."""
+
+    dispatch: str
+    events: str
+    mirror: str
+    """Its head."""
+
+
+class ReceiptArguments(NamedTuple):
+    """A gateway's report. Flags are 1 or 0."""
+
+    gateway: str
+    status: str
+    reason: str
+    raw_status: str
+    """The gateway's own; may be empty."""
+    opted_out: int
+    """Whether the number's holder wants no messages."""
+    is_last: int
+    """Whether nothing more is tried for the message."""
+    refunded: int
+
+
+class ReceiptRead(NamedTuple):
+    """The verification of a report, whether or not the report changed anything."""
+
+    recorded: int
+    slot: bytes
+    """The field of the record that has the dispatch."""
+    now: int
+    id: bytes
+    record: list[bytes]
+    trace: bytes
+
+
+RECEIPT: Signature[ReceiptKeys, ReceiptArguments, ReceiptRead | NotFound] = Signature(
+    "receipt", ReceiptKeys, ReceiptArguments, ReceiptRead, NotFound
+)
+
+
+class ReferencePutKeys(NamedTuple):
+    """A gateway's reference, and receipts that came before it was known."""
+
+    reference: str
+    early: str
+
+
+class ReferencePutArguments(NamedTuple):
+    """A dispatch."""
+
+    dispatch: str
+    life: int
+    """Milliseconds."""
+
+
+class EarlyReceipts(NamedTuple):
+    """Receipts that came before their reference was known."""
+
+    receipts: list[bytes]
+
+
+REFERENCE_PUT = Signature("reference_put", ReferencePutKeys, ReferencePutArguments, EarlyReceipts)
+
+
+class ReferenceFindKeys(NamedTuple):
+    """Two keys for each spelling of a reference, the likeliest first: those of `ReferencePutKeys`."""
+
+    rest: tuple[str, ...]
+
+
+class ReferenceFindArguments(NamedTuple):
+    """A receipt."""
+
+    receipt: str
+    life: int
+    """Milliseconds for which an early one is stored."""
+    max_early: int
+
+
+class ReferenceFound(NamedTuple):
+    """The dispatch of a receipt."""
+
+    dispatch: bytes
+
+
+REFERENCE_FIND: Signature[ReferenceFindKeys, ReferenceFindArguments, ReferenceFound | NotFound] = Signature(
+    "reference_find", ReferenceFindKeys, ReferenceFindArguments, ReferenceFound, NotFound
+)
