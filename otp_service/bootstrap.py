@@ -18,6 +18,7 @@ from otp_service.domain.proofs import ProofSigner
 from otp_service.domain.totp import PendingLimits
 from otp_service.domain.webhooks import WebhookRules
 from otp_service.errors import (
+    LedgerFormatError,
     LedgerMismatchError,
     LedgerUnavailableError,
     RefusalName,
@@ -53,13 +54,12 @@ from otp_service.store.streams import StreamLimits
 from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import get_logger
 
-LEDGER_OUTDATED = StartRefusal(
-    RefusalName.LEDGER_OUTDATED,
-    "ledger",
-    "The ledger is not of this release.",
-    "Upgrade it: otp-service ledger upgrade",
+LEDGER_NOT_MADE = StartRefusal(
+    RefusalName.LEDGER_NOT_MADE,
+    "ledger.upgrade",
+    "The ledger has not been made.",
+    "Make it: otp-service ledger upgrade",
 )
-"""Where ``ledger.upgrade`` is false, so that no process does it by itself."""
 LEDGER_OF_OTHER_KEY = StartRefusal(
     RefusalName.LEDGER_OF_OTHER_KEY,
     "OTP_SERVICE_PSEUDONYM_KEY",
@@ -291,9 +291,10 @@ def prepare(installation: Installation, *, waits_for_ledger: bool = False) -> No
 def examine_ledger(installation: Installation) -> None:
     """Make sure that the ledger may be used, and let the process use it.
 
-    Raises `StartRefusedError` when it belongs to another key, when it is not of this release and nobody may upgrade it
-    here, when authenticator apps need a root key that is not there, when it has endpoints and no rows of events, or
-    when its databases have other buckets than they had; `LedgerUnavailableError` when it does not answer.
+    Raises `StartRefusedError` when it belongs to another key, when another release made it, when it has not been made
+    and no process may make it, when authenticator apps need a root key that is not there, when it has endpoints and no
+    rows of events, or when its databases have other buckets than they had; `LedgerUnavailableError` when it does not
+    answer.
     """
     ledger = installation.context.ledger
     people, traffic = ledger.every[:1], ledger.every[1:]
@@ -307,14 +308,22 @@ def examine_ledger(installation: Installation) -> None:
                 raise StartRefusedError(LEDGER_OF_OTHER_BUCKETS)
     except LedgerMismatchError as other:
         raise StartRefusedError(LEDGER_OF_OTHER_KEY) from other
+    except LedgerFormatError as other:
+        raise StartRefusedError(ledger_of_other_format(other)) from other
+
+
+def ledger_of_other_format(error: LedgerFormatError) -> StartRefusal:
+    """Return the refusal of a ledger that another release made."""
+    action = "Use the release that made it, or another ledger."
+    return StartRefusal(RefusalName.LEDGER_OF_OTHER_FORMAT, "ledger.url", str(error), action)
 
 
 def _examine_tables(installation: Installation, parts: Iterable[Ledger]) -> None:
     for part in parts:
         if installation.settings.ledger.upgrade:
             part.upgrade()
-        elif part.database.lacks_file() or part.behind():
-            raise StartRefusedError(LEDGER_OUTDATED)
+        elif part.database.lacks_file() or not part.is_made():
+            raise StartRefusedError(LEDGER_NOT_MADE)
         part.claim()
 
 

@@ -364,6 +364,10 @@ class LedgerMismatchError(LedgerUnavailableError):
     retry_after = 60
 
 
+class LedgerFormatError(LedgerUnavailableError):
+    """Another release made the ledger's tables."""
+
+
 class BacklogFullError(OtpServiceError):
     """So many messages wait that a code would arrive too late; starts are refused until workers catch up."""
 
@@ -381,7 +385,8 @@ class RefusalName(StrEnum):
     OTHER_INSTALLATION = "other-installation"
     OTHER_FORMAT = "other-format"
     KEY_STILL_NEEDED = "key-still-needed"
-    LEDGER_OUTDATED = "ledger-outdated"
+    LEDGER_NOT_MADE = "ledger-not-made"
+    LEDGER_OF_OTHER_FORMAT = "ledger-of-other-format"
     LEDGER_OF_OTHER_KEY = "ledger-of-other-key"
     WEBHOOKS_WITHOUT_EVENTS = "webhooks-without-events"
     LEDGER_OF_OTHER_BUCKETS = "ledger-of-other-buckets"

@@ -18,11 +18,12 @@ import click
 
 from otp_service import clock
 from otp_service.bootstrap import (
+    LEDGER_NOT_MADE,
     LEDGER_OF_OTHER_BUCKETS,
     LEDGER_OF_OTHER_KEY,
-    LEDGER_OUTDATED,
     WEBHOOKS_WITHOUT_EVENTS,
     install,
+    ledger_of_other_format,
 )
 from otp_service.cli import output as out
 from otp_service.cli.common import Session, command
@@ -37,6 +38,7 @@ from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
 from otp_service.domain.webhooks import Endpoint, EndpointStatus
 from otp_service.errors import (
     ConfigurationError,
+    LedgerFormatError,
     LedgerMismatchError,
     LedgerUnavailableError,
     RefusalName,
@@ -744,8 +746,8 @@ def ledger_diagnoses(settings: Settings, context: Context) -> Iterator[Diagnosis
         yield from diagnose(LEDGER, (settings, context))
         if not context.ledger.there():
             yield from diagnose(NO_LEDGER, settings.ledger.upgrade)
-        elif context.ledger.behind():
-            yield refusal_diagnosis(LEDGER_OUTDATED, WARN if settings.ledger.upgrade else FAIL)
+        elif not context.ledger.is_made():
+            yield refusal_diagnosis(LEDGER_NOT_MADE, WARN if settings.ledger.upgrade else FAIL)
         else:
             yield from map(refusal_diagnosis, _ledger_refusals(settings, context))
             yield from diagnose(ROOT_KEYS, context)
@@ -757,6 +759,8 @@ def ledger_diagnoses(settings: Settings, context: Context) -> Iterator[Diagnosis
                 yield Diagnosis(OK if replica.is_fit else WARN, "ledger.reading_url", sentence, action)
     except LedgerMismatchError:
         yield refusal_diagnosis(LEDGER_OF_OTHER_KEY)
+    except LedgerFormatError as other:
+        yield refusal_diagnosis(ledger_of_other_format(other))
     except LedgerUnavailableError as away:
         yield ledger_diagnosis(settings, away)
 

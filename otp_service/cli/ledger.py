@@ -52,7 +52,7 @@ def _count(rows: int) -> out.Cell:
 
 @command(ledger)
 def upgrade(session: Session) -> None:
-    """Make the tables, or bring them up to this release.
+    """Make the ledger's tables.
 
     Processes do it when they start, unless ledger.upgrade is false.
     """

@@ -52,11 +52,12 @@ from otp_service.domain.audit import GENESIS
 from otp_service.domain.consents import LedgerPosition
 from otp_service.errors import (
     ConfigurationError,
+    LedgerFormatError,
     LedgerMismatchError,
     LedgerUnavailableError,
 )
 from otp_service.ledger import schema
-from otp_service.ledger.migrations import STEPS
+from otp_service.ledger.migrations import FORMAT
 from otp_service.ledger.partitions import has_locks, near, partition
 from otp_service.ledger.schema import METADATA, audit, head
 
@@ -265,13 +266,13 @@ MIN_FREE_MIB: Final = 16
 _NO_TABLE: Final = ("42P01", "no such table")
 """Signs that the ledger has not been made: SQLSTATE, and SQLite's words."""
 _NO_COLUMN: Final = ("42703", "no such column")
-"""The same where it is older than this release."""
-_OLDER: Final = "The ledger is not of this release: otp-service ledger upgrade."
-REMEDIED: Final = frozenset({NOT_MADE, _OLDER})
-"""Why a ledger is not available, as sentences that say what to do."""
+"""The same where another release made it."""
+_OTHER_FORMAT: Final = "Another release made the ledger: use that release, or another ledger."
+REMEDIED: Final = frozenset({NOT_MADE, _OTHER_FORMAT})
+"""Reasons that say what to do."""
 _FAULTS: Final = (
     (_NO_TABLE, NOT_MADE),
-    (_NO_COLUMN, _OLDER),
+    (_NO_COLUMN, _OTHER_FORMAT),
     (("unable to open database file",), "The ledger's file cannot be opened."),
     (("file is not a database",), "The ledger's file is no database."),
     (("disk image is malformed",), "The ledger's file is damaged."),
@@ -568,30 +569,26 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 7_209_104
 """Number of PostgreSQL's lock for upgrades: one process at a time."""
 _VERSION = table("alembic_version", column("version_num"))
-"""Where Alembic notes the step that a ledger has come to, in one row."""
+"""Alembic's table with one row: the ledger's format."""
 
 
-def current_migration(database: Database) -> str | None:
-    """Return the step that a ledger has come to; ``None`` for one that has not been made."""
+def is_made(database: Database) -> bool:
+    """Tell whether the tables exist; raise `LedgerFormatError` where another release made them."""
     with database.read(any_key=True) as connection:
         if not inspect(connection).has_table(_VERSION.name):
-            return None
-        step: str | None = connection.execute(select(_VERSION.c.version_num)).scalar_one_or_none()
-        return step
-
-
-def is_behind(database: Database) -> bool:
-    """Tell whether a ledger is older than this release. One that is newer can be read and written as it is."""
-    found = current_migration(database)
-    return found is None or found in STEPS[:-1]
+            return False
+        step = connection.execute(select(_VERSION.c.version_num)).scalar_one_or_none()
+    if step not in {None, FORMAT}:
+        raise LedgerFormatError(f"The ledger has the format {step}, and this release reads {FORMAT}.")
+    return step is not None
 
 
 def upgrade(database: Database) -> None:
-    """Make the tables, or bring them up to date, in one transaction; does nothing where they are, or are newer.
+    """Make the tables in one transaction, unless they exist; raise `LedgerFormatError` as `is_made` does.
 
-    Looking comes first and needs no lock: a process must be able to start while another one is writing.
+    The check comes first and needs no lock: a process must be able to start while another one is writing.
     """
-    if database.there() and not is_behind(database):
+    if database.there() and is_made(database):
         return
     from alembic import command  # noqa: PLC0415 - takes a quarter of a start, and there is seldom anything to upgrade
     from alembic.config import Config  # noqa: PLC0415

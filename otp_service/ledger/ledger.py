@@ -87,7 +87,7 @@ class Ledger:
             part.gate.state = ""
 
     def upgrade(self) -> None:
-        """Make the tables, or bring them up to this release."""
+        """Make the tables that do not exist."""
         for one in self.every:
             ledger_database.upgrade(one.database)
 
@@ -103,9 +103,9 @@ class Ledger:
         """Tell whether a disk is full, or nearly (`Database.lacks_space`)."""
         return any(one.database.lacks_space() for one in self.every)
 
-    def behind(self) -> bool:
-        """Tell whether the tables are older than this release."""
-        return any(ledger_database.is_behind(one.database) for one in self.every)
+    def is_made(self) -> bool:
+        """Tell whether the tables exist; raise `LedgerFormatError` where another release made them."""
+        return all(ledger_database.is_made(one.database) for one in self.every)
 
     def claim(self) -> None:
         """Let what has no pseudonym key yet be this one's; raise `LedgerMismatchError` where it is another's."""

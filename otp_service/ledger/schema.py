@@ -75,9 +75,9 @@ verifications = Table(
     _column("expires", TIME, "when its code does; 0 until its start is recorded", TRAFFIC),
     _column("status", NAME, "how somebody ended it; pending where nobody did", TRAFFIC),
     _column("ended", TIME, "when it ended; 0 until then", TRAFFIC),
-    _column("channel", NAME, "of its first message", TRAFFIC, server_default=""),
-    _column("carrier_range", String(16), "first digits of the number, those of a carrier", TRAFFIC, server_default=""),
-    _column("lane", NAME, "newcomer, checked or known: whether its number was known then", TRAFFIC, server_default=""),
+    _column("channel", NAME, "of its first message", TRAFFIC),
+    _column("carrier_range", String(16), "first digits of the number, those of a carrier", TRAFFIC),
+    _column("lane", NAME, "newcomer, checked or known: whether its number was known then", TRAFFIC),
     _column(
         "happened",
         Text,

@@ -1097,7 +1097,7 @@ class LedgerSettings(Section):
     hosted_in: CountryCode | None = None
     """Country (ISO 3166-1 alpha-2) in which the database, its replicas and backups are, for ``residency``."""
     upgrade: bool = True
-    """Whether a process migrates the tables when it starts."""
+    """Whether a process makes the tables when it starts."""
 
     rows: Literal["events", "verifications"] = "events"
     """What has a row: each event; or each verification, from when it is over, with what happened to it. Then there are

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import time_machine
-from sqlalchemy import column, func, select, table, update
+from sqlalchemy import func, select, text, update
 from support_ledger import new_ledger
 from support_ledger_events import EVIDENCE, agreed
 from support_stats import story
@@ -28,11 +28,11 @@ from otp_service.domain.consents import Suppression, SuppressionScope, Suppressi
 from otp_service.domain.keyring import Keyring
 from otp_service.domain.stats import StatsCount, StatsKey, hour_of
 from otp_service.domain.webhooks import WebhookType
-from otp_service.errors import LedgerMismatchError, LedgerUnavailableError
+from otp_service.errors import LedgerFormatError, LedgerMismatchError, LedgerUnavailableError
 from otp_service.ledger.audit import DisputeFilter, IncidentScope, SignedHead
 from otp_service.ledger.divided import Division, divide
 from otp_service.ledger.ledger import Ledger, open_ledger
-from otp_service.ledger.migrations import STEPS
+from otp_service.ledger.migrations import FORMAT
 from otp_service.ledger.retention import Purge
 from otp_service.ledger.schema import TRAFFIC, events, hourly_stats, purges, verifications, webhooks
 from otp_service.ledger.verifications import VerificationLedger
@@ -425,16 +425,17 @@ def test_all_are_made_upgraded_and_claimed(tmp_path: Path) -> None:
         assert not divided.there()
         one.upgrade()
     assert divided.there()
-    assert not divided.behind()
-    step = table("alembic_version", column("version_num"))
-    for now_at, is_behind in ((STEPS[0], True), (STEPS[-1], False)):
-        with divided.parts[2].database.write(any_key=True) as connection:
-            connection.execute(update(step).values(version_num=now_at))
-        assert divided.behind() is is_behind
+    assert divided.is_made()
+    with divided.parts[2].database.write(any_key=True) as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0004'")
+    with pytest.raises(LedgerFormatError):
+        divided.is_made()
+    with divided.parts[2].database.write(any_key=True) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :form"), {"form": FORMAT})
     divided.close()
     (tmp_path / "second.db").unlink()
     divided.upgrade()
-    assert not divided.behind()
+    assert divided.is_made()
 
     divided.claim()
     other = open_ledger(site.urls[2], 10.0, "of another key")

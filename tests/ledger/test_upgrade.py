@@ -1,5 +1,6 @@
 """How the tables come to be, on either database."""
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -8,11 +9,13 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import insert
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable
 
-from otp_service.errors import ConfigurationError, LedgerUnavailableError
-from otp_service.ledger.database import MIGRATIONS, Database, LedgerDefectError, current_migration, is_behind, upgrade
+from otp_service.errors import ConfigurationError, LedgerFormatError, LedgerUnavailableError
+from otp_service.ledger.database import MIGRATIONS, Database, LedgerDefectError, is_made, upgrade
 from otp_service.ledger.ledger import open_ledger
-from otp_service.ledger.migrations import STEPS
+from otp_service.ledger.migrations import FORMAT
 from otp_service.ledger.schema import METADATA, head
 
 
@@ -22,31 +25,33 @@ def test_the_steps_lead_to_the_schema(ledger):
         assert compare_metadata(MigrationContext.configure(connection, opts=options), METADATA) == []
 
 
-def test_the_steps_are_those_of_alembic(ledger):
+def test_the_format_is_the_last_step(ledger):
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    steps = [step.revision for step in ScriptDirectory.from_config(config).walk_revisions()]
-
-    assert [*reversed(steps)] == [*STEPS]
+    assert ScriptDirectory.from_config(config).get_current_head() == FORMAT
     with ledger.database.read() as connection:
-        assert (
-            current_migration(ledger.database)
-            == MigrationContext.configure(connection).get_current_revision()
-            == STEPS[-1]
-        )
+        assert MigrationContext.configure(connection).get_current_revision() == FORMAT
 
 
-def test_a_ledger_is_behind_until_it_has_come_to_the_last_step(tmp_path, monkeypatch):
+def test_a_change_of_the_tables_changes_the_name_of_the_format():
+    tables = "".join(
+        str(statement.compile(dialect=sqlite.dialect()))
+        for table in METADATA.sorted_tables
+        for statement in (CreateTable(table), *map(CreateIndex, sorted(table.indexes, key=lambda index: index.name)))
+    )
+    digest = hashlib.sha256(tables.encode()).hexdigest()[:16]
+
+    assert (FORMAT, digest) == ("first_1", "c734c44d7ab6a707"), "a changed table needs a new name"
+
+
+def test_a_database_with_other_tables_is_not_made(tmp_path):
     database = Database(f"sqlite:///{tmp_path / 'ledger.db'}", 5.0)
     with database.write() as connection:
         connection.exec_driver_sql("CREATE TABLE unrelated (id INTEGER)")
-    assert (current_migration(database), is_behind(database)) == (None, True)
+    assert not is_made(database)
 
     upgrade(database)
-    assert not is_behind(database)
-
-    monkeypatch.setattr("otp_service.ledger.database.STEPS", (*STEPS, "next"))
-    assert is_behind(database)
+    assert is_made(database)
 
 
 def test_to_upgrade_again_changes_nothing(ledger):
@@ -54,7 +59,7 @@ def test_to_upgrade_again_changes_nothing(ledger):
     ledger.upgrade()
 
     assert ledger.mirror_source.head() == before
-    assert not ledger.behind()
+    assert ledger.is_made()
 
 
 def test_a_process_can_start_while_another_one_writes(tmp_path):
@@ -64,12 +69,12 @@ def test_a_process_can_start_while_another_one_writes(tmp_path):
         open_ledger(url, 0.1).upgrade()
 
 
-def test_a_newer_ledger_is_left_as_it_is(ledger):
+def test_a_ledger_of_another_format_is_refused_by_name(ledger):
     with ledger.database.write() as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    ledger.upgrade()
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0004'")
 
-    assert not ledger.behind()
+    with pytest.raises(LedgerFormatError, match=f"the format 0004, and this release reads {FORMAT}"):
+        ledger.upgrade()
 
 
 def test_of_processes_that_upgrade_at_once_one_makes_the_ledger(tmp_path):

@@ -226,7 +226,8 @@ def with_app(installation: Installation) -> None:
 
 REFUSALS = [
     RefusalName.LEDGER_OF_OTHER_KEY,
-    RefusalName.LEDGER_OUTDATED,
+    RefusalName.LEDGER_NOT_MADE,
+    RefusalName.LEDGER_OF_OTHER_FORMAT,
     RefusalName.KEY_STILL_NEEDED,
 ]
 
@@ -237,8 +238,10 @@ def _spoil(site: Site, refusal: RefusalName) -> None:
         match refusal:
             case RefusalName.LEDGER_OF_OTHER_KEY:
                 ledger.execute("UPDATE head SET pseudonym_key = 'x'")
-            case RefusalName.LEDGER_OUTDATED:
+            case RefusalName.LEDGER_NOT_MADE:
                 ledger.execute("DROP TABLE alembic_version")
+            case RefusalName.LEDGER_OF_OTHER_FORMAT:
+                ledger.execute("UPDATE alembic_version SET version_num = '0004'")
             case RefusalName.KEY_STILL_NEEDED:
                 site.keys["root"] = f"k2:{key()}"
 
@@ -279,7 +282,7 @@ def test_a_ledger_that_answers_is_refused_at_the_start_by_who_would_wait_for_it_
 def test_a_file_that_nobody_may_make_is_refused(site: Site):
     with pytest.raises(StartRefusedError) as refused:
         site.open(upgrade=False)
-    assert [one.name for one in refused.value.refusals] == [RefusalName.LEDGER_OUTDATED]
+    assert [one.name for one in refused.value.refusals] == [RefusalName.LEDGER_NOT_MADE]
 
 
 def test_who_reloads_does_not_begin_without_the_ledger(site: Site):

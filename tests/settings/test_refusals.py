@@ -25,9 +25,10 @@ from support_refusals import (
 from support_sources import ROOT
 from support_webhooks import endpoint
 
-from otp_service.bootstrap import LEDGER_OUTDATED, install, prepare
+from otp_service.bootstrap import LEDGER_NOT_MADE, install, prepare
 from otp_service.domain.keyring import api_key_hash
 from otp_service.errors import RefusalName, StartRefusedError
+from otp_service.ledger.migrations import FORMAT
 from otp_service.settings import load_settings
 from otp_service.store import keys
 
@@ -236,10 +237,19 @@ def _of_another_format(tmp_path, valkey):
     return environ
 
 
-def _with_an_old_ledger(tmp_path, valkey):
+def _with_an_empty_ledger(tmp_path, valkey):
     ledger = tmp_path / "ledger.db"
     ledger.touch()
     return written(tmp_path, {"redis.url": valkey.url, "ledger": {"url": f"sqlite:///{ledger}", "upgrade": False}})
+
+
+def _with_a_ledger_of_another_release(tmp_path, valkey):
+    environ = written(tmp_path, {"redis.url": valkey.url, "ledger": {"url": f"sqlite:///{tmp_path / 'ledger.db'}"}})
+    installation = install(load_settings(environ=environ))
+    prepare(installation)
+    with installation.context.ledger.database.write() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0004'")
+    return environ
 
 
 def _with_a_ledger_of_another(tmp_path, valkey):
@@ -333,10 +343,15 @@ OF_A_SERVER = {
         "ledger.rows: Applications have endpoints, and a webhook is written with the row of its event.",
         'Remove them: otp-service webhook remove; or set it to "events".',
     ),
-    "ledger-outdated": (
-        _with_an_old_ledger,
-        "ledger: The ledger is not of this release.",
-        "Upgrade it: otp-service ledger upgrade",
+    "ledger-not-made": (
+        _with_an_empty_ledger,
+        "ledger.upgrade: The ledger has not been made.",
+        "Make it: otp-service ledger upgrade",
+    ),
+    "ledger-of-other-format": (
+        _with_a_ledger_of_another_release,
+        f"ledger.url: The ledger has the format 0004, and this release reads {FORMAT}.",
+        "Use the release that made it, or another ledger.",
     ),
 }
 
@@ -371,9 +386,9 @@ def test_every_policy_of_eviction_is_refused(policy, tmp_path, server):
 
 
 def test_a_ledger_that_processes_upgrade_by_themselves_is_no_reason(tmp_path, valkey):
-    environ = _with_an_old_ledger(tmp_path, valkey) | {"OTP_SERVICE__LEDGER__UPGRADE": "true"}
+    environ = _with_an_empty_ledger(tmp_path, valkey) | {"OTP_SERVICE__LEDGER__UPGRADE": "true"}
 
-    assert f"warn  ledger: {LEDGER_OUTDATED.sentence}" in run("doctor", environ=environ).output
+    assert f"warn  ledger.upgrade: {LEDGER_NOT_MADE.sentence}" in run("doctor", environ=environ).output
     prepare(install(load_settings(environ=environ)))
 
 

@@ -1,6 +1,9 @@
-"""How the tables came to be, one file a step."""
+"""How the tables are created.
+
+Until 1.0 there is one step. A change of the tables edits it and `FORMAT`: a release reads its own format only.
+"""
 
 from typing import Final
 
-STEPS: Final = ("0001", "0002", "0003", "0004")
-"""The steps' names in order, for those who ask how far a ledger has come: Alembic would read them from the files."""
+FORMAT: Final = "first_1"
+"""Name of the tables' format, which Alembic records in the ledger."""

@@ -1,1 +1,1 @@
-"""The steps, in order: each names the one before it."""
+"""The steps, in order: each names its predecessor."""

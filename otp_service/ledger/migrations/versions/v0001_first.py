@@ -1,9 +1,11 @@
-"""Make the first tables. There is no way back: what must not be lost is not dropped by a command."""
+"""Create all tables. A downgrade does not exist: no command drops what must not be lost."""
 
 from alembic import op
 from sqlalchemy import BigInteger, Boolean, Column, String, Text
 
-revision = "0001"
+from otp_service.ledger.migrations import FORMAT
+
+revision = FORMAT
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -12,7 +14,7 @@ _NEVER_CHANGED = ("consents", "suppressions", "factor_changes", "operator_action
 
 
 def upgrade() -> None:
-    """Make them."""
+    """Create them."""
     op.create_table(
         "head",
         Column("id", BigInteger, primary_key=True, autoincrement=False),
@@ -31,6 +33,7 @@ def upgrade() -> None:
         Column("purged", BigInteger, nullable=False),
     )
     _traffic()
+    _stats()
     _consents()
     _suppressions()
     _inbound()
@@ -38,6 +41,7 @@ def upgrade() -> None:
     _access()
     _webhooks()
     _duties()
+    _console()
     _audit()
     for table in _NEVER_CHANGED:
         _refuse_changes(table)
@@ -57,6 +61,10 @@ def _traffic() -> None:
         Column("expires", BigInteger, nullable=False),
         Column("status", String(64), nullable=False),
         Column("ended", BigInteger, nullable=False),
+        Column("channel", String(64), nullable=False),
+        Column("carrier_range", String(16), nullable=False),
+        Column("lane", String(64), nullable=False),
+        Column("happened", Text, nullable=False, server_default=""),
     )
     op.create_index("verifications_of_number", "verifications", ["pseudonym", "started"])
     op.create_index("verifications_by_age", "verifications", ["started"])
@@ -73,6 +81,35 @@ def _traffic() -> None:
     )
     op.create_index("events_of_verification", "events", ["verification"])
     op.create_index("events_by_age", "events", ["at"])
+
+
+def _stats() -> None:
+    op.create_table(
+        "hourly_stats",
+        Column("hour", BigInteger, primary_key=True, autoincrement=False),
+        *(Column(name, String(64), primary_key=True) for name in ("application", "purpose")),
+        Column("country", String(2), primary_key=True),
+        Column("carrier_range", String(16), primary_key=True),
+        *(Column(name, String(64), primary_key=True) for name in ("channel", "gateway", "lane", "what", "reason")),
+        Column("times", BigInteger, nullable=False),
+        Column("amount", BigInteger, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "hourly_delays",
+        Column("hour", BigInteger, primary_key=True, autoincrement=False),
+        Column("application", String(64), primary_key=True),
+        Column("country", String(2), primary_key=True),
+        *(Column(name, String(64), primary_key=True) for name in ("channel", "gateway", "what")),
+        Column("at_most", BigInteger, primary_key=True, autoincrement=False),
+        Column("times", BigInteger, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "stats_positions",
+        Column("stream", String(64), primary_key=True),
+        Column("entry", String(64), nullable=False),
+    )
 
 
 def _consents() -> None:
@@ -284,6 +321,50 @@ def _duties() -> None:
         Column("signature", String(88), nullable=False),
     )
     op.create_index("purges_by_age", "purges", ["at"])
+
+
+def _console() -> None:
+    op.create_table(
+        "console_users",
+        Column("name", String(64), primary_key=True),
+        Column("role", String(64), nullable=False),
+        Column("applications", Text, nullable=False),
+        Column("password", String(200), nullable=False),
+        Column("secret", Text, nullable=False),
+        Column("last_step", BigInteger, nullable=False),
+        Column("version", BigInteger, nullable=False),
+        Column("invitation", String(64), nullable=False),
+        Column("invited_until", BigInteger, nullable=False),
+        Column("created", BigInteger, nullable=False),
+        Column("used", BigInteger),
+        Column("disabled", BigInteger),
+    )
+    op.create_table(
+        "looks",
+        Column("id", String(64), primary_key=True),
+        Column("at", BigInteger, nullable=False),
+        Column("by", String(64), nullable=False),
+        Column("view", String(64), nullable=False),
+        Column("pseudonym", String(22), nullable=False),
+        Column("reason", String(200), nullable=False),
+    )
+    op.create_index("looks_at_number", "looks", ["pseudonym", "at"])
+    op.create_index("looks_by_age", "looks", ["at"])
+    op.create_table(
+        "second_person_requests",
+        Column("id", String(64), primary_key=True),
+        Column("at", BigInteger, nullable=False),
+        Column("by", String(64), nullable=False),
+        Column("act", String(64), nullable=False),
+        Column("pseudonym", String(22), nullable=False),
+        Column("application", String(64), nullable=False),
+        Column("reason", String(200), nullable=False),
+        Column("decided", BigInteger),
+        Column("decided_by", String(64), nullable=False),
+        Column("outcome", String(64), nullable=False),
+    )
+    op.create_index("second_person_requests_of_number", "second_person_requests", ["pseudonym", "at"])
+    op.create_index("second_person_requests_by_age", "second_person_requests", ["at"])
 
 
 def _audit() -> None:
