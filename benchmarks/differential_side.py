@@ -1,4 +1,3 @@
-# ruff: noqa: D102 - a step is what its name says
 """One of two releases that do the same steps (differential.py): reads each as a line of JSON, tells what it led to.
 
 It runs in the environment of its release, whichever that is, and uses only what both have. What the later one changed

@@ -1,4 +1,3 @@
-# ruff: noqa: D102 - a step is what its name says
 """One of two ways to count the same steps (two_steps.py): `one` call, or reserve, commit and give back in `two`."""
 
 import sys

@@ -1,4 +1,4 @@
-"""Policies that answer as they are told, and the CAMARA policy against a server on this host."""
+"""Policies with prepared answers."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,27 +7,27 @@ from typing import Any, ClassVar
 from prometheus_client.parser import text_string_to_metric_families
 
 from otp_service.bootstrap import Installation
-from otp_service.policies.base import ALLOW, Policies, PolicyRunner, PolicySettings, Question, Verdict
+from otp_service.policies.base import ALLOW, Policies, PolicyRequest, PolicyRunner, PolicySettings, Verdict
 from otp_service.telemetry import metrics
 
 NUMBER = "+923001234567"
-QUESTION = Question(NUMBER, "PK", "shop", "login", "sms", "vf_k1_00" + 32 * "0")
+REQUEST = PolicyRequest(NUMBER, "PK", "shop", "login", "sms", "vf_k1_00" + 32 * "0")
 
 Answer = Verdict | Exception | Callable[[], Any]
 
 
 class Judge:
-    """A policy that gives the answers it is told, the last of them again and again; without any, it allows."""
+    """A policy that gives its answers in turn and repeats the last; without answers, it allows."""
 
     kind: ClassVar[str] = "judge"
     Settings = PolicySettings
 
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers) or [ALLOW]
-        self.questions: list[Question] = []
+        self.requests: list[PolicyRequest] = []
 
-    def judge(self, question: Question) -> Any:
-        self.questions.append(question)
+    def judge(self, request: PolicyRequest) -> Any:
+        self.requests.append(request)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
@@ -35,12 +35,12 @@ class Judge:
 
     @property
     def channels(self) -> list[str]:
-        """The channels that it was asked about."""
-        return [question.channel for question in self.questions]
+        """The channels of its requests."""
+        return [request.channel for request in self.requests]
 
 
 def asked(name: str, policy: Any, threads: int = 4, **members: Any) -> PolicyRunner:
-    """Return a policy as it is configured; what it does not know is allowed unless the members say otherwise."""
+    """Return a configured policy; *unknown* is allowed unless the members say otherwise."""
     return PolicyRunner(name, policy, PolicySettings.model_validate({"unknown": "allow", **members}), threads)
 
 
@@ -51,7 +51,7 @@ def under(installation: Installation, *policies: PolicyRunner) -> Installation:
 
 
 def verdicts(policy: str) -> dict[str, float]:
-    """Return how often a policy gave each verdict, as the metrics tell."""
+    """Return how often a policy gave each verdict, by the metrics."""
     return {
         sample.labels["verdict"]: sample.value
         for family in text_string_to_metric_families(metrics.exposition().decode())

@@ -8,43 +8,42 @@ from pydantic import SecretStr
 
 from otp_service.gateways.http_client import HttpCallError, HttpClient
 from otp_service.policies.base import PolicyContext
-from otp_service.policies.human_checks import HumanCheckError, HumanCheckQuestion, HumanCheckSettings
+from otp_service.policies.human_checks import HumanCheckError, HumanCheckRequest, HumanCheckSettings
+
+_SECRET_ERRORS = frozenset({"missing-input-secret", "invalid-input-secret"})
 
 
 class _SiteVerify:
-    """Posts secret, token and address as a form; the answer is JSON with ``success``, and ``error-codes`` else."""
+    """Posts secret, token and address as a form. The answer is JSON with ``success`` or ``error-codes``."""
 
     class Settings(HumanCheckSettings):
-        """Where to ask, and the secret of the site."""
+        """The provider's URL and the site's secret."""
 
         secret: SecretStr
         url: str
         hostnames: tuple[str, ...] = ()
-        """Where the check may have been shown; anywhere without it."""
+        """Hosts that may show the check; empty for any."""
         send_address: bool = False
-        """Whether the provider is told the end user's address."""
+        """Whether the provider gets the end user's address."""
 
     def __init__(self, settings: Settings, context: PolicyContext) -> None:
         self._settings, self._client = settings, HttpClient(settings.timeout)
 
-    def passed(self, question: HumanCheckQuestion) -> bool:
-        """Ask the provider; a token counts once, and for some minutes."""
-        form = {"secret": self._settings.secret.get_secret_value(), "response": question.token}
-        if self._settings.send_address and question.address:
-            form["remoteip"] = question.address
+    def passed(self, request: HumanCheckRequest) -> bool:
+        """Ask the provider; a token is valid once, for some minutes."""
+        form = {"secret": self._settings.secret.get_secret_value(), "response": request.token}
+        if self._settings.send_address and request.address:
+            form["remoteip"] = request.address
         answer = self._client.try_call(requests.Request("POST", self._settings.url, data=form))
         if isinstance(answer, HttpCallError):
             raise HumanCheckError(answer.code)
         if answer.status != requests.codes.ok:
             raise HumanCheckError(f"http {answer.status}")
-        return self._judge(json.loads(answer.text))
-
-    def _judge(self, said: dict[str, object]) -> bool:
-        if not said["success"] and {"missing-input-secret", "invalid-input-secret"} & set(said.get("error-codes", ())):
+        members = json.loads(answer.text)
+        if _SECRET_ERRORS.intersection(() if members["success"] else members.get("error-codes", ())):
             raise HumanCheckError("secret refused")
-        return said["success"] is True and (
-            not self._settings.hostnames or said["hostname"] in self._settings.hostnames
-        )
+        hostnames = self._settings.hostnames
+        return members["success"] is True and (not hostnames or members["hostname"] in hostnames)
 
 
 class Turnstile(_SiteVerify):
@@ -53,7 +52,7 @@ class Turnstile(_SiteVerify):
     kind: ClassVar[str] = "turnstile"
 
     class Settings(_SiteVerify.Settings):
-        """With the provider's address."""
+        """With the provider's URL."""
 
         url: str = "https://challenges.cloudflare.com/turnstile/v0/siteverify"
 
@@ -64,6 +63,6 @@ class HCaptcha(_SiteVerify):
     kind: ClassVar[str] = "hcaptcha"
 
     class Settings(_SiteVerify.Settings):
-        """With the provider's address."""
+        """With the provider's URL."""
 
         url: str = "https://api.hcaptcha.com/siteverify"

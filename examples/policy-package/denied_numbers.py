@@ -1,24 +1,24 @@
-"""A list of numbers that get no message: one of E.164 a line, read when a process starts."""
+"""A list of numbers that get no message: a file of E.164 numbers, one a line, read when a process starts."""
 
 from pathlib import Path
 from typing import ClassVar
 
-from otp_service.policies.base import ALLOW, DENY, PolicyContext, PolicySettings, Question, Verdict
+from otp_service.policies.base import ALLOW, DENY, PolicyContext, PolicyRequest, PolicySettings, Verdict
 
 
 class DeniedNumbersPolicy:
-    """Denies what is on the list."""
+    """Denies messages to the numbers on the list."""
 
     kind: ClassVar[str] = "denied_numbers"
 
     class Settings(PolicySettings):
-        """Where the list is."""
+        """The file with the list."""
 
         file: Path
 
     def __init__(self, settings: Settings, context: PolicyContext) -> None:
         self._denied = frozenset(settings.file.read_text().split())
 
-    def judge(self, question: Question) -> Verdict:
-        """Look the number up."""
-        return DENY if question.number in self._denied else ALLOW
+    def judge(self, request: PolicyRequest) -> Verdict:
+        """Deny a number on the list."""
+        return DENY if request.number in self._denied else ALLOW

@@ -1,4 +1,4 @@
-"""The interface of a policy: asked before each message whether it may go."""
+"""The interface of a policy, which allows or denies each message before it is sent."""
 
 import threading
 from collections import deque
@@ -15,79 +15,79 @@ from otp_service.gateways.base import CountryCode
 from otp_service.gateways.plugins import PluginKinds
 
 
-class Ruling(StrEnum):
-    """What a policy says of a message."""
+class VerdictKind(StrEnum):
+    """The kinds of verdict on a message."""
 
     ALLOW = "allow"
     DENY = "deny"
-    """It is not sent, by no channel."""
+    """The message is not sent by any channel."""
     ANOTHER_CHANNEL = "another_channel"
-    """Not by every channel: it may go by those that the verdict names."""
+    """The message may go only by the channels that the verdict names."""
     UNKNOWN = "unknown"
-    """Nothing: the policy failed, or was not ready in time."""
+    """No answer: the policy failed or timed out."""
 
 
-_EVERY = frozenset(map(str, Channel))
+_ALL_CHANNELS = frozenset(map(str, Channel))
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The answer of a policy: one of `ALLOW`, `DENY`, `only_by` and `not_by`."""
 
-    ruling: Ruling
-    channels: frozenset[str] = _EVERY
-    """Those by which the message may go."""
+    kind: VerdictKind
+    channels: frozenset[str] = _ALL_CHANNELS
+    """Channels by which the message may go."""
     reason: str = ""
-    """Why nothing is known; empty when something is."""
+    """Why the kind is *unknown*; empty for every other kind."""
 
 
-ALLOW = Verdict(Ruling.ALLOW)
-DENY = Verdict(Ruling.DENY)
+ALLOW = Verdict(VerdictKind.ALLOW)
+DENY = Verdict(VerdictKind.DENY)
 
 
 def only_by(*channels: str) -> Verdict:
-    """Return the verdict that a message may go by these channels and by no other one."""
-    return Verdict(Ruling.ANOTHER_CHANNEL, frozenset(channels))
+    """Return the verdict that a message may go by these channels only."""
+    return Verdict(VerdictKind.ANOTHER_CHANNEL, frozenset(channels))
 
 
 def not_by(*channels: str) -> Verdict:
-    """Return the verdict that a message may go by any channel but these."""
-    return Verdict(Ruling.ANOTHER_CHANNEL, _EVERY - frozenset(channels))
+    """Return the verdict that a message may go by any channel except these."""
+    return Verdict(VerdictKind.ANOTHER_CHANNEL, _ALL_CHANNELS - frozenset(channels))
 
 
 class PolicyError(Exception):
-    """The policy does not know. Its text says why, in a word or two: it is logged, and never holds a number."""
+    """The policy has no answer. The text says why, in a word or two. It is logged and never contains a number."""
 
 
 class PolicyMode(StrEnum):
-    """What becomes of a verdict."""
+    """How a verdict is applied."""
 
     ENFORCE = "enforce"
     RECORD_ONLY = "record_only"
-    """It is counted and logged, and changes nothing."""
+    """Verdicts are counted and logged, and change nothing."""
     OFF = "off"
     """The policy is not asked."""
 
 
 class UnknownAction(StrEnum):
-    """What holds when a policy does not know."""
+    """The verdict when a policy has no answer."""
 
     ALLOW = "allow"
     DENY = "deny"
 
 
 class PolicySettings(BaseModel):
-    """Settings that every policy has; each adds its own in its file. A list that is left out stands for all."""
+    """Settings of every policy; each kind adds its own. An empty list stands for all."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, serialize_by_alias=True)
 
     mode: PolicyMode = PolicyMode.ENFORCE
     unknown: UnknownAction
-    """What holds when it fails, or is not ready in time: ``allow`` or ``deny``."""
+    """The verdict when it fails or times out: ``allow`` or ``deny``."""
     timeout: float = Field(default=1.0, gt=0, le=5)
-    """Seconds that a message waits for the answer."""
+    """Seconds that a message waits for the verdict."""
     purposes: tuple[str, ...] = ()
-    """Where it is asked."""
+    """The policy judges messages of these purposes, applications and channels only."""
     applications: tuple[str, ...] = ()
     channels: tuple[Channel, ...] = ()
     hosted_in: CountryCode | None = None
@@ -95,8 +95,8 @@ class PolicySettings(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """A message that is about to be sent. The ``repr`` does not show the number."""
+class PolicyRequest:
+    """A message about to be sent. The ``repr`` does not show the number."""
 
     number: str = field(repr=False)
     """E.164."""
@@ -110,48 +110,48 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class PolicyContext:
-    """What the composition root gives a policy."""
+    """The name and environment of a policy."""
 
     name: str
-    """Its name in the configuration; several policies of one kind have different names."""
+    """Name in the configuration; policies of the same kind have different names."""
     production: bool
 
 
 class Policy(Protocol):
-    """One rule. A class; the entry point names it, its ``kind`` is the entry point's name."""
+    """A site's own rule. The name of its entry point is its ``kind``."""
 
     kind: ClassVar[str]
     Settings: ClassVar[type[PolicySettings]]
 
     def __init__(self, settings: Any, context: PolicyContext) -> None:  # noqa: ANN401 - its own Settings
-        """Prepare to answer; opens no connection. Made in every process, asked in workers only."""
+        """Prepare to judge; opens no connection. Every process makes one, only workers use it."""
 
-    def judge(self, question: Question) -> Verdict:
-        """Answer, in many threads at a time. Whatever it raises, `PolicyError` or not, is *unknown*."""
+    def judge(self, request: PolicyRequest) -> Verdict:
+        """Return the verdict; called by many threads. Any exception, `PolicyError` or not, means *unknown*."""
 
 
-# Not the pools of ``concurrent.futures``: the interpreter waits for their threads when it ends, for ever if one hangs.
+# Not a pool of ``concurrent.futures``: at exit the interpreter would wait for its threads, for ever if a thread hangs.
 
 Result = TypeVar("Result")
 
 
 class TimeLimitedExecutor(Generic[Result]):
-    """Threads for one kind of work, no more than a bound, made as they are needed and kept with their connections."""
+    """A bounded pool of threads, which are started when needed and keep their connections."""
 
     def __init__(self, name: str, max_threads: int) -> None:
-        """Prepare for as many as ``max_threads`` threads; none is started yet."""
+        """Prepare for at most ``max_threads`` threads; starts none yet."""
         self._name = name
         self._max_threads = max_threads
         self._threads = 0
         self._idle = 0
         self._waiting: deque[tuple[Future[Result], Callable[[], Result]]] = deque()
         self._changed = threading.Condition()
-        self._over = False
+        self._closed = False
 
     def run(self, work: Callable[[], Result], seconds: float) -> Result:
-        """Return what the work returns, or raise what it raises; `TimeoutError` when it is not done in time.
+        """Return or raise the outcome of ``work``; raise `TimeoutError` when it takes longer.
 
-        Work that no thread was free for is not begun after that. `RuntimeError` when a thread cannot be made.
+        Work that no thread has begun by then is dropped. Raises `RuntimeError` when a thread cannot be started.
         """
         outcome: Future[Result] = Future()
         entry = (outcome, work)
@@ -162,9 +162,9 @@ class TimeLimitedExecutor(Generic[Result]):
             self._forget(entry)
 
     def shutdown(self) -> None:
-        """Let the threads end, one that works when it has done; no more work is begun."""
+        """Let the threads end after their current work; waiting work is not begun."""
         with self._changed:
-            self._over = True
+            self._closed = True
             self._changed.notify_all()
 
     def _hand_over(self, entry: tuple[Future[Result], Callable[[], Result]]) -> None:
@@ -176,7 +176,7 @@ class TimeLimitedExecutor(Generic[Result]):
             self._changed.notify()
 
     def _forget(self, entry: tuple[Future[Result], Callable[[], Result]]) -> None:
-        """Take back what was not begun: where all threads hang, nobody else would."""
+        """Remove work that was not begun: while all threads hang, nothing else does."""
         with self._changed:
             if entry in self._waiting:
                 self._waiting.remove(entry)
@@ -186,30 +186,29 @@ class TimeLimitedExecutor(Generic[Result]):
             outcome, work = entry
             try:
                 outcome.set_result(work())
-            except BaseException as raised:  # noqa: BLE001 - it belongs to who waits, and this thread goes on
+            except BaseException as raised:  # noqa: BLE001 - the caller gets it, and this thread goes on
                 outcome.set_exception(raised)
 
     def _next(self) -> tuple[Future[Result], Callable[[], Result]] | None:
-        """Return what is to be done next, as soon as there is something; ``None`` at the end."""
+        """Wait for the next work and return it; ``None`` after shutdown."""
         with self._changed:
             self._idle += 1
-            self._changed.wait_for(lambda: self._waiting or self._over)
+            self._changed.wait_for(lambda: self._waiting or self._closed)
             self._idle -= 1
-            return None if self._over else self._waiting.popleft()
+            return None if self._closed else self._waiting.popleft()
 
 
-_REMEMBERED = 10_000
-"""Messages that passed and are remembered at most; more than a worker holds at a time."""
+_MAX_PASSED = 10_000
+"""Maximum of remembered messages that passed; more than a worker handles at a time."""
 
 MessageKey = tuple[str, int, str]
-"""A message by its verification, its number in it, and the channel."""
+"""Verification, number of the message in it, and channel."""
 
 
 class PolicyRunner:
-    """Asks one policy under the time limit and the conditions of its settings."""
+    """Applies the time limit and the conditions of the settings to a policy."""
 
     def __init__(self, name: str, policy: Policy, settings: PolicySettings, threads: int) -> None:
-        """Keep the policy under its name in the configuration; ``threads`` questions may run at the same time."""
         self.name = name
         self._policy = policy
         self._settings = settings
@@ -217,7 +216,7 @@ class PolicyRunner:
 
     @property
     def is_enforced(self) -> bool:
-        """Whether its verdicts are carried out; otherwise they are only counted."""
+        """Whether its verdicts are applied; otherwise they are only counted."""
         return self._settings.mode is PolicyMode.ENFORCE
 
     @property
@@ -226,73 +225,73 @@ class PolicyRunner:
         return self._settings.unknown is UnknownAction.DENY
 
     def applies_to(self, application: str, purpose: str, channel: str) -> bool:
-        """Tell whether the policy is asked about a message of an application, purpose and channel."""
+        """Whether the policy judges messages of an application, purpose and channel."""
         settings = self._settings
         return settings.mode is not PolicyMode.OFF and all(
-            not listed or one in listed
-            for one, listed in (
+            not listed or name in listed
+            for name, listed in (
                 (application, settings.applications),
                 (purpose, settings.purposes),
                 (channel, settings.channels),
             )
         )
 
-    def ask(self, question: Question) -> Verdict:
+    def judge(self, request: PolicyRequest) -> Verdict:
         """Return the verdict; *unknown*, with a reason, if the policy fails or exceeds its time-out. Raises nothing."""
         try:
-            return self._executor.run(lambda: self._judge(question), self._settings.timeout)
+            return self._executor.run(lambda: self._judge(request), self._settings.timeout)
         except TimeoutError:
             return _unknown_verdict("timeout")
-        except RuntimeError:  # the host has no thread left to give
+        except RuntimeError:  # the host has no thread left
             return _unknown_verdict("no thread")
 
     def close(self) -> None:
-        """End the threads; the policy must not be asked afterwards."""
+        """End the threads; no request may follow."""
         self._executor.shutdown()
 
-    def _judge(self, question: Question) -> Verdict:
+    def _judge(self, request: PolicyRequest) -> Verdict:
         try:
-            return _checked_verdict(self._policy.judge(question))
+            return _checked_verdict(self._policy.judge(request))
         except PolicyError as failure:
             return _unknown_verdict(failure.args[0] if failure.args and isinstance(failure.args[0], str) else "")
-        except BaseException as defect:  # noqa: BLE001 - a stranger's policy must not take the worker down
-            return _unknown_verdict(f"defect {type(defect).__name__}")  # its text may hold the number
+        except BaseException as defect:  # noqa: BLE001 - a site's policy must not end the worker
+            return _unknown_verdict(f"defect {type(defect).__name__}")  # its text may contain the number
 
 
 def _checked_verdict(verdict: object) -> Verdict:
-    """Return a verdict with members of the right types; *unknown* if a policy of a site's own returned others."""
+    """Return a verdict with members of the right types; *unknown* if a policy returned anything else."""
     if not isinstance(verdict, Verdict):
         return _unknown_verdict("no verdict")
     try:
-        return Verdict(Ruling(verdict.ruling), frozenset(map(str, verdict.channels)), str(verdict.reason))
+        return Verdict(VerdictKind(verdict.kind), frozenset(map(str, verdict.channels)), str(verdict.reason))
     except (TypeError, ValueError):
         return _unknown_verdict("no verdict")
 
 
 def _unknown_verdict(reason: str) -> Verdict:
-    return Verdict(Ruling.UNKNOWN, reason=reason)
+    return Verdict(VerdictKind.UNKNOWN, reason=reason)
 
 
 class Policies:
-    """All policies of an installation, in the order of asking, and the messages that lately passed them.
+    """All policies of an installation in their order, and the messages that recently passed them.
 
-    A message waits for its policies in a thread of the worker. At most half of the threads may: while a policy hangs,
-    messages that it does not concern go on.
+    A message waits for its policies in a thread of the worker. At most half of the threads may wait: while a policy
+    hangs, messages that it does not judge go on.
     """
 
     def __init__(self, runners: Iterable[PolicyRunner], threads: int) -> None:
-        """Keep what asks each policy; ``threads`` are the worker's."""
+        """``threads``: the worker's."""
         self._runners = tuple(runners)
         self._places = threading.BoundedSemaphore(max(1, threads // 2))
         self._passed: dict[MessageKey, None] = {}
         self._lock = threading.Lock()
 
     def applicable(self, application: str, purpose: str, channel: str) -> tuple[PolicyRunner, ...]:
-        """Return the policies that are asked about a message of an application, purpose and channel."""
+        """Return the policies that judge messages of an application, purpose and channel."""
         return tuple(runner for runner in self._runners if runner.applies_to(application, purpose, channel))
 
     def enter(self) -> bool:
-        """Take a place for a message that waits for policies; return whether one was left."""
+        """Take a place for a message that waits for policies; return whether a place was free."""
         return self._places.acquire(blocking=False)
 
     def leave(self) -> None:
@@ -300,19 +299,19 @@ class Policies:
         self._places.release()
 
     def close(self) -> None:
-        """End all threads; no policy must be asked afterwards."""
+        """End all threads; no request may follow."""
         for runner in self._runners:
             runner.close()
 
     def remember(self, message: MessageKey) -> None:
-        """Note that a message has passed: it is not asked about again while it waits here for a gateway's turn."""
+        """Remember that a message passed: it is not judged again while it waits for a gateway."""
         with self._lock:
             self._passed[message] = None
-            if len(self._passed) > _REMEMBERED:
+            if len(self._passed) > _MAX_PASSED:
                 del self._passed[next(iter(self._passed))]
 
     def has_passed(self, message: MessageKey) -> bool:
-        """Tell whether a message has passed here lately."""
+        """Whether a message passed recently."""
         return message in self._passed
 
 

@@ -1,9 +1,8 @@
-"""The interface of a verifier of human checks: asked before a start about a token of an end user.
+"""The interface of a verifier of human checks, which examines an end user's token before a start.
 
-Whether a check is needed the script of a start decides (``start.lua``).
+The script of a start decides whether a check is needed (``start.lua``).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Final, Protocol
@@ -16,20 +15,20 @@ from otp_service.policies.base import PolicyContext, TimeLimitedExecutor
 
 
 class HumanCheckOutcome(StrEnum):
-    """What became of a token. Only `PASSED` lets a start pass that needs a check."""
+    """The result of a check. A start that needs a check passes with `PASSED` only."""
 
     PASSED = "passed"
     FAILED = "failed"
     UNKNOWN = "unknown"
-    """The verifier failed, or was not ready in time."""
+    """The verifier failed or timed out."""
 
 
 class HumanCheckError(Exception):
-    """The verifier does not know. Its text says why, in a word or two: it is logged, and never holds the token."""
+    """The verifier has no answer. The text says why, in a word or two. It is logged and never contains the token."""
 
 
 class HumanCheckSettings(BaseModel):
-    """Settings that every verifier has; each adds its own."""
+    """Settings of every verifier; each kind adds its own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, serialize_by_alias=True)
 
@@ -40,33 +39,32 @@ class HumanCheckSettings(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class HumanCheckQuestion:
-    """A token that an end user's browser or app got for passing a check. The ``repr`` does not show it."""
+class HumanCheckRequest:
+    """A token that an end user's browser or app got by passing a check. The ``repr`` does not show it."""
 
     token: str = field(repr=False)
     address: str | None = field(repr=False)
-    """Of the end user, as the application passed it; ``None`` where it passed none."""
+    """The end user's address, if the application passed it."""
     application: str
 
 
 class HumanCheckVerifier(Protocol):
-    """One provider of checks. A class; the entry point names it, its ``kind`` is the entry point's name."""
+    """A provider of checks. The name of its entry point is its ``kind``."""
 
     kind: ClassVar[str]
     Settings: ClassVar[type[HumanCheckSettings]]
 
     def __init__(self, settings: Any, context: PolicyContext) -> None:  # noqa: ANN401 - its own Settings
-        """Prepare to answer; opens no connection."""
+        """Prepare to verify; opens no connection."""
 
-    def passed(self, question: HumanCheckQuestion) -> bool:
-        """Answer, in many threads at a time. Whatever it raises, `HumanCheckError` or not, is *unknown*."""
+    def passed(self, request: HumanCheckRequest) -> bool:
+        """Check a token; called by many threads. Any exception, `HumanCheckError` or not, means *unknown*."""
 
 
 class HumanCheckRunner:
-    """Asks one verifier under the time limit of its settings."""
+    """Applies the time limit of the settings to a verifier."""
 
     def __init__(self, name: str, verifier: HumanCheckVerifier, settings: HumanCheckSettings, threads: int) -> None:
-        """Keep the verifier under its name in the configuration; ``threads`` questions may run at the same time."""
         self._verifier = verifier
         self._settings = settings
         self._executor: TimeLimitedExecutor[tuple[HumanCheckOutcome, str]] = TimeLimitedExecutor(
@@ -74,29 +72,26 @@ class HumanCheckRunner:
         )
 
     def verify(self, token: str, address: str | None, application: str) -> tuple[HumanCheckOutcome, str]:
-        """Return what became of a token, and why where that is unknown. Raises nothing."""
-        question = HumanCheckQuestion(token, address, application)
+        """Return the result of a token's check, and why it is unknown. Raises nothing."""
+        request = HumanCheckRequest(token, address, application)
         try:
-            return self._executor.run(self._asking(question), self._settings.timeout)
+            return self._executor.run(lambda: self._verify(request), self._settings.timeout)
         except TimeoutError:
             return HumanCheckOutcome.UNKNOWN, "timeout"
-        except RuntimeError:  # the host has no thread left to give
+        except RuntimeError:  # the host has no thread left
             return HumanCheckOutcome.UNKNOWN, "no thread"
 
     def close(self) -> None:
-        """End the threads; the verifier must not be asked afterwards."""
+        """End the threads; no request may follow."""
         self._executor.shutdown()
 
-    def _asking(self, question: HumanCheckQuestion) -> Callable[[], tuple[HumanCheckOutcome, str]]:
-        return lambda: self._ask(question)
-
-    def _ask(self, question: HumanCheckQuestion) -> tuple[HumanCheckOutcome, str]:
+    def _verify(self, request: HumanCheckRequest) -> tuple[HumanCheckOutcome, str]:
         try:
-            passed = self._verifier.passed(question)
+            passed = self._verifier.passed(request)
         except HumanCheckError as failure:
             return HumanCheckOutcome.UNKNOWN, str(failure.args[0]) if failure.args else ""
-        except BaseException as defect:  # noqa: BLE001 - a stranger's verifier must not take the process down
-            return HumanCheckOutcome.UNKNOWN, f"defect {type(defect).__name__}"  # its text may hold the token
+        except BaseException as defect:  # noqa: BLE001 - a site's verifier must not end the process
+            return HumanCheckOutcome.UNKNOWN, f"defect {type(defect).__name__}"  # its text may contain the token
         return HumanCheckOutcome.PASSED if passed is True else HumanCheckOutcome.FAILED, ""
 
 

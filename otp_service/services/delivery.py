@@ -24,7 +24,7 @@ from otp_service.gateways.base import (
     SupportsSignedReceiptUrl,
 )
 from otp_service.gateways.http_client import reference_of
-from otp_service.policies.base import PolicyRunner, Question, Ruling, Verdict
+from otp_service.policies.base import PolicyRequest, PolicyRunner, Verdict, VerdictKind
 from otp_service.services.call_outcomes import (
     call_result,
     record_call_result,
@@ -413,7 +413,7 @@ def _ask_policies(
         number = unseal_destination(context.keyring, verification)
     except SealBrokenError:  # no message can be composed either, and that is reported
         return None
-    question = Question(
+    request = PolicyRequest(
         number=number,
         country=verification.country,
         application=verification.application,
@@ -421,7 +421,7 @@ def _ask_policies(
         channel=job.channel,
         verification_id=verification.id,
     )
-    decision = _ask_in_turn(context, policies, question, verification, job)
+    decision = _ask_in_turn(context, policies, request, verification, job)
     if decision is None:
         context.policies.remember((job.id, job.message, job.channel))
     return decision
@@ -438,7 +438,7 @@ def _needs_verdict(verification: Verification, job: Job) -> bool:
 
 
 def _ask_in_turn(
-    context: Context, policies: tuple[PolicyRunner, ...], question: Question, verification: Verification, job: Job
+    context: Context, policies: tuple[PolicyRunner, ...], request: PolicyRequest, verification: Verification, job: Job
 ) -> PolicyDecision | None:
     """Ask policies in turn: the first that denies decides, and each may narrow the channels that are left."""
     is_queued = any(
@@ -448,15 +448,15 @@ def _ask_in_turn(
     slot = job.first_slot if is_queued else ""
     channels, reason = frozenset(map(str, Channel)), ""
     for policy in policies:
-        verdict = _ask_policy(policy, question, job)
+        verdict = _ask_policy(policy, request, job)
         if not policy.is_enforced:
             continue
         denial = sanitize_reason(f"policy {policy.name}")
-        if verdict.ruling is Ruling.DENY:
+        if verdict.kind is VerdictKind.DENY:
             return PolicyDecision(denial, None, slot)
-        if verdict.ruling is Ruling.UNKNOWN and policy.denies_unknown:
+        if verdict.kind is VerdictKind.UNKNOWN and policy.denies_unknown:
             return PolicyDecision(sanitize_reason(f"no_verdict {policy.name}"), None, slot)
-        if verdict.ruling is Ruling.ANOTHER_CHANNEL:
+        if verdict.kind is VerdictKind.ANOTHER_CHANNEL:
             channels &= verdict.channels
             reason = reason or ("" if job.channel in verdict.channels else denial)
     if job.channel in channels:
@@ -465,15 +465,15 @@ def _ask_in_turn(
     return PolicyDecision(reason, further, slot)
 
 
-def _ask_policy(policy: PolicyRunner, question: Question, job: Job) -> Verdict:
+def _ask_policy(policy: PolicyRunner, request: PolicyRequest, job: Job) -> Verdict:
     """Return the verdict of one policy, counted and logged."""
-    verdict = policy.ask(question)
-    metrics.policy_verdicts.count(policy=policy.name, verdict=verdict.ruling)
+    verdict = policy.judge(request)
+    metrics.policy_verdicts.count(policy=policy.name, verdict=verdict.kind)
     _log.log(
-        logging.WARNING if verdict.ruling is Ruling.UNKNOWN else logging.INFO,
+        logging.WARNING if verdict.kind is VerdictKind.UNKNOWN else logging.INFO,
         "policy_asked",
         policy=policy.name,
-        verdict=str(verdict.ruling),
+        verdict=str(verdict.kind),
         reason=sanitize_reason(verdict.reason),
         enforced=policy.is_enforced,
         channel=job.channel,

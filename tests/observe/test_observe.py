@@ -15,7 +15,7 @@ from otp_service.api.errors import PROBLEM_KINDS
 from otp_service.domain.guard import GUARD_RULES, Mode
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import FailureKind
-from otp_service.policies.base import Ruling
+from otp_service.policies.base import VerdictKind
 from otp_service.settings import Settings
 from otp_service.telemetry import metrics
 
@@ -43,7 +43,7 @@ VALUES = {
     ("otp_service_verification_starts_total", "outcome"): {"accepted", *PROBLEM_KINDS},
     ("otp_service_dispatches_total", "outcome"): {"accepted", *FailureKind},
     ("otp_service_receipts_total", "status"): set(DeliveryStatus),
-    ("otp_service_policy_verdicts_total", "verdict"): set(Ruling),
+    ("otp_service_policy_verdicts_total", "verdict"): set(VerdictKind),
     ("otp_service_guard_refusals_total", "mode"): set(Mode),
 }
 """What some labels take, of those that are compared with."""

@@ -8,11 +8,11 @@ import time
 
 import pytest
 from pytest_httpserver import HTTPServer
-from support_policies import NUMBER, QUESTION
+from support_policies import NUMBER, REQUEST
 from werkzeug import Request, Response
 
 from otp_service.policies import camara_sim_swap
-from otp_service.policies.base import ALLOW, DENY, PolicyContext, PolicyError, PolicyRunner, Ruling, not_by
+from otp_service.policies.base import ALLOW, DENY, PolicyContext, PolicyError, PolicyRunner, VerdictKind, not_by
 from otp_service.policies.camara_sim_swap import ERRORS, CamaraSimSwapPolicy, CamaraSimSwapSettings
 from otp_service.testing.provider import Behaviour, FakeProvider
 
@@ -37,7 +37,7 @@ def client_of(httpserver, **members):
 
 def judged(policy):
     try:
-        return policy.judge(QUESTION)
+        return policy.judge(REQUEST)
     except PolicyError as failure:
         return str(failure)
 
@@ -55,7 +55,7 @@ def test_the_operator_is_asked_as_it_documents(httpserver: HTTPServer):
     httpserver.expect_request(CHECK).respond_with_json({"swapped": False})
     policy = policy_of(httpserver.url_for("/").rstrip("/"), max_age=72)
 
-    assert policy.judge(QUESTION) == ALLOW
+    assert policy.judge(REQUEST) == ALLOW
     (received,) = requests_to(httpserver, CHECK)
     assert received.method == "POST"
     assert received.headers["Content-Type"] == "application/json"
@@ -67,7 +67,7 @@ def test_a_slash_at_the_end_of_the_address_is_not_doubled(httpserver: HTTPServer
     httpserver.expect_request(CHECK).respond_with_json({"swapped": False})
     policy = policy_of("", base_url=httpserver.url_for("/sim-swap/v2/"))
 
-    assert policy.judge(QUESTION) == ALLOW
+    assert policy.judge(REQUEST) == ALLOW
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_slash_at_the_end_of_the_address_is_not_doubled(httpserver: HTTPServer
 def test_a_new_sim_means_what_the_settings_say_and_never_a_call_to_it(httpserver: HTTPServer, members, verdict):
     httpserver.expect_request(CHECK).respond_with_json({"swapped": True})
 
-    assert policy_of(httpserver.url_for("").rstrip("/"), **members).judge(QUESTION) == verdict
+    assert policy_of(httpserver.url_for("").rstrip("/"), **members).judge(REQUEST) == verdict
 
 
 @pytest.mark.parametrize(
@@ -148,10 +148,10 @@ def test_a_server_that_never_ends_its_answer_is_not_waited_for(behaviour):
         provider.behaviour = behaviour
         asked = PolicyRunner("simswap", policy_of(provider.url), settings_of(provider.url, timeout=0.4), 2)
         began = time.monotonic()
-        verdict = asked.ask(QUESTION)
+        verdict = asked.judge(REQUEST)
 
         assert time.monotonic() - began < 0.8
-    assert (verdict.ruling, verdict.reason) == (Ruling.UNKNOWN, "timeout")
+    assert (verdict.kind, verdict.reason) == (VerdictKind.UNKNOWN, "timeout")
 
 
 def test_nobody_there_is_not_known():
@@ -196,7 +196,7 @@ def test_a_token_is_fetched_once_and_kept(httpserver: HTTPServer):
     assert (scheme, base64.b64decode(proof)) == ("Basic", b"ac%3Ame:s%2F1")  # RFC 6749, 2.3.1
 
 
-def test_many_questions_at_once_fetch_one_token(httpserver: HTTPServer):
+def test_many_requests_at_once_fetch_one_token(httpserver: HTTPServer):
     issuer, found = Issuer(httpserver), []
     policy = client_of(httpserver)
     threads = [threading.Thread(target=lambda: found.append(judged(policy))) for _ in range(8)]

@@ -54,7 +54,7 @@ def test_nobody_is_asked_about_a_number_whose_holder_said_stop(still_world: Worl
     shop.deliver()
     add_suppressions(shop.context, (replace(entry, lifted=True),))
 
-    assert (judge.questions, shop.sent()) == ([], [])
+    assert (judge.requests, shop.sent()) == ([], [])
 
 
 def test_what_is_denied_reaches_no_gateway_and_is_reported(still_world: World):
@@ -74,9 +74,9 @@ def test_what_is_denied_reaches_no_gateway_and_is_reported(still_world: World):
     assert b'reason="policy"' in metrics.exposition()
     assert b'reason="policy ' not in metrics.exposition()
     assert why(shop) is Why.POLICY
-    (question,) = judge.questions
-    assert (question.number, question.country, question.application) == (NUMBER, "PK", "shop")
-    assert (question.purpose, question.channel, question.verification_id) == ("login", "sms", one)
+    (request,) = judge.requests
+    assert (request.number, request.country, request.application) == (NUMBER, "PK", "shop")
+    assert (request.purpose, request.channel, request.verification_id) == ("login", "sms", one)
 
 
 def test_what_is_allowed_goes_its_way(still_world: World):
@@ -179,7 +179,7 @@ def test_policies_are_asked_in_their_order_and_the_first_that_denies_ends_it(sti
     shop.deliver()
 
     assert letters(still_world.client) == ["policy second"]
-    assert [len(judge.questions) for judge in (first, second, third)] == [1, 1, 0]
+    assert [len(judge.requests) for judge in (first, second, third)] == [1, 1, 0]
 
 
 @pytest.mark.parametrize(("one", "other"), [(("sms",), ("sms", "voice")), (("sms", "voice"), ("sms",))])
@@ -199,7 +199,7 @@ def test_each_may_narrow_the_channels_and_one_that_denies_still_ends_it(still_wo
 
 @pytest.mark.parametrize("answer", [DENY, not_by("sms"), PolicyError("http 503")])
 def test_record_only_counts_and_logs_and_changes_nothing(still_world: World, answer):
-    name = f"watching-{answer.ruling if answer in {DENY, not_by('sms')} else 'unknown'}"
+    name = f"watching-{answer.kind if answer in {DENY, not_by('sms')} else 'unknown'}"
     shop = sender(still_world, asked(name, Judge(answer), mode="record_only", unknown="deny"))
     shop.caller.start()
     with capture_logs() as lines:
@@ -216,7 +216,7 @@ def test_one_that_is_off_is_not_asked(still_world: World):
     shop.caller.start()
     shop.deliver()
 
-    assert (shop.sent(), judge.questions) == (["sandbox"], [])
+    assert (shop.sent(), judge.requests) == (["sandbox"], [])
 
 
 def test_it_is_asked_per_purpose_and_application(still_world: World):
@@ -227,7 +227,7 @@ def test_it_is_asked_per_purpose_and_application(still_world: World):
     shop.deliver()
 
     assert shop.sent() == ["sandbox"]
-    assert [question.purpose for question in judge.questions] == ["payment"]
+    assert [request.purpose for request in judge.requests] == ["payment"]
 
 
 def test_it_is_asked_once_for_a_message_however_many_gateways_are_tried(still_world: World):
@@ -257,7 +257,7 @@ def test_it_is_not_asked_again_while_the_message_waits_for_a_gateways_turn(still
     shop.go_on()
 
     assert (shop.held, shop.sent()) == ([], ["sandbox"] * 2)
-    assert [question.number for question in judge.questions] == [NUMBER, "+923001234568"]
+    assert [request.number for request in judge.requests] == [NUMBER, "+923001234568"]
 
 
 def test_a_message_of_another_number_or_another_message_of_the_same_is_asked_about(still_world: World):
@@ -270,7 +270,7 @@ def test_a_message_of_another_number_or_another_message_of_the_same_is_asked_abo
     shop.caller.resend(one)
     shop.deliver()
 
-    assert [question.number for question in judge.questions] == [NUMBER, "+923001234568", NUMBER]
+    assert [request.number for request in judge.requests] == [NUMBER, "+923001234568", NUMBER]
 
 
 def test_a_message_whose_worker_died_in_its_call_is_not_asked_about_again(still_world: World):
@@ -283,7 +283,7 @@ def test_a_message_whose_worker_died_in_its_call_is_not_asked_about_again(still_
     (job,) = shop.context.store.outbox.claim("heir", 1, 0)
     deliver(shop.context, job, POLICY)
 
-    assert judge.questions == []
+    assert judge.requests == []
     assert [status for *_, status, _ in story(shop.caller, one)] == ["unknown", "sent"]
 
 
@@ -297,12 +297,12 @@ def test_it_is_not_asked_about_what_nobody_wants(still_world: World):
     shop.caller.resend(superseded)
     for job in jobs:
         deliver(shop.context, job, POLICY)
-    assert (judge.questions, letters(still_world.client)) == ([], [])
+    assert (judge.requests, letters(still_world.client)) == ([], [])
 
     still_world.advance(301)
     (job,) = jobs_of(shop.context)
     deliver(shop.context, job, POLICY)
-    assert (judge.questions, letters(still_world.client)) == ([], ["expired"])
+    assert (judge.requests, letters(still_world.client)) == ([], ["expired"])
 
 
 def test_who_no_longer_has_a_message_does_not_give_it_up(still_world: World):
@@ -352,7 +352,7 @@ def test_a_message_that_arrived_after_all_is_not_asked_about(still_world: World)
     record_receipt(shop.context, "sandbox", gateway.sent[0].dispatch_id, Receipt(DeliveryStatus.DELIVERED, "delivered"))
     shop.deliver()
 
-    assert (judge.questions, letters(still_world.client)) == ([], [])
+    assert (judge.requests, letters(still_world.client)) == ([], [])
 
 
 def test_a_further_message_after_a_receipt_is_asked_about(still_world: World):
@@ -386,7 +386,7 @@ def test_a_message_that_cannot_be_read_is_reported_as_such(still_world: World):
     later = sender(still_world, asked("never", judge), keys={"root": f"k2:{key()}", "pseudonym": pseudonym})
     later.deliver()
 
-    assert (judge.questions, letters(still_world.client)) == ([], ["unreadable"])
+    assert (judge.requests, letters(still_world.client)) == ([], ["unreadable"])
 
 
 def test_nothing_over_http_asks_a_policy(still_world: World):
@@ -402,7 +402,7 @@ def test_nothing_over_http_asks_a_policy(still_world: World):
     answers.append(client.get(f"/v1/verifications/{one}", headers=headers).status_code)
 
     assert answers == [200, 202, 200, 200]
-    assert judge.questions == []
+    assert judge.requests == []
 
 
 def test_the_number_is_in_no_log_line_and_in_nothing_that_is_kept(still_world: World, caplog, capsys):

@@ -141,8 +141,8 @@ class _Verifier:
     def __init__(self, does):
         self._does = does
 
-    def passed(self, question):
-        assert TOKEN not in repr(question)
+    def passed(self, request):
+        assert TOKEN not in repr(request)
         return self._does()
 
 

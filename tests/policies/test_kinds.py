@@ -108,7 +108,7 @@ def test_settings_cannot_be_changed():
 
 
 def test_a_package_that_brings_no_policy_is_told_what_is_wrong(monkeypatch):
-    found = [EntryPoint("acme", "otp_service.policies.base:Verdict", POLICY_ENTRY_POINTS)]
+    found = [EntryPoint("acme", "otp_service.policies.base:PolicyError", POLICY_ENTRY_POINTS)]
     monkeypatch.setattr(plugins, "installed_entry_points", lambda _group: found)
     with pytest.raises(ConfigurationError, match="is not a policy: it lacks kind, Settings, judge"):
         POLICY_KINDS.find("acme")

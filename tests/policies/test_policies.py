@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from support_policies import NUMBER, QUESTION, Judge, asked
+from support_policies import NUMBER, REQUEST, Judge, asked
 from support_service import eventually
 
 from otp_service.policies.base import (
@@ -15,9 +15,9 @@ from otp_service.policies.base import (
     DENY,
     Policies,
     PolicyError,
-    Ruling,
     TimeLimitedExecutor,
     Verdict,
+    VerdictKind,
     not_by,
     only_by,
 )
@@ -34,8 +34,8 @@ def never():
 
 
 def told(policy):
-    verdict = policy.ask(QUESTION)
-    return str(verdict.ruling), verdict.reason
+    verdict = policy.judge(REQUEST)
+    return str(verdict.kind), verdict.reason
 
 
 def test_verdicts_name_the_channels_that_are_left():
@@ -46,7 +46,7 @@ def test_verdicts_name_the_channels_that_are_left():
 
 @pytest.mark.parametrize("verdict", [ALLOW, DENY, only_by("voice")])
 def test_a_verdict_is_passed_on(verdict):
-    assert asked("one", Judge(verdict)).ask(QUESTION) == verdict
+    assert asked("one", Judge(verdict)).judge(REQUEST) == verdict
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_verdict_is_passed_on(verdict):
         (lambda: True, "no verdict"),
         (lambda: "allow", "no verdict"),
         (lambda: Verdict("nonsense"), "no verdict"),
-        (lambda: Verdict(Ruling.ALLOW, channels=None), "no verdict"),
+        (lambda: Verdict(VerdictKind.ALLOW, channels=None), "no verdict"),
     ],
 )
 def test_whatever_else_it_does_is_unknown(answer, reason):
@@ -83,11 +83,11 @@ def test_a_policy_whose_every_thread_hangs_is_unknown_in_time_and_begins_nothing
 
     assert {told(policy) for _ in range(5)} == {("unknown", "timeout")}
     assert time.monotonic() - began < 1.5
-    assert len(judge.questions) == 2
+    assert len(judge.requests) == 2
     assert not policy._executor._waiting
 
 
-def test_a_policy_that_was_late_answers_the_next_question_in_its_place(never):
+def test_a_policy_that_was_late_answers_the_next_request_in_its_place(never):
     late = threading.Event()
     policy = asked("one", Judge(late.wait, ALLOW), threads=1, timeout=0.2)
 
@@ -180,7 +180,7 @@ def test_it_is_asked_where_its_settings_say(members, concerned):
 
 
 def test_what_passed_long_ago_is_forgotten(monkeypatch):
-    monkeypatch.setattr("otp_service.policies.base._REMEMBERED", 2)
+    monkeypatch.setattr("otp_service.policies.base._MAX_PASSED", 2)
     policies = Policies((), 4)
     for name in ("first", "second", "third"):
         policies.remember((name, 1, "sms"))
@@ -188,8 +188,8 @@ def test_what_passed_long_ago_is_forgotten(monkeypatch):
     assert [policies.has_passed((name, 1, "sms")) for name in ("first", "second", "third")] == [False, True, True]
 
 
-def test_a_question_does_not_show_its_number(caplog):
+def test_a_request_does_not_show_its_number(caplog):
     with caplog.at_level(logging.DEBUG):
-        asked("one", Judge(PolicyError("http 503"))).ask(QUESTION)
+        asked("one", Judge(PolicyError("http 503"))).judge(REQUEST)
 
-    assert NUMBER not in repr(QUESTION) + str(QUESTION) + caplog.text
+    assert NUMBER not in repr(REQUEST) + str(REQUEST) + caplog.text

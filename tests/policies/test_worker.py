@@ -100,4 +100,4 @@ def test_a_denied_flood_leaves_no_call_behind(world: World):
         eventually(lambda: len(letters(world.client)) == 40, 10)
 
     assert gateway.served == []
-    assert len(judge.questions) == 40
+    assert len(judge.requests) == 40
