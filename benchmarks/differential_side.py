@@ -184,12 +184,13 @@ class Side:
     def do_consent(self, application: str, to: str, purpose: str, given: str) -> Any:
         of, subject = self._context.applications[application], self._subject(to)
         evidence = self._evidence(given)
-        view = (
+        recorded: Any = (
             consents.give_consent(self._context, of, subject, purpose, evidence)
             if evidence
             else consents.end_consent(self._context, of, subject, purpose)
         )
-        return view.status
+        entries = getattr(recorded, "entries", recorded)  # releases before answered a view
+        return "withdrawn" if entries[-1].withdrawn else "given"
 
     def do_suppress(self, application: str, to: str, scope: str, lifted: bool) -> Any:  # noqa: FBT001 - of JSON
         subject = self._subject(to)

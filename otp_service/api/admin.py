@@ -8,13 +8,13 @@ from pydantic import ConfigDict, Field, JsonValue, StringConstraints
 
 from otp_service.api.exchange import Exchange
 from otp_service.api.routes import Resource, Success, path_parameter
-from otp_service.api.schemas import NAME, Body, RotationBody, Time, rfc3339_or_none
-from otp_service.clock import rfc3339
+from otp_service.api.schemas import NAME, Body, RotationBody
 from otp_service.domain.applications import MAX_NETWORKS, ApiKey, KeyScope, parse_networks
 from otp_service.errors import NotFoundError
 from otp_service.ledger.access import StoredApplication
 from otp_service.services import access
 from otp_service.services.access import IssuedKey
+from otp_service.services.json_types import Time
 from otp_service.settings.schema import ApplicationSection
 from otp_service.settings.stored_applications import all_applications, dump_section
 
@@ -177,9 +177,7 @@ def _all_applications(exchange: Exchange) -> Iterator[ApplicationAnswer]:
 
 
 def _application(stored: StoredApplication) -> ApplicationAnswer:
-    return ApplicationAnswer(
-        stored.name, stored.source, stored.members, rfc3339_or_none(stored.created), rfc3339_or_none(stored.changed)
-    )
+    return ApplicationAnswer(stored.name, stored.source, stored.members, stored.created, stored.changed)
 
 
 keys = Resource(
@@ -250,8 +248,8 @@ def _key(key: ApiKey) -> ApiKeyAnswer:
         application=key.application,
         scopes=tuple(sorted(key.scopes)),
         addresses=tuple(map(str, key.networks)),
-        created_at=rfc3339(key.created),
-        expires_at=rfc3339_or_none(key.expires),
-        revoked_at=rfc3339_or_none(key.revoked),
-        last_used_at=rfc3339_or_none(key.used),
+        created_at=key.created,
+        expires_at=key.expires,
+        revoked_at=key.revoked,
+        last_used_at=key.used,
     )

@@ -8,12 +8,12 @@ from pydantic import ConfigDict
 from otp_service.api.exchange import Exchange
 from otp_service.api.requests import read_number
 from otp_service.api.routes import NUMBER_PROBLEMS, Resource
-from otp_service.api.schemas import CONSENT_EXAMPLE, NUMBER_EXAMPLE, Address, ConsentBody, PurposeBody, Time
-from otp_service.clock import rfc3339
+from otp_service.api.schemas import CONSENT_EXAMPLE, NUMBER_EXAMPLE, Address, ConsentBody, PurposeBody
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.consents import Consent
-from otp_service.domain.numbers import network_of, prefix_of
-from otp_service.services.consents import ConsentView, end_consent, give_consent, read_consent
+from otp_service.domain.numbers import SubjectKey, network_of, prefix_of
+from otp_service.services.consents import end_consent, give_consent, read_consent
+from otp_service.services.exports import ConsentEntryAnswer, consent_entry_answer
 
 
 class GivenConsentBody(ConsentBody, PurposeBody):
@@ -23,24 +23,6 @@ class GivenConsentBody(ConsentBody, PurposeBody):
 
     client_ip: Address | None = None
     """Address of the end user; its first part is kept (IPv4 /24, IPv6 /48), as a part of the evidence."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConsentEntryAnswer:
-    """A consent, or its withdrawal, as it was recorded. An entry is never changed."""
-
-    status: Literal["given", "withdrawn"]
-    purpose: str
-    recorded_at: Time
-    text_version: str | None = None
-    """Like the next ones null in a withdrawal."""
-    text_sha256: str | None = None
-    locale: str | None = None
-    channel: str | None = None
-    given_at: Time | None = None
-    source: str | None = None
-    address_prefix: str | None = None
-    """The end user's address without its last part; null where it is not known, or was erased."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +51,9 @@ def record_consent(exchange: Exchange, body: GivenConsentBody) -> ConsentRecordA
     is recorded is never changed, only followed by another entry. A consent that was not given after the last one, or
     after its withdrawal, is refused as `consent-outdated`; the last one once more changes nothing.
     """
-    prefix = prefix_of(network_of(body.client_ip)) if body.client_ip is not None else ""
     to = read_number(exchange, body)
-    return _consents(give_consent(exchange.context, exchange.application, to, body.purpose, body.to_evidence(prefix)))
+    evidence = body.to_evidence(prefix_of(network_of(body.client_ip)) if body.client_ip is not None else "")
+    return _record(to, body, give_consent(exchange.context, exchange.application, to, body.purpose, evidence))
 
 
 @consents.route("POST /v1/consents/find", {200: "What is recorded."})
@@ -81,7 +63,8 @@ def find_consent(exchange: Exchange, body: PurposeBody) -> ConsentRecordAnswer:
     Shows what is recorded of a number and a purpose, all of it. A consent that came with a start is there within a
     second.
     """
-    return _consents(read_consent(exchange.context, exchange.application, read_number(exchange, body), body.purpose))
+    to = read_number(exchange, body)
+    return _record(to, body, read_consent(exchange.context, exchange.application, to, body.purpose))
 
 
 @consents.route("POST /v1/consents/withdraw", {200: "What is recorded."})
@@ -91,27 +74,10 @@ def withdraw_consent(exchange: Exchange, body: PurposeBody) -> ConsentRecordAnsw
     Records that somebody agrees no more. When this is answered no message of the purpose goes out, those that wait
     included, until another consent is given.
     """
-    return _consents(end_consent(exchange.context, exchange.application, read_number(exchange, body), body.purpose))
+    to = read_number(exchange, body)
+    return _record(to, body, end_consent(exchange.context, exchange.application, to, body.purpose))
 
 
-def _consents(view: ConsentView) -> ConsentRecordAnswer:
-    return ConsentRecordAnswer(view.mask, view.purpose, view.status, tuple(map(consent_entry_answer, view.entries)))
-
-
-def consent_entry_answer(entry: Consent) -> ConsentEntryAnswer:
-    """Return an entry as callers see it."""
-    shown, recorded = entry.evidence, rfc3339(entry.recorded)
-    if shown is None:
-        return ConsentEntryAnswer("withdrawn", entry.purpose, recorded)
-    return ConsentEntryAnswer(
-        status="given",
-        purpose=entry.purpose,
-        recorded_at=recorded,
-        text_version=shown.text_version,
-        text_sha256=shown.text_sha256,
-        locale=shown.locale,
-        channel=shown.channel,
-        given_at=rfc3339(shown.given),
-        source=shown.source,
-        address_prefix=shown.address_prefix or None,
-    )
+def _record(to: SubjectKey, body: PurposeBody, entries: tuple[Consent, ...]) -> ConsentRecordAnswer:
+    answers = tuple(map(consent_entry_answer, entries))
+    return ConsentRecordAnswer(to.mask, body.purpose, answers[-1].status if answers else "none", answers)

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, JsonValue, StringConstraints, model_validator
 
 from otp_service.api.exchange import Exchange
 from otp_service.api.routes import COMMON_PROBLEMS, Resource, path_parameter
-from otp_service.api.schemas import LABEL, PRINTABLE, Body, ProofText, PurposeName, Time, UserName, rfc3339_or_none
+from otp_service.api.schemas import LABEL, PRINTABLE, Body, ProofText, PurposeName, UserName
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.keyring import user_id
 from otp_service.domain.totp import (
@@ -22,6 +22,7 @@ from otp_service.domain.totp import (
 )
 from otp_service.services import factors as services
 from otp_service.services.factors import FactorCheck, FactorView, Intent
+from otp_service.services.json_types import Time
 
 USER_EXAMPLE: dict[str, JsonValue] = {"user": "customer-8842-b"}
 DeviceName = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=PRINTABLE)]
@@ -394,8 +395,15 @@ def _result(done: FactorCheck) -> FactorCheckResultAnswer:
 
 def factor_answer(view: FactorView) -> FactorAnswer:
     """Return what shows a factor."""
-    created, used, removed = map(rfc3339_or_none, (view.created, view.used, view.removed))
-    one = view.parameters
     return FactorAnswer(
-        view.id, "totp", view.status, view.label, one.algorithm, one.digits, one.period, created, used, removed
+        id=view.id,
+        type="totp",
+        status=view.status,
+        label=view.label,
+        algorithm=view.parameters.algorithm,
+        digits=view.parameters.digits,
+        period=view.parameters.period,
+        created_at=view.created,
+        used_at=view.used,
+        removed_at=view.removed,
     )

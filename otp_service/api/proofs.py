@@ -8,11 +8,11 @@ from pydantic import ConfigDict, JsonValue
 
 from otp_service.api.exchange import Exchange
 from otp_service.api.routes import COMMON_PROBLEMS, Answer, Resource, Success, type_adapter
-from otp_service.api.schemas import Body, ProofText, Time, rfc3339_or_none
-from otp_service.clock import rfc3339
+from otp_service.api.schemas import Body, ProofText
 from otp_service.domain.applications import KeyScope
 from otp_service.errors import NotFoundError
 from otp_service.ledger.proof_keys import RecordedProofKey
+from otp_service.services.json_types import Time
 from otp_service.services.proofs import redeem
 
 JWKS_LIFE = 300
@@ -110,4 +110,4 @@ def list_proof_keys(exchange: Exchange) -> list[ProofKeyAnswer]:
 
 
 def _key_answer(one: RecordedProofKey) -> ProofKeyAnswer:
-    return ProofKeyAnswer(one.jwk, rfc3339(one.first), rfc3339_or_none(one.retired))
+    return ProofKeyAnswer(one.jwk, one.first, one.retired)

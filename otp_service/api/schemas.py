@@ -19,7 +19,6 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from otp_service.clock import rfc3339
 from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE
 from otp_service.domain.consents import MAX_REASON, ConsentEvidence
 from otp_service.domain.numbers import is_region, may_hold_number
@@ -185,16 +184,6 @@ class ConsentBody(Body):
 
 
 SECOND = 1000
-TIME_EXAMPLE = "2026-11-24T22:00:00Z"
-Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=[TIME_EXAMPLE])]
-"""RFC 3339, UTC, whole seconds."""
-
-
-def rfc3339_or_none(milliseconds: int | None) -> str | None:
-    """Return a time as `rfc3339` does, ``None`` where there is none."""
-    return None if milliseconds is None else rfc3339(milliseconds)
-
-
 NUMBER_EXAMPLE: dict[str, JsonValue] = {"to": "+923001234567"}
 Reason = Annotated[str, StringConstraints(max_length=MAX_REASON, pattern=SHOWN), *WITHOUT_NUMBER]
 

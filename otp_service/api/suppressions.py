@@ -8,11 +8,10 @@ from pydantic import ConfigDict
 from otp_service.api.exchange import Exchange
 from otp_service.api.requests import read_number
 from otp_service.api.routes import NUMBER_PROBLEMS, Resource
-from otp_service.api.schemas import ConsentBody, Moment, NumberBody, PurposeName, Reason, Time, rfc3339_or_none
-from otp_service.clock import now, rfc3339
+from otp_service.api.schemas import ConsentBody, Moment, NumberBody, PurposeName, Reason
+from otp_service.clock import now
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.consents import (
-    EVERY_APPLICATION,
     Suppression,
     SuppressionScope,
     SuppressionSource,
@@ -22,6 +21,7 @@ from otp_service.domain.consents import (
 from otp_service.domain.numbers import SubjectKey
 from otp_service.errors import InvalidTimeError
 from otp_service.services.consents import add_suppressions, lift, make_consent, suppressions_of
+from otp_service.services.exports import SuppressionAnswer, suppression_answer
 
 
 class ScopeBody(NumberBody):
@@ -50,22 +50,6 @@ class SuppressionBody(ScopeBody):
     """What was said of it, for people who ask later; no personal data."""
     until: Moment | None = None
     """When it ends by itself. Default: never. It does not shorten an earlier one: lift that first."""
-
-
-@dataclass(frozen=True, slots=True)
-class SuppressionAnswer:
-    """That a number gets no messages, or gets them again, as it was recorded. An entry is never changed."""
-
-    scope: SuppressionScope
-    lifted: bool
-    """Whether the entry lets messages through again."""
-    source: SuppressionSource
-    everywhere: bool
-    """Whether the operator said it, for all applications."""
-    reason: str | None
-    until: Time | None
-    """When it ends by itself; null for never."""
-    recorded_at: Time
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,17 +122,4 @@ def _suppressions(exchange: Exchange, to: SubjectKey) -> SuppressionRecordAnswer
         suppressed=is_suppressed(entries, now()),
         frozen=bool(active_freezes(entries)),
         entries=tuple(map(suppression_answer, entries)),
-    )
-
-
-def suppression_answer(entry: Suppression) -> SuppressionAnswer:
-    """Return an entry as callers see it."""
-    return SuppressionAnswer(
-        scope=entry.scope,
-        lifted=entry.lifted,
-        source=entry.source,
-        everywhere=entry.application == EVERY_APPLICATION,
-        reason=entry.reason or None,
-        until=rfc3339_or_none(entry.until),
-        recorded_at=rfc3339(entry.recorded),
     )

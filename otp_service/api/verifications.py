@@ -13,7 +13,6 @@ from otp_service.api.routes import COMMON_PROBLEMS, Resource, Success, path_para
 from otp_service.api.schemas import (
     PRINTABLE,
     SECOND,
-    TIME_EXAMPLE,
     Address,
     Body,
     ConsentBody,
@@ -21,10 +20,8 @@ from otp_service.api.schemas import (
     Locale,
     ProofText,
     PurposeName,
-    Time,
     UserName,
 )
-from otp_service.clock import rfc3339
 from otp_service.domain.applications import ClientIpSource, KeyScope
 from otp_service.domain.client_tokens import ClientRight, ClientTokenRequest
 from otp_service.domain.hosted_pages import MAX_RETURN_URL
@@ -32,6 +29,7 @@ from otp_service.domain.numbers import destination_of, require_end_users
 from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import Channel, CheckFailure, Delivery, DeliveryStatus, GatewayChoice, Status
 from otp_service.errors import ForbiddenError, InvalidRequestError
+from otp_service.services.json_types import TIME_EXAMPLE, Time
 from otp_service.services.pages import page_url, require_return_url
 from otp_service.services.verifications import (
     HumanCheckResult,
@@ -44,7 +42,6 @@ from otp_service.services.verifications import (
     resend,
     start,
 )
-from otp_service.store.sandbox import CaughtMessage
 from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import SafeText
 
@@ -656,12 +653,12 @@ def _verification_answer(
         channel=verification.channel,
         purpose=verification.purpose.name,
         locale=view.locale,
-        created_at=rfc3339(verification.created),
-        expires_at=rfc3339(verification.expires),
+        created_at=verification.created,
+        expires_at=verification.expires,
         checks_left=verification.checks_left,
         sends_left=verification.sends_left,
         # The next whole second: whoever asks at the time that was told shall not be too early.
-        resend_after=None if after is None else rfc3339(after + SECOND - 1),
+        resend_after=None if after is None else after + SECOND - 1,
         transaction=_transaction_answer(view.details.transaction),
         metadata=view.details.metadata,
         user=view.details.user,
@@ -684,11 +681,11 @@ def _delivery_answer(delivery: Delivery) -> DeliveryAnswer:
         channel=delivery.channel,
         gateway=delivery.gateway,
         status=delivery.status,
-        at=rfc3339(delivery.at),
+        at=delivery.at,
         reason=delivery.reason,
         message=delivery.message,
         choice=delivery.choice,
-        begun_at=rfc3339(delivery.begun),
+        begun_at=delivery.begun,
         raw_status=delivery.raw_status,
     )
 
@@ -721,10 +718,13 @@ def list_caught_messages(exchange: Exchange) -> list[CaughtMessageAnswer]:
     if verification_id == "":
         raise InvalidRequestError("The parameter verification is empty.")
     return [
-        _caught_message_answer(one) for one in caught_messages(exchange.context, exchange.application, verification_id)
+        CaughtMessageAnswer(
+            verification=message.verification,
+            to=message.to,
+            channel=message.channel,
+            sender=message.sender,
+            text=message.text,
+            at=message.at,
+        )
+        for message in caught_messages(exchange.context, exchange.application, verification_id)
     ]
-
-
-def _caught_message_answer(message: CaughtMessage) -> CaughtMessageAnswer:
-    at = rfc3339(message.at)
-    return CaughtMessageAnswer(message.verification, message.to, message.channel, message.sender, message.text, at)

@@ -10,8 +10,8 @@ from pydantic import AfterValidator, ConfigDict, Field, JsonValue, StringConstra
 from otp_service.api.exchange import Exchange
 from otp_service.api.requests import read_moment, read_query
 from otp_service.api.routes import Resource, Success, path_parameter, query_parameter
-from otp_service.api.schemas import TIMESTAMP_PATTERN, Body, Moment, RotationBody, Time, rfc3339_or_none
-from otp_service.clock import now, rfc3339
+from otp_service.api.schemas import TIMESTAMP_PATTERN, Body, Moment, RotationBody
+from otp_service.clock import now
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.webhooks import (
     GROUPS,
@@ -25,6 +25,7 @@ from otp_service.domain.webhooks import (
 from otp_service.errors import InvalidRequestError
 from otp_service.ledger.webhooks import PostingFilter, PostingReport
 from otp_service.services import webhooks as service
+from otp_service.services.json_types import Time
 from otp_service.services.webhooks import Actor, IssuedEndpoint
 
 _CHOICES: Final = sorted(TYPES | GROUPS)
@@ -321,9 +322,9 @@ def _answer(endpoint: Endpoint) -> EndpointAnswer:
         url=endpoint.url,
         types=endpoint.types,
         status=endpoint.status,
-        failing_since=rfc3339_or_none(endpoint.failing_since),
-        created_at=rfc3339(endpoint.created),
-        rotates_until=rfc3339(endpoint.previous_until) if rotates else None,
+        failing_since=endpoint.failing_since,
+        created_at=endpoint.created,
+        rotates_until=endpoint.previous_until if rotates else None,
     )
 
 
@@ -334,12 +335,12 @@ def _webhook(report: PostingReport) -> WebhookAnswer:
         verification=report.verification or None,
         endpoint=report.endpoint,
         sequence=report.sequence,
-        at=rfc3339(report.at),
+        at=report.at,
         status=report.status,
-        next_try_at=rfc3339_or_none(report.next),
+        next_try_at=report.next,
         tries=tuple(map(_try, report.tries)),
     )
 
 
 def _try(one: Try) -> WebhookAttemptAnswer:
-    return WebhookAttemptAnswer(rfc3339(one.at), one.milliseconds, one.status or None, one.shown_reason or None)
+    return WebhookAttemptAnswer(one.at, one.milliseconds, one.status or None, one.shown_reason or None)

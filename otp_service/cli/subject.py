@@ -17,6 +17,7 @@ from otp_service.domain.audit import OperatorAction
 from otp_service.domain.consents import SuppressionSource
 from otp_service.domain.numbers import Destination
 from otp_service.services import subjects
+from otp_service.services.exports import export_document
 
 
 @click.group()
@@ -27,12 +28,11 @@ def subject() -> None:
 @command(subject, "Write all that is held of NUMBER, as JSON.", applications=True)
 @phone_number
 def export(session: Session, to: Destination) -> None:
-    """Write all that is held of NUMBER, by application, as JSON; * has what is of all of them, such as who looked.
+    """Write all that is held of NUMBER, by application, as JSON; * has what belongs to all of them.
 
-    What is held of each is told as POST /v1/subjects/export does.
+    Each application's part is what POST /v1/subjects/export answers.
     """
-    parts = subjects.export_of_applications(session.context, session.subject_key(to), ())
-    out.print_json(subjects.export_document(to.mask, parts))
+    out.print_json(export_document(session.context, session.subject_key(to), ()))
 
 
 @command(subject, asks=True, applications=True)

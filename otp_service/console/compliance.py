@@ -33,14 +33,14 @@ from otp_service.errors import (
     InvalidRequestError,
 )
 from otp_service.ledger.audit import DisputeFilter
-from otp_service.ledger.consents import Consents, Listing, Suppressions
+from otp_service.ledger.consents import Consents, ListQuery, Suppressions
 from otp_service.ledger.console import DualControlAction, DualControlRequest
 from otp_service.ledger.retention import PURGE_RULES
 from otp_service.services import chain_verification, dual_control
 from otp_service.services.audit import build_dispute_evidence
 from otp_service.services.consents import add_suppressions, end_consent
+from otp_service.services.exports import export_document
 from otp_service.services.operator_actions import latest_actions
-from otp_service.services.subjects import export_document, export_of_applications
 
 views = Views()
 _GONE: Final = 409
@@ -158,7 +158,7 @@ def _list(
     state = _chosen("state", list(_STATES))
     before = request.args.get("before", type=int)
     is_place = before is not None and 0 < before < 1 << 63
-    found = entries.listed(Listing(application, kind, _STATES[state], before if is_place else None), _MOST)
+    found = entries.listed(ListQuery(application, kind, _STATES[state], before if is_place else None), _MOST)
     asked = {"application": application, "kind": kind, "state": state}
     return visit.page(
         "compliance_list.html",
@@ -293,8 +293,7 @@ def export(visit: Visit, handle: str) -> Answer:
     """Hand out all that is held of a number at the applications that the user may see, for the person who asks."""
     number = visit.number(handle)
     visit.record_look(number.pseudonym, "export")
-    parts = export_of_applications(visit.context, number, visit.signed_in.applications)
-    return _download("export", export_document(number.mask, parts))
+    return _download("export", export_document(visit.context, number, visit.signed_in.applications))
 
 
 @views.view("POST /compliance/<handle>/pack", Permission.COMPLIANCE, confirmed=True)

@@ -95,14 +95,14 @@ class Consents:
             rows = connection.execute(wanted.order_by(consents.c.sequence.desc()).limit(most))
             return tuple(map(entry_of, rows))
 
-    def listed(self, wanted: "Listing", most: int) -> "Listed[Consent]":
+    def listed(self, query: "ListQuery", max_entries: int) -> "Listing[Consent]":
         """Return the entries of an application for a purpose, newest first; in force is a last word that agrees."""
         mine, later = consents.c, consents.alias()
         same = (later.c[name] == mine[name] for name in ("pseudonym", "application", "purpose"))
         order = tuple_(later.c.counts_from, later.c.sequence) > tuple_(mine.counts_from, mine.sequence)
         holds = and_(~mine.withdrawn, ~exists().where(*same, order).correlate(consents))
-        about = (mine.application == wanted.application, mine.purpose == wanted.kind)
-        return _listed(self._database, consents, about, holds, wanted, most, entry_of)
+        about = (mine.application == query.application, mine.purpose == query.kind)
+        return _read_listing(self._database, consents, about, holds, query, max_entries, entry_of)
 
     def of(self, pseudonym: str, application: str, purpose: str) -> tuple[Consent, ...]:
         """Return the entries of a number for a purpose, oldest first."""
@@ -240,8 +240,8 @@ index of applications would find the rare ones sooner, but SQLite would take it 
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
-    """Which entries a list is to show."""
+class ListQuery:
+    """Asks for a page of a list."""
 
     application: str
     kind: str
@@ -256,7 +256,7 @@ _Entry = TypeVar("_Entry", Consent, Suppression)
 
 
 @dataclass(frozen=True, slots=True)
-class Listed(Generic[_Entry]):
+class Listing(Generic[_Entry]):
     """A page of a list."""
 
     entries: tuple[tuple[_Entry, bool], ...]
@@ -265,26 +265,26 @@ class Listed(Generic[_Entry]):
     """The place before which the list goes on; ``None`` where it ends."""
 
 
-def _listed(
+def _read_listing(
     database: Database,
     table: Table,
     about: Sequence[ColumnElement[bool]],
     holds: ColumnElement[bool],
-    wanted: Listing,
-    most: int,
+    query: ListQuery,
+    max_entries: int,
     read: Callable[[Row[Any]], _Entry],
-) -> Listed[_Entry]:
+) -> Listing[_Entry]:
     sequence: ColumnElement[int] = table.c.sequence
-    before: list[ColumnElement[bool]] = [] if wanted.before is None else [sequence < wanted.before]
+    before: list[ColumnElement[bool]] = [] if query.before is None else [sequence < query.before]
     last = select(sequence).where(*before).order_by(sequence.desc()).offset(SCAN - 1).limit(1)
-    state = [] if wanted.in_force is None else [holds if wanted.in_force else not_(holds)]
+    states = [] if query.in_force is None else [holds if query.in_force else not_(holds)]
     with database.read() as connection:
         reached = connection.execute(last).scalar()
-        here = before if reached is None else [*before, sequence >= reached]
-        page = select(table, holds.label("holds")).where(*here, *about, *state).order_by(sequence.desc())
-        rows = connection.execute(page.limit(most + 1)).all()
-    older = rows[most - 1].sequence if len(rows) > most else reached
-    return Listed(tuple((read(row), bool(row.holds)) for row in rows[:most]), older)
+        scanned = before if reached is None else [*before, sequence >= reached]
+        page = select(table, holds.label("holds")).where(*scanned, *about, *states).order_by(sequence.desc())
+        rows = connection.execute(page.limit(max_entries + 1)).all()
+    older = rows[max_entries - 1].sequence if len(rows) > max_entries else reached
+    return Listing(tuple((read(row), bool(row.holds)) for row in rows[:max_entries]), older)
 
 
 LIFT_KNOWN: Final = 48 * 3600 * 1000
@@ -345,13 +345,13 @@ class Suppressions:
         with self._database.read() as connection:
             return read_suppressions(connection, pseudonym, application)
 
-    def listed(self, wanted: "Listing", most: int) -> "Listed[Suppression]":
+    def listed(self, query: "ListQuery", max_entries: int) -> "Listing[Suppression]":
         """Return the entries of an application for a scope, newest first; in force is what keeps messages back now."""
         mine = suppressions.c
         lasts = or_(mine.until.is_(None), mine.until > now())
-        about = (mine.application == wanted.application, mine.scope == wanted.kind)
+        about = (mine.application == query.application, mine.scope == query.kind)
         holds = and_(~mine.lifted, lasts, ~_lifted_later())
-        return _listed(self._database, suppressions, about, holds, wanted, most, _entry)
+        return _read_listing(self._database, suppressions, about, holds, query, max_entries, _entry)
 
     def in_force(self, pseudonym: str, application: str, scope: SuppressionScope) -> tuple[Suppression, ...]:
         """Return the entries that keep messages back from a number, of exactly this application and scope."""

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Literal
 
 from pydantic_core import to_json
 
@@ -47,27 +46,10 @@ _MAX_CLOCK_AHEAD = 300_000
 """Milliseconds by which a caller's clock may be ahead of ours."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConsentView:
-    """What is recorded of a number and a purpose."""
-
-    mask: str
-    purpose: str
-    entries: tuple[Consent, ...]
-    """Oldest first."""
-
-    @property
-    def status(self) -> Literal["given", "withdrawn", "none"]:
-        """Whether there is one in force."""
-        if not self.entries:
-            return "none"
-        return "withdrawn" if self.entries[-1].withdrawn else "given"
-
-
 def give_consent(
     context: Context, application: Application, to: SubjectKey, purpose: str, evidence: ConsentEvidence
-) -> ConsentView:
-    """Record a consent; it is in force when this returns.
+) -> tuple[Consent, ...]:
+    """Record a consent, in force when this returns; return the entries as `read_consent` does.
 
     Raises `OtpServiceError`: `ConsentOutdatedError` where it was not given after the last word.
     """
@@ -87,11 +69,12 @@ def end_consent(
     to: SubjectKey,
     purpose: str,
     act: OperatorActionEntry | None = None,
-) -> ConsentView:
-    """Record that a consent is withdrawn, with an operator's ``act``; queued messages are kept back too on return.
+) -> tuple[Consent, ...]:
+    """Record that a consent is withdrawn, with an operator's ``act``; return the entries as `read_consent` does.
 
-    A withdrawal is recorded also where no consent is known: somebody said no. It is newer than consents, too, that came
-    with starts, and are not in the ledger yet, by a clock that is ahead of ours. Raises `OtpServiceError`.
+    Queued messages are kept back too on return. A withdrawal is recorded even without a known consent: the person said
+    no. It is newer also than consents that came with starts by a clock ahead of ours, and are not in the ledger yet.
+    Raises `OtpServiceError`.
     """
     check_purpose(application, purpose)
     said = 0
@@ -101,11 +84,10 @@ def end_consent(
     return _add(context, application, to, Consent(to.pseudonym, application.name, purpose, None, said=said), act)
 
 
-def read_consent(context: Context, application: Application, to: SubjectKey, purpose: str) -> ConsentView:
-    """Return what is recorded of a number and a purpose; raises `OtpServiceError`."""
+def read_consent(context: Context, application: Application, to: SubjectKey, purpose: str) -> tuple[Consent, ...]:
+    """Return the entries of a number and a purpose, oldest first; raises `OtpServiceError`."""
     check_purpose(application, purpose)
-    entries = context.ledger.consents.of(to.pseudonym, application.name, purpose)
-    return ConsentView(to.mask, purpose, entries)
+    return context.ledger.consents.of(to.pseudonym, application.name, purpose)
 
 
 def check_evidence(application: Application, evidence: ConsentEvidence) -> None:
@@ -127,7 +109,7 @@ def _add(
     to: SubjectKey,
     entry: Consent,
     act: OperatorActionEntry | None = None,
-) -> ConsentView:
+) -> tuple[Consent, ...]:
     _, place = context.ledger.consents.add(entry, act)
     context.mirror_sync.write_through(place)
     return read_consent(context, application, to, entry.purpose)

@@ -5,9 +5,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, PlainSerializer, WithJsonSchema
+from pydantic import Field
 
-from otp_service.clock import now, rfc3339
+from otp_service.clock import now
 from otp_service.domain.guard import DAY, HOUR
 from otp_service.domain.prices import MICRO, format_micros
 from otp_service.domain.stats import (
@@ -30,6 +30,7 @@ from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
 from otp_service.errors import InvalidTimeError
 from otp_service.ledger.stats import Sum
 from otp_service.services.context import Context
+from otp_service.services.json_types import Amount, Time
 from otp_service.store.events import Decision
 
 _AT_ONCE: Final = 1000
@@ -114,19 +115,14 @@ class StatsQuery:
 
 # The API answers these rows as they are. Members are null where `by` does not name them, or nothing is known.
 
-Begin = Annotated[int, PlainSerializer(rfc3339), WithJsonSchema({"type": "string", "format": "date-time"})]
-"""Milliseconds since the epoch; in JSON RFC 3339."""
-Amount = Annotated[int, PlainSerializer(format_micros), WithJsonSchema({"type": "string"})]
-"""Millionths of the currency's unit; in JSON decimal."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatsRow:
     """What all rows have: the hour or day, and the group."""
 
-    hour: Begin | None
+    hour: Time | None
     """When it began. Members of the group are null where `by` does not name them, or there is no value."""
-    day: Begin | None
+    day: Time | None
     """When it began, in UTC."""
     application: Annotated[str | None, Field(exclude=True)]
     country: str | None

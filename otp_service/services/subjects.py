@@ -1,14 +1,11 @@
 """A person's number, or an application's user, as a whole: freeze it, export and erase what is held of it."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import Any
 
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
 from otp_service.domain.consents import (
     EVERY_APPLICATION,
-    Consent,
     Suppression,
     SuppressionScope,
     SuppressionSource,
@@ -18,7 +15,6 @@ from otp_service.domain.numbers import Named
 from otp_service.domain.totp import UserKey
 from otp_service.domain.verification import Status, Verification
 from otp_service.ledger.subjects import Erasure, SubjectData
-from otp_service.ledger.verifications import RecordedVerification
 from otp_service.services.consents import add_silently, recent_verifications, suppressions_of
 from otp_service.services.context import Context
 from otp_service.services.events import record_events
@@ -164,194 +160,6 @@ def _standing_at(context: Context, to: Named, application: str | None) -> tuple[
         return list(context.applications), ""
     devices = "" if isinstance(to, UserKey) else context.keyring.device_pseudonym(application, "")[:4]
     return [application], devices
-
-
-def split_by_application(found: SubjectExport) -> Mapping[str, SubjectExport]:
-    """Return an export of all applications as one of each of them, by name; what is of all of them is under ``*``."""
-    held = found.holding
-    rows: Iterable[Any] = (
-        *(*held.verifications, *held.consents, *held.suppressions),
-        *(*found.recent, *found.refusals, *found.inbox),
-    )
-    told = (*held.inbound, *held.erasures, *held.second_person_requests)
-    names = {_part_of(one.application) for one in rows} | {_part_of(one["application"]) for one in told}
-    names |= found.counters.keys()
-    if held.looks:
-        names.add(EVERY_APPLICATION)
-    return {name: _part(found, name) for name in sorted(names)}
-
-
-def _part(found: SubjectExport, name: str) -> SubjectExport:
-    held = found.holding
-    return SubjectExport(
-        found.mask,
-        SubjectData(
-            verifications=tuple(one for one in held.verifications if one.application == name),
-            consents=tuple(one for one in held.consents if one.application == name),
-            suppressions=tuple(one for one in held.suppressions if one.application == name),
-            inbound=tuple(one for one in held.inbound if _part_of(one["application"]) == name),
-            erasures=tuple(one for one in held.erasures if one["application"] == name),
-            webhooks=tuple(one for one in held.webhooks if one["application"] == name),
-            looks=held.looks if name == EVERY_APPLICATION else (),
-            second_person_requests=tuple(one for one in held.second_person_requests if one["application"] == name),
-        ),
-        tuple(one for one in found.recent if one.application == name),
-        tuple(one for one in found.refusals if _part_of(one.application) == name),
-        tuple(one for one in found.inbox if _part_of(one.application) == name),
-        {name: found.counters[name]} if name in found.counters else {},
-    )
-
-
-def _part_of(application: str) -> str:
-    """Return the part of an export that has what is of an application; of one that is not known it is that of all."""
-    return application or EVERY_APPLICATION
-
-
-def export_of_applications(context: Context, to: Named, applications: Collection[str]) -> Mapping[str, SubjectExport]:
-    """Return what is held of a number at some applications, each as it may see it; of all where none is named.
-
-    Raises `OtpServiceError`.
-    """
-    if applications:
-        return {name: export(context, to, name) for name in sorted(applications)}
-    return split_by_application(export(context, to, None))
-
-
-def export_document(mask: str, parts: Mapping[str, SubjectExport]) -> dict[str, Any]:
-    """Return exports by application, ready to be written as JSON: each as ``POST /v1/subjects/export`` answers."""
-    return {"to": mask, "applications": {name: _members(one) for name, one in parts.items()}}
-
-
-def _members(export: SubjectExport) -> dict[str, Any]:
-    held = export.holding
-    return {
-        "to": export.mask,
-        "verifications": [_verification(one) for one in held.verifications],
-        "consents": [_consent(one) for one in held.consents],
-        "suppressions": [_suppression(one) for one in held.suppressions],
-        "inbound": [
-            {"gateway": one["gateway"], "meaning": one["meaning"], "received_at": _time(one["received"])}
-            for one in held.inbound
-        ],
-        "erasures": [
-            {"at": _time(one["at"]), "erased": one["erased"], "kept": one["kept"], "reason": one["reason"]}
-            for one in held.erasures
-        ],
-        "webhooks": [
-            {
-                "id": one["id"],
-                "verification": one["verification"],
-                "type": one["type"],
-                "at": _time(one["at"]),
-                "details": one["details"],
-                "deliveries": [_delivery(each) for each in one["deliveries"]],
-            }
-            for one in held.webhooks
-        ],
-        "looks": [
-            {"at": _time(one["at"]), "by": one["by"], "view": one["view"], "reason": one["reason"] or None}
-            for one in held.looks
-        ],
-        "second_person_requests": [_request(one) for one in held.second_person_requests],
-        "inbox": [
-            {"gateway": one.gateway, "text": one.text, "received_at": _time(one.received)} for one in export.inbox
-        ],
-        "refusals": [_refusal(one) for one in export.refusals],
-        "counters": next(map(_counted, export.counters.values()), None),
-        "recent": [one.id for one in export.recent],
-    }
-
-
-def _counted(counters: Counters) -> dict[str, Any]:
-    return {
-        "approved_at": _time(counters.approved) if counters.approved else None,
-        "devices": [_time(at) for at in counters.devices],
-        "messages": [_time(at) for at in counters.messages],
-        "wrong_codes": [_time(at) for at in counters.wrong_codes],
-        "locked_until": _time(counters.locked_until) if counters.locked_until else None,
-    }
-
-
-def _delivery(posting: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "endpoint": posting["endpoint"],
-        "sequence": posting["sequence"],
-        "status": posting["status"],
-        "tries": [{**each, "at": _time(each["at"])} for each in posting["attempts"]],
-    }
-
-
-def _refusal(decision: Decision) -> dict[str, Any]:
-    return {
-        "at": _time(decision.at),
-        "rule": decision.rule,
-        "mode": decision.mode,
-        "kind": decision.kind,
-        "purpose": decision.purpose,
-        "country": decision.country,
-        "verification": decision.verification or None,
-    }
-
-
-def _request(one: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "at": _time(one["at"]),
-        "by": one["by"],
-        "act": one["act"],
-        "reason": one["reason"] or None,
-        "decided_at": _time(one["decided"]) if one["decided"] else None,
-        "decided_by": one["decided_by"] or None,
-        "outcome": one["outcome"] or None,
-    }
-
-
-def _verification(one: RecordedVerification) -> dict[str, Any]:
-    return {
-        "id": one.id,
-        "purpose": one.purpose,
-        "country": one.country,
-        "started_at": _time(one.started),
-        "expires_at": _time(one.expires) if one.expires else None,
-        "channel": one.channel or None,
-        "carrier_range": one.carrier_range or None,
-        "lane": one.lane or None,
-        "status": one.status,
-        "ended_at": _time(one.ended) if one.ended else None,
-        "events": [{**event, "at": _time(event["at"])} for event in one.events],
-    }
-
-
-def _consent(one: Consent) -> dict[str, Any]:
-    shown = one.evidence
-    return {
-        "status": "withdrawn" if shown is None else "given",
-        "purpose": one.purpose,
-        "recorded_at": _time(one.recorded),
-        "text_version": shown and shown.text_version,
-        "text_sha256": shown and shown.text_sha256,
-        "locale": shown and shown.locale,
-        "channel": shown and shown.channel,
-        "given_at": shown and _time(shown.given),
-        "source": shown and shown.source,
-        "address_prefix": (shown and shown.address_prefix) or None,
-    }
-
-
-def _suppression(one: Suppression) -> dict[str, Any]:
-    return {
-        "scope": one.scope,
-        "lifted": one.lifted,
-        "source": one.source,
-        "everywhere": one.application == EVERY_APPLICATION,
-        "reason": one.reason or None,
-        "until": None if one.until is None else _time(one.until),
-        "recorded_at": _time(one.recorded),
-    }
-
-
-def _time(milliseconds: int) -> str:
-    """Return a time since the epoch as RFC 3339, UTC, the second that it is in."""
-    return f"{datetime.fromtimestamp(milliseconds // 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def erase(context: Context, to: Named, application: str | None, act: OperatorActionEntry | None = None) -> Erasure:

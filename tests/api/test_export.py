@@ -14,7 +14,8 @@ from support_person import LABEL, USER, WISH, WORDS, Person
 from otp_service.clock import rfc3339
 from otp_service.errors import LedgerUnavailableError
 from otp_service.services.audit import AuditProgress, verify_chain
-from otp_service.services.subjects import erase, export_document, export_of_applications
+from otp_service.services.exports import export_document
+from otp_service.services.subjects import erase
 from otp_service.store.keys import KEYS
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "subjects.md").read_text()
@@ -52,7 +53,7 @@ def person(world: World) -> Person:
 
 def exports(person: Person) -> dict[str, Any]:
     """Return what the operator's export of the number and the shop's of the user have, by member."""
-    parts = export_document("", export_of_applications(person.context, person.number, ()))["applications"]
+    parts = export_document(person.context, person.number, ())["applications"]
     of_user = person.shop.post("/v1/users/export", {"user": USER}).json
     held: dict[str, Any] = {}
     for part in (*parts.values(), of_user):

@@ -11,7 +11,6 @@ from support_installation import NUMBER, World
 from support_ledger_events import EVIDENCE, started
 
 from otp_service.api.routes import type_adapter
-from otp_service.api.subjects import SubjectExportAnswer, export_answer
 from otp_service.bootstrap import Installation, prepare
 from otp_service.clock import now
 from otp_service.console.app import Console
@@ -33,6 +32,7 @@ from otp_service.ledger.console import DualControlAction, DualControlRequest, Lo
 from otp_service.ledger.retention import PURGE_RULES
 from otp_service.ledger.schema import operator_actions
 from otp_service.services.audit import verify_dispute_pack
+from otp_service.services.exports import SubjectExportAnswer, export_answer
 from otp_service.services.mirror import MirrorSync
 from otp_service.services.operator_actions import AuditStatus
 from otp_service.services.subjects import export

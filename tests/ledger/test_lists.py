@@ -7,10 +7,10 @@ from support_ledger_events import EVIDENCE, NUMBER, OTHER
 from otp_service.clock import now
 from otp_service.domain.consents import Consent, Suppression, SuppressionScope, SuppressionSource
 from otp_service.ledger import consents
-from otp_service.ledger.consents import Listing
+from otp_service.ledger.consents import ListQuery
 
 HOUR = 3_600_000
-GIVEN, OPT_OUTS = Listing("shop", "login"), Listing("shop", "all")
+GIVEN, OPT_OUTS = ListQuery("shop", "login"), ListQuery("shop", "all")
 
 
 def opt_out(number: str = NUMBER, **members: object) -> Suppression:
@@ -45,11 +45,11 @@ def test_pages_follow_each_other_and_miss_nothing_however_rare_it_is(ledger, mon
     for number in range(10):
         ledger.suppressions.add([opt_out(f"{number:022}", reason=str(number))])
     ledger.suppressions.add([opt_out(f"{0:022}", lifted=True)])
-    wanted, shown, pages = Listing("shop", "all", in_force), [], 0
+    wanted, shown, pages = ListQuery("shop", "all", in_force), [], 0
     while wanted:
         page = ledger.suppressions.listed(wanted, 2)
         shown += [one.reason for one, _ in page.entries]
-        wanted = Listing("shop", "all", in_force, page.older) if page.older else None
+        wanted = ListQuery("shop", "all", in_force, page.older) if page.older else None
         pages += 1
 
     assert (
@@ -73,8 +73,8 @@ def test_no_list_reads_a_table_from_end_to_end(ledger):
 
     event.listen(ledger.database.engine, "before_cursor_execute", explain)
     for in_force in (True, False, None):
-        ledger.consents.listed(Listing("shop", "login", in_force, 7), 9)
-        ledger.suppressions.listed(Listing("shop", "all", in_force, 7), 9)
+        ledger.consents.listed(ListQuery("shop", "login", in_force, 7), 9)
+        ledger.suppressions.listed(ListQuery("shop", "all", in_force, 7), 9)
 
     assert told or ledger.database.kind != "sqlite"
     assert [one for one in told if (one.startswith("SCAN ") and "head" not in one) or "TEMP B-TREE" in one] == []

@@ -14,7 +14,7 @@ from otp_service.api.exchange import Exchange
 from otp_service.api.factors import Label
 from otp_service.api.requests import validate_body
 from otp_service.api.routes import Answer, Resource
-from otp_service.api.schemas import UserName, rfc3339_or_none
+from otp_service.api.schemas import UserName
 from otp_service.api.twilio.common import (
     SERVICE,
     Form,
@@ -272,6 +272,6 @@ def _shown(entity: _Entity, view: FactorView) -> dict[str, Any]:
             "time_step": one.period,
         },
         "metadata": None,
-        **dict.fromkeys(("date_created", "date_updated"), rfc3339_or_none(view.created)),
+        **dict.fromkeys(("date_created", "date_updated"), None if view.created is None else rfc3339(view.created)),
         "url": f"{entity.url}/Factors/{sid}",
     }

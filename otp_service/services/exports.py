@@ -1,0 +1,417 @@
+"""What is held of a number or a user as the API answers it, and as console and command line write it."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from otp_service.clock import rfc3339
+from otp_service.domain.consents import EVERY_APPLICATION, Consent, Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.numbers import Named
+from otp_service.domain.verification import Status
+from otp_service.ledger.subjects import SubjectData
+from otp_service.ledger.verifications import RecordedVerification
+from otp_service.services.context import Context
+from otp_service.services.json_types import Time
+from otp_service.services.subjects import SubjectExport, export
+from otp_service.store.events import Decision
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentEntryAnswer:
+    """A consent, or its withdrawal, as it was recorded. An entry is never changed."""
+
+    status: Literal["given", "withdrawn"]
+    purpose: str
+    recorded_at: Time
+    text_version: str | None = None
+    """Like the next ones null in a withdrawal."""
+    text_sha256: str | None = None
+    locale: str | None = None
+    channel: str | None = None
+    given_at: Time | None = None
+    source: str | None = None
+    address_prefix: str | None = None
+    """The end user's address without its last part; null where it is not known, or was erased."""
+
+
+@dataclass(frozen=True, slots=True)
+class SuppressionAnswer:
+    """That a number gets no messages, or gets them again, as it was recorded. An entry is never changed."""
+
+    scope: SuppressionScope
+    lifted: bool
+    """Whether the entry lets messages through again."""
+    source: SuppressionSource
+    everywhere: bool
+    """Whether the operator said it, for all applications."""
+    reason: str | None
+    until: Time | None
+    """When it ends by itself; null for never."""
+    recorded_at: Time
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedVerificationAnswer:
+    """A verification as the ledger keeps it."""
+
+    id: str
+    purpose: str
+    country: str
+    started_at: Time
+    expires_at: Time | None
+    """When its code does; like the next ones null until that is recorded."""
+    channel: str | None
+    """Of its first message."""
+    carrier_range: str | None
+    """The number's first digits, those of a carrier."""
+    lane: str | None
+    """`newcomer`, `checked` or `known`: whether the number was known then."""
+    status: Status
+    """As far as it is recorded."""
+    ended_at: Time | None
+    events: tuple[Mapping[str, Any], ...]
+    """What happened, oldest first: `type`, `at`, and what goes with it, such as `gateway`, `channel`, `reason`."""
+
+
+@dataclass(frozen=True, slots=True)
+class InboundMessageAnswer:
+    """A message that came from the number. Its text is not kept."""
+
+    gateway: str
+    meaning: str
+    """`stop`, `start`, `help` or `other`."""
+    received_at: Time
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookDeliveryAnswer:
+    """A webhook on its way to an endpoint."""
+
+    endpoint: str
+    sequence: int
+    status: str
+    tries: tuple[Mapping[str, Any], ...]
+    """The last ones, oldest first: `at`, `milliseconds`, the `status` of the answer, `reason`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedWebhookAnswer:
+    """A webhook about a verification of the number, or about the user."""
+
+    id: str
+    verification: str | None
+    """Null in one about a user."""
+    type: str
+    at: Time
+    details: Mapping[str, Any]
+    """What it tells beside that."""
+    deliveries: tuple[WebhookDeliveryAnswer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LookAnswer:
+    """That somebody at the operator looked at what is held."""
+
+    at: Time
+    by: str
+    """A user of the operator's console."""
+    view: str
+    """At which page: `find`, `compliance`, `export` or another."""
+    reason: str | None
+    """Why, as they wrote it; null where they did not, or after an erasure."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecondPersonRequestAnswer:
+    """That somebody at the operator asked for what takes two people."""
+
+    at: Time
+    by: str
+    """A user of the operator's console."""
+    act: str
+    """What was asked for: `erase`, `unfreeze` or `lift-suppression`."""
+    reason: str | None
+    """Why; null after an erasure."""
+    decided_at: Time | None
+    """When another user decided, or whoever asked took it back; null until then."""
+    decided_by: str | None
+    outcome: str | None
+    """`done`, `nothing-left` where nothing was there to be done, `declined`; `taken` while it is done; null until
+    somebody decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadMessageAnswer:
+    """A message from the number that waits to be read by the operator's support, for some days."""
+
+    gateway: str
+    text: str = field(repr=False)
+    received_at: Time
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalAnswer:
+    """Something that a rule of the guard refused, or would have refused."""
+
+    at: Time
+    rule: str
+    mode: str
+    """`enforce`, or `record_only`: then it was let through."""
+    kind: str
+    """What was refused: `start`, `resend`, `check` or another."""
+    purpose: str
+    country: str
+    verification: str | None
+    """Null where none was made."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountersAnswer:
+    """What limits count at the application, and the devices that it knows: times, the newest first."""
+
+    approved_at: Time | None
+    """When a device of the application was approved last."""
+    devices: tuple[Time, ...]
+    """When each of the application's devices was approved last that is known (`context`)."""
+    messages: tuple[Time, ...]
+    """Messages to these devices; those of all applications are in the operator's export."""
+    wrong_codes: tuple[Time, ...]
+    locked_until: Time | None
+
+
+@dataclass(frozen=True, slots=True)
+class ErasureAnswer:
+    """What an erasure did."""
+
+    at: Time
+    erased: Mapping[str, int]
+    """What is gone: `consents`, from how many the address, `source` and `text_version`; `suppressions`, of how many the
+    reason; `inbound`, of how many messages who wrote them; `inbox`, how many waited to be read; `looks` and
+    `second_person_requests`, why somebody looked or asked; of a user, if there were any, `factors` and
+    `recovery_codes`."""
+    kept: Mapping[str, int]
+    """Rows that stay, under a pseudonym, by table."""
+    reason: str
+    """Why they stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectExportAnswer:
+    """All that is held of a number within the application."""
+
+    to: str
+    """The number, masked: it is not held, but for the minutes until its message is sent."""
+    verifications: tuple[RecordedVerificationAnswer, ...]
+    consents: tuple[ConsentEntryAnswer, ...]
+    suppressions: tuple[SuppressionAnswer, ...]
+    inbound: tuple[InboundMessageAnswer, ...]
+    erasures: tuple[ErasureAnswer, ...]
+    webhooks: tuple[RecordedWebhookAnswer, ...]
+    """What the application was told, as long as that is kept."""
+    looks: tuple[LookAnswer, ...]
+    """Who looked at the number at the operator's console, whichever application it was about."""
+    second_person_requests: tuple[SecondPersonRequestAnswer, ...]
+    """What was asked for there that takes two people, such as an erasure: for the application, or for all."""
+    inbox: tuple[UnreadMessageAnswer, ...]
+    refusals: tuple[RefusalAnswer, ...]
+    """For a week."""
+    counters: CountersAnswer | None
+    """What is counted of the number at the application; null for nothing."""
+    recent: tuple[str, ...]
+    """Identifiers of verifications that are in Redis too, until some minutes after their codes: read each of them.
+    docs/subjects.md lists what else is there."""
+
+
+def consent_entry_answer(entry: Consent) -> ConsentEntryAnswer:
+    """Return an entry as callers see it."""
+    evidence = entry.evidence
+    if evidence is None:
+        return ConsentEntryAnswer("withdrawn", entry.purpose, entry.recorded)
+    return ConsentEntryAnswer(
+        status="given",
+        purpose=entry.purpose,
+        recorded_at=entry.recorded,
+        text_version=evidence.text_version,
+        text_sha256=evidence.text_sha256,
+        locale=evidence.locale,
+        channel=evidence.channel,
+        given_at=evidence.given,
+        source=evidence.source,
+        address_prefix=evidence.address_prefix or None,
+    )
+
+
+def suppression_answer(entry: Suppression) -> SuppressionAnswer:
+    """Return an entry as callers see it."""
+    return SuppressionAnswer(
+        scope=entry.scope,
+        lifted=entry.lifted,
+        source=entry.source,
+        everywhere=entry.application == EVERY_APPLICATION,
+        reason=entry.reason or None,
+        until=entry.until,
+        recorded_at=entry.recorded,
+    )
+
+
+def event_answers(events: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    """Return events with their times as text."""
+    return tuple({**event, "at": rfc3339(event["at"])} for event in events)
+
+
+def erasure_answers(data: SubjectData) -> tuple[ErasureAnswer, ...]:
+    """Return earlier erasures."""
+    return tuple(ErasureAnswer(row["at"], row["erased"], row["kept"], row["reason"]) for row in data.erasures)
+
+
+def webhook_answers(data: SubjectData) -> tuple[RecordedWebhookAnswer, ...]:
+    """Return webhooks with their deliveries."""
+    return tuple(
+        RecordedWebhookAnswer(
+            id=row["id"],
+            verification=row["verification"] or None,
+            type=row["type"],
+            at=row["at"],
+            details=row["details"],
+            deliveries=tuple(
+                WebhookDeliveryAnswer(
+                    endpoint=delivery["endpoint"],
+                    sequence=delivery["sequence"],
+                    status=delivery["status"],
+                    tries=event_answers(delivery["attempts"]),
+                )
+                for delivery in row["deliveries"]
+            ),
+        )
+        for row in data.webhooks
+    )
+
+
+def counters_answer(export: SubjectExport) -> CountersAnswer | None:
+    """Return the counters of the export's application."""
+    for counters in export.counters.values():
+        return CountersAnswer(
+            approved_at=counters.approved or None,
+            devices=tuple(counters.devices),
+            messages=tuple(counters.messages),
+            wrong_codes=tuple(counters.wrong_codes),
+            locked_until=counters.locked_until or None,
+        )
+    return None
+
+
+def export_answer(export: SubjectExport) -> SubjectExportAnswer:
+    """Return an export of one application."""
+    data = export.holding
+    return SubjectExportAnswer(
+        to=export.mask,
+        verifications=tuple(map(_verification_answer, data.verifications)),
+        consents=tuple(map(consent_entry_answer, data.consents)),
+        suppressions=tuple(map(suppression_answer, data.suppressions)),
+        inbound=tuple(InboundMessageAnswer(row["gateway"], row["meaning"], row["received"]) for row in data.inbound),
+        erasures=erasure_answers(data),
+        webhooks=webhook_answers(data),
+        looks=tuple(LookAnswer(row["at"], row["by"], row["view"], row["reason"] or None) for row in data.looks),
+        second_person_requests=tuple(map(_request_answer, data.second_person_requests)),
+        inbox=tuple(UnreadMessageAnswer(message.gateway, message.text, message.received) for message in export.inbox),
+        refusals=tuple(map(_refusal_answer, export.refusals)),
+        counters=counters_answer(export),
+        recent=tuple(verification.id for verification in export.recent),
+    )
+
+
+def _refusal_answer(decision: Decision) -> RefusalAnswer:
+    return RefusalAnswer(
+        at=decision.at,
+        rule=decision.rule,
+        mode=decision.mode,
+        kind=decision.kind,
+        purpose=decision.purpose,
+        country=decision.country,
+        verification=decision.verification or None,
+    )
+
+
+def _request_answer(row: Mapping[str, Any]) -> SecondPersonRequestAnswer:
+    return SecondPersonRequestAnswer(
+        at=row["at"],
+        by=row["by"],
+        act=row["act"],
+        reason=row["reason"] or None,
+        decided_at=row["decided"] or None,
+        decided_by=row["decided_by"] or None,
+        outcome=row["outcome"] or None,
+    )
+
+
+def _verification_answer(recorded: RecordedVerification) -> RecordedVerificationAnswer:
+    return RecordedVerificationAnswer(
+        id=recorded.id,
+        purpose=recorded.purpose,
+        country=recorded.country,
+        started_at=recorded.started,
+        expires_at=recorded.expires or None,
+        channel=recorded.channel or None,
+        carrier_range=recorded.carrier_range or None,
+        lane=recorded.lane or None,
+        status=Status(recorded.status),
+        ended_at=recorded.ended or None,
+        events=event_answers(recorded.events),
+    )
+
+
+def export_document(context: Context, to: Named, applications: Collection[str]) -> dict[str, Any]:
+    """Return what is held of a number at some applications, at all where none is named, ready to be written as JSON.
+
+    Each application's part is what ``POST /v1/subjects/export`` answers. Raises `OtpServiceError`.
+    """
+    if applications:
+        parts: Mapping[str, SubjectExport] = {name: export(context, to, name) for name in sorted(applications)}
+    else:
+        parts = _split_by_application(export(context, to, None))
+    answers = {name: export_answer(part) for name, part in parts.items()}
+    document = TypeAdapter(dict[str, SubjectExportAnswer]).dump_python(answers, mode="json")
+    return {"to": getattr(to, "mask", ""), "applications": document}
+
+
+def _split_by_application(whole: SubjectExport) -> Mapping[str, SubjectExport]:
+    """Return an export of all applications as one for each, by name; what belongs to all of them is under ``*``."""
+    data = whole.holding
+    objects: Iterable[Any] = (
+        *(*data.verifications, *data.consents, *data.suppressions),
+        *(*whole.recent, *whole.refusals, *whole.inbox),
+    )
+    rows = (*data.inbound, *data.erasures, *data.second_person_requests)
+    names = {_part_of(value.application) for value in objects} | {_part_of(row["application"]) for row in rows}
+    names |= whole.counters.keys()
+    if data.looks:
+        names.add(EVERY_APPLICATION)
+    return {name: _part(whole, name) for name in sorted(names)}
+
+
+def _part(whole: SubjectExport, name: str) -> SubjectExport:
+    data = whole.holding
+    return SubjectExport(
+        whole.mask,
+        SubjectData(
+            verifications=tuple(value for value in data.verifications if value.application == name),
+            consents=tuple(value for value in data.consents if value.application == name),
+            suppressions=tuple(value for value in data.suppressions if value.application == name),
+            inbound=tuple(row for row in data.inbound if _part_of(row["application"]) == name),
+            erasures=tuple(row for row in data.erasures if row["application"] == name),
+            webhooks=tuple(row for row in data.webhooks if row["application"] == name),
+            looks=data.looks if name == EVERY_APPLICATION else (),
+            second_person_requests=tuple(row for row in data.second_person_requests if row["application"] == name),
+        ),
+        tuple(value for value in whole.recent if value.application == name),
+        tuple(value for value in whole.refusals if _part_of(value.application) == name),
+        tuple(value for value in whole.inbox if _part_of(value.application) == name),
+        {name: whole.counters[name]} if name in whole.counters else {},
+    )
+
+
+def _part_of(application: str) -> str:
+    """Return the part of an export for an application's name; what is of no known one is in the part of all."""
+    return application or EVERY_APPLICATION
