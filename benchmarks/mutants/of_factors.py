@@ -233,9 +233,9 @@ _SETTLING: dict[str, Mutant] = {
     "server-whose-past-ends-with-the-mirror": one(
         "include_mirror", "'since_of', EVERYTHING", "'since_of', redis.call('HGET', head, 'sequence')"
     ),
-    "server-noted-by-a-check-alone": one("server_note", "  mirror.server_since(head)\n"),
+    "server-noted-by-a-check-alone": one("server_note", "  mirror.server_since(KEYS[i])\n"),
     "server-unknown-to-a-new-mirror": one("mirror_build", "    'server', mirror.server_name(), 'since'", "    'since'"),
     "server-older-than-its-mirror": one("mirror_build", "'since', now", "'since', 0"),
-    "server-of-a-mirror-of-nothing": one("mirror_build", "'since_of', ARGV[5]", "'since_of', 0"),
+    "server-of-a-mirror-of-nothing": one("mirror_build", "'since_of', arg.sequence", "'since_of', 0"),
 }
 DEFECTS: dict[str, Mutant] = {**_ENROLMENTS, **_CODES, **_GUESSES, **_BUDGETS, **_SETTLING}

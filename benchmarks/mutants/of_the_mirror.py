@@ -13,7 +13,7 @@ TESTS = (
 DEFECTS: dict[str, Mutant] = {
     "mirror-of-any-ledger": one("include_mirror", "  if kept_identity ~= identity then return 'mirror-foreign' end\n"),
     "mirror-although-it-was-closed": one("include_mirror", "  if closed then return 'mirror-diverged' end\n"),
-    "build-on-anothers-turn": one("mirror_build", "  if redis.call('GET', builder) ~= ARGV[1] then return 0 end\n"),
+    "build-on-anothers-turn": one("mirror_build", "  if redis.call('GET', builder) ~= arg.builder then return 0 end\n"),
     "build-stays-closed": one("mirror_build", "  redis.call('DEL', KEYS[i])\n"),
     "mirror-behind-is-good-enough": one("include_mirror", "position ~= least and tonumber", "false and tonumber"),
     "mirror-must-be-ahead": one(
@@ -109,22 +109,22 @@ DEFECTS: dict[str, Mutant] = {
     "dispatch-although-suppressed": one("dispatch", "if why then return dropped(why) end\n"),
     "dispatch-after-any-withdrawal": one("dispatch", "ARGV[14], found.ledger)", "ARGV[14], 1e15)"),
     "dispatch-stopped-by-an-old-withdrawal": one("dispatch", "ARGV[14], found.ledger)", "ARGV[14], -1)"),
-    "mirror-an-older-state": one("mirror_write", "if tonumber(ARGV[8]) >= known then", "if true then"),
+    "mirror-an-older-state": one("mirror_write", "if tonumber(arg.read_at) >= known then", "if true then"),
     "mirror-over-what-was-there": one("mirror_write", "    redis.call('DEL', mirrored)\n"),
     "mirror-nothing-for-ever": one(
-        "mirror_write", "    if ends then redis.call('PEXPIREAT', mirrored, ends + tonumber(ARGV[9])) end\n"
+        "mirror_write", "    if ends then redis.call('PEXPIREAT', mirrored, ends + tonumber(arg.grace)) end\n"
     ),
     "mirror-everything-for-a-day": one("mirror_write", "ends and last and math.max(ends, last)", "ends"),
     "mirror-until-the-first-end": one("mirror_write", "math.max(ends, last)", "last"),
     "mirror-for-a-day-after-now": one("mirror_write", "math.max(ends, last)", "ends"),
-    "mirror-into-another-ledgers-mirror": one("mirror_write", "head[1] == ARGV[3] and "),
-    "mirror-into-another-history": one("mirror_write", " and head[2] == ARGV[4]"),
-    "readiness-of-one-bucket": one("starts_readiness", "for i = 1, #KEYS, 2 do", "for i = 1, 1 do"),
+    "mirror-into-another-ledgers-mirror": one("mirror_write", "head[1] == arg.identity and "),
+    "mirror-into-another-history": one("mirror_write", " and head[2] == arg.after"),
+    "readiness-of-one-bucket": one("starts_readiness", "key.rest, #KEYS, 2", "key.rest, key.rest"),
     "readiness-without-a-mirror": one("starts_readiness", "not closed and "),
-    "mirror-in-a-part-of-the-buckets": one("mirror_write", "#there == heads", "true"),
+    "mirror-in-a-part-of-the-buckets": one("mirror_write", "#there == tonumber(arg.heads)", "true"),
     "mirror-told-to-one-bucket": one("mirror_write", "ipairs(there)", "ipairs({ there[1] })"),
     "mirror-although-another-builds": one(
-        "mirror_write", "    if redis.call('GET', KEYS[heads + i]) ~= ARGV[1] then return 0 end\n", ""
+        "mirror_write", "    if redis.call('GET', KEYS[i]) ~= arg.builder then return 0 end\n", ""
     ),
-    "mirror-never-goes-on": one("mirror_write", "'sequence', ARGV[5], ", ""),
+    "mirror-never-goes-on": one("mirror_write", "'sequence', arg.sequence, ", ""),
 }

@@ -33,7 +33,25 @@ from otp_service.store.connection import (
 from otp_service.store.keys import tag_of
 from otp_service.store.library import PREFIX
 from otp_service.store.rulesets import CompiledRuleset
-from otp_service.store.script_runner import FENCE_LIFE, ScriptCall, ScriptRunner, pairs_to_dict
+from otp_service.store.script_runner import FENCE_LIFE, ScriptRunner, pairs_to_dict
+from otp_service.store.signatures.mirror import (
+    FENCE_PUT,
+    MIRROR_BUILD,
+    MIRROR_KNOWN,
+    MIRROR_VOUCH,
+    MIRROR_WRITE,
+    SERVER_NOTE,
+    FencePutArguments,
+    FencePutKeys,
+    HeadsKeys,
+    MirrorBuildArguments,
+    MirrorBuildKeys,
+    MirrorVouchArguments,
+    MirrorWriteArguments,
+    MirrorWriteKeys,
+    ServerNoteArguments,
+)
+from otp_service.store.signatures.signature import ArgumentsT, KeysT, NoArguments, ReplyT, Signature
 
 # It is written whenever the ledger changes, and carries its place in the ledger's history. While it is behind the place
 # that a process knows, was lost, or is of another history, nothing is accepted and nothing is sent. So neither a flush
@@ -76,7 +94,9 @@ class _Places:
         self.heads: Final = tuple(map(keys.mirror, buckets))
         self.builders: Final = tuple(map(keys.mirror_builder, buckets))
 
-    def writes(self, changes: MirrorChanges, buckets: Iterable[str], builder: str) -> ScriptCall:
+    def writes(
+        self, changes: MirrorChanges, buckets: Iterable[str], builder: str
+    ) -> tuple[MirrorWriteKeys, MirrorWriteArguments]:
         """Return what writes states of numbers, and where that leads to; ``builder`` is empty where it is built."""
         of_here = [
             (keys.mirrored(bucket, one.pseudonym), json.dumps(_fields(one)))
@@ -84,34 +104,39 @@ class _Places:
             if bucket in self.buckets
         ]
         after, upto = changes.after, changes.upto
-        ends = (after.identity, after.link, upto.sequence, upto.entry, upto.link)
-        states = (state for _, state in of_here)
         names = (*self.heads, *self.builders, *(name for name, _ in of_here))
-        return ScriptCall(
-            "mirror_write", names, (builder, len(self.heads), *ends, changes.read_at, EMPTY_STATE_LIFE, *states)
+        return MirrorWriteKeys(names), MirrorWriteArguments(
+            builder=builder,
+            heads=len(self.heads),
+            identity=after.identity,
+            after=after.link,
+            sequence=upto.sequence,
+            entry=upto.entry,
+            link=upto.link,
+            read_at=changes.read_at,
+            grace=EMPTY_STATE_LIFE,
+            rest=tuple(state for _, state in of_here),
         )
 
     def keeps_turn(
         self, builder: str, milliseconds: int, place: LedgerPosition | None = None, forgotten: Iterable[str] = ()
-    ) -> ScriptCall:
+    ) -> tuple[MirrorBuildKeys, MirrorBuildArguments]:
         """Return what keeps a builder's turn, or ends it; the mirror is built of a ``place``, where one is given."""
-        names = (*self.heads, *self.builders, *forgotten)
+        names = MirrorBuildKeys((*self.heads, *self.builders, *forgotten))
         built = astuple(place) if place else ()
-        return ScriptCall("mirror_build", names, (builder, len(self.heads), milliseconds, *built))
+        return names, MirrorBuildArguments(builder, len(self.heads), milliseconds, *built)
 
 
-def _all(scripts: ScriptRunner, calls: Sequence[ScriptCall]) -> bool:
-    """Make calls for all places; tell whether each was answered with yes. Raises `StoreUnavailableError`."""
-    return all(_answers(scripts, calls))
-
-
-def _answers(scripts: ScriptRunner, calls: Sequence[ScriptCall]) -> list[Any]:
-    """Return the answers to all calls. Raises `StoreUnavailableError` where one has none."""
-    answers = scripts.run_all(calls)
-    for lost in answers:
-        if isinstance(lost, StoreUnavailableError):
-            raise lost
-    return answers
+def _replies(
+    scripts: ScriptRunner, script: Signature[KeysT, ArgumentsT, ReplyT], calls: Sequence[tuple[KeysT, ArgumentsT]]
+) -> list[ReplyT]:
+    """Return the replies to all calls of a script; raise `StoreUnavailableError` where a call has none."""
+    replies: list[ReplyT] = []
+    for reply in scripts.call_all(script, calls):
+        if isinstance(reply, StoreUnavailableError):
+            raise reply
+        replies.append(reply)
+    return replies
 
 
 class Mirror:
@@ -146,14 +171,17 @@ class Mirror:
 
     def vouch(self, fence: int) -> None:
         """Reopen starts behind a fence: the ledger was seen to lack nothing."""
-        _answers(self._scripts, [ScriptCall("mirror_vouch", places.heads, (fence,)) for places in self._places])
+        arguments = MirrorVouchArguments(fence)
+        _replies(self._scripts, MIRROR_VOUCH, [(HeadsKeys(places.heads), arguments) for places in self._places])
 
     def write(self, changes: MirrorChanges, buckets: Iterable[str]) -> bool:
         """Write the states of numbers, each in its bucket, and bring the mirror to the place that they lead to.
 
         Returns ``False``, and writes nothing, when the mirror is not at the place after which the changes come.
         """
-        return _all(self._scripts, [one.writes(changes, buckets, "") for one in self._places])
+        calls = [places.writes(changes, buckets, "") for places in self._places]
+        written = _replies(self._scripts, MIRROR_WRITE, calls)
+        return all(written)
 
     def await_replicas(self) -> None:
         """Return once replicas have what was mirrored, where they are waited for."""
@@ -178,7 +206,8 @@ class Mirror:
 
         ``is_current``: whether the mirror was just seen to be at the ledger's place; `known_place` tells it then.
         """
-        _all(self._scripts, [ScriptCall("server_note", places.heads, (int(is_current),)) for places in self._places])
+        arguments = ServerNoteArguments(int(is_current))
+        _replies(self._scripts, SERVER_NOTE, [(HeadsKeys(places.heads), arguments) for places in self._places])
 
     def known_place(self) -> LedgerPosition | None:
         """Return the ledger's place by the mirror, for processes that cannot ask the ledger; ``None`` if not known.
@@ -186,8 +215,8 @@ class Mirror:
         It is known if a process has seen, since this server started, that the mirror is at the ledger's place. If
         buckets are at different places, the last one is returned: those that are behind stay closed.
         """
-        calls = [ScriptCall("mirror_known", places.heads, ()) for places in self._places]
-        known = [head for answer in _answers(self._scripts, calls) for head in answer]
+        calls = [(HeadsKeys(places.heads), NoArguments()) for places in self._places]
+        known = [head for reply in _replies(self._scripts, MIRROR_KNOWN, calls) for head in reply.places]
         if not known or not all(known) or len({identity for identity, *_ in known}) > 1:
             return None
         positions = (
@@ -228,8 +257,9 @@ class MirrorBuild:
 
     def write(self, changes: MirrorChanges, buckets: Iterable[str]) -> bool:
         """Write the states of numbers; return whether the lease is still ours."""
-        written = _all(self._scripts, [one.writes(changes, buckets, self._builder) for one in self._places])
-        return written and self.renew()
+        calls = [places.writes(changes, buckets, self._builder) for places in self._places]
+        written = _replies(self._scripts, MIRROR_WRITE, calls)
+        return all(written) and self.renew()
 
     def finish(self, place: LedgerPosition) -> bool:
         """Record the place that the mirror is built of; tell whether it may be relied on."""
@@ -258,7 +288,8 @@ class MirrorBuild:
         calls = [
             one.keeps_turn(self._builder, milliseconds, place, self._there(one, forgotten)) for one in self._places
         ]
-        return _all(self._scripts, calls)
+        still_ours = _replies(self._scripts, MIRROR_BUILD, calls)
+        return all(still_ours)
 
     def _there(self, places: _Places, names: Sequence[str]) -> Sequence[str]:
         return [one for one in names if tag_of(one) in places.buckets] if self._scripts.is_cluster else names
@@ -308,8 +339,8 @@ class Fences:
         for group in self._scripts.spread(self._buckets):
             fences = tuple(map(keys.fence, group))
             heads = tuple(map(keys.mirror, group)) if restored else ()
-            calls.append(ScriptCall("fence_put", fences + heads, (FENCE_LIFE, len(fences))))
-        return max(map(int, _answers(self._scripts, calls)))
+            calls.append((FencePutKeys(fences + heads), FencePutArguments(FENCE_LIFE, len(fences))))
+        return max(_replies(self._scripts, FENCE_PUT, calls))
 
     def current(self, buckets: Iterable[str] = ()) -> int | None:
         """Return the newest fence that stands, if one does: of some buckets, or of all."""

@@ -26,6 +26,7 @@ from otp_service.store.reserving import GatewayCall, SharedSubjects
 from otp_service.store.rulesets import NO_RULES, CompiledRuleset
 from otp_service.store.script_runner import ScriptCall, ScriptRunner, pairs_to_dict
 from otp_service.store.signatures.common import NotFound
+from otp_service.store.signatures.mirror import MIRROR_ALLOWS, MirrorAllowsArguments, MirrorAllowsKeys
 from otp_service.store.signatures.outbox import (
     DEAD_LETTER_REDRIVE,
     JOBS_RENEW,
@@ -534,12 +535,15 @@ class Dispatches:
 
     def is_allowed(self, job: Job, mirror_query: MirrorQuery) -> bool:
         """Tell whether a message may go, as far as the mirror of the ledger tells; `dispatch` looks again."""
-        answer = self._scripts.run(
-            "mirror_allows",
-            (keys.record(job.bucket, job.id), keys.mirror(job.bucket)),
-            (job.application, *mirror_query.message_arguments, keys.mirrored.beginning(job.bucket)),
+        names = MirrorAllowsKeys(keys.record(job.bucket, job.id), keys.mirror(job.bucket))
+        arguments = MirrorAllowsArguments(
+            application=job.application,
+            identity=mirror_query.identity,
+            min_sequence=mirror_query.min_sequence,
+            consent=mirror_query.consent_mode,
+            mirrored=keys.mirrored.beginning(job.bucket),
         )
-        return bool(answer)
+        return bool(self._scripts.call(MIRROR_ALLOWS, names, arguments))
 
     def settle(self, job: Job, slot: str, settlement: Settlement, gateway: str = "") -> SettleResult:
         """Record the outcome; acknowledge and delete the job unless another dispatch follows.

@@ -225,6 +225,18 @@ class ScriptRunner:
         """Return the script's reply by name; raises as `run` does."""
         return script.read(self.run(script.script, script.flat_keys(keys), script.flat_arguments(arguments), taught))
 
+    def call_all(
+        self, script: Signature[KeysT, ArgumentsT, ReplyT], calls: Sequence[tuple[KeysT, ArgumentsT]]
+    ) -> list[ReplyT | StoreUnavailableError]:
+        """Return the replies to calls of a script, and `StoreUnavailableError` in the place of one that has none."""
+        answers = self.run_all(
+            [
+                ScriptCall(script.script, script.flat_keys(keys), script.flat_arguments(arguments))
+                for keys, arguments in calls
+            ]
+        )
+        return [answer if isinstance(answer, StoreUnavailableError) else script.read(answer) for answer in answers]
+
     def run_all(self, calls: Sequence[ScriptCall]) -> list[Any]:
         """Return the answers of scripts, and `StoreUnavailableError` in the place of one that has none.
 

@@ -37,6 +37,7 @@ from otp_service.store.reserving import SharedMessage, SharedSubjects, of_start
 from otp_service.store.rulesets import NO_RULES, CompiledPlan, CompiledRuleset, compile_plan
 from otp_service.store.script_runner import ScriptRunner, pairs_to_dict
 from otp_service.store.signatures.common import MirrorBehind, RecordKeys
+from otp_service.store.signatures.mirror import STARTS_READINESS, ReadinessArguments, ReadinessKeys, Ready
 from otp_service.store.signatures.proofs import (
     PAGE_COUNT,
     PAGE_REDEEM,
@@ -551,15 +552,15 @@ class Verifications:
 
     def unavailable_reason(self, mirror_query: MirrorQuery, buckets: tuple[str, ...]) -> str | None:
         """Return why every start would be refused now, ``None`` when none is for that."""
-        arguments = (mirror_query.identity, mirror_query.min_sequence, self._limits.unrecorded)
-        found: str | None = None
-        for of_one_call in self._scripts.spread(buckets):
-            names = tuple(key for one in of_one_call for key in (keys.mirror(one), keys.events(one)))
-            why: bytes | None = self._scripts.run("starts_readiness", names, arguments)
-            if not why:
+        arguments = ReadinessArguments(mirror_query.identity, mirror_query.min_sequence, self._limits.unrecorded)
+        reason: str | None = None
+        for group in self._scripts.spread(buckets):
+            names = ReadinessKeys(tuple(key for bucket in group for key in (keys.mirror(bucket), keys.events(bucket))))
+            reply = self._scripts.call(STARTS_READINESS, names, arguments)
+            if isinstance(reply, Ready):
                 return None
-            found = found or why.decode()
-        return found
+            reason = reason or reply.reason.decode()
+        return reason
 
     def check(  # noqa: PLR0913, PLR0917 - all of it comes with one request
         self,

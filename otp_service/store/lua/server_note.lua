@@ -1,11 +1,7 @@
--- Notes that the server was restarted, or that another took over: what was written last may be lost.
---
--- KEYS: the mirror's heads
--- ARGV[1] '1' where the mirror was just seen to be at the ledger's place, which is noted too
--- Returns: nothing
+-- Notes that the server was restarted, or that another took over: the last writes may be lost.
 -- include clock mirror
 
-for _, head in ipairs(KEYS) do
-  mirror.server_since(head)
-  if ARGV[1] == '1' then mirror.note_compared(head) end
+for i = key.rest, #KEYS do
+  mirror.server_since(KEYS[i])
+  if arg.is_current == '1' then mirror.note_compared(KEYS[i]) end
 end

@@ -9,6 +9,7 @@ from otp_service.store.signatures import (
     gateways,
     guard,
     leases,
+    mirror,
     outbox,
     proofs,
     rulesets,
@@ -18,7 +19,7 @@ from otp_service.store.signatures.signature import Signature
 
 SIGNATURES: Final[dict[str, Signature[Any, Any, Any]]] = {
     value.script: value
-    for module in (access, console, factors, gateways, guard, leases, outbox, proofs, rulesets, verifications)
+    for module in (access, console, factors, gateways, guard, leases, mirror, outbox, proofs, rulesets, verifications)
     for value in vars(module).values()
     if isinstance(value, Signature)
 }
@@ -32,17 +33,11 @@ UNSIGNED: Final = frozenset(
         "dispatch",
         "dispatch_settle",
         "failures_count",
-        "fence_put",
         "gateway_enter",
         "gateway_leave",
         "guard_give_back",
         "jobs_claim",
         "jobs_take",
-        "mirror_allows",
-        "mirror_build",
-        "mirror_known",
-        "mirror_vouch",
-        "mirror_write",
         "money_settle",
         "replicas_await",
         "resend",
@@ -50,9 +45,7 @@ UNSIGNED: Final = frozenset(
         "reserve_give_back",
         "retries_requeue",
         "server_meet",
-        "server_note",
         "start",
-        "starts_readiness",
         "subject_give_back",
         "traffic_commit",
         "verification_find",
