@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from otp_service.api.dialects import load_dialects
 from otp_service.cli.dev import FILES
 from otp_service.cli.output import duration
 from otp_service.ledger import schema
@@ -219,6 +220,7 @@ def spans() -> Spans:
 
 def labels() -> list[str]:
     """Return the labels of all metrics."""
+    load_dialects()  # which declare metrics
     return sorted({label for metric in metrics.METRICS for label in metric.labels})
 
 

@@ -5,6 +5,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from otp_service.api.errors import PROBLEM_KINDS
+from otp_service.api.twilio.errors import OWN_MEMBERS, error_for
 
 DOCUMENT = Path(__file__).resolve().parent / "errors.md"
 HEAD = "| code | status | when | what a caller does |\n|---|---|---|---|\n"
@@ -21,10 +22,9 @@ def document(text: str) -> str:
 def of_twilio(text: str) -> str:
     """Return the document on Twilio's calls in the same way."""
     found = defaultdict[tuple[int, int], list[str]](list)
-    for code, kind in PROBLEM_KINDS.items():
-        if kind.twilio:
-            error = kind.as_twilio(())
-            found[error.code, error.status].append(f"`{code}`")
+    for code in OWN_MEMBERS:
+        error = error_for(code)
+        found[error.code, error.status].append(f"`{code}`")
     rows = (f"| {code} | {status} | {', '.join(names)} |\n" for (code, status), names in sorted(found.items()))
     return _filled(text, HEAD_OF_TWILIO, "".join(rows))
 

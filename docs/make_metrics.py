@@ -5,17 +5,18 @@ The tests fail when the document is not what this makes.
 
 from pathlib import Path
 
+from otp_service.api.dialects import load_dialects
 from otp_service.telemetry.metrics import METRICS, Counter, Metric
 
 DOCUMENT = Path(__file__).with_name("metrics.md")
 BEGINNING = """\
 # Metrics
 
-For operators: every metric, made by `make docs` from [`telemetry/metrics.py`](../otp_service/telemetry/metrics.py).
-Where they are read, and when to be woken by them, is in [operations](operations.md#metrics). No label holds personal
-data, and each takes few values: [data](data.md#in-metrics) says what they are. `worker` reports all
-gauges, `serve` only `otp_service_build_info`. Both report `process_*`: memory, processor time, open files and start of
-a process and its children together.
+For operators: every metric, made by `make docs` from [`telemetry/metrics.py`](../otp_service/telemetry/metrics.py) and
+the installed dialects. Where they are read, and when to be woken by them, is in [operations](operations.md#metrics).
+No label holds personal data, and each takes few values: [data](data.md#in-metrics) says what they are. `worker`
+reports all gauges, `serve` only `otp_service_build_info`. Both report `process_*`: memory, processor time, open files
+and start of a process and its children together.
 
 | metric | kind | labels | tells |
 |---|---|---|---|
@@ -24,6 +25,7 @@ a process and its children together.
 
 def document() -> str:
     """Return the text of the document."""
+    load_dialects()  # which declare metrics
     return BEGINNING + "".join(map(_row, METRICS))
 
 

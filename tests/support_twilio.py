@@ -43,8 +43,8 @@ def twilio_api(world: World, key: str = API_KEY, *, hot_path: bool = True, **sec
         "login": {"resend_delays": [0], "max_sends": 3, "channels": ["sms", "voice"], "factors": ["message", "totp"]},
     }
     applications = tree(world.url)["applications"]
-    shop = {**applications["shop"], "client_ip": "none", "twilio": True}
-    bank = {**applications["bank"], "twilio": True}
+    shop = {**applications["shop"], "client_ip": "none", "dialects": ["twilio"]}
+    bank = {**applications["bank"], "dialects": ["twilio"]}
     sections = {"purposes": purposes, "applications": {"shop": shop, "bank": bank}, **sections}
     return Api(world, key, hot_path=hot_path, **sections)
 

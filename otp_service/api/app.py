@@ -27,6 +27,7 @@ from otp_service.api import (
 )
 from otp_service.api.auth import require_caller
 from otp_service.api.cors import preflight_of
+from otp_service.api.dialects import Dialect, load_dialects
 from otp_service.api.errors import answer_error
 from otp_service.api.exchange import (
     PROBES,
@@ -41,8 +42,6 @@ from otp_service.api.exchange import (
 from otp_service.api.requests import host_of, read_idempotency_key, read_json, refuse_query, validate_body
 from otp_service.api.routes import Answer, Route
 from otp_service.api.schemas import Body
-from otp_service.api.twilio import factors as twilio_factors
-from otp_service.api.twilio import verifications as twilio_verifications
 from otp_service.bootstrap import Installation
 from otp_service.errors import InvalidRequestError
 from otp_service.telemetry import tracing
@@ -76,16 +75,14 @@ RESOURCES = (
     health.operations,
     docs.docs,
     pages.pages,
-    twilio_verifications.services,
-    twilio_factors.entities,
-    twilio_factors.challenges,
 )
-"""In the order in which callers read about them."""
+"""In the order in which callers read about them. Dialects add theirs."""
 
 
-def all_routes(*, with_metrics: bool) -> Iterator[Route]:
+def all_routes(*, with_metrics: bool, dialects: tuple[Dialect, ...] = ()) -> Iterator[Route]:
     """Yield all routes; ``with_metrics``: ``/metrics`` is served on this port."""
-    for route in (route for resource in RESOURCES for route in resource.routes):
+    resources = (*RESOURCES, *(resource for dialect in dialects for resource in dialect.resources))
+    for route in (route for resource in resources for route in resource.routes):
         if with_metrics or route.rule != "/metrics":
             yield route
         if route.client_right:
@@ -93,9 +90,9 @@ def all_routes(*, with_metrics: bool) -> Iterator[Route]:
 
 
 @cache
-def _compiled_routes(*, with_metrics: bool) -> tuple[tuple[Route, ...], Map]:
+def _compiled_routes(*, with_metrics: bool, dialects: tuple[Dialect, ...]) -> tuple[tuple[Route, ...], Map]:
     """Return all routes, and the same for Flask to find; compiling these takes most of the time that an app takes."""
-    routes = tuple(all_routes(with_metrics=with_metrics))
+    routes = tuple(all_routes(with_metrics=with_metrics, dialects=dialects))
     rules = [Rule(route.rule, endpoint=route.name, methods=[route.method]) for route in routes]
     return routes, Map(rules, merge_slashes=False)  # no redirects: //v1 is not a path of ours
 
@@ -215,8 +212,10 @@ class Service(Flask):
 
 def create_app(installation: Installation) -> Service:
     """Return the HTTP service of an installation, a WSGI application."""
-    routes, paths = _compiled_routes(with_metrics=installation.settings.http.metrics_on_same_port)
-    shared = SharedState(installation, routes, CallSlots(installation.settings.http.ledger_calls))
+    dialects = load_dialects()
+    with_metrics = installation.settings.http.metrics_on_same_port
+    routes, paths = _compiled_routes(with_metrics=with_metrics, dialects=dialects)
+    shared = SharedState(installation, routes, dialects, CallSlots(installation.settings.http.ledger_calls))
     app = Service(__name__, static_folder=None, template_folder=None)
     app.url_map, app.give_back = paths, installation.give_back
     _register(app, shared)

@@ -3,7 +3,6 @@
 What a route needs stands beside its view: the scope of its `Resource`, and ``client_right`` for client tokens.
 """
 
-from base64 import b64decode
 from collections.abc import Mapping
 
 from otp_service.api.cors import listed_origin, share_with
@@ -22,15 +21,15 @@ _KEY_NEEDED = "This call needs a valid API key in the header: Authorization: Bea
 
 
 def require_caller(exchange: Exchange, parts: Mapping[str, str]) -> None:
-    """Authenticate whatever is below ``/v1/`` or ``/twilio/``, known or not, and look whether the call is allowed.
+    """Authenticate whatever is below ``/v1/`` or a dialect's path, known or not, and check whether the call is allowed.
 
     ``parts`` are those of the path. Raises `UnauthenticatedError`, every time in the same words, and `ForbiddenError`.
     """
     if not _is_protected(exchange):
-        if exchange.is_twilio:
-            _require_key(exchange, _basic_password(exchange))
-            if not exchange.application.twilio:
-                raise NotFoundError("The application is not set to call the service as Twilio Verify.")
+        if dialect := exchange.dialect:
+            _require_key(exchange, dialect.authenticate(exchange.header("Authorization") or ""))
+            if dialect.name not in exchange.application.dialects:
+                raise NotFoundError("The dialects of the application do not list this one.")
         return
     scheme, _, text = (exchange.header("Authorization") or "").partition(" ")
     text = text.strip() if scheme.lower() == "bearer" else ""
@@ -44,15 +43,6 @@ def _is_protected(exchange: Exchange) -> bool:
     path = exchange.path
     is_preflight = exchange.method == "OPTIONS" and exchange.route is not None
     return path.startswith(_PROTECTED) and not path.startswith(PROVIDER_PATHS) and not is_preflight
-
-
-def _basic_password(exchange: Exchange) -> str:
-    """Return the password of Basic authentication (RFC 7617), the API key; the user names nobody."""
-    scheme, _, text = (exchange.header("Authorization") or "").partition(" ")
-    try:
-        return b64decode(text.strip(), validate=True).decode().partition(":")[2] if scheme.lower() == "basic" else ""
-    except ValueError:  # no base64, or not UTF-8
-        return ""
 
 
 def _require_key(exchange: Exchange, api_key: str) -> None:

@@ -1,11 +1,9 @@
 """Errors as problem details (RFC 9457): one table, whether the rules or HTTP itself refuse."""
 
-import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from importlib import resources
-from typing import Any
 
 from pydantic import ConfigDict, JsonValue
 from pydantic.json_schema import SkipJsonSchema
@@ -38,22 +36,6 @@ _EXAMPLE: dict[str, JsonValue] = {
 
 
 @dataclass(frozen=True, slots=True)
-class TwilioError:
-    """What Twilio Verify answers instead (https://www.twilio.com/docs/api/errors)."""
-
-    code: int
-    status: int
-    """Of HTTP."""
-    message: str
-
-    def answer(self) -> Answer:
-        """Return it as its libraries read it; with members of RFC 9457 they would raise another class of errors."""
-        more = f"https://www.twilio.com/docs/errors/{self.code}"
-        body = {"code": self.code, "message": self.message, "more_info": more, "status": self.status}
-        return Answer(json.dumps(body).encode(), self.status)
-
-
-@dataclass(frozen=True, slots=True)
 class ProblemKind:
     """What all problems with one code have in common. Its words are Markdown, with links from the folder ``docs``."""
 
@@ -63,15 +45,6 @@ class ProblemKind:
     """When it comes."""
     do: str
     """What a caller does."""
-    twilio: Mapping[str, Any] = field(default_factory=dict)
-    """What is different from the usual in a `TwilioError`."""
-
-    def as_twilio(self, faults: tuple[Fault, ...]) -> TwilioError:
-        """Return what a call as to Twilio Verify is answered with; a defect of a parameter is told with its name."""
-        usual = {"code": 20_000 + self.status, "status": self.status, "message": self.title}
-        error = TwilioError(**{**usual, **self.twilio})
-        names = ", ".join(fault.pointer.removeprefix("/") for fault in faults)
-        return replace(error, message=f"{error.message}: {names}") if names else error
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +123,8 @@ def _problem(
     exchange.problem, exchange.decision = code, decision  # for the request's line in the log
     if retry_after is not None:
         exchange.headers["Retry-After"] = str(retry_after)
-    if exchange.is_twilio:
-        return kind.as_twilio(faults).answer()
+    if exchange.dialect:
+        return exchange.dialect.error(code, faults)
     document = ProblemDocument(
         type=f"/problems/{code}",
         title=kind.title,
@@ -180,7 +153,7 @@ def _domain_problem(exchange: Exchange, error: OtpServiceError) -> Answer:
         faults=_faults(error),
     )
     if answer.status == PROBLEM_KINDS["unauthenticated"].status:
-        exchange.headers["WWW-Authenticate"] = 'Basic realm="otp-service"' if exchange.is_twilio else "Bearer"
+        exchange.headers["WWW-Authenticate"] = exchange.dialect.challenge if exchange.dialect else "Bearer"
     if isinstance(error, RateLimitedError):
         add_quota_headers(exchange, error.quota)
     return answer

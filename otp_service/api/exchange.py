@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Final
 from wsgiref.types import StartResponse, WSGIEnvironment
 
+from otp_service.api.dialects import Dialect
 from otp_service.api.routes import Answer, Route
 from otp_service.bootstrap import Installation
 from otp_service.clock import now
@@ -66,6 +67,7 @@ class SharedState:
     installation: Installation
     routes: tuple[Route, ...]
     """Those that are served."""
+    dialects: tuple[Dialect, ...]
     ledger_slots: CallSlots
     look_ups: CallSlots = field(default_factory=lambda: CallSlots(1, "Another host is looked up just now."))
     """Of hosts that callers name: their name servers may take all the time that they are given."""
@@ -128,9 +130,10 @@ class Exchange:
         return None if value is None else str(value)
 
     @property
-    def is_twilio(self) -> bool:
-        """Whether it is a call as to Twilio Verify, which is answered, and refused, as there."""
-        return self.path.startswith("/twilio/")
+    def dialect(self) -> Dialect | None:
+        """The dialect of the path; ``None`` for this API's own."""
+        path = self.path
+        return next((dialect for dialect in self.shared.dialects if path.startswith(dialect.prefix)), None)
 
     @property
     def operator_key(self) -> str:

@@ -9,7 +9,7 @@ from otp_service import bootstrap
 from otp_service.bootstrap import Installation
 from otp_service.cli.doctor import redis_diagnosis
 from otp_service.errors import ConfigurationError, OtpServiceError, StoreUnavailableError
-from otp_service.gateways.plugins import forget_installed_entry_points
+from otp_service.plugins import forget_installed_entry_points
 from otp_service.settings import Settings, load_settings
 from otp_service.settings.loader import SERVER_URLS, keep_fixed
 from otp_service.telemetry import metrics

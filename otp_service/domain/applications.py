@@ -102,8 +102,8 @@ class Application:
     """Where a person may go back to from a page, without a query; empty where there are no pages."""
     page_color: str = DEFAULT_COLOR
     """Colour of its pages: RGB in hexadecimal digits."""
-    twilio: bool = False
-    """Whether it may call the service as Twilio Verify."""
+    dialects: frozenset[str] = field(default_factory=frozenset)
+    """Names of the other forms of the API that it may call."""
 
     @property
     def consent_for_resend(self) -> ConsentMode:

@@ -15,7 +15,7 @@ from otp_service.domain.numbers import is_region
 from otp_service.domain.prices import ANY_COUNTRY, to_micros
 from otp_service.domain.routing import MAX_RETRY_AFTER
 from otp_service.domain.verification import Channel, DeliveryStatus
-from otp_service.gateways.plugins import PluginKinds
+from otp_service.plugins import PluginKinds
 
 
 def _checked_price_key(key: str) -> str:

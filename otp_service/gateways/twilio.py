@@ -2,6 +2,7 @@
 
 import html
 import json
+import logging
 import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
@@ -31,6 +32,8 @@ from otp_service.gateways.base import (
     ReceiptRequest,
 )
 from otp_service.gateways.http_client import ApiUrl, GatewayClient, HttpResponse, failure_of_status, reference_of
+
+logging.getLogger("twilio").setLevel(logging.WARNING)  # below it logs the numbers in its requests
 
 # Source: "TwiML Voice: <Say>" and "Text-to-Speech" (https://www.twilio.com/docs/voice/twiml/say and below). Without a
 # named voice Twilio uses the account's default voice, which speaks few languages; so each locale names a voice of

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from otp_service.domain.verification import Channel
 from otp_service.gateways.base import CountryCode
-from otp_service.gateways.plugins import PluginKinds
+from otp_service.plugins import PluginKinds
 
 
 class VerdictKind(StrEnum):

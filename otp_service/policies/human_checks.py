@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from otp_service.gateways.base import CountryCode
-from otp_service.gateways.plugins import PluginKinds
+from otp_service.plugins import PluginKinds
 from otp_service.policies.base import PolicyContext, TimeLimitedExecutor
 
 

@@ -26,7 +26,6 @@ from otp_service.domain.numbers import (
     network_of,
     prefix_of,
     provider_network_of,
-    subject_key,
     wide_network_of,
 )
 from otp_service.domain.payments import Transaction
@@ -81,7 +80,6 @@ from otp_service.services.sender_registrations import require_message_allowed
 from otp_service.store.sandbox import CaughtMessage
 from otp_service.store.verifications import (
     ANY_PENDING,
-    NOTHING,
     AlreadyFinal,
     Canceled,
     Checked,
@@ -194,23 +192,12 @@ def start(
         return started
 
 
-class _PendingError(Exception):
-    """Another verification is pending, so that none was started; its argument is the identifier of that one."""
+class PendingError(Exception):
+    """A verification is already pending. Raised only for a start that limits ``allowed_pending``."""
 
-
-def start_or_resend(context: Context, application: Application, request: StartRequest) -> VerificationView:
-    """Start a verification, or send the one again that is pending for the number, the purpose and the transaction.
-
-    Of several at once one starts it. For the routes in Twilio's form alone. Raises what `start` and `resend` raise.
-    """
-    allowed = NOTHING
-    while True:
-        try:
-            return start(context, application, replace(request, allowed_pending=allowed))
-        except _PendingError as pending:
-            (allowed,) = pending.args
-        if read(context, application, allowed).details.transaction == _canonical(application, request.transaction):
-            return resend(context, application, allowed, request.channel)
+    def __init__(self, verification_id: str) -> None:
+        super().__init__(verification_id)
+        self.verification_id = verification_id
 
 
 def _check_request(
@@ -462,7 +449,7 @@ def _start_in_store(  # noqa: PLR0913, PLR0917 - all of it comes with one reques
             found = found or _from_idempotency_key(verification, outcome)
             return replace(view, verification=found, locale=locale_of(context, found))
         case Pending(verification_id):
-            raise _PendingError(verification_id)
+            raise PendingError(verification_id)
         case _:
             _count_if_by_rule(outcome, verification)
             raise error_for(outcome)
@@ -528,25 +515,13 @@ def check(  # noqa: PLR0913 - all of it comes with one request
 
 def read(context: Context, application: Application, verification_id: str) -> VerificationView:
     """Return an application's own verification as it is now; raises `NotFoundError`."""
-    return view_of(context, _replicated(context, *find_verification(context, application, verification_id)))
+    return view_of(context, replicated(context, *find_verification(context, application, verification_id)))
 
 
-def read_latest(context: Context, application: Application, purpose: str, to: str) -> VerificationView:
-    """Return the newest verification of a number for a purpose as it is now.
+def replicated(context: Context, bucket: str, verification: Verification) -> Verification:
+    """Return a verification as callers may read it: an approval once replicas have it, and canceled if it was revoked.
 
-    Raises `NotFoundError`, and `UnacceptableError` for what is no number.
-    """
-    about = subject_key(context.keyring, destination_of(application, to, None))
-    found = context.store.verifications.find(about.bucket, about.pseudonym, application.name, purpose)
-    if found is None:
-        raise NotFoundError(NOT_FOUND)
-    return view_of(context, _replicated(context, about.bucket, found))
-
-
-def _replicated(context: Context, bucket: str, verification: Verification) -> Verification:
-    """Return what may be told of a verification: that it is approved once replicas know, as whoever checks is told.
-
-    And no longer than what it rests on: that of a frozen or erased person reads as canceled.
+    Raises `NotFoundError` for an approved one that replicas do not have.
     """
     if verification.status is not Status.APPROVED:
         return verification

@@ -76,7 +76,7 @@ from otp_service.gateways.base import (
     GatewaySettings,
     checked_country_code,
 )
-from otp_service.gateways.plugins import PluginKinds
+from otp_service.plugins import PluginKinds
 from otp_service.policies.base import POLICY_KINDS, Policy, PolicySettings
 from otp_service.policies.human_checks import (
     HUMAN_CHECK_KINDS,
@@ -626,8 +626,8 @@ class ApplicationSection(Section):
     ``https://``, in development ``http://localhost`` too. Needs ``http.public_url``."""
     page_color: Annotated[str, AfterValidator(_page_color)] = f"#{DEFAULT_COLOR}"
     """Colour of its pages, such as ``#0a6e4f``: dark enough to write on in white."""
-    twilio: bool = False
-    """Whether it may call the service with the libraries of Twilio Verify, below ``/twilio``."""
+    dialects: tuple[Name, ...] = ()
+    """Other forms of the API that it may call: ``twilio``, with the libraries of Twilio Verify, below ``/twilio``."""
 
     @property
     def plain_origins(self) -> tuple[str, ...]:
@@ -667,7 +667,7 @@ class ApplicationSection(Section):
             browser_origins=frozenset(self.browser_origins),
             page_return_urls=frozenset(self.page_return_urls),
             page_color=self.page_color.removeprefix("#"),
-            twilio=self.twilio,
+            dialects=frozenset(self.dialects),
         )
 
     def _only_country(self) -> str | None:

@@ -26,6 +26,7 @@ from otp_service.domain.sending_rules import Violation, sender_id_faults
 from otp_service.domain.templates import MessageTemplates, TemplateRef
 from otp_service.domain.verification import Channel
 from otp_service.errors import ConfigurationError, RefusalName, StartRefusal, StartRefusedError
+from otp_service.plugins import DIALECTS, installed_names
 from otp_service.settings.guard_ruleset import build_ruleset
 from otp_service.settings.message_files import locale_faults, read_templates
 from otp_service.settings.schema import (
@@ -749,6 +750,9 @@ def unmet_needs(settings: Settings, application: ApplicationSection) -> Iterator
         yield f"human_check: {known}; there is none of this name."
     if application.proofs and settings.proof_issuer is None:
         yield "proofs: needs proofs.issuer or http.public_url, which proofs name as their issuer."
+    dialects = installed_names(DIALECTS)
+    if not set(dialects).issuperset(application.dialects):
+        yield f"dialects: a dialect is not installed; installed: {', '.join(dialects) or 'none'}."
     yield from _step_up_faults(settings, application)
     yield from _page_faults(settings, application)
 

@@ -32,7 +32,6 @@ class Renderer(StrEnum):
 LIBRARY_LEVELS: Final[Mapping[str, int]] = {
     "alembic": logging.WARNING,
     "urllib3": logging.INFO,
-    "twilio": logging.WARNING,
     "werkzeug": logging.WARNING,
 }
 """Below these a library writes down what it does, such as the requests it makes, whatever level ours is."""

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import ClassVar, Final, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import prometheus_client
@@ -71,6 +71,7 @@ class Metric(Generic[_Kept]):
         self._label_names = frozenset(labels)
         self._kept = kept
         self._children: dict[tuple[tuple[str, str], ...], _Kept] = {}
+        METRICS.append(self)
 
     def _child(self, given: Mapping[str, str]) -> _Kept:
         """Return what counts for the values of labels. Raises `ValueError` unless every label has one, and no other."""
@@ -86,6 +87,10 @@ class Metric(Generic[_Kept]):
         if bounded == given:  # what is replaced comes in any number of values, which must not pile up
             self._children[tuple(given.items())] = child
         return child
+
+
+METRICS: Final[list[Metric[Any]]] = []
+"""All metrics; plug-ins add their own when they are imported."""
 
 
 class Counter(Metric[prometheus_client.Counter]):
@@ -279,11 +284,6 @@ human_checks = Counter(
     "check",
     "outcome",
 )
-twilio_unused = Counter(
-    "otp_service_twilio_unused_parameters",
-    "Ignored parameters of Twilio-compatible calls; `other` for what Twilio does not know either.",
-    "parameter",
-)
 policy_verdicts = Counter(
     "otp_service_policy_verdicts",
     "Answers of policies: `allow`, `deny`, `another_channel`, `unknown`; also of those that only record.",
@@ -330,8 +330,6 @@ endpoints_slow = Gauge(
     "Endpoints whose calls take a second or longer: they have half of the calls at once.",
     "application",
 )
-
-METRICS: Final = tuple(one for one in list(globals().values()) if isinstance(one, Metric))
 
 
 def method_label(method: str) -> str:

@@ -8,6 +8,7 @@ from support_api import START, Api, code_of
 from support_installation import NUMBER, World
 
 from otp_service.api.app import all_routes
+from otp_service.api.dialects import load_dialects
 from otp_service.api.exchange import SLOT_WAIT, CallSlots
 from otp_service.errors import LedgerUnavailableError
 
@@ -93,7 +94,11 @@ def test_while_no_turn_is_left_only_calls_that_ask_the_ledger_are_refused(real_w
 
 
 def test_the_calls_that_ask_the_ledger_are_those_of_what_it_keeps():
-    asking = {route.resource.name for route in all_routes(with_metrics=True) if route.resource.asks_ledger}
+    asking = {
+        route.resource.name
+        for route in all_routes(with_metrics=True, dialects=load_dialects())
+        if route.resource.asks_ledger
+    }
 
     assert asking == {
         *(

@@ -84,7 +84,7 @@ def test_a_key_needs_the_scope_and_its_address(
     real_world: World, ledger_url: str, scope: str, path: str, allowed: bool
 ):
     with closing(Operators(real_world, ledger_url)) as operators:
-        operators.add("club", twilio=True)
+        operators.add("club", dialects=["twilio"])
         key = basic(operators.issue("club", scope)["secret"])
         elsewhere = basic(operators.issue("club", scope, addresses=("203.0.113.7",))["secret"])
 
@@ -256,7 +256,12 @@ def test_an_amount_is_read_as_the_examples_of_twilios_documents_write_it(facade:
 def test_a_sign_of_many_countries_means_the_applications_own(
     real_world: World, region: str, amount: str, currency: str
 ):
-    shop = {**tree(real_world.url)["applications"]["shop"], "client_ip": "none", "twilio": True, "region": region}
+    shop = {
+        **tree(real_world.url)["applications"]["shop"],
+        "client_ip": "none",
+        "dialects": ["twilio"],
+        "region": region,
+    }
     facade = Facade(twilio_api(real_world, applications={"shop": {**shop, "purposes": ["payment"]}}))
 
     assert facade.start("payment", Amount=amount, Payee="Acme Inc").json["amount"].endswith(f" {currency}")
@@ -303,7 +308,7 @@ def test_what_the_service_does_anyway_may_be_said(real_world: World):
     shop = {
         **tree(real_world.url)["applications"]["shop"],
         "client_ip": "none",
-        "twilio": True,
+        "dialects": ["twilio"],
         "app_hash": "FA+9qCX9VSu",
     }
     facade = Facade(twilio_api(real_world, applications={"shop": shop}))
@@ -354,7 +359,7 @@ def test_parameters_that_mean_nothing_here_are_counted_and_strangers_names_are_n
 
 
 def test_the_address_of_the_device_counts_and_has_to_be_an_end_users(real_world: World):
-    shop = {**tree(real_world.url)["applications"]["shop"], "client_ip": "required", "twilio": True}
+    shop = {**tree(real_world.url)["applications"]["shop"], "client_ip": "required", "dialects": ["twilio"]}
     facade = Facade(twilio_api(real_world, applications={"shop": shop}, limits={"ip": ["1/minute"]}))
 
     assert error_of(facade.start()) == INVALID

@@ -5,6 +5,7 @@ from support_api import START, Api
 
 from otp_service.api.app import all_routes, create_app
 from otp_service.api.auth import PROVIDER_PATHS
+from otp_service.api.dialects import load_dialects
 from otp_service.api.errors import PROBLEM_KINDS
 from otp_service.domain.applications import KeyScope
 from otp_service.errors import OtpServiceError
@@ -79,7 +80,7 @@ def test_the_list_of_open_routes_names_only_routes_that_exist(app):
 
 
 def test_every_call_below_v1_needs_exactly_one_scope_or_proves_itself():
-    routes = list(all_routes(with_metrics=True))
+    routes = list(all_routes(with_metrics=True, dialects=load_dialects()))
     protected = {route.rule for route in routes if route.resource.scope}
     signed = {route.rule for route in routes if route.rule.startswith(PROVIDER_PATHS)}
 
@@ -95,7 +96,7 @@ def test_a_start_and_a_check_go_past_flask(still_world):
     one = api.start()
 
     assert api.post(f"{START}/{one}/check", {"code": api.code(one)}).json["valid"]
-    assert [route.name for route in all_routes(with_metrics=True) if route.hot] == [
+    assert [route.name for route in all_routes(with_metrics=True, dialects=load_dialects()) if route.hot] == [
         *("startVerification", "checkCode", "checkCodePreflight", "checkFactor"),
         *("startTwilioVerification", "checkTwilioCode"),
     ]

@@ -19,6 +19,7 @@ from support_tls import make_certificate
 from support_valkey import free_port
 
 from otp_service.api.errors import PROBLEM_KINDS
+from otp_service.api.twilio.errors import error_for
 
 START, CHECK = "/v1/verifications", "/v1/verifications/vf_1/check"
 TWILIO = "/twilio/v2/Services/VA1"
@@ -258,7 +259,7 @@ def test_who_waits_too_long_is_told_as_the_api_would_and_counted_and_probes_go_f
         assert (answer.headers["Retry-After"], answer.headers["Cache-Control"]) == ("1", "no-store")
         if path == TWILIO_CHECK:
             assert answer.headers["Content-Type"] == "application/json"
-            assert answer.json() == json.loads(kind.as_twilio(()).answer().body)
+            assert answer.json() == json.loads(error_for("overloaded").answer().body)
             continue
         problem = answer.json()
         assert (answer.status_code, problem["status"], problem["title"]) == (503, kind.status, kind.title)
@@ -281,7 +282,7 @@ def test_where_no_process_answers_the_proxy_says_so(tmp_path, path):
         "no-store",
     )
     if path == TWILIO_CHECK:
-        assert answer.json() == json.loads(kind.as_twilio(()).answer().body)
+        assert answer.json() == json.loads(error_for("service-unavailable").answer().body)
         return
     problem = answer.json()
     assert (problem["type"], problem["code"], problem["title"]) == (

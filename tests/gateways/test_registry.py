@@ -7,9 +7,9 @@ from importlib.metadata import EntryPoint
 import pytest
 from support_installation import tree
 
+from otp_service import plugins
 from otp_service.cli.process_setup import reload_installation
 from otp_service.errors import ConfigurationError
-from otp_service.gateways import plugins
 from otp_service.gateways.base import GATEWAY_ENTRY_POINTS, GATEWAY_KINDS
 from otp_service.gateways.console import ConsoleGateway
 from otp_service.settings import settings_from

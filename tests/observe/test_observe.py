@@ -11,6 +11,7 @@ from support_programs import programs_of
 from support_sources import LUA, ROOT
 
 from otp_service.api.app import all_routes
+from otp_service.api.dialects import load_dialects
 from otp_service.api.errors import PROBLEM_KINDS
 from otp_service.domain.guard import GUARD_RULES, Mode
 from otp_service.domain.verification import DeliveryStatus
@@ -51,6 +52,7 @@ VALUES = {
 
 def exposed():
     """Return the names that Prometheus sees, and the labels of each."""
+    load_dialects()  # which declare metrics
     suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"), "gauge": ("",)}
     return {
         metric.name + suffix: {*metric.labels, *(["le"] if suffix == "_bucket" else [])}
@@ -100,7 +102,7 @@ def test_a_query_compares_labels_with_values_that_they_take(title, expr):
 def test_an_objective_is_of_all_calls_that_applications_make(record, endpoint):
     routes = {
         route.rule
-        for route in all_routes(with_metrics=True)
+        for route in all_routes(with_metrics=True, dialects=load_dialects())
         if route.resource.scope and route.endpoint.endswith(endpoint)
     }
     asked = [rule["expr"] for rule in DECLARED if rule.get("record", "").startswith(f"otp_service:{record}:")]

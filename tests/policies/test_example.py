@@ -11,7 +11,7 @@ from support_installation import NUMBER, World
 from support_outbox import Scripted, Sender, letters
 from support_sources import ROOT
 
-from otp_service.gateways import plugins
+from otp_service import plugins
 from otp_service.policies.base import POLICY_ENTRY_POINTS
 
 EXAMPLE = ROOT / "examples" / "policy-package"

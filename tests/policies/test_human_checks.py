@@ -14,8 +14,8 @@ from support_guard import guarded, number
 from support_sources import ROOT
 from werkzeug import Request, Response
 
+from otp_service import plugins
 from otp_service.errors import ConfigurationError, HumanCheckRequiredError
-from otp_service.gateways import plugins
 from otp_service.policies.human_checks import (
     HUMAN_CHECK_ENTRY_POINTS,
     HumanCheckError,

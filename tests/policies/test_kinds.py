@@ -6,8 +6,8 @@ import pytest
 from pydantic import ValidationError
 from support_installation import tree
 
+from otp_service import plugins
 from otp_service.errors import ConfigurationError
-from otp_service.gateways import plugins
 from otp_service.policies.base import POLICY_ENTRY_POINTS, POLICY_KINDS, PolicyContext, PolicySettings
 from otp_service.settings import settings_from
 

@@ -20,7 +20,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         "login": {"resend_delays": [0], "max_sends": 3, "channels": ["sms"]},
         "payment": {"kind": "transaction", "resend_delays": [0], "max_sends": 3, "channels": ["sms"]},
     }
-    shop = {**SHOP, "purposes": [*purposes], "client_ip": "none", "twilio": True}
+    shop = {**SHOP, "purposes": [*purposes], "client_ip": "none", "dialects": ["twilio"]}
     sections = {"purposes": purposes, "applications": {"shop": shop}, "limits": LIMITS}
     try:
         with running(tmp_path_factory.mktemp("service"), valkey, **sections, logging={"level": "WARNING"}) as started:

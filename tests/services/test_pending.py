@@ -7,10 +7,11 @@ from support_caller import PAYMENT, Caller
 from support_installation import NUMBER, World
 from support_outbox import deliver_all
 
+from otp_service.api.twilio.pending import read_latest, start_or_resend
 from otp_service.bootstrap import Installation
 from otp_service.domain.verification import Status
 from otp_service.errors import NotFoundError
-from otp_service.services.verifications import StartRequest, VerificationView, read_latest, start_or_resend
+from otp_service.services.verifications import StartRequest, VerificationView
 
 LOGIN = {"resend_delays": [0], "max_sends": 5, "channels": ["sms", "voice"]}
 

@@ -42,6 +42,11 @@ _UNUSED: Final = frozenset(
     ]
 )
 """Parameters of Twilio's that mean nothing here; metrics name no others."""
+UNUSED_PARAMETERS: Final = metrics.Counter(
+    "otp_service_twilio_unused_parameters",
+    "Ignored parameters of Twilio-compatible calls; `other` for what Twilio does not know either.",
+    "parameter",
+)
 
 
 class Form(Body):
@@ -66,7 +71,7 @@ def read_parameters(exchange: Exchange, form: type[GivenForm]) -> GivenForm:
     if twice := sorted({name for name, times in Counter(name for name, _ in fields).items() if times > 1} & known):
         refuse(twice[0])
     for name in given.keys() - known:
-        metrics.twilio_unused.count(parameter=name if name in _UNUSED else "other")
+        UNUSED_PARAMETERS.count(parameter=name if name in _UNUSED else metrics.OTHER)
     return found
 
 

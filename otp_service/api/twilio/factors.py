@@ -9,7 +9,6 @@ from urllib.parse import quote, urlencode
 from pydantic import AfterValidator, Field
 
 from otp_service import clock
-from otp_service.api.errors import TwilioError
 from otp_service.api.exchange import Exchange
 from otp_service.api.factors import Label
 from otp_service.api.requests import validate_body
@@ -25,6 +24,7 @@ from otp_service.api.twilio.common import (
     read_parameters,
     refuse,
 )
+from otp_service.api.twilio.errors import TwilioError
 from otp_service.clock import rfc3339
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.keyring import user_id

@@ -3,7 +3,6 @@
 import re
 from typing import Any, Final
 
-from otp_service.api.errors import TwilioError
 from otp_service.api.exchange import Exchange
 from otp_service.api.routes import Answer, Resource
 from otp_service.api.schemas import Locale
@@ -20,6 +19,8 @@ from otp_service.api.twilio.common import (
     services_of,
     services_url,
 )
+from otp_service.api.twilio.errors import TwilioError
+from otp_service.api.twilio.pending import read_latest, start_or_resend
 from otp_service.api.verifications import peer_or_warn, require_end_user
 from otp_service.clock import rfc3339
 from otp_service.domain.applications import Application, KeyScope
@@ -41,8 +42,6 @@ from otp_service.services.verifications import (
     cancel,
     check,
     read,
-    read_latest,
-    start_or_resend,
 )
 from otp_service.telemetry.redaction import SafeText
 
