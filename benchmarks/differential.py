@@ -1,11 +1,11 @@
 """The release before against this one: ``make differential BEFORE=folder``.
 
-Two processes, one of each release with its own environment (differential_side.py), do the same steps on a Valkey each,
-whose clocks stand still and are moved by milliseconds or by weeks. A seed decides what the steps are: callers start
-verifications, ask again, type codes in, right and wrong; workers deliver, fail and die; gateways report; operators
-fence, freeze, suppress, lift, forget, and change the settings. After each step the two have to agree on the answer, on
-what rules found and how far each was from its limit, on events, and on messages: on all but what is named by chance.
-Ends with 1 when they do not, or when a rule was never seen to apply.
+Two processes, one of each release with its own environment and differential_side.py, do the same steps on a Valkey
+each, whose clocks stand still and are moved by milliseconds or by weeks. A seed decides what the steps are: callers
+start verifications, ask again, type codes in, right and wrong; workers deliver, fail and die; gateways report;
+operators fence, freeze, suppress, lift, forget, and change the settings. After each step the two have to agree on the
+answer, on what rules found and how far each was from its limit, on events, and on messages: on all but what is named by
+chance. Ends with 1 when they do not, or when a rule was never seen to apply.
 """
 
 import argparse
@@ -405,8 +405,8 @@ class Side:
         self.server = FrozenValkey(folder)
         python = checkout / ".venv" / "bin" / "python"
         self._process = subprocess.Popen(
-            [python, HERE / "benchmarks" / program, folder.name],
-            env={"PYTHONPATH": f"{checkout}:{HERE / 'benchmarks'}", "PYTHONSAFEPATH": "1", "PATH": "/usr/bin:/bin"},
+            [python, checkout / "benchmarks" / program, folder.name],
+            env={"PYTHONPATH": f"{checkout}:{checkout / 'benchmarks'}", "PYTHONSAFEPATH": "1", "PATH": "/usr/bin:/bin"},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=(folder / "log").open("w"), text=True,
         )  # fmt: skip
         self._log = folder / "log"

@@ -1,7 +1,7 @@
 """One of two releases that do the same steps (differential.py): reads each as a line of JSON, tells what it led to.
 
-It runs in the environment of its release, whichever that is, and uses only what both have. What the later one changed
-on purpose is switched off in it; what approvals give back its recorder gives back at once, as checks did before.
+It runs in the environment of its release; each release has a file of its own, with its own names. Changes made on
+purpose are switched off in it. The recorder gives back at once what approvals give back.
 """
 
 import itertools
@@ -37,24 +37,15 @@ from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import OtpServiceError
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError, GatewaySettings, Receipt
-from otp_service.services import consents, receipts, verifications
+from otp_service.services import consents, receipts, subjects, verifications
 from otp_service.services.context import Context
 from otp_service.services.delivery import DeferredJob, RetryPolicy, deliver
+from otp_service.services.events import give_back, record_events
 from otp_service.settings import settings_from
 from otp_service.store import keys
 from otp_service.store.events import EventBatch, parse_decision
 from otp_service.store.outbox import Job
 from otp_service.store.verifications import Verifications
-
-try:
-    from otp_service.services import subjects
-    from otp_service.services.events import give_back, record_events
-except ImportError:  # the release before: its checks give back
-    subjects, record_events = consents, consents.record_events  # type: ignore[attr-defined,misc]
-
-    def give_back(context: Context, batch: EventBatch) -> None:
-        """Do nothing."""
-
 
 BUCKET = "00"
 POLICY = RetryPolicy(max_ambiguous=2, backoff=(0.003,))
