@@ -104,7 +104,7 @@ class Honest:
         self.now = SHARE + self._wander + (NIGHT_SHARE if minute // 60 % 24 in NIGHT else 0.0)
         return self.now
 
-    def carrier_range(self) -> int:
+    def number_prefix(self) -> int:
         """Return the place of somebody's range."""
         return bisect(self._weights, self.chance.random() * self._weights[-1])
 
@@ -112,7 +112,7 @@ class Honest:
         """Return the range of each who comes, and whether she approves in time."""
         share, chance, people = self.share(minute), self.chance, []
         for _ in range(poisson(chance, self.rate(minute) * times)):
-            place = self.carrier_range()
+            place = self.number_prefix()
             approves = chance.random() < (share + self._of_range[place]) * IN_TIME
             people.append((RANGES[place], approves))
         return people
@@ -178,7 +178,7 @@ class Book:
 
 def is_alarm(notice: Notice) -> bool:
     """Tell whether newcomers come under suspicion."""
-    return notice.finding is Finding.ALARM and notice.whose is Whose.NEWCOMERS
+    return notice.finding is Finding.ALARM and notice.whose is Whose.UNKNOWN_NUMBERS
 
 
 class Play:
@@ -211,9 +211,9 @@ class Play:
                 self.chance.shuffle(people)
             inside = "inside" if span[0] <= minute < span[1] + 120 else "outside"
             asking = False
-            for carrier_range, who, approves in people:
+            for number_prefix, who, approves in people:
                 solves = who == "honest" or (attack is not None and attack.solves)
-                what = self._come(minute, carrier_range, solves=solves, approves=approves)
+                what = self._come(minute, number_prefix, solves=solves, approves=approves)
                 asking = asking or what != "sent"
                 book.note(who, inside, what, approves=approves)
             if attacked and book.first_asked is not None:
@@ -230,34 +230,34 @@ class Play:
             self.country.known_start(at, count * PRICE, count)
             self.country.known_approve(at, approved)
 
-    def _come(self, minute: int, carrier_range: str, *, solves: bool, approves: bool) -> str:
+    def _come(self, minute: int, number_prefix: str, *, solves: bool, approves: bool) -> str:
         """Let a newcomer come; return what she met: sent, asked, checked (asked, then sent) or refused."""
         country, at = self.country, minute * MINUTE
-        found = country.suspicion(carrier_range)
+        found = country.suspicion(number_prefix)
         if not found.ask:
-            country.start(at, carrier_range, PRICE)
+            country.start(at, number_prefix, PRICE)
             if approves:
-                country.approve(at, carrier_range)
+                country.approve(at, number_prefix)
             return "sent"
         if self.can_ask and not found.checked_too:
-            country.asked(at, carrier_range)
+            country.asked(at, number_prefix)
             if not solves or self.chance.random() >= PASSES_CHECK:
                 return "asked"
-            country.passed_check(at, carrier_range, PRICE)
+            country.passed_check(at, number_prefix, PRICE)
             if approves:
-                country.approve(at, carrier_range, checked=True)
+                country.approve(at, number_prefix, checked=True)
             return "checked"
-        if not self._trickles(minute, carrier_range, found.trickle):
+        if not self._trickles(minute, number_prefix, found.trickle):
             return "refused"
-        (country.passed_check if found.checked_too else country.start)(at, carrier_range, PRICE)
+        (country.passed_check if found.checked_too else country.start)(at, number_prefix, PRICE)
         if approves:
-            country.approve(at, carrier_range, checked=found.checked_too)
+            country.approve(at, number_prefix, checked=found.checked_too)
         return "trickled"
 
-    def _trickles(self, minute: int, carrier_range: str, an_hour: int) -> bool:
+    def _trickles(self, minute: int, number_prefix: str, an_hour: int) -> bool:
         """Tell whether one more passes: of an hour, spread over its quarters."""
-        own = self.country.ranges.get(carrier_range)
-        name = carrier_range if own and own.newcomers.alarm else ""
+        own = self.country.ranges.get(number_prefix)
+        name = number_prefix if own and own.newcomers.alarm else ""
         quarter, count = self._trickle.get(name, (0, 0))
         count = count if quarter == minute // 15 else 0
         if count >= max(1, an_hour // 4):
@@ -392,9 +392,9 @@ def _told(book: Book, began: int) -> str:
         Finding.REBASED: "rebased",
     }
     told = [
-        f"{words[one.finding]}{' ' + one.carrier_range if one.carrier_range else ''} {(one.minute - began) / 60:.1f}"
+        f"{words[one.finding]}{' ' + one.number_prefix if one.number_prefix else ''} {(one.minute - began) / 60:.1f}"
         f"{' (delivery)' if one.finding is Finding.ALARM and one.cause is Cause.DELIVERY else ''}"
-        f"{'' if one.whose is Whose.NEWCOMERS else f' of {one.whose}'}"
+        f"{'' if one.whose is Whose.UNKNOWN_NUMBERS else f' of {one.whose}'}"
         for one in book.notices
     ]
     return ", ".join([*told[:6], *(["…"] if told[6:] else [])]) or "nothing"
@@ -452,7 +452,7 @@ def expectations(site: str, scenario: Scenario, book: Book, began: int) -> list[
     if scenario.times > 1:
         touched = _part(inside, 1) + _part(inside, 2)
         found.append(_at_most(touched, MOST_OF_A_SALE, "of a sale's newcomers asked or refused"))
-        last = [one for one in book.notices if one.whose is Whose.NEWCOMERS][-1:]
+        last = [one for one in book.notices if one.whose is Whose.UNKNOWN_NUMBERS][-1:]
         found.append(Expectation("no alarm of a sale stays", not any(map(is_alarm, last))))
     return found
 

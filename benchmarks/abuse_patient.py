@@ -105,8 +105,8 @@ def honest_visits(
     crowd = Crowd(town, chance, ())
     for minute in range(first, first + minutes):
         many, at = times(minute), 60.0 * (minute - midnight)
-        for carrier_range, approves in honest.newcomers(minute, many):
-            person = crowd.newcomers.person(HOME, (_block(carrier_range, chance),))
+        for number_prefix, approves in honest.newcomers(minute, many):
+            person = crowd.newcomers.person(HOME, (_block(number_prefix, chance),))
             yield Visit(
                 at + chance.uniform(0, 60), Group.HONEST, "new", *identity_of(person),
                 acts_of(chance, approves=approves), passes_check=chance.random() < PASSES_CHECK,
@@ -128,8 +128,8 @@ def _attack(attack: Attack | None, span: tuple[int, int], town: Town) -> Iterato
     if attack.addresses:
         sources = itertools.cycle(list(itertools.islice(sources, attack.addresses)))
     for minute in range(*span):
-        for carrier_range, approves in attack.attempts(chance):
-            number = f"{_block(carrier_range, chance)}{chance.randrange(10_000):04d}"
+        for number_prefix, approves in attack.attempts(chance):
+            number = f"{_block(number_prefix, chance)}{chance.randrange(10_000):04d}"
             acts = acts_of(chance, approves=True)[-1:] if approves else ()
             yield Visit(
                 60.0 * (minute - FRIDAY) + chance.uniform(0, 60), Group.ATTACK, "attack", number, next(sources), None,
@@ -159,8 +159,8 @@ class Foreign:
         self._forty = [self._person(FOREIGN_RANGES[place % 4]) for place in range(FOREIGN_NUMBERS)]
         self._sources = fresh_addresses(self._chance)
 
-    def _person(self, carrier_range: str) -> Person:
-        return self._people.person(ABROAD, (_block(carrier_range, self._chance),))
+    def _person(self, number_prefix: str) -> Person:
+        return self._people.person(ABROAD, (_block(number_prefix, self._chance),))
 
     def warm_up(self) -> list[Visit]:
         """Let all come once and type their code in: a minute from one to the next."""
@@ -210,8 +210,8 @@ def foreign_expectations(tally: Tally) -> list[Expectation]:
     ]  # fmt: skip
 
 
-def _block(carrier_range: str, chance: random.Random) -> str:
-    return f"+{carrier_range}{chance.randrange(1000):03d}"
+def _block(number_prefix: str, chance: random.Random) -> str:
+    return f"+{number_prefix}{chance.randrange(1000):03d}"
 
 
 # --- What came of it -----------------------------------------------------------------------------------------------
@@ -220,11 +220,11 @@ def _block(carrier_range: str, chance: random.Random) -> str:
 def notices_in(log: Path, clock: Clock) -> Iterator[Notice]:
     """Yield what a worker told in its log of newcomers at home, by the server's clock."""
     for line in log.read_text().splitlines():
-        if '"newcomers_' not in line:
+        if '"unknown_numbers_' not in line:
             continue
         told = json.loads(line)
         minute = int(clock.at(datetime.fromisoformat(told["timestamp"]).timestamp())) // 60
-        yield Notice(minute, Finding(told["why"]), Whose(told["whose"]), told["carrier_range"], Cause(told["cause"]))
+        yield Notice(minute, Finding(told["why"]), Whose(told["whose"]), told["number_prefix"], Cause(told["cause"]))
 
 
 def book_of(scenario: Scenario, tally: Tally, notices: list[Notice]) -> Book:

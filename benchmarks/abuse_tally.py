@@ -166,7 +166,7 @@ class Tally:
         """Tell whether somebody was asked, or refused, because newcomers approve less than usual."""
         refusal = outcome.refusal
         decision = outcome.asked_by or (refusal.reason if refusal and refusal.decided else "")
-        return self.rules.get(decision) == "country.newcomers"
+        return self.rules.get(decision) == "country.unknown_numbers"
 
     def total(self, group: Group, wanted: Callable[[str], bool] = lambda _: True) -> Row:
         """Return all kinds of a group together, or those that are wanted."""

@@ -64,7 +64,7 @@ _APPLICATION = f"CASE {_PLACE} % 2 WHEN 0 THEN 'shop' ELSE 'bank' END"
 _IS_ABROAD = f"{_PLACE} / 2 % 20 = 0"
 _VERIFICATIONS = f"""
 INSERT INTO verifications (id, application, pseudonym, purpose, country, started, payment, payment_reference, expires,
-    status, ended, channel, carrier_range, lane)
+    status, ended, channel, number_prefix, standing)
 SELECT 'vf_other_' || i, {_APPLICATION}, 'other' || {_PLACE}, 'login',
     CASE WHEN {_IS_ABROAD} THEN substr(:abroad, CAST(1 + 2 * ({_PLACE} / 40 % 28) AS INTEGER), 2) ELSE 'PK' END,
     {_STARTED}, '', '', {_STARTED} + 300000,

@@ -49,7 +49,7 @@ ON_PURPOSE = {
     "retries": "that are due at once come in the order of their names, as before: their places are not compared",
 }
 """What this release does otherwise, and what becomes of it here."""
-UNUSED = {"country.newcomers"}
+UNUSED = {"country.unknown_numbers"}
 """Rules that the release before has not."""
 OTHERS = {
     *(f"refused {code}" for code in ("backlog-full", "ledger-unavailable", "recipient-frozen", "recipient-suppressed")),

@@ -399,7 +399,7 @@ class Side:
             told = asdict(parse_decision(BUCKET, (name, raw)))
             del told["id"]
             told.pop("request", None)  # which the release before did not name
-            told.pop("carrier_range", None)  # the release before recorded it too, and did not read it
+            told.pop("number_prefix", None)  # the release before recorded it too, and did not read it
             hits = sorted(told["rule_hits"], key=lambda hit: (hit["rule"], hit["window"]))
             yield {**told, "verification": self._place(told["verification"]), "rule_hits": hits}
 

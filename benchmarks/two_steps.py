@@ -77,7 +77,7 @@ def trees(url: str, ledger: str, seed: int) -> list[dict[str, Any]]:
     """Return the settings, with newcomers and human checks."""
     made = settings(url, ledger, seed)
     for tree in made:
-        tree["guard"]["modes"] = {**tree["guard"]["modes"], "country.newcomers": "enforce"}
+        tree["guard"]["modes"] = {**tree["guard"]["modes"], "country.unknown_numbers": "enforce"}
         tree["applications"]["club"]["human_check"] = "assertion"
     return made
 

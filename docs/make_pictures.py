@@ -109,13 +109,13 @@ def record_days(installation: Installation) -> None:
 def count_newcomers(traffic: CountryTraffic, happened: list[Event]) -> None:
     """Count what newcomers did at the shop."""
     for one in sorted(happened, key=attrgetter("at")):
-        carrier_range = one.member("guard")[2:7]
+        number_prefix = one.member("guard")[2:7]
         if (one.member("application"), one.member("country")) != ("shop", "PK"):
             continue
         if one.type == STARTED:
-            traffic.start(one.at, carrier_range, PRICE)
+            traffic.start(one.at, number_prefix, PRICE)
         elif one.type == APPROVED:
-            traffic.approve(one.at, carrier_range)
+            traffic.approve(one.at, number_prefix)
 
 
 def honest_story(name: str, at: int, chance: random.Random) -> list[Event]:

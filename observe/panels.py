@@ -208,7 +208,7 @@ ROWS = (
                 ),
             ),
             Panel(
-                "Unapproved messages to newcomers that passed, of the last hour",
+                "Unapproved messages to unknown numbers that passed, of the last hour",
                 (
                     Query(_by_country("unapproved_messages", "hour"), "{{application}} {{country}}"),
                     Query(_by_country("unapproved_messages_usual", "hour"), "usual: {{application}} {{country}}"),

@@ -50,10 +50,10 @@ class Newcomers:
         ruleset = self.context.rulesets["shop"]
         assert self.context.store.traffic.commit("shop", "0", {"PK": (learnt, learnt.ranges)}, {}, (), ruleset)
 
-    def number(self, carrier_range: str = "") -> str:
+    def number(self, number_prefix: str = "") -> str:
         """Return a number that nobody has had, of a block of its own."""
         one = next(self._numbers)
-        return f"+{carrier_range or self._chance.choice(RANGES)}{one:03}{one % 10_000:04}"
+        return f"+{number_prefix or self._chance.choice(RANGES)}{one:03}{one % 10_000:04}"
 
     def come(self, to: str, *, approves: bool, **members: object) -> str:
         """Start, and check the right code; return what came of it: ``approved``, ``sent``, or the error's code."""

@@ -103,14 +103,14 @@ def _alarmed(report: PlaceReport) -> out.Row | None:
     """Return the alarm of newcomers that stands at a place, if there is one."""
     if not report.alarmed_since:
         return None
-    place = (report.application, report.country, report.carrier_range)
-    return out.when(report.alarmed_since), "country.newcomers", *place, f"alarm ({report.cause})", None
+    place = (report.application, report.country, report.number_prefix)
+    return out.when(report.alarmed_since), "country.unknown_numbers", *place, f"alarm ({report.cause})", None
 
 
 def _passed(settings: Settings, traffic: Iterable[PlaceReport]) -> list[out.Row]:
     return [
         (
-            *(one.application, one.country, out.Labelled(one.carrier_range or None, one.carrier_range or "all")),
+            *(one.application, one.country, out.Labelled(one.number_prefix or None, one.number_prefix or "all")),
             *(passed.window, round(passed.messages), round(passed.usual)),
             *(format_micros(round(passed.money)), settings.guard.currency, _alarm(one)),
         )
@@ -122,7 +122,7 @@ def _passed(settings: Settings, traffic: Iterable[PlaceReport]) -> list[out.Row]
 def _blocks(settings: Settings, context: Context) -> list[out.Row]:
     return [
         (
-            *(one.count.block, one.count.country, one.count.carrier_range),
+            *(one.count.block, one.count.country, one.count.number_prefix),
             *(round(one.count.hour), round(one.count.day), round(one.usual)),
             *(format_micros(round(one.money)), settings.guard.currency),
         )

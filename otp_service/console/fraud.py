@@ -92,7 +92,7 @@ def read_filter(visit: Visit) -> Filter:
 def show_passes(visit: Visit) -> Answer:
     """Show what passed that nobody approved, by application, country and range, against the days before."""
     asked = read_filter(visit)
-    by = ("application", "country", "carrier_range")
+    by = ("application", "country", "number_prefix")
     group = attrgetter(*by)
     before = {group(row): row for row in _count(visit, asked.stats_query(*by, before=True))}
     rows = sorted(_count(visit, asked.stats_query(*by)), key=attrgetter("unapproved"), reverse=True)
@@ -129,7 +129,7 @@ def show_unapproved(visit: Visit) -> Answer:
     """Show the verifications behind a figure: those that nobody approved, newest first, without numbers."""
     asked, given = read_filter(visit), request.args
     since, until = _moment(given.get("from", "")), _moment(given.get("until", ""))
-    only = asked.only | ({"carrier_range": [given["range"]]} if "range" in given else {})
+    only = asked.only | ({"number_prefix": [given["range"]]} if "range" in given else {})
     begin, end = since or asked.now - asked.days * DAY, until or asked.now
     rows = visit.context.ledger.verifications.unapproved(begin, end, _ROWS, **only)
     return visit.page("unapproved.html", asked=asked, rows=rows, begin=begin, end=end, is_full=len(rows) == _ROWS)

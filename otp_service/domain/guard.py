@@ -137,7 +137,9 @@ _ALL = (
         "country.unapproved", "Too many messages of the application into one country: nobody typed their codes in."
     ),
     GuardRule("country.conversion", "Hardly anybody in this country types the application's codes in."),
-    GuardRule("country.newcomers", "Newcomers in this country, or in this range of numbers, approve less than usual."),
+    GuardRule(
+        "country.unknown_numbers", "Unknown numbers in this country, or with this prefix, approve less than usual."
+    ),
     GuardRule("spend.application", "The application's spending ceiling is reached.", Disclosure.FULLY),
     GuardRule("spend.country", "The application's spending ceiling for the country is reached.", Disclosure.FULLY),
     GuardRule("application.requests", "Too many starts and resends of one application.", Disclosure.FULLY),
@@ -471,7 +473,7 @@ class SendAttempt:
     """The most that it may cost, in millionths."""
     record_only_rules: tuple[str, ...] = ()
     """Rules that only record, and would have refused it without counting anything."""
-    carrier_range: str = ""
+    number_prefix: str = ""
     """The calling code and three digits."""
     checked: bool = False
     """Whether the end user passed a human check."""
@@ -481,15 +483,15 @@ class SendAttempt:
         """All of it in one string, for the log of attempts; `decode_attempt` reads it."""
         flags = f"{self.place}{'+safe' if self.safe else ''}{'+checked' if self.checked else ''}"
         networks = (self.network, self.wide_network, self.provider)
-        return "|".join((self.number, self.block, *networks, self.device, flags, str(self.price), self.carrier_range))
+        return "|".join((self.number, self.block, *networks, self.device, flags, str(self.price), self.number_prefix))
 
 
 def decode_attempt(text: str) -> SendAttempt:
     """Return what `SendAttempt.encoded` wrote."""
-    number, block, network, wide_network, provider, device, flags, price, carrier_range = text.split("|")
+    number, block, network, wide_network, provider, device, flags, price, number_prefix = text.split("|")
     place, *marks = flags.split("+")
     return SendAttempt(
         number, block, network, wide_network, provider, device, Place(place), "safe" in marks, int(price),
-        carrier_range=carrier_range,
+        number_prefix=number_prefix,
         checked="checked" in marks,
     )  # fmt: skip

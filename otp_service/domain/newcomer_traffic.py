@@ -400,7 +400,7 @@ class Suspicion:
 class Cause(StrEnum):
     """What an alarm looks like."""
 
-    NEWCOMERS = "newcomers"
+    UNKNOWN_NUMBERS = "unknown_numbers"
     """Newcomers approve less, known numbers as ever: somebody sends messages for nothing."""
     DELIVERY = "delivery"
     """Known numbers approve less as well: look at the gateway first. Nobody is asked for a human check."""
@@ -409,8 +409,8 @@ class Cause(StrEnum):
 class Whose(StrEnum):
     """Whose outcomes something is told of."""
 
-    NEWCOMERS = "newcomers"
-    CHECKED = "checked newcomers"
+    UNKNOWN_NUMBERS = "unknown_numbers"
+    CHECKED = "checked"
     """Those who passed a human check."""
     KNOWN = "known numbers"
 
@@ -488,12 +488,12 @@ class PlaceTraffic:
         findings = []
         if self.newcomers.waiting:
             slots = self.newcomers.ripe(minute)
-            findings += [(self._judge(slot, base, judged=judged), Whose.NEWCOMERS) for slot in slots]
+            findings += [(self._judge(slot, base, judged=judged), Whose.UNKNOWN_NUMBERS) for slot in slots]
         if self.checked.waiting:
             findings += [(self._judge_checked(slot, base), Whose.CHECKED) for slot in self.checked.ripe(minute)]
         if self.known.waiting:
             findings += [(self._judge_known(slot), Whose.KNOWN) for slot in self.known.ripe(minute)]
-        kinds = ((self.newcomers, Whose.NEWCOMERS), (self.checked, Whose.CHECKED), (self.known, Whose.KNOWN))
+        kinds = ((self.newcomers, Whose.UNKNOWN_NUMBERS), (self.checked, Whose.CHECKED), (self.known, Whose.KNOWN))
         findings += [(one.ended_unseen(minute), whose) for one, whose in kinds if one.alarm]
         return [(one, whose) for one, whose in findings if one]
 
@@ -564,7 +564,7 @@ class PlaceTraffic:
         """Tell what an alarm of a level looks like: the delivery's, when known numbers fell at least half as far."""
         run, alarm = self.known.test.leading, self.known.alarm
         fell = alarm.level if alarm else run.level if run.evidence >= DELIVERY_EVIDENCE else 0.0
-        return Cause.DELIVERY if fell and fell >= level / 2 else Cause.NEWCOMERS
+        return Cause.DELIVERY if fell and fell >= level / 2 else Cause.UNKNOWN_NUMBERS
 
     def suspicion(self, minute: int) -> Suspicion:
         """Return what newcomers meet in this minute."""
@@ -572,7 +572,7 @@ class PlaceTraffic:
         if alarm is None:
             return Suspicion()
         level = alarm.level
-        ask = level >= ASKED_FROM and self.cause(level) is Cause.NEWCOMERS
+        ask = level >= ASKED_FROM and self.cause(level) is Cause.UNKNOWN_NUMBERS
         return Suspicion(level, ask, self.trickle(minute), self.checked.alarm is not None)
 
     def trickle(self, minute: int) -> int:
@@ -597,7 +597,7 @@ class Notice:
     minute: int
     finding: Finding
     whose: Whose
-    carrier_range: str
+    number_prefix: str
     """The beginning of the numbers; empty for the whole country."""
     cause: Cause
 
@@ -614,34 +614,34 @@ class CountryTraffic:
     ranges: dict[str, PlaceTraffic] = field(default_factory=dict)
     minute: int = 0
 
-    def start(self, at: int, carrier_range: str, money: int, count: int = 1) -> list[Notice]:
+    def start(self, at: int, number_prefix: str, money: int, count: int = 1) -> list[Notice]:
         """Count messages of newcomers at a time (ms), and what all of them cost (millionths)."""
         notices = self.advance(at)
-        for place in self._places(at // MINUTE, carrier_range):
+        for place in self._places(at // MINUTE, number_prefix):
             place.newcomers.start(at // MINUTE, count, count, money)
         return notices
 
-    def asked(self, at: int, carrier_range: str, count: int = 1) -> list[Notice]:
+    def asked(self, at: int, number_prefix: str, count: int = 1) -> list[Notice]:
         """Count attempts that were asked for a human check: unapproved until the code is typed."""
         notices = self.advance(at)
-        for place in self._places(at // MINUTE, carrier_range):
+        for place in self._places(at // MINUTE, number_prefix):
             place.newcomers.start(at // MINUTE, count, 0, 0)
         return notices
 
-    def passed_check(self, at: int, carrier_range: str, money: int, count: int = 1, repeated: int = 0) -> list[Notice]:
+    def passed_check(self, at: int, number_prefix: str, money: int, count: int = 1, repeated: int = 0) -> list[Notice]:
         """Count messages of newcomers who passed the human check for which they were asked.
 
         That the ``repeated`` ones were asked is not counted: others of their addresses were.
         """
         notices = self.advance(at)
-        for place in self._places(at // MINUTE, carrier_range):
+        for place in self._places(at // MINUTE, number_prefix):
             place.newcomers.start(at // MINUTE, repeated, count, money)
             place.checked.start(at // MINUTE, count, count, money)
         return notices
 
-    def approve(self, started: int, carrier_range: str, count: int = 1, *, checked: bool = False) -> None:
+    def approve(self, started: int, number_prefix: str, count: int = 1, *, checked: bool = False) -> None:
         """Count approvals of newcomers by when they ``started``, or were first asked for a check."""
-        for place in self._places(started // MINUTE, carrier_range):
+        for place in self._places(started // MINUTE, number_prefix):
             place.newcomers.approve(started // MINUTE, count)
             if checked:
                 place.checked.approve(started // MINUTE, count)
@@ -656,11 +656,11 @@ class CountryTraffic:
         """Count approvals of known numbers by when they ``started``."""
         self.whole.known.approve(started // MINUTE, count)
 
-    def _places(self, minute: int, carrier_range: str) -> list[PlaceTraffic]:
+    def _places(self, minute: int, number_prefix: str) -> list[PlaceTraffic]:
         """Return what counts a start of a minute: the range, and the country unless an alarm stood in the range."""
-        own = self.ranges.get(carrier_range)
+        own = self.ranges.get(number_prefix)
         if own is None:
-            own = self.ranges[carrier_range] = PlaceTraffic()
+            own = self.ranges[number_prefix] = PlaceTraffic()
         return [own] if own.newcomers.alarmed_at(minute) else [own, self.whole]
 
     def advance(self, at: int) -> list[Notice]:
@@ -675,14 +675,14 @@ class CountryTraffic:
             if place.newcomers.waiting or place.newcomers.alarm or place.checked.alarm:
                 notices += [self._notice(*one, name) for one in place.advance(minute, base, judged=judged)]
         for finding, whose in self.whole.advance(minute):
-            newcomers_alarm = finding is Finding.ALARM and whose is Whose.NEWCOMERS
-            notices.append(self._notice(finding, whose, self._concentrated() if newcomers_alarm else ""))
+            unknown_alarm = finding is Finding.ALARM and whose is Whose.UNKNOWN_NUMBERS
+            notices.append(self._notice(finding, whose, self._concentrated() if unknown_alarm else ""))
         return notices
 
     def _notice(self, finding: Finding, whose: Whose, name: str) -> Notice:
         """Return what is to be told; what a range under an alarm does is none of the country's from now on."""
         place = self.ranges[name] if name else self.whole
-        if name and finding is Finding.ALARM and whose is Whose.NEWCOMERS:
+        if name and finding is Finding.ALARM and whose is Whose.UNKNOWN_NUMBERS:
             self.whole.newcomers.test.forget()
             self.whole.newcomers.take_out(place.newcomers)
         alarm = place.newcomers.alarm
@@ -717,11 +717,11 @@ class CountryTraffic:
                 return name
         return ""
 
-    def suspicion(self, carrier_range: str) -> Suspicion:
+    def suspicion(self, number_prefix: str) -> Suspicion:
         """Return what newcomers in a range meet: by its own alarm, or the country's; nothing in the first week."""
         if self.whole.usual.weeks(self.minute // 60) < LEARNT_FROM:
             return Suspicion()
-        own = self.ranges.get(carrier_range)
+        own = self.ranges.get(number_prefix)
         found = own.suspicion(self.minute) if own and own.newcomers.alarm else self.whole.suspicion(self.minute)
         if found.ask and self.whole.cause(found.level) is Cause.DELIVERY:
             return replace(found, ask=False)

@@ -80,7 +80,7 @@ class Destination:
         return self.e164[:-4]
 
     @property
-    def carrier_range(self) -> str:
+    def number_prefix(self) -> str:
         """The calling code and the three digits after it, which tell the carrier in most countries.
 
         Of a short number fewer: five digits stay open, so that range and mask do not tell it.

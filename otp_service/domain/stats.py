@@ -57,13 +57,13 @@ class StatsKey(NamedTuple):
     application: str
     purpose: str
     country: str
-    carrier_range: str
+    number_prefix: str
     """The first digits of the numbers; empty where they do not matter."""
     channel: str
     """Of a message its own, else the first one of the verification."""
     gateway: str
-    lane: str
-    """``newcomer``, ``checked`` (a newcomer who passed a human check) or ``known``, as the number was at the start; of
+    standing: str
+    """``unknown``, ``checked`` (unknown, but a human check was passed) or ``known``, as the number was at the start; of
     what was refused ``known`` or ``unknown``, as the device was."""
     what: str
     """Type of an event, or `REFUSED` or `WOULD_BE_REFUSED` and what was."""
@@ -99,9 +99,9 @@ class VerificationStart:
     application: str
     purpose: str
     country: str
-    carrier_range: str
+    number_prefix: str
     channel: str
-    lane: str
+    standing: str
     at: int
     """Milliseconds since the epoch, as are all times here."""
     status: str
@@ -120,10 +120,10 @@ def stats_of(events: Iterable[tuple[VerificationStart, Event]]) -> dict[StatsKey
         is_message = one.type.startswith("delivery.")
         key = StatsKey(
             hour_of(start.at),
-            *(start.application, start.purpose, start.country, start.carrier_range),
+            *(start.application, start.purpose, start.country, start.number_prefix),
             channel=(one.member("channel") if is_message else "") or start.channel,
             gateway=one.member("gateway") if is_message else "",
-            lane=start.lane,
+            standing=start.standing,
             what=what,
             reason=_reason(one.member("reason")),
         )

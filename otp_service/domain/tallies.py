@@ -18,11 +18,11 @@ from otp_service.domain.newcomer_traffic import MINUTE, CountryTraffic, Notice
 
 
 class Who(StrEnum):
-    """Of whom something is counted: the lane of a start."""
+    """The standing of a start's number."""
 
-    NEWCOMER = "n"
+    UNKNOWN = "n"
     CHECKED = "c"
-    """A newcomer under suspicion who passed a human check."""
+    """Unknown and under suspicion, but a human check was passed."""
     KNOWN = "k"
 
 
@@ -48,7 +48,7 @@ class Tally:
     """What one count is of, within an application."""
 
     country: str
-    carrier_range: str
+    number_prefix: str
     """The first digits of the numbers; empty where they do not matter."""
     minute: int
     """Since the epoch, by Redis' clock."""
@@ -56,13 +56,13 @@ class Tally:
     what: What
 
     def __str__(self) -> str:
-        return f"{self.country}:{self.carrier_range}:{self.minute}:{self.who}:{self.what}"
+        return f"{self.country}:{self.number_prefix}:{self.minute}:{self.who}:{self.what}"
 
 
 def parse_tally(text: str) -> Tally:
     """Return what `Tally` is as a string."""
-    country, carrier_range, minute, who, what = text.split(":")
-    return Tally(country, carrier_range, int(minute), Who(who), What(what))
+    country, number_prefix, minute, who, what = text.split(":")
+    return Tally(country, number_prefix, int(minute), Who(who), What(what))
 
 
 Tallies = Mapping[str, Mapping[Tally, int]]
@@ -94,10 +94,10 @@ def tally_blocks(events: Iterable[Event]) -> Blocks:
     """Return the starts of newcomers among some events."""
     counted: dict[int, Counter[str]] = defaultdict(Counter)
     for one in events:
-        who, carrier_range = whose(one) if one.type == _STARTED else (None, "")
+        who, number_prefix = whose(one) if one.type == _STARTED else (None, "")
         if who and who is not Who.KNOWN:
             block = decode_attempt(one.member("sending")).block
-            counted[one.at // (60 * MINUTE)][f"{block}/{one.member('country')}/{carrier_range}"] += 1
+            counted[one.at // (60 * MINUTE)][f"{block}/{one.member('country')}/{number_prefix}"] += 1
     return counted
 
 
@@ -108,25 +108,25 @@ def whose(event: Event) -> tuple[Who | None, str]:
         return None, ""
     if _KNOWN in guard:
         return Who.KNOWN, ""
-    return Who.CHECKED if _CHECKED in guard else Who.NEWCOMER, guard.lstrip("abcdefghijklmnopqrstuvwxyz")
+    return Who.CHECKED if _CHECKED in guard else Who.UNKNOWN, guard.lstrip("abcdefghijklmnopqrstuvwxyz")
 
 
 def _counts(event: Event) -> Iterator[tuple[Tally, int]]:
-    who, carrier_range = whose(event)
+    who, number_prefix = whose(event)
     if who is None:
         return
     if event.type == _STARTED:
-        place = event.member("country"), carrier_range, event.at // MINUTE, who
+        place = event.member("country"), number_prefix, event.at // MINUTE, who
         yield Tally(*place, What.MESSAGE), 1
         if _REPEATED in event.member("guard").partition(".")[0]:
             yield Tally(*place, What.REPEATED), 1
         yield Tally(*place, What.MONEY), decode_attempt(event.member("sending")).price
     elif event.type == _RESENT:
-        place = event.member("country"), carrier_range, event.at // MINUTE, who
+        place = event.member("country"), number_prefix, event.at // MINUTE, who
         yield Tally(*place, What.MONEY), int(event.member("price") or 0)
     elif event.type == _APPROVED and (who is Who.KNOWN or event.member("known") != "1"):  # of a number once
         started = int(event.member("created")) // MINUTE
-        yield Tally(event.member("country"), carrier_range, started, who, What.APPROVAL), 1
+        yield Tally(event.member("country"), number_prefix, started, who, What.APPROVAL), 1
 
 
 def feed(country: CountryTraffic, tallies: Mapping[Tally, int], newest: int) -> list[Notice]:
@@ -136,28 +136,28 @@ def feed(country: CountryTraffic, tallies: Mapping[Tally, int], newest: int) -> 
     """
     groups: dict[tuple[int, str, Who], Counter[What]] = defaultdict(Counter)
     for one, count in tallies.items():
-        groups[min(one.minute, newest), one.carrier_range, one.who][one.what] += count
+        groups[min(one.minute, newest), one.number_prefix, one.who][one.what] += count
     notices = []
-    for minute, carrier_range, who in sorted(groups):
-        notices += _feed(country, minute * MINUTE, carrier_range, who, groups[minute, carrier_range, who])
+    for minute, number_prefix, who in sorted(groups):
+        notices += _feed(country, minute * MINUTE, number_prefix, who, groups[minute, number_prefix, who])
     return notices
 
 
-def _feed(country: CountryTraffic, at: int, carrier_range: str, who: Who, counts: Mapping[What, int]) -> list[Notice]:
+def _feed(country: CountryTraffic, at: int, number_prefix: str, who: Who, counts: Mapping[What, int]) -> list[Notice]:
     if What.LIFTED in counts:
         country.lift()
         return []
     messages, money, approvals = (counts.get(one, 0) for one in (What.MESSAGE, What.MONEY, What.APPROVAL))
-    notices = country.asked(at, carrier_range, counts[What.ASKED]) if What.ASKED in counts else []
+    notices = country.asked(at, number_prefix, counts[What.ASKED]) if What.ASKED in counts else []
     match who:
         case Who.KNOWN:
             notices += country.known_start(at, money, messages) if messages or money else []
             country.known_approve(at, approvals)
         case Who.CHECKED:
             repeated = counts.get(What.REPEATED, 0)
-            notices += country.passed_check(at, carrier_range, money, messages, repeated) if messages or money else []
-            country.approve(at, carrier_range, approvals, checked=True)
-        case Who.NEWCOMER:
-            notices += country.start(at, carrier_range, money, messages) if messages or money else []
-            country.approve(at, carrier_range, approvals)
+            notices += country.passed_check(at, number_prefix, money, messages, repeated) if messages or money else []
+            country.approve(at, number_prefix, approvals, checked=True)
+        case Who.UNKNOWN:
+            notices += country.start(at, number_prefix, money, messages) if messages or money else []
+            country.approve(at, number_prefix, approvals)
     return notices

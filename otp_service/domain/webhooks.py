@@ -40,7 +40,7 @@ class WebhookType(StrEnum):
     SUPPRESSION_ADDED = "suppression.added"
     SUPPRESSION_LIFTED = "suppression.lifted"
     ALARM_RAISED = "alarm.raised"
-    """Of the guard: fewer newcomers of a country approve than usual."""
+    """Of the guard: fewer unknown numbers of a country approve than usual."""
     ALARM_ENDED = "alarm.ended"
     FACTOR_ACTIVATED = "factor.activated"
     FACTOR_REMOVED = "factor.removed"

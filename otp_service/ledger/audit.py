@@ -68,7 +68,7 @@ from otp_service.ledger.schema import (
 # often, or lets nobody in.
 
 _LEFT_OUT: Final[Mapping[str, frozenset[str]]] = {
-    verifications.name: frozenset({"status", "ended", "channel", "carrier_range", "lane", "happened"}),
+    verifications.name: frozenset({"status", "ended", "channel", "number_prefix", "standing", "happened"}),
     events.name: frozenset(),
     consents.name: frozenset({"text_version", "source", "address_prefix"}),
     suppressions.name: frozenset({"reason"}),

@@ -86,7 +86,7 @@ def _start(row: Mapping[Any, Any]) -> VerificationStart:
 
 
 _OF_START: Final = (
-    *("application", "purpose", "country", "carrier_range", "channel", "lane"),
+    *("application", "purpose", "country", "number_prefix", "channel", "standing"),
     *("started", "status", "ended"),
 )
 

@@ -53,7 +53,7 @@ from otp_service.ledger.webhooks import record_webhooks
 _ENDINGS: Final = {f"verification.{status}": status for status in Status if status is not Status.PENDING}
 _START_FIELDS: Final = ("pseudonym", "payment", "payment_reference")
 """What only the event of a start says of a verification."""
-_OF_STARTS: Final = (*_START_FIELDS, "started", "expires", "channel", "carrier_range", "lane", "happened")
+_OF_STARTS: Final = (*_START_FIELDS, "started", "expires", "channel", "number_prefix", "standing", "happened")
 """Columns that only a start fills, beside what happened."""
 _MOST_OF_LIFE: Final = 1000 * (MAX_CODE_LIFE + RECORD_GRACE)
 """Milliseconds from its start in which something happens to a verification."""
@@ -95,10 +95,10 @@ class RecordedVerification:
     """0 while it is not known how it ended."""
     events: tuple[Mapping[str, Any], ...] = field(default_factory=tuple)
     """What happened, oldest first: ``type``, ``at`` and details."""
-    carrier_range: str = ""
+    number_prefix: str = ""
     """First digits of the number, those of a carrier."""
-    lane: str = ""
-    """``newcomer``, ``checked`` or ``known``."""
+    standing: str = ""
+    """``unknown``, ``checked`` or ``known``."""
     channel: str = ""
     """Of its first message."""
     expires: int = 0
@@ -421,7 +421,9 @@ def _told(event: Event) -> dict[str, Any]:
 
 def _recorded(row: Row[Any], happened: tuple[Mapping[str, Any], ...] = ()) -> RecordedVerification:
     about = (row.id, row.application, row.purpose, row.country, row.started)
-    return RecordedVerification(*about, *_ending(row), happened, row.carrier_range, row.lane, row.channel, row.expires)
+    return RecordedVerification(
+        *about, *_ending(row), happened, row.number_prefix, row.standing, row.channel, row.expires
+    )
 
 
 def _ending(row: Row[Any]) -> tuple[str, int]:
@@ -454,20 +456,20 @@ def _verification(event: Event) -> dict[str, Any]:
         "expires": 0,
         "status": Status.PENDING,
         "ended": 0,
-        **dict.fromkeys(("channel", "carrier_range", "lane", "happened"), ""),
+        **dict.fromkeys(("channel", "number_prefix", "standing", "happened"), ""),
     }
 
 
 def _start(event: Event) -> dict[str, Any]:
     """Return the columns that only a start fills."""
-    who, carrier_range = whose(event)
+    who, number_prefix = whose(event)
     return {
         **{name: event.member(name) for name in _START_FIELDS},
         "started": event.at,
         "expires": int(event.member("expires") or 0),
         "channel": event.member("channel"),
-        "carrier_range": carrier_range,
-        "lane": who.name.lower() if who else "",
+        "number_prefix": number_prefix,
+        "standing": who.name.lower() if who else "",
     }
 
 

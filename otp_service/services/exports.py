@@ -64,10 +64,10 @@ class RecordedVerificationAnswer:
     """When its code does; like the next ones null until that is recorded."""
     channel: str | None
     """Of its first message."""
-    carrier_range: str | None
+    number_prefix: str | None
     """The number's first digits, those of a carrier."""
-    lane: str | None
-    """`newcomer`, `checked` or `known`: whether the number was known then."""
+    standing: str | None
+    """`unknown`, `checked` (by a human check) or `known`, as the number was at the start."""
     status: Status
     """As far as it is recorded."""
     ended_at: Time | None
@@ -354,8 +354,8 @@ def _verification_answer(recorded: RecordedVerification) -> RecordedVerification
         started_at=recorded.started,
         expires_at=recorded.expires or None,
         channel=recorded.channel or None,
-        carrier_range=recorded.carrier_range or None,
-        lane=recorded.lane or None,
+        number_prefix=recorded.number_prefix or None,
+        standing=recorded.standing or None,
         status=Status(recorded.status),
         ended_at=recorded.ended or None,
         events=event_answers(recorded.events),

@@ -49,7 +49,7 @@ class PlaceReport:
 
     application: str
     country: str
-    carrier_range: str
+    number_prefix: str
     """Empty for the whole country."""
     passed: tuple[PassedUnapproved, PassedUnapproved]
     alarmed_since: int
@@ -221,7 +221,7 @@ class _Step:
                 self._bring_forward(one, traffic, own, until)
 
     def _bring_forward(self, country: str, traffic: CountryTraffic, tallies: Mapping[Tally, int], until: int) -> None:
-        ranges = {*traffic.live_ranges(), *(one.carrier_range for one in tallies)}
+        ranges = {*traffic.live_ranges(), *(one.number_prefix for one in tallies)}
         notices = [*feed(traffic, tallies, until // MINUTE), *traffic.advance(until)]
         self.notices += [(country, one) for one in notices]
         self.changed[country] = {one for one in ranges if one in traffic.ranges}
@@ -236,21 +236,21 @@ def _suspicion(country: str, traffic: CountryTraffic) -> CountrySuspicion:
 
 
 def _tell(application: str, country: str, traffic: CountryTraffic, notice: Notice) -> None:
-    place = traffic.ranges.get(notice.carrier_range, traffic.whole)
+    place = traffic.ranges.get(notice.number_prefix, traffic.whole)
     day = passed_unapproved(place, notice.minute)[1]
     match notice.finding:
         case Finding.USUAL_AGAIN:
-            event = "newcomers_usual_again"
+            event = "unknown_numbers_usual_again"
         case Finding.REBASED:
-            event = "newcomers_change_taken_for_usual"
+            event = "unknown_numbers_change_taken_for_usual"
         case _:
-            event = "newcomers_unusual"
+            event = "unknown_numbers_unusual"
     _log.log(
         logging.INFO if notice.finding is Finding.USUAL_AGAIN else logging.WARNING,
         event,
         application=application,
         country=country,
-        carrier_range=notice.carrier_range,
+        number_prefix=notice.number_prefix,
         whose=str(notice.whose),
         why=str(notice.finding),
         cause=str(notice.cause),
@@ -268,7 +268,7 @@ _TOLD: Final[Mapping[Finding, WebhookType]] = {
 
 
 def _webhook_of(application: str, country: str, notice: Notice, at: int) -> Webhook:
-    details = {"country": country, "carrier_range": notice.carrier_range, "cause": str(notice.cause)}
+    details = {"country": country, "number_prefix": notice.number_prefix, "cause": str(notice.cause)}
     return Webhook(application, _TOLD[notice.finding], at, details=details)
 
 
@@ -276,7 +276,7 @@ def _set_gauges(application: str, country: str, traffic: CountryTraffic, minute:
     places = (traffic.whole, *traffic.ranges.values())
     causes = [traffic.whole.cause(alarm.level) for place in places for alarm in place.alarms]
     for cause in Cause:
-        metrics.newcomer_alarms.set(causes.count(cause), application=application, country=country, cause=cause)
+        metrics.unknown_number_alarms.set(causes.count(cause), application=application, country=country, cause=cause)
     for one in passed_unapproved(traffic.whole, minute):
         metrics.unapproved_messages.set(one.messages, application=application, country=country, window=one.window)
         metrics.unapproved_messages_usual.set(one.usual, application=application, country=country, window=one.window)
@@ -286,7 +286,7 @@ def _set_gauges(application: str, country: str, traffic: CountryTraffic, minute:
 def _forget_gauges() -> None:
     """Drop what another process tells from now on; where processes report together, the last word counts anyway."""
     if not metrics.is_multiprocess():
-        metrics.newcomer_alarms.clear()
+        metrics.unknown_number_alarms.clear()
         metrics.unapproved_messages.clear()
         metrics.unapproved_messages_usual.clear()
         metrics.unapproved_money.clear()

@@ -57,9 +57,9 @@ def _refusals(decisions: Iterable[Decision]) -> Mapping[StatsKey, StatsCount]:
     times = Counter(
         StatsKey(
             hour_of(one.at),
-            *(one.application, one.purpose, one.country, one.carrier_range),
+            *(one.application, one.purpose, one.country, one.number_prefix),
             *("", ""),
-            lane=one.trust,
+            standing=one.trust,
             what=refusal(one.kind, enforced=one.mode == "enforce"),
             reason=one.rule,
         )
@@ -75,9 +75,9 @@ MAX_SUMS: Final = 50_000
 """Sums that one answer is made of: 31 days of delays by hour are 22,320."""
 _CHANGES_FOR: Final = 1000 * (MAX_CODE_LIFE + RECORD_GRACE)
 """Milliseconds after a start in which its stats change: until its record is gone."""
-BY_VERIFICATION: Final = ("hour", "day", "application", "purpose", "country", "carrier_range", "channel", "lane")
+BY_VERIFICATION: Final = ("hour", "day", "application", "purpose", "country", "number_prefix", "channel", "standing")
 BY_MESSAGE: Final = ("hour", "day", "application", "purpose", "country", "channel", "gateway", "reason")
-BY_REFUSAL: Final = ("hour", "day", "application", "purpose", "country", "carrier_range", "lane", "rule")
+BY_REFUSAL: Final = ("hour", "day", "application", "purpose", "country", "number_prefix", "standing", "rule")
 BY_DELAY: Final = ("hour", "day", "application", "country", "channel", "gateway")
 """The members that rows of each kind can be grouped by. Days are of UTC."""
 
@@ -133,12 +133,12 @@ class VerificationStatsRow(StatsRow):
     """Verification outcomes by hour of start."""
 
     purpose: str | None
-    carrier_range: str | None
-    """First digits of the numbers, those of a carrier before numbers were ported; null where no rule needs them."""
+    number_prefix: str | None
+    """Calling code and first three digits of the numbers; null where no rule needs them."""
     channel: str | None
     """For money the message's own channel, for all else the first channel of the verification."""
-    lane: str | None
-    """`newcomer`, `checked` (a newcomer who passed a human check) or `known`, as the number was at the start."""
+    standing: str | None
+    """`unknown`, `checked` (unknown, but a human check was passed) or `known`, as the number was at the start."""
     started: int
     approved: int
     canceled: int
@@ -149,7 +149,7 @@ class VerificationStatsRow(StatsRow):
     unapproved: int
     """All that are not approved."""
     sent: int | None
-    """First messages that a gateway accepted; null by purpose, carrier range or lane."""
+    """First messages that a gateway accepted; null by purpose, number prefix or standing."""
     delivered: int | None
     """First messages that the gateway reported as delivered; null as `sent`."""
     amount: Amount
@@ -208,9 +208,9 @@ class RefusalStatsRow(StatsRow):
     """Refusals of rules."""
 
     purpose: str | None
-    carrier_range: str | None
+    number_prefix: str | None
     """First digits of the numbers, as of verifications."""
-    lane: str | None
+    standing: str | None
     """`known` or `unknown`: whether the context was known to the number; null where it makes no difference."""
     rule: str | None
     """Such as `number.sends`."""

@@ -388,7 +388,7 @@ def _describe_for_guard(
         safe=destination.e164 in context.destinations.safe,
         price=max_price(context, application, verification, verification.channel, view.details.transaction),
         record_only_rules=record_only_rules,
-        carrier_range=destination.carrier_range,
+        number_prefix=destination.number_prefix,
     )
 
 

@@ -153,7 +153,7 @@ def _with_checked(buckets: Iterator[Bucket], *, asks: bool) -> Iterator[Bucket]:
 
 
 def _newcomers(guard: GuardSettings, *, asks: bool) -> NewcomerRule | None:
-    rule = "country.newcomers"
+    rule = "country.unknown_numbers"
     return NewcomerRule(rule, asks, _records(guard, rule)) if _is_on(guard, rule) else None
 
 

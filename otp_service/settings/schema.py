@@ -613,7 +613,7 @@ class ApplicationSection(Section):
     totp_skew: tuple[Steps, ...] = Field(default=astuple(TotpSkew()), min_length=2, max_length=2)
     """Codes of an authenticator app that are right beside the present one: how many before it, and after it."""
     human_check: Name = NO_HUMAN_CHECK
-    """Whether it can ask an end user for a human check, before newcomers are refused: ``none``; ``assertion``: it
+    """Whether it can ask an end user for a human check, before unknown numbers are refused: ``none``; ``assertion``: it
     checks by itself, and says so in the start; or the name of a section of ``human_checks``, which verifies a token."""
 
     proofs: bool = False

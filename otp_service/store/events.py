@@ -472,7 +472,7 @@ class Decision:
     purpose: str
     country: str
     rule_hits: tuple[RuleHit, ...]
-    carrier_range: str = ""
+    number_prefix: str = ""
     """First digits of the number of a start, those of a carrier."""
     request: str = ""
     """Identifier of the request that was refused; empty where it was none of the API."""
@@ -608,7 +608,7 @@ def parse_decision(bucket: str, entry: tuple[bytes, Mapping[bytes, bytes]]) -> D
         purpose=fields.get("purpose", ""),
         country=fields.get("country", ""),
         rule_hits=tuple(_parse_rule_hit(text) for text in fields.get("rule_hits", "").split(",") if text),
-        carrier_range=decode_attempt(fields["sending"]).carrier_range if "sending" in fields else "",
+        number_prefix=decode_attempt(fields["sending"]).number_prefix if "sending" in fields else "",
         request=fields.get("request", ""),
     )
 

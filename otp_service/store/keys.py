@@ -184,14 +184,14 @@ dead_letters = Key("otp:{<bucket>}:dead", "stream", "", _STREAM, "`dead-letters`
 events = Key("otp:{<bucket>}:events", "stream", "pseudonym",
     Life("no TTL; trimmed once it is recorded in the ledger, by age and length"),
     "worker (into the ledger), `find`, `guard replay`, readers of your own",
-    "what happened; of a start number, block, address and context, and the carrier range in clear; until it is "
+    "what happened; of a start number, block, address and context, and the number prefix in clear; until it is "
     "recorded, the evidence of a consent "
     "that came with a start, the address shortened")
 counted = Key("otp:{<bucket>}:counted", "string", "", Life("a day after the last event", _DAY), "worker",
     "the last event that is counted, where events are recorded once their verification is over")
 decisions = Key("otp:{<bucket>}:decisions", "stream", "pseudonym", _STREAM, "`guard`",
     "what the guard's rules refused, or would have, and what changed for all; of a refused start number, block, "
-    "address and context, and the carrier range in clear")
+    "address and context, and the number prefix in clear")
 number = Key("otp:{<bucket>}:number:<pseudonym>", "string", "pseudonym", Life("{} after the last write", 1, "number"),
     "API, `find`, `limits`",
     "a number: when it was approved and from which contexts, times of its last messages, waits, its last 20 "
@@ -232,21 +232,21 @@ country = Key("otp:{<application>}:country:<application>/<country>", "string", "
     "an application's country: its buckets and breaker, what was spent in this hour and day")
 tallies = Key("otp:{<application>}:tallies:<application>", "hash", "",
     Life("a day after the last event", _DAY), "worker",
-    "starts and approvals by country, carrier range and minute, that are still to be judged")
+    "starts and approvals by country, number prefix and minute, that are still to be judged")
 asked = Key("otp:{<application>}:asked:<application>/<ten minutes>", "string", "",
     Life("20 min", 1200), "API",
     "about how many different addresses, or numbers, were asked for a human check or passed one (a HyperLogLog, which "
     "tells none)")
 traffic = Key("otp:{<application>}:traffic:<application>", "hash", "",
     Life("60 days after the last event", 60 * _DAY), "worker, `guard status`",
-    "an application's newcomers by country and carrier range: how many usually start and approve, and what is unusual")
+    "an application's unknown numbers by country and prefix: how many usually start and approve, and what is unusual")
 blocks = Key("otp:{blocks}:unapproved:<hour>", "zset", "pseudonym", Life("a day after its hour", 26 * 3600),
     "worker, `guard status`",
-    "how many newcomers of a block of numbers, by country and carrier range, began in an hour and did not approve; of "
+    "how many unknown numbers of a block, by country and prefix, began in an hour and did not approve; of "
     "5,000 blocks at most")
 leases = Key("otp:{workers}:leases/<duty>", "zset", "", _MINUTE, "worker",
     "until when each worker has a share of the buckets, for a duty: to deliver, or to record")
-judge = Key("otp:judge", "string", "", Life("15 s", 15), "worker", "which worker judges the traffic of newcomers")
+judge = Key("otp:judge", "string", "", Life("15 s", 15), "worker", "which worker judges the traffic of unknown numbers")
 application = Key("otp:{<application>}:application_state:<application>", "string", "",
     Life("{} after the last message", 1, "application"), "API, worker, `guard status`",
     "an application: its limits, codes that it checked, what it spent in this hour and day")

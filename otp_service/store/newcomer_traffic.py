@@ -34,7 +34,7 @@ class BlockCount:
     block: str
     """Its pseudonym."""
     country: str
-    carrier_range: str
+    number_prefix: str
     hour: float
     """In about the last hour."""
     day: float
@@ -103,7 +103,7 @@ class TrafficStore:
 
     def lift(self, application: str, country: str) -> None:
         """Let whoever judges end the alarms of a country."""
-        self.add({application: {Tally(country, "", 0, Who.NEWCOMER, What.LIFTED): 1}})
+        self.add({application: {Tally(country, "", 0, Who.UNKNOWN, What.LIFTED): 1}})
 
     def lead(self, name: str) -> bool:
         """Take the lease to judge, or renew it; tell whether this process has it.
@@ -131,10 +131,10 @@ class TrafficStore:
         version = kept.pop(_VERSION.encode(), b"0").decode()
         countries: dict[str, CountryTraffic] = {}
         for name, packed in kept.items():
-            country, _, carrier_range = name.decode().partition("/")
+            country, _, number_prefix = name.decode().partition("/")
             traffic = countries.setdefault(country, CountryTraffic())
-            if carrier_range:
-                traffic.ranges[carrier_range] = unpack_place(packed)
+            if number_prefix:
+                traffic.ranges[number_prefix] = unpack_place(packed)
             else:
                 traffic.whole = unpack_place(packed)
         return version, countries
@@ -168,10 +168,10 @@ class TrafficStore:
 
 
 def _block_count(name: str, hours: list[dict[str, float]], part: float) -> BlockCount:
-    block, country, carrier_range = name.split("/")
+    block, country, number_prefix = name.split("/")
     first, *others = (one.get(name, 0.0) for one in hours)
     day = first + sum(others[:-1]) + part * others[-1]
-    return BlockCount(block, country, carrier_range, first + part * others[0], day)
+    return BlockCount(block, country, number_prefix, first + part * others[0], day)
 
 
 def _fields(country: str, traffic: CountryTraffic, changed: Iterable[str]) -> Iterable[str | bytes]:

@@ -57,7 +57,7 @@ class SharedMessage(NamedTuple):
     passed: bool
     """Whether a human check was."""
     price: int
-    carrier_range: str = ""
+    number_prefix: str = ""
     network: str = ""
     wide_network: str = ""
     provider: str = ""
@@ -83,7 +83,7 @@ class SharedMessage(NamedTuple):
         marks = "".join(f"{mark} " for mark, holds in (("safe", self.safe), ("passed", self.passed)) if holds)
         return (
             self.kind, self.place, f" {marks}", country_breaker, self.country, self.pseudonym, self.application,
-            self.price, self.carrier_range, self.network, self.wide_network,
+            self.price, self.number_prefix, self.network, self.wide_network,
         )  # fmt: skip
 
     @property
@@ -96,7 +96,7 @@ def of_start(application: str, country: str, attempt: SendAttempt) -> SharedMess
     """Return what is told of the first message of a verification."""
     return SharedMessage(
         "start", application, country, attempt.number, attempt.block, attempt.place, attempt.safe, attempt.checked,
-        attempt.price, attempt.carrier_range, attempt.network, attempt.wide_network, attempt.provider,
+        attempt.price, attempt.number_prefix, attempt.network, attempt.wide_network, attempt.provider,
     )  # fmt: skip
 
 
@@ -286,8 +286,8 @@ class _Note:
     @property
     def block_member(self) -> str:
         """Block, country and carrier range, as they are counted by hour (domain/tallies.py)."""
-        carrier_range = self._flags.lstrip(string.ascii_letters.encode())
-        return b"/".join((self.block, self.country, carrier_range)).decode()
+        number_prefix = self._flags.lstrip(string.ascii_letters.encode())
+        return b"/".join((self.block, self.country, number_prefix)).decode()
 
     @property
     def _flags(self) -> bytes:

@@ -805,7 +805,7 @@ def _started(bucket: str, answer: list[Any], ruleset: CompiledRuleset) -> Starte
 def _of_further(verification: Verification, message: FurtherMessage) -> SharedMessage:
     """Return what is told of a further message, as the first one was counted (include_approvals.lua)."""
     flags = verification.counted.partition(".")[0]
-    carrier_range = flags.lstrip(string.ascii_letters)
+    number_prefix = flags.lstrip(string.ascii_letters)
     return SharedMessage(
         "fallback" if message.falls_back_from else "resend",
         verification.application,
@@ -816,7 +816,7 @@ def _of_further(verification: Verification, message: FurtherMessage) -> SharedMe
         safe="s" in flags,
         passed="q" in flags,
         price=message.price,
-        carrier_range=carrier_range,
+        number_prefix=number_prefix,
     )
 
 

@@ -227,9 +227,9 @@ wrong_code_alarms = Counter(
     "Times that most of the codes that an application checked were wrong.",
     "application",
 )
-newcomer_alarms = Gauge(
-    "otp_service_newcomer_alarms",
-    "Alarms that stand, because fewer newcomers of a country or of one of its carrier ranges approve than usual; "
+unknown_number_alarms = Gauge(
+    "otp_service_unknown_number_alarms",
+    "Alarms that stand, because fewer unknown numbers of a country or prefix approve than usual; "
     "`cause` is `delivery` where known numbers approve less as well.",
     "application",
     "country",
@@ -237,7 +237,7 @@ newcomer_alarms = Gauge(
 )
 unapproved_messages = Gauge(
     "otp_service_unapproved_messages",
-    "Messages to newcomers that passed the guard and that nobody approved, of about the last `hour` or `day`.",
+    "Messages to unknown numbers that passed the guard and that nobody approved, of about the last `hour` or `day`.",
     "application",
     "country",
     "window",

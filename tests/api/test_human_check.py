@@ -16,7 +16,7 @@ from otp_service.store import keys
 
 PASSED = {"human_check": {"passed": True}}
 CHECKED = {"human_check": HumanCheckResult(passed=True)}
-RULE = "country.newcomers"
+RULE = "country.unknown_numbers"
 
 
 def api_of(

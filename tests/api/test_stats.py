@@ -41,8 +41,9 @@ def test_verifications_are_counted(shop: Api):
 
     assert answer.json["currency"] == "PKR"
     assert answer.json["rows"][1] == {
-        "hour": None, "day": None, "purpose": None, "country": "PK", "carrier_range": None, "channel": None,
-        "lane": None, "started": 3, "approved": 3, "canceled": 0, "max_attempts_reached": 0, "failed": 0, "expired": 0,
+        "hour": None, "day": None, "purpose": None, "country": "PK", "number_prefix": None, "channel": None,
+        "standing": None, "started": 3, "approved": 3, "canceled": 0, "max_attempts_reached": 0, "failed": 0,
+        "expired": 0,
         "unapproved": 0, "sent": 3, "delivered": 3, "amount": "7.50", "estimated_unapproved_amount": "0.00",
         "unfinished": False,
     }  # fmt: skip

@@ -20,7 +20,7 @@ from abuse_traffic import Group, Visit, What
 
 BY_NAME = {one.name: one for one in memory.SCENARIOS}
 FROM_10_000 = BY_NAME["8.3 a minute from 10,000 addresses"]
-ALARM = Notice(patient.FRIDAY + memory.AT + 30, Finding.ALARM, Whose.NEWCOMERS, "", Cause.NEWCOMERS)
+ALARM = Notice(patient.FRIDAY + memory.AT + 30, Finding.ALARM, Whose.UNKNOWN_NUMBERS, "", Cause.UNKNOWN_NUMBERS)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_a_book_counts_what_passes_before_it_is_told_before_newcomers_are_asked_
         met(60, Met.SENT), met(0, Met.SENT), met(29, Met.SENT), met(31, Met.SENT), met(40, Met.ASKED, asked_by="a"),
         met(40, Met.CHECKED, Group.HONEST, "new"), met(-60, Met.SENT, Group.HONEST, "new"),
         met(50, Met.REFUSED, Group.HONEST, "known"),
-    ], rules={"a": "country.newcomers"})  # fmt: skip
+    ], rules={"a": "country.unknown_numbers"})  # fmt: skip
     book = patient.book_of(FROM_10_000, tally, [ALARM])
 
     assert (book.passed_before_told, book.passed_before_asked, book.passed_after_asked) == (2, 3, 1)
@@ -95,7 +95,7 @@ def test_newcomers_who_get_the_trickle_count_as_asked_and_other_rules_do_not():
     tally = Tally(outcomes=[
         met(4, Met.ASKED, asked_by="b"), met(5, Met.REFUSED, refusal=other), met(10, Met.REFUSED, refusal=trickled),
     ])  # fmt: skip
-    tally.rules = {"a": "country.newcomers", "b": "block.unapproved"}
+    tally.rules = {"a": "country.unknown_numbers", "b": "block.unapproved"}
 
     assert patient.book_of(FROM_10_000, tally, []).first_asked == patient.FRIDAY + memory.AT + 10
 
@@ -125,11 +125,11 @@ def test_what_a_worker_told_is_read_from_its_log(tmp_path):
     log = Path(tmp_path) / "worker.log"
     log.write_text(
         "not JSON\n"
-        '{"event": "newcomers_unusual", "timestamp": "2026-11-28T10:00:00Z", "why": "alarm", "whose": "newcomers", '
-        '"carrier_range": "92300", "cause": "newcomers", "country": "PK"}\n'
+        '{"event": "unknown_numbers_unusual", "timestamp": "2026-11-28T10:00:00Z", "why": "alarm", '
+        '"whose": "unknown_numbers", "number_prefix": "92300", "cause": "unknown_numbers", "country": "PK"}\n'
     )
     clock = clocks.Clock(clocks.FastValkey("", tmp_path, None, at=6000.0, speed=1.0))
 
     (told,) = patient.notices_in(log, clock)
 
-    assert told == Notice(100, Finding.ALARM, Whose.NEWCOMERS, "92300", Cause.NEWCOMERS)
+    assert told == Notice(100, Finding.ALARM, Whose.UNKNOWN_NUMBERS, "92300", Cause.UNKNOWN_NUMBERS)

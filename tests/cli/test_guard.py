@@ -75,7 +75,7 @@ def test_status_of_an_installation_where_nothing_happened(frozen, tmp_path):
     assert result.stderr.splitlines() == [
         "Refused in the last 1 d, or would have been: nothing.",
         "Breakers and alarms: nothing.",
-        "Passed unapproved to newcomers, about: nothing.",
+        "Passed unapproved to first-time numbers, about: nothing.",
         "Blocks of 10,000 numbers that most passed to unapproved: nothing.",
         "Closed now: nothing.",
         "Spent: nothing.",
@@ -280,10 +280,10 @@ def test_status_shows_what_passes_unapproved_by_country_and_range_against_what_i
     for row in rows(guard("status", environ=environ).stdout):
         if row[0] not in {"shop", "bank"}:
             continue  # a block, or the alarm
-        name, country, carrier_range, window, messages, usual, cost, *_, alarm = row
+        name, country, number_prefix, window, messages, usual, cost, *_, alarm = row
         assert (name, country) == ("shop", "PK")
-        quiet[carrier_range, window], busy[carrier_range, window] = int(usual), int(messages)
-        assert (alarm != "-") == (carrier_range == "92301")
+        quiet[number_prefix, window], busy[number_prefix, window] = int(usual), int(messages)
+        assert (alarm != "-") == (number_prefix == "92301")
         assert float(cost) > 0
 
     assert set(busy) == {(place, window) for place in ("all", "92301") for window in ("hour", "day")}
@@ -303,9 +303,9 @@ def test_status_names_an_alarm_for_as_long_as_it_stands(frozen, tmp_path):
     told_again = guard("status", "--hours", "1", environ=environ)
 
     assert (told["rule"], told["application"], told["country"], told["range"]) == (
-        "country.newcomers", "shop", "PK", "92301",
+        "country.unknown_numbers", "shop", "PK", "92301",
     )  # fmt: skip
-    assert told["what"] == "alarm (newcomers)"
+    assert told["what"] == "alarm (unknown_numbers)"
     assert "Breakers and alarms: nothing." not in told_again.stderr
     frozen.advance(25 * 3600)
     frozen.client.delete(*frozen.client.keys("*decisions*"), "-")

@@ -61,25 +61,25 @@ class Site:
                 if self.chance.random() < self.share * delivered:
                     self.country.known_approve(self.minute * MINUTE)
             self.minute += 1
-        return [(one.finding, one.carrier_range) for one in self.notices[before:]]
+        return [(one.finding, one.number_prefix) for one in self.notices[before:]]
 
     def _count(self, mean_count):
         whole = int(mean_count)
         return whole + (self.chance.random() < mean_count - whole)
 
-    def _come(self, carrier_range, share, *, asks, solves):
+    def _come(self, number_prefix, share, *, asks, solves):
         at, approves = self.minute * MINUTE, self.chance.random() < share
-        if asks and self.country.suspicion(carrier_range).ask:
-            self.notices += self.country.asked(at, carrier_range)
+        if asks and self.country.suspicion(number_prefix).ask:
+            self.notices += self.country.asked(at, number_prefix)
             if not solves:
                 return False
-            self.country.passed_check(at, carrier_range, PRICE)
+            self.country.passed_check(at, number_prefix, PRICE)
             if approves:
-                self.country.approve(at, carrier_range, checked=True)
+                self.country.approve(at, number_prefix, checked=True)
             return True
-        self.notices += self.country.start(at, carrier_range, PRICE)
+        self.notices += self.country.start(at, number_prefix, PRICE)
         if approves:
-            self.country.approve(at, carrier_range)
+            self.country.approve(at, number_prefix)
         return True
 
     @property
@@ -384,7 +384,7 @@ def test_an_alarm_that_people_keep_who_do_not_come_back_from_their_check_ends_af
     for minute in range(place.newcomers.newest, place.newcomers.newest + 30):
         place.newcomers.start(minute, 10, 7, 0)
         place.newcomers.approve(minute, 4)
-        if (Finding.USUAL_AGAIN, Whose.NEWCOMERS) in place.advance(minute):
+        if (Finding.USUAL_AGAIN, Whose.UNKNOWN_NUMBERS) in place.advance(minute):
             break
 
     assert place.newcomers.alarm is None
@@ -451,7 +451,7 @@ def test_an_attack_beside_known_people_who_approve_is_the_newcomers(learnt):
     site = site_of(learnt)
     site.play(120, 8.0, known=4.0)
 
-    assert site.notices[0].cause is Cause.NEWCOMERS
+    assert site.notices[0].cause is Cause.UNKNOWN_NUMBERS
     assert site.country.whole.known.alarm is None
 
 

@@ -147,7 +147,7 @@ def test_any_other_spelling_goes_the_long_way(spelling: str):
     assert parse_plain_mobile(spelling) is None
 
 
-def test_a_carrier_range_leaves_at_least_five_digits_open():
-    ranges = {number: parse_destination(number, None).carrier_range for number in ("+923001234567", "+299221234")}
+def test_a_number_prefix_leaves_at_least_five_digits_open():
+    ranges = {number: parse_destination(number, None).number_prefix for number in ("+923001234567", "+299221234")}
 
     assert ranges == {"+923001234567": "92300", "+299221234": "2992"}

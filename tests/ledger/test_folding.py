@@ -16,7 +16,7 @@ from otp_service.ledger.ledger import Ledger, open_ledger
 from otp_service.ledger.schema import audit, events, hourly_delays, hourly_stats, verifications
 
 AT = 1000 * HOUR
-BY = ("hour", "country", "carrier_range", "channel", "gateway", "lane", "what", "reason")
+BY = ("hour", "country", "number_prefix", "channel", "gateway", "standing", "what", "reason")
 
 
 @pytest.fixture

@@ -131,13 +131,14 @@ def test_few_approvals_page_whichever_workers_record_them(workers, started, appr
     evaluated(tmp_path, {"interval": "5m", "input_series": recorded, "promql_expr_test": asked}, step="5m")
 
 
-ALARMS = 'otp_service_newcomer_alarms{application="shop",country="PK",cause="%s",instance="%d"}'
+ALARMS = 'otp_service_unknown_number_alarms{application="shop",country="PK",cause="%s",instance="%d"}'
 
 
 @pytest.mark.parametrize(
-    ("cause", "alert"), [("newcomers", "OtpServiceNewcomersApproveLess"), ("delivery", "OtpServiceCodesDoNotArrive")]
+    ("cause", "alert"),
+    [("unknown_numbers", "OtpServiceUnknownNumbersApproveLess"), ("delivery", "OtpServiceCodesDoNotArrive")],
 )
-def test_an_alarm_of_newcomers_pages_while_it_stands_whichever_worker_judges(cause, alert, tmp_path):
+def test_an_alarm_of_unknown_numbers_pages_while_it_stands_whichever_worker_judges(cause, alert, tmp_path):
     judged = [
         {"series": ALARMS % (cause, 1), "values": "0+0x20 1+0x10 _x40"},
         {"series": ALARMS % (cause, 2), "values": "_x31 1+0x10 0+0x30"},

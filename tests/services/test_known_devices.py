@@ -211,7 +211,7 @@ ATTACKS = {
         customer=ABROAD,
         guard={"country": {"unapproved": ["900/day"]}},
     ),
-    "alarm": Attack(_alarm, "country.newcomers", lambda site: site.shop.start(site.stranger())),
+    "alarm": Attack(_alarm, "country.unknown_numbers", lambda site: site.shop.start(site.stranger())),
 }
 """Ways to close a customer out who is known, by what strangers use up."""
 THE_ADDRESS = {"/48 of IPv6": "2001:db8:1:77::1", "/32 of IPv6": "2001:db8:77::1"}

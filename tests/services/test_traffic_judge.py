@@ -31,7 +31,7 @@ def sample(name, **labels):
 
 def counted(context):
     found = context.store.traffic.tallies("shop")[1]
-    return {(one.carrier_range, one.who, one.what): count for one, count in found.items()}
+    return {(one.number_prefix, one.who, one.what): count for one, count in found.items()}
 
 
 def row(site, name):
@@ -48,11 +48,11 @@ def test_a_start_and_its_approval_are_counted_by_who_it_is_and_by_carrier_range(
     record_events(caller.context)
 
     assert counted(caller.context) == {
-        ("92300", Who.NEWCOMER, What.MESSAGE): 1,
-        ("92300", Who.NEWCOMER, What.MONEY): 0,
-        ("92300", Who.NEWCOMER, What.APPROVAL): 1,
-        ("92301", Who.NEWCOMER, What.MESSAGE): 1,
-        ("92301", Who.NEWCOMER, What.MONEY): 0,
+        ("92300", Who.UNKNOWN, What.MESSAGE): 1,
+        ("92300", Who.UNKNOWN, What.MONEY): 0,
+        ("92300", Who.UNKNOWN, What.APPROVAL): 1,
+        ("92301", Who.UNKNOWN, What.MESSAGE): 1,
+        ("92301", Who.UNKNOWN, What.MONEY): 0,
         ("", Who.KNOWN, What.MESSAGE): 1,
         ("", Who.KNOWN, What.MONEY): 0,
         ("", Who.KNOWN, What.APPROVAL): 1,
@@ -66,7 +66,7 @@ def test_what_a_message_costs_is_counted_and_the_safe_list_is_nobodys(frozen):
     approve(caller, "+923011234567")
     record_events(caller.context)
 
-    assert counted(caller.context)[("92300", Who.NEWCOMER, What.MONEY)] == 2_500_000
+    assert counted(caller.context)[("92300", Who.UNKNOWN, What.MONEY)] == 2_500_000
     assert {one for one, _, _ in counted(caller.context)} == {"92300"}
 
 
@@ -79,7 +79,7 @@ def test_what_further_messages_cost_is_counted(frozen):
     site.record()
 
     assert counted(site.context) == {
-        ("92300", Who.NEWCOMER, What.MESSAGE): 1, ("92300", Who.NEWCOMER, What.MONEY): 7_500_000
+        ("92300", Who.UNKNOWN, What.MESSAGE): 1, ("92300", Who.UNKNOWN, What.MONEY): 7_500_000
     }  # fmt: skip
 
 
@@ -133,8 +133,8 @@ def test_one_number_whose_codes_are_all_typed_in_approves_once(frozen):
         caller.check(one, caller.code(one))
     record_events(caller.context)
 
-    assert counted(caller.context)["92300", Who.NEWCOMER, What.MESSAGE] == 3
-    assert counted(caller.context)["92300", Who.NEWCOMER, What.APPROVAL] == 1
+    assert counted(caller.context)["92300", Who.UNKNOWN, What.MESSAGE] == 3
+    assert counted(caller.context)["92300", Who.UNKNOWN, What.APPROVAL] == 1
     assert of_blocks(caller.context) == {"333": (2, 2)}
 
 
@@ -147,8 +147,8 @@ def test_who_types_wrong_codes_is_counted_as_who_types_none(frozen):
     record_events(caller.context)
 
     assert counted(caller.context) == {
-        ("92300", Who.NEWCOMER, What.MESSAGE): 2,
-        ("92300", Who.NEWCOMER, What.MONEY): 0,
+        ("92300", Who.UNKNOWN, What.MESSAGE): 2,
+        ("92300", Who.UNKNOWN, What.MONEY): 0,
     }
     assert of_blocks(caller.context) == {"333": (2, 2)}
     assert not passes(caller, "+923003330003")
@@ -177,18 +177,18 @@ def test_an_attack_is_told_and_newcomers_come_under_suspicion(frozen):
     site = Newcomers(frozen)
     with capture_logs() as lines:
         site.minutes(20)
-        assert not [line for line in lines if line["event"].startswith("newcomers")]
+        assert not [line for line in lines if line["event"].startswith("unknown_numbers")]
         assert row(site, "tsuspicion") <= 0
         site.minutes(40, attack=8)
-    told = next(line for line in lines if line["event"] == "newcomers_unusual")
+    told = next(line for line in lines if line["event"] == "unknown_numbers_unusual")
 
-    assert (told["application"], told["country"], told["carrier_range"]) == ("shop", "PK", "")
-    assert (told["whose"], told["cause"]) == ("newcomers", "newcomers")
+    assert (told["application"], told["country"], told["number_prefix"]) == ("shop", "PK", "")
+    assert (told["whose"], told["cause"]) == ("unknown_numbers", "unknown_numbers")
     assert 0 < row(site, "tsuspicion") <= 600_000
     assert row(site, "ntrickle") == pytest.approx(72 / 4, abs=4)
     assert row(site, "lusual") == pytest.approx(1728, rel=0.05)
-    assert sample("otp_service_newcomer_alarms", cause="newcomers") == 1
-    assert sample("otp_service_newcomer_alarms", cause="delivery") == 0
+    assert sample("otp_service_unknown_number_alarms", cause="unknown_numbers") == 1
+    assert sample("otp_service_unknown_number_alarms", cause="delivery") == 0
 
 
 def test_a_quiet_hour_and_an_attacked_one_do_not_look_alike(frozen):
@@ -208,7 +208,7 @@ def test_a_quiet_hour_and_an_attacked_one_do_not_look_alike(frozen):
 def test_an_attack_on_one_range_is_told_of_it_and_its_newcomers_alone_are_under_suspicion(frozen):
     site = Newcomers(frozen)
     site.minutes(30, attack=6, within="92301")
-    shown = [(one.carrier_range, one.alarmed_since > 0) for one in report_traffic(site.context)]
+    shown = [(one.number_prefix, one.alarmed_since > 0) for one in report_traffic(site.context)]
     tail = frozen.client.get(keys.country("shop", "PK")).rpartition(b"92301 ")[2].split(b"\n")[0].split()
 
     assert shown == [("", False), ("92301", True)]
@@ -306,7 +306,7 @@ def test_what_is_counted_while_a_step_is_taken_is_left_for_the_next(frozen):
     site.record()
 
     assert store.commit("shop", version, {}, tallies, (), ruleset)
-    assert counted(site.context)[("92300", Who.NEWCOMER, What.MESSAGE)] == 2
+    assert counted(site.context)[("92300", Who.UNKNOWN, What.MESSAGE)] == 2
 
 
 def test_a_worker_that_dies_before_a_step_is_kept_leaves_it_to_the_next(frozen, monkeypatch):
@@ -348,11 +348,11 @@ def test_one_worker_judges_at_a_time_and_another_when_it_has_gone(frozen):
 def test_who_lost_the_lease_tells_nothing_any_more(frozen):
     site = Newcomers(frozen)
     site.minutes(2)
-    assert sample("otp_service_newcomer_alarms", cause="newcomers") == 0
+    assert sample("otp_service_unknown_number_alarms", cause="unknown_numbers") == 0
     frozen.client.set(keys.JUDGE, "another")
     site.judge.judge()
 
-    assert sample("otp_service_newcomer_alarms", cause="newcomers") is None
+    assert sample("otp_service_unknown_number_alarms", cause="unknown_numbers") is None
 
 
 def test_an_event_that_is_seen_twice_moves_no_share(frozen):
@@ -388,10 +388,10 @@ def test_unblocking_a_country_ends_its_alarm(frozen):
 def test_what_was_told_before_a_reload_is_dropped(frozen):
     site = Newcomers(frozen)
     site.minutes(30, attack=8)
-    assert sample("otp_service_newcomer_alarms", cause="newcomers") == 1
+    assert sample("otp_service_unknown_number_alarms", cause="unknown_numbers") == 1
     TrafficJudge(site.context, "the same process, reloaded").judge()
 
-    assert sample("otp_service_newcomer_alarms", cause="newcomers") is None
+    assert sample("otp_service_unknown_number_alarms", cause="unknown_numbers") is None
 
 
 def test_a_change_that_lasts_is_told_as_one_and_not_as_good_news(frozen):
@@ -401,7 +401,7 @@ def test_a_change_that_lasts_is_told_as_one_and_not_as_good_news(frozen):
     own.newcomers.alarm.raised -= LASTING
     with capture_logs() as lines:
         site.minutes(30, attack=8)
-    told = next(line for line in lines if line["event"] == "newcomers_change_taken_for_usual")
+    told = next(line for line in lines if line["event"] == "unknown_numbers_change_taken_for_usual")
 
     assert (told["log_level"], told["why"]) == ("warning", "rebased")
 
@@ -424,8 +424,8 @@ def test_an_alarm_and_its_end_are_told_by_webhooks_also_when_the_ledger_was_away
 
     assert away == []
     assert [one.webhook.type for one in told[:2]] == ["alarm.raised", "alarm.ended"]
-    assert told[0].webhook.details == {"country": "PK", "carrier_range": "", "cause": "newcomers"}
-    assert b'"carrier_range"' not in told[0].webhook.body(1)
+    assert told[0].webhook.details == {"country": "PK", "number_prefix": "", "cause": "unknown_numbers"}
+    assert b'"number_prefix"' not in told[0].webhook.body(1)
 
 
 def test_thousands_of_carrier_ranges_are_kept_in_one_step(frozen):
@@ -450,5 +450,5 @@ def test_messages_that_do_not_arrive_are_told_as_such_and_nobody_is_suspected(fr
             site.come(one, approves=False)
         site.minute(attack=16)
 
-    assert sample("otp_service_newcomer_alarms", cause="delivery") >= 1
+    assert sample("otp_service_unknown_number_alarms", cause="delivery") >= 1
     assert row(site, "tsuspicion") <= 0

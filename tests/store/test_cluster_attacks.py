@@ -154,7 +154,7 @@ def test_codes_of_an_application_that_is_away_let_no_other_wait(cluster: Cluster
     wrong = Event("1-0", 0, "check.failed", {"application": "shop", "reason": "wrong_code"})
 
     count_codes(shop.context, EventBatch("00", ("1-0",), (wrong,)))
-    shop.context.store.traffic.add({"shop": {Tally("PK", "", 1, Who.NEWCOMER, What.MESSAGE): 1}})
+    shop.context.store.traffic.add({"shop": {Tally("PK", "", 1, Who.UNKNOWN, What.MESSAGE): 1}})
 
 
 def test_a_resend_of_what_had_ended_by_another_clock_is_to_be_asked_for_again(shop: Caller) -> None:

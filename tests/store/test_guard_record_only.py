@@ -15,7 +15,7 @@ from otp_service.domain.guard import GUARD_RULES
 from otp_service.errors import OtpServiceError
 
 SPEND = {"spend": {"hour": "3", "countries": {"*": {"hour": "2"}}}}
-RARE = {"number.lock", "address.network", "address.provider", "country.newcomers"}
+RARE = {"number.lock", "address.network", "address.provider", "country.unknown_numbers"}
 """What a short life need not meet; nobody judges its newcomers."""
 COUNTED = [rule for rule in GUARD_RULES if not rule.startswith("destination.")]
 

@@ -373,10 +373,10 @@ class RecordedVerification:
     """When its code does; like the next ones null until that is recorded."""
     channel: str | None
     """Of its first message."""
-    carrier_range: str | None
+    number_prefix: str | None
     """The number's first digits, those of a carrier."""
-    lane: str | None
-    """`newcomer`, `checked` or `known`: whether the number was known then."""
+    standing: str | None
+    """`unknown`, `checked` (by a human check) or `known`, as the number was at the start."""
     status: str
     """As far as it is recorded."""
     ended_at: datetime | None
@@ -662,12 +662,12 @@ class VerificationStatsRow:
     """When it began, in UTC."""
     country: str | None
     purpose: str | None
-    carrier_range: str | None
-    """First digits of the numbers, those of a carrier before numbers were ported; null where no rule needs them."""
+    number_prefix: str | None
+    """Calling code and first three digits of the numbers; null where no rule needs them."""
     channel: str | None
     """For money the message's own channel, for all else the first channel of the verification."""
-    lane: str | None
-    """`newcomer`, `checked` (a newcomer who passed a human check) or `known`, as the number was at the start."""
+    standing: str | None
+    """`unknown`, `checked` (unknown, but a human check was passed) or `known`, as the number was at the start."""
     started: int
     approved: int
     canceled: int
@@ -678,7 +678,7 @@ class VerificationStatsRow:
     unapproved: int
     """All that are not approved."""
     sent: int | None
-    """First messages that a gateway accepted; null by purpose, carrier range or lane."""
+    """First messages that a gateway accepted; null by purpose, number prefix or standing."""
     delivered: int | None
     """First messages that the gateway reported as delivered; null as `sent`."""
     amount: str
@@ -752,9 +752,9 @@ class RefusalStatsRow:
     """When it began, in UTC."""
     country: str | None
     purpose: str | None
-    carrier_range: str | None
+    number_prefix: str | None
     """First digits of the numbers, as of verifications."""
-    lane: str | None
+    standing: str | None
     """`known` or `unknown`: whether the context was known to the number; null where it makes no difference."""
     rule: str | None
     """Such as `number.sends`."""

@@ -349,9 +349,9 @@ export interface RecordedVerification {
   /** Of its first message. */
   channel: string | null;
   /** The number's first digits, those of a carrier. */
-  carrier_range: string | null;
-  /** `newcomer`, `checked` or `known`: whether the number was known then. */
-  lane: string | null;
+  number_prefix: string | null;
+  /** `unknown`, `checked` (by a human check) or `known`, as the number was at the start. */
+  standing: string | null;
   /** As far as it is recorded. */
   status: string;
   ended_at: Time | null;
@@ -605,12 +605,12 @@ export interface VerificationStatsRow {
   day: Time | null;
   country: string | null;
   purpose: string | null;
-  /** First digits of the numbers, those of a carrier before numbers were ported; null where no rule needs them. */
-  carrier_range: string | null;
+  /** Calling code and first three digits of the numbers; null where no rule needs them. */
+  number_prefix: string | null;
   /** For money the message's own channel, for all else the first channel of the verification. */
   channel: string | null;
-  /** `newcomer`, `checked` (a newcomer who passed a human check) or `known`, as the number was at the start. */
-  lane: string | null;
+  /** `unknown`, `checked` (unknown, but a human check was passed) or `known`, as the number was at the start. */
+  standing: string | null;
   started: number;
   approved: number;
   canceled: number;
@@ -620,7 +620,7 @@ export interface VerificationStatsRow {
   expired: number;
   /** All that are not approved. */
   unapproved: number;
-  /** First messages that a gateway accepted; null by purpose, carrier range or lane. */
+  /** First messages that a gateway accepted; null by purpose, number prefix or standing. */
   sent: number | null;
   /** First messages that the gateway reported as delivered; null as `sent`. */
   delivered: number | null;
@@ -688,9 +688,9 @@ export interface RefusalStatsRow {
   country: string | null;
   purpose: string | null;
   /** First digits of the numbers, as of verifications. */
-  carrier_range: string | null;
+  number_prefix: string | null;
   /** `known` or `unknown`: whether the context was known to the number; null where it makes no difference. */
-  lane: string | null;
+  standing: string | null;
   /** Such as `number.sends`. */
   rule: string | null;
   /** By kind: `start`, `resend`, `fallback` (another channel), `check`, `dispatch` (another gateway). */

@@ -333,7 +333,7 @@ export interface StatsQuery<By extends string> {
 export class Stats extends Resource {
   /** Count verifications: started, approved, what they cost. */
   verifications(
-    query: StatsQuery<"hour" | "day" | "purpose" | "country" | "carrier_range" | "channel" | "lane">,
+    query: StatsQuery<"hour" | "day" | "purpose" | "country" | "number_prefix" | "channel" | "standing">,
   ): Promise<answers.VerificationStats> {
     return this.call("GET /v1/stats/verifications", { query });
   }
@@ -347,7 +347,7 @@ export class Stats extends Resource {
 
   /** Count what rules against abuse refused. */
   refusals(
-    query: StatsQuery<"hour" | "day" | "purpose" | "country" | "carrier_range" | "lane" | "rule">,
+    query: StatsQuery<"hour" | "day" | "purpose" | "country" | "number_prefix" | "standing" | "rule">,
   ): Promise<answers.RefusalStats> {
     return this.call("GET /v1/stats/refusals", { query });
   }

@@ -1,4 +1,4 @@
--- The rule `country.newcomers`: newcomers under suspicion are asked for a human check, or get the trickle where nobody can ask.
+-- The rule `country.unknown_numbers`: newcomers under suspicion are asked for a human check, or get the trickle where nobody can ask.
 -- Other rules ask too; start.lua decides by all of them whether a check would lift the refusal (rule_hits.only_ask).
 --
 -- A country's row says what they meet, as a worker judged it (traffic_commit): until when they are under suspicion, and whether

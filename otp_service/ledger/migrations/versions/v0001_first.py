@@ -62,8 +62,8 @@ def _traffic() -> None:
         Column("status", String(64), nullable=False),
         Column("ended", BigInteger, nullable=False),
         Column("channel", String(64), nullable=False),
-        Column("carrier_range", String(16), nullable=False),
-        Column("lane", String(64), nullable=False),
+        Column("number_prefix", String(16), nullable=False),
+        Column("standing", String(64), nullable=False),
         Column("happened", Text, nullable=False, server_default=""),
     )
     op.create_index("verifications_of_number", "verifications", ["pseudonym", "started"])
@@ -89,8 +89,8 @@ def _stats() -> None:
         Column("hour", BigInteger, primary_key=True, autoincrement=False),
         *(Column(name, String(64), primary_key=True) for name in ("application", "purpose")),
         Column("country", String(2), primary_key=True),
-        Column("carrier_range", String(16), primary_key=True),
-        *(Column(name, String(64), primary_key=True) for name in ("channel", "gateway", "lane", "what", "reason")),
+        Column("number_prefix", String(16), primary_key=True),
+        *(Column(name, String(64), primary_key=True) for name in ("channel", "gateway", "standing", "what", "reason")),
         Column("times", BigInteger, nullable=False),
         Column("amount", BigInteger, nullable=False),
         sqlite_with_rowid=False,
