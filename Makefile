@@ -212,12 +212,13 @@ lock:  ## Choose the newest dependencies that fit, and record their hashes.
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --custom-compile-command "make lock"
 
-docs: setup openapi  ## Make what code and data tell: configuration, cli, data, metrics, errors, requirements, openapi, the clients' answers.
+docs: setup openapi  ## Make what code and data tell: configuration, cli, data, metrics, errors, requirements, guarantees, openapi, the clients' answers.
 	PYTHONPATH=. $(BIN)/python docs/make_reference.py
 	PYTHONPATH=. $(BIN)/python docs/make_data.py
 	PYTHONPATH=. $(BIN)/python docs/make_metrics.py
 	PYTHONPATH=. $(BIN)/python docs/make_errors.py
 	PYTHONPATH=. $(BIN)/python docs/make_requirements.py
+	$(BIN)/python docs/make_guarantees.py
 	PYTHONPATH=. $(BIN)/python docs/make_clients.py
 
 pictures: setup  ## Make the pictures of the documents, of the demo as it runs. Needs Debian's chromium-headless-shell and fonts-noto-core. A minute.

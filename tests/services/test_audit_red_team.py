@@ -57,9 +57,9 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "security-model.md"
 class Shown(Enum):
     """By the words above its list in the document."""
 
-    ALWAYS = "`audit verify` shows that he:"
-    BY_HEADS = "Only `audit verify --heads FILE` shows that he:"
-    NEVER = "Nothing shows that he:"
+    ALWAYS = "`audit verify` shows that an attacker:"
+    BY_HEADS = "Only `audit verify --heads FILE` shows that an attacker:"
+    NEVER = "Nothing shows that an attacker:"
 
 
 class Site:
@@ -305,7 +305,7 @@ OF_ROWS = [
     Attack("inserts a row and appends an entry of it", Shown.NEVER, insert_row_with_entry),
 ]
 OF_CHANGING_ROWS = [
-    Attack("changes a row of what lets somebody in, and appends an entry of it", Shown.NEVER, change_row_with_entry),
+    Attack("changes a row that grants access, and appends an entry of it", Shown.NEVER, change_row_with_entry),
     Attack("deletes such a row, and appends an entry of that", Shown.NEVER, delete_row_with_entry),
 ]
 SIGNED = tuple(one for one in OF_ROWS if one.do in {CHANGE_AND_RELINK, insert_row_with_entry})
@@ -427,7 +427,7 @@ OF_THE_CHAIN = [
     Attack("cuts off the end, with all rows since then", Shown.BY_HEADS, cut_the_end),
     Attack("cuts off the beginning up to a signed head, with all rows before it", Shown.ALWAYS, cut_the_beginning),
     Attack("empties everything", Shown.BY_HEADS, empty_everything),
-    Attack("puts in a purge of his own, and deletes what it says", Shown.ALWAYS, forge_a_purge),
+    Attack("inserts a forged purge, and deletes the rows it names", Shown.ALWAYS, forge_a_purge),
     Attack("moves the time of the last purge, and deletes rows", Shown.ALWAYS, change_when_a_purge_began),
     Attack("copies a purge of the service's own, and deletes other rows", Shown.ALWAYS, copy_a_purge_of_others),
     Attack("deletes a stop that stands, older than a purge of its class", Shown.ALWAYS, delete_an_old_stop),
