@@ -1,4 +1,4 @@
-"""Console: prints messages on the terminal, for a developer's eyes."""
+"""Gateway ``console``: prints messages on the terminal, for developers."""
 
 from typing import ClassVar
 
@@ -8,20 +8,20 @@ from otp_service.gateways.base import Accepted, FailureKind, GatewayContext, Gat
 
 
 class ConsoleGateway:
-    """Shows every message, number and code included, which is why production refuses it."""
+    """Prints every message with number and code; production refuses it."""
 
     kind: ClassVar[str] = "console"
     channels = frozenset[str](Channel)
     development_only: ClassVar[bool] = True
 
     class Settings(GatewaySettings):
-        """It has none of its own."""
+        """No settings of its own."""
 
     def __init__(self, settings: Settings, context: GatewayContext) -> None:  # noqa: ARG002 - the contract's
         self._name = context.name
 
     def send(self, message: Message) -> Accepted:
-        """Print the message; raise `GatewayError` (*unavailable*) when standard output is gone."""
+        """Print the message; raise `GatewayError` (*unavailable*) if standard output fails."""
         if not self._print(message):
             raise GatewayError(FailureKind.UNAVAILABLE, "stdout")
         return Accepted(message.dispatch_id)
@@ -30,6 +30,6 @@ class ConsoleGateway:
         text = message.text.replace("\n", "\n    ")
         try:
             print(f"[{self._name}] {message.channel} to {message.to}\n    {text}", flush=True)  # noqa: T201 - its purpose
-        except (OSError, ValueError):  # closed, or of an encoding without these letters
+        except (OSError, ValueError):  # closed, or an encoding without these letters
             return False
         return True

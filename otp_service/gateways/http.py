@@ -57,7 +57,7 @@ Scalar = str | int | float | bool | None
 
 
 def value_at_path(document: str | bytes, path: str) -> str | None:
-    """Return the value at a dotted path of a JSON document, as text; ``None`` if there is none, or it is not JSON."""
+    """Return the value at a dotted path of a JSON document, as text; ``None`` without it, or without JSON."""
     try:
         value: Any = json.loads(document)
         for step in path.split("."):
@@ -67,12 +67,12 @@ def value_at_path(document: str | bytes, path: str) -> str | None:
     return as_text(value)
 
 
-def as_text(value: Any) -> str:  # noqa: ANN401 - whatever JSON is
+def as_text(value: Any) -> str:  # noqa: ANN401 - any JSON
     """Return a JSON value as text for comparison, so that ``0`` and ``"0"`` are equal."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def walk_strings(value: Any, path: str = "") -> list[tuple[str, str]]:  # noqa: ANN401 - whatever JSON is
+def walk_strings(value: Any, path: str = "") -> list[tuple[str, str]]:  # noqa: ANN401 - any JSON
     """Return path and text of every string in a JSON value."""
     if isinstance(value, str):
         return [(path, value)]
@@ -94,7 +94,7 @@ class Condition(Section):
     paths: Mapping[str, tuple[Scalar, ...]] = Field(default_factory=dict, alias="json")
     """Values by dotted path (``messages.0.status``), compared as text, so that ``0`` and ``"0"`` are equal."""
     text: re.Pattern[str] | None = None
-    """Regular expression that is searched in the body."""
+    """Regular expression to search in the body."""
 
     @model_validator(mode="after")
     def _is_not_empty(self) -> Self:
@@ -103,7 +103,6 @@ class Condition(Section):
         return self
 
     def matches(self, answer: HttpResponse) -> bool:
-        """Tell whether an answer matches."""
         return (
             (not self.status or answer.status in self.status)
             and all(value_at_path(answer.text, path) in {*map(as_text, values)} for path, values in self.paths.items())
@@ -112,20 +111,19 @@ class Condition(Section):
 
 
 class Failure(Condition):
-    """A condition, and the failure that an answer means when it matches."""
+    """A condition, and the failure of an answer that matches."""
 
     kind: FailureKind
     code: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_. -]{1,40}$")
-    """Code that operators see; default: the HTTP status. Never words of the answer, which may repeat the message."""
+    """Code for operators; default: the HTTP status. Never a text of the answer, which may repeat the message."""
     ambiguous: bool = False
-    """The message may have been sent all the same: it is tried again ``worker.max_ambiguous`` times at most."""
+    """The message may have been sent: it is tried again at most ``worker.max_ambiguous`` times."""
     message_specific: bool = False
     """The failure concerns this message only, and says nothing about the gateway's health."""
     opted_out: bool = False
-    """The person told the provider to send no more messages: we suppress the number, too."""
+    """The person opted out at the provider: the number is suppressed."""
 
     def error(self, answer: HttpResponse) -> GatewayError:
-        """Return the failure as an error, for an answer that matches."""
         code = self.code or f"http {answer.status}"
         return GatewayError(
             self.kind,
@@ -138,12 +136,12 @@ class Failure(Condition):
 
 
 class Reference(Section):
-    """Where an answer holds a value, such as the provider's id of the message: in ``json`` or in ``text``."""
+    """The place of a value in an answer, such as the provider's id of the message: in ``json`` or in ``text``."""
 
     path: str | None = Field(default=None, alias="json")
     """Dotted path in a body of JSON."""
     pattern: re.Pattern[str] | None = Field(default=None, alias="text")
-    """Regular expression with one group, which is the value."""
+    """Regular expression with a single group, the value."""
 
     @model_validator(mode="after")
     def _is_one_place(self) -> Self:
@@ -154,7 +152,7 @@ class Reference(Section):
         return self
 
     def of(self, answer: HttpResponse) -> str | None:
-        """Return the value; ``None`` when the answer has none."""
+        """Return the value; ``None`` if the answer has none."""
         if self.path is not None:
             return value_at_path(answer.text, self.path)
         match = self.pattern.search(answer.text) if self.pattern else None
@@ -162,13 +160,13 @@ class Reference(Section):
 
 
 TOKEN_PARAMETER = "token"  # noqa: S105 - a name
-"""Query parameter with the token, in the URLs that we give to a provider."""
+"""Query parameter with the token, in the URLs for a provider."""
 _TOKEN_LENGTH = 32
 """Hexadecimal digits of a token: an HMAC cut to 128 bits (RFC 2104, section 5), as some providers limit URLs."""
 
 
 class ValueLocation(Section):
-    """Where a provider's request holds a value: in ``query``, ``form`` or ``json``."""
+    """The place of a value in a provider's request: in ``query``, ``form`` or ``json``."""
 
     query: str | None = Field(default=None, min_length=1)
     form: str | None = Field(default=None, min_length=1)
@@ -182,7 +180,7 @@ class ValueLocation(Section):
         return self
 
     def of(self, request: ProviderRequest) -> str:
-        """Return the value as text; empty when the request has none."""
+        """Return the value as text; empty if the request has none."""
         if self.query is not None:
             return request.query.get(self.query, "")
         if self.form is not None:
@@ -191,17 +189,17 @@ class ValueLocation(Section):
 
 
 class ProofSettings(Section):
-    """How a request proves that it is the provider's: by a ``secret``, by ``allow_from`` or by both."""
+    """The proof of a provider's request: ``secret``, ``allow_from`` or both."""
 
     secret: Annotated[SecretStr, Field(min_length=16)] | None = None
-    """Key of the token in the URL that we give to the provider."""
+    """Key of the token in the URL for the provider."""
     allow_from: tuple[IPvAnyNetwork, ...] = ()
-    """Networks that the provider calls from."""
+    """The provider's networks."""
 
     @model_validator(mode="after")
     def _proves_something(self) -> Self:
         if self.secret is None and not self.allow_from:
-            raise ValueError("needs secret or allow_from: anybody could report")
+            raise ValueError("needs secret or allow_from: otherwise anyone could report")
         if any(network.prefixlen == 0 for network in self.allow_from):
             raise ValueError("allow_from has a network of all addresses, which proves nothing")
         if any(network.version == 6 and network.network_address.ipv4_mapped for network in self.allow_from):  # noqa: PLR2004 - IPv6
@@ -210,7 +208,7 @@ class ProofSettings(Section):
 
 
 class RequestProof:
-    """Signs the URLs that we give to a provider, and authenticates the requests to them."""
+    """Signs the URLs for a provider, and authenticates the requests to them."""
 
     def __init__(self, settings: ProofSettings) -> None:
         self._settings = settings
@@ -224,9 +222,9 @@ class RequestProof:
         return f"{url}?{urlencode({TOKEN_PARAMETER: token})}" if token else f"{url}?"
 
     def holds(self, request: ProviderRequest, subject: str) -> bool:
-        """Tell whether the provider made a request to the URL that was signed for ``subject``."""
-        given, expected = request.query.get(TOKEN_PARAMETER, ""), self._token(subject)
-        proven = not expected or is_same_secret(given, expected)
+        """Whether the provider made a request to the URL that was signed for ``subject``."""
+        token, expected = request.query.get(TOKEN_PARAMETER, ""), self._token(subject)
+        proven = not expected or is_same_secret(token, expected)
         return proven and self._is_allowed(request.peer)
 
     def _token(self, subject: str) -> str:
@@ -247,7 +245,7 @@ class RequestProof:
 
 
 _SHOWABLE = re.compile(r"(?!.*[0-9]{6})[\w.:/ -]{1,40}", re.ASCII)
-"""Words of a provider that may be kept: too short for a message, and without a code or a phone number in them."""
+"""Words of a provider that may be stored: too short for a message, without a code or a phone number."""
 ReportedStatus = Literal[
     DeliveryStatus.SENT,
     DeliveryStatus.DELIVERED,
@@ -259,16 +257,16 @@ _SUCCESS_STATUSES = frozenset({DeliveryStatus.SENT, DeliveryStatus.DELIVERED})
 
 
 class ReceiptSettings(ProofSettings):
-    """How delivery receipts are authenticated and read."""
+    """Authentication and format of delivery receipts."""
 
     status: ValueLocation
-    """Where a receipt holds the provider's word for the status."""
+    """The place of the provider's word for the status."""
     statuses: dict[ReportedStatus, tuple[Scalar, ...]] = Field(min_length=1)
     """The provider's words for each of our statuses, in upper or lower case; any other word is ``unknown``."""
     reason: ValueLocation | None = None
-    """Where a receipt holds the reason: a short code, never a text; shown for messages that were not delivered."""
+    """The place of the reason of an undelivered message: a short code, never a text."""
     kinds: dict[FailureKind, tuple[Scalar, ...]] = Field(default_factory=dict)
-    """The codes of each kind of failure, as far as they are known."""
+    """The known codes of each kind of failure."""
 
     @model_validator(mode="after")
     def _is_unequivocal(self) -> Self:
@@ -282,7 +280,7 @@ class ReceiptSettings(ProofSettings):
 
 
 class ReceiptReader:
-    """Authenticates and reads delivery receipts as the settings describe them."""
+    """Authenticates and reads delivery receipts by their settings."""
 
     def __init__(self, settings: ReceiptSettings) -> None:
         self._settings, self._proof = settings, RequestProof(settings)
@@ -325,22 +323,22 @@ CHARSETS = {
 
 
 class InboundSettings(ProofSettings):
-    """How messages from people are authenticated and read."""
+    """Authentication and format of messages from people."""
 
     sender: ValueLocation = Field(alias="from")
-    """Where a request holds the person's number."""
+    """The place of the person's number."""
     text: ValueLocation
-    """Where a request holds the text."""
+    """The place of the text."""
     charset: ValueLocation | None = None
-    """Where a request holds the encoding of the text, such as ``UTF-16BE``; by default, and in JSON, it is UTF-8."""
+    """The place of the text's encoding, such as ``UTF-16BE``; default, and always in JSON: UTF-8."""
     reference: ValueLocation | None = None
-    """Where a request holds the provider's id of the message, by which we recognise a repetition."""
+    """The place of the provider's id of the message, by which a repetition is recognised."""
     reply: bool = False
     """Whether the provider sends the text of our HTTP response to the person, as Kannel does."""
 
 
 class InboundReader:
-    """Authenticates and reads messages from people as the settings describe them."""
+    """Authenticates and reads messages from people by their settings."""
 
     def __init__(self, settings: InboundSettings) -> None:
         self._settings, self._proof = settings, RequestProof(settings)
@@ -372,8 +370,8 @@ class InboundReader:
         return (octets or "").encode("latin-1").decode(charset, "replace")
 
 
-# A template is parsed before any value is put into it, and filled once: a value that looks like a placeholder is not
-# filled again. Values in the URL are percent-encoded as they are filled in; forms and JSON are encoded afterwards.
+# A template is parsed before it gets values, and filled once: a value that looks like a placeholder is not filled
+# again. Values in the URL are percent-encoded as they are filled in; forms and JSON are encoded afterwards.
 
 Value = str | int
 _VALUES: Mapping[str, Callable[[Message], Value | None]] = {
@@ -397,7 +395,7 @@ _MULTILINE = frozenset({"text", "body"})
 _WORDS = frozenset({"text", "text_hex_ucs2"})
 """Placeholders of the whole message."""
 _OPTIONAL = {"receipt_url": "receipts", "encoding": "encoding"}
-"""Placeholders that may have no value, and the setting that gives each its values."""
+"""Placeholders that may have no value, and the setting with the values of each."""
 _NEEDS = {**_OPTIONAL, "sender": "sender", "token": "token", "hmac": "hmac"}
 """Placeholders, and the setting that each needs."""
 _SECRET = "secret."  # noqa: S105 - a prefix
@@ -435,7 +433,7 @@ def _is_known(name: str) -> bool:
 
 def _unknown(name: str) -> str:
     known = ", ".join(f"{{{known}}}" for known in (*_VALUES, *sorted(_PER_REQUEST), f"{_SECRET}NAME"))
-    return f"has an unknown placeholder {{{name}}}; there are {known}"
+    return f"has an unknown placeholder {{{name}}}; known are {known}"
 
 
 def _checked(template: str) -> str:
@@ -445,17 +443,17 @@ def _checked(template: str) -> str:
 
 def _checked_whole(template: str) -> str:
     if optional := [name for name in placeholders(template) if name in _OPTIONAL]:
-        raise PydanticCustomError("template", f"cannot hold {{{optional[0]}}}: it may have no value")
+        raise PydanticCustomError("template", f"cannot have {{{optional[0]}}}, which may have no value")
     return template
 
 
 def _checked_line(template: str) -> str:
     if _MULTILINE.intersection(placeholders(template)):
-        raise PydanticCustomError("template", "cannot hold a message's text: a header is one line")
+        raise PydanticCustomError("template", "cannot have a message's text: a header is a single line")
     return template
 
 
-def _checked_json(value: Any) -> Any:  # noqa: ANN401 - whatever JSON is
+def _checked_json(value: Any) -> Any:  # noqa: ANN401 - any JSON
     for path, leaf in walk_strings(value):
         try:
             placeholders(leaf)
@@ -480,9 +478,9 @@ class TemplateFiller:
     def __init__(
         self, message: Message | None, secrets: Secrets, encodings: EncodingNames, sender: str | None = None
     ) -> None:
-        """Keep the values: the provider's names for ``encodings``; ``sender`` for a message without one.
+        """Use the provider's names for ``encodings``, and ``sender`` for a message without its own.
 
-        Without a message there are the secrets and what belongs to the request alone.
+        Without a message, only secrets and the values of the request are available.
         """
         self._message = message if message is None or message.sender else replace(message, sender=sender)
         self._secrets = secrets
@@ -493,7 +491,7 @@ class TemplateFiller:
             "timestamp_ms": milliseconds,
             "nonce": os.urandom(16).hex(),
         }
-        """Values of `_PER_REQUEST` that are known by now."""
+        """The values of `_PER_REQUEST` that are known so far."""
 
     def text(self, template: str, encode: Callable[[str], str] = str) -> str:
         """Return a filled template, with ``encode`` applied to each value; a missing value is empty."""
@@ -506,7 +504,7 @@ class TemplateFiller:
         """Return filled templates, without those that lack a value."""
         return {name: self.text(template) for name, template in templates.items() if self._has_all(template)}
 
-    def json(self, value: Any) -> Any:  # noqa: ANN401 - whatever JSON is
+    def json(self, value: Any) -> Any:  # noqa: ANN401 - any JSON
         """Return a JSON value with its strings filled; a string ``{expires_in}`` becomes a number."""
         if isinstance(value, dict):
             return {name: self.json(member) for name, member in value.items() if self._has_all(member)}
@@ -517,7 +515,7 @@ class TemplateFiller:
         is_placeholder = value.startswith("{") and value.endswith("}") and value[1:-1] in _VALUES.keys() | _PER_REQUEST
         return self._value(value[1:-1]) if is_placeholder else self.text(value)
 
-    def _has_all(self, value: Any) -> bool:  # noqa: ANN401 - whatever JSON is
+    def _has_all(self, value: Any) -> bool:  # noqa: ANN401 - any JSON
         names = placeholders(value) if isinstance(value, str) else ()
         return all(self._value(name) is not None for name in names)
 
@@ -537,45 +535,42 @@ class HmacSettings(Section):
     """A keyed digest of the request: the value of ``{hmac}`` in headers."""
 
     key: WholeTemplate
-    """Such as ``{secret.NAME}``."""
+    """The key, such as ``{secret.NAME}``."""
     over: WholeTemplate
-    """The text that is digested, such as ``{to_plain}{timestamp}``, or ``{body}`` for the body as it is sent."""
+    """The digested text, such as ``{to_plain}{timestamp}``, or ``{body}`` for the body as sent."""
     algorithm: Literal["sha256", "sha512", "sha1", "md5"] = "sha256"
     encoding: Literal["hex", "base64"] = "hex"
 
     def of(self, filler: TemplateFiller) -> str:
-        """Return the digest of a request, all of whose other values are known."""
+        """Return the digest of a request, whose other values must be known."""
         digest = hmac.digest(filler.text(self.key).encode(), filler.text(self.over).encode(), self.algorithm)
         return digest.hex() if self.encoding == "hex" else base64.b64encode(digest).decode()
 
 
 class TokenSettings(Section):
-    """A request for a token, which ``{token}`` is replaced by.
+    """A request for the token that replaces ``{token}``.
 
-    Each process sends it before the first message, keeps the token, and sends it again when the token expires or is
-    refused. Templates take ``{secret.NAME}``, ``{timestamp}``, ``{timestamp_ms}`` and ``{nonce}``.
+    Each process sends it before the first message, and again when the token expires or is refused. Templates take
+    ``{secret.NAME}``, ``{timestamp}``, ``{timestamp_ms}`` and ``{nonce}``.
     """
 
     url: WholeTemplate
-    """Where the provider gives out tokens."""
+    """The provider's URL for tokens."""
     method: Literal["GET", "POST"] = "POST"
-    """HTTP method."""
     basic_auth: tuple[WholeTemplate, WholeTemplate] | None = None
     """User and password of HTTP Basic authentication."""
     headers: dict[str, LineTemplate] = Field(default_factory=dict)
-    """HTTP headers."""
     query: dict[str, Template] = Field(default_factory=dict)
-    """Query parameters."""
     form: dict[str, Template] | None = None
     """A body of type ``application/x-www-form-urlencoded``."""
     document: JsonTemplate | None = Field(default=None, alias="json")
     """A body of type ``application/json``."""
     value: Reference
-    """Where the answer holds the token."""
+    """The place of the token in the answer."""
     expires_in: Reference | Annotated[int, Field(ge=1, le=31_536_000)] = 3000
-    """Seconds for which the token is valid, or where the answer holds them."""
+    """Seconds for which the token is valid, or their place in the answer."""
     renew_on: tuple[int, ...] = (401,)
-    """HTTP statuses by which a message is refused for its token: it is sent once more, with a new token."""
+    """HTTP statuses that refuse a token: the message is sent again with a new token."""
 
     @field_validator("url")
     @classmethod
@@ -583,13 +578,13 @@ class TokenSettings(Section):
         return _checked_address(url)
 
     @model_validator(mode="after")
-    def _is_of_no_message(self) -> Self:
+    def _has_no_message(self) -> Self:
         if self.form is not None and self.document is not None:
             raise ValueError("a request has either form or json")
         for path, template in walk_strings(self.model_dump(include=_TEMPLATES, by_alias=True)):
             for name in placeholders(template):
                 if not name.startswith(_SECRET) and name not in {"timestamp", "timestamp_ms", "nonce"}:
-                    raise ValueError(f"{path} has {{{name}}}: a token is for all messages")
+                    raise ValueError(f"{path} has {{{name}}}, but a token is for all messages")
         return self
 
 
@@ -626,7 +621,7 @@ class TokenSource:
             )
         if not outcome.is_success:
             kind = failure_of_status(outcome.status).kind
-            if kind in {FailureKind.ACCOUNT, FailureKind.REJECTED}:  # who we are, whatever the message
+            if kind in {FailureKind.ACCOUNT, FailureKind.REJECTED}:  # our account, whatever the message
                 kind = FailureKind.ACCOUNT
             raise GatewayError(kind, f"token http {outcome.status}", retry_after=outcome.retry_after)
         token, seconds = self._settings.value.of(outcome), self._seconds(outcome)
@@ -645,7 +640,7 @@ class TokenSource:
 
 
 _TOKEN_MARGIN = 0.9
-"""Part of a token's life after which another is asked for, so that none ends on its way."""
+"""Part of a token's lifetime after which it is renewed, so that it does not expire during a request."""
 
 
 class EncodingSettings(Section):
@@ -662,31 +657,31 @@ class EncodingSettings(Section):
 
 
 def _checked_address(url: str) -> str:
-    """Return a URL with placeholders; raise `ValueError` for one that leads elsewhere, or to nobody."""
+    """Return a URL with placeholders; raise `ValueError` for an invalid URL, or placeholders in the host."""
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
         raise ValueError("is not a URL") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
-        raise ValueError("starts with http:// or https:// and a host")
+        raise ValueError("must start with http:// or https:// and a host")
     if re.search(r"[\\\s]", url):
-        raise ValueError("has neither blanks nor backslashes")
+        raise ValueError("cannot have blanks or backslashes")
     if "{" in parts.netloc or "@" in parts.netloc:
-        raise ValueError("has neither placeholders nor a password before its path; use basic_auth and secrets")
+        raise ValueError("cannot have placeholders or a password before its path; use basic_auth and secrets")
     return url
 
 
 class HttpSettings(GatewaySettings):
-    """The request, and how to read its answer. Templates take ``{to}``, ``{text}``, ``{secret.NAME}`` and more."""
+    """The request, and the format of its answer. Templates take ``{to}``, ``{text}``, ``{secret.NAME}`` and more."""
 
     channels: frozenset[Channel] = Field(default=frozenset({Channel.SMS}), min_length=1)
-    """Channels that the provider carries."""
+    """The provider's channels."""
     secrets: dict[str, SecretStr] = Field(default_factory=dict)
-    """Values for ``{secret.NAME}`` in templates; never shown."""
+    """Values of ``{secret.NAME}`` in templates; never shown."""
     method: Literal["GET", "POST", "PUT"] = "POST"
     sender: str | None = Field(default=None, min_length=1, max_length=15)
-    """Value of ``{sender}`` for a message that has no sender of its own."""
+    """Value of ``{sender}`` for a message without its own sender."""
     url: WholeTemplate
     """The provider's URL; values in its path or query are percent-encoded."""
     basic_auth: tuple[WholeTemplate, WholeTemplate] | None = None
@@ -706,24 +701,24 @@ class HttpSettings(GatewaySettings):
     encoding: EncodingSettings | None = None
     """Values of ``{encoding}``."""
     success: Condition | None = None
-    """Answers that mean that the provider accepted the message; default: any status of 2xx."""
+    """Answers that accept the message; default: any status of 2xx."""
     failures: tuple[Failure, ...] = ()
-    """Answers that mean a failure: the first that matches decides, before ``success``; else the status does."""
+    """Answers that mean a failure: the first match decides, before ``success``; without a match the status decides."""
     reference: Reference | None = None
-    """Where the answer holds the provider's id of the message; without it, the id of our dispatch is used."""
+    """The place of the provider's id of the message in the answer; default: the id of our dispatch."""
     receipts: ReceiptSettings | None = None
-    """How delivery receipts are authenticated and read; without it, none is accepted."""
+    """Authentication and format of delivery receipts; without it, receipts are refused."""
     inbound: InboundSettings | None = None
-    """How messages from people are authenticated and read; without it, none is accepted."""
+    """Authentication and format of messages from people; without it, messages are refused."""
 
     @property
     def sets_sender(self) -> bool:
-        """Whether a template names the sender."""
+        """Whether a template has the sender."""
         return any("sender" in placeholders(template) for _, template in self._templates())
 
     @property
     def shows_words(self) -> bool:
-        """Whether the provider is given the message, and not its code alone."""
+        """Whether the provider gets the message, not just its code."""
         return any(_WORDS.intersection(placeholders(template)) for _, template in self._templates())
 
     def _templates(self) -> list[tuple[str, str]]:
@@ -731,12 +726,10 @@ class HttpSettings(GatewaySettings):
 
     @property
     def takes_receipts(self) -> bool:
-        """Whether ``receipts`` is set."""
         return self.receipts is not None
 
     @property
     def takes_messages(self) -> bool:
-        """Whether ``inbound`` is set."""
         return self.inbound is not None
 
     @field_validator("url")
@@ -753,7 +746,7 @@ class HttpSettings(GatewaySettings):
         for path, template in self._templates():
             if regulated and "code" in placeholders(template):
                 raise ValueError(
-                    f"{path} has {{code}}, which would go out in the provider's words: "
+                    f"{path} has {{code}}, which the provider would send in its own words: "
                     f"by {regulated[0]} send {{text}}, whose words a country may have approved"
                 )
             for member in required_members(template):
@@ -762,13 +755,13 @@ class HttpSettings(GatewaySettings):
         return self
 
     def _require_per_request(self) -> None:
-        """Raise `ValueError` for the digest or the body where it is not known yet."""
+        """Raise `ValueError` for a digest or a body in a template that is filled before it is known."""
         for path, template in self._templates():
             names = placeholders(template)
             if "body" in names or ("hmac" in names and not path.startswith("headers.")):
-                raise ValueError(f"{path} cannot hold {{hmac}}, which is for headers, or {{body}}, for hmac.over")
+                raise ValueError(f"{path} cannot have {{hmac}}, only for headers, or {{body}}, only for hmac.over")
         if self.hmac and "hmac" in placeholders(self.hmac.over):
-            raise ValueError("hmac.over cannot hold {hmac}")
+            raise ValueError("hmac.over cannot have {hmac}")
         for path, template in walk_strings(self.model_dump(include={"hmac", "token"}, by_alias=True)):
             if missing := [member for member in required_members(template) if not self._has(member)]:
                 raise ValueError(f"{path} needs {missing[0]}, which is not set")
@@ -854,7 +847,7 @@ class HttpGateway(HttpApiGateway):
         return self.settings.reference.of(answer) if self.settings.reference else None
 
     def parse_receipt(self, request: ReceiptRequest) -> Receipt:
-        """Return the receipt; raise `ReceiptForgedError` unless it is the provider's, and when none are configured."""
+        """Return the receipt; raise `ReceiptForgedError` unless it is the provider's and receipts are configured."""
         if self._receipts is None:
             raise ReceiptForgedError
         return self._receipts.read(request)
@@ -864,7 +857,7 @@ class HttpGateway(HttpApiGateway):
         return self._receipts.sign_url(url, dispatch_id) if self._receipts else url
 
     def parse_inbound(self, request: ProviderRequest) -> InboundMessage:
-        """Return the message; raise `InboundForgedError` unless it is the provider's, and when none are configured."""
+        """Return the message; raise `InboundForgedError` unless it is the provider's and messages are configured."""
         if self._inbound is None:
             raise InboundForgedError
         return self._inbound.read(request)
@@ -883,7 +876,7 @@ def _seconds_to(deadline: float) -> float:
 
 
 def _request(settings: HttpSettings | TokenSettings, filler: TemplateFiller) -> requests.Request:
-    """Return a request as settings describe it, filled."""
+    """Return the request that the settings describe, filled."""
     user_and_password = tuple(map(filler.text, settings.basic_auth or ()))
     return requests.Request(
         settings.method,

@@ -41,18 +41,18 @@ class Deadline:
     __slots__ = ("_act", "_lock", "deadline")
 
     def __init__(self, deadline: float, act: Callable[[], object], lock: threading.Condition) -> None:
-        """Prepare to ``act`` at a ``deadline`` of the monotonic clock; the ``lock`` is its timer's."""
+        """``act`` at a ``deadline`` of the monotonic clock; the ``lock`` is the timer's."""
         self.deadline = deadline
         self._act: Callable[[], object] | None = act
         self._lock = lock
 
     @property
     def stopped(self) -> bool:
-        """Whether it will not act any more."""
+        """Whether it has acted or was stopped."""
         return self._act is None
 
     def stop(self) -> None:
-        """Cancel it: when this returns, it has acted completely or never will."""
+        """Cancel it: afterwards it has acted completely or never will."""
         with self._lock:
             self._act = None
 
@@ -64,10 +64,10 @@ class Deadline:
 
 
 class DeadlineTimer:
-    """One thread for all deadlines, started by the first. It sleeps until the earliest.
+    """A thread for all deadlines, started by the first. It sleeps until the earliest.
 
-    A stopped deadline is dropped when it comes to the top, so that a thousand calls a second wake the thread no more
-    often than one does.
+    A stopped deadline is dropped when it comes to the top: a thousand calls a second wake the thread no more often
+    than a single call.
     """
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class DeadlineTimer:
         self._thread: threading.Thread | None = None
 
     def set(self, seconds: float, act: Callable[[], object]) -> Deadline:
-        """Return a deadline in so many ``seconds``. The thread calls ``act``, which is quick and raises nothing."""
+        """Set a deadline in ``seconds``. The thread calls ``act``, which must be quick and raise nothing."""
         deadline = Deadline(time.monotonic() + seconds, act, self._changed)
         with self._changed:
             heapq.heappush(self._deadlines, (deadline.deadline, next(self._order), deadline))
@@ -102,11 +102,11 @@ class DeadlineTimer:
 
 
 _timers = [DeadlineTimer()]
-"""This process' own."""
+"""The timer of this process."""
 
 
 def set_deadline(seconds: float, act: Callable[[], object]) -> Deadline:
-    """Return a deadline in so many ``seconds``, kept by the timer of this process."""
+    """Set a deadline with the timer of this process."""
     return _timers[0].set(seconds, act)
 
 
@@ -125,9 +125,9 @@ class TimedCall:
     """The call that this thread is making, within ``with``: its deadline, and whether anything was sent."""
 
     def __init__(self, timeout: float) -> None:
-        """Prepare a call that ends after ``timeout`` seconds, whatever it is doing."""
+        """Prepare a call that ends after ``timeout`` seconds in any state."""
         self.sent = False
-        """Whether the provider may have received anything of the request."""
+        """Whether the provider may have received a part of the request."""
         self.over = False
         """Whether the time is up."""
         self._timeout = timeout
@@ -146,23 +146,23 @@ class TimedCall:
 
     @property
     def left(self) -> float:
-        """Seconds that are left, more than none."""
+        """Seconds that are left, never 0."""
         end = time.monotonic() if self._deadline is None else self._deadline.deadline
         return max(end - time.monotonic(), 0.001)
 
     def connected(self) -> None:
-        """Forget what was sent to connect, by TLS or to a proxy: it was nothing of the request."""
+        """Note the end of connecting: bytes of TLS or to a proxy were no part of the request."""
         self.sent = False
 
     def begin_sending(self, connection: socket.socket) -> None:
-        """Note that the provider may know the request from now on; raise `TimeoutError` when the time is up."""
+        """Note that the provider may receive the request from now on; raise `TimeoutError` when the time is up."""
         self._socket = connection
         if self.over:
             raise TimeoutError
         self.sent = True
 
     def _end(self) -> None:
-        # The timeout of a socket is that of one read: a provider that sends a byte now and then would outlive it.
+        # A socket's time-out covers a single read: a provider that sends a byte now and then would outlive it.
         self.over = True
         if self._socket is not None:
             with suppress(OSError):
@@ -170,17 +170,15 @@ class TimedCall:
 
 
 class TimedConnection(HTTPConnection):
-    """Tells this thread's `TimedCall` when it connects and sends."""
+    """Informs this thread's `TimedCall` when it connects and sends."""
 
     def connect(self) -> None:
-        """Connect; what that sent is none of the request."""
         try:
             super().connect()
         finally:
             _current.call.connected()
 
-    def send(self, data: Any) -> None:  # noqa: ANN401 - whatever http.client sends
-        """Send; raise `TimeoutError` when the time is up."""
+    def send(self, data: Any) -> None:  # noqa: ANN401 - as http.client
         if self.sock is None:
             self.connect()
         _current.call.begin_sending(self.sock)
@@ -200,36 +198,33 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
 
 
 POOLS: dict[str, type] = {"http": _Pool, "https": _TlsPool}
-"""Pools whose connections tell the current `TimedCall` what they do, by scheme."""
+"""Pools with connections that inform the current `TimedCall`, by scheme."""
 
 
 class Session(requests.Session):
-    """A session of ``requests`` whose calls have a deadline. It keeps no cookies, and sees no redirects.
+    """A session of ``requests`` whose calls have a deadline. It has no cookies and sees no redirects.
 
-    Even where none is followed, the library would read a redirect's body first, whatever its size.
+    Otherwise the library would read a redirect's whole body, even without following it.
     """
 
     def __init__(self) -> None:
-        """Prepare; opens no connection."""
         super().__init__()
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         for scheme in ("https://", "http://"):
             self.mount(scheme, _Adapter())
 
     def get_redirect_target(self, _: requests.Response) -> None:
-        """Return none, whatever was answered."""
+        """Return ``None`` for every response."""
 
 
 class _Adapter(HTTPAdapter):
-    """Makes pools whose connections are timed."""
+    """Makes pools with timed connections."""
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - the library's own
-        """Make the pools, with timed connections."""
         super().init_poolmanager(*arguments, **options)
         self.poolmanager.pool_classes_by_scheme = POOLS
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> urllib3.ProxyManager:  # noqa: ANN401
-        """Return the pools behind a proxy, with timed connections."""
         manager: urllib3.ProxyManager = super().proxy_manager_for(proxy, **options)
         manager.pool_classes_by_scheme = POOLS
         return manager
@@ -239,8 +234,8 @@ def _between_calls(_: logging.LogRecord) -> bool:
     return getattr(_current, "call", None) is None
 
 
-# urllib3 logs each URL, some at WARNING, and a URL may hold a number, a text and a key. A filter on its loggers holds
-# whatever their levels, and for our calls only.
+# urllib3 logs each URL, some at WARNING, and a URL may contain a number, a text and a key. A filter on its loggers
+# works at every level, and only for our calls.
 for _module in (
     urllib3.connection,
     urllib3.connectionpool,
@@ -253,23 +248,20 @@ for _module in (
 
 # --- Calls ---
 MAX_RESPONSE_BYTES = 64 * 1024
-"""Bytes of an answer that are read."""
+"""Maximum bytes read of an answer."""
 _DELAY_SECONDS = re.compile(r"[0-9]+", re.ASCII)
 RETRY_AFTER_STATUSES = frozenset({429, 503})
-"""Statuses with which `Retry-After` asks for a pause."""
+"""Statuses whose `Retry-After` is obeyed."""
 _UNSENDABLE_CODE = "request cannot be sent"
 _TIMEOUTS = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
 CALL_FAILURES = (requests.RequestException, HTTPError, HTTPException, OSError, ValueError)
 
 
 class HttpCallError(Exception):
-    """A call without an answer. The error's text never holds anything of the request."""
+    """A call without an answer. The error's text contains nothing of the request."""
 
     def __init__(self, code: str, *, sendable: bool = True, ambiguous: bool = False) -> None:
-        """Keep a word for what happened.
-
-        ``sendable``: it was a request that could be sent. ``ambiguous``: the other side may have received it.
-        """
+        """``code``: a word or two; ``sendable``: it could be sent; ``ambiguous``: it may have been received."""
         super().__init__(code)
         self.code = code
         self.sendable = sendable
@@ -278,7 +270,7 @@ class HttpCallError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """An answer. The ``repr`` shows the status only: bodies repeat numbers and texts."""
+    """An answer. The ``repr`` shows only the status: bodies repeat numbers and texts."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -286,34 +278,34 @@ class HttpResponse:
 
     @property
     def is_success(self) -> bool:
-        """Whether the status is one of success (RFC 9110, 15.3)."""
+        """Whether the status means success (RFC 9110, 15.3)."""
         return 200 <= self.status < 300  # noqa: PLR2004
 
     @property
     def retry_after(self) -> float:
-        """Seconds to leave the other side alone, as it asked under 429 and 503 (RFC 9110, 10.2.3); 0 if it did not."""
-        asked = self.headers.get("Retry-After", "").strip() if self.status in RETRY_AFTER_STATUSES else ""
-        seconds = float(asked) if _DELAY_SECONDS.fullmatch(asked) else _seconds_until(asked)
+        """Seconds without calls that a 429 or 503 asks for (RFC 9110, 10.2.3), or 0."""
+        value = self.headers.get("Retry-After", "").strip() if self.status in RETRY_AFTER_STATUSES else ""
+        seconds = float(value) if _DELAY_SECONDS.fullmatch(value) else _seconds_until(value)
         return min(max(seconds, 0.0), MAX_RETRY_AFTER)
 
 
 def _seconds_until(date: str) -> float:
-    """Return the seconds until a date in any form of HTTP (RFC 9110, 5.6.7); 0 for what is none."""
+    """Return the seconds until a date in any form of HTTP (RFC 9110, 5.6.7); 0 for anything else."""
     try:
         moment = parsedate_to_datetime(date)
     except (ValueError, OverflowError):
         return 0.0
-    if moment.tzinfo is None:  # the form of asctime names no zone, and "-0000" none that is known: both are UTC
+    if moment.tzinfo is None:  # the form of asctime has no zone, "-0000" no known zone: both are UTC
         moment = moment.replace(tzinfo=dt.UTC)
     return (moment - dt.datetime.now(dt.UTC)).total_seconds()
 
 
 ApiUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^/@?#\\\s]+[^?#\\\s]*$")]
-"""Where a provider's API is: no user, query or fragment."""
+"""URL of a provider's API, without user, query and fragment."""
 
 
-def json_of(text: str | bytes) -> Any:  # noqa: ANN401 - whatever JSON is
-    """Return what a stranger's JSON says; ``None`` for what is none."""
+def json_of(text: str | bytes) -> Any:  # noqa: ANN401 - any JSON
+    """Return the value of JSON from outside; ``None`` for anything else."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -326,8 +318,8 @@ def json_object(text: str | bytes) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def json_at(value: Any, *steps: str | int) -> Any:  # noqa: ANN401 - whatever JSON is
-    """Return what is at a place in a JSON value, by names and indexes; ``None`` where there is nothing."""
+def json_at(value: Any, *steps: str | int) -> Any:  # noqa: ANN401 - any JSON
+    """Return the value at names and indexes of a JSON value; ``None`` without it."""
     try:
         for step in steps:
             value = value[step]
@@ -336,35 +328,35 @@ def json_at(value: Any, *steps: str | int) -> Any:  # noqa: ANN401 - whatever JS
     return value
 
 
-def json_objects(value: Any, name: str) -> list[dict[str, Any]]:  # noqa: ANN401 - whatever JSON is
+def json_objects(value: Any, name: str) -> list[dict[str, Any]]:  # noqa: ANN401 - any JSON
     """Return the objects in a list that is a member of a JSON value."""
-    found = value.get(name) if isinstance(value, dict) else None
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    members = value.get(name) if isinstance(value, dict) else None
+    return [member for member in members if isinstance(member, dict)] if isinstance(members, list) else []
 
 
 class HttpClient:
-    """Calls of one gateway or policy: one deadline over connecting, sending and reading. Used by many threads.
+    """Calls of a gateway or policy, with a deadline over connecting, sending and reading. Used by many threads.
 
-    Each thread has a session, and so connections that stay open.
+    Each thread has a session, whose connections stay open.
     """
 
     def __init__(self, timeout: float) -> None:
-        """Prepare for calls of at most ``timeout`` seconds each (looking up the host's name apart)."""
+        """``timeout``: maximum seconds of a call, without the look-up of the host's name."""
         self._timeout = timeout
         self._sessions = threading.local()
 
     def call(self, request: requests.Request, timeout: float | None = None) -> HttpResponse:
-        """Send a request and return the answer, of whatever status; ``timeout`` (seconds) instead of the client's own.
+        """Send a request and return the answer of any status; ``timeout`` replaces the client's own.
 
-        Raises `HttpCallError` when it cannot be sent or no answer came. Nothing that the library raised hangs on it.
+        Raises `HttpCallError` when it cannot be sent or no answer came. The library's exceptions are not chained to it.
         """
         outcome = self.try_call(request, timeout)
         if isinstance(outcome, HttpCallError):
-            raise outcome  # outside of the handlers, so that their exceptions are not even its context
+            raise outcome  # outside the handlers, so that their exceptions are not even its context
         return outcome
 
     def try_call(self, request: requests.Request, timeout: float | None = None) -> HttpResponse | HttpCallError:
-        """Send a request; return the answer, or why there is none."""
+        """Send a request; return the answer, or why no answer came."""
         timeout = self._timeout if timeout is None else timeout
         try:
             prepared = request.prepare()
@@ -375,14 +367,14 @@ class HttpClient:
                 answer = self._exchange(prepared, timeout)
             except CALL_FAILURES as failure:
                 return failure_of_call(failure, call)
-            # What was cut short may look like a complete answer: headers and bodies may end with the connection.
+            # A truncated answer may look complete: headers and bodies may end with the connection.
             return failure_of_call(TimeoutError(), call) if call.over else answer
 
     def _exchange(self, prepared: requests.PreparedRequest, timeout: float) -> HttpResponse | HttpCallError:
         session = self._session()
-        of_the_host = session.merge_environment_settings(prepared.url or "", {}, True, None, None)  # noqa: FBT003
+        environment = session.merge_environment_settings(prepared.url or "", {}, True, None, None)  # noqa: FBT003
         limit = urllib3.Timeout(total=timeout)
-        with session.send(prepared, timeout=limit, allow_redirects=False, **of_the_host) as response:  # type: ignore[arg-type]
+        with session.send(prepared, timeout=limit, allow_redirects=False, **environment) as response:  # type: ignore[arg-type]
             body = response.raw.read(MAX_RESPONSE_BYTES + 1, decode_content=True)
         if len(body) > MAX_RESPONSE_BYTES:
             return HttpCallError("answer too long", ambiguous=True)
@@ -396,35 +388,35 @@ class HttpClient:
 
 
 def get(url: str, headers: Mapping[str, str], timeout: float) -> HttpResponse | HttpCallError:
-    """Return the answer to a GET within ``timeout`` seconds, or why there is none."""
+    """Return the answer to a GET within ``timeout`` seconds, or why no answer came."""
     return HttpClient(timeout).try_call(requests.Request("GET", url, headers=dict(headers)))
 
 
 @dataclass(frozen=True, slots=True)
 class WayOut:
-    """How this host's environment lets calls reach a URL."""
+    """The route of calls to a URL in this host's environment."""
 
     proxy: str = ""
-    """URL of its proxy; empty for none."""
+    """URL of the proxy; empty without a proxy."""
     proxy_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """What the proxy is shown."""
+    """Headers for the proxy."""
     authorities: str = ""
-    """File or folder of the authorities of certificates; empty for OpenSSL's own."""
+    """File or folder with certificate authorities; empty for OpenSSL's own."""
 
 
 def way_out(url: str) -> WayOut:
-    """Return the way that calls to a URL take, as the environment has it (``HTTPS_PROXY``, ``REQUESTS_CA_BUNDLE``)."""
+    """Return the route of calls to a URL by the environment (``HTTPS_PROXY``, ``REQUESTS_CA_BUNDLE``)."""
     session = Session()
-    of_the_host = session.merge_environment_settings(url, {}, None, True, None)  # noqa: FBT003
-    proxy = requests.utils.select_proxy(url, of_the_host["proxies"]) or ""
-    adapter, bundle = session.get_adapter(url), of_the_host["verify"]
+    environment = session.merge_environment_settings(url, {}, None, True, None)  # noqa: FBT003
+    proxy = requests.utils.select_proxy(url, environment["proxies"]) or ""
+    adapter, bundle = session.get_adapter(url), environment["verify"]
     headers = adapter.proxy_headers(proxy) if proxy and isinstance(adapter, HTTPAdapter) else {}
     return WayOut(proxy, headers, bundle if isinstance(bundle, str) else DEFAULT_CA_BUNDLE_PATH)
 
 
 def failure_of_call(failure: Exception, call: TimedCall) -> HttpCallError:
-    """Return why there is no answer, by what the library raised."""
-    refused = isinstance(failure, NewConnectionError)  # the library counts it among its time-outs
+    """Return why no answer came, by the library's exception."""
+    refused = isinstance(failure, NewConnectionError)  # for the library it is a time-out
     if call.over or (isinstance(failure, _TIMEOUTS) and not refused):
         return HttpCallError("timeout", ambiguous=call.sent)
     if isinstance(failure, ValueError) and not call.sent:
@@ -433,32 +425,31 @@ def failure_of_call(failure: Exception, call: TimedCall) -> HttpCallError:
 
 
 _TIMEOUT_STATUSES = (504, 524)
-"""Somebody before the provider's server waited for it in vain."""
+"""A proxy timed out while it waited for the provider's server."""
 _STATUS_KINDS = {
-    # Who we are, what we may do and where we ask: not authorised, unpaid, forbidden, not there, not by this method, not
-    # past this proxy, gone, not here, not in this protocol, not for legal reasons.
+    # Our account, rights or URL: unauthorised, payment required, forbidden, not found, method not allowed, proxy
+    # authentication, gone, misdirected, upgrade required, unavailable for legal reasons.
     **dict.fromkeys((401, 402, 403, 404, 405, 407, 410, 421, 426, 451), FailureKind.ACCOUNT),
-    408: FailureKind.UNAVAILABLE,  # not there in time, or a connection was idle for too long: it says nothing of us
+    408: FailureKind.UNAVAILABLE,  # a request took too long, or a connection was idle: not the account's fault
     429: FailureKind.THROTTLED,
-    # Of a server's errors, those of before anybody handled the request: not now, not past this network, and not from
-    # Cloudflare to the origin: down, no connection, no way, no or no good TLS, no name.
+    # Server errors before the request was handled: unavailable, network authentication, and between Cloudflare and the
+    # origin: down, no connection, no route, TLS failure, invalid certificate, no name.
     **dict.fromkeys((503, 511, 521, 522, 523, 525, 526, 530), FailureKind.UNAVAILABLE),
     **dict.fromkeys(_TIMEOUT_STATUSES, FailureKind.UNAVAILABLE),
 }
-"""What is known of single statuses."""
+"""Kind of failure of single statuses."""
 _SIGNIFICANT_DIGITS = 7
-"""Digits of a number that are looked for: fewer are in many a reference by chance."""
+"""Digits of a number that a reference must not contain; fewer occur by chance."""
 
 
 class GatewayClient(HttpClient):
-    """Calls of one gateway. Made once, used by many threads."""
+    """Calls of a gateway. Used by many threads."""
 
     def call(self, request: requests.Request, timeout: float | None = None) -> HttpResponse:
-        """Send a request and return the answer, of whatever status; ``timeout`` (seconds) instead of the client's own.
+        """Send a request and return the answer of any status; ``timeout`` replaces the client's own.
 
-        Raises `GatewayError`: *account* when it cannot be sent at all, which lies with the gateway's settings;
-        *unavailable* when no answer came, ambiguous when something had been sent. Nothing that the library raised hangs
-        on it.
+        Raises `GatewayError`: *account* when the gateway's settings make a request that cannot be sent; *unavailable*
+        when no answer came, ambiguous if anything had been sent. The library's exceptions are not chained to it.
         """
         outcome = self.try_call(request, timeout)
         if isinstance(outcome, HttpCallError):
@@ -509,27 +500,27 @@ def bearer(token: SecretStr) -> dict[str, str]:
     return {"Authorization": f"Bearer {token.get_secret_value()}"}
 
 
-def reference_of(found: object, message: Message) -> str:
-    """Return what a provider gave as its reference if it can be one, else our own id of the dispatch.
+def reference_of(provider_id: object, message: Message) -> str:
+    """Return the provider's id of a message if it may be a reference, else our id of the dispatch.
 
-    A reference is kept in the clear: what is long, has blanks, or holds the number's last digits is none.
+    References are stored in the clear: an id that is long, has blanks, or contains the number's last digits is refused.
     """
-    text = str(found)
+    text = str(provider_id)
     plain = REFERENCE.fullmatch(text) and not _holds(text, message.to[-_SIGNIFICANT_DIGITS:])
-    return text if found is not None and plain else message.dispatch_id
+    return text if provider_id is not None and plain else message.dispatch_id
 
 
 def _holds(text: str, digits: str) -> bool:
-    """Tell whether a reference holds digits: with signs between them, or in Base64, as WhatsApp's own have them."""
+    """Whether a reference contains digits: with signs between them, or in Base64, as WhatsApp's references do."""
     if digits in re.sub(r"[^A-Za-z0-9]", "", text):
         return True
     encoded = re.sub(r"[^A-Za-z0-9+/]", "", text)
     shifted = (encoded[start:] for start in range(4))
-    return any(digits.encode() in base64.b64decode(one[: len(one) // 4 * 4]) for one in shifted)
+    return any(digits.encode() in base64.b64decode(part[: len(part) // 4 * 4]) for part in shifted)
 
 
 def failure_of_status(status: int, provider_code: str | None = None, *, retry_after: float = 0.0) -> GatewayError:
-    """Return what a status means where a gateway's own table says nothing."""
+    """Return the failure of a status that a gateway's own table lacks."""
     code = provider_code or f"http {status}"
     return GatewayError(_kind_of(status), code, ambiguous=status in _TIMEOUT_STATUSES, retry_after=retry_after)
 
@@ -546,4 +537,4 @@ def _kind_of(status: int) -> FailureKind:
         return _STATUS_KINDS[status]
     if status >= 500:  # noqa: PLR2004 - the server's errors
         return FailureKind.ERROR
-    return FailureKind.ACCOUNT if status < 400 else FailureKind.REJECTED  # noqa: PLR2004 - moved, or to a notice
+    return FailureKind.ACCOUNT if status < 400 else FailureKind.REJECTED  # noqa: PLR2004 - a redirect

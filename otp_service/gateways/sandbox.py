@@ -1,4 +1,4 @@
-"""Gateway ``sandbox`` for development: catches messages, and simulates the failures and receipts that it is set to."""
+"""Gateway ``sandbox`` for development: catches messages, and simulates failures and receipts."""
 
 import heapq
 import hmac
@@ -35,14 +35,14 @@ from otp_service.gateways.base import (
     ReceiptRequest,
     is_same_secret,
 )
-from otp_service.gateways.http_client import GatewayClient
+from otp_service.gateways.http_client import GatewayClient, json_object
 
 
 class ConnectionFault(StrEnum):
     """Ways in which the connection of a call can fail."""
 
     REFUSED = "refused"
-    """The connection is refused: the message is certainly not caught."""
+    """The connection is refused: the message is not caught."""
     LOST = "lost"
     """The message is caught; the connection breaks before the answer comes."""
     TIMEOUT = "timeout"
@@ -56,7 +56,7 @@ class _Section(BaseModel):
 
 
 class SandboxReceipt(_Section):
-    """One delivery receipt for a message that was caught."""
+    """A delivery receipt for a caught message."""
 
     status: DeliveryStatus
     after: float = Field(default=0.0, ge=0, le=600)
@@ -64,7 +64,7 @@ class SandboxReceipt(_Section):
     before_response: bool = False
     """Send it before the call's answer instead."""
     kind: FailureKind | None = None
-    """Why the message failed: ``destination``, ``rejected`` and ``fraud`` end the delivery, after ``account`` another
+    """Why the message failed: ``destination``, ``rejected`` and ``fraud`` end the delivery; after ``account`` another
     gateway is tried first."""
     forged: bool = False
     """Sign it wrongly."""
@@ -72,29 +72,29 @@ class SandboxReceipt(_Section):
     @model_validator(mode="after")
     def _comes_at_one_time(self) -> Self:
         if self.before_response and self.after:
-            raise ValueError("before_response goes with no after: a report comes before the answer or after it")
+            raise ValueError("before_response cannot have after: a report comes before the answer or after it")
         return self
 
 
 class Faults(_Section):
-    """How calls fail, and which receipts follow; by default they succeed, and no receipt follows."""
+    """How calls fail, and their receipts; by default calls succeed without receipts."""
 
     fail: FailureKind | None = None
     """Refuse the message with this kind of failure."""
     retry_after: float = Field(default=0.0, ge=0, le=3600)
     """With ``fail = "throttled"``, ``"unavailable"`` or ``"error"``: seconds for which to make no calls."""
     opted_out: bool = False
-    """With ``fail = "destination"``: say that the person wants no messages."""
+    """With ``fail = "destination"``: report that the person opted out."""
     connection: ConnectionFault | None = None
     """Instead of ``fail``: how the connection fails."""
     every: int | None = Field(default=None, ge=1, le=1_000_000)
-    """Apply ``fail`` or ``connection`` to every n-th call only; each worker process counts its own."""
+    """Apply ``fail`` or ``connection`` to every n-th call of a worker process only."""
     rate: float | None = Field(default=None, ge=0, le=1)
     """Instead of ``every``: the probability of ``fail`` or ``connection`` for a call."""
     delay: float = Field(default=0.0, ge=0, le=60)
     """Seconds until the answer; beyond ``timeout`` the message is caught, but the call times out."""
     report: DeliveryStatus | None = None
-    """Send one receipt with this status after the call's answer: short for one member of ``reports``."""
+    """Send a receipt with this status after the call's answer: short for a single member of ``reports``."""
     reports: tuple[SandboxReceipt, ...] = Field(default=(), max_length=20)
     """Send all of these receipts, each at its time."""
 
@@ -107,7 +107,7 @@ class Faults(_Section):
         if self.opted_out and self.fail is not FailureKind.DESTINATION:
             raise ValueError('opted_out goes with fail = "destination"')
         if (self.every or self.rate is not None) and not (self.fail or self.connection):
-            raise ValueError("every and rate say how often fail or connection strikes")
+            raise ValueError("every and rate need fail or connection")
         if self.every and self.rate is not None:
             raise ValueError("needs either every or rate")
         if self.report and self.reports:
@@ -121,15 +121,14 @@ class Faults(_Section):
 
 
 class FaultCase(Faults):
-    """Faults for some messages, in place of the gateway's own faults."""
+    """Faults for some messages, in place of the gateway's own."""
 
     to: str = Field(pattern=r"^(\+[0-9]{1,15}(\*[0-9]{0,15})?|\*[0-9]{0,15})$", repr=False)
-    """A number in E.164; one ``*`` stands for any digits: ``+92355555*``, ``*0001``."""
+    """A number in E.164; a ``*`` stands for any digits: ``+92355555*``, ``*0001``."""
     channels: tuple[Channel, ...] | None = Field(default=None, min_length=1)
     """For messages by these channels; all by default."""
 
     def covers(self, message: Message) -> bool:
-        """Tell whether this case applies to a message."""
         head, star, tail = self.to.partition("*")
         is_long_enough = len(message.to) >= len(head) + len(tail)
         fits = is_long_enough and message.to.startswith(head) and message.to.endswith(tail)
@@ -138,7 +137,7 @@ class FaultCase(Faults):
 
 
 MAX_PENDING = 10_000
-"""Receipts that may wait at the same time; any further one is dropped."""
+"""Maximum waiting receipts; further receipts are dropped."""
 _IDLE_TIMEOUT = 1.0
 """Seconds without a receipt after which the thread ends; the next receipt starts another."""
 
@@ -146,9 +145,9 @@ _IDLE_TIMEOUT = 1.0
 @dataclass(order=True, frozen=True, slots=True)
 class _PendingPost:
     due: float
-    """Seconds, by the monotonic clock."""
+    """Time of the monotonic clock."""
     sequence: int
-    """Order among posts that are due at the same moment."""
+    """Order of posts with the same time."""
     url: str = field(compare=False, repr=False)
     body: bytes = field(compare=False, repr=False)
     signature: MappingProxyType[str, str] = field(compare=False, repr=False)
@@ -156,10 +155,9 @@ class _PendingPost:
 
 
 class ReceiptPoster:
-    """Posts receipts, the earliest first and one after the other. Thread-safe."""
+    """Posts receipts one after another, the earliest first. Thread-safe."""
 
     def __init__(self, timeout: float) -> None:
-        """Prepare for posts of at most ``timeout`` seconds each; starts nothing."""
         self._http_client = GatewayClient(timeout)
         self._waiting: list[_PendingPost] = []
         self._sequence = itertools.count()
@@ -167,26 +165,26 @@ class ReceiptPoster:
         self._thread: threading.Thread | None = None
 
     def post(self, url: str, body: bytes, signature: dict[str, str], *, due: float) -> threading.Event:
-        """Post a body, signed by a header, when it is ``due`` by the monotonic clock.
+        """Post a body with a signature header when it is ``due`` by the monotonic clock.
 
-        Returns an event, which is set once the post is answered, has failed, or is dropped because too many wait.
+        Returns an event, which is set when the post is answered, has failed, or is dropped because too many wait.
         """
         with self._changed:
-            posting = _PendingPost(due, next(self._sequence), url, body, MappingProxyType(signature))
+            pending = _PendingPost(due, next(self._sequence), url, body, MappingProxyType(signature))
             if len(self._waiting) >= MAX_PENDING:
-                posting.posted.set()
-                return posting.posted
-            heapq.heappush(self._waiting, posting)
+                pending.posted.set()
+                return pending.posted
+            heapq.heappush(self._waiting, pending)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="sandbox-reports", daemon=True)
                 self._thread.start()
             self._changed.notify()
-        return posting.posted
+        return pending.posted
 
     def _work(self) -> None:
-        while posting := self._next():
-            self._post(posting)
-            posting.posted.set()
+        while pending := self._next():
+            self._post(pending)
+            pending.posted.set()
 
     def _next(self) -> _PendingPost | None:
         """Wait for the next post and return it when it is due; ``None`` after `_IDLE_TIMEOUT` seconds without one."""
@@ -200,10 +198,10 @@ class ReceiptPoster:
                     return heapq.heappop(self._waiting)
                 self._changed.wait(missing)
 
-    def _post(self, posting: _PendingPost) -> None:
-        headers = {"Content-Type": "application/json", **posting.signature}
+    def _post(self, pending: _PendingPost) -> None:
+        headers = {"Content-Type": "application/json", **pending.signature}
         try:
-            self._http_client.call(requests.Request("POST", posting.url, data=posting.body, headers=headers))
+            self._http_client.call(requests.Request("POST", pending.url, data=pending.body, headers=headers))
         except GatewayError:
             return  # providers lose receipts too
 
@@ -213,7 +211,7 @@ _MILLION = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class CallOutcome:
-    """How one call ends."""
+    """The outcome of a call."""
 
     caught: bool
     failure: GatewayError | None
@@ -231,7 +229,7 @@ _CONNECTION_FAULTS = {
 
 
 class FaultScript:
-    """Applies the faults of a gateway, or of one of its cases, to calls, which it counts. Thread-safe."""
+    """Applies the faults of a gateway or of a case to calls, and counts these. Thread-safe."""
 
     def __init__(self, faults: Faults) -> None:
         self.faults = faults
@@ -239,7 +237,7 @@ class FaultScript:
         self._lock = threading.Lock()
 
     def outcome(self, timeout: float) -> CallOutcome:
-        """Return how the next call ends, within ``timeout`` seconds."""
+        """Return the outcome of the next call, within ``timeout`` seconds."""
         faults, duration = self.faults, min(self.faults.delay, timeout)
         connection = ConnectionFault.TIMEOUT if faults.delay > timeout else None
         if self._applies():
@@ -270,8 +268,8 @@ def script_for(message: Message, cases: Iterable[tuple[FaultCase, FaultScript]],
 
 
 def parse_message(body: bytes) -> InboundMessage:
-    """Return the message in a JSON body; a member that is missing or not a string is empty."""
-    members = _members(body)
+    """Return the message in a JSON body; a missing member, or any other type than text, is empty."""
+    members = json_object(body)
     opt_out = _text(members, "opt_out")
     return InboundMessage(
         reference=_text(members, "id"),
@@ -279,14 +277,6 @@ def parse_message(body: bytes) -> InboundMessage:
         text=_text(members, "text"),
         opt_out=Meaning(opt_out) if opt_out in set(Meaning) else None,
     )
-
-
-def _members(body: bytes) -> dict[str, Any]:
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
 
 
 def _text(members: dict[str, Any], name: str) -> str:
@@ -300,7 +290,7 @@ _WRONG_SIGNATURE = "0" * 64
 
 
 class SandboxSettings(GatewaySettings, Faults):
-    """Faults that the sandbox simulates; by default none."""
+    """Simulated faults; by default none."""
 
     receipt_secret: SecretStr | None = None
     """Key that signs receipts and inbound messages; both need it."""
@@ -309,12 +299,12 @@ class SandboxSettings(GatewaySettings, Faults):
 
     @property
     def sets_sender(self) -> bool:
-        """Whether the gateway shows a message's own sender: always."""
+        """Always: the sandbox shows a message's own sender."""
         return True
 
     @property
     def takes_messages(self) -> bool:
-        """Whether there is a secret, by which inbound messages are authenticated."""
+        """Whether the secret that authenticates inbound messages is set."""
         return self.receipt_secret is not None
 
     @model_validator(mode="after")
@@ -327,7 +317,7 @@ class SandboxSettings(GatewaySettings, Faults):
 
 
 class SandboxGateway:
-    """Keeps messages for ``GET /v1/sandbox/messages``; fails, delays and posts receipts as its settings say."""
+    """Stores messages for ``GET /v1/sandbox/messages``; fails, delays and posts receipts by its settings."""
 
     kind: ClassVar[str] = "sandbox"
     channels = frozenset[str](Channel)
@@ -343,7 +333,7 @@ class SandboxGateway:
         self._cases = [(case, FaultScript(case)) for case in settings.cases]
 
     def send(self, message: Message) -> Accepted:
-        """Catch the message and return after the delay, or raise the `GatewayError` that the faults ask for."""
+        """Catch the message and return after the delay, or raise the configured `GatewayError`."""
         script, began = script_for(message, self._cases, self._default), time.monotonic()
         outcome = script.outcome(self._timeout)
         if outcome.caught:
@@ -368,8 +358,7 @@ class SandboxGateway:
         return parse_message(request.body)
 
     def _is_signed(self, request: ProviderRequest) -> bool:
-        given, expected = request.headers.get(SIGNATURE, ""), self._signature(request.url, request.body)
-        return is_same_secret(given, expected)
+        return is_same_secret(request.headers.get(SIGNATURE, ""), self._signature(request.url, request.body))
 
     def _catch(self, message: Message) -> bool:
         try:
@@ -379,7 +368,7 @@ class SandboxGateway:
         return True
 
     def _report(self, message: Message, reports: tuple[SandboxReceipt, ...], began: float, answered: float) -> None:
-        """Schedule all receipts; wait for those that come before the answer, until the call times out at most."""
+        """Schedule all receipts; wait for those before the answer, at most until the call times out."""
         if message.receipt_url is None:
             return
         overtaking = [self._post(message.receipt_url, report, began) for report in reports if report.before_response]
@@ -402,11 +391,8 @@ class SandboxGateway:
 
 
 def _parse_receipt(body: bytes) -> Receipt:
-    try:
-        members = json.loads(body)
-        raw, given = str(members["status"]), members.get("kind")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return Receipt(DeliveryStatus.UNKNOWN, "")
+    members = json_object(body)
+    raw, failure = str(members.get("status", "")), str(members.get("kind", ""))
     status = DeliveryStatus(raw) if raw in DeliveryStatus.__members__.values() else DeliveryStatus.UNKNOWN
-    kind = FailureKind(given) if given in FailureKind.__members__.values() else None
+    kind = FailureKind(failure) if failure in FailureKind.__members__.values() else None
     return Receipt(status, raw, reason=kind, kind=kind)

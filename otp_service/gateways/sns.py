@@ -1,4 +1,4 @@
-"""The gateway of Amazon SNS."""
+"""Gateway ``sns``: SMS through Amazon SNS."""
 
 import logging
 import re
@@ -24,33 +24,33 @@ from otp_service.gateways.http_client import ApiUrl, GatewayClient, HttpResponse
 
 
 class SnsSettings(GatewaySettings):
-    """An account, its region, and what India and senders need."""
+    """An AWS account, its region, and its senders."""
 
     region: str = Field(pattern=r"^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$")
     access_key_id: str | None = Field(default=None, min_length=1)
-    """Without keys here, those of the SDK's default chain: environment, profile, role of the container or host."""
+    """Default: the SDK's own chain of environment, profile, and role of the container or host."""
     secret_access_key: SecretStr | None = Field(default=None, min_length=1)
     sender_id: str | None = Field(default=None, max_length=11, pattern=r"^[A-Za-z0-9-]*[A-Za-z][A-Za-z0-9-]*$")
     origination_number: str | None = Field(default=None, pattern=r"^\+?[0-9]{3,15}$")
     entity_id: str | None = Field(default=None, pattern=r"^[0-9]{1,50}$")
-    """Of the sender at the Indian regulator."""
+    """Id of the sender at the Indian regulator."""
     template_id: str | None = Field(default=None, pattern=r"^[0-9]{1,50}$")
-    """Of the text at the Indian regulator."""
+    """Id of the text at the Indian regulator."""
     max_price: Decimal | None = Field(default=None, gt=0, le=10)
-    """US dollars for one message: SNS drops a dearer one."""
+    """Maximum US dollars for a message; SNS drops a dearer message."""
     base_url: ApiUrl | None = None
-    """Default: the region's own."""
+    """Default: the region's URL."""
 
     @property
     def sets_sender(self) -> bool:
-        """Whether no number of the account is who messages come from."""
+        """Whether messages have their own sender: not with ``origination_number``."""
         return self.origination_number is None
 
     @property
     def endpoint(self) -> str | None:
-        """The region's own, unless ``base_url`` is another."""
-        of_china = ".cn" if self.region.startswith("cn-") else ""
-        return None if self.base_url else f"https://sns.{self.region}.amazonaws.com{of_china}"
+        """The region's URL, unless ``base_url`` is set."""
+        china = ".cn" if self.region.startswith("cn-") else ""
+        return None if self.base_url else f"https://sns.{self.region}.amazonaws.com{china}"
 
     @model_validator(mode="after")
     def _has_both_keys(self) -> Self:
@@ -59,7 +59,7 @@ class SnsSettings(GatewaySettings):
         return self
 
     def message_attributes(self, sender: str | None) -> dict[str, dict[str, str]]:
-        """Return what is said of a message beside its text, as the API wants it; it may have a sender of its own."""
+        """Return the attributes of a message for the API; ``sender`` is the message's own."""
         price = None if self.max_price is None else f"{self.max_price:f}"
         values = {
             "AWS.SNS.SMS.SMSType": ("String", "Transactional"),
@@ -72,10 +72,10 @@ class SnsSettings(GatewaySettings):
         return {name: {"DataType": kind, "StringValue": value} for name, (kind, value) in values.items() if value}
 
 
-# After "Publish" of the SNS API reference and "Publishing SMS messages to a mobile phone" of its developer guide
-# (https://docs.aws.amazon.com/sns/latest). There are no receipts: SNS reports on SMS to CloudWatch only.
+# Source: "Publish" of the SNS API reference and "Publishing SMS messages to a mobile phone" of its developer guide
+# (https://docs.aws.amazon.com/sns/latest). SNS has no receipts: it reports on SMS to CloudWatch only.
 
-FAILURES = {  # without "Exception", which some end with
+FAILURES = {  # without the ending "Exception" that some have
     "AuthorizationError": FailureKind.ACCOUNT,  # this identity may not publish
     "ExpiredToken": FailureKind.ACCOUNT,
     "IncompleteSignature": FailureKind.ACCOUNT,
@@ -83,7 +83,7 @@ FAILURES = {  # without "Exception", which some end with
     "InternalFailure": FailureKind.ERROR,
     "NotAuthorized": FailureKind.ACCOUNT,
     "OptInRequired": FailureKind.ACCOUNT,  # not subscribed to the service, or the bill is open
-    "OptedOut": FailureKind.DESTINATION,  # the number asked for no more messages
+    "OptedOut": FailureKind.DESTINATION,  # the number opted out
     "RequestExpired": FailureKind.ACCOUNT,  # our clock is wrong
     "RequestLimitExceeded": FailureKind.THROTTLED,
     "ServiceUnavailable": FailureKind.UNAVAILABLE,
@@ -93,13 +93,13 @@ FAILURES = {  # without "Exception", which some end with
     "UnrecognizedClient": FailureKind.ACCOUNT,
 }
 _CODE = re.compile(r"<Code>([A-Za-z]{1,50})</Code>")
-_ABOUT_THE_NUMBER = re.compile(r"<Message>[^<]*(?:[Pp]hone ?[Nn]umber|opted out)[^<]*</Message>")
+_NUMBER_MESSAGE = re.compile(r"<Message>[^<]*(?:[Pp]hone ?[Nn]umber|opted out)[^<]*</Message>")
 _CONFIG: dict[str, Any] = {
     "retries": {"mode": "standard", "total_max_attempts": 1},
-    "ignore_configured_endpoint_urls": True,  # the environment's would win over the region's own
+    "ignore_configured_endpoint_urls": True,  # the environment's URL would win over the region's
 }
 _DESCRIPTIONS: Any = create_loader()
-"""What the SDK knows of AWS, in files that are read once for all gateways."""
+"""The SDK's files about AWS, read once for all gateways."""
 _PUBLISH = "before-send.sns.Publish"
 _calls = threading.local()
 
@@ -119,11 +119,11 @@ class SnsGateway:
         self._client.meta.events.register(_PUBLISH, self._exchange)
 
     def send(self, message: Message) -> Accepted:
-        """Publish the message; raise `GatewayError`."""
+        """Publish the message; raise `GatewayError` unless SNS accepts it."""
         with _silenced_sdk():
             outcome = self._publish(message)
         if isinstance(outcome, GatewayError):
-            raise outcome  # outside of the handlers: the SDK's errors repeat what AWS answered
+            raise outcome  # outside the handlers: the SDK's errors repeat the answer of AWS
         return Accepted(reference_of(outcome, message))
 
     def _publish(self, message: Message) -> object:
@@ -138,16 +138,17 @@ class SnsGateway:
             return failure
         except (ResponseParserError, LookupError):
             return GatewayError(FailureKind.UNAVAILABLE, "malformed answer", ambiguous=True)
-        except (CredentialRetrievalError, HTTPClientError) as failure:  # of where credentials come from
+        except (CredentialRetrievalError, HTTPClientError) as failure:  # from the source of credentials
             return GatewayError(FailureKind.UNAVAILABLE, type(failure).__name__)
-        except BotoCoreError as failure:  # a parameter that cannot be sent; all else is our credentials or settings
-            about_it = isinstance(failure, ParamValidationError)
-            return GatewayError(FailureKind.REJECTED if about_it else FailureKind.ACCOUNT, type(failure).__name__)
+        except BotoCoreError as failure:  # an invalid parameter, or else our credentials or settings
+            kind = FailureKind.REJECTED if isinstance(failure, ParamValidationError) else FailureKind.ACCOUNT
+            return GatewayError(kind, type(failure).__name__)
 
     def _exchange(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
-        """Make the SDK's call; its own transport would neither bound the whole of it nor tell what was sent."""
-        asked = requests.Request(request.method, request.url, headers=dict(request.headers), data=request.body)
-        answer = self._http_client.call(asked)
+        """Make the SDK's call; its own transport has no deadline and does not show whether anything was sent."""
+        answer = self._http_client.call(
+            requests.Request(request.method, request.url, headers=dict(request.headers), data=request.body)
+        )
         if not answer.is_success:
             raise _failure(answer)
         headers: Any = answer.headers
@@ -155,7 +156,7 @@ class SnsGateway:
 
 
 class _Body:
-    """The body of an answer, as the SDK reads it."""
+    """The body of an answer for the SDK."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -164,7 +165,7 @@ class _Body:
         yield self._text.encode()
 
 
-def _client(settings: SnsSettings) -> Any:  # noqa: ANN401 - the SDK makes its classes as it runs
+def _client(settings: SnsSettings) -> Any:  # noqa: ANN401 - the SDK makes its classes at run time
     secret = settings.secret_access_key
     core = CoreSession()
     core.register_component("data_loader", _DESCRIPTIONS)
@@ -178,23 +179,23 @@ def _client(settings: SnsSettings) -> Any:  # noqa: ANN401 - the SDK makes its c
 
 
 def _failure(answer: HttpResponse) -> GatewayError:
-    found, rest = _CODE.search(answer.text), answer.retry_after
-    if found is None:
-        return failure_of_status(answer.status, retry_after=rest)
-    code = found[1].removesuffix("Exception")
-    if code.startswith("InvalidParameter") and _ABOUT_THE_NUMBER.search(answer.text):
+    match, retry_after = _CODE.search(answer.text), answer.retry_after
+    if match is None:
+        return failure_of_status(answer.status, retry_after=retry_after)
+    code = match[1].removesuffix("Exception")
+    if code.startswith("InvalidParameter") and _NUMBER_MESSAGE.search(answer.text):
         return GatewayError(FailureKind.DESTINATION, code)
     if code in FAILURES:
-        return GatewayError(FAILURES[code], code, retry_after=rest)
-    return failure_of_status(answer.status, code, retry_after=rest)
+        return GatewayError(FAILURES[code], code, retry_after=retry_after)
+    return failure_of_status(answer.status, code, retry_after=retry_after)
 
 
 @contextmanager
 def _silenced_sdk() -> Iterator[None]:
-    """Let the SDK's loggers say nothing of the call that this thread makes: at DEBUG they tell all of a request."""
+    """Silence the SDK's loggers for the call of this thread: at DEBUG they log whole requests."""
     for name, logger in list(logging.Logger.manager.loggerDict.items()):
         if name.startswith(("boto3", "botocore")) and isinstance(logger, logging.Logger):
-            logger.addFilter(_between_calls)  # once; again does nothing
+            logger.addFilter(_between_calls)  # a second time does nothing
     _calls.under_way = True
     try:
         yield

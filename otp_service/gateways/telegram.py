@@ -1,4 +1,4 @@
-"""Gateway ``telegram``: codes in Telegram, by its Gateway API."""
+"""Gateway ``telegram``: codes in Telegram, through its Gateway API."""
 
 import hashlib
 import hmac
@@ -43,21 +43,21 @@ class TelegramSettings(GatewaySettings):
     token: SecretStr = Field(min_length=1)
     """Access token of the account; it authenticates receipts too."""
     sender_username: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_]{1,32}$")
-    """A verified channel of yours that codes come from; default: Telegram's own."""
+    """Your verified channel that sends codes; default: Telegram's own."""
     ttl: int | None = Field(default=None, ge=MIN_TTL, le=MAX_TTL)
-    """Seconds within which Telegram has to deliver: after them the fee comes back, and the code goes by another
-    channel. As long as the code lives by default, and never longer."""
+    """Seconds within which Telegram has to deliver; afterwards it refunds the fee, and the code goes by another
+    channel. Default and maximum: the lifetime of the code."""
     base_url: ApiUrl = "https://gatewayapi.telegram.org"
 
 
-# Source: "Telegram Gateway API" (https://core.telegram.org/gateway/api), which names no errors but one; the others are
-# those that public clients of it know.
+# Source: "Telegram Gateway API" (https://core.telegram.org/gateway/api), which names a single error; public
+# clients know the others.
 
 FAILURES = {
     "ACCESS_TOKEN_INVALID": FailureKind.ACCOUNT,
     "ACCESS_TOKEN_REQUIRED": FailureKind.ACCOUNT,
     "BALANCE_NOT_ENOUGH": FailureKind.ACCOUNT,
-    "CALLBACK_URL_INVALID": FailureKind.ACCOUNT,  # our own address
+    "CALLBACK_URL_INVALID": FailureKind.ACCOUNT,  # our own URL
     "SENDER_NOT_OWNED": FailureKind.ACCOUNT,
     "SENDER_NOT_VERIFIED": FailureKind.ACCOUNT,
     "SENDER_USERNAME_INVALID": FailureKind.ACCOUNT,
@@ -66,7 +66,7 @@ FAILURES = {
     "PAYLOAD_INVALID": FailureKind.REJECTED,
     "TTL_INVALID": FailureKind.REJECTED,
     "PHONE_NUMBER_INVALID": FailureKind.CHANNEL,
-    "PHONE_NUMBER_NOT_FOUND": FailureKind.CHANNEL,  # nobody has it in Telegram
+    "PHONE_NUMBER_NOT_FOUND": FailureKind.CHANNEL,  # not registered in Telegram
 }
 """Kind of failure by ``error``."""
 STATUSES = {
@@ -76,13 +76,13 @@ STATUSES = {
 }
 """Delivery status by the ``status`` in ``delivery_status``."""
 TOLERANCE = 300
-"""Seconds by which the timestamp of a report may differ from our clock."""
+"""Maximum seconds between the timestamp of a report and our clock."""
 _FLOOD_WAIT = re.compile("FLOOD_WAIT_([0-9]{1,6})")
 _TIMESTAMP = re.compile("[0-9]{1,10}")
 
 
 def receipt_of(document: Mapping[str, Any]) -> Receipt:
-    """Return the receipt in a report; whether the fee came back is told, too."""
+    """Return the receipt in a report, with a refund of the fee."""
     delivery = document.get("delivery_status")
     raw = str(delivery.get("status", "")) if isinstance(delivery, dict) else ""
     status = STATUSES.get(raw, DeliveryStatus.UNKNOWN)
@@ -90,7 +90,7 @@ def receipt_of(document: Mapping[str, Any]) -> Receipt:
 
 
 class TelegramGateway(HttpApiGateway):
-    """Sends codes through Telegram, which shows them in words of its own; reads its receipts."""
+    """Sends codes through Telegram, which shows them in its own words; reads its receipts."""
 
     kind: ClassVar[str] = "telegram"
     channels = frozenset({"telegram"})
@@ -138,15 +138,15 @@ class TelegramGateway(HttpApiGateway):
         return json_at(json_of(answer.text), "result", "request_id")
 
     def parse_receipt(self, request: ReceiptRequest) -> Receipt:
-        """Return the receipt; raise `ReceiptForgedError` unless Telegram signed it lately, and for this dispatch."""
+        """Return the receipt; raise `ReceiptForgedError` unless Telegram signed it recently for this dispatch."""
         document = json_object(request.body)
         if not self._is_signed(request) or document.get("payload") != request.dispatch_id:
             raise ReceiptForgedError
         return receipt_of(document)
 
     def _is_signed(self, request: ReceiptRequest) -> bool:
-        stamp, given = (request.headers.get(f"x-request-{name}", "") for name in ("timestamp", "signature"))
+        timestamp, signature = (request.headers.get(f"x-request-{name}", "") for name in ("timestamp", "signature"))
         key = hashlib.sha256(self.settings.token.get_secret_value().encode()).digest()
-        expected = hmac.digest(key, f"{stamp}\n".encode(errors="replace") + request.body, "sha256").hex()
-        is_recent = _TIMESTAMP.fullmatch(stamp) is not None and abs(time.time() - int(stamp)) <= TOLERANCE
-        return is_recent and is_same_secret(given, expected)
+        expected = hmac.digest(key, f"{timestamp}\n".encode(errors="replace") + request.body, "sha256").hex()
+        is_recent = _TIMESTAMP.fullmatch(timestamp) is not None and abs(time.time() - int(timestamp)) <= TOLERANCE
+        return is_recent and is_same_secret(signature, expected)

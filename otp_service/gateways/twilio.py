@@ -31,19 +31,26 @@ from otp_service.gateways.base import (
     ReceiptForgedError,
     ReceiptRequest,
 )
-from otp_service.gateways.http_client import ApiUrl, GatewayClient, HttpResponse, failure_of_status, reference_of
+from otp_service.gateways.http_client import (
+    ApiUrl,
+    GatewayClient,
+    HttpResponse,
+    failure_of_status,
+    json_object,
+    reference_of,
+)
 
 logging.getLogger("twilio").setLevel(logging.WARNING)  # below it logs the numbers in its requests
 
 # Source: "TwiML Voice: <Say>" and "Text-to-Speech" (https://www.twilio.com/docs/voice/twiml/say and below). Without a
-# named voice Twilio uses the account's default voice, which speaks few languages; so each locale names a voice of
-# Amazon Polly here.
+# named voice Twilio uses the account's default voice, which speaks few languages; so each locale has a voice of
+# Amazon Polly in this table.
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class Voice(BaseModel):
-    """The voice that reads messages in one language."""
+    """The voice for messages in a language."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -92,11 +99,11 @@ VOICES = _voices(
 )
 """Voices by locale in lower case."""
 DEFAULT_VOICE = VOICES["en"]
-"""For languages without a voice, such as Urdu in its own script: many people understand at least the digits."""
+"""For languages without a voice, such as Urdu in its own script: many people understand the digits."""
 
 
 def voice_for(locale: str, own: Mapping[str, Voice]) -> Voice:
-    """Return the voice for a locale: that of its longest prefix with one (RFC 4647, 3.4); ``own`` voices win."""
+    """Return the voice of a locale's longest prefix with a voice (RFC 4647, 3.4); ``own`` voices win."""
     subtags = locale.lower().replace("_", "-").split("-")
     prefixes = ["-".join(subtags[:length]) for length in range(len(subtags), 0, -1)]
     voices = {**VOICES, **{tag.lower(): voice for tag, voice in own.items()}}
@@ -105,8 +112,8 @@ def voice_for(locale: str, own: Mapping[str, Voice]) -> Voice:
 
 def twiml(text: str, voice: Voice) -> str:
     """Return TwiML that reads a text out and hangs up; a character that XML forbids becomes a space."""
-    said = html.escape(_NOT_XML.sub(" ", text))
-    say = f'<Say language="{voice.language}" voice="{voice.voice}">{said}</Say>'
+    escaped = html.escape(_NOT_XML.sub(" ", text))
+    say = f'<Say language="{voice.language}" voice="{voice.voice}">{escaped}</Say>'
     return f'<?xml version="1.0" encoding="UTF-8"?><Response>{say}</Response>'
 
 
@@ -114,7 +121,7 @@ _NUMBER = r"^\+[1-9][0-9]{6,14}$"
 _CONTENT = r"^HX[0-9a-fA-F]{32}$"
 _VARIABLES = frozenset({"brand", "code", "minutes"})
 _PAYMENT_VARIABLES = frozenset({"amount", "payee", "account"})
-"""Variables of a message that a WhatsApp template may show: of every message, and further ones of payments."""
+"""Variables of a message that a WhatsApp template may show: of every message, and of payments."""
 
 
 class TwilioSettings(GatewaySettings):
@@ -122,18 +129,18 @@ class TwilioSettings(GatewaySettings):
 
     account_sid: str = Field(pattern=r"^AC[0-9a-fA-F]{32}$")
     auth_token: SecretStr = Field(min_length=1)
-    """Authenticates our requests, and is the key of the signatures on Twilio's requests to us."""
+    """Authenticates our requests, and is the key of the signatures of Twilio's requests."""
     from_: str | None = Field(default=None, alias="from", min_length=1)
     """Number or name that sends SMS; either this or ``messaging_service_sid``."""
     messaging_service_sid: str | None = Field(default=None, pattern=r"^MG[0-9a-fA-F]{32}$")
     voice_from: str | None = Field(default=None, pattern=_NUMBER)
     """Number that makes calls."""
     voices: dict[str, Voice] = Field(default_factory=dict)
-    """Voices by locale, in addition to those that come with the gateway, or in their place."""
+    """Voices by locale, in addition to the built-in voices or in their place."""
     whatsapp_from: str | None = Field(default=None, pattern=_NUMBER)
     """Number of the WhatsApp sender."""
     whatsapp_content_sid: str | None = Field(default=None, pattern=_CONTENT)
-    """Approved template. Without it we send text, which WhatsApp accepts for 24 hours after the user's last message."""
+    """Approved template. Without it text is sent, which WhatsApp accepts for 24 hours after the user's last message."""
     whatsapp_content_variables: dict[str, str] = Field(default={"1": "code"}, min_length=1)
     """Our variable for each variable of the template: ``code``, ``brand``, ``minutes``."""
     whatsapp_payment_content_sid: str | None = Field(default=None, pattern=_CONTENT)
@@ -142,17 +149,17 @@ class TwilioSettings(GatewaySettings):
         default={"1": "code", "2": "amount", "3": "payee"}, min_length=1
     )
     redact: bool = True
-    """Ask Twilio not to keep texts and numbers; needs Message Redaction to be enabled for the account."""
+    """Ask Twilio not to store texts and numbers; the account needs Message Redaction."""
     base_url: ApiUrl = "https://api.twilio.com"
 
     @property
     def sets_sender(self) -> bool:
-        """Whether messages go out under their own sender: not if a messaging service chooses it."""
+        """Whether messages have their own sender: not if a messaging service chooses it."""
         return self.messaging_service_sid is None
 
     @property
     def channels(self) -> frozenset[str]:
-        """The channels that have a sender."""
+        """The channels with a sender."""
         senders = {
             "sms": self.from_ or self.messaging_service_sid,
             "voice": self.voice_from,
@@ -170,7 +177,7 @@ class TwilioSettings(GatewaySettings):
 
     @model_validator(mode="after")
     def _templates_can_be_filled(self) -> Self:
-        # A message needs its code, and one that lacks a variable of its template is refused when it is sent.
+        # Every message needs its code; sending refuses a message that lacks a variable of its template.
         for member, needed, known in (
             ("whatsapp_content_variables", ("code",), _VARIABLES),
             ("whatsapp_payment_content_variables", ("code", "amount", "payee"), _VARIABLES | _PAYMENT_VARIABLES),
@@ -179,16 +186,16 @@ class TwilioSettings(GatewaySettings):
             if not names.issuperset(needed):
                 raise ValueError(f"{member} needs {', '.join(needed)}")
             if unknown := names - known:
-                raise ValueError(f"{member} names {min(unknown)}; there are {', '.join(sorted(known))}")
+                raise ValueError(f"{member} names {min(unknown)}; known are {', '.join(sorted(known))}")
         return self
 
 
 # Source: "Error and warning dictionary" (https://www.twilio.com/docs/api/errors), "Message resource", "Call resource".
-# For a code that is not here, the HTTP status decides when a request is refused; a receipt gets no kind of failure.
+# For any other code, the HTTP status decides about a refused request; a receipt gets no kind of failure.
 
 FAILURES = {
-    10004: FailureKind.THROTTLED,  # calls: as many at the same time as the account may make
-    20003: FailureKind.ACCOUNT,  # permission denied: wrong credentials, or none for this
+    10004: FailureKind.THROTTLED,  # calls: too many at the same time for the account
+    20003: FailureKind.ACCOUNT,  # permission denied: wrong or insufficient credentials
     20005: FailureKind.ACCOUNT,  # account not active
     20429: FailureKind.THROTTLED,  # too many requests
     21210: FailureKind.ACCOUNT,  # calls: 'From' is not verified
@@ -204,7 +211,7 @@ FAILURES = {
     21608: FailureKind.ACCOUNT,  # trial account, unverified destination
     21610: FailureKind.DESTINATION,  # recipient has replied STOP
     21611: FailureKind.THROTTLED,  # 'From' has too many messages queued
-    21612: FailureKind.UNAVAILABLE,  # no route between this 'From' and 'To'; another sender may have one
+    21612: FailureKind.UNAVAILABLE,  # no route between this 'From' and 'To'; another sender may have a route
     21614: FailureKind.CHANNEL,  # 'To' is not a mobile number
     21635: FailureKind.CHANNEL,  # 'To' is a landline
     30001: FailureKind.THROTTLED,  # queue overflow
@@ -212,14 +219,14 @@ FAILURES = {
     30003: FailureKind.UNAVAILABLE,  # unreachable destination handset: off, out of coverage
     30004: FailureKind.UNAVAILABLE,  # message blocked, by the carrier or on the recipient's wish
     30005: FailureKind.DESTINATION,  # unknown destination handset
-    30006: FailureKind.CHANNEL,  # landline, or a carrier that the sender does not reach
+    30006: FailureKind.CHANNEL,  # landline, or a carrier out of the sender's reach
     30007: FailureKind.UNAVAILABLE,  # message filtered
     30008: FailureKind.UNAVAILABLE,  # unknown error
     30022: FailureKind.THROTTLED,  # US A2P 10DLC rate limits exceeded
     30023: FailureKind.THROTTLED,  # US A2P 10DLC daily cap reached
     30024: FailureKind.ACCOUNT,  # numeric sender not provisioned on the carrier
-    30029: FailureKind.ACCOUNT,  # ContentRetention without Message Redaction: set redact = false, or have it enabled
-    30030: FailureKind.ACCOUNT,  # AddressRetention without it
+    30029: FailureKind.ACCOUNT,  # ContentRetention without Message Redaction: set redact = false, or enable it
+    30030: FailureKind.ACCOUNT,  # AddressRetention without Message Redaction
     30032: FailureKind.ACCOUNT,  # toll-free number not verified
     30033: FailureKind.ACCOUNT,  # US A2P 10DLC campaign suspended
     30034: FailureKind.ACCOUNT,  # US A2P 10DLC unregistered number
@@ -232,11 +239,11 @@ FAILURES = {
     30453: FailureKind.FRAUD,  # unusual traffic towards the destination
     30454: FailureKind.THROTTLED,  # account exceeded the limit of messages
     30500: FailureKind.ERROR,  # internal error
-    63001: FailureKind.ACCOUNT,  # WhatsApp: our authentication there failed
-    63003: FailureKind.CHANNEL,  # WhatsApp: 'To' is not there
+    63001: FailureKind.ACCOUNT,  # WhatsApp: our authentication failed
+    63003: FailureKind.CHANNEL,  # WhatsApp: 'To' is not registered
     63005: FailureKind.REJECTED,  # WhatsApp: content not accepted
     63007: FailureKind.ACCOUNT,  # WhatsApp: no such sender
-    63012: FailureKind.ERROR,  # WhatsApp: internal error there
+    63012: FailureKind.ERROR,  # WhatsApp: internal error
     63013: FailureKind.REJECTED,  # WhatsApp: against its policies
     63014: FailureKind.CHANNEL,  # WhatsApp: blocked by the recipient
     63016: FailureKind.CHANNEL,  # WhatsApp: text without a template outside the 24 hours after the user's own message
@@ -244,13 +251,13 @@ FAILURES = {
     63021: FailureKind.REJECTED,  # WhatsApp: content not supported
     63024: FailureKind.CHANNEL,  # WhatsApp: recipient cannot receive it
     63027: FailureKind.REJECTED,  # WhatsApp: no such template in this language
-    63028: FailureKind.REJECTED,  # WhatsApp: another number of variables than the template has
+    63028: FailureKind.REJECTED,  # WhatsApp: not as many variables as the template has
     63038: FailureKind.THROTTLED,  # account exceeded the daily limit of messages
 }
 MESSAGE_SPECIFIC = frozenset({21215, 21219, 21408, 21608, 21612, 30003, 30004, 30007})
-"""Failures that the number or the text causes while Twilio and our account are well. Delivery goes on after them."""
+"""Failures from the number or the text, while Twilio and our account work. Delivery goes on after them."""
 SENDER_SPECIFIC = frozenset({"21210", "21212", "21606", "30024", "30032", "30033", "30034", "30035", "63007"})
-"""Codes about the sender, which concern this message only when it names its own sender."""
+"""Codes about the sender, which concern only this message if it has its own sender."""
 OPTED_OUT = 21610
 STATUSES = {
     **dict.fromkeys(("accepted", "scheduled", "queued", "sending", "sent"), DeliveryStatus.SENT),
@@ -261,7 +268,7 @@ STATUSES = {
 """Delivery status by Twilio's ``MessageStatus``."""
 CALL_STATUSES = {
     **dict.fromkeys(("queued", "initiated", "ringing", "in-progress"), DeliveryStatus.SENT),
-    "completed": DeliveryStatus.DELIVERED,  # answered, and over: by a person or a machine
+    "completed": DeliveryStatus.DELIVERED,  # answered by a person or a machine, and over
     **dict.fromkeys(("busy", "no-answer"), DeliveryStatus.UNDELIVERED),
     **dict.fromkeys(("failed", "canceled"), DeliveryStatus.FAILED),
 }
@@ -269,11 +276,14 @@ CALL_STATUSES = {
 _RECEIPT_FAILURES = {str(code): kind for code, kind in FAILURES.items()}
 _EXPIRED = "30036"
 _CODES = range(10_000, 100_000)
+"""Twilio's error codes; a longer number may be a phone number or a code of ours."""
 
 
 def failure_of(answer: HttpResponse) -> GatewayError:
-    """Return the error that a refusal means: by Twilio's error code if it is known, else by the HTTP status."""
-    code, retry_after = _code(answer.text), answer.retry_after
+    """Return the error of a refusal: by Twilio's error code if it is known, else by the HTTP status."""
+    code, retry_after = json_object(answer.text).get("code"), answer.retry_after
+    if not isinstance(code, int) or code not in _CODES:
+        return failure_of_status(answer.status, retry_after=retry_after)
     if code in FAILURES:
         return GatewayError(
             FAILURES[code],
@@ -282,7 +292,7 @@ def failure_of(answer: HttpResponse) -> GatewayError:
             message_specific=code in MESSAGE_SPECIFIC,
             opted_out=code == OPTED_OUT,
         )
-    return failure_of_status(answer.status, str(code) if code else None, retry_after=retry_after)
+    return failure_of_status(answer.status, str(code), retry_after=retry_after)
 
 
 def receipt_of_message(form: Mapping[str, str]) -> Receipt:
@@ -293,45 +303,12 @@ def receipt_of_message(form: Mapping[str, str]) -> Receipt:
     return Receipt(status, raw, f"{kind} {code}" if kind else code or None, kind, opted_out=code == str(OPTED_OUT))
 
 
-def receipt_of_call(raw: str) -> Receipt:
-    """Return the receipt for the ``CallStatus`` of a status callback."""
-    return Receipt(CALL_STATUSES.get(raw, DeliveryStatus.UNKNOWN), raw)
-
-
-def _code(text: str) -> int:
-    """Return Twilio's error code if it has five digits, else 0: a longer one may be a phone number or our code."""
-    try:
-        code = json.loads(text)["code"]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return 0
-    return code if isinstance(code, int) and code in _CODES else 0
-
-
 # Source: "Twilio's request to your incoming message Webhook URL", "TwiML for Programmable Messaging" and "Customize
 # users' opt-in and opt-out experience with Advanced Opt-Out" (https://www.twilio.com/docs/messaging). With Advanced
-# Opt-Out Twilio answers a keyword itself, and tells us its meaning in ``OptOutType``.
+# Opt-Out Twilio answers a keyword itself and sends its meaning in ``OptOutType``.
 
 OPT_OUT_TYPES = {"STOP": Meaning.STOP, "START": Meaning.START, "HELP": Meaning.HELP}
 _WHATSAPP = "whatsapp:"
-
-
-def parse_message(parameters: Mapping[str, str]) -> InboundMessage:
-    """Return the message in the parameters of Twilio's request."""
-    sender = parameters.get("From", "")
-    return InboundMessage(
-        reference=parameters.get("MessageSid", ""),
-        sender=sender.removeprefix(_WHATSAPP),
-        text=parameters.get("Body", ""),
-        channel="whatsapp" if sender.startswith(_WHATSAPP) else "sms",
-        opt_out=OPT_OUT_TYPES.get(parameters.get("OptOutType", "")),
-    )
-
-
-def inbound_response_of(reply: str | None) -> InboundResponse:
-    """Return the TwiML that makes Twilio send a reply, or nothing."""
-    message = f"<Message>{html.escape(reply)}</Message>" if reply else ""
-    document = f'<?xml version="1.0" encoding="UTF-8"?><Response>{message}</Response>'
-    return InboundResponse(document, "text/xml")
 
 
 def sms_parameters(message: Message, settings: TwilioSettings) -> dict[str, str | None]:
@@ -343,7 +320,7 @@ def sms_parameters(message: Message, settings: TwilioSettings) -> dict[str, str 
 def whatsapp_parameters(message: Message, settings: TwilioSettings) -> dict[str, str | None]:
     """Return sender, recipient and filled template of a WhatsApp message as parameters of the SDK.
 
-    A payment never uses the template of logins, which does not show the amount. Raises `GatewayError` when the message
+    A payment never uses the template of logins, which does not show the amount. Raises `GatewayError` if the message
     lacks a variable of the template.
     """
     is_payment = "amount" in message.variables
@@ -361,13 +338,13 @@ def whatsapp_parameters(message: Message, settings: TwilioSettings) -> dict[str,
 # Source: "Message resource", "Call resource", "TwiML Voice: <Say>" and "Webhooks security"
 # (https://www.twilio.com/docs).
 
-_NO_ENVIRONMENT = {"TWILIO_REGION": ""}  # a region in the environment of the process would change the base URL
+_NO_ENVIRONMENT = {"TWILIO_REGION": ""}  # a region in the environment would change the base URL
 _UNREADABLE = (AttributeError, LookupError, TypeError, ValueError, RecursionError, TwilioException)
-"""What the SDK raises at an answer that it cannot read."""
+"""Exceptions of the SDK for an answer that it cannot read."""
 _MAX_VALIDITY = 36_000
-"""Seconds that Twilio may hold a message at most; the highest ``validity_period``."""
+"""Maximum seconds that Twilio may queue a message: the highest ``validity_period``."""
 _MAX_RINGING = 60
-"""Seconds that a call rings at most."""
+"""Maximum seconds that a call rings."""
 
 
 class TwilioGateway:
@@ -389,10 +366,10 @@ class TwilioGateway:
         self._client.api.base_url = settings.base_url.rstrip("/")
 
     def send(self, message: Message) -> Accepted:
-        """Create a message or a call by one request; raise `GatewayError` if Twilio does not accept it."""
+        """Create a message or a call by a single request; raise `GatewayError` unless Twilio accepts it."""
         outcome = self._create(message)
         if isinstance(outcome, GatewayError):
-            raise outcome  # outside the handlers: an error of the SDK, which may hold the answer, is not chained to it
+            raise outcome  # outside the handlers: an error of the SDK, which may contain the answer, is not chained
         return Accepted(outcome)
 
     def parse_receipt(self, request: ReceiptRequest) -> Receipt:
@@ -400,17 +377,29 @@ class TwilioGateway:
         if not self._is_signed(request):
             raise ReceiptForgedError
         call_status = request.form.get("CallStatus")
-        return receipt_of_message(request.form) if call_status is None else receipt_of_call(call_status)
+        if call_status is None:
+            return receipt_of_message(request.form)
+        return Receipt(CALL_STATUSES.get(call_status, DeliveryStatus.UNKNOWN), call_status)
 
     def parse_inbound(self, request: ProviderRequest) -> InboundMessage:
         """Return a message from a person; raise `InboundForgedError` unless Twilio signed it."""
         if not self._is_signed(request):
             raise InboundForgedError
-        return parse_message(request.form or request.query)
+        parameters = request.form or request.query
+        sender = parameters.get("From", "")
+        return InboundMessage(
+            reference=parameters.get("MessageSid", ""),
+            sender=sender.removeprefix(_WHATSAPP),
+            text=parameters.get("Body", ""),
+            channel="whatsapp" if sender.startswith(_WHATSAPP) else "sms",
+            opt_out=OPT_OUT_TYPES.get(parameters.get("OptOutType", "")),
+        )
 
     def inbound_response(self, reply: str | None) -> InboundResponse:
-        """Return the HTTP response that makes Twilio send a reply, or nothing."""
-        return inbound_response_of(reply)
+        """Return the TwiML that makes Twilio send a reply, or nothing."""
+        message = f"<Message>{html.escape(reply)}</Message>" if reply else ""
+        document = f'<?xml version="1.0" encoding="UTF-8"?><Response>{message}</Response>'
+        return InboundResponse(document, "text/xml")
 
     def _is_signed(self, request: ProviderRequest) -> bool:
         signature = request.headers.get("x-twilio-signature", "")
@@ -427,26 +416,26 @@ class TwilioGateway:
         return reference_of(created.sid, message)
 
     def _message(self, message: Message) -> Any:  # noqa: ANN401 - the SDK's
-        """Create a message, which Twilio drops when the code expires, and does not keep if ``redact`` is set."""
+        """Create a message, which Twilio drops when the code expires and does not store if ``redact`` is set."""
         parts = (whatsapp_parameters if message.channel == "whatsapp" else sms_parameters)(message, self._settings)
         return self._client.messages.create(
             validity_period=max(1, min(message.expires_in, _MAX_VALIDITY)),
-            status_callback=message.receipt_url,  # the SDK leaves out what is None
+            status_callback=message.receipt_url,  # the SDK leaves out None
             content_retention="discard" if self._settings.redact else None,
             address_retention="obfuscate" if self._settings.redact else None,
             **parts,
         )
 
     def _call(self, message: Message) -> Any:  # noqa: ANN401 - the SDK's
-        """Make a call that reads the text out; it rings no longer than the code lives, and is not recorded."""
-        reporting = {"status_callback": message.receipt_url, "status_callback_event": ["completed"]}
+        """Make a call that reads the text out; it rings no longer than the code is valid, and is not recorded."""
+        callback = {"status_callback": message.receipt_url, "status_callback_event": ["completed"]}
         return self._client.calls.create(
             to=message.to,
             from_=self._settings.voice_from,
             twiml=twiml(message.text, voice_for(message.locale, self._settings.voices)),
             timeout=max(1, min(message.expires_in, _MAX_RINGING)),
             record=False,
-            **reporting if message.receipt_url else {},
+            **callback if message.receipt_url else {},
         )
 
 
@@ -459,8 +448,8 @@ class _Transport:
         self._http_client = GatewayClient(timeout)
 
     def request(self, method: str, uri: str, *_: Any, **parts: Any) -> Response:  # noqa: ANN401 - the SDK's
-        sent = {name: parts.get(name) for name in ("params", "data", "headers", "auth")}
-        answer = self._http_client.call(requests.Request(method, uri, **sent))
+        known = {name: parts.get(name) for name in ("params", "data", "headers", "auth")}
+        answer = self._http_client.call(requests.Request(method, uri, **known))
         if not answer.is_success:
-            raise failure_of(answer)  # not the SDK's error, whose words repeat the number
+            raise failure_of(answer)  # not the SDK's error, whose text repeats the number
         return Response(answer.status, answer.text, answer.headers)

@@ -41,7 +41,7 @@ SignatureMethod = Literal["md5hash", "md5", "sha1", "sha256", "sha512"]
 
 
 class VonageSettings(GatewaySettings):
-    """A Vonage account, its sender, and how its receipts are authenticated."""
+    """A Vonage account, its sender, and the authentication of its receipts."""
 
     api_key: str = Field(min_length=1)
     api_secret: SecretStr = Field(min_length=1)
@@ -52,22 +52,22 @@ class VonageSettings(GatewaySettings):
     signature_method: SignatureMethod = "sha256"
     """The account's signature method: ``md5hash`` is a plain hash, the others are HMAC."""
     receipt_secret: SecretStr | None = Field(default=None, min_length=16)
-    """A secret of your own, if Vonage does not sign: key of the token in the URLs that we give to Vonage."""
+    """Your own secret, if Vonage does not sign: the key of the token in the URLs for Vonage."""
     base_url: ApiUrl = "https://rest.nexmo.com"
 
     @property
     def sets_sender(self) -> bool:
-        """Whether messages go out under their own sender: always."""
+        """Always: messages have their own sender."""
         return True
 
     @property
     def takes_receipts(self) -> bool:
-        """Whether there is a secret, by which receipts are authenticated."""
+        """Whether a secret that authenticates receipts is set."""
         return self.signature_secret is not None or self.receipt_secret is not None
 
     @property
     def takes_messages(self) -> bool:
-        """Whether there is a secret, by which messages from people are authenticated."""
+        """Whether a secret that authenticates messages from people is set."""
         return self.takes_receipts
 
     @model_validator(mode="after")
@@ -83,7 +83,7 @@ class VonageSettings(GatewaySettings):
 # in its URL, which covers the subject of the URL, but none of the parameters.
 
 TOLERANCE = 300
-"""Seconds by which the timestamp of a signed request may differ from our clock."""
+"""Maximum seconds between the timestamp of a signed request and our clock."""
 _TIMESTAMP = re.compile("[0-9]{1,10}")
 TOKEN_BYTES = 9
 """72 bits are too many to guess over a network, and fit into 12 of the 100 characters that a URL may have."""
@@ -130,18 +130,18 @@ def signature(members: Mapping[str, str], secret: str, method: SignatureMethod) 
 
 
 def _is_signed(members: Mapping[str, str], secret: SecretStr, method: SignatureMethod) -> bool:
-    if any("&" in name or "=" in name for name in members):  # could hide further parameters under one signature
+    if any("&" in name or "=" in name for name in members):  # could hide further parameters under the same signature
         return False
     expected = signature(members, secret.get_secret_value(), method)
     return hmac.compare_digest(_octets(members.get("sig", "").lower()), _octets(expected))
 
 
 def _octets(text: str) -> bytes:
-    return text.encode(errors="surrogatepass")  # JSON may hold a lone surrogate
+    return text.encode(errors="surrogatepass")  # JSON may contain a lone surrogate
 
 
 # Source: "Delivery receipts" and "Messaging Opted-out Numbers" of Vonage's documentation. The signature of a receipt
-# does not cover its URL, so the dispatch in the URL has to equal the signed ``client-ref``, which we gave.
+# does not cover its URL, so the dispatch in the URL must equal the signed ``client-ref``, which we sent.
 
 STATUSES = {
     **dict.fromkeys(("accepted", "buffered"), DeliveryStatus.SENT),
@@ -203,7 +203,7 @@ FAILURES = {
     "6": FailureKind.DESTINATION,  # invalid message, for example an unrecognised prefix of the number
     "7": FailureKind.DESTINATION,  # number barred
     "8": FailureKind.ACCOUNT,  # account suspended
-    "9": FailureKind.ACCOUNT,  # not enough credit, until somebody tops up
+    "9": FailureKind.ACCOUNT,  # not enough credit
     "10": FailureKind.THROTTLED,  # too many connections at the same time
     "11": FailureKind.ACCOUNT,  # account not enabled for HTTP
     "12": FailureKind.REJECTED,  # message too long
@@ -217,7 +217,7 @@ FAILURES = {
 }
 """Kind of failure by the ``status`` of a message in the answer."""
 NUMBER_SPECIFIC, SENDER_SPECIFIC = "29", "15"
-"""Statuses of *account* that concern this message only: the first always, the second if it names its own sender."""
+"""Statuses of *account* that concern only this message: the first always, the second if it has its own sender."""
 _CODE = re.compile("[0-9]{1,3}")
 MIN_TTL, MAX_TTL = 20_000, 604_800_000
 """Bounds of ``ttl``, in milliseconds."""

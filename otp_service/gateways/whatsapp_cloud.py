@@ -1,4 +1,4 @@
-"""Gateway ``whatsapp_cloud``: approved templates on WhatsApp, by Meta's Cloud API."""
+"""Gateway ``whatsapp_cloud``: approved templates on WhatsApp, through Meta's Cloud API."""
 
 import hmac
 import re
@@ -38,30 +38,30 @@ Parameter = Literal["brand", "code", "minutes", "amount", "payee", "account"]
 
 
 class WhatsappCloudSettings(GatewaySettings):
-    """A number that sends, its templates, and how Meta's reports are authenticated."""
+    """The number that sends, its templates, and the authentication of Meta's reports."""
 
     phone_number_id: str = Field(pattern=r"^[0-9]{5,20}$")
-    """Meta's id of the number that sends, which is not the number."""
+    """Meta's id of the number that sends, not the number itself."""
     access_token: SecretStr = Field(min_length=1)
-    """Of a system user with the right ``whatsapp_business_messaging``; one that does not end."""
+    """Token without expiry of a system user with the right ``whatsapp_business_messaging``."""
     template: str = Field(pattern=TEMPLATE_NAME)
-    """Name of an approved template of the category authentication, with a button that copies the code."""
+    """Name of an approved template of the category authentication, with a copy-code button."""
     payment_template: str | None = Field(default=None, pattern=TEMPLATE_NAME)
-    """Name of an approved template for payments. Without one they go by another channel."""
+    """Name of an approved template for payments. Without it payments go by another channel."""
     payment_parameters: tuple[Parameter, ...] = ("code", "amount", "payee")
-    """What the body of ``payment_template`` names, in its order."""
+    """Parameters of the body of ``payment_template``, in order."""
     languages: dict[str, str] = Field(default_factory=lambda: {"en": "en"}, min_length=1)
-    """Meta's code for each language in which the templates are approved, by BCP 47 tag; the first is for all others."""
+    """Meta's code for each language of the approved templates, by BCP 47 tag; the first is for all others."""
     app_secret: SecretStr | None = Field(default=None, min_length=1)
-    """Secret of the app, by which Meta signs receipts. They need this and ``verify_token``."""
+    """Secret of the app, which signs receipts. They need this and ``verify_token``."""
     verify_token: SecretStr | None = Field(default=None, min_length=16)
-    """A secret of your own, which Meta shows when the address for receipts is given to it."""
+    """Your own secret, which Meta sends when you register the URL for receipts."""
     base_url: ApiUrl = "https://graph.facebook.com/v23.0"
     """With the version of the API."""
 
     @property
     def takes_receipts(self) -> bool:
-        """Whether the app's secret is there, by which receipts are authenticated."""
+        """Whether the app's secret, which authenticates receipts, is set."""
         return self.app_secret is not None
 
     @model_validator(mode="after")
@@ -73,11 +73,11 @@ class WhatsappCloudSettings(GatewaySettings):
         return self
 
 
-# Source: "Error codes" of Meta's documentation of the Cloud API, which says to go by the code, and partners' copies of
-# it. Codes have six digits, as ours have, so that operators are shown a word for each, and no code.
+# Source: "Error codes" of Meta's documentation of the Cloud API, which recommends the code, and partners' copies of it.
+# Codes have six digits, like our codes, so operators see a word instead.
 
 ACCOUNT = {
-    0: "token",  # it ended, or does not count any more
+    0: "token",  # expired or revoked
     3: "capability",  # the app may not call this
     10: "permission",
     33: "number deleted",
@@ -99,16 +99,16 @@ THROTTLED = {
     131056: "same recipient",
 }
 UNREACHED = {
-    130472: "experiment",  # this person is in one of Meta's, and gets no such messages
-    131021: "own number",  # it would be sent to the number that sends
+    130472: "experiment",  # this person is in an experiment of Meta's and gets no such messages
+    131021: "own number",  # sender and recipient are the same number
     131026: "undeliverable",  # not on WhatsApp, its terms not accepted, too old a version
-    131030: "not on the list",  # which numbers for tests have
-    131049: "ecosystem",  # held back, for this person gets too many
+    131030: "not on the list",  # of a test number's recipients
+    131049: "ecosystem",  # withheld because this person gets too many
 }
-"""This person gets no message of ours there, but may by another channel."""
+"""The person cannot be reached on WhatsApp, but may be by another channel."""
 TEMPLATE = {
-    132000: "template parameters",  # another number of them than it has
-    132001: "template missing",  # none of this name in this language
+    132000: "template parameters",  # not as many as the template has
+    132001: "template missing",  # not in this language
     132005: "template text too long",
     132007: "template policy",
     132012: "template format",
@@ -116,14 +116,13 @@ TEMPLATE = {
     132016: "template disabled",
     132018: "template parameter text",  # with new lines, tabs or five spaces
 }
-"""The template is at fault, or what fills it: an operator has to see to it, and the message goes by another channel
-meanwhile."""
+"""The template or its parameters are at fault: an operator is alerted, and the message goes by another channel."""
 REQUEST = {
     100: "parameter",
     131008: "parameter missing",
     131009: "parameter value",
 }
-"""As of the template; but the number may be at fault too, so that a report of one says nothing of the account."""
+"""As `TEMPLATE`; but the number may be at fault too, so a single report says nothing about the account."""
 RETRY = {
     1: "unknown",
     2: "service",
@@ -132,8 +131,8 @@ RETRY = {
     131057: "maintenance",  # of the account, as while its throughput is raised
     133004: "service",
 }
-OF_THE_NUMBER = frozenset({130497, 131056})
-"""Those that anybody can bring about by the number that he picks."""
+NUMBER_SPECIFIC = frozenset({130497, 131056})
+"""Codes that a stranger can cause by their choice of number."""
 KINDS: Mapping[int, tuple[FailureKind, str]] = {
     code: (kind, word)
     for kind, table in (
@@ -156,7 +155,7 @@ _CHALLENGE = re.compile(r"[\w.-]{1,128}", re.ASCII)
 
 
 def receipts_in(body: bytes) -> Iterator[tuple[str, Receipt]]:
-    """Yield the reports on messages of ours, each after the dispatch that was sent along and comes back."""
+    """Yield the dispatch id and receipt of each report on our messages."""
     for entry in json_objects(json_of(body), "entry"):
         for change in json_objects(entry, "changes"):
             for status in json_objects(change.get("value"), "statuses"):
@@ -165,15 +164,15 @@ def receipts_in(body: bytes) -> Iterator[tuple[str, Receipt]]:
 
 
 def _receipt(status: Mapping[str, Any]) -> Receipt:
-    """Return one report. Its reason is kind and word: ``channel undeliverable``."""
+    """Return a receipt. Its reason is kind and word: ``channel undeliverable``."""
     raw, code = str(status.get("status", "")), _scalar_at(status, "errors", 0, "code")
     kind, word = KINDS.get(code, (None, ""))
     return Receipt(STATUSES.get(raw, DeliveryStatus.UNKNOWN), raw, f"{kind} {word}" if kind else None, kind)
 
 
 def _scalar_at(value: Any, *steps: str | int) -> Any:  # noqa: ANN401 - whatever JSON is
-    found = json_at(value, *steps)
-    return found if isinstance(found, str | int) else None
+    scalar = json_at(value, *steps)
+    return scalar if isinstance(scalar, str | int) else None
 
 
 # Source: "Authentication templates", "Webhooks" and "Messages" of the same documentation, and "Validating payloads" of
@@ -181,7 +180,7 @@ def _scalar_at(value: Any, *steps: str | int) -> Any:  # noqa: ANN401 - whatever
 
 
 class WhatsappCloudGateway(HttpApiGateway):
-    """Sends templates through WhatsApp; reads the receipts that come to one address for all messages."""
+    """Sends templates through WhatsApp; reads the receipts, which come to a single URL for all messages."""
 
     kind: ClassVar[str] = "whatsapp_cloud"
     channels = frozenset({"whatsapp"})
@@ -212,7 +211,7 @@ class WhatsappCloudGateway(HttpApiGateway):
             return GatewayError(FailureKind.CHANNEL, KINDS[code][1], our_fault=True)
         if code in KINDS:
             kind, word = KINDS[code]
-            return GatewayError(kind, word, retry_after=retry_after, message_specific=code in OF_THE_NUMBER)
+            return GatewayError(kind, word, retry_after=retry_after, message_specific=code in NUMBER_SPECIFIC)
         if code is not None:
             return failure_of_status(answer.status, retry_after=retry_after)
         return None if answer.is_success and self.reference(answer) is not None else failure_of_answer(answer)
@@ -222,10 +221,11 @@ class WhatsappCloudGateway(HttpApiGateway):
         return _scalar_at(json_of(answer.text), "messages", 0, "id")
 
     def parse_receipts(self, request: ProviderRequest) -> list[tuple[str, Receipt]]:
-        """Return the reports of one call; raise `ReceiptForgedError` unless the app's secret signed the body."""
+        """Return the reports of a call; raise `ReceiptForgedError` unless the app's secret signed the body."""
         secret = self.settings.app_secret
-        signed = f"sha256={hmac.digest(_key(secret), request.body, 'sha256').hex()}" if secret else ""
-        if not is_same_secret(request.headers.get("x-hub-signature-256", ""), signed):
+        key = secret.get_secret_value().encode() if secret else b""
+        signature = f"sha256={hmac.digest(key, request.body, 'sha256').hex()}" if key else ""
+        if not is_same_secret(request.headers.get("x-hub-signature-256", ""), signature):
             raise ReceiptForgedError
         return list(receipts_in(request.body))
 
@@ -240,10 +240,10 @@ class WhatsappCloudGateway(HttpApiGateway):
         return challenge
 
     def _template(self, message: Message) -> dict[str, Any]:
-        """Return the template with what it names. A payment never gets that of logins, which does not show it."""
+        """Return the template with its parameters. A payment never gets the template of logins."""
         settings, code = self.settings, message.variables.get("code", "")
         if "amount" not in message.variables:
-            # Meta wants the code twice: to be read, and for the button that copies it.
+            # Meta needs the code twice: for the text, and for the button that copies it.
             button = {"type": "button", "sub_type": "url", "index": "0", "parameters": _texts(code)}
             return self._filled(settings.template, message, _texts(code), button)
         if settings.payment_template is None:
@@ -268,7 +268,3 @@ class WhatsappCloudGateway(HttpApiGateway):
 
 def _texts(*values: str) -> list[dict[str, str]]:
     return [{"type": "text", "text": value} for value in values]
-
-
-def _key(secret: SecretStr) -> bytes:
-    return secret.get_secret_value().encode()

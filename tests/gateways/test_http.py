@@ -199,7 +199,7 @@ def test_it_carries_the_channels_that_its_section_names():
         ({"form": {"a": "{to.__class__}"}}, ("form", "a"), "unknown placeholder"),
         ({"form": {"a": "{"}}, ("form", "a"), "single brace"),
         ({"json": {"m": [{"to": "{tp}"}]}}, ("json",), "at m.0.to has an unknown placeholder {tp}"),
-        ({"headers": {"X": "{text}"}}, ("headers", "X"), "one line"),
+        ({"headers": {"X": "{text}"}}, ("headers", "X"), "a single line"),
         ({"url": "https://sms.example/{tp}"}, ("url",), "unknown placeholder {tp}"),
         ({"url": "ftp://sms.example"}, ("url",), "http"),
         ({"url": "https://{to}.example/"}, ("url",), "before its path"),

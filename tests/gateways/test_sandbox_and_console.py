@@ -208,8 +208,8 @@ def test_several_sandboxes_have_their_own_faults_and_one_mailbox():
     [
         ({"fail": "fraud", "connection": "lost"}, "either fail or connection"),
         ({"fail": "fraud", "retry_after": 1}, "retry_after goes with"),
-        ({"every": 2}, "how often fail or connection strikes"),
-        ({"rate": 0.0}, "how often fail or connection strikes"),
+        ({"every": 2}, "every and rate need fail or connection"),
+        ({"rate": 0.0}, "every and rate need fail or connection"),
         ({"fail": "fraud", "every": 2, "rate": 0.5}, "either every or rate"),
         ({"report": "sent", "reports": [{"status": "sent"}]}, "either report or reports"),
         ({"reports": [{"status": "sent", "after": 1, "before_response": True}]}, "before the answer or after it"),

@@ -10,7 +10,7 @@ from support_smsc import deliver_body, tlv
 
 from otp_service.domain.verification import DeliveryStatus as D
 from otp_service.gateways.base import Receipt
-from otp_service.gateways.smpp.gateway import MAX_REMEMBERED, MessageParts, ReportedPart, id_spellings, parse_receipt
+from otp_service.gateways.smpp.gateway import MAX_PARTS, MessageParts, ReportedPart, id_spellings, parse_receipt
 
 CODE = "482913"
 UUID = "b0a3c7de-5b0f-4cf5-8d5a-0a1f5a0a9d10"
@@ -188,7 +188,7 @@ def test_the_last_part_speaks_for_the_message_and_a_lost_part_against_it():
 
 def test_parts_are_not_remembered_without_end():
     parts = MessageParts("same")
-    for number in range(MAX_REMEMBERED + 1):
+    for number in range(MAX_PARTS + 1):
         parts.remember((f"part-{number}",), "last")
 
     assert parts.references(report("part-0", D.FAILED))[0][0] == "part-0"

@@ -71,7 +71,7 @@ def test_it_carries_the_channels_that_have_a_sender(senders, channels):
         ("whatsapp_payment_content_variables", {"1": "amount", "2": "payee"}, "needs code, amount, payee"),
         ("whatsapp_payment_content_variables", {"1": "code", "2": "amount", "3": "payee", "4": "iban"}, "names iban"),
         ("whatsapp_content_variables", {"1": "brand"}, "needs code"),
-        ("whatsapp_content_variables", {"1": "code", "2": "amount"}, "names amount; there are brand, code, minutes"),
+        ("whatsapp_content_variables", {"1": "code", "2": "amount"}, "names amount; known are brand, code, minutes"),
     ],
 )
 def test_a_template_that_no_message_could_fill_or_that_hides_what_matters_is_refused(member, variables, fault):

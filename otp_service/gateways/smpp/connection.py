@@ -17,18 +17,20 @@ _VERSION = 0x34
 async def connect_and_bind(
     settings: SmppSettings, command: Command, deliver: Callable[[bytes], Awaitable[bool]]
 ) -> Session | GatewayError:
-    """Connect and bind within the time-out; return the session, or why there is none."""
+    """Connect and bind within the time-out; return the session or the failure."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + settings.timeout
     try:
-        secured = ssl.create_default_context() if settings.tls else None
+        context = ssl.create_default_context() if settings.tls else None
         async with asyncio.timeout_at(deadline):
-            reader, writer = await asyncio.open_connection(settings.host, settings.port, ssl=secured)
-    except (OSError, ValueError):  # a time-out and TLS' errors are OSErrors too
+            reader, writer = await asyncio.open_connection(settings.host, settings.port, ssl=context)
+    except (OSError, ValueError):  # time-outs and TLS errors are OSErrors too
         return GatewayError(FailureKind.UNAVAILABLE, "connection")
+    names = (settings.system_id, settings.password.get_secret_value(), settings.system_type)
+    body = b"".join(map(c_string, names)) + bytes((_VERSION, 0, 0)) + c_string("")  # no address range
     session, refused = Session(reader, writer, settings.window, deliver), True
     try:
-        refusal = await session.bind(command, _bind_body(settings), deadline - loop.time())
+        refusal = await session.bind(command, body, deadline - loop.time())
         refused = refusal is not None
     finally:
         if refused:  # or canceled
@@ -36,64 +38,58 @@ async def connect_and_bind(
     return refusal or session
 
 
-def _bind_body(settings: SmppSettings) -> bytes:
-    """Return the body of a bind: our account, and no range of addresses."""
-    names = (settings.system_id, settings.password.get_secret_value(), settings.system_type)
-    return b"".join(map(c_string, names)) + bytes((_VERSION, 0, 0)) + c_string("")
-
-
-FIRST_HOLD, MAX_DEFER = 0.25, 8.0
-"""Seconds that a link sends nothing after a throttling error."""
-MIN_HOLD = 0.001
-"""Seconds: less would be rounded to no hold at all."""
+MIN_PAUSE, MAX_PAUSE = 0.25, 8.0
+"""Minimum and maximum seconds of a pause after a throttling error."""
+MIN_RETRY_AFTER = 0.001
+"""Seconds; less would be rounded to 0."""
 
 
 class Throttle:
-    """Holds a link after a throttling error, twice as long after each further one.
+    """Pauses a link after a throttling error, twice as long after each further error.
 
-    The workers are told the same seconds and leave the SMSC alone. Only what was under way before waits here.
+    Workers get the same seconds and make no calls. Only messages that were already in the link wait in it.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """Start without a hold; ``clock`` returns the seconds of the loop's deadlines."""
+        """Start without a pause; ``clock`` is that of the loop's deadlines."""
         self._clock = clock
         self._step = 0.0
         self._until = 0.0
 
     def slow_down(self) -> float:
-        """Hold after a refusal; return the seconds to wait, `FIRST_HOLD` at least. Refusals of a burst count once."""
+        """Pause after a refusal; return its seconds, `MIN_PAUSE` at least. Refusals of a burst count once."""
         now = self._clock()
         if now >= self._until:
-            self._step = min(MAX_DEFER, max(FIRST_HOLD, 2 * self._step))
+            self._step = min(MAX_PAUSE, max(MIN_PAUSE, 2 * self._step))
             self._until = now + self._step
-        self._until = max(self._until, now + FIRST_HOLD)
+        self._until = max(self._until, now + MIN_PAUSE)
         return self._until - now
 
     def speed_up(self) -> None:
-        """Shorten the next hold, after a message was accepted."""
+        """Shorten the next pause, after an accepted message."""
         if self._clock() >= self._until:
-            self._step = self._step / 2 if self._step > FIRST_HOLD else 0.0
+            self._step = self._step / 2 if self._step > MIN_PAUSE else 0.0
 
     async def wait(self, patience: float) -> float:
-        """Wait out a hold and return 0; one that lasts until ``patience`` returns at once, with the seconds left."""
+        """Wait for the end of a pause and return 0; if it lasts until ``patience``, return its seconds at once."""
         while (left := self._until - self._clock()) > 0:
             if self._until >= patience:
-                return max(MIN_HOLD, left)
+                return max(MIN_RETRY_AFTER, left)
             await asyncio.sleep(left)
         return 0.0
 
 
 MAX_REBIND_DELAY = 60.0
 STABLE_SESSION = 30.0
-"""Seconds that a session must last to be bound again at once after its end."""
+"""Seconds that a session must last to be bound again at once."""
 UNBIND_TIMEOUT = 2.0
 """Seconds that an ``unbind`` may take."""
 SILENCE_LIMIT = 0.9
-"""Share of the time-out without any answer after which a session is closed; part of a call passes before its submit."""
+"""Share of the time-out without any answer after which a session is closed; a call spends time before its submit."""
 
 
 class Link:
-    """One session at a time, bound again whenever it is lost."""
+    """A session that is bound again whenever it is lost."""
 
     def __init__(
         self,
@@ -102,24 +98,24 @@ class Link:
         deliver: Callable[[bytes], Awaitable[bool]],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        """Prepare, for use within the ``loop``; ``deliver`` is given the body of each ``deliver_sm``."""
+        """Prepare, for use within the ``loop``; ``deliver`` gets the body of each ``deliver_sm``."""
         self._settings, self._command, self._deliver, self._loop = settings, command, deliver, loop
         self._throttle = Throttle(loop.time)
         self._margin = max(0.0, settings.timeout - (settings.slow or settings.timeout / 2))
         """Seconds before the deadline at which a call counts as slow."""
         self._session: Session | None = None
         self._attempt: asyncio.Future[Session | GatewayError] = loop.create_future()
-        """The current bind, or the outcome of the last one."""
+        """The current bind, or the outcome of the last bind."""
         self._submitting = 0
         self._unanswered, self._quiet_since = 0, 0.0
 
     @property
     def load(self) -> float:
-        """Messages that are being submitted; infinite while it is not bound."""
+        """Messages in submission; infinite while it is not bound."""
         return self._submitting if self._session and not self._session.over else float("inf")
 
     async def stay_bound(self) -> None:
-        """Bind, and again after each loss, until canceled; then unbind."""
+        """Bind, also after each loss, until canceled; then unbind."""
         delay = 0.0
         try:
             while True:
@@ -133,10 +129,10 @@ class Link:
                 await self._session.unbind(UNBIND_TIMEOUT)
 
     async def submit(self, bodies: tuple[bytes, ...], deadline: float) -> tuple[str, ...] | GatewayError:
-        """Return the message ids of all parts, submitted one after the other, each when the one before is accepted.
+        """Submit all parts, each after the previous part is accepted, and return their message ids.
 
-        A failure after an accepted part is ambiguous: the handset may show that part. So the parts after it wait out a
-        hold until the deadline; the first one only until its call would count as slow.
+        A failure after an accepted part is ambiguous: the handset may show that part. So later parts wait for the end
+        of a pause until the deadline, and the first only until its call would count as slow.
         """
         ids: list[str] = []
         self._submitting += 1
@@ -152,7 +148,7 @@ class Link:
         return tuple(ids)
 
     async def _bind_once(self) -> float:
-        """Bind and stay bound until the session ends; return its seconds. Until the next bind submits fail at once."""
+        """Bind until the session ends; return its seconds. Until the next bind submits fail at once."""
         outcome = await connect_and_bind(self._settings, self._command, self._deliver)
         self._attempt.set_result(outcome)
         if isinstance(outcome, GatewayError):
@@ -177,21 +173,21 @@ class Link:
             async with asyncio.timeout_at(deadline):
                 session = await asyncio.shield(self._attempt)
                 if isinstance(session, GatewayError):
-                    return GatewayError(session.kind, session.provider_code)  # one of its own for each thread to raise
+                    return GatewayError(session.kind, session.provider_code)  # a new error for each thread to raise
                 await session.window.acquire()
         except TimeoutError:
             return _unavailable("window full" if session else "not bound")
         try:
-            if hold := await self._throttle.wait(patience):
-                return GatewayError(FailureKind.THROTTLED, "held", retry_after=hold)
+            if pause := await self._throttle.wait(patience):
+                return GatewayError(FailureKind.THROTTLED, "held", retry_after=pause)
             return self._judge(await self._request(session, body, deadline))
         finally:
             session.window.release()
 
     async def _request(self, session: Session, body: bytes, deadline: float) -> Pdu | GatewayError:
-        """Submit one PDU. A session that answers no submit for nearly a time-out is closed, though it may be alive.
+        """Submit a PDU. A session that answers no submit for nearly a time-out is closed, though it may be alive.
 
-        One that the SMSC unbinds ends by itself, after the last answer or time-out.
+        A session that the SMSC unbinds ends by itself, after the last answer or time-out.
         """
         if not self._unanswered:
             self._quiet_since = self._loop.time()
@@ -233,18 +229,18 @@ _COMMANDS = {
 
 
 class LinkPool:
-    """All links of a gateway, with a thread and an event loop of their own. Used by many threads."""
+    """All links of a gateway, with their own thread and event loop. Used by many threads."""
 
     def __init__(self, settings: SmppSettings, name: str, accept: Callable[[bytes], bool]) -> None:
         """Start to bind.
 
-        ``accept`` is given the body of each ``deliver_sm``, in order, and returns whether it is done with it. Otherwise
-        the SMSC is asked to send it again.
+        ``accept`` gets the body of each ``deliver_sm``, in order, and returns whether it is done. Otherwise the SMSC is
+        asked to send it again.
         """
         self._accept = accept
         self._delivery_thread = ThreadPoolExecutor(1, f"{name}-receipts")
         self._loop = asyncio.new_event_loop()
-        self._loop.set_exception_handler(lambda *_: None)  # the default one logs what its tasks hold
+        self._loop.set_exception_handler(lambda *_: None)  # the default handler logs the data of tasks
         commands = _COMMANDS[settings.bind] * settings.binds
         links = [(command, Link(settings, command, self._deliver, self._loop)) for command in commands]
         self._submitting = [link for command, link in links if command is not Command.BIND_RECEIVER]
@@ -254,11 +250,11 @@ class LinkPool:
 
     def submit(self, bodies: tuple[bytes, ...], timeout: float) -> tuple[str, ...] | GatewayError:
         """Submit the parts of one message over the least busy link; return their message ids."""
-        submitting = self._submit(bodies, self._loop.time() + timeout)
+        submission = self._submit(bodies, self._loop.time() + timeout)
         try:
-            outcome = asyncio.run_coroutine_threadsafe(submitting, self._loop)
+            outcome = asyncio.run_coroutine_threadsafe(submission, self._loop)
         except RuntimeError:  # the loop is closed
-            submitting.close()
+            submission.close()
             return GatewayError(FailureKind.UNAVAILABLE, "closed")
         try:
             return outcome.result(timeout + LOOP_GRACE)
@@ -267,10 +263,10 @@ class LinkPool:
         return GatewayError(FailureKind.UNAVAILABLE, "timeout", ambiguous=True)
 
     def stop(self) -> None:
-        """Unbind and end the thread; calls that still wait fail."""
-        leaving = asyncio.run_coroutine_threadsafe(self._unbind_all(), self._loop)
+        """Unbind and end the thread; waiting calls fail."""
+        unbinding = asyncio.run_coroutine_threadsafe(self._unbind_all(), self._loop)
         with suppress(TimeoutError, CancelledError):
-            leaving.result(UNBIND_TIMEOUT + LOOP_GRACE)
+            unbinding.result(UNBIND_TIMEOUT + LOOP_GRACE)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(LOOP_GRACE)
         self._delivery_thread.shutdown(wait=False)
@@ -283,15 +279,15 @@ class LinkPool:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        rest = asyncio.all_tasks() - {asyncio.current_task()}
-        if rest:
-            await asyncio.wait(rest, timeout=LOOP_GRACE / 5)
+        unfinished = asyncio.all_tasks() - {asyncio.current_task()}
+        if unfinished:
+            await asyncio.wait(unfinished, timeout=LOOP_GRACE / 5)
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
             task.cancel()
         await asyncio.sleep(0)
 
     async def _deliver(self, body: bytes) -> bool:
-        with suppress(Exception):  # a body that breaks us would do so again
+        with suppress(Exception):  # a body that raises an exception would do so again
             return await self._loop.run_in_executor(self._delivery_thread, self._accept, body)
         return True
 

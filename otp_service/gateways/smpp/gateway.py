@@ -1,4 +1,4 @@
-"""The SMPP gateway: messages, receipts, inbound messages."""
+"""Gateway ``smpp``: messages, receipts, inbound messages."""
 
 import re
 import threading
@@ -31,7 +31,7 @@ from otp_service.gateways.smpp.protocol import (
 from otp_service.gateways.smpp.settings import SmppSettings
 
 # --- Receipts ---
-# Their text form is vendor specific (Appendix B). It ends with the start of the message, code included: that is cut off
+# Their text form is vendor specific (Appendix B). It ends with the start of the message and its code, which is cut off
 # before anything else is read.
 
 STATES = {
@@ -59,35 +59,35 @@ STATUSES = {
     "REJECTD": DeliveryStatus.FAILED,
     "SKIPPED": DeliveryStatus.FAILED,
 }
-"""Of the text form (Appendix B, table B-2)."""
+"""Delivery status by ``stat`` of the text form (Appendix B, table B-2)."""
 
 _RECEIPT_KINDS = {0x04, 0x20}
-"""Kinds of ``deliver_sm`` by ``esm_class``: a receipt of the SMSC's, an intermediate notification."""
+"""Kinds of ``deliver_sm`` by ``esm_class``: an SMSC's receipt, an intermediate notification."""
 _TEXT = re.compile(r"(?:^|\s)text\s*:", re.IGNORECASE)
 _ID = re.compile(r"(?:^|\s)id:\s*([^\s:]{1,65})(?:\s|$)", re.IGNORECASE)
 _STATUS = re.compile(r"(?:^|\s)stat:\s*([A-Z]{1,12})(?:\s|$)", re.IGNORECASE)
 _ERROR = re.compile(r"(?:^|\s)err:\s*([0-9A-Z]{1,8})(?:\s|$)", re.IGNORECASE)
 _WIDTHS = (8, 10, 16)
-"""Widths to which SMSCs fill up ids with zeros; 10 is the specification's own."""
+"""Widths to which SMSCs pad ids with zeros; 10 is the specification's."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReportedPart:
-    """A receipt of one part, and the message id that it names."""
+    """A receipt of a part, and its message id."""
 
     message_id: str
     receipt: Receipt
     numbers: tuple[str, ...] = field(default=(), repr=False, compare=False)
-    """Its source and destination: one is the handset's."""
+    """Source and destination; either is the handset's."""
 
 
 def parse_receipt(body: bytes) -> ReportedPart | None:
-    """Return the receipt in the body of a ``deliver_sm``; ``None`` if it is no receipt or names no message."""
+    """Return the receipt in the body of a ``deliver_sm``; ``None`` for anything else, or without a message id."""
     delivery = parse_deliver_sm(body)
     receipted, text = delivery.receipted_message_id, delivery.decode(delivery.octets)
     if delivery.kind not in _RECEIPT_KINDS and not receipted:
         return None
-    members = text[: found.start()] if (found := _TEXT.search(text)) else text
+    members = text[: match.start()] if (match := _TEXT.search(text)) else text
     message_id = receipted or _first(_ID, members)
     if not message_id:
         return None
@@ -95,12 +95,12 @@ def parse_receipt(body: bytes) -> ReportedPart | None:
 
 
 def looks_like_receipt(text: str) -> bool:
-    """Tell whether a text looks like a receipt; some SMSCs do not mark theirs."""
+    """Whether a text looks like a receipt; some SMSCs do not mark receipts."""
     return bool(_ID.search(text) and _STATUS.search(text))
 
 
 def id_spellings(message_id: str, receipt_ids: str) -> tuple[tuple[str, ...], ...]:
-    """Return groups of spellings that the SMSC's answer may have for a receipt's id, the likeliest first."""
+    """Return groups of spellings that a receipt's id may have in the SMSC's answer, the likeliest first."""
     as_hex = [f"{int(message_id):x}"] if message_id.isdecimal() and message_id.isascii() else []
     as_decimal = [f"{int(message_id, 16)}"] if re.fullmatch("[0-9A-Fa-f]+", message_id) else []
     numbers = {
@@ -129,7 +129,7 @@ def _receipt(members: str, tlvs: Mapping[int, bytes]) -> Receipt:
 
 
 def _reason(error: str, tlvs: Mapping[int, bytes]) -> str | None:
-    """Return a carrier's own code of an error: from the text, or of three octets, the first the kind of network."""
+    """Return the carrier's error code: from the text, or from the last two octets of ``network_error_code``."""
     if error.strip("0"):
         return f"err {error}"
     number = int.from_bytes(tlvs.get(Tag.NETWORK_ERROR_CODE, b"")[1:3], "big")
@@ -137,20 +137,20 @@ def _reason(error: str, tlvs: Mapping[int, bytes]) -> str | None:
 
 
 def _first(pattern: re.Pattern[str], text: str) -> str:
-    found = pattern.search(text)
-    return found[1] if found else ""
+    match = pattern.search(text)
+    return match[1] if match else ""
 
 
-MAX_REMEMBERED = 20_000
-"""Parts that are remembered, about the last hour's; their receipts come within minutes."""
+MAX_PARTS = 20_000
+"""Maximum of remembered parts, about an hour's; their receipts come within minutes."""
 _FATAL = {DeliveryStatus.UNDELIVERED, DeliveryStatus.FAILED, DeliveryStatus.EXPIRED}
 
 
 class MessageParts:
     """The parts of messages that this process submitted. The reference of a message is the id of its last part.
 
-    That part's receipt counts for the message. Of the others only a failure does: with a part missing the handset may
-    show nothing. A receipt of another process' part finds no message, and changes nothing.
+    The last part's receipt counts for the message, and the failure of any other part: without it the handset may show
+    nothing. A receipt for a part of another process changes nothing.
     """
 
     def __init__(self, receipt_ids: str) -> None:
@@ -159,41 +159,43 @@ class MessageParts:
         self._lock = threading.Lock()
 
     def remember(self, ids: tuple[str, ...], reference: str) -> None:
-        """Keep the ids of a message's parts before the last one, and its reference.
+        """Remember the ids of a message's earlier parts, and its reference.
 
-        An SMSC that gives all parts one id reports on the message under it, as if it had one part.
+        An SMSC that gives all parts the same id reports on the message as on a single part.
         """
         with self._lock:
             self._messages.update((part, reference) for part in ids if part != reference)
-            while len(self._messages) > MAX_REMEMBERED:
+            while len(self._messages) > MAX_PARTS:
                 self._messages.popitem(last=False)
 
     def references(self, report: ReportedPart) -> tuple[tuple[str, ...], ...]:
-        """Return possible references of the message that a report is about: the likeliest, then the less certain ones.
+        """Return groups of possible references of the reported message, the likeliest first.
 
-        For a part before the last one that is the message's reference, or nothing unless the part failed.
+        For an earlier part that is the message's reference if the part failed, else an empty group.
         """
         fatal = report.receipt.status in _FATAL
         with self._lock:
-            return tuple(self._of(own, fatal=fatal) for own in id_spellings(report.message_id, self._receipt_ids))
+            return tuple(
+                self._references(spellings, fatal=fatal)
+                for spellings in id_spellings(report.message_id, self._receipt_ids)
+            )
 
-    def _of(self, own: tuple[str, ...], *, fatal: bool) -> tuple[str, ...]:
-        whole = next((self._messages[spelling] for spelling in own if spelling in self._messages), None)
-        if whole is None:
-            return own
-        return (whole,) if fatal else ()
+    def _references(self, spellings: tuple[str, ...], *, fatal: bool) -> tuple[str, ...]:
+        reference = next((self._messages[spelling] for spelling in spellings if spelling in self._messages), None)
+        if reference is None:
+            return spellings
+        return (reference,) if fatal else ()
 
 
 _INTERNATIONAL = 1
 _CONCATENATED = {0x00: 2, 0x08: 3}
-"""Elements of a user data header that make a text one part of several (3GPP TS 23.040, 9.2.3.24), and where each says
-of how many."""
+"""Elements of a user data header of a part (3GPP TS 23.040, 9.2.3.24), and the octet with the number of parts."""
 
 
 def parse_message(delivery: DeliverSm) -> InboundMessage | None:
     """Return a message from a person; ``None`` for anything else.
 
-    SMPP gives it no id, so a repetition is not recognised; acting on it twice does no harm.
+    It has no id in SMPP, so a repetition is not recognised; acting on it twice does no harm.
     """
     if delivery.kind or delivery.receipted_message_id or not delivery.source:
         return None
@@ -201,12 +203,12 @@ def parse_message(delivery: DeliverSm) -> InboundMessage | None:
     text = delivery.decode(octets)
     if looks_like_receipt(text):
         return None
-    alone = _parts(header) <= 1 and delivery.tlvs.get(Tag.SAR_TOTAL_SEGMENTS, b"\1") <= b"\1"
+    is_whole = _parts(header) <= 1 and delivery.tlvs.get(Tag.SAR_TOTAL_SEGMENTS, b"\1") <= b"\1"
     international = delivery.source_ton == _INTERNATIONAL and not delivery.source.startswith("+")
     return InboundMessage(
         reference="",
         sender=f"+{delivery.source}" if international else delivery.source,
-        text=text if alone else "",
+        text=text if is_whole else "",
     )
 
 
@@ -230,7 +232,7 @@ def _parts(header: bytes) -> int:
 
 
 class SmppGateway:
-    """Submits messages over sessions that stay bound, and passes on the receipts and messages that come over them."""
+    """Submits messages over sessions that stay bound, and passes on their receipts and inbound messages."""
 
     kind: ClassVar[str] = "smpp"
     channels = frozenset({"sms"})
@@ -245,25 +247,24 @@ class SmppGateway:
         self._pool: LinkPool | None = None
 
     def open(self) -> None:
-        """Bind, and stay bound."""
         self._open_pool()
 
     def close(self) -> None:
-        """Unbind. Sending a message binds again."""
+        """Unbind; the next message binds again."""
         with self._lock:
             pool, self._pool = self._pool, None
         if pool:
             pool.stop()
 
     def send(self, message: Message) -> Accepted:
-        """Submit all parts; accepted when each is answered with status 0, under the id of the last.
+        """Submit all parts; accepted with status 0 for each, under the id of the last.
 
-        Binds if nobody did. A failure is ambiguous when an answer is missing, or a part was accepted before it.
+        Binds if necessary. A failure is ambiguous if an answer is missing or an earlier part was accepted.
         """
         outcome = self._submit(message)
         if isinstance(outcome, GatewayError):
             outcome.message_specific |= bool(message.sender) and outcome.provider_code in SENDER_SPECIFIC
-            raise outcome  # outside of the handlers: what they catch holds the text
+            raise outcome  # outside the handlers: their exceptions contain the text
         reference = reference_of(outcome[-1] or None, message)
         self._parts.remember(outcome[:-1], reference)
         return Accepted(reference)

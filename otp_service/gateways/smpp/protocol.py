@@ -15,9 +15,9 @@ from otp_service.gateways.base import FailureKind, GatewayError
 from otp_service.gateways.smpp.settings import SmppSettings
 
 RESPONSE = 0x80000000
-"""What is added to the command of a request in its response."""
+"""Added to the command of a request in its response."""
 MAX_LENGTH = 128 * 1024
-"""Octets of a PDU that are read: a ``message_payload`` of 64 K and room. What is longer is no SMPP."""
+"""Maximum octets of a PDU: a ``message_payload`` of 64 K, and room. Anything longer is not SMPP."""
 LAST_SEQUENCE = 0x7FFFFFFF
 HAS_HEADER = 0x40
 """Bit of ``esm_class``: the text begins with a user data header (section 5.2.12)."""
@@ -26,7 +26,7 @@ _TLV = struct.Struct(">HH")
 
 
 class Command(IntEnum):
-    """The commands that are used here."""
+    """The commands that this gateway uses."""
 
     BIND_RECEIVER = 0x01
     BIND_TRANSMITTER = 0x02
@@ -52,7 +52,7 @@ class Tag(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pdu:
-    """One protocol data unit. The ``repr`` shows nothing of its body, which holds numbers, texts and passwords."""
+    """A protocol data unit. The ``repr`` does not show its body, which contains numbers, texts and passwords."""
 
     command: int
     status: int
@@ -60,7 +60,6 @@ class Pdu:
     body: bytes = field(default=b"", repr=False)
 
     def encode(self) -> bytes:
-        """Return its octets."""
         return _HEADER.pack(_HEADER.size + len(self.body), self.command, self.status, self.sequence) + self.body
 
 
@@ -68,7 +67,7 @@ async def read_pdu(reader: asyncio.StreamReader) -> Pdu:
     """Return the next PDU; raise `EOFError` at the end, `ValueError` for an impossible length."""
     length, command, status, sequence = _HEADER.unpack(await reader.readexactly(_HEADER.size))
     if not _HEADER.size <= length <= MAX_LENGTH:
-        raise ValueError("the length of a PDU is impossible")
+        raise ValueError("impossible length of a PDU")
     return Pdu(command, status, sequence, await reader.readexactly(length - _HEADER.size))
 
 
@@ -78,12 +77,11 @@ def c_string(text: str) -> bytes:
 
 
 def tlv(tag: int, value: bytes) -> bytes:
-    """Return an optional parameter."""
     return _TLV.pack(tag, len(value)) + value
 
 
 class BodyReader:
-    """Reads a body field by field. Beyond its end fields are empty: operators cut PDUs short."""
+    """Reads a body field by field. Fields beyond its end are empty: some operators truncate PDUs."""
 
     def __init__(self, content: bytes) -> None:
         self._rest = content
@@ -92,9 +90,8 @@ class BodyReader:
         return f"BodyReader({len(self._rest)} octets)"
 
     def octets(self, count: int) -> bytes:
-        """Return the next octets."""
-        taken, self._rest = self._rest[:count], self._rest[count:]
-        return taken
+        octets, self._rest = self._rest[:count], self._rest[count:]
+        return octets
 
     def octet(self) -> int:
         """Return the next octet as a number."""
@@ -106,12 +103,12 @@ class BodyReader:
         return text.decode("ascii", "replace")
 
     def tlvs(self) -> dict[int, bytes]:
-        """Return the optional parameters in the rest; of one that comes twice, the first."""
-        found: dict[int, bytes] = {}
+        """Return the optional parameters in the rest; the first of the same tag wins."""
+        parameters: dict[int, bytes] = {}
         while len(self._rest) >= _TLV.size:
             tag, length = _TLV.unpack(self.octets(_TLV.size))
-            found.setdefault(tag, self.octets(length))
-        return found
+            parameters.setdefault(tag, self.octets(length))
+        return parameters
 
 
 _A, _R, _D = FailureKind.ACCOUNT, FailureKind.REJECTED, FailureKind.DESTINATION
@@ -122,14 +119,14 @@ FAILURES = {
     0x02: ("ESME_RINVCMDLEN", _R),  # command length is invalid
     0x03: ("ESME_RINVCMDID", _A),  # invalid command id: we may not submit in this session
     0x04: ("ESME_RINVBNDSTS", _U),  # incorrect bind status for given command: another session may be right
-    0x05: ("ESME_RALYBND", _U),  # already in bound state: a session of before may not have ended yet
+    0x05: ("ESME_RALYBND", _U),  # already in bound state: an earlier session may not have ended yet
     0x06: ("ESME_RINVPRTFLG", _R),  # invalid priority flag
     0x07: ("ESME_RINVREGDLVFLG", _R),  # invalid registered delivery flag
     0x08: ("ESME_RSYSERR", _E),  # system error
     0x0A: ("ESME_RINVSRCADR", _A),  # invalid source address
     0x0B: ("ESME_RINVDSTADR", _D),  # invalid destination address
     0x0C: ("ESME_RINVMSGID", _R),  # message id is invalid
-    0x0D: ("ESME_RBINDFAIL", _A),  # bind failed, without a reason: perhaps our address is not on the list
+    0x0D: ("ESME_RBINDFAIL", _A),  # bind failed without a reason: perhaps our address is not allowed
     0x0E: ("ESME_RINVPASWD", _A),  # invalid password
     0x0F: ("ESME_RINVSYSID", _A),  # invalid system id
     0x11: ("ESME_RCANCELFAIL", _R),  # cancel SM failed
@@ -167,29 +164,29 @@ FAILURES = {
     0xFF: ("ESME_RUNKNOWNERR", _E),  # unknown error
 }
 MESSAGE_SPECIFIC = frozenset({0x45, 0x64, 0xFE})
-"""Those of *unavailable* that SMSCs also answer because of the number or the text, while they are well."""
+"""Statuses of *unavailable* that a working SMSC also gives because of the number or the text."""
 SENDER_SPECIFIC = frozenset({"ESME_RINVSRCADR", "ESME_RINVSRCTON", "ESME_RINVSRCNPI"})
-"""Those of *account* that are about the message where it has a sender of its own."""
+"""Names of *account* statuses that concern the message if it has its own sender."""
 VENDOR_SPECIFIC = 0x400
-"""From here on the SMSC's makers decide; what they mean may pass, or be otherwise at another gateway. Most of it is
-about numbers, so that all of it is taken to be about the message."""
+"""Lowest status that the SMSC's vendor defines. Such a failure may pass, or not occur at another gateway. Most concern
+numbers, so all count as message-specific."""
 
 
 def failure_of(status: int) -> GatewayError:
-    """Return what a status other than 0 means; an unknown one is *rejected*."""
-    of_vendor = status >= VENDOR_SPECIFIC
-    name, kind = FAILURES.get(status, (f"0x{status:08X}", _U if of_vendor else _R))
-    return GatewayError(kind, name, message_specific=of_vendor or status in MESSAGE_SPECIFIC)
+    """Return the failure of a status other than 0; an unknown status is *rejected*."""
+    is_vendor_specific = status >= VENDOR_SPECIFIC
+    name, kind = FAILURES.get(status, (f"0x{status:08X}", _U if is_vendor_specific else _R))
+    return GatewayError(kind, name, message_specific=is_vendor_specific or status in MESSAGE_SPECIFIC)
 
 
 MAX_UNHANDLED = 1_000
-"""``deliver_sm`` that may be handled at a time; the SMSC is asked to keep further ones."""
+"""Maximum ``deliver_sm`` handled at a time; the SMSC is asked to send any further later."""
 _NO_MESSAGE_ID = b"\0"
 _INVALID_COMMAND, _TRY_LATER = 0x03, 0x64
 
 
 class Session:
-    """A session over an open connection, within its loop. Once over, it stays so."""
+    """A session over an open connection, within its event loop. Once over, it stays over."""
 
     def __init__(
         self,
@@ -198,7 +195,7 @@ class Session:
         window: int,
         deliver: Callable[[bytes], Awaitable[bool]],
     ) -> None:
-        """Start to read. ``deliver`` is given the body of each ``deliver_sm``; it returns whether it is done."""
+        """Start to read. ``deliver`` gets the body of each ``deliver_sm`` and returns whether it is done."""
         self.window = asyncio.Semaphore(window)
         self.pending: dict[int, asyncio.Future[Pdu | None]] = {}
         """Awaited answers, by the sequence number of the request."""
@@ -211,22 +208,22 @@ class Session:
 
     @property
     def over(self) -> bool:
-        """Whether no more requests can be made; answers to earlier ones may still come."""
+        """Whether no more requests can be made; answers to earlier requests may still come."""
         return self._over.is_set()
 
     async def request(self, command: Command, body: bytes, within: float) -> Pdu | GatewayError:
-        """Return the answer to a request, of whatever status.
+        """Return the answer to a request, with any status.
 
-        Without one the failure is *unavailable*; it is ambiguous once the request was written.
+        Without an answer the failure is *unavailable*, and ambiguous once the request was written.
         """
         if self.over or within <= 0:
             return GatewayError(FailureKind.UNAVAILABLE, "connection" if self.over else "timeout")
         self._sequence = sequence = self._sequence % LAST_SEQUENCE + 1
-        self.pending[sequence] = asked = asyncio.get_running_loop().create_future()
+        self.pending[sequence] = future = asyncio.get_running_loop().create_future()
         try:
             self._write(Pdu(command, 0, sequence, body))
             async with asyncio.timeout(within):
-                answer = await asked
+                answer = await future
         except TimeoutError:
             return GatewayError(FailureKind.UNAVAILABLE, "timeout", ambiguous=True)
         finally:
@@ -234,7 +231,7 @@ class Session:
         return answer or GatewayError(FailureKind.UNAVAILABLE, "connection", ambiguous=True)
 
     async def bind(self, command: Command, body: bytes, within: float) -> GatewayError | None:
-        """Bind; return why that failed, *account* or *unavailable*, or ``None``."""
+        """Bind; return the failure, *account* or *unavailable*, or ``None``."""
         answer = await self.request(command, body, within)
         if isinstance(answer, Pdu) and answer.command == command | RESPONSE and answer.status == 0:
             return None
@@ -243,7 +240,7 @@ class Session:
         return GatewayError(kind, f"bind {refusal.provider_code}")
 
     async def keep_alive(self, every: float, patience: float) -> None:
-        """Send ``enquire_link`` at intervals, close the session when one is not answered; return when it is over."""
+        """Send ``enquire_link`` at intervals, and close the session without an answer; return when it is over."""
         while not self.over:
             with suppress(TimeoutError):
                 async with asyncio.timeout(every):
@@ -253,7 +250,6 @@ class Session:
                 self.close()
 
     async def unbind(self, within: float) -> None:
-        """Unbind and close."""
         await self.request(Command.UNBIND, b"", within)
         self.close()
 
@@ -262,23 +258,23 @@ class Session:
         self._over.set()
         self._ended = True
         self._reading.cancel()
-        self._writer.transport.abort()  # without waiting; what was written has gone out if the peer reads
-        for asked in self.pending.values():
-            if not asked.done():
-                asked.set_result(None)
+        self._writer.transport.abort()  # without waiting; written data is sent if the peer reads
+        for future in self.pending.values():
+            if not future.done():
+                future.set_result(None)
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         with suppress(OSError, EOFError, ValueError):
             while not self._ended:
                 self._dispatch(await read_pdu(reader))
-                await self._writer.drain()  # a peer that does not read our answers is not read: they would pile up
+                await self._writer.drain()  # otherwise answers would pile up for a peer that does not read
         self.close()
 
     def _dispatch(self, pdu: Pdu) -> None:
         if pdu.command & RESPONSE:
-            asked = self.pending.get(pdu.sequence)
-            if asked and not asked.done():
-                asked.set_result(pdu)
+            future = self.pending.get(pdu.sequence)
+            if future and not future.done():
+                future.set_result(pdu)
         elif pdu.command == Command.DELIVER_SM:
             self._accept_delivery(pdu)
         elif pdu.command == Command.ENQUIRE_LINK:
@@ -289,12 +285,12 @@ class Session:
             self._write(Pdu(Command.GENERIC_NACK, _INVALID_COMMAND, pdu.sequence))
 
     async def _finish_unbind(self, unbind: Pdu) -> None:
-        """Make no more requests; close once those under way are answered or timed out."""
+        """Make no more requests; close when all pending requests are answered or timed out."""
         self._over.set()
         try:
             while self.pending or self._handling:
-                under_way: list[asyncio.Future[Any]] = [*self.pending.values(), *self._handling]
-                await asyncio.wait(under_way)
+                unfinished: list[asyncio.Future[Any]] = [*self.pending.values(), *self._handling]
+                await asyncio.wait(unfinished)
         finally:
             self._answer(unbind)
             self.close()
@@ -335,21 +331,20 @@ class DeliverSm:
     coding: int
     """``data_coding``."""
     octets: bytes = field(repr=False)
-    """The text, of the PDU itself or of ``message_payload``, with its user data header."""
+    """The text with its user data header, from the PDU itself or from ``message_payload``."""
     tlvs: Mapping[int, bytes] = field(repr=False)
 
     @property
     def kind(self) -> int:
-        """Its kind by ``esm_class``; 0 for a message from a person."""
+        """The kind in ``esm_class``; 0 for a message from a person."""
         return self.esm_class & _KIND
 
     @property
     def receipted_message_id(self) -> str:
-        """The id of the message that it reports on, if a parameter names it."""
+        """The id of the reported message, if a parameter names it."""
         return self.tlvs.get(Tag.RECEIPTED_MESSAGE_ID, b"").partition(b"\0")[0].decode("ascii", "replace").strip()
 
     def decode(self, octets: bytes) -> str:
-        """Return octets of the text, decoded."""
         return octets.decode("utf-16-be", "replace") if self.coding == _UCS2 else octets.decode("latin-1")
 
 
@@ -380,13 +375,13 @@ def parse_deliver_sm(body: bytes) -> DeliverSm:
 
 UCS2 = 8
 """``data_coding`` of UCS-2, big-endian (section 5.2.19)."""
-RECEIPT_WANTED = 1
+RECEIPT_REQUESTED = 1
 """``registered_delivery``: a receipt of the final outcome, good or bad (section 5.2.17)."""
 _DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
 
 
 def submit_bodies(message: Message, settings: SmppSettings) -> tuple[bytes, ...]:
-    """Return the bodies of the PDUs that carry a message, in the order of its parts."""
+    """Return the bodies of the PDUs of a message, in the order of its parts."""
     parts = (message.text,) if settings.concatenation == "payload" else segments(message.text)
     encoding = encoding_of(message.text)
     texts = [_encoded(part, encoding) for part in parts]
@@ -394,7 +389,7 @@ def submit_bodies(message: Message, settings: SmppSettings) -> tuple[bytes, ...]
 
 
 def relative_time(seconds: int) -> str:
-    """Return a span of time as ``YYMMDDhhmmsstnnR`` (section 7.1.1.2): at least a second, less than a month."""
+    """Return a time span as ``YYMMDDhhmmsstnnR`` (section 7.1.1.2): at least a second, less than a month."""
     seconds = min(max(1, seconds), 31 * _DAY - 1)
     days, rest = divmod(seconds, _DAY)
     return f"0000{days:02}{rest // _HOUR:02}{rest % _HOUR // _MINUTE:02}{rest % _MINUTE:02}000R"
@@ -406,7 +401,7 @@ def _encoded(part: str, encoding: Encoding) -> bytes:
 
 def _bodies(message: Message, settings: SmppSettings, encoding: Encoding, texts: list[bytes]) -> Iterator[bytes]:
     coding = settings.gsm7_data_coding if encoding is Encoding.GSM7 else UCS2
-    # Handsets join parts by this number, the sender and the destination: two messages in a row need different ones.
+    # Handsets join parts by this number, the sender and the destination: consecutive messages need different numbers.
     number = secrets.randbelow(0x10000)
     for position, text in enumerate(texts, 1):
         if settings.concatenation == "payload" and len(text) > _single_part_octets(encoding):
@@ -422,7 +417,7 @@ def _bodies(message: Message, settings: SmppSettings, encoding: Encoding, texts:
 
 
 def _single_part_octets(encoding: Encoding) -> int:
-    """Return the octets of the longest text that needs no concatenation, as they go over the wire."""
+    """Return the octets of the longest text without concatenation, on the wire."""
     return encoding.single_length if encoding is Encoding.GSM7 else 2 * encoding.single_length
 
 
@@ -448,7 +443,7 @@ def _body(
         bytes((esm_class, 0, 0)),  # protocol_id, priority_flag
         c_string(""),  # schedule_delivery_time: at once
         c_string(validity),
-        bytes((RECEIPT_WANTED, 0, coding, 0, len(text))),  # replace_if_present_flag, sm_default_msg_id
+        bytes((RECEIPT_REQUESTED, 0, coding, 0, len(text))),  # replace_if_present_flag, sm_default_msg_id
         text,
         optional,
     ))  # fmt: skip
