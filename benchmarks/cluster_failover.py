@@ -40,7 +40,7 @@ from otp_service.services.subjects import freeze
 from otp_service.telemetry.logging import Renderer, configure_logging
 
 GATEWAY = StandIn("first", milliseconds=5)
-BITS = 6
+BUCKETS = 16
 """Of the buckets: 64."""
 RACES = 50
 """In which one code is checked by many at once, at least."""
@@ -157,7 +157,7 @@ def main() -> int:
         place.mkdir()
         gateways = {GATEWAY.name: {**GATEWAY.settings(GATEWAY.start(stack, place, 1)), "json": {"id": "{to}"}}}
         url = cluster.nodes[0].url
-        rig = Rig.over(stack, place, url, gateways, redis={"url": url, "cluster": True}, keys={"bucket_bits": BITS})
+        rig = Rig.over(stack, place, url, gateways, redis={"url": url, "cluster": True}, keys={"buckets": BUCKETS})
         for _ in range(2):
             rig.launch_worker()
         rig.wait_for_workers()

@@ -84,4 +84,4 @@ def forget_messages(client: redis.Redis) -> None:
     the service, which may not find one of these keys without the others.
     """
     queues, ready = keys.queues(BUCKET), keys.ready(BUCKET)
-    client.delete(*client.hkeys(queues), queues, ready, keys.country("bench", "PK"))
+    client.delete(*client.hkeys(queues), queues, ready, keys.country("00", "bench", "PK"))

@@ -94,17 +94,11 @@ class Installation:
 
     def close(self) -> None:
         """Let go of connections and threads; to be called when nothing is done with it any more."""
-        self.give_back()
         self.context.policies.close()
         for one in self.context.human_checks.values():
             one.close()
         self.context.ledger.close()
         self.client.close()
-
-    def give_back(self) -> None:
-        """Give back what was counted of messages that have not come; to be called when the process ends."""
-        if shared := self.context.store.shared:
-            shared.give_back_ahead(all_of_it=True)
 
 
 def connect(settings: Settings) -> redis.Redis:
@@ -404,8 +398,6 @@ def watch(installation: Installation) -> PeriodicTasks:
         duties["ledger"] = LedgerWait(installation).try_again
     if installation.settings.redis.sentinels or installation.settings.redis.cluster:
         duties["primary"] = context.store.server.follow_primary
-    if shared := context.store.shared:
-        duties["counted_ahead"] = shared.give_back_ahead
     return PeriodicTasks(duties, on_stop=context.mirror_sync.abort_build)
 
 
@@ -417,7 +409,7 @@ def _remembered(settings: Settings) -> int:
 def _access_cache(settings: Settings, access: Access) -> AccessCache:
     remembered = _remembered(settings)
     members = {
-        name: CachedApplication(application, compile_ruleset(settings.rulesets[name], remembered))
+        name: CachedApplication(application, compile_ruleset(settings.rulesets[name], remembered, settings.buckets))
         for name, application in settings.named_applications.items()
     }
     keys = {
@@ -427,7 +419,7 @@ def _access_cache(settings: Settings, access: Access) -> AccessCache:
 
     def load_application(name: str, text: str) -> CachedApplication:
         application, ruleset = parse_application(settings, name, text)
-        return CachedApplication(application, compile_ruleset(ruleset, remembered))
+        return CachedApplication(application, compile_ruleset(ruleset, remembered, settings.buckets))
 
     return AccessCache(members, keys, access, load_application)
 

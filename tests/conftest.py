@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 import structlog
 import time_machine
-from support_cluster import OF_ONE_SERVER, Cluster, ClustersAhead, count_in_two_steps, use_cluster_nodes
+from support_cluster import OF_ONE_SERVER, Cluster, ClustersAhead, use_cluster_nodes
 from support_frozen import FrozenValkey
 from support_installation import World
 from support_keys import assert_all_keys_expire
@@ -68,16 +68,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=0,
         help="run against clusters of so many servers, where a script may touch keys of one slot only",
     )
-    parser.addoption(
-        "--two-steps",
-        action="store_true",
-        help="let messages count in two steps, as where shared subjects are in other slots than numbers",
-    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("two_steps"):
-        count_in_two_steps()
     if count := config.getoption("cluster_nodes"):
         use_cluster_nodes(count)
 

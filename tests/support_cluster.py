@@ -14,25 +14,20 @@ import redis
 import support_installation
 import support_valkey
 from redis.crc import key_slot
-from support_caller import Caller
 from support_memory import folder_in_memory
 from support_sentinel import wait_until
 from support_tls import Secured
 
 from otp_service import bootstrap
 from otp_service.bootstrap import Installation
-from otp_service.services.events import count_codes
 from otp_service.settings import Settings
-from otp_service.store import keys, mirror
+from otp_service.store import mirror
 from otp_service.store.cluster import ClusterClient, SlotMap
 from otp_service.store.connection import Connection
-from otp_service.store.events import _batch
 from otp_service.store.script_runner import ScriptRunner
-from otp_service.store.store import open_store
 
 SLOTS = 16384
 _SENTINEL, _ALONE = "Sentinels", "the connection to one server"
-_GIVEN_BACK = "what is counted and given back leaves a row with nothing in it"
 OF_ONE_SERVER = {
     "store/test_failover.py": _SENTINEL,
     "store/test_sentinel_tls.py": _SENTINEL,
@@ -53,29 +48,15 @@ OF_ONE_SERVER = {
         )
     },
     "store/test_connection.py": _ALONE,
-    "store/test_two_steps.py::test_where_one_slot_does_not_answer": "slots that are asked one after the other",
     "store/test_limits_oracle.py": "scripts of the test's own, with keys of several slots",
     "store/test_attempts.py::test_a_start_writes_a_message": "what one server tells of its commands",
     "store/test_move_to_cluster.py": "it begins with one server",
     "store/test_cluster.py": "clusters of its own",
     "store/test_library.py::test_scripts_that_processes_of_another_release": "scripts that each server has, or none",
-    "store/test_guard_record_only.py::test_a_start_that_a_rule_refuses_leaves_every_other_key_byte_for_byte"
-    "[address.countries]": _GIVEN_BACK,
     "store/test_waking.py::test_nobody_is_woken_by_nothing": "nobody waits at several servers",
     "store/test_write_access.py::test_who_can_watch_commands": "what one server tells of its commands",
-    "store/test_windows.py::test_rows_that_scripts_remember": "a give-back that nobody waits for goes with the scripts",
-    "store/test_mirror.py::test_a_refused_start_spends_nothing": _GIVEN_BACK,
-    "store/test_windows.py::test_a_refused_start_leaves_every_key_byte_for_byte_as_it_was": _GIVEN_BACK,
-    "store/test_windows.py::test_a_refused_resend_leaves_every_key_byte_for_byte_as_it_was": _GIVEN_BACK,
 }
 """Tests that a cluster has nothing to do with, and why."""
-
-
-def count_in_two_steps() -> None:
-    """Let shared subjects be in other slots than numbers, on one server."""
-    bootstrap.open_store = partial(open_store, shared_elsewhere=True, most_ahead=0)  # type: ignore[attr-defined]
-    mirror.LOOK_AGAIN = 0  # type: ignore[misc]
-    _count_codes_at_once()
 
 
 def use_cluster_nodes(count: int) -> None:
@@ -83,7 +64,6 @@ def use_cluster_nodes(count: int) -> None:
     support_valkey.CLUSTER_NODES, support_valkey.join = count, join
     support_installation.REDIS |= {"cluster": True, "replicas": 0}
     mirror.LOOK_AGAIN = 0  # type: ignore[misc]
-    bootstrap.open_store = partial(open_store, most_ahead=0)  # type: ignore[attr-defined]
     install, begin = bootstrap.install, ScriptRunner.__init__
 
     def install_over(settings: Settings, client: redis.Redis | None = None) -> Installation:
@@ -96,26 +76,6 @@ def use_cluster_nodes(count: int) -> None:
 
     bootstrap.install = install_over
     ScriptRunner.__init__ = begin_over  # type: ignore[method-assign]
-    _count_codes_at_once()
-
-
-def _count_codes_at_once() -> None:
-    """Let the codes of an application be counted after each check, as the recorder does soon after."""
-    check = Caller.check
-
-    def check_and_count(caller: Caller, one: str, *more: Any, **named: Any) -> Any:
-        context = caller.context
-        client, streams = context.store.events._client, {one: keys.events(one) for one in context.keyring.buckets}
-        before: Any = {bucket: client.xrevrange(stream, count=1) for bucket, stream in streams.items()}
-        try:
-            return check(caller, one, *more, **named)
-        finally:
-            for bucket, stream in streams.items():
-                begin = f"({before[bucket][0][0].decode()}" if before[bucket] else "-"
-                if added := client.xrange(stream, begin):
-                    count_codes(context, _batch(bucket, added))
-
-    Caller.check = check_and_count  # type: ignore[method-assign]
 
 
 def join(clients: list[redis.Redis], pass_time: Callable[[], None]) -> redis.Redis:

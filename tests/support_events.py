@@ -27,7 +27,7 @@ def record_events(context: Context, *, whole: bool = False) -> None:
     for batch in (*events.claim("recorder", 1000, 0), *events_of(context)):
         give_back(context, batch)
         record(context, batch.events, names_of(batch) if whole else None)
-        context.store.traffic.add(tally(batch.events), tally_blocks(batch.events))
+        context.store.traffic.add(batch.bucket, tally(batch.events), tally_blocks(batch.events))
         events.acknowledge(batch)
 
 

@@ -127,7 +127,7 @@ rows.write(row, 4 * 86400000)
 def learn_block(frozen: FrozenValkey, caller: Caller, daily: float, block: str = "+92300123") -> None:
     """Let so many approvals of newcomers be usual in a block in a day."""
     text = "\n".join([*part_texts(("clock", "rows")), "clock.read()", _LEARN_BLOCK])
-    context, key = caller.context, keys.block(caller.context.keyring.block_pseudonym(block))
+    context, key = caller.context, keys.block("00", caller.context.keyring.block_pseudonym(block))
     layout = json.loads(context.rulesets[caller.application.name].text)["layouts"]["block"]
     frozen.client.eval(text, 1, key, layout, BLOCK_MEMORY, daily)
 

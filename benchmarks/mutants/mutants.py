@@ -11,7 +11,6 @@ import of_the_guard
 import of_the_mirror
 import of_the_outbox
 import of_traffic
-import of_two_steps
 import of_verifications
 from mutant import Mutant
 
@@ -26,7 +25,6 @@ _PARTS = (
     of_the_guard,
     of_fraud,
     of_traffic,
-    of_two_steps,
     of_the_mirror,
     of_the_fence,
 )

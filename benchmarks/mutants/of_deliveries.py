@@ -104,7 +104,7 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "settle-of-a-late-worker": one(
         "dispatch_settle",
-        "  if repeated or not streams.is_held(KEYS[2], ARGV[7], ARGV[8]) then return { 'lease-lost', price, at } end",
+        "  if repeated or not streams.is_held(KEYS[2], ARGV[7], ARGV[8]) then return { 'lease-lost' } end",
     ),
     "settle-of-anothers-job": one(
         "dispatch_settle", "if not called and not streams.is_held", "if false and not streams.is_held"
@@ -130,9 +130,7 @@ DEFECTS: dict[str, Mutant] = {
         "dead_letter_redrive", "if deliveries.has_arrived(key.record, arg.message) then", "if false then"
     ),
     "settle-hides-an-arrival": one("dispatch_settle", "follows == ARGV[6] and 'settled' or 'arrived'", "'settled'"),
-    "settle-ends-what-goes-on": one(
-        "dispatch_settle", "if follows == 'next' then return { 'settled', price, at } end\n"
-    ),
+    "settle-ends-what-goes-on": one("dispatch_settle", "if follows == 'next' then return { 'settled' } end\n"),
     "settle-reports-what-is-no-news": one("dispatch_settle", "  if news or open then\n", "  if kept then\n"),
     "settle-tells-only-what-is-news": one("dispatch_settle", "  if news or open then\n", "  if news then\n"),
     "settle-leaves-an-interruption": one(

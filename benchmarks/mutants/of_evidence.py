@@ -48,12 +48,18 @@ _STARTS: dict[str, Mutant] = {
     "start-for-a-frozen-user": one("start", "if user then one.basis = mirror.basis(user.key) end"),
     "start-uses-nothing-up": one("start", "evidence.use(earlier, one.id)\n"),
     "start-forgets-what-came-before": one("start", "if earlier.basis ~= '' then", "if false then"),
-    "start-knows-no-lift-of-before": one("start", "math.max(lifted, earlier.lifted)", "lifted"),
-    "start-that-a-user-s-freeze-does-not-find": one("start", "  redis.call('LPUSH', user.verifications, one.id)\n"),
-    "start-that-a-user-s-freeze-finds-for-ever": one(
-        "start", "  redis.call('PEXPIRE', user.verifications, plan.of_user)\n"
+    "start-knows-no-lift-of-before": one("start", "math.max(lifted, earlier.lifted, ARGV[22])", "lifted"),
+    "start-that-a-user-s-freeze-does-not-find": one("include_record", "  redis.call('LPUSH', key, id)\n"),
+    "start-that-a-user-s-freeze-finds-for-ever": one("include_record", "  redis.call('PEXPIRE', key, life)\n"),
+    "starts-of-a-user-without-number": one("include_record", "  redis.call('LTRIM', key, 0, 19)\n"),
+    "claimed-approval-is-used-again": one("evidence_claim", "evidence.use(needed, arg.verification)\n"),
+    "claimed-user-forgets-the-start": one(
+        "user_claim", "record.note_of_user(key.verifications, arg.verification, arg.life)\n"
     ),
-    "starts-of-a-user-without-number": one("start", "  redis.call('LTRIM', user.verifications, 0, 19)"),
+    "claim-for-a-frozen-user": one("user_claim", "if why then return reply.user_frozen() end\n"),
+    "claimed-approval-stays-used": one(
+        "evidence_release", "redis.call('HDEL', key.evidence, 'started')", "local _ = 0"
+    ),
     "record-forgets-what-it-rests-on": one(
         "include_record", "  if self.basis then redis.call('HSET', self.key, 'basis', self.basis) end\n"
     ),

@@ -176,13 +176,13 @@ _BREAKERS: dict[str, Mutant] = {
     "a-refusal-forgets-that-a-breaker-opened": one("start", "  fraud.keep_changes(sending)\n"),
     "a-refusal-stays-in-its-buckets": one(
         "include_fraud",
-        "rule) then buckets.take_back(row, rule, at, messages) end",
-        "rule) then local _ = at end",
+        "row[rule.level] = math.max(0, row[rule.level] - 1) end",
+        "local _ = row end",
     ),
     "a-refusal-that-a-breaker-sees": one(
         "include_fraud",
-        "then conversions.take_back(row, part.breaker_at, place, messages) end",
-        "then local _ = place end",
+        "= math.max(0, row[part.breaker_at + 1] - 1) end",
+        "= row[part.breaker_at + 1] end",
     ),
     "a-change-is-not-told": one("include_guard", "  for i = 1, #changes do\n", "  for i = 1, 0 do\n"),
     "approvals-that-no-breaker-sees": one(
@@ -205,7 +205,7 @@ _FAILURES: dict[str, Mutant] = {
     ),
     "failures-stop-known-devices": one(
         "include_guard",
-        "if sending.trust == 'unknown' then guard.test_failures(sending) end",
+        "if sending.trust == 'unknown' then test_failures(sending) end",
         "guard.test_failures(sending)",
     ),
 }

@@ -186,20 +186,18 @@ _MONEY: dict[str, Mutant] = {
     "settled-without-giving-back": one("dispatch_settle", "tonumber(ARGV[13]) - price", "tonumber(ARGV[13])"),
     "a-start-that-reserves-nothing": one("include_guard", "if sending.price > 0 then", "if false then"),
     "a-start-that-forgets-what-it-reserved": one(
-        "start", "if sending.price > 0 then spending.reserve(KEYS[1], 1, 1, sending.price, sending.money_at) end\n"
+        "start", "if sending.price > 0 then spending.reserve(KEYS[1], 1, 1, sending.price) end\n"
     ),
     "a-resend-that-forgets-what-it-reserved": one(
-        "resend", "if sending.price > 0 then spending.reserve(KEYS[1], sends, 1, sending.price, sending.money_at) end\n"
+        "resend", "if sending.price > 0 then spending.reserve(KEYS[1], sends, 1, sending.price) end\n"
     ),
     "a-further-call-over-the-ceiling": one(
         "dispatch", "  if first and not first.records then return dropped('spend_ceiling', first.rule) end\n"
     ),
     "a-further-call-that-costs-nothing": one(
-        "dispatch", "  if money.application then spending.settle(money, found.country, price, now) end\n"
+        "dispatch", "  if money then spending.settle(money, found.country, price, now) end\n"
     ),
-    "a-further-call-that-is-not-settled": one(
-        "dispatch", "  spending.reserve(KEYS[1], ARGV[2], dispatch, price, reserved_at)\n"
-    ),
+    "a-further-call-that-is-not-settled": one("dispatch", "  spending.reserve(KEYS[1], ARGV[2], dispatch, price)\n"),
     "every-call-reserves": one(
         "dispatch", "local reserved = price == 0 or", "local reserved = price == 0 or false and"
     ),

@@ -39,7 +39,7 @@ DEFECTS: dict[str, Mutant] = {
     "lift-ends-whatever-starts": one("start", "lifted = math.huge", "lifted = 0"),
     "start-forgets-the-lift": one(
         "start",
-        "= tonumber(position), math.max(lifted, earlier.lifted), given or 0",
+        "= tonumber(position), math.max(lifted, earlier.lifted, ARGV[22]), given or 0",
         "= tonumber(position), earlier.lifted, given or 0",
     ),
     "check-forgets-the-lift": one(
@@ -82,7 +82,7 @@ DEFECTS: dict[str, Mutant] = {
     "start-with-a-consent-needs-another": one("include_mirror", "if given then", "if false then"),
     "outdated-consent-counts": one("include_mirror", "given <= tonumber(said)", "given < 0"),
     "consent-of-the-same-moment-counts": one("include_mirror", "given <= tonumber(said)", "given < tonumber(said)"),
-    "start-forgets-when-it-was-agreed": one("start", "lifted), given or 0", "lifted), 0"),
+    "start-forgets-when-it-was-agreed": one("start", "ARGV[22]), given or 0", "ARGV[22]), 0"),
     "start-forgets-its-place": one("start", "= tonumber(position), math", "= 0, math"),
     "start-tells-no-number": one("start", '\'","pseudonym":"\' .. pseudonym', "'\",\"pseudonym\":\"' .. ''"),
     "start-tells-no-consent": one("start", ", consent = ARGV[13] })", " })"),

@@ -21,16 +21,16 @@ DEFECTS: dict[str, Mutant] = {
         "traffic_commit", "if redis.call('HINCRBY', KEYS[2], field, -count) == 0 then", "do"
     ),
     "a-suspicion-that-is-not-told": one(
-        "traffic_commit", "suspicion.ask and ends or 0, suspicion.trickle\n", "0, suspicion.trickle\n"
+        "suspicions_note", "suspicion.ask and ends or 0, suspicion.trickle\n", "0, suspicion.trickle\n"
     ),
     "a-suspicion-for-no-reason": one(
-        "traffic_commit", "suspicion.ask and ends or 0, suspicion.trickle\n", "ends, suspicion.trickle\n"
+        "suspicions_note", "suspicion.ask and ends or 0, suspicion.trickle\n", "ends, suspicion.trickle\n"
     ),
-    "a-range's-suspicion-that-is-not-told": one("traffic_commit", "row.tail = table.concat(ranges)", "row.tail = ''"),
+    "a-range's-suspicion-that-is-not-told": one("suspicions_note", "row.tail = table.concat(ranges)", "row.tail = ''"),
     "a-row-that-does-not-count": one(
-        "traffic_commit", "  row[rows.ENDS] = math.max(row[rows.ENDS], now + ruleset.ttls.country)\n"
+        "suspicions_note", "  row[rows.ENDS] = math.max(row[rows.ENDS], now + ruleset.ttls.country)\n"
     ),
-    "what-is-usual-is-not-told": one("traffic_commit", ", suspicion.usual\n", ", 0\n"),
+    "what-is-usual-is-not-told": one("suspicions_note", ", suspicion.usual\n", ", 0\n"),
     "unblock-leaves-the-suspicion": one("guard_unblock", " or name == 'tsuspicion'", ""),
     "a-block-that-nobody-leaves": one("guard_give_back", "'ZINCRBY', key, -1,", "'ZINCRBY', key, 0,"),
     "a-block-left-in-another-hour": one(
@@ -66,24 +66,34 @@ DEFECTS: dict[str, Mutant] = {
     "a-trickle-that-is-not-counted": one(
         "include_newcomers", "= level + 1, now, true, true", "= level, now, true, true"
     ),
-    "who-is-asked-is-not-counted": one("include_guard", ":n:q', 1)", ":n:q', 0)"),
+    "who-is-asked-is-not-counted": one(
+        "start",
+        "    if guard.count_asked(sending) then streams.report",
+        "    if guard.count_asked(sending) and false then streams.report",
+    ),
     "who-passes-after-others-is-no-attempt": one("include_approvals", "(sending.repeated and 'r' or '')", "''"),
     "who-is-asked-and-passes-is-two-attempts": one(
-        "include_guard", "sending.repeated = not guard.is_first(about, 'passed')", "sending.repeated = true"
+        "include_guard", "sending.repeated = not is_first(about, 'passed')", "sending.repeated = true"
     ),
-    "who-is-asked-counts-nowhere": one("start", "    guard.count_asked(sending)\n"),
+    "who-is-asked-counts-nowhere": one(
+        "include_guard",
+        "  rows.write(application, application.life)\n  if address and longest > 0 then\n",
+        "  if false then\n",
+    ),
     "asked-whatever-refuses": one(
         "include_rule_hits", "if not one.records and not one.asks then return false end", "local _ = one"
     ),
     "refused-and-not-asked": one("start", "and not sending.passed then", "and false then"),
     "a-number-that-lets-an-alarm-stand": one(
-        "include_guard", "  if not guard.is_first(about, 'asked') then return end\n"
+        "include_guard", "return sending.suspected and is_first(sending.about, 'asked')", "return sending.suspected"
     ),
     "an-address-that-lets-an-alarm-stand": one(
         "include_guard", "or about.network ~= '' and about.network or about.pseudonym", "or about.pseudonym"
     ),
     "a-network-that-lets-an-alarm-stand": one("include_guard", "about.wide ~= '' and about.wide or ", ""),
-    "asked-by-other-rules-counts-twice": one("include_guard", "if sending.suspected then guard", "if true then guard"),
+    "asked-by-other-rules-counts-twice": one(
+        "include_guard", "return sending.suspected and is_first", "return is_first"
+    ),
     "an-application-that-is-asked-without-end": one("include_guard", "  rows.write(application, application.life)\n"),
     "an-address-that-is-kept-for-being-asked": one(
         "include_guard", "math.max(2 * longest, redis.call('PTTL', address.key))", "address.life"

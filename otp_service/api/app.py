@@ -193,9 +193,6 @@ class HotPath:
 class Service(Flask):
     """Flask without the look whether a view is a coroutine, which none is; closes what it holds."""
 
-    give_back: Callable[[], None]
-    """Gives back what was counted of requests that have not come; to be called when the process ends."""
-
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function as it is."""
         return func
@@ -217,7 +214,7 @@ def create_app(installation: Installation) -> Service:
     routes, paths = _compiled_routes(with_metrics=with_metrics, dialects=dialects)
     shared = SharedState(installation, routes, dialects, CallSlots(installation.settings.http.ledger_calls))
     app = Service(__name__, static_folder=None, template_folder=None)
-    app.url_map, app.give_back = paths, installation.give_back
+    app.url_map = paths
     _register(app, shared)
     answers = HotPath(app.wsgi_app, shared)
     app.wsgi_app = TracingMiddleware(answers) if tracing.is_on() else answers  # type: ignore[method-assign]
@@ -279,11 +276,6 @@ class ReloadableService:
             with self._changed:
                 self._requests[service] -= 1
                 self._changed.notify()
-
-    def give_back(self) -> None:
-        """Give back what was counted of requests that have not come, whatever is answered yet."""
-        for service in tuple(self._requests):
-            service.give_back()
 
     def replace(self, service: Service) -> None:
         """Answer with another service from now on; close the old one when its requests are answered."""

@@ -259,7 +259,7 @@ def load_application(address: str) -> "ReloadableService":
 
     number, settings = parent.recv()
     application = ReloadableService(_first_service(settings))
-    atexit.register(_exit_process, application)
+    atexit.register(_exit_process)
     resume_garbage_collection()
     parent.send((number, True))
     threading.Thread(target=_follow_orders, args=(application, settings, parent), name="settings", daemon=True).start()
@@ -334,7 +334,7 @@ def _prepared(settings: "Settings") -> "Service | None":
         return None
 
 
-def _exit_process(application: "ReloadableService") -> None:
+def _exit_process() -> None:
     """End the process, when the server has finished its requests, without taking the interpreter apart.
 
     A thread may still wait for Redis on behalf of a caller who has gone. Were it to come back into an interpreter that
@@ -343,7 +343,6 @@ def _exit_process(application: "ReloadableService") -> None:
     from otp_service.telemetry import tracing  # noqa: PLC0415 - with the application
 
     try:
-        application.give_back()
         tracing.close()
         logging.shutdown()
     finally:

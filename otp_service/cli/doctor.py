@@ -411,7 +411,7 @@ _CONNECTION_ADVICE = {
     ConnectionProblem.DATABASE: ("has no database of this number", "Correct the number at the end of redis.url."),
     ConnectionProblem.MEMBER: (
         "belongs to a cluster, but is configured as a single server",
-        "Set redis.cluster = true, and keys.bucket_bits before the first start.",
+        "Set redis.cluster = true before the first start.",
     ),
     ConnectionProblem.ALONE: (
         "is no cluster",
@@ -568,7 +568,7 @@ class ClusterState:
     """``cluster-require-full-coverage`` of each."""
     unserved: int
     """Slots that no server has."""
-    bits: int
+    buckets: int
     """Of the buckets of numbers."""
 
 
@@ -583,8 +583,8 @@ CLUSTER: tuple[Check[ClusterState], ...] = (
           "Set cluster-require-full-coverage no on each server.", lambda it: "yes" in it.coverage),
     Check("cluster-require-full-coverage", OK, "While one shard is away the others serve.", "",
           lambda it: set(it.coverage) == {"no"}),
-    Check("keys.bucket_bits", WARN, "All numbers are in one slot, so at one server.",
-          "Set keys.bucket_bits = 8 before the first start: it never changes.", lambda it: it.bits == 0),
+    Check("keys.buckets", WARN, "All numbers are in one slot, so at one server.",
+          "Set keys.buckets = 16 before the first start: it never changes.", lambda it: it.buckets == 1),
 )  # fmt: skip
 
 
@@ -1083,7 +1083,7 @@ def _server_diagnoses(settings: Settings, server: Server) -> Iterator[Diagnosis]
     yield from dict.fromkeys(found)
     if redis.cluster:
         coverage = server.settings("cluster-require-full-coverage")
-        state = ClusterState(versions, coverage, server.unserved_slots(), settings.keys.bucket_bits)
+        state = ClusterState(versions, coverage, server.unserved_slots(), settings.buckets)
         yield from diagnose(CLUSTER, state)
     for online, known in sorted(set(server.replicas())):
         replicas = Replicas(online, known, redis.awaited_replicas, bool(redis.sentinels or redis.cluster))

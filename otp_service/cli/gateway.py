@@ -4,7 +4,7 @@ import click
 
 from otp_service.cli import output as out
 from otp_service.cli.common import CHANNELS, Session, command, phone_number
-from otp_service.domain.keyring import new_dispatch_id
+from otp_service.domain.keyring import first_byte, new_dispatch_id
 from otp_service.domain.messages import Message
 from otp_service.domain.numbers import Destination
 from otp_service.domain.phrases import duration
@@ -183,16 +183,16 @@ def _require_no_approval(context: Context, to: Destination, channel: str) -> Non
 
 def _send(chosen: Gateway, to: Destination, channel: str, context: Context) -> str:
     keyring = context.keyring
-    bucket = keyring.bucket(keyring.pseudonym(to.e164))
+    byte = first_byte(keyring.pseudonym(to.e164))
     message = Message(
         to=to.e164,
         text=TEXT,
         channel=channel,
         locale="en",
         expires_in=_LIFE,
-        dispatch_id=new_dispatch_id(bucket),
+        dispatch_id=new_dispatch_id(byte),
         receipt_url=None,
-        verification_id=keyring.new_verification_id(bucket),
+        verification_id=keyring.new_verification_id(byte),
         application="cli",
         variables={"code": SAMPLE_CODE},
     )

@@ -143,11 +143,11 @@ class _RootKey:
 class Keyring:
     """The keys of an installation. Its ``repr`` shows no key."""
 
-    def __init__(self, root_keys: dict[str, bytes], pseudonym_key: bytes, bucket_bits: int = 0) -> None:
+    def __init__(self, root_keys: dict[str, bytes], pseudonym_key: bytes, buckets: int = 1) -> None:
         """Take the root keys by id, the first one active, and the pseudonym key; all at least 256 bits.
 
-        Without a root key, as the console is, nothing can be made or opened that needs one. ``bucket_bits`` (0 to 8) of
-        a pseudonym choose the bucket, and so the Redis Cluster slot, of a number.
+        Without a root key, as the console is, nothing can be made or opened that needs one. The number of ``buckets``
+        is a power of two, 256 at most.
         """
         for key_id, material in {**root_keys, "pseudonym": pseudonym_key}.items():
             if len(material) < MIN_KEY_BYTES:
@@ -166,7 +166,8 @@ class Keyring:
         """What must never change while Redis keeps its data: a fingerprint of the pseudonym key."""
         self.signer = Signer(_derive(pseudonym_key, "audit"))
         """Signs what is exported: the same for the installation's life."""
-        self.bucket_bits = bucket_bits
+        self.buckets = tuple(f"{bucket:02x}" for bucket in range(buckets))
+        """All buckets that a pseudonym may be in."""
 
     def __repr__(self) -> str:
         return f"Keyring(root keys: {', '.join(self._roots) or 'none'})"
@@ -186,19 +187,20 @@ class Keyring:
     # --- names ----------------------------------------------------------------------------------------------
 
     def pseudonym(self, e164: str) -> str:
-        """Return the name under which a number is counted and recorded, 22 characters."""
-        return self._numbers.name(e164.encode())
+        """Return the name under which a number is counted and recorded, 22 characters.
+
+        Its first byte is that of its block's name: so both are in one bucket.
+        """
+        first = self._blocks.digest(block_of(e164).encode())[:1]
+        return base64url(first + self._numbers.digest(e164.encode())[1:_NAME_BYTES])
 
     def bucket(self, pseudonym: str) -> str:
-        """Return the bucket of a pseudonym, two hexadecimal digits."""
-        if not self.bucket_bits:
-            return "00"
-        return f"{from_base64url(pseudonym)[0] >> (8 - self.bucket_bits):02x}"
+        """Return the bucket of a number, a block or a user by its pseudonym, two hexadecimal digits."""
+        return self._bucket_at(first_byte(pseudonym))
 
-    @property
-    def buckets(self) -> tuple[str, ...]:
-        """All buckets that a pseudonym may be in."""
-        return tuple(f"{bucket:02x}" for bucket in range(1 << self.bucket_bits))
+    def _bucket_at(self, byte: str) -> str:
+        """Return the bucket of a first byte, in hexadecimal digits."""
+        return f"{int(byte, 16) * len(self.buckets) >> 8:02x}"
 
     def network_pseudonym(self, network: str) -> str:
         """Return the name under which an end user's network is counted, 22 characters."""
@@ -262,29 +264,26 @@ class Keyring:
         """Return a keyed fingerprint of a request, 22 characters: equal requests, equal fingerprints."""
         return self._requests.name(_framed(*parts))
 
-    def new_verification_id(self, bucket: str) -> str:
-        """Return a new identifier: the active root key's id, the number's bucket, 128 bits.
+    def new_verification_id(self, byte: str) -> str:
+        """Return a new identifier: the active root key's id, the `first_byte` of the number's pseudonym, 128 bits.
 
-        They are random but for the bucket's own, which are the first: so `verification_ids` finds it by the rest.
+        They are random but for the first eight, which are that byte again: `verification_ids` finds it by the rest.
         """
-        made = bytearray(secrets.token_bytes(_ID_BYTES))
-        made[0] = int(bucket, 16) << 8 - self.bucket_bits | made[0] >> self.bucket_bits
-        return f"vf_{self.active_root}_{bucket}{made.hex()}"
+        return f"vf_{self.active_root}_{byte}{byte}{secrets.token_hex(_ID_BYTES - 1)}"
 
     def verification_ids(self, digits: str) -> tuple[str, ...]:
         """Return the identifiers that end with 32 hexadecimal digits, one for each root key, the active one first."""
-        bucket = int(digits[:2], 16) >> 8 - self.bucket_bits
-        return tuple(f"vf_{root}_{bucket:02x}{digits}" for root in self._roots)
+        return tuple(f"vf_{root}_{digits[:2]}{digits}" for root in self._roots)
 
     def bucket_of_id(self, verification_id: str, *, retired: bool = False) -> str | None:
-        """Return the bucket named in an identifier; ``None`` when no key of the ring made it, nor a ``retired`` one."""
+        """Return the bucket of an identifier; ``None`` when no key of the ring made it, nor a ``retired`` one."""
         match = _VERIFICATION_ID.fullmatch(verification_id)
-        return match[2] if match and (retired or match[1] in self._roots) else None
+        return self._bucket_at(match[2]) if match and (retired or match[1] in self._roots) else None
 
     def bucket_of_dispatch(self, dispatch_id: str) -> str | None:
-        """Return the bucket named in a dispatch's identifier; ``None`` when it is none."""
+        """Return the bucket of a dispatch's identifier; ``None`` when it is none."""
         match = _DISPATCH_ID.fullmatch(dispatch_id)
-        return match[1] if match else None
+        return self._bucket_at(match[1]) if match else None
 
     def new_factor_id(self, user: str) -> str:
         """Return a new identifier of a factor: the user's pseudonym, and 96 random bits.
@@ -433,9 +432,24 @@ def _cipher(root: _RootKey, owner: str, kind: str) -> AESGCM:
     return AESGCM(mac.digest(owner.encode()))
 
 
-def new_dispatch_id(bucket: str) -> str:
-    """Return a new identifier of a dispatch: the number's bucket and 128 random bits."""
-    return f"dp_{bucket}{secrets.token_hex(16)}"
+def block_of(e164: str) -> str:
+    """Return a number without its last four digits: what a range of numbers that is rented out has in common."""
+    return e164[:-4]
+
+
+def first_byte(pseudonym: str) -> str:
+    """Return the byte of a pseudonym by which its bucket is chosen, two hexadecimal digits."""
+    return f"{from_base64url(pseudonym)[0]:02x}"
+
+
+def byte_of_id(verification_id: str) -> str:
+    """Return the first byte of its number's pseudonym that an identifier carries, two hexadecimal digits."""
+    return verification_id[-2 * _ID_BYTES :][:2]
+
+
+def new_dispatch_id(byte: str) -> str:
+    """Return a new identifier of a dispatch: the `first_byte` of the number's pseudonym and 128 random bits."""
+    return f"dp_{byte}{secrets.token_hex(16)}"
 
 
 def new_request_id(now: int) -> str:

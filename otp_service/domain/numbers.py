@@ -14,7 +14,7 @@ import phonenumbers
 from phonenumbers import PhoneNumberType
 
 from otp_service.domain.applications import Application
-from otp_service.domain.keyring import Keyring
+from otp_service.domain.keyring import Keyring, block_of
 from otp_service.errors import Fault, InvalidNumberError, InvalidRequestError, NumberTypeNotAllowedError
 
 MAX_SPELLING = 32
@@ -77,7 +77,7 @@ class Destination:
     @property
     def block(self) -> str:
         """The number without its last four digits: what a range of numbers that is rented out has in common."""
-        return self.e164[:-4]
+        return block_of(self.e164)
 
     @property
     def number_prefix(self) -> str:

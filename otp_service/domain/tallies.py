@@ -38,7 +38,7 @@ class What(StrEnum):
     ASKED = "q"
     """A start that was asked for a human check; of an address one in ten minutes."""
     REPEATED = "r"
-    """A start of somebody who passed the check after others of his address did: that he was asked is not counted."""
+    """A start after a check that others of its address passed before: that it was asked is not counted."""
     LIFTED = "l"
     """An operator lifted what is held back of the country."""
 
@@ -71,6 +71,8 @@ Tallies = Mapping[str, Mapping[Tally, int]]
 _STARTED: Final = "verification.started"
 _RESENT: Final = "verification.resent"
 _APPROVED: Final = "verification.approved"
+HUMAN_CHECK_ASKED: Final = "human_check.asked"
+"""Type of the event of a start under suspicion that sent nothing; it is counted, and no ledger keeps it."""
 _KNOWN, _SAFE, _CHECKED, _REPEATED = "a", "s", "k", "r"
 """Flags of a start (``include_approvals.lua``)."""
 
@@ -112,6 +114,11 @@ def whose(event: Event) -> tuple[Who | None, str]:
 
 
 def _counts(event: Event) -> Iterator[tuple[Tally, int]]:
+    if event.type == HUMAN_CHECK_ASKED:
+        yield (
+            Tally(event.member("country"), event.member("range"), event.at // MINUTE, Who.UNKNOWN, What.ASKED),
+            1,
+        )
     who, number_prefix = whose(event)
     if who is None:
         return

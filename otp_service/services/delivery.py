@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from otp_service.domain.codes import derive_code, unseal_destination, unseal_details
-from otp_service.domain.keyring import SealBrokenError, new_dispatch_id
+from otp_service.domain.keyring import SealBrokenError, byte_of_id, new_dispatch_id
 from otp_service.domain.messages import Message, MessageContent, render_message, stated_minutes
 from otp_service.domain.routing import CallResult
 from otp_service.domain.verification import Channel, DeliveryStatus, Status, Verification
@@ -161,7 +161,7 @@ def _dispatch(
     try:
         outcome = context.store.dispatches.dispatch(
             job,
-            new_dispatch_id(job.bucket),
+            new_dispatch_id(byte_of_id(job.id)),
             candidates,
             mirror_query,
             retry_policy.max_ambiguous,

@@ -2,25 +2,17 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 
 from otp_service.domain.audit import Event
-from otp_service.domain.verification import CheckFailure
-from otp_service.errors import StoreUnavailableError
+from otp_service.domain.tallies import HUMAN_CHECK_ASKED
 from otp_service.services.consents import log_suppression
 from otp_service.services.context import Context
 from otp_service.store.events import EventBatch
 from otp_service.store.rulesets import NO_RULES, CompiledRuleset
-from otp_service.telemetry import metrics
-from otp_service.telemetry.logging import get_logger
 
 APPROVED = "verification.approved"
-_FAILED = frozenset({"check.failed", "verification.max_attempts_reached"})
-"""What a wrong code leads to."""
 MAX_AT_ONCE = 25
 """Approvals that one call of a script sees to: it holds up all others for about a millisecond."""
-
-_log = get_logger(__name__)
 
 
 def give_back(context: Context, batch: EventBatch) -> None:
@@ -40,26 +32,6 @@ def give_back(context: Context, batch: EventBatch) -> None:
             context.store.verifications.give_back(batch.bucket, application, some, ruleset)
 
 
-def count_codes(context: Context, batch: EventBatch) -> None:
-    """Count the codes that were compared, where applications are in other slots than numbers.
-
-    A batch that is seen twice counts twice; so an application whose server is away, as its starts are, stops no other.
-    Raises as `give_back` does.
-    """
-    by_application: dict[str, list[bool]] = defaultdict(list)
-    for one in batch.events:
-        if one.type == APPROVED or (one.type in _FAILED and one.member("reason") == CheckFailure.WRONG_CODE):
-            by_application[one.member("application")].append(one.type == APPROVED)
-    for application, right in by_application.items():
-        alarm: tuple[int, str] | None = None
-        with suppress(StoreUnavailableError):
-            alarm = context.store.verifications.count_codes(application, right, _ruleset(context, application))
-        if alarm:
-            context.store.decisions.note_alarm(batch.bucket, "application.failures", application, *alarm)
-            metrics.wrong_code_alarms.count(application=application)
-            _log.warning("application_failures", application=application, advice="otp-service guard status")
-
-
 def _ruleset(context: Context, application: str) -> CompiledRuleset:
     """Return the rules of an application; none where it was removed meanwhile."""
     return context.rulesets[application] if context.access_cache.find(application) else NO_RULES
@@ -71,7 +43,8 @@ def record_events(context: Context, events: Sequence[Event], whole: Collection[s
     ``whole`` is as `VerificationLedger.record` takes it. Raises `LedgerUnavailableError`, and `StoreUnavailableError`
     when it is recorded and not in force yet.
     """
-    recorded = context.ledger.verifications.record(events, whole)
+    kept = [one for one in events if one.type != HUMAN_CHECK_ASKED]
+    recorded = context.ledger.verifications.record(kept, whole)
     for one in recorded.opt_outs:
         log_suppression(one)
     if recorded.place is not None:

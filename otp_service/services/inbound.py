@@ -18,7 +18,7 @@ from otp_service.domain.consents import (
     active_freezes,
 )
 from otp_service.domain.inbound import Meaning, readable_text
-from otp_service.domain.keyring import SealBrokenError, new_dispatch_id
+from otp_service.domain.keyring import SealBrokenError, first_byte, new_dispatch_id
 from otp_service.domain.messages import Message
 from otp_service.domain.numbers import ANY_TYPE, Destination, SubjectKey, parse_destination, subject_key
 from otp_service.domain.templates import TemplateRef, Variable
@@ -122,7 +122,7 @@ def reply_content(context: Context, reply: Reply) -> ReplyContent | None:
 def queue_reply(context: Context, reply: Reply) -> None:
     """Queue a reply for a worker, sealed and without its text. Raises `StoreUnavailableError`."""
     keyring = context.keyring
-    name = keyring.new_verification_id(keyring.bucket(keyring.pseudonym(reply.to)))
+    name = keyring.new_verification_id(first_byte(keyring.pseudonym(reply.to)))
     plain = json.dumps(asdict(reply)).encode().ljust(_SEALED_LENGTH)  # its length would tell of the number's
     sealed = keyring.seal(plain, verification_id=name, application=reply.application, kind=REPLY_KIND)
     context.store.replies.put(f"{name} {reply.application} ".encode() + sealed)
@@ -192,7 +192,7 @@ def _message(context: Context, reply: Reply, name: str) -> Message | None:
         channel=reply.channel,
         locale=words.locale,
         expires_in=REPLY_EXPIRES_IN,
-        dispatch_id=new_dispatch_id(context.keyring.bucket(context.keyring.pseudonym(reply.to))),
+        dispatch_id=new_dispatch_id(first_byte(context.keyring.pseudonym(reply.to))),
         receipt_url=None,
         verification_id=name,
         application=reply.application,

@@ -18,7 +18,7 @@ from otp_service.domain.codes import (
 )
 from otp_service.domain.consents import ConsentEvidence
 from otp_service.domain.guard import GUARD_RULES, Disclosure, SendAttempt, ceil_seconds, coarse_retry_after
-from otp_service.domain.keyring import IdempotentRequest, Keyring
+from otp_service.domain.keyring import IdempotentRequest, Keyring, first_byte
 from otp_service.domain.numbers import (
     MAX_NUMBER_LENGTH,
     Destination,
@@ -332,7 +332,7 @@ def _new_verification(
     """Return a verification as it will be recorded, without its times."""
     keyring = context.keyring
     pseudonym = keyring.pseudonym(destination.e164)
-    verification_id = keyring.new_verification_id(keyring.bucket(pseudonym))
+    verification_id = keyring.new_verification_id(first_byte(pseudonym))
     details = Details(transaction, request.metadata, request.user, request.return_url)
     sealed = keyring.seal(
         destination.e164.ljust(MAX_NUMBER_LENGTH).encode(),  # its length would tell of it

@@ -173,8 +173,16 @@ class KeysSettings(Section):
     """``OTP_SERVICE_ROOT_KEYS``: ``id:base64 …``. The first key is active, the others are still accepted."""
     pseudonym: SecretStr | None = None
     """``OTP_SERVICE_PSEUDONYM_KEY``: base64. It never changes in the life of an installation."""
-    bucket_bits: int = Field(default=0, ge=0, le=8)
-    """Bits of a number's pseudonym that choose the bucket of its keys; 0 on one server."""
+    buckets: int | None = Field(default=None, ge=1, le=256)
+    """How many buckets numbers are in, a power of two; it never changes in the life of an installation. Default: 16
+    with ``redis.cluster``, else 1."""
+
+    @field_validator("buckets")
+    @classmethod
+    def _is_power_of_two(cls, buckets: int | None) -> int | None:
+        if buckets and buckets.bit_count() != 1:
+            raise ValueError("The number of buckets is a power of two: 1, 2, 4, 8, 16, 32, 64, 128 or 256.")
+        return buckets
 
 
 class HttpSettings(Section):
@@ -250,7 +258,7 @@ class LimitsSettings(Section):
     pending_factors_of_user: int = Field(default=10, ge=1, le=100)
     """Authenticator apps of one user that wait for their first code at once, ten minutes each."""
     pending_factors: int = Field(default=10_000, ge=1)
-    """The same of one application. With ``keys.bucket_bits`` each bucket has its share."""
+    """The same of one application. With several ``keys.buckets`` each has its share."""
 
     @cached_property
     def parsed(self) -> Limits:
@@ -1088,7 +1096,7 @@ class LedgerSettings(Section):
     reading_lag: float = Field(default=0.0, ge=0, le=3600)
     """Seconds by which figures, lists and reports may be late. What a replica lacks for longer is asked of ``url``."""
     traffic_urls: SecretUrls = ()
-    """Databases for verifications, their events and figures, each for its part of the buckets of ``keys.bucket_bits``;
+    """Databases for verifications, their events and figures, each for its part of ``keys.buckets``;
     all else is in ``url``. Their order and number say which bucket is where. Empty: all is in ``url``."""
     former_traffic_urls: SecretUrls = ()
     """Those that had a part before, and are still read; ``url`` is always."""

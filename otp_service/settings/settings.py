@@ -198,6 +198,11 @@ class Settings(Section):
             slow=gateway.slow or gateway.timeout / 2,
         )
 
+    @property
+    def buckets(self) -> int:
+        """How many buckets of numbers there are."""
+        return self.keys.buckets or (_BUCKETS_OF_CLUSTER if self.redis.cluster else 1)
+
     def keyring(self) -> Keyring:
         """Return the keys, without root keys where none are set.
 
@@ -208,7 +213,7 @@ class Settings(Section):
         return Keyring(
             parse_root_keys(self.keys.root.get_secret_value()) if self.keys.root else {},
             parse_key(self.keys.pseudonym.get_secret_value()),
-            self.keys.bucket_bits,
+            self.buckets,
         )
 
     def redacted(self) -> dict[str, Any]:
@@ -231,6 +236,7 @@ class Settings(Section):
 
 MASK = "**********"
 """As pydantic writes a `SecretStr`."""
+_BUCKETS_OF_CLUSTER = 16
 _SECRET_NAME = re.compile(r"auth|key|token|secret|pass|pwd|credential|signature|cookie|bearer|\bsig\b", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"(\{[\w.]+\})+")
 _WEB = ("http://", "https://")

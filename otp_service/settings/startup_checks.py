@@ -725,9 +725,9 @@ def contradictions(settings: Settings) -> list[str]:
 
 
 def _ledger_faults(settings: Settings) -> Iterator[str]:
-    ledgers, buckets = len(settings.ledger.traffic_urls), 1 << settings.keys.bucket_bits
+    ledgers, buckets = len(settings.ledger.traffic_urls), settings.buckets
     if ledgers > buckets:
-        yield f"ledger.traffic_urls: there are fewer buckets than databases: {buckets}, by keys.bucket_bits."
+        yield f"ledger.traffic_urls: there are fewer buckets than databases: {buckets}, by keys.buckets."
 
 
 def _limit_faults(settings: Settings) -> Iterator[str]:

@@ -509,10 +509,6 @@ class Decisions:
         """Note that somebody lifted what a rule held back."""
         self._note(bucket, rule, application, "", country, LIFTED)
 
-    def note_alarm(self, bucket: str, rule: str, application: str, until: int, found: str) -> None:
-        """Record that an alarm was raised until a time, and what tells of it."""
-        self._note(bucket, rule, application, "", "", "alarm", until, found)
-
     def _note(  # noqa: PLR0913, PLR0917 - what a decision has
         self, bucket: str, rule: str, application: str, purpose: str, country: str, mode: str, until: int = 0,
         found: str = "", request: str = "",

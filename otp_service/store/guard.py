@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import redis
 
-from otp_service.domain.guard import DAY, Limit, Limits, Ruleset
+from otp_service.domain.guard import DAY, Ceiling, Limit, Limits, Ruleset
 from otp_service.domain.guard_replay import FadingCounter
+from otp_service.domain.keyring import Keyring
 from otp_service.domain.newcomer_traffic import BLOCK_MEMORY
 from otp_service.domain.numbers import Named
 from otp_service.domain.routing import BreakerState, BreakerThresholds, CallResult, CountedCalls, GatewayHealth
@@ -85,8 +86,9 @@ class Counters:
 class Guard:
     """The guard's counts, read and reset by operators."""
 
-    def __init__(self, scripts: ScriptRunner, rulesets: Mapping[str, CompiledRuleset]) -> None:
+    def __init__(self, scripts: ScriptRunner, keyring: Keyring, rulesets: Mapping[str, CompiledRuleset]) -> None:
         self._scripts = scripts
+        self._keyring = keyring
         self._rulesets = rulesets
 
     def spent(self, ruleset: Ruleset, application: str, country: str = "") -> tuple[CeilingUse, ...]:
@@ -94,23 +96,25 @@ class Guard:
         ceilings = ruleset.ceilings_of(country) if country else ruleset.ceilings
         if not ceilings:
             return ()
-        now, kept = self._read(keys.country(application, country) if country else keys.application(application))
-        amounts = []
-        for ceiling in ceilings:
-            interval, amount = kept.get(f"s{ceiling.name}", (-1, 0))
-            present = interval - now // ceiling.interval in {0, 1}
-            amounts.append(CeilingUse(ceiling.name, int(amount) if present else 0, ceiling.amount))
-        return tuple(amounts)
+        kind, names = (keys.country, (application, country)) if country else (keys.application, (application,))
+        states = [self._read(kind(bucket, *names)) for bucket in self._keyring.buckets]
+        return tuple(
+            CeilingUse(ceiling.name, sum(_spent(ceiling, *one) for one in states), ceiling.amount)
+            for ceiling in ceilings
+        )
 
     def stop(self, application: str, country: str) -> CountryBreaker | None:
-        """Return the breaker of an application's country, unless it is closed."""
-        _, kept = self._read(keys.country(application, country))
-        *_, ends, times, _ = kept.get("b", (0, 0, 0))
+        """Return the breaker of an application's country, unless it is closed; of buckets the last one's."""
+        ends, times = 0, 0
+        for bucket in self._keyring.buckets:
+            _, kept = self._read(keys.country(bucket, application, country))
+            *_, here, opened, _ = kept.get("b", (0, 0, 0))
+            ends, times = max((ends, times), (here, opened))
         return CountryBreaker(ends, times) if ends else None
 
     def usual_in_block(self, block: str) -> float:
         """Return how many newcomers usually approve in a day in a block (its pseudonym)."""
-        now, kept = self._read(keys.block(block))
+        now, kept = self._read(self._block(block))
         approved = FadingCounter(*kept.get(f"a{BLOCK_MEMORY // 1000}", ()))
         return approved.value(now, BLOCK_MEMORY) * DAY / BLOCK_MEMORY
 
@@ -148,23 +152,34 @@ class Guard:
 
     def forget_block(self, block: str) -> int:
         """Forget what holds a block back (its pseudonym), not its approvals; return 1 when there was anything."""
-        return self._forget(keys.block(block))
+        return self._forget([self._block(block)])
 
     def forget_country(self, application: str, country: str) -> int:
         """Forget what holds an application's country back, not its approvals; return 1 when there was anything."""
-        return self._forget(keys.country(application, country))
+        return self._forget([keys.country(bucket, application, country) for bucket in self._keyring.buckets])
 
     def forget_network(self, network: str, wide_network: str = "", provider: str = "") -> int:
         """Forget what holds an end user's network back (pseudonyms), not its approvals; return of how many networks."""
-        return sum(map(self._forget, self._scripts.of_networks(network, wide_network, provider)))
+        in_buckets = [keys.of_networks(bucket, network, wide_network, provider) for bucket in self._keyring.buckets]
+        return sum(map(self._forget, zip(*in_buckets, strict=True)))
 
     def _read(self, key: str) -> tuple[int, Mapping[str, Any]]:
         """Return the time in milliseconds, and what is kept of a subject by name."""
         now, values = self._scripts.call(GUARD_READ, SubjectKeys(key), NoArguments())
         return now, json.loads(values or b"{}")
 
-    def _forget(self, key: str) -> int:
-        return self._scripts.call(GUARD_UNBLOCK, SubjectKeys(key), NoArguments())
+    def _block(self, block: str) -> str:
+        return keys.block(self._keyring.bucket(block), block)
+
+    def _forget(self, names: Iterable[str]) -> int:
+        """Forget what holds a subject back in each bucket; return 1 when there was anything."""
+        return min(1, sum(self._scripts.call(GUARD_UNBLOCK, SubjectKeys(name), NoArguments()) for name in names))
+
+
+def _spent(ceiling: Ceiling, now: int, kept: Mapping[str, Any]) -> int:
+    """Return what counts in a ceiling, of what a bucket keeps."""
+    interval, amount = kept.get(f"s{ceiling.name}", (-1, 0))
+    return int(amount) if interval - now // ceiling.interval in {0, 1} else 0
 
 
 def _subject(to: Named) -> str:

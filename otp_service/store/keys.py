@@ -1,8 +1,8 @@
 """Every key in Redis: how it is built, what it holds of whom, how long it lives, and who reads it.
 
-The document docs/data.md is made from this table, and the tests hold every key that they find against it. On a cluster
-a script touches keys of one hash tag only: a number's bucket, an application, a gateway, or what is named by itself.
-There an end user's IPv6 network and its /48 have the tag of its /32.
+The document docs/data.md is made from this table, and the tests hold every key that they find against it. A script
+touches keys of one hash tag only: a bucket, or on a cluster a gateway, or what is named by itself. What numbers of
+several buckets share (an application, a country, an end user's networks) has a state in each.
 """
 
 import re
@@ -70,10 +70,6 @@ class Key:
         """Return a key. Raises `TypeError` for too few values, or too many."""
         return self._form % (values[:1] + values if self._is_own_tag else values)
 
-    def tagged(self, tag: str, *values: str | int) -> str:
-        """Return a key under a hash tag that is not the first of its values."""
-        return self._form % (tag, *values)
-
     def beginning(self, *values: str | int) -> str:
         """Return what the keys begin with that have these values in their first fields."""
         return self._beginnings[len(values)] % values
@@ -114,6 +110,12 @@ class Key:
 def queue_keys(bucket: str, kind: str, application: str, country: str, channel: str) -> tuple[str, str, str, str]:
     """Return all that a script needs to put a job into a queue."""
     return queue(bucket, kind, application, country, channel), queues(bucket), ready(bucket), wake(bucket)
+
+
+def of_networks(bucket: str, *networks: str) -> tuple[str, ...]:
+    """Return the keys of an address and, of IPv6, of its /48 and /32, or of the address alone."""
+    kinds = (address, network, provider) if all(networks) else (address,)
+    return tuple(kind(bucket, name) for kind, name in zip(kinds, networks, strict=False))
 
 
 _DAY: Final = 24 * 3600
@@ -216,38 +218,38 @@ evidence = Key("otp:{<bucket>}:evidence:<approval>", "hash", "pseudonym",
 factor_step = Key("otp:{<bucket>}:factor:<factor>", "string", "pseudonym",
     Life("15 min longer than a code lives", 3600), "API",
     "the last period whose code was accepted; a pseudonym in the identifier")
-address = Key("otp:{<network>}:address:<network>", "string", "pseudonym",
+address = Key("otp:{<bucket>}:address:<network>", "string", "pseudonym",
     Life("{} after the last start", 1, "address"), "API",
     "an end user's network: its limits, its buckets, and which numbers and countries it asked codes for")
 page_requests = Key("otp:{<network>}:pages:<network>", "string", "pseudonym", _MINUTE, "API",
     "requests of hosted pages from an end user's network in a minute")
-network = Key("otp:{<network>}:network:<network>", "string", "pseudonym",
+network = Key("otp:{<bucket>}:network:<network>", "string", "pseudonym",
     Life("{} after the last start", 1, "network"), "API", "buckets of an IPv6 /48")
-provider = Key("otp:{<network>}:provider:<network>", "string", "pseudonym",
+provider = Key("otp:{<bucket>}:provider:<network>", "string", "pseudonym",
     Life("{} after the last start", 1, "provider"), "API", "buckets of an IPv6 /32")
-block = Key("otp:{<block>}:block:<block>", "string", "pseudonym", Life("{} after the last message", 1, "block"),
+block = Key("otp:{<bucket>}:block:<block>", "string", "pseudonym", Life("{} after the last message", 1, "block"),
     "API", "buckets and breaker of a block of 10,000 numbers, all applications together")
-country = Key("otp:{<application>}:country:<application>/<country>", "string", "",
+country = Key("otp:{<bucket>}:country:<application>/<country>", "string", "",
     Life("{} after the last message", 1, "country"), "API, worker, `guard status`",
     "an application's country: its buckets and breaker, what was spent in this hour and day")
 tallies = Key("otp:{<application>}:tallies:<application>", "hash", "",
     Life("a day after the last event", _DAY), "worker",
     "starts and approvals by country, number prefix and minute, that are still to be judged")
-asked = Key("otp:{<application>}:asked:<application>/<ten minutes>", "string", "",
+asked = Key("otp:{<bucket>}:asked:<application>/<ten minutes>", "string", "",
     Life("20 min", 1200), "API",
     "about how many different addresses, or numbers, were asked for a human check or passed one (a HyperLogLog, which "
     "tells none)")
 traffic = Key("otp:{<application>}:traffic:<application>", "hash", "",
     Life("60 days after the last event", 60 * _DAY), "worker, `guard status`",
     "an application's unknown numbers by country and prefix: how many usually start and approve, and what is unusual")
-blocks = Key("otp:{blocks}:unapproved:<hour>", "zset", "pseudonym", Life("a day after its hour", 26 * 3600),
+blocks = Key("otp:{<bucket>}:unapproved:<hour>", "zset", "pseudonym", Life("a day after its hour", 26 * 3600),
     "worker, `guard status`",
     "how many unknown numbers of a block, by country and prefix, began in an hour and did not approve; of "
     "5,000 blocks at most")
 leases = Key("otp:{workers}:leases/<duty>", "zset", "", _MINUTE, "worker",
     "until when each worker has a share of the buckets, for a duty: to deliver, or to record")
 judge = Key("otp:judge", "string", "", Life("15 s", 15), "worker", "which worker judges the traffic of unknown numbers")
-application = Key("otp:{<application>}:application_state:<application>", "string", "",
+application = Key("otp:{<bucket>}:application_state:<application>", "string", "",
     Life("{} after the last message", 1, "application"), "API, worker, `guard status`",
     "an application: its limits, codes that it checked, what it spent in this hour and day")
 health = Key("otp:{<gateways>}:health:<gateway>", "hash", "", Life("a day after it says anything", 60 * _DAY),

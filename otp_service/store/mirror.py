@@ -467,7 +467,7 @@ class Server:
         self._buckets = keyring.buckets
         self._own = {
             "pseudonym_key": keyring.installation,
-            "bucket_bits": str(keyring.bucket_bits),
+            "buckets": str(len(keyring.buckets)),
             "format": keys.FORMAT,
         }
 

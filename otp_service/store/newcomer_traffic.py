@@ -4,6 +4,7 @@ import heapq
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from itertools import chain
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -16,7 +17,8 @@ from otp_service.store import keys
 from otp_service.store.cluster import ClusterClient
 from otp_service.store.connection import translate_errors
 from otp_service.store.rulesets import CompiledRuleset
-from otp_service.store.script_runner import ScriptRunner
+from otp_service.store.script_runner import ScriptCall, ScriptRunner
+from otp_service.store.signatures.guard import SUSPICIONS_NOTE
 
 _VERSION: Final = "version"
 SUSPICION_LIFE: Final = 600_000
@@ -66,18 +68,19 @@ class CountrySuspicion:
 class TrafficStore:
     """What the worker counts and learns. Raises `StoreUnavailableError` when Redis does not answer in time."""
 
-    def __init__(self, client: redis.Redis, scripts: ScriptRunner) -> None:
+    def __init__(self, client: redis.Redis, scripts: ScriptRunner, buckets: tuple[str, ...]) -> None:
         self._client = client
         self._scripts = scripts
+        self._buckets = buckets
 
-    def add(self, tallies: Tallies, blocks: Blocks = MappingProxyType({})) -> None:
-        """Add to the tallies, and to what is counted of blocks; not to those whose server in a cluster is away.
+    def add(self, bucket: str, tallies: Tallies, blocks: Blocks = MappingProxyType({})) -> None:
+        """Add to the tallies, and to what is counted of a bucket's blocks; not to those whose server is away.
 
         To be asked again would count twice what the others have.
         """
         with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
             for hour, starts in blocks.items():
-                of_hour = keys.blocks(hour)
+                of_hour = keys.blocks(bucket, hour)
                 for block, count in starts.items():
                     pipeline.zincrby(of_hour, count, block)
                 pipeline.zremrangebyrank(of_hour, 0, -_KEPT_BLOCKS - 1)
@@ -91,19 +94,21 @@ class TrafficStore:
 
     def busiest_blocks(self, now: int, most: int) -> list[BlockCount]:
         """Return the blocks that most was sent to unapproved in the day before a time (ms), the first ones first."""
-        last = now // HOUR
+        last, count = now // HOUR, len(self._buckets)
         with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
             for hour in range(last, last - 25, -1):
-                pipeline.zrevrange(keys.blocks(hour), 0, _READ_BLOCKS - 1, withscores=True)
+                for bucket in self._buckets:
+                    pipeline.zrevrange(keys.blocks(bucket, hour), 0, _READ_BLOCKS - 1, withscores=True)
             answers: list[Any] = pipeline.execute()
-        hours = [{name.decode(): score for name, score in found if score > 0} for found in answers]
+        of_hours = [list(chain(*answers[place : place + count])) for place in range(0, len(answers), count)]
+        hours = [{name.decode(): score for name, score in of_hour if score > 0} for of_hour in of_hours]
         part = 1 - now % HOUR / HOUR  # of the hour that began an hour, or a day, before this one did
         counts = (_block_count(name, hours, part) for name in {name for one in hours for name in one})
         return heapq.nlargest(most, counts, key=lambda one: (one.day, one.block))
 
     def lift(self, application: str, country: str) -> None:
         """Let whoever judges end the alarms of a country."""
-        self.add({application: {Tally(country, "", 0, Who.UNKNOWN, What.LIFTED): 1}})
+        self.add(self._buckets[0], {application: {Tally(country, "", 0, Who.UNKNOWN, What.LIFTED): 1}})
 
     def lead(self, name: str) -> bool:
         """Take the lease to judge, or renew it; tell whether this process has it.
@@ -150,21 +155,28 @@ class TrafficStore:
     ) -> bool:
         """Keep what was learnt of some countries, each with the ranges that changed; take off the tallies it is of.
 
-        All in one step, and only if what is learnt is still of that ``version``; return whether it was.
+        In one step, and only if what is learnt is still of that ``version``; return whether it was. Then each bucket
+        is told what newcomers meet: one whose server is away goes by what it was told before.
         """
         fields = [part for country, (traffic, changed) in learnt.items() for part in _fields(country, traffic, changed)]
         counts = {str(one): count for one, count in judged.items()}
-        told = {"judged": counts, "suspicions": [asdict(one) for one in suspicions]}
-        countries = (keys.country(application, one.name) for one in suspicions)
+        names = keys.traffic(application), keys.tallies(application)
         life = 1000 * keys.traffic.seconds
-        return bool(
-            self._scripts.run(
-                "traffic_commit",
-                (keys.traffic(application), keys.tallies(application), *countries),
-                (version, life, SUSPICION_LIFE, json.dumps(told), *fields),
+        if not self._scripts.run("traffic_commit", names, (version, life, json.dumps(counts), *fields)):
+            return False
+        meet = (SUSPICION_LIFE, json.dumps([asdict(one) for one in suspicions]))
+        calls = [
+            ScriptCall(
+                SUSPICIONS_NOTE.script,
+                tuple(keys.country(bucket, application, one.name) for one in suspicions),
+                meet,
                 ruleset,
             )
-        )
+            for bucket in self._buckets
+        ]
+        if suspicions:
+            self._scripts.run_all(calls)
+        return True
 
 
 def _block_count(name: str, hours: list[dict[str, float]], part: float) -> BlockCount:

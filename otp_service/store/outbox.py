@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import partial
 from typing import Any, Final, cast
 
 import redis
@@ -20,9 +19,9 @@ from otp_service.domain.verification import DeliveryStatus, Verification
 from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
 from otp_service.store.connection import Argument, server_time, translate_errors
+from otp_service.store.gateway_calls import GatewayCall
 from otp_service.store.leases import BucketShare
 from otp_service.store.mirror import MirrorQuery
-from otp_service.store.reserving import GatewayCall, SharedSubjects
 from otp_service.store.rulesets import NO_RULES, CompiledRuleset
 from otp_service.store.script_runner import ScriptCall, ScriptRunner, pairs_to_dict
 from otp_service.store.signatures.common import NotFound
@@ -52,7 +51,7 @@ from otp_service.store.signatures.outbox import (
     Unwanted,
 )
 from otp_service.store.streams import StreamLimits, entry_id, entry_values, parse_entry_id
-from otp_service.store.verifications import VERSION, delivery_slot, money_keys, parse_verification, record_values
+from otp_service.store.verifications import VERSION, delivery_slot, parse_verification, record_values
 
 CONSUMER_GROUP = "workers"
 """The consumer group of all queues."""
@@ -384,6 +383,10 @@ class Candidate:
     room: Room | None
     """Whether this worker may call it; ``None`` when it was called for this message since the job was taken."""
 
+    def arguments(self, rate: str) -> tuple[Argument, ...]:
+        """Return what `dispatch.lua` is told of it; on a cluster its state stands for the ``rate``."""
+        return self.name, rate, self.allowance.in_flight, self.allowance.lease, self.room or "called"
+
 
 class SettleResult(StrEnum):
     """What settling a message has led to."""
@@ -451,14 +454,11 @@ class Dispatches:
         scripts: ScriptRunner,
         limits: StreamLimits,
         rulesets: Mapping[str, CompiledRuleset],
-        shared: SharedSubjects | None = None,
     ) -> None:
-        """Take what counts in other slots than a job's; none where one server has them all."""
         self._client = client
         self._scripts = scripts
         self._limits = limits
         self._rulesets = rulesets
-        self._shared = shared
 
     def dispatch(
         self,
@@ -475,63 +475,50 @@ class Dispatches:
         failed. What a worker that died left open is told as one of these. Receipts link to the ``trace``.
         """
         candidates = tuple(route)
-        ask = partial(self._ask_to_dispatch, job, dispatch_id, candidates, mirror_query, max_ambiguous, trace)
-        if self._shared is None:
-            answer = ask(None)
-        else:
-            free = {one.name: one.allowance for one in candidates if one.room}
-            subjects = job.application, job.country
-            answer = self._shared.decide_call(dispatch_id, subjects, free, self._ruleset(job), ask)
-        return parse_dispatch(answer, job, dispatch_id)
-
-    def _ask_to_dispatch(
-        self,
-        job: Job,
-        dispatch_id: str,
-        candidates: tuple[Candidate, ...],
-        mirror_query: MirrorQuery,
-        max_ambiguous: int,
-        trace: str,
-        elsewhere: GatewayCall | None,
-    ) -> list[Any]:
-        ruleset = self._ruleset(job)
-        money = money_keys(ruleset.ruleset, job.application, job.country)
-        in_this_slot: tuple[str, ...] = ()
-        if elsewhere is None:
-            in_this_slot = (*(key for one in candidates for key in self._scripts.gateway_state(one.name)), *money)
-        answer: list[Any] = self._scripts.run(
-            "dispatch",
-            (
-                keys.record(job.bucket, job.id),
-                keys.dispatch(job.bucket, dispatch_id),
-                job.queue,
-                keys.decisions(job.bucket),
-                keys.mirror(job.bucket),
-                keys.events(job.bucket),
-                keys.calls(job.bucket),
-                *in_this_slot,
-            ),
-            (
-                job.application,
-                job.message,
-                job.generation,
-                job.channel,
-                max_ambiguous,
-                dispatch_id,
-                CONSUMER_GROUP,
-                job.consumer,
-                job.entry,
-                self._limits.decisions,
-                self._limits.milliseconds,
-                *mirror_query.message_arguments,
-                keys.mirrored.beginning(job.bucket),
-                elsewhere.found if elsewhere and money else "",
-                trace,
-                *(part for one in candidates for part in _arguments(one, elsewhere)),
-            ),
-            ruleset,
+        names = (
+            keys.record(job.bucket, job.id),
+            keys.dispatch(job.bucket, dispatch_id),
+            job.queue,
+            keys.decisions(job.bucket),
+            keys.mirror(job.bucket),
+            keys.events(job.bucket),
+            keys.calls(job.bucket),
+            *_money_keys(job),
         )
-        return answer
+        arguments = (
+            job.application,
+            job.message,
+            job.generation,
+            job.channel,
+            max_ambiguous,
+            dispatch_id,
+            CONSUMER_GROUP,
+            job.consumer,
+            job.entry,
+            self._limits.decisions,
+            self._limits.milliseconds,
+            *mirror_query.message_arguments,
+            keys.mirrored.beginning(job.bucket),
+            trace,
+        )
+        if self._scripts.is_cluster:
+            call = GatewayCall(self._scripts, dispatch_id, {one.name: one.allowance for one in candidates if one.room})
+            answer = call.decide(
+                lambda: self._scripts.run(
+                    "dispatch",
+                    names,
+                    (
+                        *arguments,
+                        *(part for one in candidates for part in one.arguments(call.states.get(one.name, ""))),
+                    ),
+                    self._ruleset(job),
+                )
+            )
+        else:
+            gateways = (key for one in candidates for key in self._scripts.gateway_state(one.name))
+            rates = (part for one in candidates for part in one.arguments(f"{one.allowance.per_second:g}"))
+            answer = self._scripts.run("dispatch", (*names, *gateways), (*arguments, *rates), self._ruleset(job))
+        return parse_dispatch(answer, job, dispatch_id)
 
     def is_allowed(self, job: Job, mirror_query: MirrorQuery) -> bool:
         """Tell whether a message may go, as far as the mirror of the ledger tells; `dispatch` looks again."""
@@ -552,9 +539,7 @@ class Dispatches:
         none: then nothing is done by whom the job was claimed from.
         """
         following = job.with_channel(settlement.channel) if settlement.channel else job
-        ruleset = self._ruleset(job)
-        money = money_keys(ruleset.ruleset, job.application, job.country)
-        answer = self._scripts.run(
+        (word,) = self._scripts.run(
             "dispatch_settle",
             (
                 keys.record(job.bucket, job.id),
@@ -564,7 +549,7 @@ class Dispatches:
                 keys.events(job.bucket),
                 keys.mirror(job.bucket),
                 keys.calls(job.bucket),
-                *(() if self._shared else money),
+                *_money_keys(job),
             ),
             (
                 slot,
@@ -584,13 +569,9 @@ class Dispatches:
                 settlement.template,
                 *following.fields,
             ),
-            ruleset,
+            self._ruleset(job),
         )
-        what, *reserved = answer
-        if self._shared and money and reserved:
-            price, at = reserved
-            self._shared.settle(job.application, job.country, settlement.cost - price, at, ruleset)
-        return SettleResult(what.decode())
+        return SettleResult(word.decode())
 
     def _ruleset(self, job: Job) -> CompiledRuleset:
         """Return the rules of a job's application; none when the configuration has lost it."""
@@ -654,10 +635,9 @@ class Dispatches:
         return ReportResult(read.recorded == 1, *place, read.now, verification, read.trace.decode())
 
 
-def _arguments(one: Candidate, elsewhere: GatewayCall | None) -> tuple[Argument, ...]:
-    allowance = one.allowance
-    found = elsewhere.at_gateways.get(one.name, "") if elsewhere else f"{allowance.per_second:g}"
-    return (one.name, found, allowance.in_flight, allowance.lease, one.room or "called")
+def _money_keys(job: Job) -> tuple[str, str]:
+    """Return the keys in which the prices of a job's calls count."""
+    return keys.application(job.bucket, job.application), keys.country(job.bucket, job.application, job.country)
 
 
 @dataclass(frozen=True, slots=True)

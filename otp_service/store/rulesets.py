@@ -30,9 +30,14 @@ class CompiledRuleset:
     """For how many milliseconds each subject is kept after a write, at most."""
 
 
-def compile_ruleset(ruleset: Ruleset, remembered: int = 7 * DAY) -> CompiledRuleset:
-    """Return a ruleset as the scripts read it; a number's last verifications are ``remembered`` for milliseconds."""
+def compile_ruleset(ruleset: Ruleset, remembered: int = 7 * DAY, buckets: int = 1) -> CompiledRuleset:
+    """Return a ruleset as the scripts read it; a number's last verifications are ``remembered`` for milliseconds.
+
+    Each of the ``buckets`` has its share of what ceilings allow.
+    """
     data = asdict(ruleset)
+    for ceiling in (*data["ceilings"], *(one for of in data["ceilings_of_countries"].values() for one in of)):
+        ceiling["amount"] //= buckets
     data["lifetimes"] = {"guesses": ruleset.known, **ruleset.lifetimes}
     data["windows"] = {scope: [one for one in data["windows"] if one["scope"] == scope] for scope in LimitScope}
     data["parts"] = _parts(data.pop("buckets"), data.pop("breakers"))

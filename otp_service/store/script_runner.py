@@ -43,8 +43,8 @@ _TEACH_TIMES: Final = 5
 """Processes of another release that start delete the scripts of this one: perhaps while they are loaded and taught."""
 REPLICATED: Final = frozenset(
     {
-        "cancel", "check", "factor_check", "factor_enrol", "page_redeem", "proof_redeem", "replicas_await", "resend",
-        "reserve", "start", "user_guess",
+        "cancel", "check", "evidence_claim", "factor_check", "factor_enrol", "page_redeem", "proof_redeem",
+        "replicas_await", "resend", "start", "user_claim", "user_guess",
     }
 )  # fmt: skip
 """Scripts after which replicas are waited for. They approve, use up, count guesses, or spend, and to forget that breaks
@@ -338,15 +338,6 @@ class ScriptRunner:
     def gateway_state(self, gateway: str) -> tuple[str, str]:
         """Return the keys of a gateway's health and of its calls in flight."""
         return self.of_gateway(keys.health, gateway), self.of_gateway(keys.in_flight, gateway)
-
-    def of_networks(self, network: str, wide_network: str, provider: str) -> tuple[str, ...]:
-        """Return the keys of an address and, of IPv6, of its /48 and /32: on a cluster they are in one slot."""
-        if not (wide_network and provider):
-            return (keys.address(network),)
-        kinds, networks = (keys.address, keys.network, keys.provider), (network, wide_network, provider)
-        return tuple(
-            kind.tagged(provider if self.is_cluster else one, one) for kind, one in zip(kinds, networks, strict=True)
-        )
 
     def reaches(self, bucket: str, other: str) -> bool:
         """Tell whether a script of a bucket can touch keys of another."""

@@ -17,7 +17,6 @@ from otp_service.store.inbox import Inbox
 from otp_service.store.mirror import Fences, Mirror, Server
 from otp_service.store.newcomer_traffic import TrafficStore
 from otp_service.store.outbox import DeadLetters, Dispatches, Outbox, References, Replies
-from otp_service.store.reserving import MOST_AHEAD, SharedSubjects
 from otp_service.store.rulesets import NO_RULES, CompiledRuleset
 from otp_service.store.sandbox import SandboxMailbox
 from otp_service.store.script_runner import ScriptRunner
@@ -52,11 +51,9 @@ class Store:
     access_copy: AccessCopy
     console_sessions: ConsoleSessions
     chain_verification: ChainRuns
-    shared: SharedSubjects | None
-    """Where addresses, blocks and applications are in other slots than numbers."""
 
 
-def open_store(  # noqa: PLR0913 - all that it is made of
+def open_store(
     client: redis.Redis,
     scripts: ScriptRunner,
     keyring: Keyring,
@@ -64,20 +61,11 @@ def open_store(  # noqa: PLR0913 - all that it is made of
     rulesets: Mapping[str, CompiledRuleset],
     stream_limits: StreamLimits,
     breaker: BreakerThresholds,
-    *,
-    shared_elsewhere: bool = False,
-    most_ahead: int = MOST_AHEAD,
 ) -> Store:
-    """Return the store behind a client; opens no connection yet. ``rulesets`` by the name of the application.
-
-    ``shared_elsewhere``: addresses, blocks and applications are in other slots than numbers. ``most_ahead``: how many
-    messages of an application are then counted ahead of their coming.
-    """
-    elsewhere = shared_elsewhere or scripts.is_cluster
-    shared = SharedSubjects(scripts, most_ahead) if elsewhere else None
-    dispatches = Dispatches(client, scripts, stream_limits, rulesets, shared)
+    """Return the store behind a client; opens no connection yet. ``rulesets`` by the name of the application."""
+    dispatches = Dispatches(client, scripts, stream_limits, rulesets)
     return Store(
-        verifications=Verifications(client, scripts, stream_limits, shared),
+        verifications=Verifications(client, scripts, stream_limits),
         factors=FactorStore(client, scripts),
         outbox=Outbox(client, scripts, stream_limits, keyring.buckets, dispatches.give_up),
         dispatches=dispatches,
@@ -92,13 +80,12 @@ def open_store(  # noqa: PLR0913 - all that it is made of
         inbox=Inbox(client, keyring),
         limits=LimitReader(scripts, rulesets, limits),
         fences=Fences(client, scripts, keyring.buckets),
-        guard=Guard(scripts, rulesets),
-        traffic=TrafficStore(client, scripts),
+        guard=Guard(scripts, keyring, rulesets),
+        traffic=TrafficStore(client, scripts, keyring.buckets),
         events=EventLog(client, scripts, stream_limits, keyring.buckets),
         mirror=Mirror(client, scripts, keyring.buckets),
         server=Server(client, scripts, keyring, (NO_RULES, *rulesets.values())),
         access_copy=AccessCopy(scripts, keyring),
         console_sessions=ConsoleSessions(client, scripts, keyring),
         chain_verification=ChainRuns(client, scripts),
-        shared=shared,
     )

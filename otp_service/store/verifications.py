@@ -1,7 +1,6 @@
 """Start, resend, check and cancel: the scripts that change a verification."""
 
 import re
-import string
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -11,7 +10,7 @@ import redis
 
 from otp_service.domain import keyring
 from otp_service.domain.applications import Place
-from otp_service.domain.guard import Ruleset, SendAttempt, Window, ceil_seconds
+from otp_service.domain.guard import SendAttempt, Window, ceil_seconds
 from otp_service.domain.keyring import IdempotentRequest
 from otp_service.domain.payments import PaymentHashes
 from otp_service.domain.proofs import EarlierApproval
@@ -33,7 +32,6 @@ from otp_service.errors import InvalidProofError, LedgerUnavailableError, Quota
 from otp_service.store import keys
 from otp_service.store.connection import translate_errors
 from otp_service.store.mirror import MirrorQuery
-from otp_service.store.reserving import SharedMessage, SharedSubjects, of_start
 from otp_service.store.rulesets import NO_RULES, CompiledPlan, CompiledRuleset, compile_plan
 from otp_service.store.script_runner import ScriptRunner, pairs_to_dict
 from otp_service.store.signatures.common import MirrorBehind, RecordKeys
@@ -60,6 +58,7 @@ from otp_service.store.signatures.verifications import (
     ApprovalReadArguments,
     ApprovalReadKeys,
 )
+from otp_service.store.start_claims import StartClaims
 from otp_service.store.streams import StreamLimits, entry_id
 
 # What a record holds, beside `_FIXED` and `_STATE` (include_record.lua writes it):
@@ -383,13 +382,6 @@ def parse_refusal(answer: list[Any]) -> StoreRefusal:
             raise ValueError(f"unknown answer of a script: {answer[:1]!r}")
 
 
-def money_keys(ruleset: Ruleset, application: str, country: str) -> tuple[str, ...]:
-    """Return the keys in which a message's price counts, where a ceiling is."""
-    if not ruleset.ceilings and not ruleset.ceilings_of_countries:
-        return ()
-    return keys.application(application), keys.country(application, country)
-
-
 def build_quota(window: Window | None, most: int, used: int, reset: int) -> Quota | None:
     """Return the application's quota as a script tested and counted it, of its window; ``reset`` in milliseconds."""
     if window is None:
@@ -422,30 +414,14 @@ class FurtherMessage:
 class Verifications:
     """The state of verifications. Raises `StoreUnavailableError` whenever Redis does not answer in time."""
 
-    def __init__(
-        self, client: redis.Redis, scripts: ScriptRunner, limits: StreamLimits, shared: SharedSubjects | None = None
-    ) -> None:
-        """Take what counts in other slots than the number's; none where one server has them all."""
+    def __init__(self, client: redis.Redis, scripts: ScriptRunner, limits: StreamLimits) -> None:
         self._client = client
         self._scripts = scripts
         self._limits = limits
-        self._shared = shared
         self._plans: dict[tuple[str, ...], CompiledPlan] = {}
 
-    def _subject_keys(self, bucket: str, verification: Verification, sending: SendAttempt) -> tuple[str, ...]:
-        """Return the keys of the subjects that are in one slot, in the order in which the scripts read them."""
-        number = keys.number(bucket, verification.pseudonym)
-        if self._shared:
-            return (number,)
-        application, country = verification.application, verification.country
-        of_networks: tuple[str, ...] = ()
-        if sending.network and not sending.checked:  # rules on addresses spare who passed a human check
-            of_networks = self._scripts.of_networks(sending.network, sending.wide_network, sending.provider)
-        places = keys.application(application), keys.country(application, country), keys.block(sending.block)
-        return (number, *places, *of_networks)
-
     def _user_keys(self, bucket: str, user: UserKey | None) -> tuple[str, ...]:
-        """Return the keys of a user that a script of a bucket can touch."""
+        """Return the keys of a user that a script of a bucket can touch, none for no user."""
         if user is None or not self._scripts.reaches(bucket, user.bucket):
             return ()
         return keys.mirrored(user.bucket, user.pseudonym), keys.user_verifications(user.bucket, user.pseudonym)
@@ -509,14 +485,19 @@ class Verifications:
 
         Its times are set by the script: the ones in ``verification`` are not read. Returns `Pending` where the newest
         one of the number and purpose is pending, and is not what ``allowed_pending``. It names a ``user``, and uses an
-        ``earlier`` approval; on a cluster as far as what is known of them is in the number's slot.
+        ``earlier`` approval: what is in another slot of a cluster is claimed there first, and given back where the
+        start is refused; if the answer is lost, it is used up.
         """
         further = (*self._user_keys(bucket, user), *self._scripts.evidence(earlier, bucket))
+        claims = StartClaims(self._scripts, bucket, verification, user, earlier)
+        claims.claim()
         script_keys = (
             *(keys.record(bucket, verification.id), *_queue(bucket, verification, verification.channel)),
             *(keys.events(bucket), _idempotency_key(bucket, verification, retry), keys.decisions(bucket)),
             *(*self._mirror_keys(bucket, verification), *further),
-            *self._subject_keys(bucket, verification, attempt),
+            keys.number(bucket, verification.pseudonym),
+            *_shared_keys(bucket, verification, attempt.block),
+            *_network_keys(bucket, attempt),
         )
         arguments = (
             verification.id,
@@ -525,9 +506,7 @@ class Verifications:
             attempt.encoded,
             tag,
             verification.transaction_digest,
-            verification.sealed_destination,
-            verification.sealed_mask,
-            verification.sealed_details,
+            *(verification.sealed_destination, verification.sealed_mask, verification.sealed_details),
             " ".join(attempt.record_only_rules),
             mirror_query.identity,
             mirror_query.min_sequence,
@@ -536,19 +515,13 @@ class Verifications:
             trace,
             allowed_pending,
             len(further),
-            earlier.ends if earlier else "",
-            request,
+            *(claims.ends, request, claims.refusal, claims.lifted),
         )
         plan = self._plan(verification, attempt.place, mirror_query.consent_mode, ruleset)
-        if self._shared is None:
-            answer = self._scripts.run("start", script_keys, arguments, plan)
-        else:
-            answer = self._shared.decide(
-                of_start(verification.application, verification.country, attempt),
-                ruleset,
-                lambda findings: self._scripts.run("start", script_keys, (*arguments, *findings), plan),
-            )
-        return _started(bucket, answer, ruleset)
+        with claims:
+            outcome = _started(bucket, self._scripts.run("start", script_keys, arguments, plan), ruleset)
+            claims.are_used = isinstance(outcome, Started)
+        return outcome
 
     def unavailable_reason(self, mirror_query: MirrorQuery, buckets: tuple[str, ...]) -> str | None:
         """Return why every start would be refused now, ``None`` when none is for that."""
@@ -593,7 +566,7 @@ class Verifications:
                 keys.decisions(bucket),
                 keys.evidence(bucket, verification_id),
                 keys.mirror(bucket),
-                *(() if self._shared else (keys.application(application),)),
+                keys.application(bucket, application),
             ),
             (
                 application,
@@ -637,6 +610,7 @@ class Verifications:
             keys.decisions(bucket),
             *self._mirror_keys(bucket, verification),
             keys.number(bucket, verification.pseudonym),
+            *_shared_keys(bucket, verification, verification.block),
         )
         arguments = (
             verification.application,
@@ -654,16 +628,7 @@ class Verifications:
             message.after_dispatch,
             message.request,
         )
-        if self._shared is None:
-            script_keys = (*script_keys, keys.application(verification.application))
-        if self._shared is None or verification.status is not Status.PENDING:  # what has ended counts nowhere
-            answer = self._scripts.run("resend", script_keys, arguments, ruleset)
-        else:
-            answer = self._shared.decide(
-                _of_further(verification, message),
-                ruleset,
-                lambda findings: self._scripts.run("resend", script_keys, (*arguments, *findings), ruleset),
-            )
+        answer = self._scripts.run("resend", script_keys, arguments, ruleset)
         match answer:
             case [b"queued", now, found, most, used, reset, record_only_rules]:
                 quota = build_quota(ruleset.quota, most, used, reset) if used and not message.falls_back_from else None
@@ -741,17 +706,8 @@ class Verifications:
         that is gone, `RECORD_GRACE` after its code, gives nothing back: its buckets leak as if nobody had approved.
         """
         records = tuple(keys.record(bucket, one) for one in approved)
-        if self._shared:
-            return self._shared.give_back_approved(records, application, tuple(approved.values()), ruleset)
         given: int = self._scripts.run("guard_give_back", records, (application, *map(int, approved.values())), ruleset)
         return given
-
-    def count_codes(self, application: str, right: Iterable[bool], ruleset: CompiledRuleset) -> tuple[int, str] | None:
-        """Count codes that were compared, where checks did not.
-
-        Returns an alarm, if they raise one: until when it stands, and what tells of it.
-        """
-        return self._shared.count_codes(application, right, ruleset) if self._shared else None
 
     def find(self, bucket: str, pseudonym: str, application: str, purpose: str) -> Verification | None:
         """Return the newest verification of a number for an application's purpose as it is now, while it is kept."""
@@ -802,22 +758,17 @@ def _started(bucket: str, answer: list[Any], ruleset: CompiledRuleset) -> Starte
             return _send_refusal(bucket, answer, ruleset)
 
 
-def _of_further(verification: Verification, message: FurtherMessage) -> SharedMessage:
-    """Return what is told of a further message, as the first one was counted (include_approvals.lua)."""
-    flags = verification.counted.partition(".")[0]
-    number_prefix = flags.lstrip(string.ascii_letters)
-    return SharedMessage(
-        "fallback" if message.falls_back_from else "resend",
-        verification.application,
-        verification.country,
-        verification.pseudonym,
-        verification.block,
-        Place.HOME if "h" in flags else Place.ABROAD,
-        safe="s" in flags,
-        passed="q" in flags,
-        price=message.price,
-        number_prefix=number_prefix,
-    )
+def _shared_keys(bucket: str, verification: Verification, block: str) -> tuple[str, str, str]:
+    """Return the keys of what a number's messages share with those of others."""
+    application, country = verification.application, verification.country
+    return keys.application(bucket, application), keys.country(bucket, application, country), keys.block(bucket, block)
+
+
+def _network_keys(bucket: str, attempt: SendAttempt) -> tuple[str, ...]:
+    """Return the keys of an end user's networks; none after a human check, which rules on addresses spare."""
+    if attempt.checked or not attempt.network:
+        return ()
+    return keys.of_networks(bucket, attempt.network, attempt.wide_network, attempt.provider)
 
 
 def _rules(record_only_rules: bytes) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import threading
 from otp_service.domain.tallies import tally, tally_blocks
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.services.context import Context
-from otp_service.services.events import count_codes, give_back, record_events
+from otp_service.services.events import give_back, record_events
 from otp_service.services.stats import record_refusals
 from otp_service.store.events import EventBatch, EventLog
 from otp_service.store.leases import LEASE_RENEWAL
@@ -223,8 +223,7 @@ class Recorder:
         return count
 
     def _tally(self, batch: EventBatch) -> None:
-        self._context.store.traffic.add(tally(batch.events), tally_blocks(batch.events))
-        count_codes(self._context, batch)
+        self._context.store.traffic.add(batch.bucket, tally(batch.events), tally_blocks(batch.events))
 
     def _record_but_stories(self, batch: EventBatch, stories: Stories) -> None:
         """Record what does not wait for the end of a verification."""

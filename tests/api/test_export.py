@@ -27,7 +27,7 @@ UNNAMED = {
     "otp:{<gateways>}:early:<gateway>:<reference>",
     *(f"otp:{{<network>}}:{kind}:<network>" for kind in ("address", "network", "provider", "pages")),
     "otp:{<block>}:block:<block>",
-    "otp:{blocks}:unapproved:<hour>",
+    "otp:{<bucket>}:unapproved:<hour>",
 }
 """Keys that nothing of the person's is named in: sealed, or of many people."""
 OF_THE_SERVICE = {"wrote stop", "wrote start"}

@@ -112,6 +112,7 @@ def test_who_is_asked_costs_nothing_and_counts_nowhere_but_for_those_who_judge(s
 
 
 def asked_for(site):
+    record_events(site.api.installation.context)
     tallies = site.api.installation.context.store.traffic.tallies("shop")[1]
     assert {one.what for one in tallies} == {What.ASKED}
     return sum(tallies.values())
@@ -185,7 +186,7 @@ def test_a_start_that_another_rule_refuses_uses_up_nothing_of_the_trickle(frozen
     )
     for _ in range(60):
         site.people.minute(attack=8)
-        _, row = site.people.context.store.guard._read(keys.country("shop", "PK"))
+        _, row = site.people.context.store.guard._read(keys.country("00", "shop", "PK"))
         assert row["ltrickle"] <= max(1, row["ntrickle"] / 4)
 
     found = decisions(Caller(site.api.installation))

@@ -451,7 +451,7 @@ def test_nothing_but_a_code_approves(facade: Facade):
 
 def test_a_verification_is_found_whatever_the_buckets_and_after_a_rotation_of_root_keys(real_world: World):
     old, new, pseudonym = key(), key(), key()
-    keys = {"root": f"k1:{old}", "pseudonym": pseudonym, "bucket_bits": 8}
+    keys = {"root": f"k1:{old}", "pseudonym": pseudonym, "buckets": 256}
     sid = Facade(twilio_api(real_world, keys=keys)).start().json["sid"]
     rotated = Facade(twilio_api(real_world, keys={**keys, "root": f"k2:{new},k1:{old}"}))
 

@@ -424,7 +424,7 @@ def test_our_processes_know_that_it_is_a_cluster_and_wait_for_a_replica(service,
     settings = load_settings(ROOT / "config" / "compose.toml", environ, root_keys=service != "console")
     name = settings.redis.shown_url.removeprefix("redis://").partition(":")[0]
 
-    assert (settings.redis.cluster, settings.redis.awaited_replicas, settings.keys.bucket_bits) == (True, 1, 8)
+    assert (settings.redis.cluster, settings.redis.awaited_replicas, settings.buckets) == (True, 1, 16)
     assert CLUSTER["services"][service]["depends_on"] == {MEMBERS[-1]: {"condition": "service_healthy"}}
     for one in MEMBERS:
         assert name in CLUSTER["services"][one]["networks"]["store"]["aliases"]

@@ -254,7 +254,7 @@ def test_what_a_fail_over_would_forget_or_refuse_is_told(replicas, expected):
         (ClusterState(["Valkey 9.1.2", "Valkey 8.1.1"], ["no", "no"], 0, 8), [("server", Level.FAIL)]),
         (ClusterState(["Redis 8.0.2"] * 2, ["no", None], 0, 8), [("server", Level.FAIL)]),
         (ClusterState(["Valkey 9.1.2"], ["no", "yes"], 3, 0),
-         [("cluster", Level.FAIL), ("cluster-require-full-coverage", Level.WARN), ("keys.bucket_bits", Level.WARN)]),
+         [("cluster", Level.FAIL), ("cluster-require-full-coverage", Level.WARN), ("keys.buckets", Level.WARN)]),
     ],
 )  # fmt: skip
 def test_what_a_cluster_would_lose_or_refuse_is_told(state, bad):
@@ -264,9 +264,9 @@ def test_what_a_cluster_would_lose_or_refuse_is_told(state, bad):
 
 def test_another_pseudonym_key_fails_and_a_new_server_does_not():
     assert [one.level for claimed in (True, False) for one in diagnose(CLAIM, claimed)] == [Level.OK, Level.OK]
-    finding = refusal_diagnosis(installation_refusal(["pseudonym_key", "bucket_bits"]))
+    finding = refusal_diagnosis(installation_refusal(["pseudonym_key", "buckets"]))
     assert (finding.level, finding.name) == (Level.FAIL, "other-installation")
-    assert "another pseudonym_key and another bucket_bits" in finding.sentence
+    assert "another pseudonym_key and another buckets" in finding.sentence
 
 
 def test_a_missing_worker_is_told():

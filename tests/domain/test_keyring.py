@@ -9,6 +9,9 @@ from otp_service.domain.keyring import (
     Keyring,
     SealBrokenError,
     api_key_hash,
+    block_of,
+    byte_of_id,
+    first_byte,
     new_dispatch_id,
     new_key,
     parse_key,
@@ -168,8 +171,8 @@ def test_a_transaction_is_digested_with_a_key(keyring: Keyring):
 
 
 def test_buckets_are_the_first_bits_of_a_pseudonym():
-    keyring = Keyring({"k1": OLD}, PSEUDONYM, bucket_bits=2)
-    buckets = {keyring.bucket(keyring.pseudonym(f"+92300{number:07d}")) for number in range(64)}
+    keyring = Keyring({"k1": OLD}, PSEUDONYM, buckets=4)
+    buckets = {keyring.bucket(keyring.pseudonym(f"+92300{number:03d}1234")) for number in range(64)}
 
     assert buckets == set(keyring.buckets) == {"00", "01", "02", "03"}
 
@@ -192,24 +195,36 @@ def test_a_foreign_identifier_has_no_bucket(keyring: Keyring, hostile: str):
     assert keyring.bucket_of_id(hostile) is None
 
 
-def test_an_identifier_has_128_random_bits(keyring: Keyring):
-    for begin, made in {"vf_k1_00": keyring.new_verification_id, "dp_00": new_dispatch_id}.items():
+def test_an_identifier_has_120_random_bits(keyring: Keyring):
+    for begin, made in {"vf_k1_0000": keyring.new_verification_id, "dp_00": new_dispatch_id}.items():
         texts = [made("00") for _ in range(200)]
         numbers = [int(text.removeprefix(begin), 16) for text in texts]
-        assert {len(text) for text in texts} == {len(begin) + 32}
+        assert {len(text) for text in texts} == {len("vf_k1_00" if "vf" in begin else begin) + 32}
         assert len(set(numbers)) == 200
-        for bit in range(128):
+        for bit in range(120):
             assert len({number >> bit & 1 for number in numbers}) == 2, bit
 
 
-@pytest.mark.parametrize("bits", range(9))
-def test_an_identifier_is_found_by_its_last_32_digits_whatever_the_buckets(bits: int):
-    keyring = Keyring({"k2": NEW, "k1": OLD}, PSEUDONYM, bucket_bits=bits)
+@pytest.mark.parametrize("buckets", [1 << bits for bits in range(9)])
+def test_an_identifier_is_found_by_its_last_32_digits_whatever_the_buckets(buckets: int):
+    keyring = Keyring({"k2": NEW, "k1": OLD}, PSEUDONYM, buckets=buckets)
 
-    for bucket in keyring.buckets:
-        made = keyring.new_verification_id(bucket)
-        assert keyring.bucket_of_id(made) == bucket
+    for last in range(64):
+        pseudonym = keyring.pseudonym(f"+92300{last:03d}1234")
+        made = keyring.new_verification_id(first_byte(pseudonym))
+        assert keyring.bucket_of_id(made) == keyring.bucket(pseudonym)
+        assert keyring.bucket_of_dispatch(new_dispatch_id(byte_of_id(made))) == keyring.bucket(pseudonym)
         assert keyring.verification_ids(made[-32:]) == (made, made.replace("vf_k2_", "vf_k1_"))
+
+
+def test_a_number_is_in_the_bucket_of_its_block_and_keeps_its_pseudonym_whatever_the_buckets():
+    one, many = Keyring({"k1": OLD}, PSEUDONYM), Keyring({"k1": OLD}, PSEUDONYM, buckets=256)
+
+    for last in range(64):
+        number = f"+9230012{last:02d}345"
+        pseudonym = many.pseudonym(number)
+        assert one.pseudonym(number) == pseudonym
+        assert many.bucket(pseudonym) == many.bucket(many.block_pseudonym(block_of(number)))
 
 
 def test_the_repr_shows_no_key(keyring: Keyring):

@@ -46,8 +46,8 @@ from otp_service.services.audit import (
 )
 
 DAY = 24 * 3_600_000
-KEYRING = Keyring({"k1": b"r" * 31 + b"1"}, b"p" * 31 + b"1", bucket_bits=2)
-NUMBERS = [KEYRING.pseudonym(f"+9230012345{place:02}") for place in range(12)]
+KEYRING = Keyring({"k1": b"r" * 31 + b"1"}, b"p" * 31 + b"1", buckets=4)
+NUMBERS = [KEYRING.pseudonym(f"+923001{place:02}4567") for place in range(12)]
 _TRAFFIC = ("verifications", "events")
 _entries = count(1)
 

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import count
 from typing import Any
 
@@ -18,13 +17,10 @@ from support_installation import tree
 from support_outbox import forget_queues
 from support_traffic import Newcomers
 
-from otp_service import bootstrap
 from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.errors import HumanCheckRequiredError, RateLimitedError, TooManyError
-from otp_service.services.events import count_codes
 from otp_service.services.operator_actions import reset_limits
 from otp_service.services.verifications import HumanCheckResult
-from otp_service.store.store import open_store
 
 DAY = 86_400
 CUSTOMER = "+923001234567"
@@ -218,13 +214,6 @@ THE_ADDRESS = {"/48 of IPv6": "2001:db8:1:77::1", "/32 of IPv6": "2001:db8:77::1
 """Where the customer is then; else at home."""
 
 
-@pytest.fixture(params=[False, True], ids=["one server", "two steps"], autouse=True)
-def _layout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let all subjects be in one slot, or addresses, blocks and applications in others than numbers."""
-    if request.param:
-        monkeypatch.setattr(bootstrap, "open_store", partial(open_store, shared_elsewhere=True, most_ahead=0))
-
-
 @pytest.mark.parametrize("name", ATTACKS)
 def test_a_known_device_has_its_share_after_an_attack(frozen: FrozenValkey, name: str) -> None:
     attack = ATTACKS[name]
@@ -366,7 +355,6 @@ def test_strangers_who_type_wrong_codes_stop_no_known_device(frozen: FrozenValke
     site.become_known()
     for one in [site.shop.start(site.stranger()) for _ in range(10)]:
         site.shop.check(one, site.shop.wrong(one))
-    count_codes(site.shop.context, site.shop.context.store.events.take("recorder", 1000)[0])
     assert not passes(site.shop, site.stranger())
     assert site.rules() == {"application.failures"}
 

@@ -297,7 +297,7 @@ def test_who_reloads_does_not_begin_without_the_ledger(site: Site):
 def test_where_one_of_several_is_away_people_are_served_and_traffic_waits(site: Site):
     others = [f"sqlite:///{site.folder.parent / name / 'traffic.db'}" for name in ("first", "second")]
     sections: dict[str, Any] = {"traffic_urls": others}
-    site.keys["bucket_bits"] = 1  # type: ignore[assignment]
+    site.keys["buckets"] = 2  # type: ignore[assignment]
     site.open(**sections).close()
     away = site.folder.parent / "second"
     away.rename(away.with_suffix(".away"))

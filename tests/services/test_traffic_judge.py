@@ -36,7 +36,7 @@ def counted(context):
 
 def row(site, name):
     """Return what the country's row says; of a time how much of it is left."""
-    now, values = site.context.store.guard._read(keys.country("shop", "PK"))
+    now, values = site.context.store.guard._read(keys.country("00", "shop", "PK"))
     return values.get(name, 0) - (now if name == "tsuspicion" else 0)
 
 
@@ -121,8 +121,8 @@ def test_an_approval_takes_its_start_off_its_block_once_and_in_its_hour(frozen):
         record_events(caller.context)
 
     assert of_blocks(caller.context)["333"][1] == 2
-    assert frozen.client.ttl(keys.blocks(frozen.now // 3_600_000 - 1)) > 0
-    assert not frozen.client.exists(keys.blocks(frozen.now // 3_600_000))
+    assert frozen.client.ttl(keys.blocks("00", frozen.now // 3_600_000 - 1)) > 0
+    assert not frozen.client.exists(keys.blocks("00", frozen.now // 3_600_000))
 
 
 def test_one_number_whose_codes_are_all_typed_in_approves_once(frozen):
@@ -209,7 +209,7 @@ def test_an_attack_on_one_range_is_told_of_it_and_its_newcomers_alone_are_under_
     site = Newcomers(frozen)
     site.minutes(30, attack=6, within="92301")
     shown = [(one.number_prefix, one.alarmed_since > 0) for one in report_traffic(site.context)]
-    tail = frozen.client.get(keys.country("shop", "PK")).rpartition(b"92301 ")[2].split(b"\n")[0].split()
+    tail = frozen.client.get(keys.country("00", "shop", "PK")).rpartition(b"92301 ")[2].split(b"\n")[0].split()
 
     assert shown == [("", False), ("92301", True)]
     assert row(site, "tsuspicion") <= 0
@@ -267,7 +267,7 @@ def test_it_is_judged_no_further_than_all_is_recorded(frozen):
     site.minutes(10)
     held = [site.come(site.number(), approves=True) for _ in range(50)]
     taken = events_of(site.context)  # by a recorder that hangs
-    site.context.store.traffic.add({})
+    site.context.store.traffic.add("00", {})
     before = site.learnt.minute, site.context.store.events.counted_until()
     frozen.advance(1800)
     site.judge.judge()
@@ -363,7 +363,7 @@ def test_an_event_that_is_seen_twice_moves_no_share(frozen):
         site.come(site.number(), approves=False)
     (batch,) = events_of(site.context)
     for _ in range(2):
-        site.context.store.traffic.add(tally(batch.events))
+        site.context.store.traffic.add(batch.bucket, tally(batch.events))
     site.context.store.events.acknowledge(batch)
     site.minutes(20)
 

@@ -46,7 +46,7 @@ def test_ledgers_of_traffic_stay_where_they_are():
 
     def divided(*urls):
         ledger = {"url": LEDGER, "traffic_urls": urls}
-        return settings_from(tree(REDIS, ledger=ledger, keys={"bucket_bits": 1}))
+        return settings_from(tree(REDIS, ledger=ledger, keys={"buckets": 2}))
 
     present = divided(first, second)
     assert keep_fixed(present, divided(first.replace("old", "new"), second), SERVER_URLS)[1] == ()

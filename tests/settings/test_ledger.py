@@ -128,11 +128,11 @@ def test_the_address_of_a_replica_is_shown_without_what_is_secret_and_may_be_in_
 
 def test_databases_at_two_sockets_are_two():
     urls = [f"postgresql:///otp?host=/run/{name}" for name in ("first", "second")]
-    assert len(settings_from(tree(REDIS, ledger={"traffic_urls": urls}, **BITS)).ledger.traffic_urls) == 2
+    assert len(settings_from(tree(REDIS, ledger={"traffic_urls": urls}, **BUCKETS)).ledger.traffic_urls) == 2
 
 
 TRAFFIC = [f"postgresql://otp:{PASSWORD}@db{place}/otp" for place in (1, 2)]
-BITS = {"keys": {"bucket_bits": 1}}
+BUCKETS = {"keys": {"buckets": 2}}
 
 
 @pytest.mark.parametrize(
@@ -145,13 +145,13 @@ BITS = {"keys": {"bucket_bits": 1}}
         ({"url": SERVER, "traffic_urls": [*TRAFFIC, f"mysql://otp:{PASSWORD}@db/otp"]}, SCHEME),
         (
             {"url": SERVER, "traffic_urls": [*TRAFFIC, f"postgresql://otp:{PASSWORD}@db3/otp"]},
-            "ledger.traffic_urls: there are fewer buckets than databases: 2, by keys.bucket_bits",
+            "ledger.traffic_urls: there are fewer buckets than databases: 2, by keys.buckets",
         ),
     ],
 )
 def test_what_traffic_urls_cannot_be(ledger, why):
     with pytest.raises(ConfigurationError) as refused:
-        settings_from(tree(REDIS, ledger=ledger, **BITS))
+        settings_from(tree(REDIS, ledger=ledger, **BUCKETS))
 
     assert why in str(refused.value)
     assert PASSWORD not in str(refused.value)
@@ -160,7 +160,7 @@ def test_what_traffic_urls_cannot_be(ledger, why):
 def test_ledgers_of_traffic_may_be_in_a_file_one_a_line_and_are_shown_without_what_is_secret(tmp_path):
     (tmp_path / "secret").write_text("\n".join(TRAFFIC))
     named = {
-        "OTP_SERVICE__KEYS__BUCKET_BITS": "1",
+        "OTP_SERVICE__KEYS__BUCKETS": "2",
         "OTP_SERVICE__LEDGER__URL": SERVER,
         "OTP_SERVICE__LEDGER__TRAFFIC_URLS_FILE": str(tmp_path / "secret"),
         "OTP_SERVICE__LEDGER__FORMER_TRAFFIC_URLS": f'["{TRAFFIC[1]}"]',

@@ -270,7 +270,7 @@ def _with_endpoints(tmp_path, valkey):
 
 def _with_ledgers_in_another_order(tmp_path, valkey):
     urls = [f"sqlite:///{tmp_path / name}.db" for name in ("first", "second")]
-    sections = {"redis.url": valkey.url, "keys": {"bucket_bits": 1}}
+    sections = {"redis.url": valkey.url, "keys": {"buckets": 2}}
     for order in (urls, urls[::-1]):
         ledger = {"url": f"sqlite:///{tmp_path / 'ledger.db'}", "traffic_urls": order}
         environ = written(tmp_path, {**sections, "ledger": ledger})

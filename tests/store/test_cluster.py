@@ -287,7 +287,7 @@ def test_a_replica_takes_over_as_planned_and_nothing_is_fenced(cluster: Cluster)
     process = Process(cluster)
     for bucket in BUCKETS:
         process.read(bucket)
-    server = Server(process.client, process.runner, Keyring({"k1": b"r" * 32}, b"p" * 32, 6), ())
+    server = Server(process.client, process.runner, Keyring({"k1": b"r" * 32}, b"p" * 32, 64), ())
 
     assert server.fail_over(f"127.0.0.1:{first.port}")
 
@@ -305,7 +305,7 @@ def test_a_replica_takes_over_as_planned_and_nothing_is_fenced(cluster: Cluster)
 
 
 def test_who_takes_over_as_planned_has_to_be_named(cluster: Cluster, process: Process) -> None:
-    server = Server(process.client, process.runner, Keyring({"k1": b"r" * 32}, b"p" * 32, 6), ())
+    server = Server(process.client, process.runner, Keyring({"k1": b"r" * 32}, b"p" * 32, 64), ())
     addresses = ", ".join(sorted(f"127.0.0.1:{node.port}" for node in cluster.nodes))
 
     with pytest.raises(ValueError, match=f"Name one of the cluster's primaries: {addresses}"):

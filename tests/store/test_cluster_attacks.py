@@ -3,32 +3,23 @@
 import signal
 import threading
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from support_caller import Caller
 from support_cluster import Cluster
-from support_guard import PERMISSIVE, modes, number, passes
+from support_guard import PERMISSIVE, modes, passes
 from support_installation import tree
 from support_memory import folder_in_memory
 
 from otp_service import bootstrap
-from otp_service.domain.audit import Event
-from otp_service.domain.consents import ConsentMode
-from otp_service.domain.tallies import Tally, What, Who
-from otp_service.domain.verification import Status
 from otp_service.errors import StoreUnavailableError
-from otp_service.services.events import count_codes
 from otp_service.settings import settings_from
 from otp_service.store import keys
 from otp_service.store.cluster import ClusterClient, SlotMap
 from otp_service.store.connection import PAUSE, connect
-from otp_service.store.events import EventBatch
 from otp_service.store.mirror import Fences
-from otp_service.store.rulesets import NO_RULES
 from otp_service.store.script_runner import ScriptCall, ScriptRunner
-from otp_service.store.verifications import FurtherMessage, Refusal
 
 NETWORKS = [f"n{place}" for place in range(40)]
 
@@ -54,34 +45,42 @@ class Process:
 def shop(cluster: Cluster) -> Caller:
     own = tree(cluster.nodes[0].url, redis={"url": cluster.nodes[0].url, "cluster": True, "replicas": 0})
     own["guard"] = {"modes": modes("application.requests", "block.unapproved"), "block": {"unapproved": ["8/day"]}}
-    own["limits"] = {**PERMISSIVE, "application": ["8/hour"]}
+    own["limits"] = {**PERMISSIVE, "application": ["100/hour"]}
     own["purposes"]["login"]["resend_delays"] = [0]
     installation = bootstrap.install(settings_from(own))
     bootstrap.prepare(installation)
     return Caller(installation)
 
 
-def _tries(shop: Caller, count: int) -> int:
-    """Start so many times, and return how often the store was not available."""
+def _bucket(shop: Caller, to: str) -> str:
+    return shop.context.keyring.bucket(shop.context.keyring.pseudonym(to))
+
+
+def _tries(shop: Caller, numbers: list[str]) -> int:
+    """Start for some numbers, and return how often the store was not available."""
     away = 0
-    for last in range(count):
+    for one in numbers:
         try:
-            shop.start(number(last))
+            shop.start(one)
         except StoreUnavailableError:
             away += 1
     return away
 
 
-def test_who_asks_for_numbers_whose_server_is_away_takes_no_room_from_others(cluster: Cluster, shop: Caller) -> None:
+def test_a_server_that_is_away_refuses_only_the_numbers_of_its_buckets(cluster: Cluster, shop: Caller) -> None:
+    numbers = [f"+92300{block:03d}1234" for block in range(60)]
+    bucket = _bucket(shop, numbers[0])
     alone = cluster.add(folder_in_memory("added"))
-    cluster.move(keys.number("00", "any"), alone)
-    shop.start(number(90))
+    cluster.move(keys.number(bucket, "any"), alone)
     alone.kill()
 
-    assert _tries(shop, 20) == 20
+    own = [one for one in numbers if _bucket(shop, one) == bucket]
+    others = [one for one in numbers if _bucket(shop, one) != bucket]
+    assert _tries(shop, own) == len(own)
+    assert [passes(shop, one) for one in others[:8]] == [True] * 8
     alone.start()
     time.sleep(2.5)  # until it is one of the cluster again
-    assert [passes(shop, number(last)) for last in range(3)] == [True] * 3, "of four one is used"
+    assert passes(shop, own[0])
 
 
 def test_a_silent_server_holds_up_one_of_those_who_reserve(cluster: Cluster) -> None:
@@ -145,23 +144,3 @@ def test_counts_go_to_the_servers_that_are_there_whichever_is_away(cluster: Clus
     away = [one for one, answer in zip(NETWORKS, answers, strict=True) if isinstance(answer, Exception)]
     assert 0 < len(away) < len(NETWORKS)
     assert all(process.client.get(f"otp:{{{one}}}:n") == b"1" for one in NETWORKS if one not in away)
-
-
-def test_codes_of_an_application_that_is_away_let_no_other_wait(cluster: Cluster, shop: Caller) -> None:
-    alone = cluster.add(folder_in_memory("added"))
-    cluster.move(keys.application("shop"), alone)
-    alone.kill()
-    wrong = Event("1-0", 0, "check.failed", {"application": "shop", "reason": "wrong_code"})
-
-    count_codes(shop.context, EventBatch("00", ("1-0",), (wrong,)))
-    shop.context.store.traffic.add({"shop": {Tally("PK", "", 1, Who.UNKNOWN, What.MESSAGE): 1}})
-
-
-def test_a_resend_of_what_had_ended_by_another_clock_is_to_be_asked_for_again(shop: Caller) -> None:
-    one = shop.start(number(1))
-    store, query = shop.context.store.verifications, shop.context.mirror_sync.query(ConsentMode.OFF)
-    found = store.read("00", one)
-    assert found is not None
-    ended = replace(found, status=Status.EXPIRED)
-
-    assert store.resend("00", ended, FurtherMessage("sms"), query, NO_RULES) is Refusal.CONFLICT

@@ -1,4 +1,4 @@
-"""On a cluster a start looks at an earlier approval where that is in the number's slot, and passes elsewhere."""
+"""On a cluster a start claims an earlier approval, and the user that it names, in the slots that have them."""
 
 from typing import Any
 
@@ -10,12 +10,14 @@ from support_installation import NUMBER, key, tree
 from otp_service import bootstrap
 from otp_service.domain.consents import SuppressionSource
 from otp_service.domain.numbers import SubjectKey, parse_destination, subject_key
-from otp_service.errors import InvalidProofError, StepUpRequiredError
+from otp_service.domain.verification import Status
+from otp_service.errors import FrozenError, InvalidProofError, StepUpRequiredError, StoreUnavailableError
 from otp_service.services.factors import user_key
 from otp_service.services.proofs import redeem
 from otp_service.services.subjects import freeze
 from otp_service.services.verifications import check
 from otp_service.settings import settings_from
+from otp_service.store.script_runner import ScriptRunner
 
 PURPOSES = {"login": {"resend_delays": [0]}, "transfer": {"after": ["login"], "resend_delays": [0]}}
 
@@ -26,7 +28,7 @@ def shop(cluster: Cluster) -> Caller:
     own: dict[str, Any] = tree(
         url,
         redis={"url": url, "cluster": True, "replicas": 0},
-        keys={"root": f"k1:{key()}", "pseudonym": key(), "bucket_bits": 8},
+        keys={"root": f"k1:{key()}", "pseudonym": key(), "buckets": 256},
         purposes=PURPOSES,
         proofs={"issuer": "https://otp.example"},
     )
@@ -47,17 +49,74 @@ def log_in(shop: Caller, user: str) -> str:
     return proof
 
 
-def test_a_start_uses_up_the_approval_of_its_own_number_and_no_other_is_an_error(shop: Caller) -> None:
-    numbers = (f"+92300123{last:04d}" for last in range(1000))
-    elsewhere = next(one for one in numbers if number(shop, one).bucket != number(shop, NUMBER).bucket)
-    user = next(one for one in map(str, range(1000)) if user_bucket(shop, one) != number(shop, NUMBER).bucket)
-    proof, other = log_in(shop, user), log_in(shop, user)
-    one = shop.start(elsewhere, user=user, purpose="transfer", after=other)
+def elsewhere(shop: Caller) -> str:
+    """Return a number of another bucket than `NUMBER`'s."""
+    numbers = (f"+92300{last:03d}4567" for last in range(1000))
+    return next(one for one in numbers if number(shop, one).bucket != number(shop, NUMBER).bucket)
 
+
+def user_elsewhere(shop: Caller) -> str:
+    """Return a user of another bucket than `NUMBER`'s."""
+    return next(one for one in map(str, range(1000)) if user_bucket(shop, one) != number(shop, NUMBER).bucket)
+
+
+@pytest.mark.parametrize("is_near", [True, False], ids=["its own number's", "another number's"])
+def test_an_approval_of_any_bucket_is_used_once(shop: Caller, is_near: bool) -> None:
+    user = user_elsewhere(shop)
+    proof, to = log_in(shop, user), NUMBER if is_near else elsewhere(shop)
+
+    one = shop.start(to, user=user, purpose="transfer", after=proof)
     assert shop.check(one, shop.code(one))[1]
-    assert shop.start(NUMBER, user=user, purpose="transfer", after=proof)
+    for another in (NUMBER, elsewhere(shop)):
+        with pytest.raises(StepUpRequiredError):
+            shop.start(another, user=user, purpose="transfer", after=proof)
+
+
+def test_a_start_that_is_repeated_with_its_key_used_the_approval_once(shop: Caller) -> None:
+    user, to = user_elsewhere(shop), elsewhere(shop)
+    proof = log_in(shop, user)
+
+    retry = shop.retry("the same", "start", to, proof)
+    first, again = (shop.start(to, retry, user=user, purpose="transfer", after=proof) for _ in range(2))
+    assert first == again
+
+
+def test_a_refused_start_gives_the_approval_back_and_a_lost_one_uses_it_up(
+    shop: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user, to = user_elsewhere(shop), elsewhere(shop)
+    proof, other = log_in(shop, user), log_in(shop, user)
+    freeze_number = subject_key(shop.context.keyring, parse_destination(to, None))
+    freeze(shop.context, freeze_number, "shop", SuppressionSource.API)
+    with pytest.raises(FrozenError):
+        shop.start(to, user=user, purpose="transfer", after=proof)
+    assert shop.start(NUMBER, user=user, purpose="transfer", after=proof), "it was given back"
+
+    run = ScriptRunner.run
+
+    def lose(runner: ScriptRunner, name: str, *about: Any) -> Any:
+        answer = run(runner, name, *about)
+        if name == "start":
+            raise StoreUnavailableError("The answer is lost.")
+        return answer
+
+    monkeypatch.setattr(ScriptRunner, "run", lose)
+    with pytest.raises(StoreUnavailableError):
+        shop.start(to, user=user, purpose="transfer", after=other)
+    monkeypatch.undo()
     with pytest.raises(StepUpRequiredError):
-        shop.start(NUMBER, user=user, purpose="transfer", after=proof)
+        shop.start(NUMBER, user=user, purpose="transfer", after=other)
+
+
+def test_a_freeze_of_a_user_ends_what_names_it_in_other_buckets_and_lets_no_more_begin(shop: Caller) -> None:
+    user = user_elsewhere(shop)
+    pending = shop.start(NUMBER, user=user)
+    code = shop.code(pending)
+
+    freeze(shop.context, user_key(shop.context, "shop", user), "shop", SuppressionSource.API)
+    assert shop.check(pending, code)[0] is Status.CANCELED
+    with pytest.raises(FrozenError):
+        shop.start(NUMBER, user=user)
 
 
 def user_bucket(shop: Caller, user: str) -> str:

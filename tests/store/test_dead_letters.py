@@ -60,8 +60,8 @@ def test_a_letter_says_when_why_and_of_which_verification(shop: Caller, dead: De
 
 
 def test_the_newest_letters_come_first_over_all_buckets(frozen: FrozenValkey) -> None:
-    shop = Caller(frozen.world().install(limits={"number": ["1000/hour"]}, keys={"bucket_bits": 2}))
-    numbers = [f"+92300123456{digit}" for digit in range(8)]
+    shop = Caller(frozen.world().install(limits={"number": ["1000/hour"]}, keys={"buckets": 4}))
+    numbers = [f"+9230012{digit}4567" for digit in range(8)]
     ids = []
     for number in numbers:
         ids.append(shop.start(number))

@@ -127,7 +127,7 @@ def test_the_start_at_which_a_country_closes_is_counted_nowhere(frozen: FrozenVa
     while passes(shop, british()):
         starts += 1
         later(frozen, 20)
-    _, kept = shop.context.store.guard._read(keys.country("shop", "GB"))
+    _, kept = shop.context.store.guard._read(keys.country("00", "shop", "GB"))
 
     assert kept["lu2592000"] == pytest.approx(starts, abs=0.5)
     assert kept["b"][1] == 0, "the breaker judges what is sent from now on"

@@ -241,7 +241,7 @@ def test_a_text_that_is_written_late_costs_no_more_than_was_reserved(
 def test_what_redis_lost_meanwhile_is_not_given_back_below_nothing(frozen: FrozenValkey) -> None:
     shop = priced(frozen, {"PK": "2"})
     shop.start(number(1))
-    frozen.client.delete(keys.application("shop"))
+    frozen.client.delete(keys.application("00", "shop"))
     _sender(shop, failure("destination")).deliver()
     assert spent(shop) == {"hour": 0}
     shop.start(number(2))

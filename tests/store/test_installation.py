@@ -28,10 +28,10 @@ def test_the_same_installation_may_come_again_and_with_new_root_keys(frozen: Fro
     prepare(_install(frozen, root=f"k2:{key()} {KEYS['root']}"))
 
 
-@pytest.mark.parametrize("changed", [{"pseudonym": key()}, {"bucket_bits": 2}], ids=["pseudonym key", "buckets"])
+@pytest.mark.parametrize("changed", [{"pseudonym": key()}, {"buckets": 4}], ids=["pseudonym key", "buckets"])
 def test_an_installation_with_other_names_for_numbers_is_refused(frozen: FrozenValkey, changed: Any) -> None:
     prepare(_install(frozen))
-    with pytest.raises(ConfigurationError, match=r"pseudonym_key|bucket_bits") as refused:
+    with pytest.raises(ConfigurationError, match=r"pseudonym_key|buckets") as refused:
         prepare(_install(frozen, **changed))
     assert KEYS["pseudonym"] not in str(refused.value)
     frozen.client.flushall()
@@ -70,9 +70,9 @@ def test_a_refusal_names_the_differences_and_a_look_claims_nothing(frozen: Froze
     assert (server.claimed(), server.refusal(), frozen.client.dbsize()) == (False, None, 0)
     server.claim()
     assert (server.claimed(), server.refusal()) == (True, None)
-    other = _install(frozen, pseudonym=key(), bucket_bits=2).context.store.server
+    other = _install(frozen, pseudonym=key(), buckets=4).context.store.server
 
-    assert (other.claimed(), other.refusal()) == (True, installation_refusal(["pseudonym_key", "bucket_bits"]))
+    assert (other.claimed(), other.refusal()) == (True, installation_refusal(["pseudonym_key", "buckets"]))
 
 
 def test_the_scripts_are_loaded_as_one_library(frozen: FrozenValkey) -> None:

@@ -197,7 +197,7 @@ DAY = 24 * 3600
         ("otp:{gateways}:reference:first:abc", "string", None),
         ("otp:{gateways}:reference:first:abc", "string", 1300),
         ("otp:{gateways}:early:first:abc", "list", 700),
-        ("otp:{shop}:application_state:shop", "string", 3 * DAY),
+        ("otp:{00}:application_state:shop", "string", 3 * DAY),
         ("otp:{00}:unheard_of:somebody", "string", 60),
     ],
 )

@@ -127,14 +127,14 @@ def test_where_nobody_answers_a_share_stays(frozen: FrozenValkey, monkeypatch: p
 
 
 def test_a_worker_takes_the_messages_of_its_share_and_what_the_dead_left_there(frozen: FrozenValkey) -> None:
-    shop = Caller(frozen.world().install(keys={"bucket_bits": 8}, limits={"application": [], "ip": []}))
+    shop = Caller(frozen.world().install(keys={"buckets": 256}, limits={"application": [], "ip": []}))
     outbox = shop.context.store.outbox
     for place in range(40):
-        shop.start(f"+92300123{place:04}")
+        shop.start(f"+9230{place:04}4567")
     jobs = jobs_of(shop.context, "dead")[:20]
     outbox.requeue_job("dead", jobs)  # the others are still in work
     for place in range(40, 80):
-        shop.start(f"+92300123{place:04}")
+        shop.start(f"+9230{place:04}4567")
     outbox.share.renew("a")
     BucketShare(ScriptRunner(frozen.client), "deliver", _buckets(256)).renew("b")
     for _ in range(2):

@@ -20,7 +20,7 @@ from otp_service.errors import FrozenError, TooManyError
 from otp_service.services.subjects import freeze
 from otp_service.settings import settings_from
 
-BITS = 6
+BUCKETS = 64
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def folder() -> Path:
 @pytest.fixture
 def settings() -> dict[str, Any]:
     """Settings but for the server's address."""
-    own = tree("", keys={"root": f"k1:{key()}", "pseudonym": key(), "bucket_bits": BITS})
+    own = tree("", keys={"root": f"k1:{key()}", "pseudonym": key(), "buckets": BUCKETS})
     return {**own, "limits": {"number": ["3/day"], "failed_checks": ["2/day"], "ip": [], "application": []}}
 
 
@@ -50,7 +50,7 @@ def _shop(settings: dict[str, Any], **redis: Any) -> Caller:
 
 
 def _numbers(last: int) -> str:
-    return f"+9230012345{last:02}"
+    return f"+923001{last:02}4567"
 
 
 def test_what_one_server_knew_a_cluster_knows(folder: Path, settings: dict[str, Any], cluster: Cluster) -> None:

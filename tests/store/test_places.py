@@ -13,7 +13,7 @@ from otp_service.errors import LedgerUnavailableError, SuppressedError
 from otp_service.services.operator_actions import fence_store
 from otp_service.store import keys
 
-NUMBERS = [f"+9230012345{place}" for place in range(10, 99)]
+NUMBERS = [f"+923001{place}4567" for place in range(10, 99)]
 IDENTITY = "i" * 32
 
 
@@ -107,7 +107,7 @@ def test_one_of_both_builds_at_a_time(two):
 @pytest.fixture
 def spread(frozen: FrozenValkey, shared: dict[str, Any]) -> Caller:
     """An installation of four buckets."""
-    made = install(frozen, shared, keys={**shared["keys"], "bucket_bits": 2})
+    made = install(frozen, shared, keys={**shared["keys"], "buckets": 4})
     made.context.mirror_sync.refresh()
     return Caller(made)
 

@@ -402,8 +402,8 @@ def test_retries_do_not_close_the_door(frozen: FrozenValkey, shop: Caller) -> No
 
 
 def test_each_bucket_of_numbers_has_queues_of_its_own(frozen: FrozenValkey) -> None:
-    shop = Caller(frozen.world().install(keys={"bucket_bits": 2}))
-    ids = {shop.start(f"+9230012345{place:02d}") for place in range(64)}
+    shop = Caller(frozen.world().install(keys={"buckets": 4}))
+    ids = {shop.start(f"+923001{place:02d}4567") for place in range(64)}
     taken = jobs_of(shop.context)
 
     assert {job.id for job in taken} == ids

@@ -138,9 +138,9 @@ def test_a_worker_that_is_silent_is_forgotten_at_its_time_and_one_that_holds_som
 
 
 def test_the_queues_of_all_buckets_are_swept(frozen: FrozenValkey) -> None:
-    shop = Caller(frozen.world().install(keys={"bucket_bits": 2}))
+    shop = Caller(frozen.world().install(keys={"buckets": 4}))
     for place in range(64):
-        shop.start(f"+9230012345{place:02d}")
+        shop.start(f"+923001{place:02d}4567")
     assert len(queues(frozen.client)) == 4
     deliver_all(shop.context)
     shop.context.store.outbox.sweep(SILENT)

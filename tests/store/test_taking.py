@@ -131,24 +131,24 @@ def test_what_is_no_queue_keeps_nobody_from_taking_over(frozen: FrozenValkey, sh
 # --- as many as there are threads for ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("bits", [0, 2])
+@pytest.mark.parametrize("buckets", [1, 4])
 @pytest.mark.parametrize("count", [1, 5, 12, 100])
 def test_no_more_is_taken_than_asked_for_over_all_queues_and_buckets(
-    frozen: FrozenValkey, bits: int, count: int
+    frozen: FrozenValkey, buckets: int, count: int
 ) -> None:
-    context = _full(frozen, bits)
+    context = _full(frozen, buckets)
     taken = jobs_of(context, count=count)
 
     assert len(taken) == min(count, 48)
     assert _in_hands(frozen.client) == {b"worker": len(taken)}
 
 
-@pytest.mark.parametrize("bits", [0, 2])
+@pytest.mark.parametrize("buckets", [1, 4])
 @pytest.mark.parametrize("count", [1, 5, 12, 100])
 def test_no_more_is_taken_over_than_asked_for_over_all_queues_and_buckets(
-    frozen: FrozenValkey, bits: int, count: int
+    frozen: FrozenValkey, buckets: int, count: int
 ) -> None:
-    context = _full(frozen, bits)
+    context = _full(frozen, buckets)
     held = {(job.queue, job.entry) for job in jobs_of(context, "dead")}
     frozen.advance(20)
     claimed = context.store.outbox.claim("heir", count, 15_000)
@@ -159,7 +159,7 @@ def test_no_more_is_taken_over_than_asked_for_over_all_queues_and_buckets(
 
 
 def test_what_is_left_is_taken_over_by_who_comes_next(frozen: FrozenValkey) -> None:
-    context = _full(frozen, 2)
+    context = _full(frozen, 4)
     jobs_of(context, "dead")
     frozen.advance(20)
     claimed = [len(context.store.outbox.claim(f"heir-{place}", 20, 15_000)) for place in range(4)]
@@ -180,17 +180,17 @@ def test_one_that_died_is_found_behind_many_that_live(frozen: FrozenValkey) -> N
     assert [job.entry for job in shop.context.store.outbox.claim("heir", 1, 15_000)] == [last.entry]
 
 
-def _full(frozen: FrozenValkey, bits: int) -> Context:
+def _full(frozen: FrozenValkey, buckets: int) -> Context:
     """Return an installation with 48 messages in queues of two kinds and two channels, in all its buckets."""
     roots = _install(frozen).settings.keys
     material = {
         "root": roots.root.get_secret_value(),
         "pseudonym": roots.pseudonym.get_secret_value(),
-        "bucket_bits": bits,
+        "buckets": buckets,
     }
     shop = Caller(_install(frozen, keys=material))
     for place in range(16):
-        number = f"+9230012345{place:02d}"
+        number = f"+923001{place:02d}4567"
         shop.start(number)
         shop.start(number, channel="voice")
         shop.start(number, purpose="payment", transaction=PAYMENT)

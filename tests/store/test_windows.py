@@ -50,7 +50,7 @@ def test_rows_that_scripts_remember_are_those_that_are_kept(frozen: FrozenValkey
 
 
 def test_a_row_that_others_wrote_since_is_read(frozen: FrozenValkey) -> None:
-    shop, application = Caller(_install(frozen, application=["3/hour"])), keys.application("shop")
+    shop, application = Caller(_install(frozen, application=["3/hour"])), keys.application("00", "shop")
     assert _try(shop)
     kept = frozen.client.get(application)
     assert _try(shop)

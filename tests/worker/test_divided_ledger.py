@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from structlog.testing import capture_logs
 from support_caller import Caller
 from support_cli import run
-from support_guard import PERMISSIVE, number
+from support_guard import PERMISSIVE
 from support_installation import World
 from support_ledger import another_ledger
 from support_outbox import waiting
@@ -34,7 +34,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
     valkey = ValkeyServer(tmp_path)
     ledgers = [f"sqlite:///{tmp_path}/{name}.db" for name in ("people", "first", "second")]
     ledger = {"url": ledgers[0], "traffic_urls": ledgers[1:]}
-    environ = {"OTP_SERVICE__KEYS__BUCKET_BITS": "3"}
+    environ = {"OTP_SERVICE__KEYS__BUCKETS": "8"}
     sections: dict[str, Any] = {"limits": LIMITS, "http": {"processes": 1}, "ledger": ledger}
     try:
         with running(tmp_path, valkey, workers=2, environ=environ, **sections) as started:
@@ -57,7 +57,7 @@ def counted(service: Service) -> tuple[str, str]:
 
 
 def test_what_was_recorded_in_several_ledgers_is_all_that_happened(service: Service) -> None:
-    numbers = [f"+92300123{last:04}" for last in range(FIRST + SECOND)]
+    numbers = [f"+9230{last:04}4567" for last in range(FIRST + SECOND)]
     ids = [service.start(one) for one in numbers[:FIRST]]
     victim = service.workers.pop()
     victim.send_signal(signal.SIGKILL)
@@ -93,14 +93,14 @@ def test_while_one_ledger_is_away_the_others_record(world: World, monkeypatch: p
         monkeypatch.setattr(f"otp_service.worker.recorder.{interval}", seconds)
     urls = [another_ledger() for _ in range(3)]
     ledger = {"url": urls[0], "traffic_urls": urls[1:], "timeout": 0.5, "rows": kept}
-    shop = Caller(world.install(ledger=ledger, keys={"bucket_bits": 3}, limits=PERMISSIVE))
+    shop = Caller(world.install(ledger=ledger, keys={"buckets": 8}, limits=PERMISSIVE))
     _, first, second = shop.context.ledger.every
     theirs = [0, 0]
 
     def come_and_go() -> None:
-        for last in range(20):
-            theirs[int(shop.context.keyring.bucket(shop.context.keyring.pseudonym(number(last))), 16) % 2] += 1
-            shop.cancel(shop.start(number(last)))
+        for number in (f"+923001{last:02}4567" for last in range(20)):
+            theirs[int(shop.context.keyring.bucket(shop.context.keyring.pseudonym(number)), 16) % 2] += 1
+            shop.cancel(shop.start(number))
 
     def errors() -> float:
         return metrics.REGISTRY.get_sample_value("otp_service_ledger_errors_total", {"operation": "recorder"}) or 0

@@ -20,7 +20,7 @@ BUCKETS = [f"{bucket:02x}" for bucket in range(16)]
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
     valkey = ValkeyServer(tmp_path)
-    environ = {"OTP_SERVICE__KEYS__BUCKET_BITS": "4"}
+    environ = {"OTP_SERVICE__KEYS__BUCKETS": "16"}
     try:
         with running(tmp_path, valkey, workers=3, environ=environ, limits=FREE, http={"processes": 1}) as started:
             eventually(lambda: _leases(started) == [3, 3])

@@ -3,7 +3,7 @@
 --
 -- KEYS[1] the record    KEYS[2] events    KEYS[3] idempotency key; the record again when there is none
 -- KEYS[4] decisions     KEYS[5] evidence of the approval    KEYS[6] the mirror's head
--- KEYS[7] application, where it is in this slot: elsewhere a recorder counts the failures
+-- KEYS[7] application
 -- ARGV[1] application   ARGV[2] tag of the code as typed   ARGV[3] digits typed
 -- ARGV[4] digest of the transaction, empty without one
 -- ARGV[5] idempotency fingerprint, empty without one
@@ -19,7 +19,7 @@
 --                 {'transaction-unwanted'} {'checked', status, reason, checks left, when, whether the application's
 --                 alarm was raised, record} {'withheld', 'mirror-behind'}
 -- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
--- include approvals newcomers fraud findings guard streams idempotency record mirror evidence
+-- include approvals newcomers fraud guard streams idempotency record mirror evidence
 
 local found = record.read(KEYS[1], ARGV[1])
 if not found then return { 'not-found' } end
@@ -92,7 +92,7 @@ if revoked then
   streams.report(KEYS[2], 'verification.canceled', found, { reason = revoked, request = request })
   return answer('canceled', 'canceled')
 end
-if ruleset.failures and application then
+if ruleset.failures then
   local ends, text = failure_alarm.count(application, right)
   if ends then
     alarm = 1

@@ -2,8 +2,8 @@
 --
 -- KEYS[1] the record   KEYS[2] the dispatch   KEYS[3] queue of the outbox   KEYS[4] decisions
 -- KEYS[5] the mirror's head   KEYS[6] events   KEYS[7] calls that are under way
--- KEYS[8] and following, where they are in this slot: for each gateway of the route, the preferred one first, its health and its calls in
--- flight; then application and country, where a ceiling is
+-- KEYS[8] application   KEYS[9] country   KEYS[10] and following, where they are in this slot: for each gateway of the route, the preferred
+-- one first, its health and its calls in flight
 -- ARGV[1] application  ARGV[2] number of the message   ARGV[3] generation of its code   ARGV[4] channel
 -- ARGV[5] how many dispatches of a message may be ones that may have been sent although they failed, if more are to follow
 -- ARGV[6] identifier of the dispatch
@@ -11,18 +11,15 @@
 -- ARGV[10] greatest length of the decisions   ARGV[11] their greatest age, and that of calls, in milliseconds
 -- ARGV[12] identity of the ledger   ARGV[13] place that it is known to have come to
 -- ARGV[14] which consent is needed: recorded, off   ARGV[15] beginning of the keys of what the mirror says of numbers
--- ARGV[16] what was found where application and country are in another slot (see reserve); before it was asked there: elsewhere; empty
--- where they are in this one, or no ceiling is
--- ARGV[17] the traceparent of the dispatch, empty without traces
--- ARGV[18] and following, for each gateway: name; messages a second and calls in flight, 0 for any; milliseconds that
+-- ARGV[16] the traceparent of the dispatch, empty without traces
+-- ARGV[17] and following, for each gateway: name; messages a second and calls in flight, 0 for any; milliseconds that
 -- a call may take; called, since the job was taken, or whether this worker has room for a call: free, full (the message waits), silent (the
 -- next gateway is called). Where it is in another slot what was found there stands for the messages a second (see gateway_enter), empty
 -- before it was asked
 -- Derives: what the mirror says of the number, from the record's pseudonym, and what else it rests on (same hash tag)
 -- Returns one of: {'lease-lost'} (another worker has the job by now)
 --                 {'mirror-behind'} (the mirror of the ledger: it may be asked again)
---                 {'elsewhere', the most that it may cost or 0, a gateway or empty, 1 where that is the last resort} (to be asked for
---                 again, with what application and country say to that price, and what the gateway does)
+--                 {'elsewhere', a gateway, 1 where that is the last resort} (to be asked for again, with what the gateway says)
 --                 {'dropped', reason, slot in which the message still waits or empty, rule that refused it or empty}
 --                 {'no-gateway-free', now, milliseconds until a gateway may be free or -1, record}
 --                 {'dispatched', now, number of the dispatch, gateway, choice, record}
@@ -57,21 +54,12 @@ if tally.unknown > tonumber(ARGV[5]) then return dropped('too_many_ambiguous') e
 local dispatch = made + 1
 local slot = deliveries.slot(ARGV[2], dispatch)
 local reserved = price == 0 or redis.call('HEXISTS', KEYS[1], 'r' .. ARGV[2] .. '.' .. dispatch) == 1
-local money = subjects.read_money(KEYS, 8 + 2 * (#ARGV - 17) / 5)
-local one, choice, unasked = routing.choose(routing.read(8, 18, whole, ARGV[2], ARGV[4], after))
-local unreserved = not reserved and ARGV[16] == 'elsewhere'
-if unreserved or unasked then
-  return { 'elsewhere', unreserved and price or 0, unasked and unasked.name or '', unasked and unasked.found.wait and 1 or 0 }
-end
-local reserved_at
-if not reserved and (money.application or ARGV[16] ~= '') then
+local money = not reserved and subjects.read_money(KEYS[8], KEYS[9])
+local one, choice, unasked = routing.choose(routing.read(10, 17, whole, ARGV[2], ARGV[4], after))
+if unasked then return { 'elsewhere', unasked.name, unasked.found.wait and 1 or 0 } end
+if money then
   local list = {}
-  if money.application then
-    spending.test(list, money.application, money.country, found.country, price)
-  else
-    local told = cmsgpack.unpack(ARGV[16])
-    list, reserved_at = told.groups.ceilings.hits or {}, told.at
-  end
+  spending.test(list, money.application, money.country, found.country, price)
   local first = rule_hits.first(list)
   if first then rule_hits.report(KEYS[4], ARGV[10], ARGV[11], list, found, 'dispatch', '') end
   if first and not first.records then return dropped('spend_ceiling', first.rule) end
@@ -82,8 +70,8 @@ if not one then return { 'no-gateway-free', now, choice, whole } end
 if not one.found then health.enter(one, ARGV[6], one.lease) end
 
 if not reserved then
-  if money.application then spending.settle(money, found.country, price, now) end
-  spending.reserve(KEYS[1], ARGV[2], dispatch, price, reserved_at)
+  if money then spending.settle(money, found.country, price, now) end
+  spending.reserve(KEYS[1], ARGV[2], dispatch, price)
 end
 local held = deliveries.new_slot(ARGV[4], one.name, choice, ARGV[6])
 redis.call('HSET', KEYS[1], 'n' .. ARGV[2], dispatch, slot, held)
@@ -93,6 +81,6 @@ if tonumber(ARGV[2]) == found.sends and ARGV[4] ~= found.channel then -- the new
   record.write(found)
 end
 redis.call('HSET', KEYS[2], 'v', '1', 'record', KEYS[1], 'slot', slot, 'gateway', one.name)
-if ARGV[17] ~= '' then redis.call('HSET', KEYS[2], 'trace', ARGV[17]) end
+if ARGV[16] ~= '' then redis.call('HSET', KEYS[2], 'trace', ARGV[16]) end
 redis.call('PEXPIREAT', KEYS[2], now + redis.call('PTTL', KEYS[1]))
 return { 'dispatched', now, dispatch, one.name, choice, record.read_all(KEYS[1]) }

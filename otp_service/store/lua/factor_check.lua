@@ -2,7 +2,7 @@
 -- number of parallel right answers exactly one wins. A right code that was taken before is no guess.
 -- The key of the evidence comes from the factor and the time, and revocations from its basis (same hash tag).
 -- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
--- include approvals newcomers fraud findings guard streams idempotency mirror evidence factors
+-- include approvals newcomers fraud guard streams idempotency mirror evidence factors
 
 local remembered = idempotency.find(key.idempotency, arg.fingerprint)
 if remembered == 'mismatch' then return reply.mismatch() end

@@ -3,16 +3,17 @@
 --
 -- KEYS[1] and following: their records, of one application
 -- ARGV[1] application   ARGV[2] and following: for each 1 when its number was known before, otherwise 0
--- Derives: what is kept of their blocks and countries, and of end users' addresses, from the records; who did not approve by block
+-- Derives: what is kept of their blocks and countries, and of end users' addresses, from the records; who did not approve by block (same
+-- hash tag)
 -- Returns: how many were given back. A record that is gone gives nothing back
 -- include clock fence rows counters limits number subjects targets conversions approvals record
 
 local BLOCKS_LIFE = 93600000 -- as who adds to it (keys.blocks)
 
--- Takes a newcomer who approved off those of his block who did not, in the hour of his start: of a number once (domain/tallies.py).
+-- Takes a newcomer that approved off those of the block that did not, in the hour of the start: of a number once (domain/tallies.py).
 local function take_off_block(one)
   if approvals.has(one, 'a') or approvals.has(one, 's') then return end
-  local key = 'otp:{blocks}:unapproved:' .. math.floor(one.created / 3600000)
+  local key = subjects.tagged(one.key, 'unapproved:' .. math.floor(one.created / 3600000))
   redis.call('ZINCRBY', key, -1, one.block .. '/' .. one.country .. '/' .. string.match(one.guard, '^%a*(%d*)'))
   redis.call('PEXPIRE', key, BLOCKS_LIFE)
 end

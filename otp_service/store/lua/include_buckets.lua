@@ -26,18 +26,6 @@ function buckets.leak(row, rule)
   return level > 0 and level or 0, most
 end
 
--- Takes back so many that were counted at a time, but for what may have leaked of them since: nothing where others hold half of the bucket,
--- for these leak then, and what many gave back would fill it.
-function buckets.take_back(row, rule, at, messages)
-  local level, most = row[rule.level], capacity(row, rule)
-  row[rule.level] = buckets.without(messages, level, level - messages > most / 2 and 0 or most / rule.window * (now - at))
-end
-
--- Returns a level without so many that were counted in it, of which so much may have leaked.
-function buckets.without(messages, level, leaked)
-  return math.max(0, level - math.min(messages, math.max(0, messages - leaked)))
-end
-
 -- Returns the milliseconds until one more fits, 0 when it does now.
 function buckets.wait(level, most, rule)
   local excess = level + 1 - (most > 1 and most or 1)

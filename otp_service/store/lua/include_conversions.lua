@@ -4,7 +4,7 @@
 -- before that, when it is tried again (0 while it is closed), how often it was opened since it was last seen to be well, and
 -- from when on what was started counts.
 local conversions = {}
-local SLOT, KEPT, FORGOTTEN, VALUES = 60000, 0.93, 120, 10
+local SLOT, KEPT, FORGOTTEN = 60000, 0.93, 120
 
 -- Brings a breaker to the present.
 function conversions.advance(row, b)
@@ -64,22 +64,3 @@ function conversions.approve(row, b, created)
   add(row, b + 2, row[b] - math.floor(created / SLOT), 1)
 end
 
--- Returns what tells where a sending was counted just now.
-function conversions.place(row, b) return { row[b], row[b + 9] } end
-
--- Takes back so many sendings that were counted at such a place, unless the breaker has begun anew since.
-function conversions.take_back(row, b, place, messages)
-  if place[2] == row[b + 9] then add(row, b + 1, row[b] - place[1], -messages) end
-end
-
--- Returns the values of a breaker.
-function conversions.values(row, b) return { unpack(row, b, b + VALUES - 1) } end
-
--- Lets a breaker be what it was, where it still is as it was left. Tells whether it does.
-function conversions.restore(row, b, left, was)
-  for i = 1, VALUES do
-    if row[b + i - 1] ~= left[i] then return false end
-  end
-  for i = 1, VALUES do row[b + i - 1] = was[i] end
-  return true
-end

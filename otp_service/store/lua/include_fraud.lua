@@ -22,18 +22,18 @@ local function judge(sending, part, row)
 end
 
 -- Tells whether a message counts in a bucket that has a condition.
-function fraud.meets(sending, rule)
+local function meets(sending, rule)
   return sending[rule.about][rule.key] == rule.value
 end
 
 -- Tests and counts in a part, whose `row` is given. Its buckets that hold something leak, for they are written together; an empty one
 -- has room for one.
-function fraud.test_part(sending, part, row)
+local function test_part(sending, part, row)
   if part.breaker then judge(sending, part, row) end
   local rules, counted = part.buckets, sending.counted
   for i = 1, #rules do
     local rule = rules[i]
-    local level, counts = row[rule.level], rule.always or fraud.meets(sending, rule)
+    local level, counts = row[rule.level], rule.always or meets(sending, rule)
     if level > 0 then
       local most
       level, most = buckets.leak(row, rule)
@@ -47,14 +47,6 @@ function fraud.test_part(sending, part, row)
   row[rows.ENDS], row[rows.TIME], row.changed = now + part.life, now, true
 end
 
--- Counts more messages in a part that are like one that was just counted.
-function fraud.count_more(sending, part, row, messages)
-  for _, rule in ipairs(part.buckets) do
-    if rule.always or fraud.meets(sending, rule) then row[rule.level] = row[rule.level] + messages end
-  end
-  if part.breaker and sending.kind == 'start' then row[part.breaker_at + 1] = row[part.breaker_at + 1] + messages end
-end
-
 -- Tests and counts all that applies to a message. Leaves in `sending` in which buckets it `counted`.
 function fraud.test(sending)
   local found, reputation = sending.subjects, sending.reputation
@@ -64,16 +56,16 @@ function fraud.test(sending)
   for i = 1, #parts do
     local part = parts[i]
     local row = found[part.name]
-    if row and not reputation[part.exempts] then fraud.test_part(sending, part, row) end
+    if row and not reputation[part.exempts] then test_part(sending, part, row) end
   end
 end
 
--- Takes back what a part counted at a time of so many messages alike; `place` is that in its breaker, nil where they count nothing there.
-function fraud.take_back(sending, part, row, at, place, messages)
+-- Takes back what a part counted just now.
+local function take_back(sending, part, row)
   for _, rule in ipairs(part.buckets) do
-    if rule.always or fraud.meets(sending, rule) then buckets.take_back(row, rule, at, messages) end
+    if rule.always or meets(sending, rule) then row[rule.level] = math.max(0, row[rule.level] - 1) end
   end
-  if place and sending.kind == 'start' then conversions.take_back(row, part.breaker_at, place, messages) end
+  if sending.kind == 'start' then row[part.breaker_at + 1] = math.max(0, row[part.breaker_at + 1] - 1) end
 end
 
 -- Keeps of a message that is refused the rows whose breakers changed, without what it was counted for.
@@ -81,8 +73,8 @@ function fraud.keep_changes(sending)
   for _, change in ipairs(sending.changes) do
     local part, row = change.part, sending.subjects[change.part.name]
     if row then
-      fraud.take_back(sending, part, row, now, conversions.place(row, part.breaker_at), 1)
-      if sending.trickled and part.name == 'country' then newcomers.take_back(row, now) end
+      take_back(sending, part, row)
+      if sending.trickled and part.name == 'country' then newcomers.take_back(row) end
       rows.write(row, row.life)
     end
   end

@@ -2,12 +2,10 @@
 -- none.
 --
 -- `sending` holds: kind (start, resend or fallback), place (home or abroad), safe (whether the fraud rules pass it), price, about
--- (the verification), passed (whether a human check was), range (the carrier's, of a start or resend). Where all subjects but the number
--- are in other slots, it has `findings` instead of their states: what was counted there, and what stands against it.
+-- (the verification), passed (whether a human check was), range (the carrier's, of a start or resend).
 local guard = {}
 local NOTHING_NEW, NO_QUOTA = {}, { amount = 0, used = 0, ttl = 0 }
-local MINUTE, DAY = 60000, 86400000
-local ONCE = 10 * MINUTE
+local ONCE = 600000
 guard.CHECK = { [true] = { passed = 'yes' }, [false] = { passed = 'no' } } -- what a bucket may demand, by whether a human check was passed
 
 -- Reads the states of the subjects whose keys a list has from a place on.
@@ -64,20 +62,19 @@ local function test_windows(list, sending)
   guard.test_moving(list, 'failed_checks', found.number.wrong, unknown and reputation.device_here) -- guesses count by application
   local own = not unknown and found.number.own
   guard.test_moving(list, 'number', found.number.sends, unknown and reputation.some_device, own)
-  if sending.findings then return findings.take_windows(sending) end
   if found.address and unknown then guard.test_sliding(list, 'ip', found.address) end
   if sending.kind ~= 'fallback' then guard.test_sliding(list, 'application', found.application) end
 end
 
 -- Notes what stands against a message because of its application's wrong codes, which strangers type.
-function guard.test_failures(sending)
+local function test_failures(sending)
   if not ruleset.failures then return end
   local wait, wrong, all = failure_alarm.wait(sending.subjects.application)
   if wait > 0 then rule_hits.add(sending.rule_hits, ruleset.failures, wait, wrong, all) end
 end
 
 -- Notes what stands against a message because of what was spent.
-function guard.test_money(sending)
+local function test_money(sending)
   if not ruleset.has_ceilings then return end
   local found = sending.subjects
   spending.test(sending.rule_hits, found.application, found.country, sending.about.country, sending.price)
@@ -93,12 +90,8 @@ function guard.test(sending)
     if wait > 0 then rule_hits.add(list, ruleset.cooldown, wait, length, 0) end
   end
   guard.test_guesses(list, found.number, sending.trust)
-  if sending.findings then
-    findings.take_rest(sending)
-    return rule_hits.refusal(list), sending.quota or NO_QUOTA
-  end
-  if sending.trust == 'unknown' then guard.test_failures(sending) end
-  guard.test_money(sending)
+  if sending.trust == 'unknown' then test_failures(sending) end
+  test_money(sending)
   newcomers.test(sending)
   fraud.test(sending)
   return rule_hits.refusal(list), sending.kind ~= 'fallback' and ruleset.quota or NO_QUOTA
@@ -106,10 +99,10 @@ end
 
 -- Notes that somebody did something under suspicion ('asked' for a check, or 'passed' one). Tells whether it is the first time in ten
 -- minutes of an address (IPv6: of a /48), or of a number where there is none.
-function guard.is_first(about, what)
-  local who = about.wide ~= '' and about.wide or about.network ~= '' and about.network or about.pseudonym
-  local seen = 'otp:{' .. about.application .. '}:asked:' .. about.application .. '/' .. math.floor(now / ONCE)
-  local first = redis.call('PFADD', seen, what .. who) == 1
+local function is_first(about, what)
+  local name = about.wide ~= '' and about.wide or about.network ~= '' and about.network or about.pseudonym
+  local seen = subjects.tagged(about.key, 'asked:' .. about.application .. '/' .. math.floor(now / ONCE))
+  local first = redis.call('PFADD', seen, what .. name) == 1
   if first then redis.call('PEXPIRE', seen, 2 * ONCE) end
   return first
 end
@@ -121,27 +114,15 @@ function guard.count(sending)
   number.sent(state, sending.trust, sending.kind)
   if sending.kind == 'start' then number.started(state, about.id) else number.resent(state, about.id) end
   number.write(state)
-  if sending.findings then return end
   if sending.new.number or sending.new.country then targets.add(found.address, about.pseudonym, about.country) end
   if sending.price > 0 then spending.add(found, about.country, sending.price, now) end
-  if sending.kind == 'start' and sending.passed_under_suspicion then sending.repeated = not guard.is_first(about, 'passed') end
+  if sending.kind == 'start' and sending.passed_under_suspicion then sending.repeated = not is_first(about, 'passed') end
   subjects.write(found)
 end
 
--- Counts in the traffic of newcomers under suspicion that one was asked for a human check: of an address once in ten minutes, or one
--- caller could keep an alarm up.
-function guard.tally_asked(sending)
-  local about = sending.about
-  if not guard.is_first(about, 'asked') then return end
-  local tallies = 'otp:{' .. about.application .. '}:tallies:' .. about.application
-  redis.call('HINCRBY', tallies, about.country .. ':' .. sending.range .. ':' .. math.floor(now / MINUTE) .. ':n:q', 1)
-  redis.call('PEXPIRE', tallies, DAY)
-end
-
--- Counts a start that was asked for a human check, and sent nothing: in the windows of its application and address. Where newcomers
--- are under suspicion, their traffic counts it too.
+-- Counts a start that was asked for a human check, and sent nothing: in the windows of its application and address. Tells whether the
+-- traffic of newcomers counts it too: under suspicion, of an address once in ten minutes, or one caller could keep an alarm up.
 function guard.count_asked(sending)
-  if sending.findings then return end -- it is done where they are
   local application, address = sending.subjects.application, sending.subjects.address
   local longest = ruleset.windows.ip.longest
   rows.write(application, application.life)
@@ -150,23 +131,18 @@ function guard.count_asked(sending)
     guard.test_sliding(hits, 'ip', row)
     if not rule_hits.refusal(hits) then rows.write(row, math.max(2 * longest, redis.call('PTTL', address.key))) end
   end
-  if sending.suspected then guard.tally_asked(sending) end
+  return sending.suspected and is_first(sending.about, 'asked')
 end
 
--- Reports the breakers that changed.
-function guard.report_changes(sending, stream, length, age)
+-- Reports what the rules found, and the breakers that changed. Returns the identifier of the decision, empty when there
+-- is none. What follows is what a decision has besides: name, value, …
+function guard.report(sending, stream, length, age, ...)
   local about, changes = sending.about, sending.changes
   for i = 1, #changes do
     local change = changes[i]
     rule_hits.report_change(stream, length, age, change.part.breaker, change.stands, change.ends, about.application,
       about.country, '')
   end
-end
-
--- Reports what the rules found, and the breakers that changed. Returns the identifier of the decision, empty when there
--- is none. What follows is what a decision has besides: name, value, …
-function guard.report(sending, stream, length, age, ...)
-  guard.report_changes(sending, stream, length, age)
   if #sending.rule_hits == 0 then return '' end
-  return rule_hits.report(stream, length, age, sending.rule_hits, sending.about, sending.kind, sending.trust, ...)
+  return rule_hits.report(stream, length, age, sending.rule_hits, about, sending.kind, sending.trust, ...)
 end

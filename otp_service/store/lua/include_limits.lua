@@ -34,18 +34,6 @@ function limits.sliding_wait(window, row, most)
   return math.max(1, math.floor(window.ttl + interval - most * interval / count) + 1)
 end
 
--- Takes back so many events from a sliding window counter, if they were counted in an interval that expires then and is kept. An
--- interval in which nothing else was counted has not begun.
-function limits.take_back(window, row, expires, messages)
-  local w = window.place
-  if row[w + 1] == expires and row[w] > 0 then
-    row[w] = math.max(0, row[w] - messages)
-    if row[w] == 0 then row[w], row[w + 1], row[w + 2], row[w + 3] = row[w + 2], row[w + 3], 0, 0 end
-  elseif row[w + 3] == expires and row[w + 2] > 0 then
-    row[w + 2] = math.max(0, row[w + 2] - messages)
-  end
-end
-
 -- Returns a text of times with one more, those that no window of a scope looks at left out.
 function limits.with_now(scope, times)
   local windows = ruleset.windows[scope]

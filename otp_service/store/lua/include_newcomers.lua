@@ -17,18 +17,9 @@ local function suspicion_of(range, row, at)
   return row[at.tsuspicion], row[at.nchecked] == 1
 end
 
--- Tells whether those of no carrier range are under suspicion in a country.
-function newcomers.are_trusted(row)
-  if row[row.layout.at.tsuspicion] > now then return false end
-  for ends in string.gmatch(row.tail, ' (%d+) %d') do
-    if tonumber(ends) > now then return false end
-  end
-  return true
-end
-
 -- Tells whether a number's reputation spares a message. A resend keeps the standing of its start: its own messages may have made the
 -- number a stranger.
-function newcomers.spares(sending)
+local function spares(sending)
   return sending.reputation.approved or (sending.kind == 'resend' and approvals.has(sending.about, 'a'))
 end
 
@@ -36,7 +27,7 @@ end
 -- `suspected` and asked for one, or `passed_under_suspicion`.
 function newcomers.test(sending)
   local rule, row = ruleset.newcomers, sending.subjects.country
-  if not rule or sending.kind == 'fallback' or sending.safe or newcomers.spares(sending) then return end
+  if not rule or sending.kind == 'fallback' or sending.safe or spares(sending) then return end
   local at = row.layout.at
   if row[at.tsuspicion] == 0 and row.tail == '' then return end
   local ends, checked_too = suspicion_of(sending.range, row, at)
@@ -55,9 +46,8 @@ function newcomers.test(sending)
   row[at.ltrickle], row[at.ttrickle], row.changed, sending.trickled = level + 1, now, true, true
 end
 
--- Takes back what was counted in the trickle at a time.
-function newcomers.take_back(row, at)
-  local places = row.layout.at
-  local leaked = row[places.ntrickle] / HOUR * (now - at)
-  row[places.ltrickle] = buckets.without(1, row[places.ltrickle], leaked)
+-- Takes back what was counted in the trickle just now.
+function newcomers.take_back(row)
+  local level = row.layout.at.ltrickle
+  row[level] = math.max(0, row[level] - 1)
 end

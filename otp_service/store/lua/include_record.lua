@@ -58,6 +58,13 @@ function record.is_tag(self, tag)
   return self.tag == record.stored_tag(tag)
 end
 
+-- Notes a verification that names a user: as many of the last ones are known as of a number.
+function record.note_of_user(key, id, life)
+  redis.call('LPUSH', key, id)
+  redis.call('LTRIM', key, 0, 19)
+  redis.call('PEXPIRE', key, life)
+end
+
 -- Returns the identifier that a record's key ends with.
 function record.id(key)
   return string.match(key, '[^:]+$')

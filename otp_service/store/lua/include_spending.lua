@@ -30,21 +30,6 @@ function spending.test(list, application, country, code, price)
   test(list, own, country, price)
 end
 
--- Returns for how many messages of a price ceilings have room, and for how many milliseconds, so many at most, none of their intervals ends.
-function spending.room(application, country, code, price, lasts)
-  local most = math.huge
-  local function look(of, row)
-    for _, one in ipairs(of) do
-      local _, amount = spent(row, one)
-      most, lasts = math.min(most, (one.amount - amount) / price), math.min(lasts, one.interval - now % one.interval)
-    end
-  end
-  local all, own = ceilings(code)
-  look(all, application)
-  look(own, country)
-  return most, lasts
-end
-
 local function add(of, row, amount, at)
   for _, one in ipairs(of) do
     local interval, before = spent(row, one)
@@ -68,11 +53,10 @@ function spending.settle(money, code, amount, at)
   subjects.write(money)
 end
 
--- Notes in a record what is reserved for a dispatch that is to come (price|time), and what its message may cost. `at` is when it was counted,
--- if not now: by the clock of another slot.
-function spending.reserve(record, message, dispatch, price, at)
+-- Notes in a record what is reserved for a dispatch that is to come (price|time), and what its message may cost.
+function spending.reserve(record, message, dispatch, price)
   redis.call('HSET', record, 'p' .. message, string.format('%.0f', price),
-    'r' .. message .. '.' .. dispatch, string.format('%.0f|%d', price, at or now))
+    'r' .. message .. '.' .. dispatch, string.format('%.0f|%d', price, now))
 end
 
 -- Returns what was reserved for a dispatch and when, and takes the note away: once it is settled, to do it again changes

@@ -1,11 +1,10 @@
 -- The subjects of a message: a number, an application, a country of an application, a block of numbers, and an end user's
--- address, /48 and /32 (of IPv6). Their states are read at once and each is written once.
---
--- In a cluster number, record and streams are in the number's slot; all other subjects have slots of their own. No rule reads subjects
--- of two slots; but a block's trickle counts only while the breaker of the country is open (see findings).
+-- address, /48 and /32 (of IPv6). Their states are read at once and each is written once. All are in the number's bucket: what numbers
+-- of several buckets share has a state in each.
 local subjects = {}
 local OF_MESSAGE = { 'number', 'application', 'country', 'block', 'address', 'network', 'provider' }
 local OF_MONEY = { 'application', 'country' }
+local TAG = #'otp:{00}:' -- characters with which all keys of a bucket begin
 local FIELDS = { block = 'block', address = 'network', network = 'wide', provider = 'provider' } -- of a record: pseudonyms
 
 -- Reads rows behind those that were found before. A row knows for how long it is to live, and is written when it is `changed`.
@@ -29,15 +28,10 @@ function subjects.read(keys, first, application)
   return read(found, OF_MESSAGE, keys, first, texts)
 end
 
--- Reads application and country, in which money counts, where their keys are given.
-function subjects.read_money(keys, first)
-  return keys[first] and read({}, OF_MONEY, keys, first, redis.call('MGET', unpack(keys, first))) or {}
-end
-
--- Reads subjects of one slot, by their names. Returns them, and what was kept of each, in the order of the names.
-function subjects.read_shared(names, keys)
-  local texts = redis.call('MGET', unpack(keys))
-  return read({}, names, keys, 1, texts), texts
+-- Reads application and country, in which money counts, from two keys; nil where no ceiling is.
+function subjects.read_money(application, country)
+  if not ruleset.has_ceilings then return nil end
+  return read({}, OF_MONEY, { application, country }, 1, redis.call('MGET', application, country))
 end
 
 -- Writes all that changed but the number.
@@ -48,9 +42,11 @@ function subjects.write(found)
   end
 end
 
+-- Returns a key of the bucket that another key is of.
+function subjects.tagged(key, name) return string.sub(key, 1, TAG) .. name end
+
 -- Returns the key of a subject that a record tells of, nil when it tells of none.
 function subjects.key(name, record)
-  local tag = name == 'country' and record.application or record[FIELDS[name]]
-  if tag == '' then return nil end
-  return 'otp:{' .. tag .. '}:' .. name .. ':' .. tag .. (name == 'country' and '/' .. record.country or '')
+  local value = name == 'country' and record.application .. '/' .. record.country or record[FIELDS[name]]
+  return value ~= '' and subjects.tagged(record.key, name .. ':' .. value) or nil
 end

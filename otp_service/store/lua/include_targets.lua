@@ -19,18 +19,16 @@ function targets.are_new(address, pseudonym, country)
   return { number = not has(numbers, string.sub(pseudonym, 1, LENGTH)), country = not has(countries, country .. ',') }
 end
 
--- Notes a number and a country. Returns which of them were not noted already: what is over for the rules may be.
+-- Notes a number and a country, unless they are noted.
 function targets.add(address, pseudonym, country)
   local ends, countries, numbers = parse(address.tail)
   local short = string.sub(pseudonym, 1, LENGTH)
   if now > ends or #countries + #numbers == 0 then
     ends, countries, numbers = now + ruleset.lifetimes.asked, '', ''
   end
-  local added = { number = not has(numbers, short), country = not has(countries, country .. ',') }
-  if added.country then countries = countries .. country .. ',' end
-  if added.number then numbers = string.sub(short .. numbers, 1, LENGTH * MOST) end
+  if not has(countries, country .. ',') then countries = countries .. country .. ',' end
+  if not has(numbers, short) then numbers = string.sub(short .. numbers, 1, LENGTH * MOST) end
   address.tail, address.changed = struct.pack('<I6', ends) .. countries .. '\n' .. numbers, true
-  return added
 end
 
 -- Forgets a number or a country, which may be nil.

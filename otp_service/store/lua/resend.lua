@@ -5,7 +5,7 @@
 -- KEYS[4] names of those that may have new jobs      KEYS[5] wake-up list
 -- KEYS[6] events        KEYS[7] idempotency key; the record again when there is none
 -- KEYS[8] decisions     KEYS[9] the mirror's head   KEYS[10] what it says of the number
--- KEYS[11] number   KEYS[12] application, where all subjects are in one slot
+-- KEYS[11] number   KEYS[12] application   KEYS[13] country   KEYS[14] block
 -- ARGV[1] application   ARGV[2] idempotency fingerprint, empty without one
 -- ARGV[3] channel       ARGV[4] generation that the caller read
 -- ARGV[5] tag of the next generation, empty for the same code
@@ -20,15 +20,13 @@
 -- ARGV[14] which consent is needed: recorded, off   ARGV[15] the traceparent that the message carries on, or empty
 -- ARGV[16] number of the call that this one falls back from, which must be the last one for its message; or 0
 -- ARGV[17] identifier of the request, empty outside the API
--- ARGV[18] and following: what was found in other slots (see reserve), none where all subjects are in this one
--- Derives: the keys of country and block, from the record, where they are in this slot; what it rests on (same hash tag)
+-- Derives: what it rests on, from the record (same hash tag)
 -- Returns one of: {'not-found'} {'mismatch'} {'final', status} {'no-sends-left'} {'too-soon', wait}
 --                 {'conflict'} {'withheld', by what: mirror-behind, frozen, suppressed, consent-required} {'events-full'} {'backlog-full'}
---                 {'refused', decision, rule, wait, quota, quota used, quota reset, spared groups}
---                 {'queued', now, record, quota, quota used, quota reset, rules that only record, spared groups}
---                 {'misjudged', how the country's breaker stands} (it was assumed otherwise: to be counted anew)
+--                 {'refused', decision, rule, wait, quota, quota used, quota reset}
+--                 {'queued', now, record, quota, quota used, quota reset, rules that only record}
 -- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
--- include approvals newcomers fraud findings guard streams idempotency record mirror deliveries
+-- include approvals newcomers fraud guard streams idempotency record mirror deliveries
 
 local found = record.read(KEYS[1], ARGV[1])
 if not found then return { 'not-found' } end
@@ -60,23 +58,15 @@ if redis.call('XLEN', KEYS[6]) >= tonumber(ARGV[7]) then return { 'events-full' 
 local full, ahead = streams.is_full(KEYS[2], KEYS[3], tonumber(ARGV[6]), found.expires - now)
 if full then return { 'backlog-full' } end
 
-if not (ARGV[18] or KEYS[12]) then return { 'conflict' } end -- it had ended by another clock: nothing was found for it
-local keys = ARGV[18] and { KEYS[11] }
-  or { KEYS[11], KEYS[12], subjects.key('country', found), subjects.key('block', found) }
-local sending = guard.read(keys, 1, { kind = falls_back_from == 0 and 'resend' or 'fallback', about = found,
+local sending = guard.read({ KEYS[11], KEYS[12], KEYS[13], KEYS[14] }, 1, { kind = falls_back_from == 0 and 'resend' or 'fallback', about = found,
   place = approvals.has(found, 'h') and 'home' or 'abroad', safe = approvals.has(found, 's'), price = tonumber(ARGV[10]),
   passed = approvals.has(found, 'q'), range = string.match(found.guard, '^%a*(%d*)') })
-if ARGV[18] then sending.findings = findings.read({ unpack(ARGV, 18) }) end
 local refusal, quota = guard.test(sending)
-if sending.misjudged then
-  guard.report_changes(sending, KEYS[8], ARGV[9], ARGV[8])
-  return { 'misjudged', sending.misjudged }
-end
 if refusal then
   fraud.keep_changes(sending)
   local decision = guard.report(sending, KEYS[8], ARGV[9], ARGV[8], 'price', ARGV[10], 'after', streams.last_entry(KEYS[6]),
     'request', ARGV[17])
-  return { 'refused', decision, refusal.rule, refusal.wait, quota.amount, quota.used, quota.ttl, sending.spared }
+  return { 'refused', decision, refusal.rule, refusal.wait, quota.amount, quota.used, quota.ttl }
 end
 guard.count(sending)
 guard.report(sending, KEYS[8], ARGV[9], ARGV[8])
@@ -87,7 +77,7 @@ found.guard = (found.guard == '' and '.' or found.guard) .. sending.counted
 if ARGV[5] ~= '' then found.generation, found.tag = found.generation + 1, record.stored_tag(ARGV[5]) end
 record.write(found)
 redis.call('HSET', KEYS[1], deliveries.slot(sends, 1), deliveries.new_slot(ARGV[3]))
-if sending.price > 0 then spending.reserve(KEYS[1], sends, 1, sending.price, sending.money_at) end
+if sending.price > 0 then spending.reserve(KEYS[1], sends, 1, sending.price) end
 if falls_back_from > 0 then redis.call('HSET', KEYS[1], 'after' .. ARGV[11], sends) end -- whoever has that one stops
 idempotency.remember_with(KEYS[1], KEYS[7], ARGV[2])
 streams.put(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ahead, cjson.encode({ v = '1', id = found.id,
@@ -96,5 +86,4 @@ streams.put(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ahead, cjson.encode({ v = '1', i
 streams.report(KEYS[6], 'verification.resent', found,
   { channel = ARGV[3], falls_back_from = ARGV[11], price = ARGV[10], guard = found.guard,
     request = ARGV[17] ~= '' and ARGV[17] or nil })
-return { 'queued', now, record.read_all(KEYS[1]), quota.amount, quota.used + 1, quota.ttl, rule_hits.rules(sending.rule_hits),
-  sending.spared }
+return { 'queued', now, record.read_all(KEYS[1]), quota.amount, quota.used + 1, quota.ttl, rule_hits.rules(sending.rule_hits) }

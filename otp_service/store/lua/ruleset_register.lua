@@ -28,9 +28,6 @@ for _, part in ipairs(rules.parts) do
   for _, rule in ipairs(part.buckets) do
     rule.level, rule.approved = at['l' .. rule.name], at['a' .. rule.window / 1000]
     if rule.breaker then rule.about, rule.key, rule.value = 'stands', rule.breaker, rule.breaker_state end
-    if rule.breaker and rule.breaker ~= part.name then -- its slot may be another
-      part.follows = { breaker = rule.breaker, state = rule.breaker_state }
-    end
     if rule.checked then rule.about, rule.key, rule.value = 'check', 'passed', rule.checked end
     if rule.new then rule.about, rule.key, rule.value = 'new', rule.new, true end
     if rule.most_growth then -- hours differ: a short window may bring what six of them usually do
@@ -64,8 +61,7 @@ for _, place in ipairs({ 'home', 'abroad' }) do
   local all, further = {}, {}
   for _, part in ipairs(rules.parts) do
     local here = { name = part.name, exempts = part.exempts, life = part.life, buckets = of_place(part.buckets, place),
-      breaker = of_place(part.breakers, place)[1], breaker_at = part.breaker_at,
-      follows = part.follows }
+      breaker = of_place(part.breakers, place)[1], breaker_at = part.breaker_at }
     all[#all + 1] = here
     if not part.starts then further[#further + 1] = here end
   end

@@ -113,3 +113,21 @@ class DecisionNoteArguments(NamedTuple):
 
 DECISION_NOTE = Signature("decision_note", DecisionNoteKeys, DecisionNoteArguments, bytes)
 """Returns the identifier of the decision."""
+
+
+class SuspicionsNoteKeys(NamedTuple):
+    """Countries of an application in one bucket."""
+
+    rest: tuple[str, ...]
+
+
+class SuspicionsNoteArguments(NamedTuple):
+    """What newcomers meet in each country."""
+
+    life: int
+    """Milliseconds for which a suspicion stands that is not renewed."""
+    suspicions: str
+    """JSON, of each country: `CountrySuspicion`."""
+
+
+SUSPICIONS_NOTE = Signature("suspicions_note", SuspicionsNoteKeys, SuspicionsNoteArguments, bytes)

@@ -1,7 +1,9 @@
-"""A message that counts on three real servers of a cluster: wherever its subjects are, the same rules hold."""
+"""Numbers in 16 buckets on three real servers of a cluster: a start is one call, and the same rules hold in each."""
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from support_caller import Caller
@@ -15,10 +17,12 @@ from otp_service import bootstrap
 from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.routing import CallResult
 from otp_service.errors import StoreUnavailableError
-from otp_service.services.events import count_codes, give_back
+from otp_service.services.events import give_back
 from otp_service.services.operator_actions import address_restriction
 from otp_service.settings import settings_from
 from otp_service.store import keys
+from otp_service.store.rulesets import compile_ruleset
+from otp_service.store.script_runner import ScriptRunner
 
 FRAUD = ("address.unapproved", "address.network", "address.provider", "block.unapproved", "country.unapproved")
 
@@ -36,7 +40,7 @@ def shop(cluster: Cluster) -> Caller:
     for node in cluster.nodes:
         node.client.flushall()
     own = tree(cluster.nodes[0].url, redis={"url": cluster.nodes[0].url, "cluster": True, "replicas": 0})
-    own["applications"]["shop"]["spend"] = {"day": "30"}
+    own["applications"]["shop"]["spend"] = {"day": "1600"}
     own["guard"] = {
         "modes": modes(*FRAUD, "number.sends", "application.requests", "spend.application", "number.guesses"),
         "address": {"unapproved": ["20/day"], "network": ["900/day"], "provider": ["900/day"]},
@@ -53,7 +57,6 @@ def shop(cluster: Cluster) -> Caller:
 def _record(shop: Caller) -> None:
     for batch in shop.context.store.events.take("recorder", 1000):
         give_back(shop.context, batch)
-        count_codes(shop.context, batch)
         shop.context.store.events.acknowledge(batch)
 
 
@@ -84,16 +87,28 @@ def test_approvals_are_given_back_on_each_server(shop: Caller, address: str) -> 
     assert others == [True] * 5 + [False] * 2, "25 requests of the application"
 
 
-def test_a_start_is_four_calls_for_the_networks_of_an_address_are_in_one_slot(cluster: Cluster, shop: Caller) -> None:
-    before = shop.start(number(1), client_ip="2001:db8::1") and _calls(cluster)
+def test_a_start_a_resend_and_a_check_are_one_call_each_of_one_slot(
+    shop: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, reach = Counter[str](), ScriptRunner._reach
 
-    shop.start(number(2), client_ip="2001:db8::1")
+    def count(runner: ScriptRunner, name: str, names: tuple[str, ...], *more: Any) -> Any:
+        calls[name] += 1
+        assert len({keys.tag_of(one) for one in names}) == 1, name
+        return reach(runner, name, names, *more)
 
-    found = [key.decode() for node in cluster.nodes for key in node.client.keys()]
-    networks = [key for key in found if any(kind.has(key) for kind in (keys.address, keys.network, keys.provider))]
-    assert len(networks) == 3
-    assert len(set(map(keys.tag_of, networks))) == 1
-    assert _calls(cluster) - before == 4
+    monkeypatch.setattr(ScriptRunner, "_reach", count)
+    one = shop.start(number(1), client_ip="2001:db8::1")
+    shop.resend(one)
+    code = shop.code(one)
+    dispatched(shop.context, jobs_of(shop.context)[0], "first")
+    del calls["verification_read"]
+    shop.check(one, code)
+
+    assert {name: calls[name] for name in ("start", "resend", "check", "gateway_enter", "dispatch")} == dict.fromkeys(
+        ("start", "resend", "check", "gateway_enter", "dispatch"), 1
+    )
+    assert sum(count for name, count in calls.items() if name != "jobs_take") == 5
 
 
 @pytest.mark.parametrize(("address", "networks"), [("192.0.2.1", 1), ("2001:db8::1", 3)])
@@ -104,8 +119,15 @@ def test_an_address_is_let_through_again(shop: Caller, address: str, networks: i
     assert address_restriction(shop.context, address).forget() == 0
 
 
-def _calls(cluster: Cluster) -> int:
-    return sum(node.client.info("commandstats")["cmdstat_fcall"]["calls"] for node in cluster.nodes)
+def test_a_ceiling_of_money_is_never_exceeded_by_the_buckets_together(shop: Caller) -> None:
+    blocks = [f"+92300{block:03d}" for block in range(60)]
+    ruleset = shop.context.rulesets["shop"]
+    (ceiling,) = compile_ruleset(ruleset.ruleset, buckets=16).ruleset.ceilings
+
+    passed = sum(passes(shop, number(1, block)) for block in blocks)
+
+    (use,) = shop.context.store.guard.spent(ruleset.ruleset, "shop")
+    assert (use.amount, use.ceiling) == (passed * 1_000_000, ceiling.amount)
 
 
 def test_a_limit_is_never_exceeded_by_many_at_once(shop: Caller) -> None:
@@ -114,7 +136,7 @@ def test_a_limit_is_never_exceeded_by_many_at_once(shop: Caller) -> None:
     def start(place: int) -> None:
         for last in range(15):
             try:
-                passed.append(passes(shop, number(last, f"+9230{place}123")))
+                passed.append(passes(shop, number(20 * place + last)))
             except StoreUnavailableError:
                 passed.append(False)
 
