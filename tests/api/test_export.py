@@ -25,8 +25,9 @@ UNNAMED = {
     "otp:replies",
     "otp:{console}:handle:<session>/<handle>",
     "otp:{<gateways>}:early:<gateway>:<reference>",
-    *(f"otp:{{<network>}}:{kind}:<network>" for kind in ("address", "network", "provider", "pages")),
-    "otp:{<block>}:block:<block>",
+    "otp:{<network>}:pages:<network>",
+    *(f"otp:{{<bucket>}}:{kind}:<network>" for kind in ("address", "network", "provider")),
+    "otp:{<bucket>}:block:<block>",
     "otp:{<bucket>}:unapproved:<hour>",
 }
 """Keys that nothing of the person's is named in: sealed, or of many people."""

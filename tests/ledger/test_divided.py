@@ -25,7 +25,7 @@ from support_webhooks import endpoint
 from otp_service.clock import now
 from otp_service.domain.audit import Event, OperatorAction, OperatorActionEntry
 from otp_service.domain.consents import Suppression, SuppressionScope, SuppressionSource
-from otp_service.domain.keyring import Keyring
+from otp_service.domain.keyring import Keyring, first_byte
 from otp_service.domain.stats import StatsCount, StatsKey, hour_of
 from otp_service.domain.webhooks import WebhookType
 from otp_service.errors import LedgerFormatError, LedgerMismatchError, LedgerUnavailableError
@@ -117,7 +117,7 @@ def of_bucket(happened: Sequence[Event], pseudonym: str) -> list[Event]:
 
 def happened(pseudonym: str, at: int, end: str = "approved") -> list[Event]:
     """Return all that happens to a verification of a number."""
-    name = KEYRING.new_verification_id(KEYRING.bucket(pseudonym))
+    name = KEYRING.new_verification_id(first_byte(pseudonym))
     return of_bucket(story(name, at=at, end=end, pseudonym=pseudonym, ledger="0"), pseudonym)
 
 
