@@ -13,6 +13,7 @@ from otp_service.console.find import NOTHING_COUNTED
 from otp_service.console.visits import Answer, FormError, Views, Visit
 from otp_service.domain.console_users import Permission
 from otp_service.domain.guard import DAY, GUARD_RULES, HOUR
+from otp_service.domain.keyring import is_pseudonym
 from otp_service.domain.numbers import is_region, parse_destination
 from otp_service.domain.phrases import Phrase
 from otp_service.errors import ForbiddenError, InvalidNumberError, InvalidRequestError
@@ -240,6 +241,8 @@ def lift_block(visit: Visit) -> Answer:
             raise FormError("That is no number: write it as +92….") from malformed
     else:
         block = visit.field("block")
+    if not is_pseudonym(block):
+        raise FormError("There is no such block.")
     return _lift(visit, operator_actions.block_restriction(visit.context, block))
 
 

@@ -62,6 +62,7 @@ FORMAT = b"1"
 """Version of everything derived here; part of the associated data of every seal."""
 _KEY_ID = re.compile(r"[a-z0-9]{1,8}")
 _VERIFICATION_ID = re.compile(r"vf_([a-z0-9]{1,8})_([0-9a-f]{2})[0-9a-f]{32}")
+_PSEUDONYM = re.compile(r"[A-Za-z0-9_-]{22}")
 _DISPATCH_ID = re.compile(r"dp_([0-9a-f]{2})[0-9a-f]{32}")
 _REQUEST_ID = re.compile(r"rq_([0-9a-f]{12})[0-9a-f]{20}")
 _NO_TIME = 1 << 47
@@ -435,6 +436,11 @@ def _cipher(root: _RootKey, owner: str, kind: str) -> AESGCM:
 def block_of(e164: str) -> str:
     """Return a number without its last four digits: what a range of numbers that is rented out has in common."""
     return e164[:-4]
+
+
+def is_pseudonym(text: str) -> bool:
+    """Tell whether a text may be the name of a number, a block or a user."""
+    return _PSEUDONYM.fullmatch(text) is not None
 
 
 def first_byte(pseudonym: str) -> str:
