@@ -41,6 +41,7 @@ from otp_service.services import consents, receipts, subjects, verifications
 from otp_service.services.context import Context
 from otp_service.services.delivery import DeferredJob, RetryPolicy, deliver
 from otp_service.services.events import give_back, record_events
+from otp_service.services.start import StartRequest, start
 from otp_service.settings import settings_from
 from otp_service.store import keys
 from otp_service.store.events import EventBatch, parse_decision
@@ -140,14 +141,14 @@ class Side:
 
     def do_start(self, application: str, key: str = "", consent: str = "", **asked: Any) -> Any:
         transaction, checked = asked.pop("transaction", None), asked.pop("human_check", None)
-        request = verifications.StartRequest(
+        request = StartRequest(
             consent=self._evidence(consent),
             transaction=transaction and Transaction(**transaction),
             **asked,
             **({"human_check": checked} if checked else {}),
         )
         retry = self._retry(application, "start", key, [sorted(asked.items()), transaction])
-        view = verifications.start(self._context, self._context.applications[application], request, retry)
+        view = start(self._context, self._context.applications[application], request, retry)
         self._remember(view.verification.id)
         return self._shown(view)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import redis
 from seeding import BenchSettings
 
-from otp_service.services.verifications import StartRequest, start
+from otp_service.services.start import StartRequest, start
 
 _NUMBER, _ADDRESS = "+923009999999", "10.255.255.254"
 _AT_ONCE = 500

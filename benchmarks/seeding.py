@@ -14,7 +14,7 @@ from rig_workers import BUCKET
 from otp_service.bootstrap import Installation, install
 from otp_service.domain.codes import derive_code
 from otp_service.domain.keyring import api_key_hash, new_api_key, new_key
-from otp_service.services.verifications import StartRequest, start
+from otp_service.services.start import StartRequest, start
 from otp_service.settings import load_settings
 from otp_service.store import keys
 

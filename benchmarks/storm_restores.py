@@ -48,8 +48,8 @@ from otp_service.errors import (
 )
 from otp_service.services.consents import ImportSource, add_suppressions, end_consent, give_consent, import_suppressions
 from otp_service.services.mirror import MISMATCHES
+from otp_service.services.start import StartRequest, start
 from otp_service.services.subjects import freeze, unfreeze
-from otp_service.services.verifications import StartRequest, start
 from otp_service.settings import settings_from
 
 NUMBERS = tuple(f"+92300123450{digit}" for digit in range(5))

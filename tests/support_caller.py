@@ -9,7 +9,8 @@ from otp_service.domain.codes import derive_code
 from otp_service.domain.keyring import IdempotentRequest, idempotent_request
 from otp_service.domain.numbers import destination_of
 from otp_service.domain.payments import Transaction
-from otp_service.services.verifications import StartRequest, VerificationView, cancel, check, read, resend, start
+from otp_service.services.start import StartRequest, start
+from otp_service.services.verifications import VerificationView, cancel, check, read, resend
 
 PAYMENT = Transaction("1500", "PKR", "Daraz")
 

@@ -31,17 +31,8 @@ from otp_service.domain.verification import Channel, CheckFailure, Delivery, Del
 from otp_service.errors import ForbiddenError, InvalidRequestError
 from otp_service.services.json_types import TIME_EXAMPLE, Time
 from otp_service.services.pages import page_url, require_return_url
-from otp_service.services.verifications import (
-    HumanCheckResult,
-    StartRequest,
-    VerificationView,
-    cancel,
-    caught_messages,
-    check,
-    read,
-    resend,
-    start,
-)
+from otp_service.services.start import HumanCheckResult, StartRequest, start
+from otp_service.services.verifications import VerificationView, cancel, caught_messages, check, read, resend
 from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import SafeText
 

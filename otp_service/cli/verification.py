@@ -11,8 +11,8 @@ from otp_service.cli.common import CHANNELS, Session, application_option, comman
 from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import CheckFailure
 from otp_service.errors import ConsentRequiredError
-from otp_service.services import verifications
-from otp_service.services.verifications import StartRequest
+from otp_service.services.start import StartRequest, start
+from otp_service.services.verifications import check as check_code
 
 _CONSENT = "It comes with a start over HTTP, or by PUT /v1/consents (docs/integration.md)."
 
@@ -27,7 +27,7 @@ _CONSENT = "It comes with a start over HTTP, or by PUT /v1/consents (docs/integr
 def send(session: Session, name: str | None, **request: Any) -> None:  # noqa: ANN401 - the fields of `StartRequest`
     """Start a verification of NUMBER."""
     try:
-        view = verifications.start(session.context, session.application(name), StartRequest(**request))
+        view = start(session.context, session.application(name), StartRequest(**request))
     except ConsentRequiredError as missing:
         raise click.ClickException(f"{missing} {_CONSENT}") from missing
     if out.in_json(id=view.verification.id, to=view.mask):
@@ -63,7 +63,7 @@ def check(session: Session, verification_id: str, code: str, name: str | None, t
     The exit status is 0 when it is approved.
     """
     application = session.application(name)
-    result = verifications.check(session.context, application, verification_id, code, transaction)
+    result = check_code(session.context, application, verification_id, code, transaction)
     out.in_json(valid=result.valid, reason=result.reason, checks_left=result.checks_left)
     if not result.valid:
         sentence = _SENTENCES[result.reason] if result.reason else "The code is not approved."

@@ -362,6 +362,7 @@ class Refusal(StrEnum):
 
 
 StoreRefusal = RefusedByRule | HumanCheckNeeded | TooSoon | AlreadyFinal | WrongLength | Refusal
+StartOutcome = Started | Replayed | Pending | StoreRefusal
 """Any answer but success."""
 
 
@@ -480,7 +481,7 @@ class Verifications:
         user: UserKey | None = None,
         earlier: EarlierApproval | None = None,
         request: str = "",
-    ) -> Started | Replayed | Pending | StoreRefusal:
+    ) -> StartOutcome:
         """Record a verification and queue its first message, which carries a ``trace`` on, or refuse.
 
         Its times are set by the script: the ones in ``verification`` are not read. Returns `Pending` where the newest

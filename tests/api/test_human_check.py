@@ -11,7 +11,7 @@ from support_traffic import Newcomers
 
 from otp_service.domain.guard import GUARD_RULES
 from otp_service.domain.tallies import What
-from otp_service.services.verifications import HumanCheckResult
+from otp_service.services.start import HumanCheckResult
 from otp_service.store import keys
 
 PASSED = {"human_check": {"passed": True}}

@@ -22,7 +22,7 @@ from otp_service.policies.human_checks import (
     HumanCheckRunner,
     HumanCheckSettings,
 )
-from otp_service.services.verifications import HumanCheckResult
+from otp_service.services.start import HumanCheckResult
 from otp_service.telemetry import metrics
 
 EXAMPLE = ROOT / "examples" / "human-check-package"

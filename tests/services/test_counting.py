@@ -9,7 +9,7 @@ from support_caller import PAYMENT, Caller
 from support_installation import World
 
 from otp_service.errors import OtpServiceError
-from otp_service.services.verifications import StartRequest, start
+from otp_service.services.start import StartRequest, start
 from otp_service.telemetry import metrics
 
 STARTS = "otp_service_verification_starts_total"

@@ -20,7 +20,7 @@ from support_traffic import Newcomers
 from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.errors import HumanCheckRequiredError, RateLimitedError, TooManyError
 from otp_service.services.operator_actions import reset_limits
-from otp_service.services.verifications import HumanCheckResult
+from otp_service.services.start import HumanCheckResult
 
 DAY = 86_400
 CUSTOMER = "+923001234567"

@@ -23,7 +23,7 @@ from otp_service.errors import (
 )
 from otp_service.services.consents import add_suppressions, end_consent, give_consent, lift
 from otp_service.services.delivery import deliver
-from otp_service.services.verifications import StartRequest, start
+from otp_service.services.start import StartRequest, start
 from otp_service.store import keys
 
 OPEN = {"purposes": ["login", "payment"], "countries": ["PK"], "region": "PK", "client_ip": "none"}

@@ -11,7 +11,8 @@ from otp_service.api.twilio.pending import read_latest, start_or_resend
 from otp_service.bootstrap import Installation
 from otp_service.domain.verification import Status
 from otp_service.errors import NotFoundError
-from otp_service.services.verifications import StartRequest, VerificationView
+from otp_service.services.start import StartRequest
+from otp_service.services.verifications import VerificationView
 
 LOGIN = {"resend_delays": [0], "max_sends": 5, "channels": ["sms", "voice"]}
 

@@ -20,7 +20,7 @@ from otp_service.errors import (
     OtpServiceError,
     SuppressedError,
 )
-from otp_service.services.verifications import StartRequest, start
+from otp_service.services.start import StartRequest, start
 from otp_service.store import keys
 
 IDENTITY, OTHER = "i" * 32, "o" * 32

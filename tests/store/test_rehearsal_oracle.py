@@ -16,7 +16,7 @@ from otp_service.bootstrap import Installation
 from otp_service.domain.guard import GUARD_RULES
 from otp_service.domain.guard_replay import Attempt, Replay
 from otp_service.errors import OtpServiceError, TooManyError
-from otp_service.services.verifications import HumanCheckResult
+from otp_service.services.start import HumanCheckResult
 
 SECONDS = [0, 0.3, 1, 5, 31, 61, 130, 400, 3700, 90_000]
 PERMISSIVE: dict[str, Any] = {

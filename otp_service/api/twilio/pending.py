@@ -6,17 +6,8 @@ from otp_service.domain.applications import Application
 from otp_service.domain.numbers import destination_of, subject_key
 from otp_service.errors import NotFoundError
 from otp_service.services.context import Context
-from otp_service.services.verifications import (
-    NOT_FOUND,
-    PendingError,
-    StartRequest,
-    VerificationView,
-    read,
-    replicated,
-    resend,
-    start,
-    view_of,
-)
+from otp_service.services.start import PendingError, StartRequest, start
+from otp_service.services.verifications import NOT_FOUND, VerificationView, read, replicated, resend, view_of
 from otp_service.store.verifications import NOTHING
 
 

@@ -35,14 +35,8 @@ from otp_service.errors import (
     InvalidTransactionError,
     NotFoundError,
 )
-from otp_service.services.verifications import (
-    NOT_FOUND,
-    StartRequest,
-    VerificationView,
-    cancel,
-    check,
-    read,
-)
+from otp_service.services.start import StartRequest
+from otp_service.services.verifications import NOT_FOUND, VerificationView, cancel, check, read
 from otp_service.telemetry.redaction import SafeText
 
 _CHANNELS: Final = {"call" if one.traits.is_spoken else one.value: one for one in Channel}
