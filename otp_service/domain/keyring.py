@@ -162,7 +162,7 @@ class Keyring:
             for use in ("address", "block", "context", "request", "payment", "inbound")
         )
         self._users, self._recovery = (_Mac(_derive(pseudonym_key, use)) for use in ("user", "recovery"))
-        self._console = _Mac(_derive(pseudonym_key, "console"))
+        self._without_root_key = _Mac(_derive(pseudonym_key, "console"))
         self.installation = base64url(_derive(pseudonym_key, "installation")[:_NAME_BYTES])
         """What must never change while Redis keeps its data: a fingerprint of the pseudonym key."""
         self.signer = Signer(_derive(pseudonym_key, "audit"))
@@ -371,17 +371,17 @@ class Keyring:
             raise SealBrokenError(f"The sealed {kind} of {owner} is no base64.") from broken
         return _decrypt(root, raw, owner, application, kind)
 
-    def seal_for_console(self, plain: bytes, *, owner: str, kind: str) -> str:
-        """Return ``plain`` sealed for the console, which has no root key; ``owner`` is whose it is."""
+    def seal_without_root_key(self, plain: bytes, *, owner: str, kind: str) -> str:
+        """Return ``plain`` of an ``owner``, sealed under the pseudonym key: for processes without a root key."""
         nonce = os.urandom(_NONCE_BYTES)
-        cipher = AESGCM(self._console.digest(_framed(owner, kind)))
+        cipher = AESGCM(self._without_root_key.digest(_framed(owner, kind)))
         return base64url(nonce + cipher.encrypt(nonce, plain, _associated(owner, "", kind)))
 
-    def unseal_for_console(self, sealed: str, *, owner: str, kind: str) -> bytes:
-        """Return what `seal_for_console` sealed; raise `SealBrokenError` when anything about it was changed."""
+    def unseal_without_root_key(self, sealed: str, *, owner: str, kind: str) -> bytes:
+        """Return what `seal_without_root_key` sealed; raise `SealBrokenError` when anything about it was changed."""
         try:
             raw = from_base64url(sealed)
-            cipher = AESGCM(self._console.digest(_framed(owner, kind)))
+            cipher = AESGCM(self._without_root_key.digest(_framed(owner, kind)))
             return cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], _associated(owner, "", kind))
         except (InvalidTag, ValueError) as broken:
             raise SealBrokenError(f"The sealed {kind} of {owner} cannot be opened.") from broken

@@ -133,7 +133,7 @@ def trial_code(context: Context, role: Role) -> str:
     """Return the code that the app of a trial's user would show; empty where there is no such user yet."""
     user = context.ledger.console_users.find(trial_name(role))
     try:
-        secret = context.keyring.unseal_for_console(user.secret if user else "", owner=trial_name(role), kind=_SECRET)
+        secret = context.keyring.unseal_without_root_key(user.secret if user else "", owner=trial_name(role), kind=_SECRET)
     except SealBrokenError:
         return ""
     present = _APP.step_at(context.store.decisions.now())
@@ -144,7 +144,7 @@ def trial_code(context: Context, role: Role) -> str:
 def _add_trial_user(context: Context, role: Role) -> ConsoleUser | None:
     """Add the user with a password that nobody knows."""
     name, invitation = trial_name(role), new_invitation()
-    sealed = context.keyring.seal_for_console(new_secret(), owner=name, kind=_SECRET)
+    sealed = context.keyring.seal_without_root_key(new_secret(), owner=name, kind=_SECRET)
     users = context.ledger.console_users
     with suppress(NameTakenError):  # somebody else was faster
         users.invite(name, role, (), digest(invitation), _TRIAL)
@@ -176,7 +176,7 @@ def _accepted_step(context: Context, user: ConsoleUser | None, code: str) -> int
     last: float = user.last_step if user else math.inf
     try:
         name, sealed = (user.name, user.secret) if user else ("", "")
-        secret = context.keyring.unseal_for_console(sealed, owner=name, kind=_SECRET)
+        secret = context.keyring.unseal_without_root_key(sealed, owner=name, kind=_SECRET)
     except SealBrokenError:  # there is none (yet), or somebody else wrote into the ledger
         secret, last = new_secret(), math.inf
     return next((step for step in _steps(secret, code, context.store.decisions.now()) if step > last), 0)
@@ -235,7 +235,7 @@ def accept_invitation(context: Context, invitation: str, password: str, code: st
     steps = _steps(opened.secret, code, context.store.decisions.now())
     if not steps:
         raise SignInRefusedError("The code is not the one that the app shows.")
-    sealed = context.keyring.seal_for_console(opened.secret, owner=opened.user.name, kind=_SECRET)
+    sealed = context.keyring.seal_without_root_key(opened.secret, owner=opened.user.name, kind=_SECRET)
     with _turn():
         hashed = hash_password(password)
     if not context.ledger.console_users.accept(digest(invitation), hashed, sealed, max(steps)):

@@ -23,7 +23,7 @@ class AccessCopy:
     def keep(self, state: str, text: str) -> None:
         """Keep a text, sealed, if this ``state`` is not kept already."""
         if not self._scripts.call(ACCESS_KEEP, _KEYS, AccessKeepArguments(state, "")):
-            sealed = self._keyring.seal_for_console(text.encode(), owner=_KIND, kind=_KIND)
+            sealed = self._keyring.seal_without_root_key(text.encode(), owner=_KIND, kind=_KIND)
             self._scripts.call(ACCESS_KEEP, _KEYS, AccessKeepArguments(state, sealed))
 
     def read(self) -> str | None:
@@ -32,6 +32,6 @@ class AccessCopy:
         if not sealed:
             return None
         try:
-            return self._keyring.unseal_for_console(sealed.decode(), owner=_KIND, kind=_KIND).decode()
+            return self._keyring.unseal_without_root_key(sealed.decode(), owner=_KIND, kind=_KIND).decode()
         except SealBrokenError:  # somebody else wrote it
             return None

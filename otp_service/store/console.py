@@ -160,7 +160,7 @@ class ConsoleSessions:
     def point_to(self, session: ConsoleSession, to: SubjectKey) -> str:
         """Return a random name, good within the session for some minutes, that stands for a number in addresses."""
         handle = secrets.token_urlsafe(16)
-        number = self._keyring.seal_for_console(to.destination.e164.encode(), owner=session.key, kind=_NUMBER)
+        number = self._keyring.seal_without_root_key(to.destination.e164.encode(), owner=session.key, kind=_NUMBER)
         with translate_errors():
             self._client.set(keys.console_handle(session.key, handle), number, ex=keys.console_handle.seconds)
         return handle
@@ -173,18 +173,18 @@ class ConsoleSessions:
             found = cast("bytes | None", self._client.get(keys.console_handle(session.key, handle)))
         if found is None:
             return None
-        number = self._keyring.unseal_for_console(found.decode(), owner=session.key, kind=_NUMBER)
+        number = self._keyring.unseal_without_root_key(found.decode(), owner=session.key, kind=_NUMBER)
         return subject_key(self._keyring, parse_destination(number.decode(), None, ANY_TYPE))
 
     def pending_secret(self, invitation: str, new: bytes) -> bytes:
         """Return the secret that whoever accepts an invitation (its hash) was shown first, or show a ``new`` one."""
         key = keys.console_invitation(invitation)
-        sealed = self._keyring.seal_for_console(new, owner=invitation, kind=_SECRET)
+        sealed = self._keyring.seal_without_root_key(new, owner=invitation, kind=_SECRET)
         with translate_errors():
             self._client.set(key, sealed, nx=True, ex=keys.console_invitation.seconds)
             kept = cast("bytes | None", self._client.get(key)) or sealed.encode()
         try:
-            return self._keyring.unseal_for_console(kept.decode(), owner=invitation, kind=_SECRET)
+            return self._keyring.unseal_without_root_key(kept.decode(), owner=invitation, kind=_SECRET)
         except SealBrokenError:  # somebody else wrote into Redis
             with translate_errors():
                 self._client.delete(key)

@@ -67,7 +67,7 @@ class Inbox:
                 return False
             content = json.dumps([number.mask, text[:_MAX_TEXT]], ensure_ascii=False)
             plain = content.encode(errors="replace").ljust(_SEALED_LENGTH)
-            sealed = self._keyring.seal_for_console(plain, owner=number.pseudonym, kind=_KIND)
+            sealed = self._keyring.seal_without_root_key(plain, owner=number.pseudonym, kind=_KIND)
             members: dict[str, str] = {
                 "pseudonym": number.pseudonym,
                 "application": application,
@@ -114,7 +114,7 @@ class Inbox:
         """Return a message; ``None`` for one that somebody changed."""
         sealed, owner = members[b"sealed"].decode(), members[b"pseudonym"].decode()
         try:
-            mask, text = json.loads(self._keyring.unseal_for_console(sealed, owner=owner, kind=_KIND))
+            mask, text = json.loads(self._keyring.unseal_without_root_key(sealed, owner=owner, kind=_KIND))
         except SealBrokenError:
             return None
         application, gateway = members[b"application"].decode(), members[b"gateway"].decode()

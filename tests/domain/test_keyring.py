@@ -90,8 +90,8 @@ def test_without_root_keys_nothing_is_made_that_needs_one_and_the_rest_is_as_eve
     assert (without.root_ids, without.proof_seeds) == ((), ())
     assert without.pseudonym("+923001234567") == keyring.pseudonym("+923001234567")
     assert without.signer.public_key == keyring.signer.public_key
-    sealed = keyring.seal_for_console(b"x", owner="asha", kind="secret")
-    assert without.unseal_for_console(sealed, owner="asha", kind="secret") == b"x"
+    sealed = keyring.seal_without_root_key(b"x", owner="asha", kind="secret")
+    assert without.unseal_without_root_key(sealed, owner="asha", kind="secret") == b"x"
 
 
 def test_a_pseudonym_needs_the_key(keyring: Keyring):
