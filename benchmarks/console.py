@@ -32,11 +32,11 @@ from support_outbox import Scripted, Sender, refused
 from support_valkey import ValkeyServer
 
 from otp_service.bootstrap import Installation, install, prepare
+from otp_service.console import authentication
+from otp_service.console.accounts import Role
 from otp_service.console.app import Console
-from otp_service.domain.console_users import Role
 from otp_service.ledger.ledger import open_ledger
 from otp_service.ledger.schema import hourly_delays, hourly_stats
-from otp_service.services import console_users
 from otp_service.settings import load_settings
 from otp_service.telemetry.logging import Renderer, configure_logging
 
@@ -193,7 +193,7 @@ def _happen(installation: Installation) -> None:
     for _ in range(DECISIONS):
         shop.context.store.decisions.note_refusal(BUCKET, "number.sends", "shop", "login", "PK")
     for place in range(USERS):
-        console_users.invite(shop.context, f"user{place}", Role.SUPPORT, (), "cli:bench")
+        authentication.invite(shop.context, f"user{place}", Role.SUPPORT, (), "cli:bench")
 
 
 def _pages(installation: Installation) -> Iterator[Page]:

@@ -21,7 +21,7 @@ from otp_service.settings.schema import (
     SpendSettings,
     StreamsSettings,
 )
-from otp_service.store.keys import KEYS, Key, Spans
+from otp_service.store.keys import Key, Spans, all_keys
 from otp_service.store.rulesets import compile_ruleset
 from otp_service.telemetry import metrics
 from otp_service.telemetry.tracing import ATTRIBUTES
@@ -162,7 +162,7 @@ def document() -> str:
         LEDGER,
         *_classes(),
         REDIS,
-        _table(("key", "type", "holds", "personal", "lives", "read by"), map(_key, KEYS)),
+        _table(("key", "type", "holds", "personal", "lives", "read by"), map(_key, all_keys())),
         FOLDER,
         _table(("file", "holds"), ((f"`{name}`", holds) for name, holds in FILES.items())),
         "Others:\n",

@@ -72,12 +72,16 @@ def load_plugins(group: str, noun: str, plugin_type: type[Plugin]) -> tuple[Plug
 
     Raises `ConfigurationError` if one is of another type, two packages claim a name, or one cannot be imported.
     """
-    entries = [_entry_point(group, name, noun) for name in installed_names(group)]
-    plugins = [_imported(entry, noun) for entry in entries]
-    for entry, plugin in zip(entries, plugins, strict=True):
-        if not isinstance(plugin, plugin_type):
-            raise ConfigurationError(f"{entry.value} is not a {noun}: it is no {plugin_type.__name__}.")
-    return tuple(plugins)
+    return tuple(load_plugin(group, name, noun, plugin_type) for name in installed_names(group))
+
+
+def load_plugin(group: str, name: str, noun: str, plugin_type: type[Plugin]) -> Plugin:
+    """Import and return the object that an entry point names; it is installed. Raises as `load_plugins` does."""
+    entry = _entry_point(group, name, noun)
+    plugin = _imported(entry, noun)
+    if not isinstance(plugin, plugin_type):
+        raise ConfigurationError(f"{entry.value} is not a {noun}: it is no {plugin_type.__name__}.")
+    return plugin
 
 
 def _entry_point(group: str, name: str, noun: str) -> EntryPoint:

@@ -10,9 +10,9 @@ import pyotp
 from werkzeug.test import Client, TestResponse
 
 from otp_service.bootstrap import Installation
+from otp_service.console import authentication
+from otp_service.console.accounts import Role
 from otp_service.console.app import Console
-from otp_service.domain.console_users import Role
-from otp_service.services import console_users
 
 PASSWORD = "four plain words here"
 ADMIN = "cli:tests"
@@ -79,10 +79,10 @@ class Person:
 
 def new_person(installation: Installation, name: str, role: Role, *applications: str) -> Person:
     """Invite somebody who accepts at once."""
-    invitation = console_users.invite(installation.context, name, role, applications, ADMIN)
-    secret = console_users.open_invitation(installation.context, invitation).uri
+    invitation = authentication.invite(installation.context, name, role, applications, ADMIN)
+    secret = authentication.open_invitation(installation.context, invitation).uri
     person = Person(name, pyotp.parse_uri(secret))
-    assert console_users.accept_invitation(installation.context, invitation, PASSWORD, person.code()) == ""
+    assert authentication.accept_invitation(installation.context, invitation, PASSWORD, person.code()) == ""
     return person
 
 

@@ -9,12 +9,19 @@ from support_ledger_events import EVIDENCE, NUMBER, agreed, event, started
 from support_webhooks import endpoint
 
 from otp_service.clock import now
+from otp_service.console.accounts import Role
+from otp_service.console.records import (
+    ConsoleUsers,
+    DualControlAction,
+    DualControlRequest,
+    Look,
+    Looks,
+    SecondPersonRequests,
+)
 from otp_service.domain.applications import ApiKey, KeyScope, new_key_id
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
 from otp_service.domain.consents import Consent, Suppression, SuppressionScope, SuppressionSource
-from otp_service.domain.console_users import Role
 from otp_service.domain.inbound import Meaning
-from otp_service.ledger.console import DualControlAction, DualControlRequest, Look
 from otp_service.ledger.ledger import Ledger
 
 BY = "cli:asha"
@@ -34,8 +41,8 @@ def fill(ledger: Ledger, name: str, number: str = NUMBER) -> None:
         ledger.factors.activate(factor(f"fa_{(name + user[:2]).encode().hex():0>56}", user))
         ledger.recovery_codes.replace(user, "shop", [f"{kind}{name}{user}"[:22] for kind in "abc"])
     ledger.recovery_codes.spend(f"a{name}{user}"[:22], f"d{name}{user}"[:22], user, "shop")
-    ledger.looks.record(Look("asha", "find", number, "ticket 17"))
-    ledger.second_person_requests.ask(
+    Looks(ledger.database).record(Look("asha", "find", number, "ticket 17"))
+    SecondPersonRequests(ledger.database).ask(
         DualControlRequest(DualControlAction.ERASE, number, "shop", "asha", "he asked for it")
     )
     ledger.inbound.record(f"message of {name}", number, "shop", "first", Meaning.STOP)
@@ -51,10 +58,10 @@ def let_in(ledger: Ledger, name: str) -> None:
         ledger.api_keys.add(ApiKey(made, "shop", f"sha256:{made}", frozenset({KeyScope.VERIFY}), ()), BY)
         ledger.api_keys.rotate(made, f"{made}r", f"sha256:{made}r", 1000, BY)
     ledger.api_keys.revoke(f"{made}r", BY)
-    ledger.console_users.invite(f"user-{name}", Role.SUPPORT, ("shop",), f"hash of {name}", BY)
-    ledger.console_users.accept(f"hash of {name}", "argon2id", "k1.secret", 7)
-    ledger.console_users.invite(f"former-{name}", Role.ADMIN, (), "", BY)
-    ledger.console_users.disable(f"former-{name}", BY)
+    ConsoleUsers(ledger.database).invite(f"user-{name}", Role.SUPPORT, ("shop",), f"hash of {name}", BY)
+    ConsoleUsers(ledger.database).accept(f"hash of {name}", "argon2id", "k1.secret", 7)
+    ConsoleUsers(ledger.database).invite(f"former-{name}", Role.ADMIN, (), "", BY)
+    ConsoleUsers(ledger.database).disable(f"former-{name}", BY)
     for _ in range(2):
         kept = endpoint(ledger)
     ledger.endpoints.change(kept.id, "shop", lambda one: replace(one, secret=""), removes=True)

@@ -8,7 +8,7 @@ import redis
 
 from otp_service.settings.guard_ruleset import build_ruleset
 from otp_service.settings.schema import GuardSettings, LimitsSettings, SpendSettings
-from otp_service.store.keys import KEYS, Key, Spans
+from otp_service.store.keys import Key, Spans, all_keys
 from otp_service.store.rulesets import compile_ruleset
 
 DAY = 24 * 3600
@@ -38,7 +38,7 @@ def _is_known(name: str, kind: str, life: int, spans: Spans) -> bool:
 
 def kinds_of(key: str) -> tuple[Key, ...]:
     """Return the kinds to which the name of a key belongs: exactly one, if the key is ours."""
-    return tuple(kind for kind in KEYS if kind.has(key))
+    return tuple(kind for kind in all_keys() if kind.has(key))
 
 
 @cache

@@ -16,12 +16,20 @@ from support_installation import BANK_KEY, NUMBER, World, tree
 from support_outbox import Scripted, Sender, refused
 from support_webhooks import LOOPBACK
 
+from otp_service.console.accounts import Role
+from otp_service.console.records import (
+    ConsoleUsers,
+    DualControlAction,
+    DualControlRequest,
+    Look,
+    Looks,
+    SecondPersonRequests,
+)
+from otp_service.console.sessions import console_sessions
 from otp_service.domain.consents import EVERY_APPLICATION
-from otp_service.domain.console_users import Role
 from otp_service.domain.keyring import user_id
 from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.domain.webhooks import Try, WebhookSlots
-from otp_service.ledger.console import DualControlAction, DualControlRequest, Look
 from otp_service.ledger.schema import METADATA
 from otp_service.services.factors import user_key
 from otp_service.services.inbound import inbound_url
@@ -137,13 +145,13 @@ class Person:
             assert self.shop.client.post(path, data=body, headers={"X-Sandbox-Signature": signed}).status_code < 300
 
     def _be_looked_at(self) -> None:
-        ledger, sessions = self.context.ledger, self.context.store.console_sessions
-        ledger.console_users.invite("asha", Role.COMPLIANCE, (), "hash", "cli:ali")
-        session = sessions.find(sessions.begin(ledger.console_users.find("asha")))
+        ledger, sessions = self.context.ledger, console_sessions(self.context)
+        ConsoleUsers(ledger.database).invite("asha", Role.COMPLIANCE, (), "hash", "cli:ali")
+        session = sessions.find(sessions.begin(ConsoleUsers(ledger.database).find("asha")))
         sessions.point_to(session, self.number)
-        ledger.looks.record(Look("asha", "find", self.number.pseudonym, WORDS))
+        Looks(ledger.database).record(Look("asha", "find", self.number.pseudonym, WORDS))
         for application in ("shop", "bank", EVERY_APPLICATION):
-            ledger.second_person_requests.ask(
+            SecondPersonRequests(ledger.database).ask(
                 DualControlRequest(DualControlAction.ERASE, self.number.pseudonym, application, "asha", WORDS)
             )
 

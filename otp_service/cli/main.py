@@ -14,14 +14,13 @@ from otp_service.errors import (
     StartRefusedError,
     StoreUnavailableError,
 )
+from otp_service.plugins import installed_names, load_plugin
 from otp_service.telemetry.logging import has_colours
 
 COMMANDS = {
     "dev": "dev",
     "serve": "serve",
     "worker": "worker",
-    "console": "console",
-    "console-user": "console",
     "doctor": "doctor",
     "config": "config",
     "application": "application",
@@ -46,6 +45,7 @@ COMMANDS = {
     "check": "verification",
 }
 """The module of each, which is imported when the command is asked for: most need little of what others need."""
+COMMAND_ENTRY_POINTS = "otp_service.commands"
 RELOADABLE = frozenset({"serve", "worker"})
 """Those that act on SIGHUP, from the beginning: by default it would end one whose modules are still being imported."""
 
@@ -73,18 +73,26 @@ class Commands(click.Group):
     """Commands whose foreseen errors are a sentence and exit status 1; wrong usage is status 2."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Return the names, those for a newcomer first."""
-        return list(COMMANDS)
+        """Return the names: those for a newcomer first, those of extensions last."""
+        return [*COMMANDS, *(name for name in installed_names(COMMAND_ENTRY_POINTS) if name not in COMMANDS)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Import a command."""
         if cmd_name not in COMMANDS:
-            return None
+            return self._extension_command(cmd_name)
         if cmd_name in RELOADABLE:
             # Children inherit that: one sent to all processes at once reaches those that act on it, and ends none.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
         module = import_module(f"otp_service.cli.{COMMANDS[cmd_name]}")
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        resume_garbage_collection()
+        return command
+
+    @staticmethod
+    def _extension_command(name: str) -> click.Command | None:
+        if name not in installed_names(COMMAND_ENTRY_POINTS):
+            return None
+        command = load_plugin(COMMAND_ENTRY_POINTS, name, "command", click.Command)
         resume_garbage_collection()
         return command
 
@@ -95,7 +103,7 @@ class Commands(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.NoSuchCommand as unknown:
-            raise click.NoSuchCommand(unknown.command_name, possibilities=list(COMMANDS), ctx=ctx) from None
+            raise click.NoSuchCommand(unknown.command_name, possibilities=self.list_commands(ctx), ctx=ctx) from None
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command that was asked for."""

@@ -14,6 +14,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from otp_service.bootstrap import Installation, open_installation, watch
 from otp_service.console import plots, trial
+from otp_service.console.authentication import user_of
 from otp_service.console.compliance import views as compliance
 from otp_service.console.developers import views as developers
 from otp_service.console.find import views as find
@@ -21,6 +22,7 @@ from otp_service.console.fraud import views as fraud
 from otp_service.console.inbox import views as inbox
 from otp_service.console.language import DIRECTIONS, LANGUAGES, translated
 from otp_service.console.operations import views as operations
+from otp_service.console.sessions import console_sessions
 from otp_service.console.sign_in import views as sign_in
 from otp_service.console.users import views as users
 from otp_service.console.visits import COOKIE, Answer, FormError, View, Visit, language_of_request
@@ -34,7 +36,6 @@ from otp_service.errors import (
     OtpServiceError,
     StoreUnavailableError,
 )
-from otp_service.services.console_users import user_of
 from otp_service.settings import Settings
 from otp_service.telemetry.logging import get_logger
 
@@ -142,7 +143,7 @@ class Console(Flask):
 
 def _find_session(visit: Visit) -> None:
     if name := request.cookies.get(COOKIE):
-        session = visit.context.store.console_sessions.find(name)
+        session = console_sessions(visit.context).find(name)
         visit.user = user_of(visit.context, session) if session else None
         visit.session = session if visit.user else None
 

@@ -9,8 +9,12 @@ from urllib.parse import urlencode
 from flask import Response, request
 
 from otp_service.clock import now
+from otp_service.console import chain_verification, dual_control
+from otp_service.console.accounts import Permission
 from otp_service.console.find import freeze_of_form
 from otp_service.console.language import known_phrases
+from otp_service.console.records import DualControlAction, DualControlRequest, Looks, SecondPersonRequests
+from otp_service.console.sessions import chain_runs
 from otp_service.console.visits import HANDLE_LIFE, Answer, FormError, Views, Visit
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
 from otp_service.domain.consents import (
@@ -22,7 +26,6 @@ from otp_service.domain.consents import (
     SuppressionSource,
     active_suppressions,
 )
-from otp_service.domain.console_users import Permission
 from otp_service.domain.guard import DAY
 from otp_service.domain.numbers import SubjectKey
 from otp_service.domain.phrases import Phrase
@@ -34,9 +37,7 @@ from otp_service.errors import (
 )
 from otp_service.ledger.audit import DisputeFilter
 from otp_service.ledger.consents import Consents, ListQuery, Suppressions
-from otp_service.ledger.console import DualControlAction, DualControlRequest
 from otp_service.ledger.retention import PURGE_RULES
-from otp_service.services import chain_verification, dual_control
 from otp_service.services.audit import build_dispute_evidence
 from otp_service.services.consents import add_suppressions, end_consent
 from otp_service.services.exports import export_document
@@ -70,10 +71,10 @@ def show_compliance(visit: Visit) -> Answer:
         "compliance.html",
         region=visit.usual_region,
         applications=visit.choices,
-        requests=_requests(visit, ledger.second_person_requests.latest(_MOST)),
+        requests=_requests(visit, SecondPersonRequests(ledger.database).latest(_MOST)),
         actions=latest_actions(context, _MOST, user.applications),
-        looks=ledger.looks.latest(_MOST, None if user.sees_all else user.name),
-        lookers=ledger.looks.numbers_by_user(now() - DAY, now() - 7 * DAY) if user.sees_all else (),
+        looks=Looks(ledger.database).latest(_MOST, None if user.sees_all else user.name),
+        lookers=Looks(ledger.database).numbers_by_user(now() - DAY, now() - 7 * DAY) if user.sees_all else (),
         retention=[(name, getattr(visit.settings.retention, name), ledger.purges.latest(name)) for name in PURGE_RULES],
         purged=ledger.purges.last_began(),
         signed=signed,
@@ -119,7 +120,7 @@ def verify_chain(visit: Visit) -> Answer:
 
 def _chain(visit: Visit) -> dict[str, Any]:
     """Return what the page tells of the chain. Flaws name rows, so they are for who sees all applications."""
-    runs, is_for_all = visit.context.store.chain_verification, visit.signed_in.sees_all
+    runs, is_for_all = chain_runs(visit.context), visit.signed_in.sees_all
     last = runs.last()
     return {
         "running": runs.present(),
@@ -198,8 +199,8 @@ def show_number(visit: Visit, handle: str) -> Answer:
         suppressions=suppressions[::-1][:_MOST_HELD],
         frozen=[one.application for one in standing if one.scope is SuppressionScope.FROZEN],
         kept_back=[one.application for one in standing if one.scope is SuppressionScope.ALL],
-        requests=_requests(visit, context.ledger.second_person_requests.about(number.pseudonym, _MOST)),
-        looks=context.ledger.looks.at(number.pseudonym, _MOST),
+        requests=_requests(visit, SecondPersonRequests(context.ledger.database).about(number.pseudonym, _MOST)),
+        looks=Looks(context.ledger.database).at(number.pseudonym, _MOST),
         applications=visit.choices,
         scopes=SETTABLE_SCOPES,
         acts=list(DualControlAction),

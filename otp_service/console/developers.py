@@ -7,9 +7,9 @@ from typing import Final
 from flask import request
 
 from otp_service import clock
+from otp_service.console.accounts import Permission
 from otp_service.console.visits import Answer, FormError, Views, Visit
 from otp_service.domain.applications import APPLICATION_SCOPES, KeyScope, parse_networks
-from otp_service.domain.console_users import Permission
 from otp_service.domain.phrases import Phrase
 from otp_service.domain.webhooks import EndpointStatus, PostingStatus
 from otp_service.errors import ConflictError, InvalidRequestError, NotFoundError

@@ -6,6 +6,7 @@ from typing import Final
 from urllib.parse import quote
 
 from otp_service.clock import now
+from otp_service.console.accounts import Permission
 from otp_service.console.visits import HANDLE_LIFE, Answer, FormError, Views, Visit
 from otp_service.domain.consents import (
     EVERY_APPLICATION,
@@ -13,7 +14,6 @@ from otp_service.domain.consents import (
     SuppressionSource,
     active_suppressions,
 )
-from otp_service.domain.console_users import Permission
 from otp_service.domain.keyring import user_of_factor
 from otp_service.domain.numbers import SubjectKey
 from otp_service.domain.phrases import Phrase

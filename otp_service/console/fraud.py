@@ -9,9 +9,9 @@ from flask import request
 from markupsafe import Markup
 
 from otp_service.console import plots
+from otp_service.console.accounts import Permission
 from otp_service.console.find import NOTHING_COUNTED
 from otp_service.console.visits import Answer, FormError, Views, Visit
-from otp_service.domain.console_users import Permission
 from otp_service.domain.guard import DAY, GUARD_RULES, HOUR
 from otp_service.domain.keyring import is_pseudonym
 from otp_service.domain.numbers import is_region, parse_destination

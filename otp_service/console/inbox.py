@@ -2,8 +2,8 @@
 
 from typing import Final
 
+from otp_service.console.accounts import Permission
 from otp_service.console.visits import HANDLE_LIFE, Answer, Views, Visit
-from otp_service.domain.console_users import Permission
 from otp_service.domain.phrases import Phrase
 from otp_service.errors import NotFoundError
 from otp_service.services.inbound import dismiss, stop_for

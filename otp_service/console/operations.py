@@ -8,8 +8,8 @@ from flask import request
 from markupsafe import Markup
 
 from otp_service.console import plots
+from otp_service.console.accounts import Permission
 from otp_service.console.visits import Answer, FormError, Views, Visit
-from otp_service.domain.console_users import Permission
 from otp_service.domain.phrases import Phrase
 from otp_service.errors import ForbiddenError, NotFoundError
 from otp_service.services import operations, operator_actions

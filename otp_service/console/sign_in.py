@@ -5,11 +5,7 @@ import io
 import segno
 from flask import Response, request
 
-from otp_service.console.language import LANGUAGES
-from otp_service.console.visits import COOKIE, LANGUAGE_COOKIE, SECURE, Answer, FormError, Views, Visit
-from otp_service.domain.phrases import Phrase
-from otp_service.domain.totp import secret_text
-from otp_service.services.console_users import (
+from otp_service.console.authentication import (
     SignInBusyError,
     SignInError,
     SignInWaitsError,
@@ -18,6 +14,11 @@ from otp_service.services.console_users import (
     open_invitation,
     sign_in,
 )
+from otp_service.console.language import LANGUAGES
+from otp_service.console.sessions import console_sessions
+from otp_service.console.visits import COOKIE, LANGUAGE_COOKIE, SECURE, Answer, FormError, Views, Visit
+from otp_service.domain.phrases import Phrase
+from otp_service.domain.totp import secret_text
 
 views = Views()
 _REFUSED, _TOO_MANY, _UNAVAILABLE = 403, 429, 503
@@ -63,7 +64,7 @@ def _form_error(failed: SignInError, refusal: str) -> FormError:
 @views.view("POST /sign-out")
 def sign_out(visit: Visit) -> Answer:
     """End the session, and all that the browser keeps of it."""
-    visit.context.store.console_sessions.end(visit.own_session)
+    console_sessions(visit.context).end(visit.own_session)
     answer = visit.to("/sign-in")
     answer.delete_cookie(COOKIE, **SECURE)
     answer.headers["Clear-Site-Data"] = '"cache", "storage"'

@@ -6,10 +6,10 @@ from typing import Final
 
 from flask import request
 
+from otp_service.console.accounts import Role
+from otp_service.console.authentication import SignInRefusedError, sign_in_as, trial_code
 from otp_service.console.visits import Answer, FormError, Views, Visit
-from otp_service.domain.console_users import Role
 from otp_service.errors import NotFoundError
-from otp_service.services.console_users import SignInRefusedError, sign_in_as, trial_code
 from otp_service.settings import Settings
 
 views = Views()

@@ -1,9 +1,10 @@
 """Users of the console: who they are, and what each may see."""
 
+from otp_service.console import authentication
+from otp_service.console.accounts import NAME_RULE, NEVER_LIMITED, Permission, Role, is_user_name, may_be_limited
+from otp_service.console.records import ConsoleUsers
 from otp_service.console.visits import NO_APPLICATION, Answer, FormError, Views, Visit
-from otp_service.domain.console_users import NAME_RULE, NEVER_LIMITED, Permission, Role, is_user_name, may_be_limited
 from otp_service.errors import NameTakenError, NotFoundError
-from otp_service.services import console_users
 
 views = Views()
 
@@ -15,7 +16,7 @@ def show_users(visit: Visit) -> Answer:
 
 
 def _page(visit: Visit, invitation: str = "", invited: str = "") -> Answer:
-    listed = visit.context.ledger.console_users.all()
+    listed = ConsoleUsers(visit.context.ledger.database).all()
     return visit.page("users.html", listed=listed, roles=list(Role), invitation=invitation, invited=invited)
 
 
@@ -27,7 +28,7 @@ def invite(visit: Visit) -> Answer:
     if not is_user_name(name):
         raise FormError(NAME_RULE)
     try:
-        invitation = console_users.invite(visit.context, name, role, applications, visit.operator)
+        invitation = authentication.invite(visit.context, name, role, applications, visit.operator)
     except NameTakenError as taken:
         raise FormError("There is a user of this name.") from taken
     return _page(visit, invitation=invitation, invited=name)
@@ -46,7 +47,7 @@ def _typed_applications(visit: Visit, role: Role) -> tuple[str, ...]:
 @views.view("POST /users/<name>/invite", Permission.USERS, confirmed=True)
 def invite_again(visit: Visit, name: str) -> Answer:
     """Let a user set password and app anew."""
-    invitation = console_users.invite_again(visit.context, name, visit.operator)
+    invitation = authentication.invite_again(visit.context, name, visit.operator)
     return _page(visit, invitation=invitation, invited=name)
 
 
@@ -57,7 +58,7 @@ def change(visit: Visit, name: str) -> Answer:
     applications = _typed_applications(visit, role)
     if name == visit.signed_in.name:
         raise FormError("Nobody changes his own role.")
-    if not visit.context.ledger.console_users.change(name, role, applications, visit.operator):
+    if not ConsoleUsers(visit.context.ledger.database).change(name, role, applications, visit.operator):
         raise NotFoundError("There is no such user.")
     return visit.to("/users")
 
@@ -67,6 +68,6 @@ def disable(visit: Visit, name: str) -> Answer:
     """Let a user not sign in any more; nobody disables himself."""
     if name == visit.signed_in.name:
         raise FormError("Nobody disables himself.")
-    if not visit.context.ledger.console_users.disable(name, visit.operator):
+    if not ConsoleUsers(visit.context.ledger.database).disable(name, visit.operator):
         raise NotFoundError("There is no such user.")
     return visit.to("/users")

@@ -9,26 +9,26 @@ from flask import Response, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from otp_service.bootstrap import Installation
+from otp_service.console import keys
+from otp_service.console.accounts import ConsoleUser, Permission, Role
 from otp_service.console.language import LANGUAGES, known_phrases, words
+from otp_service.console.records import Look, Looks
+from otp_service.console.sessions import ConsoleSession, console_sessions
 from otp_service.domain.consents import EVERY_APPLICATION, Suppression
-from otp_service.domain.console_users import ConsoleUser, Permission, Role
 from otp_service.domain.numbers import ANY_TYPE, SubjectKey, is_region, parse_destination, subject_key
 from otp_service.domain.phrases import Phrase
 from otp_service.errors import ForbiddenError, NotFoundError, StoreUnavailableError, UnacceptableError
-from otp_service.ledger.console import Look
 from otp_service.services.consents import is_reason, suppressions_of
 from otp_service.services.context import Context
 from otp_service.services.stats import StatsText
 from otp_service.settings import Settings
-from otp_service.store import keys
-from otp_service.store.console import ConsoleSession
 
 COOKIE: Final = "__Host-console"
 LANGUAGE_COOKIE: Final = "__Host-console-language"
 SECURE: Final[Mapping[str, Any]] = {"secure": True, "httponly": True, "samesite": "Lax", "path": "/"}
 """How all cookies are set: `__Host-` asks for it. Strict ones would be lost on the way from a link in a ticket."""
 _OK, _SEE_OTHER, _BAD_FORM, _UNAVAILABLE = 200, 303, 422, 503
-HANDLE_LIFE: Final = 1000 * keys.console_handle.seconds
+HANDLE_LIFE: Final = 1000 * keys.handle.seconds
 """Milliseconds in which a page that is shown again is one look."""
 MAX_FIELD: Final = 300
 """Characters of a field of a form."""
@@ -161,7 +161,7 @@ class Visit:
 
     def record_look(self, pseudonym: str, view: str, reason: str = "", within: int = 0) -> None:
         """Record a look before anything is shown: without the ledger nobody sees anything."""
-        self.context.ledger.looks.record(Look(self.signed_in.name, view, pseudonym, reason), within)
+        Looks(self.context.ledger.database).record(Look(self.signed_in.name, view, pseudonym, reason), within)
 
     @property
     def address(self) -> str:
@@ -182,11 +182,11 @@ class Visit:
         """Record that the user looks at the number that was typed, and lead him to its page; raise `FormError`."""
         to, reason = self.typed_number(), self.typed_reason()
         self.record_look(to.pseudonym, page, reason)
-        return self.to(f"/{page}/{self.context.store.console_sessions.point_to(self.own_session, to)}")
+        return self.to(f"/{page}/{console_sessions(self.context).point_to(self.own_session, to)}")
 
     def number(self, handle: str) -> SubjectKey:
         """Return the number that a random name of this session stands for; raise `NotFoundError` for any other."""
-        found = self.context.store.console_sessions.pointed_to(self.own_session, handle)
+        found = console_sessions(self.context).pointed_to(self.own_session, handle)
         if found is None:
             raise NotFoundError("What was found is kept for ten minutes.")
         return found
@@ -201,7 +201,7 @@ class Visit:
         status = status or (self.wrong.status if self.wrong else _OK)
         notes = self.session.notes if self.session and status == _OK else ()
         if self.session and notes:
-            self.context.store.console_sessions.drop_notes(self.session)
+            console_sessions(self.context).drop_notes(self.session)
         shown = self.render(template, visit=self, was_done=known_phrases(notes), **values)
         return Response(shown, status, content_type="text/html; charset=utf-8")
 
@@ -211,13 +211,13 @@ class Visit:
 
     def done(self, path: str, *notes: Phrase) -> AnyResponse:
         """Lead the browser on to a page that says what was done."""
-        self.context.store.console_sessions.leave_notes(self.own_session, notes)
+        console_sessions(self.context).leave_notes(self.own_session, notes)
         return self.to(path)
 
     def enter(self, cookie: str) -> AnyResponse:
         """Lead the browser on in a session that has just begun, whatever cookie it brought."""
         if self.session:
-            self.context.store.console_sessions.end(self.session)
+            console_sessions(self.context).end(self.session)
         answer = self.to("/")
         answer.set_cookie(COOKIE, cookie, **SECURE)
         return answer

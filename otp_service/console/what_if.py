@@ -11,8 +11,8 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from otp_service.bootstrap import Installation, install
+from otp_service.console.accounts import Permission
 from otp_service.console.visits import Answer, FormError, Views, Visit
-from otp_service.domain.console_users import Permission
 from otp_service.domain.phrases import Phrase
 from otp_service.errors import ConfigurationError, NotFoundError
 from otp_service.services.what_if import Comparison, TriedRules, notes, what_if

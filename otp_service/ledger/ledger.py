@@ -8,7 +8,6 @@ from otp_service.ledger import database as ledger_database
 from otp_service.ledger.access import Access, ApiKeys, Applications
 from otp_service.ledger.audit import Audit, Disputes, Incidents, OperatorActions
 from otp_service.ledger.consents import Consents, MirrorSource, Suppressions
-from otp_service.ledger.console import ConsoleUsers, Looks, SecondPersonRequests
 from otp_service.ledger.database import Database, Gate
 from otp_service.ledger.factors import Factors, RecoveryCodes
 from otp_service.ledger.proof_keys import ProofKeys
@@ -48,9 +47,6 @@ class Ledger:
     incidents: Incidents
     endpoints: Endpoints
     postings: Postings
-    console_users: ConsoleUsers
-    looks: Looks
-    second_person_requests: SecondPersonRequests
     parts: tuple["Ledger", ...] = ()
     """The ledgers that this one is made of, where its traffic is divided (`divided`): first the one of the rest."""
     has_own_buckets: Callable[[], bool] = lambda: True
@@ -167,7 +163,4 @@ def open_ledger(
         incidents=Incidents(reading),
         endpoints=Endpoints(database),
         postings=Postings(database),
-        console_users=ConsoleUsers(database),
-        looks=Looks(database),
-        second_person_requests=SecondPersonRequests(database),
     )

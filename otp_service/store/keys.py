@@ -12,10 +12,10 @@ from functools import cached_property, lru_cache
 from itertools import accumulate
 from typing import Final, Literal
 
-from otp_service.domain.console_users import INVITATION_LIFE, SESSION_IDLE
 from otp_service.domain.keyring import IDEMPOTENCY_SECONDS
 from otp_service.domain.totp import PENDING_SECONDS
 from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
+from otp_service.extensions import load_extensions
 
 PREFIX: Final = "otp"
 """What all keys begin with; the ``limits`` library puts it before its own."""
@@ -264,22 +264,15 @@ sandbox_messages = Key("otp:{sandbox}:application:<application>", "list", "seale
     "the last 100 messages that a sandbox gateway caught")
 sandbox_messages_of = Key("otp:{sandbox}:verification:<application>:<id>", "list", "sealed", _RECORD, "API (sandbox)",
     "the caught messages of one verification")
-console_session = Key("otp:{console}:session:<session>", "hash", "", Life("15 min after the last page", SESSION_IDLE),
-    "console", "who is signed in to the console, by the digest of his cookie")
-console_handle = Key("otp:{console}:handle:<session>/<handle>", "string", "sealed", Life("10 min", 600), "console",
-    "the number that a session looks at")
-console_tries = Key("otp:{console}:tries:<fingerprint>", "hash", "pseudonym", Life("a day after the last try", _DAY),
-    "console", "how often somebody tried to sign in under a name from a network, and how long he has to wait")
-console_invitation = Key("otp:{console}:invitation:<invitation>", "string", "sealed",
-    Life("an hour", INVITATION_LIFE // 1000), "console",
-    "the secret of the authenticator app that somebody who was invited is shown")
-console_chain_turn = Key("otp:{console}:chain/turn", "hash", "", Life("30 s", 60), "console",
-    "which process verifies the audit chain, for whom, since when, and how far it is")
-console_chain_result = Key("otp:{console}:chain/result", "string", "", Life("90 days", 90 * _DAY), "console",
-    "what the last verification of the audit chain told, and who asked for it")
 # fmt: on
 
 KEYS: Final = tuple(kind for kind in list(globals().values()) if isinstance(kind, Key))
+
+
+def all_keys() -> tuple[Key, ...]:
+    """Return every key of the service and its extensions."""
+    return (*KEYS, *(key for extension in load_extensions() for key in extension.keys))
+
 
 ACCESS: Final = access()
 INSTALLATION: Final = installation()

@@ -9,7 +9,6 @@ from otp_service.domain.guard import Limits
 from otp_service.domain.keyring import Keyring
 from otp_service.domain.routing import BreakerThresholds
 from otp_service.store.access import AccessCopy
-from otp_service.store.console import ChainRuns, ConsoleSessions
 from otp_service.store.events import Attempts, Decisions, EventLog, History
 from otp_service.store.factors import FactorStore
 from otp_service.store.guard import Guard, Health, LimitReader
@@ -49,8 +48,9 @@ class Store:
     mirror: Mirror
     server: Server
     access_copy: AccessCopy
-    console_sessions: ConsoleSessions
-    chain_verification: ChainRuns
+    client: redis.Redis
+    """With ``scripts``, what an extension builds its own part from."""
+    scripts: ScriptRunner
 
 
 def open_store(
@@ -86,6 +86,6 @@ def open_store(
         mirror=Mirror(client, scripts, keyring.buckets),
         server=Server(client, scripts, keyring, (NO_RULES, *rulesets.values())),
         access_copy=AccessCopy(scripts, keyring),
-        console_sessions=ConsoleSessions(client, scripts, keyring),
-        chain_verification=ChainRuns(client, scripts),
+        client=client,
+        scripts=scripts,
     )

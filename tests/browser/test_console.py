@@ -19,13 +19,14 @@ from support_outbox import Scripted, Sender, refused
 from werkzeug.serving import WSGIRequestHandler
 
 from otp_service.bootstrap import Installation, prepare
+from otp_service.console import authentication
+from otp_service.console.accounts import ALLOWED, Role
 from otp_service.console.app import VIEWS, Console
 from otp_service.console.visits import COOKIE, LANGUAGE_COOKIE, View
 from otp_service.domain.applications import KeyScope
-from otp_service.domain.console_users import ALLOWED, Role
 from otp_service.errors import RateLimitedError
 from otp_service.gateways.base import InboundMessage
-from otp_service.services import access, console_users, webhooks
+from otp_service.services import access, webhooks
 from otp_service.services.inbound import handle_message
 from otp_service.services.webhooks import Actor
 
@@ -80,7 +81,7 @@ class Site:
         self._contexts.append(context)
         cookies = {LANGUAGE_COOKIE: language}
         if role:
-            cookies[COOKIE] = console_users.sign_in_as(self.installation.context, role)
+            cookies[COOKIE] = authentication.sign_in_as(self.installation.context, role)
         shared = {"domain": "localhost", "path": "/", "secure": True, "httpOnly": True}
         context.add_cookies([{"name": name, "value": value, **shared} for name, value in cookies.items()])
         page = context.new_page()
@@ -192,12 +193,12 @@ def test_a_person_signs_in_acts_confirms_and_signs_out(site: Site, scripts: bool
 
 def test_who_is_invited_sets_a_password_and_an_app(site: Site):
     context = site.installation.context
-    invitation = console_users.invite(context, "sana", Role.SUPPORT, (), "cli:tests")
+    invitation = authentication.invite(context, "sana", Role.SUPPORT, (), "cli:tests")
     page = site.page()
     page.goto(f"/invitation/{invitation}")
     secret = page.locator("figcaption code").inner_text()
     drawn = page.locator("figure img").evaluate("one => one.complete && one.naturalWidth")
-    found = console_users.open_invitation(context, invitation)
+    found = authentication.open_invitation(context, invitation)
     person = Person("sana", pyotp.parse_uri(found.uri))
     page.get_by_label("New password").fill(PASSWORD)
     page.get_by_label("Code of your authenticator app").fill(person.code())
@@ -335,7 +336,7 @@ def _try_rules(_: Site, page: Page) -> None:
 def _open_invitation(site: Site, page: Page) -> None:
     context = site.installation.context
     name = f"sana{secrets.token_hex(4)}"
-    page.goto(f"/invitation/{console_users.invite(context, name, Role.SUPPORT, (), 'cli:tests')}")
+    page.goto(f"/invitation/{authentication.invite(context, name, Role.SUPPORT, (), 'cli:tests')}")
 
 
 def _read_message(site: Site, page: Page) -> None:

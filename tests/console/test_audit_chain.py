@@ -9,15 +9,14 @@ from sqlalchemy import update
 from support_console import Browser, new_person, sign_in
 from support_service import eventually
 
+from otp_service.console import chain_verification, keys
+from otp_service.console import sessions as store
+from otp_service.console.accounts import Role
 from otp_service.console.language import catalogue
-from otp_service.domain.console_users import Role
+from otp_service.console.records import Look, Looks
+from otp_service.console.sessions import ChainResult, ChainRun, chain_runs
 from otp_service.errors import LedgerUnavailableError
-from otp_service.ledger.console import Look
 from otp_service.ledger.schema import looks
-from otp_service.services import chain_verification
-from otp_service.store import console as store
-from otp_service.store import keys
-from otp_service.store.console import ChainResult, ChainRun
 
 OTHER = ChainRun("another process'", "zain", 1_000_000, 40, 12)
 
@@ -31,7 +30,7 @@ def ayesha(console, installation) -> Browser:
 
 @pytest.fixture
 def runs(installation):
-    return installation.context.store.chain_verification
+    return chain_runs(installation.context)
 
 
 def begin(browser: Browser):
@@ -45,7 +44,7 @@ def result(runs) -> ChainResult:
 
 def change(installation) -> None:
     """Change a row behind the chain's back."""
-    installation.context.ledger.looks.record(Look("zain", "find", "x" * 22))
+    Looks(installation.context.ledger.database).record(Look("zain", "find", "x" * 22))
     with installation.context.ledger.database.write() as connection:
         connection.execute(update(looks).values(by="nobody"))
 
@@ -91,7 +90,7 @@ def test_one_runs_at_a_time_whatever_the_process(ayesha, runs):
 
 def test_a_process_that_died_leaves_nothing_that_runs_for_ever(ayesha, runs, real_world, monkeypatch):
     runs.keep(OTHER)
-    assert 0 < real_world.client.pttl(keys.console_chain_turn()) <= store.TURN_LEASE
+    assert 0 < real_world.client.pttl(keys.chain_turn()) <= store.TURN_LEASE
 
     monkeypatch.setattr(store, "TURN_LEASE", 50)
     runs.keep(OTHER)
@@ -166,7 +165,7 @@ def test_what_ends_too_soon_says_so(ayesha, runs, monkeypatch, error):
     ],
 )
 def test_what_somebody_else_wrote_into_redis_puts_no_words_into_our_mouth(ayesha, real_world, told):
-    real_world.client.set(keys.console_chain_result(), told if isinstance(told, str) else json.dumps(told), ex=60)
+    real_world.client.set(keys.chain_result(), told if isinstance(told, str) else json.dumps(told), ex=60)
     page = ayesha.get("/compliance")
 
     assert page.status_code == 200

@@ -13,8 +13,11 @@ from support_ledger_events import EVIDENCE, started
 from otp_service.api.routes import type_adapter
 from otp_service.bootstrap import Installation, prepare
 from otp_service.clock import now
+from otp_service.console.accounts import CONFIRMED_FOR, NAME_RULE, Role
 from otp_service.console.app import Console
 from otp_service.console.language import catalogue
+from otp_service.console.records import DualControlAction, DualControlRequest, Look, Looks, SecondPersonRequests
+from otp_service.console.sessions import console_sessions
 from otp_service.console.visits import MAYBE_RECORDED
 from otp_service.domain.consents import (
     EVERY_APPLICATION,
@@ -25,10 +28,8 @@ from otp_service.domain.consents import (
     active_freezes,
     is_suppressed,
 )
-from otp_service.domain.console_users import CONFIRMED_FOR, NAME_RULE, Role
 from otp_service.domain.numbers import SubjectKey, parse_destination, subject_key
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
-from otp_service.ledger.console import DualControlAction, DualControlRequest, Look, Looks
 from otp_service.ledger.retention import PURGE_RULES
 from otp_service.ledger.schema import operator_actions
 from otp_service.services.audit import verify_dispute_pack
@@ -92,7 +93,10 @@ class Office:
         return self.ledger.suppressions.of(self.number.pseudonym)
 
     def looks(self) -> list[tuple[str, str, str]]:
-        return [(one.by, one.view, one.reason) for one in reversed(self.ledger.looks.at(self.number.pseudonym, 100))]
+        return [
+            (one.by, one.view, one.reason)
+            for one in reversed(Looks(self.ledger.database).at(self.number.pseudonym, 100))
+        ]
 
     def acts(self) -> list[tuple[str, str, str, str]]:
         found = self.ledger.operator_actions.between(None, None, 1000)
@@ -160,7 +164,7 @@ def test_what_is_no_number_is_no_look_and_is_not_shown_again(office, number):
     assert answer.status_code == 422
     assert "This is no phone number" in answer.text
     assert not number or number not in answer.text
-    assert office.ledger.looks.latest(10) == ()
+    assert Looks(office.ledger.database).latest(10) == ()
 
 
 @pytest.mark.parametrize("reason", ["call 03001234567", "x" * 201, "a\u202eb"])
@@ -169,7 +173,7 @@ def test_a_reason_that_may_not_be_kept_is_refused(office, reason):
     desk.browser.get("/compliance")
 
     assert desk.browser.post("/compliance", number=NUMBER, reason=reason).status_code == 422
-    assert office.ledger.looks.latest(10) == ()
+    assert Looks(office.ledger.database).latest(10) == ()
 
 
 def test_without_the_ledger_nothing_of_a_person_is_shown(office, monkeypatch):
@@ -204,8 +208,8 @@ def test_a_handle_is_good_in_its_session_alone(office):
 
 def test_a_role_without_compliance_sees_nothing_and_fraud_may_freeze(office):
     desk, fraud = office.person("ayesha"), office.person("faisal", Role.FRAUD)
-    handle = office.context.store.console_sessions.point_to
-    session = office.context.store.console_sessions.find(
+    handle = console_sessions(office.context).point_to
+    session = console_sessions(office.context).find(
         fraud.browser.client.get_cookie("__Host-console", domain="localhost").value
     )
     fraud.path = f"/compliance/{handle(session, office.number)}"
@@ -284,7 +288,7 @@ def test_who_sees_one_application_acts_for_no_other(office, clerk, application):
         answer = clerk.do(what, **fields)
         assert (answer.status_code, "attachment" in str(answer.headers)) == (422, False), what
     assert office.acts() == []
-    assert office.ledger.second_person_requests.latest(10) == ()
+    assert SecondPersonRequests(office.ledger.database).latest(10) == ()
 
 
 def test_an_export_holds_the_applications_that_somebody_sees(office, clerk):
@@ -383,7 +387,7 @@ def test_an_erasure_takes_a_second_person_who_looks_at_the_same_number(office):
     asker, second = office.person("ayesha"), office.person("zain")
     asker.look()
     assert asker.ask().location == asker.path
-    (request,) = office.ledger.second_person_requests.latest(10)
+    (request,) = SecondPersonRequests(office.ledger.database).latest(10)
     own = asker.browser.get(asker.path).text
     listed = second.browser.get("/compliance").text
 
@@ -410,7 +414,7 @@ def test_a_request_is_taken_back_or_declined_once(office):
     for by in (desk, second):
         desk.browser.get(desk.path)
         desk.ask()
-        name = office.ledger.second_person_requests.latest(1)[0].id
+        name = SecondPersonRequests(office.ledger.database).latest(1)[0].id
         by.browser.get("/compliance")
         assert by.browser.post(f"/compliance/requests/{name}/decline").location == "/compliance"
         assert by.browser.post(f"/compliance/requests/{name}/decline").status_code == 409
@@ -422,7 +426,7 @@ def test_what_cannot_be_done_is_open_again(office, monkeypatch):
     desk.look()
     desk.do("freeze", application="shop")
     desk.ask(DualControlAction.UNFREEZE)
-    (request,) = office.ledger.second_person_requests.latest(1)
+    (request,) = SecondPersonRequests(office.ledger.database).latest(1)
     second.look()
 
     def away(*_, **__):
@@ -445,7 +449,7 @@ def test_what_is_asked_for_wrongly_is_not_asked_for(office, fields):
 
     answer = desk.do("ask", **{"act": "erase", "application": "shop", "reason": "x", **fields})
     assert (answer.status_code, 'role="alert"' in answer.text) == (422, True)
-    assert office.ledger.second_person_requests.latest(10) == ()
+    assert SecondPersonRequests(office.ledger.database).latest(10) == ()
 
 
 # --- what is handed out ---
@@ -543,8 +547,8 @@ def test_pages_stay_small_however_much_is_held(office):
     pseudonym = office.number.pseudonym
     for number in range(150):
         suppress(office, "shop", f"reason {number} {'x' * 150}")
-        office.ledger.looks.record(replace(LOOK, pseudonym=pseudonym))
-        office.ledger.second_person_requests.ask(replace(REQUEST, pseudonym=pseudonym))
+        Looks(office.ledger.database).record(replace(LOOK, pseudonym=pseudonym))
+        SecondPersonRequests(office.ledger.database).ask(replace(REQUEST, pseudonym=pseudonym))
     desk = office.person("ayesha")
 
     assert len(desk.look().encode()) < 150_000

@@ -10,8 +10,9 @@ from support_events import record_events
 from support_installation import NUMBER
 from support_outbox import Sender
 
+from otp_service.console.accounts import Role
+from otp_service.console.records import Looks
 from otp_service.domain.applications import KeyScope
-from otp_service.domain.console_users import Role
 from otp_service.domain.keyring import api_key_hash
 from otp_service.errors import LedgerUnavailableError
 from otp_service.services import access, webhooks
@@ -31,7 +32,7 @@ def keys(installation, application="shop"):
 
 
 def looks(installation):
-    return installation.context.ledger.looks.latest(10)
+    return Looks(installation.context.ledger.database).latest(10)
 
 
 def acts(installation):
@@ -196,7 +197,7 @@ def test_no_look_recorded_nothing_shown(console, installation, monkeypatch):
     def away(*_):
         raise LedgerUnavailableError("away")
 
-    monkeypatch.setattr(type(installation.context.ledger.looks), "record", away)
+    monkeypatch.setattr(type(Looks(installation.context.ledger.database)), "record", away)
     answer = browser.get(f"/developers/verifications/{one}")
 
     assert answer.status_code == 503

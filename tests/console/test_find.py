@@ -9,15 +9,15 @@ from support_installation import NUMBER
 from support_outbox import Scripted, Sender
 
 from otp_service.bootstrap import prepare
+from otp_service.console.accounts import Role
 from otp_service.console.app import Console
+from otp_service.console.records import Looks
 from otp_service.console.visits import NO_REASON
 from otp_service.domain.consents import SuppressionSource
-from otp_service.domain.console_users import Role
 from otp_service.domain.guard import GUARD_RULES
 from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.errors import LedgerUnavailableError, NumberTypeNotAllowedError, RateLimitedError
 from otp_service.gateways.base import Accepted
-from otp_service.ledger.console import Looks
 from otp_service.services.explanations import ADVICE
 from otp_service.services.number_history import Why
 from otp_service.services.subjects import freeze, unfreeze
@@ -52,7 +52,7 @@ def test_support_sees_why_a_code_came_or_not_and_what_to_tell(installation, supp
 def test_a_look_is_recorded_before_anything_is_shown_and_the_person_is_told(installation, support):
     found(support, reason="ticket 17")
     pseudonym = installation.context.keyring.pseudonym(NUMBER)
-    (look,) = installation.context.ledger.looks.latest(10)
+    (look,) = Looks(installation.context.ledger.database).latest(10)
 
     assert (look.by, look.view, look.pseudonym, look.reason) == ("sana", "find", pseudonym, "ticket 17")
     export = installation.context.ledger.subjects.export(pseudonym, None)
@@ -113,7 +113,7 @@ def test_a_reason_that_may_not_be_kept_is_no_look(installation, support, reason)
     answer = support.post("/find", number=NUMBER, reason=reason)
 
     assert (answer.status_code, NO_REASON in answer.text) == (422, True)
-    assert installation.context.ledger.looks.latest(10) == ()
+    assert Looks(installation.context.ledger.database).latest(10) == ()
 
 
 def test_support_finds_why_a_landline_was_refused(installation, support):
@@ -227,7 +227,7 @@ def test_what_rules_said_of_a_verification_is_a_look_at_its_person(real_world):
         shop.resend(one)
     for _ in range(2):
         assert browser.get(f"/decisions/{one}").status_code == 200
-    (look,) = installation.context.ledger.looks.latest(10)
+    (look,) = Looks(installation.context.ledger.database).latest(10)
 
     assert (look.by, look.view, look.reason) == ("sana", "decision", one)
     assert look.pseudonym == installation.context.keyring.pseudonym(NUMBER)

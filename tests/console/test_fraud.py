@@ -9,7 +9,8 @@ from support_events import record_events
 from support_service import eventually
 
 from otp_service.console import plots
-from otp_service.domain.console_users import Role
+from otp_service.console.accounts import Role
+from otp_service.console.records import ConsoleUsers
 from otp_service.domain.guard import HOUR
 from otp_service.store.guard import CountryBreaker
 
@@ -133,7 +134,7 @@ def test_a_try_is_over_for_who_may_see_less_since(console, installation, fraud):
     browser = sign_in(console, person)
     browser.get("/fraud/what-if")
     page = browser.post("/fraud/what-if", rules="").location
-    installation.context.ledger.console_users.change("omar", Role.FRAUD, ["shop"], "cli:tests")
+    ConsoleUsers(installation.context.ledger.database).change("omar", Role.FRAUD, ["shop"], "cli:tests")
 
     assert sign_in(console, person).get(page).status_code == 404
 

@@ -8,8 +8,9 @@ from support_console import Browser, new_person, sign_in
 from support_ledger_events import EVIDENCE
 
 from otp_service.bootstrap import Installation
+from otp_service.console.accounts import Role
+from otp_service.console.records import Looks
 from otp_service.domain.consents import EVERY_APPLICATION, Consent, Suppression, SuppressionScope, SuppressionSource
-from otp_service.domain.console_users import Role
 
 NUMBERS = [f"+92300123456{digit}" for digit in range(10)]
 ROW = re.compile(r"<tr>\s*<th scope=\"row\">")
@@ -51,7 +52,7 @@ def test_a_list_names_nobody_and_is_no_look_at_a_person(installation, ayesha):
         assert [one for one in (*pseudonyms, *(number[3:] for number in NUMBERS)) if one in page] == []
         for private in ("•••", "Bilal", EVIDENCE.source, EVIDENCE.address_prefix):
             assert private not in page
-    assert installation.context.ledger.looks.latest(10) == ()
+    assert Looks(installation.context.ledger.database).latest(10) == ()
 
 
 @pytest.mark.parametrize(

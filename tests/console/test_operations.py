@@ -8,8 +8,9 @@ from support_console import Browser, new_person, sign_in
 from support_events import record_events
 from support_outbox import Scripted, Sender, refused
 
+from otp_service.console.accounts import Role
+from otp_service.console.sessions import console_sessions
 from otp_service.domain.audit import OperatorAction
-from otp_service.domain.console_users import Role
 from otp_service.domain.phrases import Phrase
 from otp_service.errors import StoreUnavailableError
 from otp_service.ledger.reading import ReplicaState, ReplicaStatus
@@ -182,7 +183,7 @@ def test_names_from_elsewhere_are_shown_as_text(console, installation, shop):
 def test_a_note_that_somebody_else_wrote_is_not_said(console, installation):
     browser = operator(console, installation)
     cookie = browser.client.get_cookie("__Host-console", domain="localhost").value
-    sessions = installation.context.store.console_sessions
+    sessions = console_sessions(installation.context)
     sessions.leave_notes(
         sessions.find(cookie), [Phrase("Call {x.__class__} at once.", {"x": "1"}), Phrase("No message waits.")]
     )

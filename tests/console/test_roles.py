@@ -3,8 +3,9 @@
 import pytest
 from support_console import Browser, new_person, sign_in
 
+from otp_service.console.accounts import Role
 from otp_service.console.app import HEADERS, VIEWS
-from otp_service.domain.console_users import Role
+from otp_service.console.records import ConsoleUsers
 
 CLOSED = [view for view in VIEWS if not view.is_open]
 
@@ -38,7 +39,7 @@ def test_a_role_sees_its_own_views_and_no_other(console, installation, role):
 
 
 def browser_may(installation, view) -> bool:
-    return installation.context.ledger.console_users.find("somebody").may(view.permission)
+    return ConsoleUsers(installation.context.ledger.database).find("somebody").may(view.permission)
 
 
 @pytest.mark.parametrize("path", ["/sign-in", "/nothing", "/static/console.css"])

@@ -4,11 +4,13 @@ import pyotp
 import pytest
 from support_console import PASSWORD, Browser, Person, new_person, sign_in
 
+from otp_service.console import authentication
+from otp_service.console import records as ledger
+from otp_service.console.accounts import FIRST_WAIT, FREE_TRIES, INVITATION_LIFE, Role
 from otp_service.console.app import Console
-from otp_service.domain.console_users import FIRST_WAIT, FREE_TRIES, INVITATION_LIFE, Role
+from otp_service.console.records import ConsoleUsers
+from otp_service.console.sessions import console_sessions
 from otp_service.domain.phrases import Phrase
-from otp_service.ledger import console as ledger
-from otp_service.services import console_users
 
 
 def cookie_of(browser: Browser) -> str:
@@ -152,7 +154,7 @@ def test_a_cookie_is_worth_nothing_after_sign_out(console, installation):
 
 def test_nothing_is_written_to_a_session_that_is_over(console, installation):
     browser = sign_in(console, new_person(installation, "ayesha", Role.ADMIN))
-    sessions = installation.context.store.console_sessions
+    sessions = console_sessions(installation.context)
     session = sessions.find(cookie_of(browser))
     sessions.end(session)  # by another tab, while this one works
     sessions.confirm(session)
@@ -174,7 +176,7 @@ def test_a_session_that_somebody_planted_is_not_taken_over(console, installation
 @pytest.mark.parametrize("change", ["disable", "role", "invite"])
 def test_a_change_of_a_user_ends_his_sessions(console, installation, change):
     browser = sign_in(console, new_person(installation, "ayesha", Role.SUPPORT))
-    users = installation.context.ledger.console_users
+    users = ConsoleUsers(installation.context.ledger.database)
     acts = {
         "disable": lambda: users.disable("ayesha", "cli:x"),
         "role": lambda: users.change("ayesha", Role.FRAUD, (), "cli:x"),
@@ -198,7 +200,7 @@ def test_an_invitation_is_accepted_once_and_in_time(console, installation, monke
     assert newcomer.get(f"{path}/code.svg").mimetype == "image/svg+xml"
     assert newcomer.post(path, password="short", code="1").status_code == 403
     assert newcomer.get("/invitation/anything").status_code == 404
-    app = pyotp.parse_uri(console_users.open_invitation(installation.context, invitation).uri)
+    app = pyotp.parse_uri(authentication.open_invitation(installation.context, invitation).uri)
     with monkeypatch.context() as late:
         over = ledger.now() + INVITATION_LIFE
         late.setattr(ledger, "now", lambda: over)
@@ -236,5 +238,5 @@ def test_a_user_has_a_role_and_applications_that_are_there(console, installation
     answer = admin.post(path, **{"name": "omar", "role": "fraud", "applications": "shop", field: "none"})
 
     assert (answer.status_code, sentence in answer.text) == (422, True)
-    assert installation.context.ledger.console_users.find("zain").role is Role.SUPPORT
-    assert installation.context.ledger.console_users.find("omar") is None
+    assert ConsoleUsers(installation.context.ledger.database).find("zain").role is Role.SUPPORT
+    assert ConsoleUsers(installation.context.ledger.database).find("omar") is None

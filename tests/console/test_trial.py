@@ -5,9 +5,10 @@ from support_console import Browser
 from support_installation import InProduction, World
 
 from otp_service.bootstrap import Installation, prepare
+from otp_service.console.accounts import Role
 from otp_service.console.app import HEALTH, Console
-from otp_service.domain.console_users import Role
-from otp_service.services.console_users import trial_code
+from otp_service.console.authentication import trial_code
+from otp_service.console.records import ConsoleUsers
 
 TOKEN = "t" * 43
 LINK = f"/dev/{TOKEN}"
@@ -28,7 +29,7 @@ def test_whoever_has_the_link_signs_in_with_a_role(real_world, role):
 
     assert (answer.status_code, answer.location) == (303, "/")
     assert f"dev-{role}" in browser.get("/").text
-    assert installation.context.ledger.console_users.find(f"dev-{role}").role is role
+    assert ConsoleUsers(installation.context.ledger.database).find(f"dev-{role}").role is role
     assert Browser(console).post(LINK, role=role).status_code == 303, "the user is there already"
 
 
@@ -73,7 +74,7 @@ def test_whoever_was_disabled_does_not_sign_in(real_world):
     browser = Browser(console)
     browser.get(LINK)
     browser.post(LINK, role="support")
-    installation.context.ledger.console_users.disable("dev-support", "cli:x")
+    ConsoleUsers(installation.context.ledger.database).disable("dev-support", "cli:x")
     browser.get(LINK)
 
     assert browser.post(LINK, role="support").status_code == 422

@@ -19,9 +19,9 @@ from support_valkey import free_port
 
 from otp_service import bootstrap
 from otp_service.bootstrap import Installation, prepare
+from otp_service.console.accounts import Role
+from otp_service.console.records import DONE, ConsoleUsers, SecondPersonRequests
 from otp_service.domain.audit import OperatorAction
-from otp_service.domain.console_users import Role
-from otp_service.ledger.console import DONE
 from otp_service.services.audit import verify_dispute_pack
 from otp_service.settings import settings_from
 
@@ -163,10 +163,10 @@ def test_all_work_is_done_without_root_keys(console, site):
     assert list(verify_dispute_pack(pack, site.installation.context.keyring.signer.public_key)) == []
     assert asker.post(f"{path}/freeze", application="shop", reason="case A-17").location == path
     assert asker.post(f"{path}/ask", act="erase", application="shop", reason="he asked").location
-    (request,) = ledger.second_person_requests.latest(1)
+    (request,) = SecondPersonRequests(ledger.database).latest(1)
     second.get(same)
     assert second.post(f"{same}/requests/{request.id}/confirm").location == same
-    assert ledger.second_person_requests.latest(1)[0].outcome == DONE
+    assert SecondPersonRequests(ledger.database).latest(1)[0].outcome == DONE
     assert OperatorAction.SUBJECT_ERASED in [one.act for one in ledger.operator_actions.between(None, None, 100)]
 
 
@@ -176,7 +176,7 @@ def test_each_role_sees_each_of_its_pages_without_root_keys(console, site):
     verification = Caller(site.installation).start()
     for role in Role:
         browser = sign_in(console, new_person(site.installation, f"the-{role}", role))
-        user = site.installation.context.ledger.console_users.find(f"the-{role}")
+        user = ConsoleUsers(site.installation.context.ledger.database).find(f"the-{role}")
         for view in VIEWS:
             if view.method == "GET" and not view.is_open and view.is_for(user) and "<" not in view.rule:
                 assert browser.get(view.rule).status_code == 200, (role, view.rule)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from otp_service.domain.console_users import is_user_name
+from otp_service.console.accounts import is_user_name
 
 
 @pytest.mark.parametrize("name", ["a", "ayesha", "ayesha.khan-2", "a" * 24])

@@ -20,8 +20,8 @@ from support_valkey import ValkeyServer
 from support_webhooks import LOOPBACK, receiving
 
 from otp_service.bootstrap import Installation, install, prepare
+from otp_service.console.accounts import Role
 from otp_service.console.app import Console
-from otp_service.domain.console_users import Role
 from otp_service.settings import load_settings
 from otp_service.store import keys
 

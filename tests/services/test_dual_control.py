@@ -11,6 +11,20 @@ from support_ledger_events import EVIDENCE
 
 from otp_service.bootstrap import Installation, prepare
 from otp_service.clock import now
+from otp_service.console import dual_control
+from otp_service.console import records as ledger_console
+from otp_service.console.accounts import ConsoleUser, Role
+from otp_service.console.records import (
+    DECLINED,
+    DONE,
+    NOTHING_LEFT,
+    REQUEST_LIFE,
+    TAKEN,
+    TAKEN_FOR,
+    ConsoleUsers,
+    DualControlAction,
+    SecondPersonRequests,
+)
 from otp_service.domain.consents import (
     EVERY_APPLICATION,
     Consent,
@@ -20,7 +34,6 @@ from otp_service.domain.consents import (
     active_freezes,
     is_suppressed,
 )
-from otp_service.domain.console_users import ConsoleUser, Role
 from otp_service.domain.numbers import SubjectKey, parse_destination, subject_key
 from otp_service.errors import (
     ConflictError,
@@ -30,19 +43,7 @@ from otp_service.errors import (
     NameTakenError,
     StoreUnavailableError,
 )
-from otp_service.ledger import console as ledger_console
-from otp_service.ledger.console import (
-    DECLINED,
-    DONE,
-    NOTHING_LEFT,
-    REQUEST_LIFE,
-    TAKEN,
-    TAKEN_FOR,
-    DualControlAction,
-    SecondPersonRequests,
-)
 from otp_service.ledger.subjects import Subjects
-from otp_service.services import dual_control
 from otp_service.services.audit import AuditProgress, verify_chain
 from otp_service.services.mirror import MirrorSync
 from otp_service.services.subjects import freeze
@@ -71,7 +72,7 @@ class Office:
 
     def hire(self, name: str, role: Role = Role.COMPLIANCE, *applications: str) -> ConsoleUser:
         new_person(self.installation, name, role, *applications)
-        found = self.ledger.console_users.find(name)
+        found = ConsoleUsers(self.ledger.database).find(name)
         assert found is not None
         return found
 
@@ -82,7 +83,7 @@ class Office:
         return dual_control.confirm(self.context, by or self.second, name, self.number.pseudonym)
 
     def state(self, name: str) -> tuple[str, str]:
-        found = self.ledger.second_person_requests.find(name)
+        found = SecondPersonRequests(self.ledger.database).find(name)
         assert found is not None
         return found.outcome, found.decided_by
 
@@ -171,28 +172,28 @@ def test_nobody_confirms_what_he_asked_for(office):
     with pytest.raises(ForbiddenError):
         office.confirm(name, office.asker)
 
-    assert office.ledger.second_person_requests.take(name, "ayesha") is None
+    assert SecondPersonRequests(office.ledger.database).take(name, "ayesha") is None
     assert office.state(name) == ("", "")
 
 
 @pytest.mark.parametrize("role", [role for role in Role if role is not Role.COMPLIANCE])
 def test_who_asked_does_not_confirm_with_another_role_and_his_request_falls_with_it(office, role):
     name = office.ask()
-    office.ledger.console_users.change("ayesha", role, (), ADMIN)
-    changed = office.ledger.console_users.find("ayesha")
+    ConsoleUsers(office.ledger.database).change("ayesha", role, (), ADMIN)
+    changed = ConsoleUsers(office.ledger.database).find("ayesha")
 
     with pytest.raises(ForbiddenError):
         office.confirm(name, changed)
     with pytest.raises(ConflictError):
         office.confirm(name)
-    office.ledger.console_users.change("ayesha", Role.COMPLIANCE, (), ADMIN)
+    ConsoleUsers(office.ledger.database).change("ayesha", Role.COMPLIANCE, (), ADMIN)
     with pytest.raises(ForbiddenError):
-        office.confirm(name, office.ledger.console_users.find("ayesha"))
+        office.confirm(name, ConsoleUsers(office.ledger.database).find("ayesha"))
     assert office.acts() == []
 
 
 def test_nobody_comes_back_under_a_name_that_somebody_had(office):
-    office.ledger.console_users.disable("ayesha", ADMIN)
+    ConsoleUsers(office.ledger.database).disable("ayesha", ADMIN)
 
     with pytest.raises(NameTakenError):
         office.hire("ayesha")
@@ -201,7 +202,7 @@ def test_nobody_comes_back_under_a_name_that_somebody_had(office):
 @pytest.mark.parametrize("change", ["disabled", "restricted"])
 def test_what_somebody_asked_who_may_not_ask_any_more_is_not_done(office, change):
     name = office.ask()
-    users = office.ledger.console_users
+    users = ConsoleUsers(office.ledger.database)
     if change == "disabled":
         users.disable("ayesha", ADMIN)
     else:
@@ -263,7 +264,7 @@ def test_a_request_is_over_after_a_week(office, monkeypatch):
     monkeypatch.setattr(ledger_console, "now", lambda: later)
     monkeypatch.setattr(dual_control, "now", lambda: later)
 
-    assert office.ledger.second_person_requests.take(name, "zain") is None
+    assert SecondPersonRequests(office.ledger.database).take(name, "zain") is None
     with pytest.raises(ConflictError):
         office.confirm(name)
     with pytest.raises(ConflictError):
@@ -347,7 +348,7 @@ def test_what_cannot_be_given_back_is_open_again_after_some_minutes(office, monk
 
 
 def test_who_comes_back_late_does_not_end_what_another_has_taken(office, monkeypatch):
-    requests, name = office.ledger.second_person_requests, office.ask()
+    requests, name = SecondPersonRequests(office.ledger.database), office.ask()
     slow = requests.take(name, "zain")
     later = now() + TAKEN_FOR
     monkeypatch.setattr(ledger_console, "now", lambda: later)

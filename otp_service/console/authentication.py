@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
-from otp_service.domain.console_users import (
+from otp_service.console.accounts import (
     ConsoleUser,
     Role,
     digest,
@@ -16,12 +16,13 @@ from otp_service.domain.console_users import (
     new_invitation,
     password_fault,
 )
+from otp_service.console.records import ConsoleUsers
+from otp_service.console.sessions import ConsoleSession, console_sessions
 from otp_service.domain.keyring import SealBrokenError
 from otp_service.domain.numbers import network_of
 from otp_service.domain.totp import TotpParameters, code_at, matching_steps, new_secret, otpauth_uri
 from otp_service.errors import InvalidCodeError, NameTakenError, NotFoundError
 from otp_service.services.context import Context
-from otp_service.store.console import ConsoleSession
 from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
@@ -72,16 +73,16 @@ def sign_in(context: Context, name: str, password: str, code: str, address: str)
     Raises `SignInRefusedError`, `SignInWaitsError`, `SignInBusyError`, and what the ledger and the store raise.
     """
     network = network_of(address)
-    tries = context.store.console_sessions
+    tries = console_sessions(context)
     if wait := tries.may_try(name, network):
         raise SignInWaitsError(wait)
-    user = context.ledger.console_users.find(name)
+    user = ConsoleUsers(context.ledger.database).find(name)
     with _turn():
         knows_password = is_password(password, user.password if user else "")
     may_guess = _may_guess(context, name if knows_password else "")
     step = _accepted_step(context, user, code) if may_guess else 0
     is_right = knows_password and user is not None and user.is_active and bool(step)
-    if not is_right or user is None or not context.ledger.console_users.use_step(user, step):
+    if not is_right or user is None or not ConsoleUsers(context.ledger.database).use_step(user, step):
         _log.warning("console_sign_in_refused")
         raise SignInRefusedError("That is not right.")
     tries.forget_tries(name, network)
@@ -92,7 +93,7 @@ def sign_in(context: Context, name: str, password: str, code: str, address: str)
 
 def _may_guess(context: Context, name: str) -> bool:
     """Take a try at the codes of somebody whose password was right; of nobody (empty), for the time that it takes."""
-    waits = context.store.console_sessions.may_try(name, _CODES) > 0 and bool(name)
+    waits = console_sessions(context).may_try(name, _CODES) > 0 and bool(name)
     if waits:
         _log.warning("console_codes_guessed", user=name)
     return not waits
@@ -103,13 +104,13 @@ def confirm(context: Context, user: ConsoleUser, session: ConsoleSession, code: 
 
     Raises `SignInRefusedError` and `SignInWaitsError`.
     """
-    if wait := context.store.console_sessions.may_try(user.name, session.key):
+    if wait := console_sessions(context).may_try(user.name, session.key):
         raise SignInWaitsError(wait)
     step = _accepted_step(context, user, code)
-    if not step or not context.ledger.console_users.use_step(user, step):
+    if not step or not ConsoleUsers(context.ledger.database).use_step(user, step):
         raise SignInRefusedError("That is not right.")
-    context.store.console_sessions.forget_tries(user.name, session.key)
-    context.store.console_sessions.confirm(session)
+    console_sessions(context).forget_tries(user.name, session.key)
+    console_sessions(context).confirm(session)
 
 
 def sign_in_as(context: Context, role: Role) -> str:
@@ -117,11 +118,11 @@ def sign_in_as(context: Context, role: Role) -> str:
 
     For trials alone: the console must offer it nowhere else. Raises `SignInRefusedError` where he was disabled.
     """
-    user = context.ledger.console_users.find(trial_name(role)) or _add_trial_user(context, role)
+    user = ConsoleUsers(context.ledger.database).find(trial_name(role)) or _add_trial_user(context, role)
     if user is None or not user.is_active:
         raise SignInRefusedError("This user may not sign in.")
     _log.info("console_signed_in_for_trial", user=user.name, role=user.role)
-    return context.store.console_sessions.begin(user)
+    return console_sessions(context).begin(user)
 
 
 def trial_name(role: Role) -> str:
@@ -131,9 +132,11 @@ def trial_name(role: Role) -> str:
 
 def trial_code(context: Context, role: Role) -> str:
     """Return the code that the app of a trial's user would show; empty where there is no such user yet."""
-    user = context.ledger.console_users.find(trial_name(role))
+    user = ConsoleUsers(context.ledger.database).find(trial_name(role))
     try:
-        secret = context.keyring.unseal_without_root_key(user.secret if user else "", owner=trial_name(role), kind=_SECRET)
+        secret = context.keyring.unseal_without_root_key(
+            user.secret if user else "", owner=trial_name(role), kind=_SECRET
+        )
     except SealBrokenError:
         return ""
     present = _APP.step_at(context.store.decisions.now())
@@ -145,7 +148,7 @@ def _add_trial_user(context: Context, role: Role) -> ConsoleUser | None:
     """Add the user with a password that nobody knows."""
     name, invitation = trial_name(role), new_invitation()
     sealed = context.keyring.seal_without_root_key(new_secret(), owner=name, kind=_SECRET)
-    users = context.ledger.console_users
+    users = ConsoleUsers(context.ledger.database)
     with suppress(NameTakenError):  # somebody else was faster
         users.invite(name, role, (), digest(invitation), _TRIAL)
         users.accept(digest(invitation), hash_password(new_invitation()), sealed, 0)
@@ -154,10 +157,10 @@ def _add_trial_user(context: Context, role: Role) -> ConsoleUser | None:
 
 def user_of(context: Context, session: ConsoleSession) -> ConsoleUser | None:
     """Return whose session it is; ``None``, and the session is over, where something was changed of him since."""
-    user = context.ledger.console_users.find(session.user)
+    user = ConsoleUsers(context.ledger.database).find(session.user)
     if user and user.is_active and user.version == session.version:
         return user
-    context.store.console_sessions.end(session)
+    console_sessions(context).end(session)
     return None
 
 
@@ -193,14 +196,14 @@ def _steps(secret: bytes, code: str, now: int) -> tuple[int, ...]:
 def invite(context: Context, name: str, role: Role, applications: tuple[str, ...], by: str) -> str:
     """Add a user; return the secret part of the address at which he sets a password. Raises `NameTakenError`."""
     invitation = new_invitation()
-    context.ledger.console_users.invite(name, role, applications, digest(invitation), by)
+    ConsoleUsers(context.ledger.database).invite(name, role, applications, digest(invitation), by)
     return invitation
 
 
 def invite_again(context: Context, name: str, by: str) -> str:
     """Let a user set password and app anew; return the secret part of the address. Raises `NotFoundError`."""
     invitation = new_invitation()
-    if not context.ledger.console_users.invite_again(name, digest(invitation), by):
+    if not ConsoleUsers(context.ledger.database).invite_again(name, digest(invitation), by):
         raise NotFoundError("There is no such user, or he is disabled.")
     return invitation
 
@@ -217,10 +220,10 @@ class Invitation:
 
 def open_invitation(context: Context, invitation: str) -> Invitation:
     """Return what whoever was invited is shown; the same each time. Raises `NotFoundError`."""
-    user = context.ledger.console_users.invited(digest(invitation))
+    user = ConsoleUsers(context.ledger.database).invited(digest(invitation))
     if user is None:
         raise NotFoundError("This invitation was accepted, or it is over.")
-    secret = context.store.console_sessions.pending_secret(digest(invitation), new_secret())
+    secret = console_sessions(context).pending_secret(digest(invitation), new_secret())
     return Invitation(user, otpauth_uri(secret, _APP, _ISSUER, user.name), secret)
 
 
@@ -238,6 +241,6 @@ def accept_invitation(context: Context, invitation: str, password: str, code: st
     sealed = context.keyring.seal_without_root_key(opened.secret, owner=opened.user.name, kind=_SECRET)
     with _turn():
         hashed = hash_password(password)
-    if not context.ledger.console_users.accept(digest(invitation), hashed, sealed, max(steps)):
+    if not ConsoleUsers(context.ledger.database).accept(digest(invitation), hashed, sealed, max(steps)):
         raise NotFoundError("This invitation was accepted, or it is over.")
     return ""

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, and_, case, func, insert, or_, select, update
 
 from otp_service.clock import now
+from otp_service.console.accounts import INVITATION_LIFE, ConsoleUser, Role
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
-from otp_service.domain.console_users import INVITATION_LIFE, ConsoleUser, Role
 from otp_service.errors import NameTakenError
 from otp_service.ledger.audit import append_entry, append_state, record_action
 from otp_service.ledger.database import Database

@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Final
 
 from otp_service.clock import now
+from otp_service.console.sessions import ChainResult, ChainRun, chain_runs
 from otp_service.domain.phrases import Phrase
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.services.audit import AuditProgress, chain_notes, count_entries, early_purges, verdict, verify_chain
 from otp_service.services.context import Context
-from otp_service.store.console import ChainResult, ChainRun
 from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
@@ -31,7 +31,7 @@ def begin(context: Context, by: str, kept: Mapping[str, int]) -> bool:
     anew. Raises `LedgerUnavailableError` and `StoreUnavailableError`.
     """
     run = ChainRun(secrets.token_hex(8), by, now(), count_entries(context))
-    if not context.store.chain_verification.keep(run):
+    if not chain_runs(context).keep(run):
         return False
     threading.Thread(target=_verify, args=(context, run, kept), name="chain verification", daemon=True).start()
     return True
@@ -54,7 +54,7 @@ def _verify(context: Context, run: ChainRun, kept: Mapping[str, int]) -> None:
     sentences = [one.plain for one in (*verdicts, *chain_notes(progress), *early_purges(progress, kept))]
     result = ChainResult(run.by, run.begun, now(), is_whole and not count, sentences, [one.plain for one in flaws])
     with suppress(StoreUnavailableError):
-        context.store.chain_verification.finish(run, result)
+        chain_runs(context).finish(run, result)
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def _keeping(context: Context, run: ChainRun, progress: AuditProgress) -> Iterat
     def beat() -> None:
         while not ended.wait(_BEAT):
             with suppress(StoreUnavailableError):
-                context.store.chain_verification.keep(replace(run, seen=progress.entries))
+                chain_runs(context).keep(replace(run, seen=progress.entries))
 
     beating = threading.Thread(target=beat, name="chain verification's turn", daemon=True)
     beating.start()

@@ -3,12 +3,19 @@
 from contextlib import suppress
 
 from otp_service.clock import now
+from otp_service.console.accounts import ConsoleUser, Permission
+from otp_service.console.records import (
+    DONE,
+    NOTHING_LEFT,
+    ConsoleUsers,
+    DualControlAction,
+    DualControlRequest,
+    SecondPersonRequests,
+)
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
 from otp_service.domain.consents import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
-from otp_service.domain.console_users import ConsoleUser, Permission
 from otp_service.domain.numbers import SubjectName
 from otp_service.errors import ConflictError, ForbiddenError, InvalidRequestError, LedgerUnavailableError
-from otp_service.ledger.console import DONE, NOTHING_LEFT, DualControlAction, DualControlRequest
 from otp_service.services.consents import is_reason, lift
 from otp_service.services.context import Context
 from otp_service.services.subjects import erase, unfreeze
@@ -29,7 +36,7 @@ def ask(
     if not reason or not is_reason(reason):
         raise InvalidRequestError("A reason is needed, of at most 200 characters, without a phone number.")
     request = DualControlRequest(act, pseudonym, application, user.name, reason)
-    name = context.ledger.second_person_requests.ask(request)
+    name = SecondPersonRequests(context.ledger.database).ask(request)
     _log.info("second_person_asked", act=str(act), application=application)
     return name
 
@@ -45,7 +52,7 @@ def confirm(context: Context, user: ConsoleUser, name: str, pseudonym: str) -> b
     any more; `ForbiddenError`; `LedgerUnavailableError`; and `StoreUnavailableError`: then it may be recorded, and is
     in force as soon as Redis answers.
     """
-    requests = context.ledger.second_person_requests
+    requests = SecondPersonRequests(context.ledger.database)
     request = _open_request(context, user, name)
     if request.by == user.name:
         raise ForbiddenError("Nobody confirms what he asked for.")
@@ -74,13 +81,13 @@ def decline(context: Context, user: ConsoleUser, name: str) -> None:
     Raises as `confirm` does.
     """
     request = _open_request(context, user, name)
-    if not context.ledger.second_person_requests.decline(request.id, user.name):
+    if not SecondPersonRequests(context.ledger.database).decline(request.id, user.name):
         raise ConflictError("The request is over.")
     _log.info("second_person_declined", act=str(request.act), application=request.application)
 
 
 def _open_request(context: Context, user: ConsoleUser, name: str) -> DualControlRequest:
-    request = context.ledger.second_person_requests.find(name)
+    request = SecondPersonRequests(context.ledger.database).find(name)
     if request is None or not request.is_open(now()):
         raise ConflictError("The request is over.")
     _require_permission(user, request.application)
@@ -94,7 +101,7 @@ def _require_permission(user: ConsoleUser, application: str) -> None:
 
 def _require_entitled(context: Context, request: DualControlRequest) -> None:
     """Refuse what somebody asked for who may not ask for it any more: he was disabled, or has other work."""
-    asker = context.ledger.console_users.find(request.by)
+    asker = ConsoleUsers(context.ledger.database).find(request.by)
     if asker is None or not asker.is_active:
         raise ConflictError("Whoever asked is not a user any more.")
     try:

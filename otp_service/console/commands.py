@@ -16,8 +16,9 @@ from otp_service.cli.common import Session, command
 from otp_service.cli.main import resume_garbage_collection
 from otp_service.cli.output import config_option, settings_for_children
 from otp_service.cli.process_setup import open_installation, start_thread
-from otp_service.domain.console_users import NAME_RULE, NEVER_LIMITED, Role, is_user_name, may_be_limited
-from otp_service.services import console_users
+from otp_service.console import authentication
+from otp_service.console.accounts import NAME_RULE, NEVER_LIMITED, Role, is_user_name, may_be_limited
+from otp_service.console.records import ConsoleUsers
 from otp_service.settings import Settings
 from otp_service.telemetry.logging import GRANIAN_LOGGING, Renderer, configure_logging, get_logger
 
@@ -92,14 +93,14 @@ def add(session: Session, name: str, role: str, applications: tuple[str, ...]) -
     if applications and not may_be_limited(Role(role)):
         raise click.UsageError(NEVER_LIMITED)
     known = tuple(session.application_or_all(one) for one in applications)
-    _print(session, name, console_users.invite(session.context, name, Role(role), known, session.operator))
+    _print(session, name, authentication.invite(session.context, name, Role(role), known, session.operator))
 
 
 @command(console_user, "Invite somebody again.", access=True)
 @click.argument("name")
 def invite(session: Session, name: str) -> None:
     """Sign NAME out everywhere and print a new invitation, such as after a lost handset."""
-    _print(session, name, console_users.invite_again(session.context, name, session.operator))
+    _print(session, name, authentication.invite_again(session.context, name, session.operator))
 
 
 def _print(session: Session, name: str, invitation: str) -> None:
@@ -115,7 +116,7 @@ def _print(session: Session, name: str, invitation: str) -> None:
 def disable(session: Session, name: str) -> None:
     """Sign NAME out and disable the account."""
     session.confirm(f"Disable {name}?")
-    found = session.context.ledger.console_users.disable(name, session.operator)
+    found = ConsoleUsers(session.context.ledger.database).disable(name, session.operator)
     out.done(f"{name} is disabled." if found else f"There is no active user {name}.", name=name, disabled=found)
 
 
@@ -127,6 +128,6 @@ def list_users(session: Session) -> None:
             *(one.user.name, str(one.user.role), sorted(one.user.applications) or out.Labelled(None, "all")),
             *(str(one.state), out.when(one.used)),
         )
-        for one in session.context.ledger.console_users.all()
+        for one in ConsoleUsers(session.context.ledger.database).all()
     ]
     out.table("users", ("Name", "Role", "Applications", "State", "Signed in last"), rows)

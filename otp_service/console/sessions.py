@@ -9,7 +9,8 @@ from typing import Any, Final, TypeVar, cast
 
 import redis
 
-from otp_service.domain.console_users import (
+from otp_service.console import keys
+from otp_service.console.accounts import (
     CONFIRMED_FOR,
     FIRST_WAIT,
     FREE_TRIES,
@@ -22,7 +23,7 @@ from otp_service.domain.console_users import (
 from otp_service.domain.keyring import Keyring, SealBrokenError
 from otp_service.domain.numbers import ANY_TYPE, SubjectKey, parse_destination, subject_key
 from otp_service.domain.phrases import Phrase
-from otp_service.store import keys
+from otp_service.services.context import Context
 from otp_service.store.connection import server_time, translate_errors
 from otp_service.store.script_runner import ScriptRunner
 from otp_service.store.signatures.console import (
@@ -80,7 +81,7 @@ class ConsoleSessions:
 
         It counts as failed until `forget_tries`.
         """
-        life = 1000 * keys.console_tries.seconds
+        life = 1000 * keys.tries.seconds
         return self._scripts.call(
             CONSOLE_ATTEMPT,
             ConsoleAttemptKeys(self._tries(name, network)),
@@ -93,12 +94,12 @@ class ConsoleSessions:
             self._client.delete(self._tries(name, network))
 
     def _tries(self, name: str, network: str) -> str:
-        return keys.console_tries(self._keyring.fingerprint("console", name, network))
+        return keys.tries(self._keyring.fingerprint("console", name, network))
 
     def begin(self, user: ConsoleUser) -> str:
         """Begin a session; return the name that its cookie holds, which is kept nowhere."""
         name = secrets.token_urlsafe(32)
-        key = keys.console_session(digest(name))
+        key = keys.session(digest(name))
         with translate_errors(), self._client.pipeline() as pipeline:
             now = server_time(self._client) // 1000
             fields: dict[Any, Any] = {
@@ -116,7 +117,7 @@ class ConsoleSessions:
     def find(self, name: str) -> ConsoleSession | None:
         """Return the session of a cookie, and let it live on; ``None`` where it is over."""
         digested = digest(name)
-        key = keys.console_session(digested)
+        key = keys.session(digested)
         with translate_errors():
             now = server_time(self._client) // 1000
             found = cast("dict[bytes, bytes]", self._client.hgetall(key))
@@ -144,25 +145,25 @@ class ConsoleSessions:
         self._write(session, _NOTES, json.dumps([one.plain for one in notes]))
 
     def _write(self, session: ConsoleSession, field: str, value: str | int) -> None:
-        key = ConsoleSessionKeys(keys.console_session(session.key))
+        key = ConsoleSessionKeys(keys.session(session.key))
         self._scripts.call(CONSOLE_SESSION_WRITE, key, ConsoleSessionArguments(field, value))
 
     def drop_notes(self, session: ConsoleSession) -> None:
         """Say no more what was said."""
         with translate_errors():
-            self._client.hdel(keys.console_session(session.key), _NOTES)
+            self._client.hdel(keys.session(session.key), _NOTES)
 
     def end(self, session: ConsoleSession) -> None:
         """End a session, and all that it points to."""
         with translate_errors():
-            self._client.delete(keys.console_session(session.key))
+            self._client.delete(keys.session(session.key))
 
     def point_to(self, session: ConsoleSession, to: SubjectKey) -> str:
         """Return a random name, good within the session for some minutes, that stands for a number in addresses."""
         handle = secrets.token_urlsafe(16)
         number = self._keyring.seal_without_root_key(to.destination.e164.encode(), owner=session.key, kind=_NUMBER)
         with translate_errors():
-            self._client.set(keys.console_handle(session.key, handle), number, ex=keys.console_handle.seconds)
+            self._client.set(keys.handle(session.key, handle), number, ex=keys.handle.seconds)
         return handle
 
     def pointed_to(self, session: ConsoleSession, handle: str) -> SubjectKey | None:
@@ -170,7 +171,7 @@ class ConsoleSessions:
         if not _HANDLE.fullmatch(handle):
             return None
         with translate_errors():
-            found = cast("bytes | None", self._client.get(keys.console_handle(session.key, handle)))
+            found = cast("bytes | None", self._client.get(keys.handle(session.key, handle)))
         if found is None:
             return None
         number = self._keyring.unseal_without_root_key(found.decode(), owner=session.key, kind=_NUMBER)
@@ -178,10 +179,10 @@ class ConsoleSessions:
 
     def pending_secret(self, invitation: str, new: bytes) -> bytes:
         """Return the secret that whoever accepts an invitation (its hash) was shown first, or show a ``new`` one."""
-        key = keys.console_invitation(invitation)
+        key = keys.invitation(invitation)
         sealed = self._keyring.seal_without_root_key(new, owner=invitation, kind=_SECRET)
         with translate_errors():
-            self._client.set(key, sealed, nx=True, ex=keys.console_invitation.seconds)
+            self._client.set(key, sealed, nx=True, ex=keys.invitation.seconds)
             kept = cast("bytes | None", self._client.get(key)) or sealed.encode()
         try:
             return self._keyring.unseal_without_root_key(kept.decode(), owner=invitation, kind=_SECRET)
@@ -244,26 +245,36 @@ class ChainRuns:
     def present(self) -> ChainRun | None:
         """Return the verification that is under way."""
         with translate_errors():
-            found = cast("bytes | None", self._client.hget(keys.console_chain_turn(), "run"))
+            found = cast("bytes | None", self._client.hget(keys.chain_turn(), "run"))
         return _read(ChainRun, found)
 
     def finish(self, run: ChainRun, result: ChainResult) -> None:
         """Keep what it told, and end the turn; unless another one has it by now."""
         if self.keep(run):
             with translate_errors():
-                life = keys.console_chain_result.seconds
-                self._client.set(keys.console_chain_result(), json.dumps(asdict(result)), ex=life)
+                life = keys.chain_result.seconds
+                self._client.set(keys.chain_result(), json.dumps(asdict(result)), ex=life)
             self._turn(run, 0)
 
     def last(self) -> ChainResult | None:
         """Return what the last verification told that came to an end."""
         with translate_errors():
-            found = cast("bytes | None", self._client.get(keys.console_chain_result()))
+            found = cast("bytes | None", self._client.get(keys.chain_result()))
         return _read(ChainResult, found)
 
     def _turn(self, run: ChainRun, milliseconds: int) -> bool:
         turn = ChainTurnArguments(run.name, milliseconds, json.dumps(asdict(run)))
-        return bool(self._scripts.call(CHAIN_TURN, ChainTurnKeys(keys.console_chain_turn()), turn))
+        return bool(self._scripts.call(CHAIN_TURN, ChainTurnKeys(keys.chain_turn()), turn))
+
+
+def console_sessions(context: Context) -> ConsoleSessions:
+    """Return the sessions in an installation's store."""
+    return ConsoleSessions(context.store.client, context.store.scripts, context.keyring)
+
+
+def chain_runs(context: Context) -> ChainRuns:
+    """Return the verifications of the audit chain in an installation's store."""
+    return ChainRuns(context.store.client, context.store.scripts)
 
 
 _Told = TypeVar("_Told", ChainRun, ChainResult)
