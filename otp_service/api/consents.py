@@ -17,7 +17,7 @@ from otp_service.services.exports import ConsentEntryAnswer, consent_entry_answe
 
 
 class GivenConsentBody(ConsentBody, PurposeBody):
-    """A consent, and what it is for."""
+    """A consent for a purpose."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [NUMBER_EXAMPLE | {"purpose": "login"} | CONSENT_EXAMPLE]})
 
@@ -27,7 +27,7 @@ class GivenConsentBody(ConsentBody, PurposeBody):
 
 @dataclass(frozen=True, slots=True)
 class ConsentRecordAnswer:
-    """What is recorded of a number's consent to a purpose."""
+    """The consent entries of a number for a purpose."""
 
     to: str
     """The number, masked."""
@@ -47,8 +47,8 @@ consents = Resource(
 def record_consent(exchange: Exchange, body: GivenConsentBody) -> ConsentRecordAnswer:
     """Record a consent.
 
-    Records that somebody agreed to codes for a purpose, with what shows it. It is in force when this is answered. What
-    is recorded is never changed, only followed by another entry. A consent that was not given after the last one, or
+    Records a consent to codes for a purpose, with its evidence. It is in force when this is answered. An entry is
+    never changed, only followed by another. A consent that was not given after the last one, or
     after its withdrawal, is refused as `consent-outdated`; the last one once more changes nothing.
     """
     to = read_number(exchange, body)
@@ -71,8 +71,8 @@ def find_consent(exchange: Exchange, body: PurposeBody) -> ConsentRecordAnswer:
 def withdraw_consent(exchange: Exchange, body: PurposeBody) -> ConsentRecordAnswer:
     """Withdraw a consent.
 
-    Records that somebody agrees no more. When this is answered no message of the purpose goes out, those that wait
-    included, until another consent is given.
+    Records a withdrawal. When this is answered no message of the purpose goes out, queued ones included, until
+    another consent is given.
     """
     to = read_number(exchange, body)
     return _record(to, body, end_consent(exchange.context, exchange.application, to, body.purpose))

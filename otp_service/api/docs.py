@@ -144,17 +144,16 @@ class _Schemas:
         is_list = "items" in schema
         name = (schema["items"] if is_list else schema).get("$ref", "").rpartition("/")[2]
         content: dict[str, Any] = {"schema": schema}
-        if found := examples or self.components.get(name, {}).get("examples", ()):
-            content["example"] = list(found) if is_list else found[0]
+        if shown := examples or self.components.get(name, {}).get("examples", ()):
+            content["example"] = list(shown) if is_list else shown[0]
         return {media_type: content}
 
 
 class _Described(GenerateJsonSchema):
-    """Tells what is written below the members of the API's classes, and no defaults.
+    """Describes members by the texts below them in the source, and leaves out defaults.
 
-    pydantic would read that when they are defined, in each process, and take half of the time that the API's import
-    takes. Few processes are asked for it. Of a member with a default, generators make one that must be there, or
-    clients that send it.
+    pydantic would read these texts when classes are defined, in each process, for half of the API's import time. Few
+    processes need them. From a member with a default, generators make a required one, or clients that send it.
     """
 
     def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
@@ -175,8 +174,8 @@ class _Described(GenerateJsonSchema):
 
 
 def _described(owner: type, schema: JsonSchemaValue) -> JsonSchemaValue:
-    for one in owner.__mro__:
-        for name, text in _texts(one.__module__).get(one.__name__, {}).items():
+    for base in owner.__mro__:
+        for name, text in _texts(base.__module__).get(base.__name__, {}).items():
             if name in schema.get("properties", {}):
                 schema["properties"][name].setdefault("description", text)
     return schema
@@ -222,8 +221,8 @@ def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
 
 
 def _parameters(route: Route) -> list[Parameter]:
-    of_path = (one for one in route.resource.parameters if f"<{one['name']}>" in route.rule)
-    return [*of_path, *([_RETRY] if route.retries else ()), *route.query]
+    in_path = (parameter for parameter in route.resource.parameters if f"<{parameter['name']}>" in route.rule)
+    return [*in_path, *([_RETRY] if route.retries else ()), *route.query]
 
 
 def _responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
@@ -282,7 +281,7 @@ _TRY_FILES = {
 }
 """What that page loads: package, folder, media type."""
 
-_NOTHING = "There is nothing at this path. The API is described at /docs."
+_NOTHING = "Nothing at this path. The API is described at /docs."
 _NO_PACKAGE = "Trying calls needs the extra try: pip install 'otp-service[try]'. The API is described at /docs."
 _LOCAL = "http://127.0.0.1:8080"
 _ADDRESS = "@address@"
@@ -327,7 +326,7 @@ def problem(exchange: Exchange, problem: str) -> Answer:
     What the `type` of an error leads to: when it comes, and what to do.
     """  # noqa: D401 - a title
     if problem not in PROBLEM_KINDS:
-        raise NotFoundError("There is no problem of this code. All are described at /docs.")
+        raise NotFoundError("Unknown problem code. All codes are described at /docs.")
     return _html(exchange, _templates().get_template("problem.html").render(code=problem, kind=PROBLEM_KINDS[problem]))
 
 
@@ -386,7 +385,7 @@ def _address(exchange: Exchange) -> str:
 def _render(routes: tuple[Route, ...], *, may_try: bool) -> tuple[bytes, str]:
     """Return the specification, and the page, in which the address is still missing.
 
-    They are made once, for whoever asks first: most processes are never asked.
+    They are made once, at the first request: most processes get none.
     """
     spec = build_specification(routes)
     return json.dumps(spec, ensure_ascii=False).encode(), render_page(spec, may_try=may_try)
@@ -515,13 +514,13 @@ class _SpecificationReader:
 
     def nested(self, schema: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
         """Return the objects within an object's schema, each with its member's name."""
-        found = []
+        objects = []
         for name, member in schema.get("properties", {}).items():
             for part in (*member.get("anyOf", ()), member, member.get("items", {})):
                 resolved = self._resolved(part)
                 if resolved.get("properties"):
-                    found.append((name, resolved))
-        return found
+                    objects.append((name, resolved))
+        return objects
 
     def type_of(self, schema: Mapping[str, Any]) -> str:
         """Return a schema in a few words."""

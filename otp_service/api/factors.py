@@ -78,8 +78,8 @@ class FactorCheckBody(FactorCodeBody):
     """What the person typed, and for what."""
 
     user: UserName | None = None
-    """Whose app it has to be. Name the person of your session: a code of anybody else's app is `not-found` then. Named
-    as `sub` in a proof."""
+    """The owner of the app. Name the person of your session: another user's app is `not-found` then. Named as `sub` in
+    a proof."""
     purpose: PurposeName | None = None
     """What it is for; refused where the purpose takes no apps. Without it no policy applies, and there is no proof."""
     after: ProofText | None = None
@@ -87,8 +87,8 @@ class FactorCheckBody(FactorCodeBody):
     good for one start, or one check that is valid."""
 
 
-def _only(given: str, absent: str) -> dict[str, JsonValue]:
-    return {"required": [given], "properties": {given: {"type": "string"}, absent: {"type": "null"}}}
+def _only(present: str, absent: str) -> dict[str, JsonValue]:
+    return {"required": [present], "properties": {present: {"type": "string"}, absent: {"type": "null"}}}
 
 
 class RemovalBody(Body):
@@ -111,7 +111,7 @@ class RemovalBody(Body):
     @model_validator(mode="after")
     def _has_one_of_them(self) -> Self:
         if (self.code is None) == (self.reason is None):
-            raise ValueError("needs code or reason, and not both")
+            raise ValueError("needs either code or reason")
         return self
 
 
@@ -158,16 +158,16 @@ class EnrolmentAnswer:
 
     factor: FactorAnswer
     secret: str | None = field(repr=False)
-    """Base32, for who cannot scan. Like `uri` and `qr` null where a repeated request comes after the first code."""
+    """Base32, for typing in. Like `uri` and `qr` null where a repeated request comes after the first code."""
     uri: str | None = field(repr=False)
-    """What the QR code says."""
+    """The content of the QR code."""
     qr: str | None = field(repr=False)
     """An SVG element to put into the page, or a PNG as a `data:` URI for an image; null where none was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class FactorCheckResultAnswer:
-    """What became of a code."""
+    """The result of a check. Let the person in only when `valid` is true."""
 
     id: str
     status: FactorStatus
@@ -183,7 +183,7 @@ class FactorCheckResultAnswer:
 
 @dataclass(frozen=True, slots=True)
 class ActivationResultAnswer(FactorCheckResultAnswer):
-    """What became of a first code."""
+    """The result of a first code."""
 
     recovery_codes: tuple[str, ...] | None = field(repr=False)
     """Shown once, where the user had none: ten, each good for one use. A request that is repeated with its
@@ -192,7 +192,7 @@ class ActivationResultAnswer(FactorCheckResultAnswer):
 
 @dataclass(frozen=True, slots=True)
 class UserFactorsAnswer:
-    """What a user has."""
+    """The apps and recovery codes of a user."""
 
     user_id: str
     """What webhooks name the user by: `us_`, and the 32 digits with which ids of the user's factors begin."""
@@ -213,7 +213,7 @@ class RecoveryCodesAnswer:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryCheckResultAnswer:
-    """What became of a recovery code."""
+    """The result of a check of a recovery code. Let the person in only when `valid` is true."""
 
     valid: bool
     reason: FactorFailure | None
@@ -266,8 +266,8 @@ recovery_checks = Resource(
 def enrol_factor(exchange: Exchange, body: EnrolmentBody) -> EnrolmentAnswer:
     """Enrol an app.
 
-    Makes a secret for an authenticator app, or takes one over. Show it to the person over TLS, let nobody else see it,
-    and keep none of it. Within ten minutes the first code makes it active.
+    Makes a secret for an authenticator app, or takes one over. Show it to the person alone, over TLS, and keep
+    none of it. Within ten minutes the first code makes it active.
     """
     done = services.enrol(exchange.context, exchange.application, body.user, body.label, body.uri, exchange.retry)
     secret = secret_text(done.secret) if done.secret else None
@@ -342,8 +342,8 @@ def read_factor(exchange: Exchange, factor_id: str) -> FactorAnswer:
 @factors.route("POST /v1/user-factors", {200: "The apps."})
 def find_factors(exchange: Exchange, body: UserBody) -> UserFactorsAnswer:
     """Find the apps of a user."""
-    found, left = services.find(exchange.context, exchange.application, body.user)
-    return UserFactorsAnswer(_user_id(exchange, body), tuple(map(factor_answer, found)), left)
+    views, codes_left = services.find(exchange.context, exchange.application, body.user)
+    return UserFactorsAnswer(_user_id(exchange, body), tuple(map(factor_answer, views)), codes_left)
 
 
 @recovery_codes.route("POST /v1/recovery-codes", {201: "A new series."})
@@ -376,7 +376,7 @@ def check_recovery_code(exchange: Exchange, body: RecoveryCodeBody) -> RecoveryC
 
 
 def read_user(exchange: Exchange, body: UserBody) -> UserKey:
-    """Return the user that a body names."""
+    """Return the user named in a body."""
     return services.user_key(exchange.context, exchange.application.name, body.user)
 
 
@@ -394,7 +394,6 @@ def _result(done: FactorCheck) -> FactorCheckResultAnswer:
 
 
 def factor_answer(view: FactorView) -> FactorAnswer:
-    """Return what shows a factor."""
     return FactorAnswer(
         id=view.id,
         type="totp",

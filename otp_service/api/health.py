@@ -13,7 +13,7 @@ from otp_service.telemetry.metrics import CONTENT_TYPE, exposition
 
 @dataclass(frozen=True, slots=True)
 class HealthAnswer:
-    """Whether the service can work, and what was found."""
+    """Whether the service can work, with details."""
 
     status: str
     details: Mapping[str, Any]
@@ -27,8 +27,8 @@ operations = Resource("operations", "Operation", problems=("internal",))
 def alive(exchange: Exchange) -> HealthAnswer:
     """Is the process alive?
 
-    Asks nothing of anybody else. `otp-service doctor --network`, which proves that it has the keys, is shown how many
-    addresses its request has in `X-Forwarded-For`.
+    Needs no other server. `otp-service doctor --network`, which proves that it has the keys, gets the number of
+    addresses in its request's `X-Forwarded-For`.
     """  # noqa: D400 - a question
     probe = exchange.header(PROBE_HEADER)
     probed = probe is not None and is_probe(exchange.context.keyring, probe)
@@ -81,10 +81,10 @@ def metrics(_: Exchange) -> Answer:
 def _readiness(exchange: Exchange, *, of_starts: bool) -> Answer:
     if SHUTTING_DOWN in exchange.environ:
         return _health(503, HealthAnswer("leaving", {}))
-    found = readiness(exchange.context)
-    if found.checks and (found.starts or not of_starts):
-        return _health(200, HealthAnswer("ready", found.details))
-    return _health(503, HealthAnswer("unavailable", found.details))
+    state = readiness(exchange.context)
+    if state.checks and (state.starts or not of_starts):
+        return _health(200, HealthAnswer("ready", state.details))
+    return _health(503, HealthAnswer("unavailable", state.details))
 
 
 def _health(status: int, answer: HealthAnswer) -> Answer:

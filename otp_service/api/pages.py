@@ -41,7 +41,7 @@ _SEE_OTHER = 303
 _DEFAULT_LANGUAGE = "en"
 _NOTES = ("wrong", "invalid", "locked", "sent", "too_soon", "not_sent", "busy")
 """What a page may say of the form that was sent last, named in its query: there is nothing to be learned from it."""
-_SAYS_OF_CHECK: Mapping[str, str] = {CheckFailure.WRONG_CODE: "wrong", CheckFailure.NUMBER_LOCKED: "locked"}
+_NOTE_OF_FAILURE: Mapping[str, str] = {CheckFailure.WRONG_CODE: "wrong", CheckFailure.NUMBER_LOCKED: "locked"}
 
 pages = Resource("pages", "Pages", problems=("internal", "overloaded"))
 results = Resource("page-results", "Hosted pages", KeyScope.VERIFY, problems=COMMON_PROBLEMS)
@@ -58,7 +58,7 @@ class ResultBody(Body):
 
 @dataclass(frozen=True, slots=True)
 class PageResultAnswer:
-    """What came of a page."""
+    """The result of a hosted page."""
 
     id: str
     """The verification: believe the rest only if it is the one that this person's session started."""
@@ -70,7 +70,7 @@ class PageResultAnswer:
 
 @results.route(
     "POST /v1/page-results/redeem",
-    {200: "What came of the page."},
+    {200: "The result."},
     ("invalid-result", "already-redeemed"),
 )
 def redeem_page_result(exchange: Exchange, body: ResultBody) -> PageResultAnswer:
@@ -79,13 +79,13 @@ def redeem_page_result(exchange: Exchange, body: ResultBody) -> PageResultAnswer
     Answers which verification it was, and how it ended, the first time and within five minutes. A person who comes back
     without a result has not finished.
     """
-    found = redeem_result(exchange.context, exchange.application, body.result)
-    exchange.verification = SafeText(found.verification_id)
-    return PageResultAnswer(found.verification_id, found.status, found.proof)
+    result = redeem_result(exchange.context, exchange.application, body.result)
+    exchange.verification = SafeText(result.verification_id)
+    return PageResultAnswer(result.verification_id, result.status, result.proof)
 
 
 def _for_people(view: Callable[[Exchange, str], Answer]) -> Callable[[Exchange, str], Answer]:
-    """Let a view count its request first, and say in words what it is refused for."""
+    """Make a view count its request first, and answer a refusal with a page."""
 
     @functools.wraps(view)
     def answer(exchange: Exchange, token: str) -> Answer:
@@ -94,9 +94,9 @@ def _for_people(view: Callable[[Exchange, str], Answer]) -> Callable[[Exchange, 
             return view(exchange, token)
         except OtpServiceError as refused:
             problem = answer_error(exchange, refused)
-            said = "gone" if isinstance(refused, NotFoundError) else "later"
+            refusal = "gone" if isinstance(refused, NotFoundError) else "later"
             tag = _language(_accepted(exchange))
-            page = _templates().get_template("page.html").render(said=said, color=DEFAULT_COLOR, **_words_of(tag))
+            page = _templates().get_template("page.html").render(refusal=refusal, color=DEFAULT_COLOR, **_words_of(tag))
             return _html(exchange, page, problem.status)
 
     return answer
@@ -108,12 +108,12 @@ def show_page(exchange: Exchange, token: str) -> Answer:
     """Show the page of a verification; changes nothing."""
     page = _open(exchange, token)
     verification = page.view.verification
-    notes = parse_qs(exchange.environ.get("QUERY_STRING", "")).get("said", [])
+    notes = parse_qs(exchange.environ.get("QUERY_STRING", "")).get("note", [])
     text = (
         _templates()
         .get_template("page.html")
         .render(
-            said="",
+            refusal="",
             page=page,
             verification=verification,
             payment=page.view.details.transaction,
@@ -137,21 +137,21 @@ def submit_page(exchange: Exchange, token: str) -> Answer:
     try:
         if channel := form.get("channel"):
             ask_again(exchange.context, page, channel, attempt)
-            said = "sent"
+            note = "sent"
         else:
-            found = submit_code(exchange.context, page, form.get("code", ""), attempt)
-            if not isinstance(found, CheckFailure):
-                return _see_other(exchange, found)
-            exchange.reason = found
-            said = _SAYS_OF_CHECK.get(found, "")
+            outcome = submit_code(exchange.context, page, form.get("code", ""), attempt)
+            if not isinstance(outcome, CheckFailure):
+                return _see_other(exchange, outcome)
+            exchange.reason = outcome
+            note = _NOTE_OF_FAILURE.get(outcome, "")
     except InvalidCodeError:
-        said = "invalid"
+        note = "invalid"
     except ResendTooSoonError:
-        said = "too_soon"
+        note = "too_soon"
     except OtpServiceError as refused:
         exchange.problem, exchange.decision = refused.code, refused.decision
-        said = "not_sent" if form.get("channel") else "busy"
-    return _see_other(exchange, f"{token}?said={said}" if said else token)
+        note = "not_sent" if form.get("channel") else "busy"
+    return _see_other(exchange, f"{token}?note={note}" if note else token)
 
 
 def _open(exchange: Exchange, token: str) -> Page:
@@ -166,13 +166,13 @@ def _require_own_form(exchange: Exchange) -> None:
     What authorises is the page's address. As nothing is told of it by referrer, browsers send ``Origin: null`` here.
     """
     site, origin = exchange.header("Sec-Fetch-Site"), exchange.header("Origin")
-    is_own = site == "same-origin" if site else origin in {None, "null"} or _host(origin) == host_of(exchange.environ)
+    is_own = (
+        site == "same-origin"
+        if site
+        else origin in {None, "null"} or urlsplit(origin or "").netloc == host_of(exchange.environ)
+    )
     if not is_own:
         raise ForbiddenError("The form was sent from another site.")
-
-
-def _host(origin: str | None) -> str:
-    return urlsplit(origin or "").netloc
 
 
 def _see_other(exchange: Exchange, address: str) -> Answer:
@@ -193,7 +193,7 @@ def _html(exchange: Exchange, text: str, status: int = 200, return_to: str | Non
 def page_style(exchange: Exchange, color: str) -> Answer:
     """Show how pages look, in an application's colour."""
     if not is_color(color):
-        raise NotFoundError("There is no such colour.")
+        raise NotFoundError("Unknown colour.")
     sheet = _file("page.css").replace("#1f4fbf", f"#{color}")
     return _asset(exchange, sheet, "text/css; charset=utf-8")
 
@@ -220,10 +220,10 @@ def _words() -> Mapping[str, Any]:
     return tomllib.loads(_file("page.toml"))
 
 
-def _language(wanted: Iterable[str]) -> str:
+def _language(locales: Iterable[str]) -> str:
     """Return the first language of these that pages are in (BCP 47), or English."""
     known = {tag.lower(): tag for tag in _words()}
-    tags = (tag.lower() for locale in wanted for tag in fallback_tags(locale))
+    tags = (tag.lower() for locale in locales for tag in fallback_tags(locale))
     return next((known[tag] for tag in tags if tag in known), _DEFAULT_LANGUAGE)
 
 

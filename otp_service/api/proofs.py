@@ -11,7 +11,6 @@ from otp_service.api.routes import COMMON_PROBLEMS, Answer, Resource, Success, t
 from otp_service.api.schemas import Body, ProofText
 from otp_service.domain.applications import KeyScope
 from otp_service.errors import NotFoundError
-from otp_service.ledger.proof_keys import RecordedProofKey
 from otp_service.services.json_types import Time
 from otp_service.services.proofs import redeem
 
@@ -57,7 +56,7 @@ class RedeemedProofAnswer:
 
 @dataclass(frozen=True, slots=True)
 class ProofKeyAnswer:
-    """A key that signs proofs, or once did."""
+    """A key that signs proofs, or signed them before."""
 
     key: Mapping[str, str]
     """The public key (RFC 7517)."""
@@ -81,7 +80,7 @@ def read_key_set(exchange: Exchange) -> Answer:
     """
     signer = exchange.context.proof_signer
     if signer is None:
-        raise NotFoundError("There are no proofs here.")
+        raise NotFoundError("Proofs are not enabled.")
     # private: a shared cache would add its five minutes to those for which each verifier keeps a removed key
     exchange.headers["Cache-Control"] = f"private, max-age={JWKS_LIFE}"
     return Answer(_KEY_SET.dump_json(KeySetAnswer(tuple(key.jwk for key in signer.keys.values()))))
@@ -106,8 +105,4 @@ def list_proof_keys(exchange: Exchange) -> list[ProofKeyAnswer]:
 
     To check a proof that was archived before the service's keys changed. The newest first.
     """
-    return [_key_answer(one) for one in exchange.context.ledger.proof_keys.all()]
-
-
-def _key_answer(one: RecordedProofKey) -> ProofKeyAnswer:
-    return ProofKeyAnswer(one.jwk, one.first, one.retired)
+    return [ProofKeyAnswer(key.jwk, key.first, key.retired) for key in exchange.context.ledger.proof_keys.all()]

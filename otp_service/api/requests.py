@@ -24,11 +24,11 @@ from otp_service.errors import Fault, InvalidRequestError
 MAX_BODY = 8 * 1024
 """Bytes of a JSON body."""
 MAX_FAULTS = 20
-"""Defects told at once."""
+"""Defects listed at once."""
 _WHOLE = ""
 """JSON pointer of the whole body; also used for what is wrong outside of it."""
 _NAME = re.compile(r"(?!.*[0-9]{4})[A-Za-z_][A-Za-z0-9_-]{0,39}")
-"""Members whose names may be told. Any other name is input like a value, and may be a number or a code."""
+"""Members whose names may be shown. Any other name is input like a value, and may be a number or a code."""
 _HOST = re.compile(r"(?:[\w.~%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?", re.ASCII)
 """What names a host (RFC 3986, section 3.2), without the marks that no name of the DNS has."""
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -86,10 +86,10 @@ def read_body(exchange: Exchange, limit: int) -> bytes:
     byte more; nor does it report a body that broke off. A body of a known length is read without werkzeug.
     """
     environ = exchange.environ
-    told = environ.get("CONTENT_LENGTH") or ""
-    if _FEW_BYTES.fullmatch(told) and "HTTP_TRANSFER_ENCODING" not in environ and int(told) <= limit:
-        whole = environ["wsgi.input"].read(int(told))
-        if len(whole) < int(told):
+    length = environ.get("CONTENT_LENGTH") or ""
+    if _FEW_BYTES.fullmatch(length) and "HTTP_TRANSFER_ENCODING" not in environ and int(length) <= limit:
+        whole = environ["wsgi.input"].read(int(length))
+        if len(whole) < int(length):
             raise BadRequest
         return bytes(whole)
     body = get_input_stream(exchange.environ, max_content_length=limit + 1).read()
@@ -102,10 +102,10 @@ def read_body(exchange: Exchange, limit: int) -> bytes:
 
 def media_type_of(exchange: Exchange) -> str:
     """Return the media type, such as ``application/json``; empty for JSON that is not in UTF-8."""
-    given = str(exchange.environ.get("CONTENT_TYPE", ""))
-    if given == JSON:  # as nearly everybody says it
+    header = str(exchange.environ.get("CONTENT_TYPE", ""))
+    if header == JSON:  # the usual spelling
         return JSON
-    media_type, parameters = parse_options_header(given)
+    media_type, parameters = parse_options_header(header)
     if media_type.lower() == JSON and parameters.get("charset", "utf-8").lower() != "utf-8":
         return ""
     return media_type.lower()
@@ -117,29 +117,28 @@ def validate_body(model: type[Model], document: dict[str, Any]) -> Model:
         return model.model_validate(document)
     except ValidationError as invalid:
         faults = tuple(_faults(invalid))[:MAX_FAULTS]
-    raise InvalidRequestError("The body does not have the form that this call expects.", faults)
+    raise InvalidRequestError("The body has invalid members.", faults)
 
 
 def read_query(exchange: Exchange, *known: str) -> dict[str, str]:
     """Return the query parameters; raise `InvalidRequestError` for an unknown one and for one given twice."""
-    given = read_query_lists(exchange, *known)
-    return {name: values[0] for name, values in given.items()}
+    return {name: values[0] for name, values in read_query_lists(exchange, *known).items()}
 
 
 def read_query_lists(exchange: Exchange, *known: str, repeated: Collection[str] = ()) -> dict[str, list[str]]:
     """Return the values of the query parameters, of which only those that may be ``repeated`` are given twice."""
-    given = parse_qs(exchange.environ.get("QUERY_STRING", ""), keep_blank_values=True)
-    if not {*known, *repeated}.issuperset(given):
+    parameters = parse_qs(exchange.environ.get("QUERY_STRING", ""), keep_blank_values=True)
+    if not {*known, *repeated}.issuperset(parameters):
         _refuse("The query has an unknown parameter.", Fault(_WHOLE, "the query has an unknown parameter"))
-    if any(len(values) > 1 for name, values in given.items() if name not in repeated):
+    if any(len(values) > 1 for name, values in parameters.items() if name not in repeated):
         _refuse("A query parameter is given twice.", Fault(_WHOLE, "a query parameter is given twice"))
-    return given
+    return parameters
 
 
-def read_moment(given: Mapping[str, str], name: str) -> int | None:
-    """Return a query parameter that is a moment, in milliseconds; raise `InvalidRequestError` where it is none."""
+def read_moment(parameters: Mapping[str, str], name: str) -> int | None:
+    """Return a query parameter that is a moment, in milliseconds; raise `InvalidRequestError` for anything else."""
     try:
-        return parse_timestamp(given[name]) if name in given else None
+        return parse_timestamp(parameters[name]) if name in parameters else None
     except ValueError as malformed:
         raise InvalidRequestError(
             f"The parameter {name} {malformed}.", (Fault(_WHOLE, f"{name} {malformed}"),)
@@ -206,13 +205,13 @@ def _faults(invalid: ValidationError) -> Iterator[Fault]:
 
 
 def _message(kind: str, constraints: Mapping[str, Any]) -> str:
-    """Return what is said of a defect, by pydantic's type of it and the constraints that were not kept."""
-    spoken = FAULTS.get(constraints.get("pattern", ""))
-    return spoken or _MESSAGES.get(kind, "is not acceptable").format_map(constraints)
+    """Return the message for a defect, by pydantic's type of it and its constraints."""
+    message = FAULTS.get(constraints.get("pattern", ""))
+    return message or _MESSAGES.get(kind, "is not acceptable").format_map(constraints)
 
 
 def _pointer(location: tuple[int | str, ...]) -> tuple[str, bool]:
-    """Return the JSON pointer (RFC 6901) as far as its names may be told, and whether that is all of it."""
+    """Return the JSON pointer (RFC 6901) as far as its names may be shown, and whether that is all of it."""
     pointer = ""
     for step in location:
         if step == "[key]":  # pydantic's mark for a member's name instead of its value
@@ -226,11 +225,11 @@ def _pointer(location: tuple[int | str, ...]) -> tuple[str, bool]:
 def peer_address(exchange: Exchange) -> str | None:
     """Return the address that the outermost trusted proxy saw, ``None`` when there is none (a Unix socket).
 
-    Each trusted proxy appends the address that it saw to ``X-Forwarded-For``; so the one wanted is exactly
-    ``http.trusted_proxies`` hops from the right, whatever a stranger wrote further left. With no proxy trusted, with
+    Each trusted proxy appends the address that it saw to ``X-Forwarded-For``; so the end user's is exactly
+    ``http.trusted_proxies`` hops from the right, whatever a caller wrote further left. With no proxy trusted, with
     fewer hops than proxies, or a hop that is no address, it is the connection's own peer: a request is then
     counted for the proxy, and never goes uncounted. ``Forwarded`` and ``X-Real-IP`` are not looked at. A WSGI
-    server makes the same of ``X_Forwarded_For``, which cannot be told from it here: the proxies have to drop it.
+    server makes the same of ``X_Forwarded_For``, which looks the same then: the proxies have to drop it.
     """
     trusted_proxies = exchange.settings.http.trusted_proxies
     if trusted_proxies:

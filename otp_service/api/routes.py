@@ -141,7 +141,9 @@ class Resource:
 
         def register(view: View) -> View:
             signature = inspect.signature(view)
-            body = next((one.annotation for one in signature.parameters.values() if _is_body(one.annotation)), None)
+            body = next(
+                (taken.annotation for taken in signature.parameters.values() if _is_body(taken.annotation)), None
+            )
             first, *others = view.__name__.split("_")
             summary, _, description = inspect.cleandoc(view.__doc__ or "").partition("\n\n")
             self.routes.append(
@@ -154,7 +156,9 @@ class Resource:
                     endpoint=f"{self.name}.{endpoint or first}",
                     summary=_unwrapped(summary).removesuffix("."),
                     description=f"{_unwrapped(description)} {self.note}".strip(),
-                    answers={status: _success(one, signature.return_annotation) for status, one in answers.items()},
+                    answers={
+                        status: _success(answer, signature.return_annotation) for status, answer in answers.items()
+                    },
                     status=next(iter(answers), 200),
                     problems=self._problems(body, problems),
                     query=query,
@@ -183,8 +187,15 @@ def _success(answer: str | Success, returned: Any) -> Success:  # noqa: ANN401 -
 
 def path_parameter(name: str, description: str, example: str) -> Parameter:
     """Return a part of a path."""
-    about = {"description": description, "schema": {"type": "string"}, "example": example}
-    return {"name": name, "in": "path", "required": True, **about}
+    schema = {"type": "string"}
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "description": description,
+        "schema": schema,
+        "example": example,
+    }
 
 
 def query_parameter(name: str, description: str, schema: Mapping[str, Any], *, required: bool = False) -> Parameter:
@@ -194,7 +205,7 @@ def query_parameter(name: str, description: str, schema: Mapping[str, Any], *, r
 
 def _takes_nothing(body: type[Body]) -> bool:
     """Tell whether a body needs no member."""
-    if any(one.is_required() for one in body.model_fields.values()):
+    if any(member.is_required() for member in body.model_fields.values()):
         return False
     try:
         body.model_validate({})

@@ -43,7 +43,7 @@ def parse_timestamp(text: object) -> int:
     try:
         return int(datetime.fromisoformat(text).timestamp() * 1000)
     except ValueError:  # its text repeats what was given
-        raise ValueError("is no time that the calendar and the clock have") from None
+        raise ValueError("is not a valid date and time") from None
 
 
 REGION: Final = r"^[A-Z]{2}$"

@@ -25,7 +25,7 @@ from otp_service.services.exports import SuppressionAnswer, suppression_answer
 
 
 class ScopeBody(NumberBody):
-    """Which number it is about, and which messages."""
+    """A number and a scope."""
 
     scope: Literal["all", "marketing_only"] = "all"
     """`all`: no message at all, codes that the person asks for included; `marketing_only`: advertising, which this
@@ -33,12 +33,12 @@ class ScopeBody(NumberBody):
 
 
 class LiftBody(ScopeBody):
-    """Which number gets messages again, and what shows that the person wants them."""
+    """A number that gets messages again, and the consent to that."""
 
     purpose: PurposeName = "login"
     """What the consent is for: one of the application's purposes. Default: `login`."""
     consent: ConsentBody | None = None
-    """That the person agreed anew; it is recorded. Needed where the person said stop, and given after that."""
+    """A new consent; it is recorded. Required after a stop of the person, and given later than that."""
 
 
 class SuppressionBody(ScopeBody):
@@ -47,14 +47,14 @@ class SuppressionBody(ScopeBody):
     model_config = ConfigDict(json_schema_extra={"examples": [{"to": "+923007654321", "reason": "asked by phone"}]})
 
     reason: Reason = ""
-    """What was said of it, for people who ask later; no personal data."""
+    """Why, for later questions; no personal data."""
     until: Moment | None = None
     """When it ends by itself. Default: never. It does not shorten an earlier one: lift that first."""
 
 
 @dataclass(frozen=True, slots=True)
 class SuppressionRecordAnswer:
-    """What is recorded of the messages that a number is not to get."""
+    """The suppression entries of a number."""
 
     to: str
     """The number, masked."""

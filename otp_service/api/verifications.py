@@ -82,7 +82,7 @@ class TransactionBody(Body):
 
 
 class HumanCheckBody(Body):
-    """What came of a human check."""
+    """The caller's claim about a human check."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"passed": True}]})
 
@@ -115,7 +115,7 @@ class PageBody(Body):
 
 
 class StartBody(Body):
-    """Whom to send a code, and what for."""
+    """A number to send a code to."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"to": "+923001234567", "client_ip": "203.0.113.7"}]})
 
@@ -249,7 +249,7 @@ class DeliveryAnswer:
 
     `expired`: the code's life ended before it was handed over; or the gateway reported that it became too old.
 
-    `unknown`: nobody knows whether it went out: the gateway did not answer, or reported something new."""
+    `unknown`: the message may have been sent: the gateway did not answer, or reported an unknown status."""
     at: Time
     """When that became known."""
     reason: str | None
@@ -310,7 +310,7 @@ class VerificationAnswer:
     __pydantic_config__ = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     id: str
-    """What the other calls take."""
+    """Identifies it in other calls. Keep it in the person's session."""
     status: Status
     """All but `pending` are final; but what was `approved` reads as `canceled` once the number, the `user` or the app
     that it rests on is frozen, erased or removed. It says nothing of the messages: a verification none of whose
@@ -344,7 +344,7 @@ class VerificationAnswer:
     page: PageAnswer | None
     """Null where the start asked for none, and for a client token."""
     deliveries: tuple[DeliveryAnswer, ...]
-    """What became of the messages, one entry a call to a gateway, in order: the last one is the news."""
+    """Deliveries, an entry for each gateway call, oldest first."""
 
 
 VerificationAnswerType = TypeVar("VerificationAnswerType", bound=VerificationAnswer)
@@ -367,7 +367,7 @@ class StartedVerificationAnswer(VerificationAnswer):
 
 @dataclass(slots=True)
 class CheckResultAnswer:
-    """What became of one code that a person typed."""
+    """The result of a check. Let the person in only when `valid` is true."""
 
     __pydantic_config__ = ConfigDict(json_schema_extra={"examples": [_CHECK_EXAMPLE]})
 
@@ -492,7 +492,9 @@ def start_verification(exchange: Exchange, body: StartBody) -> StartedVerificati
         metadata=body.metadata or {},
         user=body.user,
         after=body.after,
-        client_token=_token_request(body.client_token),
+        client_token=ClientTokenRequest(frozenset(map(ClientRight, body.client_token.allow)), body.client_token.origin)
+        if body.client_token
+        else None,
         return_url=body.page.return_url if body.page else None,
     )
     view = start(exchange.context, application, request, exchange.retry)
@@ -508,8 +510,8 @@ def start_verification(exchange: Exchange, body: StartBody) -> StartedVerificati
 def read_verification(exchange: Exchange, verification_id: str) -> VerificationAnswer:
     """Read a verification.
 
-    Shows its status and what became of its messages. Known until ten minutes after the code's life. Reading never
-    counts, sends or checks anything.
+    Shows its status and its deliveries. A status is no proof: only a check is. Known until ten minutes after the
+    code's life. Reading never counts, sends or checks anything.
     """
     return _shown(exchange, read(exchange.context, exchange.application, verification_id))
 
@@ -593,7 +595,7 @@ def _pseudonym(exchange: Exchange, to: str, region: str | None) -> str:
     A page could try numbers until it finds the one behind the mask: none costs a guess.
     """
     if exchange.client_token:
-        raise ForbiddenError("With a client token a check names no number.")
+        raise ForbiddenError("A check with a client token cannot name a number.")
     return exchange.context.keyring.pseudonym(destination_of(exchange.application, to, region).e164)
 
 
@@ -616,12 +618,8 @@ def peer_or_warn(exchange: Exchange) -> str | None:
     return peer_address(exchange)
 
 
-def _token_request(body: ClientTokenBody | None) -> ClientTokenRequest | None:
-    return ClientTokenRequest(frozenset(map(ClientRight, body.allow)), body.origin) if body else None
-
-
 def _shown(exchange: Exchange, view: VerificationView) -> VerificationAnswer:
-    """Return what the caller is told of a verification; with a client token, nothing that is the back end's alone."""
+    """Return the answer to a caller; with a client token, without members for back ends."""
     answer = _verification_answer(exchange, view, VerificationAnswer)
     if exchange.client_token:
         answer.metadata, answer.user, answer.page = {}, None, None
@@ -631,12 +629,12 @@ def _shown(exchange: Exchange, view: VerificationView) -> VerificationAnswer:
 
 
 def _verification_answer(
-    exchange: Exchange, view: VerificationView, made: type[VerificationAnswerType], **more: str | None
+    exchange: Exchange, view: VerificationView, answer_type: type[VerificationAnswerType], **more: str | None
 ) -> VerificationAnswerType:
-    """Return what an application is told of a verification; ``more`` are members of a start's answer alone."""
+    """Return the answer to an application; ``more`` are members of a start's answer."""
     verification, url = view.verification, page_url(exchange.context, view)
     after = verification.resend_after
-    return made(
+    return answer_type(
         id=verification.id,
         status=verification.status,
         to=view.mask,
@@ -648,7 +646,7 @@ def _verification_answer(
         expires_at=verification.expires,
         checks_left=verification.checks_left,
         sends_left=verification.sends_left,
-        # The next whole second: whoever asks at the time that was told shall not be too early.
+        # The next whole second, so that a resend at the shown time is not too early.
         resend_after=None if after is None else after + SECOND - 1,
         transaction=_transaction_answer(view.details.transaction),
         metadata=view.details.metadata,

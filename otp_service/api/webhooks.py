@@ -20,7 +20,6 @@ from otp_service.domain.webhooks import (
     Endpoint,
     EndpointStatus,
     PostingStatus,
-    Try,
 )
 from otp_service.errors import InvalidRequestError
 from otp_service.ledger.webhooks import PostingFilter, PostingReport
@@ -37,7 +36,7 @@ MAX_SHOWN: Final = 100
 
 def _known_type(text: str) -> str:
     if text not in _CHOICES:
-        raise ValueError("is no type of a webhook, and no group of types")
+        raise ValueError("is not a type or group of webhooks")
     return text
 
 
@@ -247,9 +246,7 @@ _WEBHOOK_ID = path_parameter("webhook_id", "The `id` of the webhook.", "wh_0012a
 _FILTERS = (
     query_parameter("endpoint", "Only of this endpoint.", {"type": "string", "pattern": IDENTIFIER}),
     query_parameter("verification", "Only of this verification.", {"type": "string", "pattern": IDENTIFIER}),
-    query_parameter(
-        "status", "Only with this status.", {"type": "string", "enum": [one.value for one in PostingStatus]}
-    ),
+    query_parameter("status", "Only with this status.", {"type": "string", "enum": list(map(str, PostingStatus))}),
     query_parameter(
         "before",
         "Only what happened before: RFC 3339 in UTC.",
@@ -267,15 +264,15 @@ def list_webhooks(exchange: Exchange) -> list[WebhookAnswer]:
 
     What became of the application's webhooks, with each try: the newest 100, or those before a time.
     """
-    given = read_query(exchange, *(str(one["name"]) for one in _FILTERS))
-    asked = PostingFilter(
+    parameters = read_query(exchange, *(str(parameter["name"]) for parameter in _FILTERS))
+    filters = PostingFilter(
         application=exchange.application.name,
-        endpoint=_identifier(given, "endpoint"),
-        verification=_identifier(given, "verification"),
-        status=_known_status(given.get("status")),
-        before=read_moment(given, "before"),
+        endpoint=_identifier(parameters, "endpoint"),
+        verification=_identifier(parameters, "verification"),
+        status=_known_status(parameters.get("status")),
+        before=read_moment(parameters, "before"),
     )
-    return list(map(_webhook, exchange.context.ledger.postings.find(asked, MAX_SHOWN)))
+    return list(map(_webhook, exchange.context.ledger.postings.find(filters, MAX_SHOWN)))
 
 
 @webhooks.route(
@@ -289,15 +286,15 @@ def replay_webhook(exchange: Exchange, _: EndpointActionBody, webhook_id: str) -
     return ReplayAnswer(service.replay_webhook(exchange.context, webhook_id, _caller(exchange)))
 
 
-def _identifier(given: Mapping[str, str], name: str) -> str:
-    if name in given and not re.fullmatch(IDENTIFIER, given[name]):
-        raise InvalidRequestError(f"The parameter {name} is no identifier.")
-    return given.get(name, "")
+def _identifier(parameters: Mapping[str, str], name: str) -> str:
+    if name in parameters and not re.fullmatch(IDENTIFIER, parameters[name]):
+        raise InvalidRequestError(f"The parameter {name} is not an identifier.")
+    return parameters.get(name, "")
 
 
 def _known_status(status: str | None) -> str:
     if status is not None and status not in frozenset(map(str, PostingStatus)):
-        raise InvalidRequestError("The parameter status is none of a webhook.")
+        raise InvalidRequestError("The parameter status is not a webhook status.")
     return status or ""
 
 
@@ -311,8 +308,8 @@ def _caller(exchange: Exchange) -> Actor:
     return Actor(key or "configuration", exchange.application.name)
 
 
-def _issued(made: IssuedEndpoint) -> IssuedEndpointAnswer:
-    return IssuedEndpointAnswer(made.secret, _answer(made.endpoint))
+def _issued(issued: IssuedEndpoint) -> IssuedEndpointAnswer:
+    return IssuedEndpointAnswer(issued.secret, _answer(issued.endpoint))
 
 
 def _answer(endpoint: Endpoint) -> EndpointAnswer:
@@ -338,9 +335,8 @@ def _webhook(report: PostingReport) -> WebhookAnswer:
         at=report.at,
         status=report.status,
         next_try_at=report.next,
-        tries=tuple(map(_try, report.tries)),
+        tries=tuple(
+            WebhookAttemptAnswer(attempt.at, attempt.milliseconds, attempt.status or None, attempt.shown_reason or None)
+            for attempt in report.tries
+        ),
     )
-
-
-def _try(one: Try) -> WebhookAttemptAnswer:
-    return WebhookAttemptAnswer(one.at, one.milliseconds, one.status or None, one.shown_reason or None)

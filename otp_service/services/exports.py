@@ -38,14 +38,14 @@ class ConsentEntryAnswer:
 
 @dataclass(frozen=True, slots=True)
 class SuppressionAnswer:
-    """That a number gets no messages, or gets them again, as it was recorded. An entry is never changed."""
+    """A suppression or its lifting, as recorded. An entry is never changed."""
 
     scope: SuppressionScope
     lifted: bool
     """Whether the entry lets messages through again."""
     source: SuppressionSource
     everywhere: bool
-    """Whether the operator said it, for all applications."""
+    """Whether the operator recorded it for all applications."""
     reason: str | None
     until: Time | None
     """When it ends by itself; null for never."""
@@ -112,34 +112,33 @@ class RecordedWebhookAnswer:
 
 @dataclass(frozen=True, slots=True)
 class LookAnswer:
-    """That somebody at the operator looked at what is held."""
+    """A view of the number's data at the operator's console."""
 
     at: Time
     by: str
     """A user of the operator's console."""
     view: str
-    """At which page: `find`, `compliance`, `export` or another."""
+    """The page: `find`, `compliance`, `export` or another."""
     reason: str | None
-    """Why, as they wrote it; null where they did not, or after an erasure."""
+    """The reason entered; null without one, or after an erasure."""
 
 
 @dataclass(frozen=True, slots=True)
 class SecondPersonRequestAnswer:
-    """That somebody at the operator asked for what takes two people."""
+    """A request at the operator's console that needs a second person."""
 
     at: Time
     by: str
     """A user of the operator's console."""
     act: str
-    """What was asked for: `erase`, `unfreeze` or `lift-suppression`."""
+    """The requested action: `erase`, `unfreeze` or `lift-suppression`."""
     reason: str | None
-    """Why; null after an erasure."""
+    """The reason; null after an erasure."""
     decided_at: Time | None
-    """When another user decided, or whoever asked took it back; null until then."""
+    """When another user decided, or the request was withdrawn; null until then."""
     decided_by: str | None
     outcome: str | None
-    """`done`, `nothing-left` where nothing was there to be done, `declined`; `taken` while it is done; null until
-    somebody decides."""
+    """`done`, `nothing-left` (nothing to do), `declined`; `taken` while it is being done; null until a decision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +152,12 @@ class UnreadMessageAnswer:
 
 @dataclass(frozen=True, slots=True)
 class RefusalAnswer:
-    """Something that a rule of the guard refused, or would have refused."""
+    """A refusal by a rule of the guard, or one that was only recorded."""
 
     at: Time
     rule: str
     mode: str
-    """`enforce`, or `record_only`: then it was let through."""
+    """`enforce`, or `record_only`: then it was allowed."""
     kind: str
     """What was refused: `start`, `resend`, `check` or another."""
     purpose: str
@@ -189,7 +188,7 @@ class ErasureAnswer:
     erased: Mapping[str, int]
     """What is gone: `consents`, from how many the address, `source` and `text_version`; `suppressions`, of how many the
     reason; `inbound`, of how many messages who wrote them; `inbox`, how many waited to be read; `looks` and
-    `second_person_requests`, why somebody looked or asked; of a user, if there were any, `factors` and
+    `second_person_requests`, of how many the reason; of a user, if there were any, `factors` and
     `recovery_codes`."""
     kept: Mapping[str, int]
     """Rows that stay, under a pseudonym, by table."""
@@ -211,9 +210,9 @@ class SubjectExportAnswer:
     webhooks: tuple[RecordedWebhookAnswer, ...]
     """What the application was told, as long as that is kept."""
     looks: tuple[LookAnswer, ...]
-    """Who looked at the number at the operator's console, whichever application it was about."""
+    """Views of the number's data at the operator's console, for whichever application."""
     second_person_requests: tuple[SecondPersonRequestAnswer, ...]
-    """What was asked for there that takes two people, such as an erasure: for the application, or for all."""
+    """Requests there that need a second person, such as an erasure: for the application, or for all."""
     inbox: tuple[UnreadMessageAnswer, ...]
     refusals: tuple[RefusalAnswer, ...]
     """For a week."""

@@ -86,7 +86,7 @@ def redeem(context: Context, application: Application, proof: str) -> dict[str, 
     Redis has lost what it proves.
     """
     if context.proof_signer is None:
-        raise NotFoundError("There are no proofs here.")
+        raise NotFoundError("Proofs are not enabled.")
     claims = context.proof_signer.read(proof, application.name)
     if context.store.decisions.now() >= 1000 * claims["exp"]:
         raise InvalidProofError(NOT_OURS)

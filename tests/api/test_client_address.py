@@ -21,7 +21,7 @@ def _peer(trusted: int, *headers: tuple[str, str], peer: str | None = PEER) -> s
         environ["REMOTE_ADDR"] = peer
     settings = SimpleNamespace(http=SimpleNamespace(trusted_proxies=trusted))
     installation = SimpleNamespace(settings=settings, context=None)
-    return peer_address(Exchange(environ, SharedState(installation, (), CallSlots(1))))
+    return peer_address(Exchange(environ, SharedState(installation, (), (), CallSlots(1))))
 
 
 def _forwarded(*hops: str) -> tuple[str, str]:

@@ -62,7 +62,7 @@ def test_a_newcomer_is_asked_and_passes_with_the_check(site):
     problem = asked.json
 
     assert (asked.status_code, problem["code"], problem["title"]) == (
-        429, "human-check-required", "A human check is needed first"
+        429, "human-check-required", "A human check is required"
     )  # fmt: skip
     assert 0 < int(asked.headers["Retry-After"]) <= 600, "a suspicion that nobody renews ends"
     assert site.api.installation.context.store.decisions.find(problem["decision"]).rule == RULE

@@ -215,14 +215,14 @@ def test_another_message_is_asked_for_as_by_the_api(api: Api, still_world: World
     still_world.advance(31)
     attempt = attempt_of(person.look())
     answers = [person.send(channel="voice", attempt=attempt) for _ in range(2)]
-    after = text_of(person.look("?said=sent"))
+    after = text_of(person.look("?note=sent"))
 
     assert "Send it by SMS" in page
     assert "Call me with it" in page
     assert "WhatsApp" not in page
     assert "in 30 seconds" in page
     assert "too soon" in early
-    assert {answer.headers["Location"].partition("?")[2] for answer in answers} == {"said=sent"}
+    assert {answer.headers["Location"].partition("?")[2] for answer in answers} == {"note=sent"}
     assert "Another code is on its way. You can ask for another one in 60 seconds." in after
     assert "We are calling with a code" in after
     assert api.get(f"{START}/{person.id}").json["sends_left"] == 1
@@ -263,8 +263,8 @@ def test_when_all_messages_are_sent_none_is_offered(still_world: World):
 def test_whoever_was_not_here_hears_nothing_made_up(api: Api):
     person = Person(api)
 
-    assert text_of(person.look("?said=<b>won</b>")) == text_of(person.look())
-    assert "won" not in person.look("?said=wonderful&said=sent").text.replace("another one", "")
+    assert text_of(person.look("?note=<b>won</b>")) == text_of(person.look())
+    assert "won" not in person.look("?note=wonderful&note=sent").text.replace("another one", "")
 
 
 @pytest.mark.parametrize(
@@ -442,7 +442,7 @@ def test_who_can_write_to_redis_has_no_wrong_code_answered_as_right(api: Api, st
     still_world.client.hset(remembered, "reason", "")
     again = person.send(code=wrong, attempt=attempt)
 
-    assert again.headers["Location"].endswith("?said=wrong")
+    assert again.headers["Location"].endswith("?note=wrong")
 
 
 def test_a_redis_that_lost_the_verification_redeems_nothing(api: Api, still_world: World):
@@ -557,7 +557,7 @@ def test_a_body_that_is_no_form_is_no_code(api: Api):
     person = Person(api)
     answer = api.client.post(person.path, json={"code": api.code(person.id)}, headers=OWN)
 
-    assert answer.headers["Location"].endswith("?said=invalid")
+    assert answer.headers["Location"].endswith("?note=invalid")
 
 
 def test_its_files_are_its_own(api: Api):

@@ -29,7 +29,7 @@ def run(real_world: World, monkeypatch: pytest.MonkeyPatch) -> Run:
         tracing.set_enabled(on=True)
         api = api_with_pages(real_world, return_to=RETURN, ledger={"url": ledger}, telemetry={"traces": "otlp"})
         person = Person(api, f"{RETURN}?order=canary-1093", purpose="payment", transaction=PAYMENT)
-        pages = [person.look(), person.look("?said=wrong"), api.client.get(f"{person.path}x")]
+        pages = [person.look(), person.look("?note=wrong"), api.client.get(f"{person.path}x")]
         wrong, right = api.wrong(person.id), api.code(person.id)
         person.said(code=wrong)
         person.said(code=NUMBER)

@@ -43,7 +43,7 @@ class Delivery:
 
     `expired`: the code's life ended before it was handed over; or the gateway reported that it became too old.
 
-    `unknown`: nobody knows whether it went out: the gateway did not answer, or reported something new."""
+    `unknown`: the message may have been sent: the gateway did not answer, or reported an unknown status."""
     at: datetime
     """When that became known."""
     reason: str | None
@@ -80,7 +80,7 @@ class Verification:
     """One attempt to prove that a person holds a number."""
 
     id: str
-    """What the other calls take."""
+    """Identifies it in other calls. Keep it in the person's session."""
     status: str
     """All but `pending` are final; but what was `approved` reads as `canceled` once the number, the `user` or the app
     that it rests on is frozen, erased or removed. It says nothing of the messages: a verification none of whose
@@ -114,12 +114,12 @@ class Verification:
     page: Page | None
     """Null where the start asked for none, and for a client token."""
     deliveries: tuple[Delivery, ...]
-    """What became of the messages, one entry a call to a gateway, in order: the last one is the news."""
+    """Deliveries, an entry for each gateway call, oldest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult(Result):
-    """What became of one code that a person typed."""
+    """The result of a check. Let the person in only when `valid` is true."""
 
     id: str
     """The verification."""
@@ -166,7 +166,7 @@ class RedeemedProof:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProofKey:
-    """A key that signs proofs, or once did."""
+    """A key that signs proofs, or signed them before."""
 
     key: Mapping[str, str]
     """The public key (RFC 7517)."""
@@ -185,7 +185,7 @@ class KeySet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageResult(Result):
-    """What came of a page."""
+    """The result of a hosted page."""
 
     id: str
     """The verification: believe the rest only if it is the one that this person's session started."""
@@ -221,16 +221,16 @@ class Enrolment:
 
     factor: Factor
     secret: str | None = field(repr=False)
-    """Base32, for who cannot scan. Like `uri` and `qr` null where a repeated request comes after the first code."""
+    """Base32, for typing in. Like `uri` and `qr` null where a repeated request comes after the first code."""
     uri: str | None = field(repr=False)
-    """What the QR code says."""
+    """The content of the QR code."""
     qr: str | None = field(repr=False)
     """An SVG element to put into the page, or a PNG as a `data:` URI for an image; null where none was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FactorCheckResult(Result):
-    """What became of a code."""
+    """The result of a check. Let the person in only when `valid` is true."""
 
     id: str
     status: str
@@ -246,7 +246,7 @@ class FactorCheckResult(Result):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserFactors:
-    """What a user has."""
+    """The apps and recovery codes of a user."""
 
     user_id: str
     """What webhooks name the user by: `us_`, and the 32 digits with which ids of the user's factors begin."""
@@ -267,7 +267,7 @@ class RecoveryCodes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryCheckResult(Result):
-    """What became of a recovery code."""
+    """The result of a check of a recovery code. Let the person in only when `valid` is true."""
 
     valid: bool
     reason: str | None
@@ -302,7 +302,7 @@ class ConsentEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsentRecord:
-    """What is recorded of a number's consent to a purpose."""
+    """The consent entries of a number for a purpose."""
 
     to: str
     """The number, masked."""
@@ -315,14 +315,14 @@ class ConsentRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suppression:
-    """That a number gets no messages, or gets them again, as it was recorded. An entry is never changed."""
+    """A suppression or its lifting, as recorded. An entry is never changed."""
 
     scope: str
     lifted: bool
     """Whether the entry lets messages through again."""
     source: str
     everywhere: bool
-    """Whether the operator said it, for all applications."""
+    """Whether the operator recorded it for all applications."""
     reason: str | None
     until: datetime | None
     """When it ends by itself; null for never."""
@@ -331,7 +331,7 @@ class Suppression:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuppressionRecord:
-    """What is recorded of the messages that a number is not to get."""
+    """The suppression entries of a number."""
 
     to: str
     """The number, masked."""
@@ -402,8 +402,7 @@ class Erasure:
     erased: Mapping[str, int]
     """What is gone: `consents`, from how many the address, `source` and `text_version`; `suppressions`, of how many the
     reason; `inbound`, of how many messages who wrote them; `inbox`, how many waited to be read; `looks` and
-    `second_person_requests`, why somebody looked or asked; of a user, if there were any, `factors` and
-    `recovery_codes`."""
+    `second_person_requests`, of how many the reason; of a user, if there were any, `factors` and `recovery_codes`."""
     kept: Mapping[str, int]
     """Rows that stay, under a pseudonym, by table."""
     reason: str
@@ -437,34 +436,33 @@ class RecordedWebhook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """That somebody at the operator looked at what is held."""
+    """A view of the number's data at the operator's console."""
 
     at: datetime
     by: str
     """A user of the operator's console."""
     view: str
-    """At which page: `find`, `compliance`, `export` or another."""
+    """The page: `find`, `compliance`, `export` or another."""
     reason: str | None
-    """Why, as they wrote it; null where they did not, or after an erasure."""
+    """The reason entered; null without one, or after an erasure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecondPersonRequest:
-    """That somebody at the operator asked for what takes two people."""
+    """A request at the operator's console that needs a second person."""
 
     at: datetime
     by: str
     """A user of the operator's console."""
     act: str
-    """What was asked for: `erase`, `unfreeze` or `lift-suppression`."""
+    """The requested action: `erase`, `unfreeze` or `lift-suppression`."""
     reason: str | None
-    """Why; null after an erasure."""
+    """The reason; null after an erasure."""
     decided_at: datetime | None
-    """When another user decided, or whoever asked took it back; null until then."""
+    """When another user decided, or the request was withdrawn; null until then."""
     decided_by: str | None
     outcome: str | None
-    """`done`, `nothing-left` where nothing was there to be done, `declined`; `taken` while it is done; null until
-    somebody decides."""
+    """`done`, `nothing-left` (nothing to do), `declined`; `taken` while it is being done; null until a decision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -478,12 +476,12 @@ class UnreadMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Something that a rule of the guard refused, or would have refused."""
+    """A refusal by a rule of the guard, or one that was only recorded."""
 
     at: datetime
     rule: str
     mode: str
-    """`enforce`, or `record_only`: then it was let through."""
+    """`enforce`, or `record_only`: then it was allowed."""
     kind: str
     """What was refused: `start`, `resend`, `check` or another."""
     purpose: str
@@ -520,9 +518,9 @@ class SubjectExport:
     webhooks: tuple[RecordedWebhook, ...]
     """What the application was told, as long as that is kept."""
     looks: tuple[Look, ...]
-    """Who looked at the number at the operator's console, whichever application it was about."""
+    """Views of the number's data at the operator's console, for whichever application."""
     second_person_requests: tuple[SecondPersonRequest, ...]
-    """What was asked for there that takes two people, such as an erasure: for the application, or for all."""
+    """Requests there that need a second person, such as an erasure: for the application, or for all."""
     inbox: tuple[UnreadMessage, ...]
     refusals: tuple[Refusal, ...]
     """For a week."""
@@ -887,7 +885,7 @@ class StartedVerification(Verification):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActivationResult(FactorCheckResult):
-    """What became of a first code."""
+    """The result of a first code."""
 
     recovery_codes: tuple[str, ...] | None = field(repr=False)
     """Shown once, where the user had none: ten, each good for one use. A request that is repeated with its

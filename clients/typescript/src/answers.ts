@@ -32,7 +32,7 @@ export interface Delivery {
    *
    * `expired`: the code's life ended before it was handed over; or the gateway reported that it became too old.
    *
-   * `unknown`: nobody knows whether it went out: the gateway did not answer, or reported something new.
+   * `unknown`: the message may have been sent: the gateway did not answer, or reported an unknown status.
    */
   status: string;
   /** When that became known. */
@@ -72,7 +72,7 @@ export interface Delivery {
 
 /** One attempt to prove that a person holds a number. */
 export interface Verification {
-  /** What the other calls take. */
+  /** Identifies it in other calls. Keep it in the person's session. */
   id: string;
   /**
    * All but `pending` are final; but what was `approved` reads as `canceled` once the number, the `user` or the app
@@ -110,11 +110,11 @@ export interface Verification {
   user: string | null;
   /** Null where the start asked for none, and for a client token. */
   page: Page | null;
-  /** What became of the messages, one entry a call to a gateway, in order: the last one is the news. */
+  /** Deliveries, an entry for each gateway call, oldest first. */
   deliveries: Delivery[];
 }
 
-/** What became of one code that a person typed. */
+/** The result of a check. Let the person in only when `valid` is true. */
 export interface CheckResult {
   /** The verification. */
   id: string;
@@ -161,7 +161,7 @@ export interface RedeemedProof {
   claims: Record<string, unknown>;
 }
 
-/** A key that signs proofs, or once did. */
+/** A key that signs proofs, or signed them before. */
 export interface ProofKey {
   /** The public key (RFC 7517). */
   key: Record<string, string>;
@@ -176,7 +176,7 @@ export interface KeySet {
   keys: Record<string, string>[];
 }
 
-/** What came of a page. */
+/** The result of a hosted page. */
 export interface PageResult {
   /** The verification: believe the rest only if it is the one that this person's session started. */
   id: string;
@@ -207,15 +207,15 @@ export interface Factor {
 /** A factor that waits for its first code, with what is shown once. Keep none of it. */
 export interface Enrolment {
   factor: Factor;
-  /** Base32, for who cannot scan. Like `uri` and `qr` null where a repeated request comes after the first code. */
+  /** Base32, for typing in. Like `uri` and `qr` null where a repeated request comes after the first code. */
   secret: string | null;
-  /** What the QR code says. */
+  /** The content of the QR code. */
   uri: string | null;
   /** An SVG element to put into the page, or a PNG as a `data:` URI for an image; null where none was asked for. */
   qr: string | null;
 }
 
-/** What became of a code. */
+/** The result of a check. Let the person in only when `valid` is true. */
 export interface FactorCheckResult {
   id: string;
   status: string;
@@ -233,7 +233,7 @@ export interface FactorCheckResult {
   proof: string | null;
 }
 
-/** What a user has. */
+/** The apps and recovery codes of a user. */
 export interface UserFactors {
   /** What webhooks name the user by: `us_`, and the 32 digits with which ids of the user's factors begin. */
   user_id: string;
@@ -250,7 +250,7 @@ export interface RecoveryCodes {
   recovery_codes: string[];
 }
 
-/** What became of a recovery code. */
+/** The result of a check of a recovery code. Let the person in only when `valid` is true. */
 export interface RecoveryCheckResult {
   valid: boolean;
   /**
@@ -285,7 +285,7 @@ export interface ConsentEntry {
   address_prefix?: string | null;
 }
 
-/** What is recorded of a number's consent to a purpose. */
+/** The consent entries of a number for a purpose. */
 export interface ConsentRecord {
   /** The number, masked. */
   to: string;
@@ -296,13 +296,13 @@ export interface ConsentRecord {
   entries: ConsentEntry[];
 }
 
-/** That a number gets no messages, or gets them again, as it was recorded. An entry is never changed. */
+/** A suppression or its lifting, as recorded. An entry is never changed. */
 export interface Suppression {
   scope: string;
   /** Whether the entry lets messages through again. */
   lifted: boolean;
   source: string;
-  /** Whether the operator said it, for all applications. */
+  /** Whether the operator recorded it for all applications. */
   everywhere: boolean;
   reason: string | null;
   /** When it ends by itself; null for never. */
@@ -310,7 +310,7 @@ export interface Suppression {
   recorded_at: Time;
 }
 
-/** What is recorded of the messages that a number is not to get. */
+/** The suppression entries of a number. */
 export interface SuppressionRecord {
   /** The number, masked. */
   to: string;
@@ -373,8 +373,7 @@ export interface Erasure {
   /**
    * What is gone: `consents`, from how many the address, `source` and `text_version`; `suppressions`, of how many
    * the reason; `inbound`, of how many messages who wrote them; `inbox`, how many waited to be read; `looks` and
-   * `second_person_requests`, why somebody looked or asked; of a user, if there were any, `factors` and
-   * `recovery_codes`.
+   * `second_person_requests`, of how many the reason; of a user, if there were any, `factors` and `recovery_codes`.
    */
   erased: Record<string, number>;
   /** Rows that stay, under a pseudonym, by table. */
@@ -404,33 +403,30 @@ export interface RecordedWebhook {
   deliveries: WebhookDelivery[];
 }
 
-/** That somebody at the operator looked at what is held. */
+/** A view of the number's data at the operator's console. */
 export interface Look {
   at: Time;
   /** A user of the operator's console. */
   by: string;
-  /** At which page: `find`, `compliance`, `export` or another. */
+  /** The page: `find`, `compliance`, `export` or another. */
   view: string;
-  /** Why, as they wrote it; null where they did not, or after an erasure. */
+  /** The reason entered; null without one, or after an erasure. */
   reason: string | null;
 }
 
-/** That somebody at the operator asked for what takes two people. */
+/** A request at the operator's console that needs a second person. */
 export interface SecondPersonRequest {
   at: Time;
   /** A user of the operator's console. */
   by: string;
-  /** What was asked for: `erase`, `unfreeze` or `lift-suppression`. */
+  /** The requested action: `erase`, `unfreeze` or `lift-suppression`. */
   act: string;
-  /** Why; null after an erasure. */
+  /** The reason; null after an erasure. */
   reason: string | null;
-  /** When another user decided, or whoever asked took it back; null until then. */
+  /** When another user decided, or the request was withdrawn; null until then. */
   decided_at: Time | null;
   decided_by: string | null;
-  /**
-   * `done`, `nothing-left` where nothing was there to be done, `declined`; `taken` while it is done; null until
-   * somebody decides.
-   */
+  /** `done`, `nothing-left` (nothing to do), `declined`; `taken` while it is being done; null until a decision. */
   outcome: string | null;
 }
 
@@ -441,11 +437,11 @@ export interface UnreadMessage {
   received_at: Time;
 }
 
-/** Something that a rule of the guard refused, or would have refused. */
+/** A refusal by a rule of the guard, or one that was only recorded. */
 export interface Refusal {
   at: Time;
   rule: string;
-  /** `enforce`, or `record_only`: then it was let through. */
+  /** `enforce`, or `record_only`: then it was allowed. */
   mode: string;
   /** What was refused: `start`, `resend`, `check` or another. */
   kind: string;
@@ -478,9 +474,9 @@ export interface SubjectExport {
   erasures: Erasure[];
   /** What the application was told, as long as that is kept. */
   webhooks: RecordedWebhook[];
-  /** Who looked at the number at the operator's console, whichever application it was about. */
+  /** Views of the number's data at the operator's console, for whichever application. */
   looks: Look[];
-  /** What was asked for there that takes two people, such as an erasure: for the application, or for all. */
+  /** Requests there that need a second person, such as an erasure: for the application, or for all. */
   second_person_requests: SecondPersonRequest[];
   inbox: UnreadMessage[];
   /** For a week. */
@@ -804,7 +800,7 @@ export interface StartedVerification extends Verification {
   client_token?: string | null;
 }
 
-/** What became of a first code. */
+/** The result of a first code. */
 export interface ActivationResult extends FactorCheckResult {
   /**
    * Shown once, where the user had none: ten, each good for one use. A request that is repeated with its
