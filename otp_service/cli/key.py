@@ -138,7 +138,7 @@ def _state(key: ApiKey) -> str:
 def new(application: str) -> None:
     """Make an API key for APPLICATION: the key for the caller, its hash for the configuration. Nothing is stored."""
     if not is_name(application):
-        raise click.BadParameter("a name has 1 to 32 of a-z, 0-9, _ and -", param_hint="APPLICATION")
+        raise click.BadParameter("a name must have 1 to 32 characters of a-z, 0-9, _ and -", param_hint="APPLICATION")
     api_key = new_api_key()
     out.note("The API key, shown this once; give it to the caller:")
     click.echo(api_key)

@@ -35,11 +35,11 @@ _RULE_OF_SCOPE = {
     "ip": "address.starts",
     "application": "application.requests",
 }
-"""In the order in which the windows of a request are counted."""
+"""In the order in which a request's windows are counted."""
 
 
 def build_ruleset(guard: GuardSettings, limits: Limits, spend: SpendSettings, *, asks: bool = False) -> Ruleset:
-    """Return the ruleset of an application, which ``asks`` for human checks or cannot.
+    """Return the ruleset of an application; ``asks``: it can ask for human checks.
 
     Raises `ConfigurationError` for a bad notation.
     """
@@ -96,7 +96,7 @@ def _windows(guard: GuardSettings, limits: Limits, *, asks: bool) -> Iterator[Wi
 
 
 def _for_unknown(guard: GuardSettings, limit: Limit) -> int:
-    """Return how much of a window is for unknown devices: at least one, for none is known to begin with."""
+    """Return the part of a window for unknown devices: at least 1, since every device is unknown at first."""
     return max(1, limit.amount - _reserved(guard, limit))
 
 
@@ -107,7 +107,7 @@ def _reserved(guard: GuardSettings, limit: Limit) -> int:
 def _waits(guard: GuardSettings, rule: str, seconds: tuple[int, ...], reset_after: int) -> BackoffRule | None:
     if not seconds or not _is_on(guard, rule):
         return None
-    waits = tuple(1000 * one for one in seconds)
+    waits = tuple(1000 * wait for wait in seconds)
     return BackoffRule(rule, waits, max(reset_after, 2 * max(waits)), record_only=_records(guard, rule))
 
 
@@ -158,7 +158,7 @@ def _newcomers(guard: GuardSettings, *, asks: bool) -> NewcomerRule | None:
 
 
 def _trickles(conversion: ConversionSettings) -> Iterator[Bucket]:
-    """Yield what passes while a breaker is open, or shows whether it may close."""
+    """Yield the buckets of messages that pass while a breaker is open or probing."""
     probing: dict[str, Any] = {
         "notations": (conversion.trickle,),
         "name": "t",
@@ -181,11 +181,11 @@ def _each(
     name: str = "u",
     **members: Any,  # noqa: ANN401
 ) -> Iterator[Bucket]:
-    """Yield a bucket for each notation; where nothing else is said it exempts approved numbers."""
+    """Yield a bucket for each notation; by default it exempts approved numbers."""
     for place, notation in enumerate(notations):
         amount, seconds = parse_notation(f"guard: {rule}", notation)
-        given: dict[str, Any] = {"factor": growth[min(place, len(growth) - 1)], "exempts": "approved", **members}
-        yield Bucket(rule=rule, name=f"{name}{seconds}", amount=amount, window=1000 * seconds, **given)
+        fields: dict[str, Any] = {"factor": growth[min(place, len(growth) - 1)], "exempts": "approved", **members}
+        yield Bucket(rule=rule, name=f"{name}{seconds}", amount=amount, window=1000 * seconds, **fields)
 
 
 def _breakers(guard: GuardSettings) -> Iterator[ConversionBreaker]:
@@ -209,7 +209,7 @@ def _breakers(guard: GuardSettings) -> Iterator[ConversionBreaker]:
 
 
 def _ceilings_of_countries(guard: GuardSettings, spend: SpendSettings) -> Mapping[str, tuple[Ceiling, ...]]:
-    """Return the ceilings by country. One that is named with none has none: those of all others are not its own."""
+    """Return the ceilings by country. A country without an amount has no ceilings, not even those of ``*``."""
     mode = guard.mode("spend.country")
     ceilings = {country: own.ceilings("spend.country", mode) for country, own in spend.countries.items()}
     return ceilings if any(ceilings.values()) else {}
@@ -223,7 +223,7 @@ def _failures(guard: GuardSettings) -> Failures | None:
 
 
 def _lifetimes(ruleset: Ruleset) -> dict[str, int]:
-    """Return how long each part is kept after its last write: until nothing of it counts any more."""
+    """Return how long each part is stored after its last write: until it does not count any more."""
     asked = max((bucket.window for bucket in ruleset.buckets if bucket.new), default=DAY)
     lifetimes = {"asked": asked, "guesses": ruleset.known}
     lifetimes["cooldown"] = ruleset.cooldown.reset_after if ruleset.cooldown else HOUR

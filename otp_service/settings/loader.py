@@ -15,39 +15,39 @@ from otp_service.settings.sources import Table, fault_lines, merge, read_environ
 from otp_service.settings.startup_checks import contradictions, holds_secrets, start_refusals
 from otp_service.settings.urls import place_of
 
-# A profile is a file of settings, of ours or of an operator. What it says is in force as a whole: a configuration that
-# says otherwise contradicts it, and is refused. It holds what a country asks and nothing else: a file that somebody
-# else wrote does not decide how an installation runs, what it takes for safe, or which secrets it has.
+# A profile is a file of settings, built-in or an operator's. It applies as a whole: a configuration that contradicts it
+# is refused. It contains only a country's requirements: a file from elsewhere must not decide how an installation runs,
+# what is safe, or which secrets it has.
 
 _SUFFIX: Final = ".toml"
 _OURS: Final = files("otp_service") / "profiles"
 _MEMBERS: Final = ("residency", "countries")
-"""What a profile may set."""
+"""Members that a profile may set."""
 _MEMBER: Final = "profile"
 
 
 def require_one_profile(file: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
-    """Raise `ConfigurationError` when the environment names another profile than the file.
+    """Raise `ConfigurationError` if file and environment name different profiles.
 
-    A variable wins over the file elsewhere; here it would switch off what a country asks, and nobody would see it.
+    Usually a variable wins over the file; for the profile that would silently drop a country's requirements.
     """
     if _MEMBER in file and environment.get(_MEMBER, file[_MEMBER]) != file[_MEMBER]:
-        raise ConfigurationError("profile: the file names one, and OTP_SERVICE__PROFILE another: keep one of them.")
+        raise ConfigurationError("profile: the file and OTP_SERVICE__PROFILE name different profiles: remove either.")
 
 
 def with_profile(table: Mapping[str, Any]) -> Table:
-    """Return a table of settings with those of the profile that it names, if any.
+    """Return a table of settings merged with its profile, if it names a profile.
 
-    Raises `ConfigurationError` for a profile that is not there, malformed, or sets more than one may, and with one line
-    for each setting that says something else than the profile does.
+    Raises `ConfigurationError` for a profile that is missing, malformed, or sets other members, and with a line for
+    each setting that contradicts the profile.
     """
     if _MEMBER not in table:
         return dict(table)
     name = table[_MEMBER]
     if not isinstance(name, str):
-        raise ConfigurationError("profile: is not the name of a profile, or the path of a file.")
+        raise ConfigurationError("profile: must be the name of a profile, or the path of a file.")
     if not name:
-        raise ConfigurationError("profile: is empty: name one, or leave the line out.")
+        raise ConfigurationError("profile: is empty: name a profile, or remove the line.")
     profile = _table(name)
     _refuse(_unfit(name, profile))
     _refuse(_contradictions(name, profile, table))
@@ -71,18 +71,18 @@ def _refuse(faults: Iterable[str]) -> None:
 
 
 def _unfit(name: str, profile: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what keeps a profile from being one."""
+    """Yield the faults of a profile."""
     if not profile:
-        yield f"profile: {name} says nothing: name another, or leave the line out."
+        yield f"profile: {name} is empty: name another, or remove the line."
     for member in profile:
         if member not in _MEMBERS:
-            yield f"profile: {name} sets {member}, but may set {' and '.join(_MEMBERS)} only: take it out of there."
+            yield f"profile: {name} sets {member}, but may set {' and '.join(_MEMBERS)} only: remove it."
     for fault in _repeated(profile):
         yield f"profile: {name} has {fault}"
 
 
 def _repeated(table: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """Yield the names that a table, or one in it, has in more than one spelling."""
+    """Yield the names with several spellings in a table and its tables."""
     for name, value in table.items():
         spellings = _spellings(table, name)
         if len(spellings) > 1 and name == spellings[0]:
@@ -92,31 +92,31 @@ def _repeated(table: Mapping[str, Any], path: str = "") -> Iterator[str]:
 
 
 def _contradictions(name: str, profile: Mapping[str, Any], table: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """Yield what a table says otherwise than a profile, or in more than one spelling."""
+    """Yield the settings that contradict a profile, or have several spellings."""
     for member, value in profile.items():
-        here, spellings = f"{path}{member}", _spellings(table, member)
+        member_path, spellings = f"{path}{member}", _spellings(table, member)
         if len(spellings) > 1:
-            yield _twice(here, spellings)
+            yield _twice(member_path, spellings)
             continue
-        for given in (table[one] for one in spellings):
-            if isinstance(value, Mapping) and isinstance(given, Mapping):
-                yield from _contradictions(name, value, given, f"{here}.")
-            elif given != value:
-                yield f"{here}: the profile {name} says otherwise: leave it out."
+        for setting in (table[spelling] for spelling in spellings):
+            if isinstance(value, Mapping) and isinstance(setting, Mapping):
+                yield from _contradictions(name, value, setting, f"{member_path}.")
+            elif setting != value:
+                yield f"{member_path}: contradicts the profile {name}: remove it."
 
 
 def _spellings(table: Mapping[str, Any], name: str) -> list[str]:
-    """Return how a table has a name, whatever its case: one of several would win, and nobody would know which."""
-    return [one for one in table if one.lower() == name.lower()]
+    """Return the spellings of a name in a table, in any case: any of several could win."""
+    return [spelling for spelling in table if spelling.lower() == name.lower()]
 
 
 def _twice(path: str, spellings: list[str]) -> str:
-    return f"{path}: is given as {' and as '.join(spellings)}: keep one."
+    return f"{path}: is set as {' and as '.join(spellings)}: keep a single spelling."
 
 
-# A file (TOML, or JSON by its suffix) comes first, ``OTP_SERVICE__SECTION__KEY`` wins over it, and each variable
-# has a ``…_FILE`` form that names a file with its value. Plain pydantic over one merged table, rather than
-# pydantic-settings: that has no ``_FILE`` form, and passes over a misspelt section in silence.
+# ``OTP_SERVICE__SECTION__KEY`` wins over the file (TOML, or JSON by its suffix). Each variable has a ``…_FILE`` form
+# that names a file with its value. Plain pydantic over a merged table, because pydantic-settings has no ``_FILE`` form
+# and silently ignores a misspelt section.
 
 CONFIG_VARIABLE = "OTP_SERVICE_CONFIG"
 
@@ -124,16 +124,15 @@ CONFIG_VARIABLE = "OTP_SERVICE_CONFIG"
 def load_settings(
     path: Path | None = None, environ: Mapping[str, str] | None = None, *, to_start: bool = True, root_keys: bool = True
 ) -> Settings:
-    """Return the settings of a file (default: the one that ``OTP_SERVICE_CONFIG`` names) and the environment.
+    """Return the settings of a file (default: that of ``OTP_SERVICE_CONFIG``) and the environment.
 
-    What refuses a start, such as a missing key, is passed over unless they are read ``to_start``; that there are no
-    root keys, unless ``root_keys`` are needed.
-    Raises `ConfigurationError` with one line a fault, each with its path; where there is none, `StartRefusedError` with
-    one line a refusal. No line shows a value of a secret.
+    Without ``to_start`` refusals of a start, such as a missing key, are ignored; without ``root_keys`` missing root
+    keys are. Raises `ConfigurationError` with a line for each fault and its path, or else `StartRefusedError` with a
+    line for each refusal. No line shows a secret.
     """
     variables = os.environ if environ is None else environ
-    named = variables.get(CONFIG_VARIABLE)
-    source = path or (Path(named) if named else None)
+    variable = variables.get(CONFIG_VARIABLE)
+    source = path or (Path(variable) if variable else None)
     table = read_file(source) if source else {}
     environment = read_environment(variables)
     require_one_profile(table, environment)
@@ -147,7 +146,7 @@ def load_settings(
 
 
 def settings_from(table: Mapping[str, Any], *, to_start: bool = True) -> Settings:
-    """Return the settings of a table in the form of the file; raise `ConfigurationError` like `load_settings`."""
+    """Return the settings of a table in the form of the file; raise as `load_settings`."""
     return _judged(_valid(table), to_start=to_start)
 
 
@@ -173,7 +172,7 @@ log in as, and with which password, may change."""
 
 
 def keep_fixed(present: Settings, fresh: Settings, fixed: Iterable[str]) -> tuple[Settings, tuple[str, ...]]:
-    """Return fresh settings in which the ``fixed`` ones are as at present, and the names of those that had changed."""
+    """Return fresh settings with the present values of ``fixed``, and the names of those that had changed."""
     changed = tuple(
         name for name in fixed if _compared(_value_at_path(present, name)) != _compared(_value_at_path(fresh, name))
     )
@@ -184,7 +183,7 @@ def keep_fixed(present: Settings, fresh: Settings, fixed: Iterable[str]) -> tupl
     return fresh, changed
 
 
-def _value_at_path(settings: Settings, name: str) -> Any:  # noqa: ANN401 - whatever a setting is
+def _value_at_path(settings: Settings, name: str) -> Any:  # noqa: ANN401 - a setting of any type
     section, member = name.split(".")
     return getattr(getattr(settings, section), member)
 

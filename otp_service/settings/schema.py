@@ -1,4 +1,4 @@
-"""Every setting, section by section: its type, default and bounds; docs/configuration.md is made of this."""
+"""Every setting by section, with type, default and bounds; the source of docs/configuration.md."""
 
 import re
 import tomllib
@@ -91,13 +91,13 @@ KindSettings = TypeVar("KindSettings", bound=BaseModel)
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 PortOrNone = Annotated[int, Field(ge=0, le=65535)]
-"""A port; 0 for none."""
+"""A port, or 0 to disable."""
 HostAndPort = Annotated[str, Field(pattern=r"^[^\s:@/]+:[0-9]{1,5}$")]
 Notations = tuple[Annotated[str, Field(max_length=64)], ...]
 
 
 class Section(BaseModel):
-    """A section of the settings: frozen; an unknown member is an error. Errors never show the given value."""
+    """A frozen section of the settings; an unknown member is an error. Errors never show the value."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
@@ -106,25 +106,25 @@ class RedisSettings(Section):
     """The Redis server. The upper limits of the time-outs let a start fail within 1.5 s when Redis is down."""
 
     url: SecretStr = SecretStr("redis://localhost:6379/0")
-    """``redis://``, ``rediss://`` (TLS) or ``unix://``; may hold user, password and TLS parameters. With ``sentinels``
-    its host is the name under which they watch the primary."""
+    """``redis://``, ``rediss://`` (TLS) or ``unix://``; may contain user, password and TLS parameters. With
+    ``sentinels`` the host is the primary's name at the Sentinels."""
     cluster: bool = False
-    """Whether the server of ``url`` is one of a cluster (Valkey 9 or later), which tells of the others."""
+    """Whether ``url`` is a server of a cluster (Valkey 9 or later), which knows the other servers."""
     sentinels: tuple[HostAndPort, ...] = ()
-    """Sentinels that know the primary: host:port of each; with the TLS parameters of ``url``."""
+    """Sentinels of the primary: host:port of each; with the TLS parameters of ``url``."""
     sentinel_user: str | None = None
-    """The one that they know, where that is not their default user."""
+    """User at the Sentinels, if not the default user."""
     sentinel_password: SecretStr | None = None
-    """Theirs, where they ask for one."""
+    """Password at the Sentinels."""
     replicas: int | None = Field(default=None, ge=0, le=5)
-    """Replicas that must have an approval, a wrong code, or money spent before it is answered (``WAIT``); where fewer
-    have it in half of ``timeout``, the answer is 503. Default: 1 with ``sentinels`` or ``cluster``, else 0."""
+    """Replicas that must confirm an approval, a wrong code or a payment for a message (``WAIT``) before the answer; if
+    fewer confirm in half of ``timeout``, the answer is 503. Default: 1 with ``sentinels`` or ``cluster``, else 0."""
     timeout: float = Field(default=1.0, gt=0, le=1.0)
     """Seconds to wait for an answer."""
     connect_timeout: float = Field(default=0.5, gt=0, le=0.5)
     """Seconds to wait for a connection."""
     hosted_in: CountryCode | None = None
-    """Country (ISO 3166-1 alpha-2) in which it runs, for ``residency``."""
+    """Country (ISO 3166-1 alpha-2) of the server, for ``residency``."""
 
     @field_validator("url")
     @classmethod
@@ -135,24 +135,24 @@ class RedisSettings(Section):
     @model_validator(mode="after")
     def _can_be_replaced(self) -> Self:
         if self.sentinels and self.url.get_secret_value().startswith("unix:"):
-            raise ValueError("redis.url names a socket, where redis.sentinels needs the name of a primary.")
+            raise ValueError("redis.url is a socket, but redis.sentinels needs the name of a primary.")
         return self
 
     @model_validator(mode="after")
     def _can_be_a_cluster(self) -> Self:
         is_socket = self.url.get_secret_value().startswith("unix:")
         if self.cluster and (self.sentinels or is_socket):
-            raise ValueError("redis.cluster goes with neither redis.sentinels nor a socket.")
+            raise ValueError("redis.cluster cannot be combined with redis.sentinels or a socket.")
         return self
 
     @property
     def awaited_replicas(self) -> int:
-        """How many replicas must have what may not be forgotten."""
+        """Number of replicas that must confirm before an answer."""
         return int(bool(self.sentinels or self.cluster)) if self.replicas is None else self.replicas
 
     @property
     def shown_url(self) -> str:
-        """The address without user, password and parameters."""
+        """The URL without user, password and parameters."""
         parts = urlsplit(self.url.get_secret_value())
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
@@ -161,9 +161,9 @@ class ProofsSettings(Section):
     """Proofs of approvals."""
 
     issuer: str | None = Field(default=None, pattern=r"^https?://[^\s?#@]+$")
-    """What proofs name as ``iss``; default: ``http.public_url``. Who checks proofs compares it: do not change it."""
+    """The ``iss`` of proofs; default: ``http.public_url``. Receivers compare it: do not change it."""
     life: int = Field(default=MAX_LIFE, ge=30, le=MAX_LIFE)
-    """Seconds for which a proof may be shown."""
+    """Seconds for which a proof is valid."""
 
 
 class KeysSettings(Section):
@@ -172,10 +172,10 @@ class KeysSettings(Section):
     root: SecretStr | None = None
     """``OTP_SERVICE_ROOT_KEYS``: ``id:base64 …``. The first key is active, the others are still accepted."""
     pseudonym: SecretStr | None = None
-    """``OTP_SERVICE_PSEUDONYM_KEY``: base64. It never changes in the life of an installation."""
+    """``OTP_SERVICE_PSEUDONYM_KEY``: base64. It never changes in an installation."""
     buckets: int | None = Field(default=None, ge=1, le=256)
-    """How many buckets numbers are in, a power of two; it never changes in the life of an installation. Default: 16
-    with ``redis.cluster``, else 1."""
+    """Number of buckets of numbers, a power of two; it never changes in an installation. Default: 16 with
+    ``redis.cluster``, else 1."""
 
     @field_validator("buckets")
     @classmethod
@@ -193,25 +193,24 @@ class HttpSettings(Section):
     port: Port = 8080
     """Port to listen on."""
     processes: int = Field(default=2, ge=1, le=256)
-    """Server processes; about one per core."""
+    """Server processes; about as many as cores."""
     threads: int = Field(default=2, ge=1, le=64)
-    """Threads of each process that the ledger never holds; two give the highest throughput."""
+    """Threads of each process that never wait for the ledger; two give the highest throughput."""
     ledger_calls: int = Field(default=10, ge=1, le=12)  # of the 15 connections in a process's pool
-    """Requests of each process that may use the ledger at a time, each with a thread and a connection to it beyond
-    ``threads``. Further ones wait a moment, then get ``ledger-unavailable``; starts and checks go on."""
+    """Maximum requests of each process that use the ledger at a time, each with a connection and a thread beyond
+    ``threads``. Further requests wait a moment, then get ``ledger-unavailable``; starts and checks go on."""
     trusted_proxies: int = Field(default=0, ge=0, le=10)
     """Proxies in front of the service: the peer is that many entries from the right of ``X-Forwarded-For``."""
     public_url: str | None = Field(default=None, pattern=r"^https?://[^\s?#@]+$")
-    """URL at which providers, and people's browsers, reach this service; without it, there are no receipts and no
-    pages."""
+    """URL at which providers and browsers reach this service; without it, receipts and pages are off."""
     page_requests: int = Field(default=600, ge=10, le=100_000)
-    """Requests for hosted pages that one address (IPv4) or /64 (IPv6) may make in a minute."""
+    """Maximum requests a minute for hosted pages from an address (IPv4) or /64 (IPv6)."""
     shutdown_delay: float = Field(default=0.0, ge=0, le=300)
-    """Seconds to serve on after a signal to stop, while the readiness probe fails, so that proxies notice."""
+    """Seconds to keep serving after a stop signal, while the readiness probe fails, so that proxies notice."""
     metrics_port: PortOrNone = 9090
-    """Port of ``/metrics``; 0 for none."""
+    """Port of ``/metrics``; 0 to disable."""
     metrics_on_same_port: bool = False
-    """Serve ``/metrics`` on ``port`` instead, to everybody who can reach it."""
+    """Serve ``/metrics`` on ``port`` instead, to everyone who can reach it."""
 
     @property
     def all_threads(self) -> int:
@@ -225,44 +224,44 @@ class HttpSettings(Section):
 
 
 class ConsoleSettings(Section):
-    """The console: a web page for support, fraud, compliance and operations, a process of its own."""
+    """The console: a web page for support, fraud, compliance and operations, in its own process."""
 
     host: str = "127.0.0.1"
     """Address to listen on."""
     port: Port = 8082
     """Port to listen on."""
     threads: int = Field(default=4, ge=1, le=64)
-    """Threads that answer."""
+    """Threads for requests."""
     public_url: str | None = Field(default=None, pattern=r"^https?://[^\s/?#@]+$")
-    """Where people's browsers reach it, without a path: a host name of its own, over TLS. Requests for another host are
-    refused. Without it, it answers on loopback only."""
+    """URL at which browsers reach it: its own host name, over TLS, without a path. Requests for another host are
+    refused. Default: loopback only."""
     trusted_proxies: int = Field(default=0, ge=0, le=10)
     """Proxies in front of it: the browser's address is that many entries from the right of ``X-Forwarded-For``."""
     dev_token: SecretStr | None = Field(default=None, min_length=32)
-    """Part of the address at which ``otp-service dev`` lets somebody sign in without a password. It is nothing in
-    production, with a ``public_url``, or behind a proxy."""
+    """Part of the URL at which ``otp-service dev`` signs in without a password. Ignored in production, with a
+    ``public_url``, or behind a proxy."""
 
 
 class LimitsSettings(Section):
-    """Limits in the notation of the ``limits`` library, such as ``10/day``; a list has each window once at most."""
+    """Limits in the notation of the ``limits`` library, such as ``10/day``; a list cannot repeat a window."""
 
     number: Notations = ("5/10 minutes", "10/day")
-    """Messages to one number, all applications together."""
+    """Messages to a number, all applications together."""
     ip: Notations = ("100/10 minutes",)
-    """Starts from one end-user address (IPv4) or /64 (IPv6)."""
+    """Starts from an end-user address (IPv4) or /64 (IPv6)."""
     application: Notations = ("6000/minute",)
-    """Starts and resends of one application."""
+    """Starts and resends of an application."""
     failed_checks: Notations = ("10/day",)
-    """Wrong codes for one number in one application in a window, all verifications together; the lock is
+    """Wrong codes for a number in an application, all verifications together; the lock is
     ``guard.number.lock_after``."""
     pending_factors_of_user: int = Field(default=10, ge=1, le=100)
-    """Authenticator apps of one user that wait for their first code at once, ten minutes each."""
+    """Maximum authenticator apps of a user that wait for their first code, ten minutes each."""
     pending_factors: int = Field(default=10_000, ge=1)
-    """The same of one application. With several ``keys.buckets`` each has its share."""
+    """The same for an application. With several ``keys.buckets`` each bucket has its share."""
 
     @cached_property
     def parsed(self) -> Limits:
-        """The limits as the guard counts them; raises `ConfigurationError` for a bad notation."""
+        """The parsed limits; raises `ConfigurationError` for a bad notation."""
         return Limits(**{scope.value: parse_limits(scope, getattr(self, scope)) for scope in LimitScope})
 
 
@@ -270,31 +269,30 @@ class WorkerSettings(Section):
     """The delivery worker."""
 
     concurrency: int = Field(default=128, ge=1, le=1024)
-    """Threads of a worker process, each for one gateway call at a time. Of several gateways one has at most half."""
+    """Threads of a worker process, each for a gateway call at a time. With several gateways each has at most half."""
     claim_margin: Seconds = 5.0  # see `Settings.claim_after`
     """Seconds beyond the slowest gateway's timeout after which another worker claims a silent worker's job."""
     backoff: tuple[Annotated[float, Field(ge=0.1, le=600)], ...] = Field(
         default=(1.0, 5.0, 15.0, 30.0), min_length=1, max_length=20
     )
-    """Seconds to wait after the first, second … failed round of gateways; the last one repeats.
+    """Seconds to wait after the first, second … failed round of gateways; the last value repeats.
 
-    Up to a quarter is added at random. No wait is longer than half of the code's remaining life.
+    Up to a quarter is added at random. No wait is longer than half of the code's remaining lifetime.
     """
     max_ambiguous: int = Field(default=1, ge=0, le=20)
-    """How often delivery goes on after a call that may have sent the message all the same, such as a time-out."""
+    """Maximum further attempts after calls that may have sent the message, such as a time-out."""
     metrics_port: PortOrNone = 9091
-    """Port of the worker's ``/metrics`` and ``/healthz``; 0 for none."""
+    """Port of the worker's ``/metrics`` and ``/healthz``; 0 to disable."""
 
 
 class BreakerSettings(Section):
     """When a gateway's circuit breaker opens.
 
-    A call is bad if it fails, or as soon as it has lasted for the gateway's ``slow``. Calls count in the order in which
-    they began.
+    A call is bad if it fails or lasts longer than the gateway's ``slow``. Calls count in the order in which they began.
     """
 
     bad_in_a_row: int = Field(default=5, ge=1, le=1000)
-    """Bad calls in a row that open the breaker."""
+    """Consecutive bad calls that open the breaker."""
     bad_percent: int = Field(default=50, ge=1, le=100)
     """Percentage of bad calls in a window that opens the breaker."""
     min_calls: int = Field(default=20, ge=1, le=100_000)
@@ -304,15 +302,15 @@ class BreakerSettings(Section):
     open_for: float = Field(default=30.0, ge=0.1, le=86_400)
     """Seconds that the breaker stays open at first; the time doubles with each failed probe."""
     max_open_for: float = Field(default=1800.0, ge=0.1, le=86_400)
-    """Seconds that the breaker stays open at most."""
+    """Maximum seconds that the breaker stays open."""
     throttled_for: float = Field(default=1.0, ge=0.01, le=3600)
-    """Seconds without calls after the gateway throttles us; the time doubles while it goes on to throttle."""
+    """Seconds without calls after the gateway throttles; the time doubles while it continues."""
     max_throttled_for: float = Field(default=30.0, ge=0.01, le=3600)
-    """Seconds without calls at most, unless the gateway asks for more (``Retry-After``)."""
+    """Maximum seconds without calls, unless the gateway asks for more (``Retry-After``)."""
 
     @property
     def thresholds(self) -> BreakerThresholds:
-        """The settings in the form that the store takes; times in milliseconds."""
+        """The settings for the store; times in milliseconds."""
         return BreakerThresholds(
             run=self.bad_in_a_row,
             calls=self.min_calls,
@@ -329,19 +327,19 @@ class StreamsSettings(Section):
     """The outbox and the event stream; each write trims them."""
 
     retention_days: int = Field(default=7, ge=1, le=90)
-    """Days for which waiting messages, events and decisions are kept."""
+    """Days for which waiting messages, events and decisions are stored."""
     max_events: int = Field(default=1_000_000, ge=1000)
-    """Events of a bucket that are kept at most, approximately: more than come in ten seconds, for they are trimmed
-    every five. Where twice as many are, starts are refused."""
+    """Approximate maximum of stored events in a bucket, which is trimmed every five seconds: set more than the events
+    of ten seconds. With twice as many, starts are refused."""
     max_outbox: int = Field(default=100_000, ge=10)
-    """Messages of one application, country and channel that may wait; further starts are refused: ``backlog-full``."""
+    """Maximum waiting messages of an application, country and channel; further starts get ``backlog-full``."""
 
 
 class MessagesSettings(Section):
     """The texts of messages."""
 
     directory: str | None = None
-    """Folder with your own message files, which add languages or replace texts of ours."""
+    """Folder with your own message files, which add languages or replace built-in texts."""
 
 
 class LoggingSettings(Section):
@@ -350,7 +348,7 @@ class LoggingSettings(Section):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     format: Literal["json", "console"] = "json"
     hosted_in: CountryCode | None = None
-    """Country (ISO 3166-1 alpha-2) in which logs and metrics are kept, for ``residency``."""
+    """Country (ISO 3166-1 alpha-2) in which logs and metrics are stored, for ``residency``."""
 
 
 class TelemetrySettings(Section):
@@ -359,11 +357,11 @@ class TelemetrySettings(Section):
     traces: Literal["otlp"] | None = None
     """``otlp``: export over HTTP to a collector."""
     hosted_in: CountryCode | None = None
-    """Country (ISO 3166-1 alpha-2) in which traces are kept, for ``residency``."""
+    """Country (ISO 3166-1 alpha-2) in which traces are stored, for ``residency``."""
 
 
 NO_CEILING = "none"
-"""In place of an amount: deliberately no ceiling."""
+"""In place of an amount: no ceiling, on purpose."""
 _INTERVALS = {"hour": HOUR, "day": DAY}
 
 
@@ -383,30 +381,30 @@ Amount = Annotated[str, AfterValidator(_amount)]
 
 
 class CeilingSettings(Section):
-    """Ceilings of spending in a calendar hour and a calendar day (UTC). One that is not set does not limit."""
+    """Ceilings of spending in a calendar hour and a calendar day (UTC). Without an amount spending is unlimited."""
 
     hour: Amount | None = None
-    """Amount in ``guard.currency``, such as ``"500.00"``; ``"none"``: deliberately no ceiling."""
+    """Amount in ``guard.currency``, such as ``"500.00"``; ``"none"``: no ceiling, on purpose."""
     day: Amount | None = None
     """The same for a day."""
 
     @property
     def is_set(self) -> bool:
-        """Whether there is any ceiling."""
+        """Whether a ceiling is set."""
         return any(amount not in {None, NO_CEILING} for amount in (self.hour, self.day))
 
     @property
     def is_decided(self) -> bool:
-        """Whether there is any ceiling, or deliberately none."""
+        """Whether a ceiling or ``none`` is set."""
         return self.hour is not None or self.day is not None
 
     @property
     def is_waived(self) -> bool:
-        """Whether a ceiling is deliberately absent."""
+        """Whether ``none`` is set."""
         return NO_CEILING in {self.hour, self.day}
 
     def ceilings(self, rule: str, mode: Mode) -> tuple[Ceiling, ...]:
-        """Return the ceilings of a ``rule``; none when it is off."""
+        """Return the ceilings of a ``rule``; empty if it is off."""
         if mode is Mode.OFF:
             return ()
         return tuple(
@@ -417,28 +415,27 @@ class CeilingSettings(Section):
 
 
 class SpendSettings(CeilingSettings):
-    """What an application may spend, in all countries together and in single ones."""
+    """Ceilings of an application, for all countries together and for single countries."""
 
     countries: dict[Annotated[str, AfterValidator(_country)], CeilingSettings] = Field(default_factory=dict)
-    """Ceilings by country; ``"*"`` for each country that is not listed."""
+    """Ceilings by country; ``"*"`` for each unlisted country."""
 
     @property
     def is_set(self) -> bool:
-        """Whether there is any ceiling."""
+        """Whether a ceiling is set."""
         return super().is_set or any(ceilings.is_set for ceilings in self.countries.values())
 
     def of_country(self, country: str) -> CeilingSettings:
-        """Return the ceilings of one country."""
         return self.countries.get(country) or self.countries.get("*") or CeilingSettings()
 
     def is_decided_for(self, countries: Iterable[str]) -> bool:
-        """Tell whether each of ``countries`` has a ceiling, or deliberately none."""
+        """Whether each of ``countries`` has a ceiling or ``none``."""
         return self.is_decided or all(self.of_country(country).is_decided for country in countries)
 
 
 ALL_COUNTRIES = "*"
 MAX_TRANSACTION_CHECKS = 5
-"""Codes that may be compared for a transaction (Delegated Regulation (EU) 2018/389, article 4(3)(b))."""
+"""Maximum codes compared for a transaction (Delegated Regulation (EU) 2018/389, article 4(3)(b))."""
 _NAME = re.compile(r"[a-z0-9_-]{1,32}")
 _KEY_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _APP_HASH = re.compile(r"[A-Za-z0-9+/]{11}")
@@ -451,13 +448,13 @@ _MAX_ORIGIN, _MAX_PORT = 270, 65_535
 
 
 def is_name(text: str) -> bool:
-    """Tell whether a text may name an application, a purpose or a gateway."""
+    """Whether a text is a valid name of an application, purpose or gateway."""
     return bool(_NAME.fullmatch(text))
 
 
 def _name(name: str) -> str:
     if not is_name(name):
-        raise ValueError("has 1 to 32 of a-z, 0-9, _ and -")
+        raise ValueError("must have 1 to 32 characters of a-z, 0-9, _ and -")
     return name
 
 
@@ -474,7 +471,7 @@ def _country_or_all(country: str) -> str:
 def _brand(name: str) -> str:
     composed = unicodedata.normalize("NFC", name)
     if rule := broken_name_rule(composed):
-        raise ValueError(f"stands in messages: it {rule}")
+        raise ValueError(f"is shown in messages: it {rule}")
     return composed
 
 
@@ -485,8 +482,8 @@ def _origin(origin: str) -> str:
 
 
 def _browser_origin(origin: str) -> str:
-    found = _BROWSER_ORIGIN.fullmatch(origin)
-    if not found or len(origin) > _MAX_ORIGIN or int(found["port"] or 0) > _MAX_PORT:
+    match = _BROWSER_ORIGIN.fullmatch(origin)
+    if not match or len(origin) > _MAX_ORIGIN or int(match["port"] or 0) > _MAX_PORT:
         raise ValueError(
             "is an origin as browsers send it, https://HOST or https://HOST:PORT: lower case, no path, no slash at the "
             "end, no port 443; for development only also http://localhost and http://127.0.0.1, with a port or without"
@@ -526,48 +523,48 @@ Delay = Annotated[int, Field(ge=0, le=600)]
 
 
 class PurposeSettings(Section):
-    """The rules of one purpose. A verification keeps the rules under which it was started."""
+    """The rules of a purpose. A verification keeps the rules of its start."""
 
     kind: PurposeKind = PurposeKind.POSSESSION
     """``possession``, or ``transaction``: the code is a function of an amount and a payee."""
     code_length: int = Field(default=6, ge=6, le=8)
     """Digits of a code."""
     ttl: int = Field(default=300, ge=1, le=MAX_CODE_LIFE)
-    """Life of a code in seconds (NIST SP 800-63B-4, 3.1.3.2: at most 10 minutes)."""
+    """Lifetime of a code in seconds (NIST SP 800-63B-4, 3.1.3.2: at most 10 minutes)."""
     max_checks: int = Field(default=5, ge=1, le=10)
-    """Codes that are compared before the verification ends; at most 5 for a transaction."""
+    """Maximum codes compared before the verification ends; at most 5 for a transaction."""
     max_sends: int = Field(default=3, ge=1, le=10)
-    """Messages of one verification, including the first."""
+    """Maximum messages of a verification, including the first."""
     resend_delays: tuple[Delay, ...] = Field(default=(30, 60, 120), min_length=1, max_length=10)
-    """Seconds to wait before the second, third … message; the last one repeats."""
+    """Seconds to wait before the second, third … message; the last value repeats."""
     resend: Resend = Resend.SAME_CODE
-    """Which code a further message carries: ``same_code`` or ``new_code``."""
+    """Code of a further message: ``same_code`` or ``new_code``."""
     channels: tuple[Channel, ...] = Field(default=(Channel.SMS, Channel.VOICE), min_length=1, max_length=len(Channel))
     """Channels that callers may choose; the first is the default."""
     fallback: bool = True
-    """Send the same code by the next of the channels when one does not reach the number."""
+    """Send the same code by the next channel if a channel does not reach the number."""
     acr: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[!-~]+$")] | None = None
-    """What proofs of this purpose claim as ``acr``, such as a level that your auditors agreed to; default: nothing."""
+    """The ``acr`` of proofs of this purpose, such as a level agreed with auditors; default: no ``acr``."""
     factors: tuple[FactorKind, ...] = Field(default=(FactorKind.MESSAGE,), min_length=1, max_length=2)
-    """What confirms: ``message``, ``totp`` (an authenticator app), or both. Where the app is first, nothing is sent to
-    a user who has one until a message is asked for."""
+    """Factors that confirm: ``message``, ``totp`` (an authenticator app), or both. With the app first, a user with an
+    app gets a message only on request."""
     recovery: bool = False
     """Whether a recovery code confirms too."""
     after: tuple[Name, ...] = ()
-    """Step-up: the same user has to have approved one of these purposes before, which a proof shows; each proof is
-    good for one start."""
+    """Step-up: a start needs a proof that the same user approved one of these purposes before; each proof is valid for
+    a single start."""
     after_max_age: int = Field(default=600, ge=1, le=86400)
-    """Seconds that such an approval is good for."""
+    """Seconds for which such an approval is valid."""
     linked_elsewhere: bool = False
-    """Amount and payee are bound to the approval by other means (PSD2 RTS, article 5). Without that no app and no
-    recovery code confirms a transaction: they are no function of it."""
+    """Amount and payee are bound to the approval by other means (PSD2 RTS, article 5). Otherwise no app and no recovery
+    code confirms a transaction, since neither depends on it."""
 
     @field_validator("channels", "factors")
     @classmethod
-    def _names_each_once(cls, named: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(named)) < len(named):
-            raise ValueError("names one twice")
-        return named
+    def _has_no_repetition(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError("repeats a name")
+        return names
 
     @model_validator(mode="after")
     def _keeps_transactions_strict(self) -> "PurposeSettings":
@@ -575,14 +572,13 @@ class PurposeSettings(Section):
             raise ValueError(f"max_checks is at most {MAX_TRANSACTION_CHECKS} for a transaction")
         mute = [channel for channel in self.channels if not channel.traits.shows_words]
         if self.kind is PurposeKind.TRANSACTION and mute:
-            raise ValueError(f"{mute[0]} shows a code only: nobody would see amount and payee of a transaction")
+            raise ValueError(f"{mute[0]} shows only a code, not the amount and payee of a transaction")
         others = self.recovery or FactorKind.TOTP in self.factors
         if self.kind is PurposeKind.TRANSACTION and others and not self.linked_elsewhere:
-            raise ValueError("an app or a recovery code says nothing of amount and payee: it needs linked_elsewhere")
+            raise ValueError("an app or a recovery code does not depend on amount and payee: it needs linked_elsewhere")
         return self
 
     def as_purpose(self, name: str) -> Purpose:
-        """Return the purpose under its name."""
         return Purpose(name=name, **{member: value for member, value in self if member != "linked_elsewhere"})
 
 
@@ -590,72 +586,69 @@ Steps = Annotated[int, Field(ge=0, le=MAX_SKEW)]
 
 
 class ApplicationSection(Section):
-    """What an application may do, whether it is configured here or kept in the ledger."""
+    """The rights and rules of an application, in the configuration or in the ledger."""
 
     name: Brand | None = None
-    """Brand that messages show; default: the name of the section."""
+    """Brand in messages; default: the name of the section."""
     purposes: tuple[Name, ...] = Field(min_length=1)
-    """Purposes that it may use."""
+    """Its purposes."""
     countries: tuple[Country, ...] = Field(min_length=1)
     """Countries to which it may send; ``["*"]``, in development only: all countries."""
     region: CountryCode | None = None
-    """Country whose national spelling of numbers is understood."""
+    """Country whose national number format is accepted."""
     home: CountryCode | None = None
-    """Country that gets most of its traffic, and that the rules against fraud never close altogether; default:
-    ``region``, or the only country."""
+    """Country with most of its traffic, which the rules against fraud never close completely; default: ``region``, or
+    the only country."""
     spend: SpendSettings = SpendSettings()
     """Ceilings in money."""
     locale: Locale = "en"
     """Language of messages for a start without a locale."""
     client_ip: ClientIpSource = ClientIpSource.REQUIRED
-    """Source of the end user's address: ``required`` (in the request), ``connection`` (else the peer), ``none``."""
+    """Source of the end user's address: ``required`` (the request), ``connection`` (default: the peer), ``none``."""
     origin: Annotated[str, AfterValidator(_origin)] | None = None
     """Host on the last line of a message, which binds the code to a web site (WebOTP)."""
     app_hash: Annotated[str, AfterValidator(_app_hash)] | None = None
     """Hash of its Android app on the last line of a message, for the SMS Retriever."""
     consent: ConsentMode = ConsentMode.RECORDED
-    """``required``: a start needs a consent; ``recorded``: consents are kept, and a withdrawal stops messages; ``off``:
-    no consents are kept."""
+    """``required``: a start needs a consent; ``recorded``: consents are stored, and a withdrawal stops messages;
+    ``off``: consents are not stored."""
     payees: tuple[Payee, ...] = ()
-    """Names of payees that are allowed although they look like a domain name."""
+    """Allowed names of payees that look like a domain name."""
     totp_skew: tuple[Steps, ...] = Field(default=astuple(TotpSkew()), min_length=2, max_length=2)
-    """Codes of an authenticator app that are right beside the present one: how many before it, and after it."""
+    """Numbers of accepted codes of an authenticator app before and after the current code."""
     human_check: Name = NO_HUMAN_CHECK
-    """Whether it can ask an end user for a human check, before unknown numbers are refused: ``none``; ``assertion``: it
-    checks by itself, and says so in the start; or the name of a section of ``human_checks``, which verifies a token."""
-
+    """Human check of end users before unknown numbers are refused: ``none``; ``assertion``: the application checks and
+    states it in the start; or the name of a section of ``human_checks``, which verifies a token."""
     proofs: bool = False
-    """Whether an approval comes with a signed proof, which others check without asking this service (section
-    ``proofs``)."""
+    """Whether an approval includes a signed proof, which others verify without this service (section ``proofs``)."""
     browser_origins: Annotated[tuple[BrowserOrigin, ...], Field(max_length=50)] = ()
     """Origins of web pages that may use its client tokens, such as ``https://shop.example``."""
     page_return_urls: tuple[ReturnUrl, ...] = Field(default=(), max_length=20)
-    """Where people may go back to from a hosted page, each as a start names it, without its query; none: no pages.
-    ``https://``, in development ``http://localhost`` too. Needs ``http.public_url``."""
+    """Return URLs of hosted pages, each as in a start but without its query; empty: no pages. ``https://``, in
+    development also ``http://localhost``. Needs ``http.public_url``."""
     page_color: Annotated[str, AfterValidator(_page_color)] = f"#{DEFAULT_COLOR}"
-    """Colour of its pages, such as ``#0a6e4f``: dark enough to write on in white."""
+    """Colour of its pages, such as ``#0a6e4f``: dark enough for white text."""
     dialects: tuple[Name, ...] = ()
     """Other forms of the API that it may call: ``twilio``, with the libraries of Twilio Verify, below ``/twilio``."""
 
     @property
     def plain_origins(self) -> tuple[str, ...]:
-        """Origins that are for development only."""
+        """Origins for development only."""
         return tuple(origin for origin in self.browser_origins if origin.startswith("http:"))
 
     @property
     def asks(self) -> bool:
-        """Whether it can ask."""
+        """Whether it can ask for a human check."""
         return self.human_check != NO_HUMAN_CHECK
 
     @model_validator(mode="after")
     def _brand_is_no_strangers_link(self) -> Self:
         for link in links_in(self.name or ""):
             if not is_own_link(link, self.origin):
-                raise ValueError("name holds a link or a domain name; in messages only that of origin may stand")
+                raise ValueError("name contains a link or a domain name; messages may only have that of origin")
         return self
 
     def as_application(self, name: str) -> Application:
-        """Return the application under its name."""
         return Application(
             name=name,
             brand=self.name or name,
@@ -684,14 +677,14 @@ class ApplicationSection(Section):
 
 
 class ApplicationSettings(ApplicationSection):
-    """One caller of the API, in the configuration."""
+    """A caller of the API."""
 
     keys: tuple[KeyHash, ...] = ()
-    """Hashes of its API keys (``otp-service key new``): two during a rotation, none to revoke access."""
+    """Hashes of its API keys (``otp-service key new``): two during a rotation, empty to revoke access."""
 
 
 class RouteSettings(Section):
-    """Gateways for the messages that match. A condition that is left out matches all; the first match decides."""
+    """Gateways for matching messages. An empty condition matches all; the first match decides."""
 
     gateways: tuple[Name, ...] = Field(min_length=1)
     """Names of gateways, the preferred one first."""
@@ -701,7 +694,6 @@ class RouteSettings(Section):
 
     @property
     def route(self) -> Route:
-        """The route as the domain knows it."""
         return Route(
             gateways=self.gateways,
             countries=frozenset(self.countries),
@@ -722,7 +714,7 @@ def _rule(name: str) -> str:
 
 def _prefix(text: str) -> str:
     if not _PREFIX.fullmatch(text):
-        raise ValueError("is the beginning of a number in international form, + and up to 15 digits")
+        raise ValueError("must be the beginning of a number in international form, + and up to 15 digits")
     return text
 
 
@@ -732,7 +724,7 @@ def _whole_number(text: str) -> str:
     except OtpServiceError:
         e164 = ""
     if e164 != text:
-        raise ValueError("is no whole number in international form, such as +923001234567")
+        raise ValueError("must be a whole number in international form, such as +923001234567")
     return text
 
 
@@ -744,101 +736,101 @@ Wait = Annotated[int, Field(ge=0, le=_DAY)]
 
 
 class DestinationSettings(Section):
-    """Numbers that may receive codes. Which countries may is a setting of each application."""
+    """Numbers that may receive codes. Countries are a setting of each application."""
 
     types: tuple[NumberType, ...] = Field(default=(NumberType.MOBILE, NumberType.FIXED_LINE_OR_MOBILE), min_length=1)
-    """Types of numbers that receive codes, as libphonenumber names them."""
+    """Types of numbers that receive codes, in the terms of libphonenumber."""
     denied: tuple[Prefix, ...] = ()
     """Prefixes of numbers that receive no codes."""
     allowed: tuple[Prefix, ...] = ()
-    """Exceptions from ``denied``: of two prefixes that match, the longer one decides."""
+    """Exceptions from ``denied``: the longer of two matching prefixes decides."""
     safe: tuple[WholeNumber, ...] = Field(default=(), repr=False)
-    """Whole numbers, such as your test handsets, that the rules against fraud let pass; their own limits hold."""
+    """Whole numbers, such as your test handsets, that the rules against fraud let pass; their own limits apply."""
 
 
 class NumberSettings(Section):
-    """Limits on messages to one number and on guesses for it, beside ``limits.number`` and ``limits.failed_checks``."""
+    """Limits on messages to a number and on guesses for it, beside ``limits.number`` and ``limits.failed_checks``."""
 
     reserved: float = Field(default=0.4, ge=0, lt=1)
-    """Share of the number's messages and guesses that is reserved for known contexts; those of an application have so
-    many messages whatever others used up."""
+    """Share of the number's messages and guesses that is reserved for known contexts, whatever unknown contexts and
+    other applications used."""
     cooldown: tuple[Wait, ...] = Field(default=(30, 60, 120), max_length=20)
-    """Seconds to wait after the first, second … message in a row without an approval; the last one repeats."""
+    """Seconds to wait after the first, second … consecutive message without an approval; the last value repeats."""
     guess_waits: tuple[Wait, ...] = Field(default=(0, 0, 0, 0, 30, 60, 120, 240, 480, 960, 1920, 3600), max_length=50)
-    """Seconds to wait after the first, second … wrong code in a row; the last one repeats."""
+    """Seconds to wait after the first, second … consecutive wrong code; the last value repeats."""
     lock_after: int = Field(default=100, ge=10, le=100)
-    """Wrong codes in a row that lock a number in one application (NIST SP 800-63B-4, 3.2.2: at most 100)."""
+    """Consecutive wrong codes that lock a number in an application (NIST SP 800-63B-4, 3.2.2: at most 100)."""
     lock_days: int = Field(default=30, ge=1, le=90)
     """Days until the lock ends, unless an operator lifts it."""
     known_days: int = Field(default=90, ge=1, le=365)
-    """Days for which a number, or a context of it, is known after an approval."""
+    """Days for which a number or its context is known after an approval."""
     known_messages: int = Field(default=3, ge=1, le=20)
-    """Messages in a row that nobody approved, after which a known number is a stranger to the rules on fraud, but for
-    its known contexts."""
+    """Consecutive unapproved messages after which the rules on fraud treat a known number as unknown, except in its
+    known contexts."""
     known_messages_abroad: int = Field(default=2, ge=1, le=20)
-    """The same for numbers that are not of the application's home."""
+    """The same for numbers outside the application's home."""
     contexts: int = Field(default=8, ge=1, le=50)
-    """Known contexts of one number in an application; a new one replaces the oldest."""
+    """Known contexts of a number in an application; a new context replaces the oldest."""
 
 
 class AddressSettings(Section):
-    """Unapproved starts that one end-user address may make; each approval from it allows one more."""
+    """Unapproved starts from an end-user address; each approval from it allows another."""
 
     unapproved: Notations = ("40/day",)
-    """Starts from one address."""
+    """Starts from an address."""
     numbers: Notations = ("20/day",)
-    """Different numbers for one address."""
+    """Different numbers from an address."""
     countries: Notations = ("3/day",)
-    """Different countries for one address."""
+    """Different countries from an address."""
     network: Notations = ("200/day",)
-    """Starts from one IPv6 /48."""
+    """Starts from an IPv6 /48."""
     provider: Notations = ("2000/day",)
-    """Starts from one IPv6 /32."""
+    """Starts from an IPv6 /32."""
 
 
 class BlockSettings(Section):
-    """Unapproved messages into one block of 10,000 numbers, and how many more each approval in it allows."""
+    """Unapproved messages into a block of 10,000 numbers, and further messages for each approval in it."""
 
     unapproved: Notations = ("4/hour", "4/2 days")
-    """Messages into one block, all applications together."""
+    """Messages into a block, all applications together."""
     growth: Growth = (1.0, 1.5)
-    """Further messages for each approval, by limit of ``unapproved``; the last one repeats."""
+    """Further messages for each approval, by limit of ``unapproved``; the last value repeats."""
 
 
 class CountryGuardSettings(Section):
-    """Unapproved messages of an application into one country, and how many more each approval in it allows."""
+    """Unapproved messages of an application into a country, and further messages for each approval in it."""
 
     unapproved: Notations = ("20/day",)
     """Messages into a country other than the application's ``home``."""
     home: Notations = ("1000/day",)
     """Messages into the application's ``home``."""
     growth: Growth = (2.0,)
-    """Further messages for each approval, by limit; the last one repeats."""
+    """Further messages for each approval, by limit; the last value repeats."""
 
 
 class ConversionSettings(Section):
-    """When a block or country is closed because hardly anybody types the codes in."""
+    """When a block or country is closed because too few codes are entered."""
 
     sends: int = Field(default=20, ge=5, le=100_000)
     """Verifications below which the rate is not judged."""
     rate: float = Field(default=0.15, gt=0, lt=1)
     """Share of approved verifications below which a block or country is closed."""
     closed_for: int = Field(default=900, ge=60, le=_DAY)
-    """Seconds that it stays closed at first; the time doubles each time that the rate is still too low."""
+    """Seconds that it stays closed at first; the time doubles while the rate is too low."""
     max_closed_for: int = Field(default=_DAY, ge=60, le=7 * _DAY)
-    """Seconds that it stays closed at most."""
+    """Maximum seconds that it stays closed."""
     trickle: Annotated[str, Field(max_length=64)] = "10/10 minutes"
     """Messages that pass after that time, until the rate can be judged again."""
     home_sends: int = Field(default=200, ge=5, le=100_000)
     """As ``sends``, for the application's ``home``, which fraud in a few blocks must not close to new numbers."""
     home: Annotated[str, Field(max_length=64)] = "100/day"
-    """Messages that pass into the application's ``home`` while it is closed, and one more for every four approvals."""
+    """Messages that pass into the application's ``home`` while it is closed; every four approvals allow another."""
     home_block: Annotated[str, Field(max_length=64)] = "2/2 days"
-    """Messages that pass into one block of ``home`` while it is closed."""
+    """Messages that pass into a block of ``home`` while it is closed."""
 
 
 class FailureSettings(Section):
-    """When to raise the alarm because most codes that an application checks are wrong."""
+    """When to raise an alarm because most codes of an application are wrong."""
 
     wrong: int = Field(default=100, ge=10, le=1_000_000)
     """Wrong codes in a window below which the share is not judged."""
@@ -852,7 +844,7 @@ class GuardSettings(Section):
     """The rules against abuse. The mode of each is ``enforce``, ``record_only`` or ``off``."""
 
     modes: dict[RuleId, Mode] = Field(default_factory=dict)
-    """Modes of rules by id, where they are not the default."""
+    """Modes of rules by id; the default for all others."""
     destinations: DestinationSettings = DestinationSettings()
     number: NumberSettings = NumberSettings()
     address: AddressSettings = AddressSettings()
@@ -863,30 +855,29 @@ class GuardSettings(Section):
     currency: str = Field(default="PKR", pattern=r"^[A-Z]{3}$")
     """Currency of all prices and ceilings (ISO 4217)."""
     decisions: int = Field(default=100_000, ge=1000, le=10_000_000)
-    """Number of decisions (refusals, and those of ``record_only``) that are kept at most, as long as events are."""
+    """Maximum stored decisions (refusals, and those of ``record_only``); they are stored as long as events."""
 
     @model_validator(mode="before")
     @classmethod
-    def _reads_dotted_ids(cls, given: Any) -> Any:  # noqa: ANN401 - whatever stands in the file
+    def _reads_dotted_ids(cls, members: Any) -> Any:  # noqa: ANN401 - any value of the file
         """Accept ``number.sends = "off"`` under ``[guard.modes]``, which TOML reads as a table in a table."""
-        modes = given.get("modes") if isinstance(given, dict) else None
+        modes = members.get("modes") if isinstance(members, dict) else None
         if not isinstance(modes, dict):
-            return given
+            return members
         flat: dict[str, Any] = {}
         for name, mode in modes.items():
             if isinstance(mode, dict):
                 flat.update({f"{name}.{rule}": value for rule, value in mode.items()})
             else:
                 flat[name] = mode
-        return {**given, "modes": flat}
+        return {**members, "modes": flat}
 
     def destination_rules(self) -> DestinationRules:
-        """Return the rules about destinations, which count nothing."""
+        """Return the rules about destinations."""
         own = self.destinations
         return DestinationRules(frozenset(own.types), own.denied, own.allowed, frozenset(own.safe), self.modes)
 
     def mode(self, rule: str) -> Mode:
-        """Return the mode of a rule."""
         return self.modes.get(rule, GUARD_RULES[rule].mode)
 
 
@@ -898,25 +889,25 @@ Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class CountrySettings(Section):
-    """What a country requires of messages to it; by default nothing."""
+    """Requirements of a country for messages to it; by default none."""
 
     consent: Literal["required", "any"] = ANY
-    """``required``: every application that sends there needs a consent for each number."""
+    """``required``: applications need a consent for each number."""
     senders: Literal["registered", "any"] = ANY
-    """``registered``: a text message goes out only under a sender that ``senders`` registers for the country."""
+    """``registered``: text messages need a sender that ``senders`` registers for the country."""
     category: Category | Literal["any"] = ANY
-    """Category that such a sender must have."""
+    """Category of such a sender."""
     reserved_sender_ids: tuple[str, ...] = ()
-    """Words that no sender's name may be."""
+    """Names that a sender may not have."""
     templates: Literal["approved", "any"] = ANY
-    """``approved``: a text message goes out only if ``approvals`` has its template, word by word."""
+    """``approved``: text messages need a template that ``approvals`` has, word by word."""
     languages: tuple[Locale, ...] = ()
-    """Languages that messages may have; the first is the default."""
+    """Languages of messages; the first is the default. Empty: any."""
     sim_boxes: Literal["refused", "any"] = ANY
-    """``refused``: in production, no gateway with ``sim_box`` carries messages there."""
+    """``refused``: in production, gateways with ``sim_box`` carry no messages to it."""
 
     def rules(self, *, production: bool) -> CountryRules:
-        """Return the rules as the domain knows them; ``sim_boxes`` holds in production only."""
+        """Return the rules; ``sim_boxes`` applies in production only."""
         return CountryRules(
             registered_senders=self.senders == "registered",
             category=None if self.category == ANY else self.category,
@@ -927,31 +918,30 @@ class CountrySettings(Section):
 
 
 class RegistrationSettings(Section):
-    """The members that a sender and an approval share."""
+    """The common members of senders and approvals."""
 
     country: CountryCode
     reference: Reference
-    """Number or name of the registration, as the registrar gave it."""
+    """The registrar's number or name of the registration."""
     valid_until: date | None = None
     """Last day of the registration; ``doctor`` warns 30 days before."""
 
 
 class SenderSettings(RegistrationSettings):
-    """One registered sender id, which handsets show as the sender."""
+    """A registered sender id, which handsets show as the sender."""
 
     sender_id: Annotated[str, StringConstraints(min_length=1, max_length=20)]
     """At most 11 letters, digits and blanks."""
     category: Category = "transactional"
     applications: tuple[Name, ...] = ()
-    """Applications that send under it; empty: all."""
+    """Applications that use it; empty: all."""
 
     def as_sender(self, name: str) -> Sender:
-        """Return the sender under its name."""
         return Sender(name=name, **dict(self) | {"applications": frozenset(self.applications)})
 
 
 class ApprovalSettings(RegistrationSettings):
-    """One template that a country has approved, word by word."""
+    """A template that a country has approved, word by word."""
 
     template: TemplateId
     """Id of the template, such as ``en/possession/sms``."""
@@ -959,7 +949,6 @@ class ApprovalSettings(RegistrationSettings):
     """Digest of its text; ``otp-service messages templates`` prints both."""
 
     def as_approval(self, name: str) -> Approval:
-        """Return the approval under its name."""
         return Approval(name=name, **dict(self))
 
 
@@ -972,20 +961,20 @@ ExtraKeywords = Annotated[
 
 
 class InboundSettings(Section):
-    """Keywords in messages from people, beside the built-in ones, in upper or lower case; and the replies to them."""
+    """Replies to messages from people, and keywords beside the built-in ones, in upper or lower case."""
 
     stop: ExtraKeywords = ()
-    """Words for no more messages from the application that last wrote to the number."""
+    """Words that stop messages of the application that last wrote to the number."""
     start: ExtraKeywords = ()
-    """Words for messages again."""
+    """Words that allow messages again."""
     help: ExtraKeywords = ()
-    """Words that ask who writes, and how to stop the messages."""
+    """Words that ask for the sender, and how to stop messages."""
     replies: tuple[Literal["stop", "help"], ...] = ("stop", "help")
-    """Meanings that get a reply, once a day for each number; none where the provider replies itself."""
+    """Meanings with a reply, once a day for each number, unless the provider replies itself."""
     region: CountryCode | None = None
-    """Country of senders in national spelling, for providers that pass numbers on so."""
+    """Country of senders' numbers, for providers that send them in national format."""
     inbox: bool = True
-    """Whether messages that match no keyword wait, sealed, for support to read them: 5 days at most."""
+    """Whether messages without a keyword are stored, sealed, for support: 5 days at most."""
 
     @model_validator(mode="after")
     def _words_have_one_meaning(self) -> Self:
@@ -994,7 +983,6 @@ class InboundSettings(Section):
 
     @property
     def rules(self) -> InboundRules:
-        """The rules by which messages from people are read and answered."""
         return InboundRules(self._keyword_matcher(), self.region, frozenset(map(Meaning, self.replies)), self.inbox)
 
     def _keyword_matcher(self) -> KeywordMatcher:
@@ -1003,7 +991,7 @@ class InboundSettings(Section):
 
 @lru_cache(maxsize=8)
 def _matcher_with(stop: tuple[str, ...], start: tuple[str, ...], help_: tuple[str, ...]) -> KeywordMatcher:
-    """Return a matcher of the built-in keywords and further ones; cached, because it is slow to build."""
+    """Return a matcher of built-in and further keywords; cached, because it is slow to build."""
     built_in = {meaning: languages.values() for meaning, languages in default_keywords().items()}
     return KeywordMatcher(built_in, {Meaning.STOP: stop, Meaning.START: start, Meaning.HELP: help_})
 
@@ -1011,15 +999,15 @@ def _matcher_with(stop: tuple[str, ...], start: tuple[str, ...], help_: tuple[st
 @cache
 def default_keywords() -> dict[Meaning, dict[str, Keywords]]:
     """Return the built-in keywords by meaning and language."""
-    found = tomllib.loads((files(__package__) / "inbound_keywords.toml").read_text(encoding="utf-8"))
+    table = tomllib.loads((files(__package__) / "inbound_keywords.toml").read_text(encoding="utf-8"))
     return {
-        Meaning(meaning): {language: _keywords(table) for language, table in languages.items()}
-        for meaning, languages in found.items()
+        Meaning(meaning): {language: _keywords(keywords) for language, keywords in languages.items()}
+        for meaning, languages in table.items()
     }
 
 
 def _keywords(table: dict[str, Any]) -> Keywords:
-    """Return the keywords of a language; each pair of a noun and a verb is a firm one."""
+    """Return the keywords of a language; each pair of a noun and a verb is a firm keyword."""
     phrases = map(" ".join, product(table.get("nouns", ()), table.get("verbs", ())))
     return Keywords(
         whole=tuple(table.get("whole", ())),
@@ -1038,41 +1026,40 @@ def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
         try:
             ip_network(text)
         except ValueError:
-            raise ValueError("is a list of networks such as 10.20.0.0/16 or fd00:1::/32") from None
+            raise ValueError("must be a list of networks such as 10.20.0.0/16 or fd00:1::/32") from None
     return texts
 
 
 def _nat64_prefixes(texts: tuple[str, ...]) -> tuple[str, ...]:
-    found = [ip_network(text) for text in _networks(texts)]
-    if any(not isinstance(one, IPv6Network) or one.prefixlen != _NAT64_PREFIX for one in found):
-        raise ValueError("is a list of prefixes such as 64:ff9b::/96")
+    networks = [ip_network(text) for text in _networks(texts)]
+    if any(not isinstance(network, IPv6Network) or network.prefixlen != _NAT64_PREFIX for network in networks):
+        raise ValueError("must be a list of prefixes such as 64:ff9b::/96")
     return texts
 
 
 class WebhookSettings(Section):
-    """Webhooks to applications. They go to the public internet by HTTPS, and nowhere else."""
+    """Webhooks to applications, by default only to the public internet over HTTPS."""
 
     timeout: float = Field(default=15.0, ge=1, le=30)
-    """Seconds of one call, looking up the host's name included."""
+    """Maximum seconds of a call, with the look-up of the host's name."""
     concurrency: int = Field(default=32, ge=4, le=256)
-    """Calls that one worker process makes at the same time: at most half of them for one application, and half for all
-    slow endpoints. Calls that become slow on their way go on beside these."""
+    """Maximum simultaneous calls of a worker process: at most half for an application, and half for all slow endpoints.
+    Calls that become slow go on beside these."""
     per_endpoint: int = Field(default=4, ge=1, le=64)
-    """Calls of one endpoint at the same time, by all workers together; half of them while it is slow, one while it
+    """Maximum simultaneous calls of an endpoint over all workers; half of them while it is slow, a single call while it
     fails."""
     max_endpoints: int = Field(default=10, ge=1, le=100)
-    """Endpoints of one application."""
+    """Maximum endpoints of an application."""
     ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = Field(default=(443, 8443), min_length=1)
-    """Ports of the internet that webhooks may go to."""
+    """Allowed ports on the internet."""
     networks: Annotated[tuple[str, ...], AfterValidator(_networks)] = ()
-    """Networks of your own that webhooks may go to besides, at any port, by HTTP too. Whoever has an API key of scope
-    ``webhooks`` reaches what is there."""
+    """Your own networks that webhooks may also reach, at any port, over HTTP too. An API key of scope ``webhooks``
+    reaches everything in them."""
     nat64: Annotated[tuple[str, ...], AfterValidator(_nat64_prefixes)] = ()
-    """Prefixes (/96) by which your hosts reach IPv4 through NAT64: what is behind one is judged by its IPv4 address."""
+    """NAT64 prefixes (/96) of your hosts: an address with such a prefix is judged by its IPv4 address."""
 
     @property
     def rules(self) -> WebhookRules:
-        """The same as webhooks keep them."""
         nat64 = tuple(map(IPv6Network, self.nat64))
         targets = TargetRules(frozenset(self.ports), tuple(map(ip_network, self.networks)), nat64)
         return WebhookRules(targets, self.timeout, self.max_endpoints)
@@ -1090,7 +1077,7 @@ class LedgerSettings(Section):
     """The database for data that must not be lost. Starts and checks of codes never query it."""
 
     url: SecretStr = SecretStr("sqlite:////var/lib/otp-service/ledger.db")
-    """``sqlite:///PATH``, for one host, or ``postgresql://…``, which may hold user, password and TLS parameters."""
+    """``sqlite:///PATH``, for a single host, or ``postgresql://…``, with user, password and TLS parameters."""
     reading_url: SecretStr | None = None
     """A streaming replica of PostgreSQL that stories of numbers, figures, lists, reports and exports are read from."""
     reading_lag: float = Field(default=0.0, ge=0, le=3600)
@@ -1103,16 +1090,16 @@ class LedgerSettings(Section):
     timeout: float = Field(default=5.0, gt=0, le=60)
     """Seconds to wait for a connection, a lock or an answer."""
     hosted_in: CountryCode | None = None
-    """Country (ISO 3166-1 alpha-2) in which the database, its replicas and backups are, for ``residency``."""
+    """Country (ISO 3166-1 alpha-2) of the database, its replicas and backups, for ``residency``."""
     upgrade: bool = True
-    """Whether a process makes the tables when it starts."""
+    """Whether a process creates and upgrades the tables when it starts."""
 
     rows: Literal["events", "verifications"] = "events"
     """What has a row: each event; or each verification, from when it is over, with what happened to it. Then there are
     no webhooks, and one worker records what happens to a bucket's numbers."""
     rebuild_lost_mirror: bool | None = None
-    """Whether an empty Redis is filled from the ledger without asking an operator. A ledger that was restored from an
-    older copy is then not noticed. ``None``: in development only."""
+    """Whether an empty Redis is filled from the ledger without an operator. A ledger restored from an older copy is
+    then not noticed. Default: in development only."""
 
     @field_validator("url", "reading_url")
     @classmethod
@@ -1167,7 +1154,7 @@ class LedgerSettings(Section):
 
     @property
     def shown_url(self) -> str:
-        """The address without user, password and parameters."""
+        """The URL without user, password and parameters."""
         return shown_ledger_url(self.url.get_secret_value())
 
     @property
@@ -1178,16 +1165,16 @@ class LedgerSettings(Section):
 
 
 _SYSLOG: Final = re.compile(r"syslog:(/\S+|//[A-Za-z0-9.-]+(:[0-9]{1,5})?)")
-_FORMS = "is not file:/PATH, syslog:/dev/log or syslog://HOST:PORT"
+_FORMS = "must be file:/PATH, syslog:/dev/log or syslog://HOST:PORT"
 
 
 class AuditSettings(Section):
-    """The audit chain. Only an exported head shows that later somebody cut off the last entries."""
+    """The audit chain. Only an exported head shows a later removal of the last entries."""
 
     export: str = ""
-    """Where signed heads go: ``file:/PATH``, ``syslog:/dev/log`` or ``syslog://HOST:PORT`` (UDP); empty: nowhere."""
+    """Destination of signed heads: ``file:/PATH``, ``syslog:/dev/log`` or ``syslog://HOST:PORT`` (UDP); empty: none."""
     every: int = Field(default=3600, ge=60, le=86_400)
-    """Seconds between two heads."""
+    """Seconds between heads."""
 
     @field_validator("export")
     @classmethod
@@ -1201,11 +1188,11 @@ class AuditSettings(Section):
 
 Days = Annotated[int, Field(ge=1, le=7300)]
 ProofDays = Annotated[int, Field(ge=90, le=7300)]
-"""At least 90, as long as ``streams.retention_days`` may be: an event that is recorded late still finds later rows."""
+"""At least 90, the maximum of ``streams.retention_days``: an event that is recorded late still finds later rows."""
 
 
 class RetentionSettings(Section):
-    """Days for which the ledger keeps each class of data; workers delete older rows."""
+    """Days for which the ledger stores each class of data; workers delete older rows."""
 
     # Descriptions, not docstrings, because docs/data.md quotes them: pydantic reads docstrings from the source.
     traffic: Days = Field(
@@ -1261,12 +1248,11 @@ class RetentionSettings(Section):
         days = self.model_dump()
         longest = max(days, key=days.__getitem__)
         if days[longest] > self.audit:
-            raise ValueError(f"audit is shorter than {longest}: rows would be there whose entries are gone")
+            raise ValueError(f"audit is shorter than {longest}: rows would outlast their entries")
         return self
 
     @property
     def days(self) -> RetentionDays:
-        """The days as a purge counts them."""
         return RetentionDays(**dict(self))
 
 
@@ -1281,7 +1267,7 @@ class Configured(BaseModel, Generic[Kind, KindSettings]):
 
     @model_validator(mode="before")
     @classmethod
-    def _read(cls, members: Any) -> Any:  # noqa: ANN401 - whatever the file holds
+    def _read(cls, members: Any) -> Any:  # noqa: ANN401 - any value of the file
         if not isinstance(members, Mapping):
             return members
         kind, own = members.get("kind"), {name: value for name, value in members.items() if name != "kind"}
@@ -1331,7 +1317,7 @@ class ConfiguredHumanCheck(Configured[HumanCheckVerifier, HumanCheckSettings]):
 
 
 def walk_settings(value: Any, path: str, *, tables: bool = True) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - a kind's own
-    """Yield the dotted path and the value of every member of a section, also in nested sections and lists.
+    """Yield dotted path and value of every member of a section, also in nested sections and lists.
 
     ``tables``: also in tables with free names, such as the parameters of a template.
     """

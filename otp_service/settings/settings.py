@@ -1,4 +1,4 @@
-"""`Settings`: all sections, and what the service is built from."""
+"""`Settings`: all sections, and the domain objects built from them."""
 
 import re
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from otp_service.domain.routing import GatewayLimits, Route, Routes
 from otp_service.domain.sending_rules import SendingRules
 from otp_service.domain.verification import Purpose
 from otp_service.errors import ConfigurationError
-from otp_service.gateways.base import CountryCode, GatewaySettings
+from otp_service.gateways.base import CountryCode
 from otp_service.settings.guard_ruleset import build_ruleset
 from otp_service.settings.schema import (
     ApplicationSettings,
@@ -59,11 +59,11 @@ class Settings(Section):
     environment: Literal["production", "development"] = "production"
     """In production the service refuses to start with unsafe settings."""
     profile: str | None = None
-    """What a country asks, laid below these settings, which may not contradict it: ``pk``, or the path of a file."""
+    """Requirements of a country, which these settings may not contradict: ``pk``, or the path of a file."""
     residency: CountryCode | None = None
-    """Country (ISO 3166-1 alpha-2) that personal data may not leave; each part that handles some says where it is."""
+    """Country (ISO 3166-1 alpha-2) that personal data may not leave; sections declare theirs by ``hosted_in``."""
     plaintext_hosts: tuple[Host, ...] = ()
-    """Hosts that production may reach without encryption, or unverified, over a network of your own."""
+    """Hosts that production may reach unencrypted or unverified, over your own network."""
     redis: RedisSettings = RedisSettings()
     ledger: LedgerSettings = LedgerSettings()
     retention: RetentionSettings = RetentionSettings()
@@ -80,13 +80,13 @@ class Settings(Section):
     routes: tuple[RouteSettings, ...] = ()
     """Without a route, all gateways carry all messages, in the order of their sections."""
     countries: Countries = Field(default_factory=dict)
-    """What countries ask of messages to their numbers."""
+    """Requirements of countries for messages to their numbers."""
     senders: Senders = Field(default_factory=dict)
-    """Names that handsets show, as they are registered."""
+    """Registered names that handsets show as the sender."""
     approvals: Approvals = Field(default_factory=dict)
-    """Templates that are approved, word by word."""
+    """Templates that countries approved, word by word."""
     policies: dict[Name, ConfiguredPolicy] = Field(default_factory=dict)
-    """A site's own rules, asked before a dispatch in the order of their sections."""
+    """A site's own rules, applied before a dispatch in the order of their sections."""
     human_checks: dict[Name, ConfiguredHumanCheck] = Field(default_factory=dict)
     """Verifiers of human checks, which applications name."""
     worker: WorkerSettings = WorkerSettings()
@@ -102,33 +102,33 @@ class Settings(Section):
 
     @property
     def files(self) -> Mapping[Path, bool]:
-        """The files that these settings were read from, each with whether secrets stand in it."""
+        """The files that these settings were read from, and whether each contains secrets."""
         return self._files
 
     def note_files(self, files: Mapping[Path, bool]) -> Self:
-        """Note the files that these settings were read from, each with whether secrets stand in it."""
+        """Set `files`."""
         self._files = files
         return self
 
     @property
     def production(self) -> bool:
-        """Whether what is unsafe is refused."""
+        """Whether unsafe settings are refused."""
         return self.environment == "production"
 
     @property
     def claim_after(self) -> float:
-        """Seconds after which another worker takes over the job of one that is silent."""
+        """Seconds after which another worker takes over the job of a silent worker."""
         slowest = max((gateway.settings.timeout for gateway in self.gateways.values()), default=0.0)
         return slowest + self.worker.claim_margin
 
     @property
     def webhook_lease(self) -> int:
-        """Milliseconds for which a webhook is one worker's: then it was killed, and another one sends it."""
+        """Milliseconds after which another worker sends the webhook of a silent worker."""
         return round(1000 * (self.webhooks.timeout + self.worker.claim_margin))
 
     @property
     def proof_issuer(self) -> str | None:
-        """What proofs name as their issuer; ``None`` where there can be none."""
+        """The issuer of proofs, if proofs are possible."""
         return self.proofs.issuer or self.http.public_url
 
     @cached_property
@@ -160,7 +160,7 @@ class Settings(Section):
 
     @cached_property
     def prices(self) -> dict[str, Prices]:
-        """What messages cost, by the name of the gateway."""
+        """Prices of messages, by the name of the gateway."""
         return {
             name: Prices({key: to_micros(amount) for key, amount in gateway.settings.prices.items()})
             for name, gateway in self.gateways.items()
@@ -168,35 +168,35 @@ class Settings(Section):
 
     @cached_property
     def sending_rules(self) -> SendingRules:
-        """What countries ask of messages, and what is registered there."""
+        """Requirements of countries for messages, and registrations."""
         return SendingRules(
-            rules={country: asked.rules(production=self.production) for country, asked in self.countries.items()},
+            rules={country: section.rules(production=self.production) for country, section in self.countries.items()},
             senders=tuple(sender.as_sender(name) for name, sender in self.senders.items()),
             approvals=tuple(approval.as_approval(name) for name, approval in self.approvals.items()),
-            shows_sender=frozenset(name for name, one in self.gateways.items() if one.settings.sets_sender),
-            sim_boxes=frozenset(name for name, one in self.gateways.items() if one.settings.sim_box),
+            shows_sender=frozenset(name for name, gateway in self.gateways.items() if gateway.settings.sets_sender),
+            sim_boxes=frozenset(name for name, gateway in self.gateways.items() if gateway.settings.sim_box),
         )
 
     @cached_property
     def routing(self) -> Routes:
-        """The routing table; one route through all gateways when none is configured."""
-        every = (Route(tuple(self.gateways)),) if self.gateways else ()
-        routes = tuple(route.route for route in self.routes) or every
+        """The routing table; by default a route through all gateways."""
+        default = (Route(tuple(self.gateways)),) if self.gateways else ()
+        routes = tuple(route.route for route in self.routes) or default
         channels = {name: gateway.channels for name, gateway in self.gateways.items()}
         return Routes(routes, channels)
 
     @cached_property
     def gateway_limits(self) -> dict[str, GatewayLimits]:
-        """What each gateway may be asked to do, by its name."""
-        return {name: self._limits_of(gateway.settings) for name, gateway in self.gateways.items()}
-
-    def _limits_of(self, gateway: GatewaySettings) -> GatewayLimits:
-        return GatewayLimits(
-            per_second=gateway.per_second or 0.0,
-            in_flight=gateway.max_in_flight or 0,
-            lease=round(1000 * (gateway.timeout + self.worker.claim_margin)),
-            slow=gateway.slow or gateway.timeout / 2,
-        )
+        """Limits of calls, by the name of the gateway."""
+        return {
+            name: GatewayLimits(
+                per_second=gateway.settings.per_second or 0.0,
+                in_flight=gateway.settings.max_in_flight or 0,
+                lease=round(1000 * (gateway.settings.timeout + self.worker.claim_margin)),
+                slow=gateway.settings.slow or gateway.settings.timeout / 2,
+            )
+            for name, gateway in self.gateways.items()
+        }
 
     @property
     def buckets(self) -> int:
@@ -204,9 +204,9 @@ class Settings(Section):
         return self.keys.buckets or (_BUCKETS_OF_CLUSTER if self.redis.cluster else 1)
 
     def keyring(self) -> Keyring:
-        """Return the keys, without root keys where none are set.
+        """Return the keys; root keys may be missing.
 
-        Raises `ConfigurationError` when one is too short or a sample, or the pseudonym key is missing.
+        Raises `ConfigurationError` for a short or sample key, and without the pseudonym key.
         """
         if self.keys.pseudonym is None:
             raise ConfigurationError("OTP_SERVICE_PSEUDONYM_KEY is needed.")
@@ -217,7 +217,7 @@ class Settings(Section):
         )
 
     def redacted(self) -> dict[str, Any]:
-        """Return the tree in plain values as it is written in a file, every secret masked."""
+        """Return the tree in plain values as in a file, with every secret masked."""
         tree = self.model_dump(mode="json", exclude_none=True, by_alias=True)
         tree["redis"]["url"] = self.redis.shown_url
         tree["ledger"]["url"] = self.ledger.shown_url
@@ -229,13 +229,14 @@ class Settings(Section):
         tree["guard"]["destinations"]["safe"] = [MASK] * len(self.guard.destinations.safe)
         for section in ("gateways", "policies", "human_checks"):
             tree[section] = {
-                name: {"kind": one["kind"], **mask_secrets(one["settings"])} for name, one in tree[section].items()
+                name: {"kind": entry["kind"], **mask_secrets(entry["settings"])}
+                for name, entry in tree[section].items()
             }
         return tree
 
 
 MASK = "**********"
-"""As pydantic writes a `SecretStr`."""
+"""The form of a `SecretStr` in pydantic."""
 _BUCKETS_OF_CLUSTER = 16
 _SECRET_NAME = re.compile(r"auth|key|token|secret|pass|pwd|credential|signature|cookie|bearer|\bsig\b", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"(\{[\w.]+\})+")
@@ -243,10 +244,10 @@ _WEB = ("http://", "https://")
 
 
 def mask_secrets(value: Any, name: str = "") -> Any:  # noqa: ANN401 - a tree of plain values
-    """Return a tree with every value masked whose name tells that it is a secret: ``X-Api-Key``, ``password``.
+    """Return a tree with values masked whose names suggest a secret: ``X-Api-Key``, ``password``.
 
-    So is what an address of the web has before its host and in its query. Headers and parameters of a gateway are
-    free text: somebody may have written the token itself into them.
+    User, password and query values of URLs are masked too. Headers and parameters of a gateway are free text and may
+    contain the token itself.
     """
     if isinstance(value, Mapping):
         return {member: mask_secrets(below, f"{name} {member}") for member, below in value.items()}
@@ -258,18 +259,18 @@ def mask_secrets(value: Any, name: str = "") -> Any:  # noqa: ANN401 - a tree of
 
 
 def _masked_url(url: str) -> str:
-    """Return an address without its user and password, and with the values in its query masked."""
+    """Return a URL with user, password and query values masked."""
     try:
         parts = urlsplit(url)
     except ValueError:
         return MASK
     _, at, host = parts.netloc.rpartition("@")
-    shown = SplitResult(parts.scheme, MASK + at + host if at else host, parts.path, _masked_query(parts.query), "")
-    return shown.geturl() + (f"#{MASK}" if parts.fragment else "")
+    masked = SplitResult(parts.scheme, MASK + at + host if at else host, parts.path, _masked_query(parts.query), "")
+    return masked.geturl() + (f"#{MASK}" if parts.fragment else "")
 
 
 def _masked_query(query: str) -> str:
-    """Return a query with its names, and those values that are but placeholders of a template."""
+    """Return a query with all values masked except a template's placeholders."""
     return "&".join(
         f"{name}={value if _PLACEHOLDER.fullmatch(value) else MASK}" if value else MASK
         for name, value in parse_qsl(query, keep_blank_values=True)

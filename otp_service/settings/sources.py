@@ -1,4 +1,4 @@
-"""Sources of settings, and sentences for what is wrong in them."""
+"""Sources of settings, and sentences for their faults."""
 
 import json
 import tomllib
@@ -17,7 +17,7 @@ KEY_VARIABLES = {
     "OTP_SERVICE_ROOT_KEYS": ("keys", "root"),
     "OTP_SERVICE_PSEUDONYM_KEY": ("keys", "pseudonym"),
 }
-"""Variables outside the prefix's pattern. No other ``OTP_SERVICE_…`` is read: Kubernetes sets some itself."""
+"""Variables without the prefix. Other ``OTP_SERVICE_…`` are ignored: Kubernetes sets some itself."""
 
 Table = dict[str, Any]
 
@@ -25,7 +25,7 @@ Table = dict[str, Any]
 def read_file(path: Path) -> Table:
     """Return the table of a configuration file: JSON by the suffix ``.json``, TOML otherwise.
 
-    Raises `ConfigurationError` when it cannot be read, is malformed, or holds a key of the installation.
+    Raises `ConfigurationError` if it cannot be read, is malformed, or contains a key of the installation.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -52,10 +52,10 @@ def _refuse_keys(path: Path, table: Table) -> None:
 
 
 def read_environment(variables: Mapping[str, str]) -> Table:
-    """Return the table that the environment spells: ``OTP_SERVICE__HTTP__PORT=80`` is ``{"http": {"port": "80"}}``.
+    """Return the table of the environment: ``OTP_SERVICE__HTTP__PORT=80`` is ``{"http": {"port": "80"}}``.
 
-    A value that starts with ``[`` or ``{`` is JSON. An empty variable counts as not set.
-    Raises `ConfigurationError` for a variable that is set in both forms, or whose file cannot be read.
+    A value that starts with ``[`` or ``{`` is JSON. An empty variable counts as not set. Raises `ConfigurationError`
+    for a variable that is set in both forms, or whose file cannot be read.
     """
     table: Table = {}
     for name, value in _plain_variables(variables):
@@ -64,7 +64,7 @@ def read_environment(variables: Mapping[str, str]) -> Table:
 
 
 def secret_files(variables: Mapping[str, str]) -> tuple[Path, ...]:
-    """Return the files that variables name for what is not to be seen in them."""
+    """Return the files that the variables name."""
     names = (name for name in sorted(variables) if variables[name] and name.endswith(FILE_SUFFIX))
     return tuple(Path(variables[name]) for name in names if _is_ours(name.removesuffix(FILE_SUFFIX)))
 
@@ -78,7 +78,7 @@ def _path_of(name: str) -> tuple[str, ...]:
 
 
 def _plain_variables(variables: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
-    """Yield the variables of ours without ``_FILE``, each with its value."""
+    """Yield names, without ``_FILE``, and values of our variables."""
     for name in sorted(variables):
         plain = name.removesuffix(FILE_SUFFIX)
         if not variables[name] or not _is_ours(plain):
@@ -86,12 +86,12 @@ def _plain_variables(variables: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
         if plain == name:
             yield name, _value(name, variables[name])
         elif variables.get(plain):
-            raise ConfigurationError(f"{plain} and {name} are both set: keep one.")
+            raise ConfigurationError(f"{plain} and {name} are both set: remove either.")
         else:
             yield plain, _content(name, Path(variables[name]))
 
 
-def _value(name: str, text: str) -> Any:  # noqa: ANN401 - whatever JSON holds
+def _value(name: str, text: str) -> Any:  # noqa: ANN401 - any JSON
     if text[0] not in "[{":
         return text
     try:
@@ -123,9 +123,9 @@ def _put(table: Table, path: tuple[str, ...], value: object, name: str) -> None:
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> Table:
-    """Return ``below`` with ``above`` laid over it: table by table, anything else (lists too) replaced.
+    """Return ``below`` with ``above`` merged over it: tables are merged, all else (also lists) is replaced.
 
-    Names are matched whatever their case, since variables cannot tell ``Authorization`` from its lower case.
+    Names match in any case, because variables cannot spell ``Authorization``.
     """
     spelling = {name.lower(): name for name in below}
     table = dict(below)
@@ -140,20 +140,20 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> Table:
 
 
 KIND_FAULTS: Final = "faults_of_a_kind"
-"""Type of the error that carries the faults of a kind's own model, with their paths."""
+"""Type of the error with the faults of a kind's own model and their paths."""
 SettingFault = tuple[tuple[int | str, ...], str]
-"""Where in the section, and what."""
+"""Path in the section, and sentence."""
 _NO_LIST = {f"Input should be a valid {kind}" for kind in ("tuple", "list", "set", "frozenset")}
 
 
 def fault_lines(invalid: ValidationError, model: type[BaseModel]) -> Iterator[str]:
-    """Yield one line for each error of a model, with its path."""
+    """Yield a line with the path for each error of a model."""
     for location, sentence in model_faults(invalid, model):
         yield f"{_dotted(location)}: {sentence}"
 
 
 def model_faults(invalid: ValidationError, model: type[BaseModel]) -> Iterator[SettingFault]:
-    """Yield the errors of a model, those of a kind's own model among them."""
+    """Yield the errors of a model, with those of a kind's own model."""
     for error in invalid.errors(include_url=False, include_input=False):
         location = error["loc"]
         if error["type"] == KIND_FAULTS:
@@ -165,25 +165,25 @@ def model_faults(invalid: ValidationError, model: type[BaseModel]) -> Iterator[S
 
 
 def _suggestion(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
-    """Return the suggestion for a setting that there is not, among those of the section that it is in."""
+    """Return a suggestion for an unknown setting, from the settings of its section."""
     models = {model}
-    for step in location[:-1]:  # a name or an index among sections leads to no other models
-        fields = [one.model_fields[str(step)].annotation for one in models if str(step) in one.model_fields]
+    for step in location[:-1]:  # a name or an index of a section keeps the models
+        fields = [each.model_fields[str(step)].annotation for each in models if str(step) in each.model_fields]
         models = set(_models(fields)) if fields else models
-    return suggestion(str(location[-1]), {name for one in models for name in one.model_fields})
+    return suggestion(str(location[-1]), {name for each in models for name in each.model_fields})
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return a question that names what a misspelt word is most like, after a blank; empty where nothing is."""
+    """Return a question with the known word most like a misspelt one, after a blank; empty without such a word."""
     similar = get_close_matches(word, known, n=1)
     return f' Did you mean "{similar[0]}"?' if similar else ""
 
 
 def _models(annotations: Iterable[Any]) -> Iterator[type[BaseModel]]:
-    for one in annotations:
-        if isinstance(one, type) and issubclass(one, BaseModel):
-            yield one
-        yield from _models(get_args(one))
+    for annotation in annotations:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield annotation
+        yield from _models(get_args(annotation))
 
 
 def _dotted(location: tuple[int | str, ...]) -> str:
@@ -191,10 +191,10 @@ def _dotted(location: tuple[int | str, ...]) -> str:
 
 
 def plain_sentence(message: str) -> str:
-    """Return pydantic's message in the tone of ours."""
+    """Return pydantic's message as a plain sentence."""
     text = message.removeprefix("Value error, ")
     if text == "Field required":
         return "is missing."
     if text in _NO_LIST:
-        return 'is not a list: write ["..."], with a member or several.'
+        return 'is not a list: write ["..."], with one or more members.'
     return f"{text[0].lower()}{text[1:].removesuffix('.')}."

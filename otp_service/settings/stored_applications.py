@@ -65,7 +65,7 @@ def parse_application(settings: Settings, name: str, text: str) -> tuple[Applica
 
 def _faults(settings: Settings, name: str, section: ApplicationSection) -> Iterator[str]:
     if not is_name(name):
-        yield "A name has 1 to 32 of a-z, 0-9, _ and -."
+        yield "A name must have 1 to 32 characters of a-z, 0-9, _ and -."
     else:
         yield from brand_faults(name, section)
     known = ", ".join(settings.purposes) or "none"

@@ -144,7 +144,7 @@ def test_who_is_not_there_is_not_changed(operators: Operators):
         ({"settings": {**CLUB, "purposes": "login"}}, "/settings/purposes", "is not a list"),
         ({"settings": {**CLUB, "client_ip": "maybe"}}, "/settings/client_ip", "is not 'required', 'connection'"),
         ({"settings": {**CLUB, "region": "ZZ"}}, "/settings/region", "is not an ISO 3166-1 alpha-2 code"),
-        ({"settings": {**CLUB, "name": "a@b"}}, "/settings/name", "stands in messages: it has letters, digits"),
+        ({"settings": {**CLUB, "name": "a@b"}}, "/settings/name", "is shown in messages: it has letters, digits"),
         ({"settings": {**CLUB, "spend": {"day": "much"}}}, "/settings/spend/day", "is an amount such as 2.50"),
     ],
 )

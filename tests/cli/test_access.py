@@ -232,7 +232,7 @@ def test_an_application_may_be_given_as_json(environ, tmp_path):
         ('purposes = ["login"]', "countries: is missing."),
         (
             'name = "Acme 482 910"\npurposes = ["login"]\ncountries = ["PK"]',
-            "name: stands in messages: it has at most 3 digits in a row",
+            "name: is shown in messages: it has at most 3 digits in a row",
         ),
         (f'{CLUB}locale = "fr"', "locale: there is no file of messages for fr."),
         (f"{CLUB}keys = []", "keys: there is no such setting."),
@@ -252,7 +252,7 @@ def test_an_application_that_could_not_be_used_is_not_made(environ, tmp_path, te
     ("arguments", "sentence"),
     [
         (("add", "shop"), "There is an application of this name in the configuration."),
-        (("add", "Club 1"), "A name has 1 to 32 of a-z, 0-9, _ and -."),
+        (("add", "Club 1"), "A name must have 1 to 32 characters of a-z, 0-9, _ and -."),
         (("change", "shop"), "The application is in the configuration: change it there."),
         (("change", "none"), "There is no such application."),
     ],

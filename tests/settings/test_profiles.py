@@ -217,18 +217,24 @@ def test_what_has_ended_refuses_its_messages_and_not_the_start():
     ],
 )
 def test_a_profile_cannot_be_contradicted(change: dict[str, Any], path: str):
-    assert refused(table_of(URL, **change)) == [f"{path}: the profile pk says otherwise: leave it out."]
+    assert refused(table_of(URL, **change)) == [f"{path}: contradicts the profile pk: remove it."]
 
 
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        ({"countries": {"PK": {}, "pk": {"senders": "any"}}}, "countries.PK: is given as PK and as pk: keep one."),
+        (
+            {"countries": {"PK": {}, "pk": {"senders": "any"}}},
+            "countries.PK: is set as PK and as pk: keep a single spelling.",
+        ),
         (
             {"countries": {"pk": {"Consent": "required", "consent": "any"}}},
-            "countries.PK.consent: is given as Consent and as consent: keep one.",
+            "countries.PK.consent: is set as Consent and as consent: keep a single spelling.",
         ),
-        ({"Residency": "PK", "residency": "PK"}, "residency: is given as Residency and as residency: keep one."),
+        (
+            {"Residency": "PK", "residency": "PK"},
+            "residency: is set as Residency and as residency: keep a single spelling.",
+        ),
     ],
 )
 def test_what_a_profile_says_is_said_in_one_spelling_beside_it(change: dict[str, Any], line: str):
@@ -244,9 +250,9 @@ def test_saying_the_same_again_is_no_contradiction():
     [
         ("xx", "profile: there is no profile 'xx'; there are: pk. The path of a file has a / in it."),
         ("../pk", "../pk: cannot be read: No such file or directory."),
-        (["pk"], "profile: is not the name of a profile, or the path of a file."),
-        ([], "profile: is not the name of a profile, or the path of a file."),
-        ("", "profile: is empty: name one, or leave the line out."),
+        (["pk"], "profile: must be the name of a profile, or the path of a file."),
+        ([], "profile: must be the name of a profile, or the path of a file."),
+        ("", "profile: is empty: name a profile, or remove the line."),
     ],
 )
 def test_a_profile_that_is_not_there_is_told(profile: object, reason: str):
@@ -277,7 +283,7 @@ def test_a_profile_sets_nothing_but_what_a_country_asks(text: str, tmp_path: Pat
     own = tmp_path / "own.toml"
     own.write_text(f'residency = "PK"\n{text}\n')
     member = text.strip("[").replace(".", " ").replace("]", " ").split()[0]
-    only = "but may set residency and countries only: take it out of there."
+    only = "but may set residency and countries only: remove it."
 
     assert refused(table_of(URL, profile=str(own))) == [f"profile: {own} sets {member}, {only}"]
 
@@ -294,10 +300,10 @@ def test_a_profile_holds_no_key(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("", "says nothing: name another, or leave the line out."),
+        ("", "is empty: name another, or remove the line."),
         (
             '[countries.PK]\nconsent = "required"\n[countries.pk]\nsenders = "registered"\n',
-            "has countries.PK: is given as PK and as pk: keep one.",
+            "has countries.PK: is set as PK and as pk: keep a single spelling.",
         ),
     ],
 )
@@ -324,7 +330,7 @@ class TestFromTheEnvironment:
         with pytest.raises(ConfigurationError) as reason:
             self.profile(tmp_path, OTP_SERVICE__PROFILE="/etc/own.toml")
 
-        assert str(reason.value) == "profile: the file names one, and OTP_SERVICE__PROFILE another: keep one of them."
+        assert str(reason.value) == "profile: the file and OTP_SERVICE__PROFILE name different profiles: remove either."
 
     def test_the_same_may_be_said_again(self, tmp_path: Path):
         assert self.profile(tmp_path, OTP_SERVICE__PROFILE="pk") == "pk"

@@ -101,12 +101,12 @@ FAULTS = {
     "a list that is none": (
         "limits.ip",
         "50/hour",
-        'limits.ip: is not a list: write ["..."], with a member or several.',
+        'limits.ip: is not a list: write ["..."], with one or more members.',
     ),
     "a gateway's list that is none": (
         "gateways.backup",
         {"kind": "http", "url": "https://sms.example/", "channels": "sms"},
-        'gateways.backup.channels: is not a list: write ["..."], with a member or several.',
+        'gateways.backup.channels: is not a list: write ["..."], with one or more members.',
     ),
     "a slow refusal": ("redis.timeout", 1.5, "redis.timeout: input should be less than or equal to 1."),
     "a limit that is none": (
@@ -128,14 +128,14 @@ FAULTS = {
     "a payment by a channel that does not show it": (
         "purposes.payment.channels",
         ["sms", "telegram"],
-        "purposes.payment: telegram shows a code only: nobody would see amount and payee of a transaction.",
+        "purposes.payment: telegram shows only a code, not the amount and payee of a transaction.",
     ),
     "a channel twice": (
         "purposes.login.channels",
         ["sms", "sms"],
-        "purposes.login.channels: names one twice.",
+        "purposes.login.channels: repeats a name.",
     ),
-    "a name in capitals": ("purposes.Login", {}, "purposes.Login: has 1 to 32 of a-z, 0-9, _ and -."),
+    "a name in capitals": ("purposes.Login", {}, "purposes.Login: must have 1 to 32 characters of a-z, 0-9, _ and -."),
     "an origin with a scheme": (
         "applications.shop.origin",
         "https://shop.example",
@@ -149,7 +149,7 @@ FAULTS = {
     "a brand with a link": (
         "applications.shop.name",
         "evil.example/a",
-        "applications.shop.name: stands in messages: it has letters, digits, spaces and the signs . - & ' only.",
+        "applications.shop.name: is shown in messages: it has letters, digits, spaces and the signs . - & ' only.",
     ),
     "a purpose that is not there": (
         "applications.shop.purposes",

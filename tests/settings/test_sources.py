@@ -62,7 +62,7 @@ def test_a_variable_in_both_forms_is_refused(name, tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("x")
     environ = {**DEVELOPMENT, name: "hunter2", f"{name}_FILE": str(secret)}
-    assert refused(environ=environ) == f"{name} and {name}_FILE are both set: keep one."
+    assert refused(environ=environ) == f"{name} and {name}_FILE are both set: remove either."
 
 
 def test_an_unreadable_empty_or_binary_secret_file_is_refused(tmp_path):

@@ -92,7 +92,7 @@ def test_a_ceiling_needs_prices():
 
 @pytest.mark.parametrize("name", ["", "Club", "a b", "x" * 33, "club\n"])
 def test_a_name_has_the_form_of_a_name(name):
-    assert refused(settings(), name) == "A name has 1 to 32 of a-z, 0-9, _ and -."
+    assert refused(settings(), name) == "A name must have 1 to 32 characters of a-z, 0-9, _ and -."
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_what_is_no_section_is_refused_in_the_same_way(text):
 
 @pytest.mark.parametrize("brand", UNSAFE_NAMES)
 def test_a_brand_that_no_payee_could_have_is_refused(brand):
-    with pytest.raises(InvalidApplicationError, match=r"^name: stands in messages: it has "):
+    with pytest.raises(InvalidApplicationError, match=r"^name: is shown in messages: it has "):
         parse_application(settings(), "club", json.dumps(CLUB | {"name": brand}))
 
 
