@@ -1,4 +1,4 @@
-"""Structured logs, written without holding up who logs."""
+"""Structured logs, written without delaying the caller."""
 
 import errno
 import json
@@ -23,7 +23,7 @@ from otp_service.telemetry.redaction import SafeText, redact, redact_event
 
 
 class Renderer(StrEnum):
-    """How a log line looks."""
+    """The format of a log line."""
 
     JSON = "json"
     CONSOLE = "console"
@@ -34,7 +34,7 @@ LIBRARY_LEVELS: Final[Mapping[str, int]] = {
     "urllib3": logging.INFO,
     "werkzeug": logging.WARNING,
 }
-"""Below these a library writes down what it does, such as the requests it makes, whatever level ours is."""
+"""Minimum levels of libraries, which log every request below them, whatever our level is."""
 
 GRANIAN_LOGGING: Final[dict[str, Any]] = {
     "loggers": {
@@ -42,7 +42,7 @@ GRANIAN_LOGGING: Final[dict[str, Any]] = {
         "granian.access": {"handlers": [], "level": "INFO", "propagate": True},
     }
 }
-"""``log_dictconfig`` for granian, whose loggers otherwise write past ours."""
+"""``log_dictconfig`` for granian, whose loggers would otherwise bypass ours."""
 
 
 def configure_logging(level: str = "INFO", renderer: Renderer = Renderer.JSON, stream: TextIO | None = None) -> None:
@@ -63,7 +63,7 @@ def configure_logging(level: str = "INFO", renderer: Renderer = Renderer.JSON, s
 
 
 def has_colours() -> bool:
-    """Tell whether a terminal here is one for colours: it is not dumb, and nobody set ``NO_COLOR``."""
+    """Whether the environment allows colours: the terminal is not dumb, and ``NO_COLOR`` is not set."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in {"dumb", "unknown"}
 
 
@@ -74,12 +74,12 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
 
 
 _members: ContextVar[Mapping[str, str | int]] = ContextVar("log_members", default=MappingProxyType({}))
-"""What all lines of this thread have. structlog's own context takes ten times as long."""
+"""Members of all lines of this thread. structlog's own context takes ten times as long."""
 
 
 @contextmanager
 def log_context(**members: str | int) -> Iterator[None]:
-    """Add members to all lines of this thread meanwhile, but for those of a `PlainLogger`."""
+    """Add members to all lines of this thread within ``with``, except those of a `PlainLogger`."""
     before = _members.set({**_members.get(), **members})
     try:
         yield
@@ -93,37 +93,36 @@ def add_log_members(**members: str) -> None:
 
 
 def begin_log_members(**members: str) -> None:
-    """Give all lines of this thread these members from now on, and no others."""
+    """Replace the members of all lines of this thread from now on."""
     _members.set(members)
 
 
 def current_request() -> str:
-    """Return the identifier of the request that this thread answers; empty where it answers none."""
+    """Return the identifier of the request that this thread answers; empty without a request."""
     return str(_members.get().get("request_id", ""))
 
 
 class _LibraryHandler(logging.StreamHandler[TextIO]):
-    """Where the lines of libraries go."""
+    """Writes the lines of libraries."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
-        """Tell of a line that could not be formatted. The standard library would show its arguments as they are."""
+        """Report a line that cannot be formatted. The standard library would show its arguments unredacted."""
         if not isinstance(sys.exc_info()[1], OSError):
             _log = get_logger(record.name)
             _log.error("line_not_formatted")
 
 
 class _LineLogger:
-    """Where the lines of one of our loggers go: not by the standard library, whose record costs more than a line."""
+    """Writes the lines of a logger without the standard library, whose record costs more than a line."""
 
     def __init__(self, name: str, stream: TextIO) -> None:
         self.name = name
         self._stream = stream
 
     def write(self, line: str) -> None:
-        """Write a line; in one piece, for other threads write too.
+        """Write a line at once, because other threads write too.
 
-        One that cannot be written, to a full disk or a reader that has gone, is lost: what it tells of was done, and a
-        caller must not hear of a failure.
+        A line that cannot be written, to a full disk or a closed pipe, is lost: the logged action must not fail.
         """
         with suppress(OSError, ValueError):
             self._stream.write(f"{line}\n")
@@ -139,27 +138,23 @@ _LEVELS: Final[Mapping[int, str]] = {
 
 
 class PlainLogger:
-    """Writes JSON lines past structlog in a third of the time: of `SafeText`, numbers, and a few texts again and again.
-
-    They look like all others.
-    """
+    """Writes JSON lines without structlog, in a third of the time: of `SafeText`, numbers and a few repeated texts."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     def log(self, level: int, event: str, **members: str | float) -> None:
-        """Write a line, if lines of its level are written."""
         if _plain_lines is None or not structlog.is_configured():
             get_logger(self._name).log(level, event, **members)
             return
-        least, write = _plain_lines
-        if level < least:
+        min_level, write = _plain_lines
+        if level < min_level:
             return
         seconds, rest = divmod(time.time_ns() // 1000, 1_000_000)
         parts = [f'{{"timestamp": "{_second(seconds)}.{rest:06}Z"', _beginning(self._name, level, event)]
         for name, value in members.items():
-            shown = _encode(value) if type(value) is SafeText else _encode_repeated(value)
-            parts.append(f'"{name}": {shown}')
+            encoded = _encode(value) if type(value) is SafeText else _encode_repeated(value)
+            parts.append(f'"{name}": {encoded}')
         if trace := tracing.trace_id():
             parts.append(f'"trace_id": "{trace}"')
         write(", ".join(parts) + "}")
@@ -181,7 +176,7 @@ def _encode_repeated(value: str | float) -> str:
 
 
 _plain_lines: tuple[int, Callable[[str], None]] | None = None
-"""The lowest level that is written, and what writes a line; ``None`` where lines are no JSON."""
+"""The minimum level and the writer of JSON lines; ``None`` for another format."""
 
 
 def _configure_structlog(level: int, rendering: list[structlog.typing.Processor], stream: TextIO) -> None:
@@ -197,7 +192,7 @@ def _configure_structlog(level: int, rendering: list[structlog.typing.Processor]
         ],
         logger_factory=lambda name: _LineLogger(name, stream),
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        # A cached logger would keep the steps of the first configuration: tests configure several times.
+        # A cached logger would keep the processors of the first configuration; tests configure several times.
         cache_logger_on_first_use=False,
     )
 
@@ -212,7 +207,7 @@ def _add_name(logger: _LineLogger, _method: str, event: MutableMapping[str, Any]
 
 
 def _add_trace(_logger: _LineLogger, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Add the trace that a line belongs to, past redaction: all of it is hexadecimal digits."""
+    """Add the line's trace id after redaction, which would mask its digits."""
     if trace := tracing.trace_id():
         event["trace_id"] = trace
     return event
@@ -220,16 +215,16 @@ def _add_trace(_logger: _LineLogger, _method: str, event: MutableMapping[str, An
 
 _SAFE: Final[list[structlog.typing.Processor]] = [
     structlog.processors.StackInfoRenderer(),
-    # A traceback without the values of local variables: they are the numbers and codes.
+    # A traceback without local variables, which contain numbers and codes.
     structlog.processors.format_exc_info,
     redact_event,
 ]
-"""Whoever writes a line, nothing personal leaves."""
+"""Processors that keep personal data out of every line."""
 _TIMESTAMPED: Final[list[structlog.typing.Processor]] = [structlog.processors.TimeStamper(fmt="iso", utc=True)]
 
 
 def _formatter(rendering: list[structlog.typing.Processor]) -> structlog.stdlib.ProcessorFormatter:
-    """Return what formats the lines of libraries, which come by the standard library."""
+    """Return the formatter of the lines of libraries, which use the standard library."""
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, *_TIMESTAMPED],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_SAFE, *rendering],
@@ -237,16 +232,16 @@ def _formatter(rendering: list[structlog.typing.Processor]) -> structlog.stdlib.
 
 
 def _rendering(renderer: Renderer, *, colours: bool) -> list[structlog.typing.Processor]:
-    """Return the steps that make a line of an event that is safe."""
+    """Return the processors that make a line of a redacted event."""
     if renderer is Renderer.CONSOLE:
         return [_indent_exception, _console(colours=colours)]
     return [_order_members, structlog.processors.JSONRenderer()]
 
 
 def _order_members(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Put what every line has first, so that lines can be read below each other; what it says is its ``message``.
+    """Put the common members first, and name the event ``message``.
 
-    A caller's own ``message`` is the number of a message, and gets another name.
+    A caller's own ``message`` is the number of a message and is renamed.
     """
     if "message" in event:
         event["message_number"] = event.pop("message")
@@ -261,7 +256,7 @@ def _console(*, colours: bool) -> structlog.dev.ConsoleRenderer:
 
 
 def _indent_exception(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Indent a traceback, so that a text inside it cannot pass for a line of its own."""
+    """Indent a traceback, so that a text in it cannot look like a line of the log."""
     if "exception" in event:
         event["exception"] = "\n".join(f"    {line}" for line in event["exception"].split("\n"))
     return event
@@ -269,15 +264,15 @@ def _indent_exception(_logger: object, _method: str, event: MutableMapping[str, 
 
 _FILE, _SYSLOG = "file:", "syslog:"
 _SYSLOG_HEADER: Final = "<109>1 - - otp-service - audit - "
-"""Beginning of a message (RFC 5424): facility log audit, severity notice, no time and no host: the receiver's count."""
+"""Beginning of a message (RFC 5424): facility log audit, severity notice; the receiver adds time and host."""
 _SYSLOG_PORT: Final = 514
 _SYSLOG_TIMEOUT: Final = 5.0
 
 
 def audit_line_writer(place: str) -> Callable[[str], None] | None:
-    """Return what hands a line out: ``file:/PATH``, ``syslog:/dev/log`` or ``syslog://HOST:PORT``; ``None`` if empty.
+    """Return the writer of a place: ``file:/PATH``, ``syslog:/dev/log`` or ``syslog://HOST:PORT``; ``None`` if empty.
 
-    It raises `OSError` when it cannot. What goes over UDP may be lost on the way.
+    It raises `OSError` if it cannot write. A line over UDP may be lost.
     """
     if place.startswith(_FILE):
         return lambda line: _append(place.removeprefix(_FILE), line)
@@ -287,11 +282,11 @@ def audit_line_writer(place: str) -> Callable[[str], None] | None:
 
 
 def _append(path: str, line: str) -> None:
-    """Append a line, all of it or nothing, to a file that only this user may write, and see that it is on the disk."""
+    """Append a whole line or nothing to a file that only this user may write, and sync it to the disk."""
     file, whole = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640), f"{line}\n".encode()
     try:
         length = os.fstat(file).st_size
-        if os.write(file, whole) < len(whole):  # the disk is full: the next line must not follow on half of this one
+        if os.write(file, whole) < len(whole):  # the disk is full: the next line must not follow half of this line
             os.ftruncate(file, length)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
         os.fsync(file)

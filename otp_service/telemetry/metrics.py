@@ -1,4 +1,4 @@
-"""Prometheus metrics of the service, one table, and their exposition. The document docs/metrics.md is made from it."""
+"""Prometheus metrics of the service and their exposition; the source of docs/metrics.md."""
 
 import os
 import re
@@ -17,9 +17,9 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 OTHER = "other"
-"""What a label says instead of a value that it must not hold."""
+"""Replaces a value that a label must not have."""
 MAX_VALUES = 300
-"""Different values that one label of a metric may take in one process; there are 249 countries."""
+"""Maximum different values of a metric's label in a process; there are 249 countries."""
 
 _LABEL = re.compile(r"[A-Za-z0-9_./<>: {}-]{0,80}")
 _LONG_NUMBER = re.compile(r"\d{6}")
@@ -27,14 +27,14 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 class LabelValues:
-    """The values that labels took so far, limited, so that unexpected ones cannot grow the metrics without end."""
+    """The values of labels so far, limited, so that unexpected values cannot grow the metrics without end."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, str], set[str]] = {}
         self._lock = threading.Lock()
 
     def limit(self, metric: str, label: str, value: str) -> str:
-        """Return the value, or `OTHER` when it may be personal, is malformed, or exceeds `MAX_VALUES`."""
+        """Return the value, or `OTHER` if it may be personal, is malformed, or exceeds `MAX_VALUES`."""
         seen = self._seen.get((metric, label), ())
         if value in seen:
             return value
@@ -56,36 +56,36 @@ _labels = LabelValues()
 REGISTRY = CollectorRegistry()
 
 
-_Kept = TypeVar("_Kept", bound=MetricWrapperBase)
+_Library = TypeVar("_Library", bound=MetricWrapperBase)
 
 
-class Metric(Generic[_Kept]):
-    """A metric: its name, what it tells, and its labels."""
+class Metric(Generic[_Library]):
+    """A metric with its name, description and labels."""
 
     kind: ClassVar[str]
 
-    def __init__(self, kept: _Kept, name: str, description: str, labels: tuple[str, ...]) -> None:
+    def __init__(self, metric: _Library, name: str, description: str, labels: tuple[str, ...]) -> None:
         self.name = name
         self.description = description
         self.labels = labels
         self._label_names = frozenset(labels)
-        self._kept = kept
-        self._children: dict[tuple[tuple[str, str], ...], _Kept] = {}
+        self._metric = metric
+        self._children: dict[tuple[tuple[str, str], ...], _Library] = {}
         METRICS.append(self)
 
-    def _child(self, given: Mapping[str, str]) -> _Kept:
-        """Return what counts for the values of labels. Raises `ValueError` unless every label has one, and no other."""
-        return self._children.get(tuple(given.items())) or self._new_child(given)
+    def _child(self, values: Mapping[str, str]) -> _Library:
+        """Return the library's metric for the values of exactly these labels; raise `ValueError` for others."""
+        return self._children.get(tuple(values.items())) or self._new_child(values)
 
-    def _new_child(self, given: Mapping[str, str]) -> _Kept:
-        if given.keys() != self._label_names:
-            raise ValueError(f"{self.name} has the labels {self.labels}, and was given {tuple(given)}.")
-        if not given:
-            return self._kept
-        bounded = {label: _labels.limit(self.name, label, given[label]) for label in self.labels}
-        child = self._kept.labels(**bounded)
-        if bounded == given:  # what is replaced comes in any number of values, which must not pile up
-            self._children[tuple(given.items())] = child
+    def _new_child(self, values: Mapping[str, str]) -> _Library:
+        if values.keys() != self._label_names:
+            raise ValueError(f"{self.name} has the labels {self.labels}, not {tuple(values)}.")
+        if not values:
+            return self._metric
+        bounded = {label: _labels.limit(self.name, label, values[label]) for label in self.labels}
+        child = self._metric.labels(**bounded)
+        if bounded == values:  # replaced values could be many, and must not pile up
+            self._children[tuple(values.items())] = child
         return child
 
 
@@ -104,7 +104,6 @@ class Counter(Metric[prometheus_client.Counter]):
         )
 
     def count(self, **labels: str) -> None:
-        """Count one."""
         self._child(labels).inc()
 
 
@@ -114,31 +113,29 @@ class Histogram(Metric[prometheus_client.Histogram]):
     kind = "histogram"
 
     def __init__(self, name: str, description: str, *labels: str, buckets: tuple[float, ...]) -> None:
-        kept = prometheus_client.Histogram(name, description, labels, buckets=buckets, registry=REGISTRY)
-        super().__init__(kept, name, description, labels)
+        histogram = prometheus_client.Histogram(name, description, labels, buckets=buckets, registry=REGISTRY)
+        super().__init__(histogram, name, description, labels)
 
     def observe(self, seconds: float, **labels: str) -> None:
-        """Count one that took so many ``seconds``."""
         self._child(labels).observe(seconds)
 
 
 class Gauge(Metric[prometheus_client.Gauge]):
-    """A current value, as the last process set it. Only workers do, but for `build_info`."""
+    """A current value, set by the last process. Only workers set gauges, except `build_info`."""
 
     kind = "gauge"
 
     def __init__(self, name: str, description: str, *labels: str) -> None:
-        kept = prometheus_client.Gauge(name, description, labels, registry=REGISTRY, multiprocess_mode="mostrecent")
-        super().__init__(kept, name, description, labels)
+        gauge = prometheus_client.Gauge(name, description, labels, registry=REGISTRY, multiprocess_mode="mostrecent")
+        super().__init__(gauge, name, description, labels)
 
     def set(self, value: float, **labels: str) -> None:
-        """Set the value."""
         self._child(labels).set(value)
 
     def clear(self) -> None:
-        """Drop all values: what they are about may have left the configuration."""
+        """Drop all values, whose subjects may have left the configuration."""
         self._children.clear()
-        self._kept.clear()
+        self._metric.clear()
 
 
 build_info = Gauge("otp_service_build_info", "Always 1: the release that runs.", "version")
@@ -346,9 +343,9 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def prepare_directory(directory: Path) -> dict[str, str]:
-    """Make the directory that processes share, or empty it; return the variable that names it, for their environment.
+    """Make or empty the directory that processes share; return its environment variable.
 
-    The values of dead processes stay in it until the next start: their requests did happen.
+    The values of dead processes stay until the next start, because their requests happened.
     """
     directory.mkdir(parents=True, exist_ok=True)
     for leftover in directory.glob("*.db"):
@@ -357,17 +354,17 @@ def prepare_directory(directory: Path) -> dict[str, str]:
 
 
 def is_multiprocess() -> bool:
-    """Tell whether a directory is set, so that processes report together."""
+    """Whether processes share a directory and report together."""
     return DIRECTORY_VARIABLE in os.environ
 
 
 def exposition() -> bytes:
-    """Return all metrics in Prometheus' text format, those of all processes that share the directory."""
+    """Return the metrics of all processes that share the directory in Prometheus' text format."""
     return generate_latest(_full_registry())
 
 
 def start_server(port: int, host: str, is_healthy: Callable[[], bool] | None = None) -> None:
-    """Serve the exposition on a port of its own, from a thread that ends with the process.
+    """Serve the exposition on its own port, in a thread that ends with the process.
 
     With ``is_healthy`` also ``/healthz``: 200, or 503 while it returns ``False``.
     """
@@ -400,13 +397,13 @@ def _full_registry() -> CollectorRegistry:
 
 
 class _Processes(Collector):
-    """``process_*`` as every Prometheus client has them, of this process and its children together.
+    """The usual ``process_*`` metrics of Prometheus clients, for this process and its children together.
 
-    ``serve`` answers from the parent of the processes that do the work.
+    In ``serve`` the parent answers, and its children do the work.
     """
 
     def collect(self) -> Iterator[Family]:
-        """Yield sums; of the start the parent's own, of the limit of files the lowest."""
+        """Yield sums, except the parent's start time and the lowest limit of files."""
         own, *others = map(_families_of, ["self", *_children()])
         for name, family in own.items():
             values = [families[name].samples[0].value for families in (own, *others) if name in families]
@@ -426,9 +423,9 @@ def _families_of(process: str) -> dict[str, Family]:
 
 
 def _children() -> list[str]:
-    """Return the process ids of this process' children; none where the kernel does not list them."""
+    """Return the ids of this process' children; empty if the kernel does not list them."""
     ids: list[str] = []
-    for listed in Path("/proc/self/task").glob("*/children"):
+    for file in Path("/proc/self/task").glob("*/children"):
         with suppress(OSError):  # the thread has ended
-            ids += listed.read_text(encoding="ascii").split()
+            ids += file.read_text(encoding="ascii").split()
     return ids

@@ -1,8 +1,8 @@
-"""The last line of defence of the logs: whatever a caller passes, no number, code or secret is written.
+"""The last defence of the logs: whatever a caller passes, no number, code or secret is written.
 
-It errs on the side of hiding. A run of six or more digits is masked, and so is one of seven or more that is
-broken by blanks, hyphens, dots or brackets. What is known to be no person's data is kept readable: our own
-identifiers, UUIDs, hashes of API keys, time-stamps, stream entries, process ids and private addresses.
+It hides too much rather than too little. Six or more digits in a row are masked, and seven or more with blanks,
+hyphens, dots or brackets between them. Known impersonal values stay readable: our identifiers, UUIDs, hashes of API
+keys, time-stamps, stream entries, process ids and private addresses.
 """
 
 import re
@@ -19,22 +19,22 @@ PRIVATE_KEYS = frozenset({
     "password", "payee", "payload", "peer_ip", "phone", "phone_number", "query", "secret", "text", "to", "token",
     "transaction", "url",
 })  # fmt: skip
-"""Members of a log line whose values are never shown, in whatever spelling of case and hyphens."""
+"""Members of a log line whose values are never shown, in any case and with hyphens or underscores."""
 
 
 class SafeText(str):
-    """A text of ours that is known to hold nothing personal or secret, such as a route: it is shown as it is."""
+    """A text without personal data or secrets, such as a route, which is shown unchanged."""
 
     __slots__ = ()
 
 
 class SafeNumber(int):
-    """A number of ours that is no code and no part of a number of a person, such as a place: it is shown as it is."""
+    """A number that is neither a code nor part of a phone number, such as a position, which is shown unchanged."""
 
 
 _SAFE_PATTERNS = (
     r"\bvf_[a-z0-9]{1,8}_[0-9a-f]{34}\b",  # verification
-    r"\b[a-z]{2}_[0-9a-f]{32,56}\b",  # all other identifiers of ours: dispatch, request, webhook, factor, …
+    r"\b[a-z]{2}_[0-9a-f]{32,56}\b",  # all our other identifiers: dispatch, request, webhook, factor, …
     r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b",  # UUID
     r"\b[A-Z]{2}[0-9a-f]{32}\b",  # a provider's reference
     r"\bsha256:[0-9a-f]{64}\b",  # hash of an API key
@@ -57,7 +57,7 @@ _TOKENS = re.compile(
     r"|(?P<digits>\+?\(?\d(?:[\s.()/\-\u00a0\u2010-\u2015]{0,3}\d){5,})"
 )
 _PLAIN_WORD = re.compile(r"[A-Za-z_.]{1,24}")
-"""Hides nothing: no digit, and shorter than any key. Most of a log line is that."""
+"""A text that needs no redaction: no digit, and shorter than any key. Most of a log line is like that."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _CODE_DIGITS = 6
 _NUMBER_DIGITS = 7
@@ -65,13 +65,13 @@ _MIN_HIDDEN = 10 ** (_CODE_DIGITS - 1)
 
 
 def redact_event(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Redact a whole log line; a structlog processor, the last one before the renderer."""
+    """Redact a whole log line; the last structlog processor before the renderer."""
     return dict(_redact_member(key, value) for key, value in event.items())
 
 
 def redact(value: object) -> object:
-    """Return a value fit for a log: numbers and booleans as they are, all else as redacted text or containers."""
-    if isinstance(value, str):  # most are, so it is asked first
+    """Return a value for a log: numbers and booleans unchanged, all else as redacted text or containers."""
+    if isinstance(value, str):  # the most frequent type first
         return value if type(value) is SafeText else redact_text(value)
     if value is None or isinstance(value, bool):
         return value
@@ -89,7 +89,7 @@ def _redact_object(value: object) -> object:
 
 
 def redact_text(text: str) -> str:
-    """Return a text of one line in which everything that may be personal or secret is masked."""
+    """Return a text as a single line, with everything masked that may be personal or secret."""
     if _PLAIN_WORD.fullmatch(text):
         return text
     return _one_line(_TOKENS.sub(_mask, text))
@@ -104,9 +104,9 @@ def _redact_member(key: str, value: object) -> tuple[str, object]:
     return name, redact(value)
 
 
-@lru_cache(maxsize=512)  # our own names, hardly more than a hundred; a stranger's do not pile up
+@lru_cache(maxsize=512)  # about a hundred names are our own; foreign names do not pile up
 def _redact_name(key: str) -> tuple[str, bool]:
-    """Return the name of a member as it is shown, and whether its value is never."""
+    """Return the shown name of a member, and whether its value is private."""
     return redact_text(key), key.lower().replace("-", "_") in PRIVATE_KEYS
 
 
@@ -115,24 +115,24 @@ def _mask(match: re.Match[str]) -> str:
 
 
 def _mask_address(text: str) -> str:
-    """Hide an address of the internet: it is an end user's. Our own hosts' are what an operator looks for."""
+    """Hide an address of the internet, which is an end user's; operators need the addresses of our hosts."""
     try:
         address = ip_address(text)
     except ValueError:
         return _mask_digits(text)
-    ours = address.is_loopback or address.is_unspecified or (address.is_private and _is_own_network(text))
-    return text if ours else REDACTED
+    is_own = address.is_loopback or address.is_unspecified or (address.is_private and _is_own_network(text))
+    return text if is_own else REDACTED
 
 
 def _is_own_network(text: str) -> bool:
-    # Python counts the documentation networks as private; here they stand for the internet, as in real life.
+    # Python counts the documentation networks as private; for logs they are the internet.
     return text.startswith(("10.", "172.", "192.168.", "fc", "fd", "fe80"))
 
 
 def _mask_digits(text: str) -> str:
     digits = sum(character.isdigit() for character in text)
-    whole = text.isdigit()
-    return REDACTED if digits >= (_CODE_DIGITS if whole else _NUMBER_DIGITS) else text
+    limit = _CODE_DIGITS if text.isdigit() else _NUMBER_DIGITS
+    return REDACTED if digits >= limit else text
 
 
 _MASKS: dict[str, Callable[[str], str]] = {
@@ -145,5 +145,5 @@ _MASKS: dict[str, Callable[[str], str]] = {
 
 
 def _one_line(text: str) -> str:
-    """Escape what could start another line or turn the reading direction."""
+    """Escape characters that start a line or change the reading direction."""
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)

@@ -1,4 +1,4 @@
-"""A provider for tests: answers over HTTP as a sample says, and watches what is sent."""
+"""A provider for tests: answers over HTTP by a sample, and records the requests."""
 
 import html
 import json
@@ -44,7 +44,7 @@ from otp_service.testing.samples import (
 )
 
 MISBEHAVIOUR_SECONDS = 1.6
-"""Seconds for which the provider misbehaves: longer than a good gateway waits, short enough for a bad one."""
+"""Seconds for which the provider misbehaves: longer than a good gateway waits, short enough for a bad gateway."""
 
 
 class Behaviour(StrEnum):
@@ -52,19 +52,19 @@ class Behaviour(StrEnum):
 
     CANNED = "canned"
     ECHO = "echo"
-    """It repeats the whole request in its answer."""
+    """Repeat the whole request in the answer."""
     SILENT = "silent"
     DRIP = "drip"
-    """It sends a byte of a header now and then."""
+    """Send a byte of a header now and then."""
     FLOOD = "flood"
-    """It sends a body that is far too long."""
+    """Send a body that is far too long."""
     CUT = "cut"
-    """It takes the request and closes the connection."""
+    """Read the request and close the connection."""
 
 
 @dataclass(frozen=True)
 class ReceivedRequest:
-    """One request as the provider saw it."""
+    """A request that the provider received."""
 
     method: str
     path: str
@@ -73,21 +73,21 @@ class ReceivedRequest:
     """Names in lower case."""
     body: bytes
     target: str = ""
-    """Path and query as they were asked for."""
+    """Path and query of the request line."""
 
     @property
     def form(self) -> dict[str, str]:
-        """The body read as a form."""
+        """The body as a form."""
         return dict(parse_qsl(self.body.decode(), keep_blank_values=True, strict_parsing=True))
 
     @property
-    def document(self) -> Any:  # noqa: ANN401 - whatever JSON is
-        """The body read as JSON."""
+    def document(self) -> Any:  # noqa: ANN401 - any JSON
+        """The body as JSON."""
         return json.loads(self.body)
 
 
 class FakeProvider(ThreadingHTTPServer):
-    """An HTTP server on a free port, within ``with``."""
+    """An HTTP server on a free port within ``with``."""
 
     daemon_threads = True
 
@@ -97,7 +97,7 @@ class FakeProvider(ThreadingHTTPServer):
         self.received: list[ReceivedRequest] = []
         self.session: SampleSession | None = None
         self.sessions: list[ReceivedRequest] = []
-        """Requests for a session, which are not among those received."""
+        """Requests for a session, which are not in ``received``."""
         self.behaviour = Behaviour.CANNED
         self.response = CannedResponse()
         self.leaving = threading.Event()
@@ -114,7 +114,7 @@ class FakeProvider(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, *_: object) -> None:
-        """Say nothing: gateways hang up on a provider that misbehaves."""
+        """Ignore errors: gateways close the connection to a provider that misbehaves."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -135,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_PUT = do_PATCH = do_DELETE = do_POST  # noqa: N815
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def reply(self, response: CannedResponse) -> None:
         body = response.body.encode()
@@ -154,11 +154,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _echo(handler: _Handler, provider: FakeProvider, received: ReceivedRequest) -> None:
-    told = {"url": handler.path, "headers": received.headers, "body": received.body.decode(errors="replace")}
+    request = {"url": handler.path, "headers": received.headers, "body": received.body.decode(errors="replace")}
     members: dict[str, str] = {}
-    with suppress(ValueError):  # it need not be a form
+    with suppress(ValueError):  # the body may be anything else
         members = received.form
-    body = json.dumps({"message": f"{told}", "sid": f"{told}", **members, **told}, ensure_ascii=False)
+    body = json.dumps({"message": f"{request}", "sid": f"{request}", **members, **request}, ensure_ascii=False)
     handler.reply(CannedResponse(status=provider.response.status, body=body))
 
 
@@ -180,43 +180,43 @@ _BEHAVIOURS: dict[Behaviour, Callable[[_Handler, FakeProvider, ReceivedRequest],
 
 
 class LeakDetector:
-    """Captures all loggers at every level, and what is printed, while a gateway works."""
+    """Captures all loggers at every level, and the output, while a gateway works."""
 
     def __init__(self, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> None:
         self._caplog = caplog
         self._capsys = capsys
         caplog.set_level(logging.DEBUG)
-        # An SDK that is quiet by its level may be made to speak by whoever configures logging.
+        # Any configuration of logging may lower the level of an SDK.
         for name, logger in list(logging.Logger.manager.loggerDict.items()):
             if isinstance(logger, logging.Logger):
                 caplog.set_level(logging.DEBUG, logger=name)
 
     def assert_no_log_gives_away(self, settings: BaseModel) -> None:
-        """Fail when a log line holds something private."""
+        """Fail if a log line contains private data."""
         for record in self._caplog.records:
-            told = f"{record.getMessage()} {vars(record)}"
+            text = f"{record.getMessage()} {vars(record)}"
             if record.exc_info and record.exc_info[1]:
-                told += exception_text(record.exc_info[1])
-            assert_holds_nothing_private(told, settings, f"a line of the logger {record.name!r}")
+                text += exception_text(record.exc_info[1])
+            assert_holds_nothing_private(text, settings, f"a line of the logger {record.name!r}")
 
     def assert_no_print_gives_away(self, settings: BaseModel) -> None:
-        """Fail when something private was printed."""
-        printed = self._capsys.readouterr()
-        assert_holds_nothing_private(printed.out + printed.err, settings, "printed output")
+        """Fail if private data was printed."""
+        output = self._capsys.readouterr()
+        assert_holds_nothing_private(output.out + output.err, settings, "printed output")
 
 
-def assert_holds_nothing_private(told: str, settings: BaseModel, where: str) -> None:
-    """Fail when a text holds the number, the code, the text or a secret, plainly or encoded for a URL, form or XML."""
-    for what, private in _private(settings):
+def assert_holds_nothing_private(text: str, settings: BaseModel, source: str) -> None:
+    """Fail if a text contains the number, the code, the message or a secret, also encoded for a URL, form or XML."""
+    for name, private in _private(settings):
         spellings = {private, quote(private), quote(private, safe=""), quote_plus(private), ascii(private)[1:-1]}
         spellings.add(html.escape(private))
-        # Not an assertion on the texts themselves: a report of pytest would show the secret.
-        if any(spelling in told for spelling in spellings):
-            pytest.fail(f"{where} holds {what}")
+        # No assertion on the texts themselves: pytest's report would show the secret.
+        if any(spelling in text for spelling in spellings):
+            pytest.fail(f"{source} contains {name}")
 
 
 def exception_text(error: BaseException | None) -> str:
-    """Return all that an exception tells: its texts and those of every exception that hangs on it."""
+    """Return all texts of an exception and of its chained exceptions."""
     if error is None:
         return ""
     own = "".join(traceback.format_exception(error)) + f"{error!r} {error.args} {vars(error)}"
@@ -234,8 +234,8 @@ def _private(settings: BaseModel) -> Iterator[tuple[str, str]]:
         yield f"the secret {path}", secret
 
 
-def secrets(value: Any, path: str = "settings") -> Iterator[tuple[str, str]]:  # noqa: ANN401 - whatever settings hold
-    """Yield the secrets in settings, with their paths."""
+def secrets(value: Any, path: str = "settings") -> Iterator[tuple[str, str]]:  # noqa: ANN401 - settings of any type
+    """Yield path and value of the secrets in settings."""
     if isinstance(value, SecretStr):
         yield path, value.get_secret_value()
     elif isinstance(value, BaseModel):
@@ -247,18 +247,18 @@ def secrets(value: Any, path: str = "settings") -> Iterator[tuple[str, str]]:  #
 
 
 class MemoryMailbox:
-    """Keeps the messages that a gateway catches."""
+    """Stores the messages that a gateway catches."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
 
     def put(self, message: Message) -> None:
-        """Keep a message."""
+        """Store a message."""
         self.messages.append(message)
 
 
 class MemoryReceiptSink:
-    """Keeps the receipts that a gateway passes on."""
+    """Stores the receipts that a gateway passes on."""
 
     def __init__(self) -> None:
         self.receipts: list[tuple[tuple[str, ...], Receipt]] = []
@@ -268,21 +268,21 @@ class MemoryReceiptSink:
         references: tuple[str, ...],
         receipt: Receipt,
         candidates: Sequence[tuple[str, ...]] = (),
-        numbers: tuple[str, ...] = (),  # noqa: ARG002 - it knows no dispatch to compare with
+        numbers: tuple[str, ...] = (),  # noqa: ARG002 - without dispatches to compare
     ) -> bool:
-        """Keep a receipt, with all that its message may be known by."""
+        """Store a receipt with all possible references of its message."""
         self.receipts.append(((*references, *chain.from_iterable(candidates)), receipt))
         return True
 
 
 class MemoryInboundSink:
-    """Keeps the messages from people that a gateway passes on."""
+    """Stores the messages from people that a gateway passes on."""
 
     def __init__(self) -> None:
         self.messages: list[InboundMessage] = []
 
     def accept(self, message: InboundMessage) -> bool:
-        """Keep a message."""
+        """Store a message."""
         self.messages.append(message)
         return True
 
@@ -290,7 +290,7 @@ class MemoryInboundSink:
 def gateway_context(
     mailbox: Mailbox | None = None, receipts: ReceiptSink | None = None, inbound: InboundSink | None = None
 ) -> GatewayContext:
-    """Return what a gateway is given in tests."""
+    """Return a gateway's context for tests."""
     return GatewayContext(
         "main",
         production=False,
@@ -306,17 +306,17 @@ class GatewayTests:
     gateway_class: ClassVar[type[Gateway]]
     samples: ClassVar[Path]
     prints: ClassVar[bool] = False
-    """Whether it is there to print messages; only for a gateway that production refuses."""
+    """Whether the gateway prints messages on purpose; only for a gateway that production refuses."""
 
     def make_provider(self) -> FakeProvider:
-        """Return a fake provider, not started yet; override it for a gateway that speaks no HTTP."""
+        """Return a fake provider, not started yet; override it for a gateway without HTTP."""
         return FakeProvider()
 
     def arrange(self, exchange: SampleExchange, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Bring about an exchange that settings alone cannot; by default nothing."""
+        """Prepare an exchange beyond its settings; by default nothing."""
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Run a test once a sample."""
+        """Run a test once for each sample."""
         samples = load_samples(self.samples)
         if "exchange" in metafunc.fixturenames:
             metafunc.parametrize("exchange", samples.exchanges, ids=lambda exchange: exchange.name)
@@ -332,7 +332,7 @@ class GatewayTests:
 
     @pytest.fixture
     def provider(self, file: Samples, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProvider]:
-        """Run a provider of our own, reached without any proxy."""
+        """Run a fake provider, without any proxy."""
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         with self.make_provider() as provider:
             provider.session = file.session
@@ -340,9 +340,9 @@ class GatewayTests:
 
     @pytest.fixture
     def caller(self, file: Samples, provider: FakeProvider) -> FakeProvider:
-        """Return the provider, for tests of a gateway that calls one."""
-        if not file.calls_somebody:
-            pytest.skip("it calls nobody")
+        """Return the provider, for tests of a gateway that calls a provider."""
+        if not file.calls_provider:
+            pytest.skip("it calls no provider")
         return provider
 
     @pytest.fixture
@@ -350,8 +350,8 @@ class GatewayTests:
         """Watch all loggers at DEBUG, and the output."""
         return LeakDetector(caplog, capsys)
 
-    def settings(self, server: str, **over: Any) -> GatewaySettings:  # noqa: ANN401 - whatever the file holds
-        """Return the file's settings, with some replaced."""
+    def settings(self, server: str, **over: Any) -> GatewaySettings:  # noqa: ANN401 - any settings
+        """Return the file's settings, some of them replaced."""
         return self.gateway_class.Settings.model_validate(
             {**with_server_url(load_samples(self.samples).settings, server), **over}
         )
@@ -361,7 +361,7 @@ class GatewayTests:
         return self.gateway_class(settings, gateway_context())
 
     def outcome(self, settings: GatewaySettings, message: Message | None = None) -> Accepted | GatewayError:
-        """Send a message, the usual one by default; any exception but `GatewayError` is a failure of the test."""
+        """Send a message, by default the file's; any exception but `GatewayError` fails the test."""
         try:
             return self.gateway(settings).send(message or load_samples(self.samples).message)
         except GatewayError as failure:

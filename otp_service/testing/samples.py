@@ -1,4 +1,4 @@
-"""Samples: what a provider is sent, and what it answers, in TOML."""
+"""Samples: requests to a provider and its answers, in TOML."""
 
 import base64
 import html
@@ -21,7 +21,7 @@ from otp_service.domain.verification import Channel, DeliveryStatus
 from otp_service.gateways.base import FailureKind
 
 HOUR = 3600.0
-"""Seconds by which a request is too old, or comes from the future: more than any tolerance."""
+"""Seconds, more than any tolerance, by which a request is too old or in the future."""
 
 
 class Section(BaseModel):
@@ -31,33 +31,33 @@ class Section(BaseModel):
 
 
 CoveredPart = Annotated[str, StringConstraints(pattern=r"^(address|query|query\..+|body|peer)$")]
-"""Part of a report that its proof covers: the dispatch in its address, all parameters of its query or the one of a
-name, its body, the address of its sender."""
+"""Part of a report that its proof covers: the dispatch in its URL, all parameters of its query or a named parameter,
+its body, the address of its sender."""
 
 
 class SampleRequest(Section):
-    """One request of the provider as it comes in."""
+    """A request of the provider."""
 
     name: str
     settings: Mapping[str, Any] = Field(default_factory=dict)
-    """Laid over the file's, for this request."""
+    """Settings for this request, merged over the file's."""
     method: str = "POST"
     url: str
     """With the query."""
     peer: str = "192.0.2.7"
     at: float | None = None
-    """When it came in, in seconds since 1970, where its proof has a time in it; an hour off it has to be refused."""
+    """Its time in seconds since 1970, if the proof has a time; an hour off it must be refused."""
     headers: Mapping[str, str] = Field(default_factory=dict)
-    """Those that prove where it comes from, and no others: the suite breaks each of them."""
+    """Only the headers of the proof: the suite breaks each of them."""
     form: Mapping[str, str] = Field(default_factory=dict)
     body: str = ""
     covers: frozenset[CoveredPart] = frozenset({"address", "query", "body"})
-    """What its proof covers: the suite changes all of it, one part at a time. Less than the default weakens the
-    suite, and says so. The address of a message from somebody names no dispatch, and is not changed."""
+    """Parts that the proof covers: the suite changes each of them. Less than the default weakens the suite. The URL of
+    a message from a person has no dispatch and is not changed."""
 
 
 class SampleReceipt(SampleRequest):
-    """One report as it comes in, and how it is read."""
+    """A report, and the receipt read from it."""
 
     status: DeliveryStatus
     raw_status: str
@@ -68,7 +68,7 @@ class SampleReceipt(SampleRequest):
 
 
 class SampleInbound(SampleRequest):
-    """One message from somebody as it comes in, and how it is read."""
+    """A message from a person, and its values."""
 
     reference: str = ""
     sender: str
@@ -78,7 +78,7 @@ class SampleInbound(SampleRequest):
 
 
 REQUIRED = ("accepted", "destination", "unavailable")
-"""Outcomes that every file has to show."""
+"""Outcomes that every file must have."""
 
 MESSAGE = Message(
     to="+923001234567",
@@ -92,40 +92,40 @@ MESSAGE = Message(
     application="shop",
     variables={"brand": "Müller & Söhne", "code": "482913", "minutes": "4"},
 )
-"""What is sent in all exchanges; its text has what breaks careless encodings."""
+"""The message of all exchanges; its text breaks careless encodings."""
 CODE, OTHER_CODE = "482913", "705164"
 
 
-def another(message: Message) -> Message:
-    """Return the same to somebody else, with another code."""
+def other_message(message: Message) -> Message:
+    """Return the message to another number, with another code."""
     variables = {name: value.replace(CODE, OTHER_CODE) for name, value in message.variables.items()}
     return replace(message, to="+923219876540", text=message.text.replace(CODE, OTHER_CODE), variables=variables)
 
 
 class ExpectedRequest(Section):
-    """What the provider has to receive; ``{to}``, ``{text}`` and so on stand for the message's."""
+    """The request that the provider must receive; ``{to}``, ``{text}`` … are the message's values."""
 
     method: str = "POST"
     path: str
     query: Mapping[str, str] = Field(default_factory=dict)
     headers: Mapping[str, str] = Field(default_factory=dict)
-    """Those that matter."""
+    """Only the headers that matter."""
     form: Mapping[str, str] | None = None
     document: Any = Field(default=None, alias="json")
     body: Annotated[re.Pattern[bytes], BeforeValidator(lambda text: re.compile(text.encode(), re.DOTALL))] | None = None
-    """Pattern of a whole body that is neither: its named groups are members and ``variables`` of the message."""
+    """Pattern of a whole body of another type; its named groups are members and ``variables`` of the message."""
     unescape: Literal["nothing", "xml", "url", "json", "base64", "hex"] | Mapping[str, str] = "nothing"
-    """How they are written there: by a rule, or by a table of what stands for what."""
+    """Encoding of the groups: a rule, or a table of replacements."""
     charset: str = "utf-8"
 
     @property
     def shows_a_body(self) -> bool:
-        """Whether it says what the body holds."""
+        """Whether it describes the body."""
         return any(part is not None for part in (self.form, self.document, self.body))
 
 
 class CannedResponse(Section):
-    """What the provider answers."""
+    """The provider's answer."""
 
     status: int = 200
     headers: Mapping[str, str] = Field(default_factory=dict)
@@ -133,27 +133,27 @@ class CannedResponse(Section):
 
 
 class SampleSession(Section):
-    """What the provider answers where the gateway first asks for a token, or signs in."""
+    """The provider's answer to a request for a token, or a sign-in."""
 
     path: str
     response: CannedResponse
     headers: Mapping[str, str] = Field(default_factory=dict)
-    """Those that the request has to have, such as its credentials."""
+    """Required headers of the request, such as its credentials."""
 
 
 class SampleExchange(Section):
-    """One message, and what becomes of it."""
+    """A message and its outcome."""
 
     name: str
     outcome: Literal["accepted"] | FailureKind
     channel: Channel = Channel.SMS
     locale: str = MESSAGE.locale
     sender: str | None = None
-    """The message's own."""
+    """The message's own sender."""
     variables: Mapping[str, str] = Field(default_factory=dict)
-    """Laid over the message's."""
+    """Variables merged over the message's."""
     settings: Mapping[str, Any] = Field(default_factory=dict)
-    """Laid over the file's, for this exchange."""
+    """Settings for this exchange, merged over the file's."""
     request: ExpectedRequest | None = None
     response: CannedResponse = CannedResponse()
     reference: str | None = None
@@ -164,43 +164,43 @@ class SampleExchange(Section):
 
     @property
     def message(self) -> Message:
-        """What is sent in this exchange."""
+        """The message of this exchange."""
         variables = {**MESSAGE.variables, **self.variables}
         return replace(MESSAGE, channel=self.channel, locale=self.locale, sender=self.sender, variables=variables)
 
 
 class Samples(Section):
-    """One file."""
+    """The content of a file."""
 
     settings: Mapping[str, Any] = Field(default_factory=dict)
-    """Of the gateway; ``{server}`` stands for the stand-in provider's address."""
+    """Settings of the gateway; ``{server}`` is the fake provider's URL."""
     session: SampleSession | None = None
-    """Of a gateway that keeps one; it belongs to no exchange."""
+    """Session of a gateway; it belongs to no exchange."""
     exchanges: tuple[SampleExchange, ...] = ()
     receipts: tuple[SampleReceipt, ...] = ()
     inbound: tuple[SampleInbound, ...] = ()
     never: Mapping[str, str] = Field(default_factory=dict)
-    """Outcomes that cannot occur, and why; only for a gateway that calls nobody."""
+    """Outcomes that cannot occur, and why; only for a gateway without a provider."""
 
     @property
-    def calls_somebody(self) -> bool:
-        """Whether there is a provider at all."""
+    def calls_provider(self) -> bool:
+        """Whether the gateway calls a provider."""
         return any(exchange.request for exchange in self.exchanges)
 
     @property
     def message(self) -> Message:
-        """What is sent where it does not matter: the first exchange's, so of a channel that the gateway carries."""
+        """The message of other tests: the first exchange's, whose channel the gateway carries."""
         return self.exchanges[0].message if self.exchanges else MESSAGE
 
 
 def load_samples(path: Path) -> Samples:
-    """Read a file; one that is missing has no samples."""
+    """Read a file; a missing file has no samples."""
     return _samples_in(path.read_text()) if path.is_file() else Samples()
 
 
 @cache
 def _samples_in(text: str) -> Samples:
-    """Return the samples of a file with this text: each test of a suite asks for them, some of them often."""
+    """Return the samples of a file's text; cached, because every test of a suite reads them."""
     return Samples.model_validate(tomllib.loads(text))
 
 
@@ -208,27 +208,27 @@ _TOKEN = re.compile(r"\{(to|to_plain|text|text_xml|expires_in|dispatch_id|receip
 _OF_A_URL = re.compile(rb"(?:[\w.~*+-]|%[0-9A-Fa-f]{2})*")
 
 
-def fill(value: Any, message: Message = MESSAGE) -> Any:  # noqa: ANN401 - whatever TOML holds
-    """Return a value of the file with a message's members in their places."""
+def fill(value: Any, message: Message = MESSAGE) -> Any:  # noqa: ANN401 - any TOML
+    """Return a value of the file filled with a message's members."""
     return _replaced(value, lambda text: _TOKEN.sub(lambda token: message_member(message, token[1]), text))
 
 
-def with_server_url(value: Any, url: str) -> Any:  # noqa: ANN401 - whatever TOML holds
-    """Return settings of the file with the stand-in's address in its place."""
+def with_server_url(value: Any, url: str) -> Any:  # noqa: ANN401 - any TOML
+    """Return settings of the file filled with the fake provider's URL."""
     return _replaced(value, lambda text: text.replace("{server}", url))
 
 
 def checked_members(expected: ExpectedRequest) -> set[str]:
-    """Return which members of the message a sample looks at, of a body that is neither form nor JSON or beside it."""
-    beside: set[str] = set()
-    _replaced([expected.path, expected.query, expected.headers], lambda text: beside.update(_TOKEN.findall(text)))
-    return beside | set(expected.body.groupindex if expected.body else ())
+    """Return the message's members that a sample checks, outside a form or JSON."""
+    names: set[str] = set()
+    _replaced([expected.path, expected.query, expected.headers], lambda text: names.update(_TOKEN.findall(text)))
+    return names | set(expected.body.groupindex if expected.body else ())
 
 
 def parse_body(expected: ExpectedRequest, body: bytes) -> dict[str, str] | None:
-    """Return what the groups of a sample's pattern hold, unescaped by its rule; ``None`` when a body does not match.
+    """Return the groups of a sample's pattern, decoded by its rule; ``None`` if a body does not match.
 
-    Raises `ValueError` for what is not escaped as the rule wants it.
+    Raises `ValueError` for a group that is not encoded by the rule.
     """
     match = expected.body.fullmatch(body) if expected.body else None
     return match and {name: _unescaped(octets or b"", expected) for name, octets in match.groupdict().items()}
@@ -240,7 +240,7 @@ def message_member(message: Message, name: str) -> str:
     return special[name] if name in special else str(getattr(message, name))
 
 
-def _replaced(value: Any, replace: Callable[[str], Any]) -> Any:  # noqa: ANN401 - whatever TOML holds
+def _replaced(value: Any, replace: Callable[[str], Any]) -> Any:  # noqa: ANN401 - any TOML
     if isinstance(value, Mapping):
         return {name: _replaced(member, replace) for name, member in value.items()}
     if isinstance(value, list | tuple):
@@ -249,7 +249,7 @@ def _replaced(value: Any, replace: Callable[[str], Any]) -> Any:  # noqa: ANN401
 
 
 def _unescaped(octets: bytes, expected: ExpectedRequest) -> str:
-    """Return a text as it was before it was written into a body."""
+    """Return a text before it was encoded for a body."""
     match expected.unescape:
         case "base64":
             octets = base64.b64decode(octets, validate=True)
@@ -272,7 +272,7 @@ def _unescaped(octets: bytes, expected: ExpectedRequest) -> str:
 
 def _of_xml(text: str) -> str:
     try:
-        element = ET.fromstring(f"<text>{text}</text>")  # noqa: S314 - of the gateway that is tried
+        element = ET.fromstring(f"<text>{text}</text>")  # noqa: S314 - from the tested gateway
     except ET.ParseError:
         raise ValueError("not well-formed") from None
     if len(element):
@@ -281,8 +281,8 @@ def _of_xml(text: str) -> str:
 
 
 def _by_table(text: str, table: Mapping[str, str]) -> str:
-    """Replace what stands for something else; what it stands for may not stand there itself."""
-    written = re.compile("|".join(map(re.escape, sorted(table, key=len, reverse=True))))
-    if set(written.sub("", text)) & set("".join(table.values())):
+    """Undo the replacements of a table; a replaced character itself is an error."""
+    replacements = re.compile("|".join(map(re.escape, sorted(table, key=len, reverse=True))))
+    if set(replacements.sub("", text)) & set("".join(table.values())):
         raise ValueError("not all is escaped")
-    return written.sub(lambda one: table[one[0]], text)
+    return replacements.sub(lambda match: table[match[0]], text)

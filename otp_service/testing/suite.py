@@ -1,4 +1,4 @@
-"""The contract suite: subclass `GatewayContract` to prove that a gateway keeps its promises."""
+"""The contract suite: subclass `GatewayContract` to test a gateway."""
 
 import html
 import json
@@ -50,10 +50,10 @@ from otp_service.testing.samples import (
     SampleReceipt,
     SampleRequest,
     Samples,
-    another,
     checked_members,
     fill,
     message_member,
+    other_message,
     parse_body,
     with_server_url,
 )
@@ -62,18 +62,18 @@ from otp_service.testing.samples import (
 
 
 TIMEOUT = 0.3
-"""Seconds that a call may take in the tests of time-outs."""
+"""Maximum seconds of a call in the tests of time-outs."""
 TIMEOUT_SLACK = 1.0
-"""Seconds beyond it for a busy host; far less than a gateway without a time-out needs."""
+"""Further seconds for a busy host; far less than a gateway without a time-out needs."""
 
 
 class SendingTests(GatewayTests):
-    """What it promises when it sends."""
+    """Tests of sending."""
 
     def test_an_exchange_goes_as_sampled(
         self, exchange: SampleExchange, provider: FakeProvider, leaks: LeakDetector, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It asks as sampled, exactly once, and makes of the answer what the sample says; nothing leaks."""
+        """The gateway makes the sampled request once, and has the sampled outcome; nothing leaks."""
         provider.response = exchange.response
         settings = self.settings(provider.url, **with_server_url(exchange.settings, provider.url))
         with monkeypatch.context() as world:
@@ -86,14 +86,14 @@ class SendingTests(GatewayTests):
     def test_another_message_goes_as_itself(
         self, file: Samples, caller: FakeProvider, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """What is sampled could be sent whatever the message is; so each goes again, with another number and code."""
+        """Repeat each exchange with another number and code: a gateway could always send the sampled message."""
         for exchange in file.exchanges:
             if exchange.outcome == "accepted" and exchange.request:
                 caller.received.clear()
                 caller.response = exchange.response
                 settings, message = (
                     self.settings(caller.url, **with_server_url(exchange.settings, caller.url)),
-                    another(exchange.message),
+                    other_message(exchange.message),
                 )
                 with monkeypatch.context() as world:
                     self.arrange(exchange, world)
@@ -106,7 +106,7 @@ class SendingTests(GatewayTests):
     def test_an_answer_that_repeats_the_request_gives_nothing_away(
         self, status: int, caller: FakeProvider, leaks: LeakDetector
     ) -> None:
-        """Providers repeat numbers, texts and keys in what they answer; it must not."""
+        """Providers repeat numbers, texts and keys in answers; the gateway must not."""
         caller.behaviour, caller.response = Behaviour.ECHO, CannedResponse(status=status)
         settings = self.settings(caller.url)
         outcome = self.outcome(settings)
@@ -115,7 +115,7 @@ class SendingTests(GatewayTests):
         self.assert_nothing_leaks(outcome, settings, leaks)
 
     def test_it_follows_no_redirect(self, caller: FakeProvider) -> None:
-        """A redirect would carry a number, and perhaps a key, to another address."""
+        """A redirect would send a number, and perhaps a key, to another URL."""
         elsewhere = {"Location": f"{caller.url}/elsewhere"}
         for status in (301, 302, 303, 307, 308):
             caller.received.clear()
@@ -127,10 +127,10 @@ class SendingTests(GatewayTests):
     def test_a_time_out_is_unavailable_ambiguous_and_in_time(
         self, behaviour: Behaviour, caller: FakeProvider, leaks: LeakDetector
     ) -> None:
-        """The time-out bounds the whole call, also when bytes keep coming; the message may have been sent."""
+        """The time-out limits the whole call, also while bytes keep coming; the message may have been sent."""
         caller.behaviour = behaviour
         settings = self.settings(caller.url, timeout=TIMEOUT)
-        for _ in range(3):  # a busy host holds up one call, hardly three; a call without a time-out is always late
+        for _ in range(3):  # a busy host delays a call, hardly three; a call without a time-out is always late
             caller.received.clear()
             began = time.monotonic()
             outcome = self.outcome(settings)
@@ -143,7 +143,7 @@ class SendingTests(GatewayTests):
         assert in_time
 
     def test_an_answer_without_end_is_cut_off(self, caller: FakeProvider) -> None:
-        """It reads no more than it can use, and long before the time-out it has seen enough."""
+        """The gateway stops reading a long answer well before the time-out."""
         caller.behaviour = Behaviour.FLOOD
         began = time.monotonic()
         assert isinstance(self.outcome(self.settings(caller.url, timeout=10.0)), GatewayError)
@@ -152,7 +152,7 @@ class SendingTests(GatewayTests):
     def test_a_connection_lost_after_the_request_is_unavailable_and_ambiguous(
         self, caller: FakeProvider, leaks: LeakDetector
     ) -> None:
-        """The message may have been sent, and it is not sent again here."""
+        """The message may have been sent, and is not sent again."""
         caller.behaviour = Behaviour.CUT
         settings = self.settings(caller.url)
         outcome = self.outcome(settings)
@@ -161,7 +161,7 @@ class SendingTests(GatewayTests):
         self.assert_nothing_leaks(outcome, settings, leaks)
 
     def test_a_server_error_is_not_taken_for_an_outage(self, caller: FakeProvider, leaks: LeakDetector) -> None:
-        """Who failed while it had the message may have sent it: *unavailable* would go on as long as the code lives."""
+        """The provider may have sent the message: after *unavailable* delivery would go on for the code's lifetime."""
         caller.response = CannedResponse(status=500)
         settings = self.settings(caller.url)
         outcome = self.outcome(settings)
@@ -169,9 +169,9 @@ class SendingTests(GatewayTests):
         self.assert_nothing_leaks(outcome, settings, leaks)
 
     def test_a_refused_connection_is_unavailable_and_not_ambiguous(self, file: Samples, leaks: LeakDetector) -> None:
-        """Nothing has been sent."""
-        if not file.calls_somebody:
-            pytest.skip("it calls nobody")
+        """Nothing was sent."""
+        if not file.calls_provider:
+            pytest.skip("it calls no provider")
         with self.make_provider() as gone:
             settings = self.settings(gone.url)
         outcome = self.outcome(settings)
@@ -194,32 +194,32 @@ class SendingTests(GatewayTests):
             assert received.document == fill(expected.document)
         self.assert_body_as_sampled(expected, provider, exchange.message)
         if provider.session:
-            (asked,) = provider.sessions
-            assert {name: asked.headers.get(name.lower()) for name in provider.session.headers} == (
+            (sign_in,) = provider.sessions
+            assert {name: sign_in.headers.get(name.lower()) for name in provider.session.headers} == (
                 provider.session.headers
             )
 
     def assert_body_as_sampled(self, expected: ExpectedRequest, provider: FakeProvider, message: Message) -> None:
-        """Compare a body that is neither form nor JSON with the pattern of the sample, if there is one."""
+        """Compare a body with the pattern of the sample, if it has a pattern."""
         if expected.body is None:
             return
         (received,) = provider.received
         try:
-            found = parse_body(expected, received.body)
+            members = parse_body(expected, received.body)
         except ValueError as fault:
-            pytest.fail(f"a part of the body is not written as the sample says: {fault}")
-        assert found is not None, "the body is not as sampled"
-        assert found == {name: message_member(message, name) for name in found}
+            pytest.fail(f"a part of the body is not encoded as sampled: {fault}")
+        assert members is not None, "the body is not as sampled"
+        assert members == {name: message_member(message, name) for name in members}
 
     def assert_holds_nothing_of_the_sampled_message(self, provider: FakeProvider) -> None:
-        """Fail when the request for another message holds the number or the code of the one that is sampled."""
-        told = f"{vars(provider.received[0])}".lower()
-        wide = CODE.encode("utf-16-be").hex()
-        for private in (MESSAGE.to.removeprefix("+92"), CODE, CODE.encode().hex(), wide):
-            assert private not in told
+        """Fail if the request for another message contains the number or the code of the sampled message."""
+        request = f"{vars(provider.received[0])}".lower()
+        utf16 = CODE.encode("utf-16-be").hex()
+        for private in (MESSAGE.to.removeprefix("+92"), CODE, CODE.encode().hex(), utf16):
+            assert private not in request
 
     def assert_ended_as_sampled(self, exchange: SampleExchange, outcome: Accepted | GatewayError) -> None:
-        """Compare what the gateway made of the answer with the sample."""
+        """Compare the outcome with the sample."""
         if isinstance(outcome, Accepted):
             assert exchange.outcome == "accepted"
             assert outcome.reference
@@ -233,16 +233,16 @@ class SendingTests(GatewayTests):
     def assert_nothing_leaks(
         self, outcome: Accepted | GatewayError, settings: GatewaySettings, leaks: LeakDetector
     ) -> None:
-        """Fail when the outcome, a log line or the output tells something private."""
-        told = exception_text(outcome) if isinstance(outcome, GatewayError) else outcome.reference
-        assert_holds_nothing_private(told, settings, "the outcome")
+        """Fail if the outcome, a log line or the output contains private data."""
+        text = exception_text(outcome) if isinstance(outcome, GatewayError) else outcome.reference
+        assert_holds_nothing_private(text, settings, "the outcome")
         leaks.assert_no_log_gives_away(settings)
         if not (self.prints and self.gateway_class.development_only):
             leaks.assert_no_print_gives_away(settings)
 
 
 def _kind_and_ambiguity(outcome: Accepted | GatewayError) -> tuple[FailureKind, bool] | Accepted:
-    """Return kind and ambiguity of a failure. No answer is never about the message: the breaker has to learn of it."""
+    """Return kind and ambiguity of a failure, which must not be message-specific: the breaker has to count it."""
     if isinstance(outcome, Accepted):
         return outcome
     assert not outcome.message_specific
@@ -264,16 +264,16 @@ _NO_DOCUMENTS = (
 
 Request = TypeVar("Request", bound=ProviderRequest)
 Forgery = tuple[str, Request]
-"""What was changed, and the request."""
+"""The change, and the request."""
 
 
 def sampled_receipt(receipt: SampleReceipt) -> ReceiptRequest:
-    """Return a sampled receipt as it comes in."""
+    """Return the request of a sampled receipt."""
     return ReceiptRequest(**_members_of(receipt), dispatch_id=MESSAGE.dispatch_id)
 
 
 def sampled_message(sample: SampleRequest) -> ProviderRequest:
-    """Return a sampled message from somebody as it comes in."""
+    """Return the request of a sampled message from a person."""
     return ProviderRequest(**_members_of(sample))
 
 
@@ -290,13 +290,13 @@ def _members_of(sample: SampleRequest) -> dict[str, Any]:
 
 
 def of_another_dispatch(receipt: SampleReceipt) -> ReceiptRequest:
-    """Return a sampled receipt as it comes in when it is sent to the address of another dispatch."""
+    """Return the request of a sampled receipt at the URL of another dispatch."""
     url = receipt.url.replace(MESSAGE.dispatch_id, OTHER_DISPATCH)
     return replace(sampled_receipt(receipt), url=url, dispatch_id=OTHER_DISPATCH)
 
 
 def forgeries(real: Request, covers: frozenset[str]) -> Iterator[Forgery[Request]]:
-    """Yield a request with one thing changed at a time, of what its proof consists of and of what it covers."""
+    """Yield a request with a single change to its proof, or to a part that the proof covers."""
     yield from _other_headers(real)
     yield from _other_queries(real, covers)
     if "peer" in covers:
@@ -306,7 +306,7 @@ def forgeries(real: Request, covers: frozenset[str]) -> Iterator[Forgery[Request
 
 
 def garbage(real: Request) -> Iterator[Forgery[Request]]:
-    """Yield a request with another content, such as no provider sends, and with all else that it proves itself by."""
+    """Yield a request with content that no provider sends, and the original proof."""
     for body in _NO_DOCUMENTS:
         yield f"the body {body[:20]!r}", replace(real, body=body, form={})
     yield "a form of nothing", replace(real, body=b"&&=", form={"": ""})
@@ -362,10 +362,10 @@ def _with_query(url: str, query: Mapping[str, str]) -> str:
 
 
 class ReceiptTests(GatewayTests):
-    """What it promises of delivery receipts."""
+    """Tests of delivery receipts."""
 
     def test_receipts_are_sampled_where_there_are_any(self, file: Samples) -> None:
-        """A gateway that reports shows a known status and one that nobody has seen before."""
+        """A gateway with receipts has samples of a known and an unknown status."""
         shown = {receipt.status for receipt in file.receipts}
         if issubclass(self.gateway_class, REPORTS_OVER_HTTP):
             assert DeliveryStatus.UNKNOWN in shown
@@ -376,7 +376,7 @@ class ReceiptTests(GatewayTests):
     def test_a_receipt_is_read_as_sampled(
         self, receipt: SampleReceipt, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The status is normalised, an unseen one becomes ``unknown``, the provider's own words stay beside it."""
+        """The status is normalised, an unknown status becomes ``unknown``, and the provider's own word is kept."""
         read = self.read(receipt, sampled_receipt(receipt), provider, monkeypatch)
         expected = {name: getattr(receipt, name) for name in Receipt.__slots__}
         assert read == Receipt(**expected)
@@ -384,14 +384,14 @@ class ReceiptTests(GatewayTests):
     def test_a_forged_receipt_is_refused(
         self, receipt: SampleReceipt, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Whatever is changed in a genuine one that its proof covers, it is no longer accepted."""
+        """A receipt is refused after any change to a part that its proof covers."""
         for what, forged in forgeries(sampled_receipt(receipt), receipt.covers):
             self.assert_refused(what, receipt, forged, provider, monkeypatch)
 
     def test_a_receipt_of_another_dispatch_is_refused(
         self, receipt: SampleReceipt, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Sent again to another address, a genuine one tells nothing of the dispatch that is named there."""
+        """A genuine receipt is refused at the URL of another dispatch."""
         if "address" not in receipt.covers:
             pytest.skip("its proof does not cover the address")
         self.assert_refused(OTHER_DISPATCH, receipt, of_another_dispatch(receipt), provider, monkeypatch)
@@ -399,7 +399,7 @@ class ReceiptTests(GatewayTests):
     def test_a_receipt_of_another_time_is_refused(
         self, receipt: SampleReceipt, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A genuine one that was kept for an hour is too old; one that is an hour early is no better."""
+        """A genuine request is refused an hour late, and an hour early."""
         if receipt.at is None:
             pytest.skip("its proof has no time in it")
         for what, late in (("an hour late", HOUR), ("an hour early", -HOUR)):
@@ -415,7 +415,7 @@ class ReceiptTests(GatewayTests):
         *,
         late: float = 0.0,
     ) -> None:
-        """Fail unless the gateway refuses a report that comes in ``late`` by so many seconds."""
+        """Fail unless the gateway refuses a report that is ``late`` by so many seconds."""
         with pytest.raises(ReceiptForgedError):
             pytest.fail(f"{what}: {self.read(receipt, request, provider, monkeypatch, late=late)}")
 
@@ -428,7 +428,7 @@ class ReceiptTests(GatewayTests):
         *,
         late: float = 0.0,
     ) -> Receipt:
-        """Let the gateway read a report at the time of the sample: ``time.time()`` is moved, no other clock."""
+        """Return the report that the gateway reads at the sample's time; only ``time.time()`` is moved."""
         gateway = self.gateway(self.settings(provider.url, **receipt.settings))
         assert isinstance(gateway, REPORTS_OVER_HTTP)
         with monkeypatch.context() as world:
@@ -446,16 +446,16 @@ REPLY = "No more of <Müller & Söhne>. START?"
 
 
 class InboundTests(GatewayTests):
-    """What it promises of messages from people."""
+    """Tests of messages from people."""
 
     def test_messages_from_people_are_sampled_where_there_are_any(self, file: Samples) -> None:
-        """A gateway that receives messages shows one."""
+        """A gateway with inbound messages has a sample."""
         assert bool(file.inbound) is issubclass(self.gateway_class, SupportsInbound)
 
     def test_a_message_is_read_as_sampled(
         self, inbound: SampleInbound, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Who wrote what, and what the provider made of it; neither is in a ``repr``."""
+        """The message has the sampled values, and its ``repr`` does not show the sender."""
         read = self.received(inbound, sampled_message(inbound), provider, monkeypatch)
         assert read == InboundMessage(inbound.reference, inbound.sender, inbound.text, inbound.channel, inbound.opt_out)
         assert inbound.sender not in repr(read)
@@ -463,14 +463,14 @@ class InboundTests(GatewayTests):
     def test_a_forged_message_is_refused(
         self, inbound: SampleInbound, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Whatever is changed in a genuine one that its proof covers, it is no longer obeyed."""
+        """A message is refused after any change to a part that its proof covers."""
         for what, forged in forgeries(sampled_message(inbound), inbound.covers):
             self.assert_not_obeyed(what, inbound, forged, provider, monkeypatch)
 
     def test_a_message_of_another_time_is_refused(
         self, inbound: SampleInbound, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A genuine one that was kept for an hour is too old; one that is an hour early is no better."""
+        """A genuine request is refused an hour late, and an hour early."""
         if inbound.at is None:
             pytest.skip("its proof has no time in it")
         for what, late in (("an hour late", HOUR), ("an hour early", -HOUR)):
@@ -479,16 +479,16 @@ class InboundTests(GatewayTests):
     def test_garbage_is_refused_or_read_and_nothing_else(
         self, inbound: SampleInbound, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Whatever a request holds, it raises no other exception."""
+        """No content of a request raises another exception."""
         for _, nonsense in garbage(sampled_message(inbound)):
             with suppress(InboundForgedError):
                 assert isinstance(self.received(inbound, nonsense, provider, monkeypatch), InboundMessage)
 
     def test_an_answer_holds_a_reply_where_it_carries_one(self, provider: FakeProvider) -> None:
-        """Without a reply it holds none; a text with signs of XML in it arrives whole."""
+        """A reply arrives whole, also with characters of XML; without a reply none is sent."""
         gateway = self.gateway(self.settings(provider.url))
         if not isinstance(gateway, SupportsInboundResponse):
-            pytest.skip("its provider is answered with 204")
+            pytest.skip("its answers are 204")
         assert gateway.inbound_response(None).media_type
         assert REPLY not in html.unescape(gateway.inbound_response(None).body)
         if gateway.carries_reply:
@@ -504,7 +504,7 @@ class InboundTests(GatewayTests):
         *,
         late: float = 0.0,
     ) -> None:
-        """Fail unless the gateway refuses a message that comes in ``late`` by so many seconds."""
+        """Fail unless the gateway refuses a message that is ``late`` by so many seconds."""
         with pytest.raises(InboundForgedError):
             pytest.fail(f"{what}: {self.received(inbound, request, provider, monkeypatch, late=late)}")
 
@@ -517,7 +517,7 @@ class InboundTests(GatewayTests):
         *,
         late: float = 0.0,
     ) -> InboundMessage:
-        """Let the gateway read a message at the time of the sample: ``time.time()`` is moved, no other clock."""
+        """Return the message that the gateway reads at the sample's time; only ``time.time()`` is moved."""
         gateway = self.gateway(self.settings(provider.url, **inbound.settings))
         assert isinstance(gateway, SupportsInbound)
         with monkeypatch.context() as world:
@@ -528,31 +528,33 @@ class InboundTests(GatewayTests):
 
 
 class DescriptionTests(GatewayTests):
-    """What it says of itself, and what its samples have to show."""
+    """Tests of its description and of its samples."""
 
     def test_it_describes_itself(self) -> None:
-        """It has a kind, channels that exist, and settings of the common model."""
+        """The gateway has a kind, known channels, and settings of the common model."""
         assert self.gateway_class.kind
         assert set() < self.gateway_class.channels <= set(Channel)
         assert isinstance(self.gateway_class.development_only, bool)
         assert issubclass(self.gateway_class.Settings, GatewaySettings)
 
     def test_its_samples_show_what_has_to_be_shown(self, file: Samples) -> None:
-        """The file exists and shows the required outcomes, or says why one cannot occur where nobody is called."""
+        """The file has the required outcomes, or without a provider the reason why an outcome cannot occur."""
         assert self.samples.is_file(), f"{self.samples} is missing"
         shown = {str(exchange.outcome) for exchange in file.exchanges}
-        by_sim = any(Channel(one).traits.goes_to_sim for one in self.gateway_class.channels)
-        shown |= {"destination"} if "channel" in shown and not by_sim else set()  # an app knows only who is not there
-        excused = set() if file.calls_somebody else set(file.never)
+        by_sim = any(Channel(channel).traits.goes_to_sim for channel in self.gateway_class.channels)
+        shown |= (
+            {"destination"} if "channel" in shown and not by_sim else set()
+        )  # an app knows only that a number is not registered
+        excused = set() if file.calls_provider else set(file.never)
         assert set(REQUIRED) <= shown | excused
 
     def test_its_samples_show_a_message_on_every_channel_that_it_carries(self, file: Samples) -> None:
-        """Channels often differ in all but their name; a gateway that calls nobody makes no difference."""
+        """Channels often differ in more than their name, except for a gateway without a provider."""
         accepted = {exchange.channel for exchange in file.exchanges if exchange.outcome == "accepted"}
-        assert not file.calls_somebody or self.gateway_class.channels <= accepted
+        assert not file.calls_provider or self.gateway_class.channels <= accepted
 
     def test_its_samples_show_what_a_body_holds(self, file: Samples, provider: FakeProvider) -> None:
-        """Number and text of a request that nobody looks at could be anybody's."""
+        """A sample has to check the number and the text of a body."""
         for exchange in file.exchanges:
             if exchange.outcome == "accepted" and exchange.request and not exchange.request.shows_a_body:
                 provider.received.clear()
@@ -569,24 +571,25 @@ class DescriptionTests(GatewayTests):
                 )
 
     def test_its_samples_show_the_sender_where_it_sets_one(self, file: Samples, provider: FakeProvider) -> None:
-        """Where a country lets registered senders pass only, such a gateway is trusted to show them."""
-        promised = [
-            one
-            for one in file.exchanges
-            if one.channel == "sms"
-            and self.settings(provider.url, **with_server_url(one.settings, provider.url)).sets_sender
+        """Countries that require registered senders rely on a gateway that shows them."""
+        exchanges = [
+            exchange
+            for exchange in file.exchanges
+            if exchange.channel == "sms"
+            and self.settings(provider.url, **with_server_url(exchange.settings, provider.url)).sets_sender
         ]
-        assert not promised or not file.calls_somebody or any(one.sender and one.request for one in promised)
+        shown = any(exchange.sender and exchange.request for exchange in exchanges)
+        assert shown or not exchanges or not file.calls_provider
 
     def test_it_carries_what_its_samples_send(self, exchange: SampleExchange, provider: FakeProvider) -> None:
-        """Its settings may narrow its channels, and then both say the same."""
+        """Its settings may narrow its channels; both have the same channels."""
         settings = self.settings(provider.url, **with_server_url(exchange.settings, provider.url))
         channels = self.gateway(settings).channels
         assert exchange.channel in channels <= set(Channel)
         assert channels == getattr(settings, "channels", self.gateway_class.channels)
 
     def test_its_settings_refuse_unknown_members(self, provider: FakeProvider) -> None:
-        """A misspelt member is an error with its path, and without its value, which may be a secret."""
+        """A misspelt member is an error with its path, but without its value, which may be a secret."""
         with pytest.raises(ValidationError) as refused:
             self.settings(provider.url, surprise="a-misplaced-secret")
 
@@ -602,8 +605,8 @@ class DescriptionTests(GatewayTests):
     def test_neither_it_nor_its_settings_show_secrets(self, provider: FakeProvider) -> None:
         """No ``repr``, ``str`` or JSON shows a secret."""
         settings = self.settings(provider.url)
-        told = f"{settings!r} {settings} {settings.model_dump_json()} {self.gateway(settings)!r}"
-        assert_holds_nothing_private(told, settings, "a repr")
+        text = f"{settings!r} {settings} {settings.model_dump_json()} {self.gateway(settings)!r}"
+        assert_holds_nothing_private(text, settings, "a repr")
 
 
 class GatewayContract(DescriptionTests, SendingTests, ReceiptTests, InboundTests):

@@ -97,7 +97,7 @@ def test_a_refusal_is_told_by_its_code_and_a_failure_of_ours_fails_its_span(
     if not hot_path:
         api.app.wsgi_app = TracingMiddleware(api.app.wsgi_app._application.flask)
     api.post("/v1/verifications", {"to": "nobody"})
-    monkeypatch.setattr("otp_service.services.verifications.derive_tag", lambda *_: 1 / 0)
+    monkeypatch.setattr("otp_service.services.start.derive_tag", lambda *_: 1 / 0)
     api.post("/v1/verifications", {"to": NUMBER})
 
     told = [(one.says["otp_service.problem"], one.failed) for one in spans() if one.kind == "server"]
@@ -355,5 +355,5 @@ def test_without_the_package_traces_do_not_start_and_the_sentence_says_what_to_d
 def test_a_variable_that_is_unfit_is_told_before_anything_starts(monkeypatch: pytest.MonkeyPatch, real_world: World):
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "0")
 
-    with pytest.raises(ConfigurationError, match=r"^A variable of OpenTelemetry \(OTEL_…\) is unfit; correct it: "):
+    with pytest.raises(ConfigurationError, match=r"^A variable of OpenTelemetry \(OTEL_…\) is invalid; correct it: "):
         real_world.install(**TRACED)
