@@ -104,6 +104,6 @@ def test_a_first_use_that_has_to_be_awaited_is_not_taken_for_true(site: Any):
 
     answer = first_use("ap_1")
     about: Any = {"issuer": site.issuer, "application": "shop", "purpose": "payment", "first_use": lambda _: answer}
-    with pytest.raises(TypeError, match="no coroutine function"):
+    with pytest.raises(TypeError, match="must not be a coroutine function"):
         proofs.verify(proof, verification=one, transaction=programs.PAYMENT, **about)
     answer.close()

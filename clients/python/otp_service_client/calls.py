@@ -47,7 +47,7 @@ class Options(TypedDict, total=False):
     key: str | None
     once: bool
     seconds: float
-    about: str
+    expected_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,39 +65,41 @@ class Call(Generic[T]):
     once: bool = False
     """Whether a second try could do it twice, as it takes no key: then there is none."""
     seconds: float = FAST
-    about: str | None = None
-    """The `id` that the answer has to have: one that was meant for somebody else must not be taken for ours."""
+    expected_id: str | None = None
+    """The `id` that the answer must have: an answer to another request must not be taken for this one's."""
 
     def content(self) -> bytes | None:
         """Return the body as JSON."""
-        return None if self.body is None else json.dumps(_given(self.body), default=_moment).encode()
+        return None if self.body is None else json.dumps(_present(self.body), default=_moment).encode()
 
     def parameters(self) -> dict[str, str]:
         """Return the parameters of the query."""
-        return {name: one if isinstance(one, str) else _moment(one) for name, one in _given(self.query).items()}
+        return {
+            name: value if isinstance(value, str) else _moment(value) for name, value in _present(self.query).items()
+        }
 
     def read(self, answer: "Answer") -> T:
-        """Return what an answer shows; raise `ApiError` for a refusal, and for what is no answer of the service."""
+        """Return the answer's object; raise `ApiError` for a refusal, and for an answer of another server."""
         try:
-            shown = json.loads(answer.content)
+            content = json.loads(answer.content)
             if 200 <= answer.status < 300:  # noqa: PLR2004
-                return self._checked(read_answer(self.answer, shown))
-            problem = dict(shown)
+                return self._checked(read_answer(self.answer, content))
+            problem = dict(content)
         except (ValueError, TypeError, RecursionError):
             problem = {"title": "an answer that is not the service's"}
-        if (asked := delay_of(answer.retry_after)) is not None:
-            problem["retry_after"] = asked
+        if (delay := delay_of(answer.retry_after)) is not None:
+            problem["retry_after"] = delay
         raise ApiError.of(answer.status, problem, answer.request_id)
 
-    def _checked(self, shown: T) -> T:
-        if self.about is not None and getattr(shown, "id", None) != self.about:
-            raise ValueError("it is about something else")
-        return shown
+    def _checked(self, result: T) -> T:
+        if self.expected_id is not None and getattr(result, "id", None) != self.expected_id:
+            raise ValueError("the answer has another id")
+        return result
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back."""
+    """A response of the server."""
 
     status: int
     content: bytes = field(repr=False)
@@ -213,9 +215,9 @@ def check_settings(timeout: float, retries: int) -> None:
 
 
 def key_of(own: str | None) -> str:
-    """Return an idempotency key: the caller's own, or one that nobody had before.
+    """Return an idempotency key: the caller's own, or a new random one.
 
-    Raises `ValueError` for an own one that cannot be one, which must neither change the request nor go unnoticed.
+    Raises `ValueError` for a malformed one, which must neither change the request nor go unnoticed.
     """
     if own is None:
         return str(uuid.uuid4())
@@ -231,8 +233,8 @@ def part(text: str) -> str:
     return text
 
 
-def _given(members: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: one for name, one in members.items() if one is not None}
+def _present(members: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def _moment(value: object) -> str:

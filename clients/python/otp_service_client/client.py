@@ -40,7 +40,7 @@ _LIMITS = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CO
 
 
 class _Service(Generic[Kind]):
-    """What both clients have."""
+    """The resources of both clients."""
 
     def __init__(self, engine: Engine) -> None:
         self.verifications: Verifications[Kind] = Verifications(engine)
@@ -151,8 +151,8 @@ class _Blocking(Engine):
         """Try once."""
         end, parts = _end(call, left), []
         with _failures(), self.http.get().stream(**_request(call, left)) as response:
-            for one in response.iter_bytes():
-                parts.append(one)
+            for chunk in response.iter_bytes():
+                parts.append(chunk)
                 _look(end)
         return _answer(response, b"".join(parts))
 
@@ -188,15 +188,15 @@ class _Awaiting(Engine):
         end, parts = _end(call, left), []
         async with asyncio.timeout(end - time.monotonic() + CONNECT):
             async with self.http.get().stream(**_request(call, left)) as response:
-                async for one in response.aiter_bytes():
-                    parts.append(one)
+                async for chunk in response.aiter_bytes():
+                    parts.append(chunk)
                     _look(end)
         return _answer(response, b"".join(parts))
 
     def _done(self, task: asyncio.Task[Answer]) -> None:
         self._turns.release()
         if not task.cancelled():
-            task.exception()  # seen, whether or not somebody waits for it
+            task.exception()  # marked as retrieved: its caller may be gone
 
     async def sleep(self, seconds: float) -> None:
         """Let time pass."""

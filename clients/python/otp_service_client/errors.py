@@ -23,7 +23,7 @@ class InvalidWebhook(OtpError):
 
 
 class InvalidProof(OtpError):
-    """A proof of something else, of somebody else, too old, used before, or none at all: refuse what it asks for."""
+    """A proof for another purpose or person, too old, used before, or malformed: refuse what it asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class ApiError(OtpError):
         self._problem = problem
         self.status = status
         self.code = _text(problem, "code") or ""
-        """Empty where something else than the service answered, such as a proxy."""
+        """Empty where another server answered, such as a proxy."""
         self.title = _text(problem, "title") or ""
         self.detail = _text(problem, "detail") or ""
         """For the people who run your back end, not for end users."""
@@ -52,9 +52,9 @@ class ApiError(OtpError):
         """Seconds after which it may work."""
         self.decision = _text(problem, "decision")
         """Of the rule that refused: log it, for your operator to look up."""
-        faults = (one for one in _list(problem, "errors") if isinstance(one, dict))
-        self.errors = tuple(Fault(_text(one, "pointer") or "", _text(one, "message") or "") for one in faults)
-        self.factors = tuple(one for one in _list(problem, "factors") if isinstance(one, str))
+        faults = (fault for fault in _list(problem, "errors") if isinstance(fault, dict))
+        self.errors = tuple(Fault(_text(fault, "pointer") or "", _text(fault, "message") or "") for fault in faults)
+        self.factors = tuple(factor for factor in _list(problem, "factors") if isinstance(factor, str))
         """With `factor-first`: the ids of the user's apps."""
         self.request_id = request_id
         """Names the request in the service's log."""
@@ -80,15 +80,15 @@ class Unauthenticated(ApiError):
 
 
 class Forbidden(ApiError):
-    """The application, the key or the number may not. 403."""
+    """Not allowed for the application, the key or the number. 403."""
 
 
 class NotFound(ApiError):
-    """There is no such thing (any more). 404."""
+    """Not found, or no longer there. 404."""
 
 
 class Conflict(ApiError):
-    """It is final, used up, or comes too late. 409."""
+    """Not allowed in the current state: final, used up, or too late. 409."""
 
 
 class Refused(ApiError):
@@ -100,7 +100,7 @@ class RateLimited(ApiError):
 
 
 class Unavailable(ApiError):
-    """The service could not, or something else answered in its place, such as a proxy. 5xx, or no JSON."""
+    """The service could not answer, or another server did, such as a proxy. 5xx, or no JSON."""
 
 
 ApiError.kinds = {
@@ -117,11 +117,11 @@ def delay_of(text: str) -> int | None:
     return int(text) if re.fullmatch("[0-9]{1,10}", text) else None
 
 
-def _text(shown: Mapping[str, Any], name: str) -> str | None:
-    found = shown.get(name)
-    return found if isinstance(found, str) else None
+def _text(problem: Mapping[str, Any], name: str) -> str | None:
+    value = problem.get(name)
+    return value if isinstance(value, str) else None
 
 
-def _list(shown: Mapping[str, Any], name: str) -> list[Any]:
-    found = shown.get(name)
-    return found if isinstance(found, list) else []
+def _list(problem: Mapping[str, Any], name: str) -> list[Any]:
+    value = problem.get(name)
+    return value if isinstance(value, list) else []

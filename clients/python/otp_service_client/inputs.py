@@ -18,7 +18,7 @@ class Transaction(TypedDict, total=False):
 
 
 class Consent(TypedDict):
-    """That a person agreed to messages, and to which words."""
+    """A consent to messages, with the text that was shown."""
 
     text_version: str
     text_sha256: str
@@ -30,7 +30,7 @@ class Consent(TypedDict):
 
 
 class HumanCheck(TypedDict, total=False):
-    """What came of a human check."""
+    """Your claim about a human check."""
 
     passed: bool
     token: str

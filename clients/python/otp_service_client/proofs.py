@@ -17,7 +17,7 @@ from otp_service_client.errors import ConnectionFailed, InvalidProof
 from otp_service_client.inputs import Transaction
 
 KEPT, RARELY, AGAIN = 300, 60, 1
-"""Seconds that keys are kept, and at least between two looks for one that is not known, and after a look in vain."""
+"""Seconds that keys are kept; between two fetches for an unknown key; and after a failed fetch."""
 _OPTIONS: Options = {
     "require": ["iss", "aud", "exp", "jti", "auth_time", "purpose"],
     "verify_iat": False,  # a clock that is a second behind the service's would find each new proof to be of the future
@@ -35,9 +35,9 @@ class Keys:
         self._lock = Lock()
 
     def key(self, kid: str) -> jwt.PyJWK:
-        """Return a key; raise `InvalidProof` where there is none, `ConnectionFailed` where nobody can tell."""
-        if (found := self._known(kid)) is not None:
-            return found  # without waiting for who looks for another one
+        """Return a key; raise `InvalidProof` for an unknown one, `ConnectionFailed` where keys cannot be fetched."""
+        if (key := self._known(kid)) is not None:
+            return key  # without waiting for a fetch of another thread
         with self._lock:
             age = time.monotonic() - self._fetched
             if age > KEPT or (kid not in self._keys and age > RARELY):
@@ -54,7 +54,7 @@ class Keys:
             raise ConnectionFailed("the keys of the issuer could not be read a moment ago")
         try:
             answer = httpx.get(self._address, timeout=5.0).raise_for_status()
-            self._keys = {one["kid"]: jwt.PyJWK(one) for one in answer.json()["keys"] if one.get("kty") == "EC"}
+            self._keys = {jwk["kid"]: jwt.PyJWK(jwk) for jwk in answer.json()["keys"] if jwk.get("kty") == "EC"}
         except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError, jwt.PyJWTError) as failed:
             self._failed = time.monotonic()
             raise ConnectionFailed("the keys of the issuer could not be read") from failed
@@ -62,7 +62,7 @@ class Keys:
 
 
 keys_of = cache(Keys)
-"""The keys of an issuer, for all who ask."""
+"""The keys of an issuer, shared by all calls."""
 
 
 def verify(
@@ -108,10 +108,10 @@ def verify(
 
 
 def _is_first(first_use: Callable[[str], bool], approval: str) -> bool:
-    found = first_use(approval)
-    if isawaitable(found):  # which would always be true
-        raise TypeError("first_use is no coroutine function")
-    return found
+    is_first = first_use(approval)
+    if isawaitable(is_first):  # which would always be true
+        raise TypeError("first_use must not be a coroutine function")
+    return is_first
 
 
 def _signed(proof: str, issuer: str, application: str) -> Mapping[str, Any]:
@@ -119,7 +119,7 @@ def _signed(proof: str, issuer: str, application: str) -> Mapping[str, Any]:
     try:
         header = jwt.get_unverified_header(proof)
         if header.get("typ") != "otp-proof+jwt":
-            raise InvalidProof("it is no proof")
+            raise InvalidProof("it is not a proof")
         key = keys_of(issuer).key(str(header.get("kid")))
         return jwt.decode(proof, key, algorithms=["ES256"], issuer=issuer, audience=application, options=_OPTIONS)
     except jwt.PyJWTError as refused:
@@ -129,7 +129,7 @@ def _signed(proof: str, issuer: str, application: str) -> Mapping[str, Any]:
 def _digest(transaction: Transaction, salt: str) -> str:
     """Return the digest of a payment: SHA-256 over the salt and each member with its length before it."""
     members = (transaction.get(name) for name in _PAID)
-    texts = [("-" if one is None else f"+{one}").encode() for one in members]
+    texts = [("-" if member is None else f"+{member}").encode() for member in members]
     framed = b"".join(len(text).to_bytes(4, "big") + text for text in texts)
     digest = hashlib.sha256(base64.urlsafe_b64decode(f"{salt}==") + framed).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

@@ -11,16 +11,16 @@ T = TypeVar("T")
 
 
 class Result:
-    """What became of a code: its truth is in `valid`, and nowhere else. Type checkers tell what comes after a test."""
+    """The result of a check: read `valid`. `NoReturn` makes type checkers flag a test of the result itself."""
 
     def __bool__(self) -> NoReturn:
         raise TypeError("a result is neither true nor false: look at its member valid (of a page: at status and id)")
 
 
 def read_answer(kind: type[T], value: Any) -> T:  # noqa: ANN401 - whatever JSON holds
-    """Return JSON as what it shows; members that are not known yet are passed over, a missing one is `None`.
+    """Return JSON as an object of a type; unknown members are ignored, a missing one is `None`.
 
-    Raises `ValueError` or `TypeError` where it shows something else.
+    Raises `ValueError` or `TypeError` where it does not fit.
     """
     read: T = _read(kind, value)
     return read
@@ -33,7 +33,7 @@ def _read(kind: Any, value: Any) -> Any:  # noqa: ANN401
     if origin is types.UnionType:  # with None
         return None if value is None else _read(arguments[0], value)
     if origin is tuple and isinstance(value, list):
-        return tuple(_read(arguments[0], one) for one in value)
+        return tuple(_read(arguments[0], element) for element in value)
     if kind is datetime:
         return datetime.fromisoformat(value)
     expected = kind if kind in {str, int, bool} else dict

@@ -56,9 +56,9 @@ class Verifications(Resource[Kind]):
 
     @method
     async def get(self, verification_id: str) -> answers.Verification:
-        """Read what became of a verification and its messages. No `status` of it lets anybody in."""
+        """Read a verification and its deliveries. Its `status` is no proof: only a check is."""
         request = f"GET /v1/verifications/{part(verification_id)}"
-        return await self.call(request, answers.Verification, about=verification_id)
+        return await self.call(request, answers.Verification, expected_id=verification_id)
 
     @method
     async def check(
@@ -78,7 +78,7 @@ class Verifications(Resource[Kind]):
         request = f"POST /v1/verifications/{part(verification_id)}/check"
         body = {"code": code, "to": to, "region": region, "transaction": transaction}
         key = key_of(idempotency_key)
-        return await self.call(request, answers.CheckResult, body, key=key, about=verification_id)
+        return await self.call(request, answers.CheckResult, body, key=key, expected_id=verification_id)
 
     @method
     async def resend(
@@ -87,24 +87,26 @@ class Verifications(Resource[Kind]):
         """Send the code again, not before `resend_after`."""
         request = f"POST /v1/verifications/{part(verification_id)}/resend"
         key = key_of(idempotency_key)
-        return await self.call(request, answers.Verification, {"channel": channel}, key=key, about=verification_id)
+        return await self.call(
+            request, answers.Verification, {"channel": channel}, key=key, expected_id=verification_id
+        )
 
     @method
     async def cancel(self, verification_id: str, *, idempotency_key: str | None = None) -> answers.Verification:
         """End a verification: its code is dead."""
         request = f"POST /v1/verifications/{part(verification_id)}/cancel"
         key = key_of(idempotency_key)
-        return await self.call(request, answers.Verification, {}, key=key, about=verification_id)
+        return await self.call(request, answers.Verification, {}, key=key, expected_id=verification_id)
 
 
 class PageResults(Resource[Kind]):
-    """What came of hosted pages."""
+    """Results of hosted pages."""
 
     seconds = FAST
 
     @method
     async def redeem(self, result: str) -> answers.PageResult:
-        """Use up what a person's browser brought back. Tried once."""
+        """Use up the result that a person's browser brought back. Tried once."""
         return await self.call("POST /v1/page-results/redeem", answers.PageResult, {"result": result}, once=True)
 
 
@@ -154,7 +156,7 @@ class Factors(Resource[Kind]):
         """Compare the first code."""
         request, body = f"POST /v1/factors/{part(factor_id)}/activate", {"code": code, "context": context}
         key = key_of(idempotency_key)
-        return await self.call(request, answers.ActivationResult, body, key=key, about=factor_id)
+        return await self.call(request, answers.ActivationResult, body, key=key, expected_id=factor_id)
 
     @method
     async def check(
@@ -172,7 +174,7 @@ class Factors(Resource[Kind]):
         request = f"POST /v1/factors/{part(factor_id)}/check"
         body = {"code": code, "user": user, "purpose": purpose, "after": after, "context": context}
         key = key_of(idempotency_key)
-        return await self.call(request, answers.FactorCheckResult, body, key=key, seconds=FAST, about=factor_id)
+        return await self.call(request, answers.FactorCheckResult, body, key=key, seconds=FAST, expected_id=factor_id)
 
     @method
     async def rename(self, factor_id: str, label: str) -> answers.Factor:
@@ -186,7 +188,7 @@ class Factors(Resource[Kind]):
         """Remove an app, with a `code` of it or a `reason` (`lost`, `stolen`, `replaced` ...). Tried once."""
         request = f"POST /v1/factors/{part(factor_id)}/remove"
         body = {"code": code, "reason": reason, "context": context}
-        return await self.call(request, answers.FactorCheckResult, body, once=True, about=factor_id)
+        return await self.call(request, answers.FactorCheckResult, body, once=True, expected_id=factor_id)
 
     @method
     async def get(self, factor_id: str) -> answers.Factor:
@@ -195,7 +197,7 @@ class Factors(Resource[Kind]):
 
 
 class UserFactors(Resource[Kind]):
-    """What users have."""
+    """Authenticator apps by user."""
 
     @method
     async def find(self, user: str) -> answers.UserFactors:
@@ -204,7 +206,7 @@ class UserFactors(Resource[Kind]):
 
 
 class RecoveryCodes(Resource[Kind]):
-    """Codes for who lost the app."""
+    """Recovery codes for a lost app."""
 
     @method
     async def make(self, user: str) -> answers.RecoveryCodes:
@@ -229,7 +231,7 @@ class RecoveryCodes(Resource[Kind]):
 
 
 class Consents(Resource[Kind]):
-    """That people agreed to messages."""
+    """Consents to messages."""
 
     @method
     async def record(
@@ -247,7 +249,7 @@ class Consents(Resource[Kind]):
 
     @method
     async def find(self, to: str, *, purpose: str | None = None, region: str | None = None) -> answers.ConsentRecord:
-        """Read what is recorded of a number and a purpose."""
+        """Read the consents of a number for a purpose."""
         body = {"to": to, "purpose": purpose, "region": region}
         return await self.call("POST /v1/consents/find", answers.ConsentRecord, body)
 
@@ -255,7 +257,7 @@ class Consents(Resource[Kind]):
     async def withdraw(
         self, to: str, *, purpose: str | None = None, region: str | None = None
     ) -> answers.ConsentRecord:
-        """Record that a person agrees no more."""
+        """Record a withdrawal."""
         body = {"to": to, "purpose": purpose, "region": region}
         return await self.call("POST /v1/consents/withdraw", answers.ConsentRecord, body)
 
@@ -273,13 +275,13 @@ class Suppressions(Resource[Kind]):
         scope: str | None = None,
         region: str | None = None,
     ) -> answers.SuppressionRecord:
-        """Let a number get no more messages of the application."""
+        """Stop the application's messages to a number."""
         body = {"to": to, "reason": reason, "until": until, "scope": scope, "region": region}
         return await self.call("PUT /v1/suppressions", answers.SuppressionRecord, body)
 
     @method
     async def find(self, to: str, *, region: str | None = None) -> answers.SuppressionRecord:
-        """Read what is recorded of a number."""
+        """Read the suppressions of a number."""
         return await self.call("POST /v1/suppressions/find", answers.SuppressionRecord, {"to": to, "region": region})
 
     @method
@@ -292,13 +294,13 @@ class Suppressions(Resource[Kind]):
         scope: str | None = None,
         region: str | None = None,
     ) -> answers.SuppressionRecord:
-        """Let messages through again; what the person said needs a later `consent`."""
+        """Allow messages again; after a stop of the person this needs a later `consent`."""
         body = {"to": to, "consent": consent, "purpose": purpose, "scope": scope, "region": region}
         return await self.call("POST /v1/suppressions/lift", answers.SuppressionRecord, body)
 
 
 class Subjects(Resource[Kind]):
-    """What is held of numbers."""
+    """Data held of numbers."""
 
     @method
     async def freeze(self, to: str, *, reason: str | None = None, region: str | None = None) -> answers.Freeze:
@@ -319,16 +321,16 @@ class Subjects(Resource[Kind]):
 
     @method
     async def erase(self, to: str, *, region: str | None = None) -> answers.Erasure:
-        """Erase what no dispute needs of a number."""
+        """Erase the data of a number, but for what disputes need."""
         return await self.call("POST /v1/subjects/erase", answers.Erasure, {"to": to, "region": region})
 
 
 class Users(Resource[Kind]):
-    """What is held of users."""
+    """Data held of users."""
 
     @method
     async def freeze(self, user: str, *, reason: str | None = None) -> answers.UserFreeze:
-        """Let no code of a user's apps, and no recovery code, be accepted."""
+        """Accept no code of a user's apps, and no recovery code."""
         return await self.call("POST /v1/users/freeze", answers.UserFreeze, {"user": user, "reason": reason})
 
     @method
@@ -348,7 +350,7 @@ class Users(Resource[Kind]):
 
 
 class Endpoints(Resource[Kind]):
-    """Where the application is told what happens; `otp_service_client.webhooks.verify` checks what comes there."""
+    """Endpoints for webhooks; `otp_service_client.webhooks.verify` checks what arrives there."""
 
     @method
     async def add(self, url: str, types: Sequence[str]) -> answers.IssuedEndpoint:
@@ -380,12 +382,12 @@ class Endpoints(Resource[Kind]):
 
     @method
     async def enable(self, endpoint_id: str) -> answers.Endpoint:
-        """Tell it again what happens from now on."""
+        """Send webhooks again from now on."""
         return await self.call(f"POST /v1/endpoints/{part(endpoint_id)}/enable", answers.Endpoint, {})
 
     @method
     async def disable(self, endpoint_id: str) -> answers.Endpoint:
-        """Hold what it would be told."""
+        """Hold its webhooks."""
         return await self.call(f"POST /v1/endpoints/{part(endpoint_id)}/disable", answers.Endpoint, {})
 
     @method
@@ -401,7 +403,7 @@ class Endpoints(Resource[Kind]):
 
 
 class Webhooks(Resource[Kind]):
-    """What became of webhooks."""
+    """Webhooks and their deliveries."""
 
     @method
     async def list(
@@ -425,44 +427,46 @@ class Webhooks(Resource[Kind]):
 class Stats(Resource[Kind]):
     """Counts of the application: the hours that begin at `since` or later, and before `until`, by default now.
 
-    `by` names what gets rows of its own, such as `["day", "country"]`; by default there is one row of all.
+    `by` names the members to group rows by, such as `["day", "country"]`; by default there is one row of all.
     """
 
     @method
     async def verifications(
         self, since: Time, *, until: Time | None = None, by: Sequence[str] | None = None
     ) -> answers.VerificationStats:
-        """Count verifications: started, approved, what they cost."""
-        return await self.call("GET /v1/stats/verifications", answers.VerificationStats, query=_asked(since, until, by))
+        """Count verifications: started, approved, and their cost."""
+        return await self.call(
+            "GET /v1/stats/verifications", answers.VerificationStats, query=_stats_query(since, until, by)
+        )
 
     @method
     async def messages(
         self, since: Time, *, until: Time | None = None, by: Sequence[str] | None = None
     ) -> answers.MessageStats:
-        """Count messages by what became of them."""
-        return await self.call("GET /v1/stats/messages", answers.MessageStats, query=_asked(since, until, by))
+        """Count messages by outcome."""
+        return await self.call("GET /v1/stats/messages", answers.MessageStats, query=_stats_query(since, until, by))
 
     @method
     async def refusals(
         self, since: Time, *, until: Time | None = None, by: Sequence[str] | None = None
     ) -> answers.RefusalStats:
-        """Count what rules against abuse refused."""
-        return await self.call("GET /v1/stats/refusals", answers.RefusalStats, query=_asked(since, until, by))
+        """Count refusals of the rules against abuse."""
+        return await self.call("GET /v1/stats/refusals", answers.RefusalStats, query=_stats_query(since, until, by))
 
     @method
     async def delays(
         self, since: Time, *, until: Time | None = None, by: Sequence[str] | None = None
     ) -> answers.DelayStats:
-        """Count how long sending, delivery and approval took."""
-        return await self.call("GET /v1/stats/delays", answers.DelayStats, query=_asked(since, until, by))
+        """Count delays until sending, delivery and approval."""
+        return await self.call("GET /v1/stats/delays", answers.DelayStats, query=_stats_query(since, until, by))
 
 
-def _asked(since: Time, until: Time | None, by: Sequence[str] | None) -> dict[str, Any]:
+def _stats_query(since: Time, until: Time | None, by: Sequence[str] | None) -> dict[str, Any]:
     return {"from": since, "until": until, "by": ",".join(by) if by else None}
 
 
 class Sandbox(Resource[Kind]):
-    """What the sandbox caught instead of sending it: for tests, never in production."""
+    """Messages that the sandbox caught: for tests, never in production."""
 
     seconds = FAST
 
@@ -479,8 +483,8 @@ class Sandbox(Resource[Kind]):
         """
         for _ in range(int(within / _LOOK) + 1):
             for message in await self._caught(verification_id):
-                if found := re.search(r"\b\d{6,8}\b", message.text):
-                    return found[0]
+                if code := re.search(r"\b\d{6,8}\b", message.text):
+                    return code[0]
             await self.engine.sleep(_LOOK)
         raise TimeoutError("the sandbox caught no message with a code")
 
@@ -490,11 +494,11 @@ class Sandbox(Resource[Kind]):
 
 
 _LOOK = 0.1
-"""Seconds from one look into the sandbox to the next."""
+"""Seconds between two looks into the sandbox."""
 
 
 class Applications(Resource[Kind]):
-    """Who may call the service."""
+    """Applications that may call the service."""
 
     @method
     async def list(self) -> tuple[answers.Application, ...]:

@@ -38,15 +38,15 @@ Json = dict[str, Any]
 
 
 class Fake:
-    """What both fakes have."""
+    """The service in memory."""
 
     def __init__(self, code: str) -> None:
         self.code = code
         """The right code of every verification."""
         self.answers: dict[str, Any] = {}
-        """What calls that it does not know return, by method and path."""
+        """Answers to other calls, by method and path."""
         self.requests: list[tuple[str, Json]] = []
-        """What was asked: method and path, and the body."""
+        """The requests: method and path, and the body."""
         self._failures: deque[Json] = deque()
         self._verifications: dict[str, Json] = {}
         self._numbers: dict[str, str] = {}
@@ -56,38 +56,40 @@ class Fake:
         """Let the next calls be refused with a code of docs/errors.md; raise `ValueError` for another."""
         status = next((status for status, codes in STATUSES.items() if code in codes.split()), None)
         if status is None:
-            raise ValueError("no code of the service")
+            raise ValueError("unknown code of an error")
         self._failures.extend([_problem(status, code, retry_after)] * times)
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         """Answer a request as the service would; raises nothing."""
-        asked = f"{request.method} {request.url.path}"
+        operation = f"{request.method} {request.url.path}"
         body: Json = json.loads(request.content or b"{}")
-        self.requests.append((asked, body))
+        self.requests.append((operation, body))
         if self._failures:
             problem = self._failures.popleft()
             return httpx.Response(problem["status"], json=problem)
         key = request.headers.get("Idempotency-Key")
-        status, shown = self._done.get(key) or self._do(asked, body, request.url.params)
+        status, shown = self._done.get(key) or self._do(operation, body, request.url.params)
         if key and status < 300:  # noqa: PLR2004
             self._done[key] = status, shown
         return httpx.Response(status, json=shown)
 
-    def _do(self, asked: str, body: Json, query: Mapping[str, str]) -> tuple[int, Any]:
-        if asked in self.answers:
-            return 200, self.answers[asked]
-        if asked == "POST /v1/verifications":
+    def _do(self, operation: str, body: Json, query: Mapping[str, str]) -> tuple[int, Any]:
+        if operation in self.answers:
+            return 200, self.answers[operation]
+        if operation == "POST /v1/verifications":
             return self._start(body)
-        if asked == "GET /v1/sandbox/messages":
+        if operation == "GET /v1/sandbox/messages":
             return 200, [
-                self._caught(one) for one in reversed(self._verifications) if query.get("verification", one) == one
+                self._caught(name) for name in reversed(self._verifications) if query.get("verification", name) == name
             ]
-        _, _, rest = asked.partition(" /v1/verifications/")
+        _, _, rest = operation.partition(" /v1/verifications/")
         verification_id, _, act = rest.partition("/")
-        one = self._verifications.get(verification_id)
-        if one is None:
-            return 404, _problem(404, "not-found", None, f"The fake has nothing for {asked}: see its `answers`.")
-        return {"": self._get, "check": self._check, "resend": self._resend, "cancel": self._cancel}[act](one, body)
+        verification = self._verifications.get(verification_id)
+        if verification is None:
+            return 404, _problem(404, "not-found", None, f"The fake has nothing for {operation}: see its `answers`.")
+        return {"": self._get, "check": self._check, "resend": self._resend, "cancel": self._cancel}[act](
+            verification, body
+        )
 
     def _start(self, body: Json) -> tuple[int, Json]:
         number = f"vf_fake_{len(self._verifications) + 1}"
@@ -96,55 +98,58 @@ class Fake:
             "choice": "configured", "begun_at": _AT, "raw_status": None,
         }  # fmt: skip
         transaction = body.get("transaction")
-        one = {
+        verification = {
             "id": number, "status": "pending", "to": f"••••{body['to'][-3:]}", "country": "PK", "channel": "sms",
             "purpose": body.get("purpose", "login"), "locale": "en", "created_at": _AT, "expires_at": _AT,
             "checks_left": 5, "sends_left": 2, "resend_after": _AT, "metadata": body.get("metadata", {}),
             "transaction": transaction and {"account": None, "reference": None, **transaction},
             "user": body.get("user"), "page": None, "deliveries": [delivery],
         }  # fmt: skip
-        self._verifications[number] = one
+        self._verifications[number] = verification
         self._numbers[number] = _plain(body["to"])
-        return 201, {**one, "destination": self._numbers[number], "client_token": None}
+        return 201, {**verification, "destination": self._numbers[number], "client_token": None}
 
-    def _get(self, one: Json, _: Json) -> tuple[int, Json]:
-        return 200, dict(one)
+    def _get(self, verification: Json, _: Json) -> tuple[int, Json]:
+        return 200, dict(verification)
 
-    def _check(self, one: Json, body: Json) -> tuple[int, Json]:
-        if body.get("to") is not None and _plain(body["to"]) != self._numbers[one["id"]]:
+    def _check(self, verification: Json, body: Json) -> tuple[int, Json]:
+        if body.get("to") is not None and _plain(body["to"]) != self._numbers[verification["id"]]:
             return 422, _problem(422, "number-mismatch", None)
-        reason = {"pending": None, "approved": "already_approved"}.get(one["status"], one["status"])
-        asked = body.get("transaction")
-        if reason is None and (asked and {"account": None, "reference": None, **asked}) != one["transaction"]:
-            one["status"], reason = "failed", "transaction_changed"
+        reason = {"pending": None, "approved": "already_approved"}.get(verification["status"], verification["status"])
+        payment = body.get("transaction")
+        if (
+            reason is None
+            and (payment and {"account": None, "reference": None, **payment}) != verification["transaction"]
+        ):
+            verification["status"], reason = "failed", "transaction_changed"
         elif reason is None and body["code"] == self.code:
-            one["status"] = "approved"
+            verification["status"] = "approved"
         elif reason is None:
-            one["checks_left"] -= 1
+            verification["checks_left"] -= 1
             reason = "wrong_code"
-        if one["status"] == "pending" and one["checks_left"] == 0:
-            one["status"] = "max_attempts_reached"
-        shown = {name: one[name] for name in ("id", "status", "checks_left")}
+        if verification["status"] == "pending" and verification["checks_left"] == 0:
+            verification["status"] = "max_attempts_reached"
+        shown = {name: verification[name] for name in ("id", "status", "checks_left")}
         return 200, {**shown, "valid": reason is None, "reason": reason, "proof": None}
 
-    def _resend(self, one: Json, _: Json) -> tuple[int, Json]:
-        if one["status"] in _FINAL:
+    def _resend(self, verification: Json, _: Json) -> tuple[int, Json]:
+        if verification["status"] in _FINAL:
             return 409, _problem(409, "conflict", None)
-        if one["sends_left"] == 0:
+        if verification["sends_left"] == 0:
             return 409, _problem(409, "no-sends-left", None)
-        one["sends_left"] -= 1
-        return 202, dict(one)
+        verification["sends_left"] -= 1
+        return 202, dict(verification)
 
-    def _cancel(self, one: Json, _: Json) -> tuple[int, Json]:
-        if one["status"] in _FINAL:
+    def _cancel(self, verification: Json, _: Json) -> tuple[int, Json]:
+        if verification["status"] in _FINAL:
             return 409, _problem(409, "conflict", None)
-        one["status"] = "canceled"
-        return 200, dict(one)
+        verification["status"] = "canceled"
+        return 200, dict(verification)
 
     def _caught(self, number: str) -> Json:
-        one = self._verifications[number]
-        return {"verification": number, "to": one["to"], "channel": one["channel"], "sender": None, "at": _AT,
-                "text": f"Your code is {self.code}."}  # fmt: skip
+        verification = self._verifications[number]
+        to, channel, text = verification["to"], verification["channel"], f"Your code is {self.code}."
+        return {"verification": number, "to": to, "channel": channel, "sender": None, "text": text, "at": _AT}
 
 
 class FakeOtpService(Fake, OtpService):
@@ -165,7 +170,7 @@ class AsyncFakeOtpService(Fake, AsyncOtpService):
 
 def _plain(spelling: str) -> str:
     """Return a number in E.164, as the service would: of Pakistan where it is spelled without its country."""
-    digits = "".join(str(int(one)) for one in spelling if one.isdecimal())
+    digits = "".join(str(int(digit)) for digit in spelling if digit.isdecimal())
     if spelling.startswith("+"):
         return f"+{digits}"
     return f"+{digits[2:]}" if digits.startswith("00") else f"+92{digits.removeprefix('0')}"

@@ -13,10 +13,10 @@ export const FAST = 5;
 /** ... and of those that ask a database. */
 export const SLOW = 10;
 
-/** What a further try may help. */
+/** Errors after which a call is repeated. */
 const REPEATED = [ConnectionFailed, TimedOut, Unavailable];
 
-/** What is sent beside method and path. */
+/** The rest of a request, beside method and path. */
 export interface Sent {
   body?: object;
   query?: object;
@@ -28,8 +28,8 @@ export interface Sent {
   seconds?: number;
   /** A member that has to be true or false: JSON of something else must not be taken for a right code. */
   says?: string;
-  /** The `id` that the answer has to have: one that was meant for somebody else must not be taken for ours. */
-  about?: string;
+  /** The `id` that the answer must have: an answer to another request must not be taken for this one's. */
+  expected_id?: string;
 }
 
 /** Makes a call such as `GET /v1/endpoints`; throws `OtpError`. */
@@ -94,8 +94,8 @@ export function caller(url: string, key: string, options: Options): Caller {
         return await send<T>(request, sent, deadline - performance.now() / 1000);
       } catch (failed) {
         if (!REPEATED.some((kind) => failed instanceof kind)) throw failed;
-        const asked = failed instanceof Unavailable ? failed.retry_after : undefined;
-        const wait = asked ?? Math.random() * Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** (number - 1));
+        const delay = failed instanceof Unavailable ? failed.retry_after : undefined;
+        const wait = delay ?? Math.random() * Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** (number - 1));
         if (number === tries || performance.now() / 1000 + wait >= deadline) throw failed;
         await sleep(wait);
       }
@@ -135,8 +135,8 @@ export function sleep(seconds: number): Promise<void> {
 }
 
 /**
- * Return an idempotency key: the caller's own, or one that nobody had before. Throw a `TypeError` for an own one that
- * cannot be one, which must neither change the request nor go unnoticed.
+ * Return an idempotency key: the caller's own, or a new random one. Throw a `TypeError` for a malformed one, which must
+ * neither change the request nor go unnoticed.
  */
 export function key_of({ idempotency_key: own }: { idempotency_key?: string }): string {
   if (own === undefined) return randomUUID();
@@ -154,18 +154,19 @@ export function part(text: string): string {
   return text;
 }
 
-/** Return what an answer shows; throw `ApiError` for a refusal, and for what is no answer of the service. */
+/** Return the answer's object; throw `ApiError` for a refusal, and for an answer of another server. */
 function read<T>(response: Response, text: string, sent: Sent): T {
   const shown = parsed(text);
   if (response.ok && shown && is_ours(shown, sent)) return shown as T;
-  const told = !response.ok && shown ? shown : { title: "an answer that is not the service's" };
-  const asked = delay_of(response.headers.get("Retry-After"));
-  const problem = asked === undefined ? told : { ...told, retry_after: asked };
+  const document = !response.ok && shown ? shown : { title: "an answer that is not the service's" };
+  const delay = delay_of(response.headers.get("Retry-After"));
+  const problem = delay === undefined ? document : { ...document, retry_after: delay };
   throw error_of(response.status, problem, response.headers.get("X-Request-Id") ?? undefined);
 }
 
-function is_ours(shown: Record<string, unknown>, { says, about }: Sent): boolean {
-  return (says === undefined || typeof shown[says] === "boolean") && (about === undefined || shown["id"] === about);
+function is_ours(shown: Record<string, unknown>, { says, expected_id }: Sent): boolean {
+  if (expected_id !== undefined && shown["id"] !== expected_id) return false;
+  return says === undefined || typeof shown[says] === "boolean";
 }
 
 function parsed(text: string): Record<string, unknown> | undefined {
@@ -177,7 +178,7 @@ function parsed(text: string): Record<string, unknown> | undefined {
   }
 }
 
-/** Members that are shown once, open something, or are about a person. */
+/** Members that are secret or personal. */
 const HIDDEN = new Set([
   "client_token", "destination", "label", "metadata", "page", "proof", "qr", "recovery_codes", "replacement", "secret",
   "text", "uri", "user",
@@ -191,13 +192,13 @@ function veiled(value: unknown): unknown {
 }
 
 function printed(this: object): object {
-  const members = Object.entries(this).map(([name, one]) => [name, HIDDEN.has(name) && one !== null ? "..." : one]);
-  return Object.fromEntries(members) as object;
+  const printable = ([name, value]: [string, unknown]) => [name, HIDDEN.has(name) && value !== null ? "..." : value];
+  return Object.fromEntries(Object.entries(this).map(printable)) as object;
 }
 
 function query_of(members: object = {}): string {
-  const given = Object.entries(members).filter(([, one]) => one !== undefined && one !== null);
-  const query = new URLSearchParams(given.map(([name, one]): [string, string] => [name, String(one)])).toString();
+  const present = Object.entries(members).filter(([, value]) => value !== undefined && value !== null);
+  const query = new URLSearchParams(present.map(([name, value]): [string, string] => [name, String(value)])).toString();
   return query && `?${query}`;
 }
 

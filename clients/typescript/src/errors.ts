@@ -19,7 +19,7 @@ export class TimedOut extends OtpError {}
 /** What claims to be a webhook was not signed with the secret, or not lately: do not believe it. */
 export class InvalidWebhook extends OtpError {}
 
-/** A proof of something else, of somebody else, too old, used before, or none at all: refuse what it asks for. */
+/** A proof for another purpose or person, too old, used before, or malformed: refuse what it asks for. */
 export class InvalidProof extends OtpError {}
 
 /** A member of a body that the service did not take. */
@@ -65,13 +65,13 @@ export class InvalidRequest extends ApiError {}
 /** The key is missing, wrong or over. 401. */
 export class Unauthenticated extends ApiError {}
 
-/** The application, the key or the number may not. 403. */
+/** Not allowed for the application, the key or the number. 403. */
 export class Forbidden extends ApiError {}
 
-/** There is no such thing (any more). 404. */
+/** Not found, or no longer there. 404. */
 export class NotFound extends ApiError {}
 
-/** It is final, used up, or comes too late. 409. */
+/** Not allowed in the current state: final, used up, or too late. 409. */
 export class Conflict extends ApiError {}
 
 /** Well formed, but not acceptable: a number, a code, a purpose. 422. */
@@ -80,7 +80,7 @@ export class Refused extends ApiError {}
 /** Too often: wait `retry_after` seconds. 429; never repeated by itself. */
 export class RateLimited extends ApiError {}
 
-/** The service could not, or something else answered in its place, such as a proxy. 5xx, or no JSON. */
+/** The service could not answer, or another server did, such as a proxy. 5xx, or no JSON. */
 export class Unavailable extends ApiError {}
 
 const KINDS: Record<number, typeof ApiError> = {

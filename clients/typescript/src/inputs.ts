@@ -16,7 +16,7 @@ export interface Transaction {
   reference?: string | null;
 }
 
-/** That a person agreed to messages, and to which words. */
+/** A consent to messages, with the text that was shown. */
 export interface Consent {
   text_version: string;
   /** SHA-256 of the words in UTF-8, in lower-case hexadecimal digits. */
@@ -41,7 +41,7 @@ export interface ToPurpose extends ToNumber {
   purpose?: string;
 }
 
-/** Whom to send a code, and what for. */
+/** A number to send a code to. */
 export interface Start extends ToPurpose {
   /** The person's address, not your server's. */
   client_ip?: string | null;

@@ -3,7 +3,7 @@ import { createHash, webcrypto } from "node:crypto";
 import { ConnectionFailed, InvalidProof } from "./errors.js";
 import type { Claims, Jwk, Transaction } from "./inputs.js";
 
-/** Seconds that keys are kept, and at least between two looks for one that is not known, and after a look in vain. */
+/** Seconds that keys are kept; between two fetches for an unknown key; and after a failed fetch. */
 const KEPT = 300;
 const RARELY = 60;
 const AGAIN = 1;
@@ -64,9 +64,9 @@ export async function verify(proof: string, expected: Expected): Promise<Claims>
 async function signed(proof: string, { issuer }: Expected): Promise<Claims> {
   const parts = proof.split(".");
   const [header, claims] = parts.slice(0, 2).map(members);
-  const whole = parts.length === 3 && parts.every((one) => /^[A-Za-z0-9_-]+$/.test(one));
+  const whole = parts.length === 3 && parts.every((part) => /^[A-Za-z0-9_-]+$/.test(part));
   if (!whole || !claims || header?.["typ"] !== "otp-proof+jwt" || header["alg"] !== "ES256" || "crit" in header) {
-    throw new InvalidProof("it is no proof");
+    throw new InvalidProof("it is not a proof");
   }
   const jwk = await key_of(issuer, String(header["kid"]));
   const key = await webcrypto.subtle.importKey("jwk", jwk, ES256, false, ["verify"]);
@@ -76,8 +76,8 @@ async function signed(proof: string, { issuer }: Expected): Promise<Claims> {
   return claims as unknown as Claims;
 }
 
-function accepted(found: unknown, amr: string[]): boolean {
-  return Array.isArray(found) && found.length > 0 && found.every((one) => amr.includes(one as string));
+function accepted(methods: unknown, amr: string[]): boolean {
+  return Array.isArray(methods) && methods.length > 0 && methods.every((method) => amr.includes(method as string));
 }
 
 function members(part: string): Record<string, unknown> | undefined {
@@ -123,7 +123,7 @@ async function look(issuer: string, held: Held): Promise<void> {
     const answer = await fetch(address, { signal, redirect: "error" });
     if (!answer.ok) throw new Error(`status ${answer.status}`);
     const { keys } = (await answer.json()) as { keys: Jwk[] };
-    held.keys = new Map(keys.filter((one) => one["kty"] === "EC").map((one) => [one["kid"] ?? "", one]));
+    held.keys = new Map(keys.filter((jwk) => jwk["kty"] === "EC").map((jwk) => [jwk["kid"] ?? "", jwk]));
     held.fetched = seconds();
   } catch (cause) {
     held.failed = seconds();

@@ -26,9 +26,9 @@ export class Verifications extends Resource {
     return this.call("POST /v1/verifications", { body, key: key_of(options), seconds: FAST });
   }
 
-  /** Read what became of a verification and its messages. No `status` of it lets anybody in. */
+  /** Read a verification and its deliveries. Its `status` is no proof: only a check is. */
   get(id: string): Promise<answers.Verification> {
-    return this.call(`GET /v1/verifications/${part(id)}`, { seconds: FAST, about: id });
+    return this.call(`GET /v1/verifications/${part(id)}`, { seconds: FAST, expected_id: id });
   }
 
   /**
@@ -40,7 +40,7 @@ export class Verifications extends Resource {
     body: Partial<ToNumber> & { code: string; transaction?: Transaction | null },
     options: Keyed = {},
   ): Promise<answers.CheckResult> {
-    const sent = { body, key: key_of(options), seconds: FAST, says: "valid", about: id };
+    const sent = { body, key: key_of(options), seconds: FAST, says: "valid", expected_id: id };
     return this.call(`POST /v1/verifications/${part(id)}/check`, sent);
   }
 
@@ -50,20 +50,20 @@ export class Verifications extends Resource {
     body: { channel?: Channel | null } = {},
     options: Keyed = {},
   ): Promise<answers.Verification> {
-    const sent = { body, key: key_of(options), seconds: FAST, about: id };
+    const sent = { body, key: key_of(options), seconds: FAST, expected_id: id };
     return this.call(`POST /v1/verifications/${part(id)}/resend`, sent);
   }
 
   /** End a verification: its code is dead. */
   cancel(id: string, body: Record<string, never> = {}, options: Keyed = {}): Promise<answers.Verification> {
-    const sent = { body, key: key_of(options), seconds: FAST, about: id };
+    const sent = { body, key: key_of(options), seconds: FAST, expected_id: id };
     return this.call(`POST /v1/verifications/${part(id)}/cancel`, sent);
   }
 }
 
-/** What came of hosted pages. */
+/** Results of hosted pages. */
 export class PageResults extends Resource {
-  /** Use up what a person's browser brought back. Tried once. */
+  /** Use up the result that a person's browser brought back. Tried once. */
   redeem(body: { result: string }): Promise<answers.PageResult> {
     return this.call("POST /v1/page-results/redeem", { body, once: true, seconds: FAST });
   }
@@ -103,7 +103,7 @@ export class Factors extends Resource {
     body: { code: string; context?: string | null },
     options: Keyed = {},
   ): Promise<answers.ActivationResult> {
-    const sent = { body, key: key_of(options), says: "valid", about: id };
+    const sent = { body, key: key_of(options), says: "valid", expected_id: id };
     return this.call(`POST /v1/factors/${part(id)}/activate`, sent);
   }
 
@@ -119,7 +119,7 @@ export class Factors extends Resource {
     },
     options: Keyed = {},
   ): Promise<answers.FactorCheckResult> {
-    const sent = { body, key: key_of(options), seconds: FAST, says: "valid", about: id };
+    const sent = { body, key: key_of(options), seconds: FAST, says: "valid", expected_id: id };
     return this.call(`POST /v1/factors/${part(id)}/check`, sent);
   }
 
@@ -137,7 +137,7 @@ export class Factors extends Resource {
       context?: string | null;
     },
   ): Promise<answers.FactorCheckResult> {
-    return this.call(`POST /v1/factors/${part(id)}/remove`, { body, once: true, says: "valid", about: id });
+    return this.call(`POST /v1/factors/${part(id)}/remove`, { body, once: true, says: "valid", expected_id: id });
   }
 
   /** Read an app; its secret is never shown again. */
@@ -146,7 +146,7 @@ export class Factors extends Resource {
   }
 }
 
-/** What users have. */
+/** Authenticator apps by user. */
 export class UserFactors extends Resource {
   /** Return the active apps of a user. */
   find(body: { user: string }): Promise<answers.UserFactors> {
@@ -154,7 +154,7 @@ export class UserFactors extends Resource {
   }
 }
 
-/** Codes for who lost the app. */
+/** Recovery codes for a lost app. */
 export class RecoveryCodes extends Resource {
   /** Make ten, which replace all that the user had. */
   make(body: { user: string }): Promise<answers.RecoveryCodes> {
@@ -170,19 +170,19 @@ export class RecoveryCodes extends Resource {
   }
 }
 
-/** That people agreed to messages. */
+/** Consents to messages. */
 export class Consents extends Resource {
   /** Record a consent apart from a start. */
   record(body: ToPurpose & Consent & { client_ip?: string | null }): Promise<answers.ConsentRecord> {
     return this.call("PUT /v1/consents", { body });
   }
 
-  /** Read what is recorded of a number and a purpose. */
+  /** Read the consents of a number for a purpose. */
   find(body: ToPurpose): Promise<answers.ConsentRecord> {
     return this.call("POST /v1/consents/find", { body });
   }
 
-  /** Record that a person agrees no more. */
+  /** Record a withdrawal. */
   withdraw(body: ToPurpose): Promise<answers.ConsentRecord> {
     return this.call("POST /v1/consents/withdraw", { body });
   }
@@ -193,23 +193,23 @@ export type Scope = "all" | "marketing_only";
 
 /** Numbers that get no messages. */
 export class Suppressions extends Resource {
-  /** Let a number get no more messages of the application. */
+  /** Stop the application's messages to a number. */
   record(body: ToNumber & { reason?: string; until?: Time | null; scope?: Scope }): Promise<answers.SuppressionRecord> {
     return this.call("PUT /v1/suppressions", { body });
   }
 
-  /** Read what is recorded of a number. */
+  /** Read the suppressions of a number. */
   find(body: ToNumber): Promise<answers.SuppressionRecord> {
     return this.call("POST /v1/suppressions/find", { body });
   }
 
-  /** Let messages through again; what the person said needs a later `consent`. */
+  /** Allow messages again; after a stop of the person this needs a later `consent`. */
   lift(body: ToPurpose & { consent?: Consent | null; scope?: Scope }): Promise<answers.SuppressionRecord> {
     return this.call("POST /v1/suppressions/lift", { body });
   }
 }
 
-/** What is held of numbers. */
+/** Data held of numbers. */
 export class Subjects extends Resource {
   /** Stop a number at once, for a customer who reports fraud. */
   freeze(body: ToNumber & { reason?: string }): Promise<answers.Freeze> {
@@ -226,15 +226,15 @@ export class Subjects extends Resource {
     return this.call("POST /v1/subjects/export", { body });
   }
 
-  /** Erase what no dispute needs of a number. */
+  /** Erase the data of a number, but for what disputes need. */
   erase(body: ToNumber): Promise<answers.Erasure> {
     return this.call("POST /v1/subjects/erase", { body });
   }
 }
 
-/** What is held of users. */
+/** Data held of users. */
 export class Users extends Resource {
-  /** Let no code of a user's apps, and no recovery code, be accepted. */
+  /** Accept no code of a user's apps, and no recovery code. */
   freeze(body: { user: string; reason?: string }): Promise<answers.UserFreeze> {
     return this.call("POST /v1/users/freeze", { body });
   }
@@ -255,7 +255,7 @@ export class Users extends Resource {
   }
 }
 
-/** Where the application is told what happens; `webhooks.verify` checks what comes there. */
+/** Endpoints for webhooks; `webhooks.verify` checks what arrives there. */
 export class Endpoints extends Resource {
   /** Make an endpoint. Its secret is in this answer and nowhere else. Tried once. */
   add(body: { url: string; types: string[] }): Promise<answers.IssuedEndpoint> {
@@ -282,12 +282,12 @@ export class Endpoints extends Resource {
     return this.call(`POST /v1/endpoints/${part(id)}/rotate`, { body, once: true });
   }
 
-  /** Tell it again what happens from now on. */
+  /** Send webhooks again from now on. */
   enable(id: string): Promise<answers.Endpoint> {
     return this.call(`POST /v1/endpoints/${part(id)}/enable`, { body: {} });
   }
 
-  /** Hold what it would be told. */
+  /** Hold its webhooks. */
   disable(id: string): Promise<answers.Endpoint> {
     return this.call(`POST /v1/endpoints/${part(id)}/disable`, { body: {} });
   }
@@ -303,7 +303,7 @@ export class Endpoints extends Resource {
   }
 }
 
-/** What became of webhooks. */
+/** Webhooks and their deliveries. */
 export class Webhooks extends Resource {
   /** Return the newest 100, or those before a time. */
   list(
@@ -318,47 +318,47 @@ export class Webhooks extends Resource {
   }
 }
 
-/** Seconds from one look into the sandbox to the next. */
+/** Seconds between two looks into the sandbox. */
 const LOOK = 0.1;
 
 /** What is counted: the hours that begin at `from` or later, and before `until`, by default now. */
 export interface StatsQuery<By extends string> {
   from: Time;
   until?: Time;
-  /** What gets rows of its own; by default there is one row of all. */
+  /** Members to group rows by; by default there is one row of all. */
   by?: By[];
 }
 
 /** Counts of the application. */
 export class Stats extends Resource {
-  /** Count verifications: started, approved, what they cost. */
+  /** Count verifications: started, approved, and their cost. */
   verifications(
     query: StatsQuery<"hour" | "day" | "purpose" | "country" | "number_prefix" | "channel" | "standing">,
   ): Promise<answers.VerificationStats> {
     return this.call("GET /v1/stats/verifications", { query });
   }
 
-  /** Count messages by what became of them. */
+  /** Count messages by outcome. */
   messages(
     query: StatsQuery<"hour" | "day" | "purpose" | "country" | "channel" | "gateway" | "reason">,
   ): Promise<answers.MessageStats> {
     return this.call("GET /v1/stats/messages", { query });
   }
 
-  /** Count what rules against abuse refused. */
+  /** Count refusals of the rules against abuse. */
   refusals(
     query: StatsQuery<"hour" | "day" | "purpose" | "country" | "number_prefix" | "standing" | "rule">,
   ): Promise<answers.RefusalStats> {
     return this.call("GET /v1/stats/refusals", { query });
   }
 
-  /** Count how long sending, delivery and approval took. */
+  /** Count delays until sending, delivery and approval. */
   delays(query: StatsQuery<"hour" | "day" | "country" | "channel" | "gateway">): Promise<answers.DelayStats> {
     return this.call("GET /v1/stats/delays", { query });
   }
 }
 
-/** What the sandbox caught instead of sending it: for tests, never in production. */
+/** Messages that the sandbox caught: for tests, never in production. */
 export class Sandbox extends Resource {
   /** Return the messages, newest first. */
   messages(query: { verification?: string } = {}): Promise<answers.CaughtMessage[]> {
@@ -372,8 +372,8 @@ export class Sandbox extends Resource {
   async code_of(id: string, options: { within?: number } = {}): Promise<string> {
     for (let left = options.within ?? 5; left > 0; left -= LOOK) {
       for (const message of await this.messages({ verification: id })) {
-        const found = /\b\d{6,8}\b/.exec(message.text);
-        if (found) return found[0];
+        const code = /\b\d{6,8}\b/.exec(message.text);
+        if (code) return code[0];
       }
       await sleep(LOOK);
     }
@@ -381,7 +381,7 @@ export class Sandbox extends Resource {
   }
 }
 
-/** Who may call the service. */
+/** Applications that may call the service. */
 export class Applications extends Resource {
   /** Return the applications. */
   list(): Promise<answers.Application[]> {

@@ -31,9 +31,9 @@ type Answered = [status: number, shown: unknown];
 
 /** An `OtpService` that needs none. It repeats nothing, so that one `fail_with` is one error. */
 export class FakeOtpService extends OtpService {
-  /** What calls that it does not know return, by method and path. */
+  /** Answers to other calls, by method and path. */
   readonly answers: Record<string, unknown> = {};
-  /** What was asked: method and path, and the body. */
+  /** The requests: method and path, and the body. */
   readonly requests: [string, Json][] = [];
   readonly #failures: Json[] = [];
   readonly #verifications = new Map<string, Json>();
@@ -51,44 +51,47 @@ export class FakeOtpService extends OtpService {
 
   /** Let the next calls be refused with a code of docs/errors.md; throws a `TypeError` for another. */
   fail_with(code: string, options: { times?: number; retry_after?: number } = {}): void {
-    const status = Object.keys(STATUSES).find((one) => STATUSES[Number(one)]!.split(" ").includes(code));
-    if (!status) throw new TypeError("no code of the service");
+    const status = Object.keys(STATUSES).find((status) => STATUSES[Number(status)]!.split(" ").includes(code));
+    if (!status) throw new TypeError("unknown code of an error");
     const { retry_after } = options;
-    const found = { ...problem(Number(status), code), ...(retry_after === undefined ? {} : { retry_after }) };
-    for (let left = options.times ?? 1; left > 0; left -= 1) this.#failures.push(found);
+    const failure = { ...problem(Number(status), code), ...(retry_after === undefined ? {} : { retry_after }) };
+    for (let left = options.times ?? 1; left > 0; left -= 1) this.#failures.push(failure);
   }
 
   #answer(url: URL, init: RequestInit): Response {
-    const asked = `${init.method} ${url.pathname}`;
+    const operation = `${init.method} ${url.pathname}`;
     const body = JSON.parse(String(init.body ?? "{}")) as Json;
-    this.requests.push([asked, body]);
+    this.requests.push([operation, body]);
     const failure = this.#failures.shift();
     const key = new Headers(init.headers).get("Idempotency-Key");
     const [status, shown]: Answered = failure
       ? [failure["status"] as number, failure]
-      : this.#done.get(key ?? "") ?? this.#do(asked, body, url);
+      : this.#done.get(key ?? "") ?? this.#do(operation, body, url);
     if (key && status < 300) this.#done.set(key, [status, shown]);
     return new Response(JSON.stringify(shown), { status });
   }
 
-  #do(asked: string, body: Json, url: URL): Answered {
-    if (asked in this.answers) return [200, this.answers[asked]];
-    if (asked === "POST /v1/verifications") return this.#start(body);
-    if (asked === "GET /v1/sandbox/messages") {
-      const wanted = url.searchParams.get("verification");
-      const found = [...this.#verifications.values()].reverse().filter((one) => !wanted || one["id"] === wanted);
-      return [200, found.map((one) => this.#caught(one))];
+  #do(operation: string, body: Json, url: URL): Answered {
+    if (operation in this.answers) return [200, this.answers[operation]];
+    if (operation === "POST /v1/verifications") return this.#start(body);
+    if (operation === "GET /v1/sandbox/messages") {
+      const id = url.searchParams.get("verification");
+      const newest = [...this.#verifications.values()].reverse();
+      const shown = newest.filter((verification) => !id || verification["id"] === id);
+      return [200, shown.map((verification) => this.#caught(verification))];
     }
-    const [, id = "", act = ""] = / \/v1\/verifications\/(\w+)\/?(\w*)$/.exec(asked) ?? [];
-    const one = this.#verifications.get(id);
-    if (!one) return [404, problem(404, "not-found", `The fake has nothing for ${asked}: see its answers.`)];
-    if (act === "check") return this.#check(one, body);
-    if (act === "") return [200, { ...one }];
-    if (FINAL.includes(one["status"])) return [409, problem(409, "conflict")];
-    if (act === "cancel") one["status"] = "canceled";
-    else if (one["sends_left"] === 0) return [409, problem(409, "no-sends-left")];
-    else one["sends_left"] -= 1;
-    return [200, { ...one }];
+    const [, id = "", act = ""] = / \/v1\/verifications\/(\w+)\/?(\w*)$/.exec(operation) ?? [];
+    const verification = this.#verifications.get(id);
+    if (!verification) {
+      return [404, problem(404, "not-found", `The fake has nothing for ${operation}: see its answers.`)];
+    }
+    if (act === "check") return this.#check(verification, body);
+    if (act === "") return [200, { ...verification }];
+    if (FINAL.includes(verification["status"])) return [409, problem(409, "conflict")];
+    if (act === "cancel") verification["status"] = "canceled";
+    else if (verification["sends_left"] === 0) return [409, problem(409, "no-sends-left")];
+    else verification["sends_left"] -= 1;
+    return [200, { ...verification }];
   }
 
   #start(body: Json): Answered {
@@ -96,36 +99,38 @@ export class FakeOtpService extends OtpService {
       channel: "sms", gateway: "fake", status: "sent", at: AT, reason: null, message: 1, choice: "configured",
       begun_at: AT, raw_status: null,
     };
-    const one: Json = {
+    const verification: Json = {
       id: `vf_fake_${this.#verifications.size + 1}`, status: "pending", to: `••••${String(body["to"]).slice(-3)}`,
       country: "PK", channel: "sms", purpose: body["purpose"] ?? "login", locale: "en", created_at: AT, expires_at: AT,
       checks_left: 5, sends_left: 2, resend_after: AT, metadata: body["metadata"] ?? {}, user: body["user"] ?? null,
       transaction: whole(body["transaction"]), page: null, deliveries: [delivery],
     };
-    this.#verifications.set(one["id"], one);
+    this.#verifications.set(verification["id"], verification);
     const destination = plain(body["to"]);
-    this.#numbers.set(one["id"], destination);
-    return [201, { ...one, destination, client_token: null }];
+    this.#numbers.set(verification["id"], destination);
+    return [201, { ...verification, destination, client_token: null }];
   }
 
-  #check(one: Json, body: Json): Answered {
+  #check(verification: Json, body: Json): Answered {
     const { to } = body;
-    if (typeof to === "string" && plain(to) !== this.#numbers.get(one["id"])) {
+    if (typeof to === "string" && plain(to) !== this.#numbers.get(verification["id"])) {
       return [422, problem(422, "number-mismatch")];
     }
-    const was = one["status"] as string;
+    const was = verification["status"] as string;
     let reason = was === "pending" ? null : was === "approved" ? "already_approved" : was;
-    if (reason === null && JSON.stringify(whole(body["transaction"])) !== JSON.stringify(one["transaction"])) {
-      one["status"] = "failed";
+    if (reason === null && JSON.stringify(whole(body["transaction"])) !== JSON.stringify(verification["transaction"])) {
+      verification["status"] = "failed";
       reason = "transaction_changed";
     } else if (reason === null && body["code"] === this.code) {
-      one["status"] = "approved";
+      verification["status"] = "approved";
     } else if (reason === null) {
-      one["checks_left"] -= 1;
+      verification["checks_left"] -= 1;
       reason = "wrong_code";
     }
-    if (one["status"] === "pending" && one["checks_left"] === 0) one["status"] = "max_attempts_reached";
-    const { id, status, checks_left } = one;
+    if (verification["status"] === "pending" && verification["checks_left"] === 0) {
+      verification["status"] = "max_attempts_reached";
+    }
+    const { id, status, checks_left } = verification;
     return [200, { id, status, checks_left, valid: reason === null, reason, proof: null }];
   }
 
