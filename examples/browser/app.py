@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, current_app, redirect, render_template, request, session
 from flask.typing import ResponseReturnValue
 from otp_service_client import ApiError, OtpError, OtpService
-from otp_service_client.answers import ClientToken, Consent, Transaction
+from otp_service_client.inputs import ClientToken, Consent, Transaction
 
 URDU: dict[str, str] = json.loads(Path(__file__).with_name("urdu.json").read_text(encoding="utf-8"))
 PAYMENT = Transaction(amount="1500.00", currency="PKR", payee="Lahore Books")

@@ -36,7 +36,7 @@ def start(request: HttpRequest) -> JsonResponse:
 
 @require_POST  # type: ignore[untyped-decorator]
 def check(request: HttpRequest) -> JsonResponse:
-    """Log in the number that the code went to, never one of this form: it could be anybody's."""
+    """Log in the number that the code went to, never one of this form: it may be another person's."""
     started = request.session.get("started")
     if started is None:
         return JsonResponse({"say": "Please give your number first."}, status=400)

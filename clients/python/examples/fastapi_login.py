@@ -48,7 +48,7 @@ async def start(form: Phone, request: Request) -> dict[str, Any]:
 
 @app.post("/check")
 async def check(form: Code, request: Request) -> dict[str, Any]:
-    """Log in the number that the code went to, never one of this form: it could be anybody's."""
+    """Log in the number that the code went to, never one of this form: it may be another person's."""
     started = request.session.get("started")
     if started is None:
         raise HTTPException(400, "Please give your number first.")

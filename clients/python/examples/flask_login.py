@@ -22,7 +22,7 @@ def start() -> dict[str, Any]:
 
 @app.post("/check")
 def check() -> tuple[dict[str, Any], int]:
-    """Log in the number that the code went to, never one of this form: it could be anybody's."""
+    """Log in the number that the code went to, never one of this form: it may be another person's."""
     started = session.get("started")
     if started is None:
         return {"say": "Please give your number first."}, 400

@@ -41,7 +41,7 @@ export function application(otp: OtpService): express.Express {
     const code = String(request.body.code);
     const { valid, reason, checks_left } = await otp.verifications.check(session.started.id, { code });
     if (!valid) return void response.status(403).json({ reason, checks_left });
-    session.account = session.started.number; // never a number of this form: it could be anybody's
+    session.account = session.started.number; // never a number of this form: it may be another person's
     delete session.started;
     response.json({ welcome: session.account });
   });

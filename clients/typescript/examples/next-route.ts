@@ -33,7 +33,7 @@ export async function PUT(request: Request): Promise<Response> {
   return answer(async () => {
     const { valid, reason, checks_left } = await service().verifications.check(mine.id, { code });
     if (!valid) return Response.json({ reason, checks_left }, { status: 403 });
-    started.delete(session); // and log in mine.number, never a number of this request: it could be anybody's
+    started.delete(session); // and log in mine.number, never a number of this request: it may be another person's
     return Response.json({ welcome: mine.number });
   });
 }
