@@ -28,7 +28,8 @@ from support_valkey import ValkeyServer
 
 from otp_service import bootstrap
 from otp_service.bootstrap import Installation
-from otp_service.cli.doctor import Level, mirror_diagnosis
+from otp_service.cli.checks import Level
+from otp_service.cli.doctor import mirror_diagnosis
 from otp_service.domain.consents import (
     EVERY_APPLICATION,
     ConsentEvidence,

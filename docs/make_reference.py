@@ -30,6 +30,7 @@ from otp_service.settings.schema import (
     RouteSettings,
     SenderSettings,
 )
+from otp_service.settings.settings import settings_class
 
 DOCS = Path(__file__).resolve().parent
 GATEWAYS = ("twilio", "whatsapp_cloud", "telegram", "vonage", "sns", "smpp", "http", "sandbox", "console")
@@ -85,11 +86,11 @@ def configuration() -> str:
     }
     alone = {
         name: field
-        for name, field in Settings.model_fields.items()
+        for name, field in settings_class().model_fields.items()
         if name not in named and not _model(field.annotation)
     }
     parts = [CONFIGURATION, "## At the top\n", _table(Settings, alone)]
-    for name, field in Settings.model_fields.items():
+    for name, field in settings_class().model_fields.items():
         if model := _model(field.annotation):
             parts += _section(name, model)
     parts += _section("purposes.NAME", PurposeSettings)

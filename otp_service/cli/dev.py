@@ -14,7 +14,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from secrets import token_urlsafe
 from typing import Any, TextIO
 
 import click
@@ -25,6 +24,7 @@ from otp_service.domain.consents import ConsentMode
 from otp_service.domain.guard import Mode
 from otp_service.domain.keyring import api_key_hash, new_api_key, new_key
 from otp_service.errors import ConfigurationError
+from otp_service.extensions import Extension, load_extensions
 from otp_service.services.health import STARTS_ACCEPTED
 from otp_service.settings import Settings, settings_from
 from otp_service.settings.loader import CONFIG_VARIABLE
@@ -294,13 +294,10 @@ _GUARD = "Rules against fraud only record here what they would refuse: {command}
 _SHELL = "  . {shell}; {command} send {options}{number}"
 
 
-_CONSOLE = "The console, signed in: {link}\n"
+def guide(url: str, api_key: str, settings: Settings, shell: Path, servers: Sequence[str] = ()) -> str:
+    """Return commands to try, ready to paste into a shell.
 
-
-def guide(url: str, api_key: str, settings: Settings, shell: Path, console: str = "") -> str:
-    """Return commands to try, ready to paste into a shell; ``shell`` is the file with the variables.
-
-    ``console`` is the link that signs in there; empty for none.
+    ``shell`` is the file with the variables; ``servers`` are lines for the servers of extensions.
     """
     consents = settings.applications["dev"].consent is ConsentMode.REQUIRED
     start = "Start a verification, with the consent that is required" if consents else "Start a verification"
@@ -322,9 +319,10 @@ def guide(url: str, api_key: str, settings: Settings, shell: Path, console: str 
     numbers = _NUMBERS.format(prefix=NUMBER_PREFIX) if _has_numbers(settings) else ""
     recorded = settings.guard.mode("block.unapproved") is Mode.RECORD_ONLY
     guard = _GUARD.format(command=program()) if recorded else ""
+    listed = "".join(f"{line}\n" for line in servers)
     return (
         f"\nReady at {url}; its documentation is at {url}/docs\nAPI key of the application 'dev': {api_key}\n"
-        f"{_CONSOLE.format(link=console) if console else ''}\n{filled}\n\n{numbers}{guard}Ctrl-C stops it."
+        f"{listed}\n{filled}\n\n{numbers}{guard}Ctrl-C stops it."
     )
 
 
@@ -446,11 +444,15 @@ STOP_TIMEOUT = 8.0
 _POLL = 0.1
 _LAST_PORT = 65535
 _SHORT_LIFE = 1.0
-"""A worker or console that ends before is not started again: it would only end again. In seconds."""
+"""A worker, or a server of an extension, that ends before is not started again: it would only end again. In seconds."""
 
 
 class StopSignal(BaseException):
     """SIGTERM or SIGINT came. Like KeyboardInterrupt, no handler of errors may swallow it."""
+
+
+def _port_option(extension: Extension) -> str:
+    return f"--{extension.name}-port"
 
 
 @click.command()
@@ -470,21 +472,18 @@ class StopSignal(BaseException):
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Settings laid over dev's defaults, table by table.",
 )
-@click.option(
-    "--console-port", type=click.IntRange(1, 65535), help="Port of the console; default: the service's plus 2."
-)
 @click.option("--workers", type=click.IntRange(1, 64), help="Server processes; default: 2.")
 def dev(
     port: int | None,
     folder: Path,
     api_key: str | None,
     path: Path | None,
-    console_port: int | None,
     workers: int | None,
+    **ports: int | None,
 ) -> None:
     """Run a complete service to try here.
 
-    Service, worker, console, an embedded Valkey, and a sandbox gateway that catches the messages.
+    Service, worker, an embedded Valkey, a sandbox gateway that catches the messages, and servers of extensions.
     """
     os.umask(0o077)  # what it and its processes write is for this user only
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -495,9 +494,20 @@ def dev(
             stack.enter_context(lock(folder))
             options = {"port": port, "processes": workers}
             given = {name: value for name, value in options.items() if value is not None}
-            _run(stack, folder, _Options(read_file(path) if path else {}, given, console_port, api_key))
+            _run(stack, folder, _Options(read_file(path) if path else {}, given, ports, api_key))
     except StopSignal:
         note("Stopped.")
+
+
+dev.params += [
+    click.Option(
+        [_port_option(extension)],
+        type=click.IntRange(1, 65535),
+        help=f"Port of the {extension.name}; default: near the service's.",
+    )
+    for extension in load_extensions()
+    if extension.dev_process
+]
 
 
 def _stop(*_: object) -> None:
@@ -513,20 +523,21 @@ class _Options:
     file: Table
     http: Mapping[str, int]
     """Members of ``http`` that options set: they win over the environment too."""
-    console_port: int | None
+    ports: Mapping[str, int | None]
+    """Of the servers of extensions, by the names of the parameters."""
     api_key: str | None
 
 
 def _run(stack: ExitStack, folder: Path, given: _Options) -> None:
     api_key = api_key_of(folder, given.api_key)
-    chosen = {"http": given.http, "console": {} if given.console_port is None else {"port": given.console_port}}
-    environ = _environment(folder, [f"{section}__{name}" for section, names in chosen.items() for name in names])
+    chosen_ports = [name.replace("_port", "__port") for name, port in given.ports.items() if port is not None]
+    environ = _environment(folder, [*(f"http__{name}" for name in given.http), *chosen_ports])
     configured = merge(given.file, {"http": given.http})
     table = merge_settings(configured, api_key)
     table = merge(table, _own_address(merge(table, read_environment(environ))))
     settings = settings_from(merge(table, read_environment(environ)))
-    console = _console(settings, given.console_port, merge(table, read_environment(environ)))
-    table = merge(table, {"console": console})
+    servers = extension_servers(settings, given.ports, merge(table, read_environment(environ)))
+    table = merge(table, {extension.name: section for extension, section in servers})
     check_port(settings.http.host, settings.http.port, "--port")
     store: list[Child] = []
     elsewhere = merge(configured, read_environment(environ))
@@ -540,27 +551,30 @@ def _run(stack: ExitStack, folder: Path, given: _Options) -> None:
         table = merge(table, {"ledger": {"url": ledger_url(folder)}})
     environ |= write_configuration(folder, table)
     shell = write_environment(folder, environ)
-    _supervise(stack, _Plan(settings, environ, api_key, shell, _link(console)), store)
+    _supervise(stack, _Plan(settings, environ, api_key, shell, servers), store)
 
 
-def _console(settings: Settings, port: int | None, configured: Mapping[str, Any]) -> Table:
-    """Return the section of the console: at the port that is asked for, else near the service's, where one is free.
-
-    With it the token of the link that signs in; none where others than who starts it may reach the console.
-    """
-    own, host = settings.console, settings.console.host
-    is_public = settings.production or own.public_url is not None or own.trusted_proxies > 0
-    if port is None and "port" not in configured.get("console", {}):
-        port = _port_near(host, settings.http.port)
-    else:
-        port = port or own.port
-        check_port(host, port, "--console-port", "OTP_SERVICE__CONSOLE__PORT", 8083)
-    return {"port": port} | ({} if is_public else {"dev_token": token_urlsafe(32)})
+ExtensionServer = tuple[Extension, Table]
+"""An extension with a server, and members of its section: the port among them."""
 
 
-def _link(console: Table) -> str:
-    """Return the link that signs in; empty for none."""
-    return f"http://localhost:{console['port']}/dev/{console['dev_token']}" if "dev_token" in console else ""
+def extension_servers(
+    settings: Settings, ports: Mapping[str, int | None], configured: Mapping[str, Any]
+) -> list[ExtensionServer]:
+    """Return the servers of extensions, each at its port in ``ports``, else as configured, else near the service's."""
+    servers = []
+    for place, extension in enumerate(extension for extension in load_extensions() if extension.dev_process):
+        name, own = extension.name, getattr(settings, extension.name)
+        port = ports.get(f"{name}_port")
+        if port is None and "port" not in configured.get(name, {}):
+            port = _port_near(own.host, settings.http.port + place)
+        else:
+            port = port or own.port
+            variable = f"{PREFIX}{name.upper()}__PORT"
+            check_port(own.host, port, _port_option(extension), variable, type(own).model_fields["port"].default + 1)
+        members = extension.dev_process.members(settings) if extension.dev_process else {}
+        servers.append((extension, {**members, "port": port}))
+    return servers
 
 
 def _port_near(host: str, port: int) -> int:
@@ -605,8 +619,7 @@ class _Plan:
     api_key: str
     shell: Path
     """File that a shell reads to use the command line with this installation."""
-    console: str
-    """The link that signs in; empty for none."""
+    servers: Sequence["ExtensionServer"]
 
     @property
     def url(self) -> str:
@@ -625,20 +638,22 @@ def _supervise(stack: ExitStack, plan: _Plan, store: Sequence[Child]) -> None:
     stack.callback(lambda: stop_all(children, STOP_TIMEOUT))
     children += [plan.start("worker"), plan.start("serve")]
     starts = wait_until_ready(plan.url, lambda: _ended([*children, *store]))
-    children.append(plan.start("console"))  # last: it must not keep the service from its start
-    click.echo(guide(plan.url, plan.api_key, plan.settings, plan.shell, plan.console))
+    commands = {0: "worker"} | {place: extension.name for place, (extension, _) in enumerate(plan.servers, 2)}
+    children += [plan.start(extension.name) for extension, _ in plan.servers]  # last: they must not delay the service
+    lines = [extension.dev_process.guide(section) for extension, section in plan.servers if extension.dev_process]
+    click.echo(guide(plan.url, plan.api_key, plan.settings, plan.shell, list(filter(None, lines))))
     if starts != STARTS_ACCEPTED:
         warn(f"All starts are refused: {starts}. More: . {shlex.quote(str(plan.shell))}; {program()} doctor")
     while True:
         time.sleep(_POLL)
-        for place, name in ((0, "worker"), (2, "console")):
+        for place, name in commands.items():
             children[place] = _restart_if_ended(children[place], plan, name)
         if reason := _ended([*children, *store]):
             raise ConfigurationError(f"{reason}; dev ends with it.")
 
 
 def _restart_if_ended(child: Child, plan: _Plan, name: str) -> Child:
-    """Return a worker or a console, or a new one where it has ended; a new worker claims the jobs of the old one."""
+    """Return a child, or a new one where it has ended; a new worker claims the jobs of the old one."""
     reason = child.ended()
     if reason is None or child.age < _SHORT_LIFE:
         return child

@@ -9,9 +9,8 @@ import re
 import resource
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import Final
 from urllib.parse import urlsplit
 
 import click
@@ -26,6 +25,7 @@ from otp_service.bootstrap import (
     ledger_of_other_format,
 )
 from otp_service.cli import output as out
+from otp_service.cli.checks import FAIL, OK, WARN, Cases, Check, Diagnosis, diagnose, refusal_diagnosis
 from otp_service.cli.common import Session, command
 from otp_service.cli.network import ConnectionResult, certificate_problem, gateway_targets, public_url_results, try_all
 from otp_service.cli.output import count_of
@@ -46,6 +46,7 @@ from otp_service.errors import (
     StartRefusedError,
     StoreUnavailableError,
 )
+from otp_service.extensions import load_extensions
 from otp_service.gateways.base import REPORTS_OVER_HTTP
 from otp_service.ledger.database import MIN_FREE_MIB, REMEDIED
 from otp_service.ledger.reading import ReplicaState
@@ -70,61 +71,6 @@ from otp_service.store.connection import ConnectionProblem, certificate_error, c
 from otp_service.store.inbox import WaitingMessage
 from otp_service.store.mirror import NO_EVICTION, Server, eviction_refusal
 from otp_service.store.outbox import count_reasons
-
-
-class Level(StrEnum):
-    """How bad it is."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-OK, WARN, FAIL = Level
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """What a check found."""
-
-    level: Level
-    subject: str
-    sentence: str
-    action: str = ""
-    """What to do; empty when all is well."""
-    name: str = ""
-    """Under which docs/refusals.md explains it, where a start is refused for it."""
-
-
-def refusal_diagnosis(refusal: StartRefusal, level: Level = FAIL) -> Diagnosis:
-    """Return a refusal to start as a diagnosis."""
-    return Diagnosis(level, refusal.place, refusal.sentence, refusal.action, refusal.name)
-
-
-T = TypeVar("T")
-Cases = bool | Iterable[Mapping[str, object]]
-
-
-@dataclass(frozen=True, slots=True)
-class Check(Generic[T]):
-    """A check: a row of the tables below."""
-
-    subject: str
-    level: Level
-    sentence: str
-    action: str
-    cases: Callable[[T], Cases]
-    """Returns whether the check applies; or, once for each case, what stands in the braces. ``it`` is the source."""
-
-
-def diagnose(checks: Iterable[Check[T]], source: T) -> Iterator[Diagnosis]:
-    """Yield a diagnosis for each case of each check."""
-    for check in checks:
-        found = check.cases(source)
-        for case in ([{}] if found else []) if isinstance(found, bool) else found:
-            texts = (text.format(it=source, **case) for text in (check.subject, check.sentence, check.action))
-            yield Diagnosis(check.level, *texts)
-
 
 # --- the settings ---------------------------------------------------------------------------------------------
 
@@ -203,10 +149,6 @@ def _unreported(settings: Settings) -> Iterator[Mapping[str, object]]:
             yield {"name": name}
 
 
-def _shares_host(one: str | None, other: str | None) -> bool:
-    return bool(one and other) and urlsplit(one).hostname == urlsplit(other).hostname
-
-
 SETTINGS: tuple[Check[Settings], ...] = (
     Check("profile", OK, "{it.profile} is in force.", "", lambda settings: bool(settings.profile)),
     Check("purposes.{name}", WARN,
@@ -233,18 +175,6 @@ SETTINGS: tuple[Check[Settings], ...] = (
           not any(any(one.gaps()) for one in _checked_applications(settings))),
     Check("http.public_url", WARN, "Receipts come in without encryption.", "Use the https:// address.",
           lambda settings: settings.production and (settings.http.public_url or "").startswith("http://")),
-    Check("console.public_url", WARN,
-          "People would sign in at the console without encryption, and their browsers keep no cookie of it.",
-          "Use the https:// address.",
-          lambda settings: settings.production and (settings.console.public_url or "").startswith("http://")),
-    Check("console.public_url", WARN, "It is the API's host: cookies know no port.",
-          "Give the console a host name of its own.",
-          lambda settings: _shares_host(settings.console.public_url, settings.http.public_url)),
-    Check("console.trusted_proxies", WARN,
-          "All who sign in through a proxy count as one: whoever guesses passwords lets others wait.",
-          "Set it to the number of proxies before the console.",
-          lambda settings: settings.production and bool(settings.console.public_url)
-          and not settings.console.trusted_proxies),
     Check("webhooks.networks", WARN,
           "Webhooks may go to {networks}: whoever has a key of the scope webhooks can call what is there.",
           "Take out what no receiver is in.",
@@ -261,6 +191,8 @@ def settings_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
     for one in _checked_applications(settings):
         yield from diagnose(APPLICATION, one)
     yield from diagnose(SETTINGS, settings)
+    for extension in load_extensions():
+        yield from diagnose(extension.checks, settings)
 
 
 _KEYS = frozenset(

@@ -8,8 +8,9 @@ from typing import Final
 import click
 
 from otp_service.cli import output as out
+from otp_service.cli.checks import Diagnosis, Level
 from otp_service.cli.common import Session, command
-from otp_service.cli.doctor import Diagnosis, Level, mirror_diagnoses, mirror_diagnosis, up_to_date
+from otp_service.cli.doctor import mirror_diagnoses, mirror_diagnosis, up_to_date
 from otp_service.domain.audit import OperatorAction
 from otp_service.ledger.database import MAX_COUNT, row_counts
 from otp_service.services import operator_actions, periodic_tasks

@@ -23,6 +23,7 @@ from otp_service.console.inbox import views as inbox
 from otp_service.console.language import DIRECTIONS, LANGUAGES, translated
 from otp_service.console.operations import views as operations
 from otp_service.console.sessions import console_sessions
+from otp_service.console.settings import console_settings
 from otp_service.console.sign_in import views as sign_in
 from otp_service.console.users import views as users
 from otp_service.console.visits import COOKIE, Answer, FormError, View, Visit, language_of_request
@@ -80,7 +81,7 @@ class Console(Flask):
         self.before_request(self._begin)
         self.after_request(_finish)
         self.register_error_handler(Exception, self._fail)
-        if proxies := installation.settings.console.trusted_proxies:
+        if proxies := console_settings(installation.settings).trusted_proxies:
             self.wsgi_app = ProxyFix(self.wsgi_app, x_for=proxies, x_host=0, x_proto=0)  # type: ignore[method-assign]
 
     def _begin(self) -> Answer | None:
@@ -116,7 +117,7 @@ class Console(Flask):
 
     def _require_own_host(self) -> None:
         """Refuse requests for another host: a name of a stranger's may lead here (DNS rebinding)."""
-        expected, host = self.installation.settings.console.public_url, request.host
+        expected, host = console_settings(self.installation.settings).public_url, request.host
         name = urlsplit(f"//{host}").hostname or ""
         if host != urlsplit(expected).netloc if expected else name not in _LOOPBACK:
             raise ForbiddenError("This is not the address of the console.")

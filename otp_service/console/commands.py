@@ -19,6 +19,7 @@ from otp_service.cli.process_setup import open_installation, start_thread
 from otp_service.console import authentication
 from otp_service.console.accounts import NAME_RULE, NEVER_LIMITED, Role, is_user_name, may_be_limited
 from otp_service.console.records import ConsoleUsers
+from otp_service.console.settings import console_settings
 from otp_service.settings import Settings
 from otp_service.telemetry.logging import GRANIAN_LOGGING, Renderer, configure_logging, get_logger
 
@@ -36,29 +37,36 @@ def console(path: Path | None) -> None:
     It needs the pseudonym key, and no root key.
     """
     settings = settings_for_children(path, root_keys=False)
+    own = console_settings(settings)
     configure_logging(settings.logging.level, Renderer(settings.logging.format))
-    check_port(settings.console.host, settings.console.port, "console.port", "OTP_SERVICE__CONSOLE__PORT", 8083)
+    check_port(
+        own.host,
+        own.port,
+        "console.port",
+        "OTP_SERVICE__CONSOLE__PORT",
+        8083,
+    )
     open_installation(settings).close()  # so that what would stop it is told once, as a sentence
     multiprocessing.set_start_method("spawn", force=True)
     server = Granian(
         "otp_service.console.app:app",
-        address=settings.console.host,
-        port=settings.console.port,
+        address=own.host,
+        port=own.port,
         interface=Interfaces.WSGI,
         http=HTTPModes.http1,
         websockets=False,
         workers=1,
-        blocking_threads=settings.console.threads,
+        blocking_threads=own.threads,
         respawn_failed_workers=True,
         workers_kill_timeout=KILL_AFTER,
         log_level=LogLevels.error,
         log_dictconfig=GRANIAN_LOGGING,
     )
-    address = url_of(settings.console.host, settings.console.port)
+    address = url_of(own.host, own.port)
 
     @server.on_startup
     def begin() -> None:
-        start_thread("start", lambda: _log.info("console_serving", at=settings.console.public_url or address))
+        start_thread("start", lambda: _log.info("console_serving", at=own.public_url or address))
 
     server.serve(target_loader=partial(_load, settings), wrap_loader=False)
 
@@ -104,7 +112,7 @@ def invite(session: Session, name: str) -> None:
 
 
 def _print(session: Session, name: str, invitation: str) -> None:
-    settings = session.settings.console
+    settings = console_settings(session.settings)
     url = f"{settings.public_url or url_of(settings.host, settings.port)}/invitation/{invitation}"
     if not out.in_json(name=name, url=url):
         click.echo(url)

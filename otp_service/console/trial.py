@@ -8,6 +8,7 @@ from flask import request
 
 from otp_service.console.accounts import Role
 from otp_service.console.authentication import SignInRefusedError, sign_in_as, trial_code
+from otp_service.console.settings import console_settings
 from otp_service.console.visits import Answer, FormError, Views, Visit
 from otp_service.errors import NotFoundError
 from otp_service.settings import Settings
@@ -19,7 +20,7 @@ _FORWARDED: Final = ("Forwarded", "Via", "X-Forwarded-For", "X-Real-IP")
 
 def is_trial(settings: Settings) -> bool:
     """Tell whether these views are there at all: never where others than who started it may reach the console."""
-    console = settings.console
+    console = console_settings(settings)
     is_reached_here_alone = console.public_url is None and not console.trusted_proxies
     return bool(console.dev_token) and not settings.production and is_reached_here_alone
 
@@ -43,7 +44,7 @@ def sign_in_for_trial(visit: Visit, token: str) -> Answer:
 
 def _require_trial(visit: Visit, token: str) -> None:
     """Raise `NotFoundError`, as for any path that is not there, unless the link is the one that ``dev`` printed."""
-    expected = visit.settings.console.dev_token
+    expected = console_settings(visit.settings).dev_token
     known = expected.get_secret_value() if expected else ""
     is_known = bool(known) and hmac.compare_digest(token.encode(), known.encode())
     is_here = ip_address(visit.address).is_loopback and not any(name in request.headers for name in _FORWARDED)

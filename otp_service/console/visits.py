@@ -14,6 +14,7 @@ from otp_service.console.accounts import ConsoleUser, Permission, Role
 from otp_service.console.language import LANGUAGES, known_phrases, words
 from otp_service.console.records import Look, Looks
 from otp_service.console.sessions import ConsoleSession, console_sessions
+from otp_service.console.settings import console_settings
 from otp_service.domain.consents import EVERY_APPLICATION, Suppression
 from otp_service.domain.numbers import ANY_TYPE, SubjectKey, is_region, parse_destination, subject_key
 from otp_service.domain.phrases import Phrase
@@ -176,7 +177,7 @@ class Visit:
     @property
     def origin(self) -> str:
         """The scheme and host of this page, as the browser has them: a proxy may have taken TLS off."""
-        return self.settings.console.public_url or request.host_url.rstrip("/")
+        return console_settings(self.settings).public_url or request.host_url.rstrip("/")
 
     def look_up(self, page: str) -> AnyResponse:
         """Record that the user looks at the number that was typed, and lead him to its page; raise `FormError`."""

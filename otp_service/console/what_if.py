@@ -101,7 +101,7 @@ def changed_settings(settings: Settings, rules: str) -> Settings:
         raise ConfigurationError(f"Only guard and limits can be tried, not {min(unknown)[:40]}.")
     members = {name: getattr(settings, name) for name in type(settings).model_fields}
     changed = {name: merge(members[name].model_dump(mode="json"), table[name]) for name in table}
-    return Settings.model_validate({**members, **changed})
+    return type(settings).model_validate({**members, **changed})
 
 
 def _sentence(malformed: Exception) -> str:

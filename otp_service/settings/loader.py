@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydantic import SecretStr, ValidationError
 
 from otp_service.errors import ConfigurationError, StartRefusedError
-from otp_service.settings.settings import Settings
+from otp_service.settings.settings import Settings, settings_class
 from otp_service.settings.sources import Table, fault_lines, merge, read_environment, read_file, secret_files
 from otp_service.settings.startup_checks import contradictions, holds_secrets, start_refusals
 from otp_service.settings.urls import place_of
@@ -152,9 +152,9 @@ def settings_from(table: Mapping[str, Any], *, to_start: bool = True) -> Setting
 
 def _valid(table: Mapping[str, Any]) -> Settings:
     try:
-        settings = Settings.model_validate(with_profile(table))
+        settings = settings_class().model_validate(with_profile(table))
     except ValidationError as invalid:
-        raise ConfigurationError("\n".join(fault_lines(invalid, Settings))) from None
+        raise ConfigurationError("\n".join(fault_lines(invalid, settings_class()))) from None
     if faults := contradictions(settings):
         raise ConfigurationError("\n".join(faults))
     return settings

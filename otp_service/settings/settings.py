@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self, TypeVar
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from pydantic import Field, PrivateAttr
+from pydantic import BaseModel, Field, PrivateAttr, create_model
 
 from otp_service.domain.applications import Application
 from otp_service.domain.guard import Ruleset
@@ -17,6 +17,7 @@ from otp_service.domain.routing import GatewayLimits, Route, Routes
 from otp_service.domain.sending_rules import SendingRules
 from otp_service.domain.verification import Purpose
 from otp_service.errors import ConfigurationError
+from otp_service.extensions import Extension, load_extensions
 from otp_service.gateways.base import CountryCode
 from otp_service.settings.guard_ruleset import build_ruleset
 from otp_service.settings.schema import (
@@ -27,7 +28,6 @@ from otp_service.settings.schema import (
     ConfiguredGateway,
     ConfiguredHumanCheck,
     ConfiguredPolicy,
-    ConsoleSettings,
     Countries,
     GuardSettings,
     HttpSettings,
@@ -52,6 +52,8 @@ from otp_service.settings.schema import (
 )
 from otp_service.settings.urls import Host, shown_ledger_url
 
+ExtensionSection = TypeVar("ExtensionSection", bound=BaseModel)
+
 
 class Settings(Section):
     """All settings of an installation. Neither its ``repr`` nor `redacted` shows a secret."""
@@ -70,7 +72,6 @@ class Settings(Section):
     audit: AuditSettings = AuditSettings()
     keys: KeysSettings = KeysSettings()
     http: HttpSettings = HttpSettings()
-    console: ConsoleSettings = ConsoleSettings()
     proofs: ProofsSettings = ProofsSettings()
     limits: LimitsSettings = LimitsSettings()
     guard: GuardSettings = GuardSettings()
@@ -114,6 +115,13 @@ class Settings(Section):
     def production(self) -> bool:
         """Whether unsafe settings are refused."""
         return self.environment == "production"
+
+    def section(self, name: str, section_type: type[ExtensionSection]) -> ExtensionSection:
+        """Return the section of an extension; raise `ConfigurationError` where the extension is not installed."""
+        section = getattr(self, name, None)
+        if not isinstance(section, section_type):
+            raise ConfigurationError(f"The extension {name} is not installed.")
+        return section
 
     @property
     def claim_after(self) -> float:
@@ -233,6 +241,30 @@ class Settings(Section):
                 for name, entry in tree[section].items()
             }
         return tree
+
+
+def settings_class() -> type[Settings]:
+    """Return the class of all settings: with a section for each installed extension that has one."""
+    return _settings_with(load_extensions())
+
+
+@cache
+def _settings_with(extensions: tuple[Extension, ...]) -> type[Settings]:
+    sections = {extension.name: extension.settings for extension in extensions if extension.settings}
+    if taken := sorted(sections.keys() & Settings.model_fields.keys()):
+        raise ConfigurationError(f"An extension brings a section that is the service's: {taken[0]}.")
+    members: dict[str, Any] = {name: (section, section()) for name, section in sections.items()}
+    return create_model(_INSTALLED, __base__=Settings, __module__=__name__, **members)
+
+
+_INSTALLED: Final = "InstalledSettings"
+
+
+def __getattr__(name: str) -> type[Settings]:
+    """Return the class by its name, for pickle: processes get the settings of the one that starts them."""
+    if name == _INSTALLED:
+        return settings_class()
+    raise AttributeError(name)
 
 
 MASK = "**********"

@@ -7,7 +7,8 @@ from support_installation import tree
 from support_operators import CLUB
 
 from otp_service.bootstrap import install
-from otp_service.cli.doctor import Level, access_diagnoses
+from otp_service.cli.checks import Level
+from otp_service.cli.doctor import access_diagnoses
 from otp_service.domain.applications import KeyScope
 from otp_service.services.access import add_application, issue_key, revoke_key
 from otp_service.settings import settings_from

@@ -9,7 +9,8 @@ from support_cli import configured, run
 from support_outbox import Scripted, Sender, refused
 
 from otp_service.bootstrap import install
-from otp_service.cli.doctor import BACKLOG, DEAD_LETTERS, GATEWAY, Level, diagnose
+from otp_service.cli.checks import Level, diagnose
+from otp_service.cli.doctor import BACKLOG, DEAD_LETTERS, GATEWAY
 from otp_service.domain.routing import BreakerState, GatewayHealth
 from otp_service.settings import load_settings
 

@@ -19,12 +19,12 @@ from otp_service.cli.dev import (
     CASES,
     NUMBER,
     NUMBER_PREFIX,
-    _console,
-    _link,
     _own_address,
     _without_proxy,
+    extension_servers,
     guide,
 )
+from otp_service.console.extension import EXTENSION, dev_guide
 from otp_service.domain.keyring import api_key_hash
 from otp_service.domain.numbers import parse_destination
 from otp_service.errors import ConfigurationError
@@ -360,6 +360,10 @@ def test_the_guide_speaks_of_the_sandbox_only_where_there_is_one(tmp_path):
     assert "/v1/sandbox/messages" not in guide_of(gateways, tmp_path)
 
 
+def console_of(settings, port, configured):
+    return dict(extension_servers(settings, {"console_port": port}, configured))[EXTENSION]
+
+
 @pytest.mark.parametrize(
     ("members", "has_link"),
     [
@@ -370,23 +374,25 @@ def test_the_guide_speaks_of_the_sandbox_only_where_there_is_one(tmp_path):
 )
 def test_the_console_has_a_link_where_nobody_else_reaches_it(tmp_path, members, has_link):
     settings = settings_of({"console": members}, tmp_path)
-    told = _console(settings, None, {"console": members})
+    told = console_of(settings, None, {"console": members})
 
     assert ("dev_token" in told) is has_link
-    assert _link(told) == (f"http://localhost:{told['port']}/dev/{told['dev_token']}" if has_link else "")
-    assert _console(settings, None, {})["port"] != settings.http.port
+    assert dev_guide(told).removeprefix("The console, signed in: ") == (
+        f"http://localhost:{told['port']}/dev/{told['dev_token']}" if has_link else ""
+    )
+    assert console_of(settings, None, {})["port"] != settings.http.port
     in_production = settings.model_copy(update={"environment": "production"})
-    assert "dev_token" not in _console(in_production, None, {})
+    assert "dev_token" not in console_of(in_production, None, {})
 
 
 def test_the_console_is_near_the_service_where_a_port_is_free(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = busy.getsockname()[1]
         settings = settings_of({"http": {"port": port - 2}}, tmp_path)
-        assert _console(settings, None, {})["port"] not in {port - 2, port}
+        assert console_of(settings, None, {})["port"] not in {port - 2, port}
         with pytest.raises(ConfigurationError, match="--console-port"):
-            _console(settings, port, {})
+            console_of(settings, port, {})
         chosen = settings_of({"console": {"port": port}}, tmp_path)
         with pytest.raises(ConfigurationError, match=f"Port {port} "):
-            _console(chosen, None, {"console": {"port": port}})
-    assert _console(settings, None, {})["port"] == port
+            console_of(chosen, None, {"console": {"port": port}})
+    assert console_of(settings, None, {})["port"] == port

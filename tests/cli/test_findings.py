@@ -3,6 +3,7 @@
 import pytest
 from support_installation import key, tree
 
+from otp_service.cli.checks import Level, diagnose, refusal_diagnosis
 from otp_service.cli.doctor import (
     CLAIM,
     CLOCK,
@@ -11,10 +12,7 @@ from otp_service.cli.doctor import (
     VERSION,
     WORKER,
     ClusterState,
-    Level,
     Replicas,
-    diagnose,
-    refusal_diagnosis,
     safety_diagnoses,
     server_diagnoses,
     settings_diagnoses,

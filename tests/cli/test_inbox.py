@@ -7,7 +7,8 @@ from support_cli import configured, rows, run
 from support_installation import NUMBER
 
 from otp_service.bootstrap import install
-from otp_service.cli.doctor import INBOX, diagnose
+from otp_service.cli.checks import diagnose
+from otp_service.cli.doctor import INBOX
 from otp_service.gateways.base import InboundMessage
 from otp_service.services.inbound import handle_message
 from otp_service.settings import load_settings

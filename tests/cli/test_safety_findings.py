@@ -7,7 +7,8 @@ from support_installation import tree
 from support_refusals import HTTP, SIM_SWAP, SMPP
 
 from otp_service.bootstrap import install
-from otp_service.cli.doctor import Level, ledger_diagnoses, safety_diagnoses
+from otp_service.cli.checks import Level
+from otp_service.cli.doctor import ledger_diagnoses, safety_diagnoses
 from otp_service.ledger.reading import ReplicaState, ReplicaStatus
 from otp_service.settings import settings_from
 

@@ -9,7 +9,8 @@ from support_installation import NUMBER
 from support_site import Site, api, follow, new_site, told
 
 from otp_service.bootstrap import Installation
-from otp_service.cli.doctor import Level, mirror_diagnosis
+from otp_service.cli.checks import Level
+from otp_service.cli.doctor import mirror_diagnosis
 from otp_service.domain.consents import Suppression, SuppressionScope, SuppressionSource
 from otp_service.services.consents import add_suppressions
 from otp_service.services.operator_actions import fence_store, rebuild_mirror

@@ -8,7 +8,8 @@ import pytest
 from support_gateways import require
 from support_pakistan import table_of
 
-from otp_service.cli.doctor import Level, settings_diagnoses
+from otp_service.cli.checks import Level
+from otp_service.cli.doctor import settings_diagnoses
 from otp_service.errors import ConfigurationError
 from otp_service.services.sender_registrations import today
 from otp_service.settings import load_settings, settings_from
