@@ -35,22 +35,27 @@ DEFECTS: dict[str, Mutant] = {
     "fence-for-ever": one("include_fencing", "    redis.call('PEXPIREAT', place, now + life)\n"),
     "fence-for-an-hour": one("include_fencing", "now + life", "now + 3600000"),
     "take-over-unnoticed": one("server_meet", "if kept[1] == history then", "if kept[1] then"),
-    "take-over-without-a-fence": one("server_meet", "  fencing.put(fences, tonumber(ARGV[1]))\n"),
+    "take-over-without-a-fence": one("server_meet", "  fencing.put(fences, tonumber(arg.life))\n"),
     "take-over-fenced-each-time": one("server_meet", "'history', history, 'replicas'", "'replicas'"),
     "take-over-at-the-first-use": one("server_meet", "not kept[1] or has_moved", "has_moved"),
-    "take-over-whole-whoever-saw-it": one("server_meet", "(went_on and former == ARGV[2])", "went_on"),
-    "take-over-whole-to-nobody": one("server_meet", " or (went_on and former == ARGV[2])"),
+    "take-over-whole-whoever-saw-it": one("server_meet", "(went_on and former == arg.confirmed)", "went_on"),
+    "take-over-whole-to-nobody": one("server_meet", " or (went_on and former == arg.confirmed)"),
     "take-over-by-one-that-starts-from-a-copy": one("server_meet", "offset') < member", "offset') <= member"),
     "take-over-after-one-that-nobody-met": Mutant(
         "server_meet",
-        (("kept[1] and former == kept[1]", "kept[1]"), ("(went_on and former == ARGV[2])", "kept[1] == ARGV[2]")),
+        (
+            ("kept[1] and former == kept[1]", "kept[1]"),
+            ("(went_on and former == arg.confirmed)", "kept[1] == arg.confirmed"),
+        ),
     ),
     "take-over-of-what-the-last-one-waited-for": one(
-        "server_meet", "math.min(tonumber(ARGV[5]), tonumber(kept[5] or ARGV[5]))", "tonumber(ARGV[5])"
+        "server_meet", "math.min(tonumber(arg.replicas), tonumber(kept[5] or arg.replicas))", "tonumber(arg.replicas)"
     ),
-    "take-over-of-what-one-of-the-former-waited-for": one("server_meet", "history, 'replicas', ARGV[5])", "history)"),
-    "take-over-undecided-for-nobody": one("server_meet", "tonumber(kept[4] or now + ARGV[3])", "0"),
-    "take-over-undecided-for-ever": one("server_meet", "tonumber(kept[4] or now + ARGV[3])", "now + ARGV[3]"),
+    "take-over-of-what-one-of-the-former-waited-for": one(
+        "server_meet", "history, 'replicas', arg.replicas)", "history)"
+    ),
+    "take-over-undecided-for-nobody": one("server_meet", "tonumber(kept[4] or now + arg.patience)", "0"),
+    "take-over-undecided-for-ever": one("server_meet", "tonumber(kept[4] or now + arg.patience)", "now + arg.patience"),
     "take-over-forgotten-by-who-moves": one("server_meet", "~= shard and not kept[4]", "~= shard"),
     "take-over-lets-apps-wait": one(
         "server_meet", "for _, head in ipairs(kept[1] and heads or {}) do mirror.go_on(head) end\n"

@@ -81,25 +81,25 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "take-wakes-nobody": one("jobs_take", "if redis.call('SCARD', KEYS[i]) > 0 then", "if false then"),
     "take-from-one-bucket": one(
-        "jobs_take", "for i = 1, #KEYS / 2 do\n  local queues", "for i = 1, 1 do\n  local queues"
+        "jobs_take", "for i = key.rest, #KEYS / 2 do\n  local queues", "for i = key.rest, key.rest do\n  local queues"
     ),
     "take-stops-at-an-empty-queue": one(
         "jobs_take", "    table.remove(queues, place[kind]) --", "    if true then return nil end --"
     ),
     "take-stops-at-what-is-no-queue": one("jobs_take", "redis.pcall('XGROUP'", "redis.call('XGROUP'"),
-    "claim-of-the-living": one("jobs_claim", "'IDLE', ARGV[4]", "'IDLE', 0"),
+    "claim-of-the-living": one("jobs_claim", "'IDLE', arg.silent", "'IDLE', 0"),
     "claim-of-nothing": one(
         "jobs_claim", "  for _, queue in ipairs(redis.call('HKEYS', KEYS[i])) do", "  for _, queue in ipairs({}) do"
     ),
     "claim-from-one-queue": one(
         "jobs_claim", "ipairs(redis.call('HKEYS', KEYS[i]))", "ipairs({ redis.call('HKEYS', KEYS[i])[1] })"
     ),
-    "claim-from-one-bucket": one("jobs_claim", "for i = 1, #KEYS / 2 do", "for i = 1, 1 do"),
-    "claim-without-bound": one("jobs_claim", "tonumber(ARGV[3]) - #jobs", "tonumber(ARGV[3])"),
+    "claim-from-one-bucket": one("jobs_claim", "for i = key.rest, #KEYS / 2 do", "for i = key.rest, key.rest do"),
+    "claim-without-bound": one("jobs_claim", "tonumber(arg.max_jobs) - #jobs", "tonumber(arg.max_jobs)"),
     "claim-for-another": one(
-        "jobs_claim", "queue, ARGV[1], ARGV[2], ARGV[4]", "queue, ARGV[1], ARGV[2] .. 'x', ARGV[4]"
+        "jobs_claim", "queue, arg.group, arg.consumer, arg.silent", "queue, arg.group, arg.consumer .. 'x', arg.silent"
     ),
-    "claim-leaves-a-lost-group": one("jobs_claim", "if silent.err then redis.call", "if false then redis.call"),
+    "claim-leaves-a-lost-group": one("jobs_claim", "if pending.err then redis.call", "if false then redis.call"),
     "renew-of-anothers-job": one(
         "jobs_renew", "if streams.is_held(queue, arg.group, entry, arg.consumer) then", "if true then"
     ),
@@ -115,9 +115,9 @@ DEFECTS: dict[str, Mutant] = {
     "sweep-of-live-workers": one("queues_sweep", " and one.idle > tonumber(arg.max_silence)", ""),
     "sweep-stumbles-without-a-group": one("queues_sweep", "redis.pcall('XINFO'", "redis.call('XINFO'"),
     "sweep-of-no-workers": one("queues_sweep", "if one.pending == 0", "if false"),
-    "requeue-twice": one("retries_requeue", "  redis.call('ZREM', KEYS[1], job)\n"),
+    "requeue-twice": one("retries_requeue", "  redis.call('ZREM', key.delayed, job)\n"),
     "requeue-too-early": one("retries_requeue", "'-inf', now,", "'-inf', now + 1,"),
-    "requeue-without-bound": one("retries_requeue", "'LIMIT', 0, ARGV[1])", "'LIMIT', 0, -1)"),
+    "requeue-without-bound": one("retries_requeue", "'LIMIT', 0, arg.max_jobs)", "'LIMIT', 0, -1)"),
     "requeue-without-the-application": one("retries_requeue", "known.application or ''", "''"),
     "requeue-without-the-country": one("retries_requeue", "known.country or ''", "''"),
     "requeue-without-the-channel": one("retries_requeue", "known.channel or ''", "''"),

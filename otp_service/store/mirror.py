@@ -627,9 +627,8 @@ class Server:
 
     def _confirm(self, taken_over: redis.Redis, history: str, buckets: tuple[str, ...]) -> None:
         """Tell a server that took over that it has all of a history."""
-        names = self._scripts.meet_keys(buckets)
-        arguments = self._scripts.meet_arguments(history, patience=0)
-        taken_over.fcall(f"{self._scripts.library_name}_server_meet", len(names), *names, *arguments)
+        command = self._scripts.meet_command(buckets, history, patience=0)
+        taken_over.execute_command(*command)  # type: ignore[no-untyped-call]
 
     def load_scripts(self) -> None:
         """Load the scripts and teach them the rules, so that what is broken is found at the start."""

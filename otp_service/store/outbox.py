@@ -23,21 +23,28 @@ from otp_service.store.gateway_calls import GatewayCall
 from otp_service.store.leases import BucketShare
 from otp_service.store.mirror import MirrorQuery
 from otp_service.store.rulesets import NO_RULES, CompiledRuleset
-from otp_service.store.script_runner import ScriptCall, ScriptRunner, pairs_to_dict
+from otp_service.store.script_runner import ScriptRunner, pairs_to_dict
 from otp_service.store.signatures.common import NotFound
 from otp_service.store.signatures.mirror import MIRROR_ALLOWS, MirrorAllowsArguments, MirrorAllowsKeys
 from otp_service.store.signatures.outbox import (
     DEAD_LETTER_REDRIVE,
+    JOBS_CLAIM,
     JOBS_RENEW,
+    JOBS_TAKE,
     QUEUES_SWEEP,
     RECEIPT,
     REFERENCE_FIND,
     REFERENCE_PUT,
+    RETRIES_REQUEUE,
     DeadLetterRedriveArguments,
     DeadLetterRedriveKeys,
     Gone,
+    Jobs,
+    JobsClaimArguments,
+    JobsKeys,
     JobsRenewArguments,
     JobsRenewKeys,
+    JobsTakeArguments,
     QueuesSweepArguments,
     QueuesSweepKeys,
     ReceiptArguments,
@@ -48,8 +55,11 @@ from otp_service.store.signatures.outbox import (
     ReferenceFound,
     ReferencePutArguments,
     ReferencePutKeys,
+    RetriesRequeueArguments,
+    RetriesRequeueKeys,
     Unwanted,
 )
+from otp_service.store.signatures.signature import ArgumentsT, Signature
 from otp_service.store.streams import StreamLimits, entry_id, entry_values, parse_entry_id
 from otp_service.store.verifications import VERSION, delivery_slot, parse_verification, record_values
 
@@ -169,10 +179,19 @@ class Outbox:
     def take(self, consumer: str, count: int, leave: Collection[str] = ()) -> list[Job]:
         """Return up to ``count`` new jobs for a consumer, the queues in turn, at once; none of those to ``leave``."""
         turn = secrets.randbelow(_TURN_RANGE)
-        return self._gather("jobs_take", (keys.ready, keys.wake), consumer, count, (turn, *leave))
+
+        def arguments(most: int) -> JobsTakeArguments:
+            return JobsTakeArguments(CONSUMER_GROUP, consumer, most, turn, tuple(leave))
+
+        return self._gather(JOBS_TAKE, (keys.ready, keys.wake), consumer, count, arguments)
 
     def _gather(
-        self, script: str, kinds: tuple[keys.Key, ...], consumer: str, count: int, further: tuple[Argument, ...]
+        self,
+        script: Signature[JobsKeys, ArgumentsT, Jobs],
+        kinds: tuple[keys.Key, keys.Key],
+        consumer: str,
+        count: int,
+        arguments: Callable[[int], ArgumentsT],
     ) -> list[Job]:
         """Return up to ``count`` jobs that a script hands a consumer, beginning with other buckets each time.
 
@@ -185,16 +204,15 @@ class Outbox:
         while groups and (free := count - len(jobs)) > 0:
             asked, groups = groups[:free], groups[free:]
             each = free // len(asked)
-            names = [tuple(kind(bucket) for kind in kinds for bucket in buckets) for buckets in asked]
-            about = (CONSUMER_GROUP, consumer, each, *further)
-            answers = self._scripts.run_all([ScriptCall(script, one, about) for one in names])
-            for buckets, answer in zip(asked, answers, strict=True):
-                if isinstance(answer, StoreUnavailableError):
-                    lost = answer
+            names = [JobsKeys(tuple(kind(bucket) for kind in kinds for bucket in buckets)) for buckets in asked]
+            replies = self._scripts.call_all(script, [(group, arguments(each)) for group in names])
+            for buckets, reply in zip(asked, replies, strict=True):
+                if isinstance(reply, StoreUnavailableError):
+                    lost = reply
                     continue
                 heard = True
-                jobs += self._jobs(consumer, answer)
-                if len(answer) == each:
+                jobs += self._jobs(consumer, reply.jobs)
+                if len(reply.jobs) == each:
                     groups.append(buckets)
         if lost and not heard:
             raise lost
@@ -215,7 +233,11 @@ class Outbox:
 
     def claim(self, consumer: str, count: int, idle: int) -> list[Job]:
         """Return up to ``count`` jobs that others hold for longer than ``idle`` milliseconds: they died."""
-        return self._gather("jobs_claim", (keys.queues, keys.ready), consumer, count, (idle,))
+
+        def arguments(most: int) -> JobsClaimArguments:
+            return JobsClaimArguments(CONSUMER_GROUP, consumer, most, idle)
+
+        return self._gather(JOBS_CLAIM, (keys.queues, keys.ready), consumer, count, arguments)
 
     def lag(self) -> float:
         """Return the age of the oldest message that is in a queue, in seconds; 0 when none is.
@@ -263,11 +285,11 @@ class Outbox:
 
         Buckets whose servers are away are passed over; raises `StoreUnavailableError` where all are.
         """
-        answers = self._scripts.run_all([_requeue(bucket, most) for bucket in self.share.buckets])
-        heard = [one for one in answers if not isinstance(one, StoreUnavailableError)]
-        if not heard:
-            raise answers[0]
-        return min((int(wait) for _, wait in heard if wait >= 0), default=LONG_TIME)
+        replies = self._scripts.call_all(RETRIES_REQUEUE, [_requeue(bucket, most) for bucket in self.share.buckets])
+        lost = [reply for reply in replies if isinstance(reply, StoreUnavailableError)]
+        if len(lost) == len(replies):
+            raise lost[0]
+        return min((reply for reply in replies if isinstance(reply, int) and reply >= 0), default=LONG_TIME)
 
     def _jobs(self, consumer: str, entries: Iterable[tuple[bytes, bytes, list[bytes]]]) -> Iterable[Job]:
         """Yield the jobs of entries; one that cannot be read goes to the dead letters, and stops nobody."""
@@ -280,9 +302,9 @@ class Outbox:
                 self._give_up(unreadable_job(bucket, queue, entry.decode(), consumer, fields), "unreadable")
 
 
-def _requeue(bucket: str, most: int) -> ScriptCall:
-    names = (keys.delayed(bucket), keys.queues(bucket), keys.ready(bucket), keys.wake(bucket))
-    return ScriptCall("retries_requeue", names, (most, keys.queue.beginning(bucket, RETRY)))
+def _requeue(bucket: str, most: int) -> tuple[RetriesRequeueKeys, RetriesRequeueArguments]:
+    names = RetriesRequeueKeys(keys.delayed(bucket), keys.queues(bucket), keys.ready(bucket), keys.wake(bucket))
+    return names, RetriesRequeueArguments(most, keys.queue.beginning(bucket, RETRY))
 
 
 def _is_queue(answer: object) -> bool:

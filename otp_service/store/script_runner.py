@@ -29,7 +29,17 @@ from otp_service.store.connection import (
 from otp_service.store.keys import tag_of
 from otp_service.store.library import UNREGISTERED, fenced_scripts, library, script_names
 from otp_service.store.rulesets import CompiledPlan, CompiledRuleset
-from otp_service.store.signatures.signature import ArgumentsT, KeysT, ReplyT, Signature
+from otp_service.store.signatures.servers import (
+    REPLICAS_AWAIT,
+    SERVER_MEET,
+    Fenced,
+    ReplicasAwaitKeys,
+    Same,
+    ServerMeetArguments,
+    ServerMeetKeys,
+    Undecided,
+)
+from otp_service.store.signatures.signature import ArgumentsT, KeysT, NoArguments, ReplyT, Signature
 
 # A script is sent once. When its answer is lost nobody knows whether it ran: the caller is told, and may ask again with
 # an idempotency key.
@@ -57,9 +67,6 @@ lives for 20 minutes at most; but a start's idempotency key, which tells what be
 clock is behind that of the lost one a record lives longer by as much: there is room for that too."""
 
 
-_SAME: Final = b"same"
-_FENCED: Final = b"fenced"
-_UNDECIDED: Final = b"undecided"
 _PATIENCE: Final = 10_000
 """Milliseconds within which enough servers have to follow one that took over (`ScriptRunner._is_whole`)."""
 _TRACE_LIFE: Final = 1000 * keys.replicated.seconds
@@ -307,22 +314,30 @@ class ScriptRunner:
         """Return the buckets whose keys one call may touch together: all, or on a cluster each alone."""
         return [buckets] if self._slots is None else [[one] for one in buckets]
 
-    def meet_keys(self, buckets: Sequence[str]) -> tuple[str, ...]:
-        """Return the keys of `server_meet.lua`: of all buckets, on a cluster of one."""
-        server = keys.server(buckets[0]) if self.is_cluster else keys.INSTALLATION
-        return server, *map(keys.fence, buckets), *map(keys.mirror, buckets)
-
-    def meet_arguments(self, confirmed: str | bytes, patience: int) -> tuple[Argument, ...]:
-        """Return the arguments of `server_meet.lua`; the server is known to have all of the ``confirmed`` history."""
-        return FENCE_LIFE, confirmed, patience, int(self.is_cluster), self._replication.replicas
+    def meet_command(self, buckets: Sequence[str], confirmed: str | bytes, patience: int) -> tuple[Argument, ...]:
+        """Return the command that meets a server, which is known to have all of the ``confirmed`` history."""
+        names = SERVER_MEET.flat_keys(
+            ServerMeetKeys(
+                server=keys.server(buckets[0]) if self.is_cluster else keys.INSTALLATION,
+                rest=(*map(keys.fence, buckets), *map(keys.mirror, buckets)),
+            )
+        )
+        arguments = ServerMeetArguments(
+            life=FENCE_LIFE,
+            confirmed=confirmed,
+            patience=patience,
+            is_cluster=int(self.is_cluster),
+            replicas=self._replication.replicas,
+        )
+        return ("FCALL", self._functions[SERVER_MEET.script], len(names), *names, *arguments)
 
     def await_replicas(self, names: Iterable[str]) -> None:
         """Return once replicas have all that was written to the servers of some keys; at once if none is awaited.
 
         Raises `StoreUnavailableError` where too few have it in time.
         """
-        calls = [ScriptCall("replicas_await", (name,), ()) for name in names] if self._waited else []
-        for lost in self.run_all(calls):
+        calls = [(ReplicasAwaitKeys(name), NoArguments()) for name in names] if self._waited else []
+        for lost in self.call_all(REPLICAS_AWAIT, calls):
             if isinstance(lost, StoreUnavailableError):
                 raise lost
 
@@ -447,37 +462,38 @@ class ScriptRunner:
         That is for some buckets and, if it took over, for ``others``, before one of them is moved. Raises
         `redis.ConnectionError` while it is not known whether the server lacks something.
         """
-        answer = self._ask_met(connection, buckets, self._patience)
-        if answer == [_SAME]:
+        reply = self._ask_met(connection, buckets, self._patience)
+        if isinstance(reply, Same):
             return
-        answers = {buckets: answer} | self._ask_all_met(connection, others(), self._patience)
+        replies = {buckets: reply} | self._ask_all_met(connection, others(), self._patience)
         for _ in range(_MEET_TIMES):
-            if [_FENCED] in answers.values():
+            if any(isinstance(reply, Fenced) for reply in replies.values()):
                 self._replication.note_fenced()
-            undecided = [group for group, (what, *_) in answers.items() if what == _UNDECIDED]
+            undecided = {group: reply for group, reply in replies.items() if isinstance(reply, Undecided)}
             if not undecided:
                 return
-            _, former, present, replicas = answers[undecided[0]]
-            is_whole = self._is_whole(connection.peer, former.decode(), present.decode(), replicas)
+            first = next(iter(undecided.values()))
+            is_whole = self._is_whole(connection.peer, first.former.decode(), first.history.decode(), first.replicas)
             if is_whole is None:
                 time.sleep(_MEET_AGAIN)
             patience = 0 if is_whole is False else self._patience
-            answers = self._ask_all_met(connection, undecided, patience, former if is_whole else b"")
+            replies = self._ask_all_met(connection, undecided, patience, first.former if is_whole else b"")
         raise redis.ConnectionError("It is not known yet whether the server that took over has all that was answered.")
 
     def _ask_all_met(
         self, connection: _Link, groups: Iterable[tuple[str, ...]], patience: int, confirmed: bytes = b""
-    ) -> dict[tuple[str, ...], Any]:
-        answers = {}
+    ) -> dict[tuple[str, ...], Same | Fenced | Undecided]:
+        replies = {}
         for group in groups:
-            with suppress(MovedError):  # it is told to whoever asks
-                answers[group] = self._ask_met(connection, group, patience, confirmed)
-        return answers
+            with suppress(MovedError):  # the next call of the bucket reports it
+                replies[group] = self._ask_met(connection, group, patience, confirmed)
+        return replies
 
-    def _ask_met(self, connection: _Link, buckets: tuple[str, ...], patience: int, confirmed: bytes = b"") -> Any:  # noqa: ANN401
-        names = self.meet_keys(buckets)
-        arguments = self.meet_arguments(confirmed, patience)
-        return self._ask_loaded(connection, ("FCALL", self._functions["server_meet"], len(names), *names, *arguments))
+    def _ask_met(
+        self, connection: _Link, buckets: tuple[str, ...], patience: int, confirmed: bytes = b""
+    ) -> Same | Fenced | Undecided:
+        command = self.meet_command(buckets, confirmed, patience)
+        return SERVER_MEET.read(self._ask_loaded(connection, command))
 
     def _is_whole(self, peer: Peer, former: str, present: str, replicas: int) -> bool | None:
         """Tell whether a server that took over has all that was answered; ``None`` while others may still show it.

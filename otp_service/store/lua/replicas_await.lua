@@ -1,6 +1,3 @@
--- Changes nothing: replicas that are waited for after it have all that was written before, by whomever.
---
--- KEYS[1] a key of the server
--- Returns: 1 where it is there, else 0
+-- Changes nothing: replicas that are waited for after it have all that was written before, over any connection.
 
-return redis.call('EXISTS', KEYS[1])
+return redis.call('EXISTS', key.any_key)

@@ -14,6 +14,7 @@ from otp_service.store.signatures import (
     outbox,
     proofs,
     rulesets,
+    servers,
     verifications,
 )
 from otp_service.store.signatures.signature import Signature
@@ -32,6 +33,7 @@ SIGNATURES: Final[dict[str, Signature[Any, Any, Any]]] = {
         outbox,
         proofs,
         rulesets,
+        servers,
         verifications,
     )
     for value in vars(module).values()
@@ -47,12 +49,7 @@ UNSIGNED: Final = frozenset(
         "gateway_enter",
         "gateway_leave",
         "guard_give_back",
-        "jobs_claim",
-        "jobs_take",
-        "replicas_await",
         "resend",
-        "retries_requeue",
-        "server_meet",
         "start",
         "traffic_commit",
         "verification_find",

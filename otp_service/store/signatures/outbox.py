@@ -184,3 +184,69 @@ class ReferenceFound(NamedTuple):
 REFERENCE_FIND: Signature[ReferenceFindKeys, ReferenceFindArguments, ReferenceFound | NotFound] = Signature(
     "reference_find", ReferenceFindKeys, ReferenceFindArguments, ReferenceFound, NotFound
 )
+
+
+class JobsKeys(NamedTuple):
+    """Two keys of each bucket: all of the first kind, then all of the second.
+
+    To take jobs, the names of the queues that may have new ones, and the wake-up lists; to claim jobs, the names of all
+    queues, and of those that may have new jobs.
+    """
+
+    rest: tuple[str, ...]
+
+
+class JobsTakeArguments(NamedTuple):
+    """What a worker takes."""
+
+    group: str
+    consumer: str
+    max_jobs: int
+    turn: int
+    """Where the turns of queues begin: any number, another each time."""
+    rest: tuple[str, ...]
+    """Queues to leave out."""
+
+
+class Jobs(NamedTuple):
+    """Jobs: of each its queue, entry and fields."""
+
+    jobs: list[tuple[bytes, bytes, list[bytes]]]
+
+
+JOBS_TAKE = Signature("jobs_take", JobsKeys, JobsTakeArguments, Jobs)
+
+
+class JobsClaimArguments(NamedTuple):
+    """What a worker claims."""
+
+    group: str
+    consumer: str
+    max_jobs: int
+    silent: int
+    """Milliseconds without a renewal."""
+
+
+JOBS_CLAIM = Signature("jobs_claim", JobsKeys, JobsClaimArguments, Jobs)
+
+
+class RetriesRequeueKeys(NamedTuple):
+    """The retries of a bucket, and its queues."""
+
+    delayed: str
+    queues: str
+    ready: str
+    """Names of the queues that may have new jobs."""
+    wake: str
+
+
+class RetriesRequeueArguments(NamedTuple):
+    """How many retries to move."""
+
+    max_jobs: int
+    queue: str
+    """Beginning of the keys of the queues of retries."""
+
+
+RETRIES_REQUEUE = Signature("retries_requeue", RetriesRequeueKeys, RetriesRequeueArguments, int)
+"""Returns the milliseconds until the next retry, or -1."""
