@@ -10,13 +10,21 @@ from sqlalchemy import ColumnElement, Row, and_, case, func, insert, or_, select
 
 from otp_service.clock import now
 from otp_service.console.accounts import INVITATION_LIFE, ConsoleUser, Role
-from otp_service.domain.audit import OperatorAction, OperatorActionEntry
+from otp_service.domain.audit import OperatorActionEntry
 from otp_service.errors import NameTakenError
 from otp_service.ledger.audit import append_entry, append_state, record_action
 from otp_service.ledger.database import Database
 from otp_service.ledger.schema import console_users, looks, second_person_requests
 
 _users = console_users.c
+
+
+class ConsoleAction(StrEnum):
+    """Actions of operators that the console adds to `OperatorAction`."""
+
+    USER_INVITED = "console-user-invited"
+    USER_CHANGED = "console-user-changed"
+    USER_DISABLED = "console-user-disabled"
 
 
 class UserState(StrEnum):
@@ -69,24 +77,24 @@ class ConsoleUsers:
             if connection.execute(add).first() is None:
                 raise NameTakenError("There is a user of this name.")
             append_state(connection, console_users, [name])
-            record_action(connection, OperatorActionEntry(OperatorAction.CONSOLE_USER_INVITED, by, about=name))
+            record_action(connection, OperatorActionEntry(ConsoleAction.USER_INVITED, by, about=name))
 
     def invite_again(self, name: str, invitation: str, by: str) -> bool:
         """Let a user set password and app anew, and sign him out; return whether there is one who is not disabled."""
         anew = {"password": "", "secret": "", "invitation": invitation, "invited_until": now() + INVITATION_LIFE}
-        return self._change(name, OperatorAction.CONSOLE_USER_INVITED, by, **anew)
+        return self._change(name, ConsoleAction.USER_INVITED, by, **anew)
 
     def change(self, name: str, role: Role, applications: Sequence[str], by: str) -> bool:
         """Give a user another role and other applications, and sign him out; return whether there is one."""
         given = {"role": role, "applications": " ".join(sorted(applications))}
-        return self._change(name, OperatorAction.CONSOLE_USER_CHANGED, by, **given)
+        return self._change(name, ConsoleAction.USER_CHANGED, by, **given)
 
     def disable(self, name: str, by: str) -> bool:
         """Let a user not sign in any more; return whether there is one who could."""
         ended = {"disabled": now(), "password": "", "secret": "", "invitation": "", "invited_until": 0}
-        return self._change(name, OperatorAction.CONSOLE_USER_DISABLED, by, **ended)
+        return self._change(name, ConsoleAction.USER_DISABLED, by, **ended)
 
-    def _change(self, name: str, action: OperatorAction, by: str, **values: object) -> bool:
+    def _change(self, name: str, action: ConsoleAction, by: str, **values: object) -> bool:
         change = update(console_users).where(_users.name == name, _users.disabled.is_(None))
         with self._database.write() as connection:
             done = connection.execute(change.values(**values, version=_users.version + 1)).rowcount == 1

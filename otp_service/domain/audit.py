@@ -158,9 +158,6 @@ class OperatorAction(StrEnum):
     ENDPOINT_REMOVED = "endpoint-removed"
     WEBHOOKS_REPLAYED = "webhooks-replayed"
     """Webhooks were to be sent once more."""
-    CONSOLE_USER_INVITED = "console-user-invited"
-    CONSOLE_USER_CHANGED = "console-user-changed"
-    CONSOLE_USER_DISABLED = "console-user-disabled"
     WEBHOOKS_RESEALED = "webhooks-resealed"
     """Secrets of endpoints were sealed under the active root key."""
 
@@ -170,7 +167,7 @@ class OperatorActionEntry:
     """One action, as it is recorded."""
 
     act: str
-    """One of `OperatorAction`; of what was read also one of a later release, or a forged one."""
+    """One of `OperatorAction` or of an extension; of what was read also one of a later release, or a forged one."""
     by: str
     """Who did it: the login of a person at a command line (``cli:ali``), a user of the console (``console:ali``), or
     two of them (``console:ali with sara``), or the name of an operator's API key."""
