@@ -428,14 +428,14 @@ class TwilioGateway:
 
     def _call(self, message: Message) -> Any:  # noqa: ANN401 - the SDK's
         """Make a call that reads the text out; it rings no longer than the code is valid, and is not recorded."""
-        callback = {"status_callback": message.receipt_url, "status_callback_event": ["completed"]}
+        reports = {"status_callback": message.receipt_url, "status_callback_event": ["completed"]}
         return self._client.calls.create(
             to=message.to,
             from_=self._settings.voice_from,
             twiml=twiml(message.text, voice_for(message.locale, self._settings.voices)),
             timeout=max(1, min(message.expires_in, _MAX_RINGING)),
             record=False,
-            **callback if message.receipt_url else {},
+            **reports if message.receipt_url else {},
         )
 
 
