@@ -79,12 +79,14 @@ LEDGER_LINE = (
     "PostgreSQL is on another host and the connection may not be encrypted.",
     "Add sslmode=verify-full and sslrootcert.",
 )
-CERTIFICATE_NOT_VERIFIED = "It is encrypted, but any certificate will do: who is on the way may pose as the server."
+CERTIFICATE_NOT_VERIFIED = (
+    "It is encrypted, but any certificate will do: an attacker on the way may pose as the server."
+)
 GATEWAY_CLEAR = ("The connection is not encrypted: numbers and codes can be read on the way.", "Use https://.")
 POLICY_CLEAR = ("The connection is not encrypted: numbers and credentials can be read on the way.", "Use https://.")
-SAMPLE = ("It is a sample, or a placeholder that was not filled in: anybody knows it.", "Set the real one.")
+SAMPLE = ("It is a sample, or a placeholder that was not filled in, so it is public.", "Set the real one.")
 SAMPLE_PASSWORD = (
-    "Its password is a sample, or a placeholder that was not filled in: anybody knows it.",
+    "Its password is a sample, or a placeholder that was not filled in, so it is public.",
     "Choose one at random: openssl rand -hex 16",
 )
 SHORT_PASSWORD = (
@@ -98,15 +100,15 @@ ROOTS, PSEUDONYM = "OTP_SERVICE_ROOT_KEYS", "OTP_SERVICE_PSEUDONYM_KEY"
 MEND_ROOT = "Correct it, or make another: otp-service key root"
 MEND_PSEUDONYM = "Correct it, or make another: otp-service key pseudonym"
 NO_HOUR = "No window of an hour or longer allows at most 100 wrong codes: a code could be guessed."
-NO_LONG_WINDOW = "No window of an hour or longer allows at most 100 messages: anybody could flood a number."
+NO_LONG_WINDOW = "No window of an hour or longer allows at most 100 messages: anyone could flood a number."
 OTHER_ROOT, OTHER_PSEUDONYM = "Make another: otp-service key root", "Make another: otp-service key pseudonym"
 A_SAMPLE = "A key is a sample, not a random one."
 CEILING = (
-    "Nothing bounds what it may spend: who steals its key, or inflates its traffic, is paid without end.",
+    "Nothing limits its spending: a stolen key or inflated traffic costs without end.",
     'Set a ceiling such as day = "4000", or day = "none" where you know that.',
 )
 NO_RULE = (
-    "No rule against fraud is at work, not even to record: who is paid for messages to numbers of his own starts them.",
+    "No rule against fraud is active, not even to record: fraud could cost a message for each start.",
     'Set those of block, country or address to "enforce", or to "record_only" while you look.',
 )
 AGAINST_FRAUD = [rule for rule in GUARD_RULES if rule.startswith(("address.", "block.", "country."))]
@@ -381,7 +383,7 @@ IN_PRODUCTION = {
         "price",
         {"guard": {"currency": "PKX"}},
         "guard.currency",
-        "ISO 4217 knows no such currency: nobody can tell what prices and ceilings are worth.",
+        "ISO 4217 has no such currency, so prices and ceilings mean nothing.",
         "Set the one that your providers bill in.",
         {"guard": {"currency": "KWD"}},
     ),
@@ -410,12 +412,12 @@ IN_PRODUCTION = {
         "no-purpose",
         {"purposes": {}, "applications": {}},
         "purposes",
-        "There is none.",
+        "No purpose is set.",
         "Add a section such as [purposes.login].",
         {"applications": {}},  # those of the ledger may do
     ),
     "no gateway": Unsafe(
-        "no-gateway", {"gateways": {}}, "gateways", "There is none.", "Add a section such as [gateways.primary]."
+        "no-gateway", {"gateways": {}}, "gateways", "No gateway is set.", "Add a section such as [gateways.primary]."
     ),
     "the sandbox": Unsafe(
         "gateway-for-development",
@@ -452,7 +454,7 @@ IN_PRODUCTION = {
         "number-limit",
         {"limits": {"number": []}},
         "limits.number",
-        "There is none: anybody could flood a number.",
+        "No limit is set: anyone could flood a number.",
         "Set one such as '10/day'.",
     ),
     "number windows of minutes": Unsafe(
@@ -475,7 +477,7 @@ IN_PRODUCTION = {
         "guess-limit",
         {"limits": {"failed_checks": []}},
         "limits.failed_checks",
-        "There is none: a new verification would buy new guesses.",
+        "No limit is set: a new verification would buy new guesses.",
         "Set one such as '10/day'.",
     ),
     "a budget that is none": Unsafe(
@@ -498,7 +500,7 @@ IN_PRODUCTION = {
         "vital-rule",
         {"guard": {"modes": {"number.lock": "record_only"}}},
         "guard.modes",
-        "number.lock is not enforced: anybody could flood numbers or guess codes.",
+        "number.lock is not enforced: anyone could flood numbers or guess codes.",
         'Set it to "enforce".',
         {"guard": {"modes": {"number.cooldown": "record_only"}}},
     ),

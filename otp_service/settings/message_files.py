@@ -47,10 +47,10 @@ from otp_service.settings.settings import Settings
 from otp_service.settings.sources import Table, fault_lines, merge
 
 NO_TIME: Final = "none"
-"""The form of less than a minute, beside CLDR's plural forms."""
-_OF_REPLIES: Final = (Variable.BRAND,)
-_Place = tuple[str, str]
-"""Where in the file, and what is wrong there, as the end of a sentence."""
+"""The form for less than a minute, beside CLDR's plural forms."""
+_REPLY_VARIABLES: Final = (Variable.BRAND,)
+_Fault = tuple[str, str]
+"""Place in the file, and the fault as the end of a sentence."""
 
 
 def _checked_channel(name: str) -> str:
@@ -60,75 +60,77 @@ def _checked_channel(name: str) -> str:
 
 
 ChannelName = Annotated[str, AfterValidator(_checked_channel)]
-"""Member of a table with one for each channel; any other is as unknown as in every table."""
+"""Member of a table with a member for each channel; any other name is an unknown member."""
 
 
 class TemplateTable(Section):
-    """The texts of one purpose, or of one kind of purpose, by channel."""
+    """The texts of a purpose, or of a kind of purpose, by channel."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[ChannelName, str]
 
     segments: int = Field(default=1, ge=1, le=10)
-    """Short messages that the longest ``sms`` may take."""
+    """Maximum segments of the longest ``sms``."""
 
     @property
     def sources(self) -> dict[Channel, str]:
-        """The texts by channel: what is read has by default the text of ``sms``, without its last line."""
+        """The texts by channel: a written channel has by default the text of ``sms``, without its last line."""
         own = self.__pydantic_extra__
-        texts = {one: own.get(one, None if one.traits.is_spoken else own.get(Channel.SMS)) for one in Channel}
+        texts = {
+            channel: own.get(channel, None if channel.traits.is_spoken else own.get(Channel.SMS)) for channel in Channel
+        }
         return {channel: text for channel, text in texts.items() if text is not None}
 
     def is_payment(self, name: str) -> bool:
-        """Tell whether the texts are about a payment, in a section of this name."""
+        """Whether the texts of a section with this name are about a payment."""
         if name in set(PurposeKind):
             return name == PurposeKind.TRANSACTION
         return any(f"{{{variable}}}" in source for source in self.sources.values() for variable in PAYMENT_VARIABLES)
 
 
 class AccountTable(Section):
-    """What is said of the payer's account when a payment names one."""
+    """The words for the payer's account, if a payment has an account."""
 
     written: str
     spoken: str | None = None
-    """By default as written."""
+    """Default: ``written``."""
 
 
 class ReplyTable(Section):
-    """What somebody is answered who wrote back; without a text of its own, the next language is asked."""
+    """Replies to messages from people; without a text, the next language's is used."""
 
     segments: int = Field(default=1, ge=1, le=3)
-    """Short messages that the longest may take."""
+    """Maximum segments of the longest reply."""
     stop: str | None = None
-    """To whom wants no more messages."""
+    """Reply to a person who stops messages."""
     help: str | None = None
-    """To whom wants to know who this is."""
+    """Reply to a person who asks for the sender."""
 
     @property
     def sources(self) -> dict[Meaning, str]:
-        """The texts by what they answer."""
+        """The texts by the meaning that they answer."""
         texts = {Meaning.STOP: self.stop, Meaning.HELP: self.help}
         return {meaning: text for meaning, text in texts.items() if text is not None}
 
 
 class MessageFile(Section):
-    """A language's words."""
+    """The texts of a language."""
 
     version: str = Field(default="1", min_length=1, max_length=32, pattern=r"^[A-Za-z0-9._-]+$")
-    """Your name of these words: it is recorded with each message that has them."""
+    """Your name for these texts, which is recorded with each message."""
     alphabet: Encoding
-    """What text messages are meant to be encoded in."""
+    """Intended encoding of text messages."""
     never_share: str
     minutes: dict[str, str]
-    """How long a code is valid: ``none`` (less than a minute), and the plural forms of CLDR."""
+    """Lifetime of a code: ``none`` (less than a minute), and the plural forms of CLDR."""
     account: AccountTable
     templates: dict[Name, TemplateTable]
-    """By purpose or by kind of purpose."""
+    """Texts by purpose or by kind of purpose."""
     replies: ReplyTable = ReplyTable()
 
 
 def language_of(tag: str, file: MessageFile) -> Language:
-    """Return the language of a file without faults."""
+    """Return the language of a valid file."""
     return Language(
         tag=tag,
         alphabet=file.alphabet,
@@ -137,7 +139,7 @@ def language_of(tag: str, file: MessageFile) -> Language:
         account_written=parse_template(file.account.written, (Variable.ACCOUNT,)),
         account_spoken=parse_template(file.account.spoken or file.account.written, (Variable.ACCOUNT,)),
         texts={name: _texts(name, table) for name, table in file.templates.items()},
-        replies={meaning: parse_template(text, _OF_REPLIES) for meaning, text in file.replies.sources.items()},
+        replies={meaning: parse_template(text, _REPLY_VARIABLES) for meaning, text in file.replies.sources.items()},
         reply_segments=file.replies.segments,
         version=file.version,
     )
@@ -157,8 +159,8 @@ def _texts(name: str, table: TemplateTable) -> PurposeTemplates:
     return PurposeTemplates(payment, table.segments, templates, name)
 
 
-def file_faults(tag: str, file: MessageFile) -> Iterator[_Place]:
-    """Yield what makes a file unusable, each with its place."""
+def file_faults(tag: str, file: MessageFile) -> Iterator[_Fault]:
+    """Yield the faults of a file, each with its place."""
     yield from _incomplete(tag, file)
     yield from _forms(tag, file)
     yield from _phrases(file)
@@ -170,16 +172,16 @@ def file_faults(tag: str, file: MessageFile) -> Iterator[_Place]:
             yield from ((place, fault) for fault in _template_faults(file, name, table, channel))
 
 
-def _incomplete(tag: str, file: MessageFile) -> Iterator[_Place]:
+def _incomplete(tag: str, file: MessageFile) -> Iterator[_Fault]:
     for kind in PurposeKind:
-        there = file.templates[kind].sources if kind in file.templates else {}
+        sources = file.templates[kind].sources if kind in file.templates else {}
         for channel in Channel:
             needed = not channel.traits.is_spoken or tag.lower() == DEFAULT_LANGUAGE
-            if needed and channel not in there:
+            if needed and channel not in sources:
                 yield f"templates.{kind}.{channel}", "is missing"
 
 
-def _forms(tag: str, file: MessageFile) -> Iterator[_Place]:
+def _forms(tag: str, file: MessageFile) -> Iterator[_Fault]:
     reached = {NO_TIME, *(plural_form(tag, count) for count in range(1, MAX_MINUTES + 1))}
     for form in sorted(reached - file.minutes.keys()):
         yield f"minutes.{form}", f"is missing: the language has {', '.join(sorted(reached))} from 0 to {MAX_MINUTES}"
@@ -187,7 +189,7 @@ def _forms(tag: str, file: MessageFile) -> Iterator[_Place]:
         yield f"minutes.{form}", "is no plural form of the language"
 
 
-def _phrases(file: MessageFile) -> Iterator[_Place]:
+def _phrases(file: MessageFile) -> Iterator[_Fault]:
     if not file.never_share.strip() or file.never_share != file.never_share.strip():
         yield "never_share", "is empty, or begins or ends with a space"
     phrases: list[tuple[str, str, tuple[Variable, ...]]] = [("never_share", file.never_share, ())]
@@ -218,11 +220,11 @@ def _template_faults(file: MessageFile, name: str, table: TemplateTable, channel
 
 
 def _reply_faults(source: str) -> Iterator[str]:
-    if unreadable := _unreadable(source, _OF_REPLIES):
+    if unreadable := _unreadable(source, _REPLY_VARIABLES):
         yield from unreadable
         return
     yield from word_faults(source)
-    yield from reply_faults(parse_template(source, _OF_REPLIES))
+    yield from reply_faults(parse_template(source, _REPLY_VARIABLES))
     if is_right_to_left(source):
         yield from direction_faults(source)
 
@@ -246,7 +248,7 @@ _SUFFIX: Final = ".toml"
 
 
 def read_templates(settings: Settings) -> MessageTemplates:
-    """Return the words of messages; raise `ConfigurationError` with one line a fault: file, place, what is wrong."""
+    """Return the texts of messages; raise `ConfigurationError` with a line for each fault: file, place, fault."""
     own = settings.messages.directory
     ours = _our_tables()
     theirs = _their_tables(Path(own)) if own else {}
@@ -275,7 +277,7 @@ def _our_tables() -> dict[str, _File]:
 
 @cache
 def _our_language(key: str) -> tuple[Language | None, list[str]]:
-    """Return a language as it comes with the package, read once: nobody changes it meanwhile."""
+    """Return a built-in language, which is read once because it does not change."""
     tag, _, table = _our_tables()[key]
     return _read(tag, table)
 
@@ -313,17 +315,17 @@ def _table(file: Traversable) -> Table:
 
 
 def _laid_over(ours: _File | None, theirs: _File | None) -> _File:
-    """Return a file as it is in force, under the path of the one that can be changed."""
+    """Return the merged file, under the path of the operator's own file if it exists."""
     if ours and theirs:
         return ours[0], theirs[1], merge(ours[2], theirs[2])
     file = theirs or ours
     if file is None:
-        raise LookupError("one of them is there")
+        raise LookupError("no file")
     return file
 
 
 def _read(tag: str, table: Table) -> tuple[Language | None, list[str]]:
-    """Return a language, or what is wrong with it."""
+    """Return a language, or its faults."""
     try:
         file = MessageFile.model_validate(table)
     except ValidationError as invalid:
@@ -344,7 +346,7 @@ def _purpose_faults(language: Language, settings: Settings) -> Iterator[str]:
 
 MAX_CODE_LENGTH: Final = 8
 SAMPLE_LONG_PAYMENT: Final = Transaction("999999999999.999", "KWD", "M" * MAX_NAME_LENGTH, "9999")
-"""The most that a message may have to say of a payment."""
+"""The longest payment of a message."""
 ORDINARY_PAYMENT: Final = Transaction("25000.00", "PKR", "Corner Store", "4821")
 ORDINARY_MINUTES: Final = 5
 SAMPLE_CODE: Final = "123456"
@@ -357,20 +359,20 @@ SAMPLE_APPLICATION: Final = Application(
     locale="en",
     client_ip=ClientIpSource.NONE,
 )
-"""An application for messages that belong to none of the configured ones."""
+"""An application for messages without a configured application."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredText:
-    """One text of a template, as one application sends it, or as any may."""
+    """A text of a template, for an application or for any."""
 
     language: Language
     texts: PurposeTemplates
     purpose: str
-    """Or what it replies to."""
+    """Purpose, or the meaning that a reply answers."""
     channel: Channel
     application: Application | None
-    """``None``: with the longest brand, and no last line."""
+    """``None``: the longest brand, and no last line."""
     ordinary: str
     """The message with ordinary values."""
     longest: str
@@ -378,13 +380,13 @@ class MeasuredText:
 
     @property
     def where(self) -> str:
-        """Which text this is, for a person."""
+        """The text's name for operators."""
         parts = (self.language.tag, self.purpose, self.channel, self.application.name if self.application else "")
         return " ".join(filter(None, parts))
 
 
 def sample_purposes(purposes: Mapping[str, Purpose]) -> dict[str, Purpose]:
-    """Return the purposes there are, after one of each kind."""
+    """Return all purposes, after a sample of each kind."""
     kinds = {
         kind.value: Purpose(kind, kind, MAX_CODE_LENGTH, 600, 5, 5, (30,), Resend.SAME_CODE, tuple(Channel))
         for kind in PurposeKind
@@ -395,11 +397,11 @@ def sample_purposes(purposes: Mapping[str, Purpose]) -> dict[str, Purpose]:
 def measure_texts(
     templates: MessageTemplates, purposes: Mapping[str, Purpose], applications: Iterable[Application] = ()
 ) -> Iterator[MeasuredText]:
-    """Yield every text of the templates, replies too, then the text messages of each application in every language."""
+    """Yield every text and reply of the templates, then the text messages of each application in every language."""
     known = sample_purposes(purposes)
     for language in templates.languages.values():
         for name, texts in language.texts.items():
-            for channel in filter(lambda one: one.traits.shows_words, texts.templates):
+            for channel in filter(lambda channel: channel.traits.shows_words, texts.templates):
                 yield _measure(language, texts, known[name], channel, None)
         yield from (_measure_reply(language, meaning, reply) for meaning, reply in language.replies.items())
     for application in applications:
@@ -411,9 +413,8 @@ def _of_application(
 ) -> Iterator[MeasuredText]:
     for name in sorted(application.purposes):
         for language in templates.languages.values():
-            found = language.texts_for(known[name], Channel.SMS)
-            if found:
-                yield _measure(language, found, known[name], Channel.SMS, application)
+            if texts := language.texts_for(known[name], Channel.SMS):
+                yield _measure(language, texts, known[name], Channel.SMS, application)
 
 
 def _measure(
@@ -446,7 +447,7 @@ def _measure_reply(language: Language, meaning: Meaning, template: Template) -> 
 
 
 def cost_faults(measured: Iterable[MeasuredText]) -> Iterator[str]:
-    """Yield one line for each text message that takes more than its file, or its reader, allows."""
+    """Yield a line for each text message that exceeds its file's budget or the limit of its reader."""
     for one in measured:
         if one.channel.traits.in_segments:
             yield from _over_budget(one)
@@ -455,14 +456,14 @@ def cost_faults(measured: Iterable[MeasuredText]) -> Iterator[str]:
 
 
 def cost_notes(measured: Iterable[MeasuredText]) -> Iterator[str]:
-    """Yield one line for each text message that is too long for a reader, in a language that is asked for by name."""
+    """Yield a line for each text message in a language other than the application's that its reader truncates."""
     for one in measured:
         if one.channel is Channel.SMS and not _is_own_language(one):
             yield from _too_long_for_retriever(one)
 
 
 def locale_faults(templates: MessageTemplates, locale: str) -> Iterator[str]:
-    """Yield why a locale cannot be an application's own."""
+    """Yield a fault if a locale has no templates."""
     if not templates.supports(locale):
         yield f"locale: there is no file of messages for {locale}."
 
@@ -477,11 +478,11 @@ def _over_budget(one: MeasuredText) -> Iterator[str]:
 
 
 def _because(one: MeasuredText) -> str:
-    """Tell which character of an application's own makes a message UCS-2 that is meant to be GSM-7."""
+    """Return the character of a brand that makes a GSM-7 message UCS-2, as a clause."""
     title = one.application.brand if one.application else ""
-    if one.language.alphabet is Encoding.UCS2 or not (found := not_in_gsm7(title)):
+    if one.language.alphabet is Encoding.UCS2 or not (positions := not_in_gsm7(title)):
         return ""
-    return f"; the brand has {describe_character(title[found[0]])}, which is not in the GSM 7-bit alphabet"
+    return f"; the brand has {describe_character(title[positions[0]])}, which is not in the GSM 7-bit alphabet"
 
 
 def _too_long_for_retriever(one: MeasuredText) -> Iterator[str]:
@@ -502,7 +503,7 @@ def _length(text: str) -> str:
 
 
 def alphabet_faults(templates: MessageTemplates) -> Iterator[str]:
-    """Yield each character that would turn a text message into UCS-2 against its file's word, with its place."""
+    """Yield each character, with its place, that would make a text message of a GSM-7 file UCS-2."""
     for language in templates.languages.values():
         if language.alphabet is Encoding.GSM7:
             for place, text in _sources(language):
@@ -515,7 +516,7 @@ def alphabet_faults(templates: MessageTemplates) -> Iterator[str]:
 
 
 def _sources(language: Language) -> Iterator[tuple[str, str]]:
-    """Yield what text messages in a language are made of, by place."""
+    """Yield place and text of all parts of text messages in a language."""
     yield "never_share", language.never_share
     yield "account.written", language.account_written.source
     for count, text in enumerate(language.minutes):

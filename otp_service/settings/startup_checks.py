@@ -1,7 +1,7 @@
 """Checks of the settings before a process starts.
 
-`contradictions` finds settings that refer to something that does not exist, or that cannot be read. `start_refusals`
-finds settings that are well formed but unsafe, some of them in production only. docs/refusals.md explains each refusal.
+`contradictions` finds unknown names and invalid limits. `start_refusals` finds settings that are valid but unsafe, some
+of them in production only. docs/refusals.md explains each refusal.
 """
 
 import re
@@ -45,18 +45,18 @@ _REGULATED: Final = tuple(channel for channel in Channel if channel.traits.is_re
 
 def gateways_for_country(settings: Settings, country: str, *channels: Channel) -> list[str]:
     """Return the names of the gateways that may carry messages of any purpose to a country through channels."""
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     for purpose in settings.purposes:
         for channel in channels:
-            found |= dict.fromkeys(settings.routing.gateways_for(country, purpose, channel))
-    return list(found)
+            names |= dict.fromkeys(settings.routing.gateways_for(country, purpose, channel))
+    return list(names)
 
 
 _MEMBER: Final = "hosted_in"
 
 
 def residency_refusals(settings: Settings) -> Iterator[StartRefusal]:
-    """Yield a refusal for each system that is not in the country of ``residency``, or does not tell its country."""
+    """Yield a refusal for each system outside the country of ``residency``, or without a country."""
     home = settings.residency
     if home is None:
         return
@@ -79,7 +79,7 @@ def _residency_refusal(path: str, country: str | None, home: str) -> StartRefusa
 
 
 def _hosting_countries(settings: Settings) -> Iterator[tuple[str, str | None]]:
-    """Yield path and country of each section that has the member ``hosted_in``; ``None`` where it is not set."""
+    """Yield path and country of each section with the member ``hosted_in``; ``None`` if it is not set."""
     for name in type(settings).model_fields:
         section = getattr(settings, name)
         if hasattr(section, _MEMBER):
@@ -107,8 +107,8 @@ def _without_residency(settings: Settings, home: str) -> set[str]:
     return gateways if settings.telemetry.traces else {*gateways, "telemetry"}
 
 
-# The end of a registration is no reason to refuse a start, which would stop messages to all other countries too. The
-# worker refuses the messages that need the registration, and ``doctor`` reports it.
+# An expired registration does not refuse a start, which would stop messages to all other countries too. The worker
+# refuses messages that need the registration, and ``doctor`` reports it.
 
 _NO_SENDER = {
     Violation.SENDER_MISSING: "No sender is registered in {country} for the application {application}.",
@@ -213,7 +213,7 @@ def _ruled_countries(settings: Settings, application: ApplicationSection) -> Col
 
 
 _ENCRYPTED: Final = frozenset({"require", "verify-ca", "verify-full"})
-"""Values of PostgreSQL's ``sslmode`` that never fall back to plain text, as the default ``prefer`` does."""
+"""Values of PostgreSQL's ``sslmode`` that never fall back to plain text; the default ``prefer`` does."""
 _UNENCRYPTED: Final = "without encryption"
 _UNVERIFIED: Final = "without a check of its certificate"
 
@@ -225,7 +225,7 @@ class UnsafeConnection:
     host: str
     """The host that the service connects to."""
     how: str
-    """What is unsafe: ``without encryption`` or ``without a check of its certificate``."""
+    """``without encryption`` or ``without a check of its certificate``."""
     refusal: StartRefusal
     """The refusal in production."""
 
@@ -280,7 +280,7 @@ def _parameters(url: str) -> dict[str, list[str]]:
 
 
 def _unverified_connection(url: str, place: str, action: str) -> UnsafeConnection:
-    sentence = "It is encrypted, but any certificate will do: who is on the way may pose as the server."
+    sentence = "It is encrypted, but any certificate will do: an attacker on the way may pose as the server."
     return UnsafeConnection(
         host_of(url), _UNVERIFIED, StartRefusal(RefusalName.CERTIFICATE_NOT_VERIFIED, place, sentence, action)
     )
@@ -303,14 +303,14 @@ def _web(
 
 
 MIN_PASSWORD_LENGTH: Final = 8
-"""Characters of a password; a shorter one can be guessed."""
+"""Minimum characters of a password; a shorter password can be guessed."""
 _WORDS: Final = (
     "16charactersormore", "sixteencharactersormore", "anywordsthatnobodyelseknows", "secretofyouraccount",
     "0123456789abcdef", "abc", "abcd", "admin", "api", "auth", "changeit", "default", "demo", "dummy", "example",
     "foobared", "guest", "hunter2", "key", "letmein", "my", "password", "postgres", "qwerty", "redis", "replaceme",
     "root", "sample", "secret", "super", "test", "testing", "token", "top", "your",
 )  # fmt: skip
-"""Words that samples consist of, in letters and digits: from our own documents, and much copied ones."""
+"""Words of sample secrets, in letters and digits: from our own documents, and from often copied documents."""
 _MADE_OF_WORDS: Final = re.compile(f"(?:{'|'.join(_WORDS)})+")
 _PLACEHOLDERS: Final = ("changeme", "placeholder")
 """Words that make any secret a sample that contains them, in upper or lower case."""
@@ -326,24 +326,23 @@ _PLACEHOLDER: Final = re.compile(
 _SEPARATORS: Final = re.compile(r"[-_.:/\s]")
 _NUMBER: Final = re.compile(r"[0-9]*$")
 _ANY_NUMBER: Final = 4
-"""Up to so many digits after a sample word may be arbitrary, such as a year; more have to be a run."""
+"""Maximum arbitrary digits after a sample word, such as a year; more digits must be a run."""
 _RUNS: Final = (frozenset({0, 1, -9}), frozenset({0, -1, 9}))
 """Differences between neighbouring characters in ``11223344``, ``7890123``, ``abcdef`` and ``xxxx``, and backwards."""
 _SAMPLE_KEYS: Final = ("", "...", "change me", "changeme", "abc123", "abcd1234", "12345678", "123456789", "1234567890")
 _KNOWN_KEYS: Final = frozenset(map(api_key_hash, (*_SAMPLE_KEYS, *_WORDS, *map("".join, product(_WORDS, repeat=2)))))
-"""Hashes of sample API keys, and of keys made of one or two words: the settings hold only the hash of an API key."""
+"""Hashes of sample API keys, and of keys made of one or two words: the settings have only the hash of an API key."""
 
 
 def is_sample_key(key: bytes) -> bool:
-    """Tell whether a root or pseudonym key is a sample in letters, or the SHA-256 digest of one."""
+    """Whether a root or pseudonym key is a sample in letters, or the SHA-256 digest of a sample."""
     return f"sha256:{key.hex()}" in _KNOWN_KEYS or (key.isascii() and is_sample(key.decode()))
 
 
 def is_sample(secret: str) -> bool:
-    """Tell whether a secret is a sample, a placeholder that was not replaced, or a run such as ``abcdef``.
+    """Whether a secret is a sample, an unreplaced placeholder, or a run such as ``abcdef``.
 
-    A sample (``CHANGE-ME``, ``secret2024``) consists of words of samples, in any case, and at most one number behind
-    them.
+    A sample (``CHANGE-ME``, ``secret2024``) consists of sample words, in any case, and at most a number behind them.
     """
     if not secret:
         return False
@@ -360,7 +359,7 @@ def is_sample(secret: str) -> bool:
 
 
 def _is_run(text: str) -> bool:
-    """Tell whether each character equals the one before it or is the next one, always in the same direction."""
+    """Whether each character equals its predecessor or follows it, always in the same direction."""
     steps = {ord(after) - ord(before) for before, after in pairwise(text.casefold())}
     return any(steps <= run for run in _RUNS)
 
@@ -374,7 +373,7 @@ def sample_refusals(settings: Settings) -> Iterator[StartRefusal]:
     for place, secret in provider_secrets(settings):
         if is_sample(secret):
             yield _sample_refusal(
-                place, "It is a sample, or a placeholder that was not filled in: anybody knows it.", "Set the real one."
+                place, "It is a sample, or a placeholder that was not filled in, so it is public.", "Set the real one."
             )
 
 
@@ -389,13 +388,13 @@ def provider_secrets(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def holds_secrets(settings: Settings, table: Mapping[str, Any]) -> bool:
-    """Tell whether the table of a configuration file holds a secret."""
+    """Whether the table of a configuration file contains a secret."""
     places = [place for place, secret in provider_secrets(settings) if secret]
     urls = (_value_at(table, place) for place in ("redis.url", *settings.ledger.addresses))
     return any(_value_at(table, place) for place in places) or any(url and urlsplit(url).password for url in urls)
 
 
-def _value_at(table: Mapping[str, Any], place: str) -> Any:  # noqa: ANN401 - whatever stands there
+def _value_at(table: Mapping[str, Any], place: str) -> Any:  # noqa: ANN401 - any value of the file
     value: Any = table
     for step in place.split("."):
         if isinstance(value, list):
@@ -406,12 +405,12 @@ def _value_at(table: Mapping[str, Any], place: str) -> Any:  # noqa: ANN401 - wh
 
 
 def _password(place: str, url: SecretStr) -> Iterator[StartRefusal]:
-    given = urlsplit(url.get_secret_value()).password or ""
-    password = unquote(given)
-    if is_sample(given) or is_sample(password):  # unquoting would change a placeholder such as %DB_PASSWORD%
+    quoted = urlsplit(url.get_secret_value()).password or ""
+    password = unquote(quoted)
+    if is_sample(quoted) or is_sample(password):  # unquoting would change a placeholder such as %DB_PASSWORD%
         yield _sample_refusal(
             place,
-            "Its password is a sample, or a placeholder that was not filled in: anybody knows it.",
+            "Its password is a sample, or a placeholder that was not filled in, so it is public.",
             "Choose one at random: openssl rand -hex 16",
         )
     elif 0 < len(password) < MIN_PASSWORD_LENGTH:
@@ -432,20 +431,17 @@ def _sample_refusal(place: str, sentence: str, action: str) -> StartRefusal:
 
 
 MAX_GUESSES = 100
-"""Wrong codes for one number in an hour at most, of a million possible codes."""
+"""Maximum wrong codes for a number in an hour, of a million possible codes."""
 MAX_MESSAGES = 100
-"""Messages to one number in an hour at most."""
+"""Maximum messages to a number in an hour."""
 AGAINST_FRAUD = frozenset({"address", "block", "country"})
-"""Scopes of the rules that notice traffic whose codes nobody types in."""
+"""Scopes of the rules that detect traffic whose codes are not entered."""
 _HOUR = 3600
 _WRITABLE = "Every user of this host can change it."
 
 
 def start_refusals(settings: Settings, *, root_keys: bool = True) -> list[StartRefusal]:
-    """Return all refusals to start that follow from the settings. docs/refusals.md explains each by its name.
-
-    Without ``root_keys`` none are needed.
-    """
+    """Return all refusals to start; without ``root_keys`` missing root keys are allowed."""
     refusals = [*_keys(settings, root_keys=root_keys), *country_refusals(settings)]
     if settings.production:
         for check in _PRODUCTION_CHECKS:
@@ -505,20 +501,20 @@ def _equal_keys(settings: Settings) -> Iterator[StartRefusal]:
 def _empty_sections(settings: Settings) -> Iterator[StartRefusal]:
     if not settings.purposes:
         action = "Add a section such as [purposes.login]."
-        yield StartRefusal(RefusalName.NO_PURPOSE, "purposes", "There is none.", action)
+        yield StartRefusal(RefusalName.NO_PURPOSE, "purposes", "No purpose is set.", action)
     if not settings.gateways:
         action = "Add a section such as [gateways.primary]."
-        yield StartRefusal(RefusalName.NO_GATEWAY, "gateways", "There is none.", action)
+        yield StartRefusal(RefusalName.NO_GATEWAY, "gateways", "No gateway is set.", action)
 
 
 def _number_limit(settings: Settings) -> Iterator[StartRefusal]:
     limits, place = settings.limits.parsed.number, "limits.number"
     if not limits:
-        sentence = "There is none: anybody could flood a number."
+        sentence = "No limit is set: anyone could flood a number."
         yield StartRefusal(RefusalName.NUMBER_LIMIT, place, sentence, "Set one such as '10/day'.")
     elif not any(limit.seconds >= _HOUR and limit.amount <= MAX_MESSAGES for limit in limits):
         sentence = (
-            f"No window of an hour or longer allows at most {MAX_MESSAGES} messages: anybody could flood a number."
+            f"No window of an hour or longer allows at most {MAX_MESSAGES} messages: anyone could flood a number."
         )
         yield StartRefusal(RefusalName.NUMBER_LIMIT, place, sentence, "Add one such as '10/day'.")
 
@@ -526,7 +522,7 @@ def _number_limit(settings: Settings) -> Iterator[StartRefusal]:
 def _guess_limit(settings: Settings) -> Iterator[StartRefusal]:
     limits, place = settings.limits.parsed.failed_checks, "limits.failed_checks"
     if not limits:
-        sentence = "There is none: a new verification would buy new guesses."
+        sentence = "No limit is set: a new verification would buy new guesses."
         yield StartRefusal(RefusalName.GUESS_LIMIT, place, sentence, "Set one such as '10/day'.")
     elif not any(limit.seconds >= _HOUR and limit.amount <= MAX_GUESSES for limit in limits):
         sentence = f"No window of an hour or longer allows at most {MAX_GUESSES} wrong codes: a code could be guessed."
@@ -536,7 +532,7 @@ def _guess_limit(settings: Settings) -> Iterator[StartRefusal]:
 def _vital_rules(settings: Settings) -> Iterator[StartRefusal]:
     for rule in GUARD_RULES.values():
         if rule.vital and settings.guard.mode(rule.id) is not Mode.ENFORCE:
-            sentence = f"{rule.id} is not enforced: anybody could flood numbers or guess codes."
+            sentence = f"{rule.id} is not enforced: anyone could flood numbers or guess codes."
             yield StartRefusal(RefusalName.VITAL_RULE, "guard.modes", sentence, 'Set it to "enforce".')
 
 
@@ -547,8 +543,7 @@ def _fraud_rules(settings: Settings) -> Iterator[StartRefusal]:
         yield StartRefusal(
             RefusalName.FRAUD_RULE,
             "guard.modes",
-            "No rule against fraud is at work, not even to record: who is paid for messages to numbers of his own "
-            "starts them.",
+            "No rule against fraud is active, not even to record: fraud could cost a message for each start.",
             'Set those of block, country or address to "enforce", or to "record_only" while you look.',
         )
 
@@ -570,7 +565,7 @@ def ceiling_refusals(
         yield StartRefusal(
             RefusalName.NO_CEILING,
             f"{path}spend",
-            "Nothing bounds what it may spend: who steals its key, or inflates its traffic, is paid without end.",
+            "Nothing limits its spending: a stolen key or inflated traffic costs without end.",
             'Set a ceiling such as day = "4000", or day = "none" where you know that.',
         )
     elif unbound := sorted(filter(partial(_is_unbound, settings, spend), application.countries)):
@@ -580,7 +575,7 @@ def ceiling_refusals(
 
 
 def _is_unbound(settings: Settings, spend: SpendSettings, country: str) -> bool:
-    """Tell whether no ceiling limits spending for a country, because the rules of its ceilings are off."""
+    """Whether no ceiling limits spending for a country, because the rules of its ceilings are off."""
     by_rule = {"spend.application": spend, "spend.country": spend.of_country(country)}
     return not any(
         ceilings.is_waived or (ceilings.is_set and settings.guard.mode(rule) is not Mode.OFF)
@@ -590,7 +585,7 @@ def _is_unbound(settings: Settings, spend: SpendSettings, country: str) -> bool:
 
 def _prices(settings: Settings) -> Iterator[StartRefusal]:
     if minor_digits(settings.guard.currency) is None:
-        sentence = "ISO 4217 knows no such currency: nobody can tell what prices and ceilings are worth."
+        sentence = "ISO 4217 has no such currency, so prices and ceilings mean nothing."
         action = "Set the one that your providers bill in."
         yield StartRefusal(RefusalName.PRICE, "guard.currency", sentence, action)
     for name, prices in settings.prices.items():
@@ -612,7 +607,7 @@ def _open_files(settings: Settings) -> Iterator[StartRefusal]:
 
 
 def _is_open(path: Path, modes: int) -> bool:
-    """Tell whether users other than owner and group can reach a file, and have one of the permissions ``modes``."""
+    """Whether users other than owner and group can reach a file, and have any of the permissions ``modes``."""
     try:
         real = path.resolve(strict=True)
         return not _is_mounted(real) and _is_reached(real) and bool(real.stat().st_mode & modes)
@@ -636,7 +631,7 @@ def _open_folder(path: Path) -> Path | None:
 
 
 def _is_mounted(real: Path) -> bool:
-    """Tell whether a container engine mounted a file. It may be open then, as the container has no other users.
+    """Whether a container engine mounted a file, which may be open because the container has no other users.
 
     Docker and Podman mount secrets in /run/secrets, Kubernetes in folders such as ``..2026_11_28_06_30_00.1``.
     """
@@ -644,7 +639,7 @@ def _is_mounted(real: Path) -> bool:
 
 
 def _is_reached(path: Path) -> bool:
-    """Tell whether users other than owner and group may pass all parent folders."""
+    """Whether users other than owner and group may pass all parent folders."""
     return all(folder.stat().st_mode & S_IXOTH for folder in path.parents)
 
 
@@ -710,7 +705,7 @@ _PRODUCTION_CHECKS: tuple[Callable[[Settings], Iterator[StartRefusal]], ...] = (
 
 
 def contradictions(settings: Settings) -> list[str]:
-    """Return one sentence, with its setting, for each name that leads nowhere and each limit that cannot be read."""
+    """Return a sentence with the setting for each unknown name and each invalid limit."""
     return [
         *_limit_faults(settings),
         *_purpose_faults(settings),
@@ -744,7 +739,7 @@ def _purpose_faults(settings: Settings) -> Iterator[str]:
 
 
 def unmet_needs(settings: Settings, application: ApplicationSection) -> Iterator[str]:
-    """Yield a fault for each thing that an application rests on and the site has not."""
+    """Yield a fault for each missing requirement of an application."""
     if application.human_check not in {NO_HUMAN_CHECK, ASSERTION, *settings.human_checks}:
         known = f"is {NO_HUMAN_CHECK}, {ASSERTION} or a section of human_checks"
         yield f"human_check: {known}; there is none of this name."
@@ -758,7 +753,7 @@ def unmet_needs(settings: Settings, application: ApplicationSection) -> Iterator
 
 
 def _step_up_faults(settings: Settings, application: ApplicationSection) -> Iterator[str]:
-    for name in (one for one in application.purposes if one in settings.purposes):
+    for name in (purpose for purpose in application.purposes if purpose in settings.purposes):
         after = settings.purposes[name].after
         if after and not application.proofs:
             yield f"proofs: has to be true, because purposes.{name} comes after a proof of another purpose."
@@ -787,7 +782,7 @@ def _application_faults(settings: Settings) -> Iterator[str]:
 
 
 def brand_faults(name: str, application: ApplicationSection) -> Iterator[str]:
-    """Yield a fault if an application has no brand and its section's name, which messages show then, may not be one."""
+    """Yield a fault if an application has no brand and its section's name is not a valid brand."""
     if application.name is None and (rule := broken_name_rule(name.replace("_", "-"))):
         yield f"name: is missing, and messages would show the section's own: it {rule}."
 

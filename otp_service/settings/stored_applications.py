@@ -1,4 +1,4 @@
-"""Applications that are kept in the ledger: their settings are judged as a section of the configuration is."""
+"""Applications in the ledger, whose settings are validated like a section of the configuration."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,7 +25,7 @@ from otp_service.settings.startup_checks import (
 
 
 def parse_section(members: Mapping[str, Any]) -> ApplicationSection:
-    """Return an application's section; raise `ConfigurationError` with one line a fault."""
+    """Return an application's section; raise `ConfigurationError` with a line for each fault."""
     try:
         return ApplicationSection.model_validate(members)
     except ValidationError as invalid:
@@ -33,25 +33,24 @@ def parse_section(members: Mapping[str, Any]) -> ApplicationSection:
 
 
 def dump_section(section: ApplicationSection) -> str:
-    """Return what was given of a section as the ledger keeps it, without keys: the rest has its default."""
-    given = section.model_dump(mode="json", exclude_unset=True, exclude={"keys"})
-    return json.dumps(given, ensure_ascii=False, sort_keys=True)
+    """Return the members of a section that were set, except keys, for the ledger."""
+    members = section.model_dump(mode="json", exclude_unset=True, exclude={"keys"})
+    return json.dumps(members, ensure_ascii=False, sort_keys=True)
 
 
 def all_applications(
     configured: Mapping[str, ApplicationSection], stored: Iterable[StoredApplication]
 ) -> Iterator[StoredApplication]:
-    """Yield all applications; of two of one name that of the configuration, which is in force."""
+    """Yield all applications; the configuration wins over a stored application of the same name."""
     for name, section in configured.items():
         yield StoredApplication(name, dump_section(section))
-    yield from (one for one in stored if one.name not in configured)
+    yield from (application for application in stored if application.name not in configured)
 
 
 def parse_application(settings: Settings, name: str, text: str) -> tuple[Application, Ruleset]:
-    """Return an application and its rules as the settings of an installation allow them.
+    """Return an application and its rules; ``text`` is from `dump_section`.
 
-    Takes its name, and what `dump_section` made. Raises `InvalidApplicationError` with one line a fault, none of which
-    shows what was given.
+    Raises `InvalidApplicationError` with a line for each fault, without the value.
     """
     try:
         section = parse_section(json.loads(text))

@@ -1,4 +1,4 @@
-"""Addresses in settings: of Redis, of the ledger, of hosts."""
+"""URLs and hosts in settings: Redis, the ledger, plain-text hosts."""
 
 import re
 from collections.abc import Mapping
@@ -22,12 +22,12 @@ _REDIS_PARAMETERS: Final[Mapping[str, Mapping[str, re.Pattern[str]]]] = {
     },
     "unix": {"db": re.compile(r"[0-9]{1,4}")},
 }
-"""By scheme. redis-py takes any other for an argument of its connection, our time-outs included."""
+"""Allowed parameters by scheme. redis-py would use any other as an argument of its connection, also our time-outs."""
 _DATABASE: Final = re.compile(r"(/[0-9]{0,4})?")
 
 
 def check_redis_url(url: str) -> None:
-    """Raise `ValueError` for an address that cannot be used, or not as it seems; its text shows no part of it."""
+    """Raise `ValueError`, without parts of the URL, for a URL that is invalid or misleading."""
     parts = _parts(url)
     if "@" in parts.path or parts.fragment or (parts.scheme != "unix" and not _DATABASE.fullmatch(parts.path)):
         raise ValueError(
@@ -62,11 +62,11 @@ _LEDGER_PARAMETERS: Final[Mapping[str, re.Pattern[str]]] = {
     "sslcert": _ANYTHING,
     "sslkey": _ANYTHING,
 }
-"""Of PostgreSQL. The driver has many more, our time-outs among them."""
+"""Allowed parameters of PostgreSQL. The driver has many more, with our time-outs among them."""
 
 
 def check_ledger_url(url: str) -> None:
-    """Raise `ValueError` for an address that cannot be used, or not as it seems; its text shows no part of it."""
+    """Raise `ValueError`, without parts of the URL, for a URL that is invalid or misleading."""
     try:
         parts = urlsplit(url)
         known = parts.scheme in {_SQLITE, _POSTGRESQL} and parts.port != 0
@@ -101,20 +101,20 @@ def _check_server(parts: SplitResult) -> None:
 
 
 def shown_ledger_url(url: str) -> str:
-    """Return an address without user, password and parameters."""
+    """Return a URL without user, password and parameters."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-_WHERE: Final = frozenset({"db", "host"})
-"""Parameters of an address that say where it is."""
+_PLACE_PARAMETERS: Final = frozenset({"db", "host"})
+"""Parameters that determine the place of a URL."""
 
 
 def place_of(url: str) -> tuple[object, ...]:
-    """Return what an address says of where it leads, without user and password."""
+    """Return the place that a URL leads to, without user and password."""
     parts = urlsplit(url)
-    where = sorted(pair for pair in parse_qsl(parts.query) if pair[0] in _WHERE)
-    return parts.scheme, parts.netloc.rpartition("@")[2], parts.path, *where
+    parameters = sorted(pair for pair in parse_qsl(parts.query) if pair[0] in _PLACE_PARAMETERS)
+    return parts.scheme, parts.netloc.rpartition("@")[2], parts.path, *parameters
 
 
 _HOST: Final = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,251}[a-z0-9_])?|[0-9a-f:.]{2,45}")
@@ -122,11 +122,7 @@ _LOCALHOST: Final = "localhost"
 
 
 def host_of(url: str) -> str:
-    """Return the host of an address, as `canonical_host` has it.
-
-    It is ``localhost`` where an address names none, which is where it leads to then, and empty in one that cannot be
-    read.
-    """
+    """Return the canonical host of a URL: ``localhost`` for a URL without a host, empty for an invalid URL."""
     try:
         return canonical_host(urlsplit(url).hostname or _LOCALHOST)
     except ValueError:
@@ -134,19 +130,19 @@ def host_of(url: str) -> str:
 
 
 def canonical_host(host: str) -> str:
-    """Return the one spelling of a host's name or address."""
+    """Return the canonical spelling of a host's name or address."""
     return str(_address(host) or host.lower())
 
 
 def is_local(host: str) -> bool:
-    """Tell whether a host is this one."""
+    """Whether a host is this host."""
     address = _address(host)
     mapped = getattr(address, "ipv4_mapped", None) or address
     return host.lower() == _LOCALHOST or bool(mapped and mapped.is_loopback)
 
 
 def leads_elsewhere(url: str) -> bool:
-    """Tell whether an address leads to another host; a socket (``unix://``) does not."""
+    """Whether a URL leads to another host; a socket (``unix://``) does not."""
     return not url.lower().startswith("unix:") and not is_local(host_of(url))
 
 
@@ -165,4 +161,4 @@ def _host(text: str) -> str:
 
 
 Host = Annotated[str, AfterValidator(_host)]
-"""The name or the address of a host."""
+"""The name or address of a host."""

@@ -182,7 +182,7 @@ def test_the_keys_are_told_to_be_there_only_where_they_are():
         (
             {"applications": {"shop": {**BOUNDED["shop"], "spend": {"countries": {"*": {"hour": "none"}}}}}},
             "applications.shop.spend",
-            "Nothing bounds what it may spend.",
+            "Nothing limits its spending.",
         ),
         (
             {"ledger": {"rebuild_lost_mirror": True}},

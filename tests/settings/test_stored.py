@@ -72,7 +72,7 @@ def test_pages_of_a_developers_machine_are_for_development_only():
 def test_production_asks_for_a_ceiling_or_the_word_that_there_is_none():
     production = Settings.model_validate(tree("redis://localhost:1/0", environment="production"))
 
-    assert refused(production).startswith("spend: Nothing bounds what it may spend")
+    assert refused(production).startswith("spend: Nothing limits its spending")
     assert parse_application(production, "club", json.dumps(CLUB | {"spend": {"day": "none"}}))
     assert parse_application(settings(), "club", json.dumps(CLUB))  # development
 
