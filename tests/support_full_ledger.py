@@ -14,9 +14,9 @@ from otp_service.console.records import (
     ConsoleUsers,
     DualControlAction,
     DualControlRequest,
-    Look,
-    Looks,
-    SecondPersonRequests,
+    DualControlRequests,
+    NumberView,
+    NumberViews,
 )
 from otp_service.domain.applications import ApiKey, KeyScope, new_key_id
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
@@ -41,8 +41,8 @@ def fill(ledger: Ledger, name: str, number: str = NUMBER) -> None:
         ledger.factors.activate(factor(f"fa_{(name + user[:2]).encode().hex():0>56}", user))
         ledger.recovery_codes.replace(user, "shop", [f"{kind}{name}{user}"[:22] for kind in "abc"])
     ledger.recovery_codes.spend(f"a{name}{user}"[:22], f"d{name}{user}"[:22], user, "shop")
-    Looks(ledger.database).record(Look("asha", "find", number, "ticket 17"))
-    SecondPersonRequests(ledger.database).ask(
+    NumberViews(ledger.database).record(NumberView("asha", "find", number, "ticket 17"))
+    DualControlRequests(ledger.database).ask(
         DualControlRequest(DualControlAction.ERASE, number, "shop", "asha", "he asked for it")
     )
     ledger.inbound.record(f"message of {name}", number, "shop", "first", Meaning.STOP)

@@ -21,9 +21,9 @@ from otp_service.console.records import (
     ConsoleUsers,
     DualControlAction,
     DualControlRequest,
-    Look,
-    Looks,
-    SecondPersonRequests,
+    DualControlRequests,
+    NumberView,
+    NumberViews,
 )
 from otp_service.console.sessions import console_sessions
 from otp_service.domain.consents import EVERY_APPLICATION
@@ -149,9 +149,9 @@ class Person:
         ConsoleUsers(ledger.database).invite("asha", Role.COMPLIANCE, (), "hash", "cli:ali")
         session = sessions.find(sessions.begin(ConsoleUsers(ledger.database).find("asha")))
         sessions.point_to(session, self.number)
-        Looks(ledger.database).record(Look("asha", "find", self.number.pseudonym, WORDS))
+        NumberViews(ledger.database).record(NumberView("asha", "find", self.number.pseudonym, WORDS))
         for application in ("shop", "bank", EVERY_APPLICATION):
-            SecondPersonRequests(ledger.database).ask(
+            DualControlRequests(ledger.database).ask(
                 DualControlRequest(DualControlAction.ERASE, self.number.pseudonym, application, "asha", WORDS)
             )
 

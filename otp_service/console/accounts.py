@@ -1,4 +1,4 @@
-"""People who use the console: roles and what each may do, passwords, invitations, waits after failures."""
+"""Users of the console: roles and their permissions, passwords, invitations, waits after failures."""
 
 import hashlib
 import os
@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 
 class Role(StrEnum):
-    """What a person's work is."""
+    """The work of a user."""
 
     SUPPORT = "support"
     FRAUD = "fraud"
@@ -26,30 +26,30 @@ class Role(StrEnum):
 
 
 class Permission(StrEnum):
-    """What a role allows."""
+    """A permission of a role."""
 
     FIND = "find"
-    """Look up a number, or read and decide what people wrote back: each look is recorded."""
+    """Look up a number, or decide on replies; each view is recorded."""
     FIND_BY_ID = "find-by-id"
-    """Look up a verification of an application of one's own by its identifier."""
+    """Look up a verification of an own application by its identifier."""
     UNBLOCK = "unblock"
     """Lift waits and locks of a number, and empty its limits."""
     STATS = "stats"
-    """See rules, stats, money, and what would be under other rules."""
+    """See rules, stats, spending, and the effect of other rules."""
     EXACT = "exact"
     """See small counts as they are."""
     HOLDS = "holds"
-    """Lift what rules hold back of a block, a country or an address."""
+    """Lift the limits of a block, a country or an address."""
     FREEZE = "freeze"
     """Freeze a number after fraud."""
     COMPLIANCE = "compliance"
-    """See consents and suppressions, export what is held of a person, verify the audit chain, make dispute packs."""
+    """See consents and suppressions, export a person's data, verify the audit chain, make dispute packs."""
     ERASE = "erase"
-    """Ask for, or confirm, what needs two people: erasures, and the end of freezes and suppressions."""
+    """Request or confirm actions under dual control: erasures, and the end of freezes and suppressions."""
     OPERATE = "operate"
     """See gateways, queues and dead letters; pause gateways, put messages back."""
     DEVELOP = "develop"
-    """See keys and webhooks of one's own applications."""
+    """See keys and webhooks of the own applications."""
     USERS = "users"
     """Invite, change and disable users of the console."""
 
@@ -69,59 +69,59 @@ ALLOWED: Final[Mapping[Role, frozenset[Permission]]] = {
     Role.DEVELOPER: frozenset({Permission.FIND_BY_ID, Permission.STATS, Permission.DEVELOP}),
     Role.ADMIN: frozenset({Permission.USERS}),
 }
-"""By role. No role may do everything: who gives out access sees no person's data."""
+"""By role. No role may do everything: a user who manages access sees no personal data."""
 
 
 def may_be_limited(role: Role) -> bool:
-    """Tell whether a user of a role may be limited to some applications: not who gives out access to all of them."""
+    """Whether users of a role may be limited to some applications; a role that manages access to all may not."""
     return Permission.USERS not in ALLOWED[role]
 
 
 NEVER_LIMITED: Final = "An admin gives out access to all applications, and is limited to none."
 NAME_RULE: Final = "A name has at most 24 small letters, digits, dots and hyphens, and begins with a letter."
 _NAME: Final = re.compile(r"[a-z][a-z0-9._-]{0,23}")
-"""Two of them have to fit where it is recorded who did something together (``console:ali with sara``)."""
+"""Two of them have to fit in the record of a joint action (``console:ali with sara``)."""
 
 
 def is_user_name(name: str) -> bool:
-    """Tell whether a user may be called so."""
+    """Whether a text is a valid user name."""
     return bool(_NAME.fullmatch(name))
 
 
 @dataclass(frozen=True, slots=True)
 class ConsoleUser:
-    """A user of the console, as he is recorded. Times are milliseconds since the epoch."""
+    """A recorded user of the console. Times are milliseconds since the epoch."""
 
     name: str
     role: Role
     applications: frozenset[str]
-    """Those that he may see; empty for all."""
+    """The visible ones; empty for all."""
     password: str = field(repr=False)
     """Argon2id (RFC 9106) in the PHC string format; empty until the invitation is accepted."""
     secret: str = field(repr=False)
-    """Of his authenticator app, sealed; empty until then."""
+    """Of the authenticator app, sealed; empty until then."""
     last_step: int = 0
     """The last period whose code was accepted: none before it is again."""
     version: int = 0
-    """Another one after each change that ends sessions."""
+    """Increases with each change that ends sessions."""
     disabled: int | None = None
 
     @property
     def is_active(self) -> bool:
-        """Whether he may sign in."""
+        """Whether the user may sign in."""
         return bool(self.password and self.secret) and self.disabled is None
 
     def may(self, permission: Permission) -> bool:
-        """Tell whether his role allows something."""
+        """Whether the role has a permission."""
         return permission in ALLOWED[self.role]
 
     @property
     def sees_all(self) -> bool:
-        """Whether he is limited to no applications, and may do what concerns all of them."""
+        """Whether the user is not limited to some applications, and may act for all."""
         return not self.applications
 
     def sees(self, application: str) -> bool:
-        """Tell whether he may see an application; all of them (``*``) sees only who is restricted to none."""
+        """Whether the user may see an application; ``*`` requires a user without restrictions."""
         return self.sees_all or application in self.applications
 
 
@@ -133,7 +133,7 @@ _HASH_BYTES, _SALT_BYTES = 32, 16
 
 
 def password_fault(password: str, name: str) -> str:
-    """Return what is wrong with a new password of a user, empty when nothing is (NIST SP 800-63B-4, section 3.1.1)."""
+    """Return the fault of a new password (NIST SP 800-63B-4, section 3.1.1), empty for none."""
     if len(password) < MIN_PASSWORD:
         return f"A password has at least {MIN_PASSWORD} characters."
     if len(password) > MAX_PASSWORD:
@@ -144,7 +144,7 @@ def password_fault(password: str, name: str) -> str:
 
 
 def hash_password(password: str) -> str:
-    """Return what is recorded of a password."""
+    """Return the hash of a password, as it is stored."""
     return _argon2(os.urandom(_SALT_BYTES)).derive_phc_encoded(password.encode(errors="surrogatepass"))
 
 
@@ -153,7 +153,7 @@ def _argon2(salt: bytes) -> Argon2id:
 
 
 def is_password(password: str, hashed: str) -> bool:
-    """Tell whether a password is the one that was hashed; takes as long where there is no such user (empty)."""
+    """Whether a password matches a hash; takes as long for an empty hash, of an unknown user."""
     try:
         Argon2id.verify_phc_encoded(password.encode(errors="surrogatepass"), hashed or _dummy_hash())
     except InvalidKey:
@@ -163,16 +163,16 @@ def is_password(password: str, hashed: str) -> bool:
 
 @cache
 def _dummy_hash() -> str:
-    """Return the hash of a password that nobody knows."""
+    """Return the hash of a random password."""
     return _argon2(bytes(_SALT_BYTES)).derive_phc_encoded(os.urandom(_SALT_BYTES))
 
 
 SESSION_IDLE: Final = 15 * 60
 """Seconds after the last page in which a session ends."""
 SESSION_LIFE: Final = 8 * 3600
-"""Seconds after which somebody signs in again, however busy he was."""
+"""Seconds after which a session ends, even in use."""
 CONFIRMED_FOR: Final = 300
-"""Seconds after the code of an app in which what cannot be undone may be done."""
+"""Seconds after the code of an app in which irreversible actions are allowed."""
 INVITATION_LIFE: Final = 3_600_000
 """Milliseconds for which an invitation may be accepted."""
 
@@ -183,16 +183,16 @@ def new_invitation() -> str:
 
 
 def digest(name: str) -> str:
-    """Return what is kept of a random name that only its holder knows: an invitation, a session's cookie.
+    """Return the stored form of a random name that only its holder knows: an invitation, a session's cookie.
 
-    A plain hash is enough here: it has 256 random bits and cannot be searched for.
+    A plain hash is enough: the name has 256 random bits and cannot be guessed.
     """
     return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
 
 
 FREE_TRIES: Final = 5
-"""Tries to sign in, of one name from one network, that need not wait for each other."""
+"""Attempts to sign in under a name from a network before the first wait."""
 FIRST_WAIT: Final = 30_000
-"""Milliseconds before the next one; it doubles with each."""
+"""Milliseconds before the next attempt; doubles with each."""
 LONGEST_WAIT: Final = 3_600_000
-"""Milliseconds: nobody is locked out for ever, and nobody by what others do elsewhere."""
+"""Milliseconds. A lock always ends, and attempts from other networks do not cause it."""

@@ -1,4 +1,4 @@
-"""The console's WSGI application: who may see what, forms of its own only, headers, errors."""
+"""The console's WSGI application: permissions, protection of forms, headers, errors."""
 
 import hmac
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from otp_service.bootstrap import Installation, open_installation, watch
-from otp_service.console import plots, trial
+from otp_service.console import demo, plots
 from otp_service.console.authentication import user_of
 from otp_service.console.compliance import views as compliance
 from otp_service.console.developers import views as developers
@@ -22,11 +22,11 @@ from otp_service.console.fraud import views as fraud
 from otp_service.console.inbox import views as inbox
 from otp_service.console.language import DIRECTIONS, LANGUAGES, translated
 from otp_service.console.operations import views as operations
+from otp_service.console.requests import COOKIE, Answer, ConsoleRequest, FormError, View, language_of_request
 from otp_service.console.sessions import console_sessions
 from otp_service.console.settings import console_settings
 from otp_service.console.sign_in import views as sign_in
 from otp_service.console.users import views as users
-from otp_service.console.visits import COOKIE, Answer, FormError, View, Visit, language_of_request
 from otp_service.console.what_if import views as what_if
 from otp_service.domain.phrases import Phrase, Value
 from otp_service.domain.prices import format_micros
@@ -46,7 +46,7 @@ PARTS: Final = (find, inbox, fraud, what_if, compliance, operations, developers,
 VIEWS: Final[tuple[View, ...]] = tuple(view for part in PARTS for view in part.all)
 """In the order of the navigation."""
 HEALTH: Final = "/healthz"
-"""Says that the process answers, to whoever asks."""
+"""Health check, without authentication."""
 HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'",
@@ -73,7 +73,7 @@ class Console(Flask):
         self.installation = installation
         self.config["MAX_CONTENT_LENGTH"] = MAX_FORM
         self.config["MAX_FORM_MEMORY_SIZE"] = MAX_FORM
-        views = (*VIEWS, *trial.views.all) if trial.is_trial(installation.settings) else VIEWS
+        views = (*VIEWS, *demo.views.all) if demo.is_demo(installation.settings) else VIEWS
         self._by_endpoint = {view.endpoint: view for view in views}
         self.add_url_rule(HEALTH, "health", lambda: Response("ok", content_type="text/plain"))
         for view in views:
@@ -85,8 +85,8 @@ class Console(Flask):
             self.wsgi_app = ProxyFix(self.wsgi_app, x_for=proxies, x_host=0, x_proto=0)  # type: ignore[method-assign]
 
     def _begin(self) -> Answer | None:
-        """Find out who makes the request, and whether he may."""
-        g.visit = visit = Visit(self.installation, language_of_request(), render=render)
+        """Authenticate and authorise the request."""
+        g.visit = visit = ConsoleRequest(self.installation, language_of_request(), render=render)
         if request.endpoint == "health":
             return None  # whoever watches the process knows no host name of ours
         self._require_own_host()
@@ -116,7 +116,7 @@ class Console(Flask):
         return max((one for one in pages if f"{form.rule}/".startswith(f"{one.rule}/")), key=lambda one: len(one.rule))
 
     def _require_own_host(self) -> None:
-        """Refuse requests for another host: a name of a stranger's may lead here (DNS rebinding)."""
+        """Refuse requests for another host, against DNS rebinding."""
         expected, host = console_settings(self.installation.settings).public_url, request.host
         name = urlsplit(f"//{host}").hostname or ""
         if host != urlsplit(expected).netloc if expected else name not in _LOOPBACK:
@@ -124,7 +124,7 @@ class Console(Flask):
 
     def _fail(self, error: Exception) -> Answer:
         """Answer an error as a page."""
-        visit: Visit = g.visit
+        visit: ConsoleRequest = g.visit
         match error:
             case HTTPException():
                 status, kind = error.code or 500, "gone" if error.code == _NOT_FOUND else "error"
@@ -142,15 +142,15 @@ class Console(Flask):
         return visit.page("error.html", status, kind=kind)
 
 
-def _find_session(visit: Visit) -> None:
+def _find_session(visit: ConsoleRequest) -> None:
     if name := request.cookies.get(COOKIE):
         session = console_sessions(visit.context).find(name)
         visit.user = user_of(visit.context, session) if session else None
         visit.session = session if visit.user else None
 
 
-def _admit(visit: Visit, view: View) -> Answer | None:
-    """Let somebody in; or lead him to where he signs in, or confirms. Raises `ForbiddenError`."""
+def _admit(visit: ConsoleRequest, view: View) -> Answer | None:
+    """Admit the request, or answer with the page to sign in or to confirm. Raises `ForbiddenError`."""
     if view.is_open:
         return None
     if visit.user is None:
@@ -163,7 +163,7 @@ def _admit(visit: Visit, view: View) -> Answer | None:
     return None
 
 
-def _require_own_form(visit: Visit) -> None:
+def _require_own_form(visit: ConsoleRequest) -> None:
     """Refuse a form that another site, or another port of this host, sent: cookies know no port."""
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     is_own = site == "same-origin" if site else origin == visit.origin
@@ -176,7 +176,7 @@ def _require_own_form(visit: Visit) -> None:
 
 
 def _require_text() -> None:
-    """Refuse what PostgreSQL holds no text of, wherever it stands."""
+    """Refuse NUL anywhere in the request: PostgreSQL cannot store it."""
     sent = (*(request.view_args or {}).values(), *request.args.values(), *request.form.values())
     if any("\0" in one for one in sent):
         raise BadRequest
@@ -189,7 +189,7 @@ def _finish(response: Response) -> Response:
     return response
 
 
-def render(template: str, visit: Visit, **values: object) -> str:
+def render(template: str, visit: ConsoleRequest, **values: object) -> str:
     """Return a page in the visitor's language."""
 
     def translate(text: str | Phrase, **values: Value) -> Markup:

@@ -1,4 +1,4 @@
-"""Users of the console: how they are invited, sign in, confirm and sign out."""
+"""Invitations, sign-in and confirmation of the console's users."""
 
 import math
 import threading
@@ -29,26 +29,26 @@ _log = get_logger(__name__)
 
 _APP: Final = TotpParameters()
 _STEPS_AROUND: Final = (-1, 0, 1)
-"""Periods whose codes are accepted, around the present one."""
+"""Accepted periods, relative to the present."""
 _ISSUER: Final = "otp-service console"
 _SECRET: Final = "secret"  # noqa: S105 - kind of what is sealed
-_TRIAL: Final = "dev"
-"""Who invites the users of a trial."""
+_DEMO: Final = "dev"
+"""The inviting user of demo users."""
 _AT_ONCE: Final = 2
 """Passwords that are compared at the same time: each takes 19 MiB and a core for some 50 ms."""
 _CODES: Final = "codes"
-"""In place of a network: tries at codes of who knows the password, from wherever."""
+"""In place of a network: attempts at codes after a correct password, from any network."""
 _PATIENCE: Final = 5.0
-"""Seconds that somebody waits for his turn."""
+"""Maximum wait for a hashing slot, in seconds."""
 _turns: Final = threading.BoundedSemaphore(_AT_ONCE)
 
 
 class SignInError(Exception):
-    """Somebody does not come in."""
+    """A sign-in failed."""
 
 
 class SignInRefusedError(SignInError):
-    """Name, password or code are wrong: nobody is told which."""
+    """Name, password or code are wrong; the answer does not say which."""
 
 
 class SignInWaitsError(SignInError):
@@ -61,16 +61,17 @@ class SignInWaitsError(SignInError):
 
 
 class SignInBusyError(SignInError):
-    """Too many people sign in at this moment."""
+    """No hashing slot was free in time."""
 
 
 def sign_in(context: Context, name: str, password: str, code: str, address: str) -> str:
-    """Begin a session, and return its name, for its cookie alone; all failures are alike, and take as long.
+    """Begin a session and return its name, for the cookie only; all failures look alike and take as long.
 
-    ``address`` is the browser's. Codes that are not right wait for each other by name alone where the password was:
-    no stranger can make anybody wait so, and whoever knows it does not guess on from a thousand networks.
+    ``address`` is the browser's. After a correct password, wrong codes are limited by name, from all networks together:
+    strangers cannot lock a user out, and a thief of the password cannot guess on from other networks.
 
-    Raises `SignInRefusedError`, `SignInWaitsError`, `SignInBusyError`, and what the ledger and the store raise.
+    Raises `SignInRefusedError`, `SignInWaitsError`, `SignInBusyError`, `LedgerUnavailableError` and
+    `StoreUnavailableError`.
     """
     network = network_of(address)
     tries = console_sessions(context)
@@ -92,7 +93,7 @@ def sign_in(context: Context, name: str, password: str, code: str, address: str)
 
 
 def _may_guess(context: Context, name: str) -> bool:
-    """Take a try at the codes of somebody whose password was right; of nobody (empty), for the time that it takes."""
+    """Count an attempt at a code after a correct password; an empty name only takes the same time."""
     waits = console_sessions(context).may_try(name, _CODES) > 0 and bool(name)
     if waits:
         _log.warning("console_codes_guessed", user=name)
@@ -100,7 +101,7 @@ def _may_guess(context: Context, name: str) -> bool:
 
 
 def confirm(context: Context, user: ConsoleUser, session: ConsoleSession, code: str) -> None:
-    """Let a user do what cannot be undone, for some minutes, by another code of his app.
+    """Allow irreversible actions for some minutes, by a further code of the user's app.
 
     Raises `SignInRefusedError` and `SignInWaitsError`.
     """
@@ -114,28 +115,28 @@ def confirm(context: Context, user: ConsoleUser, session: ConsoleSession, code: 
 
 
 def sign_in_as(context: Context, role: Role) -> str:
-    """Begin a session, as `sign_in` does, of the user ``dev-ROLE`` without a password, who is made where there is none.
+    """Begin a session of the user ``dev-ROLE`` without a password; add the user if it does not exist.
 
-    For trials alone: the console must offer it nowhere else. Raises `SignInRefusedError` where he was disabled.
+    For demos only. Raises `SignInRefusedError` for a disabled user.
     """
-    user = ConsoleUsers(context.ledger.database).find(trial_name(role)) or _add_trial_user(context, role)
+    user = ConsoleUsers(context.ledger.database).find(demo_name(role)) or _add_demo_user(context, role)
     if user is None or not user.is_active:
         raise SignInRefusedError("This user may not sign in.")
-    _log.info("console_signed_in_for_trial", user=user.name, role=user.role)
+    _log.info("console_signed_in_for_demo", user=user.name, role=user.role)
     return console_sessions(context).begin(user)
 
 
-def trial_name(role: Role) -> str:
-    """Return the name of the user with whom somebody tries a role."""
+def demo_name(role: Role) -> str:
+    """Return the name of the demo user of a role."""
     return f"dev-{role}"
 
 
-def trial_code(context: Context, role: Role) -> str:
-    """Return the code that the app of a trial's user would show; empty where there is no such user yet."""
-    user = ConsoleUsers(context.ledger.database).find(trial_name(role))
+def demo_code(context: Context, role: Role) -> str:
+    """Return the code that a demo user's app would show; empty if the user does not exist yet."""
+    user = ConsoleUsers(context.ledger.database).find(demo_name(role))
     try:
         secret = context.keyring.unseal_without_root_key(
-            user.secret if user else "", owner=trial_name(role), kind=_SECRET
+            user.secret if user else "", owner=demo_name(role), kind=_SECRET
         )
     except SealBrokenError:
         return ""
@@ -144,19 +145,19 @@ def trial_code(context: Context, role: Role) -> str:
     return code_at(secret, _APP, present + 1 if used == present else present)  # the next one is taken too
 
 
-def _add_trial_user(context: Context, role: Role) -> ConsoleUser | None:
-    """Add the user with a password that nobody knows."""
-    name, invitation = trial_name(role), new_invitation()
+def _add_demo_user(context: Context, role: Role) -> ConsoleUser | None:
+    """Add the user, with a random password."""
+    name, invitation = demo_name(role), new_invitation()
     sealed = context.keyring.seal_without_root_key(new_secret(), owner=name, kind=_SECRET)
     users = ConsoleUsers(context.ledger.database)
     with suppress(NameTakenError):  # somebody else was faster
-        users.invite(name, role, (), digest(invitation), _TRIAL)
+        users.invite(name, role, (), digest(invitation), _DEMO)
         users.accept(digest(invitation), hash_password(new_invitation()), sealed, 0)
     return users.find(name)
 
 
 def user_of(context: Context, session: ConsoleSession) -> ConsoleUser | None:
-    """Return whose session it is; ``None``, and the session is over, where something was changed of him since."""
+    """Return the user of a session; end the session and return ``None`` if the user changed since."""
     user = ConsoleUsers(context.ledger.database).find(session.user)
     if user and user.is_active and user.version == session.version:
         return user
@@ -175,7 +176,7 @@ def _turn() -> Iterator[None]:
 
 
 def _accepted_step(context: Context, user: ConsoleUser | None, code: str) -> int:
-    """Return the period whose code was typed, 0 for none that is new; takes as long where there is no such user."""
+    """Return the period of a code, 0 if it is wrong or used; takes as long for an unknown user."""
     last: float = user.last_step if user else math.inf
     try:
         name, sealed = (user.name, user.secret) if user else ("", "")
@@ -194,17 +195,17 @@ def _steps(secret: bytes, code: str, now: int) -> tuple[int, ...]:
 
 
 def invite(context: Context, name: str, role: Role, applications: tuple[str, ...], by: str) -> str:
-    """Add a user; return the secret part of the address at which he sets a password. Raises `NameTakenError`."""
+    """Add a user; return the secret part of the URL to set a password. Raises `NameTakenError`."""
     invitation = new_invitation()
     ConsoleUsers(context.ledger.database).invite(name, role, applications, digest(invitation), by)
     return invitation
 
 
 def invite_again(context: Context, name: str, by: str) -> str:
-    """Let a user set password and app anew; return the secret part of the address. Raises `NotFoundError`."""
+    """Invalidate a user's password and app; return the secret part of a new URL. Raises `NotFoundError`."""
     invitation = new_invitation()
     if not ConsoleUsers(context.ledger.database).invite_again(name, digest(invitation), by):
-        raise NotFoundError("There is no such user, or he is disabled.")
+        raise NotFoundError("There is no such user, or the user is disabled.")
     return invitation
 
 
@@ -214,12 +215,12 @@ class Invitation:
 
     user: ConsoleUser
     uri: str
-    """What brings the secret into an authenticator app."""
+    """Encodes the secret for an authenticator app."""
     secret: bytes
 
 
 def open_invitation(context: Context, invitation: str) -> Invitation:
-    """Return what whoever was invited is shown; the same each time. Raises `NotFoundError`."""
+    """Return an open invitation, with the same secret each time. Raises `NotFoundError`."""
     user = ConsoleUsers(context.ledger.database).invited(digest(invitation))
     if user is None:
         raise NotFoundError("This invitation was accepted, or it is over.")
@@ -228,7 +229,7 @@ def open_invitation(context: Context, invitation: str) -> Invitation:
 
 
 def accept_invitation(context: Context, invitation: str, password: str, code: str) -> str:
-    """Set the password and the app of who was invited; return what is wrong with the password, empty if nothing is.
+    """Set the invited user's password and app; return the fault of the password, empty for none.
 
     Raises `NotFoundError` and `SignInRefusedError`.
     """

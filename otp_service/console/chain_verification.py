@@ -18,17 +18,17 @@ from otp_service.telemetry.logging import get_logger
 _log = get_logger(__name__)
 
 MOST_FLAWS: Final = 50
-"""That are told of one by one."""
+"""Flaws that are listed individually."""
 UNFINISHED: Final = Phrase("It could not be finished: try again.")
 _BEAT: Final = 2.0
 """Seconds between two signs of life."""
 
 
 def begin(context: Context, by: str, kept: Mapping[str, int]) -> bool:
-    """Begin to verify the chain for somebody; return false where that is under way already, in this process or another.
+    """Begin to verify the chain; return false if a verification runs already, in any process.
 
-    ``kept`` has the days for which data are kept, by class. A process that dies ends it: soon after somebody may begin
-    anew. Raises `LedgerUnavailableError` and `StoreUnavailableError`.
+    ``kept`` has the days of retention by class of data. If the process dies, the verification ends and may be begun
+    again after a short while. Raises `LedgerUnavailableError` and `StoreUnavailableError`.
     """
     run = ChainRun(secrets.token_hex(8), by, now(), count_entries(context))
     if not chain_runs(context).keep(run):
@@ -59,7 +59,7 @@ def _verify(context: Context, run: ChainRun, kept: Mapping[str, int]) -> None:
 
 @contextmanager
 def _keeping(context: Context, run: ChainRun, progress: AuditProgress) -> Iterator[None]:
-    """Tell how far it is, and so keep the turn."""
+    """Report the progress, which extends the lease."""
     ended = threading.Event()
 
     def beat() -> None:

@@ -1,4 +1,4 @@
-"""Compliance: what is held of a person, and by whom it was looked at; what is to be proven; what takes two people."""
+"""Compliance: data of a person and views of it, evidence for disputes, actions under dual control."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,9 +13,9 @@ from otp_service.console import chain_verification, dual_control
 from otp_service.console.accounts import Permission
 from otp_service.console.find import freeze_of_form
 from otp_service.console.language import known_phrases
-from otp_service.console.records import DualControlAction, DualControlRequest, Looks, SecondPersonRequests
+from otp_service.console.records import DualControlAction, DualControlRequest, DualControlRequests, NumberViews
+from otp_service.console.requests import HANDLE_LIFE, Answer, ConsoleRequest, FormError, Views
 from otp_service.console.sessions import chain_runs
-from otp_service.console.visits import HANDLE_LIFE, Answer, FormError, Views, Visit
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
 from otp_service.domain.consents import (
     EVERY_APPLICATION,
@@ -48,12 +48,12 @@ _GONE: Final = 409
 _MOST: Final = 50
 """Rows of a table that grows without end."""
 _MOST_HELD: Final = 100
-"""Rows of a table of one number; its export has all."""
+"""Maximum rows in a table of a number; the export has all."""
 
 OVER: Final = "This request is over: somebody decided, or nobody did in time, or whoever asked may not any more."
 NOT_KEPT: Final = "The application keeps no consents for this purpose."
 _STATES: Final[Mapping[str, bool | None]] = {"all": None, "in force": True, "ended": False}
-"""Which entries a list shows, by what its form says: whether they are in force."""
+"""By the value of the form: whether the listed entries are in force; ``None`` for all."""
 _Do = Callable[..., Phrase]
 
 
@@ -61,8 +61,8 @@ _Do = Callable[..., Phrase]
 
 
 @views.view("GET /compliance", Permission.COMPLIANCE, title="Compliance")
-def show_compliance(visit: Visit) -> Answer:
-    """Show what waits for a second person, what operators did and looked at, retention, and the audit chain."""
+def show_compliance(visit: ConsoleRequest) -> Answer:
+    """Show open requests under dual control, operators' actions and views, retention, and the audit chain."""
     context, user = visit.context, visit.signed_in
     ledger = context.ledger
     heads = [(one.audit.head().sequence, one.audit.last_signed()) for one in ledger.every]
@@ -71,10 +71,10 @@ def show_compliance(visit: Visit) -> Answer:
         "compliance.html",
         region=visit.usual_region,
         applications=visit.choices,
-        requests=_requests(visit, SecondPersonRequests(ledger.database).latest(_MOST)),
+        requests=_requests(visit, DualControlRequests(ledger.database).latest(_MOST)),
         actions=latest_actions(context, _MOST, user.applications),
-        looks=Looks(ledger.database).latest(_MOST, None if user.sees_all else user.name),
-        lookers=Looks(ledger.database).numbers_by_user(now() - DAY, now() - 7 * DAY) if user.sees_all else (),
+        looks=NumberViews(ledger.database).latest(_MOST, None if user.sees_all else user.name),
+        lookers=NumberViews(ledger.database).numbers_by_user(now() - DAY, now() - 7 * DAY) if user.sees_all else (),
         retention=[(name, getattr(visit.settings.retention, name), ledger.purges.latest(name)) for name in PURGE_RULES],
         purged=ledger.purges.last_began(),
         signed=signed,
@@ -84,20 +84,20 @@ def show_compliance(visit: Visit) -> Answer:
 
 
 @views.view("POST /compliance", Permission.COMPLIANCE)
-def look_up(visit: Visit) -> Answer:
-    """Record that somebody looks at a number, and lead him to it."""
+def look_up(visit: ConsoleRequest) -> Answer:
+    """Record a view of a number, and redirect to its page."""
     return visit.look_up("compliance")
 
 
 @views.view("POST /compliance/pack", Permission.COMPLIANCE, confirmed=True)
-def make_pack_of_verification(visit: Visit) -> Answer:
-    """Hand out a dispute pack of one verification, or of a payment by its reference."""
+def make_pack_of_verification(visit: ConsoleRequest) -> Answer:
+    """Return the dispute pack of a verification, or of a payment by its reference."""
     return _pack(visit, *_verification_of_form(visit))
 
 
 @views.view("POST /compliance/requests/<name>/decline", Permission.ERASE)
-def decline(visit: Visit, name: str) -> Answer:
-    """Decline what somebody asked for, or take back what the user asked for himself."""
+def decline(visit: ConsoleRequest, name: str) -> Answer:
+    """Decline a request, or withdraw an own one."""
     try:
         dual_control.decline(visit.context, visit.signed_in, name)
     except ConflictError as over:
@@ -109,8 +109,8 @@ def decline(visit: Visit, name: str) -> Answer:
 
 
 @views.view("POST /compliance/chain", Permission.COMPLIANCE)
-def verify_chain(visit: Visit) -> Answer:
-    """Begin to verify the audit chain, which is of all applications; the page tells how far it is."""
+def verify_chain(visit: ConsoleRequest) -> Answer:
+    """Begin to verify the audit chain of all applications; the page shows the progress."""
     if not visit.signed_in.sees_all:
         raise ForbiddenError("The chain is of all applications.")
     if not chain_verification.begin(visit.context, visit.signed_in.name, visit.settings.retention.model_dump()):
@@ -118,8 +118,8 @@ def verify_chain(visit: Visit) -> Answer:
     return visit.done("/compliance", Phrase("The audit chain is being verified."))
 
 
-def _chain(visit: Visit) -> dict[str, Any]:
-    """Return what the page tells of the chain. Flaws name rows, so they are for who sees all applications."""
+def _chain(visit: ConsoleRequest) -> dict[str, Any]:
+    """Return the state of the chain for the page. Flaws name rows, so only users who see all applications get them."""
     runs, is_for_all = chain_runs(visit.context), visit.signed_in.sees_all
     last = runs.last()
     return {
@@ -135,25 +135,29 @@ def _chain(visit: Visit) -> dict[str, Any]:
 
 
 @views.view("GET /compliance/consents", Permission.COMPLIANCE)
-def list_consents(visit: Visit) -> Answer:
-    """List what was agreed to at an application, for a purpose."""
+def list_consents(visit: ConsoleRequest) -> Answer:
+    """List the consents at an application for a purpose."""
     entries = visit.context.ledger.consents
     return _list(visit, "consents", entries, visit.applications, sorted(visit.context.purposes))
 
 
 @views.view("GET /compliance/suppressions", Permission.COMPLIANCE)
-def list_suppressions(visit: Visit) -> Answer:
-    """List what keeps an application's messages back."""
+def list_suppressions(visit: ConsoleRequest) -> Answer:
+    """List an application's suppressions."""
     scopes = list(map(str, SuppressionScope))
     return _list(visit, "suppressions", visit.context.ledger.suppressions, visit.choices, scopes)
 
 
 def _list(
-    visit: Visit, name: str, entries: Consents | Suppressions, applications: Sequence[str], kinds: Sequence[str]
+    visit: ConsoleRequest,
+    name: str,
+    entries: Consents | Suppressions,
+    applications: Sequence[str],
+    kinds: Sequence[str],
 ) -> Answer:
     """Show a page of a list, newest first.
 
-    It names nobody, by number, mask or pseudonym, and tells no reason: so it is no look at a person.
+    It has no number, mask, pseudonym or reason, so it does not count as a view of a person.
     """
     application, kind = _chosen("application", applications), _chosen("kind", kinds)
     state = _chosen("state", list(_STATES))
@@ -174,7 +178,7 @@ def _list(
 
 
 def _chosen(name: str, among: Sequence[str]) -> str:
-    """Return what was chosen in a form of the address, the first where nothing was that there is."""
+    """Return a choice from the query, the first of ``among`` if it is missing or unknown."""
     chosen = request.args.get(name, "")
     return chosen if chosen in among else next(iter(among), "")
 
@@ -183,10 +187,10 @@ def _chosen(name: str, among: Sequence[str]) -> str:
 
 
 @views.view("GET /compliance/<handle>", Permission.COMPLIANCE)
-def show_number(visit: Visit, handle: str) -> Answer:
-    """Show consents and suppressions of a number, who looked at it, and what is asked for."""
+def show_number(visit: ConsoleRequest, handle: str) -> Answer:
+    """Show a number's consents, suppressions, views, and requests under dual control."""
     number, context, user = visit.number(handle), visit.context, visit.signed_in
-    visit.record_look(number.pseudonym, "compliance", within=HANDLE_LIFE)
+    visit.record_number_view(number.pseudonym, "compliance", within=HANDLE_LIFE)
     consents = context.ledger.consents.all_of(number.pseudonym, _MOST_HELD, user.applications)
     suppressions = visit.suppressions(number)
     standing = active_suppressions(suppressions, now())
@@ -199,8 +203,8 @@ def show_number(visit: Visit, handle: str) -> Answer:
         suppressions=suppressions[::-1][:_MOST_HELD],
         frozen=[one.application for one in standing if one.scope is SuppressionScope.FROZEN],
         kept_back=[one.application for one in standing if one.scope is SuppressionScope.ALL],
-        requests=_requests(visit, SecondPersonRequests(context.ledger.database).about(number.pseudonym, _MOST)),
-        looks=Looks(context.ledger.database).at(number.pseudonym, _MOST),
+        requests=_requests(visit, DualControlRequests(context.ledger.database).about(number.pseudonym, _MOST)),
+        looks=NumberViews(context.ledger.database).at(number.pseudonym, _MOST),
         applications=visit.choices,
         scopes=SETTABLE_SCOPES,
         acts=list(DualControlAction),
@@ -209,14 +213,14 @@ def show_number(visit: Visit, handle: str) -> Answer:
 
 
 def _act(rule: str, permission: Permission, *, confirmed: bool = False) -> Callable[[_Do], _Do]:
-    """Make a function a view that does something with a number, and leads back to it.
+    """Return a decorator for an action on a number, which redirects to the number's page.
 
-    It returns what was done.
+    The function returns the sentence that the page shows.
     """
 
     def add(do: _Do) -> _Do:
         @views.view(f"POST /compliance/<handle>/{rule}", permission, confirmed=confirmed)
-        def act(visit: Visit, handle: str, **parts: str) -> Answer:
+        def act(visit: ConsoleRequest, handle: str, **parts: str) -> Answer:
             with visit.repeatable():
                 done = do(visit, visit.number(handle), **parts)
             return visit.done(f"/compliance/{handle}", done)
@@ -227,14 +231,14 @@ def _act(rule: str, permission: Permission, *, confirmed: bool = False) -> Calla
 
 
 @_act("freeze", Permission.FREEZE)
-def freeze_number(visit: Visit, number: SubjectKey) -> Phrase:
-    """Stop everything for a number: fraud was reported."""
+def freeze_number(visit: ConsoleRequest, number: SubjectKey) -> Phrase:
+    """Freeze a number after a report of fraud."""
     return freeze_of_form(visit, number)
 
 
 @_act("suppress", Permission.COMPLIANCE)
-def suppress_number(visit: Visit, number: SubjectKey) -> Phrase:
-    """Let a number get no more messages."""
+def suppress_number(visit: ConsoleRequest, number: SubjectKey) -> Phrase:
+    """Suppress messages to a number."""
     application, scope = visit.typed_application(), visit.field("scope")
     if scope not in SETTABLE_SCOPES:
         raise FormError("There is no such scope.")
@@ -251,8 +255,8 @@ def suppress_number(visit: Visit, number: SubjectKey) -> Phrase:
 
 
 @_act("withdraw", Permission.COMPLIANCE)
-def withdraw_consent(visit: Visit, number: SubjectKey) -> Phrase:
-    """Record that a person agrees no more."""
+def withdraw_consent(visit: ConsoleRequest, number: SubjectKey) -> Phrase:
+    """Record the withdrawal of a consent."""
     name, purpose = visit.typed_application(), visit.field("purpose")
     application = visit.context.applications.get(name)
     if application is None or purpose not in application.purposes:
@@ -266,8 +270,8 @@ def withdraw_consent(visit: Visit, number: SubjectKey) -> Phrase:
 
 
 @_act("ask", Permission.ERASE, confirmed=True)
-def ask(visit: Visit, number: SubjectKey) -> Phrase:
-    """Ask for what a second person has to confirm."""
+def ask(visit: ConsoleRequest, number: SubjectKey) -> Phrase:
+    """Request an action under dual control."""
     application, act = visit.typed_application(), visit.field("act")
     if act not in set(DualControlAction):
         raise FormError("There is no such act.")
@@ -280,8 +284,8 @@ def ask(visit: Visit, number: SubjectKey) -> Phrase:
 
 
 @_act("requests/<name>/confirm", Permission.ERASE, confirmed=True)
-def confirm(visit: Visit, number: SubjectKey, name: str) -> Phrase:
-    """Do what somebody else asked for about this number."""
+def confirm(visit: ConsoleRequest, number: SubjectKey, name: str) -> Phrase:
+    """Confirm another user's request for this number."""
     try:
         was_done = dual_control.confirm(visit.context, visit.signed_in, name, number.pseudonym)
     except ConflictError as over:
@@ -290,20 +294,20 @@ def confirm(visit: Visit, number: SubjectKey, name: str) -> Phrase:
 
 
 @views.view("POST /compliance/<handle>/export", Permission.COMPLIANCE, confirmed=True)
-def export(visit: Visit, handle: str) -> Answer:
-    """Hand out all that is held of a number at the applications that the user may see, for the person who asks."""
+def export(visit: ConsoleRequest, handle: str) -> Answer:
+    """Return a number's data at the applications that the user may see."""
     number = visit.number(handle)
-    visit.record_look(number.pseudonym, "export")
+    visit.record_number_view(number.pseudonym, "export")
     return _download("export", export_document(visit.context, number, visit.signed_in.applications))
 
 
 @views.view("POST /compliance/<handle>/pack", Permission.COMPLIANCE, confirmed=True)
-def make_pack(visit: Visit, handle: str) -> Answer:
-    """Hand out a dispute pack of a number."""
+def make_pack(visit: ConsoleRequest, handle: str) -> Answer:
+    """Return the dispute pack of a number."""
     return _pack(visit, *_span_of_form(visit, visit.number(handle)))
 
 
-def _given(visit: Visit, consents: Sequence[Consent]) -> list[Consent]:
+def _given(visit: ConsoleRequest, consents: Sequence[Consent]) -> list[Consent]:
     """Return the consents that are in force and can be withdrawn, of those given newest first."""
     last: dict[tuple[str, str, str], Consent] = {}
     for one in consents:
@@ -316,7 +320,7 @@ def _given(visit: Visit, consents: Sequence[Consent]) -> list[Consent]:
 # --- what forms say ---
 
 
-def _day(visit: Visit, name: str) -> int | None:
+def _day(visit: ConsoleRequest, name: str) -> int | None:
     """Return the beginning of a day (UTC), ``None`` where none was typed."""
     if not (typed := visit.field(name)):
         return None
@@ -326,15 +330,15 @@ def _day(visit: Visit, name: str) -> int | None:
         raise FormError("A day is written as 2026-11-29.") from malformed
 
 
-def _until(visit: Visit) -> int | None:
+def _until(visit: ConsoleRequest) -> int | None:
     until = _day(visit, "until")
     if until is not None and until <= now():
         raise FormError("The day is in the past, or it is none.")
     return until
 
 
-def _verification_of_form(visit: Visit) -> tuple[DisputeFilter, dict[str, str]]:
-    """Return what a dispute pack is wanted of, and how that may be shown."""
+def _verification_of_form(visit: ConsoleRequest) -> tuple[DisputeFilter, dict[str, str]]:
+    """Return the subject of a dispute pack from the form, and its description."""
     named, verification, reference = (
         _named_application(visit),
         visit.field("verification"),
@@ -347,7 +351,7 @@ def _verification_of_form(visit: Visit) -> tuple[DisputeFilter, dict[str, str]]:
     return wanted, {"verification": verification, "application": named, "reference": reference}
 
 
-def _span_of_form(visit: Visit, number: SubjectKey) -> tuple[DisputeFilter, dict[str, str]]:
+def _span_of_form(visit: ConsoleRequest, number: SubjectKey) -> tuple[DisputeFilter, dict[str, str]]:
     """Return the same for a number and a time."""
     named, since, until = _named_application(visit), _day(visit, "since"), _day(visit, "until")
     wanted = DisputeFilter(
@@ -360,7 +364,7 @@ def _span_of_form(visit: Visit, number: SubjectKey) -> tuple[DisputeFilter, dict
     return wanted, {"subject": number.mask, "application": named, **days}
 
 
-def _named_application(visit: Visit) -> str:
+def _named_application(visit: ConsoleRequest) -> str:
     """Return the application that was chosen, empty for all."""
     return "" if (application := visit.typed_application()) == EVERY_APPLICATION else application
 
@@ -368,24 +372,24 @@ def _named_application(visit: Visit) -> str:
 # --- what is recorded, and handed out ---
 
 
-def _action(visit: Visit, act: OperatorAction, application: str, about: str) -> OperatorActionEntry:
+def _action(visit: ConsoleRequest, act: OperatorAction, application: str, about: str) -> OperatorActionEntry:
     return OperatorActionEntry(act, visit.operator, "" if application == EVERY_APPLICATION else application, about)
 
 
-def _requests(visit: Visit, found: Iterable[DualControlRequest]) -> list[tuple[DualControlRequest, str]]:
+def _requests(visit: ConsoleRequest, found: Iterable[DualControlRequest]) -> list[tuple[DualControlRequest, str]]:
     """Return the requests that the user may see, each with its state: ``open``, ``over``, or how it ended."""
     at, mine = now(), [one for one in found if visit.signed_in.sees(one.application)]
     return [(one, "open" if one.is_open(at) else one.outcome or "over") for one in mine]
 
 
-def _pack(visit: Visit, wanted: DisputeFilter, about: Mapping[str, str]) -> Answer:
+def _pack(visit: ConsoleRequest, wanted: DisputeFilter, about: Mapping[str, str]) -> Answer:
     shown = {name: value for name, value in about.items() if value}
     document = build_dispute_evidence(visit.context, wanted, shown)
     people = {one["row"]["pseudonym"] for one in document["rows"] if one["table"] == "verifications"}
     if not people:
         raise FormError("No verification was found.")
     for pseudonym in sorted(people):
-        visit.record_look(pseudonym, "dispute-pack")
+        visit.record_number_view(pseudonym, "dispute-pack")
     return _download("dispute-pack", document)
 
 

@@ -8,7 +8,7 @@ from flask import request
 
 from otp_service import clock
 from otp_service.console.accounts import Permission
-from otp_service.console.visits import Answer, FormError, Views, Visit
+from otp_service.console.requests import Answer, ConsoleRequest, FormError, Views
 from otp_service.domain.applications import APPLICATION_SCOPES, KeyScope, parse_networks
 from otp_service.domain.phrases import Phrase
 from otp_service.domain.webhooks import EndpointStatus, PostingStatus
@@ -27,7 +27,7 @@ from otp_service.services.number_history import (
 
 views = Views()
 SCOPES: Final = tuple(sorted(APPLICATION_SCOPES - {KeyScope.SUBJECTS, KeyScope.CONSENT}))
-"""What a key of the console may be for: nothing that the console asks compliance, or two people, for."""
+"""Scopes of keys that the console issues: none that needs compliance or dual control here."""
 _PAGE: Final = "/developers"
 _FIND: Final = f"{_PAGE}/verifications"
 _NOT_FOUND: Final = 404
@@ -48,12 +48,12 @@ _WEBHOOK_WORDS: Final[Mapping[PostingStatus, str]] = {
 
 
 @views.view("GET /developers", Permission.DEVELOP, title="Developers")
-def show_applications(visit: Visit) -> Answer:
+def show_applications(visit: ConsoleRequest) -> Answer:
     """Show keys, endpoints and the last webhooks of each application."""
     return _page(visit)
 
 
-def _page(visit: Visit, issued: IssuedKey | None = None) -> Answer:
+def _page(visit: ConsoleRequest, issued: IssuedKey | None = None) -> Answer:
     ledger = visit.context.ledger
     listed = [
         (
@@ -75,8 +75,8 @@ def _page(visit: Visit, issued: IssuedKey | None = None) -> Answer:
     )
 
 
-def _own_application(visit: Visit) -> str:
-    """Return the application of the form; raise `NotFoundError` for one that the user may not see."""
+def _own_application(visit: ConsoleRequest) -> str:
+    """Return the application of the form; raise `NotFoundError` if the user may not see it."""
     name = visit.field("application")
     if name not in visit.applications:
         raise NotFoundError("There is no such application.")
@@ -84,7 +84,7 @@ def _own_application(visit: Visit) -> str:
 
 
 @views.view("POST /developers/keys", Permission.DEVELOP, confirmed=True)
-def issue_key(visit: Visit) -> Answer:
+def issue_key(visit: ConsoleRequest) -> Answer:
     """Make a key, which is shown once."""
     application = _own_application(visit)
     scopes = {one for one in SCOPES if one in request.form.getlist("scope")}
@@ -98,7 +98,7 @@ def issue_key(visit: Visit) -> Answer:
 
 
 @views.view("POST /developers/keys/<key_id>/rotate", Permission.DEVELOP, confirmed=True)
-def rotate_key(visit: Visit, key_id: str) -> Answer:
+def rotate_key(visit: ConsoleRequest, key_id: str) -> Answer:
     """Make a key that may do the same as another, which ends in a day."""
     application = _own_application(visit)
     key = next((one for one in visit.context.ledger.api_keys.of(application) if one.id == key_id), None)
@@ -112,8 +112,8 @@ def rotate_key(visit: Visit, key_id: str) -> Answer:
 
 
 @views.view("POST /developers/keys/<key_id>/revoke", Permission.DEVELOP, confirmed=True)
-def revoke_key(visit: Visit, key_id: str) -> Answer:
-    """End a key for good."""
+def revoke_key(visit: ConsoleRequest, key_id: str) -> Answer:
+    """Revoke a key."""
     application = _own_application(visit)
     access.revoke_key(visit.context, key_id, visit.operator, application)
     revoked = Phrase("The key {key} of {application} is revoked.", {"key": key_id, "application": application})
@@ -121,14 +121,14 @@ def revoke_key(visit: Visit, key_id: str) -> Answer:
 
 
 @views.view("GET /developers/verifications", Permission.FIND_BY_ID, title="Verification by id")
-def show_search(visit: Visit) -> Answer:
+def show_search(visit: ConsoleRequest) -> Answer:
     """Ask for an identifier."""
     return visit.page("verification.html", case=None)
 
 
 @views.view("POST /developers/verifications", Permission.FIND_BY_ID)
-def search(visit: Visit) -> Answer:
-    """Lead to a verification; one of another application is not there."""
+def search(visit: ConsoleRequest) -> Answer:
+    """Redirect to a verification of an own application."""
     for name in identify(visit.context, visit.field("id")).verifications:
         with suppress(NotFoundError):
             _find(visit, name)
@@ -137,19 +137,18 @@ def search(visit: Visit) -> Answer:
 
 
 @views.view("GET /developers/verifications/<verification_id>", Permission.FIND_BY_ID)
-def show_verification(visit: Visit, verification_id: str) -> Answer:
+def show_verification(visit: ConsoleRequest, verification_id: str) -> Answer:
     """Show a verification.
 
-    It says of a person that he was there, and what became of his code, and has the mask of his number: the look is
-    recorded, as one at a number is.
+    It has personal data: that the person was there, the result, the mask of the number. So the view is recorded.
     """
     case, history = _find(visit, verification_id)
     pseudonym = find_pseudonym(visit.context, verification_id)
-    visit.record_look(pseudonym, "verification", verification_id)
+    visit.record_number_view(pseudonym, "verification", verification_id)
     return visit.page("verification.html", case=case, sentence=sentence(case, history))
 
 
-def _find(visit: Visit, verification_id: str) -> tuple[ExplainedVerification, NumberHistory]:
+def _find(visit: ConsoleRequest, verification_id: str) -> tuple[ExplainedVerification, NumberHistory]:
     """Return a verification of an application that the user may see; raise `NotFoundError` for any other."""
     history = find_verification(visit.context, verification_id)
     cases = [one for one in history.verifications if one.history.application in visit.applications]

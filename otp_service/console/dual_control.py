@@ -1,4 +1,4 @@
-"""What takes two people: one asks, another one confirms or declines; then it is done."""
+"""Dual control: a user requests an action, another user confirms or declines it."""
 
 from contextlib import suppress
 
@@ -10,7 +10,7 @@ from otp_service.console.records import (
     ConsoleUsers,
     DualControlAction,
     DualControlRequest,
-    SecondPersonRequests,
+    DualControlRequests,
 )
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
 from otp_service.domain.consents import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
@@ -25,39 +25,39 @@ _log = get_logger(__name__)
 
 
 def ask(
-    context: Context, user: ConsoleUser, act: DualControlAction, pseudonym: str, application: str, reason: str
+    context: Context, user: ConsoleUser, action: DualControlAction, pseudonym: str, application: str, reason: str
 ) -> str:
-    """Ask for something, for a second person to confirm; return the name of the request.
+    """Request an action that a second user has to confirm; return the name of the request.
 
-    For all applications (`EVERY_APPLICATION`) only somebody who sees all may ask. Raises `ForbiddenError`,
-    `InvalidRequestError` for a reason that cannot be kept, and `LedgerUnavailableError`.
+    `EVERY_APPLICATION` requires a user without restrictions. Raises `ForbiddenError`, `InvalidRequestError` for an
+    unacceptable reason, and `LedgerUnavailableError`.
     """
     _require_permission(user, application)
     if not reason or not is_reason(reason):
         raise InvalidRequestError("A reason is needed, of at most 200 characters, without a phone number.")
-    request = DualControlRequest(act, pseudonym, application, user.name, reason)
-    name = SecondPersonRequests(context.ledger.database).ask(request)
-    _log.info("second_person_asked", act=str(act), application=application)
+    request = DualControlRequest(action, pseudonym, application, user.name, reason)
+    name = DualControlRequests(context.ledger.database).ask(request)
+    _log.info("dual_control_requested", act=str(action), application=application)
     return name
 
 
 def confirm(context: Context, user: ConsoleUser, name: str, pseudonym: str) -> bool:
-    """Do what somebody else asked for about a number; return whether there was anything to do.
+    """Confirm another user's request and perform the action; return whether it had an effect.
 
-    ``pseudonym`` is that of the number that the second person looks at: nobody confirms what he has not seen. Of two
-    who confirm at once one does it. What cannot be done is open again, at once or, where that cannot be recorded
-    either, after `TAKEN_FOR`; all acts may be done twice.
+    ``pseudonym`` is of the number on the confirming user's page, so that only a viewed number is confirmed. Of
+    concurrent confirmations one performs the action. After a failure the request is open again, at once or, if that
+    cannot be recorded either, after `TAKEN_FOR`; all actions may be repeated.
 
-    Raises `ConflictError` for a request that was decided, or that nobody decided in time, or whose asker may not ask
-    any more; `ForbiddenError`; `LedgerUnavailableError`; and `StoreUnavailableError`: then it may be recorded, and is
-    in force as soon as Redis answers.
+    Raises `ConflictError` for a request that was decided, that expired, or whose user lost the permission;
+    `ForbiddenError`; `LedgerUnavailableError`; and `StoreUnavailableError`: the action may be recorded then, and takes
+    effect when Redis answers.
     """
-    requests = SecondPersonRequests(context.ledger.database)
+    requests = DualControlRequests(context.ledger.database)
     request = _open_request(context, user, name)
     if request.by == user.name:
-        raise ForbiddenError("Nobody confirms what he asked for.")
+        raise ForbiddenError("A request is confirmed by another user.")
     if request.pseudonym != pseudonym:
-        raise ForbiddenError("The request is about another number.")
+        raise ForbiddenError("The request is for another number.")
     _require_entitled(context, request)
     taken = requests.take(request.id, user.name)
     if taken is None:
@@ -65,29 +65,26 @@ def confirm(context: Context, user: ConsoleUser, name: str, pseudonym: str) -> b
     try:
         was_done = _do(context, taken)
     except BaseException:
-        _log.warning("second_person_act_failed", act=str(taken.act), application=taken.application)
+        _log.warning("dual_control_failed", act=str(taken.act), application=taken.application)
         with suppress(LedgerUnavailableError):
             requests.give_back(taken)
         raise
     with suppress(LedgerUnavailableError):  # it is done, and may be done once more
         requests.finish(taken, DONE if was_done else NOTHING_LEFT)
-    _log.info("second_person_confirmed", act=str(taken.act), application=taken.application, done=was_done)
+    _log.info("dual_control_confirmed", act=str(taken.act), application=taken.application, done=was_done)
     return was_done
 
 
 def decline(context: Context, user: ConsoleUser, name: str) -> None:
-    """Decline what somebody asked for, or take back what the user asked for himself.
-
-    Raises as `confirm` does.
-    """
+    """Decline a request, or withdraw an own one. Raises as `confirm` does."""
     request = _open_request(context, user, name)
-    if not SecondPersonRequests(context.ledger.database).decline(request.id, user.name):
+    if not DualControlRequests(context.ledger.database).decline(request.id, user.name):
         raise ConflictError("The request is over.")
-    _log.info("second_person_declined", act=str(request.act), application=request.application)
+    _log.info("dual_control_declined", act=str(request.act), application=request.application)
 
 
 def _open_request(context: Context, user: ConsoleUser, name: str) -> DualControlRequest:
-    request = SecondPersonRequests(context.ledger.database).find(name)
+    request = DualControlRequests(context.ledger.database).find(name)
     if request is None or not request.is_open(now()):
         raise ConflictError("The request is over.")
     _require_permission(user, request.application)

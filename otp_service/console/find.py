@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from otp_service.clock import now
 from otp_service.console.accounts import Permission
-from otp_service.console.visits import HANDLE_LIFE, Answer, FormError, Views, Visit
+from otp_service.console.requests import HANDLE_LIFE, Answer, ConsoleRequest, FormError, Views
 from otp_service.domain.consents import (
     EVERY_APPLICATION,
     SuppressionScope,
@@ -52,13 +52,13 @@ _WHY_KEPT_BACK: Final = {SuppressionScope.FROZEN: Why.FROZEN, SuppressionScope.A
 
 
 @views.view("GET /find", Permission.FIND, title="Find")
-def show_find(visit: Visit) -> Answer:
+def show_find(visit: ConsoleRequest) -> Answer:
     """Ask for a number."""
     return visit.page("find.html", region=visit.usual_region)
 
 
 @views.view("POST /find", Permission.FIND)
-def find(visit: Visit) -> Answer:
+def find(visit: ConsoleRequest) -> Answer:
     """Look a number up; that is recorded before anything is shown."""
     return visit.look_up("find")
 
@@ -74,7 +74,7 @@ class _Story:
 
 
 @views.view("GET /find/<handle>", Permission.FIND)
-def show_number(visit: Visit, handle: str) -> Answer:
+def show_number(visit: ConsoleRequest, handle: str) -> Answer:
     """Show a number's last verifications, why each code did or did not arrive, and its limits."""
     to = visit.number(handle)
     history = find_number_history(visit.context, to.destination, visit.signed_in.applications)
@@ -99,7 +99,7 @@ def _story(one: ExplainedVerification, history: NumberHistory, kept_back: set[st
     return _Story(one, sentence(one, history), None if is_kept_back else advice(one))
 
 
-def _windows(visit: Visit, to: SubjectKey) -> list[tuple[WindowState, Phrase]]:
+def _windows(visit: ConsoleRequest, to: SubjectKey) -> list[tuple[WindowState, Phrase]]:
     states = visit.context.store.limits.windows(to.bucket, to.pseudonym, visit.applications)
     return [
         (one, _AT_MOST.filled(most=one.limit.amount, window=timedelta(seconds=one.limit.seconds)))
@@ -109,7 +109,7 @@ def _windows(visit: Visit, to: SubjectKey) -> list[tuple[WindowState, Phrase]]:
 
 
 @views.view("POST /find/<handle>/unblock", Permission.UNBLOCK)
-def unblock(visit: Visit, handle: str) -> Answer:
+def unblock(visit: ConsoleRequest, handle: str) -> Answer:
     """Lift the number's waits and locks, at the applications that the user may see."""
     found = operator_actions.number_restriction(visit.context, visit.number(handle), visit.applications)
     done = operator_actions.unblock(visit.context, found, visit.operator)
@@ -118,19 +118,19 @@ def unblock(visit: Visit, handle: str) -> Answer:
 
 
 @views.view("POST /find/<handle>/reset", Permission.UNBLOCK)
-def reset(visit: Visit, handle: str) -> Answer:
+def reset(visit: ConsoleRequest, handle: str) -> Answer:
     """Forget what was counted for the number: messages, and wrong codes at the applications that the user may see."""
     used = operator_actions.reset_limits(visit.context, visit.number(handle), visit.applications, visit.operator)
     return visit.done(f"/find/{handle}", Phrase("The limits are empty again.") if used else NOTHING_COUNTED)
 
 
 @views.view("POST /find/<handle>/freeze", Permission.FREEZE)
-def freeze_number(visit: Visit, handle: str) -> Answer:
+def freeze_number(visit: ConsoleRequest, handle: str) -> Answer:
     """Stop everything for the number: fraud was reported."""
     return visit.done(f"/find/{handle}", freeze_of_form(visit, visit.number(handle)))
 
 
-def freeze_of_form(visit: Visit, number: SubjectKey) -> Phrase:
+def freeze_of_form(visit: ConsoleRequest, number: SubjectKey) -> Phrase:
     """Freeze a number as the form says; return what was done."""
     application, reason = visit.typed_application(), visit.typed_reason()
     with visit.repeatable():
@@ -139,7 +139,7 @@ def freeze_of_form(visit: Visit, number: SubjectKey) -> Phrase:
 
 
 @views.view("POST /find/identifier", Permission.FIND)
-def find_identifier(visit: Visit) -> Answer:
+def find_identifier(visit: ConsoleRequest) -> Answer:
     """Lead to what an identifier names, at an application of the user; what was typed comes into no address."""
     identified = identify(visit.context, visit.field("name"))
     histories = (find_verification(visit.context, identifier) for identifier in identified.verifications)
@@ -155,7 +155,7 @@ def find_identifier(visit: Visit) -> Answer:
 
 
 @views.view("GET /decisions/<name>", Permission.FIND)
-def show_decision(visit: Visit, name: str) -> Answer:
+def show_decision(visit: ConsoleRequest, name: str) -> Answer:
     """Show a verification and what rules said of it, a decision, or an app: of a verification that is a look."""
     context, sees = visit.context, visit.signed_in.sees
     history, factor = find_verification(context, name), find_factor(context, name)
@@ -165,7 +165,7 @@ def show_decision(visit: Visit, name: str) -> Answer:
     verification_id = cases[0].history.id if cases else decisions[0].verification if decisions else ""
     pseudonym = user_of_factor(name) if factor else find_pseudonym(context, verification_id) if verification_id else ""
     if pseudonym:
-        visit.record_look(pseudonym, "decision", verification_id or name, HANDLE_LIFE)
+        visit.record_number_view(pseudonym, "decision", verification_id or name, HANDLE_LIFE)
     currency = visit.settings.guard.currency
     return visit.page(
         "decision.html",

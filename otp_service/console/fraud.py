@@ -11,7 +11,7 @@ from markupsafe import Markup
 from otp_service.console import plots
 from otp_service.console.accounts import Permission
 from otp_service.console.find import NOTHING_COUNTED
-from otp_service.console.visits import Answer, FormError, Views, Visit
+from otp_service.console.requests import Answer, ConsoleRequest, FormError, Views
 from otp_service.domain.guard import DAY, GUARD_RULES, HOUR
 from otp_service.domain.keyring import is_pseudonym
 from otp_service.domain.numbers import is_region, parse_destination
@@ -76,7 +76,7 @@ class Filter:
         return f"days={self.days}&application={self.application}&country={self.country}"
 
 
-def read_filter(visit: Visit) -> Filter:
+def read_filter(visit: ConsoleRequest) -> Filter:
     """Return what was asked for; what is not understood is left out."""
     days, application = request.args.get("days", ""), request.args.get("application", "")
     country = request.args.get("country", "").upper()
@@ -90,7 +90,7 @@ def read_filter(visit: Visit) -> Filter:
 
 
 @views.view("GET /fraud", Permission.STATS, title="Passes")
-def show_passes(visit: Visit) -> Answer:
+def show_passes(visit: ConsoleRequest) -> Answer:
     """Show what passed that nobody approved, by application, country and range, against the days before."""
     asked = read_filter(visit)
     by = ("application", "country", "number_prefix")
@@ -113,11 +113,11 @@ def show_passes(visit: Visit) -> Answer:
     )
 
 
-def _count(visit: Visit, query: StatsQuery) -> list[VerificationStatsRow]:
+def _count(visit: ConsoleRequest, query: StatsQuery) -> list[VerificationStatsRow]:
     return count_verifications(visit.context, query, first_messages=False)
 
 
-def _plot_of_passes(visit: Visit, axis: plots.Axis, points: Iterable[VerificationStatsRow]) -> Markup:
+def _plot_of_passes(visit: ConsoleRequest, axis: plots.Axis, points: Iterable[VerificationStatsRow]) -> Markup:
     count = visit.stats.rounded
     unapproved = axis.values(points, lambda one: count(one.unapproved))
     approved = axis.values(points, lambda one: count(one.approved))
@@ -126,7 +126,7 @@ def _plot_of_passes(visit: Visit, axis: plots.Axis, points: Iterable[Verificatio
 
 
 @views.view("GET /fraud/unapproved", Permission.EXACT)
-def show_unapproved(visit: Visit) -> Answer:
+def show_unapproved(visit: ConsoleRequest) -> Answer:
     """Show the verifications behind a figure: those that nobody approved, newest first, without numbers."""
     asked, given = read_filter(visit), request.args
     since, until = _moment(given.get("from", "")), _moment(given.get("until", ""))
@@ -142,7 +142,7 @@ def _moment(text: str) -> int:
 
 
 @views.view("GET /fraud/rules", Permission.STATS, title="Rules")
-def show_rules(visit: Visit) -> Answer:
+def show_rules(visit: ConsoleRequest) -> Answer:
     """Show what rules refused, or would have; what is closed; alarms."""
     asked = read_filter(visit)
     refused = count_refusals(visit.context, asked.stats_query("rule"))
@@ -164,7 +164,7 @@ def show_rules(visit: Visit) -> Answer:
 
 
 @views.view("GET /fraud/funnel", Permission.STATS, title="Funnel")
-def show_funnel(visit: Visit) -> Answer:
+def show_funnel(visit: ConsoleRequest) -> Answer:
     """Show how many verifications were sent, delivered and approved, against the days before."""
     asked, context = read_filter(visit), visit.context
     by = ("channel", "country", "application")
@@ -181,7 +181,7 @@ def show_funnel(visit: Visit) -> Answer:
 
 
 @views.view("GET /fraud/spend", Permission.STATS, title="Money")
-def show_spending(visit: Visit) -> Answer:
+def show_spending(visit: ConsoleRequest) -> Answer:
     """Show what messages cost, and how far ceilings are used now."""
     asked = read_filter(visit)
     points = _count(visit, asked.stats_query("day"))
@@ -200,7 +200,7 @@ def show_spending(visit: Visit) -> Answer:
     )
 
 
-def _ceilings(visit: Visit, asked: Filter, rows: Iterable[VerificationStatsRow]) -> list[Spending] | None:
+def _ceilings(visit: ConsoleRequest, asked: Filter, rows: Iterable[VerificationStatsRow]) -> list[Spending] | None:
     """Return how far ceilings are used, ``None`` for who needs no exact figure: a sum and a price are a count."""
     if not visit.stats.exact:
         return None
@@ -212,7 +212,7 @@ def _places(rows: Iterable[VerificationStatsRow]) -> set[Place]:
 
 
 @views.view("GET /fraud/holds", Permission.HOLDS, title="Holds")
-def show_holds(visit: Visit) -> Answer:
+def show_holds(visit: ConsoleRequest) -> Answer:
     """Show what is held back, and let it go."""
     until = visit.context.store.decisions.now()
     lately = StatsQuery(until - _LATELY, until, ("application", "country"), {"application": visit.applications})
@@ -221,7 +221,7 @@ def show_holds(visit: Visit) -> Answer:
 
 
 @views.view("POST /fraud/holds/country", Permission.HOLDS)
-def lift_country(visit: Visit) -> Answer:
+def lift_country(visit: ConsoleRequest) -> Answer:
     """Forget what was counted for a country of an application."""
     application, country = visit.field("application"), visit.field("country").upper()
     if application not in visit.applications or not is_region(country):
@@ -231,7 +231,7 @@ def lift_country(visit: Visit) -> Answer:
 
 
 @views.view("POST /fraud/holds/block", Permission.HOLDS)
-def lift_block(visit: Visit) -> Answer:
+def lift_block(visit: ConsoleRequest) -> Answer:
     """Forget what was counted for a block of numbers: by one of them, or by its pseudonym."""
     _require_all_applications(visit)
     if number := visit.field("number"):
@@ -247,7 +247,7 @@ def lift_block(visit: Visit) -> Answer:
 
 
 @views.view("POST /fraud/holds/address", Permission.HOLDS)
-def lift_address(visit: Visit) -> Answer:
+def lift_address(visit: ConsoleRequest) -> Answer:
     """Forget what was counted for an end user's address."""
     _require_all_applications(visit)
     try:
@@ -257,11 +257,11 @@ def lift_address(visit: Visit) -> Answer:
     return _lift(visit, restriction)
 
 
-def _require_all_applications(visit: Visit) -> None:
+def _require_all_applications(visit: ConsoleRequest) -> None:
     if not visit.signed_in.sees_all:
         raise ForbiddenError("Blocks and addresses are held back, and let go, for all applications.")
 
 
-def _lift(visit: Visit, restriction: operator_actions.Restriction) -> Answer:
+def _lift(visit: ConsoleRequest, restriction: operator_actions.Restriction) -> Answer:
     done = operator_actions.unblock(visit.context, restriction, visit.operator)
     return visit.done("/fraud/holds", Phrase("Forgotten. Rules count anew from here.") if done else NOTHING_COUNTED)

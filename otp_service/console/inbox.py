@@ -1,9 +1,9 @@
-"""Messages from people that match no keyword: support reads each, and decides whether it asks to stop."""
+"""Replies that match no keyword: support reads each and decides whether it asks to stop."""
 
 from typing import Final
 
 from otp_service.console.accounts import Permission
-from otp_service.console.visits import HANDLE_LIFE, Answer, Views, Visit
+from otp_service.console.requests import HANDLE_LIFE, Answer, ConsoleRequest, Views
 from otp_service.domain.phrases import Phrase
 from otp_service.errors import NotFoundError
 from otp_service.services.inbound import dismiss, stop_for
@@ -16,22 +16,22 @@ _ALREADY_DECIDED: Final = "Somebody has decided already, or the message waited f
 
 
 @views.view("GET /messages", Permission.FIND, title="Messages to read")
-def list_messages(visit: Visit) -> Answer:
-    """List the messages that wait, oldest first, without their texts: reading one is recorded."""
+def list_messages(visit: ConsoleRequest) -> Answer:
+    """List waiting messages, oldest first, without their texts: reading a text is recorded."""
     waiting = [message for message in visit.context.store.inbox.waiting() if visit.signed_in.sees(message.application)]
     return visit.page("inbox.html", messages=waiting[:_ROWS], count=len(waiting))
 
 
 @views.view("GET /messages/<name>", Permission.FIND)
-def show_message(visit: Visit, name: str) -> Answer:
-    """Show a message; that is recorded before."""
+def show_message(visit: ConsoleRequest, name: str) -> Answer:
+    """Record the view of a message, and show it."""
     message = _message(visit, name)
-    visit.record_look(message.pseudonym, "message", within=HANDLE_LIFE)
+    visit.record_number_view(message.pseudonym, "message", within=HANDLE_LIFE)
     return visit.page("message.html", message=message)
 
 
 @views.view("POST /messages/<name>/stop", Permission.FIND)
-def stop(visit: Visit, name: str) -> Answer:
+def stop(visit: ConsoleRequest, name: str) -> Answer:
     """Send the writer nothing more."""
     message = _message(visit, name)
     with visit.repeatable():
@@ -40,14 +40,14 @@ def stop(visit: Visit, name: str) -> Answer:
 
 
 @views.view("POST /messages/<name>/dismiss", Permission.FIND)
-def dismiss_message(visit: Visit, name: str) -> Answer:
-    """Take a message off the list that asks for nothing."""
+def dismiss_message(visit: ConsoleRequest, name: str) -> Answer:
+    """Remove a message that asks for nothing from the list."""
     if not dismiss(visit.context, _message(visit, name), visit.operator):
         raise NotFoundError(_ALREADY_DECIDED)
     return visit.done(_PAGE, Phrase("The message is dismissed."))
 
 
-def _message(visit: Visit, name: str) -> WaitingMessage:
+def _message(visit: ConsoleRequest, name: str) -> WaitingMessage:
     """Return a message that the user may read; raise `NotFoundError`."""
     message = visit.context.store.inbox.find(name)
     if message is None or not visit.signed_in.sees(message.application):

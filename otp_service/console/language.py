@@ -21,12 +21,12 @@ def words(language: str, text: str) -> str:
 
 
 def is_known(text: str) -> bool:
-    """Tell whether a text is one of the console's: all of them are translated."""
+    """Whether a text is the console's own: all of these are translated."""
     return all(text in catalogue(language) for language in LANGUAGES if language != "en")
 
 
 def known_phrases(sentences: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Phrase]:
-    """Return sentences that were kept in Redis, but for those of somebody else who writes there."""
+    """Return sentences that were stored in Redis, without those that are not the console's own."""
     return [Phrase(text, values) for text, values in sentences if is_known(text)]
 
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from otp_service.console import plots
 from otp_service.console.accounts import Permission
-from otp_service.console.visits import Answer, FormError, Views, Visit
+from otp_service.console.requests import Answer, ConsoleRequest, FormError, Views
 from otp_service.domain.phrases import Phrase
 from otp_service.errors import ForbiddenError, NotFoundError
 from otp_service.services import operations, operator_actions
@@ -22,7 +22,7 @@ _PAGE: Final = "/operations"
 _MINUTES: Final = (15, 60, 240, 1440, LONGEST_PAUSE)
 """That are offered for a pause."""
 _HOURS: Final = (24, 3, 168)
-"""For which traffic is shown, the first one where nothing is asked."""
+"""Hours of traffic that can be shown, the default first."""
 _ROWS: Final = 50
 _MIRROR_WORDS: Final[Mapping[MirrorState, str]] = {
     MirrorState.OK: "Redis knows all of the ledger.",
@@ -33,7 +33,7 @@ _MIRROR_WORDS: Final[Mapping[MirrorState, str]] = {
 
 
 @views.view("GET /operations", Permission.OPERATE, title="Operations")
-def show_operations(visit: Visit) -> Answer:
+def show_operations(visit: ConsoleRequest) -> Answer:
     """Show gateways, what waits, what was given up, and how far the ledger and Redis are behind each other."""
     report = operations.report_operations(visit.context, visit.signed_in.sees)
     asked = request.args.get("hours", "")
@@ -57,14 +57,14 @@ def show_operations(visit: Visit) -> Answer:
     )
 
 
-def _plot_of_calls(visit: Visit, traffic: TrafficReport) -> Markup:
+def _plot_of_calls(visit: ConsoleRequest, traffic: TrafficReport) -> Markup:
     axis, count = plots.Axis(traffic.since, traffic.until, "hour"), visit.stats.rounded
     bad = axis.values(traffic.hours, lambda one: count(one.bad))
     calls = axis.values(traffic.hours, lambda one: count(one.calls))
     return plots.lines(visit.words("Calls of gateways by hour"), axis.labels, bad, calls)
 
 
-def _require_gateway(visit: Visit, name: str) -> None:
+def _require_gateway(visit: ConsoleRequest, name: str) -> None:
     if not visit.signed_in.sees_all:
         raise ForbiddenError("Gateways carry messages of applications that this user does not see.")
     if name not in visit.context.gateways:
@@ -72,7 +72,7 @@ def _require_gateway(visit: Visit, name: str) -> None:
 
 
 @views.view("POST /operations/gateways/<name>/pause", Permission.OPERATE)
-def pause(visit: Visit, name: str) -> Answer:
+def pause(visit: ConsoleRequest, name: str) -> Answer:
     """Let no message through a gateway for some minutes."""
     _require_gateway(visit, name)
     minutes = visit.field("minutes")
@@ -88,7 +88,7 @@ def pause(visit: Visit, name: str) -> Answer:
 
 
 @views.view("POST /operations/gateways/<name>/resume", Permission.OPERATE)
-def resume(visit: Visit, name: str) -> Answer:
+def resume(visit: ConsoleRequest, name: str) -> Answer:
     """Let messages through a gateway again."""
     _require_gateway(visit, name)
     operator_actions.resume_gateway(visit.context, name, visit.operator)
@@ -96,7 +96,7 @@ def resume(visit: Visit, name: str) -> Answer:
 
 
 @views.view("POST /operations/dead-letters", Permission.OPERATE, confirmed=True)
-def redrive(visit: Visit) -> Answer:
+def redrive(visit: ConsoleRequest) -> Answer:
     """Put dead letters back: those that were chosen, or all of a reason whose codes may still live."""
     letters = _meant(visit)
     if not letters:
@@ -116,7 +116,7 @@ def redrive(visit: Visit) -> Answer:
     return visit.done(_PAGE, counted, *left)
 
 
-def _meant(visit: Visit) -> list[DeadLetter]:
+def _meant(visit: ConsoleRequest) -> list[DeadLetter]:
     sees, letters = visit.signed_in.sees, visit.context.store.dead_letters
     if reason := visit.field("reason"):
         return operations.dead_letters_for_reason(visit.context, reason, sees)

@@ -1,4 +1,4 @@
-"""The console in the ledger: its users, what they looked at, and what waits for a second person."""
+"""The console in the ledger: users, their views of numbers, and requests under dual control."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -38,12 +38,12 @@ class UserState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ListedUser:
-    """A user, and what others may know of him."""
+    """A user, for the list of users."""
 
     user: ConsoleUser
     state: UserState
     used: int | None
-    """When he signed in last: milliseconds since the epoch."""
+    """Last sign-in: milliseconds since the epoch."""
 
 
 class ConsoleUsers:
@@ -53,9 +53,9 @@ class ConsoleUsers:
         self._database = database
 
     def invite(self, name: str, role: Role, applications: Sequence[str], invitation: str, by: str) -> None:
-        """Add a user who sets a password by an invitation (its hash); raise `NameTakenError` for a name that is there.
+        """Add a user with an invitation (its hash) to set a password; raise `NameTakenError` for an existing name.
 
-        ``by`` says who does it, here and below.
+        ``by`` is the acting operator, here and below.
         """
         at = now()
         row = {
@@ -80,17 +80,17 @@ class ConsoleUsers:
             record_action(connection, OperatorActionEntry(ConsoleAction.USER_INVITED, by, about=name))
 
     def invite_again(self, name: str, invitation: str, by: str) -> bool:
-        """Let a user set password and app anew, and sign him out; return whether there is one who is not disabled."""
+        """Invalidate a user's password, app and sessions; return whether the user exists and is not disabled."""
         anew = {"password": "", "secret": "", "invitation": invitation, "invited_until": now() + INVITATION_LIFE}
         return self._change(name, ConsoleAction.USER_INVITED, by, **anew)
 
     def change(self, name: str, role: Role, applications: Sequence[str], by: str) -> bool:
-        """Give a user another role and other applications, and sign him out; return whether there is one."""
+        """Change a user's role and applications, and end the sessions; return whether the user exists."""
         given = {"role": role, "applications": " ".join(sorted(applications))}
         return self._change(name, ConsoleAction.USER_CHANGED, by, **given)
 
     def disable(self, name: str, by: str) -> bool:
-        """Let a user not sign in any more; return whether there is one who could."""
+        """Disable a user; return whether the user exists and was not disabled."""
         ended = {"disabled": now(), "password": "", "secret": "", "invitation": "", "invited_until": 0}
         return self._change(name, ConsoleAction.USER_DISABLED, by, **ended)
 
@@ -104,14 +104,14 @@ class ConsoleUsers:
         return done
 
     def invited(self, invitation: str) -> ConsoleUser | None:
-        """Return the user whom an invitation (its hash) is for, while it may be accepted."""
+        """Return the user of an invitation (its hash) that may be accepted."""
         wanted = select(console_users).where(_users.invitation == invitation, _users.invited_until > now())
         with self._database.read() as connection:
             row = connection.execute(wanted).one_or_none() if invitation else None
         return _user(row) if row else None
 
     def accept(self, invitation: str, password: str, secret: str, step: int) -> bool:
-        """Set the password (its hash) and the app (sealed) of who was invited, once; return whether it was in time."""
+        """Set the invited user's password (its hash) and app (sealed), once; return whether it was in time."""
         values = {"password": password, "secret": secret, "last_step": step, "invitation": "", "invited_until": 0}
         open_one = update(console_users).where(_users.invitation == invitation, _users.invited_until > now())
         accepted = open_one.values(**values, version=_users.version + 1).returning(_users.name)
@@ -127,7 +127,7 @@ class ConsoleUsers:
         return _user(row) if row else None
 
     def use_step(self, user: ConsoleUser, step: int) -> bool:
-        """Note that a code of a user's app was accepted; return whether none of this period or a later one was."""
+        """Record an accepted code of a user's app; return whether none of this or a later period was recorded."""
         fresh = update(console_users).where(
             _users.name == user.name, _users.version == user.version, _users.last_step < step, _users.disabled.is_(None)
         )
@@ -159,8 +159,8 @@ def _user(row: Row[Any]) -> ConsoleUser:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """That somebody looked at what is held of a person."""
+class NumberView:
+    """A view of a person's data by a user of the console."""
 
     by: str
     view: str
@@ -170,17 +170,16 @@ class Look:
     """Milliseconds since the epoch; 0 until it is recorded."""
 
 
-class Looks:
-    """Who looked at whom. Raises `LedgerUnavailableError` when the database cannot serve."""
+class NumberViews:
+    """Views of numbers. Raises `LedgerUnavailableError` when the database cannot serve."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def record(self, look: Look, within: int = 0) -> None:
-        """Record a look, which is to be done before anything is shown.
+    def record(self, look: NumberView, within: int = 0) -> None:
+        """Record a view, before the data are shown.
 
-        With ``within``: unless the same user looked at the same view of the same number in the last so many
-        milliseconds, so that a page that is shown again is one look.
+        ``within``: milliseconds in which a repeated view of the same page of the same number is not recorded again.
         """
         at, columns = now(), looks.c
         row = {"id": f"lo_{secrets.token_hex(16)}", "at": at, "by": look.by, "view": look.view}
@@ -195,20 +194,20 @@ class Looks:
             connection.execute(insert(looks), row)
             append_entry(connection, looks, [row])
 
-    def at(self, pseudonym: str, most: int) -> tuple[Look, ...]:
-        """Return the last looks at a number, newest first."""
+    def at(self, pseudonym: str, most: int) -> tuple[NumberView, ...]:
+        """Return the last views of a number, newest first."""
         wanted = select(looks).where(looks.c.pseudonym == pseudonym).order_by(looks.c.at.desc(), looks.c.id)
         with self._database.read() as connection:
             return tuple(map(_look, connection.execute(wanted.limit(most))))
 
-    def latest(self, most: int, by: str | None = None) -> tuple[Look, ...]:
-        """Return the last looks, of one user or of all, newest first."""
+    def latest(self, most: int, by: str | None = None) -> tuple[NumberView, ...]:
+        """Return the last views, of a user or of all users, newest first."""
         wanted = select(looks).order_by(looks.c.at.desc(), looks.c.id).limit(most)
         with self._database.read() as connection:
             return tuple(map(_look, connection.execute(wanted if by is None else wanted.where(looks.c.by == by))))
 
     def numbers_by_user(self, *since: int) -> tuple[tuple[Any, ...], ...]:
-        """Return each user and at how many numbers he looked since each of some times (ms), the busiest first."""
+        """Return for each user the number of viewed numbers since each of some times (ms), the highest first."""
         mine = looks.c
         counts = [func.count(func.distinct(case((mine.at >= one, mine.pseudonym)))) for one in since]
         wanted = select(mine.by, *counts).where(mine.at >= min(since)).group_by(mine.by)
@@ -217,12 +216,12 @@ class Looks:
             return tuple(map(tuple, connection.execute(busiest)))
 
 
-def _look(row: Row[Any]) -> Look:
-    return Look(row.by, row.view, row.pseudonym, row.reason, row.at)
+def _look(row: Row[Any]) -> NumberView:
+    return NumberView(row.by, row.view, row.pseudonym, row.reason, row.at)
 
 
 class DualControlAction(StrEnum):
-    """What one person asks for and another one confirms."""
+    """An action that a user requests and another user confirms."""
 
     ERASE = "erase"
     UNFREEZE = "unfreeze"
@@ -231,7 +230,7 @@ class DualControlAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DualControlRequest:
-    """An act that waits for a second person, or did. Times are milliseconds since the epoch."""
+    """A request under dual control, open or decided. Times are milliseconds since the epoch."""
 
     act: DualControlAction
     pseudonym: str
@@ -246,23 +245,23 @@ class DualControlRequest:
     outcome: str = ""
 
     def is_open(self, at: int) -> bool:
-        """Tell whether a second person may decide at a time."""
+        """Whether the request may be decided at a time."""
         given_up = self.outcome == TAKEN and (self.decided or 0) <= at - TAKEN_FOR
         return self.at > at - REQUEST_LIFE and (self.decided is None or given_up)
 
 
 DONE, NOTHING_LEFT, DECLINED = "done", "nothing-left", "declined"
-"""Outcomes; the second one: it was confirmed, and nothing was there any more that could be done."""
+"""Outcomes. ``NOTHING_LEFT``: confirmed, without an effect."""
 TAKEN = "taken"
-"""It was confirmed, and is being done."""
+"""Confirmed; the action is under way."""
 TAKEN_FOR = 5 * 60_000
-"""Milliseconds after which it is open again: by far longer than an act takes, so whoever did it has failed."""
+"""Milliseconds after which a taken request is open again: far longer than an action takes, so the process failed."""
 REQUEST_LIFE = 7 * 24 * 3_600_000
-"""Milliseconds in which a second person may decide."""
+"""Milliseconds in which a request may be decided."""
 
 
-class SecondPersonRequests:
-    """What waits for a second person. Raises `LedgerUnavailableError` when the database cannot serve."""
+class DualControlRequests:
+    """Requests under dual control. Raises `LedgerUnavailableError` when the database cannot serve."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -295,15 +294,15 @@ class SecondPersonRequests:
         return _request(row) if row else None
 
     def take(self, name: str, by: str) -> DualControlRequest | None:
-        """Note that somebody confirms, so that no other does; return the request, ``None`` where it is not open to him.
+        """Take a request in order to confirm it; return ``None`` if it is not open to the user.
 
-        It is never open to who asked. What is taken is done next, and ends with `finish` or `give_back`; where neither
-        comes, it is open again after `TAKEN_FOR`.
+        It is never open to its requester. A taken request ends with `finish` or `give_back`; without either it is open
+        again after `TAKEN_FOR`.
         """
         return self._decide(name, by, TAKEN, second_person_requests.c.by != by)
 
     def decline(self, name: str, by: str) -> bool:
-        """Note that it is not to be done, which who asked may say too; return whether it was open."""
+        """Decline a request, or withdraw an own one; return whether it was open."""
         return self._decide(name, by, DECLINED) is not None
 
     def _decide(self, name: str, by: str, outcome: str, *among: ColumnElement[bool]) -> DualControlRequest | None:
@@ -317,11 +316,11 @@ class SecondPersonRequests:
         return _request(row) if row else None
 
     def finish(self, taken: DualControlRequest, outcome: str) -> None:
-        """Note how what was taken ended, unless somebody else has it by now."""
+        """Record the outcome of a taken request, unless it was taken again since."""
         self._end(taken, decided=now(), outcome=outcome)
 
     def give_back(self, taken: DualControlRequest) -> None:
-        """Let what was taken be open again, since it could not be done, unless somebody else has it by now."""
+        """Open a taken request again after a failure, unless it was taken again since."""
         self._end(taken, decided=None, decided_by="", outcome="")
 
     def _end(self, taken: DualControlRequest, **values: object) -> None:
@@ -332,7 +331,7 @@ class SecondPersonRequests:
             connection.execute(ended.values(**values))
 
     def about(self, pseudonym: str, most: int) -> tuple[DualControlRequest, ...]:
-        """Return the last requests about a number, the newest first."""
+        """Return the last requests for a number, newest first."""
         return self._read(most, second_person_requests.c.pseudonym == pseudonym)
 
     def latest(self, most: int) -> tuple[DualControlRequest, ...]:

@@ -1,4 +1,4 @@
-"""Sessions of the console, what they point to, and tries to sign in."""
+"""Sessions of the console, their handles of numbers, and attempts to sign in."""
 
 import json
 import re
@@ -46,25 +46,25 @@ _SECRET: Final = "secret"  # noqa: S105 - kind of what is sealed
 
 @dataclass(frozen=True, slots=True)
 class ConsoleSession:
-    """Somebody who is signed in. Times are seconds since the epoch, by Redis' clock."""
+    """A session. Times are seconds since the epoch, by Redis' clock."""
 
     key: str
     """Digest of the name that the cookie holds."""
     user: str
     version: int
-    """The user's when he signed in: when it is another, the session is over."""
+    """The user's at the sign-in: a changed version ends the session."""
     form_token: str
     """Stands in each form that this session is shown."""
     begun: int
     confirmed: int
-    """When the code of his app was asked last."""
+    """When a code of the app was checked last."""
     now: int
     notes: tuple[tuple[str, Mapping[str, str]], ...] = ()
-    """What the next page says of what was done: sentences, each with what its braces stand for."""
+    """Notes for the next page: sentences, each with the values of its braces."""
 
     @property
     def is_confirmed(self) -> bool:
-        """Whether what cannot be undone may be done without another code."""
+        """Whether irreversible actions are allowed without a further code."""
         return self.now - self.confirmed <= CONFIRMED_FOR
 
 
@@ -89,7 +89,7 @@ class ConsoleSessions:
         )
 
     def forget_tries(self, name: str, network: str) -> None:
-        """Forget the tries of somebody who signed in."""
+        """Forget the attempts after a sign-in."""
         with translate_errors():
             self._client.delete(self._tries(name, network))
 
@@ -97,7 +97,7 @@ class ConsoleSessions:
         return keys.tries(self._keyring.fingerprint("console", name, network))
 
     def begin(self, user: ConsoleUser) -> str:
-        """Begin a session; return the name that its cookie holds, which is kept nowhere."""
+        """Begin a session; return its name for the cookie, which is not stored."""
         name = secrets.token_urlsafe(32)
         key = keys.session(digest(name))
         with translate_errors(), self._client.pipeline() as pipeline:
@@ -141,7 +141,7 @@ class ConsoleSessions:
         self._write(session, "confirmed", session.now)
 
     def leave_notes(self, session: ConsoleSession, notes: Sequence[Phrase]) -> None:
-        """Let the next page of a session say what was done."""
+        """Store notes for the next page of a session."""
         self._write(session, _NOTES, json.dumps([one.plain for one in notes]))
 
     def _write(self, session: ConsoleSession, field: str, value: str | int) -> None:
@@ -149,7 +149,7 @@ class ConsoleSessions:
         self._scripts.call(CONSOLE_SESSION_WRITE, key, ConsoleSessionArguments(field, value))
 
     def drop_notes(self, session: ConsoleSession) -> None:
-        """Say no more what was said."""
+        """Delete the notes that were shown."""
         with translate_errors():
             self._client.hdel(keys.session(session.key), _NOTES)
 
@@ -167,7 +167,7 @@ class ConsoleSessions:
         return handle
 
     def pointed_to(self, session: ConsoleSession, handle: str) -> SubjectKey | None:
-        """Return the number that a name stands for in a session; ``None`` for another's, or one that is over."""
+        """Return the number of a handle of a session; ``None`` for a handle of another session or an expired one."""
         if not _HANDLE.fullmatch(handle):
             return None
         with translate_errors():
@@ -178,7 +178,7 @@ class ConsoleSessions:
         return subject_key(self._keyring, parse_destination(number.decode(), None, ANY_TYPE))
 
     def pending_secret(self, invitation: str, new: bytes) -> bytes:
-        """Return the secret that whoever accepts an invitation (its hash) was shown first, or show a ``new`` one."""
+        """Return the secret that was first shown for an invitation (its hash); store ``new`` if there was none."""
         key = keys.invitation(invitation)
         sealed = self._keyring.seal_without_root_key(new, owner=invitation, kind=_SECRET)
         with translate_errors():
@@ -193,7 +193,7 @@ class ConsoleSessions:
 
 
 TURN_LEASE: Final = 30_000
-"""Milliseconds after which a process that verifies the chain, and is silent, is taken for dead."""
+"""Milliseconds after which a silent verifying process counts as dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +203,7 @@ class ChainRun:
     name: str
     """Random."""
     by: str
-    """Who asked for it."""
+    """The user who began it."""
     begun: int
     """Milliseconds since the epoch."""
     entries: int
@@ -214,7 +214,7 @@ class ChainRun:
 
 @dataclass(frozen=True, slots=True)
 class ChainResult:
-    """What a verification of the audit chain told."""
+    """The result of a verification of the audit chain."""
 
     by: str
     begun: int
@@ -223,13 +223,13 @@ class ChainResult:
     is_intact: bool
     """Whether it came to the end of the chain, and found no flaw."""
     sentences: Sequence[tuple[str, Mapping[str, Any]]]
-    """Each with what its braces stand for."""
+    """Each with the values of its braces."""
     flaws: Sequence[tuple[str, Mapping[str, Any]]]
     """The first flaws, in the same form."""
 
 
 class ChainRuns:
-    """Whose turn it is to verify the audit chain, and what the last one told.
+    """The lease of the verification of the audit chain, and the last result.
 
     Raises `StoreUnavailableError` when Redis does not answer in time.
     """
@@ -239,7 +239,7 @@ class ChainRuns:
         self._scripts = scripts
 
     def keep(self, run: ChainRun) -> bool:
-        """Take the turn, or keep it; return whether it is not another one's."""
+        """Take or extend the lease; return whether it is this run's."""
         return self._turn(run, TURN_LEASE)
 
     def present(self) -> ChainRun | None:
@@ -249,7 +249,7 @@ class ChainRuns:
         return _read(ChainRun, found)
 
     def finish(self, run: ChainRun, result: ChainResult) -> None:
-        """Keep what it told, and end the turn; unless another one has it by now."""
+        """Store the result and end the lease, unless another run has it."""
         if self.keep(run):
             with translate_errors():
                 life = keys.chain_result.seconds
@@ -257,7 +257,7 @@ class ChainRuns:
             self._turn(run, 0)
 
     def last(self) -> ChainResult | None:
-        """Return what the last verification told that came to an end."""
+        """Return the result of the last finished verification."""
         with translate_errors():
             found = cast("bytes | None", self._client.get(keys.chain_result()))
         return _read(ChainResult, found)

@@ -1,4 +1,4 @@
-"""Signing in and out, invitations, another code before what cannot be undone, the language."""
+"""Sign-in and sign-out, invitations, confirmation of irreversible actions, the language."""
 
 import io
 
@@ -15,8 +15,8 @@ from otp_service.console.authentication import (
     sign_in,
 )
 from otp_service.console.language import LANGUAGES
+from otp_service.console.requests import COOKIE, LANGUAGE_COOKIE, SECURE, Answer, ConsoleRequest, FormError, Views
 from otp_service.console.sessions import console_sessions
-from otp_service.console.visits import COOKIE, LANGUAGE_COOKIE, SECURE, Answer, FormError, Views, Visit
 from otp_service.domain.phrases import Phrase
 from otp_service.domain.totp import secret_text
 
@@ -25,13 +25,13 @@ _REFUSED, _TOO_MANY, _UNAVAILABLE = 403, 429, 503
 
 
 @views.view("GET /")
-def home(visit: Visit) -> Answer:
-    """Lead to the first view of the user's role."""
+def home(visit: ConsoleRequest) -> Answer:
+    """Show the home page."""
     return visit.page("home.html")
 
 
 @views.view("GET /sign-in", is_open=True)
-def show_sign_in(visit: Visit) -> Answer:
+def show_sign_in(visit: ConsoleRequest) -> Answer:
     """Ask for name, password and code."""
     if visit.user and not visit.wrong:
         return visit.to("/")
@@ -39,8 +39,8 @@ def show_sign_in(visit: Visit) -> Answer:
 
 
 @views.view("POST /sign-in", is_open=True)
-def submit_sign_in(visit: Visit) -> Answer:
-    """Begin a session, under a new cookie whatever the browser brought."""
+def submit_sign_in(visit: ConsoleRequest) -> Answer:
+    """Begin a session under a new cookie."""
     name, code = visit.field("name")[:64], visit.field("code")
     try:
         return visit.enter(sign_in(visit.context, name, visit.secret_field("password"), code, visit.address))
@@ -50,7 +50,7 @@ def submit_sign_in(visit: Visit) -> Answer:
 
 
 def _form_error(failed: SignInError, refusal: str) -> FormError:
-    """Return what the page says of a failure: of wrong values the refusal."""
+    """Return the error that the page shows; ``refusal`` is for wrong values."""
     match failed:
         case SignInWaitsError():
             waits = Phrase("Too many failures. Try again in {seconds} seconds.", {"seconds": failed.seconds})
@@ -62,8 +62,8 @@ def _form_error(failed: SignInError, refusal: str) -> FormError:
 
 
 @views.view("POST /sign-out")
-def sign_out(visit: Visit) -> Answer:
-    """End the session, and all that the browser keeps of it."""
+def sign_out(visit: ConsoleRequest) -> Answer:
+    """End the session, and clear the browser's storage."""
     console_sessions(visit.context).end(visit.own_session)
     answer = visit.to("/sign-in")
     answer.delete_cookie(COOKIE, **SECURE)
@@ -72,8 +72,8 @@ def sign_out(visit: Visit) -> Answer:
 
 
 @views.view("POST /confirm")
-def submit_confirmation(visit: Visit) -> Answer:
-    """Take another code of the user's app, and lead back."""
+def submit_confirmation(visit: ConsoleRequest) -> Answer:
+    """Check a further code of the user's app, and redirect back."""
     back = visit.field("back")
     is_ours = back.startswith("/") and not back.startswith(("//", "/\\")) and back.isprintable()  # a tab is left out
     back = back if is_ours else "/"
@@ -86,14 +86,14 @@ def submit_confirmation(visit: Visit) -> Answer:
 
 
 @views.view("GET /invitation/<invitation>", is_open=True)
-def show_invitation(visit: Visit, invitation: str) -> Answer:
-    """Let somebody who was invited choose a password, and scan the secret of an app."""
+def show_invitation(visit: ConsoleRequest, invitation: str) -> Answer:
+    """Show the form for a password, with the secret for an app."""
     opened = open_invitation(visit.context, invitation)
     return visit.page("invitation.html", user=opened.user, typed=secret_text(opened.secret))
 
 
 @views.view("POST /invitation/<invitation>", is_open=True)
-def submit_invitation(visit: Visit, invitation: str) -> Answer:
+def submit_invitation(visit: ConsoleRequest, invitation: str) -> Answer:
     """Take password and first code."""
     password = visit.secret_field("password")
     try:
@@ -106,7 +106,7 @@ def submit_invitation(visit: Visit, invitation: str) -> Answer:
 
 
 @views.view("GET /invitation/<invitation>/code.svg", is_open=True)
-def show_invitation_code(visit: Visit, invitation: str) -> Answer:
+def show_invitation_code(visit: ConsoleRequest, invitation: str) -> Answer:
     """Show the QR code that brings the secret into an app."""
     drawn = io.BytesIO()
     segno.make(open_invitation(visit.context, invitation).uri, micro=False, error="m").save(
@@ -116,8 +116,8 @@ def show_invitation_code(visit: Visit, invitation: str) -> Answer:
 
 
 @views.view("POST /language", is_open=True)
-def choose_language(visit: Visit) -> Answer:
-    """Remember the language that somebody chose."""
+def choose_language(visit: ConsoleRequest) -> Answer:
+    """Store the chosen language in a cookie."""
     answer = visit.to("/")
     if (chosen := visit.field("language")) in LANGUAGES:
         answer.set_cookie(LANGUAGE_COOKIE, chosen, max_age=365 * 24 * 3600, **SECURE)

@@ -1,28 +1,28 @@
-"""Users of the console: who they are, and what each may see."""
+"""Administration of the console's users."""
 
 from otp_service.console import authentication
 from otp_service.console.accounts import NAME_RULE, NEVER_LIMITED, Permission, Role, is_user_name, may_be_limited
 from otp_service.console.records import ConsoleUsers
-from otp_service.console.visits import NO_APPLICATION, Answer, FormError, Views, Visit
+from otp_service.console.requests import NO_APPLICATION, Answer, ConsoleRequest, FormError, Views
 from otp_service.errors import NameTakenError, NotFoundError
 
 views = Views()
 
 
 @views.view("GET /users", Permission.USERS, title="Users")
-def show_users(visit: Visit) -> Answer:
+def show_users(visit: ConsoleRequest) -> Answer:
     """List all users."""
     return _page(visit)
 
 
-def _page(visit: Visit, invitation: str = "", invited: str = "") -> Answer:
+def _page(visit: ConsoleRequest, invitation: str = "", invited: str = "") -> Answer:
     listed = ConsoleUsers(visit.context.ledger.database).all()
     return visit.page("users.html", listed=listed, roles=list(Role), invitation=invitation, invited=invited)
 
 
 @views.view("POST /users", Permission.USERS, confirmed=True)
-def invite(visit: Visit) -> Answer:
-    """Invite somebody; the address that he needs is shown once."""
+def invite(visit: ConsoleRequest) -> Answer:
+    """Invite a user; the invitation's URL is shown once."""
     name, role = visit.field("name"), visit.typed_role()
     applications = _typed_applications(visit, role)
     if not is_user_name(name):
@@ -34,7 +34,7 @@ def invite(visit: Visit) -> Answer:
     return _page(visit, invitation=invitation, invited=name)
 
 
-def _typed_applications(visit: Visit, role: Role) -> tuple[str, ...]:
+def _typed_applications(visit: ConsoleRequest, role: Role) -> tuple[str, ...]:
     """Return the applications that a user of a role is to see, none for all."""
     names = tuple(visit.field("applications").split())
     if not set(names) <= visit.context.applications.keys():
@@ -45,15 +45,15 @@ def _typed_applications(visit: Visit, role: Role) -> tuple[str, ...]:
 
 
 @views.view("POST /users/<name>/invite", Permission.USERS, confirmed=True)
-def invite_again(visit: Visit, name: str) -> Answer:
-    """Let a user set password and app anew."""
+def invite_again(visit: ConsoleRequest, name: str) -> Answer:
+    """Send a user a new invitation."""
     invitation = authentication.invite_again(visit.context, name, visit.operator)
     return _page(visit, invitation=invitation, invited=name)
 
 
 @views.view("POST /users/<name>/change", Permission.USERS, confirmed=True)
-def change(visit: Visit, name: str) -> Answer:
-    """Give a user another role; nobody changes his own."""
+def change(visit: ConsoleRequest, name: str) -> Answer:
+    """Change another user's role."""
     role = visit.typed_role()
     applications = _typed_applications(visit, role)
     if name == visit.signed_in.name:
@@ -64,8 +64,8 @@ def change(visit: Visit, name: str) -> Answer:
 
 
 @views.view("POST /users/<name>/disable", Permission.USERS, confirmed=True)
-def disable(visit: Visit, name: str) -> Answer:
-    """Let a user not sign in any more; nobody disables himself."""
+def disable(visit: ConsoleRequest, name: str) -> Answer:
+    """Disable another user."""
     if name == visit.signed_in.name:
         raise FormError("Nobody disables himself.")
     if not ConsoleUsers(visit.context.ledger.database).disable(name, visit.operator):

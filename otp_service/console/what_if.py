@@ -1,4 +1,4 @@
-"""What if: other rules, tried on what happened, in a thread of their own; nothing is sent, counted or changed."""
+"""What-if: other rules on recorded starts, in a thread; nothing is sent, counted or changed."""
 
 import secrets
 import time
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from otp_service.bootstrap import Installation, install
 from otp_service.console.accounts import Permission
-from otp_service.console.visits import Answer, FormError, Views, Visit
+from otp_service.console.requests import Answer, ConsoleRequest, FormError, Views
 from otp_service.domain.phrases import Phrase
 from otp_service.errors import ConfigurationError, NotFoundError
 from otp_service.services.what_if import Comparison, TriedRules, notes, what_if
@@ -21,20 +21,20 @@ from otp_service.settings.sources import merge
 
 views = Views()
 SECTIONS: Final = ("guard", "limits")
-"""What may be changed."""
+"""Sections that may be changed."""
 MAX_RULES: Final = 20_000
 """Characters."""
 _KEPT: Final = 1800.0
-"""Seconds for which a result is kept."""
+"""Life of a result in seconds."""
 _MOST: Final = 8
-"""Tries that are kept."""
+"""Maximum number of stored runs."""
 _BUSY: Final = 503
 
 
 @dataclass(frozen=True, slots=True)
 class _Try:
     user: tuple[str, int]
-    """Name and version: after a change he may see other applications."""
+    """Name and version: after a change the user may see other applications."""
     begun: float
     """By the monotonic clock."""
     rules: str
@@ -46,18 +46,18 @@ _runner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="what-if")
 
 
 @views.view("GET /fraud/what-if", Permission.EXACT, title="What if")
-def show_form(visit: Visit) -> Answer:
+def show_form(visit: ConsoleRequest) -> Answer:
     """Ask for rules to try."""
     return visit.page("what_if.html", rules=_typed_rules(visit))
 
 
-def _typed_rules(visit: Visit) -> str:
+def _typed_rules(visit: ConsoleRequest) -> str:
     return visit.text_field("rules", MAX_RULES)
 
 
 @views.view("POST /fraud/what-if", Permission.EXACT)
-def begin(visit: Visit) -> Answer:
-    """Begin a try; its page shows what came of it."""
+def begin(visit: ConsoleRequest) -> Answer:
+    """Begin a run; its page shows the result."""
     rules = _typed_rules(visit)
     try:
         tried = changed_settings(visit.settings, rules)
@@ -75,8 +75,8 @@ def begin(visit: Visit) -> Answer:
 
 
 @views.view("GET /fraud/what-if/<name>", Permission.EXACT)
-def show_result(visit: Visit, name: str) -> Answer:
-    """Show what came of a try, or that it still runs."""
+def show_result(visit: ConsoleRequest, name: str) -> Answer:
+    """Show the result of a run, or that it still runs."""
     tried = _tries.get(name)
     if tried is None or tried.user != _user(visit):
         raise NotFoundError("There is no such try.")
@@ -90,12 +90,12 @@ def show_result(visit: Visit, name: str) -> Answer:
     )
 
 
-def _user(visit: Visit) -> tuple[str, int]:
+def _user(visit: ConsoleRequest) -> tuple[str, int]:
     return visit.signed_in.name, visit.signed_in.version
 
 
 def changed_settings(settings: Settings, rules: str) -> Settings:
-    """Return settings with other rules, in TOML; raise `ValueError` or `ConfigurationError` for what is none."""
+    """Return settings with other rules, in TOML; raise `ValueError` or `ConfigurationError` for invalid ones."""
     table: Mapping[str, Any] = tomllib.loads(rules)
     if unknown := table.keys() - set(SECTIONS):
         raise ConfigurationError(f"Only guard and limits can be tried, not {min(unknown)[:40]}.")
@@ -121,7 +121,7 @@ def _run(installation: Installation, tried: Settings, counted: Collection[str]) 
 
 
 def _forget_old() -> None:
-    """Forget what is older than it is kept, and of more than are kept the oldest that ended: nobody waits for those."""
+    """Forget expired results, and the oldest finished ones above the maximum."""
     oldest = time.monotonic() - _KEPT
     ended = [name for name, one in _tries.items() if one.result.done()]
     too_many = ended[: max(0, len(_tries) - _MOST + 1)]

@@ -9,7 +9,13 @@ from support_events import record_events
 from support_installation import BANK_KEY, NUMBER, World
 from support_records import entries_of
 
-from otp_service.console.records import DualControlAction, DualControlRequest, Look, Looks, SecondPersonRequests
+from otp_service.console.records import (
+    DualControlAction,
+    DualControlRequest,
+    DualControlRequests,
+    NumberView,
+    NumberViews,
+)
 from otp_service.domain.consents import EVERY_APPLICATION
 from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.errors import LedgerUnavailableError
@@ -92,7 +98,7 @@ def test_an_export_tells_who_looked_at_the_operators_console(both):
     context = both.shop.installation.context
     mine, other = (subject_key(context.keyring, parse_destination(one, None)) for one in (NUMBER, "+923007654321"))
     for number in (mine, other):
-        Looks(context.ledger.database).record(Look("ayesha", "find", number.pseudonym, "case A-17"))
+        NumberViews(context.ledger.database).record(NumberView("ayesha", "find", number.pseudonym, "case A-17"))
     (look,) = post(both.shop, "/v1/subjects/export").json["looks"]
 
     assert look | {"at": ""} == {"at": "", "by": "ayesha", "view": "find", "reason": "case A-17"}
@@ -101,7 +107,7 @@ def test_an_export_tells_who_looked_at_the_operators_console(both):
 
 def test_an_export_tells_what_two_people_were_asked_for(both):
     context = both.shop.installation.context
-    requests, pseudonym = SecondPersonRequests(context.ledger.database), context.keyring.pseudonym(NUMBER)
+    requests, pseudonym = DualControlRequests(context.ledger.database), context.keyring.pseudonym(NUMBER)
     for application in ("shop", EVERY_APPLICATION, "bank"):
         wanted = DualControlRequest(DualControlAction.ERASE, pseudonym, application, "ayesha", "case A-17")
         requests.decline(requests.ask(wanted), "zain")
@@ -122,17 +128,17 @@ def test_an_export_tells_what_two_people_were_asked_for(both):
 def test_an_erasure_takes_why_somebody_looked_or_asked_and_the_audit_chain_agrees(both):
     context = both.shop.installation.context
     ledger, pseudonym = context.ledger, context.keyring.pseudonym(NUMBER)
-    Looks(ledger.database).record(Look("ayesha", "find", pseudonym, "told by Bilal"))
-    Looks(ledger.database).record(Look("ayesha", "find", "x" * 22, "another person's"))
+    NumberViews(ledger.database).record(NumberView("ayesha", "find", pseudonym, "told by Bilal"))
+    NumberViews(ledger.database).record(NumberView("ayesha", "find", "x" * 22, "another person's"))
     for application in ("shop", "bank"):
-        SecondPersonRequests(ledger.database).ask(
+        DualControlRequests(ledger.database).ask(
             DualControlRequest(DualControlAction.ERASE, pseudonym, application, "ayesha", "told by Bilal")
         )
     done = post(both.shop, "/v1/subjects/erase").json
 
     assert (done["erased"]["looks"], done["erased"]["second_person_requests"]) == (1, 1)
-    assert {one.reason for one in Looks(ledger.database).latest(9)} == {"", "another person's"}
-    assert {one.application: one.reason for one in SecondPersonRequests(ledger.database).latest(9)} == {
+    assert {one.reason for one in NumberViews(ledger.database).latest(9)} == {"", "another person's"}
+    assert {one.application: one.reason for one in DualControlRequests(ledger.database).latest(9)} == {
         "shop": "", "bank": "told by Bilal",
     }  # fmt: skip
     assert list(verify_chain(context, AuditProgress())) == []

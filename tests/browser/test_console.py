@@ -22,7 +22,7 @@ from otp_service.bootstrap import Installation, prepare
 from otp_service.console import authentication
 from otp_service.console.accounts import ALLOWED, Role
 from otp_service.console.app import VIEWS, Console
-from otp_service.console.visits import COOKIE, LANGUAGE_COOKIE, View
+from otp_service.console.requests import COOKIE, LANGUAGE_COOKIE, View
 from otp_service.domain.applications import KeyScope
 from otp_service.errors import RateLimitedError
 from otp_service.gateways.base import InboundMessage

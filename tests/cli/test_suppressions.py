@@ -10,7 +10,7 @@ from support_ledger import VARIABLE, make_ledger
 from support_ledger_events import EVIDENCE
 
 from otp_service.bootstrap import install
-from otp_service.console.records import Look, Looks
+from otp_service.console.records import NumberView, NumberViews
 from otp_service.domain.consents import Suppression, SuppressionScope, SuppressionSource
 from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.errors import LedgerUnavailableError, SuppressedError
@@ -246,7 +246,7 @@ def test_what_is_held_is_told_by_application_and_what_is_of_all_apart(environ, s
 
 def test_who_looked_is_told_with_what_is_of_all(environ, shop):
     to = subject_key(shop.context.keyring, parse_destination(NUMBER, None))
-    Looks(shop.context.ledger.database).record(Look("ayesha", "find", to.pseudonym, "case A-17"))
+    NumberViews(shop.context.ledger.database).record(NumberView("ayesha", "find", to.pseudonym, "case A-17"))
     shop.start()
     held = json.loads(told("subject", "export", NUMBER, environ=environ))["applications"]
 

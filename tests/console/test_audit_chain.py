@@ -13,7 +13,7 @@ from otp_service.console import chain_verification, keys
 from otp_service.console import sessions as store
 from otp_service.console.accounts import Role
 from otp_service.console.language import catalogue
-from otp_service.console.records import Look, Looks
+from otp_service.console.records import NumberView, NumberViews
 from otp_service.console.sessions import ChainResult, ChainRun, chain_runs
 from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger.schema import looks
@@ -44,7 +44,7 @@ def result(runs) -> ChainResult:
 
 def change(installation) -> None:
     """Change a row behind the chain's back."""
-    Looks(installation.context.ledger.database).record(Look("zain", "find", "x" * 22))
+    NumberViews(installation.context.ledger.database).record(NumberView("zain", "find", "x" * 22))
     with installation.context.ledger.database.write() as connection:
         connection.execute(update(looks).values(by="nobody"))
 

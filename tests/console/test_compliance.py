@@ -16,9 +16,15 @@ from otp_service.clock import now
 from otp_service.console.accounts import CONFIRMED_FOR, NAME_RULE, Role
 from otp_service.console.app import Console
 from otp_service.console.language import catalogue
-from otp_service.console.records import DualControlAction, DualControlRequest, Look, Looks, SecondPersonRequests
+from otp_service.console.records import (
+    DualControlAction,
+    DualControlRequest,
+    DualControlRequests,
+    NumberView,
+    NumberViews,
+)
+from otp_service.console.requests import MAYBE_RECORDED
 from otp_service.console.sessions import console_sessions
-from otp_service.console.visits import MAYBE_RECORDED
 from otp_service.domain.consents import (
     EVERY_APPLICATION,
     Consent,
@@ -42,7 +48,7 @@ OTHER = "+923007654321"
 MASK = "+92 ••• ••••567"
 EVIL = "<b>x</b>\"'&\u05d0"
 """What somebody may have typed: HTML, quotes, and a letter that turns a line."""
-LOOK = Look("ayesha", "compliance", "", "x" * 150)
+LOOK = NumberView("ayesha", "compliance", "", "x" * 150)
 REQUEST = DualControlRequest(DualControlAction.ERASE, "", "shop", "ayesha", "x" * 150)
 SHOWN = "&lt;b&gt;x&lt;/b&gt;&#34;&#39;&amp;\u05d0"
 
@@ -95,7 +101,7 @@ class Office:
     def looks(self) -> list[tuple[str, str, str]]:
         return [
             (one.by, one.view, one.reason)
-            for one in reversed(Looks(self.ledger.database).at(self.number.pseudonym, 100))
+            for one in reversed(NumberViews(self.ledger.database).at(self.number.pseudonym, 100))
         ]
 
     def acts(self) -> list[tuple[str, str, str, str]]:
@@ -164,7 +170,7 @@ def test_what_is_no_number_is_no_look_and_is_not_shown_again(office, number):
     assert answer.status_code == 422
     assert "This is no phone number" in answer.text
     assert not number or number not in answer.text
-    assert Looks(office.ledger.database).latest(10) == ()
+    assert NumberViews(office.ledger.database).latest(10) == ()
 
 
 @pytest.mark.parametrize("reason", ["call 03001234567", "x" * 201, "a\u202eb"])
@@ -173,7 +179,7 @@ def test_a_reason_that_may_not_be_kept_is_refused(office, reason):
     desk.browser.get("/compliance")
 
     assert desk.browser.post("/compliance", number=NUMBER, reason=reason).status_code == 422
-    assert Looks(office.ledger.database).latest(10) == ()
+    assert NumberViews(office.ledger.database).latest(10) == ()
 
 
 def test_without_the_ledger_nothing_of_a_person_is_shown(office, monkeypatch):
@@ -183,7 +189,7 @@ def test_without_the_ledger_nothing_of_a_person_is_shown(office, monkeypatch):
     def away(*_, **__):
         raise LedgerUnavailableError("away")
 
-    monkeypatch.setattr(Looks, "record", away)
+    monkeypatch.setattr(NumberViews, "record", away)
     answers = [
         desk.browser.get(desk.path),
         *(desk.do(what, application=EVERY_APPLICATION) for what in ("export", "pack")),
@@ -288,7 +294,7 @@ def test_who_sees_one_application_acts_for_no_other(office, clerk, application):
         answer = clerk.do(what, **fields)
         assert (answer.status_code, "attachment" in str(answer.headers)) == (422, False), what
     assert office.acts() == []
-    assert SecondPersonRequests(office.ledger.database).latest(10) == ()
+    assert DualControlRequests(office.ledger.database).latest(10) == ()
 
 
 def test_an_export_holds_the_applications_that_somebody_sees(office, clerk):
@@ -387,7 +393,7 @@ def test_an_erasure_takes_a_second_person_who_looks_at_the_same_number(office):
     asker, second = office.person("ayesha"), office.person("zain")
     asker.look()
     assert asker.ask().location == asker.path
-    (request,) = SecondPersonRequests(office.ledger.database).latest(10)
+    (request,) = DualControlRequests(office.ledger.database).latest(10)
     own = asker.browser.get(asker.path).text
     listed = second.browser.get("/compliance").text
 
@@ -414,7 +420,7 @@ def test_a_request_is_taken_back_or_declined_once(office):
     for by in (desk, second):
         desk.browser.get(desk.path)
         desk.ask()
-        name = SecondPersonRequests(office.ledger.database).latest(1)[0].id
+        name = DualControlRequests(office.ledger.database).latest(1)[0].id
         by.browser.get("/compliance")
         assert by.browser.post(f"/compliance/requests/{name}/decline").location == "/compliance"
         assert by.browser.post(f"/compliance/requests/{name}/decline").status_code == 409
@@ -426,7 +432,7 @@ def test_what_cannot_be_done_is_open_again(office, monkeypatch):
     desk.look()
     desk.do("freeze", application="shop")
     desk.ask(DualControlAction.UNFREEZE)
-    (request,) = SecondPersonRequests(office.ledger.database).latest(1)
+    (request,) = DualControlRequests(office.ledger.database).latest(1)
     second.look()
 
     def away(*_, **__):
@@ -449,7 +455,7 @@ def test_what_is_asked_for_wrongly_is_not_asked_for(office, fields):
 
     answer = desk.do("ask", **{"act": "erase", "application": "shop", "reason": "x", **fields})
     assert (answer.status_code, 'role="alert"' in answer.text) == (422, True)
-    assert SecondPersonRequests(office.ledger.database).latest(10) == ()
+    assert DualControlRequests(office.ledger.database).latest(10) == ()
 
 
 # --- what is handed out ---
@@ -547,8 +553,8 @@ def test_pages_stay_small_however_much_is_held(office):
     pseudonym = office.number.pseudonym
     for number in range(150):
         suppress(office, "shop", f"reason {number} {'x' * 150}")
-        Looks(office.ledger.database).record(replace(LOOK, pseudonym=pseudonym))
-        SecondPersonRequests(office.ledger.database).ask(replace(REQUEST, pseudonym=pseudonym))
+        NumberViews(office.ledger.database).record(replace(LOOK, pseudonym=pseudonym))
+        DualControlRequests(office.ledger.database).ask(replace(REQUEST, pseudonym=pseudonym))
     desk = office.person("ayesha")
 
     assert len(desk.look().encode()) < 150_000

@@ -11,7 +11,7 @@ from support_installation import NUMBER
 from support_outbox import Sender
 
 from otp_service.console.accounts import Role
-from otp_service.console.records import Looks
+from otp_service.console.records import NumberViews
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.keyring import api_key_hash
 from otp_service.errors import LedgerUnavailableError
@@ -32,7 +32,7 @@ def keys(installation, application="shop"):
 
 
 def looks(installation):
-    return Looks(installation.context.ledger.database).latest(10)
+    return NumberViews(installation.context.ledger.database).latest(10)
 
 
 def acts(installation):
@@ -197,7 +197,7 @@ def test_no_look_recorded_nothing_shown(console, installation, monkeypatch):
     def away(*_):
         raise LedgerUnavailableError("away")
 
-    monkeypatch.setattr(type(Looks(installation.context.ledger.database)), "record", away)
+    monkeypatch.setattr(type(NumberViews(installation.context.ledger.database)), "record", away)
     answer = browser.get(f"/developers/verifications/{one}")
 
     assert answer.status_code == 503

@@ -11,8 +11,8 @@ from support_outbox import Scripted, Sender
 from otp_service.bootstrap import prepare
 from otp_service.console.accounts import Role
 from otp_service.console.app import Console
-from otp_service.console.records import Looks
-from otp_service.console.visits import NO_REASON
+from otp_service.console.records import NumberViews
+from otp_service.console.requests import NO_REASON
 from otp_service.domain.consents import SuppressionSource
 from otp_service.domain.guard import GUARD_RULES
 from otp_service.domain.numbers import parse_destination, subject_key
@@ -52,7 +52,7 @@ def test_support_sees_why_a_code_came_or_not_and_what_to_tell(installation, supp
 def test_a_look_is_recorded_before_anything_is_shown_and_the_person_is_told(installation, support):
     found(support, reason="ticket 17")
     pseudonym = installation.context.keyring.pseudonym(NUMBER)
-    (look,) = Looks(installation.context.ledger.database).latest(10)
+    (look,) = NumberViews(installation.context.ledger.database).latest(10)
 
     assert (look.by, look.view, look.pseudonym, look.reason) == ("sana", "find", pseudonym, "ticket 17")
     export = installation.context.ledger.subjects.export(pseudonym, None)
@@ -63,7 +63,7 @@ def test_what_cannot_be_recorded_is_not_shown(installation, support, monkeypatch
     def away(*_: object) -> None:
         raise LedgerUnavailableError("The ledger does not answer.")
 
-    monkeypatch.setattr(Looks, "record", away)
+    monkeypatch.setattr(NumberViews, "record", away)
     support.get("/find")
     answer = support.post("/find", number=NUMBER)
 
@@ -113,7 +113,7 @@ def test_a_reason_that_may_not_be_kept_is_no_look(installation, support, reason)
     answer = support.post("/find", number=NUMBER, reason=reason)
 
     assert (answer.status_code, NO_REASON in answer.text) == (422, True)
-    assert Looks(installation.context.ledger.database).latest(10) == ()
+    assert NumberViews(installation.context.ledger.database).latest(10) == ()
 
 
 def test_support_finds_why_a_landline_was_refused(installation, support):
@@ -227,7 +227,7 @@ def test_what_rules_said_of_a_verification_is_a_look_at_its_person(real_world):
         shop.resend(one)
     for _ in range(2):
         assert browser.get(f"/decisions/{one}").status_code == 200
-    (look,) = Looks(installation.context.ledger.database).latest(10)
+    (look,) = NumberViews(installation.context.ledger.database).latest(10)
 
     assert (look.by, look.view, look.reason) == ("sana", "decision", one)
     assert look.pseudonym == installation.context.keyring.pseudonym(NUMBER)

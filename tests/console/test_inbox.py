@@ -7,7 +7,7 @@ from support_installation import NUMBER
 from support_outbox import Sender
 
 from otp_service.console.accounts import Role
-from otp_service.console.records import Looks
+from otp_service.console.records import NumberViews
 from otp_service.domain.audit import OperatorAction
 from otp_service.errors import StoreUnavailableError, SuppressedError
 from otp_service.gateways.base import InboundMessage
@@ -58,7 +58,7 @@ def test_a_wish_in_own_words_is_read_and_obeyed_at_the_application_that_it_answe
     assert WISH not in browser.page, "a look comes first"
     path = opened(browser, installation)
     assert WISH in browser.page
-    assert [look.view for look in Looks(installation.context.ledger.database).latest(9)] == ["message"]
+    assert [look.view for look in NumberViews(installation.context.ledger.database).latest(9)] == ["message"]
 
     assert browser.post(f"{path}/stop").location == "/messages"
     assert "gets no more messages" in browser.get("/messages").text

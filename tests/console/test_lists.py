@@ -9,7 +9,7 @@ from support_ledger_events import EVIDENCE
 
 from otp_service.bootstrap import Installation
 from otp_service.console.accounts import Role
-from otp_service.console.records import Looks
+from otp_service.console.records import NumberViews
 from otp_service.domain.consents import EVERY_APPLICATION, Consent, Suppression, SuppressionScope, SuppressionSource
 
 NUMBERS = [f"+92300123456{digit}" for digit in range(10)]
@@ -52,7 +52,7 @@ def test_a_list_names_nobody_and_is_no_look_at_a_person(installation, ayesha):
         assert [one for one in (*pseudonyms, *(number[3:] for number in NUMBERS)) if one in page] == []
         for private in ("•••", "Bilal", EVIDENCE.source, EVIDENCE.address_prefix):
             assert private not in page
-    assert Looks(installation.context.ledger.database).latest(10) == ()
+    assert NumberViews(installation.context.ledger.database).latest(10) == ()
 
 
 @pytest.mark.parametrize(

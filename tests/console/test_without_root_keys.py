@@ -20,7 +20,7 @@ from support_valkey import free_port
 from otp_service import bootstrap
 from otp_service.bootstrap import Installation, prepare
 from otp_service.console.accounts import Role
-from otp_service.console.records import DONE, ConsoleUsers, SecondPersonRequests
+from otp_service.console.records import DONE, ConsoleUsers, DualControlRequests
 from otp_service.domain.audit import OperatorAction
 from otp_service.services.audit import verify_dispute_pack
 from otp_service.settings import settings_from
@@ -163,10 +163,10 @@ def test_all_work_is_done_without_root_keys(console, site):
     assert list(verify_dispute_pack(pack, site.installation.context.keyring.signer.public_key)) == []
     assert asker.post(f"{path}/freeze", application="shop", reason="case A-17").location == path
     assert asker.post(f"{path}/ask", act="erase", application="shop", reason="he asked").location
-    (request,) = SecondPersonRequests(ledger.database).latest(1)
+    (request,) = DualControlRequests(ledger.database).latest(1)
     second.get(same)
     assert second.post(f"{same}/requests/{request.id}/confirm").location == same
-    assert SecondPersonRequests(ledger.database).latest(1)[0].outcome == DONE
+    assert DualControlRequests(ledger.database).latest(1)[0].outcome == DONE
     assert OperatorAction.SUBJECT_ERASED in [one.act for one in ledger.operator_actions.between(None, None, 100)]
 
 

@@ -6,34 +6,34 @@ from support_ledger_events import EVIDENCE, NUMBER, OTHER
 
 from otp_service.console import records as console
 from otp_service.console.accounts import INVITATION_LIFE, Role
-from otp_service.console.records import ConsoleUsers, Look, Looks
+from otp_service.console.records import ConsoleUsers, NumberView, NumberViews
 from otp_service.domain.consents import Consent
 
-LOOK = Look("ayesha", "compliance", NUMBER, "case A-17")
+LOOK = NumberView("ayesha", "compliance", NUMBER, "case A-17")
 MINUTES = 600_000
 
 
 def test_a_page_that_is_shown_again_is_the_same_look(ledger, monkeypatch):
-    Looks(ledger.database).record(LOOK)
-    Looks(ledger.database).record(replace(LOOK, reason=""), MINUTES)
+    NumberViews(ledger.database).record(LOOK)
+    NumberViews(ledger.database).record(replace(LOOK, reason=""), MINUTES)
     others = [replace(LOOK, by="zain"), replace(LOOK, view="export"), replace(LOOK, pseudonym=OTHER)]
     for one in others:
-        Looks(ledger.database).record(one, MINUTES)
-    assert len(Looks(ledger.database).latest(10)) == 1 + len(others)
+        NumberViews(ledger.database).record(one, MINUTES)
+    assert len(NumberViews(ledger.database).latest(10)) == 1 + len(others)
 
     later = console.now() + MINUTES
     monkeypatch.setattr(console, "now", lambda: later)
-    Looks(ledger.database).record(LOOK, MINUTES)
-    assert len(Looks(ledger.database).latest(10)) == 2 + len(others)
+    NumberViews(ledger.database).record(LOOK, MINUTES)
+    assert len(NumberViews(ledger.database).latest(10)) == 2 + len(others)
 
 
 def test_looks_at_a_number_are_those_at_it_the_newest_first(ledger, monkeypatch):
     for at, view in enumerate(("find", "compliance", "export"), 1):
         monkeypatch.setattr(console, "now", lambda at=at: at)
-        Looks(ledger.database).record(replace(LOOK, view=view))
-    Looks(ledger.database).record(replace(LOOK, pseudonym=OTHER))
+        NumberViews(ledger.database).record(replace(LOOK, view=view))
+    NumberViews(ledger.database).record(replace(LOOK, pseudonym=OTHER))
 
-    assert [one.view for one in Looks(ledger.database).at(NUMBER, 2)] == ["export", "compliance"]
+    assert [one.view for one in NumberViews(ledger.database).at(NUMBER, 2)] == ["export", "compliance"]
     assert [one["view"] for one in ledger.subjects.export(NUMBER, "shop").looks] == ["find", "compliance", "export"]
 
 
@@ -48,10 +48,10 @@ def test_consents_of_a_number_are_those_of_the_applications_the_newest_first(led
 
 def test_users_are_told_by_the_numbers_that_they_looked_at(ledger):
     for by, pseudonym in ("sana", "p1"), ("sana", "p1"), ("omar", "p1"), ("omar", "p2"):
-        Looks(ledger.database).record(Look(by, "find", pseudonym))
+        NumberViews(ledger.database).record(NumberView(by, "find", pseudonym))
 
-    assert Looks(ledger.database).numbers_by_user(console.now() - 1000, 0) == (("omar", 2, 2), ("sana", 1, 1))
-    assert Looks(ledger.database).numbers_by_user(console.now() + 1000, 0) == (("omar", 0, 2), ("sana", 0, 1))
+    assert NumberViews(ledger.database).numbers_by_user(console.now() - 1000, 0) == (("omar", 2, 2), ("sana", 1, 1))
+    assert NumberViews(ledger.database).numbers_by_user(console.now() + 1000, 0) == (("omar", 0, 2), ("sana", 0, 1))
 
 
 def test_a_user_is_invited_for_a_time_then_active_until_he_is_disabled(ledger, monkeypatch):

@@ -23,7 +23,7 @@ from otp_service.console.records import (
     TAKEN_FOR,
     ConsoleUsers,
     DualControlAction,
-    SecondPersonRequests,
+    DualControlRequests,
 )
 from otp_service.domain.consents import (
     EVERY_APPLICATION,
@@ -83,7 +83,7 @@ class Office:
         return dual_control.confirm(self.context, by or self.second, name, self.number.pseudonym)
 
     def state(self, name: str) -> tuple[str, str]:
-        found = SecondPersonRequests(self.ledger.database).find(name)
+        found = DualControlRequests(self.ledger.database).find(name)
         assert found is not None
         return found.outcome, found.decided_by
 
@@ -172,7 +172,7 @@ def test_nobody_confirms_what_he_asked_for(office):
     with pytest.raises(ForbiddenError):
         office.confirm(name, office.asker)
 
-    assert SecondPersonRequests(office.ledger.database).take(name, "ayesha") is None
+    assert DualControlRequests(office.ledger.database).take(name, "ayesha") is None
     assert office.state(name) == ("", "")
 
 
@@ -264,7 +264,7 @@ def test_a_request_is_over_after_a_week(office, monkeypatch):
     monkeypatch.setattr(ledger_console, "now", lambda: later)
     monkeypatch.setattr(dual_control, "now", lambda: later)
 
-    assert SecondPersonRequests(office.ledger.database).take(name, "zain") is None
+    assert DualControlRequests(office.ledger.database).take(name, "zain") is None
     with pytest.raises(ConflictError):
         office.confirm(name)
     with pytest.raises(ConflictError):
@@ -330,7 +330,7 @@ def test_what_cannot_be_given_back_is_open_again_after_some_minutes(office, monk
     name = office.ask()
     with monkeypatch.context() as broken:
         broken.setattr(Subjects, "erase", _fails(LedgerUnavailableError("away")))
-        broken.setattr(SecondPersonRequests, "give_back", _fails(LedgerUnavailableError("away")))
+        broken.setattr(DualControlRequests, "give_back", _fails(LedgerUnavailableError("away")))
         with pytest.raises(LedgerUnavailableError):
             office.confirm(name)
     third = office.hire("bilal")
@@ -348,7 +348,7 @@ def test_what_cannot_be_given_back_is_open_again_after_some_minutes(office, monk
 
 
 def test_who_comes_back_late_does_not_end_what_another_has_taken(office, monkeypatch):
-    requests, name = SecondPersonRequests(office.ledger.database), office.ask()
+    requests, name = DualControlRequests(office.ledger.database), office.ask()
     slow = requests.take(name, "zain")
     later = now() + TAKEN_FOR
     monkeypatch.setattr(ledger_console, "now", lambda: later)
@@ -361,7 +361,7 @@ def test_who_comes_back_late_does_not_end_what_another_has_taken(office, monkeyp
 
 def test_that_something_was_done_counts_also_where_it_cannot_be_noted(office, monkeypatch):
     name = office.ask()
-    monkeypatch.setattr(SecondPersonRequests, "finish", _fails(LedgerUnavailableError("away")))
+    monkeypatch.setattr(DualControlRequests, "finish", _fails(LedgerUnavailableError("away")))
 
     assert office.confirm(name)
     assert office.acts() == [("subject-erased", BOTH, "shop", "")]

@@ -1,4 +1,4 @@
-"""What calls as to Twilio Verify share: how forms are read, what identifies a service, lists, answers."""
+"""Common parts of Twilio's calls: forms, services, lists, answers."""
 
 import json
 from collections import Counter
@@ -41,7 +41,7 @@ _UNUSED: Final = frozenset(
         "Templates",
     ]
 )
-"""Parameters of Twilio's that mean nothing here; metrics name no others."""
+"""Parameters of Twilio's that are ignored here; metrics name no others."""
 UNUSED_PARAMETERS: Final = metrics.Counter(
     "otp_service_twilio_unused_parameters",
     "Ignored parameters of Twilio-compatible calls; `other` for what Twilio does not know either.",
@@ -59,11 +59,10 @@ GivenForm = TypeVar("GivenForm", bound=Form)
 
 
 def read_parameters(exchange: Exchange, form: type[GivenForm]) -> GivenForm:
-    """Return the parameters of a call, and count those that mean nothing here.
+    """Return the parameters of a call, and count ignored ones.
 
-    Raises `InvalidRequestError`, also for one that is given twice: who writes forms by hand, and does not encode what a
-    person typed, shall not let that person choose a number. Raises werkzeug's errors for a body that is too long, or
-    broke off.
+    Raises `InvalidRequestError`, also for a repeated parameter: in a form that a program writes without encoding a
+    person's input, the input could add a number. Raises werkzeug's errors for a body that is too long or incomplete.
     """
     fields = read_form(exchange)
     given, known = dict(fields), {one.alias for one in form.model_fields.values()}
@@ -81,7 +80,7 @@ def refuse(name: str) -> NoReturn:
 
 
 def answer(document: Mapping[str, Any], status: int = 200) -> Answer:
-    """Return what a call is answered with."""
+    """Return a document as an answer."""
     return Answer(json.dumps(document).encode(), status)
 
 
@@ -110,7 +109,7 @@ def answer_list(exchange: Exchange, name: str, url: str, found: Sequence[Mapping
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What a service of Twilio's is here: a purpose of an application."""
+    """A service of Twilio's: a purpose of an application."""
 
     sid: str
     account_sid: str
@@ -120,7 +119,7 @@ class Service:
 
     @property
     def sids(self) -> dict[str, str]:
-        """What everything that belongs to it tells of it."""
+        """Members of every answer about a resource below it."""
         return {"service_sid": self.sid, "account_sid": self.account_sid}
 
 
@@ -158,5 +157,5 @@ def _service_sid(exchange: Exchange, purpose: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _digits(*names: str) -> str:
-    """Return 32 digits for an application, or one of its purposes: the same in each process, and no secret."""
+    """Return 32 digits for an application or a purpose of it: the same in each process, not secret."""
     return sha256("/".join(names).encode()).hexdigest()[:32]

@@ -45,7 +45,7 @@ _Number = Annotated[int, Field(strict=False)]
 
 
 def _require_plain(identity: str) -> str:
-    """Refuse a name that no path can hold, and one that was not in UTF-8: all such would be one user's."""
+    """Refuse a name that no path can hold, or that was not in UTF-8: all of these would be the same user."""
     if "/" in identity or "\N{REPLACEMENT CHARACTER}" in identity:
         raise ValueError("has a slash, or is not in UTF-8")
     return identity
@@ -70,7 +70,7 @@ class _EnrolmentForm(Form):
 
     @property
     def uri(self) -> str | None:
-        """What takes a secret over; ``None`` for a new one."""
+        """The otpauth URI of an imported secret; ``None`` for a new secret."""
         parameters = TotpParameters(self.algorithm.upper(), self.digits, self.period)
         if self.secret is None and parameters != _DEFAULTS:
             raise ForbiddenError("A new secret has the parameters that all apps can.")
@@ -90,7 +90,7 @@ class _ChallengeForm(Form):
 
 @dataclass(frozen=True, slots=True)
 class _Entity:
-    """What an entity of Twilio's is here: a user of an application."""
+    """An entity of Twilio's: a user of an application."""
 
     service: Service
     identity: str
@@ -108,7 +108,7 @@ class _Entity:
 
     @property
     def sids(self) -> dict[str, str]:
-        """What everything that belongs to it tells of it."""
+        """Members of every answer about a resource below it."""
         return {**self.service.sids, "entity_sid": self.sid, "identity": self.identity}
 
     def factor_id(self, sid: str) -> str:
@@ -125,14 +125,14 @@ class _Entity:
 
 @entities.route(f"POST {SERVICE}/Entities", {}, endpoint="create_entity")
 def create_twilio_entity(exchange: Exchange, service_sid: str) -> Answer:
-    """Name a user, of whom nothing is kept for that."""
+    """Create an entity; nothing is stored."""
     form = read_parameters(exchange, _EntityForm)
     return answer(_shown_entity(_entity(exchange, service_sid, form.identity)), 201)
 
 
 @entities.route(f"GET {_ENTITY}", {}, endpoint="fetch_entity")
 def fetch_twilio_entity(exchange: Exchange, service_sid: str, identity: str) -> Answer:
-    """Name a user again."""
+    """Read an entity."""
     return answer(_shown_entity(_entity(exchange, service_sid, identity)))
 
 
@@ -200,7 +200,7 @@ def delete_twilio_factor(exchange: Exchange, service_sid: str, identity: str, si
 
 @challenges.route(f"POST {_ENTITY}/Challenges", {}, endpoint="challenge")
 def create_twilio_challenge(exchange: Exchange, service_sid: str, identity: str) -> Answer:
-    """Check a code of an app for the service's purpose; nothing is kept of it."""
+    """Check a code of an app for the service's purpose; the challenge is not stored."""
     entity, form = _entity(exchange, service_sid, identity), read_parameters(exchange, _ChallengeForm)
     factor_id, intent = entity.factor_id(form.factor_sid), Intent(entity.service.purpose.name)
     try:
@@ -257,7 +257,7 @@ def _shown_entity(entity: _Entity) -> dict[str, Any]:
 
 
 def _shown(entity: _Entity, view: FactorView) -> dict[str, Any]:
-    """Return what shows a factor, once it was shown in full."""
+    """Return a factor as an answer shows it."""
     sid, one = entity.factor_sid(view.id), view.parameters
     return {
         "sid": sid,

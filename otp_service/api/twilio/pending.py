@@ -12,9 +12,9 @@ from otp_service.store.verifications import NOTHING
 
 
 def start_or_resend(context: Context, application: Application, request: StartRequest) -> VerificationView:
-    """Start a verification, or resend the one that is pending for the number, the purpose and the transaction.
+    """Start a verification, or resend a pending one of the number, the purpose and the transaction.
 
-    Of concurrent calls, one starts it. Raises what `start` and `resend` raise.
+    Of concurrent calls only the first starts a verification. Raises as `start` and `resend` do.
     """
     allowed = NOTHING
     while True:

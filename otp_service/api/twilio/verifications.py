@@ -54,7 +54,7 @@ _SYMBOLS: Final = {"€": "EUR", "£": "GBP", "₹": "INR"}
 """Signs of one currency wherever they are written; ``$`` and ``Rs`` are many countries'."""
 _SID: Final = re.compile(r"VE([0-9a-f]{32})")
 _GONE: Final = {Status.APPROVED, Status.EXPIRED}
-"""Of these Twilio says that there is no such verification."""
+"""Twilio answers these as not found."""
 _COMPARED: Final = {None, CheckFailure.WRONG_CODE, CheckFailure.TRANSACTION_CHANGED}
 _NO_CHECKS_LEFT: Final = {CheckFailure.MAX_ATTEMPTS_REACHED, CheckFailure.NUMBER_LOCKED}
 
@@ -102,7 +102,7 @@ def read_twilio_service(exchange: Exchange, service_sid: str) -> Answer:
 
 @services.route(f"POST {SERVICE}/Verifications", {}, endpoint="start", hot=True)
 def start_twilio_verification(exchange: Exchange, service_sid: str) -> Answer:
-    """Start a verification, or send the pending one again."""
+    """Start a verification, or resend a pending one."""
     service, form = find_service(exchange, service_sid), read_parameters(exchange, _StartForm)
     channel = _channel(form.channel)
     _require_possible(exchange.application, channel or service.purpose.channels[0], form)
@@ -123,7 +123,7 @@ def start_twilio_verification(exchange: Exchange, service_sid: str) -> Answer:
 
 @services.route(f"GET {SERVICE}/Verifications/<sid>", {}, endpoint="fetch")
 def fetch_twilio_verification(exchange: Exchange, service_sid: str, sid: str) -> Answer:
-    """Read a verification by its identifier, or by a number."""
+    """Read a verification by identifier or number."""
     service = find_service(exchange, service_sid)
     view, number = _find_named(exchange, service, sid)
     if view.verification.status in _GONE:
@@ -176,7 +176,7 @@ def _require_address(exchange: Exchange, address: str) -> None:
 
 
 def _require_possible(application: Application, channel: str, form: _StartForm) -> None:
-    """Refuse what would change the message, the call or the protection, where the service would do something else."""
+    """Refuse parameters that change the message, the call or the protection in a way that is not supported."""
     if form.custom_code is not None:
         raise ForbiddenError("Codes are made here.")
     if form.custom_friendly_name and form.custom_friendly_name != application.brand:
@@ -195,7 +195,7 @@ def _channel(name: str) -> Channel | None:
 
 
 def _transaction(application: Application, purpose: Purpose, form: _PaymentForm) -> Transaction | None:
-    """Return what is paid where the purpose confirms payments; elsewhere neither parameter means anything."""
+    """Return the payment if the purpose confirms payments; otherwise ignore the parameters."""
     if purpose.kind is not PurposeKind.TRANSACTION:
         return None
     if not (form.amount and form.payee):
@@ -217,15 +217,15 @@ def _currency(written: str, region: str) -> str | None:
 
 
 def _find_named(exchange: Exchange, service: Service, name: str) -> tuple[VerificationView, str | None]:
-    """Return what a path names, an identifier of Twilio's form or a number, and the number where it is one."""
+    """Return the verification that a path names by identifier or number, and the number if it is one."""
     number = None if name.startswith("VE") else name
     return _find(exchange, service, name if number is None else None, number), number
 
 
 def _find(exchange: Exchange, service: Service, sid: str | None, number: str | None) -> VerificationView:
-    """Return the verification that an identifier, a number, or both together stand for; raise `NotFoundError`.
+    """Return the verification of an identifier, a number, or both; raise `NotFoundError`.
 
-    That of another number is none: who says both may know one of them from the person who types the code.
+    With both, they have to match: one of them may come from the person who types the code.
     """
     if sid:
         view = _read(exchange, sid)
@@ -253,7 +253,7 @@ def _read(exchange: Exchange, sid: str) -> VerificationView:
 
 
 def _service(service: Service) -> dict[str, Any]:
-    """Return what shows a service; of what we have not, it says so."""
+    """Return a service as an answer shows it; unsupported features are off."""
     links = {"verifications": "Verifications", "verification_checks": "VerificationCheck", "entities": "Entities"}
     return {
         "sid": service.sid,
@@ -272,7 +272,7 @@ def _service(service: Service) -> dict[str, Any]:
 
 
 def _shown(exchange: Exchange, service: Service, view: VerificationView, number: str | None) -> dict[str, Any]:
-    """Return what shows a verification, with the number where the call named it, in E.164 as Twilio has it."""
+    """Return a verification as an answer shows it, with the number in E.164 if the call named it."""
     verification, payment = view.verification, view.details.transaction
     exchange.verification = SafeText(verification.id)
     digits = verification.id[-32:]

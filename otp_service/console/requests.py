@@ -1,4 +1,4 @@
-"""A visit: one request of the console, who makes it, and how it is answered. Views are routes with a permission."""
+"""Requests of the console, with user and answer, and views: routes with a permission."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from otp_service.bootstrap import Installation
 from otp_service.console import keys
 from otp_service.console.accounts import ConsoleUser, Permission, Role
 from otp_service.console.language import LANGUAGES, known_phrases, words
-from otp_service.console.records import Look, Looks
+from otp_service.console.records import NumberView, NumberViews
 from otp_service.console.sessions import ConsoleSession, console_sessions
 from otp_service.console.settings import console_settings
 from otp_service.domain.consents import EVERY_APPLICATION, Suppression
@@ -30,7 +30,7 @@ SECURE: Final[Mapping[str, Any]] = {"secure": True, "httponly": True, "samesite"
 """How all cookies are set: `__Host-` asks for it. Strict ones would be lost on the way from a link in a ticket."""
 _OK, _SEE_OTHER, _BAD_FORM, _UNAVAILABLE = 200, 303, 422, 503
 HANDLE_LIFE: Final = 1000 * keys.handle.seconds
-"""Milliseconds in which a page that is shown again is one look."""
+"""Milliseconds in which a page that is shown again is recorded once."""
 MAX_FIELD: Final = 300
 """Characters of a field of a form."""
 NO_NUMBER: Final = "This is no phone number that can be looked up: write it as +92…."
@@ -43,7 +43,7 @@ NO_REASON: Final = "A reason has at most 200 characters, and no phone number."
 
 
 class FormError(Exception):
-    """Something that was typed is wrong, or cannot be done: the form's page is shown again, with a sentence."""
+    """A fault of a form: its page is shown again, with a sentence."""
 
     def __init__(self, sentence: str | Phrase, status: int = _BAD_FORM) -> None:
         """Take the sentence, and the status of that page."""
@@ -52,8 +52,8 @@ class FormError(Exception):
 
 
 @dataclass
-class Visit:
-    """One request, and who makes it."""
+class ConsoleRequest:
+    """A request, and its user."""
 
     installation: Installation
     language: str
@@ -61,12 +61,12 @@ class Visit:
     session: ConsoleSession | None = None
     view: "View | None" = None
     wrong: FormError | None = None
-    """What is wrong with the form that was sent."""
+    """The fault of the submitted form."""
     render: Callable[..., str] = field(repr=False, default=lambda *_, **__: "")
 
     @property
     def context(self) -> Context:
-        """What the use cases work with."""
+        """The context of the use cases."""
         return self.installation.context
 
     @property
@@ -76,21 +76,21 @@ class Visit:
 
     @property
     def operator(self) -> str:
-        """Who acts, as the ledger records it."""
+        """The acting user, as the ledger records it."""
         return f"console:{self.signed_in.name}"
 
     @property
     def signed_in(self) -> ConsoleUser:
-        """Who is signed in; raises `ForbiddenError` where nobody is."""
+        """The signed-in user; raises `ForbiddenError` without one."""
         if self.user is None:
-            raise ForbiddenError("Nobody is signed in.")
+            raise ForbiddenError("No user is signed in.")
         return self.user
 
     @property
     def own_session(self) -> ConsoleSession:
-        """His session."""
+        """The session of the signed-in user; raises `ForbiddenError` without one."""
         if self.session is None:
-            raise ForbiddenError("Nobody is signed in.")
+            raise ForbiddenError("No user is signed in.")
         return self.session
 
     @property
@@ -106,21 +106,21 @@ class Visit:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The applications that the user may act for; last, not to be chosen by mistake, all, if he sees all."""
+        """The applications that the user may act for; `EVERY_APPLICATION` is last, against mistakes."""
         every = (EVERY_APPLICATION,) if self.signed_in.sees_all else ()
         return (*self.applications, *every)
 
     def field(self, name: str) -> str:
-        """Return a field of the form that was sent, without blanks around it; empty where there is none."""
+        """Return a field of the form, stripped; empty if it is missing."""
         text = request.form.get(name, "")
         return text.strip()[:MAX_FIELD]
 
     def text_field(self, name: str, most: int) -> str:
-        """Return a field of several lines, at most so many characters of it."""
+        """Return a field of several lines, cut to ``most`` characters."""
         return request.form.get(name, "").replace("\r\n", "\n")[:most]
 
     def secret_field(self, name: str) -> str:
-        """Return a field as it was sent: blanks belong to a password."""
+        """Return a field without stripping: blanks belong to a password."""
         return request.form.get(name, "")[:MAX_FIELD]
 
     def typed_number(self) -> SubjectKey:
@@ -135,7 +135,7 @@ class Visit:
         return subject_key(self.context.keyring, to)
 
     def typed_reason(self) -> str:
-        """Return why somebody does it, as it may be kept; raise `FormError`."""
+        """Return the typed reason; raise `FormError` for an unacceptable one."""
         if not is_reason(reason := self.field("reason")):
             raise FormError(NO_REASON)
         return reason
@@ -154,15 +154,17 @@ class Visit:
 
     @contextmanager
     def repeatable(self) -> Iterator[None]:
-        """Do what the ledger has first; where Redis does not answer then, say that it may be done again."""
+        """Turn `StoreUnavailableError` into a `FormError` that allows to repeat the action: the ledger may have it."""
         try:
             yield
         except StoreUnavailableError as away:
             raise FormError(MAYBE_RECORDED, _UNAVAILABLE) from away
 
-    def record_look(self, pseudonym: str, view: str, reason: str = "", within: int = 0) -> None:
-        """Record a look before anything is shown: without the ledger nobody sees anything."""
-        Looks(self.context.ledger.database).record(Look(self.signed_in.name, view, pseudonym, reason), within)
+    def record_number_view(self, pseudonym: str, view: str, reason: str = "", within: int = 0) -> None:
+        """Record a view before the data are shown: without the ledger nothing is shown."""
+        NumberViews(self.context.ledger.database).record(
+            NumberView(self.signed_in.name, view, pseudonym, reason), within
+        )
 
     @property
     def address(self) -> str:
@@ -180,9 +182,9 @@ class Visit:
         return console_settings(self.settings).public_url or request.host_url.rstrip("/")
 
     def look_up(self, page: str) -> AnyResponse:
-        """Record that the user looks at the number that was typed, and lead him to its page; raise `FormError`."""
+        """Record a view of the typed number, and redirect to its page; raise `FormError`."""
         to, reason = self.typed_number(), self.typed_reason()
-        self.record_look(to.pseudonym, page, reason)
+        self.record_number_view(to.pseudonym, page, reason)
         return self.to(f"/{page}/{console_sessions(self.context).point_to(self.own_session, to)}")
 
     def number(self, handle: str) -> SubjectKey:
@@ -198,7 +200,7 @@ class Visit:
         return [one for one in suppressions_of(self.context, number.pseudonym) if one.application in names]
 
     def page(self, template: str, status: int = 0, **values: object) -> Response:
-        """Return a page: it says what is wrong with the form that was sent, or else, once, what was done before."""
+        """Return a page, with the fault of the submitted form or else, once, the notes of the last action."""
         status = status or (self.wrong.status if self.wrong else _OK)
         notes = self.session.notes if self.session and status == _OK else ()
         if self.session and notes:
@@ -207,16 +209,16 @@ class Visit:
         return Response(shown, status, content_type="text/html; charset=utf-8")
 
     def to(self, path: str) -> AnyResponse:
-        """Lead the browser on after a form was sent."""
+        """Redirect the browser after a form."""
         return redirect(path, _SEE_OTHER)
 
     def done(self, path: str, *notes: Phrase) -> AnyResponse:
-        """Lead the browser on to a page that says what was done."""
+        """Redirect the browser to a page with notes of the action."""
         console_sessions(self.context).leave_notes(self.own_session, notes)
         return self.to(path)
 
     def enter(self, cookie: str) -> AnyResponse:
-        """Lead the browser on in a session that has just begun, whatever cookie it brought."""
+        """Redirect the browser into a new session, whatever cookie it had."""
         if self.session:
             console_sessions(self.context).end(self.session)
         answer = self.to("/")
@@ -225,7 +227,7 @@ class Visit:
 
     @property
     def stats(self) -> StatsText:
-        """How stats are shown to the user: exactly, or so that small counts are hidden."""
+        """Formats stats for the user: exact, or with small counts hidden."""
         return StatsText(exact=self.signed_in.may(Permission.EXACT))
 
     def words(self, text: str) -> str:
@@ -259,7 +261,7 @@ class View:
         return f"{self.method} {self.rule}"
 
     def is_for(self, user: ConsoleUser | None) -> bool:
-        """Tell whether somebody may see it."""
+        """Whether a user may see it."""
         return self.is_open or (user is not None and (self.permission is None or user.may(self.permission)))
 
 
@@ -292,6 +294,6 @@ class Views:
 
 
 def language_of_request() -> str:
-    """Return the language that somebody chose, or that his browser asks for; English where there is neither."""
+    """Return the chosen language, or else the browser's, or else English."""
     chosen = request.cookies.get(LANGUAGE_COOKIE, "")
     return chosen if chosen in LANGUAGES else request.accept_languages.best_match(LANGUAGES) or "en"
