@@ -2,7 +2,6 @@
 
 import html
 import json
-import logging
 import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
@@ -39,8 +38,6 @@ from otp_service.gateways.http_client import (
     json_object,
     reference_of,
 )
-
-logging.getLogger("twilio").setLevel(logging.WARNING)  # below it logs the numbers in its requests
 
 # Source: "TwiML Voice: <Say>" and "Text-to-Speech" (https://www.twilio.com/docs/voice/twiml/say and below). Without a
 # named voice Twilio uses the account's default voice, which speaks few languages; so each locale has a voice of

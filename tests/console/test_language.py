@@ -21,7 +21,7 @@ SHOWN = (
     *("services/audit.py", "console/chain_verification.py", "services/explanations.py", "services/what_if.py"),
     "domain/phrases.py",
 )
-UNSHOWN = {"commands", "authentication"}
+UNSHOWN = {"authentication", "checks", "commands"}
 """Modules of the console whose sentences no page shows."""
 _CALL = re.compile(r"""_\(\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
 _SENTENCE = re.compile(r"(?:[A-Z]|\{\w+\})\S* .*[.]")
