@@ -2,13 +2,11 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 import redis
-from pydantic import SecretStr
 
 from otp_service import __version__
 from otp_service.domain.applications import APPLICATION_SCOPES, ApiKey
@@ -16,7 +14,6 @@ from otp_service.domain.keyring import Keyring
 from otp_service.domain.messages import segment_counter
 from otp_service.domain.proofs import ProofSigner
 from otp_service.domain.totp import PendingLimits
-from otp_service.domain.webhooks import WebhookRules
 from otp_service.errors import (
     LedgerFormatError,
     LedgerMismatchError,
@@ -27,7 +24,6 @@ from otp_service.errors import (
 )
 from otp_service.gateways.base import Gateway, GatewayContext
 from otp_service.ledger.access import Access
-from otp_service.ledger.divided import Division, divide
 from otp_service.ledger.ledger import Ledger, open_ledger
 from otp_service.policies.base import Policies, PolicyContext, PolicyRunner
 from otp_service.policies.human_checks import HumanCheckRunner
@@ -43,7 +39,6 @@ from otp_service.settings import Settings
 from otp_service.settings.schema import LedgerSettings, LimitsSettings, RedisSettings
 from otp_service.settings.startup_checks import load_templates
 from otp_service.settings.stored_applications import parse_application
-from otp_service.settings.urls import place_of
 from otp_service.store.cluster import ClusterClient, SlotMap
 from otp_service.store.connection import Sentinels
 from otp_service.store.connection import connect as connect_store
@@ -65,18 +60,6 @@ LEDGER_OF_OTHER_KEY = StartRefusal(
     "OTP_SERVICE_PSEUDONYM_KEY",
     "The ledger was made with another pseudonym key: nobody would be found in it, and every opt-out would be void.",
     "Use the original key, or correct ledger.url.",
-)
-WEBHOOKS_WITHOUT_EVENTS = StartRefusal(
-    RefusalName.WEBHOOKS_WITHOUT_EVENTS,
-    "ledger.rows",
-    "Applications have endpoints, and a webhook is written with the row of its event.",
-    'Remove them: otp-service webhook remove; or set it to "events".',
-)
-LEDGER_OF_OTHER_BUCKETS = StartRefusal(
-    RefusalName.LEDGER_OF_OTHER_BUCKETS,
-    "ledger.traffic_urls",
-    "A database has verifications of a bucket that another one has now: they would not be found.",
-    "Put the former order back, or name the databases in ledger.former_traffic_urls too.",
 )
 _DAY = 24 * 3600
 _TELL_INTERVAL = 60.0
@@ -120,7 +103,7 @@ def connect(settings: Settings) -> redis.Redis:
 
 
 def _ledger(settings: LedgerSettings, keyring: Keyring) -> Ledger:
-    ledger = open_ledger(
+    return open_ledger(
         settings.url.get_secret_value(),
         settings.timeout,
         keyring.installation,
@@ -128,21 +111,6 @@ def _ledger(settings: LedgerSettings, keyring: Keyring) -> Ledger:
         settings.reading_lag,
         lambda why: _log.warning("ledger_replica_unused", reason=str(why)),
     )
-    return _divided(settings, ledger, keyring) if settings.all_traffic_urls else ledger
-
-
-def _divided(settings: LedgerSettings, people: Ledger, keyring: Keyring) -> Ledger:
-    """Return the ledger whose traffic is in others; one that is named twice is opened once."""
-    opened: dict[object, Ledger] = {}
-
-    def opened_of(urls: Iterable[SecretStr]) -> Iterator[Ledger]:
-        for url in (one.get_secret_value() for one in urls):
-            if (place := place_of(url)) not in opened:
-                opened[place] = open_ledger(url, settings.timeout, keyring.installation)
-            yield opened[place]
-
-    current, former = tuple(opened_of(settings.traffic_urls)), tuple(opened_of(settings.former_traffic_urls))
-    return divide(Division(people, current or (people,), (people, *former), keyring))
 
 
 def _replication(settings: RedisSettings, buckets: tuple[str, ...]) -> Replication | None:
@@ -212,7 +180,7 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         text_segments=segment_counter(templates),
         sending_rules=settings.sending_rules,
         inbound=settings.inbound.rules,
-        webhooks=_webhook_rules(settings),
+        webhooks=settings.webhooks.rules,
         public_url=settings.http.public_url,
     )
     gateways.update(_gateways(settings, context))  # last: they hand receipts in where all the rest is known
@@ -238,14 +206,7 @@ def _stream_limits(settings: Settings) -> StreamLimits:
         outbox=settings.streams.max_outbox,
         events=settings.streams.max_events,
         decisions=settings.guard.decisions,
-        events_wait=settings.ledger.folds,
     )
-
-
-def _webhook_rules(settings: Settings) -> WebhookRules:
-    """Return the rules of webhooks; without rows of events nobody may have an endpoint."""
-    rules = settings.webhooks.rules
-    return replace(rules, max_endpoints=0) if settings.ledger.folds else rules
 
 
 def _rebuilds_lost_mirror(settings: Settings) -> bool:
@@ -269,7 +230,7 @@ def prepare(installation: Installation, *, waits_for_ledger: bool = False) -> No
     server.require_own()  # neither Redis nor the ledger is claimed where the other one is another installation's
     silent: tuple[type[LedgerUnavailableError], ...] = (LedgerUnavailableError,) if waits_for_ledger else ()
     if waits_for_ledger:
-        ledger.close_gates(MirrorState.UNAVAILABLE)
+        ledger.gate.state = MirrorState.UNAVAILABLE
     try:
         examine_ledger(installation)
     except silent as away:
@@ -286,49 +247,32 @@ def examine_ledger(installation: Installation) -> None:
     """Make sure that the ledger may be used, and let the process use it.
 
     Raises `StartRefusedError` when it belongs to another key, when another release made it, when it has not been made
-    and no process may make it, when authenticator apps need a root key that is not there, when it has endpoints and no
-    rows of events, or when its databases have other buckets than they had; `LedgerUnavailableError` when it does not
-    answer.
+    and no process may make it, or when authenticator apps need a root key that is not there; `LedgerUnavailableError`
+    when it does not answer.
     """
-    ledger = installation.context.ledger
-    people, traffic = ledger.every[:1], ledger.every[1:]
+    context, ledger = installation.context, installation.context.ledger
     try:
-        with ledger.open_gates(people):
-            _examine_tables(installation, people)
-            _examine_people(installation)
-        with ledger.open_gates(traffic):
-            _examine_tables(installation, traffic)
-            if not ledger.take_buckets():
-                raise StartRefusedError(LEDGER_OF_OTHER_BUCKETS)
+        with ledger.gate.passing():
+            if installation.settings.ledger.upgrade:
+                ledger.upgrade()
+            elif ledger.database.lacks_file() or not ledger.is_made():
+                raise StartRefusedError(LEDGER_NOT_MADE)
+            ledger.database.claim()
+            if needed := root_key_refusal(context):
+                raise StartRefusedError(needed)
+            if signer := context.proof_signer:
+                ledger.proof_keys.note({kid: key.jwk for kid, key in signer.keys.items()})
     except LedgerMismatchError as other:
         raise StartRefusedError(LEDGER_OF_OTHER_KEY) from other
     except LedgerFormatError as other:
         raise StartRefusedError(ledger_of_other_format(other)) from other
+    ledger.gate.state = ""
 
 
 def ledger_of_other_format(error: LedgerFormatError) -> StartRefusal:
     """Return the refusal of a ledger that another release made."""
     action = "Use the release that made it, or another ledger."
     return StartRefusal(RefusalName.LEDGER_OF_OTHER_FORMAT, "ledger.url", str(error), action)
-
-
-def _examine_tables(installation: Installation, parts: Iterable[Ledger]) -> None:
-    for part in parts:
-        if installation.settings.ledger.upgrade:
-            part.upgrade()
-        elif part.database.lacks_file() or not part.is_made():
-            raise StartRefusedError(LEDGER_NOT_MADE)
-        part.claim()
-
-
-def _examine_people(installation: Installation) -> None:
-    context = installation.context
-    if installation.settings.ledger.folds and context.ledger.endpoints.of():
-        raise StartRefusedError(WEBHOOKS_WITHOUT_EVENTS)
-    if needed := root_key_refusal(context):
-        raise StartRefusedError(needed)
-    if signer := context.proof_signer:
-        context.ledger.proof_keys.note({kid: key.jwk for kid, key in signer.keys.items()})
 
 
 def _why(away: LedgerUnavailableError) -> dict[str, str]:
@@ -350,7 +294,7 @@ class LedgerWait:
     def try_again(self) -> None:
         """Examine the ledger if it is still closed; one that is refused is told by name, and examined again."""
         ledger = self._installation.context.ledger
-        if not ledger.closed:
+        if not ledger.gate.state:
             return
         try:
             examine_ledger(self._installation)
@@ -367,10 +311,10 @@ class LedgerWait:
     def _is_news(self, state: str) -> bool:
         """Note why the ledger is closed; tell whether to log it: where that is new, and once a minute."""
         ledger, now = self._installation.context.ledger, time.monotonic()
-        is_news = ledger.closed != state or now >= self._next_line
+        is_news = ledger.gate.state != state or now >= self._next_line
         if is_news:
             self._next_line = now + _TELL_INTERVAL
-        ledger.close_gates(state, only_closed=True)
+        ledger.gate.state = state
         return is_news
 
 
@@ -394,7 +338,7 @@ def watch(installation: Installation) -> PeriodicTasks:
         "access": context.access_cache.follow,
         "key_uses": context.key_uses.write,
     }
-    if context.ledger.closed:
+    if context.ledger.gate.state:
         duties["ledger"] = LedgerWait(installation).try_again
     if installation.settings.redis.sentinels or installation.settings.redis.cluster:
         duties["primary"] = context.store.server.follow_primary

@@ -388,8 +388,6 @@ class RefusalName(StrEnum):
     LEDGER_NOT_MADE = "ledger-not-made"
     LEDGER_OF_OTHER_FORMAT = "ledger-of-other-format"
     LEDGER_OF_OTHER_KEY = "ledger-of-other-key"
-    WEBHOOKS_WITHOUT_EVENTS = "webhooks-without-events"
-    LEDGER_OF_OTHER_BUCKETS = "ledger-of-other-buckets"
     RESIDENCY = "residency"
     CONSENT_NOT_REQUIRED = "consent-not-required"
     NO_SENDER = "no-sender"

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from otp_service.domain.tallies import tally, tally_blocks
 from otp_service.services.context import Context
@@ -10,7 +9,6 @@ from otp_service.services.events import give_back
 from otp_service.services.events import record_events as record
 from otp_service.store.events import EventBatch
 from otp_service.worker.recorder import Recorder
-from otp_service.worker.stories import names_of
 
 
 def events_of(context: Context) -> list[EventBatch]:
@@ -18,26 +16,23 @@ def events_of(context: Context) -> list[EventBatch]:
     return context.store.events.take("recorder", 1000)
 
 
-def record_events(context: Context, *, whole: bool = False) -> None:
-    """Give back and record what happened; what could not be recorded is there again the next time.
-
-    Verifications that are ``whole`` have one row each.
-    """
+def record_events(context: Context) -> None:
+    """Give back and record all events; those that could not be recorded are there again the next time."""
     events = context.store.events
     for batch in (*events.claim("recorder", 1000, 0), *events_of(context)):
         give_back(context, batch)
-        record(context, batch.events, names_of(batch) if whole else None)
+        record(context, batch.events)
         context.store.traffic.add(batch.bucket, tally(batch.events), tally_blocks(batch.events))
         events.acknowledge(batch)
 
 
 @contextmanager
-def recorders(context: Context, **options: Any) -> Iterator[Callable[..., Recorder]]:
+def recorders(context: Context) -> Iterator[Callable[..., Recorder]]:
     """Give what starts a recorder, which may claim at once what others left; all are stopped at the end."""
     running: list[Recorder] = []
 
     def start(*, claims: bool = False) -> Recorder:
-        one = Recorder(context, f"recorder {len(running)}", 1.0, 0.2, **options)
+        one = Recorder(context, f"recorder {len(running)}", 1.0, 0.2)
         if claims:
             one._idle = 0
         running.append(one)

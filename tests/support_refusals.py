@@ -547,13 +547,6 @@ IN_PRODUCTION = {
         *LEDGER_LINE[1:],
         {"ledger.url": PRIMARY, "ledger.reading_url": f"{NOT_OF_THE_HOST}?sslmode=verify-full&sslrootcert=/ca.pem"},
     ),
-    "a ledger of traffic as its driver has it": Unsafe(
-        "ledger-unencrypted",
-        {"ledger.traffic_urls": [NOT_OF_THE_HOST]},
-        "ledger.traffic_urls.0",
-        *LEDGER_LINE[1:],
-        {"ledger.traffic_urls": [f"{NOT_OF_THE_HOST}?sslmode=verify-full&sslrootcert=/ca.pem"]},
-    ),
     "PostgreSQL that falls back": Unsafe(
         "ledger-unencrypted",
         {"ledger.url": f"{NOT_OF_THE_HOST}?sslmode=prefer"},
@@ -680,13 +673,6 @@ IN_PRODUCTION = {
         "ledger.reading_url",
         *SAMPLE_PASSWORD,
         {"ledger.url": PRIMARY, "ledger.reading_url": PRIMARY},
-    ),
-    "a sample of the password at a former ledger of traffic": Unsafe(
-        "sample-secret",
-        {"ledger.former_traffic_urls": ["postgresql://otp:hunter2@localhost/former"]},
-        "ledger.former_traffic_urls.0",
-        *SAMPLE_PASSWORD,
-        {"ledger.former_traffic_urls": ["postgresql://otp@localhost/former"]},
     ),
     "a placeholder in place of a password": Unsafe(
         "sample-secret",

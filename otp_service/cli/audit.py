@@ -135,13 +135,10 @@ def verify(session: Session, file: Any) -> None:  # noqa: ANN401 - click's, of t
     context, progress = session.context, AuditProgress()
     with session.show_audit_progress(progress):
         flaws = list(look_through(context, progress, _heads(file)))
-    told = [
-        {"sequence": flaw.sequence, "sentence": flaw.sentence} | ({"ledger": flaw.ledger} if flaw.ledger else {})
-        for flaw in flaws
-    ]
-    if not out.in_json(flaws=told, **asdict(progress)):
+    members = [{"sequence": flaw.sequence, "sentence": flaw.sentence} for flaw in flaws]
+    if not out.in_json(flaws=members, **asdict(progress)):
         for flaw in flaws:
-            click.echo("\t".join(filter(None, (str(flaw.sequence or "-"), flaw.sentence, flaw.ledger))))
+            click.echo(f"{flaw.sequence or '-'}\t{flaw.sentence}")
     for note in chain_notes(progress):
         out.note(str(note))
     for purge in early_purges(progress, session.settings.retention.model_dump()):
@@ -153,15 +150,11 @@ def verify(session: Session, file: Any) -> None:  # noqa: ANN401 - click's, of t
 
 @command(audit, "Print how far the chain has come, signed.")
 def head(session: Session) -> None:
-    """Print how far the chain has come, signed; keep it where nobody who can change the ledger can change it.
-
-    Where traffic is in other databases, each of these has a chain and a line.
-    """
+    """Print how far the chain has come, signed; keep it where nobody who can change the ledger can change it."""
     context = session.context
-    line, *others = (head_to_json(context, sign_head(context, one.audit.head())) for one in context.ledger.every)
-    more = {"others": list(map(json.loads, others))} if others else {}
-    if not out.in_json(**json.loads(line), **more):
-        click.echo("\n".join((line, *others)))
+    line = head_to_json(context, sign_head(context, context.ledger.audit.head()))
+    if not out.in_json(**json.loads(line)):
+        click.echo(line)
 
 
 @command(audit)

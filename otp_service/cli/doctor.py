@@ -18,9 +18,7 @@ import click
 from otp_service import clock
 from otp_service.bootstrap import (
     LEDGER_NOT_MADE,
-    LEDGER_OF_OTHER_BUCKETS,
     LEDGER_OF_OTHER_KEY,
-    WEBHOOKS_WITHOUT_EVENTS,
     install,
     ledger_of_other_format,
 )
@@ -42,7 +40,6 @@ from otp_service.errors import (
     LedgerMismatchError,
     LedgerUnavailableError,
     RefusalName,
-    StartRefusal,
     StartRefusedError,
     StoreUnavailableError,
 )
@@ -647,20 +644,20 @@ LEDGER: tuple[Check[tuple[Settings, Context]], ...] = (
     Check("ledger.url", WARN,
           "The ledger is a file of this host, and Redis is on another: processes elsewhere have another ledger.",
           "Use postgresql:// unless all processes run here.",
-          lambda it: "sqlite:" in it[0].ledger.shown_urls
+          lambda it: "sqlite:" in it[0].ledger.shown_url
           and leads_elsewhere(it[0].redis.url.get_secret_value())),
     Check("ledger.url", FAIL,
           f"The disk of the ledger's file has less than {MIN_FREE_MIB} MiB left: soon nothing is recorded.",
-          "Free room there.", lambda it: it[1].ledger.lacks_space()),
+          "Free room there.", lambda it: it[1].ledger.database.lacks_space()),
     Check("ledger.url", WARN,
           "The database's role is a superuser: who takes over a process takes the database server, and its host, too.",
           "Use a role that owns the ledger's database and nothing else (CREATE ROLE ... LOGIN, ALTER DATABASE ... "
           "OWNER TO).",
-          lambda it: it[0].production and any(one.database.is_superuser() for one in it[1].ledger.every)),
+          lambda it: it[0].production and it[1].ledger.database.is_superuser()),
     Check("ledger.url", WARN,
           "PostgreSQL has too few locks for the ledger's partitions: where several look for numbers, one is refused.",
           "Set max_locks_per_transaction = 512, and restart PostgreSQL.",
-          lambda it: any(one.database.lacks_locks() for one in it[1].ledger.every)),
+          lambda it: it[1].ledger.database.lacks_locks()),
 )  # fmt: skip
 
 
@@ -676,12 +673,13 @@ def ledger_diagnoses(settings: Settings, context: Context) -> Iterator[Diagnosis
     """Yield what the ledger and its mirror tell; nothing is written, nor is a file made."""
     try:
         yield from diagnose(LEDGER, (settings, context))
-        if not context.ledger.there():
+        if not context.ledger.database.there():
             yield from diagnose(NO_LEDGER, settings.ledger.upgrade)
         elif not context.ledger.is_made():
             yield refusal_diagnosis(LEDGER_NOT_MADE, WARN if settings.ledger.upgrade else FAIL)
         else:
-            yield from map(refusal_diagnosis, _ledger_refusals(settings, context))
+            if needed := root_key_refusal(context):
+                yield refusal_diagnosis(needed)
             yield from diagnose(ROOT_KEYS, context)
             yield from diagnose(STEPS, context)
             yield from mirror_diagnoses(context)
@@ -699,21 +697,12 @@ def ledger_diagnoses(settings: Settings, context: Context) -> Iterator[Diagnosis
 
 def ledger_diagnosis(settings: Settings, away: LedgerUnavailableError) -> Diagnosis:
     """Return which database is not available, and what to do."""
-    sentence = f"{settings.ledger.shown_urls}: {away}"
+    sentence = f"{settings.ledger.shown_url}: {away}"
     if str(away) in REMEDIED:
         return Diagnosis(FAIL, "ledger.url", sentence)
-    is_file = "sqlite:" in settings.ledger.shown_urls
+    is_file = "sqlite:" in settings.ledger.shown_url
     look = "look at its rights and disk. Only a damaged file is restored from a copy."
     return Diagnosis(FAIL, "ledger.url", sentence, f"Correct ledger.url, or {look if is_file else 'start it.'}")
-
-
-def _ledger_refusals(settings: Settings, context: Context) -> Iterator[StartRefusal]:
-    if not context.ledger.has_own_buckets():
-        yield LEDGER_OF_OTHER_BUCKETS
-    if needed := root_key_refusal(context):
-        yield needed
-    if settings.ledger.folds and context.ledger.endpoints.of():
-        yield WEBHOOKS_WITHOUT_EVENTS
 
 
 def mirror_diagnoses(context: Context) -> Iterator[Diagnosis]:

@@ -31,9 +31,9 @@ def ledger() -> None:
 @command(ledger, "Show how much the ledger holds.")
 def status(session: Session) -> None:
     """Show how many rows there are, how long they are kept, and what was deleted last. Times are in UTC."""
-    kept, url = session.context.ledger, session.settings.ledger.shown_urls
-    counts = [row_counts(one.database) for one in kept.every]
-    out.table("tables", ("Table", "Rows"), ((name, _count(sum(one[name] for one in counts))) for name in counts[0]))
+    kept, url = session.context.ledger, session.settings.ledger.shown_url
+    counts = row_counts(kept.database)
+    out.table("tables", ("Table", "Rows"), ((name, _count(rows)) for name, rows in counts.items()))
     began, found = kept.purges.last_began(), list(mirror_diagnoses(session.context))
     if not out.in_json(url=url, last_purge=out.when(began or None), findings=list(map(out.members, found))):
         click.echo()
@@ -58,23 +58,8 @@ def upgrade(session: Session) -> None:
     Processes do it when they start, unless ledger.upgrade is false.
     """
     session.context.ledger.upgrade()
-    url = session.settings.ledger.shown_urls
+    url = session.settings.ledger.shown_url
     out.done(f"{url} is of this release.", url=url)
-
-
-@command(ledger, asks=True)
-def partition(session: Session) -> None:
-    """Divide what grows with traffic by days, in PostgreSQL.
-
-    Old days then go in a moment. Ledgers that this release makes are so from the beginning. Do it once all processes
-    are of this release: an older one cannot record then. Recorders wait for some seconds for each million rows, readers
-    for a part of that; starts and checks go on. Rights that other roles had on the tables verifications and events are
-    to be granted again.
-    """
-    session.confirm("Are all processes of this release?")
-    is_new = session.context.ledger.partition()
-    url = session.settings.ledger.shown_urls
-    out.done(f"{url} is partitioned." if is_new else f"{url} is as it was.", url=url, changed=is_new)
 
 
 @command(ledger, asks=True)

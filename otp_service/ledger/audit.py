@@ -1,7 +1,6 @@
 """The audit log: a signed chain of entries, disputes, operator actions, incident counts."""
 
 import secrets
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -15,7 +14,6 @@ from sqlalchemy import (
     Row,
     Select,
     String,
-    Subquery,
     Table,
     and_,
     cast,
@@ -30,10 +28,8 @@ from sqlalchemy import (
 from otp_service.clock import now
 from otp_service.domain.audit import GENESIS, GONE, ChainEntry, ChainHead, OperatorActionEntry, digest_of
 from otp_service.domain.consents import EVERY_APPLICATION
-from otp_service.domain.guard import DAY
 from otp_service.errors import OtpServiceError
-from otp_service.ledger.database import POSTGRESQL, Database, add_rows, among, find_rows, in_batches, link_at
-from otp_service.ledger.folding import unfold
+from otp_service.ledger.database import Database, add_rows, among, find_rows, in_batches, link_at
 from otp_service.ledger.partitions import PARTITIONED, near
 from otp_service.ledger.reading import Reading
 from otp_service.ledger.schema import (
@@ -60,15 +56,14 @@ from otp_service.ledger.schema import (
     verifications,
 )
 
-# What a digest leaves out: of a verification how it ended, which its events tell, and what only stats need, and what
-# happened where it has no events in its row; of a consent the caller's words and the prefix of an address, of a
-# suppression, a look and a request the reason, of an inbound message the number, for an erasure takes them; of a purge
-# how many rows, which grows; of a request what a second person decided; of what lets somebody in when it was used last,
-# of a user or factor the last step that was accepted, of a factor the label, of an endpoint how it fares: that changes
-# often, or lets nobody in.
+# What a digest leaves out: of a verification how it ended, which its events tell, and what only stats need; of a
+# consent the caller's words and the prefix of an address, of a suppression, a look and a request the reason, of an
+# inbound message the number, for an erasure takes them; of a purge how many rows, which grows; of a request what a
+# second person decided; of what lets somebody in when it was used last, of a user or factor the last step that was
+# accepted, of a factor the label, of an endpoint how it fares: that changes often, or lets nobody in.
 
 _LEFT_OUT: Final[Mapping[str, frozenset[str]]] = {
-    verifications.name: frozenset({"status", "ended", "channel", "number_prefix", "standing", "happened"}),
+    verifications.name: frozenset({"status", "ended", "channel", "number_prefix", "standing"}),
     events.name: frozenset(),
     consents.name: frozenset({"text_version", "source", "address_prefix"}),
     suppressions.name: frozenset({"reason"}),
@@ -308,10 +303,7 @@ def class_of(table: str) -> str | None:
 
 def digest_columns(table: Table, row: Mapping[Any, Any]) -> dict[str, Any]:
     """Return what the digest of a row is of."""
-    found = {name: row[name] for name in _digested(table)}
-    if table is verifications and row["happened"]:
-        found["happened"] = row["happened"]
-    return found
+    return {name: row[name] for name in _digested(table)}
 
 
 @cache
@@ -408,8 +400,6 @@ class ProvenRow:
     before: str
     """The link before the entry; empty where it is not there any more."""
     link: str
-    ledger: str = ""
-    """In whose chain, where there are several."""
 
 
 class Disputes:
@@ -440,12 +430,6 @@ class Disputes:
             return tuple(_with_proofs(connection, rows))
 
         return self._reading.ask(read, whole=True)
-
-    def of_numbers(self, found: Sequence[Mapping[Any, Any]]) -> tuple[ProvenRow, ...]:
-        """Return the rows of consents and suppressions of the numbers of some verifications."""
-        return self._reading.ask(
-            lambda connection: tuple(_with_proofs(connection, _of_numbers(connection, found))), whole=True
-        )
 
 
 def _of_numbers(connection: Connection, found: Sequence[Mapping[Any, Any]]) -> list[tuple[Table, Mapping[Any, Any]]]:
@@ -647,23 +631,13 @@ def _acts(span: IncidentScope) -> ColumnElement[bool]:
 
 
 def _count_numbers(connection: Connection, span: IncidentScope) -> int:
-    """Return how many numbers there are, each once, whatever was recorded of it."""
-    return _number(connection, select(func.count()).select_from(_everybody(span)))
-
-
-def read_numbers(connection: Connection, span: IncidentScope) -> Iterator[str]:
-    """Yield the same numbers, sorted by their bytes."""
-    (number,) = _everybody(span).c
-    order = number.collate("C") if connection.dialect.name == POSTGRESQL else number
-    yield from connection.execute(select(number).order_by(order), execution_options={"yield_per": 1000}).scalars()
-
-
-def _everybody(span: IncidentScope) -> Subquery:
+    """Count the numbers that have any record, each once."""
     parts = [
         select(table.c.pseudonym).where(_within(table, at, span), table.c.pseudonym != "")
         for table, at in _PERSONAL_TABLES.values()
     ]
-    return parts[0].union(*parts[1:]).subquery()
+    numbers = parts[0].union(*parts[1:]).subquery()
+    return _number(connection, select(func.count()).select_from(numbers))
 
 
 def _statuses(connection: Connection, mine: ColumnElement[bool]) -> dict[str, int]:
@@ -676,17 +650,7 @@ def _statuses(connection: Connection, mine: ColumnElement[bool]) -> dict[str, in
 
 
 def _gateways(connection: Connection, span: IncidentScope) -> dict[str, int]:
-    """Return how many messages each gateway took, by events that have rows and those that have none."""
-    calls = Counter(_gateways_of_rows(connection, span))
-    begun = _within(verifications, "started", replace(span, since=span.since - DAY))  # longer than one lasts
-    folded = select(verifications.c.id, verifications.c.happened).where(begun, verifications.c.happened != "")
-    for row in connection.execute(folded):
-        sent = (one for one in unfold(row.id, row.happened) if one.type == "delivery.sent" and one.member("gateway"))
-        calls.update(one.member("gateway") for one in sent if span.since <= one.at < span.until)
-    return dict(sorted(calls.items()))
-
-
-def _gateways_of_rows(connection: Connection, span: IncidentScope) -> dict[str, int]:
+    """Count the messages that each gateway accepted."""
     called = (events.c.at >= span.since) & (events.c.at < span.until) & (events.c.gateway != "")
     if span.application is not None:
         mine = select(verifications.c.id).where(verifications.c.application == span.application)

@@ -9,7 +9,7 @@ import string
 import threading
 import time
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -58,15 +58,12 @@ from otp_service.errors import (
 )
 from otp_service.ledger import schema
 from otp_service.ledger.migrations import FORMAT
-from otp_service.ledger.partitions import has_locks, near, partition
+from otp_service.ledger.partitions import has_locks, make_first_partitions, near
 from otp_service.ledger.schema import METADATA, audit, head
 
 NOT_MADE: Final = "The ledger has not been made: otp-service ledger upgrade."
 WRITES: Final = {"otp_service_writes": True}
 """Execution options of a transaction that changes something."""
-ELSEWHERE: Final = "otp_service_elsewhere"
-"""Execution option of such a transaction: what finds the last verifications of numbers, where other ledgers have them.
-"""
 _PAUSE: Final = 0.02
 """Seconds between two attempts to switch a new file to WAL."""
 
@@ -323,7 +320,6 @@ class Database:
         self._engine = connect(address, timeout)
         self._pseudonym_key = pseudonym_key
         self._gate = gate or Gate()
-        self._options: Mapping[str, Any] = WRITES
 
     @property
     def engine(self) -> Engine:
@@ -343,10 +339,6 @@ class Database:
         from sqlalchemy.dialects.postgresql import insert as insert_into_postgresql  # noqa: PLC0415
 
         return insert_into_postgresql(table)
-
-    def find_elsewhere(self, ask: Any) -> None:  # noqa: ANN401 - see `ELSEWHERE`
-        """Let transactions that change something ask other ledgers for the last verifications of numbers."""
-        self._options = {**WRITES, ELSEWHERE: ask}
 
     def there(self) -> bool:
         """Return whether there is a database: SQLite would make a missing file."""
@@ -392,8 +384,7 @@ class Database:
         self._gate.require_open()
         if self.kind == SQLITE:
             make_sqlite_file(self._engine)
-        options = self._options
-        with self._translated(), self._engine.connect().execution_options(**options) as connection, connection.begin():
+        with self._translated(), self._engine.connect().execution_options(**WRITES) as connection, connection.begin():
             if not any_key:
                 self._claim(connection)
             yield connection
@@ -593,7 +584,10 @@ def upgrade(database: Database) -> None:
     from alembic import command  # noqa: PLC0415 - takes a quarter of a start, and there is seldom anything to upgrade
     from alembic.config import Config  # noqa: PLC0415
 
-    with _alone(database) as connection:
+    with database.write(any_key=True) as connection, ExitStack() as stack:
+        if database.kind == POSTGRESQL:
+            stack.enter_context(without_timeouts(connection))
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
         config.set_main_option("version_locations", str(MIGRATIONS / "versions"))
@@ -604,25 +598,8 @@ def upgrade(database: Database) -> None:
         command.upgrade(config, "head")
         if connection.execute(select(schema.head.c.id)).first() is None:
             create_head(connection)
-            partition(connection, now())
-
-
-def partition_traffic(database: Database) -> bool:
-    """Partition the traffic of a ledger that was made before; tell whether that is new."""
-    with _alone(database) as connection:
-        return partition(connection, now())
-
-
-@contextmanager
-def _alone(database: Database) -> Iterator[Connection]:
-    """Run a transaction while no other process upgrades."""
-    with database.write(any_key=True) as connection:
-        if database.kind != POSTGRESQL:
-            yield connection
-            return
-        with without_timeouts(connection):
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-            yield connection
+            if database.kind == POSTGRESQL:
+                make_first_partitions(connection, now())
 
 
 MAX_BATCH: Final = 512

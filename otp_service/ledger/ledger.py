@@ -1,7 +1,6 @@
 """Everything that is kept in the ledger, in one place."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from otp_service.ledger import database as ledger_database
@@ -47,79 +46,19 @@ class Ledger:
     incidents: Incidents
     endpoints: Endpoints
     postings: Postings
-    parts: tuple["Ledger", ...] = ()
-    """The ledgers that this one is made of, where its traffic is divided (`divided`): first the one of the rest."""
-    has_own_buckets: Callable[[], bool] = lambda: True
-    """Tells whether no part has traffic that it would not be asked for (`Division.has_own_buckets`)."""
-    note_buckets: Callable[[], None] = lambda: None
-    """Notes in each part whose traffic it records."""
-    divided_buckets: tuple[tuple[str, ...], ...] = ()
-    """The buckets whose traffic each part records that records any, in the parts' order."""
-
-    @property
-    def every(self) -> tuple["Ledger", ...]:
-        """The ledgers with a database of their own: this one, or its parts."""
-        return self.parts or (self,)
-
-    @property
-    def closed(self) -> str:
-        """Why a part may not be used here yet (`Gate.state`); empty where all may."""
-        return next((part.gate.state for part in self.every if part.gate.state), "")
-
-    def close_gates(self, state: str, *, only_closed: bool = False) -> None:
-        """Let nothing use the parts until `open_gates`, or note why else those are closed that are."""
-        for part in self.every:
-            if part.gate.state or not only_closed:
-                part.gate.state = state
-
-    @contextmanager
-    def open_gates(self, parts: "Iterable[Ledger]") -> Iterator[None]:
-        """Let this thread use all parts, to examine some; then let everybody use those, unless that failed."""
-        with ExitStack() as passing:
-            for part in self.every:
-                passing.enter_context(part.gate.passing())
-            yield
-        for part in parts:
-            part.gate.state = ""
 
     def upgrade(self) -> None:
         """Make the tables that do not exist."""
-        for one in self.every:
-            ledger_database.upgrade(one.database)
-
-    def partition(self) -> bool:
-        """Partition the traffic by days, where that is not done and PostgreSQL has it; tell whether it was done now."""
-        return sum(ledger_database.partition_traffic(one.database) for one in self.every) > 0
-
-    def there(self) -> bool:
-        """Tell whether there is a database: SQLite would make a missing file."""
-        return all(one.database.there() for one in self.every)
-
-    def lacks_space(self) -> bool:
-        """Tell whether a disk is full, or nearly (`Database.lacks_space`)."""
-        return any(one.database.lacks_space() for one in self.every)
+        ledger_database.upgrade(self.database)
 
     def is_made(self) -> bool:
         """Tell whether the tables exist; raise `LedgerFormatError` where another release made them."""
-        return all(ledger_database.is_made(one.database) for one in self.every)
-
-    def claim(self) -> None:
-        """Let what has no pseudonym key yet be this one's; raise `LedgerMismatchError` where it is another's."""
-        for one in self.every:
-            one.database.claim()
-
-    def take_buckets(self) -> bool:
-        """Note in each part whose traffic it records; tell whether none has that of another (`has_own_buckets`)."""
-        if not self.has_own_buckets():
-            return False
-        self.note_buckets()
-        return self.has_own_buckets()  # two addresses may lead to one database
+        return ledger_database.is_made(self.database)
 
     def close(self) -> None:
         """Close all connections that are not in use."""
-        for one in self.every:
-            one.database.close()
-            one.reading.close()
+        self.database.close()
+        self.reading.close()
 
 
 def open_ledger(

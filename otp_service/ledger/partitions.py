@@ -1,7 +1,7 @@
-"""The partitions of traffic in PostgreSQL, by days (UTC): made ahead, dropped whole. SQLite has none.
+"""Partitions of traffic by days (UTC) in PostgreSQL: made ahead, dropped whole. SQLite has none.
 
 A partition has as many days as it takes for `FULL` rows, at most `MOST_DAYS`: each look for a number opens all of them.
-What is older than the others is in one without a beginning; of a ledger that grew before, that is its old table.
+What is older than the others is in one without a beginning.
 """
 
 import re
@@ -54,7 +54,7 @@ class Partition(NamedTuple):
 
 
 def partitions(connection: Connection, table: str) -> list[Partition]:
-    """Return the partitions of a table, oldest first; none where it has none."""
+    """Return the partitions of a table, oldest first; none in SQLite."""
     if connection.dialect.name != "postgresql":
         return []
     bounds = connection.execute(_BOUNDS_OF, {"name": table}).scalars()
@@ -87,65 +87,33 @@ def near(moment: Column[Any], times: Iterable[int]) -> ColumnElement[bool]:
     return moment.between(min(some) - DAY, max(some) + DAY)
 
 
-def partition(connection: Connection, now: int) -> bool:
-    """Make of each table the first partition of a new one, with all until tomorrow; tell whether that is new.
-
-    Until their new keys are made others still read, and then nobody does. Rights on the tables are to be given anew.
-    """
-    if connection.dialect.name != "postgresql" or partitions(connection, events.name):
-        return False
-    first = []
-    for name, moment in PARTITIONED.items():
-        connection.exec_driver_sql(f"CREATE UNIQUE INDEX {name}_before_key ON {name} (id, {moment.name})")
-        latest = max(now, connection.execute(select(func.max(moment))).scalar() or 0)
-        first.append(Partition(0, latest - latest % DAY + DAY, name))
-    connection.exec_driver_sql(f"LOCK TABLE {', '.join(PARTITIONED)} IN ACCESS EXCLUSIVE MODE")
-    for one in first:
-        _begin(connection, one)
+def make_first_partitions(connection: Connection, now: int) -> None:
+    """Make a partition of each table for all times until tomorrow, and those of the days that follow."""
+    end = now - now % DAY + DAY
+    for name in PARTITIONED:
+        first = Partition(0, end, name)
+        connection.exec_driver_sql(
+            f"CREATE TABLE {first.name} PARTITION OF {name} FOR VALUES FROM (MINVALUE) TO ({end})"
+        )
     make_partitions(connection, now // DAY)
-    return True
-
-
-def _begin(connection: Connection, first: Partition) -> None:
-    """Put a table in the place of one that becomes its first partition."""
-    moment, name = PARTITIONED[first.table], first.table
-    indexes = sorted(moment.table.indexes, key=lambda one: str(one.name))
-    for statement in (
-        f"ALTER TABLE {name} RENAME TO {first.name}",
-        *(f"ALTER INDEX {index.name} RENAME TO {index.name}_before" for index in indexes),
-        f"ALTER TABLE {first.name} DROP CONSTRAINT {name}_pkey",
-        f"ALTER TABLE {first.name} ADD PRIMARY KEY USING INDEX {name}_before_key",
-        f"CREATE TABLE {name} (LIKE {first.name} INCLUDING DEFAULTS) PARTITION BY RANGE ({moment.name})",
-        f"ALTER TABLE {name} ADD PRIMARY KEY (id, {moment.name})",
-    ):
-        connection.exec_driver_sql(statement)
-    for index in indexes:
-        index.create(connection)
-    _attach(connection, first, "MINVALUE")
 
 
 def make_partitions(connection: Connection, day: int) -> None:
     """Make what is missing for a day, a number since the epoch, and for the `AHEAD` that follow it."""
-    if not partitions(connection, events.name):
-        return
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     for name in PARTITIONED:
         for begin in range(day * DAY, (day + AHEAD + 1) * DAY, DAY):
-            there = partitions(connection, name)
-            if not any(one.begin <= begin < one.end for one in there):
-                end = begin + _days(connection, there, begin) * DAY
-                end = min([end, *(one.begin for one in there if one.begin > begin)])
+            existing = partitions(connection, name)
+            if not any(one.begin <= begin < one.end for one in existing):
+                end = begin + _days(connection, existing, begin) * DAY
+                end = min([end, *(one.begin for one in existing if one.begin > begin)])
                 _make(connection, Partition(begin, end, name))
 
 
 def _make(connection: Connection, new: Partition) -> None:
-    """Make a partition as a table of its own and attach it: for that nobody who reads or writes has to wait."""
+    """Make a partition as a table and attach it: then readers and writers need not wait."""
     connection.exec_driver_sql(f"CREATE TABLE {new.name} (LIKE {new.table} INCLUDING ALL)")
-    _attach(connection, new, str(new.begin))
-
-
-def _attach(connection: Connection, new: Partition, begin: str) -> None:
-    bounds = f"FROM ({begin}) TO ({new.end})"
+    bounds = f"FROM ({new.begin}) TO ({new.end})"
     connection.exec_driver_sql(f"ALTER TABLE {new.table} ATTACH PARTITION {new.name} FOR VALUES {bounds}")
 
 

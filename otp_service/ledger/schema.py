@@ -78,13 +78,6 @@ verifications = Table(
     _column("channel", NAME, "of its first message", TRAFFIC),
     _column("number_prefix", String(16), "first digits of the number, those of a carrier", TRAFFIC),
     _column("standing", NAME, "unknown, checked or known: whether its number was known then", TRAFFIC),
-    _column(
-        "happened",
-        Text,
-        "its events, where they have no rows of their own (`ledger.rows`): JSON, never a number or a code",
-        TRAFFIC,
-        server_default="",
-    ),
     Index("verifications_of_number", "pseudonym", "started"),
     Index("verifications_by_age", "started"),
     Index("verifications_of_payment", "payment"),

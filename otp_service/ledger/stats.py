@@ -4,7 +4,6 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, select, update
@@ -23,7 +22,6 @@ from otp_service.domain.stats import (
     stats_of,
 )
 from otp_service.ledger.database import Database, among, in_batches, insert_rows, lock_head
-from otp_service.ledger.folding import unfold
 from otp_service.ledger.partitions import near
 from otp_service.ledger.reading import Reading
 from otp_service.ledger.schema import (
@@ -45,17 +43,14 @@ def record_stats(
     database: Database,
     new: Sequence[Event],
     rows: Mapping[str, Mapping[str, Any]],
-    folded: Collection[str],
 ) -> None:
-    """Count events that were recorded in this transaction, which holds the head's lock; ``rows``: their verifications.
+    """Count events recorded in this transaction, which holds the head's lock; ``rows``: their verifications.
 
-    Those of the ``folded`` ones are in these rows.
-
-    An event counts as soon as its verification's start is there too: here, or with the start if that comes later.
+    An event counts once the start of its verification is recorded too, be it later.
     """
     starts = {name: _start(row) for name, row in rows.items() if row["pseudonym"]}
     counted = [one for one in new if one.type in COUNTED]
-    _count(connection, database, starts, [*counted, *_events_before(connection, new, folded)])
+    _count(connection, database, starts, [*counted, *_events_before(connection, new)])
 
 
 def _count(
@@ -91,10 +86,10 @@ _OF_START: Final = (
 )
 
 
-def _events_before(connection: Connection, new: Sequence[Event], folded: Collection[str]) -> Iterator[Event]:
+def _events_before(connection: Connection, new: Sequence[Event]) -> Iterator[Event]:
     """Yield the events that were recorded before the starts among some new ones."""
     names = {one.id for one in new}
-    of_new = Counter(one.member("id") for one in new if one.member("id") not in folded)
+    of_new = Counter(one.member("id") for one in new)
     begun = {one.member("id"): one.at for one in new if one.type == STARTED}
     if not begun:
         return
@@ -162,27 +157,13 @@ class Stats:
             wanted = select(stats_positions.c.entry).where(stats_positions.c.stream == stream)
             return connection.execute(wanted).scalar() or ""
 
-    def buckets(self) -> set[str]:
-        """Return the streams of which anything was counted here, or was to be (`note_buckets`)."""
-        with self._database.read() as connection:
-            return set(connection.execute(select(stats_positions.c.stream)).scalars())
-
-    def note_buckets(self, buckets: Iterable[str]) -> None:
-        """Note which streams are counted here."""
-        if new := sorted(set(buckets) - self.buckets()):
-            with self._database.write() as connection:
-                for one in new:
-                    connection.execute(self._position_of(one))
-
-    def _position_of(self, stream: str) -> Any:  # noqa: ANN401 - what both dialects have in common has no type
-        return self._database.insert(stats_positions).values(stream=stream, entry="").on_conflict_do_nothing()
-
     def add(self, stream: str, after: str, entry: str, stats: Mapping[StatsKey, StatsCount]) -> bool:
         """Add the stats of a stream's entries after one and up to another; tell whether nobody did so before."""
-        before = stats_positions.c.entry.in_(("", after))  # none yet, where another ledger had it until then
-        mine = update(stats_positions).where(stats_positions.c.stream == stream, before)
+        mine = update(stats_positions).where(stats_positions.c.stream == stream, stats_positions.c.entry == after)
         with self._database.write() as connection:
-            connection.execute(self._position_of(stream))
+            connection.execute(
+                self._database.insert(stats_positions).values(stream=stream, entry="").on_conflict_do_nothing()
+            )
             if not connection.execute(mine.values(entry=entry)).rowcount:
                 return False
             add_stats(connection, self._database, stats)
@@ -215,14 +196,11 @@ class Stats:
                 of_events = table.c.what.in_(sorted(COUNTED))
                 connection.execute(delete(table).where(table.c.hour >= since, table.c.hour < until, of_events))
             of_day = select(verifications).where(verifications.c.started >= since, verifications.c.started < until)
-            begun = {
-                row["id"]: row for row in connection.execute(of_day.where(verifications.c.pseudonym != "")).mappings()
-            }
-            starts = {name: _start(row) for name, row in begun.items()}
+            begun = connection.execute(of_day.where(verifications.c.pseudonym != "")).mappings()
+            starts = {row["id"]: _start(row) for row in begun}
             then = near(events.c.at, (since, until))
             for some in in_batches(list(starts)):
-                told = chain.from_iterable(unfold(name, begun[name]["happened"]) for name in dict.fromkeys(some))
-                _count(connection, self._database, starts, chain(told, _events_of(connection, some, then)))
+                _count(connection, self._database, starts, _events_of(connection, some, then))
         return len(starts)
 
 

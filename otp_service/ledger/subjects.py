@@ -105,7 +105,7 @@ class Subjects:
 
         def read(connection: Connection) -> SubjectData:
             entries = select(consents).where(_mine(consents, pseudonym, application)).order_by(*CONSENT_ORDER)
-            verifications = self._verifications(connection, pseudonym, application)
+            verifications = read_verifications(connection, pseudonym, application)
             return SubjectData(
                 verifications=verifications,
                 consents=tuple(map(entry_of, connection.execute(entries))),
@@ -119,7 +119,7 @@ class Subjects:
                 looks=_looks(connection, pseudonym),
                 second_person_requests=_requests(connection, pseudonym, application),
                 webhooks=_webhooks(connection, [one.id for one in verifications], user_id(pseudonym)),
-                events=self._events(connection, pseudonym),
+                events=read_user_events(connection, pseudonym),
                 factors=read_factors(connection, pseudonym, application),
                 factor_changes=read_factor_changes(connection, pseudonym, application),
                 recovery_codes=read_recovery_codes(connection, pseudonym, application),
@@ -143,14 +143,16 @@ class Subjects:
         with self._database.write() as connection:
             sequence = advance_head(connection, 1)
             erased = {**_erase(connection, pseudonym, application), **elsewhere}
-            names, happened = self._traffic(connection, pseudonym, application)
+            mine = select(verifications.c.id).where(_mine(verifications, pseudonym, application))
+            names = list(connection.execute(mine).scalars())
             kept = {verifications.name: len(names)} | {
                 table.name: _count(connection, table, _mine(table, pseudonym, application))
                 for table in (consents, suppressions)
             }
             if changes := _count(connection, factor_changes, _mine(factor_changes, pseudonym, application)):
                 kept[factor_changes.name] = changes
-            kept[events.name] = happened + len(self._events(connection, pseudonym))
+            kept[events.name] = _count(connection, events, events.c.verification.in_(mine))
+            kept[events.name] += len(read_user_events(connection, pseudonym))
             kept[webhooks.name] = _count_webhooks(connection, names, user_id(pseudonym))
             name, at = f"er_{secrets.token_hex(16)}", now()
             row = {
@@ -168,17 +170,6 @@ class Subjects:
             if act is not None:
                 record_action(connection, act)
             return Erasure(name, at, KEPT_FOR_DISPUTES, kept, erased, read_head(connection))
-
-    def _verifications(
-        self, connection: Connection, pseudonym: str, application: str | None
-    ) -> tuple[RecordedVerification, ...]:
-        return read_verifications(connection, pseudonym, application)
-
-    def _events(self, connection: Connection, user: str) -> tuple[Mapping[str, Any], ...]:
-        return read_user_events(connection, user)
-
-    def _traffic(self, connection: Connection, pseudonym: str, application: str | None) -> tuple[list[str], int]:
-        return count_traffic(connection, pseudonym, application)
 
 
 def _erase(connection: Connection, pseudonym: str, application: str | None) -> dict[str, int]:
@@ -204,13 +195,6 @@ def _erase(connection: Connection, pseudonym: str, application: str | None) -> d
         ),
         **erase_factors(connection, pseudonym, application),
     }
-
-
-def count_traffic(connection: Connection, pseudonym: str, application: str | None) -> tuple[list[str], int]:
-    """Return the identifiers of a number's verifications, and how many events of them there are."""
-    mine = select(verifications.c.id).where(_mine(verifications, pseudonym, application))
-    names = list(connection.execute(mine).scalars())
-    return names, _count(connection, events, events.c.verification.in_(mine))
 
 
 def _mine(table: Table, pseudonym: str, application: str | None) -> ColumnElement[bool]:

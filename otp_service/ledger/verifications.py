@@ -24,7 +24,7 @@ from otp_service.domain.inbound import Meaning
 from otp_service.domain.keyring import user_id
 from otp_service.domain.stats import COUNTED, STARTED
 from otp_service.domain.tallies import whose
-from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE, Status
+from otp_service.domain.verification import Status
 from otp_service.domain.webhooks import webhook_of
 from otp_service.ledger.audit import append_entry
 from otp_service.ledger.consents import Added, lift_if_only_from, record_consent, record_opt_out
@@ -33,7 +33,6 @@ from otp_service.ledger.database import (
     POSTGRESQL,
     Database,
     add_rows,
-    among,
     batches,
     find_rows,
     in_batches,
@@ -43,7 +42,6 @@ from otp_service.ledger.database import (
     update_rows,
 )
 from otp_service.ledger.factors import note_steps
-from otp_service.ledger.folding import fold, sent_through, unfold
 from otp_service.ledger.partitions import make_partitions, near
 from otp_service.ledger.reading import Reading
 from otp_service.ledger.schema import erasures, events, inbound, verifications
@@ -53,10 +51,8 @@ from otp_service.ledger.webhooks import record_webhooks
 _ENDINGS: Final = {f"verification.{status}": status for status in Status if status is not Status.PENDING}
 _START_FIELDS: Final = ("pseudonym", "payment", "payment_reference")
 """What only the event of a start says of a verification."""
-_OF_STARTS: Final = (*_START_FIELDS, "started", "expires", "channel", "number_prefix", "standing", "happened")
-"""Columns that only a start fills, beside what happened."""
-_MOST_OF_LIFE: Final = 1000 * (MAX_CODE_LIFE + RECORD_GRACE)
-"""Milliseconds from its start in which something happens to a verification."""
+_OF_STARTS: Final = (*_START_FIELDS, "started", "expires", "channel", "number_prefix", "standing")
+"""Columns that only a start fills."""
 _REPLAY_FIELDS: Final = ("sending", "price", "rule", "guard", "created")
 """What only the guard reads, from the stream: addresses and contexts are not for the ledger."""
 _NOT_IN_DETAILS: Final = frozenset(
@@ -113,60 +109,24 @@ class VerificationLedger:
         self._reading = reading
         self._days_made: set[int] = set()
 
-    def record(self, events: Sequence[Event], whole: Collection[str] | None = None) -> EventsRecorded:
-        """Record what happened, and webhooks of it, all or nothing; what is there already is passed over.
-
-        Of verifications that are ``whole``, for they are over, the events become a part of their row; where there is a
-        row already, those that it lacks are recorded as all others are. ``None``: no row has events.
-        """
+    def record(self, events: Sequence[Event]) -> EventsRecorded:
+        """Record events, and the webhooks that report them, all or nothing; skip those already recorded."""
         if not events:
             return EventsRecorded(0)
-        rows = _rows(events)
+        rows = [_event(event) for event in events if event.type != CONSENT_GIVEN]
         self._make_partitions(rows)
         with self._database.write() as connection:
-            new = self._record(connection, events, rows, whole)
-            told, place = follow_events(connection, events, new)
-        return EventsRecorded(len(new), told, place)
-
-    def record_traffic(self, events: Sequence[Event], whole: Collection[str] | None = None) -> int:
-        """Record what happened, but nothing that follows from it; return how many events are new."""
-        rows = _rows(events)
-        self._make_partitions(rows)
-        with self._database.write() as connection:
-            return len(self._record(connection, events, rows, whole))
-
-    def _record(
-        self,
-        connection: Connection,
-        events: Sequence[Event],
-        rows: Sequence[dict[str, Any]],
-        whole: Collection[str] | None,
-    ) -> Sequence[Event]:
-        folded: dict[str, str] = {}
-        if whole is not None and rows:
-            rows, folded = _folded(connection, rows, whole)
-        fresh = self._insert(connection, [row for row in rows if row["verification"] not in folded])
-        fresh |= {row["id"] for row in rows if row["verification"] in folded}
-        new = [*{one.id: one for one in events if one.id in fresh}.values()]
-        noted = _note_verifications(connection, new, folded)
-        record_stats(connection, self._database, new, noted, folded)
-        return new
-
-    def unrecorded(self, some: Sequence[Event]) -> list[Event]:
-        """Return the events among some, at least one, that are not recorded here."""
-        with self._database.read() as connection:
-            _, known = _there(connection, _rows(some))
-        return [one for one in some if one.id not in known]
-
-    def begun(self, names: Collection[str]) -> set[str]:
-        """Return which of some verifications are here, with their start."""
-        columns = verifications.c
-        with self._database.read() as connection:
-            return {
-                name
-                for mine in among(connection, columns.id, sorted(names))
-                for name in connection.execute(select(columns.id).where(mine, columns.pseudonym != "")).scalars()
-            }
+            inserted = self._insert(connection, rows)
+            new = [*{event.id: event for event in events if event.id in inserted}.values()]
+            record_stats(connection, self._database, new, _note_verifications(connection, new))
+            note_steps(connection, events)
+            given: list[Consent] = []
+            if consents := _consents(connection, events):  # of a repeated one nothing is new
+                given, _ = record_consent(connection, consents)
+            opt_outs = tuple(entry for entry, since in _opt_outs(new) if record_opt_out(connection, entry, since))
+            place = read_head(connection) if given or opt_outs else None
+            record_webhooks(connection, filter(None, map(webhook_of, new)))
+        return EventsRecorded(len(new), opt_outs, place)
 
     def keep(self, events: Sequence[Event]) -> None:
         """Keep events with all that they say, but for what replays read, and nothing that follows from it."""
@@ -201,14 +161,13 @@ class VerificationLedger:
         By the start of the verification: a late receipt says nothing of what came last. Else ``None``.
         """
         kinds = ("delivery.sent", "delivery.delivered", "delivery.unknown")
-        in_events = exists().where(
+        through = exists().where(
             events.c.verification == verifications.c.id, events.c.type.in_(kinds), events.c.gateway == gateway
         )
-        in_rows = (verifications.c.happened.contains(one, autoescape=True) for one in sent_through(gateway, kinds))
         sent = (
             select(verifications.c.application, verifications.c.started)
             .where(verifications.c.pseudonym == pseudonym, verifications.c.started >= since)
-            .where(or_(in_events, *in_rows))
+            .where(through)
             .order_by(desc(verifications.c.started))
             .limit(1)
         )
@@ -258,21 +217,12 @@ class VerificationLedger:
 
         The events happened from a time to another (ms); ``None`` for no end. All of that time is read.
         """
-        columns, text = verifications.c, f'"{member}":{json.dumps(value)}'
-        in_rows = select(columns.id).where(columns.started >= since - _MOST_OF_LIFE)
-        in_events = select(events.c.verification).where(events.c.at >= since)
+        text = f'"{member}":{json.dumps(value)}'
+        mine = select(events.c.verification).where(events.c.at >= since)
         if until is not None:
-            in_rows, in_events = in_rows.where(columns.started <= until), in_events.where(events.c.at <= until)
-        statements = (
-            in_rows.where(columns.happened.contains(text, autoescape=True)).order_by(desc(columns.started)),
-            in_events.where(events.c.details.contains(text, autoescape=True)).order_by(desc(events.c.at)),
-        )
-        identifiers = self._reading.ask(
-            lambda connection: [
-                name for statement in statements for name in connection.execute(statement.limit(limit)).scalars()
-            ],
-            whole=True,
-        )
+            mine = mine.where(events.c.at <= until)
+        mine = mine.where(events.c.details.contains(text, autoescape=True)).order_by(desc(events.c.at)).limit(limit)
+        identifiers = self._reading.ask(lambda connection: connection.execute(mine).scalars().all(), whole=True)
         return tuple(dict.fromkeys(identifiers))
 
     def pseudonym_of(self, verification: str) -> str | None:
@@ -283,12 +233,8 @@ class VerificationLedger:
 
 
 def _events_of(connection: Connection, wanted: Sequence[str]) -> Iterator[Event]:
-    """Yield the events of some verifications, those in their rows and those in rows of their own."""
-    columns = verifications.c
+    """Yield the events of some verifications."""
     for some in batches(wanted):
-        of_rows = select(columns.id, columns.happened).where(columns.id.in_(some), columns.happened != "")
-        for row in connection.execute(of_rows):
-            yield from unfold(row.id, row.happened)
         yield from map(_read_event, connection.execute(select(events).where(events.c.verification.in_(some))))
 
 
@@ -297,62 +243,7 @@ def _read_event(row: Row[Any]) -> Event:
     return Event(row.id, row.at, row.type, fields)
 
 
-def _folded(
-    connection: Connection, rows: Sequence[dict[str, Any]], whole: Collection[str]
-) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Return the rows of events that are not there yet, and what happened to verifications that get it in their row.
-
-    Whoever else has the same events comes before or after this transaction.
-    """
-    lock_head(connection)
-    there, known = _there(connection, rows)
-    new = [row for row in {row["id"]: row for row in rows}.values() if row["id"] not in known]
-    begun = {row["verification"] for row in new if row["type"] == STARTED}
-    free = {name for name in begun.intersection(whole) if name not in there or not there[name]["pseudonym"]}
-    told: dict[str, list[dict[str, Any]]] = {name: [] for name in sorted(free)}
-    for row in new:
-        if row["verification"] in free:
-            told[row["verification"]].append(row)
-    return new, {name: fold(some) for name, some in told.items()}
-
-
-def _there(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Mapping[Any, Any]], set[str]]:
-    """Return the verifications that events are of, by id, and which of the events are there, in rows or in theirs."""
-    times, names = [row["at"] for row in rows], {row["verification"] for row in rows}
-    columns = verifications.c
-    about = select(columns.id, columns.pseudonym, columns.happened)
-    of_then = find_rows(connection, about, columns.id, names, near(columns.started, times), ())
-    there = {row["id"]: row for row in of_then}
-    known = {one.id for name, row in there.items() for one in unfold(name, row["happened"])}
-    ids = {row["id"] for row in rows}
-    recorded = find_rows(connection, select(events.c.id), events.c.id, ids, near(events.c.at, times), ())
-    return there, known | {row["id"] for row in recorded}
-
-
-def follow_events(
-    connection: Connection, events: Sequence[Event], new: Sequence[Event], *, again: bool = False
-) -> tuple[tuple[Suppression, ...], LedgerPosition | None]:
-    """Record what follows from events for people and applications; return opt-outs, and the mirror's place as recorded.
-
-    To do it twice does no harm where it is said to be perhaps done ``again``.
-    """
-    note_steps(connection, events)
-    given: list[Consent] = []
-    if came := _consents(connection, events):  # of one that is repeated nothing is new
-        given, _ = record_consent(connection, came)
-    told = tuple(entry for entry, since in _opt_outs(new) if record_opt_out(connection, entry, since))
-    place = read_head(connection) if given or told else None
-    record_webhooks(connection, filter(None, map(webhook_of, new)), again=again)
-    return told, place
-
-
-def _rows(events: Iterable[Event]) -> list[dict[str, Any]]:
-    return [_event(one) for one in events if one.type != CONSENT_GIVEN]
-
-
-def _note_verifications(
-    connection: Connection, new: Sequence[Event], folded: Mapping[str, str]
-) -> dict[str, dict[str, Any]]:
+def _note_verifications(connection: Connection, new: Sequence[Event]) -> dict[str, dict[str, Any]]:
     """Note starts and ends, in whichever order they come; return the rows of all verifications that are counted, by id.
 
     The first end stays: a Redis whose backup was restored may end once more what had ended. Nobody else changes rows
@@ -370,7 +261,6 @@ def _note_verifications(
     was = {name: row["started"] for name, row in rows.items()}
     for name, one in starts.items():
         rows[name] = rows.get(name, _verification(one)) | _start(one)
-        rows[name]["happened"] = folded.get(name, rows[name]["happened"])
     ended = set()
     for one in about:
         if one.type in _ENDINGS:
@@ -456,7 +346,7 @@ def _verification(event: Event) -> dict[str, Any]:
         "expires": 0,
         "status": Status.PENDING,
         "ended": 0,
-        **dict.fromkeys(("channel", "number_prefix", "standing", "happened"), ""),
+        **dict.fromkeys(("channel", "number_prefix", "standing"), ""),
     }
 
 

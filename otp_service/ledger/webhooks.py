@@ -5,7 +5,6 @@ import secrets
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Row, exists, func, insert, select, update
@@ -27,7 +26,7 @@ from otp_service.domain.webhooks import (
 )
 from otp_service.errors import EndpointLimitError
 from otp_service.ledger.audit import append_state, record_action
-from otp_service.ledger.database import ELSEWHERE, Database, among, in_batches, lock_head
+from otp_service.ledger.database import Database, in_batches, lock_head
 from otp_service.ledger.schema import endpoints, postings, verifications, webhooks
 
 # Locks are taken in one order, the head first, then endpoints, then postings: whoever needs several waits for nobody
@@ -46,23 +45,16 @@ _IS_ENABLED: Final = exists().where(endpoints.c.id == postings.c.endpoint, _ENAB
 # --- writing ----------------------------------------------------------------------------------------------------
 
 
-def record_webhooks(connection: Connection, told: Iterable[Webhook], *, again: bool = False) -> None:
+def record_webhooks(connection: Connection, told: Iterable[Webhook]) -> None:
     """Write webhooks for the endpoints that want them, as a part of the transaction that makes them true.
 
-    Called once for each thing that happened, or ``again``; what nobody wants is not kept.
+    Called once for each event. A webhook that no endpoint wants is not kept.
     """
     wanted = _wanted(connection, told)
     if not wanted:
         return
     lock_head(connection)
     distinct = {one.id: one for theirs in wanted.values() for one in theirs}
-    if again:
-        for mine in among(connection, webhooks.c.id, distinct.copy()):
-            for known in connection.execute(select(webhooks.c.id).where(mine)).scalars():
-                del distinct[known]
-        wanted = {of: left for of, some in wanted.items() if (left := [one for one in some if one.id in distinct])}
-    if not wanted:
-        return
     connection.execute(insert(webhooks), [_webhook_row(one) for one in distinct.values()])
     rows = [row for endpoint in sorted(wanted) for row in _posting_rows(connection, endpoint, wanted[endpoint])]
     if rows:
@@ -77,8 +69,7 @@ def notify_suppressions(connection: Connection, entries: Sequence[Suppression], 
     audience = _audience(connection, {WebhookType.SUPPRESSION_ADDED, WebhookType.SUPPRESSION_LIFTED})
     if not audience:
         return
-    ask = connection.get_execution_options().get(ELSEWHERE) or partial(last_verifications, connection)
-    known = ask([one.pseudonym for one in entries], audience)
+    known = _last_verifications(connection, [one.pseudonym for one in entries], audience)
     told = (
         _webhook_of_suppression(entry, application, verification, at)
         for entry in entries
@@ -101,7 +92,7 @@ def _audience(connection: Connection, kinds: Collection[WebhookType]) -> set[str
     return {row.application for row in rows if any(is_wanted(one, row.types.split()) for one in kinds)}
 
 
-def last_verifications(
+def _last_verifications(
     connection: Connection, pseudonyms: Sequence[str], applications: Collection[str]
 ) -> dict[tuple[str, str], str]:
     """Return the last verification of each application and number."""

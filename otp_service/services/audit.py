@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from otp_service.clock import now
@@ -60,8 +60,6 @@ class Flaw:
     sequence: int
     """The entry of the chain where it shows; 0 for none of them."""
     phrase: Phrase
-    ledger: str = ""
-    """Whose chain, where it is not the first of several."""
 
     @property
     def sentence(self) -> str:
@@ -98,10 +96,10 @@ class HeadSigner:
 
     def sign_if_due(self) -> None:
         """Sign a head, if one is due and the chain has grown; export what is not. Raises `LedgerUnavailableError`."""
-        for one in self._context.ledger.every:
-            self._sign(one.audit)
-            if self._export is not None and not self._hand_out(one.audit, self._export):
-                return
+        audit = self._context.ledger.audit
+        self._sign(audit)
+        if self._export is not None and not self._hand_out(audit, self._export):
+            return
         metrics.audit_export_lag.set(0.0)
 
     def _hand_out(self, ledger: Audit, export: Callable[[SignedHead], None]) -> bool:
@@ -156,23 +154,10 @@ def sign_head(context: Context, head: ChainHead) -> SignedHead:
 def verify_chain(context: Context, progress: AuditProgress, outside: Iterable[SignedHead] = ()) -> Iterator[Flaw]:
     """Look through the whole chain, and at the rows that are still there; yield what is wrong, in the chain's order.
 
-    ``outside`` are heads that were exported before: that the last entries were cut off shows by them alone. Where there
-    are several chains, each is looked through; a head that names none of them is one of the first, which may have had
-    another name. Raises `LedgerUnavailableError`.
+    ``outside`` are heads exported before: they alone show that the last entries were cut off. Raises
+    `LedgerUnavailableError`.
     """
-    first, *others = context.ledger.every
-    names = [one.audit.head().ledger for one in others]
-    by_name: dict[str, list[SignedHead]] = {name: [] for name in names}
-    of_first: list[SignedHead] = []
-    for head in outside:
-        by_name.get(head.head.ledger, of_first).append(head)
-    key = context.keyring.signer.public_key
-    yield from _verify(first, key, progress, of_first)
-    for one, name in zip(others, names, strict=True):
-        yield from (replace(flaw, ledger=name) for flaw in _verify(one, key, progress, by_name[name]))
-
-
-def _verify(ledger: Ledger, key: str, progress: AuditProgress, outside: Iterable[SignedHead]) -> Iterator[Flaw]:
+    ledger, key = context.ledger, context.keyring.signer.public_key
     heads = [*ledger.audit.heads(), *outside]
     for one in heads:
         if not is_valid_signature(one.head.signed, one.signature, key):
@@ -342,11 +327,8 @@ def _missing(first: int, last: int) -> Flaw:
 
 
 def count_entries(context: Context) -> int:
-    """Return how many entries the chain has now, or all chains; raises `LedgerUnavailableError`."""
-    return sum(map(_count_entries, (one.audit for one in context.ledger.every)))
-
-
-def _count_entries(audit: Audit) -> int:
+    """Return how many entries the chain has now; raises `LedgerUnavailableError`."""
+    audit = context.ledger.audit
     first = next((one.entry.sequence for one in audit.links(0, 1)), 1)
     return audit.head().sequence - first + 1
 
@@ -386,7 +368,6 @@ def build_dispute_evidence(context: Context, wanted: DisputeFilter, about: Mappi
     ``about`` says what was asked for as it may be shown: a number as its mask.
     """
     found = context.ledger.disputes.find(wanted)
-    head, *others = (one.audit.head() for one in context.ledger.every)
     verifications = [one.row for one in found if one.table == "verifications"]
     document: dict[str, Any] = {
         "format": PACK_FORMAT,
@@ -395,8 +376,7 @@ def build_dispute_evidence(context: Context, wanted: DisputeFilter, about: Mappi
         "complete": len(verifications) < MAX_VERIFICATIONS,
         "verifications": [str(row["id"]) for row in verifications],
         "rows": [_row(one) for one in found],
-        "head": asdict(head),
-        **({"heads": list(map(asdict, others))} if others else {}),
+        "head": asdict(context.ledger.audit.head()),
         "key": context.keyring.signer.public_key,
     }
     return document | {"signature": context.keyring.signer.sign(canonical_json(document))}
@@ -421,8 +401,7 @@ def verify_dispute_pack(document: Mapping[str, Any], key: str) -> Iterator[str]:
 
 def _row(one: ProvenRow) -> dict[str, Any]:
     entry = None if one.entry is None else asdict(one.entry)
-    told = {"table": one.table, "row": dict(one.row), "entry": entry, "before": one.before, "link": one.link}
-    return told | {"ledger": one.ledger} if one.ledger else told
+    return {"table": one.table, "row": dict(one.row), "entry": entry, "before": one.before, "link": one.link}
 
 
 def _verify_row(one: Mapping[str, Any]) -> Iterator[str]:

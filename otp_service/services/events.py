@@ -1,7 +1,7 @@
 """What follows from events: approvals give back to the guard what messages were counted for; all are recorded."""
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from otp_service.domain.audit import Event
 from otp_service.domain.tallies import HUMAN_CHECK_ASKED
@@ -37,14 +37,13 @@ def _ruleset(context: Context, application: str) -> CompiledRuleset:
     return context.rulesets[application] if context.access_cache.find(application) else NO_RULES
 
 
-def record_events(context: Context, events: Sequence[Event], whole: Collection[str] | None = None) -> None:
-    """Record what happened, all or nothing; to do it twice does no harm.
+def record_events(context: Context, events: Sequence[Event]) -> None:
+    """Record events, all or nothing; to do it twice does no harm.
 
-    ``whole`` is as `VerificationLedger.record` takes it. Raises `LedgerUnavailableError`, and `StoreUnavailableError`
-    when it is recorded and not in force yet.
+    Raises `LedgerUnavailableError`, and `StoreUnavailableError` when they are recorded and not in force yet.
     """
     kept = [one for one in events if one.type != HUMAN_CHECK_ASKED]
-    recorded = context.ledger.verifications.record(kept, whole)
+    recorded = context.ledger.verifications.record(kept)
     for one in recorded.opt_outs:
         log_suppression(one)
     if recorded.place is not None:

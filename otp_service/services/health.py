@@ -34,8 +34,8 @@ def readiness(context: Context) -> Readiness:
     The age of the last worker and the state of the ledger are only shown: codes are checked without either, as long as
     any caller is known.
     """
-    worker_age, ledger = None, context.ledger.closed or str(context.mirror_sync.state)
-    if ledger == MirrorState.OK and context.ledger.lacks_space():
+    worker_age, ledger = None, context.ledger.gate.state or str(context.mirror_sync.state)
+    if ledger == MirrorState.OK and context.ledger.database.lacks_space():
         ledger = "disk-full"
     try:
         starts = _why_starts_are_closed(context) or STARTS_ACCEPTED

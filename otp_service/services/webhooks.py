@@ -23,7 +23,7 @@ from otp_service.domain.webhooks import (
     shown_secret,
     signature_headers,
 )
-from otp_service.errors import ConflictError, EndpointLimitError, InvalidUrlError, NotFoundError
+from otp_service.errors import ConflictError, InvalidUrlError, NotFoundError
 from otp_service.ledger.webhooks import Posting
 from otp_service.services.context import Context
 from otp_service.telemetry import metrics
@@ -92,8 +92,6 @@ def add_endpoint(context: Context, application: str, url: str, types: Collection
 
     The address has to be checked (`check_url`). Raises `EndpointLimitError` and `LedgerUnavailableError`.
     """
-    if not context.webhooks.max_endpoints:
-        raise EndpointLimitError("The ledger has no rows of events (ledger.rows), and there are no webhooks.")
     secret, name = new_webhook_secret(), new_endpoint_id()
     endpoint = Endpoint(name, application, url, _ordered(types), "", 0)
     endpoint = replace(endpoint, secret=_seal(context, endpoint, secret))

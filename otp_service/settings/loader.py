@@ -166,7 +166,7 @@ def _judged(settings: Settings, *, to_start: bool, root_keys: bool = True) -> Se
     return settings
 
 
-SERVER_URLS = ("redis.url", "ledger.url", "ledger.traffic_urls", "ledger.former_traffic_urls")
+SERVER_URLS = ("redis.url", "ledger.url")
 """Processes change one after the other: in two places at once they would not find what the others record. Whom they
 log in as, and with which password, may change."""
 
@@ -190,6 +190,4 @@ def _value_at_path(settings: Settings, name: str) -> Any:  # noqa: ANN401 - a se
 
 def _compared(value: object) -> object:
     """Return what must not change of a value; of an address, the place."""
-    if isinstance(value, tuple):
-        return tuple(map(_compared, value))
     return place_of(value.get_secret_value()) if isinstance(value, SecretStr) else value

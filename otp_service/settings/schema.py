@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -84,7 +83,7 @@ from otp_service.policies.human_checks import (
     HumanCheckVerifier,
 )
 from otp_service.settings.sources import KIND_FAULTS, SettingFault, model_faults, plain_sentence, suggestion
-from otp_service.settings.urls import check_ledger_url, check_redis_url, place_of, shown_ledger_url
+from otp_service.settings.urls import check_ledger_url, check_redis_url, shown_ledger_url
 
 Kind = TypeVar("Kind")
 KindSettings = TypeVar("KindSettings", bound=BaseModel)
@@ -1046,14 +1045,6 @@ class WebhookSettings(Section):
         return WebhookRules(targets, self.timeout, self.max_endpoints)
 
 
-def _words(value: object) -> object:
-    return value.split() if isinstance(value, str) else value
-
-
-SecretUrls = Annotated[tuple[SecretStr, ...], BeforeValidator(_words)]
-"""Addresses; in a file of their own (``…_FILE``) one a line."""
-
-
 class LedgerSettings(Section):
     """The database for data that must not be lost. Starts and checks of codes never query it."""
 
@@ -1063,11 +1054,6 @@ class LedgerSettings(Section):
     """A streaming replica of PostgreSQL that stories of numbers, figures, lists, reports and exports are read from."""
     reading_lag: float = Field(default=0.0, ge=0, le=3600)
     """Seconds by which figures, lists and reports may be late. What a replica lacks for longer is asked of ``url``."""
-    traffic_urls: SecretUrls = ()
-    """Databases for verifications, their events and figures, each for its part of ``keys.buckets``;
-    all else is in ``url``. Their order and number say which bucket is where. Empty: all is in ``url``."""
-    former_traffic_urls: SecretUrls = ()
-    """Those that had a part before, and are still read; ``url`` is always."""
     timeout: float = Field(default=5.0, gt=0, le=60)
     """Seconds to wait for a connection, a lock or an answer."""
     hosted_in: CountryCode | None = None
@@ -1075,9 +1061,6 @@ class LedgerSettings(Section):
     upgrade: bool = True
     """Whether a process creates and upgrades the tables when it starts."""
 
-    rows: Literal["events", "verifications"] = "events"
-    """What has a row: each event; or each verification, from when it is over, with what happened to it. Then there are
-    no webhooks, and one worker records what happens to a bucket's numbers."""
     rebuild_lost_mirror: bool | None = None
     """Whether an empty Redis is filled from the ledger without an operator. A ledger restored from an older copy is
     then not noticed. Default: in development only."""
@@ -1089,23 +1072,6 @@ class LedgerSettings(Section):
             check_ledger_url(url.get_secret_value())
         return url
 
-    @field_validator("traffic_urls", "former_traffic_urls")
-    @classmethod
-    def _are_addresses(cls, urls: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        for url in urls:
-            check_ledger_url(url.get_secret_value())
-        if len({place_of(url.get_secret_value()) for url in urls}) < len(urls):
-            raise ValueError("names a database twice.")
-        return urls
-
-    @model_validator(mode="after")
-    def _are_others(self) -> Self:
-        if place_of(self.url.get_secret_value()) in {place_of(url.get_secret_value()) for url in self.all_traffic_urls}:
-            raise ValueError("ledger.traffic_urls names the database of ledger.url: it is read by itself.")
-        if self.reading_url and self.all_traffic_urls:
-            raise ValueError("ledger.reading_url is a replica of one ledger: it does not go with ledger.traffic_urls.")
-        return self
-
     @model_validator(mode="after")
     def _can_have_a_replica(self) -> Self:
         urls = [url.get_secret_value() for url in (self.url, self.reading_url) if url]
@@ -1114,35 +1080,17 @@ class LedgerSettings(Section):
         return self
 
     @property
-    def folds(self) -> bool:
-        """Whether a row of a verification holds its events."""
-        return self.rows == "verifications"
-
-    @property
-    def all_traffic_urls(self) -> tuple[SecretStr, ...]:
-        """Those of present and former ledgers of traffic."""
-        return self.traffic_urls + self.former_traffic_urls
-
-    @property
     def addresses(self) -> Mapping[str, SecretStr]:
         """All addresses, by the settings that they are of."""
         found = {"ledger.url": self.url}
         if self.reading_url:
             found["ledger.reading_url"] = self.reading_url
-        for name in ("traffic_urls", "former_traffic_urls"):
-            found |= {f"ledger.{name}.{place}": url for place, url in enumerate(getattr(self, name))}
         return found
 
     @property
     def shown_url(self) -> str:
         """The URL without user, password and parameters."""
         return shown_ledger_url(self.url.get_secret_value())
-
-    @property
-    def shown_urls(self) -> str:
-        """The addresses of all ledgers, shown so."""
-        every = (self.url, *self.all_traffic_urls)
-        return ", ".join(dict.fromkeys(shown_ledger_url(url.get_secret_value()) for url in every))
 
 
 _SYSLOG: Final = re.compile(r"syslog:(/\S+|//[A-Za-z0-9.-]+(:[0-9]{1,5})?)")

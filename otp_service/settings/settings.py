@@ -231,9 +231,6 @@ class Settings(Section):
         tree["ledger"]["url"] = self.ledger.shown_url
         if self.ledger.reading_url:
             tree["ledger"]["reading_url"] = shown_ledger_url(self.ledger.reading_url.get_secret_value())
-        for name in ("traffic_urls", "former_traffic_urls"):
-            urls = getattr(self.ledger, name)
-            tree["ledger"][name] = [shown_ledger_url(url.get_secret_value()) for url in urls]
         tree["guard"]["destinations"]["safe"] = [MASK] * len(self.guard.destinations.safe)
         for section in ("gateways", "policies", "human_checks"):
             tree[section] = {

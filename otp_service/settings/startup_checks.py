@@ -715,14 +715,7 @@ def contradictions(settings: Settings) -> list[str]:
         *_price_faults(settings),
         *_policy_faults(settings),
         *_sender_faults(settings),
-        *_ledger_faults(settings),
     ]
-
-
-def _ledger_faults(settings: Settings) -> Iterator[str]:
-    ledgers, buckets = len(settings.ledger.traffic_urls), settings.buckets
-    if ledgers > buckets:
-        yield f"ledger.traffic_urls: there are fewer buckets than databases: {buckets}, by keys.buckets."
 
 
 def _limit_faults(settings: Settings) -> Iterator[str]:

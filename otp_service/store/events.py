@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
-from typing import Any, cast
+from typing import Any
 
 import redis
 
@@ -19,7 +19,7 @@ from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
 from otp_service.store import keys
 from otp_service.store.cluster import read_group
 from otp_service.store.connection import server_time, translate_errors
-from otp_service.store.leases import LEAST_SHARE, BucketShare
+from otp_service.store.leases import BucketShare
 from otp_service.store.rulesets import NO_RULES
 from otp_service.store.script_runner import ScriptRunner
 from otp_service.store.signatures.guard import (
@@ -50,8 +50,6 @@ class EventBatch:
     """Their names in the stream."""
     events: tuple[Event, ...]
     """What they say."""
-    claimed: bool = False
-    """Whether another recorder had taken them."""
 
     @property
     def consents(self) -> tuple[str, ...]:
@@ -83,23 +81,18 @@ class EventLog:
         scripts: ScriptRunner,
         limits: StreamLimits,
         buckets: tuple[str, ...],
-        duty: str = "record",
     ) -> None:
         self._client = client
         self._scripts = scripts
         self._limits = limits
         self._buckets = buckets
-        self.share = BucketShare(scripts, duty, buckets, 0 if limits.events_wait else LEAST_SHARE)
+        self.share = BucketShare(scripts, "record", buckets)
         """Whose events are taken, taken over and trimmed."""
 
     @property
     def buckets(self) -> tuple[str, ...]:
         """The buckets that have a stream each."""
         return self._buckets
-
-    def part(self, name: str, buckets: tuple[str, ...]) -> "EventLog":
-        """Return the log of some buckets, which workers share apart from the others, under a name."""
-        return EventLog(self._client, self._scripts, self._limits, buckets, f"record-{name}")
 
     def take(self, consumer: str, most: int, wait: int = 0) -> list[EventBatch]:
         """Return new entries, at most ``most`` of each bucket; they are this consumer's until they are acknowledged.
@@ -126,7 +119,7 @@ class EventLog:
     def claim(self, consumer: str, most: int, idle: int) -> list[EventBatch]:
         """Take over entries that were taken ``idle`` milliseconds ago, and not acknowledged: nobody else will."""
         found = ((bucket, self._claimed(keys.events(bucket), consumer, most, idle)) for bucket in self.share.buckets)
-        return [replace(_batch(bucket, entries), claimed=True) for bucket, entries in found if entries]
+        return [_batch(bucket, entries) for bucket, entries in found if entries]
 
     def _claimed(self, stream: str, consumer: str, most: int, idle: int) -> list[Any]:
         answer = self._with_groups(lambda: self._client.xautoclaim(stream, GROUP, consumer, idle, count=most))
@@ -152,52 +145,33 @@ class EventLog:
             yield from mine
 
     def counted_until(self) -> int:
-        """Return the time (ms, by Redis' clock) before which all that happened is counted: now, if nothing waits.
-
-        What is recorded is counted; what waits for the end of its verification is counted before.
-        """
+        """Return the time (ms, by Redis' clock) before which all that happened is counted: now, if nothing waits."""
         with translate_errors():
             now = server_time(self._client)
-            waiting = map(self._first_uncounted, self._buckets)
+            waiting = map(self._first_unrecorded, self._buckets)
             return min([now, *(at for at in waiting if at is not None)])
-
-    def note_counted(self, counted: EventBatch) -> None:
-        """Note that all that a bucket's recorder took until now is counted."""
-        with translate_errors():
-            self._client.set(keys.counted(counted.bucket), counted.entries[-1], ex=keys.counted.seconds)
 
     def unrecorded_from(self, bucket: str) -> EntryPosition:
         """Return the first entry of a bucket that is not known to be recorded: all before it are."""
         with translate_errors():
             return self._recorded(keys.events(bucket))
 
-    def _first_uncounted(self, bucket: str) -> int | None:
-        """Return the time of the first entry that is not known to be counted."""
-        stream, last = keys.events(bucket), None
-        if self._limits.events_wait:
-            last = cast("bytes | None", self._client.get(keys.counted(bucket)))
-        begin = f"({last.decode()}" if last else "{}-{}".format(*self._recorded(stream))
-        entries: Any = self._client.xrange(stream, begin, count=1)
+    def _first_unrecorded(self, bucket: str) -> int | None:
+        """Return the time of the first entry that is not known to be recorded."""
+        stream = keys.events(bucket)
+        entries: Any = self._client.xrange(stream, "{}-{}".format(*self._recorded(stream)), count=1)
         return _position(entries[0][0])[0] if entries else None
 
-    def trim(self) -> Mapping[str, EntryPosition]:
-        """Trim what is recorded in the ledger, and too old or too much; return where it is too much yet.
-
-        That is the first entry which might stay of each bucket where one before it is not recorded.
-        """
-        kept: dict[str, EntryPosition] = {}
+    def trim(self) -> None:
+        """Trim what is recorded in the ledger, and too old or too much."""
         with translate_errors():
             oldest = server_time(self._client) - self._limits.milliseconds
         for bucket in self.share.buckets:
             stream = keys.events(bucket)
             with translate_errors():
-                recorded, superfluous = self._recorded(stream), self._superfluous(stream)
-                bound = min(recorded, max((oldest, 0), superfluous))
+                bound = min(self._recorded(stream), max((oldest, 0), self._superfluous(stream)))
                 if bound > (0, 0):
                     self._client.xtrim(stream, minid="{}-{}".format(*bound), approximate=False)
-            if recorded < superfluous:
-                kept[bucket] = superfluous
-        return kept
 
     def forget_recorders(self) -> None:
         """Delete consumers that hold nothing and are idle for a day: each process has a name of its own."""
@@ -210,20 +184,13 @@ class EventLog:
                         self._client.xgroup_delconsumer(stream, GROUP, one["name"])
 
     def unrecorded(self) -> int:
-        """Return about how many events are not in the ledger yet, without those that wait for an end."""
+        """Return about how many events are not in the ledger yet."""
         total = 0
         for bucket in self._buckets:
             with translate_errors():
                 for group in self._groups(keys.events(bucket)):
-                    total += (group.get("lag") or 0) + (0 if self._waits(bucket) else group["pending"])
+                    total += (group.get("lag") or 0) + group["pending"]
         return total
-
-    def _waits(self, bucket: str) -> bool:
-        """Tell whether what is taken only waits for the ends of verifications: it is no older than one can be."""
-        if not self._limits.events_wait:
-            return False
-        first = self._recorded(keys.events(bucket))[0]
-        return server_time(self._client) < first + EVENT_SPAN
 
     def _recorded(self, stream: str) -> EntryPosition:
         for group in self._groups(stream):

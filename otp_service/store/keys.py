@@ -189,8 +189,6 @@ events = Key("otp:{<bucket>}:events", "stream", "pseudonym",
     "what happened; of a start number, block, address and context, and the number prefix in clear; until it is "
     "recorded, the evidence of a consent "
     "that came with a start, the address shortened")
-counted = Key("otp:{<bucket>}:counted", "string", "", Life("a day after the last event", _DAY), "worker",
-    "the last event that is counted, where events are recorded once their verification is over")
 decisions = Key("otp:{<bucket>}:decisions", "stream", "pseudonym", _STREAM, "`guard`",
     "what the guard's rules refused, or would have, and what changed for all; of a refused start number, block, "
     "address and context, and the number prefix in clear")

@@ -27,12 +27,11 @@ So none is idle while others are busy, and where there are no more buckets than 
 class BucketShare:
     """The buckets that this process serves: all of them, until it renews a lease."""
 
-    def __init__(self, scripts: ScriptRunner, duty: str, buckets: tuple[str, ...], least: int = LEAST_SHARE) -> None:
-        """Share ``buckets`` with the workers that have the same duty; with 0 at least, each has one worker alone."""
+    def __init__(self, scripts: ScriptRunner, duty: str, buckets: tuple[str, ...]) -> None:
+        """Share ``buckets`` with the workers that have the same duty."""
         self._scripts = scripts
         self._key = keys.leases(duty)
         self._all = buckets
-        self._least = least
         self._own: tuple[str, ...] = ()
         self.buckets = buckets
         """What is to be served now."""
@@ -42,7 +41,7 @@ class BucketShare:
 
         A bucket that falls to another is served for one renewal more, in which that one learns of it.
         """
-        if len(self._all) <= self._least:
+        if len(self._all) <= LEAST_SHARE:
             return
         with suppress(StoreUnavailableError):
             own = tuple(self._share(self._renew(worker, _LIFE)))
@@ -51,7 +50,7 @@ class BucketShare:
 
     def give_back(self, worker: str) -> None:
         """Let others have this worker's share; it serves it until it ends."""
-        if len(self._all) > self._least:
+        if len(self._all) > LEAST_SHARE:
             with suppress(StoreUnavailableError):
                 self._renew(worker, 0)
 
@@ -62,5 +61,5 @@ class BucketShare:
         """Yield the buckets of the worker at a place: its part of them, and further ones where that is too small."""
         count, place, workers = len(self._all), renewed.place, renewed.workers
         begin, end = place * count // workers, (place + 1) * count // workers
-        for bucket in range(begin, max(end, begin + self._least)):
+        for bucket in range(begin, max(end, begin + LEAST_SHARE)):
             yield self._all[bucket % count]

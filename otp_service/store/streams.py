@@ -22,8 +22,6 @@ class StreamLimits:
     """Entries, about; those that are not in the ledger yet are kept, up to twice as many: then nothing is accepted."""
     decisions: int = 100_000
     """Entries, about."""
-    events_wait: bool = False
-    """Whether events are recorded with all others of their verification, once it is over."""
 
     @property
     def milliseconds(self) -> int:

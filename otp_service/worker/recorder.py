@@ -1,11 +1,6 @@
 """The recorder: copies the event stream into the ledger, at least once; twice does no harm.
 
 Before an approval is copied, its messages are given back to the guard: also while the database is away.
-
-Where the ledger has a row for each verification (``ledger.rows``), its events wait in the stream until it is over. They
-are counted when they are first taken: of a recorder that died in between nobody counts the last ones.
-
-Where traffic has several ledgers, each has a recorder of its own: one that is away, or slow, holds up no other.
 """
 
 import threading
@@ -15,12 +10,11 @@ from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.services.context import Context
 from otp_service.services.events import give_back, record_events
 from otp_service.services.stats import record_refusals
-from otp_service.store.events import EventBatch, EventLog
+from otp_service.store.events import EventBatch
 from otp_service.store.leases import LEASE_RENEWAL
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 from otp_service.worker.jobs import Periodic
-from otp_service.worker.stories import Stories, names_of
 
 BATCH_SIZE = 2000
 """Events that are recorded in one transaction."""
@@ -30,8 +24,6 @@ _RETRY_DELAY = 1.0
 """Seconds to wait while Redis or the database is away."""
 _CLAIM_AFTER = 15.0
 """Seconds beyond two transactions after which events that another recorder left are claimed."""
-_CLAIM_STORIES_AFTER = 120.0
-"""The same where events wait for the end of their verification: most have ended by then."""
 _HOURLY = 3600.0
 _UPKEEP_INTERVAL = 5.0
 """Seconds between two claims, two counts of refusals, and two trims of the stream."""
@@ -44,26 +36,13 @@ _log = get_logger(__name__)
 class Recorder:
     """Records events in a thread of its own, so that a slow database does not hold up messages."""
 
-    def __init__(
-        self,
-        context: Context,
-        name: str,
-        timeout: float,
-        wait: float,
-        *,
-        whole: bool = False,
-        events: EventLog | None = None,
-    ) -> None:
-        """Prepare; ``timeout`` of a transaction and ``wait`` for events are in seconds.
-
-        Let ``whole`` verifications have one row each. ``events``: those to record, where they are not all.
-        """
+    def __init__(self, context: Context, name: str, timeout: float, wait: float) -> None:
+        """Prepare; ``timeout`` of a transaction and ``wait`` for events are in seconds."""
         self._context = context
         self._name = name
-        self._events = events or context.store.events
+        self._events = context.store.events
         self._wait = max(1, round(1000 * wait))
-        self._stories = Stories() if whole else None
-        self._idle = round(1000 * ((_CLAIM_STORIES_AFTER if whole else _CLAIM_AFTER) + 2 * timeout))
+        self._idle = round(1000 * (_CLAIM_AFTER + 2 * timeout))
         self._taken: list[EventBatch] = []
         self._ahead: list[EventBatch] = []
         self._is_behind = False
@@ -81,7 +60,7 @@ class Recorder:
         self._measure = Periodic(
             _UPKEEP_INTERVAL, lambda: metrics.events_unrecorded.set(context.store.events.unrecorded())
         )
-        self._trim = Periodic(_UPKEEP_INTERVAL, self._trim_stream)
+        self._trim = Periodic(_UPKEEP_INTERVAL, self._events.trim)
         self._forget = Periodic(_HOURLY, self._events.forget_recorders)
 
     def start(self) -> None:
@@ -205,85 +184,17 @@ class Recorder:
 
     def _record(self) -> int:
         """Give back and record what was taken, and acknowledge it."""
-        if self._stories is not None:  # first: while the database is away, no more are to wait in memory
-            self._record_stories(self._stories)
         count = 0
         while self._taken:
             batch = self._taken[0]
-            if self._stories is None:
-                give_back(self._context, batch)
-                record_events(self._context, batch.events)
-                self._tally(batch)
-                self._events.acknowledge(batch)
-                _count(batch)
-            else:
-                self._record_but_stories(batch, self._stories)
+            give_back(self._context, batch)
+            record_events(self._context, batch.events)
+            self._context.store.traffic.add(batch.bucket, tally(batch.events), tally_blocks(batch.events))
+            self._events.acknowledge(batch)
+            for event in batch.events:
+                metrics.events_recorded.count(
+                    application=event.member("application"), country=event.member("country"), event=event.type
+                )
             count += len(batch.entries)
             self._taken.pop(0)
         return count
-
-    def _tally(self, batch: EventBatch) -> None:
-        self._context.store.traffic.add(batch.bucket, tally(batch.events), tally_blocks(batch.events))
-
-    def _record_but_stories(self, batch: EventBatch, stories: Stories) -> None:
-        """Record what does not wait for the end of a verification."""
-        batch = stories.without_known(batch)
-        waiting = stories.waiting(batch)
-        at_once = batch.only(set(batch.entries) - waiting)
-        give_back(self._context, batch)
-        record_events(self._context, at_once.events, ())
-        if batch.entries and not batch.claimed:
-            self._tally(batch)
-            self._events.note_counted(batch)
-        if at_once.entries:
-            self._events.acknowledge(at_once)
-        _count(at_once)
-        stories.add(batch.only(waiting))
-
-    def _record_stories(self, stories: Stories) -> None:
-        """Record the verifications that are over; one that cannot be is set aside."""
-        for batch in list(stories.over(self._context.store.decisions.now(), BATCH_SIZE)):
-            try:
-                self._record_story(batch)
-            except (LedgerUnavailableError, StoreUnavailableError):
-                raise
-            except Exception:  # noqa: BLE001 - one event's defect must not keep back the others
-                _log.exception("recorder_defect", recorder=self._name)
-                self._record_one_by_one(batch)
-            stories.forget(names_of(batch))
-
-    def _record_one_by_one(self, batch: EventBatch) -> None:
-        for name in sorted(names_of(batch)):
-            pairs = zip(batch.entries, batch.events, strict=True)
-            one = batch.only({entry for entry, event in pairs if event.member("id") == name})
-            try:
-                self._record_story(one)
-            except (LedgerUnavailableError, StoreUnavailableError):
-                raise
-            except Exception:  # noqa: BLE001 - it is told of the batch
-                self._set_aside(one)
-
-    def _record_story(self, batch: EventBatch) -> None:
-        record_events(self._context, batch.events, names_of(batch))
-        self._events.acknowledge(batch)
-        _count(batch)
-
-    def _trim_stream(self) -> None:
-        for bucket, place in self._events.trim().items():
-            if self._stories is not None:
-                self._stories.end_before(bucket, place)
-
-
-def recorders(context: Context, name: str, timeout: float, wait: float, *, whole: bool = False) -> list[Recorder]:
-    """Return the recorders of a worker, by whose name they are called; the rest is as `Recorder` takes it."""
-    divided, events = context.ledger.divided_buckets, context.store.events
-    parts = {f"{place}-of-{len(divided)}": buckets for place, buckets in enumerate(divided, 1)}
-    logs = {f"{name}-{part}": events.part(part, buckets) for part, buckets in parts.items()} or {name: events}
-    return [Recorder(context, one, timeout, wait, whole=whole, events=log) for one, log in logs.items()]
-
-
-def _count(batch: EventBatch) -> None:
-    for one in batch.events:
-        metrics.events_recorded.count(
-            application=one.member("application"), country=one.member("country"), event=one.type
-        )

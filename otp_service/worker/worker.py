@@ -27,7 +27,7 @@ from otp_service.store.outbox import Job
 from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import audit_line_writer, get_logger, log_context
 from otp_service.worker.jobs import DeferredJobs, InFlight, Periodic, renew
-from otp_service.worker.recorder import Recorder, recorders
+from otp_service.worker.recorder import Recorder
 from otp_service.worker.webhooks import WebhookSender
 
 _PURGE_PERIOD: Final = 60.0
@@ -117,13 +117,7 @@ class Worker:
         self._consumer = _new_name()
         self._profile = settings.profile
         self._in_flight = InFlight()
-        self._recorders = recorders(
-            self._context,
-            self._consumer,
-            settings.ledger.timeout,
-            settings.redis.timeout / 2,
-            whole=settings.ledger.folds,
-        )
+        self._recorder = Recorder(self._context, self._consumer, settings.ledger.timeout, settings.redis.timeout / 2)
         self._webhooks = WebhookSender(installation, self._consumer)
         self._watch = watch(installation)
         self._purges = purge_tasks(installation, stop)
@@ -154,8 +148,7 @@ class Worker:
             self._context.gateway_calls.suspend(name)
         self._open_gateways()
         self._watch.start()
-        for recorder in self._recorders:
-            recorder.start()
+        self._recorder.start()
         self._webhooks.start()
         self._purges.start()
         self._heads.start()
@@ -183,8 +176,7 @@ class Worker:
         self._heads.stop()
         self._purges.stop()
         self._webhooks.stop()
-        with ThreadPoolExecutor(len(self._recorders)) as ending:  # together: each may wait for a ledger of its own
-            ending.map(Recorder.stop, self._recorders)
+        self._recorder.stop()
         self._watch.stop()
         self._try(self._close_gateways)
         _log.info("worker_stopped", worker=self._consumer)

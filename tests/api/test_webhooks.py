@@ -179,12 +179,6 @@ def test_which_names_there_are_inside_is_not_told(shop, monkeypatch, capsys):
     assert reasons == ["host not found or not allowed"] * 2
 
 
-def test_without_rows_of_events_there_are_no_webhooks(world):
-    shop = Api(world, ledger={"rows": "verifications"}, webhooks={"networks": LOOPBACK})
-
-    assert code_of(shop.post(PATH, {"url": URL, "types": ["verification"]})) == (409, "endpoint-limit")
-
-
 def test_an_application_has_only_so_many(shop):
     for _ in range(3):
         add(shop)

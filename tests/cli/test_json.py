@@ -56,7 +56,6 @@ ACTING = [
     ("inbox stop MESSAGE", {"id", "to", "application"}),
     ("factor reseal", {"sealed", "root_key"}),
     ("ledger upgrade", {"url"}),
-    ("ledger partition --yes", {"url", "changed"}),
     ("ledger rebuild --yes", {"sequence"}),
     ("ledger purge", {"deleted", "rows"}),
     ("ledger recount", {"verifications"}),

@@ -5,7 +5,6 @@ import re
 import pytest
 from sqlalchemy import insert
 from support_cli import configured, run
-from support_ledger import make_ledger
 
 from otp_service.ledger import database as ledger_database
 from otp_service.ledger import schema
@@ -76,25 +75,3 @@ def test_a_ledger_that_was_not_made_is_told(environ, tmp_path):
 
     assert result.exit_code == 1
     assert "otp-service ledger upgrade" in result.output
-
-
-@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
-def test_a_file_is_not_partitioned_and_who_did_not_ask_for_it_is_asked(environ):
-    asked, done = (run("ledger", "partition", *given, environ=environ) for given in ([], ["--yes"]))
-
-    assert (asked.exit_code, done.exit_code) == (1, 0)
-    assert "Are all processes of this release?" in asked.output
-    assert "is as it was." in done.output
-
-
-def test_a_ledger_of_a_release_before_is_partitioned_once(environ, postgres_server, monkeypatch):
-    with monkeypatch.context() as patched:
-        patched.setattr(ledger_database, "partition", lambda *_: False)
-        url = postgres_server.url(postgres_server.create())
-        make_ledger(url)
-    first, second = (
-        run("ledger", "partition", "--yes", environ=environ | {"OTP_SERVICE__LEDGER__URL": url}) for _ in range(2)
-    )
-
-    assert "is partitioned." in first.output
-    assert "is as it was." in second.output

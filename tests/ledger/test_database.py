@@ -91,7 +91,7 @@ def test_a_statement_that_takes_too_long_is_ended_by_the_server_and_the_connecti
 
 
 def test_an_upgrade_may_take_longer_than_any_other_transaction(database: Database) -> None:
-    with ledger_database._alone(database) as connection:
+    with database.write() as connection, ledger_database.without_timeouts(connection):
         connection.exec_driver_sql("SELECT pg_sleep(2)")
     begun = time.monotonic()
     with pytest.raises(LedgerUnavailableError):

@@ -15,9 +15,8 @@ from otp_service.domain.audit import Event
 from otp_service.domain.guard import DAY
 from otp_service.domain.keyring import Signer
 from otp_service.errors import LedgerUnavailableError
-from otp_service.ledger import database as ledger_database
 from otp_service.ledger import partitions
-from otp_service.ledger.ledger import Ledger, open_ledger
+from otp_service.ledger.ledger import Ledger
 from otp_service.ledger.partitions import AHEAD, MOST_DAYS, Partition, make_partitions
 from otp_service.ledger.retention import Purge
 from otp_service.ledger.schema import TRAFFIC, events, verifications
@@ -35,19 +34,6 @@ def ledger_url(postgres_server: PostgresServer, postgres_template: str) -> Itera
 @pytest.fixture
 def today() -> int:
     return now() // DAY * DAY
-
-
-@pytest.fixture
-def one_table(postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
-    """A ledger as a release before this one made it."""
-    with monkeypatch.context() as patched:
-        patched.setattr(ledger_database, "partition", lambda *_: False)
-        name = postgres_server.create()
-        made = open_ledger(postgres_server.url(name), 10.0)
-        made.upgrade()
-    yield made
-    made.database.close()
-    postgres_server.drop(name)
 
 
 @pytest.fixture
@@ -213,29 +199,6 @@ def test_too_few_locks_for_all_partitions_are_known(ledger: Ledger, monkeypatch:
     monkeypatch.setattr(partitions, "READERS", 64 * 200 // (4 * (6 + 4)) + 1)
 
     assert ledger.database.lacks_locks()
-
-
-def test_a_ledger_of_before_records_and_purges_as_it_did(one_table: Ledger, today: int) -> None:
-    for one in reversed(story("vf_1", today)):
-        one_table.verifications.record([one])
-    one_table.verifications.record([one for n in range(100) for one in story(f"vf_b{n}", today)])
-
-    assert found(one_table) == []
-    assert told(one_table)[0] == ("vf_1", today, "approved", today + 2000, [one.type for one in story("", 0)])
-    assert purge(one_table, today + 1) == [101, 101]
-
-
-def test_a_ledger_of_before_is_partitioned_once_and_has_all_that_it_had(one_table: Ledger, today: int) -> None:
-    late = story("vf_late", today)
-    batch = [*(one for n in range(100) for one in story(f"vf_{n}", today + n)), late[0]]
-    one_table.verifications.record(batch)
-    before = told(one_table)
-
-    assert [one_table.partition(), one_table.partition()] == [True, False]
-    assert told(one_table) == before
-    assert one_table.verifications.record([*batch, *late[1:]]).new == 2
-    assert count(one_table, "verifications") == 101
-    assert purge(one_table, today + DAY) == [101, 303]
 
 
 def test_a_row_that_was_recorded_long_after_it_happened_is_found_for_its_entry(ledger: Ledger, today: int) -> None:

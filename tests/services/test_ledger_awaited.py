@@ -5,7 +5,6 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -25,7 +24,7 @@ from otp_service.services.delivery import MAX_DEFER, DeferredJob, deliver
 from otp_service.settings import settings_from
 from otp_service.settings.stored_applications import dump_section, parse_section
 from otp_service.store import keys
-from otp_service.worker.recorder import recorders
+from otp_service.worker.recorder import Recorder
 
 
 @pytest.fixture
@@ -263,7 +262,7 @@ def test_a_ledger_that_comes_back_as_another_is_refused_by_name_and_used_by_nobo
     assert (line["log_level"], line["name"], line["advice"] != "") == ("error", refusal, True)
     assert told(installation)["ledger"] == refusal
     assert code_of(api(installation).post("/v1/suppressions/find", {"to": NUMBER})) == (503, "ledger-unavailable")
-    (recorder,) = recorders(installation.context, "worker", 0.5, 0.1)
+    recorder = Recorder(installation.context, "worker", 0.5, 0.1)
     assert recorder._run_once() == 0
     with contextlib.closing(sqlite3.connect(site.folder / "ledger.db")) as ledger:
         assert ledger.execute("SELECT count(*) FROM verifications").fetchone() == (0,)
@@ -292,28 +291,6 @@ def test_who_reloads_does_not_begin_without_the_ledger(site: Site):
 
     with pytest.raises(LedgerUnavailableError):
         site.open(waits=False)
-
-
-def test_where_one_of_several_is_away_people_are_served_and_traffic_waits(site: Site):
-    others = [f"sqlite:///{site.folder.parent / name / 'traffic.db'}" for name in ("first", "second")]
-    sections: dict[str, Any] = {"traffic_urls": others}
-    site.keys["buckets"] = 2  # type: ignore[assignment]
-    site.open(**sections).close()
-    away = site.folder.parent / "second"
-    away.rename(away.with_suffix(".away"))
-    away.touch()
-    installation = site.open(**sections)
-    Caller(installation).start()
-
-    assert told(installation) == {**OPEN, "ledger": "unavailable"}
-    assert api(installation).post("/v1/suppressions/find", {"to": NUMBER}).status_code == 200
-    running = recorders(installation.context, "worker", 0.5, 0.1)
-    assert [one._run_once() for one in running] == [0, 0]
-    away.unlink()
-    away.with_suffix(".away").rename(away)
-    LedgerWait(installation).try_again()
-    assert told(installation) == OPEN
-    assert sum(one._run_once() for one in running) == 1
 
 
 def test_the_text_of_the_copy_is_all_that_is_listed(site: Site):

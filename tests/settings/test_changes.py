@@ -41,21 +41,6 @@ def test_another_user_or_password_at_the_same_place_may_come(name, url):
     assert getattr(found, name).url.get_secret_value() == url
 
 
-def test_ledgers_of_traffic_stay_where_they_are():
-    first, second = LEDGER.replace("/otp?", "/first?"), LEDGER.replace("/otp?", "/second?")
-
-    def divided(*urls):
-        ledger = {"url": LEDGER, "traffic_urls": urls}
-        return settings_from(tree(REDIS, ledger=ledger, keys={"buckets": 2}))
-
-    present = divided(first, second)
-    assert keep_fixed(present, divided(first.replace("old", "new"), second), SERVER_URLS)[1] == ()
-    for urls in ((second, first), (first,)):
-        found, changed = keep_fixed(present, divided(*urls), SERVER_URLS)
-        assert changed == ("ledger.traffic_urls",)
-        assert found.ledger.traffic_urls == present.ledger.traffic_urls
-
-
 @pytest.mark.parametrize(
     ("name", "before", "after"),
     [

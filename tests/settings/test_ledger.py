@@ -126,53 +126,6 @@ def test_the_address_of_a_replica_is_shown_without_what_is_secret_and_may_be_in_
     assert "reading_url" not in settings_with(url=SERVER).redacted()["ledger"]
 
 
-def test_databases_at_two_sockets_are_two():
-    urls = [f"postgresql:///otp?host=/run/{name}" for name in ("first", "second")]
-    assert len(settings_from(tree(REDIS, ledger={"traffic_urls": urls}, **BUCKETS)).ledger.traffic_urls) == 2
-
-
-TRAFFIC = [f"postgresql://otp:{PASSWORD}@db{place}/otp" for place in (1, 2)]
-BUCKETS = {"keys": {"buckets": 2}}
-
-
-@pytest.mark.parametrize(
-    ("ledger", "why"),
-    [
-        ({"url": SERVER, "traffic_urls": [SERVER]}, "ledger.traffic_urls names the database of ledger.url"),
-        ({"url": SERVER, "former_traffic_urls": [SERVER]}, "ledger.traffic_urls names the database of ledger.url"),
-        ({"url": SERVER, "traffic_urls": [TRAFFIC[0], f"{TRAFFIC[0]}?sslmode=require"]}, "names a database twice"),
-        ({"url": SERVER, "reading_url": SERVER, "traffic_urls": TRAFFIC}, "it does not go with ledger.traffic_urls"),
-        ({"url": SERVER, "traffic_urls": [*TRAFFIC, f"mysql://otp:{PASSWORD}@db/otp"]}, SCHEME),
-        (
-            {"url": SERVER, "traffic_urls": [*TRAFFIC, f"postgresql://otp:{PASSWORD}@db3/otp"]},
-            "ledger.traffic_urls: there are fewer buckets than databases: 2, by keys.buckets",
-        ),
-    ],
-)
-def test_what_traffic_urls_cannot_be(ledger, why):
-    with pytest.raises(ConfigurationError) as refused:
-        settings_from(tree(REDIS, ledger=ledger, **BUCKETS))
-
-    assert why in str(refused.value)
-    assert PASSWORD not in str(refused.value)
-
-
-def test_ledgers_of_traffic_may_be_in_a_file_one_a_line_and_are_shown_without_what_is_secret(tmp_path):
-    (tmp_path / "secret").write_text("\n".join(TRAFFIC))
-    named = {
-        "OTP_SERVICE__KEYS__BUCKETS": "2",
-        "OTP_SERVICE__LEDGER__URL": SERVER,
-        "OTP_SERVICE__LEDGER__TRAFFIC_URLS_FILE": str(tmp_path / "secret"),
-        "OTP_SERVICE__LEDGER__FORMER_TRAFFIC_URLS": f'["{TRAFFIC[1]}"]',
-    }
-    settings = load_settings(environ=named, to_start=False)
-
-    assert [url.get_secret_value() for url in settings.ledger.traffic_urls] == TRAFFIC
-    assert settings.redacted()["ledger"]["traffic_urls"] == ["postgresql://db1/otp", "postgresql://db2/otp"]
-    assert settings.redacted()["ledger"]["former_traffic_urls"] == ["postgresql://db2/otp"]
-    assert settings.ledger.shown_urls == "postgresql://db/otp, postgresql://db1/otp, postgresql://db2/otp"
-
-
 @pytest.mark.parametrize("seconds", [0, -1, 61, "nan"])
 def test_time_is_bounded(seconds):
     with pytest.raises(ConfigurationError, match=r"^ledger\.timeout: "):

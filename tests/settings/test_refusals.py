@@ -23,7 +23,6 @@ from support_refusals import (
     written,
 )
 from support_sources import ROOT
-from support_webhooks import endpoint
 
 from otp_service.bootstrap import LEDGER_NOT_MADE, install, prepare
 from otp_service.domain.keyring import api_key_hash
@@ -259,26 +258,6 @@ def _with_a_ledger_of_another(tmp_path, valkey):
     return written(tmp_path, {"redis.url": valkey.url, "ledger": ledger, PSEUDONYM: key()})
 
 
-def _with_endpoints(tmp_path, valkey):
-    ledger = {"url": f"sqlite:///{tmp_path / 'ledger.db'}", "rows": "verifications"}
-    environ = written(tmp_path, {"redis.url": valkey.url, "ledger": ledger})
-    installation = install(load_settings(environ=environ))
-    prepare(installation)
-    endpoint(installation.context.ledger)
-    return environ
-
-
-def _with_ledgers_in_another_order(tmp_path, valkey):
-    urls = [f"sqlite:///{tmp_path / name}.db" for name in ("first", "second")]
-    sections = {"redis.url": valkey.url, "keys": {"buckets": 2}}
-    for order in (urls, urls[::-1]):
-        ledger = {"url": f"sqlite:///{tmp_path / 'ledger.db'}", "traffic_urls": order}
-        environ = written(tmp_path, {**sections, "ledger": ledger})
-        if order is urls:
-            prepare(install(load_settings(environ=environ)))
-    return environ
-
-
 def _without_an_approval(tmp_path, valkey):
     asked = {"PK": {"templates": "approved", "languages": ["en"]}}
     return written(tmp_path, {"redis.url": valkey.url, "countries": asked})
@@ -322,14 +301,6 @@ OF_A_SERVER = {
         ),
         "Use the original key, or correct ledger.url.",
     ),
-    "ledger-of-other-buckets": (
-        _with_ledgers_in_another_order,
-        (
-            "ledger.traffic_urls: A database has verifications of a bucket that another one has now: they would not be "
-            "found."
-        ),
-        "Put the former order back, or name the databases in ledger.former_traffic_urls too.",
-    ),
     "template-not-approved": (
         _without_an_approval,
         (
@@ -337,11 +308,6 @@ OF_A_SERVER = {
             "b5514af431c5b656115c6dd25ebbd31d0496839f73eefe0ac9da6a0d2ab4d604."
         ),
         "Have it approved, and add a section [approvals.NAME].",
-    ),
-    "webhooks-without-events": (
-        _with_endpoints,
-        "ledger.rows: Applications have endpoints, and a webhook is written with the row of its event.",
-        'Remove them: otp-service webhook remove; or set it to "events".',
     ),
     "ledger-not-made": (
         _with_an_empty_ledger,

@@ -48,6 +48,8 @@ def upgrade() -> None:
 
 
 def _traffic() -> None:
+    # A partition's primary key holds the column by which a table is partitioned.
+    is_postgresql = op.get_bind().dialect.name == "postgresql"
     op.create_table(
         "verifications",
         Column("id", String(64), primary_key=True),
@@ -55,7 +57,7 @@ def _traffic() -> None:
         Column("pseudonym", String(22), nullable=False),
         Column("purpose", String(64), nullable=False),
         Column("country", String(2), nullable=False),
-        Column("started", BigInteger, nullable=False),
+        Column("started", BigInteger, nullable=False, primary_key=is_postgresql, autoincrement=False),
         Column("payment", String(22), nullable=False),
         Column("payment_reference", String(22), nullable=False),
         Column("expires", BigInteger, nullable=False),
@@ -64,7 +66,7 @@ def _traffic() -> None:
         Column("channel", String(64), nullable=False),
         Column("number_prefix", String(16), nullable=False),
         Column("standing", String(64), nullable=False),
-        Column("happened", Text, nullable=False, server_default=""),
+        postgresql_partition_by="RANGE (started)",
     )
     op.create_index("verifications_of_number", "verifications", ["pseudonym", "started"])
     op.create_index("verifications_by_age", "verifications", ["started"])
@@ -75,9 +77,10 @@ def _traffic() -> None:
         Column("id", String(64), primary_key=True),
         Column("verification", String(64), nullable=False),
         Column("type", String(64), nullable=False),
-        Column("at", BigInteger, nullable=False),
+        Column("at", BigInteger, nullable=False, primary_key=is_postgresql, autoincrement=False),
         Column("gateway", String(64), nullable=False),
         Column("details", Text, nullable=False),
+        postgresql_partition_by="RANGE (at)",
     )
     op.create_index("events_of_verification", "events", ["verification"])
     op.create_index("events_by_age", "events", ["at"])
