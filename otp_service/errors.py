@@ -367,6 +367,9 @@ class LedgerMismatchError(LedgerUnavailableError):
 class LedgerFormatError(LedgerUnavailableError):
     """Another release made the ledger's tables."""
 
+    code = "ledger-format"
+    retry_after = 60
+
 
 class BacklogFullError(OtpServiceError):
     """So many messages wait that a code would arrive too late; starts are refused until workers catch up."""

@@ -42,6 +42,7 @@ IN_WORDS = {
     "payees": "are payees that look like a link, by an operator",
     "purposes": "are names of the configuration, or refused",
     "countries": "are codes of ISO 3166, or refused",
+    "dialects": "are names of installed packages, or refused",
     "region": "is a code of ISO 3166, or refused",
     "home": "is a code of ISO 3166, or refused",
     "hour": "is an amount of money, or refused",
@@ -247,7 +248,7 @@ def test_a_brand_may_be_the_domain_name_of_its_own_origin(name: str, origin: str
     [("Acme.pk", None), ("bit.ly", "acme.pk"), ("me.pk", "acme.pk"), ("Acme.pk bit.ly", "acme.pk"), ("a．pk", None)],
 )
 def test_a_brand_is_no_link_to_elsewhere(name: str, origin: str | None):
-    with pytest.raises(ValidationError, match=r"only that of origin may stand|it has letters, digits"):
+    with pytest.raises(ValidationError, match=r"messages may only have that of origin|it has letters, digits"):
         brand(name, origin)
 
 
