@@ -51,7 +51,8 @@ def _start(path: str, number: str, **form: str) -> requests.Response:
 
 
 def _id(sid: str) -> str:
-    return f"vf_k1_00{sid.removeprefix('VE')}"
+    digits = sid.removeprefix("VE")
+    return f"vf_k1_{digits[:2]}{digits}"
 
 
 @pytest.mark.parametrize("repetition", range(5))
