@@ -22,7 +22,7 @@ import abuse_attacks as attacks  # noqa: F401 - for those who import this
 import abuse_numbers as numbers  # noqa: F401
 import abuse_traffic as traffic
 from abuse_people import Town
-from abuse_traffic import ConsoleRequest, What
+from abuse_traffic import Visit, What
 
 MIDNIGHT = 1_795_046_400_000
 """The first one after the frozen clock begins."""
@@ -53,7 +53,7 @@ class Days:
         self._context = installation.context
         self._callers = {name: Caller(installation, name) for name in installation.context.applications}
 
-    def play(self, visits: Iterable[ConsoleRequest], day: int) -> Books:
+    def play(self, visits: Iterable[Visit], day: int) -> Books:
         """Play the visits of a day, each act at its time; return what became of them."""
         books = Books()
         acts: list[Any] = [(day * traffic.DAY + one.at, place, None, one, "") for place, one in enumerate(visits)]
@@ -71,7 +71,7 @@ class Days:
                 heapq.heappush(acts, (at + act.after, place, act.what, visit, started))
         return books
 
-    def _start(self, books: Books, visit: ConsoleRequest) -> str | None:
+    def _start(self, books: Books, visit: Visit) -> str | None:
         """Start a verification; return its identifier, ``None`` when it is refused."""
         name = (visit.group.value, visit.kind)
         books.visits[name] += 1
@@ -88,7 +88,7 @@ class Days:
             books.before_closing += 1
         return started
 
-    def _follow(self, books: Books, visit: ConsoleRequest, what: What, one: str) -> None:
+    def _follow(self, books: Books, visit: Visit, what: What, one: str) -> None:
         caller = self._callers[visit.application]
         try:
             if what is What.RESEND:
@@ -100,7 +100,7 @@ class Days:
         except OtpServiceError as refused:
             self._refused(books, visit, refused)
 
-    def _refused(self, books: Books, visit: ConsoleRequest, refused: OtpServiceError) -> None:
+    def _refused(self, books: Books, visit: Visit, refused: OtpServiceError) -> None:
         books.refused[visit.group.value, visit.kind] += 1
         decision = self._context.store.decisions.find(refused.decision) if refused.decision else None
         books.rules[visit.group.value, decision.rule if decision else refused.code] += 1

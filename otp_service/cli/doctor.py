@@ -122,7 +122,7 @@ APPLICATION: tuple[Check[CheckedApplication], ...] = (
     Check("applications.{it.name}", WARN, _GAP, _CLOSE_GAP, lambda one: (it for it in one.gaps() if not it["first"])),
 )  # fmt: skip
 CEILINGS: tuple[Check[Mapping[str, Ruleset]], ...] = (
-    Check("applications.{name}.spend", WARN, "Nothing bounds what it may spend.", 'Set a ceiling such as day = "4000".',
+    Check("applications.{name}.spend", WARN, "Nothing limits its spending.", 'Set a ceiling such as day = "4000".',
           lambda rulesets: ({"name": name} for name, rules in rulesets.items()
                             if not rules.ceilings and not any(rules.ceilings_of_countries.values()))),
 )  # fmt: skip

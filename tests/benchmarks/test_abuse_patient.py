@@ -16,7 +16,7 @@ import abuse_clock as clocks
 import abuse_memory as memory
 import abuse_patient as patient
 from abuse_tally import Met, Outcome, Refusal, Tally
-from abuse_traffic import ConsoleRequest, Group, What
+from abuse_traffic import Group, Visit, What
 
 BY_NAME = {one.name: one for one in memory.SCENARIOS}
 FROM_10_000 = BY_NAME["8.3 a minute from 10,000 addresses"]
@@ -62,7 +62,7 @@ def test_the_attack_lasts_a_day_from_ten_on_and_has_as_many_addresses_as_it_says
 
 
 def test_who_took_three_codes_in_a_row_in_vain_is_a_stranger_until_the_next_right_one():
-    visit, tally = ConsoleRequest(0.0, Group.HONEST, "known", "+923001234567", "203.0.113.1"), Tally()
+    visit, tally = Visit(0.0, Group.HONEST, "known", "+923001234567", "203.0.113.1"), Tally()
     kinds = [tally.as_it_is(visit).kind]  # nobody knows it yet
     tally.approve(visit)
     for count in (tally.resend, tally.accept, tally.resend, tally.resend, tally.approve):
@@ -73,7 +73,7 @@ def test_who_took_three_codes_in_a_row_in_vain_is_a_stranger_until_the_next_righ
 
 
 def met(minute, what, group=Group.ATTACK, kind="attack", refusal=None, asked_by=""):
-    visit = ConsoleRequest(60.0 * (memory.AT + minute), group, kind, "+923001234567", "203.0.113.1")
+    visit = Visit(60.0 * (memory.AT + minute), group, kind, "+923001234567", "203.0.113.1")
     return Outcome(visit, what, refusal, asked_by)
 
 

@@ -33,7 +33,7 @@ FORGED = """path => fetch(path, {method: 'POST', headers: {'Content-Type': 'appl
 
 
 @dataclass
-class ConsoleRequest:
+class Visit:
     """The service, the sites, and a person's browser."""
 
     api: Api
@@ -75,7 +75,7 @@ class ConsoleRequest:
 @pytest.fixture
 def visit(
     real_world: World, browser: Browser, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Iterator[ConsoleRequest]:
+) -> Iterator[Visit]:
     monkeypatch.setattr(WSGIRequestHandler, "log_request", lambda *_: None)
     monkeypatch.syspath_prepend(FOLDER)
     example = import_module("app")
@@ -93,7 +93,7 @@ def visit(
             sites.append(example.create_app(service, API_KEY, origin))
             context = browser.new_context(**getattr(request, "param", {}))
             context.set_default_timeout(15_000)
-            yield ConsoleRequest(api, real_world, origin, service, context)
+            yield Visit(api, real_world, origin, service, context)
             context.close()
 
 
@@ -107,7 +107,7 @@ def note(page: Page, words: str) -> None:
     expect(page.locator("#note")).to_have_text(words)
 
 
-def test_a_right_code_logs_in(visit: ConsoleRequest):
+def test_a_right_code_logs_in(visit: Visit):
     page = visit.open("shop")
     started = visit.start(page)
     note(page, "We have sent a code to \u2068+92\u00a0•••\u00a0••••567\u2069.")
@@ -120,7 +120,7 @@ def test_a_right_code_logs_in(visit: ConsoleRequest):
     assert all(url.startswith((f"{visit.origin}/", f"{visit.service}/v1/verifications/")) for url in visit.asked)
 
 
-def test_a_payment_is_seen_and_confirmed(visit: ConsoleRequest):
+def test_a_payment_is_seen_and_confirmed(visit: Visit):
     page = visit.open("bank")
     started = visit.start(page)
 
@@ -136,7 +136,7 @@ def test_a_payment_is_seen_and_confirmed(visit: ConsoleRequest):
     assert page.evaluate(FORGED, "/bank/done") == 403, "one approval pays once, whatever cookie comes"
 
 
-def test_a_payment_whose_answer_is_lost_is_not_paid_again(visit: ConsoleRequest):
+def test_a_payment_whose_answer_is_lost_is_not_paid_again(visit: Visit):
     page = visit.open("bank")
     started = visit.start(page)
     page.route("**/bank/done", lambda route: (route.fetch(), route.abort()), times=1)
@@ -147,7 +147,7 @@ def test_a_payment_whose_answer_is_lost_is_not_paid_again(visit: ConsoleRequest)
     assert visit.heading(page) == "Paid"
 
 
-def test_a_wrong_code_is_told_in_words(visit: ConsoleRequest):
+def test_a_wrong_code_is_told_in_words(visit: Visit):
     page = visit.open("bank")
     started = visit.start(page)
     wrong = visit.api.wrong(started["id"])
@@ -163,7 +163,7 @@ def test_a_wrong_code_is_told_in_words(visit: ConsoleRequest):
     assert not page.locator("#check").is_visible()
 
 
-def test_asking_again_waits(visit: ConsoleRequest):
+def test_asking_again_waits(visit: Visit):
     visit.context.clock.install()
     page = visit.open("shop")
     started = visit.start(page)
@@ -184,7 +184,7 @@ def test_asking_again_waits(visit: ConsoleRequest):
     assert visit.api.get(f"/v1/verifications/{started['id']}").json["sends_left"] == left - 1
 
 
-def test_a_number_that_is_none_is_told_in_words(visit: ConsoleRequest):
+def test_a_number_that_is_none_is_told_in_words(visit: Visit):
     page = visit.open("shop")
     page.fill("#to", "12")
     page.check("[name=consent]")
@@ -195,7 +195,7 @@ def test_a_number_that_is_none_is_told_in_words(visit: ConsoleRequest):
 
 
 @pytest.mark.parametrize("site", ["shop", "bank"])
-def test_the_word_of_a_browser_proves_nothing(visit: ConsoleRequest, site: str):
+def test_the_word_of_a_browser_proves_nothing(visit: Visit, site: str):
     page = visit.open(site)
     before = page.evaluate(FORGED, f"/{site}/done")
     visit.start(page)
@@ -207,7 +207,7 @@ def test_the_word_of_a_browser_proves_nothing(visit: ConsoleRequest, site: str):
     assert page.locator("h1[autofocus]").count() == 0
 
 
-def test_an_approval_of_one_site_is_none_of_the_other(visit: ConsoleRequest):
+def test_an_approval_of_one_site_is_none_of_the_other(visit: Visit):
     page = visit.open("shop")
     started = visit.start(page)
     visit.api.post(f"/v1/verifications/{started['id']}/check", {"code": visit.api.code(started["id"])})
@@ -217,7 +217,7 @@ def test_an_approval_of_one_site_is_none_of_the_other(visit: ConsoleRequest):
 
 
 @pytest.mark.parametrize("site", ["shop", "bank"])
-def test_a_code_that_the_browser_found_waits_for_the_person(visit: ConsoleRequest, site: str):
+def test_a_code_that_the_browser_found_waits_for_the_person(visit: Visit, site: str):
     visit.context.add_init_script(
         "navigator.credentials.get = asked => { window.asked = asked; "
         "return new Promise(found => window.found = found) }"
@@ -236,7 +236,7 @@ def test_a_code_that_the_browser_found_waits_for_the_person(visit: ConsoleReques
     visit.heading(page)
 
 
-def test_its_pages_load_and_keep_nothing_else(visit: ConsoleRequest):
+def test_its_pages_load_and_keep_nothing_else(visit: Visit):
     page = visit.open("shop")
     visit.start(page)
     policy = page.request.get(f"{visit.origin}/shop").headers["content-security-policy"]
@@ -258,7 +258,7 @@ def test_its_pages_load_and_keep_nothing_else(visit: ConsoleRequest):
     ids=["light", "dark"],
 )
 @pytest.mark.parametrize("site", ["shop", "bank"])
-def test_everybody_can_use_it(visit: ConsoleRequest, site: str):
+def test_everybody_can_use_it(visit: Visit, site: str):
     page = visit.open(site)
     found = {"start": violations(page)}
     started = visit.start(page)
@@ -277,7 +277,7 @@ def test_everybody_can_use_it(visit: ConsoleRequest, site: str):
 # --- what a site does besides -----------------------------------------------------------------------------------
 
 
-def test_the_shop_sends_nothing_without_consent_and_hands_it_on(visit: ConsoleRequest):
+def test_the_shop_sends_nothing_without_consent_and_hands_it_on(visit: Visit):
     page = visit.open("shop")
     page.fill("#to", NUMBER)
     page.click("#start button")
@@ -290,7 +290,7 @@ def test_the_shop_sends_nothing_without_consent_and_hands_it_on(visit: ConsoleRe
     assert '"source":"login page"' in event.member("consent")
 
 
-def test_who_gets_no_text_may_be_called(visit: ConsoleRequest):
+def test_who_gets_no_text_may_be_called(visit: Visit):
     visit.context.clock.install()
     page = visit.open("shop")
     started = visit.start(page)
@@ -305,7 +305,7 @@ def test_who_gets_no_text_may_be_called(visit: ConsoleRequest):
     assert visit.open("bank").locator("#voice").count() == 0, "payments are confirmed by text alone"
 
 
-def test_a_number_that_cannot_be_reached_is_told(visit: ConsoleRequest):
+def test_a_number_that_cannot_be_reached_is_told(visit: Visit):
     page = visit.open("shop")
     visit.start(page)
     note(page, "We have sent a code to \u2068+92\u00a0•••\u00a0••••567\u2069.")
@@ -321,7 +321,7 @@ def test_a_number_that_cannot_be_reached_is_told(visit: ConsoleRequest):
 
 
 @pytest.mark.parametrize("site", ["shop", "bank"])
-def test_urdu_is_the_language_of_page_and_message(visit: ConsoleRequest, site: str):
+def test_urdu_is_the_language_of_page_and_message(visit: Visit, site: str):
     page = visit.open(f"{site}?language=ur")
     assert page.evaluate("[document.documentElement.lang, document.dir]") == ["ur", "rtl"]
     assert any("Noto" in font for font in fonts_of(page, "h1"))
@@ -350,7 +350,7 @@ def test_every_text_has_its_urdu():
 # --- the handset ------------------------------------------------------------------------------------------------
 
 
-def test_the_handset_gets_the_code_by_itself_and_it_logs_in(visit: ConsoleRequest):
+def test_the_handset_gets_the_code_by_itself_and_it_logs_in(visit: Visit):
     handset = visit.open("handset")
     page = visit.open("shop")
     for _ in range(2):
@@ -370,7 +370,7 @@ def test_the_handset_gets_the_code_by_itself_and_it_logs_in(visit: ConsoleReques
     assert visit.complaints == []
 
 
-def test_what_a_message_says_is_text_on_the_handset(visit: ConsoleRequest, monkeypatch: pytest.MonkeyPatch):
+def test_what_a_message_says_is_text_on_the_handset(visit: Visit, monkeypatch: pytest.MonkeyPatch):
     evil = '<img src="x" onerror="document.title = 1"><script>document.title = 1</script>'
     caught = [CaughtMessage("vf_1", "+92 ••• ••••567", "sms", evil, evil, 1_795_000_000_000)]
     monkeypatch.setattr(SandboxMailbox, "messages", lambda *_: caught)
@@ -383,7 +383,7 @@ def test_what_a_message_says_is_text_on_the_handset(visit: ConsoleRequest, monke
     assert handset.title() == "Handset"
 
 
-def test_nobody_elsewhere_reads_the_handset_or_starts_anything(visit: ConsoleRequest):
+def test_nobody_elsewhere_reads_the_handset_or_starts_anything(visit: Visit):
     page = visit.open("shop")
     port = visit.origin.rpartition(":")[2]
     page.goto(f"{visit.service}/healthz")  # another origin

@@ -48,7 +48,7 @@ def play(
     days, evening = evenings[str(conversion)]
     evening.restore(frozen)
 
-    def play(attack: list[traffic.ConsoleRequest], attacked: Sequence[str] = ()) -> Books:
+    def play(attack: list[traffic.Visit], attacked: Sequence[str] = ()) -> Books:
         honest = [one for one in traffic.honest_traffic(TOWN, HOURS, attacked) if one.at >= 0]
         return days.play(traffic.in_order(honest, attack), 2)
 

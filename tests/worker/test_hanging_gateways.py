@@ -155,11 +155,11 @@ def test_messages_that_no_policy_concerns_go_on_while_one_hangs(install: Any) ->
     shop, bank = Caller(installation), Caller(installation, "bank")
     banks = [bank.start(PK.format(each)) for each in range(40)]
     with working(installation, well=well):
-        eventually(lambda: len(judge.questions) >= 8)
+        eventually(lambda: len(judge.requests) >= 8)
         shops = [shop.start(GB.format(each)) for each in range(20)]
         eventually(lambda: len(well.served) == 20, 4.0)
 
-        assert len(judge.questions) == 8, "half of the threads"
+        assert len(judge.requests) == 8, "half of the threads"
         answered.set()
         eventually(lambda: not waiting(installation.client))
     served = [one.message.verification_id for one in well.served]
