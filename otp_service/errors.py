@@ -365,10 +365,7 @@ class LedgerMismatchError(LedgerUnavailableError):
 
 
 class LedgerFormatError(LedgerUnavailableError):
-    """Another release made the ledger's tables."""
-
-    code = "ledger-format"
-    retry_after = 60
+    """Another release made the ledger's tables. A service does not start with them, so that no call is answered so."""
 
 
 class BacklogFullError(OtpServiceError):

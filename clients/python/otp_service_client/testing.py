@@ -29,8 +29,7 @@ STATUSES = {
     "message-not-allowed invalid-application invalid-url idempotency-mismatch",
     429: "human-check-required rate-limited resend-too-soon",
     500: "internal",
-    503: "store-unavailable ledger-format ledger-mismatch ledger-unavailable overloaded service-unavailable"
-    " backlog-full",
+    503: "store-unavailable ledger-mismatch ledger-unavailable overloaded service-unavailable backlog-full",
 }
 """The codes of errors that `fail_with` takes, by their status."""
 _AT = "2026-11-24T22:00:00Z"

@@ -22,7 +22,7 @@ export const STATUSES: Record<number, string> = {
     "message-not-allowed invalid-application invalid-url idempotency-mismatch",
   429: "human-check-required rate-limited resend-too-soon",
   500: "internal",
-  503: "store-unavailable ledger-format ledger-mismatch ledger-unavailable overloaded service-unavailable backlog-full",
+  503: "store-unavailable ledger-mismatch ledger-unavailable overloaded service-unavailable backlog-full",
 };
 const AT = "2026-11-24T22:00:00Z";
 const FINAL = ["approved", "canceled", "failed", "max_attempts_reached"];
