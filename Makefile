@@ -56,7 +56,7 @@ test-clients: setup  ## The TypeScript client: types in strict mode, its tests i
 	$(ON_WHEEL) $(BIN)/pytest tests/clients_node
 
 test-pgbouncer: setup  ## The ledger through PgBouncer in transaction mode. Needs PgBouncer and PostgreSQL. Two minutes.
-	OTP_SERVICE_TEST_PGBOUNCER=1 $(ON_WHEEL) $(BIN)/pytest --numprocesses 2 --ignore tests/ledger/test_reading.py tests/ledger
+	OTP_SERVICE_TEST_PGBOUNCER=1 $(ON_WHEEL) $(BIN)/pytest --numprocesses 2 tests/ledger
 
 check: lint  ## Linters, types, import contracts, rules of the house.
 	$(ON_WHEEL) $(BIN)/pytest --quiet tests/architecture

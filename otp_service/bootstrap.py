@@ -103,14 +103,7 @@ def connect(settings: Settings) -> redis.Redis:
 
 
 def _ledger(settings: LedgerSettings, keyring: Keyring) -> Ledger:
-    return open_ledger(
-        settings.url.get_secret_value(),
-        settings.timeout,
-        keyring.installation,
-        settings.reading_url.get_secret_value() if settings.reading_url else "",
-        settings.reading_lag,
-        lambda why: _log.warning("ledger_replica_unused", reason=str(why)),
-    )
+    return open_ledger(settings.url.get_secret_value(), settings.timeout, keyring.installation)
 
 
 def _replication(settings: RedisSettings, buckets: tuple[str, ...]) -> Replication | None:
@@ -230,7 +223,7 @@ def prepare(installation: Installation, *, waits_for_ledger: bool = False) -> No
     server.require_own()  # neither Redis nor the ledger is claimed where the other one is another installation's
     silent: tuple[type[LedgerUnavailableError], ...] = (LedgerUnavailableError,) if waits_for_ledger else ()
     if waits_for_ledger:
-        ledger.gate.state = MirrorState.UNAVAILABLE
+        ledger.database.gate.state = MirrorState.UNAVAILABLE
     try:
         examine_ledger(installation)
     except silent as away:
@@ -252,7 +245,7 @@ def examine_ledger(installation: Installation) -> None:
     """
     context, ledger = installation.context, installation.context.ledger
     try:
-        with ledger.gate.passing():
+        with ledger.database.gate.passing():
             if installation.settings.ledger.upgrade:
                 ledger.upgrade()
             elif ledger.database.lacks_file() or not ledger.is_made():
@@ -266,7 +259,7 @@ def examine_ledger(installation: Installation) -> None:
         raise StartRefusedError(LEDGER_OF_OTHER_KEY) from other
     except LedgerFormatError as other:
         raise StartRefusedError(ledger_of_other_format(other)) from other
-    ledger.gate.state = ""
+    ledger.database.gate.state = ""
 
 
 def ledger_of_other_format(error: LedgerFormatError) -> StartRefusal:
@@ -294,7 +287,7 @@ class LedgerWait:
     def try_again(self) -> None:
         """Examine the ledger if it is still closed; one that is refused is told by name, and examined again."""
         ledger = self._installation.context.ledger
-        if not ledger.gate.state:
+        if not ledger.database.gate.state:
             return
         try:
             examine_ledger(self._installation)
@@ -311,10 +304,10 @@ class LedgerWait:
     def _is_news(self, state: str) -> bool:
         """Note why the ledger is closed; tell whether to log it: where that is new, and once a minute."""
         ledger, now = self._installation.context.ledger, time.monotonic()
-        is_news = ledger.gate.state != state or now >= self._next_line
+        is_news = ledger.database.gate.state != state or now >= self._next_line
         if is_news:
             self._next_line = now + _TELL_INTERVAL
-        ledger.gate.state = state
+        ledger.database.gate.state = state
         return is_news
 
 
@@ -338,7 +331,7 @@ def watch(installation: Installation) -> PeriodicTasks:
         "access": context.access_cache.follow,
         "key_uses": context.key_uses.write,
     }
-    if context.ledger.gate.state:
+    if context.ledger.database.gate.state:
         duties["ledger"] = LedgerWait(installation).try_again
     if installation.settings.redis.sentinels or installation.settings.redis.cluster:
         duties["primary"] = context.store.server.follow_primary

@@ -94,7 +94,6 @@ SHORT_PASSWORD = (
     "Choose one at random: openssl rand -hex 16",
 )
 NOT_OF_THE_HOST = "postgresql://otp:9f2c-of-sql@db.example/otp"
-PRIMARY = "postgresql://otp:9f2c-of-sql@localhost/otp"
 MISSING = "The variable is not set."
 ROOTS, PSEUDONYM = "OTP_SERVICE_ROOT_KEYS", "OTP_SERVICE_PSEUDONYM_KEY"
 MEND_ROOT = "Correct it, or make another: otp-service key root"
@@ -540,13 +539,6 @@ IN_PRODUCTION = {
         *LEDGER_LINE,
         {"ledger.url": f"{NOT_OF_THE_HOST}?sslmode=verify-full&sslrootcert=/ca.pem"},
     ),
-    "a replica of PostgreSQL as its driver has it": Unsafe(
-        "ledger-unencrypted",
-        {"ledger.url": PRIMARY, "ledger.reading_url": NOT_OF_THE_HOST},
-        "ledger.reading_url",
-        *LEDGER_LINE[1:],
-        {"ledger.url": PRIMARY, "ledger.reading_url": f"{NOT_OF_THE_HOST}?sslmode=verify-full&sslrootcert=/ca.pem"},
-    ),
     "PostgreSQL that falls back": Unsafe(
         "ledger-unencrypted",
         {"ledger.url": f"{NOT_OF_THE_HOST}?sslmode=prefer"},
@@ -666,13 +658,6 @@ IN_PRODUCTION = {
         "ledger.url",
         *SAMPLE_PASSWORD,
         {"ledger.url": "postgresql://otp@localhost/otp"},
-    ),
-    "a sample of the password at the ledger's replica": Unsafe(
-        "sample-secret",
-        {"ledger.url": PRIMARY, "ledger.reading_url": "postgresql://otp:hunter2@localhost/otp"},
-        "ledger.reading_url",
-        *SAMPLE_PASSWORD,
-        {"ledger.url": PRIMARY, "ledger.reading_url": PRIMARY},
     ),
     "a placeholder in place of a password": Unsafe(
         "sample-secret",

@@ -46,12 +46,11 @@ from otp_service.errors import (
 from otp_service.extensions import load_extensions
 from otp_service.gateways.base import REPORTS_OVER_HTTP
 from otp_service.ledger.database import MIN_FREE_MIB, REMEDIED
-from otp_service.ledger.reading import ReplicaState
 from otp_service.services.access_cache import AccessCache
 from otp_service.services.context import Context
 from otp_service.services.factors import checks_wait, count_ahead, root_key_refusal
 from otp_service.services.mirror import MISMATCHES, MirrorState, MirrorStatus
-from otp_service.services.operations import gateway_state, replica_phrase
+from otp_service.services.operations import gateway_state
 from otp_service.services.sender_registrations import today
 from otp_service.services.webhooks import root_keys_in_use
 from otp_service.settings import Settings
@@ -634,12 +633,6 @@ STEPS: tuple[Check[Context], ...] = (
     Check("factors", WARN, "Checks of authenticator apps wait: Redis' clock was ahead when it was started.",
           "Set the clock right, and then: otp-service factor reset-steps", checks_wait),
 )  # fmt: skip
-_MEND_REPLICA: Mapping[ReplicaState, str] = {
-    ReplicaState.BEHIND: "See pg_stat_replication at the primary.",
-    ReplicaState.AWAY: "Start it, or correct ledger.reading_url.",
-    ReplicaState.FOREIGN: "Correct ledger.reading_url.",
-    ReplicaState.WRITABLE: "Correct ledger.reading_url, or make a replica anew: pg_basebackup.",
-}
 LEDGER: tuple[Check[tuple[Settings, Context]], ...] = (
     Check("ledger.url", WARN,
           "The ledger is a file of this host, and Redis is on another: processes elsewhere have another ledger.",
@@ -683,10 +676,6 @@ def ledger_diagnoses(settings: Settings, context: Context) -> Iterator[Diagnosis
             yield from diagnose(ROOT_KEYS, context)
             yield from diagnose(STEPS, context)
             yield from mirror_diagnoses(context)
-            if replica := context.ledger.reading.inspect():
-                action = "" if replica.is_fit else _MEND_REPLICA[replica.state]
-                sentence = str(replica_phrase(replica))
-                yield Diagnosis(OK if replica.is_fit else WARN, "ledger.reading_url", sentence, action)
     except LedgerMismatchError:
         yield refusal_diagnosis(LEDGER_OF_OTHER_KEY)
     except LedgerFormatError as other:

@@ -43,7 +43,6 @@ def show_operations(visit: ConsoleRequest) -> Answer:
         "operations.html",
         report=report,
         mirror=_MIRROR_WORDS[report.mirror.state],
-        replica=operations.replica_phrase(report.replica) if report.replica else None,
         is_mismatch=report.mirror.state in MISMATCHES,
         minutes=_MINUTES,
         may_pause=visit.signed_in.sees_all,

@@ -31,7 +31,6 @@ from otp_service.domain.consents import EVERY_APPLICATION
 from otp_service.errors import OtpServiceError
 from otp_service.ledger.database import Database, add_rows, among, find_rows, in_batches, link_at
 from otp_service.ledger.partitions import PARTITIONED, near
-from otp_service.ledger.reading import Reading
 from otp_service.ledger.schema import (
     api_keys,
     applications,
@@ -405,22 +404,18 @@ class ProvenRow:
 class Disputes:
     """Records for disputes, with their proofs. Raises `LedgerUnavailableError` when the database cannot serve."""
 
-    def __init__(self, reading: Reading) -> None:
-        self._reading = reading
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def find(self, wanted: DisputeFilter) -> tuple[ProvenRow, ...]:
         """Return the rows of the ``wanted`` verifications, of their events, and of messages and consents of the number.
 
         At most `MAX_VERIFICATIONS` verifications, the oldest first.
         """
-
-        def read(connection: Connection) -> tuple[ProvenRow, ...]:
-            statement = (
-                select(verifications)
-                .where(wanted.condition())
-                .order_by(verifications.c.started)
-                .limit(MAX_VERIFICATIONS)
-            )
+        statement = (
+            select(verifications).where(wanted.condition()).order_by(verifications.c.started).limit(MAX_VERIFICATIONS)
+        )
+        with self._database.read() as connection:
             found = connection.execute(statement).mappings().all()
             rows: list[tuple[Table, Mapping[Any, Any]]] = [(verifications, row) for row in found]
             for some in in_batches([row["id"] for row in found]):
@@ -428,8 +423,6 @@ class Disputes:
                 rows += [(events, row) for row in connection.execute(mine).mappings()]
             rows += _of_numbers(connection, found)
             return tuple(_with_proofs(connection, rows))
-
-        return self._reading.ask(read, whole=True)
 
 
 def _of_numbers(connection: Connection, found: Sequence[Mapping[Any, Any]]) -> list[tuple[Table, Mapping[Any, Any]]]:
@@ -588,13 +581,12 @@ class IncidentCounts:
 class Incidents:
     """Counts of what was recorded in a time. Raises `LedgerUnavailableError` when the database cannot serve."""
 
-    def __init__(self, reading: Reading) -> None:
-        self._reading = reading
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def count(self, span: IncidentScope) -> IncidentCounts:
         """Return what was recorded in a time."""
-
-        def read(connection: Connection) -> IncidentCounts:
+        with self._database.read() as connection:
             mine = _within(verifications, "started", span)
             return IncidentCounts(
                 people=_count_numbers(connection, span),
@@ -613,8 +605,6 @@ class Incidents:
                     ),
                 ),
             )
-
-        return self._reading.ask(read)
 
 
 def _within(table: Table, at: str, span: IncidentScope) -> ColumnElement[bool]:

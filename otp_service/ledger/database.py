@@ -308,7 +308,7 @@ class LedgerDefectError(Exception):
 class Database:
     """Transactions on one database; opens no connection before the first."""
 
-    def __init__(self, url: str, timeout: float, pseudonym_key: str = "", gate: Gate | None = None) -> None:
+    def __init__(self, url: str, timeout: float, pseudonym_key: str = "") -> None:
         """Take ``sqlite:///PATH`` or ``postgresql://…``; ``timeout`` in seconds for a connection, a lock or an answer.
 
         With the fingerprint of a pseudonym key every transaction refuses a ledger that another key's pseudonyms are in
@@ -319,7 +319,7 @@ class Database:
         connect = sqlite_engine if address.get_backend_name() == SQLITE else postgresql_engine
         self._engine = connect(address, timeout)
         self._pseudonym_key = pseudonym_key
-        self._gate = gate or Gate()
+        self.gate = Gate()
 
     @property
     def engine(self) -> Engine:
@@ -381,7 +381,7 @@ class Database:
 
         ``any_key``: whether the ledger may be another key's, or not made yet.
         """
-        self._gate.require_open()
+        self.gate.require_open()
         if self.kind == SQLITE:
             make_sqlite_file(self._engine)
         with self._translated(), self._engine.connect().execution_options(**WRITES) as connection, connection.begin():
@@ -392,7 +392,7 @@ class Database:
     @contextmanager
     def read(self, *, any_key: bool = False) -> Iterator[Connection]:
         """Run a transaction that sees the ledger as it is at one moment; raises as `write` does."""
-        self._gate.require_open()
+        self.gate.require_open()
         with self._translated(), self._engine.connect() as connection:
             if self.kind == POSTGRESQL:
                 connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)

@@ -1,16 +1,14 @@
 """Everything that is kept in the ledger, in one place."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from otp_service.ledger import database as ledger_database
 from otp_service.ledger.access import Access, ApiKeys, Applications
 from otp_service.ledger.audit import Audit, Disputes, Incidents, OperatorActions
 from otp_service.ledger.consents import Consents, MirrorSource, Suppressions
-from otp_service.ledger.database import Database, Gate
+from otp_service.ledger.database import Database
 from otp_service.ledger.factors import Factors, RecoveryCodes
 from otp_service.ledger.proof_keys import ProofKeys
-from otp_service.ledger.reading import Reading, ReplicaState
 from otp_service.ledger.retention import Purges
 from otp_service.ledger.stats import Stats
 from otp_service.ledger.subjects import Subjects
@@ -23,9 +21,6 @@ class Ledger:
     """The parts of the ledger; all raise `LedgerUnavailableError` when the database cannot serve in time."""
 
     database: Database
-    gate: Gate
-    """Of this database, and of its replica."""
-    reading: Reading
     consents: Consents
     suppressions: Suppressions
     verifications: VerificationLedger
@@ -58,38 +53,24 @@ class Ledger:
     def close(self) -> None:
         """Close all connections that are not in use."""
         self.database.close()
-        self.reading.close()
 
 
-def open_ledger(
-    url: str,
-    timeout: float,
-    pseudonym_key: str = "",
-    replica: str = "",
-    most_behind: float = 0.0,
-    on_rest: Callable[[ReplicaState], None] = lambda _: None,
-) -> Ledger:
+def open_ledger(url: str, timeout: float, pseudonym_key: str = "") -> Ledger:
     """Return the ledger at an address (`Database`); opens no connection yet.
 
-    ``timeout`` in seconds; ``pseudonym_key`` is the fingerprint of the key whose pseudonyms are in it. For the rest see
-    `Reading`.
+    ``timeout`` in seconds; ``pseudonym_key`` is the fingerprint of the key whose pseudonyms are in it.
     """
-    gate = Gate()
-    database = Database(url, timeout, pseudonym_key, gate)
-    other = Database(replica, timeout, pseudonym_key, gate) if replica else None
-    reading = Reading(database, other, most_behind, on_rest)
+    database = Database(url, timeout, pseudonym_key)
     return Ledger(
         database=database,
-        gate=gate,
-        reading=reading,
         consents=Consents(database),
         suppressions=Suppressions(database),
-        verifications=VerificationLedger(database, reading),
+        verifications=VerificationLedger(database),
         inbound=Inbound(database),
-        stats=Stats(database, reading),
+        stats=Stats(database),
         factors=Factors(database),
         recovery_codes=RecoveryCodes(database),
-        subjects=Subjects(database, reading),
+        subjects=Subjects(database),
         mirror_source=MirrorSource(database),
         applications=Applications(database),
         api_keys=ApiKeys(database),
@@ -98,8 +79,8 @@ def open_ledger(
         purges=Purges(database),
         operator_actions=OperatorActions(database),
         audit=Audit(database),
-        disputes=Disputes(reading),
-        incidents=Incidents(reading),
+        disputes=Disputes(database),
+        incidents=Incidents(database),
         endpoints=Endpoints(database),
         postings=Postings(database),
     )

@@ -23,7 +23,6 @@ from otp_service.domain.stats import (
 )
 from otp_service.ledger.database import Database, among, in_batches, insert_rows, lock_head
 from otp_service.ledger.partitions import near
-from otp_service.ledger.reading import Reading
 from otp_service.ledger.schema import (
     TRAFFIC,
     events,
@@ -128,9 +127,8 @@ DAY_OF: Final = "day"
 class Stats:
     """The stats. Raises `LedgerUnavailableError` when the database cannot serve."""
 
-    def __init__(self, database: Database, reading: Reading) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._reading = reading
 
     def sums(
         self, since: int, until: int, by: Sequence[str], *, most: int | None = None, **only: Collection[str]
@@ -148,7 +146,8 @@ class Stats:
         return self._sums(_select_sums(hourly_delays, since, until, by, only).limit(most))
 
     def _sums(self, wanted: Select[Any]) -> list[Sum]:
-        rows = self._reading.ask(lambda connection: connection.execute(wanted).all())
+        with self._database.read() as connection:
+            rows = connection.execute(wanted).all()
         return [Sum(tuple(of), int(times), int(paid)) for *of, times, paid in rows if times is not None]
 
     def position(self, stream: str) -> str:

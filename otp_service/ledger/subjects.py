@@ -24,7 +24,6 @@ from otp_service.ledger.factors import (
     read_factors,
     read_recovery_codes,
 )
-from otp_service.ledger.reading import Reading
 from otp_service.ledger.schema import (
     consents,
     erasures,
@@ -96,14 +95,12 @@ class Erasure:
 class Subjects:
     """Export and erasure for a number. Raises `LedgerUnavailableError` when the database cannot serve."""
 
-    def __init__(self, database: Database, reading: Reading) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._reading = reading
 
     def export(self, pseudonym: str, application: str | None) -> SubjectData:
         """Return all that is held of a number within an application, ``None`` for all."""
-
-        def read(connection: Connection) -> SubjectData:
+        with self._database.read() as connection:
             entries = select(consents).where(_mine(consents, pseudonym, application)).order_by(*CONSENT_ORDER)
             verifications = read_verifications(connection, pseudonym, application)
             return SubjectData(
@@ -124,8 +121,6 @@ class Subjects:
                 factor_changes=read_factor_changes(connection, pseudonym, application),
                 recovery_codes=read_recovery_codes(connection, pseudonym, application),
             )
-
-        return self._reading.ask(read, whole=True)
 
     def erase(
         self,

@@ -43,7 +43,6 @@ from otp_service.ledger.database import (
 )
 from otp_service.ledger.factors import note_steps
 from otp_service.ledger.partitions import make_partitions, near
-from otp_service.ledger.reading import Reading
 from otp_service.ledger.schema import erasures, events, inbound, verifications
 from otp_service.ledger.stats import record_stats
 from otp_service.ledger.webhooks import record_webhooks
@@ -104,9 +103,8 @@ class RecordedVerification:
 class VerificationLedger:
     """Verifications and their events. Raises `LedgerUnavailableError` when the database cannot serve."""
 
-    def __init__(self, database: Database, reading: Reading) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._reading = reading
         self._days_made: set[int] = set()
 
     def record(self, events: Sequence[Event]) -> EventsRecorded:
@@ -180,7 +178,7 @@ class VerificationLedger:
         mine = select(verifications).where(verifications.c.pseudonym == pseudonym)
         if applications:
             mine = mine.where(verifications.c.application.in_(sorted(applications)))
-        return self._find(mine.order_by(desc(verifications.c.started)).limit(most), whole=True)
+        return self._find(mine.order_by(desc(verifications.c.started)).limit(most))
 
     def unapproved(
         self, since: int, until: int, most: int, **only: Collection[str]
@@ -200,16 +198,18 @@ class VerificationLedger:
     def find(self, verification: str) -> RecordedVerification | None:
         """Return a verification, without its events; ``None`` when it is not here."""
         mine = select(verifications).where(verifications.c.id == verification)
-        return next(iter(self._find(mine, whole=True)), None)
+        return next(iter(self._find(mine)), None)
 
-    def _find(self, wanted: Select[Any], *, whole: bool = False) -> tuple[RecordedVerification, ...]:
-        return self._reading.ask(lambda connection: tuple(map(_recorded, connection.execute(wanted))), whole=whole)
+    def _find(self, wanted: Select[Any]) -> tuple[RecordedVerification, ...]:
+        with self._database.read() as connection:
+            return tuple(map(_recorded, connection.execute(wanted)))
 
     def events_of(self, wanted: Sequence[str]) -> dict[str, tuple[Event, ...]]:
         """Return the events of some verifications, by verification, in the order in which they happened."""
         found: dict[str, list[Event]] = {one: [] for one in wanted}
-        for one in self._reading.ask(lambda connection: list(_events_of(connection, wanted)), whole=True):
-            found[one.member("id")].append(one)
+        with self._database.read() as connection:
+            for event in _events_of(connection, wanted):
+                found[event.member("id")].append(event)
         return {one: tuple(sorted(happened, key=attrgetter("place"))) for one, happened in found.items()}
 
     def verifications_with(self, member: str, value: str, since: int, until: int | None, limit: int) -> tuple[str, ...]:
@@ -222,8 +222,8 @@ class VerificationLedger:
         if until is not None:
             mine = mine.where(events.c.at <= until)
         mine = mine.where(events.c.details.contains(text, autoescape=True)).order_by(desc(events.c.at)).limit(limit)
-        identifiers = self._reading.ask(lambda connection: connection.execute(mine).scalars().all(), whole=True)
-        return tuple(dict.fromkeys(identifiers))
+        with self._database.read() as connection:
+            return tuple(dict.fromkeys(connection.execute(mine).scalars()))
 
     def pseudonym_of(self, verification: str) -> str | None:
         """Return whose a verification is; ``None`` when it is not here, empty where only its end is."""

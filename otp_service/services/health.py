@@ -34,7 +34,7 @@ def readiness(context: Context) -> Readiness:
     The age of the last worker and the state of the ledger are only shown: codes are checked without either, as long as
     any caller is known.
     """
-    worker_age, ledger = None, context.ledger.gate.state or str(context.mirror_sync.state)
+    worker_age, ledger = None, context.ledger.database.gate.state or str(context.mirror_sync.state)
     if ledger == MirrorState.OK and context.ledger.database.lacks_space():
         ledger = "disk-full"
     try:

@@ -1,16 +1,13 @@
 """Gateways, queues and dead letters as operators see them; commands and console have the words from here."""
 
-import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
 from otp_service.domain.guard import HOUR
-from otp_service.domain.phrases import Phrase
 from otp_service.domain.routing import BreakerState, GatewayHealth, GatewayLimits
 from otp_service.domain.verification import MAX_CODE_LIFE
-from otp_service.ledger.reading import ReplicaState, ReplicaStatus
 from otp_service.services.context import Context
 from otp_service.services.mirror import MirrorStatus
 from otp_service.services.stats import DelayStatsRow, MessageStatsRow, StatsQuery, count_delays, count_messages
@@ -138,20 +135,6 @@ class DeadLetterReport:
     """The identifiers of those whose codes may still live."""
 
 
-REPLICA_WORDS: Final[Mapping[ReplicaState, str]] = {
-    ReplicaState.OK: "The ledger's replica has all that is recorded.",
-    ReplicaState.BEHIND: "The ledger's replica has lacked {lag} bytes for {seconds} s.",
-    ReplicaState.AWAY: "The ledger's replica does not answer: the primary is asked in its place.",
-    ReplicaState.FOREIGN: "The replica is of another ledger: the primary is asked in its place.",
-    ReplicaState.WRITABLE: "The ledger's replica takes writes, so it is none: the primary is asked in its place.",
-}
-
-
-def replica_phrase(status: ReplicaStatus) -> Phrase:
-    """Return how the ledger's replica is."""
-    return Phrase(REPLICA_WORDS[status.state], {"lag": status.lag, "seconds": math.ceil(status.seconds)})
-
-
 @dataclass(frozen=True, slots=True)
 class OperationsReport:
     """What an operator looks at first. Times are milliseconds since the epoch, by Redis' clock."""
@@ -168,8 +151,6 @@ class OperationsReport:
     unrecorded: int
     """Events that are not in the ledger yet."""
     mirror: MirrorStatus
-    replica: ReplicaStatus | None
-    """Of the ledger; ``None`` where there is none."""
 
 
 _LOOKED_AT: Final = 200
@@ -194,7 +175,6 @@ def report_operations(context: Context, sees: Callable[[str], bool]) -> Operatio
         dead_letters=_dead_letters(context, sees, now),
         unrecorded=store.events.unrecorded(),
         mirror=context.mirror_sync.inspect(),
-        replica=context.ledger.reading.inspect(),
     )
 
 

@@ -1050,10 +1050,6 @@ class LedgerSettings(Section):
 
     url: SecretStr = SecretStr("sqlite:////var/lib/otp-service/ledger.db")
     """``sqlite:///PATH``, for a single host, or ``postgresql://…``, with user, password and TLS parameters."""
-    reading_url: SecretStr | None = None
-    """A streaming replica of PostgreSQL that stories of numbers, figures, lists, reports and exports are read from."""
-    reading_lag: float = Field(default=0.0, ge=0, le=3600)
-    """Seconds by which figures, lists and reports may be late. What a replica lacks for longer is asked of ``url``."""
     timeout: float = Field(default=5.0, gt=0, le=60)
     """Seconds to wait for a connection, a lock or an answer."""
     hosted_in: CountryCode | None = None
@@ -1065,27 +1061,11 @@ class LedgerSettings(Section):
     """Whether an empty Redis is filled from the ledger without an operator. A ledger restored from an older copy is
     then not noticed. Default: in development only."""
 
-    @field_validator("url", "reading_url")
+    @field_validator("url")
     @classmethod
-    def _is_an_address(cls, url: SecretStr | None) -> SecretStr | None:
-        if url:
-            check_ledger_url(url.get_secret_value())
+    def _is_an_address(cls, url: SecretStr) -> SecretStr:
+        check_ledger_url(url.get_secret_value())
         return url
-
-    @model_validator(mode="after")
-    def _can_have_a_replica(self) -> Self:
-        urls = [url.get_secret_value() for url in (self.url, self.reading_url) if url]
-        if self.reading_url and any(url.startswith("sqlite") for url in urls):
-            raise ValueError("ledger.reading_url needs PostgreSQL there and in ledger.url: SQLite has no replicas.")
-        return self
-
-    @property
-    def addresses(self) -> Mapping[str, SecretStr]:
-        """All addresses, by the settings that they are of."""
-        found = {"ledger.url": self.url}
-        if self.reading_url:
-            found["ledger.reading_url"] = self.reading_url
-        return found
 
     @property
     def shown_url(self) -> str:

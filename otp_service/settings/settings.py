@@ -50,7 +50,7 @@ from otp_service.settings.schema import (
     WebhookSettings,
     WorkerSettings,
 )
-from otp_service.settings.urls import Host, shown_ledger_url
+from otp_service.settings.urls import Host
 
 ExtensionSection = TypeVar("ExtensionSection", bound=BaseModel)
 
@@ -229,8 +229,6 @@ class Settings(Section):
         tree = self.model_dump(mode="json", exclude_none=True, by_alias=True)
         tree["redis"]["url"] = self.redis.shown_url
         tree["ledger"]["url"] = self.ledger.shown_url
-        if self.ledger.reading_url:
-            tree["ledger"]["reading_url"] = shown_ledger_url(self.ledger.reading_url.get_secret_value())
         tree["guard"]["destinations"]["safe"] = [MASK] * len(self.guard.destinations.safe)
         for section in ("gateways", "policies", "human_checks"):
             tree[section] = {

@@ -240,8 +240,7 @@ def connection_refusals(settings: Settings) -> Iterator[StartRefusal]:
 def unsafe_connections(settings: Settings) -> Iterator[UnsafeConnection]:
     """Yield every unsafe connection to another host, also to a host of ``plaintext_hosts``."""
     yield from _redis(settings.redis)
-    for name, url in settings.ledger.addresses.items():
-        yield from _ledger(name, url.get_secret_value())
+    yield from _ledger(settings.ledger.url.get_secret_value())
     yield from _web(RefusalName.GATEWAY_UNENCRYPTED, "gateways", settings.gateways, "numbers and codes")
     yield from _web(RefusalName.POLICY_UNENCRYPTED, "policies", settings.policies, "numbers and credentials")
     yield from _web(RefusalName.POLICY_UNENCRYPTED, "human_checks", settings.human_checks, "tokens and credentials")
@@ -260,7 +259,7 @@ def _redis(redis: RedisSettings) -> Iterator[UnsafeConnection]:
         yield _unverified_connection(url, "redis.url", action)
 
 
-def _ledger(place: str, url: str) -> Iterator[UnsafeConnection]:
+def _ledger(url: str) -> Iterator[UnsafeConnection]:
     if not leads_elsewhere(url):
         return
     parameters = _parameters(url)
@@ -268,11 +267,11 @@ def _ledger(place: str, url: str) -> Iterator[UnsafeConnection]:
     if not modes or not _ENCRYPTED.issuperset(modes):
         sentence = "PostgreSQL is on another host and the connection may not be encrypted."
         action = "Add sslmode=verify-full and sslrootcert."
-        refusal = StartRefusal(RefusalName.LEDGER_UNENCRYPTED, place, sentence, action)
+        refusal = StartRefusal(RefusalName.LEDGER_UNENCRYPTED, "ledger.url", sentence, action)
         yield UnsafeConnection(host_of(url), _UNENCRYPTED, refusal)
     elif "require" in modes and "sslrootcert" not in parameters:  # with sslrootcert, require means verify-ca
         action = "Set sslmode=verify-full, and name the authority of the certificate in sslrootcert."
-        yield _unverified_connection(url, place, action)
+        yield _unverified_connection(url, "ledger.url", action)
 
 
 def _parameters(url: str) -> dict[str, list[str]]:
@@ -367,8 +366,7 @@ def _is_run(text: str) -> bool:
 def sample_refusals(settings: Settings) -> Iterator[StartRefusal]:
     """Yield a refusal for each secret of the settings that is a sample, except the keys of the installation."""
     yield from _password("redis.url", settings.redis.url)
-    for name, url in settings.ledger.addresses.items():
-        yield from _password(name, url)
+    yield from _password("ledger.url", settings.ledger.url)
     yield from _api_keys(settings)
     for place, secret in provider_secrets(settings):
         if is_sample(secret):
@@ -390,7 +388,7 @@ def provider_secrets(settings: Settings) -> Iterator[tuple[str, str]]:
 def holds_secrets(settings: Settings, table: Mapping[str, Any]) -> bool:
     """Whether the table of a configuration file contains a secret."""
     places = [place for place, secret in provider_secrets(settings) if secret]
-    urls = (_value_at(table, place) for place in ("redis.url", *settings.ledger.addresses))
+    urls = (_value_at(table, place) for place in ("redis.url", "ledger.url"))
     return any(_value_at(table, place) for place in places) or any(url and urlsplit(url).password for url in urls)
 
 

@@ -9,7 +9,6 @@ from support_refusals import HTTP, SIM_SWAP, SMPP
 from otp_service.bootstrap import install
 from otp_service.cli.checks import Level
 from otp_service.cli.doctor import ledger_diagnoses, safety_diagnoses
-from otp_service.ledger.reading import ReplicaState, ReplicaStatus
 from otp_service.settings import settings_from
 
 LOCAL = "redis://localhost/0"
@@ -204,31 +203,6 @@ def test_a_protection_that_is_not_at_work_is_a_warning_in_production(sections, s
     assert [(one.level, one.subject, one.sentence) for one in production] == [(Level.WARN, subject, sentence)]
     assert production[0].action
     assert found(environment="development", **changed) == []
-
-
-@pytest.mark.parametrize(
-    ("status", "level", "action"),
-    [
-        (ReplicaStatus(ReplicaState.OK), Level.OK, ""),
-        (ReplicaStatus(ReplicaState.BEHIND, 70, 0.2), Level.OK, ""),
-        (ReplicaStatus(ReplicaState.BEHIND, 70, 900.0), Level.WARN, "See pg_stat_replication at the primary."),
-        (ReplicaStatus(ReplicaState.AWAY), Level.WARN, "Start it, or correct ledger.reading_url."),
-        (ReplicaStatus(ReplicaState.FOREIGN), Level.WARN, "Correct ledger.reading_url."),
-        (
-            ReplicaStatus(ReplicaState.WRITABLE),
-            Level.WARN,
-            "Correct ledger.reading_url, or make a replica anew: pg_basebackup.",
-        ),
-    ],
-)
-def test_how_far_a_replica_of_the_ledger_has_come_is_told(monkeypatch, valkey, status, level, action):
-    settings = settings_from(tree(valkey.url, **SOUND), to_start=False)
-    installation = install(settings)
-    monkeypatch.setattr(installation.context.ledger.reading, "inspect", lambda: status)
-    (told,) = (one for one in ledger_diagnoses(settings, installation.context) if one.subject == "ledger.reading_url")
-    installation.close()
-
-    assert (told.level, told.action) == (level, action)
 
 
 @pytest.mark.parametrize(("superuser", "warned"), [(True, 1), (False, 0)])

@@ -13,7 +13,6 @@ from otp_service.console.sessions import console_sessions
 from otp_service.domain.audit import OperatorAction
 from otp_service.domain.phrases import Phrase
 from otp_service.errors import StoreUnavailableError
-from otp_service.ledger.reading import ReplicaState, ReplicaStatus
 from otp_service.services.mirror import MISMATCHES
 from otp_service.services.operations import gateway_reports
 
@@ -154,23 +153,6 @@ def test_the_page_says_that_nothing_is_sent_while_redis_and_the_ledger_do_not_ma
     monkeypatch.setattr(type(sync), "inspect", lambda _: status)
 
     assert f'<p class="fault">{MISMATCHES[state]} Nothing is sent.</p>' in operator(console, installation).page
-
-
-@pytest.mark.parametrize(
-    ("status", "expected"),
-    [
-        (None, None),
-        (ReplicaStatus(ReplicaState.OK), "<p>The ledger's replica has all"),
-        (ReplicaStatus(ReplicaState.BEHIND, 70, 0.2), "<p>The ledger's replica has lacked"),
-        (ReplicaStatus(ReplicaState.BEHIND, 70, 900.0), '<p class="fault">The ledger\'s replica has lacked'),
-        (ReplicaStatus(ReplicaState.AWAY), '<p class="fault">The ledger\'s replica does not answer'),
-    ],
-)
-def test_the_page_says_how_far_the_replica_of_the_ledger_has_come(console, installation, monkeypatch, status, expected):
-    monkeypatch.setattr(installation.context.ledger.reading, "inspect", lambda: status)
-    page = operator(console, installation).page.replace("&#39;", "'")
-
-    assert expected in page if expected else "replica" not in page
 
 
 def test_names_from_elsewhere_are_shown_as_text(console, installation, shop):

@@ -97,35 +97,6 @@ def test_the_address_may_be_in_a_file_of_its_own(tmp_path):
     assert settings.ledger.url.get_secret_value() == f"postgresql://otp:{PASSWORD}@db/otp"
 
 
-SERVER = f"postgresql://otp:{PASSWORD}@db/otp"
-
-
-@pytest.mark.parametrize(
-    ("ledger", "why"),
-    [
-        ({"url": SERVER, "reading_url": "sqlite:////replica.db"}, "ledger.reading_url needs PostgreSQL there and"),
-        ({"reading_url": SERVER}, "ledger.reading_url needs PostgreSQL there and"),
-        ({"url": SERVER, "reading_url": f"mysql://otp:{PASSWORD}@db/otp"}, f"ledger.reading_url: {SCHEME}"),
-    ],
-)
-def test_a_replica_is_one_of_postgresql(ledger, why):
-    with pytest.raises(ConfigurationError) as refused:
-        settings_with(**ledger)
-
-    assert why in str(refused.value)
-    assert PASSWORD not in str(refused.value)
-
-
-def test_the_address_of_a_replica_is_shown_without_what_is_secret_and_may_be_in_a_file_too(tmp_path):
-    (tmp_path / "secret").write_text(SERVER)
-    named = {"OTP_SERVICE__LEDGER__URL": SERVER, "OTP_SERVICE__LEDGER__READING_URL_FILE": str(tmp_path / "secret")}
-    settings = load_settings(environ=named, to_start=False)
-
-    assert settings.ledger.reading_url.get_secret_value() == SERVER
-    assert settings.redacted()["ledger"]["reading_url"] == "postgresql://db/otp"
-    assert "reading_url" not in settings_with(url=SERVER).redacted()["ledger"]
-
-
 @pytest.mark.parametrize("seconds", [0, -1, 61, "nan"])
 def test_time_is_bounded(seconds):
     with pytest.raises(ConfigurationError, match=r"^ledger\.timeout: "):
