@@ -161,12 +161,13 @@ DEFECTS: dict[str, Mutant] = {
         "if deliveries.is_decided(key.record, arg.message) then return reply.unwanted { reason = 'reported' } end\n",
     ),
     "fallback-leaves-the-message-going": one(
-        "resend", "if falls_back_from > 0 then redis.call('HSET', KEYS[1], 'after' .. ARGV[11], sends) end"
+        "resend",
+        "if falls_back_from > 0 then redis.call('HSET', key.record, 'after' .. arg.falls_back_from, sends) end",
     ),
     "fallback-from-a-call-that-another-followed": one(
         "resend",
-        "if falls_back_from > 0 and redis.call('HGET', KEYS[1], 'n' .. ARGV[11]) ~= ARGV[16] then",
-        "if false then",
+        "redis.call('HGET', key.record, 'n' .. arg.falls_back_from) ~= arg.after_dispatch",
+        "false",
     ),
     "receipt-forgets-a-late-opt-out": one("receipt", "elseif arg.opted_out == '1' then", "elseif false then"),
     "receipt-forgets-a-refund": one("receipt", "  if arg.refunded == '1' then values.cost = '0' end\n"),

@@ -36,19 +36,21 @@ _REVOKED: dict[str, Mutant] = {
         "include_mirror", "(over == 'frozen' or revoked == 'frozen') and 'frozen' or 'canceled'", "'frozen'"
     ),
     "start-knows-no-lift-of-its-user": one("include_mirror", "  last = math.max(last, last_of_others)\n"),
-    "resend-of-what-was-revoked": one("resend", "if why == 'canceled' then return { 'final', why } end\n"),
+    "resend-of-what-was-revoked": one(
+        "resend", "if why == 'canceled' then return reply.already_final { status = why } end\n"
+    ),
 }
 _STARTS: dict[str, Mutant] = {
     "start-without-evidence": one(
-        "start", "if not earlier then return { 'step-up' } end\n", "earlier = earlier or { basis = '', lifted = 0 }\n"
+        "start", "if not earlier then return reply.step_up() end\n", "earlier = earlier or { basis = '', lifted = 0 }\n"
     ),
     "start-without-evidence-while-the-mirror-is-behind": one(
-        "start", "if why == 'mirror-behind' then return { 'withheld', why } end\n"
+        "start", "if why == 'mirror-behind' then return reply.withheld { reason = why } end\n"
     ),
     "start-for-a-frozen-user": one("start", "if user then one.basis = mirror.basis(user.key) end"),
     "start-uses-nothing-up": one("start", "evidence.use(earlier, one.id)\n"),
     "start-forgets-what-came-before": one("start", "if earlier.basis ~= '' then", "if false then"),
-    "start-knows-no-lift-of-before": one("start", "math.max(lifted, earlier.lifted, ARGV[22])", "lifted"),
+    "start-knows-no-lift-of-before": one("start", "math.max(lifted, earlier.lifted, arg.user_lifted)", "lifted"),
     "start-that-a-user-s-freeze-does-not-find": one("include_record", "  redis.call('LPUSH', key, id)\n"),
     "start-that-a-user-s-freeze-finds-for-ever": one("include_record", "  redis.call('PEXPIRE', key, life)\n"),
     "starts-of-a-user-without-number": one("include_record", "  redis.call('LTRIM', key, 0, 19)\n"),
@@ -67,7 +69,7 @@ _STARTS: dict[str, Mutant] = {
 _CHECKS: dict[str, Mutant] = {
     "check-again-while-there-is-no-mirror": one(
         "check",
-        "  if first[1] == '' and not mirror.is_there(KEYS[6]) then return { 'withheld', 'mirror-behind' } end\n",
+        "  if first[1] == '' and not mirror.is_there(key.mirror) then return reply.mirror_behind() end\n",
     ),
     "check-while-there-is-no-mirror": one(
         "check",
@@ -98,8 +100,8 @@ _CHECKS: dict[str, Mutant] = {
     "check-again-revokes-a-wrong-code": one("check", "first[1] == '' and mirror", "mirror"),
     "check-cancels-for-a-freeze-alone": one("check", "{ reason = revoked, ", "{ reason = 'frozen', "),
     "check-rests-on-the-number-alone": one("check", " .. found.basis\n", "\n"),
-    "check-rests-on-no-number": one("check", "mirror.basis(ARGV[9] .. found.pseudonym) .. "),
-    "check-leaves-no-evidence": one("check", "if ARGV[12] ~= '' then", "if false then"),
+    "check-rests-on-no-number": one("check", "mirror.basis(arg.mirrored .. found.pseudonym) .. "),
+    "check-leaves-no-evidence": one("check", "if arg.evidence_lives ~= '' then", "if false then"),
     "check-leaves-evidence-while-a-proof-lives": one("check", "lives[found.purpose] or lives['']", "lives['']"),
     "check-leaves-evidence-that-knows-no-lift": one("check", "basis, found.lifted, lives", "basis, 0, lives"),
     "factor-check-again-although-revoked": one("factor_check", "revoked and 'revoked' or first[1]", "first[1]"),

@@ -71,7 +71,7 @@ _FRAUD: dict[str, Mutant] = {
         "guard_give_back", "for _, row in pairs(by_key) do rows.write(row, row.life) end\n"
     ),
     "each-approval-reads-anew": one("guard_give_back", "if key and not by_key[key] then", "if key then"),
-    "one-number-makes-room-again-and-again": one("guard_give_back", "ARGV[1 + i] == '1'", "false"),
+    "one-number-makes-room-again-and-again": one("guard_give_back", "ARGV[arg.rest + i - 1] == '1'", "false"),
     "nobody-tells-that-a-number-was-known": one("check", "known = reputation.approved and 1 or 0", "known = 0"),
     "an-approval-that-is-not-given-back": one("check", " known = reputation.approved and 1 or 0,", ""),
     "known-numbers-give-back": one(

@@ -17,7 +17,7 @@ DEFECTS: dict[str, Mutant] = {
     "fence-is-not-noted": one("include_fence", "if fence.at then redis", "if false then redis"),
     "fence-is-not-shown": one("include_fence", "if place then list[place] =", "if false then list[place] ="),
     "fence-forgotten-by-its-record": one("start", "fence = fence.at or 0,", "fence = 0,"),
-    "fence-forgotten-by-its-key": one("start", "  fence.note(KEYS[7])\n"),
+    "fence-forgotten-by-its-key": one("start", "  fence.note(key.idempotency)\n"),
     "fence-unknown-to-a-repeated-start": one("start", "fence.apply(remembered)", "remembered"),
     "fence-unknown-to-its-record": one("include_record", "fence.expiry(self.expires, self.fence)", "self.expires"),
     "fence-unknown-to-who-reads": one("include_record", "fence.at and record.read(key)", "false"),

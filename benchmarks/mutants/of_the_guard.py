@@ -186,10 +186,10 @@ _MONEY: dict[str, Mutant] = {
     "settled-without-giving-back": one("dispatch_settle", "tonumber(ARGV[13]) - price", "tonumber(ARGV[13])"),
     "a-start-that-reserves-nothing": one("include_guard", "if sending.price > 0 then", "if false then"),
     "a-start-that-forgets-what-it-reserved": one(
-        "start", "if sending.price > 0 then spending.reserve(KEYS[1], 1, 1, sending.price) end\n"
+        "start", "if sending.price > 0 then spending.reserve(key.record, 1, 1, sending.price) end\n"
     ),
     "a-resend-that-forgets-what-it-reserved": one(
-        "resend", "if sending.price > 0 then spending.reserve(KEYS[1], sends, 1, sending.price) end\n"
+        "resend", "if sending.price > 0 then spending.reserve(key.record, sends, 1, sending.price) end\n"
     ),
     "a-further-call-over-the-ceiling": one(
         "dispatch", "  if first and not first.records then return dropped('spend_ceiling', first.rule) end\n"
@@ -233,7 +233,7 @@ _TOLD: dict[str, Mutant] = {
     ),
     "what-only-records-is-not-told": one(
         "start",
-        "guard.count(sending)\nguard.report(sending, KEYS[8], plan.decisions, plan.age)\n",
+        "guard.count(sending)\nguard.report(sending, key.decisions, plan.decisions, plan.age)\n",
         "guard.count(sending)\n",
     ),
     "a-guess-without-a-decision": one("check", "if #hits > 0 then", "if false then"),
@@ -251,12 +251,12 @@ _TOLD: dict[str, Mutant] = {
         "include_rule_hits",
         "  redis.call('XTRIM', stream, 'MINID', now - age) -- exactly: what it tells is not kept for longer\n",
     ),
-    "a-start-that-no-replay-sees": one("start", '\'","sending":"\' .. ARGV[4]', "'\",\"sending\":\"' .. ''"),
-    "a-refused-start-that-no-replay-sees": one("start", "'sending', ARGV[4],\n    'after'", "'after'"),
-    "a-refused-start-before-all-that-led-to-it": one("start", "'after', streams.last_entry(KEYS[6]), "),
-    "a-resend-for-nothing-in-a-replay": one("resend", "price = ARGV[10], guard", "price = 0, guard"),
-    "a-refused-resend-that-no-replay-sees": one("resend", "'price', ARGV[10], 'after'", "'after'"),
-    "a-refused-resend-before-all-that-led-to-it": one("resend", "'after', streams.last_entry(KEYS[6]),\n    "),
+    "a-start-that-no-replay-sees": one("start", '\'","sending":"\' .. arg.attempt', "'\",\"sending\":\"' .. ''"),
+    "a-refused-start-that-no-replay-sees": one("start", "'sending', arg.attempt,\n    'after'", "'after'"),
+    "a-refused-start-before-all-that-led-to-it": one("start", "'after', streams.last_entry(key.events), "),
+    "a-resend-for-nothing-in-a-replay": one("resend", "price = arg.price, guard", "price = 0, guard"),
+    "a-refused-resend-that-no-replay-sees": one("resend", "'price', arg.price, 'after'", "'after'"),
+    "a-refused-resend-before-all-that-led-to-it": one("resend", "'after', streams.last_entry(key.events),\n    "),
     "a-refused-code-without-its-rule": one("check", ", { rule = refusal.rule })", ")"),
     "the-first-event-for-the-last": one(
         "include_streams", "'XREVRANGE', stream, '+', '-'", "'XRANGE', stream, '-', '+'"

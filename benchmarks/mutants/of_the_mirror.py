@@ -39,7 +39,7 @@ DEFECTS: dict[str, Mutant] = {
     "lift-ends-whatever-starts": one("start", "lifted = math.huge", "lifted = 0"),
     "start-forgets-the-lift": one(
         "start",
-        "= tonumber(position), math.max(lifted, earlier.lifted, ARGV[22]), given or 0",
+        "= tonumber(position), math.max(lifted, earlier.lifted, arg.user_lifted), given or 0",
         "= tonumber(position), earlier.lifted, given or 0",
     ),
     "check-forgets-the-lift": one(
@@ -58,7 +58,8 @@ DEFECTS: dict[str, Mutant] = {
     "frozen-ends-a-wrong-guess": one("check", "local revoked = right and mirror", "local revoked = mirror"),
     "frozen-stays-pending": one("check", "  record.finish(found, 'canceled')\n"),
     "frozen-is-not-told": one(
-        "check", "  streams.report(KEYS[2], 'verification.canceled', found, { reason = revoked, request = request })\n"
+        "check",
+        "  streams.report(key.events, 'verification.canceled', found, { reason = revoked, request = request })\n",
     ),
     "frozen-counts-as-right": one(
         "check",
@@ -68,9 +69,9 @@ DEFECTS: dict[str, Mutant] = {
     "frozen-is-remembered-as-right": one(
         "check",
         "local revoked = right and",
-        "if right then streams.report(KEYS[2], 'verification.approved', found) end\nlocal revoked = right and",
+        "if right then streams.report(key.events, 'verification.approved', found) end\nlocal revoked = right and",
     ),
-    "canceled-without-a-reason": one("cancel", "{ reason = ARGV[3], ", "{ reason = '', "),
+    "canceled-without-a-reason": one("cancel", "{ reason = arg.reason, ", "{ reason = '', "),
     "consent-off-is-looked-at": one("include_mirror", "demand ~= 'off' and", "true and"),
     "consent-never-demanded": one("include_mirror", "if demand == 'required' and", "if false and"),
     "consent-always-demanded": one("include_mirror", "if demand == 'required' and", "if"),
@@ -78,24 +79,24 @@ DEFECTS: dict[str, Mutant] = {
     "withdrawal-from-before-the-start": one("include_mirror", " and tonumber(from) > tonumber(since)"),
     "consent-to-any-purpose": one("include_mirror", "':' .. about.purpose", "':login'"),
     "consent-of-a-number-that-nobody-knows": one("include_mirror", " and demand ~= 'required'"),
-    "start-asks-no-mirror": one("start", "if why then return { 'withheld', why } end\n"),
+    "start-asks-no-mirror": one("start", "if why then return reply.withheld { reason = why } end\n"),
     "start-with-a-consent-needs-another": one("include_mirror", "if given then", "if false then"),
     "outdated-consent-counts": one("include_mirror", "given <= tonumber(said)", "given < 0"),
     "consent-of-the-same-moment-counts": one("include_mirror", "given <= tonumber(said)", "given < tonumber(said)"),
-    "start-forgets-when-it-was-agreed": one("start", "ARGV[22]), given or 0", "ARGV[22]), 0"),
+    "start-forgets-when-it-was-agreed": one("start", "arg.user_lifted), given or 0", "arg.user_lifted), 0"),
     "start-forgets-its-place": one("start", "= tonumber(position), math", "= 0, math"),
     "start-tells-no-number": one("start", '\'","pseudonym":"\' .. pseudonym', "'\",\"pseudonym\":\"' .. ''"),
-    "start-tells-no-consent": one("start", ", consent = ARGV[13] })", " })"),
+    "start-tells-no-consent": one("start", ", consent = arg.consent })", " })"),
     "start-tells-of-no-consent": one("start", "if given then --", "if false then --"),
     "start-although-nothing-is-recorded": one(
-        "start", "if redis.call('XLEN', KEYS[6]) >= plan.unrecorded then return { 'events-full' } end\n"
+        "start", "if redis.call('XLEN', key.events) >= plan.unrecorded then return reply.events_full() end\n"
     ),
-    "resend-asks-no-mirror": one("resend", "if why then return { 'withheld', why } end\n"),
-    "resend-after-any-withdrawal": one("resend", "ARGV[14], found.ledger)", "ARGV[14], 1e15)"),
+    "resend-asks-no-mirror": one("resend", "if why then return reply.withheld { reason = why } end\n"),
+    "resend-after-any-withdrawal": one("resend", "arg.consent, found.ledger)", "arg.consent, 1e15)"),
     "start-tells-no-end": one("start", '\'","expires":"%d"}\', one.expires', '\'","expires":"%d"}\', 0'),
-    "start-tells-no-payment": one("start", '\'","payment":"\' .. ARGV[14]', "'\",\"payment\":\"' .. ''"),
+    "start-tells-no-payment": one("start", '\'","payment":"\' .. arg.payment', "'\",\"payment\":\"' .. ''"),
     "start-tells-no-reference": one(
-        "start", '\'","payment_reference":"\' .. ARGV[15]', "'\",\"payment_reference\":\"' .. ''"
+        "start", '\'","payment_reference":"\' .. arg.payment_reference', "'\",\"payment_reference\":\"' .. ''"
     ),
     "allowed-although-suppressed": one("mirror_allows", "and 0 or 1", "and 1 or 1"),
     "allowed-never": one("mirror_allows", "and 0 or 1", "and 0 or 0"),

@@ -40,7 +40,7 @@ DEFECTS: dict[str, Mutant] = {
         "guard_give_back", "if approvals.has(one, 'a') or approvals.has(one, 's') then return end", "local _ = one"
     ),
     "a-number-that-leaves-its-block-again-and-again": one(
-        "guard_give_back", "if ARGV[1 + i] == '0' then take_off_block(found) end", "take_off_block(found)"
+        "guard_give_back", "if not was_known then take_off_block(found) end", "take_off_block(found)"
     ),
     "nobody-is-under-suspicion": one("include_newcomers", "if now >= ends then return end", "do return end"),
     "a-suspicion-without-end": one("include_newcomers", "if now >= ends then return end", "local _ = ends"),

@@ -42,21 +42,23 @@ DEFECTS: dict[str, Mutant] = {
         "read(key.evidence, redis.call('HGET', key.evidence, 'application'))",
     ),
     "proof-of-what-is-gone": one("proof_redeem", "if not found then return reply.not_redeemable() end\n"),
-    "start-beside-a-pending-one": one("start", "if ARGV[17] ~= '*' then", "if false then"),
-    "start-beside-nothing": one("start", "if ARGV[17] ~= '*' then", "if true then"),
-    "start-beside-no-other-payment": one("start", "last.id ~= ARGV[17] and "),
+    "start-beside-a-pending-one": one("start", "if arg.allowed_pending ~= '*' then", "if false then"),
+    "start-beside-nothing": one("start", "if arg.allowed_pending ~= '*' then", "if true then"),
+    "start-beside-no-other-payment": one("start", "last.id ~= arg.allowed_pending and "),
     "start-sends-what-has-ended-again": one("start", "last.status == 'pending' and "),
     "start-sends-what-has-expired-again": one(
-        "start", " and now < last.expires then return { 'pending'", " then return { 'pending'"
+        "start", " and now < last.expires then return reply.pending", " then return reply.pending"
     ),
     "start-sends-what-another-purpose-has": one("include_record", "found and found.purpose == purpose", "found"),
     "found-of-another-application": one(
         "include_record", "record.read(beginning .. id, application)", "record.read(beginning .. id)"
     ),
     "found-until-it-was-sent-again": one("include_record", "'(%S+) %d+%+*\\n'", "'(%S+) %d+\\n'"),
-    "found-by-another-clock": one("verification_find", "return { now, found", "return { now - 600000, found"),
-    "found-without-its-name": one("verification_find", "found and found.id or ''", "''"),
-    "found-of-whatever-purpose": one("verification_find", "ARGV[1], ARGV[2])\n", "ARGV[1], 'login')\n"),
+    "found-by-another-clock": one("verification_find", "now = now", "now = now - 600000"),
+    "found-without-its-name": one("verification_find", "id = found.id", "id = ''"),
+    "found-of-whatever-purpose": one(
+        "verification_find", "arg.application, arg.purpose)\n", "arg.application, 'login')\n"
+    ),
     "any-application": one(
         "include_record", "if application and self.application ~= application then return nil end\n"
     ),
@@ -87,11 +89,11 @@ DEFECTS: dict[str, Mutant] = {
     "start-without-life": one("include_record", "  redis.call('PEXPIREAT', self.key, ends)\n"),
     "start-without-grace": one("start", "one.expires + plan.grace,", "one.expires,"),
     "start-into-a-full-backlog": one("start", "if full then", "if false then"),
-    "start-queues-nothing": one("start", "streams.put(KEYS[2]", "local function never() end never(KEYS[2]"),
+    "start-queues-nothing": one("start", "streams.put(key.queue", "local function never() end never(key.queue"),
     "start-reports-nothing": one(
-        "start", "streams.add(KEYS[6], plan", "local function never() end never(KEYS[6], plan"
+        "start", "streams.add(key.events, plan", "local function never() end never(key.events, plan"
     ),
-    "start-unknown-to-its-record": one("start", "  one.start = KEYS[7]\n"),
+    "start-unknown-to-its-record": one("start", "  one.start = key.idempotency\n"),
     "start-forgotten-by-its-number": one(
         "include_guard", "if sending.kind == 'start' then number.started(", "if false then number.started("
     ),
@@ -100,7 +102,7 @@ DEFECTS: dict[str, Mutant] = {
         "include_number", "own, life = self.entry, '', ruleset.ttls.number", "own, life = self.entry, '', 86400000"
     ),
     "start-shows-no-message": one("start", ", deliveries.FIRST, deliveries.first_slot(plan.channel))", ")"),
-    "check-of-any-number": one("check", "ARGV[11] ~= found.pseudonym", "false"),
+    "check-of-any-number": one("check", "arg.pseudonym ~= found.pseudonym", "false"),
     "check-of-a-final-one": one(
         "check", "if found.status ~= 'pending' then return answer(found.status, found.status) end\n"
     ),
@@ -116,12 +118,14 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "check-expires-later": one("check", "if now >= found.expires then\n", "if now > found.expires then\n"),
     "check-never-expires": one("check", "if now >= found.expires then\n", "if false then\n"),
-    "check-of-any-length": one("check", "if ARGV[3] ~= found.code_length then", "if false then"),
-    "check-without-its-transaction": one("check", "if found.transaction ~= '' and ARGV[4] == '' then", "if false then"),
-    "check-with-a-needless-transaction": one(
-        "check", "if found.transaction == '' and ARGV[4] ~= '' then", "if false then"
+    "check-of-any-length": one("check", "if arg.code_length ~= found.code_length then", "if false then"),
+    "check-without-its-transaction": one(
+        "check", "if found.transaction ~= '' and arg.transaction == '' then", "if false then"
     ),
-    "check-of-a-changed-transaction": one("check", "if ARGV[4] ~= found.transaction then", "if false then"),
+    "check-with-a-needless-transaction": one(
+        "check", "if found.transaction == '' and arg.transaction ~= '' then", "if false then"
+    ),
+    "check-of-a-changed-transaction": one("check", "if arg.transaction ~= found.transaction then", "if false then"),
     "check-after-the-budget": one(
         "check",
         "if refusal and not refusal.records then return answer('pending', 'number_locked', 'check.refused', "
@@ -134,7 +138,7 @@ DEFECTS: dict[str, Mutant] = {
         "  state.wrong = limits.with_now('failed_checks', state.wrong)\n  number.approved(state, trust, device)\n",
     ),
     "check-budget-of-a-verification": one(
-        "check", "ARGV[8] .. found.pseudonym, KEYS[7]", "ARGV[8] .. found.id, KEYS[7]"
+        "check", "arg.numbers .. found.pseudonym, key.application", "arg.numbers .. found.id, key.application"
     ),
     "check-not-counted": one("check", "found.checks = found.checks + 1\n"),
     "check-counted-after-a-right-one": Mutant(
@@ -149,35 +153,40 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "check-one-guess-more": one("check", "if found.checks < max_checks then", "if found.checks <= max_checks then"),
     "check-one-guess-less": one("check", "if found.checks < max_checks then", "if found.checks < max_checks - 1 then"),
-    "check-accepts-anything": one("check", "local right = record.is_tag(found, ARGV[2])", "local right = true"),
+    "check-accepts-anything": one("check", "local right = record.is_tag(found, arg.tag)", "local right = true"),
     "check-consumes-nothing": one("check", "  record.finish(found, 'approved')\n"),
     "check-forgets-the-last-guess": one("check", "record.finish(found, 'max_attempts_reached')\n"),
     "check-forgets-a-changed-transaction": one("check", "  record.finish(found, 'failed')\n"),
     "check-keeps-an-expired-number": one("check", "  record.finish(found, 'expired')\n"),
     "check-remembers-nothing": one(
         "check",
-        "  idempotency.remember_with(KEYS[1], KEYS[3], ARGV[5], 'reason', reason, 'checks_left', left, 'at', now)\n",
+        "idempotency.remember_with(key.record, key.idempotency, arg.fingerprint, 'reason'",
+        "local function never() end never('reason'",
     ),
-    "check-again-approves-anew": one("check", "tonumber(first[3]), 0,\n", "now, 0,\n"),
+    "check-again-approves-anew": one(
+        "check", "at = tonumber(first[3]), alarm = 0, record = approved", "at = now, alarm = 0, record = approved"
+    ),
     "check-approves-nobody-knows-when": one("check", ", 'at', now)", ")"),
-    "check-approves-when-it-was-started": one("check", "left, now, alarm", "left, found.created, alarm"),
+    "check-approves-when-it-was-started": one("check", "left, at = now", "left, at = found.created"),
     "check-again-tells-an-old-status": one("check", "over and 'expired' or found.status", "found.status"),
     "resend-at-once": one("resend", "if wait > 0 and falls_back_from == 0 then", "if false then"),
     "resend-once-more": one(
         "resend", "if sends >= tonumber(found.max_sends) then", "if sends > tonumber(found.max_sends) then"
     ),
-    "resend-of-a-final-one": one("resend", "if found.status ~= 'pending' then return { 'final', found.status } end\n"),
+    "resend-of-a-final-one": one(
+        "resend", "if found.status ~= 'pending' then return reply.already_final { status = found.status } end\n"
+    ),
     "resend-of-an-expired-one": one("resend", "if now >= found.expires then", "if false then"),
     "resend-expires-later": one("resend", "if now >= found.expires then", "if now > found.expires then"),
     "resend-last-delay-does-not-repeat": one(
         "resend", "if place_of_delay <= sends then", "if place_of_delay == sends then"
     ),
-    "resend-overtaken": one("resend", "if found.generation ~= tonumber(ARGV[4]) or (", "if ("),
+    "resend-overtaken": one("resend", "if found.generation ~= tonumber(arg.generation) or (", "if ("),
     "resend-falls-back-twice": one("resend", " or (falls_back_from > 0 and falls_back_from ~= sends)"),
     "resend-waits-to-fall-back": one("resend", "if wait > 0 and falls_back_from == 0 then", "if wait > 0 then"),
     "resend-shows-the-old-channel": one(
         "resend",
-        "found.sends, found.last_send, found.channel = sends, now, ARGV[3]",
+        "found.sends, found.last_send, found.channel = sends, now, arg.channel",
         "found.sends, found.last_send = sends, now",
     ),
     "resend-to-a-locked-number": one(
@@ -188,36 +197,40 @@ DEFECTS: dict[str, Mutant] = {
     "resend-spends-nothing": one("resend", "guard.count(sending)\n"),
     "resend-keeps-the-old-tag": one(
         "resend",
-        "found.generation, found.tag = found.generation + 1, record.stored_tag(ARGV[5])",
+        "found.generation, found.tag = found.generation + 1, record.stored_tag(arg.next_tag)",
         "found.generation = found.generation + 1",
     ),
     "resend-keeps-the-old-time": one(
         "resend",
-        "found.sends, found.last_send, found.channel = sends, now, ARGV[3]",
-        "found.sends, found.channel = sends, ARGV[3]",
+        "found.sends, found.last_send, found.channel = sends, now, arg.channel",
+        "found.sends, found.channel = sends, arg.channel",
     ),
     "resend-renews-the-life": one(
-        "resend", "sends = sends + 1\n", "sends = sends + 1\nredis.call('PEXPIRE', KEYS[1], 900000)\n"
+        "resend", "sends = sends + 1\n", "sends = sends + 1\nredis.call('PEXPIRE', key.record, 900000)\n"
     ),
     "resend-renews-the-guesses": one(
-        "resend", "sends = sends + 1\n", "sends = sends + 1\nredis.call('HSET', KEYS[1], 'checks', 0)\n"
+        "resend", "sends = sends + 1\n", "sends = sends + 1\nredis.call('HSET', key.record, 'checks', 0)\n"
     ),
     "resend-into-a-full-backlog": one("resend", "if full then", "if false then"),
     "resend-into-a-backlog-that-outlives-it": one(
-        "resend", "tonumber(ARGV[6]), found.expires - now)", "tonumber(ARGV[6]), 300000)"
+        "resend", "tonumber(arg.max_queue), found.expires - now)", "tonumber(arg.max_queue), 300000)"
     ),
-    "resend-remembers-nothing": one("resend", "idempotency.remember_with(KEYS[1], KEYS[7], ARGV[2])\n"),
+    "resend-remembers-nothing": one(
+        "resend", "idempotency.remember_with(key.record, key.idempotency, arg.fingerprint)\n"
+    ),
     "resend-falls-back-from-what-arrived": one(
         "resend", "if falls_back_from > 0 and deliveries.tally", "if false and deliveries.tally"
     ),
-    "resend-queues-nothing": one("resend", "streams.put(KEYS[2]", "local function never() end never(KEYS[2]"),
-    "resend-reports-nothing": one("resend", "streams.report(KEYS[6]", "local function never() end never(KEYS[6]"),
+    "resend-queues-nothing": one("resend", "streams.put(key.queue", "local function never() end never(key.queue"),
+    "resend-reports-nothing": one("resend", "streams.report(key.events", "local function never() end never(key.events"),
     "resend-shows-no-message": one(
-        "resend", "redis.call('HSET', KEYS[1], deliveries.slot(sends, 1), deliveries.new_slot(ARGV[3]))\n"
+        "resend", "redis.call('HSET', key.record, deliveries.slot(sends, 1), deliveries.new_slot(arg.channel))\n"
     ),
     "cancel-of-a-final-one": one(
-        "cancel", "  if found.status ~= 'pending' then return { 'final', found.status } end\n"
+        "cancel", "  if found.status ~= 'pending' then return reply.already_final { status = found.status } end\n"
     ),
-    "cancel-of-an-expired-one": one("cancel", "  if now >= found.expires then return { 'final', 'expired' } end\n"),
+    "cancel-of-an-expired-one": one(
+        "cancel", "  if now >= found.expires then return reply.already_final { status = 'expired' } end\n"
+    ),
     "cancel-does-nothing": one("cancel", "  record.finish(found, 'canceled')\n"),
 }

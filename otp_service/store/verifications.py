@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 import redis
 
@@ -34,7 +34,9 @@ from otp_service.store.connection import translate_errors
 from otp_service.store.mirror import MirrorQuery
 from otp_service.store.rulesets import NO_RULES, CompiledPlan, CompiledRuleset, compile_plan
 from otp_service.store.script_runner import ScriptRunner, pairs_to_dict
-from otp_service.store.signatures.common import MirrorBehind, RecordKeys
+from otp_service.store.signatures import verifications as signed
+from otp_service.store.signatures.common import AlreadyFinal as AlreadyFinalReply
+from otp_service.store.signatures.common import MirrorBehind, NotFound, RecordKeys
 from otp_service.store.signatures.mirror import STARTS_READINESS, ReadinessArguments, ReadinessKeys, Ready
 from otp_service.store.signatures.proofs import (
     PAGE_COUNT,
@@ -51,13 +53,7 @@ from otp_service.store.signatures.proofs import (
     ProofRedeemed,
     ProofRedeemKeys,
 )
-from otp_service.store.signatures.signature import NoArguments
-from otp_service.store.signatures.verifications import (
-    APPROVAL_READ,
-    VERIFICATION_READ,
-    ApprovalReadArguments,
-    ApprovalReadKeys,
-)
+from otp_service.store.signatures.signature import NoArguments, reply_word
 from otp_service.store.start_claims import StartClaims
 from otp_service.store.streams import StreamLimits, entry_id
 
@@ -362,25 +358,36 @@ class Refusal(StrEnum):
 
 
 StoreRefusal = RefusedByRule | HumanCheckNeeded | TooSoon | AlreadyFinal | WrongLength | Refusal
-StartOutcome = Started | Replayed | Pending | StoreRefusal
 """Any answer but success."""
+StartOutcome = Started | Replayed | Pending | StoreRefusal
 
 
-def parse_refusal(answer: list[Any]) -> StoreRefusal:
-    """Return a refusal that a script answered; raise `ValueError` for a word that none of them is."""
-    match answer:
-        case [b"too-soon", wait]:
-            return TooSoon(wait)
-        case [b"final", status]:
-            return AlreadyFinal(Status(status.decode()))
-        case [b"withheld", why]:
-            return Refusal(why.decode())
-        case [b"invalid-code", length]:
-            return WrongLength(length)
-        case [word]:
-            return Refusal(word.decode())
+def _send_refusal(
+    bucket: str, reply: signed.StartRefusal | signed.ResendRefusal, ruleset: CompiledRuleset
+) -> StoreRefusal:
+    match reply:
+        case signed.Refused():
+            quota = build_quota(ruleset.quota, reply.quota_max, reply.quota_used, reply.quota_reset)
+            return RefusedByRule(reply.rule.decode(), reply.wait, entry_id(bucket, reply.decision.decode()), quota)
+        case signed.HumanCheckRequired(decision, rule, wait):
+            return HumanCheckNeeded(rule.decode(), wait, entry_id(bucket, decision.decode()))
         case _:
-            raise ValueError(f"unknown answer of a script: {answer[:1]!r}")
+            return _refusal(reply)
+
+
+def _refusal(reply: tuple[object, ...]) -> StoreRefusal:
+    """Return the refusal that a script replied; a reply without values has the word of a `Refusal`."""
+    match reply:
+        case signed.TooSoon(wait):
+            return TooSoon(wait)
+        case signed.WrongLength(code_length):
+            return WrongLength(code_length)
+        case signed.Withheld(reason):
+            return Refusal(reason.decode())
+        case AlreadyFinalReply(status):
+            return AlreadyFinal(Status(status.decode()))
+        case _:
+            return Refusal(reply_word(type(reply)))
 
 
 def build_quota(window: Window | None, most: int, used: int, reset: int) -> Quota | None:
@@ -473,7 +480,7 @@ class Verifications:
         tag: str,
         attempt: SendAttempt,
         mirror_query: MirrorQuery,
-        names: PaymentHashes,
+        payment: PaymentHashes,
         ruleset: CompiledRuleset,
         retry: IdempotentRequest | None,
         trace: str = "",
@@ -492,35 +499,52 @@ class Verifications:
         further = (*self._user_keys(bucket, user), *self._scripts.evidence(earlier, bucket))
         claims = StartClaims(self._scripts, bucket, verification, user, earlier)
         claims.claim()
-        script_keys = (
-            *(keys.record(bucket, verification.id), *_queue(bucket, verification, verification.channel)),
-            *(keys.events(bucket), _idempotency_key(bucket, verification, retry), keys.decisions(bucket)),
-            *(*self._mirror_keys(bucket, verification), *further),
-            keys.number(bucket, verification.pseudonym),
-            *_shared_keys(bucket, verification, attempt.block),
-            *_network_keys(bucket, attempt),
+        queue, queues, ready, wake = _queue(bucket, verification, verification.channel)
+        names = signed.StartKeys(
+            record=keys.record(bucket, verification.id),
+            queue=queue,
+            queues=queues,
+            ready=ready,
+            wake=wake,
+            events=keys.events(bucket),
+            idempotency=_idempotency_key(bucket, verification, retry),
+            decisions=keys.decisions(bucket),
+            mirror=keys.mirror(bucket),
+            mirrored=keys.mirrored(bucket, verification.pseudonym),
+            rest=(
+                *further,
+                keys.number(bucket, verification.pseudonym),
+                *_shared_keys(bucket, verification, attempt.block),
+                *_network_keys(bucket, attempt),
+            ),
         )
-        arguments = (
-            verification.id,
-            retry.fingerprint if retry else "",
-            verification.locale,
-            attempt.encoded,
-            tag,
-            verification.transaction_digest,
-            *(verification.sealed_destination, verification.sealed_mask, verification.sealed_details),
-            " ".join(attempt.record_only_rules),
-            mirror_query.identity,
-            mirror_query.min_sequence,
-            mirror_query.evidence,
-            *(names.payment, names.reference),
-            trace,
-            allowed_pending,
-            len(further),
-            *(claims.ends, request, claims.refusal, claims.lifted),
+        arguments = signed.StartArguments(
+            id=verification.id,
+            fingerprint=retry.fingerprint if retry else "",
+            locale=verification.locale,
+            attempt=attempt.encoded,
+            tag=tag,
+            transaction=verification.transaction_digest,
+            destination=verification.sealed_destination,
+            mask=verification.sealed_mask,
+            details=verification.sealed_details,
+            record_only_rules=" ".join(attempt.record_only_rules),
+            identity=mirror_query.identity,
+            min_sequence=mirror_query.min_sequence,
+            consent=mirror_query.evidence,
+            payment=payment.payment,
+            payment_reference=payment.reference,
+            trace=trace,
+            allowed_pending=allowed_pending,
+            further=len(further),
+            earlier_ends=claims.ends,
+            request=request,
+            user_refusal=claims.refusal,
+            user_lifted=claims.lifted,
         )
         plan = self._plan(verification, attempt.place, mirror_query.consent_mode, ruleset)
         with claims:
-            outcome = _started(bucket, self._scripts.run("start", script_keys, arguments, plan), ruleset)
+            outcome = _started(bucket, self._scripts.call(signed.START, names, arguments, plan), ruleset)
             claims.are_used = isinstance(outcome, Started)
         return outcome
 
@@ -558,40 +582,41 @@ class Verifications:
         ``with_record``: an approval is answered with its verification. ``pseudonym``: of the only number that will do.
         """
         record = keys.record(bucket, verification_id)
-        answer = self._scripts.run(
-            "check",
-            (
-                record,
-                keys.events(bucket),
-                keys.idempotency(bucket, application, retry.key) if retry else record,
-                keys.decisions(bucket),
-                keys.evidence(bucket, verification_id),
-                keys.mirror(bucket),
-                keys.application(bucket, application),
+        max_age, max_decisions = self._limits.decision_limits
+        reply = self._scripts.call(
+            signed.CHECK,
+            signed.CheckKeys(
+                record=record,
+                events=keys.events(bucket),
+                idempotency=keys.idempotency(bucket, application, retry.key) if retry else record,
+                decisions=keys.decisions(bucket),
+                evidence=keys.evidence(bucket, verification_id),
+                mirror=keys.mirror(bucket),
+                application=keys.application(bucket, application),
             ),
-            (
-                application,
-                tag,
-                code_length,
-                transaction_digest,
-                retry.fingerprint if retry else "",
-                *self._limits.decision_limits,
-                keys.number.beginning(bucket),
-                keys.mirrored.beginning(bucket),
-                int(with_record),
-                pseudonym,
-                evidence_lives,
-                request,
+            signed.CheckArguments(
+                application=application,
+                tag=tag,
+                code_length=code_length,
+                transaction=transaction_digest,
+                fingerprint=retry.fingerprint if retry else "",
+                max_age=max_age,
+                max_decisions=max_decisions,
+                numbers=keys.number.beginning(bucket),
+                mirrored=keys.mirrored.beginning(bucket),
+                with_record=int(with_record),
+                pseudonym=pseudonym,
+                evidence_lives=evidence_lives,
+                request=request,
             ),
             ruleset,
         )
-        match answer:
-            case [b"checked", status, reason, left, at, alarm, found]:
-                known = CheckFailure(reason.decode()) if reason else None
-                approved = parse_verification(verification_id, pairs_to_dict(found), at) if found else None
-                return Checked(Status(status.decode()), known, left, at, alarm == 1, approved)
-            case _:
-                return parse_refusal(answer)
+        if not isinstance(reply, signed.Checked):
+            return _refusal(reply)
+        reason = CheckFailure(reply.reason.decode()) if reply.reason else None
+        record_of = pairs_to_dict(reply.record)
+        approved = parse_verification(verification_id, record_of, reply.at) if record_of else None
+        return Checked(Status(reply.status.decode()), reason, reply.checks_left, reply.at, reply.alarm == 1, approved)
 
     def resend(
         self,
@@ -603,44 +628,56 @@ class Verifications:
         retry: IdempotentRequest | None = None,
     ) -> Queued | StoreRefusal:
         """Queue a further message."""
-        script_keys = (
-            keys.record(bucket, verification.id),
-            *_queue(bucket, verification, message.channel),
-            keys.events(bucket),
-            _idempotency_key(bucket, verification, retry),
-            keys.decisions(bucket),
-            *self._mirror_keys(bucket, verification),
-            keys.number(bucket, verification.pseudonym),
-            *_shared_keys(bucket, verification, verification.block),
+        queue, queues, ready, wake = _queue(bucket, verification, message.channel)
+        application, country, block = _shared_keys(bucket, verification, verification.block)
+        max_age, max_decisions = self._limits.decision_limits
+        reply = self._scripts.call(
+            signed.RESEND,
+            signed.ResendKeys(
+                record=keys.record(bucket, verification.id),
+                queue=queue,
+                queues=queues,
+                ready=ready,
+                wake=wake,
+                events=keys.events(bucket),
+                idempotency=_idempotency_key(bucket, verification, retry),
+                decisions=keys.decisions(bucket),
+                mirror=keys.mirror(bucket),
+                mirrored=keys.mirrored(bucket, verification.pseudonym),
+                number=keys.number(bucket, verification.pseudonym),
+                application=application,
+                country=country,
+                block=block,
+            ),
+            signed.ResendArguments(
+                application=verification.application,
+                fingerprint=retry.fingerprint if retry else "",
+                channel=message.channel,
+                generation=verification.generation,
+                next_tag=message.next_tag,
+                max_queue=self._limits.outbox,
+                max_events=self._limits.unrecorded,
+                max_age=max_age,
+                max_decisions=max_decisions,
+                price=message.price,
+                falls_back_from=message.falls_back_from,
+                identity=mirror_query.identity,
+                min_sequence=mirror_query.min_sequence,
+                consent=mirror_query.consent_mode,
+                trace=message.trace,
+                after_dispatch=message.after_dispatch,
+                request=message.request,
+            ),
+            ruleset,
         )
-        arguments = (
-            verification.application,
-            retry.fingerprint if retry else "",
-            message.channel,
-            verification.generation,
-            message.next_tag,
-            self._limits.outbox,
-            self._limits.unrecorded,
-            *self._limits.decision_limits,
-            message.price,
-            message.falls_back_from,
-            *mirror_query.message_arguments,
-            message.trace,
-            message.after_dispatch,
-            message.request,
+        if not isinstance(reply, signed.Queued):
+            return _send_refusal(bucket, reply, ruleset)
+        quota = build_quota(ruleset.quota, reply.quota_max, reply.quota_used, reply.quota_reset)
+        return Queued(
+            parse_verification(verification.id, pairs_to_dict(reply.record), reply.now),
+            quota if reply.quota_used and not message.falls_back_from else None,
+            _rules(reply.record_only_rules),
         )
-        answer = self._scripts.run("resend", script_keys, arguments, ruleset)
-        match answer:
-            case [b"queued", now, found, most, used, reset, record_only_rules]:
-                quota = build_quota(ruleset.quota, most, used, reset) if used and not message.falls_back_from else None
-                return Queued(
-                    parse_verification(verification.id, pairs_to_dict(found), now), quota, _rules(record_only_rules)
-                )
-            case _:
-                return _send_refusal(bucket, answer, ruleset)
-
-    def _mirror_keys(self, bucket: str, verification: Verification) -> tuple[str, str]:
-        return keys.mirror(bucket), keys.mirrored(bucket, verification.pseudonym)
 
     def cancel(
         self,
@@ -653,16 +690,15 @@ class Verifications:
     ) -> Canceled | StoreRefusal:
         """Make a pending verification final; ``reason`` is reported where it is not the application that asks."""
         record = keys.record(bucket, verification_id)
-        answer = self._scripts.run(
-            "cancel",
-            (record, keys.events(bucket), keys.idempotency(bucket, application, retry.key) if retry else record),
-            (application, retry.fingerprint if retry else "", reason, request),
+        idempotency = keys.idempotency(bucket, application, retry.key) if retry else record
+        reply = self._scripts.call(
+            signed.CANCEL,
+            signed.CancelKeys(record, keys.events(bucket), idempotency),
+            signed.CancelArguments(application, retry.fingerprint if retry else "", reason, request),
         )
-        match answer:
-            case [b"canceled", now, found]:
-                return Canceled(parse_verification(verification_id, pairs_to_dict(found), now))
-            case _:
-                return parse_refusal(answer)
+        if not isinstance(reply, signed.Canceled):
+            return _refusal(reply)
+        return Canceled(parse_verification(verification_id, pairs_to_dict(reply.record), reply.now))
 
     def redeem(self, bucket: str, approval: str, application: str) -> bool:
         """Note that an approval's proof is used; return ``False`` where it was before, or Redis has lost it.
@@ -706,19 +742,18 @@ class Verifications:
         ``approved`` tells by identifier whether the number was known before. To ask again changes nothing. A record
         that is gone, `RECORD_GRACE` after its code, gives nothing back: its buckets leak as if nobody had approved.
         """
-        records = tuple(keys.record(bucket, one) for one in approved)
-        given: int = self._scripts.run("guard_give_back", records, (application, *map(int, approved.values())), ruleset)
-        return given
+        records = signed.GuardGiveBackKeys(tuple(keys.record(bucket, verification_id) for verification_id in approved))
+        arguments = signed.GuardGiveBackArguments(application, tuple(map(int, approved.values())))
+        return self._scripts.call(signed.GUARD_GIVE_BACK, records, arguments, ruleset)
 
     def find(self, bucket: str, pseudonym: str, application: str, purpose: str) -> Verification | None:
         """Return the newest verification of a number for an application's purpose as it is now, while it is kept."""
-        now, found_id, found = self._scripts.run(
-            "verification_find",
-            (keys.number(bucket, pseudonym),),
-            (application, purpose, keys.record.beginning(bucket)),
-            NO_RULES,
-        )
-        return parse_verification(found_id.decode(), pairs_to_dict(found), now) if found_id else None
+        names = signed.VerificationFindKeys(keys.number(bucket, pseudonym))
+        arguments = signed.VerificationFindArguments(application, purpose, keys.record.beginning(bucket))
+        reply = self._scripts.call(signed.VERIFICATION_FIND, names, arguments, NO_RULES)
+        if isinstance(reply, NotFound):
+            return None
+        return parse_verification(reply.id.decode(), pairs_to_dict(reply.record), reply.now)
 
     def read(self, bucket: str, verification_id: str) -> Verification | None:
         """Return a verification as it is now."""
@@ -731,8 +766,10 @@ class Verifications:
         """
         record = keys.record(bucket, verification_id)
         self._scripts.await_replicas([record])
-        names = ApprovalReadKeys(record, keys.mirror(bucket))
-        reply = self._scripts.call(APPROVAL_READ, names, ApprovalReadArguments(keys.mirrored.beginning(bucket)))
+        names = signed.ApprovalReadKeys(record, keys.mirror(bucket))
+        reply = self._scripts.call(
+            signed.APPROVAL_READ, names, signed.ApprovalReadArguments(keys.mirrored.beginning(bucket))
+        )
         if isinstance(reply, MirrorBehind):
             raise LedgerUnavailableError(_MIRROR_IS_BUILT)
         if not reply.record:
@@ -743,20 +780,26 @@ class Verifications:
     def read_at(self, bucket: str, verification_id: str) -> tuple[int, Verification | None]:
         """Return the time, in milliseconds, and a verification as it is then."""
         names = RecordKeys(keys.record(bucket, verification_id))
-        now, record = self._scripts.call(VERIFICATION_READ, names, NoArguments())
+        now, record = self._scripts.call(signed.VERIFICATION_READ, names, NoArguments())
         return now, parse_verification(verification_id, pairs_to_dict(record), now) if record else None
 
 
-def _started(bucket: str, answer: list[Any], ruleset: CompiledRuleset) -> Started | Replayed | Pending | StoreRefusal:
-    match answer:
-        case [b"started", now, most, used, reset, record_only_rules]:
-            return Started(now, build_quota(ruleset.quota, most, used, reset), _rules(record_only_rules))
-        case [b"replayed", now, remembered, found]:
-            return _replayed(now, remembered, found)
-        case [b"pending", verification_id]:
+def _started(
+    bucket: str,
+    reply: signed.Started | signed.Replayed | signed.Pending | signed.StartRefusal,
+    ruleset: CompiledRuleset,
+) -> StartOutcome:
+    match reply:
+        case signed.Started(now, quota_max, quota_used, quota_reset, record_only_rules):
+            return Started(
+                now, build_quota(ruleset.quota, quota_max, quota_used, quota_reset), _rules(record_only_rules)
+            )
+        case signed.Replayed(now, remembered, record):
+            return _replayed(now, remembered, record)
+        case signed.Pending(verification_id):
             return Pending(verification_id.decode())
-        case _:
-            return _send_refusal(bucket, answer, ruleset)
+        case refusal:
+            return _send_refusal(bucket, refusal, ruleset)
 
 
 def _shared_keys(bucket: str, verification: Verification, block: str) -> tuple[str, str, str]:
@@ -777,7 +820,7 @@ def _rules(record_only_rules: bytes) -> tuple[str, ...]:
     return tuple(dict.fromkeys(record_only_rules.decode().split()))
 
 
-def _queue(bucket: str, verification: Verification, channel: str) -> tuple[str, ...]:
+def _queue(bucket: str, verification: Verification, channel: str) -> tuple[str, str, str, str]:
     kind, country = verification.purpose.kind, verification.country
     return keys.queue_keys(bucket, kind, verification.application, country, channel)
 
@@ -793,14 +836,3 @@ def _replayed(now: int, remembered: list[bytes], found: list[bytes]) -> Replayed
     verification_id = memory["record"].rpartition(":")[2]
     verification = parse_verification(verification_id, pairs_to_dict(found), now) if found else None
     return Replayed(memory, verification_id, verification, now)
-
-
-def _send_refusal(bucket: str, answer: list[Any], ruleset: CompiledRuleset) -> StoreRefusal:
-    match answer:
-        case [b"refused", decision, rule, wait, most, used, reset]:
-            quota = build_quota(ruleset.quota, most, used, reset)
-            return RefusedByRule(rule.decode(), wait, entry_id(bucket, decision.decode()), quota)
-        case [b"human-check-required", decision, rule, wait]:
-            return HumanCheckNeeded(rule.decode(), wait, entry_id(bucket, decision.decode()))
-        case _:
-            return parse_refusal(answer)

@@ -1,11 +1,5 @@
--- Gives back what verifications were counted for that were approved, and counts their approvals: once for each, however often it is
--- asked.
---
--- KEYS[1] and following: their records, of one application
--- ARGV[1] application   ARGV[2] and following: for each 1 when its number was known before, otherwise 0
--- Derives: what is kept of their blocks and countries, and of end users' addresses, from the records; who did not approve by block (same
--- hash tag)
--- Returns: how many were given back. A record that is gone gives nothing back
+-- Gives back what approved verifications were counted for, and counts their approvals: once for each. The states of their
+-- blocks, countries and networks come from the records (same hash tag). A record that is gone gives nothing back.
 -- include clock fence rows counters limits number subjects targets conversions approvals record
 
 local BLOCKS_LIFE = 93600000 -- as who adds to it (keys.blocks)
@@ -29,11 +23,11 @@ local function read(name, about)
   return by_key[key]
 end
 
-for i, key in ipairs({ unpack(KEYS, 1) }) do
-  local found = record.read(key, ARGV[1])
+for i, of_record in ipairs({ unpack(KEYS, key.rest) }) do
+  local found, was_known = record.read(of_record, arg.application), ARGV[arg.rest + i - 1] == '1'
   if found and found.guard ~= '' then
-    approvals.give_back(found, ARGV[1 + i] == '1', function(name) return read(name, found) end)
-    if ARGV[1 + i] == '0' then take_off_block(found) end
+    approvals.give_back(found, was_known, function(name) return read(name, found) end)
+    if not was_known then take_off_block(found) end
     found.guard = '' -- so it is done
     record.write(found)
     count = count + 1

@@ -42,17 +42,11 @@ SIGNATURES: Final[dict[str, Signature[Any, Any, Any]]] = {
 """By the name of the script."""
 UNSIGNED: Final = frozenset(
     {
-        "cancel",
-        "check",
         "dispatch",
         "dispatch_settle",
         "gateway_enter",
         "gateway_leave",
-        "guard_give_back",
-        "resend",
-        "start",
         "traffic_commit",
-        "verification_find",
     }
 )
 """Scripts that still have numbers for names."""

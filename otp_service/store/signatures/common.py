@@ -27,3 +27,9 @@ class Frozen(NamedTuple):
 
 class StepUp(NamedTuple):
     """The earlier approval that the purpose needs is too old, was used or revoked."""
+
+
+class AlreadyFinal(NamedTuple):
+    """The verification has ended in this status."""
+
+    status: bytes
