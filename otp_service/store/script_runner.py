@@ -1,12 +1,12 @@
-"""Calling the scripts: over one connection a thread and server, loading and teaching what a server does not have."""
+"""Calls the scripts, over a connection for each thread and server; loads and teaches what a server lacks."""
 
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Final, NamedTuple
+from functools import cache, partial
+from typing import Any, Final, NamedTuple, NoReturn
 
 import redis
 from redis.exceptions import MovedError, ReadOnlyError, ResponseError
@@ -41,64 +41,65 @@ from otp_service.store.signatures.servers import (
 )
 from otp_service.store.signatures.signature import ArgumentsT, KeysT, NoArguments, ReplyT, Signature
 
-# A script is sent once. When its answer is lost nobody knows whether it ran: the caller is told, and may ask again with
-# an idempotency key.
+# A script is sent once. When its answer is lost, it is unknown whether it ran. The caller gets an error, and may try
+# again with an idempotency key.
 
 ScriptContext = Callable[[str], AbstractContextManager[None]]
 """Wraps each call of a script, given its name."""
+_NO_CONTEXT: Final = nullcontext()
 
 _NOT_FOUND = "Function not found"
 _EXISTS = "already exists"
-_TEACH_TIMES: Final = 5
-"""Processes of another release that start delete the scripts of this one: perhaps while they are loaded and taught."""
+_MAX_LOADS: Final = 5
+"""A process of another release deletes the scripts of this release when it starts, perhaps while they are loaded."""
 REPLICATED: Final = frozenset(
     {
         "cancel", "check", "evidence_claim", "factor_check", "factor_enrol", "page_redeem", "proof_redeem",
         "replicas_await", "resend", "start", "user_claim", "user_guess",
     }
 )  # fmt: skip
-"""Scripts after which replicas are waited for. They approve, use up, count guesses, or spend, and to forget that breaks
-a promise; `replicas_await` changes nothing."""
+"""Scripts that wait for replicas. They approve, use up, count guesses or spend: none of that may be forgotten.
+`replicas_await` only waits."""
 
 
 FENCE_LIFE: Final = 1000 * keys.fence.seconds
-"""Milliseconds for which a fence is kept. Then nothing is left that was started before. A record, and what names it,
-lives for 20 minutes at most; but a start's idempotency key, which tells what became of it, for a day. On a server whose
-clock is behind that of the lost one a record lives longer by as much: there is room for that too."""
+"""Life of a fence in milliseconds. Nothing started before the fence outlives it: a record lives for 20 minutes at most,
+a start's idempotency key for a day. If the clock of the new server is behind, a record lives longer by the difference;
+there is room for that."""
 
 
 _PATIENCE: Final = 10_000
-"""Milliseconds within which enough servers have to follow one that took over (`ScriptRunner._is_whole`)."""
+"""Milliseconds within which enough servers must follow a server that took over (`ScriptRunner._is_whole`)."""
 _TRACE_LIFE: Final = 1000 * keys.replicated.seconds
 _FIRST_KEY: Final = 3
 """Place of the first key in an ``FCALL``."""
-_MEET_AGAIN: Final = 0.1
-_MEET_TIMES: Final = 5
-"""Seconds after which a server that took over, and may lack something, is looked at again, and how often."""
+_MEET_PAUSE: Final = 0.1
+_MAX_MEETINGS: Final = 5
+"""A server that took over, and may lack something, is checked again after this pause (seconds), so many times."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replication:
-    """How a server that may be replaced by a replica is used."""
+    """Settings for a server that a replica may replace."""
 
     replicas: int
-    """How many replicas must have what `REPLICATED` scripts did before it is answered; 0 for none."""
+    """Number of replicas that must have the writes of `REPLICATED` scripts before the answer; 0 for none."""
     timeout: int
-    """Milliseconds in which they must."""
+    """Milliseconds to wait for them."""
     buckets: tuple[str, ...]
-    """Buckets of numbers: their fences are put where a server took over."""
+    """Buckets of numbers that are fenced when a server takes over."""
     note_fenced: Callable[[], None]
     """Called when a server that took over was fenced."""
 
 
 _NOT_RUN: Final = object()
-"""In the place of an answer: the script did nothing, and is asked for again."""
+"""Stands for the answer of a script that did not run, and is called again."""
 
 
-def _judged(answer: object) -> object:
-    """Return an answer, `_NOT_RUN` where the server has not the slot, the scripts or the rules, or why there is none.
+def _checked(answer: object) -> object:
+    """Return an answer or a `StoreUnavailableError`; `_NOT_RUN` if the server lacks the slot, the scripts or the rules.
 
-    Raises an error that is a defect of ours.
+    Raises errors that are bugs.
     """
     if not isinstance(answer, ResponseError):
         return _NOT_RUN if answer == [UNREGISTERED] else answer
@@ -107,36 +108,36 @@ def _judged(answer: object) -> object:
     return _caught(raise_translated, answer)
 
 
-def _caught(ask: Callable[..., Any], *about: Any) -> Any:  # noqa: ANN401
-    """Return an answer, or why there is none."""
+def _caught(act: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401
+    """Return the answer or the `StoreUnavailableError`."""
     try:
-        return ask(*about)
-    except StoreUnavailableError as lost:
-        return lost
+        return act(*arguments)
+    except StoreUnavailableError as error:
+        return error
 
 
-def _waited_in_vain(answer: object) -> bool:
-    """Tell whether there is no answer because a server was silent for all the time that it has."""
+def _has_timed_out(answer: object) -> bool:
+    """Tell whether a server was silent until its time was over."""
     return isinstance(answer, StoreUnavailableError) and isinstance(answer.__cause__, redis.TimeoutError)
 
 
-def _note_loss(peer: Peer, lost: redis.RedisError) -> None:
-    """Note what it tells of a server that it gave no answer."""
-    if isinstance(lost, NoSentinelError):
+def _note_silence(peer: Peer, error: redis.RedisError) -> None:
+    """Note whether a server that gave no answer was silent."""
+    if isinstance(error, NoSentinelError):
         peer.sentinels_away.trip()
-    elif isinstance(lost, (redis.TimeoutError, MasterNotFoundError)):
+    elif isinstance(error, (redis.TimeoutError, MasterNotFoundError)):
         peer.fail_fast.trip()
         return
-    peer.fail_fast.reset()  # it may be there, or was refused, closed or loading: told at once, so it is not silent
+    peer.fail_fast.reset()  # refused, closed or loading: the error came at once
 
 
 def _trace(key: str) -> tuple[Argument, ...]:
-    """Return a command that writes something beside a key, which replicas are waited for to have."""
+    """Return a command that writes to the slot of a key, for ``WAIT`` to wait for."""
     return "SET", keys.replicated(tag_of(key)), "", "PX", _TRACE_LIFE
 
 
 class ScriptCall(NamedTuple):
-    """A script that is to be called."""
+    """The arguments of `ScriptRunner.run`."""
 
     name: str
     keys: tuple[str, ...]
@@ -145,11 +146,11 @@ class ScriptCall(NamedTuple):
 
 
 def _by_peer(peers: Sequence[Peer], calls: Sequence[ScriptCall]) -> dict[Peer, list[ScriptCall]]:
-    """Return the calls of each server."""
-    asked: dict[Peer, list[ScriptCall]] = {}
+    """Return the calls by server."""
+    calls_of: dict[Peer, list[ScriptCall]] = {}
     for peer, call in zip(peers, calls, strict=True):
-        asked.setdefault(peer, []).append(call)
-    return asked
+        calls_of.setdefault(peer, []).append(call)
+    return calls_of
 
 
 class _Link(Connection):
@@ -159,12 +160,12 @@ class _Link(Connection):
         super().__init__(client, peer.address)
         self.peer = peer
         self.met: dict[str, int] = {}
-        """Buckets that the server was met for since it was opened, and the version of the slot map then: a server may
-        lose a slot and get it again meanwhile."""
+        """Buckets that the server was met for on this connection, each with the version of the slot map then: the
+        server may lose a slot, and get it back."""
         self.bucket = ""
-        """Of what is asked for; or another tag."""
+        """Bucket, or another tag, of the present call."""
         self.silences = 0
-        """Those of the server when it was opened."""
+        """Silences of the server when the connection was opened."""
         self._on_open = on_open
 
     def _begin(self) -> None:
@@ -185,24 +186,24 @@ class ScriptRunner:
         replication: Replication | None = None,
         slots: SlotMap | None = None,
     ) -> None:
-        """Take a client for its address; each thread opens a connection of its own and holds it.
+        """Take a client for its address; each thread opens and keeps a connection of its own.
 
-        With ``replication`` each new connection learns first whether another server took over, and fences it. With the
-        ``slots`` of a cluster each thread has a connection to each server, and learns that for each bucket.
+        With ``replication`` each new connection first detects a server that took over, and fences it. With the
+        ``slots`` of a cluster each thread has a connection to each server, and does that for each bucket.
         """
         self._client = client
         self._slots = slots
-        self._only = Peer()
+        self._server = Peer()
         self._library = library()
         self._functions = {name: self._library.function(name) for name in script_names()}
         self._fenced = fenced_scripts()
         self._fence_of = cache(keys.fence)
-        self._held = threading.local()
+        self._local = threading.local()
         self._script_context = script_context
         self._replication = replication or Replication(0, 0, (), lambda: None)
         self._buckets = frozenset(self._replication.buckets)
-        self._waited = REPLICATED if self._replication.replicas else frozenset()
-        self._patience = _PATIENCE if self._waited and (slots or has_sentinels(client)) else 0
+        self._replicated = REPLICATED if self._replication.replicas else frozenset()
+        self._patience = _PATIENCE if self._replicated and (slots or has_sentinels(client)) else 0
         meet = self._meet_server if slots is None else self._meet_again
         self._on_open = meet if replication else None
 
@@ -213,14 +214,67 @@ class ScriptRunner:
         arguments: tuple[Argument, ...],
         taught: CompiledRuleset | CompiledPlan | None = None,
     ) -> Any:  # noqa: ANN401 - whatever the script returns
-        """Return the script's answer, under a ruleset or plan where it needs one.
+        """Return the script's answer. Registers the ruleset or plan that it needs, if any.
 
-        Raises `StoreUnavailableError` when there is no answer.
+        Raises `StoreUnavailableError` if there is no answer.
         """
-        if self._script_context is None:
-            return self._reach(name, keys, arguments, taught)
-        with self._script_context(name):
-            return self._reach(name, keys, arguments, taught)
+        with self._script_context(name) if self._script_context else _NO_CONTEXT:
+            if self._slots is None:
+                return self._ask(self._server, name, keys, arguments, taught)
+            return self._ask_cluster(self._slots, name, keys, arguments, taught)
+
+    def _ask(
+        self,
+        peer: Peer,
+        name: str,
+        keys: tuple[str, ...],
+        arguments: tuple[Argument, ...],
+        taught: CompiledRuleset | CompiledPlan | None,
+    ) -> Any:  # noqa: ANN401
+        """Return a server's answer, over this thread's connection."""
+        link = self._connection(peer)
+        replicas = self._replication.replicas if name in self._replicated else 0
+        try:
+            if self._slots is not None:
+                self._meet_bucket(link, tag_of(keys[0]))
+            command = self._command(name, keys, arguments, taught)
+            for _ in range(_MAX_LOADS):
+                answer = self._ask_loaded(link, command, replicas)
+                if not taught or answer != [UNREGISTERED]:
+                    peer.fail_fast.reset()
+                    return answer
+                self._register(link, taught)  # the script did nothing: the server was restarted, or never had the rules
+        except redis.RedisError as error:
+            self._fail(link, error)
+        except BaseException:  # interrupted between question and answer
+            peer.fail_fast.reset()
+            link.close()
+            raise
+        peer.fail_fast.reset()
+        link.close()
+        raise StoreUnavailableError("The server forgets its rules again and again.")
+
+    def _fail(self, link: _Link, error: redis.RedisError) -> NoReturn:
+        """Raise an error as `run` does; close the connection, unless the error is an answer, and so the last one."""
+        if isinstance(error, ResponseError):
+            link.peer.fail_fast.reset()
+            if isinstance(error, ReadOnlyError):  # no longer the primary: the next connection finds the new one
+                link.close()
+            raise_translated(error, nothing_ran=True)
+        _note_silence(link.peer, error)
+        link.close()
+        if self._slots:
+            self._slots.suspect(link.peer)
+        raise_translated(error, nothing_ran=not link.asked)
+
+    def _ask_cluster(self, slots: SlotMap, name: str, keys: tuple[str, ...], *further: Any) -> Any:  # noqa: ANN401
+        """Return the answer of the server that has the keys."""
+        try:
+            return self._ask(slots.peer_of(keys[0]), name, keys, *further)
+        except StoreUnavailableError as refused:
+            if not isinstance(moved := refused.__cause__, MovedError):
+                raise
+        return self._ask(slots.learn(moved), name, keys, *further)  # the script did not run
 
     def call(
         self,
@@ -245,30 +299,31 @@ class ScriptRunner:
         return [answer if isinstance(answer, StoreUnavailableError) else script.read(answer) for answer in answers]
 
     def run_all(self, calls: Sequence[ScriptCall]) -> list[Any]:
-        """Return the answers of scripts, and `StoreUnavailableError` in the place of one that has none.
+        """Return the answers of scripts, with a `StoreUnavailableError` for each missing answer.
 
-        Each server of a cluster is sent its calls before the first answer is awaited; all of them have the time of one.
+        On a cluster, each server gets its calls before the first answer is read; together they have the time of a call.
         """
         if self._slots is None:
             return [_caught(self.run, *call) for call in calls]
         peers = [_caught(self._slots.peer_of, call.keys[0]) for call in calls]
-        asked = _by_peer(peers, calls)
+        calls_of = _by_peer(peers, calls)
         links: dict[Peer, Any] = {}
         try:
-            self._send_each(asked, self._write, links)
-            told = self._read_each(asked, links)
-        except BaseException:  # what was not read would be taken for answers to others
+            self._send_each(calls_of, self._write, links)
+            answers_of = self._read_each(calls_of, links)
+        except BaseException:  # an unread answer would be taken for the answer to a later call
             for link in links.values():
                 if isinstance(link, _Link):
                     link.close()
             raise
-        answers = [(next(told[peer]), call) for peer, call in zip(peers, calls, strict=True)]
-        return [_caught(self._reach, *call) if answer is _NOT_RUN else answer for answer, call in answers]
+        answers = [(next(answers_of[peer]), call) for peer, call in zip(peers, calls, strict=True)]
+        again = partial(self._ask_cluster, self._slots)
+        return [_caught(again, *call) if answer is _NOT_RUN else answer for answer, call in answers]
 
     def send_all(self, calls: Sequence[ScriptCall]) -> None:
-        """Call scripts and, on a cluster, wait for no answer: what its server cannot do now is not done.
+        """Call scripts; on a cluster, do not wait for answers, and skip the calls that fail.
 
-        They are done before anything that this thread asks of their servers afterwards.
+        They run before any later call of this thread to the same server.
         """
         if self._slots is None:
             self.run_all(calls)
@@ -277,38 +332,38 @@ class ScriptRunner:
         self._send_each(_by_peer(peers, calls), self._send, {})
 
     def _send_each(
-        self, asked: Mapping[Peer, Sequence[ScriptCall]], send: Callable[..., _Link], links: dict[Peer, Any]
+        self, calls_of: Mapping[Peer, Sequence[ScriptCall]], send: Callable[..., _Link], links: dict[Peer, Any]
     ) -> None:
-        """Send each server its calls; note over which connection, or why not.
+        """Send each server its calls; put the connection or the error into ``links``.
 
-        Once one was waited for in vain, others that were silent before are left for another time.
+        After a server timed out, servers that were silent before are skipped.
         """
-        in_vain = False
-        for peer, own in asked.items():
+        timed_out = False
+        for peer, calls in calls_of.items():
             if not isinstance(peer, Peer):
                 links[peer] = peer
-            elif in_vain and peer.fail_fast.is_silent:
+            elif timed_out and peer.fail_fast.is_silent:
                 links[peer] = StoreUnavailableError("The store does not answer.", nothing_ran=True)
             else:
-                links[peer] = _caught(self._converse, peer, send, own)
-                in_vain |= _waited_in_vain(links[peer])
+                links[peer] = _caught(self._converse, peer, send, calls)
+                timed_out |= _has_timed_out(links[peer])
 
     def _read_each(
-        self, asked: Mapping[Peer, Sequence[ScriptCall]], links: Mapping[Peer, Any]
+        self, calls_of: Mapping[Peer, Sequence[ScriptCall]], links: Mapping[Peer, Any]
     ) -> dict[Peer, Iterator[Any]]:
-        """Return the answers to calls that were sent together, or why there are none for each.
+        """Return the answers of each server to its calls, an error for each if there are none.
 
-        Once one was waited for in vain, the others have had as long: what has come of theirs is read.
+        After a server timed out, the others have had as long: only answers that have arrived are read.
         """
-        told: dict[Peer, Iterator[Any]] = {}
-        in_vain = False
-        for peer, own in asked.items():
+        answers_of: dict[Peer, Iterator[Any]] = {}
+        timed_out = False
+        for peer, calls in calls_of.items():
             answers = links[peer]
             if isinstance(answers, _Link):
-                answers = _caught(self._over, answers, self._read_answers, own, not in_vain)
-                in_vain |= _waited_in_vain(answers)
-            told[peer] = iter(answers if isinstance(answers, list) else [answers] * len(own))
-        return told
+                answers = _caught(self._over, answers, self._read_answers, calls, not timed_out)
+                timed_out |= _has_timed_out(answers)
+            answers_of[peer] = iter(answers if isinstance(answers, list) else [answers] * len(calls))
+        return answers_of
 
     def spread(self, buckets: Sequence[str]) -> Sequence[Sequence[str]]:
         """Return the buckets whose keys one call may touch together: all, or on a cluster each alone."""
@@ -332,14 +387,14 @@ class ScriptRunner:
         return ("FCALL", self._functions[SERVER_MEET.script], len(names), *names, *arguments)
 
     def await_replicas(self, names: Iterable[str]) -> None:
-        """Return once replicas have all that was written to the servers of some keys; at once if none is awaited.
+        """Return once replicas have all that was written to the servers of some keys; at once with 0 replicas.
 
-        Raises `StoreUnavailableError` where too few have it in time.
+        Raises `StoreUnavailableError` if too few have it in time.
         """
-        calls = [(ReplicasAwaitKeys(name), NoArguments()) for name in names] if self._waited else []
-        for lost in self.call_all(REPLICAS_AWAIT, calls):
-            if isinstance(lost, StoreUnavailableError):
-                raise lost
+        calls = [(ReplicasAwaitKeys(name), NoArguments()) for name in names] if self._replicated else []
+        for answer in self.call_all(REPLICAS_AWAIT, calls):
+            if isinstance(answer, StoreUnavailableError):
+                raise answer
 
     @property
     def is_cluster(self) -> bool:
@@ -347,7 +402,7 @@ class ScriptRunner:
         return self._slots is not None
 
     def of_gateway(self, kind: keys.Key, gateway: str, *further: str) -> str:
-        """Return a key of what is kept of a gateway: on a cluster each has a slot of its own."""
+        """Return a gateway's key of a kind. On a cluster each gateway has a slot of its own."""
         return kind(gateway if self.is_cluster else "gateways", gateway, *further)
 
     def gateway_state(self, gateway: str) -> tuple[str, str]:
@@ -364,152 +419,133 @@ class ScriptRunner:
 
     @property
     def library_name(self) -> str:
-        """The name of the library that it calls."""
+        """Name of the library of scripts."""
         return self._library.name
 
     def reconnect(self) -> None:
-        """Let each thread open another connection when it calls a script next."""
-        self._held = threading.local()
+        """Have each thread open a new connection for its next call."""
+        self._local = threading.local()
 
     def register_ruleset(self, ruleset: CompiledRuleset) -> None:
-        """Teach the scripts a ruleset; they are loaded where they are not. Raises as `run` does."""
-        for peer in [self._only] if self._slots is None else self._slots.peers():
+        """Register a ruleset with each server; load the scripts first if needed. Raises as `run` does."""
+        for peer in [self._server] if self._slots is None else self._slots.peers():
             self._converse(peer, self._register, ruleset)
 
-    def _reach(self, name: str, keys: tuple[str, ...], *further: Any) -> Any:  # noqa: ANN401
-        """Return the answer of the server that has the keys."""
-        if self._slots is None:
-            return self._converse(self._only, self._call, name, keys, *further)
-        try:
-            return self._converse(self._slots.peer_of(keys[0]), self._call, name, keys, *further)
-        except StoreUnavailableError as refused:
-            if not isinstance(elsewhere := refused.__cause__, MovedError):
-                raise
-        return self._converse(self._slots.learn(elsewhere), self._call, name, keys, *further)  # nothing ran
+    def _converse(self, peer: Peer, act: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401
+        return self._over(self._connection(peer), act, *arguments)
 
-    def _converse(self, peer: Peer, ask: Callable[..., Any], *about: Any) -> Any:  # noqa: ANN401
-        """Return what is answered over this thread's connection to a server, which is closed when no answer came."""
-        peer.fail_fast.check()
-        connection = self._connection(peer)
-        if not connection.is_open:
-            peer.sentinels_away.check()
-        return self._over(connection, ask, *about)
-
-    def _over(self, connection: _Link, ask: Callable[..., Any], *about: Any) -> Any:  # noqa: ANN401
-        fail_fast = connection.peer.fail_fast
+    def _over(self, link: _Link, act: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401
+        """Return the result of an act over a connection, which is the connection itself if the act only sends."""
         try:
-            answer = ask(connection, *about)
-        except ResponseError as refused:  # an answer, and nothing comes after it
-            fail_fast.reset()
-            if isinstance(refused, ReadOnlyError):  # it is the primary no more: the next connection goes elsewhere
-                connection.close()
-            raise_translated(refused, nothing_ran=True)
-        except redis.RedisError as lost:
-            _note_loss(connection.peer, lost)
-            connection.close()
-            if self._slots:
-                self._slots.suspect(connection.peer)
-            raise_translated(lost, nothing_ran=not connection.asked)
-        except BaseException:  # broken off between question and answer
-            fail_fast.reset()
-            connection.close()
+            result = act(link, *arguments)
+        except redis.RedisError as error:
+            self._fail(link, error)
+        except BaseException:  # interrupted between question and answer
+            link.peer.fail_fast.reset()
+            link.close()
             raise
-        if answer is not connection:  # which says that it was only sent
-            fail_fast.reset()
-        return answer
+        if result is not link:
+            link.peer.fail_fast.reset()
+        return result
 
     def _connection(self, peer: Peer) -> _Link:
-        """Return this thread's connection to a server: another one where the server was silent meanwhile."""
-        if peer is self._only:
-            link: _Link | None = getattr(self._held, "connection", None)
+        """Return this thread's connection to a server, closed if the server was silent since it was opened.
+
+        Raises `StoreUnavailableError` while the server, or each Sentinel that names it, is silent.
+        """
+        peer.fail_fast.check()
+        if peer is self._server:
+            link: _Link | None = getattr(self._local, "connection", None)
             if link is None:
-                link = self._held.connection = _Link(self._client, peer, self._on_open)
+                link = self._local.connection = _Link(self._client, peer, self._on_open)
         else:
-            links: dict[Peer, _Link] | None = getattr(self._held, "links", None)
+            links: dict[Peer, _Link] | None = getattr(self._local, "links", None)
             if links is None:
-                links = self._held.links = {}
+                links = self._local.links = {}
             if (link := links.get(peer)) is None:
                 link = links[peer] = _Link(self._client, peer, self._on_open)
         if link.silences != peer.fail_fast.silences:
             link.close()
+        if not link.is_open:
+            peer.sentinels_away.check()
         return link
 
-    def _meet_server(self, connection: _Link) -> None:
-        self._meet(connection, self._replication.buckets, list)
+    def _meet_server(self, link: _Link) -> None:
+        self._meet(link, self._replication.buckets, list)
 
-    def _meet_bucket(self, connection: _Link, bucket: str) -> None:
-        """Meet the server for a bucket; where it took over, for all that it has, before one of them is moved on."""
-        connection.bucket = bucket
+    def _meet_bucket(self, link: _Link, bucket: str) -> None:
+        """Meet the server for a bucket; if it took over, for all of its buckets, before any is moved on."""
+        link.bucket = bucket
         version = self._slots.version if self._slots else 0
-        if bucket not in self._buckets or connection.met.get(bucket) == version:
+        if bucket not in self._buckets or link.met.get(bucket) == version:
             return
-        self._meet(connection, (bucket,), lambda: self._others_of(connection.peer, bucket))
-        connection.met[bucket] = version
+        self._meet(link, (bucket,), lambda: self._others_of(link.peer, bucket))
+        link.met[bucket] = version
 
     def _others_of(self, peer: Peer, bucket: str) -> list[tuple[str, ...]]:
-        """Return the other buckets that a server of the cluster has, each alone."""
+        """Return the other buckets of a server of the cluster, a group each."""
         others = (other for other in self._replication.buckets if other != bucket)
         return [(other,) for other in others if self._slots and self._slots.peer_of(keys.server(other)) is peer]
 
-    def _meet_again(self, connection: _Link) -> None:
-        """Meet a server over a connection that was opened anew, before it is asked for what it is opened for."""
-        with suppress(MovedError):  # it is told to whoever asks
-            self._meet_bucket(connection, connection.bucket)
+    def _meet_again(self, link: _Link) -> None:
+        """Meet a server when a connection is opened again, before its first call."""
+        with suppress(MovedError):  # the call gets the same error
+            self._meet_bucket(link, link.bucket)
 
-    def _meet(self, connection: _Link, buckets: tuple[str, ...], others: Callable[[], list[tuple[str, ...]]]) -> None:
-        """Meet a server before anything else is asked of it; fence it if it took over and may lack something.
+    def _meet(self, link: _Link, buckets: tuple[str, ...], others: Callable[[], list[tuple[str, ...]]]) -> None:
+        """Meet a server before its first call: fence buckets if it took over, and may lack writes that were answered.
 
-        That is for some buckets and, if it took over, for ``others``, before one of them is moved. Raises
-        `redis.ConnectionError` while it is not known whether the server lacks something.
+        If it took over, ``others`` are met too, before any of them is moved on. Raises `redis.ConnectionError` while it
+        is unknown whether the server lacks writes.
         """
-        reply = self._ask_met(connection, buckets, self._patience)
+        reply = self._ask_met(link, buckets, self._patience)
         if isinstance(reply, Same):
             return
-        replies = {buckets: reply} | self._ask_all_met(connection, others(), self._patience)
-        for _ in range(_MEET_TIMES):
+        replies = {buckets: reply} | self._ask_all_met(link, others(), self._patience)
+        for _ in range(_MAX_MEETINGS):
             if any(isinstance(reply, Fenced) for reply in replies.values()):
                 self._replication.note_fenced()
             undecided = {group: reply for group, reply in replies.items() if isinstance(reply, Undecided)}
             if not undecided:
                 return
             first = next(iter(undecided.values()))
-            is_whole = self._is_whole(connection.peer, first.former.decode(), first.history.decode(), first.replicas)
+            is_whole = self._is_whole(link.peer, first.former.decode(), first.history.decode(), first.replicas)
             if is_whole is None:
-                time.sleep(_MEET_AGAIN)
+                time.sleep(_MEET_PAUSE)
             patience = 0 if is_whole is False else self._patience
-            replies = self._ask_all_met(connection, undecided, patience, first.former if is_whole else b"")
-        raise redis.ConnectionError("It is not known yet whether the server that took over has all that was answered.")
+            replies = self._ask_all_met(link, undecided, patience, first.former if is_whole else b"")
+        raise redis.ConnectionError("It is unknown yet whether the server that took over has all that was answered.")
 
     def _ask_all_met(
-        self, connection: _Link, groups: Iterable[tuple[str, ...]], patience: int, confirmed: bytes = b""
+        self, link: _Link, groups: Iterable[tuple[str, ...]], patience: int, confirmed: bytes = b""
     ) -> dict[tuple[str, ...], Same | Fenced | Undecided]:
         replies = {}
         for group in groups:
             with suppress(MovedError):  # the next call of the bucket reports it
-                replies[group] = self._ask_met(connection, group, patience, confirmed)
+                replies[group] = self._ask_met(link, group, patience, confirmed)
         return replies
 
     def _ask_met(
-        self, connection: _Link, buckets: tuple[str, ...], patience: int, confirmed: bytes = b""
+        self, link: _Link, buckets: tuple[str, ...], patience: int, confirmed: bytes = b""
     ) -> Same | Fenced | Undecided:
         command = self.meet_command(buckets, confirmed, patience)
-        return SERVER_MEET.read(self._ask_loaded(connection, command))
+        return SERVER_MEET.read(self._ask_loaded(link, command))
 
     def _is_whole(self, peer: Peer, former: str, present: str, replicas: int) -> bool | None:
-        """Tell whether a server that took over has all that was answered; ``None`` while others may still show it.
+        """Tell whether a server that took over has all that was answered; ``None`` while other servers may yet show it.
 
-        The former primary had whatever was answered, and ``replicas`` others. So of all known servers but ``replicas``
-        one had it: where this server and others that had no more than it are so many, this one has it.
+        The former primary and ``replicas`` others had all of it. So at most `known - 1 - replicas` servers lacked
+        some. If more than that, this server included, had no more than this server, it has all.
         """
         if not self._patience:
             return None
-        known, there = self._slots.shard_of(peer) if self._slots else servers_of_primary(self._client)
+        known, followers = self._slots.shard_of(peer) if self._slots else servers_of_primary(self._client)
         others = known - 1
         missing = others - replicas
-        if missing < 0:  # whoever was asked has not heard of all of them yet
+        if missing < 0:  # not all servers are known yet
             return None
-        for server in there if missing > 0 else ():
-            with suppress(redis.RedisError):  # it is away
+        for server in followers if missing > 0 else ():
+            with suppress(redis.RedisError):  # the server is down
                 replication = server.info("replication")
                 if follows(replication) and replication["master_replid"] == present:
                     others -= 1
@@ -517,25 +553,6 @@ class ScriptRunner:
         if missing <= 0:
             return True
         return False if missing > others else None
-
-    def _call(
-        self,
-        connection: _Link,
-        name: str,
-        keys: tuple[str, ...],
-        arguments: tuple[Argument, ...],
-        taught: CompiledRuleset | CompiledPlan | None,
-    ) -> Any:  # noqa: ANN401
-        if self._slots is not None:
-            self._meet_bucket(connection, tag_of(keys[0]))
-        command = self._command(name, keys, arguments, taught)
-        replicas = self._replication.replicas if name in self._waited else 0
-        for _ in range(_TEACH_TIMES):
-            answer = self._ask_loaded(connection, command, replicas)
-            if not taught or answer != [UNREGISTERED]:
-                return answer
-            self._register(connection, taught)  # nothing was done: the server was restarted, or never heard of them
-        raise redis.ConnectionError("The server forgets its rules again and again.")
 
     def _command(
         self,
@@ -550,82 +567,82 @@ class ScriptRunner:
             arguments += (taught.name,)
         return ("FCALL", self._functions[name], len(keys), *keys, *arguments)
 
-    def _write(self, connection: _Link, calls: Sequence[ScriptCall]) -> _Link:
-        """Send calls together; return the connection, over which their answers come."""
+    def _write(self, link: _Link, calls: Sequence[ScriptCall]) -> _Link:
+        """Send calls together; return the connection, to read their answers from."""
         commands: list[tuple[Argument, ...]] = []
         for call in calls:
-            self._meet_bucket(connection, tag_of(call.keys[0]))
+            self._meet_bucket(link, tag_of(call.keys[0]))
             commands.append(self._command(*call))
-            if call.name in self._waited:
+            if call.name in self._replicated:
                 commands.append(_trace(call.keys[0]))
         if len(commands) > len(calls):
-            connection.peer.replicas_away.check()
+            link.peer.replicas_away.check()
             commands.append(("WAIT", self._replication.replicas, self._replication.timeout))
-        connection.write(*commands)
-        return connection
+        link.write(*commands)
+        return link
 
-    def _send(self, connection: _Link, calls: Sequence[ScriptCall]) -> _Link:
-        connection.write_only(*(self._command(*call) for call in calls))
-        return connection
+    def _send(self, link: _Link, calls: Sequence[ScriptCall]) -> _Link:
+        link.write_only(*(self._command(*call) for call in calls))
+        return link
 
-    def _read_answers(self, connection: _Link, calls: Sequence[ScriptCall], wait: bool) -> list[Any]:  # noqa: FBT001
-        """Return the answers to calls that were sent together, `_NOT_RUN` in the place of one that did nothing."""
-        waited = [call.name in self._waited for call in calls]
-        told = iter(connection.read(len(calls) + sum(waited) + any(waited), wait=wait))
+    def _read_answers(self, link: _Link, calls: Sequence[ScriptCall], wait: bool) -> list[Any]:  # noqa: FBT001
+        """Return the answers to calls that were sent together, `_NOT_RUN` for a script that did not run."""
+        replicated = [call.name in self._replicated for call in calls]
+        replies = iter(link.read(len(calls) + sum(replicated) + any(replicated), wait=wait))
         answers = []
-        for of_trace in waited:
-            answers.append(next(told))
-            if of_trace:
-                next(told)
-        if any(waited) and not self._have_all(connection, next(told)):
-            connection.close()
+        for has_trace in replicated:
+            answers.append(next(replies))
+            if has_trace:
+                next(replies)
+        if any(replicated) and not self._have_all(link, next(replies)):
+            link.close()
             away = StoreUnavailableError("Too few replicas have what was done.")
-            answers = [away if one else answer for one, answer in zip(waited, answers, strict=True)]
-        return [_judged(answer) for answer in answers]
+            answers = [away if waits else answer for waits, answer in zip(replicated, answers, strict=True)]
+        return [_checked(answer) for answer in answers]
 
-    def _have_all(self, connection: _Link, have: int | ResponseError) -> bool:
-        """Tell whether so many replicas have what was done, and note it."""
-        if isinstance(have, ResponseError) or have < self._replication.replicas:
-            connection.peer.replicas_away.trip()
+    def _have_all(self, link: _Link, count: int | ResponseError) -> bool:
+        """Tell whether enough replicas have the writes, by the answer to ``WAIT``, and note it."""
+        if isinstance(count, ResponseError) or count < self._replication.replicas:
+            link.peer.replicas_away.trip()
             return False
-        connection.peer.replicas_away.reset()
+        link.peer.replicas_away.reset()
         return True
 
-    def _register(self, connection: _Link, taught: CompiledRuleset | CompiledPlan) -> None:
+    def _register(self, link: _Link, taught: CompiledRuleset | CompiledPlan) -> None:
         if isinstance(taught, CompiledPlan):
-            self._register(connection, taught.ruleset)
+            self._register(link, taught.ruleset)
         script = "plan_register" if isinstance(taught, CompiledPlan) else "ruleset_register"
-        self._ask_loaded(connection, ("FCALL", self._functions[script], 0, taught.name, taught.text))
+        self._ask_loaded(link, ("FCALL", self._functions[script], 0, taught.name, taught.text))
 
-    def _ask_loaded(self, connection: _Link, command: tuple[Argument, ...], replicas: int = 0) -> Any:  # noqa: ANN401
-        for _ in range(_TEACH_TIMES):
+    def _ask_loaded(self, link: _Link, command: tuple[Argument, ...], replicas: int = 0) -> Any:  # noqa: ANN401
+        for _ in range(_MAX_LOADS):
             try:
-                return self._ask_replicated(replicas, connection, command) if replicas else connection.ask(*command)
+                return self._ask_replicated(replicas, link, command) if replicas else link.ask(*command)
             except ResponseError as error:
                 if _NOT_FOUND not in str(error):
                     raise
-            self._load(connection)  # nothing ran: the server lost its functions, or never had these
+            self._load(link)  # the script did not run: the server lost the library, or never had it
         raise redis.ConnectionError("The server forgets its functions again and again.")
 
-    def _ask_replicated(self, replicas: int, connection: _Link, command: tuple[Argument, ...]) -> Any:  # noqa: ANN401
-        """Return the answer once so many replicas have what was done; raise `redis.ConnectionError` where they do not.
+    def _ask_replicated(self, replicas: int, link: _Link, command: tuple[Argument, ...]) -> Any:  # noqa: ANN401
+        """Return the answer once enough replicas have the writes; raise `redis.ConnectionError` if they do not.
 
-        ``WAIT`` asks for what this connection wrote. An answer that is only repeated (an idempotency key, a used code)
-        was perhaps written over another one, which waited in vain: so each writes something.
+        ``WAIT`` covers the writes of this connection only. A repeated answer (an idempotency key, a used code) may rest
+        on writes of another connection that no replica has: so each call writes a trace.
         """
-        connection.peer.replicas_away.check()
+        link.peer.replicas_away.check()
         wait = ("WAIT", replicas, self._replication.timeout)
-        answer, _, have = connection.ask_all(command, _trace(str(command[_FIRST_KEY])), wait)
+        answer, _, count = link.ask_all(command, _trace(str(command[_FIRST_KEY])), wait)
         if isinstance(answer, ResponseError):
             raise answer
-        if not self._have_all(connection, have):
+        if not self._have_all(link, count):
             raise redis.ConnectionError("Too few replicas have what was done.")
         return answer
 
-    def _load(self, connection: _Link) -> None:
+    def _load(self, link: _Link) -> None:
         try:
-            connection.ask("FUNCTION", "LOAD", self._library.text)
-        except ResponseError as error:  # another process was faster
+            link.ask("FUNCTION", "LOAD", self._library.text)
+        except ResponseError as error:  # another process loaded it meanwhile
             if _EXISTS not in str(error):
                 raise
 

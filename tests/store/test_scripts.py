@@ -175,7 +175,7 @@ def test_a_call_that_is_broken_off_leaves_no_answer_to_the_next(
     """An exception between question and answer, such as an interrupt, must not shift answers by one."""
     one, other = shop.start(), shop.start("+923001234568")
     runner = shop.context.store.verifications._scripts
-    monkeypatch.setattr(runner._held.connection, "_answer", _interrupted)
+    monkeypatch.setattr(runner._local.connection, "_answer", _interrupted)
     os.kill(server.process.pid, signal.SIGSTOP)
     with pytest.raises(KeyboardInterrupt):
         shop.read(one)
