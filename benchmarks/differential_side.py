@@ -40,7 +40,7 @@ from otp_service.gateways.base import Accepted, FailureKind, GatewayError, Gatew
 from otp_service.services import consents, receipts, subjects, verifications
 from otp_service.services.context import Context
 from otp_service.services.delivery import DeferredJob, RetryPolicy, deliver
-from otp_service.services.events import give_back, record_events
+from otp_service.services.events import record_events, roll_back
 from otp_service.services.start import StartRequest, start
 from otp_service.settings import settings_from
 from otp_service.store import keys
@@ -415,15 +415,15 @@ class Side:
     def _events(self) -> Iterable[Any]:
         """Yield what happened since the last step; the recorder has it from now on."""
         for batch in self._context.store.events.take("recorder", _ALL):
-            give_back(self._context, batch)
+            roll_back(self._context, batch)
             self._batches.append(batch)
             for one in batch.events:
                 told = {name: value for name, value in one.fields.items() if value not in {"", None}}
                 told = {name: str(value) for name, value in told.items() if name not in _ONLY_NOW | _BY_CHANCE}
                 with suppress(KeyError):
                     told["id"] = self._place(told["id"])
-                if "sending" in told:
-                    told["sending"] = "|".join(told["sending"].split("|")[:_ATTEMPT])
+                if "attempt" in told:
+                    told["sending"] = "|".join(told.pop("attempt").split("|")[:_ATTEMPT])
                 yield {**told, "at": one.at, "type": one.type}
 
 

@@ -55,7 +55,7 @@ def _verification(n: int, at: int, chance: random.Random) -> Iterator[Event]:
     guard = f"nc9230{n % 5}.bu3600 "
     sent = {**about, "channel": "sms", "gateway": "one", "slot": "d1.1", "choice": "primary", "reason": ""}
     start = {
-        **about, "channel": "sms", "pseudonym": f"{bits(128):022x}"[:22], "ledger": "0", "sending": "a|b|c|home|300000",
+        **about, "channel": "sms", "pseudonym": f"{bits(128):022x}"[:22], "ledger": "0", "attempt": "a|b|c|home|300000",
         "guard": guard, "expires": str(at + 300_000), "payment": "", "payment_reference": "",
     }  # fmt: skip
     yield _event(at, n, "verification.started", start)

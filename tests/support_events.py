@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 from otp_service.domain.tallies import tally, tally_blocks
 from otp_service.services.context import Context
-from otp_service.services.events import give_back
 from otp_service.services.events import record_events as record
+from otp_service.services.events import roll_back
 from otp_service.store.events import EventBatch
 from otp_service.worker.recorder import Recorder
 
@@ -20,7 +20,7 @@ def record_events(context: Context) -> None:
     """Give back and record all events; those that could not be recorded are there again the next time."""
     events = context.store.events
     for batch in (*events.claim("recorder", 1000, 0), *events_of(context)):
-        give_back(context, batch)
+        roll_back(context, batch)
         record(context, batch.events)
         context.store.traffic.add(batch.bucket, tally(batch.events), tally_blocks(batch.events))
         events.acknowledge(batch)

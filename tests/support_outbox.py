@@ -21,13 +21,13 @@ from otp_service.store.outbox import (
     CONSUMER_GROUP,
     Candidate,
     Dispatched,
+    DispatchResult,
     Dropped,
+    FinishResult,
     Job,
     LeaseLost,
     NoGatewayFree,
     ReportResult,
-    Settlement,
-    SettleResult,
 )
 
 BUCKET = "00"
@@ -102,10 +102,10 @@ def dispatched(context: Context, job: Job, *gateways: str, **members: Any) -> Di
     return found
 
 
-def settle(context: Context, job: Job, where: Dispatched | Dropped, settlement: Settlement) -> SettleResult:
+def settle(context: Context, job: Job, where: Dispatched | Dropped, result: DispatchResult) -> FinishResult:
     """Record an outcome where it belongs; return what that has led to."""
     gateway = where.gateway if isinstance(where, Dispatched) else ""
-    return context.store.dispatches.settle(job, where.slot, settlement, gateway)
+    return context.store.dispatches.finish(job, where.slot, result, gateway)
 
 
 def report(

@@ -20,7 +20,7 @@ from otp_service.services.context import Context
 from otp_service.services.factors import user_key
 from otp_service.services.subjects import freeze
 from otp_service.services.verifications import check
-from otp_service.store.outbox import DeadLetter, Dispatched, Job, LeaseLost, NextStep, NoGatewayFree, Settlement
+from otp_service.store.outbox import DeadLetter, Dispatched, DispatchResult, Job, LeaseLost, NextStep, NoGatewayFree
 
 SILENT = 300
 """Milliseconds after which a worker counts as dead."""
@@ -135,7 +135,9 @@ def call_twice(installation: Installation, jobs: Sequence[Job]) -> int:
 def settle_unknown(installation: Installation, given: tuple[Job, Dispatched, int]) -> str:
     """Settle a call of which nobody knows what became, by what it cost in millionths."""
     job, made, cost = given
-    return str(settle(installation.context, job, made, Settlement(NextStep.NEXT, DeliveryStatus.UNKNOWN, cost=cost)))
+    return str(
+        settle(installation.context, job, made, DispatchResult(NextStep.NEXT, DeliveryStatus.UNKNOWN, cost=cost))
+    )
 
 
 def live_through_a_freeze(installation: Installation, given: tuple[str, int]) -> list[tuple[str, float]]:

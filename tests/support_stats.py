@@ -17,7 +17,7 @@ PRICE = 2_500_000
 def story(name: str, *, at: int = AT, end: str = "approved", sent: bool = True, **about: str) -> list[Event]:
     """Return what happened to a verification: its message, and how it ended; not at all where ``end`` is empty."""
     members = {"country": "PK", "channel": "sms", "application": "shop", "purpose": "login", **about}
-    begin = started(name, at=at, guard="nc92300.bu3600 ", sending="n|b||||||300000|92300")
+    begin = started(name, at=at, guard="nc92300.bu3600 ", attempt="n|b||||||300000|92300")
     told = [Event(begin.id, at, begin.type, {**begin.fields, **members})]
     if sent:
         call = {**members, "gateway": "primary", "slot": "d1.1", "reason": ""}

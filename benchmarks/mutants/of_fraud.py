@@ -20,7 +20,7 @@ _FRAUD: dict[str, Mutant] = {
         "ruleset_register", "ipairs({ rule.window, rule.usual_window })", "ipairs({ rule.window })"
     ),
     "known-whatever-came-since": one(
-        "include_number", "lately(self[APPROVED]) and not is_stranger", "lately(self[APPROVED]) or is_stranger"
+        "include_number", "recently(self[APPROVED]) and not is_stranger", "recently(self[APPROVED]) or is_stranger"
     ),
     "a-stranger-one-message-later": one(
         "include_number", "if messages <= 0 then return", "if messages < 0 then return"
@@ -49,13 +49,13 @@ _FRAUD: dict[str, Mutant] = {
     ),
     "a-resend-forgets-what-was-counted": one(
         "resend",
-        "(found.guard == '' and '.' or found.guard) .. sending.counted",
-        "string.match(found.guard, '^%a*.') .. sending.counted",
+        "(found.guard == '' and '.' or found.guard) .. attempt.counted",
+        "string.match(found.guard, '^%a*.') .. attempt.counted",
     ),
     "a-resend-notes-nothing": one(
-        "resend", "(found.guard == '' and '.' or found.guard) .. sending.counted", "found.guard"
+        "resend", "(found.guard == '' and '.' or found.guard) .. attempt.counted", "found.guard"
     ),
-    "a-start-notes-nothing": one("include_approvals", "    .. sending.counted\n", "    .. ''\n"),
+    "a-start-notes-nothing": one("include_approvals", "    .. attempt.counted\n", "    .. ''\n"),
     "what-does-not-count-is-noted": one(
         "include_fraud",
         "if counts then level, counted = level + 1, counted .. rule.mark end",
@@ -66,12 +66,12 @@ _FRAUD: dict[str, Mutant] = {
     ),
     "approvals-that-are-not-counted": one("include_approvals", "makes_room and #part.approvals or 0", "0"),
     "approvals-that-are-counted-twice": one("ruleset_register", "      known[place] = true\n"),
-    "given-back-each-time-that-it-is-seen": one("guard_give_back", "    found.guard = '' -- so it is done\n"),
+    "given-back-each-time-that-it-is-seen": one("guard_roll_back", "    found.guard = '' -- so it is done\n"),
     "what-is-given-back-is-not-written": one(
-        "guard_give_back", "for _, row in pairs(by_key) do rows.write(row, row.life) end\n"
+        "guard_roll_back", "for _, row in pairs(by_key) do rows.write(row, row.life) end\n"
     ),
-    "each-approval-reads-anew": one("guard_give_back", "if key and not by_key[key] then", "if key then"),
-    "one-number-makes-room-again-and-again": one("guard_give_back", "ARGV[arg.rest + i - 1] == '1'", "false"),
+    "each-approval-reads-anew": one("guard_roll_back", "if key and not by_key[key] then", "if key then"),
+    "one-number-makes-room-again-and-again": one("guard_roll_back", "ARGV[arg.rest + i - 1] == '1'", "false"),
     "nobody-tells-that-a-number-was-known": one("check", "known = reputation.approved and 1 or 0", "known = 0"),
     "an-approval-that-is-not-given-back": one("check", " known = reputation.approved and 1 or 0,", ""),
     "known-numbers-give-back": one(
@@ -96,7 +96,7 @@ _FRAUD: dict[str, Mutant] = {
     "a-known-context-passes-for-its-number": one(
         "include_fraud", "not reputation[part.exempts]", "not reputation.known_device"
     ),
-    "the-safe-list-is-nothing": one("include_fraud", "  if sending.safe then return end\n"),
+    "the-safe-list-is-nothing": one("include_fraud", "  if attempt.safe then return end\n"),
     "buckets-that-nothing-goes-into": one(
         "include_fraud", "level, counted = level + 1, counted", "level, counted = level, counted"
     ),
@@ -168,12 +168,12 @@ _BREAKERS: dict[str, Mutant] = {
         "    if rule.breaker then rule.about, rule.key, rule.value = 'stands', rule.breaker, rule.breaker_state end\n",
     ),
     "starts-that-no-breaker-sees": one(
-        "include_fraud", "  if sending.kind == 'start' then row[b + 1] = row[b + 1] + 1 end\n"
+        "include_fraud", "  if attempt.kind == 'start' then row[b + 1] = row[b + 1] + 1 end\n"
     ),
     "resends-that-a-breaker-sees": one(
-        "include_fraud", "  if sending.kind == 'start' then row[b + 1]", "  if true then row[b + 1]"
+        "include_fraud", "  if attempt.kind == 'start' then row[b + 1]", "  if true then row[b + 1]"
     ),
-    "a-refusal-forgets-that-a-breaker-opened": one("start", "  fraud.keep_changes(sending)\n"),
+    "a-refusal-forgets-that-a-breaker-opened": one("start", "  fraud.keep_changes(attempt)\n"),
     "a-refusal-stays-in-its-buckets": one(
         "include_fraud",
         "row[rule.level] = math.max(0, row[rule.level] - 1) end",
@@ -201,12 +201,12 @@ _FAILURES: dict[str, Mutant] = {
     ),
     "an-alarm-that-is-not-told": one("check", "    rule_hits.report_change(", "    local function never() end never("),
     "failures-stop-nothing": one(
-        "include_guard", "  if wait > 0 then rule_hits.add(sending.rule_hits, ruleset.failures, wait, wrong, all) end\n"
+        "include_guard", "  if wait > 0 then rule_hits.add(attempt.rule_hits, ruleset.failures, wait, wrong, all) end\n"
     ),
     "failures-stop-known-devices": one(
         "include_guard",
-        "if sending.trust == 'unknown' then test_failures(sending) end",
-        "guard.test_failures(sending)",
+        "if attempt.trust == 'unknown' then test_failures(attempt) end",
+        "guard.test_failures(attempt)",
     ),
 }
 TESTS = ("store/test_guard_*.py",)

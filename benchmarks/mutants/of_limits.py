@@ -62,7 +62,7 @@ DEFECTS: dict[str, Mutant] = {
     "wrong-codes-of-other-applications-are-lost": one(
         "include_number", "      others[#others + 1] = string.sub(text, begins, place - 1)\n"
     ),
-    "entries-without-end": one("include_number", "elseif counts or lately(entry[E_DEVICE]) then", "else"),
+    "entries-without-end": one("include_number", "elseif counts or recently(entry[E_DEVICE]) then", "else"),
     "a-sliding-window-of-a-clock-that-was-ahead": one("include_limits", " or ttl > 2 * interval + clock.WRONG", ""),
     "a-moving-window-of-a-clock-that-was-ahead": one(
         "include_limits", " or free > window.milliseconds + clock.WRONG", ""

@@ -3,8 +3,8 @@
 from mutant import Mutant, one
 
 _TRUST: dict[str, Mutant] = {
-    "everybody-is-known": one("include_guard", "sending.reputation.known_device and 'known' or 'unknown'", "'known'"),
-    "nobody-is-known": one("include_guard", "sending.reputation.known_device and 'known' or 'unknown'", "'unknown'"),
+    "everybody-is-known": one("include_guard", "attempt.reputation.known_device and 'known' or 'unknown'", "'known'"),
+    "nobody-is-known": one("include_guard", "attempt.reputation.known_device and 'known' or 'unknown'", "'unknown'"),
     "strangers-have-it-all": one(
         "include_guard", "unknown_device and window.for_unknown or window.amount", "window.amount"
     ),
@@ -20,8 +20,8 @@ _TRUST: dict[str, Mutant] = {
     ),
     "no-context-is-known": one(
         "include_number",
-        "at and lately(struct.unpack('<I6', self.devices, at + DEVICE - TIME - OF_APPLICATION)) or false",
-        "lately(self[ANYWHERE])",
+        "at and recently(struct.unpack('<I6', self.devices, at + DEVICE - TIME - OF_APPLICATION)) or false",
+        "recently(self[ANYWHERE])",
     ),
     "known-for-ever": one("include_number", "return at > 0 and now - at < ruleset.known", "return at > 0"),
     "known-for-a-moment-longer": one("include_number", "now - at < ruleset.known", "now - at <= ruleset.known"),
@@ -36,7 +36,7 @@ _TRUST: dict[str, Mutant] = {
     "contexts-of-other-applications-take-the-room": one(
         "include_number", "local is_own = string.sub(known, 1, OF_APPLICATION) == application", "local is_own = true"
     ),
-    "a-known-device-that-strangers-make-a-stranger": one("include_number", "known or (lately(", "(lately("),
+    "a-known-device-that-strangers-make-a-stranger": one("include_number", "known or (recently(", "(recently("),
     "no-share-for-known-devices": one(
         "include_guard",
         "wait = math.min(wait, limits.moving_wait(window, own, window.for_known))",
@@ -71,7 +71,7 @@ _TRUST: dict[str, Mutant] = {
         "include_number", "return trust == 'known' and known or unknown", "return known"
     ),
     "a-resend-forgets-its-context": one(
-        "include_guard", "sending.about.context,", "sending.kind == 'start' and sending.about.context or '',"
+        "include_guard", "attempt.about.context,", "attempt.kind == 'start' and attempt.about.context or '',"
     ),
 }
 _NUMBERS: dict[str, Mutant] = {
@@ -88,7 +88,7 @@ _NUMBERS: dict[str, Mutant] = {
         "include_number", "if ruleset.cooldown and kind ~= 'fallback' then", "if ruleset.cooldown then"
     ),
     "a-resend-waits-for-the-cool-down": one(
-        "include_guard", "if ruleset.cooldown and sending.kind == 'start' then", "if ruleset.cooldown then"
+        "include_guard", "if ruleset.cooldown and attempt.kind == 'start' then", "if ruleset.cooldown then"
     ),
     "no-wait-after-a-guess": one(
         "include_guard", "  if wait > 0 then rule_hits.add(list, ruleset.guess_wait, wait, length, 0) end\n"
@@ -182,14 +182,14 @@ _MONEY: dict[str, Mutant] = {
     ),
     "below-nothing": one("include_spending", "math.max(0, before + amount)", "before + amount"),
     "settled-twice": one("include_spending", "  redis.call('HDEL', record, reserved)\n"),
-    "settled-without-its-cost": one("dispatch_settle", "tonumber(ARGV[13]) - price", "-price"),
-    "settled-without-giving-back": one("dispatch_settle", "tonumber(ARGV[13]) - price", "tonumber(ARGV[13])"),
-    "a-start-that-reserves-nothing": one("include_guard", "if sending.price > 0 then", "if false then"),
+    "settled-without-its-cost": one("dispatch_finish", "tonumber(ARGV[13]) - price", "-price"),
+    "settled-without-giving-back": one("dispatch_finish", "tonumber(ARGV[13]) - price", "tonumber(ARGV[13])"),
+    "a-start-that-reserves-nothing": one("include_guard", "if attempt.price > 0 then", "if false then"),
     "a-start-that-forgets-what-it-reserved": one(
-        "start", "if sending.price > 0 then spending.reserve(key.record, 1, 1, sending.price) end\n"
+        "start", "if attempt.price > 0 then spending.reserve(key.record, 1, 1, attempt.price) end\n"
     ),
     "a-resend-that-forgets-what-it-reserved": one(
-        "resend", "if sending.price > 0 then spending.reserve(key.record, sends, 1, sending.price) end\n"
+        "resend", "if attempt.price > 0 then spending.reserve(key.record, sends, 1, attempt.price) end\n"
     ),
     "a-further-call-over-the-ceiling": one(
         "dispatch", "  if first and not first.records then return dropped('spend_ceiling', first.rule) end\n"
@@ -210,10 +210,10 @@ _MONEY: dict[str, Mutant] = {
     "a-call-that-no-rule-refused": one("dispatch", "dropped('spend_ceiling', first.rule)", "dropped('spend_ceiling')"),
     "ceilings-are-not-asked": one(
         "include_guard",
-        "  spending.test(sending.rule_hits, found.application, found.country, sending.about.country, sending.price)\n",
+        "  spending.test(attempt.rule_hits, found.application, found.country, attempt.about.country, attempt.price)\n",
     ),
     "calls-are-not-settled": one(
-        "dispatch_settle", "    spending.settle(money, about.country, tonumber(ARGV[13]) - price, at)\n"
+        "dispatch_finish", "    spending.settle(money, about.country, tonumber(ARGV[13]) - price, at)\n"
     ),
 }
 _TOLD: dict[str, Mutant] = {
@@ -233,8 +233,8 @@ _TOLD: dict[str, Mutant] = {
     ),
     "what-only-records-is-not-told": one(
         "start",
-        "guard.count(sending)\nguard.report(sending, key.decisions, plan.decisions, plan.age)\n",
-        "guard.count(sending)\n",
+        "guard.count(attempt)\nguard.report(attempt, key.decisions, plan.decisions, plan.age)\n",
+        "guard.count(attempt)\n",
     ),
     "a-guess-without-a-decision": one("check", "if #hits > 0 then", "if false then"),
     "decisions-until-yesterday": one("include_rule_hits", "    now + first.wait, about", "    now - first.wait, about"),
@@ -251,8 +251,8 @@ _TOLD: dict[str, Mutant] = {
         "include_rule_hits",
         "  redis.call('XTRIM', stream, 'MINID', now - age) -- exactly: what it tells is not kept for longer\n",
     ),
-    "a-start-that-no-replay-sees": one("start", '\'","sending":"\' .. arg.attempt', "'\",\"sending\":\"' .. ''"),
-    "a-refused-start-that-no-replay-sees": one("start", "'sending', arg.attempt,\n    'after'", "'after'"),
+    "a-start-that-no-replay-sees": one("start", '\'","attempt":"\' .. arg.attempt', "'\",\"attempt\":\"' .. ''"),
+    "a-refused-start-that-no-replay-sees": one("start", "'attempt', arg.attempt,\n    'after'", "'after'"),
     "a-refused-start-before-all-that-led-to-it": one("start", "'after', streams.last_entry(key.events), "),
     "a-resend-for-nothing-in-a-replay": one("resend", "price = arg.price, guard", "price = 0, guard"),
     "a-refused-resend-that-no-replay-sees": one("resend", "'price', arg.price, 'after'", "'after'"),
@@ -262,9 +262,9 @@ _TOLD: dict[str, Mutant] = {
         "include_streams", "'XREVRANGE', stream, '+', '-'", "'XRANGE', stream, '-', '+'"
     ),
     "rules-on-destinations-that-record-are-not-told": one(
-        "start", "rule_hits.add(sending.rule_hits, { rule = rule", "rule_hits.add({}, { rule = rule"
+        "start", "rule_hits.add(attempt.rule_hits, { rule = rule", "rule_hits.add({}, { rule = rule"
     ),
-    "flags-of-a-start-are-lost": one("include_approvals", "(sending.place == 'home' and 'h' or '')", "''"),
+    "flags-of-a-start-are-lost": one("include_approvals", "(attempt.place == 'home' and 'h' or '')", "''"),
 }
 TESTS = ("store/test_guard_*.py", "store/test_attempts.py", "services/test_known_devices.py")
 """Where most of them are noticed."""

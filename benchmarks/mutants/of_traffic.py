@@ -8,7 +8,7 @@ DEFECTS: dict[str, Mutant] = {
     "a-start-without-its-flags-in-the-event": one("start", '\'","guard":"\' .. one.guard', "'\",\"guard\":\"' .. ''"),
     "an-approval-without-its-start": one("check", ", created = found.created })", ", created = 0 })"),
     "an-approval-of-nobody": one("check", "guard = found.guard", "guard = ''"),
-    "a-start-without-its-carrier-range": one("include_approvals", " .. sending.range .. '.'", " .. '.'"),
+    "a-start-without-its-carrier-range": one("include_approvals", " .. attempt.range .. '.'", " .. '.'"),
     "a-step-that-is-kept-twice": one(
         "traffic_commit", "(redis.call('HGET', KEYS[1], 'version') or '0') ~= ARGV[1]", "false"
     ),
@@ -32,32 +32,32 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "what-is-usual-is-not-told": one("suspicions_note", ", suspicion.usual\n", ", 0\n"),
     "unblock-leaves-the-suspicion": one("guard_unblock", " or name == 'tsuspicion'", ""),
-    "a-block-that-nobody-leaves": one("guard_give_back", "'ZINCRBY', key, -1,", "'ZINCRBY', key, 0,"),
+    "a-block-that-nobody-leaves": one("guard_roll_back", "'ZINCRBY', key, -1,", "'ZINCRBY', key, 0,"),
     "a-block-left-in-another-hour": one(
-        "guard_give_back", "math.floor(one.created / 3600000)", "math.floor(now / 3600000)"
+        "guard_roll_back", "math.floor(one.created / 3600000)", "math.floor(now / 3600000)"
     ),
     "a-block-that-known-numbers-leave": one(
-        "guard_give_back", "if approvals.has(one, 'a') or approvals.has(one, 's') then return end", "local _ = one"
+        "guard_roll_back", "if approvals.has(one, 'a') or approvals.has(one, 's') then return end", "local _ = one"
     ),
     "a-number-that-leaves-its-block-again-and-again": one(
-        "guard_give_back", "if not was_known then take_off_block(found) end", "take_off_block(found)"
+        "guard_roll_back", "if not was_known then take_off_block(found) end", "take_off_block(found)"
     ),
     "nobody-is-under-suspicion": one("include_newcomers", "if now >= ends then return end", "do return end"),
     "a-suspicion-without-end": one("include_newcomers", "if now >= ends then return end", "local _ = ends"),
-    "known-numbers-are-asked": one("include_newcomers", "return sending.reputation.approved or (", "return ("),
-    "safe-numbers-are-asked": one("include_newcomers", " or sending.safe or", " or"),
-    "resends-are-asked": one("include_newcomers", " or sending.kind == 'resend' then return", " then return"),
+    "known-numbers-are-asked": one("include_newcomers", "return attempt.reputation.approved or (", "return ("),
+    "safe-numbers-are-asked": one("include_newcomers", " or attempt.safe or", " or"),
+    "resends-are-asked": one("include_newcomers", " or attempt.kind == 'resend' then return", " then return"),
     "resends-of-who-was-known-take-from-the-trickle": one(
-        "include_newcomers", "(sending.kind == 'resend' and approvals", "(false and approvals"
+        "include_newcomers", "(attempt.kind == 'resend' and approvals", "(false and approvals"
     ),
-    "resends-escape-the-trickle": one("include_newcomers", "sending.kind == 'fallback'", "sending.kind ~= 'start'"),
+    "resends-escape-the-trickle": one("include_newcomers", "attempt.kind == 'fallback'", "attempt.kind ~= 'start'"),
     "a-resend-that-costs-nobody": one("resend", ", guard = found.guard,", ","),
     "a-resend-without-its-carrier-range": one(
         "resend", ", range = string.match(found.guard, '^%a*(%d*)') })", ", range = '' })"
     ),
     "a-range-like-its-country": one("include_newcomers", "if row.tail ~= '' then", "if false then"),
     "a-range-by-its-beginning": one("include_newcomers", "'\\n' .. range .. ' (%d+)", "'\\n%d* (%d+)"),
-    "a-check-that-helps-nobody": one("include_newcomers", "if sending.passed or sending.kind", "if sending.kind"),
+    "a-check-that-helps-nobody": one("include_newcomers", "if attempt.passed or attempt.kind", "if attempt.kind"),
     "a-check-that-always-helps": one("include_newcomers", "rule.asks and not checked_too", "rule.asks"),
     "asking-where-nobody-can": one("include_newcomers", "rule.asks and not checked_too", "not checked_too"),
     "a-trickle-of-all": one("include_newcomers", "wait > 0 then rule_hits", "wait > 9e9 then rule_hits"),
@@ -68,12 +68,12 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "who-is-asked-is-not-counted": one(
         "start",
-        "    if guard.count_asked(sending) then streams.report",
-        "    if guard.count_asked(sending) and false then streams.report",
+        "    if guard.count_asked(attempt) then streams.report",
+        "    if guard.count_asked(attempt) and false then streams.report",
     ),
-    "who-passes-after-others-is-no-attempt": one("include_approvals", "(sending.repeated and 'r' or '')", "''"),
+    "who-passes-after-others-is-no-attempt": one("include_approvals", "(attempt.repeated and 'r' or '')", "''"),
     "who-is-asked-and-passes-is-two-attempts": one(
-        "include_guard", "sending.repeated = not is_first(about, 'passed')", "sending.repeated = true"
+        "include_guard", "attempt.repeated = not is_first(about, 'passed')", "attempt.repeated = true"
     ),
     "who-is-asked-counts-nowhere": one(
         "include_guard",
@@ -83,23 +83,23 @@ DEFECTS: dict[str, Mutant] = {
     "asked-whatever-refuses": one(
         "include_rule_hits", "if not one.records and not one.asks then return false end", "local _ = one"
     ),
-    "refused-and-not-asked": one("start", "and not sending.passed then", "and false then"),
+    "refused-and-not-asked": one("start", "and not attempt.passed then", "and false then"),
     "a-number-that-lets-an-alarm-stand": one(
-        "include_guard", "return sending.suspected and is_first(sending.about, 'asked')", "return sending.suspected"
+        "include_guard", "return attempt.suspected and is_first(attempt.about, 'asked')", "return attempt.suspected"
     ),
     "an-address-that-lets-an-alarm-stand": one(
         "include_guard", "or about.network ~= '' and about.network or about.pseudonym", "or about.pseudonym"
     ),
     "a-network-that-lets-an-alarm-stand": one("include_guard", "about.wide ~= '' and about.wide or ", ""),
     "asked-by-other-rules-counts-twice": one(
-        "include_guard", "return sending.suspected and is_first", "return is_first"
+        "include_guard", "return attempt.suspected and is_first", "return is_first"
     ),
     "an-application-that-is-asked-without-end": one("include_guard", "  rows.write(application, application.life)\n"),
     "an-address-that-is-kept-for-being-asked": one(
         "include_guard", "math.max(2 * longest, redis.call('PTTL', address.key))", "address.life"
     ),
     "a-refused-start-uses-up-the-trickle": one(
-        "include_fraud", "    if sending.trickled and part.name == 'country' then", "    if false then"
+        "include_fraud", "    if attempt.trickled and part.name == 'country' then", "    if false then"
     ),
     "an-address-that-asks-without-end": one("include_guard", "  guard.test_sliding(hits, 'ip', row)\n"),
     "an-address-that-is-asked-beyond-its-windows": one(
@@ -108,12 +108,12 @@ DEFECTS: dict[str, Mutant] = {
     "a-trickle-that-fills-without-bound": one(
         "include_newcomers", "math.min(most, row[at.ltrickle])", "row[at.ltrickle]"
     ),
-    "a-check-that-is-not-remembered": one("include_approvals", "sending.passed and 'q'", "false and 'q'"),
+    "a-check-that-is-not-remembered": one("include_approvals", "attempt.passed and 'q'", "false and 'q'"),
     "a-check-that-is-not-judged-apart": one(
-        "include_approvals", "sending.passed_under_suspicion and 'k'", "false and 'k'"
+        "include_approvals", "attempt.passed_under_suspicion and 'k'", "false and 'k'"
     ),
     "one-bucket-for-all": one("ruleset_register", "if rule.checked then rule.about", "if false then rule.about"),
     "a-breaker-that-stops-who-passed": one(
-        "include_fraud", "if rule.asks and sending.passed", "if false and sending.passed"
+        "include_fraud", "if rule.asks and attempt.passed", "if false and attempt.passed"
     ),
 }

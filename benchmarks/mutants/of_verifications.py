@@ -75,15 +75,15 @@ DEFECTS: dict[str, Mutant] = {
     "start-spends-before-it-tests": Mutant(
         "start",
         (
-            ("guard.count(sending)\n", ""),
-            ("if refusal then\n", "guard.count(sending)\nif refusal then\n"),
+            ("guard.count(attempt)\n", ""),
+            ("if refusal then\n", "guard.count(attempt)\nif refusal then\n"),
         ),
     ),
-    "start-spends-nothing": one("start", "guard.count(sending)\n"),
+    "start-spends-nothing": one("start", "guard.count(attempt)\n"),
     "start-of-a-locked-number": one(
         "include_guard",
-        "  guard.test_guesses(list, found.number, sending.trust)\n",
-        "  if sending.kind ~= 'start' then guard.test_guesses(list, found.number, sending.trust) end\n",
+        "  guard.test_guesses(list, found.number, attempt.trust)\n",
+        "  if attempt.kind ~= 'start' then guard.test_guesses(list, found.number, attempt.trust) end\n",
     ),
     "start-over-the-limits": one("start", "if refusal then\n", "if false then\n"),
     "start-without-life": one("include_record", "  redis.call('PEXPIREAT', self.key, ends)\n"),
@@ -95,7 +95,7 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "start-unknown-to-its-record": one("start", "  one.start = key.idempotency\n"),
     "start-forgotten-by-its-number": one(
-        "include_guard", "if sending.kind == 'start' then number.started(", "if false then number.started("
+        "include_guard", "if attempt.kind == 'start' then number.started(", "if false then number.started("
     ),
     "start-remembered-without-bound": one("include_number", "if count > MOST_RECENT then", "if false then"),
     "start-remembered-for-a-day": one(
@@ -191,10 +191,10 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "resend-to-a-locked-number": one(
         "include_guard",
-        "  guard.test_guesses(list, found.number, sending.trust)\n",
-        "  if sending.kind == 'start' then guard.test_guesses(list, found.number, sending.trust) end\n",
+        "  guard.test_guesses(list, found.number, attempt.trust)\n",
+        "  if attempt.kind == 'start' then guard.test_guesses(list, found.number, attempt.trust) end\n",
     ),
-    "resend-spends-nothing": one("resend", "guard.count(sending)\n"),
+    "resend-spends-nothing": one("resend", "guard.count(attempt)\n"),
     "resend-keeps-the-old-tag": one(
         "resend",
         "found.generation, found.tag = found.generation + 1, record.stored_tag(arg.next_tag)",

@@ -47,7 +47,7 @@ def ready(exchange: Exchange) -> Answer:
 
     Looks whether Redis serves, and whether anything keeps all starts back: `starts` is `accepted`, or why not. A server
     that was asked to end says `leaving`, and goes on to answer for a while. `worker_age` is how many seconds ago a
-    worker was last seen, null when none was lately: told, not judged. `ledger` is what the last look found: `ok`,
+    worker was last seen, null when none was recently: told, not judged. `ledger` is what the last look found: `ok`,
     `disk-full` (SQLite's has less than 16 MiB left), `unavailable` (starts go on by what is known), `replaced`
     (SQLite's file, under the process), `behind`, why starts wait for an operator, or why a ledger that was away at the
     start is not used. `access` is where API keys and applications are known from: `ledger`, `copy` (in Redis, while the

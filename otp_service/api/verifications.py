@@ -138,7 +138,7 @@ class StartBody(Body):
     """Address of the end user, not of your server; some applications have to give it."""
     context: Annotated[str, StringConstraints(max_length=128, pattern=PRINTABLE)] | None = None
     """Your own opaque name of the end user's device or browser, at most 128 characters: a random value in a cookie or
-    in your app. One from which the number was approved lately, by default in the last 90 days, keeps a share of its
+    in your app. One from which the number was approved recently, by default in the last 90 days, keeps a share of its
     messages and guesses that strangers cannot use up. Kept as a pseudonym only."""
     consent: ConsentBody | None = None
     """That the end user agrees to this message and to later ones of the purpose; refused where the application keeps no

@@ -169,7 +169,9 @@ def actions(session: Session, since: datetime | None, until: datetime | None) ->
     found = find_actions(session.context, day_start(since), day_start(until, days=1), MAX_ACTIONS + 1)
     complete = len(found) <= MAX_ACTIONS
     shown = [(one.entry, one.proof) for one in found[:MAX_ACTIONS]]
-    rows = [(out.when(act.at), act.act, act.by, act.application, act.about, proof) for act, proof in shown]
+    rows = [
+        (out.when(entry.at), entry.action, entry.by, entry.application, entry.about, proof) for entry, proof in shown
+    ]
     out.table("actions", ("When", "Action", "By", "Application", "About", "Chain"), rows)
     out.in_json(complete=complete)
     if any(proof is not AuditStatus.RECORDED for _, proof in shown):

@@ -558,7 +558,7 @@ FENCE: tuple[Check[int | None], ...] = (
           lambda fence: [{"at": out.moment(fence)}] if fence else ()),
 )  # fmt: skip
 WORKER: tuple[Check[int | None], ...] = (
-    Check("worker", WARN, "No worker was seen lately: nothing is delivered.", "otp-service worker",
+    Check("worker", WARN, "No worker was seen recently: nothing is delivered.", "otp-service worker",
           lambda age: age is None),
     Check("worker", OK, "A worker was seen {it} s ago.", "", lambda age: age is not None),
 )  # fmt: skip

@@ -45,8 +45,8 @@ def remove(session: Session, name: str | None, reason: str, factor_id: str) -> N
     """
     application = session.application(name).name
     session.confirm(f"Remove {factor_id}? Its codes are wrong from then on.")
-    act = session.action(OperatorAction.FACTOR_REMOVED, application, factor_id)
-    factors.remove(session.context, application, factor_id, reason, act)
+    operator_action = session.action(OperatorAction.FACTOR_REMOVED, application, factor_id)
+    factors.remove(session.context, application, factor_id, reason, operator_action)
     out.done(f"Removed: {factor_id} ({reason}).", factor=factor_id, reason=reason)
     warn_of_mirror(session.context)
 
@@ -60,8 +60,8 @@ def unlock(session: Session, name: str | None, user: str) -> None:
     The waits and the lock that they led to are over.
     """
     application = session.application(name).name
-    act = session.action(OperatorAction.FACTORS_UNLOCKED, application)
-    if not factors.unlock(session.context, application, user, act):
+    operator_action = session.action(OperatorAction.FACTORS_UNLOCKED, application)
+    if not factors.unlock(session.context, application, user, operator_action):
         raise click.ClickException(f"Nothing holds this user of {application} back.")
     out.done(f"Unlocked: the user may try again at {application}.", application=application)
 

@@ -52,7 +52,7 @@ def _mode(settings: Settings, rule: str) -> out.Labelled:
 @command(guard, "Show what the rules do now.", applications=True)
 @click.option("--hours", type=click.IntRange(1, 24 * 90), default=24, show_default=True, help="How far to look back.")
 def status(session: Session, hours: int) -> None:
-    """Show what the rules refused lately, what passed that nobody approved, what is closed, and how much is spent."""
+    """Show what the rules refused recently, what passed that nobody approved, what is closed, and how much is spent."""
     settings, context = session.settings, session.context
     now = context.store.decisions.now()
     since, traffic = now - hours * 3_600_000, list(report_traffic(context))

@@ -65,13 +65,13 @@ def confirm(context: Context, user: ConsoleUser, name: str, pseudonym: str) -> b
     try:
         was_done = _do(context, taken)
     except BaseException:
-        _log.warning("dual_control_failed", act=str(taken.act), application=taken.application)
+        _log.warning("dual_control_failed", act=str(taken.action), application=taken.application)
         with suppress(LedgerUnavailableError):
-            requests.give_back(taken)
+            requests.reopen(taken)
         raise
     with suppress(LedgerUnavailableError):  # it is done, and may be done once more
         requests.finish(taken, DONE if was_done else NOTHING_LEFT)
-    _log.info("dual_control_confirmed", act=str(taken.act), application=taken.application, done=was_done)
+    _log.info("dual_control_confirmed", act=str(taken.action), application=taken.application, done=was_done)
     return was_done
 
 
@@ -80,7 +80,7 @@ def decline(context: Context, user: ConsoleUser, name: str) -> None:
     request = _open_request(context, user, name)
     if not DualControlRequests(context.ledger.database).decline(request.id, user.name):
         raise ConflictError("The request is over.")
-    _log.info("dual_control_declined", act=str(request.act), application=request.application)
+    _log.info("dual_control_declined", act=str(request.action), application=request.application)
 
 
 def _open_request(context: Context, user: ConsoleUser, name: str) -> DualControlRequest:
@@ -112,10 +112,10 @@ def _do(context: Context, request: DualControlRequest) -> bool:
     to = SubjectName(request.pseudonym, context.keyring.bucket(request.pseudonym))
     application, by = request.application, f"console:{request.by} with {request.decided_by}"
     every = application == EVERY_APPLICATION
-    match request.act:
+    match request.action:
         case DualControlAction.ERASE:
-            act = OperatorActionEntry(OperatorAction.SUBJECT_ERASED, by, "" if every else application)
-            erase(context, to, None if every else application, act)
+            operator_action = OperatorActionEntry(OperatorAction.SUBJECT_ERASED, by, "" if every else application)
+            erase(context, to, None if every else application, operator_action)
             return True
         case DualControlAction.UNFREEZE:
             return unfreeze(context, to, application, SuppressionSource.OPERATOR, by)[1]

@@ -33,7 +33,7 @@ views = Views()
 _SPANS: Final = (1, 7, 30, 90)
 """Days that can be asked for."""
 _ROWS: Final = 200
-_LATELY: Final = 7 * DAY
+_RECENTLY: Final = 7 * DAY
 """Milliseconds in which something was started in a country that may be closed."""
 
 
@@ -215,8 +215,8 @@ def _places(rows: Iterable[VerificationStatsRow]) -> set[Place]:
 def show_holds(visit: ConsoleRequest) -> Answer:
     """Show what is held back, and let it go."""
     until = visit.context.store.decisions.now()
-    lately = StatsQuery(until - _LATELY, until, ("application", "country"), {"application": visit.applications})
-    places = _places(_count(visit, lately))
+    recently = StatsQuery(until - _RECENTLY, until, ("application", "country"), {"application": visit.applications})
+    places = _places(_count(visit, recently))
     return visit.page("holds.html", closed=closed_countries(visit.context, places), applications=visit.applications)
 
 

@@ -232,7 +232,7 @@ class DualControlAction(StrEnum):
 class DualControlRequest:
     """A request under dual control, open or decided. Times are milliseconds since the epoch."""
 
-    act: DualControlAction
+    action: DualControlAction
     pseudonym: str
     application: str
     """``*`` for all."""
@@ -273,7 +273,7 @@ class DualControlRequests:
             "id": name,
             "at": now(),
             "by": request.by,
-            "act": request.act,
+            "act": request.action,
             "pseudonym": request.pseudonym,
             "application": request.application,
             "reason": request.reason,
@@ -296,7 +296,7 @@ class DualControlRequests:
     def take(self, name: str, by: str) -> DualControlRequest | None:
         """Take a request in order to confirm it; return ``None`` if it is not open to the user.
 
-        It is never open to its requester. A taken request ends with `finish` or `give_back`; without either it is open
+        It is never open to its requester. A taken request ends with `finish` or `reopen`; without either it is open
         again after `TAKEN_FOR`.
         """
         return self._decide(name, by, TAKEN, second_person_requests.c.by != by)
@@ -319,7 +319,7 @@ class DualControlRequests:
         """Record the outcome of a taken request, unless it was taken again since."""
         self._end(taken, decided=now(), outcome=outcome)
 
-    def give_back(self, taken: DualControlRequest) -> None:
+    def reopen(self, taken: DualControlRequest) -> None:
         """Open a taken request again after a failure, unless it was taken again since."""
         self._end(taken, decided=None, decided_by="", outcome="")
 

@@ -166,7 +166,7 @@ class OperatorAction(StrEnum):
 class OperatorActionEntry:
     """One action, as it is recorded."""
 
-    act: str
+    action: str
     """One of `OperatorAction` or of an extension; of what was read also one of a later release, or a forged one."""
     by: str
     """Who did it: the login of a person at a command line (``cli:ali``), a user of the console (``console:ali``), or
@@ -195,7 +195,7 @@ class PurgeRecord:
     """How many went. It grows while a purge goes on, so it is not signed."""
     names: Mapping[str, str] = field(default_factory=dict)
     """The keys of the rows, and the beginnings of their digests, where age alone does not end them."""
-    upto: int = 0
+    last_sequence: int = 0
     """Number of the last entry of the chain that went; the chain begins after it. 0 where none did."""
     link: str = ""
     """That entry's link."""
@@ -205,7 +205,7 @@ class PurgeRecord:
     @property
     def signed(self) -> bytes:
         """What the signature is of: canonical JSON."""
-        return canonical_json([self.id, self.data, self.before, self.at, self.names, self.upto, self.link])
+        return canonical_json([self.id, self.data, self.before, self.at, self.names, self.last_sequence, self.link])
 
 
 _DAY: Final = 24 * 3600 * 1000

@@ -221,10 +221,10 @@ class NumberState:
     frozen: frozenset[str] = frozenset()
     """The applications that it is frozen for (`EVERY_APPLICATION` for all)."""
     lifted: Mapping[str, int] = field(default_factory=dict)
-    """The applications of which a freeze was lifted lately (`EVERY_APPLICATION` for all): at which place of
+    """The applications of which a freeze was lifted recently (`EVERY_APPLICATION` for all): at which place of
     the ledger. What was started before that stays ended."""
     erased: Mapping[str, int] = field(default_factory=dict)
-    """The applications within which it was erased lately (`EVERY_APPLICATION` for all): at which place of the ledger.
+    """The applications within which it was erased recently (`EVERY_APPLICATION` for all): at which place of the ledger.
     What was started or approved before that is not valid any more."""
     factors: Mapping[str, str] = field(default_factory=dict)
     """Of a user, who is mirrored as a number is: active factors by id, packed (`SealedFactor`)."""
@@ -235,7 +235,7 @@ class MirrorChanges:
     """The numbers that changed between two places of a ledger, in their present state."""
 
     after: LedgerPosition
-    upto: LedgerPosition
+    reached: LedgerPosition
     read_at: int
     """Number of the ledger's last change when the states were read."""
     numbers: tuple[NumberState, ...]

@@ -137,16 +137,16 @@ class Alarm:
     """Approvals that so many attempts usually bring, faded by slots, while nothing spoke for the end."""
     found: float = 0.0
     """Approvals that came instead."""
-    lately_expected: float = 0.0
+    recently_expected: float = 0.0
     """The same, but whatever speaks for the end: what is now."""
-    lately_found: float = 0.0
+    recently_found: float = 0.0
 
     @classmethod
     def of(cls, run: Run, raised: int, usual: float) -> "Alarm":
         """Return the alarm of a run that has enough evidence, where the share is ``usual``."""
         alarm = cls(raised, run.unusual)
         alarm.found, alarm.expected = float(run.approvals), run.approvals + usual * max(0.0, run.unusual)
-        alarm.lately_found, alarm.lately_expected = alarm.found, alarm.expected
+        alarm.recently_found, alarm.recently_expected = alarm.found, alarm.expected
         return alarm
 
     @property
@@ -157,13 +157,13 @@ class Alarm:
     @property
     def level(self) -> float:
         """The part of the attempts of the last half hour or so that is not usual, 0 to 1."""
-        return max(0.0, 1 - self.lately_found / self.lately_expected) if self.lately_expected else 0.0
+        return max(0.0, 1 - self.recently_found / self.recently_expected) if self.recently_expected else 0.0
 
     def add(self, slot: Slot, usual: float) -> bool:
         """Count a slot; tell whether the share is usual again."""
         self.unusual += slot.messages - slot.approvals / usual
-        self.lately_expected = self.lately_expected * MEMORY + slot.attempts * usual
-        self.lately_found = self.lately_found * MEMORY + slot.approvals
+        self.recently_expected = self.recently_expected * MEMORY + slot.attempts * usual
+        self.recently_found = self.recently_found * MEMORY + slot.approvals
         if not self.recovery:  # nothing speaks for the end: this is what the attack looks like
             self.expected = self.expected * MEMORY + slot.attempts * usual
             self.found = self.found * MEMORY + slot.approvals

@@ -104,7 +104,7 @@ def bucket_wait(held: float, most: float, rule: BucketRule) -> int:
     return max(1, math.ceil(excess * rule.window / most)) if excess > 0 else 0
 
 
-def give_back_to_bucket(kept: BucketState, rule: BucketRule, sends: int) -> None:
+def roll_back_bucket(kept: BucketState, rule: BucketRule, sends: int) -> None:
     """Give sends back; the bucket leaks afterwards."""
     if rule.name in kept.levels:
         kept.levels[rule.name] = max(0.0, kept.levels[rule.name] - sends)
@@ -455,7 +455,7 @@ class Evaluation:
     ruleset: Ruleset
     application: str
     country: str
-    sending: SendAttempt
+    send_attempt: SendAttempt
     kind: str
     now: int
     hits: list[RuleHit] = field(default_factory=list)
@@ -470,19 +470,19 @@ class Evaluation:
     _counted: list[tuple[Bucket, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        reputation, known = self.memory.reputation.get(self.sending.number, self.now), self.ruleset.known
+        reputation, known = self.memory.reputation.get(self.send_attempt.number, self.now), self.ruleset.known
 
-        def lately(at: int | None) -> bool:
+        def recently(at: int | None) -> bool:
             return at is not None and self.now - at < known
 
         devices = reputation.devices.get(self.application, {})
-        self.known_device = bool(self.sending.device) and lately(devices.get(self.sending.device))
-        is_stranger = reputation.unapproved >= self.ruleset.known_messages[self.sending.place]
-        self.approved = self.known_device or (lately(reputation.approved) and not is_stranger)
-        self._some, self._here = lately(reputation.anywhere), lately(reputation.applications.get(self.application))
+        self.known_device = bool(self.send_attempt.device) and recently(devices.get(self.send_attempt.device))
+        is_stranger = reputation.unapproved >= self.ruleset.known_messages[self.send_attempt.place]
+        self.approved = self.known_device or (recently(reputation.approved) and not is_stranger)
+        self._some, self._here = recently(reputation.anywhere), recently(reputation.applications.get(self.application))
         if self._network:
-            asked = self.memory.asked.get(self.sending.network, self.now)
-            self.new = {"number": self.sending.number not in asked, "country": self.country not in asked}
+            asked = self.memory.asked.get(self.send_attempt.network, self.now)
+            self.new = {"number": self.send_attempt.number not in asked, "country": self.country not in asked}
 
     @property
     def counted(self) -> Counter[tuple[str, str]]:
@@ -509,16 +509,16 @@ class Evaluation:
     @property
     def _network(self) -> str:
         """Return the address that a message counts at, if any: who passed a human check counts at none."""
-        return self.sending.network if self.kind == "start" and not self.sending.checked else ""
+        return self.send_attempt.network if self.kind == "start" and not self.send_attempt.checked else ""
 
     def part_key(self, part: str) -> str:
         """Return what a part is kept under; empty where it does not count."""
         return {
-            "block": self.sending.block,
+            "block": self.send_attempt.block,
             "country": f"{self.application}/{self.country}",
             "address": self._network,
-            "network": self._network and self.sending.wide_network,
-            "provider": self._network and self.sending.provider,
+            "network": self._network and self.send_attempt.wide_network,
+            "provider": self._network and self.send_attempt.provider,
         }[part]
 
     # --- testing ----------------------------------------------------------------------------------------------
@@ -527,14 +527,14 @@ class Evaluation:
         """Test all rules for a message."""
         self.test_windows(self._scopes())
         if self.ruleset.cooldown and self.kind == "start":
-            run = self.memory.cooldown.get(self.sending.number, self.now).get(self.trust, Streak())
+            run = self.memory.cooldown.get(self.send_attempt.number, self.now).get(self.trust, Streak())
             rule = self.ruleset.cooldown
             self._add_hit(rule.rule, run.left(rule, self.now), records=rule.record_only)
         self.test_guesses()
         if self.ruleset.failures and not self.known_device:
             wait = self.memory.failing.get(self.application, self.now).wait(self.ruleset.failures, self.now)
             self._add_hit(self.ruleset.failures.rule, wait, records=self.ruleset.failures.record_only)
-        over = self.memory.over(self.ruleset, self.application, self.country, self.sending.price, self.now)
+        over = self.memory.over(self.ruleset, self.application, self.country, self.send_attempt.price, self.now)
         for ceiling, wait in over:
             self._add_hit(ceiling.rule, wait, records=ceiling.record_only)
         self._test_breakers()
@@ -553,7 +553,7 @@ class Evaluation:
 
     def test_guesses(self) -> None:
         """Test the wait after a wrong code, and the lock."""
-        guesses = self.memory.guesses.get((self.application, self.sending.number), self.now)
+        guesses = self.memory.guesses.get((self.application, self.send_attempt.number), self.now)
         if self.ruleset.guess_wait:
             rule = self.ruleset.guess_wait
             self._add_hit(
@@ -574,13 +574,15 @@ class Evaluation:
             if part.breaker.until != before.until:
                 self._changed.add(rule.part)
             refuses = stands is ConversionState.OPEN and not rule.passes_while_open
-            if refuses and not (rule.asks and self.sending.checked):
+            if refuses and not (rule.asks and self.send_attempt.checked):
                 self._add_hit(rule.rule, part.breaker.until - self.now, records=rule.record_only)
 
     def _test_buckets(self) -> None:
         for rule in self.ruleset.buckets:
             stands = rule.breaker is None or self._breaker_states.get(rule.breaker) == rule.breaker_state
-            checked = not (rule.asks and self.sending.checked) and (rule.checked != "yes" or self.sending.checked)
+            checked = not (rule.asks and self.send_attempt.checked) and (
+                rule.checked != "yes" or self.send_attempt.checked
+            )
             late = rule.starts and self.kind != "start"
             new = rule.new is None or self.new.get(rule.new, False)
             if stands and checked and new and not late and self._applies(rule):
@@ -593,8 +595,8 @@ class Evaluation:
     def _applies(self, rule: Bucket | ConversionBreaker) -> bool:
         """Tell whether a rule against fraud looks at this message."""
         known = self.approved if rule.exempts == "approved" else self.known_device
-        here = rule.place is None or rule.place == self.sending.place
-        return here and not known and not self.sending.safe and bool(self.part_key(rule.part))
+        here = rule.place is None or rule.place == self.send_attempt.place
+        return here and not known and not self.send_attempt.safe and bool(self.part_key(rule.part))
 
     def _add_hit(self, rule: str, wait: int, *, records: bool) -> None:
         if wait > 0:
@@ -606,7 +608,7 @@ class Evaluation:
         """Count the message in everything that was tested."""
         self.spend_windows(tuple(one for one in self._scopes() if one is not LimitScope.FAILED_CHECKS))
         self._count_cooldown()
-        self.memory.spend(self.ruleset, self.application, self.country, self.sending.price, self.now)
+        self.memory.spend(self.ruleset, self.application, self.country, self.send_attempt.price, self.now)
         touched = {rule.part for rule, _ in self._counted} | self._breaker_states.keys()
         for part in {rule.part for rule, _ in self._counted}:
             self._settle_levels(part)
@@ -629,7 +631,7 @@ class Evaluation:
 
     def _own_window(self, rule: Window) -> MovingWindow | SlidingWindow:
         """Return what the application's known devices used of a number's window."""
-        return self.memory.window(rule, f"{self.application}/{self.sending.number}")
+        return self.memory.window(rule, f"{self.application}/{self.send_attempt.number}")
 
     def remember_breakers(self) -> None:
         """Keep the breakers that opened or closed, of a message that is refused."""
@@ -638,17 +640,17 @@ class Evaluation:
             self.keep(part)
 
     def _count_cooldown(self) -> None:
-        rule, number = self.ruleset.cooldown, self.sending.number
+        rule, number = self.ruleset.cooldown, self.send_attempt.number
         if rule and self.kind != "fallback":
             runs = self.memory.cooldown.get(number, self.now)
             runs[self.trust] = runs.get(self.trust, Streak()).longer(rule, self.now)
             self.memory.cooldown.put(number, runs, self.now + rule.reset_after)
 
     def _count_asked(self) -> None:
-        network = self.sending.network
+        network = self.send_attempt.network
         asked = self.memory.asked.get(network, self.now)
         first = not asked
-        asked |= {self.sending.number, self.country}
+        asked |= {self.send_attempt.number, self.country}
         if first:
             self.memory.asked.put(network, asked, self.now + self.ruleset.lifetimes["asked"])
 
@@ -656,7 +658,7 @@ class Evaluation:
         """Let all buckets of a part leak before it is kept as it is now."""
         kept = self.part(part).kept
         for rule in self.ruleset.buckets:
-            if rule.part == part and rule.name in kept.levels and rule.place in {None, str(self.sending.place)}:
+            if rule.part == part and rule.name in kept.levels and rule.place in {None, str(self.send_attempt.place)}:
                 kept.levels[rule.name] = bucket_level(kept, rule, self.now)
         kept.at = self.now
 
@@ -667,9 +669,9 @@ class Evaluation:
 
     def _windows(self, scopes: tuple[LimitScope, ...]) -> Iterator[tuple[Window, str]]:
         names = {
-            LimitScope.NUMBER: self.sending.number,
-            LimitScope.FAILED_CHECKS: f"{self.application}/{self.sending.number}",
-            LimitScope.IP: self.sending.network,
+            LimitScope.NUMBER: self.send_attempt.number,
+            LimitScope.FAILED_CHECKS: f"{self.application}/{self.send_attempt.number}",
+            LimitScope.IP: self.send_attempt.network,
             LimitScope.APPLICATION: self.application,
         }
         for rule in self.ruleset.windows:
@@ -686,7 +688,7 @@ class SimulatedVerification:
 
     application: str
     country: str
-    sending: SendAttempt
+    send_attempt: SendAttempt
     created: int
     approved: bool
     """Whether its number was known when it started."""
@@ -711,16 +713,16 @@ class GuardSimulation:
         self._memory = GuardState(usual)
 
     def start(
-        self, ruleset: Ruleset, application: str, country: str, sending: SendAttempt, now: int
+        self, ruleset: Ruleset, application: str, country: str, send_attempt: SendAttempt, now: int
     ) -> tuple[list[RuleHit], SimulatedVerification | None]:
         """Judge a start, and count it if nothing refuses it; return what was found, and the verification."""
-        evaluation = Evaluation(self._memory, ruleset, application, country, sending, "start", now)
+        evaluation = Evaluation(self._memory, ruleset, application, country, send_attempt, "start", now)
         if not _passes(evaluation):
             return evaluation.hits, None
         counted = SimulatedVerification(
             application,
             country,
-            sending,
+            send_attempt,
             now,
             evaluation.approved,
             evaluation.known_device,
@@ -734,7 +736,7 @@ class GuardSimulation:
         self, ruleset: Ruleset, counted: SimulatedVerification, price: int, now: int, *, fallback: bool = False
     ) -> list[RuleHit]:
         """Judge a further message, and count it if nothing refuses it; return what was found."""
-        first = counted.sending
+        first = counted.send_attempt
         further = SendAttempt(
             first.number, first.block, device=first.device, place=first.place, safe=first.safe, price=price,
             checked=first.checked,
@@ -747,13 +749,13 @@ class GuardSimulation:
         return evaluation.hits
 
     def _note_message(self, counted: SimulatedVerification, now: int) -> None:
-        reputation = self._memory.reputation.get(counted.sending.number, now)
+        reputation = self._memory.reputation.get(counted.send_attempt.number, now)
         reputation.unapproved += counted.created > (reputation.approved or 0)
 
     def guess(self, ruleset: Ruleset, counted: SimulatedVerification, now: int, *, right: bool) -> list[RuleHit]:
         """Judge a code that is typed, and count it if nothing refuses it; return what was found."""
         evaluation = Evaluation(
-            self._memory, ruleset, counted.application, counted.country, counted.sending, "check", now
+            self._memory, ruleset, counted.application, counted.country, counted.send_attempt, "check", now
         )
         evaluation.known_device = evaluation.known_device or counted.known_device
         evaluation.test_windows((LimitScope.FAILED_CHECKS,))
@@ -780,7 +782,11 @@ class GuardSimulation:
         )
 
     def _wrong(self, evaluation: Evaluation) -> None:
-        ruleset, now, name = evaluation.ruleset, evaluation.now, (evaluation.application, evaluation.sending.number)
+        ruleset, now, name = (
+            evaluation.ruleset,
+            evaluation.now,
+            (evaluation.application, evaluation.send_attempt.number),
+        )
         guesses = self._memory.guesses.get(name, now)
         if ruleset.guess_wait:
             guesses.runs[evaluation.trust] = guesses.runs.get(evaluation.trust, Streak()).longer(
@@ -792,7 +798,7 @@ class GuardSimulation:
         self._memory.guesses.put(name, guesses, now + ruleset.lifetimes["guesses"])
 
     def _approve(self, evaluation: Evaluation, counted: SimulatedVerification) -> None:
-        ruleset, now, first, memory = evaluation.ruleset, evaluation.now, counted.sending, self._memory
+        ruleset, now, first, memory = evaluation.ruleset, evaluation.now, counted.send_attempt, self._memory
         guesses = memory.guesses.get((evaluation.application, first.number), now)
         guesses.runs.pop(evaluation.trust, None)
         guesses.row = 0
@@ -801,24 +807,24 @@ class GuardSimulation:
         reputation.approve(first.device, evaluation.application, ruleset.devices, now)
         memory.reputation.put(first.number, reputation, now + ruleset.known)
         if not first.safe:
-            self._give_back(evaluation, counted)
+            self._roll_back(evaluation, counted)
 
-    def _give_back(self, evaluation: Evaluation, counted: SimulatedVerification) -> None:
+    def _roll_back(self, evaluation: Evaluation, counted: SimulatedVerification) -> None:
         back = Evaluation(
             self._memory,
             evaluation.ruleset,
             counted.application,
             counted.country,
-            counted.sending,
+            counted.send_attempt,
             "start",
             evaluation.now,
         )
         for part in ("block", "country", "address", "network", "provider"):
             spared = counted.known_device if part in _OF_ITS_ADDRESS else counted.is_exempt
             if back.part_key(part) and not spared:
-                _give_back_part(back, counted, part, counts=part in _OF_ITS_ADDRESS or not evaluation.approved)
-        names = {"number": counted.sending.number, "country": counted.country}
-        asked = self._memory.asked.get(counted.sending.network, evaluation.now)
+                _roll_back_part(back, counted, part, counts=part in _OF_ITS_ADDRESS or not evaluation.approved)
+        names = {"number": counted.send_attempt.number, "country": counted.country}
+        asked = self._memory.asked.get(counted.send_attempt.network, evaluation.now)
         asked -= {names[what] for what, new in counted.new.items() if new}
 
 
@@ -832,12 +838,12 @@ def _passes(evaluation: Evaluation) -> bool:
     return True
 
 
-def _give_back_part(back: Evaluation, counted: SimulatedVerification, part: str, *, counts: bool) -> None:
+def _roll_back_part(back: Evaluation, counted: SimulatedVerification, part: str, *, counts: bool) -> None:
     """Give back to a part; of one number, while it is known, one approval ``counts``."""
     own = back.part(part)
     rules = {rule.name: rule for rule in back.ruleset.buckets if rule.part == part}
     for rule in rules.values():
-        give_back_to_bucket(own.kept, rule, counted.sends[part, rule.name])
+        roll_back_bucket(own.kept, rule, counted.sends[part, rule.name])
     for window in {one for rule in rules.values() for one in rule.approval_windows} if counts else ():
         count_approval(own.kept, window, back.now)
     judged = any(rule.part == part for rule in back.ruleset.breakers) and not counted.approved
@@ -889,7 +895,7 @@ class Attempt:
         return self.what.split("|", 2)[1]
 
     @property
-    def sending(self) -> SendAttempt:
+    def send_attempt(self) -> SendAttempt:
         """What the guard saw of a start."""
         return decode_attempt(self.what.split("|", 2)[2])
 
@@ -898,7 +904,7 @@ class Attempt:
         """The most that a message may cost, in millionths; 0 of a code."""
         if self.kind not in _MESSAGES:
             return 0
-        return self.sending.price if self.kind is AttemptKind.START else int(self.what or 0)
+        return self.send_attempt.price if self.kind is AttemptKind.START else int(self.what or 0)
 
     def checked(self) -> "Attempt":
         """Return it, when all that it says can be read; raise `ValueError` or `TypeError` otherwise."""
@@ -999,14 +1005,16 @@ class Replay:
             self.after.count(attempt, rule)
 
     def _start(self, attempt: Attempt) -> str:
-        sending, application = attempt.sending, self._applications.get(attempt.application)
+        send_attempt, application = attempt.send_attempt, self._applications.get(attempt.application)
         if application:
             if not application.sends_to(attempt.country):
                 self._verifications[attempt.verification] = None
                 return "destination.country"
-            sending = replace(sending, place=application.place_of(attempt.country))
+            send_attempt = replace(send_attempt, place=application.place_of(attempt.country))
         ruleset = self._rulesets[attempt.application]
-        hits, verification = self._simulation.start(ruleset, attempt.application, attempt.country, sending, attempt.at)
+        hits, verification = self._simulation.start(
+            ruleset, attempt.application, attempt.country, send_attempt, attempt.at
+        )
         self._verifications[attempt.verification] = verification
         return _refused_by(hits)
 

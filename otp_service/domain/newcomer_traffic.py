@@ -802,8 +802,8 @@ def _pack_outcomes(one: Outcomes) -> bytes:
 
 
 def _pack_alarm(one: Alarm) -> bytes:
-    lately = one.lately_expected, one.lately_found
-    return _ALARM_ROW.pack(one.raised, one.unusual, one.recovery, one.expected, one.found, *lately)
+    recently = one.recently_expected, one.recently_found
+    return _ALARM_ROW.pack(one.raised, one.unusual, one.recovery, one.expected, one.found, *recently)
 
 
 def _unpack_outcomes(reader: _Reader, *, alarmed: bool) -> Outcomes:

@@ -89,7 +89,7 @@ def tally(events: Iterable[Event]) -> Tallies:
 
 Blocks = Mapping[int, Mapping[str, int]]
 """Starts of newcomers by hour (since the epoch, by Redis' clock) and block: its pseudonym, its country, and the carrier
-range, slashes between. A script takes off those that were approved (``guard_give_back.lua``)."""
+range, slashes between. A script takes off those that were approved (``guard_roll_back.lua``)."""
 
 
 def tally_blocks(events: Iterable[Event]) -> Blocks:
@@ -98,7 +98,7 @@ def tally_blocks(events: Iterable[Event]) -> Blocks:
     for one in events:
         who, number_prefix = whose(one) if one.type == _STARTED else (None, "")
         if who and who is not Who.KNOWN:
-            block = decode_attempt(one.member("sending")).block
+            block = decode_attempt(one.member("attempt")).block
             counted[one.at // (60 * MINUTE)][f"{block}/{one.member('country')}/{number_prefix}"] += 1
     return counted
 
@@ -127,7 +127,7 @@ def _counts(event: Event) -> Iterator[tuple[Tally, int]]:
         yield Tally(*place, What.MESSAGE), 1
         if _REPEATED in event.member("guard").partition(".")[0]:
             yield Tally(*place, What.REPEATED), 1
-        yield Tally(*place, What.MONEY), decode_attempt(event.member("sending")).price
+        yield Tally(*place, What.MONEY), decode_attempt(event.member("attempt")).price
     elif event.type == _RESENT:
         place = event.member("country"), number_prefix, event.at // MINUTE, who
         yield Tally(*place, What.MONEY), int(event.member("price") or 0)

@@ -472,21 +472,21 @@ class OperatorActions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, act: OperatorActionEntry) -> OperatorActionEntry:
-        """Record an act; return it with its time."""
+    def add(self, operator_action: OperatorActionEntry) -> OperatorActionEntry:
+        """Record an action; return it with its time."""
         with self._database.write() as connection:
-            return record_action(connection, act)
+            return record_action(connection, operator_action)
 
-    def perform(self, act: OperatorActionEntry, do: Callable[[], int]) -> int:
+    def perform(self, operator_action: OperatorActionEntry, do: Callable[[], int]) -> int:
         """Do something outside the ledger, and record the action if it changed anything; return how much it changed.
 
-        The act is written before it is done and committed after it, so that nothing is done while the ledger is away.
-        What fails may have been done: then the act stays, and this raises what ``do`` did. Where the commit fails it is
-        done and not recorded (`perform_action` logs it).
+        The entry is written before the action and committed after it, so that nothing is done while the ledger is away.
+        What fails may have been done: then the entry stays, and this raises the error of ``do``. Where the commit fails
+        it is done and not recorded (`perform_action` logs it).
         """
         count, failure = 0, None
         with suppress(_NothingDoneError), self._database.write() as connection:
-            record_action(connection, act)
+            record_action(connection, operator_action)
             try:
                 count = do()
             except OtpServiceError as failed:
@@ -516,16 +516,16 @@ class OperatorActions:
             return tuple(map(_action, connection.execute(wanted.limit(most))))
 
 
-def record_action(connection: Connection, act: OperatorActionEntry) -> OperatorActionEntry:
-    """Record an act in the transaction of what it did; return it with its time and name."""
-    made = replace(act, at=now(), id=secrets.token_hex(16))
+def record_action(connection: Connection, operator_action: OperatorActionEntry) -> OperatorActionEntry:
+    """Record an action in the transaction of its change; return it with its time and id."""
+    made = replace(operator_action, at=now(), id=secrets.token_hex(16))
     row = {
         "id": made.id,
         "at": made.at,
-        "action": str(act.act),
-        "by": act.by[:_LONGEST_NAME],
-        "application": act.application,
-        "about": act.about,
+        "action": str(operator_action.action),
+        "by": operator_action.by[:_LONGEST_NAME],
+        "application": operator_action.application,
+        "about": operator_action.about,
     }
     connection.execute(insert(operator_actions).values(row))
     append_entry(connection, operator_actions, [row])

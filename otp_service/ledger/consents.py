@@ -74,16 +74,18 @@ class Consents:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, entry: Consent, act: OperatorActionEntry | None = None) -> tuple[Consent | None, LedgerPosition]:
+    def add(
+        self, entry: Consent, operator_action: OperatorActionEntry | None = None
+    ) -> tuple[Consent | None, LedgerPosition]:
         """Record an entry; return it as it was recorded, ``None`` for the last word once more; and the ledger's place.
 
-        An operator's ``act`` is recorded with it, if it is. Raises `ConsentOutdatedError` for a consent that was not
-        given after the last word.
+        Records the ``operator_action`` with it. Raises `ConsentOutdatedError` for a consent that is not newer than the
+        last entry.
         """
         with self._database.write() as connection:
             recorded, place = add_consent(connection, entry)
-            if act is not None and recorded is not None:
-                record_action(connection, act)
+            if operator_action is not None and recorded is not None:
+                record_action(connection, operator_action)
             return recorded, place
 
     def all_of(self, pseudonym: str, most: int, applications: Collection[str] = ()) -> tuple[Consent, ...]:
@@ -308,22 +310,21 @@ class Suppressions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, entries: Sequence[Suppression], act: OperatorActionEntry | None = None) -> Added:
+    def add(self, entries: Sequence[Suppression], operator_action: OperatorActionEntry | None = None) -> Added:
         """Record entries in their order, all or none; what says nothing new is left out.
 
-        What they say of the time at which they were recorded is not read. An ``act`` is recorded with them, if any says
-        anything new.
+        Their own time of recording is ignored. The ``operator_action`` is recorded with them, if any is new.
         """
         with self._database.write() as connection:
             added = record_suppression(connection, entries)
-            if act is not None and added.new:
-                record_action(connection, act)
+            if operator_action is not None and added.new:
+                record_action(connection, operator_action)
             return added
 
     def lift(
-        self, entry: Suppression, shown: Consent | None = None, act: OperatorActionEntry | None = None
+        self, entry: Suppression, shown: Consent | None = None, operator_action: OperatorActionEntry | None = None
     ) -> tuple[bool, Added]:
-        """Record a consent that is shown, and an entry that lifts what is in force, if anything is, with an ``act``.
+        """Record a consent that is shown, an entry that lifts what is in force, and the ``operator_action``.
 
         What the number's holder said is lifted by an application only with a consent that was given later. Returns
         whether anything was lifted, and all that was recorded. Raises `ConsentRequiredError` and
@@ -336,8 +337,8 @@ class Suppressions:
                 _require_newer(connection, mine, shown)
             agreed = shown is not None and add_consent(connection, shown)[0] is not None
             added = record_suppression(connection, (entry,) if mine else ())
-            if act is not None and mine:
-                record_action(connection, act)
+            if operator_action is not None and mine:
+                record_action(connection, operator_action)
         return bool(mine), Added(added.new + agreed, added.place)
 
     def of(self, pseudonym: str, application: str | None = None) -> tuple[Suppression, ...]:
@@ -443,7 +444,7 @@ def current_suppressions(connection: Connection, pseudonyms: Sequence[str]) -> l
 
 
 def lifted_freezes(connection: Connection, pseudonyms: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
-    """Return where freezes of some numbers were lifted last, and lately: the place in the ledger, by application.
+    """Return where freezes of some numbers were lifted last, and recently: the place in the ledger, by application.
 
     What lifts nothing, since another entry has lifted it before, moves no place: what was started between goes on.
     """
@@ -463,14 +464,14 @@ def lifted_freezes(connection: Connection, pseudonyms: Sequence[str]) -> Mapping
     return lifted
 
 
-def _lately_erased() -> ColumnElement[bool]:
+def _recently_erased() -> ColumnElement[bool]:
     return erasures.c.at >= now() - LIFT_KNOWN
 
 
 def _last_erasures(connection: Connection, pseudonyms: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
-    """Return where some numbers were erased last, and lately: the place in the ledger, by application."""
+    """Return where some numbers were erased last, and recently: the place in the ledger, by application."""
     places: dict[str, dict[str, int]] = defaultdict(dict)
-    statement = select(erasures.c.pseudonym, erasures.c.application, erasures.c.place).where(_lately_erased())
+    statement = select(erasures.c.pseudonym, erasures.c.application, erasures.c.place).where(_recently_erased())
     for some in in_batches(pseudonyms):
         for row in connection.execute(statement.where(erasures.c.pseudonym.in_(some)).order_by(erasures.c.place)):
             places[row.pseudonym][row.application] = row.place
@@ -604,9 +605,9 @@ class MirrorSource:
                 return None
             last = read_head(connection)
             rows = connection.execute(select(changed).order_by(changed.c.sequence).limit(most)).all()
-            upto = _place_of(connection, last, rows[-1].sequence) if len(rows) == most else last
+            reached = _place_of(connection, last, rows[-1].sequence) if len(rows) == most else last
             numbers = _states(connection, list(dict.fromkeys(row.pseudonym for row in rows)))
-            return MirrorChanges(place, upto, last.sequence, numbers)
+            return MirrorChanges(place, reached, last.sequence, numbers)
 
     def all_after(self, pseudonym: str, most: int, place: LedgerPosition) -> MirrorChanges | None:
         """Return the state of the next numbers after one in the order of their pseudonyms, at most ``most``.
@@ -623,7 +624,7 @@ class MirrorSource:
         """Return how many numbers the mirror has to know of."""
         suppressed = select(suppressions.c.pseudonym).where(suppressions.c.scope.in_(BLOCKING_SCOPES))
         having = select(factors.c.pseudonym).where(factors.c.removed.is_(None))
-        erased = select(erasures.c.pseudonym).where(_lately_erased())
+        erased = select(erasures.c.pseudonym).where(_recently_erased())
         known = union(suppressed, select(consents.c.pseudonym), having, erased).subquery()
         with self._database.read() as connection:
             return connection.execute(select(func.count()).select_from(known)).scalar_one()
@@ -645,7 +646,7 @@ def _place_of(connection: Connection, last: LedgerPosition, sequence: int) -> Le
 def _numbers_after(pseudonym: str, most: int) -> Select[Any]:
     """Return the statement for the next numbers; each table is read no further than that takes."""
     mine, given, having = suppressions.c.pseudonym, consents.c.pseudonym, factors.c.pseudonym
-    erased = select(erasures.c.pseudonym).where(erasures.c.pseudonym > pseudonym, _lately_erased())
+    erased = select(erasures.c.pseudonym).where(erasures.c.pseudonym > pseudonym, _recently_erased())
     suppressed = select(mine).where(mine > pseudonym, suppressions.c.scope.in_(BLOCKING_SCOPES))
     consented = select(given).where(given > pseudonym)
     users = select(having).where(having > pseudonym, factors.c.removed.is_(None))

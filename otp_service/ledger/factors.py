@@ -103,8 +103,10 @@ class Factors:
         with self._database.write() as connection:
             return connection.execute(renamed).rowcount > 0
 
-    def remove(self, factor_id: str, reason: str, act: OperatorActionEntry | None = None) -> LedgerPosition | None:
-        """Remove an active factor, and its secret; record why, and an operator's ``act``.
+    def remove(
+        self, factor_id: str, reason: str, operator_action: OperatorActionEntry | None = None
+    ) -> LedgerPosition | None:
+        """Remove an active factor, and its secret; record why, and the ``operator_action``.
 
         Returns the ledger's place, ``None`` when there is no such factor.
         """
@@ -114,8 +116,8 @@ class Factors:
             if row is None:
                 return None
             remove_factor(connection, _factor(row), reason)
-            if act is not None:
-                record_action(connection, act)
+            if operator_action is not None:
+                record_action(connection, operator_action)
             return read_head(connection)
 
     def root_keys(self) -> Mapping[str, int]:
@@ -156,8 +158,10 @@ class Factors:
         with self._database.read() as connection:
             return tuple(map(_factor, connection.execute(statement.order_by(factors.c.place).limit(limit))))
 
-    def reset_steps(self, ahead: Sequence[Factor], at: int, act: OperatorActionEntry | None) -> LedgerPosition:
-        """Record for factors that the step of a time (milliseconds) was the last, and an operator's ``act``.
+    def reset_steps(
+        self, ahead: Sequence[Factor], at: int, operator_action: OperatorActionEntry | None
+    ) -> LedgerPosition:
+        """Record the step at ``at`` (milliseconds) as the last one of factors, with the ``operator_action``.
 
         Returns the ledger's place.
         """
@@ -170,8 +174,8 @@ class Factors:
                 present = factor.sealed.parameters.step_at(at)
                 if connection.execute(as_it_was.values(last_step=present)).rowcount:
                     _record_change(connection, advance_head(connection, 1), factor, FactorChange.STEP_RESET)
-            if act is not None:
-                record_action(connection, act)
+            if operator_action is not None:
+                record_action(connection, operator_action)
             return read_head(connection)
 
 

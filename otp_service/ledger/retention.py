@@ -83,7 +83,7 @@ class PurgedBatch:
     """Where the next batch starts; ``None`` when this was the last."""
     names: Mapping[str, str] = field(default_factory=dict)
     """The rows' keys and the beginnings of their digests, where age alone does not end them."""
-    upto: int = 0
+    last_sequence: int = 0
     """The last entry of the audit chain that is to go; 0 for none."""
     link: str = ""
 
@@ -137,8 +137,8 @@ class _EntrySeries:
         def delete_some(connection: Connection, purge: Purge, cursor: int) -> PurgedBatch:
             sequence = self.table.c.sequence
             following = select(sequence).where(sequence > cursor).order_by(sequence).limit(1)
-            upto = connection.execute(following.offset(SCAN_BATCH - 1)).scalar()
-            here = sequence > cursor if upto is None else and_(sequence > cursor, sequence <= upto)
+            last_sequence = connection.execute(following.offset(SCAN_BATCH - 1)).scalar()
+            here = sequence > cursor if last_sequence is None else and_(sequence > cursor, sequence <= last_sequence)
             oldest = connection.execute(select(func.min(self.table.c.recorded)).where(here)).scalar()
             some = select(self.table).where(here, condition(purge.before)).order_by(sequence).limit(DELETE_BATCH)
             gone = connection.execute(some).mappings().all()
@@ -148,7 +148,7 @@ class _EntrySeries:
             if len(gone) == DELETE_BATCH:
                 return PurgedBatch(DELETE_BATCH, cursor, names)  # there may be more here
             all_younger = oldest is None or oldest >= purge.before  # and so are those after
-            return PurgedBatch(len(gone), None if all_younger else upto, names)
+            return PurgedBatch(len(gone), None if all_younger else last_sequence, names)
 
         return delete_some
 
@@ -225,7 +225,9 @@ def _older_entries(connection: Connection, purge: Purge, _: int) -> PurgedBatch:
         return PurgedBatch(0, None)
     last = entries[-1]
     forget(connection, last.sequence)
-    return PurgedBatch(len(entries), 0 if len(entries) == DELETE_BATCH else None, upto=last.sequence, link=last.link)
+    return PurgedBatch(
+        len(entries), 0 if len(entries) == DELETE_BATCH else None, last_sequence=last.sequence, link=last.link
+    )
 
 
 def _last_signed_head(connection: Connection, purge: Purge) -> ChainHead | None:
@@ -264,7 +266,7 @@ def _ended_and_alone(before: int) -> Condition:
     return and_(mine.recorded < before, or_(mine.lifted, mine.until < before), ~_SUPPRESSIONS.has_sibling())
 
 
-_CHAIN_BEGINS: Final = select(func.max(purges.c.upto)).scalar_subquery()
+_CHAIN_BEGINS: Final = select(func.max(purges.c.last_sequence)).scalar_subquery()
 """Where the last purge of the chain ended: its record stays, or nothing would tell why the chain begins there."""
 PURGE_RULES: Final[Mapping[str, tuple[PurgeRule, ...]]] = {
     TRAFFIC: (_older_than(verifications.c.started), _older_than(events.c.at)),
@@ -282,7 +284,10 @@ PURGE_RULES: Final[Mapping[str, tuple[PurgeRule, ...]]] = {
         _older_than(moment)
         for moment in (operator_actions.c.at, erasures.c.at, looks.c.at, second_person_requests.c.at)
     ),
-    AUDIT: (_older_than(purges.c.at, or_(purges.c.upto == 0, purges.c.upto < _CHAIN_BEGINS)), _older_entries),
+    AUDIT: (
+        _older_than(purges.c.at, or_(purges.c.last_sequence == 0, purges.c.last_sequence < _CHAIN_BEGINS)),
+        _older_entries,
+    ),
 }
 """By class of data. The head is kept for ever, and an application too."""
 
@@ -354,9 +359,9 @@ class Purges:
 
 def _record(run: str, purge: Purge, gone: PurgedBatch) -> PurgeRecord:
     """Return the record of a batch: of its own where that names rows, else the same for all in_batches of a purge."""
-    own = next(iter(gone.names), None) or gone.upto or ""
+    own = next(iter(gone.names), None) or gone.last_sequence or ""
     name = f"{run}_{own}" if own else run
-    return PurgeRecord(name, purge.data, purge.before, purge.now, gone.rows, gone.names, gone.upto, gone.link)
+    return PurgeRecord(name, purge.data, purge.before, purge.now, gone.rows, gone.names, gone.last_sequence, gone.link)
 
 
 def _record_purge(connection: Connection, record: PurgeRecord, signer: Signer) -> None:
@@ -370,7 +375,7 @@ def _record_purge(connection: Connection, record: PurgeRecord, signer: Signer) -
         "before": record.before,
         "count": record.rows,
         "names": json.dumps(record.names, separators=(",", ":")),
-        "upto": record.upto,
+        "last_sequence": record.last_sequence,
         "link": record.link,
         "at": record.at,
         "signature": signer.sign(record.signed),
@@ -380,5 +385,5 @@ def _record_purge(connection: Connection, record: PurgeRecord, signer: Signer) -
 
 
 def _of_row(row: Mapping[Any, Any]) -> PurgeRecord:
-    members = {name: row[name] for name in ("id", "data", "before", "at", "upto", "link", "signature")}
+    members = {name: row[name] for name in ("id", "data", "before", "at", "last_sequence", "link", "signature")}
     return PurgeRecord(**members, rows=row["count"], names=json.loads(row["names"]))

@@ -422,7 +422,7 @@ purges = Table(
     _column("before", TIME, "what was older went", AUDIT),
     _column("rows", BigInteger, "how many", AUDIT, key="count"),
     _column("names", Text, "keys and digests of the rows, of consents and suppressions: JSON", AUDIT),
-    _column("upto", BigInteger, "number of the last entry of the audit chain that went; 0 for none", AUDIT),
+    _column("last_sequence", BigInteger, "number of the last entry of the audit chain that went; 0 for none", AUDIT),
     _column("link", String(64), "its link", AUDIT),
     _column("at", TIME, "when", AUDIT),
     _column("signature", String(88), "Ed25519, base64", AUDIT),

@@ -126,14 +126,14 @@ class Subjects:
         self,
         pseudonym: str,
         application: str | None,
-        act: OperatorActionEntry | None = None,
+        operator_action: OperatorActionEntry | None = None,
         elsewhere: Mapping[str, int] = MappingProxyType({}),
     ) -> Erasure:
         """Erase what no dispute needs, within an application, ``None`` for all; record what was kept and why.
 
-        Records an operator's ``act`` with it, and what was erased ``elsewhere``. Suppressions stay: who said stop must
-        get no messages. Authenticator apps and recovery codes of a user are over. Of who looked the reasons go whatever
-        the application: looks are of all.
+        Records the ``operator_action`` with it, and what was erased ``elsewhere``. Suppressions stay: a number that
+        sent STOP must get no messages. A user's authenticator apps and recovery codes end. Views keep no reasons,
+        whatever the application.
         """
         with self._database.write() as connection:
             sequence = advance_head(connection, 1)
@@ -162,8 +162,8 @@ class Subjects:
             }
             connection.execute(insert(erasures), row)
             append_entry(connection, erasures, [row])
-            if act is not None:
-                record_action(connection, act)
+            if operator_action is not None:
+                record_action(connection, operator_action)
             return Erasure(name, at, KEPT_FOR_DISPUTES, kept, erased, read_head(connection))
 
 
@@ -207,7 +207,7 @@ def _looks(connection: Connection, pseudonym: str) -> tuple[Mapping[str, Any], .
 def _requests(connection: Connection, pseudonym: str, application: str | None) -> tuple[Mapping[str, Any], ...]:
     """Return what was asked for about a number within an application, or within all of them, oldest first."""
     mine = second_person_requests.c
-    told = (mine.application, mine.at, mine.by, mine.act, mine.reason, mine.decided, mine.decided_by, mine.outcome)
+    told = (mine.application, mine.at, mine.by, mine.action, mine.reason, mine.decided, mine.decided_by, mine.outcome)
     wanted = select(*told).where(mine.pseudonym == pseudonym).order_by(mine.at, mine.id)
     if application is not None:
         wanted = wanted.where(mine.application.in_((application, EVERY_APPLICATION)))

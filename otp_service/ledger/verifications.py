@@ -52,7 +52,7 @@ _START_FIELDS: Final = ("pseudonym", "payment", "payment_reference")
 """What only the event of a start says of a verification."""
 _OF_STARTS: Final = (*_START_FIELDS, "started", "expires", "channel", "number_prefix", "standing")
 """Columns that only a start fills."""
-_REPLAY_FIELDS: Final = ("sending", "price", "rule", "guard", "created")
+_REPLAY_FIELDS: Final = ("attempt", "price", "rule", "guard", "created")
 """What only the guard reads, from the stream: addresses and contexts are not for the ledger."""
 _NOT_IN_DETAILS: Final = frozenset(
     {
@@ -147,8 +147,8 @@ class VerificationLedger:
         if self._database.kind != POSTGRESQL:
             return
         days = {row["at"] // DAY for row in rows}
-        lately = now() // DAY - 1
-        for day in sorted(one for one in days if one < lately or one not in self._days_made):
+        recently = now() // DAY - 1
+        for day in sorted(one for one in days if one < recently or one not in self._days_made):
             with self._database.write() as connection:
                 make_partitions(connection, day)
             self._days_made.add(day)

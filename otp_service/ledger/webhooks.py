@@ -291,13 +291,17 @@ class Postings:
         return verification
 
     def replay_since(
-        self, endpoint: Endpoint, since: int, *, delivered: bool, act: OperatorActionEntry | None = None
+        self, endpoint: Endpoint, since: int, *, delivered: bool, operator_action: OperatorActionEntry | None = None
     ) -> int:
         """Let an endpoint's webhooks from a time on go once more, those that were ``delivered`` too; count them."""
         mine = (postings.c.endpoint == endpoint.id) & (postings.c.at >= since)
-        return self._replay(mine if delivered else mine & (postings.c.status != PostingStatus.DELIVERED), act)
+        return self._replay(
+            mine if delivered else mine & (postings.c.status != PostingStatus.DELIVERED), operator_action
+        )
 
-    def replay(self, application: str | None, webhook_id: str, act: OperatorActionEntry | None = None) -> int | None:
+    def replay(
+        self, application: str | None, webhook_id: str, operator_action: OperatorActionEntry | None = None
+    ) -> int | None:
         """Let a webhook go once more to all endpoints that it was for; count them, ``None`` where there is no such.
 
         One that is disabled is left alone.
@@ -308,15 +312,15 @@ class Postings:
         with self._database.read() as connection:
             if connection.execute(select(postings.c.id).where(mine).limit(1)).first() is None:
                 return None
-        return self._replay(mine, act)
+        return self._replay(mine, operator_action)
 
-    def _replay(self, wanted: ColumnElement[bool], act: OperatorActionEntry | None) -> int:
+    def _replay(self, wanted: ColumnElement[bool], operator_action: OperatorActionEntry | None) -> int:
         """Let postings go that no worker is at."""
         moment = now()
         values = {"status": PostingStatus.WAITING, "tries": 0, "next": moment, "lease": 0}
-        if act is not None:
+        if operator_action is not None:
             with self._database.write() as connection:
-                record_action(connection, act)
+                record_action(connection, operator_action)
         return _change_all(self._database, wanted & _IS_ENABLED & (postings.c.lease <= moment), values)
 
 
@@ -447,13 +451,13 @@ def _change_all(database: Database, wanted: ColumnElement[bool], values: Mapping
 class Endpoints:
     """Endpoints of applications. Raises `LedgerUnavailableError` when the database cannot serve.
 
-    An ``application`` of ``None`` means one of any. An ``act`` is recorded with what it says, if anything changes.
+    An ``application`` of ``None`` means one of any. The ``operator_action`` is recorded with a change.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, endpoint: Endpoint, most: int, act: OperatorActionEntry | None = None) -> Endpoint:
+    def add(self, endpoint: Endpoint, most: int, operator_action: OperatorActionEntry | None = None) -> Endpoint:
         """Keep a new endpoint; return it as it is kept. Raises `EndpointLimitError` when there are ``most`` already."""
         made = replace(endpoint, created=now())
         with self._database.write() as connection:
@@ -463,8 +467,8 @@ class Endpoints:
                 raise EndpointLimitError(f"The application has {most} endpoints already.")
             connection.execute(insert(endpoints).values(_row(made) | {"sequence": 0, "removed": None}))
             append_state(connection, endpoints, [made.id])
-            if act is not None:
-                record_action(connection, act)
+            if operator_action is not None:
+                record_action(connection, operator_action)
         return made
 
     def of(self, application: str | None = None) -> tuple[Endpoint, ...]:
@@ -485,7 +489,7 @@ class Endpoints:
         endpoint_id: str,
         application: str | None,
         change: Callable[[Endpoint], Endpoint],
-        act: OperatorActionEntry | None = None,
+        operator_action: OperatorActionEntry | None = None,
         *,
         removes: bool = False,
     ) -> Endpoint | None:
@@ -499,8 +503,8 @@ class Endpoints:
             found = _find(connection, endpoint_id, application, locks=True)
             if found is None:
                 return None
-            if act is not None:
-                record_action(connection, replace(act, application=found.application))
+            if operator_action is not None:
+                record_action(connection, replace(operator_action, application=found.application))
             changed = change(found)
             values = _row(changed) | ({"removed": now()} if removes else {})
             connection.execute(update(endpoints).where(endpoints.c.id == endpoint_id).values(values))
@@ -509,7 +513,7 @@ class Endpoints:
             hold_waiting(self._database, endpoint_id)
         return changed
 
-    def reseal(self, seal: Callable[[Endpoint], Endpoint], act: OperatorActionEntry) -> int:
+    def reseal(self, seal: Callable[[Endpoint], Endpoint], operator_action: OperatorActionEntry) -> int:
         """Replace the sealed secrets of all endpoints by others; return of how many they are others."""
         with self._database.write() as connection:
             lock_head(connection)
@@ -517,7 +521,7 @@ class Endpoints:
             before = [_endpoint(row) for row in rows]
             pairs = [(old, new) for old, new in zip(before, map(seal, before), strict=True) if old != new]
             if pairs:
-                record_action(connection, act)
+                record_action(connection, operator_action)
             for old, new in pairs:
                 connection.execute(update(endpoints).where(endpoints.c.id == old.id).values(_row(new)))
             append_state(connection, endpoints, [old.id for old, _ in pairs])

@@ -166,7 +166,7 @@ def verify_chain(context: Context, progress: AuditProgress, outside: Iterable[Si
     yield from purged.flaws
     yield from _ChainWalk(ledger.audit, progress, purged).flaws()
     yield from _check_heads(ledger.audit, progress, heads, purged)
-    yield from _unrecorded_rows(ledger.audit, purged.upto)
+    yield from _unrecorded_rows(ledger.audit, purged.last_sequence)
 
 
 class _PurgeRecords:
@@ -174,7 +174,7 @@ class _PurgeRecords:
 
     def __init__(self, ledger: Ledger, key: str, progress: AuditProgress) -> None:
         self.flaws: list[Flaw] = []
-        self.upto, self.link = 0, GENESIS
+        self.last_sequence, self.link = 0, GENESIS
         """The entry that the chain begins after, and its link."""
         self._before: dict[str, int] = defaultdict(int)
         self._named: set[tuple[str, str, str]] = set()
@@ -202,12 +202,12 @@ class _PurgeRecords:
         after[record.data] = min(days, after.get(record.data, days))
         self._before[record.data] = max(self._before[record.data], record.before)
         self._named.update((record.data, row, digest) for row, digest in record.names.items())
-        if record.upto > self.upto:
-            self.upto, self.link = record.upto, record.link
+        if record.last_sequence > self.last_sequence:
+            self.last_sequence, self.link = record.last_sequence, record.link
 
     def covers_entry(self, sequence: int) -> bool:
         """Tell whether a purge took an entry of the chain, by now."""
-        return sequence <= self.upto or (self.refresh() and sequence <= self.upto)
+        return sequence <= self.last_sequence or (self.refresh() and sequence <= self.last_sequence)
 
     def covers_row(self, entry: ChainEntry) -> bool:
         """Tell whether a purge took the row of an entry; what lets somebody in goes with an entry that says so."""
@@ -231,7 +231,7 @@ class _ChainWalk:
         self._tomorrow = now() + _DAY
 
     def flaws(self) -> Iterator[Flaw]:
-        place, link = self._purged.upto, self._purged.link
+        place, link = self._purged.last_sequence, self._purged.link
         if (outside := self._audit.before(place)) is not None:
             yield Flaw(
                 outside,
@@ -252,7 +252,7 @@ class _ChainWalk:
         self._progress.entries += 1
         self._progress.last = max(self._progress.last, entry.sequence)
         if entry.sequence != place + 1 and self._purged.refresh():  # while we look
-            place, link = self._purged.upto, self._purged.link
+            place, link = self._purged.last_sequence, self._purged.link
         if entry.sequence != place + 1:
             yield _missing(place + 1, entry.sequence - 1)
         elif entry.link(link) != one.link:

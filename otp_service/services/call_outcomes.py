@@ -8,7 +8,7 @@ from otp_service.domain.routing import BreakerState, CallResult, CountedCalls, G
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError
 from otp_service.services.context import Context
-from otp_service.store.outbox import NextStep, Settlement
+from otp_service.store.outbox import DispatchResult, NextStep
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 
@@ -20,7 +20,7 @@ _NEXT_GATEWAY_FAILURES = frozenset(
 FINAL_FAILURES = frozenset({FailureKind.DESTINATION, FailureKind.REJECTED, FailureKind.FRAUD})
 
 
-def settlement_after_failure(failure: GatewayError, further: str | None, cost: int) -> Settlement:
+def result_after_failure(failure: GatewayError, further: str | None, cost: int) -> DispatchResult:
     """Decide what follows a failed call; ``further`` is the next channel, if any.
 
     *unavailable*, *error*, *throttled* and *account* go on to another gateway, as long as the code lives; *channel*
@@ -31,10 +31,10 @@ def settlement_after_failure(failure: GatewayError, further: str | None, cost: i
     reason = sanitize_reason(f"{failure.kind} {failure.provider_code}")
     cost = cost if failure.ambiguous else 0  # a message that may have been sent is paid for
     if failure.kind in _NEXT_GATEWAY_FAILURES:
-        return Settlement(NextStep.NEXT, status, reason=reason, cost=cost)
+        return DispatchResult(NextStep.NEXT, status, reason=reason, cost=cost)
     if failure.kind is FailureKind.CHANNEL and further:
-        return Settlement(NextStep.RETRY, status, reason=reason, channel=further, cost=cost)
-    return Settlement(NextStep.DEAD, status, reason=reason, cost=cost, opted_out=failure.opted_out)
+        return DispatchResult(NextStep.RETRY, status, reason=reason, channel=further, cost=cost)
+    return DispatchResult(NextStep.DEAD, status, reason=reason, cost=cost, opted_out=failure.opted_out)
 
 
 def call_result(outcome: Accepted | GatewayError, seconds: float, allowance: GatewayLimits) -> CallResult:

@@ -68,9 +68,9 @@ def end_consent(
     application: Application,
     to: SubjectKey,
     purpose: str,
-    act: OperatorActionEntry | None = None,
+    operator_action: OperatorActionEntry | None = None,
 ) -> tuple[Consent, ...]:
-    """Record that a consent is withdrawn, with an operator's ``act``; return the entries as `read_consent` does.
+    """Record a withdrawal and the ``operator_action``; return the entries as `read_consent` does.
 
     Queued messages are kept back too on return. A withdrawal is recorded even without a known consent: the person said
     no. It is newer also than consents that came with starts by a clock ahead of ours, and are not in the ledger yet.
@@ -81,7 +81,9 @@ def end_consent(
     with suppress(StoreUnavailableError):  # then it is recorded all the same, and that is not in force yet is told
         started = (one for one in recent_verifications(context, to, application.name) if one.purpose.name == purpose)
         said = max((one.consented for one in started), default=0)
-    return _add(context, application, to, Consent(to.pseudonym, application.name, purpose, None, said=said), act)
+    return _add(
+        context, application, to, Consent(to.pseudonym, application.name, purpose, None, said=said), operator_action
+    )
 
 
 def read_consent(context: Context, application: Application, to: SubjectKey, purpose: str) -> tuple[Consent, ...]:
@@ -108,9 +110,9 @@ def _add(
     application: Application,
     to: SubjectKey,
     entry: Consent,
-    act: OperatorActionEntry | None = None,
+    operator_action: OperatorActionEntry | None = None,
 ) -> tuple[Consent, ...]:
-    _, place = context.ledger.consents.add(entry, act)
+    _, place = context.ledger.consents.add(entry, operator_action)
     context.mirror_sync.write_through(place)
     return read_consent(context, application, to, entry.purpose)
 
@@ -123,24 +125,28 @@ def check_purpose(application: Application, purpose: str) -> None:
         raise ConsentNotKeptError("The application is set up to keep no consents.")
 
 
-def add_suppressions(context: Context, entries: Sequence[Suppression], act: OperatorActionEntry | None = None) -> int:
+def add_suppressions(
+    context: Context, entries: Sequence[Suppression], operator_action: OperatorActionEntry | None = None
+) -> int:
     """Record entries, also such that lift, and bring them into force: queued messages are kept back too.
 
-    Returns how many of them said anything new; if any does, an operator's ``act`` is recorded with them. Raises
+    Returns how many of them are new; if any is, the ``operator_action`` is recorded with them. Raises
     `LedgerUnavailableError` or `StoreUnavailableError`: they may be recorded, and are in force as soon as both answer;
     to say it again does no harm.
     """
     if not entries:
         return 0
-    new = add_silently(context, entries, act)
+    new = add_silently(context, entries, operator_action)
     if len(entries) == new == 1:
         log_suppression(entries[0])
     return new
 
 
-def add_silently(context: Context, entries: Sequence[Suppression], act: OperatorActionEntry | None = None) -> int:
+def add_silently(
+    context: Context, entries: Sequence[Suppression], operator_action: OperatorActionEntry | None = None
+) -> int:
     """Do what `add_suppressions` does, without a line in the log."""
-    added = context.ledger.suppressions.add(entries, act)
+    added = context.ledger.suppressions.add(entries, operator_action)
     if any(one.scope in BLOCKING_SCOPES for one in entries):  # also what is not new may not be in force yet
         context.mirror_sync.write_through(added.place)
     return added.new
@@ -158,14 +164,17 @@ def log_suppression(entry: Suppression) -> None:
 
 
 def lift(
-    context: Context, entry: Suppression, act: OperatorActionEntry | None = None, shown: Consent | None = None
+    context: Context,
+    entry: Suppression,
+    operator_action: OperatorActionEntry | None = None,
+    shown: Consent | None = None,
 ) -> bool:
     """Lift what an entry names, where it holds; return whether it did. Records and raises as `add_suppressions` does.
 
     What the holder of a number said, an application lifts only with a newer consent, which is ``shown`` and recorded in
     any case: raises `ConsentRequiredError` or `ConsentOutdatedError` else.
     """
-    lifted, added = context.ledger.suppressions.lift(entry, shown, act)
+    lifted, added = context.ledger.suppressions.lift(entry, shown, operator_action)
     if added.new or lifted:
         context.mirror_sync.write_through(added.place)
     if lifted:
@@ -229,16 +238,16 @@ def import_suppressions(context: Context, lines: Iterable[str], origin: ImportSo
     """Suppress the numbers of a list, one a line; yield how far it has come, again and again.
 
     Empty lines, and what follows ``#`` or the first comma or semicolon, are passed over. Who was let through since a
-    list was imported is suppressed again by importing it again. A list that says anything new is one act. Raises
+    list was imported is suppressed again by importing it again. A list with any new entry is one action. Raises
     `LedgerUnavailableError` or `StoreUnavailableError`: what was told until then is done.
     """
     done = ImportProgress()
     whose = "" if origin.application == EVERY_APPLICATION else origin.application
-    act = OperatorActionEntry(OperatorAction.SUPPRESSIONS_IMPORTED, origin.by, whose, origin.scope)
+    operator_action = OperatorActionEntry(OperatorAction.SUPPRESSIONS_IMPORTED, origin.by, whose, origin.scope)
     pseudonyms = _pseudonyms(context, enumerate(lines, 1), origin, done)
     while some := list(islice(pseudonyms, BATCH_SIZE)):
         done.new += add_suppressions(
-            context, [_entry(pseudonym, origin) for pseudonym in some], None if done.new else act
+            context, [_entry(pseudonym, origin) for pseudonym in some], None if done.new else operator_action
         )
         done.numbers += len(some)
         yield done

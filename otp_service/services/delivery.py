@@ -28,8 +28,8 @@ from otp_service.policies.base import PolicyRequest, PolicyRunner, Verdict, Verd
 from otp_service.services.call_outcomes import (
     call_result,
     record_call_result,
+    result_after_failure,
     sanitize_reason,
-    settlement_after_failure,
 )
 from otp_service.services.context import Context
 from otp_service.services.pricing import message_cost
@@ -41,14 +41,14 @@ from otp_service.store.outbox import (
     NEVER,
     Candidate,
     Dispatched,
+    DispatchResult,
     Dropped,
+    FinishResult,
     Job,
     LeaseLost,
     MirrorBehind,
     NextStep,
     NoGatewayFree,
-    Settlement,
-    SettleResult,
 )
 from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import get_logger, log_context
@@ -188,37 +188,37 @@ def _call_gateway(context: Context, job: Job, dispatched: Dispatched) -> NextSte
         outcome_name = "accepted" if isinstance(outcome, Accepted) else outcome.kind
         tracing.annotate(failed=not isinstance(outcome, Accepted), outcome=outcome_name)
     seconds = time.perf_counter() - began
-    result = call_result(outcome, seconds, context.gateway_limits[name])
-    counted = context.gateway_calls.end(call, result)
+    observed = call_result(outcome, seconds, context.gateway_limits[name])
+    counted = context.gateway_calls.end(call, observed)
     metrics.dispatches.count(gateway=name, outcome=outcome_name)
     metrics.dispatch_duration.observe(seconds, gateway=name)
     throttled_for, refusal = 0.0, ""
     if isinstance(outcome, Accepted):
         if isinstance(gateway, SupportsConnections):  # its receipts do not wait
             link_reference(context, name, outcome.reference, dispatched.dispatch_id)
-        settlement = Settlement(NextStep.DONE, DeliveryStatus.SENT, reference=outcome.reference, cost=cost)
+        result = DispatchResult(NextStep.DONE, DeliveryStatus.SENT, reference=outcome.reference, cost=cost)
     else:
         further = next_channel(context, verification.purpose, verification.country, job.channel)
-        settlement = settlement_after_failure(outcome, further, cost)
+        result = result_after_failure(outcome, further, cost)
         throttled_for = 0.0 if outcome.message_specific else 1000 * outcome.retry_after
-        refusal = settlement.reason if outcome.our_fault else ""
-    settlement = replace(settlement, template=str(message.template or ""))
-    settled = _record_outcome(context, job, dispatched, settlement)
-    following = settlement.next if settled is SettleResult.SETTLED else NextStep.DONE
+        refusal = result.reason if outcome.our_fault else ""
+    result = replace(result, template=str(message.template or ""))
+    finished = _record_outcome(context, job, dispatched, result)
+    following = result.next if finished is FinishResult.FINISHED else NextStep.DONE
     with suppress(StoreUnavailableError):  # the breaker learns from the next call
-        record_call_result(context, name, call.dispatch_id, result, throttled_for, refusal, counted)
+        record_call_result(context, name, call.dispatch_id, observed, throttled_for, refusal, counted)
     if following is NextStep.DEAD:
-        metrics.dead_letters.count(reason=settlement.reason.partition(" ")[0])
+        metrics.dead_letters.count(reason=result.reason.partition(" ")[0])
     _log.log(
-        logging.INFO if settlement.status is DeliveryStatus.SENT else logging.WARNING,
+        logging.INFO if result.status is DeliveryStatus.SENT else logging.WARNING,
         "message_dispatched",
         verification=job.id,
         message=job.message,
         dispatch_number=dispatched.number,
         gateway=name,
         choice=dispatched.choice,
-        status=str(settlement.status),
-        reason=settlement.reason,
+        status=str(result.status),
+        reason=result.reason,
         following=str(following),
     )
     return following
@@ -296,7 +296,7 @@ def _send(gateway: Gateway, message: Message) -> Accepted | GatewayError:
         return GatewayError(FailureKind.UNAVAILABLE, "defect", ambiguous=True)
 
 
-def _record_outcome(context: Context, job: Job, dispatched: Dispatched, settlement: Settlement) -> SettleResult:
+def _record_outcome(context: Context, job: Job, dispatched: Dispatched, result: DispatchResult) -> FinishResult:
     """Record an outcome; return whether this worker still had the job.
 
     An accepted message is recorded again and again while Redis is away, as long as the code lives: otherwise it would
@@ -305,9 +305,9 @@ def _record_outcome(context: Context, job: Job, dispatched: Dispatched, settleme
     end = time.monotonic() + (dispatched.verification.expires - dispatched.now) / 1000
     while True:
         try:
-            return context.store.dispatches.settle(job, dispatched.slot, settlement, dispatched.gateway)
+            return context.store.dispatches.finish(job, dispatched.slot, result, dispatched.gateway)
         except StoreUnavailableError:
-            if settlement.status is not DeliveryStatus.SENT or time.monotonic() > end:
+            if result.status is not DeliveryStatus.SENT or time.monotonic() > end:
                 raise
             time.sleep(_SETTLE_RETRY_DELAY)
 
@@ -322,7 +322,7 @@ def _hold_or_back_off(
     if blocked.now + delay >= blocked.verification.expires:
         _give_up(context, job, "", "no_gateway")
         return None
-    context.store.dispatches.settle(job, "", Settlement(NextStep.RETRY, delay=delay))
+    context.store.dispatches.finish(job, "", DispatchResult(NextStep.RETRY, delay=delay))
     _log.info("message_put_back", verification=job.id, message=job.message, delay=delay)
     return None
 
@@ -357,14 +357,14 @@ def _drop(context: Context, job: Job, dropped: LeaseLost | Dropped) -> None:
     if dropped.reason not in _SILENT_DROP_REASONS:
         _give_up(context, job, dropped.slot, dropped.reason)
         return
-    context.store.dispatches.settle(job, dropped.slot, Settlement(NextStep.DONE, reason=dropped.reason))
+    context.store.dispatches.finish(job, dropped.slot, DispatchResult(NextStep.DONE, reason=dropped.reason))
     _log.info("message_dropped", verification=job.id, message=job.message, reason=dropped.reason)
 
 
 def _give_up(context: Context, job: Job, slot: str, reason: str, gateway: str = "") -> None:
     status = DeliveryStatus.EXPIRED if reason == Status.EXPIRED else DeliveryStatus.FAILED
-    settled = context.store.dispatches.settle(job, slot, Settlement(NextStep.DEAD, status, reason=reason), gateway)
-    if settled is SettleResult.SETTLED:
+    finished = context.store.dispatches.finish(job, slot, DispatchResult(NextStep.DEAD, status, reason=reason), gateway)
+    if finished is FinishResult.FINISHED:
         metrics.dead_letters.count(reason=reason.partition(" ")[0])
         _log.error("message_given_up", verification=job.id, message=job.message, reason=reason)
 
@@ -391,8 +391,8 @@ def _apply_policies(
     if decision.channel is None:
         _give_up(context, job, decision.slot, decision.reason)
         return NextStep.DONE
-    settled = context.store.dispatches.settle(job, "", Settlement(NextStep.RETRY, channel=decision.channel))
-    if settled is SettleResult.SETTLED:
+    finished = context.store.dispatches.finish(job, "", DispatchResult(NextStep.RETRY, channel=decision.channel))
+    if finished is FinishResult.FINISHED:
         _log.info("message_redirected", verification=job.id, message=job.message, channel=decision.channel)
     return NextStep.DONE
 

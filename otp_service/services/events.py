@@ -15,10 +15,10 @@ MAX_AT_ONCE = 25
 """Approvals that one call of a script sees to: it holds up all others for about a millisecond."""
 
 
-def give_back(context: Context, batch: EventBatch) -> None:
+def roll_back(context: Context, batch: EventBatch) -> None:
     """Give back what approvals among some events say, once, however often they are seen.
 
-    It has to be done before their records go (see `Verifications.give_back`). Raises `StoreUnavailableError`, and
+    It has to be done before their records go (see `Verifications.roll_back`). Raises `StoreUnavailableError`, and
     `LedgerUnavailableError` where an application may be in the ledger only.
     """
     by_application: dict[str, list[tuple[str, bool]]] = defaultdict(list)
@@ -29,7 +29,7 @@ def give_back(context: Context, batch: EventBatch) -> None:
         ruleset = _ruleset(context, application)
         for place in range(0, len(approved), MAX_AT_ONCE):
             some = dict(approved[place : place + MAX_AT_ONCE])
-            context.store.verifications.give_back(batch.bucket, application, some, ruleset)
+            context.store.verifications.roll_back(batch.bucket, application, some, ruleset)
 
 
 def _ruleset(context: Context, application: str) -> CompiledRuleset:

@@ -37,7 +37,7 @@ SENTENCES: Final[Mapping[Why, Phrase]] = {
     ),
     Why.IN_HAND: Phrase("The message is being handed to {gateway} at this moment."),
     Why.WAITS: Phrase("The message waits for a worker since {begun}."),
-    Why.NO_WORKER: Phrase("The message waits: no worker was seen lately; tell the operator."),
+    Why.NO_WORKER: Phrase("The message waits: no worker was seen recently; tell the operator."),
     Why.BLOCKED: Phrase("The message waits: its gateways ({route}) cannot be used now (otp-service gateway status)."),
     Why.NO_ROUTE: Phrase(
         "The code was not sent: no gateway is configured that carries {channel} for {purpose} to {country}."

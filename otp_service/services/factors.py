@@ -350,9 +350,9 @@ def rename(context: Context, application: Application, factor_id: str, label: st
 
 
 def remove(
-    context: Context, application: str, factor_id: str, reason: str, act: OperatorActionEntry | None = None
+    context: Context, application: str, factor_id: str, reason: str, operator_action: OperatorActionEntry | None = None
 ) -> FactorView:
-    """Remove a factor without a code, for a ``reason``; an operator's ``act`` is recorded with it.
+    """Remove a factor without a code, for a ``reason``; the ``operator_action`` is recorded with it.
 
     Once this returns no code of it is accepted. To remove it again does no harm. Raises `NotFoundError`.
     """
@@ -362,7 +362,7 @@ def remove(
         if context.ledger.factors.find(factor_id) is None:  # else it was activated just now, or not brought into force
             return replace(_pending_view(context, known.pending, known.label), status=FactorStatus.REMOVED, label=None)
     _recorded(context, user, factor_id)
-    place = context.ledger.factors.remove(factor_id, reason, act)
+    place = context.ledger.factors.remove(factor_id, reason, operator_action)
     if place is None:
         context.mirror_sync.refresh()  # who removed it may have failed to bring that into force
     else:
@@ -434,13 +434,13 @@ def check_recovery_code(
     return RecoveryCheck(None, len(usable), shown, proof)
 
 
-def unlock(context: Context, application: str, user: str, act: OperatorActionEntry) -> int:
-    """Forget the wrong codes of a user, and what they led to; return of how many things there was any.
+def unlock(context: Context, application: str, user: str, operator_action: OperatorActionEntry) -> int:
+    """Forget a user's wrong codes and their consequences; return how many kinds of state were removed.
 
-    An operator's ``act`` is recorded if there was. Raises `LedgerUnavailableError` and `StoreUnavailableError`.
+    The ``operator_action`` is recorded if any was. Raises `LedgerUnavailableError` and `StoreUnavailableError`.
     """
     whose, ruleset = user_key(context, application, user), context.rulesets[application]
-    return perform_action(context, act, lambda: context.store.factors.unlock(whose, ruleset))
+    return perform_action(context, operator_action, lambda: context.store.factors.unlock(whose, ruleset))
 
 
 def reseal(context: Context) -> Iterator[int]:
@@ -468,22 +468,22 @@ def checks_wait(context: Context) -> bool:
     return any(context.store.factors.waits_since(bucket) > now for bucket in buckets)
 
 
-def reset_steps(context: Context, act: OperatorActionEntry) -> int:
+def reset_steps(context: Context, operator_action: OperatorActionEntry) -> int:
     """Lower last steps, and times that checks wait for, from ahead of Redis' clock to the present; return how many.
 
-    An operator's ``act`` is recorded if any was lowered. Raises `LedgerUnavailableError` and `StoreUnavailableError`.
+    Records the ``operator_action`` if any was lowered. Raises `LedgerUnavailableError` and `StoreUnavailableError`.
     """
     now, done = context.store.decisions.now(), 0
     for application in context.applications.values():
         while some := _ahead(context, application, now):
-            place = context.ledger.factors.reset_steps(some, now, None if done else act)
+            place = context.ledger.factors.reset_steps(some, now, None if done else operator_action)
             context.mirror_sync.write_through(place)
             done += len(some)
             for bucket in context.keyring.buckets:
                 those = [factor.sealed for factor in some if context.keyring.bucket(factor.user) == bucket]
                 context.store.factors.reset_steps(bucket, those, application.totp_skew)
     if not done and checks_wait(context):
-        context.ledger.operator_actions.add(act)
+        context.ledger.operator_actions.add(operator_action)
     return done + sum(context.store.factors.reset_steps(bucket, (), TotpSkew()) for bucket in context.keyring.buckets)
 
 

@@ -1,4 +1,4 @@
-"""What the guard's rules did lately, what they hold closed, and how much of each ceiling is spent."""
+"""What the guard's rules did recently, what they hold closed, and how much of each ceiling is spent."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable

@@ -184,7 +184,7 @@ class MirrorSync:
         while True:
             found = self._compare(last)
             if changes := found.next:
-                if self._mirror.write(changes, self._buckets(changes)) and changes.upto.sequence >= last.sequence:
+                if self._mirror.write(changes, self._buckets(changes)) and changes.reached.sequence >= last.sequence:
                     break
             elif found.state is MirrorState.ABSENT:
                 if not self._build(last.identity):

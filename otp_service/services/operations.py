@@ -142,7 +142,7 @@ class OperationsReport:
     now: int
     gateways: tuple[GatewayReport, ...]
     worker_age: int | None
-    """Seconds since any worker was seen; ``None`` when none was lately."""
+    """Seconds since any worker was seen; ``None`` when none was recently."""
     waiting: Mapping[str, int]
     """Messages that wait, by application."""
     oldest: float

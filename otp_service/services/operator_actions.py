@@ -30,26 +30,26 @@ class AuditStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AuditedAction:
-    """An act that was read, and what the chain says of it."""
+    """A recorded action, and its proof in the audit chain."""
 
     entry: OperatorActionEntry
     proof: AuditStatus
 
 
-def record_action(context: Context, act: OperatorActionEntry) -> bool:
-    """Record an act that is done already, and must not wait for the ledger; return whether it could be.
+def record_action(context: Context, operator_action: OperatorActionEntry) -> bool:
+    """Record an action that is done already, without waiting for the ledger; return whether it is recorded.
 
     Where it could not, the log has it.
     """
     try:
-        context.ledger.operator_actions.add(act)
+        context.ledger.operator_actions.add(operator_action)
     except LedgerUnavailableError:
-        _log_unrecorded(act)
+        _log_unrecorded(operator_action)
         return False
     return True
 
 
-def perform_action(context: Context, act: OperatorActionEntry, do: Callable[[], int]) -> int:
+def perform_action(context: Context, operator_action: OperatorActionEntry, do: Callable[[], int]) -> int:
     """Do something outside the ledger, and record it if it changed anything; return how much it changed.
 
     Raises `LedgerUnavailableError`. Where it was done all the same, or may have been, as when the disk filled up
@@ -65,15 +65,21 @@ def perform_action(context: Context, act: OperatorActionEntry, do: Callable[[], 
         return changed
 
     try:
-        return context.ledger.operator_actions.perform(act, do_and_note)
+        return context.ledger.operator_actions.perform(operator_action, do_and_note)
     except LedgerUnavailableError:
         if is_done:
-            _log_unrecorded(act)
+            _log_unrecorded(operator_action)
         raise
 
 
-def _log_unrecorded(act: OperatorActionEntry) -> None:
-    _log.warning("action_not_recorded", action=str(act.act), by=act.by, application=act.application, about=act.about)
+def _log_unrecorded(operator_action: OperatorActionEntry) -> None:
+    _log.warning(
+        "action_not_recorded",
+        action=str(operator_action.action),
+        by=operator_action.by,
+        application=operator_action.application,
+        about=operator_action.about,
+    )
 
 
 def find_actions(context: Context, since: int | None, until: int | None, most: int) -> tuple[AuditedAction, ...]:
@@ -94,9 +100,10 @@ def latest_actions(context: Context, most: int, applications: Collection[str] = 
 
 def _audited(context: Context, found: Sequence[OperatorActionEntry]) -> tuple[AuditedAction, ...]:
     links = {
-        one.entry.row: one for one in context.ledger.audit.links_of(operator_actions.name, [act.id for act in found])
+        one.entry.row: one
+        for one in context.ledger.audit.links_of(operator_actions.name, [action.id for action in found])
     }
-    return tuple(AuditedAction(act, _proof(links.get(act.id))) for act in found)
+    return tuple(AuditedAction(action, _proof(links.get(action.id))) for action in found)
 
 
 def _proof(link: ChainLink | None) -> AuditStatus:
@@ -156,8 +163,10 @@ def address_restriction(context: Context, address: str) -> Restriction:
 
 def unblock(context: Context, restriction: Restriction, by: str) -> bool:
     """Let through what rules hold back; return whether they held anything. Raises `LedgerUnavailableError`."""
-    act = OperatorActionEntry(OperatorAction.GUARD_UNBLOCKED, by, restriction.application, restriction.about)
-    if not perform_action(context, act, restriction.forget):
+    operator_action = OperatorActionEntry(
+        OperatorAction.GUARD_UNBLOCKED, by, restriction.application, restriction.about
+    )
+    if not perform_action(context, operator_action, restriction.forget):
         return False
     context.store.decisions.note_lift(
         context.keyring.buckets[0], restriction.rule, restriction.application, restriction.country
@@ -170,9 +179,9 @@ def reset_limits(context: Context, to: SubjectKey, applications: Collection[str]
 
     Raises `LedgerUnavailableError`.
     """
-    act = OperatorActionEntry(OperatorAction.LIMITS_RESET, by, about="number")
+    operator_action = OperatorActionEntry(OperatorAction.LIMITS_RESET, by, about="number")
     reset = context.store.limits.reset
-    return perform_action(context, act, lambda: reset(to.bucket, to.pseudonym, applications))
+    return perform_action(context, operator_action, lambda: reset(to.bucket, to.pseudonym, applications))
 
 
 def rebuild_mirror(context: Context, by: str) -> None:

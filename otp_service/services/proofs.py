@@ -122,7 +122,7 @@ def require_step_up(
     if not purpose.after:
         return None
     needed = " or ".join(purpose.after)
-    refused = StepUpRequiredError(f"Pass as after a proof that the same user approved {needed} lately.")
+    refused = StepUpRequiredError(f"Pass as after a proof that the same user approved {needed} recently.")
     if context.proof_signer is None or user is None or proof is None:
         raise refused
     try:

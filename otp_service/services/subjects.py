@@ -81,8 +81,10 @@ def unfreeze(
     return FreezeStatus(_freezes_in_force(context, to, application), ended), True
 
 
-def _freeze_action(act: OperatorAction, by: str | None, application: str) -> OperatorActionEntry | None:
-    return None if by is None else OperatorActionEntry(act, by, "" if application == EVERY_APPLICATION else application)
+def _freeze_action(action: OperatorAction, by: str | None, application: str) -> OperatorActionEntry | None:
+    return (
+        None if by is None else OperatorActionEntry(action, by, "" if application == EVERY_APPLICATION else application)
+    )
 
 
 def _freezes_in_force(context: Context, to: Named, application: str) -> tuple[Suppression, ...]:
@@ -162,8 +164,10 @@ def _standing_at(context: Context, to: Named, application: str | None) -> tuple[
     return [application], devices
 
 
-def erase(context: Context, to: Named, application: str | None, act: OperatorActionEntry | None = None) -> Erasure:
-    """Erase what is not needed to settle disputes, and record an operator's ``act``; raises `OtpServiceError`.
+def erase(
+    context: Context, to: Named, application: str | None, operator_action: OperatorActionEntry | None = None
+) -> Erasure:
+    """Erase what no dispute needs, and record the ``operator_action``; raises `OtpServiceError`.
 
     No budget, lock or suppression is touched: otherwise an erasure would buy new guesses. Pending verifications end,
     and earlier approvals are evidence of nothing. Redis forgets approvals and known devices, apps that wait for their
@@ -174,7 +178,7 @@ def erase(context: Context, to: Named, application: str | None, act: OperatorAct
         end_enrolments(context, to)  # first: what is activated now is recorded by then, and is removed below
     unread = [message for message in context.store.inbox.of(to.pseudonym) if application in {None, message.application}]
     elsewhere = {"inbox": len(unread)} if unread else {}
-    done = context.ledger.subjects.erase(to.pseudonym, application, act, elsewhere)
+    done = context.ledger.subjects.erase(to.pseudonym, application, operator_action, elsewhere)
     for message in unread:  # after the ledger: what it does not record is not erased, and is there for a repetition
         context.store.inbox.remove(message.id)
     context.mirror_sync.write_through(done.place)

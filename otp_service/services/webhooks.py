@@ -71,10 +71,12 @@ class Actor:
     name: str
     """The name of an API key, or an operator's login (``cli:ali``)."""
     application: str | None = None
-    """Whose endpoints these are; ``None``: an operator, for any, whose act is recorded."""
+    """Whose endpoints these are; ``None``: an operator, for any, whose action is recorded."""
 
-    def act(self, action: OperatorAction, application: str = "", about: str = "") -> OperatorActionEntry | None:
-        """Return what is recorded of an act; nothing of an application's own."""
+    def operator_action(
+        self, action: OperatorAction, application: str = "", about: str = ""
+    ) -> OperatorActionEntry | None:
+        """Return the entry to record; ``None`` for an application."""
         return OperatorActionEntry(action, self.name, application, about) if self.application is None else None
 
 
@@ -95,8 +97,8 @@ def add_endpoint(context: Context, application: str, url: str, types: Collection
     secret, name = new_webhook_secret(), new_endpoint_id()
     endpoint = Endpoint(name, application, url, _ordered(types), "", 0)
     endpoint = replace(endpoint, secret=_seal(context, endpoint, secret))
-    act = by.act(OperatorAction.ENDPOINT_ADDED, application, name)
-    endpoint = context.ledger.endpoints.add(endpoint, context.webhooks.max_endpoints, act)
+    operator_action = by.operator_action(OperatorAction.ENDPOINT_ADDED, application, name)
+    endpoint = context.ledger.endpoints.add(endpoint, context.webhooks.max_endpoints, operator_action)
     _log.info("endpoint_added", endpoint=name, application=application, by=by.name)
     return IssuedEndpoint(shown_secret(secret), endpoint)
 
@@ -158,8 +160,8 @@ def _change(
 ) -> Endpoint:
     if not is_endpoint_id(endpoint_id):
         raise NotFoundError(_UNKNOWN)
-    act = by.act(action, about=endpoint_id)
-    changed = context.ledger.endpoints.change(endpoint_id, by.application, change, act, removes=removes)
+    operator_action = by.operator_action(action, about=endpoint_id)
+    changed = context.ledger.endpoints.change(endpoint_id, by.application, change, operator_action, removes=removes)
     if changed is None:
         raise NotFoundError(_UNKNOWN)
     _log.info("endpoint_changed", endpoint=endpoint_id, application=changed.application, how=str(action), by=by.name)
@@ -201,8 +203,8 @@ def reseal_secrets(context: Context, by: str) -> tuple[int, int]:
             return endpoint
         return replace(endpoint, secret=sealed[0], previous=sealed[1])
 
-    act = OperatorActionEntry(OperatorAction.WEBHOOKS_RESEALED, by)
-    return context.ledger.endpoints.reseal(seal, act), len(unreadable)
+    operator_action = OperatorActionEntry(OperatorAction.WEBHOOKS_RESEALED, by)
+    return context.ledger.endpoints.reseal(seal, operator_action), len(unreadable)
 
 
 def _resealed(context: Context, endpoint: Endpoint, sealed: str) -> str:
@@ -267,8 +269,8 @@ def replay_since(context: Context, endpoint_id: str, since: int, by: Actor, *, d
     endpoint = find_endpoint(context, endpoint_id, by.application)
     if endpoint.status is not EndpointStatus.ENABLED:
         raise ConflictError("The endpoint is disabled: enable it first.")
-    act = by.act(OperatorAction.WEBHOOKS_REPLAYED, endpoint.application, endpoint_id)
-    count = context.ledger.postings.replay_since(endpoint, since, delivered=delivered, act=act)
+    operator_action = by.operator_action(OperatorAction.WEBHOOKS_REPLAYED, endpoint.application, endpoint_id)
+    count = context.ledger.postings.replay_since(endpoint, since, delivered=delivered, operator_action=operator_action)
     _log.info("webhooks_replayed", endpoint=endpoint_id, application=endpoint.application, by=by.name)
     return count
 
@@ -278,9 +280,9 @@ def replay_webhook(context: Context, webhook_id: str, by: Actor) -> int:
 
     Raises `NotFoundError`, `ConflictError` when it goes to none, and `LedgerUnavailableError`.
     """
-    act = by.act(OperatorAction.WEBHOOKS_REPLAYED, about=webhook_id)
+    operator_action = by.operator_action(OperatorAction.WEBHOOKS_REPLAYED, about=webhook_id)
     known = is_webhook_id(webhook_id)
-    count = context.ledger.postings.replay(by.application, webhook_id, act) if known else None
+    count = context.ledger.postings.replay(by.application, webhook_id, operator_action) if known else None
     if count is None:
         raise NotFoundError("There is no such webhook.")
     if not count:

@@ -571,7 +571,7 @@ def parse_decision(bucket: str, entry: tuple[bytes, Mapping[bytes, bytes]]) -> D
         purpose=fields.get("purpose", ""),
         country=fields.get("country", ""),
         rule_hits=tuple(_parse_rule_hit(text) for text in fields.get("rule_hits", "").split(",") if text),
-        number_prefix=decode_attempt(fields["sending"]).number_prefix if "sending" in fields else "",
+        number_prefix=decode_attempt(fields["attempt"]).number_prefix if "attempt" in fields else "",
         request=fields.get("request", ""),
     )
 
@@ -630,7 +630,7 @@ class Attempts:
 def _accepted(position: EntryPosition, fields: Mapping[str, str]) -> tuple[EntryPosition, Attempt | None]:
     """Return what an event says was tried, ``None`` when it is of something else."""
     kind = _ATTEMPT_KINDS.get(fields.get("type", ""))
-    if kind is None or (kind is AttemptKind.START and "sending" not in fields):
+    if kind is None or (kind is AttemptKind.START and "attempt" not in fields):
         return position, None
     if kind is AttemptKind.RESEND and fields.get("falls_back_from", "0") != "0":
         kind = AttemptKind.FALLBACK
@@ -641,7 +641,7 @@ def _accepted(position: EntryPosition, fields: Mapping[str, str]) -> tuple[Entry
 def _refused(bucket: str, entry: EntryPosition, fields: Mapping[str, str]) -> tuple[EntryPosition, Attempt | None]:
     """Return the message that a decision refused, ``None`` when it refused none; after the event that it came after."""
     position = max((entry[0], -1), _position(fields.get("after", "0-0")))
-    if not {"sending", "price"} & fields.keys():
+    if not {"attempt", "price"} & fields.keys():
         return position, None
     verification = fields["id"] or entry_id(bucket, "{}-{}".format(*entry))  # a start that is refused has none
     return position, Attempt(
@@ -651,6 +651,6 @@ def _refused(bucket: str, entry: EntryPosition, fields: Mapping[str, str]) -> tu
 
 def _attempt_details(fields: Mapping[str, str]) -> str:
     """Return what a replay has to know of a message, as an attempt holds it."""
-    if sending := fields.get("sending"):
-        return f"{fields['application']}|{fields['country']}|{sending}"
+    if attempt := fields.get("attempt"):
+        return f"{fields['application']}|{fields['country']}|{attempt}"
     return fields.get("price", "")

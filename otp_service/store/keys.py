@@ -146,7 +146,7 @@ mirror_builder = Key("otp:{<bucket>}:mirror/builder", "string", "", Life("30 s",
     "who builds the mirror")
 mirrored = Key("otp:{<bucket>}:mirror/number/<pseudonym>", "hash", "pseudonym",
     Life("as long as anything holds of the number; then a day", _DAY, may_stay=True), "API, worker",
-    "who may not write to a number, for whom it is frozen or was lately, who erased it lately, and its consents; of a "
+    "suppressions of a number, freezes in force and recent ones, recent erasures, and its consents; of a "
     "user the same, and authenticator apps, sealed")
 fence = Key("otp:{<bucket>}:fence", "hash", "", Life("a day", IDEMPOTENCY_SECONDS), "API, worker, `doctor`",
     "when the store was fenced: what was started before is expired")

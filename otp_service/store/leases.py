@@ -48,7 +48,7 @@ class BucketShare:
             self.buckets = tuple(dict.fromkeys(own + self._own))
             self._own = own
 
-    def give_back(self, worker: str) -> None:
+    def release(self, worker: str) -> None:
         """Let others have this worker's share; it serves it until it ends."""
         if len(self._all) > LEAST_SHARE:
             with suppress(StoreUnavailableError):

@@ -103,16 +103,16 @@ class _Places:
             for bucket, one in zip(buckets, changes.numbers, strict=True)
             if bucket in self.buckets
         ]
-        after, upto = changes.after, changes.upto
+        after, reached = changes.after, changes.reached
         names = (*self.heads, *self.builders, *(name for name, _ in of_here))
         return MirrorWriteKeys(names), MirrorWriteArguments(
             builder=builder,
             heads=len(self.heads),
             identity=after.identity,
             after=after.link,
-            sequence=upto.sequence,
-            entry=upto.entry,
-            link=upto.link,
+            sequence=reached.sequence,
+            entry=reached.entry,
+            link=reached.link,
             read_at=changes.read_at,
             grace=EMPTY_STATE_LIFE,
             rest=tuple(state for _, state in of_here),
@@ -651,7 +651,7 @@ class Server:
             self._client.set(keys.WORKER, f"{stamp} {worker}", ex=seconds)
 
     def worker_age(self) -> int | None:
-        """Return the seconds since any worker was last seen alive; ``None`` when none was lately."""
+        """Return the seconds since any worker was last seen alive; ``None`` when none was recently."""
         with translate_errors():
             seen = self._client.get(keys.WORKER)
             return self._client.time()[0] - int(seen.split()[0]) if seen else None

@@ -410,11 +410,11 @@ class Candidate:
         return self.name, rate, self.allowance.in_flight, self.allowance.lease, self.room or "called"
 
 
-class SettleResult(StrEnum):
-    """What settling a message has led to."""
+class FinishResult(StrEnum):
+    """The result of finishing a dispatch."""
 
-    SETTLED = "settled"
-    """What was asked for follows."""
+    FINISHED = "finished"
+    """The requested next step follows."""
     ARRIVED = "arrived"
     """A receipt said meanwhile that the gateway has the message, or decided what follows: nothing more is sent."""
     LEASE_LOST = "lease-lost"
@@ -434,7 +434,7 @@ class NextStep(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Settlement:
+class DispatchResult:
     """What became of a dispatch, and what follows."""
 
     next: NextStep
@@ -554,15 +554,15 @@ class Dispatches:
         )
         return bool(self._scripts.call(MIRROR_ALLOWS, names, arguments))
 
-    def settle(self, job: Job, slot: str, settlement: Settlement, gateway: str = "") -> SettleResult:
+    def finish(self, job: Job, slot: str, result: DispatchResult, gateway: str = "") -> FinishResult:
         """Record the outcome; acknowledge and delete the job unless another dispatch follows.
 
         ``slot`` is where the record keeps it, empty for nowhere; ``gateway`` is the one that was called, empty for
         none: then nothing is done by whom the job was claimed from.
         """
-        following = job.with_channel(settlement.channel) if settlement.channel else job
+        following = job.with_channel(result.channel) if result.channel else job
         (word,) = self._scripts.run(
-            "dispatch_settle",
+            "dispatch_finish",
             (
                 keys.record(job.bucket, job.id),
                 job.queue,
@@ -575,25 +575,25 @@ class Dispatches:
             ),
             (
                 slot,
-                settlement.status,
-                settlement.reason,
+                result.status,
+                result.reason,
                 gateway,
-                settlement.reference,
-                settlement.next,
+                result.reference,
+                result.next,
                 CONSUMER_GROUP,
                 job.entry,
                 job.consumer,
-                settlement.delay,
+                result.delay,
                 self._limits.events,
                 self._limits.milliseconds,
-                settlement.cost,
-                int(settlement.opted_out),
-                settlement.template,
+                result.cost,
+                int(result.opted_out),
+                result.template,
                 *following.fields,
             ),
             self._ruleset(job),
         )
-        return SettleResult(word.decode())
+        return FinishResult(word.decode())
 
     def _ruleset(self, job: Job) -> CompiledRuleset:
         """Return the rules of a job's application; none when the configuration has lost it."""
@@ -601,7 +601,7 @@ class Dispatches:
 
     def give_up(self, job: Job, reason: str) -> None:
         """Move a job to the dead letters that no record is known of."""
-        self.settle(job, "", Settlement(NextStep.DEAD, reason=reason))
+        self.finish(job, "", DispatchResult(NextStep.DEAD, reason=reason))
 
     def verification_of(self, bucket: str, dispatch_id: str, gateway: str | None = None) -> str | None:
         """Return the verification of a dispatch, of one gateway or any; ``None`` when it is not known (any more)."""

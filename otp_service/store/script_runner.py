@@ -30,13 +30,13 @@ from otp_service.store.keys import tag_of
 from otp_service.store.library import UNREGISTERED, fenced_scripts, library, script_names
 from otp_service.store.rulesets import CompiledPlan, CompiledRuleset
 from otp_service.store.signatures.servers import (
+    DETECT_FAILOVER,
     REPLICAS_AWAIT,
-    SERVER_MEET,
+    DetectFailoverArguments,
+    DetectFailoverKeys,
     Fenced,
     ReplicasAwaitKeys,
     Same,
-    ServerMeetArguments,
-    ServerMeetKeys,
     Undecided,
 )
 from otp_service.store.signatures.signature import ArgumentsT, KeysT, NoArguments, ReplyT, Signature
@@ -371,20 +371,20 @@ class ScriptRunner:
 
     def meet_command(self, buckets: Sequence[str], confirmed: str | bytes, patience: int) -> tuple[Argument, ...]:
         """Return the command that meets a server, which is known to have all of the ``confirmed`` history."""
-        names = SERVER_MEET.flat_keys(
-            ServerMeetKeys(
+        names = DETECT_FAILOVER.flat_keys(
+            DetectFailoverKeys(
                 server=keys.server(buckets[0]) if self.is_cluster else keys.INSTALLATION,
                 rest=(*map(keys.fence, buckets), *map(keys.mirror, buckets)),
             )
         )
-        arguments = ServerMeetArguments(
+        arguments = DetectFailoverArguments(
             life=FENCE_LIFE,
             confirmed=confirmed,
             patience=patience,
             is_cluster=int(self.is_cluster),
             replicas=self._replication.replicas,
         )
-        return ("FCALL", self._functions[SERVER_MEET.script], len(names), *names, *arguments)
+        return ("FCALL", self._functions[DETECT_FAILOVER.script], len(names), *names, *arguments)
 
     def await_replicas(self, names: Iterable[str]) -> None:
         """Return once replicas have all that was written to the servers of some keys; at once with 0 replicas.
@@ -529,7 +529,7 @@ class ScriptRunner:
         self, link: _Link, buckets: tuple[str, ...], patience: int, confirmed: bytes = b""
     ) -> Same | Fenced | Undecided:
         command = self.meet_command(buckets, confirmed, patience)
-        return SERVER_MEET.read(self._ask_loaded(link, command))
+        return DETECT_FAILOVER.read(self._ask_loaded(link, command))
 
     def _is_whole(self, peer: Peer, former: str, present: str, replicas: int) -> bool | None:
         """Tell whether a server that took over has all that was answered; ``None`` while other servers may yet show it.

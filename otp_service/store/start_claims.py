@@ -63,7 +63,7 @@ class StartClaims:
             if self._user:
                 self.refusal = self._claim_user(self._user)
         except StoreUnavailableError:
-            self._give_back()
+            self._release()
             raise
 
     def __enter__(self) -> Self:
@@ -73,10 +73,10 @@ class StartClaims:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give back what was claimed in vain."""
+        """Release unused claims."""
         is_lost = isinstance(error, StoreUnavailableError) and not error.nothing_ran
         if not self.are_used and not is_lost:
-            self._give_back()
+            self._release()
 
     def _claim_evidence(self, earlier: EarlierApproval) -> bool:
         """Tell whether an approval is claimed."""
@@ -104,6 +104,6 @@ class StartClaims:
             case _:
                 return "mirror-behind"
 
-    def _give_back(self) -> None:
+    def _release(self) -> None:
         """Give back what was claimed; what cannot be is used up."""
         self._scripts.send_all(self._claimed)

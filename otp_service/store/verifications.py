@@ -736,15 +736,15 @@ class Verifications:
         arguments = PageCountArguments(most, 1000 * keys.page_requests.seconds)
         return self._scripts.call(PAGE_COUNT, PageCountKeys(keys.page_requests(network)), arguments)
 
-    def give_back(self, bucket: str, application: str, approved: Mapping[str, bool], ruleset: CompiledRuleset) -> int:
+    def roll_back(self, bucket: str, application: str, approved: Mapping[str, bool], ruleset: CompiledRuleset) -> int:
         """Give back to the guard what approved verifications were counted for; return how many were not done before.
 
         ``approved`` tells by identifier whether the number was known before. To ask again changes nothing. A record
         that is gone, `RECORD_GRACE` after its code, gives nothing back: its buckets leak as if nobody had approved.
         """
-        records = signed.GuardGiveBackKeys(tuple(keys.record(bucket, verification_id) for verification_id in approved))
-        arguments = signed.GuardGiveBackArguments(application, tuple(map(int, approved.values())))
-        return self._scripts.call(signed.GUARD_GIVE_BACK, records, arguments, ruleset)
+        records = signed.GuardRollBackKeys(tuple(keys.record(bucket, verification_id) for verification_id in approved))
+        arguments = signed.GuardRollBackArguments(application, tuple(map(int, approved.values())))
+        return self._scripts.call(signed.GUARD_ROLL_BACK, records, arguments, ruleset)
 
     def find(self, bucket: str, pseudonym: str, application: str, purpose: str) -> Verification | None:
         """Return the newest verification of a number for an application's purpose as it is now, while it is kept."""

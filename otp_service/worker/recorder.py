@@ -8,7 +8,7 @@ import threading
 from otp_service.domain.tallies import tally, tally_blocks
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.services.context import Context
-from otp_service.services.events import give_back, record_events
+from otp_service.services.events import record_events, roll_back
 from otp_service.services.stats import record_refusals
 from otp_service.store.events import EventBatch
 from otp_service.store.leases import LEASE_RENEWAL
@@ -77,7 +77,7 @@ class Recorder:
         while not last:
             stopping = self._stop.is_set()
             if stopping:  # others share what comes from now on
-                self._events.share.give_back(self._name)
+                self._events.share.release(self._name)
             recorded = self._run_once()
             last = stopping and not recorded
             self._stop.wait(BATCH_INTERVAL)
@@ -142,7 +142,7 @@ class Recorder:
                 is_full = any(len(batch.entries) == BATCH_SIZE for batch in new)
                 self._ahead += new
                 while self._ahead:
-                    give_back(self._context, self._ahead[0])
+                    roll_back(self._context, self._ahead[0])
                     self._ahead.pop(0)
         except StoreUnavailableError:
             metrics.store_errors.count(operation="recorder")
@@ -187,7 +187,7 @@ class Recorder:
         count = 0
         while self._taken:
             batch = self._taken[0]
-            give_back(self._context, batch)
+            roll_back(self._context, batch)
             record_events(self._context, batch.events)
             self._context.store.traffic.add(batch.bucket, tally(batch.events), tally_blocks(batch.events))
             self._events.acknowledge(batch)

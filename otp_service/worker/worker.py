@@ -159,7 +159,7 @@ class Worker:
         self._pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="deliver")
         while not self._stop.is_set():
             self._run_once()
-        self._try(lambda: self._outbox.share.give_back(self._consumer))
+        self._try(lambda: self._outbox.share.release(self._consumer))
         self._try(self._hand_back)
 
     def finish(self) -> None:

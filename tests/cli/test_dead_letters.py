@@ -184,7 +184,9 @@ def test_a_redrive_is_recorded_as_an_action_with_its_operator_and_the_number_of_
     assert command(environ, "redrive", "--all").exit_code == 0
     assert command(environ, "redrive", "--all").exit_code == 0, "there is nothing more to put back"
     found = [
-        one for one in shop.context.ledger.operator_actions.between(None, None, 1000) if one.act == "messages-redriven"
+        one
+        for one in shop.context.ledger.operator_actions.between(None, None, 1000)
+        if one.action == "messages-redriven"
     ]
 
     assert [(one.by, one.application, one.about) for one in found[-1:]] == [

@@ -106,7 +106,7 @@ class Office:
 
     def acts(self) -> list[tuple[str, str, str, str]]:
         found = self.ledger.operator_actions.between(None, None, 1000)
-        return [(one.act, one.by, one.application, one.about) for one in found if "console-user" not in one.act]
+        return [(one.action, one.by, one.application, one.about) for one in found if "console-user" not in one.action]
 
 
 class Desk:

@@ -36,7 +36,7 @@ def looks(installation):
 
 
 def acts(installation):
-    return [str(one.act) for one in installation.context.ledger.operator_actions.between(None, None, 99)
+    return [str(one.action) for one in installation.context.ledger.operator_actions.between(None, None, 99)
             if one.by == "console:sana"]  # fmt: skip
 
 

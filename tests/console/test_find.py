@@ -143,7 +143,7 @@ def test_support_lifts_waits_and_empties_limits_and_that_is_recorded(installatio
         assert done in support.get(path).text
     acts = installation.context.ledger.operator_actions.between(None, None, 100)
 
-    assert ("limits-reset", "console:sana") in [(one.act, one.by) for one in acts]
+    assert ("limits-reset", "console:sana") in [(one.action, one.by) for one in acts]
 
 
 def test_of_a_frozen_number_one_advice_is_given_until_it_is_unfrozen(installation, support):

@@ -66,7 +66,7 @@ def test_a_wish_in_own_words_is_read_and_obeyed_at_the_application_that_it_answe
         shop.start()
     assert waiting(installation) == []
     (action,) = installation.context.ledger.operator_actions.latest(1)
-    assert (action.act, action.by, action.application) == (OperatorAction.SUPPRESSION_ADDED, "console:sara", "shop")
+    assert (action.action, action.by, action.application) == (OperatorAction.SUPPRESSION_ADDED, "console:sara", "shop")
 
     writes(installation, "START")
     shop.start()
@@ -82,7 +82,7 @@ def test_a_message_that_asks_for_nothing_is_dismissed_and_that_is_recorded(conso
     assert waiting(installation) == []
     shop.start()
     (action,) = installation.context.ledger.operator_actions.latest(1)
-    assert (action.act, action.application) == (OperatorAction.MESSAGE_DISMISSED, "shop")
+    assert (action.action, action.application) == (OperatorAction.MESSAGE_DISMISSED, "shop")
     assert browser.post(f"{path}/dismiss").status_code == 404
     assert browser.post(f"{path}/stop").status_code == 404
 

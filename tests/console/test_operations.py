@@ -30,7 +30,7 @@ def operator(console, installation, *applications) -> Browser:
 
 def acts(installation) -> list[tuple[OperatorAction, str, str]]:
     return [
-        (one.act, one.by, one.about)
+        (one.action, one.by, one.about)
         for one in installation.context.ledger.operator_actions.between(None, None, 100)
         if one.by == "console:zain"
     ]
@@ -139,7 +139,7 @@ def test_the_page_says_what_waits_and_where_redis_stands(console, installation, 
     shop.start()
     page = operator(console, installation).page
 
-    assert "none seen lately" in page
+    assert "none seen recently" in page
     assert "Redis knows all of the ledger." in page
     assert '<th scope="row"><bdi>shop</bdi></th><td class="number">1</td>' in page
 

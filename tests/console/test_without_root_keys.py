@@ -167,7 +167,7 @@ def test_all_work_is_done_without_root_keys(console, site):
     second.get(same)
     assert second.post(f"{same}/requests/{request.id}/confirm").location == same
     assert DualControlRequests(ledger.database).latest(1)[0].outcome == DONE
-    assert OperatorAction.SUBJECT_ERASED in [one.act for one in ledger.operator_actions.between(None, None, 100)]
+    assert OperatorAction.SUBJECT_ERASED in [one.action for one in ledger.operator_actions.between(None, None, 100)]
 
 
 def test_each_role_sees_each_of_its_pages_without_root_keys(console, site):

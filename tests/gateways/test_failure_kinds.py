@@ -16,7 +16,7 @@ from otp_service.gateways.smpp.protocol import FAILURES as SMPP
 from otp_service.gateways.twilio import FAILURES as TWILIO
 from otp_service.gateways.twilio import receipt_of_message
 from otp_service.gateways.vonage import FAILURES as VONAGE
-from otp_service.services.call_outcomes import call_result, settlement_after_failure
+from otp_service.services.call_outcomes import call_result, result_after_failure
 from otp_service.store.outbox import NextStep
 from otp_service.testing.provider import FakeProvider
 from otp_service.testing.samples import MESSAGE, CannedResponse
@@ -141,7 +141,7 @@ def test_every_code_belongs_to_one_side():
 def test_a_refused_account_goes_on_to_the_next_gateway_and_a_refused_message_does_not(gateway, code, monkeypatch):
     failed = failure(gateway, code, monkeypatch)
     refuses_us, refuses_it = code in REFUSES_US[gateway], code in REFUSES_THE_MESSAGE[gateway]
-    follows = settlement_after_failure(failed, None, 0)
+    follows = result_after_failure(failed, None, 0)
 
     assert isinstance(failed, GatewayError)
     assert (failed.kind == "account") is refuses_us, failed

@@ -90,7 +90,7 @@ def test_an_erasure_is_among_what_changed_and_among_all_numbers(ledger):
     ledger.subjects.erase(OTHER, "shop")
     while (changes := ledger.mirror_source.since(place, 1)) and changes.numbers:
         steps.append([one.pseudonym for one in changes.numbers])
-        place = changes.upto
+        place = changes.reached
         assert ledger.mirror_source.has(place)
 
     assert steps == [[NUMBER], [OTHER], [OTHER]]
@@ -159,9 +159,9 @@ def test_changes_are_told_in_their_order_and_in_pieces(ledger):
     while True:
         changes = ledger.mirror_source.since(place, 3)
         seen += [one.pseudonym for one in changes.numbers]
-        if changes.upto == place:
+        if changes.reached == place:
             break
-        place = changes.upto
+        place = changes.reached
 
     assert seen == numbers
     assert place == ledger.mirror_source.head()
@@ -190,7 +190,7 @@ def test_whoever_reads_up_to_a_place_has_seen_all_changes_before_it(ledger):
         while not stop.is_set() or place.sequence < ledger.mirror_source.head().sequence:
             changes = ledger.mirror_source.since(place, 50)
             seen.extend(one.pseudonym for one in changes.numbers)
-            place = changes.upto
+            place = changes.reached
 
     follower = threading.Thread(target=follow)
     follower.start()

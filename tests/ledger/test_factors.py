@@ -40,9 +40,9 @@ def test_a_mirror_catches_up_with_every_change_but_a_new_label(ledger: Ledger):
     ledger.factors.remove("fa_1", "lost")
 
     one = ledger.mirror_source.since(begun, 1)
-    assert (one.upto, [state.pseudonym for state in one.numbers]) == (after_one, [USER])
-    rest = ledger.mirror_source.since(one.upto, 10)
-    assert rest.upto == ledger.mirror_source.head()
+    assert (one.reached, [state.pseudonym for state in one.numbers]) == (after_one, [USER])
+    rest = ledger.mirror_source.since(one.reached, 10)
+    assert rest.reached == ledger.mirror_source.head()
     assert {state.pseudonym: [*state.factors] for state in rest.numbers} == {USER: [], OTHER: ["fa_2"]}
 
 

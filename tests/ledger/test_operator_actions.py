@@ -16,7 +16,9 @@ KEY = ApiKey("ak_1", "shop", "sha256:1", frozenset({KeyScope.VERIFY}))
 
 
 def told(ledger: Ledger) -> list[tuple[str, str, str, str]]:
-    return [(one.act, one.by, one.application, one.about) for one in ledger.operator_actions.between(None, None, 100)]
+    return [
+        (one.action, one.by, one.application, one.about) for one in ledger.operator_actions.between(None, None, 100)
+    ]
 
 
 def test_keys_and_applications_leave_who_changed_them(ledger: Ledger):

@@ -297,7 +297,7 @@ def _tell(ledger: Ledger, history: list[Any]) -> tuple[list[dict[str, Any]], lis
 
 
 def _survivors(told: list[dict[str, Any]], before: int) -> list[int]:
-    """Return what is left of some entries, by a plain model: what was in force lately, and what came after it."""
+    """Return what is left of some entries, by a plain model: what was in force recently, and what came after it."""
 
     def order(row: dict[str, Any]) -> tuple[int, int]:
         return row["counts_from"], row["sequence"]

@@ -18,7 +18,7 @@ AT = 1000 * HOUR
 LAST = AT + HOUR - 1
 """The last millisecond of an hour: what follows a start belongs to its hour all the same."""
 STORY = (
-    started(at=LAST, guard="nc92300.bu3600 ", sending="n|b||||||300000|92300"),
+    started(at=LAST, guard="nc92300.bu3600 ", attempt="n|b||||||300000|92300"),
     event(
         "delivery.failed", at=LAST + 100, gateway="first", channel="sms", slot="d1.1", cost="0", reason="throttled 1"
     ),

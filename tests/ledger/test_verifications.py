@@ -78,14 +78,14 @@ def test_details_hold_neither_the_number_nor_the_consent(ledger):
 def test_details_hold_nothing_of_what_a_replay_reads(ledger, what):
     getattr(ledger.verifications, what)(
         [
-            started(sending="number|block|network|||context|home|2500000"),
+            started(attempt="number|block|network|||context|home|2500000"),
             event("verification.resent", at=1100, price="2500000", falls_back_from="1"),
             event("check.refused", at=1200, rule="number.guesses", reason="number_locked"),
         ]
     )
 
     for details in details_of(ledger):
-        assert not {"sending", "price", "rule"} & details.keys()
+        assert not {"attempt", "price", "rule"} & details.keys()
 
 
 def details_of(ledger) -> list[dict[str, str]]:

@@ -503,7 +503,7 @@ def test_an_operators_act_is_recorded_with_what_it_says(ledger):
     ledger.endpoints.change("we_none", None, lambda one: one, act)
 
     (recorded,) = ledger.operator_actions.between(None, None, 10)
-    assert (recorded.act, recorded.by, recorded.application, recorded.about) == (
+    assert (recorded.action, recorded.by, recorded.application, recorded.about) == (
         "endpoint-disabled",
         "cli:ali",
         "shop",

@@ -25,7 +25,7 @@ from support_outbox import (
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
 from otp_service.services.receipts import record_receipt
-from otp_service.store.outbox import NextStep, Settlement, SettleResult
+from otp_service.store.outbox import DispatchResult, FinishResult, NextStep
 
 GATEWAYS = {"first": {"kind": "sandbox"}, "second": {"kind": "sandbox"}}
 FAILURES = {
@@ -76,7 +76,9 @@ def _use_up_the_turn(shop: Caller, gateway: str) -> None:
     shop.start()
     (job,) = jobs_of(shop.context)
     allowance = shop.context.gateway_limits[gateway]
-    settle(shop.context, job, dispatched(shop.context, job, gateway, **{gateway: allowance}), Settlement(NextStep.DONE))
+    settle(
+        shop.context, job, dispatched(shop.context, job, gateway, **{gateway: allowance}), DispatchResult(NextStep.DONE)
+    )
 
 
 def _assert_nothing_is_left(frozen: FrozenValkey, sender: Sender) -> None:
@@ -125,22 +127,22 @@ def test_a_call_that_fails_gives_nothing_up_that_an_earlier_one_brought_over(
 @pytest.mark.parametrize(
     ("following", "settled"),
     [
-        (NextStep.DONE, SettleResult.SETTLED),
-        (NextStep.NEXT, SettleResult.ARRIVED),
-        (NextStep.RETRY, SettleResult.ARRIVED),
-        (NextStep.DEAD, SettleResult.ARRIVED),
+        (NextStep.DONE, FinishResult.FINISHED),
+        (NextStep.NEXT, FinishResult.ARRIVED),
+        (NextStep.RETRY, FinishResult.ARRIVED),
+        (NextStep.DEAD, FinishResult.ARRIVED),
     ],
 )
 @pytest.mark.parametrize("status", ["sent", "delivered"])
 def test_who_asks_for_more_is_told_that_it_arrived(
-    frozen: FrozenValkey, shop: Caller, status: str, following: NextStep, settled: SettleResult
+    frozen: FrozenValkey, shop: Caller, status: str, following: NextStep, settled: FinishResult
 ) -> None:
     shop.start()
     (job,) = jobs_of(shop.context)
     made = dispatched(shop.context, job)
     report(shop.context, made, status)
 
-    assert settle(shop.context, job, made, Settlement(following, DeliveryStatus.UNKNOWN)) is settled
+    assert settle(shop.context, job, made, DispatchResult(following, DeliveryStatus.UNKNOWN)) is settled
     assert waiting(frozen.client) == 0
     assert not frozen.client.exists(DELAYED)
 
@@ -152,7 +154,9 @@ def test_a_receipt_of_anything_else_leaves_what_follows_as_it_is(shop: Caller, s
     made = dispatched(shop.context, job)
     report(shop.context, made, status)
 
-    assert settle(shop.context, job, made, Settlement(NextStep.NEXT, DeliveryStatus.UNKNOWN)) is SettleResult.SETTLED
+    assert (
+        settle(shop.context, job, made, DispatchResult(NextStep.NEXT, DeliveryStatus.UNKNOWN)) is FinishResult.FINISHED
+    )
 
 
 @pytest.mark.parametrize("status", ["sent", "delivered"])

@@ -154,7 +154,7 @@ def lived_in_postgres(postgres_server: Any, postgres_template: str, history: tup
 def relink(connection: Connection) -> None:
     """Number the entries anew and make links and head agree with them; what rows hold now is taken for the truth."""
     entries = connection.execute(select(audit).order_by(audit.c.sequence)).all()
-    begins = select(purges.c.upto, purges.c.link).order_by(purges.c.upto.desc()).limit(1)
+    begins = select(purges.c.last_sequence, purges.c.link).order_by(purges.c.last_sequence.desc()).limit(1)
     first, link = connection.execute(begins).one()
     first += 1
     connection.execute(delete(audit))
@@ -254,9 +254,11 @@ def insert_row_with_the_last_entry_that_went(connection: Connection, table: Tabl
     row = copy_of_a_row(connection, table)
     connection.execute(insert(table).values(row))
     key = row_key(table)
-    last = connection.execute(select(purges.c.upto, purges.c.link).order_by(purges.c.upto.desc()).limit(1)).one()
-    connection.execute(insert(audit).values(sequence=last.upto, at=1000, table=table.name, row=str(row[key.key]),
-                                            digest=digest_of_row(table, row), link=last.link))  # fmt: skip
+    last = connection.execute(
+        select(purges.c.last_sequence, purges.c.link).order_by(purges.c.last_sequence.desc()).limit(1)
+    ).one()
+    connection.execute(insert(audit).values(sequence=last.last_sequence, at=1000, table=table.name,
+                                            row=str(row[key.key]), digest=digest_of_row(table, row), link=last.link))  # fmt: skip
 
 
 def insert_row_with_entry(connection: Connection, table: Table) -> None:

@@ -10,7 +10,7 @@ from support_outbox import dispatched, jobs_of, letters, pending, settle, waitin
 
 from otp_service.errors import StoreUnavailableError
 from otp_service.services.delivery import RetryPolicy, deliver
-from otp_service.store.outbox import NextStep, Settlement
+from otp_service.store.outbox import DispatchResult, NextStep
 
 POLICY = RetryPolicy(max_ambiguous=1, backoff=(1.0,))
 
@@ -72,7 +72,7 @@ def test_a_message_that_was_called_for_and_then_lost_its_route_is_given_up(still
     shop.start()
     (job,) = jobs_of(shop.context)
     for _ in range(2):
-        settle(shop.context, job, dispatched(shop.context, job, "sandbox"), Settlement(NextStep.NEXT))
+        settle(shop.context, job, dispatched(shop.context, job, "sandbox"), DispatchResult(NextStep.NEXT))
     del shop.context.applications["shop"]
     deliver(shop.context, job, POLICY)
 

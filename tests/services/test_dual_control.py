@@ -90,7 +90,7 @@ class Office:
     def acts(self) -> list[tuple[str, str, str, str]]:
         """Return what operators did to people."""
         found = self.ledger.operator_actions.between(None, None, 1000)
-        return [(one.act, one.by, one.application, one.about) for one in found if "console-user" not in one.act]
+        return [(one.action, one.by, one.application, one.about) for one in found if "console-user" not in one.action]
 
     def suppress(self, scope: SuppressionScope = SuppressionScope.ALL) -> None:
         entry = Suppression(self.number.pseudonym, "shop", scope, SuppressionSource.INBOUND, "wrote stop")
@@ -330,7 +330,7 @@ def test_what_cannot_be_given_back_is_open_again_after_some_minutes(office, monk
     name = office.ask()
     with monkeypatch.context() as broken:
         broken.setattr(Subjects, "erase", _fails(LedgerUnavailableError("away")))
-        broken.setattr(DualControlRequests, "give_back", _fails(LedgerUnavailableError("away")))
+        broken.setattr(DualControlRequests, "reopen", _fails(LedgerUnavailableError("away")))
         with pytest.raises(LedgerUnavailableError):
             office.confirm(name)
     third = office.hire("bilal")
@@ -353,7 +353,7 @@ def test_who_comes_back_late_does_not_end_what_another_has_taken(office, monkeyp
     later = now() + TAKEN_FOR
     monkeypatch.setattr(ledger_console, "now", lambda: later)
     assert requests.take(name, "bilal") is not None
-    requests.give_back(slow)
+    requests.reopen(slow)
     requests.finish(slow, DONE)
 
     assert office.state(name) == (TAKEN, "bilal")

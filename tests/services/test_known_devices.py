@@ -260,7 +260,7 @@ def test_whatever_comes_a_device_has_its_share_and_the_number_no_more_than_all_s
     kinds = ((site.shop, OWN), (site.other, {"context": "the other shop's own"}), (site.shop, {}), (site.other, {}))
     got: list[tuple[int, int]] = []
 
-    def lately(seconds: int, *of: int) -> int:
+    def recently(seconds: int, *of: int) -> int:
         return sum(at > frozen.now - 1000 * seconds for at, who in got if who in of)
 
     for _ in range(250):
@@ -270,9 +270,9 @@ def test_whatever_comes_a_device_has_its_share_and_the_number_no_more_than_all_s
         if passes(caller, CUSTOMER, **members):
             got.append((frozen.now, who))
         else:
-            assert who > 1 or lately(600, who) >= TEN_MINUTES or lately(DAY, who) >= A_DAY, "it has its share"
-        assert lately(600, 0, 1, 2, 3) <= 5 + TEN_MINUTES
-        assert lately(DAY, 0, 1, 2, 3) <= 10 + A_DAY
+            assert who > 1 or recently(600, who) >= TEN_MINUTES or recently(DAY, who) >= A_DAY, "it has its share"
+        assert recently(600, 0, 1, 2, 3) <= 5 + TEN_MINUTES
+        assert recently(DAY, 0, 1, 2, 3) <= 10 + A_DAY
     assert Counter(who for _, who in got).keys() == {0, 1, 2, 3}
 
 

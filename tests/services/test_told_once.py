@@ -17,7 +17,7 @@ from otp_service.gateways.base import Accepted, Receipt
 from otp_service.services.number_history import find_number_history
 from otp_service.services.receipts import record_receipt
 from otp_service.store import keys
-from otp_service.store.outbox import Job, NextStep, Settlement
+from otp_service.store.outbox import DispatchResult, Job, NextStep
 
 GATEWAYS = {name: {"kind": "sandbox", "prices": {"*": "2.5"}} for name in ("first", "second", "third")}
 PRICE = "2500000"
@@ -211,8 +211,8 @@ def test_what_a_stopped_worker_tells_late_corrects_it(
     (taken,) = shop.context.store.outbox.claim("heir", 9, 1000 * SILENT)
     again = dispatched(shop.context, taken, *GATEWAYS)
     for _ in range(2):
-        settle(shop.context, job, made, Settlement(NextStep.DONE, DeliveryStatus(status), cost=cost))
-    settle(shop.context, taken, again, Settlement(NextStep.DONE, DeliveryStatus.SENT, cost=2_000_000))
+        settle(shop.context, job, made, DispatchResult(NextStep.DONE, DeliveryStatus(status), cost=cost))
+    settle(shop.context, taken, again, DispatchResult(NextStep.DONE, DeliveryStatus.SENT, cost=2_000_000))
 
     assert _outcomes(frozen) == [
         INTERRUPTED,

@@ -170,7 +170,7 @@ def test_the_ledger_gets_nothing_of_it(frozen):
     record_events(caller.context)
     past = caller.context.ledger.subjects.export(caller.context.keyring.pseudonym(NUMBER), "shop").verifications
 
-    assert {"guard", "created", "sending"}.isdisjoint(name for one in past[0].events for name in one)
+    assert {"guard", "created", "attempt"}.isdisjoint(name for one in past[0].events for name in one)
 
 
 def test_an_attack_is_told_and_newcomers_come_under_suspicion(frozen):

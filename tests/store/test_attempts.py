@@ -98,7 +98,7 @@ def test_it_begins_where_both_streams_are_complete(frozen: FrozenValkey) -> None
     frozen.client.xtrim(keys.decisions("00"), minid=times[-1], approximate=False)
     assert {attempt.at for attempt in shop.context.store.attempts.all()} == {frozen.now}, "as the decisions are"
     frozen.client.delete(keys.decisions("00"))
-    assert len(_tried(shop)) == frozen.client.xlen(keys.events("00")), "none was made lately"
+    assert len(_tried(shop)) == frozen.client.xlen(keys.events("00")), "none was made recently"
     later(frozen, 60)
     assert passed(shop, number(1), 1) == 0
     frozen.client.xtrim(keys.events("00"), maxlen=0, approximate=False)

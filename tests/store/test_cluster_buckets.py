@@ -17,7 +17,7 @@ from otp_service import bootstrap
 from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.routing import CallResult
 from otp_service.errors import StoreUnavailableError
-from otp_service.services.events import give_back
+from otp_service.services.events import roll_back
 from otp_service.services.operator_actions import address_restriction
 from otp_service.settings import settings_from
 from otp_service.store import keys
@@ -56,7 +56,7 @@ def shop(cluster: Cluster) -> Caller:
 
 def _record(shop: Caller) -> None:
     for batch in shop.context.store.events.take("recorder", 1000):
-        give_back(shop.context, batch)
+        roll_back(shop.context, batch)
         shop.context.store.events.acknowledge(batch)
 
 
@@ -90,14 +90,14 @@ def test_approvals_are_given_back_on_each_server(shop: Caller, address: str) -> 
 def test_a_start_a_resend_and_a_check_are_one_call_each_of_one_slot(
     shop: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls, reach = Counter[str](), ScriptRunner._reach
+    calls, run = Counter[str](), ScriptRunner.run
 
     def count(runner: ScriptRunner, name: str, names: tuple[str, ...], *more: Any) -> Any:
         calls[name] += 1
         assert len({keys.tag_of(one) for one in names}) == 1, name
-        return reach(runner, name, names, *more)
+        return run(runner, name, names, *more)
 
-    monkeypatch.setattr(ScriptRunner, "_reach", count)
+    monkeypatch.setattr(ScriptRunner, "run", count)
     one = shop.start(number(1), client_ip="2001:db8::1")
     shop.resend(one)
     code = shop.code(one)

@@ -22,7 +22,7 @@ from support_outbox import (
 
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import GatewayError
-from otp_service.store.outbox import DeadLetter, DeadLetters, NextStep, RedriveResult, Settlement, count_reasons
+from otp_service.store.outbox import DeadLetter, DeadLetters, DispatchResult, NextStep, RedriveResult, count_reasons
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def test_a_letter_that_is_put_back_is_given_new_doubts(frozen: FrozenValkey, sho
     """Calls before it was put back do not count, however many of them may have been sent."""
     shop.start()
     (job,) = jobs_of(shop.context)
-    unknown = Settlement(NextStep.DEAD, DeliveryStatus.UNKNOWN, reason="too_many_ambiguous")
+    unknown = DispatchResult(NextStep.DEAD, DeliveryStatus.UNKNOWN, reason="too_many_ambiguous")
     settle(shop.context, job, dispatched(shop.context, job), unknown)
     dead.redrive(newest(dead))
     (again,) = jobs_of(shop.context)
@@ -185,7 +185,7 @@ def test_a_letter_whose_message_turns_out_to_have_arrived_is_not_sent_again(
     shop.start()
     (job,) = jobs_of(shop.context)
     made = dispatched(shop.context, job)
-    settle(shop.context, job, made, Settlement(NextStep.DEAD, DeliveryStatus.UNKNOWN, reason="too_many_ambiguous"))
+    settle(shop.context, job, made, DispatchResult(NextStep.DEAD, DeliveryStatus.UNKNOWN, reason="too_many_ambiguous"))
     report(shop.context, made, status)
 
     assert dead.redrive(newest(dead)) == (RedriveResult.UNWANTED, "sent")

@@ -12,7 +12,7 @@ from otp_service.domain.consents import ConsentMode
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
 from otp_service.services.receipts import record_receipt
-from otp_service.store.outbox import NextStep, Settlement
+from otp_service.store.outbox import DispatchResult, NextStep
 from otp_service.store.verifications import FurtherMessage, Queued, Refusal
 
 FALLING = {"login": {"resend_delays": [600], "max_sends": 5, "channels": ["sms", "voice"], "fallback": True}}
@@ -120,9 +120,9 @@ def test_what_arrived_by_an_earlier_call_does_not_fall_back(frozen: FrozenValkey
     one = shop.start(number(1))
     (job,) = jobs_of(shop.context)
     first = dispatched(shop.context, job)
-    settle(shop.context, job, first, Settlement(NextStep.NEXT, DeliveryStatus.UNKNOWN))
+    settle(shop.context, job, first, DispatchResult(NextStep.NEXT, DeliveryStatus.UNKNOWN))
     second = dispatched(shop.context, job, called=["first"])
-    settle(shop.context, job, second, Settlement(NextStep.DONE, DeliveryStatus.SENT))
+    settle(shop.context, job, second, DispatchResult(NextStep.DONE, DeliveryStatus.SENT))
     report(shop.context, first, "delivered")
     report(shop.context, second, "undelivered", gateway=second.gateway)
     found, further = shop.read(one).verification, FurtherMessage("voice", falls_back_from=1)

@@ -172,7 +172,7 @@ def test_an_approval_that_is_seen_twice_is_given_back_once(frozen: FrozenValkey)
     assert _fresh(shop, 9) == 3
     _type_in(shop, one)
     for batch in events_of(shop.context) * 3:
-        events.give_back(shop.context, batch)
+        events.roll_back(shop.context, batch)
     record_events(shop.context)
 
     assert _fresh(shop, 9, 2000) == 2, "three are used of five"

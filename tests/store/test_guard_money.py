@@ -13,7 +13,7 @@ from support_outbox import refused as failure
 from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.store import keys
-from otp_service.store.outbox import Dispatched, Dropped, NextStep, Settlement
+from otp_service.store.outbox import Dispatched, DispatchResult, Dropped, NextStep
 from otp_service.telemetry import metrics
 
 SPOKEN = {"login": {"resend_delays": [0], "channels": ["sms", "voice"], "fallback": False}}
@@ -103,11 +103,11 @@ def test_a_further_call_reserves_again_until_it_is_settled(frozen: FrozenValkey)
     (job,) = jobs_of(shop.context)
     first = dispatched(shop.context, job)
     assert spent(shop) == {"hour": 7}
-    settle(shop.context, job, first, Settlement(NextStep.NEXT, cost=2_000_000))
+    settle(shop.context, job, first, DispatchResult(NextStep.NEXT, cost=2_000_000))
     assert spent(shop) == {"hour": 2}
     second = dispatched(shop.context, job, called=["first"])
     assert spent(shop) == {"hour": 9}
-    settle(shop.context, job, second, Settlement(NextStep.DONE, DeliveryStatus.SENT, cost=1_000_000))
+    settle(shop.context, job, second, DispatchResult(NextStep.DONE, DeliveryStatus.SENT, cost=1_000_000))
 
     assert spent(shop) == {"hour": 3}
 
@@ -165,7 +165,7 @@ def test_to_settle_twice_changes_nothing(frozen: FrozenValkey) -> None:
     job, _ = jobs_of(shop.context)
     made = dispatched(shop.context, job)
     for cost in (2_000_000, 2_000_000, 0, 7_000_000):
-        settle(shop.context, job, made, Settlement(NextStep.NEXT, DeliveryStatus.SENT, cost=cost))
+        settle(shop.context, job, made, DispatchResult(NextStep.NEXT, DeliveryStatus.SENT, cost=cost))
         assert spent(shop) == {"hour": 9}
 
 
@@ -191,7 +191,7 @@ def test_what_a_dead_worker_began_stays_reserved_and_a_receipt_gives_nothing_bac
     dispatched(shop.context, job)
     again = dispatch(shop.context, job)
     assert isinstance(again, Dispatched)
-    settle(shop.context, job, again, Settlement(NextStep.DONE, DeliveryStatus.SENT, cost=2_000_000))
+    settle(shop.context, job, again, DispatchResult(NextStep.DONE, DeliveryStatus.SENT, cost=2_000_000))
     assert spent(shop) == {"hour": 9}
     shop.context.store.dispatches.report("00", again.dispatch_id, again.gateway, DeliveryStatus.UNDELIVERED, "", "")
 
@@ -204,7 +204,7 @@ def test_to_drop_a_message_twice_gives_back_once(frozen: FrozenValkey) -> None:
         shop.start(number(last))
     job, _ = jobs_of(shop.context)
     for _ in range(2):
-        settle(shop.context, job, Dropped("canceled", "d1.1"), Settlement(NextStep.DONE, reason="canceled"))
+        settle(shop.context, job, Dropped("canceled", "d1.1"), DispatchResult(NextStep.DONE, reason="canceled"))
 
         assert spent(shop) == {"hour": 2}
 

@@ -85,7 +85,7 @@ def _bucket_step(kept: BucketState, rule: BucketRule, now: int, does: str) -> tu
     level, most = guard_replay.bucket_level(kept, rule, now), guard_replay.bucket_capacity(kept, rule, now)
     wait = guard_replay.bucket_wait(level, most, rule)
     if does == "approve":
-        guard_replay.give_back_to_bucket(kept, rule, 1)
+        guard_replay.roll_back_bucket(kept, rule, 1)
         for window in rule.approval_windows:
             guard_replay.count_approval(kept, window, now)
         kept.at = kept.at or now

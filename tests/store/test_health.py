@@ -13,7 +13,7 @@ from otp_service.bootstrap import Installation
 from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.routing import BreakerState, CallResult, CountedCalls, GatewayLimits
 from otp_service.store.guard import MAX_MANUAL_OPEN
-from otp_service.store.outbox import Dispatched, NextStep, NoGatewayFree, Settlement
+from otp_service.store.outbox import Dispatched, DispatchResult, NextStep, NoGatewayFree
 
 KEYS = {"root": f"k1:{key()}", "pseudonym": key()}
 BLOCKS = [30, 60, 120, 240, 480, 960, 1800, 1800, 1800]
@@ -47,7 +47,7 @@ class Bench:
         self.shop.start()
         (job,) = jobs_of(self.shop.context)
         found = dispatch(self.shop.context, job, gateways or ("first",), **gateway_limits)
-        self.shop.context.store.dispatches.settle(job, "", Settlement(NextStep.DONE))
+        self.shop.context.store.dispatches.finish(job, "", DispatchResult(NextStep.DONE))
         assert isinstance(found, Dispatched | NoGatewayFree)
         return found
 

@@ -21,7 +21,7 @@ from otp_service.errors import OtpServiceError
 from otp_service.services.delivery import deliver
 from otp_service.store import keys
 from otp_service.store.keys import Key, all_keys
-from otp_service.store.outbox import NextStep, Settlement
+from otp_service.store.outbox import DispatchResult, NextStep
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def _everything(installation: Installation, shop: Caller) -> None:
     shop.check(shop.start(purpose="payment", transaction=PAYMENT), "123456", PAYMENT)
     for place, job in enumerate(jobs_of(installation.context)):
         ended = dispatch(installation.context, job, first=paced(per_second=9, in_flight=9))
-        settle(installation.context, job, ended, Settlement(list(NextStep)[place % 4], delay=1000))
+        settle(installation.context, job, ended, DispatchResult(list(NextStep)[place % 4], delay=1000))
     shop.start()
     for job in jobs_of(installation.context):
         deliver(installation.context, job, POLICY)
@@ -106,8 +106,8 @@ def test_whatever_comes_late_makes_no_ghost(
     made = [dispatched(context, job) for job in jobs]
     frozen.advance(seconds)
     late: list[Callable[[], Any]] = [
-        lambda: settle(context, jobs[0], made[0], Settlement(NextStep.DONE, DeliveryStatus.SENT, reference="SM1")),
-        lambda: settle(context, jobs[1], made[1], Settlement(NextStep.DEAD, DeliveryStatus.FAILED, reason="late")),
+        lambda: settle(context, jobs[0], made[0], DispatchResult(NextStep.DONE, DeliveryStatus.SENT, reference="SM1")),
+        lambda: settle(context, jobs[1], made[1], DispatchResult(NextStep.DEAD, DeliveryStatus.FAILED, reason="late")),
         lambda: report(context, made[0], "delivered"),
         lambda: dispatch(context, jobs[0]),
         lambda: shop.resend(one, shop.retry("resend", "resend")),

@@ -107,7 +107,7 @@ def test_what_a_dead_worker_served_has_others_when_its_lease_is_over(frozen: Fro
 
 def test_what_a_worker_gives_back_has_others_at_their_next_renewal(frozen: FrozenValkey) -> None:
     *others, going = _shares(frozen, 4)
-    going.give_back("worker-003")
+    going.release("worker-003")
     _renew(others)
 
     assert set(_served(others)) == set(_buckets(256))
@@ -121,7 +121,7 @@ def test_where_nobody_answers_a_share_stays(frozen: FrozenValkey, monkeypatch: p
     first, *_ = _shares(frozen, 4)
     monkeypatch.setattr(ScriptRunner, "run", silent)
     first.renew("worker-000")
-    first.give_back("worker-000")
+    first.release("worker-000")
 
     assert len(first.buckets) == 64
 

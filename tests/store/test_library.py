@@ -45,9 +45,9 @@ def test_another_text_is_another_library(monkeypatch: pytest.MonkeyPatch) -> Non
 RULED = (
     "check",
     "dispatch",
-    "dispatch_settle",
+    "dispatch_finish",
     "factor_check",
-    "guard_give_back",
+    "guard_roll_back",
     "number_forget",
     "number_read",
     "number_show",

@@ -47,12 +47,12 @@ def installed(frozen, **sections):
     return made
 
 
-def changes(upto, after=0, read_at=None, identity=IDENTITY, **suppressed):
-    return of(NumberState(PSEUDONYM, suppressed, {}), upto, after, read_at, identity)
+def changes(reached, after=0, read_at=None, identity=IDENTITY, **suppressed):
+    return of(NumberState(PSEUDONYM, suppressed, {}), reached, after, read_at, identity)
 
 
-def of(one, upto, after=0, read_at=None, identity=IDENTITY):
-    return MirrorChanges(at(after, identity), at(upto, identity), upto if read_at is None else read_at, (one,))
+def of(one, reached, after=0, read_at=None, identity=IDENTITY):
+    return MirrorChanges(at(after, identity), at(reached, identity), reached if read_at is None else read_at, (one,))
 
 
 def place(mirror):

@@ -32,9 +32,17 @@ from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.services.context import Context
 from otp_service.services.delivery import deliver
-from otp_service.store.outbox import CONSUMER_GROUP, LONG_TIME, Dropped, LeaseLost, NextStep, Settlement, SettleResult
+from otp_service.store.outbox import (
+    CONSUMER_GROUP,
+    LONG_TIME,
+    DispatchResult,
+    Dropped,
+    FinishResult,
+    LeaseLost,
+    NextStep,
+)
 
-DONE = Settlement(NextStep.DONE, DeliveryStatus.SENT, reference="SM1")
+DONE = DispatchResult(NextStep.DONE, DeliveryStatus.SENT, reference="SM1")
 
 
 @pytest.fixture
@@ -123,7 +131,7 @@ def test_another_dispatch_that_follows_at_once_keeps_the_job(
 ) -> None:
     one = shop.start()
     (job,) = jobs_of(context)
-    failed = Settlement(NextStep.NEXT, DeliveryStatus.FAILED, reason="unavailable 500")
+    failed = DispatchResult(NextStep.NEXT, DeliveryStatus.FAILED, reason="unavailable 500")
     settle(context, job, dispatched(context, job), failed)
     assert waiting(frozen.client) == 1
     assert pending(frozen.client) == 1
@@ -198,7 +206,7 @@ def test_a_message_that_was_dropped_tells_when_it_was_queued(
     shop.cancel(one)
     dropped = dispatch(context, job)
     assert isinstance(dropped, Dropped)
-    settle(context, job, dropped, Settlement(NextStep.DONE, reason=dropped.reason))
+    settle(context, job, dropped, DispatchResult(NextStep.DONE, reason=dropped.reason))
 
     (delivery,) = shop.read(one).verification.deliveries
     assert (delivery.status, delivery.at, delivery.begun) == ("failed", frozen.now, queued)
@@ -215,7 +223,7 @@ def test_a_further_message_that_was_dropped_tells_when_it_was_queued(
     frozen.advance(10)
     shop.cancel(one)
     dropped = dispatch(context, job)
-    settle(context, job, dropped, Settlement(NextStep.DONE, reason=dropped.reason))
+    settle(context, job, dropped, DispatchResult(NextStep.DONE, reason=dropped.reason))
 
     *_, delivery = shop.read(one).verification.deliveries
     assert (delivery.message, delivery.at, delivery.begun) == (2, frozen.now, queued)
@@ -266,7 +274,7 @@ def test_a_report_moves_a_delivery_forward_only(
     one = shop.start()
     (job,) = jobs_of(context)
     made = dispatched(context, job)
-    settle(context, job, made, Settlement(NextStep.DONE, DeliveryStatus(before)))
+    settle(context, job, made, DispatchResult(NextStep.DONE, DeliveryStatus(before)))
     before_it = len(events(frozen.client))
 
     assert report(context, made, told, reason="why")
@@ -279,7 +287,7 @@ def test_a_report_tells_that_the_money_came_back(frozen: FrozenValkey, shop: Cal
         shop.start()
         (job,) = jobs_of(context)
         made = dispatched(context, job)
-        settle(context, job, made, Settlement(NextStep.DONE, DeliveryStatus.SENT, cost=5))
+        settle(context, job, made, DispatchResult(NextStep.DONE, DeliveryStatus.SENT, cost=5))
         store = context.store.dispatches
         store.report(BUCKET, made.dispatch_id, "first", DeliveryStatus.UNDELIVERED, "", "", refunded=refunded)
 
@@ -331,7 +339,7 @@ def test_a_report_approves_nothing(shop: Caller, context: Context) -> None:
 def test_a_retry_waits_for_its_time_and_is_the_same_job(frozen: FrozenValkey, shop: Caller, context: Context) -> None:
     shop.start()
     (job,) = jobs_of(context)
-    failed = Settlement(NextStep.RETRY, DeliveryStatus.FAILED, reason="unavailable 500", delay=5000)
+    failed = DispatchResult(NextStep.RETRY, DeliveryStatus.FAILED, reason="unavailable 500", delay=5000)
     settle(context, job, dispatched(context, job), failed)
     assert waiting(frozen.client) == 0
     assert context.store.outbox.requeue() == 5000
@@ -353,7 +361,7 @@ def test_retries_come_back_in_bounded_steps(frozen: FrozenValkey, shop: Caller, 
     for _ in range(5):
         shop.start()
     for job in jobs_of(context):
-        settle(context, job, dispatched(context, job), Settlement(NextStep.RETRY, delay=1000))
+        settle(context, job, dispatched(context, job), DispatchResult(NextStep.RETRY, delay=1000))
     frozen.advance(2)
 
     assert (context.store.outbox.requeue(2), waiting(frozen.client), frozen.client.zcard(DELAYED)) == (0, 2, 3)
@@ -369,7 +377,7 @@ def test_a_message_that_is_given_up_is_kept_with_its_reason_and_reported(
         context,
         job,
         dispatched(context, job),
-        Settlement(NextStep.DEAD, DeliveryStatus.FAILED, reason="destination 21211"),
+        DispatchResult(NextStep.DEAD, DeliveryStatus.FAILED, reason="destination 21211"),
     )
     ((_, letter),) = frozen.client.xrange(DEAD)
 
@@ -473,7 +481,7 @@ def test_a_record_with_more_than_this_release_knows_is_read_and_kept(
     made = dispatched(context, job)
     slot = "sms|first|queued|1|again|configured|1|raw|SM1|more"
     frozen.client.hset(f"otp:{{00}}:v:{one}", mapping={"later": "more", "d1.1": slot})
-    settle(context, job, made, Settlement(NextStep.DONE, DeliveryStatus.SENT, reason="now"))
+    settle(context, job, made, DispatchResult(NextStep.DONE, DeliveryStatus.SENT, reason="now"))
 
     assert story(shop, one) == [(1, 1, "first", "sent", "now")]
     assert frozen.client.hget(f"otp:{{00}}:v:{one}", "d1.1").endswith(b"|now|configured|1|raw|SM1|more")
@@ -488,12 +496,12 @@ def test_a_worker_that_was_overtaken_tells_the_outcome_and_decides_nothing(
     frozen.advance(60)
     (taken,) = context.store.outbox.claim("other", 1, 15_000)
     other = dispatched(context, taken)
-    late = Settlement(NextStep.RETRY, DeliveryStatus.FAILED, reason="late", delay=1)
+    late = DispatchResult(NextStep.RETRY, DeliveryStatus.FAILED, reason="late", delay=1)
 
-    assert settle(context, job, slow, late) is SettleResult.LEASE_LOST
+    assert settle(context, job, slow, late) is FinishResult.LEASE_LOST
     assert waiting(frozen.client) == 1
     assert frozen.client.exists(DELAYED) == 0
-    assert settle(context, taken, other, DONE) is SettleResult.SETTLED
+    assert settle(context, taken, other, DONE) is FinishResult.FINISHED
     assert [status for _, _, _, status, _ in story(shop, one)] == ["failed", "sent"]
     assert waiting(frozen.client) == 0
 
@@ -506,8 +514,8 @@ def test_a_worker_that_was_overtaken_makes_no_call_and_records_none(shop: Caller
 
     assert isinstance(dispatch(context, job), LeaseLost)
     assert story(shop, one) == before
-    assert context.store.dispatches.settle(job, "", Settlement(NextStep.DEAD)) is SettleResult.LEASE_LOST
-    assert settle(context, taken, dispatched(context, taken), DONE) is SettleResult.SETTLED
+    assert context.store.dispatches.finish(job, "", DispatchResult(NextStep.DEAD)) is FinishResult.LEASE_LOST
+    assert settle(context, taken, dispatched(context, taken), DONE) is FinishResult.FINISHED
     assert isinstance(dispatch(context, job), LeaseLost), "it was brought to an end meanwhile"
 
 
@@ -529,7 +537,7 @@ def test_a_worker_that_was_overtaken_takes_nothing_back(
     assert isinstance(dispatch(context, jobs[0]), LeaseLost)
     left = [job.id for job in context.store.outbox.claim("third", 2, 15_000)]
     assert left == {"renew": [], "requeue_job": ids[1:]}[act]
-    assert settle(context, taken, call, DONE) is SettleResult.SETTLED
+    assert settle(context, taken, call, DONE) is FinishResult.FINISHED
     assert [each[2:4] for each in story(shop, ids[0])] == [("first", "sent")]
 
 

@@ -28,11 +28,11 @@ from support_outbox import (
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.services.context import Context
 from otp_service.store import keys
-from otp_service.store.outbox import CONSUMER_GROUP, Dropped, Job, LeaseLost, NextStep, Settlement, SettleResult
+from otp_service.store.outbox import CONSUMER_GROUP, DispatchResult, Dropped, FinishResult, Job, LeaseLost, NextStep
 
-SENT = Settlement(NextStep.DONE, DeliveryStatus.SENT)
-LATER = Settlement(NextStep.RETRY, DeliveryStatus.FAILED, reason="unavailable http 503", delay=1000)
-GIVEN_UP = Settlement(NextStep.DEAD, DeliveryStatus.FAILED, reason="destination 21211")
+SENT = DispatchResult(NextStep.DONE, DeliveryStatus.SENT)
+LATER = DispatchResult(NextStep.RETRY, DeliveryStatus.FAILED, reason="unavailable http 503", delay=1000)
+GIVEN_UP = DispatchResult(NextStep.DEAD, DeliveryStatus.FAILED, reason="destination 21211")
 
 
 @pytest.fixture
@@ -81,12 +81,12 @@ def test_a_call_of_the_one_who_has_it_is_not_told_as_interrupted_by_the_one_who_
     assert story(shop, old.id) == [(1, 1, "first", "queued", None)]
 
 
-@pytest.mark.parametrize("settlement", [SENT, LATER, GIVEN_UP], ids=["sent", "put back", "given up"])
+@pytest.mark.parametrize("result", [SENT, LATER, GIVEN_UP], ids=["sent", "put back", "given up"])
 def test_a_job_that_another_has_brought_to_an_end_is_not_dispatched(
-    frozen: FrozenValkey, shop: Caller, context: Context, old: Job, settlement: Settlement
+    frozen: FrozenValkey, shop: Caller, context: Context, old: Job, result: DispatchResult
 ) -> None:
     new = _claimed(frozen, context)
-    settle(context, new, dispatched(context, new, "first"), settlement)
+    settle(context, new, dispatched(context, new, "first"), result)
 
     assert isinstance(dispatch(context, old), LeaseLost)
     assert len(story(shop, old.id)) == 1
@@ -134,21 +134,21 @@ def test_a_job_that_came_back_to_its_first_worker_is_that_ones_again(
     assert dispatched(context, old, "first").number == 1
 
 
-@pytest.mark.parametrize("settlement", [SENT, LATER, GIVEN_UP], ids=["done", "put back", "given up"])
+@pytest.mark.parametrize("result", [SENT, LATER, GIVEN_UP], ids=["done", "put back", "given up"])
 def test_who_made_no_call_ends_nothing_that_is_anothers(
-    frozen: FrozenValkey, shop: Caller, context: Context, old: Job, settlement: Settlement
+    frozen: FrozenValkey, shop: Caller, context: Context, old: Job, result: DispatchResult
 ) -> None:
     _claimed(frozen, context)
     before = events(frozen.client)
 
-    assert settle(context, old, Dropped("gone"), settlement) is SettleResult.LEASE_LOST
+    assert settle(context, old, Dropped("gone"), result) is FinishResult.LEASE_LOST
     assert (waiting(frozen.client), pending(frozen.client)) == (1, 1)
     assert not frozen.client.exists(DELAYED, DEAD)
     assert events(frozen.client) == before
 
 
 def test_who_made_no_call_ends_what_is_its_own(frozen: FrozenValkey, context: Context, old: Job) -> None:
-    assert settle(context, old, Dropped("gone"), GIVEN_UP) is SettleResult.SETTLED
+    assert settle(context, old, Dropped("gone"), GIVEN_UP) is FinishResult.FINISHED
 
     assert waiting(frozen.client) == 0
     assert letters(frozen.client) == ["destination 21211"]
@@ -161,7 +161,7 @@ def test_the_answer_to_a_call_ends_the_job_also_when_another_has_it_but_made_no_
     made = dispatched(context, old, "first")
     new = _claimed(frozen, context)
 
-    assert settle(context, old, made, SENT) is SettleResult.SETTLED
+    assert settle(context, old, made, SENT) is FinishResult.FINISHED
     assert isinstance(dispatch(context, new), LeaseLost)
     assert story(shop, old.id) == [(1, 1, "first", "sent", None)]
     assert waiting(frozen.client) == 0
@@ -169,12 +169,12 @@ def test_the_answer_to_a_call_ends_the_job_also_when_another_has_it_but_made_no_
 
 @pytest.mark.parametrize("answer", [SENT, LATER, GIVEN_UP], ids=["sent", "put back", "given up"])
 def test_the_answer_to_a_call_that_another_has_repeated_is_recorded_and_decides_nothing(
-    frozen: FrozenValkey, shop: Caller, context: Context, old: Job, answer: Settlement
+    frozen: FrozenValkey, shop: Caller, context: Context, old: Job, answer: DispatchResult
 ) -> None:
     made = dispatched(context, old, "first")
     dispatched(context, _claimed(frozen, context), "first")
 
-    assert settle(context, old, made, answer) is SettleResult.LEASE_LOST
+    assert settle(context, old, made, answer) is FinishResult.LEASE_LOST
     assert story(shop, old.id)[0][3] == answer.status
     assert story(shop, old.id)[1][3] == "queued"
     assert frozen.client.hlen(keys.calls("00")) == 1, "the second call is still under way"
@@ -185,15 +185,15 @@ def test_the_answer_to_a_call_that_another_has_repeated_is_recorded_and_decides_
 
 @pytest.mark.parametrize("answer", [SENT, LATER, GIVEN_UP], ids=["sent", "put back", "given up"])
 def test_the_answer_to_a_call_for_a_message_that_another_has_given_up_is_recorded_and_decides_nothing(
-    frozen: FrozenValkey, shop: Caller, context: Context, old: Job, answer: Settlement
+    frozen: FrozenValkey, shop: Caller, context: Context, old: Job, answer: DispatchResult
 ) -> None:
     made = dispatched(context, old, "first")
     new = _claimed(frozen, context)
     found = dispatch(context, new, max_ambiguous=0)
     assert isinstance(found, Dropped)
-    settle(context, new, found, Settlement(NextStep.DEAD, reason=found.reason))
+    settle(context, new, found, DispatchResult(NextStep.DEAD, reason=found.reason))
 
-    assert settle(context, old, made, answer) is SettleResult.LEASE_LOST
+    assert settle(context, old, made, answer) is FinishResult.LEASE_LOST
     assert letters(frozen.client) == ["too_many_ambiguous"]
     assert not frozen.client.exists(DELAYED)
 

@@ -14,7 +14,7 @@ from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import BacklogFullError
 from otp_service.services.context import Context
 from otp_service.store import keys
-from otp_service.store.outbox import Dropped, Job, NextStep, Settlement
+from otp_service.store.outbox import DispatchResult, Dropped, Job, NextStep
 
 STARTS = range(28)
 """Where the turns may begin: all that differ, with four applications at most."""
@@ -59,7 +59,7 @@ def _retries(caller: Caller, count: int) -> None:
     """Queue messages that were tried before, while nothing else waits."""
     _logins(caller, count)
     for job in jobs_of(caller.context, count=count):
-        settle(caller.context, job, Dropped("gone"), Settlement(NextStep.RETRY))
+        settle(caller.context, job, Dropped("gone"), DispatchResult(NextStep.RETRY))
     caller.context.store.outbox.requeue(count)
 
 
@@ -225,7 +225,7 @@ def test_a_worker_that_died_is_forgotten_once_it_holds_nothing(
     _logins(shop, 2)
     jobs_of(context, "holder", count=1)
     (done,) = jobs_of(context, "idle", count=1)
-    settle(context, done, Dropped("gone"), Settlement(NextStep.DONE))
+    settle(context, done, Dropped("gone"), DispatchResult(NextStep.DONE))
     frozen.advance(3600)
     jobs_of(context, "alive")
     frozen.advance(1)
@@ -263,7 +263,7 @@ def _codes(shop: Caller, count: int) -> None:
 
 def _send(context: Context, jobs: list[Job]) -> None:
     for job in jobs:
-        settle(context, job, Dropped("gone"), Settlement(NextStep.DONE))
+        settle(context, job, Dropped("gone"), DispatchResult(NextStep.DONE))
 
 
 def test_the_door_closes_when_more_wait_than_leave_in_time(
@@ -358,7 +358,7 @@ def test_what_was_tried_before_counts_from_where_it_stands_now(
     _logins(shop, 3)
     _, *later = jobs_of(context)
     for job in later:
-        settle(context, job, dispatched(context, job), Settlement(NextStep.RETRY, DeliveryStatus.FAILED))
+        settle(context, job, dispatched(context, job), DispatchResult(NextStep.RETRY, DeliveryStatus.FAILED))
     context.store.outbox.requeue()
     entries = entries_of(frozen.client, queue(kind="retry"))
 

@@ -13,10 +13,10 @@ from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.routing import CallResult, Room
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.services.context import Context
-from otp_service.store.outbox import NEVER, Dispatched, Dropped, Job, NextStep, NoGatewayFree, Settlement
+from otp_service.store.outbox import NEVER, Dispatched, DispatchResult, Dropped, Job, NextStep, NoGatewayFree
 
 ROUTE = ("first", "second", "third")
-FAILED = Settlement(NextStep.NEXT, DeliveryStatus.FAILED, reason="unavailable http 503")
+FAILED = DispatchResult(NextStep.NEXT, DeliveryStatus.FAILED, reason="unavailable http 503")
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ def _break_off(
     """Let a gateway answer with errors of its own."""
     for _ in range(times):
         made = dispatched(context, job, gateway, max_ambiguous=99)
-        settle(context, job, made, Settlement(NextStep.NEXT, status, reason="error http 500"))
+        settle(context, job, made, DispatchResult(NextStep.NEXT, status, reason="error http 500"))
 
 
 def test_a_gateway_that_answered_a_message_with_four_errors_is_not_called_for_it_again(
@@ -342,7 +342,7 @@ def test_a_message_moves_through_its_next_channel_in_the_same_record(shop: Calle
         context,
         job,
         dispatched(context, job, *ROUTE),
-        Settlement(NextStep.RETRY, reason="channel 21614", channel="voice"),
+        DispatchResult(NextStep.RETRY, reason="channel 21614", channel="voice"),
     )
     context.store.outbox.requeue()
     (spoken,) = jobs_of(context)

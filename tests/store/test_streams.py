@@ -12,7 +12,7 @@ from support_outbox import DEAD, EVENTS, dispatched, jobs_of, queue, settle, wai
 from otp_service.bootstrap import Installation
 from otp_service.errors import BacklogFullError, LedgerUnavailableError
 from otp_service.services.context import Context
-from otp_service.store.outbox import CONSUMER_GROUP, Dropped, NextStep, Settlement
+from otp_service.store.outbox import CONSUMER_GROUP, DispatchResult, Dropped, NextStep
 from otp_service.store.script_runner import ScriptRunner
 from otp_service.store.store import open_store
 from otp_service.store.streams import StreamLimits
@@ -84,14 +84,14 @@ def test_a_backlog_refuses_resends_too_and_answers_what_was_asked_before(frozen:
 def _take_all(context: Context, following: NextStep = NextStep.DONE) -> None:
     """Take what is new, and let it end or be tried again, in silence."""
     for job in jobs_of(context, count=1000):
-        settle(context, job, Dropped("gone"), Settlement(following))
+        settle(context, job, Dropped("gone"), DispatchResult(following))
     context.store.outbox.requeue(1000)
 
 
 def _put_one_more_into_the_lane_of_retries(shop: Caller) -> None:
     one = shop.start()
     (newest,) = [job for job in jobs_of(shop.context, count=1000) if job.id == one]
-    settle(shop.context, newest, Dropped("gone"), Settlement(NextStep.RETRY))
+    settle(shop.context, newest, Dropped("gone"), DispatchResult(NextStep.RETRY))
     shop.context.store.outbox.requeue()
 
 
@@ -122,7 +122,7 @@ def test_what_is_young_enough_is_kept(frozen: FrozenValkey) -> None:
 def _give_up(shop: Caller, count: int) -> None:
     _many(shop, count)
     for job in jobs_of(shop.context, count=count):
-        settle(shop.context, job, dispatched(shop.context, job), Settlement(NextStep.DEAD))
+        settle(shop.context, job, dispatched(shop.context, job), DispatchResult(NextStep.DEAD))
 
 
 def test_dead_letters_are_bounded_and_go_away(frozen: FrozenValkey) -> None:
@@ -152,7 +152,7 @@ def test_retries_that_come_back_push_out_nothing_that_was_accepted(frozen: Froze
     _many(shop, 150)
     jobs = jobs_of(context, count=150)
     for job in jobs:
-        settle(context, job, Dropped("gone"), Settlement(NextStep.RETRY, delay=1000))
+        settle(context, job, Dropped("gone"), DispatchResult(NextStep.RETRY, delay=1000))
     _many(shop, 150)
     frozen.advance(2)
     context.store.outbox.requeue(150)
@@ -165,7 +165,7 @@ def test_a_group_outlives_a_year_without_traffic(frozen: FrozenValkey) -> None:
     shop, context = Caller(installation), installation.context
     shop.start()
     (job,) = jobs_of(context)
-    settle(context, job, dispatched(context, job), Settlement(NextStep.DONE))
+    settle(context, job, dispatched(context, job), DispatchResult(NextStep.DONE))
     frozen.advance(365 * DAY)
     one = shop.start()
 

@@ -8,7 +8,7 @@ from support_outbox import BUCKET, deliver_all, dispatched, jobs_of, pending, qu
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.services.context import Context
 from otp_service.store import keys
-from otp_service.store.outbox import CONSUMER_GROUP, NextStep, Settlement
+from otp_service.store.outbox import CONSUMER_GROUP, DispatchResult, NextStep
 
 SILENT = 3_600_000
 """Milliseconds."""
@@ -55,7 +55,7 @@ def test_a_queue_that_was_emptied_but_still_counts_as_ready_is_forgotten_altoget
     """Otherwise it would come back without being on the list of those that may hold what dead workers had."""
     shop.start()
     (job,) = jobs_of(context, count=1)
-    settle(context, job, dispatched(context, job), Settlement(NextStep.DONE, DeliveryStatus.SENT))
+    settle(context, job, dispatched(context, job), DispatchResult(NextStep.DONE, DeliveryStatus.SENT))
     assert _listed(frozen, keys.ready(BUCKET)) == {queue()}, "nobody has seen yet that it is empty"
     context.store.outbox.sweep(SILENT)
     assert not frozen.client.exists(keys.ready(BUCKET))
@@ -102,7 +102,7 @@ def test_what_rests_comes_back_into_a_queue_that_was_forgotten(
 ) -> None:
     one = shop.start()
     (job,) = jobs_of(context)
-    settle(context, job, dispatched(context, job), Settlement(NextStep.RETRY, DeliveryStatus.FAILED, delay=1000))
+    settle(context, job, dispatched(context, job), DispatchResult(NextStep.RETRY, DeliveryStatus.FAILED, delay=1000))
     context.store.outbox.sweep(SILENT)
     assert queues(frozen.client) == []
     frozen.advance(1)

@@ -13,7 +13,7 @@ from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
 from otp_service.services.receipts import record_receipt
 from otp_service.store import keys
-from otp_service.store.outbox import NextStep, Settlement
+from otp_service.store.outbox import DispatchResult, NextStep
 
 LONG = 800
 """Milliseconds."""
@@ -70,7 +70,7 @@ def _fall_back(shop: Caller) -> Callable[[], object]:
 def _come_back(shop: Caller) -> Callable[[], object]:
     shop.start()
     (job,) = jobs_of(shop.context)
-    settle(shop.context, job, dispatched(shop.context, job), Settlement(NextStep.RETRY))
+    settle(shop.context, job, dispatched(shop.context, job), DispatchResult(NextStep.RETRY))
     return shop.context.store.outbox.requeue
 
 

@@ -200,7 +200,7 @@ def test_a_worker_delivers_in_the_trace_of_the_start_and_has_no_spans_beside_tha
         },
     )
     assert {span.name for span in found if span.parent == deliver.id} == {
-        "FCALL dispatch", "send", "FCALL dispatch_settle", "FCALL gateway_observe",
+        "FCALL dispatch", "send", "FCALL dispatch_finish", "FCALL gateway_observe",
     }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from support_service import eventually
 
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.ledger.verifications import VerificationLedger
-from otp_service.services.events import give_back
+from otp_service.services.events import roll_back
 from otp_service.store import keys
 from otp_service.store.verifications import Verifications
 from otp_service.worker.recorder import Recorder
@@ -81,7 +81,7 @@ def test_a_recorder_that_dies_with_an_approval_leaves_it_to_another_and_it_is_gi
     one = _come_in(shop, 1)
     for batch in shop.context.store.events.take("one that dies", 100):
         if gave_back:
-            give_back(shop.context, batch)
+            roll_back(shop.context, batch)
     run(claims=True)
 
     assert eventually(lambda: _recorded(shop))
@@ -92,7 +92,7 @@ def test_a_recorder_that_dies_with_an_approval_leaves_it_to_another_and_it_is_gi
 def test_an_approval_waits_for_redis_and_is_recorded_after_it_was_given_back(
     shop: Caller, run: Callable[..., Recorder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    give, told = Verifications.give_back, []
+    give, told = Verifications.roll_back, []
 
     def broken(*arguments: Any) -> int:
         told.append(shop.context.store.events.unrecorded())
@@ -100,7 +100,7 @@ def test_an_approval_waits_for_redis_and_is_recorded_after_it_was_given_back(
             raise StoreUnavailableError("away")
         return give(*arguments)
 
-    monkeypatch.setattr(Verifications, "give_back", broken)
+    monkeypatch.setattr(Verifications, "roll_back", broken)
     one = _come_in(shop, 1)
     run()
 

@@ -18,7 +18,7 @@ from support_worker import Journal, working
 from otp_service.bootstrap import Installation
 from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
-from otp_service.store.outbox import Dropped, NextStep, Settlement
+from otp_service.store.outbox import DispatchResult, Dropped, NextStep
 from otp_service.worker.worker import Worker
 
 KEYS = {"root": f"k1:{key()}", "pseudonym": key()}
@@ -83,7 +83,7 @@ def test_retries_do_not_delay_a_fresh_message_and_are_not_forgotten(world: World
     for _ in range(200):
         shop.start()
     for job in jobs_of(installation.context, count=200):
-        settle(installation.context, job, Dropped("gone"), Settlement(NextStep.RETRY))
+        settle(installation.context, job, Dropped("gone"), DispatchResult(NextStep.RETRY))
     with working(installation, sandbox=gateway):
         eventually(lambda: len(gateway.served) > 20)
         ids = {shop.start() for _ in range(50)}
@@ -231,7 +231,10 @@ def test_a_worker_that_waits_for_retries_asks_redis_a_few_times_a_second_only(wo
     ids = [shop.start() for _ in range(20)]
     for place, job in enumerate(jobs_of(installation.context)):
         settle(
-            installation.context, job, Dropped("gone"), Settlement(NextStep.RETRY, delay=3000 + 60_000 * (place > 0))
+            installation.context,
+            job,
+            Dropped("gone"),
+            DispatchResult(NextStep.RETRY, delay=3000 + 60_000 * (place > 0)),
         )
     with working(installation, sandbox=gateway):
         began = time.monotonic()

@@ -112,7 +112,7 @@ def test_the_official_package_verifies_what_is_sent_and_nothing_else(site, recei
 
 def test_a_body_is_thin_and_says_what_happened(site, receiver):
     endpoint(site, receiver)
-    site.context.ledger.verifications.record([started("vf_1", at=1_795_000_000_123, metadata="x", sending="y")])
+    site.context.ledger.verifications.record([started("vf_1", at=1_795_000_000_123, metadata="x", attempt="y")])
     send_now(site)
     (request,) = receiver.requests
 

@@ -19,7 +19,7 @@ class TimedOut(OtpError):
 
 
 class InvalidWebhook(OtpError):
-    """What claims to be a webhook was not signed with the secret, or not lately: do not believe it."""
+    """What claims to be a webhook was not signed with the secret, or not recently: do not believe it."""
 
 
 class InvalidProof(OtpError):

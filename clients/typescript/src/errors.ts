@@ -16,7 +16,7 @@ export class ConnectionFailed extends OtpError {}
 /** No whole answer before the time was over. The request may have been done, as after `ConnectionFailed`. */
 export class TimedOut extends OtpError {}
 
-/** What claims to be a webhook was not signed with the secret, or not lately: do not believe it. */
+/** What claims to be a webhook was not signed with the secret, or not recently: do not believe it. */
 export class InvalidWebhook extends OtpError {}
 
 /** A proof for another purpose or person, too old, used before, or malformed: refuse what it asks for. */

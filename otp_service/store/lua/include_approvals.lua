@@ -9,12 +9,12 @@
 local approvals = {}
 
 -- Returns what a record remembers of a start that was counted.
-function approvals.note(sending)
-  local reputation, new = sending.reputation, sending.new
-  return (sending.place == 'home' and 'h' or '') .. (sending.safe and 's' or '') .. (reputation.approved and 'a' or '')
+function approvals.note(attempt)
+  local reputation, new = attempt.reputation, attempt.new
+  return (attempt.place == 'home' and 'h' or '') .. (attempt.safe and 's' or '') .. (reputation.approved and 'a' or '')
     .. (reputation.known_device and 'f' or '') .. (new.number and 'n' or '') .. (new.country and 'c' or '')
-    .. (sending.passed and 'q' or '') .. (sending.passed_under_suspicion and 'k' or '') .. (sending.repeated and 'r' or '') .. sending.range .. '.'
-    .. sending.counted
+    .. (attempt.passed and 'q' or '') .. (attempt.passed_under_suspicion and 'k' or '') .. (attempt.repeated and 'r' or '') .. attempt.range .. '.'
+    .. attempt.counted
 end
 
 -- Returns whether a record remembers a flag.
@@ -24,7 +24,7 @@ end
 
 -- Gives back to a row what a verification was counted for in a part, and counts its approval where it makes room. `new` tells what was
 -- new to its address.
-local function give_back(part, row, record, new, makes_room)
+local function roll_back(part, row, record, new, makes_room)
   for i = 1, #part.levels do
     local rule, _, times = part.levels[i], nil, nil
     local place = rule.level
@@ -49,14 +49,14 @@ end
 -- Gives back what a verification was counted for, and counts its approval: of one number once, while it is known, however
 -- many verifications of it were under way. `known` tells whether it was before this approval. `read` returns the row of a subject by its
 -- name, nil where there is none or it is not here; what was read is to be written.
-function approvals.give_back(record, known, read)
+function approvals.roll_back(record, known, read)
   if approvals.has(record, 's') then return end
   local no_mark = string.sub(record.guard, -1) == '.' -- a known number may become a stranger by further messages
   local exempt = { approved = no_mark and approvals.has(record, 'a'), known_device = approvals.has(record, 'f') or approvals.has(record, 'q') }
   local new = { number = approvals.has(record, 'n'), country = approvals.has(record, 'c') }
   for _, part in ipairs(ruleset.parts) do
     local row = not exempt[part.exempts] and read(part.name)
-    if row then give_back(part, row, record, new, part.exempts ~= 'approved' or not known) end
+    if row then roll_back(part, row, record, new, part.exempts ~= 'approved' or not known) end
   end
   local address = (new.number or new.country) and read('address')
   if address then targets.forget(address, new.number and record.pseudonym, new.country and record.country) end

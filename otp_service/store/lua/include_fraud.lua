@@ -6,75 +6,75 @@
 -- What is tested is counted at once, in rows that are not written when anything refuses the message.
 local fraud = {}
 
--- Judges the breaker of a part. Leaves in `sending` how it stands.
-local function judge(sending, part, row)
+-- Judges the breaker of a part. Leaves in `attempt` how it stands.
+local function judge(attempt, part, row)
   local rule, b = part.breaker, part.breaker_at
   conversions.advance(row, b)
   local judged, changed = conversions.judge(row, b, rule)
   local stands = judged
-  if rule.asks and sending.passed then stands = 'passed' end
-  sending.stands[part.name] = stands
-  if changed then sending.changes[#sending.changes + 1] = { part = part, stands = judged, ends = row[b + 7] } end
+  if rule.asks and attempt.passed then stands = 'passed' end
+  attempt.stands[part.name] = stands
+  if changed then attempt.changes[#attempt.changes + 1] = { part = part, stands = judged, ends = row[b + 7] } end
   if stands == 'open' and not rule.passes_while_open then
-    rule_hits.add(sending.rule_hits, rule, row[b + 7] - now, row[b + 8], 0)
+    rule_hits.add(attempt.rule_hits, rule, row[b + 7] - now, row[b + 8], 0)
   end
-  if sending.kind == 'start' then row[b + 1] = row[b + 1] + 1 end
+  if attempt.kind == 'start' then row[b + 1] = row[b + 1] + 1 end
 end
 
 -- Tells whether a message counts in a bucket that has a condition.
-local function meets(sending, rule)
-  return sending[rule.about][rule.key] == rule.value
+local function meets(attempt, rule)
+  return attempt[rule.about][rule.key] == rule.value
 end
 
 -- Tests and counts in a part, whose `row` is given. Its buckets that hold something leak, for they are written together; an empty one
 -- has room for one.
-local function test_part(sending, part, row)
-  if part.breaker then judge(sending, part, row) end
-  local rules, counted = part.buckets, sending.counted
+local function test_part(attempt, part, row)
+  if part.breaker then judge(attempt, part, row) end
+  local rules, counted = part.buckets, attempt.counted
   for i = 1, #rules do
     local rule = rules[i]
-    local level, counts = row[rule.level], rule.always or meets(sending, rule)
+    local level, counts = row[rule.level], rule.always or meets(attempt, rule)
     if level > 0 then
       local most
       level, most = buckets.leak(row, rule)
       local wait = counts and level + 1 > most and buckets.wait(level, most, rule) or 0
-      if wait > 0 then rule_hits.add(sending.rule_hits, rule, wait, level, most) end
+      if wait > 0 then rule_hits.add(attempt.rule_hits, rule, wait, level, most) end
     end
     if counts then level, counted = level + 1, counted .. rule.mark end
     row[rule.level] = level
   end
-  sending.counted = counted
+  attempt.counted = counted
   row[rows.ENDS], row[rows.TIME], row.changed = now + part.life, now, true
 end
 
--- Tests and counts all that applies to a message. Leaves in `sending` in which buckets it `counted`.
-function fraud.test(sending)
-  local found, reputation = sending.subjects, sending.reputation
-  sending.counted, sending.stands, sending.changes = '', {}, {}
-  if sending.safe then return end
-  local parts = ruleset.parts_of[sending.kind][sending.place]
+-- Tests and counts all that applies to a message. Leaves in `attempt` in which buckets it `counted`.
+function fraud.test(attempt)
+  local found, reputation = attempt.subjects, attempt.reputation
+  attempt.counted, attempt.stands, attempt.changes = '', {}, {}
+  if attempt.safe then return end
+  local parts = ruleset.parts_of[attempt.kind][attempt.place]
   for i = 1, #parts do
     local part = parts[i]
     local row = found[part.name]
-    if row and not reputation[part.exempts] then test_part(sending, part, row) end
+    if row and not reputation[part.exempts] then test_part(attempt, part, row) end
   end
 end
 
 -- Takes back what a part counted just now.
-local function take_back(sending, part, row)
+local function take_back(attempt, part, row)
   for _, rule in ipairs(part.buckets) do
-    if rule.always or meets(sending, rule) then row[rule.level] = math.max(0, row[rule.level] - 1) end
+    if rule.always or meets(attempt, rule) then row[rule.level] = math.max(0, row[rule.level] - 1) end
   end
-  if sending.kind == 'start' then row[part.breaker_at + 1] = math.max(0, row[part.breaker_at + 1] - 1) end
+  if attempt.kind == 'start' then row[part.breaker_at + 1] = math.max(0, row[part.breaker_at + 1] - 1) end
 end
 
 -- Keeps of a message that is refused the rows whose breakers changed, without what it was counted for.
-function fraud.keep_changes(sending)
-  for _, change in ipairs(sending.changes) do
-    local part, row = change.part, sending.subjects[change.part.name]
+function fraud.keep_changes(attempt)
+  for _, change in ipairs(attempt.changes) do
+    local part, row = change.part, attempt.subjects[change.part.name]
     if row then
-      take_back(sending, part, row)
-      if sending.trickled and part.name == 'country' then newcomers.take_back(row) end
+      take_back(attempt, part, row)
+      if attempt.trickled and part.name == 'country' then newcomers.take_back(row) end
       rows.write(row, row.life)
     end
   end

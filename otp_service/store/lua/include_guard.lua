@@ -1,7 +1,7 @@
 -- The guard of a message: reads what its rules count, tests them all, and then counts the message in all of them or in
 -- none.
 --
--- `sending` holds: kind (start, resend or fallback), place (home or abroad), safe (whether the fraud rules pass it), price, about
+-- `attempt` holds: kind (start, resend or fallback), place (home or abroad), safe (whether the fraud rules pass it), price, about
 -- (the verification), passed (whether a human check was), range (the carrier's, of a start or resend).
 local guard = {}
 local NOTHING_NEW, NO_QUOTA = {}, { amount = 0, used = 0, ttl = 0 }
@@ -9,16 +9,16 @@ local ONCE = 600000
 guard.CHECK = { [true] = { passed = 'yes' }, [false] = { passed = 'no' } } -- what a bucket may demand, by whether a human check was passed
 
 -- Reads the states of the subjects whose keys a list has from a place on.
-function guard.read(keys, place, sending)
-  local found = subjects.read(keys, place, sending.about.application)
-  sending.subjects, sending.rule_hits, sending.new = found, {}, NOTHING_NEW
-  sending.check = guard.CHECK[sending.passed]
-  sending.reputation = number.reputation(found.number, sending.about.context, sending.place)
-  sending.trust = sending.reputation.known_device and 'known' or 'unknown'
+function guard.read(keys, place, attempt)
+  local found = subjects.read(keys, place, attempt.about.application)
+  attempt.subjects, attempt.rule_hits, attempt.new = found, {}, NOTHING_NEW
+  attempt.check = guard.CHECK[attempt.passed]
+  attempt.reputation = number.reputation(found.number, attempt.about.context, attempt.place)
+  attempt.trust = attempt.reputation.known_device and 'known' or 'unknown'
   if found.address and ruleset.has_new then
-    sending.new = targets.are_new(found.address, sending.about.pseudonym, sending.about.country)
+    attempt.new = targets.are_new(found.address, attempt.about.pseudonym, attempt.about.country)
   end
-  return sending
+  return attempt
 end
 
 -- Notes what stands against a message or a guess in the moving windows of a scope. An unknown device leaves some of them to known
@@ -57,44 +57,44 @@ end
 
 -- Notes what stands against a message in the windows that it counts in: a further one, or one of a known device, in none of its address,
 -- and a fall-back in none of its application, whose request it is not.
-local function test_windows(list, sending)
-  local found, reputation, unknown = sending.subjects, sending.reputation, sending.trust == 'unknown'
+local function test_windows(list, attempt)
+  local found, reputation, unknown = attempt.subjects, attempt.reputation, attempt.trust == 'unknown'
   guard.test_moving(list, 'failed_checks', found.number.wrong, unknown and reputation.device_here) -- guesses count by application
   local own = not unknown and found.number.own
   guard.test_moving(list, 'number', found.number.sends, unknown and reputation.some_device, own)
   if found.address and unknown then guard.test_sliding(list, 'ip', found.address) end
-  if sending.kind ~= 'fallback' then guard.test_sliding(list, 'application', found.application) end
+  if attempt.kind ~= 'fallback' then guard.test_sliding(list, 'application', found.application) end
 end
 
 -- Notes what stands against a message because of its application's wrong codes, which strangers type.
-local function test_failures(sending)
+local function test_failures(attempt)
   if not ruleset.failures then return end
-  local wait, wrong, all = failure_alarm.wait(sending.subjects.application)
-  if wait > 0 then rule_hits.add(sending.rule_hits, ruleset.failures, wait, wrong, all) end
+  local wait, wrong, all = failure_alarm.wait(attempt.subjects.application)
+  if wait > 0 then rule_hits.add(attempt.rule_hits, ruleset.failures, wait, wrong, all) end
 end
 
 -- Notes what stands against a message because of what was spent.
-local function test_money(sending)
+local function test_money(attempt)
   if not ruleset.has_ceilings then return end
-  local found = sending.subjects
-  spending.test(sending.rule_hits, found.application, found.country, sending.about.country, sending.price)
+  local found = attempt.subjects
+  spending.test(attempt.rule_hits, found.application, found.country, attempt.about.country, attempt.price)
 end
 
 -- Tests all rules. Returns the rule hit that refuses the message, nil when none does; and the application's own quota, as it was
 -- tested: `most`, `used` and `ttl`.
-function guard.test(sending)
-  local list, found = sending.rule_hits, sending.subjects
-  test_windows(list, sending)
-  if ruleset.cooldown and sending.kind == 'start' then -- a resend has delays of its own
-    local wait, length = number.cooldown(found.number, sending.trust)
+function guard.test(attempt)
+  local list, found = attempt.rule_hits, attempt.subjects
+  test_windows(list, attempt)
+  if ruleset.cooldown and attempt.kind == 'start' then -- a resend has delays of its own
+    local wait, length = number.cooldown(found.number, attempt.trust)
     if wait > 0 then rule_hits.add(list, ruleset.cooldown, wait, length, 0) end
   end
-  guard.test_guesses(list, found.number, sending.trust)
-  if sending.trust == 'unknown' then test_failures(sending) end
-  test_money(sending)
-  newcomers.test(sending)
-  fraud.test(sending)
-  return rule_hits.refusal(list), sending.kind ~= 'fallback' and ruleset.quota or NO_QUOTA
+  guard.test_guesses(list, found.number, attempt.trust)
+  if attempt.trust == 'unknown' then test_failures(attempt) end
+  test_money(attempt)
+  newcomers.test(attempt)
+  fraud.test(attempt)
+  return rule_hits.refusal(list), attempt.kind ~= 'fallback' and ruleset.quota or NO_QUOTA
 end
 
 -- Notes that somebody did something under suspicion ('asked' for a check, or 'passed' one). Tells whether it is the first time in ten
@@ -109,21 +109,21 @@ end
 
 -- Counts the message in the rest, and writes what was counted. The first check that an address passes in ten minutes is no further
 -- attempt: its being asked was counted.
-function guard.count(sending)
-  local found, about, state = sending.subjects, sending.about, sending.subjects.number
-  number.sent(state, sending.trust, sending.kind)
-  if sending.kind == 'start' then number.started(state, about.id) else number.resent(state, about.id) end
+function guard.count(attempt)
+  local found, about, state = attempt.subjects, attempt.about, attempt.subjects.number
+  number.sent(state, attempt.trust, attempt.kind)
+  if attempt.kind == 'start' then number.started(state, about.id) else number.resent(state, about.id) end
   number.write(state)
-  if sending.new.number or sending.new.country then targets.add(found.address, about.pseudonym, about.country) end
-  if sending.price > 0 then spending.add(found, about.country, sending.price, now) end
-  if sending.kind == 'start' and sending.passed_under_suspicion then sending.repeated = not is_first(about, 'passed') end
+  if attempt.new.number or attempt.new.country then targets.add(found.address, about.pseudonym, about.country) end
+  if attempt.price > 0 then spending.add(found, about.country, attempt.price, now) end
+  if attempt.kind == 'start' and attempt.passed_under_suspicion then attempt.repeated = not is_first(about, 'passed') end
   subjects.write(found)
 end
 
 -- Counts a start that was asked for a human check, and sent nothing: in the windows of its application and address. Tells whether the
 -- traffic of newcomers counts it too: under suspicion, of an address once in ten minutes, or one caller could keep an alarm up.
-function guard.count_asked(sending)
-  local application, address = sending.subjects.application, sending.subjects.address
+function guard.count_asked(attempt)
+  local application, address = attempt.subjects.application, attempt.subjects.address
   local longest = ruleset.windows.ip.longest
   rows.write(application, application.life)
   if address and longest > 0 then
@@ -131,18 +131,18 @@ function guard.count_asked(sending)
     guard.test_sliding(hits, 'ip', row)
     if not rule_hits.refusal(hits) then rows.write(row, math.max(2 * longest, redis.call('PTTL', address.key))) end
   end
-  return sending.suspected and is_first(sending.about, 'asked')
+  return attempt.suspected and is_first(attempt.about, 'asked')
 end
 
 -- Reports what the rules found, and the breakers that changed. Returns the identifier of the decision, empty when there
 -- is none. What follows is what a decision has besides: name, value, …
-function guard.report(sending, stream, length, age, ...)
-  local about, changes = sending.about, sending.changes
+function guard.report(attempt, stream, length, age, ...)
+  local about, changes = attempt.about, attempt.changes
   for i = 1, #changes do
     local change = changes[i]
     rule_hits.report_change(stream, length, age, change.part.breaker, change.stands, change.ends, about.application,
       about.country, '')
   end
-  if #sending.rule_hits == 0 then return '' end
-  return rule_hits.report(stream, length, age, sending.rule_hits, about, sending.kind, sending.trust, ...)
+  if #attempt.rule_hits == 0 then return '' end
+  return rule_hits.report(stream, length, age, attempt.rule_hits, about, attempt.kind, attempt.trust, ...)
 end

@@ -19,31 +19,31 @@ end
 
 -- Tells whether a number's reputation spares a message. A resend keeps the standing of its start: its own messages may have made the
 -- number a stranger.
-local function spares(sending)
-  return sending.reputation.approved or (sending.kind == 'resend' and approvals.has(sending.about, 'a'))
+local function spares(attempt)
+  return attempt.reputation.approved or (attempt.kind == 'resend' and approvals.has(attempt.about, 'a'))
 end
 
--- Tests a start or a resend, and counts it in the trickle. A resend is not asked for a check. Leaves in `sending` whether it is
+-- Tests a start or a resend, and counts it in the trickle. A resend is not asked for a check. Leaves in `attempt` whether it is
 -- `suspected` and asked for one, or `passed_under_suspicion`.
-function newcomers.test(sending)
-  local rule, row = ruleset.newcomers, sending.subjects.country
-  if not rule or sending.kind == 'fallback' or sending.safe or spares(sending) then return end
+function newcomers.test(attempt)
+  local rule, row = ruleset.newcomers, attempt.subjects.country
+  if not rule or attempt.kind == 'fallback' or attempt.safe or spares(attempt) then return end
   local at = row.layout.at
   if row[at.tsuspicion] == 0 and row.tail == '' then return end
-  local ends, checked_too = suspicion_of(sending.range, row, at)
+  local ends, checked_too = suspicion_of(attempt.range, row, at)
   if now >= ends then return end
-  sending.passed_under_suspicion = sending.passed
+  attempt.passed_under_suspicion = attempt.passed
   if rule.asks and not checked_too then
-    if sending.passed or sending.kind == 'resend' then return end
-    sending.suspected = true
-    return rule_hits.add(sending.rule_hits, rule, ends - now, 0, 0)
+    if attempt.passed or attempt.kind == 'resend' then return end
+    attempt.suspected = true
+    return rule_hits.add(attempt.rule_hits, rule, ends - now, 0, 0)
   end
   local most = row[at.ntrickle] / 4
   local level = math.min(most, row[at.ltrickle]) - row[at.ntrickle] / HOUR * math.max(0, now - row[at.ttrickle])
   level = math.max(0, level)
   local wait = buckets.wait(level, most, TRICKLE)
-  if wait > 0 then rule_hits.add(sending.rule_hits, rule, wait, level, math.max(1, most)) end
-  row[at.ltrickle], row[at.ttrickle], row.changed, sending.trickled = level + 1, now, true, true
+  if wait > 0 then rule_hits.add(attempt.rule_hits, rule, wait, level, math.max(1, most)) end
+  row[at.ltrickle], row[at.ttrickle], row.changed, attempt.trickled = level + 1, now, true, true
 end
 
 -- Takes back what was counted in the trickle just now.

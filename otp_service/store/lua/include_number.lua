@@ -34,7 +34,7 @@ local function longer_streak(rule, length, last)
   return (now - last >= rule.reset_after and 0 or length) + 1
 end
 
-local function lately(at) return at > 0 and now - at < ruleset.known end
+local function recently(at) return at > 0 and now - at < ruleset.known end
 
 -- Reads what a row has of applications, from a place on.
 local function read_entries(self, text, place)
@@ -52,7 +52,7 @@ local function read_entries(self, text, place)
       if not counts then -- its streaks are over
         for streak = E_KNOWN, E_LOCKED do entry[streak] = 0 end
       end
-    elseif counts or lately(entry[E_DEVICE]) then
+    elseif counts or recently(entry[E_DEVICE]) then
       others[#others + 1] = string.sub(text, begins, place - 1)
     end
   end
@@ -90,14 +90,14 @@ local function is_stranger(self, messages)
   return false
 end
 
--- Returns whether the number was approved lately, and is no stranger at a place (home or abroad) since: with a known device it never is,
+-- Returns whether the number was approved recently, and is no stranger at a place (home or abroad) since: with a known device it never is,
 -- however many messages it got. Also whether it was approved from some device, one of this application (`device_here`), and this one.
 function number.reputation(self, device, place)
   if self[APPROVED] == 0 then return UNKNOWN_NUMBER end
   local at = device ~= '' and string.find(self.devices, string.sub(device, 1 + OF_APPLICATION), 1, true)
-  local known = at and lately(struct.unpack('<I6', self.devices, at + DEVICE - TIME - OF_APPLICATION)) or false
-  local approved = known or (lately(self[APPROVED]) and not is_stranger(self, ruleset.known_messages[place]))
-  return { approved = approved, some_device = lately(self[ANYWHERE]), device_here = lately(self.entry[E_DEVICE]),
+  local known = at and recently(struct.unpack('<I6', self.devices, at + DEVICE - TIME - OF_APPLICATION)) or false
+  local approved = known or (recently(self[APPROVED]) and not is_stranger(self, ruleset.known_messages[place]))
+  return { approved = approved, some_device = recently(self[ANYWHERE]), device_here = recently(self.entry[E_DEVICE]),
     known_device = known }
 end
 

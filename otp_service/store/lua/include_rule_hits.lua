@@ -42,7 +42,7 @@ function rule_hits.rules(list)
 end
 
 -- Writes a decision. Returns its identifier. `about` names a verification, without an identifier when none was made. What a
--- message was that is refused follows, for `guard replay`: `sending` of a start and `price` of another, pseudonyms only, and
+-- message was that is refused follows, for `guard replay`: `attempt` of a start and `price` of another, pseudonyms only, and
 -- `after`, the event that was the last one then.
 function rule_hits.append(stream, length, age, rule, mode, kind, trust, ends, about, text, ...)
   local id = redis.call('XADD', stream, 'MAXLEN', '~', length, '*', 'rule', rule, 'mode', mode, 'kind', kind,

@@ -36,27 +36,27 @@ if redis.call('XLEN', key.events) >= tonumber(arg.max_events) then return reply.
 local full, ahead = streams.is_full(key.queue, key.queues, tonumber(arg.max_queue), found.expires - now)
 if full then return reply.backlog_full() end
 
-local sending = guard.read({ key.number, key.application, key.country, key.block }, 1, { kind = falls_back_from == 0 and 'resend' or 'fallback', about = found,
+local attempt = guard.read({ key.number, key.application, key.country, key.block }, 1, { kind = falls_back_from == 0 and 'resend' or 'fallback', about = found,
   place = approvals.has(found, 'h') and 'home' or 'abroad', safe = approvals.has(found, 's'), price = tonumber(arg.price),
   passed = approvals.has(found, 'q'), range = string.match(found.guard, '^%a*(%d*)') })
-local refusal, quota = guard.test(sending)
+local refusal, quota = guard.test(attempt)
 if refusal then
-  fraud.keep_changes(sending)
-  local decision = guard.report(sending, key.decisions, arg.max_decisions, arg.max_age, 'price', arg.price, 'after', streams.last_entry(key.events),
+  fraud.keep_changes(attempt)
+  local decision = guard.report(attempt, key.decisions, arg.max_decisions, arg.max_age, 'price', arg.price, 'after', streams.last_entry(key.events),
     'request', arg.request)
   return reply.refused { decision = decision, rule = refusal.rule, wait = refusal.wait, quota_max = quota.amount,
     quota_used = quota.used, quota_reset = quota.ttl }
 end
-guard.count(sending)
-guard.report(sending, key.decisions, arg.max_decisions, arg.max_age)
+guard.count(attempt)
+guard.report(attempt, key.decisions, arg.max_decisions, arg.max_age)
 
 sends = sends + 1
 found.sends, found.last_send, found.channel = sends, now, arg.channel
-found.guard = (found.guard == '' and '.' or found.guard) .. sending.counted
+found.guard = (found.guard == '' and '.' or found.guard) .. attempt.counted
 if arg.next_tag ~= '' then found.generation, found.tag = found.generation + 1, record.stored_tag(arg.next_tag) end
 record.write(found)
 redis.call('HSET', key.record, deliveries.slot(sends, 1), deliveries.new_slot(arg.channel))
-if sending.price > 0 then spending.reserve(key.record, sends, 1, sending.price) end
+if attempt.price > 0 then spending.reserve(key.record, sends, 1, attempt.price) end
 if falls_back_from > 0 then redis.call('HSET', key.record, 'after' .. arg.falls_back_from, sends) end -- whoever has that one stops
 idempotency.remember_with(key.record, key.idempotency, arg.fingerprint)
 streams.put(key.queue, key.queues, key.ready, key.wake, ahead, cjson.encode({ v = '1', id = found.id,
@@ -66,4 +66,4 @@ streams.report(key.events, 'verification.resent', found,
   { channel = arg.channel, falls_back_from = arg.falls_back_from, price = arg.price, guard = found.guard,
     request = arg.request ~= '' and arg.request or nil })
 return reply.queued { now = now, record = record.read_all(key.record), quota_max = quota.amount,
-  quota_used = quota.used + 1, quota_reset = quota.ttl, record_only_rules = rule_hits.rules(sending.rule_hits) }
+  quota_used = quota.used + 1, quota_reset = quota.ttl, record_only_rules = rule_hits.rules(attempt.rule_hits) }

@@ -18,7 +18,7 @@ for scope, windows in pairs(rules.windows) do
   end
 end
 
--- What a bucket counts that has a condition is told by `sending[about][key]`, which has to be `value` (see fraud).
+-- What a bucket counts that has a condition is told by `attempt[about][key]`, which has to be `value` (see fraud).
 --
 -- Rules for home and for abroad may share a level or a window, to which an approval gives back once: `levels` and `approvals`
 -- have each once. A level's `mark` names it in a record of what it counted (see approvals); a part that counts starts needs none.

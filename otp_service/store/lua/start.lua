@@ -41,32 +41,32 @@ if redis.call('XLEN', key.events) >= plan.unrecorded then return reply.events_fu
 local full, ahead = streams.is_full(key.queue, key.queues, plan.outbox, plan.life)
 if full then return reply.backlog_full() end
 
-local sending = guard.read(KEYS, subjects_at, { kind = 'start', about = one, place = plan.place,
+local attempt = guard.read(KEYS, subjects_at, { kind = 'start', about = one, place = plan.place,
   safe = string.find(flags, '+safe', 1, true) ~= nil, passed = string.find(flags, '+checked', 1, true) ~= nil,
   price = tonumber(price), range = range })
 for rule in string.gmatch(arg.record_only_rules, '%S+') do
-  rule_hits.add(sending.rule_hits, { rule = rule, record_only = true }, 1, 0, 0)
+  rule_hits.add(attempt.rule_hits, { rule = rule, record_only = true }, 1, 0, 0)
 end
-local refusal, quota = guard.test(sending)
+local refusal, quota = guard.test(attempt)
 if refusal then
   one.id = nil -- a refused start has no identifier
-  fraud.keep_changes(sending)
-  local decision = guard.report(sending, key.decisions, plan.decisions, plan.age, 'sending', arg.attempt,
+  fraud.keep_changes(attempt)
+  local decision = guard.report(attempt, key.decisions, plan.decisions, plan.age, 'attempt', arg.attempt,
     'after', streams.last_entry(key.events), 'request', arg.request)
-  if rule_hits.only_ask(sending.rule_hits) and not sending.passed then
-    if guard.count_asked(sending) then streams.report(key.events, 'human_check.asked', one, { range = range }) end
+  if rule_hits.only_ask(attempt.rule_hits) and not attempt.passed then
+    if guard.count_asked(attempt) then streams.report(key.events, 'human_check.asked', one, { range = range }) end
     return reply.human_check_required { decision = decision, rule = refusal.rule, wait = refusal.wait }
   end
   return reply.refused { decision = decision, rule = refusal.rule, wait = refusal.wait, quota_max = quota.amount,
     quota_used = quota.used, quota_reset = quota.ttl }
 end
-guard.count(sending)
-guard.report(sending, key.decisions, plan.decisions, plan.age)
+guard.count(attempt)
+guard.report(attempt, key.decisions, plan.decisions, plan.age)
 
 evidence.use(earlier, one.id)
 if earlier.basis ~= '' then one.basis = earlier.basis end -- which names the same user
 one.ledger, one.lifted, one.consented = tonumber(position), math.max(lifted, earlier.lifted, arg.user_lifted), given or 0
-one.guard, one.tag = approvals.note(sending), record.stored_tag(arg.tag)
+one.guard, one.tag = approvals.note(attempt), record.stored_tag(arg.tag)
 if arg.fingerprint ~= '' then
   one.start = key.idempotency
   idempotency.remember(key.idempotency, arg.fingerprint, plan.idempotency, 'record', key.record, 'created', now, 'expires', one.expires,
@@ -75,15 +75,15 @@ if arg.fingerprint ~= '' then
 end
 record.create(one, one.expires + plan.grace, deliveries.FIRST, deliveries.first_slot(plan.channel))
 if user then record.note_of_user(user.verifications, one.id, plan.of_user) end
-if sending.price > 0 then spending.reserve(key.record, 1, 1, sending.price) end
+if attempt.price > 0 then spending.reserve(key.record, 1, 1, attempt.price) end
 -- As JSON, in which none of these texts needs an escape: to encode a table costs six times as much.
 streams.put(key.queue, key.queues, key.ready, key.wake, ahead, plan.job .. ',"id":"' .. one.id .. '","trace":"' .. arg.trace
   .. string.format('","expires":"%d","queued":"%d"}', one.expires, now))
 streams.add(key.events, plan.event .. ',"id":"' .. one.id .. '","pseudonym":"' .. pseudonym .. '","ledger":"' .. position
-  .. '","payment":"' .. arg.payment .. '","payment_reference":"' .. arg.payment_reference .. '","sending":"' .. arg.attempt
+  .. '","payment":"' .. arg.payment .. '","payment_reference":"' .. arg.payment_reference .. '","attempt":"' .. arg.attempt
   .. '","request":"' .. arg.request .. '","guard":"' .. one.guard .. string.format('","expires":"%d"}', one.expires))
 if given then -- an event of its own, deleted once it is recorded: that of the start stays for days
   streams.report(key.events, 'consent.given', one, { pseudonym = pseudonym, ledger = position, consent = arg.consent })
 end
 return reply.started { now = now, quota_max = quota.amount, quota_used = quota.used + 1, quota_reset = quota.ttl,
-  record_only_rules = rule_hits.rules(sending.rule_hits) }
+  record_only_rules = rule_hits.rules(attempt.rule_hits) }

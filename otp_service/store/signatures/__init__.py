@@ -43,7 +43,7 @@ SIGNATURES: Final[dict[str, Signature[Any, Any, Any]]] = {
 UNSIGNED: Final = frozenset(
     {
         "dispatch",
-        "dispatch_settle",
+        "dispatch_finish",
         "gateway_enter",
         "gateway_leave",
         "traffic_commit",

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from otp_service.store.signatures.signature import NoArguments, Signature
 
 
-class ServerMeetKeys(NamedTuple):
+class DetectFailoverKeys(NamedTuple):
     """A server, and buckets that it has."""
 
     server: str
@@ -14,7 +14,7 @@ class ServerMeetKeys(NamedTuple):
     """The fences of the buckets; then as many heads of the mirror."""
 
 
-class ServerMeetArguments(NamedTuple):
+class DetectFailoverArguments(NamedTuple):
     """Times in milliseconds."""
 
     life: int
@@ -48,8 +48,8 @@ class Undecided(NamedTuple):
     """How many had what was answered."""
 
 
-SERVER_MEET: Signature[ServerMeetKeys, ServerMeetArguments, Same | Fenced | Undecided] = Signature(
-    "server_meet", ServerMeetKeys, ServerMeetArguments, Same, Fenced, Undecided
+DETECT_FAILOVER: Signature[DetectFailoverKeys, DetectFailoverArguments, Same | Fenced | Undecided] = Signature(
+    "detect_failover", DetectFailoverKeys, DetectFailoverArguments, Same, Fenced, Undecided
 )
 
 

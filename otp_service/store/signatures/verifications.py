@@ -414,13 +414,13 @@ CANCEL: Signature[CancelKeys, CancelArguments, Canceled | NotFound | Mismatch | 
 )
 
 
-class GuardGiveBackKeys(NamedTuple):
+class GuardRollBackKeys(NamedTuple):
     """Records of an application."""
 
     rest: tuple[str, ...]
 
 
-class GuardGiveBackArguments(NamedTuple):
+class GuardRollBackArguments(NamedTuple):
     """Approved verifications."""
 
     application: str
@@ -428,5 +428,5 @@ class GuardGiveBackArguments(NamedTuple):
     """Of each whether its number was known before, 1 or 0."""
 
 
-GUARD_GIVE_BACK = Signature("guard_give_back", GuardGiveBackKeys, GuardGiveBackArguments, int)
+GUARD_ROLL_BACK = Signature("guard_roll_back", GuardRollBackKeys, GuardRollBackArguments, int)
 """Returns for how many it was done now."""

@@ -318,7 +318,7 @@ def _duties() -> None:
         Column("before", BigInteger, nullable=False),
         Column("rows", BigInteger, nullable=False),
         Column("names", Text, nullable=False),
-        Column("upto", BigInteger, nullable=False),
+        Column("last_sequence", BigInteger, nullable=False),
         Column("link", String(64), nullable=False),
         Column("at", BigInteger, nullable=False),
         Column("signature", String(88), nullable=False),

@@ -26,7 +26,7 @@ end
 for i, of_record in ipairs({ unpack(KEYS, key.rest) }) do
   local found, was_known = record.read(of_record, arg.application), ARGV[arg.rest + i - 1] == '1'
   if found and found.guard ~= '' then
-    approvals.give_back(found, was_known, function(name) return read(name, found) end)
+    approvals.roll_back(found, was_known, function(name) return read(name, found) end)
     if not was_known then take_off_block(found) end
     found.guard = '' -- so it is done
     record.write(found)

@@ -14,7 +14,7 @@
 -- ARGV[14] '1' when the number's holder told the gateway that they want none
 -- ARGV[15] of which template the message was made, may be empty
 -- ARGV[16] and following: the job as it goes on, name, value, …
--- Returns one of: {'settled'} {'arrived'} (a receipt was faster: nothing more is sent of this message)
+-- Returns one of: {'finished'} {'arrived'} (a receipt was faster: nothing more is sent of this message)
 --                 {'lease-lost'} (another worker has the job by now: nothing follows here)
 -- include clock fence rows limits number subjects rule_hits spending streams record deliveries
 
@@ -43,7 +43,7 @@ if called or through == '' then -- who made no call says nothing of one that was
   if kept and deliveries.has_arrived(KEYS[1], message) then follows = 'done' end -- this call, or one before it
   if deliveries.is_decided(KEYS[1], message) then follows = 'done' end
 end
-if follows == 'next' then return { 'settled' } end
+if follows == 'next' then return { 'finished' } end
 
 if follows == 'retry' then
   redis.call('ZADD', KEYS[3], now + tonumber(ARGV[10]), cjson.encode(job))
@@ -56,4 +56,4 @@ elseif follows == 'dead' then
 end
 redis.call('XACK', KEYS[2], ARGV[7], ARGV[8])
 redis.call('XDEL', KEYS[2], ARGV[8])
-return { follows == ARGV[6] and 'settled' or 'arrived' }
+return { follows == ARGV[6] and 'finished' or 'arrived' }
