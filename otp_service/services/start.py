@@ -57,7 +57,15 @@ from otp_service.services.verifications import (
     locale_of,
     require_channel,
 )
-from otp_service.store.verifications import ANY_PENDING, Pending, Refusal, Replayed, Started, StartOutcome
+from otp_service.store.verifications import (
+    ANY_PENDING,
+    NewVerification,
+    Pending,
+    Refusal,
+    Replayed,
+    Started,
+    StartOutcome,
+)
 from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import current_request, get_logger
 
@@ -144,21 +152,21 @@ def start(
         attempt = _send_attempt(context, application, request, view, destination, network)
         attempt.record_only_rules = record_only_rules
         attempt.checked = _passed_human_check(context, application, request)
-        outcome = context.store.verifications.start(
-            context.keyring.bucket(verification.pseudonym),
-            verification,
-            derive_tag(context.keyring, verification, 0),
-            attempt,
-            context.mirror_sync.query(application.consent, consent),
-            context.keyring.payment_names(application.name, transaction),
-            context.rulesets[application.name],
-            retry,
-            tracing.traceparent(),
-            request.allowed_pending,
-            user_key(context, application.name, request.user) if request.user else None,
-            earlier,
-            current_request(),
+        new = NewVerification(
+            bucket=context.keyring.bucket(verification.pseudonym),
+            verification=verification,
+            tag=derive_tag(context.keyring, verification, 0),
+            attempt=attempt,
+            mirror_query=context.mirror_sync.query(application.consent, consent),
+            payment=context.keyring.payment_names(application.name, transaction),
+            retry=retry,
+            trace=tracing.traceparent(),
+            allowed_pending=request.allowed_pending,
+            user=user_key(context, application.name, request.user) if request.user else None,
+            earlier=earlier,
+            request=current_request(),
         )
+        outcome = context.store.verifications.start(new, context.rulesets[application.name])
         view = _view_of_outcome(context, view, outcome)
         view.client_token = _client_token(context.keyring, view.verification, request.client_token)
         return view

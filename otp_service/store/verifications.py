@@ -400,6 +400,30 @@ def build_quota(window: Window | None, most: int, used: int, reset: int) -> Quot
 _IDEMPOTENCY_LIFE = keyring.IDEMPOTENCY_SECONDS * 1000
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewVerification:
+    """A verification to start, with its first message."""
+
+    bucket: str
+    verification: Verification
+    """Its times are ignored: the script sets them."""
+    tag: str
+    """Tag of the code's first generation."""
+    attempt: SendAttempt
+    mirror_query: MirrorQuery
+    payment: PaymentHashes
+    retry: IdempotentRequest | None = None
+    trace: str = ""
+    """The ``traceparent`` that the message carries on; empty without traces."""
+    allowed_pending: str = ANY_PENDING
+    user: UserKey | None = None
+    """The user that it names."""
+    earlier: EarlierApproval | None = None
+    """The approval that it uses up."""
+    request: str = ""
+    """Identifier of the API request; empty outside the API."""
+
+
 @dataclass(frozen=True, slots=True)
 class FurtherMessage:
     """A message of a verification after its first."""
@@ -473,31 +497,16 @@ class Verifications:
             )
         return plan
 
-    def start(  # noqa: PLR0913, PLR0917 - all of it comes with one request
-        self,
-        bucket: str,
-        verification: Verification,
-        tag: str,
-        attempt: SendAttempt,
-        mirror_query: MirrorQuery,
-        payment: PaymentHashes,
-        ruleset: CompiledRuleset,
-        retry: IdempotentRequest | None,
-        trace: str = "",
-        allowed_pending: str = ANY_PENDING,
-        user: UserKey | None = None,
-        earlier: EarlierApproval | None = None,
-        request: str = "",
-    ) -> StartOutcome:
-        """Record a verification and queue its first message, which carries a ``trace`` on, or refuse.
+    def start(self, new: NewVerification, ruleset: CompiledRuleset) -> StartOutcome:
+        """Record a verification and queue its first message, or refuse.
 
-        Its times are set by the script: the ones in ``verification`` are not read. Returns `Pending` where the newest
-        one of the number and purpose is pending, and is not what ``allowed_pending``. It names a ``user``, and uses an
-        ``earlier`` approval: what is in another slot of a cluster is claimed there first, and given back where the
-        start is refused; if the answer is lost, it is used up.
+        Returns `Pending` where the newest verification of the number and purpose is pending, and is not
+        ``allowed_pending``. A user or earlier approval in another slot of a cluster is claimed there first, and
+        released where the start is refused; if the answer is lost, it is used up.
         """
-        further = (*self._user_keys(bucket, user), *self._scripts.evidence(earlier, bucket))
-        claims = StartClaims(self._scripts, bucket, verification, user, earlier)
+        bucket, verification, attempt = new.bucket, new.verification, new.attempt
+        further = (*self._user_keys(bucket, new.user), *self._scripts.evidence(new.earlier, bucket))
+        claims = StartClaims(self._scripts, bucket, verification, new.user, new.earlier)
         claims.claim()
         queue, queues, ready, wake = _queue(bucket, verification, verification.channel)
         names = signed.StartKeys(
@@ -507,7 +516,7 @@ class Verifications:
             ready=ready,
             wake=wake,
             events=keys.events(bucket),
-            idempotency=_idempotency_key(bucket, verification, retry),
+            idempotency=_idempotency_key(bucket, verification, new.retry),
             decisions=keys.decisions(bucket),
             mirror=keys.mirror(bucket),
             mirrored=keys.mirrored(bucket, verification.pseudonym),
@@ -520,29 +529,29 @@ class Verifications:
         )
         arguments = signed.StartArguments(
             id=verification.id,
-            fingerprint=retry.fingerprint if retry else "",
+            fingerprint=new.retry.fingerprint if new.retry else "",
             locale=verification.locale,
             attempt=attempt.encoded,
-            tag=tag,
+            tag=new.tag,
             transaction=verification.transaction_digest,
             destination=verification.sealed_destination,
             mask=verification.sealed_mask,
             details=verification.sealed_details,
             record_only_rules=" ".join(attempt.record_only_rules),
-            identity=mirror_query.identity,
-            min_sequence=mirror_query.min_sequence,
-            consent=mirror_query.evidence,
-            payment=payment.payment,
-            payment_reference=payment.reference,
-            trace=trace,
-            allowed_pending=allowed_pending,
+            identity=new.mirror_query.identity,
+            min_sequence=new.mirror_query.min_sequence,
+            consent=new.mirror_query.evidence,
+            payment=new.payment.payment,
+            payment_reference=new.payment.reference,
+            trace=new.trace,
+            allowed_pending=new.allowed_pending,
             further=len(further),
             earlier_ends=claims.ends,
-            request=request,
+            request=new.request,
             user_refusal=claims.refusal,
             user_lifted=claims.lifted,
         )
-        plan = self._plan(verification, attempt.place, mirror_query.consent_mode, ruleset)
+        plan = self._plan(verification, attempt.place, new.mirror_query.consent_mode, ruleset)
         with claims:
             outcome = _started(bucket, self._scripts.call(signed.START, names, arguments, plan), ruleset)
             claims.are_used = isinstance(outcome, Started)

@@ -257,8 +257,16 @@ def insert_row_with_the_last_entry_that_went(connection: Connection, table: Tabl
     last = connection.execute(
         select(purges.c.last_sequence, purges.c.link).order_by(purges.c.last_sequence.desc()).limit(1)
     ).one()
-    connection.execute(insert(audit).values(sequence=last.last_sequence, at=1000, table=table.name,
-                                            row=str(row[key.key]), digest=digest_of_row(table, row), link=last.link))  # fmt: skip
+    connection.execute(
+        insert(audit).values(
+            sequence=last.last_sequence,
+            at=1000,
+            table=table.name,
+            row=str(row[key.key]),
+            digest=digest_of_row(table, row),
+            link=last.link,
+        )
+    )
 
 
 def insert_row_with_entry(connection: Connection, table: Table) -> None:
