@@ -36,6 +36,10 @@ class ConfigurationError(Exception):
     """The configuration is wrong. Not an `OtpServiceError`, so that no request handler can swallow it."""
 
 
+class LedgerFormatError(ConfigurationError):
+    """Another release made the ledger's tables. No service starts with them."""
+
+
 # --- the request is not acceptable --------------------------------------------------------------------------
 
 
@@ -362,10 +366,6 @@ class LedgerMismatchError(LedgerUnavailableError):
 
     code = "ledger-mismatch"
     retry_after = 60
-
-
-class LedgerFormatError(LedgerUnavailableError):
-    """Another release made the ledger's tables. A service does not start with them, so that no call is answered so."""
 
 
 class BacklogFullError(OtpServiceError):

@@ -207,7 +207,7 @@ def _looks(connection: Connection, pseudonym: str) -> tuple[Mapping[str, Any], .
 def _requests(connection: Connection, pseudonym: str, application: str | None) -> tuple[Mapping[str, Any], ...]:
     """Return what was asked for about a number within an application, or within all of them, oldest first."""
     mine = second_person_requests.c
-    told = (mine.application, mine.at, mine.by, mine.action, mine.reason, mine.decided, mine.decided_by, mine.outcome)
+    told = (mine.application, mine.at, mine.by, mine.act, mine.reason, mine.decided, mine.decided_by, mine.outcome)
     wanted = select(*told).where(mine.pseudonym == pseudonym).order_by(mine.at, mine.id)
     if application is not None:
         wanted = wanted.where(mine.application.in_((application, EVERY_APPLICATION)))

@@ -144,7 +144,7 @@ def test_what_was_handed_over_is_recorded_when_redis_is_back(shop: Caller, monke
     one = shop.start()
     (job,) = jobs_of(shop.context)
     dispatches, failures = shop.context.store.dispatches, [1, 2]
-    settle = type(dispatches).settle
+    settle = type(dispatches).finish
 
     def away(*arguments):
         if failures:
@@ -153,7 +153,7 @@ def test_what_was_handed_over_is_recorded_when_redis_is_back(shop: Caller, monke
         return settle(*arguments)
 
     monkeypatch.setattr("otp_service.services.delivery._SETTLE_RETRY_DELAY", 0.001)
-    monkeypatch.setattr(type(dispatches), "settle", away)
+    monkeypatch.setattr(type(dispatches), "finish", away)
     deliver(shop.context, job, POLICY)
 
     assert story(shop, one) == [("sandbox", "sent", None)]
