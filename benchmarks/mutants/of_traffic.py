@@ -10,15 +10,15 @@ DEFECTS: dict[str, Mutant] = {
     "an-approval-of-nobody": one("check", "guard = found.guard", "guard = ''"),
     "a-start-without-its-carrier-range": one("include_approvals", " .. attempt.range .. '.'", " .. '.'"),
     "a-step-that-is-kept-twice": one(
-        "traffic_commit", "(redis.call('HGET', KEYS[1], 'version') or '0') ~= ARGV[1]", "false"
+        "traffic_commit", "(redis.call('HGET', key.traffic, 'version') or '0') ~= arg.version", "false"
     ),
-    "a-step-without-a-number": one("traffic_commit", "redis.call('HINCRBY', KEYS[1], 'version', 1)\n"),
+    "a-step-without-a-number": one("traffic_commit", "redis.call('HINCRBY', key.traffic, 'version', 1)\n"),
     "what-was-learnt-is-lost": one(
-        "traffic_commit", "redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])", "local _ = i"
+        "traffic_commit", "redis.call('HSET', key.traffic, ARGV[i], ARGV[i + 1])", "local _ = i"
     ),
     "what-was-judged-is-judged-again": one("traffic_commit", "field, -count", "field, 0"),
     "what-came-meanwhile-is-lost": one(
-        "traffic_commit", "if redis.call('HINCRBY', KEYS[2], field, -count) == 0 then", "do"
+        "traffic_commit", "if redis.call('HINCRBY', key.tallies, field, -count) == 0 then", "do"
     ),
     "a-suspicion-that-is-not-told": one(
         "suspicions_note", "suspicion.ask and ends or 0, suspicion.trickle\n", "0, suspicion.trickle\n"

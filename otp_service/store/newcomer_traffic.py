@@ -18,7 +18,12 @@ from otp_service.store.cluster import ClusterClient
 from otp_service.store.connection import translate_errors
 from otp_service.store.rulesets import CompiledRuleset
 from otp_service.store.script_runner import ScriptCall, ScriptRunner
-from otp_service.store.signatures.guard import SUSPICIONS_NOTE
+from otp_service.store.signatures.guard import (
+    SUSPICIONS_NOTE,
+    TRAFFIC_COMMIT,
+    TrafficCommitArguments,
+    TrafficCommitKeys,
+)
 
 _VERSION: Final = "version"
 SUSPICION_LIFE: Final = 600_000
@@ -160,9 +165,9 @@ class TrafficStore:
         """
         fields = [part for country, (traffic, changed) in learnt.items() for part in _fields(country, traffic, changed)]
         counts = {str(one): count for one, count in judged.items()}
-        names = keys.traffic(application), keys.tallies(application)
-        life = 1000 * keys.traffic.seconds
-        if not self._scripts.run("traffic_commit", names, (version, life, json.dumps(counts), *fields)):
+        names = TrafficCommitKeys(keys.traffic(application), keys.tallies(application))
+        arguments = TrafficCommitArguments(version, 1000 * keys.traffic.seconds, json.dumps(counts), tuple(fields))
+        if not self._scripts.call(TRAFFIC_COMMIT, names, arguments):
             return False
         meet = (SUSPICION_LIFE, json.dumps([asdict(one) for one in suspicions]))
         calls = [

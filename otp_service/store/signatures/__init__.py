@@ -46,7 +46,6 @@ UNSIGNED: Final = frozenset(
         "dispatch_finish",
         "gateway_enter",
         "gateway_leave",
-        "traffic_commit",
     }
 )
 """Scripts that still have numbers for names."""

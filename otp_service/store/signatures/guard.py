@@ -131,3 +131,28 @@ class SuspicionsNoteArguments(NamedTuple):
 
 
 SUSPICIONS_NOTE = Signature("suspicions_note", SuspicionsNoteKeys, SuspicionsNoteArguments, bytes)
+
+
+class TrafficCommitKeys(NamedTuple):
+    """An application's traffic."""
+
+    traffic: str
+    """What was learnt of it."""
+    tallies: str
+
+
+class TrafficCommitArguments(NamedTuple):
+    """What was learnt from some tallies."""
+
+    version: str
+    """The version that was read of what was learnt before; nothing is stored where that has changed."""
+    life: int
+    """Milliseconds for which what was learnt is stored."""
+    tallies: str
+    """Those that were counted, as JSON."""
+    rest: tuple[str | bytes, ...]
+    """Names in what was learnt and values, in turn."""
+
+
+TRAFFIC_COMMIT = Signature("traffic_commit", TrafficCommitKeys, TrafficCommitArguments, int)
+"""Returns 1 where it was stored, else 0."""
