@@ -6,6 +6,12 @@ from typing import Any, Final
 from otp_service.domain.routing import GatewayLimits
 from otp_service.errors import StoreUnavailableError
 from otp_service.store.script_runner import ScriptCall, ScriptRunner
+from otp_service.store.signatures.gateways import (
+    GATEWAY_ENTER,
+    GATEWAY_LEAVE,
+    GatewayEnterArguments,
+    GatewayLeaveArguments,
+)
 
 _AWAY: Final = "limit 1000 - 0"
 """State of a gateway whose server does not answer: it takes nothing for a second."""
@@ -41,9 +47,15 @@ class GatewayCall:
     def _enter(self, gateway: str, *, last_resort: bool = False) -> bool:
         """Tell whether a gateway lets the call in."""
         limits = self._route[gateway]
-        about = (self._dispatch_id, f"{limits.per_second:g}", limits.in_flight, limits.lease, int(last_resort))
+        arguments = GatewayEnterArguments(
+            dispatch=self._dispatch_id,
+            per_second=f"{limits.per_second:g}",
+            max_in_flight=limits.in_flight,
+            lease=limits.lease,
+            last_resort=int(last_resort),
+        )
         try:
-            state: str = self._scripts.run("gateway_enter", self._scripts.gateway_state(gateway), about).decode()
+            state = self._scripts.call(GATEWAY_ENTER, self._scripts.gateway_keys(gateway), arguments).decode()
         except StoreUnavailableError:
             state = _AWAY
         self.states[gateway] = state
@@ -53,9 +65,8 @@ class GatewayCall:
 
     def _leave(self, but: str = "") -> None:
         """Leave all gateways that let it in but the one that is called; where none answers, the call's time ends it."""
+        leave = GatewayLeaveArguments(self._dispatch_id)
+        left = self._entered - {but}
         self._scripts.send_all(
-            [
-                ScriptCall("gateway_leave", self._scripts.gateway_state(gateway), (self._dispatch_id,))
-                for gateway in self._entered - {but}
-            ]
+            [ScriptCall(GATEWAY_LEAVE.script, self._scripts.gateway_keys(gateway), leave) for gateway in left]
         )

@@ -22,7 +22,6 @@ from otp_service.store.signatures.gateways import (
     GATEWAY_OBSERVE,
     Closed,
     GatewayObserveArguments,
-    GatewayObserveKeys,
     Opened,
     Unchanged,
 )
@@ -275,7 +274,7 @@ class Health:
         policy = self._policy
         reply = self._scripts.call(
             GATEWAY_OBSERVE,
-            GatewayObserveKeys(*self._scripts.gateway_state(gateway)),
+            self._scripts.gateway_keys(gateway),
             GatewayObserveArguments(
                 dispatch=dispatch_id,
                 result=call,
@@ -305,7 +304,7 @@ class Health:
         with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
             pipeline.time()
             for gateway in gateways:
-                health, in_flight = self._scripts.gateway_state(gateway)
+                health, in_flight = self._scripts.gateway_keys(gateway)
                 pipeline.hgetall(health)
                 pipeline.zrange(in_flight, 0, -1, withscores=True)
             time, *answers = pipeline.execute()
@@ -318,7 +317,7 @@ class Health:
 
     def open(self, gateway: str, milliseconds: int, by: str) -> None:
         """Open a breaker by hand, for `MAX_MANUAL_OPEN` at most; then it is tried. ``by`` says who does it."""
-        open_for, (health, _) = min(milliseconds, MAX_MANUAL_OPEN), self._scripts.gateway_state(gateway)
+        open_for, (health, _) = min(milliseconds, MAX_MANUAL_OPEN), self._scripts.gateway_keys(gateway)
         with translate_errors(), self._client.pipeline(transaction=True) as pipeline:
             now = server_time(self._client)
             pipeline.delete(health)
@@ -331,7 +330,7 @@ class Health:
     def close(self, gateway: str) -> None:
         """Close a breaker by hand, and forget what was counted."""
         with translate_errors():
-            self._client.delete(self._scripts.of_gateway(keys.health, gateway))
+            self._client.delete(self._scripts.gateway_keys(gateway).health)
 
 
 def _health_of(fields: Mapping[bytes, bytes], calls: list[tuple[bytes, float]], now: int, window: int) -> GatewayHealth:

@@ -537,7 +537,7 @@ class Dispatches:
                 )
             )
         else:
-            gateways = (key for one in candidates for key in self._scripts.gateway_state(one.name))
+            gateways = (key for one in candidates for key in self._scripts.gateway_keys(one.name))
             rates = (part for one in candidates for part in one.arguments(f"{one.allowance.per_second:g}"))
             answer = self._scripts.run("dispatch", (*names, *gateways), (*arguments, *rates), self._ruleset(job))
         return parse_dispatch(answer, job, dispatch_id)

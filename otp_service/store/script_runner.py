@@ -29,6 +29,7 @@ from otp_service.store.connection import (
 from otp_service.store.keys import tag_of
 from otp_service.store.library import UNREGISTERED, fenced_scripts, library, script_names
 from otp_service.store.rulesets import CompiledPlan, CompiledRuleset
+from otp_service.store.signatures.gateways import GatewayKeys
 from otp_service.store.signatures.servers import (
     DETECT_FAILOVER,
     REPLICAS_AWAIT,
@@ -198,6 +199,8 @@ class ScriptRunner:
         self._functions = {name: self._library.function(name) for name in script_names()}
         self._fenced = fenced_scripts()
         self._fence_of = cache(keys.fence)
+        self.gateway_keys = cache(self._gateway_keys)
+        """Returns the keys of a gateway, by its name."""
         self._local = threading.local()
         self._script_context = script_context
         self._replication = replication or Replication(0, 0, (), lambda: None)
@@ -405,9 +408,8 @@ class ScriptRunner:
         """Return a gateway's key of a kind. On a cluster each gateway has a slot of its own."""
         return kind(gateway if self.is_cluster else "gateways", gateway, *further)
 
-    def gateway_state(self, gateway: str) -> tuple[str, str]:
-        """Return the keys of a gateway's health and of its calls in flight."""
-        return self.of_gateway(keys.health, gateway), self.of_gateway(keys.in_flight, gateway)
+    def _gateway_keys(self, gateway: str) -> GatewayKeys:
+        return GatewayKeys(self.of_gateway(keys.health, gateway), self.of_gateway(keys.in_flight, gateway))
 
     def reaches(self, bucket: str, other: str) -> bool:
         """Tell whether a script of a bucket can touch keys of another."""

@@ -40,12 +40,5 @@ SIGNATURES: Final[dict[str, Signature[Any, Any, Any]]] = {
     if isinstance(value, Signature)
 }
 """By the name of the script."""
-UNSIGNED: Final = frozenset(
-    {
-        "dispatch",
-        "dispatch_finish",
-        "gateway_enter",
-        "gateway_leave",
-    }
-)
+UNSIGNED: Final = frozenset({"dispatch", "dispatch_finish"})
 """Scripts that still have numbers for names."""

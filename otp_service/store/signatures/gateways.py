@@ -1,16 +1,43 @@
-"""Signatures of the scripts that judge gateways."""
+"""Signatures of the scripts of gateways: their health, and their calls in flight."""
 
 from typing import NamedTuple
 
 from otp_service.store.signatures.signature import Signature
 
 
-class GatewayObserveKeys(NamedTuple):
+class GatewayKeys(NamedTuple):
     """A gateway."""
 
     health: str
     in_flight: str
     """Its calls in flight."""
+
+
+class GatewayEnterArguments(NamedTuple):
+    """A call, and what its gateway is allowed: 0 for any."""
+
+    dispatch: str
+    per_second: str
+    """Messages a second."""
+    max_in_flight: int
+    lease: int
+    """Milliseconds that the call may take."""
+    last_resort: int
+    """1 where no other gateway is left: an open breaker is passed now and then."""
+
+
+GATEWAY_ENTER = Signature("gateway_enter", GatewayKeys, GatewayEnterArguments, bytes)
+"""Returns the gateway's state, with blanks between: what kept the call out (``breaker``, ``limit`` or nothing); for how
+many milliseconds; those until it is passed as the last resort, or ``-``; and 1 where the call was let in, else 0."""
+
+
+class GatewayLeaveArguments(NamedTuple):
+    """A call that was let in."""
+
+    dispatch: str
+
+
+GATEWAY_LEAVE = Signature("gateway_leave", GatewayKeys, GatewayLeaveArguments, bytes)
 
 
 class GatewayObserveArguments(NamedTuple):
@@ -52,6 +79,6 @@ class Unchanged(NamedTuple):
     """The breaker stays as it is."""
 
 
-GATEWAY_OBSERVE: Signature[GatewayObserveKeys, GatewayObserveArguments, Opened | Closed | Unchanged] = Signature(
-    "gateway_observe", GatewayObserveKeys, GatewayObserveArguments, Opened, Closed, Unchanged
+GATEWAY_OBSERVE: Signature[GatewayKeys, GatewayObserveArguments, Opened | Closed | Unchanged] = Signature(
+    "gateway_observe", GatewayKeys, GatewayObserveArguments, Opened, Closed, Unchanged
 )
