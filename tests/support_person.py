@@ -88,8 +88,8 @@ class Person:
         self._write_back()
         self._be_looked_at()
         record_events(self.context)
-        (posting, *_) = self.context.ledger.postings.claim(WebhookSlots(200), 1000, 100)
-        self.context.ledger.postings.settle(posting, Try(1, 12, 500))
+        (delivery, *_) = self.context.ledger.webhook_outbox.claim(WebhookSlots(200), 1000, 100)
+        self.context.ledger.webhook_outbox.settle(delivery, Try(1, 12, 500))
         self.pending = self.shop.start(NUMBER, user=USER, **DEVICE)
         """Its event is still to be recorded."""
         history = self.context.store.history.recent(self.number.bucket, self.number.pseudonym)

@@ -17,10 +17,10 @@ from standardwebhooks.webhooks import Webhook as Verifier
 from support_service import Service
 from support_webhooks import Receiver, Request
 
-from otp_service.domain.webhooks import TYPES, PostingStatus
+from otp_service.domain.webhooks import TYPES, WebhookDeliveryStatus
 from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger.ledger import Ledger
-from otp_service.ledger.schema import events, postings
+from otp_service.ledger.schema import deliveries, events
 from otp_service.store import keys
 from otp_service.store.events import GROUP
 
@@ -161,7 +161,9 @@ def _settled(service: Service, ledger: Ledger) -> bool:
     groups = service.valkey.client.xinfo_groups(keys.events("00"))
     if any(one["pending"] or one["lag"] for one in groups if one["name"] == GROUP.encode()):
         return False
-    open_ones = select(func.count()).select_from(postings).where(postings.c.status != PostingStatus.DELIVERED)
+    open_ones = (
+        select(func.count()).select_from(deliveries).where(deliveries.c.status != WebhookDeliveryStatus.DELIVERED)
+    )
     with contextlib.suppress(LedgerUnavailableError), ledger.database.read() as connection:
         return connection.execute(open_ones).scalar_one() == 0
     return False

@@ -19,10 +19,10 @@ from otp_service.domain.webhooks import (
     TYPES,
     Endpoint,
     EndpointStatus,
-    PostingStatus,
+    WebhookDeliveryStatus,
 )
 from otp_service.errors import InvalidRequestError
-from otp_service.ledger.webhooks import PostingFilter, PostingReport
+from otp_service.ledger.webhooks import WebhookDeliveryFilter, WebhookDeliveryReport
 from otp_service.services import webhooks as service
 from otp_service.services.json_types import Time
 from otp_service.services.webhooks import Actor, IssuedEndpoint
@@ -128,7 +128,7 @@ class WebhookAnswer:
     sequence: int
     at: Time
     """When it happened."""
-    status: PostingStatus
+    status: WebhookDeliveryStatus
     """`waiting`, `delivered`, `failed` after all tries, or `held` because the endpoint is disabled."""
     next_try_at: Time | None
     tries: tuple[WebhookAttemptAnswer, ...]
@@ -246,7 +246,9 @@ _WEBHOOK_ID = path_parameter("webhook_id", "The `id` of the webhook.", "wh_0012a
 _FILTERS = (
     query_parameter("endpoint", "Only of this endpoint.", {"type": "string", "pattern": IDENTIFIER}),
     query_parameter("verification", "Only of this verification.", {"type": "string", "pattern": IDENTIFIER}),
-    query_parameter("status", "Only with this status.", {"type": "string", "enum": list(map(str, PostingStatus))}),
+    query_parameter(
+        "status", "Only with this status.", {"type": "string", "enum": list(map(str, WebhookDeliveryStatus))}
+    ),
     query_parameter(
         "before",
         "Only what happened before: RFC 3339 in UTC.",
@@ -265,14 +267,14 @@ def list_webhooks(exchange: Exchange) -> list[WebhookAnswer]:
     What became of the application's webhooks, with each try: the newest 100, or those before a time.
     """
     parameters = read_query(exchange, *(str(parameter["name"]) for parameter in _FILTERS))
-    filters = PostingFilter(
+    filters = WebhookDeliveryFilter(
         application=exchange.application.name,
         endpoint=_identifier(parameters, "endpoint"),
         verification=_identifier(parameters, "verification"),
         status=_known_status(parameters.get("status")),
         before=read_moment(parameters, "before"),
     )
-    return list(map(_webhook, exchange.context.ledger.postings.find(filters, MAX_SHOWN)))
+    return list(map(_webhook, exchange.context.ledger.webhook_outbox.find(filters, MAX_SHOWN)))
 
 
 @webhooks.route(
@@ -293,7 +295,7 @@ def _identifier(parameters: Mapping[str, str], name: str) -> str:
 
 
 def _known_status(status: str | None) -> str:
-    if status is not None and status not in frozenset(map(str, PostingStatus)):
+    if status is not None and status not in frozenset(map(str, WebhookDeliveryStatus)):
         raise InvalidRequestError("The parameter status is not a webhook status.")
     return status or ""
 
@@ -325,7 +327,7 @@ def _answer(endpoint: Endpoint) -> EndpointAnswer:
     )
 
 
-def _webhook(report: PostingReport) -> WebhookAnswer:
+def _webhook(report: WebhookDeliveryReport) -> WebhookAnswer:
     return WebhookAnswer(
         id=report.webhook,
         type=report.type,

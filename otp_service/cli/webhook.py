@@ -6,8 +6,8 @@ import click
 
 from otp_service.cli import output as out
 from otp_service.cli.common import Session, command, options
-from otp_service.domain.webhooks import GROUPS, TYPES, Endpoint, EndpointStatus, PostingStatus, Try
-from otp_service.ledger.webhooks import PostingFilter, PostingReport
+from otp_service.domain.webhooks import GROUPS, TYPES, Endpoint, EndpointStatus, Try, WebhookDeliveryStatus
+from otp_service.ledger.webhooks import WebhookDeliveryFilter, WebhookDeliveryReport
 from otp_service.services import webhooks
 from otp_service.services.access import DEFAULT_OVERLAP, MAX_OVERLAP
 from otp_service.services.webhooks import Actor, IssuedEndpoint
@@ -95,15 +95,15 @@ def remove(session: Session, endpoint_id: str) -> None:
     click.option("--endpoint", default="", help="Only of this endpoint."),
     click.option("--verification", default="", help="Only of this verification."),
     click.option("--webhook", "name", default="", help="Only this webhook."),
-    click.option("--status", type=click.Choice([one.value for one in PostingStatus]), help="Only with this status."),
+    click.option("--status", type=click.Choice(list(map(str, WebhookDeliveryStatus))), help="Only with this status."),
 )  # fmt: skip
 def tries(
     session: Session, application: str | None, endpoint: str, verification: str, name: str, status: str | None
 ) -> None:
     """Show what became of the last 100 webhooks, newest first. Times are in UTC."""
-    asked = PostingFilter(application, endpoint, verification, name, status or "")
+    asked = WebhookDeliveryFilter(application, endpoint, verification, name, status or "")
     headings = ("Id", "Type", "Verification", "Endpoint", "At", "Status", "Next try", "Tries")
-    out.table("webhooks", headings, map(_report_row, session.context.ledger.postings.find(asked, _SHOWN)))
+    out.table("webhooks", headings, map(_report_row, session.context.ledger.webhook_outbox.find(asked, _SHOWN)))
 
 
 @command(webhook, "Send webhooks once more.", access=True)
@@ -164,7 +164,7 @@ def _state(endpoint: Endpoint) -> str:
     return f"{endpoint.status}{since}{f', answers after {endpoint.seconds} s' if endpoint.is_slow else ''}"
 
 
-def _report_row(report: PostingReport) -> out.Row:
+def _report_row(report: WebhookDeliveryReport) -> out.Row:
     return (
         report.webhook,
         report.type,

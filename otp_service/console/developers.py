@@ -11,9 +11,9 @@ from otp_service.console.accounts import Permission
 from otp_service.console.requests import Answer, ConsoleRequest, FormError, Views
 from otp_service.domain.applications import APPLICATION_SCOPES, KeyScope, parse_networks
 from otp_service.domain.phrases import Phrase
-from otp_service.domain.webhooks import EndpointStatus, PostingStatus
+from otp_service.domain.webhooks import EndpointStatus, WebhookDeliveryStatus
 from otp_service.errors import ConflictError, InvalidRequestError, NotFoundError
-from otp_service.ledger.webhooks import PostingFilter
+from otp_service.ledger.webhooks import WebhookDeliveryFilter
 from otp_service.services import access
 from otp_service.services.access import DEFAULT_OVERLAP, IssuedKey
 from otp_service.services.explanations import sentence
@@ -39,11 +39,11 @@ _ENDPOINT_WORDS: Final[Mapping[EndpointStatus, str]] = {
     EndpointStatus.FAILING: "Nothing is sent: it failed for five days.",
     EndpointStatus.GONE: "Nothing is sent: it answered 410.",
 }
-_WEBHOOK_WORDS: Final[Mapping[PostingStatus, str]] = {
-    PostingStatus.WAITING: "It waits for a try.",
-    PostingStatus.DELIVERED: "It was delivered.",
-    PostingStatus.FAILED: "All tries were in vain.",
-    PostingStatus.HELD: "It is held until a replay.",
+_WEBHOOK_WORDS: Final[Mapping[WebhookDeliveryStatus, str]] = {
+    WebhookDeliveryStatus.WAITING: "It waits for a try.",
+    WebhookDeliveryStatus.DELIVERED: "It was delivered.",
+    WebhookDeliveryStatus.FAILED: "All tries were in vain.",
+    WebhookDeliveryStatus.HELD: "It is held until a replay.",
 }
 
 
@@ -60,7 +60,7 @@ def _page(visit: ConsoleRequest, issued: IssuedKey | None = None) -> Answer:
             name,
             ledger.api_keys.of(name),
             ledger.endpoints.of(name),
-            ledger.postings.find(PostingFilter(name), _SHOWN),
+            ledger.webhook_outbox.find(WebhookDeliveryFilter(name), _SHOWN),
         )
         for name in visit.applications
     ]

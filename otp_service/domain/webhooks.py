@@ -272,7 +272,7 @@ class EndpointStatus(StrEnum):
     """Disabled, because it answered 410."""
 
 
-class PostingStatus(StrEnum):
+class WebhookDeliveryStatus(StrEnum):
     """What has become of a webhook at an endpoint."""
 
     WAITING = "waiting"

@@ -13,7 +13,7 @@ from otp_service.ledger.retention import Purges
 from otp_service.ledger.stats import Stats
 from otp_service.ledger.subjects import Subjects
 from otp_service.ledger.verifications import Inbound, VerificationLedger
-from otp_service.ledger.webhooks import Endpoints, Postings
+from otp_service.ledger.webhooks import Endpoints, WebhookOutbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Ledger:
     disputes: Disputes
     incidents: Incidents
     endpoints: Endpoints
-    postings: Postings
+    webhook_outbox: WebhookOutbox
 
     def upgrade(self) -> None:
         """Make the tables that do not exist."""
@@ -82,5 +82,5 @@ def open_ledger(url: str, timeout: float, pseudonym_key: str = "") -> Ledger:
         disputes=Disputes(database),
         incidents=Incidents(database),
         endpoints=Endpoints(database),
-        postings=Postings(database),
+        webhook_outbox=WebhookOutbox(database),
     )

@@ -364,8 +364,8 @@ webhooks = Table(
     Index("webhooks_by_age", "at"),
 )
 
-postings = Table(
-    "postings",
+deliveries = Table(
+    "webhook_deliveries",
     METADATA,
     _column("id", NAME, "random name", WEBHOOKS, primary_key=True),
     _column("application", NAME, "who is told", WEBHOOKS),
@@ -378,11 +378,11 @@ postings = Table(
     _column("next", TIME, "when it is tried next; while it is being tried, when another worker may", WEBHOOKS),
     _column("lease", TIME, "until when a worker is at it; 0 for none", WEBHOOKS),
     _column("attempts", Text, "the last tries: time, length, status of the answer, reason: JSON", WEBHOOKS),
-    Index("postings_due", "endpoint", "status", "next"),
-    Index("postings_in_flight", "endpoint", "lease"),
-    Index("postings_of_webhook", "webhook"),
-    Index("postings_of_application", "application", "at"),
-    Index("postings_by_age", "at"),
+    Index("webhook_deliveries_due", "endpoint", "status", "next"),
+    Index("webhook_deliveries_in_flight", "endpoint", "lease"),
+    Index("webhook_deliveries_of_webhook", "webhook"),
+    Index("webhook_deliveries_of_application", "application", "at"),
+    Index("webhook_deliveries_by_age", "at"),
 )
 
 proof_keys = Table(

@@ -26,12 +26,12 @@ from otp_service.ledger.factors import (
 )
 from otp_service.ledger.schema import (
     consents,
+    deliveries,
     erasures,
     events,
     factor_changes,
     inbound,
     looks,
-    postings,
     second_person_requests,
     suppressions,
     verifications,
@@ -225,8 +225,8 @@ def _webhooks(connection: Connection, names: Sequence[str], user: str) -> tuple[
         for mine in (webhooks.c.user == user, *among(connection, webhooks.c.verification, names))
         for row in connection.execute(select(webhooks).where(mine)).mappings()
     }
-    for mine in among(connection, postings.c.webhook, list(reports)):
-        for row in connection.execute(select(postings).where(mine).order_by(postings.c.sequence)).mappings():
+    for mine in among(connection, deliveries.c.webhook, list(reports)):
+        for row in connection.execute(select(deliveries).where(mine).order_by(deliveries.c.sequence)).mappings():
             reports[row["webhook"]]["deliveries"].append({**row, "attempts": json.loads(row["attempts"])})
     return tuple(sorted(reports.values(), key=lambda report: (report["at"], report["id"])))
 

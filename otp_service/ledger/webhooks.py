@@ -16,9 +16,9 @@ from otp_service.domain.webhooks import (
     DISABLE_AFTER,
     Endpoint,
     EndpointStatus,
-    PostingStatus,
     Try,
     Webhook,
+    WebhookDeliveryStatus,
     WebhookSlots,
     WebhookType,
     is_wanted,
@@ -27,19 +27,19 @@ from otp_service.domain.webhooks import (
 from otp_service.errors import EndpointLimitError
 from otp_service.ledger.audit import append_state, record_action
 from otp_service.ledger.database import Database, in_batches, lock_head
-from otp_service.ledger.schema import endpoints, postings, verifications, webhooks
+from otp_service.ledger.schema import deliveries, endpoints, verifications, webhooks
 
-# Locks are taken in one order, the head first, then endpoints, then postings: whoever needs several waits for nobody
+# Locks are taken in one order, the head first, then endpoints, then deliveries: whoever needs several waits for nobody
 # who waits for him. A claim passes over endpoints that are locked.
 
 CHANGE_BATCH: Final = 2048
-"""Postings that one transaction holds or replays."""
+"""WebhookOutbox that one transaction holds or replays."""
 MAX_TRIES_KEPT: Final = 20
-"""Tries of a posting that are kept, the last ones: a replay begins anew."""
+"""Tries of a delivery that are kept, the last ones: a replay begins anew."""
 _IN_USE: Final = endpoints.c.removed.is_(None)
 _ENABLED: Final = _IN_USE & (endpoints.c.status == EndpointStatus.ENABLED)
-_IS_ENABLED: Final = exists().where(endpoints.c.id == postings.c.endpoint, _ENABLED)
-"""Of a posting, its endpoint."""
+_IS_ENABLED: Final = exists().where(endpoints.c.id == deliveries.c.endpoint, _ENABLED)
+"""Of a delivery, its endpoint."""
 
 
 # --- writing ----------------------------------------------------------------------------------------------------
@@ -56,9 +56,9 @@ def record_webhooks(connection: Connection, told: Iterable[Webhook]) -> None:
     lock_head(connection)
     distinct = {one.id: one for theirs in wanted.values() for one in theirs}
     connection.execute(insert(webhooks), [_webhook_row(one) for one in distinct.values()])
-    rows = [row for endpoint in sorted(wanted) for row in _posting_rows(connection, endpoint, wanted[endpoint])]
+    rows = [row for endpoint in sorted(wanted) for row in _delivery_rows(connection, endpoint, wanted[endpoint])]
     if rows:
-        connection.execute(insert(postings), rows)
+        connection.execute(insert(deliveries), rows)
 
 
 def notify_suppressions(connection: Connection, entries: Sequence[Suppression], at: int) -> None:
@@ -130,14 +130,14 @@ def _webhook_row(one: Webhook) -> dict[str, Any]:
     }
 
 
-def _posting_rows(connection: Connection, endpoint: str, told: Sequence[Webhook]) -> list[dict[str, Any]]:
+def _delivery_rows(connection: Connection, endpoint: str, told: Sequence[Webhook]) -> list[dict[str, Any]]:
     """Return the rows for an endpoint, which counts them; until the transaction ends nobody else tells it anything."""
     further = endpoints.c.sequence + len(told)
     counted = update(endpoints).where(endpoints.c.id == endpoint, _IN_USE).values(sequence=further)
     row = connection.execute(counted.returning(endpoints.c.sequence, endpoints.c.status)).one_or_none()
     if row is None:  # it was removed meanwhile
         return []
-    status = PostingStatus.WAITING if row.status == EndpointStatus.ENABLED else PostingStatus.HELD
+    status = WebhookDeliveryStatus.WAITING if row.status == EndpointStatus.ENABLED else WebhookDeliveryStatus.HELD
     same = {"endpoint": endpoint, "status": status, "tries": 0, "next": now(), "lease": 0, "attempts": "[]"}
     return [
         {
@@ -156,7 +156,7 @@ def _posting_rows(connection: Connection, endpoint: str, told: Sequence[Webhook]
 
 
 @dataclass(frozen=True, slots=True)
-class Posting:
+class WebhookDelivery:
     """A webhook for an endpoint, which this worker is to send now."""
 
     id: str
@@ -172,7 +172,7 @@ class Posting:
 
 
 @dataclass(frozen=True, slots=True)
-class PostingReport:
+class WebhookDeliveryReport:
     """What has become of a webhook at an endpoint, for support."""
 
     webhook: str
@@ -181,7 +181,7 @@ class PostingReport:
     endpoint: str
     sequence: int
     at: int
-    status: PostingStatus
+    status: WebhookDeliveryStatus
     next: int | None
     """When it is tried next; ``None`` when it is not."""
     tries: tuple[Try, ...]
@@ -189,7 +189,7 @@ class PostingReport:
 
 
 @dataclass(frozen=True, slots=True)
-class PostingFilter:
+class WebhookDeliveryFilter:
     """Which webhooks are asked for; ``None`` and empty for any."""
 
     application: str | None = None
@@ -204,20 +204,20 @@ class PostingFilter:
     def condition(self) -> ColumnElement[bool]:
         """The same as SQL."""
         asked = [
-            *([postings.c.application == self.application] if self.application is not None else []),
-            *([postings.c.endpoint == self.endpoint] if self.endpoint else []),
+            *([deliveries.c.application == self.application] if self.application is not None else []),
+            *([deliveries.c.endpoint == self.endpoint] if self.endpoint else []),
             *([webhooks.c.verification == self.verification] if self.verification else []),
             *([webhooks.c.id == self.webhook] if self.webhook else []),
-            *([postings.c.status == self.status] if self.status else []),
-            *([postings.c.at < self.before] if self.before is not None else []),
+            *([deliveries.c.status == self.status] if self.status else []),
+            *([deliveries.c.at < self.before] if self.before is not None else []),
         ]
-        condition: ColumnElement[bool] = postings.c.webhook == webhooks.c.id
+        condition: ColumnElement[bool] = deliveries.c.webhook == webhooks.c.id
         for one in asked:
             condition &= one
         return condition
 
 
-class Postings:
+class WebhookOutbox:
     """The outbox of webhooks. Raises `LedgerUnavailableError` when the database cannot serve."""
 
     def __init__(self, database: Database) -> None:
@@ -231,16 +231,19 @@ class Postings:
     def oldest_due(self) -> int | None:
         """Return since when the first of those waits that are to be sent now; ``None`` when there is none."""
         first = (
-            select(func.min(postings.c.next))
-            .where(postings.c.endpoint == endpoints.c.id, postings.c.status == PostingStatus.WAITING)
+            select(func.min(deliveries.c.next))
+            .where(
+                deliveries.c.endpoint == endpoints.c.id,
+                deliveries.c.status == WebhookDeliveryStatus.WAITING,
+            )
             .scalar_subquery()
         )
         with self._database.read() as connection:
             oldest: int | None = connection.execute(select(func.min(first)).where(_ENABLED)).scalar()
         return oldest if oldest is not None and oldest <= now() else None
 
-    def claim(self, slots: WebhookSlots, lease: int, per_endpoint: int) -> list[Posting]:
-        """Take due postings, as many as there are ``slots`` for; they are this worker's for ``lease`` milliseconds.
+    def claim(self, slots: WebhookSlots, lease: int, per_endpoint: int) -> list[WebhookDelivery]:
+        """Take due deliveries, as many as there are ``slots`` for; they are this worker's for ``lease`` milliseconds.
 
         A healthy endpoint has ``per_endpoint`` calls at once, by all workers together.
         """
@@ -253,33 +256,33 @@ class Postings:
                 {endpoint: endpoint.calls_at_once(per_endpoint) - in_flight[endpoint.id] for endpoint in due}
             )
             return [
-                posting
+                delivery
                 for endpoint in due
                 if shares[endpoint.id]
-                for posting in _take(connection, endpoint, moment, moment + lease, shares[endpoint.id])
+                for delivery in _take(connection, endpoint, moment, moment + lease, shares[endpoint.id])
             ]
 
-    def settle(self, posting: Posting, tried: Try) -> EndpointStatus | None:
+    def settle(self, delivery: WebhookDelivery, tried: Try) -> EndpointStatus | None:
         """Note what became of a try; return why the endpoint is disabled by it, ``None`` where it is not."""
         with self._database.write() as connection:
             if tried.delivered:
-                _note_success(connection, posting, tried)
+                _note_success(connection, delivery, tried)
                 return None
-            disabled = _note_failure(connection, posting, tried)
+            disabled = _note_failure(connection, delivery, tried)
         if disabled:
-            hold_waiting(self._database, posting.endpoint.id)
+            hold_waiting(self._database, delivery.endpoint.id)
         return disabled
 
-    def put_back(self, posting: Posting, delay: int) -> None:
-        """Let a posting that was not tried wait for some milliseconds."""
-        mine = (postings.c.id == posting.id) & (postings.c.lease == posting.lease)
+    def put_back(self, delivery: WebhookDelivery, delay: int) -> None:
+        """Let a delivery that was not tried wait for some milliseconds."""
+        mine = (deliveries.c.id == delivery.id) & (deliveries.c.lease == delivery.lease)
         with self._database.write() as connection:
-            connection.execute(update(postings).where(mine).values(lease=0, next=now() + delay))
+            connection.execute(update(deliveries).where(mine).values(lease=0, next=now() + delay))
 
-    def find(self, asked: PostingFilter, most: int) -> tuple[PostingReport, ...]:
+    def find(self, asked: WebhookDeliveryFilter, most: int) -> tuple[WebhookDeliveryReport, ...]:
         """Return what has become of webhooks, the newest first, at most ``most``."""
-        wanted = select(postings, webhooks.c.type, webhooks.c.verification).where(asked.condition)
-        newest = wanted.order_by(postings.c.at.desc(), postings.c.id.desc()).limit(most)
+        wanted = select(deliveries, webhooks.c.type, webhooks.c.verification).where(asked.condition)
+        newest = wanted.order_by(deliveries.c.at.desc(), deliveries.c.id.desc()).limit(most)
         with self._database.read() as connection:
             return tuple(map(_report, connection.execute(newest)))
 
@@ -294,9 +297,10 @@ class Postings:
         self, endpoint: Endpoint, since: int, *, delivered: bool, operator_action: OperatorActionEntry | None = None
     ) -> int:
         """Let an endpoint's webhooks from a time on go once more, those that were ``delivered`` too; count them."""
-        mine = (postings.c.endpoint == endpoint.id) & (postings.c.at >= since)
+        mine = (deliveries.c.endpoint == endpoint.id) & (deliveries.c.at >= since)
         return self._replay(
-            mine if delivered else mine & (postings.c.status != PostingStatus.DELIVERED), operator_action
+            mine if delivered else mine & (deliveries.c.status != WebhookDeliveryStatus.DELIVERED),
+            operator_action,
         )
 
     def replay(
@@ -306,28 +310,28 @@ class Postings:
 
         One that is disabled is left alone.
         """
-        mine = postings.c.webhook == webhook_id
+        mine = deliveries.c.webhook == webhook_id
         if application is not None:
-            mine &= postings.c.application == application
+            mine &= deliveries.c.application == application
         with self._database.read() as connection:
-            if connection.execute(select(postings.c.id).where(mine).limit(1)).first() is None:
+            if connection.execute(select(deliveries.c.id).where(mine).limit(1)).first() is None:
                 return None
         return self._replay(mine, operator_action)
 
     def _replay(self, wanted: ColumnElement[bool], operator_action: OperatorActionEntry | None) -> int:
-        """Let postings go that no worker is at."""
+        """Let deliveries go that no worker is at."""
         moment = now()
-        values = {"status": PostingStatus.WAITING, "tries": 0, "next": moment, "lease": 0}
+        values = {"status": WebhookDeliveryStatus.WAITING, "tries": 0, "next": moment, "lease": 0}
         if operator_action is not None:
             with self._database.write() as connection:
                 record_action(connection, operator_action)
-        return _change_all(self._database, wanted & _IS_ENABLED & (postings.c.lease <= moment), values)
+        return _change_all(self._database, wanted & _IS_ENABLED & (deliveries.c.lease <= moment), values)
 
 
 def _due_endpoints(moment: int) -> Any:  # noqa: ANN401 - a statement
     """Return the statement for the endpoints that anything is due at, which it locks where nobody else has."""
-    waiting = (postings.c.endpoint == endpoints.c.id) & (postings.c.status == PostingStatus.WAITING)
-    due = exists().where(waiting, postings.c.next <= moment)
+    waiting = (deliveries.c.endpoint == endpoints.c.id) & (deliveries.c.status == WebhookDeliveryStatus.WAITING)
+    due = exists().where(waiting, deliveries.c.next <= moment)
     return select(endpoints).where(_ENABLED, due).with_for_update(skip_locked=True)
 
 
@@ -335,110 +339,114 @@ def _in_flight(connection: Connection, of: Sequence[str], moment: int) -> Mappin
     """Return how many calls of endpoints (their names) workers are at."""
     found: Counter[str] = Counter()
     for some in in_batches(of):
-        at_it = postings.c.endpoint.in_(some) & (postings.c.lease > moment)
-        counted = select(postings.c.endpoint, func.count().label("calls")).where(at_it).group_by(postings.c.endpoint)
+        at_it = deliveries.c.endpoint.in_(some) & (deliveries.c.lease > moment)
+        counted = (
+            select(deliveries.c.endpoint, func.count().label("calls")).where(at_it).group_by(deliveries.c.endpoint)
+        )
         found.update({row.endpoint: row.calls for row in connection.execute(counted)})
     return found
 
 
-def _take(connection: Connection, endpoint: Endpoint, moment: int, until: int, most: int) -> list[Posting]:
-    due = (postings.c.endpoint == endpoint.id) & (postings.c.status == PostingStatus.WAITING)
-    first = select(postings.c.id).where(due, postings.c.next <= moment).order_by(postings.c.next).limit(most)
+def _take(connection: Connection, endpoint: Endpoint, moment: int, until: int, most: int) -> list[WebhookDelivery]:
+    due = (deliveries.c.endpoint == endpoint.id) & (deliveries.c.status == WebhookDeliveryStatus.WAITING)
+    first = select(deliveries.c.id).where(due, deliveries.c.next <= moment).order_by(deliveries.c.next).limit(most)
     names = connection.execute(first.with_for_update(skip_locked=True)).scalars().all()
-    connection.execute(update(postings).where(postings.c.id.in_(names)).values(lease=until, next=until))
-    found = select(postings, webhooks.c.type, webhooks.c.verification, webhooks.c.details)
-    rows = connection.execute(found.where(postings.c.webhook == webhooks.c.id, postings.c.id.in_(names)))
-    return [_posting(row, endpoint) for row in rows]
+    connection.execute(update(deliveries).where(deliveries.c.id.in_(names)).values(lease=until, next=until))
+    found = select(deliveries, webhooks.c.type, webhooks.c.verification, webhooks.c.details)
+    rows = connection.execute(found.where(deliveries.c.webhook == webhooks.c.id, deliveries.c.id.in_(names)))
+    return [_delivery(row, endpoint) for row in rows]
 
 
-def _posting(row: Row[Any], endpoint: Endpoint) -> Posting:
+def _delivery(row: Row[Any], endpoint: Endpoint) -> WebhookDelivery:
     told = Webhook(row.application, row.type, row.at, row.verification, json.loads(row.details), row.webhook)
-    return Posting(row.id, told, endpoint, row.sequence, row.tries, row.lease, tuple(json.loads(row.attempts)))
+    return WebhookDelivery(row.id, told, endpoint, row.sequence, row.tries, row.lease, tuple(json.loads(row.attempts)))
 
 
-def _report(row: Row[Any]) -> PostingReport:
-    return PostingReport(
+def _report(row: Row[Any]) -> WebhookDeliveryReport:
+    return WebhookDeliveryReport(
         webhook=row.webhook,
         type=row.type,
         verification=row.verification,
         endpoint=row.endpoint,
         sequence=row.sequence,
         at=row.at,
-        status=PostingStatus(row.status),
-        next=row.next if row.status == PostingStatus.WAITING else None,
+        status=WebhookDeliveryStatus(row.status),
+        next=row.next if row.status == WebhookDeliveryStatus.WAITING else None,
         tries=tuple(Try(**one) for one in json.loads(row.attempts)),
     )
 
 
-def _tried(posting: Posting, tried: Try) -> dict[str, Any]:
+def _tried(delivery: WebhookDelivery, tried: Try) -> dict[str, Any]:
     """Return what a try changes whatever became of it."""
     kept = {"at": tried.at, "milliseconds": tried.milliseconds, "status": tried.status, "reason": tried.reason}
-    attempts = json.dumps([*posting.attempts, kept][-MAX_TRIES_KEPT:], separators=(",", ":"))
-    return {"tries": posting.tries + 1, "lease": 0, "attempts": attempts}
+    attempts = json.dumps([*delivery.attempts, kept][-MAX_TRIES_KEPT:], separators=(",", ":"))
+    return {"tries": delivery.tries + 1, "lease": 0, "attempts": attempts}
 
 
-def _note_success(connection: Connection, posting: Posting, tried: Try) -> None:
+def _note_success(connection: Connection, delivery: WebhookDelivery, tried: Try) -> None:
     """Note a success: also where another worker is at it by now, for the receiver has it."""
-    mine, before = endpoints.c.id == posting.endpoint.id, posting.endpoint.latency
+    mine, before = endpoints.c.id == delivery.endpoint.id, delivery.endpoint.latency
     failing = mine & endpoints.c.failing_since.is_not(None)
     connection.execute(update(endpoints).where(failing).values(failing_since=None))
-    if (latency := posting.endpoint.latency_after(tried.milliseconds)) != before:  # quick calls write nothing
+    if (latency := delivery.endpoint.latency_after(tried.milliseconds)) != before:  # quick calls write nothing
         connection.execute(update(endpoints).where(mine).values(latency=latency))
-    done = _tried(posting, tried) | {"status": PostingStatus.DELIVERED}
-    connection.execute(update(postings).where(postings.c.id == posting.id).values(done))
+    done = _tried(delivery, tried) | {"status": WebhookDeliveryStatus.DELIVERED}
+    connection.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(done))
 
 
-def _note_failure(connection: Connection, posting: Posting, tried: Try) -> EndpointStatus | None:
+def _note_failure(connection: Connection, delivery: WebhookDelivery, tried: Try) -> EndpointStatus | None:
     """Note a failure, unless another worker is at it by now."""
-    mine = endpoints.c.id == posting.endpoint.id
-    began = posting.endpoint.failing_since
+    mine = endpoints.c.id == delivery.endpoint.id
+    began = delivery.endpoint.failing_since
     may_disable = tried.gone or (began is not None and now() - began >= DISABLE_AFTER)
     if may_disable:  # which needs an entry in the audit chain, and the head comes before endpoints
         lock_head(connection)
     endpoint = connection.execute(select(endpoints).where(mine).with_for_update()).one_or_none()
     enabled = endpoint is not None and endpoint.removed is None and endpoint.status == EndpointStatus.ENABLED
-    claimed = (postings.c.id == posting.id) & (postings.c.lease == posting.lease)
-    values = _tried(posting, tried) | _following(posting, tried, enabled=enabled)
-    connection.execute(update(postings).where(claimed).values(values))
+    claimed = (deliveries.c.id == delivery.id) & (deliveries.c.lease == delivery.lease)
+    values = _tried(delivery, tried) | _following(delivery, tried, enabled=enabled)
+    connection.execute(update(deliveries).where(claimed).values(values))
     if endpoint is None or not enabled:
         return None
     since = tried.at if endpoint.failing_since is None else endpoint.failing_since
-    latency = posting.endpoint.latency_after(tried.milliseconds)
+    latency = delivery.endpoint.latency_after(tried.milliseconds)
     connection.execute(update(endpoints).where(mine).values(failing_since=since, latency=latency))
     if not may_disable or (not tried.gone and now() - since < DISABLE_AFTER):
         return None
     why = EndpointStatus.GONE if tried.gone else EndpointStatus.FAILING
     connection.execute(update(endpoints).where(mine).values(status=why))
-    append_state(connection, endpoints, [posting.endpoint.id])
+    append_state(connection, endpoints, [delivery.endpoint.id])
     return why
 
 
-def _following(posting: Posting, tried: Try, *, enabled: bool) -> dict[str, Any]:
+def _following(delivery: WebhookDelivery, tried: Try, *, enabled: bool) -> dict[str, Any]:
     """Return what follows a failure."""
     if not enabled:
-        return {"status": PostingStatus.HELD}
-    delay = next_delay(posting.tries + 1, secrets.randbelow(1001) / 1000)
+        return {"status": WebhookDeliveryStatus.HELD}
+    delay = next_delay(delivery.tries + 1, secrets.randbelow(1001) / 1000)
     if delay is None:
-        return {"status": PostingStatus.FAILED}
+        return {"status": WebhookDeliveryStatus.FAILED}
     return {"next": now() + max(delay, round(1000 * tried.retry_after))}
 
 
 def hold_waiting(database: Database, endpoint: str) -> None:
     """Hold the waiting webhooks of an endpoint for a replay while it is disabled."""
-    waiting = (postings.c.endpoint == endpoint) & (postings.c.status == PostingStatus.WAITING)
-    _change_all(database, waiting & ~_IS_ENABLED, {"status": PostingStatus.HELD})
+    waiting = (deliveries.c.endpoint == endpoint) & (deliveries.c.status == WebhookDeliveryStatus.WAITING)
+    _change_all(database, waiting & ~_IS_ENABLED, {"status": WebhookDeliveryStatus.HELD})
 
 
 def _change_all(database: Database, wanted: ColumnElement[bool], values: Mapping[str, Any]) -> int:
-    """Change postings, however many, in transactions that others need not wait for; each once. Return how many."""
+    """Change deliveries, however many, in transactions that others need not wait for; each once. Return how many."""
     count, last = 0, ""
     while True:
-        some = select(postings.c.id).where(wanted, postings.c.id > last).order_by(postings.c.id).limit(CHANGE_BATCH)
+        some = (
+            select(deliveries.c.id).where(wanted, deliveries.c.id > last).order_by(deliveries.c.id).limit(CHANGE_BATCH)
+        )
         with database.write() as connection:
             names = connection.execute(some).scalars().all()
             for part in in_batches(names):
                 count += connection.execute(
-                    update(postings).where(postings.c.id.in_(part), wanted).values(values)
+                    update(deliveries).where(deliveries.c.id.in_(part), wanted).values(values)
                 ).rowcount
         if len(names) < CHANGE_BATCH:
             return count

@@ -105,7 +105,7 @@ def _search(
 
 
 def _of_webhook(context: Context, name: str) -> str | None:
-    return context.ledger.postings.verification_of(name) if name.startswith("wh_") else None
+    return context.ledger.webhook_outbox.verification_of(name) if name.startswith("wh_") else None
 
 
 def _of_dispatch(context: Context, dispatch_id: str) -> str | None:

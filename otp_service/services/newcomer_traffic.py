@@ -174,7 +174,7 @@ class TrafficJudge:
         if not self._untold:
             return
         try:
-            self._context.ledger.postings.add(self._untold)
+            self._context.ledger.webhook_outbox.add(self._untold)
             self._untold = []
         except LedgerUnavailableError:
             metrics.ledger_errors.count(operation="judge")

@@ -24,7 +24,7 @@ from otp_service.domain.webhooks import (
     signature_headers,
 )
 from otp_service.errors import ConflictError, InvalidUrlError, NotFoundError
-from otp_service.ledger.webhooks import Posting
+from otp_service.ledger.webhooks import WebhookDelivery
 from otp_service.services.context import Context
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
@@ -216,26 +216,26 @@ def _resealed(context: Context, endpoint: Endpoint, sealed: str) -> str:
 # --- sending ------------------------------------------------------------------------------------------------
 
 
-def send_webhook(context: Context, posting: Posting) -> None:
+def send_webhook(context: Context, delivery: WebhookDelivery) -> None:
     """Call an endpoint once, and note what became of it; raises `LedgerUnavailableError`, and it is sent once more."""
-    began, endpoint = now(), posting.endpoint
+    began, endpoint = now(), delivery.endpoint
     try:
         keys = [_open(context, endpoint, one) for one in endpoint.sealed_secrets(began)]
     except SealBrokenError:
-        context.ledger.postings.put_back(posting, _UNREADABLE_DELAY)
+        context.ledger.webhook_outbox.put_back(delivery, _UNREADABLE_DELAY)
         _log.error("webhook_secret_unreadable", endpoint=endpoint.id, application=endpoint.application)
         return
-    body = posting.webhook.body(posting.sequence)
-    headers = signature_headers(keys, posting.webhook.id, began // 1000, body)
+    body = delivery.webhook.body(delivery.sequence)
+    headers = signature_headers(keys, delivery.webhook.id, began // 1000, body)
     tried = _call(context, endpoint, headers, body, began)
-    disabled = context.ledger.postings.settle(posting, tried)
+    disabled = context.ledger.webhook_outbox.settle(delivery, tried)
     metrics.webhooks.count(application=endpoint.application, outcome="delivered" if tried.delivered else "failed")
     _log.info(
         "webhook_sent",
-        webhook=posting.webhook.id,
+        webhook=delivery.webhook.id,
         endpoint=endpoint.id,
         application=endpoint.application,
-        verification=posting.webhook.verification or None,
+        verification=delivery.webhook.verification or None,
         status=tried.status,
         reason=tried.reason,
         milliseconds=tried.milliseconds,
@@ -270,7 +270,9 @@ def replay_since(context: Context, endpoint_id: str, since: int, by: Actor, *, d
     if endpoint.status is not EndpointStatus.ENABLED:
         raise ConflictError("The endpoint is disabled: enable it first.")
     operator_action = by.operator_action(OperatorAction.WEBHOOKS_REPLAYED, endpoint.application, endpoint_id)
-    count = context.ledger.postings.replay_since(endpoint, since, delivered=delivered, operator_action=operator_action)
+    count = context.ledger.webhook_outbox.replay_since(
+        endpoint, since, delivered=delivered, operator_action=operator_action
+    )
     _log.info("webhooks_replayed", endpoint=endpoint_id, application=endpoint.application, by=by.name)
     return count
 
@@ -282,7 +284,7 @@ def replay_webhook(context: Context, webhook_id: str, by: Actor) -> int:
     """
     operator_action = by.operator_action(OperatorAction.WEBHOOKS_REPLAYED, about=webhook_id)
     known = is_webhook_id(webhook_id)
-    count = context.ledger.postings.replay(by.application, webhook_id, operator_action) if known else None
+    count = context.ledger.webhook_outbox.replay(by.application, webhook_id, operator_action) if known else None
     if count is None:
         raise NotFoundError("There is no such webhook.")
     if not count:

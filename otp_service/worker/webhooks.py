@@ -10,7 +10,7 @@ from otp_service.bootstrap import Installation
 from otp_service.clock import now
 from otp_service.domain.webhooks import SLOW_CALL, EndpointStatus, Pace, WebhookCall, WebhookSlots
 from otp_service.errors import LedgerUnavailableError
-from otp_service.ledger.webhooks import Posting
+from otp_service.ledger.webhooks import WebhookDelivery
 from otp_service.services.webhooks import send_webhook
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
@@ -31,14 +31,14 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Call:
-    posting: Posting
+    delivery: WebhookDelivery
     pace: Pace
     """Of its endpoint when it began."""
     began: float
     """By the monotonic clock."""
 
     def in_flight(self, moment: float) -> WebhookCall:
-        endpoint = self.posting.endpoint
+        endpoint = self.delivery.endpoint
         return WebhookCall(endpoint.application, endpoint.id, Pace.SLOW if self.is_slow(moment) else self.pace)
 
     def is_slow(self, moment: float) -> bool:
@@ -92,7 +92,7 @@ class WebhookSender:
         """Hand out what is due; return the seconds until the next look."""
         try:
             self._count.run_if_due()
-            oldest = self._context.ledger.postings.oldest_due()
+            oldest = self._context.ledger.webhook_outbox.oldest_due()
             metrics.webhook_lag.set(max(now() - oldest, 0) / 1000 if oldest is not None else 0.0)
             sent = oldest is not None and self._send_due()
         except LedgerUnavailableError:
@@ -111,9 +111,9 @@ class WebhookSender:
             slots = WebhookSlots(self._concurrency, calls, frozenset(self._quick))
         if slots.is_full:  # what nobody could send now is left for other workers
             return False
-        taken = self._context.ledger.postings.claim(slots, self._lease, self._per_endpoint)
-        for posting in taken:
-            self._begin(_Call(posting, slots.pace_of(posting.endpoint), time.monotonic()))
+        taken = self._context.ledger.webhook_outbox.claim(slots, self._lease, self._per_endpoint)
+        for delivery in taken:
+            self._begin(_Call(delivery, slots.pace_of(delivery.endpoint), time.monotonic()))
         return bool(taken)
 
     def _begin(self, call: _Call) -> None:
@@ -128,17 +128,17 @@ class WebhookSender:
     def _end(self, call: _Call) -> None:
         with self._changed:
             self._calls.remove(call)
-            (self._quick.discard if call.is_slow(time.monotonic()) else self._quick.add)(call.posting.endpoint.id)
+            (self._quick.discard if call.is_slow(time.monotonic()) else self._quick.add)(call.delivery.endpoint.id)
             self._changed.notify_all()
         self._wake.set()
 
     def _send(self, call: _Call) -> None:
         try:
-            send_webhook(self._context, call.posting)
+            send_webhook(self._context, call.delivery)
         except LedgerUnavailableError:  # nobody knows what became of it: it is sent once more
             metrics.ledger_errors.count(operation="webhooks")
         except Exception:  # noqa: BLE001 - one webhook's defect must not end the others
-            _log.exception("webhook_defect", worker=self._name, webhook=call.posting.webhook.id)
+            _log.exception("webhook_defect", worker=self._name, webhook=call.delivery.webhook.id)
         finally:
             self._end(call)
 

@@ -746,6 +746,6 @@ def test_webhooks_tell_what_happens_to_apps_and_recovery_codes(still_world: Worl
 
 def webhooks(api: Api) -> list[dict[str, Any]]:
     """Return what waits to be sent, in the order in which it was written."""
-    claimed = api.installation.context.ledger.postings.claim(WebhookSlots(200), 1000, 100)
+    claimed = api.installation.context.ledger.webhook_outbox.claim(WebhookSlots(200), 1000, 100)
     sent = sorted(claimed, key=lambda one: one.sequence)
     return [json.loads(one.webhook.body(one.sequence)) for one in sent]

@@ -48,9 +48,9 @@ def add(api, url=URL, *types):
 def send(api):
     """Send what is due; return how much."""
     context = api.installation.context
-    due = context.ledger.postings.claim(WebhookSlots(200), 1000, 4)
-    for posting in due:
-        send_webhook(context, posting)
+    due = context.ledger.webhook_outbox.claim(WebhookSlots(200), 1000, 4)
+    for delivery in due:
+        send_webhook(context, delivery)
     return len(due)
 
 

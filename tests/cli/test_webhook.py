@@ -47,8 +47,8 @@ def add(environ, *arguments):
 
 
 def send(context):
-    for posting in context.ledger.postings.claim(WebhookSlots(20), 1000, 4):
-        send_webhook(context, posting)
+    for delivery in context.ledger.webhook_outbox.claim(WebhookSlots(20), 1000, 4):
+        send_webhook(context, delivery)
 
 
 def findings(environ):

@@ -19,22 +19,22 @@ from otp_service.domain.webhooks import (
     DELAYS,
     EndpointStatus,
     Pace,
-    PostingStatus,
     Try,
     Webhook,
     WebhookCall,
+    WebhookDeliveryStatus,
     WebhookSlots,
     WebhookType,
     webhook_of,
 )
 from otp_service.errors import EndpointLimitError
 from otp_service.ledger.retention import Purge
-from otp_service.ledger.schema import ACCESS, WEBHOOKS, endpoints, postings, webhooks
-from otp_service.ledger.webhooks import PostingFilter
+from otp_service.ledger.schema import ACCESS, WEBHOOKS, deliveries, endpoints, webhooks
+from otp_service.ledger.webhooks import WebhookDeliveryFilter
 
 START = 1_795_000_000
 DAY = 24 * 3600
-ALL = PostingFilter()
+ALL = WebhookDeliveryFilter()
 STORY = (
     started(),
     event("delivery.sent", at=1100, gateway="first", channel="sms", slot="d1.1", reference="r"),
@@ -50,7 +50,7 @@ def clock():
 
 
 def claim(ledger, most=100):
-    return ledger.postings.claim(WebhookSlots(2 * most), LEASE, AT_ONCE)
+    return ledger.webhook_outbox.claim(WebhookSlots(2 * most), LEASE, AT_ONCE)
 
 
 def tried(status=200, **members):
@@ -58,11 +58,11 @@ def tried(status=200, **members):
 
 
 def found(ledger, **members):
-    return ledger.postings.find(replace(ALL, **members), 1000)
+    return ledger.webhook_outbox.find(replace(ALL, **members), 1000)
 
 
-def in_flight(postings):
-    return [WebhookCall(one.endpoint.application, one.endpoint.id, Pace.QUICK) for one in postings]
+def in_flight(deliveries):
+    return [WebhookCall(one.endpoint.application, one.endpoint.id, Pace.QUICK) for one in deliveries]
 
 
 def test_an_application_leaves_half_of_a_workers_slots_to_others(ledger):
@@ -70,12 +70,12 @@ def test_an_application_leaves_half_of_a_workers_slots_to_others(ledger):
         endpoint(ledger)
     endpoint(ledger, application="bank")
     story = [Webhook(one, "verification.started", now()) for one in ["shop"] * 8 + ["bank"] * 4]
-    ledger.postings.add(story[:8])
+    ledger.webhook_outbox.add(story[:8])
     quick = {one.id for one in ledger.endpoints.of()}
-    first = ledger.postings.claim(WebhookSlots(16, quick=quick), LEASE, AT_ONCE)
+    first = ledger.webhook_outbox.claim(WebhookSlots(16, quick=quick), LEASE, AT_ONCE)
     assert Counter(one.endpoint.application for one in first) == {"shop": 8}
-    ledger.postings.add(story[8:])
-    second = ledger.postings.claim(WebhookSlots(16, in_flight(first), quick), LEASE, AT_ONCE)
+    ledger.webhook_outbox.add(story[8:])
+    second = ledger.webhook_outbox.claim(WebhookSlots(16, in_flight(first), quick), LEASE, AT_ONCE)
 
     assert Counter(one.endpoint.application for one in second) == {"bank": 4}
 
@@ -88,13 +88,13 @@ def test_an_endpoint_is_slow_while_its_calls_take_long_and_has_half_of_them_at_o
         taken = claim(ledger)
         calls.append(len(taken))
         for one in taken:
-            ledger.postings.settle(one, Try(now(), round(1000 * seconds), 200))
+            ledger.webhook_outbox.settle(one, Try(now(), round(1000 * seconds), 200))
         latencies.append(ledger.endpoints.find(mine.id).latency)
 
     assert latencies == [None, 14_000, 7_050, 5_525, 2_812, 1_456]
     assert calls == [4, 4, 2, 2, 2, 2]
     for one in claim(ledger):
-        ledger.postings.settle(one, Try(now(), 100, 200))
+        ledger.webhook_outbox.settle(one, Try(now(), 100, 200))
     assert ledger.endpoints.find(mine.id).latency is None
     assert len(claim(ledger)) == 4
 
@@ -103,7 +103,7 @@ def test_a_call_that_fails_late_is_slow_too(ledger):
     mine = endpoint(ledger)
     ledger.verifications.record([started()])
     (one,) = claim(ledger)
-    ledger.postings.settle(one, Try(now(), 15_000, 0, "timeout"))
+    ledger.webhook_outbox.settle(one, Try(now(), 15_000, 0, "timeout"))
 
     assert ledger.endpoints.find(mine.id).latency == 15_000
 
@@ -232,7 +232,7 @@ def test_an_opt_out_that_a_gateway_told_is_a_suppression_too(ledger):
 
 def test_other_code_tells_of_a_factor_by_one_call(ledger):
     endpoint(ledger, "factor")
-    ledger.postings.add([Webhook("shop", WebhookType.FACTOR_ACTIVATED, now(), details={"factor": "fa_1"})])
+    ledger.webhook_outbox.add([Webhook("shop", WebhookType.FACTOR_ACTIVATED, now(), details={"factor": "fa_1"})])
 
     (told,) = claim(ledger)
     assert told.webhook.details == {"factor": "fa_1"}
@@ -257,11 +257,11 @@ def test_a_late_failure_of_who_lost_the_lease_changes_nothing(ledger, clock):
     (late,) = claim(ledger)
     clock.shift(LEASE / 1000 + 1)
     (again,) = claim(ledger)
-    ledger.postings.settle(late, tried(500))
+    ledger.webhook_outbox.settle(late, tried(500))
 
     assert found(ledger)[0].tries == ()
-    ledger.postings.settle(again, tried(200))
-    assert found(ledger)[0].status is PostingStatus.DELIVERED
+    ledger.webhook_outbox.settle(again, tried(200))
+    assert found(ledger)[0].status is WebhookDeliveryStatus.DELIVERED
 
 
 def test_a_late_success_is_one_all_the_same(ledger, clock):
@@ -270,10 +270,10 @@ def test_a_late_success_is_one_all_the_same(ledger, clock):
     (late,) = claim(ledger)
     clock.shift(LEASE / 1000 + 1)
     (again,) = claim(ledger)
-    ledger.postings.settle(late, tried(200))
-    ledger.postings.settle(again, tried(500))
+    ledger.webhook_outbox.settle(late, tried(200))
+    ledger.webhook_outbox.settle(again, tried(500))
 
-    assert found(ledger)[0].status is PostingStatus.DELIVERED
+    assert found(ledger)[0].status is WebhookDeliveryStatus.DELIVERED
 
 
 def test_workers_at_once_take_each_posting_once(ledger):
@@ -285,10 +285,10 @@ def test_workers_at_once_take_each_posting_once(ledger):
     def work(_):
         misses = 0
         while misses < 50:
-            mine = ledger.postings.claim(WebhookSlots(16), 60_000, AT_ONCE)
+            mine = ledger.webhook_outbox.claim(WebhookSlots(16), 60_000, AT_ONCE)
             misses = 0 if mine else misses + 1
             for one in mine:
-                ledger.postings.settle(one, tried())
+                ledger.webhook_outbox.settle(one, tried())
             with lock:
                 taken.extend(one.id for one in mine)
 
@@ -306,10 +306,10 @@ def test_an_endpoint_has_four_calls_at_once_and_one_while_it_fails(ledger, clock
         [*[first[0].endpoint.id] * 4, *[first[-1].endpoint.id] * 4]
     )
     mine = [one for one in first if one.endpoint.id != other.id]
-    ledger.postings.settle(mine[0], tried(500))
+    ledger.webhook_outbox.settle(mine[0], tried(500))
     assert claim(ledger) == []
     for one in mine[1:]:
-        ledger.postings.settle(one, tried(500))
+        ledger.webhook_outbox.settle(one, tried(500))
 
     assert len(claim(ledger)) == 1
 
@@ -320,7 +320,7 @@ def test_a_failure_is_tried_again_by_the_schedule_and_then_no_more(ledger, clock
     waits = []
     for _ in DELAYS:
         (one,) = claim(ledger)
-        ledger.postings.settle(one, tried(503))
+        ledger.webhook_outbox.settle(one, tried(503))
         (report,) = found(ledger)
         if report.next is not None:
             waits.append(report.next - now())
@@ -329,7 +329,7 @@ def test_a_failure_is_tried_again_by_the_schedule_and_then_no_more(ledger, clock
             clock.move_to(report.next / 1000 + 0.001)
 
     assert all(0.8 <= wait / (1000 * planned) <= 1.2 for wait, planned in zip(waits, DELAYS[1:], strict=True))
-    assert report.status is PostingStatus.FAILED
+    assert report.status is WebhookDeliveryStatus.FAILED
     assert [one.status for one in report.tries] == [503] * len(DELAYS)
     clock.shift(30 * DAY)
     assert claim(ledger) == []
@@ -339,7 +339,7 @@ def test_who_asks_to_be_left_alone_is(ledger, clock):
     endpoint(ledger, "verification.started")
     ledger.verifications.record(STORY)
     (one,) = claim(ledger)
-    ledger.postings.settle(one, tried(429, retry_after=600.0))
+    ledger.webhook_outbox.settle(one, tried(429, retry_after=600.0))
 
     assert found(ledger)[0].next == now() + 600_000
 
@@ -349,12 +349,12 @@ def test_an_endpoint_that_is_gone_is_disabled_at_once_and_what_waits_is_held(led
     ledger.verifications.record(STORY)
     first, *others = claim(ledger)
 
-    assert ledger.postings.settle(first, tried(410)) is EndpointStatus.GONE
+    assert ledger.webhook_outbox.settle(first, tried(410)) is EndpointStatus.GONE
     assert ledger.endpoints.find(mine.id).status is EndpointStatus.GONE
     for one in others:
-        assert ledger.postings.settle(one, tried(410)) is None
+        assert ledger.webhook_outbox.settle(one, tried(410)) is None
     ledger.verifications.record([started("vf_9")])
-    assert {one.status for one in found(ledger)} == {PostingStatus.HELD}
+    assert {one.status for one in found(ledger)} == {WebhookDeliveryStatus.HELD}
     assert claim(ledger) == []
 
 
@@ -363,7 +363,7 @@ def test_an_endpoint_is_disabled_after_five_days_of_failures_and_not_before(ledg
     for day in range(6):
         ledger.verifications.record([started(f"vf_{day}")])
         (one, *_) = claim(ledger)
-        status = ledger.postings.settle(one, tried(500))
+        status = ledger.webhook_outbox.settle(one, tried(500))
         assert status is (EndpointStatus.FAILING if day == 5 else None)
         clock.shift(DAY)
 
@@ -374,10 +374,10 @@ def test_a_success_ends_a_run_of_failures(ledger, clock):
     mine = endpoint(ledger, "verification.started")
     for day in range(12):
         ledger.verifications.record([started(f"vf_{day}")])
-        ledger.postings.settle(next(one for one in claim(ledger)), tried(200 if day % 4 == 3 else 500))
+        ledger.webhook_outbox.settle(next(one for one in claim(ledger)), tried(200 if day % 4 == 3 else 500))
         clock.shift(DAY)
         for one in claim(ledger):
-            ledger.postings.settle(one, tried(200))
+            ledger.webhook_outbox.settle(one, tried(200))
 
     assert ledger.endpoints.find(mine.id).status is EndpointStatus.ENABLED
 
@@ -386,15 +386,15 @@ def test_what_was_held_goes_with_a_replay_after_enabling(ledger):
     mine = endpoint(ledger)
     ledger.verifications.record(STORY)
     first, *others = claim(ledger)
-    ledger.postings.settle(others[0], tried())
-    ledger.postings.settle(first, tried(410))
-    ledger.postings.settle(others[1], tried(500))
+    ledger.webhook_outbox.settle(others[0], tried())
+    ledger.webhook_outbox.settle(first, tried(410))
+    ledger.webhook_outbox.settle(others[1], tried(500))
     enabled = ledger.endpoints.change(
         mine.id, "shop", lambda one: replace(one, status=EndpointStatus.ENABLED, failing_since=None)
     )
 
     assert claim(ledger) == []
-    assert ledger.postings.replay_since(enabled, 0, delivered=False) == 2
+    assert ledger.webhook_outbox.replay_since(enabled, 0, delivered=False) == 2
     assert {one.webhook.id for one in claim(ledger)} == {first.webhook.id, others[1].webhook.id}
 
 
@@ -406,9 +406,9 @@ def test_a_replay_reaches_back_to_a_time(ledger, since, delivered, count):
     ledger.verifications.record(STORY)
     names = {one.webhook.id: one for one in claim(ledger)}
     for one in names.values():
-        ledger.postings.settle(one, tried())
+        ledger.webhook_outbox.settle(one, tried())
 
-    assert ledger.postings.replay_since(mine, since, delivered=delivered) == count
+    assert ledger.webhook_outbox.replay_since(mine, since, delivered=delivered) == count
     again = claim(ledger)
     assert len(again) == count
     assert all(names[one.webhook.id].sequence == one.sequence for one in again)
@@ -421,11 +421,11 @@ def test_however_many_wait_all_are_held_and_all_are_replayed(ledger, monkeypatch
     ledger.verifications.record([started(f"vf_{one}") for one in range(100)])
     ledger.endpoints.change(mine.id, "shop", lambda one: replace(one, status=EndpointStatus.DISABLED))
 
-    assert [one.status for one in found(ledger, endpoint=mine.id)] == [PostingStatus.HELD] * 100
-    assert {one.status for one in found(ledger, endpoint=other.id)} == {PostingStatus.WAITING}
+    assert [one.status for one in found(ledger, endpoint=mine.id)] == [WebhookDeliveryStatus.HELD] * 100
+    assert {one.status for one in found(ledger, endpoint=other.id)} == {WebhookDeliveryStatus.WAITING}
     ledger.endpoints.change(mine.id, "shop", lambda one: replace(one, status=EndpointStatus.ENABLED))
-    assert ledger.postings.replay_since(mine, 0, delivered=False) == 100
-    assert [one.status for one in found(ledger, endpoint=mine.id)] == [PostingStatus.WAITING] * 100
+    assert ledger.webhook_outbox.replay_since(mine, 0, delivered=False) == 100
+    assert [one.status for one in found(ledger, endpoint=mine.id)] == [WebhookDeliveryStatus.WAITING] * 100
 
 
 def test_a_replay_begins_the_schedule_anew(ledger, clock):
@@ -433,13 +433,13 @@ def test_a_replay_begins_the_schedule_anew(ledger, clock):
     ledger.verifications.record(STORY)
     for _ in DELAYS:
         (one,) = claim(ledger)
-        ledger.postings.settle(one, tried(503))
+        ledger.webhook_outbox.settle(one, tried(503))
         clock.move_to((found(ledger)[0].next or now()) / 1000 + 0.001)
-    assert ledger.postings.replay_since(mine, 0, delivered=False) == 1
+    assert ledger.webhook_outbox.replay_since(mine, 0, delivered=False) == 1
     (one,) = claim(ledger)
-    ledger.postings.settle(one, tried(503))
+    ledger.webhook_outbox.settle(one, tried(503))
 
-    assert found(ledger)[0].status is PostingStatus.WAITING
+    assert found(ledger)[0].status is WebhookDeliveryStatus.WAITING
     assert found(ledger)[0].next - now() <= 6_000
 
 
@@ -447,11 +447,11 @@ def test_one_webhook_is_replayed_and_only_by_its_application(ledger):
     endpoint(ledger, "verification.started")
     ledger.verifications.record(STORY)
     (one,) = claim(ledger)
-    ledger.postings.settle(one, tried())
+    ledger.webhook_outbox.settle(one, tried())
 
-    assert ledger.postings.replay("bank", one.webhook.id) is None
-    assert ledger.postings.replay("shop", "wh_other") is None
-    assert ledger.postings.replay("shop", one.webhook.id) == 1
+    assert ledger.webhook_outbox.replay("bank", one.webhook.id) is None
+    assert ledger.webhook_outbox.replay("shop", "wh_other") is None
+    assert ledger.webhook_outbox.replay("shop", one.webhook.id) == 1
     assert [again.id for again in claim(ledger)] == [one.id]
 
 
@@ -460,7 +460,7 @@ def test_what_a_worker_is_at_is_not_replayed(ledger):
     ledger.verifications.record(STORY)
     (one,) = claim(ledger)
 
-    assert ledger.postings.replay("shop", one.webhook.id) == 0
+    assert ledger.webhook_outbox.replay("shop", one.webhook.id) == 0
 
 
 def test_an_application_has_only_so_many_endpoints_however_many_are_made_at_once(ledger):
@@ -521,17 +521,17 @@ def test_webhooks_are_purged_by_age_and_removed_endpoints_with_keys(ledger, cloc
     for data in (WEBHOOKS, ACCESS):
         list(ledger.purges.run(Purge(data, now(), now(), signer)))
     with ledger.database.read() as connection:
-        left = [len(connection.execute(select(table)).all()) for table in (webhooks, postings, endpoints)]
+        left = [len(connection.execute(select(table)).all()) for table in (webhooks, deliveries, endpoints)]
 
     assert left == [0, 0, 1]
 
 
 def test_since_when_the_first_waits_is_told_of_enabled_endpoints_only(ledger, clock):
     mine = endpoint(ledger)
-    assert ledger.postings.oldest_due() is None
+    assert ledger.webhook_outbox.oldest_due() is None
     ledger.verifications.record(STORY)
     since = now()
     clock.shift(10)
-    assert ledger.postings.oldest_due() == since
+    assert ledger.webhook_outbox.oldest_due() == since
     ledger.endpoints.change(mine.id, "shop", lambda one: replace(one, status=EndpointStatus.DISABLED))
-    assert ledger.postings.oldest_due() is None
+    assert ledger.webhook_outbox.oldest_due() is None

@@ -409,18 +409,18 @@ def test_a_change_that_lasts_is_told_as_one_and_not_as_good_news(frozen):
 def test_an_alarm_and_its_end_are_told_by_webhooks_also_when_the_ledger_was_away(frozen, monkeypatch):
     site = Newcomers(frozen)
     endpoint(site.context.ledger, "alarm")
-    add, away = type(site.context.ledger.postings).add, [True] * 3
+    add, away = type(site.context.ledger.webhook_outbox).add, [True] * 3
 
     def add_later(*arguments):
         if away and away.pop():
             raise LedgerUnavailableError("away")
         add(*arguments)
 
-    monkeypatch.setattr(type(site.context.ledger.postings), "add", add_later)
+    monkeypatch.setattr(type(site.context.ledger.webhook_outbox), "add", add_later)
     site.minutes(30, attack=8)
     site.judge._learnt["shop"].countries["PK"].whole.newcomers.alarm.raised -= LASTING
     site.minutes(30, attack=8)
-    told = sorted(site.context.ledger.postings.claim(WebhookSlots(20), 1000, 4), key=lambda one: one.sequence)
+    told = sorted(site.context.ledger.webhook_outbox.claim(WebhookSlots(20), 1000, 4), key=lambda one: one.sequence)
 
     assert away == []
     assert [one.webhook.type for one in told[:2]] == ["alarm.raised", "alarm.ended"]

@@ -31,7 +31,7 @@ def site(world, ledger_url):
 def tell(site, application, count=1):
     """Write webhooks; return when, by their ids."""
     told = [Webhook(application, "verification.started", round(1000 * time.time())) for _ in range(count)]
-    site.context.ledger.postings.add(told)
+    site.context.ledger.webhook_outbox.add(told)
     return {one.id: time.time() for one in told}
 
 

@@ -18,9 +18,9 @@ from support_webhooks import LOOPBACK, receiving
 
 from otp_service.clock import now
 from otp_service.domain.keyring import Keyring
-from otp_service.domain.webhooks import EndpointStatus, PostingStatus, WebhookSlots, signature_headers
+from otp_service.domain.webhooks import EndpointStatus, WebhookDeliveryStatus, WebhookSlots, signature_headers
 from otp_service.errors import LedgerUnavailableError
-from otp_service.ledger.webhooks import PostingFilter
+from otp_service.ledger.webhooks import WebhookDeliveryFilter
 from otp_service.services.webhooks import (
     Actor,
     add_endpoint,
@@ -64,7 +64,7 @@ def tell(site, count=1, kind="verification.approved"):
 
 
 def reports(site):
-    return site.context.ledger.postings.find(PostingFilter(), 10_000)
+    return site.context.ledger.webhook_outbox.find(WebhookDeliveryFilter(), 10_000)
 
 
 @contextmanager
@@ -82,8 +82,8 @@ def sending(*sites):
 
 def send_now(site, most=100):
     """Send what is due, one after the other."""
-    for posting in site.context.ledger.postings.claim(WebhookSlots(2 * most), site.settings.webhook_lease, 4):
-        send_webhook(site.context, posting)
+    for delivery in site.context.ledger.webhook_outbox.claim(WebhookSlots(2 * most), site.settings.webhook_lease, 4):
+        send_webhook(site.context, delivery)
 
 
 def test_the_vector_of_the_standard_is_reproduced():
@@ -185,7 +185,7 @@ def test_only_2xx_is_a_success_and_each_try_is_told(site, receiver, path, status
 
     assert [(one.status, one.reason) for one in report.tries] == [(status, reason)]
     delivered = 200 <= status < 300
-    assert report.status is (PostingStatus.DELIVERED if delivered else PostingStatus.WAITING)
+    assert report.status is (WebhookDeliveryStatus.DELIVERED if delivered else WebhookDeliveryStatus.WAITING)
     assert (report.next is None) is delivered
     assert [one.path for one in receiver.requests] == [path]
 
@@ -207,7 +207,7 @@ def test_an_endpoint_that_answers_410_is_disabled_and_told_to_the_operator(site,
     assert len(receiver.requests) == 1
     assert replay_since(site.context, made.endpoint.id, 0, BY) == 4
     send_now(site)
-    assert {one.status for one in reports(site)} == {PostingStatus.DELIVERED}
+    assert {one.status for one in reports(site)} == {WebhookDeliveryStatus.DELIVERED}
 
 
 def test_a_repetition_has_the_same_id_sequence_and_body_and_a_time_of_its_own(site, receiver):
@@ -228,7 +228,7 @@ def test_several_workers_deliver_all_once_and_call_an_endpoint_four_times_at_onc
     endpoint(site, receiver)
     tell(site, 60)
     with sending(site, site, site):
-        eventually(lambda: {one.status for one in reports(site)} == {PostingStatus.DELIVERED})
+        eventually(lambda: {one.status for one in reports(site)} == {WebhookDeliveryStatus.DELIVERED})
 
     assert sorted(one.json["data"]["sequence"] for one in receiver.requests) == list(range(1, 61))
     assert 1 < receiver.most_at_once <= 4
@@ -254,7 +254,7 @@ def test_a_worker_that_stops_finishes_what_it_is_at(site, receiver):
     with sending(site):
         eventually(lambda: receiver.requests)
 
-    assert reports(site)[0].status is PostingStatus.DELIVERED
+    assert reports(site)[0].status is WebhookDeliveryStatus.DELIVERED
 
 
 def test_receivers_that_hang_do_not_hold_up_the_end_or_a_reload_of_a_worker(world, ledger_url, receiver):
@@ -303,18 +303,18 @@ def test_a_slow_endpoint_is_logged_once_and_counted_until_it_is_quick_again(site
 def test_an_outcome_that_could_not_be_noted_is_sent_once_more(site, receiver, monkeypatch):
     endpoint(site, receiver)
     tell(site)
-    own, failures = site.context.ledger.postings, [True]
+    own, failures = site.context.ledger.webhook_outbox, [True]
     settle = type(own).settle
 
-    def away(postings, *arguments):
-        if postings is own and failures:  # a worker of the test before may still be at its last one
+    def away(outbox, *arguments):
+        if outbox is own and failures:  # a worker of the test before may still be at its last one
             failures.clear()
             raise LedgerUnavailableError("away")
-        return settle(postings, *arguments)
+        return settle(outbox, *arguments)
 
     monkeypatch.setattr(type(own), "settle", away)
     with sending(site):
-        eventually(lambda: reports(site)[0].status is PostingStatus.DELIVERED)
+        eventually(lambda: reports(site)[0].status is WebhookDeliveryStatus.DELIVERED)
 
     assert len(receiver.requests) == 2
     assert len({one.id for one in receiver.requests}) == 1
@@ -324,23 +324,23 @@ def test_a_defect_ends_no_worker(site, receiver, monkeypatch):
     endpoint(site, receiver)
     calls = iter([True])
 
-    def broken(context, posting):
+    def broken(context, delivery):
         if next(calls, False):
             raise RuntimeError("a defect")
-        send_webhook(context, posting)
+        send_webhook(context, delivery)
 
     monkeypatch.setattr("otp_service.worker.webhooks.send_webhook", broken)
     tell(site)
     with sending(site):
-        eventually(lambda: reports(site)[0].status is PostingStatus.DELIVERED)
+        eventually(lambda: reports(site)[0].status is WebhookDeliveryStatus.DELIVERED)
 
 
 def test_a_target_that_became_forbidden_is_not_called(site, receiver):
     endpoint(site, receiver)
     tell(site)
-    (posting,) = site.context.ledger.postings.claim(WebhookSlots(2), 1000, 4)
+    (delivery,) = site.context.ledger.webhook_outbox.claim(WebhookSlots(2), 1000, 4)
     targets = replace(site.context.webhooks.targets, networks=())
-    send_webhook(replace(site.context, webhooks=replace(site.context.webhooks, targets=targets)), posting)
+    send_webhook(replace(site.context, webhooks=replace(site.context.webhooks, targets=targets)), delivery)
 
     assert reports(site)[0].tries[0].reason == "address not allowed"
     assert receiver.requests == []
@@ -361,8 +361,8 @@ def test_secrets_outlive_a_root_key_once_they_are_sealed_anew(site, receiver):
     assert reseal_secrets(both, "cli:ali") == (0, 0)
     assert root_keys_in_use(both.ledger.endpoints.of(), now()) == {"k2": 1}
     tell(site)
-    (posting,) = new.ledger.postings.claim(WebhookSlots(2), 1000, 4)
-    send_webhook(new, posting)
+    (delivery,) = new.ledger.webhook_outbox.claim(WebhookSlots(2), 1000, 4)
+    send_webhook(new, delivery)
     for secret in (made.secret, rotated.secret):
         Verifier(secret).verify(receiver.requests[0].body, receiver.requests[0].headers)
 
@@ -370,12 +370,12 @@ def test_secrets_outlive_a_root_key_once_they_are_sealed_anew(site, receiver):
 def test_without_its_root_key_a_webhook_waits_and_no_try_is_counted(site, receiver, capsys):
     add_endpoint(with_keys(site, k1=OLD), "shop", receiver.url + "/ok", ("verification",), BY)
     tell(site)
-    (posting,) = site.context.ledger.postings.claim(WebhookSlots(2), 1000, 4)
-    send_webhook(with_keys(site, k2=NEW), posting)
+    (delivery,) = site.context.ledger.webhook_outbox.claim(WebhookSlots(2), 1000, 4)
+    send_webhook(with_keys(site, k2=NEW), delivery)
     (report,) = reports(site)
 
     assert report.tries == ()
-    assert report.status is PostingStatus.WAITING
+    assert report.status is WebhookDeliveryStatus.WAITING
     assert report.next - now() > 200_000
     assert receiver.requests == []
     assert "webhook_secret_unreadable" in capsys.readouterr().out

@@ -277,7 +277,7 @@ def _webhooks() -> None:
     op.create_index("webhooks_of_user", "webhooks", ["user"])
     op.create_index("webhooks_by_age", "webhooks", ["at"])
     op.create_table(
-        "postings",
+        "webhook_deliveries",
         Column("id", String(64), primary_key=True),
         Column("application", String(64), nullable=False),
         Column("webhook", String(64), nullable=False),
@@ -290,11 +290,11 @@ def _webhooks() -> None:
         Column("lease", BigInteger, nullable=False),
         Column("attempts", Text, nullable=False),
     )
-    op.create_index("postings_due", "postings", ["endpoint", "status", "next"])
-    op.create_index("postings_in_flight", "postings", ["endpoint", "lease"])
-    op.create_index("postings_of_webhook", "postings", ["webhook"])
-    op.create_index("postings_of_application", "postings", ["application", "at"])
-    op.create_index("postings_by_age", "postings", ["at"])
+    op.create_index("webhook_deliveries_due", "webhook_deliveries", ["endpoint", "status", "next"])
+    op.create_index("webhook_deliveries_in_flight", "webhook_deliveries", ["endpoint", "lease"])
+    op.create_index("webhook_deliveries_of_webhook", "webhook_deliveries", ["webhook"])
+    op.create_index("webhook_deliveries_of_application", "webhook_deliveries", ["application", "at"])
+    op.create_index("webhook_deliveries_by_age", "webhook_deliveries", ["at"])
 
 
 def _duties() -> None:
