@@ -29,7 +29,7 @@ from otp_service.console.sessions import console_sessions
 from otp_service.domain.consents import EVERY_APPLICATION
 from otp_service.domain.keyring import user_id
 from otp_service.domain.numbers import parse_destination, subject_key
-from otp_service.domain.webhooks import Try, WebhookSlots
+from otp_service.domain.webhooks import WebhookAttempt, WebhookSlots
 from otp_service.ledger.schema import METADATA
 from otp_service.services.factors import user_key
 from otp_service.services.inbound import inbound_url
@@ -89,7 +89,7 @@ class Person:
         self._be_looked_at()
         record_events(self.context)
         (delivery, *_) = self.context.ledger.webhook_outbox.claim(WebhookSlots(200), 1000, 100)
-        self.context.ledger.webhook_outbox.settle(delivery, Try(1, 12, 500))
+        self.context.ledger.webhook_outbox.settle(delivery, WebhookAttempt(1, 12, 500))
         self.pending = self.shop.start(NUMBER, user=USER, **DEVICE)
         """Its event is still to be recorded."""
         history = self.context.store.history.recent(self.number.bucket, self.number.pseudonym)

@@ -6,7 +6,7 @@ import click
 
 from otp_service.cli import output as out
 from otp_service.cli.common import Session, command, options
-from otp_service.domain.webhooks import GROUPS, TYPES, Endpoint, EndpointStatus, Try, WebhookDeliveryStatus
+from otp_service.domain.webhooks import GROUPS, TYPES, Endpoint, EndpointStatus, WebhookAttempt, WebhookDeliveryStatus
 from otp_service.ledger.webhooks import WebhookDeliveryFilter, WebhookDeliveryReport
 from otp_service.services import webhooks
 from otp_service.services.access import DEFAULT_OVERLAP, MAX_OVERLAP
@@ -177,5 +177,5 @@ def _report_row(report: WebhookDeliveryReport) -> out.Row:
     )
 
 
-def _outcome(one: Try) -> str:
+def _outcome(one: WebhookAttempt) -> str:
     return str(one.status) if one.status else one.reason

@@ -356,7 +356,7 @@ ADDRESS_NOT_ALLOWED: Final = "address not allowed"
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
+class WebhookAttempt:
     """One call of an endpoint."""
 
     at: int

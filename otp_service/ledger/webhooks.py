@@ -16,8 +16,8 @@ from otp_service.domain.webhooks import (
     DISABLE_AFTER,
     Endpoint,
     EndpointStatus,
-    Try,
     Webhook,
+    WebhookAttempt,
     WebhookDeliveryStatus,
     WebhookSlots,
     WebhookType,
@@ -34,8 +34,8 @@ from otp_service.ledger.schema import deliveries, endpoints, verifications, webh
 
 CHANGE_BATCH: Final = 2048
 """WebhookOutbox that one transaction holds or replays."""
-MAX_TRIES_KEPT: Final = 20
-"""Tries of a delivery that are kept, the last ones: a replay begins anew."""
+MAX_ATTEMPTS: Final = 20
+"""Attempts recorded with a delivery, the newest. A replay starts a new count."""
 _IN_USE: Final = endpoints.c.removed.is_(None)
 _ENABLED: Final = _IN_USE & (endpoints.c.status == EndpointStatus.ENABLED)
 _IS_ENABLED: Final = exists().where(endpoints.c.id == deliveries.c.endpoint, _ENABLED)
@@ -184,7 +184,7 @@ class WebhookDeliveryReport:
     status: WebhookDeliveryStatus
     next: int | None
     """When it is tried next; ``None`` when it is not."""
-    tries: tuple[Try, ...]
+    tries: tuple[WebhookAttempt, ...]
     """The last ones, oldest first."""
 
 
@@ -262,13 +262,13 @@ class WebhookOutbox:
                 for delivery in _take(connection, endpoint, moment, moment + lease, shares[endpoint.id])
             ]
 
-    def settle(self, delivery: WebhookDelivery, tried: Try) -> EndpointStatus | None:
+    def settle(self, delivery: WebhookDelivery, attempt: WebhookAttempt) -> EndpointStatus | None:
         """Note what became of a try; return why the endpoint is disabled by it, ``None`` where it is not."""
         with self._database.write() as connection:
-            if tried.delivered:
-                _note_success(connection, delivery, tried)
+            if attempt.delivered:
+                _note_success(connection, delivery, attempt)
                 return None
-            disabled = _note_failure(connection, delivery, tried)
+            disabled = _note_failure(connection, delivery, attempt)
         if disabled:
             hold_waiting(self._database, delivery.endpoint.id)
         return disabled
@@ -372,61 +372,61 @@ def _report(row: Row[Any]) -> WebhookDeliveryReport:
         at=row.at,
         status=WebhookDeliveryStatus(row.status),
         next=row.next if row.status == WebhookDeliveryStatus.WAITING else None,
-        tries=tuple(Try(**one) for one in json.loads(row.attempts)),
+        tries=tuple(WebhookAttempt(**one) for one in json.loads(row.attempts)),
     )
 
 
-def _tried(delivery: WebhookDelivery, tried: Try) -> dict[str, Any]:
+def _tried(delivery: WebhookDelivery, attempt: WebhookAttempt) -> dict[str, Any]:
     """Return what a try changes whatever became of it."""
-    kept = {"at": tried.at, "milliseconds": tried.milliseconds, "status": tried.status, "reason": tried.reason}
-    attempts = json.dumps([*delivery.attempts, kept][-MAX_TRIES_KEPT:], separators=(",", ":"))
+    kept = {"at": attempt.at, "milliseconds": attempt.milliseconds, "status": attempt.status, "reason": attempt.reason}
+    attempts = json.dumps([*delivery.attempts, kept][-MAX_ATTEMPTS:], separators=(",", ":"))
     return {"tries": delivery.tries + 1, "lease": 0, "attempts": attempts}
 
 
-def _note_success(connection: Connection, delivery: WebhookDelivery, tried: Try) -> None:
+def _note_success(connection: Connection, delivery: WebhookDelivery, attempt: WebhookAttempt) -> None:
     """Note a success: also where another worker is at it by now, for the receiver has it."""
     mine, before = endpoints.c.id == delivery.endpoint.id, delivery.endpoint.latency
     failing = mine & endpoints.c.failing_since.is_not(None)
     connection.execute(update(endpoints).where(failing).values(failing_since=None))
-    if (latency := delivery.endpoint.latency_after(tried.milliseconds)) != before:  # quick calls write nothing
+    if (latency := delivery.endpoint.latency_after(attempt.milliseconds)) != before:  # quick calls write nothing
         connection.execute(update(endpoints).where(mine).values(latency=latency))
-    done = _tried(delivery, tried) | {"status": WebhookDeliveryStatus.DELIVERED}
+    done = _tried(delivery, attempt) | {"status": WebhookDeliveryStatus.DELIVERED}
     connection.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(done))
 
 
-def _note_failure(connection: Connection, delivery: WebhookDelivery, tried: Try) -> EndpointStatus | None:
+def _note_failure(connection: Connection, delivery: WebhookDelivery, attempt: WebhookAttempt) -> EndpointStatus | None:
     """Note a failure, unless another worker is at it by now."""
     mine = endpoints.c.id == delivery.endpoint.id
     began = delivery.endpoint.failing_since
-    may_disable = tried.gone or (began is not None and now() - began >= DISABLE_AFTER)
+    may_disable = attempt.gone or (began is not None and now() - began >= DISABLE_AFTER)
     if may_disable:  # which needs an entry in the audit chain, and the head comes before endpoints
         lock_head(connection)
     endpoint = connection.execute(select(endpoints).where(mine).with_for_update()).one_or_none()
     enabled = endpoint is not None and endpoint.removed is None and endpoint.status == EndpointStatus.ENABLED
     claimed = (deliveries.c.id == delivery.id) & (deliveries.c.lease == delivery.lease)
-    values = _tried(delivery, tried) | _following(delivery, tried, enabled=enabled)
+    values = _tried(delivery, attempt) | _following(delivery, attempt, enabled=enabled)
     connection.execute(update(deliveries).where(claimed).values(values))
     if endpoint is None or not enabled:
         return None
-    since = tried.at if endpoint.failing_since is None else endpoint.failing_since
-    latency = delivery.endpoint.latency_after(tried.milliseconds)
+    since = attempt.at if endpoint.failing_since is None else endpoint.failing_since
+    latency = delivery.endpoint.latency_after(attempt.milliseconds)
     connection.execute(update(endpoints).where(mine).values(failing_since=since, latency=latency))
-    if not may_disable or (not tried.gone and now() - since < DISABLE_AFTER):
+    if not may_disable or (not attempt.gone and now() - since < DISABLE_AFTER):
         return None
-    why = EndpointStatus.GONE if tried.gone else EndpointStatus.FAILING
+    why = EndpointStatus.GONE if attempt.gone else EndpointStatus.FAILING
     connection.execute(update(endpoints).where(mine).values(status=why))
     append_state(connection, endpoints, [delivery.endpoint.id])
     return why
 
 
-def _following(delivery: WebhookDelivery, tried: Try, *, enabled: bool) -> dict[str, Any]:
+def _following(delivery: WebhookDelivery, attempt: WebhookAttempt, *, enabled: bool) -> dict[str, Any]:
     """Return what follows a failure."""
     if not enabled:
         return {"status": WebhookDeliveryStatus.HELD}
     delay = next_delay(delivery.tries + 1, secrets.randbelow(1001) / 1000)
     if delay is None:
         return {"status": WebhookDeliveryStatus.FAILED}
-    return {"next": now() + max(delay, round(1000 * tried.retry_after))}
+    return {"next": now() + max(delay, round(1000 * attempt.retry_after))}
 
 
 def hold_waiting(database: Database, endpoint: str) -> None:

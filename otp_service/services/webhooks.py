@@ -14,7 +14,7 @@ from otp_service.domain.webhooks import (
     Endpoint,
     EndpointStatus,
     TargetRules,
-    Try,
+    WebhookAttempt,
     WebhookRules,
     is_endpoint_id,
     is_webhook_id,
@@ -247,15 +247,15 @@ def send_webhook(context: Context, delivery: WebhookDelivery) -> None:
         _log.error("endpoint_disabled", endpoint=endpoint.id, application=endpoint.application, reason=str(disabled))
 
 
-def _call(context: Context, endpoint: Endpoint, headers: dict[str, str], body: bytes, began: int) -> Try:
+def _call(context: Context, endpoint: Endpoint, headers: dict[str, str], body: bytes, began: int) -> WebhookAttempt:
     from otp_service.gateways.http_client import HttpCallError  # noqa: PLC0415 - as above
 
     sent = {**headers, "Content-Type": "application/json", "User-Agent": _USER_AGENT}
     try:
         answer = guarded_client(context.webhooks).post(endpoint.url, sent, body)
     except HttpCallError as failed:
-        return Try(began, now() - began, 0, failed.code)
-    return Try(began, now() - began, answer.status, retry_after=answer.retry_after)
+        return WebhookAttempt(began, now() - began, 0, failed.code)
+    return WebhookAttempt(began, now() - began, answer.status, retry_after=answer.retry_after)
 
 
 # --- replays ------------------------------------------------------------------------------------------------

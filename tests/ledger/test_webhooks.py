@@ -19,8 +19,8 @@ from otp_service.domain.webhooks import (
     DELAYS,
     EndpointStatus,
     Pace,
-    Try,
     Webhook,
+    WebhookAttempt,
     WebhookCall,
     WebhookDeliveryStatus,
     WebhookSlots,
@@ -54,7 +54,7 @@ def claim(ledger, most=100):
 
 
 def tried(status=200, **members):
-    return Try(now(), 12, status, **members)
+    return WebhookAttempt(now(), 12, status, **members)
 
 
 def found(ledger, **members):
@@ -88,13 +88,13 @@ def test_an_endpoint_is_slow_while_its_calls_take_long_and_has_half_of_them_at_o
         taken = claim(ledger)
         calls.append(len(taken))
         for one in taken:
-            ledger.webhook_outbox.settle(one, Try(now(), round(1000 * seconds), 200))
+            ledger.webhook_outbox.settle(one, WebhookAttempt(now(), round(1000 * seconds), 200))
         latencies.append(ledger.endpoints.find(mine.id).latency)
 
     assert latencies == [None, 14_000, 7_050, 5_525, 2_812, 1_456]
     assert calls == [4, 4, 2, 2, 2, 2]
     for one in claim(ledger):
-        ledger.webhook_outbox.settle(one, Try(now(), 100, 200))
+        ledger.webhook_outbox.settle(one, WebhookAttempt(now(), 100, 200))
     assert ledger.endpoints.find(mine.id).latency is None
     assert len(claim(ledger)) == 4
 
@@ -103,7 +103,7 @@ def test_a_call_that_fails_late_is_slow_too(ledger):
     mine = endpoint(ledger)
     ledger.verifications.record([started()])
     (one,) = claim(ledger)
-    ledger.webhook_outbox.settle(one, Try(now(), 15_000, 0, "timeout"))
+    ledger.webhook_outbox.settle(one, WebhookAttempt(now(), 15_000, 0, "timeout"))
 
     assert ledger.endpoints.find(mine.id).latency == 15_000
 
