@@ -162,7 +162,7 @@ MAX_URL: Final = 1000
 # --- where they go --------------------------------------------------------------------------------------------
 
 
-class Reach(StrEnum):
+class AddressScope(StrEnum):
     """Where an address is."""
 
     PUBLIC = "public"
@@ -202,12 +202,12 @@ class TargetRules:
     nat64: tuple[IPv6Network, ...] = ()
     """Prefixes (/96, RFC 6052) behind which this site reaches IPv4."""
 
-    def reach(self, address: str) -> Reach:
+    def scope_of(self, address: str) -> AddressScope:
         """Tell where an address is, by what it leads to at last."""
         found = self._leads_to(ip_address(address))
         if any(found in network for network in self.networks):
-            return Reach.ALLOWED
-        return Reach.PUBLIC if _is_public(found) else Reach.REFUSED
+            return AddressScope.ALLOWED
+        return AddressScope.PUBLIC if _is_public(found) else AddressScope.REFUSED
 
     def _leads_to(self, address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
         """Return the IPv4 address that one of IPv6 stands for, where it does."""

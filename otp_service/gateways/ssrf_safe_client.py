@@ -21,7 +21,7 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 from urllib3.util.ssl_ import create_urllib3_context
 
-from otp_service.domain.webhooks import ADDRESS_NOT_ALLOWED, HOST_NOT_FOUND, MAX_URL, Reach, TargetRules
+from otp_service.domain.webhooks import ADDRESS_NOT_ALLOWED, HOST_NOT_FOUND, MAX_URL, AddressScope, TargetRules
 from otp_service.errors import InvalidUrlError
 from otp_service.gateways.http_client import (
     CALL_FAILURES,
@@ -139,12 +139,12 @@ class GuardedClient:
     def _addresses_of(self, target: Target, seconds: float) -> Sequence[str]:
         """Return the addresses of a host if all of them may be called; raise `HttpCallError` otherwise."""
         addresses = look_up(target.host, target.port, seconds)
-        reached = set(map(self._rules.reach, addresses))
-        if Reach.REFUSED in reached:
+        scopes = set(map(self._rules.scope_of, addresses))
+        if AddressScope.REFUSED in scopes:
             raise HttpCallError(ADDRESS_NOT_ALLOWED, sendable=False)
-        if Reach.PUBLIC in reached and target.scheme != "https":
+        if AddressScope.PUBLIC in scopes and target.scheme != "https":
             raise HttpCallError(NO_TLS, sendable=False)
-        if Reach.PUBLIC in reached and target.port not in self._rules.ports:
+        if AddressScope.PUBLIC in scopes and target.port not in self._rules.ports:
             raise HttpCallError(PORT_NOT_ALLOWED, sendable=False)
         return addresses
 

@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from support_service import eventually
 from support_webhooks import LOOPBACK, receiving
 
-from otp_service.domain.webhooks import Reach, TargetRules
+from otp_service.domain.webhooks import AddressScope, TargetRules
 from otp_service.errors import InvalidUrlError
 from otp_service.gateways.http_client import HttpCallError
 from otp_service.gateways.ssrf_safe_client import GuardedClient, parse_target
@@ -99,12 +99,12 @@ def refuses(client, url):
 
 @pytest.mark.parametrize("address", NOT_PUBLIC)
 def test_an_address_that_is_none_of_the_internets_is_refused(address):
-    assert INTERNET.reach(address) is Reach.REFUSED
+    assert INTERNET.scope_of(address) is AddressScope.REFUSED
 
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_an_address_of_the_internet_is_public(address):
-    assert INTERNET.reach(address) is Reach.PUBLIC
+    assert INTERNET.scope_of(address) is AddressScope.PUBLIC
 
 
 @pytest.mark.usefixtures("no_packet")
@@ -318,18 +318,18 @@ def test_a_network_of_ones_own_is_reached_by_http_at_any_port():
     with receiving() as receiver:
         GuardedClient(LOOP, 2).check(receiver.url)
 
-        assert LOOP.reach("::ffff:127.0.0.1") is Reach.ALLOWED
-        assert LOOP.reach("10.0.0.1") is Reach.REFUSED
-        assert LOOP.reach("::2") is Reach.REFUSED
+        assert LOOP.scope_of("::ffff:127.0.0.1") is AddressScope.ALLOWED
+        assert LOOP.scope_of("10.0.0.1") is AddressScope.REFUSED
+        assert LOOP.scope_of("::2") is AddressScope.REFUSED
 
 
 def test_behind_a_sites_nat64_the_ipv4_address_is_judged():
     rules = TargetRules(nat64=(ip_network("64:ff9b::/96"), ip_network("2001:67c:2b0:db32:0:1::/96")))
 
-    assert rules.reach("64:ff9b::808:808") is Reach.PUBLIC
-    assert rules.reach("64:ff9b::7f00:1") is Reach.REFUSED
-    assert rules.reach("2001:67c:2b0:db32:0:1:a9fe:a9fe") is Reach.REFUSED
-    assert INTERNET.reach("2001:67c:2b0:db32:0:1:a9fe:a9fe") is Reach.PUBLIC
+    assert rules.scope_of("64:ff9b::808:808") is AddressScope.PUBLIC
+    assert rules.scope_of("64:ff9b::7f00:1") is AddressScope.REFUSED
+    assert rules.scope_of("2001:67c:2b0:db32:0:1:a9fe:a9fe") is AddressScope.REFUSED
+    assert INTERNET.scope_of("2001:67c:2b0:db32:0:1:a9fe:a9fe") is AddressScope.PUBLIC
 
 
 def test_a_request_names_the_host_and_goes_to_its_path():
