@@ -54,7 +54,7 @@ _MAX_ROWS_NAMED: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Flaw:
+class ChainViolation:
     """Something in the ledger that is not as it was recorded."""
 
     sequence: int
@@ -151,7 +151,9 @@ def sign_head(context: Context, head: ChainHead) -> SignedHead:
     return SignedHead(head, context.keyring.signer.sign(head.signed))
 
 
-def verify_chain(context: Context, progress: AuditProgress, outside: Iterable[SignedHead] = ()) -> Iterator[Flaw]:
+def verify_chain(
+    context: Context, progress: AuditProgress, outside: Iterable[SignedHead] = ()
+) -> Iterator[ChainViolation]:
     """Look through the whole chain, and at the rows that are still there; yield what is wrong, in the chain's order.
 
     ``outside`` are heads exported before: they alone show that the last entries were cut off. Raises
@@ -161,10 +163,12 @@ def verify_chain(context: Context, progress: AuditProgress, outside: Iterable[Si
     heads = [*ledger.audit.heads(), *outside]
     for one in heads:
         if not is_valid_signature(one.head.signed, one.signature, key):
-            yield Flaw(one.head.sequence, Phrase("the signature under the head here is not this installation's"))
+            yield ChainViolation(
+                one.head.sequence, Phrase("the signature under the head here is not this installation's")
+            )
     purged = _PurgeRecords(ledger, key, progress)
-    yield from purged.flaws
-    yield from _ChainWalk(ledger.audit, progress, purged).flaws()
+    yield from purged.violations
+    yield from _ChainWalk(ledger.audit, progress, purged).violations()
     yield from _check_heads(ledger.audit, progress, heads, purged)
     yield from _unrecorded_rows(ledger.audit, purged.last_sequence)
 
@@ -173,7 +177,7 @@ class _PurgeRecords:
     """What the installation's own purges deleted; that somebody else put one in is a flaw."""
 
     def __init__(self, ledger: Ledger, key: str, progress: AuditProgress) -> None:
-        self.flaws: list[Flaw] = []
+        self.violations: list[ChainViolation] = []
         self.last_sequence, self.link = 0, GENESIS
         """The entry that the chain begins after, and its link."""
         self._before: dict[str, int] = defaultdict(int)
@@ -196,7 +200,9 @@ class _PurgeRecords:
 
     def _read(self, record: PurgeRecord) -> None:
         if not is_valid_signature(record.signed, record.signature, self._key):
-            self.flaws.append(Flaw(0, Phrase("the purge {purge} is not this installation's").filled(purge=record.id)))
+            self.violations.append(
+                ChainViolation(0, Phrase("the purge {purge} is not this installation's").filled(purge=record.id))
+            )
             return
         days, after = (record.at - record.before) // _DAY, self._progress.purged_after
         after[record.data] = min(days, after.get(record.data, days))
@@ -230,10 +236,10 @@ class _ChainWalk:
         self._progress = progress
         self._tomorrow = now() + _DAY
 
-    def flaws(self) -> Iterator[Flaw]:
+    def violations(self) -> Iterator[ChainViolation]:
         place, link = self._purged.last_sequence, self._purged.link
         if (outside := self._audit.before(place)) is not None:
-            yield Flaw(
+            yield ChainViolation(
                 outside,
                 Phrase("entry {entry} is there, and the chain begins after entry {place}").filled(
                     entry=outside, place=place
@@ -245,7 +251,7 @@ class _ChainWalk:
                 place, link = one.entry.sequence, one.link
         yield from self._end(place, link)
 
-    def _look(self, one: ChainLink, place: int, link: str) -> Iterator[Flaw]:
+    def _look(self, one: ChainLink, place: int, link: str) -> Iterator[ChainViolation]:
         """Look at an entry that comes after a place."""
         entry = one.entry
         self._progress.first = self._progress.first or entry.sequence
@@ -256,41 +262,45 @@ class _ChainWalk:
         if entry.sequence != place + 1:
             yield _missing(place + 1, entry.sequence - 1)
         elif entry.link(link) != one.link:
-            yield Flaw(
+            yield ChainViolation(
                 entry.sequence, Phrase("entry {entry} was changed, or is not where it was").filled(entry=entry.sequence)
             )
         if entry.at > self._tomorrow:
-            yield Flaw(entry.sequence, Phrase("entry {entry} is dated in the future").filled(entry=entry.sequence))
+            yield ChainViolation(
+                entry.sequence, Phrase("entry {entry} is dated in the future").filled(entry=entry.sequence)
+            )
         if one.is_last:
             yield from self._row(entry, one.digest)
 
-    def _row(self, entry: ChainEntry, digest: str | None) -> Iterator[Flaw]:
+    def _row(self, entry: ChainEntry, digest: str | None) -> Iterator[ChainViolation]:
         """Look at the row of an entry, of which this is the digest now."""
         if digest is None:
             self._progress.gone += 1
             if not (self._purged.covers_row(entry) or (self._purged.refresh() and self._purged.covers_row(entry))):
-                yield Flaw(
+                yield ChainViolation(
                     entry.sequence,
                     Phrase("the row {row} of {table} is gone, and no purge took it").filled(
                         row=entry.row, table=entry.table
                     ),
                 )
         elif not entry.matches(digest):
-            yield Flaw(
+            yield ChainViolation(
                 entry.sequence, Phrase("the row {row} of {table} was changed").filled(row=entry.row, table=entry.table)
             )
 
-    def _end(self, place: int, link: str) -> Iterator[Flaw]:
+    def _end(self, place: int, link: str) -> Iterator[ChainViolation]:
         head = self._audit.head()
         if head.sequence < place or (head.sequence == place and head.link != link):
-            yield Flaw(place, Phrase("the ledger's head does not agree with entry {entry}").filled(entry=place))
+            yield ChainViolation(
+                place, Phrase("the ledger's head does not agree with entry {entry}").filled(entry=place)
+            )
         if head.sequence > place and self._audit.link_at(head.sequence) is None:
             yield _missing(place + 1, head.sequence)
 
 
 def _check_heads(
     audit: Audit, progress: AuditProgress, heads: Iterable[SignedHead], purged: _PurgeRecords
-) -> Iterator[Flaw]:
+) -> Iterator[ChainViolation]:
     """Yield the heads that the chain does not agree with; what the chain had before it began anew is not there."""
     for one in heads:
         sequence = one.head.sequence
@@ -298,14 +308,14 @@ def _check_heads(
         if link == one.head.link or (link is None and purged.covers_entry(sequence)):
             progress.heads += 1
         elif link is None:
-            yield Flaw(
+            yield ChainViolation(
                 sequence,
                 Phrase("a head was signed at entry {entry}, which is missing: the end was cut off").filled(
                     entry=sequence
                 ),
             )
         else:
-            yield Flaw(
+            yield ChainViolation(
                 sequence,
                 Phrase("a head was signed at entry {entry} with another link: the chain was written anew").filled(
                     entry=sequence
@@ -313,17 +323,19 @@ def _check_heads(
             )
 
 
-def _unrecorded_rows(audit: Audit, begins_after: int) -> Iterator[Flaw]:
+def _unrecorded_rows(audit: Audit, begins_after: int) -> Iterator[ChainViolation]:
     """Yield rows that were never recorded: the chain has no entry of them."""
     for table, rows in audit.unlinked_rows(begins_after, _MAX_ROWS_NAMED).items():
         for row in rows:
-            yield Flaw(0, Phrase("the row {row} of {table} has no entry in the chain").filled(row=row, table=table))
+            yield ChainViolation(
+                0, Phrase("the row {row} of {table} has no entry in the chain").filled(row=row, table=table)
+            )
 
 
-def _missing(first: int, last: int) -> Flaw:
+def _missing(first: int, last: int) -> ChainViolation:
     if first == last:
-        return Flaw(first, Phrase("entry {entry} is missing").filled(entry=first))
-    return Flaw(first, Phrase("entries {first} to {last} are missing").filled(first=first, last=last))
+        return ChainViolation(first, Phrase("entry {entry} is missing").filled(entry=first))
+    return ChainViolation(first, Phrase("entries {first} to {last} are missing").filled(first=first, last=last))
 
 
 def count_entries(context: Context) -> int:
