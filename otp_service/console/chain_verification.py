@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from otp_service.clock import now
-from otp_service.console.sessions import ChainResult, ChainRun, chain_runs
+from otp_service.console.sessions import ChainResult, ChainVerification, chain_verifications
 from otp_service.domain.phrases import Phrase
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.services.audit import AuditProgress, chain_notes, count_entries, early_purges, verdict, verify_chain
@@ -30,14 +30,14 @@ def begin(context: Context, by: str, kept: Mapping[str, int]) -> bool:
     ``kept`` has the days of retention by class of data. If the process dies, the verification ends and may be begun
     again after a short while. Raises `LedgerUnavailableError` and `StoreUnavailableError`.
     """
-    run = ChainRun(secrets.token_hex(8), by, now(), count_entries(context))
-    if not chain_runs(context).keep(run):
+    run = ChainVerification(secrets.token_hex(8), by, now(), count_entries(context))
+    if not chain_verifications(context).keep(run):
         return False
     threading.Thread(target=_verify, args=(context, run, kept), name="chain verification", daemon=True).start()
     return True
 
 
-def _verify(context: Context, run: ChainRun, kept: Mapping[str, int]) -> None:
+def _verify(context: Context, run: ChainVerification, kept: Mapping[str, int]) -> None:
     progress, is_whole, count = AuditProgress(), False, 0
     flaws: list[Phrase] = []
     try:
@@ -54,18 +54,18 @@ def _verify(context: Context, run: ChainRun, kept: Mapping[str, int]) -> None:
     sentences = [one.plain for one in (*verdicts, *chain_notes(progress), *early_purges(progress, kept))]
     result = ChainResult(run.by, run.begun, now(), is_whole and not count, sentences, [one.plain for one in flaws])
     with suppress(StoreUnavailableError):
-        chain_runs(context).finish(run, result)
+        chain_verifications(context).finish(run, result)
 
 
 @contextmanager
-def _keeping(context: Context, run: ChainRun, progress: AuditProgress) -> Iterator[None]:
+def _keeping(context: Context, run: ChainVerification, progress: AuditProgress) -> Iterator[None]:
     """Report the progress, which extends the lease."""
     ended = threading.Event()
 
     def beat() -> None:
         while not ended.wait(_BEAT):
             with suppress(StoreUnavailableError):
-                chain_runs(context).keep(replace(run, seen=progress.entries))
+                chain_verifications(context).keep(replace(run, seen=progress.entries))
 
     beating = threading.Thread(target=beat, name="chain verification's turn", daemon=True)
     beating.start()

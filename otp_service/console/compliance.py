@@ -15,7 +15,7 @@ from otp_service.console.find import freeze_of_form
 from otp_service.console.language import known_phrases
 from otp_service.console.records import DualControlAction, DualControlRequest, DualControlRequests, NumberViews
 from otp_service.console.requests import HANDLE_LIFE, Answer, ConsoleRequest, FormError, Views
-from otp_service.console.sessions import chain_runs
+from otp_service.console.sessions import chain_verifications
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
 from otp_service.domain.consents import (
     EVERY_APPLICATION,
@@ -119,7 +119,7 @@ def verify_chain(visit: ConsoleRequest) -> Answer:
 
 def _chain(visit: ConsoleRequest) -> dict[str, Any]:
     """Return the state of the chain for the page. Flaws name rows, so only users who see all applications get them."""
-    runs, is_for_all = chain_runs(visit.context), visit.signed_in.sees_all
+    runs, is_for_all = chain_verifications(visit.context), visit.signed_in.sees_all
     last = runs.last()
     return {
         "running": runs.present(),

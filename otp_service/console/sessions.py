@@ -197,7 +197,7 @@ TURN_LEASE: Final = 30_000
 
 
 @dataclass(frozen=True, slots=True)
-class ChainRun:
+class ChainVerification:
     """A verification of the audit chain that is under way."""
 
     name: str
@@ -228,7 +228,7 @@ class ChainResult:
     """The first flaws, in the same form."""
 
 
-class ChainRuns:
+class ChainVerifications:
     """The lease of the verification of the audit chain, and the last result.
 
     Raises `StoreUnavailableError` when Redis does not answer in time.
@@ -238,17 +238,17 @@ class ChainRuns:
         self._client = client
         self._scripts = scripts
 
-    def keep(self, run: ChainRun) -> bool:
+    def keep(self, run: ChainVerification) -> bool:
         """Take or extend the lease; return whether it is this run's."""
         return self._turn(run, TURN_LEASE)
 
-    def present(self) -> ChainRun | None:
+    def present(self) -> ChainVerification | None:
         """Return the verification that is under way."""
         with translate_errors():
             found = cast("bytes | None", self._client.hget(keys.chain_turn(), "run"))
-        return _read(ChainRun, found)
+        return _read(ChainVerification, found)
 
-    def finish(self, run: ChainRun, result: ChainResult) -> None:
+    def finish(self, run: ChainVerification, result: ChainResult) -> None:
         """Store the result and end the lease, unless another run has it."""
         if self.keep(run):
             with translate_errors():
@@ -262,7 +262,7 @@ class ChainRuns:
             found = cast("bytes | None", self._client.get(keys.chain_result()))
         return _read(ChainResult, found)
 
-    def _turn(self, run: ChainRun, milliseconds: int) -> bool:
+    def _turn(self, run: ChainVerification, milliseconds: int) -> bool:
         turn = ChainTurnArguments(run.name, milliseconds, json.dumps(asdict(run)))
         return bool(self._scripts.call(CHAIN_TURN, ChainTurnKeys(keys.chain_turn()), turn))
 
@@ -272,12 +272,12 @@ def console_sessions(context: Context) -> ConsoleSessions:
     return ConsoleSessions(context.store.client, context.store.scripts, context.keyring)
 
 
-def chain_runs(context: Context) -> ChainRuns:
+def chain_verifications(context: Context) -> ChainVerifications:
     """Return the verifications of the audit chain in an installation's store."""
-    return ChainRuns(context.store.client, context.store.scripts)
+    return ChainVerifications(context.store.client, context.store.scripts)
 
 
-_Told = TypeVar("_Told", ChainRun, ChainResult)
+_Told = TypeVar("_Told", ChainVerification, ChainResult)
 
 
 def _read(kind: type[_Told], found: bytes | None) -> _Told | None:

@@ -14,11 +14,11 @@ from otp_service.console import sessions as store
 from otp_service.console.accounts import Role
 from otp_service.console.language import catalogue
 from otp_service.console.records import NumberView, NumberViews
-from otp_service.console.sessions import ChainResult, ChainRun, chain_runs
+from otp_service.console.sessions import ChainResult, ChainVerification, chain_verifications
 from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger.schema import looks
 
-OTHER = ChainRun("another process'", "zain", 1_000_000, 40, 12)
+OTHER = ChainVerification("another process'", "zain", 1_000_000, 40, 12)
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def ayesha(console, installation) -> Browser:
 
 @pytest.fixture
 def runs(installation):
-    return chain_runs(installation.context)
+    return chain_verifications(installation.context)
 
 
 def begin(browser: Browser):
@@ -102,7 +102,7 @@ def test_a_process_that_died_leaves_nothing_that_runs_for_ever(ayesha, runs, rea
 
 
 def test_who_lost_its_turn_neither_ends_that_of_another_nor_tells_anything(runs):
-    late = ChainRun("mine", "ayesha", 1, 1)
+    late = ChainVerification("mine", "ayesha", 1, 1)
     runs.keep(OTHER)
 
     assert not runs.keep(late)
