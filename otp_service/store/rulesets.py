@@ -42,7 +42,8 @@ def compile_ruleset(ruleset: Ruleset, remembered: int = 7 * DAY, buckets: int = 
     data["windows"] = {scope: [one for one in data["windows"] if one["scope"] == scope] for scope in LimitScope}
     data["parts"] = _parts(data.pop("buckets"), data.pop("breakers"))
     ttls = _ttls(ruleset, remembered)
-    text = json.dumps(_without_nulls({**data, "layouts": _layouts(ruleset), "ttls": ttls}))
+    layouts = _layouts(ruleset, is_shared=buckets > 1)
+    text = json.dumps(_without_nulls({**data, "layouts": layouts, "ttls": ttls}))
     name = _digest(text)
     quota = next((window for window in ruleset.windows if window.quota), None)
     known = max(ruleset.known, ruleset.lock.length if ruleset.lock else 0)
@@ -53,8 +54,11 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _layouts(ruleset: Ruleset) -> dict[str, str]:
-    """Return the names of what is kept of each subject but a number (see ``include_rows.lua``), in their order."""
+def _layouts(ruleset: Ruleset, *, is_shared: bool) -> dict[str, str]:
+    """Return the names of what is kept of each subject but a number (see ``include_rows.lua``), in their order.
+
+    Where buckets share ceilings, ``is_shared``, what was moved to each has a name too.
+    """
     names: dict[str, dict[str, None]] = {part: {"ends": None, "time": None} for part in _PARTS}
     for bucket in ruleset.buckets:
         names[bucket.part] |= {f"l{bucket.name}": None, **{f"a{one // 1000}": None for one in bucket.approval_windows}}
@@ -67,9 +71,10 @@ def _layouts(ruleset: Ruleset) -> dict[str, str]:
     for window in ruleset.windows:
         if subject := _WINDOWS_OF.get(window.scope):
             names[subject][f"w{window.seconds}"] = None
-    names["application"] |= {f"s{ceiling.name}": None for ceiling in ruleset.ceilings}
-    of_countries = (ceiling for ceilings in ruleset.ceilings_of_countries.values() for ceiling in ceilings)
-    names["country"] |= {f"s{ceiling.name}": None for ceiling in of_countries}
+    of_countries = tuple(ceiling for ceilings in ruleset.ceilings_of_countries.values() for ceiling in ceilings)
+    for kind in "sm" if is_shared else "s":
+        names["application"] |= {f"{kind}{ceiling.name}": None for ceiling in ruleset.ceilings}
+        names["country"] |= {f"{kind}{ceiling.name}": None for ceiling in of_countries}
     return {subject: " ".join(of_subject) for subject, of_subject in names.items()}
 
 

@@ -53,10 +53,13 @@ _NOT_FOUND = "Function not found"
 _EXISTS = "already exists"
 _MAX_LOADS: Final = 5
 """A process of another release deletes the scripts of this release when it starts, perhaps while they are loaded."""
+DURABLE: Final = frozenset({"share_move"})
+"""Scripts on a cluster that wait for the server's append-only file too: what one server forgets, another may have.
+A single server forgets its last writes first."""
 REPLICATED: Final = frozenset(
     {
         "cancel", "check", "evidence_claim", "factor_check", "factor_enrol", "page_redeem", "proof_redeem",
-        "replicas_await", "resend", "start", "user_claim", "user_guess",
+        "replicas_await", "resend", "share_move", "start", "user_claim", "user_guess",
     }
 )  # fmt: skip
 """Scripts that wait for replicas. They approve, use up, count guesses or spend: none of that may be forgotten.
@@ -74,6 +77,9 @@ _PATIENCE: Final = 10_000
 _TRACE_LIFE: Final = 1000 * keys.replicated.seconds
 _FIRST_KEY: Final = 3
 """Place of the first key in an ``FCALL``."""
+_SYNC_TIMEOUT: Final = 200
+_MAX_SYNCS: Final = 10
+"""Milliseconds of a wait for a server's append-only file, and how many waits: by default it is synced each second."""
 _MEET_PAUSE: Final = 0.1
 _MAX_MEETINGS: Final = 5
 """A server that took over, and may lack something, is checked again after this pause (seconds), so many times."""
@@ -206,6 +212,7 @@ class ScriptRunner:
         self._replication = replication or Replication(0, 0, (), lambda: None)
         self._buckets = frozenset(self._replication.buckets)
         self._replicated = REPLICATED if self._replication.replicas else frozenset()
+        self._durable = DURABLE if slots else frozenset()
         self._patience = _PATIENCE if self._replicated and (slots or has_sentinels(client)) else 0
         meet = self._meet_server if slots is None else self._meet_again
         self._on_open = meet if replication else None
@@ -242,7 +249,7 @@ class ScriptRunner:
                 self._meet_bucket(link, tag_of(keys[0]))
             command = self._command(name, keys, arguments, taught)
             for _ in range(_MAX_LOADS):
-                answer = self._ask_loaded(link, command, replicas)
+                answer = self._ask_loaded(link, command, replicas, name in self._durable)
                 if not taught or answer != [UNREGISTERED]:
                     peer.fail_fast.reset()
                     return answer
@@ -616,9 +623,17 @@ class ScriptRunner:
         script = "plan_register" if isinstance(taught, CompiledPlan) else "ruleset_register"
         self._ask_loaded(link, ("FCALL", self._functions[script], 0, taught.name, taught.text))
 
-    def _ask_loaded(self, link: _Link, command: tuple[Argument, ...], replicas: int = 0) -> Any:  # noqa: ANN401
+    def _ask_loaded(
+        self,
+        link: _Link,
+        command: tuple[Argument, ...],
+        replicas: int = 0,
+        is_durable: bool = False,  # noqa: FBT001, FBT002
+    ) -> Any:  # noqa: ANN401
         for _ in range(_MAX_LOADS):
             try:
+                if is_durable:
+                    return self._ask_durable(replicas, link, command)
                 return self._ask_replicated(replicas, link, command) if replicas else link.ask(*command)
             except ResponseError as error:
                 if _NOT_FOUND not in str(error):
@@ -626,7 +641,21 @@ class ScriptRunner:
             self._load(link)  # the script did not run: the server lost the library, or never had it
         raise redis.ConnectionError("The server forgets its functions again and again.")
 
-    def _ask_replicated(self, replicas: int, link: _Link, command: tuple[Argument, ...]) -> Any:  # noqa: ANN401
+    def _ask_durable(self, replicas: int, link: _Link, command: tuple[Argument, ...]) -> Any:  # noqa: ANN401
+        """Return the answer once neither a fail-over nor a restart undoes what was done.
+
+        Raises `StoreUnavailableError` before anything is done if the server has neither replicas nor a file.
+        """
+        sync = ("WAITAOF", 1, 0, _SYNC_TIMEOUT)
+        (synced,) = link.ask_all(sync)
+        has_file = not isinstance(synced, ResponseError)
+        if not (replicas or has_file):
+            raise StoreUnavailableError("The server has neither replicas nor an append-only file.", nothing_ran=True)
+        return self._ask_replicated(replicas, link, command, (sync,) * _MAX_SYNCS if has_file else ())
+
+    def _ask_replicated(
+        self, replicas: int, link: _Link, command: tuple[Argument, ...], syncs: tuple[tuple[Argument, ...], ...] = ()
+    ) -> Any:  # noqa: ANN401
         """Return the answer once enough replicas have the writes; raise `redis.ConnectionError` if they do not.
 
         ``WAIT`` covers the writes of this connection only. A repeated answer (an idempotency key, a used code) may rest
@@ -634,11 +663,13 @@ class ScriptRunner:
         """
         link.peer.replicas_away.check()
         wait = ("WAIT", replicas, self._replication.timeout)
-        answer, _, count = link.ask_all(command, _trace(str(command[_FIRST_KEY])), wait)
+        answer, _, count, *synced = link.ask_all(command, _trace(str(command[_FIRST_KEY])), wait, *syncs)
         if isinstance(answer, ResponseError):
             raise answer
         if not self._have_all(link, count):
             raise redis.ConnectionError("Too few replicas have what was done.")
+        if syncs and not any(isinstance(files, list) and files[0] for files in synced):
+            raise redis.ConnectionError("The server's append-only file lacks what was done.")
         return answer
 
     def _load(self, link: _Link) -> None:

@@ -65,7 +65,7 @@ def open_store(
     """Return the store behind a client; opens no connection yet. ``rulesets`` by the name of the application."""
     dispatches = Dispatches(client, scripts, stream_limits, rulesets)
     return Store(
-        verifications=Verifications(client, scripts, stream_limits),
+        verifications=Verifications(client, scripts, stream_limits, keyring.buckets),
         factors=FactorStore(client, scripts),
         outbox=Outbox(client, scripts, stream_limits, keyring.buckets, dispatches.give_up),
         dispatches=dispatches,

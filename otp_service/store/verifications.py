@@ -30,6 +30,7 @@ from otp_service.domain.verification import (
 )
 from otp_service.errors import InvalidProofError, LedgerUnavailableError, Quota
 from otp_service.store import keys
+from otp_service.store.ceiling_shares import CeilingShares, Spender
 from otp_service.store.connection import translate_errors
 from otp_service.store.mirror import MirrorQuery
 from otp_service.store.rulesets import NO_RULES, CompiledPlan, CompiledRuleset, compile_plan
@@ -446,10 +447,13 @@ class FurtherMessage:
 class Verifications:
     """The state of verifications. Raises `StoreUnavailableError` whenever Redis does not answer in time."""
 
-    def __init__(self, client: redis.Redis, scripts: ScriptRunner, limits: StreamLimits) -> None:
+    def __init__(
+        self, client: redis.Redis, scripts: ScriptRunner, limits: StreamLimits, buckets: tuple[str, ...]
+    ) -> None:
         self._client = client
         self._scripts = scripts
         self._limits = limits
+        self._shares = CeilingShares(scripts, buckets)
         self._plans: dict[tuple[str, ...], CompiledPlan] = {}
 
     def _user_keys(self, bucket: str, user: UserKey | None) -> tuple[str, ...]:
@@ -553,7 +557,9 @@ class Verifications:
         )
         plan = self._plan(verification, attempt.place, new.mirror_query.consent_mode, ruleset)
         with claims:
-            outcome = _started(bucket, self._scripts.call(signed.START, names, arguments, plan), ruleset)
+            spender = Spender(bucket, verification.application, verification.country, ruleset)
+            reply = self._shares.call(signed.START, names, arguments, spender, plan)
+            outcome = _started(bucket, reply, ruleset)
             claims.are_used = isinstance(outcome, Started)
         return outcome
 
@@ -640,7 +646,7 @@ class Verifications:
         queue, queues, ready, wake = _queue(bucket, verification, message.channel)
         application, country, block = _shared_keys(bucket, verification, verification.block)
         max_age, max_decisions = self._limits.decision_limits
-        reply = self._scripts.call(
+        reply = self._shares.call(
             signed.RESEND,
             signed.ResendKeys(
                 record=keys.record(bucket, verification.id),
@@ -677,7 +683,7 @@ class Verifications:
                 after_dispatch=message.after_dispatch,
                 request=message.request,
             ),
-            ruleset,
+            Spender(bucket, verification.application, verification.country, ruleset),
         )
         if not isinstance(reply, signed.Queued):
             return _send_refusal(bucket, reply, ruleset)

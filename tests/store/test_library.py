@@ -53,6 +53,7 @@ RULED = (
     "number_show",
     "number_unblock",
     "resend",
+    "share_move",
     "suspicions_note",
     "user_guess",
     "verification_find",

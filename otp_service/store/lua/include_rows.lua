@@ -16,8 +16,9 @@ local FORMATS = {
   b = 'I4I4I4I4I4ddI6I2I6', -- breaker (see conversions)
   w = 'I4I6I4I6', -- window: count, when it expires, the count before, when that expires
   s = 'I4d', -- money: number of the interval, amount in it
+  m = 'I4d', -- the same of what was moved to a bucket's share of a ceiling
 }
-local STAYS = { w = true, s = true } -- they tell themselves when they are over
+local STAYS = { w = true, s = true, m = true } -- they tell themselves when they are over
 local layouts, count = {}, 0
 local written -- rows as they were written last, by key, until their memory is needed: to unpack one again costs as much as to write it
 

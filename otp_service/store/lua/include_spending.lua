@@ -1,5 +1,6 @@
 -- Money that an application has spent, by calendar intervals (UTC). Amounts are millionths of the currency's unit.
--- Kept for each ceiling, in the row of the application or of its country: number of the interval, and the amount in it.
+-- Kept for each ceiling, in the row of the application or of its country: number of the interval, and the amount in it; where
+-- buckets share a ceiling, the same of what was moved to this one, which is negative where more was taken.
 local spending = {}
 
 -- Returns the ceilings that a message to a country counts in, those of the application and those of the country.
@@ -16,10 +17,20 @@ local function spent(row, ceiling)
   return present, 0
 end
 
+-- Returns what a ceiling allows this bucket in an interval.
+local function share(row, ceiling, interval)
+  local place = ceiling.moved
+  return place and row[place] == interval and ceiling.amount + row[place + 1] or ceiling.amount
+end
+
 local function test(list, of, row, price)
   for _, one in ipairs(of) do
-    local _, amount = spent(row, one)
-    if amount + price > one.amount then rule_hits.add(list, one, one.interval - now % one.interval, amount, one.amount) end
+    local interval, amount = spent(row, one)
+    local most = share(row, one, interval)
+    if amount + price > most then
+      list.is_short = list.is_short or one.moved ~= nil
+      rule_hits.add(list, one, one.interval - now % one.interval, amount, most)
+    end
   end
 end
 
@@ -28,6 +39,31 @@ function spending.test(list, application, country, code, price)
   local all, own = ceilings(code)
   test(list, all, application, price)
   test(list, own, country, price)
+end
+
+-- Tells whether a message may pass with a larger share: only ceilings that buckets share refuse it.
+function spending.may_move(list)
+  if not list.is_short then return false end
+  for _, one in ipairs(list) do
+    if not one.records and string.sub(one.rule, 1, 6) ~= 'spend.' then return false end
+  end
+  return true
+end
+
+-- Moves an amount to what a ceiling allows this bucket in an interval; a negative one is taken, no more of it than is not spent.
+-- Returns what was moved: nothing where the interval is another by this server's clock.
+function spending.move(row, country, name, interval, amount)
+  local all, own = ceilings(country)
+  for _, one in ipairs(country == '' and all or own) do
+    local present, used = spent(row, one)
+    if one.name == name and one.moved and present == interval then
+      local most = share(row, one, present)
+      amount = math.max(amount, math.min(0, used - most))
+      row[one.moved], row[one.moved + 1] = present, most - one.amount + amount
+      return amount
+    end
+  end
+  return 0
 end
 
 local function add(of, row, amount, at)

@@ -40,6 +40,7 @@ local attempt = guard.read({ key.number, key.application, key.country, key.block
   place = approvals.has(found, 'h') and 'home' or 'abroad', safe = approvals.has(found, 's'), price = tonumber(arg.price),
   passed = approvals.has(found, 'q'), range = string.match(found.guard, '^%a*(%d*)') })
 local refusal, quota = guard.test(attempt)
+if not ARGV[arg.rest] and spending.may_move(attempt.rule_hits) then return reply.share_needed { price = attempt.price } end
 if refusal then
   fraud.keep_changes(attempt)
   local decision = guard.report(attempt, key.decisions, arg.max_decisions, arg.max_age, 'price', arg.price, 'after', streams.last_entry(key.events),

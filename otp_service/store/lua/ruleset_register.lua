@@ -73,9 +73,13 @@ if rules.failures then
   rules.failures.wrong_at, rules.failures.right_at = application.awrong, application.aright
   rules.failures.told_at = application.ntold
 end
-for _, ceiling in ipairs(rules.ceilings) do ceiling.place = application['s' .. ceiling.name] end
+for _, ceiling in ipairs(rules.ceilings) do
+  ceiling.place, ceiling.moved = application['s' .. ceiling.name], application['m' .. ceiling.name]
+end
 for _, of_country in pairs(rules.ceilings_of_countries) do
-  for _, ceiling in ipairs(of_country) do ceiling.place = layouts.country.at['s' .. ceiling.name] end
+  for _, ceiling in ipairs(of_country) do
+    ceiling.place, ceiling.moved = layouts.country.at['s' .. ceiling.name], layouts.country.at['m' .. ceiling.name]
+  end
 end
 rules.has_ceilings = rules.ceilings[1] ~= nil or next(rules.ceilings_of_countries) ~= nil
 make_room()

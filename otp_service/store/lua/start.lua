@@ -48,6 +48,7 @@ for rule in string.gmatch(arg.record_only_rules, '%S+') do
   rule_hits.add(attempt.rule_hits, { rule = rule, record_only = true }, 1, 0, 0)
 end
 local refusal, quota = guard.test(attempt)
+if not ARGV[arg.rest] and spending.may_move(attempt.rule_hits) then return reply.share_needed { price = attempt.price } end
 if refusal then
   one.id = nil -- a refused start has no identifier
   fraud.keep_changes(attempt)

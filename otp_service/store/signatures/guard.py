@@ -86,6 +86,23 @@ GUARD_UNBLOCK = Signature("guard_unblock", SubjectKeys, NoArguments, int)
 """Returns 1 where there was anything, else 0."""
 
 
+class ShareMoveArguments(NamedTuple):
+    """A share of a ceiling, and what to move to it."""
+
+    country: str
+    """Empty for a ceiling of the application."""
+    ceiling: str
+    """Its name."""
+    interval: int
+    """Its number since the epoch."""
+    amount: int
+    """Millionths; negative to take."""
+
+
+SHARE_MOVE = Signature("share_move", SubjectKeys, ShareMoveArguments, int)
+"""Returns what was moved: nothing where the interval is another by the server's clock."""
+
+
 class DecisionNoteKeys(NamedTuple):
     """The decisions of a bucket."""
 

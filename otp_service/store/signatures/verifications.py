@@ -133,6 +133,8 @@ class StartArguments(NamedTuple):
     """Why the user in another bucket refuses the start; or empty."""
     user_lifted: int
     """Place in the ledger of the last lift or erasure that is known in that bucket."""
+    rest: tuple[str, ...] = ()
+    """Any value for the last try: the answer is not `ShareNeeded`."""
 
 
 class Started(NamedTuple):
@@ -192,10 +194,17 @@ class BacklogFull(NamedTuple):
     """The message would wait too long."""
 
 
-StartRefusal = Refused | HumanCheckRequired | Mismatch | Withheld | StepUp | EventsFull | BacklogFull
+class ShareNeeded(NamedTuple):
+    """Other buckets may have what the bucket lacks of a ceiling for a message of this price."""
+
+    price: int
+
+
+StartRefusal = Refused | HumanCheckRequired | Mismatch | Withheld | StepUp | EventsFull | BacklogFull | ShareNeeded
 START: Signature[StartKeys, StartArguments, Started | Replayed | Pending | StartRefusal] = Signature(
     *("start", StartKeys, StartArguments),
     *(Started, Replayed, Pending, Refused, HumanCheckRequired, Mismatch, Withheld, StepUp, EventsFull, BacklogFull),
+    ShareNeeded,
 )
 
 
@@ -255,6 +264,8 @@ class ResendArguments(NamedTuple):
     after_dispatch: int
     """Number of the replaced message's last call; otherwise 0."""
     request: str
+    rest: tuple[str, ...] = ()
+    """Any value for the last try: the answer is not `ShareNeeded`."""
 
 
 class Queued(NamedTuple):
@@ -293,11 +304,12 @@ ResendRefusal = (
     | Withheld
     | EventsFull
     | BacklogFull
+    | ShareNeeded
 )
 RESEND: Signature[ResendKeys, ResendArguments, Queued | ResendRefusal] = Signature(
     *("resend", ResendKeys, ResendArguments),
     *(Queued, Refused, NotFound, Mismatch, AlreadyFinal, NoSendsLeft, TooSoon, Conflict),
-    *(Withheld, EventsFull, BacklogFull),
+    *(Withheld, EventsFull, BacklogFull, ShareNeeded),
 )
 
 
