@@ -29,6 +29,23 @@ DEFECTS: dict[str, Mutant] = {
         "    if i > 1 then break end\n    local most = unknown_device",
     ),
     "spends-all-but-the-first": one("include_guard", "row[window.place] + 1", "row[window.place] + (i > 1 and 1 or 0)"),
+    "no-sum-is-requested": one(
+        "include_limits", "row.unsummed, row[f + 2], row[f + 3] = true", "row.unsummed, row[f + 2], row[f + 3] = nil"
+    ),
+    "a-sum-is-requested-once": one(
+        "include_limits", "  if now - due >= AGAIN then row.unsummed, row[f + 2] = true, now end\n"
+    ),
+    "a-lost-request-is-late": one("include_limits", "(requested <= due and now - due >= LATE)", "false"),
+    "a-late-sum-lowers-nothing": one(
+        "include_limits", "  if is_late then wait = limits.sliding_wait(window, row, window.unsummed) end\n"
+    ),
+    "each-start-requests-a-sum": one("include_limits", "own + 1 > window.part", "true"),
+    "full-in-no-bucket": one("include_limits", "return math.max(wait, full)", "return wait"),
+    "the-quota-tells-a-bucket": one(
+        "include_limits", "  if now - row[f + 2] < LATE then window.used = math.max(own, row[f + 1]) end\n"
+    ),
+    "full-where-a-sum-is-due-alone": one("windows_write", "full_for > 0 or row[f + 3] > 0", "row[f + 3] > 0"),
+    "a-sum-stays-due": one("windows_write", "now, 0, math.max(life", "now, row[f + 3], math.max(life"),
     "sliding-forgets-the-past": one("include_limits", "math.floor(faded * faded_ttl / interval) + count", "count"),
     "sliding-one-more": one("include_limits", "if used + 1 <= most", "if used <= most"),
     "sliding-never-shifts": one("include_limits", "elseif ttl < interval then", "elseif false then"),

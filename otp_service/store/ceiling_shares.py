@@ -24,12 +24,14 @@ SpendingT = TypeVar("SpendingT", StartArguments, ResendArguments)
 
 
 class Spender(NamedTuple):
-    """Whose ceilings a message counts in: an application's and a country's, in the bucket of its number."""
+    """Whose limits and ceilings a message counts in, and the bucket of its number."""
 
     bucket: str
     application: str
     country: str
     ruleset: CompiledRuleset
+    network: str = ""
+    """Of the end user; empty where addresses do not count."""
 
 
 class _Shared(NamedTuple):

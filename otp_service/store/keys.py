@@ -250,6 +250,8 @@ judge = Key("otp:judge", "string", "", Life("15 s", 15), "worker", "which worker
 application = Key("otp:{<bucket>}:application_state:<application>", "string", "",
     Life("{} after the last message", 1, "application"), "API, worker, `guard status`",
     "an application: its limits, codes that it checked, what it spent in this hour and day")
+unsummed = Key("otp:{limits}:unsummed", "set", "pseudonym", _MINUTE, "API, worker",
+    "applications, and end users' networks, whose requests a worker is to sum over the buckets; 5,000 at most")
 health = Key("otp:{<gateways>}:health:<gateway>", "hash", "", Life("a day after it says anything", 60 * _DAY),
     "worker, `gateway status`", "breaker, pause and rate of a gateway")
 in_flight = Key("otp:{<gateways>}:in_flight:<gateway>", "zset", "", Life("a day after the last call", _DAY), "worker",
@@ -276,6 +278,7 @@ ACCESS: Final = access()
 INSTALLATION: Final = installation()
 WORKER: Final = worker()
 JUDGE: Final = judge()
+UNSUMMED: Final = unsummed()
 REPLIES: Final = replies()
 INBOX: Final = inbox()
 

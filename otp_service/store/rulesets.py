@@ -33,11 +33,13 @@ class CompiledRuleset:
 def compile_ruleset(ruleset: Ruleset, remembered: int = 7 * DAY, buckets: int = 1) -> CompiledRuleset:
     """Return a ruleset as the scripts read it; a number's last verifications are ``remembered`` for milliseconds.
 
-    Each of the ``buckets`` has its share of what ceilings allow.
+    Each of the ``buckets`` has its share of what ceilings allow. Windows of addresses and applications are summed over
+    the buckets.
     """
     data = asdict(ruleset)
     for ceiling in (*data["ceilings"], *(one for of in data["ceilings_of_countries"].values() for one in of)):
         ceiling["amount"] //= buckets
+    data["sharing"] = buckets if buckets > 1 else None
     data["lifetimes"] = {"guesses": ruleset.known, **ruleset.lifetimes}
     data["windows"] = {scope: [one for one in data["windows"] if one["scope"] == scope] for scope in LimitScope}
     data["parts"] = _parts(data.pop("buckets"), data.pop("breakers"))
@@ -57,7 +59,7 @@ def _digest(text: str) -> str:
 def _layouts(ruleset: Ruleset, *, is_shared: bool) -> dict[str, str]:
     """Return the names of what is kept of each subject but a number (see ``include_rows.lua``), in their order.
 
-    Where buckets share ceilings, ``is_shared``, what was moved to each has a name too.
+    Where buckets share them, ``is_shared``, what was moved of ceilings has a name too, and sums of windows.
     """
     names: dict[str, dict[str, None]] = {part: {"ends": None, "time": None} for part in _PARTS}
     for bucket in ruleset.buckets:
@@ -70,7 +72,7 @@ def _layouts(ruleset: Ruleset, *, is_shared: bool) -> dict[str, str]:
         names["application"] |= dict.fromkeys(("awrong", "aright", "ntold"))
     for window in ruleset.windows:
         if subject := _WINDOWS_OF.get(window.scope):
-            names[subject][f"w{window.seconds}"] = None
+            names[subject] |= {f"{kind}{window.seconds}": None for kind in ("wf" if is_shared else "w")}
     of_countries = tuple(ceiling for ceilings in ruleset.ceilings_of_countries.values() for ceiling in ceilings)
     for kind in "sm" if is_shared else "s":
         names["application"] |= {f"{kind}{ceiling.name}": None for ceiling in ruleset.ceilings}

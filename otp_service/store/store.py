@@ -13,6 +13,7 @@ from otp_service.store.events import Attempts, Decisions, EventLog, History
 from otp_service.store.factors import FactorStore
 from otp_service.store.guard import Guard, Health, LimitReader
 from otp_service.store.inbox import Inbox
+from otp_service.store.limit_sums import LimitSums
 from otp_service.store.mirror import Fences, Mirror, Server
 from otp_service.store.newcomer_traffic import TrafficStore
 from otp_service.store.outbox import DeadLetters, Dispatches, Outbox, References, Replies
@@ -45,6 +46,7 @@ class Store:
     guard: Guard
     events: EventLog
     traffic: TrafficStore
+    limit_sums: LimitSums
     mirror: Mirror
     server: Server
     access_copy: AccessCopy
@@ -64,8 +66,9 @@ def open_store(
 ) -> Store:
     """Return the store behind a client; opens no connection yet. ``rulesets`` by the name of the application."""
     dispatches = Dispatches(client, scripts, stream_limits, rulesets)
+    sums = LimitSums(client, scripts, keyring.buckets, rulesets)
     return Store(
-        verifications=Verifications(client, scripts, stream_limits, keyring.buckets),
+        verifications=Verifications(client, scripts, stream_limits, keyring.buckets, sums),
         factors=FactorStore(client, scripts),
         outbox=Outbox(client, scripts, stream_limits, keyring.buckets, dispatches.give_up),
         dispatches=dispatches,
@@ -81,6 +84,7 @@ def open_store(
         limits=LimitReader(scripts, rulesets, limits),
         fences=Fences(client, scripts, keyring.buckets),
         guard=Guard(scripts, keyring, rulesets),
+        limit_sums=sums,
         traffic=TrafficStore(client, scripts, keyring.buckets),
         events=EventLog(client, scripts, stream_limits, keyring.buckets),
         mirror=Mirror(client, scripts, keyring.buckets),

@@ -30,8 +30,9 @@ from otp_service.domain.verification import (
 )
 from otp_service.errors import InvalidProofError, LedgerUnavailableError, Quota
 from otp_service.store import keys
-from otp_service.store.ceiling_shares import CeilingShares, Spender
+from otp_service.store.ceiling_shares import CeilingShares, Spender, SpendingT
 from otp_service.store.connection import translate_errors
+from otp_service.store.limit_sums import LimitSums
 from otp_service.store.mirror import MirrorQuery
 from otp_service.store.rulesets import NO_RULES, CompiledPlan, CompiledRuleset, compile_plan
 from otp_service.store.script_runner import ScriptRunner, pairs_to_dict
@@ -54,7 +55,7 @@ from otp_service.store.signatures.proofs import (
     ProofRedeemed,
     ProofRedeemKeys,
 )
-from otp_service.store.signatures.signature import NoArguments, reply_word
+from otp_service.store.signatures.signature import KeysT, NoArguments, ReplyT, Signature, reply_word
 from otp_service.store.start_claims import StartClaims
 from otp_service.store.streams import StreamLimits, entry_id
 
@@ -448,12 +449,18 @@ class Verifications:
     """The state of verifications. Raises `StoreUnavailableError` whenever Redis does not answer in time."""
 
     def __init__(
-        self, client: redis.Redis, scripts: ScriptRunner, limits: StreamLimits, buckets: tuple[str, ...]
+        self,
+        client: redis.Redis,
+        scripts: ScriptRunner,
+        limits: StreamLimits,
+        buckets: tuple[str, ...],
+        sums: LimitSums,
     ) -> None:
         self._client = client
         self._scripts = scripts
         self._limits = limits
         self._shares = CeilingShares(scripts, buckets)
+        self._sums = sums
         self._plans: dict[tuple[str, ...], CompiledPlan] = {}
 
     def _user_keys(self, bucket: str, user: UserKey | None) -> tuple[str, ...]:
@@ -557,11 +564,24 @@ class Verifications:
         )
         plan = self._plan(verification, attempt.place, new.mirror_query.consent_mode, ruleset)
         with claims:
-            spender = Spender(bucket, verification.application, verification.country, ruleset)
-            reply = self._shares.call(signed.START, names, arguments, spender, plan)
-            outcome = _started(bucket, reply, ruleset)
+            spender = Spender(bucket, verification.application, verification.country, ruleset, attempt.network)
+            outcome = _started(bucket, self._call_limited(signed.START, names, arguments, spender, plan), ruleset)
             claims.are_used = isinstance(outcome, Started)
         return outcome
+
+    def _call_limited(
+        self,
+        script: Signature[KeysT, SpendingT, ReplyT],
+        names: KeysT,
+        arguments: SpendingT,
+        spender: Spender,
+        plan: CompiledPlan | None = None,
+    ) -> ReplyT:
+        """Return the reply of a script that counts a message in limits which buckets share."""
+        reply = self._shares.call(script, names, arguments, spender, plan)
+        if subjects := getattr(reply, "to_sum", b""):
+            self._sums.request(subjects.decode().split(), spender.application, spender.network)
+        return reply
 
     def unavailable_reason(self, mirror_query: MirrorQuery, buckets: tuple[str, ...]) -> str | None:
         """Return why every start would be refused now, ``None`` when none is for that."""
@@ -646,7 +666,7 @@ class Verifications:
         queue, queues, ready, wake = _queue(bucket, verification, message.channel)
         application, country, block = _shared_keys(bucket, verification, verification.block)
         max_age, max_decisions = self._limits.decision_limits
-        reply = self._shares.call(
+        reply = self._call_limited(
             signed.RESEND,
             signed.ResendKeys(
                 record=keys.record(bucket, verification.id),

@@ -70,6 +70,12 @@ def judge_tasks(installation: Installation, name: str) -> PeriodicTasks:
     return PeriodicTasks({"judge": TrafficJudge(installation.context, name).judge}, _JUDGE_PERIOD)
 
 
+def sum_tasks(installation: Installation) -> PeriodicTasks:
+    """Return the task that sums limits which buckets share, not started."""
+    is_shared = installation.settings.buckets > 1
+    return PeriodicTasks({"sums": installation.context.store.limit_sums.update} if is_shared else {})
+
+
 _SLOW_CALLS_PERIOD: Final = 0.2
 """Seconds between two looks for calls in flight that last too long."""
 
@@ -124,6 +130,7 @@ class Worker:
         self._heads = audit_head_tasks(installation)
         self._registrations = registration_tasks(installation)
         self._judge = judge_tasks(installation, self._consumer)
+        self._sums = sum_tasks(installation)
         self._replies = PeriodicTasks({"replies": self._send_replies})
         self._replying = threading.Lock()
         """Held while replies are sent: their gateways stay open."""
@@ -154,6 +161,7 @@ class Worker:
         self._heads.start()
         self._registrations.start()
         self._judge.start()
+        self._sums.start()
         self._replies.start()
         self._slow_calls.start()
         self._pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="deliver")
@@ -171,6 +179,7 @@ class Worker:
         self._try(self._hand_back)
         self._slow_calls.stop()
         self._replies.stop()
+        self._sums.stop()
         self._judge.stop()
         self._registrations.stop()
         self._heads.stop()

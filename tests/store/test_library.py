@@ -57,6 +57,8 @@ RULED = (
     "suspicions_note",
     "user_guess",
     "verification_find",
+    "windows_read",
+    "windows_write",
 )
 
 

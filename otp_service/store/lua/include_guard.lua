@@ -43,6 +43,7 @@ function guard.test_sliding(list, scope, row)
   for i = 1, #windows do
     local window = windows[i]
     local wait = limits.sliding_wait(window, row, window.amount)
+    if window.full then wait = limits.shared_wait(window, row, wait) end
     if wait > 0 then rule_hits.add(list, window, wait, window.used, window.amount) end
     row[window.place] = row[window.place] + 1
   end
@@ -130,8 +131,18 @@ function guard.count_asked(attempt)
     local row, hits = rows.unpack(address.key, redis.call('GET', address.key), ruleset.layouts.address), {}
     guard.test_sliding(hits, 'ip', row)
     if not rule_hits.refusal(hits) then rows.write(row, math.max(2 * longest, redis.call('PTTL', address.key))) end
+    address.unsummed = row.unsummed
   end
   return attempt.suspected and is_first(attempt.about, 'asked')
+end
+
+-- Returns the subjects whose windows a worker is to sum over the buckets, blanks between; nil for none.
+function guard.to_sum(attempt)
+  local application, address = attempt.subjects.application, attempt.subjects.address
+  local names = (application.unsummed and 'application ' or '') .. (address and address.unsummed and 'address' or '')
+  application.unsummed = nil -- the row may be used again
+  if address then address.unsummed = nil end
+  return names ~= '' and names or nil
 end
 
 -- Reports what the rules found, and the breakers that changed. Returns the identifier of the decision, empty when there

@@ -4,8 +4,12 @@
 -- are for those who are not known. A moving window looks at times, newest first, in a text that all windows of a scope share
 -- (see number); a sliding window counter is four values of a row: this interval's count, when that expires, and the same of
 -- the interval before.
+--
+-- A sliding window that buckets share has four values more, from its place `full` on (f in rows): a worker sums it over the buckets
+-- once a bucket counts more than its `part`. Until a sum is late, each bucket allows the whole amount; then `unsummed`.
 local limits = {}
 local TIME = 6 -- bytes of a time in a text
+local AGAIN, LATE = 2000, 10000
 
 -- Returns the milliseconds until one more event fits into a moving window that may hold so many, 0 when it does now.
 function limits.moving_wait(window, times, most)
@@ -32,6 +36,33 @@ function limits.sliding_wait(window, row, most)
   if used + 1 <= most then return 0 end
   if count < most then return math.max(1, math.floor(faded_ttl - (most - count) * interval / faded) + 1) end
   return math.max(1, math.floor(window.ttl + interval - most * interval / count) + 1)
+end
+
+-- Marks a row `unsummed` if a sum of a window is to be requested: its first request, and each from two seconds on without a sum.
+-- Returns whether the sum is late: a single request may be lost, and does not count.
+local function is_sum_late(row, f)
+  local requested, due = row[f + 2], row[f + 3]
+  if due == 0 or due > now + clock.WRONG or (requested <= due and now - due >= LATE) then
+    row.unsummed, row[f + 2], row[f + 3] = true, now, now
+    return false
+  end
+  if now - due >= AGAIN then row.unsummed, row[f + 2] = true, now end
+  return now - due >= LATE
+end
+
+-- Returns the milliseconds until one more event fits into a sliding window that buckets share, where this bucket alone makes it
+-- `wait`.
+function limits.shared_wait(window, row, wait)
+  local f, own = window.full, window.used
+  local full = row[f] - now
+  if full > 0 and full <= 2 * window.milliseconds + clock.WRONG then
+    window.used, window.ttl = window.amount, full
+    return math.max(wait, full)
+  end
+  local is_late = wait == 0 and own + 1 > window.part and is_sum_late(row, f)
+  if is_late then wait = limits.sliding_wait(window, row, window.unsummed) end
+  if now - row[f + 2] < LATE then window.used = math.max(own, row[f + 1]) end
+  return wait
 end
 
 -- Returns a text of times with one more, those that no window of a scope looks at left out.

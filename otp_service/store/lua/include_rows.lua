@@ -17,8 +17,9 @@ local FORMATS = {
   w = 'I4I6I4I6', -- window: count, when it expires, the count before, when that expires
   s = 'I4d', -- money: number of the interval, amount in it
   m = 'I4d', -- the same of what was moved to a bucket's share of a ceiling
+  f = 'I6I4I6I6', -- window over all buckets: until when it is full, count, time of the last sum or request, since when a sum is due
 }
-local STAYS = { w = true, s = true, m = true } -- they tell themselves when they are over
+local STAYS = { w = true, s = true, m = true, f = true } -- they tell themselves when they are over
 local layouts, count = {}, 0
 local written -- rows as they were written last, by key, until their memory is needed: to unpack one again costs as much as to write it
 

@@ -46,7 +46,7 @@ if refusal then
   local decision = guard.report(attempt, key.decisions, arg.max_decisions, arg.max_age, 'price', arg.price, 'after', streams.last_entry(key.events),
     'request', arg.request)
   return reply.refused { decision = decision, rule = refusal.rule, wait = refusal.wait, quota_max = quota.amount,
-    quota_used = quota.used, quota_reset = quota.ttl }
+    quota_used = quota.used, quota_reset = quota.ttl, to_sum = ruleset.sharing and guard.to_sum(attempt) }
 end
 guard.count(attempt)
 guard.report(attempt, key.decisions, arg.max_decisions, arg.max_age)
@@ -67,4 +67,5 @@ streams.report(key.events, 'verification.resent', found,
   { channel = arg.channel, falls_back_from = arg.falls_back_from, price = arg.price, guard = found.guard,
     request = arg.request ~= '' and arg.request or nil })
 return reply.queued { now = now, record = record.read_all(key.record), quota_max = quota.amount,
-  quota_used = quota.used + 1, quota_reset = quota.ttl, record_only_rules = rule_hits.rules(attempt.rule_hits) }
+  quota_used = quota.used + 1, quota_reset = quota.ttl, record_only_rules = rule_hits.rules(attempt.rule_hits),
+  to_sum = ruleset.sharing and guard.to_sum(attempt) }

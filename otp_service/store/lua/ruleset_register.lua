@@ -15,6 +15,11 @@ for scope, windows in pairs(rules.windows) do
     if scope == 'ip' then window.place = layouts.address.at['w' .. window.seconds] end
     if scope == 'application' then window.place = layouts.application.at['w' .. window.seconds] end
     if window.quota then rules.quota = window end
+    if window.place and rules.sharing then
+      window.full = layouts[scope == 'ip' and 'address' or 'application'].at['f' .. window.seconds]
+      window.part = math.max(1, window.amount / rules.sharing) -- most addresses never meet it
+      window.unsummed = math.max(3, math.ceil(3 * window.amount / rules.sharing))
+    end
   end
 end
 

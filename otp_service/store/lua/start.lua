@@ -56,10 +56,11 @@ if refusal then
     'after', streams.last_entry(key.events), 'request', arg.request)
   if rule_hits.only_ask(attempt.rule_hits) and not attempt.passed then
     if guard.count_asked(attempt) then streams.report(key.events, 'human_check.asked', one, { range = range }) end
-    return reply.human_check_required { decision = decision, rule = refusal.rule, wait = refusal.wait }
+    return reply.human_check_required { decision = decision, rule = refusal.rule, wait = refusal.wait,
+      to_sum = ruleset.sharing and guard.to_sum(attempt) }
   end
   return reply.refused { decision = decision, rule = refusal.rule, wait = refusal.wait, quota_max = quota.amount,
-    quota_used = quota.used, quota_reset = quota.ttl }
+    quota_used = quota.used, quota_reset = quota.ttl, to_sum = ruleset.sharing and guard.to_sum(attempt) }
 end
 guard.count(attempt)
 guard.report(attempt, key.decisions, plan.decisions, plan.age)
@@ -87,4 +88,4 @@ if given then -- an event of its own, deleted once it is recorded: that of the s
   streams.report(key.events, 'consent.given', one, { pseudonym = pseudonym, ledger = position, consent = arg.consent })
 end
 return reply.started { now = now, quota_max = quota.amount, quota_used = quota.used + 1, quota_reset = quota.ttl,
-  record_only_rules = rule_hits.rules(attempt.rule_hits) }
+  record_only_rules = rule_hits.rules(attempt.rule_hits), to_sum = ruleset.sharing and guard.to_sum(attempt) }

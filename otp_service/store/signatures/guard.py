@@ -103,6 +103,54 @@ SHARE_MOVE = Signature("share_move", SubjectKeys, ShareMoveArguments, int)
 """Returns what was moved: nothing where the interval is another by the server's clock."""
 
 
+class SumsRequestKeys(NamedTuple):
+    """The list of windows to sum."""
+
+    unsummed: str
+
+
+class SumsRequestArguments(NamedTuple):
+    """Windows of applications and networks."""
+
+    life: int
+    """Of the list, in milliseconds."""
+    rest: tuple[str, ...]
+
+
+SUMS_REQUEST = Signature("sums_request", SumsRequestKeys, SumsRequestArguments, int)
+
+
+class WindowsKeys(NamedTuple):
+    """States of networks, or of an application, in a bucket."""
+
+    rest: tuple[str, ...]
+
+
+class WindowsReadArguments(NamedTuple):
+    """Which windows."""
+
+    subject: str
+    """``address`` or ``application``."""
+    scope: str
+
+
+WINDOWS_READ = Signature("windows_read", WindowsKeys, WindowsReadArguments, list)
+"""Returns for each state and window the count, the count before, and the milliseconds until it is the count before."""
+
+
+class WindowsWriteArguments(NamedTuple):
+    """Sums over all buckets."""
+
+    subject: str
+    """``address`` or ``application``."""
+    scope: str
+    rest: tuple[int, ...]
+    """For each state and window the sum, and the milliseconds for which the window is full."""
+
+
+WINDOWS_WRITE = Signature("windows_write", WindowsKeys, WindowsWriteArguments, bytes)
+
+
 class DecisionNoteKeys(NamedTuple):
     """The decisions of a bucket."""
 

@@ -145,6 +145,8 @@ class Started(NamedTuple):
     quota_used: int
     quota_reset: int
     record_only_rules: bytes
+    to_sum: bytes = b""
+    """``application`` and ``address``, if a worker is to sum their windows over the buckets."""
 
 
 class Replayed(NamedTuple):
@@ -170,6 +172,8 @@ class Refused(NamedTuple):
     quota_max: int
     quota_used: int
     quota_reset: int
+    to_sum: bytes = b""
+    """As in `Started`."""
 
 
 class HumanCheckRequired(NamedTuple):
@@ -178,6 +182,8 @@ class HumanCheckRequired(NamedTuple):
     decision: bytes
     rule: bytes
     wait: int
+    to_sum: bytes = b""
+    """As in `Started`."""
 
 
 class Withheld(NamedTuple):
@@ -277,6 +283,8 @@ class Queued(NamedTuple):
     quota_used: int
     quota_reset: int
     record_only_rules: bytes
+    to_sum: bytes = b""
+    """As in `Started`."""
 
 
 class NoSendsLeft(NamedTuple):

@@ -1,0 +1,133 @@
+"""Limits on addresses and applications that buckets share: each bucket counts, and a worker sums over the buckets."""
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import redis
+
+from otp_service.domain.guard import LimitScope
+from otp_service.store import keys
+from otp_service.store.connection import translate_errors
+from otp_service.store.rulesets import CompiledRuleset
+from otp_service.store.script_runner import ScriptCall, ScriptRunner
+from otp_service.store.signatures.guard import (
+    SUMS_REQUEST,
+    WINDOWS_READ,
+    WINDOWS_WRITE,
+    SumsRequestArguments,
+    SumsRequestKeys,
+    WindowsReadArguments,
+    WindowsWriteArguments,
+)
+
+_BATCH: Final = 200
+"""Windows that are read at once, for which a server takes about a millisecond."""
+
+
+class _Count(NamedTuple):
+    """A bucket's sliding window."""
+
+    present: int
+    previous: int
+    """Count of the interval before, which fades out."""
+    ends: int
+    """Milliseconds until the interval is over."""
+
+    def value(self, at: int, interval: int) -> int:
+        """Return how many are used after some milliseconds if no other follows."""
+        if at < self.ends:
+            return self.previous * (self.ends - at) // interval + self.present
+        return self.present * max(0, self.ends + interval - at) // interval
+
+
+class _Sum(NamedTuple):
+    """A window over all buckets."""
+
+    used: int
+    full_for: int
+    """Milliseconds; 0 where there is room for another."""
+
+
+def sum_windows(counts: Iterable[Sequence[int]], amount: int, interval: int) -> _Sum:
+    """Return the sum of windows, each a count, the count before, and the milliseconds until it is the count before."""
+    windows = tuple(_Count(*count) for count in counts)
+
+    def room(at: int) -> int:
+        return amount - sum(window.value(at, interval) for window in windows)
+
+    return _Sum(amount - room(0), bisect_left(range(2 * interval), 1, key=room))
+
+
+class LimitSums:
+    """Sums the windows of an address or application, once a bucket counts more than its part of the limit."""
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        scripts: ScriptRunner,
+        buckets: tuple[str, ...],
+        rulesets: Mapping[str, CompiledRuleset],
+    ) -> None:
+        self._client = client
+        self._scripts = scripts
+        self._buckets = buckets
+        self._rulesets = rulesets
+
+    def request(self, subjects: Iterable[str], application: str, network: str) -> None:
+        """Request the sums of an application, an address or both. If that fails, a later start requests them."""
+        names = {"application": application, "address": f"{application} {network}"}
+        arguments = SumsRequestArguments(1000 * keys.unsummed.seconds, tuple(names[subject] for subject in subjects))
+        call = SUMS_REQUEST.flat_keys(SumsRequestKeys(keys.UNSUMMED)), SUMS_REQUEST.flat_arguments(arguments)
+        self._scripts.send_all([ScriptCall(SUMS_REQUEST.script, *call)])
+
+    def update(self) -> None:
+        """Sum all that was requested. Raises `StoreUnavailableError`."""
+        while requested := self._take():
+            networks_of: dict[str, list[str]] = defaultdict(list)
+            for application, _, network in (name.decode().partition(" ") for name in requested):
+                networks_of[application].append(network)
+            for application, networks in networks_of.items():
+                if ruleset := self._rulesets.get(application):
+                    self._sum_all(application, networks, ruleset)
+            if len(requested) < _BATCH:
+                return
+
+    def _take(self) -> list[bytes]:
+        with translate_errors():
+            return self._client.spop(keys.UNSUMMED, _BATCH)  # type: ignore[return-value]
+
+    def _sum_all(self, application: str, networks: Iterable[str], ruleset: CompiledRuleset) -> None:
+        addresses = [network for network in networks if network]
+        if "" in networks:
+            names = [(keys.application(bucket, application),) for bucket in self._buckets]
+            self._sum("application", LimitScope.APPLICATION, names, ruleset)
+        if addresses:
+            of_buckets = [tuple(keys.address(bucket, one) for one in addresses) for bucket in self._buckets]
+            self._sum("address", LimitScope.IP, of_buckets, ruleset)
+
+    def _sum(self, subject: str, scope: LimitScope, names: Sequence[tuple[str, ...]], ruleset: CompiledRuleset) -> None:
+        """Read the windows of subjects, whose keys are given by bucket, and write the sums.
+
+        A bucket whose server does not answer counts nothing, and has the sum of a later round.
+        """
+
+        def call_all(script: str, arguments: tuple[Any, ...]) -> list[Any]:
+            return self._scripts.run_all([ScriptCall(script, of_bucket, arguments, ruleset) for of_bucket in names])
+
+        windows = [window for window in ruleset.ruleset.windows if window.scope is scope]
+        answers = call_all(WINDOWS_READ.script, WINDOWS_READ.flat_arguments(WindowsReadArguments(subject, scope)))
+        counts = [_triples(answer) for answer in answers if isinstance(answer, list)]
+        sums: list[int] = []
+        for place, of_buckets in enumerate(zip(*counts, strict=True)):
+            window = windows[place % len(windows)]
+            sums += sum_windows(of_buckets, window.amount, 1000 * window.seconds)
+        if sums:
+            arguments = WindowsWriteArguments(subject, scope, tuple(sums))
+            call_all(WINDOWS_WRITE.script, WINDOWS_WRITE.flat_arguments(arguments))
+
+
+def _triples(flat: Sequence[int]) -> Iterator[Sequence[int]]:
+    values = iter(flat)
+    return zip(values, values, values, strict=True)
