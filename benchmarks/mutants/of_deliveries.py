@@ -96,15 +96,17 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "dispatch-counts-from-the-beginning": one("dispatch", "tonumber(of_message[2] or 0)", "0"),
     "dispatch-enters-nobody": one("dispatch", "if not one.found then health.enter(one, ARGV[6], one.lease) end\n"),
-    "settle-without-acknowledging": one("dispatch_finish", "redis.call('XACK', KEYS[2], ARGV[7], ARGV[8])\n"),
-    "settle-without-deleting": one("dispatch_finish", "redis.call('XDEL', KEYS[2], ARGV[8])\n"),
+    "settle-without-acknowledging": one("dispatch_finish", "redis.call('XACK', key.queue, arg.group, arg.entry)\n"),
+    "settle-without-deleting": one("dispatch_finish", "redis.call('XDEL', key.queue, arg.entry)\n"),
     "settle-of-a-call-that-was-repeated": one("dispatch_finish", "if repeated or not", "if not"),
     "settle-after-the-end": one(
-        "dispatch_finish", "if repeated or not streams.is_held(KEYS[2], ARGV[7], ARGV[8]) then", "if repeated then"
+        "dispatch_finish",
+        "if repeated or not streams.is_held(key.queue, arg.group, arg.entry) then",
+        "if repeated then",
     ),
     "settle-of-a-late-worker": one(
         "dispatch_finish",
-        "  if repeated or not streams.is_held(KEYS[2], ARGV[7], ARGV[8]) then return { 'lease-lost' } end",
+        "  if repeated or not streams.is_held(key.queue, arg.group, arg.entry) then return 'lease-lost' end",
     ),
     "settle-of-anothers-job": one(
         "dispatch_finish", "if not called and not streams.is_held", "if false and not streams.is_held"
@@ -113,10 +115,12 @@ DEFECTS: dict[str, Mutant] = {
         "dispatch_finish", "if not called and not streams.is_held", "if not streams.is_held"
     ),
     "settle-goes-on-after-an-arrival": one(
-        "dispatch_finish", "  if kept and deliveries.has_arrived(KEYS[1], message) then follows = 'done' end"
+        "dispatch_finish", "  if kept and deliveries.has_arrived(key.record, message) then follows = 'done' end"
     ),
     "settle-goes-on-after-an-earlier-arrival": one(
-        "dispatch_finish", "deliveries.has_arrived(KEYS[1], message)", "(kept[3] == 'sent' or kept[3] == 'delivered')"
+        "dispatch_finish",
+        "deliveries.has_arrived(key.record, message)",
+        "(kept[3] == 'sent' or kept[3] == 'delivered')",
     ),
     "settle-forgets-a-report-of-sent": one("dispatch_finish", "told == 'sent' and told or ", ""),
     "arrived-when-sent-is-not-enough": one(
@@ -129,24 +133,25 @@ DEFECTS: dict[str, Mutant] = {
     "redrive-of-what-arrived": one(
         "dead_letter_redrive", "if deliveries.has_arrived(key.record, arg.message) then", "if false then"
     ),
-    "settle-hides-an-arrival": one("dispatch_finish", "follows == ARGV[6] and 'finished' or 'arrived'", "'finished'"),
-    "settle-ends-what-goes-on": one("dispatch_finish", "if follows == 'next' then return { 'finished' } end\n"),
+    "settle-hides-an-arrival": one("dispatch_finish", "follows == arg.next and 'finished' or 'arrived'", "'finished'"),
+    "settle-ends-what-goes-on": one("dispatch_finish", "if follows == 'next' then return 'finished' end\n"),
     "settle-reports-what-is-no-news": one("dispatch_finish", "  if news or open then\n", "  if kept then\n"),
     "settle-tells-only-what-is-news": one("dispatch_finish", "  if news or open then\n", "  if news then\n"),
     "settle-leaves-an-interruption": one(
-        "dispatch_finish", "if not called then deliveries.interrupt(KEYS[1], KEYS[5], KEYS[7], place, about) end\n"
+        "dispatch_finish",
+        "if not called then deliveries.interrupt(key.record, key.events, key.calls, place, about) end\n",
     ),
     "settle-of-a-call-by-who-made-none": one(
-        "dispatch_finish", "if called or through == '' then", "if ARGV[1] ~= '' then"
+        "dispatch_finish", "if called or through == '' then", "if arg.slot ~= '' then"
     ),
     "settle-goes-on-after-a-report-that-decided": one(
-        "dispatch_finish", "  if deliveries.is_decided(KEYS[1], message) then follows = 'done' end\n"
+        "dispatch_finish", "  if deliveries.is_decided(key.record, message) then follows = 'done' end\n"
     ),
-    "settle-retry-without-life": one("dispatch_finish", "  redis.call('PEXPIRE', KEYS[3], ARGV[12])\n"),
-    "settle-dead-without-life": one("dispatch_finish", "  redis.call('PEXPIRE', KEYS[4], ARGV[12])"),
-    "settle-retries-at-once": one("dispatch_finish", "now + tonumber(ARGV[10])", "now"),
+    "settle-retry-without-life": one("dispatch_finish", "  redis.call('PEXPIRE', key.delayed, arg.max_age)\n"),
+    "settle-dead-without-life": one("dispatch_finish", "  redis.call('PEXPIRE', key.dead_letters, arg.max_age)"),
+    "settle-retries-at-once": one("dispatch_finish", "now + tonumber(arg.delay)", "now"),
     "settle-gives-up-in-silence": one(
-        "dispatch_finish", "  streams.report(KEYS[5], 'message.given_up', about, about)\n"
+        "dispatch_finish", "  streams.report(key.events, 'message.given_up', about, about)\n"
     ),
     "receipt-of-any-gateway": one("receipt", " or dispatch[3] ~= arg.gateway"),
     "receipt-in-silence": one(

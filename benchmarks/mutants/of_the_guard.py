@@ -184,8 +184,8 @@ _MONEY: dict[str, Mutant] = {
     ),
     "below-nothing": one("include_spending", "math.max(0, before + amount)", "before + amount"),
     "settled-twice": one("include_spending", "  redis.call('HDEL', record, reserved)\n"),
-    "settled-without-its-cost": one("dispatch_finish", "tonumber(ARGV[13]) - price", "-price"),
-    "settled-without-giving-back": one("dispatch_finish", "tonumber(ARGV[13]) - price", "tonumber(ARGV[13])"),
+    "settled-without-its-cost": one("dispatch_finish", "tonumber(arg.cost) - price", "-price"),
+    "settled-without-giving-back": one("dispatch_finish", "tonumber(arg.cost) - price", "tonumber(arg.cost)"),
     "a-start-that-reserves-nothing": one("include_guard", "if attempt.price > 0 then", "if false then"),
     "a-start-that-forgets-what-it-reserved": one(
         "start", "if attempt.price > 0 then spending.reserve(key.record, 1, 1, attempt.price) end\n"
@@ -215,7 +215,7 @@ _MONEY: dict[str, Mutant] = {
         "  spending.test(attempt.rule_hits, found.application, found.country, attempt.about.country, attempt.price)\n",
     ),
     "calls-are-not-settled": one(
-        "dispatch_finish", "    spending.settle(money, about.country, tonumber(ARGV[13]) - price, at)\n"
+        "dispatch_finish", "    spending.settle(money, about.country, tonumber(arg.cost) - price, at)\n"
     ),
 }
 _TOLD: dict[str, Mutant] = {

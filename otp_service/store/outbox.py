@@ -28,6 +28,7 @@ from otp_service.store.signatures.common import NotFound
 from otp_service.store.signatures.mirror import MIRROR_ALLOWS, MirrorAllowsArguments, MirrorAllowsKeys
 from otp_service.store.signatures.outbox import (
     DEAD_LETTER_REDRIVE,
+    DISPATCH_FINISH,
     JOBS_CLAIM,
     JOBS_RENEW,
     JOBS_TAKE,
@@ -38,6 +39,8 @@ from otp_service.store.signatures.outbox import (
     RETRIES_REQUEUE,
     DeadLetterRedriveArguments,
     DeadLetterRedriveKeys,
+    DispatchFinishArguments,
+    DispatchFinishKeys,
     Gone,
     Jobs,
     JobsClaimArguments,
@@ -561,39 +564,37 @@ class Dispatches:
         none: then nothing is done by whom the job was claimed from.
         """
         following = job.with_channel(result.channel) if result.channel else job
-        (word,) = self._scripts.run(
-            "dispatch_finish",
-            (
-                keys.record(job.bucket, job.id),
-                job.queue,
-                keys.delayed(job.bucket),
-                keys.dead_letters(job.bucket),
-                keys.events(job.bucket),
-                keys.mirror(job.bucket),
-                keys.calls(job.bucket),
-                *_money_keys(job),
-            ),
-            (
-                slot,
-                result.status,
-                result.reason,
-                gateway,
-                result.reference,
-                result.next,
-                CONSUMER_GROUP,
-                job.entry,
-                job.consumer,
-                result.delay,
-                self._limits.events,
-                self._limits.milliseconds,
-                result.cost,
-                int(result.opted_out),
-                result.template,
-                *following.fields,
-            ),
-            self._ruleset(job),
+        names = DispatchFinishKeys(
+            record=keys.record(job.bucket, job.id),
+            queue=job.queue,
+            delayed=keys.delayed(job.bucket),
+            dead_letters=keys.dead_letters(job.bucket),
+            events=keys.events(job.bucket),
+            mirror=keys.mirror(job.bucket),
+            calls=keys.calls(job.bucket),
+            application=keys.application(job.bucket, job.application),
+            country=keys.country(job.bucket, job.application, job.country),
         )
-        return FinishResult(word.decode())
+        arguments = DispatchFinishArguments(
+            slot=slot,
+            status=result.status,
+            reason=result.reason,
+            gateway=gateway,
+            reference=result.reference,
+            next=result.next,
+            group=CONSUMER_GROUP,
+            entry=job.entry,
+            consumer=job.consumer,
+            delay=result.delay,
+            max_letters=self._limits.events,
+            max_age=self._limits.milliseconds,
+            cost=result.cost,
+            opted_out=int(result.opted_out),
+            template=result.template,
+            rest=following.fields,
+        )
+        reply = self._scripts.call(DISPATCH_FINISH, names, arguments, self._ruleset(job))
+        return FinishResult(reply.decode())
 
     def _ruleset(self, job: Job) -> CompiledRuleset:
         """Return the rules of a job's application; none when the configuration has lost it."""

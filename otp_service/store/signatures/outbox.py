@@ -250,3 +250,55 @@ class RetriesRequeueArguments(NamedTuple):
 
 RETRIES_REQUEUE = Signature("retries_requeue", RetriesRequeueKeys, RetriesRequeueArguments, int)
 """Returns the milliseconds until the next retry, or -1."""
+
+
+class DispatchFinishKeys(NamedTuple):
+    """A job."""
+
+    record: str
+    queue: str
+    delayed: str
+    """The retries of its bucket."""
+    dead_letters: str
+    events: str
+    mirror: str
+    """Its head."""
+    calls: str
+    """Calls that are under way."""
+    application: str
+    country: str
+
+
+class DispatchFinishArguments(NamedTuple):
+    """The outcome of a job's dispatch. Times in milliseconds."""
+
+    slot: str
+    """The field of the record that has the dispatch; empty for none."""
+    status: str
+    reason: str
+    """May be empty, as those below."""
+    gateway: str
+    """The gateway that was called; empty for none."""
+    reference: str
+    next: str
+    """What follows: ``done``, ``next`` (another dispatch at once), ``retry`` or ``dead``."""
+    group: str
+    entry: str
+    consumer: str
+    delay: int
+    """Of a retry."""
+    max_letters: int
+    max_age: int
+    """Of dead letters and retries."""
+    cost: int
+    """Of the call, in millionths."""
+    opted_out: int
+    """1 where the number's holder told the gateway that they want no messages, else 0."""
+    template: str
+    """The template of the message."""
+    rest: tuple[Argument, ...]
+    """The job as it goes on: names and values in turn."""
+
+
+DISPATCH_FINISH = Signature("dispatch_finish", DispatchFinishKeys, DispatchFinishArguments, bytes)
+"""Returns a `FinishResult`."""
