@@ -25,10 +25,10 @@ from otp_service.store.outbox import (
     Dropped,
     FinishResult,
     Job,
-    LeaseLost,
     NoGatewayFree,
     ReportResult,
 )
+from otp_service.store.signatures.outbox import LeaseLost
 
 BUCKET = "00"
 EVENTS, DEAD, DELAYED = keys.events(BUCKET), keys.dead_letters(BUCKET), keys.delayed(BUCKET)

@@ -20,7 +20,8 @@ from otp_service.services.context import Context
 from otp_service.services.factors import user_key
 from otp_service.services.subjects import freeze
 from otp_service.services.verifications import check
-from otp_service.store.outbox import DeadLetter, Dispatched, DispatchResult, Job, LeaseLost, NextStep, NoGatewayFree
+from otp_service.store.outbox import DeadLetter, Dispatched, DispatchResult, Job, NextStep, NoGatewayFree
+from otp_service.store.signatures.outbox import LeaseLost
 
 SILENT = 300
 """Milliseconds after which a worker counts as dead."""

@@ -1,7 +1,6 @@
 """The project's own files, for tests that read them."""
 
 import ast
-import re
 import shutil
 import subprocess
 from functools import cache
@@ -29,11 +28,6 @@ NOT_OURS = {
 def modules() -> tuple[tuple[Path, ast.Module], ...]:
     """Return each Python module of the package: its path below the package, and its syntax tree."""
     return tuple((path.relative_to(PACKAGE), ast.parse(path.read_text())) for path in sorted(PACKAGE.rglob("*.py")))
-
-
-def answers(script: str) -> set[str]:
-    """Return the words of which a Lua script's answers begin with one: ``return { 'gone' }``."""
-    return {word for first in re.findall(r"\breturn \{ ([^,}]+)", script) for word in re.findall(r"'([a-z-]+)'", first)}
 
 
 def committed_files() -> list[Path]:

@@ -45,19 +45,21 @@ DEFECTS: dict[str, Mutant] = {
         "include_deliveries", "before == 'failed' and values[8]", "rank[before] == 3 and values[8]"
     ),
     "dispatch-of-a-final-one": one("dispatch", "if found.status ~= 'pending' then return dropped(found.status) end\n"),
-    "dispatch-of-an-expired-one": one("dispatch", "if now >= found.expires then", "if false then"),
+    "dispatch-of-an-expired-gateway": one("dispatch", "if now >= found.expires then", "if false then"),
     "dispatch-expires-later": one("dispatch", "if now >= found.expires then", "if now > found.expires then"),
     "dispatch-of-an-old-code": one(
-        "dispatch", "if found.generation ~= tonumber(ARGV[3]) then return dropped('superseded') end\n"
+        "dispatch", "if found.generation ~= tonumber(arg.generation) then return dropped('superseded') end\n"
     ),
-    "dispatch-hides-its-channel": one("dispatch", "  found.channel = ARGV[4]\n"),
-    "dispatch-of-an-old-message-shows-its-channel": one("dispatch", "if tonumber(ARGV[2]) == found.sends and", "if"),
+    "dispatch-hides-its-channel": one("dispatch", "  found.channel = arg.channel\n"),
+    "dispatch-of-an-old-message-shows-its-channel": one(
+        "dispatch", "if tonumber(arg.message) == found.sends and", "if"
+    ),
     "dispatch-hides-an-interruption": one(
-        "dispatch", "deliveries.interrupt(KEYS[1], KEYS[6], KEYS[7], place, found)\n"
+        "dispatch", "deliveries.interrupt(key.record, key.events, key.calls, place, found)\n"
     ),
-    "dispatch-notes-no-call": one("dispatch", "deliveries.open(KEYS[7], place, ARGV[11], slot, price, held)\n"),
+    "dispatch-notes-no-call": one("dispatch", "deliveries.open(key.calls, place, arg.max_age, slot, price, held)\n"),
     "dispatch-after-a-report-that-decided": one(
-        "dispatch", "if deliveries.is_decided(KEYS[1], ARGV[2]) then return dropped('reported') end\n"
+        "dispatch", "if deliveries.is_decided(key.record, arg.message) then return dropped('reported') end\n"
     ),
     "interruption-without-its-cost": one(
         "include_deliveries", "'interrupted', most, held, {})", "'interrupted', 0, held, {})"
@@ -77,25 +79,30 @@ DEFECTS: dict[str, Mutant] = {
         "include_deliveries", "'HEXISTS', key, 'after' .. message) == 1", "'HEXISTS', key, '') == 1"
     ),
     "dispatch-forgets-who-waits": one("dispatch", "status == 'queued' and last or ''", "''"),
-    "dispatch-without-life": one("dispatch", "redis.call('PEXPIREAT', KEYS[2], now + redis.call('PTTL', KEYS[1]))\n"),
+    "dispatch-without-life": one(
+        "dispatch", "redis.call('PEXPIREAT', key.dispatch, now + redis.call('PTTL', key.record))\n"
+    ),
     "dispatch-of-anothers-job": one(
-        "dispatch", "if not streams.is_held(KEYS[3], ARGV[7], ARGV[9], ARGV[8]) then return { 'lease-lost' } end\n"
+        "dispatch",
+        "if not streams.is_held(key.queue, arg.group, arg.entry, arg.consumer) then return reply.lease_lost() end\n",
     ),
     "dispatch-of-what-was-sent": one(
         "dispatch", "if tally.sent + tally.delivered > 0 then", "if tally.delivered > 0 then"
     ),
     "dispatch-of-what-arrived": one("dispatch", "if tally.sent + tally.delivered > 0 then", "if tally.sent > 0 then"),
     "dispatch-after-any-doubt": one(
-        "dispatch", "if tally.unknown > tonumber(ARGV[5]) then return dropped('too_many_ambiguous') end\n"
+        "dispatch", "if tally.unknown > tonumber(arg.max_ambiguous) then return dropped('too_many_ambiguous') end\n"
     ),
-    "dispatch-after-one-doubt-less": one(
-        "dispatch", "tally.unknown > tonumber(ARGV[5])", "tally.unknown >= tonumber(ARGV[5])"
+    "dispatch-after-gateway-doubt-less": one(
+        "dispatch", "tally.unknown > tonumber(arg.max_ambiguous)", "tally.unknown >= tonumber(arg.max_ambiguous)"
     ),
-    "dispatch-after-one-doubt-more": one(
-        "dispatch", "tally.unknown > tonumber(ARGV[5])", "tally.unknown > 1 + tonumber(ARGV[5])"
+    "dispatch-after-gateway-doubt-more": one(
+        "dispatch", "tally.unknown > tonumber(arg.max_ambiguous)", "tally.unknown > 1 + tonumber(arg.max_ambiguous)"
     ),
     "dispatch-counts-from-the-beginning": one("dispatch", "tonumber(of_message[2] or 0)", "0"),
-    "dispatch-enters-nobody": one("dispatch", "if not one.found then health.enter(one, ARGV[6], one.lease) end\n"),
+    "dispatch-enters-nobody": one(
+        "dispatch", "if not gateway.state then health.enter(gateway, arg.dispatch, gateway.lease) end\n"
+    ),
     "settle-without-acknowledging": one("dispatch_finish", "redis.call('XACK', key.queue, arg.group, arg.entry)\n"),
     "settle-without-deleting": one("dispatch_finish", "redis.call('XDEL', key.queue, arg.entry)\n"),
     "settle-of-a-call-that-was-repeated": one("dispatch_finish", "if repeated or not", "if not"),

@@ -47,7 +47,7 @@ DEFECTS: dict[str, Mutant] = {
     "route-counts-errors-of-other-messages": one("include_routing", "if number == message and tonumber", "if tonumber"),
     "route-remembers-errors-after-a-redrive": one("include_routing", " and tonumber(dispatch) > after and", " and"),
     "route-rests-when-all-err": one(
-        "dispatch", "if not one and not choice then return dropped('too_many_errors') end\n"
+        "dispatch", "if not gateway and not choice then return dropped('too_many_errors') end\n"
     ),
     "health-through-an-open-breaker": one(
         "include_health", "  if one['until'] and now < one['until'] then return one['until'] - now, 'breaker' end\n"

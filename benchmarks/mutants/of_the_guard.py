@@ -199,7 +199,9 @@ _MONEY: dict[str, Mutant] = {
     "a-further-call-that-costs-nothing": one(
         "dispatch", "  if money then spending.settle(money, found.country, price, now) end\n"
     ),
-    "a-further-call-that-is-not-settled": one("dispatch", "  spending.reserve(KEYS[1], ARGV[2], dispatch, price)\n"),
+    "a-further-call-that-is-not-settled": one(
+        "dispatch", "  spending.reserve(key.record, arg.message, dispatch, price)\n"
+    ),
     "every-call-reserves": one(
         "dispatch", "local reserved = price == 0 or", "local reserved = price == 0 or false and"
     ),
@@ -207,7 +209,9 @@ _MONEY: dict[str, Mutant] = {
         "dispatch", "if first and not first.records then return dropped", "if first then return dropped"
     ),
     "a-call-that-a-ceiling-refuses-without-a-decision": one(
-        "dispatch", "  if first then rule_hits.report(KEYS[4], ARGV[10], ARGV[11], list, found, 'dispatch', '') end\n"
+        "dispatch",
+        "rule_hits.report(key.decisions, arg.max_decisions, arg.max_age, list, found, 'dispatch', '')",
+        "local _ = list",
     ),
     "a-call-that-no-rule-refused": one("dispatch", "dropped('spend_ceiling', first.rule)", "dropped('spend_ceiling')"),
     "ceilings-are-not-asked": one(

@@ -106,10 +106,10 @@ DEFECTS: dict[str, Mutant] = {
     "opt-out-is-not-told": one(
         "include_deliveries", "if not verification then return values end", "if true then return values end"
     ),
-    "dispatch-although-behind": one("dispatch", "if why == 'mirror-behind' then return { 'mirror-behind' } end\n"),
+    "dispatch-although-behind": one("dispatch", "if why == 'mirror-behind' then return reply.mirror_behind() end\n"),
     "dispatch-although-suppressed": one("dispatch", "if why then return dropped(why) end\n"),
-    "dispatch-after-any-withdrawal": one("dispatch", "ARGV[14], found.ledger)", "ARGV[14], 1e15)"),
-    "dispatch-stopped-by-an-old-withdrawal": one("dispatch", "ARGV[14], found.ledger)", "ARGV[14], -1)"),
+    "dispatch-after-any-withdrawal": one("dispatch", "arg.consent, found.ledger)", "arg.consent, 1e15)"),
+    "dispatch-stopped-by-an-old-withdrawal": one("dispatch", "arg.consent, found.ledger)", "arg.consent, -1)"),
     "mirror-an-older-state": one("mirror_write", "if tonumber(arg.read_at) >= known then", "if true then"),
     "mirror-over-what-was-there": one("mirror_write", "    redis.call('DEL', mirrored)\n"),
     "mirror-nothing-for-ever": one(

@@ -45,11 +45,11 @@ from otp_service.store.outbox import (
     Dropped,
     FinishResult,
     Job,
-    LeaseLost,
-    MirrorBehind,
     NextStep,
     NoGatewayFree,
 )
+from otp_service.store.signatures.common import MirrorBehind
+from otp_service.store.signatures.outbox import LeaseLost
 from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import get_logger, log_context
 

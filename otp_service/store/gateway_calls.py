@@ -1,7 +1,7 @@
 """A call of a gateway on a cluster: the gateway's slot lets it in before its number's slot records it."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from otp_service.domain.routing import GatewayLimits
 from otp_service.errors import StoreUnavailableError
@@ -12,13 +12,18 @@ from otp_service.store.signatures.gateways import (
     GatewayEnterArguments,
     GatewayLeaveArguments,
 )
+from otp_service.store.signatures.outbox import (
+    DispatchDecision,
+    Dispatched,
+    GatewayNeeded,
+)
 
-_AWAY: Final = "limit 1000 - 0"
+_AWAY: Final = b"limit 1000 - 0"
 """State of a gateway whose server does not answer: it takes nothing for a second."""
 
 
 class GatewayCall:
-    """A call of one of the gateways of a route, which enters the slot of one before it is recorded."""
+    """A call of a gateway of a route, which enters the slot of one before it is recorded."""
 
     def __init__(self, scripts: ScriptRunner, dispatch_id: str, route: Mapping[str, GatewayLimits]) -> None:
         """Take the gateways that it may call, in the order in which it would try them."""
@@ -26,23 +31,23 @@ class GatewayCall:
         self._dispatch_id = dispatch_id
         self._route = route
         self._entered: set[str] = set()
-        self.states: dict[str, str] = {}
-        """What each gateway's slot answered: see `gateway_enter.lua`."""
+        self._states: dict[str, bytes] = {}
+        """What `GATEWAY_ENTER` returned, by gateway."""
 
-    def decide(self, dispatch: Callable[[], list[Any]]) -> list[Any]:
-        """Return what the number's slot answers, which ``dispatch`` calls; it says which other gateways it needs.
+    def decide(self, dispatch: Callable[[Mapping[str, bytes]], DispatchDecision | GatewayNeeded]) -> DispatchDecision:
+        """Return the reply of the number's slot, which ``dispatch`` calls with the states of gateways.
 
-        Mostly the first gateway lets the call in, and is called. Raises `StoreUnavailableError`.
+        The first gateway usually lets the call in, and is called. Raises `StoreUnavailableError`.
         """
         any(self._enter(gateway) for gateway in self._route)
         try:
-            while (answer := dispatch())[0] == b"elsewhere":
-                self._enter(answer[1].decode(), last_resort=bool(answer[2]))
+            while isinstance(reply := dispatch(self._states), GatewayNeeded):
+                self._enter(reply.gateway.decode(), last_resort=bool(reply.last_resort))
         except StoreUnavailableError:
             self._leave()  # whatever was recorded: it is not made
             raise
-        self._leave(but=answer[3].decode() if answer[0] == b"dispatched" else "")
-        return answer
+        self._leave(but=reply.gateway.decode() if isinstance(reply, Dispatched) else "")
+        return reply
 
     def _enter(self, gateway: str, *, last_resort: bool = False) -> bool:
         """Tell whether a gateway lets the call in."""
@@ -55,18 +60,18 @@ class GatewayCall:
             last_resort=int(last_resort),
         )
         try:
-            state = self._scripts.call(GATEWAY_ENTER, self._scripts.gateway_keys(gateway), arguments).decode()
+            state = self._scripts.call(GATEWAY_ENTER, self._scripts.gateway_keys(gateway), arguments)
         except StoreUnavailableError:
             state = _AWAY
-        self.states[gateway] = state
-        if has_entered := state.endswith("1"):
+        self._states[gateway] = state
+        if has_entered := state.endswith(b"1"):
             self._entered.add(gateway)
         return has_entered
 
     def _leave(self, but: str = "") -> None:
         """Leave all gateways that let it in but the one that is called; where none answers, the call's time ends it."""
         leave = GatewayLeaveArguments(self._dispatch_id)
-        left = self._entered - {but}
-        self._scripts.send_all(
-            [ScriptCall(GATEWAY_LEAVE.script, self._scripts.gateway_keys(gateway), leave) for gateway in left]
-        )
+        if left := self._entered - {but}:
+            self._scripts.send_all(
+                [ScriptCall(GATEWAY_LEAVE.script, self._scripts.gateway_keys(gateway), leave) for gateway in left]
+            )

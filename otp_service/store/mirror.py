@@ -17,7 +17,6 @@ from otp_service.errors import RefusalName, StartRefusal, StartRefusedError, Sto
 from otp_service.store import keys
 from otp_service.store.cluster import ClusterClient, servers
 from otp_service.store.connection import (
-    Argument,
     PrimaryReplacedError,
     begin_failover,
     begin_failover_to,
@@ -79,11 +78,6 @@ class MirrorQuery:
     """Which consent is needed."""
     evidence: str = ""
     """The consent that comes with a start, as JSON: then no other is needed, if nothing newer withdraws it."""
-
-    @property
-    def message_arguments(self) -> tuple[Argument, ...]:
-        """As the scripts of further messages and of dispatches take it."""
-        return self.identity, self.min_sequence, self.consent_mode
 
 
 class _Places:

@@ -24,10 +24,12 @@ from otp_service.store.leases import BucketShare
 from otp_service.store.mirror import MirrorQuery
 from otp_service.store.rulesets import NO_RULES, CompiledRuleset
 from otp_service.store.script_runner import ScriptRunner, pairs_to_dict
-from otp_service.store.signatures.common import NotFound
+from otp_service.store.signatures import outbox as signed
+from otp_service.store.signatures.common import MirrorBehind, NotFound
 from otp_service.store.signatures.mirror import MIRROR_ALLOWS, MirrorAllowsArguments, MirrorAllowsKeys
 from otp_service.store.signatures.outbox import (
     DEAD_LETTER_REDRIVE,
+    DISPATCH,
     DISPATCH_FINISH,
     JOBS_CLAIM,
     JOBS_RENEW,
@@ -48,6 +50,7 @@ from otp_service.store.signatures.outbox import (
     JobsRenewArguments,
     JobsRenewKeys,
     JobsTakeArguments,
+    LeaseLost,
     QueuesSweepArguments,
     QueuesSweepKeys,
     ReceiptArguments,
@@ -321,14 +324,6 @@ NEVER = -1
 """Instead of milliseconds: nobody will be free, all have been called."""
 
 
-class LeaseLost:
-    """Another worker has the job by now."""
-
-
-class MirrorBehind:
-    """The mirror is behind the ledger: whether the message may go cannot be told now."""
-
-
 @dataclass(frozen=True, slots=True)
 class Dropped:
     """The message is no longer wanted."""
@@ -372,31 +367,18 @@ class Dispatched:
         return delivery_slot(self.message, self.number)
 
 
-def parse_dispatch(
-    answer: list[Any], job: Job, dispatch_id: str
+def _outcome(
+    job: Job, dispatch_id: str, reply: signed.DispatchDecision
 ) -> Dispatched | NoGatewayFree | Dropped | LeaseLost | MirrorBehind:
-    """Return what the script of a dispatch answered."""
-    match answer:
-        case [b"dispatched", now, number, gateway, choice, found]:
-            return Dispatched(
-                dispatch_id=dispatch_id,
-                message=job.message,
-                number=number,
-                gateway=gateway.decode(),
-                choice=choice.decode(),
-                now=now,
-                verification=parse_verification(job.id, pairs_to_dict(found), now),
-            )
-        case [b"no-gateway-free", now, wait, found]:
-            return NoGatewayFree(wait, now, parse_verification(job.id, pairs_to_dict(found), now))
-        case [b"lease-lost"]:
-            return LeaseLost()
-        case [b"mirror-behind"]:
-            return MirrorBehind()
-        case [b"dropped", reason, slot, rule]:
+    match reply:
+        case signed.Dispatched(number, gateway, choice, now, record):
+            verification = parse_verification(job.id, pairs_to_dict(record), now)
+            return Dispatched(dispatch_id, job.message, number, gateway.decode(), choice.decode(), now, verification)
+        case signed.NoGatewayFree(wait, now, record):
+            return NoGatewayFree(wait, now, parse_verification(job.id, pairs_to_dict(record), now))
+        case signed.Dropped(reason, slot, rule):
             return Dropped(reason.decode(), slot.decode(), rule.decode())
-        case _:
-            raise ValueError(f"unknown answer of dispatch.lua: {answer[:1]!r}")
+    return reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,9 +390,11 @@ class Candidate:
     room: Room | None
     """Whether this worker may call it; ``None`` when it was called for this message since the job was taken."""
 
-    def arguments(self, rate: str) -> tuple[Argument, ...]:
-        """Return what `dispatch.lua` is told of it; on a cluster its state stands for the ``rate``."""
-        return self.name, rate, self.allowance.in_flight, self.allowance.lease, self.room or "called"
+    def for_script(self, state: bytes = b"") -> signed.RouteGateway:
+        """Return the gateway as `dispatch.lua` reads it, with its state where it is in another slot."""
+        limits = self.allowance
+        rate = f"{limits.per_second:g}"
+        return signed.RouteGateway(self.name, rate, limits.in_flight, limits.lease, self.room or "called", state)
 
 
 class FinishResult(StrEnum):
@@ -500,50 +484,48 @@ class Dispatches:
         failed. What a worker that died left open is told as one of these. Receipts link to the ``trace``.
         """
         candidates = tuple(route)
-        names = (
-            keys.record(job.bucket, job.id),
-            keys.dispatch(job.bucket, dispatch_id),
-            job.queue,
-            keys.decisions(job.bucket),
-            keys.mirror(job.bucket),
-            keys.events(job.bucket),
-            keys.calls(job.bucket),
-            *_money_keys(job),
-        )
-        arguments = (
-            job.application,
-            job.message,
-            job.generation,
-            job.channel,
-            max_ambiguous,
-            dispatch_id,
-            CONSUMER_GROUP,
-            job.consumer,
-            job.entry,
-            self._limits.decisions,
-            self._limits.milliseconds,
-            *mirror_query.message_arguments,
-            keys.mirrored.beginning(job.bucket),
-            trace,
-        )
+        here, elsewhere = list[str](), dict[str, GatewayLimits]()
         if self._scripts.is_cluster:
-            call = GatewayCall(self._scripts, dispatch_id, {one.name: one.allowance for one in candidates if one.room})
-            answer = call.decide(
-                lambda: self._scripts.run(
-                    "dispatch",
-                    names,
-                    (
-                        *arguments,
-                        *(part for one in candidates for part in one.arguments(call.states.get(one.name, ""))),
-                    ),
-                    self._ruleset(job),
-                )
-            )
+            elsewhere = {one.name: one.allowance for one in candidates if one.room}
         else:
-            gateways = (key for one in candidates for key in self._scripts.gateway_keys(one.name))
-            rates = (part for one in candidates for part in one.arguments(f"{one.allowance.per_second:g}"))
-            answer = self._scripts.run("dispatch", (*names, *gateways), (*arguments, *rates), self._ruleset(job))
-        return parse_dispatch(answer, job, dispatch_id)
+            here = [key for one in candidates for key in self._scripts.gateway_keys(one.name)]
+        names = signed.DispatchKeys(
+            record=keys.record(job.bucket, job.id),
+            dispatch=keys.dispatch(job.bucket, dispatch_id),
+            queue=job.queue,
+            decisions=keys.decisions(job.bucket),
+            mirror=keys.mirror(job.bucket),
+            events=keys.events(job.bucket),
+            calls=keys.calls(job.bucket),
+            application=keys.application(job.bucket, job.application),
+            country=keys.country(job.bucket, job.application, job.country),
+            rest=tuple(here),
+        )
+        arguments = signed.DispatchArguments(
+            application=job.application,
+            message=job.message,
+            generation=job.generation,
+            channel=job.channel,
+            max_ambiguous=max_ambiguous,
+            dispatch=dispatch_id,
+            group=CONSUMER_GROUP,
+            consumer=job.consumer,
+            entry=job.entry,
+            max_decisions=self._limits.decisions,
+            max_age=self._limits.milliseconds,
+            identity=mirror_query.identity,
+            min_sequence=mirror_query.min_sequence,
+            consent=mirror_query.consent_mode,
+            mirrored=keys.mirrored.beginning(job.bucket),
+            trace=trace,
+            rest=(),
+        )
+
+        def ask(states: Mapping[str, bytes]) -> signed.DispatchDecision | signed.GatewayNeeded:
+            gateways = tuple(part for one in candidates for part in one.for_script(states.get(one.name, b"")))
+            return self._scripts.call(DISPATCH, names, arguments._replace(rest=gateways), self._ruleset(job))
+
+        return _outcome(job, dispatch_id, GatewayCall(self._scripts, dispatch_id, elsewhere).decide(ask))
 
     def is_allowed(self, job: Job, mirror_query: MirrorQuery) -> bool:
         """Tell whether a message may go, as far as the mirror of the ledger tells; `dispatch` looks again."""
@@ -656,11 +638,6 @@ class Dispatches:
         verification = parse_verification(read.id.decode(), pairs_to_dict(read.record), read.now)
         place = int(message), int(dispatch)
         return ReportResult(read.recorded == 1, *place, read.now, verification, read.trace.decode())
-
-
-def _money_keys(job: Job) -> tuple[str, str]:
-    """Return the keys in which the prices of a job's calls count."""
-    return keys.application(job.bucket, job.application), keys.country(job.bucket, job.application, job.country)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,9 +38,9 @@ from otp_service.store.outbox import (
     DispatchResult,
     Dropped,
     FinishResult,
-    LeaseLost,
     NextStep,
 )
+from otp_service.store.signatures.outbox import LeaseLost
 
 DONE = DispatchResult(NextStep.DONE, DeliveryStatus.SENT, reference="SM1")
 

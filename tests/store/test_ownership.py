@@ -28,7 +28,8 @@ from support_outbox import (
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.services.context import Context
 from otp_service.store import keys
-from otp_service.store.outbox import CONSUMER_GROUP, DispatchResult, Dropped, FinishResult, Job, LeaseLost, NextStep
+from otp_service.store.outbox import CONSUMER_GROUP, DispatchResult, Dropped, FinishResult, Job, NextStep
+from otp_service.store.signatures.outbox import LeaseLost
 
 SENT = DispatchResult(NextStep.DONE, DeliveryStatus.SENT)
 LATER = DispatchResult(NextStep.RETRY, DeliveryStatus.FAILED, reason="unavailable http 503", delay=1000)

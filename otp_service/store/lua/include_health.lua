@@ -18,16 +18,16 @@ function health.read(hash, in_flight, per_second, most)
   return one
 end
 
--- Returns a gateway in another slot, as gateway_enter found it; of an empty text one that was not asked.
-function health.found(text)
+-- Returns a gateway in another slot by the state that gateway_enter returned; an empty one is not known yet.
+function health.of_state(text)
   local why, wait, resort, entered = string.match(text, '^(%a*) (%d+) (%S+) (%d)$')
-  return { found = { why = why, wait = tonumber(wait), resort = tonumber(resort), entered = entered == '1' } }
+  return { state = { why = why, wait = tonumber(wait), resort = tonumber(resort), entered = entered == '1' } }
 end
 
 -- Returns for how many milliseconds a gateway takes no message, 0 when it takes one now; and why: 'breaker' or
 -- 'limit'.
 function health.wait(one)
-  if one.found then return one.found.wait, one.found.why end
+  if one.state then return one.state.wait, one.state.why end
   if one['until'] and now < one['until'] then return one['until'] - now, 'breaker' end
   if one.probing and now < one.probing then return math.min(one.probing - now, PATIENCE), 'breaker' end
   if one.paused and now < one.paused then return one.paused - now, 'limit' end
@@ -42,7 +42,7 @@ end
 -- Returns for how long an open breaker must be respected although no other gateway is left; nil when it is not
 -- for that: opened by an operator, or not open.
 function health.last_resort(one)
-  if one.found then return one.found.resort end
+  if one.state then return one.state.resort end
   if not one['until'] or one.opened_by then return nil end
   return math.max(0, (one.probed or 0) + LAST_RESORT - now, (one.probing or 0) - now, (one.paused or 0) - now)
 end

@@ -29,19 +29,21 @@ local function tried(record, message, channel, after)
   return here, elsewhere, errors
 end
 
--- Reads the gateways of a route, the preferred one first: five ARGV each, and two KEYS where they are in this slot (see dispatch.lua).
-function routing.read(key, arg, record, message, channel, after)
+-- Reads the gateways of a route, the preferred one first: of each a `RouteGateway` from `argument` on, and its two keys from `first_key` on
+-- where they are in this slot.
+function routing.read(first_key, argument, record, message, channel, after)
   local here, elsewhere, errors = tried(record, message, channel, after)
   local gateways = {}
-  for i = 0, (#ARGV - arg + 1) / 5 - 1 do
-    local a = arg + 5 * i
-    local hash = KEYS[key + 2 * i]
-    local one = hash and health.read(hash, KEYS[key + 2 * i + 1], ARGV[a + 1], ARGV[a + 2]) or health.found(ARGV[a + 1])
-    one.name, one.lease, one.room, one.place = ARGV[a], tonumber(ARGV[a + 3]), ARGV[a + 4], i + 1
-    one.called = one.room == 'called'
+  for i = argument, #ARGV, 6 do
+    local name, per_second, max_in_flight, lease, room, state = unpack(ARGV, i, i + 5)
+    local place = #gateways + 1
+    local hash, in_flight = KEYS[first_key + 2 * place - 2], KEYS[first_key + 2 * place - 1]
+    local one = hash and health.read(hash, in_flight, per_second, max_in_flight) or health.of_state(state)
+    one.name, one.lease, one.room, one.place = name, tonumber(lease), room, place
+    one.called = room == 'called'
     one.here, one.elsewhere = here[one.name] or 0, elsewhere[one.name] or 0
     one.out = (errors[one.name] or 0) >= MOST_ERRORS
-    gateways[i + 1] = one
+    gateways[place] = one
   end
   return gateways
 end
@@ -57,8 +59,8 @@ end
 -- the job was taken; or nil alone when each has answered the message with too many errors. First comes what was called
 -- least for this message, then least for the verification, then the route's order. When all breakers are open, one of
 -- the gateways is tried all the same now and then, but not while another only waits for its rate. A gateway for which this worker has no
--- room is waited for while it answers, and passed over while it does not. Of gateways in other slots it may be
--- that nothing, nothing, and the one that is to be asked.
+-- room is waited for while it answers, and passed over while it does not. Where the state of a
+-- gateway in another slot is needed, returns nil, nil and that gateway.
 function routing.choose(gateways)
   local first, wait, limited = gateways[1], -1, false
   local order = {}
@@ -73,7 +75,7 @@ function routing.choose(gateways)
   end)
   for _, one in ipairs(order) do
     if not one.called then
-      if one.found and not one.found.wait then return nil, nil, one end
+      if one.state and not one.state.wait then return nil, nil, one end
       local blocked, why = health.wait(one)
       if blocked == 0 and one.room == 'free' then return one, choice(first, one) end
       if blocked == 0 and one.room == 'full' then return nil, ROOM_AGAIN end
@@ -86,7 +88,7 @@ function routing.choose(gateways)
   if limited then return nil, wait end
   for _, one in ipairs(order) do
     local resort = one.room == 'free' and health.last_resort(one)
-    if resort == 0 and one.found and not one.found.entered then return nil, nil, one end
+    if resort == 0 and one.state and not one.state.entered then return nil, nil, one end
     if resort == 0 then return one, 'last_resort' end
     if resort then wait = math.min(wait, resort) end
   end

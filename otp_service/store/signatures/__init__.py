@@ -40,5 +40,3 @@ SIGNATURES: Final[dict[str, Signature[Any, Any, Any]]] = {
     if isinstance(value, Signature)
 }
 """By the name of the script."""
-UNSIGNED: Final = frozenset({"dispatch"})
-"""Scripts that still have numbers for names."""

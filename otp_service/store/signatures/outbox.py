@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from otp_service.store.connection import Argument
-from otp_service.store.signatures.common import NotFound
+from otp_service.store.signatures.common import MirrorBehind, NotFound
 from otp_service.store.signatures.signature import Signature
 
 
@@ -250,6 +250,120 @@ class RetriesRequeueArguments(NamedTuple):
 
 RETRIES_REQUEUE = Signature("retries_requeue", RetriesRequeueKeys, RetriesRequeueArguments, int)
 """Returns the milliseconds until the next retry, or -1."""
+
+
+class DispatchKeys(NamedTuple):
+    """A job, and the dispatch that it may lead to."""
+
+    record: str
+    dispatch: str
+    queue: str
+    decisions: str
+    mirror: str
+    """Its head."""
+    events: str
+    calls: str
+    """Calls that are under way."""
+    application: str
+    country: str
+    rest: tuple[str, ...]
+    """Health and calls in flight of each gateway of the route, where they are in this slot."""
+
+
+class DispatchArguments(NamedTuple):
+    """A job, and the gateways of its route. Times in milliseconds."""
+
+    application: str
+    message: int
+    """Its number."""
+    generation: int
+    """Of its code."""
+    channel: str
+    max_ambiguous: int
+    """Failed dispatches that may have been sent all the same, after which the message still goes on."""
+    dispatch: str
+    group: str
+    consumer: str
+    entry: str
+    max_decisions: int
+    max_age: int
+    """Of decisions, and of calls that are under way."""
+    identity: str
+    """Of the ledger."""
+    min_sequence: int
+    """Place in it that the mirror must have reached."""
+    consent: str
+    """Which consent is needed: ``recorded`` or ``off``."""
+    mirrored: str
+    """Beginning of the keys of the mirror's entries for numbers."""
+    trace: str
+    """The ``traceparent`` of the dispatch; empty without traces."""
+    rest: tuple[Argument, ...]
+    """A `RouteGateway` for each gateway of the route, the preferred one first."""
+
+
+class RouteGateway(NamedTuple):
+    """A gateway of a route, and what it is allowed: 0 for any."""
+
+    name: str
+    per_second: str
+    """Messages a second."""
+    max_in_flight: int
+    lease: int
+    """Milliseconds that a call may take."""
+    room: str
+    """``called``, since the job was taken; or whether the worker has room for a call: ``free``, ``full`` (the message
+    waits) or ``silent`` (the next gateway is called)."""
+    state: bytes
+    """Of a gateway in another slot, what `GATEWAY_ENTER` returned; empty before it was asked."""
+
+
+class Dispatched(NamedTuple):
+    """A call of a gateway is about to be made."""
+
+    number: int
+    """Of the message's dispatches."""
+    gateway: bytes
+    choice: bytes
+    now: int
+    record: list[bytes]
+
+
+class NoGatewayFree(NamedTuple):
+    """No gateway takes the message for ``wait`` milliseconds; -1 where all have been called already."""
+
+    wait: int
+    now: int
+    record: list[bytes]
+
+
+class GatewayNeeded(NamedTuple):
+    """The state of a gateway in another slot is needed."""
+
+    gateway: bytes
+    last_resort: int
+    """1 where no other gateway is left, else 0."""
+
+
+class Dropped(NamedTuple):
+    """The message is no longer wanted."""
+
+    reason: bytes
+    slot: bytes
+    """The field of the record that still shows it as waiting; empty for none."""
+    rule: bytes
+    """The rule that refused it; empty for none."""
+
+
+class LeaseLost(NamedTuple):
+    """Another worker has the job by now."""
+
+
+DispatchDecision = Dispatched | NoGatewayFree | Dropped | LeaseLost | MirrorBehind
+DISPATCH: Signature[DispatchKeys, DispatchArguments, DispatchDecision | GatewayNeeded] = Signature(
+    *("dispatch", DispatchKeys, DispatchArguments),
+    *(Dispatched, NoGatewayFree, GatewayNeeded, Dropped, LeaseLost, MirrorBehind),
+)
 
 
 class DispatchFinishKeys(NamedTuple):
