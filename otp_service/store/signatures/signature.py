@@ -1,7 +1,7 @@
 """Signatures of the scripts: names for their keys, arguments and replies, for Python and for Lua."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 # A script reads `key.record` and `arg.locale`, and returns `reply.started { now = now, … }`. `Signature.bind` puts the
@@ -32,15 +32,11 @@ class Signature(Generic[KeysT, ArgumentsT, ReplyT]):
         self.script: Final = script
         self.replies: Final = tuple(reply for reply in replies if hasattr(reply, "_fields"))
         self._fields: Final = {"key": _fields(keys), "arg": _fields(arguments)}
+        self.flat_keys: Final[Callable[[KeysT], tuple[Any, ...]]] = _flattening(keys)
+        """Returns the keys, those of ``rest`` at the end."""
+        self.flat_arguments: Final[Callable[[ArgumentsT], tuple[Any, ...]]] = _flattening(arguments)
+        """Returns the arguments, those of ``rest`` at the end."""
         self._reply_of: Final = {reply_word(reply).encode(): reply for reply in self.replies}
-
-    def flat_keys(self, keys: KeysT) -> tuple[Any, ...]:
-        """Return the keys, those of ``rest`` at the end."""
-        return _flat(self._fields["key"], keys)
-
-    def flat_arguments(self, arguments: ArgumentsT) -> tuple[Any, ...]:
-        """Return the arguments, those of ``rest`` at the end."""
-        return _flat(self._fields["arg"], arguments)
 
     def read(self, answer: Any) -> ReplyT:  # noqa: ANN401 - as it came from Redis
         """Return the reply by name that a script's answer holds by place."""
@@ -73,8 +69,12 @@ def _fields(kind: type[tuple[Any, ...]]) -> tuple[str, ...]:
     return fields
 
 
-def _flat(fields: tuple[str, ...], values: tuple[Any, ...]) -> tuple[Any, ...]:
-    return (*values[:-1], *values[-1]) if fields[-1:] == (_REST,) else tuple(values)
+def _flattening(kind: type[tuple[Any, ...]]) -> Callable[[Any], tuple[Any, ...]]:
+    return _with_rest if _fields(kind)[-1:] == (_REST,) else tuple
+
+
+def _with_rest(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (*values[:-1], *values[-1])
 
 
 def reply_word(reply: type) -> str:
