@@ -10,7 +10,7 @@ from otp_service.domain.guard import Ceiling
 from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
 from otp_service.store.rulesets import CompiledPlan, CompiledRuleset
-from otp_service.store.script_runner import ScriptRunner
+from otp_service.store.script_runner import NotDurableError, ScriptRunner
 from otp_service.store.signatures.guard import GUARD_READ, SHARE_MOVE, ShareMoveArguments, SubjectKeys, SubjectRead
 from otp_service.store.signatures.signature import KeysT, NoArguments, ReplyT, Signature
 from otp_service.store.signatures.verifications import ResendArguments, ShareNeeded, StartArguments
@@ -89,50 +89,59 @@ class CeilingShares:
         return self._scripts.call(script, keys, arguments._replace(rest=("last",)), taught)
 
     def _fill_all(self, spender: Spender, price: int) -> bool:
-        """Tell whether the bucket's shares suffice for a price now."""
-        filled = [self._fill(shared, spender, price) for shared in _ceilings(spender)]
+        """Tell whether the bucket's shares may suffice for a price now."""
+        try:
+            filled = [self._fill(shared, spender, price) for shared in _ceilings(spender)]
+        except NotDurableError:
+            return False
         return all(filled)
 
     def _fill(self, shared: _Shared, spender: Spender, price: int) -> bool:
-        """Move what a bucket lacks for a price, at least half of what the fullest bucket has, if that suffices."""
+        """Move what a bucket lacks for a price, at least half of what the fullest bucket has.
+
+        Return whether the buckets have enough. Raises `StoreUnavailableError` if others than those that answer may.
+        """
         ends, too_much = self._exhausted.get(shared, (0.0, 0))
         if time.monotonic() < ends and price >= too_much:
             return False
-        shares = self._read(shared)
-        own = shares.pop(spender.bucket)
-        fullest_last = sorted((share.left, other) for other, share in shares.items() if share.interval == own.interval)
+        shares, unread = self._read(shared)
+        if not (own := shares.pop(spender.bucket, None)):
+            raise unread[0]
+        others = ((share.left, other) for other, share in shares.items() if share.interval == own.interval)
+        fullest_last = sorted((left, other) for left, other in others if left > 0)
         missing = price - own.left
-        if missing > sum(max(0, left) for left, _ in fullest_last):
+        if missing > sum(left for left, _ in fullest_last):
+            if unread:
+                raise unread[0]
             self._exhausted[shared] = time.monotonic() + _EXHAUSTED_SECONDS, price
             return False
         while missing > 0 and fullest_last:
             left, other = fullest_last.pop()
             amount = max(min(missing, left), left // 2)
             missing -= self._move(shared, other, spender, own.interval, amount)
-        return missing <= 0
+        return True
 
     def _move(self, shared: _Shared, source: str, spender: Spender, interval: int, amount: int) -> int:
-        """Return the amount that was moved; an amount that is lost on the way does not count."""
+        """Return the amount that was moved. If it is not certain that it was taken, it is not given."""
 
         def change(bucket: str, amount: int) -> int:
             arguments = ShareMoveArguments(shared.country, shared.ceiling.name, interval, amount)
             return self._scripts.call(SHARE_MOVE, SubjectKeys(shared.key(bucket)), arguments, spender.ruleset)
 
-        try:
-            taken = -change(source, -amount)
-            return change(spender.bucket, taken) if taken else 0
-        except StoreUnavailableError:
-            return 0
+        taken = -change(source, -amount)
+        return change(spender.bucket, taken) if taken else 0
 
-    def _read(self, shared: _Shared) -> dict[str, _Share]:
-        """Return the share of each bucket; a bucket whose server does not answer has none."""
+    def _read(self, shared: _Shared) -> tuple[dict[str, _Share], list[StoreUnavailableError]]:
+        """Return the shares by bucket, and the errors of buckets whose servers do not answer."""
         calls = [(SubjectKeys(shared.key(bucket)), NoArguments()) for bucket in self._buckets]
         replies = self._scripts.call_all(GUARD_READ, calls)
         amount = shared.ceiling.amount // len(self._buckets)
-        return {
-            bucket: _share(shared.ceiling, amount, reply) if isinstance(reply, SubjectRead) else _Share(-1, 0)
+        shares = {
+            bucket: _share(shared.ceiling, amount, reply)
             for bucket, reply in zip(self._buckets, replies, strict=True)
+            if not isinstance(reply, StoreUnavailableError)
         }
+        return shares, [reply for reply in replies if isinstance(reply, StoreUnavailableError)]
 
 
 def _ceilings(spender: Spender) -> Iterator[_Shared]:

@@ -85,6 +85,10 @@ _MAX_MEETINGS: Final = 5
 """A server that took over, and may lack something, is checked again after this pause (seconds), so many times."""
 
 
+class NotDurableError(Exception):
+    """A server may forget what was done; so nothing was."""
+
+
 @dataclass(frozen=True, slots=True)
 class Replication:
     """Settings for a server that a replica may replace."""
@@ -644,13 +648,13 @@ class ScriptRunner:
     def _ask_durable(self, replicas: int, link: _Link, command: tuple[Argument, ...]) -> Any:  # noqa: ANN401
         """Return the answer once neither a fail-over nor a restart undoes what was done.
 
-        Raises `StoreUnavailableError` before anything is done if the server has neither replicas nor a file.
+        Raises `NotDurableError` before anything is done if the server has neither replicas nor a file.
         """
         sync = ("WAITAOF", 1, 0, _SYNC_TIMEOUT)
         (synced,) = link.ask_all(sync)
         has_file = not isinstance(synced, ResponseError)
         if not (replicas or has_file):
-            raise StoreUnavailableError("The server has neither replicas nor an append-only file.", nothing_ran=True)
+            raise NotDurableError("The server has neither replicas nor an append-only file.")
         return self._ask_replicated(replicas, link, command, (sync,) * _MAX_SYNCS if has_file else ())
 
     def _ask_replicated(

@@ -126,9 +126,33 @@ def test_what_is_taken_and_not_given_is_lost(shop: Caller, monkeypatch: pytest.M
 
     monkeypatch.setattr(ScriptRunner, "call", lose_first)
 
-    through = passed(shop, number(1), 165)
+    with pytest.raises(StoreUnavailableError):
+        passed(shop, number(1), 165)
+    passed(shop, number(1), 165)
 
-    assert through == 160 - lost[0] // 1_000_000
+    assert spent(shop) == {"hour": 160 - lost[0] // 1_000_000}
+
+
+def test_a_bucket_that_does_not_answer_may_have_a_share(shop: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert passed(shop, number(1), 160) == 160
+    call_all = ScriptRunner.call_all
+
+    def lose_last(runner: ScriptRunner, script: Any, calls: Any) -> list[Any]:
+        return [*call_all(runner, script, calls)[:-1], StoreUnavailableError("away")]
+
+    monkeypatch.setattr(ScriptRunner, "call_all", lose_last)
+    with pytest.raises(StoreUnavailableError):
+        passes(shop, number(1))
+
+
+def test_servers_that_may_forget_move_nothing(open_shop: Callable[[], Caller], cluster: Cluster) -> None:
+    for node in cluster.nodes:
+        node.client.config_set("appendonly", "no")
+    shop = open_shop()
+
+    assert passed(shop, number(1), 5) == 3
+    for node in cluster.nodes:
+        node.client.config_set("appendonly", "yes")
 
 
 def test_one_bucket_moves_nothing(frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch) -> None:
