@@ -30,7 +30,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # it: one of the processes would have to compile the tests again, and each that is started what the wheel needs.
 ON_WHEEL := PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE= OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: help setup run demo pictures test test-browser test-clients check lint types contracts dist committed packages image checksums bench bench-valkey bench-delivery bench-hanging bench-factors bench-twilio bench-import bench-find bench-console bench-entered bench-pair bench-ledger test-pgbouncer load observe-check kubernetes-check storm storm-ledger ledger-failover storm-restores storm-webhooks rotate rolling handover differential overload soak abuse abuse-memory mutants fuzz phones lock docs openapi sbom clean compose-secrets failover test-cluster cluster-failover cluster-pace replication
+.PHONY: help setup run demo pictures test test-browser test-clients check lint types contracts dist committed packages image checksums bench bench-valkey bench-delivery bench-hanging bench-factors bench-twilio bench-import bench-find bench-console bench-entered bench-pair bench-ledger test-pgbouncer load observe-check kubernetes-check storm storm-ledger ledger-failover storm-restores storm-webhooks rotate rolling handover differential overload soak abuse abuse-memory mutants fuzz phones lock docs openapi sbom clean compose-secrets failover test-cluster cluster-failover cluster-limits cluster-pace replication
 
 help:  ## Tell what the targets do.
 	@sed -n 's/^\([a-z][a-z-]*\):.*  ## /\1\t/p' Makefile | expand --tabs=18
@@ -157,6 +157,9 @@ cluster-failover: setup  ## Primaries of a cluster are killed, slots moved, a se
 
 cluster-pace: setup  ## What a start's calls of the store cost on a cluster of three, by processor time. Two minutes.
 	PYTHONPATH=tests $(BIN)/python benchmarks/cluster_pace.py
+
+cluster-limits: setup  ## Limits that buckets share hold while processes and primaries are killed; nothing below one is refused. Ten minutes.
+	PYTHONPATH=tests $(BIN)/python benchmarks/cluster_limits.py
 
 replication: setup  ## Hosts die with what replicas had not received; what was answered is known. Five minutes.
 	PYTHONPATH=tests $(BIN)/python benchmarks/replication.py
