@@ -170,6 +170,21 @@ def test_a_block_may_spend_what_all_servers_have(open_shop: Callable[[], Caller]
     assert spent(shop) == {"day": 48}
 
 
+def test_a_share_is_not_given_before_the_server_has_synced_that_it_was_taken(
+    open_shop: Callable[[], Caller], cluster: Cluster
+) -> None:
+    shop = open_shop()
+    assert passed(shop, number(1), 3) == 3
+    for node in cluster.nodes:
+        node.client.config_set("appendfsync", "no")
+
+    with pytest.raises(StoreUnavailableError):
+        passes(shop, number(1))
+    assert spent(shop) == {"day": 3}
+    for node in cluster.nodes:
+        node.client.config_set("appendfsync", "everysec")
+
+
 def test_racing_processes_spend_the_whole_ceiling_and_no_more(open_shop: Callable[[], Caller]) -> None:
     shops = [open_shop() for _ in range(3)]
     through: list[int] = []

@@ -6,10 +6,12 @@ import pytest
 from support_caller import Caller
 from support_frozen import FrozenValkey
 from support_guard import ADDRESS, guarded, later, number, passes, refused
+from support_sentinel import wait_until
 
 from otp_service.store import keys
 from otp_service.store.limit_sums import LimitSums, sum_windows
 from otp_service.store.script_runner import ScriptRunner
+from otp_service.worker.worker import sum_tasks
 
 BLOCKS = [f"+92300{block:03d}" for block in range(200)]
 RULES = "address.starts", "application.requests"
@@ -171,6 +173,17 @@ def test_nothing_to_sum_costs_a_command(shop: Caller, monkeypatch: pytest.Monkey
     monkeypatch.delattr(ScriptRunner, "run_all")
 
     _sum(shop)
+
+
+def test_a_worker_sums_each_second(frozen: FrozenValkey) -> None:
+    installation = guarded(frozen, *RULES, keys={"buckets": 4})
+    frozen.client.sadd(keys.UNSUMMED, "shop")
+    tasks = sum_tasks(installation)
+    tasks.start()
+    try:
+        wait_until(lambda: not frozen.client.exists(keys.UNSUMMED))
+    finally:
+        tasks.stop()
 
 
 def test_one_bucket_sums_nothing(frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch) -> None:
