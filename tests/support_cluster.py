@@ -21,7 +21,7 @@ from support_tls import Secured
 from otp_service import bootstrap
 from otp_service.bootstrap import Installation
 from otp_service.settings import Settings
-from otp_service.store import mirror
+from otp_service.store import ceiling_shares, mirror
 from otp_service.store.cluster import ClusterClient, SlotMap
 from otp_service.store.connection import Connection
 from otp_service.store.script_runner import ScriptRunner
@@ -64,6 +64,7 @@ def use_cluster_nodes(count: int) -> None:
     support_valkey.CLUSTER_NODES, support_valkey.join = count, join
     support_installation.REDIS |= {"cluster": True, "replicas": 0}
     mirror.LOOK_AGAIN = 0  # type: ignore[misc]
+    ceiling_shares.EXHAUSTED_SECONDS = 0  # type: ignore[misc]
     install, begin = bootstrap.install, ScriptRunner.__init__
 
     def install_over(settings: Settings, client: redis.Redis | None = None) -> Installation:

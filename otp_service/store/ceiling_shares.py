@@ -17,7 +17,7 @@ from otp_service.store.signatures.verifications import ResendArguments, ShareNee
 
 _MAX_TRIES: Final = 16
 """Others may spend what was moved."""
-_EXHAUSTED_SECONDS: Final = 2.0
+EXHAUSTED_SECONDS: Final = 2.0
 """Time for which buckets are not read again that lack an amount together."""
 
 SpendingT = TypeVar("SpendingT", StartArguments, ResendArguments)
@@ -113,7 +113,7 @@ class CeilingShares:
         if missing > sum(left for left, _ in fullest_last):
             if unread:
                 raise unread[0]
-            self._exhausted[shared] = time.monotonic() + _EXHAUSTED_SECONDS, price
+            self._exhausted[shared] = time.monotonic() + EXHAUSTED_SECONDS, price
             return False
         while missing > 0 and fullest_last:
             left, other = fullest_last.pop()

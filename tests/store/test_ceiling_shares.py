@@ -98,20 +98,23 @@ def test_a_refusal_is_told_once_and_buckets_are_not_read_again_for_a_while(
     shop: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert passed(shop, number(1), 161) == 160
-    before, ask = len(list(shop.context.store.decisions.latest(1000))), ScriptRunner._ask
-    calls: list[str] = []
+    before, call_all = len(list(shop.context.store.decisions.latest(1000))), ScriptRunner.call_all
+    reads: list[int] = []
 
-    def note(runner: ScriptRunner, peer: Any, name: str, *further: Any) -> Any:
-        calls.append(name)
-        return ask(runner, peer, name, *further)
+    def note(runner: ScriptRunner, script: Any, calls: Any) -> Any:
+        reads.append(len(calls))
+        return call_all(runner, script, calls)
 
-    monkeypatch.setattr(ScriptRunner, "_ask", note)
+    monkeypatch.setattr(ScriptRunner, "call_all", note)
+    monkeypatch.setattr(ceiling_shares, "EXHAUSTED_SECONDS", 2.0)
     assert not passes(shop, number(1))
-    assert "guard_read" not in calls
+    reads.clear()
+    assert not passes(shop, number(1))
+    assert not reads
     monkeypatch.setattr(ceiling_shares.time, "monotonic", lambda: 1e12)
     assert not passes(shop, number(1))
-    assert calls.count("guard_read") == len(shop.context.keyring.buckets)
-    assert len(list(shop.context.store.decisions.latest(1000))) == before + 2
+    assert reads == [len(shop.context.keyring.buckets)]
+    assert len(list(shop.context.store.decisions.latest(1000))) == before + 3
 
 
 def test_what_is_taken_and_not_given_is_lost(shop: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +159,7 @@ def test_servers_that_may_forget_move_nothing(open_shop: Callable[[], Caller], c
 
 
 def test_one_bucket_moves_nothing(frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch) -> None:
-    shop = priced(frozen, {"PK": "1"}, spend={"hour": "10"})
+    shop = _of_one_server(frozen, 1, hour="10")
     monkeypatch.delattr(ceiling_shares.CeilingShares, "_fill_all")
 
     assert passed(shop, number(1), 12) == 10
