@@ -163,9 +163,9 @@ _FORGOTTEN: dict[str, Mutant] = {
     ),
 }
 _MONEY: dict[str, Mutant] = {
-    "a-cent-over-the-ceiling": one("include_spending", "amount + price > most", "amount > most"),
-    "no-cent-left": one("include_spending", "amount + price > most", "amount + price >= most"),
-    "more-taken-than-is-left": one("include_spending", "math.max(amount, math.min(0, used - most))", "amount"),
+    "a-cent-over-the-ceiling": one("include_spending", "amount + price > max_amount", "amount > max_amount"),
+    "no-cent-left": one("include_spending", "amount + price > max_amount", "amount + price >= max_amount"),
+    "more-taken-than-is-left": one("include_spending", "math.max(amount, math.min(0, used - max_amount))", "amount"),
     "a-share-of-another-interval": one("include_spending", "place and row[place] == interval and", "place and"),
     "ceilings-of-the-application-alone": one("include_spending", "own[country] or own['*'] or {}", "{}"),
     "no-ceiling-for-countries-without-a-name": one(

@@ -26,10 +26,10 @@ end
 local function test(list, of, row, price)
   for _, one in ipairs(of) do
     local interval, amount = spent(row, one)
-    local most = share(row, one, interval)
-    if amount + price > most then
+    local max_amount = share(row, one, interval)
+    if amount + price > max_amount then
       list.is_short = list.is_short or one.moved ~= nil
-      rule_hits.add(list, one, one.interval - now % one.interval, amount, most)
+      rule_hits.add(list, one, one.interval - now % one.interval, amount, max_amount)
     end
   end
 end
@@ -57,9 +57,9 @@ function spending.move(row, country, name, interval, amount)
   for _, one in ipairs(country == '' and all or own) do
     local present, used = spent(row, one)
     if one.name == name and one.moved and present == interval then
-      local most = share(row, one, present)
-      amount = math.max(amount, math.min(0, used - most))
-      row[one.moved], row[one.moved + 1] = present, most - one.amount + amount
+      local max_amount = share(row, one, present)
+      amount = math.max(amount, math.min(0, used - max_amount))
+      row[one.moved], row[one.moved + 1] = present, max_amount - one.amount + amount
       return amount
     end
   end
