@@ -343,7 +343,7 @@ def _settle_ceiling(number: int, installation: Installation, bought: int, books:
     books.lost.append(lost := -sum(moved) / MICRO)
     if len(moved) < len(rows):
         books.breaches.append(f"race {number}: {len(rows) - len(moved)} buckets do not answer")
-    if bought != int(CEILING - lost):
+    if bought != int(CEILING - max(0.0, lost)):
         books.breaches.append(f"race {number}: {bought} were bought, and {lost:g} of {CEILING} were lost")
 
 
