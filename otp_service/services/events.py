@@ -1,4 +1,4 @@
-"""What follows from events: approvals give back to the guard what messages were counted for; all are recorded."""
+"""Processing of events: approvals roll back the guard's counts, and all events are recorded."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -8,43 +8,38 @@ from otp_service.domain.tallies import HUMAN_CHECK_ASKED
 from otp_service.services.consents import log_suppression
 from otp_service.services.context import Context
 from otp_service.store.events import EventBatch
-from otp_service.store.rulesets import NO_RULES, CompiledRuleset
+from otp_service.store.rulesets import NO_RULES
 
 APPROVED = "verification.approved"
 MAX_AT_ONCE = 25
-"""Approvals that one call of a script sees to: it holds up all others for about a millisecond."""
+"""Approvals per script call, which blocks Redis for about a millisecond."""
 
 
 def roll_back(context: Context, batch: EventBatch) -> None:
-    """Give back what approvals among some events say, once, however often they are seen.
+    """Roll back the guard's counts for the approvals among some events, once each.
 
-    It has to be done before their records go (see `Verifications.roll_back`). Raises `StoreUnavailableError`, and
+    Has to run before the records go (see `Verifications.roll_back`). Raises `StoreUnavailableError`, and
     `LedgerUnavailableError` where an application may be in the ledger only.
     """
     by_application: dict[str, list[tuple[str, bool]]] = defaultdict(list)
-    for one in batch.events:
-        if one.type == APPROVED and one.member("known"):
-            by_application[one.member("application")].append((one.member("id"), one.member("known") == "1"))
+    for event in batch.events:
+        if event.type == APPROVED and event.member("known"):
+            by_application[event.member("application")].append((event.member("id"), event.member("known") == "1"))
     for application, approved in by_application.items():
-        ruleset = _ruleset(context, application)
+        is_known = context.access_cache.find(application) is not None  # it may have been removed meanwhile
+        ruleset = context.rulesets[application] if is_known else NO_RULES
         for place in range(0, len(approved), MAX_AT_ONCE):
             some = dict(approved[place : place + MAX_AT_ONCE])
             context.store.verifications.roll_back(batch.bucket, application, some, ruleset)
 
 
-def _ruleset(context: Context, application: str) -> CompiledRuleset:
-    """Return the rules of an application; none where it was removed meanwhile."""
-    return context.rulesets[application] if context.access_cache.find(application) else NO_RULES
-
-
 def record_events(context: Context, events: Sequence[Event]) -> None:
-    """Record events, all or nothing; to do it twice does no harm.
+    """Record events, all or none of them; a repetition changes nothing.
 
     Raises `LedgerUnavailableError`, and `StoreUnavailableError` when they are recorded and not in force yet.
     """
-    kept = [one for one in events if one.type != HUMAN_CHECK_ASKED]
-    recorded = context.ledger.verifications.record(kept)
-    for one in recorded.opt_outs:
-        log_suppression(one)
+    recorded = context.ledger.verifications.record([event for event in events if event.type != HUMAN_CHECK_ASKED])
+    for opt_out in recorded.opt_outs:
+        log_suppression(opt_out)
     if recorded.place is not None:
         context.mirror_sync.write_through(recorded.place)

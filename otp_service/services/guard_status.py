@@ -11,11 +11,11 @@ from otp_service.domain.prices import ANY_COUNTRY
 from otp_service.services.context import Context
 from otp_service.services.operator_actions import BLOCK_RULE
 from otp_service.store.events import LIFTED, Decision
-from otp_service.store.guard import CeilingUse, CountryBreaker
+from otp_service.store.guard import CeilingUse
 
 MAX_DECISIONS: Final = 100_000
-"""Decisions that a command looks at once, for all that it tells; that takes seconds."""
-_MOST_CHANGES: Final = 20
+"""Decisions that a command reads, which takes seconds."""
+_MAX_CHANGES: Final = 20
 
 MODES: Final = {
     Mode.ENFORCE: Phrase("enforce"),
@@ -47,34 +47,34 @@ class RefusalCount:
 
 
 def count_refusals(decisions: Iterable[Decision]) -> list[RefusalCount]:
-    """Return how often rules spoke, by mode, application and country, most often first."""
+    """Return refusals by rule, mode, application and country, the largest count first."""
     last: dict[tuple[str, str, str, str], Decision] = {}
     times: Counter[tuple[str, str, str, str]] = Counter()
-    for one in decisions:
-        if one.kind != "change":
-            name = (one.rule, one.mode, one.application, one.country)
+    for decision in decisions:
+        if decision.kind != "change":
+            name = (decision.rule, decision.mode, decision.application, decision.country)
             times[name] += 1
-            last[name] = max(last.get(name, one), one, key=lambda each: each.at)
+            last[name] = max(last.get(name, decision), decision, key=lambda either: either.at)
     return [RefusalCount(*name, count, last[name]) for name, count in times.most_common()]
 
 
 def last_changes(decisions: Iterable[Decision], since: int, now: int) -> list[Decision]:
-    """Return the last changes of breakers and alarms, the newest first: those since a time, or that still hold."""
+    """Return the last changes of breakers and alarms, newest first: those since a time, or still in force."""
     changes = [decision for decision in decisions if decision.kind == "change"]
     relevant = [change for change in changes if change.at >= since or change.until > now]
-    return sorted(relevant, key=lambda change: change.at, reverse=True)[:_MOST_CHANGES]
+    return sorted(relevant, key=lambda change: change.at, reverse=True)[:_MAX_CHANGES]
 
 
 @dataclass(frozen=True, slots=True)
 class ClosedCountry:
-    """A country that is closed to an application, or let through a trickle."""
+    """A country that is closed to an application, or open for a trickle."""
 
     application: str
     country: str
     left: int
     """Milliseconds until it is tried again; 0 while it is."""
     times: int
-    """How often it was closed in a row."""
+    """Closings in a row."""
 
 
 Place = tuple[str, str]
@@ -82,34 +82,35 @@ Place = tuple[str, str]
 
 
 def closed_countries(context: Context, places: Iterable[Place]) -> list[ClosedCountry]:
-    """Return what is closed now of some countries; raises `StoreUnavailableError`."""
+    """Return those of some countries that are closed now; raises `StoreUnavailableError`."""
     now = context.store.decisions.now()
-    found = ((*place, context.store.guard.stop(*place)) for place in sorted(places))
-    return [ClosedCountry(name, country, _left(stop, now), stop.times) for name, country, stop in found if stop]
-
-
-def _left(stop: CountryBreaker, now: int) -> int:
-    return max(0, stop.ends - now)
+    breakers = ((*place, context.store.guard.stop(*place)) for place in sorted(places))
+    return [
+        ClosedCountry(name, country, max(0, breaker.ends - now), breaker.times)
+        for name, country, breaker in breakers
+        if breaker
+    ]
 
 
 def closed_blocks(context: Context, decisions: Iterable[Decision]) -> list[int]:
-    """Return how many milliseconds blocks are closed yet, whose numbers nobody but Redis knows.
+    """Return for how many milliseconds each closed block stays closed; only Redis has their numbers.
 
-    Of those that were lifted since nobody knows which they were. Raises `StoreUnavailableError`.
+    A lift does not name its block: it removes the one that was closed last. Raises `StoreUnavailableError`.
     """
     now = context.store.decisions.now()
     closed: list[int] = []
-    for one in sorted((one for one in decisions if one.rule == BLOCK_RULE), key=lambda one: one.at):
-        if one.mode == "open" and one.until > now:
-            closed.append(one.until - now)
-        elif one.mode == LIFTED and closed:
+    changes = (decision for decision in decisions if decision.rule == BLOCK_RULE)
+    for change in sorted(changes, key=lambda change: change.at):
+        if change.mode == "open" and change.until > now:
+            closed.append(change.until - now)
+        elif change.mode == LIFTED and closed:
             closed.pop()
     return closed
 
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """How far a ceiling is used."""
+    """The use of a ceiling."""
 
     application: str
     country: str
@@ -118,7 +119,7 @@ class Spending:
 
 
 def spending(context: Context, places: Collection[Place]) -> list[Spending]:
-    """Return how far ceilings are used, those of some countries and those that have one of their own.
+    """Return the use of ceilings, in some countries and in those with a ceiling of their own.
 
     Raises `StoreUnavailableError`.
     """

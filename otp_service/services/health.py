@@ -1,4 +1,4 @@
-"""What a process can do now: the readiness probes, and that of ``otp-service doctor``."""
+"""Readiness of a process, and the probe of ``otp-service doctor --network``."""
 
 import hmac
 from collections.abc import Mapping
@@ -20,18 +20,18 @@ STARTS_ACCEPTED: Final = "accepted"
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """What a process can do now, with the details that a probe shows."""
+    """The readiness of a process, with the details that a probe shows."""
 
     checks: bool
-    """Whether it checks codes, and takes what gateways report and what people write back."""
+    """Whether it checks codes and takes receipts and inbound messages."""
     starts: bool
     details: Mapping[str, object]
 
 
 def readiness(context: Context) -> Readiness:
-    """Return whether codes can be checked and starts be accepted now.
+    """Return whether codes can be checked and starts accepted now.
 
-    The age of the last worker and the state of the ledger are only shown: codes are checked without either, as long as
+    The age of the last worker and the state of the ledger are shown only: codes are checked without either, as long as
     any caller is known.
     """
     worker_age, ledger = None, context.ledger.database.gate.state or str(context.mirror_sync.state)
@@ -55,7 +55,7 @@ def readiness(context: Context) -> Readiness:
 
 
 def _why_starts_are_closed(context: Context) -> str | None:
-    """Return why every start would be refused now; ``None`` when none is for that."""
+    """Return why every start would be refused now; ``None`` when starts are accepted."""
     if context.mirror_sync.state in MISMATCHES:
         return f"mirror-{context.mirror_sync.state}"
     if not context.mirror_sync.is_known:
@@ -65,13 +65,13 @@ def _why_starts_are_closed(context: Context) -> str | None:
 
 
 PROBE_HEADER: Final = "X-Otp-Service-Probe"
-"""Header by which ``otp-service doctor --network`` asks how its request came here."""
+"""The header of requests from ``otp-service doctor --network``."""
 _PROBE_PERIOD: Final = 60_000
-"""Milliseconds for which a probe is the same."""
+"""Milliseconds in which a probe stays the same."""
 
 
 def new_probe(keyring: Keyring) -> str:
-    """Return what only an installation with the same keys can make, and knows for a minute at least."""
+    """Return a probe that this installation's keys verify for at least a minute."""
     return _probe(keyring, now() // _PROBE_PERIOD)
 
 

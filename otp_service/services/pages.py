@@ -1,4 +1,4 @@
-"""Hosted pages: where a person types the code, and the one-time result that the application redeems."""
+"""Hosted pages, where a person types the code, and the one-time result that the application redeems."""
 
 from dataclasses import dataclass, field
 
@@ -8,7 +8,7 @@ from otp_service.domain.guard import ceil_seconds
 from otp_service.domain.hosted_pages import PAGE, RESULT_LIFE, PageResult, may_return_to, with_result
 from otp_service.domain.keyring import IdempotentRequest
 from otp_service.domain.numbers import network_of
-from otp_service.domain.verification import CheckFailure, Status, Verification
+from otp_service.domain.verification import CheckFailure, Status
 from otp_service.errors import (
     AlreadyRedeemedError,
     InvalidResultError,
@@ -21,26 +21,27 @@ from otp_service.services.proofs import prove_verification
 from otp_service.services.verifications import VerificationView, can_reach, check, require_bucket, resend, view_of
 
 _GONE = "There is no such page, or its verification is over."
+_NO_RESULT = "The result is not one of this application, or it is too old."
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The page of a verification, as it is at a time."""
+    """The page of a verification at a time."""
 
     application: Application
     view: VerificationView
     return_url: str = field(repr=False)
     channels: tuple[str, ...]
-    """By which a message can be asked for."""
+    """Channels by which a further message can be requested."""
     wait: int
-    """Milliseconds until the next message may be asked for."""
+    """Milliseconds until the next message may be requested."""
     return_with_result: str | None = field(default=None, repr=False)
-    """The way back from a verification that ended without an approval; an approval's is for who typed the code."""
+    """The return URL of a verification that ended without an approval. An approval's goes only with the right code."""
 
 
 @dataclass(frozen=True, slots=True)
 class RedeemedResult:
-    """What came of a page."""
+    """The result of a page."""
 
     verification_id: str
     status: Status
@@ -48,7 +49,7 @@ class RedeemedResult:
 
 
 def require_return_url(application: Application, return_url: str) -> None:
-    """Raise `ReturnUrlNotAllowedError` unless people may be sent there from the application's pages."""
+    """Raise `ReturnUrlNotAllowedError` unless the application's pages may return to the address."""
     if not may_return_to(return_url, application.page_return_urls):
         raise ReturnUrlNotAllowedError(
             "page.return_url without its query is none of the application's page_return_urls; or its query "
@@ -57,55 +58,57 @@ def require_return_url(application: Application, return_url: str) -> None:
 
 
 def page_url(context: Context, view: VerificationView) -> str | None:
-    """Return the address of a verification's page; ``None`` where none was asked for."""
+    """Return the address of a verification's page; ``None`` without one."""
     if view.details.return_url is None:
         return None
     return f"{context.public_url}/p/{context.keyring.signed(PAGE, view.verification.id)}"
 
 
-def count_request(context: Context, address: str | None, most: int) -> None:
-    """Count a request for pages from an address, of ``most`` a minute; raise `RateLimitedError` for one too many.
+def count_request(context: Context, address: str | None, max_requests: int) -> None:
+    """Count a request for pages; raise `RateLimitedError` above ``max_requests`` a minute from one address.
 
-    Where no address is known nothing is counted.
+    Without an address nothing is counted.
     """
     if address is None:
         return
-    wait = context.store.verifications.count_page(context.keyring.network_pseudonym(network_of(address)), most)
+    network = context.keyring.network_pseudonym(network_of(address))
+    wait = context.store.verifications.count_page(network, max_requests)
     if wait:
         raise RateLimitedError("Too many requests for pages from this address.", ceil_seconds(wait))
 
 
 def open_page(context: Context, token: str) -> Page:
-    """Return a page by the end of its address; raise `NotFoundError` where none was asked for, or it is gone."""
-    told = context.keyring.read_signed(PAGE, token)
-    if told is None:
+    """Return a page by the token of its address; raise `NotFoundError` without one, or when it is gone."""
+    signed = context.keyring.read_signed(PAGE, token)
+    if signed is None:
         raise NotFoundError(_GONE)
-    verification_id = told[0]
+    verification_id = signed[0]
     bucket = require_bucket(context.keyring, verification_id)
-    now, found = context.store.verifications.read_at(bucket, verification_id)
-    application = context.access_cache.get(found.application) if found else None
-    if found is None or application is None:
+    now, verification = context.store.verifications.read_at(bucket, verification_id)
+    application = context.access_cache.get(verification.application) if verification else None
+    if verification is None or application is None:
         raise NotFoundError(_GONE)
-    view = view_of(context, found)
+    view = view_of(context, verification)
     if view.details.return_url is None:
         raise NotFoundError(_GONE)
-    is_over = found.status not in {Status.PENDING, Status.APPROVED}
-    result = PageResult(verification_id, found.purpose.name, now, approved=False).sign(context.keyring)
+    is_over = verification.status not in {Status.PENDING, Status.APPROVED}
+    result = PageResult(verification_id, verification.purpose.name, now, approved=False).sign(context.keyring)
+    channels = verification.purpose.channels if verification.sends_left else ()
     return Page(
         application,
         view,
         view.details.return_url,
-        tuple(one for one in found.purpose.channels if can_reach(context, found, one)) if found.sends_left else (),
-        max(0, (found.resend_after or 0) - now),
+        tuple(channel for channel in channels if can_reach(context, verification, channel)),
+        max(0, (verification.resend_after or 0) - now),
         with_result(view.details.return_url, result) if is_over else None,
     )
 
 
 def submit_code(context: Context, page: Page, typed: str, attempt: str) -> str | CheckFailure:
-    """Check what a person typed; return the way back with the result of an approval, or why there is none.
+    """Check a typed code; return the return URL with the result of an approval, or why there is none.
 
-    ``attempt`` names the form that was sent: sent twice, it counts once and is answered the same. Raises
-    `OtpServiceError` as `check` does.
+    ``attempt`` names the form: submitted twice, it counts once and is answered the same. Raises `OtpServiceError` as
+    `check` does.
     """
     verification, transaction = page.view.verification, page.view.details.transaction
     once = _once(context, page, attempt, typed)
@@ -113,7 +116,7 @@ def submit_code(context: Context, page: Page, typed: str, attempt: str) -> str |
     if checked.reason is not None:
         return checked.reason
     if not is_code(context.keyring, verification, transaction, typed):
-        return CheckFailure.WRONG_CODE  # somebody wrote to Redis: who repeats a form here may be he
+        return CheckFailure.WRONG_CODE  # Redis was written to from outside, maybe by the sender of this form
     result = PageResult(verification.id, verification.purpose.name, checked.at, approved=True)
     return with_result(page.return_url, result.sign(context.keyring))
 
@@ -124,39 +127,33 @@ def ask_again(context: Context, page: Page, channel: str, attempt: str) -> None:
     resend(context, page.application, verification_id, channel, _once(context, page, attempt, channel))
 
 
-def _once(context: Context, page: Page, attempt: str, *about: str) -> IdempotentRequest:
-    parts = (page.application.name, page.view.verification.id, *about)
+def _once(context: Context, page: Page, attempt: str, content: str) -> IdempotentRequest:
+    parts = (page.application.name, page.view.verification.id, content)
     return IdempotentRequest(
         context.keyring.fingerprint("page", attempt, *parts), context.keyring.fingerprint("page", *parts)
     )
 
 
 def redeem_result(context: Context, application: Application, result: str) -> RedeemedResult:
-    """Return what came of an application's page, the first time.
+    """Return the result of an application's page, the first time.
 
-    Raises `InvalidResultError`, and `AlreadyRedeemedError` also when Redis has lost what it is about.
+    Raises `InvalidResultError`, and `AlreadyRedeemedError` also when Redis has lost the verification.
     """
-    told = PageResult.read(context.keyring, result)
-    if told is None:
+    signed = PageResult.read(context.keyring, result)
+    if signed is None:
         raise InvalidResultError(_NO_RESULT)
-    bucket, until = require_bucket(context.keyring, told.verification_id), told.at + 1000 * RESULT_LIFE
-    now, verification = context.store.verifications.read_at(bucket, told.verification_id)
-    if now >= until or (verification is not None and not _is_of(verification, application, told)):
+    bucket, until = require_bucket(context.keyring, signed.verification_id), signed.at + 1000 * RESULT_LIFE
+    now, verification = context.store.verifications.read_at(bucket, signed.verification_id)
+    expected = (application.name, signed.purpose)
+    if now >= until or (verification and (verification.application, verification.purpose.name) != expected):
         raise InvalidResultError(_NO_RESULT)
-    status = context.store.verifications.redeem_result(bucket, told.verification_id, application.name, until)
+    status = context.store.verifications.redeem_result(bucket, signed.verification_id, application.name, until)
     if verification is None or status is None:
         raise AlreadyRedeemedError("The result was redeemed before, or its verification is not known any more.")
-    if (status is Status.APPROVED) is not told.approved:
+    if (status is Status.APPROVED) is not signed.approved:
         raise InvalidResultError(_NO_RESULT)
     proof = None
-    if application.proofs and told.approved:
+    if application.proofs and signed.approved:
         transaction = unseal_details(context.keyring, verification).transaction
-        proof = prove_verification(context, verification, transaction, told.at)
+        proof = prove_verification(context, verification, transaction, signed.at)
     return RedeemedResult(verification.id, status, proof)
-
-
-def _is_of(verification: Verification, application: Application, result: PageResult) -> bool:
-    return (verification.application, verification.purpose.name) == (application.name, result.purpose)
-
-
-_NO_RESULT = "This is no result of ours for this application, or it is too old."
