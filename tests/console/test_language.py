@@ -14,7 +14,7 @@ from otp_service.console.language import catalogue
 from otp_service.console.records import UserState
 from otp_service.domain.guard import GUARD_RULES
 from otp_service.services.mirror import MISMATCHES
-from otp_service.services.operations import GATEWAY_WORDS, REDRIVE_WORDS, REFUSED_ACCOUNT, REPLICA_WORDS
+from otp_service.services.operations import GATEWAY_WORDS, REDRIVE_WORDS, REFUSED_ACCOUNT
 
 FOLDER = Path(otp_service.console.__file__).parent
 SHOWN = (
@@ -32,7 +32,7 @@ def texts() -> set[str]:
     """Return all texts of templates, those of views that templates translate, and what services say."""
     found = {one[1:-1] for page in FOLDER.glob("templates/*.html") for one in _CALL.findall(page.read_text())}
     found |= {*map(str, Role), *map(str, UserState), *(view.title for view in VIEWS if view.title)}
-    found |= {*MISMATCHES.values(), *REPLICA_WORDS.values(), *(rule.sentence for rule in GUARD_RULES.values())}
+    found |= {*MISMATCHES.values(), *(rule.sentence for rule in GUARD_RULES.values())}
     modules = (module for module in FOLDER.glob("*.py") if module.stem not in UNSHOWN)
     found |= {text for module in modules for text in _sentences(ast.parse(module.read_text()))}
     found |= {*GATEWAY_WORDS.values(), REFUSED_ACCOUNT, *(f"{{count}} {words}" for words in REDRIVE_WORDS.values())}

@@ -89,7 +89,6 @@ def test_a_catalogue_can_be_made_from_the_sources() -> None:
     assert sorted(set(others)) == [
         "'{count} ' + words",
         "GUARD_RULES[rule].sentence",
-        "REPLICA_WORDS[status.state]",
         "data",
         "text",
     ]
